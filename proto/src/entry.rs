@@ -1,0 +1,270 @@
+//! What the ledger holds: its entries, and what each may say.
+//!
+//! Every body is idempotent: to fold it twice is to fold it once. So a host
+//! that does not know whether its proposal was lost may propose it again, and
+//! two hosts may propose the same.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::group::{Group, Tag};
+use crate::id::{DeploymentId, GroupName, HostId, VoterId};
+use crate::lifecycle::LifecycleEvent;
+use crate::policy::Policy;
+use crate::revision::Revision;
+use crate::time::LedgerTime;
+
+/// A place in the ledger, counted from 1.
+pub type Index = u64;
+
+/// The longest body that may be proposed, encoded. Far above any real one (a
+/// turn's end with its log tail is 4 KiB), far below consensus's message size.
+pub const BODY_BYTES_MAX: usize = 48 * 1024;
+
+/// One record of the ledger, as it was put in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When, by the ledger's own clock.
+    pub at: LedgerTime,
+    /// Who asked for it: the proposer recognises its own by this.
+    pub proposal: ProposalId,
+    /// What it says.
+    pub body: Body,
+}
+
+/// Names one proposal of one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProposalId {
+    /// Who proposes.
+    pub host: HostId,
+    /// Which start of that host's agent; its incarnation.
+    pub incarnation: u64,
+    /// Which of that start's proposals.
+    pub number: u64,
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// Nothing but that time has passed: something waits on it.
+    Tick,
+    /// A host joined, came back with other facts, or raised its incarnation.
+    HostJoined(HostRecord),
+    /// An operator took a host out of the mesh.
+    HostLeft {
+        /// Which.
+        host: HostId,
+    },
+    /// Enough observers lost the host: it counts as out of service.
+    HostDown {
+        /// Which.
+        host: HostId,
+        /// The incarnation they lost; a newer one refutes it.
+        incarnation: u64,
+    },
+    /// Its observers see it again.
+    HostUp {
+        /// Which.
+        host: HostId,
+        /// The incarnation they see.
+        incarnation: u64,
+    },
+    /// A group is defined, or defined anew.
+    GroupSet(Group),
+    /// A group is gone. Its history stays.
+    GroupDeleted(GroupName),
+    /// The wish to bring a group to a revision.
+    Submitted(Box<Submission>),
+    /// The host takes its turn; it touches its application only once this is
+    /// committed and its lease still stands.
+    TurnStarted {
+        /// Of which deployment.
+        deployment: DeploymentId,
+        /// Whose turn.
+        host: HostId,
+    },
+    /// How its turn ended.
+    TurnEnded {
+        /// Of which deployment.
+        deployment: DeploymentId,
+        /// Whose turn.
+        host: HostId,
+        /// How.
+        outcome: TurnOutcome,
+    },
+    /// A person asks the deployment to stop.
+    StopRequested {
+        /// Which.
+        deployment: DeploymentId,
+        /// Whether to roll back afterwards, whatever the policy says.
+        rollback: bool,
+    },
+    /// The deployment is over, as the fold had worked out before. Ignored if
+    /// the fold has not.
+    Finished {
+        /// Which.
+        deployment: DeploymentId,
+    },
+}
+
+/// What the mesh knows of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// Who.
+    pub host: HostId,
+    /// Its number in consensus, should it vote.
+    pub voter: VoterId,
+    /// A name for people; unique by custom, not by rule.
+    pub name: String,
+    /// What groups select it by.
+    pub tags: BTreeSet<Tag>,
+    /// Where it stands; empty if unsaid.
+    pub zone: String,
+    /// Where it can be dialled, as multiaddresses.
+    pub addresses: Vec<String>,
+    /// Counts its agent's starts and refutations; only the newest counts.
+    pub incarnation: u64,
+    /// The wire version that its agent speaks.
+    pub wire: u16,
+}
+
+/// Who asked for a deployment (CodeDeploy's creators).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Creator {
+    /// A person or a pipeline.
+    User,
+    /// The mesh, to undo another deployment.
+    Rollback,
+    /// The mesh, for a host that joined or returned.
+    Autoscale,
+}
+
+/// A deployment as submitted: everything the fold needs to know of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// Its id, chosen by the submitter.
+    pub deployment: DeploymentId,
+    /// To which group.
+    pub group: GroupName,
+    /// What to install.
+    pub revision: Revision,
+    /// How, all overrides applied.
+    pub policy: Policy,
+    /// Who asked.
+    pub creator: Creator,
+    /// Which deployment this undoes.
+    pub rollback_of: Option<DeploymentId>,
+    /// The operator's words, up to 256 characters.
+    pub description: String,
+    /// Hosts that held the bundle when it was submitted.
+    pub holders: Vec<HostId>,
+    /// Whether to wait behind a running deployment instead of being refused.
+    pub queue: bool,
+}
+
+/// How a turn ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TurnOutcome {
+    /// Every event succeeded.
+    Succeeded,
+    /// One did not.
+    Failed(Failure),
+}
+
+/// Why a turn failed. What the host says of it is cut to size at the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// In which event; none if it never began.
+    pub event: Option<LifecycleEvent>,
+    /// What kind of failure.
+    pub code: ErrorCode,
+    /// The script's location as the AppSpec gives it; empty if no script.
+    pub script: String,
+    /// One line for people.
+    pub message: String,
+    /// The last lines that the script wrote.
+    pub log: String,
+}
+
+/// Longest [`Failure::log`], in bytes: CodeDeploy's agent keeps 2,048 characters.
+pub const FAILURE_LOG_MAX: usize = 2_048;
+/// Longest [`Failure::message`], in bytes.
+pub const FAILURE_MESSAGE_MAX: usize = 1_024;
+
+/// CodeDeploy's agent codes 0–7, then ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ErrorCode {
+    /// 0.
+    Success,
+    /// 1: no such script in the bundle.
+    ScriptMissing,
+    /// 2: the script could not be made executable.
+    ScriptNotExecutable,
+    /// 3: it ran longer than its timeout.
+    ScriptTimedOut,
+    /// 4: it ended with another exit code than 0.
+    ScriptFailed,
+    /// 5: anything else: AppSpec, download, conflicts, permissions.
+    UnknownError,
+    /// 6: it ended, but left its output open. (A warning here, no failure.)
+    OutputsLeftOpen,
+    /// 7: the agent was killed while the event ran.
+    FailedAfterRestart,
+    /// The host did not start within the policy's start timeout.
+    DidNotStart,
+    /// The host went Down in its turn and did not come back in time.
+    HostLost,
+    /// The turn took longer than the policy allows.
+    TurnTimedOut,
+    /// The deployment was stopped before the host was through.
+    Stopped,
+}
+
+impl ErrorCode {
+    /// The word that JSON carries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ErrorCode::Success => "Success",
+            ErrorCode::ScriptMissing => "ScriptMissing",
+            ErrorCode::ScriptNotExecutable => "ScriptNotExecutable",
+            ErrorCode::ScriptTimedOut => "ScriptTimedOut",
+            ErrorCode::ScriptFailed => "ScriptFailed",
+            ErrorCode::UnknownError => "UnknownError",
+            ErrorCode::OutputsLeftOpen => "OutputsLeftOpen",
+            ErrorCode::FailedAfterRestart => "FailedAfterRestart",
+            ErrorCode::DidNotStart => "DidNotStart",
+            ErrorCode::HostLost => "HostLost",
+            ErrorCode::TurnTimedOut => "TurnTimedOut",
+            ErrorCode::Stopped => "Stopped",
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Creator {
+    /// The word that JSON carries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Creator::User => "user",
+            Creator::Rollback => "rollback",
+            Creator::Autoscale => "autoscale",
+        }
+    }
+}
+
+/// Cuts `text` to at most `bytes_max` bytes at a character's border, keeping
+/// its end: what a script said last is what went wrong.
+pub fn keep_end(text: &str, bytes_max: usize) -> &str {
+    let mut from = text.len().saturating_sub(bytes_max);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    &text[from..]
+}

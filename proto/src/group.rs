@@ -1,0 +1,196 @@
+//! A group: the hosts, chosen by tags, that receive the same deployments of
+//! one application, and the policy that those deployments follow.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::GroupName;
+use crate::policy::Policy;
+
+/// Sets of tags that a group may have, and tags in each (CodeDeploy's quotas).
+pub const TAG_SETS_MAX: usize = 3;
+/// See [`TAG_SETS_MAX`].
+pub const TAGS_PER_SET_MAX: usize = 10;
+
+/// A tag of a host: a key and a value. Text form `key=value`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Tag {
+    /// Up to 128 characters.
+    pub key: String,
+    /// Up to 256 characters.
+    pub value: String,
+}
+
+/// What a group asks of a host's tags: `key=value`, `key` (any value), or
+/// `=value` (any key).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TagFilter {
+    /// CodeDeploy's `KEY_AND_VALUE`.
+    Both(Tag),
+    /// CodeDeploy's `KEY_ONLY`.
+    Key(String),
+    /// CodeDeploy's `VALUE_ONLY`.
+    Value(String),
+}
+
+/// OR inside a set, AND between sets.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TagSets(pub Vec<Vec<TagFilter>>);
+
+/// Why a group is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidGroup {
+    /// Matching every host must be said, not happen by an empty list.
+    #[error("the group has no tags: name at least one set, for example tags = [[\"role=web\"]]")]
+    NoTags,
+    /// An empty set matches no host, and AND with it matches none at all.
+    #[error("tag set {0} is empty, so no host can match: remove it or fill it")]
+    EmptySet(usize),
+    /// See [`TAG_SETS_MAX`].
+    #[error("{0} sets of tags: at most {TAG_SETS_MAX} are allowed")]
+    TooManySets(usize),
+    /// See [`TAGS_PER_SET_MAX`].
+    #[error("tag set {set} has {tags} tags: at most {TAGS_PER_SET_MAX} are allowed")]
+    TooManyTags {
+        /// Which set, from 1.
+        set: usize,
+        /// How many it has.
+        tags: usize,
+    },
+    /// A tag text that is none.
+    #[error("`{0}` is no tag: write key=value (key up to 128 characters, value up to 256)")]
+    Tag(String),
+}
+
+/// A group as the ledger holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Application and group name.
+    pub name: GroupName,
+    /// Which hosts.
+    pub tags: TagSets,
+    /// What its deployments follow, unless one overrides it.
+    pub policy: Policy,
+}
+
+impl Tag {
+    /// Parses `key=value`.
+    /// # Errors
+    /// [`InvalidGroup::Tag`] if there is no `=`, no key, or a part is too long.
+    pub fn parse(text: &str) -> Result<Tag, InvalidGroup> {
+        match text.split_once('=') {
+            Some((key, value))
+                if !key.is_empty()
+                    && key.chars().count() <= 128
+                    && value.chars().count() <= 256
+                    && !text.chars().any(char::is_control) =>
+            {
+                Ok(Tag { key: key.into(), value: value.into() })
+            }
+            Some(_) | None => Err(InvalidGroup::Tag(text.chars().take(100).collect())),
+        }
+    }
+}
+
+impl std::fmt::Display for Tag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.key, self.value)
+    }
+}
+
+impl TagFilter {
+    /// Parses `key=value`, `key` or `=value`.
+    /// # Errors
+    /// [`InvalidGroup::Tag`].
+    pub fn parse(text: &str) -> Result<TagFilter, InvalidGroup> {
+        let refused = || InvalidGroup::Tag(text.chars().take(100).collect());
+        if text.is_empty() || text == "=" || text.chars().count() > 385 || text.chars().any(char::is_control)
+        {
+            return Err(refused());
+        }
+        match text.split_once('=') {
+            None => Ok(TagFilter::Key(text.into())),
+            Some(("", value)) => Ok(TagFilter::Value(value.into())),
+            Some(_) => Tag::parse(text).map(TagFilter::Both),
+        }
+    }
+
+    fn matches(&self, tags: &BTreeSet<Tag>) -> bool {
+        match self {
+            TagFilter::Both(tag) => tags.contains(tag),
+            TagFilter::Key(key) => tags.iter().any(|tag| tag.key == *key),
+            TagFilter::Value(value) => tags.iter().any(|tag| tag.value == *value),
+        }
+    }
+}
+
+impl std::fmt::Display for TagFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            TagFilter::Both(tag) => write!(f, "{tag}"),
+            TagFilter::Key(key) => f.write_str(key),
+            TagFilter::Value(value) => write!(f, "={value}"),
+        }
+    }
+}
+
+impl TagSets {
+    /// Whether a host with these tags belongs to the group.
+    pub fn matches(&self, tags: &BTreeSet<Tag>) -> bool {
+        self.0.iter().all(|set| set.iter().any(|filter| filter.matches(tags)))
+    }
+
+    /// Checks the limits.
+    /// # Errors
+    /// The first limit that is broken.
+    pub fn validate(&self) -> Result<(), InvalidGroup> {
+        if self.0.is_empty() {
+            return Err(InvalidGroup::NoTags);
+        }
+        if self.0.len() > TAG_SETS_MAX {
+            return Err(InvalidGroup::TooManySets(self.0.len()));
+        }
+        for (at, set) in self.0.iter().enumerate() {
+            if set.is_empty() {
+                return Err(InvalidGroup::EmptySet(at + 1));
+            }
+            if set.len() > TAGS_PER_SET_MAX {
+                return Err(InvalidGroup::TooManyTags { set: at + 1, tags: set.len() });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sets: &[&[&str]], tags: &[&str], belongs: bool) {
+        let parse =
+            |set: &&[&str]| set.iter().map(|text| TagFilter::parse(text).expect("a filter")).collect();
+        let sets = TagSets(sets.iter().map(parse).collect());
+        let tags = tags.iter().map(|text| Tag::parse(text).expect("a tag")).collect();
+        assert_eq!(sets.matches(&tags), belongs, "{sets:?} of {tags:?}");
+    }
+
+    #[test]
+    fn tags_are_or_inside_a_set_and_and_between_sets() {
+        check(&[&["env=prod", "env=canary"], &["role=web"]], &["env=canary", "role=web"], true);
+        check(&[&["env=prod", "env=canary"], &["role=web"]], &["env=canary", "role=db"], false);
+        check(&[&["env"]], &["env=anything"], true);
+        check(&[&["=prod"]], &["stage=prod"], true);
+        check(&[&["=prod"]], &["stage=test"], false);
+        check(&[&["role=web"]], &[], false);
+    }
+
+    #[test]
+    fn a_group_that_matches_by_accident_is_refused() {
+        assert_eq!(TagSets(vec![]).validate(), Err(InvalidGroup::NoTags));
+        assert_eq!(TagSets(vec![vec![]]).validate(), Err(InvalidGroup::EmptySet(1)));
+        let many = vec![TagFilter::Key("k".into()); 11];
+        assert_eq!(TagSets(vec![many]).validate(), Err(InvalidGroup::TooManyTags { set: 1, tags: 11 }));
+        assert!(TagFilter::parse("").is_err() && TagFilter::parse("=").is_err() && Tag::parse("x").is_err());
+    }
+}

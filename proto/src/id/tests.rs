@@ -1,0 +1,45 @@
+use super::*;
+
+fn round_trips<T: FromStr<Err = NotAName> + fmt::Display>(text: &str) {
+    let parsed: T = text.parse().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(parsed.to_string(), text);
+}
+
+fn is_refused<T: FromStr<Err = NotAName>>(texts: &[&str]) {
+    for text in texts {
+        assert!(text.parse::<T>().is_err(), "`{text}` was accepted");
+    }
+}
+
+#[test]
+fn names_survive_a_round_trip() {
+    round_trips::<HostId>("12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN");
+    round_trips::<DeploymentId>("d-ABCDEF123");
+    round_trips::<Digest>(&format!("blake3:{}", "0f".repeat(32)));
+    round_trips::<GroupName>("hello/prod-eu.1");
+}
+
+#[test]
+fn what_is_no_name_is_refused() {
+    is_refused::<HostId>(&["", "12D3", "0OIl", &"1".repeat(10_000)]);
+    is_refused::<DeploymentId>(&["", "d-", "d-abcdefghi", "d-ABCDEF12", "d-ABCDEF1234", "d-ABCDEF12é"]);
+    is_refused::<Digest>(&["", "blake3:", "00", &"0f".repeat(33)]);
+    is_refused::<GroupName>(&["", "web", "/", "a/", "a/b/c", "../b", "a/..", "a b/c", "a/b\n", "a~b/c"]);
+}
+
+#[test]
+fn a_refusal_names_the_text_and_the_rule() {
+    let error = "web".parse::<GroupName>().expect_err("no group name");
+    assert_eq!(
+        error.to_string(),
+        "`web` is not a group name (APPLICATION/GROUP, each 1-100 of letters, digits and . _ + = , @ -)"
+    );
+}
+
+#[test]
+fn a_derived_deployment_id_is_a_deployment_id() {
+    let id = DeploymentId::derive(b"seed");
+    assert_eq!(id, DeploymentId::derive(b"seed"));
+    assert_ne!(id, DeploymentId::derive(b"another"));
+    round_trips::<DeploymentId>(&id.to_string());
+}

@@ -1,0 +1,374 @@
+//! The border: everything that can happen to a node, and everything that a
+//! node can ask of the world.
+//!
+//! The shell's whole control flow is to give each [`Input`] to
+//! `Node::handle` and to start each [`Output`] without waiting for it; however
+//! it ends, it ends as another input.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::entry::{Body, Creator, Failure, Submission};
+use crate::group::{Group, Tag};
+use crate::id::{DeploymentId, GroupName, HostId};
+use crate::lifecycle::LifecycleEvent;
+use crate::policy::{FileExists, Policy};
+use crate::revision::Revision;
+
+/// Names one write, so that its completion can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriteId(pub u64);
+
+/// Names one effect, so that its outcome can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EffectId(pub u64);
+
+/// Names one request of the API. Chosen by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What can happen to a node.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A deadline has come: see `Node::next_wake`. Harmless at any time.
+    Wake,
+    /// A connection to the host is up, the handshake done.
+    Connected {
+        /// Who.
+        host: HostId,
+    },
+    /// No connection to the host is left.
+    Disconnected {
+        /// Who.
+        host: HostId,
+    },
+    /// A frame came from a connected host, sent to us or published to all.
+    Received {
+        /// The neighbour that it came from.
+        from: HostId,
+        /// As bytes; nothing is believed of them.
+        frame: Vec<u8>,
+    },
+    /// The write is on stable storage (if it asked for that), and so are all
+    /// writes before it.
+    Persisted(WriteId),
+    /// An effect has ended.
+    Done {
+        /// Which.
+        effect: EffectId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// Somebody on this host asks for a change.
+    Request {
+        /// What the answer will carry.
+        id: RequestId,
+        /// What is asked.
+        request: Request,
+    },
+    /// The agent is about to end: no new turn and no new event is begun.
+    Leaving,
+}
+
+/// What a node asks of the world.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send to a connected host; may be lost.
+    Send {
+        /// To whom.
+        to: HostId,
+        /// The bytes.
+        frame: Vec<u8>,
+    },
+    /// Send to all hosts, by way of neighbours; may be lost.
+    Publish {
+        /// The bytes.
+        frame: Vec<u8>,
+    },
+    /// Keep a connection to the host, dialling it at these addresses.
+    Connect {
+        /// Whom.
+        host: HostId,
+        /// Multiaddresses, best first.
+        addresses: Vec<String>,
+    },
+    /// The connection is no longer wanted.
+    Disconnect {
+        /// To whom.
+        host: HostId,
+    },
+    /// Write to the store. Writes are done in order.
+    Persist(Write),
+    /// Bring the bundle into this host's cache ahead of its turn. Has no
+    /// outcome: DownloadBundle fetches what is not there.
+    Fetch {
+        /// Which bundle.
+        revision: Revision,
+        /// Hosts that should have it, best first.
+        sources: Vec<HostId>,
+    },
+    /// Run one lifecycle event on this host. Ends as [`Input::Done`].
+    Run {
+        /// Names the run.
+        effect: EffectId,
+        /// What to run.
+        run: Box<Run>,
+    },
+    /// Stop the effect as soon as possible; it still ends as [`Input::Done`].
+    Cancel {
+        /// Which.
+        effect: EffectId,
+    },
+    /// Answer a request.
+    Reply {
+        /// Which.
+        id: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Something that watchers want to know.
+    Notify(Notice),
+}
+
+/// One atomic batch for the store, an ordered map from bytes to bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Named in [`Input::Persisted`].
+    pub id: WriteId,
+    /// Whether it must survive a power loss before it is reported done.
+    pub sync: bool,
+    /// What to write (and, where `None`, to delete), in this order.
+    pub changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// One lifecycle event to run, and all that its scripts may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Of which deployment.
+    pub deployment: DeploymentId,
+    /// Of which group.
+    pub group: GroupName,
+    /// To which revision.
+    pub revision: Revision,
+    /// Who asked for the deployment.
+    pub creator: Creator,
+    /// Which event.
+    pub event: LifecycleEvent,
+    /// What Install does with files in the way.
+    pub file_exists: FileExists,
+    /// Hosts that should have the bundle, best first.
+    pub sources: Vec<HostId>,
+}
+
+/// How an effect ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A lifecycle event was run.
+    Event(Result<(), Failure>),
+}
+
+/// A change that somebody on this host asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Define a group, or define it anew.
+    SetGroup(Group),
+    /// Remove a group.
+    DeleteGroup(GroupName),
+    /// Submit a deployment.
+    Deploy(Box<DeployRequest>),
+    /// Stop a deployment.
+    Stop {
+        /// Which.
+        deployment: DeploymentId,
+        /// Roll back afterwards, whatever the policy says.
+        rollback: bool,
+    },
+    /// Bring a group back to an earlier revision, as a new deployment.
+    Rollback {
+        /// Which group.
+        group: GroupName,
+        /// To which revision; none means the last good one before the current.
+        to: Option<crate::id::Digest>,
+    },
+    /// Change what this host says of itself.
+    Describe {
+        /// Its name.
+        name: String,
+        /// Its tags.
+        tags: BTreeSet<Tag>,
+        /// Its zone.
+        zone: String,
+    },
+    /// Take a host out of the mesh for good.
+    RemoveHost(HostId),
+}
+
+/// A deployment as an operator asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeployRequest {
+    /// To which group.
+    pub group: GroupName,
+    /// What to install; its bundle lies in this host's cache.
+    pub revision: Revision,
+    /// In place of the group's own policy, overrides applied.
+    pub policy: Option<Policy>,
+    /// The operator's words.
+    pub description: String,
+    /// Hosts that hold the bundle.
+    pub holders: Vec<HostId>,
+    /// Wait behind a running deployment instead of being refused.
+    pub queue: bool,
+}
+
+/// The answer to a [`Request`].
+pub type Reply = Result<Accepted, Refusal>;
+
+/// The change is committed and folded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// Done.
+    Done,
+    /// The deployment has this id.
+    Deployment(DeploymentId),
+}
+
+/// Why a request is refused. Nothing has changed, unless it says so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// This host has not joined a mesh yet.
+    #[error("this host has not joined its mesh yet: {0}")]
+    NotJoined(String),
+    /// No such group.
+    #[error("no group {0}: `skein group list` shows the groups, `skein group set FILE` defines one")]
+    UnknownGroup(GroupName),
+    /// No such deployment.
+    #[error("no deployment {0}: `skein deployments` lists them")]
+    UnknownDeployment(DeploymentId),
+    /// No host has the tags.
+    #[error("no host matches the tags of group {0}: `skein hosts` shows every host's tags")]
+    NoHosts(GroupName),
+    /// M ≥ N: nothing could ever be taken out of service.
+    #[error(
+        "{config} of {total} hosts means {minimum} must stay healthy, so no host may ever be taken out of \
+         service: {advice}"
+    )]
+    ImpossibleMinimum {
+        /// The minimum as configured.
+        config: String,
+        /// N.
+        total: u32,
+        /// M.
+        minimum: u32,
+        /// The smallest change that makes it possible.
+        advice: String,
+    },
+    /// One deployment per group at a time.
+    #[error("deployment {running} of {group} is still running: stop it, wait for it, or submit with --queue")]
+    AlreadyRunning {
+        /// The group.
+        group: GroupName,
+        /// What runs.
+        running: DeploymentId,
+    },
+    /// The queue holds one.
+    #[error("deployment {queued} of {group} is waiting already: a group's queue holds one")]
+    QueueFull {
+        /// The group.
+        group: GroupName,
+        /// What waits.
+        queued: DeploymentId,
+    },
+    /// The deployment is over.
+    #[error("deployment {0} is over already ({1})")]
+    AlreadyOver(DeploymentId, &'static str),
+    /// No revision to go back to.
+    #[error("group {0} has no earlier good revision to roll back to")]
+    NothingToRollBackTo(GroupName),
+    /// A revision that was never deployed to the group.
+    #[error("revision {0} was never deployed successfully to {1}: `skein history {1}` lists what was")]
+    UnknownRevision(crate::id::Digest, GroupName),
+    /// A group that is being deployed to cannot be removed.
+    #[error("group {group} has a running deployment, {running}: stop it first")]
+    GroupInUse {
+        /// The group.
+        group: GroupName,
+        /// What runs.
+        running: DeploymentId,
+    },
+    /// No such host.
+    #[error("no host {0} in this mesh")]
+    UnknownHost(HostId),
+    /// Too large, too many, out of bounds.
+    #[error("{what}: at most {limit}")]
+    Limit {
+        /// What is too much.
+        what: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// Consensus did not answer. The change may or may not still happen.
+    #[error(
+        "the mesh did not commit this within {seconds} s ({voters_up} of {voters} voters are connected): it may \
+         still happen; look with `skein status` before trying again"
+    )]
+    NotCommitted {
+        /// How long it was tried.
+        seconds: u64,
+        /// Voters that this host is connected to, itself included.
+        voters_up: u32,
+        /// Voters in all.
+        voters: u32,
+    },
+    /// The agent ends.
+    #[error("this agent is stopping")]
+    Leaving,
+}
+
+/// Something that watchers want to know. `seen` by one host; the ledger's
+/// entries are the truth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// An entry was folded.
+    Folded {
+        /// Where.
+        index: u64,
+        /// What.
+        body: Box<Body>,
+    },
+    /// A host of a running deployment is in another event of its turn.
+    Progress(Progress),
+    /// Hosts disagree on what was committed: nothing this host says is safe.
+    Diverged {
+        /// With whom.
+        with: HostId,
+        /// Where at the latest.
+        index: u64,
+    },
+}
+
+/// Where a host is in its turn. Best effort: it is never decided upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Of which deployment.
+    pub deployment: DeploymentId,
+    /// Which host.
+    pub host: HostId,
+    /// The event that it is in.
+    pub event: LifecycleEvent,
+}
+
+/// The submission that an accepted [`DeployRequest`] becomes.
+pub(crate) fn submission(request: DeployRequest, deployment: DeploymentId, policy: Policy) -> Submission {
+    Submission {
+        deployment,
+        group: request.group,
+        revision: request.revision,
+        policy,
+        creator: Creator::User,
+        rollback_of: None,
+        description: request.description,
+        holders: request.holders,
+        queue: request.queue,
+    }
+}
