@@ -3,12 +3,16 @@
 //! Without IO, async, clock, thread, or randomness but a seed.
 #![warn(missing_docs)]
 
+pub mod config;
 mod deadlines;
 pub mod entry;
 pub mod group;
 pub mod id;
 pub mod io;
 pub mod lifecycle;
+pub mod node;
 pub mod policy;
 pub mod revision;
+pub mod rollout;
+pub mod state;
 pub mod time;
