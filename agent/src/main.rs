@@ -1,1 +1,7 @@
+mod clock;
+mod identity;
+mod mesh_key;
+mod secret_file;
+mod store;
+
 fn main() {}
