@@ -3,6 +3,7 @@
 //! Without IO, async, clock, thread, or randomness but a seed.
 #![warn(missing_docs)]
 
+pub mod appspec;
 mod deadlines;
 pub mod entry;
 pub mod group;
