@@ -1,1 +1,3 @@
+mod bundle;
+
 fn main() {}

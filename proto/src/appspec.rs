@@ -204,7 +204,7 @@ fn read(reader: &mut Reader, text: &str) -> AppSpec {
         file_exists: file_exists(reader, &top),
     };
     outdented_hooks(reader, &top);
-    top.warn_unknown(reader, &TOP_KEYS, |key| key.parse::<LifecycleEvent>().is_ok().then(|| String::new()));
+    top.warn_unknown(reader, &TOP_KEYS, |key| key.parse::<LifecycleEvent>().is_ok().then(String::new));
     appspec
 }
 

@@ -67,6 +67,8 @@ pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
             }
             Event::DocumentEnd => ended = true,
             event if root.is_none() => root = builder.take(event, span)?,
+            // Comments, and what follows the first document.
+            #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
             _ => {}
         }
     }
@@ -118,6 +120,7 @@ impl Builder {
                 self.close(node, 0)
             }
             // What is left is presentation: comments, starts and ends.
+            #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
             _ => Ok(None),
         }
     }
