@@ -1,4 +1,5 @@
 mod bundle;
+mod hooks;
 mod install;
 
 fn main() {}
