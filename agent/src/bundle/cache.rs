@@ -85,7 +85,7 @@ impl Cache {
     /// The archive's size in bytes, if it is here.
     pub(crate) fn size(&self, digest: &Digest) -> Option<u64> {
         let metadata = self.path(digest).metadata().ok()?;
-        metadata.is_file().then(|| metadata.len())
+        metadata.is_file().then_some(metadata.len())
     }
 
     /// Makes the bundle's [`Cache::part`] the bundle, if it has the digest.

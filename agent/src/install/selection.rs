@@ -13,7 +13,6 @@ use super::plan::{Problem, Step, absolute, text};
 #[derive(Clone, Debug)]
 pub(super) struct Change {
     pub(super) path: PathBuf,
-    pub(super) is_file: bool,
     pub(super) mode: Option<u32>,
     /// Name and number.
     pub(super) owner: Option<(String, u32)>,
@@ -40,20 +39,20 @@ pub(super) fn select(permissions: &[Permission], steps: &[Step], problems: &mut 
     let mut lines: HashMap<PathBuf, usize> = HashMap::new();
     for permission in permissions {
         let ids = (user(permission, problems), group(permission, problems));
-        for (path, is_file) in matching(permission, steps, problems) {
+        for path in matching(permission, steps, problems) {
             if let Some(first) = lines.insert(path.clone(), permission.line) {
                 let second = permission.line;
                 problems.push(Problem::PermissionTwice { path: path.clone(), first, second });
             }
             let (owner, group) = ids.clone();
-            changes.push(Change { path, is_file, mode: permission.mode, owner, group });
+            changes.push(Change { path, mode: permission.mode, owner, group });
         }
     }
     changes
 }
 
 /// Files first, then directories, each in the order of the steps.
-fn matching(permission: &Permission, steps: &[Step], problems: &mut Vec<Problem>) -> Vec<(PathBuf, bool)> {
+fn matching(permission: &Permission, steps: &[Step], problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let Some(object) = absolute(&permission.object) else { return Vec::new() };
     let files = || {
         steps.iter().filter_map(|step| match step {
@@ -75,16 +74,16 @@ fn matching(permission: &Permission, steps: &[Step], problems: &mut Vec<Problem>
             let object = permission.object.clone();
             problems.push(Problem::PatternOnFile { object, line: permission.line });
         }
-        return vec![(object, true)];
+        return vec![object];
     }
     let mut found = Vec::new();
     if permission.files {
         let files = files().filter(|file| is_below(&object, file, permission));
-        found.extend(files.map(|file| (file.clone(), true)));
+        found.extend(files.cloned());
     }
     if permission.directories {
         let directories = directories().filter(|directory| is_below(&object, directory, permission));
-        found.extend(directories.map(|directory| (directory.clone(), false)));
+        found.extend(directories.cloned());
     }
     found
 }

@@ -8,6 +8,8 @@ use super::{Script, files, scalar, suggest};
 use crate::lifecycle::{EVENT_TIMEOUT_MAX, LIFECYCLE, LifecycleEvent, Scripts};
 
 const KEYS: [&str; 4] = ["location", "timeout", "runas", "sudo"];
+/// Events that CodeDeploy has, but not for hosts.
+const TRAFFIC_TESTS: [&str; 2] = ["AfterAllowTestTraffic", "BeforeAllowTestTraffic"];
 const EXAMPLE: &str = "- location: scripts/start.sh";
 
 pub(super) fn read(reader: &mut Reader, top: &Map<'_>) -> BTreeMap<LifecycleEvent, Vec<Script>> {
@@ -32,6 +34,9 @@ fn event(reader: &mut Reader, name: &str, cursor: &Cursor<'_>) -> Option<Lifecyc
     let problem = match name.parse::<LifecycleEvent>() {
         Ok(event) if event.step().scripts != Scripts::BuiltIn => return Some(event),
         Ok(_) => "this event is built in and runs no scripts: hook the one before or after it".to_owned(),
+        Err(_) if TRAFFIC_TESTS.contains(&name) => {
+            "this event is of Amazon ECS deployments: a host never comes to it".to_owned()
+        }
         Err(_) => {
             let near = suggest::nearest(name, scriptable().map(|step| step.name));
             format!("not a lifecycle event{}", suggest::did_you_mean(near))

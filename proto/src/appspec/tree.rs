@@ -48,6 +48,7 @@ pub(super) struct SyntaxError {
 
 /// Reads the first document of `text`; what follows is not even looked at, as
 /// in the official agent.
+#[expect(clippy::wildcard_enum_match_arm, reason = "of the parser's events only these matter")]
 pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
     let mut builder = Builder::default();
     let mut root = None;
@@ -68,7 +69,6 @@ pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
             Event::DocumentEnd => ended = true,
             event if root.is_none() => root = builder.take(event, span)?,
             // Comments, and what follows the first document.
-            #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
             _ => {}
         }
     }
@@ -95,6 +95,7 @@ struct Open {
 
 impl Builder {
     /// Returns the root once it is whole.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of the parser's events only these matter")]
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<Option<Node>, SyntaxError> {
         let at = position(&span.start);
         match event {
@@ -120,7 +121,6 @@ impl Builder {
                 self.close(node, 0)
             }
             // What is left is presentation: comments, starts and ends.
-            #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
             _ => Ok(None),
         }
     }

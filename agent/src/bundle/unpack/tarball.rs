@@ -4,8 +4,10 @@ use std::io::{self, Read};
 
 use tar::EntryType;
 
-use super::{Attributes, Refused, Tree, UnpackError, path_of};
+use super::tree::{Attributes, Tree};
+use super::{Refused, UnpackError, path_of};
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "tar has more types of entries than the crate knows")]
 pub(super) fn unpack(archive: impl Read, tree: &mut Tree) -> Result<(), UnpackError> {
     // Long names are read into memory before we see them: they count too.
     let limit =

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use super::{Attributes, Refused, Tree, UnpackError, path_of};
+use super::tree::{Attributes, Tree};
+use super::{Refused, UnpackError, path_of};
 
 /// A link's target is a file's content in a zip; a longer one is no path.
 const TARGET_BYTES_MAX: u64 = super::PATH_BYTES_MAX as u64 + 1;
