@@ -41,7 +41,7 @@ pub(crate) const APPSPEC_NAME: &str = "appspec.yml";
 /// The part of the agent that touches this host's applications.
 #[derive(Clone)]
 pub(crate) struct HostSide {
-    /// CodeDeploy's `root_dir`; absolute.
+    /// CodeDeploy's `root_dir`; absolute, because scripts start elsewhere.
     pub(crate) deploy_root: PathBuf,
     pub(crate) cache: Cache,
     pub(crate) fetch: Fetch,
@@ -100,7 +100,7 @@ impl HostSide {
     /// With CodeDeploy's limits and patience.
     pub(crate) fn new(deploy_root: PathBuf, cache: Cache, fetch: Fetch) -> HostSide {
         HostSide {
-            deploy_root,
+            deploy_root: std::path::absolute(&deploy_root).unwrap_or(deploy_root),
             cache,
             fetch,
             revisions_max: REVISIONS_MAX,

@@ -94,7 +94,7 @@ impl State {
         let mut others: Vec<(SystemTime, PathBuf)> = Vec::new();
         for entry in fs::read_dir(self.root.join(&self.group_id))? {
             let entry = entry?;
-            if entry.path() != current {
+            if entry.path() != current && entry.file_type()?.is_dir() {
                 others.push((entry.metadata()?.modified()?, entry.path()));
             }
         }
