@@ -1,1 +1,6 @@
+mod bundle;
+mod hooks;
+mod host_side;
+mod install;
+
 fn main() {}
