@@ -1,8 +1,11 @@
+mod ask;
+mod bundle;
 mod clock;
 mod identity;
 mod mesh_key;
 mod secret_file;
 mod store;
+mod telemetry;
 mod transport;
 
 fn main() {}

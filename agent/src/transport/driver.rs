@@ -2,7 +2,6 @@
 //! happens to connections.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use super::swarm::{Behaviour, BehaviourEvent};
 use super::wishes::Target;
 use super::{Shared, TransportEvent, frames};
 use crate::identity;
+use crate::telemetry::chain;
 
 /// Two hosts that dial each other at once have two connections, and keep them.
 const CONNECTIONS_PER_HOST: usize = 2;
@@ -257,15 +257,4 @@ async fn sleep_until(instant: Option<Instant>) {
         Some(instant) => tokio::time::sleep_until(instant.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
