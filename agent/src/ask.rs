@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use libp2p::{Stream, StreamProtocol};
+use libp2p::StreamProtocol;
 use proto::id::HostId;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::transport::{AcceptedElsewhere, Handle, OpenError};
+use crate::transport::{AcceptedElsewhere, Handle, HeldStream, OpenError};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/skein/ask/1");
 /// A question is a line or two of JSON.
@@ -42,7 +42,7 @@ pub(crate) enum AskError {
     },
 }
 
-/// Asks a connected host.
+/// Asks a host, connected or known.
 pub(crate) async fn ask(handle: &Handle, host: HostId, request: &[u8]) -> Result<Vec<u8>, AskError> {
     let asked = async {
         let opened = handle.open(host, PROTOCOL).await;
@@ -84,7 +84,7 @@ where
 
 async fn answer_one<F: Future<Output = Vec<u8>>>(
     host: HostId,
-    mut stream: Stream,
+    mut stream: HeldStream,
     answer: &impl Fn(HostId, Vec<u8>) -> F,
 ) -> io::Result<()> {
     let request = read(&mut stream, REQUEST_BYTES_MAX).await?;

@@ -5,13 +5,13 @@
 //! What it is given may be lost, never invented, and frames from one host
 //! arrive in the order in which they were sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use libp2p::identity::Keypair;
-use libp2p::{Multiaddr, Stream, StreamProtocol, noise};
+use libp2p::{Multiaddr, StreamProtocol, noise};
 use proto::id::HostId;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ mod wishes;
 
 pub(crate) use frames::FRAME_BYTES_MAX;
 pub(crate) use peers::Counts;
-pub(crate) use streams::{AcceptedElsewhere, IncomingStreams, OpenError};
+pub(crate) use streams::{AcceptedElsewhere, HeldStream, IncomingStreams, OpenError};
 pub(crate) use swarm::PUBLISH_BYTES_MAX;
 
 /// Events that wait to be taken. When it is full, hosts that send to us wait.
@@ -84,14 +84,15 @@ pub(crate) async fn start(
 ) -> Result<(Handle, mpsc::Receiver<TransportEvent>), TransportError> {
     let mut swarm = swarm::build(&config)?;
     let control = swarm.behaviour().streams.new_control();
-    let incoming = streams::accept(control.clone(), frames::PROTOCOL).map_err(TransportError::Frames)?;
+    let shared = Arc::new(Shared::new());
+    let incoming = streams::accept(control.clone(), shared.clone(), frames::PROTOCOL);
+    let incoming = incoming.map_err(TransportError::Frames)?;
     for address in config.listen {
         let listening = swarm.listen_on(address.clone());
         listening.map_err(|cause| TransportError::Listen { address, cause })?;
     }
     let (events_in, events) = mpsc::channel(EVENTS_MAX);
     let (publish, published) = mpsc::channel(PUBLISHED_MAX);
-    let shared = Arc::new(Shared::new());
     tokio::spawn(take_streams(incoming, shared.clone()));
     let driver = driver::Driver {
         swarm,
@@ -113,7 +114,7 @@ pub(crate) async fn start(
 
 /// Hands each stream of frames to its host's task, without waiting.
 async fn take_streams(mut incoming: IncomingStreams, shared: Arc<Shared>) {
-    while let Some((host, stream)) = incoming.next().await {
+    while let Some((host, stream)) = incoming.next_frames().await {
         let peers = shared.peers.clone();
         tokio::spawn(async move { peers.deliver(host, stream).await });
     }
@@ -123,6 +124,8 @@ async fn take_streams(mut incoming: IncomingStreams, shared: Arc<Shared>) {
 struct Shared {
     peers: Arc<peers::Peers>,
     wishes: Mutex<wishes::Wishes>,
+    /// Where hosts can be dialled, connected or not.
+    addresses: Mutex<BTreeMap<HostId, Vec<Multiaddr>>>,
     /// A wish was added or taken back.
     changed: Notify,
     stop: CancellationToken,
@@ -133,6 +136,7 @@ impl Shared {
         Shared {
             peers: Arc::new(peers::Peers::new()),
             wishes: Mutex::default(),
+            addresses: Mutex::default(),
             changed: Notify::new(),
             stop: CancellationToken::new(),
         }
@@ -140,6 +144,14 @@ impl Shared {
 
     fn wishes(&self) -> MutexGuard<'_, wishes::Wishes> {
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, BTreeMap<HostId, Vec<Multiaddr>>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn addresses_of(&self, host: HostId) -> Vec<Multiaddr> {
+        self.addresses().get(&host).cloned().unwrap_or_default()
     }
 }
 
@@ -173,6 +185,16 @@ impl Handle {
     /// dialled again whenever there is none. Called again, it replaces the
     /// addresses.
     pub(crate) fn connect(&self, host: HostId, addresses: Vec<String>) {
+        self.know(host, addresses);
+        let addresses = self.shared.addresses_of(host);
+        let is_connected = self.shared.peers.is_connected(host);
+        self.shared.wishes().want(host, addresses, is_connected, Instant::now());
+        self.shared.changed.notify_one();
+    }
+
+    /// Remembers where the host can be dialled, should a stream to it be
+    /// wanted. One per host of the mesh.
+    pub(crate) fn know(&self, host: HostId, addresses: Vec<String>) {
         let parse = |address: &String| match address.parse::<Multiaddr>() {
             Ok(address) => Some(address),
             Err(cause) => {
@@ -181,12 +203,11 @@ impl Handle {
             }
         };
         let addresses = addresses.iter().filter_map(parse).take(ADDRESSES_MAX).collect();
-        let is_connected = self.shared.peers.is_connected(host);
-        self.shared.wishes().want(host, addresses, is_connected, Instant::now());
-        self.shared.changed.notify_one();
+        self.shared.addresses().insert(host, addresses);
     }
 
-    /// Wants no connection to the host any more, and closes what there is.
+    /// Wants no connection to the host any more, and closes what there is once
+    /// no stream is open on it.
     pub(crate) fn disconnect(&self, host: HostId) {
         self.shared.wishes().unwant(host);
         self.shared.changed.notify_one();
@@ -204,17 +225,15 @@ impl Handle {
         self.shared.wishes().forget_address(address);
     }
 
-    /// Opens a stream to a connected host.
-    pub(crate) async fn open(&self, host: HostId, protocol: StreamProtocol) -> Result<Stream, OpenError> {
-        if !self.shared.peers.is_connected(host) {
-            return Err(OpenError::NotConnected(host));
-        }
-        streams::open(&self.control, host, protocol).await
+    /// Opens a stream to a host. If it is not connected but known, it is for
+    /// as long as the stream is open.
+    pub(crate) async fn open(&self, host: HostId, protocol: StreamProtocol) -> Result<HeldStream, OpenError> {
+        streams::reach(&self.control, &self.shared, host, protocol).await
     }
 
     /// Accepts streams of the protocol from now on; only one may.
     pub(crate) fn accept(&self, protocol: StreamProtocol) -> Result<IncomingStreams, AcceptedElsewhere> {
-        streams::accept(self.control.clone(), protocol)
+        streams::accept(self.control.clone(), self.shared.clone(), protocol)
     }
 
     /// The hosts that we are connected to.

@@ -36,7 +36,7 @@ async fn a_host_that_answers_no_questions_and_one_that_is_not_there_are_told_apa
     let refused = ask(&a.handle, b.host, b"hello").await;
     assert!(matches!(refused, Err(AskError::Open { cause: OpenError::Protocol { .. }, .. })), "{refused:?}");
     let refused = ask(&a.handle, HostId::from_public_key([9; 32]), b"hello").await;
-    assert!(matches!(refused, Err(AskError::Open { cause: OpenError::NotConnected(_), .. })), "{refused:?}");
+    assert!(matches!(refused, Err(AskError::Open { cause: OpenError::NoAddress(_), .. })), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

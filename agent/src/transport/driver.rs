@@ -86,7 +86,7 @@ impl Driver {
         // one that comes the other way, and then both ends take themselves for
         // the dialler.
         let dial = match target {
-            Target::Host(host) => DialOpts::peer_id(identity::peer_id(*host))
+            Target::Host(host) | Target::Held(host) => DialOpts::peer_id(identity::peer_id(*host))
                 .condition(PeerCondition::Disconnected)
                 .addresses(addresses)
                 .allocate_new_port()

@@ -147,15 +147,20 @@ impl Peers {
 
     /// Hands on a stream of frames that the host has opened.
     pub(super) async fn deliver(&self, host: HostId, stream: Stream) {
-        let mut connected = self.connected.subscribe();
-        let known = connected.wait_for(|connected| connected.contains(&host));
-        if tokio::time::timeout(STREAM_WAITS, known).await.is_err() {
+        if !self.wait_for(host, STREAM_WAITS).await {
             return;
         }
         if let Some(peer) = self.lock().get(&host) {
             // A host that opens more than it may has these dropped.
             let _ = peer.streams.try_send(stream);
         }
+    }
+
+    /// Waits until the host is connected; whether it is.
+    pub(super) async fn wait_for(&self, host: HostId, at_most: Duration) -> bool {
+        let mut connected = self.connected.subscribe();
+        let known = connected.wait_for(|connected| connected.contains(&host));
+        matches!(tokio::time::timeout(at_most, known).await, Ok(Ok(_)))
     }
 
     pub(super) fn connected(&self) -> BTreeSet<HostId> {

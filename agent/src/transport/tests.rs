@@ -108,7 +108,7 @@ async fn a_frame_to_an_unknown_host_is_dropped_and_counted() {
     a.handle.send(HostId::from_public_key([7; 32]), b"hello".to_vec());
     assert_eq!(a.handle.counts(), Counts { dropped_unknown: 1, ..Counts::default() });
     let opened = a.handle.open(HostId::from_public_key([7; 32]), StreamProtocol::new("/none/1")).await;
-    assert!(matches!(opened, Err(OpenError::NotConnected(_))));
+    assert!(matches!(opened, Err(OpenError::NoAddress(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -227,4 +227,28 @@ async fn twenty_hosts_that_start_at_once_are_all_connected() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_no_neighbour_is_connected_for_as_long_as_a_stream_is_open() {
+    const ECHO: StreamProtocol = StreamProtocol::new("/echo/1");
+    let key = MeshKey::generate();
+    let (mut a, mut b) = (Member::start(&key, TCP).await, Member::start(&key, TCP).await);
+    let mut incoming = b.handle.accept(ECHO).unwrap();
+    a.handle.know(b.host, vec![b.address.to_string()]);
+    let stream = a.handle.open(b.host, ECHO).await.unwrap();
+    let (from, _taken) = incoming.next().await.unwrap();
+    assert_eq!((from, a.next().await), (a.host, TransportEvent::Connected(b.host)));
+    assert_eq!(b.next().await, TransportEvent::Connected(a.host));
+    // Neither node has any use for the other, but the stream is open.
+    a.handle.disconnect(b.host);
+    b.handle.disconnect(a.host);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(a.events.try_recv().is_err() && b.events.try_recv().is_err());
+    drop(stream);
+    drop(_taken);
+    assert_eq!(a.next().await, TransportEvent::Disconnected(b.host));
+    assert_eq!(b.next().await, TransportEvent::Disconnected(a.host));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(a.events.try_recv().is_err(), "it is not dialled again");
 }

@@ -25,6 +25,8 @@ pub(super) enum Target {
     Host(HostId),
     /// Whoever is there.
     Address(Multiaddr),
+    /// This host, for as long as something is held open to it.
+    Held(HostId),
 }
 
 #[derive(Debug)]
@@ -47,6 +49,9 @@ struct Wish {
 pub(super) struct Wishes {
     wishes: BTreeMap<Target, Wish>,
     unwanted: BTreeSet<HostId>,
+    /// How many streams are open to each host: while one is, its connections
+    /// are not closed by us.
+    held: BTreeMap<HostId, u32>,
 }
 
 impl Wishes {
@@ -92,13 +97,48 @@ impl Wishes {
         self.wishes.retain(|target, wish| match (target, &wish.state) {
             (Target::Host(wanted), _) => *wanted != host,
             (Target::Address(_), State::Connected { to, .. }) => *to != host,
-            (Target::Address(_), State::Waiting { .. } | State::Dialling(_)) => true,
+            (Target::Address(_), State::Waiting { .. } | State::Dialling(_)) | (Target::Held(_), _) => true,
         });
+    }
+
+    /// Holds on to the host: its connections are not closed by us until
+    /// [`Wishes::let_go`], and if there is none, it is dialled.
+    pub(super) fn hold(&mut self, host: HostId, addresses: Vec<Multiaddr>, is_connected: bool, now: Instant) {
+        *self.held.entry(host).or_default() += 1;
+        if !is_connected {
+            let wish = Wish { addresses, state: State::Waiting { until: now }, failures: 0 };
+            self.wishes.entry(Target::Held(host)).or_insert(wish);
+        }
+    }
+
+    /// Takes back one [`Wishes::hold`].
+    pub(super) fn let_go(&mut self, host: HostId) {
+        let held = self.held.get_mut(&host).expect("what is let go was held");
+        *held -= 1;
+        if *held > 0 {
+            return;
+        }
+        self.held.remove(&host);
+        // It was connected for this alone, if nobody else wants it by now.
+        if self.wishes.remove(&Target::Held(host)).is_some() && !self.is_wanted(host) {
+            self.unwanted.insert(host);
+        }
+    }
+
+    fn is_wanted(&self, host: HostId) -> bool {
+        self.wishes.iter().any(|(target, wish)| match (target, &wish.state) {
+            (Target::Host(wanted), _) => *wanted == host,
+            (Target::Address(_), State::Connected { to, .. }) => *to == host,
+            (Target::Address(_), State::Waiting { .. } | State::Dialling(_)) | (Target::Held(_), _) => false,
+        })
     }
 
     /// The hosts whose connections are to be closed; each is told once.
     pub(super) fn take_unwanted(&mut self) -> BTreeSet<HostId> {
-        std::mem::take(&mut self.unwanted)
+        let (later, now) =
+            std::mem::take(&mut self.unwanted).into_iter().partition(|host| self.held.contains_key(host));
+        self.unwanted = later;
+        now
     }
 
     /// When a target is to be dialled next.
@@ -140,13 +180,18 @@ impl Wishes {
 
     /// A connection to the host is up, whoever dialled it.
     pub(super) fn connected(&mut self, host: HostId, connection: ConnectionId, now: Instant) {
-        let connected = State::Connected { to: host, since: now };
         if let Some(wish) = self.dialled_by(connection) {
-            wish.state = connected;
-        } else if let Some(wish) = self.wishes.get_mut(&Target::Host(host)) {
-            // Also while we dial it ourselves: how that ends does not matter
-            // any more.
-            wish.state = connected;
+            wish.state = State::Connected { to: host, since: now };
+        }
+        if let Some(wish) = self.wishes.get_mut(&Target::Host(host)) {
+            // Also while it is dialled: how that ends does not matter any more.
+            wish.state = State::Connected { to: host, since: now };
+        }
+        if let Some(wish) = self.wishes.get(&Target::Held(host))
+            && !matches!(wish.state, State::Connected { .. })
+        {
+            // It has dialled us, so it is for it to say when that is over.
+            self.wishes.remove(&Target::Held(host));
         }
     }
 

@@ -131,10 +131,7 @@ async fn missing_another_size_and_no_connection_are_told_apart() {
     let refused = fetch(&a.handle, b.host, digest, 999, &part).await;
     assert!(matches!(refused, Err(FetchError::Size { told: 1_000, size: 999, .. })), "{refused:?}");
     let refused = fetch(&a.handle, stranger, digest, 1_000, &part).await;
-    assert!(
-        matches!(refused, Err(FetchError::Open { cause: OpenError::NotConnected(_), .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(FetchError::Open { cause: OpenError::NoAddress(_), .. })), "{refused:?}");
     let refused = fetch_from_any(&a.handle, &[stranger, b.host], digest, 999, &part).await.unwrap_err();
     assert_eq!(refused.failures.len(), 2, "{refused}");
 }

@@ -112,3 +112,36 @@ fn our_own_address_is_forgotten() {
     wishes.found_ourselves(id(1));
     assert_eq!(wishes.next_dial(), None);
 }
+
+#[test]
+fn a_host_that_is_held_is_closed_when_it_is_let_go() {
+    let now = Instant::now();
+    let mut wishes = Wishes::default();
+    wishes.hold(HOST, vec![address(1)], false, now);
+    wishes.hold(HOST, vec![address(1)], false, now);
+    assert_eq!(wishes.due(now), [(Target::Held(HOST), vec![address(1)])]);
+    wishes.dialling(&Target::Held(HOST), id(1));
+    wishes.connected(HOST, id(1), now);
+    wishes.unwant(HOST);
+    wishes.let_go(HOST);
+    assert!(wishes.take_unwanted().is_empty());
+    wishes.let_go(HOST);
+    assert_eq!(wishes.take_unwanted(), BTreeSet::from([HOST]));
+}
+
+#[test]
+fn a_host_that_is_let_go_stays_if_it_is_wanted_or_has_dialled_us() {
+    let now = Instant::now();
+    for is_wanted in [true, false] {
+        let mut wishes = Wishes::default();
+        wishes.hold(HOST, vec![address(1)], false, now);
+        if is_wanted {
+            wishes.dialling(&Target::Held(HOST), id(1));
+            wishes.want(HOST, vec![address(1)], false, now);
+        }
+        wishes.connected(HOST, id(1), now);
+        wishes.let_go(HOST);
+        assert!(wishes.take_unwanted().is_empty());
+        assert_eq!(wishes.next_dial(), None);
+    }
+}
