@@ -1,33 +1,41 @@
-//! When the node wants waking, and why.
+//! When somebody wants waking, and why.
 //!
-//! The only record of it. The same map answers "when next" and "what is due",
-//! so a timer that is handled but never scheduled cannot be written.
+//! The same map answers "when next" and "what is due", so a timer that is
+//! handled but never scheduled cannot be written. The node has one on its own
+//! clock, the fold has one on the ledger's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::time::Time;
+use serde::{Deserialize, Serialize};
 
 /// For each reason at most one moment.
-#[derive(Debug, Clone)]
-pub(crate) struct Deadlines<Why> {
-    at: BTreeMap<Why, Time>,
-    order: BTreeSet<(Time, Why)>,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "Why: Ord + Deserialize<'de>, At: Ord + Deserialize<'de>"))]
+pub(crate) struct Deadlines<Why, At> {
+    at: BTreeMap<Why, At>,
+    order: BTreeSet<(At, Why)>,
 }
 
-impl<Why: Copy + Ord> Deadlines<Why> {
-    pub(crate) fn new() -> Self {
+impl<Why, At> Default for Deadlines<Why, At> {
+    fn default() -> Self {
         Deadlines { at: BTreeMap::new(), order: BTreeSet::new() }
+    }
+}
+
+impl<Why: Copy + Ord, At: Copy + Ord> Deadlines<Why, At> {
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
     /// Wakes for `why` at `at`, and at no other time.
-    pub(crate) fn set(&mut self, why: Why, at: Time) {
+    pub(crate) fn set(&mut self, why: Why, at: At) {
         self.clear(why);
         self.at.insert(why, at);
         self.order.insert((at, why));
     }
 
     /// Wakes for `why` at `at`, unless a moment is set already.
-    pub(crate) fn set_if_none(&mut self, why: Why, at: Time) {
+    pub(crate) fn set_if_none(&mut self, why: Why, at: At) {
         if !self.at.contains_key(&why) {
             self.set(why, at);
         }
@@ -41,7 +49,7 @@ impl<Why: Copy + Ord> Deadlines<Why> {
     }
 
     /// Takes the earliest reason that is due.
-    pub(crate) fn due(&mut self, now: Time) -> Option<Why> {
+    pub(crate) fn due(&mut self, now: At) -> Option<Why> {
         let (at, why) = *self.order.first()?;
         if at > now {
             return None;
@@ -51,7 +59,7 @@ impl<Why: Copy + Ord> Deadlines<Why> {
     }
 
     /// When to wake next.
-    pub(crate) fn next(&self) -> Option<Time> {
+    pub(crate) fn next(&self) -> Option<At> {
         self.order.first().map(|(at, _)| *at)
     }
 }
@@ -59,6 +67,7 @@ impl<Why: Copy + Ord> Deadlines<Why> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Time;
 
     #[test]
     fn what_is_due_is_what_next_said() {

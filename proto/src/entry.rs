@@ -73,7 +73,7 @@ pub enum Body {
     },
     /// A group is defined, or defined anew.
     GroupSet(Group),
-    /// A group is gone. Its history stays.
+    /// A group is gone, and its deployments with it.
     GroupDeleted(GroupName),
     /// The wish to bring a group to a revision.
     Submitted(Box<Submission>),

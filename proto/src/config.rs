@@ -1,0 +1,33 @@
+//! What a node is told when it starts. Checked once, here.
+
+use std::collections::BTreeSet;
+
+use crate::group::Tag;
+use crate::id::{HostId, MeshId};
+
+/// Voters in a mesh of five hosts and more, unless told otherwise.
+pub const VOTERS_DEFAULT: u8 = 5;
+
+/// What a node is told when it starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who this host is.
+    pub host: HostId,
+    /// Which mesh it belongs to.
+    pub mesh: MeshId,
+    /// Its name for people.
+    pub name: String,
+    /// What groups select it by.
+    pub tags: BTreeSet<Tag>,
+    /// Where it stands; empty if unsaid.
+    pub zone: String,
+    /// Where it can be dialled, as multiaddresses.
+    pub addresses: Vec<String>,
+    /// Whether it begins the mesh's ledger if its store is empty. At most one
+    /// host of a mesh may ever be told so: two beginnings are two meshes.
+    pub founds: bool,
+    /// Seeds all chance in the node.
+    pub seed: u64,
+    /// 1, 3, 5 or 7.
+    pub voters_max: u8,
+}

@@ -1,0 +1,587 @@
+//! A rollout: how far one deployment has come, folded from the ledger.
+//!
+//! Every host folds the same entries and so reaches the same answer to the one
+//! question that matters: whose turn is it now? The idea is that of a dance
+//! card rather than of a dispatcher: nobody hands out turns, everybody reads
+//! them off the same card. (The better-known idea, a scheduler that is elected
+//! and sends commands, needs somebody to be right about who is elected.)
+//!
+//! Invariants, checked after every change: the counters equal a fresh count;
+//! no more turns in flight than the policy's cap; no lease is granted that
+//! would leave fewer than the minimum available.
+
+mod turn;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
+use crate::id::{DeploymentId, Digest, HostId};
+use crate::policy::Bounds;
+use crate::time::LedgerTime;
+
+pub use turn::{Blocker, Turn};
+
+/// CodeDeploy's words for a deployment's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the words are CodeDeploy's")]
+pub enum DeploymentStatus {
+    Created,
+    Queued,
+    InProgress,
+    Succeeded,
+    Failed,
+    Stopped,
+}
+
+impl DeploymentStatus {
+    /// The word that users read.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DeploymentStatus::Created => "Created",
+            DeploymentStatus::Queued => "Queued",
+            DeploymentStatus::InProgress => "InProgress",
+            DeploymentStatus::Succeeded => "Succeeded",
+            DeploymentStatus::Failed => "Failed",
+            DeploymentStatus::Stopped => "Stopped",
+        }
+    }
+
+    /// Whether nothing more will happen.
+    pub const fn is_over(self) -> bool {
+        match self {
+            DeploymentStatus::Created | DeploymentStatus::Queued | DeploymentStatus::InProgress => false,
+            DeploymentStatus::Succeeded | DeploymentStatus::Failed | DeploymentStatus::Stopped => true,
+        }
+    }
+}
+
+/// Whether the application on a host is known to be well: how its last turn
+/// ended. A host that never had one is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Health {
+    /// Its last turn succeeded.
+    Healthy,
+    /// Its last turn failed, or it never had one.
+    Unhealthy,
+}
+
+/// What a host runs, seen from one deployment (CodeDeploy's order of hosts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Installed {
+    /// A turn failed on it, so nobody knows.
+    Unknown,
+    /// Another revision.
+    Old,
+    /// The one that is being deployed.
+    Current,
+}
+
+/// What is known of one host in one group, between deployments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// How its last turn ended.
+    pub health: Health,
+    /// Which revision it has; none if a turn failed on it.
+    pub revision: Option<Digest>,
+}
+
+/// Where one host is in a deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Counted in the minimum, but not to be deployed to.
+    NotTargeted,
+    /// Its turn is to come.
+    Pending,
+    /// Its turn is now: it counts as out of service from here on.
+    Leased {
+        /// Since when.
+        at: LedgerTime,
+    },
+    /// Its turn is under way.
+    Started {
+        /// Since when.
+        at: LedgerTime,
+    },
+    /// Its turn is over.
+    Ended {
+        /// When it started; none if it never did.
+        started: Option<LedgerTime>,
+        /// When it ended.
+        at: LedgerTime,
+        /// How.
+        outcome: TurnOutcome,
+    },
+    /// The deployment ended before its turn.
+    Skipped,
+}
+
+/// One host of the group, seen from one deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Where its turn is.
+    pub stage: Stage,
+    /// How its application is.
+    pub health: Health,
+    /// What it ran when the deployment began.
+    pub installed: Installed,
+    /// Since when the mesh has counted it Down; none if it is up.
+    pub down: Option<LedgerTime>,
+    /// Its place among equals: the order of the hosts' names.
+    position: u32,
+}
+
+/// Sums over the members, kept up to date so that an entry costs O(log hosts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Healthy, up, and not in a turn: in service now.
+    pub available: u32,
+    /// H: healthy by their last turn, those in a turn included.
+    pub healthy: u32,
+    /// Unhealthy, but with a turn to come or under way that may heal them.
+    pub hopeful: u32,
+    /// With a lease or in a turn.
+    pub in_flight: u32,
+    /// Counted Down by the mesh.
+    pub down: u32,
+    /// Healthy ones whose turn is to come.
+    pub pending_healthy: u32,
+    /// All whose turn is to come.
+    pub pending: u32,
+    /// Whose turn succeeded.
+    pub succeeded: u32,
+    /// Whose turn failed.
+    pub failed: u32,
+    /// Whose turn will not come.
+    pub skipped: u32,
+}
+
+/// Why a deployment ended otherwise than well, or was never begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// What kind.
+    pub code: ReasonCode,
+    /// The numbers at that moment.
+    pub counts: Counts,
+    /// M at that moment.
+    pub minimum: u32,
+    /// N at that moment.
+    pub total: u32,
+}
+
+/// CodeDeploy's codes, where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReasonCode {
+    /// One host more out of service would break the minimum.
+    HealthConstraints,
+    /// The minimum could never have been kept.
+    HealthConstraintsInvalid,
+    /// A person stopped it.
+    ManualStop,
+    /// It took longer than the policy allows.
+    Timeout,
+    /// No host was left to deploy to.
+    NoInstances,
+}
+
+impl ReasonCode {
+    /// The word that JSON carries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ReasonCode::HealthConstraints => "HEALTH_CONSTRAINTS",
+            ReasonCode::HealthConstraintsInvalid => "HEALTH_CONSTRAINTS_INVALID",
+            ReasonCode::ManualStop => "MANUAL_STOP",
+            ReasonCode::Timeout => "TIMEOUT",
+            ReasonCode::NoInstances => "NO_INSTANCES",
+        }
+    }
+}
+
+/// How the deployment will end, once the turns under way are over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Well.
+    Succeeded,
+    /// Badly.
+    Failed(Reason),
+    /// By a person's wish.
+    Stopped(Reason),
+}
+
+/// One deployment, as far as it has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// What was wished.
+    pub submission: Submission,
+    /// When it was submitted.
+    pub created_at: LedgerTime,
+    /// When it began; none while it is queued.
+    pub started_at: Option<LedgerTime>,
+    /// When it was over.
+    pub finished_at: Option<LedgerTime>,
+    /// M and the cap.
+    pub bounds: Bounds,
+    /// How it will end, or ended.
+    pub verdict: Option<Verdict>,
+    /// The deployment that undoes this one.
+    pub rolled_back_by: Option<DeploymentId>,
+    /// Whether a person asked for a rollback when stopping it.
+    pub rollback_asked: bool,
+    /// The fewest hosts that were in service at any moment of it.
+    pub lowest_available: u32,
+    status: DeploymentStatus,
+    members: BTreeMap<HostId, Member>,
+    counts: Counts,
+    queue: BTreeSet<(u8, u32, HostId)>,
+}
+
+/// What a host brings into a rollout.
+#[derive(Clone, Debug)]
+pub struct Entrant {
+    /// Who.
+    pub host: HostId,
+    /// What was known of it before; none if it never had a turn.
+    pub standing: Option<Standing>,
+    /// Since when it is Down.
+    pub down: Option<LedgerTime>,
+    /// Whether it is to be deployed to.
+    pub target: bool,
+}
+
+impl Rollout {
+    /// A deployment that waits for its group to be free.
+    pub fn queued(submission: Submission, at: LedgerTime) -> Self {
+        Rollout {
+            submission,
+            created_at: at,
+            started_at: None,
+            finished_at: None,
+            bounds: Bounds { minimum: 0, turns_max: 1 },
+            verdict: None,
+            rolled_back_by: None,
+            rollback_asked: false,
+            lowest_available: 0,
+            status: DeploymentStatus::Queued,
+            members: BTreeMap::new(),
+            counts: Counts::default(),
+            queue: BTreeSet::new(),
+        }
+    }
+
+    /// Begins, with the group's hosts in the order of their names. Grants the
+    /// first leases. Returns the hosts that got one.
+    pub fn begin(&mut self, entrants: Vec<Entrant>, at: LedgerTime) -> Vec<HostId> {
+        assert_eq!(self.status, DeploymentStatus::Queued, "a deployment begins once");
+        let total = u32::try_from(entrants.len()).expect("fewer hosts than 2^32");
+        self.bounds = self.submission.policy.minimum.bounds(total);
+        self.started_at = Some(at);
+        self.status = DeploymentStatus::InProgress;
+        for (position, entrant) in (0..).zip(entrants) {
+            let member = self.admit(&entrant, position);
+            self.members.insert(entrant.host, member);
+            self.count_in(entrant.host);
+        }
+        self.lowest_available = self.counts.available;
+        if self.counts.pending == 0 {
+            self.conclude(Verdict::Failed(self.reason(ReasonCode::NoInstances)));
+        } else if self.bounds.minimum >= total {
+            self.conclude(Verdict::Failed(self.reason(ReasonCode::HealthConstraintsInvalid)));
+        }
+        self.advance(at)
+    }
+
+    fn admit(&self, entrant: &Entrant, position: u32) -> Member {
+        let digest = self.submission.revision.digest;
+        let (health, installed) = match entrant.standing {
+            None => (Health::Unhealthy, Installed::Unknown),
+            Some(Standing { health, revision: None }) => (health, Installed::Unknown),
+            Some(Standing { health, revision: Some(revision) }) if revision == digest => {
+                (health, Installed::Current)
+            }
+            Some(Standing { health, revision: Some(_) }) => (health, Installed::Old),
+        };
+        let stage = if entrant.target { Stage::Pending } else { Stage::NotTargeted };
+        Member { stage, health, installed, down: entrant.down, position }
+    }
+
+    /// Whether the host holds a lease that it has not used yet.
+    pub fn may_start(&self, host: HostId) -> bool {
+        self.members.get(&host).is_some_and(|member| matches!(member.stage, Stage::Leased { .. }))
+    }
+
+    /// Folds `TurnStarted`. Returns whether it counts.
+    pub fn start_turn(&mut self, host: HostId, at: LedgerTime) -> bool {
+        let counts = self.may_start(host);
+        if counts {
+            self.change(host, |member| member.stage = Stage::Started { at });
+        }
+        counts
+    }
+
+    /// Folds the end of a turn, told by the host or by a timer. Returns whether
+    /// it counts, and which hosts got a lease by it.
+    pub fn end_turn(&mut self, host: HostId, outcome: TurnOutcome, at: LedgerTime) -> Option<Vec<HostId>> {
+        let started = match self.members.get(&host)?.stage {
+            Stage::Leased { .. } => None,
+            Stage::Started { at } => Some(at),
+            Stage::NotTargeted | Stage::Pending | Stage::Ended { .. } | Stage::Skipped => return None,
+        };
+        self.change(host, |member| {
+            member.health = match outcome {
+                TurnOutcome::Succeeded => Health::Healthy,
+                TurnOutcome::Failed(_) => Health::Unhealthy,
+            };
+            member.stage = Stage::Ended { started, at, outcome };
+        });
+        Some(self.advance(at))
+    }
+
+    /// Folds that the mesh lost or found a host. Returns which hosts got a
+    /// lease by it.
+    pub fn set_down(&mut self, host: HostId, down: Option<LedgerTime>, at: LedgerTime) -> Vec<HostId> {
+        if !self.members.contains_key(&host) || self.status != DeploymentStatus::InProgress {
+            return Vec::new();
+        }
+        self.change(host, |member| member.down = down);
+        self.advance(at)
+    }
+
+    /// Folds a person's wish to stop. Turns under way end at their next event.
+    pub fn stop(&mut self, rollback: bool, at: LedgerTime) {
+        self.rollback_asked |= rollback;
+        if self.status == DeploymentStatus::Queued {
+            self.status = DeploymentStatus::InProgress;
+            self.started_at = Some(at);
+        }
+        self.conclude(Verdict::Stopped(self.reason(ReasonCode::ManualStop)));
+    }
+
+    /// Folds that the whole deployment took too long: every turn under way is
+    /// counted as failed.
+    pub fn time_out(&mut self, at: LedgerTime) {
+        self.conclude(Verdict::Failed(self.reason(ReasonCode::Timeout)));
+        for host in self.in_flight() {
+            let failure = Failure {
+                event: None,
+                code: ErrorCode::TurnTimedOut,
+                script: String::new(),
+                message: format!(
+                    "the whole deployment took longer than {} s",
+                    self.submission.policy.deployment_timeout.as_secs()
+                ),
+                log: String::new(),
+            };
+            self.end_turn(host, TurnOutcome::Failed(failure), at);
+        }
+    }
+
+    /// Folds `Finished`. Returns whether it counts: only a deployment with a
+    /// verdict and no turn under way is over.
+    pub fn finish(&mut self, at: LedgerTime) -> bool {
+        if self.status.is_over() || !self.is_decided() {
+            return false;
+        }
+        self.status = match self.verdict {
+            Some(Verdict::Succeeded) => DeploymentStatus::Succeeded,
+            Some(Verdict::Failed(_)) | None => DeploymentStatus::Failed,
+            Some(Verdict::Stopped(_)) => DeploymentStatus::Stopped,
+        };
+        self.finished_at = Some(at);
+        self.queue.clear();
+        true
+    }
+
+    /// Whether the only thing left is to write down that it is over.
+    pub fn is_decided(&self) -> bool {
+        self.verdict.is_some() && self.counts.in_flight == 0 && !self.status.is_over()
+    }
+
+    /// Whether the verdict asks for a rollback.
+    pub fn wants_rollback(&self) -> bool {
+        let on = self.submission.policy.rollback;
+        match self.verdict {
+            None | Some(Verdict::Succeeded) => false,
+            Some(Verdict::Failed(_)) => on.failure || self.rollback_asked,
+            Some(Verdict::Stopped(_)) => on.stop || self.rollback_asked,
+        }
+    }
+
+    /// The hosts whose application was touched.
+    pub fn touched(&self) -> impl Iterator<Item = HostId> {
+        self.members.iter().filter_map(|(host, member)| match member.stage {
+            Stage::Started { .. } | Stage::Ended { started: Some(_), .. } => Some(*host),
+            Stage::NotTargeted
+            | Stage::Pending
+            | Stage::Leased { .. }
+            | Stage::Ended { started: None, .. }
+            | Stage::Skipped => None,
+        })
+    }
+
+    /// The hosts that hold a lease, used or not.
+    pub fn in_flight(&self) -> Vec<HostId> {
+        self.members.iter().filter(|(_, member)| member.is_in_flight()).map(|(host, _)| *host).collect()
+    }
+
+    /// CodeDeploy's word for where it is.
+    pub fn status(&self) -> DeploymentStatus {
+        self.status
+    }
+
+    /// The group's hosts as they were when it began; those not targeted too.
+    pub fn members(&self) -> &BTreeMap<HostId, Member> {
+        &self.members
+    }
+
+    /// The sums over the hosts.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// N: the hosts of the group when it began.
+    pub fn total(&self) -> u32 {
+        u32::try_from(self.members.len()).expect("fewer hosts than 2^32")
+    }
+
+    /// Whose turn is next, or why it is nobody's.
+    pub fn turn(&self) -> Turn {
+        turn::next(self)
+    }
+
+    fn reason(&self, code: ReasonCode) -> Reason {
+        Reason { code, counts: self.counts, minimum: self.bounds.minimum, total: self.total() }
+    }
+
+    /// Grants every lease that may be granted, or works out how it ends.
+    fn advance(&mut self, at: LedgerTime) -> Vec<HostId> {
+        let mut granted = Vec::new();
+        while self.verdict.is_none() && self.status == DeploymentStatus::InProgress {
+            match turn::next(self) {
+                Turn::Of(host) => {
+                    self.change(host, |member| member.stage = Stage::Leased { at });
+                    granted.push(host);
+                }
+                Turn::Blocked(_) => break,
+                Turn::Over(verdict) => {
+                    self.conclude(verdict);
+                    granted.clear();
+                }
+            }
+        }
+        self.lowest_available = self.lowest_available.min(self.counts.available);
+        self.invariants();
+        granted
+    }
+
+    /// Decides how it ends, once: a lease that was not used is taken back, and
+    /// no turn is to come.
+    fn conclude(&mut self, verdict: Verdict) {
+        if self.verdict.is_some() {
+            return;
+        }
+        self.verdict = Some(verdict);
+        let unstarted: Vec<HostId> = self
+            .members
+            .iter()
+            .filter(|(_, member)| matches!(member.stage, Stage::Pending | Stage::Leased { .. }))
+            .map(|(host, _)| *host)
+            .collect();
+        for host in unstarted {
+            self.change(host, |member| member.stage = Stage::Skipped);
+        }
+    }
+
+    /// The only way to change a member: its part in the sums goes out before
+    /// and comes in after.
+    fn change(&mut self, host: HostId, change: impl FnOnce(&mut Member)) {
+        self.count_out(host);
+        change(self.members.get_mut(&host).expect("a member is changed"));
+        self.count_in(host);
+    }
+
+    fn count_in(&mut self, host: HostId) {
+        let member = &self.members[&host];
+        self.counts.add(member);
+        if member.stage == Stage::Pending {
+            self.queue.insert((member.rank(), member.position, host));
+        }
+    }
+
+    fn count_out(&mut self, host: HostId) {
+        let member = &self.members[&host];
+        self.counts.remove(member);
+        self.queue.remove(&(member.rank(), member.position, host));
+    }
+
+    fn invariants(&self) {
+        assert!(self.counts.in_flight <= self.bounds.turns_max, "more turns in flight than the cap");
+        #[cfg(test)]
+        {
+            let mut fresh = Counts::default();
+            self.members.values().for_each(|member| fresh.add(member));
+            assert_eq!(fresh, self.counts, "the sums are those of a fresh count");
+        }
+    }
+}
+
+impl Member {
+    /// With a lease or in its turn: out of service.
+    pub fn is_in_flight(&self) -> bool {
+        matches!(self.stage, Stage::Leased { .. } | Stage::Started { .. })
+    }
+
+    /// Healthy, up and not in a turn.
+    pub fn is_available(&self) -> bool {
+        self.health == Health::Healthy && self.down.is_none() && !self.is_in_flight()
+    }
+
+    /// Unhealthy first (a host that is Down is of no service to anybody), then
+    /// by what is installed.
+    fn rank(&self) -> u8 {
+        if self.health == Health::Unhealthy || self.down.is_some() {
+            return 0;
+        }
+        match self.installed {
+            Installed::Unknown => 1,
+            Installed::Old => 2,
+            Installed::Current => 3,
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, member: &Member) {
+        self.each(member, |sum| *sum += 1);
+    }
+
+    fn remove(&mut self, member: &Member) {
+        self.each(member, |sum| *sum -= 1);
+    }
+
+    fn each(&mut self, member: &Member, mut count: impl FnMut(&mut u32)) {
+        let healthy = member.health == Health::Healthy;
+        let pending = member.stage == Stage::Pending;
+        let mut count_if = |holds: bool, sum: &mut u32| {
+            if holds {
+                count(sum);
+            }
+        };
+        count_if(member.is_available(), &mut self.available);
+        count_if(healthy, &mut self.healthy);
+        count_if(!healthy && (pending || member.is_in_flight()), &mut self.hopeful);
+        count_if(member.is_in_flight(), &mut self.in_flight);
+        count_if(member.down.is_some(), &mut self.down);
+        count_if(pending && healthy, &mut self.pending_healthy);
+        count_if(pending, &mut self.pending);
+        match &member.stage {
+            Stage::Ended { outcome: TurnOutcome::Succeeded, .. } => count_if(true, &mut self.succeeded),
+            Stage::Ended { outcome: TurnOutcome::Failed(_), .. } => count_if(true, &mut self.failed),
+            Stage::Skipped => count_if(true, &mut self.skipped),
+            Stage::NotTargeted | Stage::Pending | Stage::Leased { .. } | Stage::Started { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

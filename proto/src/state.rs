@@ -1,0 +1,257 @@
+//! All that is folded from the ledger: hosts, groups, rollouts.
+//!
+//! A pure function of the entries. Two hosts that folded the same entries are
+//! equal to the last bit, and [`State::due`] tells each of them what the
+//! ledger still lacks, so that any host can propose it.
+
+mod deployments;
+mod membership;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::deadlines::Deadlines;
+use crate::entry::{Body, Entry, HostRecord, Index};
+use crate::group::Group;
+use crate::id::{DeploymentId, GroupName, HostId};
+use crate::io::Refusal;
+use crate::revision::Revision;
+use crate::rollout::{Rollout, Standing};
+use crate::time::LedgerTime;
+
+/// Deployments of one group that are kept in full; older ones are dropped from
+/// the state (their entries may still be in the ledger). About 150 bytes a
+/// host each.
+pub const DEPLOYMENTS_KEPT: usize = 50;
+/// Good revisions of one group that can be rolled back to.
+pub const GOOD_KEPT: usize = 10;
+/// Hosts that a mesh may have: what was designed and simulated for.
+pub const HOSTS_MAX: usize = 20_000;
+/// Groups that a mesh may have.
+pub const GROUPS_MAX: usize = 5_000;
+
+/// What the mesh knows of one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// What it says of itself.
+    pub record: HostRecord,
+    /// Since when the mesh counts it Down.
+    pub down: Option<LedgerTime>,
+    /// When it joined first.
+    pub joined_at: LedgerTime,
+    /// When its store was made: it knows nothing of what it did before.
+    pub store_since: LedgerTime,
+}
+
+/// A revision that a group was brought to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Good {
+    /// Which.
+    pub revision: Revision,
+    /// By which deployment.
+    pub deployment: DeploymentId,
+    /// When.
+    pub at: LedgerTime,
+}
+
+/// One group and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupState {
+    /// Its definition.
+    pub group: Group,
+    /// What is known of its hosts between deployments.
+    pub standing: BTreeMap<HostId, Standing>,
+    /// The deployment that runs now.
+    pub running: Option<DeploymentId>,
+    /// The one that waits behind it.
+    pub queued: Option<DeploymentId>,
+    /// The deployment whose rollback is owed before anything else may run.
+    pub owes_rollback_of: Option<DeploymentId>,
+    /// The revisions it was brought to, the newest last.
+    pub good: Vec<Good>,
+    /// Its deployments, the newest last.
+    pub deployments: Vec<DeploymentId>,
+}
+
+/// What the fold waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Timer {
+    /// A host with a lease must start.
+    Start(DeploymentId, HostId),
+    /// A host that is Down in its turn must come back.
+    Lost(DeploymentId, HostId),
+    /// A turn must end.
+    Turn(DeploymentId, HostId),
+    /// The whole deployment must end.
+    Deployment(DeploymentId),
+}
+
+/// Everything the ledger says, folded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct State {
+    index: Index,
+    clock: LedgerTime,
+    hosts: BTreeMap<HostId, Host>,
+    groups: BTreeMap<GroupName, GroupState>,
+    rollouts: BTreeMap<DeploymentId, Rollout>,
+    timers: Deadlines<Timer, LedgerTime>,
+    /// The last entry that changed a host's record or whether it is Down.
+    hosts_changed_at: Index,
+}
+
+impl State {
+    /// The state of a mesh that has just begun.
+    pub(crate) fn founding() -> Self {
+        State { index: 1, ..State::default() }
+    }
+
+    /// From a snapshot's bytes; none if they are not a state as of `index`.
+    pub(crate) fn decode(bytes: &[u8], index: Index) -> Option<State> {
+        crate::wire::decode::<State>(bytes).ok().filter(|state| state.index == index)
+    }
+
+    /// Whether the bytes are a state as of `index`.
+    pub(crate) fn is_encoded(bytes: &[u8], index: Index) -> bool {
+        State::decode(bytes, index).is_some()
+    }
+
+    /// Moves on over an entry of consensus's own, which says nothing here.
+    pub(crate) fn skip(&mut self, index: Index) {
+        assert!(index > self.index, "entries are folded in order: {index} after {}", self.index);
+        self.index = index;
+    }
+
+    /// The index of the last entry that was folded; 0 before the first.
+    pub fn index(&self) -> Index {
+        self.index
+    }
+
+    /// The ledger's clock: the stamp of the last entry.
+    pub fn clock(&self) -> LedgerTime {
+        self.clock
+    }
+
+    /// The index of the last entry that changed what is known of a host.
+    pub fn hosts_changed_at(&self) -> Index {
+        self.hosts_changed_at
+    }
+
+    /// The mesh's hosts.
+    pub fn hosts(&self) -> &BTreeMap<HostId, Host> {
+        &self.hosts
+    }
+
+    /// One host.
+    pub fn host(&self, host: HostId) -> Option<&Host> {
+        self.hosts.get(&host)
+    }
+
+    /// The groups.
+    pub fn groups(&self) -> &BTreeMap<GroupName, GroupState> {
+        &self.groups
+    }
+
+    /// One group.
+    pub fn group(&self, name: &GroupName) -> Option<&GroupState> {
+        self.groups.get(name)
+    }
+
+    /// All deployments that are kept.
+    pub fn rollouts(&self) -> &BTreeMap<DeploymentId, Rollout> {
+        &self.rollouts
+    }
+
+    /// One deployment.
+    pub fn rollout(&self, deployment: DeploymentId) -> Option<&Rollout> {
+        self.rollouts.get(&deployment)
+    }
+
+    /// The deployments that run now.
+    pub fn running(&self) -> impl Iterator<Item = &Rollout> {
+        self.groups.values().filter_map(|group| self.rollouts.get(&group.running?))
+    }
+
+    /// The hosts of a group, in the order of their names.
+    pub fn members_of(&self, group: &Group) -> Vec<&Host> {
+        let mut members: Vec<&Host> =
+            self.hosts.values().filter(|host| group.tags.matches(&host.record.tags)).collect();
+        members.sort_by(|a, b| (&a.record.name, a.record.host).cmp(&(&b.record.name, b.record.host)));
+        members
+    }
+
+    /// When the ledger's clock must have moved for something to happen.
+    pub fn next_timer(&self) -> Option<LedgerTime> {
+        self.timers.next()
+    }
+
+    /// Folds one entry. The answer is for its proposer: an entry that is
+    /// refused stands in the ledger and changes nothing but the clock.
+    ///
+    /// # Panics
+    /// If `index` does not follow the last one.
+    pub fn apply(&mut self, index: Index, entry: &Entry) -> Result<(), Refusal> {
+        assert!(index > self.index, "entries are folded in order: {index} after {}", self.index);
+        self.index = index;
+        self.clock = self.clock.max(entry.at);
+        self.fire_timers();
+        // The same check that the proposer made: between then and now another
+        // entry may have come first.
+        self.check(&entry.body)?;
+        match &entry.body {
+            Body::Tick => {}
+            Body::HostJoined(record) => self.join(record),
+            Body::HostLeft { host } => self.leave(*host),
+            Body::HostDown { host, incarnation } => self.set_down(*host, *incarnation, true),
+            Body::HostUp { host, incarnation } => self.set_down(*host, *incarnation, false),
+            Body::GroupSet(group) => self.set_group(group),
+            Body::GroupDeleted(name) => self.delete_group(name),
+            Body::Submitted(submission) => self.submit(submission),
+            Body::TurnStarted { deployment, host } => self.start_turn(*deployment, *host),
+            Body::TurnEnded { deployment, host, outcome } => {
+                self.end_turn(*deployment, *host, outcome.clone())
+            }
+            Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
+            Body::Finished { deployment } => self.finish(*deployment),
+        }
+        Ok(())
+    }
+
+    /// Whether an entry of this body would be refused now, and why. Entries of
+    /// hosts about themselves are never refused: they change nothing if they
+    /// come too late.
+    pub fn check(&self, body: &Body) -> Result<(), Refusal> {
+        match body {
+            Body::HostJoined(record) => self.check_join(record),
+            Body::HostLeft { host } if !self.hosts.contains_key(host) => Err(Refusal::UnknownHost(*host)),
+            Body::GroupSet(group) => self.check_group(group),
+            Body::GroupDeleted(name) => self.check_delete(name),
+            Body::Submitted(submission) => self.check_submission(submission),
+            Body::StopRequested { deployment, .. } => self.check_stop(*deployment),
+            Body::Tick
+            | Body::HostLeft { .. }
+            | Body::HostDown { .. }
+            | Body::HostUp { .. }
+            | Body::TurnStarted { .. }
+            | Body::TurnEnded { .. }
+            | Body::Finished { .. } => Ok(()),
+        }
+    }
+
+    /// What the ledger lacks: any host may propose it, and all would propose
+    /// the same.
+    pub fn due(&self) -> Vec<Body> {
+        let mut due = Vec::new();
+        for rollout in self.running().filter(|rollout| rollout.is_decided()) {
+            due.push(Body::Finished { deployment: rollout.submission.deployment });
+        }
+        for group in self.groups.values() {
+            if let Some(failed) = group.owes_rollback_of
+                && let Some(submission) = self.rollback_of(group, failed)
+            {
+                due.push(Body::Submitted(Box::new(submission)));
+            }
+        }
+        due
+    }
+}

@@ -1,0 +1,364 @@
+//! Folding deployments: submitted, turn by turn, over, rolled back.
+
+use std::collections::BTreeSet;
+
+use super::{DEPLOYMENTS_KEPT, GOOD_KEPT, Good, GroupState, State, Timer};
+use crate::entry::{Creator, ErrorCode, Failure, Submission, TurnOutcome};
+use crate::id::{DeploymentId, Digest, GroupName, HostId};
+use crate::io::Refusal;
+use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Rollout, Stage, Standing};
+
+/// Characters of an operator's description (CodeDeploy's quota).
+pub(super) const DESCRIPTION_MAX: usize = 256;
+
+/// The id of the rollback of a deployment: the same, whoever submits it.
+pub(super) fn rollback_id(of: DeploymentId) -> DeploymentId {
+    DeploymentId::derive(format!("rollback of {of}").as_bytes())
+}
+
+impl State {
+    pub(super) fn check_submission(&self, submission: &Submission) -> Result<(), Refusal> {
+        let name = &submission.group;
+        let group = self.groups.get(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
+        if submission.description.chars().count() > DESCRIPTION_MAX {
+            let what = "characters of a description".into();
+            return Err(Refusal::Limit { what, limit: DESCRIPTION_MAX as u64 });
+        }
+        if self.rollouts.contains_key(&submission.deployment) || submission.creator != Creator::User {
+            // Submitted twice by a retry, or by the mesh itself: folding it
+            // again changes nothing, and the mesh has checked what it wants.
+            return Ok(());
+        }
+        let total = u32::try_from(self.members_of(&group.group).len()).unwrap_or(u32::MAX);
+        if total == 0 {
+            return Err(Refusal::NoHosts(name.clone()));
+        }
+        let minimum = submission.policy.minimum;
+        if !minimum.is_possible(total) {
+            return Err(Refusal::ImpossibleMinimum {
+                config: minimum.to_string(),
+                total,
+                minimum: minimum.bounds(total).minimum,
+                advice: format!(
+                    "let at most {} stay healthy (minimum_healthy = {}), use OneAtATime, or add hosts",
+                    total - 1,
+                    total - 1
+                ),
+            });
+        }
+        match (self.busy_with(group), group.queued) {
+            (Some(running), _) if !submission.queue => {
+                Err(Refusal::AlreadyRunning { group: name.clone(), running })
+            }
+            (Some(_), Some(queued)) => Err(Refusal::QueueFull { group: name.clone(), queued }),
+            (Some(_), None) | (None, _) => Ok(()),
+        }
+    }
+
+    pub(super) fn check_stop(&self, deployment: DeploymentId) -> Result<(), Refusal> {
+        let rollout = self.rollouts.get(&deployment).ok_or(Refusal::UnknownDeployment(deployment))?;
+        if rollout.status().is_over() {
+            return Err(Refusal::AlreadyOver(deployment, rollout.status().name()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn submit(&mut self, submission: &Submission) {
+        let id = submission.deployment;
+        if self.rollouts.contains_key(&id) {
+            return;
+        }
+        let group = self.groups.get_mut(&submission.group).expect("the submission was checked");
+        if submission.creator == Creator::Rollback {
+            // Not the rollback that is owed (any more): somebody was slower.
+            if group.owes_rollback_of != submission.rollback_of || submission.rollback_of.is_none() {
+                return;
+            }
+            group.owes_rollback_of = None;
+        }
+        group.deployments.push(id);
+        let must_wait = group.running.is_some() || group.owes_rollback_of.is_some();
+        if must_wait {
+            group.queued = Some(id);
+        }
+        if let Some(undone) = submission.rollback_of.and_then(|undone| self.rollouts.get_mut(&undone)) {
+            undone.rolled_back_by = Some(id);
+        }
+        self.rollouts.insert(id, Rollout::queued(submission.clone(), self.clock));
+        if !must_wait {
+            self.begin(id);
+        }
+        self.forget_old(&submission.group);
+    }
+
+    /// The queue's turn: the group is free.
+    fn begin(&mut self, id: DeploymentId) {
+        let at = self.clock;
+        let rollout = &self.rollouts[&id];
+        let name = rollout.submission.group.clone();
+        let timeout = rollout.submission.policy.deployment_timeout;
+        let targets = self.targets(&rollout.submission);
+        let group = &self.groups[&name];
+        let entrants = self
+            .members_of(&group.group)
+            .into_iter()
+            .map(|host| Entrant {
+                host: host.record.host,
+                standing: group.standing.get(&host.record.host).copied(),
+                down: host.down,
+                target: targets.as_ref().is_none_or(|targets| targets.contains(&host.record.host)),
+            })
+            .collect();
+        let group = self.groups.get_mut(&name).expect("a deployment's group is there while it waits or runs");
+        group.running = Some(id);
+        group.queued = group.queued.filter(|queued| *queued != id);
+        let rollout = self.rollouts.get_mut(&id).expect("looked up above");
+        let granted = rollout.begin(entrants, at);
+        self.timers.set(Timer::Deployment(id), at + timeout);
+        self.set_start_timers(id, &granted);
+    }
+
+    /// Which hosts a deployment is for; none means all of the group. A
+    /// rollback is for those alone that the undone deployment touched.
+    fn targets(&self, submission: &Submission) -> Option<BTreeSet<HostId>> {
+        let undone = self.rollouts.get(&submission.rollback_of?)?;
+        Some(undone.touched().collect())
+    }
+
+    pub(super) fn start_turn(&mut self, deployment: DeploymentId, host: HostId) {
+        let at = self.clock;
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        if rollout.start_turn(host, at) {
+            let timeout = rollout.submission.policy.turn_timeout;
+            self.timers.clear(Timer::Start(deployment, host));
+            self.timers.set(Timer::Turn(deployment, host), at + timeout);
+        }
+    }
+
+    pub(super) fn end_turn(&mut self, deployment: DeploymentId, host: HostId, outcome: TurnOutcome) {
+        let at = self.clock;
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        let started = matches!(rollout.members().get(&host).map(|m| &m.stage), Some(Stage::Started { .. }));
+        let succeeded = outcome == TurnOutcome::Succeeded;
+        let digest = rollout.submission.revision.digest;
+        let Some(granted) = rollout.end_turn(host, outcome, at) else { return };
+        self.note_standing(deployment, host, succeeded.then_some(digest), started);
+        self.clear_timers(deployment, host);
+        self.set_start_timers(deployment, &granted);
+    }
+
+    /// What the group knows of the host from now on. A turn that never started
+    /// changed nothing on the host: it keeps its revision.
+    fn note_standing(
+        &mut self,
+        deployment: DeploymentId,
+        host: HostId,
+        revision: Option<Digest>,
+        started: bool,
+    ) {
+        let name = &self.rollouts[&deployment].submission.group;
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let before = group.standing.get(&host).and_then(|standing| standing.revision);
+        let health = if revision.is_some() { Health::Healthy } else { Health::Unhealthy };
+        let revision = if started { revision } else { before };
+        group.standing.insert(host, Standing { health, revision });
+    }
+
+    pub(super) fn fail_turn(
+        &mut self,
+        deployment: DeploymentId,
+        host: HostId,
+        code: ErrorCode,
+        message: String,
+    ) {
+        let failure = Failure { event: None, code, script: String::new(), message, log: String::new() };
+        self.end_turn(deployment, host, TurnOutcome::Failed(failure));
+    }
+
+    pub(super) fn stop(&mut self, deployment: DeploymentId, rollback: bool) {
+        let at = self.clock;
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        let was_queued = rollout.status() == DeploymentStatus::Queued;
+        let unused = rollout.in_flight();
+        rollout.stop(rollback, at);
+        for host in unused {
+            self.timers.clear(Timer::Start(deployment, host));
+        }
+        if was_queued {
+            // It never ran, so there is no turn to wait for: it is over now.
+            let rollout = self.rollouts.get_mut(&deployment).expect("looked up above");
+            rollout.finish(at);
+            let name = rollout.submission.group.clone();
+            if let Some(group) = self.groups.get_mut(&name) {
+                group.queued = None;
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self, deployment: DeploymentId) {
+        let at = self.clock;
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        if !rollout.finish(at) {
+            return;
+        }
+        let succeeded = rollout.status() == DeploymentStatus::Succeeded;
+        let touched = rollout.touched().next().is_some();
+        // A rollback that fails is never rolled back: it would go round for ever.
+        let rolls_back =
+            rollout.wants_rollback() && touched && rollout.submission.creator != Creator::Rollback;
+        let name = rollout.submission.group.clone();
+        let good = Good { revision: rollout.submission.revision.clone(), deployment, at };
+        self.timers.clear(Timer::Deployment(deployment));
+        let Some(group) = self.groups.get_mut(&name) else { return };
+        group.running = None;
+        if succeeded {
+            note_good(group, good);
+        } else if rolls_back && !group.good.is_empty() {
+            group.owes_rollback_of = Some(deployment);
+        }
+        if group.owes_rollback_of.is_none()
+            && let Some(next) = group.queued
+        {
+            self.begin(next);
+        }
+    }
+
+    /// The rollback that undoes `failed`: the group's last good revision, for
+    /// the hosts that were touched.
+    pub(super) fn rollback_of(&self, group: &GroupState, failed: DeploymentId) -> Option<Submission> {
+        let undone = &self.rollouts.get(&failed)?.submission;
+        let good = group.good.last()?;
+        let mut policy = undone.policy.clone();
+        // The old revision's stop script can never block the way back.
+        policy.ignore_application_stop_failures = true;
+        Some(Submission {
+            deployment: rollback_id(failed),
+            group: undone.group.clone(),
+            revision: good.revision.clone(),
+            policy,
+            creator: Creator::Rollback,
+            rollback_of: Some(failed),
+            description: format!("rollback of {failed}"),
+            holders: self.holders(group, good.revision.digest),
+            queue: false,
+        })
+    }
+
+    /// Hosts that should still have the bundle, at most eight.
+    pub fn holders(&self, group: &GroupState, digest: Digest) -> Vec<HostId> {
+        const HOLDERS_MAX: usize = 8;
+        group
+            .standing
+            .iter()
+            .filter(|(_, standing)| standing.revision == Some(digest))
+            .map(|(host, _)| *host)
+            .take(HOLDERS_MAX)
+            .collect()
+    }
+
+    pub(super) fn fire_timers(&mut self) {
+        while let Some(timer) = self.timers.due(self.clock) {
+            match timer {
+                Timer::Start(deployment, host) => {
+                    self.fail_turn(
+                        deployment,
+                        host,
+                        ErrorCode::DidNotStart,
+                        self.did_not_start(deployment, host),
+                    );
+                }
+                Timer::Lost(deployment, host) => {
+                    let message = self.lost(deployment, host);
+                    self.fail_turn(deployment, host, ErrorCode::HostLost, message);
+                }
+                Timer::Turn(deployment, host) => {
+                    let limit = self.rollouts.get(&deployment).map(|r| r.submission.policy.turn_timeout);
+                    let message =
+                        format!("its turn took longer than {} s", limit.unwrap_or_default().as_secs());
+                    self.fail_turn(deployment, host, ErrorCode::TurnTimedOut, message);
+                }
+                Timer::Deployment(deployment) => self.time_out(deployment),
+            }
+        }
+    }
+
+    fn time_out(&mut self, deployment: DeploymentId) {
+        let at = self.clock;
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        let in_flight = rollout.in_flight();
+        rollout.time_out(at);
+        for host in in_flight {
+            self.note_standing(deployment, host, None, true);
+            self.clear_timers(deployment, host);
+        }
+    }
+
+    fn did_not_start(&self, deployment: DeploymentId, host: HostId) -> String {
+        let limit = self.rollouts.get(&deployment).map(|r| r.submission.policy.start_timeout);
+        let down = self.hosts.get(&host).and_then(|host| host.down);
+        match down {
+            Some(_) => "the host is Down: it did not come back in time for its turn".into(),
+            None => {
+                format!("the host did not start its turn within {} s", limit.unwrap_or_default().as_secs())
+            }
+        }
+    }
+
+    fn lost(&self, deployment: DeploymentId, host: HostId) -> String {
+        let limit = self.rollouts.get(&deployment).map(|r| r.submission.policy.lost_after);
+        let was = match self.rollouts.get(&deployment).and_then(|r| r.members().get(&host)).map(|m| &m.stage)
+        {
+            Some(Stage::Started { .. }) => "went Down in its turn",
+            Some(_) | None => "was Down when its turn came",
+        };
+        format!("the host {was} and did not come back within {} s", limit.unwrap_or_default().as_secs())
+    }
+
+    pub(super) fn set_start_timers(&mut self, deployment: DeploymentId, granted: &[HostId]) {
+        let Some(rollout) = self.rollouts.get(&deployment) else { return };
+        let due = self.clock + rollout.submission.policy.start_timeout;
+        for host in granted {
+            self.timers.set(Timer::Start(deployment, *host), due);
+            self.set_lost_timer(deployment, *host);
+        }
+    }
+
+    /// While a host with a lease is Down, its turn is running out.
+    pub(super) fn set_lost_timer(&mut self, deployment: DeploymentId, host: HostId) {
+        let lost = Timer::Lost(deployment, host);
+        self.timers.clear(lost);
+        let Some(rollout) = self.rollouts.get(&deployment) else { return };
+        let Some(member) = rollout.members().get(&host) else { return };
+        if member.down.is_some() && member.is_in_flight() {
+            self.timers.set(lost, self.clock + rollout.submission.policy.lost_after);
+        }
+    }
+
+    fn clear_timers(&mut self, deployment: DeploymentId, host: HostId) {
+        self.timers.clear(Timer::Start(deployment, host));
+        self.timers.clear(Timer::Lost(deployment, host));
+        self.timers.clear(Timer::Turn(deployment, host));
+    }
+
+    /// The deployments in which the host has a turn, used or not.
+    pub fn turns_of(&self, host: HostId) -> Vec<DeploymentId> {
+        let has_turn = |rollout: &&Rollout| rollout.members().get(&host).is_some_and(Member::is_in_flight);
+        self.running().filter(has_turn).map(|rollout| rollout.submission.deployment).collect()
+    }
+
+    fn forget_old(&mut self, name: &GroupName) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        while group.deployments.len() > DEPLOYMENTS_KEPT {
+            let oldest = group.deployments.remove(0);
+            self.rollouts.remove(&oldest);
+        }
+    }
+}
+
+fn note_good(group: &mut GroupState, good: Good) {
+    group.good.retain(|known| known.revision.digest != good.revision.digest);
+    group.good.push(good);
+    while group.good.len() > GOOD_KEPT {
+        group.good.remove(0);
+    }
+}

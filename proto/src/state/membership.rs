@@ -1,0 +1,124 @@
+//! Folding who is in the mesh, and who is Down.
+
+use super::{GROUPS_MAX, GroupState, HOSTS_MAX, Host, State};
+use crate::entry::{ErrorCode, HostRecord};
+use crate::group::Group;
+use crate::id::{DeploymentId, GroupName, HostId};
+use crate::io::Refusal;
+
+impl State {
+    pub(super) fn check_join(&self, record: &HostRecord) -> Result<(), Refusal> {
+        if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(&record.host) {
+            return Err(Refusal::Limit { what: "hosts in one mesh".into(), limit: HOSTS_MAX as u64 });
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_group(&self, group: &Group) -> Result<(), Refusal> {
+        if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&group.name) {
+            return Err(Refusal::Limit { what: "groups in one mesh".into(), limit: GROUPS_MAX as u64 });
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_delete(&self, name: &GroupName) -> Result<(), Refusal> {
+        let group = self.groups.get(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
+        match self.busy_with(group) {
+            Some(running) => Err(Refusal::GroupInUse { group: name.clone(), running }),
+            None => Ok(()),
+        }
+    }
+
+    /// What keeps a group from taking another deployment now.
+    pub(super) fn busy_with(&self, group: &GroupState) -> Option<DeploymentId> {
+        group.running.or_else(|| group.owes_rollback_of.map(super::deployments::rollback_id)).or(group.queued)
+    }
+
+    pub(super) fn join(&mut self, record: &HostRecord) {
+        self.hosts_changed_at = self.index;
+        match self.hosts.get_mut(&record.host) {
+            // An older start of the same agent speaks: its words came late.
+            Some(known) if known.record.incarnation > record.incarnation => {}
+            Some(known) => {
+                // It could not have spoken if it were not there.
+                let is_back = known.down.is_some() && record.incarnation > known.record.incarnation;
+                if known.record.voter != record.voter {
+                    known.store_since = self.clock;
+                }
+                known.record = record.clone();
+                if is_back {
+                    self.change_down(record.host, false);
+                }
+            }
+            None => {
+                let (joined_at, store_since) = (self.clock, self.clock);
+                let joined = Host { record: record.clone(), down: None, joined_at, store_since };
+                self.hosts.insert(record.host, joined);
+            }
+        }
+    }
+
+    pub(super) fn leave(&mut self, host: HostId) {
+        self.change_down(host, true);
+        for deployment in self.turns_of(host) {
+            let message = "the host was taken out of the mesh".to_string();
+            self.fail_turn(deployment, host, ErrorCode::HostLost, message);
+        }
+        self.hosts.remove(&host);
+        for group in self.groups.values_mut() {
+            group.standing.remove(&host);
+        }
+    }
+
+    pub(super) fn set_down(&mut self, host: HostId, incarnation: u64, down: bool) {
+        let Some(known) = self.hosts.get(&host) else { return };
+        // A newer start, or a refutation, has outrun the accusation.
+        if known.record.incarnation == incarnation && known.down.is_some() != down {
+            self.change_down(host, down);
+        }
+    }
+
+    fn change_down(&mut self, host: HostId, down: bool) {
+        self.hosts_changed_at = self.index;
+        let since = down.then_some(self.clock);
+        if let Some(known) = self.hosts.get_mut(&host) {
+            known.down = since;
+        }
+        let running: Vec<DeploymentId> =
+            self.running().map(|rollout| rollout.submission.deployment).collect();
+        for deployment in running {
+            let at = self.clock;
+            let Some(rollout) = self.rollouts.get_mut(&deployment) else { continue };
+            let granted = rollout.set_down(host, since, at);
+            self.set_lost_timer(deployment, host);
+            self.set_start_timers(deployment, &granted);
+        }
+    }
+
+    pub(super) fn delete_group(&mut self, name: &GroupName) {
+        if let Some(group) = self.groups.remove(name) {
+            group.deployments.iter().for_each(|deployment| {
+                self.rollouts.remove(deployment);
+            });
+        }
+    }
+
+    pub(super) fn set_group(&mut self, group: &Group) {
+        match self.groups.get_mut(&group.name) {
+            Some(known) => known.group = group.clone(),
+            None => {
+                let name: GroupName = group.name.clone();
+                let fresh = GroupState {
+                    group: group.clone(),
+                    standing: Default::default(),
+                    running: None,
+                    queued: None,
+                    owes_rollback_of: None,
+                    good: Vec::new(),
+                    deployments: Vec::new(),
+                };
+                self.groups.insert(name, fresh);
+            }
+        }
+    }
+}
