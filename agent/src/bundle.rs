@@ -6,6 +6,7 @@
 //! bundle on every host; an archive file is taken as it is.
 
 pub(crate) mod cache;
+pub(crate) mod exchange;
 pub(crate) mod pack;
 pub(crate) mod source;
 pub(crate) mod unpack;

@@ -1,0 +1,69 @@
+//! Small text files that hold a secret: readable by their owner alone, written
+//! whole or not at all, and never over one that is there.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Far above any file that we write; what is longer is some other file.
+const FILE_BYTES_MAX: u64 = 16 * 1024;
+
+/// Why a secret could not be read or kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretFileError {
+    #[error("{} does not exist", path.display())]
+    Missing { path: PathBuf },
+    #[error("{} exists already and is not overwritten", path.display())]
+    Exists { path: PathBuf },
+    #[error("cannot read {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot write {}", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// Reads the file. That others than its owner may read it is worth a warning,
+/// not a refusal: an agent that does not start protects nobody.
+pub(crate) fn read(path: &Path) -> Result<String, SecretFileError> {
+    let refuse = |cause: io::Error| match cause.kind() == io::ErrorKind::NotFound {
+        true => SecretFileError::Missing { path: path.to_owned() },
+        false => SecretFileError::Read { path: path.to_owned(), cause },
+    };
+    let file = File::open(path).map_err(refuse)?;
+    let mode = file.metadata().map_err(refuse)?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), mode = format!("{mode:o}"), "others can read this secret: chmod 600");
+    }
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(refuse)?;
+    Ok(text)
+}
+
+/// Writes a new file with mode 0600; it is there whole, after a power loss
+/// too, or not at all.
+pub(crate) fn create(path: &Path, text: &str) -> Result<(), SecretFileError> {
+    let refuse = |cause: io::Error| match cause.kind() == io::ErrorKind::AlreadyExists {
+        true => SecretFileError::Exists { path: path.to_owned() },
+        false => SecretFileError::Write { path: path.to_owned(), cause },
+    };
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(directory).map_err(refuse)?;
+    // Temporary files are made with mode 0600 here, and linked, not renamed,
+    // so that two first starts at once cannot both believe in their own key.
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(refuse)?;
+    file.write_all(text.as_bytes()).map_err(refuse)?;
+    file.as_file().sync_all().map_err(refuse)?;
+    file.persist_noclobber(path).map_err(|failed| refuse(failed.error))?;
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(refuse)
+}

@@ -1,0 +1,272 @@
+//! What the node must not forget: one ordered map from bytes to bytes, on sled.
+//!
+//! Two things sled does not do are done here. Its `flush` does not reach
+//! stable storage (it calls `sync_file_range`), so every write that asks for
+//! it is followed by an fdatasync of our own. And it refuses to open after
+//! some abrupt stops: what can be repaired is, and what cannot is set aside,
+//! because a host that starts empty and says so is a known case to the mesh,
+//! while one that does not start is not.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::panic;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use proto::io::Write;
+
+mod writer;
+
+pub(crate) use writer::{Done, Writer};
+
+/// sled's default is 1 GiB. The node holds all it needs in memory; only the
+/// pages that are being written are worth a cache.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// sled's own flusher also frees segments that are no longer used: without it
+/// the file only grows.
+const FLUSH_EVERY_MS: u64 = 500;
+/// Written when a store is made. A damaged file can open as an empty map; this
+/// tells that map from one that was never written.
+const FORMAT_KEY: &[u8] = b"format";
+const FORMAT: &[u8] = b"skein-store-1";
+/// The tree that holds it; the node's own is sled's default.
+const META_TREE: &str = "meta";
+
+/// An open store.
+pub(crate) struct Store {
+    db: sled::Db,
+    path: PathBuf,
+    /// The file that holds sled's log, for our own fdatasync: it works on the
+    /// file, whichever descriptor wrote.
+    log: File,
+    /// sled puts large pages into files of their own, and never syncs those.
+    blobs: PathBuf,
+    /// The newest of them that is on stable storage.
+    blobs_synced: Option<u64>,
+}
+
+/// A store as it was found.
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    pub(crate) contents: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) recovered: Recovery,
+}
+
+/// What it took to open a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    /// Nothing.
+    Clean,
+    /// An index was damaged and was built anew; nothing is lost.
+    Repaired,
+    /// It could not be read and was set aside: this host remembers nothing.
+    Amnesia { quarantined: PathBuf },
+}
+
+/// Why the store cannot be used. All are fatal to the agent.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("another process has the store {} open: is an agent running already?", path.display())]
+    Locked { path: PathBuf },
+    #[error("cannot open the store {}{}", path.display(), advice(cause))]
+    Open {
+        path: PathBuf,
+        #[source]
+        cause: sled::Error,
+    },
+    #[error("cannot write to the store {}{}", path.display(), advice(cause))]
+    Write {
+        path: PathBuf,
+        #[source]
+        cause: sled::Error,
+    },
+}
+
+/// What a person can do about it, as words that follow the error.
+fn advice(cause: &sled::Error) -> &'static str {
+    let sled::Error::Io(cause) = cause else { return "" };
+    if cause.kind() == io::ErrorKind::StorageFull {
+        ": the disk is full, free some space and start the agent again"
+    } else if cause.kind() == io::ErrorKind::PermissionDenied {
+        ": the agent needs to own this directory"
+    } else if cause.kind() == io::ErrorKind::ReadOnlyFilesystem {
+        ": the file system is read-only, often after a disk error: see `dmesg`"
+    } else {
+        ""
+    }
+}
+
+/// One attempt to open.
+enum Attempt {
+    Opened(Box<Store>, BTreeMap<Vec<u8>, Vec<u8>>),
+    /// What is there cannot be read.
+    Damaged(String),
+    /// The fault is not in what is there.
+    Refused(StoreError),
+}
+
+impl Store {
+    /// Opens the store in the directory `path`, or makes it.
+    pub(crate) fn open(path: &Path) -> Result<Opened, StoreError> {
+        let mut recovered = Recovery::Clean;
+        loop {
+            let damage = match Self::attempt(path) {
+                Attempt::Opened(store, contents) => {
+                    return Ok(Opened { store: *store, contents, recovered });
+                }
+                Attempt::Refused(error) => return Err(error),
+                Attempt::Damaged(damage) => damage,
+            };
+            let failed = |cause: io::Error| StoreError::Open { path: path.to_owned(), cause: cause.into() };
+            recovered = match recovered {
+                Recovery::Clean => {
+                    tracing::warn!(path = %path.display(), damage, "store damaged, rebuilding its index");
+                    remove_snapshots(path).map_err(failed)?;
+                    Recovery::Repaired
+                }
+                Recovery::Repaired => {
+                    tracing::error!(path = %path.display(), damage, "store lost, setting it aside");
+                    Recovery::Amnesia { quarantined: quarantine(path).map_err(failed)? }
+                }
+                // What was just made anew does not open either.
+                Recovery::Amnesia { .. } => return Err(failed(io::Error::other(damage))),
+            };
+        }
+    }
+
+    fn attempt(path: &Path) -> Attempt {
+        // sled panics on some damage that it does not expect.
+        match panic::catch_unwind(|| Self::try_open(path)) {
+            Ok(Ok((store, contents))) => Attempt::Opened(Box::new(store), contents),
+            Ok(Err(cause)) => judge(path, cause),
+            Err(panic) => Attempt::Damaged(panic_text(panic.as_ref())),
+        }
+    }
+
+    fn try_open(path: &Path) -> Result<(Self, BTreeMap<Vec<u8>, Vec<u8>>), sled::Error> {
+        let is_new = !path.join("db").exists();
+        fs::create_dir_all(path)?;
+        let db = sled::Config::new()
+            .path(path)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(Some(FLUSH_EVERY_MS))
+            .open()?;
+        let (log, blobs) = (File::open(path.join("db"))?, path.join("blobs"));
+        let mut store = Store { db, path: path.to_owned(), log, blobs, blobs_synced: None };
+        let meta = store.db.open_tree(META_TREE)?;
+        if is_new {
+            meta.insert(FORMAT_KEY, FORMAT)?;
+            store.sync()?;
+            // The files' names must survive too.
+            File::open(path)?.sync_all()?;
+            if let Some(parent) = path.parent().filter(|parent| *parent != Path::new("")) {
+                File::open(parent)?.sync_all()?;
+            }
+        } else if meta.get(FORMAT_KEY)?.as_deref() != Some(FORMAT) {
+            return Err(sled::Error::Corruption { at: None, bt: () });
+        }
+        let contents = store.db.iter().map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())));
+        let contents = contents.collect::<Result<_, _>>()?;
+        Ok((store, contents))
+    }
+
+    /// Does the write as one: all of its changes are there afterwards, or,
+    /// after a crash, none.
+    fn apply(&self, write: &Write) -> Result<(), sled::Error> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in &write.changes {
+            match value {
+                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        self.db.apply_batch(batch)
+    }
+
+    /// Brings everything that was applied to stable storage.
+    fn sync(&mut self) -> Result<(), sled::Error> {
+        self.db.flush()?;
+        self.sync_blobs()?;
+        self.log.sync_data()?;
+        Ok(())
+    }
+
+    /// They are named by their place in the log, so only the newer ones count.
+    fn sync_blobs(&mut self) -> Result<(), sled::Error> {
+        let mut newest = self.blobs_synced;
+        for blob in fs::read_dir(&self.blobs)? {
+            let blob = blob?;
+            let place = blob.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+            if place <= self.blobs_synced {
+                continue;
+            }
+            match File::open(blob.path()).and_then(|file| file.sync_all()) {
+                Ok(()) => newest = newest.max(place),
+                // sled's own flusher has just freed it.
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+                Err(cause) => return Err(cause.into()),
+            }
+        }
+        if newest > self.blobs_synced {
+            File::open(&self.blobs)?.sync_all()?;
+            self.blobs_synced = newest;
+        }
+        Ok(())
+    }
+
+    fn write_error(&self, cause: sled::Error) -> StoreError {
+        StoreError::Write { path: self.path.clone(), cause }
+    }
+}
+
+/// Whether opening failed because of what is there, or of something that would
+/// be no better with an empty store.
+fn judge(path: &Path, cause: sled::Error) -> Attempt {
+    let sled::Error::Io(error) = &cause else { return Attempt::Damaged(cause.to_string()) };
+    // sled has no kind of its own for this.
+    if error.to_string().contains("could not acquire lock") {
+        return Attempt::Refused(StoreError::Locked { path: path.to_owned() });
+    }
+    let in_the_bytes = [
+        io::ErrorKind::UnexpectedEof,
+        io::ErrorKind::InvalidData,
+        io::ErrorKind::InvalidInput,
+        io::ErrorKind::Other,
+    ];
+    if in_the_bytes.contains(&error.kind()) && error.raw_os_error().is_none() {
+        return Attempt::Damaged(cause.to_string());
+    }
+    Attempt::Refused(StoreError::Open { path: path.to_owned(), cause })
+}
+
+/// sled can do without: a snapshot only spares it reading the whole log.
+fn remove_snapshots(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Not deleted: a person may still get something out of what sled, in trying to
+/// open it, has left of it.
+fn quarantine(path: &Path) -> io::Result<PathBuf> {
+    let seconds = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".damaged-{seconds}"));
+    let quarantined = PathBuf::from(name);
+    fs::rename(path, &quarantined)?;
+    Ok(quarantined)
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("sled panicked").to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! The one thread that writes to the store, in order.
+
+use std::thread;
+
+use proto::io::{Write, WriteId};
+use tokio::sync::mpsc;
+
+use super::{Store, StoreError};
+
+/// Writes that wait for the disk. A node has a handful under way; beyond this
+/// the disk is slower than the mesh, and the agent takes no further input
+/// until it has caught up.
+const QUEUE_MAX: usize = 1_024;
+
+/// How a write ended. The first error is also the last report: what follows a
+/// lost write must not be written either.
+pub(crate) type Done = Result<WriteId, StoreError>;
+
+/// Hands writes to the thread.
+pub(crate) struct Writer {
+    queue: mpsc::Sender<Write>,
+}
+
+impl Writer {
+    /// Starts the thread. It ends, everything written, when the writer is
+    /// dropped; the receiver then yields `None`.
+    pub(crate) fn start(store: Store) -> (Self, mpsc::Receiver<Done>) {
+        let (queue, writes) = mpsc::channel(QUEUE_MAX);
+        // Room for a whole queue, so that the thread does not wait for the
+        // loop while the loop waits for room in the queue.
+        let (done, reports) = mpsc::channel(2 * QUEUE_MAX);
+        thread::Builder::new()
+            .name("store".into())
+            .spawn(move || run(store, writes, &done))
+            .expect("a thread can be started at the agent's start");
+        (Writer { queue }, reports)
+    }
+
+    /// Queues the write without waiting; gives it back if the queue is full.
+    pub(crate) fn write(&self, write: Write) -> Result<(), Write> {
+        match self.queue.try_send(write) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(write)) => Err(write),
+            // The thread ends early only after it has reported an error, which
+            // ends the agent.
+            Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
+    }
+}
+
+fn run(mut store: Store, mut writes: mpsc::Receiver<Write>, done: &mpsc::Sender<Done>) {
+    let mut group = Vec::new();
+    while writes.blocking_recv_many(&mut group, QUEUE_MAX) > 0 {
+        let written = write_group(&mut store, &group).map_err(|cause| store.write_error(cause));
+        let failed = written.is_err();
+        let reports = match written {
+            Ok(()) => group.drain(..).map(|write| Ok(write.id)).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        for report in reports {
+            // Nobody listens any more once the agent is ending.
+            let _ = done.blocking_send(report);
+        }
+        if failed {
+            return;
+        }
+    }
+    if let Err(cause) = store.sync() {
+        let _ = done.blocking_send(Err(store.write_error(cause)));
+    }
+}
+
+/// All that waited goes to the disk by one sync.
+fn write_group(store: &mut Store, group: &[Write]) -> Result<(), sled::Error> {
+    for write in group {
+        store.apply(write)?;
+    }
+    if group.iter().any(|write| write.sync) {
+        store.sync()?;
+    }
+    Ok(())
+}
