@@ -1,7 +1,7 @@
-//! `skein`: the agent of a host, and the command line that speaks to it.
-
 mod api;
+mod ask;
 mod backend;
+mod bundle;
 mod cli;
 mod client;
 mod clock;
@@ -9,13 +9,18 @@ mod command;
 mod config;
 mod demo;
 mod group_file;
+mod hooks;
+mod host_side;
 mod identity;
+mod install;
 mod join;
 mod mesh_key;
 mod secret_file;
 mod start;
 mod store;
+mod telemetry;
 mod toml_file;
+mod transport;
 mod view;
 
 use std::process::ExitCode;

@@ -3,16 +3,21 @@
 //! Without IO, async, clock, thread, or randomness but a seed.
 #![warn(missing_docs)]
 
+pub mod appspec;
 pub mod config;
 mod deadlines;
 pub mod entry;
 pub mod group;
 pub mod id;
 pub mod io;
+mod ledger;
 pub mod lifecycle;
+mod mesh;
 pub mod node;
 pub mod policy;
 pub mod revision;
 pub mod rollout;
+mod run;
 pub mod state;
 pub mod time;
+pub mod wire;

@@ -1,16 +1,39 @@
 //! The node: a value. The only way to change it is [`Node::handle`]; the only
 //! way it acts is [`Node::poll_output`].
+//!
+//! Its parts (ledger, state, liveness, own turns) do not know each other; they
+//! meet here, in `settle`, which runs after every input and carries what one
+//! part has found out to the others until none has anything new to say.
+
+mod duties;
+mod exchange;
+mod proposals;
+mod requests;
+mod settle;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde::{Deserialize, Serialize};
+
 use crate::config::Config;
-use crate::entry::{Entry, Index};
-use crate::id::{DeploymentId, HostId};
-use crate::io::{Input, Output};
+use crate::deadlines::Deadlines;
+use crate::entry::{Entry, HostRecord, Index};
+use crate::id::{DeploymentId, HostId, MeshId, VoterId};
+use crate::io::{Input, Outcome, Output, WriteId};
+use crate::ledger::{Change, Content, Ledger, LogEntry, Restored, chain};
 use crate::lifecycle::LifecycleEvent;
-use crate::rollout::Blocker;
+use crate::mesh::liveness::{Judgement, Liveness};
+use crate::rollout::{Blocker, Turn};
+use crate::run::{Act, OwnTurns, Record};
 use crate::state::State;
 use crate::time::Time;
+use crate::wire;
+
+use duties::Duties;
+use proposals::Proposals;
 
 /// Why a node cannot start from what its store holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,9 +42,9 @@ pub enum StartError {
     #[error("the store belongs to mesh {stored}, not to {wanted}: use another data directory")]
     OtherMesh {
         /// In the store.
-        stored: String,
+        stored: MeshId,
         /// In the key file.
-        wanted: String,
+        wanted: MeshId,
     },
     /// The store is another host's.
     #[error("the store belongs to another host's key: use another data directory")]
@@ -45,29 +68,172 @@ pub struct MeshView {
     pub suspects: BTreeSet<HostId>,
     /// Hash of the ledger up to the state's index.
     pub hash: [u8; 32],
+    /// The newest index that was heard of from any host.
+    pub newest_heard: Index,
+}
+
+/// Why the node wants waking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Why {
+    /// Consensus's clock.
+    Tick,
+    /// A sign of life is due.
+    Beacon,
+    /// Somebody may have fallen silent.
+    Silence,
+    /// A proposal is to be sent again, or given up.
+    Proposals,
+    /// Something that the ledger lacks is now this host's to propose.
+    Duties,
+    /// The ledger's clock must move.
+    LedgerTimer,
+    /// What was asked of a neighbour did not come.
+    Want,
+    /// Progress that was held back may be told.
+    Progress,
+    /// The voters are to be looked at.
+    Voters,
+}
+
+/// Who the store belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Meta {
+    format: u16,
+    host: HostId,
+    mesh: MeshId,
+    voter: VoterId,
+    incarnation: u64,
+}
+
+const META_FORMAT: u16 = 1;
+const META_KEY: &[u8] = b"M";
+
+/// What was heard of a neighbour.
+#[derive(Clone, Debug)]
+struct Heard {
+    voter: VoterId,
+    incarnation: u64,
+    index: Index,
+    leader: Option<VoterId>,
 }
 
 /// A node.
 pub struct Node {
     config: Config,
+    meta: Meta,
+    rng: ChaCha8Rng,
     state: State,
+    ledger: Ledger,
+    liveness: Liveness,
+    heard: BTreeMap<HostId, Heard>,
+    proposals: Proposals,
+    duties: Duties,
+    turns: OwnTurns,
+    deadlines: Deadlines<Why, Time>,
     outputs: VecDeque<Output>,
+    /// What the next write holds, besides the ledger's.
+    changes: Vec<Change>,
+    /// Records of the journal that the next write makes durable.
+    recording: Vec<DeploymentId>,
+    /// And those that written ones did.
+    recorded: VecDeque<(WriteId, Vec<DeploymentId>)>,
+    next_write: u64,
+    progress: BTreeMap<(DeploymentId, HostId), LifecycleEvent>,
+    unsent_progress: Option<(DeploymentId, LifecycleEvent)>,
+    /// When the last entry was folded here: the ledger's clock goes on from it.
+    clock_seen: Time,
+    /// The mesh's hosts, this one included.
+    members: BTreeSet<HostId>,
+    addresses: BTreeMap<HostId, Vec<String>>,
+    voter_hosts: BTreeMap<VoterId, HostId>,
+    /// Of which state the three above are.
+    derived_at: Option<Index>,
+    /// What the observers say, and of which liveness that is.
+    judged: (u64, BTreeMap<HostId, Judgement>),
+    /// Of which state and liveness the duties are.
+    duties_of: Option<(Index, u64)>,
+    to_prefetch: Vec<DeploymentId>,
+    wanted_at: Option<Time>,
+    leaving: bool,
 }
 
 impl Node {
     /// Starts from what the store holds (empty at the first start).
     /// # Errors
     /// If the store is somebody else's, or cannot be read.
-    pub fn start(
-        config: Config,
-        _stored: BTreeMap<Vec<u8>, Vec<u8>>,
-        _now: Time,
-    ) -> Result<Node, StartError> {
-        Ok(Node { config, state: State::default(), outputs: VecDeque::new() })
+    pub fn start(config: Config, stored: BTreeMap<Vec<u8>, Vec<u8>>, now: Time) -> Result<Node, StartError> {
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let meta = read_meta(&config, &stored, &mut rng)?;
+        let restored = Restored::read(&stored).map_err(|error| StartError::Corrupt(error.to_string()))?;
+        let is_first = restored.is_none() && meta.incarnation == 1;
+        let (state, ledger) = match restored {
+            Some(restored) => {
+                let state = State::decode(&restored.snapshot.state, restored.snapshot.index)
+                    .ok_or_else(|| StartError::Corrupt("the snapshot is no state".into()))?;
+                (state, Ledger::restore(meta.voter, config.seed, restored))
+            }
+            None if config.founds && is_first => {
+                let state = State::founding();
+                let genesis = *blake3::hash(&config.mesh.0).as_bytes();
+                let ledger = Ledger::found(meta.voter, config.seed, genesis, wire::encode(&state));
+                (state, ledger)
+            }
+            None => (State::default(), Ledger::empty(meta.voter, config.seed)),
+        };
+        let mut node = Node {
+            rng,
+            state,
+            ledger,
+            liveness: Liveness::default(),
+            heard: BTreeMap::new(),
+            proposals: Proposals::new(config.host, meta.incarnation),
+            duties: Duties::default(),
+            turns: OwnTurns::restore(read_journal(&stored)?),
+            deadlines: Deadlines::new(),
+            outputs: VecDeque::new(),
+            changes: vec![(META_KEY.to_vec(), Some(wire::encode(&meta)))],
+            recording: Vec::new(),
+            recorded: VecDeque::new(),
+            next_write: 1,
+            progress: BTreeMap::new(),
+            unsent_progress: None,
+            clock_seen: now,
+            members: BTreeSet::new(),
+            addresses: BTreeMap::new(),
+            voter_hosts: BTreeMap::new(),
+            derived_at: None,
+            judged: (0, BTreeMap::new()),
+            duties_of: None,
+            to_prefetch: Vec::new(),
+            wanted_at: None,
+            leaving: false,
+            config,
+            meta,
+        };
+        node.deadlines.set(Why::Beacon, now);
+        node.settle(now);
+        Ok(node)
     }
 
     /// Tells the node what happened.
-    pub fn handle(&mut self, _input: Input, _now: Time) {}
+    pub fn handle(&mut self, input: Input, now: Time) {
+        match input {
+            Input::Wake => {}
+            Input::Connected { host } => self.on_connected(host, now),
+            Input::Disconnected { host } => self.liveness.disconnected(host, now),
+            Input::Received { from, frame } => self.on_frame(from, &frame, now),
+            Input::Persisted(write) => self.on_persisted(write, now),
+            Input::Done { effect, outcome: Outcome::Event(result) } => {
+                let (me, state) = (self.config.host, &self.state);
+                let current = |deployment| crate::run::Current::of(state.rollout(deployment)?, me);
+                let acts = self.turns.done(effect, result, current);
+                self.act(acts, now);
+            }
+            Input::Request { id, request } => self.on_request(id, request, now),
+            Input::Leaving => self.on_leaving(),
+        }
+        self.settle(now);
+    }
 
     /// Takes what the node asks of the world, one thing at a time.
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -76,7 +242,7 @@ impl Node {
 
     /// When to give it [`Input::Wake`] at the latest.
     pub fn next_wake(&self) -> Option<Time> {
-        None
+        self.deadlines.next()
     }
 
     /// Who this is.
@@ -94,38 +260,186 @@ impl Node {
         &self.state
     }
 
+    /// Counts this host's starts.
+    pub fn incarnation(&self) -> u64 {
+        self.meta.incarnation
+    }
+
     /// How it sees the mesh.
     pub fn mesh(&self) -> MeshView {
-        MeshView::default()
+        let host_of = |voter: &VoterId| self.voter_hosts.get(voter).copied();
+        MeshView {
+            connected: self.liveness.connections(),
+            voters: self.ledger.voters().voters.iter().filter_map(host_of).collect(),
+            leader: self.leader().and_then(|leader| host_of(&leader)),
+            suspects: self.suspects(),
+            hash: self.ledger.head().1,
+            newest_heard: self.heard.values().map(|heard| heard.index).max().unwrap_or(0),
+        }
     }
 
     /// Where a host is in its turn, as far as was heard.
-    pub fn progress(&self, _deployment: DeploymentId, _host: HostId) -> Option<LifecycleEvent> {
-        None
+    pub fn progress(&self, deployment: DeploymentId, host: HostId) -> Option<LifecycleEvent> {
+        self.progress.get(&(deployment, host)).copied()
     }
 
     /// What keeps the deployment from its next turn, this host's own doubts
     /// included.
-    pub fn blockers(&self, _deployment: DeploymentId) -> Vec<Blocker> {
-        Vec::new()
+    pub fn blockers(&self, deployment: DeploymentId) -> Vec<Blocker> {
+        let Some(rollout) = self.state.rollout(deployment) else { return Vec::new() };
+        if rollout.started_at.is_none() {
+            let behind = self.state.group(&rollout.submission.group).and_then(|group| group.running);
+            return vec![Blocker::Queued { behind }];
+        }
+        let mut blockers = match rollout.turn() {
+            Turn::Blocked(blockers) => blockers,
+            Turn::Of(_) | Turn::Over(_) => Vec::new(),
+        };
+        if rollout.may_start(self.config.host) {
+            blockers.extend(crate::run::start_blocker(rollout, self.config.host, &self.suspects()));
+        }
+        blockers
     }
 
     /// The committed entries that this node still holds, the oldest first:
     /// index, hash of the chain up to it, and the entry (none for consensus's
     /// own bookkeeping).
     pub fn entries(&self) -> Vec<(Index, [u8; 32], Option<Entry>)> {
-        Vec::new()
+        let (_, mut hash, entries) = self.ledger.held();
+        entries
+            .into_iter()
+            .map(|entry| {
+                hash = chain(&hash, &entry);
+                (entry.index, hash, decode_entry(&entry))
+            })
+            .collect()
     }
 
-    /// Folds the held entries' hashes again.
+    /// Hashes the held entries again: from where to where they match the
+    /// chain's head.
     /// # Errors
-    /// The first index at which the chain does not match.
+    /// The index at which the chain does not match.
     pub fn verify_chain(&self) -> Result<(Index, Index), Index> {
-        Ok((0, 0))
+        let (base, mut hash, entries) = self.ledger.held();
+        for entry in &entries {
+            hash = chain(&hash, entry);
+        }
+        let (head, expected) = self.ledger.head();
+        if hash == expected { Ok((base + 1, head)) } else { Err(head) }
     }
 
     /// Whether no event runs on this host.
     pub fn is_idle(&self) -> bool {
-        true
+        self.turns.is_idle()
+    }
+
+    fn on_leaving(&mut self) {
+        self.leaving = true;
+        self.turns.leave();
+        // Somebody who is up takes over now, not after an election's wait.
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        let heir =
+            self.ledger.voters().voters.iter().copied().find(|voter| {
+                self.voter_hosts.get(voter).is_some_and(|host| self.liveness.is_connected(*host))
+            });
+        if let Some(heir) = heir {
+            self.ledger.transfer(heir);
+        }
+    }
+
+    /// Who leads: known by consensus itself, or from what voters say.
+    fn leader(&self) -> Option<VoterId> {
+        if self.ledger.is_voting() {
+            return self.ledger.leader();
+        }
+        self.heard
+            .iter()
+            .filter(|(host, _)| self.liveness.is_connected(**host))
+            .filter_map(|(_, heard)| heard.leader)
+            .next()
+    }
+
+    fn suspects(&self) -> BTreeSet<HostId> {
+        let is_suspect = |host: &HostId, judgement: &Judgement| {
+            *judgement >= Judgement::Suspect && self.state.host(*host).is_some_and(|host| host.down.is_none())
+        };
+        self.judged.1.iter().filter(|(host, j)| is_suspect(host, j)).map(|(host, _)| *host).collect()
+    }
+
+    /// Compared field by field: this is asked after every input.
+    fn is_described_by(&self, record: &HostRecord) -> bool {
+        let config = &self.config;
+        record.voter == self.meta.voter
+            && record.incarnation == self.meta.incarnation
+            && record.name == config.name
+            && record.tags == config.tags
+            && record.zone == config.zone
+            && record.addresses == config.addresses
+    }
+
+    fn record(&self) -> HostRecord {
+        HostRecord {
+            host: self.config.host,
+            voter: self.meta.voter,
+            name: self.config.name.clone(),
+            tags: self.config.tags.clone(),
+            zone: self.config.zone.clone(),
+            addresses: self.config.addresses.clone(),
+            incarnation: self.meta.incarnation,
+            wire: wire::WIRE,
+        }
     }
 }
+
+fn decode_entry(entry: &LogEntry) -> Option<Entry> {
+    match &entry.content {
+        Content::Entry(bytes) => wire::decode(bytes).ok(),
+        Content::Empty | Content::Voters(_) => None,
+    }
+}
+
+fn read_meta(
+    config: &Config,
+    stored: &BTreeMap<Vec<u8>, Vec<u8>>,
+    rng: &mut ChaCha8Rng,
+) -> Result<Meta, StartError> {
+    let Some(bytes) = stored.get(META_KEY) else {
+        if !stored.is_empty() {
+            return Err(StartError::Corrupt("it holds records, but not whose they are".into()));
+        }
+        // Zero is raft-rs's word for nobody.
+        let voter = VoterId(rng.next_u64().max(1));
+        let (host, mesh) = (config.host, config.mesh);
+        return Ok(Meta { format: META_FORMAT, host, mesh, voter, incarnation: 1 });
+    };
+    let meta: Meta = wire::decode(bytes).map_err(|_| StartError::Corrupt("record M is damaged".into()))?;
+    if meta.mesh != config.mesh {
+        return Err(StartError::OtherMesh { stored: meta.mesh, wanted: config.mesh });
+    }
+    if meta.host != config.host {
+        return Err(StartError::OtherHost);
+    }
+    Ok(Meta { incarnation: meta.incarnation + 1, ..meta })
+}
+
+fn journal_key(deployment: DeploymentId) -> Vec<u8> {
+    let mut key = vec![b'J'];
+    key.extend_from_slice(deployment.to_string().as_bytes());
+    key
+}
+
+fn read_journal(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Vec<Record>, StartError> {
+    stored
+        .iter()
+        .filter(|(key, _)| key.first() == Some(&b'J'))
+        .map(|(_, value)| {
+            wire::decode(value).map_err(|_| StartError::Corrupt("a record J is damaged".into()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,8 @@ pub struct Host {
     pub down: Option<LedgerTime>,
     /// When it joined first.
     pub joined_at: LedgerTime,
+    /// When its store was made: it knows nothing of what it did before.
+    pub store_since: LedgerTime,
 }
 
 /// A revision that a group was brought to.
@@ -94,9 +96,32 @@ pub struct State {
     groups: BTreeMap<GroupName, GroupState>,
     rollouts: BTreeMap<DeploymentId, Rollout>,
     timers: Deadlines<Timer, LedgerTime>,
+    /// The last entry that changed a host's record or whether it is Down.
+    hosts_changed_at: Index,
 }
 
 impl State {
+    /// The state of a mesh that has just begun.
+    pub(crate) fn founding() -> Self {
+        State { index: 1, ..State::default() }
+    }
+
+    /// From a snapshot's bytes; none if they are not a state as of `index`.
+    pub(crate) fn decode(bytes: &[u8], index: Index) -> Option<State> {
+        crate::wire::decode::<State>(bytes).ok().filter(|state| state.index == index)
+    }
+
+    /// Whether the bytes are a state as of `index`.
+    pub(crate) fn is_encoded(bytes: &[u8], index: Index) -> bool {
+        State::decode(bytes, index).is_some()
+    }
+
+    /// Moves on over an entry of consensus's own, which says nothing here.
+    pub(crate) fn skip(&mut self, index: Index) {
+        assert!(index > self.index, "entries are folded in order: {index} after {}", self.index);
+        self.index = index;
+    }
+
     /// The index of the last entry that was folded; 0 before the first.
     pub fn index(&self) -> Index {
         self.index
@@ -105,6 +130,11 @@ impl State {
     /// The ledger's clock: the stamp of the last entry.
     pub fn clock(&self) -> LedgerTime {
         self.clock
+    }
+
+    /// The index of the last entry that changed what is known of a host.
+    pub fn hosts_changed_at(&self) -> Index {
+        self.hosts_changed_at
     }
 
     /// The mesh's hosts.
@@ -225,6 +255,3 @@ impl State {
         due
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -35,19 +35,24 @@ impl State {
     }
 
     pub(super) fn join(&mut self, record: &HostRecord) {
+        self.hosts_changed_at = self.index;
         match self.hosts.get_mut(&record.host) {
             // An older start of the same agent speaks: its words came late.
             Some(known) if known.record.incarnation > record.incarnation => {}
             Some(known) => {
                 // It could not have spoken if it were not there.
                 let is_back = known.down.is_some() && record.incarnation > known.record.incarnation;
+                if known.record.voter != record.voter {
+                    known.store_since = self.clock;
+                }
                 known.record = record.clone();
                 if is_back {
                     self.change_down(record.host, false);
                 }
             }
             None => {
-                let joined = Host { record: record.clone(), down: None, joined_at: self.clock };
+                let (joined_at, store_since) = (self.clock, self.clock);
+                let joined = Host { record: record.clone(), down: None, joined_at, store_since };
                 self.hosts.insert(record.host, joined);
             }
         }
@@ -74,6 +79,7 @@ impl State {
     }
 
     fn change_down(&mut self, host: HostId, down: bool) {
+        self.hosts_changed_at = self.index;
         let since = down.then_some(self.clock);
         if let Some(known) = self.hosts.get_mut(&host) {
             known.down = since;

@@ -1,0 +1,119 @@
+//! Short questions from one agent to another, such as for the output of its
+//! hooks: one request, one answer, both as bytes that others give a meaning.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use libp2p::StreamProtocol;
+use proto::id::HostId;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::transport::{AcceptedElsewhere, Handle, HeldStream, OpenError};
+
+const PROTOCOL: StreamProtocol = StreamProtocol::new("/skein/ask/1");
+/// A question is a line or two of JSON.
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// The log of a deployment is cut to this by whoever answers.
+pub(crate) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// From the question to the end of the answer; a person is waiting.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Questions that are answered at the same time; further ones wait.
+const ANSWERED_AT_ONCE_MAX: usize = 16;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    #[error("cannot ask {host}")]
+    Open {
+        host: HostId,
+        #[source]
+        cause: OpenError,
+    },
+    #[error("{host} did not answer within {} s", TIMEOUT.as_secs())]
+    Timeout { host: HostId },
+    #[error("{host} did not answer")]
+    Io {
+        host: HostId,
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// Asks a host, connected or known.
+pub(crate) async fn ask(handle: &Handle, host: HostId, request: &[u8]) -> Result<Vec<u8>, AskError> {
+    let asked = async {
+        let opened = handle.open(host, PROTOCOL).await;
+        let mut stream = opened.map_err(|cause| AskError::Open { host, cause })?;
+        let answered = async {
+            write(&mut stream, request).await?;
+            read(&mut stream, ANSWER_BYTES_MAX).await
+        };
+        answered.await.map_err(|cause| AskError::Io { host, cause })
+    };
+    timeout(TIMEOUT, asked).await.unwrap_or(Err(AskError::Timeout { host }))
+}
+
+/// Answers whoever asks, until the transport stops. An answer beyond
+/// [`ANSWER_BYTES_MAX`] is not sent.
+pub(crate) fn serve_asks<A, F>(handle: &Handle, answer: A) -> Result<(), AcceptedElsewhere>
+where
+    A: Fn(HostId, Vec<u8>) -> F + Send + Sync + 'static,
+    F: Future<Output = Vec<u8>> + Send,
+{
+    let mut incoming = handle.accept(PROTOCOL)?;
+    let (answer, free) = (Arc::new(answer), Arc::new(Semaphore::new(ANSWERED_AT_ONCE_MAX)));
+    tokio::spawn(async move {
+        while let Some((host, stream)) = incoming.next().await {
+            let permit = free.clone().acquire_owned().await;
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let answered = answer_one(host, stream, answer.as_ref());
+                let answered = timeout(TIMEOUT, answered).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
+                if let Err(cause) = answered {
+                    tracing::debug!(%host, %cause, "question not answered");
+                }
+                drop(permit);
+            });
+        }
+    });
+    Ok(())
+}
+
+async fn answer_one<F: Future<Output = Vec<u8>>>(
+    host: HostId,
+    mut stream: HeldStream,
+    answer: &impl Fn(HostId, Vec<u8>) -> F,
+) -> io::Result<()> {
+    let request = read(&mut stream, REQUEST_BYTES_MAX).await?;
+    let answer = answer(host, request).await;
+    if answer.len() > ANSWER_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} bytes of answer", answer.len())));
+    }
+    write(&mut stream, &answer).await?;
+    stream.close().await
+}
+
+async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    stream.write_all(&length.to_be_bytes()).await?;
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+async fn read(stream: &mut (impl AsyncRead + Unpin), bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).await?;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{length} bytes are too many")));
+    }
+    let mut bytes = Vec::new();
+    let read = stream.take(length as u64).read_to_end(&mut bytes).await?;
+    if read == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! Bundles from one agent to another: a request for the bytes from an offset
+//! on, and the bytes.
+//!
+//! ```text
+//! asking  -> digest (32), offset (8)
+//! serving -> status (1), size of the whole (8), and, if it has it, the bytes
+//! ```
+//! What was received stays in the part file, so that another host, or this one
+//! after a restart, goes on where it ended. Nothing of it is believed before
+//! the digest of the whole is right.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use libp2p::StreamProtocol;
+use proto::id::{Digest, HostId};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::telemetry::chain;
+use crate::transport::{AcceptedElsewhere, Handle, OpenError};
+
+const PROTOCOL: StreamProtocol = StreamProtocol::new("/skein/bundle/1");
+/// Bundles that are sent at the same time. Each further one would only make
+/// all of them slower; who is told `BUSY` asks another host, or again.
+const SENT_AT_ONCE_MAX: usize = 8;
+/// A side from which no byte comes, or which takes none, is given up.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of memory for each transfer and side.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// How long all sources may be busy, and how often they are asked meanwhile.
+const ROUNDS_MAX: u32 = 240;
+const NEXT_ROUND_AFTER: Duration = Duration::from_millis(250);
+
+const HAVE: u8 = 0;
+const MISSING: u8 = 1;
+const BUSY: u8 = 2;
+
+/// Why a bundle was not fetched from a host. The part file holds what came,
+/// unless the digest was wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    #[error("cannot ask {host} for bundle {digest:?}")]
+    Open {
+        host: HostId,
+        digest: Digest,
+        #[source]
+        cause: OpenError,
+    },
+    #[error("{host} does not have bundle {digest:?}")]
+    Missing { host: HostId, digest: Digest },
+    #[error("{host} is sending bundles to too many others")]
+    Busy { host: HostId },
+    #[error("{host} has {told} bytes as bundle {digest:?}, which has {size}")]
+    Size { host: HostId, digest: Digest, told: u64, size: u64 },
+    #[error("{host} stopped sending bundle {digest:?} after {received} of {size} bytes")]
+    Cut {
+        host: HostId,
+        digest: Digest,
+        received: u64,
+        size: u64,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("what {host} sent is not bundle {digest:?}: discarded")]
+    WrongDigest { host: HostId, digest: Digest, resumed: bool },
+    #[error("cannot write {}", path.display())]
+    Disk {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("{} is being fetched already", path.display())]
+    InProgress { path: PathBuf },
+}
+
+/// No host gave the bundle; why, for each.
+#[derive(Debug, thiserror::Error)]
+#[error("no host could send bundle {digest:?}: {}", reasons(failures))]
+pub(crate) struct NoSource {
+    pub(crate) digest: Digest,
+    pub(crate) failures: Vec<FetchError>,
+}
+
+fn reasons(failures: &[FetchError]) -> String {
+    if failures.is_empty() {
+        return "no host is known to have it".into();
+    }
+    failures.iter().map(|failure| chain(failure)).collect::<Vec<_>>().join("; ")
+}
+
+/// Sends bundles to whoever asks, until the transport stops. `path_of` says
+/// where a bundle lies if this host has it.
+pub(crate) fn serve(
+    handle: &Handle,
+    path_of: impl Fn(&Digest) -> PathBuf + Send + 'static,
+) -> Result<(), AcceptedElsewhere> {
+    let mut incoming = handle.accept(PROTOCOL)?;
+    let free = Arc::new(Semaphore::new(SENT_AT_ONCE_MAX));
+    tokio::spawn(async move {
+        while let Some((host, mut stream)) = incoming.next().await {
+            let Some((digest, offset)) = read_request(&mut stream).await else { continue };
+            let (path, permit) = (path_of(&digest), free.clone().try_acquire_owned());
+            tokio::spawn(async move {
+                let sent = match permit {
+                    Ok(_permit) => send(&mut stream, &path, offset).await,
+                    Err(_) => answer(&mut stream, BUSY, 0).await,
+                };
+                match sent.and(stream.close().await) {
+                    Ok(()) => tracing::debug!(%host, %digest, offset, "bundle sent"),
+                    Err(cause) => tracing::debug!(%host, %digest, offset, %cause, "bundle not sent"),
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<(Digest, u64)> {
+    let mut request = [0; 40];
+    timeout(IDLE_TIMEOUT, stream.read_exact(&mut request)).await.ok()?.ok()?;
+    let (digest, offset) = request.split_first_chunk::<32>()?;
+    Some((Digest(*digest), u64::from_be_bytes(offset.try_into().ok()?)))
+}
+
+async fn answer(stream: &mut (impl AsyncWrite + Unpin), status: u8, size: u64) -> io::Result<()> {
+    let mut answer = vec![status];
+    answer.extend_from_slice(&size.to_be_bytes());
+    timeout(IDLE_TIMEOUT, stream.write_all(&answer)).await??;
+    stream.flush().await
+}
+
+async fn send(stream: &mut (impl AsyncWrite + Unpin), path: &Path, offset: u64) -> io::Result<()> {
+    let mut file = match tokio::fs::File::open(path).await {
+        Ok(file) => file,
+        Err(cause) => {
+            if cause.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(path = %path.display(), %cause, "cannot read a bundle that another host asks for");
+            }
+            return answer(stream, MISSING, 0).await;
+        }
+    };
+    answer(stream, HAVE, file.metadata().await?.len()).await?;
+    file.seek(SeekFrom::Start(offset)).await?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let read = file.read(&mut buffer).await?;
+        if read == 0 {
+            return stream.flush().await;
+        }
+        timeout(IDLE_TIMEOUT, stream.write_all(&buffer[..read])).await??;
+    }
+}
+
+/// Fetches a bundle of `size` bytes from the host into the file `part`, going
+/// on where it ends. On success it holds the whole bundle, verified and on
+/// stable storage.
+pub(crate) async fn fetch(
+    handle: &Handle,
+    from: HostId,
+    digest: Digest,
+    size: u64,
+    part: &Path,
+) -> Result<(), FetchError> {
+    let mut part = Part::open(part, size).await?;
+    let resumed = part.bytes > 0;
+    if part.bytes < size {
+        receive(handle, from, digest, size, &mut part).await?;
+    }
+    if part.hasher.finalize() != blake3::Hash::from_bytes(digest.0) {
+        part.discard()?;
+        return Err(FetchError::WrongDigest { host: from, digest, resumed });
+    }
+    part.file.sync_all().await.map_err(|cause| part.failed(cause))
+}
+
+async fn receive(
+    handle: &Handle,
+    host: HostId,
+    digest: Digest,
+    size: u64,
+    part: &mut Part,
+) -> Result<(), FetchError> {
+    let opened = handle.open(host, PROTOCOL).await;
+    let mut stream = opened.map_err(|cause| FetchError::Open { host, digest, cause })?;
+    let cut = |received, cause| FetchError::Cut { host, digest, received, size, cause };
+    let (status, told) =
+        ask(&mut stream, digest, part.bytes).await.map_err(|cause| cut(part.bytes, cause))?;
+    match status {
+        HAVE if told == size => {}
+        HAVE => return Err(FetchError::Size { host, digest, told, size }),
+        MISSING => return Err(FetchError::Missing { host, digest }),
+        BUSY => return Err(FetchError::Busy { host }),
+        _ => return Err(cut(part.bytes, io::ErrorKind::InvalidData.into())),
+    }
+    let mut buffer = vec![0; BUFFER_BYTES];
+    while part.bytes < size {
+        let wanted = buffer.len().min(usize::try_from(size - part.bytes).unwrap_or(BUFFER_BYTES));
+        let read = timeout(IDLE_TIMEOUT, stream.read(&mut buffer[..wanted])).await;
+        match read.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+            Ok(0) => return Err(cut(part.finish().await?, io::ErrorKind::UnexpectedEof.into())),
+            Ok(read) => part.append(&buffer[..read]).await?,
+            Err(cause) => return Err(cut(part.finish().await?, cause)),
+        }
+    }
+    part.finish().await?;
+    Ok(())
+}
+
+async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    digest: Digest,
+    offset: u64,
+) -> io::Result<(u8, u64)> {
+    let asked = async {
+        stream.write_all(&[&digest.0[..], &offset.to_be_bytes()].concat()).await?;
+        stream.flush().await?;
+        let (mut status, mut size) = ([0], [0; 8]);
+        stream.read_exact(&mut status).await?;
+        stream.read_exact(&mut size).await?;
+        Ok((status[0], u64::from_be_bytes(size)))
+    };
+    timeout(IDLE_TIMEOUT, asked).await?
+}
+
+/// Fetches a bundle from the first of the hosts that gives it; they are asked
+/// in order, and again while one of them is only busy. Gives back which it was.
+pub(crate) async fn fetch_from_any(
+    handle: &Handle,
+    sources: &[HostId],
+    digest: Digest,
+    size: u64,
+    part: &Path,
+) -> Result<HostId, NoSource> {
+    let mut failures = Vec::new();
+    for _ in 0..ROUNDS_MAX {
+        failures.clear();
+        for &host in sources {
+            let mut fetched = fetch(handle, host, digest, size, part).await;
+            if let Err(FetchError::WrongDigest { resumed: true, .. }) = fetched {
+                // The beginning may have been another's.
+                fetched = fetch(handle, host, digest, size, part).await;
+            }
+            match fetched {
+                Ok(()) => return Ok(host),
+                Err(failure @ (FetchError::Disk { .. } | FetchError::InProgress { .. })) => {
+                    return Err(NoSource { digest, failures: vec![failure] });
+                }
+                Err(
+                    failure @ (FetchError::Open { .. }
+                    | FetchError::Missing { .. }
+                    | FetchError::Busy { .. }
+                    | FetchError::Size { .. }
+                    | FetchError::Cut { .. }
+                    | FetchError::WrongDigest { .. }),
+                ) => {
+                    tracing::debug!(%digest, failure = chain(&failure), "bundle not fetched from this host");
+                    failures.push(failure);
+                }
+            }
+        }
+        if !failures.iter().any(|failure| matches!(failure, FetchError::Busy { .. })) {
+            break;
+        }
+        tokio::time::sleep(NEXT_ROUND_AFTER.mul_f64(rand::random_range(0.5..1.5))).await;
+    }
+    Err(NoSource { digest, failures })
+}
+
+/// A file that grows to a bundle.
+struct Part {
+    path: PathBuf,
+    file: tokio::fs::File,
+    bytes: u64,
+    /// Of all bytes so far.
+    hasher: blake3::Hasher,
+}
+
+impl Part {
+    async fn open(path: &Path, size: u64) -> Result<Self, FetchError> {
+        let path = path.to_owned();
+        let opened = tokio::task::spawn_blocking(move || {
+            let opened = Self::open_now(&path, size);
+            opened.map_err(|cause| match cause {
+                TryLockError::WouldBlock => FetchError::InProgress { path },
+                TryLockError::Error(cause) => FetchError::Disk { path, cause },
+            })
+        });
+        opened.await.expect("reading a file does not panic")
+    }
+
+    fn open_now(path: &Path, size: u64) -> Result<Self, TryLockError> {
+        let file = OpenOptions::new().create(true).read(true).append(true).open(path);
+        let mut file = file.map_err(TryLockError::Error)?;
+        // Two fetches at once would mix their bytes.
+        file.try_lock()?;
+        let (bytes, hasher) = hash_of(&mut file, size).map_err(TryLockError::Error)?;
+        Ok(Part { path: path.to_owned(), file: tokio::fs::File::from_std(file), bytes, hasher })
+    }
+
+    async fn append(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
+        self.file.write_all(bytes).await.map_err(|cause| self.failed(cause))?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Waits until all that was appended is in the file; how much that is.
+    async fn finish(&mut self) -> Result<u64, FetchError> {
+        self.file.flush().await.map_err(|cause| self.failed(cause))?;
+        Ok(self.bytes)
+    }
+
+    fn discard(self) -> Result<(), FetchError> {
+        std::fs::remove_file(&self.path).map_err(|cause| self.failed(cause))
+    }
+
+    fn failed(&self, cause: io::Error) -> FetchError {
+        FetchError::Disk { path: self.path.clone(), cause }
+    }
+}
+
+/// Reads what is there already. More than the whole cannot be a part of it.
+fn hash_of(file: &mut File, size: u64) -> io::Result<(u64, blake3::Hasher)> {
+    if file.metadata()?.len() > size {
+        file.set_len(0)?;
+    }
+    let (mut bytes, mut hasher, mut buffer) = (0, blake3::Hasher::new(), vec![0; BUFFER_BYTES]);
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((bytes, hasher));
+        }
+        hasher.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests;

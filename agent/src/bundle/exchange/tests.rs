@@ -1,0 +1,172 @@
+use super::*;
+use crate::transport::testing::{Member, QUIC, TCP, pair};
+
+/// Bytes that compress badly and never repeat at a buffer's length.
+fn bundle(size: usize) -> (Vec<u8>, Digest) {
+    let mut bytes = vec![0; size];
+    blake3::Hasher::new().update(&size.to_be_bytes()).finalize_xof().fill(&mut bytes);
+    let digest = Digest::of(&bytes);
+    (bytes, digest)
+}
+
+/// A host that has the bundle, and serves it from `dir`.
+fn serve_from(member: &Member, dir: &Path) {
+    let dir = dir.to_owned();
+    serve(&member.handle, move |digest| dir.join(digest.hex())).unwrap();
+}
+
+fn put(dir: &Path, digest: Digest, bytes: &[u8]) {
+    std::fs::write(dir.join(digest.hex()), bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_of_50_mib_arrives() {
+    let (bytes, digest) = bundle(50 * 1024 * 1024);
+    for listen in [TCP, QUIC] {
+        let (dir, (a, b)) = (tempfile::tempdir().unwrap(), pair(listen).await);
+        put(dir.path(), digest, &bytes);
+        serve_from(&b, dir.path());
+        let part = dir.path().join("part");
+        let started = std::time::Instant::now();
+        fetch(&a.handle, b.host, digest, bytes.len() as u64, &part).await.unwrap();
+        println!("50 MiB over {listen} in {:?}", started.elapsed());
+        assert!(std::fs::read(&part).unwrap() == bytes);
+        // Once more is once less: it is there.
+        fetch(&a.handle, b.host, digest, bytes.len() as u64, &part).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_bundle_arrives() {
+    let (dir, (a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
+    let part = dir.path().join("part");
+    fetch(&a.handle, b.host, Digest::of(b""), 0, &part).await.unwrap();
+    assert_eq!(std::fs::read(&part).unwrap(), b"");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_cut_the_rest_comes_from_another_host() {
+    let (bytes, digest) = bundle(3_000_000);
+    let (dir, (a, mut b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
+    let mut c = Member::start(&b.mesh_key, TCP).await;
+    let mut a = a;
+    c.meet(&mut a).await;
+    // This one sends a third of the whole at a time, and no more.
+    let mut incoming = b.handle.accept(PROTOCOL).unwrap();
+    let (all, size) = (bytes.clone(), bytes.len() as u64);
+    tokio::spawn(async move {
+        while let Some((_, mut stream)) = incoming.next().await {
+            let (_, offset) = read_request(&mut stream).await.unwrap();
+            answer(&mut stream, HAVE, size).await.unwrap();
+            stream.write_all(&all[offset as usize..][..1_000_000]).await.unwrap();
+            stream.close().await.unwrap();
+        }
+    });
+    let part = dir.path().join("part");
+    let cut = fetch(&a.handle, b.host, digest, size, &part).await;
+    assert!(matches!(cut, Err(FetchError::Cut { received: 1_000_000, .. })), "{cut:?}");
+    assert_eq!(std::fs::metadata(&part).unwrap().len(), 1_000_000);
+    // It sends the second third; the other has all of it.
+    put(dir.path(), digest, &bytes);
+    serve_from(&c, dir.path());
+    let from = fetch_from_any(&a.handle, &[b.host, c.host], digest, size, &part).await;
+    assert_eq!(from.unwrap(), c.host);
+    assert!(std::fs::read(&part).unwrap() == bytes);
+    b.events.close();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_rest_is_sent_again() {
+    let (bytes, digest) = bundle(3_000_000);
+    let (dir, (a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
+    let part = dir.path().join("part");
+    std::fs::write(&part, &bytes[..2_999_990]).unwrap();
+    // The host has other bytes where we have ours: they must not be sent.
+    let mut other = bytes.clone();
+    other[..2_999_990].fill(0);
+    put(dir.path(), digest, &other);
+    serve_from(&b, dir.path());
+    fetch(&a.handle, b.host, digest, bytes.len() as u64, &part).await.unwrap();
+    assert!(std::fs::read(&part).unwrap() == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_bundle_is_discarded_and_its_sender_named() {
+    let (bytes, digest) = bundle(200_000);
+    let (dir, (a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
+    let mut wrong = bytes.clone();
+    wrong[150_000] ^= 1;
+    put(dir.path(), digest, &wrong);
+    serve_from(&b, dir.path());
+    let part = dir.path().join("part");
+    let refused = fetch(&a.handle, b.host, digest, bytes.len() as u64, &part).await;
+    assert!(matches!(&refused, Err(FetchError::WrongDigest { host, .. }) if *host == b.host), "{refused:?}");
+    assert!(!part.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_beginning_does_not_spoil_what_an_honest_host_sends() {
+    let (bytes, digest) = bundle(200_000);
+    let (dir, (a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
+    put(dir.path(), digest, &bytes);
+    serve_from(&b, dir.path());
+    let part = dir.path().join("part");
+    for spoiled in [vec![0; 1_000], vec![0; 200_000], vec![0; 300_000]] {
+        std::fs::write(&part, spoiled).unwrap();
+        fetch_from_any(&a.handle, &[b.host], digest, bytes.len() as u64, &part).await.unwrap();
+        assert!(std::fs::read(&part).unwrap() == bytes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missing_another_size_and_no_connection_are_told_apart() {
+    let (bytes, digest) = bundle(1_000);
+    let (dir, (a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
+    serve_from(&b, dir.path());
+    let part = dir.path().join("part");
+    let stranger = HostId::from_public_key([9; 32]);
+    let refused = fetch(&a.handle, b.host, digest, 1_000, &part).await;
+    assert!(matches!(refused, Err(FetchError::Missing { .. })), "{refused:?}");
+    put(dir.path(), digest, &bytes);
+    let refused = fetch(&a.handle, b.host, digest, 999, &part).await;
+    assert!(matches!(refused, Err(FetchError::Size { told: 1_000, size: 999, .. })), "{refused:?}");
+    let refused = fetch(&a.handle, stranger, digest, 1_000, &part).await;
+    assert!(matches!(refused, Err(FetchError::Open { cause: OpenError::NoAddress(_), .. })), "{refused:?}");
+    let refused = fetch_from_any(&a.handle, &[stranger, b.host], digest, 999, &part).await.unwrap_err();
+    assert_eq!(refused.failures.len(), 2, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_told_that_a_host_is_busy_asks_again() {
+    let (bytes, digest) = bundle(500_000);
+    let (dir, (mut a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
+    put(dir.path(), digest, &bytes);
+    serve_from(&b, dir.path());
+    // All places are taken by streams that nobody reads.
+    let mut held = Vec::new();
+    let large = bundle(40 * 1024 * 1024);
+    put(dir.path(), large.1, &large.0);
+    for _ in 0..SENT_AT_ONCE_MAX {
+        let mut stream = a.handle.open(b.host, PROTOCOL).await.unwrap();
+        assert_eq!(ask(&mut stream, large.1, 0).await.unwrap().0, HAVE);
+        held.push(stream);
+    }
+    let part = dir.path().join("part");
+    let refused = fetch(&a.handle, b.host, digest, 500_000, &part).await;
+    assert!(matches!(refused, Err(FetchError::Busy { .. })), "{refused:?}");
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        held.clear();
+    });
+    let from = fetch_from_any(&a.handle, &[b.host], digest, 500_000, &part).await;
+    assert_eq!(from.unwrap(), b.host);
+    a.events.close();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_part_is_not_fetched_twice_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let part = dir.path().join("part");
+    let _first = Part::open(&part, 10).await.unwrap();
+    assert!(matches!(Part::open(&part, 10).await, Err(FetchError::InProgress { .. })));
+}

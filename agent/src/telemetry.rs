@@ -1,0 +1,77 @@
+//! What the agent tells of itself: its log, and errors with their causes.
+
+use std::error::Error;
+
+use tracing_subscriber::EnvFilter;
+
+/// Overrides what is logged, in tracing-subscriber's language.
+const FILTER_VARIABLE: &str = "SKEIN_LOG";
+/// libp2p tells much that is of no use to the person on call.
+const FILTER_DEFAULT: &str = "info,libp2p=warn,libp2p_swarm=warn,libp2p_gossipsub=warn,libp2p_core=warn,\
+     libp2p_tcp=warn,libp2p_quic=warn,libp2p_stream=warn,libp2p_identify=warn,libp2p_dns=warn,libp2p_ping=warn,\
+     yamux=warn,quinn=warn,sled=warn,hickory=error";
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One object a line, for collectors.
+    Json,
+}
+
+/// The filter in `SKEIN_LOG` is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{FILTER_VARIABLE}=`{filter}` is not a log filter (like `info` or `skein=debug,libp2p=info`)")]
+pub(crate) struct FilterError {
+    filter: String,
+    #[source]
+    cause: tracing_subscriber::filter::ParseError,
+}
+
+/// Logs to standard error from now on.
+pub(crate) fn start(format: Format) -> Result<(), FilterError> {
+    let filter = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| FILTER_DEFAULT.into());
+    let filter = filter.parse::<EnvFilter>().map_err(|cause| FilterError { filter, cause })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        Format::Text => log.init(),
+        Format::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some libraries repeat their cause in their own words.
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read x")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn causes_are_told_once_each() {
+        let error = Outer(std::io::Error::other("no such file"));
+        assert_eq!(chain(&error), "cannot read x: no such file");
+    }
+
+    #[test]
+    fn the_default_filter_is_a_filter() {
+        FILTER_DEFAULT.parse::<EnvFilter>().unwrap();
+    }
+}

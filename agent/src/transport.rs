@@ -1,0 +1,259 @@
+//! Frames and streams to other hosts of the mesh, over libp2p.
+//!
+//! It connects to whom it is told to, keeps these connections, and tells who
+//! is there. Nobody is there who does not have the mesh key: see [`admission`].
+//! What it is given may be lost, never invented, and frames from one host
+//! arrive in the order in which they were sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, StreamProtocol, noise};
+use proto::id::HostId;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::mesh_key::MeshKey;
+
+mod admission;
+mod driver;
+mod frames;
+mod peers;
+mod streams;
+mod swarm;
+mod wishes;
+
+pub(crate) use frames::FRAME_BYTES_MAX;
+pub(crate) use peers::Counts;
+pub(crate) use streams::{AcceptedElsewhere, HeldStream, IncomingStreams, OpenError};
+pub(crate) use swarm::PUBLISH_BYTES_MAX;
+
+/// Events that wait to be taken. When it is full, hosts that send to us wait.
+const EVENTS_MAX: usize = 1_024;
+/// Frames that wait to be published; beyond it they are dropped and counted.
+const PUBLISHED_MAX: usize = 1_024;
+/// Of one host; more would only be dialled in vain.
+const ADDRESSES_MAX: usize = 16;
+
+/// What the transport is started with.
+pub(crate) struct TransportConfig {
+    pub(crate) keypair: Keypair,
+    pub(crate) mesh_key: MeshKey,
+    pub(crate) listen: Vec<Multiaddr>,
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TransportEvent {
+    /// The first connection to the host is up.
+    Connected(HostId),
+    /// The last connection to the host is gone.
+    Disconnected(HostId),
+    /// A frame has come, sent to us or published, by way of this neighbour.
+    Frame { from: HostId, frame: Vec<u8> },
+    /// We can be dialled here.
+    Listening(Multiaddr),
+}
+
+/// Why the transport does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransportError {
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: Multiaddr,
+        #[source]
+        cause: libp2p::TransportError<io::Error>,
+    },
+    #[error("cannot read how this host resolves names")]
+    Dns(#[source] io::Error),
+    #[error("cannot use the host's key for encryption")]
+    Noise(#[source] noise::Error),
+    #[error("cannot set up gossip")]
+    Gossip(#[source] io::Error),
+    #[error("cannot accept frames")]
+    Frames(#[source] AcceptedElsewhere),
+}
+
+/// Starts the transport; it runs until [`Handle::stop`], or until the events
+/// are no longer listened to.
+pub(crate) async fn start(
+    config: TransportConfig,
+) -> Result<(Handle, mpsc::Receiver<TransportEvent>), TransportError> {
+    let mut swarm = swarm::build(&config)?;
+    let control = swarm.behaviour().streams.new_control();
+    let shared = Arc::new(Shared::new());
+    let incoming = streams::accept(control.clone(), shared.clone(), frames::PROTOCOL);
+    let incoming = incoming.map_err(TransportError::Frames)?;
+    for address in config.listen {
+        let listening = swarm.listen_on(address.clone());
+        listening.map_err(|cause| TransportError::Listen { address, cause })?;
+    }
+    let (events_in, events) = mpsc::channel(EVENTS_MAX);
+    let (publish, published) = mpsc::channel(PUBLISHED_MAX);
+    tokio::spawn(take_streams(incoming, shared.clone()));
+    let driver = driver::Driver {
+        swarm,
+        topic: swarm::topic(config.mesh_key.id),
+        control: control.clone(),
+        shared: shared.clone(),
+        published,
+        events: events_in,
+        hosts: Default::default(),
+    };
+    let running = CancellationToken::new();
+    let ended = running.clone().drop_guard();
+    tokio::spawn(async move {
+        driver.run().await;
+        drop(ended);
+    });
+    Ok((Handle { shared, publish, control, ended: running }, events))
+}
+
+/// Hands each stream of frames to its host's task, without waiting.
+async fn take_streams(mut incoming: IncomingStreams, shared: Arc<Shared>) {
+    while let Some((host, stream)) = incoming.next_frames().await {
+        let peers = shared.peers.clone();
+        tokio::spawn(async move { peers.deliver(host, stream).await });
+    }
+}
+
+/// What the handles and the swarm's task share.
+struct Shared {
+    peers: Arc<peers::Peers>,
+    wishes: Mutex<wishes::Wishes>,
+    /// Where hosts can be dialled, connected or not.
+    addresses: Mutex<BTreeMap<HostId, Vec<Multiaddr>>>,
+    /// A wish was added or taken back.
+    changed: Notify,
+    stop: CancellationToken,
+}
+
+impl Shared {
+    fn new() -> Self {
+        Shared {
+            peers: Arc::new(peers::Peers::new()),
+            wishes: Mutex::default(),
+            addresses: Mutex::default(),
+            changed: Notify::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    fn wishes(&self) -> MutexGuard<'_, wishes::Wishes> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, BTreeMap<HostId, Vec<Multiaddr>>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn addresses_of(&self, host: HostId) -> Vec<Multiaddr> {
+        self.addresses().get(&host).cloned().unwrap_or_default()
+    }
+}
+
+/// The transport, for those who use it. None of its methods waits, except to
+/// open a stream and to stop.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    shared: Arc<Shared>,
+    publish: mpsc::Sender<Vec<u8>>,
+    control: libp2p_stream::Control,
+    ended: CancellationToken,
+}
+
+impl Handle {
+    /// Sends the frame to a connected host; dropped and counted if it is not,
+    /// or if too much waits for it already.
+    pub(crate) fn send(&self, to: HostId, frame: Vec<u8>) {
+        self.shared.peers.send(to, frame);
+    }
+
+    /// Sends the frame to all hosts, by way of neighbours: at most
+    /// [`PUBLISH_BYTES_MAX`] bytes. The same bytes again within five minutes
+    /// are taken for the same frame, and not sent.
+    pub(crate) fn publish(&self, frame: Vec<u8>) {
+        if self.publish.try_send(frame).is_err() {
+            peers::count(&self.shared.peers.counters.dropped_full);
+        }
+    }
+
+    /// Wants a connection to the host until [`Handle::disconnect`]; it is
+    /// dialled again whenever there is none. Called again, it replaces the
+    /// addresses.
+    pub(crate) fn connect(&self, host: HostId, addresses: Vec<String>) {
+        self.know(host, addresses);
+        let addresses = self.shared.addresses_of(host);
+        let is_connected = self.shared.peers.is_connected(host);
+        self.shared.wishes().want(host, addresses, is_connected, Instant::now());
+        self.shared.changed.notify_one();
+    }
+
+    /// Remembers where the host can be dialled, should a stream to it be
+    /// wanted. One per host of the mesh.
+    pub(crate) fn know(&self, host: HostId, addresses: Vec<String>) {
+        let parse = |address: &String| match address.parse::<Multiaddr>() {
+            Ok(address) => Some(address),
+            Err(cause) => {
+                tracing::warn!(%host, address, %cause, "not an address");
+                None
+            }
+        };
+        let addresses = addresses.iter().filter_map(parse).take(ADDRESSES_MAX).collect();
+        self.shared.addresses().insert(host, addresses);
+    }
+
+    /// Wants no connection to the host any more, and closes what there is once
+    /// no stream is open on it.
+    pub(crate) fn disconnect(&self, host: HostId) {
+        self.shared.wishes().unwant(host);
+        self.shared.changed.notify_one();
+    }
+
+    /// Wants a connection to whoever is at the address, until told to stop by
+    /// [`Handle::stop_dialling`] or by [`Handle::disconnect`] from whom it found.
+    pub(crate) fn dial(&self, address: Multiaddr) {
+        self.shared.wishes().want_address(address, Instant::now());
+        self.shared.changed.notify_one();
+    }
+
+    /// Dials the address no more. A connection that it led to stays.
+    pub(crate) fn stop_dialling(&self, address: &Multiaddr) {
+        self.shared.wishes().forget_address(address);
+    }
+
+    /// Opens a stream to a host. If it is not connected but known, it is for
+    /// as long as the stream is open.
+    pub(crate) async fn open(&self, host: HostId, protocol: StreamProtocol) -> Result<HeldStream, OpenError> {
+        streams::reach(&self.control, &self.shared, host, protocol).await
+    }
+
+    /// Accepts streams of the protocol from now on; only one may.
+    pub(crate) fn accept(&self, protocol: StreamProtocol) -> Result<IncomingStreams, AcceptedElsewhere> {
+        streams::accept(self.control.clone(), self.shared.clone(), protocol)
+    }
+
+    /// The hosts that we are connected to.
+    pub(crate) fn connected(&self) -> BTreeSet<HostId> {
+        self.shared.peers.connected()
+    }
+
+    /// What became of frames, since the start.
+    pub(crate) fn counts(&self) -> Counts {
+        self.shared.peers.counts()
+    }
+
+    /// Sends what is queued, closes all connections, and stops.
+    pub(crate) async fn stop(&self) {
+        self.shared.stop.cancel();
+        self.ended.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

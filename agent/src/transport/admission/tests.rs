@@ -1,0 +1,79 @@
+use proto::id::MeshId;
+use tokio_util::compat::TokioAsyncReadCompatExt;
+
+use super::*;
+
+const DIALLER: HostId = HostId::from_public_key([1; 32]);
+const LISTENER: HostId = HostId::from_public_key([2; 32]);
+const MIDDLE: HostId = HostId::from_public_key([3; 32]);
+const KEY: MeshKey = MeshKey { id: MeshId([4; 16]), secret: [5; 32] };
+
+/// Runs the handshake between two ends, each with its key and with whom
+/// encryption has shown it to talk to.
+async fn check(dialler: (MeshKey, HostId), listener: (MeshKey, HostId), expected: [&str; 2]) {
+    let (near, far) = tokio::io::duplex(512);
+    let (mut near, mut far) = (near.compat(), far.compat());
+    let (dialler_gate, listener_gate) =
+        (Gate { own: DIALLER, mesh_key: dialler.0 }, Gate { own: LISTENER, mesh_key: listener.0 });
+    let (dialled, listened) = tokio::join!(
+        dialler_gate.prove_as_dialler(dialler.1, &mut near),
+        listener_gate.prove_as_listener(listener.1, &mut far),
+    );
+    let text = |outcome: Result<(), Refusal>| {
+        outcome.map_or_else(|refusal| refusal.to_string(), |()| "member".into())
+    };
+    assert_eq!([text(dialled), text(listened)], expected);
+}
+
+#[tokio::test]
+async fn members_are_admitted() {
+    check((KEY, LISTENER), (KEY, DIALLER), ["member", "member"]).await;
+}
+
+#[tokio::test]
+async fn another_secret_and_another_mesh_are_refused() {
+    let refused = ["it does not have this mesh's key", "it says that we do not have its mesh's key"];
+    check((MeshKey { secret: [6; 32], ..KEY }, LISTENER), (KEY, DIALLER), refused).await;
+    check((KEY, LISTENER), (MeshKey { id: MeshId([6; 16]), ..KEY }, DIALLER), refused).await;
+}
+
+#[tokio::test]
+async fn a_proof_that_somebody_in_the_middle_passes_on_is_refused() {
+    let refused = ["it does not have this mesh's key", "it says that we do not have its mesh's key"];
+    check((KEY, MIDDLE), (KEY, MIDDLE), refused).await;
+    check((KEY, LISTENER), (KEY, MIDDLE), refused).await;
+}
+
+#[tokio::test]
+async fn our_own_proof_sent_back_is_refused() {
+    let (near, far) = tokio::io::duplex(512);
+    let (mut near, mut far) = (near.compat(), far.compat());
+    let mirror = async {
+        let [_] = receive(&mut far).await.unwrap();
+        let nonce: [u8; NONCE_BYTES] = receive(&mut far).await.unwrap();
+        // The best a stranger can do: a proof of the other role, over its
+        // choice of nonces, made by a member.
+        let gate = Gate { own: LISTENER, mesh_key: KEY };
+        let challenge = Challenge { dialler: (DIALLER, nonce), listener: (LISTENER, nonce) };
+        let proof = gate.proof(&challenge, Role::Dialler);
+        send(&mut far, &[&nonce, proof.as_bytes()]).await.unwrap();
+        let [verdict] = receive(&mut far).await.unwrap();
+        assert_eq!(verdict, STRANGER);
+    };
+    let gate = Gate { own: DIALLER, mesh_key: KEY };
+    let (dialled, ()) = tokio::join!(gate.prove_as_dialler(LISTENER, &mut near), mirror);
+    assert!(matches!(dialled, Err(Refusal::Stranger)), "{dialled:?}");
+}
+
+#[tokio::test]
+async fn another_version_and_a_hang_up_are_told_apart() {
+    let gate = Gate { own: LISTENER, mesh_key: KEY };
+    let (near, far) = tokio::io::duplex(512);
+    let (mut near, mut far) = (near.compat(), far.compat());
+    send(&mut near, &[&[9]]).await.unwrap();
+    let refused = gate.prove_as_listener(DIALLER, &mut far).await;
+    assert!(matches!(refused, Err(Refusal::Version(9))), "{refused:?}");
+    drop(near);
+    let refused = gate.prove_as_listener(DIALLER, &mut far).await;
+    assert!(matches!(refused, Err(Refusal::HungUp(_))), "{refused:?}");
+}

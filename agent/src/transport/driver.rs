@@ -1,0 +1,260 @@
+//! The task that owns the swarm: it keeps the wishes, publishes, and tells what
+//! happens to connections.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use libp2p::core::ConnectedPoint;
+use libp2p::gossipsub::{self, IdentTopic};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, ping};
+use libp2p_stream::Control;
+use proto::id::HostId;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::peers::count;
+use super::swarm::{Behaviour, BehaviourEvent};
+use super::wishes::Target;
+use super::{Shared, TransportEvent, frames};
+use crate::identity;
+use crate::telemetry::chain;
+
+/// Two hosts that dial each other at once have two connections, and keep them.
+const CONNECTIONS_PER_HOST: usize = 2;
+/// How much older than a host's new connection its others must be to be held
+/// for dead: longer than dials that began together can differ.
+const STALE_AFTER: Duration = Duration::from_secs(10);
+/// How long what is queued may take to be sent when the transport stops.
+const STOP_MAX: Duration = Duration::from_millis(500);
+
+pub(super) struct Driver {
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) topic: IdentTopic,
+    pub(super) control: Control,
+    pub(super) shared: Arc<Shared>,
+    pub(super) published: mpsc::Receiver<Vec<u8>>,
+    pub(super) events: mpsc::Sender<TransportEvent>,
+    pub(super) hosts: BTreeMap<HostId, Host>,
+}
+
+/// What the driver holds of a host; kept until its end has been told.
+#[derive(Default)]
+pub(super) struct Host {
+    /// Oldest first.
+    connections: Vec<(ConnectionId, Instant)>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Driver {
+    pub(super) async fn run(mut self) {
+        loop {
+            let next_dial = self.shared.wishes().next_dial();
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_event(event).await,
+                Some(frame) = self.published.recv() => self.publish(frame),
+                () = self.shared.changed.notified() => {}
+                () = sleep_until(next_dial) => {}
+                () = self.shared.stop.cancelled() => break,
+                () = self.events.closed() => break,
+            }
+            self.keep_wishes();
+        }
+        self.stop().await;
+    }
+
+    fn keep_wishes(&mut self) {
+        let now = Instant::now();
+        let (unwanted, due) = {
+            let mut wishes = self.shared.wishes();
+            (wishes.take_unwanted(), wishes.due(now))
+        };
+        for host in unwanted {
+            // It fails if there is no connection, which is what was asked for.
+            let _ = self.swarm.disconnect_peer_id(identity::peer_id(host));
+        }
+        for (target, addresses) in due {
+            self.dial(&target, addresses, now);
+        }
+    }
+
+    fn dial(&mut self, target: &Target, mut addresses: Vec<Multiaddr>, now: Instant) {
+        // From a port of its own: a dial from the port that we listen on meets
+        // one that comes the other way, and then both ends take themselves for
+        // the dialler.
+        let dial = match target {
+            Target::Host(host) | Target::Held(host) => DialOpts::peer_id(identity::peer_id(*host))
+                .condition(PeerCondition::Disconnected)
+                .addresses(addresses)
+                .allocate_new_port()
+                .build(),
+            Target::Address(_) => match addresses.pop() {
+                Some(address) => DialOpts::unknown_peer_id().address(address).allocate_new_port().build(),
+                None => return,
+            },
+        };
+        let connection = dial.connection_id();
+        self.shared.wishes().dialling(target, connection);
+        if let Err(cause) = self.swarm.dial(dial) {
+            tracing::debug!(?target, %cause, "not dialled");
+            self.shared.wishes().not_dialled(target, now);
+        }
+    }
+
+    fn publish(&mut self, frame: Vec<u8>) {
+        let counters = &self.shared.peers.counters;
+        match self.swarm.behaviour_mut().gossip.publish(self.topic.clone(), frame) {
+            Ok(_) => count(&counters.published),
+            Err(cause) => {
+                tracing::debug!(%cause, "not published");
+                count(&counters.dropped_unpublished);
+            }
+        }
+    }
+
+    async fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        // Of libp2p's events only these concern us; the type is open to more.
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_connection(&peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                tracing::debug!(peer = %peer_id, cause = cause.map(|cause| chain(&cause)), "connection closed");
+                self.on_closed(&peer_id, connection_id);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                self.on_failed_dial(connection_id, peer_id, &error);
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                tracing::debug!(address = %send_back_addr, cause = chain(&error), "no connection from there");
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                tracing::info!(%address, "listening");
+                let _ = self.events.send(TransportEvent::Listening(address)).await;
+            }
+            SwarmEvent::ListenerClosed { addresses, reason: Err(cause), .. } => {
+                tracing::error!(?addresses, %cause, "no longer listening");
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(cause = %error, "listener"),
+            _ => {}
+        }
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message, .. }) => {
+                if let Some(host) = identity::host_id(&propagation_source) {
+                    self.shared.peers.gossip(host, message.data);
+                }
+            }
+            BehaviourEvent::Ping(ping::Event { connection, result: Err(cause), peer }) => {
+                tracing::debug!(%peer, %cause, "connection does not answer, closing it");
+                self.swarm.close_connection(connection);
+            }
+            BehaviourEvent::Gossip(_) | BehaviourEvent::Ping(_) | BehaviourEvent::Identify(_) => {}
+            BehaviourEvent::Streams(()) => {}
+            BehaviourEvent::Limits(never) => match never {},
+        }
+    }
+
+    fn on_connection(&mut self, peer: &PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        // Admission lets no other in.
+        let Some(host) = identity::host_id(peer) else { return };
+        let now = Instant::now();
+        self.shared.wishes().connected(host, id, now);
+        self.hosts.retain(|_, host| !host.is_over());
+        let entry = self.hosts.entry(host).or_default();
+        if entry.connections.is_empty() {
+            tracing::info!(%host, address = %endpoint.get_remote_address(), "connected");
+            let mail = self.shared.peers.add(host);
+            let (previous, control) = (entry.task.take(), self.control.clone());
+            let (peers, events) = (self.shared.peers.clone(), self.events.clone());
+            entry.task = Some(frames::start(mail, previous, control, peers, events));
+        }
+        entry.connections.push((id, now));
+        for stale in entry.stale(now, endpoint) {
+            tracing::debug!(%host, "closing an older connection");
+            self.swarm.close_connection(stale);
+        }
+    }
+
+    fn on_closed(&mut self, peer: &PeerId, id: ConnectionId) {
+        let Some(host) = identity::host_id(peer) else { return };
+        let Some(entry) = self.hosts.get_mut(&host) else { return };
+        entry.connections.retain(|(open, _)| *open != id);
+        if entry.connections.is_empty() {
+            tracing::info!(%host, "disconnected");
+            self.shared.peers.remove(host);
+            self.shared.wishes().disconnected(host, Instant::now());
+        }
+    }
+
+    fn on_failed_dial(&mut self, id: ConnectionId, peer: Option<PeerId>, error: &DialError) {
+        if let DialError::LocalPeerId { address } = error {
+            tracing::debug!(%address, "that is this host itself");
+            self.shared.wishes().found_ourselves(id);
+            return;
+        }
+        let failures = self.shared.wishes().failed(id, Instant::now());
+        let (peer, cause) = (peer.map(|peer| peer.to_string()), chain(error));
+        // Once for the person on call; that it goes on is no news.
+        match failures {
+            Some(1) => tracing::info!(peer, cause, "cannot connect, trying again"),
+            Some(_) | None => tracing::debug!(peer, failures, cause, "cannot connect"),
+        }
+    }
+
+    /// What was sent before is still on its way out.
+    async fn stop(mut self) {
+        // The queues empty while the swarm goes on; then connections are
+        // closed, and each tells when it is through with what it had.
+        let deadline = tokio::time::Instant::now() + STOP_MAX;
+        let mut closing = false;
+        loop {
+            if !closing && self.shared.peers.are_sent() {
+                closing = true;
+                let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+                for peer in peers {
+                    let _ = self.swarm.disconnect_peer_id(peer);
+                }
+            }
+            if closing && self.swarm.network_info().num_peers() == 0 {
+                break;
+            }
+            tokio::select! {
+                _ = self.swarm.select_next_some() => {}
+                () = tokio::time::sleep(Duration::from_millis(2)) => {}
+                () = tokio::time::sleep_until(deadline) => break,
+            }
+        }
+        let hosts: Vec<HostId> = self.hosts.keys().copied().collect();
+        hosts.into_iter().for_each(|host| self.shared.peers.remove(host));
+    }
+}
+
+impl Host {
+    fn is_over(&self) -> bool {
+        self.connections.is_empty() && self.task.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// The connections that the newest one shows to be dead or superfluous. A
+    /// host dials only when it has no connection: one that dials us while we
+    /// have an old one has lost that, by a crash that we did not see.
+    fn stale(&self, now: Instant, endpoint: &ConnectedPoint) -> Vec<ConnectionId> {
+        let surplus = self.connections.len().saturating_sub(CONNECTIONS_PER_HOST);
+        let is_stale = |since: &Instant| endpoint.is_listener() && now.duration_since(*since) > STALE_AFTER;
+        let older = self.connections.iter().enumerate();
+        older.filter(|(at, (_, since))| *at < surplus || is_stale(since)).map(|(_, (id, _))| *id).collect()
+    }
+}
+
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,211 @@
+//! Frames on the wire: one long-lived stream for each direction between two
+//! hosts, each frame its length as four bytes, big-endian, and its bytes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use libp2p::{Stream, StreamProtocol};
+use libp2p_stream::Control;
+use proto::id::HostId;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::peers::{Mail, Peers, count};
+use super::{TransportEvent, streams};
+
+pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/skein/frames/1");
+/// The longest frame: a snapshot of a large ledger. Whoever announces a longer
+/// one loses the stream.
+pub(crate) const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Frames that are queued are joined up to this before they are written, so
+/// that a burst of small ones is one packet.
+const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_FRAMES: usize = 256;
+/// For reading; longer frames do not pass through it.
+const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// After a stream could not be opened although the connection stands.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// How long what has come from a host may take to be read once its connection
+/// is gone, before its end is told.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
+
+/// Starts what receives from and sends to a host that was just connected. The
+/// task ends once the end of the connection has been told; `previous` is that
+/// of the host's last connection, so that everything is told in order.
+pub(super) fn start(
+    mail: Mail,
+    previous: Option<JoinHandle<()>>,
+    control: Control,
+    peers: Arc<Peers>,
+    events: mpsc::Sender<TransportEvent>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Some(previous) = previous {
+            // It cannot fail but by its own panic, which was reported.
+            let _ = previous.await;
+        }
+        let Mail { host, frames, queued_bytes, gossip, streams, closed } = mail;
+        let sending = Sending { host, control, peers: peers.clone(), queued_bytes };
+        let writer = tokio::spawn(closed.clone().run_until_cancelled_owned(sending.run(frames)));
+        // The agent is ending if nobody listens.
+        let _ = events.send(TransportEvent::Connected(host)).await;
+        let receiving = Receiving { host, peers, events: events.clone() };
+        receiving.run(streams, gossip, closed.cancelled_owned()).await;
+        let _ = writer.await;
+        let _ = events.send(TransportEvent::Disconnected(host)).await;
+    })
+}
+
+struct Receiving {
+    host: HostId,
+    peers: Arc<Peers>,
+    events: mpsc::Sender<TransportEvent>,
+}
+
+impl Receiving {
+    async fn run(
+        self,
+        mut streams: mpsc::Receiver<Stream>,
+        mut gossip: mpsc::Receiver<Vec<u8>>,
+        closed: impl Future<Output = ()>,
+    ) {
+        let mut closed = std::pin::pin!(closed);
+        let mut readers = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = &mut closed => break,
+                Some(stream) = streams.recv() => {
+                    readers.spawn(read(self.host, stream, self.peers.clone(), self.events.clone()));
+                }
+                Some(frame) = gossip.recv() => {
+                    let _ = self.events.send(TransportEvent::Frame { from: self.host, frame }).await;
+                }
+                Some(_) = readers.join_next() => {}
+            }
+        }
+        let drained = async { while readers.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(DRAIN_MAX, drained).await;
+        readers.shutdown().await;
+    }
+}
+
+/// Reads frames until the stream ends.
+async fn read(host: HostId, stream: Stream, peers: Arc<Peers>, events: mpsc::Sender<TransportEvent>) {
+    let mut stream = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
+    loop {
+        match read_frame(&mut stream).await {
+            Ok(frame) => {
+                count(&peers.counters.received);
+                if events.send(TransportEvent::Frame { from: host, frame }).await.is_err() {
+                    return;
+                }
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(%host, %cause, "stream of frames refused");
+                return;
+            }
+            Err(cause) => {
+                tracing::debug!(%host, %cause, "stream of frames ended");
+                return;
+            }
+        }
+    }
+}
+
+async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).await?;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > FRAME_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes")));
+    }
+    // Grows with what comes: to announce much must not cost us memory.
+    let mut frame = Vec::with_capacity(length.min(BATCH_BYTES));
+    let read = stream.take(length as u64).read_to_end(&mut frame).await?;
+    match read == length {
+        true => Ok(frame),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+struct Sending {
+    host: HostId,
+    control: Control,
+    peers: Arc<Peers>,
+    queued_bytes: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Sending {
+    /// Sends what is queued until the queue is closed and empty.
+    async fn run(self, mut frames: mpsc::Receiver<Vec<u8>>) {
+        loop {
+            let mut stream = match streams::open(&self.control, self.host, PROTOCOL).await {
+                Ok(stream) => stream,
+                Err(cause) => {
+                    tracing::debug!(host = %self.host, %cause, "no stream for frames");
+                    tokio::time::sleep(OPEN_AGAIN_AFTER).await;
+                    continue;
+                }
+            };
+            match self.write_all(&mut stream, &mut frames).await {
+                Ok(()) => {
+                    let _ = stream.close().await;
+                    return;
+                }
+                Err(cause) => tracing::debug!(host = %self.host, %cause, "stream for frames broke"),
+            }
+        }
+    }
+
+    async fn write_all(&self, stream: &mut Stream, frames: &mut mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+        let (mut batch, mut buffer) = (Vec::new(), Vec::new());
+        loop {
+            let mut end = [0];
+            tokio::select! {
+                biased;
+                // Nothing ever comes this way, so this tells that the stream
+                // has ended before a frame is lost on it.
+                ended = stream.read(&mut end) => {
+                    return Err(ended.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
+                }
+                taken = frames.recv_many(&mut batch, BATCH_FRAMES) => {
+                    if taken == 0 {
+                        return Ok(());
+                    }
+                }
+            }
+            let (number, bytes) = (batch.len() as u64, batch.iter().map(Vec::len).sum());
+            let written = write_batch(stream, &mut batch, &mut buffer).await;
+            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            let counters = &self.peers.counters;
+            let counter = if written.is_ok() { &counters.sent } else { &counters.dropped_broken };
+            counter.fetch_add(number, Ordering::Relaxed);
+            written?;
+        }
+    }
+}
+
+/// Leaves both vectors empty, and small.
+async fn write_batch(stream: &mut Stream, batch: &mut Vec<Vec<u8>>, buffer: &mut Vec<u8>) -> io::Result<()> {
+    buffer.clear();
+    for frame in batch.drain(..) {
+        buffer.extend_from_slice(&(frame.len() as u32).to_be_bytes());
+        if frame.len() >= BATCH_BYTES {
+            stream.write_all(buffer).await?;
+            stream.write_all(&frame).await?;
+            buffer.clear();
+            continue;
+        }
+        buffer.extend_from_slice(&frame);
+        if buffer.len() >= BATCH_BYTES {
+            stream.write_all(buffer).await?;
+            buffer.clear();
+        }
+    }
+    stream.write_all(buffer).await?;
+    buffer.shrink_to(READ_BUFFER_BYTES);
+    stream.flush().await
+}

@@ -1,0 +1,197 @@
+//! The hosts that we are connected to, as the rest of the agent sees them: a
+//! queue of frames to each, however many connections there are below.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use libp2p::Stream;
+use proto::id::HostId;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::frames::FRAME_BYTES_MAX;
+
+/// Frames that wait for one host. The node sends a few per turn and host;
+/// beyond this the host is cut off, and what is lost the node repairs.
+const QUEUE_FRAMES_MAX: usize = 4_096;
+/// And their bytes: a few snapshots of a large ledger.
+const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Published frames from one host that wait to be taken.
+const GOSSIP_MAX: usize = 1_024;
+/// Streams from one host that wait to be read; one is normal.
+const STREAMS_MAX: usize = 16;
+/// A stream may be ready a moment before its connection is reported.
+const STREAM_WAITS: Duration = Duration::from_secs(1);
+
+/// What became of frames, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) published: u64,
+    /// Sent to a host that we are not connected to.
+    pub(crate) dropped_unknown: u64,
+    /// The host's queue was full, or the queue of what is published.
+    pub(crate) dropped_full: u64,
+    /// The stream broke while it was written.
+    pub(crate) dropped_broken: u64,
+    /// Published, but too long, or with no neighbour to take it.
+    pub(crate) dropped_unpublished: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) sent: AtomicU64,
+    pub(super) received: AtomicU64,
+    pub(super) published: AtomicU64,
+    pub(super) dropped_unknown: AtomicU64,
+    pub(super) dropped_full: AtomicU64,
+    pub(super) dropped_broken: AtomicU64,
+    pub(super) dropped_unpublished: AtomicU64,
+}
+
+/// One connected host.
+struct Peer {
+    frames: mpsc::Sender<Vec<u8>>,
+    /// Of frames that are queued or being written.
+    queued_bytes: Arc<AtomicUsize>,
+    gossip: mpsc::Sender<Vec<u8>>,
+    streams: mpsc::Sender<Stream>,
+    closed: CancellationToken,
+}
+
+/// The ends of a peer's queues that its tasks hold.
+pub(super) struct Mail {
+    pub(super) host: HostId,
+    pub(super) frames: mpsc::Receiver<Vec<u8>>,
+    pub(super) queued_bytes: Arc<AtomicUsize>,
+    pub(super) gossip: mpsc::Receiver<Vec<u8>>,
+    pub(super) streams: mpsc::Receiver<Stream>,
+    /// Once its last connection is gone.
+    pub(super) closed: CancellationToken,
+}
+
+/// All connected hosts. Shared by whoever sends and the task of the swarm; no
+/// lock is held while anything waits.
+pub(super) struct Peers {
+    peers: Mutex<BTreeMap<HostId, Peer>>,
+    connected: watch::Sender<BTreeSet<HostId>>,
+    pub(super) counters: Counters,
+}
+
+impl Peers {
+    pub(super) fn new() -> Self {
+        Peers {
+            peers: Mutex::default(),
+            connected: watch::Sender::new(BTreeSet::new()),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The first connection to the host is up.
+    pub(super) fn add(&self, host: HostId) -> Mail {
+        let (frames, frames_out) = mpsc::channel(QUEUE_FRAMES_MAX);
+        let (gossip, gossip_in) = mpsc::channel(GOSSIP_MAX);
+        let (streams, streams_in) = mpsc::channel(STREAMS_MAX);
+        let (queued_bytes, closed) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
+        let peer =
+            Peer { frames, queued_bytes: queued_bytes.clone(), gossip, streams, closed: closed.clone() };
+        self.lock().insert(host, peer);
+        self.connected.send_modify(|connected| {
+            connected.insert(host);
+        });
+        Mail { host, frames: frames_out, queued_bytes, gossip: gossip_in, streams: streams_in, closed }
+    }
+
+    /// The last connection to the host is gone.
+    pub(super) fn remove(&self, host: HostId) {
+        if let Some(peer) = self.lock().remove(&host) {
+            peer.closed.cancel();
+        }
+        self.connected.send_modify(|connected| {
+            connected.remove(&host);
+        });
+    }
+
+    /// Whether all that was queued is on its way.
+    pub(super) fn are_sent(&self) -> bool {
+        self.lock().values().all(|peer| peer.queued_bytes.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Queues the frame without waiting.
+    pub(super) fn send(&self, to: HostId, frame: Vec<u8>) {
+        assert!(frame.len() <= FRAME_BYTES_MAX, "a frame of {} bytes", frame.len());
+        let peers = self.lock();
+        let Some(peer) = peers.get(&to) else {
+            count(&self.counters.dropped_unknown);
+            return;
+        };
+        let bytes = frame.len();
+        if peer.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX
+            || peer.frames.try_send(frame).is_err()
+        {
+            peer.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            count(&self.counters.dropped_full);
+        }
+    }
+
+    /// Hands on a published frame that came by way of the host.
+    pub(super) fn gossip(&self, from: HostId, frame: Vec<u8>) {
+        let peers = self.lock();
+        if peers.get(&from).is_none_or(|peer| peer.gossip.try_send(frame).is_err()) {
+            count(&self.counters.dropped_full);
+        }
+    }
+
+    /// Hands on a stream of frames that the host has opened.
+    pub(super) async fn deliver(&self, host: HostId, stream: Stream) {
+        if !self.wait_for(host, STREAM_WAITS).await {
+            return;
+        }
+        if let Some(peer) = self.lock().get(&host) {
+            // A host that opens more than it may has these dropped.
+            let _ = peer.streams.try_send(stream);
+        }
+    }
+
+    /// Waits until the host is connected; whether it is.
+    pub(super) async fn wait_for(&self, host: HostId, at_most: Duration) -> bool {
+        let mut connected = self.connected.subscribe();
+        let known = connected.wait_for(|connected| connected.contains(&host));
+        matches!(tokio::time::timeout(at_most, known).await, Ok(Ok(_)))
+    }
+
+    pub(super) fn connected(&self) -> BTreeSet<HostId> {
+        self.connected.borrow().clone()
+    }
+
+    pub(super) fn is_connected(&self, host: HostId) -> bool {
+        self.connected.borrow().contains(&host)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        Counts {
+            sent: of(&counters.sent),
+            received: of(&counters.received),
+            published: of(&counters.published),
+            dropped_unknown: of(&counters.dropped_unknown),
+            dropped_full: of(&counters.dropped_full),
+            dropped_broken: of(&counters.dropped_broken),
+            dropped_unpublished: of(&counters.dropped_unpublished),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<HostId, Peer>> {
+        // Every change to the table is a single call: it is whole even if
+        // whoever held the lock has panicked.
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

@@ -1,0 +1,243 @@
+//! Whom we want to be connected to, and when each is dialled next.
+//!
+//! A wish is a state and not a message: it stands until it is taken back,
+//! whatever happens to connections in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use libp2p::Multiaddr;
+use libp2p::swarm::ConnectionId;
+use proto::id::HostId;
+
+/// After the first failure; doubles with each further one.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// So that a host that comes back is found within seconds.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// A connection that ended sooner than this counts as a failure: two hosts of
+/// which one always hangs up must not dial in a circle.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
+
+/// Whom or what to dial.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    /// This host, wherever it is.
+    Host(HostId),
+    /// Whoever is there.
+    Address(Multiaddr),
+    /// This host, for as long as something is held open to it.
+    Held(HostId),
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting { until: Instant },
+    Dialling(ConnectionId),
+    Connected { to: HostId, since: Instant },
+}
+
+#[derive(Debug)]
+struct Wish {
+    /// Where to look for it, best first.
+    addresses: Vec<Multiaddr>,
+    state: State,
+    failures: u32,
+}
+
+/// All wishes.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    wishes: BTreeMap<Target, Wish>,
+    unwanted: BTreeSet<HostId>,
+    /// How many streams are open to each host: while one is, its connections
+    /// are not closed by us.
+    held: BTreeMap<HostId, u32>,
+}
+
+impl Wishes {
+    /// Wants a connection to the host from now on.
+    pub(super) fn want(&mut self, host: HostId, addresses: Vec<Multiaddr>, is_connected: bool, now: Instant) {
+        self.unwanted.remove(&host);
+        let state = match is_connected {
+            true => State::Connected { to: host, since: now },
+            false => State::Waiting { until: now },
+        };
+        let wish = self.wishes.entry(Target::Host(host)).or_insert(Wish {
+            addresses: Vec::new(),
+            state,
+            failures: 0,
+        });
+        if wish.addresses == addresses {
+            return;
+        }
+        wish.addresses = addresses;
+        // Its old addresses may be why it was not found.
+        if let State::Waiting { until } = &mut wish.state {
+            *until = now;
+            wish.failures = 0;
+        }
+    }
+
+    /// Wants a connection to whoever is at the address from now on.
+    pub(super) fn want_address(&mut self, address: Multiaddr, now: Instant) {
+        let addresses = vec![address.clone()];
+        let wish = Wish { addresses, state: State::Waiting { until: now }, failures: 0 };
+        self.wishes.entry(Target::Address(address)).or_insert(wish);
+    }
+
+    /// Wants it no more.
+    pub(super) fn forget_address(&mut self, address: &Multiaddr) {
+        self.wishes.remove(&Target::Address(address.clone()));
+    }
+
+    /// Wants no connection to the host any more, nor to an address at which it
+    /// was found.
+    pub(super) fn unwant(&mut self, host: HostId) {
+        self.unwanted.insert(host);
+        self.wishes.retain(|target, wish| match (target, &wish.state) {
+            (Target::Host(wanted), _) => *wanted != host,
+            (Target::Address(_), State::Connected { to, .. }) => *to != host,
+            (Target::Address(_), State::Waiting { .. } | State::Dialling(_)) | (Target::Held(_), _) => true,
+        });
+    }
+
+    /// Holds on to the host: its connections are not closed by us until
+    /// [`Wishes::let_go`], and if there is none, it is dialled.
+    pub(super) fn hold(&mut self, host: HostId, addresses: Vec<Multiaddr>, is_connected: bool, now: Instant) {
+        *self.held.entry(host).or_default() += 1;
+        if !is_connected {
+            let wish = Wish { addresses, state: State::Waiting { until: now }, failures: 0 };
+            self.wishes.entry(Target::Held(host)).or_insert(wish);
+        }
+    }
+
+    /// Takes back one [`Wishes::hold`].
+    pub(super) fn let_go(&mut self, host: HostId) {
+        let held = self.held.get_mut(&host).expect("what is let go was held");
+        *held -= 1;
+        if *held > 0 {
+            return;
+        }
+        self.held.remove(&host);
+        // It was connected for this alone, if nobody else wants it by now.
+        if self.wishes.remove(&Target::Held(host)).is_some() && !self.is_wanted(host) {
+            self.unwanted.insert(host);
+        }
+    }
+
+    fn is_wanted(&self, host: HostId) -> bool {
+        self.wishes.iter().any(|(target, wish)| match (target, &wish.state) {
+            (Target::Host(wanted), _) => *wanted == host,
+            (Target::Address(_), State::Connected { to, .. }) => *to == host,
+            (Target::Address(_), State::Waiting { .. } | State::Dialling(_)) | (Target::Held(_), _) => false,
+        })
+    }
+
+    /// The hosts whose connections are to be closed; each is told once.
+    pub(super) fn take_unwanted(&mut self) -> BTreeSet<HostId> {
+        let (later, now) =
+            std::mem::take(&mut self.unwanted).into_iter().partition(|host| self.held.contains_key(host));
+        self.unwanted = later;
+        now
+    }
+
+    /// When a target is to be dialled next.
+    pub(super) fn next_dial(&self) -> Option<Instant> {
+        self.wishes.values().filter_map(Wish::next_dial).min()
+    }
+
+    /// The targets that are to be dialled now, with their addresses.
+    pub(super) fn due(&self, now: Instant) -> Vec<(Target, Vec<Multiaddr>)> {
+        let due = self.wishes.iter().filter(|(_, wish)| wish.next_dial().is_some_and(|at| at <= now));
+        due.map(|(target, wish)| (target.clone(), wish.addresses.clone())).collect()
+    }
+
+    /// The target is being dialled.
+    pub(super) fn dialling(&mut self, target: &Target, connection: ConnectionId) {
+        if let Some(wish) = self.wishes.get_mut(target) {
+            wish.state = State::Dialling(connection);
+        }
+    }
+
+    /// The target could not even be dialled.
+    pub(super) fn not_dialled(&mut self, target: &Target, now: Instant) {
+        if let Some(wish) = self.wishes.get_mut(target) {
+            wish.fail(now);
+        }
+    }
+
+    /// A dial has failed; how often in a row, if it was one of ours.
+    pub(super) fn failed(&mut self, connection: ConnectionId, now: Instant) -> Option<u32> {
+        let wish = self.dialled_by(connection)?;
+        wish.fail(now);
+        Some(wish.failures)
+    }
+
+    /// A dial has found ourselves: that address is of no use.
+    pub(super) fn found_ourselves(&mut self, connection: ConnectionId) {
+        self.wishes.retain(|_, wish| !matches!(wish.state, State::Dialling(by) if by == connection));
+    }
+
+    /// A connection to the host is up, whoever dialled it.
+    pub(super) fn connected(&mut self, host: HostId, connection: ConnectionId, now: Instant) {
+        if let Some(wish) = self.dialled_by(connection) {
+            wish.state = State::Connected { to: host, since: now };
+        }
+        if let Some(wish) = self.wishes.get_mut(&Target::Host(host)) {
+            // Also while it is dialled: how that ends does not matter any more.
+            wish.state = State::Connected { to: host, since: now };
+        }
+        if let Some(wish) = self.wishes.get(&Target::Held(host))
+            && !matches!(wish.state, State::Connected { .. })
+        {
+            // It has dialled us, so it is for it to say when that is over.
+            self.wishes.remove(&Target::Held(host));
+        }
+    }
+
+    /// The last connection to the host is gone.
+    pub(super) fn disconnected(&mut self, host: HostId, now: Instant) {
+        for wish in self.wishes.values_mut() {
+            match wish.state {
+                State::Connected { to, since } if to == host => {
+                    if now.saturating_duration_since(since) < STABLE_AFTER {
+                        wish.fail(now);
+                    } else {
+                        wish.failures = 0;
+                        wish.state = State::Waiting { until: now };
+                    }
+                }
+                State::Connected { .. } | State::Waiting { .. } | State::Dialling(_) => {}
+            }
+        }
+    }
+
+    fn dialled_by(&mut self, connection: ConnectionId) -> Option<&mut Wish> {
+        self.wishes.values_mut().find(|wish| matches!(wish.state, State::Dialling(by) if by == connection))
+    }
+}
+
+impl Wish {
+    /// A host without an address cannot be dialled; it may still dial us.
+    fn next_dial(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting { until } if !self.addresses.is_empty() => Some(until),
+            State::Waiting { .. } | State::Dialling(_) | State::Connected { .. } => None,
+        }
+    }
+
+    fn fail(&mut self, now: Instant) {
+        self.state = State::Waiting { until: now + backoff(self.failures) };
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// With jitter, so that two hosts that dial each other do not collide for ever,
+/// and a mesh does not fall upon a host that comes back.
+fn backoff(failures: u32) -> Duration {
+    let doubled = BACKOFF_MIN.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
+    doubled.mul_f64(rand::random_range(0.75..1.25))
+}
+
+#[cfg(test)]
+mod tests;

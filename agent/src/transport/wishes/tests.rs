@@ -1,0 +1,147 @@
+use super::*;
+
+const HOST: HostId = HostId::from_public_key([1; 32]);
+
+fn address(port: u16) -> Multiaddr {
+    format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap()
+}
+
+fn id(number: usize) -> ConnectionId {
+    ConnectionId::new_unchecked(number)
+}
+
+fn wanted(now: Instant) -> Wishes {
+    let mut wishes = Wishes::default();
+    wishes.want(HOST, vec![address(1)], false, now);
+    wishes
+}
+
+/// How long until the host is dialled next, without jitter's quarter.
+fn check_wait(wishes: &Wishes, now: Instant, millis: u64) {
+    let wait = wishes.next_dial().expect("it is wanted").duration_since(now).as_millis() as u64;
+    assert!((millis * 3 / 4..=millis * 5 / 4).contains(&wait), "{wait} ms, expected about {millis} ms");
+}
+
+#[test]
+fn a_host_is_dialled_at_once_and_then_ever_more_seldom_up_to_five_seconds() {
+    let mut now = Instant::now();
+    let mut wishes = wanted(now);
+    assert_eq!(wishes.due(now), [(Target::Host(HOST), vec![address(1)])]);
+    for (attempt, millis) in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000].into_iter().enumerate() {
+        wishes.dialling(&Target::Host(HOST), id(attempt));
+        assert_eq!(wishes.next_dial(), None, "one dial at a time");
+        assert_eq!(wishes.failed(id(attempt), now), Some(attempt as u32 + 1));
+        check_wait(&wishes, now, millis);
+        assert!(wishes.due(now).is_empty());
+        now = wishes.next_dial().unwrap();
+        assert_eq!(wishes.due(now).len(), 1);
+    }
+}
+
+#[test]
+fn a_lost_connection_is_dialled_again_at_once_but_not_one_that_keeps_ending() {
+    let now = Instant::now();
+    let mut wishes = wanted(now);
+    wishes.connected(HOST, id(1), now);
+    let later = now + STABLE_AFTER;
+    wishes.disconnected(HOST, later);
+    assert_eq!(wishes.next_dial(), Some(later));
+    wishes.connected(HOST, id(2), later);
+    wishes.disconnected(HOST, later);
+    check_wait(&wishes, later, 100);
+    wishes.connected(HOST, id(3), later);
+    wishes.disconnected(HOST, later);
+    check_wait(&wishes, later, 200);
+}
+
+#[test]
+fn new_addresses_are_tried_at_once_and_the_same_ones_change_nothing() {
+    let now = Instant::now();
+    let mut wishes = wanted(now);
+    wishes.dialling(&Target::Host(HOST), id(1));
+    wishes.failed(id(1), now);
+    wishes.want(HOST, vec![address(1)], false, now);
+    assert!(wishes.due(now).is_empty());
+    wishes.want(HOST, vec![address(2)], false, now);
+    assert_eq!(wishes.due(now), [(Target::Host(HOST), vec![address(2)])]);
+}
+
+#[test]
+fn whoever_dials_first_ends_the_dialling() {
+    let now = Instant::now();
+    let mut wishes = wanted(now);
+    wishes.dialling(&Target::Host(HOST), id(1));
+    wishes.connected(HOST, id(2), now);
+    assert_eq!(wishes.failed(id(1), now), None);
+    assert_eq!(wishes.next_dial(), None);
+}
+
+#[test]
+fn a_host_without_an_address_is_not_dialled() {
+    let now = Instant::now();
+    let mut wishes = Wishes::default();
+    wishes.want(HOST, vec![], false, now);
+    assert_eq!((wishes.next_dial(), wishes.due(now).len()), (None, 0));
+}
+
+#[test]
+fn an_unwanted_host_is_told_once_and_takes_the_address_where_it_was_found_along() {
+    let now = Instant::now();
+    let mut wishes = wanted(now);
+    wishes.want_address(address(1), now);
+    wishes.dialling(&Target::Address(address(1)), id(1));
+    wishes.connected(HOST, id(1), now);
+    wishes.want_address(address(2), now);
+    wishes.unwant(HOST);
+    assert_eq!(wishes.take_unwanted(), BTreeSet::from([HOST]));
+    assert!(wishes.take_unwanted().is_empty());
+    wishes.disconnected(HOST, now);
+    assert_eq!(wishes.due(now), [(Target::Address(address(2)), vec![address(2)])]);
+    // Wanted again before it was told: it is not closed.
+    wishes.unwant(HOST);
+    wishes.want(HOST, vec![address(1)], true, now);
+    assert!(wishes.take_unwanted().is_empty());
+}
+
+#[test]
+fn our_own_address_is_forgotten() {
+    let now = Instant::now();
+    let mut wishes = Wishes::default();
+    wishes.want_address(address(1), now);
+    wishes.dialling(&Target::Address(address(1)), id(1));
+    wishes.found_ourselves(id(1));
+    assert_eq!(wishes.next_dial(), None);
+}
+
+#[test]
+fn a_host_that_is_held_is_closed_when_it_is_let_go() {
+    let now = Instant::now();
+    let mut wishes = Wishes::default();
+    wishes.hold(HOST, vec![address(1)], false, now);
+    wishes.hold(HOST, vec![address(1)], false, now);
+    assert_eq!(wishes.due(now), [(Target::Held(HOST), vec![address(1)])]);
+    wishes.dialling(&Target::Held(HOST), id(1));
+    wishes.connected(HOST, id(1), now);
+    wishes.unwant(HOST);
+    wishes.let_go(HOST);
+    assert!(wishes.take_unwanted().is_empty());
+    wishes.let_go(HOST);
+    assert_eq!(wishes.take_unwanted(), BTreeSet::from([HOST]));
+}
+
+#[test]
+fn a_host_that_is_let_go_stays_if_it_is_wanted_or_has_dialled_us() {
+    let now = Instant::now();
+    for is_wanted in [true, false] {
+        let mut wishes = Wishes::default();
+        wishes.hold(HOST, vec![address(1)], false, now);
+        if is_wanted {
+            wishes.dialling(&Target::Held(HOST), id(1));
+            wishes.want(HOST, vec![address(1)], false, now);
+        }
+        wishes.connected(HOST, id(1), now);
+        wishes.let_go(HOST);
+        assert!(wishes.take_unwanted().is_empty());
+        assert_eq!(wishes.next_dial(), None);
+    }
+}

@@ -1,0 +1,538 @@
+//! The ledger: the only shared truth, an ordered log that voters agree on and
+//! that every other host follows.
+//!
+//! Consensus is raft-rs behind our own types; none of its types leaves this
+//! folder. A host either votes (it runs consensus) or follows (it only appends
+//! what others committed). Both hold the same log in the same form, so that a
+//! follower that is made a voter starts consensus from the log it has.
+//!
+//! Invariants: only committed entries are handed out, in order, each once; a
+//! message that promises something is released only after the write that makes
+//! it durable is reported done; entries are hash-chained, and the chain's head
+//! is the same on every host at the same index.
+
+mod consensus;
+mod guard;
+mod log;
+mod message;
+mod stored;
+mod voters;
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{Entry, Index};
+use crate::id::VoterId;
+use crate::io::WriteId;
+use consensus::Consensus;
+use log::Log;
+
+pub(crate) use consensus::TICK;
+pub(crate) use guard::Refused;
+pub(crate) use message::RaftMessage;
+pub(crate) use stored::Restored;
+pub(crate) use voters::{Candidate, VoterChange, Voters, next_change};
+
+/// Entries that one host sends another at a time when it is asked.
+pub(crate) const ENTRIES_PER_ANSWER: usize = 256;
+/// Entries that are kept behind the newest snapshot, for hosts that lag.
+const LOG_KEPT: usize = 4_096;
+/// Entries at which the log is compacted: twice what is kept, so that it is
+/// rare.
+const LOG_MAX: usize = 2 * LOG_KEPT;
+/// Entries deleted in one write: sled blocks for a second on 100,000.
+const DELETED_PER_WRITE: u64 = 1_000;
+
+/// The head of the hash chain at some index.
+pub(crate) type ChainHash = [u8; 32];
+
+/// One place in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogEntry {
+    pub(crate) index: Index,
+    pub(crate) term: u64,
+    pub(crate) content: Content,
+}
+
+/// What stands there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Content {
+    /// A new leader's first entry.
+    Empty,
+    /// An [`Entry`], encoded.
+    Entry(Vec<u8>),
+    /// Who votes from here on.
+    Voters(VoterChange),
+}
+
+/// The state up to some index, to start from instead of the entries before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Snapshot {
+    pub(crate) index: Index,
+    pub(crate) term: u64,
+    pub(crate) hash: ChainHash,
+    pub(crate) voters: Voters,
+    /// The folded state, encoded.
+    pub(crate) state: Vec<u8>,
+}
+
+/// What the log now says.
+#[derive(Debug)]
+pub(crate) enum Committed {
+    /// The next entry.
+    Entry(LogEntry),
+    /// A snapshot that takes the place of everything before.
+    Snapshot(Snapshot),
+}
+
+/// Something for the store: key, and value or deletion.
+pub(crate) type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// What the ledger wants done.
+#[derive(Debug, Default)]
+pub(crate) struct Todo {
+    /// To be written, in order.
+    pub(crate) changes: Vec<Change>,
+    /// Whether the write carries a promise.
+    pub(crate) sync: bool,
+    /// May be sent at once.
+    pub(crate) messages: Vec<RaftMessage>,
+    /// To be folded, in order.
+    pub(crate) committed: Vec<Committed>,
+}
+
+enum Role {
+    Following(Box<Log>),
+    Voting(Box<Consensus>),
+}
+
+/// The ledger on one host.
+pub(crate) struct Ledger {
+    me: VoterId,
+    role: Role,
+    seed: u64,
+    /// As of the last folded entry.
+    voters: Voters,
+    hash: ChainHash,
+    folded: Index,
+    term_folded: u64,
+    /// Written, not yet reported done; with each what may be sent then.
+    unwritten: VecDeque<(WriteId, u64, Vec<RaftMessage>)>,
+    /// Changes that wait for the next write.
+    changes: Vec<Change>,
+    /// Committed while following: folded at the next look.
+    arrived: VecDeque<Committed>,
+    /// Entries below the log that are still in the store.
+    deletable: std::ops::Range<Index>,
+}
+
+impl Ledger {
+    /// An empty ledger that waits to be told what was committed.
+    pub(crate) fn empty(me: VoterId, seed: u64) -> Self {
+        let log = Log::new(log::Base::default());
+        Ledger {
+            me,
+            role: Role::Following(Box::new(log)),
+            seed,
+            voters: Voters::default(),
+            hash: [0; 32],
+            folded: 0,
+            term_folded: 0,
+            unwritten: VecDeque::new(),
+            changes: Vec::new(),
+            arrived: VecDeque::new(),
+            deletable: 0..0,
+        }
+    }
+
+    /// Begins a mesh's ledger: one voter, an empty state, index 1.
+    pub(crate) fn found(me: VoterId, seed: u64, genesis: ChainHash, state: Vec<u8>) -> Self {
+        let snapshot = Snapshot { index: 1, term: 1, hash: genesis, voters: Voters::only(me), state };
+        let mut ledger = Ledger::empty(me, seed);
+        ledger.install(snapshot);
+        ledger.arrived.clear();
+        ledger.start_voting();
+        ledger.campaign();
+        ledger
+    }
+
+    /// Goes on from what the store held: to be folded first, and then
+    /// [`Ledger::start_voting`].
+    pub(crate) fn restore(me: VoterId, seed: u64, restored: Restored) -> Self {
+        let mut ledger = Ledger::empty(me, seed);
+        ledger.voters = restored.snapshot.voters.clone();
+        ledger.hash = restored.snapshot.hash;
+        ledger.folded = restored.snapshot.index;
+        ledger.term_folded = restored.snapshot.term;
+        let first = ledger.folded + 1;
+        ledger.arrived = restored
+            .entries
+            .iter()
+            .filter(|entry| entry.index >= first && entry.index <= restored.commit)
+            .map(|entry| Committed::Entry(entry.clone()))
+            .collect();
+        ledger.role = Role::Following(Box::new(restored.into_log()));
+        ledger
+    }
+
+    /// Starts consensus if this host votes. Everything committed must be
+    /// folded before.
+    pub(crate) fn start_voting(&mut self) {
+        let Role::Following(log) = &self.role else { return };
+        if !self.voters.has(self.me) || !self.arrived.is_empty() {
+            return;
+        }
+        let mut log = (**log).clone();
+        log.begin_consensus(self.folded, self.term_folded, self.voters.clone());
+        if let Some(consensus) = Consensus::start(self.me, self.seed, self.folded, log) {
+            self.changes.push(stored::hard_state(consensus.hard_state()));
+            self.role = Role::Voting(Box::new(consensus));
+        }
+    }
+
+    /// Stops voting under this number: another host knows that ours forgot
+    /// what it had promised. Goes on as a follower from what is committed.
+    pub(crate) fn forget_votes(&mut self, me: VoterId) {
+        self.me = me;
+        self.stop_voting();
+    }
+
+    fn stop_voting(&mut self) {
+        let Role::Voting(consensus) = &self.role else { return };
+        let mut log = consensus.log().clone();
+        let dropped = log.truncate_after(self.folded);
+        self.changes.extend(dropped.into_iter().map(stored::delete_entry));
+        self.changes.push(stored::hard_state(log.hard()));
+        self.unwritten.clear();
+        self.role = Role::Following(Box::new(log));
+    }
+
+    pub(crate) fn me(&self) -> VoterId {
+        self.me
+    }
+
+    pub(crate) fn voters(&self) -> &Voters {
+        &self.voters
+    }
+
+    pub(crate) fn is_voting(&self) -> bool {
+        matches!(self.role, Role::Voting(_))
+    }
+
+    pub(crate) fn is_leader(&self) -> bool {
+        match &self.role {
+            Role::Following(_) => false,
+            Role::Voting(consensus) => consensus.is_leader(),
+        }
+    }
+
+    /// Who leads, if this host votes and knows.
+    pub(crate) fn leader(&self) -> Option<VoterId> {
+        match &self.role {
+            Role::Following(_) => None,
+            Role::Voting(consensus) => consensus.leader(),
+        }
+    }
+
+    /// The last folded index, and the chain's head there.
+    pub(crate) fn head(&self) -> (Index, ChainHash) {
+        (self.folded, self.hash)
+    }
+
+    /// Whether anything was ever committed here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.folded == 0
+    }
+
+    pub(crate) fn tick(&mut self) {
+        if let Role::Voting(consensus) = &mut self.role {
+            consensus.tick();
+        }
+    }
+
+    fn campaign(&mut self) {
+        if let Role::Voting(consensus) = &mut self.role {
+            consensus.campaign();
+        }
+    }
+
+    /// Puts an entry in order, if this host leads.
+    pub(crate) fn propose(&mut self, entry: &Entry) -> bool {
+        match &mut self.role {
+            Role::Following(_) => false,
+            Role::Voting(consensus) => consensus.propose(crate::wire::encode(entry)),
+        }
+    }
+
+    /// Puts a change of the voters in order, if this host leads.
+    pub(crate) fn propose_voters(&mut self, change: &VoterChange) -> bool {
+        match &mut self.role {
+            Role::Following(_) => false,
+            Role::Voting(consensus) => consensus.propose_voters(change),
+        }
+    }
+
+    /// Hands leadership over, if this host leads.
+    pub(crate) fn transfer(&mut self, to: VoterId) {
+        if let Role::Voting(consensus) = &mut self.role {
+            consensus.transfer(to);
+        }
+    }
+
+    /// How far the leader knows a voter's or learner's log to reach.
+    pub(crate) fn matched(&self, voter: VoterId) -> Option<Index> {
+        match &self.role {
+            Role::Following(_) => None,
+            Role::Voting(consensus) => consensus.matched(voter),
+        }
+    }
+
+    pub(crate) fn last_index(&self) -> Index {
+        self.log().last_index()
+    }
+
+    /// Takes a message of consensus from an authenticated voter.
+    /// # Errors
+    /// Why it was not even looked at.
+    pub(crate) fn step(&mut self, message: RaftMessage) -> Result<(), Refused> {
+        match &mut self.role {
+            Role::Following(_) => Err(Refused::NotVoting),
+            Role::Voting(consensus) => {
+                guard::check(self.me, &self.voters, consensus, &message)?;
+                consensus.step(message);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes committed entries from a neighbour. Returns how many were new.
+    pub(crate) fn follow(&mut self, entries: Vec<LogEntry>) -> usize {
+        let Role::Following(log) = &mut self.role else { return 0 };
+        let mut new = 0;
+        for entry in entries {
+            // A gap or a repetition: asked for, or known, already.
+            if entry.index != log.last_index() + 1 || log.last_index() == 0 {
+                continue;
+            }
+            self.changes.push(stored::entry(&entry));
+            log.append(entry.clone());
+            self.arrived.push_back(Committed::Entry(entry));
+            new += 1;
+        }
+        if new > 0 {
+            log.set_commit(log.last_index());
+            self.changes.push(stored::hard_state(log.hard()));
+        }
+        new
+    }
+
+    /// Takes a snapshot from a neighbour, if it is ahead of this host.
+    pub(crate) fn follow_snapshot(&mut self, snapshot: Snapshot) -> bool {
+        if self.is_voting() || snapshot.index <= self.last_index() {
+            return false;
+        }
+        self.install(snapshot);
+        true
+    }
+
+    fn install(&mut self, snapshot: Snapshot) {
+        let old = self.log().indexes();
+        self.changes.extend(old.map(stored::delete_entry));
+        self.changes.extend(stored::snapshot(&snapshot));
+        let mut log = Log::new(log::Base {
+            index: snapshot.index,
+            term: snapshot.term,
+            hash: snapshot.hash,
+            voters: snapshot.voters.clone(),
+        });
+        log.set_commit(snapshot.index);
+        self.changes.push(stored::hard_state(log.hard()));
+        self.role = Role::Following(Box::new(log));
+        self.adopt(&snapshot);
+        self.arrived.push_back(Committed::Snapshot(snapshot));
+    }
+
+    fn adopt(&mut self, snapshot: &Snapshot) {
+        self.voters = snapshot.voters.clone();
+        self.hash = snapshot.hash;
+        self.folded = snapshot.index;
+        self.term_folded = snapshot.term;
+    }
+
+    /// What is to be written, sent and folded now. `write` names the write, if
+    /// there is one.
+    pub(crate) fn todo(&mut self, write: WriteId) -> Option<Todo> {
+        let mut todo = Todo { changes: std::mem::take(&mut self.changes), ..Todo::default() };
+        todo.committed.extend(self.arrived.drain(..));
+        if let Role::Voting(consensus) = &mut self.role
+            && let Some(ready) = consensus.ready()
+        {
+            for entry in &ready.entries {
+                todo.changes.push(stored::entry(entry));
+            }
+            todo.changes.extend(ready.truncated.map(stored::delete_entry));
+            if let Some(snapshot) = ready.snapshot {
+                self.deletable.start = if self.deletable.is_empty() {
+                    ready.superseded.start
+                } else {
+                    self.deletable.start.min(ready.superseded.start)
+                };
+                self.deletable.end = ready.superseded.end;
+                todo.changes.extend(stored::snapshot(&snapshot));
+                todo.committed.push(Committed::Snapshot(snapshot));
+            }
+            if let Some(hard) = ready.hard {
+                todo.changes.push(stored::hard_state(hard));
+            }
+            todo.sync = ready.sync;
+            todo.messages = ready.messages;
+            todo.committed.extend(ready.committed.into_iter().map(Committed::Entry));
+            // Even with nothing to write: promises go out in order.
+            self.unwritten.push_back((write, ready.number, ready.promises));
+        }
+        self.delete_some(&mut todo.changes);
+        let waits = self.unwritten.back().is_some_and(|(id, ..)| *id == write);
+        let idle = todo.changes.is_empty() && todo.messages.is_empty() && todo.committed.is_empty() && !waits;
+        (!idle).then_some(todo)
+    }
+
+    /// Takes note that an entry is folded: the chain goes on, and a change of
+    /// the voters takes effect.
+    pub(crate) fn note_folded(&mut self, entry: &LogEntry) {
+        assert_eq!(entry.index, self.folded + 1, "entries are folded in order");
+        self.hash = chain(&self.hash, entry);
+        self.folded = entry.index;
+        self.term_folded = entry.term;
+        if let Content::Voters(change) = &entry.content {
+            self.voters.apply(change);
+            match &mut self.role {
+                Role::Voting(consensus) => consensus.apply_voters(change, &self.voters),
+                Role::Following(_) => {}
+            }
+        }
+        if let Role::Voting(consensus) = &mut self.role {
+            consensus.note_folded(entry.index);
+        }
+    }
+
+    /// Takes note that a snapshot is folded.
+    pub(crate) fn note_snapshot(&mut self, snapshot: &Snapshot) {
+        self.adopt(snapshot);
+        if let Role::Voting(consensus) = &mut self.role {
+            consensus.note_folded(snapshot.index);
+        }
+    }
+
+    /// Votes from now on, or no longer, as the folded entries say.
+    pub(crate) fn settle_role(&mut self) {
+        if self.voters.has(self.me) {
+            self.start_voting();
+        } else if !self.is_leader() {
+            // A leader that was removed hands over first, in consensus's time.
+            self.stop_voting();
+            self.drop_uncommitted();
+        }
+    }
+
+    /// A host that voted when it was last awake may hold entries that were
+    /// never committed: a follower's log has none.
+    fn drop_uncommitted(&mut self) {
+        if let Role::Following(log) = &mut self.role
+            && self.arrived.is_empty()
+        {
+            let dropped = log.truncate_after(self.folded);
+            self.changes.extend(dropped.map(stored::delete_entry));
+        }
+    }
+
+    /// The write is durable, and so are all before it: what it promised may be
+    /// said.
+    pub(crate) fn persisted(&mut self, write: WriteId) -> Vec<RaftMessage> {
+        let mut messages = Vec::new();
+        let mut last = None;
+        while let Some((id, ..)) = self.unwritten.front()
+            && *id <= write
+        {
+            if let Some((_, number, promises)) = self.unwritten.pop_front() {
+                messages.extend(promises);
+                last = Some(number);
+            }
+        }
+        if let (Role::Voting(consensus), Some(number)) = (&mut self.role, last) {
+            consensus.persisted(number);
+        }
+        messages
+    }
+
+    /// Whether consensus needs a snapshot to hand out, or the log is long.
+    pub(crate) fn wants_snapshot(&self) -> bool {
+        self.log().wants_snapshot() || self.log().len() > LOG_MAX
+    }
+
+    /// Takes the folded state as a snapshot, and drops entries that lie far
+    /// enough behind it.
+    pub(crate) fn take_snapshot(&mut self, state: Vec<u8>) {
+        let snapshot = Snapshot {
+            index: self.folded,
+            term: self.term_folded,
+            hash: self.hash,
+            voters: self.voters.clone(),
+            state,
+        };
+        let compacts = self.log().len() > LOG_MAX;
+        let log = match &mut self.role {
+            Role::Following(log) => log,
+            Role::Voting(consensus) => consensus.log_mut(),
+        };
+        if compacts {
+            self.changes.extend(stored::snapshot(&snapshot));
+            let dropped = log.compact(snapshot.index, LOG_KEPT);
+            let base = log.base().clone();
+            self.changes.push(stored::base(&base));
+            let start = if self.deletable.is_empty() { dropped.start } else { self.deletable.start };
+            self.deletable = start..dropped.end;
+        }
+        log.offer(snapshot);
+    }
+
+    /// Deletes what lies below the log, a slice at a time.
+    fn delete_some(&mut self, changes: &mut Vec<Change>) {
+        let end = self.deletable.end.min(self.deletable.start + DELETED_PER_WRITE);
+        changes.extend((self.deletable.start..end).map(stored::delete_entry));
+        self.deletable.start = end.max(self.deletable.start);
+    }
+
+    /// What a host that has everything up to `after` lacks: entries, or
+    /// nothing if only a snapshot can help.
+    pub(crate) fn entries_after(&self, after: Index) -> Option<Vec<LogEntry>> {
+        self.log().range(after + 1, self.folded, ENTRIES_PER_ANSWER)
+    }
+
+    /// The newest snapshot of this host, if it is `after` or later.
+    pub(crate) fn offered(&self, after: Index) -> Option<&Snapshot> {
+        self.log().offered().filter(|snapshot| snapshot.index > after)
+    }
+
+    /// Index and hash from where the held entries start, and the entries.
+    pub(crate) fn held(&self) -> (Index, ChainHash, Vec<LogEntry>) {
+        let base = self.log().base();
+        let entries = self.log().range(base.index + 1, self.folded, usize::MAX).unwrap_or_default();
+        (base.index, base.hash, entries)
+    }
+
+    fn log(&self) -> &Log {
+        match &self.role {
+            Role::Following(log) => log,
+            Role::Voting(consensus) => consensus.log(),
+        }
+    }
+}
+
+/// The chain's head after `entry`.
+pub(crate) fn chain(before: &ChainHash, entry: &LogEntry) -> ChainHash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(before);
+    hasher.update(&crate::wire::encode(entry));
+    *hasher.finalize().as_bytes()
+}

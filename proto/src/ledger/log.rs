@@ -1,0 +1,234 @@
+//! The log in memory: entries since some base, and consensus's view of them.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use raft::eraftpb;
+use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+use serde::{Deserialize, Serialize};
+
+use super::message::{conf_state, entry_to_raft, snapshot_to_raft};
+use super::stored::Hard;
+use super::voters::Voters;
+use super::{ChainHash, LogEntry, Snapshot};
+use crate::entry::Index;
+
+/// Where the entries start: the place before the first one.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Base {
+    pub(crate) index: Index,
+    pub(crate) term: u64,
+    pub(crate) hash: ChainHash,
+    pub(crate) voters: Voters,
+}
+
+/// Entries from a base on. On a follower all are committed.
+#[derive(Clone)]
+pub(crate) struct Log {
+    base: Base,
+    entries: VecDeque<LogEntry>,
+    hard: Hard,
+    /// As of the index that consensus started from.
+    voters: Voters,
+    /// The newest snapshot that can be handed out.
+    offered: Option<Box<Snapshot>>,
+    /// Consensus asked for a snapshot and there was none, or an old one.
+    wants_snapshot: Cell<bool>,
+}
+
+impl Log {
+    pub(super) fn new(base: Base) -> Self {
+        let voters = base.voters.clone();
+        Log {
+            hard: Hard { term: base.term, vote: 0, commit: base.index },
+            base,
+            entries: VecDeque::new(),
+            voters,
+            offered: None,
+            wants_snapshot: Cell::new(false),
+        }
+    }
+
+    pub(super) fn base(&self) -> &Base {
+        &self.base
+    }
+
+    pub(super) fn hard(&self) -> Hard {
+        self.hard
+    }
+
+    pub(super) fn set_hard(&mut self, hard: Hard) {
+        self.hard = hard;
+    }
+
+    pub(super) fn set_commit(&mut self, commit: Index) {
+        self.hard.commit = commit;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn last_index(&self) -> Index {
+        self.entries.back().map_or(self.base.index, |entry| entry.index)
+    }
+
+    pub(super) fn indexes(&self) -> Range<Index> {
+        self.base.index + 1..self.last_index() + 1
+    }
+
+    pub(super) fn term_at(&self, index: Index) -> Option<u64> {
+        if index == self.base.index { Some(self.base.term) } else { self.at(index).map(|entry| entry.term) }
+    }
+
+    fn at(&self, index: Index) -> Option<&LogEntry> {
+        let offset = index.checked_sub(self.base.index + 1)?;
+        self.entries.get(usize::try_from(offset).ok()?)
+    }
+
+    /// Appends; what stood at its index and after it is replaced.
+    pub(super) fn append(&mut self, entry: LogEntry) {
+        self.truncate_after(entry.index - 1);
+        assert_eq!(entry.index, self.last_index() + 1, "the log has no gap");
+        self.entries.push_back(entry);
+    }
+
+    /// Drops everything after `index`. Returns what was dropped.
+    pub(super) fn truncate_after(&mut self, index: Index) -> Range<Index> {
+        let last = self.last_index();
+        while self.last_index() > index && !self.entries.is_empty() {
+            self.entries.pop_back();
+        }
+        self.last_index() + 1..last + 1
+    }
+
+    /// Starts consensus from here: everything up to `folded` is committed, and
+    /// these voters are as of there.
+    pub(super) fn begin_consensus(&mut self, folded: Index, term: u64, voters: Voters) {
+        self.voters = voters;
+        self.hard.commit = folded;
+        self.hard.term = self.hard.term.max(term);
+    }
+
+    /// Entries from `first` to `last`, at most `max`; none if the first is not
+    /// here any more.
+    pub(super) fn range(&self, first: Index, last: Index, max: usize) -> Option<Vec<LogEntry>> {
+        if first <= self.base.index {
+            return None;
+        }
+        let skip = usize::try_from(first - self.base.index - 1).ok()?;
+        Some(
+            self.entries
+                .iter()
+                .skip(skip)
+                .take_while(|entry| entry.index <= last)
+                .take(max)
+                .cloned()
+                .collect(),
+        )
+    }
+
+    /// Moves the base up so that `keep` entries up to `index` stay. Returns
+    /// the dropped ones.
+    pub(super) fn compact(&mut self, index: Index, keep: usize) -> Range<Index> {
+        let first = self.base.index + 1;
+        let until = index.saturating_sub(keep as Index);
+        while let Some(entry) = self.entries.front()
+            && entry.index <= until
+        {
+            self.base.hash = super::chain(&self.base.hash, entry);
+            self.base.index = entry.index;
+            self.base.term = entry.term;
+            if let super::Content::Voters(change) = &entry.content {
+                self.base.voters.apply(change);
+            }
+            self.entries.pop_front();
+        }
+        first..self.base.index + 1
+    }
+
+    /// Replaces everything by a snapshot.
+    pub(super) fn reset_to(&mut self, snapshot: &Snapshot) {
+        let hard = Hard { commit: snapshot.index, ..self.hard };
+        *self = Log::new(Base {
+            index: snapshot.index,
+            term: snapshot.term,
+            hash: snapshot.hash,
+            voters: snapshot.voters.clone(),
+        });
+        self.hard = Hard { term: hard.term.max(snapshot.term), ..hard };
+    }
+
+    pub(super) fn offer(&mut self, snapshot: Snapshot) {
+        self.wants_snapshot.set(false);
+        self.offered = Some(Box::new(snapshot));
+    }
+
+    pub(super) fn offered(&self) -> Option<&Snapshot> {
+        self.offered.as_deref()
+    }
+
+    pub(super) fn wants_snapshot(&self) -> bool {
+        self.wants_snapshot.get()
+    }
+}
+
+impl Storage for Log {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        let mut hard = eraftpb::HardState::default();
+        (hard.term, hard.vote, hard.commit) = (self.hard.term, self.hard.vote, self.hard.commit);
+        Ok(RaftState { hard_state: hard, conf_state: conf_state(&self.voters) })
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _: GetEntriesContext,
+    ) -> raft::Result<Vec<eraftpb::Entry>> {
+        if low <= self.base.index {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
+        let found = self.range(low, high - 1, usize::MAX).unwrap_or_default();
+        let mut entries: Vec<eraftpb::Entry> = found.iter().map(entry_to_raft).collect();
+        if (entries.len() as u64) < high - low {
+            return Err(raft::Error::Store(StorageError::Unavailable));
+        }
+        raft::util::limit_size(&mut entries, max_size.into());
+        Ok(entries)
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        if index < self.base.index {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
+        self.term_at(index).ok_or(raft::Error::Store(StorageError::Unavailable))
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.base.index + 1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(Log::last_index(self))
+    }
+
+    /// A snapshot must know its receiver as a voter or learner, or it would be
+    /// ignored for ever: an old one is refused and a fresh one made meanwhile.
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<eraftpb::Snapshot> {
+        match &self.offered {
+            Some(snapshot)
+                if snapshot.index >= request_index.max(self.base.index)
+                    && snapshot.voters.has(crate::id::VoterId(to)) =>
+            {
+                Ok(snapshot_to_raft(snapshot))
+            }
+            Some(_) | None => {
+                self.wants_snapshot.set(true);
+                Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! How the ledger lies in the store: one ordered map, one key per thing.
+//!
+//! `E` and an index: an entry. `H`: what consensus promised. `B`: where the
+//! entries start. `S`: the newest snapshot. (`M` and `J` are the node's.)
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::log::{Base, Log};
+use super::{Change, LogEntry, Snapshot};
+use crate::entry::Index;
+use crate::wire::{decode, encode};
+
+/// What consensus promised: its term, its vote in it, and what is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Hard {
+    pub(crate) term: u64,
+    pub(crate) vote: u64,
+    pub(crate) commit: Index,
+}
+
+/// What the store held.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) entries: Vec<LogEntry>,
+    pub(crate) commit: Index,
+    base: Base,
+    hard: Hard,
+}
+
+/// Why it cannot be gone on from. Consensus would panic on each of these, or
+/// break a promise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StoredError {
+    #[error("the record {0} is damaged")]
+    Damaged(&'static str),
+    #[error("the record {0} is missing")]
+    Missing(&'static str),
+    #[error("entry {0} is missing")]
+    Gap(Index),
+    #[error("the entries end at {last}, but up to {commit} was promised")]
+    Short { last: Index, commit: Index },
+}
+
+fn entry_key(index: Index) -> Vec<u8> {
+    let mut key = vec![b'E'];
+    key.extend_from_slice(&index.to_be_bytes());
+    key
+}
+
+pub(super) fn entry(entry: &LogEntry) -> Change {
+    (entry_key(entry.index), Some(encode(entry)))
+}
+
+pub(super) fn delete_entry(index: Index) -> Change {
+    (entry_key(index), None)
+}
+
+pub(super) fn hard_state(hard: Hard) -> Change {
+    (b"H".to_vec(), Some(encode(&hard)))
+}
+
+pub(super) fn base(base: &Base) -> Change {
+    (b"B".to_vec(), Some(encode(base)))
+}
+
+/// A snapshot that everything starts from.
+pub(super) fn snapshot(snapshot: &Snapshot) -> [Change; 2] {
+    let start = Base {
+        index: snapshot.index,
+        term: snapshot.term,
+        hash: snapshot.hash,
+        voters: snapshot.voters.clone(),
+    };
+    [(b"S".to_vec(), Some(encode(snapshot))), base(&start)]
+}
+
+impl Restored {
+    /// Reads it; none if the store holds no ledger.
+    pub(crate) fn read(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Option<Restored>, StoredError> {
+        let Some(snapshot) = stored.get(b"S".as_slice()) else { return Ok(None) };
+        let snapshot: Snapshot = decode(snapshot).map_err(|_| StoredError::Damaged("S"))?;
+        let base = stored.get(b"B".as_slice()).ok_or(StoredError::Missing("B"))?;
+        let base: Base = decode(base).map_err(|_| StoredError::Damaged("B"))?;
+        let hard = stored.get(b"H".as_slice()).ok_or(StoredError::Missing("H"))?;
+        let hard: Hard = decode(hard).map_err(|_| StoredError::Damaged("H"))?;
+        let mut entries: Vec<LogEntry> = Vec::new();
+        for (_, value) in stored.range(entry_key(base.index + 1)..=entry_key(Index::MAX)) {
+            let entry: LogEntry = decode(value).map_err(|_| StoredError::Damaged("E"))?;
+            let expected = entries.last().map_or(base.index, |last| last.index) + 1;
+            if entry.index != expected {
+                return Err(StoredError::Gap(expected));
+            }
+            entries.push(entry);
+        }
+        let last = entries.last().map_or(base.index, |last| last.index);
+        if last < hard.commit || last < snapshot.index {
+            return Err(StoredError::Short { last, commit: hard.commit.max(snapshot.index) });
+        }
+        let commit = hard.commit.max(snapshot.index);
+        Ok(Some(Restored { snapshot, entries, commit, base, hard }))
+    }
+
+    pub(super) fn into_log(self) -> Log {
+        let mut log = Log::new(self.base);
+        self.entries.into_iter().for_each(|entry| log.append(entry));
+        log.set_hard(Hard { commit: self.commit, ..self.hard });
+        log.offer(self.snapshot);
+        log
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! Who votes: the configuration of consensus as our own value, and how the
+//! mesh chooses it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::VoterId;
+
+/// A voter that is Down for so long is replaced; never on suspicion.
+pub(crate) const REPLACE_AFTER: Duration = Duration::from_secs(60);
+
+/// Voters, old voters while a change is under way, and those that learn the
+/// log before they may vote.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Voters {
+    pub(crate) voters: BTreeSet<VoterId>,
+    /// Not empty while a joint change is under way: both sets must agree.
+    pub(crate) outgoing: BTreeSet<VoterId>,
+    pub(crate) learners: BTreeSet<VoterId>,
+}
+
+/// A change of the voters. Empty: the joint change under way is completed.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct VoterChange {
+    pub(crate) add: Vec<VoterId>,
+    pub(crate) learn: Vec<VoterId>,
+    pub(crate) remove: Vec<VoterId>,
+}
+
+impl VoterChange {
+    /// Changes of more than one voter go through a joint configuration.
+    pub(crate) fn is_joint(&self) -> bool {
+        self.add.len() + self.learn.len() + self.remove.len() > 1
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.add.is_empty() && self.learn.is_empty() && self.remove.is_empty()
+    }
+}
+
+impl Voters {
+    pub(crate) fn only(voter: VoterId) -> Self {
+        Voters { voters: BTreeSet::from([voter]), ..Voters::default() }
+    }
+
+    /// Takes part in consensus in any way.
+    pub(crate) fn has(&self, voter: VoterId) -> bool {
+        self.voters.contains(&voter) || self.outgoing.contains(&voter) || self.learners.contains(&voter)
+    }
+
+    pub(crate) fn all(&self) -> BTreeSet<VoterId> {
+        self.voters.iter().chain(&self.outgoing).chain(&self.learners).copied().collect()
+    }
+
+    /// Follows a committed change, as consensus does.
+    pub(crate) fn apply(&mut self, change: &VoterChange) {
+        if change.is_empty() {
+            self.outgoing.clear();
+            return;
+        }
+        if !self.outgoing.is_empty() {
+            // Consensus refuses a second change before the first is complete.
+            return;
+        }
+        if change.is_joint() {
+            self.outgoing = self.voters.clone();
+        }
+        for voter in &change.add {
+            self.learners.remove(voter);
+            self.voters.insert(*voter);
+        }
+        for voter in &change.learn {
+            if !self.voters.contains(voter) {
+                self.learners.insert(*voter);
+            }
+        }
+        for voter in &change.remove {
+            self.learners.remove(voter);
+            self.voters.remove(voter);
+        }
+    }
+}
+
+/// A host that votes or might, seen by the leader.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) voter: VoterId,
+    pub(crate) zone: String,
+    /// How long the mesh has counted it Down.
+    pub(crate) down_for: Option<Duration>,
+    /// Its log reaches nearly as far as the leader's.
+    pub(crate) is_caught_up: bool,
+}
+
+/// How many voters a mesh of `hosts` should have.
+pub(crate) fn voters_wanted(hosts: usize, voters_max: usize) -> usize {
+    let wanted = match hosts {
+        0..=2 => 1,
+        3..=4 => 3,
+        5.. => 5.max(voters_max),
+    };
+    // Up to seven, but never more than the mesh has hosts.
+    let wanted = wanted.min(voters_max.max(1));
+    if wanted > hosts { (hosts.max(1) - 1) / 2 * 2 + 1 } else { wanted }
+}
+
+/// The next change to make, one at a time: learners first, then one (joint)
+/// change that lets them vote and removes whom they replace.
+///
+/// A voter is given up only if its host left, came back under another number,
+/// or is Down for [`REPLACE_AFTER`]; and one that is merely Down only if
+/// another takes its place, so that failures never shrink the set.
+pub(crate) fn next_change(
+    voters: &Voters,
+    me: VoterId,
+    candidates: &[Candidate],
+    voters_max: usize,
+) -> Option<VoterChange> {
+    if !voters.outgoing.is_empty() {
+        return None;
+    }
+    let known: BTreeMap<VoterId, &Candidate> = candidates.iter().map(|c| (c.voter, c)).collect();
+    let is_gone = |voter: &VoterId| !known.contains_key(voter);
+    let is_dead = |voter: &VoterId| {
+        known.get(voter).is_some_and(|c| c.down_for.is_some_and(|down| down >= REPLACE_AFTER))
+    };
+    if let Some(dead) = voters.learners.iter().find(|l| is_gone(l) || known[l].down_for.is_some()) {
+        return Some(VoterChange { remove: vec![*dead], ..VoterChange::default() });
+    }
+
+    let wanted = voters_wanted(candidates.len(), voters_max);
+    let given_up: Vec<VoterId> =
+        voters.voters.iter().filter(|v| **v != me && (is_gone(v) || is_dead(v))).copied().collect();
+    let staying = voters.voters.len() - given_up.len();
+    let lacking = wanted.saturating_sub(staying);
+
+    if !voters.learners.is_empty() {
+        let ready = voters.learners.iter().all(|learner| known[learner].is_caught_up);
+        return ready.then(|| promote(voters, &given_up));
+    }
+    let fresh = choose(voters, candidates, lacking);
+    if !fresh.is_empty() && (staying + fresh.len()) % 2 == 1 {
+        return Some(VoterChange { learn: fresh, ..VoterChange::default() });
+    }
+    shrink(voters, me, &given_up, &is_gone, wanted)
+}
+
+/// Lets the learners vote, in place of those that are given up.
+fn promote(voters: &Voters, given_up: &[VoterId]) -> VoterChange {
+    VoterChange {
+        add: voters.learners.iter().copied().collect(),
+        learn: Vec::new(),
+        remove: given_up.to_vec(),
+    }
+}
+
+/// Hosts that are up and do not vote, zones without a voter first.
+fn choose(voters: &Voters, candidates: &[Candidate], lacking: usize) -> Vec<VoterId> {
+    let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
+    for candidate in candidates.iter().filter(|c| voters.voters.contains(&c.voter)) {
+        *zones.entry(&candidate.zone).or_default() += 1;
+    }
+    let mut free: Vec<&Candidate> =
+        candidates.iter().filter(|c| !voters.has(c.voter) && c.down_for.is_none()).collect();
+    let mut chosen = Vec::new();
+    while chosen.len() < lacking && !free.is_empty() {
+        let at = (0..free.len())
+            .min_by_key(|at| (zones.get(free[*at].zone.as_str()).copied().unwrap_or(0), free[*at].voter))
+            .expect("there is one free");
+        let candidate = free.remove(at);
+        *zones.entry(&candidate.zone).or_default() += 1;
+        chosen.push(candidate.voter);
+    }
+    chosen
+}
+
+/// Voters whose host is gone for good, and those that a smaller mesh no longer
+/// needs. An even number is never left behind.
+fn shrink(
+    voters: &Voters,
+    me: VoterId,
+    given_up: &[VoterId],
+    is_gone: &dyn Fn(&VoterId) -> bool,
+    wanted: usize,
+) -> Option<VoterChange> {
+    let mut remove: Vec<VoterId> = given_up.iter().filter(|voter| is_gone(voter)).copied().collect();
+    if remove.is_empty() && voters.voters.len() <= wanted {
+        return None;
+    }
+    let others = voters.voters.iter().filter(|voter| **voter != me && !given_up.contains(voter));
+    let mut spare: Vec<VoterId> = others.copied().collect();
+    while voters.voters.len() - remove.len() > wanted
+        || (voters.voters.len() - remove.len()).is_multiple_of(2)
+    {
+        match spare.pop() {
+            Some(voter) => remove.push(voter),
+            None => break,
+        }
+    }
+    (!remove.is_empty()).then(|| VoterChange { remove, ..VoterChange::default() })
+}
+
+#[cfg(test)]
+mod tests;

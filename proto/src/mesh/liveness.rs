@@ -1,0 +1,204 @@
+//! Who is lost: every host's own losses, and how many agree.
+//!
+//! After Rapid (Suresh et al., ATC '18): a host is suspect when L of its
+//! observers have lost it and Down when H have, so that one bad link is never
+//! taken for a dead host. An observer that is itself suspect counts as having
+//! lost everybody ("implicit alerts"): it cannot say so any more.
+//!
+//! A verdict here is telemetry. Only a committed `HostDown` counts a host out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::id::HostId;
+use crate::time::Time;
+
+/// A sign of life is sent so often.
+pub(crate) const BEACON_EVERY: Duration = Duration::from_secs(1);
+/// A host not heard for so long is lost to its observer.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// A closed connection may be back within this, before the host is lost.
+pub(crate) const REDIAL_WITHIN: Duration = Duration::from_millis(250);
+/// After its own start a host gives the others so long to appear.
+pub(crate) const GRACE: Duration = Duration::from_secs(4);
+
+/// How many observers it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watermarks {
+    /// L.
+    pub(crate) suspect: usize,
+    /// H.
+    pub(crate) down: usize,
+}
+
+impl Watermarks {
+    /// For a mesh of `hosts` in which everybody watches everybody.
+    pub(crate) fn of(hosts: usize) -> Self {
+        let observers = hosts.saturating_sub(1);
+        Watermarks { suspect: (observers * 3).div_ceil(10).max(1), down: (observers * 7).div_ceil(10).max(1) }
+    }
+}
+
+/// What the observers together say of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Judgement {
+    Up,
+    Suspect,
+    Down,
+}
+
+#[derive(Clone, Debug)]
+struct Neighbour {
+    connected: bool,
+    /// When it counts as lost, if nothing is heard until then.
+    lost_at: Time,
+}
+
+/// One host's view of who is lost.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Liveness {
+    neighbours: BTreeMap<HostId, Neighbour>,
+    lost: BTreeSet<HostId>,
+    /// What the others say they have lost.
+    told: BTreeMap<HostId, BTreeSet<HostId>>,
+    /// Counts the changes, so that what follows from them is worked out once.
+    version: u64,
+}
+
+impl Liveness {
+    /// The mesh's other hosts are these. New ones get the grace of a start.
+    pub(crate) fn set_members(&mut self, members: &BTreeSet<HostId>, now: Time) {
+        self.version += 1;
+        self.neighbours.retain(|host, neighbour| members.contains(host) || neighbour.connected);
+        self.lost.retain(|host| members.contains(host));
+        self.told.retain(|host, _| members.contains(host));
+        for host in members {
+            self.neighbours.entry(*host).or_insert(Neighbour { connected: false, lost_at: now + GRACE });
+        }
+    }
+
+    /// Returns whether the host was lost until now.
+    pub(crate) fn connected(&mut self, host: HostId, now: Time) -> bool {
+        let neighbour =
+            self.neighbours.entry(host).or_insert(Neighbour { connected: true, lost_at: now + SILENCE_MAX });
+        neighbour.connected = true;
+        self.version += 1;
+        self.heard(host, now)
+    }
+
+    /// The last connection is gone.
+    pub(crate) fn disconnected(&mut self, host: HostId, now: Time) {
+        if let Some(neighbour) = self.neighbours.get_mut(&host) {
+            neighbour.connected = false;
+            self.version += 1;
+            neighbour.lost_at = neighbour.lost_at.min(now + REDIAL_WITHIN);
+        }
+    }
+
+    /// Something came from the host. Returns whether it was lost until now.
+    pub(crate) fn heard(&mut self, host: HostId, now: Time) -> bool {
+        let Some(neighbour) = self.neighbours.get_mut(&host) else { return false };
+        if neighbour.connected {
+            neighbour.lost_at = now + SILENCE_MAX;
+        }
+        let was_lost = neighbour.connected && self.lost.remove(&host);
+        self.version += u64::from(was_lost);
+        was_lost
+    }
+
+    /// What another host has lost.
+    pub(crate) fn told(&mut self, observer: HostId, lost: BTreeSet<HostId>) {
+        if self.told.get(&observer) != Some(&lost) {
+            self.told.insert(observer, lost);
+            self.version += 1;
+        }
+    }
+
+    /// Hosts that fall silent now. Returns whether there were any new ones.
+    pub(crate) fn expire(&mut self, now: Time) -> bool {
+        let before = self.lost.len();
+        let silent = self.neighbours.iter().filter(|(_, neighbour)| neighbour.lost_at <= now);
+        self.lost.extend(silent.map(|(host, _)| *host));
+        let fell_silent = self.lost.len() > before;
+        self.version += u64::from(fell_silent);
+        fell_silent
+    }
+
+    /// When the next host would fall silent.
+    pub(crate) fn next_silence(&self) -> Option<Time> {
+        self.neighbours
+            .iter()
+            .filter(|(host, _)| !self.lost.contains(host))
+            .map(|(_, neighbour)| neighbour.lost_at)
+            .min()
+    }
+
+    /// Another number whenever anything here has changed.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(crate) fn lost(&self) -> &BTreeSet<HostId> {
+        &self.lost
+    }
+
+    pub(crate) fn is_connected(&self, host: HostId) -> bool {
+        self.neighbours.get(&host).is_some_and(|neighbour| neighbour.connected)
+    }
+
+    pub(crate) fn connections(&self) -> BTreeSet<HostId> {
+        self.neighbours.iter().filter(|(_, n)| n.connected).map(|(host, _)| *host).collect()
+    }
+
+    /// What the observers together say of each host that anybody has lost.
+    pub(crate) fn judge(&self, me: HostId, members: &BTreeSet<HostId>) -> BTreeMap<HostId, Judgement> {
+        let marks = Watermarks::of(members.len());
+        let alerts = |subject: HostId, implied: &BTreeSet<HostId>| {
+            members
+                .iter()
+                .filter(|observer| **observer != subject)
+                .filter(|observer| {
+                    let explicit = match **observer == me {
+                        true => self.lost.contains(&subject),
+                        false => self.told.get(*observer).is_some_and(|lost| lost.contains(&subject)),
+                    };
+                    explicit || implied.contains(*observer)
+                })
+                .count()
+        };
+        let accused: BTreeSet<HostId> = self
+            .told
+            .values()
+            .flatten()
+            .chain(&self.lost)
+            .filter(|host| members.contains(host))
+            .copied()
+            .collect();
+        let none = BTreeSet::new();
+        // Only hosts that I cannot hear myself lend their silence to others.
+        let silent: BTreeSet<HostId> = accused
+            .iter()
+            .filter(|host| self.lost.contains(host) && alerts(**host, &none) >= marks.suspect)
+            .copied()
+            .collect();
+        accused
+            .into_iter()
+            .map(|host| {
+                let explicit = alerts(host, &none);
+                // Implicit alerts strengthen a suspicion; they never begin one.
+                let count = if explicit >= marks.suspect { alerts(host, &silent) } else { explicit };
+                let judgement = if count >= marks.down {
+                    Judgement::Down
+                } else if count >= marks.suspect {
+                    Judgement::Suspect
+                } else {
+                    Judgement::Up
+                };
+                (host, judgement)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

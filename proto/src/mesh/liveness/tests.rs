@@ -1,0 +1,87 @@
+use super::*;
+
+fn host(number: u8) -> HostId {
+    HostId::from_public_key([number; 32])
+}
+
+/// Hosts 0..`hosts`, we are 0; `lost[i]` is what host i has lost.
+fn check(hosts: u8, lost: &[&[u8]], expected: &[(u8, Judgement)]) {
+    let members: BTreeSet<HostId> = (0..hosts).map(host).collect();
+    let own = lost[0].iter().copied().map(host).collect();
+    let mut liveness = Liveness { lost: own, ..Liveness::default() };
+    for (observer, lost) in (1..).zip(&lost[1..]) {
+        liveness.told(host(observer), lost.iter().copied().map(host).collect());
+    }
+    let expected: BTreeMap<HostId, Judgement> = expected.iter().map(|(h, j)| (host(*h), *j)).collect();
+    assert_eq!(liveness.judge(host(0), &members), expected);
+}
+
+#[test]
+fn watermarks_are_three_and_seven_tenths() {
+    let marks = |hosts| (Watermarks::of(hosts).suspect, Watermarks::of(hosts).down);
+    assert_eq!(marks(2), (1, 1));
+    assert_eq!(marks(3), (1, 2));
+    assert_eq!(marks(5), (2, 3));
+    assert_eq!(marks(11), (3, 7));
+}
+
+#[test]
+fn one_bad_link_in_five_is_nothing() {
+    check(5, &[&[1], &[], &[], &[]], &[(1, Judgement::Up)]);
+}
+
+#[test]
+fn two_of_four_observers_suspect_and_three_know() {
+    check(5, &[&[4], &[4], &[], &[]], &[(4, Judgement::Suspect)]);
+    check(5, &[&[4], &[4], &[4], &[]], &[(4, Judgement::Down)]);
+}
+
+#[test]
+fn two_lost_of_five_leave_enough_observers() {
+    check(5, &[&[3, 4], &[3, 4], &[3, 4]], &[(3, Judgement::Down), (4, Judgement::Down)]);
+}
+
+#[test]
+fn three_lost_of_five_are_known_by_implicit_alerts() {
+    check(5, &[&[2, 3, 4], &[2, 3, 4]], &[(2, Judgement::Down), (3, Judgement::Down), (4, Judgement::Down)]);
+}
+
+#[test]
+fn an_observer_that_lost_everybody_is_alone() {
+    // It is the one with the bad network: four suspects, none Down by the others' word.
+    check(
+        5,
+        &[&[], &[0, 2, 3, 4], &[1], &[1]],
+        &[
+            (0, Judgement::Up),
+            (1, Judgement::Suspect),
+            (2, Judgement::Up),
+            (3, Judgement::Up),
+            (4, Judgement::Up),
+        ],
+    );
+}
+
+#[test]
+fn a_closed_connection_has_a_quarter_second_to_come_back() {
+    let now = Time::from_micros(1_000_000_000);
+    let mut liveness = Liveness::default();
+    liveness.connected(host(1), now);
+    liveness.disconnected(host(1), now);
+    assert!(!liveness.expire(now + Duration::from_millis(249)));
+    assert!(liveness.expire(now + Duration::from_millis(250)));
+    assert_eq!(liveness.lost().len(), 1);
+    assert!(liveness.connected(host(1), now + Duration::from_millis(300)), "it was lost until now");
+    assert!(liveness.lost().is_empty());
+}
+
+#[test]
+fn silence_on_an_open_connection_is_loss_after_three_seconds() {
+    let now = Time::from_micros(1_000_000_000);
+    let mut liveness = Liveness::default();
+    liveness.connected(host(1), now);
+    assert_eq!(liveness.next_silence(), Some(now + SILENCE_MAX));
+    liveness.heard(host(1), now + Duration::from_secs(2));
+    assert!(!liveness.expire(now + Duration::from_secs(4)));
+    assert!(liveness.expire(now + Duration::from_secs(5)));
+}

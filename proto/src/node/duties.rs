@@ -1,0 +1,59 @@
+//! What the ledger lacks and any host may propose: one host does it at once,
+//! the others only if it does not come.
+//!
+//! No host is special. For each duty the hosts stand in another order, by
+//! hash; the n-th waits n times [`STAGGER`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::entry::Body;
+use crate::id::HostId;
+use crate::time::Time;
+use crate::wire;
+
+/// How long each host leaves it to the one before.
+const STAGGER: Duration = Duration::from_millis(300);
+/// Hosts that stand in line; the rest wait as long as the last.
+const LINE_MAX: usize = 16;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Duties {
+    due: BTreeMap<[u8; 32], (Time, Body)>,
+}
+
+impl Duties {
+    /// These are the bodies that the ledger lacks now; those that it no longer
+    /// lacks are forgotten.
+    pub(super) fn set(&mut self, me: HostId, hosts: &[HostId], bodies: Vec<Body>, now: Time) {
+        let mut due = BTreeMap::new();
+        for body in bodies {
+            let key = *blake3::hash(&wire::encode(&body)).as_bytes();
+            let at = self.due.get(&key).map_or_else(|| now + wait(me, hosts, &key), |(at, _)| *at);
+            due.insert(key, (at, body));
+        }
+        self.due = due;
+    }
+
+    /// The bodies that are this host's to propose now.
+    pub(super) fn mine(&self, now: Time) -> Vec<Body> {
+        self.due.values().filter(|(at, _)| *at <= now).map(|(_, body)| body.clone()).collect()
+    }
+
+    /// When the next one becomes this host's.
+    pub(super) fn next(&self, now: Time) -> Option<Time> {
+        self.due.values().map(|(at, _)| *at).filter(|at| *at > now).min()
+    }
+}
+
+fn wait(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> Duration {
+    let place = |host: &HostId| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(key);
+        hasher.update(host.public_key());
+        *hasher.finalize().as_bytes()
+    };
+    let mine = place(&me);
+    let before = hosts.iter().filter(|host| place(host) < mine).count().min(LINE_MAX);
+    STAGGER * u32::try_from(before).unwrap_or(u32::MAX)
+}

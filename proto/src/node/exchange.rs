@@ -1,0 +1,303 @@
+//! What hosts say to each other, and what a node makes of it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Heard, Node, Why};
+use crate::entry::{BODY_BYTES_MAX, Body, Entry, Index, ProposalId};
+use crate::id::{DeploymentId, HostId, VoterId};
+use crate::io::{Notice, Output, Progress, WriteId};
+use crate::ledger::{LogEntry, RaftMessage, Refused, Snapshot};
+use crate::mesh::liveness::BEACON_EVERY;
+use crate::time::{LedgerTime, Time};
+use crate::wire::{self, Beacon, Message};
+
+/// What was asked for comes within this, or another neighbour is asked.
+const WANT_AGAIN: Duration = Duration::from_millis(300);
+/// Progress is told at most so often: beyond it only the newest counts.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// Hosts that one beacon may accuse: more, and the sender is alone.
+const LOST_TOLD_MAX: usize = 1_000;
+/// Turns of which progress is remembered.
+const PROGRESS_KEPT: usize = 50_000;
+
+impl Node {
+    pub(super) fn on_connected(&mut self, host: HostId, now: Time) {
+        self.liveness.connected(host, now);
+        // What either lacks is known at once, not at the next beacon.
+        self.send_beacon(host);
+    }
+
+    pub(super) fn on_frame(&mut self, from: HostId, frame: &[u8], now: Time) {
+        let message = match wire::unframe(self.config.mesh, frame) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::debug!(%from, %error, "frame refused");
+                return;
+            }
+        };
+        if self.liveness.heard(from, now) {
+            self.deadlines.set(Why::Beacon, now);
+        }
+        match message {
+            Message::Beacon(beacon) => self.on_beacon(from, beacon, now),
+            Message::Raft(message) => self.on_raft(from, *message),
+            Message::Propose { id, body, forwarded } => self.on_propose(id, *body, forwarded, now),
+            Message::Want { after } => self.on_want(from, after),
+            Message::Committed(entries) => self.on_committed(entries, from, now),
+            Message::Snapshot(snapshot) => self.on_snapshot(*snapshot),
+            Message::Progress(heard) => self.on_progress(heard.into()),
+        }
+    }
+
+    fn on_beacon(&mut self, from: HostId, beacon: Beacon, now: Time) {
+        let (index, hash) = self.ledger.head();
+        if beacon.index == index && beacon.hash != hash && index > 0 {
+            tracing::error!(%from, index, "this host and its neighbour hold different ledgers");
+            self.outputs.push_back(Output::Notify(Notice::Diverged { with: from, index }));
+            return;
+        }
+        let lost: BTreeSet<HostId> = beacon.lost.iter().take(LOST_TOLD_MAX).copied().collect();
+        self.liveness.told(from, lost);
+        let heard = Heard {
+            voter: beacon.voter,
+            incarnation: beacon.incarnation,
+            index: beacon.index,
+            leader: beacon.leader,
+        };
+        let before = self.heard.insert(from, heard);
+        if before.is_none_or(|before| before.incarnation != beacon.incarnation) {
+            // Whether a host that was Down is seen again hangs on this.
+            self.duties_of = None;
+        }
+        if beacon.index > index {
+            self.want(from, now);
+        }
+    }
+
+    /// Asks for what comes next, unless somebody was asked just now.
+    pub(super) fn want(&mut self, from: HostId, now: Time) {
+        let asked_just_now = self.wanted_at.is_some_and(|at| now.since(at) < WANT_AGAIN);
+        if self.ledger.is_voting() || asked_just_now {
+            return;
+        }
+        self.wanted_at = Some(now);
+        self.deadlines.set(Why::Want, now + WANT_AGAIN);
+        let after = self.ledger.last_index();
+        self.send(from, &Message::Want { after });
+    }
+
+    /// Asks again, if this host still lags behind somebody it hears.
+    pub(super) fn want_again(&mut self, now: Time) {
+        let (index, _) = self.ledger.head();
+        let ahead = self
+            .heard
+            .iter()
+            .filter(|(host, heard)| heard.index > index && self.liveness.is_connected(**host))
+            .map(|(host, _)| *host)
+            .collect::<Vec<_>>();
+        if let Some(host) = pick(&mut self.rng, &ahead) {
+            self.want(host, now);
+        }
+    }
+
+    fn on_want(&mut self, from: HostId, after: Index) {
+        if after >= self.ledger.head().0 {
+            return;
+        }
+        if let Some(entries) = self.ledger.entries_after(after) {
+            self.send(from, &Message::Committed(entries));
+            return;
+        }
+        if self.ledger.offered(after).is_none() {
+            self.ledger.take_snapshot(wire::encode(&self.state));
+        }
+        if let Some(snapshot) = self.ledger.offered(after).cloned() {
+            self.send(from, &Message::Snapshot(Box::new(snapshot)));
+        }
+    }
+
+    fn on_committed(&mut self, entries: Vec<LogEntry>, from: HostId, now: Time) {
+        let first = entries.first().map(|entry| entry.index);
+        if self.ledger.follow(entries) > 0 {
+            self.wanted_at = None;
+        } else if first.is_some_and(|first| first > self.ledger.last_index() + 1) {
+            self.want(from, now);
+        }
+    }
+
+    fn on_snapshot(&mut self, snapshot: Snapshot) {
+        if crate::state::State::is_encoded(&snapshot.state, snapshot.index)
+            && self.ledger.follow_snapshot(snapshot)
+        {
+            self.wanted_at = None;
+        }
+    }
+
+    fn on_raft(&mut self, from: HostId, message: RaftMessage) {
+        let claimed = message.from;
+        let is_theirs = self.voter_hosts.get(&claimed) == Some(&from)
+            || (!self.voter_hosts.contains_key(&claimed)
+                && self.heard.get(&from).is_some_and(|heard| heard.voter == claimed));
+        if !is_theirs {
+            tracing::debug!(%from, voter = %claimed, "a voter's message from another host is refused");
+            return;
+        }
+        match self.ledger.step(message) {
+            Ok(()) => {}
+            Err(Refused::Amnesia) => self.on_amnesia(),
+            Err(refused) => tracing::debug!(%from, %refused, "a message of consensus is refused"),
+        }
+    }
+
+    /// Another voter remembers more of this one than its store does: it must
+    /// not vote under that number again, and takes a new one.
+    fn on_amnesia(&mut self) {
+        use rand::Rng;
+        tracing::error!(voter = %self.meta.voter, "the store has lost entries: voting under a new number");
+        self.meta.voter = VoterId(self.rng.next_u64().max(1));
+        self.meta.incarnation += 1;
+        self.ledger.forget_votes(self.meta.voter);
+        self.changes.push((super::META_KEY.to_vec(), Some(wire::encode(&self.meta))));
+    }
+
+    fn on_propose(&mut self, id: ProposalId, body: Body, forwarded: bool, now: Time) {
+        if wire::encode(&body).len() > BODY_BYTES_MAX {
+            return;
+        }
+        if self.ledger.is_leader() {
+            self.put_in_order(id, body, now);
+        } else if !forwarded
+            && let Some(leader) = self.leader()
+            && let Some(host) = self.voter_hosts.get(&leader).copied()
+            && host != self.config.host
+        {
+            self.send(host, &Message::Propose { id, body: Box::new(body), forwarded: true });
+        }
+    }
+
+    /// Proposes one of this host's own.
+    pub(super) fn send_proposal(&mut self, id: ProposalId, body: Body, now: Time) {
+        if self.ledger.is_leader() {
+            self.put_in_order(id, body, now);
+            return;
+        }
+        if let Some(host) = self.host_to_propose_to() {
+            self.send(host, &Message::Propose { id, body: Box::new(body), forwarded: false });
+        }
+    }
+
+    /// The leader if it is known and there; else any voter; else, before this
+    /// host knows of any, whoever is there.
+    fn host_to_propose_to(&mut self) -> Option<HostId> {
+        let leader = self.leader().and_then(|leader| self.voter_hosts.get(&leader).copied());
+        if let Some(leader) = leader
+            && self.liveness.is_connected(leader)
+        {
+            return Some(leader);
+        }
+        let connected = self.liveness.connections();
+        let voters = self.ledger.voters().voters.iter();
+        let voters: Vec<HostId> = voters
+            .filter_map(|voter| self.voter_hosts.get(voter).copied())
+            .filter(|host| connected.contains(host))
+            .collect();
+        let anybody: Vec<HostId> = connected.into_iter().collect();
+        pick(&mut self.rng, if voters.is_empty() { &anybody } else { &voters })
+    }
+
+    pub(super) fn put_in_order(&mut self, proposal: ProposalId, body: Body, now: Time) {
+        let entry = Entry { at: self.ledger_now(now), proposal, body };
+        self.ledger.propose(&entry);
+    }
+
+    /// The ledger's clock, as far as it must have come by now: never behind
+    /// this host's own, and never standing still because a clock was set back.
+    pub(super) fn ledger_now(&self, now: Time) -> LedgerTime {
+        let gone_on = self.state.clock() + now.since(self.clock_seen);
+        gone_on.max(now.to_ledger())
+    }
+
+    fn on_progress(&mut self, progress: Progress) {
+        let known = self.state.rollout(progress.deployment).is_some_and(|r| !r.status().is_over());
+        if known && self.progress.len() < PROGRESS_KEPT {
+            self.progress.insert((progress.deployment, progress.host), progress.event);
+            self.outputs.push_back(Output::Notify(Notice::Progress(progress)));
+        }
+    }
+
+    /// This host's own turn is in another event: told to all, not too often.
+    pub(super) fn tell_progress(
+        &mut self,
+        deployment: DeploymentId,
+        event: crate::lifecycle::LifecycleEvent,
+        now: Time,
+    ) {
+        let host = self.config.host;
+        self.progress.insert((deployment, host), event);
+        self.outputs.push_back(Output::Notify(Notice::Progress(Progress { deployment, host, event })));
+        self.unsent_progress = Some((deployment, event));
+        self.deadlines.set_if_none(Why::Progress, now + PROGRESS_EVERY);
+    }
+
+    pub(super) fn publish_progress(&mut self) {
+        if let Some((deployment, event)) = self.unsent_progress.take() {
+            let heard = wire::Heard { deployment, host: self.config.host, event };
+            let frame = wire::frame(self.config.mesh, &Message::Progress(heard));
+            self.outputs.push_back(Output::Publish { frame });
+        }
+    }
+
+    pub(super) fn beacon_all(&mut self, now: Time) {
+        for host in self.liveness.connections() {
+            self.send_beacon(host);
+        }
+        self.deadlines.set(Why::Beacon, now + BEACON_EVERY);
+    }
+
+    fn send_beacon(&mut self, to: HostId) {
+        let (index, hash) = self.ledger.head();
+        let beacon = Beacon {
+            incarnation: self.meta.incarnation,
+            voter: self.meta.voter,
+            index,
+            hash,
+            leader: self.leader(),
+            lost: self.liveness.lost().iter().take(LOST_TOLD_MAX).copied().collect(),
+        };
+        self.send(to, &Message::Beacon(beacon));
+    }
+
+    pub(super) fn send_raft(&mut self, messages: Vec<RaftMessage>) {
+        for message in messages {
+            let to = self.voter_hosts.get(&message.to).copied().or_else(|| {
+                self.heard.iter().find(|(_, heard)| heard.voter == message.to).map(|(host, _)| *host)
+            });
+            if let Some(to) = to {
+                self.send(to, &Message::Raft(Box::new(message)));
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, to: HostId, message: &Message) {
+        let frame = wire::frame(self.config.mesh, message);
+        self.outputs.push_back(Output::Send { to, frame });
+    }
+
+    pub(super) fn on_persisted(&mut self, write: WriteId, now: Time) {
+        let messages = self.ledger.persisted(write);
+        self.send_raft(messages);
+        while let Some((id, _)) = self.recorded.front()
+            && *id <= write
+        {
+            if let Some((_, deployments)) = self.recorded.pop_front() {
+                self.on_recorded(deployments, now);
+            }
+        }
+    }
+}
+
+fn pick(rng: &mut rand_chacha::ChaCha8Rng, hosts: &[HostId]) -> Option<HostId> {
+    use rand::RngExt;
+    if hosts.is_empty() { None } else { Some(hosts[rng.random_range(0..hosts.len())]) }
+}

@@ -1,0 +1,99 @@
+//! What this host wants in the ledger and is not there yet: sent to the
+//! leader, and sent again until it is.
+//!
+//! Proposals in flight at a change of leader are lost without a word, so all
+//! that is known is whether an entry came. Bodies are idempotent; sending one
+//! twice costs an entry and nothing else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::entry::{Body, ProposalId};
+use crate::id::HostId;
+use crate::io::RequestId;
+use crate::time::Time;
+
+/// The first repetition of a proposal; then twice as long each time.
+const RETRY_FIRST: Duration = Duration::from_millis(400);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// A request is answered after so long, whatever happened.
+pub(super) const GIVE_UP_AFTER: Duration = Duration::from_secs(15);
+/// Requests that may wait for the ledger at a time; more are refused.
+pub(super) const REQUESTS_MAX: usize = 256;
+
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) body: Body,
+    pub(super) request: Option<RequestId>,
+    since: Time,
+    next: Time,
+    wait: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Proposals {
+    host: HostId,
+    incarnation: u64,
+    next_number: u64,
+    pending: BTreeMap<u64, Pending>,
+}
+
+impl Proposals {
+    pub(super) fn new(host: HostId, incarnation: u64) -> Self {
+        Proposals { host, incarnation, next_number: 0, pending: BTreeMap::new() }
+    }
+
+    pub(super) fn add(&mut self, body: Body, request: Option<RequestId>, now: Time) {
+        let pending = Pending { body, request, since: now, next: now, wait: RETRY_FIRST };
+        self.pending.insert(self.next_number, pending);
+        self.next_number += 1;
+    }
+
+    pub(super) fn has(&self, body: &Body) -> bool {
+        self.pending.values().any(|pending| pending.body == *body)
+    }
+
+    pub(super) fn requests(&self) -> usize {
+        self.pending.values().filter(|pending| pending.request.is_some()).count()
+    }
+
+    /// An entry came: takes the proposal that it answers.
+    pub(super) fn take(&mut self, id: ProposalId) -> Option<Pending> {
+        let is_mine = id.host == self.host && id.incarnation == self.incarnation;
+        if is_mine { self.pending.remove(&id.number) } else { None }
+    }
+
+    /// A new leader: everything is to be sent again now.
+    pub(super) fn resend(&mut self, now: Time) {
+        for pending in self.pending.values_mut() {
+            pending.next = now;
+        }
+    }
+
+    /// What is to be sent now.
+    pub(super) fn due(&mut self, now: Time) -> Vec<(ProposalId, Body)> {
+        let mut due = Vec::new();
+        for (number, pending) in &mut self.pending {
+            if pending.next <= now {
+                pending.next = now + pending.wait;
+                pending.wait = (pending.wait * 2).min(RETRY_MAX);
+                let id = ProposalId { host: self.host, incarnation: self.incarnation, number: *number };
+                due.push((id, pending.body.clone()));
+            }
+        }
+        due
+    }
+
+    /// Takes what was tried for too long. What the mesh still owes itself is
+    /// found again from the state.
+    pub(super) fn expired(&mut self, now: Time) -> Vec<Pending> {
+        let expired = |pending: &Pending| now.since(pending.since) >= GIVE_UP_AFTER;
+        let numbers: Vec<u64> =
+            self.pending.iter().filter(|(_, pending)| expired(pending)).map(|(number, _)| *number).collect();
+        numbers.into_iter().filter_map(|number| self.pending.remove(&number)).collect()
+    }
+
+    pub(super) fn next(&self) -> Option<Time> {
+        self.pending.values().map(|pending| pending.next.min(pending.since + GIVE_UP_AFTER)).min()
+    }
+}

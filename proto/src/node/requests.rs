@@ -1,0 +1,148 @@
+//! What somebody on this host asks for: checked here first, so that most
+//! refusals come at once and cost no entry; then proposed, and answered when
+//! it is folded.
+
+use rand::Rng;
+
+use super::Node;
+use super::proposals::{GIVE_UP_AFTER, Pending, REQUESTS_MAX};
+use crate::entry::{BODY_BYTES_MAX, Body};
+use crate::id::{DeploymentId, Digest, GroupName};
+use crate::io::{self, Accepted, DeployRequest, Output, Refusal, Reply, Request, RequestId};
+use crate::revision::Revision;
+use crate::rollout::DeploymentStatus;
+use crate::time::Time;
+use crate::wire;
+
+impl Node {
+    pub(super) fn on_request(&mut self, id: RequestId, request: Request, now: Time) {
+        match self.body_of(request) {
+            Ok(Some(body)) => self.proposals.add(body, Some(id), now),
+            Ok(None) => self.reply(id, Ok(Accepted::Done)),
+            Err(refusal) => self.reply(id, Err(refusal)),
+        }
+    }
+
+    pub(super) fn reply(&mut self, id: RequestId, reply: Reply) {
+        self.outputs.push_back(Output::Reply { id, reply });
+    }
+
+    /// The entry that the request asks for; none if there is nothing to do.
+    fn body_of(&mut self, request: Request) -> Result<Option<Body>, Refusal> {
+        if self.leaving {
+            return Err(Refusal::Leaving);
+        }
+        if self.ledger.is_empty() {
+            return Err(Refusal::NotJoined("no neighbour has answered yet".into()));
+        }
+        if self.proposals.requests() >= REQUESTS_MAX {
+            return Err(Refusal::Limit { what: "requests at a time".into(), limit: REQUESTS_MAX as u64 });
+        }
+        let body = match request {
+            Request::SetGroup(group) => Body::GroupSet(group),
+            Request::DeleteGroup(name) => Body::GroupDeleted(name),
+            Request::Deploy(request) => self.submission(*request)?,
+            Request::Stop { deployment, rollback } => Body::StopRequested { deployment, rollback },
+            Request::Rollback { group, to } => self.way_back(group, to)?,
+            Request::Describe { name, tags, zone } => {
+                (self.config.name, self.config.tags, self.config.zone) = (name, tags, zone);
+                return Ok(None);
+            }
+            Request::RemoveHost(host) => Body::HostLeft { host },
+        };
+        self.state.check(&body)?;
+        let size = wire::encode(&body).len();
+        if size > BODY_BYTES_MAX {
+            return Err(Refusal::Limit {
+                what: format!("{size} bytes in one entry"),
+                limit: BODY_BYTES_MAX as u64,
+            });
+        }
+        Ok(Some(body))
+    }
+
+    fn submission(&mut self, request: DeployRequest) -> Result<Body, Refusal> {
+        let group = self.state.group(&request.group);
+        let group = group.ok_or_else(|| Refusal::UnknownGroup(request.group.clone()))?;
+        let policy = request.policy.clone().unwrap_or_else(|| group.group.policy.clone());
+        let mut seed = [0; 16];
+        self.rng.fill_bytes(&mut seed);
+        let id = DeploymentId::derive(&[&seed, self.config.host.public_key().as_slice()].concat());
+        Ok(Body::Submitted(Box::new(io::submission(request, id, policy))))
+    }
+
+    fn way_back(&mut self, name: GroupName, to: Option<Digest>) -> Result<Body, Refusal> {
+        let revision = self.earlier(&name, to)?;
+        let group = self.state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
+        let description = format!("back to {} by hand", revision.digest.short());
+        let holders = self.state.holders(group, revision.digest);
+        // What is broken now must not block the way back.
+        let mut policy = group.group.policy.clone();
+        policy.ignore_application_stop_failures = true;
+        self.submission(DeployRequest {
+            group: name,
+            revision,
+            policy: Some(policy),
+            description,
+            holders,
+            queue: false,
+        })
+    }
+
+    /// The revision to go back to: the one that is named, or the last good one
+    /// that the group is not at.
+    fn earlier(&self, name: &GroupName, to: Option<Digest>) -> Result<Revision, Refusal> {
+        let group = self.state.group(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
+        let good = group.good.iter().rev();
+        if let Some(digest) = to {
+            return good
+                .clone()
+                .find(|good| good.revision.digest == digest)
+                .map(|good| good.revision.clone())
+                .ok_or_else(|| Refusal::UnknownRevision(digest, name.clone()));
+        }
+        let newest = group.deployments.last().and_then(|deployment| self.state.rollout(*deployment));
+        let is_at_good = newest.is_some_and(|rollout| rollout.status() == DeploymentStatus::Succeeded);
+        let at = newest.filter(|_| is_at_good).map(|rollout| rollout.submission.revision.digest);
+        good.clone()
+            .find(|good| Some(good.revision.digest) != at)
+            .map(|good| good.revision.clone())
+            .ok_or_else(|| Refusal::NothingToRollBackTo(name.clone()))
+    }
+
+    /// The entry that answers a proposal was folded.
+    pub(super) fn answer(&mut self, pending: Pending, result: Result<(), Refusal>) {
+        let Some(request) = pending.request else { return };
+        let accepted = match &pending.body {
+            Body::Submitted(submission) => Accepted::Deployment(submission.deployment),
+            Body::Tick
+            | Body::HostJoined(_)
+            | Body::HostLeft { .. }
+            | Body::HostDown { .. }
+            | Body::HostUp { .. }
+            | Body::GroupSet(_)
+            | Body::GroupDeleted(_)
+            | Body::TurnStarted { .. }
+            | Body::TurnEnded { .. }
+            | Body::StopRequested { .. }
+            | Body::Finished { .. } => Accepted::Done,
+        };
+        self.reply(request, result.map(|()| accepted));
+    }
+
+    /// Nothing came for too long.
+    pub(super) fn give_up(&mut self, pending: Pending) {
+        let Some(request) = pending.request else { return };
+        let voters = &self.ledger.voters().voters;
+        let is_there = |voter: &&crate::id::VoterId| {
+            **voter == self.meta.voter
+                || self.voter_hosts.get(voter).is_some_and(|host| self.liveness.is_connected(*host))
+        };
+        let refusal = Refusal::NotCommitted {
+            seconds: GIVE_UP_AFTER.as_secs(),
+            voters_up: u32::try_from(voters.iter().filter(is_there).count()).unwrap_or(u32::MAX),
+            voters: u32::try_from(voters.len()).unwrap_or(u32::MAX),
+        };
+        self.reply(request, Err(refusal));
+    }
+}

@@ -1,0 +1,435 @@
+//! After every input: what one part has found out is carried to the others,
+//! until none has anything new to say.
+
+use std::collections::BTreeSet;
+
+use super::{Act, Node, Why, decode_entry, journal_key};
+use crate::entry::{Body, Entry};
+use crate::id::{DeploymentId, HostId};
+use crate::io::{Notice, Output, Run, Write, WriteId};
+use crate::ledger::{Candidate, Committed, LogEntry, Snapshot, TICK, next_change};
+use crate::lifecycle::LifecycleEvent;
+use crate::mesh::liveness::Judgement;
+use crate::rollout::Rollout;
+use crate::run::Current;
+use crate::time::Time;
+use crate::wire::{self, Message};
+
+/// Rounds after which a settling that does not settle is a fault of ours.
+const ROUNDS_MAX: usize = 10_000;
+/// A log this close to the leader's lets a learner vote.
+const CAUGHT_UP_WITHIN: u64 = 64;
+/// Hosts that a bundle may be fetched from, as told with one event.
+const SOURCES_MAX: usize = 8;
+
+impl Node {
+    pub(super) fn settle(&mut self, now: Time) {
+        self.take_due(now);
+        for _ in 0..ROUNDS_MAX {
+            let worked = self.work_ledger(now) | self.propose_owed(now);
+            if !worked {
+                self.set_deadlines(now);
+                return;
+            }
+        }
+        unreachable!("a node settles in {ROUNDS_MAX} rounds");
+    }
+
+    fn take_due(&mut self, now: Time) {
+        while let Some(why) = self.deadlines.due(now) {
+            match why {
+                Why::Tick => self.ledger.tick(),
+                Why::Beacon => self.beacon_all(now),
+                Why::Silence => {
+                    if self.liveness.expire(now) {
+                        self.beacon_all(now);
+                    }
+                }
+                Why::Proposals => {
+                    for pending in self.proposals.expired(now) {
+                        self.give_up(pending);
+                    }
+                }
+                Why::Want => self.want_again(now),
+                Why::Progress => self.publish_progress(),
+                Why::Voters => self.change_voters(now),
+                // What these wake for is found by looking.
+                Why::Duties | Why::LedgerTimer => {}
+            }
+        }
+    }
+
+    /// Writes, sends and folds what the ledger has. Returns whether there was
+    /// anything.
+    fn work_ledger(&mut self, now: Time) -> bool {
+        let leader = self.leader();
+        let write = WriteId(self.next_write);
+        let todo = self.ledger.todo(write);
+        let worked = todo.is_some();
+        let todo = todo.unwrap_or_default();
+        let mut changes = std::mem::take(&mut self.changes);
+        let records = std::mem::take(&mut self.recording);
+        let sync = todo.sync || !records.is_empty();
+        changes.extend(todo.changes);
+        self.send_raft(todo.messages);
+        if !changes.is_empty() || (worked && !self.recorded.is_empty()) {
+            self.next_write += 1;
+            self.recorded.push_back((write, records));
+            self.outputs.push_back(Output::Persist(Write { id: write, sync, changes }));
+        } else if worked {
+            // Nothing to write and nothing under way: it is as good as done.
+            self.next_write += 1;
+            self.on_persisted(write, now);
+        }
+        let folded = !todo.committed.is_empty();
+        self.announce(&todo.committed);
+        for committed in todo.committed {
+            match committed {
+                Committed::Entry(entry) => self.fold(&entry, now),
+                Committed::Snapshot(snapshot) => self.adopt(&snapshot, now),
+            }
+        }
+        self.ledger.settle_role();
+        if folded {
+            self.after_folding(now);
+        }
+        if self.ledger.wants_snapshot() {
+            self.ledger.take_snapshot(wire::encode(&self.state));
+        }
+        if leader != self.leader() && self.leader().is_some() {
+            self.proposals.resend(now);
+        }
+        worked
+    }
+
+    /// A leader tells those who only follow. Gossip announces, it does not
+    /// deliver: who misses this hears of the index in the next beacon.
+    fn announce(&mut self, committed: &[Committed]) {
+        let all_vote = self.members.len() <= self.ledger.voters().all().len();
+        if !self.ledger.is_leader() || all_vote {
+            return;
+        }
+        let entries: Vec<LogEntry> = committed
+            .iter()
+            .filter_map(|committed| match committed {
+                Committed::Entry(entry) => Some(entry.clone()),
+                Committed::Snapshot(_) => None,
+            })
+            .collect();
+        if !entries.is_empty() {
+            let frame = wire::frame(self.config.mesh, &Message::Committed(entries));
+            self.outputs.push_back(Output::Publish { frame });
+        }
+    }
+
+    fn fold(&mut self, logged: &LogEntry, now: Time) {
+        self.ledger.note_folded(logged);
+        let Some(entry) = decode_entry(logged) else {
+            self.state.skip(logged.index);
+            return;
+        };
+        let result = self.state.apply(logged.index, &entry);
+        self.clock_seen = now;
+        self.notice(logged.index, &entry);
+        if let Some(pending) = self.proposals.take(entry.proposal) {
+            self.answer(pending, result);
+        }
+    }
+
+    fn notice(&mut self, index: u64, entry: &Entry) {
+        match &entry.body {
+            Body::Submitted(submission) => self.to_prefetch.push(submission.deployment),
+            Body::Finished { deployment } => self.progress.retain(|(d, _), _| d != deployment),
+            Body::Tick
+            | Body::HostJoined(_)
+            | Body::HostLeft { .. }
+            | Body::HostDown { .. }
+            | Body::HostUp { .. }
+            | Body::GroupSet(_)
+            | Body::GroupDeleted(_)
+            | Body::TurnStarted { .. }
+            | Body::TurnEnded { .. }
+            | Body::StopRequested { .. } => {}
+        }
+        self.outputs.push_back(Output::Notify(Notice::Folded { index, body: Box::new(entry.body.clone()) }));
+    }
+
+    fn adopt(&mut self, snapshot: &Snapshot, now: Time) {
+        self.ledger.note_snapshot(snapshot);
+        // It was checked when it came; our own is what we wrote.
+        if let Some(state) = crate::state::State::decode(&snapshot.state, snapshot.index) {
+            self.state = state;
+            self.clock_seen = now;
+            self.derived_at = None;
+        }
+    }
+
+    fn after_folding(&mut self, now: Time) {
+        if self.derived_at != Some(self.state.hosts_changed_at()) {
+            self.derived_at = Some(self.state.hosts_changed_at());
+            self.derive_members(now);
+            self.outrank_old_store();
+        }
+        for deployment in std::mem::take(&mut self.to_prefetch) {
+            self.prefetch(deployment);
+        }
+        // Before this store is the one that the mesh knows, its host's turns
+        // are those of another.
+        let me = self.config.host;
+        if self.state.host(me).is_some_and(|host| host.record.voter == self.meta.voter) {
+            let acts = self.turns.reconcile(me, &self.state);
+            self.act(acts, now);
+        }
+    }
+
+    fn derive_members(&mut self, now: Time) {
+        let hosts = self.state.hosts();
+        self.voter_hosts = hosts.values().map(|host| (host.record.voter, host.record.host)).collect();
+        let members: BTreeSet<HostId> = hosts.keys().copied().collect();
+        let me = self.config.host;
+        for gone in self.members.difference(&members).filter(|host| **host != me) {
+            self.outputs.push_back(Output::Disconnect { host: *gone });
+            self.heard.remove(gone);
+            self.addresses.remove(gone);
+        }
+        for host in hosts.values().filter(|host| host.record.host != me) {
+            let known = self.addresses.get(&host.record.host);
+            if known != Some(&host.record.addresses) {
+                let addresses = host.record.addresses.clone();
+                self.addresses.insert(host.record.host, addresses.clone());
+                self.outputs.push_back(Output::Connect { host: host.record.host, addresses });
+            }
+        }
+        let others = members.iter().filter(|host| **host != me).copied().collect();
+        self.liveness.set_members(&others, now);
+        self.members = members;
+    }
+
+    /// A store that was made anew counts its starts from 1: it must outrank the
+    /// one that it replaces, or the mesh would take its words for old ones.
+    fn outrank_old_store(&mut self) {
+        let Some(known) = self.state.host(self.config.host).map(|host| &host.record) else { return };
+        if known.voter != self.meta.voter && known.incarnation >= self.meta.incarnation {
+            self.meta.incarnation = known.incarnation + 1;
+            self.changes.push((super::META_KEY.to_vec(), Some(wire::encode(&self.meta))));
+        }
+    }
+
+    pub(super) fn act(&mut self, acts: Vec<Act>, now: Time) {
+        for act in acts {
+            match act {
+                Act::Write(record) => {
+                    self.recording.push(record.deployment);
+                    self.changes.push((journal_key(record.deployment), Some(wire::encode(&record))));
+                }
+                Act::Forget(deployment) => self.changes.push((journal_key(deployment), None)),
+                Act::Run { effect, deployment, event } => {
+                    if let Some(run) = self.run_of(deployment, event) {
+                        self.outputs.push_back(Output::Run { effect, run: Box::new(run) });
+                        self.tell_progress(deployment, event, now);
+                    }
+                }
+                Act::Cancel(effect) => self.outputs.push_back(Output::Cancel { effect }),
+            }
+        }
+    }
+
+    pub(super) fn on_recorded(&mut self, deployments: Vec<DeploymentId>, now: Time) {
+        for deployment in deployments {
+            let me = self.config.host;
+            let current = self.state.rollout(deployment).and_then(|rollout| Current::of(rollout, me));
+            if let Some(act) = self.turns.written(deployment, current.is_some()) {
+                self.act(vec![act], now);
+            }
+        }
+    }
+
+    fn run_of(&self, deployment: DeploymentId, event: LifecycleEvent) -> Option<Run> {
+        let rollout = self.state.rollout(deployment)?;
+        let submission = &rollout.submission;
+        Some(Run {
+            deployment,
+            group: submission.group.clone(),
+            revision: submission.revision.clone(),
+            creator: submission.creator,
+            event,
+            file_exists: submission.policy.file_exists,
+            sources: self.sources(rollout),
+        })
+    }
+
+    /// A host that will have a turn fetches the bundle before it.
+    fn prefetch(&mut self, deployment: DeploymentId) {
+        let Some(rollout) = self.state.rollout(deployment).filter(|rollout| !rollout.status().is_over())
+        else {
+            return;
+        };
+        let me = self.config.host;
+        let group = self.state.group(&rollout.submission.group);
+        let tags = &self.config.tags;
+        if group.is_some_and(|group| group.group.tags.matches(tags)) || rollout.members().contains_key(&me) {
+            let (revision, sources) = (rollout.submission.revision.clone(), self.sources(rollout));
+            self.outputs.push_back(Output::Fetch { revision, sources });
+        }
+    }
+
+    /// Hosts that should have the bundle and are there. Each host asks them in
+    /// another order, so that not all ask the same one.
+    fn sources(&self, rollout: &Rollout) -> Vec<HostId> {
+        let digest = rollout.submission.revision.digest;
+        let group = self.state.group(&rollout.submission.group);
+        let mut sources = rollout.submission.holders.clone();
+        sources.extend(group.iter().flat_map(|group| self.state.holders(group, digest)));
+        sources.retain(|host| self.liveness.is_connected(*host));
+        sources.sort_by_key(|host| {
+            let pair = [self.config.host.public_key().as_slice(), host.public_key()].concat();
+            *blake3::hash(&pair).as_bytes()
+        });
+        sources.dedup();
+        sources.truncate(SOURCES_MAX);
+        sources
+    }
+
+    /// Proposes what this host owes the ledger and what its turn it is to
+    /// propose for all. Returns whether anything was sent.
+    fn propose_owed(&mut self, now: Time) -> bool {
+        if self.ledger.is_empty() {
+            return false;
+        }
+        let me = self.config.host;
+        if self.judged.0 != self.liveness.version() {
+            self.judged = (self.liveness.version(), self.liveness.judge(me, &self.members));
+        }
+        let suspects = self.suspects();
+        let mut bodies = Vec::new();
+        if !self.leaving && !self.state.host(me).is_some_and(|host| self.is_described_by(&host.record)) {
+            bodies.push(Body::HostJoined(self.record()));
+        }
+        bodies.extend(self.turns.owed(me, &self.state, &suspects));
+        if self.ledger.is_leader() && self.state.next_timer().is_some_and(|at| at <= self.ledger_now(now)) {
+            bodies.push(Body::Tick);
+        }
+        let of = (self.state.index(), self.liveness.version());
+        if self.duties_of != Some(of) {
+            self.duties_of = Some(of);
+            let (lacking, up) = (self.lacking(), self.up_hosts());
+            self.duties.set(me, &up, lacking, now);
+        }
+        bodies.extend(self.duties.mine(now));
+        for body in bodies {
+            if !self.proposals.has(&body) {
+                self.proposals.add(body, None, now);
+            }
+        }
+        let due = self.proposals.due(now);
+        let sent = !due.is_empty();
+        for (id, body) in due {
+            self.send_proposal(id, body, now);
+        }
+        sent
+    }
+
+    /// What the ledger lacks, by the fold and by the observers.
+    fn lacking(&self) -> Vec<Body> {
+        let mut lacking = self.state.due();
+        let me = self.config.host;
+        let judged = &self.judged.1;
+        for host in self.state.hosts().values().filter(|host| host.record.host != me) {
+            let id = host.record.host;
+            let judgement = judged.get(&id).copied().unwrap_or(Judgement::Up);
+            let incarnation = host.record.incarnation;
+            match (host.down, judgement) {
+                (None, Judgement::Down) => lacking.push(Body::HostDown { host: id, incarnation }),
+                // Positive evidence only: not lost is not yet seen.
+                (Some(_), Judgement::Up) if self.sees(id, incarnation) => {
+                    lacking.push(Body::HostUp { host: id, incarnation });
+                }
+                (None | Some(_), Judgement::Up | Judgement::Suspect | Judgement::Down) => {}
+            }
+        }
+        lacking
+    }
+
+    fn sees(&self, host: HostId, incarnation: u64) -> bool {
+        self.liveness.is_connected(host)
+            && !self.liveness.lost().contains(&host)
+            && self.heard.get(&host).is_some_and(|heard| heard.incarnation == incarnation)
+    }
+
+    fn up_hosts(&self) -> Vec<HostId> {
+        let me = self.config.host;
+        let connected = self.liveness.connections();
+        self.members.iter().filter(|host| **host == me || connected.contains(host)).copied().collect()
+    }
+
+    /// The leader's one duty besides order: who votes. One change at a time.
+    fn change_voters(&mut self, now: Time) {
+        if !self.ledger.is_leader() {
+            return;
+        }
+        let last = self.ledger.last_index();
+        let clock = self.ledger_now(now);
+        let candidates: Vec<Candidate> = self
+            .state
+            .hosts()
+            .values()
+            .map(|host| Candidate {
+                voter: host.record.voter,
+                zone: host.record.zone.clone(),
+                down_for: host.down.map(|since| clock.since(since)),
+                is_caught_up: self
+                    .ledger
+                    .matched(host.record.voter)
+                    .is_some_and(|matched| matched + CAUGHT_UP_WITHIN >= last),
+            })
+            .collect();
+        let me = self.ledger.me();
+        if candidates.iter().all(|candidate| candidate.voter != me) {
+            // This host was taken out of the mesh: another must lead first.
+            self.hand_over();
+            return;
+        }
+        if !self.ledger.voters().outgoing.is_empty() {
+            // raft-rs leaves a joint configuration by itself, unless the leader
+            // that entered it is gone: then its successor does.
+            self.ledger.propose_voters(&Default::default());
+            return;
+        }
+        let voters_max = usize::from(self.config.voters_max);
+        if let Some(change) = next_change(self.ledger.voters(), me, &candidates, voters_max) {
+            tracing::info!(?change, "the voters change");
+            self.ledger.propose_voters(&change);
+        }
+    }
+
+    fn set_deadlines(&mut self, now: Time) {
+        if self.ledger.is_voting() {
+            self.deadlines.set_if_none(Why::Tick, now + TICK);
+        } else {
+            self.deadlines.clear(Why::Tick);
+        }
+        self.set_or_clear(Why::Silence, self.liveness.next_silence());
+        self.set_or_clear(Why::Proposals, self.proposals.next());
+        self.set_or_clear(Why::Duties, self.duties.next(now));
+        // What is due already is on its way: its proposal has a deadline of its own.
+        let clock = self.ledger_now(now);
+        let timer = self.state.next_timer().filter(|at| self.ledger.is_leader() && *at > clock);
+        let due = timer.map(|at| now + at.since(clock) + std::time::Duration::from_millis(1));
+        self.set_or_clear(Why::LedgerTimer, due);
+        if self.ledger.is_leader() {
+            self.deadlines.set_if_none(Why::Voters, now + VOTERS_EVERY);
+        } else {
+            self.deadlines.clear(Why::Voters);
+        }
+    }
+
+    fn set_or_clear(&mut self, why: Why, at: Option<Time>) {
+        match at {
+            Some(at) => self.deadlines.set(why, at),
+            None => self.deadlines.clear(why),
+        }
+    }
+}
+
+/// The leader looks at the voters so often.
+const VOTERS_EVERY: std::time::Duration = std::time::Duration::from_millis(500);

@@ -1,0 +1,206 @@
+//! A mesh in a few lines: frames arrive at once, writes are done at once, and
+//! every event succeeds. (The simulator is where things go wrong.)
+
+use std::time::Duration;
+
+use super::*;
+use crate::entry::{Failure, TurnOutcome};
+use crate::group::{Group, Tag, TagFilter, TagSets};
+use crate::id::{Digest, GroupName};
+use crate::io::{Accepted, DeployRequest, Reply, Request, RequestId};
+use crate::policy::Policy;
+use crate::revision::Revision;
+use crate::rollout::{DeploymentStatus, Stage};
+
+struct Mesh {
+    nodes: BTreeMap<HostId, Node>,
+    now: Time,
+    inputs: VecDeque<(HostId, Input)>,
+    replies: Vec<Reply>,
+    ran: Vec<(HostId, LifecycleEvent)>,
+    /// Digests whose ValidateService fails.
+    bad: Vec<Digest>,
+}
+
+impl Mesh {
+    fn of(hosts: u8) -> Mesh {
+        let now = Time::from_micros(1_000_000_000_000_000);
+        let mut mesh = Mesh {
+            nodes: BTreeMap::new(),
+            now,
+            inputs: VecDeque::new(),
+            replies: Vec::new(),
+            ran: Vec::new(),
+            bad: Vec::new(),
+        };
+        for number in 0..hosts {
+            let host = HostId::from_public_key([number; 32]);
+            let config = Config {
+                host,
+                mesh: MeshId([7; 16]),
+                name: format!("web-{number}"),
+                tags: BTreeSet::from([Tag::parse("role=web").expect("a tag")]),
+                zone: String::new(),
+                addresses: vec![format!("/ip4/10.0.0.{number}/tcp/1")],
+                founds: number == 0,
+                seed: u64::from(number),
+                voters_max: 5,
+            };
+            mesh.nodes.insert(host, Node::start(config, BTreeMap::new(), now).expect("it starts"));
+        }
+        let hosts: Vec<HostId> = mesh.nodes.keys().copied().collect();
+        for a in &hosts {
+            for b in hosts.iter().filter(|b| *b != a) {
+                mesh.inputs.push_back((*a, Input::Connected { host: *b }));
+            }
+        }
+        mesh
+    }
+
+    fn carry_out(&mut self, host: HostId, output: Output) {
+        match output {
+            Output::Send { to, frame } => self.inputs.push_back((to, Input::Received { from: host, frame })),
+            Output::Publish { frame } => {
+                for to in self.nodes.keys().filter(|to| **to != host) {
+                    self.inputs.push_back((*to, Input::Received { from: host, frame: frame.clone() }));
+                }
+            }
+            Output::Persist(write) => self.inputs.push_back((host, Input::Persisted(write.id))),
+            Output::Run { effect, run } => {
+                self.ran.push((host, run.event));
+                let fails =
+                    run.event == LifecycleEvent::ValidateService && self.bad.contains(&run.revision.digest);
+                let failure = Failure {
+                    event: Some(run.event),
+                    code: crate::entry::ErrorCode::ScriptFailed,
+                    script: "validate.sh".into(),
+                    message: "exit code 1".into(),
+                    log: String::new(),
+                };
+                let result = if fails { Err(failure) } else { Ok(()) };
+                self.inputs.push_back((host, Input::Done { effect, outcome: Outcome::Event(result) }));
+            }
+            Output::Reply { reply, .. } => self.replies.push(reply),
+            Output::Connect { .. }
+            | Output::Disconnect { .. }
+            | Output::Fetch { .. }
+            | Output::Cancel { .. }
+            | Output::Notify(_) => {}
+        }
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let hosts: Vec<HostId> = self.nodes.keys().copied().collect();
+            for host in hosts {
+                while let Some(output) = self.nodes.get_mut(&host).expect("a node").poll_output() {
+                    self.carry_out(host, output);
+                }
+            }
+            if let Some((host, input)) = self.inputs.pop_front() {
+                self.nodes.get_mut(&host).expect("a node").handle(input, self.now);
+                continue;
+            }
+            let next = self.nodes.values().filter_map(Node::next_wake).min().expect("beacons never end");
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = next;
+            for node in self.nodes.values_mut().filter(|node| node.next_wake() == Some(next)) {
+                node.handle(Input::Wake, next);
+            }
+        }
+    }
+
+    fn request(&mut self, of: u8, request: Request) -> Reply {
+        self.replies.clear();
+        let host = HostId::from_public_key([of; 32]);
+        self.inputs.push_back((host, Input::Request { id: RequestId(1), request }));
+        self.run(Duration::from_secs(1));
+        self.replies.pop().expect("an answer within a second")
+    }
+
+    fn group(&mut self) -> GroupName {
+        let name: GroupName = "hello/prod".parse().expect("a name");
+        let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
+        let group = Group { name: name.clone(), tags, policy: Policy::default() };
+        assert_eq!(self.request(0, Request::SetGroup(group)), Ok(Accepted::Done));
+        name
+    }
+
+    fn deploy(&mut self, of: u8, group: &GroupName, revision: u8) -> DeploymentId {
+        let request = DeployRequest {
+            group: group.clone(),
+            revision: Revision { digest: Digest([revision; 32]), size: 1, origin: format!("v{revision}") },
+            policy: None,
+            description: String::new(),
+            holders: Vec::new(),
+            queue: false,
+        };
+        match self.request(of, Request::Deploy(Box::new(request))) {
+            Ok(Accepted::Deployment(id)) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn state(&self, of: u8) -> &State {
+        self.nodes[&HostId::from_public_key([of; 32])].state()
+    }
+}
+
+#[test]
+fn five_nodes_become_one_mesh_with_five_voters() {
+    let mut mesh = Mesh::of(5);
+    mesh.run(Duration::from_secs(10));
+    for node in mesh.nodes.values() {
+        assert_eq!(node.state().hosts().len(), 5);
+        assert_eq!(node.mesh().voters.len(), 5);
+        assert_eq!(node.state(), mesh.state(0));
+        assert!(node.verify_chain().is_ok());
+    }
+}
+
+#[test]
+fn a_deployment_goes_through_all_hosts_one_at_a_time() {
+    let mut mesh = Mesh::of(7);
+    mesh.run(Duration::from_secs(10));
+    let group = mesh.group();
+    let deployment = mesh.deploy(6, &group, 1);
+    mesh.run(Duration::from_secs(5));
+    let rollout = mesh.state(3).rollout(deployment).expect("it is known");
+    assert_eq!(rollout.status(), DeploymentStatus::Succeeded, "{rollout:#?}");
+    assert_eq!(mesh.ran.len(), 7 * 7);
+    // One host's events never mix with another's.
+    for turn in mesh.ran.chunks(7) {
+        assert!(turn.iter().all(|(host, _)| *host == turn[0].0));
+    }
+}
+
+#[test]
+fn a_bad_revision_is_rolled_back_by_the_mesh() {
+    let mut mesh = Mesh::of(5);
+    mesh.run(Duration::from_secs(10));
+    let group = mesh.group();
+    mesh.deploy(0, &group, 1);
+    mesh.run(Duration::from_secs(5));
+    mesh.bad.push(Digest([2; 32]));
+    let bad = mesh.deploy(1, &group, 2);
+    mesh.run(Duration::from_secs(5));
+
+    let state = mesh.state(4);
+    let rollout = state.rollout(bad).expect("it is known");
+    assert_eq!(rollout.status(), DeploymentStatus::Failed);
+    assert_eq!((rollout.counts().failed, rollout.counts().skipped), (1, 4));
+    let rollback = state.rollout(rollout.rolled_back_by.expect("a rollback")).expect("it is known");
+    assert_eq!(rollback.status(), DeploymentStatus::Succeeded);
+    assert_eq!(rollback.submission.rollback_of, Some(bad));
+    let targets = rollback.members().values().filter(|member| member.stage != Stage::NotTargeted);
+    assert_eq!(targets.count(), 1, "only the host that was touched");
+    assert!(rollback.members().values().all(|member| match &member.stage {
+        Stage::Ended { outcome, .. } => *outcome == TurnOutcome::Succeeded,
+        Stage::NotTargeted => true,
+        Stage::Pending | Stage::Leased { .. } | Stage::Started { .. } | Stage::Skipped => false,
+    }));
+}

@@ -1,0 +1,300 @@
+//! This host's own turns: through the lifecycle, one event after the other,
+//! with a journal that lets an agent which was killed tell the truth.
+//!
+//! The idea is a ship's log written before the manoeuvre, not after: what is
+//! about to run is on stable storage before it runs. So a record without an
+//! end means "killed while this ran", and no record means "nothing ran".
+//!
+//! Invariants: an event runs only after the turn's start is committed and its
+//! record is durable; no turn is begun twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{Body, ErrorCode, Failure, Index, TurnOutcome};
+use crate::id::{DeploymentId, HostId};
+use crate::io::EffectId;
+use crate::lifecycle::{Course, LifecycleEvent};
+use crate::rollout::{Health, Rollout, Stage, Verdict};
+use crate::state::State;
+
+/// What the journal says of one turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) deployment: DeploymentId,
+    /// The state's index when the turn began: until the fold is there again,
+    /// nothing can be said of it.
+    began: Index,
+    /// The event that runs, or ran last.
+    event: LifecycleEvent,
+    /// Whether it may be running.
+    running: bool,
+    /// How the turn ended.
+    outcome: Option<TurnOutcome>,
+}
+
+/// What a turn asks of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// Write this down durably, and say when it is.
+    Write(Record),
+    /// The ledger knows how it ended: the record is not needed any more.
+    Forget(DeploymentId),
+    /// Run this event.
+    Run { effect: EffectId, deployment: DeploymentId, event: LifecycleEvent },
+    /// Stop running it.
+    Cancel(EffectId),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// Read back from the journal, not yet compared with the ledger.
+    Restored,
+    /// The record of the event is on its way to the disk.
+    Writing,
+    /// The event runs.
+    Running(EffectId),
+    /// The agent is leaving: the next start goes on from here.
+    Paused,
+    /// It is over; to be proposed until the ledger has it.
+    Over,
+}
+
+#[derive(Clone, Debug)]
+struct OwnTurn {
+    record: Record,
+    step: Step,
+}
+
+/// All turns of this host that are not yet in the ledger to their end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnTurns {
+    turns: BTreeMap<DeploymentId, OwnTurn>,
+    next_effect: u64,
+    leaving: bool,
+}
+
+impl OwnTurns {
+    /// Goes on from the journal.
+    pub(crate) fn restore(records: Vec<Record>) -> Self {
+        let turns = records
+            .into_iter()
+            .map(|record| (record.deployment, OwnTurn { record, step: Step::Restored }))
+            .collect();
+        OwnTurns { turns, ..OwnTurns::default() }
+    }
+
+    /// Begins no turn and no event any more.
+    pub(crate) fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Whether nothing runs and nothing waits for the disk.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.turns.values().any(|turn| matches!(turn.step, Step::Running(_) | Step::Writing))
+    }
+
+    /// Compares with the ledger: begins what was started, ends what is over.
+    pub(crate) fn reconcile(&mut self, me: HostId, state: &State) -> Vec<Act> {
+        let mut acts = Vec::new();
+        for rollout in state.running() {
+            if let Some(Stage::Started { at }) = rollout.members().get(&me).map(|member| &member.stage) {
+                let deployment = rollout.submission.deployment;
+                if !self.turns.contains_key(&deployment) && !self.leaving {
+                    let forgot = state.host(me).is_some_and(|host| host.store_since > *at);
+                    acts.push(self.begin(deployment, state.index(), forgot));
+                }
+            }
+        }
+        let deployments: Vec<DeploymentId> = self.turns.keys().copied().collect();
+        for deployment in deployments {
+            self.compare(deployment, me, state, &mut acts);
+        }
+        acts
+    }
+
+    /// `forgot`: the turn was started under a store that is lost, so what ran
+    /// of it nobody knows.
+    fn begin(&mut self, deployment: DeploymentId, began: Index, forgot: bool) -> Act {
+        let event = Course::InPlace.after(None).expect("a course has events");
+        let mut record = Record { deployment, began, event, running: true, outcome: None };
+        let mut step = Step::Writing;
+        if forgot {
+            let message = "the host's store was lost in its turn, so nobody knows what ran of it".to_string();
+            record.outcome = Some(failed(None, ErrorCode::FailedAfterRestart, message));
+            step = Step::Over;
+        }
+        self.turns.insert(deployment, OwnTurn { record: record.clone(), step });
+        Act::Write(record)
+    }
+
+    fn compare(&mut self, deployment: DeploymentId, me: HostId, state: &State, acts: &mut Vec<Act>) {
+        let Some(turn) = self.turns.get_mut(&deployment) else { return };
+        if state.index() < turn.record.began {
+            return;
+        }
+        let rollout = state.rollout(deployment);
+        let stage = rollout.and_then(|rollout| rollout.members().get(&me)).map(|member| &member.stage);
+        if !matches!(stage, Some(Stage::Started { .. })) {
+            // The ledger has an end for it, its own or the fold's.
+            match turn.step {
+                Step::Running(effect) => acts.push(Act::Cancel(effect)),
+                Step::Writing => {}
+                Step::Restored | Step::Paused | Step::Over => {
+                    self.turns.remove(&deployment);
+                    acts.push(Act::Forget(deployment));
+                }
+            }
+            return;
+        }
+        if turn.step == Step::Restored {
+            acts.extend(resume(turn));
+        }
+    }
+
+    /// The record is durable: what it announces may run.
+    pub(crate) fn written(&mut self, deployment: DeploymentId, is_current: bool) -> Option<Act> {
+        let turn = self.turns.get_mut(&deployment)?;
+        if turn.step != Step::Writing {
+            return None;
+        }
+        if !is_current {
+            self.turns.remove(&deployment);
+            return Some(Act::Forget(deployment));
+        }
+        let effect = EffectId(self.next_effect);
+        self.next_effect += 1;
+        turn.step = Step::Running(effect);
+        Some(Act::Run { effect, deployment, event: turn.record.event })
+    }
+
+    /// An event has ended. `rollout` is the deployment's, while its turn is
+    /// still this host's.
+    pub(crate) fn done(
+        &mut self,
+        effect: EffectId,
+        result: Result<(), Failure>,
+        rollout: impl Fn(DeploymentId) -> Option<Current>,
+    ) -> Vec<Act> {
+        let Some(turn) = self.turns.values_mut().find(|turn| turn.step == Step::Running(effect)) else {
+            return Vec::new();
+        };
+        let deployment = turn.record.deployment;
+        let Some(current) = rollout(deployment) else {
+            self.turns.remove(&deployment);
+            return vec![Act::Forget(deployment)];
+        };
+        let event = turn.record.event;
+        let ignored = event.step().may_be_ignored && current.ignores_stop_failures;
+        match (result, Course::InPlace.after(Some(event))) {
+            (Err(failure), _) if !ignored => end(turn, TurnOutcome::Failed(failure)),
+            (_, None) => end(turn, TurnOutcome::Succeeded),
+            (_, Some(next)) if current.is_stopped => {
+                let message = format!("the deployment was stopped before {next}");
+                end(turn, failed(Some(next), ErrorCode::Stopped, message));
+            }
+            (_, Some(_)) if self.leaving => {
+                turn.record.running = false;
+                turn.step = Step::Paused;
+            }
+            (_, Some(next)) => {
+                turn.record.event = next;
+                turn.step = Step::Writing;
+            }
+        }
+        vec![Act::Write(turn.record.clone())]
+    }
+
+    /// What this host owes the ledger: starts of turns whose lease it holds,
+    /// ends of turns that are over.
+    pub(crate) fn owed(&self, me: HostId, state: &State, suspects: &BTreeSet<HostId>) -> Vec<Body> {
+        let mut owed: Vec<Body> = self
+            .turns
+            .values()
+            .filter(|turn| turn.step == Step::Over)
+            .filter_map(|turn| {
+                let outcome = turn.record.outcome.clone()?;
+                Some(Body::TurnEnded { deployment: turn.record.deployment, host: me, outcome })
+            })
+            .collect();
+        if !self.leaving {
+            let startable = state
+                .running()
+                .filter(|rollout| rollout.may_start(me) && start_blocker(rollout, me, suspects).is_none());
+            owed.extend(
+                startable
+                    .map(|rollout| Body::TurnStarted { deployment: rollout.submission.deployment, host: me }),
+            );
+        }
+        owed
+    }
+}
+
+/// What a host needs to know of its turn's deployment between two events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Current {
+    pub(crate) ignores_stop_failures: bool,
+    pub(crate) is_stopped: bool,
+}
+
+impl Current {
+    /// None if the host's turn in it is not under way.
+    pub(crate) fn of(rollout: &Rollout, me: HostId) -> Option<Current> {
+        let member = rollout.members().get(&me)?;
+        matches!(member.stage, Stage::Started { .. }).then_some(Current {
+            ignores_stop_failures: rollout.submission.policy.ignore_application_stop_failures,
+            is_stopped: matches!(rollout.verdict, Some(Verdict::Stopped(_))),
+        })
+    }
+}
+
+/// Suspicion pauses: a host whose going would leave fewer than the minimum
+/// among those that it can still trust waits with its start.
+pub(crate) fn start_blocker(
+    rollout: &Rollout,
+    me: HostId,
+    suspects: &BTreeSet<HostId>,
+) -> Option<crate::rollout::Blocker> {
+    let member = rollout.members().get(&me)?;
+    if member.health == Health::Unhealthy {
+        return None;
+    }
+    let is_doubtful = |host: &&HostId| rollout.members().get(host).is_some_and(|m| m.is_available());
+    let doubtful = u32::try_from(suspects.iter().filter(is_doubtful).count()).unwrap_or(u32::MAX);
+    let available = rollout.counts().available;
+    (available.saturating_sub(doubtful) < rollout.bounds.minimum).then_some(
+        crate::rollout::Blocker::Suspects { suspects: doubtful, available, minimum: rollout.bounds.minimum },
+    )
+}
+
+/// What the journal says about a turn that this host was in when it was last
+/// awake.
+fn resume(turn: &mut OwnTurn) -> Option<Act> {
+    if turn.record.outcome.is_some() {
+        turn.step = Step::Over;
+        return None;
+    }
+    if !turn.record.running
+        && let Some(next) = Course::InPlace.after(Some(turn.record.event))
+    {
+        turn.record.event = next;
+        turn.record.running = true;
+        turn.step = Step::Writing;
+        return Some(Act::Write(turn.record.clone()));
+    }
+    let event = turn.record.event;
+    let message = format!("the agent was killed while {event} ran");
+    end(turn, failed(Some(event), ErrorCode::FailedAfterRestart, message));
+    Some(Act::Write(turn.record.clone()))
+}
+
+fn end(turn: &mut OwnTurn, outcome: TurnOutcome) {
+    turn.record.running = false;
+    turn.record.outcome = Some(outcome);
+    turn.step = Step::Over;
+}
+
+fn failed(event: Option<LifecycleEvent>, code: ErrorCode, message: String) -> TurnOutcome {
+    TurnOutcome::Failed(Failure { event, code, script: String::new(), message, log: String::new() })
+}

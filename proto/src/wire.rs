@@ -1,0 +1,123 @@
+//! What travels and what is stored, as bytes: one codec, one envelope.
+//!
+//! A frame is the mesh's id, the wire version and a message. Decoding never
+//! allocates more than the bytes that came, and never panics.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{Body, Index, ProposalId};
+use crate::id::{HostId, MeshId, VoterId};
+use crate::io::Progress;
+use crate::ledger::{LogEntry, RaftMessage, Snapshot};
+
+/// The version of the wire that this code speaks.
+pub const WIRE: u16 = 1;
+/// The longest frame: a snapshot of the largest mesh that was designed for.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const ENVELOPE_LEN: usize = 18;
+
+/// What hosts say to each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Message {
+    /// I am here, and this is how far I am.
+    Beacon(Beacon),
+    /// Consensus among voters.
+    Raft(Box<RaftMessage>),
+    /// Put this in order. `forwarded` once at most.
+    Propose { id: ProposalId, body: Box<Body>, forwarded: bool },
+    /// I have everything up to here: what comes next?
+    Want { after: Index },
+    /// This was committed.
+    Committed(Vec<LogEntry>),
+    /// This takes the place of what came before.
+    Snapshot(Box<Snapshot>),
+    /// A host of a running deployment is in another event.
+    Progress(Heard),
+}
+
+/// A sign of life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Beacon {
+    pub(crate) incarnation: u64,
+    pub(crate) voter: VoterId,
+    pub(crate) index: Index,
+    pub(crate) hash: [u8; 32],
+    pub(crate) leader: Option<VoterId>,
+    /// Hosts that the sender has lost.
+    pub(crate) lost: Vec<HostId>,
+}
+
+/// Progress, as it travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Heard {
+    pub(crate) deployment: crate::id::DeploymentId,
+    pub(crate) host: HostId,
+    pub(crate) event: crate::lifecycle::LifecycleEvent,
+}
+
+impl From<Heard> for Progress {
+    fn from(heard: Heard) -> Progress {
+        Progress { deployment: heard.deployment, host: heard.host, event: heard.event }
+    }
+}
+
+/// Why bytes are not what they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WireError {
+    #[error("the frame is too short or too long")]
+    Length,
+    #[error("the frame is another mesh's")]
+    OtherMesh,
+    #[error("the frame is of wire version {0}, this agent speaks {WIRE}")]
+    Version(u16),
+    #[error("the bytes are not a message")]
+    Malformed,
+}
+
+fn codec() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<FRAME_BYTES_MAX>()
+}
+
+/// Encodes one of our own types.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    // Our own types have no map keys or lengths that serde could refuse.
+    bincode::serde::encode_to_vec(value, codec()).expect("our own types can be encoded")
+}
+
+/// Decodes all of `bytes`, and nothing but.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    match bincode::serde::decode_from_slice(bytes, codec()) {
+        Ok((value, read)) if read == bytes.len() => Ok(value),
+        Ok(_) | Err(_) => Err(WireError::Malformed),
+    }
+}
+
+/// Puts a message into its envelope.
+pub(crate) fn frame(mesh: MeshId, message: &Message) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(ENVELOPE_LEN + 64);
+    frame.extend_from_slice(&mesh.0);
+    frame.extend_from_slice(&WIRE.to_be_bytes());
+    frame.extend_from_slice(&encode(message));
+    frame
+}
+
+/// Takes a message out of its envelope.
+pub(crate) fn unframe(mesh: MeshId, frame: &[u8]) -> Result<Message, WireError> {
+    if frame.len() < ENVELOPE_LEN || frame.len() > FRAME_BYTES_MAX {
+        return Err(WireError::Length);
+    }
+    let (envelope, body) = frame.split_at(ENVELOPE_LEN);
+    if envelope[..16] != mesh.0 {
+        return Err(WireError::OtherMesh);
+    }
+    let version = u16::from_be_bytes([envelope[16], envelope[17]]);
+    if version != WIRE {
+        return Err(WireError::Version(version));
+    }
+    decode(body)
+}
+
+#[cfg(test)]
+mod tests;
