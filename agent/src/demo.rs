@@ -1,9 +1,19 @@
-//! `skein demo`: five real agents on this machine, three releases, one bad.
+//! `skein demo`: real agents on this machine, three releases, one of them bad.
+//!
+//! Everything is done as an operator would do it, by running this very
+//! executable: agents as child processes, every step a command. Nothing else
+//! is needed but /bin/sh.
 
 mod app;
+mod bundles;
+mod fleet;
+mod request;
+mod story;
+mod traffic;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Exit, Screen};
 
@@ -19,6 +29,34 @@ pub(crate) struct DemoArgs {
     keep: bool,
 }
 
-pub(crate) async fn run(_screen: &Screen, args: DemoArgs) -> anyhow::Result<Exit> {
-    bail!("{} hosts, keep: {}", args.hosts, args.keep)
+/// Plays the demo. Whatever it started ends with it, unless it is to be kept.
+pub(crate) async fn run(screen: &Screen, args: DemoArgs) -> anyhow::Result<Exit> {
+    let mut fleet = fleet::Fleet::prepare(args.hosts)?;
+    let ended = tokio::select! {
+        ended = story::tell(screen, &mut fleet) => ended,
+        interrupted = interrupted() => interrupted,
+    };
+    match ended {
+        Ok(exit) if args.keep => {
+            story::look_around(screen, &fleet);
+            fleet.leave_running();
+            Ok(exit)
+        }
+        ended => {
+            let logs = fleet.end().await;
+            ended.with_context(|| format!("the demo did not go as it should; the agents said:\n{logs}"))
+        }
+    }
+}
+
+async fn interrupted() -> anyhow::Result<Exit> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("no signals on this machine")?;
+    let mut terminate = signal(SignalKind::terminate()).context("no signals on this machine")?;
+    let mut hangup = signal(SignalKind::hangup()).context("no signals on this machine")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    bail!("interrupted")
 }

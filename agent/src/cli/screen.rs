@@ -42,6 +42,10 @@ impl Screen {
         self.is_json
     }
 
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+
     pub(crate) fn is_verbose(&self) -> bool {
         self.verbosity > 0
     }
