@@ -1,6 +1,9 @@
 mod ask;
 mod bundle;
 mod clock;
+mod command;
+mod daemon;
+mod effects;
 mod identity;
 mod mesh_key;
 mod secret_file;
