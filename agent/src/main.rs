@@ -1,6 +1,9 @@
 mod ask;
 mod bundle;
 mod clock;
+mod command;
+mod daemon;
+mod effects;
 mod hooks;
 mod host_side;
 mod identity;
