@@ -1,3 +1,5 @@
+//! `skein`: the agent of a host, and the command line that speaks to it.
+
 mod api;
 mod ask;
 mod backend;
@@ -7,7 +9,9 @@ mod client;
 mod clock;
 mod command;
 mod config;
+mod daemon;
 mod demo;
+mod effects;
 mod group_file;
 mod hooks;
 mod host_side;

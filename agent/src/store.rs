@@ -7,7 +7,6 @@
 //! because a host that starts empty and says so is a known case to the mesh,
 //! while one that does not start is not.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -16,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use proto::io::Write;
+
+use crate::telemetry::panic_text;
 
 mod writer;
 
@@ -172,6 +173,14 @@ impl Store {
         Ok((store, contents))
     }
 
+    /// Closes the store and moves it away, for what it holds is of no use.
+    /// Gives back where it is now.
+    pub(crate) fn set_aside(self) -> Result<PathBuf, StoreError> {
+        let path = self.path.clone();
+        drop(self);
+        quarantine(&path).map_err(|cause| StoreError::Open { path, cause: cause.into() })
+    }
+
     /// Does the write as one: all of its changes are there afterwards, or,
     /// after a crash, none.
     fn apply(&self, write: &Write) -> Result<(), sled::Error> {
@@ -261,11 +270,6 @@ fn quarantine(path: &Path) -> io::Result<PathBuf> {
     let quarantined = PathBuf::from(name);
     fs::rename(path, &quarantined)?;
     Ok(quarantined)
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("sled panicked").to_owned()
 }
 
 #[cfg(test)]

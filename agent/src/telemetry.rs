@@ -1,5 +1,6 @@
 //! What the agent tells of itself: its log, and errors with their causes.
 
+use std::any::Any;
 use std::error::Error;
 
 use tracing_subscriber::EnvFilter;
@@ -54,6 +55,12 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word").to_owned()
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Driver {
         loop {
             let next_dial = self.shared.wishes().next_dial();
             tokio::select! {
-                event = self.swarm.select_next_some() => self.on_event(event).await,
+                event = self.swarm.select_next_some() => self.on_event(event),
                 Some(frame) = self.published.recv() => self.publish(frame),
                 () = self.shared.changed.notified() => {}
                 () = sleep_until(next_dial) => {}
@@ -115,7 +115,7 @@ impl Driver {
         }
     }
 
-    async fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         // Of libp2p's events only these concern us; the type is open to more.
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
@@ -134,7 +134,15 @@ impl Driver {
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::info!(%address, "listening");
-                let _ = self.events.send(TransportEvent::Listening(address)).await;
+                self.shared.listening.send_modify(|listening| {
+                    listening.insert(address);
+                });
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                tracing::info!(%address, "no longer listening");
+                self.shared.listening.send_modify(|listening| {
+                    listening.remove(&address);
+                });
             }
             SwarmEvent::ListenerClosed { addresses, reason: Err(cause), .. } => {
                 tracing::error!(?addresses, %cause, "no longer listening");
