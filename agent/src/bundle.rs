@@ -1,1 +1,145 @@
-mod exchange;
+//! Bundles: from wherever they lie into one verified, content-addressed cache,
+//! and from there onto the disk.
+//!
+//! A bundle is named by the BLAKE3 digest of its archive. A directory becomes
+//! one canonical archive first ([`pack`]), so that equal trees are the same
+//! bundle on every host; an archive file is taken as it is.
+
+pub(crate) mod cache;
+pub(crate) mod exchange;
+pub(crate) mod pack;
+pub(crate) mod source;
+pub(crate) mod unpack;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use proto::id::Digest;
+use proto::revision::Revision;
+
+pub(crate) use cache::{Cache, CacheError};
+use pack::PackError;
+use source::Source;
+
+/// Why a source did not become a bundle in the cache.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AcquireError {
+    /// Not there, or not readable.
+    #[error("cannot read the bundle `{}`", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    /// A file that is no archive we know.
+    #[error(
+        "`{}` is no bundle: it is neither a directory nor a zip, tar, tar.gz or tar.zst archive",
+        path.display()
+    )]
+    NoArchive { path: PathBuf },
+    /// Named by its digest, but this host does not have it.
+    #[error("bundle {digest} is not in this host's cache: `skein push SOURCE` brings it into the mesh")]
+    NotCached { digest: Digest },
+    #[error("cannot make one archive of the directory `{}`", path.display())]
+    Pack {
+        path: PathBuf,
+        #[source]
+        cause: PackError,
+    },
+    #[error("cannot keep the bundle `{origin}`")]
+    Cache {
+        origin: String,
+        #[source]
+        cause: CacheError,
+    },
+}
+
+/// Brings a source into the cache and pins it by its digest. Blocks.
+/// # Errors
+/// See [`AcquireError`]; the cache holds nothing new then.
+pub(crate) fn acquire(source: &Source, cache: &Cache) -> Result<Revision, AcquireError> {
+    let origin = source.to_string();
+    let path = match source {
+        Source::Cached(digest) => {
+            let size = cache.size(digest).ok_or(AcquireError::NotCached { digest: *digest })?;
+            return Ok(Revision { digest: *digest, size, origin });
+        }
+        Source::Path(path) => path,
+    };
+    let in_cache = |cause| AcquireError::Cache { origin: origin.clone(), cause };
+    let read = |cause| AcquireError::Read { path: path.clone(), cause };
+    let metadata = path.metadata().map_err(read)?;
+    let mut incoming = cache.incoming().map_err(in_cache)?;
+    if metadata.is_dir() {
+        let packed = pack::pack(path, &mut incoming);
+        packed.map_err(|cause| AcquireError::Pack { path: path.clone(), cause })?;
+    } else {
+        let mut file = File::open(path).map_err(read)?;
+        if Kind::of_file(&mut file).map_err(read)?.is_none() {
+            return Err(AcquireError::NoArchive { path: path.clone() });
+        }
+        copy(&mut file, &mut incoming).map_err(read)?;
+    }
+    let (digest, size) = incoming.keep().map_err(in_cache)?;
+    Ok(Revision { digest, size, origin })
+}
+
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let read = from.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        to.write_all(&buffer[..read])?;
+    }
+}
+
+/// What an archive is, by its first bytes: names lie, and the official agent's
+/// tar looks at the bytes too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Tar,
+    TarGz,
+    TarZst,
+    Zip,
+}
+
+impl Kind {
+    /// Looks at the start of the file and goes back to it.
+    pub(crate) fn of_file(file: &mut (impl Read + io::Seek)) -> io::Result<Option<Kind>> {
+        let mut head = Vec::with_capacity(TAR_BLOCK);
+        file.by_ref().take(TAR_BLOCK as u64).read_to_end(&mut head)?;
+        file.rewind()?;
+        Ok(Kind::of(&head))
+    }
+
+    fn of(head: &[u8]) -> Option<Kind> {
+        if head.starts_with(&[0x1f, 0x8b]) {
+            Some(Kind::TarGz)
+        } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            Some(Kind::TarZst)
+        } else if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
+            Some(Kind::Zip)
+        } else {
+            is_tar(head).then_some(Kind::Tar)
+        }
+    }
+}
+
+const TAR_BLOCK: usize = 512;
+
+/// The oldest tars have no magic, but all have a checksum of their header.
+fn is_tar(head: &[u8]) -> bool {
+    let Ok(block) = <&[u8; TAR_BLOCK]>::try_from(head) else { return false };
+    let told = std::str::from_utf8(&block[148..156]).unwrap_or_default();
+    let told = u32::from_str_radix(told.trim_matches(['\0', ' ']), 8);
+    let own = 148..156;
+    let sum =
+        block.iter().enumerate().map(|(at, byte)| if own.contains(&at) { 32 } else { u32::from(*byte) });
+    told == Ok(sum.sum())
+}
+
+#[cfg(test)]
+mod tests;

@@ -268,3 +268,13 @@ pub fn keep_end(text: &str, bytes_max: usize) -> &str {
     }
     &text[from..]
 }
+
+/// Cuts `text` to at most `bytes_max` bytes at a character's border, keeping
+/// its start: what a message says first is what it is about.
+pub fn keep_start(text: &str, bytes_max: usize) -> &str {
+    let mut to = text.len().min(bytes_max);
+    while !text.is_char_boundary(to) {
+        to -= 1;
+    }
+    &text[..to]
+}

@@ -3,6 +3,7 @@
 //! Without IO, async, clock, thread, or randomness but a seed.
 #![warn(missing_docs)]
 
+pub mod appspec;
 pub mod config;
 mod deadlines;
 pub mod entry;

@@ -95,3 +95,6 @@ fn check_snapshot(message: &RaftMessage) -> Result<(), Refused> {
         Some(_) | None => Err(Refused::Snapshot),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,3 +111,6 @@ impl Restored {
         log
     }
 }
+
+#[cfg(test)]
+mod tests;

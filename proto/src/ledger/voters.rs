@@ -201,3 +201,6 @@ fn shrink(
     }
     (!remove.is_empty()).then(|| VoterChange { remove, ..VoterChange::default() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,8 @@ fn host(number: u8) -> HostId {
 /// Hosts 0..`hosts`, we are 0; `lost[i]` is what host i has lost.
 fn check(hosts: u8, lost: &[&[u8]], expected: &[(u8, Judgement)]) {
     let members: BTreeSet<HostId> = (0..hosts).map(host).collect();
-    let mut liveness = Liveness::default();
-    liveness.lost = lost[0].iter().copied().map(host).collect();
+    let own = lost[0].iter().copied().map(host).collect();
+    let mut liveness = Liveness { lost: own, ..Liveness::default() };
     for (observer, lost) in (1..).zip(&lost[1..]) {
         liveness.told(host(observer), lost.iter().copied().map(host).collect());
     }

@@ -1,0 +1,168 @@
+//! The cache: every bundle this host has, each under the name of its digest.
+//!
+//! A file with a digest as its name is whole and was verified: it only ever
+//! gets that name by a rename after its bytes were hashed and synced.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use proto::id::Digest;
+use tempfile::NamedTempFile;
+
+/// A directory of verified bundles.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    dir: PathBuf,
+}
+
+/// Why the cache could not do its part.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CacheError {
+    #[error("cannot open the cache directory `{}`", dir.display())]
+    Open {
+        dir: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot write `{}`{}", path.display(), no_space(path, cause))]
+    Write {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    /// The bytes are not those that were asked for; they are gone.
+    #[error("the bundle that arrived is {got}, not {wanted}: it was damaged or swapped on its way")]
+    WrongDigest { wanted: Digest, got: Digest },
+}
+
+/// What a message about a write adds if the disk is full.
+pub(crate) fn no_space(path: &Path, cause: &io::Error) -> String {
+    if cause.kind() != io::ErrorKind::StorageFull {
+        return String::new();
+    }
+    let free = path.ancestors().find_map(free_bytes).unwrap_or(0);
+    format!(": the disk is full ({free} bytes are free)")
+}
+
+/// Bytes that may still be written below `path`; `None` if it is not there.
+pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+impl Cache {
+    /// Opens the cache in `dir`, and makes the directory if need be.
+    pub(crate) fn open(dir: impl Into<PathBuf>) -> Result<Cache, CacheError> {
+        let dir = dir.into();
+        match fs::create_dir_all(&dir) {
+            Ok(()) => Ok(Cache { dir }),
+            Err(cause) => Err(CacheError::Open { dir, cause }),
+        }
+    }
+
+    /// Where the bundle lies, or will.
+    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(digest.hex())
+    }
+
+    /// Where the bundle's bytes are collected while it is not whole.
+    pub(crate) fn part(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(format!("{}.part", digest.hex()))
+    }
+
+    /// Whether the whole bundle is here.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.size(digest).is_some()
+    }
+
+    /// The archive's size in bytes, if it is here.
+    pub(crate) fn size(&self, digest: &Digest) -> Option<u64> {
+        let metadata = self.path(digest).metadata().ok()?;
+        metadata.is_file().then_some(metadata.len())
+    }
+
+    /// Makes the bundle's [`Cache::part`] the bundle, if it has the digest.
+    /// # Errors
+    /// [`CacheError::WrongDigest`] if it has not; the part is removed then,
+    /// because nobody can tell which of its bytes are good.
+    pub(crate) fn adopt(&self, digest: &Digest) -> Result<PathBuf, CacheError> {
+        let part = self.part(digest);
+        let hashed = File::open(&part).and_then(|file| Ok((hash(&file)?, file)));
+        let (got, file) = hashed.map_err(|cause| CacheError::Read { path: part.clone(), cause })?;
+        if got != *digest {
+            // If it cannot be removed, the next fetch truncates it.
+            let _ = fs::remove_file(&part);
+            return Err(CacheError::WrongDigest { wanted: *digest, got });
+        }
+        let path = self.path(digest);
+        let renamed = file.sync_all().and_then(|()| fs::rename(&part, &path)).and_then(|()| self.sync());
+        renamed.map_err(|cause| CacheError::Write { path: path.clone(), cause })?;
+        Ok(path)
+    }
+
+    /// A file for a bundle whose digest is not known yet.
+    pub(crate) fn incoming(&self) -> Result<Incoming<'_>, CacheError> {
+        let file = tempfile::Builder::new().prefix("incoming-").tempfile_in(&self.dir);
+        let file = file.map_err(|cause| CacheError::Write { path: self.dir.clone(), cause })?;
+        Ok(Incoming { cache: self, file, hasher: blake3::Hasher::new(), size: 0 })
+    }
+
+    // The rename itself must survive a power loss, not only the bytes.
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+}
+
+fn hash(mut file: &File) -> io::Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(Digest(*hasher.finalize().as_bytes()));
+        }
+        hasher.update(&buffer[..read]);
+    }
+}
+
+/// A bundle on its way into the cache, hashed as it is written. Dropped before
+/// [`Incoming::keep`], it leaves nothing behind.
+pub(crate) struct Incoming<'c> {
+    cache: &'c Cache,
+    file: NamedTempFile,
+    hasher: blake3::Hasher,
+    size: u64,
+}
+
+impl Write for Incoming<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Incoming<'_> {
+    /// Gives it its name; one that was there already is the same.
+    pub(crate) fn keep(self) -> Result<(Digest, u64), CacheError> {
+        let digest = Digest(*self.hasher.finalize().as_bytes());
+        let path = self.cache.path(&digest);
+        let kept = self.file.as_file().sync_all();
+        let kept = kept.and_then(|()| self.file.persist(&path).map_err(|error| error.error));
+        let kept = kept.and_then(|_| self.cache.sync());
+        kept.map_err(|cause| CacheError::Write { path, cause })?;
+        Ok((digest, self.size))
+    }
+}

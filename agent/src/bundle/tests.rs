@@ -1,0 +1,283 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::unpack::{Limits, Refused, UnpackError, unpack};
+use super::*;
+
+/// A directory's tree as lines: path, kind, mode, content.
+fn listing(top: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut below = vec![PathBuf::new()];
+    while let Some(dir) = below.pop() {
+        for entry in fs::read_dir(top.join(&dir)).expect("a directory") {
+            let path = dir.join(entry.expect("an entry").file_name());
+            let metadata = fs::symlink_metadata(top.join(&path)).expect("there");
+            let mode = metadata.permissions().mode() & 0o7777;
+            let what = if metadata.is_dir() {
+                below.push(path.clone());
+                format!("dir {mode:o}")
+            } else if metadata.is_symlink() {
+                format!("-> {}", fs::read_link(top.join(&path)).expect("a link").display())
+            } else {
+                format!("{mode:o} {}", fs::read_to_string(top.join(&path)).expect("text"))
+            };
+            lines.push(format!("{} {what}", path.display()));
+        }
+    }
+    lines.sort();
+    lines
+}
+
+fn sample(dir: &Path) {
+    fs::create_dir_all(dir.join("app/empty")).expect("made");
+    fs::write(dir.join("appspec.yml"), "version: 0.0\nos: linux\n").expect("written");
+    fs::write(dir.join("app/run"), "go").expect("written");
+    fs::set_permissions(dir.join("app/run"), fs::Permissions::from_mode(0o755)).expect("set");
+    fs::set_permissions(dir.join("appspec.yml"), fs::Permissions::from_mode(0o644)).expect("set");
+    fs::set_permissions(dir.join("app"), fs::Permissions::from_mode(0o755)).expect("set");
+    fs::set_permissions(dir.join("app/empty"), fs::Permissions::from_mode(0o700)).expect("set");
+    symlink("run", dir.join("app/link")).expect("linked");
+}
+
+const SAMPLE: [&str; 5] = [
+    "app dir 755",
+    "app/empty dir 700",
+    "app/link -> run",
+    "app/run 755 go",
+    "appspec.yml 644 version: 0.0\nos: linux\n",
+];
+
+fn cache() -> (TempDir, Cache) {
+    let dir = TempDir::new().expect("a directory");
+    let cache = Cache::open(dir.path().join("cache")).expect("a cache");
+    (dir, cache)
+}
+
+/// Unpacks `archive` and lists what came out.
+fn unpacked(archive: &[u8], limits: Limits) -> Result<Vec<String>, UnpackError> {
+    let dir = TempDir::new().expect("a directory");
+    let file = dir.path().join("archive");
+    fs::write(&file, archive).expect("written");
+    let destination = dir.path().join("out");
+    let result = unpack(&file, &destination, limits).map(|()| listing(&destination));
+    let left: Vec<_> =
+        fs::read_dir(dir.path()).expect("listed").map(|entry| entry.expect("one").file_name()).collect();
+    assert_eq!(left.len(), 1 + usize::from(result.is_ok()), "nothing unfinished stays: {left:?}");
+    result
+}
+
+fn check_refused(archive: &[u8], limits: Limits, refused: &Refused) {
+    match unpacked(archive, limits) {
+        Err(UnpackError::Refused { cause, .. }) => assert_eq!(cause, *refused),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// A tar whose names and links nobody has checked.
+struct Hostile(tar::Builder<Vec<u8>>);
+
+impl Hostile {
+    fn new() -> Hostile {
+        Hostile(tar::Builder::new(Vec::new()))
+    }
+
+    fn entry(mut self, kind: tar::EntryType, name: &str, link: &str, content: &[u8]) -> Hostile {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1);
+        header.set_size(content.len() as u64);
+        let old = header.as_old_mut();
+        old.name[..name.len()].copy_from_slice(name.as_bytes());
+        old.linkname[..link.len()].copy_from_slice(link.as_bytes());
+        header.set_cksum();
+        self.0.append(&header, content).expect("appended");
+        self
+    }
+
+    fn file(self, name: &str) -> Hostile {
+        self.entry(tar::EntryType::Regular, name, "", b"x")
+    }
+
+    fn link(self, name: &str, target: &str) -> Hostile {
+        self.entry(tar::EntryType::Symlink, name, target, b"")
+    }
+
+    fn done(self) -> Vec<u8> {
+        self.0.into_inner().expect("finished")
+    }
+}
+
+#[test]
+fn a_directory_comes_out_as_it_went_in() {
+    let (dir, cache) = cache();
+    sample(&dir.path().join("b"));
+    let revision = acquire(&Source::Path(dir.path().join("b")), &cache).expect("packed");
+    assert!(cache.has(&revision.digest));
+    unpack(&cache.path(&revision.digest), &dir.path().join("out"), Limits::default()).expect("unpacked");
+    assert_eq!(listing(&dir.path().join("out")), SAMPLE);
+}
+
+#[test]
+fn equal_trees_have_equal_digests_whenever_they_were_made() {
+    let (dir, cache) = cache();
+    let digest = |name: &str, seconds: u64| {
+        sample(&dir.path().join(name));
+        let file = File::open(dir.path().join(name).join("app/run")).expect("opened");
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        file.set_modified(time).expect("set");
+        acquire(&Source::Path(dir.path().join(name)), &cache).expect("packed").digest
+    };
+    let first = digest("a", 1_000);
+    assert_eq!(first, digest("b", 2_000_000));
+    fs::write(dir.path().join("b/app/run"), "stop").expect("written");
+    let changed = acquire(&Source::Path(dir.path().join("b")), &cache).expect("packed").digest;
+    assert_ne!(first, changed);
+}
+
+#[test]
+fn an_archive_is_known_by_its_bytes_and_kept_as_it_is() {
+    let (dir, cache) = cache();
+    let tar = Hostile::new().file("appspec.yml").done();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&tar).expect("compressed");
+    let gzip = gzip.finish().expect("compressed");
+    let zstd = zstd::encode_all(tar.as_slice(), 1).expect("compressed");
+    for archive in [&tar, &gzip, &zstd] {
+        assert_eq!(unpacked(archive, Limits::default()).expect("unpacked"), ["appspec.yml 644 x"]);
+        let file = dir.path().join("misnamed.zip");
+        fs::write(&file, archive).expect("written");
+        let revision = acquire(&Source::Path(file), &cache).expect("cached");
+        assert_eq!(revision.digest, Digest::of(archive));
+        assert_eq!(revision.size, archive.len() as u64);
+    }
+    let file = dir.path().join("text.tar");
+    fs::write(&file, "not an archive").expect("written");
+    assert!(matches!(acquire(&Source::Path(file), &cache), Err(AcquireError::NoArchive { .. })));
+}
+
+#[test]
+fn a_zip_keeps_modes_and_links_but_not_setuid() {
+    let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    zip.add_directory("app", options.unix_permissions(0o750)).expect("added");
+    zip.start_file("app/run", options.unix_permissions(0o4755)).expect("added");
+    zip.write_all(b"go").expect("written");
+    zip.add_symlink("app/link", "run", options).expect("added");
+    let zip = zip.finish().expect("finished").into_inner();
+    assert_eq!(
+        unpacked(&zip, Limits::default()).expect("unpacked"),
+        ["app dir 750", "app/link -> run", "app/run 755 go"]
+    );
+}
+
+#[test]
+fn a_single_directory_around_the_appspec_is_stripped() {
+    let unpacked = |tar: Hostile| unpacked(&tar.done(), Limits::default()).expect("unpacked");
+    assert_eq!(
+        unpacked(Hostile::new().file("top/AppSpec.yaml").file("top/a")),
+        ["AppSpec.yaml 644 x", "a 644 x"]
+    );
+    assert_eq!(unpacked(Hostile::new().file("top/a")).len(), 2, "no AppSpec inside");
+    assert_eq!(unpacked(Hostile::new().file("top/appspec.yml").file("a")).len(), 3, "not alone");
+}
+
+#[test]
+fn what_could_leave_the_bundle_is_refused() {
+    let check = |tar: Hostile, refused: Refused| check_refused(&tar.done(), Limits::default(), &refused);
+    let leaves = |target: &str| Refused::LinkLeaves { target: target.into() };
+    let hard = |target: &str| Refused::HardLink { target: target.into() };
+    check(Hostile::new().file("/etc/x"), Refused::Absolute);
+    check(Hostile::new().file("a/../../x"), Refused::GoesUp);
+    check(Hostile::new().link("l", "/etc"), leaves("/etc"));
+    check(Hostile::new().link("l", ".."), leaves(".."));
+    check(Hostile::new().link("a/l", "../../x"), leaves("../../x"));
+    check(Hostile::new().link("here", ".").link("l", "here/.."), leaves("here/.."));
+    check(Hostile::new().link("l", ".").file("l/x"), Refused::ThroughNonDirectory);
+    check(Hostile::new().entry(tar::EntryType::Link, "h", "/etc/passwd", b""), hard("/etc/passwd"));
+    check(Hostile::new().entry(tar::EntryType::Link, "h", "../x", b""), hard("../x"));
+    check(Hostile::new().link("l", "x").entry(tar::EntryType::Link, "h", "l", b""), hard("l"));
+    check(Hostile::new().entry(tar::EntryType::Char, "d", "", b""), Refused::Special("device"));
+    check(Hostile::new().entry(tar::EntryType::Fifo, "p", "", b""), Refused::Special("named pipe"));
+    check(Hostile::new().file("a\nb"), Refused::ControlCharacter);
+}
+
+#[test]
+fn links_that_stay_inside_are_kept() {
+    let tar = Hostile::new().file("a/x").link("a/up", "../b").link("dot", "./a/x").file("b").done();
+    let tar = unpacked(&tar, Limits::default()).expect("unpacked");
+    assert_eq!(tar, ["a dir 755", "a/up -> ../b", "a/x 644 x", "b 644 x", "dot -> ./a/x"]);
+}
+
+#[test]
+fn a_hard_link_to_an_earlier_file_is_one_file() {
+    let tar = Hostile::new().file("a").entry(tar::EntryType::Link, "b", "a", b"").done();
+    assert_eq!(unpacked(&tar, Limits::default()).expect("unpacked"), ["a 644 x", "b 644 x"]);
+}
+
+#[test]
+fn bombs_are_stopped_while_they_unpack() {
+    let limits = |entries_max, bytes_max, ratio_max| Limits { entries_max, bytes_max, ratio_max };
+    let many = Hostile::new().file("a").file("b").file("c").done();
+    check_refused(&many, limits(2, 100, 200), &Refused::TooManyEntries(2));
+    check_refused(&many, limits(9, 2, 200), &Refused::TooLarge(2));
+    let zeros = vec![0; 70 * 1024 * 1024];
+    let bomb = Hostile::new().entry(tar::EntryType::Regular, "zeros", "", &zeros).done();
+    let bomb = zstd::encode_all(bomb.as_slice(), 1).expect("compressed");
+    check_refused(&bomb, Limits::default(), &Refused::Ratio(200));
+}
+
+#[test]
+fn a_cut_archive_leaves_nothing() {
+    let tar = Hostile::new().entry(tar::EntryType::Regular, "a", "", &[7; 4_000]).done();
+    let zstd = zstd::encode_all(tar.as_slice(), 1).expect("compressed");
+    assert!(matches!(unpacked(&tar[..2_000], Limits::default()), Err(UnpackError::Damaged(_))));
+    assert!(matches!(unpacked(&zstd[..zstd.len() / 2], Limits::default()), Err(UnpackError::Damaged(_))));
+}
+
+#[test]
+fn special_files_and_escaping_links_are_refused_when_packed() {
+    let (dir, cache) = cache();
+    let bundle = dir.path().join("b");
+    let packs = || acquire(&Source::Path(bundle.clone()), &cache);
+    sample(&bundle);
+    symlink("/etc/passwd", bundle.join("out")).expect("linked");
+    let error = packs().expect_err("refused");
+    let AcquireError::Pack { cause: pack::PackError::Refused { path, .. }, .. } = error else {
+        panic!("another error: {error}")
+    };
+    assert_eq!(path, bundle.join("out"));
+    fs::remove_file(bundle.join("out")).expect("removed");
+    nix::unistd::mkfifo(&bundle.join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("made");
+    assert!(matches!(packs(), Err(AcquireError::Pack { cause: pack::PackError::Special { .. }, .. })));
+}
+
+#[test]
+fn only_the_right_bytes_are_adopted() {
+    let (_dir, cache) = cache();
+    let digest = Digest::of(b"good");
+    fs::write(cache.part(&digest), "evil").expect("written");
+    assert!(matches!(cache.adopt(&digest), Err(CacheError::WrongDigest { .. })));
+    assert!(!cache.has(&digest) && !cache.part(&digest).exists());
+    fs::write(cache.part(&digest), "good").expect("written");
+    assert_eq!(cache.adopt(&digest).expect("adopted"), cache.path(&digest));
+    assert_eq!(cache.size(&digest), Some(4));
+}
+
+#[test]
+fn sources_are_told_apart_by_their_text() {
+    let digest = Digest::of(b"x");
+    assert_eq!(digest.to_string().parse(), Ok(Source::Cached(digest)));
+    assert_eq!("./a:b".parse(), Ok(Source::Path("./a:b".into())));
+    assert_eq!("file:///srv/a b".parse(), Ok(Source::Path("/srv/a b".into())));
+    for text in ["s3://bucket/key", "https://x/y.zip", "github:o/r@c"] {
+        let error = text.parse::<Source>().expect_err("unknown");
+        assert!(error.to_string().contains("unknown kind of source"), "{error}");
+    }
+    assert!("blake3:zz".parse::<Source>().is_err() && "".parse::<Source>().is_err());
+}

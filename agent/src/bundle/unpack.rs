@@ -1,0 +1,241 @@
+//! An archive becomes a directory. Archives are hostile until proven
+//! otherwise: a bundle is signed, but the one who signs may have unpacked a
+//! stranger's release into it.
+//!
+//! Everything goes into a fresh directory beside the destination, which gets
+//! its name only once all is there. As nothing but we write in it, a look at
+//! each parent before each write is enough: a parent is a real directory, or
+//! the entry is refused. Links may stay only if they cannot lead out, so what
+//! follows them later (the install) stays inside too.
+
+mod tarball;
+mod tree;
+mod zipfile;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::Kind;
+use super::cache::no_space;
+use tree::Tree;
+
+/// What an archive may hold at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Files, directories and links together.
+    pub(crate) entries_max: u64,
+    /// Bytes of all that is unpacked.
+    pub(crate) bytes_max: u64,
+    /// Unpacked bytes to archive bytes, once [`RATIO_FROM`] are unpacked.
+    pub(crate) ratio_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            // Ten times the largest bundle we know of (a whole node_modules).
+            entries_max: 2_000_000,
+            bytes_max: 64 * 1024 * 1024 * 1024,
+            // Text compresses to a tenth, logs to a fiftieth; bombs start at a thousandth.
+            ratio_max: 200,
+        }
+    }
+}
+
+/// Small archives of empty files have any ratio.
+const RATIO_FROM: u64 = 64 * 1024 * 1024;
+/// The longest name that Linux file systems hold.
+const NAME_BYTES_MAX: usize = 255;
+/// Linux refuses longer paths; some room is left for where it is unpacked.
+const PATH_BYTES_MAX: usize = 3_072;
+
+/// Why one entry, or an archive as a whole, is not let onto the disk.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("an absolute path: paths in a bundle are relative to its top")]
+    Absolute,
+    #[error("its path goes up with `..`, so it could leave the bundle")]
+    GoesUp,
+    #[error("its name is longer than {NAME_BYTES_MAX} bytes, or its path than {PATH_BYTES_MAX}")]
+    TooLong,
+    #[error("its name has a newline or another control character in it, or none at all")]
+    ControlCharacter,
+    #[error("it links to `{target}`, which is not inside the bundle, or goes up after a name")]
+    LinkLeaves { target: String },
+    #[error("it lies below something that is not a directory in this archive")]
+    ThroughNonDirectory,
+    #[error("it is a hard link to `{target}`, which is no file of this archive before it")]
+    HardLink { target: String },
+    #[error("it is a {0}: a bundle holds files, directories and links only")]
+    Special(&'static str),
+    #[error("the archive has more than {0} entries")]
+    TooManyEntries(u64),
+    #[error("the archive unpacks to more than {0} bytes")]
+    TooLarge(u64),
+    #[error("the archive unpacks to more than {0} times its size: it looks like a bomb")]
+    Ratio(u64),
+    #[error("it is encrypted")]
+    Encrypted,
+}
+
+/// Why an archive was not unpacked. The destination is as if it never had been.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnpackError {
+    #[error("cannot read the archive `{}`", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("`{}` is neither a zip, tar, tar.gz nor tar.zst archive", path.display())]
+    NoArchive { path: PathBuf },
+    #[error("cannot read the archive: it is damaged or cut short")]
+    Damaged(#[source] io::Error),
+    #[error("entry `{}` of the archive is refused", name.display())]
+    Refused {
+        name: PathBuf,
+        #[source]
+        cause: Refused,
+    },
+    #[error("cannot write `{}`{}", path.display(), no_space(path, cause))]
+    Write {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error(
+        "no room to unpack into `{}`: at least {needed} bytes are needed and {free} are free",
+        path.display()
+    )]
+    NoRoom { path: PathBuf, needed: u64, free: u64 },
+}
+
+/// Unpacks `archive` as the directory `destination`, which is replaced. Blocks.
+///
+/// A single directory at the top that has an AppSpec file directly inside
+/// becomes the destination itself, as the official agent has it.
+pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Result<(), UnpackError> {
+    let read = |cause| UnpackError::Read { path: archive.to_owned(), cause };
+    let mut file = File::open(archive).map_err(read)?;
+    let packed = file.metadata().map_err(read)?.len();
+    let Some(kind) = Kind::of_file(&mut file).map_err(read)? else {
+        return Err(UnpackError::NoArchive { path: archive.to_owned() });
+    };
+    let unfinished = beside(destination);
+    let write = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| UnpackError::Write { path, cause }
+    };
+    remove(&unfinished).map_err(write(&unfinished))?;
+    fs::create_dir_all(&unfinished).map_err(write(&unfinished))?;
+    let mut tree = Tree::new(&unfinished, packed, limits);
+    // What is smaller unpacked than packed is rare enough to be turned away.
+    let unpacked = tree.require_room(packed).and_then(|()| match kind {
+        Kind::Tar => tarball::unpack(file, &mut tree),
+        Kind::TarGz => tarball::unpack(flate2::read::MultiGzDecoder::new(file), &mut tree),
+        Kind::TarZst => match zstd::Decoder::new(file) {
+            Ok(decoder) => tarball::unpack(decoder, &mut tree),
+            Err(cause) => Err(UnpackError::Damaged(cause)),
+        },
+        Kind::Zip => zipfile::unpack(file, &mut tree),
+    });
+    let finished = unpacked.and_then(|()| tree.finish()).and_then(|()| {
+        remove(destination).map_err(write(destination))?;
+        let top = single_top(&unfinished).map_err(write(&unfinished))?;
+        let top = top.as_deref().unwrap_or(&unfinished);
+        fs::rename(top, destination).map_err(write(destination))
+    });
+    // Also after success: the emptied directory around a single one at the top.
+    let removed = remove(&unfinished).map_err(write(&unfinished));
+    finished.and(removed)
+}
+
+fn beside(destination: &Path) -> PathBuf {
+    let mut name = destination.file_name().unwrap_or_default().to_owned();
+    name.push(".unpacking");
+    destination.with_file_name(name)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// The directory to strip off: the only thing at the top, with a name like
+/// "appspec" directly inside.
+fn single_top(dir: &Path) -> io::Result<Option<PathBuf>> {
+    let mut entries = fs::read_dir(dir)?;
+    let (Some(only), None) = (entries.next().transpose()?, entries.next()) else { return Ok(None) };
+    if !only.file_type()?.is_dir() {
+        return Ok(None);
+    }
+    for entry in fs::read_dir(only.path())? {
+        let name = entry?.file_name();
+        if name.to_string_lossy().to_lowercase().contains("appspec") {
+            return Ok(Some(only.path()));
+        }
+    }
+    Ok(None)
+}
+
+/// One name of a path: not too long, nothing in it that breaks a line.
+pub(crate) fn check_name(name: &[u8]) -> Result<(), Refused> {
+    if name.len() > NAME_BYTES_MAX {
+        return Err(Refused::TooLong);
+    }
+    if name.is_empty() || name.iter().any(u8::is_ascii_control) {
+        return Err(Refused::ControlCharacter);
+    }
+    Ok(())
+}
+
+/// A path of an archive, relative to its top; empty for the top itself.
+fn check_path(path: &Path) -> Result<PathBuf, Refused> {
+    if path.as_os_str().len() > PATH_BYTES_MAX {
+        return Err(Refused::TooLong);
+    }
+    let mut checked = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => {
+                check_name(name.as_bytes())?;
+                checked.push(name);
+            }
+            Component::CurDir => {}
+            Component::ParentDir => return Err(Refused::GoesUp),
+            Component::RootDir | Component::Prefix(_) => return Err(Refused::Absolute),
+        }
+    }
+    Ok(checked)
+}
+
+/// Where a link at `below` may point: up only at its start, and no further
+/// than the top. After a name, `..` could go up from wherever that name, itself
+/// a link, leads to.
+pub(crate) fn check_link(below: &Path, target: &Path) -> Result<(), Refused> {
+    let leaves = || Refused::LinkLeaves { target: target.display().to_string() };
+    let mut depth = below.components().count().saturating_sub(1);
+    let mut named = false;
+    if target.as_os_str().is_empty() || target.as_os_str().len() > PATH_BYTES_MAX {
+        return Err(leaves());
+    }
+    for component in target.components() {
+        match component {
+            Component::Normal(_) => named = true,
+            Component::CurDir => {}
+            Component::ParentDir if named => return Err(leaves()),
+            Component::ParentDir => depth = depth.checked_sub(1).ok_or_else(leaves)?,
+            Component::RootDir | Component::Prefix(_) => return Err(leaves()),
+        }
+    }
+    Ok(())
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from(OsStr::from_bytes(bytes)))
+}

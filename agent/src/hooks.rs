@@ -1,0 +1,175 @@
+//! Running the scripts of one lifecycle event.
+//!
+//! A script runs in its own process group, so that it can be stopped whole; in
+//! the revision's directory; with nothing on its input; as the user that the
+//! AppSpec names. Nothing is ever passed through a shell. Hooks may be run
+//! twice: nothing here assumes that they ran once.
+
+mod output;
+mod script;
+mod user;
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proto::appspec::Script;
+use proto::entry::ErrorCode;
+use proto::lifecycle::LifecycleEvent;
+use tokio_util::sync::CancellationToken;
+
+use output::Output;
+use user::UserError;
+
+/// How long we wait for what should end by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Between SIGTERM and SIGKILL.
+    pub(crate) after_terminate: Duration,
+    /// For a background child to close the output of a script that has ended.
+    pub(crate) for_output: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        // Both as in version 2 of the official agent.
+        Patience { after_terminate: Duration::from_secs(5), for_output: Duration::from_secs(5) }
+    }
+}
+
+/// One event, and all that its scripts need.
+#[derive(Debug)]
+pub(crate) struct Hooks<'e> {
+    pub(crate) event: LifecycleEvent,
+    /// In order; the first that fails ends the event.
+    pub(crate) scripts: &'e [Script],
+    /// The unpacked revision that they belong to.
+    pub(crate) archive: &'e Path,
+    /// What they find in their environment besides the agent's own.
+    pub(crate) environment: &'e [(&'static str, String)],
+    /// The scripts.log that their output goes to.
+    pub(crate) log: &'e Path,
+    pub(crate) patience: Patience,
+}
+
+/// An event that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("script `{script}` of {event}")]
+pub(crate) struct HookFailure {
+    pub(crate) event: LifecycleEvent,
+    /// Its location, as the AppSpec gives it.
+    pub(crate) script: String,
+    /// The end of what the scripts of this event wrote.
+    pub(crate) log: String,
+    #[source]
+    pub(crate) cause: HookError,
+}
+
+/// Why one script failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HookError {
+    #[error("there is no `{}`: check `location` in the AppSpec file, and that the bundle holds the script", path.display())]
+    Missing { path: PathBuf },
+    #[error("cannot make `{}` executable", path.display())]
+    NotExecutable {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot run it as another user")]
+    RunAs(#[source] UserError),
+    #[error("cannot start it{advice}")]
+    Start {
+        advice: &'static str,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("it failed with exit code {0}")]
+    ExitCode(i32),
+    #[error("it was ended by signal {0}")]
+    Signal(i32),
+    #[error("it did not end within {} seconds and was stopped; `timeout` in the AppSpec file says how long it may take", .0.as_secs())]
+    TimedOut(Duration),
+    #[error("it was stopped, because the deployment was")]
+    Cancelled,
+    #[error("cannot write `{}`", path.display())]
+    Log {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot tell how it ended")]
+    Wait(#[source] io::Error),
+}
+
+impl HookError {
+    /// CodeDeploy's code for it.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            HookError::Missing { .. } => ErrorCode::ScriptMissing,
+            HookError::NotExecutable { .. } => ErrorCode::ScriptNotExecutable,
+            HookError::TimedOut(_) => ErrorCode::ScriptTimedOut,
+            HookError::Cancelled => ErrorCode::Stopped,
+            HookError::RunAs(_)
+            | HookError::Start { .. }
+            | HookError::ExitCode(_)
+            | HookError::Signal(_)
+            | HookError::Wait(_) => ErrorCode::ScriptFailed,
+            HookError::Log { .. } => ErrorCode::UnknownError,
+        }
+    }
+}
+
+/// Runs the event's scripts, one after the other. An event without scripts
+/// succeeds and leaves no log.
+pub(crate) async fn run(hooks: &Hooks<'_>, cancel: &CancellationToken) -> Result<(), HookFailure> {
+    let Some(first) = hooks.scripts.first() else { return Ok(()) };
+    let failure = |script: &Script, log: String, cause| HookFailure {
+        event: hooks.event,
+        script: script.location.clone(),
+        log,
+        cause,
+    };
+    let output = Output::open(hooks.log).map_err(|cause| failure(first, String::new(), cause))?;
+    output.note(&format!("LifecycleEvent - {}", hooks.event));
+    for script in hooks.scripts {
+        let ended = one(hooks, script, &output, cancel).await;
+        ended.map_err(|cause| failure(script, output.tail(), cause))?;
+    }
+    Ok(())
+}
+
+async fn one(
+    hooks: &Hooks<'_>,
+    script: &Script,
+    output: &Output,
+    cancel: &CancellationToken,
+) -> Result<(), HookError> {
+    // A location may start with a slash, which means the bundle's top.
+    let path = hooks.archive.join(script.location.trim_start_matches('/'));
+    if !path.exists() {
+        return Err(HookError::Missing { path });
+    }
+    make_executable(&path).map_err(|cause| HookError::NotExecutable { path: path.clone(), cause })?;
+    output.note(&format!("Script - {}", script.location));
+    script::run(hooks, script, &path, output, cancel).await
+}
+
+/// Bundles come from zips and from Windows, where nothing is executable.
+fn make_executable(path: &Path) -> io::Result<()> {
+    let metadata = path.metadata()?;
+    let mode = metadata.permissions().mode();
+    if metadata.is_dir() || mode & 0o111 == 0o111 {
+        return Ok(());
+    }
+    // One who may run it already is enough, if that one is us.
+    if mode & 0o111 != 0 && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() {
+        return Ok(());
+    }
+    tracing::warn!(script = %path.display(), "script is not executable, making it so");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o7777 | 0o111))
+}
+
+#[cfg(test)]
+mod tests;

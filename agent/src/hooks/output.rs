@@ -1,0 +1,109 @@
+//! What scripts write: every line into scripts.log, the end of it kept for the
+//! report of a failure.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use proto::entry::{FAILURE_LOG_MAX, keep_end};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::HookError;
+
+/// A longer line is cut into lines of this length: a script that writes
+/// without ever ending a line must not fill the agent's memory.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// The log of one event. Clones write to the same.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    sink: Arc<Mutex<Sink>>,
+}
+
+#[derive(Debug)]
+struct Sink {
+    file: File,
+    path: PathBuf,
+    tail: String,
+    /// The first error is told once; a full disk does not stop a deployment.
+    failed: bool,
+}
+
+impl Output {
+    pub(super) fn open(path: &Path) -> Result<Output, HookError> {
+        let opened = path.parent().map_or(Ok(()), fs::create_dir_all);
+        let opened = opened.and_then(|()| File::options().append(true).create(true).open(path));
+        let file = opened.map_err(|cause| HookError::Log { path: path.to_owned(), cause })?;
+        let sink = Sink { file, path: path.to_owned(), tail: String::new(), failed: false };
+        Ok(Output { sink: Arc::new(Mutex::new(sink)) })
+    }
+
+    /// Adds a line of the agent's own.
+    pub(super) fn note(&self, text: &str) {
+        self.sink().line("", text.as_bytes());
+    }
+
+    /// The end of what was written, as the ledger has room for it.
+    pub(super) fn tail(&self) -> String {
+        keep_end(&self.sink().tail, FAILURE_LOG_MAX).to_owned()
+    }
+
+    /// Reads a script's stream to its end. `name` is `stdout` or `stderr`.
+    pub(super) async fn follow(
+        self,
+        name: &'static str,
+        mut stream: impl AsyncRead + Unpin,
+    ) -> io::Result<()> {
+        let prefix = format!("[{name}]");
+        let mut line = Vec::new();
+        let mut buffer = vec![0; 8 * 1024];
+        loop {
+            let read = stream.read(&mut buffer).await?;
+            if read == 0 {
+                break;
+            }
+            let mut rest = &buffer[..read];
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                line.extend_from_slice(&rest[..end]);
+                self.sink().line(&prefix, &line);
+                line.clear();
+                rest = &rest[end + 1..];
+            }
+            line.extend_from_slice(rest);
+            if line.len() >= LINE_BYTES_MAX {
+                self.sink().line(&prefix, &line);
+                line.clear();
+            }
+        }
+        if !line.is_empty() {
+            self.sink().line(&prefix, &line);
+        }
+        Ok(())
+    }
+
+    fn sink(&self) -> MutexGuard<'_, Sink> {
+        // A line half written is no reason to lose the lines after it.
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink {
+    fn line(&mut self, prefix: &str, text: &[u8]) {
+        let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let mut line = format!("{time} {prefix}").into_bytes();
+        line.extend_from_slice(text);
+        line.push(b'\n');
+        // In one write, so that lines of two processes never mix.
+        if let Err(error) = self.file.write_all(&line)
+            && !self.failed
+        {
+            self.failed = true;
+            tracing::error!(log = %self.path.display(), %error, "cannot write the scripts' output");
+        }
+        self.tail += &format!("{prefix}{}\n", String::from_utf8_lossy(text));
+        if self.tail.len() > 4 * FAILURE_LOG_MAX {
+            self.tail = keep_end(&self.tail, FAILURE_LOG_MAX).to_owned();
+        }
+    }
+}

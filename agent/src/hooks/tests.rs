@@ -1,0 +1,220 @@
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A revision with scripts.
+struct Revision {
+    dir: TempDir,
+}
+
+impl Revision {
+    fn new(scripts: &[(&str, &str)]) -> Revision {
+        let dir = TempDir::new().expect("a directory");
+        for (name, content) in scripts {
+            std::fs::write(dir.path().join(name), content).expect("written");
+        }
+        // A user other than root must reach what it is to run.
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(dir.path(), open).expect("set");
+        Revision { dir }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("logs/scripts.log")
+    }
+
+    /// The log without its times.
+    fn logged(&self) -> Vec<String> {
+        let bytes = std::fs::read(self.log()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).lines().map(|line| line[20..].to_owned()).collect()
+    }
+
+    async fn run_with(&self, scripts: &[Script], cancel: &CancellationToken) -> Result<(), HookFailure> {
+        let environment =
+            [("DEPLOYMENT_ID", "d-ABCDEFGHI".to_owned()), ("LIFECYCLE_EVENT", "AfterInstall".into())];
+        let patience =
+            Patience { after_terminate: Duration::from_millis(200), for_output: Duration::from_millis(200) };
+        let hooks = Hooks {
+            event: LifecycleEvent::AfterInstall,
+            scripts,
+            archive: self.dir.path(),
+            environment: &environment,
+            log: &self.log(),
+            patience,
+        };
+        run(&hooks, cancel).await
+    }
+
+    async fn run(&self, scripts: &[Script]) -> Result<(), HookFailure> {
+        self.run_with(scripts, &CancellationToken::new()).await
+    }
+}
+
+fn script(location: &str) -> Script {
+    Script { location: location.into(), timeout: Duration::from_secs(20), runas: None, sudo: false, line: 1 }
+}
+
+/// Runs one script with this content and expects this code and message.
+async fn check(content: &str, expected: Result<(), (ErrorCode, &str)>) {
+    let revision = Revision::new(&[("s", content)]);
+    let ended = revision.run(&[script("s")]).await;
+    let told = ended.map_err(|failure| (failure.cause.code(), failure.cause.to_string()));
+    assert_eq!(told, expected.map_err(|(code, message)| (code, message.to_owned())), "{content}");
+}
+
+async fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn is_alive(pid_file: &Path) -> bool {
+    let pid = std::fs::read_to_string(pid_file).expect("written");
+    // A zombie that nobody has waited for yet is as good as gone.
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+#[tokio::test]
+async fn scripts_run_in_order_in_the_revision_with_codedeploys_environment() {
+    let shell = "#!/bin/sh\n";
+    let revision = Revision::new(&[
+        ("a", &format!("{shell}pwd; echo $LIFECYCLE_EVENT $DEPLOYMENT_ID $#; cat; echo warned >&2")),
+        ("b", "echo no shebang"),
+    ]);
+    revision.run(&[script("/a"), script("./b")]).await.expect("succeeded");
+    let here = revision.dir.path().canonicalize().expect("there").display().to_string();
+    let mut logged = revision.logged();
+    // The two streams come in no order of each other.
+    let warned = logged.iter().position(|line| line == "[stderr]warned").expect("logged");
+    logged.remove(warned);
+    assert_eq!(
+        logged,
+        [
+            "LifecycleEvent - AfterInstall",
+            "Script - /a",
+            &format!("[stdout]{here}"),
+            "[stdout]AfterInstall d-ABCDEFGHI 0",
+            "Script - ./b",
+            "[stdout]no shebang",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_event_without_scripts_leaves_no_log() {
+    let revision = Revision::new(&[]);
+    revision.run(&[]).await.expect("succeeded");
+    assert!(!revision.log().exists());
+}
+
+#[tokio::test]
+async fn the_first_script_that_fails_ends_the_event() {
+    let revision =
+        Revision::new(&[("a", "#!/bin/sh\necho broken >&2\nexit 3\n"), ("b", "#!/bin/sh\necho b\n")]);
+    let failure = revision.run(&[script("a"), script("b")]).await.expect_err("failed");
+    assert_eq!((failure.script.as_str(), failure.cause.code()), ("a", ErrorCode::ScriptFailed));
+    assert_eq!(failure.log, "LifecycleEvent - AfterInstall\nScript - a\n[stderr]broken\n");
+}
+
+#[tokio::test]
+async fn each_way_to_fail_has_its_code_and_words() {
+    check("#!/bin/sh\nexit 0\n", Ok(())).await;
+    check("#!/bin/sh\nexit 7\n", Err((ErrorCode::ScriptFailed, "it failed with exit code 7"))).await;
+    check("#!/bin/sh\nkill -9 $$\n", Err((ErrorCode::ScriptFailed, "it was ended by signal 9"))).await;
+    let no_interpreter = "cannot start it: the interpreter that its first line names is not on this host";
+    check("#!/no/such/thing\n", Err((ErrorCode::ScriptFailed, no_interpreter))).await;
+    let windows = "cannot start it: its lines end as on Windows (CR LF), so its interpreter is not found; save \
+                   it with Unix line ends";
+    check("#!/bin/sh\r\nexit 0\r\n", Err((ErrorCode::ScriptFailed, windows))).await;
+    let revision = Revision::new(&[]);
+    let missing = revision.run(&[script("s")]).await.expect_err("missing");
+    assert_eq!(missing.cause.code(), ErrorCode::ScriptMissing);
+}
+
+#[tokio::test]
+async fn a_script_that_takes_too_long_is_stopped_with_all_its_children() {
+    let revision = Revision::new(&[(
+        "s",
+        "#!/bin/sh\ntrap '' TERM\nsh -c 'trap \"\" TERM; echo $$ > child; exec sleep 600' &\necho $$ > parent\n\
+         while :; do sleep 0.1; done\n",
+    )]);
+    let slow = Script { timeout: Duration::from_millis(300), ..script("s") };
+    let failure = revision.run(&[slow]).await.expect_err("timed out");
+    assert_eq!(failure.cause.code(), ErrorCode::ScriptTimedOut);
+    for name in ["parent", "child"] {
+        wait_until("both are gone", || !is_alive(&revision.dir.path().join(name))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_heeds_sigterm_may_clean_up() {
+    let revision = Revision::new(&[(
+        "s",
+        "#!/bin/sh\ntrap 'echo cleaned; exit 0' TERM\necho started\nwhile :; do sleep 0.02; done\n",
+    )]);
+    let cancel = CancellationToken::new();
+    let scripts = [script("s")];
+    let stopper = async {
+        wait_until("it has started", || revision.logged().contains(&"[stdout]started".to_owned())).await;
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(revision.run_with(&scripts, &cancel), stopper);
+    assert_eq!(ended.expect_err("stopped").cause.code(), ErrorCode::Stopped);
+    assert!(revision.logged().contains(&"[stdout]cleaned".to_owned()));
+}
+
+#[tokio::test]
+async fn a_background_child_that_holds_the_output_fails_nothing() {
+    let revision = Revision::new(&[(
+        "s",
+        "#!/bin/sh\n( while [ ! -e go ]; do sleep 0.02; done; echo late; echo $? > alive ) &\necho $! > child\n",
+    )]);
+    revision.run(&[script("s")]).await.expect("succeeded");
+    let warned = |line: &String| line.starts_with("Warning - s has ended, but a process");
+    assert!(revision.logged().iter().any(warned), "{:?}", revision.logged());
+    std::fs::write(revision.dir.path().join("go"), "").expect("written");
+    wait_until("what it writes later is kept", || revision.logged().contains(&"[stdout]late".to_owned()))
+        .await;
+    wait_until("it lived on", || revision.dir.path().join("alive").exists()).await;
+}
+
+#[tokio::test]
+async fn output_is_bounded_in_memory_and_whole_on_disk() {
+    let revision = Revision::new(&[("s", "#!/bin/sh\nhead -c 1000000 /dev/zero | tr '\\0' x\nexit 1\n")]);
+    let failure = revision.run(&[script("s")]).await.expect_err("failed");
+    assert!(failure.log.len() <= proto::entry::FAILURE_LOG_MAX && failure.log.ends_with("xxx\n"));
+    let bytes: usize = revision.logged().iter().map(|line| line.matches('x').count()).sum();
+    assert_eq!(bytes, 1_000_000);
+}
+
+#[tokio::test]
+async fn output_that_is_not_text_is_kept_as_it_is() {
+    let revision = Revision::new(&[("s", "#!/bin/sh\nprintf 'a\\377b\\nno newline'\n")]);
+    revision.run(&[script("s")]).await.expect("succeeded");
+    let bytes = std::fs::read(revision.log()).expect("there");
+    assert!(bytes.windows(3).any(|window| window == b"a\xffb"));
+    assert_eq!(revision.logged().last().map(String::as_str), Some("[stdout]no newline"));
+}
+
+#[tokio::test]
+async fn runas_is_the_user_with_its_groups_and_home() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let revision = Revision::new(&[("s", "#!/bin/sh\nid -un; id -G; echo $USER $HOME $LIFECYCLE_EVENT\n")]);
+    let user = nix::unistd::User::from_name("nobody").expect("looked up").expect("there");
+    revision.run(&[Script { runas: Some("nobody".into()), ..script("s") }]).await.expect("succeeded");
+    let told = format!("[stdout]nobody {} AfterInstall", user.dir.display());
+    let logged = revision.logged();
+    assert_eq!(logged[2], "[stdout]nobody");
+    assert!(!logged[3].split([']', ' ']).any(|group| group == "0"), "root's groups are gone: {}", logged[3]);
+    assert_eq!(logged[4], told);
+    let unknown = revision.run(&[Script { runas: Some("nobody-here".into()), ..script("s") }]).await;
+    assert!(matches!(unknown.expect_err("refused").cause, HookError::RunAs(UserError::Unknown(_))));
+}

@@ -1,0 +1,159 @@
+use std::fs;
+
+use proto::entry::Creator;
+use proto::id::Digest;
+use proto::lifecycle::Course;
+use proto::policy::FileExists;
+use tempfile::TempDir;
+
+use super::*;
+use crate::bundle::acquire;
+use crate::bundle::source::Source;
+
+/// A host that never fetches from others, and bundles to deploy to it.
+struct Host {
+    dir: TempDir,
+    side: HostSide,
+}
+
+impl Host {
+    fn new() -> Host {
+        let dir = TempDir::new().expect("a directory");
+        let cache = Cache::open(dir.path().join("cache")).expect("a cache");
+        let fetch: Fetch = Arc::new(|_, _| Box::pin(async { Err("no host has it".into()) }));
+        let side = HostSide::new(dir.path().join("root"), cache, fetch);
+        Host { dir, side }
+    }
+
+    /// A bundle whose hooks each write one line into the trace.
+    fn bundle(&self, version: &str, hooks: &[&str]) -> Revision {
+        let dir = self.dir.path().join(version);
+        let (dest, trace) = (self.dir.path().join("dest"), self.dir.path().join("trace"));
+        fs::create_dir_all(dir.join("app")).expect("made");
+        let mut appspec = format!(
+            "version: 0.0\nos: linux\nfiles:\n  - source: app\n    destination: {}\nhooks:\n",
+            dest.display()
+        );
+        for hook in hooks {
+            appspec += &format!("  {hook}:\n    - location: hook.sh\n");
+        }
+        let hook = format!("echo {version} $LIFECYCLE_EVENT $DEPLOYMENT_ID >> {}\n", trace.display());
+        fs::write(dir.join("appspec.yml"), appspec).expect("written");
+        fs::write(dir.join("hook.sh"), hook).expect("written");
+        fs::write(dir.join("app/version"), version).expect("written");
+        acquire(&Source::Path(dir), &self.side.cache).expect("packed")
+    }
+
+    fn run(&self, revision: &Revision, deployment: DeploymentId, event: LifecycleEvent) -> Run {
+        Run {
+            deployment,
+            group: "shop/prod".parse().expect("a name"),
+            revision: revision.clone(),
+            creator: Creator::User,
+            event,
+            file_exists: FileExists::Disallow,
+            sources: Vec::new(),
+        }
+    }
+
+    /// Goes through all events until one fails.
+    async fn deploy(&self, revision: &Revision, deployment: DeploymentId) -> Result<(), Failure> {
+        for event in Course::InPlaceWithTraffic.events() {
+            self.side.run(self.run(revision, deployment, event), CancellationToken::new()).await?;
+        }
+        Ok(())
+    }
+
+    fn trace(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.dir.path().join("trace")).unwrap_or_default();
+        let _ = fs::remove_file(self.dir.path().join("trace"));
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+fn id(number: u8) -> DeploymentId {
+    DeploymentId::derive(&[number])
+}
+
+#[tokio::test]
+async fn the_old_revision_stops_and_the_new_one_starts() {
+    let host = Host::new();
+    let hooks = ["ApplicationStop", "BeforeInstall", "ValidateService"];
+    let (first, second) = (host.bundle("v1", &hooks), host.bundle("v2", &hooks));
+    host.deploy(&first, id(1)).await.expect("deployed");
+    let of = |version, event, number| format!("{version} {event} {}", id(number));
+    assert_eq!(host.trace(), [of("v1", "BeforeInstall", 1), of("v1", "ValidateService", 1)]);
+    host.deploy(&second, id(2)).await.expect("deployed");
+    assert_eq!(
+        host.trace(),
+        [of("v1", "ApplicationStop", 2), of("v2", "BeforeInstall", 2), of("v2", "ValidateService", 2)]
+    );
+    let installed = fs::read_to_string(host.dir.path().join("dest/version")).expect("there");
+    assert_eq!(installed, "v2");
+    let group = "shop/prod".parse().expect("a name");
+    assert_eq!(host.side.logs(&group, id(2)).len(), 1);
+}
+
+#[tokio::test]
+async fn once_its_own_bundle_is_there_a_deployment_stops_with_its_own_scripts() {
+    let host = Host::new();
+    let revision = host.bundle("v1", &["ApplicationStop"]);
+    for event in [LifecycleEvent::DownloadBundle, LifecycleEvent::ApplicationStop] {
+        let run = host.run(&revision, id(1), event);
+        host.side.run(run, CancellationToken::new()).await.expect("succeeded");
+    }
+    assert_eq!(host.trace().len(), 1);
+}
+
+#[tokio::test]
+async fn failures_say_what_where_and_why() {
+    let host = Host::new();
+    let check = async |event, revision: &Revision, code, parts: &[&str]| {
+        let run = host.run(revision, id(9), event);
+        let failure = host.side.run(run, CancellationToken::new()).await.expect_err("failed");
+        assert_eq!((failure.event, failure.code), (Some(event), code));
+        for part in parts {
+            assert!(failure.message.contains(part), "{part}: {}", failure.message);
+        }
+        failure
+    };
+    let nowhere = Revision { digest: Digest::of(b"x"), size: 1, origin: "x".into() };
+    let unknown = ErrorCode::UnknownError;
+    let words = ["cannot get bundle", "no host has it"];
+    check(LifecycleEvent::DownloadBundle, &nowhere, unknown, &words).await;
+
+    let revision = host.bundle("v1", &["BeforeInstall", "AfterInstal"]);
+    let run = host.run(&revision, id(9), LifecycleEvent::DownloadBundle);
+    host.side.run(run, CancellationToken::new()).await.expect("unpacked");
+    let misspelt = ["appspec.yml:9:3: hooks.AfterInstal: not a lifecycle event; did you mean AfterInstall?"];
+    check(LifecycleEvent::BeforeInstall, &revision, unknown, &misspelt).await;
+
+    let revision = host.bundle("v2", &["BeforeInstall"]);
+    fs::write(host.dir.path().join("v2/hook.sh"), "echo oops >&2; exit 2\n").expect("written");
+    let broken = acquire(&Source::Path(host.dir.path().join("v2")), &host.side.cache).expect("packed");
+    assert_ne!(broken, revision);
+    let run = host.run(&broken, id(9), LifecycleEvent::DownloadBundle);
+    host.side.run(run, CancellationToken::new()).await.expect("unpacked");
+    let words = ["script `hook.sh` of BeforeInstall: it failed with exit code 2"];
+    let failure = check(LifecycleEvent::BeforeInstall, &broken, ErrorCode::ScriptFailed, &words).await;
+    assert_eq!(failure.script, "hook.sh");
+    assert!(failure.log.ends_with("[stderr]oops\n"));
+
+    fs::create_dir_all(host.dir.path().join("dest")).expect("made");
+    fs::write(host.dir.path().join("dest/version"), "foreign").expect("written");
+    check(LifecycleEvent::Install, &broken, unknown, &["nothing was changed", "dest/version", "OVERWRITE"])
+        .await;
+}
+
+#[tokio::test]
+async fn a_fetched_bundle_is_unpacked_from_where_it_lies() {
+    let mut host = Host::new();
+    let revision = host.bundle("v1", &[]);
+    let elsewhere = host.dir.path().join("elsewhere");
+    fs::rename(host.side.cache.path(&revision.digest), &elsewhere).expect("moved");
+    host.side.fetch = Arc::new(move |_, _| {
+        let elsewhere = elsewhere.clone();
+        Box::pin(async move { Ok(elsewhere) })
+    });
+    host.deploy(&revision, id(1)).await.expect("deployed");
+}

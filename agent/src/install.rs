@@ -1,0 +1,116 @@
+//! Install: the files of a bundle take the place of those of the one before.
+//!
+//! First all is planned, and whatever is in the way is found while the old
+//! revision still stands (the official agent looks only after it has removed
+//! it). Then the old files go, the new ones are laid down in the AppSpec's
+//! order, and modes, owners and so on follow.
+//!
+//! The cleanup file is the journal: a path is in it before it is on the disk,
+//! so whatever an install that was cut off has left, the next one removes. It
+//! is the official agent's own format, and so is all else in [`state`]: a host
+//! can change from one agent to the other between two deployments.
+
+mod apply;
+mod attributes;
+mod cleanup;
+mod plan;
+mod selection;
+pub(crate) mod state;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use proto::appspec::AppSpec;
+use proto::policy::FileExists;
+
+use crate::bundle::cache::no_space;
+use plan::Problem;
+use state::State;
+
+/// Why an installation did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InstallError {
+    /// Found before anything was touched: the old revision still stands.
+    #[error("nothing was changed, because the installation could not be carried out: {}", listed(.0))]
+    Plan(Vec<Problem>),
+    #[error("cannot remove `{}`, which the previous revision had installed", path.display())]
+    Remove {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error(
+        "cannot copy `{}` ({bytes} bytes) to `{}`{}; the next installation removes what is there so far",
+        source_path.display(), destination.display(), no_space(destination, cause)
+    )]
+    Copy {
+        source_path: PathBuf,
+        destination: PathBuf,
+        bytes: u64,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot make the directory `{}`{}", path.display(), no_space(path, cause))]
+    Mkdir {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot set the {what} of `{}`", path.display())]
+    Attribute {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot keep the record of this installation in `{}`{}", path.display(), no_space(path, cause))]
+    State {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+}
+
+fn listed(problems: &[Problem]) -> String {
+    /// More would not fit into a failure's message; the count tells of the rest.
+    const SHOWN: usize = 8;
+    let shown = problems.iter().take(SHOWN).map(ToString::to_string);
+    let mut text = shown.collect::<Vec<_>>().join("; ");
+    if let Some(more @ 1..) = problems.len().checked_sub(SHOWN) {
+        text += &format!("; and {more} more");
+    }
+    text
+}
+
+/// Installs the bundle in `archive`. Blocks. May be run again after any failure.
+/// # Errors
+/// See [`InstallError`]; after [`InstallError::Plan`] nothing has changed.
+pub(crate) fn install(
+    appspec: &AppSpec,
+    archive: &Path,
+    file_exists: FileExists,
+    state: &State,
+) -> Result<(), InstallError> {
+    let recorded = |path: PathBuf| move |cause| InstallError::State { path, cause };
+    let previous = cleanup::Previous::read(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
+    let file_exists = appspec.file_exists.unwrap_or(file_exists);
+    let plan = plan::plan(appspec, archive, file_exists, &previous).map_err(InstallError::Plan)?;
+    previous.remove()?;
+    remove_file(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
+    state.write(&state.install_json(), &plan.to_json()).map_err(recorded(state.install_json()))?;
+    let mut journal =
+        cleanup::Journal::open(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
+    apply::apply(&plan, &mut journal)?;
+    attributes::apply(&plan)
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Laying down the files.
+//!
+//! A file is written beside its place and renamed, so that a running program
+//! never sees half of it. Only where a file that is to be overwritten has more
+//! names than one is it written in place, because the other names are to see
+//! the new content too.
+
+use std::fs::{self, File, FileTimes, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::InstallError;
+use super::cleanup::{Journal, part_of};
+use super::plan::{Plan, Step};
+
+/// Carries out the plan's steps, each noted before it is taken.
+pub(super) fn apply(plan: &Plan, journal: &mut Journal) -> Result<(), InstallError> {
+    for step in &plan.steps {
+        match step {
+            Step::Mkdir { directory } => {
+                journal.note(directory)?;
+                make_directory(directory)
+                    .map_err(|cause| InstallError::Mkdir { path: directory.clone(), cause })?;
+            }
+            Step::Copy { source, destination } => {
+                journal.note(destination)?;
+                copy(source, destination).map_err(|cause| {
+                    let bytes = fs::symlink_metadata(source).map_or(0, |metadata| metadata.len());
+                    let (source_path, destination) = (source.clone(), destination.clone());
+                    InstallError::Copy { source_path, destination, bytes, cause }
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn make_directory(directory: &Path) -> io::Result<()> {
+    match fs::create_dir(directory) {
+        // Somebody made it since we planned: as good as if it had been there.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+fn copy(source: &Path, destination: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(source)?;
+    let existing = destination.metadata().ok();
+    // Into a directory of that name, as `cp` has it.
+    let destination = match &existing {
+        Some(existing) if existing.is_dir() => destination.join(destination.file_name().unwrap_or_default()),
+        Some(_) => destination.canonicalize()?,
+        None => destination.to_owned(),
+    };
+    if metadata.is_symlink() {
+        let part = fresh_part(&destination)?;
+        std::os::unix::fs::symlink(fs::read_link(source)?, &part)?;
+        return fs::rename(part, destination);
+    }
+    let source = File::open(source)?;
+    match existing {
+        Some(existing) if existing.is_file() && existing.nlink() > 1 => {
+            let file = File::options().write(true).truncate(true).open(&destination)?;
+            fill(&source, &metadata, &file, &destination)
+        }
+        Some(_) | None => {
+            let part = fresh_part(&destination)?;
+            let file = File::create_new(&part)?;
+            let filled = fill(&source, &metadata, &file, &part);
+            if filled.is_err() {
+                // On a full disk these are the bytes that are missing most.
+                let _ = fs::remove_file(&part);
+            }
+            filled?;
+            fs::rename(part, destination)
+        }
+    }
+}
+
+fn fresh_part(destination: &Path) -> io::Result<PathBuf> {
+    let part = part_of(destination);
+    super::remove_file(&part)?;
+    Ok(part)
+}
+
+/// Content, owner, mode and times of the source, in this order: giving a file
+/// away takes its setuid bits.
+fn fill(mut source: &File, metadata: &fs::Metadata, mut file: &File, path: &Path) -> io::Result<()> {
+    io::copy(&mut source, &mut file)?;
+    let own = nix::unistd::geteuid();
+    let mut mode = metadata.permissions().mode() & 0o7777;
+    if own.is_root() {
+        std::os::unix::fs::chown(path, Some(metadata.uid()), Some(metadata.gid()))?;
+    } else if own.as_raw() != metadata.uid() {
+        // A file that is now ours must not run with our rights for everybody.
+        mode &= 0o1777;
+    }
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.set_times(FileTimes::new().set_accessed(metadata.accessed()?).set_modified(metadata.modified()?))
+}

@@ -1,0 +1,125 @@
+//! What the previous revision put on the disk: foreseeing what remains of it,
+//! removing it, and writing down the same for the next one.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::InstallError;
+
+/// Starts a line that is no path but one whose SELinux context was set.
+const CONTEXT_PREFIX: &[u8] = b"semanage\0";
+
+/// The previous revision's cleanup file.
+#[derive(Debug, Default)]
+pub(super) struct Previous {
+    /// In the order in which they were made.
+    paths: Vec<PathBuf>,
+    /// Those that will not be there any more once they are removed.
+    gone: HashSet<PathBuf>,
+}
+
+impl Previous {
+    pub(super) fn read(file: &Path) -> io::Result<Previous> {
+        let content = match fs::read(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Previous::default()),
+            content => content?,
+        };
+        // A last line without its end was being written when the agent died,
+        // so what it names was not made yet.
+        let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let lines = content[..whole].split(|byte| *byte == b'\n');
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(CONTEXT_PREFIX));
+        let paths = lines.map(|line| PathBuf::from(OsString::from_vec(line.to_owned())));
+        // A relative path is none of ours, and would be somebody else's.
+        let paths: Vec<PathBuf> = paths.filter(|path| path.is_absolute()).collect();
+        let gone = foresee(&paths)?;
+        Ok(Previous { paths, gone })
+    }
+
+    /// Whether there will be something at `path` after the removal.
+    pub(super) fn leaves(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok() && !self.gone.contains(path)
+    }
+
+    /// Removes the files, and the directories that are empty then, last made
+    /// first.
+    pub(super) fn remove(&self) -> Result<(), InstallError> {
+        for path in self.paths.iter().rev() {
+            let removed = remove(path).and_then(|()| super::remove_file(&part_of(path)));
+            removed.map_err(|cause| InstallError::Remove { path: path.clone(), cause })?;
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let is_dir = match fs::symlink_metadata(path) {
+        Err(error) if is_missing(&error) => return Ok(()),
+        metadata => metadata?.is_dir(),
+    };
+    let removed = if is_dir { fs::remove_dir(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => other,
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Files go; a directory goes if all that is in it goes before it.
+fn foresee(paths: &[PathBuf]) -> io::Result<HashSet<PathBuf>> {
+    let mut gone = HashSet::new();
+    for path in paths.iter().rev() {
+        gone.insert(part_of(path));
+        let goes = match fs::symlink_metadata(path) {
+            Err(_) => false,
+            Ok(metadata) if metadata.is_dir() => {
+                let mut inside = fs::read_dir(path)?;
+                inside.all(|entry| entry.is_ok_and(|entry| gone.contains(&entry.path())))
+            }
+            Ok(_) => true,
+        };
+        if goes {
+            gone.insert(path.clone());
+        }
+    }
+    Ok(gone)
+}
+
+/// Where the new content of `path` is collected. It lies beside it, so that it
+/// can be renamed, and is short, so that any name that fits has one.
+pub(super) fn part_of(path: &Path) -> PathBuf {
+    let hash = blake3::hash(path.as_os_str().as_bytes()).to_hex();
+    let name = OsStr::from_bytes(&hash.as_bytes()[..16]);
+    let mut part = OsString::from(".skein-");
+    part.push(name);
+    path.with_file_name(part)
+}
+
+/// The cleanup file of this installation.
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    pub(super) fn open(path: &Path) -> io::Result<Journal> {
+        let file = File::options().append(true).create(true).open(path)?;
+        Ok(Journal { path: path.to_owned(), file })
+    }
+
+    /// Notes that `path` is ours to remove.
+    pub(super) fn note(&mut self, path: &Path) -> Result<(), InstallError> {
+        let mut line = path.as_os_str().as_bytes().to_owned();
+        line.push(b'\n');
+        // In one write: a line is there or it is not.
+        let written = self.file.write_all(&line);
+        written.map_err(|cause| InstallError::State { path: self.path.clone(), cause })
+    }
+}

@@ -1,0 +1,299 @@
+//! What Install will do, step by step, or everything that stands against it.
+
+use std::collections::HashMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use proto::appspec::{AppSpec, FileMapping};
+use proto::policy::FileExists;
+use serde_json::{Value, json};
+
+use super::cleanup::Previous;
+use super::selection::{self, Change};
+
+/// One thing to lay down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Mkdir { directory: PathBuf },
+    Copy { source: PathBuf, destination: PathBuf },
+}
+
+/// What to lay down, then what to change about it, both in order.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    pub(super) changes: Vec<Change>,
+}
+
+/// One reason why a plan cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    #[error("`{source_path}` is not in the bundle (line {line} of the AppSpec file)")]
+    MissingSource { source_path: String, line: usize },
+    #[error(
+        "`{}` already exists and is not from an earlier deployment: remove it, or choose \
+         `file_exists_behavior: OVERWRITE` or RETAIN", path.display()
+    )]
+    Exists { path: PathBuf },
+    #[error("`{}` is to become a directory but is a file", path.display())]
+    FileInTheWay { path: PathBuf },
+    #[error("`{}` is a link in the bundle, and links do not overwrite what is there", path.display())]
+    LinkOverExisting { path: PathBuf },
+    #[error("both `{}` and `{}` are to be copied to `{}`", first.display(), second.display(), path.display())]
+    TwoSources { path: PathBuf, first: PathBuf, second: PathBuf },
+    #[error("`{}` is to become both a file and a directory", path.display())]
+    FileAndDirectory { path: PathBuf },
+    #[error("`{}` in the bundle is neither a file, a directory nor a link", path.display())]
+    Special { path: PathBuf },
+    #[error("`{}` cannot be read: {cause}", path.display())]
+    Unreadable { path: PathBuf, cause: io::Error },
+    #[error(
+        "destination `{destination}` has no home directory for its `~` (line {line} of the AppSpec file)"
+    )]
+    NoHome { destination: String, line: usize },
+    #[error("two entries of `permissions`, in lines {first} and {second}, apply to `{}`", path.display())]
+    PermissionTwice { path: PathBuf, first: usize, second: usize },
+    #[error(
+        "`{object}` is a file, so `pattern` and `except` do not apply to it (line {line} of the AppSpec file)"
+    )]
+    PatternOnFile { object: String, line: usize },
+    #[error("there is no user `{name}` on this host (line {line} of the AppSpec file)")]
+    NoUser { name: String, line: usize },
+    #[error("there is no group `{name}` on this host (line {line} of the AppSpec file)")]
+    NoGroup { name: String, line: usize },
+}
+
+impl Plan {
+    /// In the official agent's form.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let step = |step: &Step| match step {
+            Step::Mkdir { directory } => json!({"type": "mkdir", "directory": text(directory)}),
+            Step::Copy { source, destination } => {
+                json!({"type": "copy", "source": text(source), "destination": text(destination)})
+            }
+        };
+        let steps = self.steps.iter().map(step);
+        let changes = self.changes.iter().flat_map(Change::to_json);
+        json!({"instructions": steps.chain(changes).collect::<Vec<Value>>()}).to_string().into_bytes()
+    }
+}
+
+pub(super) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Plans the installation of `archive` after `previous` is removed.
+/// # Errors
+/// Everything that stands against it.
+pub(super) fn plan(
+    appspec: &AppSpec,
+    archive: &Path,
+    file_exists: FileExists,
+    previous: &Previous,
+) -> Result<Plan, Vec<Problem>> {
+    let mut planner = Planner {
+        archive,
+        file_exists,
+        previous,
+        made: HashMap::new(),
+        steps: Vec::new(),
+        problems: Vec::new(),
+    };
+    for mapping in &appspec.files {
+        planner.mapping(mapping);
+    }
+    let Planner { steps, mut problems, .. } = planner;
+    let changes = selection::select(&appspec.permissions, &steps, &mut problems);
+    if problems.is_empty() { Ok(Plan { steps, changes }) } else { Err(problems) }
+}
+
+struct Planner<'p> {
+    archive: &'p Path,
+    file_exists: FileExists,
+    previous: &'p Previous,
+    /// What the steps so far lay down: from where, or `None` for a directory.
+    made: HashMap<PathBuf, Option<PathBuf>>,
+    steps: Vec<Step>,
+    problems: Vec<Problem>,
+}
+
+impl Planner<'_> {
+    fn mapping(&mut self, mapping: &FileMapping) {
+        let Some(destination) = absolute(&mapping.destination) else {
+            let (destination, line) = (mapping.destination.clone(), mapping.line);
+            return self.problems.push(Problem::NoHome { destination, line });
+        };
+        let source = if mapping.source.is_empty() {
+            self.archive.to_owned()
+        } else {
+            self.archive.join(&mapping.source)
+        };
+        let Ok(metadata) = source.metadata() else {
+            // A link that leads nowhere is a thing to copy all the same.
+            if fs::symlink_metadata(&source).is_ok() {
+                return self.named_file(&source, &destination);
+            }
+            let source_path = mapping.source.clone();
+            return self.problems.push(Problem::MissingSource { source_path, line: mapping.line });
+        };
+        if metadata.is_dir() {
+            self.directories_to(&destination);
+            self.contents(&source, &destination);
+        } else {
+            self.named_file(&source, &destination);
+        }
+    }
+
+    /// `destination` is always a directory: a file cannot be renamed on its way.
+    fn named_file(&mut self, source: &Path, destination: &Path) {
+        self.directories_to(destination);
+        self.entry(source, &destination.join(source.file_name().unwrap_or_default()));
+    }
+
+    fn contents(&mut self, source: &Path, destination: &Path) {
+        let names = fs::read_dir(source).and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()
+        });
+        match names {
+            Ok(mut names) => {
+                names.sort();
+                for name in names {
+                    self.entry(&source.join(&name), &destination.join(&name));
+                }
+            }
+            Err(cause) => self.problems.push(Problem::Unreadable { path: source.to_owned(), cause }),
+        }
+    }
+
+    fn entry(&mut self, source: &Path, destination: &Path) {
+        match kind(source) {
+            Ok(Kind::Directory) => {
+                self.directory(destination);
+                self.contents(source, destination);
+            }
+            Ok(Kind::File) => self.copy(source, destination, false),
+            Ok(Kind::Link) => self.copy(source, destination, true),
+            Ok(Kind::Special) => self.problems.push(Problem::Special { path: source.to_owned() }),
+            Err(cause) => self.problems.push(Problem::Unreadable { path: source.to_owned(), cause }),
+        }
+    }
+
+    /// The directories above `path`, and itself.
+    fn directories_to(&mut self, path: &Path) {
+        let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !self.is_there(path)).collect();
+        // The last that is there may be a file.
+        missing.extend(path.ancestors().nth(missing.len()));
+        for path in missing.into_iter().rev() {
+            self.directory(path);
+        }
+    }
+
+    fn is_there(&self, path: &Path) -> bool {
+        self.made.contains_key(path) || self.existing(path).is_some()
+    }
+
+    /// What will be at `path` after the removal; links are followed.
+    fn existing(&self, path: &Path) -> Option<Metadata> {
+        self.previous.leaves(path).then(|| path.metadata().ok()).flatten()
+    }
+
+    fn directory(&mut self, path: &Path) {
+        match self.made.get(path) {
+            Some(None) => return,
+            Some(Some(_)) => return self.problems.push(Problem::FileAndDirectory { path: path.to_owned() }),
+            None => {}
+        }
+        match self.existing(path) {
+            Some(metadata) if metadata.is_dir() => {}
+            Some(_) => self.problems.push(Problem::FileInTheWay { path: path.to_owned() }),
+            None => {
+                self.made.insert(path.to_owned(), None);
+                self.steps.push(Step::Mkdir { directory: path.to_owned() });
+            }
+        }
+    }
+
+    fn copy(&mut self, source: &Path, destination: &Path, is_link: bool) {
+        let path = destination.to_owned();
+        match self.made.get(destination) {
+            Some(None) => return self.problems.push(Problem::FileAndDirectory { path }),
+            Some(Some(first)) => {
+                let (first, second) = (first.clone(), source.to_owned());
+                return self.problems.push(Problem::TwoSources { path, first, second });
+            }
+            None => {}
+        }
+        if self.existing(destination).is_some() {
+            match self.file_exists {
+                FileExists::Disallow => return self.problems.push(Problem::Exists { path }),
+                // It is not ours then: neither changed nor removed, ever.
+                FileExists::Retain => return,
+                FileExists::Overwrite if is_link => {
+                    return self.problems.push(Problem::LinkOverExisting { path });
+                }
+                FileExists::Overwrite => {}
+            }
+        }
+        self.made.insert(path.clone(), Some(source.to_owned()));
+        self.steps.push(Step::Copy { source: source.to_owned(), destination: path });
+    }
+}
+
+enum Kind {
+    Directory,
+    File,
+    Link,
+    Special,
+}
+
+/// A link to a directory counts as that directory, so that copies come to lie
+/// where it was; unless it leads to where we came from.
+fn kind(source: &Path) -> io::Result<Kind> {
+    let metadata = fs::symlink_metadata(source)?;
+    if !metadata.is_symlink() {
+        return Ok(if metadata.is_dir() {
+            Kind::Directory
+        } else if metadata.is_file() {
+            Kind::File
+        } else {
+            Kind::Special
+        });
+    }
+    match source.canonicalize() {
+        Ok(target) if target.is_dir() => {
+            let parent = source.parent().unwrap_or(source).canonicalize()?;
+            Ok(if parent.starts_with(target) { Kind::Link } else { Kind::Directory })
+        }
+        Ok(_) | Err(_) => Ok(Kind::Link),
+    }
+}
+
+/// As Ruby's `expand_path` has it: `~`, and relative to where we were started.
+/// `None` if there is no such home directory.
+pub(super) fn absolute(path: &str) -> Option<PathBuf> {
+    let expanded = match path.strip_prefix('~') {
+        Some(rest) => {
+            let (user, below) = rest.split_once('/').unwrap_or((rest, ""));
+            home(user)?.join(below)
+        }
+        None => PathBuf::from(path),
+    };
+    let start = if expanded.is_absolute() { PathBuf::new() } else { std::env::current_dir().ok()? };
+    let mut absolute = PathBuf::from("/");
+    for component in start.join(expanded).components() {
+        match component {
+            Component::Normal(name) => absolute.push(name),
+            Component::ParentDir => drop(absolute.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    Some(absolute)
+}
+
+fn home(user: &str) -> Option<PathBuf> {
+    if user.is_empty() {
+        return std::env::home_dir();
+    }
+    Some(nix::unistd::User::from_name(user).ok()??.dir)
+}

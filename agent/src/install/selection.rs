@@ -1,0 +1,148 @@
+//! Which of the laid down things each entry of `permissions` is about.
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use proto::appspec::Permission;
+use serde_json::{Value, json};
+
+use super::plan::{Problem, Step, absolute, text};
+
+/// What one entry changes about one file or directory.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) path: PathBuf,
+    pub(super) mode: Option<u32>,
+    /// Name and number.
+    pub(super) owner: Option<(String, u32)>,
+    pub(super) group: Option<(String, u32)>,
+}
+
+impl Change {
+    /// In the official agent's form, in the order in which they are made.
+    pub(super) fn to_json(&self) -> Vec<Value> {
+        let file = text(&self.path);
+        let mode = self.mode.map(|mode| json!({"type": "chmod", "mode": format!("{mode:o}"), "file": file}));
+        let name = |id: &Option<(String, u32)>| id.as_ref().map(|(name, _)| name.clone());
+        let owned = self.owner.is_some() || self.group.is_some();
+        let (owner, group) = (name(&self.owner), name(&self.group));
+        let owner = owned.then(|| json!({"type": "chown", "owner": owner, "group": group, "file": file}));
+        mode.into_iter().chain(owner).collect()
+    }
+}
+
+/// Applies `permissions` to what `steps` lay down, and to nothing else: what
+/// was there before is not ours to change.
+pub(super) fn select(permissions: &[Permission], steps: &[Step], problems: &mut Vec<Problem>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut lines: HashMap<PathBuf, usize> = HashMap::new();
+    for permission in permissions {
+        let ids = (user(permission, problems), group(permission, problems));
+        for path in matching(permission, steps, problems) {
+            if let Some(first) = lines.insert(path.clone(), permission.line) {
+                let second = permission.line;
+                problems.push(Problem::PermissionTwice { path: path.clone(), first, second });
+            }
+            let (owner, group) = ids.clone();
+            changes.push(Change { path, mode: permission.mode, owner, group });
+        }
+    }
+    changes
+}
+
+/// Files first, then directories, each in the order of the steps.
+fn matching(permission: &Permission, steps: &[Step], problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    let Some(object) = absolute(&permission.object) else { return Vec::new() };
+    let files = || {
+        steps.iter().filter_map(|step| match step {
+            Step::Copy { destination, .. } => Some(destination),
+            Step::Mkdir { .. } => None,
+        })
+    };
+    let directories = || {
+        steps.iter().filter_map(|step| match step {
+            Step::Mkdir { directory } => Some(directory),
+            Step::Copy { .. } => None,
+        })
+    };
+    if files().any(|file| *file == object) {
+        if !permission.files {
+            return Vec::new();
+        }
+        if permission.pattern != "**" || !permission.except.is_empty() {
+            let object = permission.object.clone();
+            problems.push(Problem::PatternOnFile { object, line: permission.line });
+        }
+        return vec![object];
+    }
+    let mut found = Vec::new();
+    if permission.files {
+        let files = files().filter(|file| is_below(&object, file, permission));
+        found.extend(files.cloned());
+    }
+    if permission.directories {
+        let directories = directories().filter(|directory| is_below(&object, directory, permission));
+        found.extend(directories.cloned());
+    }
+    found
+}
+
+/// Patterns and exceptions look at names directly inside the object; only `**`
+/// goes deeper, and nothing is excepted there. The object itself never counts.
+fn is_below(object: &Path, path: &Path, permission: &Permission) -> bool {
+    let Ok(below) = path.strip_prefix(object) else { return false };
+    let mut names = below.iter();
+    let Some(name) = names.next() else { return false };
+    let is_direct = names.next().is_none();
+    let everything = permission.pattern == "**";
+    if !is_direct {
+        return everything;
+    }
+    let name = name.as_bytes();
+    let excepted = permission.except.iter().any(|except| matches(except.as_bytes(), name));
+    !excepted && (everything || matches(permission.pattern.as_bytes(), name))
+}
+
+/// `*` stands for any run of bytes; everything else for itself.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut at, mut in_name) = (0, 0);
+    let mut last_star = None;
+    while in_name < name.len() {
+        if pattern.get(at) == Some(&b'*') {
+            last_star = Some((at, in_name));
+            at += 1;
+        } else if pattern.get(at) == Some(&name[in_name]) {
+            (at, in_name) = (at + 1, in_name + 1);
+        } else if let Some((star, from)) = last_star {
+            // The last star takes one byte more; an earlier one need not.
+            (at, in_name) = (star + 1, from + 1);
+            last_star = Some((star, from + 1));
+        } else {
+            return false;
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+fn user(permission: &Permission, problems: &mut Vec<Problem>) -> Option<(String, u32)> {
+    let name = permission.owner.clone()?;
+    match nix::unistd::User::from_name(&name) {
+        Ok(Some(user)) => Some((name, user.uid.as_raw())),
+        Ok(None) | Err(_) => {
+            problems.push(Problem::NoUser { name, line: permission.line });
+            None
+        }
+    }
+}
+
+fn group(permission: &Permission, problems: &mut Vec<Problem>) -> Option<(String, u32)> {
+    let name = permission.group.clone()?;
+    match nix::unistd::Group::from_name(&name) {
+        Ok(Some(group)) => Some((name, group.gid.as_raw())),
+        Ok(None) | Err(_) => {
+            problems.push(Problem::NoGroup { name, line: permission.line });
+            None
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What is kept on disk about a group's deployments, where the official agent
+//! keeps it:
+//!
+//! ```text
+//! <root>/<group id>/<deployment id>/deployment-archive/    scripts run from here
+//! <root>/<group id>/<deployment id>/logs/scripts.log
+//! <root>/deployment-instructions/<group id>-install.json   what Install did
+//! <root>/deployment-instructions/<group id>-cleanup        what the next one removes
+//! <root>/deployment-instructions/<group id>_last_successful_install
+//! <root>/deployment-instructions/<group id>_most_recent_install
+//! ```
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// CodeDeploy's default for `max_revisions`.
+pub(crate) const REVISIONS_MAX: usize = 5;
+
+/// One group's part of the deployment root.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    root: PathBuf,
+    group_id: String,
+}
+
+impl State {
+    /// `group_id` is one path component.
+    pub(crate) fn new(root: &Path, group_id: &str) -> State {
+        State { root: root.to_owned(), group_id: group_id.to_owned() }
+    }
+
+    /// Where all of one deployment lies.
+    pub(crate) fn deployment_dir(&self, deployment: &str) -> PathBuf {
+        self.root.join(&self.group_id).join(deployment)
+    }
+
+    /// What the next Install removes first, one path a line.
+    pub(crate) fn cleanup_file(&self) -> PathBuf {
+        self.instructions(&format!("{}-cleanup", self.group_id))
+    }
+
+    /// What Install did, for people.
+    pub(crate) fn install_json(&self) -> PathBuf {
+        self.instructions(&format!("{}-install.json", self.group_id))
+    }
+
+    fn instructions(&self, name: &str) -> PathBuf {
+        self.root.join("deployment-instructions").join(name)
+    }
+
+    fn last_successful_file(&self) -> PathBuf {
+        self.instructions(&format!("{}_last_successful_install", self.group_id))
+    }
+
+    fn most_recent_file(&self) -> PathBuf {
+        self.instructions(&format!("{}_most_recent_install", self.group_id))
+    }
+
+    /// The deployment whose Install ended last, whatever became of it then.
+    pub(crate) fn last_successful(&self) -> io::Result<Option<PathBuf>> {
+        read_marker(&self.last_successful_file())
+    }
+
+    /// Marks the deployment in `dir` as the one whose Install ended last.
+    pub(crate) fn mark_last_successful(&self, dir: &Path) -> io::Result<()> {
+        self.write(&self.last_successful_file(), dir.as_os_str().as_bytes())
+    }
+
+    /// Marks the deployment in `dir` as the one whose bundle came last.
+    pub(crate) fn mark_most_recent(&self, dir: &Path) -> io::Result<()> {
+        self.write(&self.most_recent_file(), dir.as_os_str().as_bytes())
+    }
+
+    /// Writes one of the files; it has its old content or the new, never half.
+    pub(crate) fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let dir = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        fs::File::open(dir)?.sync_all()
+    }
+
+    /// Removes the oldest deployments of the group, so that with `current`
+    /// there are at most `revisions_max`; never the last successful one, which
+    /// still has scripts to run.
+    pub(crate) fn retain(&self, current: &Path, revisions_max: usize) -> io::Result<()> {
+        let keep = self.last_successful()?;
+        let mut others: Vec<(SystemTime, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(self.root.join(&self.group_id))? {
+            let entry = entry?;
+            if entry.path() != current && entry.file_type()?.is_dir() {
+                others.push((entry.metadata()?.modified()?, entry.path()));
+            }
+        }
+        let extra = (others.len() + 1).saturating_sub(revisions_max);
+        others.retain(|(_, dir)| Some(dir) != keep.as_ref());
+        others.sort();
+        others.iter().take(extra).try_for_each(|(_, dir)| fs::remove_dir_all(dir))
+    }
+}
+
+fn read_marker(path: &Path) -> io::Result<Option<PathBuf>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(PathBuf::from(OsString::from_vec(bytes.trim_ascii_end().to_owned())))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,63 @@
+//! `files`: what to copy where.
+
+use super::FileMapping;
+use super::reader::{Cursor, Map, Reader};
+
+const KEYS: [&str; 2] = ["source", "destination"];
+const EXAMPLE: &str = "- source: /app";
+
+pub(super) fn read(reader: &mut Reader, top: &Map<'_>) -> Vec<FileMapping> {
+    let Some(files) = top.given("files") else { return Vec::new() };
+    let items = files.list(reader, EXAMPLE);
+    items.iter().filter_map(|item| mapping(reader, item)).collect()
+}
+
+fn mapping(reader: &mut Reader, item: &Cursor<'_>) -> Option<FileMapping> {
+    let map = item.map(reader, "`source` and `destination`")?;
+    map.warn_unknown(reader, &KEYS, |key| {
+        (key == "overwrite").then(|| {
+            "ignored here: write `file_exists_behavior: OVERWRITE` at the top level of the file".to_owned()
+        })
+    });
+    let source = map.require(reader, "source", &KEYS, "a path in the bundle, `/` for all of it");
+    let source = source.and_then(|source| inside_bundle(reader, source));
+    let destination = map.require(reader, "destination", &KEYS, "the directory on the host to copy into");
+    let destination = destination.and_then(|destination| {
+        let text = destination.strict_text(reader)?;
+        if !text.starts_with('/') && !text.starts_with('~') {
+            let problem =
+                format!("`{text}` is relative to wherever the agent was started: write a full path");
+            destination.warning(reader, problem);
+        }
+        Some(text.to_owned())
+    });
+    Some(FileMapping { source: source?, destination: destination?, line: item.line() })
+}
+
+/// A path below the bundle's top, without the slashes and dots that mean nothing.
+pub(super) fn inside_bundle(reader: &mut Reader, path: &Cursor<'_>) -> Option<String> {
+    let text = path.strict_text(reader)?;
+    let parts = relative(text);
+    if parts.is_none() {
+        path.mistake(
+            reader,
+            format!("`{text}` leaves the bundle: a path may not go above its top with `..`"),
+        );
+    }
+    parts
+}
+
+/// `None` if the path leaves where it starts, even if only to come back.
+pub(super) fn relative(path: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}

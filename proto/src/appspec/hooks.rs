@@ -1,0 +1,109 @@
+//! `hooks`: the scripts of each event.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::reader::{Cursor, Map, Reader};
+use super::{Script, files, scalar, suggest};
+use crate::lifecycle::{EVENT_TIMEOUT_MAX, LIFECYCLE, LifecycleEvent, Scripts};
+
+const KEYS: [&str; 4] = ["location", "timeout", "runas", "sudo"];
+/// Events that CodeDeploy has, but not for hosts.
+const TRAFFIC_TESTS: [&str; 2] = ["AfterAllowTestTraffic", "BeforeAllowTestTraffic"];
+const EXAMPLE: &str = "- location: scripts/start.sh";
+
+pub(super) fn read(reader: &mut Reader, top: &Map<'_>) -> BTreeMap<LifecycleEvent, Vec<Script>> {
+    let mut hooks = BTreeMap::new();
+    let Some(given) = top.given("hooks") else { return hooks };
+    let Some(events) = given.map(reader, "an event a key, such as `AfterInstall:`") else { return hooks };
+    for (name, scripts) in events.iter() {
+        let event = event(reader, name, scripts);
+        let items = scripts.list(reader, EXAMPLE);
+        let scripts: Vec<Script> = items.iter().filter_map(|item| script(reader, item)).collect();
+        if let Some(event) = event
+            && !scripts.is_empty()
+        {
+            hooks.insert(event, scripts);
+        }
+    }
+    hooks
+}
+
+fn event(reader: &mut Reader, name: &str, cursor: &Cursor<'_>) -> Option<LifecycleEvent> {
+    let scriptable = || LIFECYCLE.iter().filter(|step| step.scripts != Scripts::BuiltIn);
+    let problem = match name.parse::<LifecycleEvent>() {
+        Ok(event) if event.step().scripts != Scripts::BuiltIn => return Some(event),
+        Ok(_) => "this event is built in and runs no scripts: hook the one before or after it".to_owned(),
+        Err(_) if TRAFFIC_TESTS.contains(&name) => {
+            "this event is of Amazon ECS deployments: a host never comes to it".to_owned()
+        }
+        Err(_) => {
+            let near = suggest::nearest(name, scriptable().map(|step| step.name));
+            format!("not a lifecycle event{}", suggest::did_you_mean(near))
+        }
+    };
+    reader.mistake(cursor.key_at(), cursor.path(), problem);
+    None
+}
+
+fn script(reader: &mut Reader, item: &Cursor<'_>) -> Option<Script> {
+    let map = item.map(reader, "`location` and, if you like, `timeout` and `runas`")?;
+    map.warn_unknown(reader, &KEYS, |key| {
+        ["run", "script", "command", "path"].contains(&key).then(|| {
+            "unknown key, ignored; a script is named by `location`, its path in the bundle".to_owned()
+        })
+    });
+    let location = map.require(reader, "location", &KEYS, "the script's path in the bundle");
+    let location = location.and_then(|location| self::location(reader, location));
+    let timeout = match map.given("timeout") {
+        Some(timeout) => self::timeout(reader, timeout),
+        None => Some(EVENT_TIMEOUT_MAX),
+    };
+    let runas = map.given("runas").and_then(|runas| {
+        let user = runas.text(reader)?.trim();
+        if user.is_empty() {
+            runas.mistake(reader, "no user is named: leave the key out to run as the agent".to_owned());
+        }
+        Some(user.to_owned())
+    });
+    let sudo = map.given("sudo").is_some_and(Cursor::is_truthy);
+    Some(Script { location: location?, timeout: timeout?, runas, sudo, line: item.line() })
+}
+
+fn location(reader: &mut Reader, location: &Cursor<'_>) -> Option<String> {
+    let text = location.text(reader)?.trim();
+    if text.is_empty() {
+        location.mistake(reader, "blank: name the script's path in the bundle".to_owned());
+        return None;
+    }
+    if files::relative(text).is_none() {
+        let problem = format!("`{text}` leaves the bundle: only the bundle's own scripts are run");
+        location.mistake(reader, problem);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Whole seconds; text counts up to its first non-digit, as Ruby's `to_i` has it.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be above zero")]
+fn timeout(reader: &mut Reader, timeout: &Cursor<'_>) -> Option<Duration> {
+    let text = timeout.text(reader)?;
+    let digits = text.trim_start().split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+    let seconds = timeout.number().map(|number| number.max(0.0) as u64).or_else(|| digits.parse().ok());
+    match seconds {
+        None | Some(0) => {
+            timeout.mistake(reader, format!("`{text}` is no timeout: write whole seconds, 1 or more"));
+            return None;
+        }
+        Some(seconds) if scalar::number(text).is_none() => {
+            timeout.warning(reader, format!("`{text}` is read as {seconds} seconds"));
+        }
+        Some(seconds) if seconds > EVENT_TIMEOUT_MAX.as_secs() => {
+            let most = EVENT_TIMEOUT_MAX.as_secs();
+            timeout
+                .warning(reader, format!("CodeDeploy allows {most} seconds for an event's scripts together"));
+        }
+        Some(_) => {}
+    }
+    seconds.map(Duration::from_secs)
+}

@@ -1,0 +1,106 @@
+//! `permissions`: modes, owners and so on of what was copied.
+
+use super::Permission;
+use super::access;
+use super::reader::{Cursor, Map, Reader};
+
+const KEYS: [&str; 9] = ["object", "pattern", "except", "type", "mode", "owner", "group", "acls", "context"];
+const EXAMPLE: &str = "- object: /srv/app";
+
+pub(super) fn read(reader: &mut Reader, top: &Map<'_>) -> Vec<Permission> {
+    let Some(permissions) = top.given("permissions") else { return Vec::new() };
+    let items = permissions.list(reader, EXAMPLE);
+    items.iter().filter_map(|item| permission(reader, item)).collect()
+}
+
+fn permission(reader: &mut Reader, item: &Cursor<'_>) -> Option<Permission> {
+    let map = item.map(reader, "`object` and what it is to have, such as `mode`")?;
+    map.warn_unknown(reader, &KEYS, |_| None);
+    let object = map.require(reader, "object", &KEYS, "the file or directory on the host");
+    let object = object.and_then(|object| {
+        let text = object.text(reader)?.trim();
+        if text.is_empty() {
+            object.mistake(reader, "blank: name the file or directory on the host".to_owned());
+        }
+        Some(text.to_owned())
+    });
+    let pattern = match map.given("pattern") {
+        Some(pattern) => pattern.text(reader).map(str::to_owned),
+        None => Some("**".to_owned()),
+    };
+    let (files, directories) = types(reader, &map);
+    let acls = texts(reader, &map, "acls", "acls: [\"u:deploy:rw\"]");
+    let permission = Permission {
+        object: object?,
+        pattern: pattern?,
+        except: texts(reader, &map, "except", "except: [\"secret.key\"]")
+            .into_iter()
+            .map(|(text, _)| text.to_owned())
+            .collect(),
+        files,
+        directories,
+        mode: map.given("mode").and_then(|mode| self::mode(reader, mode)),
+        owner: map.given("owner").and_then(|owner| name(reader, owner)),
+        group: map.given("group").and_then(|group| name(reader, group)),
+        acls: acls.into_iter().filter_map(|(text, item)| access::ace(reader, &item, text)).collect(),
+        context: map.given("context").and_then(|context| access::context(reader, context)),
+        line: item.line(),
+    };
+    base_entries(reader, &map, &permission);
+    Some(permission)
+}
+
+/// A file's own mode has no default to speak of, so entries that set it are
+/// refused by the official agent too; `mode` says it better.
+fn base_entries(reader: &mut Reader, map: &Map<'_>, permission: &Permission) {
+    if let Some(acls) = map.given("acls")
+        && permission.acls.iter().any(|ace| !ace.default && ace.is_base())
+    {
+        let problem = "the owner's, the owning group's and the others' own entries are set by `mode`: \
+                       name a user or group, or write `mode`";
+        acls.mistake(reader, problem.to_owned());
+    }
+}
+
+/// Octal digits, as in `chmod`. YAML would make 0644 the number 420 before we
+/// see it, and the official agent then sets 0420; so we read what was written.
+fn mode(reader: &mut Reader, mode: &Cursor<'_>) -> Option<u32> {
+    let text = mode.text(reader)?;
+    if (1..=4).contains(&text.len())
+        && let Ok(bits) = u32::from_str_radix(text, 8)
+        && text.bytes().all(|digit| digit.is_ascii_digit())
+    {
+        return Some(bits);
+    }
+    mode.mistake(reader, format!("`{text}` is no mode: write up to four digits 0-7, for example 0644"));
+    None
+}
+
+fn name(reader: &mut Reader, name: &Cursor<'_>) -> Option<String> {
+    let text = name.text(reader)?;
+    if name.number().is_some() {
+        name.mistake(reader, format!("{text} is a number: owners and groups are given by name"));
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn types(reader: &mut Reader, map: &Map<'_>) -> (bool, bool) {
+    let given = texts(reader, map, "type", "type: [file]");
+    if map.given("type").is_none() {
+        return (true, true);
+    }
+    for (text, item) in &given {
+        if !["file", "directory"].contains(text) {
+            item.mistake(reader, format!("`{text}` is neither file nor directory"));
+        }
+    }
+    let has = |wanted| given.iter().any(|(text, _)| *text == wanted);
+    (has("file"), has("directory"))
+}
+
+fn texts<'t>(reader: &mut Reader, map: &Map<'t>, key: &str, example: &str) -> Vec<(&'t str, Cursor<'t>)> {
+    let Some(list) = map.given(key) else { return Vec::new() };
+    let items = list.list(reader, example);
+    items.into_iter().filter_map(|item| Some((item.text(reader)?, item))).collect()
+}

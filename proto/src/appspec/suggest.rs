@@ -1,0 +1,37 @@
+//! "Did you mean": the nearest of the words that would have been right.
+
+/// The nearest of `words`, if it is near enough to be meant: a third of its
+/// letters may be wrong, missing, doubled or swapped.
+pub(super) fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    // Longer texts are no slip of a short word, and the distance costs n·m.
+    if text.len() > 64 {
+        return None;
+    }
+    let distance_to = |word: &'w str| (distance(&text.to_lowercase(), &word.to_lowercase()), word);
+    let (distance, word) = words.into_iter().map(distance_to).min_by_key(|(distance, _)| *distance)?;
+    (distance <= (word.len() / 3).max(1)).then_some(word)
+}
+
+/// What follows the description of a mistake.
+pub(super) fn did_you_mean(word: Option<&str>) -> String {
+    word.map(|word| format!("; did you mean {word}?")).unwrap_or_default()
+}
+
+/// Letters to change, add, drop or swap to make one of the other.
+fn distance(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
+    for i in 1..=from.len() {
+        let mut row = vec![i];
+        for j in 1..=to.len() {
+            let changed = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
+            let mut best = changed.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[from.len()][to.len()]
+}

@@ -1,0 +1,57 @@
+use super::super::{Content, Ledger};
+use super::*;
+use crate::id::VoterId;
+use crate::io::WriteId;
+
+/// What a founder has written after a few entries.
+fn founded() -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut ledger = Ledger::found(VoterId(1), 0, [0; 32], encode(&crate::state::State::founding()));
+    let mut stored = BTreeMap::new();
+    for write in 1..10 {
+        let Some(todo) = ledger.todo(WriteId(write)) else { break };
+        for (key, value) in todo.changes {
+            match value {
+                Some(value) => stored.insert(key, value),
+                None => stored.remove(&key),
+            };
+        }
+        for committed in todo.committed {
+            if let super::super::Committed::Entry(entry) = committed {
+                ledger.note_folded(&entry);
+            }
+        }
+        ledger.persisted(WriteId(write));
+    }
+    stored
+}
+
+fn check(change: impl Fn(&mut BTreeMap<Vec<u8>, Vec<u8>>), expected: StoredError) {
+    let mut stored = founded();
+    change(&mut stored);
+    assert_eq!(Restored::read(&stored).expect_err("it cannot be gone on from"), expected);
+}
+
+#[test]
+fn what_was_written_can_be_read() {
+    let restored = Restored::read(&founded()).expect("it reads").expect("there is a ledger");
+    assert_eq!(restored.snapshot.index, 1);
+    assert_eq!(restored.entries[0].content, Content::Empty, "a new leader's first entry");
+    assert!(Restored::read(&BTreeMap::new()).expect("nothing is no error").is_none());
+}
+
+#[test]
+fn a_store_that_lost_something_is_not_gone_on_from() {
+    check(|stored| drop(stored.remove(b"H".as_slice())), StoredError::Missing("H"));
+    check(|stored| drop(stored.insert(b"S".to_vec(), vec![1, 2])), StoredError::Damaged("S"));
+    check(
+        |stored| drop(stored.insert(b"H".to_vec(), encode(&Hard { term: 1, vote: 1, commit: 99 }))),
+        StoredError::Short { last: 2, commit: 99 },
+    );
+    check(
+        |stored| {
+            let entry = LogEntry { index: 4, term: 2, content: Content::Empty };
+            stored.insert(entry_key(4), encode(&entry));
+        },
+        StoredError::Gap(3),
+    );
+}
