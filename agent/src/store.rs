@@ -35,6 +35,9 @@ const FORMAT: &[u8] = b"skein-store-1";
 /// The tree that holds it; the node's own is sled's default.
 const META_TREE: &str = "meta";
 
+/// Everything that a store holds.
+pub(crate) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// An open store.
 pub(crate) struct Store {
     db: sled::Db,
@@ -51,7 +54,7 @@ pub(crate) struct Store {
 /// A store as it was found.
 pub(crate) struct Opened {
     pub(crate) store: Store,
-    pub(crate) contents: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) contents: Contents,
     pub(crate) recovered: Recovery,
 }
 
@@ -101,7 +104,7 @@ fn advice(cause: &sled::Error) -> &'static str {
 
 /// One attempt to open.
 enum Attempt {
-    Opened(Box<Store>, BTreeMap<Vec<u8>, Vec<u8>>),
+    Opened(Box<Store>, Contents),
     /// What is there cannot be read.
     Damaged(String),
     /// The fault is not in what is there.
@@ -146,7 +149,7 @@ impl Store {
         }
     }
 
-    fn try_open(path: &Path) -> Result<(Self, BTreeMap<Vec<u8>, Vec<u8>>), sled::Error> {
+    fn try_open(path: &Path) -> Result<(Self, Contents), sled::Error> {
         let is_new = !path.join("db").exists();
         fs::create_dir_all(path)?;
         let db = sled::Config::new()
