@@ -9,6 +9,7 @@ pub(crate) mod cache;
 pub(crate) mod exchange;
 pub(crate) mod pack;
 pub(crate) mod source;
+pub(crate) mod store;
 pub(crate) mod unpack;
 
 use std::fs::File;

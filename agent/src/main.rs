@@ -1,17 +1,39 @@
+mod api;
 mod ask;
+mod backend;
 mod bundle;
+mod cli;
+mod client;
 mod clock;
 mod command;
+mod config;
 mod daemon;
+mod demo;
 mod effects;
+mod group_file;
 mod hooks;
 mod host_side;
 mod identity;
 mod install;
+mod join;
+mod log_page;
 mod mesh_key;
+mod questions;
 mod secret_file;
+mod start;
 mod store;
 mod telemetry;
+mod toml_file;
 mod transport;
+mod view;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let wants_json = cli.global.json;
+    let exit = cli::run(cli).unwrap_or_else(|error| cli::report(&error, wants_json));
+    ExitCode::from(u8::from(exit))
+}
