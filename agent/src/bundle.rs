@@ -7,6 +7,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod exchange;
+pub(crate) mod fetcher;
 pub(crate) mod pack;
 pub(crate) mod source;
 pub(crate) mod store;

@@ -12,7 +12,8 @@ use std::fs::{self, File};
 use std::io;
 use std::panic;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use proto::io::Write;
 
@@ -28,12 +29,18 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// sled's own flusher also frees segments that are no longer used: without it
 /// the file only grows.
 const FLUSH_EVERY_MS: u64 = 500;
+/// How long a lock may take to be let go, and how often we look.
+const LOCKED_MAX: Duration = Duration::from_secs(2);
+const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 /// Written when a store is made. A damaged file can open as an empty map; this
 /// tells that map from one that was never written.
 const FORMAT_KEY: &[u8] = b"format";
 const FORMAT: &[u8] = b"skein-store-1";
 /// The tree that holds it; the node's own is sled's default.
 const META_TREE: &str = "meta";
+
+/// Everything that a store holds.
+pub(crate) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// An open store.
 pub(crate) struct Store {
@@ -51,7 +58,7 @@ pub(crate) struct Store {
 /// A store as it was found.
 pub(crate) struct Opened {
     pub(crate) store: Store,
-    pub(crate) contents: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) contents: Contents,
     pub(crate) recovered: Recovery,
 }
 
@@ -101,7 +108,7 @@ fn advice(cause: &sled::Error) -> &'static str {
 
 /// One attempt to open.
 enum Attempt {
-    Opened(Box<Store>, BTreeMap<Vec<u8>, Vec<u8>>),
+    Opened(Box<Store>, Contents),
     /// What is there cannot be read.
     Damaged(String),
     /// The fault is not in what is there.
@@ -113,7 +120,7 @@ impl Store {
     pub(crate) fn open(path: &Path) -> Result<Opened, StoreError> {
         let mut recovered = Recovery::Clean;
         loop {
-            let damage = match Self::attempt(path) {
+            let damage = match Self::attempt_unlocked(path) {
                 Attempt::Opened(store, contents) => {
                     return Ok(Opened { store: *store, contents, recovered });
                 }
@@ -137,6 +144,20 @@ impl Store {
         }
     }
 
+    /// sled's threads keep the lock for a moment after a store was closed, or
+    /// could not be opened.
+    fn attempt_unlocked(path: &Path) -> Attempt {
+        let until = Instant::now() + LOCKED_MAX;
+        loop {
+            let attempt = Self::attempt(path);
+            let is_locked = matches!(attempt, Attempt::Refused(StoreError::Locked { .. }));
+            if !is_locked || Instant::now() >= until {
+                return attempt;
+            }
+            thread::sleep(LOCKED_PAUSE);
+        }
+    }
+
     fn attempt(path: &Path) -> Attempt {
         // sled panics on some damage that it does not expect.
         match panic::catch_unwind(|| Self::try_open(path)) {
@@ -146,7 +167,7 @@ impl Store {
         }
     }
 
-    fn try_open(path: &Path) -> Result<(Self, BTreeMap<Vec<u8>, Vec<u8>>), sled::Error> {
+    fn try_open(path: &Path) -> Result<(Self, Contents), sled::Error> {
         let is_new = !path.join("db").exists();
         fs::create_dir_all(path)?;
         let db = sled::Config::new()

@@ -220,16 +220,11 @@ impl Handle {
         self.shared.changed.notify_one();
     }
 
-    /// Wants a connection to whoever is at the address, until told to stop by
-    /// [`Handle::stop_dialling`] or by [`Handle::disconnect`] from whom it found.
+    /// Wants a connection to whoever is at the address while no host is
+    /// connected that [`Handle::connect`] asked for: a way into the mesh.
     pub(crate) fn dial(&self, address: Multiaddr) {
         self.shared.wishes().want_address(address, Instant::now());
         self.shared.changed.notify_one();
-    }
-
-    /// Dials the address no more. A connection that it led to stays.
-    pub(crate) fn stop_dialling(&self, address: &Multiaddr) {
-        self.shared.wishes().forget_address(address);
     }
 
     /// Opens a stream to a host. If it is not connected but known, it is for

@@ -219,6 +219,8 @@ async fn a_host_alone_deploys_and_remembers_it_after_a_restart() {
 async fn five_hosts_join_and_are_deployed_to_one_at_a_time() {
     let agents = mesh(5).await;
     let group = agents[3].1.group().await;
+    let (known, last) = (group.clone(), &agents[4].1);
+    last.until("the other host's group is known", move |node| node.state().group(&known).is_some()).await;
     let started = Instant::now();
     let deployment = agents[4].1.deploy(&group, 1).await;
     for (_, agent) in &agents {

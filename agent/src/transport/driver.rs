@@ -70,7 +70,7 @@ impl Driver {
         let now = Instant::now();
         let (unwanted, due) = {
             let mut wishes = self.shared.wishes();
-            (wishes.take_unwanted(), wishes.due(now))
+            (wishes.take_unwanted(now), wishes.due(now))
         };
         for host in unwanted {
             // It fails if there is no connection, which is what was asked for.
@@ -100,7 +100,7 @@ impl Driver {
         self.shared.wishes().dialling(target, connection);
         if let Err(cause) = self.swarm.dial(dial) {
             tracing::debug!(?target, %cause, "not dialled");
-            self.shared.wishes().not_dialled(target, now);
+            self.shared.wishes().failed(connection, now);
         }
     }
 
@@ -116,7 +116,6 @@ impl Driver {
     }
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
-        // Of libp2p's events only these concern us; the type is open to more.
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
@@ -148,7 +147,14 @@ impl Driver {
                 tracing::error!(?addresses, %cause, "no longer listening");
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(cause = %error, "listener"),
-            _ => {}
+            SwarmEvent::IncomingConnection { .. }
+            | SwarmEvent::ListenerClosed { .. }
+            | SwarmEvent::Dialing { .. }
+            | SwarmEvent::NewExternalAddrCandidate { .. }
+            | SwarmEvent::ExternalAddrConfirmed { .. }
+            | SwarmEvent::ExternalAddrExpired { .. }
+            | SwarmEvent::NewExternalAddrOfPeer { .. }
+            | _ => {}
         }
     }
 
@@ -266,3 +272,6 @@ async fn sleep_until(instant: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
