@@ -12,7 +12,10 @@ use proto::revision::Revision;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::bundle::fetcher::Fetcher;
+use crate::host_side::{self, HostSide};
 use crate::store::Writer;
+use crate::telemetry::chain;
 use crate::transport::Handle;
 
 /// Outcomes that wait for the loop; beyond it, what has ended waits to say so.
@@ -25,14 +28,43 @@ const FETCHES_WAITING_MAX: usize = 64;
 type RunEvent = dyn Fn(Run, CancellationToken) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync;
 type FetchBundle = dyn Fn(Revision, Vec<HostId>) -> BoxFuture<'static, ()> + Send + Sync;
 
-/// What is done on this host for the node: `HostSide` in an agent, something
-/// harmless in tests.
+/// What is done on this host for the node: [`HostWork::of`] in an agent,
+/// something harmless in tests.
 #[derive(Clone)]
 pub(crate) struct HostWork {
     /// Runs one lifecycle event to its end; cancelled, it ends soon.
     pub(crate) run: Arc<RunEvent>,
     /// Brings a bundle into the cache, if one of the hosts gives it.
     pub(crate) fetch: Arc<FetchBundle>,
+}
+
+impl HostWork {
+    /// What an agent does.
+    pub(crate) fn of(host_side: HostSide, fetcher: Fetcher) -> Self {
+        HostWork {
+            run: Arc::new(move |run, cancel| {
+                let host_side = host_side.clone();
+                Box::pin(async move { host_side.run(run, cancel).await })
+            }),
+            fetch: Arc::new(move |revision, sources| {
+                let fetcher = fetcher.clone();
+                Box::pin(async move {
+                    if let Err(error) = fetcher.fetch(&revision, &sources).await {
+                        // Its turn will try again, and say why if it cannot.
+                        tracing::info!(digest = %revision.digest, cause = chain(&error), "bundle not fetched ahead");
+                    }
+                })
+            }),
+        }
+    }
+}
+
+/// How the host side comes by a bundle that is not in its cache.
+pub(crate) fn fetch_with(fetcher: Fetcher) -> host_side::Fetch {
+    Arc::new(move |revision, sources| {
+        let fetcher = fetcher.clone();
+        Box::pin(async move { Ok(fetcher.fetch(&revision, &sources).await?) })
+    })
 }
 
 /// The effects that are under way.

@@ -1,34 +1,36 @@
-//! The agent, put together and run: the one place where all its parts meet.
+//! The agent, put together and run.
 
-mod bundles;
-mod logs;
-
-use std::path::Path;
+use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use proto::config::Config;
+use proto::id::HostId;
+use proto::io::Notice;
+use rand::Rng as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiSocket};
-use crate::ask;
-use crate::backend::Backend;
+use crate::backend::{Backend, BackendError, BackendErrorKind, LogPage, LogRequest};
+use crate::bundle::store::Bundles;
 use crate::bundle::{Cache, exchange};
 use crate::clock::Clock;
 use crate::command::NodeHandle;
-use crate::config::{AgentConfig, Join, LogFormat, founds_mark_in};
+use crate::config::{AgentConfig, Join, LogFormat};
 use crate::daemon::{self, Parts};
 use crate::effects::HostWork;
 use crate::host_side::HostSide;
 use crate::mesh_key::{JoinToken, MeshKey};
+use crate::questions::{self, COPIES};
 use crate::transport::{self, Handle, TransportConfig};
 use crate::{identity, join, telemetry};
 
-use bundles::Bundles;
-use logs::Logs;
+/// Addresses that a host tells the mesh it can be dialled at.
+const ADDRESSES_MAX: usize = 16;
 
 /// Runs the agent until it is told to end (SIGTERM, SIGINT).
 pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
@@ -36,121 +38,206 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
         LogFormat::Text => telemetry::Format::Text,
         LogFormat::Json => telemetry::Format::Json,
     })?;
-    let stops = daemon::stop_signals().context("no signals on this machine")?;
-    let (mesh_key, way_in) = enter(&config)?;
-    // The socket comes first: an agent that runs already is told at once.
-    let (_socket, listener) = ApiSocket::bind(&config.api).await?;
-    let keypair = identity::load_or_create(&config.data_dir)?;
-    let clock = Clock::start();
-    let transport_config = TransportConfig {
-        keypair: keypair.clone(),
-        mesh_key: mesh_key.clone(),
-        listen: config.listen.clone(),
-    };
-    let (transport, events) = transport::start(transport_config).await?;
-    let node_config = Config {
-        host: identity::own_host_id(&keypair),
-        mesh: mesh_key.id,
-        name: config.name.clone(),
-        tags: config.tags.clone(),
-        zone: config.zone.clone(),
-        addresses: advertised(&transport),
-        founds: join::founds(&config.data_dir),
-        seed: rand::random(),
-        voters_max: config.voters,
-    };
-    tracing::info!(host = %node_config.host, name = config.name, mesh = %mesh_key.id, "starting");
-    let restored = daemon::restore(node_config, &config.data_dir.join("ledger"), clock)?;
-    let (node, commands, notices) = NodeHandle::new();
-    let bundles = Bundles::new(
-        Cache::open(config.data_dir.join("bundles")).context("no cache for bundles")?,
-        transport.clone(),
-        node.clone(),
-    );
-    exchange::serve(&transport, bundles.path_of()).context("cannot give bundles to other hosts")?;
-    let host_side = HostSide::new(config.deploy_root.clone(), bundles.cache(), bundles.fetch());
-    let logs = Logs::new(host_side.clone(), transport.clone(), node.clone(), restored.node.host());
-    ask::serve_asks(&transport, logs.answers()).context("cannot answer other hosts")?;
-    way_in.into_iter().for_each(|address| transport.dial(address));
-
-    let stopping = CancellationToken::new();
-    let backend = backend(&config, node.clone(), &bundles, &logs);
-    tokio::spawn(api::serve_socket(listener, backend.clone(), stopping.clone()));
-    if let Some(address) = config.http {
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.with_context(|| format!("the API cannot listen on {address}"))?;
-        tokio::spawn(api::serve_tcp(listener, backend, stopping.clone()));
+    if let Some(Join::Token(token)) = &config.join {
+        let token: JoinToken = token.parse().context("the token given to --join is none")?;
+        join::enter(&config.data_dir, &token).context("this host did not enter the mesh")?;
     }
-    tokio::spawn(forget_founding(node, founds_mark_in(&config.data_dir)));
-    let work = work(host_side, bundles);
-    let ended =
-        daemon::run(Parts { clock, restored, transport, events, commands, notices, work, stops }).await;
+    let mesh_key = MeshKey::read(&config.mesh_key()).context(
+        "this host belongs to no mesh: make one with `skein mesh init`, or enter one with \
+         `skein mesh join TOKEN` (`skein mesh token` on a member prints it)",
+    )?;
+    let keypair = identity::load_or_create(&config.data_dir).context("this host has no identity")?;
+    let host = identity::own_host_id(&keypair);
+    // First of all: two agents of one socket or one store would be a mess.
+    let (_socket, listener) = ApiSocket::bind(&config.api).await?;
+    let tcp = match config.http {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot answer the API on {address}"))?,
+        ),
+        None => None,
+    };
+
+    let listen = config.listen.clone();
+    let transport_config = TransportConfig { keypair, mesh_key: mesh_key.clone(), listen };
+    let (transport, events) = transport::start(transport_config).await.context("cannot reach other hosts")?;
+    let clock = Clock::start();
+    let restored = daemon::restore(
+        node_config(&config, host, &mesh_key, &transport),
+        &config.data_dir.join("store"),
+        clock,
+    )?;
+    dial_joined(&config, &transport);
+
+    let cache = Cache::open(config.data_dir.join("bundles")).context("cannot keep bundles")?;
+    let bundles = Bundles { cache: cache.clone(), transport: transport.clone() };
+    let host_side = Arc::new(HostSide::new(config.deploy_root.clone(), cache.clone(), {
+        let bundles = bundles.clone();
+        Arc::new(move |revision, sources| {
+            let bundles = bundles.clone();
+            Box::pin(async move { bundles.fetch(revision, sources).await })
+        })
+    }));
+    exchange::serve(&transport, move |digest| cache.path(digest)).context("cannot give bundles to others")?;
+    questions::serve(&transport, host_side.clone(), bundles.clone()).context("cannot answer other hosts")?;
+
+    let (node, commands, notices) = NodeHandle::new();
+    let stopping = CancellationToken::new();
+    let backend = Arc::new(backend(&config, node.clone(), &bundles, &host_side));
+    let mut served = vec![tokio::spawn(api::serve_socket(listener, backend.clone(), stopping.clone()))];
+    served.extend(tcp.map(|tcp| tokio::spawn(api::serve_tcp(tcp, backend, stopping.clone()))));
+    tokio::spawn(log_notices(node.clone()));
+
+    tracing::info!(%host, name = config.name, mesh = %mesh_key.id, api = %config.api.display(), "started");
+    let stops = daemon::stop_signals().context("cannot hear signals")?;
+    let work = host_work(host_side, bundles);
+    let parts = Parts { clock, restored, transport, events, commands, notices, work, stops };
+    let ended = daemon::run(parts).await;
     stopping.cancel();
+    for task in served {
+        // Its own failure has been told to whoever asked.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), task).await;
+    }
     Ok(ended?)
 }
 
-/// The mesh's key, and where its members may be found.
-fn enter(config: &AgentConfig) -> anyhow::Result<(MeshKey, Vec<Multiaddr>)> {
-    let mut way_in = match &config.join {
-        Some(Join::Token(text)) => {
-            let token: JoinToken = text.parse().context("the agent cannot join")?;
-            join::enter(&config.data_dir, &token).context("the agent cannot join")?;
-            Vec::new()
-        }
+fn node_config(config: &AgentConfig, host: HostId, key: &MeshKey, transport: &Handle) -> Config {
+    Config {
+        host,
+        mesh: key.id,
+        name: config.name.clone(),
+        tags: config.tags.clone(),
+        zone: config.zone.clone(),
+        addresses: dialable(transport),
+        founds: join::founds(&config.data_dir),
+        seed: rand::rng().next_u64(),
+        voters_max: config.voters,
+    }
+}
+
+/// Where others can dial this host. Loopback is told only if there is nothing
+/// else: on another machine it is that machine itself.
+fn dialable(transport: &Handle) -> Vec<String> {
+    let all = transport.listening();
+    let is_loopback = |address: &&Multiaddr| {
+        address.iter().any(|part| match part {
+            Protocol::Ip4(ip) => IpAddr::V4(ip).is_loopback(),
+            Protocol::Ip6(ip) => IpAddr::V6(ip).is_loopback(),
+            _ => false,
+        })
+    };
+    let far: Vec<&Multiaddr> = all.iter().filter(|address| !is_loopback(address)).collect();
+    let told: Vec<&Multiaddr> = if far.is_empty() { all.iter().collect() } else { far };
+    // TCP first: bundles and frames are cheaper there.
+    let (tcp, rest): (Vec<&Multiaddr>, Vec<&Multiaddr>) =
+        told.into_iter().partition(|address| address.iter().any(|part| matches!(part, Protocol::Tcp(_))));
+    tcp.into_iter().chain(rest).take(ADDRESSES_MAX).map(ToString::to_string).collect()
+}
+
+/// A host that joins knows nobody yet but whom it was told of.
+fn dial_joined(config: &AgentConfig, transport: &Handle) {
+    let told = match &config.join {
         Some(Join::Addresses(addresses)) => addresses.clone(),
-        None => Vec::new(),
+        Some(Join::Token(_)) | None => join::addresses(&config.data_dir),
     };
-    way_in.extend(join::addresses(&config.data_dir));
-    Ok((MeshKey::read(&config.mesh_key())?, way_in))
+    for address in told {
+        transport.dial(address);
+    }
 }
 
-/// What others are told to dial: loopback only if there is nothing else.
-fn advertised(transport: &Handle) -> Vec<String> {
-    let is_loopback = |address: &Multiaddr| match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
-        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
-        Some(_) | None => false,
-    };
-    let (loopback, other): (Vec<Multiaddr>, Vec<Multiaddr>) =
-        transport.listening().into_iter().partition(is_loopback);
-    let best = if other.is_empty() { loopback } else { other };
-    best.iter().map(Multiaddr::to_string).collect()
-}
-
-fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, logs: &Logs) -> Arc<Backend> {
-    let (bundles, logs) = (bundles.clone(), logs.clone());
-    Arc::new(Backend {
-        node,
-        data_dir: config.data_dir.clone(),
-        pack: Box::new(move |source| Box::pin(bundles.clone().pack(source))),
-        logs: Box::new(move |request| Box::pin(logs.clone().read(request))),
-    })
-}
-
-fn work(host_side: HostSide, bundles: Bundles) -> HostWork {
+fn host_work(host_side: Arc<HostSide>, bundles: Bundles) -> HostWork {
     HostWork {
         run: Arc::new(move |run, cancel| {
             let host_side = host_side.clone();
             Box::pin(async move { host_side.run(run, cancel).await })
         }),
-        fetch: Arc::new(move |revision, sources| Box::pin(bundles.clone().prefetch(revision, sources))),
+        fetch: Arc::new(move |revision, sources| {
+            let bundles = bundles.clone();
+            Box::pin(async move {
+                let digest = revision.digest;
+                if let Err(error) = bundles.fetch(revision, sources).await {
+                    let error = telemetry::chain(error.as_ref());
+                    tracing::debug!(%digest, error, "not fetched ahead of the turn");
+                }
+            })
+        }),
     }
 }
 
-/// A host begins its mesh's ledger once. Should its store be lost later, the
-/// mark must not make it begin another: it goes once something is committed.
-async fn forget_founding(node: NodeHandle, mark: impl AsRef<Path>) {
-    let mut notices = node.watch();
-    while node.read(|node| node.state().index() == 0).await == Ok(true) {
-        // Missed notices are as good as heard ones: something has happened.
-        if let Err(tokio::sync::broadcast::error::RecvError::Closed) = notices.recv().await {
+fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side: &Arc<HostSide>) -> Backend {
+    let (bringing, reading, transport) = (bundles.clone(), host_side.clone(), bundles.transport.clone());
+    let asked = node.clone();
+    Backend {
+        node,
+        data_dir: config.data_dir.clone(),
+        pack: Box::new(move |source| {
+            let bundles = bringing.clone();
+            Box::pin(async move {
+                let revision = bundles.bring(source).await?;
+                spread(&bundles, &revision).await;
+                Ok(revision)
+            })
+        }),
+        logs: Box::new(move |request| {
+            Box::pin(logs(asked.clone(), reading.clone(), transport.clone(), request))
+        }),
+    }
+}
+
+/// Gives copies to other hosts, so that the bundle outlives this one. As many
+/// as there are, up to [`COPIES`]; a lonely host has nobody to ask.
+async fn spread(bundles: &Bundles, revision: &proto::revision::Revision) {
+    let mut copies = 0;
+    for host in bundles.transport.connected() {
+        if copies == COPIES {
             return;
         }
-    }
-    match std::fs::remove_file(&mark) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(mark = %mark.as_ref().display(), %cause, "cannot remove the founding mark: remove it by hand");
+        match questions::hold(&bundles.transport, host, revision).await {
+            Ok(()) => copies += 1,
+            Err(error) => tracing::warn!(%host, error = error.message, "a host keeps no copy of the bundle"),
         }
-        Ok(()) | Err(_) => {}
+    }
+}
+
+/// Boxed by its caller: its future names itself through the node's look.
+fn logs(
+    node: NodeHandle,
+    host_side: Arc<HostSide>,
+    transport: Handle,
+    request: LogRequest,
+) -> impl Future<Output = Result<LogPage, BackendError>> + Send {
+    async move {
+        let deployment = request.deployment;
+        let look = move |node: &proto::node::Node| {
+            let group = node.state().rollout(deployment).map(|rollout| rollout.submission.group.clone());
+            (node.host(), group)
+        };
+        let unavailable = |message: String| BackendError { kind: BackendErrorKind::Unavailable, message };
+        let (me, group) = node.read(look).await.map_err(|error| unavailable(error.to_string()))?;
+        let Some(group) = group else {
+            let message = format!("no deployment {deployment}");
+            return Err(BackendError { kind: BackendErrorKind::NotFound, message });
+        };
+        if request.host == me {
+            questions::own_log(&host_side, &group, request).await
+        } else {
+            questions::log_of(&transport, group, request).await
+        }
+    }
+}
+
+/// State changes at INFO, for the person on call.
+async fn log_notices(node: NodeHandle) {
+    let mut notices = node.watch();
+    loop {
+        match notices.recv().await {
+            Ok(Notice::Folded { index, body }) => tracing::debug!(index, ?body, "folded"),
+            Ok(Notice::Diverged { with, index }) => {
+                tracing::error!(%with, index, "ledgers differ: trust neither host before this is understood");
+            }
+            Ok(Notice::Progress(_)) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        }
     }
 }

@@ -12,7 +12,8 @@ use std::fs::{self, File};
 use std::io;
 use std::panic;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use proto::io::Write;
 
@@ -28,6 +29,9 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// sled's own flusher also frees segments that are no longer used: without it
 /// the file only grows.
 const FLUSH_EVERY_MS: u64 = 500;
+/// How long a lock may take to be let go, and how often we look.
+const LOCKED_MAX: Duration = Duration::from_secs(2);
+const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 /// Written when a store is made. A damaged file can open as an empty map; this
 /// tells that map from one that was never written.
 const FORMAT_KEY: &[u8] = b"format";
@@ -116,7 +120,7 @@ impl Store {
     pub(crate) fn open(path: &Path) -> Result<Opened, StoreError> {
         let mut recovered = Recovery::Clean;
         loop {
-            let damage = match Self::attempt(path) {
+            let damage = match Self::attempt_unlocked(path) {
                 Attempt::Opened(store, contents) => {
                     return Ok(Opened { store: *store, contents, recovered });
                 }
@@ -137,6 +141,20 @@ impl Store {
                 // What was just made anew does not open either.
                 Recovery::Amnesia { .. } => return Err(failed(io::Error::other(damage))),
             };
+        }
+    }
+
+    /// sled's threads keep the lock for a moment after a store was closed, or
+    /// could not be opened.
+    fn attempt_unlocked(path: &Path) -> Attempt {
+        let until = Instant::now() + LOCKED_MAX;
+        loop {
+            let attempt = Self::attempt(path);
+            let is_locked = matches!(attempt, Attempt::Refused(StoreError::Locked { .. }));
+            if !is_locked || Instant::now() >= until {
+                return attempt;
+            }
+            thread::sleep(LOCKED_PAUSE);
         }
     }
 

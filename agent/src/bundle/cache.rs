@@ -67,6 +67,11 @@ impl Cache {
         }
     }
 
+    /// Where the cache lies.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where the bundle lies, or will.
     pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())
