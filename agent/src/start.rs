@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -12,6 +13,7 @@ use proto::id::HostId;
 use proto::io::Notice;
 use rand::Rng as _;
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiSocket};
@@ -20,7 +22,7 @@ use crate::bundle::store::Bundles;
 use crate::bundle::{Cache, exchange};
 use crate::clock::Clock;
 use crate::command::NodeHandle;
-use crate::config::{AgentConfig, Join, LogFormat};
+use crate::config::{AgentConfig, Join, LogFormat, founds_mark_in};
 use crate::daemon::{self, Parts};
 use crate::effects::HostWork;
 use crate::host_side::HostSide;
@@ -71,23 +73,24 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     dial_joined(&config, &transport);
 
     let cache = Cache::open(config.data_dir.join("bundles")).context("cannot keep bundles")?;
-    let bundles = Bundles { cache: cache.clone(), transport: transport.clone() };
+    let (node, commands, notices) = NodeHandle::new();
+    let bundles = Bundles::new(cache.clone(), transport.clone(), node.clone());
     let host_side = Arc::new(HostSide::new(config.deploy_root.clone(), cache.clone(), {
         let bundles = bundles.clone();
         Arc::new(move |revision, sources| {
             let bundles = bundles.clone();
-            Box::pin(async move { bundles.fetch(revision, sources).await })
+            Box::pin(async move { bundles.fetch(&revision, &sources).await })
         })
     }));
     exchange::serve(&transport, move |digest| cache.path(digest)).context("cannot give bundles to others")?;
     questions::serve(&transport, host_side.clone(), bundles.clone()).context("cannot answer other hosts")?;
 
-    let (node, commands, notices) = NodeHandle::new();
     let stopping = CancellationToken::new();
     let backend = Arc::new(backend(&config, node.clone(), &bundles, &host_side));
     let mut served = vec![tokio::spawn(api::serve_socket(listener, backend.clone(), stopping.clone()))];
     served.extend(tcp.map(|tcp| tokio::spawn(api::serve_tcp(tcp, backend, stopping.clone()))));
     tokio::spawn(log_notices(node.clone()));
+    tokio::spawn(forget_founding(node.clone(), founds_mark_in(&config.data_dir)));
 
     tracing::info!(%host, name = config.name, mesh = %mesh_key.id, api = %config.api.display(), "started");
     let stops = daemon::stop_signals().context("cannot hear signals")?;
@@ -156,7 +159,7 @@ fn host_work(host_side: Arc<HostSide>, bundles: Bundles) -> HostWork {
             let bundles = bundles.clone();
             Box::pin(async move {
                 let digest = revision.digest;
-                if let Err(error) = bundles.fetch(revision, sources).await {
+                if let Err(error) = bundles.fetch(&revision, &sources).await {
                     let error = telemetry::chain(error.as_ref());
                     tracing::debug!(%digest, error, "not fetched ahead of the turn");
                 }
@@ -166,7 +169,7 @@ fn host_work(host_side: Arc<HostSide>, bundles: Bundles) -> HostWork {
 }
 
 fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side: &Arc<HostSide>) -> Backend {
-    let (bringing, reading, transport) = (bundles.clone(), host_side.clone(), bundles.transport.clone());
+    let (bringing, reading, transport) = (bundles.clone(), host_side.clone(), bundles.transport().clone());
     let asked = node.clone();
     Backend {
         node,
@@ -189,11 +192,11 @@ fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side:
 /// as there are, up to [`COPIES`]; a lonely host has nobody to ask.
 async fn spread(bundles: &Bundles, revision: &proto::revision::Revision) {
     let mut copies = 0;
-    for host in bundles.transport.connected() {
+    for host in bundles.transport().connected() {
         if copies == COPIES {
             return;
         }
-        match questions::hold(&bundles.transport, host, revision).await {
+        match questions::hold(bundles.transport(), host, revision).await {
             Ok(()) => copies += 1,
             Err(error) => tracing::warn!(%host, error = error.message, "a host keeps no copy of the bundle"),
         }
@@ -236,8 +239,26 @@ async fn log_notices(node: NodeHandle) {
             Ok(Notice::Diverged { with, index }) => {
                 tracing::error!(%with, index, "ledgers differ: trust neither host before this is understood");
             }
-            Ok(Notice::Progress(_)) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            Ok(Notice::Progress(_)) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
         }
+    }
+}
+
+/// A host begins its mesh's ledger once. Should its store be lost later, the
+/// mark must not make it begin another: it goes once something is committed.
+async fn forget_founding(node: NodeHandle, mark: PathBuf) {
+    let mut notices = node.watch();
+    while node.read(|node| node.state().index() <= 1).await == Ok(true) {
+        // Missed notices are as good as heard ones: something has happened.
+        if let Err(RecvError::Closed) = notices.recv().await {
+            return;
+        }
+    }
+    match std::fs::remove_file(&mark) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(mark = %mark.display(), %cause, "the founding mark stays: remove it by hand");
+        }
+        Ok(()) | Err(_) => {}
     }
 }
