@@ -1,7 +1,5 @@
 //! The agent, put together and run.
 
-use std::future::Future;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,7 +22,7 @@ use crate::clock::Clock;
 use crate::command::NodeHandle;
 use crate::config::{AgentConfig, Join, LogFormat, founds_mark_in};
 use crate::daemon::{self, Parts};
-use crate::effects::HostWork;
+use crate::effects::{HostWork, fetch_with};
 use crate::host_side::HostSide;
 use crate::mesh_key::{JoinToken, MeshKey};
 use crate::questions::{self, COPIES};
@@ -75,13 +73,8 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let cache = Cache::open(config.data_dir.join("bundles")).context("cannot keep bundles")?;
     let (node, commands, notices) = NodeHandle::new();
     let bundles = Bundles::new(cache.clone(), transport.clone(), node.clone());
-    let host_side = Arc::new(HostSide::new(config.deploy_root.clone(), cache.clone(), {
-        let bundles = bundles.clone();
-        Arc::new(move |revision, sources| {
-            let bundles = bundles.clone();
-            Box::pin(async move { bundles.fetch(&revision, &sources).await })
-        })
-    }));
+    let host_side =
+        Arc::new(HostSide::new(config.deploy_root.clone(), cache.clone(), fetch_with(bundles.fetcher())));
     exchange::serve(&transport, move |digest| cache.path(digest)).context("cannot give bundles to others")?;
     questions::serve(&transport, host_side.clone(), bundles.clone()).context("cannot answer other hosts")?;
 
@@ -94,7 +87,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
 
     tracing::info!(%host, name = config.name, mesh = %mesh_key.id, api = %config.api.display(), "started");
     let stops = daemon::stop_signals().context("cannot hear signals")?;
-    let work = host_work(host_side, bundles);
+    let work = HostWork::of(HostSide::clone(&host_side), bundles.fetcher());
     let parts = Parts { clock, restored, transport, events, commands, notices, work, stops };
     let ended = daemon::run(parts).await;
     stopping.cancel();
@@ -123,12 +116,10 @@ fn node_config(config: &AgentConfig, host: HostId, key: &MeshKey, transport: &Ha
 /// else: on another machine it is that machine itself.
 fn dialable(transport: &Handle) -> Vec<String> {
     let all = transport.listening();
-    let is_loopback = |address: &&Multiaddr| {
-        address.iter().any(|part| match part {
-            Protocol::Ip4(ip) => IpAddr::V4(ip).is_loopback(),
-            Protocol::Ip6(ip) => IpAddr::V6(ip).is_loopback(),
-            _ => false,
-        })
+    let is_loopback = |address: &&Multiaddr| match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        Some(_) | None => false,
     };
     let far: Vec<&Multiaddr> = all.iter().filter(|address| !is_loopback(address)).collect();
     let told: Vec<&Multiaddr> = if far.is_empty() { all.iter().collect() } else { far };
@@ -149,25 +140,6 @@ fn dial_joined(config: &AgentConfig, transport: &Handle) {
     }
 }
 
-fn host_work(host_side: Arc<HostSide>, bundles: Bundles) -> HostWork {
-    HostWork {
-        run: Arc::new(move |run, cancel| {
-            let host_side = host_side.clone();
-            Box::pin(async move { host_side.run(run, cancel).await })
-        }),
-        fetch: Arc::new(move |revision, sources| {
-            let bundles = bundles.clone();
-            Box::pin(async move {
-                let digest = revision.digest;
-                if let Err(error) = bundles.fetch(&revision, &sources).await {
-                    let error = telemetry::chain(error.as_ref());
-                    tracing::debug!(%digest, error, "not fetched ahead of the turn");
-                }
-            })
-        }),
-    }
-}
-
 fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side: &Arc<HostSide>) -> Backend {
     let (bringing, reading, transport) = (bundles.clone(), host_side.clone(), bundles.transport().clone());
     let asked = node.clone();
@@ -182,6 +154,10 @@ fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side:
                 Ok(revision)
             })
         }),
+        frames: {
+            let transport = bundles.transport().clone();
+            Box::new(move || transport.counts())
+        },
         logs: Box::new(move |request| {
             Box::pin(logs(asked.clone(), reading.clone(), transport.clone(), request))
         }),
@@ -203,30 +179,27 @@ async fn spread(bundles: &Bundles, revision: &proto::revision::Revision) {
     }
 }
 
-/// Boxed by its caller: its future names itself through the node's look.
-fn logs(
+async fn logs(
     node: NodeHandle,
     host_side: Arc<HostSide>,
     transport: Handle,
     request: LogRequest,
-) -> impl Future<Output = Result<LogPage, BackendError>> + Send {
-    async move {
-        let deployment = request.deployment;
-        let look = move |node: &proto::node::Node| {
-            let group = node.state().rollout(deployment).map(|rollout| rollout.submission.group.clone());
-            (node.host(), group)
-        };
-        let unavailable = |message: String| BackendError { kind: BackendErrorKind::Unavailable, message };
-        let (me, group) = node.read(look).await.map_err(|error| unavailable(error.to_string()))?;
-        let Some(group) = group else {
-            let message = format!("no deployment {deployment}");
-            return Err(BackendError { kind: BackendErrorKind::NotFound, message });
-        };
-        if request.host == me {
-            questions::own_log(&host_side, &group, request).await
-        } else {
-            questions::log_of(&transport, group, request).await
-        }
+) -> Result<LogPage, BackendError> {
+    let deployment = request.deployment;
+    let look = move |node: &proto::node::Node| {
+        let group = node.state().rollout(deployment).map(|rollout| rollout.submission.group.clone());
+        (node.host(), group)
+    };
+    let unavailable = |message: String| BackendError { kind: BackendErrorKind::Unavailable, message };
+    let (me, group) = node.read(look).await.map_err(|error| unavailable(error.to_string()))?;
+    let Some(group) = group else {
+        let message = format!("no deployment {deployment}");
+        return Err(BackendError { kind: BackendErrorKind::NotFound, message });
+    };
+    if request.host == me {
+        questions::own_log(&host_side, &group, request).await
+    } else {
+        questions::log_of(&transport, group, request).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::error::Error;
+use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
@@ -34,7 +35,10 @@ pub(crate) struct FilterError {
 pub(crate) fn start(format: Format) -> Result<(), FilterError> {
     let filter = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| FILTER_DEFAULT.into());
     let filter = filter.parse::<EnvFilter>().map_err(|cause| FilterError { filter, cause })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         Format::Text => log.init(),
         Format::Json => log.json().init(),

@@ -32,6 +32,10 @@ impl Bundles {
         Bundles { cache, transport, node, fetcher }
     }
 
+    pub(crate) fn fetcher(&self) -> Fetcher {
+        self.fetcher.clone()
+    }
+
     pub(crate) fn transport(&self) -> &Handle {
         &self.transport
     }
@@ -42,7 +46,7 @@ impl Bundles {
         if let Source::Cached(digest) = &source
             && !self.cache.has(digest)
         {
-            return self.from_mesh(*digest).await;
+            return self.find_in_mesh(*digest).await;
         }
         let cache = self.cache.clone();
         let brought = tokio::task::spawn_blocking(move || {
@@ -54,7 +58,7 @@ impl Bundles {
     }
 
     /// A bundle that was deployed before may still be with those who have it.
-    async fn from_mesh(&self, digest: Digest) -> Result<Revision, BackendError> {
+    async fn find_in_mesh(&self, digest: Digest) -> Result<Revision, BackendError> {
         let unavailable = |message| BackendError { kind: BackendErrorKind::Unavailable, message };
         let known = self.node.read(move |node| known_revision(node, digest)).await;
         let Some((revision, holders)) = known.map_err(|error| unavailable(error.to_string()))? else {
