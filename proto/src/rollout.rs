@@ -161,7 +161,14 @@ impl Rollout {
         if !self.members.contains_key(&host) || self.status != DeploymentStatus::InProgress {
             return Vec::new();
         }
-        self.change(host, |member| member.down = down);
+        self.change(host, |member| {
+            member.down = down;
+            // A lease that it got because it was of no service anyway is not
+            // one to take a healthy host out of service.
+            if down.is_none() && matches!(member.stage, Stage::Leased { .. }) {
+                member.stage = Stage::Pending;
+            }
+        });
         self.advance(at)
     }
 
