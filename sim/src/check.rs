@@ -140,7 +140,10 @@ impl Checks {
     pub fn report(&mut self, verdict: Verdict, now: Moment) {
         let Err(violation) = verdict else { return };
         if self.finding.is_none() {
-            let last_entries = self.last_entries();
+            let mut last_entries = self.last_entries();
+            last_entries.extend(self.unfinished_lines());
+            let what = self.with_names(violation.what);
+            let violation = Violation { what, ..violation };
             self.finding = Some(Finding { violation, at: now, last_entries });
         }
     }
@@ -232,11 +235,35 @@ impl Checks {
     fn describe(&self, index: Index, line: &Line) -> String {
         match &line.entry {
             Some(entry) => {
-                let by = self.number(entry.proposal.host).map_or("?".into(), |no| no.to_string());
-                format!("{index} {:?} by {by}: {:?}", entry.at, entry.body)
+                let text = format!("{index} {:?} by {:?}: {:?}", entry.at, entry.proposal.host, entry.body);
+                self.with_names(text)
             }
             None => format!("{index} (of consensus itself)"),
         }
+    }
+
+    /// With h1, h2 and so on in place of the hosts' keys.
+    fn with_names(&self, mut text: String) -> String {
+        for (id, no) in &self.numbers {
+            text = text.replace(&format!("{id:?}"), &no.to_string());
+        }
+        text
+    }
+
+    /// The unfinished deployments, turn by turn.
+    fn unfinished_lines(&self) -> impl Iterator<Item = String> {
+        self.model.unfinished().into_iter().filter_map(|id| {
+            let deployment = self.model.deployment(id)?;
+            let turn = |turn: &crate::model::Turn| {
+                let down = if turn.down { ", Down" } else { "" };
+                let health = if turn.healthy { "healthy" } else { "unhealthy" };
+                format!("{:?} {:?} {health}{down}", turn.host, turn.stage)
+            };
+            let turns: Vec<String> = deployment.turns.iter().map(turn).collect();
+            let (status, ends_as, minimum) = (deployment.status, deployment.ends_as, deployment.minimum);
+            let text = format!("{id} {status:?} {ends_as:?}, minimum {minimum}: {}", turns.join("; "));
+            Some(self.with_names(text))
+        })
     }
 
     /// The deployments that are not over yet, by the committed entries.

@@ -111,6 +111,7 @@ fn run_one(run: &Run) -> Result<bool> {
     );
     if let Some(finding) = &report.finding {
         print!("\n{finding}");
+        world.host_lines().iter().for_each(|line| println!("  {line}"));
     }
     Ok(report.finding.is_none())
 }

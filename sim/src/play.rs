@@ -103,6 +103,10 @@ fn wait_for_quiet(world: &mut World, within: Duration, when: &str) {
 
 /// What still goes on, and where.
 fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
+    let down: Vec<HostNo> = world.hosts().iter().filter(|host| !host.is_up()).map(|host| host.no).collect();
+    if !down.is_empty() {
+        return Some((down, "some hosts have not started again".into()));
+    }
     let unfinished = world.checks().unfinished();
     if let Some(first) = unfinished.first() {
         let status = world.checks().model.deployment(*first).map(|deployment| deployment.status);

@@ -21,6 +21,7 @@ use proto::node::Node;
 use crate::chance::Chance;
 use crate::check::{Checks, Claim, Violation};
 use crate::clock::{HostClock, Moment};
+use crate::disk::Crash;
 use crate::hooks::Bundle;
 use crate::host::{BOOTSTRAP_EVERY, FOUNDER, HostNo, Profile, Running, SimHost};
 use crate::network::{Boot, Later, NetEvent, Network, Quality, Told};
@@ -36,13 +37,38 @@ pub use requests::{Asked, Wish};
 #[derive(Clone, Debug)]
 enum Event {
     Network(NetEvent),
-    Wake { host: HostNo, boot: Boot },
-    Persisted { host: HostNo, boot: Boot, write: WriteId },
-    EventEnds { host: HostNo, boot: Boot, effect: EffectId },
-    Bootstrap { host: HostNo, boot: Boot },
-    Start { host: HostNo },
+    Wake {
+        host: HostNo,
+        boot: Boot,
+    },
+    Persisted {
+        host: HostNo,
+        boot: Boot,
+        write: WriteId,
+    },
+    EventEnds {
+        host: HostNo,
+        boot: Boot,
+        effect: EffectId,
+    },
+    Bootstrap {
+        host: HostNo,
+        boot: Boot,
+    },
+    Start {
+        host: HostNo,
+    },
+    /// An agent that was told to leave is gone.
+    Gone {
+        host: HostNo,
+        boot: Boot,
+        back_after: Option<Duration>,
+    },
     Fault(Fault),
-    Wish { asked: Asked, tries: u32 },
+    Wish {
+        asked: Asked,
+        tries: u32,
+    },
 }
 
 /// Wakes that a node may ask for within one microsecond before that counts as
@@ -230,9 +256,14 @@ impl World {
                 self.event_ends(host, effect);
             }
             Event::Bootstrap { host, boot } if self.is_boot(host, boot) => self.bootstrap(host),
+            Event::Gone { host, boot, back_after } if self.is_boot(host, boot) => {
+                self.down(host, Crash::Process);
+                self.start_after(host, back_after);
+            }
             Event::Wake { .. }
             | Event::Persisted { .. }
             | Event::EventEnds { .. }
+            | Event::Gone { .. }
             | Event::Bootstrap { .. } => {}
             Event::Start { host } => self.start(host),
             Event::Fault(fault) => self.fault(fault),
@@ -418,6 +449,39 @@ impl World {
         }
     }
 
+    /// One line a host: how far it is, whom it sees, what keeps it.
+    pub fn host_lines(&self) -> Vec<String> {
+        self.hosts.iter().map(|host| self.host_line(host)).collect()
+    }
+
+    fn host_line(&self, host: &SimHost) -> String {
+        let Some(node) = host.node() else { return format!("{} is down", host.no) };
+        let mesh = node.mesh();
+        let names = |ids: &BTreeSet<HostId>| {
+            let names = ids.iter().filter_map(|id| self.numbers.get(id)).map(HostNo::to_string);
+            names.collect::<Vec<_>>().join(",")
+        };
+        let leader = mesh.leader.and_then(|leader| self.numbers.get(&leader));
+        let blockers: Vec<String> = node
+            .state()
+            .running()
+            .map(|rollout| rollout.submission.deployment)
+            .map(|id| format!("{} {:?}", self.story.deployment(id), node.blockers(id)))
+            .collect();
+        format!(
+            "{} at {} of {}, leader {}, voters {}, connected {}, suspects {}, runs {}; {}",
+            host.no,
+            node.state().index(),
+            mesh.newest_heard,
+            leader.map_or("unknown".into(), HostNo::to_string),
+            names(&mesh.voters),
+            names(&mesh.connected),
+            names(&mesh.suspects),
+            host.hooks.running().map(|run| run.event.name()).collect::<Vec<_>>().join(","),
+            blockers.join("; ")
+        )
+    }
+
     /// Everything that must hold once all is quiet.
     pub fn check_quiet(&mut self) {
         let nodes = self.hosts.iter().filter_map(|host| Some((host.no, host.node()?)));
@@ -456,6 +520,7 @@ impl Event {
             Event::Network(NetEvent::Lost { host, .. }) => Some(*host),
             Event::Network(NetEvent::Dial { .. } | NetEvent::Idle { .. })
             | Event::Start { .. }
+            | Event::Gone { .. }
             | Event::Fault(_)
             | Event::Wish { .. } => None,
         }

@@ -23,14 +23,8 @@ pub struct Minimum {
     /// Where the application of a group truly runs: its last turn went well to
     /// the end, and no other has begun.
     in_service: BTreeMap<GroupName, BTreeSet<HostNo>>,
-    /// Who was in service and who in a turn after the last entry.
-    before: BTreeMap<DeploymentId, Before>,
-}
-
-#[derive(Debug, Default)]
-struct Before {
-    available: BTreeSet<HostId>,
-    in_flight: BTreeSet<HostId>,
+    /// Who was in a turn after the last entry.
+    before: BTreeMap<DeploymentId, BTreeSet<HostId>>,
 }
 
 impl Minimum {
@@ -44,11 +38,7 @@ impl Minimum {
             }
             let before = self.before.get(id);
             verdict = verdict.and_then(|()| leases(index, *id, deployment, before));
-            let hosts = |is_it: fn(&Turn) -> bool| {
-                deployment.turns.iter().filter(|turn| is_it(turn)).map(|turn| turn.host).collect()
-            };
-            let after = Before { available: hosts(Turn::is_available), in_flight: hosts(Turn::is_in_flight) };
-            self.before.insert(*id, after);
+            self.before.insert(*id, deployment.in_flight().into_iter().collect());
         }
         verdict
     }
@@ -103,19 +93,26 @@ impl Minimum {
 /// With it a turn is through.
 const LAST_EVENT: LifecycleEvent = LifecycleEvent::ValidateService;
 
-fn leases(index: Index, id: DeploymentId, deployment: &Deployment, before: Option<&Before>) -> Verdict {
+fn leases(
+    index: Index,
+    id: DeploymentId,
+    deployment: &Deployment,
+    before: Option<&BTreeSet<HostId>>,
+) -> Verdict {
     let in_flight = deployment.in_flight();
     if in_flight.len() > deployment.turns_max as usize {
         let what = format!("at {index}: {} turns of {id}, at most {}", in_flight.len(), deployment.turns_max);
         return Err(Violation::new(Claim::Minimum, [], what));
     }
-    let Some(before) = before else { return Ok(()) };
-    let taken =
-        in_flight.iter().find(|host| before.available.contains(host) && !before.in_flight.contains(host));
-    match taken {
-        Some(host) if deployment.available() < deployment.minimum => {
+    let is_new =
+        |turn: &&Turn| turn.is_in_flight() && before.is_some_and(|before| !before.contains(&turn.host));
+    // What is unhealthy or Down already is not taken out of service by a turn.
+    let mut taken = deployment.turns.iter().filter(is_new).filter(|turn| turn.healthy && !turn.down);
+    match taken.next() {
+        Some(turn) if deployment.available() < deployment.minimum => {
             let what = format!(
-                "at {index}: {host:?} got a lease of {id}, which leaves {} in service, {} must be",
+                "at {index}: {:?} got a lease of {id}, which leaves {} in service, {} must be",
+                turn.host,
                 deployment.available(),
                 deployment.minimum
             );
@@ -170,8 +167,7 @@ mod tests {
     fn a_lease_too_many_is_found_in_the_entries() {
         let (_, model, _, second) = in_service();
         let mut deployment = model.deployment(second).expect("it runs").clone();
-        let available = deployment.turns.iter().filter(|turn| turn.is_available()).map(|turn| turn.host);
-        let before = Before { available: available.collect(), in_flight: BTreeSet::new() };
+        let before = BTreeSet::new();
         deployment.turns_max = 2;
         assert_eq!(leases(9, second, &deployment, Some(&before)), Ok(()));
         for turn in &mut deployment.turns {

@@ -38,7 +38,12 @@ fn fault(dice: &mut Chance, hosts: u64) -> HookFault {
     HookFault { event: *dice.pick(&events), hosts, how }
 }
 
-pub(super) fn wishes(dice: &mut Chance, hosts: u64, bundles: &[Bundle], until: Moment) -> Vec<(Moment, Asked)> {
+pub(super) fn wishes(
+    dice: &mut Chance,
+    hosts: u64,
+    bundles: &[Bundle],
+    until: Moment,
+) -> Vec<(Moment, Asked)> {
     let mut wishes = Vec::new();
     let groups = [("web/prod", "role=web"), ("db/prod", "role=db")];
     for (name, tag) in groups {

@@ -92,8 +92,8 @@ impl World {
                 self.feed(host, Input::Leaving);
                 let takes =
                     self.chance.faults.duration(Duration::from_millis(10), Duration::from_millis(3_000));
-                let down = Fault::Down { who: Who::Host(host), how: Crash::Process, back_after };
-                self.queue.push(now + takes, Event::Fault(down));
+                let boot = self.hosts[host.index()].boot;
+                self.queue.push(now + takes, Event::Gone { host, boot, back_after });
             }
             Fault::Start { host } => self.start(host),
             Fault::Wipe { host, back_after } => {
@@ -196,7 +196,7 @@ impl World {
         self.forget_requests_of(no);
     }
 
-    fn start_after(&mut self, host: HostNo, after: Option<Duration>) {
+    pub(super) fn start_after(&mut self, host: HostNo, after: Option<Duration>) {
         if let Some(after) = after {
             self.queue.push(self.now + after, Event::Start { host });
         }

@@ -39,6 +39,11 @@ impl<T> Queue<T> {
         self.heap.retain(|Reverse(queued)| is_kept(&queued.event));
     }
 
+    /// What is to come, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.heap.iter().map(|Reverse(queued)| &queued.event)
+    }
+
     pub(super) fn next_at(&self) -> Option<Moment> {
         self.heap.peek().map(|Reverse(queued)| queued.at)
     }

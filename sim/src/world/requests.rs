@@ -171,8 +171,10 @@ impl World {
         self.requests.replies.len()
     }
 
+    /// Wishes that are not answered, or are still to be told again.
     pub fn open_requests(&self) -> usize {
-        self.requests.open.len()
+        let to_be_told = self.queue.iter().filter(|event| matches!(event, Event::Wish { .. })).count();
+        self.requests.open.len() + to_be_told
     }
 
     /// At which host the deployment was submitted.
