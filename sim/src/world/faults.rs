@@ -108,7 +108,8 @@ impl World {
             Fault::Stall { who, lasts } => {
                 let Some(host) = self.find(who) else { return };
                 self.story.tell(now, format!("{host} stalls for {}", Shown(lasts)));
-                self.hosts[host.index()].stalled_until = now + lasts;
+                let host = &mut self.hosts[host.index()];
+                host.stalled_until = host.stalled_until.max(now + lasts);
             }
             Fault::Cut { from, to, both_ways, lasts } => {
                 let way = if both_ways { "and" } else { "to" };
@@ -153,8 +154,9 @@ impl World {
         self.queue_drop_faults();
         for no in 0..self.hosts.len() {
             let host = &mut self.hosts[no];
+            // A stall runs out by itself: cut short, what waits for its end would
+            // come after what comes later.
             host.disk.set_slowness(0);
-            host.stalled_until = self.now;
             if !host.is_up() {
                 let no = host.no;
                 self.queue.push(self.now, Event::Start { host: no });
