@@ -171,7 +171,7 @@ impl Checks {
                 fresh.push((at, entry));
             }
         }
-        if self.model.hosts().len() <= ALWAYS_COMPARED_MAX || index % COMPARED_EVERY == 0 {
+        if self.model.hosts().len() <= ALWAYS_COMPARED_MAX || index.is_multiple_of(COMPARED_EVERY) {
             let verdict = fold::agrees(host, &self.model, node.state());
             self.report(verdict, now);
         }

@@ -139,8 +139,8 @@ impl Model {
                     }
                     Stage::NotTargeted
                     | Stage::Pending
-                    | Stage::Succeeded { .. }
-                    | Stage::Failed { .. }
+                    | Stage::Succeeded
+                    | Stage::Failed
                     | Stage::Skipped => continue,
                 }
                 if let Some(since) = turn.lost_since {

@@ -46,7 +46,7 @@ enum Event {
         boot: Boot,
         write: WriteId,
     },
-    EventEnds {
+    HookEnds {
         host: HostNo,
         boot: Boot,
         effect: EffectId,
@@ -252,7 +252,7 @@ impl World {
                 self.hosts[host.index()].disk.complete(write);
                 self.feed(host, Input::Persisted(write));
             }
-            Event::EventEnds { host, boot, effect } if self.is_boot(host, boot) => {
+            Event::HookEnds { host, boot, effect } if self.is_boot(host, boot) => {
                 self.event_ends(host, effect);
             }
             Event::Bootstrap { host, boot } if self.is_boot(host, boot) => self.bootstrap(host),
@@ -262,7 +262,7 @@ impl World {
             }
             Event::Wake { .. }
             | Event::Persisted { .. }
-            | Event::EventEnds { .. }
+            | Event::HookEnds { .. }
             | Event::Gone { .. }
             | Event::Bootstrap { .. } => {}
             Event::Start { host } => self.start(host),
@@ -513,7 +513,7 @@ impl Event {
         match self {
             Event::Wake { host, .. }
             | Event::Persisted { host, .. }
-            | Event::EventEnds { host, .. }
+            | Event::HookEnds { host, .. }
             | Event::Bootstrap { host, .. } => Some(*host),
             Event::Network(NetEvent::Frame { to, .. }) => Some(*to),
             Event::Network(NetEvent::Up { end, .. }) => Some(end.host),

@@ -74,7 +74,7 @@ impl World {
             return self.violated(Claim::CommittedStart, no, what);
         }
         let takes = host.hooks.begin(no, effect, run, &self.bundles, &mut self.chance.hooks);
-        self.queue.push(self.now + takes, Event::EventEnds { host: no, boot, effect });
+        self.queue.push(self.now + takes, Event::HookEnds { host: no, boot, effect });
     }
 
     pub(super) fn event_ends(&mut self, no: HostNo, effect: EffectId) {
@@ -117,14 +117,14 @@ impl World {
         if now - waits >= DOWNLOAD_TIMEOUT {
             return false;
         }
-        self.queue.push(now + pause, Event::EventEnds { host: no, boot: host.boot, effect });
+        self.queue.push(now + pause, Event::HookEnds { host: no, boot: host.boot, effect });
         true
     }
 
     fn cancel(&mut self, no: HostNo, effect: EffectId) {
         let host = &mut self.hosts[no.index()];
         if host.hooks.cancel(effect) {
-            let event = Event::EventEnds { host: no, boot: host.boot, effect };
+            let event = Event::HookEnds { host: no, boot: host.boot, effect };
             self.queue.push(self.now + CANCEL_TAKES, event);
         }
     }
