@@ -48,7 +48,7 @@ pub(crate) struct Global {
     /// Print results only
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Say more; twice, much more
+    /// Say more, on stderr
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }
@@ -115,6 +115,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
 async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
     let socket = global.api.clone().unwrap_or_else(default_socket);
     let session = Session { client: Client::new(socket), screen: Screen::new(&global) };
+    if session.screen.is_verbose() {
+        session.screen.note(&format!("the agent is looked for at {}", session.client.socket().display()));
+    }
     match verb {
         Verb::Agent(flags) => {
             start::run(AgentConfig::load(*flags, global.api)?).await?;

@@ -88,6 +88,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let mut served = vec![tokio::spawn(api::serve_socket(listener, backend.clone(), stopping.clone()))];
     served.extend(tcp.map(|tcp| tokio::spawn(api::serve_tcp(tcp, backend, stopping.clone()))));
     tokio::spawn(log_notices(node.clone()));
+    tokio::spawn(join::forget_founding(config.data_dir.clone(), node.clone()));
 
     tracing::info!(%host, name = config.name, mesh = %mesh_key.id, api = %config.api.display(), "started");
     let stops = daemon::stop_signals().context("cannot hear signals")?;

@@ -200,11 +200,11 @@ fn explain_host(host: &TurnView) -> String {
     if host.status == "Skipped" {
         return String::new();
     }
-    let event = host.event.as_deref().map(|event| format!(" in {event}")).unwrap_or_default();
-    let script = host.script.as_deref().map(|script| format!(" ({script})")).unwrap_or_default();
+    let event = host.event.as_deref().filter(|event| !message.contains(event));
+    let event = event.map(|event| format!(" in {event}")).unwrap_or_default();
     let log = host.log.as_deref().unwrap_or("");
     let log: String = log.lines().map(|line| format!("    {line}\n")).collect();
-    format!("{}: {}{event}{script}: {message}\n{log}", host.name, host.status)
+    format!("{}: {}{event}: {message}\n{log}", host.name, host.status)
 }
 
 pub(super) async fn hosts(session: &Session, args: OfGroup) -> anyhow::Result<Exit> {
