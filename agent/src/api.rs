@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::Backend;
 
 pub(crate) use error::{ApiError, ErrorBody, ErrorDocument};
-pub(crate) use listen::{ApiSocket, BindError};
+pub(crate) use listen::ApiSocket;
 pub(crate) use read::{LogsView, RevisionView};
 pub(crate) use write::{DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
 

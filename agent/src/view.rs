@@ -19,9 +19,11 @@ use proto::state::State;
 use proto::time::LedgerTime;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use deployment::{Counts, DeploymentView, Healthy, TurnView, deployment, deployments};
+#[cfg(test)]
+pub(crate) use deployment::{Counts, Healthy};
+pub(crate) use deployment::{DeploymentView, TurnView, deployment, deployments};
 pub(crate) use happening::{Happening, HistoryView, diverged, happening, history, progress};
-pub(crate) use mesh::{GroupView, HostView, MeshCounts, StatusView, group, groups, hosts, name_of, status};
+pub(crate) use mesh::{GroupView, HostView, StatusView, group, groups, hosts, name_of, status};
 pub(crate) use plan::{PlanView, plan};
 
 /// Why something is as it is: for scripts, in numbers, and for people.

@@ -8,6 +8,7 @@ use proto::node::Node;
 use proto::time::Time;
 use serde_json::{Value, json};
 
+use super::listen::BindError;
 use super::*;
 use crate::backend::{BackendError, BackendErrorKind, LogPage};
 use crate::client::{Client, ClientError};

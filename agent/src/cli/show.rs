@@ -182,8 +182,13 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
         let healthy = view.healthy;
         let mut text = format!("{}\n{}", headline(session, &view), why(&view));
         text.push_str(&format!(
-            "In service: {} of {} now, {} at the fewest; {} must be ({}).\n",
-            healthy.now, healthy.total, healthy.lowest_seen, healthy.minimum, view.config
+            "In service: {} of {} {}, {} at the fewest; {} must be ({}).\n",
+            healthy.now,
+            healthy.total,
+            if view.is_over() { "at its end" } else { "now" },
+            healthy.lowest_seen,
+            healthy.minimum,
+            view.config
         ));
         view.hosts().iter().for_each(|host| text.push_str(&explain_host(host)));
         if view.hosts().iter().any(|host| host.status == "Failed") {

@@ -43,7 +43,7 @@ fn headline(view: &DeploymentView) -> String {
             counts.succeeded, healthy.lowest_seen, healthy.total
         ),
         status => format!(
-            "{id} {status}: {} of {all} hosts succeeded, {} failed, {} skipped; {} of {} are in service, {} must be",
+            "{id} {status}: {} of {all} hosts succeeded, {} failed, {} skipped; {} of {} were in service at its end, {} must be",
             counts.succeeded, counts.failed, counts.skipped, healthy.now, healthy.total, healthy.minimum
         ),
     }
