@@ -10,6 +10,7 @@ use proto::revision::Revision;
 use serde::{Deserialize, Serialize};
 
 use crate::command::NodeHandle;
+use crate::transport::Counts;
 
 /// Something that ends later.
 type Later<T> = BoxFuture<'static, Result<T, BackendError>>;
@@ -22,6 +23,8 @@ pub(crate) struct Backend {
     /// Brings a bundle into this host's cache, from any kind of SOURCE as
     /// users type it (paths are absolute), and checks its AppSpec file.
     pub(crate) pack: Box<dyn Fn(String) -> Later<Revision> + Send + Sync>,
+    /// What became of frames to other hosts, since the start.
+    pub(crate) frames: Box<dyn Fn() -> Counts + Send + Sync>,
     /// Reads a host's script log; asks the other host if it is not this one.
     pub(crate) logs: Box<dyn Fn(LogRequest) -> Later<LogPage> + Send + Sync>,
 }

@@ -114,10 +114,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
 
 async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
     let socket = global.api.clone().unwrap_or_else(default_socket);
-    let session = Session { client: Client::new(socket), screen: Screen::new(&global) };
-    if session.screen.is_verbose() {
-        session.screen.note(&format!("the agent is looked for at {}", session.client.socket().display()));
-    }
+    let client = Client::new(socket).verbose(global.verbose > 0);
+    let session = Session { client, screen: Screen::new(&global) };
     match verb {
         Verb::Agent(flags) => {
             start::run(AgentConfig::load(*flags, global.api)?).await?;

@@ -26,6 +26,7 @@ const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     socket: PathBuf,
+    is_verbose: bool,
 }
 
 /// Why there is no answer, or not the one that was hoped for.
@@ -68,7 +69,12 @@ impl ClientError {
 
 impl Client {
     pub(crate) fn new(socket: PathBuf) -> Self {
-        Client { socket }
+        Client { socket, is_verbose: false }
+    }
+
+    /// Tells of each request on standard error.
+    pub(crate) fn verbose(self, is_verbose: bool) -> Self {
+        Client { is_verbose, ..self }
     }
 
     /// Where the agent is looked for.
@@ -116,6 +122,7 @@ impl Client {
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(e))?;
         // Its error is that of the request below.
         tokio::spawn(async move { connection.await.ok() });
+        let asked = format!("{method} {path}");
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -123,7 +130,11 @@ impl Client {
             .header("content-type", "application/json")
             .body(Full::new(body))
             .map_err(|error| self.unreadable(error.to_string()))?;
-        sender.send_request(request).await.map_err(|cause| self.broken(cause))
+        let answer = sender.send_request(request).await.map_err(|cause| self.broken(cause))?;
+        if self.is_verbose {
+            eprintln!("{asked}: {}", answer.status());
+        }
+        Ok(answer)
     }
 
     async fn read<T: DeserializeOwned>(&self, answer: Response<Incoming>) -> Result<T, ClientError> {

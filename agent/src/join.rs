@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use libp2p::Multiaddr;
 use proto::id::MeshId;
-use tokio::sync::broadcast::error::RecvError;
 
-use crate::command::NodeHandle;
 use crate::config::{founds_mark_in, join_addresses_in, mesh_key_in};
 use crate::mesh_key::{JoinToken, MeshKey, MeshKeyError};
 
@@ -75,23 +73,6 @@ pub(crate) fn addresses(data_dir: &Path) -> Vec<Multiaddr> {
 /// Whether this host begins its mesh's ledger.
 pub(crate) fn founds(data_dir: &Path) -> bool {
     founds_mark_in(data_dir).exists()
-}
-
-/// A host begins its mesh's ledger once: the mark goes as soon as something is
-/// committed. Else a store that is lost later would make it begin another.
-pub(crate) async fn forget_founding(data_dir: PathBuf, node: NodeHandle) {
-    let mut notices = node.watch();
-    while node.read(|node| node.state().index() == 0).await == Ok(true) {
-        if notices.recv().await == Err(RecvError::Closed) {
-            return;
-        }
-    }
-    let mark = founds_mark_in(&data_dir);
-    if mark.exists()
-        && let Err(cause) = std::fs::remove_file(&mark)
-    {
-        tracing::warn!(mark = %mark.display(), %cause, "remove this file by hand: it founds a mesh if the store is lost");
-    }
 }
 
 fn make_data_dir(path: &Path) -> Result<(), JoinError> {

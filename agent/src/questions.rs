@@ -61,7 +61,7 @@ async fn answer(question: Question, from: HostId, host_side: &HostSide, bundles:
             Err(error) => no(error.kind == BackendErrorKind::NotFound, error.message),
         },
         Question::Hold { digest, size, origin } => {
-            match bundles.fetch(Revision { digest, size, origin }, vec![from]).await {
+            match bundles.fetch(&Revision { digest, size, origin }, &[from]).await {
                 Ok(_) => Answer::Held,
                 Err(error) => no(false, chain(error.as_ref())),
             }

@@ -1,7 +1,6 @@
 //! The agent, put together and run.
 
-use std::future::Future;
-use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -12,6 +11,7 @@ use proto::id::HostId;
 use proto::io::Notice;
 use rand::Rng as _;
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiSocket};
@@ -20,9 +20,9 @@ use crate::bundle::store::Bundles;
 use crate::bundle::{Cache, exchange};
 use crate::clock::Clock;
 use crate::command::NodeHandle;
-use crate::config::{AgentConfig, Join, LogFormat};
+use crate::config::{AgentConfig, Join, LogFormat, founds_mark_in};
 use crate::daemon::{self, Parts};
-use crate::effects::HostWork;
+use crate::effects::{HostWork, fetch_with};
 use crate::host_side::HostSide;
 use crate::mesh_key::{JoinToken, MeshKey};
 use crate::questions::{self, COPIES};
@@ -71,28 +71,23 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     dial_joined(&config, &transport);
 
     let cache = Cache::open(config.data_dir.join("bundles")).context("cannot keep bundles")?;
-    let bundles = Bundles { cache: cache.clone(), transport: transport.clone() };
-    let host_side = Arc::new(HostSide::new(config.deploy_root.clone(), cache.clone(), {
-        let bundles = bundles.clone();
-        Arc::new(move |revision, sources| {
-            let bundles = bundles.clone();
-            Box::pin(async move { bundles.fetch(revision, sources).await })
-        })
-    }));
+    let (node, commands, notices) = NodeHandle::new();
+    let bundles = Bundles::new(cache.clone(), transport.clone(), node.clone());
+    let host_side =
+        Arc::new(HostSide::new(config.deploy_root.clone(), cache.clone(), fetch_with(bundles.fetcher())));
     exchange::serve(&transport, move |digest| cache.path(digest)).context("cannot give bundles to others")?;
     questions::serve(&transport, host_side.clone(), bundles.clone()).context("cannot answer other hosts")?;
 
-    let (node, commands, notices) = NodeHandle::new();
     let stopping = CancellationToken::new();
     let backend = Arc::new(backend(&config, node.clone(), &bundles, &host_side));
     let mut served = vec![tokio::spawn(api::serve_socket(listener, backend.clone(), stopping.clone()))];
     served.extend(tcp.map(|tcp| tokio::spawn(api::serve_tcp(tcp, backend, stopping.clone()))));
     tokio::spawn(log_notices(node.clone()));
-    tokio::spawn(join::forget_founding(config.data_dir.clone(), node.clone()));
+    tokio::spawn(forget_founding(node.clone(), founds_mark_in(&config.data_dir)));
 
     tracing::info!(%host, name = config.name, mesh = %mesh_key.id, api = %config.api.display(), "started");
     let stops = daemon::stop_signals().context("cannot hear signals")?;
-    let work = host_work(host_side, bundles);
+    let work = HostWork::of(HostSide::clone(&host_side), bundles.fetcher());
     let parts = Parts { clock, restored, transport, events, commands, notices, work, stops };
     let ended = daemon::run(parts).await;
     stopping.cancel();
@@ -121,12 +116,10 @@ fn node_config(config: &AgentConfig, host: HostId, key: &MeshKey, transport: &Ha
 /// else: on another machine it is that machine itself.
 fn dialable(transport: &Handle) -> Vec<String> {
     let all = transport.listening();
-    let is_loopback = |address: &&Multiaddr| {
-        address.iter().any(|part| match part {
-            Protocol::Ip4(ip) => IpAddr::V4(ip).is_loopback(),
-            Protocol::Ip6(ip) => IpAddr::V6(ip).is_loopback(),
-            _ => false,
-        })
+    let is_loopback = |address: &&Multiaddr| match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        Some(_) | None => false,
     };
     let far: Vec<&Multiaddr> = all.iter().filter(|address| !is_loopback(address)).collect();
     let told: Vec<&Multiaddr> = if far.is_empty() { all.iter().collect() } else { far };
@@ -147,27 +140,8 @@ fn dial_joined(config: &AgentConfig, transport: &Handle) {
     }
 }
 
-fn host_work(host_side: Arc<HostSide>, bundles: Bundles) -> HostWork {
-    HostWork {
-        run: Arc::new(move |run, cancel| {
-            let host_side = host_side.clone();
-            Box::pin(async move { host_side.run(run, cancel).await })
-        }),
-        fetch: Arc::new(move |revision, sources| {
-            let bundles = bundles.clone();
-            Box::pin(async move {
-                let digest = revision.digest;
-                if let Err(error) = bundles.fetch(revision, sources).await {
-                    let error = telemetry::chain(error.as_ref());
-                    tracing::debug!(%digest, error, "not fetched ahead of the turn");
-                }
-            })
-        }),
-    }
-}
-
 fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side: &Arc<HostSide>) -> Backend {
-    let (bringing, reading, transport) = (bundles.clone(), host_side.clone(), bundles.transport.clone());
+    let (bringing, reading, transport) = (bundles.clone(), host_side.clone(), bundles.transport().clone());
     let asked = node.clone();
     Backend {
         node,
@@ -180,6 +154,10 @@ fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side:
                 Ok(revision)
             })
         }),
+        frames: {
+            let transport = bundles.transport().clone();
+            Box::new(move || transport.counts())
+        },
         logs: Box::new(move |request| {
             Box::pin(logs(asked.clone(), reading.clone(), transport.clone(), request))
         }),
@@ -190,41 +168,38 @@ fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side:
 /// as there are, up to [`COPIES`]; a lonely host has nobody to ask.
 async fn spread(bundles: &Bundles, revision: &proto::revision::Revision) {
     let mut copies = 0;
-    for host in bundles.transport.connected() {
+    for host in bundles.transport().connected() {
         if copies == COPIES {
             return;
         }
-        match questions::hold(&bundles.transport, host, revision).await {
+        match questions::hold(bundles.transport(), host, revision).await {
             Ok(()) => copies += 1,
             Err(error) => tracing::warn!(%host, error = error.message, "a host keeps no copy of the bundle"),
         }
     }
 }
 
-/// Boxed by its caller: its future names itself through the node's look.
-fn logs(
+async fn logs(
     node: NodeHandle,
     host_side: Arc<HostSide>,
     transport: Handle,
     request: LogRequest,
-) -> impl Future<Output = Result<LogPage, BackendError>> + Send {
-    async move {
-        let deployment = request.deployment;
-        let look = move |node: &proto::node::Node| {
-            let group = node.state().rollout(deployment).map(|rollout| rollout.submission.group.clone());
-            (node.host(), group)
-        };
-        let unavailable = |message: String| BackendError { kind: BackendErrorKind::Unavailable, message };
-        let (me, group) = node.read(look).await.map_err(|error| unavailable(error.to_string()))?;
-        let Some(group) = group else {
-            let message = format!("no deployment {deployment}");
-            return Err(BackendError { kind: BackendErrorKind::NotFound, message });
-        };
-        if request.host == me {
-            questions::own_log(&host_side, &group, request).await
-        } else {
-            questions::log_of(&transport, group, request).await
-        }
+) -> Result<LogPage, BackendError> {
+    let deployment = request.deployment;
+    let look = move |node: &proto::node::Node| {
+        let group = node.state().rollout(deployment).map(|rollout| rollout.submission.group.clone());
+        (node.host(), group)
+    };
+    let unavailable = |message: String| BackendError { kind: BackendErrorKind::Unavailable, message };
+    let (me, group) = node.read(look).await.map_err(|error| unavailable(error.to_string()))?;
+    let Some(group) = group else {
+        let message = format!("no deployment {deployment}");
+        return Err(BackendError { kind: BackendErrorKind::NotFound, message });
+    };
+    if request.host == me {
+        questions::own_log(&host_side, &group, request).await
+    } else {
+        questions::log_of(&transport, group, request).await
     }
 }
 
@@ -237,8 +212,26 @@ async fn log_notices(node: NodeHandle) {
             Ok(Notice::Diverged { with, index }) => {
                 tracing::error!(%with, index, "ledgers differ: trust neither host before this is understood");
             }
-            Ok(Notice::Progress(_)) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            Ok(Notice::Progress(_)) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
         }
+    }
+}
+
+/// A host begins its mesh's ledger once. Should its store be lost later, the
+/// mark must not make it begin another: it goes once something is committed.
+async fn forget_founding(node: NodeHandle, mark: PathBuf) {
+    let mut notices = node.watch();
+    while node.read(|node| node.state().index() <= 1).await == Ok(true) {
+        // Missed notices are as good as heard ones: something has happened.
+        if let Err(RecvError::Closed) = notices.recv().await {
+            return;
+        }
+    }
+    match std::fs::remove_file(&mark) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(mark = %mark.display(), %cause, "the founding mark stays: remove it by hand");
+        }
+        Ok(()) | Err(_) => {}
     }
 }

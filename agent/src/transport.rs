@@ -28,7 +28,6 @@ mod wishes;
 
 pub(crate) use peers::Counts;
 pub(crate) use streams::{AcceptedElsewhere, HeldStream, IncomingStreams, OpenError};
-pub(crate) use swarm::PUBLISH_BYTES_MAX;
 
 /// Events that wait to be taken. When it is full, hosts that send to us wait.
 const EVENTS_MAX: usize = 1_024;

@@ -5,7 +5,7 @@
 //! are CodeDeploy's; every reason and every blocker comes as a code, as
 //! numbers, and as a sentence made of those numbers.
 
-mod deployment;
+pub(crate) mod deployment;
 mod happening;
 mod mesh;
 mod plan;
@@ -19,8 +19,6 @@ use proto::state::State;
 use proto::time::LedgerTime;
 use serde::{Deserialize, Serialize};
 
-#[cfg(test)]
-pub(crate) use deployment::{Counts, Healthy};
 pub(crate) use deployment::{DeploymentView, TurnView, deployment, deployments};
 pub(crate) use happening::{Happening, HistoryView, diverged, happening, history, progress};
 pub(crate) use mesh::{GroupView, HostView, StatusView, group, groups, hosts, name_of, status};

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::{ApiError, Shared};
+use crate::transport::Counts;
 use crate::view::{self, GroupView, StatusView};
 
 type Labels = Vec<(&'static str, String)>;
@@ -19,12 +20,13 @@ type Gauges = Family<Labels, Gauge<u64, AtomicU64>>;
 pub(super) async fn metrics(State(shared): State<Shared>) -> Result<Response, ApiError> {
     let status = shared.backend.node.read(|node| view::status(node, "")).await?;
     let mut text = String::new();
-    encode(&mut text, &registry(&status)).map_err(|error| ApiError::ours(error.to_string()))?;
+    encode(&mut text, &registry(&status, (shared.backend.frames)()))
+        .map_err(|error| ApiError::ours(error.to_string()))?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, content_type)], text).into_response())
 }
 
-fn registry(status: &StatusView) -> Registry {
+fn registry(status: &StatusView, frames: Counts) -> Registry {
     let mut registry = Registry::with_prefix("skein");
     let mut add = |name: &str, help: &str, values: Vec<(Labels, u64)>| {
         let gauges = Gauges::default();
@@ -48,5 +50,16 @@ fn registry(status: &StatusView) -> Registry {
     };
     add("group_hosts", "Hosts that have the group's tags", of_groups(&|group| group.hosts));
     add("group_healthy_hosts", "Of those, hosts that are healthy and up", of_groups(&|group| group.healthy));
+    let kinds = [
+        ("sent", frames.sent),
+        ("received", frames.received),
+        ("published", frames.published),
+        ("dropped_unknown_host", frames.dropped_unknown),
+        ("dropped_queue_full", frames.dropped_full),
+        ("dropped_stream_broken", frames.dropped_broken),
+        ("dropped_unpublished", frames.dropped_unpublished),
+    ];
+    let rows = kinds.map(|(kind, count)| (vec![("kind", kind.to_string())], count)).to_vec();
+    add("frames", "Frames to and from other hosts since the agent started, by what became of them", rows);
     registry
 }

@@ -8,7 +8,6 @@ use proto::node::Node;
 use proto::time::Time;
 use serde_json::{Value, json};
 
-use super::listen::BindError;
 use super::*;
 use crate::backend::{BackendError, BackendErrorKind, LogPage};
 use crate::client::{Client, ClientError};
@@ -78,6 +77,7 @@ async fn agent() -> Agent {
             let message = format!("{source} holds no appspec.yml");
             Box::pin(async { Err(BackendError { kind: BackendErrorKind::Invalid, message }) })
         }),
+        frames: Box::new(Default::default),
         logs: Box::new(|request| {
             Box::pin(async move { Ok(LogPage { text: String::new(), next: request.from }) })
         }),
@@ -183,7 +183,7 @@ async fn a_socket_is_private_replaced_if_dead_and_respected_if_alive() {
     let path = agent.client.socket().to_path_buf();
     let mode = std::fs::metadata(&path).expect("the socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
-    assert!(matches!(ApiSocket::bind(&path).await, Err(BindError::InUse { .. })));
+    assert!(matches!(ApiSocket::bind(&path).await, Err(listen::BindError::InUse { .. })));
 
     let dead = agent.directory.path().join("dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&dead).expect("bound"));
@@ -194,9 +194,12 @@ async fn a_socket_is_private_replaced_if_dead_and_respected_if_alive() {
 
     let file = agent.directory.path().join("file");
     std::fs::write(&file, "precious").expect("written");
-    assert!(matches!(ApiSocket::bind(&file).await, Err(BindError::NotASocket { .. })));
+    assert!(matches!(ApiSocket::bind(&file).await, Err(listen::BindError::NotASocket { .. })));
     assert_eq!(std::fs::read_to_string(&file).expect("still there"), "precious");
-    assert!(matches!(ApiSocket::bind(Path::new("/proc/none/x.sock")).await, Err(BindError::Bind { .. })));
+    assert!(matches!(
+        ApiSocket::bind(Path::new("/proc/none/x.sock")).await,
+        Err(listen::BindError::Bind { .. })
+    ));
 }
 
 #[tokio::test]
@@ -213,6 +216,7 @@ async fn tcp_only_answers_questions() {
         node,
         data_dir: agent.directory.path().into(),
         pack: Box::new(|_| panic!("nothing may be packed by way of TCP")),
+        frames: Box::new(Default::default),
         logs: Box::new(|_| panic!("not asked for")),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");

@@ -4,31 +4,52 @@
 use std::path::PathBuf;
 
 use proto::appspec;
-use proto::id::HostId;
+use proto::id::{Digest, HostId};
+use proto::node::Node;
 use proto::revision::Revision;
 
-use super::{AcquireError, Cache, acquire, exchange, unpack};
+use super::fetcher::Fetcher;
+use super::source::Source;
+use super::{AcquireError, Cache, acquire, unpack};
 use crate::backend::{BackendError, BackendErrorKind};
+use crate::command::NodeHandle;
 use crate::host_side::{APPSPEC_NAME, FetchError};
 use crate::telemetry::chain;
 use crate::transport::Handle;
 
-/// Hosts that are asked for a bundle besides those that should have it.
-const OTHERS_MAX: usize = 32;
-
 /// The cache, and the way to the other hosts' caches.
 #[derive(Clone)]
 pub(crate) struct Bundles {
-    pub(crate) cache: Cache,
-    pub(crate) transport: Handle,
+    cache: Cache,
+    transport: Handle,
+    node: NodeHandle,
+    fetcher: Fetcher,
 }
 
 impl Bundles {
+    pub(crate) fn new(cache: Cache, transport: Handle, node: NodeHandle) -> Self {
+        let fetcher = Fetcher::new(transport.clone(), node.clone(), cache.clone());
+        Bundles { cache, transport, node, fetcher }
+    }
+
+    pub(crate) fn fetcher(&self) -> Fetcher {
+        self.fetcher.clone()
+    }
+
+    pub(crate) fn transport(&self) -> &Handle {
+        &self.transport
+    }
+
     /// Brings a bundle into the cache and checks its AppSpec file.
     pub(crate) async fn bring(&self, source: String) -> Result<Revision, BackendError> {
+        let source: Source = source.parse().map_err(|error| invalid(chain(&error)))?;
+        if let Source::Cached(digest) = &source
+            && !self.cache.has(digest)
+        {
+            return self.find_in_mesh(*digest).await;
+        }
         let cache = self.cache.clone();
         let brought = tokio::task::spawn_blocking(move || {
-            let source = source.parse().map_err(|error| invalid(chain(&error)))?;
             let revision = acquire(&source, &cache).map_err(|error| refused(&error))?;
             check_appspec(&cache, &revision)?;
             Ok(revision)
@@ -36,30 +57,36 @@ impl Bundles {
         brought.await.unwrap_or_else(|error| Err(invalid(format!("the bundle cannot be read: {error}"))))
     }
 
+    /// A bundle that was deployed before may still be with those who have it.
+    async fn find_in_mesh(&self, digest: Digest) -> Result<Revision, BackendError> {
+        let unavailable = |message| BackendError { kind: BackendErrorKind::Unavailable, message };
+        let known = self.node.read(move |node| known_revision(node, digest)).await;
+        let Some((revision, holders)) = known.map_err(|error| unavailable(error.to_string()))? else {
+            let message = format!(
+                "bundle {digest} is neither in this host's cache nor part of any deployment: \
+                 `skein push SOURCE` brings it into the mesh"
+            );
+            return Err(BackendError { kind: BackendErrorKind::NotFound, message });
+        };
+        let fetched = self.fetch(&revision, &holders).await;
+        fetched.map_err(|error| unavailable(chain(error.as_ref())))?;
+        Ok(revision)
+    }
+
     /// Fetches a bundle into the cache: from the hosts that should have it,
     /// then from any other that is there.
-    pub(crate) async fn fetch(
-        &self,
-        revision: Revision,
-        mut sources: Vec<HostId>,
-    ) -> Result<PathBuf, FetchError> {
-        let digest = revision.digest;
-        if self.cache.has(&digest) {
-            return Ok(self.cache.path(&digest));
-        }
-        let others = self.transport.connected().into_iter().filter(|host| !sources.contains(host));
-        let others: Vec<HostId> = others.take(OTHERS_MAX).collect();
-        sources.extend(others);
-        let part = self.cache.part(&digest);
-        let fetched = exchange::fetch_from_any(&self.transport, &sources, digest, revision.size, &part).await;
-        let cache = self.cache.clone();
-        match fetched {
-            Ok(_) => Ok(tokio::task::spawn_blocking(move || cache.adopt(&digest)).await??),
-            // Another fetch of the same bundle was quicker.
-            Err(_) if cache.has(&digest) => Ok(cache.path(&digest)),
-            Err(error) => Err(error.into()),
-        }
+    pub(crate) async fn fetch(&self, revision: &Revision, sources: &[HostId]) -> Result<PathBuf, FetchError> {
+        Ok(self.fetcher.fetch(revision, sources).await?)
     }
+}
+
+fn known_revision(node: &Node, digest: Digest) -> Option<(Revision, Vec<HostId>)> {
+    let state = node.state();
+    let mut submissions = state.rollouts().values().map(|rollout| &rollout.submission);
+    let submission = submissions.find(|submission| submission.revision.digest == digest)?;
+    let mut holders = submission.holders.clone();
+    holders.extend(state.groups().values().flat_map(|group| state.holders(group, digest)));
+    Some((submission.revision.clone(), holders))
 }
 
 /// Nothing is submitted that no host could deploy: the AppSpec file is there,

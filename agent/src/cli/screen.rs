@@ -13,7 +13,6 @@ use super::Global;
 pub(crate) struct Screen {
     is_json: bool,
     is_quiet: bool,
-    verbosity: u8,
     is_terminal: bool,
     has_colour: bool,
 }
@@ -27,7 +26,6 @@ impl Screen {
         Screen {
             is_json: global.json,
             is_quiet: global.quiet,
-            verbosity: global.verbose,
             is_terminal,
             has_colour: is_terminal && !no_colour && !global.json,
         }
@@ -44,10 +42,6 @@ impl Screen {
 
     pub(crate) fn is_quiet(&self) -> bool {
         self.is_quiet
-    }
-
-    pub(crate) fn is_verbose(&self) -> bool {
-        self.verbosity > 0
     }
 
     pub(crate) fn has_colour(&self) -> bool {

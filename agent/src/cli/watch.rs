@@ -152,9 +152,6 @@ impl<'a> Watch<'a> {
             Signal::Happened(happening) => {
                 let is_ours = happening.deployment.as_deref() == Some(self.shown.id.as_str());
                 let is_of_hosts = happening.deployment.is_none() && happening.host.is_some();
-                if self.session.screen.is_verbose() && !self.session.screen.is_live() {
-                    self.session.screen.note(&clean(&happening.text));
-                }
                 if is_ours || is_of_hosts {
                     self.happenings.push_back(happening);
                     self.happenings.drain(..self.happenings.len().saturating_sub(HAPPENINGS_MAX));

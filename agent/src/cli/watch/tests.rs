@@ -1,7 +1,8 @@
 use super::frame::painted;
 use super::*;
 use crate::cli::Exit;
-use crate::view::{Counts, Healthy, TurnView, Why};
+use crate::view::deployment::{Counts, Healthy};
+use crate::view::{TurnView, Why};
 
 fn host(name: &str, status: &str, event: Option<&str>) -> TurnView {
     TurnView {
