@@ -48,7 +48,7 @@ pub(crate) struct Global {
     /// Print results only
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Say more; twice, much more
+    /// Say more, on stderr
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }
