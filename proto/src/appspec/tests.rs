@@ -292,3 +292,14 @@ proptest! {
         let _ = verdict(words.concat().as_bytes());
     }
 }
+
+#[test]
+fn events_of_the_users_own_are_read_where_they_are_named() {
+    let text = b"version: 0.0\nos: linux\nhooks:\n  Smoke:\n    - location: h.sh\n";
+    assert!(parse("appspec.yml", text).is_err());
+    let names = ["Smoke".to_owned()];
+    for custom in [CustomEvents::Only(&names), CustomEvents::Any] {
+        let parsed = parse_with("appspec.yml", text, custom).expect("read");
+        assert_eq!(parsed.appspec.custom_hooks["Smoke"][0].location, "h.sh");
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::cache::free_bytes;
@@ -36,6 +36,13 @@ impl Tree {
     pub(super) fn new(top: &Path, packed: u64, limits: Limits) -> Tree {
         let (directories, attributes) = (HashSet::new(), Vec::new());
         Tree { top: top.to_owned(), limits, packed, entries: 0, bytes: 0, directories, attributes }
+    }
+
+    /// Which directory on which device it is.
+    pub(super) fn identity(&self) -> Result<(u64, u64), UnpackError> {
+        let metadata = self.top.metadata();
+        let metadata = metadata.map_err(|cause| UnpackError::Read { path: self.top.clone(), cause })?;
+        Ok((metadata.dev(), metadata.ino()))
     }
 
     pub(super) fn require_room(&self, needed: u64) -> Result<(), UnpackError> {
