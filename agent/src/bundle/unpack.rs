@@ -119,7 +119,8 @@ pub(crate) enum UnpackError {
 /// Unpacks `archive` as the directory `destination`, which is replaced. Blocks.
 ///
 /// A single directory at the top that has an AppSpec file directly inside
-/// becomes the destination itself, as the official agent has it.
+/// becomes the destination itself, as the official agent has it; but not in an
+/// archive that a directory was packed into.
 pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Result<(), UnpackError> {
     let read = |cause| UnpackError::Read { path: archive.to_owned(), cause };
     let mut file = File::open(archive).map_err(read)?;
@@ -147,7 +148,10 @@ pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Resu
     });
     let finished = unpacked.and_then(|()| tree.finish()).and_then(|()| {
         remove(destination).map_err(write(destination))?;
-        let top = single_top(&unfinished).map_err(write(&unfinished))?;
+        let top = match tree.was_directory {
+            true => None,
+            false => single_top(&unfinished).map_err(write(&unfinished))?,
+        };
         let top = top.as_deref().unwrap_or(&unfinished);
         fs::rename(top, destination).map_err(write(destination))
     });

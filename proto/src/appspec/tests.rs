@@ -252,7 +252,7 @@ fn selinux_ranges_are_rewritten_canonically() {
         let body =
             format!("{HEAD}permissions:\n  - object: /a\n    context: {{type: t, range: \"{range}\"}}\n");
         let got = parse("appspec.yml", body.as_bytes()).ok();
-        let got = got.and_then(|parsed| parsed.appspec.permissions[0].context.clone()?.range);
+        let got = got.and_then(|parsed| Some(parsed.appspec.permissions[0].context.clone()?.range));
         assert_eq!(got.as_deref(), canonical, "{range}");
     }
 }
