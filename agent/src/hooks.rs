@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use proto::appspec::Script;
 use proto::entry::ErrorCode;
-use proto::lifecycle::LifecycleEvent;
 use tokio_util::sync::CancellationToken;
 
 use output::Output;
@@ -41,7 +40,8 @@ impl Default for Patience {
 /// One event, and all that its scripts need.
 #[derive(Debug)]
 pub(crate) struct Hooks<'e> {
-    pub(crate) event: LifecycleEvent,
+    /// Its name.
+    pub(crate) event: &'e str,
     /// In order; the first that fails ends the event.
     pub(crate) scripts: &'e [Script],
     /// The unpacked revision that they belong to.
@@ -57,7 +57,7 @@ pub(crate) struct Hooks<'e> {
 #[derive(Debug, thiserror::Error)]
 #[error("script `{script}` of {event}")]
 pub(crate) struct HookFailure {
-    pub(crate) event: LifecycleEvent,
+    pub(crate) event: String,
     /// Its location, as the AppSpec gives it.
     pub(crate) script: String,
     /// The end of what the scripts of this event wrote.
@@ -126,7 +126,7 @@ impl HookError {
 pub(crate) async fn run(hooks: &Hooks<'_>, cancel: &CancellationToken) -> Result<(), HookFailure> {
     let Some(first) = hooks.scripts.first() else { return Ok(()) };
     let failure = |script: &Script, log: String, cause| HookFailure {
-        event: hooks.event,
+        event: hooks.event.to_owned(),
         script: script.location.clone(),
         log,
         cause,

@@ -10,11 +10,13 @@
 //! is the official agent's own format, and so is all else in [`state`]: a host
 //! can change from one agent to the other between two deployments.
 
+mod access_list;
 mod apply;
 mod attributes;
 mod cleanup;
 mod plan;
 mod selection;
+mod selinux;
 pub(crate) mod state;
 
 use std::fs;
@@ -102,7 +104,7 @@ pub(crate) fn install(
     let mut journal =
         cleanup::Journal::open(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
     apply::apply(&plan, &mut journal)?;
-    attributes::apply(&plan)
+    attributes::apply(&plan, &mut journal)
 }
 
 fn remove_file(path: &Path) -> io::Result<()> {

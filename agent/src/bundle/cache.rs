@@ -67,11 +67,6 @@ impl Cache {
         }
     }
 
-    /// Where the cache lies.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Where the bundle lies, or will.
     pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())

@@ -188,6 +188,34 @@ fn a_single_directory_around_the_appspec_is_stripped() {
 }
 
 #[test]
+fn nothing_is_stripped_of_a_packed_directory() {
+    let dir = TempDir::new().expect("a directory");
+    fs::create_dir(dir.path().join("only")).expect("made");
+    fs::write(dir.path().join("only/appspec.yml"), "x").expect("written");
+    let mut archive = Vec::new();
+    pack::pack(dir.path(), &mut archive).expect("packed");
+    let listed = unpacked(&archive, Limits::default()).expect("unpacked");
+    assert_eq!(listed.last().map(String::as_str), Some("only/appspec.yml 644 x"));
+}
+
+#[test]
+fn setuid_does_not_come_out_of_a_bundle() {
+    let dir = TempDir::new().expect("a directory");
+    sample(dir.path());
+    fs::set_permissions(dir.path().join("app/run"), fs::Permissions::from_mode(0o6755)).expect("set");
+    let mut archive = Vec::new();
+    pack::pack(dir.path(), &mut archive).expect("packed");
+    assert_eq!(unpacked(&archive, Limits::default()).expect("unpacked"), SAMPLE);
+    let copy = dir.path().join("copy");
+    let source = dir.path().join("app");
+    unpack::copy(&source, &copy, Limits::default()).expect("copied");
+    assert_eq!(listing(&copy), ["empty dir 700", "link -> run", "run 755 go"]);
+    let inside = source.join("root/copy");
+    let refused = unpack::copy(&source, &inside, Limits::default());
+    assert!(matches!(refused, Err(UnpackError::Refused { cause: Refused::Itself, .. })), "{refused:?}");
+}
+
+#[test]
 fn what_could_leave_the_bundle_is_refused() {
     let check = |tar: Hostile, refused: Refused| check_refused(&tar.done(), Limits::default(), &refused);
     let leaves = |target: &str| Refused::LinkLeaves { target: target.into() };

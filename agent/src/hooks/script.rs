@@ -46,7 +46,7 @@ pub(super) async fn run(
     if !drained(readers, hooks.patience.for_output).await {
         let what = "has ended, but a process that it started keeps its output open";
         output.note(&format!("Warning - {} {what}", script.location));
-        tracing::warn!(script = script.location, event = %hooks.event, "script {what}");
+        tracing::warn!(script = script.location, event = hooks.event, "script {what}");
     }
     ended
 }

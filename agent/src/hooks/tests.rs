@@ -37,7 +37,7 @@ impl Revision {
         let patience =
             Patience { after_terminate: Duration::from_millis(200), for_output: Duration::from_millis(200) };
         let hooks = Hooks {
-            event: LifecycleEvent::AfterInstall,
+            event: "AfterInstall",
             scripts,
             archive: self.dir.path(),
             environment: &environment,

@@ -65,6 +65,11 @@ impl State {
         read_marker(&self.last_successful_file())
     }
 
+    /// The deployment whose bundle came last, installed or not.
+    pub(crate) fn most_recent(&self) -> io::Result<Option<PathBuf>> {
+        read_marker(&self.most_recent_file())
+    }
+
     /// Marks the deployment in `dir` as the one whose Install ended last.
     pub(crate) fn mark_last_successful(&self, dir: &Path) -> io::Result<()> {
         self.write(&self.last_successful_file(), dir.as_os_str().as_bytes())
