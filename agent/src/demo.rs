@@ -47,6 +47,10 @@ pub(crate) async fn run(screen: &Screen, args: DemoArgs) -> anyhow::Result<Exit>
         }
         Ok(exit) => {
             fleet.end().await;
+            screen.progress(
+                "\nThe agents are stopped and their files are gone. `skein demo --keep` leaves them running \
+                 and prints how to look around.",
+            );
             Ok(exit)
         }
         Err(error) => {
