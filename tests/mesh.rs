@@ -7,10 +7,20 @@
 mod agent;
 #[path = "mesh/bundle.rs"]
 mod bundle;
+#[path = "mesh/disk.rs"]
+mod disk;
+#[path = "mesh/frozen.rs"]
+mod frozen;
 #[path = "mesh/kills.rs"]
 mod kills;
+#[path = "mesh/refused.rs"]
+mod refused;
+#[path = "mesh/restarts.rs"]
+mod restarts;
 #[path = "mesh/rolling.rs"]
 mod rolling;
+#[path = "mesh/side_by_side.rs"]
+mod side_by_side;
 #[path = "mesh/trace.rs"]
 mod trace;
 #[path = "mesh/world.rs"]

@@ -1,7 +1,7 @@
 //! The plug is pulled in the middle of a deployment.
 
 use crate::bundle::{Bundle, Deed};
-use crate::world::{Mesh, wait_until};
+use crate::world::{Mesh, turn_of, wait_until};
 
 /// Held in the second host's turn.
 fn held() -> Bundle {
@@ -94,9 +94,4 @@ fn a_host_killed_in_its_turn_and_started_again_says_so() {
     assert_eq!(turn["message"], "the agent was killed while AfterInstall ran");
     mesh.wait_for_rollback_of(&id);
     mesh.check();
-}
-
-fn turn_of<'a>(view: &'a serde_json::Value, host: &str) -> &'a serde_json::Value {
-    let turns = view["hosts"].as_array().expect("hosts");
-    turns.iter().find(|turn| turn["name"] == host).expect("the host's turn")
 }

@@ -36,6 +36,14 @@ impl Trace {
         self.0.iter().any(|line| !line.is_begin && line.event == event && line.host == host)
     }
 
+    pub(crate) fn is_held(&self, event: &str, host: &str) -> bool {
+        let count = |is_begin| {
+            let is_it = |line: &&Line| line.is_begin == is_begin && line.event == event && line.host == host;
+            self.0.iter().filter(is_it).count()
+        };
+        count(true) > count(false)
+    }
+
     /// Hosts in the order of their first hooks.
     pub(crate) fn hosts(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -59,6 +59,12 @@ impl Mesh {
         });
         mesh.token = mesh.agents[0].skein(&["mesh", "token"]).stdout.trim().to_string();
         mesh
+    }
+
+    /// An address in this mesh's network that none of its agents has.
+    pub(crate) fn free_address(&self) -> Ipv4Addr {
+        let [a, b, c] = self.network;
+        Ipv4Addr::new(a, b, c, 200)
     }
 
     fn agent_of(&self, number: u8) -> Agent {
@@ -165,19 +171,26 @@ impl Mesh {
 
     #[track_caller]
     pub(crate) fn group_called(&self, name: &str, lines: &str) {
+        self.define(self.any(), name, lines);
+    }
+
+    #[track_caller]
+    pub(crate) fn group_on(&self, on: &str, name: &str, lines: &str) {
+        self.define(self.agent(on), name, lines);
+    }
+
+    #[track_caller]
+    fn define(&self, on: &Agent, name: &str, lines: &str) {
         let text = format!(
             "application = \"hello\"\nname = \"{name}\"\ntags = [[\"role=web\"]]\n[deployment]\n{lines}\n"
         );
         let file = self.path().join(format!("{name}.toml"));
         fs::write(&file, text).expect("a file");
-        self.on(None).skein(&["group", "set", &file.display().to_string()]).expect(0, &["is set"]);
+        on.skein(&["group", "set", &file.display().to_string()]).expect(0, &["is set"]);
     }
 
-    fn on(&self, name: Option<&str>) -> &Agent {
-        match name {
-            Some(name) => self.agent(name),
-            None => self.running().next().expect("a running agent"),
-        }
+    fn any(&self) -> &Agent {
+        self.running().next().expect("a running agent")
     }
 
     /// Submits on a host and gives back the deployment's id.
@@ -219,19 +232,6 @@ impl Mesh {
         Trace::read(self.path())
     }
 
-    /// Waits until a hook has begun, and says on which host.
-    #[track_caller]
-    pub(crate) fn wait_for_hook(&self, deployment: &str, event: &str) -> String {
-        let mut host = None;
-        wait_until(&format!("{event} of {deployment} begins"), || {
-            let trace = self.trace().of(deployment);
-            let begun = trace.0.iter().filter(|line| line.is_begin && line.event == event);
-            host = begun.last().map(|line| line.host.clone());
-            host.is_some()
-        });
-        host.expect("just found")
-    }
-
     #[track_caller]
     pub(crate) fn wait_for_hook_on(&self, deployment: &str, event: &str, host: &str) {
         wait_until(&format!("{event} of {deployment} begins on {host}"), || {
@@ -243,16 +243,25 @@ impl Mesh {
     /// way, and gives back what one of them says.
     #[track_caller]
     pub(crate) fn wait_for(&self, deployment: &str, status: &str) -> Value {
+        let view = self.wait_for_end(deployment);
+        assert_eq!(view["status"], status, "{view:#}");
+        view
+    }
+
+    /// The same, however it ends.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&self, deployment: &str) -> Value {
         let over = ["Succeeded", "Failed", "Stopped"];
         let mut views = Vec::new();
         wait_until(&format!("{deployment} is over on every host"), || {
             views = self.running().map(|agent| agent.deployment(deployment).unwrap_or_default()).collect();
             views.iter().all(|view| over.iter().any(|over| view["status"] == *over))
         });
-        for view in &views {
-            assert_eq!(view["status"], status, "{view:#}");
+        let view = views.swap_remove(0);
+        for other in &views {
+            assert_eq!(other["status"], view["status"], "hosts disagree on the end");
         }
-        views.swap_remove(0)
+        view
     }
 
     /// Waits for the deployment that rolls another back, to its good end.
@@ -260,7 +269,7 @@ impl Mesh {
     pub(crate) fn wait_for_rollback_of(&self, deployment: &str) -> Value {
         let mut id = String::new();
         wait_until(&format!("{deployment} is rolled back by another"), || {
-            let view = self.on(None).deployment(deployment).unwrap_or_default();
+            let view = self.any().deployment(deployment).unwrap_or_default();
             id = view["rolled_back_by"].as_str().unwrap_or_default().into();
             !id.is_empty()
         });
@@ -378,15 +387,14 @@ impl Watcher {
         Watcher(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skein runs"))
     }
 
-    /// The first line on its standard error.
-    pub(crate) fn first_line(&mut self) -> String {
-        let mut line = String::new();
-        let stderr = self.0.stderr.as_mut().expect("a pipe");
-        BufReader::with_capacity(1, stderr).read_line(&mut line).expect("a line");
-        line
-    }
-
     pub(crate) fn end(self) -> Ran {
         Ran::of(self.0.wait_with_output().expect("a child of ours"))
     }
+}
+
+/// One host's part in a deployment.
+#[track_caller]
+pub(crate) fn turn_of<'a>(view: &'a Value, host: &str) -> &'a Value {
+    let turns = view["hosts"].as_array().expect("hosts");
+    turns.iter().find(|turn| turn["name"] == host).expect("the host's turn")
 }
