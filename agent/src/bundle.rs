@@ -7,8 +7,10 @@
 
 pub(crate) mod cache;
 pub(crate) mod exchange;
+pub(crate) mod fetcher;
 pub(crate) mod pack;
 pub(crate) mod source;
+pub(crate) mod store;
 pub(crate) mod unpack;
 
 use std::fs::File;

@@ -1,21 +1,172 @@
-//! The command line.
+//! The command line: what can be typed, and which part answers it.
 
-pub(crate) mod local;
+mod deploy;
+mod exit;
+mod group;
+mod local;
+mod logs;
+mod mesh;
+mod screen;
+mod show;
+mod watch;
 
-use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::client::Client;
+use crate::config::{AgentConfig, AgentFlags, default_socket};
+use crate::{demo, start};
+
+pub(crate) use exit::{Exit, report};
+pub(crate) use screen::Screen;
 
 /// Deploys applications to fleets of hosts, without a central server.
+///
+/// An agent runs on every host; the agents form a mesh, decide among themselves whose turn it is, run the
+/// bundle's AppSpec hooks, and roll back when a release fails. Existing CodeDeploy bundles run unchanged.
 #[derive(Parser)]
-#[command(name = "skein", version, arg_required_else_help = true)]
+#[command(name = "skein", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 error, 2 usage, 3 refused, 4 deployment failed, \
+                        5 failed and rolled back, 6 stopped, 7 timed out waiting.")]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Global {
+    /// The agent's Unix socket [default: /run/skein/skein.sock]
+    #[arg(long, value_name = "SOCKET", env = "SKEIN_API", global = true)]
+    api: Option<PathBuf>,
+    /// Print one JSON document on stdout, and nothing else there
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    #[command(subcommand)]
-    pub(crate) verb: Verb,
+    /// Print results only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more, on stderr
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
 }
 
 #[derive(Subcommand)]
-pub(crate) enum Verb {
+enum Verb {
+    /// Run the agent of this host
+    Agent(Box<AgentFlags>),
+    /// Make a mesh, enter one, look at its hosts
+    #[command(subcommand)]
+    Mesh(mesh::MeshVerb),
+    /// Define the groups that are deployed to
+    #[command(subcommand)]
+    Group(group::GroupVerb),
+    /// Bring a bundle into the mesh, and print its digest
+    Push(deploy::PushArgs),
+    /// Show what a deployment would do; exit 3 if it could never finish
+    Plan(deploy::PlanArgs),
+    /// Deploy a bundle to a group, and wait for the end
+    Deploy(deploy::DeployArgs),
+    /// Show the mesh, a group or a deployment
+    Status(show::StatusArgs),
+    /// List the hosts
+    Hosts(show::OfGroup),
+    /// List the deployments, the newest first
+    Deployments(show::OfGroup),
+    /// Say why a deployment is where it is, in numbers
+    Explain(show::ExplainArgs),
+    /// Print what the scripts of a deployment wrote on a host
+    Logs(logs::LogsArgs),
+    /// Stop a deployment: turns under way end at their next event
+    Stop(deploy::StopArgs),
+    /// Bring a group back to an earlier revision, as a new deployment
+    Rollback(deploy::RollbackArgs),
+    /// List what was committed
+    History(show::HistoryArgs),
     /// Deploy a bundle to this host alone, without a mesh
     Local(Box<local::LocalArgs>),
+    /// Try it out: five agents on this machine, three releases, one of them bad
+    Demo(demo::DemoArgs),
+    /// Print completions for a shell
+    Completions {
+        /// Which
+        shell: clap_complete::Shell,
+    },
+    /// The demo's sample application
+    #[command(hide = true)]
+    DemoApp(demo::AppArgs),
+}
+
+/// What a command needs to do its work.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    pub(crate) screen: Screen,
+}
+
+/// Does what was typed.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let mut runtime = match matches!(cli.verb, Verb::Agent(_)) {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    runtime.enable_all().build().context("cannot start")?.block_on(dispatch(cli))
+}
+
+async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
+    let socket = global.api.clone().unwrap_or_else(default_socket);
+    let client = Client::new(socket).verbose(global.verbose > 0);
+    let session = Session { client, screen: Screen::new(&global) };
+    match verb {
+        Verb::Agent(flags) => {
+            start::run(AgentConfig::load(*flags, global.api)?).await?;
+            Ok(Exit::Done)
+        }
+        Verb::Mesh(verb) => mesh::run(&session, verb).await,
+        Verb::Group(verb) => group::run(&session, verb).await,
+        Verb::Push(args) => deploy::push(&session, args).await,
+        Verb::Plan(args) => deploy::plan(&session, args).await,
+        Verb::Deploy(args) => deploy::deploy(&session, args).await,
+        Verb::Status(args) => show::status(&session, args).await,
+        Verb::Hosts(args) => show::hosts(&session, args).await,
+        Verb::Deployments(args) => show::deployments(&session, args).await,
+        Verb::Explain(args) => show::explain(&session, args).await,
+        Verb::Logs(args) => logs::logs(&session, args).await,
+        Verb::Stop(args) => deploy::stop(&session, args).await,
+        Verb::Rollback(args) => deploy::rollback(&session, args).await,
+        Verb::History(args) => show::history(&session, args).await,
+        Verb::Local(args) => local::run(*args, session.screen.is_json()).await,
+        Verb::Demo(args) => demo::run(&session.screen, args).await,
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "skein", &mut script);
+            session.screen.text(&String::from_utf8_lossy(&script));
+            Ok(Exit::Done)
+        }
+        Verb::DemoApp(args) => demo::serve(args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn usage_errors_end_with_2() {
+        for wrong in [
+            &["skein", "dploy"][..],
+            &["skein", "deploy"],
+            &["skein", "deploy", "a/b", ".", "--watch", "--detach"],
+        ] {
+            let error = Cli::try_parse_from(wrong).err().expect("refused");
+            assert_eq!(error.exit_code(), i32::from(u8::from(Exit::Usage)), "{wrong:?}");
+        }
+    }
 }

@@ -1,30 +1,43 @@
+//! `skein`: the agent of a host, and the command line that speaks to it.
+
+mod api;
 mod ask;
+mod backend;
 mod bundle;
 mod check;
 mod cli;
+mod client;
 mod clock;
+mod command;
+mod config;
+mod daemon;
+mod demo;
+mod effects;
+mod group_file;
 mod hooks;
 mod host_side;
 mod identity;
 mod install;
+mod join;
 mod local;
+mod log_page;
 mod mesh_key;
+mod questions;
 mod secret_file;
+mod start;
 mod store;
 mod telemetry;
+mod toml_file;
 mod transport;
+mod view;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli::Cli { json, verb: cli::Verb::Local(args) } = cli::Cli::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended =
-        runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(cli::local::run(*args, json)));
-    ended.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    let cli = cli::Cli::parse();
+    let wants_json = cli.global.json;
+    let exit = cli::run(cli).unwrap_or_else(|error| cli::report(&error, wants_json));
+    ExitCode::from(u8::from(exit))
 }

@@ -7,15 +7,17 @@
 //! because a host that starts empty and says so is a known case to the mesh,
 //! while one that does not start is not.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::panic;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use proto::io::Write;
+
+use crate::telemetry::panic_text;
 
 mod writer;
 
@@ -27,12 +29,18 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// sled's own flusher also frees segments that are no longer used: without it
 /// the file only grows.
 const FLUSH_EVERY_MS: u64 = 500;
+/// How long a lock may take to be let go, and how often we look.
+const LOCKED_MAX: Duration = Duration::from_secs(2);
+const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 /// Written when a store is made. A damaged file can open as an empty map; this
 /// tells that map from one that was never written.
 const FORMAT_KEY: &[u8] = b"format";
 const FORMAT: &[u8] = b"skein-store-1";
 /// The tree that holds it; the node's own is sled's default.
 const META_TREE: &str = "meta";
+
+/// Everything that a store holds.
+pub(crate) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// An open store.
 pub(crate) struct Store {
@@ -50,7 +58,7 @@ pub(crate) struct Store {
 /// A store as it was found.
 pub(crate) struct Opened {
     pub(crate) store: Store,
-    pub(crate) contents: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) contents: Contents,
     pub(crate) recovered: Recovery,
 }
 
@@ -100,7 +108,7 @@ fn advice(cause: &sled::Error) -> &'static str {
 
 /// One attempt to open.
 enum Attempt {
-    Opened(Box<Store>, BTreeMap<Vec<u8>, Vec<u8>>),
+    Opened(Box<Store>, Contents),
     /// What is there cannot be read.
     Damaged(String),
     /// The fault is not in what is there.
@@ -112,7 +120,7 @@ impl Store {
     pub(crate) fn open(path: &Path) -> Result<Opened, StoreError> {
         let mut recovered = Recovery::Clean;
         loop {
-            let damage = match Self::attempt(path) {
+            let damage = match Self::attempt_unlocked(path) {
                 Attempt::Opened(store, contents) => {
                     return Ok(Opened { store: *store, contents, recovered });
                 }
@@ -136,6 +144,20 @@ impl Store {
         }
     }
 
+    /// sled's threads keep the lock for a moment after a store was closed, or
+    /// could not be opened.
+    fn attempt_unlocked(path: &Path) -> Attempt {
+        let until = Instant::now() + LOCKED_MAX;
+        loop {
+            let attempt = Self::attempt(path);
+            let is_locked = matches!(attempt, Attempt::Refused(StoreError::Locked { .. }));
+            if !is_locked || Instant::now() >= until {
+                return attempt;
+            }
+            thread::sleep(LOCKED_PAUSE);
+        }
+    }
+
     fn attempt(path: &Path) -> Attempt {
         // sled panics on some damage that it does not expect.
         match panic::catch_unwind(|| Self::try_open(path)) {
@@ -145,7 +167,7 @@ impl Store {
         }
     }
 
-    fn try_open(path: &Path) -> Result<(Self, BTreeMap<Vec<u8>, Vec<u8>>), sled::Error> {
+    fn try_open(path: &Path) -> Result<(Self, Contents), sled::Error> {
         let is_new = !path.join("db").exists();
         fs::create_dir_all(path)?;
         let db = sled::Config::new()
@@ -170,6 +192,14 @@ impl Store {
         let contents = store.db.iter().map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())));
         let contents = contents.collect::<Result<_, _>>()?;
         Ok((store, contents))
+    }
+
+    /// Closes the store and moves it away, for what it holds is of no use.
+    /// Gives back where it is now.
+    pub(crate) fn set_aside(self) -> Result<PathBuf, StoreError> {
+        let path = self.path.clone();
+        drop(self);
+        quarantine(&path).map_err(|cause| StoreError::Open { path, cause: cause.into() })
     }
 
     /// Does the write as one: all of its changes are there afterwards, or,
@@ -261,11 +291,6 @@ fn quarantine(path: &Path) -> io::Result<PathBuf> {
     let quarantined = PathBuf::from(name);
     fs::rename(path, &quarantined)?;
     Ok(quarantined)
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("sled panicked").to_owned()
 }
 
 #[cfg(test)]

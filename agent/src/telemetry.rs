@@ -1,6 +1,8 @@
 //! What the agent tells of itself: its log, and errors with their causes.
 
+use std::any::Any;
 use std::error::Error;
+use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
@@ -33,12 +35,21 @@ pub(crate) struct FilterError {
 pub(crate) fn start(format: Format) -> Result<(), FilterError> {
     let filter = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| FILTER_DEFAULT.into());
     let filter = filter.parse::<EnvFilter>().map_err(|cause| FilterError { filter, cause })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(has_colour());
     match format {
         Format::Text => log.init(),
         Format::Json => log.json().init(),
     }
     Ok(())
+}
+
+/// A log that goes into a file or to a collector is no place for colours.
+fn has_colour() -> bool {
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !no_colour
 }
 
 /// An error and its causes, in one line.
@@ -54,6 +65,12 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word").to_owned()
 }
 
 #[cfg(test)]

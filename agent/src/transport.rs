@@ -8,12 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, StreamProtocol, noise};
 use proto::id::HostId;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::mesh_key::MeshKey;
@@ -26,10 +26,8 @@ mod streams;
 mod swarm;
 mod wishes;
 
-pub(crate) use frames::FRAME_BYTES_MAX;
 pub(crate) use peers::Counts;
 pub(crate) use streams::{AcceptedElsewhere, HeldStream, IncomingStreams, OpenError};
-pub(crate) use swarm::PUBLISH_BYTES_MAX;
 
 /// Events that wait to be taken. When it is full, hosts that send to us wait.
 const EVENTS_MAX: usize = 1_024;
@@ -37,6 +35,11 @@ const EVENTS_MAX: usize = 1_024;
 const PUBLISHED_MAX: usize = 1_024;
 /// Of one host; more would only be dialled in vain.
 const ADDRESSES_MAX: usize = 16;
+
+/// How long sockets may take to be ready, and the last of their addresses to
+/// be known after the first ones.
+const LISTENING_MAX: Duration = Duration::from_secs(2);
+const LISTENING_SETTLES: Duration = Duration::from_millis(20);
 
 /// What the transport is started with.
 pub(crate) struct TransportConfig {
@@ -54,8 +57,6 @@ pub(crate) enum TransportEvent {
     Disconnected(HostId),
     /// A frame has come, sent to us or published, by way of this neighbour.
     Frame { from: HostId, frame: Vec<u8> },
-    /// We can be dialled here.
-    Listening(Multiaddr),
 }
 
 /// Why the transport does not start.
@@ -77,7 +78,7 @@ pub(crate) enum TransportError {
     Frames(#[source] AcceptedElsewhere),
 }
 
-/// Starts the transport; it runs until [`Handle::stop`], or until the events
+/// Starts the transport, and gives it back once it listens; it runs until [`Handle::stop`], or until the events
 /// are no longer listened to.
 pub(crate) async fn start(
     config: TransportConfig,
@@ -87,9 +88,9 @@ pub(crate) async fn start(
     let shared = Arc::new(Shared::new());
     let incoming = streams::accept(control.clone(), shared.clone(), frames::PROTOCOL);
     let incoming = incoming.map_err(TransportError::Frames)?;
-    for address in config.listen {
+    for address in &config.listen {
         let listening = swarm.listen_on(address.clone());
-        listening.map_err(|cause| TransportError::Listen { address, cause })?;
+        listening.map_err(|cause| TransportError::Listen { address: address.clone(), cause })?;
     }
     let (events_in, events) = mpsc::channel(EVENTS_MAX);
     let (publish, published) = mpsc::channel(PUBLISHED_MAX);
@@ -109,7 +110,9 @@ pub(crate) async fn start(
         driver.run().await;
         drop(ended);
     });
-    Ok((Handle { shared, publish, control, ended: running }, events))
+    let handle = Handle { shared, publish, control, ended: running };
+    handle.wait_for_addresses(config.listen.len()).await;
+    Ok((handle, events))
 }
 
 /// Hands each stream of frames to its host's task, without waiting.
@@ -128,6 +131,8 @@ struct Shared {
     addresses: Mutex<BTreeMap<HostId, Vec<Multiaddr>>>,
     /// A wish was added or taken back.
     changed: Notify,
+    /// Where we can be dialled, as far as this host knows.
+    listening: watch::Sender<BTreeSet<Multiaddr>>,
     stop: CancellationToken,
 }
 
@@ -138,6 +143,7 @@ impl Shared {
             wishes: Mutex::default(),
             addresses: Mutex::default(),
             changed: Notify::new(),
+            listening: watch::Sender::new(BTreeSet::new()),
             stop: CancellationToken::new(),
         }
     }
@@ -213,16 +219,11 @@ impl Handle {
         self.shared.changed.notify_one();
     }
 
-    /// Wants a connection to whoever is at the address, until told to stop by
-    /// [`Handle::stop_dialling`] or by [`Handle::disconnect`] from whom it found.
+    /// Wants a connection to whoever is at the address while no host is
+    /// connected that [`Handle::connect`] asked for: a way into the mesh.
     pub(crate) fn dial(&self, address: Multiaddr) {
         self.shared.wishes().want_address(address, Instant::now());
         self.shared.changed.notify_one();
-    }
-
-    /// Dials the address no more. A connection that it led to stays.
-    pub(crate) fn stop_dialling(&self, address: &Multiaddr) {
-        self.shared.wishes().forget_address(address);
     }
 
     /// Opens a stream to a host. If it is not connected but known, it is for
@@ -234,6 +235,25 @@ impl Handle {
     /// Accepts streams of the protocol from now on; only one may.
     pub(crate) fn accept(&self, protocol: StreamProtocol) -> Result<IncomingStreams, AcceptedElsewhere> {
         streams::accept(self.control.clone(), self.shared.clone(), protocol)
+    }
+
+    /// Where this host listens: every address of every interface, if it was
+    /// told to listen on all.
+    pub(crate) fn listening(&self) -> BTreeSet<Multiaddr> {
+        self.shared.listening.borrow().clone()
+    }
+
+    async fn wait_for_addresses(&self, number: usize) {
+        let mut listening = self.shared.listening.subscribe();
+        let listens = async {
+            let _ = listening.wait_for(|addresses| addresses.len() >= number).await;
+        };
+        let _ = tokio::time::timeout(LISTENING_MAX, listens).await;
+        // The addresses of one interface after the other.
+        while tokio::time::timeout(LISTENING_SETTLES, listening.changed())
+            .await
+            .is_ok_and(|more| more.is_ok())
+        {}
     }
 
     /// The hosts that we are connected to.

@@ -10,204 +10,22 @@
 //! no more turns in flight than the policy's cap; no lease is granted that
 //! would leave fewer than the minimum available.
 
+mod member;
 mod turn;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
-use crate::id::{DeploymentId, Digest, HostId};
+use crate::id::{DeploymentId, HostId};
 use crate::policy::Bounds;
 use crate::time::LedgerTime;
 
+pub use member::{Counts, Health, Installed, Member, Stage, Standing};
 pub use turn::{Blocker, Turn};
-
-/// CodeDeploy's words for a deployment's status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the words are CodeDeploy's")]
-pub enum DeploymentStatus {
-    Created,
-    Queued,
-    InProgress,
-    Succeeded,
-    Failed,
-    Stopped,
-}
-
-impl DeploymentStatus {
-    /// The word that users read.
-    pub const fn name(self) -> &'static str {
-        match self {
-            DeploymentStatus::Created => "Created",
-            DeploymentStatus::Queued => "Queued",
-            DeploymentStatus::InProgress => "InProgress",
-            DeploymentStatus::Succeeded => "Succeeded",
-            DeploymentStatus::Failed => "Failed",
-            DeploymentStatus::Stopped => "Stopped",
-        }
-    }
-
-    /// Whether nothing more will happen.
-    pub const fn is_over(self) -> bool {
-        match self {
-            DeploymentStatus::Created | DeploymentStatus::Queued | DeploymentStatus::InProgress => false,
-            DeploymentStatus::Succeeded | DeploymentStatus::Failed | DeploymentStatus::Stopped => true,
-        }
-    }
-}
-
-/// Whether the application on a host is known to be well: how its last turn
-/// ended. A host that never had one is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Health {
-    /// Its last turn succeeded.
-    Healthy,
-    /// Its last turn failed, or it never had one.
-    Unhealthy,
-}
-
-/// What a host runs, seen from one deployment (CodeDeploy's order of hosts).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Installed {
-    /// A turn failed on it, so nobody knows.
-    Unknown,
-    /// Another revision.
-    Old,
-    /// The one that is being deployed.
-    Current,
-}
-
-/// What is known of one host in one group, between deployments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
-    /// How its last turn ended.
-    pub health: Health,
-    /// Which revision it has; none if a turn failed on it.
-    pub revision: Option<Digest>,
-}
-
-/// Where one host is in a deployment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stage {
-    /// Counted in the minimum, but not to be deployed to.
-    NotTargeted,
-    /// Its turn is to come.
-    Pending,
-    /// Its turn is now: it counts as out of service from here on.
-    Leased {
-        /// Since when.
-        at: LedgerTime,
-    },
-    /// Its turn is under way.
-    Started {
-        /// Since when.
-        at: LedgerTime,
-    },
-    /// Its turn is over.
-    Ended {
-        /// When it started; none if it never did.
-        started: Option<LedgerTime>,
-        /// When it ended.
-        at: LedgerTime,
-        /// How.
-        outcome: TurnOutcome,
-    },
-    /// The deployment ended before its turn.
-    Skipped,
-}
-
-/// One host of the group, seen from one deployment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
-    /// Where its turn is.
-    pub stage: Stage,
-    /// How its application is.
-    pub health: Health,
-    /// What it ran when the deployment began.
-    pub installed: Installed,
-    /// Since when the mesh has counted it Down; none if it is up.
-    pub down: Option<LedgerTime>,
-    /// Its place among equals: the order of the hosts' names.
-    position: u32,
-}
-
-/// Sums over the members, kept up to date so that an entry costs O(log hosts).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Counts {
-    /// Healthy, up, and not in a turn: in service now.
-    pub available: u32,
-    /// H: healthy by their last turn, those in a turn included.
-    pub healthy: u32,
-    /// Unhealthy, but with a turn to come or under way that may heal them.
-    pub hopeful: u32,
-    /// With a lease or in a turn.
-    pub in_flight: u32,
-    /// Counted Down by the mesh.
-    pub down: u32,
-    /// Healthy ones whose turn is to come.
-    pub pending_healthy: u32,
-    /// All whose turn is to come.
-    pub pending: u32,
-    /// Whose turn succeeded.
-    pub succeeded: u32,
-    /// Whose turn failed.
-    pub failed: u32,
-    /// Whose turn will not come.
-    pub skipped: u32,
-}
-
-/// Why a deployment ended otherwise than well, or was never begun.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
-    /// What kind.
-    pub code: ReasonCode,
-    /// The numbers at that moment.
-    pub counts: Counts,
-    /// M at that moment.
-    pub minimum: u32,
-    /// N at that moment.
-    pub total: u32,
-}
-
-/// CodeDeploy's codes, where it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ReasonCode {
-    /// One host more out of service would break the minimum.
-    HealthConstraints,
-    /// The minimum could never have been kept.
-    HealthConstraintsInvalid,
-    /// A person stopped it.
-    ManualStop,
-    /// It took longer than the policy allows.
-    Timeout,
-    /// No host was left to deploy to.
-    NoInstances,
-}
-
-impl ReasonCode {
-    /// The word that JSON carries.
-    pub const fn name(self) -> &'static str {
-        match self {
-            ReasonCode::HealthConstraints => "HEALTH_CONSTRAINTS",
-            ReasonCode::HealthConstraintsInvalid => "HEALTH_CONSTRAINTS_INVALID",
-            ReasonCode::ManualStop => "MANUAL_STOP",
-            ReasonCode::Timeout => "TIMEOUT",
-            ReasonCode::NoInstances => "NO_INSTANCES",
-        }
-    }
-}
-
-/// How the deployment will end, once the turns under way are over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
-    /// Well.
-    Succeeded,
-    /// Badly.
-    Failed(Reason),
-    /// By a person's wish.
-    Stopped(Reason),
-}
+pub use verdict::{DeploymentStatus, Reason, ReasonCode, Verdict};
 
 /// One deployment, as far as it has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -343,7 +161,14 @@ impl Rollout {
         if !self.members.contains_key(&host) || self.status != DeploymentStatus::InProgress {
             return Vec::new();
         }
-        self.change(host, |member| member.down = down);
+        self.change(host, |member| {
+            member.down = down;
+            // A lease that it got because it was of no service anyway is not
+            // one to take a healthy host out of service.
+            if down.is_none() && matches!(member.stage, Stage::Leased { .. }) {
+                member.stage = Stage::Pending;
+            }
+        });
         self.advance(at)
     }
 
@@ -521,64 +346,6 @@ impl Rollout {
             let mut fresh = Counts::default();
             self.members.values().for_each(|member| fresh.add(member));
             assert_eq!(fresh, self.counts, "the sums are those of a fresh count");
-        }
-    }
-}
-
-impl Member {
-    /// With a lease or in its turn: out of service.
-    pub fn is_in_flight(&self) -> bool {
-        matches!(self.stage, Stage::Leased { .. } | Stage::Started { .. })
-    }
-
-    /// Healthy, up and not in a turn.
-    pub fn is_available(&self) -> bool {
-        self.health == Health::Healthy && self.down.is_none() && !self.is_in_flight()
-    }
-
-    /// Unhealthy first (a host that is Down is of no service to anybody), then
-    /// by what is installed.
-    fn rank(&self) -> u8 {
-        if self.health == Health::Unhealthy || self.down.is_some() {
-            return 0;
-        }
-        match self.installed {
-            Installed::Unknown => 1,
-            Installed::Old => 2,
-            Installed::Current => 3,
-        }
-    }
-}
-
-impl Counts {
-    fn add(&mut self, member: &Member) {
-        self.each(member, |sum| *sum += 1);
-    }
-
-    fn remove(&mut self, member: &Member) {
-        self.each(member, |sum| *sum -= 1);
-    }
-
-    fn each(&mut self, member: &Member, mut count: impl FnMut(&mut u32)) {
-        let healthy = member.health == Health::Healthy;
-        let pending = member.stage == Stage::Pending;
-        let mut count_if = |holds: bool, sum: &mut u32| {
-            if holds {
-                count(sum);
-            }
-        };
-        count_if(member.is_available(), &mut self.available);
-        count_if(healthy, &mut self.healthy);
-        count_if(!healthy && (pending || member.is_in_flight()), &mut self.hopeful);
-        count_if(member.is_in_flight(), &mut self.in_flight);
-        count_if(member.down.is_some(), &mut self.down);
-        count_if(pending && healthy, &mut self.pending_healthy);
-        count_if(pending, &mut self.pending);
-        match &member.stage {
-            Stage::Ended { outcome: TurnOutcome::Succeeded, .. } => count_if(true, &mut self.succeeded),
-            Stage::Ended { outcome: TurnOutcome::Failed(_), .. } => count_if(true, &mut self.failed),
-            Stage::Skipped => count_if(true, &mut self.skipped),
-            Stage::NotTargeted | Stage::Pending | Stage::Leased { .. } | Stage::Started { .. } => {}
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::Refusal;
 use crate::revision::Revision;
-use crate::rollout::{Rollout, Standing};
+use crate::rollout::{Rollout, Stage, Standing};
 use crate::time::LedgerTime;
 
 /// Deployments of one group that are kept in full; older ones are dropped from
@@ -235,6 +235,38 @@ impl State {
             | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
             | Body::Finished { .. } => Ok(()),
+        }
+    }
+
+    /// Whether an entry of this body would change nothing, because it is said
+    /// already. Only for what hosts repeat until the ledger has it.
+    pub(crate) fn is_settled(&self, body: &Body) -> bool {
+        let stage = |deployment, host| {
+            let rollout = self.rollouts.get(deployment)?;
+            Some(&rollout.members().get(host)?.stage)
+        };
+        let is_down = |host| self.hosts.get(host).is_some_and(|host| host.down.is_some());
+        match body {
+            Body::Tick => self.next_timer().is_none(),
+            Body::HostJoined(record) => {
+                self.hosts.get(&record.host).is_some_and(|host| host.record == *record)
+            }
+            Body::HostDown { host, .. } => is_down(host),
+            Body::HostUp { host, .. } => !is_down(host),
+            Body::TurnStarted { deployment, host } => {
+                matches!(stage(deployment, host), Some(Stage::Started { .. } | Stage::Ended { .. }))
+            }
+            Body::TurnEnded { deployment, host, .. } => {
+                matches!(stage(deployment, host), Some(Stage::Ended { .. }))
+            }
+            Body::Finished { deployment } => {
+                self.rollouts.get(deployment).is_some_and(|rollout| rollout.status().is_over())
+            }
+            Body::HostLeft { .. }
+            | Body::GroupSet(_)
+            | Body::GroupDeleted(_)
+            | Body::Submitted(_)
+            | Body::StopRequested { .. } => false,
         }
     }
 

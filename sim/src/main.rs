@@ -1,1 +1,146 @@
-fn main() {}
+//! The simulator's command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use sim::plan::Plan;
+use sim::play::play;
+use sim::swarm::{Extent, swarm};
+
+/// Whole fleets in virtual time, from one seed.
+#[derive(Parser)]
+#[command(name = "skein-sim", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Plays one seed and tells its story.
+    Run(Run),
+    /// Plays many seeds; each failure is printed with the command that repeats it.
+    Swarm(Swarm),
+}
+
+#[derive(Args)]
+struct Run {
+    /// Which run.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many hosts, in place of what the seed says.
+    #[arg(long)]
+    hosts: Option<u32>,
+    /// Writes every input and output, one line each.
+    #[arg(long, value_name = "OUT")]
+    trace: Option<PathBuf>,
+    /// Prints totals only.
+    #[arg(short, long)]
+    quiet: bool,
+    /// Tells of each lifecycle event too.
+    #[arg(long)]
+    events: bool,
+}
+
+#[derive(Args)]
+struct Swarm {
+    /// How many seeds.
+    #[arg(long, default_value_t = 100, conflicts_with = "minutes")]
+    seeds: u64,
+    /// For how long, in place of how many.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// The first seed.
+    #[arg(long, default_value_t = 1, value_name = "SEED")]
+    from: u64,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(run) => run_one(&run),
+        Command::Swarm(args) => Ok(run_swarm(&args)),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns whether all claims held.
+fn run_one(run: &Run) -> Result<bool> {
+    let plan = Plan::new(run.seed, run.hosts);
+    let mut world = plan.world();
+    if run.trace.is_some() {
+        world.trace_mut().keep_lines();
+    }
+    if run.events {
+        world.story_mut().tell_events();
+    }
+    let began = Instant::now();
+    let report = play(&plan, &mut world);
+    let took = began.elapsed();
+    if !run.quiet {
+        for (at, line) in world.story().lines() {
+            println!("{:>11} {line}", at.to_string());
+        }
+    }
+    if let Some(path) = &run.trace {
+        let lines = world.trace().lines().join("\n");
+        std::fs::write(path, lines).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    println!(
+        "seed {}: {} hosts, {} entries, {} inputs, {:.1} virtual s",
+        run.seed,
+        report.hosts,
+        report.entries,
+        report.inputs,
+        Duration::from_micros(report.lasted.as_micros()).as_secs_f64()
+    );
+    println!("trace {}", report.trace);
+    eprintln!(
+        "{:.0} simulated host-seconds per second ({:.2} s)",
+        report.host_seconds() / took.as_secs_f64(),
+        took.as_secs_f64()
+    );
+    if let Some(finding) = &report.finding {
+        print!("\n{finding}");
+        world.host_lines().iter().for_each(|line| println!("  {line}"));
+    }
+    Ok(report.finding.is_none())
+}
+
+/// Returns whether all claims held.
+fn run_swarm(args: &Swarm) -> bool {
+    let extent = match args.minutes {
+        Some(minutes) => Extent::Time(Duration::from_secs(minutes * 60)),
+        None => Extent::Seeds(args.seeds),
+    };
+    let totals = swarm(args.from, extent, |seed, report| {
+        if let Some(finding) = &report.finding {
+            let violation = &finding.violation;
+            println!(
+                "skein-sim run --seed {seed}  # {}, at {}: {}",
+                violation.claim, finding.at, violation.what
+            );
+        }
+    });
+    println!(
+        "{} seeds, {} failed; {:.0} simulated host-seconds, {} entries, {} inputs in {:.1} s: {:.0} host-seconds \
+         per second",
+        totals.seeds,
+        totals.failed.len(),
+        totals.host_seconds,
+        totals.entries,
+        totals.inputs,
+        totals.took.as_secs_f64(),
+        totals.host_seconds / totals.took.as_secs_f64()
+    );
+    totals.failed.is_empty()
+}

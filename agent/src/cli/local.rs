@@ -1,7 +1,6 @@
 //! `skein local`, which is also `codedeploy-local`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -10,6 +9,7 @@ use proto::policy::FileExists;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::Exit;
 use crate::bundle::source::Source;
 use crate::check;
 use crate::host_side::APPSPEC_NAME;
@@ -88,14 +88,14 @@ enum FileExistsArg {
 const DEPLOY_ROOT: &str = "/opt/codedeploy-agent/deployment-root";
 
 /// Deploys, or checks. Ends with 0 if all went well, else with 1.
-pub(crate) async fn run(args: LocalArgs, as_json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: LocalArgs, as_json: bool) -> anyhow::Result<Exit> {
     let location = args.source.as_ref().or(args.bundle_location.as_ref()).cloned();
     let location = location.unwrap_or_else(|| ".".to_owned());
     let source: Source = location.parse().context("this is no bundle")?;
     args.kind.map_or(Ok(()), |kind| require(kind, &source))?;
     let success =
         if args.check { check(&args, &source, as_json)? } else { deploy(args, source, as_json).await? };
-    Ok(if success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if success { Exit::Done } else { Exit::Error })
 }
 
 fn require(kind: Kind, source: &Source) -> anyhow::Result<()> {

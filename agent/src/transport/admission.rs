@@ -24,7 +24,7 @@ use std::time::Duration;
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
 use libp2p::core::ConnectedPoint;
-use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerExt};
+use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt};
 use proto::id::HostId;
 
 use crate::identity;

@@ -54,7 +54,7 @@ impl Driver {
         loop {
             let next_dial = self.shared.wishes().next_dial();
             tokio::select! {
-                event = self.swarm.select_next_some() => self.on_event(event).await,
+                event = self.swarm.select_next_some() => self.on_event(event),
                 Some(frame) = self.published.recv() => self.publish(frame),
                 () = self.shared.changed.notified() => {}
                 () = sleep_until(next_dial) => {}
@@ -70,7 +70,7 @@ impl Driver {
         let now = Instant::now();
         let (unwanted, due) = {
             let mut wishes = self.shared.wishes();
-            (wishes.take_unwanted(), wishes.due(now))
+            (wishes.take_unwanted(now), wishes.due(now))
         };
         for host in unwanted {
             // It fails if there is no connection, which is what was asked for.
@@ -100,7 +100,7 @@ impl Driver {
         self.shared.wishes().dialling(target, connection);
         if let Err(cause) = self.swarm.dial(dial) {
             tracing::debug!(?target, %cause, "not dialled");
-            self.shared.wishes().not_dialled(target, now);
+            self.shared.wishes().failed(connection, now);
         }
     }
 
@@ -115,8 +115,7 @@ impl Driver {
         }
     }
 
-    async fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
-        // Of libp2p's events only these concern us; the type is open to more.
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
@@ -134,13 +133,28 @@ impl Driver {
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::info!(%address, "listening");
-                let _ = self.events.send(TransportEvent::Listening(address)).await;
+                self.shared.listening.send_modify(|listening| {
+                    listening.insert(address);
+                });
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                tracing::info!(%address, "no longer listening");
+                self.shared.listening.send_modify(|listening| {
+                    listening.remove(&address);
+                });
             }
             SwarmEvent::ListenerClosed { addresses, reason: Err(cause), .. } => {
                 tracing::error!(?addresses, %cause, "no longer listening");
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(cause = %error, "listener"),
-            _ => {}
+            SwarmEvent::IncomingConnection { .. }
+            | SwarmEvent::ListenerClosed { .. }
+            | SwarmEvent::Dialing { .. }
+            | SwarmEvent::NewExternalAddrCandidate { .. }
+            | SwarmEvent::ExternalAddrConfirmed { .. }
+            | SwarmEvent::ExternalAddrExpired { .. }
+            | SwarmEvent::NewExternalAddrOfPeer { .. }
+            | _ => {}
         }
     }
 
@@ -258,3 +272,6 @@ async fn sleep_until(instant: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use futures::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use libp2p::{Stream, StreamProtocol};
 use libp2p_stream::Control;
 use proto::id::HostId;
+use proto::wire::FRAME_BYTES_MAX;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -17,9 +18,6 @@ use super::peers::{Mail, Peers, count};
 use super::{TransportEvent, streams};
 
 pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/skein/frames/1");
-/// The longest frame: a snapshot of a large ledger. Whoever announces a longer
-/// one loses the stream.
-pub(crate) const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Frames that are queued are joined up to this before they are written, so
 /// that a burst of small ones is one packet.
 const BATCH_BYTES: usize = 64 * 1024;

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use libp2p::Stream;
 use proto::id::HostId;
+use proto::wire::FRAME_BYTES_MAX;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-
-use super::frames::FRAME_BYTES_MAX;
 
 /// Frames that wait for one host. The node sends a few per turn and host;
 /// beyond this the host is cut off, and what is lost the node repairs.

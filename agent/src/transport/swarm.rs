@@ -16,9 +16,9 @@ use proto::id::MeshId;
 use super::{TransportConfig, TransportError, admission::Gate};
 use crate::identity;
 
-/// From the first packet to the end of admission. A dial to a host that is
-/// gone without a word ends after this.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the first packet to the end of admission, six round trips. A dial to a
+/// host that is gone without a word ends after this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
 /// Connections that are not admitted yet. A whole mesh that starts at once is
 /// let in by and by: who is refused dials again.
 const PENDING_INCOMING_MAX: u32 = 64;

@@ -35,9 +35,8 @@ impl Member {
     async fn start_as(keypair: Keypair, mesh_key: MeshKey, listen: Multiaddr) -> Self {
         let config =
             TransportConfig { keypair: keypair.clone(), mesh_key: mesh_key.clone(), listen: vec![listen] };
-        let (handle, mut events) = start(config).await.unwrap();
-        let listening = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap();
-        let Some(TransportEvent::Listening(address)) = listening else { panic!("{listening:?}") };
+        let (handle, events) = start(config).await.unwrap();
+        let address = handle.listening().into_iter().next().unwrap();
         Member { host: identity::own_host_id(&keypair), handle, events, address, keypair, mesh_key }
     }
 
@@ -55,9 +54,9 @@ impl Member {
     pub(crate) async fn next_frame(&mut self) -> (HostId, Vec<u8>) {
         match self.next().await {
             TransportEvent::Frame { from, frame } => (from, frame),
-            other @ (TransportEvent::Connected(_)
-            | TransportEvent::Disconnected(_)
-            | TransportEvent::Listening(_)) => panic!("{other:?} instead of a frame"),
+            other @ (TransportEvent::Connected(_) | TransportEvent::Disconnected(_)) => {
+                panic!("{other:?} instead of a frame")
+            }
         }
     }
 

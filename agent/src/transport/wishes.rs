@@ -1,12 +1,17 @@
 //! Whom we want to be connected to, and when each is dialled next.
 //!
 //! A wish is a state and not a message: it stands until it is taken back,
-//! whatever happens to connections in between.
+//! whatever happens to connections in between. A host is wanted by the node. An
+//! address, somebody at it, is only a way into the mesh: while a host that is
+//! wanted is connected, it is not dialled, and whoever was found there is let
+//! go. So a host that all others were told to join through does not keep a
+//! connection to each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use proto::id::HostId;
 
@@ -17,6 +22,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// A connection that ended sooner than this counts as a failure: two hosts of
 /// which one always hangs up must not dial in a circle.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
+
+/// How long whoever was found at an address is kept besides wanted hosts: time
+/// to learn everything from him.
+const WAY_IN_KEPT: Duration = Duration::from_secs(30);
 
 /// Whom or what to dial.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,20 +94,10 @@ impl Wishes {
         self.wishes.entry(Target::Address(address)).or_insert(wish);
     }
 
-    /// Wants it no more.
-    pub(super) fn forget_address(&mut self, address: &Multiaddr) {
-        self.wishes.remove(&Target::Address(address.clone()));
-    }
-
-    /// Wants no connection to the host any more, nor to an address at which it
-    /// was found.
+    /// Wants no connection to the host any more.
     pub(super) fn unwant(&mut self, host: HostId) {
         self.unwanted.insert(host);
-        self.wishes.retain(|target, wish| match (target, &wish.state) {
-            (Target::Host(wanted), _) => *wanted != host,
-            (Target::Address(_), State::Connected { to, .. }) => *to != host,
-            (Target::Address(_), State::Waiting { .. } | State::Dialling(_)) | (Target::Held(_), _) => true,
-        });
+        self.wishes.remove(&Target::Host(host));
     }
 
     /// Holds on to the host: its connections are not closed by us until
@@ -134,35 +133,61 @@ impl Wishes {
     }
 
     /// The hosts whose connections are to be closed; each is told once.
-    pub(super) fn take_unwanted(&mut self) -> BTreeSet<HostId> {
+    pub(super) fn take_unwanted(&mut self, now: Instant) -> BTreeSet<HostId> {
+        if self.is_in() {
+            let found = self.found_at_addresses(now);
+            self.unwanted.extend(found);
+        }
         let (later, now) =
             std::mem::take(&mut self.unwanted).into_iter().partition(|host| self.held.contains_key(host));
         self.unwanted = later;
         now
     }
 
+    /// Hosts that are connected for no other reason than that they were found
+    /// at an address, and have been for long enough.
+    fn found_at_addresses(&self, now: Instant) -> Vec<HostId> {
+        let found = |(target, wish): (&Target, &Wish)| match (target, &wish.state) {
+            (Target::Address(_), State::Connected { to, since }) => {
+                let long_enough = now.saturating_duration_since(*since) > WAY_IN_KEPT;
+                (long_enough && !self.wishes.contains_key(&Target::Host(*to))).then_some(*to)
+            }
+            (Target::Address(_), State::Waiting { .. } | State::Dialling(_))
+            | (Target::Host(_) | Target::Held(_), _) => None,
+        };
+        self.wishes.iter().filter_map(found).collect()
+    }
+
+    /// Whether a wanted host is connected, so that no way in is needed.
+    fn is_in(&self) -> bool {
+        self.wishes
+            .iter()
+            .any(|(target, wish)| matches!((target, &wish.state), (Target::Host(_), State::Connected { .. })))
+    }
+
     /// When a target is to be dialled next.
     pub(super) fn next_dial(&self) -> Option<Instant> {
-        self.wishes.values().filter_map(Wish::next_dial).min()
+        self.dialled().filter_map(|(_, wish)| wish.next_dial()).min()
     }
 
     /// The targets that are to be dialled now, with their addresses.
     pub(super) fn due(&self, now: Instant) -> Vec<(Target, Vec<Multiaddr>)> {
-        let due = self.wishes.iter().filter(|(_, wish)| wish.next_dial().is_some_and(|at| at <= now));
-        due.map(|(target, wish)| (target.clone(), wish.addresses.clone())).collect()
+        let due = self.dialled().filter(|(_, wish)| wish.next_dial().is_some_and(|at| at <= now));
+        due.map(|(target, wish)| (target.clone(), wish.addresses_to_dial())).collect()
+    }
+
+    fn dialled(&self) -> impl Iterator<Item = (&Target, &Wish)> {
+        let is_in = self.is_in();
+        self.wishes.iter().filter(move |(target, _)| match target {
+            Target::Host(_) | Target::Held(_) => true,
+            Target::Address(_) => !is_in,
+        })
     }
 
     /// The target is being dialled.
     pub(super) fn dialling(&mut self, target: &Target, connection: ConnectionId) {
         if let Some(wish) = self.wishes.get_mut(target) {
             wish.state = State::Dialling(connection);
-        }
-    }
-
-    /// The target could not even be dialled.
-    pub(super) fn not_dialled(&mut self, target: &Target, now: Instant) {
-        if let Some(wish) = self.wishes.get_mut(target) {
-            wish.fail(now);
         }
     }
 
@@ -224,6 +249,18 @@ impl Wish {
             State::Waiting { until } if !self.addresses.is_empty() => Some(until),
             State::Waiting { .. } | State::Dialling(_) | State::Connected { .. } => None,
         }
+    }
+
+    /// TCP and QUIC in turn, if it has both: at once, QUIC would win, and the
+    /// end of a process is not seen on it (TCP says it at once), while bundles
+    /// cost more.
+    fn addresses_to_dial(&self) -> Vec<Multiaddr> {
+        let (quic, tcp): (Vec<_>, Vec<_>) = self
+            .addresses
+            .iter()
+            .cloned()
+            .partition(|address| address.iter().any(|part| part == Protocol::QuicV1));
+        if quic.is_empty() || (!tcp.is_empty() && self.failures.is_multiple_of(2)) { tcp } else { quic }
     }
 
     fn fail(&mut self, now: Instant) {

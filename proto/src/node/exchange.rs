@@ -78,12 +78,12 @@ impl Node {
     /// Asks for what comes next, unless somebody was asked just now.
     pub(super) fn want(&mut self, from: HostId, now: Time) {
         let asked_just_now = self.wanted_at.is_some_and(|at| now.since(at) < WANT_AGAIN);
-        if self.ledger.is_voting() || asked_just_now {
+        if !self.ledger.is_following() || asked_just_now {
             return;
         }
         self.wanted_at = Some(now);
         self.deadlines.set(Why::Want, now + WANT_AGAIN);
-        let after = self.ledger.last_index();
+        let (after, _) = self.ledger.head();
         self.send(from, &Message::Want { after });
     }
 
@@ -121,7 +121,7 @@ impl Node {
         let first = entries.first().map(|entry| entry.index);
         if self.ledger.follow(entries) > 0 {
             self.wanted_at = None;
-        } else if first.is_some_and(|first| first > self.ledger.last_index() + 1) {
+        } else if first.is_some_and(|first| first > self.ledger.head().0 + 1) {
             self.want(from, now);
         }
     }
@@ -207,6 +207,10 @@ impl Node {
     }
 
     pub(super) fn put_in_order(&mut self, proposal: ProposalId, body: Body, now: Time) {
+        // What a lagging host repeats would only make the ledger longer.
+        if self.state.is_settled(&body) {
+            return;
+        }
         let entry = Entry { at: self.ledger_now(now), proposal, body };
         self.ledger.propose(&entry);
     }

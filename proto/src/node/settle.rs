@@ -89,7 +89,7 @@ impl Node {
                 Committed::Snapshot(snapshot) => self.adopt(&snapshot, now),
             }
         }
-        self.ledger.settle_role();
+        self.ledger.settle_role(self.recorded.is_empty());
         if folded {
             self.after_folding(now);
         }
@@ -176,10 +176,15 @@ impl Node {
         // Before this store is the one that the mesh knows, its host's turns
         // are those of another.
         let me = self.config.host;
-        if self.state.host(me).is_some_and(|host| host.record.voter == self.meta.voter) {
+        if self.is_known() {
             let acts = self.turns.reconcile(me, &self.state);
             self.act(acts, now);
         }
+    }
+
+    /// Whether the mesh knows this host by this store.
+    fn is_known(&self) -> bool {
+        self.state.host(self.config.host).is_some_and(|host| host.record.voter == self.meta.voter)
     }
 
     fn derive_members(&mut self, now: Time) {
@@ -305,7 +310,10 @@ impl Node {
         if !self.leaving && !self.state.host(me).is_some_and(|host| self.is_described_by(&host.record)) {
             bodies.push(Body::HostJoined(self.record()));
         }
-        bodies.extend(self.turns.owed(me, &self.state, &suspects));
+        // Before the mesh knows this store, its turns are another's.
+        if self.is_known() {
+            bodies.extend(self.turns.owed(me, &self.state, &suspects));
+        }
         if self.ledger.is_leader() && self.state.next_timer().is_some_and(|at| at <= self.ledger_now(now)) {
             bodies.push(Body::Tick);
         }

@@ -288,8 +288,12 @@ impl State {
         let in_flight = rollout.in_flight();
         rollout.time_out(at);
         for host in in_flight {
-            self.note_standing(deployment, host, None, true);
             self.clear_timers(deployment, host);
+            // A lease that was not used has changed nothing on its host.
+            let ended = &self.rollouts[&deployment].members()[&host].stage;
+            if matches!(ended, Stage::Ended { .. }) {
+                self.note_standing(deployment, host, None, true);
+            }
         }
     }
 
@@ -331,6 +335,14 @@ impl State {
         let Some(member) = rollout.members().get(&host) else { return };
         if member.down.is_some() && member.is_in_flight() {
             self.timers.set(lost, self.clock + rollout.submission.policy.lost_after);
+        }
+    }
+
+    /// A host whose lease was taken back has no time to keep.
+    pub(super) fn clear_timers_if_idle(&mut self, deployment: DeploymentId, host: HostId) {
+        let member = self.rollouts.get(&deployment).and_then(|rollout| rollout.members().get(&host));
+        if !member.is_some_and(Member::is_in_flight) {
+            self.clear_timers(deployment, host);
         }
     }
 

@@ -90,6 +90,7 @@ impl State {
             let at = self.clock;
             let Some(rollout) = self.rollouts.get_mut(&deployment) else { continue };
             let granted = rollout.set_down(host, since, at);
+            self.clear_timers_if_idle(deployment, host);
             self.set_lost_timer(deployment, host);
             self.set_start_timers(deployment, &granted);
         }

@@ -85,22 +85,58 @@ fn a_host_without_an_address_is_not_dialled() {
 }
 
 #[test]
-fn an_unwanted_host_is_told_once_and_takes_the_address_where_it_was_found_along() {
+fn an_unwanted_host_is_told_once_unless_it_is_wanted_again_before() {
     let now = Instant::now();
     let mut wishes = wanted(now);
-    wishes.want_address(address(1), now);
-    wishes.dialling(&Target::Address(address(1)), id(1));
     wishes.connected(HOST, id(1), now);
-    wishes.want_address(address(2), now);
     wishes.unwant(HOST);
-    assert_eq!(wishes.take_unwanted(), BTreeSet::from([HOST]));
-    assert!(wishes.take_unwanted().is_empty());
+    assert_eq!(wishes.take_unwanted(now), BTreeSet::from([HOST]));
+    assert!(wishes.take_unwanted(now).is_empty());
     wishes.disconnected(HOST, now);
-    assert_eq!(wishes.due(now), [(Target::Address(address(2)), vec![address(2)])]);
-    // Wanted again before it was told: it is not closed.
+    assert_eq!(wishes.next_dial(), None);
     wishes.unwant(HOST);
     wishes.want(HOST, vec![address(1)], true, now);
-    assert!(wishes.take_unwanted().is_empty());
+    assert!(wishes.take_unwanted(now).is_empty());
+}
+
+#[test]
+fn a_way_in_is_left_once_another_host_is_connected_and_taken_again_when_all_are_gone() {
+    const WAY_IN: HostId = HostId::from_public_key([2; 32]);
+    let now = Instant::now();
+    let mut wishes = wanted(now);
+    wishes.want_address(address(2), now);
+    wishes.dialling(&Target::Address(address(2)), id(1));
+    wishes.connected(WAY_IN, id(1), now);
+    let later = now + WAY_IN_KEPT + Duration::from_secs(1);
+    assert!(wishes.take_unwanted(later).is_empty(), "nobody else is there");
+    wishes.connected(HOST, id(2), now);
+    assert!(wishes.take_unwanted(now + Duration::from_secs(1)).is_empty(), "not so soon");
+    assert_eq!(wishes.take_unwanted(later), BTreeSet::from([WAY_IN]));
+    wishes.disconnected(WAY_IN, later);
+    assert!(wishes.due(later).is_empty());
+    wishes.disconnected(HOST, later);
+    assert_eq!(wishes.due(later).len(), 2);
+}
+
+#[test]
+fn tcp_comes_before_quic() {
+    let now = Instant::now();
+    let quic: Multiaddr = "/ip4/10.0.0.1/udp/1/quic-v1".parse().unwrap();
+    let mut wishes = Wishes::default();
+    wishes.want(HOST, vec![quic.clone(), address(1), address(2)], false, now);
+    let mut at = now;
+    for (attempt, expected) in
+        [vec![address(1), address(2)], vec![quic.clone()], vec![address(1), address(2)]]
+            .into_iter()
+            .enumerate()
+    {
+        assert_eq!(wishes.due(at), [(Target::Host(HOST), expected)]);
+        wishes.dialling(&Target::Host(HOST), id(attempt));
+        wishes.failed(id(attempt), at);
+        at = wishes.next_dial().unwrap();
+    }
+    wishes.want(HOST, vec![quic.clone()], false, at);
+    assert_eq!(wishes.due(at), [(Target::Host(HOST), vec![quic])]);
 }
 
 #[test]
@@ -124,9 +160,9 @@ fn a_host_that_is_held_is_closed_when_it_is_let_go() {
     wishes.connected(HOST, id(1), now);
     wishes.unwant(HOST);
     wishes.let_go(HOST);
-    assert!(wishes.take_unwanted().is_empty());
+    assert!(wishes.take_unwanted(now).is_empty());
     wishes.let_go(HOST);
-    assert_eq!(wishes.take_unwanted(), BTreeSet::from([HOST]));
+    assert_eq!(wishes.take_unwanted(now), BTreeSet::from([HOST]));
 }
 
 #[test]
@@ -141,7 +177,7 @@ fn a_host_that_is_let_go_stays_if_it_is_wanted_or_has_dialled_us() {
         }
         wishes.connected(HOST, id(1), now);
         wishes.let_go(HOST);
-        assert!(wishes.take_unwanted().is_empty());
+        assert!(wishes.take_unwanted(now).is_empty());
         assert_eq!(wishes.next_dial(), None);
     }
 }

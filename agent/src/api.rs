@@ -1,0 +1,112 @@
+//! HTTP and JSON: the one interface of the command line, of users' scripts and
+//! of dashboards.
+//!
+//! Everything is on the Unix socket, where the file's permissions say who may.
+//! On TCP, where nothing says who asks, it only answers questions.
+
+mod error;
+mod events;
+mod listen;
+mod metrics;
+mod openapi;
+mod read;
+mod write;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::Method;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::Backend;
+
+pub(crate) use error::{ApiError, ErrorBody, ErrorDocument};
+pub(crate) use listen::ApiSocket;
+pub(crate) use read::{LogsView, RevisionView};
+pub(crate) use write::{DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
+
+/// The longest body of a request: a group file or an override list is far
+/// below, and nothing else is sent.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// What every handler is given.
+#[derive(Clone)]
+struct Shared {
+    backend: Arc<Backend>,
+    /// Ends the streams, which would else keep the agent from ending.
+    stopping: CancellationToken,
+}
+
+/// Answers on the Unix socket until `stopping`.
+pub(crate) async fn serve_socket(
+    listener: UnixListener,
+    backend: Arc<Backend>,
+    stopping: CancellationToken,
+) -> std::io::Result<()> {
+    let router = router(Shared { backend, stopping: stopping.clone() });
+    axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await
+}
+
+/// Answers questions on TCP until `stopping`.
+pub(crate) async fn serve_tcp(
+    listener: TcpListener,
+    backend: Arc<Backend>,
+    stopping: CancellationToken,
+) -> std::io::Result<()> {
+    let router = router(Shared { backend, stopping: stopping.clone() }).layer(middleware::from_fn(read_only));
+    axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await
+}
+
+fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/v1/status", get(read::status))
+        .route("/v1/hosts", get(read::hosts))
+        .route("/v1/hosts/{host}", axum::routing::delete(write::remove_host))
+        .route("/v1/groups", get(read::groups))
+        .route(
+            "/v1/groups/{application}/{name}",
+            get(read::group).put(write::set_group).delete(write::delete_group),
+        )
+        .route("/v1/groups/{application}/{name}/rollback", post(write::rollback))
+        .route("/v1/bundles", post(write::push))
+        .route("/v1/plan", post(write::plan))
+        .route("/v1/deployments", get(read::deployments).post(write::deploy))
+        .route("/v1/deployments/{id}", get(read::deployment))
+        .route("/v1/deployments/{id}/stop", post(write::stop))
+        .route("/v1/deployments/{id}/hosts/{host}/logs", get(read::logs))
+        .route("/v1/history", get(read::history))
+        .route("/v1/events", get(events::events))
+        .route("/v1/openapi.json", get(openapi::document))
+        .route("/metrics", get(metrics::metrics))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(shared)
+}
+
+async fn no_such_path(request: Request) -> ApiError {
+    ApiError::not_found(
+        "NO_SUCH_PATH",
+        format!("there is nothing at {}: GET /v1/openapi.json lists what is", request.uri().path()),
+    )
+}
+
+async fn no_such_method(request: Request) -> ApiError {
+    ApiError::method_not_allowed(format!("{} cannot be asked of {}", request.method(), request.uri().path()))
+}
+
+async fn read_only(request: Request, next: Next) -> Response {
+    if request.method() == Method::GET || request.method() == Method::HEAD {
+        return next.run(request).await;
+    }
+    let message = "changes are only taken on the agent's Unix socket: nothing on TCP says who asks";
+    ApiError::forbidden("READ_ONLY", message.into()).into_response()
+}
+
+#[cfg(test)]
+mod tests;

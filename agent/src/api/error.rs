@@ -1,0 +1,159 @@
+//! Errors of the API: `{"error": {"code", "message", "refused"}}` and an HTTP
+//! status.
+
+use axum::Json;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use proto::id::NotAName;
+use proto::io::Refusal;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::{BackendError, BackendErrorKind};
+use crate::command::LoopEnded;
+use crate::group_file::GroupFileError;
+
+/// Why a request was not fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    body: ErrorBody,
+}
+
+/// What the client reads of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ErrorBody {
+    pub(crate) code: String,
+    pub(crate) message: String,
+    /// Whether policy, plan or trust forbids it: trying again is of no use.
+    pub(crate) refused: bool,
+}
+
+/// The whole document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ErrorDocument {
+    pub(crate) error: ErrorBody,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &str, message: String) -> Self {
+        ApiError { status, body: ErrorBody { code: code.into(), message, refused: false } }
+    }
+
+    fn refused(self) -> Self {
+        ApiError { body: ErrorBody { refused: true, ..self.body }, ..self }
+    }
+
+    pub(super) fn not_found(code: &str, message: String) -> Self {
+        ApiError::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    pub(super) fn invalid(code: &str, message: String) -> Self {
+        ApiError::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    pub(super) fn method_not_allowed(message: String) -> Self {
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+    }
+
+    pub(super) fn forbidden(code: &str, message: String) -> Self {
+        ApiError::new(StatusCode::FORBIDDEN, code, message).refused()
+    }
+
+    pub(super) fn ours(message: String) -> Self {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(ErrorDocument { error: self.body })).into_response()
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        let (status, code) = match &refusal {
+            Refusal::NotJoined(_) => (StatusCode::SERVICE_UNAVAILABLE, "NOT_JOINED"),
+            Refusal::UnknownGroup(_) => (StatusCode::NOT_FOUND, "UNKNOWN_GROUP"),
+            Refusal::UnknownDeployment(_) => (StatusCode::NOT_FOUND, "UNKNOWN_DEPLOYMENT"),
+            Refusal::NoHosts(_) => (StatusCode::CONFLICT, "NO_INSTANCES"),
+            Refusal::ImpossibleMinimum { .. } => (StatusCode::CONFLICT, "HEALTH_CONSTRAINTS_INVALID"),
+            Refusal::AlreadyRunning { .. } => (StatusCode::CONFLICT, "ALREADY_RUNNING"),
+            Refusal::QueueFull { .. } => (StatusCode::CONFLICT, "QUEUE_FULL"),
+            Refusal::AlreadyOver(..) => (StatusCode::CONFLICT, "ALREADY_OVER"),
+            Refusal::NothingToRollBackTo(_) => (StatusCode::CONFLICT, "NOTHING_TO_ROLL_BACK_TO"),
+            Refusal::UnknownRevision(..) => (StatusCode::NOT_FOUND, "UNKNOWN_REVISION"),
+            Refusal::GroupInUse { .. } => (StatusCode::CONFLICT, "GROUP_IN_USE"),
+            Refusal::UnknownHost(_) => (StatusCode::NOT_FOUND, "UNKNOWN_HOST"),
+            Refusal::Limit { .. } => (StatusCode::BAD_REQUEST, "LIMIT"),
+            Refusal::NotCommitted { .. } => (StatusCode::GATEWAY_TIMEOUT, "NOT_COMMITTED"),
+            Refusal::Leaving => (StatusCode::SERVICE_UNAVAILABLE, "STOPPING"),
+        };
+        let error = ApiError::new(status, code, message);
+        if is_policy(&refusal) { error.refused() } else { error }
+    }
+}
+
+/// Whether it is the policy, and not a mistake or a failure, that says no.
+fn is_policy(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::NoHosts(_)
+        | Refusal::ImpossibleMinimum { .. }
+        | Refusal::AlreadyRunning { .. }
+        | Refusal::QueueFull { .. }
+        | Refusal::NothingToRollBackTo(_)
+        | Refusal::GroupInUse { .. } => true,
+        Refusal::NotJoined(_)
+        | Refusal::UnknownGroup(_)
+        | Refusal::UnknownDeployment(_)
+        | Refusal::AlreadyOver(..)
+        | Refusal::UnknownRevision(..)
+        | Refusal::UnknownHost(_)
+        | Refusal::Limit { .. }
+        | Refusal::NotCommitted { .. }
+        | Refusal::Leaving => false,
+    }
+}
+
+impl From<LoopEnded> for ApiError {
+    fn from(_: LoopEnded) -> Self {
+        Refusal::Leaving.into()
+    }
+}
+
+impl From<BackendError> for ApiError {
+    fn from(error: BackendError) -> Self {
+        let (status, code) = match error.kind {
+            BackendErrorKind::Invalid => (StatusCode::BAD_REQUEST, "INVALID_BUNDLE"),
+            BackendErrorKind::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
+            BackendErrorKind::Unavailable => (StatusCode::BAD_GATEWAY, "UNAVAILABLE"),
+        };
+        ApiError::new(status, code, error.message)
+    }
+}
+
+impl From<NotAName> for ApiError {
+    fn from(error: NotAName) -> Self {
+        ApiError::invalid("INVALID_NAME", error.to_string())
+    }
+}
+
+impl From<GroupFileError> for ApiError {
+    fn from(error: GroupFileError) -> Self {
+        ApiError::invalid("INVALID_GROUP", error.to_string())
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        ApiError::invalid("INVALID_QUERY", rejection.body_text())
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        ApiError::new(rejection.status(), "INVALID_BODY", rejection.body_text())
+    }
+}

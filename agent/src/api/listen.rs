@@ -1,0 +1,76 @@
+//! The Unix socket: made with its permissions, cleared away at the end.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{UnixListener, UnixStream};
+
+/// Owner and group may connect; whoever may connect may deploy.
+const SOCKET_MODE: u32 = 0o660;
+
+/// The socket's file; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct ApiSocket {
+    path: PathBuf,
+}
+
+/// Why the socket is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BindError {
+    #[error(
+        "another agent answers at {} already: stop it first, or give this one its own --api and --data-dir",
+        path.display()
+    )]
+    InUse { path: PathBuf },
+    #[error("{} is there and is no socket: remove it, or give another --api", path.display())]
+    NotASocket { path: PathBuf },
+    #[error("cannot make the API's socket {}", path.display())]
+    Bind {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl ApiSocket {
+    /// Listens at `path`. The socket of an agent that was killed is replaced,
+    /// that of a live one is not.
+    pub(crate) async fn bind(path: &Path) -> Result<(ApiSocket, UnixListener), BindError> {
+        refuse_if_taken(path).await?;
+        let listener = make(path).map_err(|cause| BindError::Bind { path: path.into(), cause })?;
+        Ok((ApiSocket { path: path.into() }, listener))
+    }
+}
+
+impl Drop for ApiSocket {
+    fn drop(&mut self) {
+        // Best effort: one that stays is replaced at the next start.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn refuse_if_taken(path: &Path) -> Result<(), BindError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => Err(BindError::NotASocket { path: path.into() }),
+        Ok(_) if UnixStream::connect(path).await.is_ok() => Err(BindError::InUse { path: path.into() }),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Made under another name and moved, so that it is never there with the
+/// wrong permissions.
+fn make(path: &Path) -> io::Result<UnixListener> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let fresh = path.with_extension(format!("{}", std::process::id()));
+    let listener = UnixListener::bind(&fresh)?;
+    let moved = std::fs::set_permissions(&fresh, Permissions::from_mode(SOCKET_MODE))
+        .and_then(|()| std::fs::rename(&fresh, path));
+    if moved.is_err() {
+        let _ = std::fs::remove_file(&fresh);
+    }
+    moved.map(|()| listener)
+}

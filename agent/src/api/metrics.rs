@@ -1,0 +1,65 @@
+//! `GET /metrics`: the state as Prometheus reads it, made anew at each scrape.
+
+use std::sync::atomic::AtomicU64;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::{ApiError, Shared};
+use crate::transport::Counts;
+use crate::view::{self, GroupView, StatusView};
+
+type Labels = Vec<(&'static str, String)>;
+type Gauges = Family<Labels, Gauge<u64, AtomicU64>>;
+
+pub(super) async fn metrics(State(shared): State<Shared>) -> Result<Response, ApiError> {
+    let status = shared.backend.node.read(|node| view::status(node, "")).await?;
+    let mut text = String::new();
+    encode(&mut text, &registry(&status, (shared.backend.frames)()))
+        .map_err(|error| ApiError::ours(error.to_string()))?;
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(CONTENT_TYPE, content_type)], text).into_response())
+}
+
+fn registry(status: &StatusView, frames: Counts) -> Registry {
+    let mut registry = Registry::with_prefix("skein");
+    let mut add = |name: &str, help: &str, values: Vec<(Labels, u64)>| {
+        let gauges = Gauges::default();
+        for (labels, value) in values {
+            gauges.get_or_create(&labels).set(value);
+        }
+        registry.register(name, help, gauges);
+    };
+    let plain = |value: u64| vec![(Labels::new(), value)];
+    let hosts = status.hosts;
+    let by_status = |word: &str, count: usize| (vec![("status", word.to_string())], count as u64);
+    add("hosts", "Hosts of the mesh", vec![by_status("up", hosts.up), by_status("down", hosts.down)]);
+    add("connected_hosts", "Hosts that this one is connected to", plain(hosts.connected as u64));
+    add("ledger_entries", "Entries of the ledger that this host has folded", plain(status.index));
+    add("voters", "Hosts that take part in consensus", plain(status.voters.len() as u64));
+    add("has_leader", "Whether somebody puts entries in order", plain(u64::from(status.leader.is_some())));
+    add("running_deployments", "Deployments that are not over", plain(status.running.len() as u64));
+    let of_groups = |value: &dyn Fn(&GroupView) -> usize| {
+        let row = |group: &GroupView| (vec![("group", group.group.clone())], value(group) as u64);
+        status.groups.iter().map(row).collect::<Vec<_>>()
+    };
+    add("group_hosts", "Hosts that have the group's tags", of_groups(&|group| group.hosts));
+    add("group_healthy_hosts", "Of those, hosts that are healthy and up", of_groups(&|group| group.healthy));
+    let kinds = [
+        ("sent", frames.sent),
+        ("received", frames.received),
+        ("published", frames.published),
+        ("dropped_unknown_host", frames.dropped_unknown),
+        ("dropped_queue_full", frames.dropped_full),
+        ("dropped_stream_broken", frames.dropped_broken),
+        ("dropped_unpublished", frames.dropped_unpublished),
+    ];
+    let rows = kinds.map(|(kind, count)| (vec![("kind", kind.to_string())], count)).to_vec();
+    add("frames", "Frames to and from other hosts since the agent started, by what became of them", rows);
+    registry
+}

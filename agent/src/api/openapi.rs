@@ -1,0 +1,88 @@
+//! `GET /v1/openapi.json`: what can be asked, made of one table.
+
+use axum::Json;
+use serde_json::{Map, Value, json};
+
+/// One thing that can be asked.
+pub(super) struct Operation {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    summary: &'static str,
+    query: &'static [&'static str],
+    /// The keys of the body, if it takes one.
+    body: &'static [&'static str],
+}
+
+const fn operation(
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    query: &'static [&'static str],
+    body: &'static [&'static str],
+) -> Operation {
+    Operation { method, path, summary, query, body }
+}
+
+/// Everything that can be asked. A test asks each of it.
+#[rustfmt::skip]
+pub(super) const OPERATIONS: &[Operation] = &[
+    operation("get",    "/v1/status", "This host's view of the mesh", &[], &[]),
+    operation("get",    "/v1/hosts", "The hosts", &["group"], &[]),
+    operation("delete", "/v1/hosts/{host}", "Take a host out of the mesh for good", &[], &[]),
+    operation("get",    "/v1/groups", "The groups", &[], &[]),
+    operation("get",    "/v1/groups/{application}/{name}", "One group", &[], &[]),
+    operation("put",    "/v1/groups/{application}/{name}", "Define a group; the body is a group file as JSON", &[],
+        &["application", "name", "tags", "deployment", "rollback"]),
+    operation("delete", "/v1/groups/{application}/{name}", "Delete a group", &[], &[]),
+    operation("post",   "/v1/groups/{application}/{name}/rollback", "Bring a group back, as a new deployment", &[], &["to"]),
+    operation("post",   "/v1/bundles", "Bring a bundle into the mesh", &[], &["source"]),
+    operation("post",   "/v1/plan", "What a deployment would do", &[], &["group", "source", "overrides"]),
+    operation("get",    "/v1/deployments", "The deployments, the newest first", &["group"], &[]),
+    operation("post",   "/v1/deployments", "Submit a deployment", &[],
+        &["group", "source", "digest", "description", "overrides", "queue"]),
+    operation("get",    "/v1/deployments/{id}", "One deployment with its hosts", &[], &[]),
+    operation("post",   "/v1/deployments/{id}/stop", "Stop a deployment", &[], &["rollback"]),
+    operation("get",    "/v1/deployments/{id}/hosts/{host}/logs", "What the scripts wrote", &["event", "from"], &[]),
+    operation("get",    "/v1/history", "The ledger's entries", &["group", "limit", "verify"], &[]),
+    operation("get",    "/v1/events", "What happens, as server-sent events", &["group", "deployment"], &[]),
+    operation("get",    "/v1/openapi.json", "This document", &[], &[]),
+    operation("get",    "/metrics", "Metrics for Prometheus", &[], &[]),
+];
+
+pub(super) async fn document() -> Json<Value> {
+    let mut paths: Map<String, Value> = Map::new();
+    for operation in OPERATIONS {
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method] = describe(operation);
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    Json(json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Skein",
+            "version": version,
+            "description": "Errors are {\"error\": {\"code\", \"message\", \"refused\"}}. \
+                            On TCP only GET is answered.",
+        },
+        "paths": paths,
+    }))
+}
+
+fn describe(operation: &Operation) -> Value {
+    let parameter = |name: &str, place: &str| json!({ "name": name, "in": place, "required": place == "path", "schema": { "type": "string" } });
+    let in_path = operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parameters: Vec<Value> = in_path.map(|name| parameter(name, "path")).collect();
+    parameters.extend(operation.query.iter().map(|name| parameter(name, "query")));
+    let mut described = json!({
+        "summary": operation.summary,
+        "parameters": parameters,
+        "responses": { "2XX": { "description": "done" }, "default": { "description": "an error" } },
+    });
+    if !operation.body.is_empty() {
+        let properties: Map<String, Value> =
+            operation.body.iter().map(|key| ((*key).to_string(), json!({}))).collect();
+        let schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+        described["requestBody"] = json!({ "content": { "application/json": { "schema": schema } } });
+    }
+    described
+}

@@ -1,0 +1,195 @@
+//! The questions.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use proto::id::{DeploymentId, GroupName, HostId};
+use proto::io::Refusal;
+use proto::lifecycle::LifecycleEvent;
+use proto::node::Node;
+use serde::{Deserialize, Serialize};
+
+use super::{ApiError, Shared};
+use crate::backend::LogRequest;
+use crate::view::{self, DeploymentView, GroupView, HistoryView, HostView, StatusView};
+
+/// Entries of the ledger in one answer, unless asked for otherwise, and at most.
+const HISTORY_DEFAULT: usize = 1_000;
+const HISTORY_MAX: usize = 100_000;
+
+type Answer<T> = Result<Json<T>, ApiError>;
+type Asked<T> = Result<Query<T>, QueryRejection>;
+
+/// A piece of a script log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogsView {
+    pub(crate) deployment: String,
+    pub(crate) host: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
+    /// Ask with `from` set to this for what comes next.
+    pub(crate) next: u64,
+    /// Whether the host's turn is over, so that nothing comes next.
+    pub(crate) is_final: bool,
+}
+
+/// A bundle in the mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RevisionView {
+    pub(crate) digest: String,
+    pub(crate) size: u64,
+    pub(crate) origin: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfGroup {
+    group: Option<GroupText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    group: Option<GroupText>,
+    limit: Option<usize>,
+    #[serde(default)]
+    verify: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogsQuery {
+    event: Option<String>,
+    #[serde(default)]
+    from: u64,
+}
+
+/// A group's name as it stands in a query.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct GroupText(GroupName);
+
+impl TryFrom<String> for GroupText {
+    type Error = proto::id::NotAName;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(GroupText)
+    }
+}
+
+pub(super) async fn status(State(shared): State<Shared>) -> Answer<StatusView> {
+    let data_dir = shared.backend.data_dir.display().to_string();
+    Ok(Json(shared.backend.node.read(move |node| view::status(node, &data_dir)).await?))
+}
+
+pub(super) async fn hosts(State(shared): State<Shared>, asked: Asked<OfGroup>) -> Answer<Vec<HostView>> {
+    let group = asked?.0.group.map(|text| text.0);
+    let look =
+        move |node: &Node| known_group(node, group.as_ref()).map(|()| view::hosts(node, group.as_ref()));
+    Ok(Json(shared.backend.node.read(look).await??))
+}
+
+pub(super) async fn groups(State(shared): State<Shared>) -> Answer<Vec<GroupView>> {
+    Ok(Json(shared.backend.node.read(|node| view::groups(node.state())).await?))
+}
+
+pub(super) async fn group(
+    State(shared): State<Shared>,
+    Path((application, name)): Path<(String, String)>,
+) -> Answer<GroupView> {
+    let name = GroupName::new(&application, &name)?;
+    let look = move |node: &Node| {
+        let known = node.state().group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
+        Ok::<_, Refusal>(view::group(node.state(), known))
+    };
+    Ok(Json(shared.backend.node.read(look).await??))
+}
+
+pub(super) async fn deployments(
+    State(shared): State<Shared>,
+    asked: Asked<OfGroup>,
+) -> Answer<Vec<DeploymentView>> {
+    let group = asked?.0.group.map(|text| text.0);
+    let look = move |node: &Node| {
+        known_group(node, group.as_ref()).map(|()| view::deployments(node, group.as_ref()))
+    };
+    Ok(Json(shared.backend.node.read(look).await??))
+}
+
+pub(super) async fn deployment(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+) -> Answer<DeploymentView> {
+    Ok(Json(look_up(&shared, id.parse()?).await?))
+}
+
+/// The deployment as it stands now.
+pub(super) async fn look_up(shared: &Shared, id: DeploymentId) -> Result<DeploymentView, ApiError> {
+    let found = shared.backend.node.read(move |node| view::deployment(node, id)).await?;
+    Ok(found.ok_or(Refusal::UnknownDeployment(id))?)
+}
+
+pub(super) async fn history(State(shared): State<Shared>, asked: Asked<HistoryQuery>) -> Answer<HistoryView> {
+    let Query(HistoryQuery { group, limit, verify }) = asked?;
+    let group = group.map(|text| text.0);
+    let limit = limit.unwrap_or(HISTORY_DEFAULT).min(HISTORY_MAX);
+    let look = move |node: &Node| {
+        known_group(node, group.as_ref()).map(|()| view::history(node, group.as_ref(), limit, verify))
+    };
+    Ok(Json(shared.backend.node.read(look).await??))
+}
+
+pub(super) async fn logs(
+    State(shared): State<Shared>,
+    Path((id, host)): Path<(String, String)>,
+    asked: Asked<LogsQuery>,
+) -> Answer<LogsView> {
+    let Query(LogsQuery { event, from }) = asked?;
+    let deployment: DeploymentId = id.parse()?;
+    let event: Option<LifecycleEvent> = event.map(|event| event.parse()).transpose()?;
+    let (host, name, is_final) =
+        shared.backend.node.read(move |node| turn_of(node, deployment, &host)).await??;
+    let page = (shared.backend.logs)(LogRequest { deployment, host, event, from }).await?;
+    Ok(Json(LogsView {
+        deployment: deployment.to_string(),
+        host: host.to_string(),
+        name,
+        // What was asked before the turn's end may have more to come.
+        is_final: is_final && page.next == from,
+        text: page.text,
+        next: page.next,
+    }))
+}
+
+/// Who the host is, its name, and whether its turn in the deployment is over.
+fn turn_of(node: &Node, deployment: DeploymentId, host: &str) -> Result<(HostId, String, bool), ApiError> {
+    let state = node.state();
+    let rollout = state.rollout(deployment).ok_or(Refusal::UnknownDeployment(deployment))?;
+    let host = resolve(node, host)?;
+    let Some(member) = rollout.members().get(&host) else {
+        let name = view::name_of(state, host);
+        return Err(ApiError::not_found("UNKNOWN_HOST", format!("{name} has no part in {deployment}")));
+    };
+    let is_over = rollout.status().is_over() || matches!(member.stage, proto::rollout::Stage::Ended { .. });
+    Ok((host, view::name_of(state, host), is_over))
+}
+
+/// The host that a user means.
+pub(super) fn resolve(node: &Node, text: &str) -> Result<HostId, ApiError> {
+    view::find_host(node.state(), text).map_err(|named| {
+        let shown: String = text.chars().take(100).collect();
+        match named.len() {
+            0 => ApiError::not_found("UNKNOWN_HOST", format!("no host `{shown}`: `skein hosts` lists them")),
+            several => ApiError::invalid(
+                "AMBIGUOUS_HOST",
+                format!("{several} hosts are called `{shown}`: give an id, `skein hosts --json` shows them"),
+            ),
+        }
+    })
+}
+
+fn known_group(node: &Node, group: Option<&GroupName>) -> Result<(), Refusal> {
+    match group {
+        Some(name) if node.state().group(name).is_none() => Err(Refusal::UnknownGroup(name.clone())),
+        Some(_) | None => Ok(()),
+    }
+}

@@ -1,0 +1,238 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use proto::config::Config;
+use proto::id::{GroupName, HostId, MeshId};
+use proto::io::{Refusal, Request as Ask};
+use proto::node::Node;
+use proto::time::Time;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::backend::{BackendError, BackendErrorKind, LogPage};
+use crate::client::{Client, ClientError};
+use crate::command::{Command, NodeHandle};
+
+/// An API on a real socket, with a node that knows nothing, and that refuses
+/// every change.
+struct Agent {
+    client: Client,
+    stopping: CancellationToken,
+    directory: tempfile::TempDir,
+    _socket: ApiSocket,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+    }
+}
+
+fn config() -> Config {
+    Config {
+        host: HostId::from_public_key([1; 32]),
+        mesh: MeshId([7; 16]),
+        name: "web-1".into(),
+        tags: BTreeSet::new(),
+        zone: String::new(),
+        addresses: vec!["/ip4/127.0.0.1/tcp/1".into()],
+        founds: false,
+        seed: 1,
+        voters_max: 5,
+    }
+}
+
+fn refuse(request: &Ask) -> Refusal {
+    let group: GroupName = "a/b".parse().expect("a name");
+    match request {
+        Ask::SetGroup(group) => Refusal::AlreadyRunning {
+            group: group.name.clone(),
+            running: "d-ABCDEFGH1".parse().expect("an id"),
+        },
+        Ask::Stop { deployment, .. } => Refusal::UnknownDeployment(*deployment),
+        Ask::DeleteGroup(_)
+        | Ask::Deploy(_)
+        | Ask::Rollback { .. }
+        | Ask::Describe { .. }
+        | Ask::RemoveHost(_) => Refusal::UnknownGroup(group),
+    }
+}
+
+async fn agent() -> Agent {
+    let (node, mut inbox, _) = NodeHandle::new();
+    let owned = Node::start(config(), BTreeMap::new(), Time::from_micros(1)).expect("an empty store");
+    tokio::spawn(async move {
+        while let Some(command) = inbox.recv().await {
+            match command {
+                Command::Read(look) => look(&owned),
+                Command::Request { request, reply } => drop(reply.send(Err(refuse(&request)))),
+            }
+        }
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let backend = Backend {
+        node,
+        data_dir: directory.path().into(),
+        pack: Box::new(|source| {
+            let message = format!("{source} holds no appspec.yml");
+            Box::pin(async { Err(BackendError { kind: BackendErrorKind::Invalid, message }) })
+        }),
+        frames: Box::new(Default::default),
+        logs: Box::new(|request| {
+            Box::pin(async move { Ok(LogPage { text: String::new(), next: request.from }) })
+        }),
+    };
+    let path = directory.path().join("run/skein.sock");
+    let (socket, listener) = ApiSocket::bind(&path).await.expect("bound");
+    let stopping = CancellationToken::new();
+    tokio::spawn(serve_socket(listener, Arc::new(backend), stopping.clone()));
+    Agent { client: Client::new(path), stopping, directory, _socket: socket }
+}
+
+fn refused(answer: Result<Value, ClientError>) -> ErrorBody {
+    match answer {
+        Err(ClientError::Refused(body)) => body,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_agent_answers_every_question() {
+    let agent = agent().await;
+    let status: Value = agent.client.get("/v1/status").await.expect("a status");
+    assert_eq!(status["name"], "web-1");
+    assert_eq!(status["hosts"]["total"], 0);
+    for path in ["/v1/hosts", "/v1/groups", "/v1/deployments"] {
+        assert_eq!(agent.client.get::<Value>(path).await.expect(path), json!([]), "{path}");
+    }
+    let history: Value = agent.client.get("/v1/history?verify=true&limit=5").await.expect("a history");
+    assert_eq!(history["entries"], json!([]));
+}
+
+#[tokio::test]
+async fn every_operation_of_the_document_is_there() {
+    let agent = agent().await;
+    let document: Value = agent.client.get("/v1/openapi.json").await.expect("a document");
+    for operation in openapi::OPERATIONS {
+        assert!(document["paths"][operation.path][operation.method].is_object(), "{}", operation.path);
+        if operation.path.ends_with("/events") || operation.path == "/metrics" {
+            continue;
+        }
+        let path = operation.path.replace("{id}", "d-ABCDEFGH1").replace(['{', '}'], "");
+        let answer: Result<Value, ClientError> = match operation.method {
+            "get" => agent.client.get(&path).await,
+            "put" => agent.client.put(&path, &json!({})).await,
+            "delete" => agent.client.delete(&path).await,
+            _ => agent.client.post(&path, &json!({})).await,
+        };
+        if let Err(error) = answer {
+            let body = refused(Err(error));
+            assert!(
+                !["NO_SUCH_PATH", "METHOD_NOT_ALLOWED"].contains(&body.code.as_str()),
+                "{path}: {body:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_have_codes_and_say_whether_policy_refuses() {
+    let agent = agent().await;
+    let client = &agent.client;
+    let check = |body: ErrorBody, code: &str, refused: bool, words: &str| {
+        assert_eq!((body.code.as_str(), body.refused), (code, refused), "{}", body.message);
+        assert!(body.message.contains(words), "`{}` does not say `{words}`", body.message);
+    };
+    let group = json!({ "application": "a", "name": "b", "tags": [["role=web"]] });
+    check(refused(client.put("/v1/groups/a/b", &group).await), "ALREADY_RUNNING", true, "d-ABCDEFGH1");
+    check(refused(client.put("/v1/groups/a/c", &group).await), "INVALID_GROUP", false, "names group a/c");
+    let typo = json!({ "application": "a", "name": "b", "tgas": [] });
+    check(refused(client.put("/v1/groups/a/b", &typo).await), "INVALID_BODY", false, "did you mean `tags`?");
+    check(refused(client.get("/v1/groups/a/b").await), "UNKNOWN_GROUP", false, "skein group list");
+    check(refused(client.get("/v1/hosts?group=a/b").await), "UNKNOWN_GROUP", false, "a/b");
+    check(refused(client.get("/v1/hosts?group=ab").await), "INVALID_QUERY", false, "group name");
+    check(refused(client.get("/v1/deployments/x").await), "INVALID_NAME", false, "deployment id");
+    check(
+        refused(client.get("/v1/deployments/d-ABCDEFGH1").await),
+        "UNKNOWN_DEPLOYMENT",
+        false,
+        "skein deployments",
+    );
+    check(
+        refused(client.post("/v1/deployments/d-ABCDEFGH1/stop", &json!({})).await),
+        "UNKNOWN_DEPLOYMENT",
+        false,
+        "",
+    );
+    check(
+        refused(client.post("/v1/bundles", &json!({"source": "/x"})).await),
+        "INVALID_BUNDLE",
+        false,
+        "appspec.yml",
+    );
+    check(refused(client.get("/v1/nothing").await), "NO_SUCH_PATH", false, "openapi");
+    check(refused(client.delete("/v1/status").await), "METHOD_NOT_ALLOWED", false, "DELETE");
+    let large = json!({ "source": "x".repeat(BODY_BYTES_MAX) });
+    check(refused(client.post("/v1/bundles", &large).await), "INVALID_BODY", false, "");
+}
+
+#[tokio::test]
+async fn a_socket_is_private_replaced_if_dead_and_respected_if_alive() {
+    use std::os::unix::fs::PermissionsExt;
+    let agent = agent().await;
+    let path = agent.client.socket().to_path_buf();
+    let mode = std::fs::metadata(&path).expect("the socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    assert!(matches!(ApiSocket::bind(&path).await, Err(listen::BindError::InUse { .. })));
+
+    let dead = agent.directory.path().join("dead.sock");
+    drop(std::os::unix::net::UnixListener::bind(&dead).expect("bound"));
+    assert!(dead.exists());
+    let (socket, _listener) = ApiSocket::bind(&dead).await.expect("replaced");
+    drop(socket);
+    assert!(!dead.exists(), "cleared away");
+
+    let file = agent.directory.path().join("file");
+    std::fs::write(&file, "precious").expect("written");
+    assert!(matches!(ApiSocket::bind(&file).await, Err(listen::BindError::NotASocket { .. })));
+    assert_eq!(std::fs::read_to_string(&file).expect("still there"), "precious");
+    assert!(matches!(
+        ApiSocket::bind(Path::new("/proc/none/x.sock")).await,
+        Err(listen::BindError::Bind { .. })
+    ));
+}
+
+#[tokio::test]
+async fn tcp_only_answers_questions() {
+    let agent = agent().await;
+    let (node, mut inbox, _) = NodeHandle::new();
+    let owned = Node::start(config(), BTreeMap::new(), Time::from_micros(1)).expect("an empty store");
+    tokio::spawn(async move {
+        while let Some(Command::Read(look)) = inbox.recv().await {
+            look(&owned);
+        }
+    });
+    let backend = Backend {
+        node,
+        data_dir: agent.directory.path().into(),
+        pack: Box::new(|_| panic!("nothing may be packed by way of TCP")),
+        frames: Box::new(Default::default),
+        logs: Box::new(|_| panic!("not asked for")),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(serve_tcp(listener, Arc::new(backend), agent.stopping.clone()));
+    let ask = async |head: &str| {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("connected");
+        let request = format!("{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answer
+    };
+    assert!(ask("GET /v1/groups").await.starts_with("HTTP/1.1 200"));
+    assert!(ask("POST /v1/bundles").await.starts_with("HTTP/1.1 403"));
+    let metrics = ask("GET /metrics").await;
+    assert!(metrics.contains("skein_hosts{status=\"up\"} 0") && metrics.contains("# EOF"), "{metrics}");
+}

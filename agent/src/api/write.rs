@@ -1,0 +1,230 @@
+//! The changes.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use proto::id::{DeploymentId, Digest, GroupName};
+use proto::io::{Accepted, DeployRequest, Refusal, Request};
+use proto::node::Node;
+use proto::policy::Policy;
+use proto::revision::Revision;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::read::{RevisionView, look_up, resolve};
+use super::{ApiError, Shared};
+use crate::group_file::{GroupFile, with_overrides};
+use crate::toml_file::with_suggestion;
+use crate::view::{self, DeploymentView, GroupView, PlanView};
+
+type Body = Result<Bytes, BytesRejection>;
+type Submitted = Result<(StatusCode, Json<DeploymentView>), ApiError>;
+
+/// What `POST /v1/deployments` takes: the group, and `source` or `digest`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeployBody {
+    pub(crate) group: String,
+    /// Any SOURCE; paths are absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
+    /// A bundle that is in the mesh already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+    #[serde(default)]
+    pub(crate) description: String,
+    /// Keys as in a group file's `[deployment]`.
+    #[serde(default)]
+    pub(crate) overrides: BTreeMap<String, String>,
+    /// Wait behind a running deployment instead of being refused.
+    #[serde(default)]
+    pub(crate) queue: bool,
+}
+
+/// What `POST /v1/plan` takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlanBody {
+    pub(crate) group: String,
+    pub(crate) source: String,
+    #[serde(default)]
+    pub(crate) overrides: BTreeMap<String, String>,
+}
+
+/// What `POST /v1/bundles` takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PushBody {
+    pub(crate) source: String,
+}
+
+/// What `POST /v1/deployments/{id}/stop` takes; an empty body means neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StopBody {
+    #[serde(default)]
+    pub(crate) rollback: bool,
+}
+
+/// What `POST /v1/groups/{application}/{name}/rollback` takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RollbackBody {
+    /// A digest; none means the last good revision before the current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<String>,
+}
+
+pub(super) async fn set_group(
+    State(shared): State<Shared>,
+    Path((application, name)): Path<(String, String)>,
+    body: Body,
+) -> Result<Json<GroupView>, ApiError> {
+    let file: GroupFile = parse(body)?;
+    let group = file.group()?;
+    let name = GroupName::new(&application, &name)?;
+    if group.name != name {
+        let message = format!("the path names group {name}, the body {}", group.name);
+        return Err(ApiError::invalid("INVALID_GROUP", message));
+    }
+    request(&shared, Request::SetGroup(group)).await?;
+    let look = move |node: &Node| {
+        node.state()
+            .group(&name)
+            .map(|known| view::group(node.state(), known))
+            .ok_or(Refusal::UnknownGroup(name))
+    };
+    Ok(Json(shared.backend.node.read(look).await??))
+}
+
+pub(super) async fn delete_group(
+    State(shared): State<Shared>,
+    Path((application, name)): Path<(String, String)>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let name = GroupName::new(&application, &name)?;
+    request(&shared, Request::DeleteGroup(name.clone())).await?;
+    Ok(Json(serde_json::json!({ "deleted": name.to_string() })))
+}
+
+pub(super) async fn remove_host(
+    State(shared): State<Shared>,
+    Path(host): Path<String>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let host = shared.backend.node.read(move |node| resolve(node, &host)).await??;
+    request(&shared, Request::RemoveHost(host)).await?;
+    Ok(Json(serde_json::json!({ "removed": host.to_string() })))
+}
+
+pub(super) async fn push(
+    State(shared): State<Shared>,
+    body: Body,
+) -> Result<(StatusCode, Json<RevisionView>), ApiError> {
+    let PushBody { source } = parse(body)?;
+    let revision = (shared.backend.pack)(source).await?;
+    let (digest, size, origin) = (revision.digest.to_string(), revision.size, revision.origin);
+    Ok((StatusCode::CREATED, Json(RevisionView { digest, size, origin })))
+}
+
+pub(super) async fn plan(State(shared): State<Shared>, body: Body) -> Result<Json<PlanView>, ApiError> {
+    let PlanBody { group, source, overrides } = parse(body)?;
+    let (name, policy) = policy_of(&shared, &group, &overrides).await?;
+    let revision = revision_of(&shared, Some(source), None).await?;
+    let look = move |node: &Node| {
+        let state = node.state();
+        let known = state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
+        Ok::<_, Refusal>(view::plan(state, known, &policy, revision.digest))
+    };
+    Ok(Json(shared.backend.node.read(look).await??))
+}
+
+pub(super) async fn deploy(State(shared): State<Shared>, body: Body) -> Submitted {
+    let DeployBody { group, source, digest, description, overrides, queue } = parse(body)?;
+    // The group comes first: a mistyped name must not cost an upload.
+    let (group, policy) = policy_of(&shared, &group, &overrides).await?;
+    let revision = revision_of(&shared, source, digest).await?;
+    let own = shared.backend.node.read(Node::host).await?;
+    let policy = (!overrides.is_empty()).then_some(policy);
+    let deploy = DeployRequest { group, revision, policy, description, holders: vec![own], queue };
+    let accepted = request(&shared, Request::Deploy(Box::new(deploy))).await?;
+    submitted(&shared, accepted).await
+}
+
+pub(super) async fn rollback(
+    State(shared): State<Shared>,
+    Path((application, name)): Path<(String, String)>,
+    body: Body,
+) -> Submitted {
+    let RollbackBody { to } = parse(body)?;
+    let to: Option<Digest> = to.map(|digest| digest.parse()).transpose()?;
+    let group = GroupName::new(&application, &name)?;
+    let accepted = request(&shared, Request::Rollback { group, to }).await?;
+    submitted(&shared, accepted).await
+}
+
+pub(super) async fn stop(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Json<DeploymentView>, ApiError> {
+    let StopBody { rollback } = parse(body)?;
+    let deployment: DeploymentId = id.parse()?;
+    request(&shared, Request::Stop { deployment, rollback }).await?;
+    Ok(Json(look_up(&shared, deployment).await?))
+}
+
+async fn request(shared: &Shared, request: Request) -> Result<Accepted, ApiError> {
+    Ok(shared.backend.node.request(request).await??)
+}
+
+async fn submitted(shared: &Shared, accepted: Accepted) -> Submitted {
+    match accepted {
+        Accepted::Deployment(id) => Ok((StatusCode::CREATED, Json(look_up(shared, id).await?))),
+        Accepted::Done => Err(ApiError::ours("a deployment was accepted without an id".into())),
+    }
+}
+
+/// The group that is meant, and its policy with the overrides on top.
+async fn policy_of(
+    shared: &Shared,
+    group: &str,
+    overrides: &BTreeMap<String, String>,
+) -> Result<(GroupName, Policy), ApiError> {
+    let name: GroupName = group.parse()?;
+    let wanted = name.clone();
+    let look = move |node: &Node| node.state().group(&wanted).map(|known| known.group.policy.clone());
+    let policy = shared.backend.node.read(look).await?;
+    let policy = policy.ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
+    let policy = with_overrides(&policy, overrides)
+        .map_err(|error| ApiError::invalid("INVALID_OVERRIDE", error.to_string()))?;
+    Ok((name, policy))
+}
+
+async fn revision_of(
+    shared: &Shared,
+    source: Option<String>,
+    digest: Option<String>,
+) -> Result<Revision, ApiError> {
+    match (source, digest) {
+        (Some(source), None) => Ok((shared.backend.pack)(source).await?),
+        (None, Some(digest)) => {
+            let digest: Digest = digest.parse()?;
+            Ok((shared.backend.pack)(digest.to_string()).await?)
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            Err(ApiError::invalid("INVALID_BODY", "say what to deploy: either `source` or `digest`".into()))
+        }
+    }
+}
+
+/// An empty body is an empty object.
+fn parse<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
+    let body = body?;
+    let body = if body.is_empty() { &b"{}"[..] } else { &body[..] };
+    serde_json::from_slice(body).map_err(|error| {
+        ApiError::invalid("INVALID_BODY", format!("the body: {}", with_suggestion(&error.to_string())))
+    })
+}

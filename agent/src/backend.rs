@@ -1,0 +1,69 @@
+//! What the API needs of the rest of the agent: the node, and two things that
+//! the node does not do.
+
+use std::path::PathBuf;
+
+use futures::future::BoxFuture;
+use proto::id::{DeploymentId, HostId};
+use proto::lifecycle::LifecycleEvent;
+use proto::revision::Revision;
+use serde::{Deserialize, Serialize};
+
+use crate::command::NodeHandle;
+use crate::transport::Counts;
+
+/// Something that ends later.
+type Later<T> = BoxFuture<'static, Result<T, BackendError>>;
+
+/// The seam between the API and the agent. Closures, so that the API can be
+/// tried without the rest.
+pub(crate) struct Backend {
+    pub(crate) node: NodeHandle,
+    pub(crate) data_dir: PathBuf,
+    /// Brings a bundle into this host's cache, from any kind of SOURCE as
+    /// users type it (paths are absolute), and checks its AppSpec file.
+    pub(crate) pack: Box<dyn Fn(String) -> Later<Revision> + Send + Sync>,
+    /// What became of frames to other hosts, since the start.
+    pub(crate) frames: Box<dyn Fn() -> Counts + Send + Sync>,
+    /// Reads a host's script log; asks the other host if it is not this one.
+    pub(crate) logs: Box<dyn Fn(LogRequest) -> Later<LogPage> + Send + Sync>,
+}
+
+/// Which part of which log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogRequest {
+    pub(crate) deployment: DeploymentId,
+    pub(crate) host: HostId,
+    /// One event's lines alone.
+    pub(crate) event: Option<LifecycleEvent>,
+    /// From this byte of the log on.
+    pub(crate) from: u64,
+}
+
+/// A piece of a log: whole lines, at most a megabyte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogPage {
+    pub(crate) text: String,
+    /// Where to go on reading. Equal to what was asked for: there is no more now.
+    pub(crate) next: u64,
+}
+
+/// Why it could not be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct BackendError {
+    pub(crate) kind: BackendErrorKind,
+    /// A whole sentence, causes included.
+    pub(crate) message: String,
+}
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BackendErrorKind {
+    /// What was asked for cannot be right: a broken AppSpec, an escaping link.
+    Invalid,
+    /// It is not there.
+    NotFound,
+    /// It is, but was not to be had now.
+    Unavailable,
+}

@@ -1,0 +1,84 @@
+//! How a command ends: the exit codes, once, and the words on stderr.
+
+use serde_json::json;
+
+use crate::client::ClientError;
+
+/// Exit codes. A contract: users' scripts branch on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    Error,
+    /// Clap's own; named here so that nothing else takes the number.
+    #[cfg_attr(not(test), expect(dead_code, reason = "clap ends the process with it"))]
+    Usage,
+    /// By policy, plan or trust.
+    Refused,
+    Failed,
+    RolledBack,
+    Stopped,
+    /// Waiting timed out; the deployment goes on.
+    TimedOut,
+}
+
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> u8 {
+        match exit {
+            Exit::Done => 0,
+            Exit::Error => 1,
+            Exit::Usage => 2,
+            Exit::Refused => 3,
+            Exit::Failed => 4,
+            Exit::RolledBack => 5,
+            Exit::Stopped => 6,
+            Exit::TimedOut => 7,
+        }
+    }
+}
+
+/// Says on stderr what went wrong, with its causes; in JSON on stdout too, if
+/// that is what the user reads.
+pub(crate) fn report(error: &anyhow::Error, as_json: bool) -> Exit {
+    let refused = match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Refused(body)) => Some(body),
+        Some(_) | None => None,
+    };
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Transparent wrappers say the same thing twice.
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    eprintln!("error: {text}");
+    if as_json {
+        let code = refused.map_or("ERROR", |body| body.code.as_str());
+        println!("{}", json!({ "error": { "code": code, "message": text } }));
+    }
+    match refused {
+        Some(body) if body.refused => Exit::Refused,
+        Some(_) | None => Exit::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ErrorBody;
+
+    #[test]
+    fn exit_codes_are_those_of_the_contract() {
+        let all = [Exit::Done, Exit::Error, Exit::Usage, Exit::Refused, Exit::Failed, Exit::RolledBack];
+        assert_eq!(all.map(u8::from), [0, 1, 2, 3, 4, 5]);
+        assert_eq!([Exit::Stopped, Exit::TimedOut].map(u8::from), [6, 7]);
+    }
+
+    #[test]
+    fn what_policy_refuses_ends_otherwise_than_what_fails() {
+        let body = |refused| ErrorBody { code: "X".into(), message: "no".into(), refused };
+        assert_eq!(report(&ClientError::Refused(body(true)).into(), false), Exit::Refused);
+        assert_eq!(report(&ClientError::Refused(body(false)).into(), false), Exit::Error);
+        assert_eq!(report(&anyhow::anyhow!("broken"), false), Exit::Error);
+    }
+}

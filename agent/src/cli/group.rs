@@ -1,0 +1,111 @@
+//! `skein group`: define what is deployed to.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use proto::id::GroupName;
+
+use super::screen::table;
+use super::{Exit, Session};
+use crate::client::encoded;
+use crate::group_file::GroupFile;
+use crate::view::GroupView;
+
+#[derive(Subcommand)]
+pub(crate) enum GroupVerb {
+    /// Define a group, or define it anew, from a TOML file
+    Set {
+        /// The group file
+        file: PathBuf,
+    },
+    /// List the groups
+    List,
+    /// Show a group as a file that could set it
+    Show {
+        /// APPLICATION/GROUP
+        name: GroupName,
+    },
+    /// Delete a group and its history; its hosts keep what they run
+    Delete {
+        /// APPLICATION/GROUP
+        name: GroupName,
+    },
+}
+
+/// Where the API has a group.
+pub(super) fn path_of(name: &GroupName) -> String {
+    format!("/v1/groups/{}/{}", encoded(name.application()), encoded(name.group()))
+}
+
+pub(super) async fn run(session: &Session, verb: GroupVerb) -> anyhow::Result<Exit> {
+    match verb {
+        GroupVerb::Set { file } => set(session, file).await,
+        GroupVerb::List => list(session).await,
+        GroupVerb::Show { name } => show(session, &name).await,
+        GroupVerb::Delete { name } => delete(session, &name).await,
+    }
+}
+
+async fn set(session: &Session, path: PathBuf) -> anyhow::Result<Exit> {
+    let file = GroupFile::read(&path)?;
+    // Checked here too: the file's name belongs into the message.
+    let group = file.group().with_context(|| format!("{} defines no group", path.display()))?;
+    let view: GroupView = session.client.put(&path_of(&group.name), &file).await?;
+    session.screen.result(&view, || format!("Group {} is set: {}.", view.group, hosts_of(&view)))?;
+    if view.hosts == 0 {
+        session.screen.note("note: no host has its tags yet; `skein hosts` shows every host's tags");
+    }
+    Ok(Exit::Done)
+}
+
+fn hosts_of(view: &GroupView) -> String {
+    match view.hosts {
+        1 => format!("1 host has its tags, {}", view.config),
+        hosts => format!("{hosts} hosts have its tags, {}", view.config),
+    }
+}
+
+async fn list(session: &Session) -> anyhow::Result<Exit> {
+    let groups: Vec<GroupView> = session.client.get("/v1/groups").await?;
+    session.screen.result(&groups, || match groups.is_empty() {
+        true => "No groups yet: `skein group set FILE` defines one.".into(),
+        false => groups_table(session, &groups),
+    })?;
+    Ok(Exit::Done)
+}
+
+/// One line a group.
+pub(super) fn groups_table(session: &Session, groups: &[GroupView]) -> String {
+    let row = |group: &GroupView| {
+        let dash = || "-".to_string();
+        vec![
+            group.group.clone(),
+            format!("{} of {}", group.healthy, group.hosts),
+            group.config.clone(),
+            group.revision.as_deref().map_or_else(dash, short_revision),
+            group.last_deployment.clone().unwrap_or_else(dash),
+            group.last_status.clone().unwrap_or_else(dash),
+        ]
+    };
+    let headings = ["GROUP", "HEALTHY", "CONFIG", "REVISION", "LAST DEPLOYMENT", "STATUS"];
+    table(&session.screen, &headings, &groups.iter().map(row).collect::<Vec<_>>())
+}
+
+/// The first twelve hex digits.
+pub(super) fn short_revision(digest: &str) -> String {
+    digest.trim_start_matches("blake3:").chars().take(12).collect()
+}
+
+async fn show(session: &Session, name: &GroupName) -> anyhow::Result<Exit> {
+    let view: GroupView = session.client.get(&path_of(name)).await?;
+    let definition = view.definition.to_toml().context("the group cannot be written as TOML")?;
+    session.screen.result(&view, || definition)?;
+    Ok(Exit::Done)
+}
+
+async fn delete(session: &Session, name: &GroupName) -> anyhow::Result<Exit> {
+    let document: serde_json::Value = session.client.delete(&path_of(name)).await?;
+    session.screen.result(&document, || format!("Group {name} is deleted; its hosts keep what they run."))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,309 @@
+//! `skein status`, `hosts`, `deployments`, `explain`, `history`: questions.
+
+use anyhow::bail;
+use clap::Args;
+use proto::id::{DeploymentId, GroupName};
+
+use super::group::{groups_table, path_of, short_revision};
+use super::screen::table;
+use super::watch::{self, Patience};
+use super::{Exit, Session};
+use crate::client::encoded;
+use crate::view::{DeploymentView, GroupView, HistoryView, HostView, StatusView, TurnView};
+
+#[derive(Args)]
+pub(crate) struct StatusArgs {
+    /// A group (APPLICATION/GROUP) or a deployment (d-…)
+    what: Option<String>,
+    /// Go on showing it until it is over
+    #[arg(long, requires = "what")]
+    watch: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct OfGroup {
+    /// APPLICATION/GROUP
+    pub(super) group: Option<GroupName>,
+}
+
+#[derive(Args)]
+pub(crate) struct ExplainArgs {
+    /// The deployment's id
+    deployment: DeploymentId,
+}
+
+#[derive(Args)]
+pub(crate) struct HistoryArgs {
+    /// APPLICATION/GROUP
+    group: Option<GroupName>,
+    /// Fold the hashes again; exit 1 if the chain is broken
+    #[arg(long)]
+    verify: bool,
+    /// At most so many entries, the newest
+    #[arg(long, default_value_t = 200)]
+    limit: usize,
+}
+
+pub(super) async fn status(session: &Session, args: StatusArgs) -> anyhow::Result<Exit> {
+    let Some(what) = args.what else { return mesh_status(session).await };
+    if let Ok(id) = what.parse::<DeploymentId>() {
+        let deployment: DeploymentView = session.client.get(&deployment_path(id)).await?;
+        return deployment_status(session, deployment, args.watch).await;
+    }
+    let Ok(name) = what.parse::<GroupName>() else {
+        bail!("`{what}` is neither a group (APPLICATION/GROUP) nor a deployment (d-…)");
+    };
+    let group: GroupView = session.client.get(&path_of(&name)).await?;
+    match (&group.running, &group.last_deployment) {
+        (Some(id), _) if args.watch => {
+            let deployment = session.client.get(&format!("/v1/deployments/{id}")).await?;
+            deployment_status(session, deployment, true).await
+        }
+        (_, Some(id)) => {
+            let deployment: DeploymentView = session.client.get(&format!("/v1/deployments/{id}")).await?;
+            let document = serde_json::json!({ "group": group, "deployment": deployment });
+            session.screen.result(&document, || {
+                format!("{}\n{}", group_words(&group), deployment_words(session, &deployment))
+            })?;
+            Ok(Exit::Done)
+        }
+        (_, None) => {
+            let document = serde_json::json!({ "group": group, "deployment": null });
+            session
+                .screen
+                .result(&document, || format!("{}\nNothing was deployed yet.", group_words(&group)))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn group_words(group: &GroupView) -> String {
+    let runs = group.revision.as_deref().map_or("nothing yet".into(), short_revision);
+    format!(
+        "{}: {} of {} hosts healthy, {}, runs {runs}",
+        group.group, group.healthy, group.hosts, group.config
+    )
+}
+
+async fn deployment_status(session: &Session, view: DeploymentView, watch: bool) -> anyhow::Result<Exit> {
+    if watch {
+        return watch::follow(session, view, Patience::of(None)).await;
+    }
+    session.screen.result(&view, || deployment_words(session, &view))?;
+    Ok(Exit::Done)
+}
+
+async fn mesh_status(session: &Session) -> anyhow::Result<Exit> {
+    let status: StatusView = session.client.get("/v1/status").await?;
+    session.screen.result(&status, || mesh_words(session, &status))?;
+    Ok(Exit::Done)
+}
+
+fn mesh_words(session: &Session, status: &StatusView) -> String {
+    let hosts = status.hosts;
+    let leader = status.leader.as_deref().unwrap_or("nobody right now");
+    let mut text = format!(
+        "Host      {} ({})\nMesh      {}: {} hosts, {} up, {} down; this one is connected to {}\nLedger    {} \
+         entries; voters: {}; in order by: {leader}\n",
+        status.name,
+        status.host,
+        status.mesh,
+        hosts.total,
+        hosts.up,
+        hosts.down,
+        hosts.connected,
+        status.index,
+        status.voters.join(", "),
+    );
+    if status.groups.is_empty() {
+        text.push_str("\nNo groups yet: `skein group set FILE` defines one.\n");
+    } else {
+        text.push_str(&format!("\n{}", groups_table(session, &status.groups)));
+    }
+    for running in &status.running {
+        text.push_str(&format!("\n{}\n", headline(session, running)));
+    }
+    text
+}
+
+/// A deployment in one line.
+fn headline(session: &Session, view: &DeploymentView) -> String {
+    let counts = view.counts;
+    let total = counts.pending + counts.in_progress + counts.succeeded + counts.failed + counts.skipped;
+    format!(
+        "{} {} to {}: {}, {} of {total} done, {} failed, {} of {} in service (minimum {})",
+        view.id,
+        view.group,
+        short_revision(&view.revision),
+        session.screen.status(&view.status),
+        counts.succeeded,
+        counts.failed,
+        view.healthy.now,
+        view.healthy.total,
+        view.healthy.minimum,
+    )
+}
+
+fn deployment_words(session: &Session, view: &DeploymentView) -> String {
+    let mut text = format!("{}\n{}", headline(session, view), why(view));
+    let row = |host: &TurnView| {
+        let event = host.event.clone().unwrap_or_else(|| "-".into());
+        let message = host.message.clone().unwrap_or_default();
+        vec![host.name.clone(), host.status.clone(), event, message]
+    };
+    let rows: Vec<Vec<String>> = view.hosts().iter().map(row).collect();
+    text.push_str(&format!("\n{}", table(&session.screen, &["HOST", "STATUS", "EVENT", "MESSAGE"], &rows)));
+    text
+}
+
+/// Reason, blockers, and what became of it: a line each.
+fn why(view: &DeploymentView) -> String {
+    let mut text = String::new();
+    if let Some(reason) = &view.reason {
+        text.push_str(&format!("Why: {} ({})\n", reason.message, reason.code));
+    }
+    for blocker in &view.blockers {
+        text.push_str(&format!("Waits: {} ({})\n", blocker.message, blocker.code));
+    }
+    if let Some(undone) = &view.rollback_of {
+        text.push_str(&format!("It rolls back {undone}.\n"));
+    }
+    if let Some(by) = &view.rolled_back_by {
+        text.push_str(&format!("It was rolled back by {by}.\n"));
+    } else if view.rollback_due {
+        text.push_str("Its rollback is about to begin.\n");
+    }
+    text
+}
+
+pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Result<Exit> {
+    let view: DeploymentView = session.client.get(&deployment_path(args.deployment)).await?;
+    session.screen.result(&view, || {
+        let healthy = view.healthy;
+        let mut text = format!("{}\n{}", headline(session, &view), why(&view));
+        text.push_str(&format!(
+            "In service: {} of {} {}, {} at the fewest; {} must be ({}).\n",
+            healthy.now,
+            healthy.total,
+            if view.is_over() { "at its end" } else { "now" },
+            healthy.lowest_seen,
+            healthy.minimum,
+            view.config
+        ));
+        view.hosts().iter().for_each(|host| text.push_str(&explain_host(host)));
+        if view.hosts().iter().any(|host| host.status == "Failed") {
+            text.push_str(&format!("All that a script wrote: skein logs {} HOST\n", view.id));
+        }
+        text
+    })?;
+    Ok(Exit::Done)
+}
+
+/// What there is to say of a host: nothing if all is as it should be.
+fn explain_host(host: &TurnView) -> String {
+    let Some(message) = &host.message else { return String::new() };
+    if host.status == "Skipped" {
+        return String::new();
+    }
+    let event = host.event.as_deref().filter(|event| !message.contains(event));
+    let event = event.map(|event| format!(" in {event}")).unwrap_or_default();
+    let log = host.log.as_deref().unwrap_or("");
+    let log: String = log.lines().map(|line| format!("    {line}\n")).collect();
+    format!("{}: {}{event}: {message}\n{log}", host.name, host.status)
+}
+
+pub(super) async fn hosts(session: &Session, args: OfGroup) -> anyhow::Result<Exit> {
+    let hosts: Vec<HostView> = session.client.get(&of_group("/v1/hosts", args.group.as_ref())).await?;
+    session.screen.result(&hosts, || hosts_table(session, &hosts))?;
+    Ok(Exit::Done)
+}
+
+fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
+    let row = |host: &HostView| {
+        let runs = host.groups.iter().map(|(group, standing)| {
+            let revision = standing.revision.as_deref().map_or("-".into(), short_revision);
+            format!("{group} {revision} {}", standing.health)
+        });
+        let role = match (host.is_voter, host.is_self) {
+            (true, true) => "voter, this host",
+            (true, false) => "voter",
+            (false, true) => "this host",
+            (false, false) => "",
+        };
+        vec![
+            host.name.clone(),
+            host.status.clone(),
+            host.zone.clone(),
+            host.tags.join(" "),
+            runs.collect::<Vec<_>>().join(", "),
+            role.to_string(),
+        ]
+    };
+    let headings = ["HOST", "STATUS", "ZONE", "TAGS", "RUNS", "ROLE"];
+    table(&session.screen, &headings, &hosts.iter().map(row).collect::<Vec<_>>())
+}
+
+pub(super) async fn deployments(session: &Session, args: OfGroup) -> anyhow::Result<Exit> {
+    let list: Vec<DeploymentView> =
+        session.client.get(&of_group("/v1/deployments", args.group.as_ref())).await?;
+    session.screen.result(&list, || {
+        let row = |view: &DeploymentView| {
+            let rollback = view.rollback_of.as_deref().map(|undone| format!("rollback of {undone}"));
+            vec![
+                view.id.clone(),
+                view.group.clone(),
+                short_revision(&view.revision),
+                view.status.clone(),
+                view.created_at.clone(),
+                rollback.unwrap_or_else(|| view.description.clone()),
+            ]
+        };
+        let headings = ["DEPLOYMENT", "GROUP", "REVISION", "STATUS", "CREATED", "DESCRIPTION"];
+        table(&session.screen, &headings, &list.iter().map(row).collect::<Vec<_>>())
+    })?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn history(session: &Session, args: HistoryArgs) -> anyhow::Result<Exit> {
+    let group = args.group.map(|group| format!("&group={}", encoded(&group.to_string()))).unwrap_or_default();
+    let path = format!("/v1/history?limit={}&verify={}{group}", args.limit, args.verify);
+    let history: HistoryView = session.client.get(&path).await?;
+    session.screen.result(&history, || history_words(&history))?;
+    if let Some(index) = history.broken_at {
+        session.screen.note(&format!(
+            "error: the chain of hashes is broken at entry {index}: this host's ledger was changed or damaged; \
+             compare with another host's `skein history --verify`"
+        ));
+        return Ok(Exit::Error);
+    }
+    Ok(Exit::Done)
+}
+
+fn history_words(history: &HistoryView) -> String {
+    let mut text = String::new();
+    if history.is_cut {
+        text.push_str("… older entries are left out: --limit shows more\n");
+    }
+    for entry in &history.entries {
+        let index = entry.index.map(|index| index.to_string()).unwrap_or_default();
+        let hash: String = entry.hash.as_deref().unwrap_or("").chars().take(8).collect();
+        let at = entry.at.as_deref().unwrap_or("");
+        let of = entry.deployment.as_deref().unwrap_or("");
+        text.push_str(&format!("{index:>6} {hash} {at} {of:<11} {}\n", entry.text));
+    }
+    if let Some((first, last)) = history.verified {
+        text.push_str(&format!("The hashes of entries {first} to {last} are right.\n"));
+    }
+    text
+}
+
+fn deployment_path(id: DeploymentId) -> String {
+    format!("/v1/deployments/{id}")
+}
+
+fn of_group(path: &str, group: Option<&GroupName>) -> String {
+    match group {
+        Some(group) => format!("{path}?group={}", encoded(&group.to_string())),
+        None => path.to_string(),
+    }
+}

@@ -1,0 +1,271 @@
+//! Following a deployment to its end, and its rollback to its: live on a
+//! terminal, a line a change elsewhere.
+//!
+//! What is shown is always the whole deployment, asked for anew; the agent's
+//! events only say when to ask. So nothing is missed when events are, and the
+//! agent may die and come back meanwhile.
+
+mod changes;
+mod ending;
+mod frame;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+use self::frame::{Frame, Live};
+use super::screen::clean;
+use super::{Exit, Session};
+use crate::client::{Client, Events, Signal};
+use crate::view::{DeploymentView, Happening};
+
+/// Without an event: an agent that lost its mesh sends none.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at most so often: the eye sees no more.
+const LOOK_PAUSE: Duration = Duration::from_millis(80);
+/// With many hosts every look costs the agent some milliseconds.
+const LOOK_PAUSE_MANY: Duration = Duration::from_millis(500);
+const MANY_HOSTS: u32 = 500;
+/// How long an agent that went away is tried for: longer than its restart.
+const LOST_MAX: Duration = Duration::from_secs(15);
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// Recent happenings on a terminal.
+const HAPPENINGS_MAX: usize = 5;
+
+/// How long somebody waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    until: Option<Instant>,
+    timeout: Option<Duration>,
+}
+
+impl Patience {
+    pub(crate) fn of(timeout: Option<Duration>) -> Self {
+        Patience { until: timeout.map(|timeout| Instant::now() + timeout), timeout }
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until <= Instant::now())
+    }
+
+    fn left(&self) -> Duration {
+        self.until.map_or(LOOK_EVERY, |until| until.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// Follows the deployment, and whatever rolls it back, until all is over.
+pub(crate) async fn follow(
+    session: &Session,
+    first: DeploymentView,
+    patience: Patience,
+) -> anyhow::Result<Exit> {
+    let mut watch = Watch::new(session, first, patience);
+    let exit = watch.run().await?;
+    watch.live.finish();
+    // The whole story in JSON is the deployment that was asked for; its
+    // rollback is named in it.
+    let asked_for = watch.over.first().unwrap_or(&watch.shown);
+    if session.screen.is_json() {
+        session.screen.result(asked_for, String::new)?;
+    }
+    Ok(exit)
+}
+
+struct Watch<'a> {
+    session: &'a Session,
+    events: Events,
+    patience: Patience,
+    /// The deployment that is followed now, as last seen.
+    shown: DeploymentView,
+    /// Those that were followed before it.
+    over: Vec<DeploymentView>,
+    happenings: VecDeque<Happening>,
+    live: Live,
+    since: Instant,
+}
+
+impl<'a> Watch<'a> {
+    fn new(session: &'a Session, first: DeploymentView, patience: Patience) -> Self {
+        let events = Events::listen(session.client.clone(), "/v1/events".into());
+        let watch = Watch {
+            session,
+            events,
+            patience,
+            shown: first,
+            over: Vec::new(),
+            happenings: VecDeque::new(),
+            live: Live::new(&session.screen),
+            since: Instant::now(),
+        };
+        watch.introduce();
+        watch
+    }
+
+    fn introduce(&self) {
+        if !self.session.screen.is_live() {
+            changes::opening(&self.shown).iter().for_each(|line| self.session.screen.progress(line));
+        }
+    }
+
+    async fn run(&mut self) -> anyhow::Result<Exit> {
+        loop {
+            self.look().await?;
+            self.draw();
+            if self.shown.is_over() && !self.shown.rollback_due {
+                match self.shown.rolled_back_by.clone() {
+                    Some(rollback) => self.go_on_with(&rollback).await?,
+                    None => return Ok(self.end()),
+                }
+            }
+            if self.patience.is_over() {
+                return Ok(self.give_up());
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Waits until there may be something new, but not for less than the
+    /// pause between looks.
+    async fn wait(&mut self) {
+        let many = self.shown.healthy.total > MANY_HOSTS;
+        tokio::time::sleep(if many { LOOK_PAUSE_MANY } else { LOOK_PAUSE }).await;
+        let until = tokio::time::Instant::now() + LOOK_EVERY.min(self.patience.left());
+        loop {
+            // Everything that has come by now is one look; only the first of
+            // it is waited for.
+            tokio::select! {
+                biased;
+                signal = self.events.next() => if self.hear(signal) { break },
+                () = tokio::time::sleep_until(until) => return,
+            }
+        }
+        while let Ok(signal) = tokio::time::timeout(Duration::ZERO, self.events.next()).await {
+            self.hear(signal);
+        }
+    }
+
+    /// Whether it is a reason to look again.
+    fn hear(&mut self, signal: Signal) -> bool {
+        match signal {
+            Signal::Missed => true,
+            Signal::Happened(happening) => {
+                let is_ours = happening.deployment.as_deref() == Some(self.shown.id.as_str());
+                let is_of_hosts = happening.deployment.is_none() && happening.host.is_some();
+                if is_ours || is_of_hosts {
+                    self.happenings.push_back(happening);
+                    self.happenings.drain(..self.happenings.len().saturating_sub(HAPPENINGS_MAX));
+                }
+                is_ours || is_of_hosts
+            }
+        }
+    }
+
+    async fn look(&mut self) -> anyhow::Result<()> {
+        let path = format!("/v1/deployments/{}", self.shown.id);
+        let fresh: DeploymentView = self.ask(&path).await?;
+        if !self.session.screen.is_live() {
+            let lines = changes::between(&self.shown, &fresh);
+            lines.iter().for_each(|line| self.session.screen.progress(&clean(line)));
+        }
+        self.shown = fresh;
+        Ok(())
+    }
+
+    /// Asks the agent; if it has gone away, again and again for a while.
+    async fn ask(&mut self, path: &str) -> anyhow::Result<DeploymentView> {
+        let lost_at = Instant::now();
+        let mut is_said = false;
+        loop {
+            let error = match self.session.client.get(path).await {
+                Ok(view) => return Ok(view),
+                Err(error) if error.is_unreachable() => error,
+                Err(error) => return Err(error.into()),
+            };
+            if !is_said {
+                is_said = true;
+                self.say_lost();
+            }
+            if lost_at.elapsed() > LOST_MAX || self.patience.is_over() {
+                self.live.finish();
+                bail!("{}", lost(&self.session.client, &self.shown, &error.to_string()));
+            }
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
+    }
+
+    fn say_lost(&mut self) {
+        let line = format!(
+            "the agent at {} went away; deployment {} goes on without it; trying again …",
+            self.session.client.socket().display(),
+            self.shown.id
+        );
+        if self.session.screen.is_live() {
+            self.live.note(&line);
+        } else {
+            self.session.screen.note(&line);
+        }
+    }
+
+    fn draw(&mut self) {
+        if self.session.screen.is_live() {
+            let frame = Frame {
+                deployment: &self.shown,
+                happenings: &self.happenings,
+                elapsed: self.since.elapsed(),
+            };
+            self.live.draw(&frame);
+        }
+    }
+
+    /// The deployment is over and was rolled back: its end is told, and the
+    /// rollback followed.
+    async fn go_on_with(&mut self, rollback: &str) -> anyhow::Result<()> {
+        self.live.keep();
+        self.tell(&ending::of(&self.shown));
+        let next = self.ask(&format!("/v1/deployments/{rollback}")).await?;
+        self.over.push(std::mem::replace(&mut self.shown, next));
+        self.happenings.clear();
+        self.since = Instant::now();
+        self.introduce();
+        Ok(())
+    }
+
+    fn end(&mut self) -> Exit {
+        self.live.keep();
+        self.tell(&ending::of(&self.shown));
+        ending::exit(self.over.first(), &self.shown)
+    }
+
+    fn give_up(&mut self) -> Exit {
+        self.live.keep();
+        let waited = humantime::format_duration(self.patience.timeout.unwrap_or_default());
+        self.session.screen.note(&format!(
+            "not over after {waited}: deployment {} goes on; look with `skein status {} --watch`",
+            self.shown.id, self.shown.id
+        ));
+        Exit::TimedOut
+    }
+
+    fn tell(&self, lines: &[String]) {
+        if !self.session.screen.is_json() {
+            lines.iter().for_each(|line| self.session.screen.text(&format!("{}\n", clean(line))));
+        }
+    }
+}
+
+fn lost(client: &Client, shown: &DeploymentView, cause: &str) -> String {
+    format!(
+        "lost the agent at {} while watching deployment {} ({}, {} of {} hosts done when last seen). The \
+         deployment goes on without this agent: look with `skein status {}` on any other host of the mesh. ({cause})",
+        client.socket().display(),
+        shown.id,
+        shown.status,
+        shown.counts.succeeded,
+        shown.healthy.total,
+        shown.id,
+    )
+}
+
+#[cfg(test)]
+mod tests;

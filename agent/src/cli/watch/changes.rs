@@ -1,0 +1,64 @@
+//! Where nobody redraws: a line for each thing that has changed.
+
+use crate::cli::group::short_revision;
+use crate::view::{DeploymentView, TurnView};
+
+/// The first lines of a deployment: what it is, and what has happened so far.
+pub(super) fn opening(view: &DeploymentView) -> Vec<String> {
+    let DeploymentView { id, group, config, .. } = view;
+    let what = match &view.rollback_of {
+        Some(undone) => format!("rollback of {undone}: "),
+        None => String::new(),
+    };
+    let revision = short_revision(&view.revision);
+    let mut lines = vec![format!("{id} {what}{group} to {revision} ({config}): {}", view.status)];
+    let begun = view.hosts().iter().filter(|host| host.status != "Pending");
+    lines.extend(begun.map(|host| format!("{id} {}", turn_line(host))));
+    lines
+}
+
+/// What is different.
+pub(super) fn between(before: &DeploymentView, now: &DeploymentView) -> Vec<String> {
+    let id = &now.id;
+    let mut lines = Vec::new();
+    for host in now.hosts() {
+        let known = before.hosts().iter().find(|known| known.host == host.host);
+        if known.map(place) != Some(place(host)) && (known.is_some() || host.status != "Pending") {
+            lines.push(format!("{id} {}", turn_line(host)));
+        }
+    }
+    if before.status != now.status && !now.is_over() {
+        lines.push(format!("{id} {}", now.status));
+    }
+    if now.reason.is_some()
+        && before.reason.is_none()
+        && !now.is_over()
+        && let Some(reason) = &now.reason
+    {
+        lines.push(format!("{id} stops: {}", reason.message));
+    }
+    if !now.blockers.is_empty() && codes(before) != codes(now) {
+        let waits = now.blockers.iter().filter(|blocker| is_worth_a_line(&blocker.code));
+        lines.extend(waits.map(|blocker| format!("{id} waits: {}", blocker.message)));
+    }
+    lines
+}
+
+/// A rolling deployment always waits for the turn under way: that is no news.
+fn is_worth_a_line(code: &str) -> bool {
+    !["TURNS_IN_FLIGHT", "LAST_TURNS", "ENDING"].contains(&code)
+}
+
+fn codes(view: &DeploymentView) -> Vec<&str> {
+    view.blockers.iter().map(|blocker| blocker.code.as_str()).collect()
+}
+
+fn place(host: &TurnView) -> (&str, Option<&str>) {
+    (&host.status, host.event.as_deref())
+}
+
+fn turn_line(host: &TurnView) -> String {
+    let event = host.event.as_deref().map(|event| format!(" {event}")).unwrap_or_default();
+    let message = host.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+    format!("{} {}{event}{message}", host.name, host.status)
+}

@@ -1,0 +1,74 @@
+//! How it ended, truthfully, in numbers, and with what the failing script said.
+
+use crate::cli::Exit;
+use crate::cli::group::short_revision;
+use crate::view::{DeploymentView, TurnView};
+
+/// Lines of a failing script's log that are shown; `skein logs` has the rest.
+const LOG_LINES_MAX: usize = 10;
+/// Failed hosts that are shown with their logs; after the first few, the
+/// failures repeat.
+const FAILED_SHOWN_MAX: usize = 3;
+
+/// The last lines of a deployment.
+pub(super) fn of(view: &DeploymentView) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let failed: Vec<&TurnView> = view.hosts().iter().filter(|host| host.status == "Failed").collect();
+    for host in failed.iter().take(FAILED_SHOWN_MAX) {
+        lines.extend(failure(host));
+    }
+    if failed.len() > FAILED_SHOWN_MAX {
+        lines.push(format!("… and {} more failed", failed.len() - FAILED_SHOWN_MAX));
+    }
+    lines.push(headline(view));
+    if let Some(reason) = &view.reason {
+        lines.push(format!("  {} ({})", reason.message, reason.code));
+    }
+    if let Some(rollback) = &view.rolled_back_by {
+        lines.push(format!("  rolled back by {rollback}:"));
+    } else if view.status == "Failed" && view.rollback_of.is_none() {
+        lines.push("  not rolled back".into());
+    }
+    lines
+}
+
+fn headline(view: &DeploymentView) -> String {
+    let counts = view.counts;
+    let DeploymentView { id, group, healthy, .. } = view;
+    let revision = short_revision(&view.revision);
+    let all = counts.succeeded + counts.failed + counts.skipped;
+    match view.status.as_str() {
+        "Succeeded" => format!(
+            "{id} Succeeded: {group} is at {revision} on {} of {all} hosts; never fewer than {} of {} in service",
+            counts.succeeded, healthy.lowest_seen, healthy.total
+        ),
+        status => format!(
+            "{id} {status}: {} of {all} hosts succeeded, {} failed, {} skipped; {} of {} were in service at its end, {} must be",
+            counts.succeeded, counts.failed, counts.skipped, healthy.now, healthy.total, healthy.minimum
+        ),
+    }
+}
+
+fn failure(host: &TurnView) -> Vec<String> {
+    let message = host.message.as_deref().unwrap_or("no reason was given");
+    let event = host.event.as_deref().filter(|event| !message.contains(event));
+    let event = event.map(|event| format!(" in {event}")).unwrap_or_default();
+    let mut lines = vec![format!("{} failed{event}: {message}", host.name)];
+    let log: Vec<&str> = host.log.as_deref().unwrap_or("").lines().collect();
+    let last = &log[log.len().saturating_sub(LOG_LINES_MAX)..];
+    lines.extend(last.iter().map(|line| format!("  | {line}")));
+    lines
+}
+
+/// The exit code: `asked_for` is the deployment that was watched first, if
+/// another one, its rollback, was the `last`.
+pub(super) fn exit(asked_for: Option<&DeploymentView>, last: &DeploymentView) -> Exit {
+    let asked_for = asked_for.unwrap_or(last);
+    let is_rolled_back = asked_for.id != last.id && last.status == "Succeeded";
+    match asked_for.status.as_str() {
+        "Succeeded" => Exit::Done,
+        "Stopped" => Exit::Stopped,
+        _ if is_rolled_back => Exit::RolledBack,
+        _ => Exit::Failed,
+    }
+}

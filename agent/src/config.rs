@@ -1,0 +1,281 @@
+//! What an agent is told when it starts: `agent.toml`, overridden by flags.
+//!
+//! [`AgentFile`] is what was typed, [`AgentFlags`] what was added to it on the
+//! command line, [`AgentConfig`] what both mean together: checked, absolute,
+//! with every default filled in.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use libp2p::Multiaddr;
+use proto::config::VOTERS_DEFAULT;
+use proto::group::{InvalidGroup, Tag};
+use serde::Deserialize;
+
+use crate::toml_file::{self, TomlError};
+
+/// Where agents listen unless told otherwise: no service is registered there.
+pub(crate) const PORT_DEFAULT: u16 = 7717;
+/// Tags that one host may have; far above what groups can ask for.
+const TAGS_MAX: usize = 100;
+
+/// An `agent.toml`, as typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AgentFile {
+    data_dir: Option<PathBuf>,
+    #[serde(default)]
+    listen: Vec<String>,
+    join: Option<String>,
+    name: Option<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+    zone: Option<String>,
+    deploy_root: Option<PathBuf>,
+    api: Option<PathBuf>,
+    http: Option<String>,
+    voters: Option<u8>,
+    log: Option<LogFormat>,
+}
+
+/// What `skein agent` was told on its command line.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct AgentFlags {
+    /// Read settings from this TOML file; flags override it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the agent keeps its key, the ledger and bundles
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Listen here for other agents: IP:PORT or a multiaddress; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<String>,
+    /// Enter a mesh by this token, or dial this address of a member first
+    #[arg(long, value_name = "TOKEN|ADDR")]
+    pub(crate) join: Option<String>,
+    /// The host's name for people [default: its host name]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// A tag that groups select the host by; may be repeated
+    #[arg(long = "tag", value_name = "KEY=VALUE")]
+    pub(crate) tags: Vec<String>,
+    /// Where the host stands
+    #[arg(long)]
+    pub(crate) zone: Option<String>,
+    /// Where deployments and their logs are kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) deploy_root: Option<PathBuf>,
+    /// Also answer the API's reading half on this TCP address
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) http: Option<String>,
+}
+
+/// How the agent logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the agent is told, complete and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AgentConfig {
+    pub(crate) data_dir: PathBuf,
+    /// Where to listen, as multiaddresses.
+    pub(crate) listen: Vec<Multiaddr>,
+    pub(crate) join: Option<Join>,
+    pub(crate) name: String,
+    pub(crate) tags: BTreeSet<Tag>,
+    pub(crate) zone: String,
+    pub(crate) deploy_root: PathBuf,
+    /// The API's Unix socket.
+    pub(crate) api: PathBuf,
+    /// The API's TCP address: it only answers questions there.
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) voters: u8,
+    pub(crate) log: LogFormat,
+}
+
+/// How a host finds its mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Join {
+    /// A join token, not looked at yet.
+    Token(String),
+    /// A member's addresses; the mesh key is here already.
+    Addresses(Vec<Multiaddr>),
+}
+
+/// Why an agent cannot be started as it was told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error(transparent)]
+    File(#[from] TomlError),
+    #[error("`{0}` is no address to listen on: write IP:PORT (`0.0.0.0:{PORT_DEFAULT}`) or a multiaddress")]
+    Listen(String),
+    #[error("`{0}` is no TCP address for the API: write IP:PORT, for example 127.0.0.1:7718")]
+    Http(String),
+    #[error("a tag of this host is none")]
+    Tag(#[from] InvalidGroup),
+    #[error("{0} tags: a host may have {TAGS_MAX}")]
+    TooManyTags(usize),
+    #[error("`{0}` is no number of voters: 1, 3, 5 or 7")]
+    Voters(u8),
+    #[error("the host's {what} `{text}` has control characters, or more than 100 letters")]
+    Word { what: &'static str, text: String },
+    #[error("cannot find the current directory")]
+    CurrentDirectory(#[source] std::io::Error),
+}
+
+impl AgentConfig {
+    /// Reads the file that the flags name, if they do, and puts the flags on
+    /// top.
+    pub(crate) fn load(flags: AgentFlags, api: Option<PathBuf>) -> Result<Self, ConfigError> {
+        let file = match &flags.config {
+            Some(path) => toml_file::read(path)?,
+            None => AgentFile::default(),
+        };
+        AgentConfig::new(file, flags, api)
+    }
+
+    fn new(file: AgentFile, flags: AgentFlags, api: Option<PathBuf>) -> Result<Self, ConfigError> {
+        let data_dir = flags.data_dir.or(file.data_dir).unwrap_or_else(default_data_dir);
+        let data_dir = absolute(data_dir)?;
+        let deploy_root = flags.deploy_root.or(file.deploy_root).unwrap_or_else(|| data_dir.join("deploy"));
+        let listen = if flags.listen.is_empty() { file.listen } else { flags.listen };
+        let tags = if flags.tags.is_empty() { file.tags } else { flags.tags };
+        let voters = file.voters.unwrap_or(VOTERS_DEFAULT);
+        if ![1, 3, 5, 7].contains(&voters) {
+            return Err(ConfigError::Voters(voters));
+        }
+        Ok(AgentConfig {
+            deploy_root: absolute(deploy_root)?,
+            listen: parse_listen(listen)?,
+            join: flags.join.or(file.join).map(parse_join).transpose()?,
+            name: word("name", flags.name.or(file.name).unwrap_or_else(host_name))?,
+            tags: parse_tags(&tags)?,
+            zone: word("zone", flags.zone.or(file.zone).unwrap_or_default())?,
+            api: absolute(api.or(file.api).unwrap_or_else(default_socket))?,
+            http: flags.http.or(file.http).map(parse_http).transpose()?,
+            voters,
+            log: file.log.unwrap_or_default(),
+            data_dir,
+        })
+    }
+
+    /// The file that holds the mesh's key.
+    pub(crate) fn mesh_key(&self) -> PathBuf {
+        mesh_key_in(&self.data_dir)
+    }
+}
+
+/// The mesh key's file in a data directory.
+pub(crate) fn mesh_key_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("mesh.key")
+}
+
+/// A file that says that this host begins the ledger of its mesh; written by
+/// `skein mesh init` and nothing else.
+pub(crate) fn founds_mark_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("founds")
+}
+
+/// A file with the addresses that a join token named, one a line.
+pub(crate) fn join_addresses_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("join-addresses")
+}
+
+/// `/var/lib/skein`, or under the home directory of whoever is not root.
+pub(crate) fn default_data_dir() -> PathBuf {
+    if is_root() {
+        return PathBuf::from("/var/lib/skein");
+    }
+    xdg("XDG_STATE_HOME")
+        .or_else(|| Some(xdg("HOME")?.join(".local/state")))
+        .map_or_else(|| std::env::temp_dir().join("skein"), |base| base.join("skein"))
+}
+
+/// `/run/skein/skein.sock`, or under the runtime directory of whoever is not
+/// root.
+pub(crate) fn default_socket() -> PathBuf {
+    if is_root() {
+        return PathBuf::from("/run/skein/skein.sock");
+    }
+    xdg("XDG_RUNTIME_DIR").map_or_else(default_data_dir, |base| base.join("skein")).join("skein.sock")
+}
+
+fn xdg(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(ConfigError::CurrentDirectory)
+}
+
+fn word(what: &'static str, text: String) -> Result<String, ConfigError> {
+    if text.chars().count() > 100 || text.chars().any(char::is_control) {
+        return Err(ConfigError::Word { what, text: text.escape_default().take(100).collect() });
+    }
+    Ok(text)
+}
+
+fn parse_tags(texts: &[String]) -> Result<BTreeSet<Tag>, ConfigError> {
+    if texts.len() > TAGS_MAX {
+        return Err(ConfigError::TooManyTags(texts.len()));
+    }
+    Ok(texts.iter().map(|text| Tag::parse(text)).collect::<Result<_, _>>()?)
+}
+
+fn parse_http(text: String) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Http(text))
+}
+
+fn parse_listen(texts: Vec<String>) -> Result<Vec<Multiaddr>, ConfigError> {
+    if texts.is_empty() {
+        return Ok(both_transports(SocketAddr::from(([0, 0, 0, 0], PORT_DEFAULT))));
+    }
+    let parsed: Vec<Vec<Multiaddr>> = texts.iter().map(|text| addresses(text)).collect::<Result<_, _>>()?;
+    Ok(parsed.concat())
+}
+
+fn parse_join(text: String) -> Result<Join, ConfigError> {
+    if text.starts_with('/') || text.parse::<SocketAddr>().is_ok() {
+        return Ok(Join::Addresses(addresses(&text)?));
+    }
+    Ok(Join::Token(text))
+}
+
+/// `IP:PORT` stands for both transports, a multiaddress for itself.
+fn addresses(text: &str) -> Result<Vec<Multiaddr>, ConfigError> {
+    if let Ok(socket) = text.parse::<SocketAddr>() {
+        return Ok(both_transports(socket));
+    }
+    if text.starts_with('/')
+        && let Ok(address) = text.parse::<Multiaddr>()
+    {
+        return Ok(vec![address]);
+    }
+    Err(ConfigError::Listen(text.to_string()))
+}
+
+fn both_transports(socket: SocketAddr) -> Vec<Multiaddr> {
+    use libp2p::multiaddr::Protocol;
+    let ip = Multiaddr::from(socket.ip());
+    let quic = ip.clone().with(Protocol::Udp(socket.port())).with(Protocol::QuicV1);
+    vec![quic, ip.with(Protocol::Tcp(socket.port()))]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+use super::*;
+
+fn parse(text: &str, flags: AgentFlags) -> Result<AgentConfig, ConfigError> {
+    AgentConfig::new(toml_file::parse(Path::new("agent.toml"), text)?, flags, None)
+}
+
+fn check_refused(text: &str, message: &str) {
+    let error = parse(text, AgentFlags::default()).expect_err("refused");
+    assert!(error.to_string().contains(message), "{error} does not say: {message}");
+}
+
+#[test]
+fn a_file_is_read_and_flags_override_it() {
+    let text = r#"
+        data_dir = "/srv/skein"
+        listen = ["10.0.0.1:7717"]
+        name = "web-1"
+        tags = ["role=web", "env=prod"]
+        http = "127.0.0.1:7718"
+        log = "json"
+        voters = 3
+    "#;
+    let flags = AgentFlags { name: Some("web-2".into()), ..AgentFlags::default() };
+    let config = parse(text, flags).expect("valid");
+    assert_eq!(config.name, "web-2");
+    assert_eq!(config.deploy_root, Path::new("/srv/skein/deploy"));
+    assert_eq!(config.voters, 3);
+    assert_eq!(config.log, LogFormat::Json);
+    let listen: Vec<String> = config.listen.iter().map(Multiaddr::to_string).collect();
+    assert_eq!(listen, ["/ip4/10.0.0.1/udp/7717/quic-v1", "/ip4/10.0.0.1/tcp/7717"]);
+    assert_eq!(config.tags.len(), 2);
+}
+
+#[test]
+fn nothing_told_is_enough() {
+    let config = parse("", AgentFlags::default()).expect("valid");
+    assert_eq!(config.voters, VOTERS_DEFAULT);
+    assert_eq!(config.join, None);
+    assert!(!config.name.is_empty() && config.api.is_absolute());
+}
+
+#[test]
+fn mistakes_are_named_with_file_line_and_what_was_meant() {
+    check_refused(
+        "\nname = \"a\"\ndata_dri = \"/x\"\n",
+        "agent.toml:3: unknown key `data_dri`; did you mean `data_dir`?",
+    );
+    check_refused("colour = 1", "unknown key `colour`; known here: data_dir, listen");
+    check_refused("log = \"jsn\"", "unknown word `jsn`; did you mean `json`?");
+    check_refused("listen = [\"nowhere\"]", "`nowhere` is no address to listen on");
+    check_refused("voters = 4", "`4` is no number of voters");
+    check_refused("tags = [\"web\"]", "tag");
+    check_refused("name = 3", "agent.toml:1:");
+}
+
+#[test]
+fn a_join_is_a_token_or_an_address() {
+    let join = |text: &str| parse_join(text.into()).expect("a join");
+    assert_eq!(join("skein1.abc"), Join::Token("skein1.abc".into()));
+    assert!(matches!(join("10.0.0.1:7717"), Join::Addresses(list) if list.len() == 2));
+    assert!(matches!(join("/ip4/10.0.0.1/tcp/7717"), Join::Addresses(list) if list.len() == 1));
+}

@@ -1,0 +1,367 @@
+//! The loop: everything that happens goes into the node, and everything that
+//! the node asks for is started. There is no decision here.
+
+use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use proto::config::Config;
+use proto::io::{Input, Notice, Outcome, Output};
+use proto::node::{Node, StartError};
+use sd_notify::NotifyState;
+use tokio::sync::{broadcast, mpsc};
+
+use crate::clock::Clock;
+use crate::command::Command;
+use crate::effects::{Effects, HostWork};
+use crate::store::{Done, Opened, Recovery, Store, StoreError, Writer};
+use crate::telemetry::panic_text;
+use crate::transport::{Handle, TransportEvent};
+
+/// How long running events may take to end once the agent is told to: the
+/// usual timeout of a script. Then they are cancelled.
+const LEAVE_MAX: Duration = Duration::from_secs(300);
+/// How long a cancelled event may take: SIGTERM, five seconds, SIGKILL.
+const CANCEL_MAX: Duration = Duration::from_secs(6);
+/// For the last words to be sent: how a turn ended, who leads from now on.
+const LINGER: Duration = Duration::from_millis(250);
+/// How long the store may take to be closed.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+/// Asked of systemd for as long as events still run, again and again.
+const EXTEND_BY: Duration = Duration::from_secs(30);
+/// How often systemd is told that we are alive, unless it wants it more often.
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// Why the agent ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DaemonError {
+    #[error("the agent cannot go on without its store")]
+    Store(#[source] StoreError),
+    #[error("the agent's {0} has ended by a mistake of ours")]
+    Ended(&'static str),
+    #[error("the node failed by a mistake of ours ({0}): the agent must be started again")]
+    NodePanicked(String),
+    #[error("cannot go on from the store {}", path.display())]
+    Start {
+        path: PathBuf,
+        #[source]
+        cause: StartError,
+    },
+}
+
+/// A node, and the store that it goes on from.
+pub(crate) struct Restored {
+    pub(crate) node: Node,
+    pub(crate) store: Store,
+}
+
+/// Opens the store and starts the node from it. A store that cannot be read is
+/// set aside: the host then joins anew, and never begins a mesh again.
+pub(crate) fn restore(config: Config, path: &Path, clock: Clock) -> Result<Restored, DaemonError> {
+    let opened = Store::open(path).map_err(DaemonError::Store)?;
+    let Opened { store, contents, recovered } = opened;
+    match recovered {
+        Recovery::Clean => {}
+        Recovery::Repaired => {
+            tracing::warn!(path = %path.display(), "the store was repaired, nothing is lost")
+        }
+        Recovery::Amnesia { quarantined } => return start_anew(config, path, clock, store, &quarantined),
+    }
+    let failed = |cause| DaemonError::Start { path: path.to_owned(), cause };
+    match Node::start(config.clone(), contents, clock.now()) {
+        Ok(node) => Ok(Restored { node, store }),
+        Err(StartError::Corrupt(reason)) => {
+            tracing::error!(path = %path.display(), reason, "the store opens, but what it holds cannot be read");
+            let quarantined = store.set_aside().map_err(DaemonError::Store)?;
+            let store = Store::open(path).map_err(DaemonError::Store)?.store;
+            start_anew(config, path, clock, store, &quarantined)
+        }
+        Err(cause @ (StartError::OtherMesh { .. } | StartError::OtherHost)) => Err(failed(cause)),
+    }
+}
+
+fn start_anew(
+    config: Config,
+    path: &Path,
+    clock: Clock,
+    store: Store,
+    quarantined: &Path,
+) -> Result<Restored, DaemonError> {
+    tracing::error!(
+        quarantined = %quarantined.display(),
+        "this host has forgotten everything and joins its mesh as a new voter"
+    );
+    // If this host once began the mesh, the others have its ledger.
+    let config = Config { founds: false, ..config };
+    let failed = |cause| DaemonError::Start { path: path.to_owned(), cause };
+    let node = Node::start(config, BTreeMap::new(), clock.now()).map_err(failed)?;
+    Ok(Restored { node, store })
+}
+
+/// What the loop joins together.
+pub(crate) struct Parts {
+    pub(crate) clock: Clock,
+    pub(crate) restored: Restored,
+    pub(crate) transport: Handle,
+    pub(crate) events: mpsc::Receiver<TransportEvent>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) notices: broadcast::Sender<Notice>,
+    pub(crate) work: HostWork,
+    /// The first asks the agent to end, the second to end soon, the third at
+    /// once.
+    pub(crate) stops: mpsc::Receiver<()>,
+}
+
+/// Runs until told to stop, or until it cannot go on.
+pub(crate) async fn run(parts: Parts) -> Result<(), DaemonError> {
+    let transport = parts.transport.clone();
+    let (mut daemon, mut inbox) = Daemon::new(parts);
+    notify(&[NotifyState::Ready]);
+    let ended = daemon.run(&mut inbox).await;
+    // Writes that were queued are done, whatever the loop ended of.
+    drop(daemon);
+    let closed = async { while inbox.written.recv().await.is_some() {} };
+    if tokio::time::timeout(CLOSE_MAX, closed).await.is_err() {
+        tracing::error!("the store was not closed in time");
+    }
+    transport.stop().await;
+    ended
+}
+
+/// Tells of SIGTERM and SIGINT.
+pub(crate) fn stop_signals() -> std::io::Result<mpsc::Receiver<()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // Three are all that make a difference.
+    let (sender, stops) = mpsc::channel(3);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if sender.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(stops)
+}
+
+/// Where everything that happens comes from.
+struct Inbox {
+    events: mpsc::Receiver<TransportEvent>,
+    commands: mpsc::Receiver<Command>,
+    outcomes: mpsc::Receiver<Input>,
+    written: mpsc::Receiver<Done>,
+    stops: mpsc::Receiver<()>,
+    alive: tokio::time::Interval,
+}
+
+impl Inbox {
+    /// The next thing that happens; only what frees room, if there is none.
+    async fn next(
+        &mut self,
+        has_room: bool,
+        wake: Option<Instant>,
+        stage_over: Option<Instant>,
+    ) -> Happening {
+        tokio::select! {
+            written = self.written.recv() => {
+                written.map_or(Happening::Ended("store"), Happening::Written)
+            }
+            event = self.events.recv(), if has_room => {
+                event.map_or(Happening::Ended("transport"), |event| Happening::Input(to_input(event)))
+            }
+            // Should nobody be left to send these, that ends nothing.
+            Some(input) = self.outcomes.recv(), if has_room => Happening::Input(input),
+            Some(command) = self.commands.recv(), if has_room => Happening::Command(command),
+            () = sleep_until(wake), if has_room => Happening::Input(Input::Wake),
+            Some(()) = self.stops.recv() => Happening::Stop,
+            () = sleep_until(stage_over) => Happening::StageOver,
+            _ = self.alive.tick() => Happening::Alive,
+        }
+    }
+}
+
+/// Something that happens.
+enum Happening {
+    Input(Input),
+    Command(Command),
+    Written(Done),
+    Stop,
+    /// The stage has lasted long enough.
+    StageOver,
+    Alive,
+    /// A part of the agent that should not.
+    Ended(&'static str),
+}
+
+/// How far the agent is with its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Running,
+    /// Events that run may end.
+    Leaving {
+        until: Instant,
+    },
+    /// They are told to.
+    Cancelling {
+        until: Instant,
+    },
+    /// Nothing runs any more.
+    Lingering {
+        until: Instant,
+    },
+    Over,
+}
+
+struct Daemon {
+    clock: Clock,
+    node: Node,
+    effects: Effects,
+    stage: Stage,
+}
+
+impl Daemon {
+    fn new(parts: Parts) -> (Self, Inbox) {
+        let Parts { clock, restored, transport, events, commands, notices, work, stops } = parts;
+        let (writer, written) = Writer::start(restored.store);
+        let (effects, outcomes) = Effects::new(transport, writer, work, notices);
+        let every = sd_notify::watchdog_enabled().map_or(ALIVE_EVERY, |limit| ALIVE_EVERY.min(limit / 2));
+        let alive = tokio::time::interval(every);
+        let daemon = Daemon { clock, node: restored.node, effects, stage: Stage::Running };
+        (daemon, Inbox { events, commands, outcomes, written, stops, alive })
+    }
+
+    async fn run(&mut self, inbox: &mut Inbox) -> Result<(), DaemonError> {
+        // What it already asks for, having only been started.
+        self.feed(Input::Wake)?;
+        while self.stage != Stage::Over {
+            let wake = self.node.next_wake().map(|time| self.clock.instant(time));
+            match inbox.next(self.effects.has_room(), wake, self.stage.until()).await {
+                Happening::Input(input) => self.feed(input)?,
+                Happening::Command(Command::Request { request, reply }) => {
+                    let id = self.effects.expect_reply(reply);
+                    self.feed(Input::Request { id, request })?;
+                }
+                Happening::Command(Command::Read(look)) => self.show(look),
+                Happening::Written(Ok(id)) => {
+                    self.effects.written();
+                    self.feed(Input::Persisted(id))?;
+                }
+                Happening::Written(Err(error)) => return Err(DaemonError::Store(error)),
+                Happening::Stop => self.on_stop()?,
+                Happening::StageOver => self.on_stage_over(),
+                Happening::Alive => self.tell_alive(),
+                Happening::Ended(part) => return Err(DaemonError::Ended(part)),
+            }
+            self.linger_if_idle();
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// The heart of it.
+    fn feed(&mut self, input: Input) -> Result<(), DaemonError> {
+        if let Input::Done { effect, outcome: Outcome::Event(_) } = &input {
+            self.effects.ended(*effect);
+        }
+        let (node, now) = (&mut self.node, self.clock.now());
+        let outputs = panic::catch_unwind(AssertUnwindSafe(|| {
+            node.handle(input, now);
+            std::iter::from_fn(|| node.poll_output()).collect::<Vec<Output>>()
+        }));
+        // The last belt: what is left of it is not looked at again.
+        let outputs = outputs.map_err(|panic| DaemonError::NodePanicked(panic_text(panic.as_ref())))?;
+        outputs.into_iter().for_each(|output| self.effects.start(output));
+        Ok(())
+    }
+
+    /// Looking cannot harm the node, so a mistake there costs its answer only.
+    fn show(&self, look: Box<dyn FnOnce(&Node) + Send>) {
+        if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| look(&self.node))) {
+            tracing::error!(panic = panic_text(panic.as_ref()), "a look at the node failed");
+        }
+    }
+
+    fn on_stop(&mut self) -> Result<(), DaemonError> {
+        let now = Instant::now();
+        match self.stage {
+            Stage::Running => {
+                notify(&[NotifyState::Stopping]);
+                tracing::info!(is_running = self.effects.is_running(), "stopping; again: cancel what runs");
+                self.stage = Stage::Leaving { until: now + LEAVE_MAX };
+                self.feed(Input::Leaving)?;
+            }
+            Stage::Leaving { .. } => self.cancel(now),
+            Stage::Cancelling { .. } | Stage::Lingering { .. } | Stage::Over => self.stage = Stage::Over,
+        }
+        Ok(())
+    }
+
+    fn on_stage_over(&mut self) {
+        match self.stage {
+            Stage::Leaving { .. } => self.cancel(Instant::now()),
+            Stage::Cancelling { .. } | Stage::Lingering { .. } | Stage::Over => self.stage = Stage::Over,
+            Stage::Running => {}
+        }
+    }
+
+    fn cancel(&mut self, now: Instant) {
+        tracing::warn!("cancelling what runs");
+        self.effects.cancel_all();
+        self.stage = Stage::Cancelling { until: now + CANCEL_MAX };
+    }
+
+    fn linger_if_idle(&mut self) {
+        let is_waiting = matches!(self.stage, Stage::Leaving { .. } | Stage::Cancelling { .. });
+        if is_waiting && !self.effects.is_running() && self.node.is_idle() {
+            self.stage = Stage::Lingering { until: Instant::now() + LINGER };
+        }
+    }
+
+    fn tell_alive(&self) {
+        notify(&[NotifyState::Watchdog]);
+        if matches!(self.stage, Stage::Leaving { .. } | Stage::Cancelling { .. }) {
+            notify(&[NotifyState::ExtendTimeoutUsec(EXTEND_BY.as_micros() as u32)]);
+        }
+    }
+}
+
+impl Stage {
+    fn until(self) -> Option<Instant> {
+        match self {
+            Stage::Running | Stage::Over => None,
+            Stage::Leaving { until } | Stage::Cancelling { until } | Stage::Lingering { until } => {
+                Some(until)
+            }
+        }
+    }
+}
+
+fn to_input(event: TransportEvent) -> Input {
+    match event {
+        TransportEvent::Connected(host) => Input::Connected { host },
+        TransportEvent::Disconnected(host) => Input::Disconnected { host },
+        TransportEvent::Frame { from, frame } => Input::Received { from, frame },
+    }
+}
+
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells systemd, if it is there.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(cause) = sd_notify::notify(state) {
+        tracing::warn!(%cause, "cannot tell systemd");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use libp2p::Multiaddr;
+use libp2p::identity::Keypair;
+use proto::group::{Group, Tag, TagFilter, TagSets};
+use proto::id::{DeploymentId, Digest, GroupName, HostId};
+use proto::io::{Accepted, DeployRequest, Request};
+use proto::lifecycle::LifecycleEvent;
+use proto::policy::Policy;
+use proto::revision::Revision;
+use proto::rollout::DeploymentStatus;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::command::NodeHandle;
+use crate::identity;
+use crate::mesh_key::MeshKey;
+use crate::transport::testing::{DEADLINE, TCP};
+use crate::transport::{self, TransportConfig};
+
+/// An agent without an API and hooks: its events only count.
+struct Agent {
+    host: HostId,
+    node: NodeHandle,
+    address: Multiaddr,
+    stop: mpsc::Sender<()>,
+    running: JoinHandle<Result<(), DaemonError>>,
+    hands: Arc<Hands>,
+}
+
+/// What an agent's events do, and did.
+#[derive(Default)]
+struct Hands {
+    ran: AtomicU32,
+    /// While set, events do not end.
+    held: AtomicBool,
+    cancelled: AtomicU32,
+    times: Mutex<Vec<(LifecycleEvent, Instant)>>,
+}
+
+impl Hands {
+    fn work(self: &Arc<Self>) -> HostWork {
+        let hands = self.clone();
+        HostWork {
+            run: Arc::new(move |run, cancel| {
+                let hands = hands.clone();
+                async move {
+                    hands.ran.fetch_add(1, Ordering::Relaxed);
+                    hands.times.lock().unwrap().push((run.event, Instant::now()));
+                    while hands.held.load(Ordering::Relaxed) {
+                        if cancel.is_cancelled() {
+                            hands.cancelled.fetch_add(1, Ordering::Relaxed);
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    Ok(())
+                }
+                .boxed()
+            }),
+            fetch: Arc::new(|_, _| async {}.boxed()),
+        }
+    }
+}
+
+/// What stays of a host while its agent does not run.
+struct Host {
+    dir: TempDir,
+    keypair: Keypair,
+    mesh_key: MeshKey,
+    founds: bool,
+}
+
+impl Host {
+    fn new(mesh_key: &MeshKey, founds: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Host { dir, keypair: Keypair::generate_ed25519(), mesh_key: mesh_key.clone(), founds }
+    }
+
+    fn store(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    async fn start(&self, join: Option<&Agent>) -> Agent {
+        let (keypair, mesh_key) = (self.keypair.clone(), self.mesh_key.clone());
+        let host = identity::own_host_id(&keypair);
+        let config = TransportConfig { keypair, mesh_key, listen: vec![TCP.parse().unwrap()] };
+        let (handle, events) = transport::start(config).await.unwrap();
+        let address = handle.listening().into_iter().next().unwrap();
+        if let Some(member) = join {
+            handle.dial(member.address.clone());
+        }
+        let config = Config {
+            host,
+            mesh: self.mesh_key.id,
+            name: host.short(),
+            tags: [Tag::parse("role=web").unwrap()].into(),
+            zone: String::new(),
+            addresses: vec![address.to_string()],
+            founds: self.founds,
+            seed: rand::random(),
+            voters_max: 5,
+        };
+        let clock = Clock::start();
+        let (node, commands, notices) = NodeHandle::new();
+        let (stop, stops) = mpsc::channel(3);
+        let hands = Arc::new(Hands::default());
+        let restored = restore(config, &self.store(), clock).unwrap();
+        let parts = Parts {
+            clock,
+            restored,
+            transport: handle,
+            events,
+            commands,
+            notices,
+            work: hands.work(),
+            stops,
+        };
+        Agent { host, node, address, stop, running: tokio::spawn(run(parts)), hands }
+    }
+}
+
+impl Agent {
+    async fn request(&self, request: Request) -> Accepted {
+        let reply = tokio::time::timeout(DEADLINE, self.node.request(request)).await.unwrap();
+        reply.unwrap().unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
+    async fn group(&self) -> GroupName {
+        let name: GroupName = "hello/prod".parse().unwrap();
+        let tags = TagSets(vec![vec![TagFilter::parse("role=web").unwrap()]]);
+        let group = Group { name: name.clone(), tags, policy: Policy::default() };
+        assert_eq!(self.request(Request::SetGroup(group)).await, Accepted::Done);
+        name
+    }
+
+    async fn deploy(&self, group: &GroupName, number: u8) -> DeploymentId {
+        let request = DeployRequest {
+            group: group.clone(),
+            revision: Revision { digest: Digest([number; 32]), size: 1, origin: "v1".into() },
+            policy: None,
+            description: String::new(),
+            holders: vec![self.host],
+            queue: false,
+        };
+        match self.request(Request::Deploy(Box::new(request))).await {
+            Accepted::Deployment(id) => id,
+            Accepted::Done => panic!("a deployment has an id"),
+        }
+    }
+
+    /// Waits until the node is as described.
+    async fn until(&self, what: &str, is_so: impl Fn(&Node) -> bool + Clone + Send + 'static) {
+        let waited = async {
+            while !self.node.read(is_so.clone()).await.unwrap() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        if tokio::time::timeout(DEADLINE, waited).await.is_err() {
+            let state = self.node.read(|node| format!("{:?}", node.mesh())).await.unwrap();
+            panic!("never: {what}; {state}");
+        }
+    }
+
+    async fn until_succeeded(&self, deployment: DeploymentId) {
+        self.until("the deployment succeeds", move |node| {
+            node.state().rollout(deployment).is_some_and(|r| r.status() == DeploymentStatus::Succeeded)
+        })
+        .await;
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).await.unwrap();
+        tokio::time::timeout(DEADLINE, self.running).await.expect("it ends").unwrap().unwrap();
+    }
+}
+
+/// A mesh of agents that all know each other.
+async fn mesh(number: usize) -> Vec<(Host, Agent)> {
+    let key = MeshKey::generate();
+    let founder = Host::new(&key, true);
+    let first = founder.start(None).await;
+    let mut agents = vec![(founder, first)];
+    for _ in 1..number {
+        let host = Host::new(&key, false);
+        let agent = host.start(Some(&agents[0].1)).await;
+        agents.push((host, agent));
+    }
+    for (_, agent) in &agents {
+        agent.until("all hosts are known", move |node| node.state().hosts().len() == number).await;
+    }
+    agents
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_alone_deploys_and_remembers_it_after_a_restart() {
+    let host = Host::new(&MeshKey::generate(), true);
+    let agent = host.start(None).await;
+    agent.until("it has joined itself", |node| node.state().hosts().len() == 1).await;
+    let group = agent.group().await;
+    let deployment = agent.deploy(&group, 1).await;
+    agent.until_succeeded(deployment).await;
+    assert_eq!(agent.hands.ran.load(Ordering::Relaxed), 7);
+    let before = agent.node.read(|node| node.state().clone()).await.unwrap();
+    agent.stop().await;
+
+    let agent = host.start(None).await;
+    agent.until_succeeded(deployment).await;
+    let after = agent.node.read(|node| node.state().clone()).await.unwrap();
+    assert!(after.index() >= before.index());
+    assert_eq!(agent.hands.ran.load(Ordering::Relaxed), 0, "nothing is run twice");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hosts_join_and_are_deployed_to_one_at_a_time() {
+    let agents = mesh(5).await;
+    let group = agents[3].1.group().await;
+    let (known, last) = (group.clone(), &agents[4].1);
+    last.until("the other host's group is known", move |node| node.state().group(&known).is_some()).await;
+    let started = Instant::now();
+    let deployment = agents[4].1.deploy(&group, 1).await;
+    for (_, agent) in &agents {
+        agent.until_succeeded(deployment).await;
+        assert_eq!(agent.hands.ran.load(Ordering::Relaxed), 7);
+    }
+    println!("5 hosts, one at a time, in {:?}", started.elapsed());
+    let mut turns: Vec<(Instant, Instant)> = Vec::new();
+    for (_, agent) in &agents {
+        let times = agent.hands.times.lock().unwrap();
+        turns.push((times[0].1, times[6].1));
+    }
+    turns.sort();
+    for pair in turns.windows(2) {
+        assert!(pair[0].1 <= pair[1].0, "two turns at once");
+        println!("from turn to turn: {:?}", pair[1].0 - pair[0].1);
+    }
+    for (_, agent) in agents {
+        agent.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_was_killed_comes_back_and_catches_up() {
+    let mut agents = mesh(3).await;
+    let (host, agent) = agents.pop().unwrap();
+    agent.running.abort();
+    let _ = agent.running.await;
+    // The dead one's store is closed by its thread.
+    let group = agents[0].1.group().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let agent = host.start(Some(&agents[0].1)).await;
+    agent.until("it knows the group", move |node| node.state().group(&group).is_some()).await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_told_to_stop_lets_its_event_end() {
+    let host = Host::new(&MeshKey::generate(), true);
+    let agent = host.start(None).await;
+    agent.until("it has joined itself", |node| node.state().hosts().len() == 1).await;
+    let group = agent.group().await;
+    agent.hands.held.store(true, Ordering::Relaxed);
+    agent.deploy(&group, 1).await;
+    agent.until("an event runs", |node| !node.is_idle()).await;
+    agent.stop.send(()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!agent.running.is_finished(), "it waits for the event");
+    agent.hands.held.store(false, Ordering::Relaxed);
+    tokio::time::timeout(DEADLINE, agent.running).await.expect("it ends").unwrap().unwrap();
+    assert_eq!(
+        (agent.hands.ran.load(Ordering::Relaxed), agent.hands.cancelled.load(Ordering::Relaxed)),
+        (1, 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn told_twice_it_cancels_what_runs() {
+    let host = Host::new(&MeshKey::generate(), true);
+    let agent = host.start(None).await;
+    agent.until("it has joined itself", |node| node.state().hosts().len() == 1).await;
+    let group = agent.group().await;
+    agent.hands.held.store(true, Ordering::Relaxed);
+    agent.deploy(&group, 1).await;
+    agent.until("an event runs", |node| !node.is_idle()).await;
+    let hands = agent.hands.clone();
+    agent.stop.send(()).await.unwrap();
+    agent.stop().await;
+    assert_eq!(hands.cancelled.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_that_fails_costs_its_answer_only() {
+    let host = Host::new(&MeshKey::generate(), true);
+    let agent = host.start(None).await;
+    assert!(agent.node.read(|_| -> () { panic!("a mistake in a view") }).await.is_err());
+    assert_eq!(agent.node.read(|node| node.host()).await, Ok(agent.host));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watchers_are_told_what_was_folded() {
+    let host = Host::new(&MeshKey::generate(), true);
+    let agent = host.start(None).await;
+    agent.until("it has joined itself", |node| node.state().hosts().len() == 1).await;
+    let mut watcher = agent.node.watch();
+    agent.group().await;
+    let notice = tokio::time::timeout(DEADLINE, watcher.recv()).await.unwrap().unwrap();
+    assert!(matches!(notice, Notice::Folded { .. }), "{notice:?}");
+    agent.stop().await;
+}
+
+#[test]
+fn a_store_that_holds_nonsense_is_set_aside_and_no_mesh_is_begun_anew() {
+    let host = Host::new(&MeshKey::generate(), true);
+    let (writer, mut done) = Writer::start(Store::open(&host.store()).unwrap().store);
+    let nonsense = vec![(b"M".to_vec(), Some(b"nonsense".to_vec()))];
+    writer.write(proto::io::Write { id: proto::io::WriteId(1), sync: true, changes: nonsense }).unwrap();
+    drop(writer);
+    while done.blocking_recv().is_some() {}
+    let config = Config {
+        host: identity::own_host_id(&host.keypair),
+        mesh: host.mesh_key.id,
+        name: String::new(),
+        tags: Default::default(),
+        zone: String::new(),
+        addresses: vec![],
+        founds: true,
+        seed: 1,
+        voters_max: 5,
+    };
+    let restored = restore(config, &host.store(), Clock::start()).unwrap();
+    assert!(!restored.node.config().founds);
+    assert_eq!(restored.node.state().hosts().len(), 0);
+    let aside = std::fs::read_dir(host.dir.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("store.damaged-"));
+    assert_eq!(aside.count(), 1);
+}

@@ -1,0 +1,70 @@
+//! `skein demo`: real agents on this machine, three releases, one of them bad.
+//!
+//! Everything is done as an operator would do it, by running this very
+//! executable: agents as child processes, every step a command. Nothing else
+//! is needed but /bin/sh.
+
+mod app;
+mod bundles;
+mod fleet;
+mod request;
+mod story;
+mod traffic;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{Exit, Screen};
+
+pub(crate) use app::{AppArgs, serve};
+
+#[derive(Args)]
+pub(crate) struct DemoArgs {
+    /// How many hosts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=30))]
+    hosts: u16,
+    /// Leave the agents running at the end, and print how to look around
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Plays the demo. Whatever it started ends with it, unless it is to be kept.
+pub(crate) async fn run(screen: &Screen, args: DemoArgs) -> anyhow::Result<Exit> {
+    let mut fleet = fleet::Fleet::prepare(args.hosts)?;
+    let told = tokio::select! {
+        told = story::tell(screen, &mut fleet) => told,
+        interrupted = interrupted() => {
+            fleet.end().await;
+            return interrupted;
+        }
+    };
+    match told {
+        Ok(exit) if args.keep => {
+            story::look_around(screen, &fleet);
+            fleet.leave_running();
+            Ok(exit)
+        }
+        Ok(exit) => {
+            fleet.end().await;
+            Ok(exit)
+        }
+        Err(error) => {
+            screen.note(&format!("The agents said last:\n{}", fleet.logs()));
+            fleet.end().await;
+            Err(error.context("the demo did not go as it should"))
+        }
+    }
+}
+
+async fn interrupted() -> anyhow::Result<Exit> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("no signals on this machine")?;
+    let mut terminate = signal(SignalKind::terminate()).context("no signals on this machine")?;
+    let mut hangup = signal(SignalKind::hangup()).context("no signals on this machine")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    bail!("interrupted: the demo and all that it started have ended")
+}

@@ -1,0 +1,141 @@
+//! What one agent asks another, outside the ledger: to read a log that lies
+//! there, and to keep a copy of a bundle.
+
+use std::sync::Arc;
+
+use proto::id::{DeploymentId, Digest, GroupName, HostId};
+use proto::revision::Revision;
+use serde::{Deserialize, Serialize};
+
+use crate::ask::{self, AskError};
+use crate::backend::{BackendError, BackendErrorKind, LogPage, LogRequest};
+use crate::bundle::store::Bundles;
+use crate::host_side::HostSide;
+use crate::log_page;
+use crate::telemetry::chain;
+use crate::transport::{AcceptedElsewhere, Handle};
+
+/// Hosts besides the submitter's that hold a bundle before its deployment is
+/// submitted: the submitter may die the moment after.
+pub(crate) const COPIES: usize = 2;
+
+/// A question, as it travels (JSON: it is rare, and may grow).
+#[derive(Debug, Serialize, Deserialize)]
+enum Question {
+    Log { group: GroupName, request: LogRequest },
+    Hold { digest: Digest, size: u64, origin: String },
+}
+
+/// The answer to any of them.
+#[derive(Debug, Serialize, Deserialize)]
+enum Answer {
+    Log(LogPage),
+    Held,
+    No { not_found: bool, message: String },
+}
+
+/// Answers the other hosts' questions from now on.
+/// # Errors
+/// If somebody else in this agent does already.
+pub(crate) fn serve(
+    handle: &Handle,
+    host_side: Arc<HostSide>,
+    bundles: Bundles,
+) -> Result<(), AcceptedElsewhere> {
+    ask::serve_asks(handle, move |from, question| {
+        let (host_side, bundles) = (host_side.clone(), bundles.clone());
+        async move {
+            let answer = match serde_json::from_slice(&question) {
+                Ok(question) => answer(question, from, &host_side, &bundles).await,
+                Err(_) => no(false, "the question is of a version that this agent does not know".into()),
+            };
+            serde_json::to_vec(&answer).unwrap_or_default()
+        }
+    })
+}
+
+async fn answer(question: Question, from: HostId, host_side: &HostSide, bundles: &Bundles) -> Answer {
+    match question {
+        Question::Log { group, request } => match own_log(host_side, &group, request).await {
+            Ok(page) => Answer::Log(page),
+            Err(error) => no(error.kind == BackendErrorKind::NotFound, error.message),
+        },
+        Question::Hold { digest, size, origin } => {
+            match bundles.fetch(&Revision { digest, size, origin }, &[from]).await {
+                Ok(_) => Answer::Held,
+                Err(error) => no(false, chain(error.as_ref())),
+            }
+        }
+    }
+}
+
+fn no(not_found: bool, message: String) -> Answer {
+    Answer::No { not_found, message }
+}
+
+/// A script log of this host.
+pub(crate) async fn own_log(
+    host_side: &HostSide,
+    group: &GroupName,
+    request: LogRequest,
+) -> Result<LogPage, BackendError> {
+    let Some(path) = host_side.logs(group, request.deployment).into_iter().next() else {
+        return Err(no_log(request.deployment));
+    };
+    let read = tokio::task::spawn_blocking(move || log_page::read(&path, request.event, request.from));
+    let unavailable = |message| BackendError { kind: BackendErrorKind::Unavailable, message };
+    match read.await {
+        Ok(Ok(page)) => Ok(page),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => Err(no_log(request.deployment)),
+        Ok(Err(error)) => Err(unavailable(format!("the log cannot be read: {error}"))),
+        Err(error) => Err(unavailable(format!("the log cannot be read: {error}"))),
+    }
+}
+
+fn no_log(deployment: DeploymentId) -> BackendError {
+    BackendError {
+        kind: BackendErrorKind::NotFound,
+        message: format!("no script of {deployment} has written anything on this host (yet)"),
+    }
+}
+
+/// A script log of another host.
+pub(crate) async fn log_of(
+    handle: &Handle,
+    group: GroupName,
+    request: LogRequest,
+) -> Result<LogPage, BackendError> {
+    match put(handle, request.host, &Question::Log { group, request }).await? {
+        Answer::Log(page) => Ok(page),
+        Answer::No { not_found, message } => {
+            let kind = if not_found { BackendErrorKind::NotFound } else { BackendErrorKind::Unavailable };
+            Err(BackendError { kind, message })
+        }
+        Answer::Held => Err(odd(request.host)),
+    }
+}
+
+/// Asks a host to keep a copy of a bundle that this host has.
+pub(crate) async fn hold(handle: &Handle, host: HostId, revision: &Revision) -> Result<(), BackendError> {
+    let Revision { digest, size, origin } = revision.clone();
+    match put(handle, host, &Question::Hold { digest, size, origin }).await? {
+        Answer::Held => Ok(()),
+        Answer::No { message, .. } => Err(BackendError { kind: BackendErrorKind::Unavailable, message }),
+        Answer::Log(_) => Err(odd(host)),
+    }
+}
+
+async fn put(handle: &Handle, host: HostId, question: &Question) -> Result<Answer, BackendError> {
+    let unavailable = |message| BackendError { kind: BackendErrorKind::Unavailable, message };
+    let question = serde_json::to_vec(question).map_err(|error| unavailable(error.to_string()))?;
+    let answer = ask::ask(handle, host, &question).await;
+    let answer = answer.map_err(|error: AskError| unavailable(chain(&error)))?;
+    serde_json::from_slice(&answer).map_err(|_| odd(host))
+}
+
+fn odd(host: HostId) -> BackendError {
+    BackendError {
+        kind: BackendErrorKind::Unavailable,
+        message: format!("{host} gave an answer that this agent does not understand"),
+    }
+}

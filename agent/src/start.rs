@@ -1,0 +1,237 @@
+//! The agent, put together and run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use proto::config::Config;
+use proto::id::HostId;
+use proto::io::Notice;
+use rand::Rng as _;
+use tokio::net::TcpListener;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, ApiSocket};
+use crate::backend::{Backend, BackendError, BackendErrorKind, LogPage, LogRequest};
+use crate::bundle::store::Bundles;
+use crate::bundle::{Cache, exchange};
+use crate::clock::Clock;
+use crate::command::NodeHandle;
+use crate::config::{AgentConfig, Join, LogFormat, founds_mark_in};
+use crate::daemon::{self, Parts};
+use crate::effects::{HostWork, fetch_with};
+use crate::host_side::HostSide;
+use crate::mesh_key::{JoinToken, MeshKey};
+use crate::questions::{self, COPIES};
+use crate::transport::{self, Handle, TransportConfig};
+use crate::{identity, join, telemetry};
+
+/// Addresses that a host tells the mesh it can be dialled at.
+const ADDRESSES_MAX: usize = 16;
+
+/// Runs the agent until it is told to end (SIGTERM, SIGINT).
+pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
+    telemetry::start(match config.log {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    })?;
+    if let Some(Join::Token(token)) = &config.join {
+        let token: JoinToken = token.parse().context("the token given to --join is none")?;
+        join::enter(&config.data_dir, &token).context("this host did not enter the mesh")?;
+    }
+    let mesh_key = MeshKey::read(&config.mesh_key()).context(
+        "this host belongs to no mesh: make one with `skein mesh init`, or enter one with \
+         `skein mesh join TOKEN` (`skein mesh token` on a member prints it)",
+    )?;
+    let keypair = identity::load_or_create(&config.data_dir).context("this host has no identity")?;
+    let host = identity::own_host_id(&keypair);
+    // First of all: two agents of one socket or one store would be a mess.
+    let (_socket, listener) = ApiSocket::bind(&config.api).await?;
+    let tcp = match config.http {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot answer the API on {address}"))?,
+        ),
+        None => None,
+    };
+
+    let listen = config.listen.clone();
+    let transport_config = TransportConfig { keypair, mesh_key: mesh_key.clone(), listen };
+    let (transport, events) = transport::start(transport_config).await.context("cannot reach other hosts")?;
+    let clock = Clock::start();
+    let restored = daemon::restore(
+        node_config(&config, host, &mesh_key, &transport),
+        &config.data_dir.join("store"),
+        clock,
+    )?;
+    dial_joined(&config, &transport);
+
+    let cache = Cache::open(config.data_dir.join("bundles")).context("cannot keep bundles")?;
+    let (node, commands, notices) = NodeHandle::new();
+    let bundles = Bundles::new(cache.clone(), transport.clone(), node.clone());
+    let host_side =
+        Arc::new(HostSide::new(config.deploy_root.clone(), cache.clone(), fetch_with(bundles.fetcher())));
+    exchange::serve(&transport, move |digest| cache.path(digest)).context("cannot give bundles to others")?;
+    questions::serve(&transport, host_side.clone(), bundles.clone()).context("cannot answer other hosts")?;
+
+    let stopping = CancellationToken::new();
+    let backend = Arc::new(backend(&config, node.clone(), &bundles, &host_side));
+    let mut served = vec![tokio::spawn(api::serve_socket(listener, backend.clone(), stopping.clone()))];
+    served.extend(tcp.map(|tcp| tokio::spawn(api::serve_tcp(tcp, backend, stopping.clone()))));
+    tokio::spawn(log_notices(node.clone()));
+    tokio::spawn(forget_founding(node.clone(), founds_mark_in(&config.data_dir)));
+
+    tracing::info!(%host, name = config.name, mesh = %mesh_key.id, api = %config.api.display(), "started");
+    let stops = daemon::stop_signals().context("cannot hear signals")?;
+    let work = HostWork::of(HostSide::clone(&host_side), bundles.fetcher());
+    let parts = Parts { clock, restored, transport, events, commands, notices, work, stops };
+    let ended = daemon::run(parts).await;
+    stopping.cancel();
+    for task in served {
+        // Its own failure has been told to whoever asked.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), task).await;
+    }
+    Ok(ended?)
+}
+
+fn node_config(config: &AgentConfig, host: HostId, key: &MeshKey, transport: &Handle) -> Config {
+    Config {
+        host,
+        mesh: key.id,
+        name: config.name.clone(),
+        tags: config.tags.clone(),
+        zone: config.zone.clone(),
+        addresses: dialable(transport),
+        founds: join::founds(&config.data_dir),
+        seed: rand::rng().next_u64(),
+        voters_max: config.voters,
+    }
+}
+
+/// Where others can dial this host. Loopback is told only if there is nothing
+/// else: on another machine it is that machine itself.
+fn dialable(transport: &Handle) -> Vec<String> {
+    let all = transport.listening();
+    let is_loopback = |address: &&Multiaddr| match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        Some(_) | None => false,
+    };
+    let far: Vec<&Multiaddr> = all.iter().filter(|address| !is_loopback(address)).collect();
+    let told: Vec<&Multiaddr> = if far.is_empty() { all.iter().collect() } else { far };
+    // TCP first: bundles and frames are cheaper there.
+    let (tcp, rest): (Vec<&Multiaddr>, Vec<&Multiaddr>) =
+        told.into_iter().partition(|address| address.iter().any(|part| matches!(part, Protocol::Tcp(_))));
+    tcp.into_iter().chain(rest).take(ADDRESSES_MAX).map(ToString::to_string).collect()
+}
+
+/// A host that joins knows nobody yet but whom it was told of.
+fn dial_joined(config: &AgentConfig, transport: &Handle) {
+    let told = match &config.join {
+        Some(Join::Addresses(addresses)) => addresses.clone(),
+        Some(Join::Token(_)) | None => join::addresses(&config.data_dir),
+    };
+    for address in told {
+        transport.dial(address);
+    }
+}
+
+fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side: &Arc<HostSide>) -> Backend {
+    let (bringing, reading, transport) = (bundles.clone(), host_side.clone(), bundles.transport().clone());
+    let asked = node.clone();
+    Backend {
+        node,
+        data_dir: config.data_dir.clone(),
+        pack: Box::new(move |source| {
+            let bundles = bringing.clone();
+            Box::pin(async move {
+                let revision = bundles.bring(source).await?;
+                spread(&bundles, &revision).await;
+                Ok(revision)
+            })
+        }),
+        frames: {
+            let transport = bundles.transport().clone();
+            Box::new(move || transport.counts())
+        },
+        logs: Box::new(move |request| {
+            Box::pin(logs(asked.clone(), reading.clone(), transport.clone(), request))
+        }),
+    }
+}
+
+/// Gives copies to other hosts, so that the bundle outlives this one. As many
+/// as there are, up to [`COPIES`]; a lonely host has nobody to ask.
+async fn spread(bundles: &Bundles, revision: &proto::revision::Revision) {
+    let mut copies = 0;
+    for host in bundles.transport().connected() {
+        if copies == COPIES {
+            return;
+        }
+        match questions::hold(bundles.transport(), host, revision).await {
+            Ok(()) => copies += 1,
+            Err(error) => tracing::warn!(%host, error = error.message, "a host keeps no copy of the bundle"),
+        }
+    }
+}
+
+async fn logs(
+    node: NodeHandle,
+    host_side: Arc<HostSide>,
+    transport: Handle,
+    request: LogRequest,
+) -> Result<LogPage, BackendError> {
+    let deployment = request.deployment;
+    let look = move |node: &proto::node::Node| {
+        let group = node.state().rollout(deployment).map(|rollout| rollout.submission.group.clone());
+        (node.host(), group)
+    };
+    let unavailable = |message: String| BackendError { kind: BackendErrorKind::Unavailable, message };
+    let (me, group) = node.read(look).await.map_err(|error| unavailable(error.to_string()))?;
+    let Some(group) = group else {
+        let message = format!("no deployment {deployment}");
+        return Err(BackendError { kind: BackendErrorKind::NotFound, message });
+    };
+    if request.host == me {
+        questions::own_log(&host_side, &group, request).await
+    } else {
+        questions::log_of(&transport, group, request).await
+    }
+}
+
+/// State changes at INFO, for the person on call.
+async fn log_notices(node: NodeHandle) {
+    let mut notices = node.watch();
+    loop {
+        match notices.recv().await {
+            Ok(Notice::Folded { index, body }) => tracing::debug!(index, ?body, "folded"),
+            Ok(Notice::Diverged { with, index }) => {
+                tracing::error!(%with, index, "ledgers differ: trust neither host before this is understood");
+            }
+            Ok(Notice::Progress(_)) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// A host begins its mesh's ledger once. Should its store be lost later, the
+/// mark must not make it begin another: it goes once something is committed.
+async fn forget_founding(node: NodeHandle, mark: PathBuf) {
+    let mut notices = node.watch();
+    while node.read(|node| node.state().index() <= 1).await == Ok(true) {
+        // Missed notices are as good as heard ones: something has happened.
+        if let Err(RecvError::Closed) = notices.recv().await {
+            return;
+        }
+    }
+    match std::fs::remove_file(&mark) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(mark = %mark.display(), %cause, "the founding mark stays: remove it by hand");
+        }
+        Ok(()) | Err(_) => {}
+    }
+}

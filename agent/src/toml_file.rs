@@ -1,0 +1,105 @@
+//! Reading TOML that people typed: every mistake with its line, and what was
+//! probably meant.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+/// The longest file that is read: a thousand times any real one.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Why a file does not say what it should.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TomlError {
+    #[error("cannot read {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("{} is larger than {FILE_BYTES_MAX} bytes: is it the right file?", path.display())]
+    TooLarge { path: PathBuf },
+    #[error("{}:{line}: {problem}", path.display())]
+    Parse { path: PathBuf, line: usize, problem: String },
+}
+
+/// Reads and parses a file.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, TomlError> {
+    let cannot_read = |cause| TomlError::Read { path: path.to_owned(), cause };
+    if std::fs::metadata(path).map_err(cannot_read)?.len() > FILE_BYTES_MAX {
+        return Err(TomlError::TooLarge { path: path.to_owned() });
+    }
+    let text = std::fs::read_to_string(path).map_err(cannot_read)?;
+    parse(path, &text)
+}
+
+/// Parses `text`, which was read from `path`.
+pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, TomlError> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or(""));
+        let line = before.matches('\n').count() + 1;
+        TomlError::Parse { path: path.to_owned(), line, problem: with_suggestion(error.message()) }
+    })
+}
+
+/// Serde says "unknown field `x`, expected one of `a`, `b`": adds which of
+/// those was probably meant.
+pub(crate) fn with_suggestion(message: &str) -> String {
+    let message = message.trim();
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if !(message.starts_with("unknown field") || message.starts_with("unknown variant")) {
+        return message.to_string();
+    }
+    let Some(unknown) = quoted.next() else { return message.to_string() };
+    let known: Vec<&str> = quoted.collect();
+    let word = if message.starts_with("unknown field") { "key" } else { "word" };
+    match nearest(unknown, &known) {
+        Some(meant) => format!("unknown {word} `{unknown}`; did you mean `{meant}`?"),
+        None => format!("unknown {word} `{unknown}`; known here: {}", known.join(", ")),
+    }
+}
+
+/// The candidate that is at most a third of its letters away from `word`.
+pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    candidates
+        .iter()
+        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), *candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().div_ceil(3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_suggested_and_a_far_one_is_not() {
+        assert_eq!(nearest("minimum_helthy", &["config", "minimum_healthy"]), Some("minimum_healthy"));
+        assert_eq!(nearest("oneatatime", &["OneAtATime", "AllAtOnce"]), Some("OneAtATime"));
+        assert_eq!(nearest("colour", &["config", "tags"]), None);
+    }
+
+    #[test]
+    fn distances_are_those_of_levenshtein() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("same", "same"), 0);
+    }
+}

@@ -1,0 +1,39 @@
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+
+use super::*;
+
+/// Whether the connections of these ages are closed when the newest of them,
+/// the last, comes in or was dialled by us.
+fn check(ages: &[u64], comes_in: bool, closed: &[usize]) {
+    let now = Instant::now() + Duration::from_secs(1_000);
+    let address = Multiaddr::empty();
+    let endpoint = match comes_in {
+        true => ConnectedPoint::Listener { local_addr: address.clone(), send_back_addr: address },
+        false => {
+            let (role_override, port_use) = (Endpoint::Dialer, PortUse::New);
+            ConnectedPoint::Dialer { address, role_override, port_use }
+        }
+    };
+    let since = |age: &u64| now - Duration::from_secs(*age);
+    let connections = ages.iter().enumerate();
+    let connections = connections.map(|(id, age)| (ConnectionId::new_unchecked(id), since(age))).collect();
+    let host = Host { connections, task: None };
+    let expected: Vec<_> = closed.iter().map(|id| ConnectionId::new_unchecked(*id)).collect();
+    assert_eq!(host.stale(now, &endpoint), expected);
+}
+
+#[test]
+fn dials_that_crossed_leave_two_connections() {
+    check(&[0], true, &[]);
+    check(&[1, 0], true, &[]);
+    check(&[1, 0], false, &[]);
+    check(&[2, 1, 0], true, &[0]);
+}
+
+#[test]
+fn whoever_dials_us_anew_has_lost_his_old_connections() {
+    check(&[100, 0], true, &[0]);
+    check(&[200, 100, 0], true, &[0, 1]);
+    check(&[100, 0], false, &[]);
+}

@@ -1,0 +1,54 @@
+//! What users and their scripts read: JSON made of the node's state by pure
+//! functions, and parsed again by the command line.
+//!
+//! The keys are a contract: more may be added, none may change. Status words
+//! are CodeDeploy's; every reason and every blocker comes as a code, as
+//! numbers, and as a sentence made of those numbers.
+
+pub(crate) mod deployment;
+mod happening;
+mod mesh;
+mod plan;
+mod why;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use proto::id::HostId;
+use proto::state::State;
+use proto::time::LedgerTime;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use deployment::{DeploymentView, TurnView, deployment, deployments};
+pub(crate) use happening::{Happening, HistoryView, diverged, happening, history, progress};
+pub(crate) use mesh::{GroupView, HostView, StatusView, group, groups, hosts, name_of, status};
+pub(crate) use plan::{PlanView, plan};
+
+/// Why something is as it is: for scripts, in numbers, and for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Why {
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) numbers: BTreeMap<String, u64>,
+}
+
+/// RFC 3339 in UTC, with milliseconds.
+fn written(at: LedgerTime) -> String {
+    /// The end of the year 9999: no later moment can be written.
+    const LATEST: u64 = 253_402_300_799_999;
+    let since_epoch = Duration::from_millis(at.as_millis().min(LATEST));
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since_epoch).to_string()
+}
+
+/// The host that a user means: by its id, or by its name if only one has it.
+pub(crate) fn find_host(state: &State, text: &str) -> Result<HostId, Vec<HostId>> {
+    if let Ok(host) = text.parse() {
+        return Ok(host);
+    }
+    let named: Vec<HostId> =
+        state.hosts().values().filter(|host| host.record.name == text).map(|host| host.record.host).collect();
+    if let [host] = named[..] { Ok(host) } else { Err(named) }
+}
+
+#[cfg(test)]
+mod tests;

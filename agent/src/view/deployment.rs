@@ -1,0 +1,255 @@
+//! A deployment as users see it.
+
+use proto::entry::TurnOutcome;
+use proto::id::{DeploymentId, GroupName, HostId};
+use proto::lifecycle::LifecycleEvent;
+use proto::node::Node;
+use proto::rollout::{Blocker, DeploymentStatus, Member, Rollout, Stage};
+use proto::state::State;
+use serde::{Deserialize, Serialize};
+
+use super::{Why, name_of, written};
+
+/// A deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeploymentView {
+    pub(crate) id: String,
+    /// `application/group`, as commands take it.
+    pub(crate) group: String,
+    pub(crate) application: String,
+    /// The bundle's digest.
+    pub(crate) revision: String,
+    /// Where the bundle came from, as typed.
+    pub(crate) origin: String,
+    pub(crate) status: String,
+    pub(crate) creator: String,
+    pub(crate) description: String,
+    /// How many must stay healthy, as configured.
+    pub(crate) config: String,
+    pub(crate) created_at: String,
+    pub(crate) started_at: Option<String>,
+    pub(crate) finished_at: Option<String>,
+    pub(crate) rollback_of: Option<String>,
+    /// The deployment that undoes this one.
+    pub(crate) rolled_back_by: Option<String>,
+    /// Whether such a deployment is still to come.
+    pub(crate) rollback_due: bool,
+    pub(crate) reason: Option<Why>,
+    /// What keeps the next turn from starting now.
+    pub(crate) blockers: Vec<Why>,
+    pub(crate) counts: Counts,
+    pub(crate) healthy: Healthy,
+    /// Not part of lists of deployments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hosts: Option<Vec<TurnView>>,
+}
+
+/// How many hosts are where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) pending: u32,
+    pub(crate) in_progress: u32,
+    pub(crate) succeeded: u32,
+    pub(crate) failed: u32,
+    pub(crate) skipped: u32,
+    pub(crate) ready: u32,
+}
+
+/// Hosts in service against those that must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Healthy {
+    pub(crate) now: u32,
+    pub(crate) minimum: u32,
+    pub(crate) total: u32,
+    pub(crate) lowest_seen: u32,
+}
+
+/// One host in a deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TurnView {
+    pub(crate) host: String,
+    pub(crate) name: String,
+    pub(crate) zone: String,
+    pub(crate) status: String,
+    /// The event that it is in, or that failed.
+    pub(crate) event: Option<String>,
+    pub(crate) error_code: Option<String>,
+    pub(crate) message: Option<String>,
+    /// The script that failed.
+    pub(crate) script: Option<String>,
+    /// The last lines that the failed script wrote.
+    pub(crate) log: Option<String>,
+    pub(crate) started_at: Option<String>,
+    pub(crate) finished_at: Option<String>,
+}
+
+impl DeploymentView {
+    /// Whether nothing more will happen to this deployment.
+    pub(crate) fn is_over(&self) -> bool {
+        ["Succeeded", "Failed", "Stopped"].contains(&self.status.as_str())
+    }
+
+    /// Its hosts; none if it is part of a list.
+    pub(crate) fn hosts(&self) -> &[TurnView] {
+        self.hosts.as_deref().unwrap_or(&[])
+    }
+}
+
+/// One deployment with its hosts.
+pub(crate) fn deployment(node: &Node, id: DeploymentId) -> Option<DeploymentView> {
+    let rollout = node.state().rollout(id)?;
+    let event_of = |host| node.progress(id, host);
+    Some(with_hosts(rollout, node.state(), &node.blockers(id), &event_of))
+}
+
+/// The deployments of one group or of all, the newest first, without their
+/// hosts.
+pub(crate) fn deployments(node: &Node, group: Option<&GroupName>) -> Vec<DeploymentView> {
+    let state = node.state();
+    let mut rollouts: Vec<&Rollout> = state
+        .rollouts()
+        .values()
+        .filter(|rollout| group.is_none_or(|group| rollout.submission.group == *group))
+        .collect();
+    rollouts.sort_by_key(|rollout| std::cmp::Reverse((rollout.created_at, rollout.submission.deployment)));
+    rollouts
+        .into_iter()
+        .map(|rollout| summary(rollout, state, &node.blockers(rollout.submission.deployment)))
+        .collect()
+}
+
+pub(super) fn with_hosts(
+    rollout: &Rollout,
+    state: &State,
+    blockers: &[Blocker],
+    event_of: &dyn Fn(HostId) -> Option<LifecycleEvent>,
+) -> DeploymentView {
+    let targeted = rollout.members().iter().filter(|(_, member)| member.stage != Stage::NotTargeted);
+    let mut hosts: Vec<TurnView> =
+        targeted.map(|(host, member)| turn(*host, member, rollout, state, event_of(*host))).collect();
+    hosts.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
+    DeploymentView { hosts: Some(hosts), ..summary(rollout, state, blockers) }
+}
+
+fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> DeploymentView {
+    let submission = &rollout.submission;
+    let id = submission.deployment;
+    let counts = rollout.counts();
+    let group = state.group(&submission.group);
+    DeploymentView {
+        id: id.to_string(),
+        group: submission.group.to_string(),
+        application: submission.group.application().into(),
+        revision: submission.revision.digest.to_string(),
+        origin: submission.revision.origin.clone(),
+        status: rollout.status().name().into(),
+        creator: submission.creator.name().into(),
+        description: submission.description.clone(),
+        config: submission.policy.minimum.to_string(),
+        created_at: written(rollout.created_at),
+        started_at: rollout.started_at.map(written),
+        finished_at: rollout.finished_at.map(written),
+        rollback_of: submission.rollback_of.map(|undone| undone.to_string()),
+        rolled_back_by: rollout.rolled_back_by.map(|by| by.to_string()),
+        rollback_due: group.is_some_and(|group| group.owes_rollback_of == Some(id)),
+        reason: Why::of_rollout(rollout),
+        blockers: if rollout.status().is_over() {
+            Vec::new()
+        } else {
+            blockers.iter().map(Why::of_blocker).collect()
+        },
+        counts: Counts {
+            pending: counts.pending,
+            in_progress: counts.in_flight,
+            succeeded: counts.succeeded,
+            failed: counts.failed,
+            skipped: counts.skipped,
+            ready: 0,
+        },
+        healthy: Healthy {
+            now: counts.available,
+            minimum: rollout.bounds.minimum,
+            total: rollout.total(),
+            lowest_seen: rollout.lowest_available,
+        },
+        hosts: None,
+    }
+}
+
+fn turn(
+    host: HostId,
+    member: &Member,
+    rollout: &Rollout,
+    state: &State,
+    event: Option<LifecycleEvent>,
+) -> TurnView {
+    let known = state.host(host);
+    let (started_at, finished_at) = match &member.stage {
+        Stage::Started { at } => (Some(*at), None),
+        Stage::Ended { started, at, .. } => (*started, Some(*at)),
+        Stage::NotTargeted | Stage::Pending | Stage::Leased { .. } | Stage::Skipped => (None, None),
+    };
+    let view = TurnView {
+        host: host.to_string(),
+        name: name_of(state, host),
+        zone: known.map(|host| host.record.zone.clone()).unwrap_or_default(),
+        status: String::new(),
+        event: None,
+        error_code: None,
+        message: None,
+        script: None,
+        log: None,
+        started_at: started_at.map(written),
+        finished_at: finished_at.map(written),
+    };
+    with_stage(view, member, rollout, event)
+}
+
+fn with_stage(view: TurnView, member: &Member, rollout: &Rollout, event: Option<LifecycleEvent>) -> TurnView {
+    let event = event.map(|event| event.name().to_string());
+    let lost_after = rollout.submission.policy.lost_after.as_secs();
+    match &member.stage {
+        Stage::NotTargeted | Stage::Pending => TurnView { status: "Pending".into(), ..view },
+        Stage::Leased { .. } => {
+            let down =
+                format!("it is Down: its turn counts as failed if it is not back within {lost_after} s");
+            let message = member.down.map(|_| down);
+            TurnView { status: "InProgress".into(), message, ..view }
+        }
+        // Nobody can know what a host does that nobody can reach.
+        Stage::Started { .. } if member.down.is_some() => {
+            let message = format!(
+                "it went Down in its turn, which counts as failed if it is not back within {lost_after} s"
+            );
+            TurnView { status: "Unknown".into(), event, message: Some(message), ..view }
+        }
+        Stage::Started { .. } => TurnView { status: "InProgress".into(), event, ..view },
+        Stage::Ended { outcome: TurnOutcome::Succeeded, .. } => {
+            TurnView { status: "Succeeded".into(), ..view }
+        }
+        Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } => TurnView {
+            status: "Failed".into(),
+            event: failure.event.map(|event| event.name().into()),
+            error_code: Some(failure.code.name().into()),
+            message: Some(failure.message.clone()),
+            script: said(&failure.script),
+            log: said(&failure.log),
+            ..view
+        },
+        Stage::Skipped => {
+            let message = match rollout.status() {
+                DeploymentStatus::Stopped => "the deployment was stopped before its turn",
+                DeploymentStatus::Created
+                | DeploymentStatus::Queued
+                | DeploymentStatus::InProgress
+                | DeploymentStatus::Succeeded
+                | DeploymentStatus::Failed => "the deployment ended before its turn",
+            };
+            TurnView { status: "Skipped".into(), message: Some(message.into()), ..view }
+        }
+    }
+}
+
+fn said(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_string())
+}

@@ -1,0 +1,207 @@
+//! The mesh, its hosts and its groups as users see them.
+
+use std::collections::BTreeMap;
+
+use proto::id::{GroupName, HostId};
+use proto::node::{MeshView, Node};
+use proto::rollout::Health;
+use proto::state::{GroupState, Host, State};
+use serde::{Deserialize, Serialize};
+
+use super::{DeploymentView, deployments, written};
+use crate::group_file::GroupFile;
+
+/// What one agent knows of its mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StatusView {
+    /// The host that answers.
+    pub(crate) host: String,
+    pub(crate) name: String,
+    /// The agent's version.
+    pub(crate) version: String,
+    pub(crate) mesh: String,
+    /// Where this host can be dialled.
+    pub(crate) addresses: Vec<String>,
+    pub(crate) data_dir: String,
+    /// Entries of the ledger that this host has folded, and their hash.
+    pub(crate) index: u64,
+    pub(crate) hash: String,
+    pub(crate) leader: Option<String>,
+    pub(crate) voters: Vec<String>,
+    pub(crate) hosts: MeshCounts,
+    pub(crate) groups: Vec<GroupView>,
+    /// The deployments that run now, without their hosts.
+    pub(crate) running: Vec<DeploymentView>,
+}
+
+/// How many hosts there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MeshCounts {
+    pub(crate) total: usize,
+    pub(crate) up: usize,
+    pub(crate) down: usize,
+    /// That this host is connected to, itself not included.
+    pub(crate) connected: usize,
+}
+
+/// One host of the mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HostView {
+    pub(crate) host: String,
+    pub(crate) name: String,
+    pub(crate) zone: String,
+    pub(crate) tags: Vec<String>,
+    pub(crate) addresses: Vec<String>,
+    /// Up, Suspect or Down.
+    pub(crate) status: String,
+    pub(crate) down_since: Option<String>,
+    pub(crate) joined_at: String,
+    pub(crate) is_voter: bool,
+    /// Whether it is the host that answers.
+    pub(crate) is_self: bool,
+    /// What it runs, by group.
+    pub(crate) groups: BTreeMap<String, StandingView>,
+}
+
+/// What one host runs of one group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StandingView {
+    /// Healthy, Unhealthy, or Unknown before its first turn.
+    pub(crate) health: String,
+    pub(crate) revision: Option<String>,
+}
+
+/// One group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct GroupView {
+    pub(crate) group: String,
+    pub(crate) application: String,
+    pub(crate) name: String,
+    pub(crate) config: String,
+    /// Hosts that have its tags.
+    pub(crate) hosts: usize,
+    /// Of those: last turn succeeded, and not Down.
+    pub(crate) healthy: usize,
+    /// The revision that it was brought to last.
+    pub(crate) revision: Option<String>,
+    pub(crate) origin: Option<String>,
+    pub(crate) running: Option<String>,
+    pub(crate) queued: Option<String>,
+    /// The newest deployment and how it stands.
+    pub(crate) last_deployment: Option<String>,
+    pub(crate) last_status: Option<String>,
+    /// As a group file has it.
+    pub(crate) definition: GroupFile,
+}
+
+// The definition holds nothing that is not equal to itself.
+impl Eq for GroupView {}
+
+/// What this agent knows.
+pub(crate) fn status(node: &Node, data_dir: &str) -> StatusView {
+    let (state, mesh, config) = (node.state(), node.mesh(), node.config());
+    let down = state.hosts().values().filter(|host| host.down.is_some()).count();
+    let total = state.hosts().len();
+    let running = deployments(node, None).into_iter().filter(|deployment| !deployment.is_over()).collect();
+    let own = state.host(node.host()).map(|host| &host.record.addresses);
+    StatusView {
+        host: node.host().to_string(),
+        name: config.name.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        mesh: config.mesh.to_string(),
+        addresses: own.unwrap_or(&config.addresses).clone(),
+        data_dir: data_dir.into(),
+        index: state.index(),
+        hash: data_encoding::HEXLOWER.encode(&mesh.hash),
+        leader: mesh.leader.map(|leader| name_of(state, leader)),
+        voters: mesh.voters.iter().map(|voter| name_of(state, *voter)).collect(),
+        hosts: MeshCounts { total, up: total - down, down, connected: mesh.connected.len() },
+        groups: groups(state),
+        running,
+    }
+}
+
+/// The hosts of the mesh, or of one group, by name.
+pub(crate) fn hosts(node: &Node, group: Option<&GroupName>) -> Vec<HostView> {
+    let (state, mesh) = (node.state(), node.mesh());
+    let mut hosts: Vec<&Host> = match group {
+        Some(name) => state.group(name).map(|known| state.members_of(&known.group)).unwrap_or_default(),
+        None => state.hosts().values().collect(),
+    };
+    hosts.sort_by(|a, b| (&a.record.name, a.record.host).cmp(&(&b.record.name, b.record.host)));
+    hosts.into_iter().map(|host| host_view(host, state, &mesh, node.host())).collect()
+}
+
+fn host_view(host: &Host, state: &State, mesh: &MeshView, own: HostId) -> HostView {
+    let record = &host.record;
+    let status = match host.down {
+        Some(_) => "Down",
+        None if mesh.suspects.contains(&record.host) => "Suspect",
+        None => "Up",
+    };
+    let of_host = |known: &&GroupState| known.group.tags.matches(&record.tags);
+    let groups = state.groups().values().filter(of_host);
+    HostView {
+        host: record.host.to_string(),
+        name: record.name.clone(),
+        zone: record.zone.clone(),
+        tags: record.tags.iter().map(ToString::to_string).collect(),
+        addresses: record.addresses.clone(),
+        status: status.into(),
+        down_since: host.down.map(written),
+        joined_at: written(host.joined_at),
+        is_voter: mesh.voters.contains(&record.host),
+        is_self: record.host == own,
+        groups: groups.map(|known| (known.group.name.to_string(), standing(known, record.host))).collect(),
+    }
+}
+
+fn standing(known: &GroupState, host: HostId) -> StandingView {
+    let standing = known.standing.get(&host);
+    let health = match standing.map(|standing| standing.health) {
+        Some(Health::Healthy) => "Healthy",
+        Some(Health::Unhealthy) => "Unhealthy",
+        None => "Unknown",
+    };
+    let revision = standing.and_then(|standing| standing.revision);
+    StandingView { health: health.into(), revision: revision.map(|digest| digest.to_string()) }
+}
+
+/// All groups, by name.
+pub(crate) fn groups(state: &State) -> Vec<GroupView> {
+    state.groups().values().map(|known| group(state, known)).collect()
+}
+
+/// One group.
+pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
+    let members = state.members_of(&known.group);
+    let is_healthy = |host: &&&Host| {
+        let standing = known.standing.get(&host.record.host);
+        host.down.is_none() && standing.is_some_and(|standing| standing.health == Health::Healthy)
+    };
+    let good = known.good.last();
+    let last = known.deployments.last().and_then(|id| state.rollout(*id));
+    GroupView {
+        group: known.group.name.to_string(),
+        application: known.group.name.application().into(),
+        name: known.group.name.group().into(),
+        config: known.group.policy.minimum.to_string(),
+        hosts: members.len(),
+        healthy: members.iter().filter(is_healthy).count(),
+        revision: good.map(|good| good.revision.digest.to_string()),
+        origin: good.map(|good| good.revision.origin.clone()),
+        running: known.running.map(|id| id.to_string()),
+        queued: known.queued.map(|id| id.to_string()),
+        last_deployment: last.map(|rollout| rollout.submission.deployment.to_string()),
+        last_status: last.map(|rollout| rollout.status().name().to_string()),
+        definition: GroupFile::of(&known.group),
+    }
+}
+
+/// A host's name, or the end of its id if it has left.
+pub(crate) fn name_of(state: &State, host: HostId) -> String {
+    match state.host(host) {
+        Some(known) if !known.record.name.is_empty() => known.record.name.clone(),
+        Some(_) | None => host.short(),
+    }
+}

@@ -1,0 +1,270 @@
+use std::collections::BTreeSet;
+
+use proto::entry::{
+    Body, Creator, Entry, ErrorCode, Failure, HostRecord, ProposalId, Submission, TurnOutcome,
+};
+use proto::group::{Group, Tag, TagFilter, TagSets};
+use proto::id::{DeploymentId, Digest, GroupName, HostId, VoterId};
+use proto::lifecycle::LifecycleEvent;
+use proto::policy::{Minimum, Policy};
+use proto::revision::Revision;
+
+use super::*;
+
+fn host(number: u8) -> HostId {
+    HostId::from_public_key([number; 32])
+}
+
+fn id() -> DeploymentId {
+    "d-ABCDEFGH1".parse().expect("an id")
+}
+
+fn name() -> GroupName {
+    "hello/prod".parse().expect("a name")
+}
+
+fn tag() -> Tag {
+    Tag::parse("role=web").expect("a tag")
+}
+
+fn joined(number: u8) -> Body {
+    Body::HostJoined(HostRecord {
+        host: host(number),
+        voter: VoterId(number.into()),
+        name: format!("web-{number}"),
+        tags: BTreeSet::from([tag()]),
+        zone: "a".into(),
+        addresses: vec![],
+        incarnation: 1,
+        wire: 1,
+    })
+}
+
+fn group_set(minimum: Minimum) -> Body {
+    let tags = TagSets(vec![vec![TagFilter::Both(tag())]]);
+    Body::GroupSet(Group { name: name(), tags, policy: Policy { minimum, ..Policy::default() } })
+}
+
+fn submitted(minimum: Minimum) -> Body {
+    Body::Submitted(Box::new(Submission {
+        deployment: id(),
+        group: name(),
+        revision: Revision { digest: Digest::of(b"v1"), size: 2, origin: "/tmp/v1".into() },
+        policy: Policy { minimum, ..Policy::default() },
+        creator: Creator::User,
+        rollback_of: None,
+        description: "first".into(),
+        holders: vec![],
+        queue: false,
+    }))
+}
+
+fn started(number: u8) -> Body {
+    Body::TurnStarted { deployment: id(), host: host(number) }
+}
+
+fn ended(number: u8, outcome: TurnOutcome) -> Body {
+    Body::TurnEnded { deployment: id(), host: host(number), outcome }
+}
+
+fn failure() -> TurnOutcome {
+    TurnOutcome::Failed(Failure {
+        event: Some(LifecycleEvent::ValidateService),
+        code: ErrorCode::ScriptFailed,
+        script: "validate.sh".into(),
+        message: "exit code 1".into(),
+        log: "no answer".into(),
+    })
+}
+
+/// Three hosts, a group, and what else happened.
+fn fold(minimum: Minimum, more: Vec<Body>) -> State {
+    let mut bodies = vec![joined(1), joined(2), joined(3), group_set(minimum), submitted(minimum)];
+    bodies.extend(more);
+    let mut state = State::default();
+    for (index, body) in (1..).zip(bodies) {
+        let proposal = ProposalId { host: host(1), incarnation: 1, number: index };
+        let entry = Entry { at: LedgerTime::from_millis(1_000 * index), proposal, body };
+        state.apply(index, &entry).expect("accepted");
+    }
+    state
+}
+
+fn view(state: &State) -> DeploymentView {
+    let rollout = state.rollout(id()).expect("the deployment");
+    let blockers = match rollout.turn() {
+        proto::rollout::Turn::Blocked(blockers) => blockers,
+        proto::rollout::Turn::Of(_) | proto::rollout::Turn::Over(_) => vec![],
+    };
+    deployment::with_hosts(rollout, state, &blockers, &|_| Some(LifecycleEvent::Install))
+}
+
+/// Each host as `status event error_code`, then the deployment's status, its
+/// reason and its blockers.
+fn check(minimum: Minimum, more: Vec<Body>, hosts: &[&str], status: &str, why: &[&str]) {
+    let view = view(&fold(minimum, more));
+    let row = |host: &TurnView| {
+        let words = [Some(host.status.clone()), host.event.clone(), host.error_code.clone()];
+        words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    };
+    let rows: Vec<String> = view.hosts().iter().map(row).collect();
+    assert_eq!(rows, hosts);
+    assert_eq!(view.status, status);
+    let codes: Vec<&str> = view.reason.iter().chain(&view.blockers).map(|why| why.code.as_str()).collect();
+    assert_eq!(codes, why, "{:?} {:?}", view.reason, view.blockers);
+}
+
+#[test]
+fn hosts_and_deployments_are_shown_in_codedeploys_words() {
+    let ok = TurnOutcome::Succeeded;
+    let one = Minimum::OneAtATime;
+    check(one, vec![], &["InProgress", "Pending", "Pending"], "InProgress", &["TURNS_IN_FLIGHT"]);
+    check(
+        one,
+        vec![started(1)],
+        &["InProgress Install", "Pending", "Pending"],
+        "InProgress",
+        &["TURNS_IN_FLIGHT"],
+    );
+    check(
+        one,
+        vec![started(1), ended(1, ok.clone()), started(2)],
+        &["Succeeded", "InProgress Install", "Pending"],
+        "InProgress",
+        &["TURNS_IN_FLIGHT"],
+    );
+    check(
+        one,
+        vec![started(1), ended(1, ok.clone()), started(2), ended(2, ok.clone()), started(3)],
+        &["Succeeded", "Succeeded", "InProgress Install"],
+        "InProgress",
+        &["LAST_TURNS"],
+    );
+    check(
+        Minimum::HostCount(2),
+        vec![
+            started(1),
+            ended(1, failure()),
+            started(2),
+            ended(2, failure()),
+            Body::Finished { deployment: id() },
+        ],
+        &["Failed ValidateService ScriptFailed", "Failed ValidateService ScriptFailed", "Skipped"],
+        "Failed",
+        &["HEALTH_CONSTRAINTS"],
+    );
+    check(
+        one,
+        vec![started(1), Body::StopRequested { deployment: id(), rollback: false }],
+        &["InProgress Install", "Skipped", "Skipped"],
+        "InProgress",
+        &["MANUAL_STOP", "ENDING"],
+    );
+    check(
+        one,
+        vec![started(1), Body::HostDown { host: host(1), incarnation: 1 }],
+        &["Unknown Install", "Pending", "Pending"],
+        "InProgress",
+        &["TURNS_IN_FLIGHT"],
+    );
+}
+
+#[test]
+fn the_keys_of_a_deployment_are_those_of_the_contract() {
+    let json = serde_json::to_value(view(&fold(Minimum::OneAtATime, vec![started(1)]))).expect("JSON");
+    for key in [
+        "id",
+        "group",
+        "application",
+        "revision",
+        "status",
+        "creator",
+        "created_at",
+        "finished_at",
+        "rollback_of",
+        "reason",
+        "counts",
+        "healthy",
+        "hosts",
+    ] {
+        assert!(json.get(key).is_some(), "no {key}");
+    }
+    for key in ["pending", "in_progress", "succeeded", "failed", "skipped", "ready"] {
+        assert!(json["counts"][key].is_u64(), "no count {key}");
+    }
+    for key in ["now", "minimum", "total", "lowest_seen"] {
+        assert!(json["healthy"][key].is_u64(), "no {key}");
+    }
+    for key in ["host", "name", "zone", "status", "event", "error_code", "message"] {
+        assert!(json["hosts"][0].get(key).is_some(), "no host's {key}");
+    }
+    assert_eq!(json["created_at"], "1970-01-01T00:00:05.000Z");
+    assert_eq!(json["creator"], "user");
+}
+
+#[test]
+fn a_reason_says_its_numbers_in_a_sentence() {
+    let state =
+        fold(Minimum::HostCount(2), vec![started(1), ended(1, failure()), started(2), ended(2, failure())]);
+    let reason = view(&state).reason.expect("a reason");
+    assert_eq!(reason.numbers["minimum"], 2);
+    assert_eq!(reason.numbers["failed"], 2);
+    assert!(
+        reason.message.contains("of 3 hosts are healthy and 2 must stay so; 2 failed"),
+        "{}",
+        reason.message
+    );
+}
+
+#[test]
+fn a_plan_is_what_the_fold_would_do() {
+    let state = fold(Minimum::OneAtATime, vec![]);
+    let known = state.group(&name()).expect("the group");
+    let plan_of = |minimum| plan(&state, known, &Policy { minimum, ..Policy::default() }, Digest::of(b"v2"));
+
+    let one = plan_of(Minimum::OneAtATime);
+    assert_eq!(one.batches, [["web-1"], ["web-2"], ["web-3"]]);
+    assert!(one.is_possible);
+
+    let all = plan_of(Minimum::AllAtOnce);
+    assert_eq!(all.batches, [["web-1", "web-2", "web-3"]]);
+
+    let never = plan_of(Minimum::FleetPercent(75));
+    assert_eq!((never.minimum, never.total, never.is_possible), (3, 3, false));
+    assert!(never.batches.is_empty());
+}
+
+#[test]
+fn hosts_are_found_by_id_and_by_a_name_that_only_one_has() {
+    let state = fold(Minimum::OneAtATime, vec![]);
+    assert_eq!(find_host(&state, "web-2"), Ok(host(2)));
+    assert_eq!(find_host(&state, &host(3).to_string()), Ok(host(3)));
+    assert_eq!(find_host(&state, "nobody"), Err(vec![]));
+}
+
+#[test]
+fn groups_are_counted_and_can_be_set_again_as_they_are_shown() {
+    let state = fold(Minimum::OneAtATime, vec![started(1), ended(1, TurnOutcome::Succeeded)]);
+    let known = state.group(&name()).expect("the group");
+    let view = group(&state, known);
+    assert_eq!((view.hosts, view.healthy), (3, 1));
+    assert_eq!(view.running.as_deref(), Some("d-ABCDEFGH1"));
+    assert_eq!(view.definition.group().expect("a group"), known.group);
+}
+
+#[test]
+fn what_happened_is_told_in_sentences() {
+    let state = fold(Minimum::OneAtATime, vec![started(1), ended(1, failure())]);
+    let tell = |body: &Body| happening(&state, body);
+    let failed = tell(&ended(1, failure()));
+    assert_eq!(failed.text, "web-1 failed in ValidateService: exit code 1");
+    assert_eq!(failed.deployment.as_deref(), Some("d-ABCDEFGH1"));
+    assert_eq!(failed.group.as_deref(), Some("hello/prod"));
+    assert_eq!(tell(&joined(2)).text, "web-2 joined, or came back");
+    assert_eq!(tell(&Body::GroupDeleted(name())).group.as_deref(), Some("hello/prod"));
+}
+
+#[test]
+fn a_moment_that_no_calendar_has_is_no_reason_to_panic() {
+    assert_eq!(written(LedgerTime::from_millis(u64::MAX)), "9999-12-31T23:59:59.999Z");
+}

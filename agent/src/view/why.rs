@@ -1,0 +1,79 @@
+//! Reasons and blockers: a code, numbers, a sentence.
+
+use proto::rollout::{Blocker, Reason, ReasonCode, Rollout, Verdict};
+
+use super::Why;
+
+impl Why {
+    fn new(code: &str, message: String, numbers: &[(&str, u32)]) -> Self {
+        let numbers = numbers.iter().map(|(name, number)| ((*name).into(), u64::from(*number))).collect();
+        Why { code: code.into(), message, numbers }
+    }
+
+    /// Why a deployment ends, or ended, otherwise than well.
+    pub(super) fn of_rollout(rollout: &Rollout) -> Option<Self> {
+        match rollout.verdict.as_ref()? {
+            Verdict::Succeeded => None,
+            Verdict::Failed(reason) | Verdict::Stopped(reason) => Some(Why::of_reason(reason)),
+        }
+    }
+
+    fn of_reason(reason: &Reason) -> Self {
+        let Reason { counts, minimum, total, .. } = reason;
+        let numbers = [
+            ("total", *total),
+            ("minimum", *minimum),
+            ("healthy", counts.healthy),
+            ("in_service", counts.available),
+            ("succeeded", counts.succeeded),
+            ("failed", counts.failed),
+            ("in_progress", counts.in_flight),
+            ("pending", counts.pending),
+            ("down", counts.down),
+        ];
+        Why::new(reason.code.name(), sentence(reason), &numbers)
+    }
+
+    /// Why the next turn may not start now.
+    pub(super) fn of_blocker(blocker: &Blocker) -> Self {
+        let (code, numbers): (&str, Vec<(&str, u32)>) = match blocker {
+            Blocker::TurnsInFlight { in_flight, turns_max } => {
+                ("TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])
+            }
+            Blocker::TooFewHealthy { available, minimum, total, down } => (
+                "HEALTH_CONSTRAINTS",
+                vec![("in_service", *available), ("minimum", *minimum), ("total", *total), ("down", *down)],
+            ),
+            Blocker::LastTurns { in_flight } => ("LAST_TURNS", vec![("in_progress", *in_flight)]),
+            Blocker::Ending { in_flight } => ("ENDING", vec![("in_progress", *in_flight)]),
+            Blocker::Queued { behind: _ } => ("QUEUED", vec![]),
+            Blocker::Suspects { suspects, available, minimum } => {
+                ("SUSPECTS", vec![("suspects", *suspects), ("in_service", *available), ("minimum", *minimum)])
+            }
+        };
+        Why::new(code, blocker.to_string(), &numbers)
+    }
+}
+
+fn sentence(reason: &Reason) -> String {
+    let Reason { counts, minimum, total, .. } = reason;
+    match reason.code {
+        ReasonCode::HealthConstraints => format!(
+            "{} of {total} hosts are healthy and {minimum} must stay so; {} failed, {} were still to come: no \
+             further host may be taken out of service",
+            counts.healthy, counts.failed, counts.pending
+        ),
+        ReasonCode::HealthConstraintsInvalid => {
+            format!("{minimum} of {total} hosts must stay healthy, so none may ever be taken out of service")
+        }
+        ReasonCode::ManualStop => format!(
+            "stopped by a person: {} of {total} hosts had succeeded, {} failed, {} were in their turn",
+            counts.succeeded, counts.failed, counts.in_flight
+        ),
+        ReasonCode::Timeout => format!(
+            "it took longer than its timeout: {} of {total} hosts had succeeded, {} were in their turn",
+            counts.succeeded, counts.in_flight
+        ),
+        ReasonCode::NoInstances => format!("no host was left to deploy to (the group has {total})"),
+    }
+}

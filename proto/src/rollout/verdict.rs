@@ -1,0 +1,91 @@
+//! How a deployment stands and how it ends, in CodeDeploy's words.
+
+use serde::{Deserialize, Serialize};
+
+use super::Counts;
+
+/// CodeDeploy's words for a deployment's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the words are CodeDeploy's")]
+pub enum DeploymentStatus {
+    Created,
+    Queued,
+    InProgress,
+    Succeeded,
+    Failed,
+    Stopped,
+}
+
+impl DeploymentStatus {
+    /// The word that users read.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DeploymentStatus::Created => "Created",
+            DeploymentStatus::Queued => "Queued",
+            DeploymentStatus::InProgress => "InProgress",
+            DeploymentStatus::Succeeded => "Succeeded",
+            DeploymentStatus::Failed => "Failed",
+            DeploymentStatus::Stopped => "Stopped",
+        }
+    }
+
+    /// Whether nothing more will happen.
+    pub const fn is_over(self) -> bool {
+        match self {
+            DeploymentStatus::Created | DeploymentStatus::Queued | DeploymentStatus::InProgress => false,
+            DeploymentStatus::Succeeded | DeploymentStatus::Failed | DeploymentStatus::Stopped => true,
+        }
+    }
+}
+
+/// Why a deployment ended otherwise than well, or was never begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// What kind.
+    pub code: ReasonCode,
+    /// The numbers at that moment.
+    pub counts: Counts,
+    /// M at that moment.
+    pub minimum: u32,
+    /// N at that moment.
+    pub total: u32,
+}
+
+/// CodeDeploy's codes, where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReasonCode {
+    /// One host more out of service would break the minimum.
+    HealthConstraints,
+    /// The minimum could never have been kept.
+    HealthConstraintsInvalid,
+    /// A person stopped it.
+    ManualStop,
+    /// It took longer than the policy allows.
+    Timeout,
+    /// No host was left to deploy to.
+    NoInstances,
+}
+
+impl ReasonCode {
+    /// The word that JSON carries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ReasonCode::HealthConstraints => "HEALTH_CONSTRAINTS",
+            ReasonCode::HealthConstraintsInvalid => "HEALTH_CONSTRAINTS_INVALID",
+            ReasonCode::ManualStop => "MANUAL_STOP",
+            ReasonCode::Timeout => "TIMEOUT",
+            ReasonCode::NoInstances => "NO_INSTANCES",
+        }
+    }
+}
+
+/// How the deployment will end, once the turns under way are over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Well.
+    Succeeded,
+    /// Badly.
+    Failed(Reason),
+    /// By a person's wish.
+    Stopped(Reason),
+}

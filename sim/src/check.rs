@@ -1,0 +1,273 @@
+//! The checkers: one file a claim, and what all of them share.
+//!
+//! Each is a value that is told what happened and answers with a [`Violation`]
+//! as soon as the claim does not hold. None of them asks a node what it thinks:
+//! they believe the committed entries and what truly ran.
+
+mod acknowledged;
+mod agreement;
+mod fold;
+mod minimum;
+mod turns;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use proto::entry::{Entry, Index};
+use proto::id::{DeploymentId, HostId};
+use proto::io::{Reply, Request, Run};
+use proto::node::Node;
+
+use crate::clock::Moment;
+use crate::host::HostNo;
+use crate::model::Model;
+
+pub use acknowledged::Acknowledged;
+pub use agreement::{Agreement, Line};
+pub use minimum::Minimum;
+pub use turns::Turns;
+
+/// What must hold in every run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// What one host has folded at an index, no host ever sees otherwise.
+    Agreement,
+    /// The fold is what its rules say.
+    Fold,
+    /// A turn takes no host out of service that the minimum needs.
+    Minimum,
+    /// No event runs without a committed start of its turn.
+    CommittedStart,
+    /// No event of a turn runs twice, and none out of its order.
+    Once,
+    /// On one host one turn of a group at a time.
+    OneTurn,
+    /// What was acknowledged is never lost.
+    Acknowledged,
+    /// Every request is answered.
+    Answered,
+    /// After healing all ends, and all hosts are equal.
+    Progress,
+    /// A node never panics, and starts from whatever a crash left.
+    Alive,
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Claim::Agreement => "hosts agree on every committed entry",
+            Claim::Fold => "the fold agrees with the model",
+            Claim::Minimum => "never fewer in service than the minimum because of a turn",
+            Claim::CommittedStart => "no event without a committed start of its turn",
+            Claim::Once => "no event of a turn is run twice or out of order",
+            Claim::OneTurn => "one turn of a group at a time on one host",
+            Claim::Acknowledged => "nothing acknowledged is lost",
+            Claim::Answered => "every request is answered",
+            Claim::Progress => "after healing every deployment ends and all hosts are equal",
+            Claim::Alive => "a node never panics and starts from what a crash left",
+        })
+    }
+}
+
+/// A claim that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub claim: Claim,
+    pub hosts: Vec<HostNo>,
+    pub what: String,
+}
+
+impl Violation {
+    pub fn new(claim: Claim, hosts: impl Into<Vec<HostNo>>, what: impl Into<String>) -> Self {
+        Violation { claim, hosts: hosts.into(), what: what.into() }
+    }
+}
+
+pub type Verdict = Result<(), Violation>;
+
+/// A violation, and all that helps to understand it.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub violation: Violation,
+    pub at: Moment,
+    pub last_entries: Vec<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts: Vec<String> = self.violation.hosts.iter().map(HostNo::to_string).collect();
+        let (claim, what) = (self.violation.claim, &self.violation.what);
+        writeln!(f, "{claim}: violated at {} by {}", self.at, hosts.join(" "))?;
+        writeln!(f, "  {what}")?;
+        self.last_entries.iter().try_for_each(|entry| writeln!(f, "  {entry}"))
+    }
+}
+
+/// Entries that a finding shows.
+const ENTRIES_SHOWN: usize = 12;
+
+/// In meshes larger than this the model is compared only now and then: it is
+/// slow, and it has been right about thousands of small ones.
+const ALWAYS_COMPARED_MAX: usize = 40;
+const COMPARED_EVERY: u64 = 50;
+
+/// All checkers of one run.
+#[derive(Debug, Default)]
+pub struct Checks {
+    pub agreement: Agreement,
+    pub model: Model,
+    pub minimum: Minimum,
+    pub turns: Turns,
+    pub acknowledged: Acknowledged,
+    numbers: BTreeMap<HostId, HostNo>,
+    finding: Option<Finding>,
+}
+
+impl Checks {
+    pub fn know(&mut self, id: HostId, no: HostNo) {
+        self.numbers.insert(id, no);
+    }
+
+    pub fn number(&self, id: HostId) -> Option<HostNo> {
+        self.numbers.get(&id).copied()
+    }
+
+    /// The first violation; what follows from it is noise.
+    pub fn finding(&self) -> Option<&Finding> {
+        self.finding.as_ref()
+    }
+
+    pub fn report(&mut self, verdict: Verdict, now: Moment) {
+        let Err(violation) = verdict else { return };
+        if self.finding.is_none() {
+            let mut last_entries = self.last_entries();
+            last_entries.extend(self.unfinished_lines());
+            let what = self.with_names(violation.what);
+            let violation = Violation { what, ..violation };
+            self.finding = Some(Finding { violation, at: now, last_entries });
+        }
+    }
+
+    /// A host has folded further. Returns the entries that no host had before.
+    pub fn folded(&mut self, host: HostNo, node: &Node, now: Moment) -> Vec<(Index, Entry)> {
+        let index = node.state().index();
+        if index <= self.agreement.last() {
+            let verdict = self.agreement.sees(host, index, node.mesh().hash);
+            self.report(verdict, now);
+            return Vec::new();
+        }
+        let known = self.agreement.last();
+        let mut fresh = Vec::new();
+        for (at, hash, entry) in node.entries() {
+            if at > index {
+                break;
+            }
+            let verdict = self.agreement.holds(host, at, hash, entry.as_ref());
+            self.report(verdict, now);
+            if at > known
+                && let Some(entry) = entry
+            {
+                self.apply(at, &entry, now);
+                fresh.push((at, entry));
+            }
+        }
+        if self.model.hosts().len() <= ALWAYS_COMPARED_MAX || index.is_multiple_of(COMPARED_EVERY) {
+            let verdict = fold::agrees(host, &self.model, node.state());
+            self.report(verdict, now);
+        }
+        fresh
+    }
+
+    fn apply(&mut self, index: Index, entry: &Entry, now: Moment) {
+        self.model.apply(entry);
+        let verdicts = [self.minimum.entry(index, &self.model), self.turns.entry(&self.model, &self.numbers)];
+        verdicts.into_iter().for_each(|verdict| self.report(verdict, now));
+    }
+
+    pub fn event_begins(&mut self, host: HostNo, run: &Run, now: Moment) {
+        let first = !self.turns.has_begun(run.deployment, host);
+        if first {
+            let verdict = self.minimum.turn_begins(host, run, &self.model, &self.numbers);
+            self.report(verdict, now);
+        }
+        let verdict = self.turns.event_begins(host, run);
+        self.report(verdict, now);
+    }
+
+    pub fn event_ends(&mut self, host: HostNo, run: &Run, succeeded: bool) {
+        self.turns.event_ends(host, run);
+        self.minimum.event_ends(host, run, succeeded);
+    }
+
+    pub fn host_down(&mut self, host: HostNo) {
+        self.turns.host_down(host);
+    }
+
+    pub fn replied(&mut self, host: HostNo, request: &Request, reply: &Reply, node: &Node, now: Moment) {
+        let verdict = self.acknowledged.replied(host, request, reply, node.state());
+        self.report(verdict, now);
+    }
+
+    /// Everything that must hold once all faults are over and all is quiet.
+    pub fn quiet<'a>(&mut self, nodes: impl Iterator<Item = (HostNo, &'a Node)>, now: Moment) {
+        for (host, node) in nodes {
+            for (index, hash, entry) in node.entries() {
+                if index <= node.state().index() {
+                    let verdict = self.agreement.holds(host, index, hash, entry.as_ref());
+                    self.report(verdict, now);
+                }
+            }
+            if let Err(index) = node.verify_chain() {
+                let what = format!("the hash chain that it holds breaks at {index}");
+                self.report(Err(Violation::new(Claim::Agreement, [host], what)), now);
+            }
+            let verdict = self.acknowledged.kept(host, node.state());
+            self.report(verdict, now);
+            let verdict = fold::agrees(host, &self.model, node.state());
+            self.report(verdict, now);
+        }
+    }
+
+    pub fn last_entries(&self) -> Vec<String> {
+        self.agreement.latest(ENTRIES_SHOWN).map(|(index, line)| self.describe(index, line)).collect()
+    }
+
+    fn describe(&self, index: Index, line: &Line) -> String {
+        match &line.entry {
+            Some(entry) => {
+                let text = format!("{index} {:?} by {:?}: {:?}", entry.at, entry.proposal.host, entry.body);
+                self.with_names(text)
+            }
+            None => format!("{index} (of consensus itself)"),
+        }
+    }
+
+    /// With h1, h2 and so on in place of the hosts' keys.
+    fn with_names(&self, mut text: String) -> String {
+        for (id, no) in &self.numbers {
+            text = text.replace(&format!("{id:?}"), &no.to_string());
+        }
+        text
+    }
+
+    /// The unfinished deployments, turn by turn.
+    fn unfinished_lines(&self) -> impl Iterator<Item = String> {
+        self.model.unfinished().into_iter().filter_map(|id| {
+            let deployment = self.model.deployment(id)?;
+            let turn = |turn: &crate::model::Turn| {
+                let down = if turn.down { ", Down" } else { "" };
+                let health = if turn.healthy { "healthy" } else { "unhealthy" };
+                format!("{:?} {:?} {health}{down}", turn.host, turn.stage)
+            };
+            let turns: Vec<String> = deployment.turns.iter().map(turn).collect();
+            let (status, ends_as, minimum) = (deployment.status, deployment.ends_as, deployment.minimum);
+            let text = format!("{id} {status:?} {ends_as:?}, minimum {minimum}: {}", turns.join("; "));
+            Some(self.with_names(text))
+        })
+    }
+
+    /// The deployments that are not over yet, by the committed entries.
+    pub fn unfinished(&self) -> Vec<DeploymentId> {
+        self.model.unfinished()
+    }
+}

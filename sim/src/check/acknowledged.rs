@@ -1,0 +1,133 @@
+//! Nothing acknowledged is lost: what a host once answered with Ok is in its
+//! own ledger then, and in every host's at the end.
+
+use std::collections::BTreeSet;
+
+use proto::entry::Index;
+use proto::id::{DeploymentId, GroupName};
+use proto::io::{Accepted, Reply, Request};
+use proto::state::State;
+
+use super::{Claim, Verdict, Violation};
+use crate::host::HostNo;
+
+#[derive(Debug, Default)]
+pub struct Acknowledged {
+    deployments: BTreeSet<DeploymentId>,
+    stopped: BTreeSet<DeploymentId>,
+    groups: BTreeSet<GroupName>,
+    /// How far the ledger had come at the latest acknowledgement.
+    index: Index,
+}
+
+impl Acknowledged {
+    /// A host has answered a request. It must know itself what it answers for;
+    /// what others have acknowledged it may not have heard of yet.
+    pub fn replied(&mut self, host: HostNo, request: &Request, reply: &Reply, state: &State) -> Verdict {
+        let Ok(accepted) = reply else { return Ok(()) };
+        let own = Acknowledged::of(accepted, request, state.index());
+        if let Request::DeleteGroup(name) = request {
+            self.groups.remove(name);
+        }
+        let verdict = own.kept(host, state);
+        self.index = self.index.max(own.index);
+        self.deployments.extend(own.deployments);
+        self.stopped.extend(own.stopped);
+        self.groups.extend(own.groups);
+        verdict
+    }
+
+    fn of(accepted: &Accepted, request: &Request, index: Index) -> Self {
+        let mut own = Acknowledged { index, ..Acknowledged::default() };
+        match (accepted, request) {
+            (Accepted::Deployment(id), _) => {
+                own.deployments.insert(*id);
+            }
+            (Accepted::Done, Request::SetGroup(group)) => {
+                own.groups.insert(group.name.clone());
+            }
+            (Accepted::Done, Request::Stop { deployment, .. }) => {
+                own.stopped.insert(*deployment);
+            }
+            (
+                Accepted::Done,
+                Request::Deploy(_)
+                | Request::Rollback { .. }
+                | Request::Describe { .. }
+                | Request::DeleteGroup(_)
+                | Request::RemoveHost(_),
+            ) => {}
+        }
+        own
+    }
+
+    /// Everything acknowledged so far is in this host's ledger.
+    pub fn kept(&self, host: HostNo, state: &State) -> Verdict {
+        let lost = |what: String| Err(Violation::new(Claim::Acknowledged, [host], what));
+        if state.index() < self.index {
+            return lost(format!("{host} has {} entries of {} acknowledged", state.index(), self.index));
+        }
+        if let Some(group) = self.groups.iter().find(|group| state.group(group).is_none()) {
+            return lost(format!("{host} does not know group {group}"));
+        }
+        // A group drops its oldest deployments, and a deleted one all of them.
+        let is_kept = |id: &&DeploymentId| state.rollout(**id).is_none();
+        if state.groups().len() >= self.groups.len()
+            && let Some(id) = self.deployments.iter().find(is_kept)
+            && state.rollouts().len() < proto::state::DEPLOYMENTS_KEPT
+        {
+            return lost(format!("{host} does not know deployment {id}"));
+        }
+        let goes_on =
+            |id: &&DeploymentId| state.rollout(**id).is_some_and(|rollout| rollout.verdict.is_none());
+        match self.stopped.iter().find(goes_on) {
+            Some(id) => lost(format!("{host} goes on with {id}, which was stopped")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    const A: HostNo = HostNo(0);
+
+    fn state(entries: usize) -> State {
+        let mut state = State::default();
+        for (index, entry) in (1..).zip(testing::deployed_to(2).iter().take(entries)) {
+            assert_eq!(state.apply(index, entry), Ok(()));
+        }
+        state
+    }
+
+    #[test]
+    fn a_lost_deployment_is_found() {
+        let mut acknowledged = Acknowledged::default();
+        let whole = state(usize::MAX);
+        let id = *whole.rollouts().first_key_value().expect("one").0;
+        let request = Request::Stop { deployment: id, rollback: false };
+        let reply = Ok(Accepted::Deployment(id));
+        assert_eq!(acknowledged.replied(A, &request, &reply, &whole), Ok(()));
+        let violation = acknowledged.kept(A, &state(3)).expect_err("it is lost");
+        assert_eq!(violation.claim, Claim::Acknowledged);
+    }
+
+    #[test]
+    fn an_answer_that_comes_before_the_entry_is_found() {
+        let id = DeploymentId::derive(b"never committed");
+        let request = Request::Stop { deployment: id, rollback: false };
+        let verdict = Acknowledged::default().replied(A, &request, &Ok(Accepted::Deployment(id)), &state(3));
+        assert!(verdict.is_err());
+    }
+
+    #[test]
+    fn a_stop_that_does_not_stop_is_found() {
+        let mut acknowledged = Acknowledged::default();
+        let whole = state(usize::MAX);
+        let id = *whole.rollouts().first_key_value().expect("one").0;
+        let request = Request::Stop { deployment: id, rollback: false };
+        assert!(acknowledged.replied(A, &request, &Ok(Accepted::Done), &whole).is_err());
+    }
+}

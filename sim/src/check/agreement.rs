@@ -1,0 +1,94 @@
+//! Hosts agree on every committed entry: what one of them has folded at an
+//! index, none ever sees otherwise, before or after any crash.
+
+use std::collections::BTreeMap;
+
+use proto::entry::{Entry, Index};
+
+use super::{Claim, Verdict, Violation};
+use crate::host::HostNo;
+
+/// One committed entry, as the first host saw it that folded it.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub hash: [u8; 32],
+    pub entry: Option<Entry>,
+    pub first: HostNo,
+}
+
+/// Every entry that any host has ever folded.
+#[derive(Debug, Default)]
+pub struct Agreement {
+    lines: BTreeMap<Index, Line>,
+}
+
+impl Agreement {
+    /// A host holds this entry as committed.
+    pub fn holds(&mut self, host: HostNo, index: Index, hash: [u8; 32], entry: Option<&Entry>) -> Verdict {
+        let Some(line) = self.lines.get(&index) else {
+            self.lines.insert(index, Line { hash, entry: entry.cloned(), first: host });
+            return Ok(());
+        };
+        if line.entry.as_ref() != entry {
+            let what = format!("at {index} one has {:?}, the other {entry:?}", line.entry);
+            return Err(Violation::new(Claim::Agreement, [line.first, host], what));
+        }
+        self.sees(host, index, hash)
+    }
+
+    /// A host has folded up to here, with this hash of everything.
+    pub fn sees(&self, host: HostNo, index: Index, hash: [u8; 32]) -> Verdict {
+        match self.lines.get(&index) {
+            Some(line) if line.hash != hash => {
+                let what = format!("at {index} their hashes of the ledger differ");
+                Err(Violation::new(Claim::Agreement, [line.first, host], what))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The highest index that any host has folded.
+    pub fn last(&self) -> Index {
+        self.lines.last_key_value().map_or(0, |(index, _)| *index)
+    }
+
+    /// The latest lines, the oldest first.
+    pub fn latest(&self, count: usize) -> impl Iterator<Item = (Index, &Line)> {
+        let skipped = self.lines.len().saturating_sub(count);
+        self.lines.iter().skip(skipped).map(|(index, line)| (*index, line))
+    }
+
+    pub fn lines(&self) -> &BTreeMap<Index, Line> {
+        &self.lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::entry;
+    use proto::entry::Body;
+
+    const A: HostNo = HostNo(0);
+    const B: HostNo = HostNo(1);
+
+    #[test]
+    fn another_entry_at_the_same_index_is_found() {
+        let mut agreement = Agreement::default();
+        let first = entry(1_000, Body::Tick);
+        let second = entry(1_001, Body::Tick);
+        assert_eq!(agreement.holds(A, 5, [1; 32], Some(&first)), Ok(()));
+        assert_eq!(agreement.holds(B, 5, [1; 32], Some(&first)), Ok(()));
+        let violation = agreement.holds(B, 5, [1; 32], Some(&second)).expect_err("they differ");
+        assert_eq!((violation.claim, violation.hosts), (Claim::Agreement, vec![A, B]));
+    }
+
+    #[test]
+    fn another_hash_is_found_even_of_equal_entries() {
+        let mut agreement = Agreement::default();
+        assert_eq!(agreement.holds(A, 5, [1; 32], None), Ok(()));
+        assert!(agreement.holds(B, 5, [2; 32], None).is_err());
+        assert!(agreement.sees(B, 5, [2; 32]).is_err());
+        assert_eq!(agreement.sees(B, 6, [2; 32]), Ok(()), "nobody has been there");
+    }
+}

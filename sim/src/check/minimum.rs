@@ -1,0 +1,180 @@
+//! A turn takes no host out of service that the minimum needs.
+//!
+//! Checked twice. By the committed entries: whenever a lease is granted to a
+//! host in service, so many others stay in service as the minimum says, and
+//! never more turns are under way than the cap. And by the truth: when the
+//! first script of a turn begins, count the hosts on which the application
+//! truly runs. A host that went down for other reasons is not counted against
+//! anybody: no turn took it out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::entry::Index;
+use proto::id::{DeploymentId, GroupName, HostId};
+use proto::io::Run;
+use proto::lifecycle::LifecycleEvent;
+
+use super::{Claim, Verdict, Violation};
+use crate::host::HostNo;
+use crate::model::{Deployment, Model, Turn};
+
+#[derive(Debug, Default)]
+pub struct Minimum {
+    /// Where the application of a group truly runs: its last turn went well to
+    /// the end, and no other has begun.
+    in_service: BTreeMap<GroupName, BTreeSet<HostNo>>,
+    /// Who was in a turn after the last entry.
+    before: BTreeMap<DeploymentId, BTreeSet<HostId>>,
+}
+
+impl Minimum {
+    /// An entry was committed, and the model has folded it.
+    pub fn entry(&mut self, index: Index, model: &Model) -> Verdict {
+        let mut verdict = Ok(());
+        for (id, deployment) in model.deployments() {
+            if deployment.turns.is_empty() || deployment.status.is_over() {
+                self.before.remove(id);
+                continue;
+            }
+            let before = self.before.get(id);
+            verdict = verdict.and_then(|()| leases(index, *id, deployment, before));
+            self.before.insert(*id, deployment.in_flight().into_iter().collect());
+        }
+        verdict
+    }
+
+    /// The first event of a turn begins.
+    pub fn turn_begins(
+        &mut self,
+        host: HostNo,
+        run: &Run,
+        model: &Model,
+        numbers: &BTreeMap<HostId, HostNo>,
+    ) -> Verdict {
+        let in_service = self.in_service.entry(run.group.clone()).or_default();
+        let was_in_service = in_service.remove(&host);
+        let Some(deployment) = model.deployment(run.deployment) else { return Ok(()) };
+        let number = |turn: &&Turn| numbers.get(&turn.host).copied();
+        let Some(own) = deployment.turns.iter().find(|turn| number(turn) == Some(host)) else {
+            return Ok(());
+        };
+        // One that the mesh has counted out already is of no service to it,
+        // whatever its application thinks: it may be what the group needs.
+        if !was_in_service || !own.healthy || own.down {
+            return Ok(());
+        }
+        let members: Vec<HostNo> = deployment.turns.iter().filter_map(|turn| number(&turn)).collect();
+        let left = members.iter().filter(|member| in_service.contains(member)).count();
+        if left >= deployment.minimum as usize {
+            return Ok(());
+        }
+        let what = format!(
+            "{} begins its turn of {}: {left} of {} are truly in service then, {} must be",
+            host,
+            run.deployment,
+            members.len(),
+            deployment.minimum
+        );
+        Err(Violation::new(Claim::Minimum, [host], what))
+    }
+
+    pub fn event_ends(&mut self, host: HostNo, run: &Run, succeeded: bool) {
+        if run.event == LAST_EVENT && succeeded {
+            self.in_service.entry(run.group.clone()).or_default().insert(host);
+        }
+    }
+
+    /// Where the group's application truly runs.
+    pub fn in_service(&self, group: &GroupName) -> usize {
+        self.in_service.get(group).map_or(0, BTreeSet::len)
+    }
+}
+
+/// With it a turn is through.
+const LAST_EVENT: LifecycleEvent = LifecycleEvent::ValidateService;
+
+fn leases(
+    index: Index,
+    id: DeploymentId,
+    deployment: &Deployment,
+    before: Option<&BTreeSet<HostId>>,
+) -> Verdict {
+    let in_flight = deployment.in_flight();
+    if in_flight.len() > deployment.turns_max as usize {
+        let what = format!("at {index}: {} turns of {id}, at most {}", in_flight.len(), deployment.turns_max);
+        return Err(Violation::new(Claim::Minimum, [], what));
+    }
+    let is_new =
+        |turn: &&Turn| turn.is_in_flight() && before.is_some_and(|before| !before.contains(&turn.host));
+    // What is unhealthy or Down already is not taken out of service by a turn.
+    let mut taken = deployment.turns.iter().filter(is_new).filter(|turn| turn.healthy && !turn.down);
+    match taken.next() {
+        Some(turn) if deployment.available() < deployment.minimum => {
+            let what = format!(
+                "at {index}: {:?} got a lease of {id}, which leaves {} in service, {} must be",
+                turn.host,
+                deployment.available(),
+                deployment.minimum
+            );
+            Err(Violation::new(Claim::Minimum, [], what))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// Three hosts with the first revision truly in service, and a second
+    /// deployment submitted, one at a time.
+    fn in_service() -> (Minimum, Model, BTreeMap<HostId, HostNo>, DeploymentId) {
+        let mut model = Model::default();
+        let mut minimum = Minimum::default();
+        let entries = testing::redeployed_to(3);
+        for (index, entry) in (1..).zip(&entries) {
+            model.apply(entry);
+            assert_eq!(minimum.entry(index, &model), Ok(()));
+        }
+        let numbers = (0..3).map(|no| (testing::host(no).record.host, HostNo(no))).collect();
+        let second = model.unfinished()[0];
+        (0..3).for_each(|no| {
+            minimum.event_ends(HostNo(no), &testing::run(second, LifecycleEvent::ValidateService), true);
+        });
+        (minimum, model, numbers, second)
+    }
+
+    #[test]
+    fn a_second_host_out_of_service_is_found() {
+        let (mut minimum, model, numbers, second) = in_service();
+        let run = testing::run(second, LifecycleEvent::ApplicationStop);
+        assert_eq!(minimum.turn_begins(HostNo(0), &run, &model, &numbers), Ok(()));
+        let violation = minimum.turn_begins(HostNo(1), &run, &model, &numbers).expect_err("one too many");
+        assert_eq!((violation.claim, violation.hosts), (Claim::Minimum, vec![HostNo(1)]));
+    }
+
+    #[test]
+    fn a_host_that_is_back_in_service_makes_room() {
+        let (mut minimum, model, numbers, second) = in_service();
+        let run = testing::run(second, LifecycleEvent::ApplicationStop);
+        assert_eq!(minimum.turn_begins(HostNo(0), &run, &model, &numbers), Ok(()));
+        minimum.event_ends(HostNo(0), &testing::run(second, LifecycleEvent::ValidateService), true);
+        assert_eq!(minimum.turn_begins(HostNo(1), &run, &model, &numbers), Ok(()));
+    }
+
+    #[test]
+    fn a_lease_too_many_is_found_in_the_entries() {
+        let (_, model, _, second) = in_service();
+        let mut deployment = model.deployment(second).expect("it runs").clone();
+        let before = BTreeSet::new();
+        deployment.turns_max = 2;
+        assert_eq!(leases(9, second, &deployment, Some(&before)), Ok(()));
+        for turn in &mut deployment.turns {
+            turn.stage = crate::model::Stage::Leased { at: 0 };
+        }
+        assert!(leases(9, second, &deployment, Some(&before)).is_err(), "beyond the cap");
+        deployment.turns_max = 3;
+        assert!(leases(9, second, &deployment, Some(&before)).is_err(), "below the minimum");
+    }
+}

@@ -1,0 +1,119 @@
+//! The one true time, and the clocks by which hosts mistake it.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+use proto::time::Time;
+
+/// True virtual time: microseconds since the world began. Only the world
+/// knows it; a node is told its own host's [`Time`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Moment(u64);
+
+impl Moment {
+    pub const START: Moment = Moment(0);
+
+    pub const fn from_micros(micros: u64) -> Self {
+        Moment(micros)
+    }
+
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1_000_000
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Moment;
+    fn add(self, later: Duration) -> Moment {
+        Moment(self.0.saturating_add(u64::try_from(later.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub for Moment {
+    type Output = Duration;
+    fn sub(self, earlier: Moment) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}
+
+/// What host clocks show when the world begins: some day in 2023. Far from
+/// zero, so that a clock that is behind does not run below it.
+const EPOCH_MICROS: u64 = 1_700_000_000_000_000;
+
+const MILLION: i64 = 1_000_000;
+
+/// One host's clock: off by some, and running too fast or too slow. Never
+/// backwards while its agent runs, as a monotonic clock.
+#[derive(Clone, Debug)]
+pub struct HostClock {
+    true_at: Moment,
+    local_at: u64,
+    parts_per_million: i64,
+}
+
+impl HostClock {
+    /// A clock that is `ahead_micros` ahead now and gains `parts_per_million`.
+    pub fn new(now: Moment, ahead_micros: i64, parts_per_million: i64) -> Self {
+        assert!(parts_per_million > -MILLION, "a clock does not stand still");
+        let local_at = (EPOCH_MICROS + now.0).saturating_add_signed(ahead_micros);
+        HostClock { true_at: now, local_at, parts_per_million }
+    }
+
+    /// From now on it gains so much. What it shows does not jump.
+    pub fn drift(&mut self, now: Moment, parts_per_million: i64) {
+        assert!(parts_per_million > -MILLION, "a clock does not stand still");
+        self.local_at = self.show(now).as_micros();
+        self.true_at = now;
+        self.parts_per_million = parts_per_million;
+    }
+
+    pub fn show(&self, now: Moment) -> Time {
+        let passed = now.0.saturating_sub(self.true_at.0);
+        let gained = i128::from(passed) * i128::from(self.parts_per_million) / i128::from(MILLION);
+        let gained = i64::try_from(gained).expect("a clock gains less than a lifetime");
+        Time::from_micros(self.local_at.saturating_add(passed).saturating_add_signed(gained))
+    }
+
+    /// The first moment at which it shows `time` or later.
+    pub fn when(&self, time: Time) -> Moment {
+        let wanted = i128::from(time.as_micros().saturating_sub(self.local_at));
+        let passed = wanted * i128::from(MILLION) / i128::from(MILLION + self.parts_per_million);
+        let mut moment = self.true_at + Duration::from_micros(u64::try_from(passed).unwrap_or(u64::MAX / 2));
+        // The division rounds down: a wake that came too early would be asked
+        // for again at the same moment, for ever.
+        while self.show(moment) < time {
+            moment = moment + Duration::from_micros(1);
+        }
+        moment
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_never_comes_too_early() {
+        for parts_per_million in [-50_000, -3, 0, 7, 333, 50_000] {
+            let mut clock = HostClock::new(Moment(17), -1_000_000, parts_per_million);
+            clock.drift(Moment(1_234_567), parts_per_million / 2);
+            for ahead in [0, 1, 999, 1_000_003, 86_400_000_001] {
+                let time = clock.show(Moment(2_000_000)) + Duration::from_micros(ahead);
+                let moment = clock.when(time);
+                assert!(clock.show(moment) >= time);
+                assert!(clock.show(Moment(moment.0 - 1)) < time);
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! A host's disk: an ordered map of which only what was synced survives a
+//! power loss.
+//!
+//! Writes are done in order, one after another. A crash loses any suffix of
+//! what was not synced and never tears a batch, which is what a log-structured
+//! store on a disk that does not lie promises.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use proto::io::{Write, WriteId};
+
+use crate::chance::Chance;
+use crate::clock::Moment;
+
+/// The store's contents.
+pub type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What a crash leaves of the writes that were not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The process ended: the operating system keeps what it was handed.
+    Process,
+    /// The power went: only what was synced is sure.
+    Power,
+}
+
+#[derive(Debug, Default)]
+pub struct Disk {
+    synced: Contents,
+    /// In order: each write since the last sync, and whether it was reported done.
+    unsynced: VecDeque<(Write, bool)>,
+    free_at: Moment,
+    /// How many times slower than usual; zero means usual.
+    slowness: u32,
+}
+
+impl Disk {
+    /// Takes a write; returns when it will be done.
+    pub fn write(&mut self, write: Write, now: Moment, chance: &mut Chance) -> Moment {
+        let bytes: usize =
+            write.changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        let per_bytes = Duration::from_nanos(bytes as u64 * 5);
+        let usual = per_bytes
+            + if write.sync {
+                chance.duration(Duration::from_micros(200), Duration::from_millis(3))
+            } else {
+                chance.duration(Duration::from_micros(5), Duration::from_micros(50))
+            };
+        self.free_at = self.free_at.max(now) + usual * self.slowness.max(1);
+        self.unsynced.push_back((write, false));
+        self.free_at
+    }
+
+    /// The write is done, and if it asked for that, everything up to it is on
+    /// stable storage.
+    pub fn complete(&mut self, id: WriteId) {
+        let Some(at) = self.unsynced.iter().position(|(write, _)| write.id == id) else {
+            panic!("{id:?} was never written, or is done already");
+        };
+        self.unsynced[at].1 = true;
+        if self.unsynced[at].0.sync {
+            for (write, _) in self.unsynced.drain(..=at) {
+                apply(&mut self.synced, write);
+            }
+        }
+    }
+
+    /// What a crash leaves is what the next start finds.
+    pub fn crash(&mut self, crash: Crash, chance: &mut Chance) {
+        let handed_over = self.unsynced.iter().take_while(|(_, done)| *done).count();
+        let least = match crash {
+            Crash::Process => handed_over,
+            Crash::Power => 0,
+        };
+        let kept = chance.between(least as u64, self.unsynced.len() as u64);
+        let kept = usize::try_from(kept).expect("a length");
+        for (write, _) in self.unsynced.drain(..).take(kept) {
+            apply(&mut self.synced, write);
+        }
+        self.free_at = Moment::START;
+    }
+
+    /// An empty disk in place of this one.
+    pub fn wipe(&mut self) {
+        assert!(self.unsynced.is_empty(), "only the disk of a host that is down is wiped");
+        self.synced.clear();
+    }
+
+    pub fn set_slowness(&mut self, times: u32) {
+        self.slowness = times;
+    }
+
+    /// What a start finds.
+    pub fn contents(&self) -> Contents {
+        assert!(self.unsynced.is_empty(), "a host starts only after its crash was settled");
+        self.synced.clone()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.synced.is_empty()
+    }
+}
+
+fn apply(contents: &mut Contents, write: Write) {
+    for (key, value) in write.changes {
+        match value {
+            Some(value) => {
+                contents.insert(key, value);
+            }
+            None => {
+                contents.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(id: u64, sync: bool) -> Write {
+        let change = |half: u8| (vec![half, u8::try_from(id).expect("small")], Some(vec![1]));
+        Write { id: WriteId(id), sync, changes: vec![change(0), change(1)] }
+    }
+
+    fn keys(disk: &Disk) -> Vec<u8> {
+        disk.contents().keys().map(|key| key[1]).collect()
+    }
+
+    #[test]
+    fn a_power_loss_keeps_what_was_synced_and_a_prefix_of_the_rest() {
+        let mut lengths = std::collections::BTreeSet::new();
+        for seed in 0..50 {
+            let mut chance = Chance::new(seed);
+            let mut disk = Disk::default();
+            for id in 1..=5 {
+                disk.write(write(id, id == 2), Moment::START, &mut chance);
+            }
+            (1..=4).for_each(|id| disk.complete(WriteId(id)));
+            disk.crash(Crash::Power, &mut chance);
+
+            let keys = keys(&disk);
+            let (first, second) = keys.split_at(keys.len() / 2);
+            assert_eq!(first, second, "no batch is torn");
+            assert_eq!(first, (1..=first.len() as u8).collect::<Vec<_>>(), "no hole");
+            lengths.insert(first.len());
+        }
+        assert_eq!(lengths, [2, 3, 4, 5].into());
+    }
+
+    #[test]
+    fn a_killed_process_loses_nothing_that_was_reported_done() {
+        for seed in 0..20 {
+            let mut chance = Chance::new(seed);
+            let mut disk = Disk::default();
+            (1..=3).for_each(|id| {
+                disk.write(write(id, false), Moment::START, &mut chance);
+            });
+            disk.complete(WriteId(1));
+            disk.complete(WriteId(2));
+            disk.crash(Crash::Process, &mut chance);
+            assert!(keys(&disk).len() >= 4);
+        }
+    }
+
+    #[test]
+    fn writes_are_done_in_order_even_on_a_slow_disk() {
+        let mut chance = Chance::new(1);
+        let mut disk = Disk::default();
+        disk.set_slowness(100);
+        let first = disk.write(write(1, true), Moment::START, &mut chance);
+        disk.set_slowness(0);
+        let second = disk.write(write(2, false), Moment::START, &mut chance);
+        assert!(second > first && first >= Moment::from_micros(20_000));
+    }
+}

@@ -1,0 +1,159 @@
+//! A simulated host: a node, its disk, its clock, and what runs on it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use proto::config::{Config, VOTERS_DEFAULT};
+use proto::group::Tag;
+use proto::id::{HostId, MeshId};
+use proto::node::Node;
+
+use crate::clock::{HostClock, Moment};
+use crate::disk::Disk;
+use crate::hooks::Hooks;
+use crate::network::Boot;
+
+/// A host's number, from 0. People read it as h1, h2 and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostNo(pub u32);
+
+impl HostNo {
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    pub fn from_index(index: usize) -> Self {
+        HostNo(u32::try_from(index).expect("fewer hosts than 2^32"))
+    }
+}
+
+impl fmt::Display for HostNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "h{}", self.0 + 1)
+    }
+}
+
+impl FromStr for HostNo {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix('h').map(str::parse) {
+            Some(Ok(number @ 1..)) => Ok(HostNo(number - 1)),
+            Some(Ok(0) | Err(_)) | None => Err(format!("`{text}` is not a host (h1, h2, …)")),
+        }
+    }
+}
+
+/// What a host is, whatever happens to it.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub tags: BTreeSet<Tag>,
+    pub zone: String,
+}
+
+#[derive(Debug)]
+pub struct SimHost {
+    pub no: HostNo,
+    pub id: HostId,
+    pub profile: Profile,
+    /// None while the host is down.
+    pub node: Option<Box<Running>>,
+    pub boot: Boot,
+    pub clock: HostClock,
+    /// How far ahead its clock is set at the next start.
+    pub ahead_micros: i64,
+    pub drift: i64,
+    pub disk: Disk,
+    /// Its loop does not run before this moment.
+    pub stalled_until: Moment,
+    /// The wake that lies in the world's queue.
+    pub wake_at: Option<Moment>,
+    pub hooks: Hooks,
+    /// Its disk was lost once: it must not begin a ledger again.
+    pub was_wiped: bool,
+}
+
+/// `Node` says nothing to `Debug`, and need not.
+pub struct Running(pub Node);
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node of {:?}", self.0.host())
+    }
+}
+
+impl SimHost {
+    pub fn new(no: HostNo, profile: Profile) -> Self {
+        SimHost {
+            no,
+            id: host_id(no),
+            profile,
+            node: None,
+            boot: 0,
+            clock: HostClock::new(Moment::START, 0, 0),
+            ahead_micros: 0,
+            drift: 0,
+            disk: Disk::default(),
+            stalled_until: Moment::START,
+            wake_at: None,
+            hooks: Hooks::default(),
+            was_wiped: false,
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.node.is_some()
+    }
+
+    pub fn node(&self) -> Option<&Node> {
+        self.node.as_ref().map(|running| &running.0)
+    }
+
+    pub fn name(&self) -> String {
+        self.no.to_string()
+    }
+
+    /// Where it can be dialled.
+    pub fn address(&self) -> String {
+        let [_, b, c, d] = (self.no.0 + 1).to_be_bytes();
+        format!("/ip4/10.{b}.{c}.{d}/udp/4001/quic-v1")
+    }
+
+    pub fn config(&self, mesh: MeshId, seed: u64) -> Config {
+        Config {
+            host: self.id,
+            mesh,
+            name: self.name(),
+            tags: self.profile.tags.clone(),
+            zone: self.profile.zone.clone(),
+            addresses: vec![self.address()],
+            founds: self.no == FOUNDER && !self.was_wiped,
+            seed,
+            voters_max: VOTERS_DEFAULT,
+        }
+    }
+}
+
+/// The host that begins the ledger.
+pub const FOUNDER: HostNo = HostNo(0);
+
+/// How often a host without any connection looks for its mesh again.
+pub const BOOTSTRAP_EVERY: Duration = Duration::from_secs(1);
+
+/// A key that is nobody's, the same for the same number in every run.
+fn host_id(no: HostNo) -> HostId {
+    HostId::from_public_key(*blake3::hash(format!("host {}", no.0).as_bytes()).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_read_as_it_is_written() {
+        assert_eq!("h3".parse(), Ok(HostNo(2)));
+        assert_eq!(HostNo(2).to_string(), "h3");
+        assert!("h0".parse::<HostNo>().is_err() && "3".parse::<HostNo>().is_err());
+    }
+}

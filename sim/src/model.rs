@@ -1,0 +1,403 @@
+//! A second, naive fold of the ledger: slow, and as obvious as it can be.
+//!
+//! This is the one place where the simulator repeats what `proto` decides. It
+//! keeps no sums, no queues and no timers: whatever it needs it counts again
+//! from the list of turns, for every entry. Where it and the fold differ, one
+//! of them is wrong.
+
+mod turns;
+
+use std::collections::BTreeMap;
+
+use proto::entry::{Body, Creator, Entry, HostRecord, Submission, TurnOutcome};
+use proto::group::Group;
+use proto::id::{DeploymentId, Digest, GroupName, HostId};
+use proto::rollout::DeploymentStatus;
+use proto::state::{DEPLOYMENTS_KEPT, GOOD_KEPT};
+
+pub use turns::{Deployment, Stage, Turn};
+
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub record: HostRecord,
+    pub down: bool,
+}
+
+/// What is known of a host between deployments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub healthy: bool,
+    pub revision: Option<Digest>,
+}
+
+#[derive(Clone, Debug)]
+pub struct GroupState {
+    pub group: Group,
+    pub standing: BTreeMap<HostId, Standing>,
+    pub running: Option<DeploymentId>,
+    pub queued: Option<DeploymentId>,
+    pub owes_rollback_of: Option<DeploymentId>,
+    pub good: Vec<Digest>,
+    pub deployments: Vec<DeploymentId>,
+}
+
+/// Milliseconds of the ledger's clock.
+pub type Millis = u64;
+
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    clock: Millis,
+    hosts: BTreeMap<HostId, Host>,
+    groups: BTreeMap<GroupName, GroupState>,
+    deployments: BTreeMap<DeploymentId, Deployment>,
+}
+
+/// What has come due by the ledger's clock, in the order in which it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    DidNotStart(DeploymentId, HostId),
+    Lost(DeploymentId, HostId),
+    TurnTooLong(DeploymentId, HostId),
+    DeploymentTooLong(DeploymentId),
+}
+
+impl Model {
+    pub fn hosts(&self) -> &BTreeMap<HostId, Host> {
+        &self.hosts
+    }
+
+    pub fn groups(&self) -> &BTreeMap<GroupName, GroupState> {
+        &self.groups
+    }
+
+    pub fn deployments(&self) -> &BTreeMap<DeploymentId, Deployment> {
+        &self.deployments
+    }
+
+    pub fn deployment(&self, id: DeploymentId) -> Option<&Deployment> {
+        self.deployments.get(&id)
+    }
+
+    pub fn clock(&self) -> Millis {
+        self.clock
+    }
+
+    pub fn unfinished(&self) -> Vec<DeploymentId> {
+        let unfinished = self.deployments.iter().filter(|(_, deployment)| !deployment.status.is_over());
+        let owed = self.groups.values().filter_map(|group| group.owes_rollback_of);
+        unfinished.map(|(id, _)| *id).chain(owed).collect()
+    }
+
+    pub fn apply(&mut self, entry: &Entry) {
+        self.clock = self.clock.max(entry.at.as_millis());
+        while let Some(due) = self.due() {
+            self.come_due(due);
+        }
+        match &entry.body {
+            Body::Tick => {}
+            Body::HostJoined(record) => self.join(record),
+            Body::HostLeft { host } => self.leave(*host),
+            Body::HostDown { host, incarnation } => self.see(*host, *incarnation, true),
+            Body::HostUp { host, incarnation } => self.see(*host, *incarnation, false),
+            Body::GroupSet(group) => self.set_group(group),
+            Body::GroupDeleted(name) => self.delete_group(name),
+            Body::Submitted(submission) => self.submit(submission),
+            Body::TurnStarted { deployment, host } => self.start(*deployment, *host),
+            Body::TurnEnded { deployment, host, outcome } => {
+                self.end(*deployment, *host, *outcome == TurnOutcome::Succeeded);
+            }
+            Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
+            Body::Finished { deployment } => self.finish(*deployment),
+        }
+    }
+
+    /// The hosts of a group, in the order of their names.
+    pub fn members(&self, group: &Group) -> Vec<&Host> {
+        let mut members: Vec<&Host> =
+            self.hosts.values().filter(|host| group.tags.matches(&host.record.tags)).collect();
+        members.sort_by_key(|host| (host.record.name.clone(), host.record.host));
+        members
+    }
+
+    fn due(&self) -> Option<Due> {
+        let mut due = Vec::new();
+        for (id, deployment) in &self.deployments {
+            if deployment.status != DeploymentStatus::InProgress {
+                continue;
+            }
+            let policy = &deployment.submission.policy;
+            let after = |since: Millis, timeout: std::time::Duration| {
+                since + u64::try_from(timeout.as_millis()).expect("a short timeout")
+            };
+            for turn in deployment.turns.iter() {
+                match turn.stage {
+                    Stage::Leased { at } => {
+                        due.push((after(at, policy.start_timeout), Due::DidNotStart(*id, turn.host)));
+                    }
+                    Stage::Started { at } => {
+                        due.push((after(at, policy.turn_timeout), Due::TurnTooLong(*id, turn.host)));
+                    }
+                    Stage::NotTargeted
+                    | Stage::Pending
+                    | Stage::Succeeded
+                    | Stage::Failed
+                    | Stage::Skipped => continue,
+                }
+                if let Some(since) = turn.lost_since {
+                    due.push((after(since, policy.lost_after), Due::Lost(*id, turn.host)));
+                }
+            }
+            if !deployment.timed_out {
+                let at = after(deployment.began_at, policy.deployment_timeout);
+                due.push((at, Due::DeploymentTooLong(*id)));
+            }
+        }
+        due.sort();
+        due.first().filter(|(at, _)| *at <= self.clock).map(|(_, due)| *due)
+    }
+
+    fn come_due(&mut self, due: Due) {
+        match due {
+            Due::DidNotStart(deployment, host)
+            | Due::Lost(deployment, host)
+            | Due::TurnTooLong(deployment, host) => self.end(deployment, host, false),
+            Due::DeploymentTooLong(id) => {
+                let deployment = self.deployments.get_mut(&id).expect("it came due");
+                deployment.timed_out = true;
+                deployment.conclude(DeploymentStatus::Failed);
+                for host in deployment.in_flight() {
+                    self.end(id, host, false);
+                    // Whatever it was doing, nobody knows what it left behind.
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, record: &HostRecord) {
+        let Some(known) = self.hosts.get_mut(&record.host) else {
+            self.hosts.insert(record.host, Host { record: record.clone(), down: false });
+            return;
+        };
+        if known.record.incarnation > record.incarnation {
+            return;
+        }
+        let is_back = known.down && record.incarnation > known.record.incarnation;
+        known.record = record.clone();
+        if is_back {
+            self.set_down(record.host, false);
+        }
+    }
+
+    fn leave(&mut self, host: HostId) {
+        if !self.hosts.contains_key(&host) {
+            return;
+        }
+        self.set_down(host, true);
+        for id in self.running() {
+            if self.deployments[&id].in_flight().contains(&host) {
+                self.end(id, host, false);
+            }
+        }
+        self.hosts.remove(&host);
+        self.groups.values_mut().for_each(|group| {
+            group.standing.remove(&host);
+        });
+    }
+
+    fn see(&mut self, host: HostId, incarnation: u64, down: bool) {
+        let Some(known) = self.hosts.get(&host) else { return };
+        if known.record.incarnation == incarnation && known.down != down {
+            self.set_down(host, down);
+        }
+    }
+
+    fn set_down(&mut self, host: HostId, down: bool) {
+        if let Some(known) = self.hosts.get_mut(&host) {
+            known.down = down;
+        }
+        for id in self.running() {
+            let clock = self.clock;
+            let deployment = self.deployments.get_mut(&id).expect("it runs");
+            if let Some(turn) = deployment.turn_mut(host) {
+                turn.down = down;
+            }
+            deployment.advance(clock);
+        }
+    }
+
+    /// In the order of the groups' names.
+    fn running(&self) -> Vec<DeploymentId> {
+        self.groups.values().filter_map(|group| group.running).collect()
+    }
+
+    fn set_group(&mut self, group: &Group) {
+        if let Some(known) = self.groups.get_mut(&group.name) {
+            known.group = group.clone();
+            return;
+        }
+        let fresh = GroupState {
+            group: group.clone(),
+            standing: BTreeMap::new(),
+            running: None,
+            queued: None,
+            owes_rollback_of: None,
+            good: Vec::new(),
+            deployments: Vec::new(),
+        };
+        self.groups.insert(group.name.clone(), fresh);
+    }
+
+    fn delete_group(&mut self, name: &GroupName) {
+        let Some(group) = self.groups.get(name) else { return };
+        if group.running.is_some() || group.queued.is_some() || group.owes_rollback_of.is_some() {
+            return;
+        }
+        let group = self.groups.remove(name).expect("looked up above");
+        group.deployments.iter().for_each(|id| {
+            self.deployments.remove(id);
+        });
+    }
+
+    fn may_submit(&self, submission: &Submission) -> bool {
+        let Some(group) = self.groups.get(&submission.group) else { return false };
+        if self.deployments.contains_key(&submission.deployment) {
+            return false;
+        }
+        match submission.creator {
+            Creator::Rollback => {
+                submission.rollback_of.is_some() && group.owes_rollback_of == submission.rollback_of
+            }
+            Creator::Autoscale => true,
+            Creator::User => {
+                let total = u32::try_from(self.members(&group.group).len()).expect("few hosts");
+                let busy = group.running.is_some() || group.owes_rollback_of.is_some();
+                submission.policy.minimum.bounds(total).minimum < total
+                    && (!busy || (submission.queue && group.queued.is_none()))
+            }
+        }
+    }
+
+    fn submit(&mut self, submission: &Submission) {
+        if !self.may_submit(submission) {
+            return;
+        }
+        let id = submission.deployment;
+        let group = self.groups.get_mut(&submission.group).expect("checked above");
+        if submission.creator == Creator::Rollback {
+            group.owes_rollback_of = None;
+        }
+        group.deployments.push(id);
+        if group.deployments.len() > DEPLOYMENTS_KEPT {
+            let oldest = group.deployments.remove(0);
+            self.deployments.remove(&oldest);
+        }
+        self.deployments.insert(id, Deployment::queued(submission.clone()));
+        if group.running.is_some() || group.owes_rollback_of.is_some() {
+            group.queued = Some(id);
+        } else {
+            self.begin(id);
+        }
+    }
+
+    fn begin(&mut self, id: DeploymentId) {
+        let submission = self.deployments[&id].submission.clone();
+        let undone = submission.rollback_of.and_then(|undone| self.deployments.get(&undone));
+        let targets: Option<Vec<HostId>> = undone.map(Deployment::touched);
+        let group = self.groups.get_mut(&submission.group).expect("its group is there");
+        group.running = Some(id);
+        if group.queued == Some(id) {
+            group.queued = None;
+        }
+        let group = &self.groups[&submission.group];
+        let turns = self
+            .members(&group.group)
+            .into_iter()
+            .map(|host| {
+                let host_id = host.record.host;
+                let standing = group.standing.get(&host_id).copied();
+                let is_target = targets.as_ref().is_none_or(|targets| targets.contains(&host_id));
+                Turn::new(host_id, standing, host.down, is_target, submission.revision.digest)
+            })
+            .collect();
+        let clock = self.clock;
+        self.deployments.get_mut(&id).expect("looked up above").begin(turns, clock);
+    }
+
+    fn start(&mut self, id: DeploymentId, host: HostId) {
+        let clock = self.clock;
+        let Some(turn) = self.deployments.get_mut(&id).and_then(|deployment| deployment.turn_mut(host))
+        else {
+            return;
+        };
+        if let Stage::Leased { .. } = turn.stage {
+            turn.stage = Stage::Started { at: clock };
+            turn.was_started = true;
+        }
+    }
+
+    fn end(&mut self, id: DeploymentId, host: HostId, succeeded: bool) {
+        let clock = self.clock;
+        let Some(deployment) = self.deployments.get_mut(&id) else { return };
+        let Some(started) = deployment.end(host, succeeded) else { return };
+        deployment.advance(clock);
+        let digest = deployment.submission.revision.digest;
+        let Some(group) = self.groups.get_mut(&deployment.submission.group) else { return };
+        let before = group.standing.get(&host).and_then(|standing| standing.revision);
+        let revision = match (started, succeeded) {
+            // Nothing was touched.
+            (false, _) => before,
+            (true, true) => Some(digest),
+            (true, false) => None,
+        };
+        group.standing.insert(host, Standing { healthy: succeeded, revision });
+    }
+
+    fn stop(&mut self, id: DeploymentId, rollback: bool) {
+        let Some(deployment) = self.deployments.get_mut(&id) else { return };
+        match deployment.status {
+            DeploymentStatus::Queued => {
+                deployment.rollback_asked |= rollback;
+                deployment.conclude(DeploymentStatus::Stopped);
+                deployment.status = DeploymentStatus::Stopped;
+                let name = deployment.submission.group.clone();
+                if let Some(group) = self.groups.get_mut(&name) {
+                    group.queued = None;
+                }
+            }
+            DeploymentStatus::InProgress | DeploymentStatus::Created => {
+                deployment.rollback_asked |= rollback;
+                deployment.conclude(DeploymentStatus::Stopped);
+            }
+            DeploymentStatus::Succeeded | DeploymentStatus::Failed | DeploymentStatus::Stopped => {}
+        }
+    }
+
+    fn finish(&mut self, id: DeploymentId) {
+        let Some(deployment) = self.deployments.get_mut(&id) else { return };
+        if !deployment.finish() {
+            return;
+        }
+        let wants_rollback = deployment.wants_rollback();
+        let succeeded = deployment.status == DeploymentStatus::Succeeded;
+        let digest = deployment.submission.revision.digest;
+        let Some(group) = self.groups.get_mut(&deployment.submission.group) else { return };
+        group.running = None;
+        if succeeded {
+            group.good.retain(|good| *good != digest);
+            group.good.push(digest);
+            if group.good.len() > GOOD_KEPT {
+                group.good.remove(0);
+            }
+        } else if wants_rollback && !group.good.is_empty() {
+            group.owes_rollback_of = Some(id);
+        }
+        if group.owes_rollback_of.is_none()
+            && let Some(next) = group.queued
+        {
+            self.begin(next);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! A seed becomes a plan: a mesh, its network, its work, and what goes wrong.
+//!
+//! Everything is decided here, before the run begins, so that a plan can be
+//! read, and a part of it left out, without changing the rest.
+
+mod troubles;
+mod work;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proto::group::Tag;
+
+use crate::chance::Chance;
+use crate::clock::Moment;
+use crate::hooks::Bundle;
+use crate::host::Profile;
+use crate::network::Quality;
+use crate::world::{Asked, Fault, World};
+
+#[derive(Debug)]
+pub struct Plan {
+    pub seed: u64,
+    /// Each host, and when it starts first.
+    pub hosts: Vec<(Profile, Moment)>,
+    pub quality: Quality,
+    /// How far ahead each host's clock is, and what it gains, in ppm.
+    pub clocks: Vec<(i64, i64)>,
+    pub bundles: Vec<Bundle>,
+    pub wishes: Vec<(Moment, Asked)>,
+    pub faults: Vec<(Moment, Fault)>,
+    /// When all faults are over.
+    pub heal_at: Moment,
+}
+
+/// Every so often a mesh has so many hosts, more than there are voters.
+const LARGE: u64 = 30;
+
+impl Plan {
+    /// The plan of a seed, for so many hosts if that is said.
+    pub fn new(seed: u64, hosts: Option<u32>) -> Self {
+        let chance = Chance::new(seed).fork("plan");
+        let mut dice = chance.fork("mesh");
+        let drawn = if dice.percent(4) { LARGE } else { dice.between(1, 9) };
+        let count = hosts.map_or(drawn, u64::from);
+        let lasts = Duration::from_secs(dice.between(20, 150));
+        let heal_at = Moment::START + lasts;
+        let hosts: Vec<(Profile, Moment)> =
+            (0..count).map(|no| (profile(&mut dice, no), first_start(&mut dice, no, heal_at))).collect();
+        let clocks = (0..count).map(|_| clock(&mut dice)).collect();
+        let bundles = work::bundles(&mut chance.fork("bundles"), count);
+        let wishes = work::wishes(&mut chance.fork("work"), count, &bundles, heal_at);
+        let faults = troubles::faults(&mut chance.fork("faults"), count, heal_at);
+        let quality = troubles::quality(&mut chance.fork("network"));
+        Plan { seed, hosts, quality, clocks, bundles, wishes, faults, heal_at }
+    }
+
+    /// The world in which all this is to come.
+    pub fn world(&self) -> World {
+        let mut world = World::new(self.seed, self.quality.clone());
+        for (at, (profile, start)) in self.hosts.iter().enumerate() {
+            let no = world.add_host(profile.clone());
+            let (ahead_micros, drift) = self.clocks[at];
+            world.set_clock(no, ahead_micros, drift);
+            world.start_at(no, *start);
+        }
+        self.bundles.iter().for_each(|bundle| world.add_bundle(bundle.clone()));
+        self.wishes.iter().for_each(|(at, asked)| world.ask_at(asked.clone(), *at));
+        self.faults.iter().for_each(|(at, fault)| world.fault_at(fault.clone(), *at));
+        world
+    }
+}
+
+fn profile(dice: &mut Chance, no: u64) -> Profile {
+    let mut tags = BTreeSet::new();
+    // The first host is in both groups, so that neither is ever empty.
+    let (web, db) = match dice.below(4) {
+        _ if no == 0 => (true, true),
+        0 => (false, true),
+        1 => (true, true),
+        _ => (true, false),
+    };
+    for (is_it, tag) in [(web, "role=web"), (db, "role=db")] {
+        if is_it {
+            tags.insert(Tag::parse(tag).expect("a tag"));
+        }
+    }
+    Profile { tags, zone: format!("z{}", dice.below(3)) }
+}
+
+/// Most hosts are there from the start, some join in the middle.
+fn first_start(dice: &mut Chance, no: u64, heal_at: Moment) -> Moment {
+    match no {
+        0 => Moment::START,
+        _ if dice.percent(20) => Moment::from_micros(dice.below(heal_at.as_micros())),
+        _ => Moment::from_micros(dice.below(3_000_000)),
+    }
+}
+
+/// Most clocks are right to a second and keep time to 100 ppm; a few are
+/// minutes off or run a twentieth too fast or too slow.
+fn clock(dice: &mut Chance) -> (i64, i64) {
+    let signed = |dice: &mut Chance, most: u64| {
+        let number = i64::try_from(dice.below(2 * most + 1)).expect("small");
+        number - i64::try_from(most).expect("small")
+    };
+    let ahead = if dice.percent(5) { signed(dice, 120_000_000) } else { signed(dice, 1_000_000) };
+    let drift = if dice.percent(5) { signed(dice, 50_000) } else { signed(dice, 100) };
+    (ahead, drift)
+}

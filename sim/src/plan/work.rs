@@ -1,0 +1,117 @@
+//! What people ask of the mesh: two groups, and deployments of all kinds.
+
+use std::time::Duration;
+
+use proto::group::{Group, TagFilter, TagSets};
+use proto::id::GroupName;
+use proto::lifecycle::{Course, LifecycleEvent};
+use proto::policy::{Minimum, Policy, RollbackOn};
+
+use crate::chance::Chance;
+use crate::clock::Moment;
+use crate::hooks::{Bundle, HookFault, How};
+use crate::host::HostNo;
+use crate::world::{Asked, Wish};
+
+/// The first is good; of the others some fail here and there.
+const BUNDLES: u64 = 6;
+
+pub(super) fn bundles(dice: &mut Chance, hosts: u64) -> Vec<Bundle> {
+    let all = (1..=BUNDLES).map(|number| {
+        let least = Duration::from_millis(dice.between(1, 50));
+        let most = least + Duration::from_millis(dice.between(1, 2_000));
+        let mut bundle = Bundle::new(&format!("v{number}"), (least, most));
+        if number > 1 && dice.percent(45) {
+            bundle.faults.push(fault(dice, hosts));
+        }
+        bundle
+    });
+    all.collect()
+}
+
+fn fault(dice: &mut Chance, hosts: u64) -> HookFault {
+    let events: Vec<LifecycleEvent> = Course::InPlace.events().collect();
+    let some = (0..hosts).filter(|_| dice.percent(40)).map(|no| HostNo(u32::try_from(no).expect("few")));
+    let some = some.collect();
+    let hosts = if dice.percent(50) { None } else { Some(some) };
+    let how = *dice.pick(&[How::Fails, How::Fails, How::Hangs, How::Lies]);
+    HookFault { event: *dice.pick(&events), hosts, how }
+}
+
+pub(super) fn wishes(
+    dice: &mut Chance,
+    hosts: u64,
+    bundles: &[Bundle],
+    until: Moment,
+) -> Vec<(Moment, Asked)> {
+    let mut wishes = Vec::new();
+    let groups = [("web/prod", "role=web"), ("db/prod", "role=db")];
+    for (name, tag) in groups {
+        let at = Moment::from_micros(dice.between(500_000, 6_000_000));
+        let wish = Wish::SetGroup(group(name, tag, policy(dice, hosts)));
+        wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: true }));
+    }
+    let mut at = Moment::from_micros(dice.between(2_000_000, 9_000_000));
+    // The first deployments are of what is good: there is something to go back to.
+    let mut is_first = 2;
+    while at < until {
+        let (name, _) = groups[usize::try_from(dice.below(2)).expect("0 or 1")];
+        let group: GroupName = name.parse().expect("a name");
+        let wish = match dice.below(10) {
+            _ if is_first > 0 => {
+                is_first -= 1;
+                deploy(dice, group, &bundles[..1], hosts)
+            }
+            0 => Wish::Stop { group, rollback: dice.percent(50) },
+            1 => Wish::Rollback { group, to: None },
+            2 => Wish::SetGroup(self::group(
+                name,
+                groups.iter().find(|g| g.0 == name).expect("it").1,
+                policy(dice, hosts),
+            )),
+            _ => deploy(dice, group, bundles, hosts),
+        };
+        wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: dice.percent(60) }));
+        at = at + dice.duration(Duration::from_millis(200), Duration::from_secs(25));
+    }
+    wishes
+}
+
+fn deploy(dice: &mut Chance, group: GroupName, bundles: &[Bundle], hosts: u64) -> Wish {
+    let policy = dice.percent(20).then(|| policy(dice, hosts));
+    let digest = dice.pick(bundles).revision.digest;
+    Wish::Deploy { group, digest, policy, queue: dice.percent(40) }
+}
+
+fn any_host(dice: &mut Chance, hosts: u64) -> HostNo {
+    HostNo(u32::try_from(dice.below(hosts)).expect("few hosts"))
+}
+
+pub(super) fn group(name: &str, tag: &str, policy: Policy) -> Group {
+    let filter = TagFilter::parse(tag).expect("a filter");
+    Group { name: name.parse().expect("a name"), tags: TagSets(vec![vec![filter]]), policy }
+}
+
+/// Short timeouts: what they are for is tried, not waited for.
+fn policy(dice: &mut Chance, hosts: u64) -> Policy {
+    let minimum = match dice.below(8) {
+        0..=2 => Minimum::OneAtATime,
+        3 => Minimum::HalfAtATime,
+        4 => Minimum::AllAtOnce,
+        5 => Minimum::HostCount(u32::try_from(dice.below(hosts + 1)).expect("few hosts")),
+        _ => Minimum::FleetPercent(u8::try_from(dice.below(100)).expect("below 100")),
+    };
+    let mut seconds = |least, most| Duration::from_secs(dice.between(least, most));
+    let (start_timeout, lost_after) = (seconds(10, 60), seconds(5, 40));
+    let (turn_timeout, deployment_timeout) = (seconds(30, 200), seconds(60, 900));
+    Policy {
+        minimum,
+        ignore_application_stop_failures: dice.percent(50),
+        rollback: RollbackOn { failure: dice.percent(70), alarm: true, stop: dice.percent(30) },
+        start_timeout,
+        lost_after,
+        turn_timeout,
+        deployment_timeout,
+        ..Policy::default()
+    }
+}

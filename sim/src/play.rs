@@ -1,0 +1,145 @@
+//! Plays a plan: first the troubles, in which nothing unsafe may happen, then
+//! healing, after which everything must come to its end.
+
+use std::time::Duration;
+
+use proto::policy::{Minimum, Policy};
+use proto::rollout::DeploymentStatus;
+
+use crate::check::{Claim, Finding, Violation};
+use crate::clock::Moment;
+use crate::hooks::Bundle;
+use crate::host::{FOUNDER, HostNo};
+use crate::plan::Plan;
+use crate::world::{Asked, Wish, World};
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Report {
+    pub finding: Option<Finding>,
+    pub lasted: Moment,
+    pub hosts: usize,
+    pub trace: String,
+    pub inputs: u64,
+    pub entries: usize,
+}
+
+/// After healing everything ends within this time: the longest timeouts of a
+/// deployment, its rollback and one that is queued behind them, and clocks that
+/// are minutes off.
+const ALL_ENDS_WITHIN: Duration = Duration::from_secs(3 * 900 + 600);
+
+/// A mesh in which nothing is wrong brings a good revision to its hosts in this
+/// time, for each host.
+const LAST_WITHIN: Duration = Duration::from_secs(120);
+const LAST_PER_HOST: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether all has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+pub fn play(plan: &Plan, world: &mut World) -> Report {
+    world.run_until(plan.heal_at);
+    world.heal();
+    wait_for_quiet(world, ALL_ENDS_WITHIN, "after healing");
+    one_more(world);
+    Report {
+        finding: world.checks().finding().cloned(),
+        lasted: world.now(),
+        hosts: world.hosts().len(),
+        trace: world.trace().hash(),
+        inputs: world.trace().inputs(),
+        entries: world.checks().agreement.lines().len(),
+    }
+}
+
+/// A mesh that has been through all this still does its work: a revision in
+/// which nothing fails reaches every host of both groups.
+fn one_more(world: &mut World) {
+    let last = Bundle::new("last", (Duration::from_millis(5), Duration::from_millis(50)));
+    let digest = last.revision.digest;
+    world.add_bundle(last);
+    let groups: Vec<_> = world.checks().model.groups().keys().cloned().collect();
+    for group in &groups {
+        // Scripts that were installed before may fail: they are not new.
+        let policy = Policy {
+            minimum: Minimum::OneAtATime,
+            ignore_application_stop_failures: true,
+            ..Policy::default()
+        };
+        let wish = Wish::Deploy { group: group.clone(), digest, policy: Some(policy), queue: false };
+        world.ask_at(Asked { at: FOUNDER, wish, insists: true }, world.now());
+    }
+    let hosts = u32::try_from(world.hosts().len()).expect("few hosts");
+    world.run_until(world.now() + Duration::from_secs(1));
+    wait_for_quiet(world, LAST_WITHIN + LAST_PER_HOST * hosts, "of the last deployment");
+    if world.checks().finding().is_some() {
+        return;
+    }
+    for group in groups {
+        let state = &world.checks().model.groups()[&group];
+        let status = state.deployments.last().map(|id| world.checks().model.deployments()[id].status);
+        if status != Some(DeploymentStatus::Succeeded) || state.good.last() != Some(&digest) {
+            let what = format!("the last deployment to {group}, in which nothing fails, ends as {status:?}");
+            complain(world, Vec::new(), what);
+        }
+    }
+}
+
+/// Lets time pass until all deployments are over, all questions answered, and
+/// all hosts equal; complains if that takes too long.
+fn wait_for_quiet(world: &mut World, within: Duration, when: &str) {
+    let until = world.now() + within;
+    while world.checks().finding().is_none() {
+        let Some((hosts, unquiet)) = unquiet(world) else { break };
+        if world.now() >= until {
+            let what = format!("{} s {when}, {unquiet}", within.as_secs());
+            return complain(world, hosts, what);
+        }
+        world.run_until(world.now() + LOOK_EVERY);
+        world.check_answers();
+    }
+    world.check_quiet();
+}
+
+/// What still goes on, and where.
+fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
+    let down: Vec<HostNo> = world.hosts().iter().filter(|host| !host.is_up()).map(|host| host.no).collect();
+    if !down.is_empty() {
+        return Some((down, "some hosts have not started again".into()));
+    }
+    let unfinished = world.checks().unfinished();
+    if let Some(first) = unfinished.first() {
+        let status = world.checks().model.deployment(*first).map(|deployment| deployment.status);
+        return Some((Vec::new(), format!("{first} is not over yet ({status:?})")));
+    }
+    if world.open_requests() > 0 {
+        return Some((Vec::new(), format!("{} requests have no answer", world.open_requests())));
+    }
+    let index = world.checks().agreement.last();
+    let behind: Vec<HostNo> =
+        world.nodes().filter(|(_, node)| node.state().index() < index).map(|(host, _)| host).collect();
+    if !behind.is_empty() {
+        return Some((behind, format!("not everybody has all {index} entries")));
+    }
+    let known = world.checks().model.hosts();
+    let missing: Vec<HostNo> = world
+        .hosts()
+        .iter()
+        .filter(|host| known.get(&host.id).is_none_or(|known| known.down))
+        .map(|host| host.no)
+        .collect();
+    if !missing.is_empty() {
+        return Some((missing, "some hosts are not in the mesh, or count as Down".into()));
+    }
+    let mut nodes = world.nodes();
+    let (first, node) = nodes.next()?;
+    let different = nodes.find(|(_, other)| other.state() != node.state());
+    different.map(|(other, _)| {
+        (vec![first, other], "they have folded the same entries to different states".into())
+    })
+}
+
+fn complain(world: &mut World, hosts: Vec<HostNo>, what: String) {
+    let now = world.now();
+    world.checks_mut().report(Err(Violation::new(Claim::Progress, hosts, what)), now);
+}

@@ -1,0 +1,194 @@
+//! A run as a person would tell it: who asked for what, whose turn it was, what
+//! went wrong, how it ended.
+//!
+//! Hosts are h1, h2 and so on, deployments d1, d2 in the order of their
+//! submission, so that a story reads the same whatever the random ids are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::entry::{Body, Creator, Entry, Failure, Index, Submission, TurnOutcome};
+use proto::id::{DeploymentId, Digest, HostId};
+use proto::io::{Refusal, Reply, Request, Run};
+
+use crate::clock::Moment;
+use crate::host::HostNo;
+use crate::model::Model;
+
+#[derive(Debug, Default)]
+pub struct Story {
+    lines: Vec<(Moment, String)>,
+    hosts: BTreeMap<HostId, HostNo>,
+    bundles: BTreeMap<Digest, String>,
+    deployments: BTreeMap<DeploymentId, usize>,
+    /// What was told of deployments: an entry may be there twice.
+    said: BTreeSet<String>,
+    /// Whether each event of a turn is told.
+    tells_events: bool,
+}
+
+impl Story {
+    pub fn know(&mut self, id: HostId, no: HostNo) {
+        self.hosts.insert(id, no);
+    }
+
+    pub fn know_bundle(&mut self, digest: Digest, name: &str) {
+        self.bundles.insert(digest, name.into());
+    }
+
+    pub fn know_deployment(&mut self, submission: &Submission) {
+        let next = self.deployments.len() + 1;
+        self.deployments.entry(submission.deployment).or_insert(next);
+    }
+
+    pub fn tell_events(&mut self) {
+        self.tells_events = true;
+    }
+
+    pub fn lines(&self) -> &[(Moment, String)] {
+        &self.lines
+    }
+
+    pub fn tell(&mut self, now: Moment, line: String) {
+        self.lines.push((now, line));
+    }
+
+    /// d1, d2 and so on.
+    pub fn deployment(&self, id: DeploymentId) -> String {
+        self.deployments.get(&id).map_or_else(|| id.to_string(), |number| format!("d{number}"))
+    }
+
+    pub fn deployment_called(&self, name: &str) -> Option<DeploymentId> {
+        let number: usize = name.strip_prefix('d')?.parse().ok()?;
+        self.deployments.iter().find(|(_, known)| **known == number).map(|(id, _)| *id)
+    }
+
+    pub fn bundle(&self, digest: &Digest) -> &str {
+        self.bundles.get(digest).map_or("?", String::as_str)
+    }
+
+    fn host(&self, id: HostId) -> String {
+        self.hosts.get(&id).map_or_else(|| id.short(), HostNo::to_string)
+    }
+
+    pub fn event_begins(&mut self, now: Moment, host: HostNo, run: &Run) {
+        if self.tells_events {
+            let line = format!("{host} runs {} of {}", run.event, self.deployment(run.deployment));
+            self.tell(now, line);
+        }
+    }
+
+    pub fn asked(&mut self, now: Moment, host: HostNo, request: &Request) {
+        let what = match request {
+            Request::SetGroup(group) => format!("set group {}", group.name),
+            Request::DeleteGroup(name) => format!("delete group {name}"),
+            Request::Deploy(deploy) => {
+                let queue = if deploy.queue { ", waiting its turn" } else { "" };
+                format!("deploy {} to {}{queue}", self.bundle(&deploy.revision.digest), deploy.group)
+            }
+            Request::Stop { deployment, rollback } => {
+                let back = if *rollback { " and roll back" } else { "" };
+                format!("stop {}{back}", self.deployment(*deployment))
+            }
+            Request::Rollback { group, to: None } => format!("roll {group} back"),
+            Request::Rollback { group, to: Some(digest) } => {
+                format!("roll {group} back to {}", self.bundle(digest))
+            }
+            Request::Describe { .. } => "describe itself anew".into(),
+            Request::RemoveHost(host) => format!("remove {}", self.host(*host)),
+        };
+        self.tell(now, format!("{host} is asked to {what}"));
+    }
+
+    pub fn replied(&mut self, now: Moment, host: HostNo, reply: &Reply) {
+        if let Err(refusal) = reply {
+            let line = format!("{host} refuses: {}", self.refusal(refusal));
+            self.tell(now, line);
+        }
+    }
+
+    /// Its words, with the story's names in place of random ids.
+    fn refusal(&self, refusal: &Refusal) -> String {
+        let mut words = refusal.to_string();
+        for id in self.deployments.keys() {
+            words = words.replace(&id.to_string(), &self.deployment(*id));
+        }
+        for id in self.hosts.keys() {
+            words = words.replace(&id.to_string(), &self.host(*id));
+        }
+        for (digest, name) in &self.bundles {
+            words = words.replace(&digest.to_string(), name);
+        }
+        words
+    }
+
+    /// A committed entry, as the first host folded it.
+    pub fn entry(&mut self, now: Moment, index: Index, entry: &Entry, model: &Model) {
+        let line = match &entry.body {
+            Body::Tick => return,
+            Body::HostJoined(record) => format!("{} joins", self.host(record.host)),
+            Body::HostLeft { host } => format!("{} is out of the mesh", self.host(*host)),
+            Body::HostDown { host, .. } => {
+                self.tell(now, format!("{} counts as Down", self.host(*host)));
+                return;
+            }
+            Body::HostUp { host, .. } => {
+                self.tell(now, format!("{} counts as up again", self.host(*host)));
+                return;
+            }
+            Body::GroupSet(group) => format!("group {} is set (entry {index})", group.name),
+            Body::GroupDeleted(name) => format!("group {name} is deleted (entry {index})"),
+            Body::Submitted(submission) => match model.deployment(submission.deployment) {
+                Some(_) => self.submitted(submission),
+                None => return,
+            },
+            Body::TurnStarted { deployment, host } => {
+                let turn = model.deployment(*deployment).and_then(|deployment| deployment.turn(*host));
+                match turn {
+                    Some(turn) if turn.was_started => {
+                        format!("{}: {} begins its turn", self.deployment(*deployment), self.host(*host))
+                    }
+                    Some(_) | None => return,
+                }
+            }
+            Body::TurnEnded { deployment, host, outcome } => {
+                let how = match outcome {
+                    TurnOutcome::Succeeded => "succeeded".into(),
+                    TurnOutcome::Failed(failure) => format!("failed{}", because(failure)),
+                };
+                format!("{}: {} has ended its turn: {how}", self.deployment(*deployment), self.host(*host))
+            }
+            Body::StopRequested { deployment, .. } => {
+                format!("{} is to stop", self.deployment(*deployment))
+            }
+            Body::Finished { deployment } => match model.deployment(*deployment) {
+                Some(over) if over.status.is_over() => {
+                    format!("{} is over: {}", self.deployment(*deployment), over.status.name())
+                }
+                Some(_) | None => return,
+            },
+        };
+        if self.said.insert(line.clone()) {
+            self.tell(now, line);
+        }
+    }
+
+    fn submitted(&self, submission: &Submission) -> String {
+        let name = self.deployment(submission.deployment);
+        let to = format!("{} to {}", self.bundle(&submission.revision.digest), submission.group);
+        match (submission.creator, submission.rollback_of) {
+            (Creator::Rollback, Some(undone)) => {
+                format!("{name}: {to}, to roll back {}", self.deployment(undone))
+            }
+            (Creator::User | Creator::Autoscale | Creator::Rollback, _) => {
+                format!("{name}: {to}, {}", submission.policy.minimum)
+            }
+        }
+    }
+}
+
+fn because(failure: &Failure) -> String {
+    match failure.event {
+        Some(event) => format!(" in {event} ({})", failure.code),
+        None => format!(" ({})", failure.code),
+    }
+}

@@ -1,0 +1,85 @@
+//! Many seeds, on all cores: each is another mesh with other troubles.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::plan::Plan;
+use crate::play::{Report, play};
+
+/// How many seeds, or for how long.
+#[derive(Clone, Copy, Debug)]
+pub enum Extent {
+    Seeds(u64),
+    Time(Duration),
+}
+
+#[derive(Debug, Default)]
+pub struct Totals {
+    pub seeds: u64,
+    /// Those that violated a claim.
+    pub failed: Vec<u64>,
+    pub host_seconds: f64,
+    pub inputs: u64,
+    pub entries: usize,
+    pub took: Duration,
+}
+
+/// Plays one seed.
+pub fn run_seed(seed: u64, hosts: Option<u32>) -> Report {
+    let plan = Plan::new(seed, hosts);
+    let mut world = plan.world();
+    play(&plan, &mut world)
+}
+
+/// Plays seed after seed, and tells `each` of every one.
+pub fn swarm(from: u64, extent: Extent, each: impl Fn(u64, &Report) + Sync) -> Totals {
+    let began = Instant::now();
+    let next = AtomicU64::new(from);
+    let totals = Mutex::new(Totals::default());
+    let goes_on = |seed: u64| match extent {
+        Extent::Seeds(seeds) => seed < from + seeds,
+        Extent::Time(time) => began.elapsed() < time,
+    };
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if !goes_on(seed) {
+                break;
+            }
+            let report = run_seed(seed, None);
+            each(seed, &report);
+            let mut totals = totals.lock().expect("no thread panics while it holds the totals");
+            totals.add(seed, &report);
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        (0..cores).for_each(|_| {
+            scope.spawn(work);
+        });
+    });
+    let mut totals = totals.into_inner().expect("no thread panics while it holds the totals");
+    totals.failed.sort_unstable();
+    totals.took = began.elapsed();
+    totals
+}
+
+impl Totals {
+    fn add(&mut self, seed: u64, report: &Report) {
+        self.seeds += 1;
+        self.host_seconds += report.host_seconds();
+        self.inputs += report.inputs;
+        self.entries += report.entries;
+        if report.finding.is_some() {
+            self.failed.push(seed);
+        }
+    }
+}
+
+impl Report {
+    pub fn host_seconds(&self) -> f64 {
+        Duration::from_micros(self.lasted.as_micros()).as_secs_f64() * self.hosts as f64
+    }
+}

@@ -1,0 +1,98 @@
+//! Small histories for the tests of checkers and model.
+
+use proto::entry::{Body, Creator, Entry, HostRecord, ProposalId, Submission, TurnOutcome};
+use proto::group::{Group, TagFilter, TagSets};
+use proto::id::{DeploymentId, Digest, VoterId};
+use proto::io::Run;
+use proto::lifecycle::LifecycleEvent;
+use proto::policy::{FileExists, Policy};
+use proto::revision::Revision;
+use proto::time::LedgerTime;
+
+use crate::host::{HostNo, Profile, SimHost};
+
+pub(crate) struct Known {
+    pub(crate) record: HostRecord,
+}
+
+pub(crate) fn host(no: u32) -> Known {
+    let tags = [proto::group::Tag::parse("role=web").expect("a tag")].into();
+    let host = SimHost::new(HostNo(no), Profile { tags, zone: String::new() });
+    Known {
+        record: HostRecord {
+            host: host.id,
+            voter: VoterId(u64::from(no) + 1),
+            name: host.name(),
+            tags: host.profile.tags.clone(),
+            zone: String::new(),
+            addresses: vec![host.address()],
+            incarnation: 1,
+            wire: 1,
+        },
+    }
+}
+
+pub(crate) fn entry(millis: u64, body: Body) -> Entry {
+    let proposal = ProposalId { host: host(0).record.host, incarnation: 1, number: millis };
+    Entry { at: LedgerTime::from_millis(millis), proposal, body }
+}
+
+fn group() -> Group {
+    let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
+    Group { name: "web/prod".parse().expect("a name"), tags, policy: Policy::default() }
+}
+
+fn revision(name: &str) -> Revision {
+    Revision { digest: Digest::of(name.as_bytes()), size: 1, origin: name.into() }
+}
+
+pub(crate) fn submitted(name: &str) -> Body {
+    Body::Submitted(Box::new(Submission {
+        deployment: DeploymentId::derive(name.as_bytes()),
+        group: group().name,
+        revision: revision(name),
+        policy: Policy::default(),
+        creator: Creator::User,
+        rollback_of: None,
+        description: String::new(),
+        holders: Vec::new(),
+        queue: false,
+    }))
+}
+
+/// So many hosts, their group, and a first deployment that has just begun.
+pub(crate) fn deployed_to(hosts: u32) -> Vec<Entry> {
+    let joins = (0..hosts).map(|no| Body::HostJoined(host(no).record));
+    let bodies = joins.chain([Body::GroupSet(group()), submitted("one")]);
+    (1_000..).zip(bodies).map(|(millis, body)| entry(millis, body)).collect()
+}
+
+/// The same, with the first deployment through and a second one begun.
+pub(crate) fn redeployed_to(hosts: u32) -> Vec<Entry> {
+    let mut entries = deployed_to(hosts);
+    let deployment = DeploymentId::derive(b"one");
+    let mut add = |body| {
+        let millis = 1_000 + entries.len() as u64;
+        entries.push(entry(millis, body));
+    };
+    for no in 0..hosts {
+        let host = host(no).record.host;
+        add(Body::TurnStarted { deployment, host });
+        add(Body::TurnEnded { deployment, host, outcome: TurnOutcome::Succeeded });
+    }
+    add(Body::Finished { deployment });
+    add(submitted("two"));
+    entries
+}
+
+pub(crate) fn run(deployment: DeploymentId, event: LifecycleEvent) -> Run {
+    Run {
+        deployment,
+        group: group().name,
+        revision: revision("one"),
+        creator: Creator::User,
+        event,
+        file_exists: FileExists::default(),
+        sources: Vec::new(),
+    }
+}

@@ -1,0 +1,144 @@
+//! The trace: one running hash of everything that any node was told and asked
+//! for. Two runs are the same run if, and only if, their hashes are equal.
+
+use std::fmt::{self, Write as _};
+
+use proto::io::{Input, Output};
+
+use crate::clock::Moment;
+use crate::host::HostNo;
+
+#[derive(Debug, Default)]
+pub struct Trace {
+    hasher: blake3::Hasher,
+    lines: Option<Vec<String>>,
+    inputs: u64,
+}
+
+impl Trace {
+    /// Keeps one readable line for each input and output as well.
+    pub fn keep_lines(&mut self) {
+        self.lines = Some(Vec::new());
+    }
+
+    pub fn input(&mut self, at: Moment, host: HostNo, input: &Input) {
+        self.inputs += 1;
+        self.begin(at, host);
+        match input {
+            Input::Received { from, frame } => self.frame(b'r', from.public_key(), frame),
+            Input::Wake
+            | Input::Connected { .. }
+            | Input::Disconnected { .. }
+            | Input::Persisted(_)
+            | Input::Done { .. }
+            | Input::Request { .. }
+            | Input::Leaving => self.words(input),
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("{at} {host} < {}", ShortInput(input)));
+        }
+    }
+
+    pub fn output(&mut self, at: Moment, host: HostNo, output: &Output) {
+        self.begin(at, host);
+        match output {
+            Output::Send { to, frame } => self.frame(b's', to.public_key(), frame),
+            Output::Publish { frame } => self.frame(b'p', &[0; 32], frame),
+            Output::Persist(write) => {
+                self.hasher.update(&write.id.0.to_le_bytes());
+                self.hasher.update(&[u8::from(write.sync)]);
+                for (key, value) in &write.changes {
+                    self.frame(b'k', &[0; 32], key);
+                    self.frame(u8::from(value.is_some()), &[0; 32], value.as_deref().unwrap_or_default());
+                }
+            }
+            Output::Connect { .. }
+            | Output::Disconnect { .. }
+            | Output::Fetch { .. }
+            | Output::Run { .. }
+            | Output::Cancel { .. }
+            | Output::Reply { .. }
+            | Output::Notify(_) => self.words(output),
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("{at} {host} > {}", ShortOutput(output)));
+        }
+    }
+
+    /// The hash so far.
+    pub fn hash(&self) -> String {
+        self.hasher.finalize().to_hex()[..32].to_string()
+    }
+
+    /// How many inputs were handled.
+    pub fn inputs(&self) -> u64 {
+        self.inputs
+    }
+
+    pub fn lines(&self) -> &[String] {
+        self.lines.as_deref().unwrap_or_default()
+    }
+
+    fn begin(&mut self, at: Moment, host: HostNo) {
+        self.hasher.update(&at.as_micros().to_le_bytes());
+        self.hasher.update(&host.0.to_le_bytes());
+    }
+
+    fn frame(&mut self, kind: u8, with: &[u8; 32], bytes: &[u8]) {
+        self.hasher.update(&[kind]);
+        self.hasher.update(with);
+        self.hasher.update(&(bytes.len() as u64).to_le_bytes());
+        self.hasher.update(bytes);
+    }
+
+    /// What is rare is hashed as the words that a developer would read.
+    fn words(&mut self, words: &dyn fmt::Debug) {
+        struct Into<'a>(&'a mut blake3::Hasher);
+        impl fmt::Write for Into<'_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0.update(text.as_bytes());
+                Ok(())
+            }
+        }
+        write!(Into(&mut self.hasher), "{words:?}").expect("a hasher takes everything");
+    }
+}
+
+struct ShortInput<'a>(&'a Input);
+
+impl fmt::Display for ShortInput<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Input::Received { from, frame } => write!(f, "Received {} B from {from:?}", frame.len()),
+            Input::Wake
+            | Input::Connected { .. }
+            | Input::Disconnected { .. }
+            | Input::Persisted(_)
+            | Input::Done { .. }
+            | Input::Request { .. }
+            | Input::Leaving => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+struct ShortOutput<'a>(&'a Output);
+
+impl fmt::Display for ShortOutput<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Output::Send { to, frame } => write!(f, "Send {} B to {to:?}", frame.len()),
+            Output::Publish { frame } => write!(f, "Publish {} B", frame.len()),
+            Output::Persist(write) => {
+                let sync = if write.sync { ", sync" } else { "" };
+                write!(f, "Persist {:?}: {} changes{sync}", write.id, write.changes.len())
+            }
+            Output::Connect { .. }
+            | Output::Disconnect { .. }
+            | Output::Fetch { .. }
+            | Output::Run { .. }
+            | Output::Cancel { .. }
+            | Output::Reply { .. }
+            | Output::Notify(_) => write!(f, "{:?}", self.0),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a node asks of the world, and how each of it ends.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use proto::id::{Digest, HostId};
+use proto::io::{EffectId, Input, Notice, Outcome, Output, Run};
+use proto::lifecycle::LifecycleEvent;
+
+use super::{Claim, Event, World};
+use crate::hooks::{CANCEL_TAKES, DOWNLOAD_TIMEOUT};
+use crate::host::HostNo;
+
+/// How long it takes to bring a bundle from one host to another.
+const TRANSFER_TAKES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(300));
+
+impl World {
+    pub(super) fn effect(&mut self, host: HostNo, output: Output) {
+        let now = self.now;
+        match output {
+            Output::Send { to, frame } => {
+                if let Some(to) = self.numbers.get(&to) {
+                    let later = self.network.send(host, *to, Rc::from(frame), now);
+                    self.later(later);
+                }
+            }
+            Output::Publish { frame } => {
+                let later = self.network.publish(host, &Rc::from(frame), now);
+                self.later(later);
+            }
+            Output::Connect { host: to, addresses } => self.connect(host, to, &addresses),
+            Output::Disconnect { host: to } => {
+                if let Some(to) = self.numbers.get(&to) {
+                    let later = self.network.disconnect(host, *to, now);
+                    self.later(later);
+                }
+            }
+            Output::Persist(write) => {
+                let id = write.id;
+                let host = &mut self.hosts[host.index()];
+                let at = host.disk.write(write, now, &mut self.chance.disks);
+                let event = Event::Persisted { host: host.no, boot: host.boot, write: id };
+                self.queue.push(at, event);
+            }
+            // Only a head start: DownloadBundle does without it.
+            Output::Fetch { revision, sources } => {
+                if self.can_fetch(host, revision.digest, &sources) {
+                    self.holders.entry(revision.digest).or_default().insert(host);
+                }
+            }
+            Output::Run { effect, run } => self.begin_event(host, effect, *run),
+            Output::Cancel { effect } => self.cancel(host, effect),
+            Output::Reply { id, reply } => self.replied(host, id, reply),
+            Output::Notify(notice) => self.noticed(host, &notice),
+        }
+    }
+
+    fn connect(&mut self, from: HostNo, to: HostId, addresses: &[String]) {
+        let Some(to) = self.numbers.get(&to).copied() else { return };
+        // A node that has the address wrong does not get through.
+        if addresses.contains(&self.hosts[to.index()].address()) {
+            let later = self.network.connect(from, to, self.now);
+            self.later(later);
+        }
+    }
+
+    fn begin_event(&mut self, no: HostNo, effect: EffectId, run: Run) {
+        self.checks.event_begins(no, &run, self.now);
+        self.story.event_begins(self.now, no, &run);
+        let host = &mut self.hosts[no.index()];
+        let boot = host.boot;
+        if !self.bundles.contains_key(&run.revision.digest) {
+            let what = format!("it runs {} of a revision that nobody pushed", run.event);
+            return self.violated(Claim::CommittedStart, no, what);
+        }
+        let takes = host.hooks.begin(no, effect, run, &self.bundles, &mut self.chance.hooks);
+        self.queue.push(self.now + takes, Event::HookEnds { host: no, boot, effect });
+    }
+
+    pub(super) fn event_ends(&mut self, no: HostNo, effect: EffectId) {
+        let Some(under_way) = self.hosts[no.index()].hooks.under_way(effect) else { return };
+        let run = under_way.run.clone();
+        if run.event == LifecycleEvent::DownloadBundle && under_way.outcome.is_ok() {
+            let digest = run.revision.digest;
+            if self.can_fetch(no, digest, &run.sources) {
+                self.holders.entry(digest).or_default().insert(no);
+            } else if self.wait_for_bundle(no, effect) {
+                return;
+            } else {
+                self.hosts[no.index()].hooks.starve(effect);
+            }
+        }
+        let Some(ended) = self.hosts[no.index()].hooks.end(effect) else { return };
+        self.checks.event_ends(no, &ended.run, ended.outcome.is_ok());
+        self.feed(no, Input::Done { effect, outcome: Outcome::Event(ended.outcome) });
+    }
+
+    /// A host has the bundle, or somebody has it whom it can ask.
+    fn can_fetch(&self, host: HostNo, digest: Digest, sources: &[HostId]) -> bool {
+        let Some(holders) = self.holders.get(&digest) else { return false };
+        let sources = sources.iter().filter_map(|source| self.numbers.get(source)).copied();
+        let reaches = |source: HostNo| {
+            holders.contains(&source)
+                && self.hosts[source.index()].is_up()
+                && !self.network.is_blocked(host, source)
+                && !self.network.is_blocked(source, host)
+        };
+        holders.contains(&host) || sources.chain(self.network.connected(host)).any(reaches)
+    }
+
+    /// Looks for the bundle again in a while. False if it has looked for long.
+    fn wait_for_bundle(&mut self, no: HostNo, effect: EffectId) -> bool {
+        let now = self.now;
+        let pause = self.chance.hooks.duration(TRANSFER_TAKES.0, TRANSFER_TAKES.1) * 5;
+        let host = &mut self.hosts[no.index()];
+        let waits = host.hooks.waits_since(effect, now);
+        if now - waits >= DOWNLOAD_TIMEOUT {
+            return false;
+        }
+        self.queue.push(now + pause, Event::HookEnds { host: no, boot: host.boot, effect });
+        true
+    }
+
+    fn cancel(&mut self, no: HostNo, effect: EffectId) {
+        let host = &mut self.hosts[no.index()];
+        if host.hooks.cancel(effect) {
+            let event = Event::HookEnds { host: no, boot: host.boot, effect };
+            self.queue.push(self.now + CANCEL_TAKES, event);
+        }
+    }
+
+    fn noticed(&mut self, no: HostNo, notice: &Notice) {
+        match notice {
+            Notice::Folded { .. } | Notice::Progress(_) => {}
+            Notice::Diverged { with, index } => {
+                let what = format!("it says that it differs from {with:?} at {index} at the latest");
+                self.violated(Claim::Agreement, no, what);
+            }
+        }
+    }
+}

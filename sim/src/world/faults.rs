@@ -1,0 +1,251 @@
+//! Everything that can go wrong with hosts, disks, clocks and links.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use proto::io::Input;
+use proto::node::Node;
+
+use super::{Event, World};
+use crate::disk::Crash;
+use crate::host::HostNo;
+
+/// One thing that goes wrong, or right again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The host goes down, and comes back after so long (if at all).
+    Down {
+        who: Who,
+        how: Crash,
+        back_after: Option<Duration>,
+    },
+    /// Its agent is told to end, and does so a moment later.
+    Leave {
+        who: Who,
+        back_after: Option<Duration>,
+    },
+    Start {
+        host: HostNo,
+    },
+    /// The host goes down and its disk is lost; it comes back with an empty one.
+    Wipe {
+        host: HostNo,
+        back_after: Duration,
+    },
+    /// Its loop does not run for so long, then goes on where it was.
+    Stall {
+        who: Who,
+        lasts: Duration,
+    },
+    /// Nothing gets from these to those, for so long (or until healed).
+    Cut {
+        from: BTreeSet<HostNo>,
+        to: BTreeSet<HostNo>,
+        both_ways: bool,
+        lasts: Option<Duration>,
+    },
+    Mend {
+        from: BTreeSet<HostNo>,
+        to: BTreeSet<HostNo>,
+        both_ways: bool,
+    },
+    /// Its disk is so many times slower than usual. Zero: usual again.
+    SlowDisk {
+        host: HostNo,
+        times: u32,
+    },
+    /// Its clock gains so much from now on.
+    Drift {
+        host: HostNo,
+        parts_per_million: i64,
+    },
+    /// Its clock is set so far ahead at its next start.
+    Skew {
+        host: HostNo,
+        ahead_micros: i64,
+    },
+}
+
+/// Whom a fault hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    Host(HostNo),
+    /// Whoever leads consensus then.
+    Leader,
+    /// The first host, by number, on which an event runs then.
+    InTurn,
+}
+
+impl World {
+    pub(super) fn fault(&mut self, fault: Fault) {
+        let now = self.now;
+        match fault {
+            Fault::Down { who, how, back_after } => {
+                let Some(host) = self.find(who) else { return };
+                self.down(host, how);
+                self.start_after(host, back_after);
+            }
+            Fault::Leave { who, back_after } => {
+                let Some(host) = self.find(who) else { return };
+                self.story.tell(now, format!("{host} is told to leave"));
+                self.feed(host, Input::Leaving);
+                let takes =
+                    self.chance.faults.duration(Duration::from_millis(10), Duration::from_millis(3_000));
+                let boot = self.hosts[host.index()].boot;
+                self.queue.push(now + takes, Event::Gone { host, boot, back_after });
+            }
+            Fault::Start { host } => self.start(host),
+            Fault::Wipe { host, back_after } => {
+                if self.may_wipe(host) {
+                    self.down(host, Crash::Power);
+                    self.hosts[host.index()].disk.wipe();
+                    self.hosts[host.index()].was_wiped = true;
+                    self.story.tell(now, format!("{host} loses its disk"));
+                    self.start_after(host, Some(back_after));
+                }
+            }
+            Fault::Stall { who, lasts } => {
+                let Some(host) = self.find(who) else { return };
+                self.story.tell(now, format!("{host} stalls for {}", Shown(lasts)));
+                let host = &mut self.hosts[host.index()];
+                host.stalled_until = host.stalled_until.max(now + lasts);
+            }
+            Fault::Cut { from, to, both_ways, lasts } => {
+                let way = if both_ways { "and" } else { "to" };
+                self.story.tell(now, format!("cut between {} {way} {}", names(&from), names(&to)));
+                self.cut(&from, &to, both_ways);
+                if let Some(lasts) = lasts {
+                    self.queue.push(now + lasts, Event::Fault(Fault::Mend { from, to, both_ways }));
+                }
+            }
+            Fault::Mend { from, to, both_ways } => {
+                self.story.tell(now, format!("mended between {} and {}", names(&from), names(&to)));
+                self.network.mend(&from, &to);
+                if both_ways {
+                    self.network.mend(&to, &from);
+                }
+            }
+            Fault::SlowDisk { host, times } => {
+                self.story.tell(now, format!("{host}'s disk takes {} times as long", times.max(1)));
+                self.hosts[host.index()].disk.set_slowness(times);
+            }
+            Fault::Drift { host, parts_per_million } => {
+                self.story.tell(now, format!("{host}'s clock gains {parts_per_million} ppm"));
+                let host = &mut self.hosts[host.index()];
+                host.drift = parts_per_million;
+                host.clock.drift(now, parts_per_million);
+                // Its next wake is at another true moment now.
+                let no = host.no;
+                host.wake_at = None;
+                self.schedule_wake(no);
+            }
+            Fault::Skew { host, ahead_micros } => self.hosts[host.index()].ahead_micros = ahead_micros,
+        }
+    }
+
+    /// All faults are over: what is cut is mended, what is down starts.
+    pub fn heal(&mut self) {
+        self.story.tell(self.now, "all is healed".into());
+        self.network.mend_all();
+        let quality = self.network.quality_mut();
+        quality.loss_per_million = 0;
+        quality.duplicates_per_million = 0;
+        self.queue_drop_faults();
+        for no in 0..self.hosts.len() {
+            let host = &mut self.hosts[no];
+            // A stall runs out by itself: cut short, what waits for its end would
+            // come after what comes later.
+            host.disk.set_slowness(0);
+            if !host.is_up() {
+                let no = host.no;
+                self.queue.push(self.now, Event::Start { host: no });
+            }
+        }
+    }
+
+    /// Faults that were still to come do not.
+    fn queue_drop_faults(&mut self) {
+        self.queue.retain(|event| !matches!(event, Event::Fault(_)));
+    }
+
+    fn cut(&mut self, from: &BTreeSet<HostNo>, to: &BTreeSet<HostNo>, both_ways: bool) {
+        let later = self.network.cut(from, to, self.now);
+        self.later(later);
+        if both_ways {
+            let later = self.network.cut(to, from, self.now);
+            self.later(later);
+        }
+    }
+
+    pub(super) fn down(&mut self, no: HostNo, how: Crash) {
+        let host = &mut self.hosts[no.index()];
+        if host.node.take().is_none() {
+            return;
+        }
+        host.wake_at = None;
+        host.stalled_until = self.now;
+        host.hooks.crash();
+        host.disk.crash(how, &mut self.chance.disks);
+        let how_said = match how {
+            Crash::Process => "is killed",
+            Crash::Power => "loses power",
+        };
+        self.story.tell(self.now, format!("{no} {how_said}"));
+        self.checks.host_down(no);
+        let later = self.network.host_down(no, how == Crash::Process, self.now);
+        self.later(later);
+        self.forget_requests_of(no);
+    }
+
+    pub(super) fn start_after(&mut self, host: HostNo, after: Option<Duration>) {
+        if let Some(after) = after {
+            self.queue.push(self.now + after, Event::Start { host });
+        }
+    }
+
+    /// Which host this is, if there is one that is up.
+    pub fn find(&self, who: Who) -> Option<HostNo> {
+        let host = match who {
+            Who::Host(host) => Some(host),
+            Who::Leader => self.leader(),
+            Who::InTurn => self
+                .hosts
+                .iter()
+                .find(|host| host.is_up() && host.hooks.running().next().is_some())
+                .map(|host| host.no),
+        };
+        host.filter(|host| self.hosts[host.index()].is_up())
+    }
+
+    /// Whom the host that is furthest on takes for the leader.
+    pub fn leader(&self) -> Option<HostNo> {
+        let (_, node) = self.nodes().max_by_key(|(_, node)| node.state().index())?;
+        self.numbers.get(&node.mesh().leader?).copied()
+    }
+
+    /// A ledger survives the loss of one of three disks, not of one of one.
+    /// The voters must have changed to the new number of a wiped host before
+    /// the next is wiped, so at most one is, in one run.
+    fn may_wipe(&self, host: HostNo) -> bool {
+        let Some((_, node)) = self.nodes().max_by_key(|(_, node)| node.state().index()) else { return false };
+        let voters = node.mesh().voters;
+        let is_voter = voters.contains(&self.hosts[host.index()].id);
+        let nobody_was = self.hosts.iter().all(|host| !host.was_wiped);
+        let everybody_agrees = self.nodes().all(|(_, node): (_, &Node)| node.mesh().voters == voters);
+        nobody_was && everybody_agrees && (voters.len() >= 3 || (!is_voter && !voters.is_empty()))
+    }
+}
+
+/// A duration as people say it.
+pub struct Shown(pub Duration);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} s", self.0.as_secs_f64())
+    }
+}
+
+fn names(hosts: &BTreeSet<HostNo>) -> String {
+    hosts.iter().map(HostNo::to_string).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,184 @@
+//! What people ask of the mesh, and how they insist.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proto::group::Group;
+use proto::id::{DeploymentId, Digest, GroupName};
+use proto::io::{Accepted, DeployRequest, Input, Refusal, Reply, Request, RequestId};
+use proto::policy::Policy;
+
+use super::{Claim, Event, World};
+use crate::clock::Moment;
+use crate::host::HostNo;
+
+/// Somebody at this host wants something. If the host is down, he walks to the
+/// next one.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub at: HostNo,
+    pub wish: Wish,
+    /// Whether he asks again if the mesh could not tell.
+    pub insists: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Wish {
+    SetGroup(Group),
+    DeleteGroup(GroupName),
+    Deploy {
+        group: GroupName,
+        digest: Digest,
+        policy: Option<Policy>,
+        queue: bool,
+    },
+    /// Stops what runs in the group, or waits there.
+    Stop {
+        group: GroupName,
+        rollback: bool,
+    },
+    Rollback {
+        group: GroupName,
+        to: Option<Digest>,
+    },
+    RemoveHost(HostNo),
+}
+
+#[derive(Debug)]
+struct Open {
+    asked: Asked,
+    request: Request,
+    tries: u32,
+    host: HostNo,
+    since: Moment,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    last: u64,
+    open: BTreeMap<RequestId, Open>,
+    replies: Vec<(Moment, HostNo, Reply)>,
+    submitters: BTreeMap<DeploymentId, HostNo>,
+}
+
+/// How long somebody waits before he asks again.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often he asks: for longer than any fault lasts.
+const TRIES_MAX: u32 = 100;
+
+/// A node may try for a while, but then it must say so.
+const ANSWER_WITHIN: Duration = Duration::from_secs(180);
+
+impl World {
+    pub(super) fn ask(&mut self, asked: Asked, tries: u32) {
+        let count = self.hosts.len();
+        let up = (0..count).map(|after| &self.hosts[(asked.at.index() + after) % count]).find(|h| h.is_up());
+        let Some(host) = up.map(|host| host.no) else { return self.ask_again(asked, tries) };
+        let Some(request) = self.request(&asked.wish, host) else { return };
+        self.requests.last += 1;
+        let id = RequestId(self.requests.last);
+        self.story.asked(self.now, host, &request);
+        let open = Open { asked, request: request.clone(), tries, host, since: self.now };
+        self.requests.open.insert(id, open);
+        self.feed(host, Input::Request { id, request });
+    }
+
+    /// None if there is nothing to ask for.
+    fn request(&mut self, wish: &Wish, host: HostNo) -> Option<Request> {
+        let request = match wish {
+            Wish::SetGroup(group) => Request::SetGroup(group.clone()),
+            Wish::DeleteGroup(group) => Request::DeleteGroup(group.clone()),
+            Wish::Deploy { group, digest, policy, queue } => {
+                let bundle = &self.bundles[digest];
+                self.holders.entry(*digest).or_default().insert(host);
+                Request::Deploy(Box::new(DeployRequest {
+                    group: group.clone(),
+                    revision: bundle.revision.clone(),
+                    policy: policy.clone(),
+                    description: format!("deploy {}", bundle.name),
+                    holders: vec![self.hosts[host.index()].id],
+                    queue: *queue,
+                }))
+            }
+            Wish::Stop { group, rollback } => {
+                let state = self.hosts[host.index()].node()?.state();
+                let group = state.group(group)?;
+                let deployment = group.running.or(group.queued)?;
+                Request::Stop { deployment, rollback: *rollback }
+            }
+            Wish::Rollback { group, to } => Request::Rollback { group: group.clone(), to: *to },
+            Wish::RemoveHost(host) => Request::RemoveHost(self.hosts[host.index()].id),
+        };
+        Some(request)
+    }
+
+    fn ask_again(&mut self, asked: Asked, tries: u32) {
+        if asked.insists && tries < TRIES_MAX {
+            let jitter = self.chance.requests.duration(Duration::ZERO, PATIENCE);
+            self.queue.push(self.now + PATIENCE + jitter, Event::Wish { asked, tries: tries + 1 });
+        }
+    }
+
+    pub(super) fn replied(&mut self, host: HostNo, id: RequestId, reply: Reply) {
+        let now = self.now;
+        let Some(open) = self.requests.open.remove(&id) else {
+            return self.violated(Claim::Answered, host, format!("it answers {id:?}, which is not open"));
+        };
+        if let Some(running) = &self.hosts[host.index()].node {
+            self.checks.replied(host, &open.request, &reply, &running.0, now);
+        }
+        if let Ok(Accepted::Deployment(deployment)) = &reply {
+            self.requests.submitters.insert(*deployment, host);
+        }
+        self.story.replied(now, host, &reply);
+        let may_come_true =
+            matches!(reply, Err(Refusal::NotJoined(_) | Refusal::NotCommitted { .. } | Refusal::Leaving));
+        // Groups are asked for right at the start, when nobody may have joined.
+        let is_too_early = matches!(reply, Err(Refusal::UnknownGroup(_) | Refusal::NoHosts(_)));
+        self.requests.replies.push((now, host, reply));
+        if may_come_true || is_too_early {
+            self.ask_again(open.asked, open.tries);
+        }
+    }
+
+    /// A host went down: whoever waited there asks again elsewhere.
+    pub(super) fn forget_requests_of(&mut self, host: HostNo) {
+        let open = std::mem::take(&mut self.requests.open);
+        let (gone, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            open.into_iter().partition(|(_, open)| open.host == host);
+        self.requests.open = kept;
+        for open in gone.into_values() {
+            self.ask_again(open.asked, open.tries);
+        }
+    }
+
+    /// Complains of a request that nobody answers.
+    pub fn check_answers(&mut self) {
+        let now = self.now;
+        let late = self.requests.open.values().find(|open| now - open.since > ANSWER_WITHIN);
+        if let Some(open) = late {
+            let what = format!("{:?}, asked at {}, has no answer", open.request, open.since);
+            self.violated(Claim::Answered, open.host, what);
+        }
+    }
+
+    pub fn last_reply(&self) -> Option<&Reply> {
+        self.requests.replies.last().map(|(_, _, reply)| reply)
+    }
+
+    pub fn replies(&self) -> usize {
+        self.requests.replies.len()
+    }
+
+    /// Wishes that are not answered, or are still to be told again.
+    pub fn open_requests(&self) -> usize {
+        let to_be_told = self.queue.iter().filter(|event| matches!(event, Event::Wish { .. })).count();
+        self.requests.open.len() + to_be_told
+    }
+
+    /// At which host the deployment was submitted.
+    pub fn submitter(&self, deployment: DeploymentId) -> Option<HostNo> {
+        self.requests.submitters.get(&deployment).copied()
+    }
+}

@@ -1,0 +1,29 @@
+//! Seeds that once found something, and a first handful of others.
+
+use sim::swarm::run_seed;
+
+/// One a line: the number, then what it found.
+const SEEDS: &str = include_str!("../../seeds.txt");
+
+/// Others, so that the tests of every change meet some troubles at least.
+const FIRST: std::ops::RangeInclusive<u64> = 1..=20;
+
+fn check(seed: u64, why: &str) {
+    let report = run_seed(seed, None);
+    if let Some(finding) = report.finding {
+        panic!("skein-sim run --seed {seed} ({why}): {finding}");
+    }
+}
+
+#[test]
+fn seeds_that_found_something_are_clean() {
+    for line in SEEDS.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+        let (seed, why) = line.split_once(' ').expect("a seed and why it is here");
+        check(seed.parse().expect("a number"), why);
+    }
+}
+
+#[test]
+fn the_first_seeds_are_clean() {
+    FIRST.for_each(|seed| check(seed, "one of the first"));
+}
