@@ -220,6 +220,12 @@ impl Model {
             let deployment = self.deployments.get_mut(&id).expect("it runs");
             if let Some(turn) = deployment.turn_mut(host) {
                 turn.down = down;
+                // It was to go first because it was of no service. Now it is.
+                if let Stage::Leased { .. } = turn.stage
+                    && !down
+                {
+                    turn.stage = Stage::Pending;
+                }
             }
             deployment.advance(clock);
         }

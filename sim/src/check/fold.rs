@@ -107,22 +107,68 @@ fn differ<T: PartialEq + Debug>(what: &str, model: &T, fold: &T) -> Option<Strin
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use proto::entry::{Body, Entry};
+    use proto::id::DeploymentId;
+    use proto::policy::Minimum;
+
     use super::*;
     use crate::testing;
 
-    #[test]
-    fn a_fold_that_missed_an_entry_is_found() {
+    /// Both fold the entries, and agree after each.
+    fn folded(entries: &[Entry]) -> (Model, State) {
         let mut model = Model::default();
         let mut state = State::default();
-        let entries = testing::deployed_to(3);
-        for (index, entry) in (1..).zip(&entries) {
+        for (index, entry) in (1..).zip(entries) {
             model.apply(entry);
             assert_eq!(state.apply(index, entry), Ok(()));
             assert_eq!(agrees(HostNo(0), &model, &state), Ok(()), "after {:?}", entry.body);
         }
+        (model, state)
+    }
+
+    #[test]
+    fn a_fold_that_missed_an_entry_is_found() {
+        let (mut model, state) = folded(&testing::deployed_to(3));
         let host = testing::host(0).record.host;
         let deployment = model.unfinished()[0];
-        model.apply(&testing::entry(9_000, proto::entry::Body::TurnStarted { deployment, host }));
+        model.apply(&testing::entry(9_000, Body::TurnStarted { deployment, host }));
         assert!(agrees(HostNo(0), &model, &state).is_err());
+    }
+
+    #[test]
+    fn a_host_that_is_back_before_it_started_waits_for_a_new_lease() {
+        let mut entries = testing::redeployed_to(3);
+        let second = entries.pop().expect("the second deployment");
+        let (host, incarnation) = (testing::host(2).record.host, 1);
+        entries.push(testing::entry(1_100, Body::HostDown { host, incarnation }));
+        entries.push(testing::entry(1_101, second.body));
+        let (model, _) = folded(&entries);
+        let id = model.unfinished()[0];
+        assert_eq!(model.deployments()[&id].in_flight(), [host], "it goes first: it is of no service");
+
+        entries.push(testing::entry(1_102, Body::HostUp { host, incarnation }));
+        let (model, state) = folded(&entries);
+        assert_eq!(model.deployments()[&id].in_flight(), [testing::host(0).record.host]);
+        assert_eq!(state.rollout(id).expect("it runs").counts().available, 2);
+    }
+
+    #[test]
+    fn a_deployment_that_times_out_leaves_hosts_alone_that_it_never_touched() {
+        let mut entries = testing::redeployed_to(3);
+        let Some(Entry { body: Body::Submitted(mut second), .. }) = entries.pop() else {
+            panic!("the last entry submits the second deployment");
+        };
+        second.policy.minimum = Minimum::AllAtOnce;
+        second.policy.deployment_timeout = Duration::from_secs(10);
+        entries.push(testing::entry(2_000, Body::Submitted(second)));
+        entries.push(testing::entry(12_000, Body::Tick));
+        let (model, _) = folded(&entries);
+        let group = model.groups().values().next().expect("one group");
+        let first = model.deployments()[&DeploymentId::derive(b"one")].submission.revision.digest;
+        let standing = model::Standing { healthy: true, revision: Some(first) };
+        assert!(group.standing.values().all(|known| *known == standing), "{:?}", group.standing);
+        assert_eq!(group.standing.len(), 3);
     }
 }
