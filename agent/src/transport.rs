@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, StreamProtocol, noise};
 use proto::id::HostId;
 use tokio::sync::{Notify, mpsc, watch};
@@ -35,6 +36,11 @@ const EVENTS_MAX: usize = 1_024;
 const PUBLISHED_MAX: usize = 1_024;
 /// Of one host; more would only be dialled in vain.
 const ADDRESSES_MAX: usize = 16;
+
+/// So much later a way into the mesh is tried over QUIC than over TCP, which
+/// as a rule has led there by then. Two connections to one host are one too
+/// many: when its agent is killed, the one over QUIC seems to live on.
+const QUIC_AFTER: Duration = Duration::from_secs(1);
 
 /// How long sockets may take to be ready, and the last of their addresses to
 /// be known after the first ones.
@@ -222,7 +228,8 @@ impl Handle {
     /// Wants a connection to whoever is at the address while no host is
     /// connected that [`Handle::connect`] asked for: a way into the mesh.
     pub(crate) fn dial(&self, address: Multiaddr) {
-        self.shared.wishes().want_address(address, Instant::now());
+        let after = if is_quic(&address) { QUIC_AFTER } else { Duration::ZERO };
+        self.shared.wishes().want_address(address, Instant::now() + after);
         self.shared.changed.notify_one();
     }
 
@@ -271,6 +278,10 @@ impl Handle {
         self.shared.stop.cancel();
         self.ended.cancelled().await;
     }
+}
+
+fn is_quic(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::QuicV1))
 }
 
 #[cfg(test)]

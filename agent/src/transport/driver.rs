@@ -46,6 +46,9 @@ pub(super) struct Driver {
 pub(super) struct Host {
     /// Oldest first.
     connections: Vec<(ConnectionId, Instant)>,
+    /// One of them has ended, and others have not. If the host's agent was
+    /// killed, those over TCP end at once; those over QUIC only seem to live.
+    is_doubtful: bool,
     task: Option<JoinHandle<()>>,
 }
 
@@ -194,12 +197,14 @@ impl Driver {
             tracing::debug!(%host, "closing an older connection");
             self.swarm.close_connection(stale);
         }
+        entry.is_doubtful = false;
     }
 
     fn on_closed(&mut self, peer: &PeerId, id: ConnectionId) {
         let Some(host) = identity::host_id(peer) else { return };
         let Some(entry) = self.hosts.get_mut(&host) else { return };
         entry.connections.retain(|(open, _)| *open != id);
+        entry.is_doubtful = !entry.connections.is_empty();
         if entry.connections.is_empty() {
             tracing::info!(%host, "disconnected");
             self.shared.peers.remove(host);
@@ -257,11 +262,14 @@ impl Host {
 
     /// The connections that the newest one shows to be dead or superfluous. A
     /// host dials only when it has no connection: one that dials us while we
-    /// have an old one has lost that, by a crash that we did not see.
+    /// have an old one, or have just seen one end, has lost the others too, by
+    /// a crash that we did not see.
     fn stale(&self, now: Instant, endpoint: &ConnectedPoint) -> Vec<ConnectionId> {
         let surplus = self.connections.len().saturating_sub(CONNECTIONS_PER_HOST);
-        let is_stale = |since: &Instant| endpoint.is_listener() && now.duration_since(*since) > STALE_AFTER;
-        let older = self.connections.iter().enumerate();
+        let is_old = |since: &Instant| self.is_doubtful || now.duration_since(*since) > STALE_AFTER;
+        let is_stale = |since: &Instant| endpoint.is_listener() && is_old(since);
+        let older =
+            self.connections.split_last().map_or(&[][..], |(_newest, older)| older).iter().enumerate();
         older.filter(|(at, (_, since))| *at < surplus || is_stale(since)).map(|(_, (id, _))| *id).collect()
     }
 }

@@ -6,6 +6,11 @@ use super::*;
 /// Whether the connections of these ages are closed when the newest of them,
 /// the last, comes in or was dialled by us.
 fn check(ages: &[u64], comes_in: bool, closed: &[usize]) {
+    check_doubtful(false, ages, comes_in, closed);
+}
+
+/// The same if another has just ended.
+fn check_doubtful(is_doubtful: bool, ages: &[u64], comes_in: bool, closed: &[usize]) {
     let now = Instant::now() + Duration::from_secs(1_000);
     let address = Multiaddr::empty();
     let endpoint = match comes_in {
@@ -18,7 +23,7 @@ fn check(ages: &[u64], comes_in: bool, closed: &[usize]) {
     let since = |age: &u64| now - Duration::from_secs(*age);
     let connections = ages.iter().enumerate();
     let connections = connections.map(|(id, age)| (ConnectionId::new_unchecked(id), since(age))).collect();
-    let host = Host { connections, task: None };
+    let host = Host { connections, task: None, is_doubtful };
     let expected: Vec<_> = closed.iter().map(|id| ConnectionId::new_unchecked(*id)).collect();
     assert_eq!(host.stale(now, &endpoint), expected);
 }
@@ -36,4 +41,12 @@ fn whoever_dials_us_anew_has_lost_his_old_connections() {
     check(&[100, 0], true, &[0]);
     check(&[200, 100, 0], true, &[0, 1]);
     check(&[100, 0], false, &[]);
+}
+
+#[test]
+fn whoever_dials_us_after_one_connection_ended_has_lost_the_others_however_young() {
+    check_doubtful(true, &[2, 0], true, &[0]);
+    check_doubtful(true, &[2, 1, 0], true, &[0, 1]);
+    check_doubtful(true, &[0], true, &[]);
+    check_doubtful(true, &[2, 0], false, &[]);
 }
