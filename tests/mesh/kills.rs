@@ -24,11 +24,10 @@ fn the_submitter_is_killed_and_the_release_goes_on() {
 
     mesh.kill("web-5");
     mesh.go("v2");
-    // Its own turn can only come when it is back.
-    wait_until("only web-5 is left", || {
+    wait_until("the release goes on without it", || {
         mesh.agent("web-1")
             .deployment(&id)
-            .is_some_and(|view| view["counts"]["succeeded"].as_u64() >= Some(4))
+            .is_some_and(|view| view["counts"]["succeeded"].as_u64() >= Some(2))
     });
     mesh.start("web-5");
 

@@ -35,7 +35,14 @@ fn a_failing_hook_is_rolled_back() {
     let bad = Bundle::new("v2").does(Deed::Fail, "ValidateService", "web-2");
     let ran = mesh.deploy("web-1", &bad);
 
-    ran.expect(5, &["web-2 failed in ValidateService", "exit code 3", "ValidateService finds a fault"]);
+    ran.expect(
+        5,
+        &[
+            "web-2 failed: script `hook.sh` of ValidateService",
+            "exit code 3",
+            "ValidateService finds a fault",
+        ],
+    );
     let deployments = mesh.agent("web-3").json(&["deployments"]);
     assert_eq!(deployments[0]["creator"], "rollback");
     assert_eq!(deployments[0]["status"], "Succeeded");

@@ -91,7 +91,11 @@ fn a_hook_that_hangs_is_ended_at_its_timeout() {
 
     ran.expect(
         4,
-        &["web-1 failed in AfterInstall (hook.sh)", "did not end within 1 seconds", "not rolled back"],
+        &[
+            "web-1 failed: script `hook.sh` of AfterInstall",
+            "did not end within 1 seconds",
+            "not rolled back",
+        ],
     );
     let view = mesh.agent("web-1").json(&["deployments"]);
     let view = mesh.agent("web-1").json(&["status", view[0]["id"].as_str().expect("an id")]);
