@@ -303,3 +303,6 @@ fn end(turn: &mut OwnTurn, outcome: TurnOutcome) {
 fn failed(event: Option<LifecycleEvent>, code: ErrorCode, message: String) -> TurnOutcome {
     TurnOutcome::Failed(Failure { event, code, script: String::new(), message, log: String::new() })
 }
+
+#[cfg(test)]
+mod tests;
