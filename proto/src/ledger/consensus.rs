@@ -128,8 +128,11 @@ impl Consensus {
         self.raw.raft.state == StateRole::Leader
     }
 
+    /// Who leads, if it was heard lately. A learner never stands for election,
+    /// so raft-rs would believe in its last leader for ever.
     pub(super) fn leader(&self) -> Option<VoterId> {
-        Some(VoterId(self.raw.raft.leader_id)).filter(|leader| leader.0 != 0)
+        let is_heard = self.is_leader() || self.raw.raft.election_elapsed < 2 * ELECTION_TICKS;
+        Some(VoterId(self.raw.raft.leader_id)).filter(|leader| leader.0 != 0 && is_heard)
     }
 
     pub(super) fn hard_state(&self) -> Hard {
