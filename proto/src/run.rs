@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Body, ErrorCode, Failure, Index, TurnOutcome};
-use crate::id::{DeploymentId, HostId};
+use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::EffectId;
 use crate::lifecycle::{Course, LifecycleEvent};
 use crate::rollout::{Health, Rollout, Stage, Verdict};
@@ -224,15 +224,27 @@ impl OwnTurns {
             })
             .collect();
         if !self.leaving {
-            let startable = state
-                .running()
-                .filter(|rollout| rollout.may_start(me) && start_blocker(rollout, me, suspects).is_none());
+            let startable = state.running().filter(|rollout| {
+                rollout.may_start(me)
+                    && start_blocker(rollout, me, suspects).is_none()
+                    && !self.runs_in(&rollout.submission.group, state)
+            });
             owed.extend(
                 startable
                     .map(|rollout| Body::TurnStarted { deployment: rollout.submission.deployment, host: me }),
             );
         }
         owed
+    }
+
+    /// Whether a script of an earlier turn in the group still runs: the mesh
+    /// has given that turn up and the script was told to end, but until it has,
+    /// two turns would work on one application.
+    fn runs_in(&self, group: &GroupName, state: &State) -> bool {
+        self.turns.values().filter(|turn| matches!(turn.step, Step::Running(_))).any(|turn| {
+            let rollout = state.rollout(turn.record.deployment);
+            rollout.is_none_or(|rollout| rollout.submission.group == *group)
+        })
     }
 }
 
