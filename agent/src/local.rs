@@ -93,6 +93,7 @@ impl Local {
         let state = State::new(&request.deploy_root, &request.group_id);
         let id = format!("{}-local", DeploymentId::derive(&rand::random::<[u8; 16]>()));
         let dir = state.deployment_dir(&id);
+        Deployment::finish_interrupted(&state)?;
         fs::create_dir_all(&dir).map_err(|cause| LocalError::Dir { dir: dir.clone(), cause })?;
         let mut environment = vec![
             ("DEPLOYMENT_ID", id.clone()),
