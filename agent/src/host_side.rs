@@ -150,6 +150,7 @@ impl HostSide {
     ) -> Result<(), EventError> {
         let digest = run.revision.digest;
         let archive = if self.cache.has(&digest) {
+            self.cache.used(&digest);
             self.cache.path(&digest)
         } else {
             let fetched = (self.fetch)(run.revision.clone(), run.sources.clone());
