@@ -197,6 +197,13 @@ impl Local {
     fn check(&self) -> Result<(), LocalError> {
         let custom = &self.deployment.custom_events;
         let appspec = read_appspec(&self.staged(), &self.request.appspec_name, CustomEvents::Only(custom));
+        let appspec = appspec.map_err(|error| match error {
+            // Where it lies once it was refused.
+            EventError::NoAppSpec { name, .. } => {
+                EventError::NoAppSpec { archive: self.deployment.archive(), name }
+            }
+            other => other,
+        });
         let checked = appspec.map_err(LocalError::Event).and_then(|appspec| {
             match custom.iter().find(|event| !appspec.custom_hooks.contains_key(*event)) {
                 Some(event) => Err(LocalError::NoSuchEvent(event.clone())),
