@@ -196,14 +196,12 @@ impl Local {
 
     fn check(&self) -> Result<(), LocalError> {
         let custom = &self.deployment.custom_events;
-        let appspec = read_appspec(&self.staged(), &self.request.appspec_name, CustomEvents::Only(custom));
-        let appspec = appspec.map_err(|error| match error {
+        let mut appspec =
+            read_appspec(&self.staged(), &self.request.appspec_name, CustomEvents::Only(custom));
+        if let Err(EventError::NoAppSpec { archive, .. }) = &mut appspec {
             // Where it lies once it was refused.
-            EventError::NoAppSpec { name, .. } => {
-                EventError::NoAppSpec { archive: self.deployment.archive(), name }
-            }
-            other => other,
-        });
+            *archive = self.deployment.archive();
+        }
         let checked = appspec.map_err(LocalError::Event).and_then(|appspec| {
             match custom.iter().find(|event| !appspec.custom_hooks.contains_key(*event)) {
                 Some(event) => Err(LocalError::NoSuchEvent(event.clone())),
