@@ -112,7 +112,7 @@ fn a_turn_goes_through_all_events_and_owes_its_end() {
     assert_eq!(record.outcome, Some(TurnOutcome::Succeeded));
     let outcome = TurnOutcome::Succeeded;
     let owed = Body::TurnEnded { deployment: deployment(), host: me(), outcome };
-    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()), [owed.clone()]);
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()), std::slice::from_ref(&owed));
 
     let mut ledger = ledger;
     ledger.add(owed);
