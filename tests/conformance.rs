@@ -461,7 +461,7 @@ fn judge(step: &Value, found: &Value) -> (String, String) {
 /// Without what differs everywhere, and without what differs from run to run.
 fn comparable(key: &str, value: &Value) -> Value {
     match key {
-        "hooks" => value.as_array().into_iter().flatten().map(|line| without_cwd(line)).collect(),
+        "hooks" => value.as_array().into_iter().flatten().map(without_cwd).collect(),
         "deployments" => {
             let deployments: BTreeSet<&str> =
                 value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();

@@ -5,6 +5,8 @@
 //! AppSpec names. Nothing is ever passed through a shell. Hooks may be run
 //! twice: nothing here assumes that they ran once.
 
+mod cgroup;
+mod log_file;
 mod output;
 mod script;
 mod user;
@@ -18,6 +20,7 @@ use proto::appspec::Script;
 use proto::entry::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use log_file::files as log_files;
 use output::Output;
 use user::UserError;
 
@@ -50,6 +53,10 @@ pub(crate) struct Hooks<'e> {
     pub(crate) environment: &'e [(&'static str, String)],
     /// The scripts.log that their output goes to.
     pub(crate) log: &'e Path,
+    /// The deployment's id, which stands in each line of the next.
+    pub(crate) deployment: &'e str,
+    /// The same lines of all deployments of this host.
+    pub(crate) deployments_log: &'e Path,
     pub(crate) patience: Patience,
 }
 
@@ -131,7 +138,7 @@ pub(crate) async fn run(hooks: &Hooks<'_>, cancel: &CancellationToken) -> Result
         log,
         cause,
     };
-    let output = Output::open(hooks.log).map_err(|cause| failure(first, String::new(), cause))?;
+    let output = Output::open(hooks).map_err(|cause| failure(first, String::new(), cause))?;
     output.note(&format!("LifecycleEvent - {}", hooks.event));
     for script in hooks.scripts {
         let ended = one(hooks, script, &output, cancel).await;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bundle::Cache;
 use crate::bundle::unpack::{self, Limits};
-use crate::hooks::Patience;
+use crate::hooks::{self, Patience};
 use crate::install::state::{REVISIONS_MAX, State};
 use deployment::{Deployment, Event, EventError, Way, failure, scripts_log};
 
@@ -63,6 +63,18 @@ impl HostSide {
         }
     }
 
+    /// Finishes what an agent was killed in while it installed. To be called
+    /// at the start; the next event of the group does it too.
+    pub(crate) fn finish_interrupted(&self) {
+        let finished = State::installing(&self.deploy_root)
+            .map_err(|cause| EventError::Disk { path: self.deploy_root.clone(), cause })
+            .and_then(|groups| groups.iter().try_for_each(Deployment::finish_interrupted));
+        if let Err(error) = finished {
+            let message = failure(None, &error).message;
+            tracing::error!(message, "cannot finish an installation that was cut off");
+        }
+    }
+
     /// Runs one event to its end. Once `cancel` is cancelled a script gets
     /// SIGTERM, then SIGKILL; an installation that is under way is finished,
     /// because half of one helps nobody.
@@ -77,8 +89,7 @@ impl HostSide {
     /// The files with what the deployment's scripts wrote on this host, newest
     /// first; none if no script ran.
     pub(crate) fn logs(&self, group: &GroupName, deployment: DeploymentId) -> Vec<PathBuf> {
-        let log = scripts_log(&self.state(group).deployment_dir(&deployment.to_string()));
-        if log.exists() { vec![log] } else { Vec::new() }
+        hooks::log_files(&scripts_log(&self.state(group).deployment_dir(&deployment.to_string())))
     }
 
     fn state(&self, group: &GroupName) -> State {
@@ -88,6 +99,8 @@ impl HostSide {
     async fn event(&self, run: &Run, cancel: &CancellationToken) -> Result<(), EventError> {
         let deployment = self.deployment(run);
         deployment.make_dir()?;
+        let state = deployment.state.clone();
+        blocking(move || Deployment::finish_interrupted(&state)).await?;
         match run.event {
             LifecycleEvent::DownloadBundle => self.download(run, deployment, cancel).await,
             LifecycleEvent::Install => {
@@ -137,6 +150,7 @@ impl HostSide {
     ) -> Result<(), EventError> {
         let digest = run.revision.digest;
         let archive = if self.cache.has(&digest) {
+            self.cache.used(&digest);
             self.cache.path(&digest)
         } else {
             let fetched = (self.fetch)(run.revision.clone(), run.sources.clone());

@@ -93,6 +93,7 @@ impl Local {
         let state = State::new(&request.deploy_root, &request.group_id);
         let id = format!("{}-local", DeploymentId::derive(&rand::random::<[u8; 16]>()));
         let dir = state.deployment_dir(&id);
+        Deployment::finish_interrupted(&state)?;
         fs::create_dir_all(&dir).map_err(|cause| LocalError::Dir { dir: dir.clone(), cause })?;
         let mut environment = vec![
             ("DEPLOYMENT_ID", id.clone()),
@@ -195,7 +196,12 @@ impl Local {
 
     fn check(&self) -> Result<(), LocalError> {
         let custom = &self.deployment.custom_events;
-        let appspec = read_appspec(&self.staged(), &self.request.appspec_name, CustomEvents::Only(custom));
+        let mut appspec =
+            read_appspec(&self.staged(), &self.request.appspec_name, CustomEvents::Only(custom));
+        if let Err(EventError::NoAppSpec { archive, .. }) = &mut appspec {
+            // Where it lies once it was refused.
+            *archive = self.deployment.archive();
+        }
         let checked = appspec.map_err(LocalError::Event).and_then(|appspec| {
             match custom.iter().find(|event| !appspec.custom_hooks.contains_key(*event)) {
                 Some(event) => Err(LocalError::NoSuchEvent(event.clone())),

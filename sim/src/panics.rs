@@ -24,9 +24,9 @@ pub(crate) fn guard<T>(may_panic: impl FnOnce() -> T) -> Result<T, String> {
             }
         }));
     });
-    IS_GUARDED.set(true);
+    let was_guarded = IS_GUARDED.replace(true);
     let done = panic::catch_unwind(AssertUnwindSafe(may_panic));
-    IS_GUARDED.set(false);
+    IS_GUARDED.set(was_guarded);
     done.map_err(|_| LAST.take())
 }
 

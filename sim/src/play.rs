@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::world::{Asked, Wish, World};
 
 /// How a run went.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     pub finding: Option<Finding>,
     pub lasted: Moment,

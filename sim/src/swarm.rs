@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::check::{Claim, Finding, Violation};
+use crate::clock::Moment;
+use crate::panics;
 use crate::plan::Plan;
 use crate::play::{Report, play};
 
@@ -48,7 +51,7 @@ pub fn swarm(from: u64, extent: Extent, each: impl Fn(u64, &Report) + Sync) -> T
             if !goes_on(seed) {
                 break;
             }
-            let report = run_seed(seed, None);
+            let report = panics::guard(|| run_seed(seed, None)).unwrap_or_else(simulator_panicked);
             each(seed, &report);
             let mut totals = totals.lock().expect("no thread panics while it holds the totals");
             totals.add(seed, &report);
@@ -64,6 +67,15 @@ pub fn swarm(from: u64, extent: Extent, each: impl Fn(u64, &Report) + Sync) -> T
     totals.failed.sort_unstable();
     totals.took = began.elapsed();
     totals
+}
+
+/// Not the node but what surrounds it: to be told like any other finding, and
+/// no reason to leave out the seeds that follow.
+fn simulator_panicked(said: String) -> Report {
+    let what = format!("the simulator itself panicked: {said}");
+    let violation = Violation::new(Claim::Alive, [], what);
+    let finding = Finding { violation, at: Moment::START, last_entries: Vec::new() };
+    Report { finding: Some(finding), ..Report::default() }
 }
 
 impl Totals {

@@ -9,8 +9,9 @@ mod effects;
 mod faults;
 mod queue;
 mod requests;
+mod stalls;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use proto::entry::Body;
@@ -58,6 +59,10 @@ enum Event {
     Start {
         host: HostNo,
     },
+    /// A stall is over.
+    Resume {
+        host: HostNo,
+    },
     /// An agent that was told to leave is gone.
     Gone {
         host: HostNo,
@@ -79,6 +84,8 @@ pub struct World {
     now: Moment,
     queue: Queue<Event>,
     hosts: Vec<SimHost>,
+    /// What has come for hosts that stall.
+    waiting: BTreeMap<HostNo, VecDeque<Event>>,
     numbers: BTreeMap<HostId, HostNo>,
     mesh: MeshId,
     network: Network,
@@ -111,6 +118,7 @@ impl World {
             now: Moment::START,
             queue: Queue::default(),
             hosts: Vec::new(),
+            waiting: BTreeMap::new(),
             numbers: BTreeMap::new(),
             mesh: MeshId(mesh),
             network: Network::new(quality, chance.fork("network")),
@@ -227,20 +235,9 @@ impl World {
         let Some((at, event)) = self.queue.pop() else { return false };
         assert!(at >= self.now, "time goes forward");
         self.now = at;
-        if let Some(host) = event.addressee()
-            && self.hosts[host.index()].stalled_until > at
-        {
-            // Its loop does not run: what comes waits, in its order.
-            let host = &mut self.hosts[host.index()];
-            if let Event::Wake { boot, .. } = event
-                && boot == host.boot
-            {
-                host.wake_at = Some(host.stalled_until);
-            }
-            self.queue.push(host.stalled_until, event);
-            return true;
+        if let Some(event) = self.unless_stalled(event) {
+            self.happen(event);
         }
-        self.happen(event);
         true
     }
 
@@ -266,6 +263,7 @@ impl World {
             | Event::Gone { .. }
             | Event::Bootstrap { .. } => {}
             Event::Start { host } => self.start(host),
+            Event::Resume { host } => self.resume(host),
             Event::Fault(fault) => self.fault(fault),
             Event::Wish { asked, tries } => self.ask(asked, tries),
         }
@@ -520,6 +518,7 @@ impl Event {
             Event::Network(NetEvent::Lost { host, .. }) => Some(*host),
             Event::Network(NetEvent::Dial { .. } | NetEvent::Idle { .. })
             | Event::Start { .. }
+            | Event::Resume { .. }
             | Event::Gone { .. }
             | Event::Fault(_)
             | Event::Wish { .. } => None,

@@ -309,3 +309,24 @@ fn sources_are_told_apart_by_their_text() {
     }
     assert!("blake3:zz".parse::<Source>().is_err() && "".parse::<Source>().is_err());
 }
+
+#[test]
+fn a_full_cache_loses_what_was_not_used_for_longest() {
+    let dir = TempDir::new().expect("a directory");
+    let cache = Cache::open_with(dir.path(), 6 * 100).expect("a cache");
+    let keep = |number: u8| {
+        let mut incoming = cache.incoming().expect("a file");
+        incoming.write_all(&[number; 100]).expect("written");
+        let (digest, _) = incoming.keep().expect("kept");
+        // Their own times could be one and the same.
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000 + u64::from(number));
+        File::open(cache.path(&digest)).and_then(|file| file.set_modified(time)).expect("set");
+        digest
+    };
+    let digests: Vec<Digest> = (0..6).map(keep).collect();
+    cache.used(&digests[0]);
+    keep(6);
+    keep(7);
+    let left: Vec<bool> = digests.iter().map(|digest| cache.has(digest)).collect();
+    assert_eq!(left, [true, false, false, true, true, true]);
+}

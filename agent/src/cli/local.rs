@@ -34,8 +34,8 @@ pub(crate) struct LocalArgs {
     #[arg(short = 't', long = "type", value_name = "TYPE", ignore_case = true)]
     kind: Option<Kind>,
     /// What to do with files that are in the way
-    #[arg(short = 'b', long, value_name = "WHAT", default_value = "DISALLOW", ignore_case = true)]
-    file_exists_behavior: FileExistsArg,
+    #[arg(short = 'b', long, value_name = "DISALLOW|OVERWRITE|RETAIN", default_value = "DISALLOW")]
+    file_exists_behavior: String,
     /// The group's id: chooses which earlier deployments this one follows
     #[arg(short = 'g', long, value_name = "ID", default_value = "default-local-deployment-group")]
     deployment_group: String,
@@ -74,14 +74,6 @@ enum Kind {
     Tar,
     Tgz,
     Zip,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "UPPER")]
-enum FileExistsArg {
-    Disallow,
-    Overwrite,
-    Retain,
 }
 
 /// Where the official agent keeps its deployments.
@@ -198,11 +190,7 @@ fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
         deploy_root: std::path::absolute(root)?,
         group_id: args.deployment_group,
         group_name: args.deployment_group_name,
-        file_exists: match args.file_exists_behavior {
-            FileExistsArg::Disallow => FileExists::Disallow,
-            FileExistsArg::Overwrite => FileExists::Overwrite,
-            FileExistsArg::Retain => FileExists::Retain,
-        },
+        file_exists: file_exists(&args.file_exists_behavior),
         events,
         checks_first: args.only_events.is_none(),
         goes_on: args.keep_going,
@@ -210,6 +198,20 @@ fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
         way: if args.blue_green_rollback { Way::BlueGreenRollback } else { Way::Forward },
         revisions_max: config.max_revisions.unwrap_or(REVISIONS_MAX),
     })
+}
+
+/// Another word is an error only where it matters, as with codedeploy-local:
+/// when something is in the way.
+fn file_exists(word: &str) -> FileExists {
+    match word.to_ascii_uppercase().as_str() {
+        "DISALLOW" => FileExists::Disallow,
+        "OVERWRITE" => FileExists::Overwrite,
+        "RETAIN" => FileExists::Retain,
+        other => {
+            eprintln!("warning: `{other}` is none of DISALLOW, OVERWRITE and RETAIN: DISALLOW is meant");
+            FileExists::Disallow
+        }
+    }
 }
 
 fn is_name(text: &str) -> bool {

@@ -14,6 +14,7 @@ use super::FetchError;
 use crate::bundle::unpack::UnpackError;
 use crate::hooks::{self, HookFailure, Hooks, Patience};
 use crate::install::state::State;
+use crate::install::unfinished::{Intent, UnderWay};
 use crate::install::{self, InstallError};
 
 /// A deployment, and what its events need to know.
@@ -132,6 +133,45 @@ impl Deployment {
 
     /// Runs the built-in event Install. Blocks.
     pub(crate) fn install(&self, file_exists: FileExists) -> Result<(), EventError> {
+        let intent = Intent {
+            deployment: self.id(),
+            appspec_name: self.appspec_name.clone(),
+            custom_events: self.custom_events.clone(),
+            file_exists,
+        };
+        let under_way = UnderWay::begin(&self.state, &intent).map_err(|cause| self.on_disk(cause))?;
+        let installed = self.install_now(file_exists);
+        under_way.done().map_err(|cause| self.on_disk(cause))?;
+        installed
+    }
+
+    /// Finishes the installation that an agent was killed in, if one was.
+    /// Blocks.
+    pub(crate) fn finish_interrupted(state: &State) -> Result<(), EventError> {
+        let looked = UnderWay::interrupted(state);
+        let on_disk = |cause| EventError::Disk { path: state.installing_file(), cause };
+        let Some((under_way, intent)) = looked.map_err(on_disk)? else { return Ok(()) };
+        tracing::warn!(deployment = intent.deployment, "an installation was cut off, finishing it");
+        let deployment = Deployment {
+            dir: state.deployment_dir(&intent.deployment),
+            state: state.clone(),
+            appspec_name: intent.appspec_name,
+            environment: Vec::new(),
+            custom_events: intent.custom_events,
+            way: Way::Forward,
+            patience: Patience::default(),
+        };
+        let installed = deployment.install_now(intent.file_exists);
+        under_way.done().map_err(on_disk)?;
+        installed
+    }
+
+    /// The directory's name.
+    fn id(&self) -> String {
+        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    fn install_now(&self, file_exists: FileExists) -> Result<(), EventError> {
         let archive = self.archive();
         let appspec = read_appspec(&archive, &self.appspec_name, CustomEvents::Only(&self.custom_events))?;
         install::install(&appspec, &archive, file_exists, &self.state).map_err(EventError::Install)?;
@@ -158,6 +198,8 @@ impl Deployment {
             environment: &environment,
             // Of the deployment that runs, also when old scripts do.
             log: &scripts_log(&self.dir),
+            deployment: &self.id(),
+            deployments_log: &self.state.deployments_log(),
             patience: self.patience,
         };
         hooks::run(&hooks, cancel).await.map_err(|failure| EventError::Hook(Box::new(failure)))

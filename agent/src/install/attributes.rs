@@ -7,10 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::cleanup::Journal;
 use super::plan::Plan;
-use super::{InstallError, access_list, selinux};
+use super::{InstallError, Witness, access_list, selinux};
 
 /// Makes the plan's changes. Links are followed, as with `chmod` and `chown`.
-pub(super) fn apply(plan: &Plan, journal: &mut Journal) -> Result<(), InstallError> {
+pub(super) fn apply(plan: &Plan, journal: &mut Journal, witness: Witness<'_>) -> Result<(), InstallError> {
     for change in &plan.changes {
         let path = &change.path;
         let failed = |what| move |cause| InstallError::Attribute { what, path: path.clone(), cause };
@@ -29,6 +29,7 @@ pub(super) fn apply(plan: &Plan, journal: &mut Journal) -> Result<(), InstallErr
         if owner.is_some() || group.is_some() {
             std::os::unix::fs::chown(path, owner, group).map_err(failed("owner"))?;
         }
+        witness();
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::{InstallError, selinux};
+use super::{InstallError, Witness, selinux};
 
 /// Starts a line that is no path but one whose SELinux context was set.
 const CONTEXT_PREFIX: &[u8] = b"semanage\0";
@@ -71,12 +71,13 @@ impl Previous {
 
     /// Removes the files, and the directories that are empty then, last made
     /// first.
-    pub(super) fn remove(&self) -> Result<(), InstallError> {
+    pub(super) fn remove(&self, witness: Witness<'_>) -> Result<(), InstallError> {
         for made in self.made.iter().rev() {
             match made {
                 Made::Path(path) => {
                     let removed = remove(path).and_then(|()| super::remove_file(&part_of(path)));
                     removed.map_err(|cause| InstallError::Remove { path: path.clone(), cause })?;
+                    witness();
                 }
                 Made::Context(path) => {
                     // It may never have been set, or be forgotten already.

@@ -30,7 +30,7 @@ pub(crate) enum ConfigError {
     Parse {
         path: PathBuf,
         #[source]
-        cause: serde_saphyr::Error,
+        cause: Box<serde_saphyr::Error>,
     },
     #[error("`{}` has `:max_revisions: 0`: at least 1 must be kept, the current one", path.display())]
     NothingKept { path: PathBuf },
@@ -40,7 +40,7 @@ impl AgentConfig {
     pub(crate) fn read(path: &Path) -> Result<AgentConfig, ConfigError> {
         let read = |cause| ConfigError::Read { path: path.to_owned(), cause };
         let text = std::fs::read_to_string(path).map_err(read)?;
-        let parse = |cause| ConfigError::Parse { path: path.to_owned(), cause };
+        let parse = |cause| ConfigError::Parse { path: path.to_owned(), cause: Box::new(cause) };
         let config: Option<AgentConfig> = serde_saphyr::from_str(&text).map_err(parse)?;
         let config = config.unwrap_or_default();
         if config.max_revisions == Some(0) {

@@ -41,6 +41,7 @@ pub(super) struct Consensus {
     drawn: (usize, u64, u64),
     elapsed: usize,
     ticks: u32,
+    folded: Index,
 }
 
 /// What raft-rs wants done.
@@ -78,7 +79,8 @@ impl Consensus {
         let raw = RawNode::new(&config, log, &logger).ok()?;
         // A start of its own stream for each voter number: no two draw alike.
         let rng = ChaCha8Rng::seed_from_u64(seed ^ me.0);
-        let mut consensus = Consensus { raw, rng, drawn: (0, u64::MAX, u64::MAX), elapsed: 0, ticks: 0 };
+        let drawn = (0, u64::MAX, u64::MAX);
+        let mut consensus = Consensus { raw, rng, drawn, elapsed: 0, ticks: 0, folded: applied };
         consensus.draw_timeout();
         Some(consensus)
     }
@@ -128,8 +130,11 @@ impl Consensus {
         self.raw.raft.state == StateRole::Leader
     }
 
+    /// Who leads, if it was heard lately. A learner never stands for election,
+    /// so raft-rs would believe in its last leader for ever.
     pub(super) fn leader(&self) -> Option<VoterId> {
-        Some(VoterId(self.raw.raft.leader_id)).filter(|leader| leader.0 != 0)
+        let is_heard = self.is_leader() || self.raw.raft.election_elapsed < 2 * ELECTION_TICKS;
+        Some(VoterId(self.raw.raft.leader_id)).filter(|leader| leader.0 != 0 && is_heard)
     }
 
     pub(super) fn hard_state(&self) -> Hard {
@@ -184,13 +189,23 @@ impl Consensus {
     }
 
     pub(super) fn note_folded(&mut self, index: Index) {
-        if index > self.raw.raft.raft_log.applied {
-            self.raw.advance_apply_to(index);
-        }
+        self.folded = self.folded.max(index);
+        self.tell_folded();
     }
 
     pub(super) fn persisted(&mut self, number: u64) {
         self.raw.on_persist_ready(number);
+        self.tell_folded();
+    }
+
+    /// A snapshot is folded before it is durable, and raft-rs panics on what
+    /// is applied and not durable: it is told when both are true.
+    fn tell_folded(&mut self) {
+        let log = &self.raw.raft.raft_log;
+        let index = self.folded.min(log.persisted).min(log.committed);
+        if index > log.applied {
+            self.raw.advance_apply_to(index);
+        }
     }
 
     /// What is to be done now. The log in memory has it at once (consensus

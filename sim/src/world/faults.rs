@@ -108,8 +108,7 @@ impl World {
             Fault::Stall { who, lasts } => {
                 let Some(host) = self.find(who) else { return };
                 self.story.tell(now, format!("{host} stalls for {}", Shown(lasts)));
-                let host = &mut self.hosts[host.index()];
-                host.stalled_until = host.stalled_until.max(now + lasts);
+                self.stall(host, lasts);
             }
             Fault::Cut { from, to, both_ways, lasts } => {
                 let way = if both_ways { "and" } else { "to" };
@@ -154,8 +153,7 @@ impl World {
         self.queue_drop_faults();
         for no in 0..self.hosts.len() {
             let host = &mut self.hosts[no];
-            // A stall runs out by itself: cut short, what waits for its end would
-            // come after what comes later.
+            // A stall runs out by itself.
             host.disk.set_slowness(0);
             if !host.is_up() {
                 let no = host.no;
@@ -185,6 +183,8 @@ impl World {
         }
         host.wake_at = None;
         host.stalled_until = self.now;
+        self.waiting.remove(&no);
+        let host = &mut self.hosts[no.index()];
         host.hooks.crash();
         host.disk.crash(how, &mut self.chance.disks);
         let how_said = match how {
