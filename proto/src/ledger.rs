@@ -12,6 +12,7 @@
 //! is the same on every host at the same index.
 
 mod consensus;
+mod follow;
 mod guard;
 mod log;
 mod message;
@@ -303,89 +304,6 @@ impl Ledger {
                 Ok(())
             }
         }
-    }
-
-    /// Whether committed entries are taken from neighbours: by everybody who
-    /// does not hear a leader. A voter that was away may have been voted out
-    /// meanwhile; then nobody will ever tell it by way of consensus.
-    pub(crate) fn is_following(&self) -> bool {
-        !self.is_voting() || self.leader().is_none()
-    }
-
-    /// Takes committed entries from a neighbour. Returns how many were new.
-    pub(crate) fn follow(&mut self, entries: Vec<LogEntry>) -> usize {
-        let next = self.folded + self.arrived.len() as Index + 1;
-        let is_of_use = entries.iter().any(|entry| entry.index == next);
-        if self.is_empty() || !self.is_following() || !is_of_use {
-            return 0;
-        }
-        self.pause_voting();
-        let Role::Following(log) = &mut self.role else { return 0 };
-        let mut new = 0;
-        for entry in entries.into_iter().filter(|entry| entry.index >= next) {
-            if entry.index != log.hard().commit + 1 {
-                break;
-            }
-            if log.term_at(entry.index) != Some(entry.term) {
-                // What stood there, and after it, was never committed.
-                let dropped = log.truncate_after(entry.index - 1);
-                self.changes.extend(dropped.map(stored::delete_entry));
-                self.changes.push(stored::entry(&entry));
-                log.append(entry.clone());
-            }
-            log.set_commit(entry.index);
-            self.arrived.push_back(Committed::Entry(entry));
-            new += 1;
-        }
-        self.changes.push(stored::hard_state(log.hard()));
-        new
-    }
-
-    /// Takes a snapshot from a neighbour, if it is ahead of this host.
-    pub(crate) fn follow_snapshot(&mut self, snapshot: Snapshot) -> bool {
-        if !self.is_following() || snapshot.index <= self.folded || !self.arrived.is_empty() {
-            return false;
-        }
-        self.pause_voting();
-        self.install(snapshot);
-        true
-    }
-
-    /// Consensus stops until everything that arrives is folded; then it starts
-    /// again from the longer log, if this host still votes. The log keeps what
-    /// is not committed: it may have been promised.
-    fn pause_voting(&mut self) {
-        let Role::Voting(consensus) = &self.role else { return };
-        let mut log = consensus.log().clone();
-        log.set_commit(self.folded);
-        self.unwritten.clear();
-        self.role = Role::Following(Box::new(log));
-    }
-
-    fn install(&mut self, snapshot: Snapshot) {
-        let old = self.log();
-        let hard = old.hard();
-        // Entries after the snapshot stay if it is of the same history.
-        let fits = old.term_at(snapshot.index) == Some(snapshot.term);
-        let kept = if fits { old.range(snapshot.index + 1, Index::MAX, usize::MAX) } else { None };
-        let kept = kept.unwrap_or_default();
-        let dropped = if kept.is_empty() { old.indexes() } else { old.indexes().start..snapshot.index + 1 };
-        self.changes.extend(dropped.map(stored::delete_entry));
-        self.changes.extend(stored::snapshot(&snapshot));
-        let mut log = Log::new(log::Base {
-            index: snapshot.index,
-            term: snapshot.term,
-            hash: snapshot.hash,
-            voters: snapshot.voters.clone(),
-        });
-        kept.into_iter().for_each(|entry| log.append(entry));
-        // A vote stands, whatever else is forgotten.
-        let vote = if hard.term >= snapshot.term { hard.vote } else { 0 };
-        log.set_hard(stored::Hard { term: hard.term.max(snapshot.term), vote, commit: snapshot.index });
-        self.changes.push(stored::hard_state(log.hard()));
-        self.role = Role::Following(Box::new(log));
-        self.adopt(&snapshot);
-        self.arrived.push_back(Committed::Snapshot(snapshot));
     }
 
     fn adopt(&mut self, snapshot: &Snapshot) {

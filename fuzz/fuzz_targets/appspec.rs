@@ -1,0 +1,21 @@
+//! No AppSpec file, whatever is in it, stops the agent; and one that is good
+//! is good again.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use proto::appspec::{CustomEvents, parse_with};
+
+fuzz_target!(|bytes: &[u8]| {
+    for custom in [CustomEvents::Only(&[]), CustomEvents::Any] {
+        match parse_with("appspec.yml", bytes, custom) {
+            Ok(parsed) => {
+                for mapping in &parsed.appspec.files {
+                    assert!(mapping.source.split('/').all(|part| part != ".."), "a source leaves the bundle");
+                }
+                assert_eq!(parse_with("appspec.yml", bytes, custom), Ok(parsed));
+            }
+            Err(mistakes) => assert!(!mistakes.is_empty(), "refused without a reason"),
+        }
+    }
+});
