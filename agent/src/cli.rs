@@ -3,6 +3,7 @@
 mod deploy;
 mod exit;
 mod group;
+mod local;
 mod logs;
 mod mesh;
 mod screen;
@@ -48,7 +49,7 @@ pub(crate) struct Global {
     /// Print results only
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Say more; twice, much more
+    /// Say more, on stderr
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }
@@ -85,6 +86,8 @@ enum Verb {
     Rollback(deploy::RollbackArgs),
     /// List what was committed
     History(show::HistoryArgs),
+    /// Deploy a bundle to this host alone, without a mesh
+    Local(Box<local::LocalArgs>),
     /// Try it out: five agents on this machine, three releases, one of them bad
     Demo(demo::DemoArgs),
     /// Print completions for a shell
@@ -134,6 +137,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Stop(args) => deploy::stop(&session, args).await,
         Verb::Rollback(args) => deploy::rollback(&session, args).await,
         Verb::History(args) => show::history(&session, args).await,
+        Verb::Local(args) => local::run(*args, session.screen.is_json()).await,
         Verb::Demo(args) => demo::run(&session.screen, args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -32,19 +32,31 @@ pub(crate) struct DemoArgs {
 /// Plays the demo. Whatever it started ends with it, unless it is to be kept.
 pub(crate) async fn run(screen: &Screen, args: DemoArgs) -> anyhow::Result<Exit> {
     let mut fleet = fleet::Fleet::prepare(args.hosts)?;
-    let ended = tokio::select! {
-        ended = story::tell(screen, &mut fleet) => ended,
-        interrupted = interrupted() => interrupted,
+    let told = tokio::select! {
+        told = story::tell(screen, &mut fleet) => told,
+        interrupted = interrupted() => {
+            fleet.end().await;
+            return interrupted;
+        }
     };
-    match ended {
+    match told {
         Ok(exit) if args.keep => {
             story::look_around(screen, &fleet);
             fleet.leave_running();
             Ok(exit)
         }
-        ended => {
-            let logs = fleet.end().await;
-            ended.with_context(|| format!("the demo did not go as it should; the agents said:\n{logs}"))
+        Ok(exit) => {
+            fleet.end().await;
+            screen.progress(
+                "\nThe agents are stopped and their files are gone. `skein demo --keep` leaves them running \
+                 and prints how to look around.",
+            );
+            Ok(exit)
+        }
+        Err(error) => {
+            screen.note(&format!("The agents said last:\n{}", fleet.logs()));
+            fleet.end().await;
+            Err(error.context("the demo did not go as it should"))
         }
     }
 }
@@ -58,5 +70,5 @@ async fn interrupted() -> anyhow::Result<Exit> {
         _ = terminate.recv() => {}
         _ = hangup.recv() => {}
     }
-    bail!("interrupted")
+    bail!("interrupted: the demo and all that it started have ended")
 }

@@ -5,6 +5,8 @@
 //! AppSpec names. Nothing is ever passed through a shell. Hooks may be run
 //! twice: nothing here assumes that they ran once.
 
+mod cgroup;
+mod log_file;
 mod output;
 mod script;
 mod user;
@@ -16,9 +18,9 @@ use std::time::Duration;
 
 use proto::appspec::Script;
 use proto::entry::ErrorCode;
-use proto::lifecycle::LifecycleEvent;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use log_file::files as log_files;
 use output::Output;
 use user::UserError;
 
@@ -41,7 +43,8 @@ impl Default for Patience {
 /// One event, and all that its scripts need.
 #[derive(Debug)]
 pub(crate) struct Hooks<'e> {
-    pub(crate) event: LifecycleEvent,
+    /// Its name.
+    pub(crate) event: &'e str,
     /// In order; the first that fails ends the event.
     pub(crate) scripts: &'e [Script],
     /// The unpacked revision that they belong to.
@@ -50,6 +53,10 @@ pub(crate) struct Hooks<'e> {
     pub(crate) environment: &'e [(&'static str, String)],
     /// The scripts.log that their output goes to.
     pub(crate) log: &'e Path,
+    /// The deployment's id, which stands in each line of the next.
+    pub(crate) deployment: &'e str,
+    /// The same lines of all deployments of this host.
+    pub(crate) deployments_log: &'e Path,
     pub(crate) patience: Patience,
 }
 
@@ -57,7 +64,7 @@ pub(crate) struct Hooks<'e> {
 #[derive(Debug, thiserror::Error)]
 #[error("script `{script}` of {event}")]
 pub(crate) struct HookFailure {
-    pub(crate) event: LifecycleEvent,
+    pub(crate) event: String,
     /// Its location, as the AppSpec gives it.
     pub(crate) script: String,
     /// The end of what the scripts of this event wrote.
@@ -126,12 +133,12 @@ impl HookError {
 pub(crate) async fn run(hooks: &Hooks<'_>, cancel: &CancellationToken) -> Result<(), HookFailure> {
     let Some(first) = hooks.scripts.first() else { return Ok(()) };
     let failure = |script: &Script, log: String, cause| HookFailure {
-        event: hooks.event,
+        event: hooks.event.to_owned(),
         script: script.location.clone(),
         log,
         cause,
     };
-    let output = Output::open(hooks.log).map_err(|cause| failure(first, String::new(), cause))?;
+    let output = Output::open(hooks).map_err(|cause| failure(first, String::new(), cause))?;
     output.note(&format!("LifecycleEvent - {}", hooks.event));
     for script in hooks.scripts {
         let ended = one(hooks, script, &output, cancel).await;

@@ -10,12 +10,15 @@
 //! is the official agent's own format, and so is all else in [`state`]: a host
 //! can change from one agent to the other between two deployments.
 
+mod access_list;
 mod apply;
 mod attributes;
 mod cleanup;
 mod plan;
 mod selection;
+mod selinux;
 pub(crate) mod state;
+pub(crate) mod unfinished;
 
 use std::fs;
 use std::io;
@@ -92,17 +95,32 @@ pub(crate) fn install(
     file_exists: FileExists,
     state: &State,
 ) -> Result<(), InstallError> {
+    watched(appspec, archive, file_exists, state, &mut || ())
+}
+
+/// Hears of every change on the disk right after it: where an agent may die.
+type Witness<'w> = &'w mut dyn FnMut();
+
+fn watched(
+    appspec: &AppSpec,
+    archive: &Path,
+    file_exists: FileExists,
+    state: &State,
+    witness: Witness<'_>,
+) -> Result<(), InstallError> {
     let recorded = |path: PathBuf| move |cause| InstallError::State { path, cause };
     let previous = cleanup::Previous::read(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
     let file_exists = appspec.file_exists.unwrap_or(file_exists);
     let plan = plan::plan(appspec, archive, file_exists, &previous).map_err(InstallError::Plan)?;
-    previous.remove()?;
+    previous.remove(witness)?;
     remove_file(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
+    witness();
     state.write(&state.install_json(), &plan.to_json()).map_err(recorded(state.install_json()))?;
     let mut journal =
         cleanup::Journal::open(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
-    apply::apply(&plan, &mut journal)?;
-    attributes::apply(&plan)
+    witness();
+    apply::apply(&plan, &mut journal, witness)?;
+    attributes::apply(&plan, &mut journal, witness)
 }
 
 fn remove_file(path: &Path) -> io::Result<()> {

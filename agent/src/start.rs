@@ -75,6 +75,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let bundles = Bundles::new(cache.clone(), transport.clone(), node.clone());
     let host_side =
         Arc::new(HostSide::new(config.deploy_root.clone(), cache.clone(), fetch_with(bundles.fetcher())));
+    host_side.finish_interrupted();
     exchange::serve(&transport, move |digest| cache.path(digest)).context("cannot give bundles to others")?;
     questions::serve(&transport, host_side.clone(), bundles.clone()).context("cannot answer other hosts")?;
 

@@ -38,12 +38,18 @@ pub(crate) fn start(format: Format) -> Result<(), FilterError> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(has_colour());
     match format {
         Format::Text => log.init(),
         Format::Json => log.json().init(),
     }
     Ok(())
+}
+
+/// A log that goes into a file or to a collector is no place for colours.
+fn has_colour() -> bool {
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !no_colour
 }
 
 /// An error and its causes, in one line.

@@ -46,6 +46,17 @@ pub struct AppSpec {
     pub permissions: Vec<Permission>,
     /// The scripts of each event that has any, in the file's order.
     pub hooks: BTreeMap<LifecycleEvent, Vec<Script>>,
+    /// The same of events that somebody made up: only `skein local` runs them.
+    pub custom_hooks: BTreeMap<String, Vec<Script>>,
+}
+
+/// Which names that are no lifecycle event an AppSpec file may hook.
+#[derive(Clone, Copy, Debug)]
+pub enum CustomEvents<'n> {
+    /// These and no others.
+    Only(&'n [String]),
+    /// All: the file was judged when its revision was installed.
+    Any,
 }
 
 /// One entry of `files`.
@@ -139,9 +150,16 @@ impl fmt::Display for Mistake {
 /// # Errors
 /// All mistakes that are in it, in the order of their places.
 pub fn parse(file: &str, bytes: &[u8]) -> Result<Parsed, Vec<Mistake>> {
+    parse_with(file, bytes, CustomEvents::Only(&[]))
+}
+
+/// Reads an AppSpec file that may hook events of its user's own.
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(file: &str, bytes: &[u8], custom: CustomEvents<'_>) -> Result<Parsed, Vec<Mistake>> {
     let mut reader = Reader::new(file);
     let appspec = match read_text(bytes) {
-        Ok(text) => read(&mut reader, text),
+        Ok(text) => read(&mut reader, text, custom),
         Err((at, problem)) => {
             reader.mistake(at, "", problem);
             AppSpec::default()
@@ -168,7 +186,7 @@ fn read_text(bytes: &[u8]) -> Result<&str, (tree::Position, String)> {
 
 const TOP_KEYS: [&str; 6] = ["version", "os", "files", "file_exists_behavior", "permissions", "hooks"];
 
-fn read(reader: &mut Reader, text: &str) -> AppSpec {
+fn read(reader: &mut Reader, text: &str, custom: CustomEvents<'_>) -> AppSpec {
     let document = match tree::parse(text) {
         Ok(document) => document,
         Err(error) => {
@@ -197,8 +215,10 @@ fn read(reader: &mut Reader, text: &str) -> AppSpec {
     }
     version(reader, &top);
     os(reader, &top);
+    let (hooks, custom_hooks) = hooks::read(reader, &top, custom);
     let appspec = AppSpec {
-        hooks: hooks::read(reader, &top),
+        hooks,
+        custom_hooks,
         files: files::read(reader, &top),
         permissions: permissions::read(reader, &top),
         file_exists: file_exists(reader, &top),

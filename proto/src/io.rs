@@ -5,12 +5,10 @@
 //! `Node::handle` and to start each [`Output`] without waiting for it; however
 //! it ends, it ends as another input.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
 use crate::entry::{Body, Creator, Failure, Submission};
-use crate::group::{Group, Tag};
+use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::lifecycle::LifecycleEvent;
 use crate::policy::{FileExists, Policy};
@@ -190,15 +188,6 @@ pub enum Request {
         group: GroupName,
         /// To which revision; none means the last good one before the current.
         to: Option<crate::id::Digest>,
-    },
-    /// Change what this host says of itself.
-    Describe {
-        /// Its name.
-        name: String,
-        /// Its tags.
-        tags: BTreeSet<Tag>,
-        /// Its zone.
-        zone: String,
     },
     /// Take a host out of the mesh for good.
     RemoveHost(HostId),

@@ -50,6 +50,8 @@ pub enum Scripts {
     /// Those of the revision that was installed before. They surprise
     /// everybody, so this is a column and not an `if`.
     LastInstalled,
+    /// Those of the revision whose bundle came last, installed or not.
+    MostRecent,
     /// Those of the revision that is being deployed.
     New,
 }
@@ -63,6 +65,8 @@ pub struct Step {
     pub name: &'static str,
     /// Whose scripts run.
     pub scripts: Scripts,
+    /// Whose scripts run when a blue/green deployment is rolled back.
+    pub rollback_scripts: Scripts,
     /// Whether `ignore_application_stop_failures` lets it fail.
     pub may_be_ignored: bool,
     in_place: bool,
@@ -77,35 +81,37 @@ pub const EVENT_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 const fn step(
     event: LifecycleEvent,
     name: &'static str,
-    scripts: Scripts,
+    [scripts, rollback_scripts]: [Scripts; 2],
     may_be_ignored: bool,
     [in_place, traffic, local]: [bool; 3],
 ) -> Step {
-    Step { event, name, scripts, may_be_ignored, in_place, traffic, local }
+    Step { event, name, scripts, rollback_scripts, may_be_ignored, in_place, traffic, local }
 }
 
 use LifecycleEvent as E;
-use Scripts::{BuiltIn, LastInstalled, New};
+use Scripts::{BuiltIn, LastInstalled, MostRecent, New};
 const Y: bool = true;
 const N: bool = false;
 
-/// The table. Columns: event, name, whose scripts, may its failure be ignored,
-/// part of [in place, in place with traffic, local].
+/// The table. Columns: event, name, whose scripts [forward, in a blue/green
+/// rollback], may its failure be ignored, part of [in place, in place with
+/// traffic, local]. `LastInstalled` and `MostRecent` hold as long as the
+/// deployment has no bundle of its own on the host.
 #[rustfmt::skip]
 pub const LIFECYCLE: [Step; 13] = [
-    step(E::BeforeBlockTraffic, "BeforeBlockTraffic", LastInstalled, Y, [N, Y, Y]),
-    step(E::BlockTraffic,       "BlockTraffic",       BuiltIn,       N, [N, Y, N]),
-    step(E::AfterBlockTraffic,  "AfterBlockTraffic",  LastInstalled, Y, [N, Y, Y]),
-    step(E::ApplicationStop,    "ApplicationStop",    LastInstalled, Y, [Y, Y, Y]),
-    step(E::DownloadBundle,     "DownloadBundle",     BuiltIn,       N, [Y, Y, Y]),
-    step(E::BeforeInstall,      "BeforeInstall",      New,           N, [Y, Y, Y]),
-    step(E::Install,            "Install",            BuiltIn,       N, [Y, Y, Y]),
-    step(E::AfterInstall,       "AfterInstall",       New,           N, [Y, Y, Y]),
-    step(E::ApplicationStart,   "ApplicationStart",   New,           N, [Y, Y, Y]),
-    step(E::ValidateService,    "ValidateService",    New,           N, [Y, Y, Y]),
-    step(E::BeforeAllowTraffic, "BeforeAllowTraffic", New,           N, [N, Y, Y]),
-    step(E::AllowTraffic,       "AllowTraffic",       BuiltIn,       N, [N, Y, N]),
-    step(E::AfterAllowTraffic,  "AfterAllowTraffic",  New,           N, [N, Y, Y]),
+    step(E::BeforeBlockTraffic, "BeforeBlockTraffic", [LastInstalled, MostRecent],   Y, [N, Y, Y]),
+    step(E::BlockTraffic,       "BlockTraffic",       [BuiltIn, BuiltIn],            N, [N, Y, N]),
+    step(E::AfterBlockTraffic,  "AfterBlockTraffic",  [LastInstalled, MostRecent],   Y, [N, Y, Y]),
+    step(E::ApplicationStop,    "ApplicationStop",    [LastInstalled, LastInstalled], Y, [Y, Y, Y]),
+    step(E::DownloadBundle,     "DownloadBundle",     [BuiltIn, BuiltIn],            N, [Y, Y, Y]),
+    step(E::BeforeInstall,      "BeforeInstall",      [New, New],                    N, [Y, Y, Y]),
+    step(E::Install,            "Install",            [BuiltIn, BuiltIn],            N, [Y, Y, Y]),
+    step(E::AfterInstall,       "AfterInstall",       [New, New],                    N, [Y, Y, Y]),
+    step(E::ApplicationStart,   "ApplicationStart",   [New, New],                    N, [Y, Y, Y]),
+    step(E::ValidateService,    "ValidateService",    [New, New],                    N, [Y, Y, Y]),
+    step(E::BeforeAllowTraffic, "BeforeAllowTraffic", [New, LastInstalled],          N, [N, Y, Y]),
+    step(E::AllowTraffic,       "AllowTraffic",       [BuiltIn, BuiltIn],            N, [N, Y, N]),
+    step(E::AfterAllowTraffic,  "AfterAllowTraffic",  [New, LastInstalled],          N, [N, Y, Y]),
 ];
 
 // The table is indexed by the enum: a row out of order would run the wrong hook.

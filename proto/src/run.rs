@@ -26,10 +26,10 @@ pub(crate) struct Record {
     /// The state's index when the turn began: until the fold is there again,
     /// nothing can be said of it.
     began: Index,
-    /// The event that runs, or ran last.
-    event: LifecycleEvent,
-    /// Whether it may be running.
-    running: bool,
+    /// The last event that has ended.
+    done: Option<LifecycleEvent>,
+    /// The event that may be running.
+    running: Option<LifecycleEvent>,
     /// How the turn ended.
     outcome: Option<TurnOutcome>,
 }
@@ -117,11 +117,12 @@ impl OwnTurns {
     /// `forgot`: the turn was started under a store that is lost, so what ran
     /// of it nobody knows.
     fn begin(&mut self, deployment: DeploymentId, began: Index, forgot: bool) -> Act {
-        let event = Course::InPlace.after(None).expect("a course has events");
-        let mut record = Record { deployment, began, event, running: true, outcome: None };
+        let first = Course::InPlace.after(None);
+        let mut record = Record { deployment, began, done: None, running: first, outcome: None };
         let mut step = Step::Writing;
         if forgot {
             let message = "the host's store was lost in its turn, so nobody knows what ran of it".to_string();
+            record.running = None;
             record.outcome = Some(failed(None, ErrorCode::FailedAfterRestart, message));
             step = Step::Over;
         }
@@ -163,10 +164,16 @@ impl OwnTurns {
             self.turns.remove(&deployment);
             return Some(Act::Forget(deployment));
         }
+        let Some(event) = turn.record.running.filter(|_| !self.leaving) else {
+            // The agent is leaving: what was announced has not begun.
+            turn.record.running = None;
+            turn.step = Step::Paused;
+            return Some(Act::Write(turn.record.clone()));
+        };
         let effect = EffectId(self.next_effect);
         self.next_effect += 1;
         turn.step = Step::Running(effect);
-        Some(Act::Run { effect, deployment, event: turn.record.event })
+        Some(Act::Run { effect, deployment, event })
     }
 
     /// An event has ended. `rollout` is the deployment's, while its turn is
@@ -185,7 +192,8 @@ impl OwnTurns {
             self.turns.remove(&deployment);
             return vec![Act::Forget(deployment)];
         };
-        let event = turn.record.event;
+        let Some(event) = turn.record.running.take() else { return Vec::new() };
+        turn.record.done = Some(event);
         let ignored = event.step().may_be_ignored && current.ignores_stop_failures;
         match (result, Course::InPlace.after(Some(event))) {
             (Err(failure), _) if !ignored => end(turn, TurnOutcome::Failed(failure)),
@@ -194,12 +202,9 @@ impl OwnTurns {
                 let message = format!("the deployment was stopped before {next}");
                 end(turn, failed(Some(next), ErrorCode::Stopped, message));
             }
-            (_, Some(_)) if self.leaving => {
-                turn.record.running = false;
-                turn.step = Step::Paused;
-            }
+            (_, Some(_)) if self.leaving => turn.step = Step::Paused,
             (_, Some(next)) => {
-                turn.record.event = next;
+                turn.record.running = Some(next);
                 turn.step = Step::Writing;
             }
         }
@@ -287,22 +292,22 @@ fn resume(turn: &mut OwnTurn) -> Option<Act> {
         turn.step = Step::Over;
         return None;
     }
-    if !turn.record.running
-        && let Some(next) = Course::InPlace.after(Some(turn.record.event))
-    {
-        turn.record.event = next;
-        turn.record.running = true;
-        turn.step = Step::Writing;
-        return Some(Act::Write(turn.record.clone()));
+    match (turn.record.running, Course::InPlace.after(turn.record.done)) {
+        (Some(event), _) => {
+            let message = format!("the agent was killed while {event} ran");
+            end(turn, failed(Some(event), ErrorCode::FailedAfterRestart, message));
+        }
+        (None, Some(next)) => {
+            turn.record.running = Some(next);
+            turn.step = Step::Writing;
+        }
+        (None, None) => end(turn, TurnOutcome::Succeeded),
     }
-    let event = turn.record.event;
-    let message = format!("the agent was killed while {event} ran");
-    end(turn, failed(Some(event), ErrorCode::FailedAfterRestart, message));
     Some(Act::Write(turn.record.clone()))
 }
 
 fn end(turn: &mut OwnTurn, outcome: TurnOutcome) {
-    turn.record.running = false;
+    turn.record.running = None;
     turn.record.outcome = Some(outcome);
     turn.step = Step::Over;
 }
@@ -310,3 +315,6 @@ fn end(turn: &mut OwnTurn, outcome: TurnOutcome) {
 fn failed(event: Option<LifecycleEvent>, code: ErrorCode, message: String) -> TurnOutcome {
     TurnOutcome::Failed(Failure { event, code, script: String::new(), message, log: String::new() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,7 +105,7 @@ impl Hooks {
     ) -> Duration {
         let digest = match run.event.step().scripts {
             Scripts::BuiltIn | Scripts::New => Some(run.revision.digest),
-            Scripts::LastInstalled => self.installed.get(&run.group).copied(),
+            Scripts::LastInstalled | Scripts::MostRecent => self.installed.get(&run.group).copied(),
         };
         // A host on which nothing was installed has no script to stop it.
         let bundle = digest.map(|digest| &bundles[&digest]);

@@ -93,7 +93,6 @@ impl Story {
             Request::Rollback { group, to: Some(digest) } => {
                 format!("roll {group} back to {}", self.bundle(digest))
             }
-            Request::Describe { .. } => "describe itself anew".into(),
             Request::RemoveHost(host) => format!("remove {}", self.host(*host)),
         };
         self.tell(now, format!("{host} is asked to {what}"));

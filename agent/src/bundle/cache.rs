@@ -1,11 +1,14 @@
 //! The cache: every bundle this host has, each under the name of its digest.
 //!
 //! A file with a digest as its name is whole and was verified: it only ever
-//! gets that name by a rename after its bytes were hashed and synced.
+//! gets that name by a rename after its bytes were hashed and synced. Its time
+//! is that of its last use: when the cache is full, those go first that were
+//! not used for longest. What is deployed lies unpacked elsewhere.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use proto::id::Digest;
 use tempfile::NamedTempFile;
@@ -14,7 +17,16 @@ use tempfile::NamedTempFile;
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     dir: PathBuf,
+    bytes_max: u64,
 }
+
+/// Some forty bundles of a common size; beyond it the least recently used go.
+const BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// As many of the last used stay, whatever their size: a bundle that was only
+/// just brought here, and the one to roll back to.
+const KEPT_MIN: usize = 5;
+/// A transfer that nobody has gone on with for so long is given up.
+const UNFINISHED_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Why the cache could not do its part.
 #[derive(Debug, thiserror::Error)]
@@ -60,16 +72,63 @@ pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
 impl Cache {
     /// Opens the cache in `dir`, and makes the directory if need be.
     pub(crate) fn open(dir: impl Into<PathBuf>) -> Result<Cache, CacheError> {
-        let dir = dir.into();
-        match fs::create_dir_all(&dir) {
-            Ok(()) => Ok(Cache { dir }),
-            Err(cause) => Err(CacheError::Open { dir, cause }),
+        Cache::open_with(dir, BYTES_MAX)
+    }
+
+    /// One that holds so many bytes.
+    pub(crate) fn open_with(dir: impl Into<PathBuf>, bytes_max: u64) -> Result<Cache, CacheError> {
+        let cache = Cache { dir: dir.into(), bytes_max };
+        match fs::create_dir_all(&cache.dir).and_then(|()| cache.remove_unfinished()) {
+            Ok(()) => Ok(cache),
+            Err(cause) => Err(CacheError::Open { dir: cache.dir, cause }),
         }
     }
 
-    /// Where the cache lies.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+    /// Notes that the bundle is used now.
+    pub(crate) fn used(&self, digest: &Digest) {
+        // It may be gone by now, and an old time costs no more than a fetch.
+        let _ = File::open(self.path(digest)).and_then(|file| file.set_modified(SystemTime::now()));
+    }
+
+    fn remove_unfinished(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+            if digest_of(&entry.path()).is_none() && age > UNFINISHED_MAX {
+                // What cannot be removed is no reason not to start.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for what has come: called after each new bundle.
+    fn trim(&self) {
+        if let Err(error) = self.try_trim() {
+            tracing::warn!(cache = %self.dir.display(), %error, "cannot remove bundles that are not used");
+        }
+    }
+
+    fn try_trim(&self) -> io::Result<()> {
+        let mut bundles = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            // Somebody else may have removed it since it was listed.
+            if let (Some(_), Ok(metadata)) = (digest_of(&path), path.metadata()) {
+                bundles.push((metadata.modified()?, metadata.len(), path));
+            }
+        }
+        bundles.sort();
+        let mut bytes: u64 = bundles.iter().map(|(_, size, _)| size).sum();
+        let removable = bundles.len().saturating_sub(KEPT_MIN);
+        for (_, size, path) in &bundles[..removable] {
+            if bytes <= self.bytes_max {
+                break;
+            }
+            fs::remove_file(path)?;
+            bytes -= size;
+        }
+        Ok(())
     }
 
     /// Where the bundle lies, or will.
@@ -109,6 +168,8 @@ impl Cache {
         let path = self.path(digest);
         let renamed = file.sync_all().and_then(|()| fs::rename(&part, &path)).and_then(|()| self.sync());
         renamed.map_err(|cause| CacheError::Write { path: path.clone(), cause })?;
+        self.used(digest);
+        self.trim();
         Ok(path)
     }
 
@@ -123,6 +184,11 @@ impl Cache {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.dir)?.sync_all()
     }
+}
+
+/// Whose bundle a file of the cache is; none if it is not whole.
+fn digest_of(path: &Path) -> Option<Digest> {
+    path.file_name()?.to_str()?.parse().ok()
 }
 
 fn hash(mut file: &File) -> io::Result<Digest> {
@@ -168,6 +234,7 @@ impl Incoming<'_> {
         let kept = kept.and_then(|()| self.file.persist(&path).map_err(|error| error.error));
         let kept = kept.and_then(|_| self.cache.sync());
         kept.map_err(|cause| CacheError::Write { path, cause })?;
+        self.cache.trim();
         Ok((digest, self.size))
     }
 }

@@ -17,6 +17,9 @@ use super::unpack::{Refused, check_link, check_name};
 /// another level is another digest.
 const ZSTD_LEVEL: i32 = 3;
 
+/// A comment as POSIX has it: its own length in decimal, a key, a value.
+pub(super) const DIRECTORY_NOTE: &[u8] = b"27 comment=skein directory\n";
+
 /// Why a directory is no bundle.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PackError {
@@ -43,6 +46,7 @@ pub(crate) enum PackError {
 pub(crate) fn pack(dir: &Path, out: impl Write) -> Result<(), PackError> {
     let encoder = zstd::Encoder::new(out, ZSTD_LEVEL).map_err(PackError::Write)?;
     let mut packer = Packer { tar: tar::Builder::new(encoder), top: dir };
+    packer.note_directory().map_err(PackError::Write)?;
     packer.directory(Path::new(""))?;
     let encoder = packer.tar.into_inner().map_err(PackError::Write)?;
     encoder.finish().and_then(|mut out| out.flush()).map_err(PackError::Write)
@@ -54,6 +58,16 @@ struct Packer<'d, W: Write> {
 }
 
 impl<W: Write> Packer<'_, W> {
+    /// Says first that this was a directory: of what looks like an archive of a
+    /// release, a single directory at the top would be stripped.
+    fn note_directory(&mut self) -> io::Result<()> {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::XGlobalHeader);
+        header.set_mode(0o644);
+        header.set_size(DIRECTORY_NOTE.len() as u64);
+        self.tar.append_data(&mut header, "pax_global_header", DIRECTORY_NOTE)
+    }
+
     /// Adds what is below `below`, a path relative to the top.
     fn directory(&mut self, below: &Path) -> Result<(), PackError> {
         let path = self.top.join(below);

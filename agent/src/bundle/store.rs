@@ -3,15 +3,16 @@
 
 use std::path::PathBuf;
 
-use proto::appspec;
+use proto::appspec::CustomEvents;
 use proto::id::{Digest, HostId};
 use proto::node::Node;
 use proto::revision::Revision;
 
 use super::fetcher::Fetcher;
 use super::source::Source;
-use super::{AcquireError, Cache, acquire, unpack};
+use super::{AcquireError, Cache, acquire};
 use crate::backend::{BackendError, BackendErrorKind};
+use crate::check;
 use crate::command::NodeHandle;
 use crate::host_side::{APPSPEC_NAME, FetchError};
 use crate::telemetry::chain;
@@ -92,37 +93,18 @@ fn known_revision(node: &Node, digest: Digest) -> Option<(Revision, Vec<HostId>)
 /// Nothing is submitted that no host could deploy: the AppSpec file is there,
 /// has no mistake, and every script that it names is in the bundle.
 fn check_appspec(cache: &Cache, revision: &Revision) -> Result<(), BackendError> {
-    let broken =
-        |error: &dyn std::error::Error| invalid(format!("the bundle cannot be used: {}", chain(error)));
-    let scratch = tempfile::tempdir_in(cache.dir()).map_err(|error| broken(&error))?;
-    let unpacked = scratch.path().join("unpacked");
-    unpack::unpack(&cache.path(&revision.digest), &unpacked, unpack::Limits::default())
-        .map_err(|error| broken(&error))?;
-    let path = ["appspec.yml", "appspec.yaml"].map(|name| unpacked.join(name));
-    let Some(path) = path.into_iter().find(|path| path.is_file()) else {
-        return Err(invalid(format!(
-            "the bundle {} has no AppSpec file: {APPSPEC_NAME} must lie at its top",
-            revision.origin
-        )));
-    };
-    let text = std::fs::read(&path).map_err(|error| broken(&error))?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let parsed = appspec::parse(&name, &text).map_err(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        invalid(format!("the AppSpec file has mistakes:\n  {}", lines.join("\n  ")))
-    })?;
-    let missing: Vec<String> = parsed
-        .appspec
-        .hooks
-        .iter()
-        .flat_map(|(event, scripts)| scripts.iter().map(move |script| (event, script)))
-        .filter(|(_, script)| !unpacked.join(script.location.trim_start_matches('/')).exists())
-        .map(|(event, script)| format!("{event}: `{}` is not in the bundle", script.location))
-        .collect();
-    if missing.is_empty() {
+    let custom = CustomEvents::Only(&[]);
+    let origin = &revision.origin;
+    let found = check::check(&cache.path(&revision.digest), APPSPEC_NAME, custom)
+        .map_err(|error| invalid(format!("`{origin}` cannot be deployed: {}", chain(&error))))?;
+    for warning in &found.warnings {
+        tracing::warn!(origin, %warning, "the bundle is odd");
+    }
+    if found.mistakes.is_empty() {
         return Ok(());
     }
-    Err(invalid(format!("the AppSpec file names scripts that are not there:\n  {}", missing.join("\n  "))))
+    let lines: Vec<String> = found.mistakes.iter().map(ToString::to_string).collect();
+    Err(invalid(format!("`{origin}` cannot be deployed:\n  {}", lines.join("\n  "))))
 }
 
 fn refused(error: &AcquireError) -> BackendError {

@@ -188,6 +188,34 @@ fn a_single_directory_around_the_appspec_is_stripped() {
 }
 
 #[test]
+fn nothing_is_stripped_of_a_packed_directory() {
+    let dir = TempDir::new().expect("a directory");
+    fs::create_dir(dir.path().join("only")).expect("made");
+    fs::write(dir.path().join("only/appspec.yml"), "x").expect("written");
+    let mut archive = Vec::new();
+    pack::pack(dir.path(), &mut archive).expect("packed");
+    let listed = unpacked(&archive, Limits::default()).expect("unpacked");
+    assert_eq!(listed.last().map(String::as_str), Some("only/appspec.yml 644 x"));
+}
+
+#[test]
+fn setuid_does_not_come_out_of_a_bundle() {
+    let dir = TempDir::new().expect("a directory");
+    sample(dir.path());
+    fs::set_permissions(dir.path().join("app/run"), fs::Permissions::from_mode(0o6755)).expect("set");
+    let mut archive = Vec::new();
+    pack::pack(dir.path(), &mut archive).expect("packed");
+    assert_eq!(unpacked(&archive, Limits::default()).expect("unpacked"), SAMPLE);
+    let copy = dir.path().join("copy");
+    let source = dir.path().join("app");
+    unpack::copy(&source, &copy, Limits::default()).expect("copied");
+    assert_eq!(listing(&copy), ["empty dir 700", "link -> run", "run 755 go"]);
+    let inside = source.join("root/copy");
+    let refused = unpack::copy(&source, &inside, Limits::default());
+    assert!(matches!(refused, Err(UnpackError::Refused { cause: Refused::Itself, .. })), "{refused:?}");
+}
+
+#[test]
 fn what_could_leave_the_bundle_is_refused() {
     let check = |tar: Hostile, refused: Refused| check_refused(&tar.done(), Limits::default(), &refused);
     let leaves = |target: &str| Refused::LinkLeaves { target: target.into() };
@@ -280,4 +308,25 @@ fn sources_are_told_apart_by_their_text() {
         assert!(error.to_string().contains("unknown kind of source"), "{error}");
     }
     assert!("blake3:zz".parse::<Source>().is_err() && "".parse::<Source>().is_err());
+}
+
+#[test]
+fn a_full_cache_loses_what_was_not_used_for_longest() {
+    let dir = TempDir::new().expect("a directory");
+    let cache = Cache::open_with(dir.path(), 6 * 100).expect("a cache");
+    let keep = |number: u8| {
+        let mut incoming = cache.incoming().expect("a file");
+        incoming.write_all(&[number; 100]).expect("written");
+        let (digest, _) = incoming.keep().expect("kept");
+        // Their own times could be one and the same.
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000 + u64::from(number));
+        File::open(cache.path(&digest)).and_then(|file| file.set_modified(time)).expect("set");
+        digest
+    };
+    let digests: Vec<Digest> = (0..6).map(keep).collect();
+    cache.used(&digests[0]);
+    keep(6);
+    keep(7);
+    let left: Vec<bool> = digests.iter().map(|digest| cache.has(digest)).collect();
+    assert_eq!(left, [true, false, false, true, true, true]);
 }

@@ -8,6 +8,7 @@
 //! the entry is refused. Links may stay only if they cannot lead out, so what
 //! follows them later (the install) stays inside too.
 
+mod directory;
 mod tarball;
 mod tree;
 mod zipfile;
@@ -79,6 +80,8 @@ pub(crate) enum Refused {
     Ratio(u64),
     #[error("it is encrypted")]
     Encrypted,
+    #[error("it is where the bundle is to be copied to: the deployment root lies inside the bundle")]
+    Itself,
 }
 
 /// Why an archive was not unpacked. The destination is as if it never had been.
@@ -116,7 +119,8 @@ pub(crate) enum UnpackError {
 /// Unpacks `archive` as the directory `destination`, which is replaced. Blocks.
 ///
 /// A single directory at the top that has an AppSpec file directly inside
-/// becomes the destination itself, as the official agent has it.
+/// becomes the destination itself, as the official agent has it; but not in an
+/// archive that a directory was packed into.
 pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Result<(), UnpackError> {
     let read = |cause| UnpackError::Read { path: archive.to_owned(), cause };
     let mut file = File::open(archive).map_err(read)?;
@@ -144,13 +148,40 @@ pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Resu
     });
     let finished = unpacked.and_then(|()| tree.finish()).and_then(|()| {
         remove(destination).map_err(write(destination))?;
-        let top = single_top(&unfinished).map_err(write(&unfinished))?;
+        let top = match tree.was_directory {
+            true => None,
+            false => single_top(&unfinished).map_err(write(&unfinished))?,
+        };
         let top = top.as_deref().unwrap_or(&unfinished);
         fs::rename(top, destination).map_err(write(destination))
     });
     // Also after success: the emptied directory around a single one at the top.
     let removed = remove(&unfinished).map_err(write(&unfinished));
     finished.and(removed)
+}
+
+/// Copies the directory `source` as the directory `destination`, which is
+/// replaced: the same guards as for an archive, nothing stripped. Owners and
+/// times are this agent's own. Blocks.
+pub(crate) fn copy(source: &Path, destination: &Path, limits: Limits) -> Result<(), UnpackError> {
+    let unfinished = beside(destination);
+    let write = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| UnpackError::Write { path, cause }
+    };
+    remove(&unfinished).map_err(write(&unfinished))?;
+    fs::create_dir_all(&unfinished).map_err(write(&unfinished))?;
+    // No ratio: what is copied is as large as what it is copied from.
+    let mut tree = Tree::new(&unfinished, u64::MAX, limits);
+    let copied = directory::copy(source, &mut tree).and_then(|()| tree.finish()).and_then(|()| {
+        remove(destination).map_err(write(destination))?;
+        fs::rename(&unfinished, destination).map_err(write(destination))
+    });
+    if copied.is_err() {
+        // What failed is the better thing to report.
+        let _ = remove(&unfinished);
+    }
+    copied
 }
 
 fn beside(destination: &Path) -> PathBuf {

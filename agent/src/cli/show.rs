@@ -182,8 +182,13 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
         let healthy = view.healthy;
         let mut text = format!("{}\n{}", headline(session, &view), why(&view));
         text.push_str(&format!(
-            "In service: {} of {} now, {} at the fewest; {} must be ({}).\n",
-            healthy.now, healthy.total, healthy.lowest_seen, healthy.minimum, view.config
+            "In service: {} of {} {}, {} at the fewest; {} must be ({}).\n",
+            healthy.now,
+            healthy.total,
+            if view.is_over() { "at its end" } else { "now" },
+            healthy.lowest_seen,
+            healthy.minimum,
+            view.config
         ));
         view.hosts().iter().for_each(|host| text.push_str(&explain_host(host)));
         if view.hosts().iter().any(|host| host.status == "Failed") {
@@ -200,11 +205,11 @@ fn explain_host(host: &TurnView) -> String {
     if host.status == "Skipped" {
         return String::new();
     }
-    let event = host.event.as_deref().map(|event| format!(" in {event}")).unwrap_or_default();
-    let script = host.script.as_deref().map(|script| format!(" ({script})")).unwrap_or_default();
+    let event = host.event.as_deref().filter(|event| !message.contains(event));
+    let event = event.map(|event| format!(" in {event}")).unwrap_or_default();
     let log = host.log.as_deref().unwrap_or("");
     let log: String = log.lines().map(|line| format!("    {line}\n")).collect();
-    format!("{}: {}{event}{script}: {message}\n{log}", host.name, host.status)
+    format!("{}: {}{event}: {message}\n{log}", host.name, host.status)
 }
 
 pub(super) async fn hosts(session: &Session, args: OfGroup) -> anyhow::Result<Exit> {

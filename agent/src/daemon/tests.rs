@@ -265,7 +265,7 @@ async fn an_agent_that_is_told_to_stop_lets_its_event_end() {
     let group = agent.group().await;
     agent.hands.held.store(true, Ordering::Relaxed);
     agent.deploy(&group, 1).await;
-    agent.until("an event runs", |node| !node.is_idle()).await;
+    agent.until("an event runs", runs_an_event).await;
     agent.stop.send(()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!agent.running.is_finished(), "it waits for the event");
@@ -277,6 +277,12 @@ async fn an_agent_that_is_told_to_stop_lets_its_event_end() {
     );
 }
 
+/// An event that is only announced in the journal does not run yet.
+fn runs_an_event(node: &Node) -> bool {
+    let mut running = node.state().running();
+    running.any(|rollout| node.progress(rollout.submission.deployment, node.host()).is_some())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn told_twice_it_cancels_what_runs() {
     let host = Host::new(&MeshKey::generate(), true);
@@ -285,7 +291,7 @@ async fn told_twice_it_cancels_what_runs() {
     let group = agent.group().await;
     agent.hands.held.store(true, Ordering::Relaxed);
     agent.deploy(&group, 1).await;
-    agent.until("an event runs", |node| !node.is_idle()).await;
+    agent.until("an event runs", runs_an_event).await;
     let hands = agent.hands.clone();
     agent.stop.send(()).await.unwrap();
     agent.stop().await;

@@ -164,10 +164,8 @@ impl Fleet {
         }
     }
 
-    /// Ends all agents and the sample applications. Gives what the agents
-    /// logged last.
-    pub(super) async fn end(mut self) -> String {
-        let logs = self.logs();
+    /// Ends all agents and the sample applications.
+    pub(super) async fn end(mut self) {
         self.signal_agents();
         let deadline = Instant::now() + END_MAX;
         for host in &mut self.hosts {
@@ -183,7 +181,6 @@ impl Fleet {
         }
         // With the directory, whatever a late script may still start ends too.
         drop(self.directory);
-        logs
     }
 
     /// Once to end, once more to end soon: what the agents run is of no use.
@@ -194,7 +191,8 @@ impl Fleet {
         }
     }
 
-    fn logs(&self) -> String {
+    /// What the agents logged last.
+    pub(super) fn logs(&self) -> String {
         let tail = |host: &Host| {
             let log = std::fs::read_to_string(host.directory.join("agent.log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();

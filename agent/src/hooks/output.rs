@@ -1,15 +1,14 @@
 //! What scripts write: every line into scripts.log, the end of it kept for the
 //! report of a failure.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::entry::{FAILURE_LOG_MAX, keep_end};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::HookError;
+use super::log_file::LogFile;
+use super::{HookError, Hooks};
 
 /// A longer line is cut into lines of this length: a script that writes
 /// without ever ending a line must not fill the agent's memory.
@@ -23,19 +22,23 @@ pub(super) struct Output {
 
 #[derive(Debug)]
 struct Sink {
-    file: File,
-    path: PathBuf,
+    log: LogFile,
+    /// That of all deployments, if it can be written, and this one's id.
+    deployments: Option<(LogFile, String)>,
     tail: String,
     /// The first error is told once; a full disk does not stop a deployment.
     failed: bool,
 }
 
 impl Output {
-    pub(super) fn open(path: &Path) -> Result<Output, HookError> {
-        let opened = path.parent().map_or(Ok(()), fs::create_dir_all);
-        let opened = opened.and_then(|()| File::options().append(true).create(true).open(path));
-        let file = opened.map_err(|cause| HookError::Log { path: path.to_owned(), cause })?;
-        let sink = Sink { file, path: path.to_owned(), tail: String::new(), failed: false };
+    pub(super) fn open(hooks: &Hooks<'_>) -> Result<Output, HookError> {
+        let path = hooks.log;
+        let log = LogFile::open(path).map_err(|cause| HookError::Log { path: path.to_owned(), cause })?;
+        let deployments = LogFile::open(hooks.deployments_log).inspect_err(|error| {
+            tracing::error!(log = %hooks.deployments_log.display(), %error, "cannot write all scripts' output");
+        });
+        let deployments = deployments.ok().map(|log| (log, hooks.deployment.to_owned()));
+        let sink = Sink { log, deployments, tail: String::new(), failed: false };
         Ok(Output { sink: Arc::new(Mutex::new(sink)) })
     }
 
@@ -90,16 +93,23 @@ impl Output {
 
 impl Sink {
     fn line(&mut self, prefix: &str, text: &[u8]) {
-        let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
-        let mut line = format!("{time} {prefix}").into_bytes();
-        line.extend_from_slice(text);
-        line.push(b'\n');
-        // In one write, so that lines of two processes never mix.
-        if let Err(error) = self.file.write_all(&line)
+        let now = jiff::Zoned::now();
+        let time = now.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let line = [time.as_bytes(), b" ", prefix.as_bytes(), text, b"\n"].concat();
+        if let Err(error) = self.log.add(&line)
             && !self.failed
         {
             self.failed = true;
-            tracing::error!(log = %self.path.display(), %error, "cannot write the scripts' output");
+            tracing::error!(log = %self.log.path().display(), %error, "cannot write the scripts' output");
+        }
+        if let Some((log, deployment)) = &mut self.deployments {
+            let millis = now.subsec_nanosecond() / 1_000_000;
+            let start = format!("[{time}.{millis:03}] [{deployment}]{prefix}");
+            let line = [start.as_bytes(), text.trim_ascii(), b"\n"].concat();
+            if log.add(&line).is_err() {
+                // The deployment's own log has it, and says why if it has not.
+                self.deployments = None;
+            }
         }
         self.tail += &format!("{prefix}{}\n", String::from_utf8_lossy(text));
         if self.tail.len() > 4 * FAILURE_LOG_MAX {

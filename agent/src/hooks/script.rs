@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::cgroup::Cgroup;
 use super::output::Output;
 use super::user::RunAs;
 use super::{HookError, Hooks};
@@ -30,7 +31,8 @@ pub(super) async fn run(
     output: &Output,
     cancel: &CancellationToken,
 ) -> Result<(), HookError> {
-    let mut child = start(hooks, script, path).await?;
+    let cgroup = Cgroup::make();
+    let mut child = start(hooks, script, path, cgroup.as_ref()).await?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let readers = follow(&mut child, output);
     let ended = tokio::select! {
@@ -42,11 +44,14 @@ pub(super) async fn run(
     };
     if matches!(ended, Err(HookError::Cancelled | HookError::TimedOut(_))) {
         stop(&mut child, group, hooks.patience.after_terminate).await;
+        if let Some(cgroup) = &cgroup {
+            cgroup.kill();
+        }
     }
     if !drained(readers, hooks.patience.for_output).await {
         let what = "has ended, but a process that it started keeps its output open";
         output.note(&format!("Warning - {} {what}", script.location));
-        tracing::warn!(script = script.location, event = %hooks.event, "script {what}");
+        tracing::warn!(script = script.location, event = hooks.event, "script {what}");
     }
     ended
 }
@@ -63,8 +68,24 @@ fn judge(status: ExitStatus) -> Result<(), HookError> {
 /// writing somewhere.
 const BUSY_TRIES_MAX: u32 = 100;
 
-async fn start(hooks: &Hooks<'_>, script: &Script, path: &Path) -> Result<Child, HookError> {
-    let mut spawned = command(hooks, script, path, None)?.spawn();
+async fn start(
+    hooks: &Hooks<'_>,
+    script: &Script,
+    path: &Path,
+    cgroup: Option<&Cgroup>,
+) -> Result<Child, HookError> {
+    let spawn = |shell| {
+        let mut command = command(hooks, script, path, shell)?;
+        if let Some(cgroup) = cgroup {
+            cgroup.enter(&mut command);
+        }
+        // Last: another user may not move itself.
+        if let (Some(user), false) = (&script.runas, script.sudo) {
+            RunAs::look_up(user).map_err(HookError::RunAs)?.apply(&mut command);
+        }
+        Ok(command.spawn())
+    };
+    let mut spawned = spawn(None)?;
     // A process that we forked elsewhere just when this file was unpacked holds
     // it open until it becomes its own program, which is a matter of moments.
     for _ in 0..BUSY_TRIES_MAX {
@@ -72,12 +93,12 @@ async fn start(hooks: &Hooks<'_>, script: &Script, path: &Path) -> Result<Child,
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
-        spawned = command(hooks, script, path, None)?.spawn();
+        spawned = spawn(None)?;
     }
     let spawned = match spawned {
         // No `#!`: such a file is a shell's, by old custom.
         Err(error) if error.raw_os_error() == Some(Errno::ENOEXEC as i32) => {
-            command(hooks, script, path, Some(Path::new("/bin/sh")))?.spawn()
+            spawn(Some(Path::new("/bin/sh")))?
         }
         spawned => spawned,
     };
@@ -107,9 +128,6 @@ fn command(
     }
     command.current_dir(hooks.archive).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if let (Some(user), false) = (&script.runas, script.sudo) {
-        RunAs::look_up(user).map_err(HookError::RunAs)?.apply(&mut command);
-    }
     Ok(command)
 }
 

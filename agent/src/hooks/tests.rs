@@ -37,11 +37,13 @@ impl Revision {
         let patience =
             Patience { after_terminate: Duration::from_millis(200), for_output: Duration::from_millis(200) };
         let hooks = Hooks {
-            event: LifecycleEvent::AfterInstall,
+            event: "AfterInstall",
             scripts,
             archive: self.dir.path(),
             environment: &environment,
             log: &self.log(),
+            deployment: "d-ABCDEFGHI",
+            deployments_log: &self.dir.path().join("logs/deployments.log"),
             patience,
         };
         run(&hooks, cancel).await
@@ -217,4 +219,25 @@ async fn runas_is_the_user_with_its_groups_and_home() {
     assert_eq!(logged[4], told);
     let unknown = revision.run(&[Script { runas: Some("nobody-here".into()), ..script("s") }]).await;
     assert!(matches!(unknown.expect_err("refused").cause, HookError::RunAs(UserError::Unknown(_))));
+}
+
+#[tokio::test]
+async fn what_leaves_the_process_group_is_stopped_too() {
+    if cgroup::Cgroup::make().is_none() {
+        println!("skipped: needs a writable control group");
+        return;
+    }
+    let revision =
+        Revision::new(&[("s", "#!/bin/sh\nsetsid sh -c 'echo $$ > pid; exec sleep 300' &\nsleep 300\n")]);
+    let script = Script { timeout: Duration::from_secs(1), ..script("s") };
+    let failed = revision.run(&[script]).await.expect_err("timed out");
+    assert_eq!(failed.cause.code(), ErrorCode::ScriptTimedOut);
+    let pid = std::fs::read_to_string(revision.dir.path().join("pid")).expect("written");
+    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    let is_gone = || stat().rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'));
+    let start = Instant::now();
+    while !is_gone() && start.elapsed() < Duration::from_secs(5) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(is_gone(), "{}", stat());
 }

@@ -1,6 +1,6 @@
 use std::fs;
 
-use proto::entry::Creator;
+use proto::entry::{Creator, ErrorCode};
 use proto::id::Digest;
 use proto::lifecycle::Course;
 use proto::policy::FileExists;

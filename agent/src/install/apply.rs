@@ -10,21 +10,23 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::InstallError;
 use super::cleanup::{Journal, part_of};
 use super::plan::{Plan, Step};
+use super::{InstallError, Witness};
 
 /// Carries out the plan's steps, each noted before it is taken.
-pub(super) fn apply(plan: &Plan, journal: &mut Journal) -> Result<(), InstallError> {
+pub(super) fn apply(plan: &Plan, journal: &mut Journal, witness: Witness<'_>) -> Result<(), InstallError> {
     for step in &plan.steps {
         match step {
             Step::Mkdir { directory } => {
                 journal.note(directory)?;
+                witness();
                 make_directory(directory)
                     .map_err(|cause| InstallError::Mkdir { path: directory.clone(), cause })?;
             }
             Step::Copy { source, destination } => {
                 journal.note(destination)?;
+                witness();
                 copy(source, destination).map_err(|cause| {
                     let bytes = fs::symlink_metadata(source).map_or(0, |metadata| metadata.len());
                     let (source_path, destination) = (source.clone(), destination.clone());
@@ -32,6 +34,7 @@ pub(super) fn apply(plan: &Plan, journal: &mut Journal) -> Result<(), InstallErr
                 })?;
             }
         }
+        witness();
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::InstallError;
+use super::{InstallError, Witness, selinux};
 
 /// Starts a line that is no path but one whose SELinux context was set.
 const CONTEXT_PREFIX: &[u8] = b"semanage\0";
@@ -17,9 +17,32 @@ const CONTEXT_PREFIX: &[u8] = b"semanage\0";
 #[derive(Debug, Default)]
 pub(super) struct Previous {
     /// In the order in which they were made.
-    paths: Vec<PathBuf>,
+    made: Vec<Made>,
     /// Those that will not be there any more once they are removed.
     gone: HashSet<PathBuf>,
+}
+
+/// One line of the file.
+#[derive(Debug)]
+enum Made {
+    Path(PathBuf),
+    /// The SELinux context of a path.
+    Context(PathBuf),
+}
+
+impl Made {
+    fn of_line(line: &[u8]) -> Option<Made> {
+        let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_owned()));
+        let made = match line.strip_prefix(CONTEXT_PREFIX) {
+            Some(rest) => Made::Context(path(rest)),
+            None => Made::Path(path(line)),
+        };
+        // A relative path is none of ours, and would be somebody else's.
+        let is_absolute = match &made {
+            Made::Path(path) | Made::Context(path) => path.is_absolute(),
+        };
+        is_absolute.then_some(made)
+    }
 }
 
 impl Previous {
@@ -32,12 +55,13 @@ impl Previous {
         // so what it names was not made yet.
         let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let lines = content[..whole].split(|byte| *byte == b'\n');
-        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(CONTEXT_PREFIX));
-        let paths = lines.map(|line| PathBuf::from(OsString::from_vec(line.to_owned())));
-        // A relative path is none of ours, and would be somebody else's.
-        let paths: Vec<PathBuf> = paths.filter(|path| path.is_absolute()).collect();
-        let gone = foresee(&paths)?;
-        Ok(Previous { paths, gone })
+        let made: Vec<Made> = lines.filter_map(Made::of_line).collect();
+        let paths = made.iter().filter_map(|made| match made {
+            Made::Path(path) => Some(path),
+            Made::Context(_) => None,
+        });
+        let gone = foresee(paths.rev())?;
+        Ok(Previous { made, gone })
     }
 
     /// Whether there will be something at `path` after the removal.
@@ -47,10 +71,21 @@ impl Previous {
 
     /// Removes the files, and the directories that are empty then, last made
     /// first.
-    pub(super) fn remove(&self) -> Result<(), InstallError> {
-        for path in self.paths.iter().rev() {
-            let removed = remove(path).and_then(|()| super::remove_file(&part_of(path)));
-            removed.map_err(|cause| InstallError::Remove { path: path.clone(), cause })?;
+    pub(super) fn remove(&self, witness: Witness<'_>) -> Result<(), InstallError> {
+        for made in self.made.iter().rev() {
+            match made {
+                Made::Path(path) => {
+                    let removed = remove(path).and_then(|()| super::remove_file(&part_of(path)));
+                    removed.map_err(|cause| InstallError::Remove { path: path.clone(), cause })?;
+                    witness();
+                }
+                Made::Context(path) => {
+                    // It may never have been set, or be forgotten already.
+                    if let Err(error) = selinux::forget(path) {
+                        tracing::warn!(path = %path.display(), %error, "cannot remove an SELinux context");
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -72,10 +107,11 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Files go; a directory goes if all that is in it goes before it.
-fn foresee(paths: &[PathBuf]) -> io::Result<HashSet<PathBuf>> {
+/// Files go; a directory goes if all that is in it goes before it. `paths` are
+/// in the order of their removal.
+fn foresee<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> io::Result<HashSet<PathBuf>> {
     let mut gone = HashSet::new();
-    for path in paths.iter().rev() {
+    for path in paths {
         gone.insert(part_of(path));
         let goes = match fs::symlink_metadata(path) {
             Err(_) => false,
@@ -116,7 +152,15 @@ impl Journal {
 
     /// Notes that `path` is ours to remove.
     pub(super) fn note(&mut self, path: &Path) -> Result<(), InstallError> {
-        let mut line = path.as_os_str().as_bytes().to_owned();
+        self.line(path.as_os_str().as_bytes().to_owned())
+    }
+
+    /// Notes that the SELinux context of `path` is ours to remove.
+    pub(super) fn note_context(&mut self, path: &Path) -> Result<(), InstallError> {
+        self.line([CONTEXT_PREFIX, path.as_os_str().as_bytes()].concat())
+    }
+
+    fn line(&mut self, mut line: Vec<u8>) -> Result<(), InstallError> {
         line.push(b'\n');
         // In one write: a line is there or it is not.
         let written = self.file.write_all(&line);

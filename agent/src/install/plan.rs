@@ -19,6 +19,24 @@ pub(super) enum Step {
     Copy { source: PathBuf, destination: PathBuf },
 }
 
+impl Step {
+    /// The file that it lays down.
+    pub(super) fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Step::Copy { destination, .. } => Some(destination),
+            Step::Mkdir { .. } => None,
+        }
+    }
+
+    /// The directory that it makes.
+    pub(super) fn directory(&self) -> Option<&PathBuf> {
+        match self {
+            Step::Mkdir { directory } => Some(directory),
+            Step::Copy { .. } => None,
+        }
+    }
+}
+
 /// What to lay down, then what to change about it, both in order.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -62,6 +80,16 @@ pub(crate) enum Problem {
     NoUser { name: String, line: usize },
     #[error("there is no group `{name}` on this host (line {line} of the AppSpec file)")]
     NoGroup { name: String, line: usize },
+    #[error(
+        "`{}` is a file, and `default:` entries of `acls` are for directories (line {line} of the AppSpec \
+         file); `type: [directory]` leaves the files out", path.display()
+    )]
+    DefaultOnFile { path: PathBuf, line: usize },
+    #[error(
+        "`context` needs `semanage` and `restorecon`, which are not on this host (line {line} of the \
+         AppSpec file)"
+    )]
+    NoSeLinux { line: usize },
 }
 
 impl Plan {

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use proto::appspec::Permission;
+use proto::appspec::{Permission, SeContext};
 use serde_json::{Value, json};
 
+use super::access_list::{self, Entry};
 use super::plan::{Problem, Step, absolute, text};
+use super::selinux;
 
 /// What one entry changes about one file or directory.
 #[derive(Clone, Debug)]
@@ -17,6 +19,9 @@ pub(super) struct Change {
     /// Name and number.
     pub(super) owner: Option<(String, u32)>,
     pub(super) group: Option<(String, u32)>,
+    /// All that its access control list is to have, if it is to have one.
+    pub(super) acl: Vec<Entry>,
+    pub(super) context: Option<SeContext>,
 }
 
 impl Change {
@@ -24,11 +29,17 @@ impl Change {
     pub(super) fn to_json(&self) -> Vec<Value> {
         let file = text(&self.path);
         let mode = self.mode.map(|mode| json!({"type": "chmod", "mode": format!("{mode:o}"), "file": file}));
+        let acl = self.acl.iter().map(Entry::text).collect::<Vec<_>>();
+        let acl = (!acl.is_empty()).then(|| json!({"type": "setfacl", "acl": acl, "file": file}));
+        let context = self.context.as_ref().map(|SeContext { name, type_, range }| {
+            let context = json!({"user": name, "role": null, "type": type_, "range": range});
+            json!({"type": "semanage", "context": context, "file": file})
+        });
         let name = |id: &Option<(String, u32)>| id.as_ref().map(|(name, _)| name.clone());
         let owned = self.owner.is_some() || self.group.is_some();
         let (owner, group) = (name(&self.owner), name(&self.group));
         let owner = owned.then(|| json!({"type": "chown", "owner": owner, "group": group, "file": file}));
-        mode.into_iter().chain(owner).collect()
+        mode.into_iter().chain(acl).chain(context).chain(owner).collect()
     }
 }
 
@@ -39,13 +50,21 @@ pub(super) fn select(permissions: &[Permission], steps: &[Step], problems: &mut 
     let mut lines: HashMap<PathBuf, usize> = HashMap::new();
     for permission in permissions {
         let ids = (user(permission, problems), group(permission, problems));
+        let acl = access_list::entries(permission, problems);
+        if permission.context.is_some() && !selinux::is_there() {
+            problems.push(Problem::NoSeLinux { line: permission.line });
+        }
         for path in matching(permission, steps, problems) {
             if let Some(first) = lines.insert(path.clone(), permission.line) {
                 let second = permission.line;
                 problems.push(Problem::PermissionTwice { path: path.clone(), first, second });
             }
-            let (owner, group) = ids.clone();
-            changes.push(Change { path, mode: permission.mode, owner, group });
+            let is_file = || steps.iter().any(|step| step.file() == Some(&path));
+            if acl.iter().any(Entry::is_default) && is_file() {
+                problems.push(Problem::DefaultOnFile { path: path.clone(), line: permission.line });
+            }
+            let ((owner, group), acl, context) = (ids.clone(), acl.clone(), permission.context.clone());
+            changes.push(Change { path, mode: permission.mode, owner, group, acl, context });
         }
     }
     changes
@@ -54,18 +73,8 @@ pub(super) fn select(permissions: &[Permission], steps: &[Step], problems: &mut 
 /// Files first, then directories, each in the order of the steps.
 fn matching(permission: &Permission, steps: &[Step], problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let Some(object) = absolute(&permission.object) else { return Vec::new() };
-    let files = || {
-        steps.iter().filter_map(|step| match step {
-            Step::Copy { destination, .. } => Some(destination),
-            Step::Mkdir { .. } => None,
-        })
-    };
-    let directories = || {
-        steps.iter().filter_map(|step| match step {
-            Step::Mkdir { directory } => Some(directory),
-            Step::Copy { .. } => None,
-        })
-    };
+    let files = || steps.iter().filter_map(Step::file);
+    let directories = || steps.iter().filter_map(Step::directory);
     if files().any(|file| *file == object) {
         if !permission.files {
             return Vec::new();

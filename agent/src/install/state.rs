@@ -4,10 +4,12 @@
 //! ```text
 //! <root>/<group id>/<deployment id>/deployment-archive/    scripts run from here
 //! <root>/<group id>/<deployment id>/logs/scripts.log
+//! <root>/deployment-logs/codedeploy-agent-deployments.log
 //! <root>/deployment-instructions/<group id>-install.json   what Install did
 //! <root>/deployment-instructions/<group id>-cleanup        what the next one removes
 //! <root>/deployment-instructions/<group id>_last_successful_install
 //! <root>/deployment-instructions/<group id>_most_recent_install
+//! <root>/deployment-instructions/<group id>-installing.json   ours: what is under way
 //! ```
 
 use std::ffi::OsString;
@@ -19,6 +21,9 @@ use std::time::SystemTime;
 
 /// CodeDeploy's default for `max_revisions`.
 pub(crate) const REVISIONS_MAX: usize = 5;
+
+/// Ends the name of a file that says what is being installed.
+const INSTALLING: &str = "-installing.json";
 
 /// One group's part of the deployment root.
 #[derive(Clone, Debug)]
@@ -48,6 +53,32 @@ impl State {
         self.instructions(&format!("{}-install.json", self.group_id))
     }
 
+    /// There while an installation is under way, and after one was cut off.
+    pub(crate) fn installing_file(&self) -> PathBuf {
+        self.instructions(&format!("{}{INSTALLING}", self.group_id))
+    }
+
+    /// What all scripts of all groups write, one line after the other.
+    pub(crate) fn deployments_log(&self) -> PathBuf {
+        self.root.join("deployment-logs").join("codedeploy-agent-deployments.log")
+    }
+
+    /// The groups whose installation is under way or was cut off.
+    pub(crate) fn installing(root: &Path) -> io::Result<Vec<State>> {
+        let mut groups = Vec::new();
+        let entries = match fs::read_dir(root.join("deployment-instructions")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(groups),
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            if let Some(group_id) = name.to_str().and_then(|name| name.strip_suffix(INSTALLING)) {
+                groups.push(State::new(root, group_id));
+            }
+        }
+        Ok(groups)
+    }
+
     fn instructions(&self, name: &str) -> PathBuf {
         self.root.join("deployment-instructions").join(name)
     }
@@ -63,6 +94,11 @@ impl State {
     /// The deployment whose Install ended last, whatever became of it then.
     pub(crate) fn last_successful(&self) -> io::Result<Option<PathBuf>> {
         read_marker(&self.last_successful_file())
+    }
+
+    /// The deployment whose bundle came last, installed or not.
+    pub(crate) fn most_recent(&self) -> io::Result<Option<PathBuf>> {
+        read_marker(&self.most_recent_file())
     }
 
     /// Marks the deployment in `dir` as the one whose Install ended last.

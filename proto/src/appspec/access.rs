@@ -34,7 +34,7 @@ pub struct SeContext {
     /// The type.
     pub type_: String,
     /// The range, in its canonical form.
-    pub range: Option<String>,
+    pub range: String,
 }
 
 impl Ace {
@@ -105,21 +105,15 @@ pub(super) fn context(reader: &mut Reader, context: &Cursor<'_>) -> Option<SeCon
     let type_ = map.require(reader, "type", &KEYS, "an SELinux type, for example httpd_sys_content_t");
     let type_ = type_.and_then(|given| given.text(reader)).map(str::to_owned);
     let name = map.given("name").and_then(|given| given.text(reader)).map(str::to_owned);
-    let range = match map.given("range") {
-        None => None,
-        Some(given) => {
-            let text = given.text(reader)?;
-            match canonical_range(text) {
-                Some(range) => Some(range),
-                None => {
-                    let form = "sN[-sN][:cN[.cN][,...]], categories 0-1023 and each but once";
-                    given.mistake(reader, format!("`{text}` is no SELinux range: write {form}"));
-                    None
-                }
-            }
-        }
-    };
-    Some(SeContext { name, type_: type_?, range })
+    // The official agent fails without one, in the middle of its installation.
+    let given = map.require(reader, "range", &KEYS, "an SELinux range, for example s0")?;
+    let text = given.text(reader)?;
+    let range = canonical_range(text);
+    if range.is_none() {
+        let form = "sN[-sN][:cN[.cN][,...]], categories 0-1023 and each but once";
+        given.mistake(reader, format!("`{text}` is no SELinux range: write {form}"));
+    }
+    Some(SeContext { name, type_: type_?, range: range? })
 }
 
 /// `s0-s2:c1,c2,c3,c7` becomes `s0-s2:c1.c3,c7`; `None` if it is no range.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::reader::{Cursor, Map, Reader};
-use super::{Script, files, scalar, suggest};
+use super::{CustomEvents, Script, files, scalar, suggest};
 use crate::lifecycle::{EVENT_TIMEOUT_MAX, LIFECYCLE, LifecycleEvent, Scripts};
 
 const KEYS: [&str; 4] = ["location", "timeout", "runas", "sudo"];
@@ -12,28 +12,44 @@ const KEYS: [&str; 4] = ["location", "timeout", "runas", "sudo"];
 const TRAFFIC_TESTS: [&str; 2] = ["AfterAllowTestTraffic", "BeforeAllowTestTraffic"];
 const EXAMPLE: &str = "- location: scripts/start.sh";
 
-pub(super) fn read(reader: &mut Reader, top: &Map<'_>) -> BTreeMap<LifecycleEvent, Vec<Script>> {
-    let mut hooks = BTreeMap::new();
-    let Some(given) = top.given("hooks") else { return hooks };
-    let Some(events) = given.map(reader, "an event a key, such as `AfterInstall:`") else { return hooks };
+/// Scripts by event, and by the names of events that are no lifecycle events.
+type Hooks = (BTreeMap<LifecycleEvent, Vec<Script>>, BTreeMap<String, Vec<Script>>);
+
+pub(super) fn read(reader: &mut Reader, top: &Map<'_>, custom: CustomEvents<'_>) -> Hooks {
+    let (mut hooks, mut custom_hooks) = Hooks::default();
+    let Some(given) = top.given("hooks") else { return (hooks, custom_hooks) };
+    let Some(events) = given.map(reader, "an event a key, such as `AfterInstall:`") else {
+        return (hooks, custom_hooks);
+    };
     for (name, scripts) in events.iter() {
-        let event = event(reader, name, scripts);
+        let event = event(reader, name, scripts, custom);
         let items = scripts.list(reader, EXAMPLE);
         let scripts: Vec<Script> = items.iter().filter_map(|item| script(reader, item)).collect();
-        if let Some(event) = event
-            && !scripts.is_empty()
-        {
-            hooks.insert(event, scripts);
+        match event {
+            Some(_) if scripts.is_empty() => {}
+            Some(Event::Known(event)) => drop(hooks.insert(event, scripts)),
+            Some(Event::Custom) => drop(custom_hooks.insert(name.to_owned(), scripts)),
+            None => {}
         }
     }
-    hooks
+    (hooks, custom_hooks)
 }
 
-fn event(reader: &mut Reader, name: &str, cursor: &Cursor<'_>) -> Option<LifecycleEvent> {
+enum Event {
+    Known(LifecycleEvent),
+    Custom,
+}
+
+fn event(reader: &mut Reader, name: &str, cursor: &Cursor<'_>, custom: CustomEvents<'_>) -> Option<Event> {
     let scriptable = || LIFECYCLE.iter().filter(|step| step.scripts != Scripts::BuiltIn);
+    let is_custom = match custom {
+        CustomEvents::Only(names) => names.iter().any(|custom| custom == name),
+        CustomEvents::Any => true,
+    };
     let problem = match name.parse::<LifecycleEvent>() {
-        Ok(event) if event.step().scripts != Scripts::BuiltIn => return Some(event),
+        Ok(event) if event.step().scripts != Scripts::BuiltIn => return Some(Event::Known(event)),
         Ok(_) => "this event is built in and runs no scripts: hook the one before or after it".to_owned(),
+        Err(_) if is_custom => return Some(Event::Custom),
         Err(_) if TRAFFIC_TESTS.contains(&name) => {
             "this event is of Amazon ECS deployments: a host never comes to it".to_owned()
         }

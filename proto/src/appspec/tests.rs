@@ -252,7 +252,7 @@ fn selinux_ranges_are_rewritten_canonically() {
         let body =
             format!("{HEAD}permissions:\n  - object: /a\n    context: {{type: t, range: \"{range}\"}}\n");
         let got = parse("appspec.yml", body.as_bytes()).ok();
-        let got = got.and_then(|parsed| parsed.appspec.permissions[0].context.clone()?.range);
+        let got = got.and_then(|parsed| Some(parsed.appspec.permissions[0].context.clone()?.range));
         assert_eq!(got.as_deref(), canonical, "{range}");
     }
 }
@@ -290,5 +290,16 @@ proptest! {
         )
     ) {
         let _ = verdict(words.concat().as_bytes());
+    }
+}
+
+#[test]
+fn events_of_the_users_own_are_read_where_they_are_named() {
+    let text = b"version: 0.0\nos: linux\nhooks:\n  Smoke:\n    - location: h.sh\n";
+    assert!(parse("appspec.yml", text).is_err());
+    let names = ["Smoke".to_owned()];
+    for custom in [CustomEvents::Only(&names), CustomEvents::Any] {
+        let parsed = parse_with("appspec.yml", text, custom).expect("read");
+        assert_eq!(parsed.appspec.custom_hooks["Smoke"][0].location, "h.sh");
     }
 }

@@ -39,3 +39,18 @@ fn names_are_case_sensitive() {
     assert_eq!("Install".parse(), Ok(LifecycleEvent::Install));
     assert!("install".parse::<LifecycleEvent>().is_err());
 }
+
+#[test]
+fn a_blue_green_rollback_runs_the_scripts_of_other_revisions() {
+    let others = LIFECYCLE.iter().filter(|step| step.scripts != step.rollback_scripts);
+    let others: Vec<_> = others.map(|step| (step.name, step.rollback_scripts)).collect();
+    assert_eq!(
+        others,
+        [
+            ("BeforeBlockTraffic", Scripts::MostRecent),
+            ("AfterBlockTraffic", Scripts::MostRecent),
+            ("BeforeAllowTraffic", Scripts::LastInstalled),
+            ("AfterAllowTraffic", Scripts::LastInstalled),
+        ]
+    );
+}

@@ -17,8 +17,7 @@ use crate::wire;
 impl Node {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request, now: Time) {
         match self.body_of(request) {
-            Ok(Some(body)) => self.proposals.add(body, Some(id), now),
-            Ok(None) => self.reply(id, Ok(Accepted::Done)),
+            Ok(body) => self.proposals.add(body, Some(id), now),
             Err(refusal) => self.reply(id, Err(refusal)),
         }
     }
@@ -27,8 +26,8 @@ impl Node {
         self.outputs.push_back(Output::Reply { id, reply });
     }
 
-    /// The entry that the request asks for; none if there is nothing to do.
-    fn body_of(&mut self, request: Request) -> Result<Option<Body>, Refusal> {
+    /// The entry that the request asks for.
+    fn body_of(&mut self, request: Request) -> Result<Body, Refusal> {
         if self.leaving {
             return Err(Refusal::Leaving);
         }
@@ -44,10 +43,6 @@ impl Node {
             Request::Deploy(request) => self.submission(*request)?,
             Request::Stop { deployment, rollback } => Body::StopRequested { deployment, rollback },
             Request::Rollback { group, to } => self.way_back(group, to)?,
-            Request::Describe { name, tags, zone } => {
-                (self.config.name, self.config.tags, self.config.zone) = (name, tags, zone);
-                return Ok(None);
-            }
             Request::RemoveHost(host) => Body::HostLeft { host },
         };
         self.state.check(&body)?;
@@ -58,7 +53,7 @@ impl Node {
                 limit: BODY_BYTES_MAX as u64,
             });
         }
-        Ok(Some(body))
+        Ok(body)
     }
 
     fn submission(&mut self, request: DeployRequest) -> Result<Body, Refusal> {

@@ -145,9 +145,13 @@ impl fmt::Display for Blocker {
                      turn more would break the minimum"
                 )
             }
+            Blocker::LastTurns { in_flight: 1 } => f.write_str("the last turn is under way"),
             Blocker::LastTurns { in_flight } => write!(f, "the last {in_flight} turns are under way"),
+            Blocker::Ending { in_flight: 1 } => {
+                f.write_str("no turn is to come; the one under way comes to its end")
+            }
             Blocker::Ending { in_flight } => {
-                write!(f, "no turn is to come; {in_flight} under way end at their next event")
+                write!(f, "no turn is to come; the {in_flight} under way come to their end")
             }
             Blocker::Queued { behind: Some(behind) } => write!(f, "waits for {behind} to be over"),
             Blocker::Queued { behind: None } => write!(f, "waits for a rollback to be over"),

@@ -53,7 +53,6 @@ impl Acknowledged {
                 Accepted::Done,
                 Request::Deploy(_)
                 | Request::Rollback { .. }
-                | Request::Describe { .. }
                 | Request::DeleteGroup(_)
                 | Request::RemoveHost(_),
             ) => {}

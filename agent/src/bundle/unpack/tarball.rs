@@ -4,8 +4,12 @@ use std::io::{self, Read};
 
 use tar::EntryType;
 
+use super::super::pack::DIRECTORY_NOTE;
 use super::tree::{Attributes, Tree};
 use super::{Refused, UnpackError, path_of};
+
+/// Ours is shorter; of others' nothing is used.
+const NOTE_BYTES_MAX: u64 = 128;
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "tar has more types of entries than the crate knows")]
 pub(super) fn unpack(archive: impl Read, tree: &mut Tree) -> Result<(), UnpackError> {
@@ -14,16 +18,25 @@ pub(super) fn unpack(archive: impl Read, tree: &mut Tree) -> Result<(), UnpackEr
         tree.limits.bytes_max.min(super::RATIO_FROM.max(tree.packed.saturating_mul(tree.limits.ratio_max)));
     let mut archive = tar::Archive::new(Metered { archive, left: metered_max(limit) });
     let gives_away = nix::unistd::geteuid().is_root();
+    let umask = super::directory::umask();
     for entry in archive.entries().map_err(UnpackError::Damaged)? {
         let mut entry = entry.map_err(UnpackError::Damaged)?;
         let kind = entry.header().entry_type();
         if kind == EntryType::XGlobalHeader {
+            let mut note = Vec::new();
+            let read = entry.by_ref().take(NOTE_BYTES_MAX).read_to_end(&mut note);
+            read.map_err(UnpackError::Damaged)?;
+            tree.was_directory |= note == DIRECTORY_NOTE;
             continue;
         }
         let name = path_of(&entry.path_bytes());
         let Some(path) = tree.place(&name)? else { continue };
         let target = entry.link_name_bytes().map(|target| path_of(&target)).unwrap_or_default();
-        let attributes = attributes(entry.header(), gives_away).map_err(UnpackError::Damaged)?;
+        let mut attributes = attributes(entry.header(), gives_away).map_err(UnpackError::Damaged)?;
+        if tree.was_directory {
+            // As if it had been copied to here, which is what CodeDeploy does.
+            attributes.mode &= !umask;
+        }
         match kind {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 tree.file(&path, &mut entry, attributes)?;

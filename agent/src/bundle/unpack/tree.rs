@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::cache::free_bytes;
 use super::{Limits, RATIO_FROM, Refused, UnpackError, check_link, check_path};
+
+/// The setuid and setgid bits.
+const SET_IDS: u32 = 0o6000;
 
 /// What a file or directory of an archive is to have besides its bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +29,8 @@ pub(super) struct Tree {
     pub(super) packed: u64,
     entries: u64,
     bytes: u64,
+    /// Whether the archive is a packed directory, of which nothing is stripped.
+    pub(super) was_directory: bool,
     /// Known to be real directories, made by us.
     directories: HashSet<PathBuf>,
     /// Given at the end: a directory may not be writable for its owner.
@@ -35,7 +40,23 @@ pub(super) struct Tree {
 impl Tree {
     pub(super) fn new(top: &Path, packed: u64, limits: Limits) -> Tree {
         let (directories, attributes) = (HashSet::new(), Vec::new());
-        Tree { top: top.to_owned(), limits, packed, entries: 0, bytes: 0, directories, attributes }
+        Tree {
+            top: top.to_owned(),
+            limits,
+            packed,
+            entries: 0,
+            bytes: 0,
+            was_directory: false,
+            directories,
+            attributes,
+        }
+    }
+
+    /// Which directory on which device it is.
+    pub(super) fn identity(&self) -> Result<(u64, u64), UnpackError> {
+        let metadata = self.top.metadata();
+        let metadata = metadata.map_err(|cause| UnpackError::Read { path: self.top.clone(), cause })?;
+        Ok((metadata.dev(), metadata.ino()))
     }
 
     pub(super) fn require_room(&self, needed: u64) -> Result<(), UnpackError> {
@@ -105,7 +126,10 @@ impl Tree {
         let mut file =
             File::options().write(true).create_new(true).mode(0o600).open(&place).map_err(write)?;
         self.copy(path, content, &mut file)?;
-        set(&place, &file, attributes).map_err(write)
+        // Whoever can put a file into a bundle would else run as its owner;
+        // `mode` in the AppSpec gives the bits to what is installed.
+        let mode = attributes.mode & !SET_IDS;
+        set(&place, &file, Attributes { mode, ..attributes }).map_err(write)
     }
 
     fn copy(&mut self, path: &Path, content: &mut impl Read, file: &mut File) -> Result<(), UnpackError> {

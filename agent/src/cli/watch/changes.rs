@@ -3,7 +3,7 @@
 use crate::cli::group::short_revision;
 use crate::view::{DeploymentView, TurnView};
 
-/// The first lines of a deployment.
+/// The first lines of a deployment: what it is, and what has happened so far.
 pub(super) fn opening(view: &DeploymentView) -> Vec<String> {
     let DeploymentView { id, group, config, .. } = view;
     let what = match &view.rollback_of {
@@ -11,7 +11,10 @@ pub(super) fn opening(view: &DeploymentView) -> Vec<String> {
         None => String::new(),
     };
     let revision = short_revision(&view.revision);
-    vec![format!("{id} {what}{group} to {revision} ({config}): {}", view.status)]
+    let mut lines = vec![format!("{id} {what}{group} to {revision} ({config}): {}", view.status)];
+    let begun = view.hosts().iter().filter(|host| host.status != "Pending");
+    lines.extend(begun.map(|host| format!("{id} {}", turn_line(host))));
+    lines
 }
 
 /// What is different.

@@ -43,17 +43,17 @@ fn headline(view: &DeploymentView) -> String {
             counts.succeeded, healthy.lowest_seen, healthy.total
         ),
         status => format!(
-            "{id} {status}: {} of {all} hosts succeeded, {} failed, {} skipped; {} of {} are in service, {} must be",
+            "{id} {status}: {} of {all} hosts succeeded, {} failed, {} skipped; {} of {} were in service at its end, {} must be",
             counts.succeeded, counts.failed, counts.skipped, healthy.now, healthy.total, healthy.minimum
         ),
     }
 }
 
 fn failure(host: &TurnView) -> Vec<String> {
-    let event = host.event.as_deref().map(|event| format!(" in {event}")).unwrap_or_default();
-    let script = host.script.as_deref().map(|script| format!(" ({script})")).unwrap_or_default();
     let message = host.message.as_deref().unwrap_or("no reason was given");
-    let mut lines = vec![format!("{} failed{event}{script}: {message}", host.name)];
+    let event = host.event.as_deref().filter(|event| !message.contains(event));
+    let event = event.map(|event| format!(" in {event}")).unwrap_or_default();
+    let mut lines = vec![format!("{} failed{event}: {message}", host.name)];
     let log: Vec<&str> = host.log.as_deref().unwrap_or("").lines().collect();
     let last = &log[log.len().saturating_sub(LOG_LINES_MAX)..];
     lines.extend(last.iter().map(|line| format!("  | {line}")));

@@ -47,11 +47,12 @@ impl Frame<'_> {
         let view = self.deployment;
         let rollback = view.rollback_of.as_deref().map(|undone| format!("  (rollback of {undone})"));
         let revision = short_revision(&view.revision);
+        // What matters most stands first: a narrow terminal cuts the rest.
         vec![
             (view.id.clone(), Style::new().bold()),
-            (format!("  {} → {revision}  ", view.group), Style::new()),
-            (view.status.clone(), status_style(&view.status).bold()),
+            (format!("  {}", view.status), status_style(&view.status).bold()),
             (format!("  {:.1} s", self.elapsed.as_secs_f64()), Style::new().dim()),
+            (format!("  {} → {revision}", view.group), Style::new()),
             (rollback.unwrap_or_default(), Style::new()),
         ]
     }

@@ -83,7 +83,7 @@ fn the_end_is_told_with_numbers_and_the_scripts_last_lines() {
         Why { code: "HEALTH_CONSTRAINTS".into(), message: "4 of 5 …".into(), numbers: Default::default() };
     let view = DeploymentView { reason: Some(reason), ..deployment("Failed", vec![failed]) };
     let lines = ending::of(&view);
-    assert_eq!(lines[0], "c failed in ValidateService (validate.sh): exit code 1");
+    assert_eq!(lines[0], "c failed in ValidateService: exit code 1");
     assert_eq!((lines[1].as_str(), lines[10].as_str()), ("  | line 21", "  | line 30"));
     assert!(lines[11].starts_with("d-ABCDEFGH1 Failed: 0 of 1 hosts succeeded, 1 failed"), "{}", lines[11]);
     assert_eq!(lines[12], "  4 of 5 … (HEALTH_CONSTRAINTS)");

@@ -1,0 +1,69 @@
+//! A directory on this host, copied as it lies.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::tree::{Attributes, Tree};
+use super::{Refused, UnpackError};
+
+pub(super) fn copy(source: &Path, tree: &mut Tree) -> Result<(), UnpackError> {
+    let top = tree.identity()?;
+    let mut copier = Copier { source, umask: umask(), tree, top };
+    copier.directory(Path::new(""))
+}
+
+/// What the process leaves out of the modes of what it makes.
+pub(super) fn umask() -> u32 {
+    // The system call can only read it by changing it, for all threads.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    umask.and_then(|umask| u32::from_str_radix(umask.trim(), 8).ok()).unwrap_or(0o022)
+}
+
+struct Copier<'c> {
+    source: &'c Path,
+    umask: u32,
+    tree: &'c mut Tree,
+    /// The directory that is being filled, which must not be copied into itself.
+    top: (u64, u64),
+}
+
+impl Copier<'_> {
+    /// Copies what is below `below`, a path relative to the top.
+    fn directory(&mut self, below: &Path) -> Result<(), UnpackError> {
+        let path = self.source.join(below);
+        let read = |cause| UnpackError::Read { path: path.clone(), cause };
+        for entry in fs::read_dir(&path).map_err(read)? {
+            self.entry(&below.join(entry.map_err(read)?.file_name()))?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, below: &Path) -> Result<(), UnpackError> {
+        let path = self.source.join(below);
+        let read = |cause| UnpackError::Read { path: path.clone(), cause };
+        let refused = |cause| UnpackError::Refused { name: below.to_owned(), cause };
+        let metadata = fs::symlink_metadata(&path).map_err(read)?;
+        if (metadata.dev(), metadata.ino()) == self.top {
+            return Err(refused(Refused::Itself));
+        }
+        let Some(place) = self.tree.place(below)? else { return Ok(()) };
+        let mode = metadata.permissions().mode() & 0o7777 & !self.umask;
+        let attributes = Attributes { mode, ..Attributes::default() };
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            self.tree.directory(&place, attributes)?;
+            self.directory(below)
+        } else if kind.is_symlink() {
+            let target = fs::read_link(&path).map_err(read)?;
+            self.tree.link(&place, &target)
+        } else if kind.is_file() {
+            let mut file = File::open(&path).map_err(read)?;
+            self.tree.file(&place, &mut file, attributes)
+        } else {
+            let what = if kind.is_fifo() { "named pipe" } else { "device or socket" };
+            Err(refused(Refused::Special(what)))
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! `skein local`, which is also `codedeploy-local`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use proto::appspec::CustomEvents;
+use proto::policy::FileExists;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::Exit;
+use crate::bundle::source::Source;
+use crate::check;
+use crate::host_side::APPSPEC_NAME;
+use crate::host_side::deployment::Way;
+use crate::install::state::REVISIONS_MAX;
+use crate::local::agent_config::{self, AgentConfig};
+use crate::local::{EventEnd, Local, Request, events};
+
+/// Deploy a bundle to this host alone, without a mesh
+#[derive(Args, Debug)]
+pub(crate) struct LocalArgs {
+    /// The bundle: a directory or an archive [default: the current directory]
+    #[arg(value_name = "SOURCE", conflicts_with = "bundle_location")]
+    source: Option<String>,
+    /// The same, as codedeploy-local has it
+    #[arg(short = 'l', long, value_name = "SOURCE")]
+    bundle_location: Option<String>,
+    /// Only say what is wrong with the bundle; run and change nothing
+    #[arg(long)]
+    check: bool,
+    /// What the bundle must be [default: what it is]
+    #[arg(short = 't', long = "type", value_name = "TYPE", ignore_case = true)]
+    kind: Option<Kind>,
+    /// What to do with files that are in the way
+    #[arg(short = 'b', long, value_name = "DISALLOW|OVERWRITE|RETAIN", default_value = "DISALLOW")]
+    file_exists_behavior: String,
+    /// The group's id: chooses which earlier deployments this one follows
+    #[arg(short = 'g', long, value_name = "ID", default_value = "default-local-deployment-group")]
+    deployment_group: String,
+    /// DEPLOYMENT_GROUP_NAME in the scripts' environment
+    #[arg(short = 'd', long, value_name = "NAME", default_value = "LocalFleet")]
+    deployment_group_name: String,
+    /// APPLICATION_NAME in the scripts' environment [default: the bundle's location]
+    #[arg(short = 'a', long, value_name = "NAME")]
+    application_name: Option<String>,
+    /// The events to run, with commas; your own are possible if the AppSpec hooks them
+    #[arg(short = 'e', long, value_name = "EVENTS")]
+    events: Option<String>,
+    /// Exactly these events, in this order, whatever they need before them
+    #[arg(long, value_name = "EVENTS", hide = true, conflicts_with = "events")]
+    only_events: Option<String>,
+    /// Go on after an event that failed
+    #[arg(long, hide = true)]
+    keep_going: bool,
+    /// Run the scripts that the rollback of a blue/green deployment runs
+    #[arg(long, hide = true)]
+    blue_green_rollback: bool,
+    /// The official agent's configuration file, for its root_dir
+    #[arg(short = 'c', long, value_name = "FILE")]
+    agent_configuration_file: Option<PathBuf>,
+    /// Where deployments are kept [default: root_dir of the configuration file]
+    #[arg(long, value_name = "DIR")]
+    deploy_root: Option<PathBuf>,
+    /// The AppSpec file's path in the bundle
+    #[arg(short = 'A', long, value_name = "PATH", default_value = APPSPEC_NAME)]
+    appspec_filename: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Directory,
+    Tar,
+    Tgz,
+    Zip,
+}
+
+/// Where the official agent keeps its deployments.
+const DEPLOY_ROOT: &str = "/opt/codedeploy-agent/deployment-root";
+
+/// Deploys, or checks. Ends with 0 if all went well, else with 1.
+pub(crate) async fn run(args: LocalArgs, as_json: bool) -> anyhow::Result<Exit> {
+    let location = args.source.as_ref().or(args.bundle_location.as_ref()).cloned();
+    let location = location.unwrap_or_else(|| ".".to_owned());
+    let source: Source = location.parse().context("this is no bundle")?;
+    args.kind.map_or(Ok(()), |kind| require(kind, &source))?;
+    let success =
+        if args.check { check(&args, &source, as_json)? } else { deploy(args, source, as_json).await? };
+    Ok(if success { Exit::Done } else { Exit::Error })
+}
+
+fn require(kind: Kind, source: &Source) -> anyhow::Result<()> {
+    let Source::Path(path) = source else { return Ok(()) };
+    let metadata = path.metadata().with_context(|| format!("there is no bundle at `{}`", path.display()))?;
+    match kind {
+        Kind::Directory if metadata.is_dir() => Ok(()),
+        Kind::Directory => anyhow::bail!("`{}` is not a directory: leave out --type", path.display()),
+        Kind::Tar | Kind::Tgz | Kind::Zip if metadata.is_dir() => {
+            anyhow::bail!("`{}` is a directory, and no archive: leave out --type", path.display())
+        }
+        // What kind of archive its first bytes say, as with the official agent's tar.
+        Kind::Tar | Kind::Tgz | Kind::Zip => Ok(()),
+    }
+}
+
+fn check(args: &LocalArgs, source: &Source, as_json: bool) -> anyhow::Result<bool> {
+    let Source::Path(path) = source else { anyhow::bail!("only a bundle on this host can be checked") };
+    let events = args.events.as_deref().map_or(Ok(events::all()), events::parse)?;
+    let custom = events::custom(&events);
+    let findings = check::check(path, &args.appspec_filename, CustomEvents::Only(&custom))?;
+    let is_good = findings.mistakes.is_empty();
+    if as_json {
+        let words = |found: &[proto::appspec::Mistake]| found.iter().map(mistake_json).collect::<Vec<_>>();
+        let (mistakes, warnings) = (words(&findings.mistakes), words(&findings.warnings));
+        print_json(&json!({"valid": is_good, "mistakes": mistakes, "warnings": warnings}))?;
+        return Ok(is_good);
+    }
+    findings.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    findings.mistakes.iter().for_each(|mistake| eprintln!("error: {mistake}"));
+    if is_good {
+        println!("The bundle is valid.");
+    }
+    Ok(is_good)
+}
+
+async fn deploy(args: LocalArgs, source: Source, as_json: bool) -> anyhow::Result<bool> {
+    let local = Local::begin(request(args, source)?)?;
+    let (dir, log) = (local.dir().display(), local.scripts_log());
+    let say = |line: String| {
+        if !as_json {
+            println!("{line}")
+        }
+    };
+    say(format!("Starting to execute deployment from within folder {dir}"));
+    let cancel = CancellationToken::new();
+    stop_on_signals(&cancel)?;
+    let see_log = || say(format!("See the deployment log at {log} for more details", log = log.display()));
+    let ends = local.run(&cancel).await.inspect_err(|_| see_log())?;
+    let failed = ends.iter().find_map(|end| end.result.as_ref().err());
+    if let Some(failure) = failed.filter(|failure| !failure.script.is_empty()) {
+        let script = local.script(&failure.script);
+        let what = "Your local deployment failed while trying to execute your script at";
+        say(format!("{what} {}", script.display()));
+    }
+    see_log();
+    if as_json {
+        print_json(&json!({
+            "deployment": local.id(),
+            "dir": local.dir().to_string_lossy(),
+            "log": log.to_string_lossy(),
+            "succeeded": failed.is_none(),
+            "events": ends.iter().map(event_json).collect::<Vec<_>>(),
+        }))?;
+    }
+    match failed {
+        Some(failure) if !as_json => {
+            eprintln!("error: {}", failure.message);
+            Ok(false)
+        }
+        Some(_) => Ok(false),
+        None => {
+            say("AppSpec file valid. Local deployment successful".to_owned());
+            Ok(true)
+        }
+    }
+}
+
+fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
+    let config = match &args.agent_configuration_file {
+        Some(path) => AgentConfig::read(path)?,
+        // Not there is no fault: only the official agent needs the file.
+        None => AgentConfig::of_this_host()
+            .with_context(|| format!("`{}` tells where to deploy to", agent_config::DEFAULT))?,
+    };
+    let events = match (&args.only_events, &args.events) {
+        (Some(list), _) => events::exactly(list)?,
+        (None, Some(list)) => events::parse(list)?,
+        (None, None) => events::all(),
+    };
+    let root = args.deploy_root.or(config.root_dir).unwrap_or_else(|| DEPLOY_ROOT.into());
+    anyhow::ensure!(
+        is_name(&args.deployment_group),
+        "`{}` is no group's id: it becomes a directory's name, so it has no slash",
+        args.deployment_group
+    );
+    Ok(Request {
+        application: args.application_name.unwrap_or_else(|| source.to_string()),
+        source,
+        deploy_root: std::path::absolute(root)?,
+        group_id: args.deployment_group,
+        group_name: args.deployment_group_name,
+        file_exists: file_exists(&args.file_exists_behavior),
+        events,
+        checks_first: args.only_events.is_none(),
+        goes_on: args.keep_going,
+        appspec_name: args.appspec_filename,
+        way: if args.blue_green_rollback { Way::BlueGreenRollback } else { Way::Forward },
+        revisions_max: config.max_revisions.unwrap_or(REVISIONS_MAX),
+    })
+}
+
+/// Another word is an error only where it matters, as with codedeploy-local:
+/// when something is in the way.
+fn file_exists(word: &str) -> FileExists {
+    match word.to_ascii_uppercase().as_str() {
+        "DISALLOW" => FileExists::Disallow,
+        "OVERWRITE" => FileExists::Overwrite,
+        "RETAIN" => FileExists::Retain,
+        other => {
+            eprintln!("warning: `{other}` is none of DISALLOW, OVERWRITE and RETAIN: DISALLOW is meant");
+            FileExists::Disallow
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains('/') && text != "." && text != ".."
+}
+
+/// The script that runs is stopped too: it is in a process group of its own,
+/// so the terminal's Ctrl-C does not reach it.
+fn stop_on_signals(cancel: &CancellationToken) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let (mut signals, cancel) = (signal(kind).context("cannot listen for signals")?, cancel.clone());
+        tokio::spawn(async move {
+            signals.recv().await;
+            cancel.cancel();
+        });
+    }
+    Ok(())
+}
+
+fn print_json(value: &Value) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+fn event_json(end: &EventEnd) -> Value {
+    let (status, code, script, message, log) = match &end.result {
+        Ok(()) => ("Succeeded", proto::entry::ErrorCode::Success, "", "", ""),
+        Err(failure) => {
+            ("Failed", failure.code, failure.script.as_str(), failure.message.as_str(), failure.log.as_str())
+        }
+    };
+    json!({
+        "event": end.event.name(),
+        "status": status,
+        "error_code": code.name(),
+        "script": script,
+        "message": message,
+        "log": log,
+    })
+}
+
+fn mistake_json(mistake: &proto::appspec::Mistake) -> Value {
+    json!({
+        "file": mistake.file,
+        "line": mistake.line,
+        "column": mistake.column,
+        "key": mistake.key,
+        "problem": mistake.problem,
+    })
+}

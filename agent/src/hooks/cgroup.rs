@@ -1,0 +1,80 @@
+//! A control group for one script, where the system lets us make one: what
+//! leaves the script's process group (`setsid`, a double fork) is still in it,
+//! so a script that is stopped is stopped whole.
+//!
+//! What goes on after a script that ended well stays: that is how services are
+//! started.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::process::Command;
+
+/// Removed when dropped, unless something in it goes on.
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    dir: PathBuf,
+}
+
+/// Where version 2 of control groups is by convention.
+const ROOT: &str = "/sys/fs/cgroup";
+const PREFIX: &str = "skein-hook-";
+
+impl Cgroup {
+    /// Below the agent's own; `None` where that cannot be.
+    pub(super) fn make() -> Option<Cgroup> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        let above = Path::new(ROOT).join(own);
+        remove_left_over(&above);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = above.join(format!("{PREFIX}{}-{number}", std::process::id()));
+        fs::create_dir(&dir).ok()?;
+        let cgroup = Cgroup { dir };
+        // Without it, it is another kind of file system, or an old kernel.
+        cgroup.dir.join("cgroup.kill").exists().then_some(cgroup)
+    }
+
+    /// Makes `command` begin in it; if that fails, it runs outside.
+    #[expect(unsafe_code, reason = "a process can be moved before it starts in no other way")]
+    pub(super) fn enter(&self, command: &mut Command) {
+        let Ok(members) = File::options().write(true).open(self.dir.join("cgroup.procs")) else { return };
+        let enter = move || {
+            // Zero is whoever writes.
+            let _ = rustix::io::write(&members, b"0");
+            Ok(())
+        };
+        // SAFETY: between fork and exec it makes one system call, allocates
+        // nothing and takes no lock.
+        unsafe { command.pre_exec(enter) };
+    }
+
+    /// Kills all that is in it.
+    pub(super) fn kill(&self) {
+        if let Err(error) = fs::write(self.dir.join("cgroup.kill"), "1") {
+            tracing::warn!(cgroup = %self.dir.display(), %error, "cannot kill what a script left");
+        }
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Busy means that a service lives in it now.
+        let _ = fs::remove_dir(&self.dir);
+    }
+}
+
+/// Those of earlier agents, and of services that have ended since.
+fn remove_left_over(above: &Path) {
+    let own = format!("{PREFIX}{}-", std::process::id());
+    for entry in fs::read_dir(above).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // One of ours may be empty because its script has not begun yet.
+        if name.starts_with(PREFIX) && !name.starts_with(&own) {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}

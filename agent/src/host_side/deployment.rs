@@ -1,0 +1,324 @@
+//! One deployment as one host meets it: its directory, the AppSpec file in it,
+//! and whose scripts each event runs. Agents and `skein local` share it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use proto::appspec::{self, AppSpec, CustomEvents, Mistake, Script};
+use proto::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, keep_start};
+use proto::lifecycle::{LifecycleEvent, Scripts};
+use proto::policy::FileExists;
+use tokio_util::sync::CancellationToken;
+
+use super::FetchError;
+use crate::bundle::unpack::UnpackError;
+use crate::hooks::{self, HookFailure, Hooks, Patience};
+use crate::install::state::State;
+use crate::install::unfinished::{Intent, UnderWay};
+use crate::install::{self, InstallError};
+
+/// A deployment, and what its events need to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Deployment {
+    pub(crate) state: State,
+    /// Where all of it lies.
+    pub(crate) dir: PathBuf,
+    /// A path below the bundle's top.
+    pub(crate) appspec_name: String,
+    /// What scripts find in their environment, besides the event.
+    pub(crate) environment: Vec<(&'static str, String)>,
+    /// Events of the user's own that the AppSpec may hook.
+    pub(crate) custom_events: Vec<String>,
+    pub(crate) way: Way,
+    pub(crate) patience: Patience,
+}
+
+/// Whether the deployment brings something or takes it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Forward,
+    /// Traffic goes back to the hosts that it was taken from: scripts are those
+    /// of the table's other column.
+    BlueGreenRollback,
+}
+
+/// An event by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Known(LifecycleEvent),
+    /// Of the user's own; it runs the new revision's scripts.
+    Custom(String),
+}
+
+impl Event {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Event::Known(event) => event.name(),
+            Event::Custom(name) => name,
+        }
+    }
+
+    fn scripts(&self, way: Way) -> Scripts {
+        match (self, way) {
+            (Event::Known(event), Way::Forward) => event.step().scripts,
+            (Event::Known(event), Way::BlueGreenRollback) => event.step().rollback_scripts,
+            (Event::Custom(_), _) => Scripts::New,
+        }
+    }
+}
+
+/// What an event failed of.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EventError {
+    #[error("cannot use `{}`", path.display())]
+    Disk {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot get bundle {digest} from any host that has it")]
+    Fetch {
+        digest: proto::id::Digest,
+        #[source]
+        cause: FetchError,
+    },
+    #[error("cannot unpack the bundle")]
+    Unpack(#[source] UnpackError),
+    #[error(
+        "there is no AppSpec file `{name}` in `{}`: it must lie at the bundle's top, as appspec.yml, unless \
+         another name is given", archive.display()
+    )]
+    NoAppSpec { archive: PathBuf, name: String },
+    #[error(
+        "the deployment whose scripts are to run is no longer in `{}`: to go on without them, ignore this \
+         event's failures or remove the marker `*_last_successful_install`", dir.display()
+    )]
+    LastInstalledGone { dir: PathBuf },
+    #[error("{}", listed(.0))]
+    AppSpec(Vec<Mistake>),
+    #[error(transparent)]
+    Install(InstallError),
+    #[error(transparent)]
+    Hook(Box<HookFailure>),
+    #[error("the deployment was stopped")]
+    Cancelled,
+    #[error("the agent itself failed")]
+    Panicked(#[source] tokio::task::JoinError),
+}
+
+fn listed(mistakes: &[Mistake]) -> String {
+    let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    lines.join("; ")
+}
+
+impl Deployment {
+    pub(crate) fn make_dir(&self) -> Result<(), EventError> {
+        std::fs::create_dir_all(&self.dir).map_err(|cause| self.on_disk(cause))
+    }
+
+    /// Where its bundle is, or will be, unpacked.
+    pub(crate) fn archive(&self) -> PathBuf {
+        archive_of(&self.dir)
+    }
+
+    /// Makes room for its bundle among those that were deployed before.
+    pub(crate) fn retain(&self, revisions_max: usize) -> Result<(), EventError> {
+        self.state.retain(&self.dir, revisions_max).map_err(|cause| self.on_disk(cause))
+    }
+
+    /// The end of DownloadBundle.
+    pub(crate) fn mark_most_recent(&self) -> Result<(), EventError> {
+        self.state.mark_most_recent(&self.dir).map_err(|cause| self.on_disk(cause))
+    }
+
+    /// Runs the built-in event Install. Blocks.
+    pub(crate) fn install(&self, file_exists: FileExists) -> Result<(), EventError> {
+        let intent = Intent {
+            deployment: self.id(),
+            appspec_name: self.appspec_name.clone(),
+            custom_events: self.custom_events.clone(),
+            file_exists,
+        };
+        let under_way = UnderWay::begin(&self.state, &intent).map_err(|cause| self.on_disk(cause))?;
+        let installed = self.install_now(file_exists);
+        under_way.done().map_err(|cause| self.on_disk(cause))?;
+        installed
+    }
+
+    /// Finishes the installation that an agent was killed in, if one was.
+    /// Blocks.
+    pub(crate) fn finish_interrupted(state: &State) -> Result<(), EventError> {
+        let looked = UnderWay::interrupted(state);
+        let on_disk = |cause| EventError::Disk { path: state.installing_file(), cause };
+        let Some((under_way, intent)) = looked.map_err(on_disk)? else { return Ok(()) };
+        tracing::warn!(deployment = intent.deployment, "an installation was cut off, finishing it");
+        let deployment = Deployment {
+            dir: state.deployment_dir(&intent.deployment),
+            state: state.clone(),
+            appspec_name: intent.appspec_name,
+            environment: Vec::new(),
+            custom_events: intent.custom_events,
+            way: Way::Forward,
+            patience: Patience::default(),
+        };
+        let installed = deployment.install_now(intent.file_exists);
+        under_way.done().map_err(on_disk)?;
+        installed
+    }
+
+    /// The directory's name.
+    fn id(&self) -> String {
+        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    fn install_now(&self, file_exists: FileExists) -> Result<(), EventError> {
+        let archive = self.archive();
+        let appspec = read_appspec(&archive, &self.appspec_name, CustomEvents::Only(&self.custom_events))?;
+        install::install(&appspec, &archive, file_exists, &self.state).map_err(EventError::Install)?;
+        // The official agent does it here, not at the deployment's end: this
+        // is what is on the host now, and what the next one has to stop.
+        self.state.mark_last_successful(&self.dir).map_err(|cause| self.on_disk(cause))
+    }
+
+    /// Runs the scripts that an event has, if it has any.
+    pub(crate) async fn hooks(&self, event: &Event, cancel: &CancellationToken) -> Result<(), EventError> {
+        let Some(archive) = self.scripts_from(event)? else { return Ok(()) };
+        // An older revision was judged when it came.
+        let custom = match archive == self.archive() {
+            true => CustomEvents::Only(&self.custom_events),
+            false => CustomEvents::Any,
+        };
+        let appspec = read_appspec(&archive, &self.appspec_name, custom)?;
+        let mut environment = self.environment.clone();
+        environment.push(("LIFECYCLE_EVENT", event.name().to_owned()));
+        let hooks = Hooks {
+            event: event.name(),
+            scripts: scripts(&appspec, event),
+            archive: &archive,
+            environment: &environment,
+            // Of the deployment that runs, also when old scripts do.
+            log: &scripts_log(&self.dir),
+            deployment: &self.id(),
+            deployments_log: &self.state.deployments_log(),
+            patience: self.patience,
+        };
+        hooks::run(&hooks, cancel).await.map_err(|failure| EventError::Hook(Box::new(failure)))
+    }
+
+    /// The unpacked revision whose scripts an event runs; `None` if it is an
+    /// older one and there is none. As soon as this deployment has a bundle of
+    /// its own, that is the one, whatever the event.
+    fn scripts_from(&self, event: &Event) -> Result<Option<PathBuf>, EventError> {
+        let own = self.archive();
+        if own.exists() {
+            return Ok(Some(own));
+        }
+        let marked = match event.scripts(self.way) {
+            Scripts::New | Scripts::BuiltIn => return Ok(Some(own)),
+            Scripts::LastInstalled => self.state.last_successful(),
+            Scripts::MostRecent => self.state.most_recent(),
+        };
+        match marked.map_err(|cause| self.on_disk(cause))? {
+            Some(dir) if archive_of(&dir).is_dir() => Ok(Some(archive_of(&dir))),
+            Some(dir) => Err(EventError::LastInstalledGone { dir }),
+            None => Ok(None),
+        }
+    }
+
+    fn on_disk(&self, cause: io::Error) -> EventError {
+        EventError::Disk { path: self.dir.clone(), cause }
+    }
+}
+
+/// The scripts that an AppSpec file has for an event.
+fn scripts<'a>(appspec: &'a AppSpec, event: &Event) -> &'a [Script] {
+    let scripts = match event {
+        Event::Known(event) => appspec.hooks.get(event),
+        Event::Custom(name) => appspec.custom_hooks.get(name),
+    };
+    scripts.map_or(&[], Vec::as_slice)
+}
+
+fn archive_of(dir: &Path) -> PathBuf {
+    dir.join("deployment-archive")
+}
+
+/// Where a deployment's scripts are heard.
+pub(crate) fn scripts_log(dir: &Path) -> PathBuf {
+    dir.join("logs").join("scripts.log")
+}
+
+/// Reads the AppSpec file of an unpacked bundle: the name given, or else either
+/// of CodeDeploy's own.
+pub(crate) fn read_appspec(
+    archive: &Path,
+    name: &str,
+    custom: CustomEvents<'_>,
+) -> Result<AppSpec, EventError> {
+    let (found, bytes) = find_appspec(archive, name)?;
+    let parsed = appspec::parse_with(&found, &bytes, custom).map_err(EventError::AppSpec)?;
+    for warning in &parsed.warnings {
+        tracing::debug!(%warning, "AppSpec");
+    }
+    Ok(parsed.appspec)
+}
+
+/// The AppSpec file's name and content.
+pub(crate) fn find_appspec(archive: &Path, name: &str) -> Result<(String, Vec<u8>), EventError> {
+    for name in [name, "appspec.yaml", super::APPSPEC_NAME] {
+        let path = archive.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => return Ok((name.to_owned(), bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(EventError::Disk { path, cause }),
+        }
+    }
+    Err(EventError::NoAppSpec { archive: archive.to_owned(), name: name.to_owned() })
+}
+
+/// What scripts get to know of where the bundle came from, as typed. Bundles
+/// from this host have nothing of the kind.
+pub(crate) fn bundle_environment(origin: &str) -> Vec<(&'static str, String)> {
+    if let Some((_, commit)) = origin.strip_prefix("github:").and_then(|rest| rest.rsplit_once('@')) {
+        return vec![("BUNDLE_COMMIT", commit.to_owned())];
+    }
+    let Some(object) = origin.strip_prefix("s3://") else { return Vec::new() };
+    let (path, query) = object.split_once('?').unwrap_or((object, ""));
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    let of = |wanted: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.replace('"', ""))
+    };
+    let version = of("versionId").map(|version| ("BUNDLE_VERSION", version));
+    let etag = of("etag").map(|etag| ("BUNDLE_ETAG", etag));
+    let mut environment = vec![("BUNDLE_BUCKET", bucket.to_owned()), ("BUNDLE_KEY", key.to_owned())];
+    environment.extend(version.into_iter().chain(etag));
+    environment
+}
+
+/// What the ledger and people get to read of it.
+pub(crate) fn failure(event: Option<LifecycleEvent>, error: &EventError) -> Failure {
+    let (code, script, log) = match error {
+        EventError::Hook(hook) => (hook.cause.code(), hook.script.clone(), hook.log.clone()),
+        EventError::Cancelled => (ErrorCode::Stopped, String::new(), String::new()),
+        EventError::Disk { .. }
+        | EventError::Fetch { .. }
+        | EventError::Unpack(_)
+        | EventError::NoAppSpec { .. }
+        | EventError::LastInstalledGone { .. }
+        | EventError::AppSpec(_)
+        | EventError::Install(_)
+        | EventError::Panicked(_) => (ErrorCode::UnknownError, String::new(), String::new()),
+    };
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        message += &format!(": {error}");
+        cause = error.source();
+    }
+    let message = keep_start(&message, FAILURE_MESSAGE_MAX).to_owned();
+    Failure { event, code, script, message, log }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! POSIX access control lists, written as the attribute that the kernel keeps
+//! them in: there is no tool to call and no shell to quote for.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use proto::appspec::{Ace, AceKind, Permission};
+use rustix::fs::XattrFlags;
+
+use super::plan::Problem;
+
+/// One entry, with the names looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    is_default: bool,
+    tag: Tag,
+    /// Of a named user or group.
+    id: Option<u32>,
+    bits: u8,
+    name: String,
+}
+
+/// The kernel's numbers; its lists are sorted by them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u16)]
+enum Tag {
+    Owner = 1,
+    User = 2,
+    OwningGroup = 4,
+    Group = 8,
+    Mask = 16,
+    Other = 32,
+}
+
+/// Looks up whom the entries of one permission are for.
+pub(super) fn entries(permission: &Permission, problems: &mut Vec<Problem>) -> Vec<Entry> {
+    let entry = |ace: &Ace| match look_up(ace) {
+        Some((tag, id, name)) => {
+            Some(Entry { is_default: ace.default, tag, id, bits: ace.bits, name: name.to_owned() })
+        }
+        None => {
+            let line = permission.line;
+            problems.push(match &ace.kind {
+                AceKind::Group(name) => Problem::NoGroup { name: name.clone(), line },
+                AceKind::User(name) => Problem::NoUser { name: name.clone(), line },
+                AceKind::Mask | AceKind::Other => unreachable!("they have no name to look up"),
+            });
+            None
+        }
+    };
+    permission.acls.iter().filter_map(entry).collect()
+}
+
+/// Names, or numbers as `setfacl` takes them too.
+fn look_up(ace: &Ace) -> Option<(Tag, Option<u32>, &str)> {
+    match &ace.kind {
+        AceKind::User(name) if name.is_empty() => Some((Tag::Owner, None, "")),
+        AceKind::Group(name) if name.is_empty() => Some((Tag::OwningGroup, None, "")),
+        AceKind::Mask => Some((Tag::Mask, None, "")),
+        AceKind::Other => Some((Tag::Other, None, "")),
+        AceKind::User(name) => {
+            let user = nix::unistd::User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
+            Some((Tag::User, Some(user.or_else(|| name.parse().ok())?), name))
+        }
+        AceKind::Group(name) => {
+            let group = nix::unistd::Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw());
+            Some((Tag::Group, Some(group.or_else(|| name.parse().ok())?), name))
+        }
+    }
+}
+
+impl Entry {
+    /// Whether it is for what will be made below a directory.
+    pub(super) fn is_default(&self) -> bool {
+        self.is_default
+    }
+
+    /// In the official agent's form.
+    pub(super) fn text(&self) -> String {
+        let default = if self.is_default { "default:" } else { "" };
+        let kind = match self.tag {
+            Tag::Owner | Tag::User => "user",
+            Tag::OwningGroup | Tag::Group => "group",
+            Tag::Mask => "mask",
+            Tag::Other => "other",
+        };
+        let bit = |bit, letter| if self.bits & bit != 0 { letter } else { '-' };
+        format!("{default}{kind}:{}:{}{}{}", self.name, bit(4, 'r'), bit(2, 'w'), bit(1, 'x'))
+    }
+}
+
+/// Gives the object these entries and no others. What they leave open comes
+/// from its mode.
+pub(super) fn set(path: &Path, entries: &[Entry]) -> io::Result<()> {
+    let mode = fs::metadata(path)?.mode();
+    let of = |is_default| entries.iter().filter(move |entry| entry.is_default == is_default);
+    write(path, c"system.posix_acl_access", &encode(&complete(of(false), mode)))?;
+    if of(true).next().is_some() {
+        return write(path, c"system.posix_acl_default", &encode(&complete(of(true), mode)));
+    }
+    // One that was inherited would go on below the directory.
+    match rustix::fs::removexattr(path, c"system.posix_acl_default") {
+        Ok(()) | Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write(path: &Path, name: &std::ffi::CStr, value: &[u8]) -> io::Result<()> {
+    let written = rustix::fs::setxattr(path, name, value, XattrFlags::empty());
+    written.map_err(|error| match error {
+        rustix::io::Errno::OPNOTSUPP => {
+            io::Error::new(io::ErrorKind::Unsupported, "this file system has no access control lists")
+        }
+        error => Errno::from_raw(error.raw_os_error()).into(),
+    })
+}
+
+type Row = (Tag, Option<u32>, u8);
+
+/// The three that every list has, and the mask that one with names has.
+fn complete<'e>(given: impl Iterator<Item = &'e Entry>, mode: u32) -> Vec<Row> {
+    let bits = |shift: u32| u8::try_from(mode >> shift & 7).unwrap_or(7);
+    let mut rows: Vec<Row> = Vec::new();
+    for entry in given {
+        // Of two for the same the later counts, as with `setfacl`.
+        rows.retain(|(tag, id, _)| (*tag, *id) != (entry.tag, entry.id));
+        rows.push((entry.tag, entry.id, entry.bits));
+    }
+    let has_names = rows.iter().any(|(_, id, _)| id.is_some());
+    let mut base = vec![(Tag::Owner, bits(6)), (Tag::OwningGroup, bits(3)), (Tag::Other, bits(0))];
+    if has_names {
+        base.push((Tag::Mask, bits(3)));
+    }
+    for (tag, bits) in base {
+        if !rows.iter().any(|(given, _, _)| *given == tag) {
+            rows.push((tag, None, bits));
+        }
+    }
+    rows.sort();
+    rows
+}
+
+/// The kernel's form: a version, then tag, bits and id of each entry.
+fn encode(rows: &[Row]) -> Vec<u8> {
+    const VERSION: u32 = 2;
+    let mut bytes = VERSION.to_le_bytes().to_vec();
+    for (tag, id, bits) in rows {
+        bytes.extend((*tag as u16).to_le_bytes());
+        bytes.extend(u16::from(*bits).to_le_bytes());
+        bytes.extend(id.unwrap_or(u32::MAX).to_le_bytes());
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! A deployment to this host alone, without a mesh: what `codedeploy-local`
+//! does, with the same state on the disk, so that either finds what the other
+//! has left.
+//!
+//! Other than there, the new revision's AppSpec is read before any script of
+//! the old one runs: an application is not stopped for a bundle that cannot be
+//! installed.
+
+pub(crate) mod agent_config;
+pub(crate) mod events;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use proto::appspec::CustomEvents;
+use proto::entry::Failure;
+use proto::id::DeploymentId;
+use proto::lifecycle::LifecycleEvent;
+use proto::policy::FileExists;
+use tokio_util::sync::CancellationToken;
+
+use crate::bundle::source::Source;
+use crate::bundle::unpack::{self, Limits};
+use crate::bundle::{self, Cache};
+use crate::hooks::Patience;
+use crate::host_side::deployment::{
+    self, Deployment, Event, EventError, Way, failure, read_appspec, scripts_log,
+};
+use crate::install::state::State;
+
+/// What is to be deployed, and how.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) source: Source,
+    pub(crate) deploy_root: PathBuf,
+    /// Chooses the state on the disk.
+    pub(crate) group_id: String,
+    /// These two are for the scripts' environment only.
+    pub(crate) group_name: String,
+    pub(crate) application: String,
+    pub(crate) file_exists: FileExists,
+    pub(crate) events: Vec<Event>,
+    /// Whether the AppSpec file is judged before the first event.
+    pub(crate) checks_first: bool,
+    /// Whether the events after one that failed run all the same.
+    pub(crate) goes_on: bool,
+    pub(crate) appspec_name: String,
+    pub(crate) way: Way,
+    pub(crate) revisions_max: usize,
+}
+
+/// Why a deployment never came to its first event.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LocalError {
+    #[error("cannot make the deployment's directory `{}`", dir.display())]
+    Dir {
+        dir: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot get the bundle")]
+    Bundle(#[source] bundle::AcquireError),
+    #[error("cannot keep the bundle")]
+    Cache(#[source] bundle::CacheError),
+    #[error(transparent)]
+    Event(#[from] EventError),
+    #[error(
+        "event `{0}` is neither one of CodeDeploy's nor in the AppSpec file's `hooks`: take it out of \
+         --events, or hook it"
+    )]
+    NoSuchEvent(String),
+}
+
+/// How one event ended.
+#[derive(Debug)]
+pub(crate) struct EventEnd {
+    pub(crate) event: Event,
+    pub(crate) result: Result<(), Failure>,
+}
+
+/// A deployment that has its directory, and can run.
+#[derive(Debug)]
+pub(crate) struct Local {
+    request: Request,
+    deployment: Deployment,
+    id: String,
+}
+
+impl Local {
+    /// Gives the deployment its id and directory.
+    pub(crate) fn begin(request: Request) -> Result<Local, LocalError> {
+        let state = State::new(&request.deploy_root, &request.group_id);
+        let id = format!("{}-local", DeploymentId::derive(&rand::random::<[u8; 16]>()));
+        let dir = state.deployment_dir(&id);
+        Deployment::finish_interrupted(&state)?;
+        fs::create_dir_all(&dir).map_err(|cause| LocalError::Dir { dir: dir.clone(), cause })?;
+        let mut environment = vec![
+            ("DEPLOYMENT_ID", id.clone()),
+            ("APPLICATION_NAME", request.application.clone()),
+            ("DEPLOYMENT_GROUP_NAME", request.group_name.clone()),
+            ("DEPLOYMENT_GROUP_ID", request.group_id.clone()),
+        ];
+        environment.extend(deployment::bundle_environment(&request.source.to_string()));
+        let deployment = Deployment {
+            state,
+            dir,
+            appspec_name: request.appspec_name.clone(),
+            environment,
+            custom_events: events::custom(&request.events),
+            way: request.way,
+            patience: Patience::default(),
+        };
+        Ok(Local { request, deployment, id })
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.deployment.dir
+    }
+
+    pub(crate) fn scripts_log(&self) -> PathBuf {
+        scripts_log(&self.deployment.dir)
+    }
+
+    /// Where a script of the failed deployment lies, or lay.
+    pub(crate) fn script(&self, location: &str) -> PathBuf {
+        self.deployment.archive().join(location.trim_start_matches('/'))
+    }
+
+    /// Runs the events until one fails.
+    /// # Errors
+    /// If the bundle cannot be had, or its AppSpec is wrong: no script has run
+    /// then, and nothing that is installed has changed.
+    pub(crate) async fn run(&self, cancel: &CancellationToken) -> Result<Vec<EventEnd>, LocalError> {
+        if self.has(LifecycleEvent::DownloadBundle) {
+            self.stage()?;
+        }
+        if self.request.checks_first {
+            self.check()?;
+        }
+        let mut ends = Vec::new();
+        for event in &self.request.events {
+            let result = self.event(event, cancel).await;
+            let known = match event {
+                Event::Known(event) => Some(*event),
+                Event::Custom(_) => None,
+            };
+            let result = result.map_err(|error| failure(known, &error));
+            let stops = result.is_err() && !self.request.goes_on;
+            ends.push(EventEnd { event: event.clone(), result });
+            if stops {
+                break;
+            }
+        }
+        Ok(ends)
+    }
+
+    fn has(&self, event: LifecycleEvent) -> bool {
+        self.request.events.contains(&Event::Known(event))
+    }
+
+    /// Where the bundle waits, unpacked, until it is DownloadBundle's turn:
+    /// scripts of the old revision run as long as there is no new one.
+    fn staged(&self) -> PathBuf {
+        self.deployment.dir.join("deployment-archive.staged")
+    }
+
+    fn stage(&self) -> Result<(), LocalError> {
+        let (dir, staged) = (&self.deployment.dir, self.staged());
+        let limits = Limits::default();
+        let on_disk = |cause| LocalError::Dir { dir: dir.clone(), cause };
+        let kept = dir.join("bundle.tar");
+        let unpacked = match &self.request.source {
+            Source::Path(path) if path.is_dir() => unpack::copy(path, &staged, limits),
+            Source::Path(path) => {
+                // As the official agent does, so that one sees what it was.
+                let target = std::path::absolute(path).map_err(on_disk)?;
+                std::os::unix::fs::symlink(target, &kept).map_err(on_disk)?;
+                unpack::unpack(path, &staged, limits)
+            }
+            source => {
+                let arriving = dir.join("arriving");
+                let cache = Cache::open(&arriving).map_err(LocalError::Cache)?;
+                let revision = bundle::acquire(source, &cache).map_err(LocalError::Bundle)?;
+                fs::rename(cache.path(&revision.digest), &kept).map_err(on_disk)?;
+                fs::remove_dir_all(arriving).map_err(on_disk)?;
+                unpack::unpack(&kept, &staged, limits)
+            }
+        };
+        unpacked.map_err(|cause| LocalError::Event(EventError::Unpack(cause)))
+    }
+
+    fn check(&self) -> Result<(), LocalError> {
+        let custom = &self.deployment.custom_events;
+        let mut appspec =
+            read_appspec(&self.staged(), &self.request.appspec_name, CustomEvents::Only(custom));
+        if let Err(EventError::NoAppSpec { archive, .. }) = &mut appspec {
+            // Where it lies once it was refused.
+            *archive = self.deployment.archive();
+        }
+        let checked = appspec.map_err(LocalError::Event).and_then(|appspec| {
+            match custom.iter().find(|event| !appspec.custom_hooks.contains_key(*event)) {
+                Some(event) => Err(LocalError::NoSuchEvent(event.clone())),
+                None => Ok(()),
+            }
+        });
+        if checked.is_err() {
+            // So that one can look at what was refused, where it would be.
+            self.download()?;
+        }
+        checked
+    }
+
+    async fn event(&self, event: &Event, cancel: &CancellationToken) -> Result<(), EventError> {
+        match event {
+            _ if cancel.is_cancelled() => Err(EventError::Cancelled),
+            Event::Known(LifecycleEvent::DownloadBundle) => self.download(),
+            Event::Known(LifecycleEvent::Install) => self.deployment.install(self.request.file_exists),
+            Event::Known(_) | Event::Custom(_) => self.deployment.hooks(event, cancel).await,
+        }
+    }
+
+    fn download(&self) -> Result<(), EventError> {
+        let on_disk = |cause| EventError::Disk { path: self.deployment.dir.clone(), cause };
+        self.deployment.retain(self.request.revisions_max)?;
+        fs::rename(self.staged(), self.deployment.archive()).map_err(on_disk)?;
+        self.deployment.mark_most_recent()
+    }
+}
+
+#[cfg(test)]
+mod tests;

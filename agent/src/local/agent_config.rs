@@ -1,0 +1,62 @@
+//! The official agent's configuration file, as far as it matters here: YAML
+//! whose keys are Ruby's symbols (`:root_dir:`).
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Where the official agent looks for it.
+pub(crate) const DEFAULT: &str = "/etc/codedeploy-agent/conf/codedeployagent.yml";
+
+/// What is used of it; everything else in it is ignored.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct AgentConfig {
+    #[serde(rename = ":root_dir:", alias = ":root_dir", alias = "root_dir")]
+    pub(crate) root_dir: Option<PathBuf>,
+    #[serde(rename = ":max_revisions:", alias = ":max_revisions", alias = "max_revisions")]
+    pub(crate) max_revisions: Option<usize>,
+}
+
+/// Why it could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read the configuration file `{}`", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("the configuration file `{}` is not YAML with keys such as `:root_dir:`", path.display())]
+    Parse {
+        path: PathBuf,
+        #[source]
+        cause: Box<serde_saphyr::Error>,
+    },
+    #[error("`{}` has `:max_revisions: 0`: at least 1 must be kept, the current one", path.display())]
+    NothingKept { path: PathBuf },
+}
+
+impl AgentConfig {
+    pub(crate) fn read(path: &Path) -> Result<AgentConfig, ConfigError> {
+        let read = |cause| ConfigError::Read { path: path.to_owned(), cause };
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let parse = |cause| ConfigError::Parse { path: path.to_owned(), cause: Box::new(cause) };
+        let config: Option<AgentConfig> = serde_saphyr::from_str(&text).map_err(parse)?;
+        let config = config.unwrap_or_default();
+        if config.max_revisions == Some(0) {
+            return Err(ConfigError::NothingKept { path: path.to_owned() });
+        }
+        Ok(config)
+    }
+
+    /// The file at [`DEFAULT`], if there is one: a host that has the official
+    /// agent goes on with its state.
+    pub(crate) fn of_this_host() -> Result<AgentConfig, ConfigError> {
+        match AgentConfig::read(Path::new(DEFAULT)) {
+            Err(ConfigError::Read { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {
+                Ok(AgentConfig::default())
+            }
+            read => read,
+        }
+    }
+}

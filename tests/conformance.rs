@@ -1,0 +1,494 @@
+//! What the official CodeDeploy agent 1.8.1 was seen to do with bundles made
+//! for the purpose, and what we do with the same: `tests/conformance/*`.
+//!
+//! Each case is a directory of bundles and a `case.json`. A step's `expect` is
+//! what was recorded; `ours` names what we do otherwise on purpose, and why.
+//! In all files `/conformance` stands for the directory that a case runs in,
+//! and `<DEPLOYMENT_n>` for the n-th deployment there.
+//!
+//! Two differences are met at nearly every step and are taken out here: hooks
+//! start in the revision's directory, and every line of output ends as a line.
+//!
+//! Owners need root, and the user `cdtest` must exist: all runs in namespaces
+//! of its own, where /etc/passwd is another file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Map, Value, json};
+
+/// Set for the process that runs in the namespaces.
+const INSIDE: &str = "SKEIN_CONFORMANCE_INSIDE";
+const PLACEHOLDER: &str = "/conformance";
+const GROUP: &str = "default-local-deployment-group";
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const ALL_EVENTS: &str = "BeforeBlockTraffic,AfterBlockTraffic,ApplicationStop,DownloadBundle,BeforeInstall,\
+                          Install,AfterInstall,ApplicationStart,ValidateService,BeforeAllowTraffic,\
+                          AfterAllowTraffic";
+/// Cases that run at the same time: most of their time is waiting.
+const AT_ONCE: usize = 4;
+
+fn main() -> ExitCode {
+    let filters: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if std::env::args().any(|word| word == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    if std::env::var_os(INSIDE).is_some() {
+        return inside(&filters);
+    }
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private", "--"]);
+        command
+    };
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if !is_root || !unshare().arg("true").output().is_ok_and(|output| output.status.success()) {
+        println!("conformance: skipped: needs root");
+        return ExitCode::SUCCESS;
+    }
+    let own = std::env::current_exe().expect("this program has a path");
+    let status = unshare().arg(own).args(&filters).env(INSIDE, "1").status().expect("unshare runs");
+    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn inside(filters: &[String]) -> ExitCode {
+    let base = tempfile::TempDir::new().expect("a temporary directory");
+    fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755)).expect("opened to cdtest");
+    make_user(base.path());
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance");
+    let mut names: Vec<String> = fs::read_dir(&cases)
+        .expect("the cases are there")
+        .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
+        .filter(|name| filters.is_empty() || filters.iter().any(|filter| name.contains(filter)))
+        .collect();
+    names.sort();
+    let (next, wrong) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (rows, failed) = Case::load(&cases, base.path(), name).run();
+                    wrong.fetch_add(failed, Ordering::Relaxed);
+                    print!("{rows}");
+                }
+            });
+        }
+    });
+    match wrong.into_inner() {
+        0 => ExitCode::SUCCESS,
+        wrong => {
+            println!("conformance: {wrong} steps are not as they should be");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Adds user and group `cdtest`, for this mount namespace only.
+fn make_user(base: &Path) {
+    let home = base.join("home");
+    fs::create_dir(&home).expect("made");
+    std::os::unix::fs::chown(&home, Some(4242), Some(4242)).expect("given away");
+    let user = format!("cdtest:x:4242:4242::{}:/bin/sh\n", home.display());
+    for (file, line) in [("passwd", user), ("group", "cdtest:x:4242:\n".to_owned())] {
+        let system = Path::new("/etc").join(file);
+        let known = fs::read_to_string(&system).expect("readable");
+        let others = known.lines().filter(|line| !line.starts_with("cdtest:"));
+        let content: String = others.map(|line| format!("{line}\n")).collect();
+        let copy = base.join(file);
+        fs::write(&copy, content + &line).expect("written");
+        let output = Command::new("mount").arg("--bind").args([&copy, &system]).output().expect("mount runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+struct Case {
+    name: String,
+    /// Stands where `/conformance` is written.
+    dir: PathBuf,
+    home: PathBuf,
+    case: Value,
+    /// Ids in the order of their steps, as far as they are known.
+    deployments: Vec<String>,
+}
+
+impl Case {
+    fn load(cases: &Path, base: &Path, name: &str) -> Case {
+        let dir = base.join(name);
+        for (part, mode) in [("cwd", 0o755), ("dest", 0o755), ("root", 0o755), ("trace", 0o777)] {
+            fs::create_dir_all(dir.join(part)).expect("made");
+            fs::set_permissions(dir.join(part), fs::Permissions::from_mode(mode)).expect("set");
+        }
+        let text = fs::read_to_string(cases.join(name).join("case.json")).expect("a case has a case.json");
+        let work = dir.join("work").join(name);
+        fs::create_dir_all(&work).expect("made");
+        copy(&cases.join(name), &work, &dir.display().to_string());
+        let config = format!(":root_dir: {}\n", dir.join("root").display());
+        fs::write(dir.join("agent.yml"), config).expect("written");
+        let case = serde_json::from_str(&text).expect("case.json is JSON");
+        Case { name: name.to_owned(), dir, home: base.join("home"), case, deployments: Vec::new() }
+    }
+
+    /// A row a step, and how many are not as they should be.
+    fn run(mut self) -> (String, usize) {
+        if let Some(needed) = self.missing() {
+            return (format!("{:<40} skipped: needs {needed}\n", self.name), 0);
+        }
+        let work = self.dir.join("work").join(&self.name);
+        if work.join("prepare.sh").exists() {
+            self.shell("cd work/$(ls work) && sh prepare.sh");
+        }
+        let steps = self.case["steps"].as_array().expect("steps").clone();
+        let (mut rows, mut failed) = (String::new(), 0);
+        for (number, step) in (1..).zip(&steps) {
+            let found = self.step(step);
+            let (verdict, details) = judge(step, &found);
+            failed += usize::from(!details.is_empty());
+            rows += &format!("{:<40} {number:>2} {verdict}\n{details}", self.name);
+        }
+        (rows, failed)
+    }
+
+    fn missing(&self) -> Option<&str> {
+        let needed = self.case["needs"].as_str()?;
+        let is_tool = PATH.split(':').any(|dir| Path::new(dir).join(needed).exists());
+        (!is_tool).then_some(needed)
+    }
+
+    fn shell(&self, command: &str) -> Vec<String> {
+        let command = self.real(command);
+        let output = Command::new("sh").arg("-c").arg(&command).current_dir(&self.dir).output();
+        let output = output.unwrap_or_else(|error| panic!("{command}: {error}"));
+        self.said(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// Runs one step, and tells in the form of `expect` what came of it.
+    fn step(&mut self, step: &Value) -> Value {
+        for command in step["before"].as_array().into_iter().flatten() {
+            self.shell(command.as_str().expect("a command"));
+        }
+        let _ = fs::remove_file(self.dir.join("trace/trace.log"));
+        let before = self.dirs();
+        let output = self.deploy(step);
+        let made = self.dirs().into_iter().find(|id| !before.contains(id));
+        self.deployments.extend(made.clone());
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let mut found = Map::new();
+        if self.case["driver"] == "agent" {
+            let events = report["events"].as_array().cloned().unwrap_or_default();
+            let event = |event: &Value| {
+                format!("{} {}", event["event"].as_str().unwrap_or("?"), code(&event["error_code"]))
+            };
+            found.insert("events".into(), events.iter().map(event).collect());
+        }
+        found.insert("ok".into(), output.status.success().into());
+        found.insert("hooks".into(), self.lines(&self.dir.join("trace/trace.log")).into());
+        let log = made.iter().map(|id| (self.said(id.as_bytes()), self.scripts_log(id)));
+        let log: BTreeMap<_, _> = log.filter(|(_, lines)| !lines.is_empty()).collect();
+        found.insert("log".into(), json!(log));
+        found.insert("tree".into(), self.tree(step).into());
+        let state = self.dir.join("root/deployment-instructions");
+        let mut cleanup = self.lines(&state.join(format!("{GROUP}-cleanup")));
+        cleanup.sort();
+        let has_cleanup = state.join(format!("{GROUP}-cleanup")).exists();
+        found.insert("cleanup".into(), if has_cleanup { cleanup.into() } else { Value::Null });
+        for (key, file) in [("last_successful", "last_successful"), ("most_recent", "most_recent")] {
+            let marker = fs::read(state.join(format!("{GROUP}_{file}_install")));
+            found.insert(key.into(), marker.map_or(Value::Null, |marker| self.said(&marker).into()));
+        }
+        let deployments: BTreeSet<String> = self.dirs().iter().map(|id| self.said(id.as_bytes())).collect();
+        found.insert("deployments".into(), deployments.into_iter().collect());
+        let after: Vec<String> = step["after"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|command| self.shell(command.as_str().expect("a command")))
+            .collect();
+        if step.get("after").is_some() {
+            found.insert("after".into(), after.into());
+        }
+        found.insert("said".into(), self.said(&[output.stderr, output.stdout].concat()).into());
+        Value::Object(found)
+    }
+
+    fn deploy(&self, step: &Value) -> Output {
+        let word = |key: &str| step[key].as_str();
+        let bundle = self.dir.join("work").join(&self.name).join(word("bundle").expect("a bundle"));
+        let kind = word("type").unwrap_or("directory");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skein"));
+        command.args(["--json", "local", "-t", kind, "-l"]).arg(pack(&bundle, kind));
+        command.arg("-c").arg(self.dir.join("agent.yml"));
+        let args = step["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        command.args(args.map(|arg| self.real(arg)));
+        if self.case["driver"] == "agent" {
+            let events = step["events"]
+                .as_array()
+                .map(|events| events.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","));
+            command.args(["--only-events", events.as_deref().unwrap_or(ALL_EVENTS)]);
+        }
+        if step["keep_going"] == true {
+            command.arg("--keep-going");
+        }
+        if step["spec"]["DeploymentType"] == "BLUE_GREEN" {
+            command.arg("--blue-green-rollback");
+        }
+        command.env_clear().current_dir(self.dir.join("cwd"));
+        command.envs([("HOME", "/root"), ("LOGNAME", "root"), ("USER", "root"), ("SHELL", "/bin/bash")]);
+        command.env("PATH", PATH);
+        for (name, value) in step["env"].as_object().into_iter().flatten() {
+            command.env(name, self.real(value.as_str().unwrap_or_default()));
+        }
+        command.output().expect("skein runs")
+    }
+
+    fn dirs(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dir.join("root").join(GROUP)).into_iter().flatten();
+        entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    fn lines(&self, file: &Path) -> Vec<String> {
+        self.said(&fs::read(file).unwrap_or_default()).lines().map(str::to_owned).collect()
+    }
+
+    fn scripts_log(&self, deployment: &str) -> Vec<String> {
+        let log = self.dir.join("root").join(GROUP).join(deployment).join("logs/scripts.log");
+        let is_time = |text: &str| text.len() == 19 && text.starts_with("20") && text.contains(':');
+        let lines = self.lines(&log).into_iter().map(|line| match line.split_at_checked(19) {
+            Some((time, rest)) if is_time(time) => format!("<TIME>{rest}"),
+            Some(_) | None => line,
+        });
+        lines.collect()
+    }
+
+    fn tree(&self, step: &Value) -> Vec<String> {
+        let wants_acls = step["expect"]["tree"].to_string().contains(" acl ");
+        let mut lines = Vec::new();
+        let top = self.dir.join("dest");
+        let mut below = vec![top.clone()];
+        while let Some(dir) = below.pop() {
+            for entry in fs::read_dir(dir).expect("readable") {
+                let path = entry.expect("readable").path();
+                if path.symlink_metadata().expect("there").is_dir() {
+                    below.push(path.clone());
+                }
+                let line = entry_line(&path, path.strip_prefix(&top).expect("below"), wants_acls);
+                lines.push(self.said(line.as_bytes()));
+            }
+        }
+        lines.sort();
+        lines
+    }
+
+    /// As written in the case, for this run.
+    fn real(&self, text: &str) -> String {
+        text.replace(PLACEHOLDER, &self.dir.display().to_string())
+    }
+
+    /// As it was in this run, for the case.
+    fn said(&self, bytes: &[u8]) -> String {
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.replace(&self.dir.display().to_string(), PLACEHOLDER);
+        let mut text = text.replace(&self.home.display().to_string(), "/conformance/home");
+        for (number, id) in (1..).zip(&self.deployments) {
+            text = text.replace(id, &format!("<DEPLOYMENT_{number}>"));
+        }
+        text
+    }
+}
+
+/// Copies a case, with `/conformance` become the directory that it runs in.
+fn copy(from: &Path, to: &Path, real: &str) {
+    for entry in fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        let metadata = from.symlink_metadata().expect("there");
+        if metadata.is_dir() {
+            fs::create_dir(&to).expect("made");
+            copy(&from, &to, real);
+        } else if metadata.is_symlink() {
+            let target = fs::read_link(&from).expect("a link").display().to_string();
+            std::os::unix::fs::symlink(target.replace(PLACEHOLDER, real), &to).expect("linked");
+        } else {
+            let content = replace(&fs::read(&from).expect("readable"), real);
+            fs::write(&to, content).expect("written");
+            fs::set_permissions(&to, metadata.permissions()).expect("set");
+        }
+    }
+}
+
+fn replace(content: &[u8], real: &str) -> Vec<u8> {
+    let (mut rest, mut replaced) = (content, Vec::new());
+    while let Some(at) = rest.windows(PLACEHOLDER.len()).position(|part| part == PLACEHOLDER.as_bytes()) {
+        replaced.extend_from_slice(&rest[..at]);
+        replaced.extend_from_slice(real.as_bytes());
+        rest = &rest[at + PLACEHOLDER.len()..];
+    }
+    replaced.extend_from_slice(rest);
+    replaced
+}
+
+/// The bundle as the kind of archive that the step asks for.
+fn pack(bundle: &Path, kind: &str) -> PathBuf {
+    let archive = bundle.with_extension(kind);
+    let mut command = match kind {
+        "tar" | "tgz" => {
+            let mut command = Command::new("tar");
+            command.arg("-C").arg(bundle).arg(if kind == "tgz" { "-czf" } else { "-cf" });
+            command.arg(&archive).arg(".");
+            command
+        }
+        "zip" => {
+            let mut command = Command::new("zip");
+            command.arg("-qr").arg(&archive).arg(".").current_dir(bundle);
+            command
+        }
+        _ => return bundle.to_owned(),
+    };
+    assert!(command.status().expect("it runs").success(), "{command:?}");
+    archive
+}
+
+fn entry_line(path: &Path, below: &Path, wants_acl: bool) -> String {
+    let metadata = path.symlink_metadata().expect("there");
+    let kind = match metadata.file_type() {
+        kind if kind.is_dir() => "dir",
+        kind if kind.is_symlink() => "symlink",
+        _ => "file",
+    };
+    let user = nix::unistd::User::from_uid(metadata.uid().into()).ok().flatten();
+    let group = nix::unistd::Group::from_gid(metadata.gid().into()).ok().flatten();
+    let user = user.map_or_else(|| metadata.uid().to_string(), |user| user.name);
+    let group = group.map_or_else(|| metadata.gid().to_string(), |group| group.name);
+    let mode = metadata.mode() & 0o7777;
+    let mut line = format!("{kind} {mode:04o} {user}:{group} {}", below.display());
+    if kind == "symlink" {
+        line += &format!(" -> {}", fs::read_link(path).expect("a link").display());
+    }
+    if kind == "file" {
+        if metadata.nlink() > 1 {
+            line += &format!(" ({} links)", metadata.nlink());
+        }
+        let text = fs::read(path).expect("readable");
+        line += &format!(" = {}", json!(String::from_utf8_lossy(&text)));
+    }
+    if wants_acl {
+        line += &format!(" acl {}", access_list(path, metadata.mode()));
+    }
+    line
+}
+
+/// What `getfacl` says, which not every machine has.
+fn access_list(path: &Path, mode: u32) -> String {
+    let read = |name: &str| {
+        let mut value = [0; 1024];
+        let length = rustix::fs::getxattr(path, name, &mut value[..]).ok()?;
+        Some(value[4..length].chunks(8).map(ace).collect::<Vec<_>>())
+    };
+    let letters = |bits: u32| {
+        let bit = |bit, letter| if bits & bit != 0 { letter } else { '-' };
+        format!("{}{}{}", bit(4, 'r'), bit(2, 'w'), bit(1, 'x'))
+    };
+    let base = || {
+        let bits = |shift: u32| letters(mode >> shift & 7);
+        vec![format!("user::{}", bits(6)), format!("group::{}", bits(3)), format!("other::{}", bits(0))]
+    };
+    let mut entries = read("system.posix_acl_access").unwrap_or_else(base);
+    let default = read("system.posix_acl_default").unwrap_or_default();
+    entries.extend(default.iter().map(|entry| format!("default:{entry}")));
+    entries.join(",")
+}
+
+fn ace(bytes: &[u8]) -> String {
+    let number = |at: usize| u32::from(bytes[at]) | u32::from(bytes[at + 1]) << 8;
+    let id = number(4) | number(6) << 16;
+    let user = || nix::unistd::User::from_uid(id.into()).ok().flatten().map(|user| user.name);
+    let group = || nix::unistd::Group::from_gid(id.into()).ok().flatten().map(|group| group.name);
+    let who = match number(0) {
+        1 => "user:".to_owned(),
+        2 => format!("user:{}", user().unwrap_or_else(|| id.to_string())),
+        4 => "group:".to_owned(),
+        8 => format!("group:{}", group().unwrap_or_else(|| id.to_string())),
+        16 => "mask:".to_owned(),
+        _ => "other:".to_owned(),
+    };
+    let bit = |bit, letter| if number(2) & bit != 0 { letter } else { '-' };
+    format!("{who}:{}{}{}", bit(4, 'r'), bit(2, 'w'), bit(1, 'x'))
+}
+
+/// CodeDeploy's number for it.
+fn code(name: &Value) -> u8 {
+    match name.as_str() {
+        Some("Success") => 0,
+        Some("ScriptMissing") => 1,
+        Some("ScriptNotExecutable") => 2,
+        Some("ScriptTimedOut") => 3,
+        Some("ScriptFailed") => 4,
+        Some("OutputsLeftOpen") => 6,
+        Some("FailedAfterRestart") => 7,
+        Some(_) | None => 5,
+    }
+}
+
+/// The word for the step's row, and what is not as it should be.
+fn judge(step: &Value, found: &Value) -> (String, String) {
+    let expect = step["expect"].as_object().expect("what is expected");
+    let empty = Map::new();
+    let ours = step["ours"].as_object().unwrap_or(&empty);
+    let mut wrong = String::new();
+    for (key, recorded) in expect {
+        let wanted = ours.get(key).unwrap_or(recorded);
+        let (wanted, found) = (comparable(key, wanted), comparable(key, &found[key]));
+        if wanted != found {
+            wrong += &format!("    {key}: expected {wanted:#}\n    {key}: found {found:#}\n");
+        }
+        if ours.contains_key(key) && wanted == comparable(key, recorded) {
+            wrong += &format!("    {key}: no longer differs, so `ours` must not say so\n");
+        }
+    }
+    if !wrong.is_empty() {
+        wrong += &format!("    it said: {}\n", found["said"].as_str().unwrap_or_default());
+        return ("WRONG".to_owned(), wrong);
+    }
+    match ours.get("because").and_then(Value::as_str) {
+        Some(because) => (format!("differs: {because}"), String::new()),
+        None => ("matches".to_owned(), String::new()),
+    }
+}
+
+/// Without what differs everywhere, and without what differs from run to run.
+fn comparable(key: &str, value: &Value) -> Value {
+    match key {
+        "hooks" => value.as_array().into_iter().flatten().map(without_cwd).collect(),
+        "deployments" => {
+            let deployments: BTreeSet<&str> =
+                value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            json!(deployments)
+        }
+        // The order of stdout against stderr varies.
+        "log" => {
+            let of = |lines: &Value| {
+                let lines = lines.as_array().into_iter().flatten().filter_map(Value::as_str);
+                let mut lines: Vec<&str> = lines.collect();
+                lines.sort_unstable();
+                json!(lines)
+            };
+            let logs = value.as_object().into_iter().flatten();
+            logs.map(|(deployment, lines)| (deployment.clone(), of(lines))).collect::<Map<_, _>>().into()
+        }
+        _ => value.clone(),
+    }
+}
+
+/// Hooks start in their revision's directory, not in the agent's.
+fn without_cwd(line: &Value) -> Value {
+    let line = line.as_str().unwrap_or_default();
+    let Some((start, rest)) = line.split_once(" cwd=") else { return line.into() };
+    let (cwd, end) = rest.split_once(' ').unwrap_or((rest, ""));
+    let file = start.rsplit_once("file=").map_or("", |(_, file)| file);
+    let archive = file.split_once("/deployment-archive").map_or("", |(above, _)| above);
+    let own = format!("/conformance/root/{archive}/deployment-archive");
+    if cwd == "/conformance/cwd" || cwd == own { format!("{start} {end}").into() } else { line.into() }
+}

@@ -1,0 +1,27 @@
+//! Real agents as processes on loopback: only what the simulator cannot know.
+//!
+//! Every test has a mesh of its own: own directories, own loopback addresses,
+//! own trace of what its hooks did.
+
+#[path = "mesh/agent.rs"]
+mod agent;
+#[path = "mesh/bundle.rs"]
+mod bundle;
+#[path = "mesh/disk.rs"]
+mod disk;
+#[path = "mesh/frozen.rs"]
+mod frozen;
+#[path = "mesh/kills.rs"]
+mod kills;
+#[path = "mesh/refused.rs"]
+mod refused;
+#[path = "mesh/restarts.rs"]
+mod restarts;
+#[path = "mesh/rolling.rs"]
+mod rolling;
+#[path = "mesh/side_by_side.rs"]
+mod side_by_side;
+#[path = "mesh/trace.rs"]
+mod trace;
+#[path = "mesh/world.rs"]
+mod world;

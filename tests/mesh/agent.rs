@@ -1,0 +1,210 @@
+//! One agent: a process, where it keeps its things, and the ways to ask it.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// The program under test.
+pub(crate) const SKEIN: &str = env!("CARGO_BIN_EXE_skein");
+/// Every agent has an address of its own, so the port may be the same. Below
+/// the ephemeral ports: no outgoing connection may take it while the agent is
+/// down.
+const PORT: u16 = 7717;
+/// For one answer of an agent that may be stopped.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+pub(crate) struct Agent {
+    pub(crate) name: String,
+    pub(crate) data: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) log: PathBuf,
+    /// Of the whole mesh: what hooks find in `TEST_WORLD`.
+    world: PathBuf,
+    listen: String,
+    /// Besides the name, where it listens and where it keeps its things.
+    pub(crate) flags: Vec<String>,
+    /// What the agent is run by, if not directly.
+    pub(crate) wrapper: Vec<String>,
+    process: Option<Child>,
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Agent {
+    pub(crate) fn new(world: &Path, name: &str, address: Ipv4Addr, flags: &[&str]) -> Agent {
+        Agent {
+            name: name.to_string(),
+            data: world.join(name),
+            socket: world.join(format!("{name}.sock")),
+            log: world.join(format!("{name}.log")),
+            world: world.to_path_buf(),
+            listen: format!("{address}:{PORT}"),
+            flags: flags.iter().map(ToString::to_string).collect(),
+            wrapper: Vec::new(),
+            process: None,
+        }
+    }
+
+    pub(crate) fn listen(&self) -> &str {
+        &self.listen
+    }
+
+    /// Starts it; it may take a moment until it answers. Gives back its pid.
+    pub(crate) fn start(&mut self) -> u32 {
+        assert!(self.process.is_none(), "{} runs already", self.name);
+        let log = File::options().create(true).append(true).open(&self.log).expect("a log");
+        let program: Vec<&str> = self.wrapper.iter().map(String::as_str).chain([SKEIN]).collect();
+        let child = Command::new(program[0])
+            .args(&program[1..])
+            .args(["agent", "--name", &self.name, "--listen", &self.listen])
+            .arg("--data-dir")
+            .arg(&self.data)
+            .arg("--api")
+            .arg(&self.socket)
+            .args(&self.flags)
+            .env("TEST_WORLD", &self.world)
+            .env("TEST_HOST", &self.name)
+            .env("NO_COLOR", "1")
+            .env_remove("SKEIN_API")
+            // An interrupted test ends its agents itself.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("the agent starts");
+        let pid = child.id();
+        self.process = Some(child);
+        pid
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let child = self.process.as_ref().expect("a running agent");
+        let pid = Pid::from_child(child);
+        kill_process(pid, signal).expect("a process of ours");
+    }
+
+    /// As if somebody pulled the plug; hooks that run go on.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.wait();
+    }
+
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Waits until the process is gone.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut child = self.process.take().expect("a running agent");
+        child.wait().expect("a child of ours")
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.process.as_mut().expect("a started agent").try_wait().expect("a child of ours");
+        if ended.is_some() {
+            self.process = None;
+        }
+        ended
+    }
+
+    /// `skein` on this host.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = command(args);
+        command.env("SKEIN_API", &self.socket);
+        command
+    }
+
+    pub(crate) fn skein(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).output().expect("skein runs"))
+    }
+
+    /// The one document of `skein … --json`.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let ran = self.skein(&[args, &["--json"]].concat());
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {ran:?}"))
+    }
+
+    /// The API, asked directly: for looking often, starting a program each
+    /// time is too slow. `None` if there is no answer, or no good one.
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        let mut stream = UnixStream::connect(&self.socket).ok()?;
+        stream.set_read_timeout(Some(ANSWER_MAX)).expect("a socket");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: skein\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        if !head.starts_with("HTTP/1.1 200") {
+            return None;
+        }
+        serde_json::from_str(body).ok()
+    }
+
+    pub(crate) fn deployment(&self, id: &str) -> Option<Value> {
+        self.get(&format!("/v1/deployments/{id}"))
+    }
+
+    pub(crate) fn log_text(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// `skein` on no host in particular.
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(SKEIN);
+    command.args(args).env("NO_COLOR", "1").env_remove("SKEIN_API").stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn skein(args: &[&str]) -> Ran {
+    Ran::of(command(args).output().expect("skein runs"))
+}
+
+impl Ran {
+    pub(crate) fn of(output: Output) -> Ran {
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The exit code, and words that what was printed must hold.
+    #[track_caller]
+    pub(crate) fn expect(&self, code: i32, words: &[&str]) {
+        let text = format!("{}{}", self.stdout, self.stderr);
+        assert_eq!(self.code, code, "the exit code of: {text}");
+        for word in words {
+            assert!(text.contains(word), "nothing is said of `{word}`: {text}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A disk that is full just when files are installed.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::bundle::Bundle;
+use crate::world::{Mesh, turn_of};
+
+/// Runs what follows in its own mount namespace, with a small disk at `$1`.
+const WITH_SMALL_DISK: &str = "mount -t tmpfs -o size=256k none \"$1\" && shift && exec \"$@\"";
+
+fn wrapper(disk: &Path) -> Vec<String> {
+    let disk = disk.display().to_string();
+    let words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", WITH_SMALL_DISK, "sh", &disk];
+    words.iter().map(ToString::to_string).collect()
+}
+
+/// Whether we may mount at all: containers and other users often may not.
+fn may_mount(disk: &Path) -> bool {
+    let words = [wrapper(disk), vec!["true".into()]].concat();
+    Command::new(&words[0]).args(&words[1..]).output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_full_disk_during_install_fails_that_host_alone_and_the_next_release_succeeds() {
+    let mut mesh = Mesh::of(2);
+    let app = mesh.path().join("app");
+    std::fs::create_dir(&app).expect("a directory");
+    if !may_mount(&app) {
+        eprintln!("skipped: needs root, to mount a small disk");
+        return;
+    }
+    mesh.prepare(3).wrapper = wrapper(&app);
+    mesh.start("web-3");
+    mesh.wait_until_whole();
+    // The others share this machine's disk, so each finds the other's files.
+    mesh.group("config = \"OneAtATime\"\nfile_exists = \"OVERWRITE\"");
+    mesh.begin_with(&Bundle::new("v1").installs("page", b"small".to_vec(), &app));
+
+    let large: Vec<u8> = (0..2_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let ran = mesh.deploy("web-1", &Bundle::new("v2").installs("page", large, &app));
+
+    // One at a time of three: at the last host one failure is within the
+    // minimum.
+    let installed = app.join("page").display().to_string();
+    let deployments = mesh.agent("web-1").json(&["deployments"]);
+    let view = deployments.as_array().expect("a list").iter().find(|one| one["creator"] == "user");
+    let id = view.expect("the deployment")["id"].as_str().expect("an id").to_string();
+    let view = mesh.agent("web-1").json(&["status", &id]);
+    let turn = turn_of(&view, "web-3");
+    assert_eq!(turn["status"], "Failed", "{ran:?}");
+    assert_eq!(turn["event"], "Install");
+    let message = turn["message"].as_str().expect("a message");
+    assert!(message.contains(&installed), "which file? {message}");
+    assert!(message.to_lowercase().contains("no space left"), "why? {message}");
+
+    mesh.deploy("web-1", &Bundle::new("v3").installs("page", b"small again".to_vec(), &app))
+        .expect(0, &["Succeeded", "on 3 of 3 hosts"]);
+    mesh.check();
+}

@@ -1,0 +1,97 @@
+//! The plug is pulled in the middle of a deployment.
+
+use crate::bundle::{Bundle, Deed};
+use crate::world::{Mesh, turn_of, wait_until};
+
+/// Held in the second host's turn.
+fn held() -> Bundle {
+    Bundle::new("v2").does(Deed::Hold, "AfterInstall", "web-2")
+}
+
+/// Brought to v1, and v2 under way: web-1 is through, web-2 holds in its turn.
+fn in_the_middle(hosts: u8, lines: &str, submitter: &str) -> (Mesh, String) {
+    let mesh = Mesh::of(hosts);
+    mesh.group(lines);
+    mesh.begin_with(&Bundle::new("v1"));
+    let id = mesh.submit(submitter, &held());
+    mesh.wait_for_hook_on(&id, "AfterInstall", "web-2");
+    (mesh, id)
+}
+
+#[test]
+fn the_submitter_is_killed_and_the_release_goes_on() {
+    let (mut mesh, id) = in_the_middle(5, "config = \"OneAtATime\"\nlost_after = \"30s\"", "web-5");
+
+    mesh.kill("web-5");
+    mesh.go("v2");
+    // Its own turn can only come when it is back.
+    wait_until("only web-5 is left", || {
+        mesh.agent("web-1")
+            .deployment(&id)
+            .is_some_and(|view| view["counts"]["succeeded"].as_u64() >= Some(4))
+    });
+    mesh.start("web-5");
+
+    let view = mesh.wait_for(&id, "Succeeded");
+    assert_eq!(view["counts"]["succeeded"], 5);
+    mesh.trace().of(&id).at_most_at_once(1);
+    mesh.check();
+}
+
+#[test]
+fn the_leader_is_killed_and_the_release_goes_on() {
+    let (mut mesh, id) = in_the_middle(5, "config = \"OneAtATime\"\nlost_after = \"30s\"", "web-1");
+    let leader = mesh.leader();
+    let is_in_its_turn = leader == "web-2";
+
+    mesh.kill(&leader);
+    mesh.go("v2");
+    let new = mesh.other_than(&leader).name.clone();
+    wait_until("another host leads", || {
+        let status = mesh.agent(&new).get("/v1/status").unwrap_or_default();
+        !status["leader"].is_null() && status["leader"] != leader.as_str()
+    });
+    mesh.start(&leader);
+
+    // Should the leader be in its turn itself, that turn has failed.
+    let view = mesh.wait_for(&id, if is_in_its_turn { "Failed" } else { "Succeeded" });
+    assert_eq!(view["counts"]["succeeded"] == 5, !is_in_its_turn, "{view:#}");
+    mesh.trace().of(&id).at_most_at_once(1);
+    mesh.check();
+}
+
+#[test]
+fn a_host_killed_in_its_turn_fails_it_and_the_others_are_rolled_back() {
+    let (mut mesh, id) = in_the_middle(5, "config = \"OneAtATime\"\nlost_after = \"2s\"", "web-1");
+
+    mesh.kill("web-2");
+
+    let view = mesh.wait_for(&id, "Failed");
+    let lost = turn_of(&view, "web-2");
+    assert_eq!(lost["status"], "Failed");
+    assert_eq!(lost["error_code"], "HostLost");
+    assert_eq!(turn_of(&view, "web-3")["status"], "Skipped");
+    mesh.trace().of(&id).at_most_at_once(1);
+    assert_eq!(mesh.trace().of(&id).hosts(), ["web-1", "web-2"]);
+
+    mesh.start("web-2");
+    let rollback = mesh.wait_for_rollback_of(&id);
+    assert_eq!(rollback["rollback_of"], id.as_str());
+    mesh.check();
+}
+
+#[test]
+fn a_host_killed_in_its_turn_and_started_again_says_so() {
+    let (mut mesh, id) = in_the_middle(3, "config = \"OneAtATime\"\nlost_after = \"30s\"", "web-1");
+
+    mesh.kill("web-2");
+    mesh.start("web-2");
+
+    let view = mesh.wait_for(&id, "Failed");
+    let turn = turn_of(&view, "web-2");
+    assert_eq!(turn["error_code"], "FailedAfterRestart", "{turn:#}");
+    assert_eq!(turn["event"], "AfterInstall");
+    assert_eq!(turn["message"], "the agent was killed while AfterInstall ran");
+    mesh.wait_for_rollback_of(&id);
+    mesh.check();
+}

@@ -1,0 +1,194 @@
+//! Bad input: every error says what, where, why and what to do, has its exit
+//! code, and leaves the agent as it was.
+
+use std::fs;
+use std::path::Path;
+
+use crate::agent::{Agent, skein};
+use crate::bundle::Bundle;
+use crate::world::{Mesh, wait_until};
+
+/// A bundle of an AppSpec alone, or of none.
+fn bundle(mesh: &Mesh, name: &str, appspec: Option<&str>) -> String {
+    let path = mesh.path().join(name);
+    fs::create_dir_all(&path).expect("a directory");
+    fs::write(path.join("some-file"), "").expect("a file");
+    if let Some(text) = appspec {
+        fs::write(path.join("appspec.yml"), text).expect("a file");
+    }
+    path.display().to_string()
+}
+
+#[test]
+fn a_bundle_that_cannot_be_deployed_is_refused_before_any_host_is_touched() {
+    let mesh = Mesh::of(1);
+    mesh.group("config = \"OneAtATime\"");
+    let deploy = |source: &str| mesh.agent("web-1").skein(&["deploy", "hello/prod", source]);
+
+    let broken = "version: 0.0\nos: linux\nhooks:\n  AfterInstall:\n    - location: [a.sh\n";
+    deploy(&bundle(&mesh, "broken", Some(broken))).expect(1, &["error: ", "appspec.yml:"]);
+    let unknown = "version: 0.0\nos: linux\nhooks:\n  AfterInstal:\n    - location: a.sh\n";
+    deploy(&bundle(&mesh, "unknown", Some(unknown)))
+        .expect(1, &["appspec.yml:4:3", "AfterInstal: not a lifecycle event", "did you mean AfterInstall?"]);
+    let missing = bundle(&mesh, "missing", None);
+    deploy(&missing).expect(1, &["AppSpec", "appspec.yml", &missing]);
+    deploy("no/such/directory").expect(1, &["there is no `no/such/directory`", "appspec.yml"]);
+    let file = format!("{missing}/some-file");
+    deploy(&file).expect(1, &[&file, "neither a directory nor a zip, tar"]);
+
+    let nobodys = format!("blake3:{}", "0".repeat(64));
+    deploy(&nobodys).expect(1, &[&nobodys, "`skein push SOURCE`"]);
+    deploy("blake3:12").expect(1, &["digest", "12"]);
+    assert_eq!(mesh.agent("web-1").json(&["deployments"]), serde_json::json!([]));
+    mesh.deploy("web-1", &Bundle::new("v1")).expect(0, &["Succeeded"]);
+    mesh.check();
+}
+
+#[test]
+fn a_digest_that_was_pushed_can_be_deployed_anywhere() {
+    let mesh = Mesh::of(3);
+    mesh.group("config = \"OneAtATime\"");
+    let source = Bundle::new("v1").write(mesh.path()).display().to_string();
+    let pushed = mesh.agent("web-1").json(&["push", &source]);
+    let digest = pushed["digest"].as_str().expect("a digest");
+
+    for host in mesh.names() {
+        mesh.agent(&host).skein(&["deploy", "hello/prod", digest]).expect(0, &["Succeeded"]);
+    }
+    mesh.check();
+}
+
+#[test]
+fn groups_that_cannot_be_deployed_to_are_refused_with_advice() {
+    let mesh = Mesh::of(3);
+    let source = Bundle::new("v1").write(mesh.path()).display().to_string();
+    let on = mesh.agent("web-2");
+    on.skein(&["deploy", "hello/nowhere", &source])
+        .expect(1, &["no group hello/nowhere", "`skein group list`", "`skein group set FILE`"]);
+    on.skein(&["deploy", "nowhere", &source]).expect(2, &["nowhere"]);
+
+    mesh.group("minimum_healthy = \"75%\"");
+    let impossible = ["75 % of 3 hosts means 3 must stay healthy", "minimum"];
+    on.skein(&["deploy", "hello/prod", &source]).expect(3, &impossible);
+    on.skein(&["plan", "hello/prod", &source]).expect(3, &["can never finish"]);
+    let document = on.json(&["deploy", "hello/prod", &source]);
+    assert_eq!(document["error"]["code"], "HEALTH_CONSTRAINTS_INVALID");
+    on.skein(&["deploy", "hello/prod", &source, "--override", "minimum_healthy=66%"])
+        .expect(0, &["Succeeded"]);
+
+    let nobody = mesh.path().join("nobody.toml");
+    fs::write(&nobody, "application = \"hello\"\nname = \"nobody\"\ntags = [[\"role=db\"]]\n")
+        .expect("a file");
+    on.skein(&["group", "set", &nobody.display().to_string()]).expect(0, &["no host has its tags yet"]);
+    on.skein(&["deploy", "hello/nobody", &source])
+        .expect(3, &["no host matches the tags of group hello/nobody", "`skein hosts`"]);
+
+    let wrong = mesh.path().join("wrong.toml");
+    fs::write(
+        &wrong,
+        "application = \"hello\"\nname = \"x\"\ntags = []\n[deployment]\nconfg = \"AllAtOnce\"\n",
+    )
+    .expect("a file");
+    on.skein(&["group", "set", &wrong.display().to_string()]).expect(1, &["wrong.toml:5", "confg", "config"]);
+    mesh.check();
+}
+
+#[test]
+fn an_agent_that_is_not_there_is_said_so_and_where_it_was_looked_for() {
+    let nowhere = tempfile::tempdir().expect("a directory");
+    let socket = nowhere.path().join("skein.sock").display().to_string();
+    for verb in [&["status"][..], &["hosts"], &["deploy", "hello/prod", "/"]] {
+        skein(&[&["--api", &socket], verb].concat())
+            .expect(1, &["no agent answers at", &socket, "`skein agent`", "--api SOCKET"]);
+    }
+}
+
+#[test]
+fn an_agent_is_not_started_from_what_it_cannot_understand() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data").display().to_string();
+    let file = dir.path().join("agent.toml");
+    fs::write(&file, "name = \"web-1\"\ntag = [\"role=web\"]\n").expect("a file");
+    let agent = |flags: &[&str]| {
+        let socket = dir.path().join("a.sock").display().to_string();
+        skein(&[&["agent", "--data-dir", &data, "--api", &socket, "--listen", "127.0.0.1:0"], flags].concat())
+    };
+
+    agent(&["--config", &file.display().to_string()]).expect(1, &["agent.toml:2", "`tag`", "`tags`"]);
+    agent(&["--tag", "role"]).expect(1, &["role", "write key=value"]);
+    agent(&["--listen", "here"]).expect(1, &["`here` is no address to listen on", "IP:PORT"]);
+    agent(&["--join", "skein1.nonsense"]).expect(1, &["--join"]);
+    agent(&[]).expect(1, &["belongs to no mesh", "`skein mesh init`", "`skein mesh join TOKEN`"]);
+}
+
+#[test]
+fn a_second_agent_of_one_host_is_refused_and_the_first_lives_on() {
+    let mesh = Mesh::of(1);
+    let first = mesh.agent("web-1");
+    let (data, socket) = (first.data.display().to_string(), first.socket.display().to_string());
+
+    let ran = skein(&["agent", "--data-dir", &data, "--api", &socket, "--listen", "127.0.0.1:0"]);
+    ran.expect(1, &[&socket]);
+    let another = mesh.path().join("another.sock").display().to_string();
+    let ran = skein(&["agent", "--data-dir", &data, "--api", &another, "--listen", "127.0.0.1:0"]);
+    ran.expect(1, &["store", "is an agent running already?"]);
+
+    first.skein(&["status"]).expect(0, &["web-1"]);
+}
+
+#[test]
+fn a_host_whose_store_is_damaged_keeps_it_aside_and_rejoins_as_a_new_voter() {
+    let mut mesh = Mesh::of(3);
+    mesh.group("config = \"OneAtATime\"");
+    let first = mesh.begin_with(&Bundle::new("v1"));
+    mesh.kill("web-3");
+    let data = mesh.agent("web-3").data.clone();
+    fs::write(data.join("store/db"), garbage()).expect("a file");
+
+    mesh.start("web-3");
+
+    mesh.wait_until_whole();
+    assert!(mesh.agent("web-3").log_text().contains("joins its mesh as a new voter"));
+    let kept = fs::read_dir(&data).expect("a directory").filter_map(Result::ok);
+    let kept = kept.filter(|entry| entry.file_name().to_string_lossy().starts_with("store.damaged-"));
+    assert_eq!(kept.count(), 1, "the damaged store is kept");
+    wait_until("web-3 knows what was before it", || mesh.agent("web-3").deployment(&first).is_some());
+    mesh.deploy("web-3", &Bundle::new("v2")).expect(0, &["Succeeded", "on 3 of 3 hosts"]);
+    mesh.check();
+}
+
+fn garbage() -> Vec<u8> {
+    (0..100_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 23) as u8).collect()
+}
+
+#[test]
+fn a_stranger_with_another_meshs_key_is_not_let_in() {
+    let mesh = Mesh::of(1);
+    let other = Mesh::of(1);
+    let data = mesh.agent("web-1").data.display().to_string();
+    skein(&["mesh", "join", other.token(), "--data-dir", &data])
+        .expect(1, &["did not enter the mesh", "is in mesh", "another data directory"]);
+
+    // It has its own mesh's key and dials this one.
+    let mut stranger = stranger(&other, mesh.agent("web-1").listen());
+    stranger.start();
+    wait_until("the stranger is refused", || {
+        stranger.log_text().contains("it does not have this mesh's key")
+    });
+    let status = mesh.agent("web-1").json(&["status"]);
+    assert_eq!(status["hosts"]["total"], 1);
+    assert_eq!(status["hosts"]["connected"], 0);
+    stranger.kill();
+    mesh.check();
+}
+
+/// A host of `of` that is told to join at another's address.
+fn stranger(of: &Mesh, join: &str) -> Agent {
+    let mut path = of.path().join("stranger");
+    let data = path.display().to_string();
+    skein(&["mesh", "join", of.token(), "--data-dir", &data]).expect(0, &["belongs to mesh"]);
+    path.pop();
+    let mut agent = Agent::new(Path::new(&path), "stranger", of.free_address(), &[]);
+    agent.flags.extend(["--join".to_string(), join.to_string()]);
+    agent
+}
