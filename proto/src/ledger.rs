@@ -478,6 +478,11 @@ impl Ledger {
         (base.index, base.hash, entries)
     }
 
+    /// The held entries after an index, unless they are not held any more.
+    pub(crate) fn held_after(&self, after: Index) -> Option<Vec<LogEntry>> {
+        self.log().range(after + 1, self.folded, usize::MAX)
+    }
+
     fn log(&self) -> &Log {
         match &self.role {
             Role::Following(log) => log,

@@ -305,14 +305,17 @@ impl Node {
     /// index, hash of the chain up to it, and the entry (none for consensus's
     /// own bookkeeping).
     pub fn entries(&self) -> Vec<(Index, [u8; 32], Option<Entry>)> {
-        let (_, mut hash, entries) = self.ledger.held();
-        entries
-            .into_iter()
-            .map(|entry| {
-                hash = chain(&hash, &entry);
-                (entry.index, hash, decode_entry(&entry))
-            })
-            .collect()
+        let (_, hash, entries) = self.ledger.held();
+        chained(hash, entries)
+    }
+
+    /// Of these only those after an index, at which the chain's head is known.
+    /// All of them, if the entries there are not held any more.
+    pub fn entries_after(&self, after: Index, hash_there: [u8; 32]) -> Vec<(Index, [u8; 32], Option<Entry>)> {
+        match self.ledger.held_after(after) {
+            Some(entries) => chained(hash_there, entries),
+            None => self.entries(),
+        }
     }
 
     /// Hashes the held entries again: from where to where they match the
@@ -392,6 +395,14 @@ impl Node {
             wire: wire::WIRE,
         }
     }
+}
+
+fn chained(mut hash: [u8; 32], entries: Vec<LogEntry>) -> Vec<(Index, [u8; 32], Option<Entry>)> {
+    let chained = entries.into_iter().map(|entry| {
+        hash = chain(&hash, &entry);
+        (entry.index, hash, decode_entry(&entry))
+    });
+    chained.collect()
 }
 
 fn decode_entry(entry: &LogEntry) -> Option<Entry> {

@@ -245,14 +245,18 @@ impl State {
             let rollout = self.rollouts.get(deployment)?;
             Some(&rollout.members().get(host)?.stage)
         };
-        let is_down = |host| self.hosts.get(host).is_some_and(|host| host.down.is_some());
+        // An accusation of an older start changes as little as a second one.
+        let is_said = |host, incarnation, down| match self.hosts.get(host) {
+            Some(known) => known.record.incarnation != incarnation || known.down.is_some() == down,
+            None => true,
+        };
         match body {
             Body::Tick => self.next_timer().is_none(),
             Body::HostJoined(record) => {
                 self.hosts.get(&record.host).is_some_and(|host| host.record == *record)
             }
-            Body::HostDown { host, .. } => is_down(host),
-            Body::HostUp { host, .. } => !is_down(host),
+            Body::HostDown { host, incarnation } => is_said(host, *incarnation, true),
+            Body::HostUp { host, incarnation } => is_said(host, *incarnation, false),
             Body::TurnStarted { deployment, host } => {
                 matches!(stage(deployment, host), Some(Stage::Started { .. } | Stage::Ended { .. }))
             }

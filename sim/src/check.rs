@@ -151,25 +151,30 @@ impl Checks {
     /// A host has folded further. Returns the entries that no host had before.
     pub fn folded(&mut self, host: HostNo, node: &Node, now: Moment) -> Vec<(Index, Entry)> {
         let index = node.state().index();
-        if index <= self.agreement.last() {
-            let verdict = self.agreement.sees(host, index, node.mesh().hash);
-            self.report(verdict, now);
-            return Vec::new();
-        }
+        let head = node.mesh().hash;
         let known = self.agreement.last();
         let mut fresh = Vec::new();
-        for (at, hash, entry) in node.entries() {
-            if at > index {
-                break;
+        if index > known {
+            // Chained on what all agree on: had this host another past, its own
+            // head would be another one.
+            for (at, hash, entry) in node.entries_after(known, self.agreement.hash(known)) {
+                if at > index {
+                    break;
+                }
+                let verdict = self.agreement.holds(host, at, hash, entry.as_ref());
+                self.report(verdict, now);
+                if at > known
+                    && let Some(entry) = entry
+                {
+                    self.apply(at, &entry, now);
+                    fresh.push((at, entry));
+                }
             }
-            let verdict = self.agreement.holds(host, at, hash, entry.as_ref());
-            self.report(verdict, now);
-            if at > known
-                && let Some(entry) = entry
-            {
-                self.apply(at, &entry, now);
-                fresh.push((at, entry));
-            }
+        }
+        let verdict = self.agreement.sees(host, index, head);
+        self.report(verdict, now);
+        if index <= known {
+            return fresh;
         }
         if self.model.hosts().len() <= ALWAYS_COMPARED_MAX || index.is_multiple_of(COMPARED_EVERY) {
             let verdict = fold::agrees(host, &self.model, node.state());

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use proto::config::{Config, VOTERS_DEFAULT};
+use proto::entry::Index;
 use proto::group::Tag;
 use proto::id::{HostId, MeshId};
 use proto::node::Node;
@@ -67,6 +68,8 @@ pub struct SimHost {
     pub disk: Disk,
     /// Its loop does not run before this moment.
     pub stalled_until: Moment,
+    /// How far the checkers have seen this start of it fold.
+    pub looked_at: Index,
     /// The wake that lies in the world's queue.
     pub wake_at: Option<Moment>,
     pub hooks: Hooks,
@@ -96,6 +99,7 @@ impl SimHost {
             drift: 0,
             disk: Disk::default(),
             stalled_until: Moment::START,
+            looked_at: 0,
             wake_at: None,
             hooks: Hooks::default(),
             was_wiped: false,

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use proto::io::{Input, Output};
+use proto::io::{Input, Notice, Output};
 
 use crate::clock::Moment;
 use crate::host::HostNo;
@@ -52,13 +52,17 @@ impl Trace {
                     self.frame(u8::from(value.is_some()), &[0; 32], value.as_deref().unwrap_or_default());
                 }
             }
+            // The entry itself was in the frames.
+            Output::Notify(Notice::Folded { index, .. }) => {
+                self.frame(b'f', &[0; 32], &index.to_le_bytes());
+            }
             Output::Connect { .. }
             | Output::Disconnect { .. }
             | Output::Fetch { .. }
             | Output::Run { .. }
             | Output::Cancel { .. }
             | Output::Reply { .. }
-            | Output::Notify(_) => self.words(output),
+            | Output::Notify(Notice::Progress(_) | Notice::Diverged { .. }) => self.words(output),
         }
         if let Some(lines) = &mut self.lines {
             lines.push(format!("{at} {host} > {}", ShortOutput(output)));

@@ -339,6 +339,7 @@ impl World {
             return;
         }
         host.boot += 1;
+        host.looked_at = 0;
         host.clock = HostClock::new(now, host.ahead_micros, host.drift);
         let (boot, config, stored) = (host.boot, host.config(self.mesh, seed), host.disk.contents());
         let local = host.clock.show(now);
@@ -438,7 +439,12 @@ impl World {
 
     /// Shows the checkers how far the node has come.
     fn look(&mut self, no: HostNo) {
-        let Some(running) = &self.hosts[no.index()].node else { return };
+        let host = &mut self.hosts[no.index()];
+        let Some(running) = &host.node else { return };
+        let index = running.0.state().index();
+        if std::mem::replace(&mut host.looked_at, index) == index {
+            return;
+        }
         for (index, entry) in self.checks.folded(no, &running.0, self.now) {
             if let Body::Submitted(submission) = &entry.body {
                 self.story.know_deployment(submission);

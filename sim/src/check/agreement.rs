@@ -52,6 +52,11 @@ impl Agreement {
         self.lines.last_key_value().map_or(0, |(index, _)| *index)
     }
 
+    /// The hash of everything up to here, as the first host saw it.
+    pub fn hash(&self, index: Index) -> [u8; 32] {
+        self.lines.get(&index).map_or([0; 32], |line| line.hash)
+    }
+
     /// The latest lines, the oldest first.
     pub fn latest(&self, count: usize) -> impl Iterator<Item = (Index, &Line)> {
         let skipped = self.lines.len().saturating_sub(count);

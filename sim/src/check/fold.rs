@@ -93,12 +93,10 @@ fn member(turn: &model::Turn, theirs: &Rollout) -> Option<String> {
         Stage::Ended { outcome: TurnOutcome::Failed(_), .. } => model::Stage::Failed,
         Stage::Skipped => model::Stage::Skipped,
     };
-    let host = turn.host;
-    differ(&format!("the stage of {host:?}"), &turn.stage, &stage)
-        .or_else(|| {
-            differ(&format!("health of {host:?}"), &turn.healthy, &(member.health == Health::Healthy))
-        })
-        .or_else(|| differ(&format!("whether {host:?} is Down"), &turn.down, &member.down.is_some()))
+    differ("stage", &turn.stage, &stage)
+        .or_else(|| differ("healthy", &turn.healthy, &(member.health == Health::Healthy)))
+        .or_else(|| differ("Down", &turn.down, &member.down.is_some()))
+        .map(|what| format!("{:?}: {what}", turn.host))
 }
 
 fn differ<T: PartialEq + Debug>(what: &str, model: &T, fold: &T) -> Option<String> {
