@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use futures::{StreamExt as _, stream};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use proto::config::Config;
@@ -168,12 +169,14 @@ fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side:
 /// Gives copies to other hosts, so that the bundle outlives this one. As many
 /// as there are, up to [`COPIES`]; a lonely host has nobody to ask.
 async fn spread(bundles: &Bundles, revision: &proto::revision::Revision) {
+    let ask = |host| async move { (host, questions::hold(bundles.transport(), host, revision).await) };
+    // As many at a time as are wanted: one that hangs holds up nobody else.
+    let mut asked = stream::iter(bundles.transport().connected()).map(ask).buffer_unordered(COPIES);
     let mut copies = 0;
-    for host in bundles.transport().connected() {
-        if copies == COPIES {
-            return;
-        }
-        match questions::hold(bundles.transport(), host, revision).await {
+    while copies < COPIES
+        && let Some((host, held)) = asked.next().await
+    {
+        match held {
             Ok(()) => copies += 1,
             Err(error) => tracing::warn!(%host, error = error.message, "a host keeps no copy of the bundle"),
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::entry::Body;
 use crate::id::HostId;
+use crate::mesh::liveness::SILENCE_MAX;
 use crate::time::Time;
 use crate::wire;
 
@@ -29,7 +30,8 @@ impl Duties {
         let mut due = BTreeMap::new();
         for body in bodies {
             let key = *blake3::hash(&wire::encode(&body)).as_bytes();
-            let at = self.due.get(&key).map_or_else(|| now + wait(me, hosts, &key), |(at, _)| *at);
+            let fresh = || now + steady(&body) + wait(me, hosts, &key);
+            let at = self.due.get(&key).map_or_else(fresh, |(at, _)| *at);
             due.insert(key, (at, body));
         }
         self.due = due;
@@ -43,6 +45,27 @@ impl Duties {
     /// When the next one becomes this host's.
     pub(super) fn next(&self, now: Time) -> Option<Time> {
         self.due.values().map(|(at, _)| *at).filter(|at| *at > now).min()
+    }
+}
+
+/// How long something must have been lacking without a break before anybody
+/// proposes it. Behind a cut that only some hosts feel, one sees what others
+/// have lost: without this, Down and Up would follow each other for as long as
+/// the cut lasts.
+fn steady(body: &Body) -> Duration {
+    match body {
+        Body::HostUp { .. } => SILENCE_MAX,
+        Body::Tick
+        | Body::HostJoined(_)
+        | Body::HostLeft { .. }
+        | Body::HostDown { .. }
+        | Body::GroupSet(_)
+        | Body::GroupDeleted(_)
+        | Body::Submitted(_)
+        | Body::TurnStarted { .. }
+        | Body::TurnEnded { .. }
+        | Body::StopRequested { .. }
+        | Body::Finished { .. } => Duration::ZERO,
     }
 }
 
