@@ -20,6 +20,14 @@ const IDLE: Duration = Duration::from_secs(20);
 const FORM_MAX: Duration = Duration::from_secs(60);
 
 fn main() {
+    // As a hook: write down when it began, and nothing else. A shell that
+    // starts `date` would be most of what is measured.
+    let mut arguments = std::env::args().skip(1);
+    if let (Some(flag), Some(script)) = (arguments.next(), arguments.next())
+        && let Some(word) = flag.strip_prefix("--stamp-")
+    {
+        return stamp(word, Path::new(&script));
+    }
     // `cargo bench` passes flags of its own; `cargo test --benches` asks for a
     // quick look only.
     let is_test = std::env::args().any(|argument| argument == "--test");
@@ -43,6 +51,14 @@ fn row(what: &str, value: &str) {
 fn size_of(path: &Path) -> String {
     let bytes = fs::metadata(path).expect("the binary").len();
     format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+}
+
+/// The hook of `rolling`: its first line names this program and a word.
+fn stamp(word: &str, script: &Path) {
+    let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos();
+    let trace = fs::read_to_string(script.with_file_name("trace-file")).expect("where to write");
+    let trace = fs::OpenOptions::new().append(true).create(true).open(trace.trim());
+    writeln!(trace.expect("the trace"), "{word} {now}").expect("written");
 }
 
 /// Agents as processes, gone when this is.
@@ -205,9 +221,11 @@ fn rolling(hosts: usize, rounds: usize) {
     )
     .expect("an AppSpec file");
     for (script, word) in [("first.sh", "first"), ("last.sh", "last")] {
-        let text = format!("#!/bin/sh\necho {word} $(date +%s%N) >> {}\n", trace.display());
+        let program = std::env::current_exe().expect("this program");
+        let text = format!("#!{} --stamp-{word}\n", program.display());
         fs::write(bundle.join(script), text).expect("a script");
     }
+    fs::write(bundle.join("trace-file"), trace.display().to_string()).expect("a file");
     let mut whole = Vec::new();
     let mut handover = Vec::new();
     for round in 0..rounds {
