@@ -185,7 +185,7 @@ impl Handle {
     }
 
     /// Sends the frame to all hosts, by way of neighbours: at most
-    /// [`PUBLISH_BYTES_MAX`] bytes. The same bytes again within five minutes
+    /// [`swarm::PUBLISH_BYTES_MAX`] bytes. The same bytes again within five minutes
     /// are taken for the same frame, and not sent.
     pub(crate) fn publish(&self, frame: Vec<u8>) {
         if self.publish.try_send(frame).is_err() {

@@ -83,7 +83,7 @@ struct Waiting {
 
 #[derive(Args)]
 struct Overrides {
-    /// In this deployment alone, a setting of the group file's [deployment]; may be repeated
+    /// In this deployment alone, a setting of the group file's deployment section; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
     pairs: Vec<(String, String)>,
 }
