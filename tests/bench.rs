@@ -216,41 +216,46 @@ fn rolling(hosts: usize, rounds: usize) {
     fs::create_dir_all(&bundle).expect("a directory");
     fs::write(
         bundle.join("appspec.yml"),
-        "version: 0.0\nos: linux\nhooks:\n  BeforeInstall:\n    - location: first.sh\n  ValidateService:\n    \
-         - location: last.sh\n",
+        "version: 0.0\nos: linux\nhooks:\n  ApplicationStop:\n    - location: stop.sh\n  BeforeInstall:\n    \
+         - location: install.sh\n  ValidateService:\n    - location: last.sh\n",
     )
     .expect("an AppSpec file");
-    for (script, word) in [("first.sh", "first"), ("last.sh", "last")] {
+    for (script, word) in [("stop.sh", "stop"), ("install.sh", "install"), ("last.sh", "last")] {
         let program = std::env::current_exe().expect("this program");
         let text = format!("#!{} --stamp-{word}\n", program.display());
         fs::write(bundle.join(script), text).expect("a script");
     }
     fs::write(bundle.join("trace-file"), trace.display().to_string()).expect("a file");
     let mut whole = Vec::new();
-    let mut handover = Vec::new();
+    let (mut to_stop, mut to_install) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         fs::write(bundle.join("round"), format!("{round}")).expect("a file");
         let _ = fs::remove_file(&trace);
         let began = Instant::now();
         skein(&mesh.dir(1), &["-q", "deploy", "bench/all", &bundle.display().to_string()]);
         whole.push(began.elapsed().as_secs_f64() * 1_000.0);
-        handover.extend(handovers(&fs::read_to_string(&trace).expect("a trace")));
+        let trace = fs::read_to_string(&trace).expect("a trace");
+        to_stop.extend(handovers(&trace, "stop"));
+        to_install.extend(handovers(&trace, "install"));
     }
     let what = format!("{hosts} hosts one at a time, trivial bundle, whole command");
     row(&what, &spread(&mut whole, "ms", 0));
-    row("last hook of a host ends -> first hook of the next starts", &spread(&mut handover, "ms", 1));
+    row("last hook of a host -> next host's ApplicationStop", &spread(&mut to_stop, "ms", 1));
+    row("the same -> its BeforeInstall, bundle unpacked", &spread(&mut to_install, "ms", 1));
 }
 
-/// Milliseconds from each `last` to the `first` after it.
-fn handovers(trace: &str) -> Vec<f64> {
-    let lines: Vec<(&str, f64)> = trace
+/// Milliseconds from each host's `last` to the next host's `first`, each as
+/// the hook itself saw it when it began.
+fn handovers(trace: &str, first: &str) -> Vec<f64> {
+    let lines = trace
         .lines()
         .filter_map(|line| line.split_once(' '))
         .filter_map(|(word, nanos)| Some((word, nanos.parse::<f64>().ok()? / 1e6)))
-        .collect();
+        .filter(|(word, _)| *word == "last" || *word == first);
+    let lines: Vec<(&str, f64)> = lines.collect();
     lines
         .windows(2)
-        .filter(|pair| pair[0].0 == "last" && pair[1].0 == "first")
+        .filter(|pair| pair[0].0 == "last" && pair[1].0 == first)
         .map(|pair| pair[1].1 - pair[0].1)
         .collect()
 }

@@ -18,6 +18,8 @@ const WANT_AGAIN: Duration = Duration::from_millis(300);
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// Hosts that one beacon may accuse: more, and the sender is alone.
 const LOST_TOLD_MAX: usize = 1_000;
+/// Hosts of a mesh in which everybody is a neighbour and is told directly.
+const TOLD_DIRECTLY_MAX: usize = 21;
 /// Turns of which progress is remembered.
 const PROGRESS_KEPT: usize = 50_000;
 
@@ -247,9 +249,21 @@ impl Node {
     pub(super) fn publish_progress(&mut self) {
         if let Some((deployment, event)) = self.unsent_progress.take() {
             let heard = wire::Heard { deployment, host: self.config.host, event };
-            let frame = wire::frame(self.config.mesh, &Message::Progress(heard));
-            self.outputs.push_back(Output::Publish { frame });
+            self.tell(self.liveness.connections(), &Message::Progress(heard));
         }
+    }
+
+    /// Tells these hosts, or all if the mesh is too large to tell each: then
+    /// neighbours pass it on. Gossip costs every host a millisecond a message,
+    /// most of it for copies that it has already.
+    pub(super) fn tell(&mut self, hosts: BTreeSet<HostId>, message: &Message) {
+        let frame = wire::frame(self.config.mesh, message);
+        if self.members.len() > TOLD_DIRECTLY_MAX {
+            self.outputs.push_back(Output::Publish { frame });
+            return;
+        }
+        let sends = hosts.into_iter().map(|to| Output::Send { to, frame: frame.clone() });
+        self.outputs.extend(sends);
     }
 
     pub(super) fn beacon_all(&mut self, now: Time) {

@@ -117,8 +117,12 @@ impl Node {
             })
             .collect();
         if !entries.is_empty() {
-            let frame = wire::frame(self.config.mesh, &Message::Committed(entries));
-            self.outputs.push_back(Output::Publish { frame });
+            let voters = self.ledger.voters().all();
+            let votes = |host: &HostId| {
+                self.state.host(*host).is_some_and(|host| voters.contains(&host.record.voter))
+            };
+            let followers = self.liveness.connections().into_iter().filter(|host| !votes(host)).collect();
+            self.tell(followers, &Message::Committed(entries));
         }
     }
 
