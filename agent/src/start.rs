@@ -43,10 +43,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
         let token: JoinToken = token.parse().context("the token given to --join is none")?;
         join::enter(&config.data_dir, &token).context("this host did not enter the mesh")?;
     }
-    let mesh_key = MeshKey::read(&config.mesh_key()).context(
-        "this host belongs to no mesh: make one with `skein mesh init`, or enter one with \
-         `skein mesh join TOKEN` (`skein mesh token` on a member prints it)",
-    )?;
+    let mesh_key = MeshKey::read(&config.mesh_key())?;
     let keypair = identity::load_or_create(&config.data_dir).context("this host has no identity")?;
     let host = identity::own_host_id(&keypair);
     // First of all: two agents of one socket or one store would be a mess.
