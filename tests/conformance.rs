@@ -123,7 +123,7 @@ impl Case {
             fs::set_permissions(dir.join(part), fs::Permissions::from_mode(mode)).expect("set");
         }
         let text = fs::read_to_string(cases.join(name).join("case.json")).expect("a case has a case.json");
-        let work = dir.join("work").join(name);
+        let work = dir.join("case").join(name);
         fs::create_dir_all(&work).expect("made");
         copy(&cases.join(name), &work, &dir.display().to_string());
         let config = format!(":root_dir: {}\n", dir.join("root").display());
@@ -137,9 +137,9 @@ impl Case {
         if let Some(needed) = self.missing() {
             return (format!("{:<40} skipped: needs {needed}\n", self.name), 0);
         }
-        let work = self.dir.join("work").join(&self.name);
+        let work = self.dir.join("case").join(&self.name);
         if work.join("prepare.sh").exists() {
-            self.shell("cd work/$(ls work) && sh prepare.sh");
+            self.shell("cd case/$(ls case) && sh prepare.sh");
         }
         let steps = self.case["steps"].as_array().expect("steps").clone();
         let (mut rows, mut failed) = (String::new(), 0);
@@ -216,7 +216,7 @@ impl Case {
 
     fn deploy(&self, step: &Value) -> Output {
         let word = |key: &str| step[key].as_str();
-        let bundle = self.dir.join("work").join(&self.name).join(word("bundle").expect("a bundle"));
+        let bundle = self.dir.join("case").join(&self.name).join(word("bundle").expect("a bundle"));
         let kind = word("type").unwrap_or("directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_skein"));
         command.args(["--json", "local", "-t", kind, "-l"]).arg(pack(&bundle, kind));
