@@ -13,8 +13,12 @@ use crate::ledger::{LogEntry, RaftMessage, Snapshot};
 
 /// The version of the wire that this code speaks.
 pub const WIRE: u16 = 1;
-/// The longest frame: a snapshot of the largest mesh that was designed for.
-pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The longest frame: a snapshot of a large mesh, fifty deployments of each
+/// group in full.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The longest record that is read back. Far above a frame: a host must never
+/// take what it wrote itself for damaged because it has grown.
+const STORED_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 const ENVELOPE_LEN: usize = 18;
 
@@ -77,7 +81,8 @@ pub(crate) enum WireError {
 }
 
 fn codec() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<FRAME_BYTES_MAX>()
+    // Frames are measured before; what a slice claims is held against its bytes.
+    bincode::config::standard().with_limit::<STORED_BYTES_MAX>()
 }
 
 /// Encodes one of our own types.

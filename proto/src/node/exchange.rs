@@ -299,6 +299,11 @@ impl Node {
 
     pub(super) fn send(&mut self, to: HostId, message: &Message) {
         let frame = wire::frame(self.config.mesh, message);
+        if frame.len() > wire::FRAME_BYTES_MAX {
+            let (bytes, limit) = (frame.len(), wire::FRAME_BYTES_MAX);
+            tracing::error!(%to, bytes, limit, "what a host lacks is too long to be sent: it cannot catch up");
+            return;
+        }
         self.outputs.push_back(Output::Send { to, frame });
     }
 
