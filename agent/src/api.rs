@@ -10,6 +10,7 @@ mod listen;
 mod metrics;
 mod openapi;
 mod read;
+mod watches;
 mod write;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::backend::Backend;
 pub(crate) use error::{ApiError, ErrorBody, ErrorDocument};
 pub(crate) use listen::ApiSocket;
 pub(crate) use read::{LogsView, RevisionView};
+pub(crate) use watches::{AlarmBody, FreezeBody, parse_until};
 pub(crate) use write::{DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
 
 /// The longest body of a request: a group file or an override list is far
@@ -73,6 +75,11 @@ fn router(shared: Shared) -> Router {
             get(read::group).put(write::set_group).delete(write::delete_group),
         )
         .route("/v1/groups/{application}/{name}/rollback", post(write::rollback))
+        .route("/v1/groups/{application}/{name}/alarms", get(watches::alarms))
+        .route("/v1/groups/{application}/{name}/alarms/{alarm}/set", post(watches::set_alarm))
+        .route("/v1/groups/{application}/{name}/alarms/{alarm}/clear", post(watches::clear_alarm))
+        .route("/v1/groups/{application}/{name}/freeze", post(watches::freeze))
+        .route("/v1/groups/{application}/{name}/unfreeze", post(watches::unfreeze))
         .route("/v1/bundles", post(write::push))
         .route("/v1/plan", post(write::plan))
         .route("/v1/deployments", get(read::deployments).post(write::deploy))

@@ -5,18 +5,22 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use proto::alarm::{AlarmState, Reading};
 use proto::entry::{ErrorCode, Failure};
 use proto::id::HostId;
 use proto::io::{EffectId, Input, Notice, Outcome, Output, Reply, RequestId, Run, Write};
 use proto::revision::Revision;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
+use crate::alarm;
 use crate::bundle::fetcher::Fetcher;
 use crate::host_side::{self, HostSide};
 use crate::store::Writer;
 use crate::telemetry::chain;
 use crate::transport::Handle;
+use crate::trigger;
 
 /// Outcomes that wait for the loop; beyond it, what has ended waits to say so.
 const OUTCOMES_MAX: usize = 256;
@@ -26,6 +30,9 @@ const FETCHES_MAX: usize = 2;
 const FETCHES_WAITING_MAX: usize = 64;
 
 type RunEvent = dyn Fn(Run, CancellationToken) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync;
+type ReadAlarm = dyn Fn(alarm::ToRead, CancellationToken) -> BoxFuture<'static, Reading> + Send + Sync;
+type Tell =
+    dyn Fn(trigger::ToTell, CancellationToken) -> BoxFuture<'static, Result<(), String>> + Send + Sync;
 type FetchBundle = dyn Fn(Revision, Vec<HostId>) -> BoxFuture<'static, ()> + Send + Sync;
 
 /// What is done on this host for the node: [`HostWork::of`] in an agent,
@@ -36,11 +43,22 @@ pub(crate) struct HostWork {
     pub(crate) run: Arc<RunEvent>,
     /// Brings a bundle into the cache, if one of the hosts gives it.
     pub(crate) fetch: Arc<FetchBundle>,
+    /// Reads an alarm once.
+    pub(crate) read_alarm: Arc<ReadAlarm>,
+    /// Tells a receiver once.
+    pub(crate) tell: Arc<Tell>,
+}
+
+/// How alarms and receivers are asked: without following redirections, which
+/// would carry what is signed for one place to another.
+pub(crate) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()
 }
 
 impl HostWork {
     /// What an agent does.
-    pub(crate) fn of(host_side: HostSide, fetcher: Fetcher) -> Self {
+    pub(crate) fn of(host_side: HostSide, fetcher: Fetcher, http: reqwest::Client) -> Self {
+        let http_of_triggers = http.clone();
         HostWork {
             run: Arc::new(move |run, cancel| {
                 let host_side = host_side.clone();
@@ -54,6 +72,14 @@ impl HostWork {
                         tracing::info!(digest = %revision.digest, cause = chain(&error), "bundle not fetched ahead");
                     }
                 })
+            }),
+            read_alarm: Arc::new(move |to_read, cancel| {
+                let http = http.clone();
+                Box::pin(async move { alarm::read(&http, to_read, cancel).await })
+            }),
+            tell: Arc::new(move |to_tell, cancel| {
+                let http = http_of_triggers.clone();
+                Box::pin(async move { trigger::tell(&http, to_tell, cancel).await })
             }),
         }
     }
@@ -77,6 +103,8 @@ pub(crate) struct Effects {
     /// takes nothing that could add to them.
     waiting: VecDeque<Write>,
     running: BTreeMap<EffectId, CancellationToken>,
+    /// Readings and tellings: nobody waits for these when the agent ends.
+    aside: BTreeMap<EffectId, CancellationToken>,
     fetches: Arc<Semaphore>,
     fetches_waiting: Arc<Semaphore>,
     replies: BTreeMap<RequestId, oneshot::Sender<Reply>>,
@@ -100,6 +128,7 @@ impl Effects {
             notices,
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
+            aside: BTreeMap::new(),
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             fetches_waiting: Arc::new(Semaphore::new(FETCHES_WAITING_MAX)),
             replies: BTreeMap::new(),
@@ -119,6 +148,21 @@ impl Effects {
             Output::Persist(write) => self.persist(write),
             Output::Fetch { revision, sources } => self.fetch(revision, sources),
             Output::Run { effect, run } => self.run(effect, *run),
+            Output::ReadAlarm { effect, group, deployment, alarm } => {
+                let to_read = alarm::ToRead { group, deployment, alarm: *alarm };
+                let cancel = self.cancellation(effect);
+                self.beside(effect, (self.work.read_alarm)(to_read, cancel), |ended| {
+                    let failed = |_| Reading::new(AlarmState::Unreadable, "the agent failed at reading it");
+                    Outcome::Alarm(ended.unwrap_or_else(failed))
+                });
+            }
+            Output::Tell { effect, target, trigger, told } => {
+                let to_tell = trigger::ToTell { trigger, target, told: *told };
+                let cancel = self.cancellation(effect);
+                self.beside(effect, (self.work.tell)(to_tell, cancel), |ended| {
+                    Outcome::Told(ended.unwrap_or_else(|_| Err("the agent failed at telling it".into())))
+                });
+            }
             Output::Cancel { effect } => self.cancel(effect),
             Output::Reply { id, reply } => self.reply(id, reply),
             // It is no error that nobody watches.
@@ -137,6 +181,7 @@ impl Effects {
     /// An effect has ended, as its outcome tells.
     pub(crate) fn ended(&mut self, effect: EffectId) {
         self.running.remove(&effect);
+        self.aside.remove(&effect);
     }
 
     /// Whether a lifecycle event runs.
@@ -146,7 +191,7 @@ impl Effects {
 
     /// Stops everything that runs as soon as possible.
     pub(crate) fn cancel_all(&self) {
-        self.running.values().for_each(CancellationToken::cancel);
+        self.running.values().chain(self.aside.values()).for_each(CancellationToken::cancel);
     }
 
     /// Whether further writes can be taken.
@@ -193,8 +238,32 @@ impl Effects {
         });
     }
 
+    fn cancellation(&mut self, effect: EffectId) -> CancellationToken {
+        let cancel = CancellationToken::new();
+        self.aside.insert(effect, cancel.clone());
+        cancel
+    }
+
+    /// In a task of its own, so that its panic is an outcome as well.
+    fn beside<T: Send + 'static>(
+        &self,
+        effect: EffectId,
+        work: BoxFuture<'static, T>,
+        outcome: impl FnOnce(Result<T, JoinError>) -> Outcome + Send + 'static,
+    ) {
+        let outcomes = self.outcomes.clone();
+        tokio::spawn(async move {
+            let ended = tokio::spawn(work).await;
+            if let Err(panic) = &ended {
+                tracing::error!(%panic, "reading an alarm or telling a receiver ended by a mistake in the agent");
+            }
+            // The loop has ended if nobody listens.
+            let _ = outcomes.send(Input::Done { effect, outcome: outcome(ended) }).await;
+        });
+    }
+
     fn cancel(&self, effect: EffectId) {
-        if let Some(cancel) = self.running.get(&effect) {
+        if let Some(cancel) = self.running.get(&effect).or_else(|| self.aside.get(&effect)) {
             cancel.cancel();
         }
     }

@@ -1,6 +1,8 @@
 //! The group file: a group as people write it, in TOML, and as the API carries
 //! it, in JSON. Both are the same structure.
 
+mod watches;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::toml_file::{self, TomlError};
+use watches::{AlarmSection, TriggerSection};
 
 /// A group as typed.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -29,9 +32,11 @@ pub(crate) struct GroupFile {
     #[serde(default, skip_serializing)]
     health: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
-    alarm: Option<IgnoredAny>,
-    #[serde(default, skip_serializing)]
     approvals: Option<ApprovalsSection>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    alarm: Vec<AlarmSection>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    trigger: Vec<TriggerSection>,
 }
 
 /// How deployments go. Every key may also be given to one deployment alone, as
@@ -55,6 +60,16 @@ struct DeploymentSection {
     turn_timeout: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout: Option<String>,
+    /// Whether the group's alarms stop it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alarms: Option<AlarmsWord>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum AlarmsWord {
+    Stop,
+    Ignore,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -125,6 +140,10 @@ pub(crate) enum GroupFileError {
     Duration { key: &'static str, value: String },
     #[error("[rollback] enabled = false and `on` say different things: keep one")]
     RollbackBoth,
+    #[error("alarm `{name}`: {problem}")]
+    Alarm { name: String, problem: String },
+    #[error("trigger `{name}`: {problem}")]
+    Trigger { name: String, problem: String },
     #[error("override `{key}`: {problem}")]
     Override { key: String, problem: String },
 }
@@ -140,23 +159,22 @@ impl GroupFile {
         self.refuse_later_sections()?;
         let parse_set = |set: &Vec<String>| set.iter().map(|text| TagFilter::parse(text)).collect();
         let tags = TagSets(self.tags.iter().map(parse_set).collect::<Result<_, _>>()?);
-        tags.validate()?;
         let mut policy = Policy::default();
         self.deployment.put_on(&mut policy)?;
         self.rollback.put_on(&mut policy)?;
-        Ok(Group { name: GroupName::new(&self.application, &self.name)?, tags, policy })
+        let mut group = Group::new(GroupName::new(&self.application, &self.name)?, tags, policy);
+        group.alarms = self.alarm.iter().map(AlarmSection::alarm).collect::<Result<_, _>>()?;
+        group.triggers = self.trigger.iter().map(TriggerSection::trigger).collect::<Result<_, _>>()?;
+        group.validate()?;
+        Ok(group)
     }
 
     /// A safety that is asked for and silently not given would be worse than
     /// none.
     fn refuse_later_sections(&self) -> Result<(), GroupFileError> {
         let approvals = self.approvals.as_ref().is_some_and(|approvals| approvals.needed > 0);
-        let sections = [
-            ("zones", self.zones.is_some()),
-            ("health", self.health.is_some()),
-            ("alarm", self.alarm.is_some()),
-            ("approvals", approvals),
-        ];
+        let sections =
+            [("zones", self.zones.is_some()), ("health", self.health.is_some()), ("approvals", approvals)];
         match sections.into_iter().find(|(_, is_there)| *is_there) {
             Some((section, _)) => Err(GroupFileError::NotYet { section }),
             None => Ok(()),
@@ -174,8 +192,9 @@ impl GroupFile {
             rollback: RollbackSection::of(policy.rollback),
             zones: None,
             health: None,
-            alarm: None,
             approvals: None,
+            alarm: group.alarms.iter().map(AlarmSection::of).collect(),
+            trigger: group.triggers.iter().map(TriggerSection::of).collect(),
         }
     }
 
@@ -198,6 +217,9 @@ impl DeploymentSection {
         }
         if let Some(ignore) = self.ignore_application_stop_failures {
             policy.ignore_application_stop_failures = ignore;
+        }
+        if let Some(word) = self.alarms {
+            policy.ignore_alarms = word == AlarmsWord::Ignore;
         }
         put_duration("start_timeout", self.start_timeout.as_deref(), &mut policy.start_timeout)?;
         put_duration("lost_after", self.lost_after.as_deref(), &mut policy.lost_after)?;
@@ -223,6 +245,7 @@ impl DeploymentSection {
             lost_after: written(policy.lost_after),
             turn_timeout: written(policy.turn_timeout),
             timeout: written(policy.deployment_timeout),
+            alarms: Some(if policy.ignore_alarms { AlarmsWord::Ignore } else { AlarmsWord::Stop }),
         }
     }
 }

@@ -7,12 +7,15 @@
 
 use serde::Serialize;
 
+use crate::alarm::{Alarm, Reading};
 use crate::entry::{Body, Creator, Failure, Submission};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::lifecycle::LifecycleEvent;
 use crate::policy::{FileExists, Policy};
 use crate::revision::Revision;
+use crate::time::LedgerTime;
+use crate::trigger::{Target, Told};
 
 /// Names one write, so that its completion can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +24,12 @@ pub struct WriteId(pub u64);
 /// Names one effect, so that its outcome can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EffectId(pub u64);
+
+/// Each part numbers its own effects, from here on.
+impl EffectId {
+    pub(crate) const ALARMS: u64 = 1 << 60;
+    pub(crate) const TRIGGERS: u64 = 2 << 60;
+}
 
 /// Names one request of the API. Chosen by the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +122,28 @@ pub enum Output {
         /// What to run.
         run: Box<Run>,
     },
+    /// Read an alarm from this host. Ends as [`Input::Done`].
+    ReadAlarm {
+        /// Names the reading.
+        effect: EffectId,
+        /// Of which group.
+        group: GroupName,
+        /// While which deployment runs.
+        deployment: DeploymentId,
+        /// What to read, and how long it may take.
+        alarm: Box<Alarm>,
+    },
+    /// Tell a receiver what happened. Ends as [`Input::Done`].
+    Tell {
+        /// Names the try.
+        effect: EffectId,
+        /// Whom.
+        target: Target,
+        /// The trigger's name.
+        trigger: String,
+        /// What.
+        told: Box<Told>,
+    },
     /// Stop the effect as soon as possible; it still ends as [`Input::Done`].
     Cancel {
         /// Which.
@@ -164,6 +195,10 @@ pub struct Run {
 pub enum Outcome {
     /// A lifecycle event was run.
     Event(Result<(), Failure>),
+    /// An alarm was read.
+    Alarm(Reading),
+    /// A receiver was told, or could not be: why.
+    Told(Result<(), String>),
 }
 
 /// A change that somebody on this host asks for.
@@ -191,6 +226,39 @@ pub enum Request {
     },
     /// Take a host out of the mesh for good.
     RemoveHost(HostId),
+    /// Set or clear an alarm by hand.
+    SetAlarm {
+        /// Of which group.
+        group: GroupName,
+        /// Which.
+        alarm: String,
+        /// Whether it is set.
+        active: bool,
+        /// Why, and by whom.
+        reason: String,
+    },
+    /// Let no new deployment of a group begin for a while.
+    Freeze {
+        /// Which group.
+        group: GroupName,
+        /// For how long.
+        until: Until,
+        /// Why; may be empty.
+        reason: String,
+        /// Who asks.
+        by: String,
+    },
+    /// End a freeze early.
+    Unfreeze(GroupName),
+}
+
+/// Until when something holds, as a person says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// This moment of the ledger's clock.
+    At(LedgerTime),
+    /// For so long from now on.
+    For(std::time::Duration),
 }
 
 /// A deployment as an operator asks for it.
@@ -285,6 +353,61 @@ pub enum Refusal {
         /// What runs.
         running: DeploymentId,
     },
+    /// No such alarm.
+    #[error(
+        "group {group} has no alarm `{alarm}` that is set by hand ({known}): see `skein alarm list {group}`"
+    )]
+    UnknownAlarm {
+        /// The group.
+        group: GroupName,
+        /// As typed.
+        alarm: String,
+        /// Those that it has, in words.
+        known: String,
+    },
+    /// An alarm that was set by hand would stop it at once.
+    #[error(
+        "alarm `{alarm}` of {group} is active since {since} ({detail}), so a deployment would be stopped at \
+         once: `skein alarm clear {group} {alarm}`, or submit with --override alarms=ignore"
+    )]
+    AlarmActive {
+        /// The group.
+        group: GroupName,
+        /// Which.
+        alarm: String,
+        /// Since when.
+        since: LedgerTime,
+        /// Why, and by whom.
+        detail: String,
+    },
+    /// Nothing new begins now.
+    #[error(
+        "group {group} is frozen until {until} by {by}{}: wait, or end it with `skein unfreeze {group}`; \
+         rollbacks and stops are allowed",
+        because(reason)
+    )]
+    Frozen {
+        /// The group.
+        group: GroupName,
+        /// Until when.
+        until: LedgerTime,
+        /// Who did it.
+        by: String,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// A freeze that would end before it begins, or last too long.
+    #[error(
+        "until {until} is no freeze: it must be later than now ({now}) and at most {max_days} days ahead"
+    )]
+    NotAFreeze {
+        /// As asked.
+        until: LedgerTime,
+        /// The ledger's clock.
+        now: LedgerTime,
+        /// See `state::FREEZE_MAX`.
+        max_days: u64,
+    },
     /// No such host.
     #[error("no host {0} in this mesh")]
     UnknownHost(HostId),
@@ -345,6 +468,11 @@ pub struct Progress {
     pub host: HostId,
     /// The event that it is in.
     pub event: LifecycleEvent,
+}
+
+/// A reason as part of a sentence.
+pub(crate) fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }
 
 /// The submission that an accepted [`DeployRequest`] becomes.

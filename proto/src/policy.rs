@@ -64,6 +64,12 @@ pub struct Policy {
     pub turn_timeout: Duration,
     /// How long the whole deployment may take (CodeDeploy: 8 h).
     pub deployment_timeout: Duration,
+    /// Whether the group's alarms say nothing to this deployment
+    /// (CodeDeploy's alarm configuration, switched off).
+    pub ignore_alarms: bool,
+    /// Whether a freeze does not hold it: only of what brings back a revision
+    /// that was there before.
+    pub ignore_freeze: bool,
 }
 
 impl Default for Policy {
@@ -77,6 +83,8 @@ impl Default for Policy {
             lost_after: Duration::from_secs(60),
             turn_timeout: Duration::from_secs(2 * 3_600),
             deployment_timeout: Duration::from_secs(8 * 3_600),
+            ignore_alarms: false,
+            ignore_freeze: false,
         }
     }
 }

@@ -10,6 +10,7 @@
 //! no more turns in flight than the policy's cap; no lease is granted that
 //! would leave fewer than the minimum available.
 
+mod alarm_gate;
 mod member;
 mod turn;
 mod verdict;
@@ -18,11 +19,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::StoppedBy;
 use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, HostId};
 use crate::policy::Bounds;
 use crate::time::LedgerTime;
 
+pub use alarm_gate::AlarmGate;
 pub use member::{Counts, Health, Installed, Member, Stage, Standing};
 pub use turn::{Blocker, Turn};
 pub use verdict::{DeploymentStatus, Reason, ReasonCode, Verdict};
@@ -52,6 +55,10 @@ pub struct Rollout {
     members: BTreeMap<HostId, Member>,
     counts: Counts,
     queue: BTreeSet<(u8, u32, HostId)>,
+    /// Whether alarms let turns begin.
+    pub alarms: AlarmGate,
+    /// The alarm that stopped it.
+    pub stopped_by: Option<StoppedBy>,
 }
 
 /// What a host brings into a rollout.
@@ -84,6 +91,8 @@ impl Rollout {
             members: BTreeMap::new(),
             counts: Counts::default(),
             queue: BTreeSet::new(),
+            alarms: AlarmGate::default(),
+            stopped_by: None,
         }
     }
 
@@ -228,6 +237,9 @@ impl Rollout {
         match self.verdict {
             None | Some(Verdict::Succeeded) => false,
             Some(Verdict::Failed(_)) => on.failure || self.rollback_asked,
+            Some(Verdict::Stopped(Reason { code: ReasonCode::AlarmActive, .. })) => {
+                on.alarm || self.rollback_asked
+            }
             Some(Verdict::Stopped(_)) => on.stop || self.rollback_asked,
         }
     }

@@ -4,13 +4,17 @@
 //! equal to the last bit, and [`State::due`] tells each of them what the
 //! ledger still lacks, so that any host can propose it.
 
+mod alarms;
 mod deployments;
+mod freeze;
 mod membership;
+mod triggers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::AlarmStanding;
 use crate::deadlines::Deadlines;
 use crate::entry::{Body, Entry, HostRecord, Index};
 use crate::group::Group;
@@ -19,6 +23,10 @@ use crate::io::Refusal;
 use crate::revision::Revision;
 use crate::rollout::{Rollout, Stage, Standing};
 use crate::time::LedgerTime;
+use crate::trigger::{Cursor, Happening};
+
+pub use alarms::heeds_alarms;
+pub use freeze::{FREEZE_MAX, Freeze, heeds_freeze};
 
 /// Deployments of one group that are kept in full; older ones are dropped from
 /// the state (their entries may still be in the ledger). About 150 bytes a
@@ -72,6 +80,36 @@ pub struct GroupState {
     pub good: Vec<Good>,
     /// Its deployments, the newest last.
     pub deployments: Vec<DeploymentId>,
+    /// What is known of its alarms, by name.
+    pub alarms: BTreeMap<String, AlarmStanding>,
+    /// That nothing new begins.
+    pub freeze: Option<Freeze>,
+    /// How far its triggers are, by name.
+    pub cursors: BTreeMap<String, Cursor>,
+    /// What some trigger has still to tell, the oldest first.
+    happenings: VecDeque<Happening>,
+    /// The number of the newest happening.
+    last_happening: u64,
+}
+
+impl GroupState {
+    /// A group to which nothing was deployed yet.
+    fn new(group: Group) -> Self {
+        GroupState {
+            group,
+            standing: BTreeMap::new(),
+            running: None,
+            queued: None,
+            owes_rollback_of: None,
+            good: Vec::new(),
+            deployments: Vec::new(),
+            alarms: BTreeMap::new(),
+            freeze: None,
+            cursors: BTreeMap::new(),
+            happenings: VecDeque::new(),
+            last_happening: 0,
+        }
+    }
 }
 
 /// What the fold waits for.
@@ -85,6 +123,8 @@ enum Timer {
     Turn(DeploymentId, HostId),
     /// The whole deployment must end.
     Deployment(DeploymentId),
+    /// The first of the freezes is over.
+    Thaw,
 }
 
 /// Everything the ledger says, folded.
@@ -213,6 +253,17 @@ impl State {
             }
             Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
             Body::Finished { deployment } => self.finish(*deployment),
+            Body::AlarmRead { group, deployment, alarm, state, detail } => {
+                self.alarm_read(group, *deployment, alarm, *state, detail);
+            }
+            Body::AlarmSet { group, alarm, active, reason } => {
+                self.alarm_set(group, alarm, *active, reason);
+            }
+            Body::TriggersDelivered { group, trigger, up_to, given_up } => {
+                self.triggers_delivered(group, trigger, *up_to, given_up);
+            }
+            Body::Frozen { group, until, reason, by } => self.freeze(group, *until, reason, by),
+            Body::Unfrozen { group } => self.unfreeze(group),
         }
         Ok(())
     }
@@ -228,13 +279,18 @@ impl State {
             Body::GroupDeleted(name) => self.check_delete(name),
             Body::Submitted(submission) => self.check_submission(submission),
             Body::StopRequested { deployment, .. } => self.check_stop(*deployment),
+            Body::AlarmSet { group, alarm, .. } => self.check_alarm_set(group, alarm),
+            Body::Frozen { group, until, .. } => self.check_freeze(group, *until),
+            Body::Unfrozen { group } => self.check_unfreeze(group),
             Body::Tick
             | Body::HostLeft { .. }
             | Body::HostDown { .. }
             | Body::HostUp { .. }
             | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
-            | Body::Finished { .. } => Ok(()),
+            | Body::Finished { .. }
+            | Body::AlarmRead { .. }
+            | Body::TriggersDelivered { .. } => Ok(()),
         }
     }
 
@@ -266,11 +322,20 @@ impl State {
             Body::Finished { deployment } => {
                 self.rollouts.get(deployment).is_some_and(|rollout| rollout.status().is_over())
             }
+            Body::AlarmRead { group, deployment, alarm, state, .. } => {
+                self.is_alarm_settled(group, *deployment, alarm, *state)
+            }
+            Body::TriggersDelivered { group, trigger, up_to, .. } => {
+                self.is_delivery_settled(group, trigger, *up_to)
+            }
             Body::HostLeft { .. }
             | Body::GroupSet(_)
             | Body::GroupDeleted(_)
             | Body::Submitted(_)
-            | Body::StopRequested { .. } => false,
+            | Body::StopRequested { .. }
+            | Body::AlarmSet { .. }
+            | Body::Frozen { .. }
+            | Body::Unfrozen { .. } => false,
         }
     }
 

@@ -8,6 +8,7 @@ mod acknowledged;
 mod agreement;
 mod fold;
 mod minimum;
+mod told;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::model::Model;
 pub use acknowledged::Acknowledged;
 pub use agreement::{Agreement, Line};
 pub use minimum::Minimum;
+pub use told::all_told;
 pub use turns::Turns;
 
 /// What must hold in every run.
@@ -48,6 +50,11 @@ pub enum Claim {
     Answered,
     /// After healing all ends, and all hosts are equal.
     Progress,
+    /// An alarm that is active stops the deployment that heeds it.
+    Alarms,
+    /// Every receiver hears of everything at least once, or it is recorded
+    /// that it was given up.
+    Told,
     /// A node never panics, and starts from whatever a crash left.
     Alive,
 }
@@ -64,6 +71,8 @@ impl fmt::Display for Claim {
             Claim::Acknowledged => "nothing acknowledged is lost",
             Claim::Answered => "every request is answered",
             Claim::Progress => "after healing every deployment ends and all hosts are equal",
+            Claim::Alarms => "an active alarm stops the deployment",
+            Claim::Told => "receivers hear of everything, or it is recorded that they did not",
             Claim::Alive => "a node never panics and starts from what a crash left",
         })
     }

@@ -24,6 +24,7 @@ pub mod play;
 pub mod story;
 pub mod swarm;
 pub mod trace;
+pub mod watches;
 pub mod world;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! of them is wrong.
 
 mod turns;
+mod watches;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use proto::rollout::DeploymentStatus;
 use proto::state::{DEPLOYMENTS_KEPT, GOOD_KEPT};
 
 pub use turns::{Deployment, Stage, Turn};
+pub use watches::{Happening, Watches};
 
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -39,6 +41,7 @@ pub struct GroupState {
     pub owes_rollback_of: Option<DeploymentId>,
     pub good: Vec<Digest>,
     pub deployments: Vec<DeploymentId>,
+    pub watches: Watches,
 }
 
 /// Milliseconds of the ledger's clock.
@@ -89,11 +92,20 @@ impl Model {
     }
 
     pub fn apply(&mut self, entry: &Entry) {
+        let before = self.before();
         self.clock = self.clock.max(entry.at.as_millis());
         while let Some(due) = self.due() {
             self.come_due(due);
         }
-        match &entry.body {
+        while let Some(group) = self.thaws() {
+            self.thaw(&group);
+        }
+        self.apply_body(&entry.body);
+        self.note_happenings(&before);
+    }
+
+    fn apply_body(&mut self, body: &Body) {
+        match body {
             Body::Tick => {}
             Body::HostJoined(record) => self.join(record),
             Body::HostLeft { host } => self.leave(*host),
@@ -108,6 +120,13 @@ impl Model {
             }
             Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
             Body::Finished { deployment } => self.finish(*deployment),
+            Body::AlarmRead { group, deployment, alarm, state, .. } => {
+                self.alarm_read(group, *deployment, alarm, *state);
+            }
+            Body::AlarmSet { group, alarm, active, .. } => self.alarm_set(group, alarm, *active),
+            Body::TriggersDelivered { group, given_up, .. } => self.told(group, given_up),
+            Body::Frozen { group, until, .. } => self.freeze(group, until.as_millis()),
+            Body::Unfrozen { group } => self.thaw(group),
         }
     }
 
@@ -238,9 +257,12 @@ impl Model {
 
     fn set_group(&mut self, group: &Group) {
         if let Some(known) = self.groups.get_mut(&group.name) {
+            known.watch_as(group, self.clock);
             known.group = group.clone();
+            self.heed_alarms(&group.name);
             return;
         }
+        let watches = Watches { set_at: self.clock, ..Watches::default() };
         let fresh = GroupState {
             group: group.clone(),
             standing: BTreeMap::new(),
@@ -249,6 +271,7 @@ impl Model {
             owes_rollback_of: None,
             good: Vec::new(),
             deployments: Vec::new(),
+            watches,
         };
         self.groups.insert(group.name.clone(), fresh);
     }
@@ -273,11 +296,13 @@ impl Model {
             Creator::Rollback => {
                 submission.rollback_of.is_some() && group.owes_rollback_of == submission.rollback_of
             }
-            Creator::Autoscale => true,
+            Creator::Autoscale => !group.is_frozen_for(submission),
             Creator::User => {
                 let total = u32::try_from(self.members(&group.group).len()).expect("few hosts");
                 let busy = group.running.is_some() || group.owes_rollback_of.is_some();
                 submission.policy.minimum.bounds(total).minimum < total
+                    && !group.is_frozen_for(submission)
+                    && !group.is_active_for(submission)
                     && (!busy || (submission.queue && group.queued.is_none()))
             }
         }
@@ -325,8 +350,19 @@ impl Model {
                 Turn::new(host_id, standing, host.down, is_target, submission.revision.digest)
             })
             .collect();
+        self.hold(id);
         let clock = self.clock;
         self.deployments.get_mut(&id).expect("looked up above").begin(turns, clock);
+        self.heed_alarms(&submission.group);
+    }
+
+    fn begin_queued(&mut self, name: &GroupName) {
+        let Some(group) = self.groups.get(name) else { return };
+        let Some(next) = group.queued else { return };
+        let is_frozen = group.is_frozen_for(&self.deployments[&next].submission);
+        if group.running.is_none() && group.owes_rollback_of.is_none() && !is_frozen {
+            self.begin(next);
+        }
     }
 
     fn start(&mut self, id: DeploymentId, host: HostId) {
@@ -397,11 +433,8 @@ impl Model {
         } else if wants_rollback && !group.good.is_empty() {
             group.owes_rollback_of = Some(id);
         }
-        if group.owes_rollback_of.is_none()
-            && let Some(next) = group.queued
-        {
-            self.begin(next);
-        }
+        let name = group.group.name.clone();
+        self.begin_queued(&name);
     }
 }
 

@@ -94,6 +94,12 @@ impl Story {
                 format!("roll {group} back to {}", self.bundle(digest))
             }
             Request::RemoveHost(host) => format!("remove {}", self.host(*host)),
+            Request::SetAlarm { group, alarm, active: true, .. } => format!("set alarm {alarm} of {group}"),
+            Request::SetAlarm { group, alarm, active: false, .. } => {
+                format!("clear alarm {alarm} of {group}")
+            }
+            Request::Freeze { group, .. } => format!("freeze {group}"),
+            Request::Unfreeze(group) => format!("unfreeze {group}"),
         };
         self.tell(now, format!("{host} is asked to {what}"));
     }
@@ -165,6 +171,16 @@ impl Story {
                 }
                 Some(_) | None => return,
             },
+            Body::AlarmRead { group, alarm, state, .. } => {
+                format!("alarm {alarm} of {group} is {} (entry {index})", state.name())
+            }
+            Body::AlarmSet { group, alarm, active, .. } => {
+                let how = if *active { "set" } else { "cleared" };
+                format!("alarm {alarm} of {group} is {how} (entry {index})")
+            }
+            Body::TriggersDelivered { .. } => return,
+            Body::Frozen { group, .. } => format!("group {group} is frozen (entry {index})"),
+            Body::Unfrozen { group } => format!("group {group} is not frozen any more (entry {index})"),
         };
         if self.said.insert(line.clone()) {
             self.tell(now, line);

@@ -60,6 +60,8 @@ impl Trace {
             | Output::Disconnect { .. }
             | Output::Fetch { .. }
             | Output::Run { .. }
+            | Output::ReadAlarm { .. }
+            | Output::Tell { .. }
             | Output::Cancel { .. }
             | Output::Reply { .. }
             | Output::Notify(Notice::Progress(_) | Notice::Diverged { .. }) => self.words(output),
@@ -140,6 +142,8 @@ impl fmt::Display for ShortOutput<'_> {
             | Output::Disconnect { .. }
             | Output::Fetch { .. }
             | Output::Run { .. }
+            | Output::ReadAlarm { .. }
+            | Output::Tell { .. }
             | Output::Cancel { .. }
             | Output::Reply { .. }
             | Output::Notify(_) => write!(f, "{:?}", self.0),

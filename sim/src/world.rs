@@ -10,6 +10,7 @@ mod faults;
 mod queue;
 mod requests;
 mod stalls;
+mod watches;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::network::{Boot, Later, NetEvent, Network, Quality, Told};
 use crate::panics;
 use crate::story::Story;
 use crate::trace::Trace;
+use crate::watches::Outside;
 
 pub use faults::{Fault, Shown, Who};
 use queue::Queue;
@@ -48,6 +50,12 @@ enum Event {
         write: WriteId,
     },
     HookEnds {
+        host: HostNo,
+        boot: Boot,
+        effect: EffectId,
+    },
+    /// An alarm was read, or a receiver told.
+    ErrandEnds {
         host: HostNo,
         boot: Boot,
         effect: EffectId,
@@ -98,6 +106,8 @@ pub struct World {
     checks: Checks,
     story: Story,
     wakes_at_once: (Moment, u32),
+    outside: Outside,
+    healed_at: Moment,
 }
 
 /// Each part's own stream.
@@ -107,6 +117,7 @@ struct Chances {
     hooks: Chance,
     faults: Chance,
     requests: Chance,
+    outside: Chance,
 }
 
 impl World {
@@ -131,11 +142,14 @@ impl World {
                 hooks: chance.fork("hooks"),
                 faults: chance.fork("faults"),
                 requests: chance.fork("requests"),
+                outside: chance.fork("outside"),
             },
             trace: Trace::default(),
             checks: Checks::default(),
             story: Story::default(),
             wakes_at_once: (Moment::START, 0),
+            outside: Outside::default(),
+            healed_at: Moment::START,
         }
     }
 
@@ -252,6 +266,9 @@ impl World {
             Event::HookEnds { host, boot, effect } if self.is_boot(host, boot) => {
                 self.event_ends(host, effect);
             }
+            Event::ErrandEnds { host, boot, effect } if self.is_boot(host, boot) => {
+                self.errand_ends(host, effect);
+            }
             Event::Bootstrap { host, boot } if self.is_boot(host, boot) => self.bootstrap(host),
             Event::Gone { host, boot, back_after } if self.is_boot(host, boot) => {
                 self.down(host, Crash::Process);
@@ -260,6 +277,7 @@ impl World {
             Event::Wake { .. }
             | Event::Persisted { .. }
             | Event::HookEnds { .. }
+            | Event::ErrandEnds { .. }
             | Event::Gone { .. }
             | Event::Bootstrap { .. } => {}
             Event::Start { host } => self.start(host),
@@ -490,6 +508,8 @@ impl World {
     pub fn check_quiet(&mut self) {
         let nodes = self.hosts.iter().filter_map(|host| Some((host.no, host.node()?)));
         self.checks.quiet(nodes, self.now);
+        let verdict = crate::check::all_told(&self.checks.model, &self.outside);
+        self.checks.report(verdict, self.now);
     }
 
     fn violated(&mut self, claim: Claim, host: HostNo, what: String) {
@@ -518,6 +538,7 @@ impl Event {
             Event::Wake { host, .. }
             | Event::Persisted { host, .. }
             | Event::HookEnds { host, .. }
+            | Event::ErrandEnds { host, .. }
             | Event::Bootstrap { host, .. } => Some(*host),
             Event::Network(NetEvent::Frame { to, .. }) => Some(*to),
             Event::Network(NetEvent::Up { end, .. }) => Some(end.host),

@@ -21,7 +21,7 @@ use crate::group_file::{GroupFile, with_overrides};
 use crate::toml_file::with_suggestion;
 use crate::view::{self, DeploymentView, GroupView, PlanView};
 
-type Body = Result<Bytes, BytesRejection>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
 type Submitted = Result<(StatusCode, Json<DeploymentView>), ApiError>;
 
 /// What `POST /v1/deployments` takes: the group, and `source` or `digest`.
@@ -176,7 +176,7 @@ pub(super) async fn stop(
     Ok(Json(look_up(&shared, deployment).await?))
 }
 
-async fn request(shared: &Shared, request: Request) -> Result<Accepted, ApiError> {
+pub(super) async fn request(shared: &Shared, request: Request) -> Result<Accepted, ApiError> {
     Ok(shared.backend.node.request(request).await??)
 }
 
@@ -221,7 +221,7 @@ async fn revision_of(
 }
 
 /// An empty body is an empty object.
-fn parse<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
+pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
     let body = body?;
     let body = if body.is_empty() { &b"{}"[..] } else { &body[..] };
     serde_json::from_slice(body).map_err(|error| {

@@ -4,6 +4,7 @@ use anyhow::bail;
 use clap::Args;
 use proto::id::{DeploymentId, GroupName};
 
+use super::alarm::watches_words;
 use super::group::{groups_table, path_of, short_revision};
 use super::screen::table;
 use super::watch::{self, Patience};
@@ -79,10 +80,11 @@ pub(super) async fn status(session: &Session, args: StatusArgs) -> anyhow::Resul
 
 fn group_words(group: &GroupView) -> String {
     let runs = group.revision.as_deref().map_or("nothing yet".into(), short_revision);
-    format!(
+    let head = format!(
         "{}: {} of {} hosts healthy, {}, runs {runs}",
         group.group, group.healthy, group.hosts, group.config
-    )
+    );
+    format!("{head}\n{}", watches_words(group)).trim_end().to_string()
 }
 
 async fn deployment_status(session: &Session, view: DeploymentView, watch: bool) -> anyhow::Result<Exit> {
@@ -178,6 +180,7 @@ fn why(view: &DeploymentView) -> String {
 
 pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Result<Exit> {
     let view: DeploymentView = session.client.get(&deployment_path(args.deployment)).await?;
+    let group: GroupView = session.client.get(&path_of(&view.group.parse()?)).await?;
     session.screen.result(&view, || {
         let healthy = view.healthy;
         let mut text = format!("{}\n{}", headline(session, &view), why(&view));
@@ -191,12 +194,27 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
             view.config
         ));
         view.hosts().iter().for_each(|host| text.push_str(&explain_host(host)));
+        text.push_str(&untold(&group, &view.id));
         if view.hosts().iter().any(|host| host.status == "Failed") {
             text.push_str(&format!("All that a script wrote: skein logs {} HOST\n", view.id));
         }
         text
     })?;
     Ok(Exit::Done)
+}
+
+/// What receivers were told of it in vain.
+fn untold(group: &GroupView, deployment: &str) -> String {
+    let mut text = String::new();
+    for trigger in &group.triggers {
+        for gone in trigger.last_given_up.iter().filter(|gone| gone.deployment == deployment) {
+            text.push_str(&format!(
+                "Trigger {} gave up to tell {} ({}): {}\n",
+                trigger.name, gone.event, gone.id, gone.why
+            ));
+        }
+    }
+    text
 }
 
 /// What there is to say of a host: nothing if all is as it should be.

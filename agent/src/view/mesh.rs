@@ -8,7 +8,7 @@ use proto::rollout::Health;
 use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentView, deployments, written};
+use super::{AlarmView, DeploymentView, FreezeView, TriggerView, deployments, written};
 use crate::group_file::GroupFile;
 
 /// What one agent knows of its mesh.
@@ -90,6 +90,10 @@ pub(crate) struct GroupView {
     /// The newest deployment and how it stands.
     pub(crate) last_deployment: Option<String>,
     pub(crate) last_status: Option<String>,
+    /// Nothing new begins in it.
+    pub(crate) frozen: Option<FreezeView>,
+    pub(crate) alarms: Vec<AlarmView>,
+    pub(crate) triggers: Vec<TriggerView>,
     /// As a group file has it.
     pub(crate) definition: GroupFile,
 }
@@ -194,6 +198,9 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         queued: known.queued.map(|id| id.to_string()),
         last_deployment: last.map(|rollout| rollout.submission.deployment.to_string()),
         last_status: last.map(|rollout| rollout.status().name().to_string()),
+        frozen: known.freeze.as_ref().map(FreezeView::of),
+        alarms: super::alarms(known),
+        triggers: super::watches::triggers(known),
         definition: GroupFile::of(&known.group),
     }
 }

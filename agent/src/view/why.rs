@@ -14,7 +14,16 @@ impl Why {
     pub(super) fn of_rollout(rollout: &Rollout) -> Option<Self> {
         match rollout.verdict.as_ref()? {
             Verdict::Succeeded => None,
-            Verdict::Failed(reason) | Verdict::Stopped(reason) => Some(Why::of_reason(reason)),
+            Verdict::Failed(reason) | Verdict::Stopped(reason) => {
+                let why = Why::of_reason(reason);
+                Some(match rollout.stopped_by.as_ref().filter(|_| reason.code == ReasonCode::AlarmActive) {
+                    Some(by) => Why {
+                        message: format!("{}{}; {}", by.sentence(), said(&by.detail), why.message),
+                        ..why
+                    },
+                    None => why,
+                })
+            }
         }
     }
 
@@ -47,12 +56,20 @@ impl Why {
             Blocker::LastTurns { in_flight } => ("LAST_TURNS", vec![("in_progress", *in_flight)]),
             Blocker::Ending { in_flight } => ("ENDING", vec![("in_progress", *in_flight)]),
             Blocker::Queued { behind: _ } => ("QUEUED", vec![]),
+            Blocker::AlarmUnread { unread, total } => {
+                ("ALARM_UNREAD", vec![("unread", *unread), ("alarms", *total)])
+            }
+            Blocker::Frozen { .. } => ("FROZEN", vec![]),
             Blocker::Suspects { suspects, available, minimum } => {
                 ("SUSPECTS", vec![("suspects", *suspects), ("in_service", *available), ("minimum", *minimum)])
             }
         };
         Why::new(code, blocker.to_string(), &numbers)
     }
+}
+
+fn said(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(" ({detail})") }
 }
 
 fn sentence(reason: &Reason) -> String {
@@ -73,6 +90,10 @@ fn sentence(reason: &Reason) -> String {
         ReasonCode::Timeout => format!(
             "it took longer than its timeout: {} of {total} hosts had succeeded, {} were in their turn",
             counts.succeeded, counts.in_flight
+        ),
+        ReasonCode::AlarmActive => format!(
+            "stopped by it: {} of {total} hosts had succeeded, {} failed, {} were in their turn",
+            counts.succeeded, counts.failed, counts.in_flight
         ),
         ReasonCode::NoInstances => format!("no host was left to deploy to (the group has {total})"),
     }

@@ -65,11 +65,21 @@ fn steady(body: &Body) -> Duration {
         | Body::TurnStarted { .. }
         | Body::TurnEnded { .. }
         | Body::StopRequested { .. }
-        | Body::Finished { .. } => Duration::ZERO,
+        | Body::Finished { .. }
+        | Body::AlarmRead { .. }
+        | Body::AlarmSet { .. }
+        | Body::TriggersDelivered { .. }
+        | Body::Frozen { .. }
+        | Body::Unfrozen { .. } => Duration::ZERO,
     }
 }
 
 fn wait(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> Duration {
+    STAGGER * u32::try_from(place_in_line(me, hosts, key).min(LINE_MAX)).unwrap_or(u32::MAX)
+}
+
+/// How many of the hosts stand before this one in the line of a duty.
+pub(super) fn place_in_line(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> usize {
     let place = |host: &HostId| {
         let mut hasher = blake3::Hasher::new();
         hasher.update(key);
@@ -77,6 +87,5 @@ fn wait(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> Duration {
         *hasher.finalize().as_bytes()
     };
     let mine = place(&me);
-    let before = hosts.iter().filter(|host| place(host) < mine).count().min(LINE_MAX);
-    STAGGER * u32::try_from(before).unwrap_or(u32::MAX)
+    hosts.iter().filter(|host| place(host) < mine).count()
 }

@@ -15,6 +15,8 @@ use std::fmt;
 
 use super::{ReasonCode, Rollout, Verdict};
 use crate::id::{DeploymentId, HostId};
+use crate::io::because;
+use crate::time::LedgerTime;
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,22 @@ pub enum Blocker {
         /// Which, if one runs.
         behind: Option<DeploymentId>,
     },
+    /// The group's alarms must be read once before the first turn.
+    AlarmUnread {
+        /// Not read yet.
+        unread: u32,
+        /// In all.
+        total: u32,
+    },
+    /// The group is frozen: what waits begins afterwards.
+    Frozen {
+        /// Until when.
+        until: LedgerTime,
+        /// Who did it.
+        by: String,
+        /// Why; may be empty.
+        reason: String,
+    },
     /// This host's own observers are lost to it, so it does not trust the
     /// count enough to go out of service. Known only to that host.
     Suspects {
@@ -84,6 +102,9 @@ pub(super) fn next(rollout: &Rollout) -> Turn {
     }
     if is_hopeless(rollout) {
         return Turn::Over(Verdict::Failed(rollout.reason(ReasonCode::HealthConstraints)));
+    }
+    if let Some(blocker) = rollout.alarms.blocker().filter(|_| !rollout.queue.is_empty()) {
+        return Turn::Blocked(vec![blocker]);
     }
     match rollout.queue.first() {
         Some((_, _, candidate)) => turn_of(rollout, *candidate),
@@ -155,6 +176,12 @@ impl fmt::Display for Blocker {
             }
             Blocker::Queued { behind: Some(behind) } => write!(f, "waits for {behind} to be over"),
             Blocker::Queued { behind: None } => write!(f, "waits for a rollback to be over"),
+            Blocker::AlarmUnread { unread, total } => {
+                write!(f, "{unread} of {total} alarms were not read yet since this deployment began")
+            }
+            Blocker::Frozen { until, by, reason } => {
+                write!(f, "the group is frozen until {until} by {by}{}", because(reason))
+            }
             Blocker::Suspects { suspects, available, minimum } => write!(
                 f,
                 "this host has lost sight of {suspects} hosts, so of {available} in service it cannot be sure \

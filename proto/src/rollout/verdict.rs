@@ -64,6 +64,8 @@ pub enum ReasonCode {
     Timeout,
     /// No host was left to deploy to.
     NoInstances,
+    /// An alarm stopped it: see [`super::Rollout::stopped_by`].
+    AlarmActive,
 }
 
 impl ReasonCode {
@@ -75,6 +77,7 @@ impl ReasonCode {
             ReasonCode::ManualStop => "MANUAL_STOP",
             ReasonCode::Timeout => "TIMEOUT",
             ReasonCode::NoInstances => "NO_INSTANCES",
+            ReasonCode::AlarmActive => "ALARM_ACTIVE",
         }
     }
 }
@@ -86,6 +89,6 @@ pub enum Verdict {
     Succeeded,
     /// Badly.
     Failed(Reason),
-    /// By a person's wish.
+    /// By a person's wish, or by an alarm.
     Stopped(Reason),
 }

@@ -7,6 +7,7 @@ use crate::entry::{Creator, ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, Digest, GroupName, HostId};
 use crate::io::Refusal;
 use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Rollout, Stage, Standing};
+use crate::trigger::TriggerEvent;
 
 /// Characters of an operator's description (CodeDeploy's quota).
 pub(super) const DESCRIPTION_MAX: usize = 256;
@@ -29,6 +30,8 @@ impl State {
             // again changes nothing, and the mesh has checked what it wants.
             return Ok(());
         }
+        self.check_frozen(submission)?;
+        self.check_alarms_of(submission)?;
         let total = u32::try_from(self.members_of(&group.group).len()).unwrap_or(u32::MAX);
         if total == 0 {
             return Err(Refusal::NoHosts(name.clone()));
@@ -46,7 +49,10 @@ impl State {
                 ),
             });
         }
-        match (self.busy_with(group), group.queued) {
+        // What waits for a freeze to end is not in the way of going back.
+        let passes = group.freeze.is_some() && group.running.is_none() && group.owes_rollback_of.is_none();
+        let busy_with = self.busy_with(group).filter(|_| !passes);
+        match (busy_with, group.queued) {
             (Some(running), _) if !submission.queue => {
                 Err(Refusal::AlreadyRunning { group: name.clone(), running })
             }
@@ -75,6 +81,9 @@ impl State {
                 return;
             }
             group.owes_rollback_of = None;
+        }
+        if submission.creator == Creator::Autoscale && group.freeze_of(submission).is_some() {
+            return;
         }
         group.deployments.push(id);
         let must_wait = group.running.is_some() || group.owes_rollback_of.is_some();
@@ -112,10 +121,24 @@ impl State {
         let group = self.groups.get_mut(&name).expect("a deployment's group is there while it waits or runs");
         group.running = Some(id);
         group.queued = group.queued.filter(|queued| *queued != id);
+        self.close_alarm_gate(id);
         let rollout = self.rollouts.get_mut(&id).expect("looked up above");
         let granted = rollout.begin(entrants, at);
         self.timers.set(Timer::Deployment(id), at + timeout);
         self.set_start_timers(id, &granted);
+        self.begin_happened(id);
+        self.heed_alarms(&name);
+    }
+
+    /// Begins what waits, if nothing is in its way.
+    pub(super) fn begin_queued(&mut self, name: &GroupName) {
+        let Some(group) = self.groups.get(name) else { return };
+        let is_free = group.running.is_none() && group.owes_rollback_of.is_none();
+        let next = group.queued.and_then(|queued| self.rollouts.get(&queued)).filter(|_| is_free);
+        let next = next.filter(|next| group.freeze_of(&next.submission).is_none());
+        if let Some(next) = next.map(|next| next.submission.deployment) {
+            self.begin(next);
+        }
     }
 
     /// Which hosts a deployment is for; none means all of the group. A
@@ -132,6 +155,7 @@ impl State {
             let timeout = rollout.submission.policy.turn_timeout;
             self.timers.clear(Timer::Start(deployment, host));
             self.timers.set(Timer::Turn(deployment, host), at + timeout);
+            self.happened(TriggerEvent::InstanceStart, deployment, Some(host));
         }
     }
 
@@ -143,6 +167,7 @@ impl State {
         let digest = rollout.submission.revision.digest;
         let Some(granted) = rollout.end_turn(host, outcome, at) else { return };
         self.note_standing(deployment, host, succeeded.then_some(digest), started);
+        self.turn_happened(deployment, host);
         self.clear_timers(deployment, host);
         self.set_start_timers(deployment, &granted);
     }
@@ -181,9 +206,7 @@ impl State {
         let was_queued = rollout.status() == DeploymentStatus::Queued;
         let unused = rollout.in_flight();
         rollout.stop(rollback, at);
-        for host in unused {
-            self.timers.clear(Timer::Start(deployment, host));
-        }
+        self.clear_start_timers(deployment, &unused);
         if was_queued {
             // It never ran, so there is no turn to wait for: it is over now.
             let rollout = self.rollouts.get_mut(&deployment).expect("looked up above");
@@ -192,7 +215,12 @@ impl State {
             if let Some(group) = self.groups.get_mut(&name) {
                 group.queued = None;
             }
+            self.end_happened(deployment);
         }
+    }
+
+    pub(super) fn clear_start_timers(&mut self, deployment: DeploymentId, hosts: &[HostId]) {
+        hosts.iter().for_each(|host| self.timers.clear(Timer::Start(deployment, *host)));
     }
 
     pub(super) fn finish(&mut self, deployment: DeploymentId) {
@@ -209,6 +237,7 @@ impl State {
         let name = rollout.submission.group.clone();
         let good = Good { revision: rollout.submission.revision.clone(), deployment, at };
         self.timers.clear(Timer::Deployment(deployment));
+        self.end_happened(deployment);
         let Some(group) = self.groups.get_mut(&name) else { return };
         group.running = None;
         if succeeded {
@@ -216,11 +245,7 @@ impl State {
         } else if rolls_back && !group.good.is_empty() {
             group.owes_rollback_of = Some(deployment);
         }
-        if group.owes_rollback_of.is_none()
-            && let Some(next) = group.queued
-        {
-            self.begin(next);
-        }
+        self.begin_queued(&name);
     }
 
     /// The rollback that undoes `failed`: the group's last good revision, for
@@ -278,6 +303,7 @@ impl State {
                     self.fail_turn(deployment, host, ErrorCode::TurnTimedOut, message);
                 }
                 Timer::Deployment(deployment) => self.time_out(deployment),
+                Timer::Thaw => self.thaw(),
             }
         }
     }
@@ -293,6 +319,7 @@ impl State {
             let ended = &self.rollouts[&deployment].members()[&host].stage;
             if matches!(ended, Stage::Ended { .. }) {
                 self.note_standing(deployment, host, None, true);
+                self.turn_happened(deployment, host);
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Folding who is in the mesh, and who is Down.
 
 use super::{GROUPS_MAX, GroupState, HOSTS_MAX, Host, State};
+use crate::alarm::ALARMS_MAX;
 use crate::entry::{ErrorCode, HostRecord};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::Refusal;
+use crate::trigger::TRIGGERS_MAX;
 
 impl State {
     pub(super) fn check_join(&self, record: &HostRecord) -> Result<(), Refusal> {
@@ -18,7 +20,14 @@ impl State {
         if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&group.name) {
             return Err(Refusal::Limit { what: "groups in one mesh".into(), limit: GROUPS_MAX as u64 });
         }
-        Ok(())
+        let parts = [
+            ("alarms in one group", group.alarms.len(), ALARMS_MAX),
+            ("triggers in one group", group.triggers.len(), TRIGGERS_MAX),
+        ];
+        match parts.into_iter().find(|(_, has, limit)| has > limit) {
+            Some((what, _, limit)) => Err(Refusal::Limit { what: what.into(), limit: limit as u64 }),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn check_delete(&self, name: &GroupName) -> Result<(), Refusal> {
@@ -101,25 +110,16 @@ impl State {
             group.deployments.iter().for_each(|deployment| {
                 self.rollouts.remove(deployment);
             });
+            self.set_thaw_timer();
         }
     }
 
     pub(super) fn set_group(&mut self, group: &Group) {
-        match self.groups.get_mut(&group.name) {
-            Some(known) => known.group = group.clone(),
-            None => {
-                let name: GroupName = group.name.clone();
-                let fresh = GroupState {
-                    group: group.clone(),
-                    standing: Default::default(),
-                    running: None,
-                    queued: None,
-                    owes_rollback_of: None,
-                    good: Vec::new(),
-                    deployments: Vec::new(),
-                };
-                self.groups.insert(name, fresh);
-            }
-        }
+        let fresh = || GroupState::new(group.clone());
+        let known = self.groups.entry(group.name.clone()).or_insert_with(fresh);
+        known.forget_changed_alarms(group);
+        known.keep_cursors(group);
+        known.group = group.clone();
+        self.heed_alarms(&group.name);
     }
 }

@@ -54,7 +54,10 @@ impl Acknowledged {
                 Request::Deploy(_)
                 | Request::Rollback { .. }
                 | Request::DeleteGroup(_)
-                | Request::RemoveHost(_),
+                | Request::RemoveHost(_)
+                | Request::SetAlarm { .. }
+                | Request::Freeze { .. }
+                | Request::Unfreeze(_),
             ) => {}
         }
         own

@@ -40,6 +40,9 @@ pub struct Deployment {
     pub began_at: Millis,
     pub timed_out: bool,
     pub rollback_asked: bool,
+    pub stopped_by_alarm: bool,
+    /// Alarms let no turn begin.
+    pub is_held: bool,
     pub minimum: u32,
     pub turns_max: u32,
     /// In the order of the hosts' names.
@@ -92,6 +95,8 @@ impl Deployment {
             began_at: 0,
             timed_out: false,
             rollback_asked: false,
+            stopped_by_alarm: false,
+            is_held: false,
             minimum: 0,
             turns_max: 1,
             turns: Vec::new(),
@@ -167,6 +172,7 @@ impl Deployment {
         let on = self.submission.policy.rollback;
         let wanted = match self.status {
             DeploymentStatus::Failed => on.failure || self.rollback_asked,
+            DeploymentStatus::Stopped if self.stopped_by_alarm => on.alarm || self.rollback_asked,
             DeploymentStatus::Stopped => on.stop || self.rollback_asked,
             DeploymentStatus::Succeeded
             | DeploymentStatus::Created
@@ -218,7 +224,7 @@ impl Deployment {
         let next = pending.min_by_key(|at| (self.turns[*at].rank(), *at))?;
         let has_room = self.count(Turn::is_in_flight) < self.turns_max;
         let is_spared = !self.turns[next].is_available() || self.available() > self.minimum;
-        (has_room && is_spared).then_some(next)
+        (has_room && is_spared && !self.is_held).then_some(next)
     }
 
     fn count(&self, is_counted: impl Fn(&Turn) -> bool) -> u32 {

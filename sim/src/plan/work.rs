@@ -11,7 +11,11 @@ use crate::chance::Chance;
 use crate::clock::Moment;
 use crate::hooks::{Bundle, HookFault, How};
 use crate::host::HostNo;
+use crate::watches;
 use crate::world::{Asked, Wish};
+
+/// By name and tag.
+pub(super) const GROUPS: [(&str, &str); 2] = [("web/prod", "role=web"), ("db/prod", "role=db")];
 
 /// The first is good; of the others some fail here and there.
 const BUNDLES: u64 = 6;
@@ -45,10 +49,10 @@ pub(super) fn wishes(
     until: Moment,
 ) -> Vec<(Moment, Asked)> {
     let mut wishes = Vec::new();
-    let groups = [("web/prod", "role=web"), ("db/prod", "role=db")];
+    let groups = GROUPS;
     for (name, tag) in groups {
         let at = Moment::from_micros(dice.between(500_000, 6_000_000));
-        let wish = Wish::SetGroup(group(name, tag, policy(dice, hosts)));
+        let wish = Wish::SetGroup(watched(group(name, tag, policy(dice, hosts)), dice));
         wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: true }));
     }
     let mut at = Moment::from_micros(dice.between(2_000_000, 9_000_000));
@@ -64,17 +68,32 @@ pub(super) fn wishes(
             }
             0 => Wish::Stop { group, rollback: dice.percent(50) },
             1 => Wish::Rollback { group, to: None },
-            2 => Wish::SetGroup(self::group(
-                name,
-                groups.iter().find(|g| g.0 == name).expect("it").1,
-                policy(dice, hosts),
-            )),
+            2 => {
+                let tag = groups.iter().find(|g| g.0 == name).expect("it").1;
+                Wish::SetGroup(watched(self::group(name, tag, policy(dice, hosts)), dice))
+            }
+            3 => by_hand(dice, group),
             _ => deploy(dice, group, bundles, hosts),
         };
         wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: dice.percent(60) }));
         at = at + dice.duration(Duration::from_millis(200), Duration::from_secs(25));
     }
     wishes
+}
+
+/// Alarms set by hand and freezes: each is ended again some day, or runs out.
+fn by_hand(dice: &mut Chance, group: GroupName) -> Wish {
+    match dice.below(5) {
+        0 | 1 => Wish::SetAlarm { group, active: true },
+        2 => Wish::SetAlarm { group, active: false },
+        3 => Wish::Freeze { group, lasts: Duration::from_secs(dice.between(1, 60)) },
+        _ => Wish::Unfreeze { group },
+    }
+}
+
+fn watched(mut group: Group, dice: &mut Chance) -> Group {
+    watches::equip(&mut group, dice);
+    group
 }
 
 fn deploy(dice: &mut Chance, group: GroupName, bundles: &[Bundle], hosts: u64) -> Wish {
@@ -89,7 +108,7 @@ fn any_host(dice: &mut Chance, hosts: u64) -> HostNo {
 
 pub(super) fn group(name: &str, tag: &str, policy: Policy) -> Group {
     let filter = TagFilter::parse(tag).expect("a filter");
-    Group { name: name.parse().expect("a name"), tags: TagSets(vec![vec![filter]]), policy }
+    Group::new(name.parse().expect("a name"), TagSets(vec![vec![filter]]), policy)
 }
 
 /// Short timeouts: what they are for is tried, not waited for.

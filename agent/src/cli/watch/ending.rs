@@ -26,7 +26,7 @@ pub(super) fn of(view: &DeploymentView) -> Vec<String> {
     }
     if let Some(rollback) = &view.rolled_back_by {
         lines.push(format!("  rolled back by {rollback}:"));
-    } else if view.status == "Failed" && view.rollback_of.is_none() {
+    } else if (view.status == "Failed" || view.alarm.is_some()) && view.rollback_of.is_none() {
         lines.push("  not rolled back".into());
     }
     lines
@@ -67,6 +67,9 @@ pub(super) fn exit(asked_for: Option<&DeploymentView>, last: &DeploymentView) ->
     let is_rolled_back = asked_for.id != last.id && last.status == "Succeeded";
     match asked_for.status.as_str() {
         "Succeeded" => Exit::Done,
+        // An alarm's stop is a failure that was noticed from outside; a
+        // person's is what was asked for.
+        "Stopped" if asked_for.alarm.is_some() && is_rolled_back => Exit::RolledBack,
         "Stopped" => Exit::Stopped,
         _ if is_rolled_back => Exit::RolledBack,
         _ => Exit::Failed,

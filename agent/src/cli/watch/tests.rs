@@ -39,6 +39,7 @@ fn deployment(status: &str, hosts: Vec<TurnView>) -> DeploymentView {
         rolled_back_by: None,
         rollback_due: false,
         reason: None,
+        alarm: None,
         blockers: vec![],
         counts: Counts {
             pending: count("Pending"),
