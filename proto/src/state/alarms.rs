@@ -195,3 +195,6 @@ impl State {
         known.is_none() || said.is_some_and(|said| said.state == state)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,7 +62,8 @@ struct Post {
     said: u64,
     given_up: Vec<GivenUp>,
     tries: u32,
-    telling: Option<EffectId>,
+    /// The try under way, and of which happening.
+    telling: Option<(EffectId, u64)>,
     /// When the next try begins, unless one is under way.
     next: Time,
     /// When the ledger may hear of it again.
@@ -96,15 +97,21 @@ impl Deliveries {
             post.said = up_to;
             post.through = post.through.max(up_to);
             post.given_up.retain(|given_up| given_up.number > up_to);
-            let first = post.waiting.front().map(|first| first.number);
+            let first = post.first();
             post.waiting = waiting.into_iter().filter(|happening| happening.number > post.through).collect();
-            if first != post.waiting.front().map(|first| first.number) && post.telling.is_none() {
+            // Another host has told the first, or the group does not want it
+            // told any more.
+            if first != post.first() {
                 post.tries = 0;
                 post.next = now;
             }
             self.posts.insert(bell, post);
         }
-        before.into_values().filter_map(|post| post.telling).map(TellAct::Cancel).collect()
+        before
+            .into_values()
+            .filter_map(|post| post.telling)
+            .map(|(effect, _)| TellAct::Cancel(effect))
+            .collect()
     }
 
     /// Begins what is due.
@@ -117,7 +124,7 @@ impl Deliveries {
             let Some(first) = post.waiting.front() else { continue };
             let effect = EffectId(EffectId::TRIGGERS + self.next_effect);
             self.next_effect += 1;
-            post.telling = Some(effect);
+            post.telling = Some((effect, first.number));
             post.tries += 1;
             let what = (bell.clone(), post.trigger.clone(), first.clone());
             acts.push(TellAct::Tell(effect, Box::new(what)));
@@ -127,9 +134,9 @@ impl Deliveries {
 
     /// A try has ended.
     pub(crate) fn done(&mut self, effect: EffectId, result: Result<(), String>, now: Time) {
-        let Some(post) = self.posts.values_mut().find(|post| post.telling == Some(effect)) else { return };
-        post.telling = None;
-        let Some(first) = post.waiting.front() else { return };
+        let Some(post) = self.post_of(effect) else { return };
+        let number = post.telling.take().map(|(_, number)| number);
+        let Some(first) = post.waiting.front().filter(|first| Some(first.number) == number) else { return };
         match result {
             Ok(()) => {}
             Err(_) if post.tries < TRIES_MAX => {
@@ -151,9 +158,13 @@ impl Deliveries {
         post.next = now;
     }
 
+    fn post_of(&mut self, effect: EffectId) -> Option<&mut Post> {
+        self.posts.values_mut().find(|post| post.telling.is_some_and(|(telling, _)| telling == effect))
+    }
+
     /// There is no use in trying.
     pub(crate) fn cannot(&mut self, effect: EffectId, why: &str, now: Time) {
-        if let Some(post) = self.posts.values_mut().find(|post| post.telling == Some(effect)) {
+        if let Some(post) = self.post_of(effect) {
             post.tries = TRIES_MAX;
         }
         self.done(effect, Err(why.to_string()), now);
@@ -186,6 +197,10 @@ impl Deliveries {
 }
 
 impl Post {
+    fn first(&self) -> Option<u64> {
+        self.waiting.front().map(|first| first.number)
+    }
+
     fn next_try(&self) -> Option<Time> {
         (self.telling.is_none() && !self.waiting.is_empty()).then_some(self.next)
     }

@@ -87,3 +87,16 @@ fn a_duty_that_is_taken_over_begins_where_the_ledger_is() {
     deliveries.set(vec![to_tell(2, 2)], at(4));
     assert_eq!(deliveries.next(), None);
 }
+
+#[test]
+fn what_was_told_counts_for_no_other_happening() {
+    let mut deliveries = Deliveries::default();
+    deliveries.set(vec![to_tell(0, 3)], at(0));
+    let acts = deliveries.begin(at(0));
+    let [TellAct::Tell(effect, _)] = acts[..] else { panic!("{acts:?}") };
+    // Meanwhile another host has told the first, or nobody wants it any more.
+    deliveries.set(vec![to_tell(1, 3)], at(1));
+    deliveries.done(effect, Ok(()), at(2));
+    assert_eq!(tell(&mut deliveries, Ok(()), at(2)), 2);
+    assert_eq!(tell(&mut deliveries, Ok(()), at(2)), 3);
+}
