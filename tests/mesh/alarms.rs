@@ -184,10 +184,13 @@ fn a_frozen_group_begins_nothing_new() {
     mesh.check();
 }
 
+/// Headers, by their names in lower case, and body.
+type Heard = (Vec<(String, String)>, String);
+
 /// A small HTTP server that keeps what it is told, and fails the first try.
 struct Receiver {
     url: String,
-    told: Arc<Mutex<Vec<(Vec<(String, String)>, String)>>>,
+    told: Arc<Mutex<Vec<Heard>>>,
 }
 
 impl Receiver {

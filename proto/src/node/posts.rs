@@ -40,7 +40,7 @@ impl Node {
     pub(super) fn take_posts(&mut self, up: &[HostId], now: Time) {
         let (to_read, to_tell) = match self.leaving {
             true => (Vec::new(), Vec::new()),
-            false => (self.to_read(up), self.to_tell(up)),
+            false => (self.alarms_here(up), self.triggers_here(up)),
         };
         let acts = self.alarms.set(to_read, now);
         self.act_on_alarms(acts);
@@ -67,7 +67,7 @@ impl Node {
         next.filter(|_| !self.leaving)
     }
 
-    fn to_read(&mut self, up: &[HostId]) -> Vec<ToRead> {
+    fn alarms_here(&mut self, up: &[HostId]) -> Vec<ToRead> {
         let mut places = self.take_places();
         let to_read = self.state.alarms_to_read().into_iter().map(|(group, rollout, alarm)| {
             let deployment = rollout.submission.deployment;
@@ -85,7 +85,7 @@ impl Node {
         to_read
     }
 
-    fn to_tell(&mut self, up: &[HostId]) -> Vec<ToTell> {
+    fn triggers_here(&mut self, up: &[HostId]) -> Vec<ToTell> {
         let mut places = self.take_places();
         let mut to_tell = Vec::new();
         for group in self.state.groups().values() {
