@@ -17,7 +17,6 @@ mod hooks;
 mod permissions;
 mod reader;
 mod scalar;
-mod suggest;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -28,6 +27,7 @@ pub use access::{Ace, AceKind, SeContext};
 
 use crate::lifecycle::LifecycleEvent;
 use crate::policy::FileExists;
+use crate::suggest;
 use reader::{Cursor, Reader};
 
 /// The longest AppSpec file that is read. Real ones are below 8 KiB; a longer

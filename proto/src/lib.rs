@@ -19,5 +19,6 @@ pub mod revision;
 pub mod rollout;
 mod run;
 pub mod state;
+pub mod suggest;
 pub mod time;
 pub mod wire;

@@ -18,6 +18,7 @@ use proto::id::{DeploymentId, HostId};
 use proto::io::{Reply, Request, Run};
 use proto::node::Node;
 
+use crate::chronicle::Chronicle;
 use crate::clock::Moment;
 use crate::host::HostNo;
 use crate::model::Model;
@@ -119,6 +120,7 @@ pub struct Checks {
     pub minimum: Minimum,
     pub turns: Turns,
     pub acknowledged: Acknowledged,
+    pub chronicle: Chronicle,
     numbers: BTreeMap<HostId, HostNo>,
     finding: Option<Finding>,
 }
@@ -149,7 +151,7 @@ impl Checks {
     }
 
     /// A host has folded further. Returns the entries that no host had before.
-    pub fn folded(&mut self, host: HostNo, node: &Node, now: Moment) -> Vec<(Index, Entry)> {
+    pub fn folded(&mut self, host: HostNo, node: &Node, now: Moment) -> Vec<Entry> {
         let index = node.state().index();
         let head = node.mesh().hash;
         let known = self.agreement.last();
@@ -167,7 +169,7 @@ impl Checks {
                     && let Some(entry) = entry
                 {
                     self.apply(at, &entry, now);
-                    fresh.push((at, entry));
+                    fresh.push(entry);
                 }
             }
         }
@@ -185,6 +187,7 @@ impl Checks {
 
     fn apply(&mut self, index: Index, entry: &Entry, now: Moment) {
         self.model.apply(entry);
+        self.chronicle.entry(now, &self.model);
         let verdicts = [self.minimum.entry(index, &self.model), self.turns.entry(&self.model, &self.numbers)];
         verdicts.into_iter().for_each(|verdict| self.report(verdict, now));
     }

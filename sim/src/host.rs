@@ -114,8 +114,9 @@ impl SimHost {
         self.node.as_ref().map(|running| &running.0)
     }
 
+    /// Its name in the mesh. Turns go by names, so that h10 comes after h9.
     pub fn name(&self) -> String {
-        self.no.to_string()
+        format!("h{:05}", self.no.0 + 1)
     }
 
     /// Where it can be dialled.

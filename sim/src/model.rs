@@ -50,11 +50,13 @@ pub struct Model {
     hosts: BTreeMap<HostId, Host>,
     groups: BTreeMap<GroupName, GroupState>,
     deployments: BTreeMap<DeploymentId, Deployment>,
+    /// What came due, for whoever tells of it.
+    came_due: Vec<Due>,
 }
 
 /// What has come due by the ledger's clock, in the order in which it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
+pub enum Due {
     DidNotStart(DeploymentId, HostId),
     Lost(DeploymentId, HostId),
     TurnTooLong(DeploymentId, HostId),
@@ -86,6 +88,11 @@ impl Model {
         let unfinished = self.deployments.iter().filter(|(_, deployment)| !deployment.status.is_over());
         let owed = self.groups.values().filter_map(|group| group.owes_rollback_of);
         unfinished.map(|(id, _)| *id).chain(owed).collect()
+    }
+
+    /// What has come due since this was asked last.
+    pub fn take_came_due(&mut self) -> Vec<Due> {
+        std::mem::take(&mut self.came_due)
     }
 
     pub fn apply(&mut self, entry: &Entry) {
@@ -157,6 +164,7 @@ impl Model {
     }
 
     fn come_due(&mut self, due: Due) {
+        self.came_due.push(due);
         match due {
             Due::DidNotStart(deployment, host)
             | Due::Lost(deployment, host)

@@ -1,6 +1,6 @@
 //! Reasons and blockers: a code, numbers, a sentence.
 
-use proto::rollout::{Blocker, Reason, ReasonCode, Rollout, Verdict};
+use proto::rollout::{Blocker, Reason, Rollout, Verdict};
 
 use super::Why;
 
@@ -31,7 +31,7 @@ impl Why {
             ("pending", counts.pending),
             ("down", counts.down),
         ];
-        Why::new(reason.code.name(), sentence(reason), &numbers)
+        Why::new(reason.code.name(), reason.to_string(), &numbers)
     }
 
     /// Why the next turn may not start now.
@@ -52,28 +52,5 @@ impl Why {
             }
         };
         Why::new(code, blocker.to_string(), &numbers)
-    }
-}
-
-fn sentence(reason: &Reason) -> String {
-    let Reason { counts, minimum, total, .. } = reason;
-    match reason.code {
-        ReasonCode::HealthConstraints => format!(
-            "{} of {total} hosts are healthy and {minimum} must stay so; {} failed, {} were still to come: no \
-             further host may be taken out of service",
-            counts.healthy, counts.failed, counts.pending
-        ),
-        ReasonCode::HealthConstraintsInvalid => {
-            format!("{minimum} of {total} hosts must stay healthy, so none may ever be taken out of service")
-        }
-        ReasonCode::ManualStop => format!(
-            "stopped by a person: {} of {total} hosts had succeeded, {} failed, {} were in their turn",
-            counts.succeeded, counts.failed, counts.in_flight
-        ),
-        ReasonCode::Timeout => format!(
-            "it took longer than its timeout: {} of {total} hosts had succeeded, {} were in their turn",
-            counts.succeeded, counts.in_flight
-        ),
-        ReasonCode::NoInstances => format!("no host was left to deploy to (the group has {total})"),
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::reader::{Cursor, Map, Reader};
-use super::{CustomEvents, Script, files, scalar, suggest};
+use super::{CustomEvents, Script, files, scalar};
 use crate::lifecycle::{EVENT_TIMEOUT_MAX, LIFECYCLE, LifecycleEvent, Scripts};
+use crate::suggest;
 
 const KEYS: [&str; 4] = ["location", "timeout", "runas", "sudo"];
 /// Events that CodeDeploy has, but not for hosts.

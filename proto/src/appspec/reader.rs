@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::tree::{Node, Position, Value};
-use super::{Mistake, scalar, suggest};
+use super::{Mistake, scalar};
+use crate::suggest;
 
 /// Collects what is wrong and what is odd.
 pub(super) struct Reader {

@@ -1,5 +1,7 @@
 //! How a deployment stands and how it ends, in CodeDeploy's words.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::Counts;
@@ -75,6 +77,37 @@ impl ReasonCode {
             ReasonCode::ManualStop => "MANUAL_STOP",
             ReasonCode::Timeout => "TIMEOUT",
             ReasonCode::NoInstances => "NO_INSTANCES",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reason { counts, minimum, total, .. } = self;
+        match self.code {
+            ReasonCode::HealthConstraints => write!(
+                f,
+                "{} of {total} hosts are healthy and {minimum} must stay so; {} failed, {} were still to come: \
+                 no further host may be taken out of service",
+                counts.healthy, counts.failed, counts.pending
+            ),
+            ReasonCode::HealthConstraintsInvalid => write!(
+                f,
+                "{minimum} of {total} hosts must stay healthy, so none may ever be taken out of service"
+            ),
+            ReasonCode::ManualStop => write!(
+                f,
+                "stopped by a person: {} of {total} hosts had succeeded, {} failed, {} were in their turn",
+                counts.succeeded, counts.failed, counts.in_flight
+            ),
+            ReasonCode::Timeout => write!(
+                f,
+                "it took longer than its timeout: {} of {total} hosts had succeeded, {} were in their turn",
+                counts.succeeded, counts.in_flight
+            ),
+            ReasonCode::NoInstances => {
+                write!(f, "no host was left to deploy to (the group has {total})")
+            }
         }
     }
 }
