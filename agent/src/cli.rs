@@ -6,6 +6,7 @@ mod group;
 mod local;
 mod logs;
 mod mesh;
+mod plan;
 mod screen;
 mod show;
 mod watch;
@@ -67,7 +68,7 @@ enum Verb {
     /// Bring a bundle into the mesh, and print its digest
     Push(deploy::PushArgs),
     /// Show what a deployment would do; exit 3 if it could never finish
-    Plan(deploy::PlanArgs),
+    Plan(plan::PlanArgs),
     /// Deploy a bundle to a group, and wait for the end
     Deploy(deploy::DeployArgs),
     /// Show the mesh, a group or a deployment
@@ -127,7 +128,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Mesh(verb) => mesh::run(&session, verb).await,
         Verb::Group(verb) => group::run(&session, verb).await,
         Verb::Push(args) => deploy::push(&session, args).await,
-        Verb::Plan(args) => deploy::plan(&session, args).await,
+        Verb::Plan(args) => plan::plan(&session, args).await,
         Verb::Deploy(args) => deploy::deploy(&session, args).await,
         Verb::Status(args) => show::status(&session, args).await,
         Verb::Hosts(args) => show::hosts(&session, args).await,
