@@ -3,6 +3,7 @@
 mod deploy;
 mod exit;
 mod group;
+mod history;
 mod local;
 mod logs;
 mod mesh;
@@ -86,7 +87,7 @@ enum Verb {
     /// Bring a group back to an earlier revision, as a new deployment
     Rollback(deploy::RollbackArgs),
     /// List what was committed
-    History(show::HistoryArgs),
+    History(history::HistoryArgs),
     /// Deploy a bundle to this host alone, without a mesh
     Local(Box<local::LocalArgs>),
     /// Try it out: five agents on this machine, three releases, one of them bad
@@ -137,7 +138,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Logs(args) => logs::logs(&session, args).await,
         Verb::Stop(args) => deploy::stop(&session, args).await,
         Verb::Rollback(args) => deploy::rollback(&session, args).await,
-        Verb::History(args) => show::history(&session, args).await,
+        Verb::History(args) => history::history(&session, args).await,
         Verb::Local(args) => local::run(*args, session.screen.is_json()).await,
         Verb::Demo(args) => demo::run(&session.screen, args).await,
         Verb::Completions { shell } => {
