@@ -6,6 +6,7 @@
 
 mod error;
 mod events;
+mod limit;
 mod listen;
 mod metrics;
 mod openapi;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::Backend;
 
 pub(crate) use error::{ApiError, ErrorBody, ErrorDocument};
+use limit::Limited;
 pub(crate) use listen::ApiSocket;
 pub(crate) use read::{LogsView, RevisionView};
 pub(crate) use write::{DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
@@ -33,6 +35,9 @@ pub(crate) use write::{DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
 /// The longest body of a request: a group file or an override list is far
 /// below, and nothing else is sent.
 const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Connections to the socket, and to the TCP address, that are open at a time:
+/// far more than people watch, far fewer than the files that an agent may open.
+const CONNECTIONS_MAX: usize = 512;
 
 /// What every handler is given.
 #[derive(Clone)]
@@ -49,7 +54,9 @@ pub(crate) async fn serve_socket(
     stopping: CancellationToken,
 ) -> std::io::Result<()> {
     let router = router(Shared { backend, stopping: stopping.clone() });
-    axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await
+    axum::serve(Limited::new(listener, CONNECTIONS_MAX), router)
+        .with_graceful_shutdown(stopping.cancelled_owned())
+        .await
 }
 
 /// Answers questions on TCP until `stopping`.
@@ -59,7 +66,9 @@ pub(crate) async fn serve_tcp(
     stopping: CancellationToken,
 ) -> std::io::Result<()> {
     let router = router(Shared { backend, stopping: stopping.clone() }).layer(middleware::from_fn(read_only));
-    axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await
+    axum::serve(Limited::new(listener, CONNECTIONS_MAX), router)
+        .with_graceful_shutdown(stopping.cancelled_owned())
+        .await
 }
 
 fn router(shared: Shared) -> Router {

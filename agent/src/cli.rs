@@ -3,9 +3,11 @@
 mod deploy;
 mod exit;
 mod group;
+mod history;
 mod local;
 mod logs;
 mod mesh;
+mod plan;
 mod screen;
 mod show;
 mod watch;
@@ -67,7 +69,7 @@ enum Verb {
     /// Bring a bundle into the mesh, and print its digest
     Push(deploy::PushArgs),
     /// Show what a deployment would do; exit 3 if it could never finish
-    Plan(deploy::PlanArgs),
+    Plan(plan::PlanArgs),
     /// Deploy a bundle to a group, and wait for the end
     Deploy(deploy::DeployArgs),
     /// Show the mesh, a group or a deployment
@@ -85,7 +87,7 @@ enum Verb {
     /// Bring a group back to an earlier revision, as a new deployment
     Rollback(deploy::RollbackArgs),
     /// List what was committed
-    History(show::HistoryArgs),
+    History(history::HistoryArgs),
     /// Deploy a bundle to this host alone, without a mesh
     Local(Box<local::LocalArgs>),
     /// Try it out: five agents on this machine, three releases, one of them bad
@@ -127,7 +129,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Mesh(verb) => mesh::run(&session, verb).await,
         Verb::Group(verb) => group::run(&session, verb).await,
         Verb::Push(args) => deploy::push(&session, args).await,
-        Verb::Plan(args) => deploy::plan(&session, args).await,
+        Verb::Plan(args) => plan::plan(&session, args).await,
         Verb::Deploy(args) => deploy::deploy(&session, args).await,
         Verb::Status(args) => show::status(&session, args).await,
         Verb::Hosts(args) => show::hosts(&session, args).await,
@@ -136,7 +138,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Logs(args) => logs::logs(&session, args).await,
         Verb::Stop(args) => deploy::stop(&session, args).await,
         Verb::Rollback(args) => deploy::rollback(&session, args).await,
-        Verb::History(args) => show::history(&session, args).await,
+        Verb::History(args) => history::history(&session, args).await,
         Verb::Local(args) => local::run(*args, session.screen.is_json()).await,
         Verb::Demo(args) => demo::run(&session.screen, args).await,
         Verb::Completions { shell } => {

@@ -8,7 +8,7 @@
 pub(crate) mod deployment;
 mod happening;
 mod mesh;
-mod plan;
+pub(crate) mod plan;
 mod why;
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use deployment::{DeploymentView, TurnView, deployment, deployments};
 pub(crate) use happening::{Happening, HistoryView, diverged, happening, history, progress};
 pub(crate) use mesh::{GroupView, HostView, StatusView, group, groups, hosts, name_of, status};
-pub(crate) use plan::{PlanView, plan};
+pub(crate) use plan::{PlanView, SecondsView, plan};
 
 /// Why something is as it is: for scripts, in numbers, and for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! `skein push`, `plan`, `deploy`, `stop`, `rollback`: what changes hosts.
+//! `skein push`, `deploy`, `stop`, `rollback`: what changes hosts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,23 +11,13 @@ use proto::id::{DeploymentId, Digest, GroupName};
 use super::group::path_of;
 use super::watch::{self, Patience};
 use super::{Exit, Session};
-use crate::api::{DeployBody, PlanBody, PushBody, RevisionView, RollbackBody, StopBody};
-use crate::view::{DeploymentView, PlanView};
+use crate::api::{DeployBody, PushBody, RevisionView, RollbackBody, StopBody};
+use crate::view::DeploymentView;
 
 #[derive(Args)]
 pub(crate) struct PushArgs {
     /// A directory or archive, s3://…, https://…, github:owner/repo@commit
     source: String,
-}
-
-#[derive(Args)]
-pub(crate) struct PlanArgs {
-    /// APPLICATION/GROUP
-    group: GroupName,
-    /// A directory or archive, s3://…, https://…, github:owner/repo@commit, blake3:DIGEST
-    source: String,
-    #[command(flatten)]
-    overrides: Overrides,
 }
 
 #[derive(Args)]
@@ -82,7 +72,7 @@ struct Waiting {
 }
 
 #[derive(Args)]
-struct Overrides {
+pub(super) struct Overrides {
     /// In this deployment alone, a setting of the group file's deployment section; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
     pairs: Vec<(String, String)>,
@@ -96,7 +86,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl Overrides {
-    fn map(self) -> BTreeMap<String, String> {
+    pub(super) fn map(self) -> BTreeMap<String, String> {
         self.pairs.into_iter().collect()
     }
 }
@@ -106,34 +96,6 @@ pub(super) async fn push(session: &Session, args: PushArgs) -> anyhow::Result<Ex
     let revision: RevisionView = session.client.post("/v1/bundles", &body).await?;
     session.screen.result(&revision, || revision.digest.clone())?;
     Ok(Exit::Done)
-}
-
-pub(super) async fn plan(session: &Session, args: PlanArgs) -> anyhow::Result<Exit> {
-    let source = absolute_source(&args.source)?;
-    let body = PlanBody { group: args.group.to_string(), source, overrides: args.overrides.map() };
-    let plan: PlanView = session.client.post("/v1/plan", &body).await?;
-    session.screen.result(&plan, || plan_words(&plan))?;
-    Ok(if plan.is_possible { Exit::Done } else { Exit::Refused })
-}
-
-fn plan_words(plan: &PlanView) -> String {
-    let PlanView { group, config, total, minimum, turns_max, .. } = plan;
-    let head = format!(
-        "{group}: {total} hosts, {config}: {minimum} must stay healthy, {turns_max} at a time at most."
-    );
-    if !plan.is_possible {
-        return format!("{head}\nIt can never finish: no host may be taken out of service.");
-    }
-    let mut text = format!("{head}\n");
-    for (at, batch) in plan.batches.iter().enumerate() {
-        text.push_str(&format!("  {:>3}. {}\n", at + 1, batch.join(", ")));
-    }
-    text.push_str(&format!("In service at the fewest: {} of {total}.\n", plan.lowest_in_service));
-    text.push_str(&match plan.stopped_by_failures {
-        1 => "The first failed turn stops it.".to_string(),
-        several => format!("{several} failed turns, from the first on, stop it."),
-    });
-    text
 }
 
 pub(super) async fn deploy(session: &Session, args: DeployArgs) -> anyhow::Result<Exit> {
@@ -180,7 +142,7 @@ pub(super) async fn stop(session: &Session, args: StopArgs) -> anyhow::Result<Ex
 
 /// The agent has another working directory: a path is made whole, anything
 /// else goes as it is.
-fn absolute_source(source: &str) -> anyhow::Result<String> {
+pub(super) fn absolute_source(source: &str) -> anyhow::Result<String> {
     const NOT_PATHS: [&str; 5] = ["s3://", "https://", "http://", "github:", "blake3:"];
     if NOT_PATHS.iter().any(|prefix| source.starts_with(prefix)) {
         return Ok(source.to_string());

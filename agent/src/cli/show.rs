@@ -1,4 +1,4 @@
-//! `skein status`, `hosts`, `deployments`, `explain`, `history`: questions.
+//! `skein status`, `hosts`, `deployments`, `explain`: questions.
 
 use anyhow::bail;
 use clap::Args;
@@ -9,7 +9,7 @@ use super::screen::table;
 use super::watch::{self, Patience};
 use super::{Exit, Session};
 use crate::client::encoded;
-use crate::view::{DeploymentView, GroupView, HistoryView, HostView, StatusView, TurnView};
+use crate::view::{DeploymentView, GroupView, HostView, StatusView, TurnView};
 
 #[derive(Args)]
 pub(crate) struct StatusArgs {
@@ -30,18 +30,6 @@ pub(crate) struct OfGroup {
 pub(crate) struct ExplainArgs {
     /// The deployment's id
     deployment: DeploymentId,
-}
-
-#[derive(Args)]
-pub(crate) struct HistoryArgs {
-    /// APPLICATION/GROUP
-    group: Option<GroupName>,
-    /// Fold the hashes again; exit 1 if the chain is broken
-    #[arg(long)]
-    verify: bool,
-    /// At most so many entries, the newest
-    #[arg(long, default_value_t = 200)]
-    limit: usize,
 }
 
 pub(super) async fn status(session: &Session, args: StatusArgs) -> anyhow::Result<Exit> {
@@ -262,39 +250,6 @@ pub(super) async fn deployments(session: &Session, args: OfGroup) -> anyhow::Res
         table(&session.screen, &headings, &list.iter().map(row).collect::<Vec<_>>())
     })?;
     Ok(Exit::Done)
-}
-
-pub(super) async fn history(session: &Session, args: HistoryArgs) -> anyhow::Result<Exit> {
-    let group = args.group.map(|group| format!("&group={}", encoded(&group.to_string()))).unwrap_or_default();
-    let path = format!("/v1/history?limit={}&verify={}{group}", args.limit, args.verify);
-    let history: HistoryView = session.client.get(&path).await?;
-    session.screen.result(&history, || history_words(&history))?;
-    if let Some(index) = history.broken_at {
-        session.screen.note(&format!(
-            "error: the chain of hashes is broken at entry {index}: this host's ledger was changed or damaged; \
-             compare with another host's `skein history --verify`"
-        ));
-        return Ok(Exit::Error);
-    }
-    Ok(Exit::Done)
-}
-
-fn history_words(history: &HistoryView) -> String {
-    let mut text = String::new();
-    if history.is_cut {
-        text.push_str("… older entries are left out: --limit shows more\n");
-    }
-    for entry in &history.entries {
-        let index = entry.index.map(|index| index.to_string()).unwrap_or_default();
-        let hash: String = entry.hash.as_deref().unwrap_or("").chars().take(8).collect();
-        let at = entry.at.as_deref().unwrap_or("");
-        let of = entry.deployment.as_deref().unwrap_or("");
-        text.push_str(&format!("{index:>6} {hash} {at} {of:<11} {}\n", entry.text));
-    }
-    if let Some((first, last)) = history.verified {
-        text.push_str(&format!("The hashes of entries {first} to {last} are right.\n"));
-    }
-    text
 }
 
 fn deployment_path(id: DeploymentId) -> String {

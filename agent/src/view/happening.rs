@@ -7,7 +7,7 @@ use proto::node::Node;
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
-use super::{name_of, written};
+use super::{DeploymentView, deployments, name_of, written};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub(crate) struct Happening {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HistoryView {
     pub(crate) mesh: String,
+    /// Without their hosts, the oldest first.
+    #[serde(default)]
+    pub(crate) deployments: Vec<DeploymentView>,
     /// The oldest first.
     pub(crate) entries: Vec<Happening>,
     /// Whether older entries of this kind were left out.
@@ -39,9 +42,13 @@ pub(crate) struct HistoryView {
     pub(crate) broken_at: Option<u64>,
 }
 
-/// The entries that this host still holds, at most `limit` of them.
+/// The deployments and the entries that this host still holds, at most `limit`
+/// of each.
 pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, verify: bool) -> HistoryView {
     let state = node.state();
+    let mut deployments = deployments(node, group);
+    deployments.truncate(limit);
+    deployments.reverse();
     let group = group.map(ToString::to_string);
     let mut entries: Vec<Happening> = node
         .entries()
@@ -62,6 +69,7 @@ pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, veri
     let chain = verify.then(|| node.verify_chain());
     HistoryView {
         mesh: node.config().mesh.to_string(),
+        deployments,
         entries,
         is_cut: left_out > 0,
         verified: chain.and_then(Result::ok),

@@ -11,6 +11,8 @@ use proto::revision::Revision;
 
 use super::*;
 
+mod plan;
+
 fn host(number: u8) -> HostId {
     HostId::from_public_key([number; 32])
 }
@@ -214,24 +216,6 @@ fn a_reason_says_its_numbers_in_a_sentence() {
         "{}",
         reason.message
     );
-}
-
-#[test]
-fn a_plan_is_what_the_fold_would_do() {
-    let state = fold(Minimum::OneAtATime, vec![]);
-    let known = state.group(&name()).expect("the group");
-    let plan_of = |minimum| plan(&state, known, &Policy { minimum, ..Policy::default() }, Digest::of(b"v2"));
-
-    let one = plan_of(Minimum::OneAtATime);
-    assert_eq!(one.batches, [["web-1"], ["web-2"], ["web-3"]]);
-    assert!(one.is_possible);
-
-    let all = plan_of(Minimum::AllAtOnce);
-    assert_eq!(all.batches, [["web-1", "web-2", "web-3"]]);
-
-    let never = plan_of(Minimum::FleetPercent(75));
-    assert_eq!((never.minimum, never.total, never.is_possible), (3, 3, false));
-    assert!(never.batches.is_empty());
 }
 
 #[test]

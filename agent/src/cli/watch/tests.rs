@@ -4,7 +4,7 @@ use crate::cli::Exit;
 use crate::view::deployment::{Counts, Healthy};
 use crate::view::{TurnView, Why};
 
-fn host(name: &str, status: &str, event: Option<&str>) -> TurnView {
+pub(in crate::cli) fn host(name: &str, status: &str, event: Option<&str>) -> TurnView {
     TurnView {
         host: format!("id of {name}"),
         name: name.into(),
@@ -20,7 +20,7 @@ fn host(name: &str, status: &str, event: Option<&str>) -> TurnView {
     }
 }
 
-fn deployment(status: &str, hosts: Vec<TurnView>) -> DeploymentView {
+pub(in crate::cli) fn deployment(status: &str, hosts: Vec<TurnView>) -> DeploymentView {
     let count = |word: &str| hosts.iter().filter(|host| host.status == word).count() as u32;
     DeploymentView {
         id: "d-ABCDEFGH1".into(),
