@@ -75,5 +75,13 @@ fn sentence(reason: &Reason) -> String {
             counts.succeeded, counts.in_flight
         ),
         ReasonCode::NoInstances => format!("no host was left to deploy to (the group has {total})"),
+        ReasonCode::Superseded => format!(
+            "something newer goes first: {} hosts had caught up, {} still waited; the newer one is for them too",
+            counts.succeeded, counts.pending
+        ),
+        ReasonCode::CatchUpFailed => format!(
+            "{} hosts have caught up, {} have not: they stay out of service until the next deployment",
+            counts.succeeded, counts.failed
+        ),
     }
 }

@@ -64,6 +64,10 @@ pub enum ReasonCode {
     Timeout,
     /// No host was left to deploy to.
     NoInstances,
+    /// Something newer went first (catch-ups only).
+    Superseded,
+    /// Hosts that were to catch up did not (catch-ups only).
+    CatchUpFailed,
 }
 
 impl ReasonCode {
@@ -75,6 +79,8 @@ impl ReasonCode {
             ReasonCode::ManualStop => "MANUAL_STOP",
             ReasonCode::Timeout => "TIMEOUT",
             ReasonCode::NoInstances => "NO_INSTANCES",
+            ReasonCode::Superseded => "SUPERSEDED",
+            ReasonCode::CatchUpFailed => "CATCH_UP_FAILED",
         }
     }
 }
