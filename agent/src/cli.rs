@@ -22,6 +22,7 @@ use crate::config::{AgentConfig, AgentFlags, default_socket};
 use crate::{demo, start};
 
 pub(crate) use exit::{Exit, report};
+pub(crate) use local::codedeploy;
 pub(crate) use screen::Screen;
 
 /// Deploys applications to fleets of hosts, without a central server.

@@ -43,6 +43,9 @@ pub(crate) struct Request {
     pub(crate) events: Vec<Event>,
     /// Whether the AppSpec file is judged before the first event.
     pub(crate) checks_first: bool,
+    /// Whether a script of the previous revision that fails to stop it is no
+    /// reason to fail.
+    pub(crate) ignores_stop_failures: bool,
     /// Whether the events after one that failed run all the same.
     pub(crate) goes_on: bool,
     pub(crate) appspec_name: String,
@@ -77,6 +80,8 @@ pub(crate) enum LocalError {
 pub(crate) struct EventEnd {
     pub(crate) event: Event,
     pub(crate) result: Result<(), Failure>,
+    /// Whether its failure does not count.
+    pub(crate) is_ignored: bool,
 }
 
 /// A deployment that has its directory, and can run.
@@ -150,8 +155,11 @@ impl Local {
                 Event::Custom(_) => None,
             };
             let result = result.map_err(|error| failure(known, &error));
-            let stops = result.is_err() && !self.request.goes_on;
-            ends.push(EventEnd { event: event.clone(), result });
+            let is_ignored = self.request.ignores_stop_failures
+                && known.is_some_and(|event| event.step().may_be_ignored)
+                && !cancel.is_cancelled();
+            let stops = result.is_err() && !is_ignored && !self.request.goes_on;
+            ends.push(EventEnd { event: event.clone(), result, is_ignored });
             if stops {
                 break;
             }

@@ -95,7 +95,7 @@ fn known_revision(node: &Node, digest: Digest) -> Option<(Revision, Vec<HostId>)
 fn check_appspec(cache: &Cache, revision: &Revision) -> Result<(), BackendError> {
     let custom = CustomEvents::Only(&[]);
     let origin = &revision.origin;
-    let found = check::check(&cache.path(&revision.digest), APPSPEC_NAME, custom)
+    let found = check::check(&cache.path(&revision.digest), APPSPEC_NAME, custom, check::Rules::Service)
         .map_err(|error| invalid(format!("`{origin}` cannot be deployed: {}", chain(&error))))?;
     for warning in &found.warnings {
         tracing::warn!(origin, %warning, "the bundle is odd");

@@ -1,10 +1,13 @@
-//! `skein local`, which is also `codedeploy-local`.
+//! `skein local`; under the name `codedeploy-local` it is [`codedeploy`].
+
+pub(crate) mod codedeploy;
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use proto::appspec::CustomEvents;
+use proto::entry::Failure;
 use proto::policy::FileExists;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -48,14 +51,17 @@ pub(crate) struct LocalArgs {
     /// The events to run, with commas; your own are possible if the AppSpec hooks them
     #[arg(short = 'e', long, value_name = "EVENTS")]
     events: Option<String>,
+    /// Go on if a script of the previous revision fails to stop it
+    #[arg(long)]
+    ignore_application_stop_failures: bool,
     /// Exactly these events, in this order, whatever they need before them
     #[arg(long, value_name = "EVENTS", hide = true, conflicts_with = "events")]
     only_events: Option<String>,
     /// Go on after an event that failed
     #[arg(long, hide = true)]
     keep_going: bool,
-    /// Run the scripts that the rollback of a blue/green deployment runs
-    #[arg(long, hide = true)]
+    /// Run the scripts that the rollback of a blue/green deployment runs on a host
+    #[arg(long)]
     blue_green_rollback: bool,
     /// The official agent's configuration file, for its root_dir
     #[arg(short = 'c', long, value_name = "FILE")]
@@ -108,7 +114,8 @@ fn check(args: &LocalArgs, source: &Source, as_json: bool) -> anyhow::Result<boo
     let Source::Path(path) = source else { anyhow::bail!("only a bundle on this host can be checked") };
     let events = args.events.as_deref().map_or(Ok(events::all()), events::parse)?;
     let custom = events::custom(&events);
-    let findings = check::check(path, &args.appspec_filename, CustomEvents::Only(&custom))?;
+    let custom = CustomEvents::Only(&custom);
+    let findings = check::check(path, &args.appspec_filename, custom, check::Rules::ThisHost)?;
     let is_good = findings.mistakes.is_empty();
     if as_json {
         let words = |found: &[proto::appspec::Mistake]| found.iter().map(mistake_json).collect::<Vec<_>>();
@@ -137,8 +144,14 @@ async fn deploy(args: LocalArgs, source: Source, as_json: bool) -> anyhow::Resul
     stop_on_signals(&cancel)?;
     let see_log = || say(format!("See the deployment log at {log} for more details", log = log.display()));
     let ends = local.run(&cancel).await.inspect_err(|_| see_log())?;
-    let failed = ends.iter().find_map(|end| end.result.as_ref().err());
-    if let Some(failure) = failed.filter(|failure| !failure.script.is_empty()) {
+    for end in ends.iter().filter(|end| end.is_ignored && !as_json) {
+        if let Err(failure) = &end.result {
+            eprintln!("warning: {} failed and is ignored: {}", end.event.name(), failure.message);
+        }
+    }
+    let counts = ends.iter().filter(|end| !end.is_ignored);
+    let failed = counts.filter_map(|end| Some((end, end.result.as_ref().err()?))).next();
+    if let Some((_, failure)) = failed.filter(|(_, failure)| !failure.script.is_empty()) {
         let script = local.script(&failure.script);
         let what = "Your local deployment failed while trying to execute your script at";
         say(format!("{what} {}", script.display()));
@@ -154,8 +167,8 @@ async fn deploy(args: LocalArgs, source: Source, as_json: bool) -> anyhow::Resul
         }))?;
     }
     match failed {
-        Some(failure) if !as_json => {
-            eprintln!("error: {}", failure.message);
+        Some((end, failure)) if !as_json => {
+            eprint!("{}", in_words(end, failure));
             Ok(false)
         }
         Some(_) => Ok(false),
@@ -165,6 +178,24 @@ async fn deploy(args: LocalArgs, source: Source, as_json: bool) -> anyhow::Resul
         }
     }
 }
+
+/// What failed, what its script said last, and what is on the host now.
+fn in_words(end: &EventEnd, failure: &Failure) -> String {
+    let event = end.event.name();
+    let mut text = format!("error: {event} failed: {}\n", failure.message);
+    // The first lines only say which event and script it was.
+    let said: Vec<&str> = failure.log.lines().filter(|line| line.starts_with('[')).collect();
+    if !said.is_empty() {
+        text += "the last that it said:\n";
+    }
+    for line in &said[said.len().saturating_sub(SAID_LINES_MAX)..] {
+        text += &format!("  {line}\n");
+    }
+    text
+}
+
+/// All of it is in the log, whose path was printed.
+const SAID_LINES_MAX: usize = 20;
 
 fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
     let config = match &args.agent_configuration_file {
@@ -193,6 +224,7 @@ fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
         file_exists: file_exists(&args.file_exists_behavior),
         events,
         checks_first: args.only_events.is_none(),
+        ignores_stop_failures: args.ignore_application_stop_failures,
         goes_on: args.keep_going,
         appspec_name: args.appspec_filename,
         way: if args.blue_green_rollback { Way::BlueGreenRollback } else { Way::Forward },
@@ -251,6 +283,7 @@ fn event_json(end: &EventEnd) -> Value {
         "script": script,
         "message": message,
         "log": log,
+        "ignored": end.is_ignored && end.result.is_err(),
     })
 }
 
