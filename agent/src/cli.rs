@@ -6,6 +6,7 @@ mod group;
 mod local;
 mod logs;
 mod mesh;
+mod meter;
 mod screen;
 mod show;
 mod watch;
@@ -137,7 +138,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Stop(args) => deploy::stop(&session, args).await,
         Verb::Rollback(args) => deploy::rollback(&session, args).await,
         Verb::History(args) => show::history(&session, args).await,
-        Verb::Local(args) => local::run(*args, session.screen.is_json()).await,
+        Verb::Local(args) => local::run(*args, &session.screen).await,
         Verb::Demo(args) => demo::run(&session.screen, args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
