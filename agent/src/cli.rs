@@ -7,6 +7,7 @@ mod history;
 mod local;
 mod logs;
 mod mesh;
+mod meter;
 mod plan;
 mod screen;
 mod show;
@@ -140,7 +141,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Stop(args) => deploy::stop(&session, args).await,
         Verb::Rollback(args) => deploy::rollback(&session, args).await,
         Verb::History(args) => history::history(&session, args).await,
-        Verb::Local(args) => local::run(*args, session.screen.is_json()).await,
+        Verb::Local(args) => local::run(*args, &session.screen).await,
         Verb::Demo(args) => demo::run(&session.screen, args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -130,7 +130,7 @@ impl HostSide {
             ("DEPLOYMENT_GROUP_NAME", run.group.group().to_owned()),
             ("DEPLOYMENT_GROUP_ID", run.group.id()),
         ];
-        environment.extend(deployment::bundle_environment(&run.revision.origin));
+        environment.extend(run.revision.variables());
         Deployment {
             dir: state.deployment_dir(&run.deployment.to_string()),
             state,

@@ -70,7 +70,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
 
     let cache = Cache::open(config.data_dir.join("bundles")).context("cannot keep bundles")?;
     let (node, commands, notices) = NodeHandle::new();
-    let bundles = Bundles::new(cache.clone(), transport.clone(), node.clone());
+    let bundles = Bundles::new(cache.clone(), transport.clone(), node.clone(), config.sources.clone());
     let host_side =
         Arc::new(HostSide::new(config.deploy_root.clone(), cache.clone(), fetch_with(bundles.fetcher())));
     host_side.finish_interrupted();
@@ -145,10 +145,10 @@ fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side:
     Backend {
         node,
         data_dir: config.data_dir.clone(),
-        pack: Box::new(move |source| {
+        pack: Box::new(move |source, progress| {
             let bundles = bringing.clone();
             Box::pin(async move {
-                let revision = bundles.bring(source).await?;
+                let revision = bundles.bring(source, progress).await?;
                 spread(&bundles, &revision).await;
                 Ok(revision)
             })

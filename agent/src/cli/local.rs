@@ -12,8 +12,10 @@ use proto::policy::FileExists;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::Exit;
+use super::{Exit, Screen, meter};
+use crate::bundle::remote::Settings;
 use crate::bundle::source::Source;
+use crate::bundle::{self, Cache};
 use crate::check;
 use crate::host_side::APPSPEC_NAME;
 use crate::host_side::deployment::Way;
@@ -24,7 +26,8 @@ use crate::local::{EventEnd, Local, Request, events};
 /// Deploy a bundle to this host alone, without a mesh
 #[derive(Args, Debug)]
 pub(crate) struct LocalArgs {
-    /// The bundle: a directory or an archive [default: the current directory]
+    /// The bundle: a directory or an archive, s3://…, https://…, github:owner/repo@commit [default: the current
+    /// directory]
     #[arg(value_name = "SOURCE", conflicts_with = "bundle_location")]
     source: Option<String>,
     /// The same, as codedeploy-local has it
@@ -86,13 +89,13 @@ enum Kind {
 const DEPLOY_ROOT: &str = "/opt/codedeploy-agent/deployment-root";
 
 /// Deploys, or checks. Ends with 0 if all went well, else with 1.
-pub(crate) async fn run(args: LocalArgs, as_json: bool) -> anyhow::Result<Exit> {
+pub(crate) async fn run(args: LocalArgs, screen: &Screen) -> anyhow::Result<Exit> {
     let location = args.source.as_ref().or(args.bundle_location.as_ref()).cloned();
     let location = location.unwrap_or_else(|| ".".to_owned());
     let source: Source = location.parse().context("this is no bundle")?;
     args.kind.map_or(Ok(()), |kind| require(kind, &source))?;
     let success =
-        if args.check { check(&args, &source, as_json)? } else { deploy(args, source, as_json).await? };
+        if args.check { check(&args, source, screen).await? } else { deploy(args, source, screen).await? };
     Ok(if success { Exit::Done } else { Exit::Error })
 }
 
@@ -110,12 +113,26 @@ fn require(kind: Kind, source: &Source) -> anyhow::Result<()> {
     }
 }
 
-fn check(args: &LocalArgs, source: &Source, as_json: bool) -> anyhow::Result<bool> {
-    let Source::Path(path) = source else { anyhow::bail!("only a bundle on this host can be checked") };
+async fn check(args: &LocalArgs, source: Source, screen: &Screen) -> anyhow::Result<bool> {
+    let as_json = screen.is_json();
+    // Gone, with what was downloaded into it, at the end.
+    let dir = tempfile::TempDir::new().context("cannot make a temporary directory")?;
+    let path = match source {
+        Source::Path(path) => path,
+        elsewhere => {
+            let cache = Cache::open(dir.path())?;
+            let settings = Settings::default();
+            let brought = meter::shown(screen, async |progress| {
+                bundle::acquire(elsewhere, &cache, &settings, progress).await
+            });
+            let revision = brought.await?;
+            cache.path(&revision.digest)
+        }
+    };
     let events = args.events.as_deref().map_or(Ok(events::all()), events::parse)?;
     let custom = events::custom(&events);
     let custom = CustomEvents::Only(&custom);
-    let findings = check::check(path, &args.appspec_filename, custom, check::Rules::ThisHost)?;
+    let findings = check::check(&path, &args.appspec_filename, custom, check::Rules::ThisHost)?;
     let is_good = findings.mistakes.is_empty();
     if as_json {
         let words = |found: &[proto::appspec::Mistake]| found.iter().map(mistake_json).collect::<Vec<_>>();
@@ -131,7 +148,8 @@ fn check(args: &LocalArgs, source: &Source, as_json: bool) -> anyhow::Result<boo
     Ok(is_good)
 }
 
-async fn deploy(args: LocalArgs, source: Source, as_json: bool) -> anyhow::Result<bool> {
+async fn deploy(args: LocalArgs, source: Source, screen: &Screen) -> anyhow::Result<bool> {
+    let as_json = screen.is_json();
     let local = Local::begin(request(args, source)?)?;
     let (dir, log) = (local.dir().display(), local.scripts_log());
     let say = |line: String| {
@@ -143,7 +161,8 @@ async fn deploy(args: LocalArgs, source: Source, as_json: bool) -> anyhow::Resul
     let cancel = CancellationToken::new();
     stop_on_signals(&cancel)?;
     let see_log = || say(format!("See the deployment log at {log} for more details", log = log.display()));
-    let ends = local.run(&cancel).await.inspect_err(|_| see_log())?;
+    let ends = meter::shown(screen, async |progress| local.run(&cancel, progress).await).await;
+    let ends = ends.inspect_err(|_| see_log())?;
     for end in ends.iter().filter(|end| end.is_ignored && !as_json) {
         if let Err(failure) = &end.result {
             eprintln!("warning: {} failed and is ignored: {}", end.event.name(), failure.message);
@@ -218,6 +237,7 @@ fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
     Ok(Request {
         application: args.application_name.unwrap_or_else(|| source.to_string()),
         source,
+        settings: Settings { s3_endpoint: config.s3_endpoint, ..Settings::default() },
         deploy_root: std::path::absolute(root)?,
         group_id: args.deployment_group,
         group_name: args.deployment_group_name,

@@ -11,6 +11,7 @@ use proto::policy::FileExists;
 use tokio_util::sync::CancellationToken;
 
 use super::FetchError;
+use crate::bundle::AcquireError;
 use crate::bundle::unpack::UnpackError;
 use crate::hooks::{self, HookFailure, Hooks, Patience};
 use crate::install::state::State;
@@ -82,6 +83,8 @@ pub(crate) enum EventError {
         #[source]
         cause: FetchError,
     },
+    #[error("cannot get the bundle")]
+    Acquire(#[source] AcquireError),
     #[error("cannot unpack the bundle")]
     Unpack(#[source] UnpackError),
     #[error(
@@ -312,26 +315,6 @@ pub(crate) fn find_appspec(archive: &Path, name: &str) -> Result<(String, Vec<u8
     Err(EventError::NoAppSpec { archive: archive.to_owned(), name: name.to_owned() })
 }
 
-/// What scripts get to know of where the bundle came from, as typed. Bundles
-/// from this host have nothing of the kind.
-pub(crate) fn bundle_environment(origin: &str) -> Vec<(&'static str, String)> {
-    if let Some((_, commit)) = origin.strip_prefix("github:").and_then(|rest| rest.rsplit_once('@')) {
-        return vec![("BUNDLE_COMMIT", commit.to_owned())];
-    }
-    let Some(object) = origin.strip_prefix("s3://") else { return Vec::new() };
-    let (path, query) = object.split_once('?').unwrap_or((object, ""));
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    let of = |wanted: &str| {
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.replace('"', ""))
-    };
-    let version = of("versionId").map(|version| ("BUNDLE_VERSION", version));
-    let etag = of("etag").map(|etag| ("BUNDLE_ETAG", etag));
-    let mut environment = vec![("BUNDLE_BUCKET", bucket.to_owned()), ("BUNDLE_KEY", key.to_owned())];
-    environment.extend(version.into_iter().chain(etag));
-    environment
-}
-
 /// What the ledger and people get to read of it.
 pub(crate) fn failure(event: Option<LifecycleEvent>, error: &EventError) -> Failure {
     let (code, script, log) = match error {
@@ -339,6 +322,7 @@ pub(crate) fn failure(event: Option<LifecycleEvent>, error: &EventError) -> Fail
         EventError::Cancelled => (ErrorCode::Stopped, String::new(), String::new()),
         EventError::Disk { .. }
         | EventError::Fetch { .. }
+        | EventError::Acquire(_)
         | EventError::Unpack(_)
         | EventError::NoAppSpec { .. }
         | EventError::AppSpec(_)
@@ -354,6 +338,3 @@ pub(crate) fn failure(event: Option<LifecycleEvent>, error: &EventError) -> Fail
     let message = keep_start(&message, FAILURE_MESSAGE_MAX).to_owned();
     Failure { event, code, script, message, log }
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,8 +7,7 @@ use proto::policy::FileExists;
 use tempfile::TempDir;
 
 use super::*;
-use crate::bundle::acquire;
-use crate::bundle::source::Source;
+use crate::bundle::acquire_path;
 
 /// A host that never fetches from others, and bundles to deploy to it.
 struct Host {
@@ -41,7 +40,7 @@ impl Host {
         fs::write(dir.join("appspec.yml"), appspec).expect("written");
         fs::write(dir.join("hook.sh"), hook).expect("written");
         fs::write(dir.join("app/version"), version).expect("written");
-        acquire(&Source::Path(dir), &self.side.cache).expect("packed")
+        acquire_path(&dir, &self.side.cache).expect("packed")
     }
 
     fn run(&self, revision: &Revision, deployment: DeploymentId, event: LifecycleEvent) -> Run {
@@ -130,7 +129,7 @@ async fn failures_say_what_where_and_why() {
 
     let revision = host.bundle("v2", &["BeforeInstall"]);
     fs::write(host.dir.path().join("v2/hook.sh"), "echo oops >&2; exit 2\n").expect("written");
-    let broken = acquire(&Source::Path(host.dir.path().join("v2")), &host.side.cache).expect("packed");
+    let broken = acquire_path(&host.dir.path().join("v2"), &host.side.cache).expect("packed");
     assert_ne!(broken, revision);
     let run = host.run(&broken, id(9), LifecycleEvent::DownloadBundle);
     host.side.run(run, CancellationToken::new()).await.expect("unpacked");
