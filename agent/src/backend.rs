@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use futures::future::BoxFuture;
-use proto::id::{DeploymentId, HostId};
+use proto::id::{DeploymentId, Digest, HostId};
 use proto::lifecycle::LifecycleEvent;
 use proto::revision::Revision;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ pub(crate) struct Backend {
     /// Brings a bundle into this host's cache, from any kind of SOURCE as
     /// users type it (paths are absolute), and checks its AppSpec file.
     pub(crate) pack: Box<dyn Fn(String, Progress) -> Later<Revision> + Send + Sync>,
+    /// Whether any host has the bundle, packed or unpacked; this one is looked
+    /// at first, then those that it is connected to.
+    pub(crate) have: Box<dyn Fn(Digest) -> Later<bool> + Send + Sync>,
     /// What became of frames to other hosts, since the start.
     pub(crate) frames: Box<dyn Fn() -> Counts + Send + Sync>,
     /// Reads a host's script log; asks the other host if it is not this one.

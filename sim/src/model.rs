@@ -200,6 +200,7 @@ impl Model {
         let Some(known) = self.hosts.get_mut(&record.host) else {
             self.hosts.insert(record.host, Host { record: record.clone(), down: false });
             self.note_tags(record.host, None);
+            self.set_down(record.host, false);
             return;
         };
         if known.record.incarnation > record.incarnation {
@@ -318,7 +319,9 @@ impl Model {
             Creator::Autoscale => true,
             Creator::User => {
                 let total = u32::try_from(self.members(&group.group).len()).expect("few hosts");
-                let busy = group.running.is_some() || group.owes_rollback_of.is_some();
+                // One may also wait for a catch-up to end.
+                let busy =
+                    group.running.is_some() || group.owes_rollback_of.is_some() || group.queued.is_some();
                 submission.policy.minimum.bounds(total).minimum < total
                     && (!busy || (submission.queue && group.queued.is_none()))
             }

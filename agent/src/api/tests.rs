@@ -82,6 +82,7 @@ async fn agent() -> Agent {
                 Err(BackendError { kind: BackendErrorKind::Invalid, message })
             })
         }),
+        have: Box::new(|_| Box::pin(async { Ok(true) })),
         frames: Box::new(Default::default),
         logs: Box::new(|request| {
             Box::pin(async move { Ok(LogPage { text: String::new(), next: request.from }) })
@@ -233,6 +234,7 @@ async fn tcp_only_answers_questions() {
         node,
         data_dir: agent.directory.path().into(),
         pack: Box::new(|_, _| panic!("nothing may be packed by way of TCP")),
+        have: Box::new(|_| Box::pin(async { Ok(true) })),
         frames: Box::new(Default::default),
         logs: Box::new(|_| panic!("not asked for")),
     };

@@ -75,7 +75,7 @@ pub(crate) struct StopBody {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RollbackBody {
-    /// A digest; none means the last good revision before the current.
+    /// A digest or the beginning of one; none means the last good revision before the current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) to: Option<String>,
 }
@@ -169,9 +169,21 @@ pub(super) async fn rollback(
     body: Body,
 ) -> Submitted {
     let RollbackBody { to } = parse(body)?;
-    let to: Option<Digest> = to.map(|digest| digest.parse()).transpose()?;
     let group = GroupName::new(&application, &name)?;
-    let accepted = request(&shared, Request::Rollback { group, to }).await?;
+    let wanted = group.clone();
+    let look = move |node: &Node| {
+        let known = node.state().group(&wanted).ok_or_else(|| Refusal::UnknownGroup(wanted.clone()))?;
+        let to = to.map(|text| view::find_revision(known, &text)).transpose()?;
+        Ok::<_, ApiError>(node.way_back_to(&wanted, to)?)
+    };
+    let digest = shared.backend.node.read(look).await??.digest;
+    if !(shared.backend.have)(digest).await? {
+        return Err(ApiError::revision_missing(format!(
+            "no host that can be reached has revision {digest} any more, packed or unpacked: `skein push SOURCE` \
+             brings a bundle into the mesh"
+        )));
+    }
+    let accepted = request(&shared, Request::Rollback { group, to: Some(digest) }).await?;
     submitted(&shared, accepted).await
 }
 

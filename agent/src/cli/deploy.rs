@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use proto::id::{DeploymentId, Digest, GroupName};
+use proto::id::{DeploymentId, GroupName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -55,9 +55,9 @@ pub(crate) struct StopArgs {
 pub(crate) struct RollbackArgs {
     /// APPLICATION/GROUP
     group: GroupName,
-    /// A revision's digest [default: the last good one before the current]
+    /// A revision's digest, or its first hex digits [default: the last good one before the current]
     #[arg(long, value_name = "REVISION")]
-    to: Option<Digest>,
+    to: Option<String>,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -116,7 +116,7 @@ pub(super) async fn deploy(session: &Session, args: DeployArgs) -> anyhow::Resul
 }
 
 pub(super) async fn rollback(session: &Session, args: RollbackArgs) -> anyhow::Result<Exit> {
-    let body = RollbackBody { to: args.to.map(|digest| digest.to_string()) };
+    let body = RollbackBody { to: args.to };
     let submitted: DeploymentView =
         session.client.post(&format!("{}/rollback", path_of(&args.group)), &body).await?;
     follow(session, submitted, args.waiting).await

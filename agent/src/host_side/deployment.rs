@@ -278,7 +278,7 @@ fn scripts<'a>(appspec: &'a AppSpec, event: &Event) -> &'a [Script] {
     scripts.map_or(&[], Vec::as_slice)
 }
 
-fn archive_of(dir: &Path) -> PathBuf {
+pub(super) fn archive_of(dir: &Path) -> PathBuf {
     dir.join("deployment-archive")
 }
 

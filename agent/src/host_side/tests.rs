@@ -1,7 +1,6 @@
 use std::fs;
 
 use proto::entry::{Creator, ErrorCode};
-use proto::id::Digest;
 use proto::lifecycle::Course;
 use proto::policy::FileExists;
 use tempfile::TempDir;
@@ -155,4 +154,26 @@ async fn a_fetched_bundle_is_unpacked_from_where_it_lies() {
         Box::pin(async move { Ok(elsewhere) })
     });
     host.deploy(&revision, id(1)).await.expect("deployed");
+}
+
+#[tokio::test]
+async fn the_way_back_needs_neither_the_cache_nor_another_host() {
+    let host = Host::new();
+    let (first, second) = (host.bundle("v1", &["ApplicationStart"]), host.bundle("v2", &[]));
+    host.deploy(&first, id(1)).await.expect("deployed");
+    host.deploy(&second, id(2)).await.expect("deployed");
+    host.trace();
+    fs::remove_file(host.side.cache.path(&first.digest)).expect("evicted");
+    host.deploy(&first, id(3)).await.expect("deployed from what lies unpacked");
+    assert_eq!(host.trace(), [format!("v1 ApplicationStart {}", id(3))]);
+    assert_eq!(fs::read_to_string(host.dir.path().join("dest/version")).expect("there"), "v1");
+
+    // Once what lies there has been changed, it is no revision any more.
+    for number in [1, 3] {
+        let dir =
+            host.side.state(&"shop/prod".parse().expect("a name")).deployment_dir(&id(number).to_string());
+        fs::write(dir.join("deployment-archive/app/version"), "patched").expect("written");
+    }
+    let failure = host.deploy(&first, id(4)).await.expect_err("nobody has it");
+    assert!(failure.message.contains("no host has it"), "{}", failure.message);
 }

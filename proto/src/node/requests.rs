@@ -67,7 +67,7 @@ impl Node {
     }
 
     fn way_back(&mut self, name: GroupName, to: Option<Digest>) -> Result<Body, Refusal> {
-        let revision = self.earlier(&name, to)?;
+        let revision = self.way_back_to(&name, to)?;
         let group = self.state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         let description = format!("back to {} by hand", revision.digest.short());
         let holders = self.state.holders(group, revision.digest);
@@ -84,7 +84,9 @@ impl Node {
 
     /// The revision to go back to: the one that is named, or the last good one
     /// that the group is not at.
-    fn earlier(&self, name: &GroupName, to: Option<Digest>) -> Result<Revision, Refusal> {
+    /// # Errors
+    /// If there is no such group, or no such revision in its history.
+    pub fn way_back_to(&self, name: &GroupName, to: Option<Digest>) -> Result<Revision, Refusal> {
         let group = self.state.group(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         let good = group.good.iter().rev();
         if let Some(digest) = to {

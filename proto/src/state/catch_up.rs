@@ -16,6 +16,7 @@
 //! store is a new one.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +102,37 @@ pub enum CatchUp {
     LeftAlone(Option<DeploymentId>),
 }
 
+impl fmt::Display for CatchUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CatchUp::UnderWay(by) => write!(f, "{by} brings it to the last good revision"),
+            CatchUp::Due => f.write_str("it is about to be brought to the last good revision"),
+            CatchUp::After(first) => write!(f, "{first} goes first; then it gets what is good then"),
+            CatchUp::NoRevision => f.write_str("the group has no good revision yet that it could get"),
+            CatchUp::Down => f.write_str("it is Down; it gets the last good revision when it is back"),
+            CatchUp::TooFewHealthy { available, minimum, total } => write!(
+                f,
+                "it serves with an older revision, {available} of {total} hosts are in service and {minimum} must \
+                 stay so: it follows as soon as there is room"
+            ),
+            CatchUp::GivenUp { deployment, attempts } => write!(
+                f,
+                "{attempts} of {ATTEMPTS_MAX} attempts are used: not tried again before the next deployment \
+                 (`skein deploy` of the same revision will do); the last was {deployment}"
+            ),
+            CatchUp::LeftAlone(Some(deployment)) => {
+                write!(
+                    f,
+                    "its turn in {deployment} failed: left alone until the next deployment or its return"
+                )
+            }
+            CatchUp::LeftAlone(None) => {
+                f.write_str("its turn failed: left alone until the next deployment or its return")
+            }
+        }
+    }
+}
+
 impl GroupState {
     /// Whether the host is known to be well at the group's last good revision.
     pub fn is_current(&self, host: HostId) -> bool {
@@ -148,7 +180,8 @@ impl State {
     /// none if it is not.
     pub fn catch_up(&self, group: &GroupState, host: HostId) -> Option<CatchUp> {
         let behind = group.behind.get(&host)?;
-        if group.is_current(host) {
+        let known = self.hosts.get(&host)?;
+        if group.is_current(host) || !group.group.tags.matches(&known.record.tags) {
             return None;
         }
         if let Some(beside) = group.catching_up.filter(|id| self.has_turn_to_come(*id, host)) {
@@ -166,7 +199,7 @@ impl State {
         if behind.cause == Cause::Failed {
             return Some(CatchUp::LeftAlone(behind.tried.map(|tried| tried.deployment)));
         }
-        if self.hosts.get(&host).is_none_or(|host| host.down.is_some()) {
+        if known.down.is_some() {
             return Some(CatchUp::Down);
         }
         let first = group.owes_rollback_of.map(super::rollback::rollback_id).or(group.catching_up);
@@ -217,7 +250,7 @@ impl State {
             behind.cause != Cause::Failed
                 && behind.used_up(good).is_none()
                 && !group.is_current(**host)
-                && self.hosts.get(host).is_some_and(|host| host.down.is_none())
+                && self.is_up_in(group, **host)
                 && group.running.is_none_or(|running| !self.is_member(running, **host))
         };
         let due: BTreeSet<HostId> = group.behind.iter().filter(is_due).map(|(host, _)| *host).collect();
@@ -226,6 +259,13 @@ impl State {
         }
         let room = self.room(group);
         if room.available > room.minimum { due } else { BTreeSet::new() }
+    }
+
+    /// Whether the host is up and one of the group's: a host may fail in its
+    /// turn when it is not any more.
+    fn is_up_in(&self, group: &GroupState, host: HostId) -> bool {
+        let known = self.hosts.get(&host).filter(|host| host.down.is_none());
+        known.is_some_and(|host| group.group.tags.matches(&host.record.tags))
     }
 
     fn room(&self, group: &GroupState) -> Room {

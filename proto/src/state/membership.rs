@@ -60,6 +60,9 @@ impl State {
                 let joined = Host { record: record.clone(), down: None, joined_at, store_since };
                 self.hosts.insert(record.host, joined);
                 self.note_tags(record.host, None);
+                // It may have been taken out in the middle of a deployment,
+                // which has counted it Down since.
+                self.change_down(record.host, false);
             }
         }
     }

@@ -72,7 +72,8 @@ impl Model {
         for (host, behind) in &group.behind {
             let is_member = group.running.is_some_and(|id| self.deployments[&id].turn(*host).is_some());
             let is_used_up = behind.tried.is_some_and(|(at, tries)| at == good && tries >= ATTEMPTS_MAX);
-            let is_up = self.hosts.get(host).is_some_and(|host| !host.down);
+            let is_up =
+                self.members(&group.group).iter().any(|member| member.record.host == *host && !member.down);
             if behind.cause != Cause::Failed && !group.is_current(*host) && !is_member && !is_used_up && is_up
             {
                 hosts.push(*host);

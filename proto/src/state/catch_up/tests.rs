@@ -218,7 +218,10 @@ fn a_group_without_a_good_revision_is_not_caught_up() {
     assert_eq!((ledger.do_due(), ledger.behind()[2]), (None, (host(2), CatchUp::After(first))));
     ledger.finish_well(first);
     let id = ledger.do_due().expect("a catch-up");
-    assert_eq!((ledger.targets(id), ledger.rollout(id).submission.revision.digest), (vec![host(2)], digest(1)));
+    assert_eq!(
+        (ledger.targets(id), ledger.rollout(id).submission.revision.digest),
+        (vec![host(2)], digest(1))
+    );
 }
 
 #[test]
@@ -315,9 +318,8 @@ fn a_host_that_enters_the_group_by_its_tags_or_the_groups_is_caught_up() {
     assert_eq!(ledger.behind(), [(host(2), CatchUp::Due)]);
     ledger.say(Body::HostJoined(record(2, 1, "role=db")));
     assert!(ledger.group().behind.is_empty());
-    let sets = [&["role=web", "role=db"][..], &["role=web"]].map(|tags| {
-        TagSets(vec![tags.iter().map(|tag| TagFilter::parse(tag).expect("a filter")).collect()])
-    });
+    let sets = [&["role=web", "role=db"][..], &["role=web"]]
+        .map(|tags| TagSets(vec![tags.iter().map(|tag| TagFilter::parse(tag).expect("a filter")).collect()]));
     for (tags, behind) in sets.into_iter().zip([1, 0]) {
         ledger.say(Body::GroupSet(Group { tags, ..ledger.group().group.clone() }));
         assert_eq!(ledger.group().behind.len(), behind);
@@ -479,7 +481,10 @@ fn what_a_person_left_where_it_is_stays_there() {
     ledger.end(main, 0, None);
     ledger.end(main, 1, FAILED);
     assert_eq!(ledger.do_due(), None);
-    assert_eq!((ledger.revision(0), ledger.behind()), (Some(digest(2)), vec![(host(1), CatchUp::LeftAlone(Some(main)))]));
+    assert_eq!(
+        (ledger.revision(0), ledger.behind()),
+        (Some(digest(2)), vec![(host(1), CatchUp::LeftAlone(Some(main)))])
+    );
     // A host that returns well at it is left there; one that is broken is mended.
     for number in 0..2 {
         ledger.down(number);
@@ -531,4 +536,26 @@ fn a_rollback_is_for_those_alone_that_need_it() {
     ledger.end(rollback, 1, FAILED);
     assert_eq!(ledger.do_due(), None);
     assert_eq!((ledger.group().owes_rollback_of, ledger.group().running), (None, None));
+}
+
+#[test]
+fn a_host_that_fails_after_it_left_the_group_is_not_caught_up() {
+    let mut ledger = Ledger::deployed(3, Minimum::HostCount(1));
+    let main = ledger.deploy(2);
+    ledger.start(main, 0);
+    ledger.say(Body::HostJoined(record(0, 1, "role=db")));
+    ledger.end(main, 0, LOST);
+    ledger.finish_well(main);
+    assert_eq!((ledger.do_due(), ledger.behind()), (None, vec![]));
+}
+
+#[test]
+fn a_host_that_was_taken_out_and_is_back_counts_as_up() {
+    let mut ledger = Ledger::deployed(3, Minimum::HostCount(1));
+    let main = ledger.deploy(2);
+    ledger.say(Body::HostLeft { host: host(2) });
+    assert!(ledger.rollout(main).members()[&host(2)].down.is_some());
+    ledger.join(2);
+    assert!(ledger.rollout(main).members()[&host(2)].down.is_none());
+    assert_eq!(ledger.behind(), [(host(2), CatchUp::After(main))]);
 }
