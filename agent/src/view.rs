@@ -7,6 +7,7 @@
 
 pub(crate) mod deployment;
 mod happening;
+mod health;
 mod mesh;
 mod plan;
 mod why;

@@ -5,6 +5,7 @@
 //! ledger still lacks, so that any host can propose it.
 
 mod deployments;
+mod health;
 mod membership;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use crate::io::Refusal;
 use crate::revision::Revision;
 use crate::rollout::{Rollout, Stage, Standing};
 use crate::time::LedgerTime;
+
+pub use health::{Ailing, Checked};
 
 /// Deployments of one group that are kept in full; older ones are dropped from
 /// the state (their entries may still be in the ledger). About 150 bytes a
@@ -72,6 +75,9 @@ pub struct GroupState {
     pub good: Vec<Good>,
     /// Its deployments, the newest last.
     pub deployments: Vec<DeploymentId>,
+    /// What its health check says of its hosts; only of those of which it has
+    /// said something, or whose turn it has seen.
+    pub checks: BTreeMap<HostId, Checked>,
 }
 
 /// What the fold waits for.
@@ -85,6 +91,8 @@ enum Timer {
     Turn(DeploymentId, HostId),
     /// The whole deployment must end.
     Deployment(DeploymentId),
+    /// A host that was updated and is unwell must be well again.
+    Relapsed(DeploymentId, HostId),
 }
 
 /// Everything the ledger says, folded.
@@ -213,6 +221,9 @@ impl State {
             }
             Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
             Body::Finished { deployment } => self.finish(*deployment),
+            Body::HealthChanged { group, host, healthy, error, as_of } => {
+                self.change_health(group, *host, *healthy, error, *as_of);
+            }
         }
         Ok(())
     }
@@ -234,7 +245,8 @@ impl State {
             | Body::HostUp { .. }
             | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
-            | Body::Finished { .. } => Ok(()),
+            | Body::Finished { .. }
+            | Body::HealthChanged { .. } => Ok(()),
         }
     }
 
@@ -265,6 +277,9 @@ impl State {
             }
             Body::Finished { deployment } => {
                 self.rollouts.get(deployment).is_some_and(|rollout| rollout.status().is_over())
+            }
+            Body::HealthChanged { group, host, healthy, error: _, as_of } => {
+                !self.is_news(group, *host, *healthy, *as_of)
             }
             Body::HostLeft { .. }
             | Body::GroupSet(_)

@@ -7,6 +7,7 @@
 mod acknowledged;
 mod agreement;
 mod fold;
+mod health;
 mod minimum;
 mod turns;
 
@@ -24,6 +25,7 @@ use crate::model::Model;
 
 pub use acknowledged::Acknowledged;
 pub use agreement::{Agreement, Line};
+pub use health::Health;
 pub use minimum::Minimum;
 pub use turns::Turns;
 
@@ -50,6 +52,10 @@ pub enum Claim {
     Progress,
     /// A node never panics, and starts from whatever a crash left.
     Alive,
+    /// No turn of a checked group ends well unless its check has passed.
+    Checked,
+    /// A host that flaps costs the ledger a bounded number of entries.
+    Damped,
 }
 
 impl fmt::Display for Claim {
@@ -65,6 +71,8 @@ impl fmt::Display for Claim {
             Claim::Answered => "every request is answered",
             Claim::Progress => "after healing every deployment ends and all hosts are equal",
             Claim::Alive => "a node never panics and starts from what a crash left",
+            Claim::Checked => "no turn ends well before the group's check has passed",
+            Claim::Damped => "a host that flaps costs a bounded number of entries",
         })
     }
 }
@@ -119,6 +127,7 @@ pub struct Checks {
     pub minimum: Minimum,
     pub turns: Turns,
     pub acknowledged: Acknowledged,
+    pub health: Health,
     numbers: BTreeMap<HostId, HostNo>,
     finding: Option<Finding>,
 }
@@ -184,7 +193,9 @@ impl Checks {
     }
 
     fn apply(&mut self, index: Index, entry: &Entry, now: Moment) {
-        self.model.apply(entry);
+        let health = self.health.entry(index, entry, &self.model, &self.numbers);
+        self.report(health, now);
+        self.model.apply_at(index, entry);
         let verdicts = [self.minimum.entry(index, &self.model), self.turns.entry(&self.model, &self.numbers)];
         verdicts.into_iter().for_each(|verdict| self.report(verdict, now));
     }
@@ -202,6 +213,7 @@ impl Checks {
     pub fn event_ends(&mut self, host: HostNo, run: &Run, succeeded: bool) {
         self.turns.event_ends(host, run);
         self.minimum.event_ends(host, run, succeeded);
+        self.health.event_ends(host, run);
     }
 
     pub fn host_down(&mut self, host: HostNo) {

@@ -5,11 +5,12 @@
 //! from the list of turns, for every entry. Where it and the fold differ, one
 //! of them is wrong.
 
+mod health;
 mod turns;
 
 use std::collections::BTreeMap;
 
-use proto::entry::{Body, Creator, Entry, HostRecord, Submission, TurnOutcome};
+use proto::entry::{Body, Creator, Entry, HostRecord, Index, Submission, TurnOutcome};
 use proto::group::Group;
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
 use proto::rollout::DeploymentStatus;
@@ -39,6 +40,10 @@ pub struct GroupState {
     pub owes_rollback_of: Option<DeploymentId>,
     pub good: Vec<Digest>,
     pub deployments: Vec<DeploymentId>,
+    /// Unwell by the group's check, since when.
+    pub ailing: BTreeMap<HostId, Millis>,
+    /// The last entry that said something of a host's health or turn.
+    spoken: BTreeMap<HostId, Index>,
 }
 
 /// Milliseconds of the ledger's clock.
@@ -46,6 +51,7 @@ pub type Millis = u64;
 
 #[derive(Clone, Debug, Default)]
 pub struct Model {
+    index: Index,
     clock: Millis,
     hosts: BTreeMap<HostId, Host>,
     groups: BTreeMap<GroupName, GroupState>,
@@ -59,6 +65,7 @@ enum Due {
     Lost(DeploymentId, HostId),
     TurnTooLong(DeploymentId, HostId),
     DeploymentTooLong(DeploymentId),
+    Relapsed(DeploymentId, HostId),
 }
 
 impl Model {
@@ -88,7 +95,14 @@ impl Model {
         unfinished.map(|(id, _)| *id).chain(owed).collect()
     }
 
+    /// Folds an entry that follows the last one.
     pub fn apply(&mut self, entry: &Entry) {
+        self.apply_at(self.index + 1, entry);
+    }
+
+    /// Folds an entry, after some that say nothing here.
+    pub fn apply_at(&mut self, index: Index, entry: &Entry) {
+        self.index = index;
         self.clock = self.clock.max(entry.at.as_millis());
         while let Some(due) = self.due() {
             self.come_due(due);
@@ -108,6 +122,9 @@ impl Model {
             }
             Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
             Body::Finished { deployment } => self.finish(*deployment),
+            Body::HealthChanged { group, host, healthy, error: _, as_of } => {
+                self.change_health(group, *host, *healthy, *as_of);
+            }
         }
     }
 
@@ -130,6 +147,9 @@ impl Model {
                 since + u64::try_from(timeout.as_millis()).expect("a short timeout")
             };
             for turn in deployment.turns.iter() {
+                if let Some(fails_at) = turn.relapse_fails_at {
+                    due.push((fails_at, Due::Relapsed(*id, turn.host)));
+                }
                 match turn.stage {
                     Stage::Leased { at } => {
                         due.push((after(at, policy.start_timeout), Due::DidNotStart(*id, turn.host)));
@@ -161,6 +181,7 @@ impl Model {
             Due::DidNotStart(deployment, host)
             | Due::Lost(deployment, host)
             | Due::TurnTooLong(deployment, host) => self.end(deployment, host, false),
+            Due::Relapsed(id, host) => self.fail_relapsed(id, host),
             Due::DeploymentTooLong(id) => {
                 let deployment = self.deployments.get_mut(&id).expect("it came due");
                 deployment.timed_out = true;
@@ -198,6 +219,8 @@ impl Model {
                 self.end(id, host, false);
             }
         }
+        let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
+        groups.iter().for_each(|group| self.forget_health(group, |of| of == host));
         self.hosts.remove(&host);
         self.groups.values_mut().for_each(|group| {
             group.standing.remove(&host);
@@ -239,6 +262,9 @@ impl Model {
     fn set_group(&mut self, group: &Group) {
         if let Some(known) = self.groups.get_mut(&group.name) {
             known.group = group.clone();
+            if group.health.is_none() {
+                self.forget_health(&group.name, |_| true);
+            }
             return;
         }
         let fresh = GroupState {
@@ -249,6 +275,8 @@ impl Model {
             owes_rollback_of: None,
             good: Vec::new(),
             deployments: Vec::new(),
+            ailing: BTreeMap::new(),
+            spoken: BTreeMap::new(),
         };
         self.groups.insert(group.name.clone(), fresh);
     }
@@ -322,7 +350,8 @@ impl Model {
                 let host_id = host.record.host;
                 let standing = group.standing.get(&host_id).copied();
                 let is_target = targets.as_ref().is_none_or(|targets| targets.contains(&host_id));
-                Turn::new(host_id, standing, host.down, is_target, submission.revision.digest)
+                let turn = Turn::new(host_id, standing, host.down, is_target, submission.revision.digest);
+                Turn { ailing: group.ailing.contains_key(&host_id), ..turn }
             })
             .collect();
         let clock = self.clock;
@@ -338,6 +367,8 @@ impl Model {
         if let Stage::Leased { .. } = turn.stage {
             turn.stage = Stage::Started { at: clock };
             turn.was_started = true;
+            turn.was_ailing = std::mem::take(&mut turn.ailing);
+            self.note_turn(id, host);
         }
     }
 
@@ -356,6 +387,9 @@ impl Model {
             (true, false) => None,
         };
         group.standing.insert(host, Standing { healthy: succeeded, revision });
+        if started {
+            self.note_turn(id, host);
+        }
     }
 
     fn stop(&mut self, id: DeploymentId, rollback: bool) {

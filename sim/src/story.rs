@@ -134,6 +134,14 @@ impl Story {
                 self.tell(now, format!("{} counts as up again", self.host(*host)));
                 return;
             }
+            Body::HealthChanged { group, host, healthy, error, .. } => {
+                let line = match healthy {
+                    true => format!("{} is well again in {group}", self.host(*host)),
+                    false => format!("{} is unwell in {group}: {error}", self.host(*host)),
+                };
+                self.tell(now, line);
+                return;
+            }
             Body::GroupSet(group) => format!("group {} is set (entry {index})", group.name),
             Body::GroupDeleted(name) => format!("group {name} is deleted (entry {index})"),
             Body::Submitted(submission) => match model.deployment(submission.deployment) {

@@ -7,6 +7,7 @@
 
 mod effects;
 mod faults;
+mod probes;
 mod queue;
 mod requests;
 mod stalls;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use proto::entry::Body;
 use proto::id::{Digest, HostId, MeshId};
-use proto::io::{EffectId, Input, WriteId};
+use proto::io::{EffectId, Input, ProbeId, ProbeTask, WriteId};
 use proto::node::Node;
 
 use crate::chance::Chance;
@@ -51,6 +52,13 @@ enum Event {
         host: HostNo,
         boot: Boot,
         effect: EffectId,
+    },
+    Probed {
+        host: HostNo,
+        boot: Boot,
+        task: Box<ProbeTask>,
+        probe: ProbeId,
+        result: Result<(), String>,
     },
     Bootstrap {
         host: HostNo,
@@ -105,6 +113,7 @@ struct Chances {
     boots: Chance,
     disks: Chance,
     hooks: Chance,
+    probes: Chance,
     faults: Chance,
     requests: Chance,
 }
@@ -129,6 +138,7 @@ impl World {
                 boots: chance.fork("boots"),
                 disks: chance.fork("disks"),
                 hooks: chance.fork("hooks"),
+                probes: chance.fork("probes"),
                 faults: chance.fork("faults"),
                 requests: chance.fork("requests"),
             },
@@ -252,6 +262,9 @@ impl World {
             Event::HookEnds { host, boot, effect } if self.is_boot(host, boot) => {
                 self.event_ends(host, effect);
             }
+            Event::Probed { host, boot, task, probe, result } if self.is_boot(host, boot) => {
+                self.probed(host, &task, probe, result);
+            }
             Event::Bootstrap { host, boot } if self.is_boot(host, boot) => self.bootstrap(host),
             Event::Gone { host, boot, back_after } if self.is_boot(host, boot) => {
                 self.down(host, Crash::Process);
@@ -260,6 +273,7 @@ impl World {
             Event::Wake { .. }
             | Event::Persisted { .. }
             | Event::HookEnds { .. }
+            | Event::Probed { .. }
             | Event::Gone { .. }
             | Event::Bootstrap { .. } => {}
             Event::Start { host } => self.start(host),
@@ -518,6 +532,7 @@ impl Event {
             Event::Wake { host, .. }
             | Event::Persisted { host, .. }
             | Event::HookEnds { host, .. }
+            | Event::Probed { host, .. }
             | Event::Bootstrap { host, .. } => Some(*host),
             Event::Network(NetEvent::Frame { to, .. }) => Some(*to),
             Event::Network(NetEvent::Up { end, .. }) => Some(end.host),

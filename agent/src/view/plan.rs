@@ -69,6 +69,7 @@ fn play(
         host: host.record.host,
         standing: known.standing.get(&host.record.host).copied(),
         down: host.down,
+        ailing: known.ailing(host.record.host).map(|ailing| ailing.since),
         target: true,
     });
     let mut batch = rollout.begin(entrants.collect(), at);

@@ -18,6 +18,9 @@ impl State {
         if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&group.name) {
             return Err(Refusal::Limit { what: "groups in one mesh".into(), limit: GROUPS_MAX as u64 });
         }
+        if let Some(check) = &group.health {
+            check.validate()?;
+        }
         Ok(())
     }
 
@@ -64,6 +67,8 @@ impl State {
             let message = "the host was taken out of the mesh".to_string();
             self.fail_turn(deployment, host, ErrorCode::HostLost, message);
         }
+        let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
+        groups.iter().for_each(|group| self.forget_checks(group, |of| of == host));
         self.hosts.remove(&host);
         for group in self.groups.values_mut() {
             group.standing.remove(&host);
@@ -106,7 +111,12 @@ impl State {
 
     pub(super) fn set_group(&mut self, group: &Group) {
         match self.groups.get_mut(&group.name) {
-            Some(known) => known.group = group.clone(),
+            Some(known) => {
+                known.group = group.clone();
+                if group.health.is_none() {
+                    self.forget_checks(&group.name, |_| true);
+                }
+            }
             None => {
                 let name: GroupName = group.name.clone();
                 let fresh = GroupState {
@@ -117,6 +127,7 @@ impl State {
                     owes_rollback_of: None,
                     good: Vec::new(),
                     deployments: Vec::new(),
+                    checks: Default::default(),
                 };
                 self.groups.insert(name, fresh);
             }
