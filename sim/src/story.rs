@@ -161,6 +161,9 @@ impl Story {
             Due::DeploymentTooLong(deployment) => {
                 format!("{} takes too long", self.deployment(deployment))
             }
+            Due::Relapsed(deployment, host) => {
+                format!("{}: {} has been unwell for too long", self.deployment(deployment), self.host(host))
+            }
         };
         self.tell(now, line);
     }
@@ -177,6 +180,14 @@ impl Story {
             }
             Body::HostUp { host, .. } => {
                 self.tell(now, format!("{} counts as up again", self.host(*host)));
+                return;
+            }
+            Body::HealthChanged { group, host, healthy, error, .. } => {
+                let line = match healthy {
+                    true => format!("{} is well again in {group}", self.host(*host)),
+                    false => format!("{} is unwell in {group}: {error}", self.host(*host)),
+                };
+                self.tell(now, line);
                 return;
             }
             Body::GroupSet(group) => {

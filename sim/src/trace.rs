@@ -31,6 +31,7 @@ impl Trace {
             | Input::Disconnected { .. }
             | Input::Persisted(_)
             | Input::Done { .. }
+            | Input::Probed { .. }
             | Input::Request { .. }
             | Input::Leaving => self.words(input),
         }
@@ -61,6 +62,7 @@ impl Trace {
             | Output::Fetch { .. }
             | Output::Run { .. }
             | Output::Cancel { .. }
+            | Output::Probe { .. }
             | Output::Reply { .. }
             | Output::Notify(Notice::Progress(_) | Notice::Diverged { .. }) => self.words(output),
         }
@@ -119,6 +121,7 @@ impl fmt::Display for ShortInput<'_> {
             | Input::Disconnected { .. }
             | Input::Persisted(_)
             | Input::Done { .. }
+            | Input::Probed { .. }
             | Input::Request { .. }
             | Input::Leaving => write!(f, "{:?}", self.0),
         }
@@ -141,6 +144,7 @@ impl fmt::Display for ShortOutput<'_> {
             | Output::Fetch { .. }
             | Output::Run { .. }
             | Output::Cancel { .. }
+            | Output::Probe { .. }
             | Output::Reply { .. }
             | Output::Notify(_) => write!(f, "{:?}", self.0),
         }
