@@ -490,7 +490,8 @@ fn comparable(key: &str, value: &Value) -> Value {
     }
 }
 
-/// Hooks start in their revision's directory, not in the agent's.
+/// Hooks start in their revision's directory, not in the agent's, which is the
+/// root of the disk where a whole agent was recorded.
 fn without_cwd(line: &Value) -> Value {
     let line = line.as_str().unwrap_or_default();
     let Some((start, rest)) = line.split_once(" cwd=") else { return line.into() };
@@ -498,5 +499,5 @@ fn without_cwd(line: &Value) -> Value {
     let file = start.rsplit_once("file=").map_or("", |(_, file)| file);
     let archive = file.split_once("/deployment-archive").map_or("", |(above, _)| above);
     let own = format!("/conformance/root/{archive}/deployment-archive");
-    if cwd == "/conformance/cwd" || cwd == own { format!("{start} {end}").into() } else { line.into() }
+    if ["/", "/conformance/cwd", &own].contains(&cwd) { format!("{start} {end}").into() } else { line.into() }
 }

@@ -119,7 +119,7 @@ async fn check(args: &LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     let dir = tempfile::TempDir::new().context("cannot make a temporary directory")?;
     let path = match source {
         Source::Path(path) => path,
-        elsewhere => {
+        elsewhere @ (Source::Cached(_) | Source::Origin(_) | Source::Web(_)) => {
             let cache = Cache::open(dir.path())?;
             let settings = Settings::default();
             let brought = meter::shown(screen, async |progress| {
