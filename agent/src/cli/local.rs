@@ -125,10 +125,20 @@ fn check(args: &LocalArgs, source: &Source, as_json: bool) -> anyhow::Result<boo
     }
     findings.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     findings.mistakes.iter().for_each(|mistake| eprintln!("error: {mistake}"));
-    if is_good {
-        println!("The bundle is valid.");
+    match (findings.mistakes.len(), findings.warnings.len()) {
+        (0, 0) => println!("The bundle is valid."),
+        (0, warnings) => {
+            println!("The bundle is valid; {} should be looked at.", counted(warnings, "warning"))
+        }
+        (mistakes, _) => {
+            eprintln!("{} to put right before it can be deployed.", counted(mistakes, "mistake"))
+        }
     }
     Ok(is_good)
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 async fn deploy(args: LocalArgs, source: Source, as_json: bool) -> anyhow::Result<bool> {
