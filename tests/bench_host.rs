@@ -122,6 +122,8 @@ fn millis(times: &[Duration]) -> String {
 /// end. (What a parent is told about its children counts what they held before
 /// they became that program.)
 #[expect(unsafe_code, reason = "a process can only ask to be traced between fork and exec")]
+#[expect(clippy::zombie_processes, reason = "it is waited for by its number")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "of the ways to stop only these are asked for")]
 fn peak(mut command: Command) -> f64 {
     // SAFETY: it makes one system call, allocates nothing and takes no lock.
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };

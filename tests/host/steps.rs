@@ -35,6 +35,8 @@ const CREATE: u64 = 0o100;
 /// while `counts` says so.
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "a process can only ask to be traced between fork and exec")]
+#[expect(clippy::zombie_processes, reason = "it is waited for by its number")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "of the ways to stop only these are asked for")]
 pub(crate) fn kill_at(mut command: Command, step: usize, counts: impl Fn() -> bool) -> Ended {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     // SAFETY: it makes one system call, allocates nothing and takes no lock.
@@ -73,6 +75,7 @@ fn is_step(pid: Pid) -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "of the ways to stop only these are asked for")]
 fn kill(pid: Pid) {
     nix::sys::signal::kill(pid, Signal::SIGKILL).expect("ours to kill");
     loop {

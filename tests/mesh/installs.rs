@@ -47,9 +47,9 @@ fn an_agent_killed_in_an_install_comes_back_to_a_whole_revision_and_says_what_ha
         let id = mesh.submit("web-1", &bundle(&mesh, &version));
         // Looks as often as it can: the moment is short.
         let deadline = std::time::Instant::now() + crate::world::DEADLINE;
-        while !(is_installing() && (wanted..=FILES).contains(&lines()))
-            && !mesh.trace().of(&id).has_begun("AfterInstall", "web-1")
-        {
+        let is_over = || mesh.trace().of(&id).has_begun("AfterInstall", "web-1");
+        let is_in_the_middle = || is_installing() && (wanted..=FILES).contains(&lines());
+        while !is_in_the_middle() && !is_over() {
             assert!(std::time::Instant::now() < deadline, "it never installed");
         }
         let was_installing = is_installing();

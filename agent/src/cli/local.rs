@@ -101,9 +101,11 @@ fn require(kind: Kind, source: &Source) -> anyhow::Result<()> {
     let metadata = path.metadata().with_context(|| format!("there is no bundle at `{}`", path.display()))?;
     match kind {
         Kind::Directory if metadata.is_dir() => Ok(()),
-        Kind::Directory => anyhow::bail!("`{}` is not a directory: leave out --type", path.display()),
+        Kind::Directory => {
+            anyhow::bail!("`{}` is not a directory: --type tar, tgz or zip is for archives", path.display())
+        }
         Kind::Tar | Kind::Tgz | Kind::Zip if metadata.is_dir() => {
-            anyhow::bail!("`{}` is a directory, and no archive: leave out --type", path.display())
+            anyhow::bail!("`{}` is a directory: --type directory is for those", path.display())
         }
         // What kind of archive its first bytes say, as with the official agent's tar.
         Kind::Tar | Kind::Tgz | Kind::Zip => Ok(()),
