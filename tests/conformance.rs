@@ -90,16 +90,18 @@ fn inside(filters: &[String]) -> ExitCode {
     }
 }
 
-/// Adds user and group `cdtest`, for this mount namespace only.
+/// Adds user and group `cdtest`, and a group that the user is in besides, for
+/// this mount namespace only.
 fn make_user(base: &Path) {
     let home = base.join("home");
     fs::create_dir(&home).expect("made");
     std::os::unix::fs::chown(&home, Some(4242), Some(4242)).expect("given away");
     let user = format!("cdtest:x:4242:4242::{}:/bin/sh\n", home.display());
-    for (file, line) in [("passwd", user), ("group", "cdtest:x:4242:\n".to_owned())] {
+    for (file, line) in [("passwd", user), ("group", "cdtest:x:4242:\ncdextra:x:4343:cdtest\n".to_owned())] {
         let system = Path::new("/etc").join(file);
         let known = fs::read_to_string(&system).expect("readable");
-        let others = known.lines().filter(|line| !line.starts_with("cdtest:"));
+        let others =
+            known.lines().filter(|line| !line.starts_with("cdtest:") && !line.starts_with("cdextra:"));
         let content: String = others.map(|line| format!("{line}\n")).collect();
         let copy = base.join(file);
         fs::write(&copy, content + &line).expect("written");

@@ -70,7 +70,8 @@ fn mistakes_inside_and_outside_of_the_file_are_found_together() {
 #[test]
 fn scripts_that_will_not_start_are_warned_of() {
     let rest = "hooks:\n  AfterInstall:\n    - location: windows.sh\n    - location: /other.sh\n      runas: nobody-here\n";
-    let (first, second) = ("appspec.yml:5:1: hooks.AfterInstall[0]", "appspec.yml:6:1: hooks.AfterInstall[1]");
+    let (first, second) =
+        ("appspec.yml:5:1: hooks.AfterInstall[0]", "appspec.yml:6:1: hooks.AfterInstall[1]");
     let not_executable = "not executable: it is made so on the host before it runs";
     let windows = "its lines end as on Windows (CR LF), so its interpreter will not be found: save it with Unix \
                    line ends";
@@ -109,7 +110,8 @@ fn an_archive_is_checked_like_a_directory() {
     let text = "version: 0.0\nos: linux\nhooks:\n  AfterInstall:\n    - location: gone.sh\n";
     header.set_size(text.len() as u64);
     header.set_mode(0o644);
-    (header.set_uid(0), header.set_gid(0));
+    header.set_uid(0);
+    header.set_gid(0);
     tar.append_data(&mut header, "appspec.yml", text.as_bytes()).expect("added");
     tar.finish().expect("finished");
     let check = |name| super::check(&archive, name, CustomEvents::Only(&[]), Rules::ThisHost);
