@@ -144,7 +144,7 @@ impl GroupFile {
         let mut policy = Policy::default();
         self.deployment.put_on(&mut policy)?;
         self.rollback.put_on(&mut policy)?;
-        Ok(Group { name: GroupName::new(&self.application, &self.name)?, tags, policy })
+        Ok(Group { name: GroupName::new(&self.application, &self.name)?, tags, policy, config: None })
     }
 
     /// A safety that is asked for and silently not given would be worse than

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::GroupName;
+use crate::id::{ConfigName, GroupName};
 use crate::policy::Policy;
 
 /// Sets of tags that a group may have, and tags in each (CodeDeploy's quotas).
@@ -72,6 +72,10 @@ pub struct Group {
     pub tags: TagSets,
     /// What its deployments follow, unless one overrides it.
     pub policy: Policy,
+    /// The named configuration that says how many at a time and in which order,
+    /// in place of what the policy says of that. Looked up when a deployment is
+    /// submitted.
+    pub config: Option<ConfigName>,
 }
 
 impl Tag {

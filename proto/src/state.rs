@@ -4,6 +4,8 @@
 //! equal to the last bit, and [`State::due`] tells each of them what the
 //! ledger still lacks, so that any host can propose it.
 
+mod admission;
+mod configs;
 mod deployments;
 mod membership;
 
@@ -14,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use crate::deadlines::Deadlines;
 use crate::entry::{Body, Entry, HostRecord, Index};
 use crate::group::Group;
-use crate::id::{DeploymentId, GroupName, HostId};
+use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
 use crate::io::Refusal;
+use crate::policy::DeploymentConfig;
 use crate::revision::Revision;
 use crate::rollout::{Rollout, Stage, Standing};
 use crate::time::LedgerTime;
@@ -85,6 +88,8 @@ enum Timer {
     Turn(DeploymentId, HostId),
     /// The whole deployment must end.
     Deployment(DeploymentId),
+    /// A bake is over.
+    Bake(DeploymentId),
 }
 
 /// Everything the ledger says, folded.
@@ -98,6 +103,7 @@ pub struct State {
     timers: Deadlines<Timer, LedgerTime>,
     /// The last entry that changed a host's record or whether it is Down.
     hosts_changed_at: Index,
+    configs: BTreeMap<ConfigName, DeploymentConfig>,
 }
 
 impl State {
@@ -157,6 +163,11 @@ impl State {
         self.groups.get(name)
     }
 
+    /// The mesh's own named configurations.
+    pub fn configs(&self) -> &BTreeMap<ConfigName, DeploymentConfig> {
+        &self.configs
+    }
+
     /// All deployments that are kept.
     pub fn rollouts(&self) -> &BTreeMap<DeploymentId, Rollout> {
         &self.rollouts
@@ -211,8 +222,10 @@ impl State {
             Body::TurnEnded { deployment, host, outcome } => {
                 self.end_turn(*deployment, *host, outcome.clone())
             }
-            Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
+            Body::StopRequested { deployment, rollback, now } => self.stop(*deployment, *rollback, *now),
             Body::Finished { deployment } => self.finish(*deployment),
+            Body::ConfigSet(config) => self.set_config(config),
+            Body::ConfigDeleted(name) => self.delete_config(name),
         }
         Ok(())
     }
@@ -228,6 +241,8 @@ impl State {
             Body::GroupDeleted(name) => self.check_delete(name),
             Body::Submitted(submission) => self.check_submission(submission),
             Body::StopRequested { deployment, .. } => self.check_stop(*deployment),
+            Body::ConfigSet(config) => self.check_config(config),
+            Body::ConfigDeleted(name) => self.check_delete_config(name),
             Body::Tick
             | Body::HostLeft { .. }
             | Body::HostDown { .. }
@@ -270,7 +285,9 @@ impl State {
             | Body::GroupSet(_)
             | Body::GroupDeleted(_)
             | Body::Submitted(_)
-            | Body::StopRequested { .. } => false,
+            | Body::StopRequested { .. }
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_) => false,
         }
     }
 

@@ -85,15 +85,18 @@ impl Story {
                 let queue = if deploy.queue { ", waiting its turn" } else { "" };
                 format!("deploy {} to {}{queue}", self.bundle(&deploy.revision.digest), deploy.group)
             }
-            Request::Stop { deployment, rollback } => {
+            Request::Stop { deployment, rollback, now } => {
                 let back = if *rollback { " and roll back" } else { "" };
-                format!("stop {}{back}", self.deployment(*deployment))
+                let now = if *now { " now" } else { "" };
+                format!("stop {}{now}{back}", self.deployment(*deployment))
             }
             Request::Rollback { group, to: None } => format!("roll {group} back"),
             Request::Rollback { group, to: Some(digest) } => {
                 format!("roll {group} back to {}", self.bundle(digest))
             }
             Request::RemoveHost(host) => format!("remove {}", self.host(*host)),
+            Request::SetConfig(config) => format!("set configuration {}", config.name),
+            Request::DeleteConfig(name) => format!("delete configuration {name}"),
         };
         self.tell(now, format!("{host} is asked to {what}"));
     }
@@ -136,6 +139,8 @@ impl Story {
             }
             Body::GroupSet(group) => format!("group {} is set (entry {index})", group.name),
             Body::GroupDeleted(name) => format!("group {name} is deleted (entry {index})"),
+            Body::ConfigSet(config) => format!("configuration {} is set (entry {index})", config.name),
+            Body::ConfigDeleted(name) => format!("configuration {name} is deleted (entry {index})"),
             Body::Submitted(submission) => match model.deployment(submission.deployment) {
                 Some(_) => self.submitted(submission),
                 None => return,

@@ -27,7 +27,7 @@ pub(crate) fn host(no: u32) -> Known {
             zone: String::new(),
             addresses: vec![host.address()],
             incarnation: 1,
-            wire: 1,
+            wire: proto::wire::WIRE,
         },
     }
 }
@@ -39,7 +39,7 @@ pub(crate) fn entry(millis: u64, body: Body) -> Entry {
 
 fn group() -> Group {
     let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-    Group { name: "web/prod".parse().expect("a name"), tags, policy: Policy::default() }
+    Group { name: "web/prod".parse().expect("a name"), tags, policy: Policy::default(), config: None }
 }
 
 fn revision(name: &str) -> Revision {
@@ -94,5 +94,6 @@ pub(crate) fn run(deployment: DeploymentId, event: LifecycleEvent) -> Run {
         event,
         file_exists: FileExists::default(),
         sources: Vec::new(),
+        mode: proto::policy::Mode::Standard,
     }
 }

@@ -53,6 +53,7 @@ impl Host {
             event,
             file_exists: FileExists::Disallow,
             sources: Vec::new(),
+            mode: proto::policy::Mode::Standard,
         }
     }
 

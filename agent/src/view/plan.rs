@@ -36,12 +36,12 @@ pub(crate) struct PlanView {
 /// What a deployment of the revision under the policy would do now.
 pub(crate) fn plan(state: &State, known: &GroupState, policy: &Policy, digest: Digest) -> PlanView {
     let total = u32::try_from(state.members_of(&known.group).len()).unwrap_or(u32::MAX);
-    let bounds = policy.minimum.bounds(total);
+    let bounds = policy.bounds(total);
     let (batches, rollout) = play(state, known, policy, digest, &|| TurnOutcome::Succeeded);
     let (_, failing) = play(state, known, policy, digest, &failed);
     PlanView {
         group: known.group.name.to_string(),
-        config: policy.minimum.to_string(),
+        config: policy.to_string(),
         total,
         minimum: bounds.minimum,
         turns_max: bounds.turns_max,
@@ -63,13 +63,16 @@ fn play(
     digest: Digest,
     outcome: &dyn Fn() -> TurnOutcome,
 ) -> (Vec<Vec<HostId>>, Rollout) {
-    let at = LedgerTime::default();
-    let mut rollout = Rollout::queued(submission(known, policy, digest), at);
+    let mut at = LedgerTime::default();
+    let submission = submission(known, policy, digest);
+    let targets = state.targets(&submission);
+    let mut rollout = Rollout::queued(submission, at);
     let entrants = state.members_of(&known.group).into_iter().map(|host| Entrant {
         host: host.record.host,
         standing: known.standing.get(&host.record.host).copied(),
         down: host.down,
-        target: true,
+        target: targets.as_ref().is_none_or(|targets| targets.contains(&host.record.host)),
+        zone: host.record.zone.clone(),
     });
     let mut batch = rollout.begin(entrants.collect(), at);
     let mut batches = Vec::new();
@@ -82,6 +85,10 @@ fn play(
             }
         }
         batches.push(std::mem::replace(&mut batch, next));
+        if let Some(until) = rollout.bakes_until() {
+            at = until;
+            batch.extend(rollout.wake(at));
+        }
     }
     (batches, rollout)
 }

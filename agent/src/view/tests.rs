@@ -42,7 +42,12 @@ fn joined(number: u8) -> Body {
 
 fn group_set(minimum: Minimum) -> Body {
     let tags = TagSets(vec![vec![TagFilter::Both(tag())]]);
-    Body::GroupSet(Group { name: name(), tags, policy: Policy { minimum, ..Policy::default() } })
+    Body::GroupSet(Group {
+        name: name(),
+        tags,
+        policy: Policy { minimum, ..Policy::default() },
+        config: None,
+    })
 }
 
 fn submitted(minimum: Minimum) -> Body {
@@ -155,7 +160,7 @@ fn hosts_and_deployments_are_shown_in_codedeploys_words() {
     );
     check(
         one,
-        vec![started(1), Body::StopRequested { deployment: id(), rollback: false }],
+        vec![started(1), Body::StopRequested { deployment: id(), rollback: false, now: false }],
         &["InProgress Install", "Skipped", "Skipped"],
         "InProgress",
         &["MANUAL_STOP", "ENDING"],

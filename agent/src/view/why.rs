@@ -1,6 +1,6 @@
 //! Reasons and blockers: a code, numbers, a sentence.
 
-use proto::rollout::{Blocker, Reason, ReasonCode, Rollout, Verdict};
+use proto::rollout::{Blocker, Reason, ReasonCode, Rollout, Verdict, ZoneReason};
 
 use super::Why;
 
@@ -20,7 +20,7 @@ impl Why {
 
     fn of_reason(reason: &Reason) -> Self {
         let Reason { counts, minimum, total, .. } = reason;
-        let numbers = [
+        let mut numbers = vec![
             ("total", *total),
             ("minimum", *minimum),
             ("healthy", counts.healthy),
@@ -31,6 +31,13 @@ impl Why {
             ("pending", counts.pending),
             ("down", counts.down),
         ];
+        if let Some(zone) = &reason.zone {
+            numbers.extend([
+                ("zone_total", zone.total),
+                ("zone_minimum", zone.minimum),
+                ("zone_healthy", zone.healthy),
+            ]);
+        }
         Why::new(reason.code.name(), sentence(reason), &numbers)
     }
 
@@ -50,6 +57,15 @@ impl Why {
             Blocker::Suspects { suspects, available, minimum } => {
                 ("SUSPECTS", vec![("suspects", *suspects), ("in_service", *available), ("minimum", *minimum)])
             }
+            Blocker::ZoneTurnsInFlight { zone: _, in_flight, turns_max } => {
+                ("ZONE_TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])
+            }
+            Blocker::ZoneTooFewHealthy { zone: _, available, minimum, total, down } => (
+                "ZONE_HEALTH_CONSTRAINTS",
+                vec![("in_service", *available), ("minimum", *minimum), ("total", *total), ("down", *down)],
+            ),
+            Blocker::WaveEnding { wave: _, in_flight } => ("WAVE_ENDING", vec![("in_progress", *in_flight)]),
+            Blocker::Baking { wave: _, until: _, down } => ("BAKING", vec![("down", *down)]),
         };
         Why::new(code, blocker.to_string(), &numbers)
     }
@@ -57,6 +73,9 @@ impl Why {
 
 fn sentence(reason: &Reason) -> String {
     let Reason { counts, minimum, total, .. } = reason;
+    if let Some(zone) = &reason.zone {
+        return of_zone(zone, reason);
+    }
     match reason.code {
         ReasonCode::HealthConstraints => format!(
             "{} of {total} hosts are healthy and {minimum} must stay so; {} failed, {} were still to come: no \
@@ -75,5 +94,29 @@ fn sentence(reason: &Reason) -> String {
             counts.succeeded, counts.in_flight
         ),
         ReasonCode::NoInstances => format!("no host was left to deploy to (the group has {total})"),
+        ReasonCode::CanaryFailed => format!(
+            "a host of the canary is not well, so nobody follows it: {} of {total} hosts had succeeded, {} failed, \
+             {} were still to come",
+            counts.succeeded, counts.failed, counts.pending
+        ),
+    }
+}
+
+fn of_zone(zone: &ZoneReason, reason: &Reason) -> String {
+    let ZoneReason { name, healthy, minimum, total } = zone;
+    let place = if name.is_empty() { "without a zone".to_string() } else { format!("of zone {name}") };
+    match reason.code {
+        ReasonCode::HealthConstraintsInvalid => format!(
+            "{minimum} of the {total} hosts {place} must stay healthy, so none of them may ever be taken out of service"
+        ),
+        ReasonCode::HealthConstraints
+        | ReasonCode::ManualStop
+        | ReasonCode::Timeout
+        | ReasonCode::NoInstances
+        | ReasonCode::CanaryFailed => format!(
+            "{healthy} of the {total} hosts {place} are healthy and {minimum} must stay so; {} hosts of the group \
+             failed, {} were still to come: the deployment ends in all zones",
+            reason.counts.failed, reason.counts.pending
+        ),
     }
 }

@@ -65,7 +65,9 @@ fn steady(body: &Body) -> Duration {
         | Body::TurnStarted { .. }
         | Body::TurnEnded { .. }
         | Body::StopRequested { .. }
-        | Body::Finished { .. } => Duration::ZERO,
+        | Body::Finished { .. }
+        | Body::ConfigSet(_)
+        | Body::ConfigDeleted(_) => Duration::ZERO,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::io::{Notice, Output, Run, Write, WriteId};
 use crate::ledger::{Candidate, Committed, LogEntry, Snapshot, TICK, next_change};
 use crate::lifecycle::LifecycleEvent;
 use crate::mesh::liveness::Judgement;
+use crate::policy::Mode;
 use crate::rollout::Rollout;
 use crate::run::Current;
 use crate::time::Time;
@@ -153,7 +154,9 @@ impl Node {
             | Body::GroupDeleted(_)
             | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
-            | Body::StopRequested { .. } => {}
+            | Body::StopRequested { .. }
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_) => {}
         }
         self.outputs.push_back(Output::Notify(Notice::Folded { index, body: Box::new(entry.body.clone()) }));
     }
@@ -247,7 +250,7 @@ impl Node {
         for deployment in deployments {
             let me = self.config.host;
             let current = self.state.rollout(deployment).and_then(|rollout| Current::of(rollout, me));
-            if let Some(act) = self.turns.written(deployment, current.is_some()) {
+            if let Some(act) = self.turns.written(deployment, current) {
                 self.act(vec![act], now);
             }
         }
@@ -264,15 +267,16 @@ impl Node {
             event,
             file_exists: submission.policy.file_exists,
             sources: self.sources(rollout),
+            mode: submission.policy.mode,
         })
     }
 
     /// A host that will have a turn fetches the bundle before it.
     fn prefetch(&mut self, deployment: DeploymentId) {
-        let Some(rollout) = self.state.rollout(deployment).filter(|rollout| !rollout.status().is_over())
-        else {
-            return;
+        let is_to_come = |rollout: &&Rollout| {
+            !rollout.status().is_over() && rollout.submission.policy.mode == Mode::Standard
         };
+        let Some(rollout) = self.state.rollout(deployment).filter(is_to_come) else { return };
         let me = self.config.host;
         let group = self.state.group(&rollout.submission.group);
         let tags = &self.config.tags;

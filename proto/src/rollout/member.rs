@@ -79,6 +79,10 @@ pub struct Member {
     pub down: Option<LedgerTime>,
     /// Its place among equals: the order of the hosts' names.
     pub(super) position: u32,
+    /// With whom it goes.
+    pub(super) wave: u32,
+    /// Its place among the zones, if the rollout goes zone by zone.
+    pub(super) zone: u32,
 }
 
 /// Sums over the members, kept up to date so that an entry costs O(log hosts).
@@ -117,10 +121,15 @@ impl Member {
         self.health == Health::Healthy && self.down.is_none() && !self.is_in_flight()
     }
 
+    /// Unhealthy or Down: working on it takes nothing out of service.
+    pub(super) fn is_of_no_service(&self) -> bool {
+        self.health == Health::Unhealthy || self.down.is_some()
+    }
+
     /// Unhealthy first (a host that is Down is of no service to anybody), then
     /// by what is installed.
     pub(super) fn rank(&self) -> u8 {
-        if self.health == Health::Unhealthy || self.down.is_some() {
+        if self.is_of_no_service() {
             return 0;
         }
         match self.installed {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Counts;
+use super::{Counts, Zone};
 
 /// CodeDeploy's words for a deployment's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,7 @@ pub enum DeploymentStatus {
     Succeeded,
     Failed,
     Stopped,
+    Baking,
 }
 
 impl DeploymentStatus {
@@ -26,13 +27,17 @@ impl DeploymentStatus {
             DeploymentStatus::Succeeded => "Succeeded",
             DeploymentStatus::Failed => "Failed",
             DeploymentStatus::Stopped => "Stopped",
+            DeploymentStatus::Baking => "Baking",
         }
     }
 
     /// Whether nothing more will happen.
     pub const fn is_over(self) -> bool {
         match self {
-            DeploymentStatus::Created | DeploymentStatus::Queued | DeploymentStatus::InProgress => false,
+            DeploymentStatus::Created
+            | DeploymentStatus::Queued
+            | DeploymentStatus::InProgress
+            | DeploymentStatus::Baking => false,
             DeploymentStatus::Succeeded | DeploymentStatus::Failed | DeploymentStatus::Stopped => true,
         }
     }
@@ -49,6 +54,28 @@ pub struct Reason {
     pub minimum: u32,
     /// N at that moment.
     pub total: u32,
+    /// The zone whose minimum it was, if it was not the group's.
+    pub zone: Option<ZoneReason>,
+}
+
+/// One zone's numbers at the moment of a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneReason {
+    /// Its name; empty for hosts that name none.
+    pub name: String,
+    /// H of the zone.
+    pub healthy: u32,
+    /// M of the zone.
+    pub minimum: u32,
+    /// N of the zone.
+    pub total: u32,
+}
+
+impl ZoneReason {
+    pub(super) fn of(zone: &Zone) -> Self {
+        let healthy = zone.counts.healthy;
+        ZoneReason { name: zone.name.clone(), healthy, minimum: zone.minimum, total: zone.total }
+    }
 }
 
 /// CodeDeploy's codes, where it has one.
@@ -64,6 +91,8 @@ pub enum ReasonCode {
     Timeout,
     /// No host was left to deploy to.
     NoInstances,
+    /// A host on which the revision was tried first is not well.
+    CanaryFailed,
 }
 
 impl ReasonCode {
@@ -75,6 +104,7 @@ impl ReasonCode {
             ReasonCode::ManualStop => "MANUAL_STOP",
             ReasonCode::Timeout => "TIMEOUT",
             ReasonCode::NoInstances => "NO_INSTANCES",
+            ReasonCode::CanaryFailed => "CANARY_FAILED",
         }
     }
 }

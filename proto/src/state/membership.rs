@@ -18,7 +18,7 @@ impl State {
         if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&group.name) {
             return Err(Refusal::Limit { what: "groups in one mesh".into(), limit: GROUPS_MAX as u64 });
         }
-        Ok(())
+        self.policy_of(group)?.validate().map_err(Refusal::InvalidPolicy)
     }
 
     pub(super) fn check_delete(&self, name: &GroupName) -> Result<(), Refusal> {
@@ -92,7 +92,7 @@ impl State {
             let granted = rollout.set_down(host, since, at);
             self.clear_timers_if_idle(deployment, host);
             self.set_lost_timer(deployment, host);
-            self.set_start_timers(deployment, &granted);
+            self.set_timers(deployment, &granted);
         }
     }
 
