@@ -109,7 +109,17 @@ impl Model {
             .map(|host| {
                 let id = host.record.host;
                 let standing = group.standing.get(&id).copied();
-                Turn::new(id, standing, host.down, hosts.contains(&id), submission.revision.digest)
+                Turn {
+                    ailing: group.ailing.contains_key(&id),
+                    ..Turn::new(
+                        id,
+                        standing,
+                        host.down,
+                        hosts.contains(&id),
+                        submission.revision.digest,
+                        &host.record.zone,
+                    )
+                }
             })
             .collect();
         let mut deployment = Deployment::queued(submission.clone());

@@ -53,7 +53,7 @@ pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
         }
     }
     let filter = TagFilter::parse(&tag).map_err(|error| error.to_string())?;
-    Ok(Group { name, tags: TagSets(vec![vec![filter]]), policy, health: None })
+    Ok(Group { name, tags: TagSets(vec![vec![filter]]), policy, health: None, config: None })
 }
 
 pub(super) fn group_name(text: &str) -> Result<GroupName, Wrong> {

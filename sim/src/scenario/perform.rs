@@ -153,7 +153,9 @@ fn wish_of(world: &World, wanted: &Wanted) -> Result<Wish, String> {
             policy: policy.clone(),
             queue: *queue,
         },
-        Wanted::Stop { group, rollback } => Wish::Stop { group: group.clone(), rollback: *rollback },
+        Wanted::Stop { group, rollback } => {
+            Wish::Stop { group: group.clone(), rollback: *rollback, now: false }
+        }
         Wanted::Rollback { group, to } => {
             let to = to.as_deref().map(digest).transpose()?;
             Wish::Rollback { group: group.clone(), to }
