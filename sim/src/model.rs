@@ -329,13 +329,18 @@ impl Model {
         self.groups.values().flat_map(|group| [group.running, group.catching_up]).flatten().collect()
     }
 
-    fn set_group(&mut self, group: &Group) {
+    /// The group's policy, with the configuration that it names.
+    fn policy_of(&self, group: &Group) -> Policy {
         let mut policy = group.policy.clone();
-        if let Some(name) = &group.config {
-            let Some(config) = self.configs.get(name) else { return };
+        if let Some(config) = group.config.as_ref().and_then(|name| self.configs.get(name)) {
             config.put_on(&mut policy);
         }
-        if policy.validate().is_err() {
+        policy
+    }
+
+    fn set_group(&mut self, group: &Group) {
+        let is_known = group.config.as_ref().is_none_or(|name| self.configs.contains_key(name));
+        if !is_known || self.policy_of(group).validate().is_err() {
             return;
         }
         if let Some(known) = self.groups.get_mut(&group.name) {
