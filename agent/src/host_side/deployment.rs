@@ -40,6 +40,9 @@ pub(crate) enum Way {
     /// Traffic goes back to the hosts that it was taken from: scripts are those
     /// of the table's other column.
     BlueGreenRollback,
+    /// Nothing is brought: what is installed is stopped and started again, with
+    /// its own scripts.
+    Restart,
 }
 
 /// An event by name.
@@ -62,7 +65,8 @@ impl Event {
         match (self, way) {
             (Event::Known(event), Way::Forward) => event.step().scripts,
             (Event::Known(event), Way::BlueGreenRollback) => event.step().rollback_scripts,
-            (Event::Custom(_), _) => Scripts::New,
+            (Event::Known(_), Way::Restart) => Scripts::LastInstalled,
+            (Event::Custom(_), Way::Forward | Way::BlueGreenRollback | Way::Restart) => Scripts::New,
         }
     }
 }
@@ -94,6 +98,10 @@ pub(crate) enum EventError {
          event's failures or remove the marker `*_last_successful_install`", dir.display()
     )]
     LastInstalledGone { dir: PathBuf },
+    #[error(
+        "nothing of this group is installed on this host, so there is nothing to restart: deploy a bundle to it"
+    )]
+    NothingInstalled,
     #[error("{}", listed(.0))]
     AppSpec(Vec<Mistake>),
     #[error(transparent)]
@@ -221,6 +229,7 @@ impl Deployment {
         match marked.map_err(|cause| self.on_disk(cause))? {
             Some(dir) if archive_of(&dir).is_dir() => Ok(Some(archive_of(&dir))),
             Some(dir) => Err(EventError::LastInstalledGone { dir }),
+            None if self.way == Way::Restart => Err(EventError::NothingInstalled),
             None => Ok(None),
         }
     }
@@ -306,6 +315,7 @@ pub(crate) fn failure(event: Option<LifecycleEvent>, error: &EventError) -> Fail
         | EventError::Unpack(_)
         | EventError::NoAppSpec { .. }
         | EventError::LastInstalledGone { .. }
+        | EventError::NothingInstalled
         | EventError::AppSpec(_)
         | EventError::Install(_)
         | EventError::Panicked(_) => (ErrorCode::UnknownError, String::new(), String::new()),

@@ -17,6 +17,7 @@ fn host(name: &str, status: &str, event: Option<&str>) -> TurnView {
         log: None,
         started_at: None,
         finished_at: None,
+        wave: None,
     }
 }
 
@@ -49,6 +50,7 @@ fn deployment(status: &str, hosts: Vec<TurnView>) -> DeploymentView {
             ready: 0,
         },
         healthy: Healthy { now: 4, minimum: 4, total: 5, lowest_seen: 4 },
+        waves: vec![],
         hosts: Some(hosts),
     }
 }
