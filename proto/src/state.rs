@@ -308,3 +308,6 @@ impl State {
         due
     }
 }
+
+#[cfg(test)]
+mod tests;

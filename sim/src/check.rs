@@ -9,6 +9,7 @@ mod agreement;
 mod fold;
 mod minimum;
 mod turns;
+mod waves;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +27,7 @@ pub use acknowledged::Acknowledged;
 pub use agreement::{Agreement, Line};
 pub use minimum::Minimum;
 pub use turns::Turns;
+pub use waves::Waves;
 
 /// What must hold in every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +38,8 @@ pub enum Claim {
     Fold,
     /// A turn takes no host out of service that the minimum needs.
     Minimum,
+    /// The next wave comes when the one before is through and was watched.
+    Waves,
     /// No event runs without a committed start of its turn.
     CommittedStart,
     /// No event of a turn runs twice, and none out of its order.
@@ -58,6 +62,7 @@ impl fmt::Display for Claim {
             Claim::Agreement => "hosts agree on every committed entry",
             Claim::Fold => "the fold agrees with the model",
             Claim::Minimum => "never fewer in service than the minimum because of a turn",
+            Claim::Waves => "no wave before the one before it is through and was watched",
             Claim::CommittedStart => "no event without a committed start of its turn",
             Claim::Once => "no event of a turn is run twice or out of order",
             Claim::OneTurn => "one turn of a group at a time on one host",
@@ -117,6 +122,7 @@ pub struct Checks {
     pub agreement: Agreement,
     pub model: Model,
     pub minimum: Minimum,
+    pub waves: Waves,
     pub turns: Turns,
     pub acknowledged: Acknowledged,
     numbers: BTreeMap<HostId, HostNo>,
@@ -185,7 +191,11 @@ impl Checks {
 
     fn apply(&mut self, index: Index, entry: &Entry, now: Moment) {
         self.model.apply(entry);
-        let verdicts = [self.minimum.entry(index, &self.model), self.turns.entry(&self.model, &self.numbers)];
+        let verdicts = [
+            self.minimum.entry(index, &self.model),
+            self.waves.entry(index, &self.model),
+            self.turns.entry(&self.model, &self.numbers),
+        ];
         verdicts.into_iter().for_each(|verdict| self.report(verdict, now));
     }
 
