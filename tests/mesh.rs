@@ -25,5 +25,7 @@ mod rolling;
 mod side_by_side;
 #[path = "mesh/trace.rs"]
 mod trace;
+#[path = "mesh/waves.rs"]
+mod waves;
 #[path = "mesh/world.rs"]
 mod world;

@@ -345,3 +345,6 @@ impl State {
         due
     }
 }
+
+#[cfg(test)]
+mod tests;

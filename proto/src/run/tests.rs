@@ -20,6 +20,12 @@ struct Ledger(State);
 
 impl Ledger {
     fn with_a_turn() -> Ledger {
+        Ledger::with_a_turn_of(Policy::default())
+    }
+
+    /// Under another policy, as the mesh itself would submit it: what a person
+    /// may submit is not the question here.
+    fn with_a_turn_of(policy: Policy) -> Ledger {
         let mut ledger = Ledger(State::founding());
         let name: crate::id::GroupName = "hello/prod".parse().expect("a name");
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
@@ -35,8 +41,8 @@ impl Ledger {
             deployment: deployment(),
             group: name,
             revision: Revision { digest: Digest([2; 32]), size: 1, origin: String::new() },
-            policy: Policy::default(),
-            creator: Creator::User,
+            policy,
+            creator: Creator::Autoscale,
             rollback_of: None,
             description: String::new(),
             holders: Vec::new(),
@@ -62,7 +68,7 @@ impl Ledger {
             zone: String::new(),
             addresses: Vec::new(),
             incarnation,
-            wire: 1,
+            wire: crate::wire::WIRE,
         }));
     }
 
@@ -194,6 +200,71 @@ fn a_stopped_deployment_ends_its_turn_at_the_next_event() {
     assert!(turns.reconcile(me(), &ledger.0).is_empty(), "what runs comes to its end");
     let record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
     assert_eq!(code(&record), Some((Some(E::DownloadBundle), ErrorCode::Stopped)));
+}
+
+#[test]
+fn a_deployment_stopped_now_cuts_its_event_short_once() {
+    let mut ledger = Ledger::with_a_turn();
+    let mut turns = OwnTurns::default();
+    turns.reconcile(me(), &ledger.0);
+    let (effect, _) = runs(turns.written(deployment(), ledger.current()));
+    // A person who stopped it may lose patience.
+    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: false });
+    assert!(turns.reconcile(me(), &ledger.0).is_empty());
+    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: true });
+    assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(effect)]);
+    assert!(turns.reconcile(me(), &ledger.0).is_empty(), "it is told once");
+    let killed = Failure {
+        event: Some(E::ApplicationStop),
+        code: ErrorCode::ScriptFailed,
+        script: "stop.sh".into(),
+        message: "it was ended by signal 15".into(),
+        log: "so far".into(),
+    };
+    let record = written(&turns.done(effect, Err(killed), |_| ledger.current()));
+    let Some(TurnOutcome::Failed(failure)) = &record.outcome else { panic!("it has failed") };
+    assert_eq!((failure.event, failure.code), (Some(E::ApplicationStop), ErrorCode::Stopped));
+    assert_eq!(failure.message, "the deployment was stopped while ApplicationStop ran");
+    assert_eq!((failure.script.as_str(), failure.log.as_str()), ("stop.sh", "so far"));
+}
+
+#[test]
+fn an_event_that_was_only_announced_does_not_begin_after_a_stop() {
+    let mut ledger = Ledger::with_a_turn();
+    let mut turns = OwnTurns::default();
+    turns.reconcile(me(), &ledger.0);
+    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: false });
+    let act = turns.written(deployment(), ledger.current()).expect("the end is written down");
+    assert_eq!(code(&written(&[act])), Some((Some(E::ApplicationStop), ErrorCode::Stopped)));
+}
+
+#[test]
+fn a_restart_goes_through_its_own_events() {
+    let policy = Policy { mode: crate::policy::Mode::Restart, ..Policy::default() };
+    let mut ledger = Ledger::with_a_turn_of(Policy::default());
+    // It was brought to the revision; now it is restarted.
+    let mut turns = OwnTurns::default();
+    turns.reconcile(me(), &ledger.0);
+    ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome: TurnOutcome::Succeeded });
+    ledger.add(Body::Finished { deployment: deployment() });
+    let restart = DeploymentId::derive(b"restart");
+    let first = ledger.0.rollout(deployment()).expect("kept").submission.clone();
+    ledger.add(Body::Submitted(Box::new(Submission {
+        deployment: restart,
+        policy,
+        creator: Creator::User,
+        ..first
+    })));
+    ledger.add(Body::TurnStarted { deployment: restart, host: me() });
+    let mut turns = OwnTurns::default();
+    turns.reconcile(me(), &ledger.0);
+    let mut ran = Vec::new();
+    let current = || Current::of(ledger.0.rollout(restart)?, me());
+    while let Some(Act::Run { effect, event, .. }) = turns.written(restart, current()) {
+        ran.push(event);
+        turns.done(effect, Ok(()), |_| current());
+    }
+    assert_eq!(ran, [E::ApplicationStop, E::ApplicationStart, E::ValidateService]);
 }
 
 #[test]
