@@ -8,6 +8,8 @@ mod catch_up;
 mod deployments;
 mod membership;
 mod rollback;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 

@@ -42,6 +42,8 @@ pub enum Wish {
         to: Option<Digest>,
     },
     RemoveHost(HostNo),
+    /// Unless it votes then.
+    RemoveFollower(HostNo),
 }
 
 #[derive(Debug)]
@@ -109,6 +111,13 @@ impl World {
             }
             Wish::Rollback { group, to } => Request::Rollback { group: group.clone(), to: *to },
             Wish::RemoveHost(host) => Request::RemoveHost(self.hosts[host.index()].id),
+            Wish::RemoveFollower(follower) => {
+                let id = self.hosts[follower.index()].id;
+                if self.nodes().any(|(_, node)| node.mesh().voters.contains(&id)) {
+                    return None;
+                }
+                Request::RemoveHost(id)
+            }
         };
         Some(request)
     }
