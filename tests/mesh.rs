@@ -7,6 +7,8 @@
 mod agent;
 #[path = "mesh/bundle.rs"]
 mod bundle;
+#[path = "mesh/catch_up.rs"]
+mod catch_up;
 #[path = "mesh/disk.rs"]
 mod disk;
 #[path = "mesh/frozen.rs"]

@@ -11,6 +11,8 @@ mod deployments;
 mod health;
 mod membership;
 mod rollback;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 
