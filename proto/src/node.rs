@@ -364,9 +364,12 @@ impl Node {
         if self.ledger.is_voting() {
             return self.ledger.leader();
         }
+        // Only those who take part know it: hosts that repeat what they heard of
+        // each other could name one that was voted out long ago, for ever.
+        let voters = &self.ledger.voters().voters;
         self.heard
             .iter()
-            .filter(|(host, _)| self.liveness.is_connected(**host))
+            .filter(|(host, heard)| self.liveness.is_connected(**host) && voters.contains(&heard.voter))
             .filter_map(|(_, heard)| heard.leader)
             .next()
     }
