@@ -13,6 +13,8 @@ mod catch_up;
 mod disk;
 #[path = "mesh/frozen.rs"]
 mod frozen;
+#[path = "mesh/health.rs"]
+mod health;
 #[path = "mesh/installs.rs"]
 mod installs;
 #[path = "mesh/kills.rs"]

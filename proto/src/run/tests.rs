@@ -1,6 +1,7 @@
 use super::*;
 use crate::entry::{Creator, Entry, HostRecord, ProposalId, Submission};
 use crate::group::{Group, Tag, TagFilter, TagSets};
+use crate::health::{HealthCheck, Probe};
 use crate::id::{Digest, VoterId};
 use crate::lifecycle::LifecycleEvent as E;
 use crate::policy::Policy;
@@ -57,6 +58,12 @@ impl Ledger {
         let at = LedgerTime::from_millis(index * 1_000);
         let proposal = ProposalId { host: me(), incarnation: 1, number: index };
         self.0.apply(index, &Entry { at, proposal, body }).expect("it is accepted");
+    }
+
+    /// Gives the group a health check, or takes it away.
+    fn set_check(&mut self, health: Option<HealthCheck>) {
+        let group = self.0.groups().values().next().expect("one group").group.clone();
+        self.add(Body::GroupSet(Group { health, ..group }));
     }
 
     fn join(&mut self, voter: VoterId, incarnation: u64) {
@@ -285,4 +292,63 @@ fn the_journal_waits_until_the_ledger_is_back_where_it_was() {
     let mut after = OwnTurns::restore(vec![record]);
     assert!(after.reconcile(me(), &State::founding()).is_empty(), "nothing is forgotten too early");
     written(&after.reconcile(me(), &ledger.0));
+}
+
+fn check_of_tcp() -> HealthCheck {
+    HealthCheck::new(Probe::Tcp("127.0.0.1:80".into()))
+}
+
+/// All events have succeeded in a group that is checked.
+fn waiting() -> (Ledger, OwnTurns, Record) {
+    let mut ledger = Ledger::with_a_turn();
+    ledger.set_check(Some(check_of_tcp()));
+    let mut turns = OwnTurns::default();
+    let mut record = written(&turns.reconcile(me(), &ledger.0));
+    for _ in Course::InPlace.events() {
+        let (effect, _) = runs(turns.written(deployment(), true));
+        record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
+    }
+    assert_eq!((record.done, &record.outcome), (Some(E::ValidateService), &None));
+    (ledger, turns, record)
+}
+
+#[test]
+fn a_turn_of_a_checked_group_waits_for_its_check() {
+    let (ledger, mut turns, _) = waiting();
+    assert_eq!(turns.waiting(), BTreeSet::from([deployment()]));
+    assert!(turns.reconcile(me(), &ledger.0).is_empty());
+    assert!(turns.owed(me(), &ledger.0, &BTreeSet::new()).is_empty(), "it has not ended yet");
+    assert!(turns.is_idle(), "the agent may leave in the meantime");
+    let record = written(turns.waited(deployment(), Ok(())).as_slice());
+    assert_eq!(record.outcome, Some(TurnOutcome::Succeeded));
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()).len(), 1);
+    assert_eq!(turns.waited(deployment(), Ok(())), None, "it ends once");
+
+    let (_, mut turns, _) = waiting();
+    let failed = Err((ErrorCode::HealthCheckFailed, "0 of 2".to_string()));
+    let record = written(turns.waited(deployment(), failed).as_slice());
+    assert_eq!(code(&record), Some((None, ErrorCode::HealthCheckFailed)));
+}
+
+#[test]
+fn an_agent_that_was_killed_while_it_waited_waits_on() {
+    let (mut ledger, _, record) = waiting();
+    let mut turns = OwnTurns::restore(vec![record.clone()]);
+    assert!(turns.reconcile(me(), &ledger.0).is_empty(), "it was killed in no event");
+    assert_eq!(turns.waiting(), BTreeSet::from([deployment()]));
+
+    ledger.set_check(None);
+    let ended = written(&turns.reconcile(me(), &ledger.0));
+    assert_eq!(ended.outcome, Some(TurnOutcome::Succeeded), "nobody checks it any more");
+    let mut turns = OwnTurns::restore(vec![record]);
+    assert_eq!(written(&turns.reconcile(me(), &ledger.0)).outcome, Some(TurnOutcome::Succeeded));
+}
+
+#[test]
+fn a_wait_that_the_mesh_has_given_up_is_forgotten() {
+    let (mut ledger, mut turns, _) = waiting();
+    let outcome = failed(None, ErrorCode::TurnTimedOut, "too long".into());
+    ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome });
+    assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Forget(deployment())]);
+    assert!(turns.waiting().is_empty());
 }

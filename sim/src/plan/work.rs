@@ -26,7 +26,7 @@ pub(super) fn bundles(dice: &mut Chance, hosts: u64) -> Vec<Bundle> {
         if number > 1 && dice.percent(45) {
             bundle.faults.push(fault(dice, hosts));
         }
-        if number > 1 && dice.percent(35) {
+        if number > 1 && dice.percent(50) {
             bundle.sickness = Some(sickness(dice, hosts));
         }
         bundle
@@ -53,9 +53,9 @@ fn sickness(dice: &mut Chance, hosts: u64) -> Sickness {
     }
 }
 
-/// Every other group is checked.
+/// Most groups are checked.
 fn health(dice: &mut Chance) -> Option<HealthCheck> {
-    if dice.percent(50) {
+    if dice.percent(30) {
         return None;
     }
     let (every, rise) = (Duration::from_secs(dice.between(1, 4)), number(dice, 3));
