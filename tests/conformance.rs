@@ -12,6 +12,9 @@
 //! Owners need root, and the user `cdtest` must exist: all runs in namespaces
 //! of its own, where /etc/passwd is another file.
 
+#[path = "s3_revision.rs"]
+mod s3_revision;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -87,16 +90,18 @@ fn inside(filters: &[String]) -> ExitCode {
     }
 }
 
-/// Adds user and group `cdtest`, for this mount namespace only.
+/// Adds user and group `cdtest`, and a group that the user is in besides, for
+/// this mount namespace only.
 fn make_user(base: &Path) {
     let home = base.join("home");
     fs::create_dir(&home).expect("made");
     std::os::unix::fs::chown(&home, Some(4242), Some(4242)).expect("given away");
     let user = format!("cdtest:x:4242:4242::{}:/bin/sh\n", home.display());
-    for (file, line) in [("passwd", user), ("group", "cdtest:x:4242:\n".to_owned())] {
+    for (file, line) in [("passwd", user), ("group", "cdtest:x:4242:\ncdextra:x:4343:cdtest\n".to_owned())] {
         let system = Path::new("/etc").join(file);
         let known = fs::read_to_string(&system).expect("readable");
-        let others = known.lines().filter(|line| !line.starts_with("cdtest:"));
+        let others =
+            known.lines().filter(|line| !line.starts_with("cdtest:") && !line.starts_with("cdextra:"));
         let content: String = others.map(|line| format!("{line}\n")).collect();
         let copy = base.join(file);
         fs::write(&copy, content + &line).expect("written");
@@ -219,7 +224,11 @@ impl Case {
         let bundle = self.dir.join("case").join(&self.name).join(word("bundle").expect("a bundle"));
         let kind = word("type").unwrap_or("directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_skein"));
-        command.args(["--json", "local", "-t", kind, "-l"]).arg(pack(&bundle, kind));
+        let archive = pack(&bundle, kind);
+        let revision = &step["spec"]["Revision"]["S3Revision"];
+        let store = fs::read(&archive).ok().and_then(|bytes| s3_revision::Server::of(revision, bytes));
+        let source = store.as_ref().map_or(archive, |store| PathBuf::from(&store.source));
+        command.args(["--json", "local", "-t", kind, "-l"]).arg(source);
         command.arg("-c").arg(self.dir.join("agent.yml"));
         let args = step["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
         command.args(args.map(|arg| self.real(arg)));
@@ -238,6 +247,7 @@ impl Case {
         command.env_clear().current_dir(self.dir.join("cwd"));
         command.envs([("HOME", "/root"), ("LOGNAME", "root"), ("USER", "root"), ("SHELL", "/bin/bash")]);
         command.env("PATH", PATH);
+        command.envs(store.iter().flat_map(s3_revision::Server::environment));
         for (name, value) in step["env"].as_object().into_iter().flatten() {
             command.env(name, self.real(value.as_str().unwrap_or_default()));
         }
@@ -482,7 +492,8 @@ fn comparable(key: &str, value: &Value) -> Value {
     }
 }
 
-/// Hooks start in their revision's directory, not in the agent's.
+/// Hooks start in their revision's directory, not in the agent's, which is the
+/// root of the disk where a whole agent was recorded.
 fn without_cwd(line: &Value) -> Value {
     let line = line.as_str().unwrap_or_default();
     let Some((start, rest)) = line.split_once(" cwd=") else { return line.into() };
@@ -490,5 +501,5 @@ fn without_cwd(line: &Value) -> Value {
     let file = start.rsplit_once("file=").map_or("", |(_, file)| file);
     let archive = file.split_once("/deployment-archive").map_or("", |(above, _)| above);
     let own = format!("/conformance/root/{archive}/deployment-archive");
-    if cwd == "/conformance/cwd" || cwd == own { format!("{start} {end}").into() } else { line.into() }
+    if ["/", "/conformance/cwd", &own].contains(&cwd) { format!("{start} {end}").into() } else { line.into() }
 }

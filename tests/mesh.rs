@@ -9,10 +9,16 @@ mod agent;
 mod alarms;
 #[path = "mesh/bundle.rs"]
 mod bundle;
+#[path = "mesh/catch_up.rs"]
+mod catch_up;
 #[path = "mesh/disk.rs"]
 mod disk;
 #[path = "mesh/frozen.rs"]
 mod frozen;
+#[path = "mesh/health.rs"]
+mod health;
+#[path = "mesh/installs.rs"]
+mod installs;
 #[path = "mesh/kills.rs"]
 mod kills;
 #[path = "mesh/prometheus.rs"]
@@ -27,5 +33,7 @@ mod rolling;
 mod side_by_side;
 #[path = "mesh/trace.rs"]
 mod trace;
+#[path = "mesh/waves.rs"]
+mod waves;
 #[path = "mesh/world.rs"]
 mod world;

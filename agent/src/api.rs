@@ -6,9 +6,11 @@
 
 mod error;
 mod events;
+mod limit;
 mod listen;
 mod metrics;
 mod openapi;
+mod progress;
 mod read;
 mod watches;
 mod write;
@@ -27,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::Backend;
 
 pub(crate) use error::{ApiError, ErrorBody, ErrorDocument};
+use limit::Limited;
 pub(crate) use listen::ApiSocket;
+pub(crate) use progress::{ANSWER, AnswerEvent, PROGRESS};
 pub(crate) use read::{LogsView, RevisionView};
 pub(crate) use watches::{AlarmBody, FreezeBody, parse_until};
 pub(crate) use write::{DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
@@ -35,6 +39,9 @@ pub(crate) use write::{DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
 /// The longest body of a request: a group file or an override list is far
 /// below, and nothing else is sent.
 const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Connections to the socket, and to the TCP address, that are open at a time:
+/// far more than people watch, far fewer than the files that an agent may open.
+const CONNECTIONS_MAX: usize = 512;
 
 /// What every handler is given.
 #[derive(Clone)]
@@ -51,7 +58,9 @@ pub(crate) async fn serve_socket(
     stopping: CancellationToken,
 ) -> std::io::Result<()> {
     let router = router(Shared { backend, stopping: stopping.clone() });
-    axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await
+    axum::serve(Limited::new(listener, CONNECTIONS_MAX), router)
+        .with_graceful_shutdown(stopping.cancelled_owned())
+        .await
 }
 
 /// Answers questions on TCP until `stopping`.
@@ -61,7 +70,9 @@ pub(crate) async fn serve_tcp(
     stopping: CancellationToken,
 ) -> std::io::Result<()> {
     let router = router(Shared { backend, stopping: stopping.clone() }).layer(middleware::from_fn(read_only));
-    axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await
+    axum::serve(Limited::new(listener, CONNECTIONS_MAX), router)
+        .with_graceful_shutdown(stopping.cancelled_owned())
+        .await
 }
 
 fn router(shared: Shared) -> Router {
@@ -80,6 +91,8 @@ fn router(shared: Shared) -> Router {
         .route("/v1/groups/{application}/{name}/alarms/{alarm}/clear", post(watches::clear_alarm))
         .route("/v1/groups/{application}/{name}/freeze", post(watches::freeze))
         .route("/v1/groups/{application}/{name}/unfreeze", post(watches::unfreeze))
+        .route("/v1/configs", get(read::configs))
+        .route("/v1/configs/{name}", get(read::config).put(write::set_config).delete(write::delete_config))
         .route("/v1/bundles", post(write::push))
         .route("/v1/plan", post(write::plan))
         .route("/v1/deployments", get(read::deployments).post(write::deploy))
@@ -92,6 +105,7 @@ fn router(shared: Shared) -> Router {
         .route("/metrics", get(metrics::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(shared.clone(), progress::told))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(shared)
 }

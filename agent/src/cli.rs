@@ -1,12 +1,16 @@
 //! The command line: what can be typed, and which part answers it.
 
 mod alarm;
+mod config;
 mod deploy;
 mod exit;
 mod group;
+mod history;
 mod local;
 mod logs;
 mod mesh;
+mod meter;
+mod plan;
 mod screen;
 mod show;
 mod watch;
@@ -21,6 +25,7 @@ use crate::config::{AgentConfig, AgentFlags, default_socket};
 use crate::{demo, start};
 
 pub(crate) use exit::{Exit, report};
+pub(crate) use local::codedeploy;
 pub(crate) use screen::Screen;
 
 /// Deploys applications to fleets of hosts, without a central server.
@@ -39,7 +44,7 @@ pub(crate) struct Cli {
 }
 
 /// What every command takes.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Global {
     /// The agent's Unix socket [default: /run/skein/skein.sock]
     #[arg(long, value_name = "SOCKET", env = "SKEIN_API", global = true)]
@@ -65,10 +70,13 @@ enum Verb {
     /// Define the groups that are deployed to
     #[command(subcommand)]
     Group(group::GroupVerb),
+    /// Name deployment configurations that groups share
+    #[command(subcommand)]
+    Config(config::ConfigVerb),
     /// Bring a bundle into the mesh, and print its digest
     Push(deploy::PushArgs),
     /// Show what a deployment would do; exit 3 if it could never finish
-    Plan(deploy::PlanArgs),
+    Plan(plan::PlanArgs),
     /// Deploy a bundle to a group, and wait for the end
     Deploy(deploy::DeployArgs),
     /// Show the mesh, a group or a deployment
@@ -93,7 +101,7 @@ enum Verb {
     /// End a freeze early
     Unfreeze(alarm::UnfreezeArgs),
     /// List what was committed
-    History(show::HistoryArgs),
+    History(history::HistoryArgs),
     /// Deploy a bundle to this host alone, without a mesh
     Local(Box<local::LocalArgs>),
     /// Try it out: five agents on this machine, three releases, one of them bad
@@ -134,8 +142,9 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         }
         Verb::Mesh(verb) => mesh::run(&session, verb).await,
         Verb::Group(verb) => group::run(&session, verb).await,
+        Verb::Config(verb) => config::run(&session, verb).await,
         Verb::Push(args) => deploy::push(&session, args).await,
-        Verb::Plan(args) => deploy::plan(&session, args).await,
+        Verb::Plan(args) => plan::plan(&session, args).await,
         Verb::Deploy(args) => deploy::deploy(&session, args).await,
         Verb::Status(args) => show::status(&session, args).await,
         Verb::Hosts(args) => show::hosts(&session, args).await,
@@ -147,8 +156,8 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Alarm(verb) => alarm::run(&session, verb).await,
         Verb::Freeze(args) => alarm::freeze(&session, args).await,
         Verb::Unfreeze(args) => alarm::unfreeze(&session, args).await,
-        Verb::History(args) => show::history(&session, args).await,
-        Verb::Local(args) => local::run(*args, session.screen.is_json()).await,
+        Verb::History(args) => history::history(&session, args).await,
+        Verb::Local(args) => local::run(*args, &session.screen).await,
         Verb::Demo(args) => demo::run(&session.screen, args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();

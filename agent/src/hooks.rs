@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use log_file::files as log_files;
 use output::Output;
+pub(crate) use script::NOT_FOR_SCRIPTS;
 use user::UserError;
 
 /// How long we wait for what should end by itself.
@@ -128,6 +129,12 @@ impl HookError {
     }
 }
 
+/// Adds a line of the agent's own to a scripts.log.
+pub(crate) fn note(log: &Path, text: &str) -> io::Result<()> {
+    let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+    log_file::LogFile::open(log)?.add(format!("{time} {text}\n").as_bytes())
+}
+
 /// Runs the event's scripts, one after the other. An event without scripts
 /// succeeds and leaves no log.
 pub(crate) async fn run(hooks: &Hooks<'_>, cancel: &CancellationToken) -> Result<(), HookFailure> {
@@ -164,7 +171,7 @@ async fn one(
 }
 
 /// Bundles come from zips and from Windows, where nothing is executable.
-fn make_executable(path: &Path) -> io::Result<()> {
+pub(crate) fn make_executable(path: &Path) -> io::Result<()> {
     let metadata = path.metadata()?;
     let mode = metadata.permissions().mode();
     if metadata.is_dir() || mode & 0o111 == 0o111 {

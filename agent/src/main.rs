@@ -24,6 +24,7 @@ mod join;
 mod local;
 mod log_page;
 mod mesh_key;
+mod probe;
 mod questions;
 mod secret_file;
 mod start;
@@ -34,11 +35,18 @@ mod transport;
 mod trigger;
 mod view;
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cli::codedeploy;
 
 fn main() -> ExitCode {
+    let called = std::env::args_os().next().unwrap_or_default();
+    if Path::new(&called).file_name() == Some(OsStr::new(codedeploy::NAME)) {
+        return ExitCode::from(u8::from(codedeploy::run(std::env::args_os())));
+    }
     let cli = cli::Cli::parse();
     let wants_json = cli.global.json;
     let exit = cli::run(cli).unwrap_or_else(|error| cli::report(&error, wants_json));

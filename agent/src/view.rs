@@ -5,10 +5,13 @@
 //! are CodeDeploy's; every reason and every blocker comes as a code, as
 //! numbers, and as a sentence made of those numbers.
 
+mod behind;
+mod config;
 pub(crate) mod deployment;
 mod happening;
+mod health;
 mod mesh;
-mod plan;
+pub(crate) mod plan;
 mod watches;
 mod why;
 
@@ -20,10 +23,12 @@ use proto::state::State;
 use proto::time::LedgerTime;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use deployment::{DeploymentView, TurnView, deployment, deployments};
+pub(crate) use behind::{BehindView, NoRevision, find_revision};
+pub(crate) use config::{ConfigView, config, configs};
+pub(crate) use deployment::{DeploymentView, TurnView, WaveView, deployment, deployments};
 pub(crate) use happening::{Happening, HistoryView, diverged, happening, history, progress};
 pub(crate) use mesh::{GroupView, HostView, StatusView, group, groups, hosts, name_of, status};
-pub(crate) use plan::{PlanView, plan};
+pub(crate) use plan::{PlanView, SecondsView, plan};
 pub(crate) use watches::{AlarmView, FreezeView, StoppedByView, TriggerView, alarms};
 
 /// Why something is as it is: for scripts, in numbers, and for people.

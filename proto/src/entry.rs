@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::alarm::AlarmState;
 use crate::group::{Group, Tag};
-use crate::id::{DeploymentId, GroupName, HostId, VoterId};
+use crate::id::{ConfigName, DeploymentId, GroupName, HostId, VoterId};
 use crate::lifecycle::LifecycleEvent;
-use crate::policy::Policy;
+use crate::policy::{DeploymentConfig, Policy};
 use crate::revision::Revision;
 use crate::time::LedgerTime;
 use crate::trigger::GivenUp;
@@ -102,6 +102,8 @@ pub enum Body {
         deployment: DeploymentId,
         /// Whether to roll back afterwards, whatever the policy says.
         rollback: bool,
+        /// Whether events under way are cut short, too.
+        now: bool,
     },
     /// The deployment is over, as the fold had worked out before. Ignored if
     /// the fold has not.
@@ -109,6 +111,27 @@ pub enum Body {
         /// Which.
         deployment: DeploymentId,
     },
+    /// A host says that its application has become well or unwell, by the
+    /// group's health check. Damped: see [`crate::health`]. Not said in the
+    /// host's turn, which ends well only if the check has passed.
+    HealthChanged {
+        /// In which group.
+        group: GroupName,
+        /// Which host.
+        host: HostId,
+        /// Whether it is well now.
+        healthy: bool,
+        /// What the last probe failed of; empty if it is well.
+        error: String,
+        /// The index that the host had folded when it said so. Older than what
+        /// is known of the host since, and it changes nothing.
+        as_of: Index,
+    },
+    /// A deployment configuration gets a name, or another meaning. Deployments
+    /// that run, or wait, keep what they were submitted with.
+    ConfigSet(DeploymentConfig),
+    /// The name means nothing any more.
+    ConfigDeleted(ConfigName),
     /// An alarm was read, and is otherwise than the ledger said.
     AlarmRead {
         /// Of which group.
@@ -273,6 +296,9 @@ pub enum ErrorCode {
     TurnTimedOut,
     /// The deployment was stopped before the host was through.
     Stopped,
+    /// All events succeeded, but the group's health check did not pass in time,
+    /// or failed again while the deployment still ran.
+    HealthCheckFailed,
 }
 
 impl ErrorCode {
@@ -291,6 +317,7 @@ impl ErrorCode {
             ErrorCode::HostLost => "HostLost",
             ErrorCode::TurnTimedOut => "TurnTimedOut",
             ErrorCode::Stopped => "Stopped",
+            ErrorCode::HealthCheckFailed => "HealthCheckFailed",
         }
     }
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::{Alarm, InvalidWatch, check_alarms};
-use crate::id::GroupName;
+use crate::health::HealthCheck;
+use crate::id::{ConfigName, GroupName};
 use crate::policy::Policy;
 use crate::trigger::{Trigger, check_triggers};
 
@@ -77,6 +78,12 @@ pub struct Group {
     pub tags: TagSets,
     /// What its deployments follow, unless one overrides it.
     pub policy: Policy,
+    /// How its hosts are checked; none if only their turns say how they are.
+    pub health: Option<HealthCheck>,
+    /// The named configuration that says how many at a time and in which order,
+    /// in place of what the policy says of that. Looked up when a deployment is
+    /// submitted.
+    pub config: Option<ConfigName>,
     /// What stops them, at most [`crate::alarm::ALARMS_MAX`].
     pub alarms: Vec<Alarm>,
     /// Who is told of them, at most [`crate::trigger::TRIGGERS_MAX`].
@@ -84,9 +91,9 @@ pub struct Group {
 }
 
 impl Group {
-    /// A group without alarms and triggers.
+    /// A group that nobody checks, without alarms and triggers.
     pub fn new(name: GroupName, tags: TagSets, policy: Policy) -> Self {
-        Group { name, tags, policy, alarms: Vec::new(), triggers: Vec::new() }
+        Group { name, tags, policy, health: None, config: None, alarms: Vec::new(), triggers: Vec::new() }
     }
 
     /// Checks the limits on all its parts.

@@ -5,17 +5,24 @@
 //! `Node::handle` and to start each [`Output`] without waiting for it; however
 //! it ends, it ends as another input.
 
-use serde::Serialize;
+mod refusal;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::alarm::{Alarm, Reading};
 use crate::entry::{Body, Creator, Failure, Submission};
 use crate::group::Group;
-use crate::id::{DeploymentId, GroupName, HostId};
+use crate::health::Probe;
+use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
 use crate::lifecycle::LifecycleEvent;
-use crate::policy::{FileExists, Policy};
+use crate::policy::{DeploymentConfig, FileExists, Mode, Policy};
 use crate::revision::Revision;
 use crate::time::LedgerTime;
 use crate::trigger::{Target, Told};
+
+pub use refusal::Refusal;
 
 /// Names one write, so that its completion can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +37,10 @@ impl EffectId {
     pub(crate) const ALARMS: u64 = 1 << 60;
     pub(crate) const TRIGGERS: u64 = 2 << 60;
 }
+
+/// Names one probe of an application, so that its result can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProbeId(pub u64);
 
 /// Names one request of the API. Chosen by the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +77,14 @@ pub enum Input {
         effect: EffectId,
         /// How.
         outcome: Outcome,
+    },
+    /// A probe has ended: well, or with what it failed of, in one line. One that
+    /// never ends counts as failed all the same.
+    Probed {
+        /// Which.
+        probe: ProbeId,
+        /// How.
+        result: Result<(), String>,
     },
     /// Somebody on this host asks for a change.
     Request {
@@ -149,6 +168,14 @@ pub enum Output {
         /// Which.
         effect: EffectId,
     },
+    /// Look how an application is. Ends as [`Input::Probed`]. A second probe of
+    /// the same group and subject takes the place of one that is under way.
+    Probe {
+        /// Names the probe.
+        id: ProbeId,
+        /// What to do.
+        task: Box<ProbeTask>,
+    },
     /// Answer a request.
     Reply {
         /// Which.
@@ -188,6 +215,21 @@ pub struct Run {
     pub file_exists: FileExists,
     /// Hosts that should have the bundle, best first.
     pub sources: Vec<HostId>,
+    /// Whether the deployment brings a bundle, or restarts what is installed.
+    pub mode: Mode,
+}
+
+/// One look at an application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeTask {
+    /// Of which group.
+    pub group: GroupName,
+    /// On which host: this one, or one that asked for a look from afar.
+    pub subject: HostId,
+    /// What to ask.
+    pub probe: Probe,
+    /// How long the answer may take.
+    pub timeout: Duration,
 }
 
 /// How an effect ended.
@@ -216,6 +258,8 @@ pub enum Request {
         deployment: DeploymentId,
         /// Roll back afterwards, whatever the policy says.
         rollback: bool,
+        /// Cut events under way short, too.
+        now: bool,
     },
     /// Bring a group back to an earlier revision, as a new deployment.
     Rollback {
@@ -250,6 +294,10 @@ pub enum Request {
     },
     /// End a freeze early.
     Unfreeze(GroupName),
+    /// Give a deployment configuration a name.
+    SetConfig(DeploymentConfig),
+    /// Remove a named deployment configuration.
+    DeleteConfig(ConfigName),
 }
 
 /// Until when something holds, as a person says it.
@@ -288,153 +336,6 @@ pub enum Accepted {
     Done,
     /// The deployment has this id.
     Deployment(DeploymentId),
-}
-
-/// Why a request is refused. Nothing has changed, unless it says so.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// This host has not joined a mesh yet.
-    #[error("this host has not joined its mesh yet: {0}")]
-    NotJoined(String),
-    /// No such group.
-    #[error("no group {0}: `skein group list` shows the groups, `skein group set FILE` defines one")]
-    UnknownGroup(GroupName),
-    /// No such deployment.
-    #[error("no deployment {0}: `skein deployments` lists them")]
-    UnknownDeployment(DeploymentId),
-    /// No host has the tags.
-    #[error("no host matches the tags of group {0}: `skein hosts` shows every host's tags")]
-    NoHosts(GroupName),
-    /// M ≥ N: nothing could ever be taken out of service.
-    #[error(
-        "{config} of {total} hosts means {minimum} must stay healthy, so no host may ever be taken out of \
-         service: {advice}"
-    )]
-    ImpossibleMinimum {
-        /// The minimum as configured.
-        config: String,
-        /// N.
-        total: u32,
-        /// M.
-        minimum: u32,
-        /// The smallest change that makes it possible.
-        advice: String,
-    },
-    /// One deployment per group at a time.
-    #[error("deployment {running} of {group} is still running: stop it, wait for it, or submit with --queue")]
-    AlreadyRunning {
-        /// The group.
-        group: GroupName,
-        /// What runs.
-        running: DeploymentId,
-    },
-    /// The queue holds one.
-    #[error("deployment {queued} of {group} is waiting already: a group's queue holds one")]
-    QueueFull {
-        /// The group.
-        group: GroupName,
-        /// What waits.
-        queued: DeploymentId,
-    },
-    /// The deployment is over.
-    #[error("deployment {0} is over already ({1})")]
-    AlreadyOver(DeploymentId, &'static str),
-    /// No revision to go back to.
-    #[error("group {0} has no earlier good revision to roll back to")]
-    NothingToRollBackTo(GroupName),
-    /// A revision that was never deployed to the group.
-    #[error("revision {0} was never deployed successfully to {1}: `skein history {1}` lists what was")]
-    UnknownRevision(crate::id::Digest, GroupName),
-    /// A group that is being deployed to cannot be removed.
-    #[error("group {group} has a running deployment, {running}: stop it first")]
-    GroupInUse {
-        /// The group.
-        group: GroupName,
-        /// What runs.
-        running: DeploymentId,
-    },
-    /// No such alarm.
-    #[error(
-        "group {group} has no alarm `{alarm}` that is set by hand ({known}): see `skein alarm list {group}`"
-    )]
-    UnknownAlarm {
-        /// The group.
-        group: GroupName,
-        /// As typed.
-        alarm: String,
-        /// Those that it has, in words.
-        known: String,
-    },
-    /// An alarm that was set by hand would stop it at once.
-    #[error(
-        "alarm `{alarm}` of {group} is active since {since} ({detail}), so a deployment would be stopped at \
-         once: `skein alarm clear {group} {alarm}`, or submit with --override alarms=ignore"
-    )]
-    AlarmActive {
-        /// The group.
-        group: GroupName,
-        /// Which.
-        alarm: String,
-        /// Since when.
-        since: LedgerTime,
-        /// Why, and by whom.
-        detail: String,
-    },
-    /// Nothing new begins now.
-    #[error(
-        "group {group} is frozen until {until} by {by}{}: wait, or end it with `skein unfreeze {group}`; \
-         rollbacks and stops are allowed",
-        because(reason)
-    )]
-    Frozen {
-        /// The group.
-        group: GroupName,
-        /// Until when.
-        until: LedgerTime,
-        /// Who did it.
-        by: String,
-        /// Why; may be empty.
-        reason: String,
-    },
-    /// A freeze that would end before it begins, or last too long.
-    #[error(
-        "until {until} is no freeze: it must be later than now ({now}) and at most {max_days} days ahead"
-    )]
-    NotAFreeze {
-        /// As asked.
-        until: LedgerTime,
-        /// The ledger's clock.
-        now: LedgerTime,
-        /// See `state::FREEZE_MAX`.
-        max_days: u64,
-    },
-    /// No such host.
-    #[error("no host {0} in this mesh")]
-    UnknownHost(HostId),
-    /// Too large, too many, out of bounds.
-    #[error("{what}: at most {limit}")]
-    Limit {
-        /// What is too much.
-        what: String,
-        /// The limit.
-        limit: u64,
-    },
-    /// Consensus did not answer. The change may or may not still happen.
-    #[error(
-        "the mesh did not commit this within {seconds} s ({voters_up} of {voters} voters are connected): it may \
-         still happen; look with `skein status` before trying again"
-    )]
-    NotCommitted {
-        /// How long it was tried.
-        seconds: u64,
-        /// Voters that this host is connected to, itself included.
-        voters_up: u32,
-        /// Voters in all.
-        voters: u32,
-    },
-    /// The agent ends.
-    #[error("this agent is stopping")]
-    Leaving,
 }
 
 /// Something that watchers want to know. `seen` by one host; the ledger's

@@ -7,6 +7,7 @@
 
 mod duties;
 mod exchange;
+mod health;
 mod posts;
 mod proposals;
 mod requests;
@@ -98,6 +99,8 @@ enum Why {
     Voters,
     /// An alarm is to be read here, or a receiver to be told.
     Posts,
+    /// A probe is due, or should have answered.
+    Health,
 }
 
 /// Who the store belongs to.
@@ -137,6 +140,7 @@ pub struct Node {
     deliveries: Deliveries,
     places: posts::Places,
     turns: OwnTurns,
+    health: health::Health,
     deadlines: Deadlines<Why, Time>,
     outputs: VecDeque<Output>,
     /// What the next write holds, besides the ledger's.
@@ -200,6 +204,7 @@ impl Node {
             deliveries: Deliveries::default(),
             places: posts::Places::default(),
             turns: OwnTurns::restore(read_journal(&stored)?),
+            health: health::Health::default(),
             deadlines: Deadlines::new(),
             outputs: VecDeque::new(),
             changes: vec![(META_KEY.to_vec(), Some(wire::encode(&meta)))],
@@ -236,7 +241,7 @@ impl Node {
             Input::Persisted(write) => self.on_persisted(write, now),
             Input::Done { effect, outcome: Outcome::Event(result) } => {
                 let (me, state) = (self.config.host, &self.state);
-                let current = |deployment| crate::run::Current::of(state.rollout(deployment)?, me);
+                let current = |deployment| crate::run::Current::of(state, deployment, me);
                 let acts = self.turns.done(effect, result, current);
                 self.act(acts, now);
             }
@@ -246,6 +251,7 @@ impl Node {
             Input::Done { effect, outcome: Outcome::Told(result) } => {
                 self.deliveries.done(effect, result, now);
             }
+            Input::Probed { probe, result } => self.on_probed(probe, result, now),
             Input::Request { id, request } => self.on_request(id, request, now),
             Input::Leaving => self.on_leaving(),
         }
@@ -325,7 +331,7 @@ impl Node {
                 let Freeze { until, by, reason, .. } = freeze.clone();
                 vec![Blocker::Frozen { until, by, reason }]
             }
-            Some(_) | None => vec![Blocker::Queued { behind: group.running }],
+            Some(_) | None => vec![Blocker::Queued { behind: group.running.or(group.catching_up) }],
         }
     }
 
@@ -381,16 +387,19 @@ impl Node {
         }
     }
 
-    /// Who leads: known by consensus itself, or from what voters say.
+    /// Who leads: known by consensus itself, or from what others say. Those who
+    /// do not vote repeat what they hear, and could go on about one that does
+    /// not vote any more among themselves.
     fn leader(&self) -> Option<VoterId> {
         if self.ledger.is_voting() {
             return self.ledger.leader();
         }
+        let voters = self.ledger.voters();
         self.heard
             .iter()
             .filter(|(host, _)| self.liveness.is_connected(**host))
             .filter_map(|(_, heard)| heard.leader)
-            .next()
+            .find(|leader| voters.voters.is_empty() || voters.has(*leader))
     }
 
     fn suspects(&self) -> BTreeSet<HostId> {

@@ -4,10 +4,17 @@
 //! equal to the last bit, and [`State::due`] tells each of them what the
 //! ledger still lacks, so that any host can propose it.
 
+mod admission;
 mod alarms;
+mod catch_up;
+mod configs;
 mod deployments;
 mod freeze;
+mod health;
 mod membership;
+mod rollback;
+#[cfg(test)]
+mod testing;
 mod triggers;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,8 +25,9 @@ use crate::alarm::AlarmStanding;
 use crate::deadlines::Deadlines;
 use crate::entry::{Body, Entry, HostRecord, Index};
 use crate::group::Group;
-use crate::id::{DeploymentId, GroupName, HostId};
+use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
 use crate::io::Refusal;
+use crate::policy::DeploymentConfig;
 use crate::revision::Revision;
 use crate::rollout::{Rollout, Stage, Standing};
 use crate::time::LedgerTime;
@@ -27,6 +35,9 @@ use crate::trigger::{Cursor, Happening};
 
 pub use alarms::heeds_alarms;
 pub use freeze::{FREEZE_MAX, Freeze, heeds_freeze};
+
+pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
+pub use health::{Ailing, Checked};
 
 /// Deployments of one group that are kept in full; older ones are dropped from
 /// the state (their entries may still be in the ledger). About 150 bytes a
@@ -80,6 +91,16 @@ pub struct GroupState {
     pub good: Vec<Good>,
     /// Its deployments, the newest last.
     pub deployments: Vec<DeploymentId>,
+    /// The deployment that brings hosts which were behind to the last good
+    /// revision now. It may run beside another.
+    pub catching_up: Option<DeploymentId>,
+    /// How many such deployments it has had.
+    pub catch_ups: u64,
+    /// Hosts that may have to be brought to the last good revision.
+    pub behind: BTreeMap<HostId, Behind>,
+    /// What its health check says of its hosts; only of those of which it has
+    /// said something, or whose turn it has seen.
+    pub checks: BTreeMap<HostId, Checked>,
     /// What is known of its alarms, by name.
     pub alarms: BTreeMap<String, AlarmStanding>,
     /// That nothing new begins.
@@ -103,12 +124,22 @@ impl GroupState {
             owes_rollback_of: None,
             good: Vec::new(),
             deployments: Vec::new(),
+            catching_up: None,
+            catch_ups: 0,
+            behind: BTreeMap::new(),
+            checks: BTreeMap::new(),
             alarms: BTreeMap::new(),
             freeze: None,
             cursors: BTreeMap::new(),
             happenings: VecDeque::new(),
             last_happening: 0,
         }
+    }
+
+    /// Its deployments that have begun and are not over: at most a person's, or
+    /// its rollback, and a catch-up beside it.
+    pub(crate) fn under_way(&self) -> Vec<DeploymentId> {
+        self.running.into_iter().chain(self.catching_up).collect()
     }
 }
 
@@ -123,6 +154,10 @@ enum Timer {
     Turn(DeploymentId, HostId),
     /// The whole deployment must end.
     Deployment(DeploymentId),
+    /// A host that was updated and is unwell must be well again.
+    Relapsed(DeploymentId, HostId),
+    /// A bake is over.
+    Bake(DeploymentId),
     /// The first of the freezes is over.
     Thaw,
 }
@@ -138,6 +173,7 @@ pub struct State {
     timers: Deadlines<Timer, LedgerTime>,
     /// The last entry that changed a host's record or whether it is Down.
     hosts_changed_at: Index,
+    configs: BTreeMap<ConfigName, DeploymentConfig>,
 }
 
 impl State {
@@ -197,6 +233,11 @@ impl State {
         self.groups.get(name)
     }
 
+    /// The mesh's own named configurations.
+    pub fn configs(&self) -> &BTreeMap<ConfigName, DeploymentConfig> {
+        &self.configs
+    }
+
     /// All deployments that are kept.
     pub fn rollouts(&self) -> &BTreeMap<DeploymentId, Rollout> {
         &self.rollouts
@@ -207,9 +248,10 @@ impl State {
         self.rollouts.get(&deployment)
     }
 
-    /// The deployments that run now.
+    /// The deployments that run now, catch-ups among them.
     pub fn running(&self) -> impl Iterator<Item = &Rollout> {
-        self.groups.values().filter_map(|group| self.rollouts.get(&group.running?))
+        let both = |group: &GroupState| [group.running, group.catching_up];
+        self.groups.values().flat_map(both).filter_map(|id| self.rollouts.get(&id?))
     }
 
     /// The hosts of a group, in the order of their names.
@@ -251,8 +293,13 @@ impl State {
             Body::TurnEnded { deployment, host, outcome } => {
                 self.end_turn(*deployment, *host, outcome.clone())
             }
-            Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
+            Body::StopRequested { deployment, rollback, now } => self.stop(*deployment, *rollback, *now),
             Body::Finished { deployment } => self.finish(*deployment),
+            Body::HealthChanged { group, host, healthy, error, as_of } => {
+                self.change_health(group, *host, *healthy, error, *as_of);
+            }
+            Body::ConfigSet(config) => self.set_config(config),
+            Body::ConfigDeleted(name) => self.delete_config(name),
             Body::AlarmRead { group, deployment, alarm, state, detail } => {
                 self.alarm_read(group, *deployment, alarm, *state, detail);
             }
@@ -279,6 +326,8 @@ impl State {
             Body::GroupDeleted(name) => self.check_delete(name),
             Body::Submitted(submission) => self.check_submission(submission),
             Body::StopRequested { deployment, .. } => self.check_stop(*deployment),
+            Body::ConfigSet(config) => self.check_config(config),
+            Body::ConfigDeleted(name) => self.check_delete_config(name),
             Body::AlarmSet { group, alarm, .. } => self.check_alarm_set(group, alarm),
             Body::Frozen { group, until, .. } => self.check_freeze(group, *until),
             Body::Unfrozen { group } => self.check_unfreeze(group),
@@ -290,7 +339,8 @@ impl State {
             | Body::TurnEnded { .. }
             | Body::Finished { .. }
             | Body::AlarmRead { .. }
-            | Body::TriggersDelivered { .. } => Ok(()),
+            | Body::TriggersDelivered { .. }
+            | Body::HealthChanged { .. } => Ok(()),
         }
     }
 
@@ -328,6 +378,9 @@ impl State {
             Body::TriggersDelivered { group, trigger, up_to, .. } => {
                 self.is_delivery_settled(group, trigger, *up_to)
             }
+            Body::HealthChanged { group, host, healthy, error: _, as_of } => {
+                !self.is_news(group, *host, *healthy, *as_of)
+            }
             Body::HostLeft { .. }
             | Body::GroupSet(_)
             | Body::GroupDeleted(_)
@@ -335,7 +388,9 @@ impl State {
             | Body::StopRequested { .. }
             | Body::AlarmSet { .. }
             | Body::Frozen { .. }
-            | Body::Unfrozen { .. } => false,
+            | Body::Unfrozen { .. }
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_) => false,
         }
     }
 
@@ -352,7 +407,13 @@ impl State {
             {
                 due.push(Body::Submitted(Box::new(submission)));
             }
+            if let Some(submission) = self.catch_up_due(group) {
+                due.push(Body::Submitted(Box::new(submission)));
+            }
         }
         due
     }
 }
+
+#[cfg(test)]
+mod tests;

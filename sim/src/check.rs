@@ -6,10 +6,13 @@
 
 mod acknowledged;
 mod agreement;
+mod catch_up;
 mod fold;
+mod health;
 mod minimum;
 mod told;
 mod turns;
+mod waves;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,15 +22,19 @@ use proto::id::{DeploymentId, HostId};
 use proto::io::{Reply, Request, Run};
 use proto::node::Node;
 
+use crate::chronicle::Chronicle;
 use crate::clock::Moment;
 use crate::host::HostNo;
 use crate::model::Model;
 
 pub use acknowledged::Acknowledged;
 pub use agreement::{Agreement, Line};
+pub use catch_up::CatchUps;
+pub use health::Health;
 pub use minimum::Minimum;
 pub use told::all_told;
 pub use turns::Turns;
+pub use waves::Waves;
 
 /// What must hold in every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +45,8 @@ pub enum Claim {
     Fold,
     /// A turn takes no host out of service that the minimum needs.
     Minimum,
+    /// The next wave comes when the one before is through and was watched.
+    Waves,
     /// No event runs without a committed start of its turn.
     CommittedStart,
     /// No event of a turn runs twice, and none out of its order.
@@ -55,8 +64,14 @@ pub enum Claim {
     /// Every receiver hears of everything at least once, or it is recorded
     /// that it was given up.
     Told,
+    /// Hosts that are behind are caught up, each so often, and nobody else.
+    CatchUp,
     /// A node never panics, and starts from whatever a crash left.
     Alive,
+    /// No turn of a checked group ends well unless its check has passed.
+    Checked,
+    /// A host that flaps costs the ledger a bounded number of entries.
+    Damped,
 }
 
 impl fmt::Display for Claim {
@@ -65,6 +80,7 @@ impl fmt::Display for Claim {
             Claim::Agreement => "hosts agree on every committed entry",
             Claim::Fold => "the fold agrees with the model",
             Claim::Minimum => "never fewer in service than the minimum because of a turn",
+            Claim::Waves => "no wave before the one before it is through and was watched",
             Claim::CommittedStart => "no event without a committed start of its turn",
             Claim::Once => "no event of a turn is run twice or out of order",
             Claim::OneTurn => "one turn of a group at a time on one host",
@@ -73,7 +89,10 @@ impl fmt::Display for Claim {
             Claim::Progress => "after healing every deployment ends and all hosts are equal",
             Claim::Alarms => "an active alarm stops the deployment",
             Claim::Told => "receivers hear of everything, or it is recorded that they did not",
+            Claim::CatchUp => "hosts that are behind are caught up, at nobody's cost and not for ever",
             Claim::Alive => "a node never panics and starts from what a crash left",
+            Claim::Checked => "no turn ends well before the group's check has passed",
+            Claim::Damped => "a host that flaps costs a bounded number of entries",
         })
     }
 }
@@ -126,8 +145,12 @@ pub struct Checks {
     pub agreement: Agreement,
     pub model: Model,
     pub minimum: Minimum,
+    pub waves: Waves,
     pub turns: Turns,
+    pub catch_ups: CatchUps,
     pub acknowledged: Acknowledged,
+    pub chronicle: Chronicle,
+    pub health: Health,
     numbers: BTreeMap<HostId, HostNo>,
     finding: Option<Finding>,
 }
@@ -158,7 +181,7 @@ impl Checks {
     }
 
     /// A host has folded further. Returns the entries that no host had before.
-    pub fn folded(&mut self, host: HostNo, node: &Node, now: Moment) -> Vec<(Index, Entry)> {
+    pub fn folded(&mut self, host: HostNo, node: &Node, now: Moment) -> Vec<Entry> {
         let index = node.state().index();
         let head = node.mesh().hash;
         let known = self.agreement.last();
@@ -176,7 +199,7 @@ impl Checks {
                     && let Some(entry) = entry
                 {
                     self.apply(at, &entry, now);
-                    fresh.push((at, entry));
+                    fresh.push(entry);
                 }
             }
         }
@@ -193,8 +216,16 @@ impl Checks {
     }
 
     fn apply(&mut self, index: Index, entry: &Entry, now: Moment) {
-        self.model.apply(entry);
-        let verdicts = [self.minimum.entry(index, &self.model), self.turns.entry(&self.model, &self.numbers)];
+        let health = self.health.entry(index, entry, &self.model, &self.numbers);
+        self.report(health, now);
+        self.model.apply_at(index, entry);
+        self.chronicle.entry(now, &self.model);
+        let verdicts = [
+            self.minimum.entry(index, &self.model),
+            self.waves.entry(index, &self.model),
+            self.turns.entry(&self.model, &self.numbers),
+            self.catch_ups.entry(&self.model),
+        ];
         verdicts.into_iter().for_each(|verdict| self.report(verdict, now));
     }
 
@@ -211,6 +242,7 @@ impl Checks {
     pub fn event_ends(&mut self, host: HostNo, run: &Run, succeeded: bool) {
         self.turns.event_ends(host, run);
         self.minimum.event_ends(host, run, succeeded);
+        self.health.event_ends(host, run);
     }
 
     pub fn host_down(&mut self, host: HostNo) {
@@ -224,6 +256,8 @@ impl Checks {
 
     /// Everything that must hold once all faults are over and all is quiet.
     pub fn quiet<'a>(&mut self, nodes: impl Iterator<Item = (HostNo, &'a Node)>, now: Moment) {
+        let verdict = catch_up::quiet(&self.model);
+        self.report(verdict, now);
         for (host, node) in nodes {
             for (index, hash, entry) in node.entries() {
                 if index <= node.state().index() {

@@ -114,14 +114,19 @@ impl SimHost {
         self.node.as_ref().map(|running| &running.0)
     }
 
+    /// Its name in the mesh. Turns go by names, so that h10 comes after h9.
     pub fn name(&self) -> String {
-        self.no.to_string()
+        format!("h{:05}", self.no.0 + 1)
     }
 
     /// Where it can be dialled.
     pub fn address(&self) -> String {
+        format!("/ip4/{}/udp/4001/quic-v1", self.ip())
+    }
+
+    pub fn ip(&self) -> String {
         let [_, b, c, d] = (self.no.0 + 1).to_be_bytes();
-        format!("/ip4/10.{b}.{c}.{d}/udp/4001/quic-v1")
+        format!("10.{b}.{c}.{d}")
     }
 
     pub fn config(&self, mesh: MeshId, seed: u64) -> Config {

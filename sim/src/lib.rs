@@ -12,6 +12,7 @@
 
 pub mod chance;
 pub mod check;
+pub mod chronicle;
 pub mod clock;
 pub mod disk;
 pub mod hooks;
@@ -21,6 +22,7 @@ pub mod network;
 mod panics;
 pub mod plan;
 pub mod play;
+pub mod scenario;
 pub mod story;
 pub mod swarm;
 pub mod trace;

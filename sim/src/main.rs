@@ -1,13 +1,14 @@
 //! The simulator's command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use sim::plan::Plan;
 use sim::play::play;
+use sim::scenario::{Scenario, perform};
 use sim::swarm::{Extent, swarm};
 
 /// Whole fleets in virtual time, from one seed.
@@ -28,11 +29,13 @@ enum Command {
 
 #[derive(Args)]
 struct Run {
-    /// Which run.
+    /// A scenario (see sim/scenarios/README.md). Without one, the seed makes up a mesh, its work and its troubles.
+    file: Option<PathBuf>,
+    /// All chance comes from it.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many hosts, in place of what the seed says.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "file")]
     hosts: Option<u32>,
     /// Writes every input and output, one line each.
     #[arg(long, value_name = "OUT")]
@@ -60,17 +63,41 @@ struct Swarm {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(run) => run_one(&run),
+        Command::Run(run) => match run.file.clone() {
+            Some(file) => run_scenario(&file, &run),
+            None => run_one(&run),
+        },
         Command::Swarm(args) => Ok(run_swarm(&args)),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(false) => ExitCode::from(EXPECTED_OTHERWISE),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// A claim was violated, or a scenario went otherwise than its `expect` lines
+/// say.
+const EXPECTED_OTHERWISE: u8 = 4;
+
+/// Returns whether everything came as expected.
+fn run_scenario(file: &Path, run: &Run) -> Result<bool> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    let scenario = Scenario::parse(&name, &text).map_err(|mistakes| {
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        anyhow!("{name} is no scenario:\n{}", lines.join("\n"))
+    })?;
+    let performance = perform(&scenario, run.seed, |world| {
+        if run.events {
+            world.story_mut().tell_events();
+        }
+    });
+    print!("{}", performance.text);
+    Ok(performance.holds)
 }
 
 /// Hosts that are described below a finding: of a large mesh the first say

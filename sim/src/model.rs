@@ -5,17 +5,21 @@
 //! from the list of turns, for every entry. Where it and the fold differ, one
 //! of them is wrong.
 
+mod catch_up;
+mod health;
 mod turns;
 mod watches;
 
 use std::collections::BTreeMap;
 
-use proto::entry::{Body, Creator, Entry, HostRecord, Submission, TurnOutcome};
+use proto::entry::{Body, Creator, Entry, ErrorCode, HostRecord, Index, Submission, TurnOutcome};
 use proto::group::Group;
-use proto::id::{DeploymentId, Digest, GroupName, HostId};
+use proto::id::{ConfigName, DeploymentId, Digest, GroupName, HostId};
+use proto::policy::{DeploymentConfig, Mode, Policy};
 use proto::rollout::DeploymentStatus;
 use proto::state::{DEPLOYMENTS_KEPT, GOOD_KEPT};
 
+pub use catch_up::Behind;
 pub use turns::{Deployment, Stage, Turn};
 pub use watches::{Happening, Watches};
 
@@ -39,8 +43,16 @@ pub struct GroupState {
     pub running: Option<DeploymentId>,
     pub queued: Option<DeploymentId>,
     pub owes_rollback_of: Option<DeploymentId>,
-    pub good: Vec<Digest>,
+    /// Each with the deployment that brought it.
+    pub good: Vec<(Digest, DeploymentId)>,
     pub deployments: Vec<DeploymentId>,
+    pub catching_up: Option<DeploymentId>,
+    pub catch_ups: u64,
+    pub behind: BTreeMap<HostId, Behind>,
+    /// Unwell by the group's check, since when.
+    pub ailing: BTreeMap<HostId, Millis>,
+    /// The last entry that said something of a host's health or turn.
+    spoken: BTreeMap<HostId, Index>,
     pub watches: Watches,
 }
 
@@ -49,19 +61,26 @@ pub type Millis = u64;
 
 #[derive(Clone, Debug, Default)]
 pub struct Model {
+    index: Index,
     clock: Millis,
     hosts: BTreeMap<HostId, Host>,
     groups: BTreeMap<GroupName, GroupState>,
     deployments: BTreeMap<DeploymentId, Deployment>,
+    /// What came due, for whoever tells of it.
+    came_due: Vec<Due>,
+    configs: BTreeMap<ConfigName, DeploymentConfig>,
 }
 
 /// What has come due by the ledger's clock, in the order in which it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
+pub enum Due {
     DidNotStart(DeploymentId, HostId),
     Lost(DeploymentId, HostId),
     TurnTooLong(DeploymentId, HostId),
     DeploymentTooLong(DeploymentId),
+    Relapsed(DeploymentId, HostId),
+    BakeOver(DeploymentId),
+    Thaw,
 }
 
 impl Model {
@@ -88,17 +107,27 @@ impl Model {
     pub fn unfinished(&self) -> Vec<DeploymentId> {
         let unfinished = self.deployments.iter().filter(|(_, deployment)| !deployment.status.is_over());
         let owed = self.groups.values().filter_map(|group| group.owes_rollback_of);
-        unfinished.map(|(id, _)| *id).chain(owed).collect()
+        let due = self.groups.keys().filter_map(|name| Some(self.catch_up_due(name)?.0));
+        unfinished.map(|(id, _)| *id).chain(owed).chain(due).collect()
     }
 
+    /// What has come due since this was asked last.
+    pub fn take_came_due(&mut self) -> Vec<Due> {
+        std::mem::take(&mut self.came_due)
+    }
+
+    /// Folds an entry that follows the last one.
     pub fn apply(&mut self, entry: &Entry) {
+        self.apply_at(self.index + 1, entry);
+    }
+
+    /// Folds an entry, after some that say nothing here.
+    pub fn apply_at(&mut self, index: Index, entry: &Entry) {
+        self.index = index;
         let before = self.before();
         self.clock = self.clock.max(entry.at.as_millis());
         while let Some(due) = self.due() {
             self.come_due(due);
-        }
-        while let Some(group) = self.thaws() {
-            self.thaw(&group);
         }
         self.apply_body(&entry.body);
         self.note_happenings(&before);
@@ -116,9 +145,13 @@ impl Model {
             Body::Submitted(submission) => self.submit(submission),
             Body::TurnStarted { deployment, host } => self.start(*deployment, *host),
             Body::TurnEnded { deployment, host, outcome } => {
-                self.end(*deployment, *host, *outcome == TurnOutcome::Succeeded);
+                let failed = match outcome {
+                    TurnOutcome::Succeeded => None,
+                    TurnOutcome::Failed(failure) => Some(failure.code),
+                };
+                self.end(*deployment, *host, failed);
             }
-            Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
+            Body::StopRequested { deployment, rollback, now: _ } => self.stop(*deployment, *rollback),
             Body::Finished { deployment } => self.finish(*deployment),
             Body::AlarmRead { group, deployment, alarm, state, .. } => {
                 self.alarm_read(group, *deployment, alarm, *state);
@@ -127,6 +160,19 @@ impl Model {
             Body::TriggersDelivered { group, given_up, .. } => self.told(group, given_up),
             Body::Frozen { group, until, .. } => self.freeze(group, until.as_millis()),
             Body::Unfrozen { group } => self.thaw(group),
+            Body::HealthChanged { group, host, healthy, error: _, as_of } => {
+                self.change_health(group, *host, *healthy, *as_of);
+            }
+            Body::ConfigSet(config) => {
+                if config.validate().is_ok() {
+                    self.configs.insert(config.name.clone(), config.clone());
+                }
+            }
+            Body::ConfigDeleted(name) => {
+                if !self.groups.values().any(|group| group.group.config.as_ref() == Some(name)) {
+                    self.configs.remove(name);
+                }
+            }
         }
     }
 
@@ -141,7 +187,7 @@ impl Model {
     fn due(&self) -> Option<Due> {
         let mut due = Vec::new();
         for (id, deployment) in &self.deployments {
-            if deployment.status != DeploymentStatus::InProgress {
+            if !deployment.is_running() {
                 continue;
             }
             let policy = &deployment.submission.policy;
@@ -149,6 +195,9 @@ impl Model {
                 since + u64::try_from(timeout.as_millis()).expect("a short timeout")
             };
             for turn in deployment.turns.iter() {
+                if let Some(fails_at) = turn.relapse_fails_at {
+                    due.push((fails_at, Due::Relapsed(*id, turn.host)));
+                }
                 match turn.stage {
                     Stage::Leased { at } => {
                         due.push((after(at, policy.start_timeout), Due::DidNotStart(*id, turn.host)));
@@ -160,48 +209,87 @@ impl Model {
                     | Stage::Pending
                     | Stage::Succeeded
                     | Stage::Failed
-                    | Stage::Skipped => continue,
+                    | Stage::Skipped => {}
                 }
                 if let Some(since) = turn.lost_since {
                     due.push((after(since, policy.lost_after), Due::Lost(*id, turn.host)));
                 }
+            }
+            if let Some(until) = deployment.bake_until.filter(|_| !deployment.is_unsure()) {
+                due.push((until, Due::BakeOver(*id)));
             }
             if !deployment.timed_out {
                 let at = after(deployment.began_at, policy.deployment_timeout);
                 due.push((at, Due::DeploymentTooLong(*id)));
             }
         }
+        let thaws = self.groups.values().filter_map(|group| group.watches.frozen_until);
+        due.extend(thaws.map(|until| (until, Due::Thaw)));
         due.sort();
         due.first().filter(|(at, _)| *at <= self.clock).map(|(_, due)| *due)
     }
 
     fn come_due(&mut self, due: Due) {
+        self.came_due.push(due);
         match due {
-            Due::DidNotStart(deployment, host)
-            | Due::Lost(deployment, host)
-            | Due::TurnTooLong(deployment, host) => self.end(deployment, host, false),
+            Due::DidNotStart(deployment, host) => {
+                self.end(deployment, host, Some(ErrorCode::DidNotStart));
+            }
+            Due::Lost(deployment, host) => self.lost(deployment, host),
+            Due::TurnTooLong(deployment, host) => {
+                self.end(deployment, host, Some(ErrorCode::TurnTimedOut));
+            }
+            Due::Relapsed(id, host) => self.fail_relapsed(id, host),
+            Due::Thaw => self.thaw_all(),
+            Due::BakeOver(id) => {
+                let clock = self.clock;
+                self.deployments.get_mut(&id).expect("it came due").advance(clock);
+            }
             Due::DeploymentTooLong(id) => {
                 let deployment = self.deployments.get_mut(&id).expect("it came due");
                 deployment.timed_out = true;
                 deployment.conclude(DeploymentStatus::Failed);
                 for host in deployment.in_flight() {
-                    self.end(id, host, false);
+                    self.end(id, host, Some(ErrorCode::TurnTimedOut));
                     // Whatever it was doing, nobody knows what it left behind.
                 }
             }
         }
     }
 
+    /// Down for too long in its turn, or in the bake after it.
+    fn lost(&mut self, id: DeploymentId, host: HostId) {
+        let clock = self.clock;
+        let deployment = self.deployments.get_mut(&id).expect("it came due");
+        let turn = deployment.turn_mut(host).expect("it came due");
+        if turn.is_in_flight() {
+            return self.end(id, host, Some(ErrorCode::HostLost));
+        }
+        turn.healthy = false;
+        deployment.advance(clock);
+        let name = deployment.submission.group.clone();
+        let group = self.groups.get_mut(&name).expect("its group is there while it runs");
+        if let Some(standing) = group.standing.get_mut(&host) {
+            standing.healthy = false;
+        }
+    }
+
     fn join(&mut self, record: &HostRecord) {
         let Some(known) = self.hosts.get_mut(&record.host) else {
             self.hosts.insert(record.host, Host { record: record.clone(), down: false });
+            self.note_tags(record.host, None);
+            self.set_down(record.host, false);
             return;
         };
         if known.record.incarnation > record.incarnation {
             return;
         }
         let is_back = known.down && record.incarnation > known.record.incarnation;
-        known.record = record.clone();
+        let before = std::mem::replace(&mut known.record, record.clone());
+        self.note_tags(record.host, Some(&before.tags));
+        if before.voter != record.voter {
+            self.note_replaced(record.host);
+        }
         if is_back {
             self.set_down(record.host, false);
         }
@@ -214,12 +302,15 @@ impl Model {
         self.set_down(host, true);
         for id in self.running() {
             if self.deployments[&id].in_flight().contains(&host) {
-                self.end(id, host, false);
+                self.end(id, host, Some(ErrorCode::HostLost));
             }
         }
+        let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
+        groups.iter().for_each(|group| self.forget_health(group, |of| of == host));
         self.hosts.remove(&host);
         self.groups.values_mut().for_each(|group| {
             group.standing.remove(&host);
+            group.behind.remove(&host);
         });
     }
 
@@ -233,6 +324,9 @@ impl Model {
     fn set_down(&mut self, host: HostId, down: bool) {
         if let Some(known) = self.hosts.get_mut(&host) {
             known.down = down;
+        }
+        if !down {
+            self.note_return(host);
         }
         for id in self.running() {
             let clock = self.clock;
@@ -252,13 +346,30 @@ impl Model {
 
     /// In the order of the groups' names.
     fn running(&self) -> Vec<DeploymentId> {
-        self.groups.values().filter_map(|group| group.running).collect()
+        self.groups.values().flat_map(|group| [group.running, group.catching_up]).flatten().collect()
+    }
+
+    /// The group's policy, with the configuration that it names.
+    fn policy_of(&self, group: &Group) -> Policy {
+        let mut policy = group.policy.clone();
+        if let Some(config) = group.config.as_ref().and_then(|name| self.configs.get(name)) {
+            config.put_on(&mut policy);
+        }
+        policy
     }
 
     fn set_group(&mut self, group: &Group) {
+        let is_known = group.config.as_ref().is_none_or(|name| self.configs.contains_key(name));
+        if !is_known || self.policy_of(group).validate().is_err() {
+            return;
+        }
         if let Some(known) = self.groups.get_mut(&group.name) {
             known.watch_as(group, self.clock);
-            known.group = group.clone();
+            let before = std::mem::replace(&mut known.group, group.clone());
+            self.note_members(&group.name, Some(&before.tags));
+            if group.health.is_none() {
+                self.forget_health(&group.name, |_| true);
+            }
             self.heed_alarms(&group.name);
             return;
         }
@@ -271,14 +382,24 @@ impl Model {
             owes_rollback_of: None,
             good: Vec::new(),
             deployments: Vec::new(),
+            catching_up: None,
+            catch_ups: 0,
+            behind: BTreeMap::new(),
+            ailing: BTreeMap::new(),
+            spoken: BTreeMap::new(),
             watches,
         };
         self.groups.insert(group.name.clone(), fresh);
+        self.note_members(&group.name, None);
     }
 
     fn delete_group(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get(name) else { return };
-        if group.running.is_some() || group.queued.is_some() || group.owes_rollback_of.is_some() {
+        if group.running.is_some()
+            || group.queued.is_some()
+            || group.owes_rollback_of.is_some()
+            || group.catching_up.is_some()
+        {
             return;
         }
         let group = self.groups.remove(name).expect("looked up above");
@@ -296,15 +417,65 @@ impl Model {
             Creator::Rollback => {
                 submission.rollback_of.is_some() && group.owes_rollback_of == submission.rollback_of
             }
-            Creator::Autoscale => !group.is_frozen_for(submission),
+            // Whether it is the one that is due is seen when it begins.
+            Creator::Autoscale => true,
             Creator::User => {
-                let total = u32::try_from(self.members(&group.group).len()).expect("few hosts");
-                let busy = group.running.is_some() || group.owes_rollback_of.is_some();
-                submission.policy.minimum.bounds(total).minimum < total
+                // One may also wait for a catch-up to end.
+                let busy =
+                    group.running.is_some() || group.owes_rollback_of.is_some() || group.queued.is_some();
+                let is_known = self.hosts.values().all(|host| host.record.wire >= submission.policy.wire());
+                // What waits for a freeze to end is not in the way of going back.
+                let passes = group.watches.frozen_until.is_some()
+                    && (group.running, group.owes_rollback_of, group.catching_up) == (None, None, None);
+                is_known
                     && !group.is_frozen_for(submission)
                     && !group.is_active_for(submission)
-                    && (!busy || (submission.queue && group.queued.is_none()))
+                    && self.can_end_well(submission, group)
+                    && (!busy || passes || (submission.queue && group.queued.is_none()))
             }
+        }
+    }
+
+    /// Whether nothing in the policy makes it impossible for the group.
+    fn can_end_well(&self, submission: &Submission, group: &GroupState) -> bool {
+        let policy = &submission.policy;
+        let members = self.members(&group.group);
+        let total = u32::try_from(members.len()).expect("few hosts");
+        if policy.validate().is_err() || policy.minimum.bounds(total).minimum >= total {
+            return false;
+        }
+        let mut bakes = policy.canary.map_or(0, |canary| canary.bake.as_millis());
+        if policy.canary.is_some_and(|canary| canary.hosts.of(total) >= total) {
+            return false;
+        }
+        if let Some(zonal) = &policy.zonal {
+            let mut zones: BTreeMap<&str, u32> = BTreeMap::new();
+            members.iter().for_each(|host| *zones.entry(&host.record.zone).or_default() += 1);
+            let is_named = zones.keys().any(|zone| !zone.is_empty());
+            let is_ordered = zonal.order.iter().all(|zone| zones.contains_key(zone.as_str()));
+            if !is_named || !is_ordered || zones.values().any(|hosts| zonal.minimum.of(*hosts) >= *hosts) {
+                return false;
+            }
+            bakes += (1..zones.len()).map(|nth| zonal.bake_after(nth - 1).as_millis()).sum::<u128>();
+        }
+        let is_last_good = group.good.last().is_some_and(|(digest, _)| *digest == submission.revision.digest);
+        bakes < policy.deployment_timeout.as_millis()
+            && (policy.mode == Mode::Standard || is_last_good)
+            && members.iter().any(|host| self.is_target(submission, group, host.record.host))
+    }
+
+    /// A rollback is for those that the undone deployment touched, a restart
+    /// for those that have the revision, an update for those that do not.
+    fn is_target(&self, submission: &Submission, group: &GroupState, host: HostId) -> bool {
+        if let Some(undone) = submission.rollback_of {
+            let needs_it = |undone: &Deployment| undone.touched().contains(&host) && !group.is_current(host);
+            return self.deployments.get(&undone).is_none_or(needs_it);
+        }
+        let revision = group.standing.get(&host).and_then(|standing| standing.revision);
+        let has_it = revision == Some(submission.revision.digest);
+        match submission.policy.mode {
+            Mode::Restart => has_it,
+            Mode::Standard => !submission.policy.outdated_only || !has_it,
         }
     }
 
@@ -312,28 +483,59 @@ impl Model {
         if !self.may_submit(submission) {
             return;
         }
+        if submission.creator == Creator::Autoscale {
+            return self.begin_catch_up(submission);
+        }
         let id = submission.deployment;
         let group = self.groups.get_mut(&submission.group).expect("checked above");
         if submission.creator == Creator::Rollback {
             group.owes_rollback_of = None;
         }
         group.deployments.push(id);
-        if group.deployments.len() > DEPLOYMENTS_KEPT {
-            let oldest = group.deployments.remove(0);
-            self.deployments.remove(&oldest);
-        }
+        let is_busy = group.running.is_some() || group.owes_rollback_of.is_some();
+        let waits_for = group.catching_up.filter(|_| submission.creator == Creator::User);
         self.deployments.insert(id, Deployment::queued(submission.clone()));
-        if group.running.is_some() || group.owes_rollback_of.is_some() {
-            group.queued = Some(id);
-        } else {
+        if !is_busy && waits_for.is_none() {
             self.begin(id);
+        } else {
+            group.queued = Some(id);
+            if let Some(catching_up) = waits_for
+                && !is_busy
+            {
+                self.supersede(catching_up);
+            }
+        }
+        self.forget_old(&submission.group);
+    }
+
+    /// Never one that is not over.
+    fn forget_old(&mut self, name: &GroupName) {
+        let group = self.groups.get_mut(name).expect("its group is there");
+        while group.deployments.len() > DEPLOYMENTS_KEPT {
+            let over = group.deployments.iter().position(|id| self.deployments[id].status.is_over());
+            let Some(oldest) = over else { return };
+            self.deployments.remove(&group.deployments.remove(oldest));
+        }
+    }
+
+    fn begin_next(&mut self, name: &GroupName) {
+        let group = &self.groups[name];
+        let Some(next) = group.queued else { return };
+        if group.is_frozen_for(&self.deployments[&next].submission) {
+            return;
+        }
+        match (group.running, group.owes_rollback_of, group.catching_up) {
+            (None, None, None) => self.begin(next),
+            (None, None, Some(catching_up)) => self.supersede(catching_up),
+            (Some(_), _, _) | (None, Some(_), _) => {}
         }
     }
 
     fn begin(&mut self, id: DeploymentId) {
         let submission = self.deployments[&id].submission.clone();
-        let undone = submission.rollback_of.and_then(|undone| self.deployments.get(&undone));
-        let targets: Option<Vec<HostId>> = undone.map(Deployment::touched);
+        if submission.creator == Creator::User {
+            self.forget_attempts(&submission.group);
+        }
         let group = self.groups.get_mut(&submission.group).expect("its group is there");
         group.running = Some(id);
         if group.queued == Some(id) {
@@ -343,26 +545,20 @@ impl Model {
         let turns = self
             .members(&group.group)
             .into_iter()
+            .filter(|host| group.catching_up.is_none_or(|id| !self.has_turn_to_come(id, host.record.host)))
             .map(|host| {
                 let host_id = host.record.host;
                 let standing = group.standing.get(&host_id).copied();
-                let is_target = targets.as_ref().is_none_or(|targets| targets.contains(&host_id));
-                Turn::new(host_id, standing, host.down, is_target, submission.revision.digest)
+                let is_target = self.is_target(&submission, group, host_id);
+                let (digest, zone) = (submission.revision.digest, &host.record.zone);
+                let turn = Turn::new(host_id, standing, host.down, is_target, digest, zone);
+                Turn { ailing: group.ailing.contains_key(&host_id), ..turn }
             })
             .collect();
         self.hold(id);
         let clock = self.clock;
         self.deployments.get_mut(&id).expect("looked up above").begin(turns, clock);
         self.heed_alarms(&submission.group);
-    }
-
-    fn begin_queued(&mut self, name: &GroupName) {
-        let Some(group) = self.groups.get(name) else { return };
-        let Some(next) = group.queued else { return };
-        let is_frozen = group.is_frozen_for(&self.deployments[&next].submission);
-        if group.running.is_none() && group.owes_rollback_of.is_none() && !is_frozen {
-            self.begin(next);
-        }
     }
 
     fn start(&mut self, id: DeploymentId, host: HostId) {
@@ -374,10 +570,13 @@ impl Model {
         if let Stage::Leased { .. } = turn.stage {
             turn.stage = Stage::Started { at: clock };
             turn.was_started = true;
+            turn.was_ailing = std::mem::take(&mut turn.ailing);
+            self.note_checked_turn(id, host);
         }
     }
 
-    fn end(&mut self, id: DeploymentId, host: HostId, succeeded: bool) {
+    fn end(&mut self, id: DeploymentId, host: HostId, failed: Option<ErrorCode>) {
+        let succeeded = failed.is_none();
         let clock = self.clock;
         let Some(deployment) = self.deployments.get_mut(&id) else { return };
         let Some(started) = deployment.end(host, succeeded) else { return };
@@ -392,9 +591,14 @@ impl Model {
             (true, false) => None,
         };
         group.standing.insert(host, Standing { healthy: succeeded, revision });
+        self.note_turn(id, host, failed);
+        if started {
+            self.note_checked_turn(id, host);
+        }
     }
 
     fn stop(&mut self, id: DeploymentId, rollback: bool) {
+        self.give_up_on(id);
         let Some(deployment) = self.deployments.get_mut(&id) else { return };
         match deployment.status {
             DeploymentStatus::Queued => {
@@ -406,7 +610,7 @@ impl Model {
                     group.queued = None;
                 }
             }
-            DeploymentStatus::InProgress | DeploymentStatus::Created => {
+            DeploymentStatus::InProgress | DeploymentStatus::Baking | DeploymentStatus::Created => {
                 deployment.rollback_asked |= rollback;
                 deployment.conclude(DeploymentStatus::Stopped);
             }
@@ -420,21 +624,29 @@ impl Model {
             return;
         }
         let wants_rollback = deployment.wants_rollback();
+        let name = deployment.submission.group.clone();
+        if deployment.submission.creator == Creator::Autoscale {
+            return self.end_catch_up(&name);
+        }
         let succeeded = deployment.status == DeploymentStatus::Succeeded;
         let digest = deployment.submission.revision.digest;
-        let Some(group) = self.groups.get_mut(&deployment.submission.group) else { return };
+        let touched = deployment.touched();
+        let Some(group) = self.groups.get_mut(&name) else { return };
         group.running = None;
         if succeeded {
-            group.good.retain(|good| *good != digest);
-            group.good.push(digest);
+            group.good.retain(|(good, _)| *good != digest);
+            group.good.push((digest, id));
             if group.good.len() > GOOD_KEPT {
                 group.good.remove(0);
             }
-        } else if wants_rollback && !group.good.is_empty() {
+        } else if wants_rollback
+            && !group.good.is_empty()
+            && touched.iter().any(|host| !group.is_current(*host))
+        {
             group.owes_rollback_of = Some(id);
         }
-        let name = group.group.name.clone();
-        self.begin_queued(&name);
+        self.settle_behind(&name, succeeded);
+        self.begin_next(&name);
     }
 }
 

@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::entry::{Body, Creator, Entry, Failure, Index, Submission, TurnOutcome};
+use proto::entry::{Body, Creator, Entry, Failure, Submission, TurnOutcome};
 use proto::id::{DeploymentId, Digest, HostId};
-use proto::io::{Refusal, Reply, Request, Run};
+use proto::io::{Reply, Request, Run};
 
 use crate::clock::Moment;
 use crate::host::HostNo;
-use crate::model::Model;
+use crate::model::{Due, Model};
 
 #[derive(Debug, Default)]
 pub struct Story {
@@ -20,6 +20,8 @@ pub struct Story {
     hosts: BTreeMap<HostId, HostNo>,
     bundles: BTreeMap<Digest, String>,
     deployments: BTreeMap<DeploymentId, usize>,
+    /// Deployments that were before the story: p1, p2 and so on.
+    earlier: usize,
     /// What was told of deployments: an entry may be there twice.
     said: BTreeSet<String>,
     /// Whether each event of a turn is told.
@@ -52,14 +54,39 @@ impl Story {
         self.lines.push((now, line));
     }
 
+    /// What was told so far was not the story yet.
+    pub fn begin_anew(&mut self) {
+        self.lines.clear();
+        self.said.clear();
+        self.earlier = self.deployments.len();
+    }
+
     /// d1, d2 and so on.
     pub fn deployment(&self, id: DeploymentId) -> String {
-        self.deployments.get(&id).map_or_else(|| id.to_string(), |number| format!("d{number}"))
+        match self.deployments.get(&id) {
+            Some(number) if *number <= self.earlier => format!("p{number}"),
+            Some(number) => format!("d{}", number - self.earlier),
+            None => id.to_string(),
+        }
     }
 
     pub fn deployment_called(&self, name: &str) -> Option<DeploymentId> {
-        let number: usize = name.strip_prefix('d')?.parse().ok()?;
+        let number = self.earlier + name.strip_prefix('d')?.parse::<usize>().ok()?;
         self.deployments.iter().find(|(_, known)| **known == number).map(|(id, _)| *id)
+    }
+
+    /// Whether the deployment was before the story.
+    pub fn is_earlier(&self, id: DeploymentId) -> bool {
+        self.deployments.get(&id).is_some_and(|number| *number <= self.earlier)
+    }
+
+    /// The story's deployments, in their order.
+    pub fn told(&self) -> Vec<DeploymentId> {
+        let mut told: Vec<(usize, DeploymentId)> =
+            self.deployments.iter().map(|(id, number)| (*number, *id)).collect();
+        told.retain(|(number, _)| *number > self.earlier);
+        told.sort_unstable();
+        told.into_iter().map(|(_, id)| id).collect()
     }
 
     pub fn bundle(&self, digest: &Digest) -> &str {
@@ -85,9 +112,10 @@ impl Story {
                 let queue = if deploy.queue { ", waiting its turn" } else { "" };
                 format!("deploy {} to {}{queue}", self.bundle(&deploy.revision.digest), deploy.group)
             }
-            Request::Stop { deployment, rollback } => {
+            Request::Stop { deployment, rollback, now } => {
                 let back = if *rollback { " and roll back" } else { "" };
-                format!("stop {}{back}", self.deployment(*deployment))
+                let now = if *now { " now" } else { "" };
+                format!("stop {}{now}{back}", self.deployment(*deployment))
             }
             Request::Rollback { group, to: None } => format!("roll {group} back"),
             Request::Rollback { group, to: Some(digest) } => {
@@ -100,20 +128,21 @@ impl Story {
             }
             Request::Freeze { group, .. } => format!("freeze {group}"),
             Request::Unfreeze(group) => format!("unfreeze {group}"),
+            Request::SetConfig(config) => format!("set configuration {}", config.name),
+            Request::DeleteConfig(name) => format!("delete configuration {name}"),
         };
         self.tell(now, format!("{host} is asked to {what}"));
     }
 
     pub fn replied(&mut self, now: Moment, host: HostNo, reply: &Reply) {
         if let Err(refusal) = reply {
-            let line = format!("{host} refuses: {}", self.refusal(refusal));
+            let line = format!("{host} refuses: {}", self.named(refusal.to_string()));
             self.tell(now, line);
         }
     }
 
-    /// Its words, with the story's names in place of random ids.
-    fn refusal(&self, refusal: &Refusal) -> String {
-        let mut words = refusal.to_string();
+    /// The words, with the story's names in place of random ids.
+    pub fn named(&self, mut words: String) -> String {
         for id in self.deployments.keys() {
             words = words.replace(&id.to_string(), &self.deployment(*id));
         }
@@ -126,8 +155,32 @@ impl Story {
         words
     }
 
+    /// What the ledger's clock alone has brought about.
+    pub fn came_due(&mut self, now: Moment, due: Due) {
+        let line = match due {
+            Due::DidNotStart(deployment, host) => {
+                format!("{}: {} has not started in time", self.deployment(deployment), self.host(host))
+            }
+            Due::Lost(deployment, host) => {
+                format!("{}: {} has been Down for too long", self.deployment(deployment), self.host(host))
+            }
+            Due::TurnTooLong(deployment, host) => {
+                format!("{}: {}'s turn takes too long", self.deployment(deployment), self.host(host))
+            }
+            Due::DeploymentTooLong(deployment) => {
+                format!("{} takes too long", self.deployment(deployment))
+            }
+            Due::Thaw => "a freeze is over".into(),
+            Due::BakeOver(deployment) => format!("{}: the bake is over", self.deployment(deployment)),
+            Due::Relapsed(deployment, host) => {
+                format!("{}: {} has been unwell for too long", self.deployment(deployment), self.host(host))
+            }
+        };
+        self.tell(now, line);
+    }
+
     /// A committed entry, as the first host folded it.
-    pub fn entry(&mut self, now: Moment, index: Index, entry: &Entry, model: &Model) {
+    pub fn entry(&mut self, now: Moment, entry: &Entry, model: &Model) {
         let line = match &entry.body {
             Body::Tick => return,
             Body::HostJoined(record) => format!("{} joins", self.host(record.host)),
@@ -140,8 +193,30 @@ impl Story {
                 self.tell(now, format!("{} counts as up again", self.host(*host)));
                 return;
             }
-            Body::GroupSet(group) => format!("group {} is set (entry {index})", group.name),
-            Body::GroupDeleted(name) => format!("group {name} is deleted (entry {index})"),
+            Body::HealthChanged { group, host, healthy, error, .. } => {
+                let line = match healthy {
+                    true => format!("{} is well again in {group}", self.host(*host)),
+                    false => format!("{} is unwell in {group}: {error}", self.host(*host)),
+                };
+                self.tell(now, line);
+                return;
+            }
+            Body::GroupSet(group) => {
+                self.tell(now, format!("group {} is set", group.name));
+                return;
+            }
+            Body::GroupDeleted(name) => {
+                self.tell(now, format!("group {name} is deleted"));
+                return;
+            }
+            Body::ConfigSet(config) => {
+                self.tell(now, format!("configuration {} is set", config.name));
+                return;
+            }
+            Body::ConfigDeleted(name) => {
+                self.tell(now, format!("configuration {name} is deleted"));
+                return;
+            }
             Body::Submitted(submission) => match model.deployment(submission.deployment) {
                 Some(_) => self.submitted(submission),
                 None => return,
@@ -172,15 +247,23 @@ impl Story {
                 Some(_) | None => return,
             },
             Body::AlarmRead { group, alarm, state, .. } => {
-                format!("alarm {alarm} of {group} is {} (entry {index})", state.name())
+                self.tell(now, format!("alarm {alarm} of {group} is {}", state.name()));
+                return;
             }
             Body::AlarmSet { group, alarm, active, .. } => {
                 let how = if *active { "set" } else { "cleared" };
-                format!("alarm {alarm} of {group} is {how} (entry {index})")
+                self.tell(now, format!("alarm {alarm} of {group} is {how}"));
+                return;
             }
             Body::TriggersDelivered { .. } => return,
-            Body::Frozen { group, .. } => format!("group {group} is frozen (entry {index})"),
-            Body::Unfrozen { group } => format!("group {group} is not frozen any more (entry {index})"),
+            Body::Frozen { group, .. } => {
+                self.tell(now, format!("group {group} is frozen"));
+                return;
+            }
+            Body::Unfrozen { group } => {
+                self.tell(now, format!("group {group} is not frozen any more"));
+                return;
+            }
         };
         if self.said.insert(line.clone()) {
             self.tell(now, line);
@@ -194,7 +277,8 @@ impl Story {
             (Creator::Rollback, Some(undone)) => {
                 format!("{name}: {to}, to roll back {}", self.deployment(undone))
             }
-            (Creator::User | Creator::Autoscale | Creator::Rollback, _) => {
+            (Creator::Autoscale, _) => format!("{name}: {to}, for hosts that are behind"),
+            (Creator::User | Creator::Rollback, _) => {
                 format!("{name}: {to}, {}", submission.policy.minimum)
             }
         }

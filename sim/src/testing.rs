@@ -1,6 +1,8 @@
 //! Small histories for the tests of checkers and model.
 
-use proto::entry::{Body, Creator, Entry, HostRecord, ProposalId, Submission, TurnOutcome};
+use proto::entry::{
+    Body, Creator, Entry, ErrorCode, Failure, HostRecord, ProposalId, Submission, TurnOutcome,
+};
 use proto::group::{Group, TagFilter, TagSets};
 use proto::id::{DeploymentId, Digest, VoterId};
 use proto::io::Run;
@@ -27,7 +29,7 @@ pub(crate) fn host(no: u32) -> Known {
             zone: String::new(),
             addresses: vec![host.address()],
             incarnation: 1,
-            wire: 1,
+            wire: proto::wire::WIRE,
         },
     }
 }
@@ -85,6 +87,12 @@ pub(crate) fn redeployed_to(hosts: u32) -> Vec<Entry> {
     entries
 }
 
+/// Of a script's own making.
+pub(crate) fn failure() -> Failure {
+    let (script, message, log) = (String::new(), String::new(), String::new());
+    Failure { event: None, code: ErrorCode::ScriptFailed, script, message, log }
+}
+
 pub(crate) fn run(deployment: DeploymentId, event: LifecycleEvent) -> Run {
     Run {
         deployment,
@@ -94,5 +102,6 @@ pub(crate) fn run(deployment: DeploymentId, event: LifecycleEvent) -> Run {
         event,
         file_exists: FileExists::default(),
         sources: Vec::new(),
+        mode: proto::policy::Mode::Standard,
     }
 }

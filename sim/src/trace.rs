@@ -31,6 +31,7 @@ impl Trace {
             | Input::Disconnected { .. }
             | Input::Persisted(_)
             | Input::Done { .. }
+            | Input::Probed { .. }
             | Input::Request { .. }
             | Input::Leaving => self.words(input),
         }
@@ -63,6 +64,7 @@ impl Trace {
             | Output::ReadAlarm { .. }
             | Output::Tell { .. }
             | Output::Cancel { .. }
+            | Output::Probe { .. }
             | Output::Reply { .. }
             | Output::Notify(Notice::Progress(_) | Notice::Diverged { .. }) => self.words(output),
         }
@@ -121,6 +123,7 @@ impl fmt::Display for ShortInput<'_> {
             | Input::Disconnected { .. }
             | Input::Persisted(_)
             | Input::Done { .. }
+            | Input::Probed { .. }
             | Input::Request { .. }
             | Input::Leaving => write!(f, "{:?}", self.0),
         }
@@ -145,6 +148,7 @@ impl fmt::Display for ShortOutput<'_> {
             | Output::ReadAlarm { .. }
             | Output::Tell { .. }
             | Output::Cancel { .. }
+            | Output::Probe { .. }
             | Output::Reply { .. }
             | Output::Notify(_) => write!(f, "{:?}", self.0),
         }

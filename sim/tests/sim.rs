@@ -2,5 +2,7 @@
 
 #[path = "sim/determinism.rs"]
 mod determinism;
+#[path = "sim/scenarios.rs"]
+mod scenarios;
 #[path = "sim/seeds.rs"]
 mod seeds;

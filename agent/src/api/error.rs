@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::{BackendError, BackendErrorKind};
 use crate::command::LoopEnded;
 use crate::group_file::GroupFileError;
+use crate::view::NoRevision;
 
 /// Why a request was not fulfilled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,11 @@ impl ApiError {
         ApiError::new(StatusCode::FORBIDDEN, code, message).refused()
     }
 
+    /// Nobody has what the group is to go back to.
+    pub(super) fn revision_missing(message: String) -> Self {
+        ApiError::new(StatusCode::CONFLICT, "REVISION_MISSING", message).refused()
+    }
+
     pub(super) fn ours(message: String) -> Self {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
     }
@@ -93,7 +99,21 @@ impl From<Refusal> for ApiError {
             Refusal::UnknownHost(_) => (StatusCode::NOT_FOUND, "UNKNOWN_HOST"),
             Refusal::Limit { .. } => (StatusCode::BAD_REQUEST, "LIMIT"),
             Refusal::NotCommitted { .. } => (StatusCode::GATEWAY_TIMEOUT, "NOT_COMMITTED"),
+            Refusal::HealthCheck(_) => (StatusCode::BAD_REQUEST, "INVALID_GROUP"),
             Refusal::Leaving => (StatusCode::SERVICE_UNAVAILABLE, "STOPPING"),
+            Refusal::InvalidPolicy(_) => (StatusCode::BAD_REQUEST, "INVALID_POLICY"),
+            Refusal::ImpossibleZoneMinimum { .. } => (StatusCode::CONFLICT, "HEALTH_CONSTRAINTS_INVALID"),
+            Refusal::NoZones { .. } => (StatusCode::CONFLICT, "NO_ZONES"),
+            Refusal::UnknownZones { .. } => (StatusCode::CONFLICT, "UNKNOWN_ZONES"),
+            Refusal::ImpossibleCanary { .. } => (StatusCode::CONFLICT, "IMPOSSIBLE_CANARY"),
+            Refusal::BakesTooLong { .. } => (StatusCode::CONFLICT, "BAKES_TOO_LONG"),
+            Refusal::NothingOutdated { .. } => (StatusCode::CONFLICT, "NOTHING_OUTDATED"),
+            Refusal::NothingToRestart(_) => (StatusCode::CONFLICT, "NOTHING_TO_RESTART"),
+            Refusal::RestartOutrun { .. } => (StatusCode::CONFLICT, "RESTART_OUTRUN"),
+            Refusal::TooOld { .. } => (StatusCode::CONFLICT, "AGENTS_TOO_OLD"),
+            Refusal::UnknownConfig { .. } => (StatusCode::NOT_FOUND, "UNKNOWN_CONFIG"),
+            Refusal::PredefinedConfig(_) => (StatusCode::CONFLICT, "PREDEFINED_CONFIG"),
+            Refusal::ConfigInUse { .. } => (StatusCode::CONFLICT, "CONFIG_IN_USE"),
         };
         let error = ApiError::new(status, code, message);
         if is_policy(&refusal) { error.refused() } else { error }
@@ -110,17 +130,31 @@ fn is_policy(refusal: &Refusal) -> bool {
         | Refusal::NothingToRollBackTo(_)
         | Refusal::AlarmActive { .. }
         | Refusal::Frozen { .. }
-        | Refusal::GroupInUse { .. } => true,
+        | Refusal::UnknownRevision(..)
+        | Refusal::GroupInUse { .. }
+        | Refusal::ImpossibleZoneMinimum { .. }
+        | Refusal::NoZones { .. }
+        | Refusal::UnknownZones { .. }
+        | Refusal::ImpossibleCanary { .. }
+        | Refusal::BakesTooLong { .. }
+        | Refusal::NothingOutdated { .. }
+        | Refusal::NothingToRestart(_)
+        | Refusal::RestartOutrun { .. }
+        | Refusal::TooOld { .. }
+        | Refusal::PredefinedConfig(_)
+        | Refusal::ConfigInUse { .. } => true,
         Refusal::NotJoined(_)
         | Refusal::UnknownGroup(_)
         | Refusal::UnknownDeployment(_)
         | Refusal::AlreadyOver(..)
-        | Refusal::UnknownRevision(..)
         | Refusal::UnknownAlarm { .. }
         | Refusal::NotAFreeze { .. }
         | Refusal::UnknownHost(_)
         | Refusal::Limit { .. }
         | Refusal::NotCommitted { .. }
+        | Refusal::HealthCheck(_)
+        | Refusal::InvalidPolicy(_)
+        | Refusal::UnknownConfig { .. }
         | Refusal::Leaving => false,
     }
 }
@@ -148,9 +182,23 @@ impl From<NotAName> for ApiError {
     }
 }
 
+impl From<NoRevision> for ApiError {
+    fn from(error: NoRevision) -> Self {
+        let message = error.to_string();
+        match error {
+            NoRevision::NotOne(_) => ApiError::invalid("INVALID_REVISION", message),
+            NoRevision::Several(..) => ApiError::invalid("AMBIGUOUS_REVISION", message),
+            NoRevision::None(..) => ApiError::not_found("UNKNOWN_REVISION", message).refused(),
+        }
+    }
+}
+
 impl From<GroupFileError> for ApiError {
     fn from(error: GroupFileError) -> Self {
-        ApiError::invalid("INVALID_GROUP", error.to_string())
+        match error {
+            GroupFileError::Refused(refusal) => refusal.into(),
+            other => ApiError::invalid("INVALID_GROUP", other.to_string()),
+        }
     }
 }
 

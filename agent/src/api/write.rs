@@ -2,29 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use proto::id::{DeploymentId, Digest, GroupName};
+use axum::{Extension, Json};
+use proto::id::{ConfigName, DeploymentId, Digest, GroupName};
 use proto::io::{Accepted, DeployRequest, Refusal, Request};
 use proto::node::Node;
-use proto::policy::Policy;
+use proto::policy::{Mode, Policy};
 use proto::revision::Revision;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::read::{RevisionView, look_up, resolve};
 use super::{ApiError, Shared};
-use crate::group_file::{GroupFile, with_overrides};
+use crate::bundle::progress::Progress;
+use crate::group_file::{ConfigFile, GroupFile, GroupFileError, with_overrides};
 use crate::toml_file::with_suggestion;
-use crate::view::{self, DeploymentView, GroupView, PlanView};
+use crate::view::{self, ConfigView, DeploymentView, GroupView, PlanView};
 
 pub(super) type Body = Result<Bytes, BytesRejection>;
 type Submitted = Result<(StatusCode, Json<DeploymentView>), ApiError>;
 
-/// What `POST /v1/deployments` takes: the group, and `source` or `digest`.
+/// What `POST /v1/deployments` takes: the group, and `source` or `digest`, or
+/// neither with `mode = RESTART` among the overrides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeployBody {
@@ -68,13 +70,16 @@ pub(crate) struct PushBody {
 pub(crate) struct StopBody {
     #[serde(default)]
     pub(crate) rollback: bool,
+    /// Cut events under way short, too.
+    #[serde(default)]
+    pub(crate) now: bool,
 }
 
 /// What `POST /v1/groups/{application}/{name}/rollback` takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RollbackBody {
-    /// A digest; none means the last good revision before the current.
+    /// A digest or the beginning of one; none means the last good revision before the current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) to: Option<String>,
 }
@@ -121,18 +126,23 @@ pub(super) async fn remove_host(
 
 pub(super) async fn push(
     State(shared): State<Shared>,
+    Extension(progress): Extension<Progress>,
     body: Body,
 ) -> Result<(StatusCode, Json<RevisionView>), ApiError> {
     let PushBody { source } = parse(body)?;
-    let revision = (shared.backend.pack)(source).await?;
+    let revision = (shared.backend.pack)(source, progress).await?;
     let (digest, size, origin) = (revision.digest.to_string(), revision.size, revision.origin);
     Ok((StatusCode::CREATED, Json(RevisionView { digest, size, origin })))
 }
 
-pub(super) async fn plan(State(shared): State<Shared>, body: Body) -> Result<Json<PlanView>, ApiError> {
+pub(super) async fn plan(
+    State(shared): State<Shared>,
+    Extension(progress): Extension<Progress>,
+    body: Body,
+) -> Result<Json<PlanView>, ApiError> {
     let PlanBody { group, source, overrides } = parse(body)?;
     let (name, policy) = policy_of(&shared, &group, &overrides).await?;
-    let revision = revision_of(&shared, Some(source), None).await?;
+    let revision = revision_of(&shared, Some(source), None, progress).await?;
     let look = move |node: &Node| {
         let state = node.state();
         let known = state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
@@ -141,11 +151,20 @@ pub(super) async fn plan(State(shared): State<Shared>, body: Body) -> Result<Jso
     Ok(Json(shared.backend.node.read(look).await??))
 }
 
-pub(super) async fn deploy(State(shared): State<Shared>, body: Body) -> Submitted {
+pub(super) async fn deploy(
+    State(shared): State<Shared>,
+    Extension(progress): Extension<Progress>,
+    body: Body,
+) -> Submitted {
     let DeployBody { group, source, digest, description, overrides, queue } = parse(body)?;
     // The group comes first: a mistyped name must not cost an upload.
     let (group, policy) = policy_of(&shared, &group, &overrides).await?;
-    let revision = revision_of(&shared, source, digest).await?;
+    let (name, wanted) = (group.clone(), policy.clone());
+    shared.backend.node.read(move |node| node.state().check_policy(&name, &wanted)).await??;
+    let revision = match policy.mode {
+        Mode::Standard => revision_of(&shared, source, digest, progress).await?,
+        Mode::Restart => installed(&shared, &group, source.or(digest)).await?,
+    };
     let own = shared.backend.node.read(Node::host).await?;
     let policy = (!overrides.is_empty()).then_some(policy);
     let deploy = DeployRequest { group, revision, policy, description, holders: vec![own], queue };
@@ -159,9 +178,21 @@ pub(super) async fn rollback(
     body: Body,
 ) -> Submitted {
     let RollbackBody { to } = parse(body)?;
-    let to: Option<Digest> = to.map(|digest| digest.parse()).transpose()?;
     let group = GroupName::new(&application, &name)?;
-    let accepted = request(&shared, Request::Rollback { group, to }).await?;
+    let wanted = group.clone();
+    let look = move |node: &Node| {
+        let known = node.state().group(&wanted).ok_or_else(|| Refusal::UnknownGroup(wanted.clone()))?;
+        let to = to.map(|text| view::find_revision(known, &text)).transpose()?;
+        Ok::<_, ApiError>(node.way_back_to(&wanted, to)?)
+    };
+    let digest = shared.backend.node.read(look).await??.digest;
+    if !(shared.backend.have)(digest).await? {
+        return Err(ApiError::revision_missing(format!(
+            "no host that can be reached has revision {digest} any more, packed or unpacked: `skein push SOURCE` \
+             brings a bundle into the mesh"
+        )));
+    }
+    let accepted = request(&shared, Request::Rollback { group, to: Some(digest) }).await?;
     submitted(&shared, accepted).await
 }
 
@@ -170,10 +201,49 @@ pub(super) async fn stop(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Json<DeploymentView>, ApiError> {
-    let StopBody { rollback } = parse(body)?;
+    let StopBody { rollback, now } = parse(body)?;
     let deployment: DeploymentId = id.parse()?;
-    request(&shared, Request::Stop { deployment, rollback }).await?;
+    request(&shared, Request::Stop { deployment, rollback, now }).await?;
     Ok(Json(look_up(&shared, deployment).await?))
+}
+
+pub(super) async fn set_config(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<ConfigView>, ApiError> {
+    let file: ConfigFile = parse(body)?;
+    let config = file.config()?;
+    if config.name.as_str() != name {
+        let message = format!("the path names configuration {name}, the body {}", config.name);
+        return Err(ApiError::invalid("INVALID_CONFIG", message));
+    }
+    let name = config.name.clone();
+    request(&shared, Request::SetConfig(config)).await?;
+    super::read::config_of(&shared, name).await
+}
+
+pub(super) async fn delete_config(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let name: ConfigName = name.parse()?;
+    request(&shared, Request::DeleteConfig(name.clone())).await?;
+    Ok(Json(serde_json::json!({ "deleted": name.to_string() })))
+}
+
+/// What a restart restarts: the group's last good revision.
+async fn installed(shared: &Shared, group: &GroupName, source: Option<String>) -> Result<Revision, ApiError> {
+    if source.is_some() {
+        let message = "a restart brings no bundle: leave source and digest out, or mode = RESTART";
+        return Err(ApiError::invalid("INVALID_BODY", message.into()));
+    }
+    let name = group.clone();
+    let look = move |node: &Node| {
+        let good = node.state().group(&name).and_then(|group| group.good.last());
+        good.map(|good| good.revision.clone()).ok_or(Refusal::NothingToRestart(name))
+    };
+    Ok(shared.backend.node.read(look).await??)
 }
 
 pub(super) async fn request(shared: &Shared, request: Request) -> Result<Accepted, ApiError> {
@@ -194,12 +264,17 @@ async fn policy_of(
     overrides: &BTreeMap<String, String>,
 ) -> Result<(GroupName, Policy), ApiError> {
     let name: GroupName = group.parse()?;
-    let wanted = name.clone();
-    let look = move |node: &Node| node.state().group(&wanted).map(|known| known.group.policy.clone());
-    let policy = shared.backend.node.read(look).await?;
-    let policy = policy.ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
-    let policy = with_overrides(&policy, overrides)
-        .map_err(|error| ApiError::invalid("INVALID_OVERRIDE", error.to_string()))?;
+    let (wanted, overrides) = (name.clone(), overrides.clone());
+    let look = move |node: &Node| {
+        let state = node.state();
+        let known = state.group(&wanted).ok_or(Refusal::UnknownGroup(wanted))?;
+        let policy = state.policy_of(&known.group)?;
+        with_overrides(&policy, &overrides, &|name| Ok(state.config(name)?.clone()))
+    };
+    let policy = shared.backend.node.read(look).await?.map_err(|error| match error {
+        GroupFileError::Refused(refusal) => refusal.into(),
+        other => ApiError::invalid("INVALID_OVERRIDE", other.to_string()),
+    })?;
     Ok((name, policy))
 }
 
@@ -207,12 +282,13 @@ async fn revision_of(
     shared: &Shared,
     source: Option<String>,
     digest: Option<String>,
+    progress: Progress,
 ) -> Result<Revision, ApiError> {
     match (source, digest) {
-        (Some(source), None) => Ok((shared.backend.pack)(source).await?),
+        (Some(source), None) => Ok((shared.backend.pack)(source, progress).await?),
         (None, Some(digest)) => {
             let digest: Digest = digest.parse()?;
-            Ok((shared.backend.pack)(digest.to_string()).await?)
+            Ok((shared.backend.pack)(digest.to_string(), progress).await?)
         }
         (Some(_), Some(_)) | (None, None) => {
             Err(ApiError::invalid("INVALID_BODY", "say what to deploy: either `source` or `digest`".into()))

@@ -8,6 +8,7 @@
 //! the entry is refused. Links may stay only if they cannot lead out, so what
 //! follows them later (the install) stays inside too.
 
+pub(crate) mod again;
 mod directory;
 mod tarball;
 mod tree;
@@ -266,6 +267,9 @@ pub(crate) fn check_link(below: &Path, target: &Path) -> Result<(), Refused> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod mutations;
 
 fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from(OsStr::from_bytes(bytes)))

@@ -1,4 +1,6 @@
-//! `skein status`, `hosts`, `deployments`, `explain`, `history`: questions.
+//! `skein status`, `hosts`, `deployments`, `explain`: questions.
+
+use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
 use clap::Args;
@@ -6,11 +8,11 @@ use proto::id::{DeploymentId, GroupName};
 
 use super::alarm::watches_words;
 use super::group::{groups_table, path_of, short_revision};
-use super::screen::table;
+use super::screen::{clean, table};
 use super::watch::{self, Patience};
 use super::{Exit, Session};
 use crate::client::encoded;
-use crate::view::{DeploymentView, GroupView, HistoryView, HostView, StatusView, TurnView};
+use crate::view::{BehindView, DeploymentView, GroupView, HostView, StatusView, TurnView, WaveView};
 
 #[derive(Args)]
 pub(crate) struct StatusArgs {
@@ -31,18 +33,6 @@ pub(crate) struct OfGroup {
 pub(crate) struct ExplainArgs {
     /// The deployment's id
     deployment: DeploymentId,
-}
-
-#[derive(Args)]
-pub(crate) struct HistoryArgs {
-    /// APPLICATION/GROUP
-    group: Option<GroupName>,
-    /// Fold the hashes again; exit 1 if the chain is broken
-    #[arg(long)]
-    verify: bool,
-    /// At most so many entries, the newest
-    #[arg(long, default_value_t = 200)]
-    limit: usize,
 }
 
 pub(super) async fn status(session: &Session, args: StatusArgs) -> anyhow::Result<Exit> {
@@ -80,11 +70,37 @@ pub(super) async fn status(session: &Session, args: StatusArgs) -> anyhow::Resul
 
 fn group_words(group: &GroupView) -> String {
     let runs = group.revision.as_deref().map_or("nothing yet".into(), short_revision);
+    let unhealthy = group.unhealthy.iter();
+    let unhealthy: String = unhealthy
+        .map(|host| format!("\n  {} is unhealthy since {}: {}", host.name, host.since, host.error))
+        .collect();
     let head = format!(
-        "{}: {} of {} hosts healthy, {}, runs {runs}",
-        group.group, group.healthy, group.hosts, group.config
+        "{}: {} of {} hosts healthy, {}, runs {runs}{unhealthy}{}",
+        group.group,
+        group.healthy,
+        group.hosts,
+        group.config,
+        behind_words(group)
     );
     format!("{head}\n{}", watches_words(group)).trim_end().to_string()
+}
+
+/// Hosts that are named one by one; of many the first say enough.
+const BEHIND_SHOWN_MAX: usize = 20;
+
+/// A line for each host that is not where its group is; nothing if all are.
+fn behind_words(group: &GroupView) -> String {
+    // Before its first deployment every host is new, and that is no news.
+    let told = group.behind.iter().filter(|host| host.why.code != "NO_GOOD_REVISION");
+    let all: Vec<&BehindView> = told.collect();
+    let mut text = String::new();
+    for host in all.iter().take(BEHIND_SHOWN_MAX) {
+        text.push_str(&format!("\nBehind: {}", clean(&host.line())));
+    }
+    if all.len() > BEHIND_SHOWN_MAX {
+        text.push_str(&format!("\nBehind: … and {} more hosts", all.len() - BEHIND_SHOWN_MAX));
+    }
+    text
 }
 
 async fn deployment_status(session: &Session, view: DeploymentView, watch: bool) -> anyhow::Result<Exit> {
@@ -147,15 +163,49 @@ fn headline(session: &Session, view: &DeploymentView) -> String {
 }
 
 fn deployment_words(session: &Session, view: &DeploymentView) -> String {
-    let mut text = format!("{}\n{}", headline(session, view), why(view));
+    let mut text = format!("{}\n{}{}", headline(session, view), why(view), waves(session, view));
+    let in_waves = view.waves.len() > 1;
     let row = |host: &TurnView| {
         let event = host.event.clone().unwrap_or_else(|| "-".into());
         let message = host.message.clone().unwrap_or_default();
-        vec![host.name.clone(), host.status.clone(), event, message]
+        let wave = in_waves.then(|| host.wave.clone().unwrap_or_default());
+        [host.name.clone(), host.status.clone()].into_iter().chain(wave).chain([event, message]).collect()
     };
     let rows: Vec<Vec<String>> = view.hosts().iter().map(row).collect();
-    text.push_str(&format!("\n{}", table(&session.screen, &["HOST", "STATUS", "EVENT", "MESSAGE"], &rows)));
+    let headings: &[&str] = match in_waves {
+        true => &["HOST", "STATUS", "WAVE", "EVENT", "MESSAGE"],
+        false => &["HOST", "STATUS", "EVENT", "MESSAGE"],
+    };
+    text.push_str(&format!("\n{}", table(&session.screen, headings, &rows)));
     text
+}
+
+/// One line a wave, if there is more than one.
+fn waves(session: &Session, view: &DeploymentView) -> String {
+    if view.waves.len() < 2 {
+        return String::new();
+    }
+    let row = |wave: &WaveView| {
+        let zone = wave.zone.map(|zone| format!("{} of {} (minimum {})", zone.now, zone.total, zone.minimum));
+        let bake = match (&wave.bakes_until, wave.bake_seconds) {
+            (Some(until), _) => format!("until {until}{}", left_words(until)),
+            (None, 0) => "-".into(),
+            (None, seconds) => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
+        };
+        let done = format!("{} of {}", wave.succeeded, wave.hosts);
+        vec![wave.name.clone(), wave.status.clone(), done, zone.unwrap_or_else(|| "-".into()), bake]
+    };
+    let rows: Vec<Vec<String>> = view.waves.iter().map(row).collect();
+    format!("\n{}", table(&session.screen, &["WAVE", "STATUS", "DONE", "IN SERVICE", "BAKE"], &rows))
+}
+
+/// How long it is until then, by this host's clock.
+fn left_words(until: &str) -> String {
+    let until = humantime::parse_rfc3339(until).ok();
+    let left = until.and_then(|until| until.duration_since(SystemTime::now()).ok());
+    let words = left
+        .map(|left| format!(", {} left", humantime::format_duration(Duration::from_secs(left.as_secs()))));
+    words.unwrap_or_default()
 }
 
 /// Reason, blockers, and what became of it: a line each.
@@ -183,7 +233,7 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
     let group: GroupView = session.client.get(&path_of(&view.group.parse()?)).await?;
     session.screen.result(&view, || {
         let healthy = view.healthy;
-        let mut text = format!("{}\n{}", headline(session, &view), why(&view));
+        let mut text = format!("{}\n{}{}", headline(session, &view), why(&view), waves(session, &view));
         text.push_str(&format!(
             "In service: {} of {} {}, {} at the fewest; {} must be ({}).\n",
             healthy.now,
@@ -198,6 +248,7 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
         if view.hosts().iter().any(|host| host.status == "Failed") {
             text.push_str(&format!("All that a script wrote: skein logs {} HOST\n", view.id));
         }
+        text.push_str(behind_words(&group).trim_start());
         text
     })?;
     Ok(Exit::Done)
@@ -240,7 +291,9 @@ fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
     let row = |host: &HostView| {
         let runs = host.groups.iter().map(|(group, standing)| {
             let revision = standing.revision.as_deref().map_or("-".into(), short_revision);
-            format!("{group} {revision} {}", standing.health)
+            let since = standing.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+            let error = standing.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+            format!("{group} {revision} {}{since}{error}", standing.health)
         });
         let role = match (host.is_voter, host.is_self) {
             (true, true) => "voter, this host",
@@ -258,7 +311,14 @@ fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
         ]
     };
     let headings = ["HOST", "STATUS", "ZONE", "TAGS", "RUNS", "ROLE"];
-    table(&session.screen, &headings, &hosts.iter().map(row).collect::<Vec<_>>())
+    let mut text = table(&session.screen, &headings, &hosts.iter().map(row).collect::<Vec<_>>());
+    for (group, standing) in hosts.iter().flat_map(|host| &host.groups) {
+        if let Some(behind) = standing.behind.as_ref().filter(|behind| behind.why.code != "NO_GOOD_REVISION")
+        {
+            text.push_str(&format!("\nBehind {group}: {}", clean(&behind.line())));
+        }
+    }
+    text
 }
 
 pub(super) async fn deployments(session: &Session, args: OfGroup) -> anyhow::Result<Exit> {
@@ -280,39 +340,6 @@ pub(super) async fn deployments(session: &Session, args: OfGroup) -> anyhow::Res
         table(&session.screen, &headings, &list.iter().map(row).collect::<Vec<_>>())
     })?;
     Ok(Exit::Done)
-}
-
-pub(super) async fn history(session: &Session, args: HistoryArgs) -> anyhow::Result<Exit> {
-    let group = args.group.map(|group| format!("&group={}", encoded(&group.to_string()))).unwrap_or_default();
-    let path = format!("/v1/history?limit={}&verify={}{group}", args.limit, args.verify);
-    let history: HistoryView = session.client.get(&path).await?;
-    session.screen.result(&history, || history_words(&history))?;
-    if let Some(index) = history.broken_at {
-        session.screen.note(&format!(
-            "error: the chain of hashes is broken at entry {index}: this host's ledger was changed or damaged; \
-             compare with another host's `skein history --verify`"
-        ));
-        return Ok(Exit::Error);
-    }
-    Ok(Exit::Done)
-}
-
-fn history_words(history: &HistoryView) -> String {
-    let mut text = String::new();
-    if history.is_cut {
-        text.push_str("… older entries are left out: --limit shows more\n");
-    }
-    for entry in &history.entries {
-        let index = entry.index.map(|index| index.to_string()).unwrap_or_default();
-        let hash: String = entry.hash.as_deref().unwrap_or("").chars().take(8).collect();
-        let at = entry.at.as_deref().unwrap_or("");
-        let of = entry.deployment.as_deref().unwrap_or("");
-        text.push_str(&format!("{index:>6} {hash} {at} {of:<11} {}\n", entry.text));
-    }
-    if let Some((first, last)) = history.verified {
-        text.push_str(&format!("The hashes of entries {first} to {last} are right.\n"));
-    }
-    text
 }
 
 fn deployment_path(id: DeploymentId) -> String {

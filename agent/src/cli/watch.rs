@@ -268,4 +268,4 @@ fn lost(client: &Client, shown: &DeploymentView, cause: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -65,6 +65,7 @@ impl Hands {
             fetch: Arc::new(|_, _| async {}.boxed()),
             read_alarm: Arc::new(|_, _| async { Reading::new(AlarmState::Ok, "") }.boxed()),
             tell: Arc::new(|_, _| async { Ok(()) }.boxed()),
+            probe: Arc::new(|_| async { Ok(()) }.boxed()),
         }
     }
 }

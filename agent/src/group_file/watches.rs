@@ -6,7 +6,8 @@ use proto::alarm::{Alarm, AlarmSource, EVERY, OnUnreadable, TIMEOUT};
 use proto::trigger::{Target, Trigger, TriggerEvent};
 use serde::{Deserialize, Serialize};
 
-use super::{GroupFileError, put_duration};
+use super::GroupFileError;
+use super::sections::put_duration;
 
 /// An alarm as typed. With neither `exec` nor `prometheus` it is set by hand.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

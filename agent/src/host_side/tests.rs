@@ -1,14 +1,12 @@
 use std::fs;
 
 use proto::entry::{Creator, ErrorCode};
-use proto::id::Digest;
 use proto::lifecycle::Course;
 use proto::policy::FileExists;
 use tempfile::TempDir;
 
 use super::*;
-use crate::bundle::acquire;
-use crate::bundle::source::Source;
+use crate::bundle::acquire_path;
 
 /// A host that never fetches from others, and bundles to deploy to it.
 struct Host {
@@ -41,7 +39,7 @@ impl Host {
         fs::write(dir.join("appspec.yml"), appspec).expect("written");
         fs::write(dir.join("hook.sh"), hook).expect("written");
         fs::write(dir.join("app/version"), version).expect("written");
-        acquire(&Source::Path(dir), &self.side.cache).expect("packed")
+        acquire_path(&dir, &self.side.cache).expect("packed")
     }
 
     fn run(&self, revision: &Revision, deployment: DeploymentId, event: LifecycleEvent) -> Run {
@@ -53,6 +51,7 @@ impl Host {
             event,
             file_exists: FileExists::Disallow,
             sources: Vec::new(),
+            mode: proto::policy::Mode::Standard,
         }
     }
 
@@ -95,6 +94,32 @@ async fn the_old_revision_stops_and_the_new_one_starts() {
 }
 
 #[tokio::test]
+async fn a_restart_runs_the_installed_scripts_and_touches_no_file() {
+    let host = Host::new();
+    let hooks = ["ApplicationStop", "BeforeInstall", "ApplicationStart", "ValidateService"];
+    let first = host.bundle("v1", &hooks);
+    let restart = |event| {
+        let mode = proto::policy::Mode::Restart;
+        host.side.run(Run { mode, ..host.run(&first, id(2), event) }, CancellationToken::new())
+    };
+    let failure = restart(LifecycleEvent::ApplicationStop).await.expect_err("nothing is installed");
+    assert!(failure.message.contains("nothing to restart"), "{}", failure.message);
+
+    host.deploy(&first, id(1)).await.expect("deployed");
+    host.trace();
+    // Neither the cache nor another host is asked.
+    fs::remove_file(host.side.cache.path(&first.digest)).expect("in the cache");
+    fs::write(host.dir.path().join("dest/version"), "changed by hand").expect("written");
+    for event in Course::Restart.events() {
+        restart(event).await.expect("restarted");
+    }
+    let of = |event| format!("v1 {event} {}", id(2));
+    assert_eq!(host.trace(), [of("ApplicationStop"), of("ApplicationStart"), of("ValidateService")]);
+    let installed = fs::read_to_string(host.dir.path().join("dest/version")).expect("there");
+    assert_eq!(installed, "changed by hand");
+}
+
+#[tokio::test]
 async fn once_its_own_bundle_is_there_a_deployment_stops_with_its_own_scripts() {
     let host = Host::new();
     let revision = host.bundle("v1", &["ApplicationStop"]);
@@ -130,7 +155,7 @@ async fn failures_say_what_where_and_why() {
 
     let revision = host.bundle("v2", &["BeforeInstall"]);
     fs::write(host.dir.path().join("v2/hook.sh"), "echo oops >&2; exit 2\n").expect("written");
-    let broken = acquire(&Source::Path(host.dir.path().join("v2")), &host.side.cache).expect("packed");
+    let broken = acquire_path(&host.dir.path().join("v2"), &host.side.cache).expect("packed");
     assert_ne!(broken, revision);
     let run = host.run(&broken, id(9), LifecycleEvent::DownloadBundle);
     host.side.run(run, CancellationToken::new()).await.expect("unpacked");
@@ -156,4 +181,80 @@ async fn a_fetched_bundle_is_unpacked_from_where_it_lies() {
         Box::pin(async move { Ok(elsewhere) })
     });
     host.deploy(&revision, id(1)).await.expect("deployed");
+}
+
+#[tokio::test]
+async fn the_way_back_needs_neither_the_cache_nor_another_host() {
+    let host = Host::new();
+    let (first, second) = (host.bundle("v1", &["ApplicationStart"]), host.bundle("v2", &[]));
+    host.deploy(&first, id(1)).await.expect("deployed");
+    host.deploy(&second, id(2)).await.expect("deployed");
+    host.trace();
+    fs::remove_file(host.side.cache.path(&first.digest)).expect("evicted");
+    host.deploy(&first, id(3)).await.expect("deployed from what lies unpacked");
+    assert_eq!(host.trace(), [format!("v1 ApplicationStart {}", id(3))]);
+    assert_eq!(fs::read_to_string(host.dir.path().join("dest/version")).expect("there"), "v1");
+
+    // Once what lies there has been changed, it is no revision any more.
+    for number in [1, 3] {
+        let dir =
+            host.side.state(&"shop/prod".parse().expect("a name")).deployment_dir(&id(number).to_string());
+        fs::write(dir.join("deployment-archive/app/version"), "patched").expect("written");
+    }
+    let failure = host.deploy(&first, id(4)).await.expect_err("nobody has it");
+    assert!(failure.message.contains("no host has it"), "{}", failure.message);
+}
+
+#[tokio::test]
+async fn a_revision_that_is_gone_from_the_disk_does_not_block_the_next() {
+    let host = Host::new();
+    let hooks = ["ApplicationStop", "BeforeInstall"];
+    let (first, second) = (host.bundle("v1", &hooks), host.bundle("v2", &hooks));
+    host.deploy(&first, id(1)).await.expect("deployed");
+    let group: GroupName = "shop/prod".parse().expect("a name");
+    let state = host.side.state(&group);
+    fs::remove_dir_all(state.deployment_dir(&id(1).to_string())).expect("removed");
+    host.trace();
+    host.deploy(&second, id(2)).await.expect("deployed");
+    assert_eq!(host.trace(), [format!("v2 BeforeInstall {}", id(2))]);
+    let log = fs::read_to_string(&host.side.logs(&group, id(2))[0]).expect("a log");
+    assert!(log.contains("Warning - ApplicationStop: the previous revision is gone from "), "{log}");
+}
+
+#[tokio::test]
+async fn each_revision_is_read_under_its_own_appspec_name() {
+    let host = Host::new();
+    let (first, second) = (host.bundle("v1", &["ApplicationStop"]), host.bundle("v2", &["ApplicationStop"]));
+    let named = |revision: &Revision, number, event, name: &str| {
+        let mut deployment = host.side.deployment(&host.run(revision, id(number), event));
+        deployment.appspec_name = name.to_owned();
+        deployment
+    };
+    host.deploy(&first, id(1)).await.expect("deployed");
+    // As if the first had come with another name than CodeDeploy's.
+    let first = named(&first, 1, LifecycleEvent::Install, "deploy/hello.yml");
+    fs::create_dir(first.archive().join("deploy")).expect("made");
+    fs::rename(first.archive().join("appspec.yml"), first.archive().join("deploy/hello.yml")).expect("moved");
+    first.mark_most_recent().expect("marked");
+    host.trace();
+    host.deploy(&second, id(2)).await.expect("deployed");
+    assert_eq!(host.trace(), [format!("v1 ApplicationStop {}", id(2))]);
+}
+
+#[tokio::test]
+async fn a_failing_script_of_the_old_revision_says_how_to_go_on_without_it() {
+    let host = Host::new();
+    let first = host.bundle("v1", &["ApplicationStop"]);
+    host.deploy(&first, id(1)).await.expect("deployed");
+    let group: GroupName = "shop/prod".parse().expect("a name");
+    let archive = host.side.state(&group).deployment_dir(&id(1).to_string()).join("deployment-archive");
+    fs::write(archive.join("hook.sh"), "#!/bin/sh\nexit 3\n").expect("written");
+    let second = host.bundle("v2", &[]);
+    let failure = host.deploy(&second, id(2)).await.expect_err("failed");
+    assert_eq!(
+        (failure.event, failure.code),
+        (Some(LifecycleEvent::ApplicationStop), ErrorCode::ScriptFailed)
+    );
+    assert!(failure.message.contains("ignore_application_stop_failures goes on without it"), "{failure:?}");
+    assert_eq!(failure.script, "hook.sh");
 }

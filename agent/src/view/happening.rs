@@ -7,7 +7,7 @@ use proto::node::Node;
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
-use super::{name_of, written};
+use super::{DeploymentView, deployments, name_of, written};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub(crate) struct Happening {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HistoryView {
     pub(crate) mesh: String,
+    /// Without their hosts, the oldest first.
+    #[serde(default)]
+    pub(crate) deployments: Vec<DeploymentView>,
     /// The oldest first.
     pub(crate) entries: Vec<Happening>,
     /// Whether older entries of this kind were left out.
@@ -39,9 +42,13 @@ pub(crate) struct HistoryView {
     pub(crate) broken_at: Option<u64>,
 }
 
-/// The entries that this host still holds, at most `limit` of them.
+/// The deployments and the entries that this host still holds, at most `limit`
+/// of each.
 pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, verify: bool) -> HistoryView {
     let state = node.state();
+    let mut deployments = deployments(node, group);
+    deployments.truncate(limit);
+    deployments.reverse();
     let group = group.map(ToString::to_string);
     let mut entries: Vec<Happening> = node
         .entries()
@@ -62,6 +69,7 @@ pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, veri
     let chain = verify.then(|| node.verify_chain());
     HistoryView {
         mesh: node.config().mesh.to_string(),
+        deployments,
         entries,
         is_cut: left_out > 0,
         verified: chain.and_then(Result::ok),
@@ -108,10 +116,14 @@ pub(crate) fn happening(state: &State, body: &Body) -> Happening {
                 .of(state, *deployment)
                 .of_host(host.to_string())
         }
-        Body::StopRequested { deployment, rollback } => {
+        Body::StopRequested { deployment, rollback, now } => {
+            let now = if *now { " now" } else { "" };
             let and = if *rollback { ", and to roll it back" } else { "" };
-            said("StopRequested", format!("a person asked to stop {deployment}{and}")).of(state, *deployment)
+            let text = format!("a person asked to stop {deployment}{now}{and}");
+            said("StopRequested", text).of(state, *deployment)
         }
+        Body::ConfigSet(config) => said("ConfigSet", format!("configuration {} was set", config.name)),
+        Body::ConfigDeleted(name) => said("ConfigDeleted", format!("configuration {name} was deleted")),
         Body::Finished { deployment } => {
             let status = state.rollout(*deployment).map_or("over", |rollout| rollout.status().name());
             said("Finished", format!("{deployment} is over: {status}")).of(state, *deployment)
@@ -121,6 +133,14 @@ pub(crate) fn happening(state: &State, body: &Body) -> Happening {
         | Body::TriggersDelivered { .. }
         | Body::Frozen { .. }
         | Body::Unfrozen { .. } => watch(state, body),
+        Body::HealthChanged { group, host, healthy, error, as_of: _ } => {
+            let name = name_of(state, *host);
+            let text = match healthy {
+                true => format!("{name} is healthy again"),
+                false => format!("{name} is unhealthy: {error}"),
+            };
+            said("HealthChanged", text).of_group(group).of_host(host.to_string())
+        }
     }
 }
 
@@ -166,7 +186,10 @@ fn watch(state: &State, body: &Body) -> Happening {
         | Body::TurnStarted { .. }
         | Body::TurnEnded { .. }
         | Body::StopRequested { .. }
-        | Body::Finished { .. } => happening(state, body),
+        | Body::Finished { .. }
+        | Body::HealthChanged { .. }
+        | Body::ConfigSet(_)
+        | Body::ConfigDeleted(_) => happening(state, body),
     }
 }
 

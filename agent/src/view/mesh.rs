@@ -8,6 +8,7 @@ use proto::rollout::Health;
 use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
 
+use super::behind::{self, BehindView};
 use super::{AlarmView, DeploymentView, FreezeView, TriggerView, deployments, written};
 use crate::group_file::GroupFile;
 
@@ -69,6 +70,25 @@ pub(crate) struct StandingView {
     /// Healthy, Unhealthy, or Unknown before its first turn.
     pub(crate) health: String,
     pub(crate) revision: Option<String>,
+    /// If it is not at the group's last good revision: how it stands with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) behind: Option<BehindView>,
+    /// Since when the group's health check says so; none if it was never
+    /// unhealthy since its last turn.
+    #[serde(default)]
+    pub(crate) since: Option<String>,
+    /// What the check fails of.
+    #[serde(default)]
+    pub(crate) error: Option<String>,
+}
+
+/// A host that its group's health check finds unhealthy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UnhealthyView {
+    pub(crate) host: String,
+    pub(crate) name: String,
+    pub(crate) since: String,
+    pub(crate) error: String,
 }
 
 /// One group.
@@ -80,14 +100,21 @@ pub(crate) struct GroupView {
     pub(crate) config: String,
     /// Hosts that have its tags.
     pub(crate) hosts: usize,
-    /// Of those: last turn succeeded, and not Down.
+    /// Of those: last turn succeeded, health check passes, and not Down.
     pub(crate) healthy: usize,
+    /// Those that the group's health check finds unhealthy.
+    #[serde(default)]
+    pub(crate) unhealthy: Vec<UnhealthyView>,
     /// The revision that it was brought to last.
     pub(crate) revision: Option<String>,
     pub(crate) origin: Option<String>,
     pub(crate) running: Option<String>,
     pub(crate) queued: Option<String>,
-    /// The newest deployment and how it stands.
+    /// The deployment that brings hosts which were behind to its revision now.
+    pub(crate) catching_up: Option<String>,
+    /// Hosts that are not at its revision, and how it stands with each.
+    pub(crate) behind: Vec<BehindView>,
+    /// The newest deployment that somebody wanted, and how it stands.
     pub(crate) last_deployment: Option<String>,
     pub(crate) last_status: Option<String>,
     /// Nothing new begins in it.
@@ -156,19 +183,30 @@ fn host_view(host: &Host, state: &State, mesh: &MeshView, own: HostId) -> HostVi
         joined_at: written(host.joined_at),
         is_voter: mesh.voters.contains(&record.host),
         is_self: record.host == own,
-        groups: groups.map(|known| (known.group.name.to_string(), standing(known, record.host))).collect(),
+        groups: groups
+            .map(|known| (known.group.name.to_string(), standing(state, known, record.host)))
+            .collect(),
     }
 }
 
-fn standing(known: &GroupState, host: HostId) -> StandingView {
+fn standing(state: &State, known: &GroupState, host: HostId) -> StandingView {
     let standing = known.standing.get(&host);
+    let checked = known.checks.get(&host);
+    let ailing = known.ailing(host);
     let health = match standing.map(|standing| standing.health) {
-        Some(Health::Healthy) => "Healthy",
-        Some(Health::Unhealthy) => "Unhealthy",
+        Some(Health::Healthy) if ailing.is_none() => "Healthy",
+        Some(Health::Healthy | Health::Unhealthy) => "Unhealthy",
         None => "Unknown",
     };
     let revision = standing.and_then(|standing| standing.revision);
-    StandingView { health: health.into(), revision: revision.map(|digest| digest.to_string()) }
+    let since = ailing.map(|ailing| ailing.since).or(checked.and_then(|checked| checked.well_since));
+    StandingView {
+        health: health.into(),
+        revision: revision.map(|digest| digest.to_string()),
+        behind: behind::of_host(state, known, host),
+        since: since.map(written),
+        error: ailing.map(|ailing| ailing.error.clone()),
+    }
 }
 
 /// All groups, by name.
@@ -181,21 +219,30 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
     let members = state.members_of(&known.group);
     let is_healthy = |host: &&&Host| {
         let standing = known.standing.get(&host.record.host);
-        host.down.is_none() && standing.is_some_and(|standing| standing.health == Health::Healthy)
+        host.down.is_none()
+            && known.ailing(host.record.host).is_none()
+            && standing.is_some_and(|standing| standing.health == Health::Healthy)
     };
     let good = known.good.last();
-    let last = known.deployments.last().and_then(|id| state.rollout(*id));
+    let mut newest_first = known.deployments.iter().rev().filter_map(|id| state.rollout(*id));
+    let last = newest_first.find(|rollout| !rollout.is_catch_up());
     GroupView {
         group: known.group.name.to_string(),
         application: known.group.name.application().into(),
         name: known.group.name.group().into(),
-        config: known.group.policy.minimum.to_string(),
+        config: match &known.group.config {
+            Some(name) => name.to_string(),
+            None => known.group.policy.to_string(),
+        },
         hosts: members.len(),
         healthy: members.iter().filter(is_healthy).count(),
+        unhealthy: members.iter().filter_map(|host| unhealthy(known, host)).collect(),
         revision: good.map(|good| good.revision.digest.to_string()),
         origin: good.map(|good| good.revision.origin.clone()),
         running: known.running.map(|id| id.to_string()),
         queued: known.queued.map(|id| id.to_string()),
+        catching_up: known.catching_up.map(|id| id.to_string()),
+        behind: behind::behind(state, known),
         last_deployment: last.map(|rollout| rollout.submission.deployment.to_string()),
         last_status: last.map(|rollout| rollout.status().name().to_string()),
         frozen: known.freeze.as_ref().map(FreezeView::of),
@@ -203,6 +250,16 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         triggers: super::watches::triggers(known),
         definition: GroupFile::of(&known.group),
     }
+}
+
+fn unhealthy(known: &GroupState, host: &Host) -> Option<UnhealthyView> {
+    let ailing = known.ailing(host.record.host)?;
+    Some(UnhealthyView {
+        host: host.record.host.to_string(),
+        name: host.record.name.clone(),
+        since: written(ailing.since),
+        error: ailing.error.clone(),
+    })
 }
 
 /// A host's name, or the end of its id if it has left.

@@ -11,6 +11,8 @@ use proto::revision::Revision;
 
 use super::*;
 
+mod plan;
+
 fn host(number: u8) -> HostId {
     HostId::from_public_key([number; 32])
 }
@@ -155,7 +157,7 @@ fn hosts_and_deployments_are_shown_in_codedeploys_words() {
     );
     check(
         one,
-        vec![started(1), Body::StopRequested { deployment: id(), rollback: false }],
+        vec![started(1), Body::StopRequested { deployment: id(), rollback: false, now: false }],
         &["InProgress Install", "Skipped", "Skipped"],
         "InProgress",
         &["MANUAL_STOP", "ENDING"],
@@ -217,24 +219,6 @@ fn a_reason_says_its_numbers_in_a_sentence() {
 }
 
 #[test]
-fn a_plan_is_what_the_fold_would_do() {
-    let state = fold(Minimum::OneAtATime, vec![]);
-    let known = state.group(&name()).expect("the group");
-    let plan_of = |minimum| plan(&state, known, &Policy { minimum, ..Policy::default() }, Digest::of(b"v2"));
-
-    let one = plan_of(Minimum::OneAtATime);
-    assert_eq!(one.batches, [["web-1"], ["web-2"], ["web-3"]]);
-    assert!(one.is_possible);
-
-    let all = plan_of(Minimum::AllAtOnce);
-    assert_eq!(all.batches, [["web-1", "web-2", "web-3"]]);
-
-    let never = plan_of(Minimum::FleetPercent(75));
-    assert_eq!((never.minimum, never.total, never.is_possible), (3, 3, false));
-    assert!(never.batches.is_empty());
-}
-
-#[test]
 fn hosts_are_found_by_id_and_by_a_name_that_only_one_has() {
     let state = fold(Minimum::OneAtATime, vec![]);
     assert_eq!(find_host(&state, "web-2"), Ok(host(2)));
@@ -267,4 +251,45 @@ fn what_happened_is_told_in_sentences() {
 #[test]
 fn a_moment_that_no_calendar_has_is_no_reason_to_panic() {
     assert_eq!(written(LedgerTime::from_millis(u64::MAX)), "9999-12-31T23:59:59.999Z");
+}
+
+#[test]
+fn a_blocker_names_the_hosts_that_are_out_of_service_and_since_when() {
+    let check = proto::health::HealthCheck::new(proto::health::Probe::Tcp("127.0.0.1:80".into()));
+    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    let checked = Body::GroupSet(Group { health: Some(check), ..known });
+    let unwell = |number: u8| Body::HealthChanged {
+        group: name(),
+        host: host(number),
+        healthy: false,
+        error: "it answered 500".into(),
+        as_of: 100,
+    };
+    let turn = |number| [started(number), ended(number, TurnOutcome::Succeeded)];
+    let mut more = vec![checked];
+    more.extend(turn(1));
+    more.extend(turn(2));
+    more.push(started(3));
+    more.extend([unwell(1), unwell(2)]);
+    let mut state = fold(Minimum::OneAtATime, more.clone());
+    let said = "unhealthy since 1970-01-01T00:00:12.000Z: it answered 500";
+    let message = |state: &State, at: usize| view(state).hosts()[at].message.clone();
+    assert_eq!(message(&state, 0).as_deref(), Some(said));
+    assert_eq!(message(&state, 2), None);
+    let known = state.group(&name()).expect("the group");
+    let shown = group(&state, known);
+    assert_eq!((shown.healthy, shown.unhealthy.len()), (0, 2));
+
+    more.push(ended(3, TurnOutcome::Succeeded));
+    state = fold(Minimum::OneAtATime, more);
+    let blockers = view(&state).blockers;
+    let expected = format!(
+        "all turns are over, but 2 hosts that were updated are unwell by their health check: it passes again, or they \
+         count as failed; out of service: web-1 {said}, web-2 unhealthy since 1970-01-01T00:00:13.000Z: it answered \
+         500"
+    );
+    let is: Vec<(&str, &str)> =
+        blockers.iter().map(|why| (why.code.as_str(), why.message.as_str())).collect();
+    assert_eq!(is, [("HEALTH_CHECK", expected.as_str())]);
+    assert_eq!(blockers[0].numbers["unwell"], 2);
 }

@@ -2,10 +2,10 @@
 
 use proto::rollout::{Blocker, Reason, ReasonCode, Rollout, Verdict};
 
-use super::Why;
+use super::{Why, written};
 
 impl Why {
-    fn new(code: &str, message: String, numbers: &[(&str, u32)]) -> Self {
+    pub(super) fn new(code: &str, message: String, numbers: &[(&str, u32)]) -> Self {
         let numbers = numbers.iter().map(|(name, number)| ((*name).into(), u64::from(*number))).collect();
         Why { code: code.into(), message, numbers }
     }
@@ -29,7 +29,7 @@ impl Why {
 
     fn of_reason(reason: &Reason) -> Self {
         let Reason { counts, minimum, total, .. } = reason;
-        let numbers = [
+        let mut numbers = vec![
             ("total", *total),
             ("minimum", *minimum),
             ("healthy", counts.healthy),
@@ -39,8 +39,16 @@ impl Why {
             ("in_progress", counts.in_flight),
             ("pending", counts.pending),
             ("down", counts.down),
+            ("unwell", counts.ailing),
         ];
-        Why::new(reason.code.name(), sentence(reason), &numbers)
+        if let Some(zone) = &reason.zone {
+            numbers.extend([
+                ("zone_total", zone.total),
+                ("zone_minimum", zone.minimum),
+                ("zone_healthy", zone.healthy),
+            ]);
+        }
+        Why::new(reason.code.name(), reason.to_string(), &numbers)
     }
 
     /// Why the next turn may not start now.
@@ -49,10 +57,17 @@ impl Why {
             Blocker::TurnsInFlight { in_flight, turns_max } => {
                 ("TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])
             }
-            Blocker::TooFewHealthy { available, minimum, total, down } => (
+            Blocker::TooFewHealthy { available, minimum, total, down, ailing } => (
                 "HEALTH_CONSTRAINTS",
-                vec![("in_service", *available), ("minimum", *minimum), ("total", *total), ("down", *down)],
+                vec![
+                    ("in_service", *available),
+                    ("minimum", *minimum),
+                    ("total", *total),
+                    ("down", *down),
+                    ("unwell", *ailing),
+                ],
             ),
+            Blocker::Relapsed { relapsed } => ("HEALTH_CHECK", vec![("unwell", *relapsed)]),
             Blocker::LastTurns { in_flight } => ("LAST_TURNS", vec![("in_progress", *in_flight)]),
             Blocker::Ending { in_flight } => ("ENDING", vec![("in_progress", *in_flight)]),
             Blocker::Queued { behind: _ } => ("QUEUED", vec![]),
@@ -63,38 +78,25 @@ impl Why {
             Blocker::Suspects { suspects, available, minimum } => {
                 ("SUSPECTS", vec![("suspects", *suspects), ("in_service", *available), ("minimum", *minimum)])
             }
+            Blocker::ZoneTurnsInFlight { zone: _, in_flight, turns_max } => {
+                ("ZONE_TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])
+            }
+            Blocker::ZoneTooFewHealthy { zone: _, available, minimum, total, down } => (
+                "ZONE_HEALTH_CONSTRAINTS",
+                vec![("in_service", *available), ("minimum", *minimum), ("total", *total), ("down", *down)],
+            ),
+            Blocker::WaveEnding { wave: _, in_flight } => ("WAVE_ENDING", vec![("in_progress", *in_flight)]),
+            Blocker::Baking { wave: _, until: _, unsure } => ("BAKING", vec![("unsure", *unsure)]),
         };
-        Why::new(code, blocker.to_string(), &numbers)
+        let mut why = Why::new(code, blocker.to_string(), &numbers);
+        if let Blocker::Baking { until, .. } = blocker {
+            why.message = format!("{}, until {}", why.message, written(*until));
+            why.numbers.insert("until_ms".into(), until.as_millis());
+        }
+        why
     }
 }
 
 fn said(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(" ({detail})") }
-}
-
-fn sentence(reason: &Reason) -> String {
-    let Reason { counts, minimum, total, .. } = reason;
-    match reason.code {
-        ReasonCode::HealthConstraints => format!(
-            "{} of {total} hosts are healthy and {minimum} must stay so; {} failed, {} were still to come: no \
-             further host may be taken out of service",
-            counts.healthy, counts.failed, counts.pending
-        ),
-        ReasonCode::HealthConstraintsInvalid => {
-            format!("{minimum} of {total} hosts must stay healthy, so none may ever be taken out of service")
-        }
-        ReasonCode::ManualStop => format!(
-            "stopped by a person: {} of {total} hosts had succeeded, {} failed, {} were in their turn",
-            counts.succeeded, counts.failed, counts.in_flight
-        ),
-        ReasonCode::Timeout => format!(
-            "it took longer than its timeout: {} of {total} hosts had succeeded, {} were in their turn",
-            counts.succeeded, counts.in_flight
-        ),
-        ReasonCode::AlarmActive => format!(
-            "stopped by it: {} of {total} hosts had succeeded, {} failed, {} were in their turn",
-            counts.succeeded, counts.failed, counts.in_flight
-        ),
-        ReasonCode::NoInstances => format!("no host was left to deploy to (the group has {total})"),
-    }
 }

@@ -11,7 +11,7 @@ use crate::entry::{BODY_BYTES_MAX, Body, keep_start};
 use crate::id::{DeploymentId, Digest, GroupName};
 use crate::io::{self, Accepted, DeployRequest, Output, Refusal, Reply, Request, RequestId, Until};
 use crate::revision::Revision;
-use crate::rollout::DeploymentStatus;
+use crate::rollout::{DeploymentStatus, Rollout};
 use crate::time::Time;
 use crate::wire;
 
@@ -42,7 +42,7 @@ impl Node {
             Request::SetGroup(group) => Body::GroupSet(group),
             Request::DeleteGroup(name) => Body::GroupDeleted(name),
             Request::Deploy(request) => self.submission(*request)?,
-            Request::Stop { deployment, rollback } => Body::StopRequested { deployment, rollback },
+            Request::Stop { deployment, rollback, now } => Body::StopRequested { deployment, rollback, now },
             Request::Rollback { group, to } => self.way_back(group, to)?,
             Request::RemoveHost(host) => Body::HostLeft { host },
             Request::SetAlarm { group, alarm, active, reason } => {
@@ -58,6 +58,8 @@ impl Node {
                 Body::Frozen { group, until, reason: cut(reason), by: cut(by) }
             }
             Request::Unfreeze(group) => Body::Unfrozen { group },
+            Request::SetConfig(config) => Body::ConfigSet(config),
+            Request::DeleteConfig(name) => Body::ConfigDeleted(name),
         };
         self.state.check(&body)?;
         let size = wire::encode(&body).len();
@@ -73,7 +75,10 @@ impl Node {
     fn submission(&mut self, request: DeployRequest) -> Result<Body, Refusal> {
         let group = self.state.group(&request.group);
         let group = group.ok_or_else(|| Refusal::UnknownGroup(request.group.clone()))?;
-        let policy = request.policy.clone().unwrap_or_else(|| group.group.policy.clone());
+        let policy = match &request.policy {
+            Some(policy) => policy.clone(),
+            None => self.state.policy_of(&group.group)?,
+        };
         let mut seed = [0; 16];
         self.rng.fill_bytes(&mut seed);
         let id = DeploymentId::derive(&[&seed, self.config.host.public_key().as_slice()].concat());
@@ -81,15 +86,11 @@ impl Node {
     }
 
     fn way_back(&mut self, name: GroupName, to: Option<Digest>) -> Result<Body, Refusal> {
-        let revision = self.earlier(&name, to)?;
+        let revision = self.way_back_to(&name, to)?;
         let group = self.state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         let description = format!("back to {} by hand", revision.digest.short());
         let holders = self.state.holders(group, revision.digest);
-        // What is broken now must not block the way back.
-        let mut policy = group.group.policy.clone();
-        policy.ignore_application_stop_failures = true;
-        policy.ignore_alarms = true;
-        policy.ignore_freeze = true;
+        let policy = self.state.policy_of(&group.group)?.of_rollback();
         self.submission(DeployRequest {
             group: name,
             revision,
@@ -102,7 +103,9 @@ impl Node {
 
     /// The revision to go back to: the one that is named, or the last good one
     /// that the group is not at.
-    fn earlier(&self, name: &GroupName, to: Option<Digest>) -> Result<Revision, Refusal> {
+    /// # Errors
+    /// If there is no such group, or no such revision in its history.
+    pub fn way_back_to(&self, name: &GroupName, to: Option<Digest>) -> Result<Revision, Refusal> {
         let group = self.state.group(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         let good = group.good.iter().rev();
         if let Some(digest) = to {
@@ -112,7 +115,10 @@ impl Node {
                 .map(|good| good.revision.clone())
                 .ok_or_else(|| Refusal::UnknownRevision(digest, name.clone()));
         }
-        let newest = group.deployments.last().and_then(|deployment| self.state.rollout(*deployment));
+        // What brought single hosts up to date says nothing about the group.
+        let of_all = |rollout: &&Rollout| !rollout.is_catch_up();
+        let mut newest_first = group.deployments.iter().rev().filter_map(|id| self.state.rollout(*id));
+        let newest = newest_first.find(of_all);
         let is_at_good = newest.is_some_and(|rollout| rollout.status() == DeploymentStatus::Succeeded);
         let at = newest.filter(|_| is_at_good).map(|rollout| rollout.submission.revision.digest);
         good.clone()
@@ -141,7 +147,10 @@ impl Node {
             | Body::AlarmSet { .. }
             | Body::TriggersDelivered { .. }
             | Body::Frozen { .. }
-            | Body::Unfrozen { .. } => Accepted::Done,
+            | Body::Unfrozen { .. }
+            | Body::HealthChanged { .. }
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_) => Accepted::Done,
         };
         self.reply(request, result.map(|()| accepted));
     }

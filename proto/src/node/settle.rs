@@ -10,7 +10,8 @@ use crate::io::{Notice, Output, Run, Write, WriteId};
 use crate::ledger::{Candidate, Committed, LogEntry, Snapshot, TICK, next_change};
 use crate::lifecycle::LifecycleEvent;
 use crate::mesh::liveness::Judgement;
-use crate::rollout::Rollout;
+use crate::policy::Mode;
+use crate::rollout::{Rollout, Stage};
 use crate::run::Current;
 use crate::time::Time;
 use crate::wire::{self, Message};
@@ -26,7 +27,7 @@ impl Node {
     pub(super) fn settle(&mut self, now: Time) {
         self.take_due(now);
         for _ in 0..ROUNDS_MAX {
-            let worked = self.work_ledger(now) | self.propose_owed(now);
+            let worked = self.work_ledger(now) | self.work_health(now) | self.propose_owed(now);
             if !worked {
                 self.set_deadlines(now);
                 return;
@@ -54,7 +55,7 @@ impl Node {
                 Why::Progress => self.publish_progress(),
                 Why::Voters => self.change_voters(now),
                 // What these wake for is found by looking.
-                Why::Duties | Why::LedgerTimer | Why::Posts => {}
+                Why::Duties | Why::LedgerTimer | Why::Posts | Why::Health => {}
             }
         }
     }
@@ -158,7 +159,10 @@ impl Node {
             | Body::AlarmSet { .. }
             | Body::TriggersDelivered { .. }
             | Body::Frozen { .. }
-            | Body::Unfrozen { .. } => {}
+            | Body::Unfrozen { .. }
+            | Body::HealthChanged { .. }
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_) => {}
         }
         self.outputs.push_back(Output::Notify(Notice::Folded { index, body: Box::new(entry.body.clone()) }));
     }
@@ -192,7 +196,7 @@ impl Node {
     }
 
     /// Whether the mesh knows this host by this store.
-    fn is_known(&self) -> bool {
+    pub(super) fn is_known(&self) -> bool {
         self.state.host(self.config.host).is_some_and(|host| host.record.voter == self.meta.voter)
     }
 
@@ -251,8 +255,8 @@ impl Node {
     pub(super) fn on_recorded(&mut self, deployments: Vec<DeploymentId>, now: Time) {
         for deployment in deployments {
             let me = self.config.host;
-            let current = self.state.rollout(deployment).and_then(|rollout| Current::of(rollout, me));
-            if let Some(act) = self.turns.written(deployment, current.is_some()) {
+            let current = Current::of(&self.state, deployment, me);
+            if let Some(act) = self.turns.written(deployment, current) {
                 self.act(vec![act], now);
             }
         }
@@ -269,19 +273,24 @@ impl Node {
             event,
             file_exists: submission.policy.file_exists,
             sources: self.sources(rollout),
+            mode: submission.policy.mode,
         })
     }
 
     /// A host that will have a turn fetches the bundle before it.
     fn prefetch(&mut self, deployment: DeploymentId) {
-        let Some(rollout) = self.state.rollout(deployment).filter(|rollout| !rollout.status().is_over())
-        else {
-            return;
+        let is_to_come = |rollout: &&Rollout| {
+            !rollout.status().is_over() && rollout.submission.policy.mode == Mode::Standard
         };
-        let me = self.config.host;
+        let Some(rollout) = self.state.rollout(deployment).filter(is_to_come) else { return };
         let group = self.state.group(&rollout.submission.group);
-        let tags = &self.config.tags;
-        if group.is_some_and(|group| group.group.tags.matches(tags)) || rollout.members().contains_key(&me) {
+        let has_tags = || group.is_some_and(|group| group.group.tags.matches(&self.config.tags));
+        let is_for_me = match rollout.members().get(&self.config.host) {
+            Some(member) => member.stage != Stage::NotTargeted,
+            // It waits, so its members are not known yet.
+            None => rollout.started_at.is_none() && has_tags(),
+        };
+        if is_for_me {
             let (revision, sources) = (rollout.submission.revision.clone(), self.sources(rollout));
             self.outputs.push_back(Output::Fetch { revision, sources });
         }
@@ -322,6 +331,7 @@ impl Node {
         // Before the mesh knows this store, its turns are another's.
         if self.is_known() {
             bodies.extend(self.turns.owed(me, &self.state, &suspects));
+            bodies.extend(self.health_words(now));
         }
         if self.ledger.is_leader() && self.state.next_timer().is_some_and(|at| at <= self.ledger_now(now)) {
             bodies.push(Body::Tick);
@@ -427,6 +437,7 @@ impl Node {
         } else {
             self.deadlines.clear(Why::Tick);
         }
+        self.set_or_clear(Why::Health, self.health.next());
         self.set_or_clear(Why::Silence, self.liveness.next_silence());
         self.set_or_clear(Why::Proposals, self.proposals.next());
         self.set_or_clear(Why::Duties, self.duties.next(now));

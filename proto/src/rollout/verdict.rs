@@ -1,8 +1,10 @@
 //! How a deployment stands and how it ends, in CodeDeploy's words.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::Counts;
+use super::{Counts, Zone};
 
 /// CodeDeploy's words for a deployment's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +16,7 @@ pub enum DeploymentStatus {
     Succeeded,
     Failed,
     Stopped,
+    Baking,
 }
 
 impl DeploymentStatus {
@@ -26,13 +29,17 @@ impl DeploymentStatus {
             DeploymentStatus::Succeeded => "Succeeded",
             DeploymentStatus::Failed => "Failed",
             DeploymentStatus::Stopped => "Stopped",
+            DeploymentStatus::Baking => "Baking",
         }
     }
 
     /// Whether nothing more will happen.
     pub const fn is_over(self) -> bool {
         match self {
-            DeploymentStatus::Created | DeploymentStatus::Queued | DeploymentStatus::InProgress => false,
+            DeploymentStatus::Created
+            | DeploymentStatus::Queued
+            | DeploymentStatus::InProgress
+            | DeploymentStatus::Baking => false,
             DeploymentStatus::Succeeded | DeploymentStatus::Failed | DeploymentStatus::Stopped => true,
         }
     }
@@ -49,6 +56,28 @@ pub struct Reason {
     pub minimum: u32,
     /// N at that moment.
     pub total: u32,
+    /// The zone whose minimum it was, if it was not the group's.
+    pub zone: Option<ZoneReason>,
+}
+
+/// One zone's numbers at the moment of a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneReason {
+    /// Its name; empty for hosts that name none.
+    pub name: String,
+    /// H of the zone.
+    pub healthy: u32,
+    /// M of the zone.
+    pub minimum: u32,
+    /// N of the zone.
+    pub total: u32,
+}
+
+impl ZoneReason {
+    pub(super) fn of(zone: &Zone) -> Self {
+        let healthy = zone.counts.healthy;
+        ZoneReason { name: zone.name.clone(), healthy, minimum: zone.minimum, total: zone.total }
+    }
 }
 
 /// CodeDeploy's codes, where it has one.
@@ -64,6 +93,12 @@ pub enum ReasonCode {
     Timeout,
     /// No host was left to deploy to.
     NoInstances,
+    /// Something newer went first (catch-ups only).
+    Superseded,
+    /// Hosts that were to catch up did not (catch-ups only).
+    CatchUpFailed,
+    /// A host on which the revision was tried first is not well.
+    CanaryFailed,
     /// An alarm stopped it: see [`super::Rollout::stopped_by`].
     AlarmActive,
 }
@@ -77,9 +112,86 @@ impl ReasonCode {
             ReasonCode::ManualStop => "MANUAL_STOP",
             ReasonCode::Timeout => "TIMEOUT",
             ReasonCode::NoInstances => "NO_INSTANCES",
+            ReasonCode::Superseded => "SUPERSEDED",
+            ReasonCode::CatchUpFailed => "CATCH_UP_FAILED",
+            ReasonCode::CanaryFailed => "CANARY_FAILED",
             ReasonCode::AlarmActive => "ALARM_ACTIVE",
         }
     }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(zone) = &self.zone {
+            return of_zone(f, zone, self);
+        }
+        let Reason { counts, minimum, total, .. } = self;
+        match self.code {
+            ReasonCode::HealthConstraints => write!(
+                f,
+                "{} of {total} hosts are healthy and {minimum} must stay so; {} failed, {} were still to come: \
+                 no further host may be taken out of service",
+                counts.healthy, counts.failed, counts.pending
+            ),
+            ReasonCode::HealthConstraintsInvalid => write!(
+                f,
+                "{minimum} of {total} hosts must stay healthy, so none may ever be taken out of service"
+            ),
+            ReasonCode::ManualStop => write!(
+                f,
+                "stopped by a person: {} of {total} hosts had succeeded, {} failed, {} were in their turn",
+                counts.succeeded, counts.failed, counts.in_flight
+            ),
+            ReasonCode::AlarmActive => write!(
+                f,
+                "stopped by an alarm: {} of {total} hosts had succeeded, {} failed, {} were in their turn",
+                counts.succeeded, counts.failed, counts.in_flight
+            ),
+            ReasonCode::Timeout => write!(
+                f,
+                "it took longer than its timeout: {} of {total} hosts had succeeded, {} were in their turn",
+                counts.succeeded, counts.in_flight
+            ),
+            ReasonCode::NoInstances => {
+                write!(f, "no host was left to deploy to (the group has {total})")
+            }
+            ReasonCode::Superseded => write!(
+                f,
+                "something newer goes first: {} hosts had caught up, {} still waited; the newer one is for them \
+                 too",
+                counts.succeeded, counts.pending
+            ),
+            ReasonCode::CatchUpFailed => write!(
+                f,
+                "{} hosts have caught up, {} have not: they stay out of service until the next deployment",
+                counts.succeeded, counts.failed
+            ),
+            ReasonCode::CanaryFailed => write!(
+                f,
+                "a host of the canary is not well, so nobody follows it: {} of {total} hosts had succeeded, {} \
+                 failed, {} were still to come",
+                counts.succeeded, counts.failed, counts.pending
+            ),
+        }
+    }
+}
+
+fn of_zone(f: &mut fmt::Formatter<'_>, zone: &ZoneReason, reason: &Reason) -> fmt::Result {
+    let ZoneReason { name, healthy, minimum, total } = zone;
+    let place = if name.is_empty() { "without a zone".to_string() } else { format!("of zone {name}") };
+    if reason.code == ReasonCode::HealthConstraintsInvalid {
+        return write!(
+            f,
+            "{minimum} of the {total} hosts {place} must stay healthy, so none of them may ever be taken out of \
+             service"
+        );
+    }
+    write!(
+        f,
+        "{healthy} of the {total} hosts {place} are healthy and {minimum} must stay so; {} hosts of the group \
+         failed, {} were still to come: the deployment ends in all zones",
+        reason.counts.failed, reason.counts.pending
+    )
 }
 
 /// How the deployment will end, once the turns under way are over.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::entry::{Creator, Entry, HostRecord, ProposalId, Submission};
 use crate::group::{Group, Tag, TagFilter, TagSets};
+use crate::health::{HealthCheck, Probe};
 use crate::id::{Digest, VoterId};
 use crate::lifecycle::LifecycleEvent as E;
 use crate::policy::Policy;
@@ -47,6 +48,12 @@ impl Ledger {
         self.0.apply(index, &Entry { at, proposal, body }).expect("it is accepted");
     }
 
+    /// Gives the group a health check, or takes it away.
+    fn set_check(&mut self, health: Option<HealthCheck>) {
+        let group = self.0.groups().values().next().expect("one group").group.clone();
+        self.add(Body::GroupSet(Group { health, ..group }));
+    }
+
     fn join(&mut self, voter: VoterId, incarnation: u64) {
         self.add(Body::HostJoined(HostRecord {
             host: me(),
@@ -56,12 +63,12 @@ impl Ledger {
             zone: String::new(),
             addresses: Vec::new(),
             incarnation,
-            wire: 1,
+            wire: crate::wire::WIRE,
         }));
     }
 
     fn current(&self) -> Option<Current> {
-        Current::of(self.0.rollout(deployment())?, me())
+        Current::of(&self.0, deployment(), me())
     }
 }
 
@@ -94,8 +101,8 @@ fn an_event_runs_only_when_its_record_is_durable() {
     let record = written(&turns.reconcile(me(), &ledger.0));
     assert_eq!((record.done, record.running), (None, Some(E::ApplicationStop)));
     assert!(turns.reconcile(me(), &ledger.0).is_empty(), "a turn is begun once");
-    assert_eq!(runs(turns.written(deployment(), true)).1, E::ApplicationStop);
-    assert!(turns.written(deployment(), true).is_none(), "an event is run once");
+    assert_eq!(runs(turns.written(deployment(), ledger.current())).1, E::ApplicationStop);
+    assert!(turns.written(deployment(), ledger.current()).is_none(), "an event is run once");
 }
 
 #[test]
@@ -104,7 +111,7 @@ fn a_turn_goes_through_all_events_and_owes_its_end() {
     let mut turns = OwnTurns::default();
     let mut record = written(&turns.reconcile(me(), &ledger.0));
     for event in Course::InPlace.events() {
-        let (effect, running) = runs(turns.written(deployment(), true));
+        let (effect, running) = runs(turns.written(deployment(), ledger.current()));
         assert_eq!(running, event);
         record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
         assert_eq!(record.done, Some(event));
@@ -125,13 +132,13 @@ fn an_agent_that_was_killed_in_an_event_says_so() {
     let ledger = Ledger::with_a_turn();
     let mut before = OwnTurns::default();
     before.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(before.written(deployment(), true));
+    let (effect, _) = runs(before.written(deployment(), ledger.current()));
     let record = written(&before.done(effect, Ok(()), |_| ledger.current()));
 
     let mut after = OwnTurns::restore(vec![record]);
     let record = written(&after.reconcile(me(), &ledger.0));
     assert_eq!(code(&record), Some((Some(E::DownloadBundle), ErrorCode::FailedAfterRestart)));
-    assert!(after.written(deployment(), true).is_none(), "nothing of it runs again");
+    assert!(after.written(deployment(), ledger.current()).is_none(), "nothing of it runs again");
 }
 
 #[test]
@@ -139,7 +146,7 @@ fn an_agent_that_left_between_two_events_goes_on_with_the_next() {
     let ledger = Ledger::with_a_turn();
     let mut before = OwnTurns::default();
     before.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(before.written(deployment(), true));
+    let (effect, _) = runs(before.written(deployment(), ledger.current()));
     before.leave();
     assert!(!before.is_idle(), "what runs is waited for");
     let record = written(&before.done(effect, Ok(()), |_| ledger.current()));
@@ -147,7 +154,7 @@ fn an_agent_that_left_between_two_events_goes_on_with_the_next() {
 
     let mut after = OwnTurns::restore(vec![record]);
     written(&after.reconcile(me(), &ledger.0));
-    assert_eq!(runs(after.written(deployment(), true)).1, E::DownloadBundle);
+    assert_eq!(runs(after.written(deployment(), ledger.current())).1, E::DownloadBundle);
 }
 
 #[test]
@@ -156,13 +163,13 @@ fn an_event_that_was_only_announced_when_the_agent_left_is_run_later() {
     let mut before = OwnTurns::default();
     before.reconcile(me(), &ledger.0);
     before.leave();
-    let act = before.written(deployment(), true).expect("the record is corrected");
+    let act = before.written(deployment(), ledger.current()).expect("the record is corrected");
     let record = written(&[act]);
     assert_eq!((record.done, record.running), (None, None));
 
     let mut after = OwnTurns::restore(vec![record]);
     written(&after.reconcile(me(), &ledger.0));
-    assert_eq!(runs(after.written(deployment(), true)).1, E::ApplicationStop);
+    assert_eq!(runs(after.written(deployment(), ledger.current())).1, E::ApplicationStop);
 }
 
 #[test]
@@ -170,7 +177,7 @@ fn a_turn_that_the_ledger_ended_is_cancelled_and_not_reported() {
     let mut ledger = Ledger::with_a_turn();
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(turns.written(deployment(), true));
+    let (effect, _) = runs(turns.written(deployment(), ledger.current()));
     let outcome = failed(None, ErrorCode::TurnTimedOut, String::new());
     ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome });
     assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(effect)]);
@@ -183,11 +190,76 @@ fn a_stopped_deployment_ends_its_turn_at_the_next_event() {
     let mut ledger = Ledger::with_a_turn();
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(turns.written(deployment(), true));
-    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false });
+    let (effect, _) = runs(turns.written(deployment(), ledger.current()));
+    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: false });
     assert!(turns.reconcile(me(), &ledger.0).is_empty(), "what runs comes to its end");
     let record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
     assert_eq!(code(&record), Some((Some(E::DownloadBundle), ErrorCode::Stopped)));
+}
+
+#[test]
+fn a_deployment_stopped_now_cuts_its_event_short_once() {
+    let mut ledger = Ledger::with_a_turn();
+    let mut turns = OwnTurns::default();
+    turns.reconcile(me(), &ledger.0);
+    let (effect, _) = runs(turns.written(deployment(), ledger.current()));
+    // A person who stopped it may lose patience.
+    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: false });
+    assert!(turns.reconcile(me(), &ledger.0).is_empty());
+    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: true });
+    assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(effect)]);
+    assert!(turns.reconcile(me(), &ledger.0).is_empty(), "it is told once");
+    let killed = Failure {
+        event: Some(E::ApplicationStop),
+        code: ErrorCode::ScriptFailed,
+        script: "stop.sh".into(),
+        message: "it was ended by signal 15".into(),
+        log: "so far".into(),
+    };
+    let record = written(&turns.done(effect, Err(killed), |_| ledger.current()));
+    let Some(TurnOutcome::Failed(failure)) = &record.outcome else { panic!("it has failed") };
+    assert_eq!((failure.event, failure.code), (Some(E::ApplicationStop), ErrorCode::Stopped));
+    assert_eq!(failure.message, "the deployment was stopped while ApplicationStop ran");
+    assert_eq!((failure.script.as_str(), failure.log.as_str()), ("stop.sh", "so far"));
+}
+
+#[test]
+fn an_event_that_was_only_announced_does_not_begin_after_a_stop() {
+    let mut ledger = Ledger::with_a_turn();
+    let mut turns = OwnTurns::default();
+    turns.reconcile(me(), &ledger.0);
+    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: false });
+    let act = turns.written(deployment(), ledger.current()).expect("the end is written down");
+    assert_eq!(code(&written(&[act])), Some((Some(E::ApplicationStop), ErrorCode::Stopped)));
+}
+
+#[test]
+fn a_restart_goes_through_its_own_events() {
+    let policy = Policy { mode: crate::policy::Mode::Restart, ..Policy::default() };
+    let mut ledger = Ledger::with_a_turn();
+    // It was brought to the revision; now it is restarted.
+    let mut turns = OwnTurns::default();
+    turns.reconcile(me(), &ledger.0);
+    ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome: TurnOutcome::Succeeded });
+    ledger.add(Body::Finished { deployment: deployment() });
+    let restart = DeploymentId::derive(b"restart");
+    let first = ledger.0.rollout(deployment()).expect("kept").submission.clone();
+    ledger.add(Body::Submitted(Box::new(Submission {
+        deployment: restart,
+        policy,
+        creator: Creator::User,
+        ..first
+    })));
+    ledger.add(Body::TurnStarted { deployment: restart, host: me() });
+    let mut turns = OwnTurns::default();
+    turns.reconcile(me(), &ledger.0);
+    let mut ran = Vec::new();
+    let current = || Current::of(&ledger.0, restart, me());
+    while let Some(Act::Run { effect, event, .. }) = turns.written(restart, current()) {
+        ran.push(event);
+        turns.done(effect, Ok(()), |_| current());
+    }
+    assert_eq!(ran, [E::ApplicationStop, E::ApplicationStart, E::ValidateService]);
 }
 
 #[test]
@@ -197,7 +269,7 @@ fn a_host_whose_store_is_lost_does_not_run_its_turn_again() {
     let mut turns = OwnTurns::default();
     let record = written(&turns.reconcile(me(), &ledger.0));
     assert_eq!(code(&record), Some((None, ErrorCode::FailedAfterRestart)));
-    assert!(turns.written(deployment(), true).is_none());
+    assert!(turns.written(deployment(), ledger.current()).is_none());
 }
 
 #[test]
@@ -208,4 +280,63 @@ fn the_journal_waits_until_the_ledger_is_back_where_it_was() {
     let mut after = OwnTurns::restore(vec![record]);
     assert!(after.reconcile(me(), &State::founding()).is_empty(), "nothing is forgotten too early");
     written(&after.reconcile(me(), &ledger.0));
+}
+
+fn check_of_tcp() -> HealthCheck {
+    HealthCheck::new(Probe::Tcp("127.0.0.1:80".into()))
+}
+
+/// All events have succeeded in a group that is checked.
+fn waiting() -> (Ledger, OwnTurns, Record) {
+    let mut ledger = Ledger::with_a_turn();
+    ledger.set_check(Some(check_of_tcp()));
+    let mut turns = OwnTurns::default();
+    let mut record = written(&turns.reconcile(me(), &ledger.0));
+    for _ in Course::InPlace.events() {
+        let (effect, _) = runs(turns.written(deployment(), ledger.current()));
+        record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
+    }
+    assert_eq!((record.done, &record.outcome), (Some(E::ValidateService), &None));
+    (ledger, turns, record)
+}
+
+#[test]
+fn a_turn_of_a_checked_group_waits_for_its_check() {
+    let (ledger, mut turns, _) = waiting();
+    assert_eq!(turns.waiting(), BTreeSet::from([deployment()]));
+    assert!(turns.reconcile(me(), &ledger.0).is_empty());
+    assert!(turns.owed(me(), &ledger.0, &BTreeSet::new()).is_empty(), "it has not ended yet");
+    assert!(turns.is_idle(), "the agent may leave in the meantime");
+    let record = written(turns.waited(deployment(), Ok(())).as_slice());
+    assert_eq!(record.outcome, Some(TurnOutcome::Succeeded));
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()).len(), 1);
+    assert_eq!(turns.waited(deployment(), Ok(())), None, "it ends once");
+
+    let (_, mut turns, _) = waiting();
+    let failed = Err((ErrorCode::HealthCheckFailed, "0 of 2".to_string()));
+    let record = written(turns.waited(deployment(), failed).as_slice());
+    assert_eq!(code(&record), Some((None, ErrorCode::HealthCheckFailed)));
+}
+
+#[test]
+fn an_agent_that_was_killed_while_it_waited_waits_on() {
+    let (mut ledger, _, record) = waiting();
+    let mut turns = OwnTurns::restore(vec![record.clone()]);
+    assert!(turns.reconcile(me(), &ledger.0).is_empty(), "it was killed in no event");
+    assert_eq!(turns.waiting(), BTreeSet::from([deployment()]));
+
+    ledger.set_check(None);
+    let ended = written(&turns.reconcile(me(), &ledger.0));
+    assert_eq!(ended.outcome, Some(TurnOutcome::Succeeded), "nobody checks it any more");
+    let mut turns = OwnTurns::restore(vec![record]);
+    assert_eq!(written(&turns.reconcile(me(), &ledger.0)).outcome, Some(TurnOutcome::Succeeded));
+}
+
+#[test]
+fn a_wait_that_the_mesh_has_given_up_is_forgotten() {
+    let (mut ledger, mut turns, _) = waiting();
+    let outcome = failed(None, ErrorCode::TurnTimedOut, "too long".into());
+    ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome });
+    assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Forget(deployment())]);
+    assert!(turns.waiting().is_empty());
 }

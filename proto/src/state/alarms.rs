@@ -154,7 +154,7 @@ impl State {
         let gate = group.gate(&rollout.submission);
         if !gate.is_active {
             let granted = rollout.set_alarm_gate(gate, at);
-            self.set_start_timers(running, &granted);
+            self.set_timers(running, &granted);
             return;
         }
         if let Some(stopped_by) = group.stopping(running) {
@@ -162,6 +162,7 @@ impl State {
             rollout.alarms = gate;
             rollout.stop_on_alarm(stopped_by);
             self.clear_start_timers(running, &unused);
+            self.set_timers(running, &[]);
         }
     }
 

@@ -2,65 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use super::rollback::to_roll_back;
 use super::{DEPLOYMENTS_KEPT, GOOD_KEPT, Good, GroupState, State, Timer};
 use crate::entry::{Creator, ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, Digest, GroupName, HostId};
 use crate::io::Refusal;
+use crate::policy::Mode;
 use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Rollout, Stage, Standing};
 use crate::trigger::TriggerEvent;
 
-/// Characters of an operator's description (CodeDeploy's quota).
-pub(super) const DESCRIPTION_MAX: usize = 256;
-
-/// The id of the rollback of a deployment: the same, whoever submits it.
-pub(super) fn rollback_id(of: DeploymentId) -> DeploymentId {
-    DeploymentId::derive(format!("rollback of {of}").as_bytes())
-}
-
 impl State {
-    pub(super) fn check_submission(&self, submission: &Submission) -> Result<(), Refusal> {
-        let name = &submission.group;
-        let group = self.groups.get(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
-        if submission.description.chars().count() > DESCRIPTION_MAX {
-            let what = "characters of a description".into();
-            return Err(Refusal::Limit { what, limit: DESCRIPTION_MAX as u64 });
-        }
-        if self.rollouts.contains_key(&submission.deployment) || submission.creator != Creator::User {
-            // Submitted twice by a retry, or by the mesh itself: folding it
-            // again changes nothing, and the mesh has checked what it wants.
-            return Ok(());
-        }
-        self.check_frozen(submission)?;
-        self.check_alarms_of(submission)?;
-        let total = u32::try_from(self.members_of(&group.group).len()).unwrap_or(u32::MAX);
-        if total == 0 {
-            return Err(Refusal::NoHosts(name.clone()));
-        }
-        let minimum = submission.policy.minimum;
-        if !minimum.is_possible(total) {
-            return Err(Refusal::ImpossibleMinimum {
-                config: minimum.to_string(),
-                total,
-                minimum: minimum.bounds(total).minimum,
-                advice: format!(
-                    "let at most {} stay healthy (minimum_healthy = {}), use OneAtATime, or add hosts",
-                    total - 1,
-                    total - 1
-                ),
-            });
-        }
-        // What waits for a freeze to end is not in the way of going back.
-        let passes = group.freeze.is_some() && group.running.is_none() && group.owes_rollback_of.is_none();
-        let busy_with = self.busy_with(group).filter(|_| !passes);
-        match (busy_with, group.queued) {
-            (Some(running), _) if !submission.queue => {
-                Err(Refusal::AlreadyRunning { group: name.clone(), running })
-            }
-            (Some(_), Some(queued)) => Err(Refusal::QueueFull { group: name.clone(), queued }),
-            (Some(_), None) | (None, _) => Ok(()),
-        }
-    }
-
     pub(super) fn check_stop(&self, deployment: DeploymentId) -> Result<(), Refusal> {
         let rollout = self.rollouts.get(&deployment).ok_or(Refusal::UnknownDeployment(deployment))?;
         if rollout.status().is_over() {
@@ -75,18 +26,23 @@ impl State {
             return;
         }
         let group = self.groups.get_mut(&submission.group).expect("the submission was checked");
-        if submission.creator == Creator::Rollback {
-            // Not the rollback that is owed (any more): somebody was slower.
-            if group.owes_rollback_of != submission.rollback_of || submission.rollback_of.is_none() {
-                return;
+        match submission.creator {
+            Creator::Autoscale => return self.begin_catch_up(submission),
+            Creator::Rollback => {
+                // Not the rollback that is owed (any more): somebody was slower.
+                if group.owes_rollback_of != submission.rollback_of || submission.rollback_of.is_none() {
+                    return;
+                }
+                group.owes_rollback_of = None;
             }
-            group.owes_rollback_of = None;
-        }
-        if submission.creator == Creator::Autoscale && group.freeze_of(submission).is_some() {
-            return;
+            Creator::User => {}
         }
         group.deployments.push(id);
-        let must_wait = group.running.is_some() || group.owes_rollback_of.is_some();
+        // A rollback has hosts to mend: it does not wait for a catch-up, whose
+        // hosts are none of those.
+        let catching_up = group.catching_up.filter(|_| submission.creator == Creator::User);
+        let is_busy = group.running.is_some() || group.owes_rollback_of.is_some();
+        let must_wait = is_busy || catching_up.is_some();
         if must_wait {
             group.queued = Some(id);
         }
@@ -96,6 +52,8 @@ impl State {
         self.rollouts.insert(id, Rollout::queued(submission.clone(), self.clock));
         if !must_wait {
             self.begin(id);
+        } else if let Some(catching_up) = catching_up.filter(|_| !is_busy) {
+            self.supersede(catching_up);
         }
         self.forget_old(&submission.group);
     }
@@ -105,17 +63,23 @@ impl State {
         let at = self.clock;
         let rollout = &self.rollouts[&id];
         let name = rollout.submission.group.clone();
+        let is_wanted = rollout.submission.creator == Creator::User;
         let timeout = rollout.submission.policy.deployment_timeout;
         let targets = self.targets(&rollout.submission);
         let group = &self.groups[&name];
+        // Two deployments never have a turn for one host at once.
+        let is_taken = |host| group.catching_up.is_some_and(|id| self.has_turn_to_come(id, host));
         let entrants = self
             .members_of(&group.group)
             .into_iter()
+            .filter(|host| !is_taken(host.record.host))
             .map(|host| Entrant {
                 host: host.record.host,
                 standing: group.standing.get(&host.record.host).copied(),
                 down: host.down,
+                ailing: group.ailing(host.record.host).map(|ailing| ailing.since),
                 target: targets.as_ref().is_none_or(|targets| targets.contains(&host.record.host)),
+                zone: host.record.zone.clone(),
             })
             .collect();
         let group = self.groups.get_mut(&name).expect("a deployment's group is there while it waits or runs");
@@ -125,27 +89,46 @@ impl State {
         let rollout = self.rollouts.get_mut(&id).expect("looked up above");
         let granted = rollout.begin(entrants, at);
         self.timers.set(Timer::Deployment(id), at + timeout);
-        self.set_start_timers(id, &granted);
+        self.set_timers(id, &granted);
+        if is_wanted {
+            self.forget_attempts(&name);
+        }
         self.begin_happened(id);
         self.heed_alarms(&name);
     }
 
-    /// Begins what waits, if nothing is in its way.
-    pub(super) fn begin_queued(&mut self, name: &GroupName) {
+    /// Begins what waits, if nothing is in its way any more. A catch-up ends
+    /// for it as soon as nobody is in a turn of it.
+    pub(super) fn begin_next(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get(name) else { return };
-        let is_free = group.running.is_none() && group.owes_rollback_of.is_none();
-        let next = group.queued.and_then(|queued| self.rollouts.get(&queued)).filter(|_| is_free);
-        let next = next.filter(|next| group.freeze_of(&next.submission).is_none());
-        if let Some(next) = next.map(|next| next.submission.deployment) {
-            self.begin(next);
+        let Some(next) = group.queued.and_then(|queued| self.rollouts.get(&queued)) else { return };
+        let is_frozen = group.freeze_of(&next.submission).is_some();
+        if group.running.is_some() || group.owes_rollback_of.is_some() || is_frozen {
+            return;
+        }
+        let next = next.submission.deployment;
+        match group.catching_up {
+            Some(catching_up) => self.supersede(catching_up),
+            None => self.begin(next),
         }
     }
 
     /// Which hosts a deployment is for; none means all of the group. A
-    /// rollback is for those alone that the undone deployment touched.
-    fn targets(&self, submission: &Submission) -> Option<BTreeSet<HostId>> {
-        let undone = self.rollouts.get(&submission.rollback_of?)?;
-        Some(undone.touched().collect())
+    /// rollback is for those alone that need it, a restart for those that have
+    /// the revision, and one of outdated hosts for those that do not.
+    pub fn targets(&self, submission: &Submission) -> Option<BTreeSet<HostId>> {
+        if let Some(undone) = submission.rollback_of {
+            let group = self.groups.get(&submission.group)?;
+            return Some(to_roll_back(group, self.rollouts.get(&undone)?).collect());
+        }
+        let (mode, outdated_only) = (submission.policy.mode, submission.policy.outdated_only);
+        let group = self.groups.get(&submission.group).filter(|_| mode == Mode::Restart || outdated_only)?;
+        let digest = submission.revision.digest;
+        let has_it = |host: HostId| {
+            group.standing.get(&host).is_some_and(|standing| standing.revision == Some(digest))
+        };
+        let members = self.members_of(&group.group).into_iter().map(|host| host.record.host);
+        Some(members.filter(|host| has_it(*host) == (mode == Mode::Restart)).collect())
     }
 
     pub(super) fn start_turn(&mut self, deployment: DeploymentId, host: HostId) {
@@ -155,6 +138,7 @@ impl State {
             let timeout = rollout.submission.policy.turn_timeout;
             self.timers.clear(Timer::Start(deployment, host));
             self.timers.set(Timer::Turn(deployment, host), at + timeout);
+            self.note_checked_turn(deployment, host, false);
             self.happened(TriggerEvent::InstanceStart, deployment, Some(host));
         }
     }
@@ -163,13 +147,22 @@ impl State {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         let started = matches!(rollout.members().get(&host).map(|m| &m.stage), Some(Stage::Started { .. }));
-        let succeeded = outcome == TurnOutcome::Succeeded;
+        let failed = match &outcome {
+            TurnOutcome::Succeeded => None,
+            TurnOutcome::Failed(failure) => Some(failure.code),
+        };
         let digest = rollout.submission.revision.digest;
         let Some(granted) = rollout.end_turn(host, outcome, at) else { return };
-        self.note_standing(deployment, host, succeeded.then_some(digest), started);
+        self.note_standing(deployment, host, failed.is_none().then_some(digest), started);
+        self.note_turn(deployment, host, failed);
+        if started {
+            self.note_checked_turn(deployment, host, failed.is_none());
+        }
         self.turn_happened(deployment, host);
         self.clear_timers(deployment, host);
-        self.set_start_timers(deployment, &granted);
+        // Down, although it told how its turn ended: in a bake that counts.
+        self.set_lost_timer(deployment, host);
+        self.set_timers(deployment, &granted);
     }
 
     /// What the group knows of the host from now on. A turn that never started
@@ -200,13 +193,16 @@ impl State {
         self.end_turn(deployment, host, TurnOutcome::Failed(failure));
     }
 
-    pub(super) fn stop(&mut self, deployment: DeploymentId, rollback: bool) {
+    pub(super) fn stop(&mut self, deployment: DeploymentId, rollback: bool, now: bool) {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         let was_queued = rollout.status() == DeploymentStatus::Queued;
         let unused = rollout.in_flight();
-        rollout.stop(rollback, at);
+        self.give_up_on(deployment);
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        rollout.stop(rollback, now, at);
         self.clear_start_timers(deployment, &unused);
+        self.set_timers(deployment, &[]);
         if was_queued {
             // It never ran, so there is no turn to wait for: it is over now.
             let rollout = self.rollouts.get_mut(&deployment).expect("looked up above");
@@ -230,43 +226,28 @@ impl State {
             return;
         }
         let succeeded = rollout.status() == DeploymentStatus::Succeeded;
-        let touched = rollout.touched().next().is_some();
         // A rollback that fails is never rolled back: it would go round for ever.
-        let rolls_back =
-            rollout.wants_rollback() && touched && rollout.submission.creator != Creator::Rollback;
+        let rolls_back = rollout.wants_rollback() && rollout.submission.creator == Creator::User;
+        let is_catch_up = rollout.is_catch_up();
         let name = rollout.submission.group.clone();
         let good = Good { revision: rollout.submission.revision.clone(), deployment, at };
         self.timers.clear(Timer::Deployment(deployment));
         self.end_happened(deployment);
+        self.timers.clear(Timer::Bake(deployment));
+        if is_catch_up {
+            return self.end_catch_up(&name);
+        }
+        let rollout = &self.rollouts[&deployment];
         let Some(group) = self.groups.get_mut(&name) else { return };
         group.running = None;
+        let needs_it = to_roll_back(group, rollout).next().is_some();
         if succeeded {
             note_good(group, good);
-        } else if rolls_back && !group.good.is_empty() {
+        } else if rolls_back && needs_it && !group.good.is_empty() {
             group.owes_rollback_of = Some(deployment);
         }
-        self.begin_queued(&name);
-    }
-
-    /// The rollback that undoes `failed`: the group's last good revision, for
-    /// the hosts that were touched.
-    pub(super) fn rollback_of(&self, group: &GroupState, failed: DeploymentId) -> Option<Submission> {
-        let undone = &self.rollouts.get(&failed)?.submission;
-        let good = group.good.last()?;
-        let mut policy = undone.policy.clone();
-        // The old revision's stop script can never block the way back.
-        policy.ignore_application_stop_failures = true;
-        Some(Submission {
-            deployment: rollback_id(failed),
-            group: undone.group.clone(),
-            revision: good.revision.clone(),
-            policy,
-            creator: Creator::Rollback,
-            rollback_of: Some(failed),
-            description: format!("rollback of {failed}"),
-            holders: self.holders(group, good.revision.digest),
-            queue: false,
-        })
+        self.settle_behind(&name, succeeded);
+        self.begin_next(&name);
     }
 
     /// Hosts that should still have the bundle, at most eight.
@@ -295,6 +276,7 @@ impl State {
                 Timer::Lost(deployment, host) => {
                     let message = self.lost(deployment, host);
                     self.fail_turn(deployment, host, ErrorCode::HostLost, message);
+                    self.lose(deployment, host);
                 }
                 Timer::Turn(deployment, host) => {
                     let limit = self.rollouts.get(&deployment).map(|r| r.submission.policy.turn_timeout);
@@ -303,9 +285,33 @@ impl State {
                     self.fail_turn(deployment, host, ErrorCode::TurnTimedOut, message);
                 }
                 Timer::Deployment(deployment) => self.time_out(deployment),
+                Timer::Relapsed(deployment, host) => self.fail_relapsed(deployment, host),
+                Timer::Bake(deployment) => self.wake(deployment),
                 Timer::Thaw => self.thaw(),
             }
         }
+    }
+
+    /// A bake is over.
+    fn wake(&mut self, deployment: DeploymentId) {
+        let at = self.clock;
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        let granted = rollout.wake(at);
+        self.set_timers(deployment, &granted);
+    }
+
+    /// A host went Down in a bake and did not come back: the group knows it as
+    /// unhealthy from now on.
+    fn lose(&mut self, deployment: DeploymentId, host: HostId) {
+        let at = self.clock;
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        let Some(granted) = rollout.lose(host, at) else { return };
+        let group = self.groups.get_mut(&rollout.submission.group);
+        if let Some(standing) = group.and_then(|group| group.standing.get_mut(&host)) {
+            standing.health = Health::Unhealthy;
+        }
+        self.set_timers(deployment, &granted);
+        self.happened(TriggerEvent::InstanceFailure, deployment, Some(host));
     }
 
     fn time_out(&mut self, deployment: DeploymentId) {
@@ -313,12 +319,14 @@ impl State {
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         let in_flight = rollout.in_flight();
         rollout.time_out(at);
+        self.timers.clear(Timer::Bake(deployment));
         for host in in_flight {
             self.clear_timers(deployment, host);
             // A lease that was not used has changed nothing on its host.
             let ended = &self.rollouts[&deployment].members()[&host].stage;
             if matches!(ended, Stage::Ended { .. }) {
                 self.note_standing(deployment, host, None, true);
+                self.note_turn(deployment, host, Some(ErrorCode::TurnTimedOut));
                 self.turn_happened(deployment, host);
             }
         }
@@ -345,8 +353,14 @@ impl State {
         format!("the host {was} and did not come back within {} s", limit.unwrap_or_default().as_secs())
     }
 
-    pub(super) fn set_start_timers(&mut self, deployment: DeploymentId, granted: &[HostId]) {
+    /// What a rollout waits for from now on: hosts that got a lease must start,
+    /// and a bake will be over.
+    pub(super) fn set_timers(&mut self, deployment: DeploymentId, granted: &[HostId]) {
         let Some(rollout) = self.rollouts.get(&deployment) else { return };
+        match rollout.bakes_until().filter(|until| *until > self.clock) {
+            Some(until) => self.timers.set(Timer::Bake(deployment), until),
+            None => self.timers.clear(Timer::Bake(deployment)),
+        }
         let due = self.clock + rollout.submission.policy.start_timeout;
         for host in granted {
             self.timers.set(Timer::Start(deployment, *host), due);
@@ -360,7 +374,7 @@ impl State {
         self.timers.clear(lost);
         let Some(rollout) = self.rollouts.get(&deployment) else { return };
         let Some(member) = rollout.members().get(&host) else { return };
-        if member.down.is_some() && member.is_in_flight() {
+        if member.down.is_some() && (member.is_in_flight() || rollout.watches(host)) {
             self.timers.set(lost, self.clock + rollout.submission.policy.lost_after);
         }
     }
@@ -385,11 +399,13 @@ impl State {
         self.running().filter(has_turn).map(|rollout| rollout.submission.deployment).collect()
     }
 
-    fn forget_old(&mut self, name: &GroupName) {
+    pub(super) fn forget_old(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get_mut(name) else { return };
         while group.deployments.len() > DEPLOYMENTS_KEPT {
-            let oldest = group.deployments.remove(0);
-            self.rollouts.remove(&oldest);
+            // Many catch-ups may come and go beside one long deployment.
+            let is_over = |id: &DeploymentId| self.rollouts.get(id).is_none_or(|r| r.status().is_over());
+            let Some(oldest) = group.deployments.iter().position(is_over) else { return };
+            self.rollouts.remove(&group.deployments.remove(oldest));
         }
     }
 }

@@ -87,7 +87,7 @@ impl State {
     pub(super) fn unfreeze(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get_mut(name) else { return };
         if group.freeze.take().is_some() {
-            self.begin_queued(name);
+            self.begin_next(name);
         }
         self.set_thaw_timer();
     }

@@ -24,15 +24,18 @@ impl State {
             ("alarms in one group", group.alarms.len(), ALARMS_MAX),
             ("triggers in one group", group.triggers.len(), TRIGGERS_MAX),
         ];
-        match parts.into_iter().find(|(_, has, limit)| has > limit) {
-            Some((what, _, limit)) => Err(Refusal::Limit { what: what.into(), limit: limit as u64 }),
-            None => Ok(()),
+        if let Some((what, _, limit)) = parts.into_iter().find(|(_, has, limit)| has > limit) {
+            return Err(Refusal::Limit { what: what.into(), limit: limit as u64 });
         }
+        if let Some(check) = &group.health {
+            check.validate()?;
+        }
+        self.policy_of(group)?.validate().map_err(Refusal::InvalidPolicy)
     }
 
     pub(super) fn check_delete(&self, name: &GroupName) -> Result<(), Refusal> {
         let group = self.groups.get(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
-        match self.busy_with(group) {
+        match self.busy_with(group).or(group.catching_up) {
             Some(running) => Err(Refusal::GroupInUse { group: name.clone(), running }),
             None => Ok(()),
         }
@@ -40,7 +43,7 @@ impl State {
 
     /// What keeps a group from taking another deployment now.
     pub(super) fn busy_with(&self, group: &GroupState) -> Option<DeploymentId> {
-        group.running.or_else(|| group.owes_rollback_of.map(super::deployments::rollback_id)).or(group.queued)
+        group.running.or_else(|| group.owes_rollback_of.map(super::rollback::rollback_id)).or(group.queued)
     }
 
     pub(super) fn join(&mut self, record: &HostRecord) {
@@ -51,10 +54,15 @@ impl State {
             Some(known) => {
                 // It could not have spoken if it were not there.
                 let is_back = known.down.is_some() && record.incarnation > known.record.incarnation;
-                if known.record.voter != record.voter {
+                let is_replaced = known.record.voter != record.voter;
+                if is_replaced {
                     known.store_since = self.clock;
                 }
-                known.record = record.clone();
+                let before = std::mem::replace(&mut known.record, record.clone());
+                self.note_tags(record.host, Some(&before.tags));
+                if is_replaced {
+                    self.note_replaced(record.host);
+                }
                 if is_back {
                     self.change_down(record.host, false);
                 }
@@ -63,6 +71,10 @@ impl State {
                 let (joined_at, store_since) = (self.clock, self.clock);
                 let joined = Host { record: record.clone(), down: None, joined_at, store_since };
                 self.hosts.insert(record.host, joined);
+                self.note_tags(record.host, None);
+                // It may have been taken out in the middle of a deployment,
+                // which has counted it Down since.
+                self.change_down(record.host, false);
             }
         }
     }
@@ -73,9 +85,12 @@ impl State {
             let message = "the host was taken out of the mesh".to_string();
             self.fail_turn(deployment, host, ErrorCode::HostLost, message);
         }
+        let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
+        groups.iter().for_each(|group| self.forget_checks(group, |of| of == host));
         self.hosts.remove(&host);
         for group in self.groups.values_mut() {
             group.standing.remove(&host);
+            group.behind.remove(&host);
         }
     }
 
@@ -93,6 +108,9 @@ impl State {
         if let Some(known) = self.hosts.get_mut(&host) {
             known.down = since;
         }
+        if !down {
+            self.note_return(host);
+        }
         let running: Vec<DeploymentId> =
             self.running().map(|rollout| rollout.submission.deployment).collect();
         for deployment in running {
@@ -101,7 +119,7 @@ impl State {
             let granted = rollout.set_down(host, since, at);
             self.clear_timers_if_idle(deployment, host);
             self.set_lost_timer(deployment, host);
-            self.set_start_timers(deployment, &granted);
+            self.set_timers(deployment, &granted);
         }
     }
 
@@ -115,11 +133,23 @@ impl State {
     }
 
     pub(super) fn set_group(&mut self, group: &Group) {
-        let fresh = || GroupState::new(group.clone());
-        let known = self.groups.entry(group.name.clone()).or_insert_with(fresh);
-        known.forget_changed_alarms(group);
-        known.keep_cursors(group);
-        known.group = group.clone();
+        let mut before = None;
+        match self.groups.get_mut(&group.name) {
+            Some(known) => {
+                known.forget_changed_alarms(group);
+                known.keep_cursors(group);
+                before = Some(std::mem::replace(&mut known.group, group.clone()).tags);
+                if group.health.is_none() {
+                    self.forget_checks(&group.name, |_| true);
+                }
+            }
+            None => {
+                let mut fresh = GroupState::new(group.clone());
+                fresh.keep_cursors(group);
+                self.groups.insert(group.name.clone(), fresh);
+            }
+        }
+        self.note_members(&group.name, before.as_ref());
         self.heed_alarms(&group.name);
     }
 }

@@ -103,7 +103,12 @@ impl State {
             Some(DeploymentStatus::Succeeded) => TriggerEvent::DeploymentSuccess,
             Some(DeploymentStatus::Failed) => TriggerEvent::DeploymentFailure,
             Some(DeploymentStatus::Stopped) => TriggerEvent::DeploymentStop,
-            Some(DeploymentStatus::Created | DeploymentStatus::Queued | DeploymentStatus::InProgress)
+            Some(
+                DeploymentStatus::Created
+                | DeploymentStatus::Queued
+                | DeploymentStatus::InProgress
+                | DeploymentStatus::Baking,
+            )
             | None => return,
         };
         self.happened(event, deployment, None);

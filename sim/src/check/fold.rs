@@ -56,8 +56,16 @@ fn group(ours: &model::GroupState, theirs: &GroupState) -> Option<String> {
         .or_else(|| watches(&ours.watches, theirs))
         .or_else(|| differ("the rollback owed", &ours.owes_rollback_of, &theirs.owes_rollback_of))
         .or_else(|| {
-            let good: Vec<_> = theirs.good.iter().map(|good| good.revision.digest).collect();
+            let good: Vec<_> =
+                theirs.good.iter().map(|good| (good.revision.digest, good.deployment)).collect();
             differ("good revisions", &ours.good, &good)
+        })
+        .or_else(|| {
+            let theirs = theirs
+                .checks
+                .iter()
+                .filter_map(|(host, checked)| Some((*host, checked.ailing.as_ref()?.since.as_millis())));
+            differ("hosts that are unwell", &ours.ailing, &theirs.collect())
         })
         .or_else(|| {
             let pick = |healthy, revision| model::Standing { healthy, revision };
@@ -68,6 +76,15 @@ fn group(ours: &model::GroupState, theirs: &GroupState) -> Option<String> {
                 .collect();
             let ours: Vec<_> = ours.standing.iter().map(|(host, standing)| (*host, *standing)).collect();
             differ("what is known of its hosts", &ours, &theirs)
+        })
+        .or_else(|| differ("the catch-up", &ours.catching_up, &theirs.catching_up))
+        .or_else(|| {
+            let tried = |behind: &proto::state::Behind| behind.tried.map(|t| (t.revision, t.attempts));
+            let pick =
+                |behind: &proto::state::Behind| model::Behind { cause: behind.cause, tried: tried(behind) };
+            let theirs: Vec<_> = theirs.behind.iter().map(|(host, behind)| (*host, pick(behind))).collect();
+            let ours: Vec<_> = ours.behind.iter().map(|(host, behind)| (*host, *behind)).collect();
+            differ("the hosts that are behind", &ours, &theirs)
         })
 }
 
@@ -84,6 +101,11 @@ fn deployment(ours: &model::Deployment, theirs: &Rollout) -> Option<String> {
         .or_else(|| {
             let bounds = (theirs.bounds.minimum, theirs.bounds.turns_max);
             differ("minimum and most turns", &(ours.minimum, ours.turns_max), &bounds)
+        })
+        .or_else(|| differ("wave", &ours.wave, &theirs.wave()))
+        .or_else(|| {
+            let until = theirs.bakes_until().map(proto::time::LedgerTime::as_millis);
+            differ("end of the bake", &ours.bake_until, &until)
         })
         .or_else(|| differ("hosts", &ours.turns.len(), &theirs.members().len()))
         .or_else(|| ours.turns.iter().find_map(|turn| member(turn, theirs)))
@@ -104,6 +126,7 @@ fn member(turn: &model::Turn, theirs: &Rollout) -> Option<String> {
     differ("stage", &turn.stage, &stage)
         .or_else(|| differ("healthy", &turn.healthy, &(member.health == Health::Healthy)))
         .or_else(|| differ("Down", &turn.down, &member.down.is_some()))
+        .or_else(|| differ("unwell", &turn.ailing, &member.ailing.is_some()))
         .map(|what| format!("{:?}: {what}", turn.host))
 }
 

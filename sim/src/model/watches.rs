@@ -28,8 +28,9 @@ pub struct Watches {
     pub set_at: Millis,
 }
 
-/// How the deployments stood before an entry.
-pub(super) type Before = BTreeMap<DeploymentId, (DeploymentStatus, Vec<(HostId, Stage)>)>;
+/// How the deployments stood before an entry: of each host its stage, and
+/// whether it was healthy.
+pub(super) type Before = BTreeMap<DeploymentId, (DeploymentStatus, Vec<(Stage, bool)>)>;
 
 pub(super) fn heeds_alarms(submission: &Submission) -> bool {
     submission.creator == Creator::User && !submission.policy.ignore_alarms
@@ -142,15 +143,17 @@ impl Model {
         if let Some(group) = self.groups.get_mut(name)
             && group.watches.frozen_until.take().is_some()
         {
-            self.begin_queued(name);
+            self.begin_next(name);
         }
     }
 
-    /// The first group, by time, whose freeze is over.
-    pub(super) fn thaws(&self) -> Option<GroupName> {
-        let until = |group: &GroupState| group.watches.frozen_until.filter(|until| *until <= self.clock);
-        let over = self.groups.iter().filter_map(|(name, group)| Some((until(group)?, name)));
-        over.min().map(|(_, name)| name.clone())
+    /// Every freeze whose time has come ends.
+    pub(super) fn thaw_all(&mut self) {
+        let is_over =
+            |group: &GroupState| group.watches.frozen_until.is_some_and(|until| until <= self.clock);
+        let over: Vec<GroupName> =
+            self.groups.iter().filter(|(_, group)| is_over(group)).map(|(name, _)| name.clone()).collect();
+        over.iter().for_each(|name| self.thaw(name));
     }
 
     pub(super) fn told(&mut self, name: &GroupName, given_up: &[GivenUp]) {
@@ -163,7 +166,7 @@ impl Model {
     pub(super) fn before(&self) -> Before {
         let unfinished = self.deployments.iter().filter(|(_, deployment)| !deployment.status.is_over());
         let stages = unfinished.map(|(id, deployment)| {
-            let turns = deployment.turns.iter().map(|turn| (turn.host, turn.stage)).collect();
+            let turns = deployment.turns.iter().map(|turn| (turn.stage, turn.healthy)).collect();
             (*id, (deployment.status, turns))
         });
         stages.collect()
@@ -180,10 +183,12 @@ impl Model {
             let was = known.map_or(DeploymentStatus::Created, |(status, _)| *status);
             let group = &deployment.submission.group;
             let mut note = |event, host| happened.push((group.clone(), (event, *id, host)));
+            let had_begun = matches!(was, DeploymentStatus::InProgress | DeploymentStatus::Baking);
             if was != deployment.status {
                 match deployment.status {
                     DeploymentStatus::Created | DeploymentStatus::Queued => {}
-                    DeploymentStatus::InProgress => {
+                    DeploymentStatus::InProgress | DeploymentStatus::Baking if had_begun => {}
+                    DeploymentStatus::InProgress | DeploymentStatus::Baking => {
                         if deployment.submission.creator == Creator::Rollback {
                             note(TriggerEvent::DeploymentRollback, None);
                         }
@@ -195,8 +200,12 @@ impl Model {
                 }
             }
             let turns = known.map(|(_, turns)| turns.as_slice()).unwrap_or_default();
-            for (turn, (_, was)) in deployment.turns.iter().zip(turns) {
+            for (turn, (was, was_healthy)) in deployment.turns.iter().zip(turns) {
                 match turn.stage {
+                    // Lost in the bake after its turn.
+                    Stage::Succeeded if *was == Stage::Succeeded && *was_healthy && !turn.healthy => {
+                        note(TriggerEvent::InstanceFailure, Some(turn.host));
+                    }
                     now if now == *was => {}
                     Stage::Started { .. } => note(TriggerEvent::InstanceStart, Some(turn.host)),
                     Stage::Succeeded => note(TriggerEvent::InstanceSuccess, Some(turn.host)),

@@ -54,6 +54,7 @@ impl World {
             }
             Output::Tell { effect, target: _, trigger: _, told } => self.begin_telling(host, effect, told),
             Output::Cancel { effect } => self.cancel(host, effect),
+            Output::Probe { id, task } => self.probe(host, id, task),
             Output::Reply { id, reply } => self.replied(host, id, reply),
             Output::Notify(notice) => self.noticed(host, &notice),
         }
@@ -94,7 +95,7 @@ impl World {
                 self.hosts[no.index()].hooks.starve(effect);
             }
         }
-        let Some(ended) = self.hosts[no.index()].hooks.end(effect) else { return };
+        let Some(ended) = self.hosts[no.index()].hooks.end(effect, self.now) else { return };
         self.checks.event_ends(no, &ended.run, ended.outcome.is_ok());
         self.feed(no, Input::Done { effect, outcome: Outcome::Event(ended.outcome) });
     }

@@ -37,10 +37,17 @@ pub enum Wish {
     Stop {
         group: GroupName,
         rollback: bool,
+        /// Events under way, too.
+        now: bool,
     },
     Rollback {
         group: GroupName,
         to: Option<Digest>,
+    },
+    /// Restarts the last good revision of the group.
+    Restart {
+        group: GroupName,
+        policy: Policy,
     },
     RemoveHost(HostNo),
     SetAlarm {
@@ -54,6 +61,8 @@ pub enum Wish {
     Unfreeze {
         group: GroupName,
     },
+    /// Unless it votes then.
+    RemoveFollower(HostNo),
 }
 
 #[derive(Debug)]
@@ -113,13 +122,25 @@ impl World {
                     queue: *queue,
                 }))
             }
-            Wish::Stop { group, rollback } => {
+            Wish::Stop { group, rollback, now } => {
                 let state = self.hosts[host.index()].node()?.state();
                 let group = state.group(group)?;
                 let deployment = group.running.or(group.queued)?;
-                Request::Stop { deployment, rollback: *rollback }
+                Request::Stop { deployment, rollback: *rollback, now: *now }
             }
             Wish::Rollback { group, to } => Request::Rollback { group: group.clone(), to: *to },
+            Wish::Restart { group, policy } => {
+                let state = self.hosts[host.index()].node()?.state();
+                let good = state.group(group)?.good.last()?;
+                Request::Deploy(Box::new(DeployRequest {
+                    group: group.clone(),
+                    revision: good.revision.clone(),
+                    policy: Some(policy.clone()),
+                    description: "restart".into(),
+                    holders: Vec::new(),
+                    queue: false,
+                }))
+            }
             Wish::RemoveHost(host) => Request::RemoveHost(self.hosts[host.index()].id),
             Wish::SetAlarm { group, active } => {
                 let (alarm, reason) = (BY_HAND.into(), "a person says so".into());
@@ -130,6 +151,13 @@ impl World {
                 Request::Freeze { group: group.clone(), until: Until::For(*lasts), reason, by }
             }
             Wish::Unfreeze { group } => Request::Unfreeze(group.clone()),
+            Wish::RemoveFollower(follower) => {
+                let id = self.hosts[follower.index()].id;
+                if self.nodes().any(|(_, node)| node.mesh().voters.contains(&id)) {
+                    return None;
+                }
+                Request::RemoveHost(id)
+            }
         };
         Some(request)
     }

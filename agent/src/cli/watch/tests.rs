@@ -4,7 +4,7 @@ use crate::cli::Exit;
 use crate::view::deployment::{Counts, Healthy};
 use crate::view::{TurnView, Why};
 
-fn host(name: &str, status: &str, event: Option<&str>) -> TurnView {
+pub(in crate::cli) fn host(name: &str, status: &str, event: Option<&str>) -> TurnView {
     TurnView {
         host: format!("id of {name}"),
         name: name.into(),
@@ -17,10 +17,11 @@ fn host(name: &str, status: &str, event: Option<&str>) -> TurnView {
         log: None,
         started_at: None,
         finished_at: None,
+        wave: None,
     }
 }
 
-fn deployment(status: &str, hosts: Vec<TurnView>) -> DeploymentView {
+pub(in crate::cli) fn deployment(status: &str, hosts: Vec<TurnView>) -> DeploymentView {
     let count = |word: &str| hosts.iter().filter(|host| host.status == word).count() as u32;
     DeploymentView {
         id: "d-ABCDEFGH1".into(),
@@ -50,6 +51,7 @@ fn deployment(status: &str, hosts: Vec<TurnView>) -> DeploymentView {
             ready: 0,
         },
         healthy: Healthy { now: 4, minimum: 4, total: 5, lowest_seen: 4 },
+        waves: vec![],
         hosts: Some(hosts),
     }
 }
@@ -101,6 +103,13 @@ fn exit_codes_tell_a_failure_from_one_that_was_rolled_back() {
     assert_eq!(ending::exit(Some(&of("Failed")), &rollback("Succeeded")), Exit::RolledBack);
     assert_eq!(ending::exit(Some(&of("Failed")), &rollback("Failed")), Exit::Failed);
     assert_eq!(ending::exit(Some(&of("Stopped")), &rollback("Succeeded")), Exit::Stopped);
+    let because = |code: &str| {
+        let reason = Why { code: code.into(), message: String::new(), numbers: Default::default() };
+        DeploymentView { reason: Some(reason), ..of("Stopped") }
+    };
+    assert_eq!(ending::exit(Some(&because("MANUAL_STOP")), &rollback("Succeeded")), Exit::Stopped);
+    assert_eq!(ending::exit(Some(&because("ALARM_ACTIVE")), &rollback("Succeeded")), Exit::RolledBack);
+    assert_eq!(ending::exit(None, &because("ALARM_ACTIVE")), Exit::Stopped);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 /// The nearest of `words`, if it is near enough to be meant: a third of its
 /// letters may be wrong, missing, doubled or swapped.
-pub(super) fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+pub fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     // Longer texts are no slip of a short word, and the distance costs n·m.
     if text.len() > 64 {
         return None;
@@ -13,7 +13,7 @@ pub(super) fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) 
 }
 
 /// What follows the description of a mistake.
-pub(super) fn did_you_mean(word: Option<&str>) -> String {
+pub fn did_you_mean(word: Option<&str>) -> String {
     word.map(|word| format!("; did you mean {word}?")).unwrap_or_default()
 }
 

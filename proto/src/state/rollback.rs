@@ -1,0 +1,40 @@
+//! The way back: which revision, for which hosts, under which policy.
+
+use super::{GroupState, State};
+use crate::entry::{Creator, Submission};
+use crate::id::{DeploymentId, HostId};
+use crate::rollout::Rollout;
+
+/// The id of the rollback of a deployment: the same, whoever submits it.
+pub(super) fn rollback_id(of: DeploymentId) -> DeploymentId {
+    DeploymentId::derive(format!("rollback of {of}").as_bytes())
+}
+
+impl State {
+    /// The rollback that undoes `failed`: the group's last good revision, for
+    /// the hosts that need it.
+    pub(super) fn rollback_of(&self, group: &GroupState, failed: DeploymentId) -> Option<Submission> {
+        let undone = &self.rollouts.get(&failed)?.submission;
+        let good = group.good.last()?;
+        Some(Submission {
+            deployment: rollback_id(failed),
+            group: undone.group.clone(),
+            revision: good.revision.clone(),
+            policy: undone.policy.of_rollback(),
+            creator: Creator::Rollback,
+            rollback_of: Some(failed),
+            description: format!("rollback of {failed}"),
+            holders: self.holders(group, good.revision.digest),
+            queue: false,
+        })
+    }
+}
+
+/// The hosts that a deployment touched and that are not back at the last good
+/// revision already: it may have been that very revision which failed.
+pub(super) fn to_roll_back(group: &GroupState, undone: &Rollout) -> impl Iterator<Item = HostId> {
+    undone.touched().filter(|host| !group.is_current(*host))
+}
+
+#[cfg(test)]
+mod tests;

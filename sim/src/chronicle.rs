@@ -1,0 +1,144 @@
+//! What became of each host and each deployment, entry by entry, by the naive
+//! model: the material of tables and pictures.
+
+use std::collections::BTreeMap;
+
+use proto::id::{DeploymentId, Digest, GroupName, HostId};
+
+use crate::clock::Moment;
+use crate::model::{Host, Model, Stage, Turn};
+
+/// Kept only if somebody asks for it: each entry costs a look at every host.
+#[derive(Clone, Debug, Default)]
+pub struct Chronicle {
+    is_kept: bool,
+    changes: Vec<Change>,
+    seen: BTreeMap<(GroupName, HostId), Seen>,
+    courses: BTreeMap<DeploymentId, Course>,
+}
+
+/// From this moment on a host is so.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub at: Moment,
+    pub group: GroupName,
+    pub host: HostId,
+    pub seen: Seen,
+}
+
+/// One host in one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub service: Service,
+    /// What it is known to run.
+    pub revision: Option<Digest>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    InService,
+    /// It holds a lease, or is in its turn.
+    InTurn,
+    Unhealthy,
+    Down,
+}
+
+/// One deployment.
+#[derive(Clone, Debug, Default)]
+pub struct Course {
+    pub began: Option<Moment>,
+    pub over: Option<Moment>,
+    /// In the order in which they got their leases.
+    pub turns: Vec<Passed>,
+    /// The most turns that were under way together.
+    pub most_in_flight: u32,
+    /// The fewest hosts that were in service.
+    pub lowest: Option<u32>,
+}
+
+/// One host's turn, as time passed.
+#[derive(Clone, Debug)]
+pub struct Passed {
+    pub host: HostId,
+    pub leased: Moment,
+    pub started: Option<Moment>,
+    pub ended: Option<Moment>,
+}
+
+impl Chronicle {
+    pub fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    pub fn course(&self, deployment: DeploymentId) -> Option<&Course> {
+        self.courses.get(&deployment)
+    }
+
+    /// An entry was committed, and the model has folded it.
+    pub(crate) fn entry(&mut self, now: Moment, model: &Model) {
+        if !self.is_kept {
+            return;
+        }
+        for (name, group) in model.groups() {
+            for host in model.members(&group.group) {
+                let id = host.record.host;
+                let turn = group.running.and_then(|running| model.deployment(running)?.turn(id));
+                let standing = group.standing.get(&id);
+                let service = service(host, turn, standing.is_some_and(|standing| standing.healthy));
+                let seen = Seen { service, revision: standing.and_then(|standing| standing.revision) };
+                if self.seen.insert((name.clone(), id), seen) != Some(seen) {
+                    self.changes.push(Change { at: now, group: name.clone(), host: id, seen });
+                }
+            }
+        }
+        for (id, deployment) in model.deployments() {
+            let course = self.courses.entry(*id).or_default();
+            if course.over.is_none() && !deployment.turns.is_empty() {
+                course.began.get_or_insert(now);
+                course.over = deployment.status.is_over().then_some(now);
+                deployment.turns.iter().for_each(|turn| course.turn(now, turn));
+                let in_flight = u32::try_from(deployment.in_flight().len()).expect("few hosts");
+                course.most_in_flight = course.most_in_flight.max(in_flight);
+                let available = deployment.available();
+                course.lowest = Some(course.lowest.map_or(available, |lowest| lowest.min(available)));
+            }
+        }
+    }
+}
+
+fn service(host: &Host, turn: Option<&Turn>, healthy: bool) -> Service {
+    match turn {
+        _ if host.down => Service::Down,
+        Some(turn) if turn.is_in_flight() => Service::InTurn,
+        Some(_) | None if healthy => Service::InService,
+        Some(_) | None => Service::Unhealthy,
+    }
+}
+
+impl Course {
+    /// The hosts whose turn truly began, in the order of their leases: those
+    /// that go together begin in any order.
+    pub fn begun(&self) -> Vec<HostId> {
+        self.turns.iter().filter(|passed| passed.started.is_some()).map(|passed| passed.host).collect()
+    }
+
+    fn turn(&mut self, now: Moment, turn: &Turn) {
+        let open = self.turns.iter_mut().rfind(|passed| passed.host == turn.host && passed.ended.is_none());
+        match (open, turn.is_in_flight()) {
+            (None, true) => {
+                self.turns.push(Passed { host: turn.host, leased: now, started: None, ended: None });
+            }
+            (Some(passed), true) => {
+                if let Stage::Started { .. } = turn.stage {
+                    passed.started.get_or_insert(now);
+                }
+            }
+            (Some(passed), false) => passed.ended = Some(now),
+            (None, false) => {}
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The clauses of a group and of a bundle: what stands between commas.
+
+use std::time::Duration;
+
+use proto::group::{Group, TagFilter, TagSets};
+use proto::id::GroupName;
+use proto::lifecycle::LIFECYCLE;
+use proto::policy::{Minimum, Policy, RollbackOn};
+use proto::suggest;
+
+use super::words::{Words, Wrong, unknown};
+use crate::hooks::{Bundle, HookFault, How};
+
+/// How long each event takes, unless the bundle says otherwise: whole seconds,
+/// so that the times of a story are easy to follow.
+const TAKES: Duration = Duration::from_secs(1);
+
+/// How the clauses of a policy begin.
+const POLICY_WORDS: [&str; 12] = [
+    "OneAtATime",
+    "HalfAtATime",
+    "AllAtOnce",
+    "hosts",
+    "percent",
+    "rollback",
+    "no rollback",
+    "start timeout",
+    "lost after",
+    "turn timeout",
+    "timeout",
+    "ignore stop failures",
+];
+
+/// The parts between commas that a space follows: `h1,h2` is one word.
+fn clauses(words: &mut Words<'_>) -> Vec<String> {
+    let rest = words.rest();
+    rest.split(", ").map(|clause| clause.trim().to_string()).filter(|clause| !clause.is_empty()).collect()
+}
+
+/// `NAME CLAUSE, CLAUSE`: a group takes the hosts tagged role=APPLICATION,
+/// unless it says `on TAG`.
+pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
+    let name = group_name(words.next("the group's name")?.trim_end_matches(','))?;
+    let mut tag = format!("role={}", name.to_string().split('/').next().unwrap_or_default());
+    let mut policy = Policy::default();
+    for clause in clauses(words) {
+        let mut clause_words = Words::of(&clause);
+        if clause_words.take("on") {
+            tag = clause_words.next("a tag")?.into();
+            clause_words.end()?;
+        } else {
+            apply(&mut policy, &clause)?;
+        }
+    }
+    let filter = TagFilter::parse(&tag).map_err(|error| error.to_string())?;
+    Ok(Group::new(name, TagSets(vec![vec![filter]]), policy))
+}
+
+pub(super) fn group_name(text: &str) -> Result<GroupName, Wrong> {
+    text.parse().map_err(|_| format!("`{text}` is no name of a group: write application/group"))
+}
+
+/// Changes to a policy.
+pub(super) fn policy(words: &mut Words<'_>, mut policy: Policy) -> Result<Policy, Wrong> {
+    let clauses = clauses(words);
+    if clauses.is_empty() {
+        return Err(format!("what the policy is to be is missing ({})", POLICY_WORDS.join(", ")));
+    }
+    clauses.iter().try_for_each(|clause| apply(&mut policy, clause))?;
+    Ok(policy)
+}
+
+fn apply(policy: &mut Policy, clause: &str) -> Result<(), Wrong> {
+    let mut words = Words::of(clause);
+    if words.take("start timeout") {
+        policy.start_timeout = words.duration()?;
+    } else if words.take("lost after") {
+        policy.lost_after = words.duration()?;
+    } else if words.take("turn timeout") {
+        policy.turn_timeout = words.duration()?;
+    } else if words.take("timeout") {
+        policy.deployment_timeout = words.duration()?;
+    } else if words.take("ignore stop failures") {
+        policy.ignore_application_stop_failures = true;
+    } else if words.take("no rollback") {
+        policy.rollback = RollbackOn { failure: false, alarm: false, stop: false };
+    } else if words.take("rollback on") {
+        policy.rollback = rollback(&mut words)?;
+    } else {
+        policy.minimum = minimum(&mut words)?;
+    }
+    words.end()
+}
+
+fn rollback(words: &mut Words<'_>) -> Result<RollbackOn, Wrong> {
+    let mut on = RollbackOn { failure: false, alarm: false, stop: false };
+    while !words.is_over() {
+        match words.next("an occasion")? {
+            "failure" => on.failure = true,
+            "alarm" => on.alarm = true,
+            "stop" => on.stop = true,
+            "and" => {}
+            other => {
+                return Err(unknown("occasion of a rollback", Some(other), ["failure", "alarm", "stop"]));
+            }
+        }
+    }
+    Ok(on)
+}
+
+fn minimum(words: &mut Words<'_>) -> Result<Minimum, Wrong> {
+    let word = words.next("a minimum")?;
+    Ok(match word {
+        "OneAtATime" => Minimum::OneAtATime,
+        "HalfAtATime" => Minimum::HalfAtATime,
+        "AllAtOnce" => Minimum::AllAtOnce,
+        number => {
+            let (digits, is_percent) = match number.strip_suffix('%') {
+                Some(digits) => (digits, true),
+                None => (number, false),
+            };
+            let Ok(number) = digits.parse::<u32>() else {
+                return Err(unknown("clause of a policy", Some(word), POLICY_WORDS));
+            };
+            if is_percent || words.take("percent") || words.take("%") {
+                let percent = u8::try_from(number).ok().filter(|percent| *percent < 100);
+                Minimum::FleetPercent(percent.ok_or(format!("{number} %: a share is from 0 to 99"))?)
+            } else {
+                words.expect("hosts")?;
+                Minimum::HostCount(number)
+            }
+        }
+    })
+}
+
+/// `NAME CLAUSE, CLAUSE`: what its scripts do.
+pub(super) fn bundle(words: &mut Words<'_>) -> Result<Bundle, Wrong> {
+    let name = words.next("the bundle's name")?.trim_end_matches(',');
+    let mut bundle = plain_bundle(name);
+    for clause in clauses(words) {
+        let mut words = Words::of(&clause);
+        if words.take("takes") {
+            let takes = words.duration()?;
+            bundle.takes = (takes, takes);
+        } else {
+            bundle.faults.push(fault(&mut words)?);
+        }
+        words.end()?;
+    }
+    Ok(bundle)
+}
+
+/// One in which nothing goes wrong.
+pub(super) fn plain_bundle(name: &str) -> Bundle {
+    Bundle::new(name, (TAKES, TAKES))
+}
+
+fn fault(words: &mut Words<'_>) -> Result<HookFault, Wrong> {
+    let how = match words.peek() {
+        Some("fails") => How::Fails,
+        Some("hangs") => How::Hangs,
+        Some("lies") => How::Lies,
+        other => return Err(unknown("clause of a bundle", other, ["takes", "fails", "hangs", "lies"])),
+    };
+    words.next("what goes wrong")?;
+    words.expect("in")?;
+    let event = event(words)?;
+    let hosts = if words.take("on") { Some(words.hosts()?) } else { None };
+    Ok(HookFault { event, hosts, how })
+}
+
+pub(super) fn event(words: &mut Words<'_>) -> Result<proto::lifecycle::LifecycleEvent, Wrong> {
+    let word = words.next("a lifecycle event")?;
+    word.parse().map_err(|_| {
+        let near = suggest::nearest(word, LIFECYCLE.iter().map(|step| step.name));
+        format!("`{word}` is no lifecycle event{}", suggest::did_you_mean(near))
+    })
+}

@@ -1,0 +1,175 @@
+//! Whether what was expected has come.
+
+use proto::id::{DeploymentId, Digest};
+use proto::node::Node;
+use proto::rollout::{DeploymentStatus, Health, Rollout, Verdict};
+
+use super::perform::WAITS_MAX;
+use super::{Expectation, report};
+use crate::chronicle::Course;
+use crate::host::HostNo;
+use crate::model::Deployment;
+use crate::world::World;
+
+/// A line that did not come out.
+pub(super) struct Unmet {
+    pub(super) line: usize,
+    pub(super) text: String,
+    pub(super) what: String,
+}
+
+/// What every host will know: the node that is furthest on.
+pub(super) fn furthest(world: &World) -> Option<&Node> {
+    world.nodes().map(|(_, node)| node).max_by_key(|node| node.state().index())
+}
+
+pub(super) fn deployment<'w>(world: &'w World, name: &str) -> Option<&'w Deployment> {
+    world.checks().model.deployment(world.story().deployment_called(name)?)
+}
+
+pub(super) fn check(world: &mut World, expectation: &Expectation) -> Result<(), String> {
+    await_it(world, expectation)?;
+    match expectation {
+        Expectation::Status { deployment, status, reason } => {
+            status_is(world, deployment, *status, reason.as_deref())
+        }
+        Expectation::Order { deployment, hosts } => {
+            let begun = numbers(world, course(world, deployment)?.begun());
+            is("the order", hosts_named(hosts), hosts_named(&begun))
+        }
+        Expectation::Turns { deployment, turns } => {
+            is("turns", *turns, u32::try_from(course(world, deployment)?.begun().len()).expect("few"))
+        }
+        Expectation::AtATime { deployment, turns } => {
+            is("turns at a time", *turns, course(world, deployment)?.most_in_flight)
+        }
+        Expectation::Lowest { deployment, hosts } => {
+            is("fewest in service", Some(*hosts), course(world, deployment)?.lowest)
+        }
+        Expectation::WaitsFor { deployment, words } => {
+            let blockers = report::blockers(world, known(world, deployment)?).join("; ");
+            contains(&blockers, words)
+        }
+        Expectation::RollsBack { deployment, undone } => {
+            let id = known(world, deployment)?;
+            let of = rollout(world, id)?.submission.rollback_of.map(|of| world.story().deployment(of));
+            is("it rolls back", Some(undone.clone()), of)
+        }
+        Expectation::NoRollback { deployment } => {
+            let id = known(world, deployment)?;
+            let by = rollout(world, id)?.rolled_back_by.map(|by| world.story().deployment(by));
+            is("it is rolled back by", None, by)
+        }
+        Expectation::Turn { deployment, host, words } => {
+            let id = known(world, deployment)?;
+            let member = rollout(world, id)?.members().get(&world.host(*host).id);
+            let stage = member.map_or("no member of it".into(), |member| report::stage(&member.stage));
+            contains(&stage, words)
+        }
+        Expectation::Runs { host, group, bundle } => {
+            let state = furthest(world).ok_or("nobody is up")?.state();
+            let standing = state.group(group).and_then(|group| group.standing.get(&world.host(*host).id));
+            let revision = standing.and_then(|standing| standing.revision);
+            is("it runs", bundle.clone(), revision.map(|digest| name(world, &digest)))
+        }
+        Expectation::Healthy { group, hosts } => {
+            let state = furthest(world).ok_or("nobody is up")?.state();
+            let group = state.group(group).ok_or("the group is gone")?;
+            let is_healthy = |host: &&&proto::state::Host| {
+                let standing = group.standing.get(&host.record.host);
+                host.down.is_none() && standing.is_some_and(|known| known.health == Health::Healthy)
+            };
+            let members = state.members_of(&group.group);
+            is("healthy", *hosts, u32::try_from(members.iter().filter(is_healthy).count()).expect("few"))
+        }
+        Expectation::Target { group, bundle } => {
+            let state = furthest(world).ok_or("nobody is up")?.state();
+            let good = state.group(group).and_then(|group| group.good.last());
+            is("its target", Some(bundle.clone()), good.map(|good| name(world, &good.revision.digest)))
+        }
+        Expectation::Refused { words } => match world.last_reply() {
+            Some(Err(refusal)) => contains(&world.story().named(refusal.to_string()), words),
+            Some(Ok(_)) => Err("it was accepted".into()),
+            None => Err("nothing was answered yet".into()),
+        },
+    }
+}
+
+/// What is said of an end waits for the end, and what is said of a deployment
+/// waits until there is one.
+fn await_it(world: &mut World, expectation: &Expectation) -> Result<(), String> {
+    let is_there = |world: &World, name: &str| deployment(world, name).is_some();
+    let is_over = |world: &World, name: &str| deployment(world, name).is_some_and(|d| d.status.is_over());
+    let came = match expectation {
+        Expectation::Status { deployment, status, .. } if status.is_over() => {
+            world.run_while(WAITS_MAX, |world| !is_over(world, deployment))
+        }
+        Expectation::Status { deployment, .. }
+        | Expectation::RollsBack { deployment, .. }
+        | Expectation::WaitsFor { deployment, .. } => {
+            world.run_while(WAITS_MAX, |world| !is_there(world, deployment))
+        }
+        Expectation::Refused { .. } => world.run_while(WAITS_MAX, |world| world.open_requests() > 0),
+        Expectation::Order { .. }
+        | Expectation::Turns { .. }
+        | Expectation::AtATime { .. }
+        | Expectation::Lowest { .. }
+        | Expectation::NoRollback { .. }
+        | Expectation::Turn { .. }
+        | Expectation::Runs { .. }
+        | Expectation::Healthy { .. }
+        | Expectation::Target { .. } => true,
+    };
+    if came { Ok(()) } else { Err(format!("that did not come in {} s", WAITS_MAX.as_secs())) }
+}
+
+fn status_is(
+    world: &World,
+    name: &str,
+    status: DeploymentStatus,
+    reason: Option<&str>,
+) -> Result<(), String> {
+    let rollout = rollout(world, known(world, name)?)?;
+    is("its status", status.name(), rollout.status().name())?;
+    let code = match &rollout.verdict {
+        Some(Verdict::Failed(reason) | Verdict::Stopped(reason)) => Some(reason.code.name()),
+        Some(Verdict::Succeeded) | None => None,
+    };
+    match reason {
+        Some(reason) => is("its reason", Some(reason), code),
+        None => Ok(()),
+    }
+}
+
+fn known(world: &World, name: &str) -> Result<DeploymentId, String> {
+    world.story().deployment_called(name).ok_or_else(|| format!("there is no {name}"))
+}
+
+pub(super) fn rollout(world: &World, id: DeploymentId) -> Result<&Rollout, String> {
+    furthest(world).and_then(|node| node.state().rollout(id)).ok_or_else(|| "nobody knows of it".into())
+}
+
+fn course<'w>(world: &'w World, name: &str) -> Result<&'w Course, String> {
+    let course = world.checks().chronicle.course(known(world, name)?);
+    course.ok_or_else(|| format!("{name} has not begun"))
+}
+
+fn numbers(world: &World, hosts: Vec<proto::id::HostId>) -> Vec<HostNo> {
+    hosts.into_iter().filter_map(|host| world.checks().number(host)).collect()
+}
+
+fn hosts_named(hosts: &[HostNo]) -> String {
+    hosts.iter().map(HostNo::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn name(world: &World, digest: &Digest) -> String {
+    world.story().bundle(digest).to_string()
+}
+
+fn is<T: PartialEq + std::fmt::Debug>(what: &str, wanted: T, is: T) -> Result<(), String> {
+    if wanted == is { Ok(()) } else { Err(format!("{what}: {wanted:?} is expected, {is:?} it is")) }
+}
+
+fn contains(text: &str, words: &str) -> Result<(), String> {
+    if text.contains(words) { Ok(()) } else { Err(format!("it says “{text}”")) }
+}

@@ -1,0 +1,167 @@
+//! Carries a scenario out, line by line.
+
+use std::time::Duration;
+
+use super::expect::Unmet;
+use super::{Line, Occasion, Scenario, Step, Wait, Wanted, expect, report, stage};
+use crate::clock::Moment;
+use crate::host::FOUNDER;
+use crate::model::Stage;
+use crate::world::{Asked, Wish, World};
+
+/// How a scenario went.
+pub struct Performance {
+    /// The story, the tables, and what was expected in vain.
+    pub text: String,
+    /// Whether everything came as expected, and no claim was violated.
+    pub holds: bool,
+    pub world: World,
+    /// When the story began.
+    pub zero: Moment,
+}
+
+/// An occasion that does not come within this will not come: longer than the
+/// timeouts that a scenario is sensible with.
+pub(super) const WAITS_MAX: Duration = Duration::from_secs(3_600);
+
+/// What is under way when the last line is done gets this long to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(900);
+
+/// And then everybody hears of it.
+const SETTLES: Duration = Duration::from_secs(2);
+
+/// Plays a scenario with all chance from `seed`. `begins` sees the world before
+/// anything happens in it.
+pub fn perform(scenario: &Scenario, seed: u64, begins: impl FnOnce(&mut World)) -> Performance {
+    let mut world = stage::world(scenario, seed);
+    begins(&mut world);
+    let mut unmet = Vec::new();
+    let zero = match stage::prepare(scenario, &mut world) {
+        Ok(zero) => {
+            play(scenario, &mut world, zero, &mut unmet);
+            zero
+        }
+        Err(what) => {
+            unmet.push(Unmet { line: 1, text: scenario.file.clone(), what });
+            Moment::START
+        }
+    };
+    let holds = unmet.is_empty() && world.checks().finding().is_none();
+    let text = report::text(scenario, &world, zero, &unmet);
+    Performance { text, holds, world, zero }
+}
+
+fn play(scenario: &Scenario, world: &mut World, zero: Moment, unmet: &mut Vec<Unmet>) {
+    for line in &scenario.lines {
+        let went = wait(world, &line.waits, zero).and_then(|()| step(world, line, zero));
+        let is_lost = went.is_err() && !matches!(line.does, Step::Expect(_));
+        if let Err(what) = went {
+            unmet.push(Unmet { line: line.number, text: line.text.clone(), what });
+        }
+        // What follows would be another story.
+        if is_lost || world.checks().finding().is_some() {
+            return;
+        }
+    }
+    world.run_while(ENDS_WITHIN, |world| !world.checks().unfinished().is_empty());
+    world.run_until(world.now() + SETTLES);
+    world.check_quiet();
+}
+
+fn wait(world: &mut World, waits: &Wait, zero: Moment) -> Result<(), String> {
+    match waits {
+        // Who asks for one thing and then for another waits for the answer.
+        Wait::No => {
+            world.run_while(WAITS_MAX, |world| world.open_requests() > 0);
+        }
+        Wait::At(at) => {
+            let then = zero + *at;
+            if then < world.now() {
+                return Err(format!("it is {} already", report::clock(world.now(), zero)));
+            }
+            world.run_until(then);
+        }
+        Wait::After(after) => world.run_until(world.now() + *after),
+        Wait::Until(occasion) => {
+            if !world.run_while(WAITS_MAX, |world| !has_come(world, occasion)) {
+                return Err(format!("that never comes true, in {} s", WAITS_MAX.as_secs()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_come(world: &World, occasion: &Occasion) -> bool {
+    let model = &world.checks().model;
+    let turn = |host: &crate::host::HostNo, of: &Option<String>, is_it: fn(Stage) -> bool| {
+        let id = world.host(*host).id;
+        let of = of.as_ref().map(|of| world.story().deployment_called(of));
+        let mut deployments = model.deployments().iter().filter(|(deployment, _)| match of {
+            Some(of) => of == Some(**deployment),
+            None => !world.story().is_earlier(**deployment),
+        });
+        deployments.any(|(_, deployment)| deployment.turn(id).is_some_and(|turn| is_it(turn.stage)))
+    };
+    match occasion {
+        Occasion::Begins { host, event, of } => world.host(*host).hooks.running().any(|run| {
+            run.event == *event
+                && of.as_ref().is_none_or(|of| world.story().deployment(run.deployment) == *of)
+        }),
+        Occasion::BeginsTurn { host, of } => turn(host, of, |stage| matches!(stage, Stage::Started { .. })),
+        Occasion::EndsTurn { host, of } => {
+            turn(host, of, |stage| matches!(stage, Stage::Succeeded | Stage::Failed))
+        }
+        Occasion::Down(host) => model.hosts().get(&world.host(*host).id).is_some_and(|host| host.down),
+        Occasion::Up(host) => model.hosts().get(&world.host(*host).id).is_some_and(|host| !host.down),
+        Occasion::Starts(name) => {
+            expect::deployment(world, name).is_some_and(|deployment| !deployment.turns.is_empty())
+        }
+        Occasion::Over(name) => {
+            expect::deployment(world, name).is_some_and(|deployment| deployment.status.is_over())
+        }
+    }
+}
+
+fn step(world: &mut World, line: &Line, zero: Moment) -> Result<(), String> {
+    let now = world.now();
+    match &line.does {
+        Step::Nothing => {}
+        Step::Ask { at, wish } => {
+            let wish = wish_of(world, wish)?;
+            world.ask_at(Asked { at: at.unwrap_or(FOUNDER), wish, insists: false }, now);
+        }
+        Step::Break(fault) => world.fault_at(fault.clone(), now),
+        Step::Show(name) => {
+            let lines = report::now(world, name, zero)?;
+            lines.into_iter().for_each(|line| world.story_mut().tell(now, line));
+        }
+        Step::Expect(expectation) => return expect::check(world, expectation),
+    }
+    world.run_until(now);
+    Ok(())
+}
+
+fn wish_of(world: &World, wanted: &Wanted) -> Result<Wish, String> {
+    let digest = |name: &str| {
+        let bundle = world.bundles().find(|bundle| bundle.name == name);
+        bundle.map(|bundle| bundle.revision.digest).ok_or_else(|| format!("there is no bundle {name}"))
+    };
+    Ok(match wanted {
+        Wanted::Deploy { bundle, group, policy, queue } => Wish::Deploy {
+            group: group.clone(),
+            digest: digest(bundle)?,
+            policy: policy.clone(),
+            queue: *queue,
+        },
+        Wanted::Stop { group, rollback } => {
+            Wish::Stop { group: group.clone(), rollback: *rollback, now: false }
+        }
+        Wanted::Rollback { group, to } => {
+            let to = to.as_deref().map(digest).transpose()?;
+            Wish::Rollback { group: group.clone(), to }
+        }
+        Wanted::SetGroup(group) => Wish::SetGroup(group.clone()),
+        Wanted::DeleteGroup(group) => Wish::DeleteGroup(group.clone()),
+        Wanted::RemoveHost(host) => Wish::RemoveHost(*host),
+    })
+}

@@ -1,0 +1,186 @@
+//! A performance as text: the story, then what each deployment came to, host
+//! by host, in the words that users read.
+
+use std::fmt::Write as _;
+
+use proto::entry::TurnOutcome;
+use proto::id::{DeploymentId, HostId};
+use proto::rollout::{Health, Rollout, Stage, Verdict};
+use proto::state::{GroupState, State};
+
+use super::Scenario;
+use super::expect::{Unmet, furthest, rollout};
+use crate::clock::Moment;
+use crate::host::HostNo;
+use crate::world::World;
+
+/// The story's clock: whole seconds, so that a story that is told again after a
+/// small change of the code still reads the same.
+pub(super) fn clock(at: Moment, zero: Moment) -> String {
+    let seconds = at.as_secs().saturating_sub(zero.as_secs());
+    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+pub(super) fn text(scenario: &Scenario, world: &World, zero: Moment, unmet: &[Unmet]) -> String {
+    let mut text = scenario.title.join("\n");
+    text.push_str("\n\n");
+    for (at, line) in world.story().lines().iter().filter(|(at, _)| *at >= zero) {
+        writeln!(text, "{:>7}  {line}", clock(*at, zero)).expect("a text takes everything");
+    }
+    if let Some(node) = furthest(world) {
+        for id in world.story().told() {
+            text.push('\n');
+            deployment(&mut text, world, id, zero);
+        }
+        for group in node.state().groups().values() {
+            text.push('\n');
+            group_lines(&mut text, world, node.state(), group);
+        }
+    }
+    text.push('\n');
+    outcome(&mut text, scenario, world, unmet);
+    text
+}
+
+fn outcome(text: &mut String, scenario: &Scenario, world: &World, unmet: &[Unmet]) {
+    let expected = scenario.lines.iter().filter(|line| matches!(line.does, super::Step::Expect(_))).count();
+    if let Some(finding) = world.checks().finding() {
+        writeln!(text, "A promise was broken: {finding}").expect("a text takes everything");
+    }
+    if unmet.is_empty() {
+        writeln!(text, "All {expected} expectations hold.").expect("a text takes everything");
+    }
+    for Unmet { line, text: said, what } in unmet {
+        writeln!(text, "{}:{line}: `{said}`: {what}", scenario.file).expect("a text takes everything");
+    }
+}
+
+/// Where a deployment stands in the middle of the story.
+pub(super) fn now(world: &World, name: &str, zero: Moment) -> Result<Vec<String>, String> {
+    let id = world.story().deployment_called(name).ok_or_else(|| format!("there is no {name}"))?;
+    let mut text = String::new();
+    rollout(world, id)?;
+    deployment(&mut text, world, id, zero);
+    Ok(text.lines().map(|line| format!("    {line}")).collect())
+}
+
+fn deployment(text: &mut String, world: &World, id: DeploymentId, zero: Moment) {
+    let Ok(rollout) = rollout(world, id) else { return };
+    let name = world.story().deployment(id);
+    let submission = &rollout.submission;
+    let ended = match &rollout.verdict {
+        Some(Verdict::Failed(reason) | Verdict::Stopped(reason)) => format!(", {}", reason.code.name()),
+        Some(Verdict::Succeeded) | None => String::new(),
+    };
+    let mut line = |line: String| writeln!(text, "{line}").expect("a text takes everything");
+    let bundle = world.story().bundle(&submission.revision.digest);
+    line(format!(
+        "{name}  {bundle} to {}, {}: {}{ended}",
+        submission.group,
+        submission.policy.minimum,
+        rollout.status().name()
+    ));
+    if let Some(Verdict::Failed(reason) | Verdict::Stopped(reason)) = &rollout.verdict {
+        line(format!("    {}", world.story().named(reason.to_string())));
+    }
+    blockers(world, id).into_iter().for_each(|blocker| line(format!("    waits: {blocker}")));
+    if let Some(undone) = submission.rollback_of {
+        line(format!("    rolls back {}", world.story().deployment(undone)));
+    }
+    if let Some(by) = rollout.rolled_back_by {
+        line(format!("    rolled back by {}", world.story().deployment(by)));
+    }
+    line(format!("    {}", numbers(world, id, rollout)));
+    host_lines(world, id, rollout, zero).into_iter().for_each(line);
+}
+
+fn numbers(world: &World, id: DeploymentId, rollout: &Rollout) -> String {
+    let Some(course) = world.checks().chronicle.course(id) else { return "it never began".into() };
+    format!(
+        "{} hosts, {} must stay healthy, at most {} at a time; in a turn together: {}; fewest in service: {}",
+        rollout.total(),
+        rollout.bounds.minimum,
+        rollout.bounds.turns_max,
+        course.most_in_flight,
+        course.lowest.unwrap_or_default()
+    )
+}
+
+/// What keeps it, as the nodes say: the ledger's reasons, and any host's own.
+pub(super) fn blockers(world: &World, id: DeploymentId) -> Vec<String> {
+    let mut blockers: Vec<String> = Vec::new();
+    for (_, node) in world.nodes() {
+        for blocker in node.blockers(id) {
+            let words = world.story().named(blocker.to_string());
+            if !blockers.contains(&words) && !node.state().rollout(id).is_some_and(|r| r.status().is_over()) {
+                blockers.push(words);
+            }
+        }
+    }
+    blockers
+}
+
+fn host_lines(world: &World, id: DeploymentId, rollout: &Rollout, zero: Moment) -> Vec<String> {
+    let mut hosts: Vec<(HostNo, HostId)> =
+        rollout.members().keys().filter_map(|host| Some((world.checks().number(*host)?, *host))).collect();
+    hosts.sort();
+    let line = |(no, host): (HostNo, HostId)| {
+        let stage = stage(&rollout.members()[&host].stage);
+        let times = times(world, id, host, zero);
+        format!("    {:<4} {:<13} {stage}", no.to_string(), times).trim_end().to_string()
+    };
+    hosts.into_iter().map(line).collect()
+}
+
+/// From when to when its turn was: the last one, if a lease was taken back.
+fn times(world: &World, id: DeploymentId, host: HostId, zero: Moment) -> String {
+    let course = world.checks().chronicle.course(id);
+    let passed = course.and_then(|course| course.turns.iter().rfind(|passed| passed.host == host));
+    passed.map_or(String::new(), |passed| {
+        let ended = passed.ended.map_or("...".into(), |at| clock(at, zero));
+        format!("{} to {ended}", clock(passed.leased, zero))
+    })
+}
+
+/// Where a host is in a deployment, and why it failed.
+pub(super) fn stage(stage: &Stage) -> String {
+    match stage {
+        Stage::NotTargeted => "not a target".into(),
+        Stage::Pending => "Pending".into(),
+        Stage::Leased { .. } => "InProgress, has not started".into(),
+        Stage::Started { .. } => "InProgress".into(),
+        Stage::Skipped => "Skipped".into(),
+        Stage::Ended { outcome: TurnOutcome::Succeeded, .. } => "Succeeded".into(),
+        Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } => {
+            let event = failure.event.map(|event| format!(" in {event}")).unwrap_or_default();
+            format!("Failed{event}, {}: {}", failure.code, failure.message)
+        }
+    }
+}
+
+fn group_lines(text: &mut String, world: &World, state: &State, group: &GroupState) {
+    let mut line = |line: String| writeln!(text, "{line}").expect("a text takes everything");
+    let target = group.good.last().map(|good| world.story().bundle(&good.revision.digest));
+    line(format!("{}  at the end, target revision: {}", group.group.name, target.unwrap_or("none")));
+    // Hosts that are alike stand in one line, in the order of the first.
+    let mut alike: Vec<(String, Vec<String>)> = Vec::new();
+    for host in state.members_of(&group.group) {
+        let no = world.checks().number(host.record.host).map_or("?".into(), |no| no.to_string());
+        let standing = group.standing.get(&host.record.host);
+        let runs = standing.and_then(|known| known.revision);
+        let runs = runs.map_or("unknown", |digest| world.story().bundle(&digest));
+        let health = match standing.map(|known| known.health) {
+            Some(Health::Healthy) => "healthy",
+            Some(Health::Unhealthy) => "unhealthy",
+            None => "never deployed to",
+        };
+        let down = if host.down.is_some() { ", Down" } else { "" };
+        let is = format!("{runs}, {health}{down}");
+        match alike.iter_mut().find(|(known, _)| *known == is) {
+            Some((_, hosts)) => hosts.push(no),
+            None => alike.push((is, vec![no])),
+        }
+    }
+    alike.into_iter().for_each(|(is, hosts)| line(format!("    {is}: {}", hosts.join(" "))));
+}

@@ -1,0 +1,255 @@
+//! What a line of the story says: what is asked, what breaks, what is expected.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proto::rollout::DeploymentStatus;
+
+use super::clauses;
+use super::parse::{Reader, deployment, is_deployment};
+use super::words::{Words, Wrong, unknown};
+use super::{Expectation, Step, Wanted};
+use crate::disk::Crash;
+use crate::host::HostNo;
+use crate::world::{Fault, Who};
+
+/// How the lines of the story may begin, after their time.
+const STEPS: [&str; 20] = [
+    "deploy", "stop", "roll", "set", "delete", "remove", "expect", "show", "kill", "leave", "power", "start",
+    "restart", "wipe", "stall", "cut", "mend", "slow", "clock", "drift",
+];
+
+pub(super) fn step(reader: &mut Reader, words: &mut Words<'_>) -> Result<Step, Wrong> {
+    let first = words.next("a step")?;
+    match first {
+        "deploy" | "stop" | "roll" | "set" | "delete" | "remove" => asked(reader, first, words),
+        "expect" => expectation(reader, words).map(Step::Expect),
+        "show" => deployment(words).map(Step::Show),
+        "kill" | "leave" | "power" | "start" | "restart" | "wipe" | "stall" | "cut" | "mend" | "slow"
+        | "clock" | "drift" => broken(reader, first, words).map(Step::Break),
+        other => Err(unknown("step", Some(other), STEPS)),
+    }
+}
+
+/// `deploy v2 to web/prod from h3 queued with AllAtOnce, no rollback`.
+fn asked(reader: &mut Reader, first: &str, words: &mut Words<'_>) -> Result<Step, Wrong> {
+    let mut wish = match first {
+        "deploy" => {
+            let bundle = reader.bundle(words)?;
+            let group = reader.group_after("to", words)?.name.clone();
+            Wanted::Deploy { bundle, group, policy: None, queue: false }
+        }
+        "stop" => {
+            let group = reader.group_after("in", words)?.name.clone();
+            Wanted::Stop { group, rollback: words.take("and roll back") }
+        }
+        "roll" => {
+            words.expect("back")?;
+            let group = reader.group_after("in", words)?.name.clone();
+            let to = words.take("to").then(|| reader.bundle(words)).transpose()?;
+            Wanted::Rollback { group, to }
+        }
+        "set" => {
+            words.expect("group")?;
+            return Ok(Step::Ask { at: None, wish: Wanted::SetGroup(clauses::group(words)?) });
+        }
+        "delete" => {
+            words.expect("group")?;
+            let name = clauses::group_name(words.next("a group")?)?;
+            Wanted::DeleteGroup(reader.group(&name)?.name.clone())
+        }
+        _remove => Wanted::RemoveHost(reader.host(words)?),
+    };
+    let at = words.take("from").then(|| reader.host(words)).transpose()?;
+    if let Wanted::Deploy { group, policy, queue, .. } = &mut wish {
+        *queue = words.take("queued");
+        if words.take("with") {
+            let base = reader.group(group)?.policy.clone();
+            *policy = Some(clauses::policy(words, base)?);
+        }
+    }
+    Ok(Step::Ask { at, wish })
+}
+
+fn broken(reader: &Reader, first: &str, words: &mut Words<'_>) -> Result<Fault, Wrong> {
+    Ok(match first {
+        "kill" => Fault::Down { who: who(reader, words)?, how: Crash::Process, back_after: lasts(words)? },
+        "leave" => Fault::Leave { who: who(reader, words)?, back_after: lasts(words)? },
+        "power" => {
+            words.expect("off")?;
+            Fault::Down { who: who(reader, words)?, how: Crash::Power, back_after: lasts(words)? }
+        }
+        "restart" => {
+            let back_after = Some(Duration::ZERO);
+            Fault::Down { who: who(reader, words)?, how: Crash::Process, back_after }
+        }
+        "start" => Fault::Start { host: reader.host(words)? },
+        "wipe" => {
+            let host = reader.host(words)?;
+            Fault::Wipe { host, back_after: lasts(words)?.unwrap_or_default() }
+        }
+        "stall" => {
+            let who = who(reader, words)?;
+            words.expect("for")?;
+            Fault::Stall { who, lasts: words.duration()? }
+        }
+        "cut" => {
+            let from = reader.hosts_of(words)?;
+            words.expect("from")?;
+            let to = others(reader, &from, words)?;
+            Fault::Cut { from, to, both_ways: true, lasts: lasts(words)? }
+        }
+        "mend" => {
+            let from = reader.hosts_of(words)?;
+            words.expect("with")?;
+            let to = others(reader, &from, words)?;
+            Fault::Mend { from, to, both_ways: true }
+        }
+        "slow" => {
+            words.expect("disk of")?;
+            let host = reader.host(words)?;
+            let times = words.number("how many times slower")?;
+            words.expect("times")?;
+            Fault::SlowDisk { host, times }
+        }
+        "clock" => clock(reader, words)?,
+        _drift => {
+            words.expect("of")?;
+            let host = reader.host(words)?;
+            let parts_per_million = words.number("parts per million")?;
+            if !(-500_000..=500_000).contains(&parts_per_million) {
+                return Err(format!("{parts_per_million} ppm: a clock gains or loses at most 500000"));
+            }
+            words.expect("ppm")?;
+            Fault::Drift { host, parts_per_million }
+        }
+    })
+}
+
+/// `clock of h3 2m ahead`: from its next start on.
+fn clock(reader: &Reader, words: &mut Words<'_>) -> Result<Fault, Wrong> {
+    words.expect("of")?;
+    let host = reader.host(words)?;
+    let by = i64::try_from(words.duration()?.as_micros()).map_err(|_| "too far".to_string())?;
+    let ahead_micros = if words.take("behind") {
+        -by
+    } else {
+        words.expect("ahead")?;
+        by
+    };
+    Ok(Fault::Skew { host, ahead_micros })
+}
+
+fn others(reader: &Reader, but: &BTreeSet<HostNo>, words: &mut Words<'_>) -> Result<BTreeSet<HostNo>, Wrong> {
+    if words.take("the others") { Ok(reader.all_but(but)) } else { reader.hosts_of(words) }
+}
+
+fn who(reader: &Reader, words: &mut Words<'_>) -> Result<Who, Wrong> {
+    if words.take("the leader") { Ok(Who::Leader) } else { reader.host(words).map(Who::Host) }
+}
+
+fn lasts(words: &mut Words<'_>) -> Result<Option<Duration>, Wrong> {
+    words.take("for").then(|| words.duration()).transpose()
+}
+
+/// The words after `expect d1`.
+const OF_DEPLOYMENTS: [&str; 15] = [
+    "Queued",
+    "InProgress",
+    "Succeeded",
+    "Failed",
+    "Stopped",
+    "order",
+    "turns",
+    "at most",
+    "never below",
+    "waits for",
+    "rolls back",
+    "is not rolled back",
+    "h3",
+    "Created",
+    "Baking",
+];
+
+fn expectation(reader: &mut Reader, words: &mut Words<'_>) -> Result<Expectation, Wrong> {
+    let first = words.peek().unwrap_or_default();
+    if is_deployment(first) {
+        return of_deployment(reader, words);
+    }
+    if words.take("refused") {
+        return Ok(Expectation::Refused { words: quoted(words)? });
+    }
+    if first.parse::<HostNo>().is_ok() {
+        let host = reader.host(words)?;
+        words.expect("runs")?;
+        let bundle = if words.take("nothing known") { None } else { Some(reader.bundle(words)?) };
+        let group = reader.group_after("in", words)?.name.clone();
+        return Ok(Expectation::Runs { host, group, bundle });
+    }
+    if let Ok(hosts) = first.parse() {
+        words.next("a number")?;
+        words.expect("healthy")?;
+        let group = reader.group_after("in", words)?.name.clone();
+        return Ok(Expectation::Healthy { group, hosts });
+    }
+    let group = reader.group(&clauses::group_name(words.next("what is expected")?)?)?.name.clone();
+    words.expect("at")?;
+    Ok(Expectation::Target { group, bundle: reader.bundle(words)? })
+}
+
+fn of_deployment(reader: &Reader, words: &mut Words<'_>) -> Result<Expectation, Wrong> {
+    let deployment = deployment(words)?;
+    if words.take("order") {
+        let mut hosts = Vec::new();
+        while !words.is_over() {
+            hosts.push(reader.host(words)?);
+        }
+        return Ok(Expectation::Order { deployment, hosts });
+    }
+    if words.take("turns") {
+        return Ok(Expectation::Turns { deployment, turns: words.number("how many turns")? });
+    }
+    if words.take("at most") {
+        let turns = words.number("how many turns")?;
+        words.expect("at a time")?;
+        return Ok(Expectation::AtATime { deployment, turns });
+    }
+    if words.take("never below") {
+        return Ok(Expectation::Lowest { deployment, hosts: words.number("how many hosts")? });
+    }
+    if words.take("waits for") {
+        return Ok(Expectation::WaitsFor { deployment, words: quoted(words)? });
+    }
+    if words.take("rolls back") {
+        return Ok(Expectation::RollsBack { deployment, undone: super::parse::deployment(words)? });
+    }
+    if words.take("is not rolled back") {
+        return Ok(Expectation::NoRollback { deployment });
+    }
+    if words.peek().is_some_and(|word| word.parse::<HostNo>().is_ok()) {
+        let host = reader.host(words)?;
+        return Ok(Expectation::Turn { deployment, host, words: words.rest() });
+    }
+    let word = words.next("what is expected of it")?;
+    let status = STATUSES.into_iter().find(|status| status.name() == word);
+    let status = status.ok_or_else(|| unknown("expectation", Some(word), OF_DEPLOYMENTS))?;
+    let reason = words.next("a reason").ok().map(str::to_string);
+    Ok(Expectation::Status { deployment, status, reason })
+}
+
+const STATUSES: [DeploymentStatus; 6] = [
+    DeploymentStatus::Created,
+    DeploymentStatus::Queued,
+    DeploymentStatus::InProgress,
+    DeploymentStatus::Succeeded,
+    DeploymentStatus::Failed,
+    DeploymentStatus::Stopped,
+];
+
+/// Words between quotation marks.
+fn quoted(words: &mut Words<'_>) -> Result<String, Wrong> {
+    let rest = words.rest();
+    let inner =
+        rest.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inner| !inner.is_empty());
+    inner.map(str::to_string).ok_or_else(|| format!("`{rest}`: words between quotation marks are expected"))
+}

@@ -1,0 +1,87 @@
+//! What the queue holds.
+
+use std::time::Duration;
+
+use proto::io::{EffectId, ProbeId, ProbeTask, WriteId};
+
+use super::{Asked, Fault};
+use crate::host::HostNo;
+use crate::network::{Boot, NetEvent};
+
+/// Something that is to happen.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    Network(NetEvent),
+    Wake {
+        host: HostNo,
+        boot: Boot,
+    },
+    Persisted {
+        host: HostNo,
+        boot: Boot,
+        write: WriteId,
+    },
+    HookEnds {
+        host: HostNo,
+        boot: Boot,
+        effect: EffectId,
+    },
+    Probed {
+        host: HostNo,
+        boot: Boot,
+        task: Box<ProbeTask>,
+        probe: ProbeId,
+        result: Result<(), String>,
+    },
+    /// An alarm was read, or a receiver told.
+    ErrandEnds {
+        host: HostNo,
+        boot: Boot,
+        effect: EffectId,
+    },
+    Bootstrap {
+        host: HostNo,
+        boot: Boot,
+    },
+    Start {
+        host: HostNo,
+    },
+    /// A stall is over.
+    Resume {
+        host: HostNo,
+    },
+    /// An agent that was told to leave is gone.
+    Gone {
+        host: HostNo,
+        boot: Boot,
+        back_after: Option<Duration>,
+    },
+    Fault(Fault),
+    Wish {
+        asked: Asked,
+        tries: u32,
+    },
+}
+
+impl Event {
+    /// The host whose loop must run for it.
+    pub(super) fn addressee(&self) -> Option<HostNo> {
+        match self {
+            Event::Wake { host, .. }
+            | Event::Persisted { host, .. }
+            | Event::HookEnds { host, .. }
+            | Event::Probed { host, .. }
+            | Event::ErrandEnds { host, .. }
+            | Event::Bootstrap { host, .. } => Some(*host),
+            Event::Network(NetEvent::Frame { to, .. }) => Some(*to),
+            Event::Network(NetEvent::Up { end, .. }) => Some(end.host),
+            Event::Network(NetEvent::Lost { host, .. }) => Some(*host),
+            Event::Network(NetEvent::Dial { .. } | NetEvent::Idle { .. })
+            | Event::Start { .. }
+            | Event::Resume { .. }
+            | Event::Gone { .. }
+            | Event::Fault(_)
+            | Event::Wish { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The nodes: how one is started, woken, told things and watched.
+
+use proto::entry::Body;
+use proto::io::Input;
+use proto::node::Node;
+
+use super::{Event, World};
+use crate::check::Claim;
+use crate::clock::HostClock;
+use crate::host::{BOOTSTRAP_EVERY, FOUNDER, HostNo, Running};
+use crate::panics;
+
+/// Wakes that a node may ask for within one microsecond before that counts as
+/// a loop that never ends.
+const WAKES_AT_ONCE_MAX: u32 = 1_000;
+
+impl World {
+    /// Starts a host's agent from what its disk holds.
+    pub(super) fn start(&mut self, no: HostNo) {
+        let now = self.now;
+        let seed = self.chance.boots.number();
+        let host = &mut self.hosts[no.index()];
+        if host.is_up() {
+            return;
+        }
+        host.boot += 1;
+        host.looked_at = 0;
+        host.clock = HostClock::new(now, host.ahead_micros, host.drift);
+        let (boot, config, stored) = (host.boot, host.config(self.mesh, seed), host.disk.contents());
+        let local = host.clock.show(now);
+        let node = match panics::guard(|| Node::start(config, stored, local)) {
+            Ok(Ok(node)) => node,
+            Ok(Err(error)) => return self.violated(Claim::Alive, no, format!("it does not start: {error}")),
+            Err(said) => return self.violated(Claim::Alive, no, said),
+        };
+        self.hosts[no.index()].node = Some(Box::new(Running(node)));
+        self.network.host_up(no, boot);
+        self.story.tell(now, format!("{no} starts"));
+        self.queue.push(now, Event::Bootstrap { host: no, boot });
+        self.after_input(no);
+    }
+
+    /// Without any connection a host has only what its operator told it: where
+    /// some host of the mesh is.
+    pub(super) fn bootstrap(&mut self, no: HostNo) {
+        let boot = self.hosts[no.index()].boot;
+        self.queue.push(self.now + BOOTSTRAP_EVERY, Event::Bootstrap { host: no, boot });
+        if no == FOUNDER || self.hosts.len() < 2 || !self.network.connected(no).is_empty() {
+            return;
+        }
+        let any = HostNo(u32::try_from(self.chance.boots.below(self.hosts.len() as u64)).expect("few hosts"));
+        for contact in [FOUNDER, any] {
+            if contact != no {
+                let later = self.network.connect(no, contact, self.now);
+                self.later(later);
+            }
+        }
+    }
+
+    pub(super) fn wake(&mut self, no: HostNo) {
+        let host = &mut self.hosts[no.index()];
+        if host.wake_at != Some(self.now) {
+            return;
+        }
+        host.wake_at = None;
+        let local = host.clock.show(self.now);
+        let is_due = host.node().and_then(Node::next_wake).is_some_and(|wanted| wanted <= local);
+        if is_due {
+            self.feed(no, Input::Wake);
+        } else {
+            self.schedule_wake(no);
+        }
+    }
+
+    /// Puts a wake into the queue, unless an earlier one is there: that one
+    /// will look again.
+    pub(super) fn schedule_wake(&mut self, no: HostNo) {
+        let now = self.now;
+        let host = &mut self.hosts[no.index()];
+        let Some(wanted) = host.node().and_then(Node::next_wake) else { return };
+        let at = host.clock.when(wanted).max(now);
+        if host.wake_at.is_some_and(|scheduled| scheduled <= at && scheduled >= now) {
+            return;
+        }
+        host.wake_at = Some(at);
+        let boot = host.boot;
+        self.queue.push(at, Event::Wake { host: no, boot });
+        if at > now {
+            return;
+        }
+        match &mut self.wakes_at_once {
+            (moment, wakes) if *moment == now => *wakes += 1,
+            other => *other = (now, 1),
+        }
+        if self.wakes_at_once.1 > WAKES_AT_ONCE_MAX {
+            self.violated(
+                Claim::Alive,
+                no,
+                "it wants waking now, again and again, and time stands still".into(),
+            );
+        }
+    }
+
+    /// Tells a node what happened, and does what it asks for.
+    pub(super) fn feed(&mut self, no: HostNo, input: Input) {
+        let host = &mut self.hosts[no.index()];
+        let local = host.clock.show(self.now);
+        let Some(running) = &mut host.node else { return };
+        self.trace.input(self.now, no, &input);
+        if let Err(said) = panics::guard(|| running.0.handle(input, local)) {
+            return self.violated(Claim::Alive, no, said);
+        }
+        self.after_input(no);
+    }
+
+    pub(super) fn after_input(&mut self, no: HostNo) {
+        while let Some(output) = self.hosts[no.index()].node.as_mut().and_then(|node| node.0.poll_output()) {
+            self.trace.output(self.now, no, &output);
+            self.effect(no, output);
+        }
+        self.schedule_wake(no);
+        self.look(no);
+    }
+
+    /// Shows the checkers how far the node has come.
+    fn look(&mut self, no: HostNo) {
+        let host = &mut self.hosts[no.index()];
+        let Some(running) = &host.node else { return };
+        let index = running.0.state().index();
+        if std::mem::replace(&mut host.looked_at, index) == index {
+            return;
+        }
+        let fresh = self.checks.folded(no, &running.0, self.now);
+        for due in self.checks.model.take_came_due() {
+            self.story.came_due(self.now, due);
+        }
+        for entry in fresh {
+            if let Body::Submitted(submission) = &entry.body {
+                self.story.know_deployment(submission);
+            }
+            self.story.entry(self.now, &entry, &self.checks.model);
+        }
+    }
+}
