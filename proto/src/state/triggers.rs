@@ -2,7 +2,7 @@
 //! host, and how far each trigger is with it.
 
 use super::State;
-use crate::entry::{Creator, TurnOutcome};
+use crate::entry::{Creator, ErrorCode, TurnOutcome};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::{DeploymentStatus, ReasonCode, Stage, Verdict};
@@ -165,16 +165,25 @@ impl State {
             revision: (submission.revision.digest.to_string(), submission.revision.origin.clone()),
             rollback_of: submission.rollback_of,
             reason: reason.map(|code| (code.name(), sentence(code))),
-            host: happening.host.map(|host| self.told_host(happening.deployment, host)),
+            host: happening.host.map(|host| self.told_host(happening, host)),
         })
     }
 
-    fn told_host(&self, deployment: DeploymentId, host: HostId) -> ToldHost {
+    /// A turn that went well may have failed by the time it is told: the host
+    /// relapsed, or was lost while it was watched. Only the failure says why.
+    fn told_host(&self, happening: &Happening, host: HostId) -> ToldHost {
+        let deployment = happening.deployment;
         let member = self.rollouts.get(&deployment).and_then(|rollout| rollout.members().get(&host));
+        let member = member.filter(|_| happening.event == TriggerEvent::InstanceFailure);
         let failure = match member.map(|member| &member.stage) {
             Some(Stage::Ended { outcome: TurnOutcome::Failed(failure), .. }) => {
                 let event = failure.event.map(|event| event.name());
                 Some((failure.code.name(), event, failure.message.clone()))
+            }
+            Some(Stage::Ended { outcome: TurnOutcome::Succeeded, .. }) => {
+                let message =
+                    "it went Down after its turn, while it was watched, and did not come back in time";
+                Some((ErrorCode::HostLost.name(), None, message.into()))
             }
             Some(_) | None => None,
         };

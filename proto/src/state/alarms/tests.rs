@@ -66,7 +66,7 @@ impl Ledger {
                 zone: String::new(),
                 addresses: Vec::new(),
                 incarnation: 1,
-                wire: 1,
+                wire: crate::wire::WIRE,
             }));
         }
         ledger.add(Body::GroupSet(group()));
