@@ -5,7 +5,9 @@
 //! from the list of turns, for every entry. Where it and the fold differ, one
 //! of them is wrong.
 
+mod admission;
 mod catch_up;
+mod due;
 mod health;
 mod turns;
 mod watches;
@@ -15,11 +17,12 @@ use std::collections::BTreeMap;
 use proto::entry::{Body, Creator, Entry, ErrorCode, HostRecord, Index, Submission, TurnOutcome};
 use proto::group::Group;
 use proto::id::{ConfigName, DeploymentId, Digest, GroupName, HostId};
-use proto::policy::{DeploymentConfig, Mode, Policy};
+use proto::policy::{DeploymentConfig, Policy};
 use proto::rollout::DeploymentStatus;
 use proto::state::{DEPLOYMENTS_KEPT, GOOD_KEPT};
 
 pub use catch_up::Behind;
+pub use due::Due;
 pub use turns::{Deployment, Stage, Turn};
 pub use watches::{Happening, Watches};
 
@@ -69,18 +72,6 @@ pub struct Model {
     /// What came due, for whoever tells of it.
     came_due: Vec<Due>,
     configs: BTreeMap<ConfigName, DeploymentConfig>,
-}
-
-/// What has come due by the ledger's clock, in the order in which it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Due {
-    DidNotStart(DeploymentId, HostId),
-    Lost(DeploymentId, HostId),
-    TurnTooLong(DeploymentId, HostId),
-    DeploymentTooLong(DeploymentId),
-    Relapsed(DeploymentId, HostId),
-    BakeOver(DeploymentId),
-    Thaw,
 }
 
 impl Model {
@@ -182,96 +173,6 @@ impl Model {
             self.hosts.values().filter(|host| group.tags.matches(&host.record.tags)).collect();
         members.sort_by_key(|host| (host.record.name.clone(), host.record.host));
         members
-    }
-
-    fn due(&self) -> Option<Due> {
-        let mut due = Vec::new();
-        for (id, deployment) in &self.deployments {
-            if !deployment.is_running() {
-                continue;
-            }
-            let policy = &deployment.submission.policy;
-            let after = |since: Millis, timeout: std::time::Duration| {
-                since + u64::try_from(timeout.as_millis()).expect("a short timeout")
-            };
-            for turn in deployment.turns.iter() {
-                if let Some(fails_at) = turn.relapse_fails_at {
-                    due.push((fails_at, Due::Relapsed(*id, turn.host)));
-                }
-                match turn.stage {
-                    Stage::Leased { at } => {
-                        due.push((after(at, policy.start_timeout), Due::DidNotStart(*id, turn.host)));
-                    }
-                    Stage::Started { at } => {
-                        due.push((after(at, policy.turn_timeout), Due::TurnTooLong(*id, turn.host)));
-                    }
-                    Stage::NotTargeted
-                    | Stage::Pending
-                    | Stage::Succeeded
-                    | Stage::Failed
-                    | Stage::Skipped => {}
-                }
-                if let Some(since) = turn.lost_since {
-                    due.push((after(since, policy.lost_after), Due::Lost(*id, turn.host)));
-                }
-            }
-            if let Some(until) = deployment.bake_until.filter(|_| !deployment.is_unsure()) {
-                due.push((until, Due::BakeOver(*id)));
-            }
-            if !deployment.timed_out {
-                let at = after(deployment.began_at, policy.deployment_timeout);
-                due.push((at, Due::DeploymentTooLong(*id)));
-            }
-        }
-        let thaws = self.groups.values().filter_map(|group| group.watches.frozen_until);
-        due.extend(thaws.map(|until| (until, Due::Thaw)));
-        due.sort();
-        due.first().filter(|(at, _)| *at <= self.clock).map(|(_, due)| *due)
-    }
-
-    fn come_due(&mut self, due: Due) {
-        self.came_due.push(due);
-        match due {
-            Due::DidNotStart(deployment, host) => {
-                self.end(deployment, host, Some(ErrorCode::DidNotStart));
-            }
-            Due::Lost(deployment, host) => self.lost(deployment, host),
-            Due::TurnTooLong(deployment, host) => {
-                self.end(deployment, host, Some(ErrorCode::TurnTimedOut));
-            }
-            Due::Relapsed(id, host) => self.fail_relapsed(id, host),
-            Due::Thaw => self.thaw_all(),
-            Due::BakeOver(id) => {
-                let clock = self.clock;
-                self.deployments.get_mut(&id).expect("it came due").advance(clock);
-            }
-            Due::DeploymentTooLong(id) => {
-                let deployment = self.deployments.get_mut(&id).expect("it came due");
-                deployment.timed_out = true;
-                deployment.conclude(DeploymentStatus::Failed);
-                for host in deployment.in_flight() {
-                    self.end(id, host, Some(ErrorCode::TurnTimedOut));
-                    // Whatever it was doing, nobody knows what it left behind.
-                }
-            }
-        }
-    }
-
-    /// Down for too long in its turn, or in the bake after it.
-    fn lost(&mut self, id: DeploymentId, host: HostId) {
-        let clock = self.clock;
-        let deployment = self.deployments.get_mut(&id).expect("it came due");
-        let turn = deployment.turn_mut(host).expect("it came due");
-        if turn.is_in_flight() {
-            return self.end(id, host, Some(ErrorCode::HostLost));
-        }
-        turn.healthy = false;
-        deployment.advance(clock);
-        let name = deployment.submission.group.clone();
-        let group = self.groups.get_mut(&name).expect("its group is there while it runs");
-        if let Some(standing) = group.standing.get_mut(&host) {
-            standing.healthy = false;
-        }
     }
 
     fn join(&mut self, record: &HostRecord) {
@@ -406,77 +307,6 @@ impl Model {
         group.deployments.iter().for_each(|id| {
             self.deployments.remove(id);
         });
-    }
-
-    fn may_submit(&self, submission: &Submission) -> bool {
-        let Some(group) = self.groups.get(&submission.group) else { return false };
-        if self.deployments.contains_key(&submission.deployment) {
-            return false;
-        }
-        match submission.creator {
-            Creator::Rollback => {
-                submission.rollback_of.is_some() && group.owes_rollback_of == submission.rollback_of
-            }
-            // Whether it is the one that is due is seen when it begins.
-            Creator::Autoscale => true,
-            Creator::User => {
-                // One may also wait for a catch-up to end.
-                let busy =
-                    group.running.is_some() || group.owes_rollback_of.is_some() || group.queued.is_some();
-                let is_known = self.hosts.values().all(|host| host.record.wire >= submission.policy.wire());
-                // What waits for a freeze to end is not in the way of going back.
-                let passes = group.watches.frozen_until.is_some()
-                    && (group.running, group.owes_rollback_of, group.catching_up) == (None, None, None);
-                is_known
-                    && !group.is_frozen_for(submission)
-                    && !group.is_active_for(submission)
-                    && self.can_end_well(submission, group)
-                    && (!busy || passes || (submission.queue && group.queued.is_none()))
-            }
-        }
-    }
-
-    /// Whether nothing in the policy makes it impossible for the group.
-    fn can_end_well(&self, submission: &Submission, group: &GroupState) -> bool {
-        let policy = &submission.policy;
-        let members = self.members(&group.group);
-        let total = u32::try_from(members.len()).expect("few hosts");
-        if policy.validate().is_err() || policy.minimum.bounds(total).minimum >= total {
-            return false;
-        }
-        let mut bakes = policy.canary.map_or(0, |canary| canary.bake.as_millis());
-        if policy.canary.is_some_and(|canary| canary.hosts.of(total) >= total) {
-            return false;
-        }
-        if let Some(zonal) = &policy.zonal {
-            let mut zones: BTreeMap<&str, u32> = BTreeMap::new();
-            members.iter().for_each(|host| *zones.entry(&host.record.zone).or_default() += 1);
-            let is_named = zones.keys().any(|zone| !zone.is_empty());
-            let is_ordered = zonal.order.iter().all(|zone| zones.contains_key(zone.as_str()));
-            if !is_named || !is_ordered || zones.values().any(|hosts| zonal.minimum.of(*hosts) >= *hosts) {
-                return false;
-            }
-            bakes += (1..zones.len()).map(|nth| zonal.bake_after(nth - 1).as_millis()).sum::<u128>();
-        }
-        let is_last_good = group.good.last().is_some_and(|(digest, _)| *digest == submission.revision.digest);
-        bakes < policy.deployment_timeout.as_millis()
-            && (policy.mode == Mode::Standard || is_last_good)
-            && members.iter().any(|host| self.is_target(submission, group, host.record.host))
-    }
-
-    /// A rollback is for those that the undone deployment touched, a restart
-    /// for those that have the revision, an update for those that do not.
-    fn is_target(&self, submission: &Submission, group: &GroupState, host: HostId) -> bool {
-        if let Some(undone) = submission.rollback_of {
-            let needs_it = |undone: &Deployment| undone.touched().contains(&host) && !group.is_current(host);
-            return self.deployments.get(&undone).is_none_or(needs_it);
-        }
-        let revision = group.standing.get(&host).and_then(|standing| standing.revision);
-        let has_it = revision == Some(submission.revision.digest);
-        match submission.policy.mode {
-            Mode::Restart => has_it,
-            Mode::Standard => !submission.policy.outdated_only || !has_it,
-        }
     }
 
     fn submit(&mut self, submission: &Submission) {

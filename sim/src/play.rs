@@ -127,6 +127,11 @@ fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
         let status = world.checks().model.deployment(*first).map(|deployment| deployment.status);
         return Some((Vec::new(), format!("{first} is not over yet ({status:?})")));
     }
+    // What waits for it comes afterwards: hosts that are behind, too.
+    let mut groups = world.checks().model.groups().iter();
+    if let Some((name, _)) = groups.find(|(_, group)| group.watches.frozen_until.is_some()) {
+        return Some((Vec::new(), format!("{name} is still frozen")));
+    }
     if world.open_requests() > 0 {
         return Some((Vec::new(), format!("{} requests have no answer", world.open_requests())));
     }

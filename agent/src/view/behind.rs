@@ -66,6 +66,7 @@ fn why(state: &State, host: HostId, catch_up: CatchUp) -> Why {
     let because = |deployment| failure(state, deployment, host).map(|said| format!(": {said}"));
     let (code, numbers, more): (_, Vec<(&str, u32)>, Option<String>) = match catch_up {
         CatchUp::UnderWay(_) => ("CATCHING_UP", vec![], None),
+        CatchUp::Frozen { .. } => ("FROZEN", vec![], None),
         CatchUp::Due => ("CATCH_UP_DUE", vec![], None),
         CatchUp::After(_) => ("WAITS_FOR_DEPLOYMENT", vec![], None),
         CatchUp::NoRevision => ("NO_GOOD_REVISION", vec![], None),

@@ -6,6 +6,7 @@ use super::{ATTEMPTS_MAX, Cause};
 use crate::id::{DeploymentId, HostId};
 use crate::state::rollback::rollback_id;
 use crate::state::{GroupState, State};
+use crate::time::LedgerTime;
 
 /// How it stands with a host that is behind. `status` prints these as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,11 @@ pub enum CatchUp {
         minimum: u32,
         /// N.
         total: u32,
+    },
+    /// Nothing new begins in its group.
+    Frozen {
+        /// Until when.
+        until: LedgerTime,
     },
     /// It was tried often enough.
     GivenUp {
@@ -53,6 +59,9 @@ impl fmt::Display for CatchUp {
                 "it serves with an older revision, {available} of {total} hosts are in service and {minimum} must \
                  stay so: it follows as soon as there is room"
             ),
+            CatchUp::Frozen { until } => {
+                write!(f, "the group is frozen until {until}; then it gets the last good revision")
+            }
             CatchUp::GivenUp { deployment, attempts } => write!(
                 f,
                 "{attempts} of {ATTEMPTS_MAX} attempts are used: not tried again before the next deployment \
@@ -101,6 +110,9 @@ impl State {
         let first = group.owes_rollback_of.map(rollback_id).or(group.catching_up);
         if let Some(first) = first {
             return Some(CatchUp::After(first));
+        }
+        if let Some(freeze) = &group.freeze {
+            return Some(CatchUp::Frozen { until: freeze.until });
         }
         let room = self.room(group);
         if group.running.is_none() && group.is_healthy(host) && room.available <= room.minimum {

@@ -376,3 +376,22 @@ fn a_host_that_was_taken_out_and_is_back_counts_as_up() {
     assert!(ledger.rollout(main).members()[&host(2)].down.is_none());
     assert_eq!(ledger.behind(), [(host(2), CatchUp::After(main))]);
 }
+
+#[test]
+fn a_freeze_holds_back_what_has_not_begun_and_lets_go_on_what_has() {
+    let mut ledger = Ledger::deployed(2, Minimum::AllAtOnce);
+    ledger.join(2);
+    let (id, late) = (ledger.do_due().expect("a catch-up"), ledger.state.due());
+    ledger.join(3);
+    let until = LedgerTime::from_millis(ledger.millis + 60_000);
+    ledger.say(Body::Frozen { group: name(), until, reason: String::new(), by: "ann".into() });
+    assert_eq!(late, []);
+    ledger.finish_well(id);
+    assert_eq!((ledger.revision(2), ledger.do_due()), (Some(digest(1)), None));
+    assert_eq!(ledger.behind(), [(host(3), CatchUp::Frozen { until })]);
+    ledger.millis += 60_000;
+    ledger.say(Body::Tick);
+    assert_eq!(ledger.behind(), [(host(3), CatchUp::Due)]);
+    let id = ledger.do_due().expect("a catch-up");
+    assert_eq!(ledger.targets(id), [host(3)]);
+}
