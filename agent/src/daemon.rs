@@ -186,6 +186,7 @@ impl Inbox {
 }
 
 /// Something that happens.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and never kept")]
 enum Happening {
     Input(Input),
     Command(Command),

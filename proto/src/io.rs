@@ -48,6 +48,7 @@ pub struct RequestId(pub u64);
 
 /// What can happen to a node.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "inputs are handled one by one, and requests are rare")]
 pub enum Input {
     /// A deadline has come: see `Node::next_wake`. Harmless at any time.
     Wake,
@@ -245,6 +246,7 @@ pub enum Outcome {
 
 /// A change that somebody on this host asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "requests are rare, and none is kept for long")]
 pub enum Request {
     /// Define a group, or define it anew.
     SetGroup(Group),

@@ -212,7 +212,10 @@ impl Receiver {
                     line.clear();
                 }
                 let length = headers.iter().find(|(name, _)| name == "content-length");
-                let length: usize = length.and_then(|(_, length)| length.parse().ok()).unwrap_or(0);
+                // Who is killed as it begins to tell has said nothing.
+                let Some(length) = length.and_then(|(_, length)| length.parse::<usize>().ok()) else {
+                    continue;
+                };
                 let mut body = vec![0; length];
                 if reader.read_exact(&mut body).is_err() {
                     continue;

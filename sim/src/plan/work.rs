@@ -123,7 +123,7 @@ pub(super) fn wishes(
                 let tag = groups.iter().find(|g| g.0 == name).expect("it").1;
                 Wish::SetGroup(watched(self::group(name, tag, policy(dice, hosts), health(dice)), dice))
             }
-            3 => by_hand(dice, group),
+            4 => by_hand(dice, group),
             _ => deploy(dice, group, bundles, hosts),
         };
         wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: dice.percent(60) }));

@@ -10,6 +10,7 @@ use crate::network::{Boot, NetEvent};
 
 /// Something that is to happen.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "what is wished is a few hundred of many thousand events")]
 pub(super) enum Event {
     Network(NetEvent),
     Wake {
