@@ -25,6 +25,18 @@ impl Moment {
     pub const fn as_secs(self) -> u64 {
         self.0 / 1_000_000
     }
+
+    /// A story's clock, `m:ss`. Whole seconds, so that a story that is told
+    /// again after a small change of the code still reads the same.
+    pub fn since(self, zero: Moment) -> String {
+        let seconds = self.as_secs().saturating_sub(zero.as_secs());
+        let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        if hours > 0 {
+            format!("{hours}:{minutes:02}:{seconds:02}")
+        } else {
+            format!("{minutes}:{seconds:02}")
+        }
+    }
 }
 
 impl Add<Duration> for Moment {

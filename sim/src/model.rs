@@ -104,7 +104,13 @@ impl Model {
             Body::Tick => {}
             Body::HostJoined(record) => self.join(record),
             Body::HostLeft { host } => self.leave(*host),
-            Body::HostDown { host, incarnation } => self.see(*host, *incarnation, true),
+            Body::HostDown { host, incarnation } => {
+                // Who does not count itself cannot count others out.
+                let accuser = self.hosts.get(&entry.proposal.host);
+                if accuser.is_some_and(|accuser| !accuser.down) {
+                    self.see(*host, *incarnation, true);
+                }
+            }
             Body::HostUp { host, incarnation } => self.see(*host, *incarnation, false),
             Body::GroupSet(group) => self.set_group(group),
             Body::GroupDeleted(name) => self.delete_group(name),

@@ -24,6 +24,8 @@ pub struct Story {
     earlier: usize,
     /// What was told of deployments: an entry may be there twice.
     said: BTreeSet<String>,
+    /// Who was said to be Down.
+    down: BTreeSet<HostId>,
     /// Whether each event of a turn is told.
     tells_events: bool,
 }
@@ -169,14 +171,13 @@ impl Story {
     pub fn entry(&mut self, now: Moment, entry: &Entry, model: &Model) {
         let line = match &entry.body {
             Body::Tick => return,
-            Body::HostJoined(record) => format!("{} joins", self.host(record.host)),
-            Body::HostLeft { host } => format!("{} is out of the mesh", self.host(*host)),
-            Body::HostDown { host, .. } => {
-                self.tell(now, format!("{} counts as Down", self.host(*host)));
-                return;
+            Body::HostJoined(record) => {
+                self.down.remove(&record.host);
+                format!("{} joins", self.host(record.host))
             }
-            Body::HostUp { host, .. } => {
-                self.tell(now, format!("{} counts as up again", self.host(*host)));
+            Body::HostLeft { host } => format!("{} is out of the mesh", self.host(*host)),
+            Body::HostDown { host, .. } | Body::HostUp { host, .. } => {
+                self.seen(now, *host, model);
                 return;
             }
             Body::GroupSet(group) => {
@@ -219,6 +220,16 @@ impl Story {
         };
         if self.said.insert(line.clone()) {
             self.tell(now, line);
+        }
+    }
+
+    /// Not every accusation counts, nor every word in favour.
+    fn seen(&mut self, now: Moment, host: HostId, model: &Model) {
+        let is_down = model.hosts().get(&host).is_some_and(|host| host.down);
+        let is_news = if is_down { self.down.insert(host) } else { self.down.remove(&host) };
+        if is_news {
+            let how = if is_down { "Down" } else { "up again" };
+            self.tell(now, format!("{} counts as {how}", self.host(host)));
         }
     }
 
