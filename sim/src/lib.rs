@@ -22,6 +22,7 @@ pub mod network;
 mod panics;
 pub mod plan;
 pub mod play;
+pub mod report;
 pub mod scenario;
 pub mod story;
 pub mod swarm;

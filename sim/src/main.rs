@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use sim::plan::Plan;
 use sim::play::play;
+use sim::report::{Heading, page};
 use sim::scenario::{Scenario, perform};
 use sim::swarm::{Extent, swarm};
 
@@ -40,6 +41,9 @@ struct Run {
     /// Writes every input and output, one line each.
     #[arg(long, value_name = "OUT")]
     trace: Option<PathBuf>,
+    /// Writes the run as a page: each host over time, and the story.
+    #[arg(long, value_name = "OUT.html")]
+    report: Option<PathBuf>,
     /// Prints totals only.
     #[arg(short, long)]
     quiet: bool,
@@ -97,7 +101,20 @@ fn run_scenario(file: &Path, run: &Run) -> Result<bool> {
         }
     });
     print!("{}", performance.text);
+    if let Some(path) = &run.report {
+        let heading = Heading {
+            title: &scenario.title,
+            holds: performance.holds,
+            tables: &performance.tables,
+            zero: performance.zero,
+        };
+        write(path, &page(&heading, &performance.world))?;
+    }
     Ok(performance.holds)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Hosts that are described below a finding: of a large mesh the first say
@@ -124,7 +141,7 @@ fn run_one(run: &Run) -> Result<bool> {
     }
     if let Some(path) = &run.trace {
         let lines = world.trace().lines().join("\n");
-        std::fs::write(path, lines).with_context(|| format!("cannot write {}", path.display()))?;
+        write(path, &lines)?;
     }
     println!(
         "seed {}: {} hosts, {} entries, {} inputs, {:.1} virtual s",

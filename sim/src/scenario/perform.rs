@@ -13,6 +13,8 @@ use crate::world::{Asked, Wish, World};
 pub struct Performance {
     /// The story, the tables, and what was expected in vain.
     pub text: String,
+    /// Its second part alone: what it came to.
+    pub tables: String,
     /// Whether everything came as expected, and no claim was violated.
     pub holds: bool,
     pub world: World,
@@ -47,8 +49,9 @@ pub fn perform(scenario: &Scenario, seed: u64, begins: impl FnOnce(&mut World)) 
         }
     };
     let holds = unmet.is_empty() && world.checks().finding().is_none();
-    let text = report::text(scenario, &world, zero, &unmet);
-    Performance { text, holds, world, zero }
+    let tables = report::tables(scenario, &world, zero, &unmet);
+    let text = report::text(scenario, &world, zero, &tables);
+    Performance { text, tables, holds, world, zero }
 }
 
 fn play(scenario: &Scenario, world: &mut World, zero: Moment, unmet: &mut Vec<Unmet>) {
@@ -63,7 +66,8 @@ fn play(scenario: &Scenario, world: &mut World, zero: Moment, unmet: &mut Vec<Un
             return;
         }
     }
-    world.run_while(ENDS_WITHIN, |world| !world.checks().unfinished().is_empty());
+    world
+        .run_while(ENDS_WITHIN, |world| world.open_requests() > 0 || !world.checks().unfinished().is_empty());
     world.run_until(world.now() + SETTLES);
     world.check_quiet();
 }
@@ -77,7 +81,7 @@ fn wait(world: &mut World, waits: &Wait, zero: Moment) -> Result<(), String> {
         Wait::At(at) => {
             let then = zero + *at;
             if then < world.now() {
-                return Err(format!("it is {} already", report::clock(world.now(), zero)));
+                return Err(format!("it is {} already", world.now().since(zero)));
             }
             world.run_until(then);
         }
