@@ -12,6 +12,9 @@
 //! Owners need root, and the user `cdtest` must exist: all runs in namespaces
 //! of its own, where /etc/passwd is another file.
 
+#[path = "s3_revision.rs"]
+mod s3_revision;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -219,7 +222,11 @@ impl Case {
         let bundle = self.dir.join("case").join(&self.name).join(word("bundle").expect("a bundle"));
         let kind = word("type").unwrap_or("directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_skein"));
-        command.args(["--json", "local", "-t", kind, "-l"]).arg(pack(&bundle, kind));
+        let archive = pack(&bundle, kind);
+        let revision = &step["spec"]["Revision"]["S3Revision"];
+        let store = fs::read(&archive).ok().and_then(|bytes| s3_revision::Server::of(revision, bytes));
+        let source = store.as_ref().map_or(archive, |store| PathBuf::from(&store.source));
+        command.args(["--json", "local", "-t", kind, "-l"]).arg(source);
         command.arg("-c").arg(self.dir.join("agent.yml"));
         let args = step["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
         command.args(args.map(|arg| self.real(arg)));
@@ -238,6 +245,7 @@ impl Case {
         command.env_clear().current_dir(self.dir.join("cwd"));
         command.envs([("HOME", "/root"), ("LOGNAME", "root"), ("USER", "root"), ("SHELL", "/bin/bash")]);
         command.env("PATH", PATH);
+        command.envs(store.iter().flat_map(s3_revision::Server::environment));
         for (name, value) in step["env"].as_object().into_iter().flatten() {
             command.env(name, self.real(value.as_str().unwrap_or_default()));
         }

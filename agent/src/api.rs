@@ -10,6 +10,7 @@ mod limit;
 mod listen;
 mod metrics;
 mod openapi;
+mod progress;
 mod read;
 mod write;
 
@@ -29,6 +30,7 @@ use crate::backend::Backend;
 pub(crate) use error::{ApiError, ErrorBody, ErrorDocument};
 use limit::Limited;
 pub(crate) use listen::ApiSocket;
+pub(crate) use progress::{ANSWER, AnswerEvent, PROGRESS};
 pub(crate) use read::{LogsView, RevisionView};
 pub(crate) use write::{DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
 
@@ -94,6 +96,7 @@ fn router(shared: Shared) -> Router {
         .route("/metrics", get(metrics::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(shared.clone(), progress::told))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(shared)
 }

@@ -4,11 +4,12 @@
 use std::path::PathBuf;
 
 use futures::future::BoxFuture;
-use proto::id::{DeploymentId, HostId};
+use proto::id::{DeploymentId, Digest, HostId};
 use proto::lifecycle::LifecycleEvent;
 use proto::revision::Revision;
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::progress::Progress;
 use crate::command::NodeHandle;
 use crate::transport::Counts;
 
@@ -22,7 +23,10 @@ pub(crate) struct Backend {
     pub(crate) data_dir: PathBuf,
     /// Brings a bundle into this host's cache, from any kind of SOURCE as
     /// users type it (paths are absolute), and checks its AppSpec file.
-    pub(crate) pack: Box<dyn Fn(String) -> Later<Revision> + Send + Sync>,
+    pub(crate) pack: Box<dyn Fn(String, Progress) -> Later<Revision> + Send + Sync>,
+    /// Whether any host has the bundle, packed or unpacked; this one is looked
+    /// at first, then those that it is connected to.
+    pub(crate) have: Box<dyn Fn(Digest) -> Later<bool> + Send + Sync>,
     /// What became of frames to other hosts, since the start.
     pub(crate) frames: Box<dyn Fn() -> Counts + Send + Sync>,
     /// Reads a host's script log; asks the other host if it is not this one.

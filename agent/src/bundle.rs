@@ -6,24 +6,30 @@
 //! bundle on every host; an archive file is taken as it is.
 
 pub(crate) mod cache;
+pub(crate) mod download;
 pub(crate) mod exchange;
 pub(crate) mod fetcher;
 mod kind;
 pub(crate) mod pack;
+pub(crate) mod progress;
+pub(crate) mod remote;
 pub(crate) mod source;
 pub(crate) mod store;
 pub(crate) mod unpack;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proto::id::Digest;
 use proto::revision::Revision;
 
 pub(crate) use cache::{Cache, CacheError};
+use download::{Download, DownloadError};
 pub(crate) use kind::Kind;
 use pack::PackError;
+use progress::Progress;
+use remote::{Remote, Settings};
 use source::Source;
 
 /// Why a source did not become a bundle in the cache.
@@ -42,6 +48,12 @@ pub(crate) enum AcquireError {
         path.display()
     )]
     NoArchive { path: PathBuf },
+    #[error("cannot download `{origin}`")]
+    Download {
+        origin: String,
+        #[source]
+        cause: DownloadError,
+    },
     /// Named by its digest, but this host does not have it.
     #[error("bundle {digest} is not in this host's cache: `skein push SOURCE` brings it into the mesh")]
     NotCached { digest: Digest },
@@ -57,31 +69,60 @@ pub(crate) enum AcquireError {
         #[source]
         cause: CacheError,
     },
+    #[error("the part that reads it failed")]
+    Panicked(#[source] tokio::task::JoinError),
 }
 
-/// Brings a source into the cache and pins it by its digest. Blocks.
+/// Brings a source into the cache and pins it by its digest.
 /// # Errors
 /// See [`AcquireError`]; the cache holds nothing new then.
-pub(crate) fn acquire(source: &Source, cache: &Cache) -> Result<Revision, AcquireError> {
+pub(crate) async fn acquire(
+    source: Source,
+    cache: &Cache,
+    settings: &Settings,
+    progress: &Progress,
+) -> Result<Revision, AcquireError> {
     let origin = source.to_string();
-    let path = match source {
+    let remote = match &source {
+        Source::Path(path) => {
+            let (path, cache) = (path.clone(), cache.clone());
+            let packed = tokio::task::spawn_blocking(move || acquire_path(&path, &cache));
+            return packed.await.map_err(AcquireError::Panicked)?;
+        }
         Source::Cached(digest) => {
             let size = cache.size(digest).ok_or(AcquireError::NotCached { digest: *digest })?;
             return Ok(Revision { digest: *digest, size, origin });
         }
-        Source::Path(path) => path,
+        Source::Origin(origin) => Remote::of_origin(origin, settings).await,
+        Source::Web(address) => Remote::of_web(address),
     };
+    progress.tell(|far| far.source = origin.clone());
+    let bytes_max = settings.bytes_max.unwrap_or(download::BYTES_MAX);
+    let downloaded = match remote {
+        Ok(remote) => Download { cache, bytes_max, progress }.run(remote).await,
+        Err(error) => Err(error.into()),
+    };
+    progress.tell(|far| far.is_over = true);
+    match downloaded {
+        Ok((digest, size)) => Ok(Revision { digest, size, origin }),
+        Err(cause) => Err(AcquireError::Download { origin, cause }),
+    }
+}
+
+/// The same for a directory or an archive on this host. Blocks.
+pub(crate) fn acquire_path(path: &Path, cache: &Cache) -> Result<Revision, AcquireError> {
+    let origin = path.display().to_string();
     let in_cache = |cause| AcquireError::Cache { origin: origin.clone(), cause };
-    let read = |cause| AcquireError::Read { path: path.clone(), cause };
+    let read = |cause| AcquireError::Read { path: path.to_owned(), cause };
     let metadata = path.metadata().map_err(read)?;
     let mut incoming = cache.incoming().map_err(in_cache)?;
     if metadata.is_dir() {
         let packed = pack::pack(path, &mut incoming);
-        packed.map_err(|cause| AcquireError::Pack { path: path.clone(), cause })?;
+        packed.map_err(|cause| AcquireError::Pack { path: path.to_owned(), cause })?;
     } else {
         let mut file = File::open(path).map_err(read)?;
         if Kind::of_file(&mut file).map_err(read)?.is_none() {
-            return Err(AcquireError::NoArchive { path: path.clone() });
+            return Err(AcquireError::NoArchive { path: path.to_owned() });
         }
         copy(&mut file, &mut incoming).map_err(read)?;
     }

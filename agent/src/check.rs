@@ -1,23 +1,38 @@
 //! Looking a bundle over before anything runs: all mistakes at once.
 //!
-//! `skein local --check` says no more than this; what only the host can know
-//! (is the destination free, is there such a user) is for Install to find.
+//! Of what only the host can know, `skein local --check` warns (is there such a
+//! user, such an interpreter); what is in the way of the files is for Install
+//! to find, before it touches anything.
 
+mod scripts;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use proto::appspec::{self, AppSpec, CustomEvents, Mistake, Script};
+use proto::appspec::{self, AppSpec, CustomEvents, Examined, Mistake, Script};
 use proto::lifecycle::EVENT_TIMEOUT_MAX;
 
 use crate::bundle::unpack::{self, Limits};
 use crate::host_side::deployment::{EventError, find_appspec};
 
-/// What was found.
+/// What was found, each in the order of its places.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// Any of these fails the deployment.
     pub(crate) mistakes: Vec<Mistake>,
     /// Accepted, but surely not meant.
     pub(crate) warnings: Vec<Mistake>,
+}
+
+/// Whose rules a bundle is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rules {
+    /// The agent's, as `skein local` and codedeploy-local have them; and this
+    /// is the host that will run the scripts.
+    ThisHost,
+    /// The service's too, as for a deployment to a group: an event's scripts
+    /// may take an hour together. They will run on other hosts.
+    Service,
 }
 
 /// Checks a bundle on this host: a directory as it lies, an archive after it
@@ -28,85 +43,123 @@ pub(crate) fn check(
     path: &Path,
     appspec_name: &str,
     custom: CustomEvents<'_>,
+    rules: Rules,
 ) -> Result<Findings, EventError> {
     if path.is_dir() {
-        return check_unpacked(path, appspec_name, custom);
+        return check_unpacked(path, appspec_name, custom, rules);
     }
     let on_disk = |cause| EventError::Disk { path: std::env::temp_dir(), cause };
     let dir = tempfile::TempDir::new().map_err(on_disk)?;
     let unpacked = dir.path().join("bundle");
     unpack::unpack(path, &unpacked, Limits::default()).map_err(EventError::Unpack)?;
-    check_unpacked(&unpacked, appspec_name, custom)
+    check_unpacked(&unpacked, appspec_name, custom, rules).map_err(|error| match error {
+        // A directory that is gone by now tells nobody anything.
+        EventError::NoAppSpec { name, .. } => EventError::NoAppSpec { archive: path.to_owned(), name },
+        error => error,
+    })
 }
 
-fn check_unpacked(top: &Path, appspec_name: &str, custom: CustomEvents<'_>) -> Result<Findings, EventError> {
+/// The same for a bundle that lies unpacked.
+/// # Errors
+/// If it has no AppSpec file.
+pub(crate) fn check_unpacked(
+    top: &Path,
+    appspec_name: &str,
+    custom: CustomEvents<'_>,
+    rules: Rules,
+) -> Result<Findings, EventError> {
     let (name, bytes) = find_appspec(top, appspec_name)?;
-    match appspec::parse_with(&name, &bytes, custom) {
-        Ok(parsed) => {
-            let mut findings = Findings { mistakes: Vec::new(), warnings: parsed.warnings };
-            findings.sources(&name, top, &parsed.appspec);
-            findings.scripts(&name, top, &parsed.appspec);
-            Ok(findings)
-        }
-        Err(mistakes) => Ok(Findings { mistakes, warnings: Vec::new() }),
-    }
+    let Examined { appspec, mistakes, warnings } = appspec::examine(&name, &bytes, custom);
+    let findings = Findings { mistakes, warnings };
+    let mut checker = Checker { file: &name, top, rules, findings };
+    checker.sources(&appspec);
+    checker.scripts(&appspec);
+    let Findings { mut mistakes, mut warnings } = checker.findings;
+    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+    warnings.sort_by_key(|warning| (warning.line, warning.column));
+    Ok(Findings { mistakes, warnings })
 }
 
-impl Findings {
-    fn sources(&mut self, file: &str, top: &Path, appspec: &AppSpec) {
+struct Checker<'c> {
+    /// The AppSpec file's name.
+    file: &'c str,
+    /// Where the bundle lies.
+    top: &'c Path,
+    rules: Rules,
+    findings: Findings,
+}
+
+impl Checker<'_> {
+    fn sources(&mut self, appspec: &AppSpec) {
         for (at, mapping) in appspec.files.iter().enumerate() {
-            if !mapping.source.is_empty() && top.join(&mapping.source).symlink_metadata().is_err() {
-                let problem = format!("there is no `{}` in the bundle", mapping.source);
-                self.mistakes.push(at_line(file, mapping.line, format!("files[{at}].source"), problem));
+            if !mapping.source.is_empty() && self.top.join(&mapping.source).symlink_metadata().is_err() {
+                let near = scripts::near(self.top, &mapping.source);
+                let problem = format!("there is no `{}` in the bundle{near}", mapping.source);
+                self.mistake(mapping.line, format!("files[{at}].source"), problem);
             }
         }
     }
 
-    fn scripts(&mut self, file: &str, top: &Path, appspec: &AppSpec) {
+    fn scripts(&mut self, appspec: &AppSpec) {
         let known = appspec.hooks.iter().map(|(event, scripts)| (event.name(), scripts));
         let custom = appspec.custom_hooks.iter().map(|(event, scripts)| (event.as_str(), scripts));
+        let mut users = BTreeMap::new();
         for (event, scripts) in known.chain(custom) {
             for (at, script) in scripts.iter().enumerate() {
-                if let Some(problem) = problem_of(top, script) {
-                    let key = format!("hooks.{event}[{at}].location");
-                    self.mistakes.push(at_line(file, script.line, key, problem));
+                let key = |name: &str| format!("hooks.{event}[{at}].{name}");
+                match scripts::problem_of(self.top, script) {
+                    Some(problem) => self.mistake(script.line, key("location"), problem),
+                    None => {
+                        let is_here = self.rules == Rules::ThisHost;
+                        let odd = scripts::odd_about(self.top, script, is_here);
+                        odd.into_iter().for_each(|odd| self.warning(script.line, key("location"), odd));
+                    }
+                }
+                if let Some(user) = &script.runas {
+                    users.entry(user.clone()).or_insert((script.line, key("runas")));
                 }
             }
-            self.timeouts(file, event, scripts);
+            self.timeouts(event, scripts);
+        }
+        if self.rules == Rules::ThisHost {
+            for (user, (line, key)) in users {
+                if matches!(nix::unistd::User::from_name(&user), Ok(None)) {
+                    self.warning(line, key, format!("there is no user `{user}` on this host"));
+                }
+            }
         }
     }
 
-    /// CodeDeploy's service lets an event's scripts take an hour together.
-    fn timeouts(&mut self, file: &str, event: &str, scripts: &[Script]) {
+    /// CodeDeploy's service lets an event's scripts take an hour together; its
+    /// agent alone does not count.
+    fn timeouts(&mut self, event: &str, scripts: &[Script]) {
         // The default is that hour itself, and no sign that it is needed.
-        let given = scripts.iter().map(|script| script.timeout).filter(|given| *given != EVENT_TIMEOUT_MAX);
-        let sum: u64 = given.map(|timeout| timeout.as_secs()).sum();
+        let given = scripts.iter().filter(|script| script.timeout_given);
+        let sum: u64 = given.map(|script| script.timeout.as_secs()).sum();
         let most = EVENT_TIMEOUT_MAX.as_secs();
-        if sum > most
-            && let Some(first) = scripts.first()
-        {
-            let problem = format!(
-                "the timeouts of this event's scripts add up to {sum} seconds: CodeDeploy allows {most}"
-            );
-            self.warnings.push(at_line(file, first.line, format!("hooks.{event}"), problem));
+        let Some(first) = scripts.first().filter(|_| sum > most) else { return };
+        let problem = format!(
+            "the timeouts of this event's scripts add up to {sum} seconds, and {most} is the most that a \
+             deployment to a group allows (so does CodeDeploy's service): lower them"
+        );
+        let key = format!("hooks.{event}");
+        match self.rules {
+            Rules::Service => self.mistake(first.line, key, problem),
+            Rules::ThisHost => self.warning(first.line, key, problem),
         }
     }
-}
 
-fn problem_of(top: &Path, script: &Script) -> Option<String> {
-    let location = script.location.trim_start_matches('/');
-    match top.join(location).metadata() {
-        Ok(metadata) if metadata.is_dir() => Some(format!("`{location}` is a directory, not a script")),
-        Ok(_) => None,
-        Err(_) if location.contains(' ') => Some(format!(
-            "there is no `{location}` in the bundle; a script gets no arguments, so none can stand here"
-        )),
-        Err(_) => Some(format!("there is no `{location}` in the bundle")),
+    fn mistake(&mut self, line: usize, key: String, problem: String) {
+        self.findings.mistakes.push(self.at_line(line, key, problem));
     }
-}
 
-fn at_line(file: &str, line: usize, key: String, problem: String) -> Mistake {
-    Mistake { file: file.to_owned(), line, column: 1, key, problem }
+    fn warning(&mut self, line: usize, key: String, problem: String) {
+        self.findings.warnings.push(self.at_line(line, key, problem));
+    }
+
+    fn at_line(&self, line: usize, key: String, problem: String) -> Mistake {
+        Mistake { file: self.file.to_owned(), line, column: 1, key, problem }
+    }
 }
 
 #[cfg(test)]

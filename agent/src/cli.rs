@@ -7,6 +7,7 @@ mod history;
 mod local;
 mod logs;
 mod mesh;
+mod meter;
 mod plan;
 mod screen;
 mod show;
@@ -22,6 +23,7 @@ use crate::config::{AgentConfig, AgentFlags, default_socket};
 use crate::{demo, start};
 
 pub(crate) use exit::{Exit, report};
+pub(crate) use local::codedeploy;
 pub(crate) use screen::Screen;
 
 /// Deploys applications to fleets of hosts, without a central server.
@@ -139,7 +141,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Stop(args) => deploy::stop(&session, args).await,
         Verb::Rollback(args) => deploy::rollback(&session, args).await,
         Verb::History(args) => history::history(&session, args).await,
-        Verb::Local(args) => local::run(*args, session.screen.is_json()).await,
+        Verb::Local(args) => local::run(*args, &session.screen).await,
         Verb::Demo(args) => demo::run(&session.screen, args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,6 +1,7 @@
 //! The command line's side of the API: HTTP over the agent's Unix socket.
 
 mod events;
+mod progress;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -117,6 +118,16 @@ impl Client {
     /// One connection a request: on a Unix socket it costs microseconds, and
     /// none is ever stale.
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
+        self.ask_for(method, path, body, "application/json").await
+    }
+
+    async fn ask_for(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        accept: &str,
+    ) -> Result<Response<Incoming>, ClientError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|cause| self.no_connection(cause))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(e))?;
@@ -127,6 +138,7 @@ impl Client {
             .method(method)
             .uri(path)
             .header("host", "skein")
+            .header("accept", accept)
             .header("content-type", "application/json")
             .body(Full::new(body))
             .map_err(|error| self.unreadable(error.to_string()))?;

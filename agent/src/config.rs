@@ -13,6 +13,7 @@ use proto::config::VOTERS_DEFAULT;
 use proto::group::{InvalidGroup, Tag};
 use serde::Deserialize;
 
+use crate::bundle::remote::Settings;
 use crate::toml_file::{self, TomlError};
 
 /// Where agents listen unless told otherwise: no service is registered there.
@@ -37,6 +38,8 @@ pub(crate) struct AgentFile {
     http: Option<String>,
     voters: Option<u8>,
     log: Option<LogFormat>,
+    #[serde(default)]
+    sources: Settings,
 }
 
 /// What `skein agent` was told on its command line.
@@ -99,6 +102,8 @@ pub(crate) struct AgentConfig {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) voters: u8,
     pub(crate) log: LogFormat,
+    /// How bundles are downloaded.
+    pub(crate) sources: Settings,
 }
 
 /// How a host finds its mesh.
@@ -163,6 +168,7 @@ impl AgentConfig {
             http: flags.http.or(file.http).map(parse_http).transpose()?,
             voters,
             log: file.log.unwrap_or_default(),
+            sources: file.sources,
             data_dir,
         })
     }

@@ -41,14 +41,20 @@ pub(crate) struct HostWork {
 impl HostWork {
     /// What an agent does.
     pub(crate) fn of(host_side: HostSide, fetcher: Fetcher) -> Self {
+        let looking = host_side.clone();
         HostWork {
             run: Arc::new(move |run, cancel| {
                 let host_side = host_side.clone();
                 Box::pin(async move { host_side.run(run, cancel).await })
             }),
             fetch: Arc::new(move |revision, sources| {
-                let fetcher = fetcher.clone();
+                let (fetcher, looking) = (fetcher.clone(), looking.clone());
                 Box::pin(async move {
+                    // What lies unpacked on this host needs no archive.
+                    let look = tokio::task::spawn_blocking(move || looking.has_unpacked(&revision.digest));
+                    if look.await.unwrap_or(false) {
+                        return;
+                    }
                     if let Err(error) = fetcher.fetch(&revision, &sources).await {
                         // Its turn will try again, and say why if it cannot.
                         tracing::info!(digest = %revision.digest, cause = chain(&error), "bundle not fetched ahead");

@@ -128,6 +128,12 @@ impl HookError {
     }
 }
 
+/// Adds a line of the agent's own to a scripts.log.
+pub(crate) fn note(log: &Path, text: &str) -> io::Result<()> {
+    let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+    log_file::LogFile::open(log)?.add(format!("{time} {text}\n").as_bytes())
+}
+
 /// Runs the event's scripts, one after the other. An event without scripts
 /// succeeds and leaves no log.
 pub(crate) async fn run(hooks: &Hooks<'_>, cancel: &CancellationToken) -> Result<(), HookFailure> {

@@ -4,6 +4,7 @@
 //! what is on the disk says whether a revision was installed before.
 
 pub(crate) mod deployment;
+mod kept;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use proto::entry::Failure;
-use proto::id::{DeploymentId, GroupName, HostId};
+use proto::id::{DeploymentId, Digest, GroupName, HostId};
 use proto::io::Run;
 use proto::lifecycle::LifecycleEvent;
 use proto::revision::Revision;
@@ -86,6 +87,17 @@ impl HostSide {
         ended.map_err(|error| failure(Some(run.event), &error))
     }
 
+    /// Whether the bundle is on this host, packed or unpacked. Blocks.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.cache.has(digest) || self.has_unpacked(digest)
+    }
+
+    /// Whether the bundle lies unpacked on this host, by what was noted then.
+    /// Blocks.
+    pub(crate) fn has_unpacked(&self, digest: &Digest) -> bool {
+        !kept::find(&self.deploy_root, digest).is_empty()
+    }
+
     /// The files with what the deployment's scripts wrote on this host, newest
     /// first; none if no script ran.
     pub(crate) fn logs(&self, group: &GroupName, deployment: DeploymentId) -> Vec<PathBuf> {
@@ -130,7 +142,7 @@ impl HostSide {
             ("DEPLOYMENT_GROUP_NAME", run.group.group().to_owned()),
             ("DEPLOYMENT_GROUP_ID", run.group.id()),
         ];
-        environment.extend(deployment::bundle_environment(&run.revision.origin));
+        environment.extend(run.revision.variables());
         Deployment {
             dir: state.deployment_dir(&run.deployment.to_string()),
             state,
@@ -149,6 +161,19 @@ impl HostSide {
         cancel: &CancellationToken,
     ) -> Result<(), EventError> {
         let digest = run.revision.digest;
+        let (revisions_max, limits) = (self.revisions_max, self.limits);
+        let (root, again) = (self.deploy_root.clone(), deployment.clone());
+        let is_there = blocking(move || {
+            let is_there = kept::unpack_again(&root, &again.dir, &digest, limits);
+            if is_there {
+                again.retain(revisions_max)?;
+                again.mark_most_recent()?;
+            }
+            Ok(is_there)
+        });
+        if is_there.await? {
+            return Ok(());
+        }
         let archive = if self.cache.has(&digest) {
             self.cache.used(&digest);
             self.cache.path(&digest)
@@ -159,18 +184,20 @@ impl HostSide {
                 () = cancel.cancelled() => return Err(EventError::Cancelled),
             }
         };
-        let (revisions_max, limits) = (self.revisions_max, self.limits);
         blocking(move || {
             deployment.retain(revisions_max)?;
             let unpacked = unpack::unpack(&archive, &deployment.archive(), limits);
             unpacked.map_err(EventError::Unpack)?;
+            kept::note(&deployment.dir, &digest);
             deployment.mark_most_recent()
         })
         .await
     }
 }
 
-async fn blocking(work: impl FnOnce() -> Result<(), EventError> + Send + 'static) -> Result<(), EventError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EventError> + Send + 'static,
+) -> Result<T, EventError> {
     tokio::task::spawn_blocking(work).await.map_err(EventError::Panicked)?
 }
 

@@ -20,19 +20,21 @@ use proto::lifecycle::LifecycleEvent;
 use proto::policy::FileExists;
 use tokio_util::sync::CancellationToken;
 
+use crate::bundle::progress::Progress;
+use crate::bundle::remote::Settings;
 use crate::bundle::source::Source;
 use crate::bundle::unpack::{self, Limits};
-use crate::bundle::{self, Cache};
+use crate::bundle::{self, AcquireError, Cache};
 use crate::hooks::Patience;
-use crate::host_side::deployment::{
-    self, Deployment, Event, EventError, Way, failure, read_appspec, scripts_log,
-};
+use crate::host_side::deployment::{Deployment, Event, EventError, Way, failure, read_appspec, scripts_log};
 use crate::install::state::State;
 
 /// What is to be deployed, and how.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) source: Source,
+    /// How it is downloaded, if it is.
+    pub(crate) settings: Settings,
     pub(crate) deploy_root: PathBuf,
     /// Chooses the state on the disk.
     pub(crate) group_id: String,
@@ -43,6 +45,9 @@ pub(crate) struct Request {
     pub(crate) events: Vec<Event>,
     /// Whether the AppSpec file is judged before the first event.
     pub(crate) checks_first: bool,
+    /// Whether a script of the previous revision that fails to stop it is no
+    /// reason to fail.
+    pub(crate) ignores_stop_failures: bool,
     /// Whether the events after one that failed run all the same.
     pub(crate) goes_on: bool,
     pub(crate) appspec_name: String,
@@ -59,10 +64,6 @@ pub(crate) enum LocalError {
         #[source]
         cause: io::Error,
     },
-    #[error("cannot get the bundle")]
-    Bundle(#[source] bundle::AcquireError),
-    #[error("cannot keep the bundle")]
-    Cache(#[source] bundle::CacheError),
     #[error(transparent)]
     Event(#[from] EventError),
     #[error(
@@ -77,6 +78,8 @@ pub(crate) enum LocalError {
 pub(crate) struct EventEnd {
     pub(crate) event: Event,
     pub(crate) result: Result<(), Failure>,
+    /// Whether its failure does not count.
+    pub(crate) is_ignored: bool,
 }
 
 /// A deployment that has its directory, and can run.
@@ -101,7 +104,9 @@ impl Local {
             ("DEPLOYMENT_GROUP_NAME", request.group_name.clone()),
             ("DEPLOYMENT_GROUP_ID", request.group_id.clone()),
         ];
-        environment.extend(deployment::bundle_environment(&request.source.to_string()));
+        if let Source::Origin(origin) = &request.source {
+            environment.extend(origin.variables());
+        }
         let deployment = Deployment {
             state,
             dir,
@@ -135,23 +140,32 @@ impl Local {
     /// # Errors
     /// If the bundle cannot be had, or its AppSpec is wrong: no script has run
     /// then, and nothing that is installed has changed.
-    pub(crate) async fn run(&self, cancel: &CancellationToken) -> Result<Vec<EventEnd>, LocalError> {
+    pub(crate) async fn run(
+        &self,
+        cancel: &CancellationToken,
+        progress: &Progress,
+    ) -> Result<Vec<EventEnd>, LocalError> {
+        let mut staged = Ok(());
         if self.has(LifecycleEvent::DownloadBundle) {
-            self.stage()?;
+            staged = self.stage(cancel, progress).await;
         }
         if self.request.checks_first {
+            std::mem::replace(&mut staged, Ok(()))?;
             self.check()?;
         }
         let mut ends = Vec::new();
         for event in &self.request.events {
-            let result = self.event(event, cancel).await;
+            let result = self.event(event, &mut staged, cancel).await;
             let known = match event {
                 Event::Known(event) => Some(*event),
                 Event::Custom(_) => None,
             };
             let result = result.map_err(|error| failure(known, &error));
-            let stops = result.is_err() && !self.request.goes_on;
-            ends.push(EventEnd { event: event.clone(), result });
+            let is_ignored = self.request.ignores_stop_failures
+                && known.is_some_and(|event| event.step().may_be_ignored)
+                && !cancel.is_cancelled();
+            let stops = result.is_err() && !is_ignored && !self.request.goes_on;
+            ends.push(EventEnd { event: event.clone(), result, is_ignored });
             if stops {
                 break;
             }
@@ -169,10 +183,10 @@ impl Local {
         self.deployment.dir.join("deployment-archive.staged")
     }
 
-    fn stage(&self) -> Result<(), LocalError> {
+    async fn stage(&self, cancel: &CancellationToken, progress: &Progress) -> Result<(), EventError> {
         let (dir, staged) = (&self.deployment.dir, self.staged());
         let limits = Limits::default();
-        let on_disk = |cause| LocalError::Dir { dir: dir.clone(), cause };
+        let on_disk = |cause| EventError::Disk { path: dir.clone(), cause };
         let kept = dir.join("bundle.tar");
         let unpacked = match &self.request.source {
             Source::Path(path) if path.is_dir() => unpack::copy(path, &staged, limits),
@@ -183,15 +197,27 @@ impl Local {
                 unpack::unpack(path, &staged, limits)
             }
             source => {
-                let arriving = dir.join("arriving");
-                let cache = Cache::open(&arriving).map_err(LocalError::Cache)?;
-                let revision = bundle::acquire(source, &cache).map_err(LocalError::Bundle)?;
-                fs::rename(cache.path(&revision.digest), &kept).map_err(on_disk)?;
-                fs::remove_dir_all(arriving).map_err(on_disk)?;
+                tokio::select! {
+                    fetched = self.fetch(source, &kept, progress) => fetched?,
+                    () = cancel.cancelled() => return Err(EventError::Cancelled),
+                }
                 unpack::unpack(&kept, &staged, limits)
             }
         };
-        unpacked.map_err(|cause| LocalError::Event(EventError::Unpack(cause)))
+        unpacked.map_err(EventError::Unpack)
+    }
+
+    /// Downloads the bundle as `kept`.
+    async fn fetch(&self, source: &Source, kept: &Path, progress: &Progress) -> Result<(), EventError> {
+        // Gone at the end, whatever that is.
+        let on_disk = |cause| EventError::Disk { path: kept.to_owned(), cause };
+        let arriving = tempfile::Builder::new().prefix("arriving-").tempdir_in(&self.deployment.dir);
+        let arriving = arriving.map_err(on_disk)?;
+        let in_cache = |cause| AcquireError::Cache { origin: source.to_string(), cause };
+        let cache = Cache::open(arriving.path()).map_err(in_cache).map_err(EventError::Acquire)?;
+        let acquired = bundle::acquire(source.clone(), &cache, &self.request.settings, progress).await;
+        let revision = acquired.map_err(EventError::Acquire)?;
+        fs::rename(cache.path(&revision.digest), kept).map_err(on_disk)
     }
 
     fn check(&self) -> Result<(), LocalError> {
@@ -215,10 +241,19 @@ impl Local {
         checked
     }
 
-    async fn event(&self, event: &Event, cancel: &CancellationToken) -> Result<(), EventError> {
+    /// One event; the bundle was `staged` for the one that takes it.
+    async fn event(
+        &self,
+        event: &Event,
+        staged: &mut Result<(), EventError>,
+        cancel: &CancellationToken,
+    ) -> Result<(), EventError> {
         match event {
             _ if cancel.is_cancelled() => Err(EventError::Cancelled),
-            Event::Known(LifecycleEvent::DownloadBundle) => self.download(),
+            Event::Known(LifecycleEvent::DownloadBundle) => {
+                std::mem::replace(staged, Ok(()))?;
+                self.download()
+            }
             Event::Known(LifecycleEvent::Install) => self.deployment.install(self.request.file_exists),
             Event::Known(_) | Event::Custom(_) => self.deployment.hooks(event, cancel).await,
         }

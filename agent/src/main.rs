@@ -31,11 +31,18 @@ mod toml_file;
 mod transport;
 mod view;
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cli::codedeploy;
 
 fn main() -> ExitCode {
+    let called = std::env::args_os().next().unwrap_or_default();
+    if Path::new(&called).file_name() == Some(OsStr::new(codedeploy::NAME)) {
+        return ExitCode::from(u8::from(codedeploy::run(std::env::args_os())));
+    }
     let cli = cli::Cli::parse();
     let wants_json = cli.global.json;
     let exit = cli::run(cli).unwrap_or_else(|error| cli::report(&error, wants_json));

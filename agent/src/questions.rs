@@ -1,5 +1,5 @@
 //! What one agent asks another, outside the ledger: to read a log that lies
-//! there, and to keep a copy of a bundle.
+//! there, to keep a copy of a bundle, and whether it has one.
 
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ pub(crate) const COPIES: usize = 2;
 enum Question {
     Log { group: GroupName, request: LogRequest },
     Hold { digest: Digest, size: u64, origin: String },
+    Have { digest: Digest },
 }
 
 /// The answer to any of them.
@@ -66,6 +67,10 @@ async fn answer(question: Question, from: HostId, host_side: &HostSide, bundles:
                 Err(error) => no(false, chain(error.as_ref())),
             }
         }
+        Question::Have { digest } => match own_have(host_side, digest).await {
+            true => Answer::Held,
+            false => no(true, format!("bundle {digest} is neither in the cache nor unpacked here")),
+        },
     }
 }
 
@@ -112,6 +117,21 @@ pub(crate) async fn log_of(
             Err(BackendError { kind, message })
         }
         Answer::Held => Err(odd(request.host)),
+    }
+}
+
+/// Whether this host has a bundle, packed or unpacked.
+pub(crate) async fn own_have(host_side: &HostSide, digest: Digest) -> bool {
+    let host_side = host_side.clone();
+    tokio::task::spawn_blocking(move || host_side.has(&digest)).await.unwrap_or(false)
+}
+
+/// Whether another host has a bundle. One that does not answer, or is too old
+/// to know the question, is counted as one that has not.
+pub(crate) async fn have(handle: &Handle, host: HostId, digest: Digest) -> bool {
+    match put(handle, host, &Question::Have { digest }).await {
+        Ok(Answer::Held) => true,
+        Ok(Answer::No { .. } | Answer::Log(_)) | Err(_) => false,
     }
 }
 

@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use proto::config::Config;
-use proto::id::HostId;
+use proto::id::{Digest, HostId};
 use proto::io::Notice;
 use rand::Rng as _;
 use tokio::net::TcpListener;
@@ -70,7 +70,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
 
     let cache = Cache::open(config.data_dir.join("bundles")).context("cannot keep bundles")?;
     let (node, commands, notices) = NodeHandle::new();
-    let bundles = Bundles::new(cache.clone(), transport.clone(), node.clone());
+    let bundles = Bundles::new(cache.clone(), transport.clone(), node.clone(), config.sources.clone());
     let host_side =
         Arc::new(HostSide::new(config.deploy_root.clone(), cache.clone(), fetch_with(bundles.fetcher())));
     host_side.finish_interrupted();
@@ -145,14 +145,18 @@ fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side:
     Backend {
         node,
         data_dir: config.data_dir.clone(),
-        pack: Box::new(move |source| {
+        pack: Box::new(move |source, progress| {
             let bundles = bringing.clone();
             Box::pin(async move {
-                let revision = bundles.bring(source).await?;
+                let revision = bundles.bring(source, progress).await?;
                 spread(&bundles, &revision).await;
                 Ok(revision)
             })
         }),
+        have: {
+            let (transport, host_side) = (bundles.transport().clone(), host_side.clone());
+            Box::new(move |digest| Box::pin(have(transport.clone(), host_side.clone(), digest)))
+        },
         frames: {
             let transport = bundles.transport().clone();
             Box::new(move || transport.counts())
@@ -178,6 +182,23 @@ async fn spread(bundles: &Bundles, revision: &proto::revision::Revision) {
             Err(error) => tracing::warn!(%host, error = error.message, "a host keeps no copy of the bundle"),
         }
     }
+}
+
+/// Hosts that are asked at a time whether they have a bundle.
+const ASKED_AT_ONCE: usize = 16;
+
+async fn have(transport: Handle, host_side: Arc<HostSide>, digest: Digest) -> Result<bool, BackendError> {
+    if questions::own_have(&host_side, digest).await {
+        return Ok(true);
+    }
+    let ask = |host| questions::have(&transport, host, digest);
+    let mut answers = stream::iter(transport.connected()).map(ask).buffer_unordered(ASKED_AT_ONCE);
+    while let Some(has_it) = answers.next().await {
+        if has_it {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn logs(

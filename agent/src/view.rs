@@ -5,6 +5,7 @@
 //! are CodeDeploy's; every reason and every blocker comes as a code, as
 //! numbers, and as a sentence made of those numbers.
 
+mod behind;
 pub(crate) mod deployment;
 mod happening;
 mod mesh;
@@ -19,6 +20,7 @@ use proto::state::State;
 use proto::time::LedgerTime;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use behind::{BehindView, NoRevision, find_revision};
 pub(crate) use deployment::{DeploymentView, TurnView, deployment, deployments};
 pub(crate) use happening::{Happening, HistoryView, diverged, happening, history, progress};
 pub(crate) use mesh::{GroupView, HostView, StatusView, group, groups, hosts, name_of, status};

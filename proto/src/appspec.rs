@@ -12,6 +12,7 @@
 //! that leave the bundle.
 
 mod access;
+mod advice;
 mod files;
 mod hooks;
 mod permissions;
@@ -77,6 +78,8 @@ pub struct Script {
     pub location: String,
     /// How long it may run.
     pub timeout: Duration,
+    /// Whether the AppSpec file says so, or `timeout` is the default.
+    pub timeout_given: bool,
     /// As whom it runs; none means as the agent.
     pub runas: Option<String>,
     /// Whether it is started through `sudo`.
@@ -121,6 +124,18 @@ pub struct Parsed {
     pub warnings: Vec<Mistake>,
 }
 
+/// All that can be said of an AppSpec file, good or bad.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Examined {
+    /// What it says, as far as it could be read: for looking at, never to be
+    /// carried out while there are mistakes.
+    pub appspec: AppSpec,
+    /// What must be put right, in the order of their places.
+    pub mistakes: Vec<Mistake>,
+    /// What is accepted, but surely not meant.
+    pub warnings: Vec<Mistake>,
+}
+
 /// Something wrong at one place of an AppSpec file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -157,6 +172,14 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Parsed, Vec<Mistake>> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_with(file: &str, bytes: &[u8], custom: CustomEvents<'_>) -> Result<Parsed, Vec<Mistake>> {
+    let Examined { appspec, mistakes, warnings } = examine(file, bytes, custom);
+    if mistakes.is_empty() { Ok(Parsed { appspec, warnings }) } else { Err(mistakes) }
+}
+
+/// Looks an AppSpec file over, with all that is wrong and all that is odd. What
+/// is left of a file with mistakes helps to find those that lie outside of it,
+/// such as scripts that are not in the bundle.
+pub fn examine(file: &str, bytes: &[u8], custom: CustomEvents<'_>) -> Examined {
     let mut reader = Reader::new(file);
     let appspec = match read_text(bytes) {
         Ok(text) => read(&mut reader, text, custom),
@@ -165,7 +188,8 @@ pub fn parse_with(file: &str, bytes: &[u8], custom: CustomEvents<'_>) -> Result<
             AppSpec::default()
         }
     };
-    reader.finish().map(|warnings| Parsed { appspec, warnings })
+    let (mistakes, warnings) = reader.finish();
+    Examined { appspec, mistakes, warnings }
 }
 
 fn read_text(bytes: &[u8]) -> Result<&str, (tree::Position, String)> {
@@ -190,7 +214,7 @@ fn read(reader: &mut Reader, text: &str, custom: CustomEvents<'_>) -> AppSpec {
     let document = match tree::parse(text) {
         Ok(document) => document,
         Err(error) => {
-            let advice = missing_colon(text, error.at.line).unwrap_or_default();
+            let advice = advice::on_syntax(text, error.at.line, &TOP_KEYS).unwrap_or_default();
             reader.mistake(error.at, "", format!("not YAML: {}{advice}", error.problem));
             return AppSpec::default();
         }
@@ -226,16 +250,6 @@ fn read(reader: &mut Reader, text: &str, custom: CustomEvents<'_>) -> AppSpec {
     outdented_hooks(reader, &top);
     top.warn_unknown(reader, &TOP_KEYS, |key| key.parse::<LifecycleEvent>().is_ok().then(String::new));
     appspec
-}
-
-/// `version 0.0` is the commonest way to write no YAML mapping at all.
-fn missing_colon(text: &str, line: usize) -> Option<String> {
-    let near = text.lines().take(line).skip(line.saturating_sub(2));
-    let slip = near.map(str::trim).find(|line| {
-        line.split_once(' ').is_some_and(|(key, _)| TOP_KEYS.contains(&key)) && !line.contains(": ")
-    })?;
-    let (key, value) = slip.split_once(' ')?;
-    Some(format!("; `{slip}` lacks a colon, write `{key}: {}`", value.trim()))
 }
 
 fn version(reader: &mut Reader, top: &reader::Map<'_>) {

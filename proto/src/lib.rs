@@ -14,6 +14,7 @@ mod ledger;
 pub mod lifecycle;
 mod mesh;
 pub mod node;
+pub mod origin;
 pub mod policy;
 pub mod revision;
 pub mod rollout;

@@ -288,7 +288,8 @@ impl Node {
     pub fn blockers(&self, deployment: DeploymentId) -> Vec<Blocker> {
         let Some(rollout) = self.state.rollout(deployment) else { return Vec::new() };
         if rollout.started_at.is_none() {
-            let behind = self.state.group(&rollout.submission.group).and_then(|group| group.running);
+            let group = self.state.group(&rollout.submission.group);
+            let behind = group.and_then(|group| group.running.or(group.catching_up));
             return vec![Blocker::Queued { behind }];
         }
         let mut blockers = match rollout.turn() {

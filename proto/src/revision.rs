@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::Digest;
+use crate::origin::Origin;
 
 /// A bundle pinned by the BLAKE3 digest of its canonical archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +12,15 @@ pub struct Revision {
     pub digest: Digest,
     /// The archive's size in bytes.
     pub size: u64,
-    /// Where the operator took it from, as typed; for people only.
+    /// Where the operator took it from, without any secret: for people, and for
+    /// [`Revision::variables`].
     pub origin: String,
+}
+
+impl Revision {
+    /// What scripts get to know of where the bundle came from. Bundles from a
+    /// host's own disk have nothing of the kind.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        self.origin.parse().map_or_else(|_| Vec::new(), |origin: Origin| origin.variables())
+    }
 }

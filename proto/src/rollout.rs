@@ -10,6 +10,7 @@
 //! no more turns in flight than the policy's cap; no lease is granted that
 //! would leave fewer than the minimum available.
 
+mod catch_up;
 mod member;
 mod turn;
 mod verdict;
@@ -90,9 +91,19 @@ impl Rollout {
     /// Begins, with the group's hosts in the order of their names. Grants the
     /// first leases. Returns the hosts that got one.
     pub fn begin(&mut self, entrants: Vec<Entrant>, at: LedgerTime) -> Vec<HostId> {
-        assert_eq!(self.status, DeploymentStatus::Queued, "a deployment begins once");
         let total = u32::try_from(entrants.len()).expect("fewer hosts than 2^32");
-        self.bounds = self.submission.policy.minimum.bounds(total);
+        self.enter(entrants, self.submission.policy.minimum.bounds(total), at);
+        if self.counts.pending == 0 {
+            self.conclude(Verdict::Failed(self.reason(ReasonCode::NoInstances)));
+        } else if self.bounds.minimum >= total {
+            self.conclude(Verdict::Failed(self.reason(ReasonCode::HealthConstraintsInvalid)));
+        }
+        self.advance(at)
+    }
+
+    fn enter(&mut self, entrants: Vec<Entrant>, bounds: Bounds, at: LedgerTime) {
+        assert_eq!(self.status, DeploymentStatus::Queued, "a deployment begins once");
+        self.bounds = bounds;
         self.started_at = Some(at);
         self.status = DeploymentStatus::InProgress;
         for (position, entrant) in (0..).zip(entrants) {
@@ -101,12 +112,6 @@ impl Rollout {
             self.count_in(entrant.host);
         }
         self.lowest_available = self.counts.available;
-        if self.counts.pending == 0 {
-            self.conclude(Verdict::Failed(self.reason(ReasonCode::NoInstances)));
-        } else if self.bounds.minimum >= total {
-            self.conclude(Verdict::Failed(self.reason(ReasonCode::HealthConstraintsInvalid)));
-        }
-        self.advance(at)
     }
 
     fn admit(&self, entrant: &Entrant, position: u32) -> Member {

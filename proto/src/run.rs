@@ -16,7 +16,7 @@ use crate::entry::{Body, ErrorCode, Failure, Index, TurnOutcome};
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::EffectId;
 use crate::lifecycle::{Course, LifecycleEvent};
-use crate::rollout::{Health, Rollout, Stage, Verdict};
+use crate::rollout::{Health, Rollout, Stage};
 use crate::state::State;
 
 /// What the journal says of one turn.
@@ -261,7 +261,7 @@ impl Current {
         let member = rollout.members().get(&me)?;
         matches!(member.stage, Stage::Started { .. }).then_some(Current {
             ignores_stop_failures: rollout.submission.policy.ignore_application_stop_failures,
-            is_stopped: matches!(rollout.verdict, Some(Verdict::Stopped(_))),
+            is_stopped: rollout.ends_turns_early(),
         })
     }
 }

@@ -4,8 +4,10 @@
 //! equal to the last bit, and [`State::due`] tells each of them what the
 //! ledger still lacks, so that any host can propose it.
 
+mod catch_up;
 mod deployments;
 mod membership;
+mod rollback;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,9 @@ use crate::io::Refusal;
 use crate::revision::Revision;
 use crate::rollout::{Rollout, Stage, Standing};
 use crate::time::LedgerTime;
+
+pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
+pub(crate) use rollback::way_back;
 
 /// Deployments of one group that are kept in full; older ones are dropped from
 /// the state (their entries may still be in the ledger). About 150 bytes a
@@ -72,6 +77,13 @@ pub struct GroupState {
     pub good: Vec<Good>,
     /// Its deployments, the newest last.
     pub deployments: Vec<DeploymentId>,
+    /// The deployment that brings hosts which were behind to the last good
+    /// revision now. It may run beside another.
+    pub catching_up: Option<DeploymentId>,
+    /// How many such deployments it has had.
+    pub catch_ups: u64,
+    /// Hosts that may have to be brought to the last good revision.
+    pub behind: BTreeMap<HostId, Behind>,
 }
 
 /// What the fold waits for.
@@ -167,9 +179,10 @@ impl State {
         self.rollouts.get(&deployment)
     }
 
-    /// The deployments that run now.
+    /// The deployments that run now, catch-ups among them.
     pub fn running(&self) -> impl Iterator<Item = &Rollout> {
-        self.groups.values().filter_map(|group| self.rollouts.get(&group.running?))
+        let both = |group: &GroupState| [group.running, group.catching_up];
+        self.groups.values().flat_map(both).filter_map(|id| self.rollouts.get(&id?))
     }
 
     /// The hosts of a group, in the order of their names.
@@ -288,6 +301,9 @@ impl State {
             if let Some(failed) = group.owes_rollback_of
                 && let Some(submission) = self.rollback_of(group, failed)
             {
+                due.push(Body::Submitted(Box::new(submission)));
+            }
+            if let Some(submission) = self.catch_up_due(group) {
                 due.push(Body::Submitted(Box::new(submission)));
             }
         }

@@ -6,6 +6,7 @@
 
 mod acknowledged;
 mod agreement;
+mod catch_up;
 mod fold;
 mod minimum;
 mod turns;
@@ -25,6 +26,7 @@ use crate::model::Model;
 
 pub use acknowledged::Acknowledged;
 pub use agreement::{Agreement, Line};
+pub use catch_up::CatchUps;
 pub use minimum::Minimum;
 pub use turns::Turns;
 
@@ -49,6 +51,8 @@ pub enum Claim {
     Answered,
     /// After healing all ends, and all hosts are equal.
     Progress,
+    /// Hosts that are behind are caught up, each so often, and nobody else.
+    CatchUp,
     /// A node never panics, and starts from whatever a crash left.
     Alive,
 }
@@ -65,6 +69,7 @@ impl fmt::Display for Claim {
             Claim::Acknowledged => "nothing acknowledged is lost",
             Claim::Answered => "every request is answered",
             Claim::Progress => "after healing every deployment ends and all hosts are equal",
+            Claim::CatchUp => "hosts that are behind are caught up, at nobody's cost and not for ever",
             Claim::Alive => "a node never panics and starts from what a crash left",
         })
     }
@@ -119,6 +124,7 @@ pub struct Checks {
     pub model: Model,
     pub minimum: Minimum,
     pub turns: Turns,
+    pub catch_ups: CatchUps,
     pub acknowledged: Acknowledged,
     pub chronicle: Chronicle,
     numbers: BTreeMap<HostId, HostNo>,
@@ -188,7 +194,11 @@ impl Checks {
     fn apply(&mut self, index: Index, entry: &Entry, now: Moment) {
         self.model.apply(entry);
         self.chronicle.entry(now, &self.model);
-        let verdicts = [self.minimum.entry(index, &self.model), self.turns.entry(&self.model, &self.numbers)];
+        let verdicts = [
+            self.minimum.entry(index, &self.model),
+            self.turns.entry(&self.model, &self.numbers),
+            self.catch_ups.entry(&self.model),
+        ];
         verdicts.into_iter().for_each(|verdict| self.report(verdict, now));
     }
 
@@ -218,6 +228,8 @@ impl Checks {
 
     /// Everything that must hold once all faults are over and all is quiet.
     pub fn quiet<'a>(&mut self, nodes: impl Iterator<Item = (HostNo, &'a Node)>, now: Moment) {
+        let verdict = catch_up::quiet(&self.model);
+        self.report(verdict, now);
         for (host, node) in nodes {
             for (index, hash, entry) in node.entries() {
                 if index <= node.state().index() {

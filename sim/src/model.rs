@@ -5,16 +5,18 @@
 //! from the list of turns, for every entry. Where it and the fold differ, one
 //! of them is wrong.
 
+mod catch_up;
 mod turns;
 
 use std::collections::BTreeMap;
 
-use proto::entry::{Body, Creator, Entry, HostRecord, Submission, TurnOutcome};
+use proto::entry::{Body, Creator, Entry, ErrorCode, HostRecord, Submission, TurnOutcome};
 use proto::group::Group;
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
 use proto::rollout::DeploymentStatus;
 use proto::state::{DEPLOYMENTS_KEPT, GOOD_KEPT};
 
+pub use catch_up::Behind;
 pub use turns::{Deployment, Stage, Turn};
 
 #[derive(Clone, Debug)]
@@ -37,8 +39,12 @@ pub struct GroupState {
     pub running: Option<DeploymentId>,
     pub queued: Option<DeploymentId>,
     pub owes_rollback_of: Option<DeploymentId>,
-    pub good: Vec<Digest>,
+    /// Each with the deployment that brought it.
+    pub good: Vec<(Digest, DeploymentId)>,
     pub deployments: Vec<DeploymentId>,
+    pub catching_up: Option<DeploymentId>,
+    pub catch_ups: u64,
+    pub behind: BTreeMap<HostId, Behind>,
 }
 
 /// Milliseconds of the ledger's clock.
@@ -87,7 +93,8 @@ impl Model {
     pub fn unfinished(&self) -> Vec<DeploymentId> {
         let unfinished = self.deployments.iter().filter(|(_, deployment)| !deployment.status.is_over());
         let owed = self.groups.values().filter_map(|group| group.owes_rollback_of);
-        unfinished.map(|(id, _)| *id).chain(owed).collect()
+        let due = self.groups.keys().filter_map(|name| Some(self.catch_up_due(name)?.0));
+        unfinished.map(|(id, _)| *id).chain(owed).chain(due).collect()
     }
 
     /// What has come due since this was asked last.
@@ -117,7 +124,11 @@ impl Model {
             Body::Submitted(submission) => self.submit(submission),
             Body::TurnStarted { deployment, host } => self.start(*deployment, *host),
             Body::TurnEnded { deployment, host, outcome } => {
-                self.end(*deployment, *host, *outcome == TurnOutcome::Succeeded);
+                let failed = match outcome {
+                    TurnOutcome::Succeeded => None,
+                    TurnOutcome::Failed(failure) => Some(failure.code),
+                };
+                self.end(*deployment, *host, failed);
             }
             Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
             Body::Finished { deployment } => self.finish(*deployment),
@@ -172,15 +183,19 @@ impl Model {
     fn come_due(&mut self, due: Due) {
         self.came_due.push(due);
         match due {
-            Due::DidNotStart(deployment, host)
-            | Due::Lost(deployment, host)
-            | Due::TurnTooLong(deployment, host) => self.end(deployment, host, false),
+            Due::DidNotStart(deployment, host) => {
+                self.end(deployment, host, Some(ErrorCode::DidNotStart));
+            }
+            Due::Lost(deployment, host) => self.end(deployment, host, Some(ErrorCode::HostLost)),
+            Due::TurnTooLong(deployment, host) => {
+                self.end(deployment, host, Some(ErrorCode::TurnTimedOut));
+            }
             Due::DeploymentTooLong(id) => {
                 let deployment = self.deployments.get_mut(&id).expect("it came due");
                 deployment.timed_out = true;
                 deployment.conclude(DeploymentStatus::Failed);
                 for host in deployment.in_flight() {
-                    self.end(id, host, false);
+                    self.end(id, host, Some(ErrorCode::TurnTimedOut));
                     // Whatever it was doing, nobody knows what it left behind.
                 }
             }
@@ -190,13 +205,19 @@ impl Model {
     fn join(&mut self, record: &HostRecord) {
         let Some(known) = self.hosts.get_mut(&record.host) else {
             self.hosts.insert(record.host, Host { record: record.clone(), down: false });
+            self.note_tags(record.host, None);
+            self.set_down(record.host, false);
             return;
         };
         if known.record.incarnation > record.incarnation {
             return;
         }
         let is_back = known.down && record.incarnation > known.record.incarnation;
-        known.record = record.clone();
+        let before = std::mem::replace(&mut known.record, record.clone());
+        self.note_tags(record.host, Some(&before.tags));
+        if before.voter != record.voter {
+            self.note_replaced(record.host);
+        }
         if is_back {
             self.set_down(record.host, false);
         }
@@ -209,12 +230,13 @@ impl Model {
         self.set_down(host, true);
         for id in self.running() {
             if self.deployments[&id].in_flight().contains(&host) {
-                self.end(id, host, false);
+                self.end(id, host, Some(ErrorCode::HostLost));
             }
         }
         self.hosts.remove(&host);
         self.groups.values_mut().for_each(|group| {
             group.standing.remove(&host);
+            group.behind.remove(&host);
         });
     }
 
@@ -228,6 +250,9 @@ impl Model {
     fn set_down(&mut self, host: HostId, down: bool) {
         if let Some(known) = self.hosts.get_mut(&host) {
             known.down = down;
+        }
+        if !down {
+            self.note_return(host);
         }
         for id in self.running() {
             let clock = self.clock;
@@ -247,12 +272,13 @@ impl Model {
 
     /// In the order of the groups' names.
     fn running(&self) -> Vec<DeploymentId> {
-        self.groups.values().filter_map(|group| group.running).collect()
+        self.groups.values().flat_map(|group| [group.running, group.catching_up]).flatten().collect()
     }
 
     fn set_group(&mut self, group: &Group) {
         if let Some(known) = self.groups.get_mut(&group.name) {
-            known.group = group.clone();
+            let before = std::mem::replace(&mut known.group, group.clone());
+            self.note_members(&group.name, Some(&before.tags));
             return;
         }
         let fresh = GroupState {
@@ -263,13 +289,21 @@ impl Model {
             owes_rollback_of: None,
             good: Vec::new(),
             deployments: Vec::new(),
+            catching_up: None,
+            catch_ups: 0,
+            behind: BTreeMap::new(),
         };
         self.groups.insert(group.name.clone(), fresh);
+        self.note_members(&group.name, None);
     }
 
     fn delete_group(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get(name) else { return };
-        if group.running.is_some() || group.queued.is_some() || group.owes_rollback_of.is_some() {
+        if group.running.is_some()
+            || group.queued.is_some()
+            || group.owes_rollback_of.is_some()
+            || group.catching_up.is_some()
+        {
             return;
         }
         let group = self.groups.remove(name).expect("looked up above");
@@ -287,10 +321,13 @@ impl Model {
             Creator::Rollback => {
                 submission.rollback_of.is_some() && group.owes_rollback_of == submission.rollback_of
             }
+            // Whether it is the one that is due is seen when it begins.
             Creator::Autoscale => true,
             Creator::User => {
                 let total = u32::try_from(self.members(&group.group).len()).expect("few hosts");
-                let busy = group.running.is_some() || group.owes_rollback_of.is_some();
+                // One may also wait for a catch-up to end.
+                let busy =
+                    group.running.is_some() || group.owes_rollback_of.is_some() || group.queued.is_some();
                 submission.policy.minimum.bounds(total).minimum < total
                     && (!busy || (submission.queue && group.queued.is_none()))
             }
@@ -301,28 +338,61 @@ impl Model {
         if !self.may_submit(submission) {
             return;
         }
+        if submission.creator == Creator::Autoscale {
+            return self.begin_catch_up(submission);
+        }
         let id = submission.deployment;
         let group = self.groups.get_mut(&submission.group).expect("checked above");
         if submission.creator == Creator::Rollback {
             group.owes_rollback_of = None;
         }
         group.deployments.push(id);
-        if group.deployments.len() > DEPLOYMENTS_KEPT {
-            let oldest = group.deployments.remove(0);
-            self.deployments.remove(&oldest);
-        }
+        let is_busy = group.running.is_some() || group.owes_rollback_of.is_some();
+        let waits_for = group.catching_up.filter(|_| submission.creator == Creator::User);
         self.deployments.insert(id, Deployment::queued(submission.clone()));
-        if group.running.is_some() || group.owes_rollback_of.is_some() {
-            group.queued = Some(id);
-        } else {
+        if !is_busy && waits_for.is_none() {
             self.begin(id);
+        } else {
+            group.queued = Some(id);
+            if let Some(catching_up) = waits_for
+                && !is_busy
+            {
+                self.supersede(catching_up);
+            }
+        }
+        self.forget_old(&submission.group);
+    }
+
+    /// Never one that is not over.
+    fn forget_old(&mut self, name: &GroupName) {
+        let group = self.groups.get_mut(name).expect("its group is there");
+        while group.deployments.len() > DEPLOYMENTS_KEPT {
+            let over = group.deployments.iter().position(|id| self.deployments[id].status.is_over());
+            let Some(oldest) = over else { return };
+            self.deployments.remove(&group.deployments.remove(oldest));
+        }
+    }
+
+    fn begin_next(&mut self, name: &GroupName) {
+        let group = &self.groups[name];
+        let Some(next) = group.queued else { return };
+        match (group.running, group.owes_rollback_of, group.catching_up) {
+            (None, None, None) => self.begin(next),
+            (None, None, Some(catching_up)) => self.supersede(catching_up),
+            (Some(_), _, _) | (None, Some(_), _) => {}
         }
     }
 
     fn begin(&mut self, id: DeploymentId) {
         let submission = self.deployments[&id].submission.clone();
         let undone = submission.rollback_of.and_then(|undone| self.deployments.get(&undone));
-        let targets: Option<Vec<HostId>> = undone.map(Deployment::touched);
+        let mut targets: Option<Vec<HostId>> = undone.map(Deployment::touched);
+        if let Some(targets) = &mut targets {
+            targets.retain(|host| !self.groups[&submission.group].is_current(*host));
+        }
+        if submission.creator == Creator::User {
+            self.forget_attempts(&submission.group);
+        }
         let group = self.groups.get_mut(&submission.group).expect("its group is there");
         group.running = Some(id);
         if group.queued == Some(id) {
@@ -332,6 +402,7 @@ impl Model {
         let turns = self
             .members(&group.group)
             .into_iter()
+            .filter(|host| group.catching_up.is_none_or(|id| !self.has_turn_to_come(id, host.record.host)))
             .map(|host| {
                 let host_id = host.record.host;
                 let standing = group.standing.get(&host_id).copied();
@@ -355,7 +426,8 @@ impl Model {
         }
     }
 
-    fn end(&mut self, id: DeploymentId, host: HostId, succeeded: bool) {
+    fn end(&mut self, id: DeploymentId, host: HostId, failed: Option<ErrorCode>) {
+        let succeeded = failed.is_none();
         let clock = self.clock;
         let Some(deployment) = self.deployments.get_mut(&id) else { return };
         let Some(started) = deployment.end(host, succeeded) else { return };
@@ -370,9 +442,11 @@ impl Model {
             (true, false) => None,
         };
         group.standing.insert(host, Standing { healthy: succeeded, revision });
+        self.note_turn(id, host, failed);
     }
 
     fn stop(&mut self, id: DeploymentId, rollback: bool) {
+        self.give_up_on(id);
         let Some(deployment) = self.deployments.get_mut(&id) else { return };
         match deployment.status {
             DeploymentStatus::Queued => {
@@ -398,24 +472,29 @@ impl Model {
             return;
         }
         let wants_rollback = deployment.wants_rollback();
+        let name = deployment.submission.group.clone();
+        if deployment.submission.creator == Creator::Autoscale {
+            return self.end_catch_up(&name);
+        }
         let succeeded = deployment.status == DeploymentStatus::Succeeded;
         let digest = deployment.submission.revision.digest;
-        let Some(group) = self.groups.get_mut(&deployment.submission.group) else { return };
+        let touched = deployment.touched();
+        let Some(group) = self.groups.get_mut(&name) else { return };
         group.running = None;
         if succeeded {
-            group.good.retain(|good| *good != digest);
-            group.good.push(digest);
+            group.good.retain(|(good, _)| *good != digest);
+            group.good.push((digest, id));
             if group.good.len() > GOOD_KEPT {
                 group.good.remove(0);
             }
-        } else if wants_rollback && !group.good.is_empty() {
+        } else if wants_rollback
+            && !group.good.is_empty()
+            && touched.iter().any(|host| !group.is_current(*host))
+        {
             group.owes_rollback_of = Some(id);
         }
-        if group.owes_rollback_of.is_none()
-            && let Some(next) = group.queued
-        {
-            self.begin(next);
-        }
+        self.settle_behind(&name, succeeded);
+        self.begin_next(&name);
     }
 }
 

@@ -49,7 +49,8 @@ impl Plan {
             (0..count).map(|no| (profile(&mut dice, no), first_start(&mut dice, no, heal_at))).collect();
         let clocks = (0..count).map(|_| clock(&mut dice)).collect();
         let bundles = work::bundles(&mut chance.fork("bundles"), count);
-        let wishes = work::wishes(&mut chance.fork("work"), count, &bundles, heal_at);
+        let mut wishes = work::wishes(&mut chance.fork("work"), count, &bundles, heal_at);
+        wishes.extend(work::comings(&mut chance.fork("comings"), count, heal_at));
         let faults = troubles::faults(&mut chance.fork("faults"), count, heal_at);
         let quality = troubles::quality(&mut chance.fork("network"));
         Plan { seed, hosts, quality, clocks, bundles, wishes, faults, heal_at }

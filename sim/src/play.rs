@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use proto::entry::Creator;
+use proto::id::DeploymentId;
 use proto::policy::{Minimum, Policy};
 use proto::rollout::DeploymentStatus;
 
@@ -77,8 +79,18 @@ fn one_more(world: &mut World) {
     }
     for group in groups {
         let state = &world.checks().model.groups()[&group];
-        let status = state.deployments.last().map(|id| world.checks().model.deployments()[id].status);
-        if status != Some(DeploymentStatus::Succeeded) || state.good.last() != Some(&digest) {
+        let known = world.checks().model.deployments();
+        let wanted = |id: &&DeploymentId| known[*id].submission.creator != Creator::Autoscale;
+        let status = state.deployments.iter().rev().find(wanted).map(|id| known[id].status);
+        let good = state.good.last().map(|(good, _)| *good);
+        let members = world.checks().model.members(&state.group);
+        let behind = members.iter().find(|host| !state.is_current(host.record.host));
+        if let Some(behind) = behind.filter(|_| good == Some(digest)) {
+            let hosts = world.checks().number(behind.record.host).into_iter().collect();
+            let what = format!("in {group} a host is up and well, and never got the last good revision");
+            return complain(world, hosts, what);
+        }
+        if status != Some(DeploymentStatus::Succeeded) || good != Some(digest) {
             let what = format!("the last deployment to {group}, in which nothing fails, ends as {status:?}");
             complain(world, Vec::new(), what);
         }

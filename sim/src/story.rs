@@ -240,7 +240,8 @@ impl Story {
             (Creator::Rollback, Some(undone)) => {
                 format!("{name}: {to}, to roll back {}", self.deployment(undone))
             }
-            (Creator::User | Creator::Autoscale | Creator::Rollback, _) => {
+            (Creator::Autoscale, _) => format!("{name}: {to}, for hosts that are behind"),
+            (Creator::User | Creator::Rollback, _) => {
                 format!("{name}: {to}, {}", submission.policy.minimum)
             }
         }

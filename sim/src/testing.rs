@@ -1,6 +1,8 @@
 //! Small histories for the tests of checkers and model.
 
-use proto::entry::{Body, Creator, Entry, HostRecord, ProposalId, Submission, TurnOutcome};
+use proto::entry::{
+    Body, Creator, Entry, ErrorCode, Failure, HostRecord, ProposalId, Submission, TurnOutcome,
+};
 use proto::group::{Group, TagFilter, TagSets};
 use proto::id::{DeploymentId, Digest, VoterId};
 use proto::io::Run;
@@ -83,6 +85,12 @@ pub(crate) fn redeployed_to(hosts: u32) -> Vec<Entry> {
     add(Body::Finished { deployment });
     add(submitted("two"));
     entries
+}
+
+/// Of a script's own making.
+pub(crate) fn failure() -> Failure {
+    let (script, message, log) = (String::new(), String::new(), String::new());
+    Failure { event: None, code: ErrorCode::ScriptFailed, script, message, log }
 }
 
 pub(crate) fn run(deployment: DeploymentId, event: LifecycleEvent) -> Run {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::{BackendError, BackendErrorKind};
 use crate::command::LoopEnded;
 use crate::group_file::GroupFileError;
+use crate::view::NoRevision;
 
 /// Why a request was not fulfilled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,11 @@ impl ApiError {
         ApiError::new(StatusCode::FORBIDDEN, code, message).refused()
     }
 
+    /// Nobody has what the group is to go back to.
+    pub(super) fn revision_missing(message: String) -> Self {
+        ApiError::new(StatusCode::CONFLICT, "REVISION_MISSING", message).refused()
+    }
+
     pub(super) fn ours(message: String) -> Self {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
     }
@@ -104,12 +110,12 @@ fn is_policy(refusal: &Refusal) -> bool {
         | Refusal::AlreadyRunning { .. }
         | Refusal::QueueFull { .. }
         | Refusal::NothingToRollBackTo(_)
+        | Refusal::UnknownRevision(..)
         | Refusal::GroupInUse { .. } => true,
         Refusal::NotJoined(_)
         | Refusal::UnknownGroup(_)
         | Refusal::UnknownDeployment(_)
         | Refusal::AlreadyOver(..)
-        | Refusal::UnknownRevision(..)
         | Refusal::UnknownHost(_)
         | Refusal::Limit { .. }
         | Refusal::NotCommitted { .. }
@@ -137,6 +143,17 @@ impl From<BackendError> for ApiError {
 impl From<NotAName> for ApiError {
     fn from(error: NotAName) -> Self {
         ApiError::invalid("INVALID_NAME", error.to_string())
+    }
+}
+
+impl From<NoRevision> for ApiError {
+    fn from(error: NoRevision) -> Self {
+        let message = error.to_string();
+        match error {
+            NoRevision::NotOne(_) => ApiError::invalid("INVALID_REVISION", message),
+            NoRevision::Several(..) => ApiError::invalid("AMBIGUOUS_REVISION", message),
+            NoRevision::None(..) => ApiError::not_found("UNKNOWN_REVISION", message).refused(),
+        }
     }
 }
 

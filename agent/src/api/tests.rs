@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use proto::config::Config;
 use proto::id::{GroupName, HostId, MeshId};
@@ -8,6 +9,7 @@ use proto::node::Node;
 use proto::time::Time;
 use serde_json::{Value, json};
 
+use super::progress::TOLD_EVERY;
 use super::*;
 use crate::backend::{BackendError, BackendErrorKind, LogPage};
 use crate::client::{Client, ClientError};
@@ -71,10 +73,16 @@ async fn agent() -> Agent {
     let backend = Backend {
         node,
         data_dir: directory.path().into(),
-        pack: Box::new(|source| {
-            let message = format!("{source} holds no appspec.yml");
-            Box::pin(async { Err(BackendError { kind: BackendErrorKind::Invalid, message }) })
+        pack: Box::new(|source, progress| {
+            progress.tell(|far| far.bytes = 7);
+            Box::pin(async move {
+                // As long as somebody may want to hear of it.
+                tokio::time::sleep(if source == "./slow" { 2 * TOLD_EVERY } else { Duration::ZERO }).await;
+                let message = format!("{source} holds no appspec.yml");
+                Err(BackendError { kind: BackendErrorKind::Invalid, message })
+            })
         }),
+        have: Box::new(|_| Box::pin(async { Ok(true) })),
         frames: Box::new(Default::default),
         logs: Box::new(|request| {
             Box::pin(async move { Ok(LogPage { text: String::new(), next: request.from }) })
@@ -92,6 +100,18 @@ fn refused(answer: Result<Value, ClientError>) -> ErrorBody {
         Err(ClientError::Refused(body)) => body,
         other => panic!("not refused: {other:?}"),
     }
+}
+
+#[tokio::test]
+async fn whoever_asks_for_progress_gets_it_before_the_answer() {
+    let agent = agent().await;
+    let mut told = Vec::new();
+    let body = PushBody { source: "./slow".into() };
+    let answer = agent.client.post_watching::<Value>("/v1/bundles", &body, |far| told.push(far.bytes)).await;
+    assert_eq!(refused(answer).message, "./slow holds no appspec.yml");
+    assert_eq!(told, [7]);
+    let answer = agent.client.post_watching::<Value>("/v1/nothing", &body, |_| ()).await;
+    assert_eq!(refused(answer).code, "NO_SUCH_PATH");
 }
 
 #[tokio::test]
@@ -213,7 +233,8 @@ async fn tcp_only_answers_questions() {
     let backend = Backend {
         node,
         data_dir: agent.directory.path().into(),
-        pack: Box::new(|_| panic!("nothing may be packed by way of TCP")),
+        pack: Box::new(|_, _| panic!("nothing may be packed by way of TCP")),
+        have: Box::new(|_| Box::pin(async { Ok(true) })),
         frames: Box::new(Default::default),
         logs: Box::new(|_| panic!("not asked for")),
     };

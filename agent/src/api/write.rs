@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use proto::id::{DeploymentId, Digest, GroupName};
 use proto::io::{Accepted, DeployRequest, Refusal, Request};
 use proto::node::Node;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::read::{RevisionView, look_up, resolve};
 use super::{ApiError, Shared};
+use crate::bundle::progress::Progress;
 use crate::group_file::{GroupFile, with_overrides};
 use crate::toml_file::with_suggestion;
 use crate::view::{self, DeploymentView, GroupView, PlanView};
@@ -74,7 +75,7 @@ pub(crate) struct StopBody {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RollbackBody {
-    /// A digest; none means the last good revision before the current.
+    /// A digest or the beginning of one; none means the last good revision before the current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) to: Option<String>,
 }
@@ -121,18 +122,23 @@ pub(super) async fn remove_host(
 
 pub(super) async fn push(
     State(shared): State<Shared>,
+    Extension(progress): Extension<Progress>,
     body: Body,
 ) -> Result<(StatusCode, Json<RevisionView>), ApiError> {
     let PushBody { source } = parse(body)?;
-    let revision = (shared.backend.pack)(source).await?;
+    let revision = (shared.backend.pack)(source, progress).await?;
     let (digest, size, origin) = (revision.digest.to_string(), revision.size, revision.origin);
     Ok((StatusCode::CREATED, Json(RevisionView { digest, size, origin })))
 }
 
-pub(super) async fn plan(State(shared): State<Shared>, body: Body) -> Result<Json<PlanView>, ApiError> {
+pub(super) async fn plan(
+    State(shared): State<Shared>,
+    Extension(progress): Extension<Progress>,
+    body: Body,
+) -> Result<Json<PlanView>, ApiError> {
     let PlanBody { group, source, overrides } = parse(body)?;
     let (name, policy) = policy_of(&shared, &group, &overrides).await?;
-    let revision = revision_of(&shared, Some(source), None).await?;
+    let revision = revision_of(&shared, Some(source), None, progress).await?;
     let look = move |node: &Node| {
         let state = node.state();
         let known = state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
@@ -141,11 +147,15 @@ pub(super) async fn plan(State(shared): State<Shared>, body: Body) -> Result<Jso
     Ok(Json(shared.backend.node.read(look).await??))
 }
 
-pub(super) async fn deploy(State(shared): State<Shared>, body: Body) -> Submitted {
+pub(super) async fn deploy(
+    State(shared): State<Shared>,
+    Extension(progress): Extension<Progress>,
+    body: Body,
+) -> Submitted {
     let DeployBody { group, source, digest, description, overrides, queue } = parse(body)?;
     // The group comes first: a mistyped name must not cost an upload.
     let (group, policy) = policy_of(&shared, &group, &overrides).await?;
-    let revision = revision_of(&shared, source, digest).await?;
+    let revision = revision_of(&shared, source, digest, progress).await?;
     let own = shared.backend.node.read(Node::host).await?;
     let policy = (!overrides.is_empty()).then_some(policy);
     let deploy = DeployRequest { group, revision, policy, description, holders: vec![own], queue };
@@ -159,9 +169,21 @@ pub(super) async fn rollback(
     body: Body,
 ) -> Submitted {
     let RollbackBody { to } = parse(body)?;
-    let to: Option<Digest> = to.map(|digest| digest.parse()).transpose()?;
     let group = GroupName::new(&application, &name)?;
-    let accepted = request(&shared, Request::Rollback { group, to }).await?;
+    let wanted = group.clone();
+    let look = move |node: &Node| {
+        let known = node.state().group(&wanted).ok_or_else(|| Refusal::UnknownGroup(wanted.clone()))?;
+        let to = to.map(|text| view::find_revision(known, &text)).transpose()?;
+        Ok::<_, ApiError>(node.way_back_to(&wanted, to)?)
+    };
+    let digest = shared.backend.node.read(look).await??.digest;
+    if !(shared.backend.have)(digest).await? {
+        return Err(ApiError::revision_missing(format!(
+            "no host that can be reached has revision {digest} any more, packed or unpacked: `skein push SOURCE` \
+             brings a bundle into the mesh"
+        )));
+    }
+    let accepted = request(&shared, Request::Rollback { group, to: Some(digest) }).await?;
     submitted(&shared, accepted).await
 }
 
@@ -207,12 +229,13 @@ async fn revision_of(
     shared: &Shared,
     source: Option<String>,
     digest: Option<String>,
+    progress: Progress,
 ) -> Result<Revision, ApiError> {
     match (source, digest) {
-        (Some(source), None) => Ok((shared.backend.pack)(source).await?),
+        (Some(source), None) => Ok((shared.backend.pack)(source, progress).await?),
         (None, Some(digest)) => {
             let digest: Digest = digest.parse()?;
-            Ok((shared.backend.pack)(digest.to_string()).await?)
+            Ok((shared.backend.pack)(digest.to_string(), progress).await?)
         }
         (Some(_), Some(_)) | (None, None) => {
             Err(ApiError::invalid("INVALID_BODY", "say what to deploy: either `source` or `digest`".into()))

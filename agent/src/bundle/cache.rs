@@ -6,12 +6,14 @@
 //! not used for longest. What is deployed lies unpacked elsewhere.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use proto::id::Digest;
 use tempfile::NamedTempFile;
+
+use super::Kind;
 
 /// A directory of verified bundles.
 #[derive(Clone, Debug)]
@@ -131,6 +133,10 @@ impl Cache {
         Ok(())
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where the bundle lies, or will.
     pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())
@@ -174,10 +180,10 @@ impl Cache {
     }
 
     /// A file for a bundle whose digest is not known yet.
-    pub(crate) fn incoming(&self) -> Result<Incoming<'_>, CacheError> {
+    pub(crate) fn incoming(&self) -> Result<Incoming, CacheError> {
         let file = tempfile::Builder::new().prefix("incoming-").tempfile_in(&self.dir);
         let file = file.map_err(|cause| CacheError::Write { path: self.dir.clone(), cause })?;
-        Ok(Incoming { cache: self, file, hasher: blake3::Hasher::new(), size: 0 })
+        Ok(Incoming { cache: self.clone(), file, hasher: blake3::Hasher::new(), size: 0 })
     }
 
     // The rename itself must survive a power loss, not only the bytes.
@@ -205,14 +211,14 @@ fn hash(mut file: &File) -> io::Result<Digest> {
 
 /// A bundle on its way into the cache, hashed as it is written. Dropped before
 /// [`Incoming::keep`], it leaves nothing behind.
-pub(crate) struct Incoming<'c> {
-    cache: &'c Cache,
+pub(crate) struct Incoming {
+    cache: Cache,
     file: NamedTempFile,
     hasher: blake3::Hasher,
     size: u64,
 }
 
-impl Write for Incoming<'_> {
+impl Write for Incoming {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
@@ -225,7 +231,30 @@ impl Write for Incoming<'_> {
     }
 }
 
-impl Incoming<'_> {
+impl Incoming {
+    /// Forgets all that was written.
+    pub(crate) fn restart(&mut self) -> Result<(), CacheError> {
+        let file = self.file.as_file_mut();
+        let emptied = file.set_len(0).and_then(|()| file.rewind());
+        emptied.map_err(|cause| CacheError::Write { path: self.file.path().to_owned(), cause })?;
+        self.hasher.reset();
+        self.size = 0;
+        Ok(())
+    }
+
+    /// As [`Write::write_all`], with a message.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), CacheError> {
+        let written = self.write_all(bytes);
+        written.map_err(|cause| CacheError::Write { path: self.file.path().to_owned(), cause })
+    }
+
+    /// Whether what was written is of a kind that can be unpacked.
+    pub(crate) fn is_archive(&self) -> Result<bool, CacheError> {
+        let path = self.file.path();
+        let kind = File::open(path).and_then(|mut file| Kind::of_file(&mut file));
+        Ok(kind.map_err(|cause| CacheError::Read { path: path.to_owned(), cause })?.is_some())
+    }
+
     /// Gives it its name; one that was there already is the same.
     pub(crate) fn keep(self) -> Result<(Digest, u64), CacheError> {
         let digest = Digest(*self.hasher.finalize().as_bytes());

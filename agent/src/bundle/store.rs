@@ -2,6 +2,7 @@
 //! from other hosts, and checked before anybody is told of them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use proto::appspec::CustomEvents;
 use proto::id::{Digest, HostId};
@@ -9,8 +10,10 @@ use proto::node::Node;
 use proto::revision::Revision;
 
 use super::fetcher::Fetcher;
+use super::progress::Progress;
+use super::remote::Settings;
 use super::source::Source;
-use super::{AcquireError, Cache, acquire};
+use super::{AcquireError, Cache, acquire, download::DownloadError};
 use crate::backend::{BackendError, BackendErrorKind};
 use crate::check;
 use crate::command::NodeHandle;
@@ -25,12 +28,13 @@ pub(crate) struct Bundles {
     transport: Handle,
     node: NodeHandle,
     fetcher: Fetcher,
+    settings: Arc<Settings>,
 }
 
 impl Bundles {
-    pub(crate) fn new(cache: Cache, transport: Handle, node: NodeHandle) -> Self {
+    pub(crate) fn new(cache: Cache, transport: Handle, node: NodeHandle, settings: Settings) -> Self {
         let fetcher = Fetcher::new(transport.clone(), node.clone(), cache.clone());
-        Bundles { cache, transport, node, fetcher }
+        Bundles { cache, transport, node, fetcher, settings: Arc::new(settings) }
     }
 
     pub(crate) fn fetcher(&self) -> Fetcher {
@@ -42,20 +46,20 @@ impl Bundles {
     }
 
     /// Brings a bundle into the cache and checks its AppSpec file.
-    pub(crate) async fn bring(&self, source: String) -> Result<Revision, BackendError> {
+    pub(crate) async fn bring(&self, source: String, progress: Progress) -> Result<Revision, BackendError> {
         let source: Source = source.parse().map_err(|error| invalid(chain(&error)))?;
         if let Source::Cached(digest) = &source
             && !self.cache.has(digest)
         {
             return self.find_in_mesh(*digest).await;
         }
-        let cache = self.cache.clone();
-        let brought = tokio::task::spawn_blocking(move || {
-            let revision = acquire(&source, &cache).map_err(|error| refused(&error))?;
+        let brought = acquire(source, &self.cache, &self.settings, &progress).await;
+        let (revision, cache) = (brought.map_err(|error| refused(&error))?, self.cache.clone());
+        let checked = tokio::task::spawn_blocking(move || {
             check_appspec(&cache, &revision)?;
             Ok(revision)
         });
-        brought.await.unwrap_or_else(|error| Err(invalid(format!("the bundle cannot be read: {error}"))))
+        checked.await.unwrap_or_else(|error| Err(invalid(format!("the bundle cannot be read: {error}"))))
     }
 
     /// A bundle that was deployed before may still be with those who have it.
@@ -95,7 +99,7 @@ fn known_revision(node: &Node, digest: Digest) -> Option<(Revision, Vec<HostId>)
 fn check_appspec(cache: &Cache, revision: &Revision) -> Result<(), BackendError> {
     let custom = CustomEvents::Only(&[]);
     let origin = &revision.origin;
-    let found = check::check(&cache.path(&revision.digest), APPSPEC_NAME, custom)
+    let found = check::check(&cache.path(&revision.digest), APPSPEC_NAME, custom, check::Rules::Service)
         .map_err(|error| invalid(format!("`{origin}` cannot be deployed: {}", chain(&error))))?;
     for warning in &found.warnings {
         tracing::warn!(origin, %warning, "the bundle is odd");
@@ -113,10 +117,20 @@ fn refused(error: &AcquireError) -> BackendError {
         AcquireError::Read { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => {
             BackendErrorKind::NotFound
         }
+        AcquireError::Download { cause, .. } => match cause {
+            DownloadError::NoArchive | DownloadError::TooLarge { .. } => BackendErrorKind::Invalid,
+            DownloadError::Open(_)
+            | DownloadError::GaveUp { .. }
+            | DownloadError::TooPatient { .. }
+            | DownloadError::NoRoom { .. }
+            | DownloadError::Cache(_)
+            | DownloadError::Writer(_) => BackendErrorKind::Unavailable,
+        },
         AcquireError::Read { .. }
         | AcquireError::NoArchive { .. }
         | AcquireError::Pack { .. }
-        | AcquireError::Cache { .. } => BackendErrorKind::Invalid,
+        | AcquireError::Cache { .. }
+        | AcquireError::Panicked(_) => BackendErrorKind::Invalid,
     };
     BackendError { kind, message: chain(error) }
 }

@@ -50,6 +50,13 @@ const SAMPLE: [&str; 5] = [
     "appspec.yml 644 version: 0.0\nos: linux\n",
 ];
 
+/// Blocks.
+fn acquire(source: &Source, cache: &Cache) -> Result<Revision, AcquireError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (settings, progress) = (Settings::default(), Progress::unheard());
+    runtime.block_on(super::acquire(source.clone(), cache, &settings, &progress))
+}
+
 fn cache() -> (TempDir, Cache) {
     let dir = TempDir::new().expect("a directory");
     let cache = Cache::open(dir.path().join("cache")).expect("a cache");
@@ -295,19 +302,6 @@ fn only_the_right_bytes_are_adopted() {
     fs::write(cache.part(&digest), "good").expect("written");
     assert_eq!(cache.adopt(&digest).expect("adopted"), cache.path(&digest));
     assert_eq!(cache.size(&digest), Some(4));
-}
-
-#[test]
-fn sources_are_told_apart_by_their_text() {
-    let digest = Digest::of(b"x");
-    assert_eq!(digest.to_string().parse(), Ok(Source::Cached(digest)));
-    assert_eq!("./a:b".parse(), Ok(Source::Path("./a:b".into())));
-    assert_eq!("file:///srv/a b".parse(), Ok(Source::Path("/srv/a b".into())));
-    for text in ["s3://bucket/key", "https://x/y.zip", "github:o/r@c"] {
-        let error = text.parse::<Source>().expect_err("unknown");
-        assert!(error.to_string().contains("unknown kind of source"), "{error}");
-    }
-    assert!("blake3:zz".parse::<Source>().is_err() && "".parse::<Source>().is_err());
 }
 
 #[test]

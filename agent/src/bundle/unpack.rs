@@ -8,6 +8,7 @@
 //! the entry is refused. Links may stay only if they cannot lead out, so what
 //! follows them later (the install) stays inside too.
 
+pub(crate) mod again;
 mod directory;
 mod tarball;
 mod tree;

@@ -1,18 +1,30 @@
+use std::os::unix::fs::PermissionsExt;
+
 use tempfile::TempDir;
 
 use super::*;
 
 /// Checks an AppSpec file beside `start.sh` and the directory `app`.
-fn check(rest: &str, mistakes: &[&str], warnings: &[&str]) {
+fn check_as(rules: Rules, head: &str, rest: &str, mistakes: &[&str], warnings: &[&str]) {
     let dir = TempDir::new().expect("a directory");
-    std::fs::create_dir(dir.path().join("app")).expect("made");
-    std::fs::write(dir.path().join("start.sh"), "").expect("written");
-    std::fs::write(dir.path().join("appspec.yml"), format!("version: 0.0\nos: linux\n{rest}"))
-        .expect("written");
-    let findings = super::check(dir.path(), "appspec.yml", CustomEvents::Only(&[])).expect("looked at");
+    let path = |name: &str| dir.path().join(name);
+    std::fs::create_dir(path("app")).expect("made");
+    std::fs::write(path("start.sh"), "#!/bin/sh\n").expect("written");
+    std::fs::set_permissions(path("start.sh"), std::fs::Permissions::from_mode(0o755)).expect("set");
+    std::fs::write(path("windows.sh"), "#!/bin/sh\r\n").expect("written");
+    std::fs::write(path("other.sh"), "#!/no/such/shell -e\n").expect("written");
+    std::fs::write(path("appspec.yml"), format!("{head}{rest}")).expect("written");
+    let custom = CustomEvents::Only(&[]);
+    let findings = super::check(dir.path(), "appspec.yml", custom, rules).expect("looked at");
     let words = |found: &[Mistake]| found.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(words(&findings.mistakes), mistakes);
     assert_eq!(words(&findings.warnings), warnings);
+}
+
+const HEAD: &str = "version: 0.0\nos: linux\n";
+
+fn check(rest: &str, mistakes: &[&str], warnings: &[&str]) {
+    check_as(Rules::ThisHost, HEAD, rest, mistakes, warnings);
 }
 
 #[test]
@@ -26,24 +38,80 @@ fn a_good_bundle_has_nothing_to_find() {
 fn what_is_named_and_not_there_is_found_at_once() {
     check(
         "files:\n  - source: build\n    destination: /srv\nhooks:\n  AfterInstall:\n    - location: app\n    \
-         - location: start.sh -f\n",
+         - location: start.sh -f\n    - location: Start.SH\n",
         &[
             "appspec.yml:4:1: files[0].source: there is no `build` in the bundle",
             "appspec.yml:8:1: hooks.AfterInstall[0].location: `app` is a directory, not a script",
             "appspec.yml:9:1: hooks.AfterInstall[1].location: there is no `start.sh -f` in the bundle; a \
              script gets no arguments, so none can stand here",
+            "appspec.yml:10:1: hooks.AfterInstall[2].location: there is no `Start.SH` in the bundle; did you \
+             mean `start.sh`?",
         ],
         &[],
     );
 }
 
 #[test]
-fn timeouts_that_add_up_to_more_than_an_hour_are_warned_of() {
-    let script = "    - location: start.sh\n      timeout: 2000\n";
-    check(
-        &format!("hooks:\n  AfterInstall:\n{script}{script}"),
+fn mistakes_inside_and_outside_of_the_file_are_found_together() {
+    check_as(
+        Rules::ThisHost,
+        "version: 0.0\nos: Linux\n",
+        "files:\n  - source: build\n    destination: /srv\nhooks:\n  AfterInstal:\n    - location: gone.sh\n",
+        &[
+            "appspec.yml:2:5: os: `Linux` is not a system: upper and lower case count; did you mean linux?",
+            "appspec.yml:4:1: files[0].source: there is no `build` in the bundle",
+            "appspec.yml:7:3: hooks.AfterInstal: not a lifecycle event; did you mean AfterInstall?",
+            "appspec.yml:8:1: hooks.AfterInstal[0].location: there is no `gone.sh` in the bundle",
+        ],
         &[],
-        &["appspec.yml:5:1: hooks.AfterInstall: the timeouts of this event's scripts add up to 4000 \
-           seconds: CodeDeploy allows 3600"],
     );
+}
+
+#[test]
+fn scripts_that_will_not_start_are_warned_of() {
+    let rest = "hooks:\n  AfterInstall:\n    - location: windows.sh\n    - location: /other.sh\n      runas: nobody-here\n";
+    let (first, second) = ("appspec.yml:5:1: hooks.AfterInstall[0]", "appspec.yml:6:1: hooks.AfterInstall[1]");
+    let not_executable = "not executable: it is made so on the host before it runs";
+    let windows = "its lines end as on Windows (CR LF), so its interpreter will not be found: save it with Unix \
+                   line ends";
+    let everywhere = [
+        format!("{first}.location: {not_executable}"),
+        format!("{first}.location: {windows}"),
+        format!("{second}.location: {not_executable}"),
+    ];
+    let here = [
+        format!("{second}.location: its first line names `/no/such/shell`, which is not on this host"),
+        format!("{second}.runas: there is no user `nobody-here` on this host"),
+    ];
+    let everywhere: Vec<&str> = everywhere.iter().map(String::as_str).collect();
+    check_as(Rules::Service, HEAD, rest, &[], &everywhere);
+    let both: Vec<&str> = everywhere.into_iter().chain(here.iter().map(String::as_str)).collect();
+    check(rest, &[], &both);
+}
+
+#[test]
+fn timeouts_that_add_up_to_more_than_an_hour_are_for_one_host_only() {
+    let script = |seconds: u32| format!("    - location: start.sh\n      timeout: {seconds}\n");
+    let rest = format!("hooks:\n  AfterInstall:\n{}{}", script(3_600), script(400));
+    let said = "appspec.yml:5:1: hooks.AfterInstall: the timeouts of this event's scripts add up to 4000 seconds, \
+                and 3600 is the most that a deployment to a group allows (so does CodeDeploy's service): lower them";
+    check_as(Rules::Service, HEAD, &rest, &[said], &[]);
+    check(&rest, &[], &[said]);
+    check("hooks:\n  AfterInstall:\n    - location: start.sh\n    - location: start.sh\n", &[], &[]);
+}
+
+#[test]
+fn an_archive_is_checked_like_a_directory() {
+    let dir = TempDir::new().expect("a directory");
+    let archive = dir.path().join("b.tar");
+    let mut tar = tar::Builder::new(std::fs::File::create(&archive).expect("made"));
+    let mut header = tar::Header::new_gnu();
+    let text = "version: 0.0\nos: linux\nhooks:\n  AfterInstall:\n    - location: gone.sh\n";
+    header.set_size(text.len() as u64);
+    header.set_mode(0o644);
+    (header.set_uid(0), header.set_gid(0));
+    tar.append_data(&mut header, "appspec.yml", text.as_bytes()).expect("added");
+    tar.finish().expect("finished");
+    let check = |name| super::check(&archive, name, CustomEvents::Only(&[]), Rules::ThisHost);
+    assert_eq!(check("appspec.yml").expect("looked at").mistakes.len(), 1);
 }

@@ -1,22 +1,26 @@
 //! `skein push`, `deploy`, `stop`, `rollback`: what changes hosts.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use proto::id::{DeploymentId, Digest, GroupName};
+use proto::id::{DeploymentId, GroupName};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::group::path_of;
+use super::meter::Meter;
 use super::watch::{self, Patience};
 use super::{Exit, Session};
 use crate::api::{DeployBody, PushBody, RevisionView, RollbackBody, StopBody};
+use crate::bundle::source::{KINDS, NotASource, Source};
+use crate::telemetry::chain;
 use crate::view::DeploymentView;
 
 #[derive(Args)]
 pub(crate) struct PushArgs {
-    /// A directory or archive, s3://…, https://…, github:owner/repo@commit
+    /// A directory or archive, s3://bucket/key, https://…, github:owner/repo@commit
     source: String,
 }
 
@@ -51,9 +55,9 @@ pub(crate) struct StopArgs {
 pub(crate) struct RollbackArgs {
     /// APPLICATION/GROUP
     group: GroupName,
-    /// A revision's digest [default: the last good one before the current]
+    /// A revision's digest, or its first hex digits [default: the last good one before the current]
     #[arg(long, value_name = "REVISION")]
-    to: Option<Digest>,
+    to: Option<String>,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -93,7 +97,7 @@ impl Overrides {
 
 pub(super) async fn push(session: &Session, args: PushArgs) -> anyhow::Result<Exit> {
     let body = PushBody { source: absolute_source(&args.source)? };
-    let revision: RevisionView = session.client.post("/v1/bundles", &body).await?;
+    let revision: RevisionView = bring(session, "/v1/bundles", &body).await?;
     session.screen.result(&revision, || revision.digest.clone())?;
     Ok(Exit::Done)
 }
@@ -107,12 +111,12 @@ pub(super) async fn deploy(session: &Session, args: DeployArgs) -> anyhow::Resul
         overrides: args.overrides.map(),
         queue: args.queue,
     };
-    let submitted: DeploymentView = session.client.post("/v1/deployments", &body).await?;
+    let submitted: DeploymentView = bring(session, "/v1/deployments", &body).await?;
     follow(session, submitted, args.waiting).await
 }
 
 pub(super) async fn rollback(session: &Session, args: RollbackArgs) -> anyhow::Result<Exit> {
-    let body = RollbackBody { to: args.to.map(|digest| digest.to_string()) };
+    let body = RollbackBody { to: args.to };
     let submitted: DeploymentView =
         session.client.post(&format!("{}/rollback", path_of(&args.group)), &body).await?;
     follow(session, submitted, args.waiting).await
@@ -140,19 +144,26 @@ pub(super) async fn stop(session: &Session, args: StopArgs) -> anyhow::Result<Ex
     Ok(Exit::Done)
 }
 
+/// Asks for what needs a bundle, which the agent may have to download first.
+pub(super) async fn bring<T: DeserializeOwned>(
+    session: &Session,
+    path: &str,
+    body: &impl Serialize,
+) -> anyhow::Result<T> {
+    let mut meter = Meter::new(&session.screen);
+    Ok(session.client.post_watching(path, body, |far| meter.show(far)).await?)
+}
+
 /// The agent has another working directory: a path is made whole, anything
 /// else goes as it is.
 pub(super) fn absolute_source(source: &str) -> anyhow::Result<String> {
-    const NOT_PATHS: [&str; 5] = ["s3://", "https://", "http://", "github:", "blake3:"];
-    if NOT_PATHS.iter().any(|prefix| source.starts_with(prefix)) {
-        return Ok(source.to_string());
-    }
-    let path = Path::new(source);
+    // What is wrong with it is said here, before anything is asked.
+    let path = match source.parse().map_err(|error: NotASource| anyhow::anyhow!(chain(&error)))? {
+        Source::Path(path) => path,
+        Source::Cached(_) | Source::Origin(_) | Source::Web(_) => return Ok(source.to_owned()),
+    };
     if !path.exists() {
-        bail!(
-            "there is no `{source}`: give a directory or an archive with an appspec.yml, s3://…, https://…, \
-             github:owner/repo@commit or blake3:DIGEST"
-        );
+        bail!("there is no `{source}`: {KINDS}");
     }
     let path = std::path::absolute(path).context("cannot find the current directory")?;
     path.into_os_string().into_string().map_err(|path| {

@@ -1,16 +1,21 @@
-//! `skein local`, which is also `codedeploy-local`.
+//! `skein local`; under the name `codedeploy-local` it is [`codedeploy`].
+
+pub(crate) mod codedeploy;
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use proto::appspec::CustomEvents;
+use proto::entry::Failure;
 use proto::policy::FileExists;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::Exit;
+use super::{Exit, Screen, meter};
+use crate::bundle::remote::Settings;
 use crate::bundle::source::Source;
+use crate::bundle::{self, Cache};
 use crate::check;
 use crate::host_side::APPSPEC_NAME;
 use crate::host_side::deployment::Way;
@@ -21,7 +26,8 @@ use crate::local::{EventEnd, Local, Request, events};
 /// Deploy a bundle to this host alone, without a mesh
 #[derive(Args, Debug)]
 pub(crate) struct LocalArgs {
-    /// The bundle: a directory or an archive [default: the current directory]
+    /// The bundle: a directory or an archive, s3://…, https://…, github:owner/repo@commit [default: the current
+    /// directory]
     #[arg(value_name = "SOURCE", conflicts_with = "bundle_location")]
     source: Option<String>,
     /// The same, as codedeploy-local has it
@@ -48,14 +54,17 @@ pub(crate) struct LocalArgs {
     /// The events to run, with commas; your own are possible if the AppSpec hooks them
     #[arg(short = 'e', long, value_name = "EVENTS")]
     events: Option<String>,
+    /// Go on if a script of the previous revision fails to stop it
+    #[arg(long)]
+    ignore_application_stop_failures: bool,
     /// Exactly these events, in this order, whatever they need before them
     #[arg(long, value_name = "EVENTS", hide = true, conflicts_with = "events")]
     only_events: Option<String>,
     /// Go on after an event that failed
     #[arg(long, hide = true)]
     keep_going: bool,
-    /// Run the scripts that the rollback of a blue/green deployment runs
-    #[arg(long, hide = true)]
+    /// Run the scripts that the rollback of a blue/green deployment runs on a host
+    #[arg(long)]
     blue_green_rollback: bool,
     /// The official agent's configuration file, for its root_dir
     #[arg(short = 'c', long, value_name = "FILE")]
@@ -80,13 +89,13 @@ enum Kind {
 const DEPLOY_ROOT: &str = "/opt/codedeploy-agent/deployment-root";
 
 /// Deploys, or checks. Ends with 0 if all went well, else with 1.
-pub(crate) async fn run(args: LocalArgs, as_json: bool) -> anyhow::Result<Exit> {
+pub(crate) async fn run(args: LocalArgs, screen: &Screen) -> anyhow::Result<Exit> {
     let location = args.source.as_ref().or(args.bundle_location.as_ref()).cloned();
     let location = location.unwrap_or_else(|| ".".to_owned());
     let source: Source = location.parse().context("this is no bundle")?;
     args.kind.map_or(Ok(()), |kind| require(kind, &source))?;
     let success =
-        if args.check { check(&args, &source, as_json)? } else { deploy(args, source, as_json).await? };
+        if args.check { check(&args, source, screen).await? } else { deploy(args, source, screen).await? };
     Ok(if success { Exit::Done } else { Exit::Error })
 }
 
@@ -104,11 +113,26 @@ fn require(kind: Kind, source: &Source) -> anyhow::Result<()> {
     }
 }
 
-fn check(args: &LocalArgs, source: &Source, as_json: bool) -> anyhow::Result<bool> {
-    let Source::Path(path) = source else { anyhow::bail!("only a bundle on this host can be checked") };
+async fn check(args: &LocalArgs, source: Source, screen: &Screen) -> anyhow::Result<bool> {
+    let as_json = screen.is_json();
+    // Gone, with what was downloaded into it, at the end.
+    let dir = tempfile::TempDir::new().context("cannot make a temporary directory")?;
+    let path = match source {
+        Source::Path(path) => path,
+        elsewhere => {
+            let cache = Cache::open(dir.path())?;
+            let settings = Settings::default();
+            let brought = meter::shown(screen, async |progress| {
+                bundle::acquire(elsewhere, &cache, &settings, progress).await
+            });
+            let revision = brought.await?;
+            cache.path(&revision.digest)
+        }
+    };
     let events = args.events.as_deref().map_or(Ok(events::all()), events::parse)?;
     let custom = events::custom(&events);
-    let findings = check::check(path, &args.appspec_filename, CustomEvents::Only(&custom))?;
+    let custom = CustomEvents::Only(&custom);
+    let findings = check::check(&path, &args.appspec_filename, custom, check::Rules::ThisHost)?;
     let is_good = findings.mistakes.is_empty();
     if as_json {
         let words = |found: &[proto::appspec::Mistake]| found.iter().map(mistake_json).collect::<Vec<_>>();
@@ -124,7 +148,8 @@ fn check(args: &LocalArgs, source: &Source, as_json: bool) -> anyhow::Result<boo
     Ok(is_good)
 }
 
-async fn deploy(args: LocalArgs, source: Source, as_json: bool) -> anyhow::Result<bool> {
+async fn deploy(args: LocalArgs, source: Source, screen: &Screen) -> anyhow::Result<bool> {
+    let as_json = screen.is_json();
     let local = Local::begin(request(args, source)?)?;
     let (dir, log) = (local.dir().display(), local.scripts_log());
     let say = |line: String| {
@@ -136,9 +161,16 @@ async fn deploy(args: LocalArgs, source: Source, as_json: bool) -> anyhow::Resul
     let cancel = CancellationToken::new();
     stop_on_signals(&cancel)?;
     let see_log = || say(format!("See the deployment log at {log} for more details", log = log.display()));
-    let ends = local.run(&cancel).await.inspect_err(|_| see_log())?;
-    let failed = ends.iter().find_map(|end| end.result.as_ref().err());
-    if let Some(failure) = failed.filter(|failure| !failure.script.is_empty()) {
+    let ends = meter::shown(screen, async |progress| local.run(&cancel, progress).await).await;
+    let ends = ends.inspect_err(|_| see_log())?;
+    for end in ends.iter().filter(|end| end.is_ignored && !as_json) {
+        if let Err(failure) = &end.result {
+            eprintln!("warning: {} failed and is ignored: {}", end.event.name(), failure.message);
+        }
+    }
+    let counts = ends.iter().filter(|end| !end.is_ignored);
+    let failed = counts.filter_map(|end| Some((end, end.result.as_ref().err()?))).next();
+    if let Some((_, failure)) = failed.filter(|(_, failure)| !failure.script.is_empty()) {
         let script = local.script(&failure.script);
         let what = "Your local deployment failed while trying to execute your script at";
         say(format!("{what} {}", script.display()));
@@ -154,8 +186,8 @@ async fn deploy(args: LocalArgs, source: Source, as_json: bool) -> anyhow::Resul
         }))?;
     }
     match failed {
-        Some(failure) if !as_json => {
-            eprintln!("error: {}", failure.message);
+        Some((end, failure)) if !as_json => {
+            eprint!("{}", in_words(end, failure));
             Ok(false)
         }
         Some(_) => Ok(false),
@@ -165,6 +197,24 @@ async fn deploy(args: LocalArgs, source: Source, as_json: bool) -> anyhow::Resul
         }
     }
 }
+
+/// What failed, what its script said last, and what is on the host now.
+fn in_words(end: &EventEnd, failure: &Failure) -> String {
+    let event = end.event.name();
+    let mut text = format!("error: {event} failed: {}\n", failure.message);
+    // The first lines only say which event and script it was.
+    let said: Vec<&str> = failure.log.lines().filter(|line| line.starts_with('[')).collect();
+    if !said.is_empty() {
+        text += "the last that it said:\n";
+    }
+    for line in &said[said.len().saturating_sub(SAID_LINES_MAX)..] {
+        text += &format!("  {line}\n");
+    }
+    text
+}
+
+/// All of it is in the log, whose path was printed.
+const SAID_LINES_MAX: usize = 20;
 
 fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
     let config = match &args.agent_configuration_file {
@@ -187,12 +237,14 @@ fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
     Ok(Request {
         application: args.application_name.unwrap_or_else(|| source.to_string()),
         source,
+        settings: Settings { s3_endpoint: config.s3_endpoint, ..Settings::default() },
         deploy_root: std::path::absolute(root)?,
         group_id: args.deployment_group,
         group_name: args.deployment_group_name,
         file_exists: file_exists(&args.file_exists_behavior),
         events,
         checks_first: args.only_events.is_none(),
+        ignores_stop_failures: args.ignore_application_stop_failures,
         goes_on: args.keep_going,
         appspec_name: args.appspec_filename,
         way: if args.blue_green_rollback { Way::BlueGreenRollback } else { Way::Forward },
@@ -251,6 +303,7 @@ fn event_json(end: &EventEnd) -> Value {
         "script": script,
         "message": message,
         "log": log,
+        "ignored": end.is_ignored && end.result.is_err(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use proto::id::GroupName;
 
-use super::deploy::{Overrides, absolute_source};
+use super::deploy::{Overrides, absolute_source, bring};
 use super::{Exit, Session};
 use crate::api::PlanBody;
 use crate::view::{PlanView, SecondsView};
@@ -28,7 +28,7 @@ pub(crate) struct PlanArgs {
 pub(super) async fn plan(session: &Session, args: PlanArgs) -> anyhow::Result<Exit> {
     let source = absolute_source(&args.source)?;
     let body = PlanBody { group: args.group.to_string(), source, overrides: args.overrides.map() };
-    let plan: PlanView = session.client.post("/v1/plan", &body).await?;
+    let plan: PlanView = bring(session, "/v1/plan", &body).await?;
     session.screen.result(&plan, || words(&plan))?;
     Ok(if plan.is_possible { Exit::Done } else { Exit::Refused })
 }

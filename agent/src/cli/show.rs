@@ -5,11 +5,11 @@ use clap::Args;
 use proto::id::{DeploymentId, GroupName};
 
 use super::group::{groups_table, path_of, short_revision};
-use super::screen::table;
+use super::screen::{clean, table};
 use super::watch::{self, Patience};
 use super::{Exit, Session};
 use crate::client::encoded;
-use crate::view::{DeploymentView, GroupView, HostView, StatusView, TurnView};
+use crate::view::{BehindView, DeploymentView, GroupView, HostView, StatusView, TurnView};
 
 #[derive(Args)]
 pub(crate) struct StatusArgs {
@@ -68,9 +68,31 @@ pub(super) async fn status(session: &Session, args: StatusArgs) -> anyhow::Resul
 fn group_words(group: &GroupView) -> String {
     let runs = group.revision.as_deref().map_or("nothing yet".into(), short_revision);
     format!(
-        "{}: {} of {} hosts healthy, {}, runs {runs}",
-        group.group, group.healthy, group.hosts, group.config
+        "{}: {} of {} hosts healthy, {}, runs {runs}{}",
+        group.group,
+        group.healthy,
+        group.hosts,
+        group.config,
+        behind_words(group)
     )
+}
+
+/// Hosts that are named one by one; of many the first say enough.
+const BEHIND_SHOWN_MAX: usize = 20;
+
+/// A line for each host that is not where its group is; nothing if all are.
+fn behind_words(group: &GroupView) -> String {
+    // Before its first deployment every host is new, and that is no news.
+    let told = group.behind.iter().filter(|host| host.why.code != "NO_GOOD_REVISION");
+    let all: Vec<&BehindView> = told.collect();
+    let mut text = String::new();
+    for host in all.iter().take(BEHIND_SHOWN_MAX) {
+        text.push_str(&format!("\nBehind: {}", clean(&host.line())));
+    }
+    if all.len() > BEHIND_SHOWN_MAX {
+        text.push_str(&format!("\nBehind: … and {} more hosts", all.len() - BEHIND_SHOWN_MAX));
+    }
+    text
 }
 
 async fn deployment_status(session: &Session, view: DeploymentView, watch: bool) -> anyhow::Result<Exit> {
@@ -166,6 +188,7 @@ fn why(view: &DeploymentView) -> String {
 
 pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Result<Exit> {
     let view: DeploymentView = session.client.get(&deployment_path(args.deployment)).await?;
+    let group: GroupView = session.client.get(&path_of(&view.group.parse()?)).await?;
     session.screen.result(&view, || {
         let healthy = view.healthy;
         let mut text = format!("{}\n{}", headline(session, &view), why(&view));
@@ -182,6 +205,7 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
         if view.hosts().iter().any(|host| host.status == "Failed") {
             text.push_str(&format!("All that a script wrote: skein logs {} HOST\n", view.id));
         }
+        text.push_str(behind_words(&group).trim_start());
         text
     })?;
     Ok(Exit::Done)
@@ -228,7 +252,14 @@ fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
         ]
     };
     let headings = ["HOST", "STATUS", "ZONE", "TAGS", "RUNS", "ROLE"];
-    table(&session.screen, &headings, &hosts.iter().map(row).collect::<Vec<_>>())
+    let mut text = table(&session.screen, &headings, &hosts.iter().map(row).collect::<Vec<_>>());
+    for (group, standing) in hosts.iter().flat_map(|host| &host.groups) {
+        if let Some(behind) = standing.behind.as_ref().filter(|behind| behind.why.code != "NO_GOOD_REVISION")
+        {
+            text.push_str(&format!("\nBehind {group}: {}", clean(&behind.line())));
+        }
+    }
+    text
 }
 
 pub(super) async fn deployments(session: &Session, args: OfGroup) -> anyhow::Result<Exit> {

@@ -64,47 +64,66 @@ async fn listen_once(client: &Client, path: &str, signals: &mpsc::Sender<Signal>
     // Whatever happened before the connection was up was not heard.
     signals.send(Signal::Missed).await.ok()?;
     let mut body: Incoming = answer.into_body();
-    let mut parser = Parser::default();
+    let mut cutter = Cutter::new(EVENT_BYTES_MAX);
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame?.ok()?,
             () = signals.closed() => return None,
         };
-        for signal in parser.feed(frame.data_ref()?) {
+        for signal in heard(cutter.feed(frame.data_ref()?)) {
             signals.send(signal).await.ok()?;
         }
     }
 }
 
-/// Cuts the stream into events.
-#[derive(Default)]
-struct Parser {
+/// Cuts a stream into events.
+pub(super) struct Cutter {
     rest: Vec<u8>,
+    bytes_max: usize,
 }
 
-impl Parser {
-    fn feed(&mut self, bytes: &[u8]) -> Vec<Signal> {
+/// One event of a stream.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RawEvent {
+    pub(super) name: String,
+    pub(super) data: String,
+}
+
+impl Cutter {
+    /// For events of at most so many bytes.
+    pub(super) fn new(bytes_max: usize) -> Cutter {
+        Cutter { rest: Vec::new(), bytes_max }
+    }
+
+    /// The events that are whole now, without comments, which only keep the
+    /// connection alive; `None` if one is too long: its bytes are dropped.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Option<Vec<RawEvent>> {
+        // What was searched before is not searched again.
+        let mut from = self.rest.len().saturating_sub(1);
         self.rest.extend_from_slice(bytes);
-        let mut signals = Vec::new();
-        while let Some(end) = self.rest.windows(2).position(|pair| pair == b"\n\n") {
-            let event: Vec<u8> = self.rest.drain(..end + 2).collect();
-            signals.extend(signal(&String::from_utf8_lossy(&event)));
+        let mut events = Vec::new();
+        while let Some(end) = self.rest[from..].windows(2).position(|pair| pair == b"\n\n") {
+            let event: Vec<u8> = self.rest.drain(..from + end + 2).collect();
+            events.extend(raw_event(&String::from_utf8_lossy(&event)));
+            from = 0;
         }
-        if self.rest.len() > EVENT_BYTES_MAX {
+        if self.rest.len() > self.bytes_max {
             self.rest.clear();
-            signals.push(Signal::Missed);
+            return None;
         }
-        signals
+        Some(events)
     }
 }
 
-/// None for comments, which only keep the connection alive.
-fn signal(event: &str) -> Option<Signal> {
-    let data: String = event.lines().filter_map(|line| line.strip_prefix("data:")).collect();
-    if data.is_empty() {
-        return None;
-    }
-    Some(serde_json::from_str(&data).map_or(Signal::Missed, Signal::Happened))
+fn raw_event(event: &str) -> Option<RawEvent> {
+    let of = |field| event.lines().filter_map(move |line| line.strip_prefix(field)).map(str::trim_start);
+    let data: String = of("data:").collect();
+    (!data.is_empty()).then(|| RawEvent { name: of("event:").collect(), data })
+}
+
+fn heard(events: Option<Vec<RawEvent>>) -> Vec<Signal> {
+    let signal = |event: RawEvent| serde_json::from_str(&event.data).map_or(Signal::Missed, Signal::Happened);
+    events.map_or(vec![Signal::Missed], |events| events.into_iter().map(signal).collect())
 }
 
 #[cfg(test)]
@@ -115,10 +134,11 @@ mod tests {
     fn events_are_cut_at_empty_lines_wherever_the_network_cuts() {
         let text = "event: folded\ndata: {\"index\":7,\"hash\":null,\"at\":null,\"kind\":\"Tick\",\"group\":null,\
                     \"deployment\":null,\"host\":null,\"text\":\"time passed\"}\n\n:\n\nevent: missed\ndata: 3\n\n";
-        let mut parser = Parser::default();
-        let signals: Vec<Signal> = text.bytes().flat_map(|byte| parser.feed(&[byte])).collect();
+        let mut cutter = Cutter::new(1024);
+        let signals: Vec<Signal> = text.bytes().flat_map(|byte| heard(cutter.feed(&[byte]))).collect();
         assert_eq!(signals.len(), 2);
         assert!(matches!(&signals[0], Signal::Happened(happening) if happening.index == Some(7)));
         assert_eq!(signals[1], Signal::Missed);
+        assert_eq!(cutter.feed(&[b'x'; 2_000]), None, "too long");
     }
 }

@@ -19,6 +19,9 @@ fn a_file_is_read_and_flags_override_it() {
         http = "127.0.0.1:7718"
         log = "json"
         voters = 3
+        [sources]
+        s3_endpoint = "https://minio.example"
+        s3_path_style = false
     "#;
     let flags = AgentFlags { name: Some("web-2".into()), ..AgentFlags::default() };
     let config = parse(text, flags).expect("valid");
@@ -26,6 +29,8 @@ fn a_file_is_read_and_flags_override_it() {
     assert_eq!(config.deploy_root, Path::new("/srv/skein/deploy"));
     assert_eq!(config.voters, 3);
     assert_eq!(config.log, LogFormat::Json);
+    assert_eq!(config.sources.s3_endpoint.as_deref(), Some("https://minio.example"));
+    assert_eq!((config.sources.s3_path_style, config.sources.bytes_max), (Some(false), None));
     let listen: Vec<String> = config.listen.iter().map(Multiaddr::to_string).collect();
     assert_eq!(listen, ["/ip4/10.0.0.1/udp/7717/quic-v1", "/ip4/10.0.0.1/tcp/7717"]);
     assert_eq!(config.tags.len(), 2);
@@ -48,6 +53,7 @@ fn mistakes_are_named_with_file_line_and_what_was_meant() {
     check_refused("colour = 1", "unknown key `colour`; known here: data_dir, listen");
     check_refused("log = \"jsn\"", "unknown word `jsn`; did you mean `json`?");
     check_refused("listen = [\"nowhere\"]", "`nowhere` is no address to listen on");
+    check_refused("[sources]\ns3_endpont = \"x\"", "did you mean `s3_endpoint`?");
     check_refused("voters = 4", "`4` is no number of voters");
     check_refused("tags = [\"web\"]", "tag");
     check_refused("name = 3", "agent.toml:1:");

@@ -55,7 +55,8 @@ impl Revision {
 }
 
 fn script(location: &str) -> Script {
-    Script { location: location.into(), timeout: Duration::from_secs(20), runas: None, sudo: false, line: 1 }
+    let (location, timeout) = (location.into(), Duration::from_secs(20));
+    Script { location, timeout, timeout_given: true, runas: None, sudo: false, line: 1 }
 }
 
 /// Runs one script with this content and expects this code and message.

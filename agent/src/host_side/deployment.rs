@@ -11,6 +11,7 @@ use proto::policy::FileExists;
 use tokio_util::sync::CancellationToken;
 
 use super::FetchError;
+use crate::bundle::AcquireError;
 use crate::bundle::unpack::UnpackError;
 use crate::hooks::{self, HookFailure, Hooks, Patience};
 use crate::install::state::State;
@@ -82,6 +83,8 @@ pub(crate) enum EventError {
         #[source]
         cause: FetchError,
     },
+    #[error("cannot get the bundle")]
+    Acquire(#[source] AcquireError),
     #[error("cannot unpack the bundle")]
     Unpack(#[source] UnpackError),
     #[error(
@@ -89,17 +92,15 @@ pub(crate) enum EventError {
          another name is given", archive.display()
     )]
     NoAppSpec { archive: PathBuf, name: String },
-    #[error(
-        "the deployment whose scripts are to run is no longer in `{}`: to go on without them, ignore this \
-         event's failures or remove the marker `*_last_successful_install`", dir.display()
-    )]
-    LastInstalledGone { dir: PathBuf },
     #[error("{}", listed(.0))]
     AppSpec(Vec<Mistake>),
     #[error(transparent)]
     Install(InstallError),
     #[error(transparent)]
     Hook(Box<HookFailure>),
+    /// The script is none of this deployment's, and may be what it mends.
+    #[error("the previous revision failed to make way (ignore_application_stop_failures goes on without it)")]
+    OldHook(#[source] Box<HookFailure>),
     #[error("the deployment was stopped")]
     Cancelled,
     #[error("the agent itself failed")]
@@ -128,6 +129,10 @@ impl Deployment {
 
     /// The end of DownloadBundle.
     pub(crate) fn mark_most_recent(&self) -> Result<(), EventError> {
+        if self.appspec_name != super::APPSPEC_NAME {
+            let path = self.dir.join(APPSPEC_NAME_FILE);
+            std::fs::write(&path, &self.appspec_name).map_err(|cause| EventError::Disk { path, cause })?;
+        }
         self.state.mark_most_recent(&self.dir).map_err(|cause| self.on_disk(cause))
     }
 
@@ -182,13 +187,12 @@ impl Deployment {
 
     /// Runs the scripts that an event has, if it has any.
     pub(crate) async fn hooks(&self, event: &Event, cancel: &CancellationToken) -> Result<(), EventError> {
-        let Some(archive) = self.scripts_from(event)? else { return Ok(()) };
-        // An older revision was judged when it came.
-        let custom = match archive == self.archive() {
-            true => CustomEvents::Only(&self.custom_events),
-            false => CustomEvents::Any,
+        let Some(revision) = self.scripts_from(event)? else { return Ok(()) };
+        let archive = revision.archive;
+        let appspec = match read_appspec(&archive, &revision.appspec_name, revision.custom) {
+            Err(EventError::NoAppSpec { .. }) if !revision.is_own => return self.pass_over(event, &archive),
+            read => read?,
         };
-        let appspec = read_appspec(&archive, &self.appspec_name, custom)?;
         let mut environment = self.environment.clone();
         environment.push(("LIFECYCLE_EVENT", event.name().to_owned()));
         let hooks = Hooks {
@@ -202,33 +206,68 @@ impl Deployment {
             deployments_log: &self.state.deployments_log(),
             patience: self.patience,
         };
-        hooks::run(&hooks, cancel).await.map_err(|failure| EventError::Hook(Box::new(failure)))
+        hooks::run(&hooks, cancel).await.map_err(|failure| match revision.is_own {
+            true => EventError::Hook(Box::new(failure)),
+            false => EventError::OldHook(Box::new(failure)),
+        })
     }
 
     /// The unpacked revision whose scripts an event runs; `None` if it is an
     /// older one and there is none. As soon as this deployment has a bundle of
     /// its own, that is the one, whatever the event.
-    fn scripts_from(&self, event: &Event) -> Result<Option<PathBuf>, EventError> {
-        let own = self.archive();
-        if own.exists() {
-            return Ok(Some(own));
+    fn scripts_from(&self, event: &Event) -> Result<Option<Scripted<'_>>, EventError> {
+        let own = || Scripted {
+            archive: self.archive(),
+            appspec_name: self.appspec_name.clone(),
+            custom: CustomEvents::Only(&self.custom_events),
+            is_own: true,
+        };
+        if self.archive().exists() {
+            return Ok(Some(own()));
         }
         let marked = match event.scripts(self.way) {
-            Scripts::New | Scripts::BuiltIn => return Ok(Some(own)),
+            Scripts::New | Scripts::BuiltIn => return Ok(Some(own())),
             Scripts::LastInstalled => self.state.last_successful(),
             Scripts::MostRecent => self.state.most_recent(),
         };
-        match marked.map_err(|cause| self.on_disk(cause))? {
-            Some(dir) if archive_of(&dir).is_dir() => Ok(Some(archive_of(&dir))),
-            Some(dir) => Err(EventError::LastInstalledGone { dir }),
-            None => Ok(None),
-        }
+        let Some(dir) = marked.map_err(|cause| self.on_disk(cause))? else { return Ok(None) };
+        // Each revision is read under the name that it came with; one that the
+        // official agent brought, under ours.
+        let name = std::fs::read_to_string(dir.join(APPSPEC_NAME_FILE));
+        let appspec_name = name.unwrap_or_else(|_| self.appspec_name.clone());
+        // An older revision was judged when it came.
+        let custom = CustomEvents::Any;
+        Ok(Some(Scripted { archive: archive_of(&dir), appspec_name, custom, is_own: false }))
+    }
+
+    /// Does without scripts that are no longer on the disk. To fail would block
+    /// this group's every deployment for ever, and there is nothing left that
+    /// somebody could mend.
+    fn pass_over(&self, event: &Event, archive: &Path) -> Result<(), EventError> {
+        let name = event.name();
+        let gone = archive.display();
+        tracing::warn!(event = name, %gone, "the previous revision's scripts are gone, going on without");
+        let note = format!("Warning - {name}: the previous revision is gone from {gone}, so its scripts do not run");
+        hooks::note(&scripts_log(&self.dir), &note).map_err(|cause| self.on_disk(cause))
     }
 
     fn on_disk(&self, cause: io::Error) -> EventError {
         EventError::Disk { path: self.dir.clone(), cause }
     }
 }
+
+/// An unpacked revision, and how to read its AppSpec file.
+struct Scripted<'d> {
+    archive: PathBuf,
+    appspec_name: String,
+    custom: CustomEvents<'d>,
+    /// Whether it is this deployment's, or an older one's.
+    is_own: bool,
+}
+
+/// Beside an archive whose AppSpec file does not have CodeDeploy's name: that
+/// name. The next deployment, which may use another, needs it.
+const APPSPEC_NAME_FILE: &str = "appspec-filename";
 
 /// The scripts that an AppSpec file has for an event.
 fn scripts<'a>(appspec: &'a AppSpec, event: &Event) -> &'a [Script] {
@@ -239,7 +278,7 @@ fn scripts<'a>(appspec: &'a AppSpec, event: &Event) -> &'a [Script] {
     scripts.map_or(&[], Vec::as_slice)
 }
 
-fn archive_of(dir: &Path) -> PathBuf {
+pub(super) fn archive_of(dir: &Path) -> PathBuf {
     dir.join("deployment-archive")
 }
 
@@ -276,36 +315,16 @@ pub(crate) fn find_appspec(archive: &Path, name: &str) -> Result<(String, Vec<u8
     Err(EventError::NoAppSpec { archive: archive.to_owned(), name: name.to_owned() })
 }
 
-/// What scripts get to know of where the bundle came from, as typed. Bundles
-/// from this host have nothing of the kind.
-pub(crate) fn bundle_environment(origin: &str) -> Vec<(&'static str, String)> {
-    if let Some((_, commit)) = origin.strip_prefix("github:").and_then(|rest| rest.rsplit_once('@')) {
-        return vec![("BUNDLE_COMMIT", commit.to_owned())];
-    }
-    let Some(object) = origin.strip_prefix("s3://") else { return Vec::new() };
-    let (path, query) = object.split_once('?').unwrap_or((object, ""));
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    let of = |wanted: &str| {
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.replace('"', ""))
-    };
-    let version = of("versionId").map(|version| ("BUNDLE_VERSION", version));
-    let etag = of("etag").map(|etag| ("BUNDLE_ETAG", etag));
-    let mut environment = vec![("BUNDLE_BUCKET", bucket.to_owned()), ("BUNDLE_KEY", key.to_owned())];
-    environment.extend(version.into_iter().chain(etag));
-    environment
-}
-
 /// What the ledger and people get to read of it.
 pub(crate) fn failure(event: Option<LifecycleEvent>, error: &EventError) -> Failure {
     let (code, script, log) = match error {
-        EventError::Hook(hook) => (hook.cause.code(), hook.script.clone(), hook.log.clone()),
+        EventError::Hook(hook) | EventError::OldHook(hook) => (hook.cause.code(), hook.script.clone(), hook.log.clone()),
         EventError::Cancelled => (ErrorCode::Stopped, String::new(), String::new()),
         EventError::Disk { .. }
         | EventError::Fetch { .. }
+        | EventError::Acquire(_)
         | EventError::Unpack(_)
         | EventError::NoAppSpec { .. }
-        | EventError::LastInstalledGone { .. }
         | EventError::AppSpec(_)
         | EventError::Install(_)
         | EventError::Panicked(_) => (ErrorCode::UnknownError, String::new(), String::new()),
@@ -319,6 +338,3 @@ pub(crate) fn failure(event: Option<LifecycleEvent>, error: &EventError) -> Fail
     let message = keep_start(&message, FAILURE_MESSAGE_MAX).to_owned();
     Failure { event, code, script, message, log }
 }
-
-#[cfg(test)]
-mod tests;

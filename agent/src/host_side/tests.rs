@@ -1,14 +1,12 @@
 use std::fs;
 
 use proto::entry::{Creator, ErrorCode};
-use proto::id::Digest;
 use proto::lifecycle::Course;
 use proto::policy::FileExists;
 use tempfile::TempDir;
 
 use super::*;
-use crate::bundle::acquire;
-use crate::bundle::source::Source;
+use crate::bundle::acquire_path;
 
 /// A host that never fetches from others, and bundles to deploy to it.
 struct Host {
@@ -41,7 +39,7 @@ impl Host {
         fs::write(dir.join("appspec.yml"), appspec).expect("written");
         fs::write(dir.join("hook.sh"), hook).expect("written");
         fs::write(dir.join("app/version"), version).expect("written");
-        acquire(&Source::Path(dir), &self.side.cache).expect("packed")
+        acquire_path(&dir, &self.side.cache).expect("packed")
     }
 
     fn run(&self, revision: &Revision, deployment: DeploymentId, event: LifecycleEvent) -> Run {
@@ -130,7 +128,7 @@ async fn failures_say_what_where_and_why() {
 
     let revision = host.bundle("v2", &["BeforeInstall"]);
     fs::write(host.dir.path().join("v2/hook.sh"), "echo oops >&2; exit 2\n").expect("written");
-    let broken = acquire(&Source::Path(host.dir.path().join("v2")), &host.side.cache).expect("packed");
+    let broken = acquire_path(&host.dir.path().join("v2"), &host.side.cache).expect("packed");
     assert_ne!(broken, revision);
     let run = host.run(&broken, id(9), LifecycleEvent::DownloadBundle);
     host.side.run(run, CancellationToken::new()).await.expect("unpacked");
@@ -156,4 +154,26 @@ async fn a_fetched_bundle_is_unpacked_from_where_it_lies() {
         Box::pin(async move { Ok(elsewhere) })
     });
     host.deploy(&revision, id(1)).await.expect("deployed");
+}
+
+#[tokio::test]
+async fn the_way_back_needs_neither_the_cache_nor_another_host() {
+    let host = Host::new();
+    let (first, second) = (host.bundle("v1", &["ApplicationStart"]), host.bundle("v2", &[]));
+    host.deploy(&first, id(1)).await.expect("deployed");
+    host.deploy(&second, id(2)).await.expect("deployed");
+    host.trace();
+    fs::remove_file(host.side.cache.path(&first.digest)).expect("evicted");
+    host.deploy(&first, id(3)).await.expect("deployed from what lies unpacked");
+    assert_eq!(host.trace(), [format!("v1 ApplicationStart {}", id(3))]);
+    assert_eq!(fs::read_to_string(host.dir.path().join("dest/version")).expect("there"), "v1");
+
+    // Once what lies there has been changed, it is no revision any more.
+    for number in [1, 3] {
+        let dir =
+            host.side.state(&"shop/prod".parse().expect("a name")).deployment_dir(&id(number).to_string());
+        fs::write(dir.join("deployment-archive/app/version"), "patched").expect("written");
+    }
+    let failure = host.deploy(&first, id(4)).await.expect_err("nobody has it");
+    assert!(failure.message.contains("no host has it"), "{}", failure.message);
 }

@@ -15,6 +15,12 @@ pub(crate) struct AgentConfig {
     pub(crate) root_dir: Option<PathBuf>,
     #[serde(rename = ":max_revisions:", alias = ":max_revisions", alias = "max_revisions")]
     pub(crate) max_revisions: Option<usize>,
+    #[serde(
+        rename = ":s3_endpoint_override:",
+        alias = ":s3_endpoint_override",
+        alias = "s3_endpoint_override"
+    )]
+    pub(crate) s3_endpoint: Option<String>,
 }
 
 /// Why it could not be used.

@@ -8,6 +8,7 @@ use proto::rollout::Health;
 use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
 
+use super::behind::{self, BehindView};
 use super::{DeploymentView, deployments, written};
 use crate::group_file::GroupFile;
 
@@ -69,6 +70,9 @@ pub(crate) struct StandingView {
     /// Healthy, Unhealthy, or Unknown before its first turn.
     pub(crate) health: String,
     pub(crate) revision: Option<String>,
+    /// If it is not at the group's last good revision: how it stands with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) behind: Option<BehindView>,
 }
 
 /// One group.
@@ -87,7 +91,11 @@ pub(crate) struct GroupView {
     pub(crate) origin: Option<String>,
     pub(crate) running: Option<String>,
     pub(crate) queued: Option<String>,
-    /// The newest deployment and how it stands.
+    /// The deployment that brings hosts which were behind to its revision now.
+    pub(crate) catching_up: Option<String>,
+    /// Hosts that are not at its revision, and how it stands with each.
+    pub(crate) behind: Vec<BehindView>,
+    /// The newest deployment that somebody wanted, and how it stands.
     pub(crate) last_deployment: Option<String>,
     pub(crate) last_status: Option<String>,
     /// As a group file has it.
@@ -152,11 +160,13 @@ fn host_view(host: &Host, state: &State, mesh: &MeshView, own: HostId) -> HostVi
         joined_at: written(host.joined_at),
         is_voter: mesh.voters.contains(&record.host),
         is_self: record.host == own,
-        groups: groups.map(|known| (known.group.name.to_string(), standing(known, record.host))).collect(),
+        groups: groups
+            .map(|known| (known.group.name.to_string(), standing(state, known, record.host)))
+            .collect(),
     }
 }
 
-fn standing(known: &GroupState, host: HostId) -> StandingView {
+fn standing(state: &State, known: &GroupState, host: HostId) -> StandingView {
     let standing = known.standing.get(&host);
     let health = match standing.map(|standing| standing.health) {
         Some(Health::Healthy) => "Healthy",
@@ -164,7 +174,11 @@ fn standing(known: &GroupState, host: HostId) -> StandingView {
         None => "Unknown",
     };
     let revision = standing.and_then(|standing| standing.revision);
-    StandingView { health: health.into(), revision: revision.map(|digest| digest.to_string()) }
+    StandingView {
+        health: health.into(),
+        revision: revision.map(|digest| digest.to_string()),
+        behind: behind::of_host(state, known, host),
+    }
 }
 
 /// All groups, by name.
@@ -180,7 +194,8 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         host.down.is_none() && standing.is_some_and(|standing| standing.health == Health::Healthy)
     };
     let good = known.good.last();
-    let last = known.deployments.last().and_then(|id| state.rollout(*id));
+    let mut newest_first = known.deployments.iter().rev().filter_map(|id| state.rollout(*id));
+    let last = newest_first.find(|rollout| !rollout.is_catch_up());
     GroupView {
         group: known.group.name.to_string(),
         application: known.group.name.application().into(),
@@ -192,6 +207,8 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         origin: good.map(|good| good.revision.origin.clone()),
         running: known.running.map(|id| id.to_string()),
         queued: known.queued.map(|id| id.to_string()),
+        catching_up: known.catching_up.map(|id| id.to_string()),
+        behind: behind::behind(state, known),
         last_deployment: last.map(|rollout| rollout.submission.deployment.to_string()),
         last_status: last.map(|rollout| rollout.status().name().to_string()),
         definition: GroupFile::of(&known.group),

@@ -5,7 +5,7 @@ use proto::rollout::{Blocker, Reason, Rollout, Verdict};
 use super::Why;
 
 impl Why {
-    fn new(code: &str, message: String, numbers: &[(&str, u32)]) -> Self {
+    pub(super) fn new(code: &str, message: String, numbers: &[(&str, u32)]) -> Self {
         let numbers = numbers.iter().map(|(name, number)| ((*name).into(), u64::from(*number))).collect();
         Why { code: code.into(), message, numbers }
     }

@@ -14,11 +14,7 @@ pub(super) fn read(reader: &mut Reader, top: &Map<'_>) -> Vec<FileMapping> {
 
 fn mapping(reader: &mut Reader, item: &Cursor<'_>) -> Option<FileMapping> {
     let map = item.map(reader, "`source` and `destination`")?;
-    map.warn_unknown(reader, &KEYS, |key| {
-        (key == "overwrite").then(|| {
-            "ignored here: write `file_exists_behavior: OVERWRITE` at the top level of the file".to_owned()
-        })
-    });
+    map.warn_unknown(reader, &KEYS, |key| Some(misplaced(key)?.to_owned()));
     let source = map.require(reader, "source", &KEYS, "a path in the bundle, `/` for all of it");
     let source = source.and_then(|source| inside_bundle(reader, source));
     let destination = map.require(reader, "destination", &KEYS, "the directory on the host to copy into");
@@ -32,6 +28,20 @@ fn mapping(reader: &mut Reader, item: &Cursor<'_>) -> Option<FileMapping> {
         Some(text.to_owned())
     });
     Some(FileMapping { source: source?, destination: destination?, line: item.line() })
+}
+
+/// What people write here, and where it belongs.
+fn misplaced(key: &str) -> Option<&'static str> {
+    match key {
+        "overwrite" => {
+            Some("ignored here: write `file_exists_behavior: OVERWRITE` at the top level of the file")
+        }
+        "mode" | "owner" | "group" | "permissions" | "acls" => Some(
+            "ignored here: write an entry of `permissions`, at the top level of the file, whose `object` is \
+             the destination",
+        ),
+        _ => None,
+    }
 }
 
 /// A path below the bundle's top, without the slashes and dots that mean nothing.

@@ -11,6 +11,8 @@ use crate::suggest;
 const KEYS: [&str; 4] = ["location", "timeout", "runas", "sudo"];
 /// Events that CodeDeploy has, but not for hosts.
 const TRAFFIC_TESTS: [&str; 2] = ["AfterAllowTestTraffic", "BeforeAllowTestTraffic"];
+/// Keys of the file that end up among the events when they are indented.
+const TOP_LEVEL: [&str; 5] = ["version", "os", "files", "file_exists_behavior", "permissions"];
 const EXAMPLE: &str = "- location: scripts/start.sh";
 
 /// Scripts by event, and by the names of events that are no lifecycle events.
@@ -30,7 +32,9 @@ pub(super) fn read(reader: &mut Reader, top: &Map<'_>, custom: CustomEvents<'_>)
             Some(_) if scripts.is_empty() => {}
             Some(Event::Known(event)) => drop(hooks.insert(event, scripts)),
             Some(Event::Custom) => drop(custom_hooks.insert(name.to_owned(), scripts)),
-            None => {}
+            Some(Event::Never) => {}
+            // The file is refused, but its other mistakes are worth finding.
+            None => drop(custom_hooks.insert(name.to_owned(), scripts)),
         }
     }
     (hooks, custom_hooks)
@@ -39,6 +43,8 @@ pub(super) fn read(reader: &mut Reader, top: &Map<'_>, custom: CustomEvents<'_>)
 enum Event {
     Known(LifecycleEvent),
     Custom,
+    /// CodeDeploy's, but no host ever comes to it.
+    Never,
 }
 
 fn event(reader: &mut Reader, name: &str, cursor: &Cursor<'_>, custom: CustomEvents<'_>) -> Option<Event> {
@@ -52,7 +58,13 @@ fn event(reader: &mut Reader, name: &str, cursor: &Cursor<'_>, custom: CustomEve
         Ok(_) => "this event is built in and runs no scripts: hook the one before or after it".to_owned(),
         Err(_) if is_custom => return Some(Event::Custom),
         Err(_) if TRAFFIC_TESTS.contains(&name) => {
-            "this event is of Amazon ECS deployments: a host never comes to it".to_owned()
+            let problem = "this event is of Amazon ECS deployments: a host never comes to it, so its scripts \
+                           never run";
+            reader.warning(cursor.key_at(), cursor.path(), problem.to_owned());
+            return Some(Event::Never);
+        }
+        Err(_) if TOP_LEVEL.contains(&name) => {
+            format!("not a lifecycle event: `{name}` belongs to the top level, so do not indent it")
         }
         Err(_) => {
             let near = suggest::nearest(name, scriptable().map(|step| step.name));
@@ -70,8 +82,17 @@ fn script(reader: &mut Reader, item: &Cursor<'_>) -> Option<Script> {
             "unknown key, ignored; a script is named by `location`, its path in the bundle".to_owned()
         })
     });
-    let location = map.require(reader, "location", &KEYS, "the script's path in the bundle");
+    let advice = match map.iter().next() {
+        // A dash too many makes of one script two.
+        Some((key, _)) if KEYS.contains(&key) && !item.path().ends_with("[0]") => format!(
+            "the script's path in the bundle; if `{key}` belongs to the script above, write it below that \
+             one's `location`, without a dash"
+        ),
+        Some(_) | None => "the script's path in the bundle".to_owned(),
+    };
+    let location = map.require(reader, "location", &KEYS, &advice);
     let location = location.and_then(|location| self::location(reader, location));
+    let timeout_given = map.given("timeout").is_some();
     let timeout = match map.given("timeout") {
         Some(timeout) => self::timeout(reader, timeout),
         None => Some(EVENT_TIMEOUT_MAX),
@@ -79,12 +100,15 @@ fn script(reader: &mut Reader, item: &Cursor<'_>) -> Option<Script> {
     let runas = map.given("runas").and_then(|runas| {
         let user = runas.text(reader)?.trim();
         if user.is_empty() {
-            runas.mistake(reader, "no user is named: leave the key out to run as the agent".to_owned());
+            // The official agent's command is then `su -c`, which is root's.
+            let problem = "names nobody, so the script runs as the agent does: leave the key out";
+            runas.warning(reader, problem.to_owned());
+            return None;
         }
         Some(user.to_owned())
     });
     let sudo = map.given("sudo").is_some_and(Cursor::is_truthy);
-    Some(Script { location: location?, timeout: timeout?, runas, sudo, line: item.line() })
+    Some(Script { location: location?, timeout: timeout?, timeout_given, runas, sudo, line: item.line() })
 }
 
 fn location(reader: &mut Reader, location: &Cursor<'_>) -> Option<String> {

@@ -49,12 +49,12 @@ impl Reader {
         Mistake { file: self.file.clone(), line, column, key: key.to_owned(), problem }
     }
 
-    /// The warnings, or else the mistakes.
-    pub(super) fn finish(mut self) -> Result<Vec<Mistake>, Vec<Mistake>> {
+    /// The mistakes and the warnings, in the order of their places.
+    pub(super) fn finish(mut self) -> (Vec<Mistake>, Vec<Mistake>) {
         let place = |mistake: &Mistake| (mistake.line, mistake.column);
         self.mistakes.sort_by_key(place);
         self.warnings.sort_by_key(place);
-        if self.mistakes.is_empty() { Ok(self.warnings) } else { Err(self.mistakes) }
+        (self.mistakes, self.warnings)
     }
 }
 
@@ -149,7 +149,7 @@ impl<'t> Cursor<'t> {
             Value::Scalar { .. } | Value::Map(_) => {
                 if !self.is_null() {
                     let kind = self.kind();
-                    self.mistake(reader, format!("must be a list, not a {kind}: write `{example}`"));
+                    self.mistake(reader, format!("must be a list, not {kind}: write `{example}`"));
                 }
                 Vec::new()
             }
@@ -160,7 +160,7 @@ impl<'t> Cursor<'t> {
     pub(super) fn map(&self, reader: &mut Reader, example: &str) -> Option<Map<'t>> {
         let Value::Map(pairs) = &self.node.value else {
             let kind = self.kind();
-            self.mistake(reader, format!("must be a map, not a {kind}: it has {example}"));
+            self.mistake(reader, format!("must be a map, not {kind}: it has {example}"));
             return None;
         };
         let mut map = Map { at: self.at(), path: self.path.clone(), entries: BTreeMap::new() };
@@ -173,9 +173,9 @@ impl<'t> Cursor<'t> {
     fn kind(&self) -> &'static str {
         match &self.node.value {
             Value::Scalar { text, plain: true } if scalar::is_null(text) => "nothing",
-            Value::Scalar { .. } => "single value",
-            Value::List(_) => "list",
-            Value::Map(_) => "map",
+            Value::Scalar { .. } => "a single value",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
         }
     }
 }

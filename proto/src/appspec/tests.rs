@@ -129,6 +129,27 @@ fn slips_that_the_official_agent_ignores_are_warned_of() {
         ],
     );
     check_body(
+        "files:\n  - source: /\n    destination: /a\n    mode: 755\n",
+        &[
+            "ok, appspec.yml:6:5: files[0].mode: ignored here: write an entry of `permissions`, at the top level \
+           of the file, whose `object` is the destination",
+        ],
+    );
+    check_body(
+        "hooks:\n  AfterAllowTestTraffic:\n    - location: a\n",
+        &[
+            "ok, appspec.yml:4:3: hooks.AfterAllowTestTraffic: this event is of Amazon ECS deployments: a host \
+           never comes to it, so its scripts never run",
+        ],
+    );
+    check_body(
+        "hooks:\n  AfterInstall:\n    - location: a\n      runas: \" \"\n",
+        &[
+            "ok, appspec.yml:6:14: hooks.AfterInstall[0].runas: names nobody, so the script runs as the agent does: \
+           leave the key out",
+        ],
+    );
+    check_body(
         "hooks:\n  AfterInstall:\n    - location: a\n      timeout: 30s\n",
         &["ok, appspec.yml:6:16: hooks.AfterInstall[0].timeout: `30s` is read as 30 seconds"],
     );
@@ -156,7 +177,7 @@ fn files_have_a_source_inside_the_bundle_and_a_destination() {
     );
     check_body(
         "files: [~]\n",
-        &["appspec.yml:3:9: files[0]: must be a map, not a nothing: it has `source` and `destination`"],
+        &["appspec.yml:3:9: files[0]: must be a map, not nothing: it has `source` and `destination`"],
     );
 }
 
@@ -186,6 +207,35 @@ fn hooks_are_lists_of_scripts_of_known_events() {
         let script = &appspec.hooks[&LifecycleEvent::AfterInstall][0];
         assert_eq!((script.location.as_str(), script.timeout.as_secs()), ("7", seconds));
     }
+}
+
+#[test]
+fn keys_at_the_wrong_depth_are_told_where_they_belong() {
+    check_body(
+        "hooks:\n  AfterInstall:\n    - location: a\n    - runas: web\n",
+        &[
+            "appspec.yml:6:7: hooks.AfterInstall[1].location: missing: the script's path in the bundle; if `runas` \
+           belongs to the script above, write it below that one's `location`, without a dash",
+        ],
+    );
+    check_body(
+        "hooks:\n  AfterInstall:\n    - location: a\n  permissions:\n    - object: /a\n",
+        &[
+            "appspec.yml:6:3: hooks.permissions: not a lifecycle event: `permissions` belongs to the top level, so \
+           do not indent it",
+            "appspec.yml:7:7: hooks.permissions[0].location: missing: the script's path in the bundle",
+        ],
+    );
+}
+
+#[test]
+fn what_is_left_of_a_file_with_mistakes_can_be_looked_at() {
+    let text = "version: 0.1\nos: linux\nfiles:\n  - source: a\n    destination: /b\nhooks:\n  AfterInstal:\n    \
+                - location: s\n";
+    let examined = examine("appspec.yml", text.as_bytes(), CustomEvents::Only(&[]));
+    assert_eq!(examined.mistakes.len(), 2);
+    assert_eq!(examined.appspec.files[0].source, "a");
+    assert_eq!(examined.appspec.custom_hooks["AfterInstal"][0].location, "s");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::entry::Body;
+use crate::entry::{Body, Creator};
 use crate::id::HostId;
 use crate::mesh::liveness::SILENCE_MAX;
 use crate::time::Time;
@@ -15,6 +15,9 @@ use crate::wire;
 
 /// How long each host leaves it to the one before.
 const STAGGER: Duration = Duration::from_millis(300);
+/// How long hosts are left behind before a deployment is made for them: many
+/// that join within this time share one. A burst of fifty takes less.
+const CATCH_UP_AFTER: Duration = Duration::from_secs(2);
 /// Hosts that stand in line; the rest wait as long as the last.
 const LINE_MAX: usize = 16;
 
@@ -55,6 +58,7 @@ impl Duties {
 fn steady(body: &Body) -> Duration {
     match body {
         Body::HostUp { .. } => SILENCE_MAX,
+        Body::Submitted(submission) if submission.creator == Creator::Autoscale => CATCH_UP_AFTER,
         Body::Tick
         | Body::HostJoined(_)
         | Body::HostLeft { .. }

@@ -10,7 +10,7 @@ use crate::entry::{BODY_BYTES_MAX, Body};
 use crate::id::{DeploymentId, Digest, GroupName};
 use crate::io::{self, Accepted, DeployRequest, Output, Refusal, Reply, Request, RequestId};
 use crate::revision::Revision;
-use crate::rollout::DeploymentStatus;
+use crate::rollout::{DeploymentStatus, Rollout};
 use crate::time::Time;
 use crate::wire;
 
@@ -67,13 +67,11 @@ impl Node {
     }
 
     fn way_back(&mut self, name: GroupName, to: Option<Digest>) -> Result<Body, Refusal> {
-        let revision = self.earlier(&name, to)?;
+        let revision = self.way_back_to(&name, to)?;
         let group = self.state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         let description = format!("back to {} by hand", revision.digest.short());
         let holders = self.state.holders(group, revision.digest);
-        // What is broken now must not block the way back.
-        let mut policy = group.group.policy.clone();
-        policy.ignore_application_stop_failures = true;
+        let policy = crate::state::way_back(&group.group.policy);
         self.submission(DeployRequest {
             group: name,
             revision,
@@ -86,7 +84,9 @@ impl Node {
 
     /// The revision to go back to: the one that is named, or the last good one
     /// that the group is not at.
-    fn earlier(&self, name: &GroupName, to: Option<Digest>) -> Result<Revision, Refusal> {
+    /// # Errors
+    /// If there is no such group, or no such revision in its history.
+    pub fn way_back_to(&self, name: &GroupName, to: Option<Digest>) -> Result<Revision, Refusal> {
         let group = self.state.group(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         let good = group.good.iter().rev();
         if let Some(digest) = to {
@@ -96,7 +96,10 @@ impl Node {
                 .map(|good| good.revision.clone())
                 .ok_or_else(|| Refusal::UnknownRevision(digest, name.clone()));
         }
-        let newest = group.deployments.last().and_then(|deployment| self.state.rollout(*deployment));
+        // What brought single hosts up to date says nothing about the group.
+        let of_all = |rollout: &&Rollout| !rollout.is_catch_up();
+        let known = group.deployments.iter().rev().filter_map(|id| self.state.rollout(*id));
+        let newest = known.filter(of_all).next();
         let is_at_good = newest.is_some_and(|rollout| rollout.status() == DeploymentStatus::Succeeded);
         let at = newest.filter(|_| is_at_good).map(|rollout| rollout.submission.revision.digest);
         good.clone()

@@ -10,7 +10,7 @@ use crate::io::{Notice, Output, Run, Write, WriteId};
 use crate::ledger::{Candidate, Committed, LogEntry, Snapshot, TICK, next_change};
 use crate::lifecycle::LifecycleEvent;
 use crate::mesh::liveness::Judgement;
-use crate::rollout::Rollout;
+use crate::rollout::{Rollout, Stage};
 use crate::run::Current;
 use crate::time::Time;
 use crate::wire::{self, Message};
@@ -273,10 +273,14 @@ impl Node {
         else {
             return;
         };
-        let me = self.config.host;
         let group = self.state.group(&rollout.submission.group);
-        let tags = &self.config.tags;
-        if group.is_some_and(|group| group.group.tags.matches(tags)) || rollout.members().contains_key(&me) {
+        let has_tags = || group.is_some_and(|group| group.group.tags.matches(&self.config.tags));
+        let is_for_me = match rollout.members().get(&self.config.host) {
+            Some(member) => member.stage != Stage::NotTargeted,
+            // It waits, so its members are not known yet.
+            None => rollout.started_at.is_none() && has_tags(),
+        };
+        if is_for_me {
             let (revision, sources) = (rollout.submission.revision.clone(), self.sources(rollout));
             self.outputs.push_back(Output::Fetch { revision, sources });
         }

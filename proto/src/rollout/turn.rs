@@ -82,6 +82,9 @@ pub(super) fn next(rollout: &Rollout) -> Turn {
             in_flight => Turn::Blocked(vec![Blocker::Ending { in_flight }]),
         };
     }
+    if rollout.is_catch_up() {
+        return super::catch_up::next(rollout);
+    }
     if is_hopeless(rollout) {
         return Turn::Over(Verdict::Failed(rollout.reason(ReasonCode::HealthConstraints)));
     }
@@ -103,7 +106,7 @@ fn is_hopeless(rollout: &Rollout) -> bool {
     counts.pending + counts.in_flight > 0 && best < rollout.bounds.minimum
 }
 
-fn turn_of(rollout: &Rollout, candidate: HostId) -> Turn {
+pub(super) fn turn_of(rollout: &Rollout, candidate: HostId) -> Turn {
     let counts = &rollout.counts;
     let bounds = rollout.bounds;
     let mut blockers = Vec::new();

@@ -66,6 +66,10 @@ pub enum ReasonCode {
     Timeout,
     /// No host was left to deploy to.
     NoInstances,
+    /// Something newer went first (catch-ups only).
+    Superseded,
+    /// Hosts that were to catch up did not (catch-ups only).
+    CatchUpFailed,
 }
 
 impl ReasonCode {
@@ -77,6 +81,8 @@ impl ReasonCode {
             ReasonCode::ManualStop => "MANUAL_STOP",
             ReasonCode::Timeout => "TIMEOUT",
             ReasonCode::NoInstances => "NO_INSTANCES",
+            ReasonCode::Superseded => "SUPERSEDED",
+            ReasonCode::CatchUpFailed => "CATCH_UP_FAILED",
         }
     }
 }
@@ -108,6 +114,17 @@ impl fmt::Display for Reason {
             ReasonCode::NoInstances => {
                 write!(f, "no host was left to deploy to (the group has {total})")
             }
+            ReasonCode::Superseded => write!(
+                f,
+                "something newer goes first: {} hosts had caught up, {} still waited; the newer one is for them \
+                 too",
+                counts.succeeded, counts.pending
+            ),
+            ReasonCode::CatchUpFailed => write!(
+                f,
+                "{} hosts have caught up, {} have not: they stay out of service until the next deployment",
+                counts.succeeded, counts.failed
+            ),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Folding deployments: submitted, turn by turn, over, rolled back.
 
-use std::collections::BTreeSet;
-
+use super::rollback::to_roll_back;
 use super::{DEPLOYMENTS_KEPT, GOOD_KEPT, Good, GroupState, State, Timer};
 use crate::entry::{Creator, ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, Digest, GroupName, HostId};
@@ -10,11 +9,6 @@ use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Rollout, Stage, 
 
 /// Characters of an operator's description (CodeDeploy's quota).
 pub(super) const DESCRIPTION_MAX: usize = 256;
-
-/// The id of the rollback of a deployment: the same, whoever submits it.
-pub(super) fn rollback_id(of: DeploymentId) -> DeploymentId {
-    DeploymentId::derive(format!("rollback of {of}").as_bytes())
-}
 
 impl State {
     pub(super) fn check_submission(&self, submission: &Submission) -> Result<(), Refusal> {
@@ -69,15 +63,23 @@ impl State {
             return;
         }
         let group = self.groups.get_mut(&submission.group).expect("the submission was checked");
-        if submission.creator == Creator::Rollback {
-            // Not the rollback that is owed (any more): somebody was slower.
-            if group.owes_rollback_of != submission.rollback_of || submission.rollback_of.is_none() {
-                return;
+        match submission.creator {
+            Creator::Autoscale => return self.begin_catch_up(submission),
+            Creator::Rollback => {
+                // Not the rollback that is owed (any more): somebody was slower.
+                if group.owes_rollback_of != submission.rollback_of || submission.rollback_of.is_none() {
+                    return;
+                }
+                group.owes_rollback_of = None;
             }
-            group.owes_rollback_of = None;
+            Creator::User => {}
         }
         group.deployments.push(id);
-        let must_wait = group.running.is_some() || group.owes_rollback_of.is_some();
+        // A rollback has hosts to mend: it does not wait for a catch-up, whose
+        // hosts are none of those.
+        let catching_up = group.catching_up.filter(|_| submission.creator == Creator::User);
+        let is_busy = group.running.is_some() || group.owes_rollback_of.is_some();
+        let must_wait = is_busy || catching_up.is_some();
         if must_wait {
             group.queued = Some(id);
         }
@@ -87,6 +89,8 @@ impl State {
         self.rollouts.insert(id, Rollout::queued(submission.clone(), self.clock));
         if !must_wait {
             self.begin(id);
+        } else if let Some(catching_up) = catching_up.filter(|_| !is_busy) {
+            self.supersede(catching_up);
         }
         self.forget_old(&submission.group);
     }
@@ -96,12 +100,16 @@ impl State {
         let at = self.clock;
         let rollout = &self.rollouts[&id];
         let name = rollout.submission.group.clone();
+        let is_wanted = rollout.submission.creator == Creator::User;
         let timeout = rollout.submission.policy.deployment_timeout;
         let targets = self.targets(&rollout.submission);
         let group = &self.groups[&name];
+        // Two deployments never have a turn for one host at once.
+        let is_taken = |host| group.catching_up.is_some_and(|id| self.has_turn_to_come(id, host));
         let entrants = self
             .members_of(&group.group)
             .into_iter()
+            .filter(|host| !is_taken(host.record.host))
             .map(|host| Entrant {
                 host: host.record.host,
                 standing: group.standing.get(&host.record.host).copied(),
@@ -116,13 +124,23 @@ impl State {
         let granted = rollout.begin(entrants, at);
         self.timers.set(Timer::Deployment(id), at + timeout);
         self.set_start_timers(id, &granted);
+        if is_wanted {
+            self.forget_attempts(&name);
+        }
     }
 
-    /// Which hosts a deployment is for; none means all of the group. A
-    /// rollback is for those alone that the undone deployment touched.
-    fn targets(&self, submission: &Submission) -> Option<BTreeSet<HostId>> {
-        let undone = self.rollouts.get(&submission.rollback_of?)?;
-        Some(undone.touched().collect())
+    /// Begins what waits, if nothing is in its way any more. A catch-up ends
+    /// for it as soon as nobody is in a turn of it.
+    pub(super) fn begin_next(&mut self, name: &GroupName) {
+        let Some(group) = self.groups.get(name) else { return };
+        let Some(next) = group.queued else { return };
+        if group.running.is_some() || group.owes_rollback_of.is_some() {
+            return;
+        }
+        match group.catching_up {
+            Some(catching_up) => self.supersede(catching_up),
+            None => self.begin(next),
+        }
     }
 
     pub(super) fn start_turn(&mut self, deployment: DeploymentId, host: HostId) {
@@ -139,10 +157,14 @@ impl State {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         let started = matches!(rollout.members().get(&host).map(|m| &m.stage), Some(Stage::Started { .. }));
-        let succeeded = outcome == TurnOutcome::Succeeded;
+        let failed = match &outcome {
+            TurnOutcome::Succeeded => None,
+            TurnOutcome::Failed(failure) => Some(failure.code),
+        };
         let digest = rollout.submission.revision.digest;
         let Some(granted) = rollout.end_turn(host, outcome, at) else { return };
-        self.note_standing(deployment, host, succeeded.then_some(digest), started);
+        self.note_standing(deployment, host, failed.is_none().then_some(digest), started);
+        self.note_turn(deployment, host, failed);
         self.clear_timers(deployment, host);
         self.set_start_timers(deployment, &granted);
     }
@@ -180,6 +202,8 @@ impl State {
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         let was_queued = rollout.status() == DeploymentStatus::Queued;
         let unused = rollout.in_flight();
+        self.give_up_on(deployment);
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         rollout.stop(rollback, at);
         for host in unused {
             self.timers.clear(Timer::Start(deployment, host));
@@ -202,46 +226,26 @@ impl State {
             return;
         }
         let succeeded = rollout.status() == DeploymentStatus::Succeeded;
-        let touched = rollout.touched().next().is_some();
         // A rollback that fails is never rolled back: it would go round for ever.
-        let rolls_back =
-            rollout.wants_rollback() && touched && rollout.submission.creator != Creator::Rollback;
+        let rolls_back = rollout.wants_rollback() && rollout.submission.creator == Creator::User;
+        let is_catch_up = rollout.is_catch_up();
         let name = rollout.submission.group.clone();
         let good = Good { revision: rollout.submission.revision.clone(), deployment, at };
         self.timers.clear(Timer::Deployment(deployment));
+        if is_catch_up {
+            return self.end_catch_up(&name);
+        }
+        let rollout = &self.rollouts[&deployment];
         let Some(group) = self.groups.get_mut(&name) else { return };
         group.running = None;
+        let needs_it = to_roll_back(group, rollout).next().is_some();
         if succeeded {
             note_good(group, good);
-        } else if rolls_back && !group.good.is_empty() {
+        } else if rolls_back && needs_it && !group.good.is_empty() {
             group.owes_rollback_of = Some(deployment);
         }
-        if group.owes_rollback_of.is_none()
-            && let Some(next) = group.queued
-        {
-            self.begin(next);
-        }
-    }
-
-    /// The rollback that undoes `failed`: the group's last good revision, for
-    /// the hosts that were touched.
-    pub(super) fn rollback_of(&self, group: &GroupState, failed: DeploymentId) -> Option<Submission> {
-        let undone = &self.rollouts.get(&failed)?.submission;
-        let good = group.good.last()?;
-        let mut policy = undone.policy.clone();
-        // The old revision's stop script can never block the way back.
-        policy.ignore_application_stop_failures = true;
-        Some(Submission {
-            deployment: rollback_id(failed),
-            group: undone.group.clone(),
-            revision: good.revision.clone(),
-            policy,
-            creator: Creator::Rollback,
-            rollback_of: Some(failed),
-            description: format!("rollback of {failed}"),
-            holders: self.holders(group, good.revision.digest),
-            queue: false,
-        })
+        self.settle_behind(&name, succeeded);
+        self.begin_next(&name);
     }
 
     /// Hosts that should still have the bundle, at most eight.
@@ -293,6 +297,7 @@ impl State {
             let ended = &self.rollouts[&deployment].members()[&host].stage;
             if matches!(ended, Stage::Ended { .. }) {
                 self.note_standing(deployment, host, None, true);
+                self.note_turn(deployment, host, Some(ErrorCode::TurnTimedOut));
             }
         }
     }
@@ -358,11 +363,13 @@ impl State {
         self.running().filter(has_turn).map(|rollout| rollout.submission.deployment).collect()
     }
 
-    fn forget_old(&mut self, name: &GroupName) {
+    pub(super) fn forget_old(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get_mut(name) else { return };
         while group.deployments.len() > DEPLOYMENTS_KEPT {
-            let oldest = group.deployments.remove(0);
-            self.rollouts.remove(&oldest);
+            // Many catch-ups may come and go beside one long deployment.
+            let is_over = |id: &DeploymentId| self.rollouts.get(id).is_none_or(|r| r.status().is_over());
+            let Some(oldest) = group.deployments.iter().position(is_over) else { return };
+            self.rollouts.remove(&group.deployments.remove(oldest));
         }
     }
 }

@@ -23,7 +23,7 @@ impl State {
 
     pub(super) fn check_delete(&self, name: &GroupName) -> Result<(), Refusal> {
         let group = self.groups.get(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
-        match self.busy_with(group) {
+        match self.busy_with(group).or(group.catching_up) {
             Some(running) => Err(Refusal::GroupInUse { group: name.clone(), running }),
             None => Ok(()),
         }
@@ -31,7 +31,7 @@ impl State {
 
     /// What keeps a group from taking another deployment now.
     pub(super) fn busy_with(&self, group: &GroupState) -> Option<DeploymentId> {
-        group.running.or_else(|| group.owes_rollback_of.map(super::deployments::rollback_id)).or(group.queued)
+        group.running.or_else(|| group.owes_rollback_of.map(super::rollback::rollback_id)).or(group.queued)
     }
 
     pub(super) fn join(&mut self, record: &HostRecord) {
@@ -42,10 +42,15 @@ impl State {
             Some(known) => {
                 // It could not have spoken if it were not there.
                 let is_back = known.down.is_some() && record.incarnation > known.record.incarnation;
-                if known.record.voter != record.voter {
+                let is_replaced = known.record.voter != record.voter;
+                if is_replaced {
                     known.store_since = self.clock;
                 }
-                known.record = record.clone();
+                let before = std::mem::replace(&mut known.record, record.clone());
+                self.note_tags(record.host, Some(&before.tags));
+                if is_replaced {
+                    self.note_replaced(record.host);
+                }
                 if is_back {
                     self.change_down(record.host, false);
                 }
@@ -54,6 +59,10 @@ impl State {
                 let (joined_at, store_since) = (self.clock, self.clock);
                 let joined = Host { record: record.clone(), down: None, joined_at, store_since };
                 self.hosts.insert(record.host, joined);
+                self.note_tags(record.host, None);
+                // It may have been taken out in the middle of a deployment,
+                // which has counted it Down since.
+                self.change_down(record.host, false);
             }
         }
     }
@@ -67,6 +76,7 @@ impl State {
         self.hosts.remove(&host);
         for group in self.groups.values_mut() {
             group.standing.remove(&host);
+            group.behind.remove(&host);
         }
     }
 
@@ -90,6 +100,9 @@ impl State {
         if let Some(known) = self.hosts.get_mut(&host) {
             known.down = since;
         }
+        if !down {
+            self.note_return(host);
+        }
         let running: Vec<DeploymentId> =
             self.running().map(|rollout| rollout.submission.deployment).collect();
         for deployment in running {
@@ -111,8 +124,9 @@ impl State {
     }
 
     pub(super) fn set_group(&mut self, group: &Group) {
+        let mut before = None;
         match self.groups.get_mut(&group.name) {
-            Some(known) => known.group = group.clone(),
+            Some(known) => before = Some(std::mem::replace(&mut known.group, group.clone()).tags),
             None => {
                 let name: GroupName = group.name.clone();
                 let fresh = GroupState {
@@ -123,9 +137,13 @@ impl State {
                     owes_rollback_of: None,
                     good: Vec::new(),
                     deployments: Vec::new(),
+                    catching_up: None,
+                    catch_ups: 0,
+                    behind: Default::default(),
                 };
                 self.groups.insert(name, fresh);
             }
         }
+        self.note_members(&group.name, before.as_ref());
     }
 }

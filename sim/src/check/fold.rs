@@ -55,7 +55,8 @@ fn group(ours: &model::GroupState, theirs: &GroupState) -> Option<String> {
         .or_else(|| differ("queued", &ours.queued, &theirs.queued))
         .or_else(|| differ("the rollback owed", &ours.owes_rollback_of, &theirs.owes_rollback_of))
         .or_else(|| {
-            let good: Vec<_> = theirs.good.iter().map(|good| good.revision.digest).collect();
+            let good: Vec<_> =
+                theirs.good.iter().map(|good| (good.revision.digest, good.deployment)).collect();
             differ("good revisions", &ours.good, &good)
         })
         .or_else(|| {
@@ -67,6 +68,15 @@ fn group(ours: &model::GroupState, theirs: &GroupState) -> Option<String> {
                 .collect();
             let ours: Vec<_> = ours.standing.iter().map(|(host, standing)| (*host, *standing)).collect();
             differ("what is known of its hosts", &ours, &theirs)
+        })
+        .or_else(|| differ("the catch-up", &ours.catching_up, &theirs.catching_up))
+        .or_else(|| {
+            let tried = |behind: &proto::state::Behind| behind.tried.map(|t| (t.revision, t.attempts));
+            let pick =
+                |behind: &proto::state::Behind| model::Behind { cause: behind.cause, tried: tried(behind) };
+            let theirs: Vec<_> = theirs.behind.iter().map(|(host, behind)| (*host, pick(behind))).collect();
+            let ours: Vec<_> = ours.behind.iter().map(|(host, behind)| (*host, *behind)).collect();
+            differ("the hosts that are behind", &ours, &theirs)
         })
 }
 

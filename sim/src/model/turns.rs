@@ -133,6 +133,21 @@ impl Deployment {
         self.advance(at);
     }
 
+    /// One beside another deployment has nobody but its own hosts.
+    pub fn begin_catch_up(&mut self, turns: Vec<Turn>, total: u32, is_beside: bool, at: Millis) {
+        self.turns = turns;
+        self.status = DeploymentStatus::InProgress;
+        self.began_at = at;
+        let bounds = self.submission.policy.minimum.bounds(total);
+        self.minimum = if is_beside { 0 } else { bounds.minimum };
+        self.turns_max = bounds.turns_max;
+        self.advance(at);
+    }
+
+    fn is_catch_up(&self) -> bool {
+        self.submission.creator == Creator::Autoscale
+    }
+
     /// Ends a turn. Returns whether it had started; none if it was no turn.
     pub fn end(&mut self, host: HostId, succeeded: bool) -> Option<bool> {
         let turn = self.turn_mut(host).filter(|turn| turn.is_in_flight())?;
@@ -174,7 +189,7 @@ impl Deployment {
             | DeploymentStatus::InProgress => false,
         };
         // A rollback that fails is never rolled back: it would go round for ever.
-        wanted && !self.touched().is_empty() && self.submission.creator != Creator::Rollback
+        wanted && !self.touched().is_empty() && self.submission.creator == Creator::User
     }
 
     /// Grants what may be granted, or works out how it ends.
@@ -182,7 +197,18 @@ impl Deployment {
         while self.status == DeploymentStatus::InProgress && self.ends_as.is_none() {
             let pending = self.count(|turn| turn.stage == Stage::Pending);
             let in_flight = self.count(Turn::is_in_flight);
-            if self.is_hopeless() {
+            if self.is_catch_up() {
+                // Each host for itself: the minimum spares some, it ends nothing.
+                if let Some(next) = self.next() {
+                    self.turns[next].stage = Stage::Leased { at };
+                } else if in_flight == 0 {
+                    let failed = self.count(|turn| turn.stage == Stage::Failed);
+                    let ends_as = [DeploymentStatus::Failed, DeploymentStatus::Succeeded];
+                    self.conclude(ends_as[usize::from(failed == 0)]);
+                } else {
+                    break;
+                }
+            } else if self.is_hopeless() {
                 self.conclude(DeploymentStatus::Failed);
             } else if pending == 0 && in_flight == 0 {
                 let succeeded = self.count(|turn| turn.stage == Stage::Succeeded);

@@ -77,6 +77,31 @@ pub(super) fn wishes(
     wishes
 }
 
+/// Hosts leave and join again, as such that nobody knows, and groups take in
+/// others than before, while deployments run.
+pub(super) fn comings(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Moment, Asked)> {
+    let mut wishes = Vec::new();
+    // Whom to remove from a mesh of a few hosts is a question of who votes.
+    let many = hosts >= 5;
+    if dice.percent(40) {
+        return wishes;
+    }
+    let mut at = Moment::from_micros(dice.between(8_000_000, 20_000_000));
+    while at < until {
+        let (name, tag) = *dice.pick(&[("web/prod", "role=web"), ("db/prod", "role=db")]);
+        let wish = match dice.below(3) {
+            0 => Wish::SetGroup(group(name, tag, policy(dice, hosts))),
+            2 if many => {
+                Wish::RemoveHost(HostNo(u32::try_from(dice.between(1, hosts - 1)).expect("few hosts")))
+            }
+            _ => Wish::SetGroup(of_all_hosts(group(name, tag, policy(dice, hosts)))),
+        };
+        wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: dice.percent(60) }));
+        at = at + dice.duration(Duration::from_secs(2), Duration::from_secs(40));
+    }
+    wishes
+}
+
 fn deploy(dice: &mut Chance, group: GroupName, bundles: &[Bundle], hosts: u64) -> Wish {
     let policy = dice.percent(20).then(|| policy(dice, hosts));
     let digest = dice.pick(bundles).revision.digest;
@@ -90,6 +115,12 @@ fn any_host(dice: &mut Chance, hosts: u64) -> HostNo {
 pub(super) fn group(name: &str, tag: &str, policy: Policy) -> Group {
     let filter = TagFilter::parse(tag).expect("a filter");
     Group { name: name.parse().expect("a name"), tags: TagSets(vec![vec![filter]]), policy }
+}
+
+/// With all hosts in it: those that were not come in the middle.
+fn of_all_hosts(group: Group) -> Group {
+    let filters = ["role=web", "role=db"].map(|tag| TagFilter::parse(tag).expect("a filter"));
+    Group { tags: TagSets(vec![filters.to_vec()]), ..group }
 }
 
 /// Short timeouts: what they are for is tried, not waited for.

@@ -67,8 +67,13 @@ pub(super) fn exit(asked_for: Option<&DeploymentView>, last: &DeploymentView) ->
     let is_rolled_back = asked_for.id != last.id && last.status == "Succeeded";
     match asked_for.status.as_str() {
         "Succeeded" => Exit::Done,
-        "Stopped" => Exit::Stopped,
+        // What an alarm stopped has failed; what a person stopped has not.
+        "Stopped" if !is_rolled_back || is_by_hand(asked_for) => Exit::Stopped,
         _ if is_rolled_back => Exit::RolledBack,
         _ => Exit::Failed,
     }
+}
+
+fn is_by_hand(view: &DeploymentView) -> bool {
+    view.reason.as_ref().is_none_or(|reason| reason.code == "MANUAL_STOP")
 }

@@ -100,6 +100,13 @@ fn exit_codes_tell_a_failure_from_one_that_was_rolled_back() {
     assert_eq!(ending::exit(Some(&of("Failed")), &rollback("Succeeded")), Exit::RolledBack);
     assert_eq!(ending::exit(Some(&of("Failed")), &rollback("Failed")), Exit::Failed);
     assert_eq!(ending::exit(Some(&of("Stopped")), &rollback("Succeeded")), Exit::Stopped);
+    let because = |code: &str| {
+        let reason = Why { code: code.into(), message: String::new(), numbers: Default::default() };
+        DeploymentView { reason: Some(reason), ..of("Stopped") }
+    };
+    assert_eq!(ending::exit(Some(&because("MANUAL_STOP")), &rollback("Succeeded")), Exit::Stopped);
+    assert_eq!(ending::exit(Some(&because("ALARM_ACTIVE")), &rollback("Succeeded")), Exit::RolledBack);
+    assert_eq!(ending::exit(None, &because("ALARM_ACTIVE")), Exit::Stopped);
 }
 
 #[test]

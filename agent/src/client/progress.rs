@@ -1,0 +1,55 @@
+//! Requests that may take as long as a download, and tell how far it is.
+
+use http_body_util::BodyExt;
+use hyper::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::events::Cutter;
+use super::{ANSWER_BYTES_MAX, Client, ClientError};
+use crate::api::{ANSWER, AnswerEvent, PROGRESS};
+use crate::bundle::progress::Far;
+
+impl Client {
+    /// As [`Client::post`], and says on the way how far it is.
+    pub(crate) async fn post_watching<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        mut far: impl FnMut(Far),
+    ) -> Result<T, ClientError> {
+        let answer = self.ask_for(Method::POST, path, self.encode(body)?, "text/event-stream").await?;
+        // Refused before it began, or an agent that tells nothing.
+        let is_told = answer.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        if !is_told {
+            return self.read(answer).await;
+        }
+        let (mut body, mut cutter) = (answer.into_body(), Cutter::new(ANSWER_BYTES_MAX));
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|cause| self.broken(cause))?;
+            let Some(bytes) = frame.data_ref() else { continue };
+            let Some(events) = cutter.feed(bytes) else {
+                return Err(self.unreadable("it is too long".into()));
+            };
+            for event in events {
+                match event.name.as_str() {
+                    PROGRESS => serde_json::from_str(&event.data).map_or((), &mut far),
+                    ANSWER => return self.answer(&event.data),
+                    // Of a newer agent.
+                    _ => {}
+                }
+            }
+        }
+        Err(self.unreadable("it ended before the answer came: the agent was stopped".into()))
+    }
+
+    fn answer<T: DeserializeOwned>(&self, data: &str) -> Result<T, ClientError> {
+        let unreadable = |error: serde_json::Error| self.unreadable(error.to_string());
+        let AnswerEvent { status, body } = serde_json::from_str(data).map_err(unreadable)?;
+        match StatusCode::from_u16(status) {
+            Ok(status) if status.is_success() => serde_json::from_value(body).map_err(unreadable),
+            Ok(status) => Err(self.refusal(status, body.to_string().as_bytes())),
+            Err(error) => Err(self.unreadable(error.to_string())),
+        }
+    }
+}

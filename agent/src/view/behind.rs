@@ -1,0 +1,133 @@
+//! Hosts that are behind their group's last good revision, and why they wait.
+
+use proto::entry::TurnOutcome;
+use proto::id::{DeploymentId, HostId};
+use proto::rollout::Stage;
+use proto::state::{CatchUp, Cause, GroupState, State};
+use serde::{Deserialize, Serialize};
+
+use super::{Why, name_of, written};
+
+/// One such host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BehindView {
+    pub(crate) host: String,
+    pub(crate) name: String,
+    /// What made it so: Joined, Returned, Replaced, Missed or Failed.
+    pub(crate) cause: String,
+    pub(crate) since: String,
+    /// How it stands with it.
+    pub(crate) why: Why,
+}
+
+impl BehindView {
+    /// One line for people.
+    pub(crate) fn line(&self) -> String {
+        let how = match self.cause.as_str() {
+            "Joined" => "joined",
+            "Returned" => "came back",
+            "Replaced" => "lost its store",
+            "Missed" => "missed its turn",
+            _ => "failed in its turn",
+        };
+        format!("{} ({how} at {}): {} ({})", self.name, self.since, self.why.message, self.why.code)
+    }
+}
+
+/// The hosts of a group that are behind, by name.
+pub(crate) fn behind(state: &State, known: &GroupState) -> Vec<BehindView> {
+    let hosts = known.behind.keys();
+    let mut all: Vec<BehindView> = hosts.filter_map(|host| of_host(state, known, *host)).collect();
+    all.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
+    all
+}
+
+/// One host in one group; none if it is not behind.
+pub(super) fn of_host(state: &State, known: &GroupState, host: HostId) -> Option<BehindView> {
+    let catch_up = state.catch_up(known, host)?;
+    let behind = known.behind.get(&host)?;
+    let cause = match behind.cause {
+        Cause::Joined => "Joined",
+        Cause::Returned => "Returned",
+        Cause::Replaced => "Replaced",
+        Cause::Missed => "Missed",
+        Cause::Failed => "Failed",
+    };
+    Some(BehindView {
+        host: host.to_string(),
+        name: name_of(state, host),
+        cause: cause.into(),
+        since: written(behind.since),
+        why: why(state, host, catch_up),
+    })
+}
+
+fn why(state: &State, host: HostId, catch_up: CatchUp) -> Why {
+    let because = |deployment| failure(state, deployment, host).map(|said| format!(": {said}"));
+    let (code, numbers, more): (_, Vec<(&str, u32)>, Option<String>) = match catch_up {
+        CatchUp::UnderWay(_) => ("CATCHING_UP", vec![], None),
+        CatchUp::Due => ("CATCH_UP_DUE", vec![], None),
+        CatchUp::After(_) => ("WAITS_FOR_DEPLOYMENT", vec![], None),
+        CatchUp::NoRevision => ("NO_GOOD_REVISION", vec![], None),
+        CatchUp::Down => ("HOST_DOWN", vec![], None),
+        CatchUp::TooFewHealthy { available, minimum, total } => (
+            "HEALTH_CONSTRAINTS",
+            vec![("in_service", available), ("minimum", minimum), ("total", total)],
+            None,
+        ),
+        CatchUp::GivenUp { deployment, attempts } => {
+            ("ATTEMPTS_USED_UP", vec![("attempts", attempts.into())], because(deployment))
+        }
+        CatchUp::LeftAlone(deployment) => ("LEFT_ALONE", vec![], deployment.and_then(because)),
+    };
+    Why::new(code, format!("{catch_up}{}", more.unwrap_or_default()), &numbers)
+}
+
+/// What a host's turn failed of.
+fn failure(state: &State, deployment: DeploymentId, host: HostId) -> Option<String> {
+    match &state.rollout(deployment)?.members().get(&host)?.stage {
+        Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } => Some(failure.message.clone()),
+        Stage::Ended { outcome: TurnOutcome::Succeeded, .. }
+        | Stage::NotTargeted
+        | Stage::Pending
+        | Stage::Leased { .. }
+        | Stage::Started { .. }
+        | Stage::Skipped => None,
+    }
+}
+
+/// What somebody means who writes down the first digits of a revision that the
+/// group had.
+pub(crate) fn find_revision(known: &GroupState, text: &str) -> Result<proto::id::Digest, NoRevision> {
+    let of_text = || text.chars().take(80).collect::<String>();
+    if let Ok(digest) = text.parse() {
+        return Ok(digest);
+    }
+    let digits = text.strip_prefix("blake3:").unwrap_or(text).to_ascii_lowercase();
+    if digits.len() < PREFIX_MIN || !digits.chars().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(NoRevision::NotOne(of_text()));
+    }
+    let good = known.good.iter().map(|good| good.revision.digest);
+    let found: Vec<_> = good.filter(|digest| digest.hex().starts_with(&digits)).collect();
+    match found[..] {
+        [digest] => Ok(digest),
+        [] => Err(NoRevision::None(of_text(), known.group.name.to_string())),
+        [..] => Err(NoRevision::Several(of_text(), found.iter().map(proto::id::Digest::short).collect())),
+    }
+}
+
+/// Digits by which a revision may be named: as with commits, four could be many.
+const PREFIX_MIN: usize = 6;
+
+/// Why a text names no revision of a group.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoRevision {
+    #[error("`{0}` is no revision: give a digest or at least the first {PREFIX_MIN} of its hex digits")]
+    NotOne(String),
+    #[error(
+        "no revision that begins with {0} was ever deployed successfully to {1}: `skein history {1}` lists what was"
+    )]
+    None(String, String),
+    #[error("{0} is the beginning of several revisions: {list}", list = .1.join(", "))]
+    Several(String, Vec<String>),
+}

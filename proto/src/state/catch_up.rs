@@ -1,0 +1,492 @@
+//! Hosts that are behind their group: those that joined, returned, were
+//! replaced, or were away when their turn came.
+//!
+//! Nobody is sent to look for them. Whatever makes a host fall behind is an
+//! entry, and its fold notes the host in [`GroupState::behind`]; whatever ends
+//! it (a turn, mostly) takes it out. So the question whether the ledger lacks a
+//! catch-up costs what is behind, not what is in the group.
+//!
+//! Not behind is a host that a person left where it is: one whose turn a stopped
+//! or failed deployment ended well, or ended badly for reasons of its own. What
+//! becomes of those, rollback decides, or the next deployment.
+//!
+//! Invariants: a group has at most one catch-up at a time; while a deployment
+//! runs, no catch-up has a turn for one of its members; a host gets at most
+//! [`ATTEMPTS_MAX`] turns at one good revision, unless a person deploys or its
+//! store is a new one.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Good, GroupState, State, Timer};
+use crate::entry::{Creator, ErrorCode, Submission};
+use crate::group::TagSets;
+use crate::id::{DeploymentId, Digest, GroupName, HostId};
+use crate::rollout::{Entrant, Health, Rollout, Stage};
+use crate::time::LedgerTime;
+
+/// Turns at one good revision that a host gets without a person: a second one
+/// only if the host was lost in the first. A revision that fails by itself
+/// would fail again.
+pub const ATTEMPTS_MAX: u8 = 2;
+
+/// A host that may have to be brought to its group's last good revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behind {
+    /// What made it so.
+    pub cause: Cause,
+    /// Since when.
+    pub since: LedgerTime,
+    /// What was tried in vain since a person deployed last.
+    pub tried: Option<Tried>,
+}
+
+/// What makes a host fall behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// It is new to the group.
+    Joined,
+    /// It was Down, and came back with an old revision or an unknown one.
+    Returned,
+    /// Its store is a new one: what runs there, nobody knows.
+    Replaced,
+    /// It was lost when it had its turn, or in it.
+    Missed,
+    /// Its turn failed for reasons of its own: left to people, until it returns.
+    Failed,
+}
+
+/// Turns in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// At which revision.
+    pub revision: Digest,
+    /// How many of [`ATTEMPTS_MAX`] are used; a failure uses all.
+    pub attempts: u8,
+    /// In which deployment last.
+    pub deployment: DeploymentId,
+}
+
+/// How it stands with a host that is behind. `status` prints these as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatchUp {
+    /// This deployment brings it there.
+    UnderWay(DeploymentId),
+    /// Its deployment is about to be submitted.
+    Due,
+    /// This deployment goes first.
+    After(DeploymentId),
+    /// The group has no good revision that it could get.
+    NoRevision,
+    /// It is Down.
+    Down,
+    /// It is in service, and one host less would break the minimum.
+    TooFewHealthy {
+        /// In service now.
+        available: u32,
+        /// M.
+        minimum: u32,
+        /// N.
+        total: u32,
+    },
+    /// It was tried often enough.
+    GivenUp {
+        /// In which deployment last.
+        deployment: DeploymentId,
+        /// How many turns, of [`ATTEMPTS_MAX`].
+        attempts: u8,
+    },
+    /// Its turn failed in this deployment, which a person wanted.
+    LeftAlone(Option<DeploymentId>),
+}
+
+impl fmt::Display for CatchUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CatchUp::UnderWay(by) => write!(f, "{by} brings it to the last good revision"),
+            CatchUp::Due => f.write_str("it is about to be brought to the last good revision"),
+            CatchUp::After(first) => write!(f, "{first} goes first; then it gets what is good then"),
+            CatchUp::NoRevision => f.write_str("the group has no good revision yet that it could get"),
+            CatchUp::Down => f.write_str("it is Down; it gets the last good revision when it is back"),
+            CatchUp::TooFewHealthy { available, minimum, total } => write!(
+                f,
+                "it serves with an older revision, {available} of {total} hosts are in service and {minimum} must \
+                 stay so: it follows as soon as there is room"
+            ),
+            CatchUp::GivenUp { deployment, attempts } => write!(
+                f,
+                "{attempts} of {ATTEMPTS_MAX} attempts are used: not tried again before the next deployment \
+                 (`skein deploy` of the same revision will do); the last was {deployment}"
+            ),
+            CatchUp::LeftAlone(Some(deployment)) => {
+                write!(
+                    f,
+                    "its turn in {deployment} failed: left alone until the next deployment or its return"
+                )
+            }
+            CatchUp::LeftAlone(None) => {
+                f.write_str("its turn failed: left alone until the next deployment or its return")
+            }
+        }
+    }
+}
+
+impl GroupState {
+    /// Whether the host is known to be well at the group's last good revision.
+    pub fn is_current(&self, host: HostId) -> bool {
+        let Some(good) = self.good.last() else { return false };
+        self.standing.get(&host).is_some_and(|standing| {
+            standing.health == Health::Healthy && standing.revision == Some(good.revision.digest)
+        })
+    }
+
+    fn is_healthy(&self, host: HostId) -> bool {
+        self.standing.get(&host).is_some_and(|standing| standing.health == Health::Healthy)
+    }
+
+    /// Whether a person left the host at a revision that never became good.
+    fn is_elsewhere(&self, host: HostId) -> bool {
+        let revision = self.standing.get(&host).and_then(|standing| standing.revision);
+        let was_good = |digest| self.good.iter().any(|good| good.revision.digest == digest);
+        self.is_healthy(host) && !revision.is_some_and(was_good)
+    }
+
+    fn fall_behind(&mut self, host: HostId, cause: Cause, since: LedgerTime) {
+        if self.running.is_none() && self.is_current(host) {
+            return;
+        }
+        let behind = self.behind.entry(host).or_insert(Behind { cause, since, tried: None });
+        match behind.cause {
+            // A host that never had a turn is new, however often it returns.
+            Cause::Joined | Cause::Replaced | Cause::Returned => {}
+            Cause::Missed | Cause::Failed => (behind.cause, behind.since) = (cause, since),
+        }
+    }
+
+    /// Between deployments: whoever is where it should be is not behind.
+    fn forget_current(&mut self) {
+        if self.running.is_none() {
+            let mut behind = std::mem::take(&mut self.behind);
+            behind.retain(|host, _| !self.is_current(*host));
+            self.behind = behind;
+        }
+    }
+}
+
+impl State {
+    /// How it stands with a host that is behind the group's last good revision;
+    /// none if it is not.
+    pub fn catch_up(&self, group: &GroupState, host: HostId) -> Option<CatchUp> {
+        let behind = group.behind.get(&host)?;
+        let known = self.hosts.get(&host)?;
+        if group.is_current(host) || !group.group.tags.matches(&known.record.tags) {
+            return None;
+        }
+        if let Some(beside) = group.catching_up.filter(|id| self.has_turn_to_come(*id, host)) {
+            return Some(CatchUp::UnderWay(beside));
+        }
+        if let Some(running) = group.running.filter(|id| self.is_member(*id, host)) {
+            return Some(CatchUp::After(running));
+        }
+        let Some(good) = group.good.last() else {
+            return Some(group.running.map_or(CatchUp::NoRevision, CatchUp::After));
+        };
+        if let Some(tried) = behind.used_up(good) {
+            return Some(CatchUp::GivenUp { deployment: tried.deployment, attempts: tried.attempts });
+        }
+        if behind.cause == Cause::Failed {
+            return Some(CatchUp::LeftAlone(behind.tried.map(|tried| tried.deployment)));
+        }
+        if known.down.is_some() {
+            return Some(CatchUp::Down);
+        }
+        let first = group.owes_rollback_of.map(super::rollback::rollback_id).or(group.catching_up);
+        if let Some(first) = first {
+            return Some(CatchUp::After(first));
+        }
+        let room = self.room(group);
+        if group.running.is_none() && group.is_healthy(host) && room.available <= room.minimum {
+            return Some(CatchUp::TooFewHealthy {
+                available: room.available,
+                minimum: room.minimum,
+                total: room.total,
+            });
+        }
+        Some(CatchUp::Due)
+    }
+
+    /// The catch-up that the ledger lacks. Its bytes do not depend on who is
+    /// behind: that is worked out when it is folded, so that hosts which join
+    /// while it is on its way are in it.
+    pub(super) fn catch_up_due(&self, group: &GroupState) -> Option<Submission> {
+        if group.catching_up.is_some() || group.owes_rollback_of.is_some() {
+            return None;
+        }
+        let good = group.good.last()?;
+        if self.to_catch_up(group, good).is_empty() {
+            return None;
+        }
+        let name = &group.group.name;
+        let id = format!("catch-up {} of {name} after {}", group.catch_ups, good.deployment);
+        Some(Submission {
+            deployment: DeploymentId::derive(id.as_bytes()),
+            group: name.clone(),
+            revision: good.revision.clone(),
+            policy: super::rollback::way_back(&group.group.policy),
+            creator: Creator::Autoscale,
+            rollback_of: None,
+            description: "hosts that joined or returned get the last good revision".into(),
+            holders: Vec::new(),
+            queue: false,
+        })
+    }
+
+    /// The hosts that a catch-up would be for now. Those in service are left
+    /// out while the minimum has no room for any of them.
+    fn to_catch_up(&self, group: &GroupState, good: &Good) -> BTreeSet<HostId> {
+        let is_due = |(host, behind): &(&HostId, &Behind)| {
+            behind.cause != Cause::Failed
+                && behind.used_up(good).is_none()
+                && !group.is_current(**host)
+                && self.is_up_in(group, **host)
+                && group.running.is_none_or(|running| !self.is_member(running, **host))
+        };
+        let due: BTreeSet<HostId> = group.behind.iter().filter(is_due).map(|(host, _)| *host).collect();
+        if group.running.is_some() || due.is_empty() || due.iter().any(|host| !group.is_healthy(*host)) {
+            return due;
+        }
+        let room = self.room(group);
+        if room.available > room.minimum { due } else { BTreeSet::new() }
+    }
+
+    /// Whether the host is up and one of the group's: a host may fail in its
+    /// turn when it is not any more.
+    fn is_up_in(&self, group: &GroupState, host: HostId) -> bool {
+        let known = self.hosts.get(&host).filter(|host| host.down.is_none());
+        known.is_some_and(|host| group.group.tags.matches(&host.record.tags))
+    }
+
+    fn room(&self, group: &GroupState) -> Room {
+        let members = self.hosts.values().filter(|host| group.group.tags.matches(&host.record.tags));
+        let (mut total, mut available) = (0, 0);
+        for host in members {
+            total += 1;
+            available += u32::from(host.down.is_none() && group.is_healthy(host.record.host));
+        }
+        Room { available, minimum: group.group.policy.minimum.bounds(total).minimum, total }
+    }
+
+    /// Folds a catch-up's `Submitted`.
+    pub(super) fn begin_catch_up(&mut self, submission: &Submission) {
+        let (id, at) = (submission.deployment, self.clock);
+        let Some(group) = self.groups.get(&submission.group) else { return };
+        // Not the catch-up that is due (any more): somebody was slower.
+        if self.catch_up_due(group).is_none_or(|due| due.deployment != id) {
+            return;
+        }
+        let Some(good) = group.good.last() else { return };
+        let targets = self.to_catch_up(group, good);
+        let beside = group.running.is_some();
+        let members = self.members_of(&group.group);
+        let total = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        let entrants = members
+            .into_iter()
+            .filter(|host| !beside || targets.contains(&host.record.host))
+            .map(|host| Entrant {
+                host: host.record.host,
+                standing: group.standing.get(&host.record.host).copied(),
+                down: host.down,
+                target: targets.contains(&host.record.host),
+            })
+            .collect();
+        let mut rollout = Rollout::queued(submission.clone(), at);
+        let granted = rollout.begin_catch_up(entrants, total, beside, at);
+        self.rollouts.insert(id, rollout);
+        self.timers.set(Timer::Deployment(id), at + submission.policy.deployment_timeout);
+        self.set_start_timers(id, &granted);
+        let group = self.groups.get_mut(&submission.group).expect("looked up above");
+        group.catching_up = Some(id);
+        group.catch_ups += 1;
+        group.deployments.push(id);
+        self.forget_old(&submission.group);
+    }
+
+    /// Folds a catch-up's `Finished`: the group may go on.
+    pub(super) fn end_catch_up(&mut self, name: &GroupName) {
+        if let Some(group) = self.groups.get_mut(name) {
+            group.catching_up = None;
+            group.forget_current();
+        }
+        self.begin_next(name);
+    }
+
+    /// Something newer goes first.
+    pub(super) fn supersede(&mut self, id: DeploymentId) {
+        let at = self.clock;
+        let Some(rollout) = self.rollouts.get_mut(&id) else { return };
+        let in_flight = rollout.in_flight();
+        rollout.supersede(at);
+        for host in in_flight {
+            self.clear_timers_if_idle(id, host);
+        }
+    }
+
+    /// A person stopped a catch-up: its hosts are not tried again by the mesh.
+    pub(super) fn give_up_on(&mut self, id: DeploymentId) {
+        let Some(rollout) = self.rollouts.get(&id).filter(|rollout| rollout.is_catch_up()) else { return };
+        let revision = rollout.submission.revision.digest;
+        let Some(group) = self.groups.get_mut(&rollout.submission.group) else { return };
+        let tried = Tried { revision, attempts: ATTEMPTS_MAX, deployment: id };
+        for (host, member) in rollout.members() {
+            if let (Stage::Pending | Stage::Leased { .. }, Some(behind)) =
+                (&member.stage, group.behind.get_mut(host))
+            {
+                behind.tried = Some(tried);
+            }
+        }
+    }
+
+    /// A turn has ended: whether its host is behind now, and what it has used.
+    pub(super) fn note_turn(&mut self, id: DeploymentId, host: HostId, failed: Option<ErrorCode>) {
+        let since = self.clock;
+        let Some(submission) = self.rollouts.get(&id).map(|rollout| &rollout.submission) else { return };
+        let (revision, is_catch_up) = (submission.revision.digest, submission.creator == Creator::Autoscale);
+        let Some(group) = self.groups.get_mut(&submission.group) else { return };
+        let Some(code) = failed else {
+            // A host that was caught up beside a deployment is to follow it.
+            if !is_catch_up || group.running.is_none() && group.is_current(host) {
+                group.behind.remove(&host);
+            }
+            return;
+        };
+        let cause = if was_lost(code) { Cause::Missed } else { Cause::Failed };
+        let behind = group.behind.entry(host).or_insert(Behind { cause, since, tried: None });
+        if !is_catch_up {
+            (behind.cause, behind.since) = (cause, since);
+        }
+        let before =
+            behind.tried.filter(|tried| tried.revision == revision).map_or(0, |tried| tried.attempts);
+        let attempts = if was_lost(code) { before.saturating_add(1) } else { ATTEMPTS_MAX };
+        behind.tried = Some(Tried { revision, attempts: attempts.min(ATTEMPTS_MAX), deployment: id });
+    }
+
+    /// A person deploys: every host has all its attempts again.
+    pub(super) fn forget_attempts(&mut self, name: &GroupName) {
+        if let Some(group) = self.groups.get_mut(name) {
+            group.behind.values_mut().for_each(|behind| behind.tried = None);
+        }
+    }
+
+    /// A deployment of the group has ended.
+    pub(super) fn settle_behind(&mut self, name: &GroupName, has_new_good: bool) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        group.forget_current();
+        // What it brings is no longer what they are to have.
+        if let Some(beside) = group.catching_up.filter(|_| has_new_good) {
+            self.supersede(beside);
+        }
+    }
+
+    /// A host has joined the mesh, or has other tags than before.
+    pub(super) fn note_tags(&mut self, host: HostId, before: Option<&Tags>) {
+        let since = self.clock;
+        let Some(tags) = self.hosts.get(&host).map(|host| &host.record.tags) else { return };
+        for group in self.groups.values_mut() {
+            let was_in = before.is_some_and(|before| group.group.tags.matches(before));
+            match (was_in, group.group.tags.matches(tags)) {
+                (false, true) => group.fall_behind(host, Cause::Joined, since),
+                (true, false) => {
+                    group.behind.remove(&host);
+                }
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+
+    /// A group was defined: with these tags before, if it was known.
+    pub(super) fn note_members(&mut self, name: &GroupName, before: Option<&TagSets>) {
+        let since = self.clock;
+        let Some(group) = self.groups.get_mut(name) else { return };
+        for (id, host) in &self.hosts {
+            let was_in = before.is_some_and(|before| before.matches(&host.record.tags));
+            match (was_in, group.group.tags.matches(&host.record.tags)) {
+                (false, true) => group.fall_behind(*id, Cause::Joined, since),
+                (true, false) => {
+                    group.behind.remove(id);
+                }
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+
+    /// A host is up again.
+    pub(super) fn note_return(&mut self, host: HostId) {
+        let since = self.clock;
+        for group in self.groups_of(host) {
+            if !group.is_current(host) && !group.is_elsewhere(host) {
+                group.fall_behind(host, Cause::Returned, since);
+            }
+        }
+    }
+
+    /// A host has a new store: its application is as new, for all we know.
+    pub(super) fn note_replaced(&mut self, host: HostId) {
+        let since = self.clock;
+        for group in self.groups_of(host) {
+            group.standing.remove(&host);
+            group.behind.insert(host, Behind { cause: Cause::Replaced, since, tried: None });
+        }
+    }
+
+    fn groups_of(&mut self, host: HostId) -> impl Iterator<Item = &mut GroupState> {
+        let tags = self.hosts.get(&host).map(|host| &host.record.tags);
+        self.groups.values_mut().filter(move |group| tags.is_some_and(|tags| group.group.tags.matches(tags)))
+    }
+
+    fn is_member(&self, id: DeploymentId, host: HostId) -> bool {
+        self.rollouts.get(&id).is_some_and(|rollout| rollout.members().contains_key(&host))
+    }
+
+    /// Whether the host has a turn in it that is not over.
+    pub(super) fn has_turn_to_come(&self, id: DeploymentId, host: HostId) -> bool {
+        let member = self.rollouts.get(&id).and_then(|rollout| rollout.members().get(&host));
+        member.is_some_and(|member| member.stage == Stage::Pending || member.is_in_flight())
+    }
+}
+
+type Tags = BTreeSet<crate::group::Tag>;
+
+/// A group in numbers, between deployments.
+struct Room {
+    available: u32,
+    minimum: u32,
+    total: u32,
+}
+
+impl Behind {
+    /// The attempts, if all that a host has at this revision are used.
+    fn used_up(&self, good: &Good) -> Option<Tried> {
+        self.tried.filter(|tried| tried.revision == good.revision.digest && tried.attempts >= ATTEMPTS_MAX)
+    }
+}
+
+/// Whether the host failed in its turn rather than the revision on it.
+fn was_lost(code: ErrorCode) -> bool {
+    match code {
+        ErrorCode::DidNotStart | ErrorCode::HostLost | ErrorCode::FailedAfterRestart => true,
+        ErrorCode::Success
+        | ErrorCode::ScriptMissing
+        | ErrorCode::ScriptNotExecutable
+        | ErrorCode::ScriptTimedOut
+        | ErrorCode::ScriptFailed
+        | ErrorCode::UnknownError
+        | ErrorCode::OutputsLeftOpen
+        | ErrorCode::TurnTimedOut
+        | ErrorCode::Stopped => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

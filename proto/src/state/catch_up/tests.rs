@@ -1,0 +1,561 @@
+use super::*;
+use crate::entry::{Body, Entry, Failure, HostRecord, ProposalId, TurnOutcome};
+use crate::group::{Group, Tag, TagFilter};
+use crate::id::VoterId;
+use crate::io::Refusal;
+use crate::policy::{Minimum, Policy};
+use crate::revision::Revision;
+use crate::rollout::DeploymentStatus;
+
+/// A ledger in a few lines: what is due is committed at once, turns are taken
+/// by hand.
+struct Ledger {
+    state: State,
+    millis: u64,
+}
+
+fn host(number: u8) -> HostId {
+    HostId::from_public_key([number; 32])
+}
+
+fn name() -> GroupName {
+    "web/prod".parse().expect("a name")
+}
+
+fn digest(version: u8) -> Digest {
+    Digest([version; 32])
+}
+
+fn record(number: u8, store: u64, tag: &str) -> HostRecord {
+    HostRecord {
+        host: host(number),
+        voter: VoterId(u64::from(number) + 1_000 * store),
+        name: format!("web-{number}"),
+        tags: [Tag::parse(tag).expect("a tag")].into(),
+        zone: String::new(),
+        addresses: Vec::new(),
+        incarnation: store,
+        wire: 1,
+    }
+}
+
+impl Ledger {
+    /// Hosts from 0 on, and their group.
+    fn of(hosts: u8, minimum: Minimum) -> Ledger {
+        let mut ledger = Ledger { state: State::founding(), millis: 1_000 };
+        (0..hosts).for_each(|number| ledger.join(number));
+        ledger.set_group(minimum);
+        ledger
+    }
+
+    /// The same, brought to version 1.
+    fn deployed(hosts: u8, minimum: Minimum) -> Ledger {
+        let mut ledger = Ledger::of(hosts, minimum);
+        let first = ledger.deploy(1);
+        ledger.finish_well(first);
+        assert_eq!(ledger.behind(), []);
+        ledger
+    }
+
+    fn put(&mut self, body: Body) -> Result<(), Refusal> {
+        self.millis += 1;
+        let proposal = ProposalId { host: host(0), incarnation: 1, number: self.millis };
+        let entry = Entry { at: LedgerTime::from_millis(self.millis), proposal, body };
+        self.state.apply(self.state.index() + 1, &entry)
+    }
+
+    fn say(&mut self, body: Body) {
+        assert_eq!(self.put(body), Ok(()));
+    }
+
+    fn join(&mut self, number: u8) {
+        self.say(Body::HostJoined(record(number, 1, "role=web")));
+    }
+
+    fn set_group(&mut self, minimum: Minimum) {
+        let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
+        self.say(Body::GroupSet(Group {
+            name: name(),
+            tags,
+            policy: Policy { minimum, ..Policy::default() },
+        }));
+    }
+
+    fn down(&mut self, number: u8) {
+        self.say(Body::HostDown { host: host(number), incarnation: 1 });
+    }
+
+    fn up(&mut self, number: u8) {
+        self.say(Body::HostUp { host: host(number), incarnation: 1 });
+    }
+
+    fn submission(&self, version: u8) -> Submission {
+        Submission {
+            deployment: DeploymentId::derive(format!("{version} at {}", self.millis).as_bytes()),
+            group: name(),
+            revision: Revision { digest: digest(version), size: 1, origin: String::new() },
+            policy: self.group().group.policy.clone(),
+            creator: Creator::User,
+            rollback_of: None,
+            description: String::new(),
+            holders: Vec::new(),
+            queue: false,
+        }
+    }
+
+    fn deploy(&mut self, version: u8) -> DeploymentId {
+        let submission = self.submission(version);
+        let id = submission.deployment;
+        self.say(Body::Submitted(Box::new(submission)));
+        id
+    }
+
+    fn group(&self) -> &GroupState {
+        &self.state.groups()[&name()]
+    }
+
+    fn rollout(&self, id: DeploymentId) -> &Rollout {
+        self.state.rollout(id).expect("it is kept")
+    }
+
+    /// Commits what the ledger lacks. Returns the catch-up that began by it.
+    fn do_due(&mut self) -> Option<DeploymentId> {
+        let before = self.group().catch_ups;
+        for _ in 0..10 {
+            self.state.due().into_iter().for_each(|body| self.say(body));
+        }
+        (self.group().catch_ups > before).then(|| self.group().catching_up.expect("it has just begun"))
+    }
+
+    fn leased(&self, id: DeploymentId) -> Vec<HostId> {
+        let holds = |host: &HostId| self.rollout(id).may_start(*host);
+        self.rollout(id).members().keys().copied().filter(holds).collect()
+    }
+
+    fn start(&mut self, id: DeploymentId, number: u8) {
+        self.say(Body::TurnStarted { deployment: id, host: host(number) });
+    }
+
+    fn end(&mut self, id: DeploymentId, number: u8, code: Option<ErrorCode>) {
+        let outcome = code.map_or(TurnOutcome::Succeeded, |code| {
+            let (script, message, log) = (String::new(), String::new(), String::new());
+            TurnOutcome::Failed(Failure { event: None, code, script, message, log })
+        });
+        self.say(Body::TurnEnded { deployment: id, host: host(number), outcome });
+    }
+
+    /// Lets every turn to come succeed, and writes the end down.
+    fn finish_well(&mut self, id: DeploymentId) {
+        while let Some(next) = self.leased(id).first().copied() {
+            self.say(Body::TurnStarted { deployment: id, host: next });
+            self.say(Body::TurnEnded { deployment: id, host: next, outcome: TurnOutcome::Succeeded });
+        }
+        self.say(Body::Finished { deployment: id });
+        assert_eq!(self.rollout(id).status(), DeploymentStatus::Succeeded);
+    }
+
+    /// How it stands with every host that is behind.
+    fn behind(&self) -> Vec<(HostId, CatchUp)> {
+        let of = |host: HostId| Some((host, self.state.catch_up(self.group(), host)?));
+        self.state.hosts().keys().filter_map(|host| of(*host)).collect()
+    }
+
+    fn targets(&self, id: DeploymentId) -> Vec<HostId> {
+        let is_target = |(_, member): &(&HostId, &crate::rollout::Member)| member.stage != Stage::NotTargeted;
+        self.rollout(id).members().iter().filter(is_target).map(|(host, _)| *host).collect()
+    }
+
+    fn revision(&self, number: u8) -> Option<Digest> {
+        self.group().standing.get(&host(number))?.revision
+    }
+}
+
+const FAILED: Option<ErrorCode> = Some(ErrorCode::ScriptFailed);
+const LOST: Option<ErrorCode> = Some(ErrorCode::FailedAfterRestart);
+
+#[test]
+fn hosts_that_join_get_the_last_good_revision_together() {
+    let mut ledger = Ledger::deployed(3, Minimum::AllAtOnce);
+    (3..6).for_each(|number| ledger.join(number));
+    assert_eq!(ledger.behind(), [3, 4, 5].map(|number| (host(number), CatchUp::Due)));
+    let due = ledger.state.due();
+    // One that joins while it is on its way is in it: the bytes are the same.
+    ledger.join(6);
+    assert_eq!(ledger.state.due(), due);
+    let id = ledger.do_due().expect("a catch-up");
+    assert_eq!(ledger.targets(id), [3, 4, 5, 6].map(host));
+    let submission = &ledger.rollout(id).submission;
+    assert_eq!((submission.creator, submission.revision.digest), (Creator::Autoscale, digest(1)));
+    ledger.finish_well(id);
+    assert_eq!((ledger.behind(), ledger.state.due()), (vec![], vec![]));
+    assert!(ledger.group().behind.is_empty(), "{:?}", ledger.group().behind);
+    assert_eq!(ledger.group().good.len(), 1);
+}
+
+#[test]
+fn all_hosts_propose_the_same_and_folding_it_twice_changes_nothing() {
+    let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
+    ledger.join(2);
+    let [body] = &ledger.state.due()[..] else { panic!("{:?}", ledger.state.due()) };
+    ledger.say(body.clone());
+    let before = (ledger.group().clone(), ledger.state.rollouts().clone());
+    ledger.say(body.clone());
+    assert_eq!(before, (ledger.group().clone(), ledger.state.rollouts().clone()));
+    // Nor once it is over.
+    let id = ledger.group().catching_up.expect("it runs");
+    ledger.finish_well(id);
+    ledger.say(body.clone());
+    assert_eq!((ledger.group().catch_ups, ledger.group().catching_up), (1, None));
+}
+
+#[test]
+fn a_group_without_a_good_revision_is_not_caught_up() {
+    let mut ledger = Ledger::of(2, Minimum::OneAtATime);
+    assert_eq!((ledger.do_due(), ledger.behind()[0].1), (None, CatchUp::NoRevision));
+    // Nor while its first deployment runs; but then it follows.
+    let first = ledger.deploy(1);
+    ledger.join(2);
+    assert_eq!((ledger.do_due(), ledger.behind()[2]), (None, (host(2), CatchUp::After(first))));
+    ledger.finish_well(first);
+    let id = ledger.do_due().expect("a catch-up");
+    assert_eq!(
+        (ledger.targets(id), ledger.rollout(id).submission.revision.digest),
+        (vec![host(2)], digest(1))
+    );
+}
+
+#[test]
+fn a_host_that_joins_in_the_middle_gets_the_previous_revision_and_follows() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let main = ledger.deploy(2);
+    ledger.start(main, 0);
+    ledger.join(3);
+    let beside = ledger.do_due().expect("a catch-up beside it");
+    assert_eq!((ledger.group().running, ledger.group().catching_up), (Some(main), Some(beside)));
+    assert_eq!(ledger.rollout(beside).members().keys().copied().collect::<Vec<_>>(), [host(3)]);
+    assert_eq!(ledger.rollout(beside).submission.revision.digest, digest(1));
+    ledger.finish_well(beside);
+    assert_eq!((ledger.revision(3), ledger.behind()), (Some(digest(1)), vec![]));
+    assert_eq!(ledger.do_due(), None);
+
+    ledger.end(main, 0, None);
+    ledger.finish_well(main);
+    assert_eq!(ledger.behind(), [(host(3), CatchUp::Due)]);
+    let follows = ledger.do_due().expect("it follows");
+    assert_eq!((ledger.targets(follows), ledger.leased(follows)), (vec![host(3)], vec![host(3)]));
+    ledger.finish_well(follows);
+    assert_eq!((ledger.revision(3), ledger.behind()), (Some(digest(2)), vec![]));
+}
+
+#[test]
+fn a_host_that_joined_stays_where_it_is_if_the_deployment_failed() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let main = ledger.deploy(2);
+    ledger.join(3);
+    let beside = ledger.do_due().expect("a catch-up beside it");
+    ledger.start(main, 0);
+    ledger.end(main, 0, FAILED);
+    // The rollback begins at once, beside the catch-up, whose host it leaves alone.
+    assert_eq!(ledger.do_due(), None);
+    let rollback = ledger.rollout(main).rolled_back_by.expect("a rollback");
+    assert_eq!((ledger.group().running, ledger.group().catching_up), (Some(rollback), Some(beside)));
+    assert_eq!((ledger.rollout(rollback).members().len(), ledger.targets(rollback)), (3, vec![host(0)]));
+    ledger.finish_well(beside);
+    ledger.finish_well(rollback);
+    assert_eq!((ledger.behind(), ledger.do_due()), (vec![], None));
+    assert!(ledger.group().behind.is_empty());
+}
+
+#[test]
+fn a_catch_up_to_what_is_no_longer_good_ends_with_the_turns_under_way() {
+    let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
+    let main = ledger.deploy(2);
+    (2..4).for_each(|number| ledger.join(number));
+    let beside = ledger.do_due().expect("a catch-up beside it");
+    ledger.start(beside, 2);
+    ledger.finish_well(main);
+    assert_eq!(ledger.do_due(), None, "its turn is still under way");
+    assert!(!ledger.rollout(beside).ends_turns_early(), "which comes to its end");
+    ledger.end(beside, 2, None);
+    let follows = ledger.do_due().expect("a second catch-up");
+    assert_eq!(ledger.rollout(beside).status(), DeploymentStatus::Stopped);
+    assert_eq!(ledger.targets(follows), [host(2), host(3)]);
+}
+
+#[test]
+fn a_host_that_was_away_when_its_turn_came_is_caught_up_when_it_returns() {
+    let mut ledger = Ledger::deployed(4, Minimum::HostCount(2));
+    ledger.down(3);
+    let main = ledger.deploy(2);
+    assert!(ledger.rollout(main).may_start(host(3)), "it goes first");
+    ledger.end(main, 3, Some(ErrorCode::HostLost));
+    ledger.finish_well(main);
+    assert_eq!((ledger.behind(), ledger.do_due()), (vec![(host(3), CatchUp::Down)], None));
+    ledger.up(3);
+    let id = ledger.do_due().expect("a catch-up");
+    assert_eq!(ledger.targets(id), [host(3)]);
+    ledger.finish_well(id);
+    assert_eq!(ledger.revision(3), Some(digest(2)));
+}
+
+#[test]
+fn a_host_with_a_new_store_is_deployed_to_before_it_counts_as_healthy() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    ledger.say(Body::HostJoined(record(1, 2, "role=web")));
+    assert!(!ledger.group().standing.contains_key(&host(1)));
+    assert_eq!(ledger.group().behind[&host(1)].cause, Cause::Replaced);
+    let id = ledger.do_due().expect("a catch-up");
+    assert_eq!((ledger.targets(id), ledger.rollout(id).counts().available), (vec![host(1)], 2));
+    ledger.finish_well(id);
+}
+
+#[test]
+fn a_host_that_enters_the_group_by_its_tags_or_the_groups_is_caught_up() {
+    let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
+    ledger.say(Body::HostJoined(record(2, 1, "role=db")));
+    assert_eq!(ledger.do_due(), None);
+    ledger.say(Body::HostJoined(record(2, 1, "role=web")));
+    assert_eq!(ledger.behind(), [(host(2), CatchUp::Due)]);
+    ledger.say(Body::HostJoined(record(2, 1, "role=db")));
+    assert!(ledger.group().behind.is_empty());
+    let sets = [&["role=web", "role=db"][..], &["role=web"]]
+        .map(|tags| TagSets(vec![tags.iter().map(|tag| TagFilter::parse(tag).expect("a filter")).collect()]));
+    for (tags, behind) in sets.into_iter().zip([1, 0]) {
+        ledger.say(Body::GroupSet(Group { tags, ..ledger.group().group.clone() }));
+        assert_eq!(ledger.group().behind.len(), behind);
+    }
+}
+
+#[test]
+fn a_bad_revision_never_loops() {
+    let check = |codes: &[Option<ErrorCode>], expected: u8| {
+        let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
+        ledger.join(2);
+        let mut last = None;
+        for code in codes {
+            last = ledger.do_due();
+            let id = last.expect("another attempt");
+            ledger.start(id, 2);
+            ledger.end(id, 2, *code);
+        }
+        assert_eq!(ledger.do_due(), None, "{codes:?}");
+        let id = last.expect("an attempt");
+        assert_eq!(ledger.rollout(id).status(), DeploymentStatus::Failed);
+        let given_up = CatchUp::GivenUp { deployment: id, attempts: expected };
+        assert_eq!(ledger.behind(), [(host(2), given_up)], "{codes:?}");
+        // Neither a restart nor a new group file changes that.
+        ledger.down(2);
+        ledger.up(2);
+        ledger.set_group(Minimum::AllAtOnce);
+        assert_eq!((ledger.do_due(), ledger.behind()[0].1), (None, given_up));
+        assert!(ledger.group().owes_rollback_of.is_none() && ledger.group().good.len() == 1);
+        ledger
+    };
+    check(&[FAILED], 2);
+    check(&[LOST, FAILED], 2);
+    let mut ledger = check(&[LOST, LOST], 2);
+    // A new store is a new chance, and so is a person's deployment.
+    ledger.say(Body::HostJoined(record(2, 2, "role=web")));
+    let id = ledger.do_due().expect("another attempt");
+    ledger.start(id, 2);
+    ledger.end(id, 2, FAILED);
+    assert_eq!(ledger.do_due(), None);
+    let again = ledger.deploy(1);
+    assert_eq!(ledger.leased(again), [0, 1, 2].map(host));
+    ledger.finish_well(again);
+    assert_eq!(ledger.behind(), []);
+}
+
+#[test]
+fn one_failure_keeps_nobody_else_from_catching_up() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    (3..7).for_each(|number| ledger.join(number));
+    let id = ledger.do_due().expect("a catch-up");
+    for number in 3..7 {
+        assert_eq!(ledger.leased(id), [host(number)], "one at a time, as the policy says");
+        ledger.start(id, number);
+        ledger.end(id, number, (number < 6).then_some(ErrorCode::ScriptFailed));
+    }
+    ledger.do_due();
+    assert_eq!(ledger.rollout(id).status(), DeploymentStatus::Failed);
+    assert_eq!((ledger.rollout(id).counts().succeeded, ledger.behind().len()), (1, 3));
+}
+
+#[test]
+fn a_host_that_serves_is_taken_out_only_if_the_minimum_has_room() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let main = ledger.deploy(2);
+    ledger.join(3);
+    let beside = ledger.do_due().expect("a catch-up beside it");
+    ledger.finish_well(beside);
+    ledger.finish_well(main);
+    // It serves with the old revision, and another host is Down.
+    ledger.down(0);
+    let waits = CatchUp::TooFewHealthy { available: 3, minimum: 3, total: 4 };
+    assert_eq!((ledger.do_due(), ledger.behind()), (None, vec![(host(3), waits)]));
+    ledger.up(0);
+    let id = ledger.do_due().expect("there is room");
+    assert_eq!(ledger.leased(id), [host(3)]);
+}
+
+#[test]
+fn a_catch_up_does_not_wait_for_room_that_nobody_makes() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let main = ledger.deploy(2);
+    ledger.join(3);
+    let beside = ledger.do_due().expect("a catch-up beside it");
+    ledger.finish_well(beside);
+    ledger.finish_well(main);
+    // A new host goes first; it fails, and 3 of 5 hosts then serve with 4 to be.
+    ledger.join(4);
+    ledger.down(0);
+    let id = ledger.do_due().expect("a catch-up");
+    assert_eq!((ledger.targets(id), ledger.leased(id)), (vec![host(3), host(4)], vec![host(4)]));
+    ledger.start(id, 4);
+    ledger.end(id, 4, FAILED);
+    assert_eq!(ledger.do_due(), None);
+    assert_eq!((ledger.rollout(id).status(), ledger.group().catching_up), (DeploymentStatus::Failed, None));
+    assert_eq!(ledger.behind()[0], (host(3), CatchUp::TooFewHealthy { available: 3, minimum: 4, total: 5 }));
+}
+
+#[test]
+fn a_minimum_that_is_impossible_keeps_no_new_host_from_joining() {
+    let mut ledger = Ledger::deployed(2, Minimum::HostCount(1));
+    ledger.set_group(Minimum::HostCount(9));
+    ledger.join(2);
+    let id = ledger.do_due().expect("a catch-up");
+    ledger.finish_well(id);
+}
+
+#[test]
+fn what_a_person_wants_goes_before_a_catch_up() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    (3..5).for_each(|number| ledger.join(number));
+    let id = ledger.do_due().expect("a catch-up");
+    ledger.start(id, 3);
+    // It is not refused; it waits for the one turn that is under way.
+    let wanted = ledger.deploy(2);
+    assert_eq!(ledger.rollout(wanted).status(), DeploymentStatus::Queued);
+    assert_eq!(ledger.rollout(id).members()[&host(4)].stage, Stage::Skipped);
+    let second = ledger.submission(3);
+    let refused = Err(Refusal::AlreadyRunning { group: name(), running: wanted });
+    assert_eq!(ledger.put(Body::Submitted(Box::new(second))), refused);
+    ledger.end(id, 3, None);
+    ledger.do_due();
+    assert_eq!(ledger.rollout(id).status(), DeploymentStatus::Stopped);
+    assert_eq!((ledger.group().running, ledger.rollout(wanted).total()), (Some(wanted), 5));
+    ledger.finish_well(wanted);
+    assert_eq!((ledger.behind(), ledger.do_due()), (vec![], None));
+
+    // One that has not begun is dropped.
+    ledger.join(5);
+    let due = ledger.state.due();
+    let wanted = ledger.deploy(4);
+    due.into_iter().for_each(|body| ledger.say(body));
+    assert_eq!((ledger.group().running, ledger.group().catching_up), (Some(wanted), None));
+    assert!(ledger.rollout(wanted).members().contains_key(&host(5)));
+}
+
+#[test]
+fn a_catch_up_that_a_person_stops_is_not_begun_again() {
+    let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
+    (2..4).for_each(|number| ledger.join(number));
+    let id = ledger.do_due().expect("a catch-up");
+    ledger.start(id, 2);
+    ledger.say(Body::StopRequested { deployment: id, rollback: true });
+    assert!(ledger.rollout(id).ends_turns_early());
+    ledger.end(id, 2, Some(ErrorCode::Stopped));
+    assert_eq!(ledger.do_due(), None);
+    let given_up = CatchUp::GivenUp { deployment: id, attempts: ATTEMPTS_MAX };
+    assert_eq!(ledger.behind(), [2, 3].map(|number| (host(number), given_up)));
+    assert_eq!(ledger.group().owes_rollback_of, None);
+}
+
+#[test]
+fn what_a_person_left_where_it_is_stays_there() {
+    let mut ledger = Ledger::deployed(3, Minimum::HostCount(1));
+    let main = ledger.deploy(2);
+    ledger.start(main, 0);
+    ledger.start(main, 1);
+    ledger.say(Body::StopRequested { deployment: main, rollback: false });
+    ledger.end(main, 0, None);
+    ledger.end(main, 1, FAILED);
+    assert_eq!(ledger.do_due(), None);
+    assert_eq!(
+        (ledger.revision(0), ledger.behind()),
+        (Some(digest(2)), vec![(host(1), CatchUp::LeftAlone(Some(main)))])
+    );
+    // A host that returns well at it is left there; one that is broken is mended.
+    for number in 0..2 {
+        ledger.down(number);
+        ledger.up(number);
+    }
+    let id = ledger.do_due().expect("a catch-up");
+    assert_eq!(ledger.targets(id), [host(1)]);
+}
+
+#[test]
+fn a_group_is_not_deleted_under_its_catch_up() {
+    let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
+    ledger.join(2);
+    let id = ledger.do_due().expect("a catch-up");
+    let refused = Err(Refusal::GroupInUse { group: name(), running: id });
+    assert_eq!(ledger.put(Body::GroupDeleted(name())), refused);
+    ledger.finish_well(id);
+    ledger.say(Body::GroupDeleted(name()));
+}
+
+#[test]
+fn a_long_deployment_outlives_any_number_of_catch_ups() {
+    let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
+    let main = ledger.deploy(2);
+    for number in 10..10 + u8::try_from(super::super::DEPLOYMENTS_KEPT).expect("few") + 5 {
+        ledger.join(number);
+        let id = ledger.do_due().expect("a catch-up");
+        ledger.finish_well(id);
+    }
+    assert_eq!(ledger.group().deployments.len(), super::super::DEPLOYMENTS_KEPT);
+    ledger.finish_well(main);
+}
+
+#[test]
+fn a_rollback_is_for_those_alone_that_need_it() {
+    // The good revision itself is deployed again, and fails on the second host.
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let again = ledger.deploy(1);
+    ledger.start(again, 0);
+    ledger.end(again, 0, None);
+    ledger.start(again, 1);
+    ledger.end(again, 1, FAILED);
+    ledger.do_due();
+    let rollback = ledger.rollout(again).rolled_back_by.expect("a rollback");
+    assert_eq!(ledger.targets(rollback), [host(1)]);
+    assert!(ledger.rollout(rollback).submission.policy.ignore_application_stop_failures);
+    // Its own failure is the end of it.
+    ledger.start(rollback, 1);
+    ledger.end(rollback, 1, FAILED);
+    assert_eq!(ledger.do_due(), None);
+    assert_eq!((ledger.group().owes_rollback_of, ledger.group().running), (None, None));
+}
+
+#[test]
+fn a_host_that_fails_after_it_left_the_group_is_not_caught_up() {
+    let mut ledger = Ledger::deployed(3, Minimum::HostCount(1));
+    let main = ledger.deploy(2);
+    ledger.start(main, 0);
+    ledger.say(Body::HostJoined(record(0, 1, "role=db")));
+    ledger.end(main, 0, LOST);
+    ledger.finish_well(main);
+    assert_eq!((ledger.do_due(), ledger.behind()), (None, vec![]));
+}
+
+#[test]
+fn a_host_that_was_taken_out_and_is_back_counts_as_up() {
+    let mut ledger = Ledger::deployed(3, Minimum::HostCount(1));
+    let main = ledger.deploy(2);
+    ledger.say(Body::HostLeft { host: host(2) });
+    assert!(ledger.rollout(main).members()[&host(2)].down.is_some());
+    ledger.join(2);
+    assert!(ledger.rollout(main).members()[&host(2)].down.is_none());
+    assert_eq!(ledger.behind(), [(host(2), CatchUp::After(main))]);
+}

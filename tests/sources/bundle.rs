@@ -1,0 +1,28 @@
+//! A bundle whose hook writes down what it is told.
+
+/// Goes into `TRACE`: where the bundle came from, and what its deployment cost
+/// in memory, which is the hook's parent's.
+pub(crate) const HOOK: &str = "#!/bin/sh\n{ env | grep -E '^(BUNDLE|APPLICATION)_' | sort\n\
+                    cat content 2>/dev/null\ngrep VmHWM /proc/$PPID/status; } >> \"$TRACE\"\n";
+pub(crate) const APPSPEC: &str =
+    "version: 0.0\nos: linux\nhooks:\n  BeforeInstall:\n    - location: hook.sh\n";
+
+/// A tar with a word in it, below a directory as GitHub has it if `top` is one.
+pub(crate) fn tar(top: &str, word: &str, filler: usize) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, mode, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(mode);
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, format!("{top}{name}"), bytes).expect("appended");
+    };
+    add("appspec.yml", 0o644, APPSPEC.as_bytes());
+    add("hook.sh", 0o755, HOOK.as_bytes());
+    add("content", 0o644, format!("content={word}\n").as_bytes());
+    if filler > 0 {
+        // Nothing that a checksum of pieces could take for another piece.
+        let bytes: Vec<u8> = (0..filler as u64).map(|at| (at.wrapping_mul(at) >> 5) as u8).collect();
+        add("filler", 0o644, &bytes);
+    }
+    tar.into_inner().expect("finished")
+}

@@ -1,0 +1,26 @@
+//! The bundle in the archives that releases come in.
+
+use std::io::Write;
+
+use crate::bundle::{self, APPSPEC, HOOK};
+
+/// A bundle as a tgz.
+pub(crate) fn tgz(top: &str, word: &str) -> Vec<u8> {
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(&bundle::tar(top, word, 0)).expect("written");
+    gz.finish().expect("finished")
+}
+
+/// As a zip.
+pub(crate) fn zip(top: &str, word: &str) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    let content = format!("content={word}\n");
+    for (name, mode, text) in
+        [("appspec.yml", 0o644, APPSPEC), ("hook.sh", 0o755, HOOK), ("content", 0o644, content.as_str())]
+    {
+        zip.start_file(format!("{top}{name}"), options.unix_permissions(mode)).expect("begun");
+        zip.write_all(text.as_bytes()).expect("written");
+    }
+    zip.finish().expect("finished").into_inner()
+}
