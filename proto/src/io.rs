@@ -5,7 +5,7 @@
 //! `Node::handle` and to start each [`Output`] without waiting for it; however
 //! it ends, it ends as another input.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::entry::{Body, Creator, Failure, Submission};
 use crate::group::Group;
@@ -15,19 +15,20 @@ use crate::policy::{FileExists, Policy};
 use crate::revision::Revision;
 
 /// Names one write, so that its completion can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WriteId(pub u64);
 
 /// Names one effect, so that its outcome can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EffectId(pub u64);
 
 /// Names one request of the API. Chosen by the shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
-/// What can happen to a node.
-#[derive(Clone, Debug)]
+/// What can happen to a node. With its times it is a node's whole history, so
+/// it can be written down and read again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Input {
     /// A deadline has come: see `Node::next_wake`. Harmless at any time.
     Wake,
@@ -160,14 +161,14 @@ pub struct Run {
 }
 
 /// How an effect ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// A lifecycle event was run.
     Event(Result<(), Failure>),
 }
 
 /// A change that somebody on this host asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Define a group, or define it anew.
     SetGroup(Group),
@@ -194,7 +195,7 @@ pub enum Request {
 }
 
 /// A deployment as an operator asks for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeployRequest {
     /// To which group.
     pub group: GroupName,

@@ -5,10 +5,11 @@ use std::ops::{Add, Sub};
 use std::time::Duration;
 
 use proto::time::Time;
+use serde::{Deserialize, Serialize};
 
 /// True virtual time: microseconds since the world began. Only the world
 /// knows it; a node is told its own host's [`Time`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Moment(u64);
 
 impl Moment {

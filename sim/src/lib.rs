@@ -22,6 +22,8 @@ pub mod network;
 mod panics;
 pub mod plan;
 pub mod play;
+pub mod record;
+pub mod replay;
 pub mod report;
 pub mod scenario;
 pub mod story;

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::entry::{Body, Creator, Entry, Failure, Submission, TurnOutcome};
 use proto::id::{DeploymentId, Digest, HostId};
 use proto::io::{Reply, Request, Run};
+use proto::node::Node;
 
+use crate::check::Checks;
 use crate::clock::Moment;
 use crate::host::HostNo;
 use crate::model::{Due, Model};
@@ -146,6 +148,20 @@ impl Story {
             words = words.replace(&digest.to_string(), name);
         }
         words
+    }
+
+    /// A node has handled an input: what it has folded that is new to all.
+    pub(crate) fn folded(&mut self, host: HostNo, node: &Node, checks: &mut Checks, now: Moment) {
+        let fresh = checks.folded(host, node, now);
+        for due in checks.model.take_came_due() {
+            self.came_due(now, due);
+        }
+        for entry in fresh {
+            if let Body::Submitted(submission) = &entry.body {
+                self.know_deployment(submission);
+            }
+            self.entry(now, &entry, &checks.model);
+        }
     }
 
     /// What the ledger's clock alone has brought about.

@@ -29,6 +29,7 @@ use crate::disk::Crash;
 use crate::hooks::Bundle;
 use crate::host::{HostNo, Profile, SimHost};
 use crate::network::{Boot, Network, Quality};
+use crate::record::Record;
 use crate::story::Story;
 use crate::trace::Trace;
 
@@ -116,11 +117,38 @@ impl World {
 
     pub fn add_bundle(&mut self, bundle: Bundle) {
         self.story.know_bundle(bundle.revision.digest, &bundle.name);
+        let digest = bundle.revision.digest;
+        self.trace.note(|| Record::Bundle { digest, name: bundle.name.clone() });
         self.bundles.insert(bundle.revision.digest, bundle);
     }
 
     pub fn bundles(&self) -> impl Iterator<Item = &Bundle> {
         self.bundles.values()
+    }
+
+    /// Keeps a record from here on: before anything has happened.
+    pub fn keep_record(&mut self) {
+        self.trace.keep_record();
+        for host in &self.hosts {
+            self.trace.note(|| Record::Host { no: host.no, id: host.id });
+        }
+        for (digest, bundle) in &self.bundles {
+            self.trace.note(|| Record::Bundle { digest: *digest, name: bundle.name.clone() });
+        }
+    }
+
+    /// Adds a line to the story that no node can tell.
+    pub fn say(&mut self, line: String) {
+        let at = self.now;
+        self.trace.note(|| Record::Said { at, line: line.clone() });
+        self.story.tell(at, line);
+    }
+
+    /// What was told so far was not the story yet.
+    pub fn begin_story(&mut self) {
+        let at = self.now;
+        self.trace.note(|| Record::Begins { at });
+        self.story.begin_anew();
     }
 
     pub fn start_at(&mut self, host: HostNo, at: Moment) {

@@ -70,7 +70,8 @@ fn mistakes_inside_and_outside_of_the_file_are_found_together() {
 #[test]
 fn scripts_that_will_not_start_are_warned_of() {
     let rest = "hooks:\n  AfterInstall:\n    - location: windows.sh\n    - location: /other.sh\n      runas: nobody-here\n";
-    let (first, second) = ("appspec.yml:5:1: hooks.AfterInstall[0]", "appspec.yml:6:1: hooks.AfterInstall[1]");
+    let (first, second) =
+        ("appspec.yml:5:1: hooks.AfterInstall[0]", "appspec.yml:6:1: hooks.AfterInstall[1]");
     let not_executable = "not executable: it is made so on the host before it runs";
     let windows = "its lines end as on Windows (CR LF), so its interpreter will not be found: save it with Unix \
                    line ends";

@@ -247,7 +247,8 @@ impl Deployment {
         let name = event.name();
         let gone = archive.display();
         tracing::warn!(event = name, %gone, "the previous revision's scripts are gone, going on without");
-        let note = format!("Warning - {name}: the previous revision is gone from {gone}, so its scripts do not run");
+        let note =
+            format!("Warning - {name}: the previous revision is gone from {gone}, so its scripts do not run");
         hooks::note(&scripts_log(&self.dir), &note).map_err(|cause| self.on_disk(cause))
     }
 
@@ -318,7 +319,9 @@ pub(crate) fn find_appspec(archive: &Path, name: &str) -> Result<(String, Vec<u8
 /// What the ledger and people get to read of it.
 pub(crate) fn failure(event: Option<LifecycleEvent>, error: &EventError) -> Failure {
     let (code, script, log) = match error {
-        EventError::Hook(hook) | EventError::OldHook(hook) => (hook.cause.code(), hook.script.clone(), hook.log.clone()),
+        EventError::Hook(hook) | EventError::OldHook(hook) => {
+            (hook.cause.code(), hook.script.clone(), hook.log.clone())
+        }
         EventError::Cancelled => (ErrorCode::Stopped, String::new(), String::new()),
         EventError::Disk { .. }
         | EventError::Fetch { .. }

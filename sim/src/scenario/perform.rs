@@ -137,7 +137,7 @@ fn step(world: &mut World, line: &Line, zero: Moment) -> Result<(), String> {
         Step::Break(fault) => world.fault_at(fault.clone(), now),
         Step::Show(name) => {
             let lines = report::now(world, name, zero)?;
-            lines.into_iter().for_each(|line| world.story_mut().tell(now, line));
+            lines.into_iter().for_each(|line| world.say(line));
         }
         Step::Expect(expectation) => return expect::check(world, expectation),
     }

@@ -129,10 +129,22 @@ mod tests {
         assert_eq!((args.bundle_location.as_deref(), args.kind), (Some("/no/bundle.tgz"), Some(Kind::Tgz)));
         assert_eq!(args.deployment_group, "default-local-deployment-group");
         assert_eq!(args.deployment_group_name, "LocalFleet");
-        assert_eq!((args.file_exists_behavior.as_str(), args.appspec_filename.as_str()), ("DISALLOW", "appspec.yml"));
-        let args = parsed(&["--bundle-loc=/no/b", "--type=ZIP", "--file-exists-behavior=overwrite", "-e", "Install"]);
+        assert_eq!(
+            (args.file_exists_behavior.as_str(), args.appspec_filename.as_str()),
+            ("DISALLOW", "appspec.yml")
+        );
+        let args = parsed(&[
+            "--bundle-loc=/no/b",
+            "--type=ZIP",
+            "--file-exists-behavior=overwrite",
+            "-e",
+            "Install",
+        ]);
         assert_eq!((args.bundle_location.as_deref(), args.kind), (Some("/no/b"), Some(Kind::Zip)));
-        assert_eq!((args.file_exists_behavior.as_str(), args.events.as_deref()), ("overwrite", Some("Install")));
+        assert_eq!(
+            (args.file_exists_behavior.as_str(), args.events.as_deref()),
+            ("overwrite", Some("Install"))
+        );
     }
 
     #[test]
