@@ -90,16 +90,18 @@ fn inside(filters: &[String]) -> ExitCode {
     }
 }
 
-/// Adds user and group `cdtest`, for this mount namespace only.
+/// Adds user and group `cdtest`, and a group that the user is in besides, for
+/// this mount namespace only.
 fn make_user(base: &Path) {
     let home = base.join("home");
     fs::create_dir(&home).expect("made");
     std::os::unix::fs::chown(&home, Some(4242), Some(4242)).expect("given away");
     let user = format!("cdtest:x:4242:4242::{}:/bin/sh\n", home.display());
-    for (file, line) in [("passwd", user), ("group", "cdtest:x:4242:\n".to_owned())] {
+    for (file, line) in [("passwd", user), ("group", "cdtest:x:4242:\ncdextra:x:4343:cdtest\n".to_owned())] {
         let system = Path::new("/etc").join(file);
         let known = fs::read_to_string(&system).expect("readable");
-        let others = known.lines().filter(|line| !line.starts_with("cdtest:"));
+        let others =
+            known.lines().filter(|line| !line.starts_with("cdtest:") && !line.starts_with("cdextra:"));
         let content: String = others.map(|line| format!("{line}\n")).collect();
         let copy = base.join(file);
         fs::write(&copy, content + &line).expect("written");
@@ -490,7 +492,8 @@ fn comparable(key: &str, value: &Value) -> Value {
     }
 }
 
-/// Hooks start in their revision's directory, not in the agent's.
+/// Hooks start in their revision's directory, not in the agent's, which is the
+/// root of the disk where a whole agent was recorded.
 fn without_cwd(line: &Value) -> Value {
     let line = line.as_str().unwrap_or_default();
     let Some((start, rest)) = line.split_once(" cwd=") else { return line.into() };
@@ -498,5 +501,5 @@ fn without_cwd(line: &Value) -> Value {
     let file = start.rsplit_once("file=").map_or("", |(_, file)| file);
     let archive = file.split_once("/deployment-archive").map_or("", |(above, _)| above);
     let own = format!("/conformance/root/{archive}/deployment-archive");
-    if cwd == "/conformance/cwd" || cwd == own { format!("{start} {end}").into() } else { line.into() }
+    if ["/", "/conformance/cwd", &own].contains(&cwd) { format!("{start} {end}").into() } else { line.into() }
 }

@@ -11,6 +11,8 @@ mod bundle;
 mod disk;
 #[path = "mesh/frozen.rs"]
 mod frozen;
+#[path = "mesh/installs.rs"]
+mod installs;
 #[path = "mesh/kills.rs"]
 mod kills;
 #[path = "mesh/refused.rs"]

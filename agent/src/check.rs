@@ -52,11 +52,12 @@ pub(crate) fn check(
     let dir = tempfile::TempDir::new().map_err(on_disk)?;
     let unpacked = dir.path().join("bundle");
     unpack::unpack(path, &unpacked, Limits::default()).map_err(EventError::Unpack)?;
-    check_unpacked(&unpacked, appspec_name, custom, rules).map_err(|error| match error {
+    let mut checked = check_unpacked(&unpacked, appspec_name, custom, rules);
+    if let Err(EventError::NoAppSpec { archive, .. }) = &mut checked {
         // A directory that is gone by now tells nobody anything.
-        EventError::NoAppSpec { name, .. } => EventError::NoAppSpec { archive: path.to_owned(), name },
-        error => error,
-    })
+        *archive = path.to_owned();
+    }
+    checked
 }
 
 /// The same for a bundle that lies unpacked.

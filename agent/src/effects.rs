@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use proto::entry::{ErrorCode, Failure};
-use proto::id::HostId;
-use proto::io::{EffectId, Input, Notice, Outcome, Output, Reply, RequestId, Run, Write};
+use proto::id::{GroupName, HostId};
+use proto::io::{EffectId, Input, Notice, Outcome, Output, ProbeId, ProbeTask, Reply, RequestId, Run, Write};
 use proto::revision::Revision;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::bundle::fetcher::Fetcher;
 use crate::host_side::{self, HostSide};
+use crate::probe;
 use crate::store::Writer;
 use crate::telemetry::chain;
 use crate::transport::Handle;
@@ -24,8 +26,12 @@ const OUTCOMES_MAX: usize = 256;
 const FETCHES_MAX: usize = 2;
 /// And those that wait for it; what is beyond is fetched in its turn.
 const FETCHES_WAITING_MAX: usize = 64;
+/// Probes at the same time; those beyond wait, and count as failed if they wait
+/// too long.
+const PROBES_MAX: usize = 64;
 
 type RunEvent = dyn Fn(Run, CancellationToken) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync;
+type LookAt = dyn Fn(ProbeTask) -> BoxFuture<'static, Result<(), String>> + Send + Sync;
 type FetchBundle = dyn Fn(Revision, Vec<HostId>) -> BoxFuture<'static, ()> + Send + Sync;
 
 /// What is done on this host for the node: [`HostWork::of`] in an agent,
@@ -36,13 +42,17 @@ pub(crate) struct HostWork {
     pub(crate) run: Arc<RunEvent>,
     /// Brings a bundle into the cache, if one of the hosts gives it.
     pub(crate) fetch: Arc<FetchBundle>,
+    /// Looks how an application is; dropped, it ends at once.
+    pub(crate) probe: Arc<LookAt>,
 }
 
 impl HostWork {
     /// What an agent does.
     pub(crate) fn of(host_side: HostSide, fetcher: Fetcher) -> Self {
         let looking = host_side.clone();
+        let deploy_root = host_side.deploy_root.clone();
         HostWork {
+            probe: Arc::new(move |task| Box::pin(probe::look(task, deploy_root.clone()))),
             run: Arc::new(move |run, cancel| {
                 let host_side = host_side.clone();
                 Box::pin(async move { host_side.run(run, cancel).await })
@@ -85,6 +95,9 @@ pub(crate) struct Effects {
     running: BTreeMap<EffectId, CancellationToken>,
     fetches: Arc<Semaphore>,
     fetches_waiting: Arc<Semaphore>,
+    /// By whose application of which group is looked at: one at a time of each.
+    probes: BTreeMap<(GroupName, HostId), AbortHandle>,
+    probes_at_once: Arc<Semaphore>,
     replies: BTreeMap<RequestId, oneshot::Sender<Reply>>,
     next_request: u64,
     outcomes: mpsc::Sender<Input>,
@@ -108,6 +121,8 @@ impl Effects {
             running: BTreeMap::new(),
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             fetches_waiting: Arc::new(Semaphore::new(FETCHES_WAITING_MAX)),
+            probes: BTreeMap::new(),
+            probes_at_once: Arc::new(Semaphore::new(PROBES_MAX)),
             replies: BTreeMap::new(),
             next_request: 1,
             outcomes,
@@ -126,6 +141,7 @@ impl Effects {
             Output::Fetch { revision, sources } => self.fetch(revision, sources),
             Output::Run { effect, run } => self.run(effect, *run),
             Output::Cancel { effect } => self.cancel(effect),
+            Output::Probe { id, task } => self.probe(id, *task),
             Output::Reply { id, reply } => self.reply(id, reply),
             // It is no error that nobody watches.
             Output::Notify(notice) => drop(self.notices.send(notice)),
@@ -202,6 +218,23 @@ impl Effects {
     fn cancel(&self, effect: EffectId) {
         if let Some(cancel) = self.running.get(&effect) {
             cancel.cancel();
+        }
+    }
+
+    fn probe(&mut self, id: ProbeId, task: ProbeTask) {
+        self.probes.retain(|_, probe| !probe.is_finished());
+        let of = (task.group.clone(), task.subject);
+        let (looking, outcomes) = ((self.work.probe)(task), self.outcomes.clone());
+        let at_once = self.probes_at_once.clone();
+        let probe = tokio::spawn(async move {
+            let permit = at_once.acquire().await;
+            let result = looking.await;
+            drop(permit);
+            // The loop has ended if nobody listens.
+            let _ = outcomes.send(Input::Probed { probe: id, result }).await;
+        });
+        if let Some(before) = self.probes.insert(of, probe.abort_handle()) {
+            before.abort();
         }
     }
 

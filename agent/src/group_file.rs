@@ -1,6 +1,8 @@
 //! The group file: a group as people write it, in TOML, and as the API carries
 //! it, in JSON. Both are the same structure.
 
+mod health;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use proto::id::{GroupName, NotAName};
 use proto::policy::{FileExists, Minimum, Policy, RollbackOn};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+
+use health::{HealthSection, HealthSectionError};
 
 use crate::toml_file::{self, TomlError};
 
@@ -26,8 +30,8 @@ pub(crate) struct GroupFile {
     rollback: RollbackSection,
     #[serde(default, skip_serializing)]
     zones: Option<IgnoredAny>,
-    #[serde(default, skip_serializing)]
-    health: Option<IgnoredAny>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    health: Option<HealthSection>,
     #[serde(default, skip_serializing)]
     alarm: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
@@ -115,6 +119,8 @@ pub(crate) enum GroupFileError {
     Name(#[from] NotAName),
     #[error(transparent)]
     Tags(#[from] InvalidGroup),
+    #[error(transparent)]
+    Health(#[from] HealthSectionError),
     #[error("[{section}] is not supported yet by this version: remove it, or use a newer skein")]
     NotYet { section: &'static str },
     #[error("config and minimum_healthy both say how many hosts must stay healthy: keep one")]
@@ -144,19 +150,16 @@ impl GroupFile {
         let mut policy = Policy::default();
         self.deployment.put_on(&mut policy)?;
         self.rollback.put_on(&mut policy)?;
-        Ok(Group { name: GroupName::new(&self.application, &self.name)?, tags, policy })
+        let health = self.health.as_ref().map(HealthSection::check).transpose()?;
+        Ok(Group { name: GroupName::new(&self.application, &self.name)?, tags, policy, health })
     }
 
     /// A safety that is asked for and silently not given would be worse than
     /// none.
     fn refuse_later_sections(&self) -> Result<(), GroupFileError> {
         let approvals = self.approvals.as_ref().is_some_and(|approvals| approvals.needed > 0);
-        let sections = [
-            ("zones", self.zones.is_some()),
-            ("health", self.health.is_some()),
-            ("alarm", self.alarm.is_some()),
-            ("approvals", approvals),
-        ];
+        let sections =
+            [("zones", self.zones.is_some()), ("alarm", self.alarm.is_some()), ("approvals", approvals)];
         match sections.into_iter().find(|(_, is_there)| *is_there) {
             Some((section, _)) => Err(GroupFileError::NotYet { section }),
             None => Ok(()),
@@ -173,7 +176,7 @@ impl GroupFile {
             deployment: DeploymentSection::of(policy),
             rollback: RollbackSection::of(policy.rollback),
             zones: None,
-            health: None,
+            health: group.health.as_ref().map(HealthSection::of),
             alarm: None,
             approvals: None,
         }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use log_file::files as log_files;
 use output::Output;
+pub(crate) use script::NOT_FOR_SCRIPTS;
 use user::UserError;
 
 /// How long we wait for what should end by itself.
@@ -170,7 +171,7 @@ async fn one(
 }
 
 /// Bundles come from zips and from Windows, where nothing is executable.
-fn make_executable(path: &Path) -> io::Result<()> {
+pub(crate) fn make_executable(path: &Path) -> io::Result<()> {
     let metadata = path.metadata()?;
     let mode = metadata.permissions().mode();
     if metadata.is_dir() || mode & 0o111 == 0o111 {

@@ -196,7 +196,7 @@ impl Local {
                 std::os::unix::fs::symlink(target, &kept).map_err(on_disk)?;
                 unpack::unpack(path, &staged, limits)
             }
-            source => {
+            source @ (Source::Cached(_) | Source::Origin(_) | Source::Web(_)) => {
                 tokio::select! {
                     fetched = self.fetch(source, &kept, progress) => fetched?,
                     () = cancel.cancelled() => return Err(EventError::Cancelled),

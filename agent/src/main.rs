@@ -22,6 +22,7 @@ mod join;
 mod local;
 mod log_page;
 mod mesh_key;
+mod probe;
 mod questions;
 mod secret_file;
 mod start;

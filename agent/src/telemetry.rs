@@ -11,7 +11,7 @@ const FILTER_VARIABLE: &str = "SKEIN_LOG";
 /// libp2p tells much that is of no use to the person on call.
 const FILTER_DEFAULT: &str = "info,libp2p=warn,libp2p_swarm=warn,libp2p_gossipsub=warn,libp2p_core=warn,\
      libp2p_tcp=warn,libp2p_quic=warn,libp2p_stream=warn,libp2p_identify=warn,libp2p_dns=warn,libp2p_ping=warn,\
-     yamux=warn,quinn=warn,sled=warn,hickory=error";
+     yamux=warn,quinn=warn,aws_config=warn,aws_smithy_runtime=warn,sled=warn,hickory=error";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 mod behind;
 pub(crate) mod deployment;
 mod happening;
+mod health;
 mod mesh;
 pub(crate) mod plan;
 mod why;

@@ -107,6 +107,22 @@ pub enum Body {
         /// Which.
         deployment: DeploymentId,
     },
+    /// A host says that its application has become well or unwell, by the
+    /// group's health check. Damped: see [`crate::health`]. Not said in the
+    /// host's turn, which ends well only if the check has passed.
+    HealthChanged {
+        /// In which group.
+        group: GroupName,
+        /// Which host.
+        host: HostId,
+        /// Whether it is well now.
+        healthy: bool,
+        /// What the last probe failed of; empty if it is well.
+        error: String,
+        /// The index that the host had folded when it said so. Older than what
+        /// is known of the host since, and it changes nothing.
+        as_of: Index,
+    },
 }
 
 /// What the mesh knows of a host.
@@ -220,6 +236,9 @@ pub enum ErrorCode {
     TurnTimedOut,
     /// The deployment was stopped before the host was through.
     Stopped,
+    /// All events succeeded, but the group's health check did not pass in time,
+    /// or failed again while the deployment still ran.
+    HealthCheckFailed,
 }
 
 impl ErrorCode {
@@ -238,6 +257,7 @@ impl ErrorCode {
             ErrorCode::HostLost => "HostLost",
             ErrorCode::TurnTimedOut => "TurnTimedOut",
             ErrorCode::Stopped => "Stopped",
+            ErrorCode::HealthCheckFailed => "HealthCheckFailed",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::HealthCheck;
 use crate::id::GroupName;
 use crate::policy::Policy;
 
@@ -72,6 +73,8 @@ pub struct Group {
     pub tags: TagSets,
     /// What its deployments follow, unless one overrides it.
     pub policy: Policy,
+    /// How its hosts are checked; none if only their turns say how they are.
+    pub health: Option<HealthCheck>,
 }
 
 impl Tag {

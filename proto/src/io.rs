@@ -5,10 +5,13 @@
 //! `Node::handle` and to start each [`Output`] without waiting for it; however
 //! it ends, it ends as another input.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Body, Creator, Failure, Submission};
 use crate::group::Group;
+use crate::health::{InvalidCheck, Probe};
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::lifecycle::LifecycleEvent;
 use crate::policy::{FileExists, Policy};
@@ -21,6 +24,10 @@ pub struct WriteId(pub u64);
 /// Names one effect, so that its outcome can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EffectId(pub u64);
+
+/// Names one probe of an application, so that its result can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProbeId(pub u64);
 
 /// Names one request of the API. Chosen by the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,6 +65,14 @@ pub enum Input {
         effect: EffectId,
         /// How.
         outcome: Outcome,
+    },
+    /// A probe has ended: well, or with what it failed of, in one line. One that
+    /// never ends counts as failed all the same.
+    Probed {
+        /// Which.
+        probe: ProbeId,
+        /// How.
+        result: Result<(), String>,
     },
     /// Somebody on this host asks for a change.
     Request {
@@ -119,6 +134,14 @@ pub enum Output {
         /// Which.
         effect: EffectId,
     },
+    /// Look how an application is. Ends as [`Input::Probed`]. A second probe of
+    /// the same group and subject takes the place of one that is under way.
+    Probe {
+        /// Names the probe.
+        id: ProbeId,
+        /// What to do.
+        task: Box<ProbeTask>,
+    },
     /// Answer a request.
     Reply {
         /// Which.
@@ -158,6 +181,19 @@ pub struct Run {
     pub file_exists: FileExists,
     /// Hosts that should have the bundle, best first.
     pub sources: Vec<HostId>,
+}
+
+/// One look at an application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeTask {
+    /// Of which group.
+    pub group: GroupName,
+    /// On which host: this one, or one that asked for a look from afar.
+    pub subject: HostId,
+    /// What to ask.
+    pub probe: Probe,
+    /// How long the answer may take.
+    pub timeout: Duration,
 }
 
 /// How an effect ended.
@@ -313,6 +349,9 @@ pub enum Refusal {
     /// The agent ends.
     #[error("this agent is stopping")]
     Leaving,
+    /// The group's health check could not work.
+    #[error("the group's health check: {0}")]
+    HealthCheck(#[from] InvalidCheck),
 }
 
 /// Something that watchers want to know. `seen` by one host; the ledger's

@@ -8,6 +8,7 @@ pub mod config;
 mod deadlines;
 pub mod entry;
 pub mod group;
+pub mod health;
 pub mod id;
 pub mod io;
 mod ledger;

@@ -7,6 +7,7 @@
 
 mod duties;
 mod exchange;
+mod health;
 mod proposals;
 mod requests;
 mod settle;
@@ -93,6 +94,8 @@ enum Why {
     Progress,
     /// The voters are to be looked at.
     Voters,
+    /// A probe is due, or should have answered.
+    Health,
 }
 
 /// Who the store belongs to.
@@ -129,6 +132,7 @@ pub struct Node {
     proposals: Proposals,
     duties: Duties,
     turns: OwnTurns,
+    health: health::Health,
     deadlines: Deadlines<Why, Time>,
     outputs: VecDeque<Output>,
     /// What the next write holds, besides the ledger's.
@@ -189,6 +193,7 @@ impl Node {
             proposals: Proposals::new(config.host, meta.incarnation),
             duties: Duties::default(),
             turns: OwnTurns::restore(read_journal(&stored)?),
+            health: health::Health::default(),
             deadlines: Deadlines::new(),
             outputs: VecDeque::new(),
             changes: vec![(META_KEY.to_vec(), Some(wire::encode(&meta)))],
@@ -225,10 +230,11 @@ impl Node {
             Input::Persisted(write) => self.on_persisted(write, now),
             Input::Done { effect, outcome: Outcome::Event(result) } => {
                 let (me, state) = (self.config.host, &self.state);
-                let current = |deployment| crate::run::Current::of(state.rollout(deployment)?, me);
+                let current = |deployment| crate::run::Current::of(state, deployment, me);
                 let acts = self.turns.done(effect, result, current);
                 self.act(acts, now);
             }
+            Input::Probed { probe, result } => self.on_probed(probe, result, now),
             Input::Request { id, request } => self.on_request(id, request, now),
             Input::Leaving => self.on_leaving(),
         }

@@ -10,6 +10,7 @@
 //! no more turns in flight than the policy's cap; no lease is granted that
 //! would leave fewer than the minimum available.
 
+mod ailing;
 mod catch_up;
 mod member;
 mod turn;
@@ -64,6 +65,8 @@ pub struct Entrant {
     pub standing: Option<Standing>,
     /// Since when it is Down.
     pub down: Option<LedgerTime>,
+    /// Since when its check has found it unwell.
+    pub ailing: Option<LedgerTime>,
     /// Whether it is to be deployed to.
     pub target: bool,
 }
@@ -125,7 +128,7 @@ impl Rollout {
             Some(Standing { health, revision: Some(_) }) => (health, Installed::Old),
         };
         let stage = if entrant.target { Stage::Pending } else { Stage::NotTargeted };
-        Member { stage, health, installed, down: entrant.down, position }
+        Member { stage, health, installed, down: entrant.down, position, ailing: entrant.ailing }
     }
 
     /// Whether the host holds a lease that it has not used yet.
@@ -137,7 +140,11 @@ impl Rollout {
     pub fn start_turn(&mut self, host: HostId, at: LedgerTime) -> bool {
         let counts = self.may_start(host);
         if counts {
-            self.change(host, |member| member.stage = Stage::Started { at });
+            self.change(host, |member| {
+                member.stage = Stage::Started { at };
+                // What its check said was said of what is replaced now.
+                member.ailing = None;
+            });
         }
         counts
     }

@@ -57,6 +57,9 @@ enum Step {
     Running(EffectId),
     /// The agent is leaving: the next start goes on from here.
     Paused,
+    /// All events have succeeded: the group's health check must pass. An agent
+    /// that is killed here was killed in no event, and waits on when it is back.
+    Waiting,
     /// It is over; to be proposed until the ledger has it.
     Over,
 }
@@ -142,16 +145,42 @@ impl OwnTurns {
             match turn.step {
                 Step::Running(effect) => acts.push(Act::Cancel(effect)),
                 Step::Writing => {}
-                Step::Restored | Step::Paused | Step::Over => {
+                Step::Restored | Step::Paused | Step::Waiting | Step::Over => {
                     self.turns.remove(&deployment);
                     acts.push(Act::Forget(deployment));
                 }
             }
             return;
         }
+        let Some(current) = Current::of(state, deployment, me) else { return };
         if turn.step == Step::Restored {
-            acts.extend(resume(turn));
+            acts.extend(resume(turn, &current));
         }
+        // Nobody checks it any more, so there is nothing to wait for.
+        if turn.step == Step::Waiting && !current.is_checked {
+            end(turn, TurnOutcome::Succeeded);
+            acts.push(Act::Write(turn.record.clone()));
+        }
+    }
+
+    /// The turns whose events are over and that wait for their health check.
+    pub(crate) fn waiting(&self) -> BTreeSet<DeploymentId> {
+        let waits = self.turns.values().filter(|turn| turn.step == Step::Waiting);
+        waits.map(|turn| turn.record.deployment).collect()
+    }
+
+    /// The wait for the health check is over.
+    pub(crate) fn waited(
+        &mut self,
+        deployment: DeploymentId,
+        result: Result<(), (ErrorCode, String)>,
+    ) -> Option<Act> {
+        let turn = self.turns.get_mut(&deployment).filter(|turn| turn.step == Step::Waiting)?;
+        match result {
+            Ok(()) => end(turn, TurnOutcome::Succeeded),
+            Err((code, message)) => end(turn, failed(None, code, message)),
+        }
+        Some(Act::Write(turn.record.clone()))
     }
 
     /// The record is durable: what it announces may run.
@@ -197,6 +226,7 @@ impl OwnTurns {
         let ignored = event.step().may_be_ignored && current.ignores_stop_failures;
         match (result, Course::InPlace.after(Some(event))) {
             (Err(failure), _) if !ignored => end(turn, TurnOutcome::Failed(failure)),
+            (_, None) if current.is_checked => turn.step = Step::Waiting,
             (_, None) => end(turn, TurnOutcome::Succeeded),
             (_, Some(next)) if current.is_stopped => {
                 let message = format!("the deployment was stopped before {next}");
@@ -253,15 +283,20 @@ impl OwnTurns {
 pub(crate) struct Current {
     pub(crate) ignores_stop_failures: bool,
     pub(crate) is_stopped: bool,
+    /// Whether the group's health check must pass before the turn may end well.
+    pub(crate) is_checked: bool,
 }
 
 impl Current {
     /// None if the host's turn in it is not under way.
-    pub(crate) fn of(rollout: &Rollout, me: HostId) -> Option<Current> {
+    pub(crate) fn of(state: &State, deployment: DeploymentId, me: HostId) -> Option<Current> {
+        let rollout = state.rollout(deployment)?;
+        let group = state.group(&rollout.submission.group);
         let member = rollout.members().get(&me)?;
         matches!(member.stage, Stage::Started { .. }).then_some(Current {
             ignores_stop_failures: rollout.submission.policy.ignore_application_stop_failures,
             is_stopped: rollout.ends_turns_early(),
+            is_checked: group.is_some_and(|group| group.group.health.is_some()),
         })
     }
 }
@@ -274,7 +309,7 @@ pub(crate) fn start_blocker(
     suspects: &BTreeSet<HostId>,
 ) -> Option<crate::rollout::Blocker> {
     let member = rollout.members().get(&me)?;
-    if member.health == Health::Unhealthy {
+    if member.health == Health::Unhealthy || member.ailing.is_some() {
         return None;
     }
     let is_doubtful = |host: &&HostId| rollout.members().get(host).is_some_and(|m| m.is_available());
@@ -287,7 +322,7 @@ pub(crate) fn start_blocker(
 
 /// What the journal says about a turn that this host was in when it was last
 /// awake.
-fn resume(turn: &mut OwnTurn) -> Option<Act> {
+fn resume(turn: &mut OwnTurn, current: &Current) -> Option<Act> {
     if turn.record.outcome.is_some() {
         turn.step = Step::Over;
         return None;
@@ -300,6 +335,10 @@ fn resume(turn: &mut OwnTurn) -> Option<Act> {
         (None, Some(next)) => {
             turn.record.running = Some(next);
             turn.step = Step::Writing;
+        }
+        (None, None) if current.is_checked => {
+            turn.step = Step::Waiting;
+            return None;
         }
         (None, None) => end(turn, TurnOutcome::Succeeded),
     }

@@ -6,6 +6,7 @@
 
 mod catch_up;
 mod deployments;
+mod health;
 mod membership;
 mod rollback;
 
@@ -23,6 +24,7 @@ use crate::rollout::{Rollout, Stage, Standing};
 use crate::time::LedgerTime;
 
 pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
+pub use health::{Ailing, Checked};
 pub(crate) use rollback::way_back;
 
 /// Deployments of one group that are kept in full; older ones are dropped from
@@ -84,6 +86,17 @@ pub struct GroupState {
     pub catch_ups: u64,
     /// Hosts that may have to be brought to the last good revision.
     pub behind: BTreeMap<HostId, Behind>,
+    /// What its health check says of its hosts; only of those of which it has
+    /// said something, or whose turn it has seen.
+    pub checks: BTreeMap<HostId, Checked>,
+}
+
+impl GroupState {
+    /// Its deployments that have begun and are not over: at most a person's, or
+    /// its rollback, and a catch-up beside it.
+    pub(crate) fn under_way(&self) -> Vec<DeploymentId> {
+        self.running.into_iter().chain(self.catching_up).collect()
+    }
 }
 
 /// What the fold waits for.
@@ -97,6 +110,8 @@ enum Timer {
     Turn(DeploymentId, HostId),
     /// The whole deployment must end.
     Deployment(DeploymentId),
+    /// A host that was updated and is unwell must be well again.
+    Relapsed(DeploymentId, HostId),
 }
 
 /// Everything the ledger says, folded.
@@ -229,6 +244,9 @@ impl State {
             }
             Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
             Body::Finished { deployment } => self.finish(*deployment),
+            Body::HealthChanged { group, host, healthy, error, as_of } => {
+                self.change_health(group, *host, *healthy, error, *as_of);
+            }
         }
         Ok(())
     }
@@ -250,7 +268,8 @@ impl State {
             | Body::HostUp { .. }
             | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
-            | Body::Finished { .. } => Ok(()),
+            | Body::Finished { .. }
+            | Body::HealthChanged { .. } => Ok(()),
         }
     }
 
@@ -281,6 +300,9 @@ impl State {
             }
             Body::Finished { deployment } => {
                 self.rollouts.get(deployment).is_some_and(|rollout| rollout.status().is_over())
+            }
+            Body::HealthChanged { group, host, healthy, error: _, as_of } => {
+                !self.is_news(group, *host, *healthy, *as_of)
             }
             Body::HostLeft { .. }
             | Body::GroupSet(_)

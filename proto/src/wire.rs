@@ -39,6 +39,10 @@ pub(crate) enum Message {
     Snapshot(Box<Snapshot>),
     /// A host of a running deployment is in another event.
     Progress(Heard),
+    /// Look how my application of this group is, as you see it from there.
+    Look { group: crate::id::GroupName, number: crate::io::ProbeId },
+    /// I have looked; what it failed of, if it did.
+    Seen { group: crate::id::GroupName, number: crate::io::ProbeId, error: Option<String> },
 }
 
 /// A sign of life.

@@ -8,6 +8,7 @@ mod acknowledged;
 mod agreement;
 mod catch_up;
 mod fold;
+mod health;
 mod minimum;
 mod turns;
 
@@ -27,6 +28,7 @@ use crate::model::Model;
 pub use acknowledged::Acknowledged;
 pub use agreement::{Agreement, Line};
 pub use catch_up::CatchUps;
+pub use health::Health;
 pub use minimum::Minimum;
 pub use turns::Turns;
 
@@ -55,6 +57,10 @@ pub enum Claim {
     CatchUp,
     /// A node never panics, and starts from whatever a crash left.
     Alive,
+    /// No turn of a checked group ends well unless its check has passed.
+    Checked,
+    /// A host that flaps costs the ledger a bounded number of entries.
+    Damped,
 }
 
 impl fmt::Display for Claim {
@@ -71,6 +77,8 @@ impl fmt::Display for Claim {
             Claim::Progress => "after healing every deployment ends and all hosts are equal",
             Claim::CatchUp => "hosts that are behind are caught up, at nobody's cost and not for ever",
             Claim::Alive => "a node never panics and starts from what a crash left",
+            Claim::Checked => "no turn ends well before the group's check has passed",
+            Claim::Damped => "a host that flaps costs a bounded number of entries",
         })
     }
 }
@@ -127,6 +135,7 @@ pub struct Checks {
     pub catch_ups: CatchUps,
     pub acknowledged: Acknowledged,
     pub chronicle: Chronicle,
+    pub health: Health,
     numbers: BTreeMap<HostId, HostNo>,
     finding: Option<Finding>,
 }
@@ -192,7 +201,9 @@ impl Checks {
     }
 
     fn apply(&mut self, index: Index, entry: &Entry, now: Moment) {
-        self.model.apply(entry);
+        let health = self.health.entry(index, entry, &self.model, &self.numbers);
+        self.report(health, now);
+        self.model.apply_at(index, entry);
         self.chronicle.entry(now, &self.model);
         let verdicts = [
             self.minimum.entry(index, &self.model),
@@ -215,6 +226,7 @@ impl Checks {
     pub fn event_ends(&mut self, host: HostNo, run: &Run, succeeded: bool) {
         self.turns.event_ends(host, run);
         self.minimum.event_ends(host, run, succeeded);
+        self.health.event_ends(host, run);
     }
 
     pub fn host_down(&mut self, host: HostNo) {

@@ -26,6 +26,29 @@ pub struct Bundle {
     pub faults: Vec<HookFault>,
     /// How long each event takes.
     pub takes: (Duration, Duration),
+    /// What is wrong with the application once it runs.
+    pub sickness: Option<Sickness>,
+}
+
+/// An application that starts well and is not.
+#[derive(Clone, Debug)]
+pub struct Sickness {
+    /// On which hosts; none means on all.
+    pub hosts: Option<BTreeSet<HostNo>>,
+    /// It is well for so long after its start.
+    pub after: Duration,
+    /// Then unwell for so long, then well for so long, and so on.
+    pub flaps: Option<Duration>,
+    /// A probe is not refused then: it never ends.
+    pub is_silent: bool,
+}
+
+/// What a probe of an application finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    Well,
+    Unwell,
+    Silence,
 }
 
 /// What one script does instead of its work.
@@ -60,7 +83,7 @@ impl Bundle {
     pub fn new(name: &str, takes: (Duration, Duration)) -> Self {
         let digest = Digest::of(name.as_bytes());
         let revision = Revision { digest, size: 10_000, origin: format!("./{name}") };
-        Bundle { name: name.into(), revision, faults: Vec::new(), takes }
+        Bundle { name: name.into(), revision, faults: Vec::new(), takes, sickness: None }
     }
 
     fn fault(&self, event: LifecycleEvent, host: HostNo) -> Option<How> {
@@ -74,6 +97,22 @@ impl Bundle {
         self.faults.iter().any(|fault| {
             fault.how == How::Lies && fault.hosts.as_ref().is_none_or(|hosts| hosts.contains(&host))
         })
+    }
+}
+
+impl Sickness {
+    fn found(&self, host: HostNo, runs_for: Duration) -> Found {
+        if self.hosts.as_ref().is_some_and(|hosts| !hosts.contains(&host)) || runs_for < self.after {
+            return Found::Well;
+        }
+        let since = runs_for - self.after;
+        let is_well_again =
+            self.flaps.is_some_and(|each| since.as_micros() / each.as_micros().max(1) % 2 == 1);
+        match (is_well_again, self.is_silent) {
+            (true, _) => Found::Well,
+            (false, true) => Found::Silence,
+            (false, false) => Found::Unwell,
+        }
     }
 }
 
@@ -91,6 +130,8 @@ pub struct UnderWay {
 pub struct Hooks {
     under_way: BTreeMap<EffectId, UnderWay>,
     installed: BTreeMap<GroupName, Digest>,
+    /// When ApplicationStart ended last; gone once ApplicationStop has begun.
+    started: BTreeMap<GroupName, Moment>,
 }
 
 impl Hooks {
@@ -103,6 +144,9 @@ impl Hooks {
         bundles: &BTreeMap<Digest, Bundle>,
         chance: &mut Chance,
     ) -> Duration {
+        if run.event == LifecycleEvent::ApplicationStop {
+            self.started.remove(&run.group);
+        }
         let digest = match run.event.step().scripts {
             Scripts::BuiltIn | Scripts::New => Some(run.revision.digest),
             Scripts::LastInstalled | Scripts::MostRecent => self.installed.get(&run.group).copied(),
@@ -126,12 +170,30 @@ impl Hooks {
     }
 
     /// An event ends. None if it was cancelled and has ended already.
-    pub fn end(&mut self, effect: EffectId) -> Option<UnderWay> {
+    pub fn end(&mut self, effect: EffectId, now: Moment) -> Option<UnderWay> {
         let ended = self.under_way.remove(&effect)?;
         if ended.run.event == LifecycleEvent::Install && ended.outcome.is_ok() {
             self.installed.insert(ended.run.group.clone(), ended.run.revision.digest);
         }
+        if ended.run.event == LifecycleEvent::ApplicationStart && ended.outcome.is_ok() {
+            self.started.insert(ended.run.group.clone(), now);
+        }
         Some(ended)
+    }
+
+    /// How the group's application on this host is now.
+    pub fn look(
+        &self,
+        host: HostNo,
+        group: &GroupName,
+        bundles: &BTreeMap<Digest, Bundle>,
+        now: Moment,
+    ) -> Found {
+        let (Some(digest), Some(started)) = (self.installed.get(group), self.started.get(group)) else {
+            return Found::Unwell;
+        };
+        let sickness = bundles.get(digest).and_then(|bundle| bundle.sickness.as_ref());
+        sickness.map_or(Found::Well, |sickness| sickness.found(host, now - *started))
     }
 
     /// Makes an event that is under way end as cancelled.

@@ -122,8 +122,12 @@ impl SimHost {
 
     /// Where it can be dialled.
     pub fn address(&self) -> String {
+        format!("/ip4/{}/udp/4001/quic-v1", self.ip())
+    }
+
+    pub fn ip(&self) -> String {
         let [_, b, c, d] = (self.no.0 + 1).to_be_bytes();
-        format!("/ip4/10.{b}.{c}.{d}/udp/4001/quic-v1")
+        format!("10.{b}.{c}.{d}")
     }
 
     pub fn config(&self, mesh: MeshId, seed: u64) -> Config {

@@ -6,11 +6,12 @@
 //! of them is wrong.
 
 mod catch_up;
+mod health;
 mod turns;
 
 use std::collections::BTreeMap;
 
-use proto::entry::{Body, Creator, Entry, ErrorCode, HostRecord, Submission, TurnOutcome};
+use proto::entry::{Body, Creator, Entry, ErrorCode, HostRecord, Index, Submission, TurnOutcome};
 use proto::group::Group;
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
 use proto::rollout::DeploymentStatus;
@@ -45,6 +46,10 @@ pub struct GroupState {
     pub catching_up: Option<DeploymentId>,
     pub catch_ups: u64,
     pub behind: BTreeMap<HostId, Behind>,
+    /// Unwell by the group's check, since when.
+    pub ailing: BTreeMap<HostId, Millis>,
+    /// The last entry that said something of a host's health or turn.
+    spoken: BTreeMap<HostId, Index>,
 }
 
 /// Milliseconds of the ledger's clock.
@@ -52,6 +57,7 @@ pub type Millis = u64;
 
 #[derive(Clone, Debug, Default)]
 pub struct Model {
+    index: Index,
     clock: Millis,
     hosts: BTreeMap<HostId, Host>,
     groups: BTreeMap<GroupName, GroupState>,
@@ -67,6 +73,7 @@ pub enum Due {
     Lost(DeploymentId, HostId),
     TurnTooLong(DeploymentId, HostId),
     DeploymentTooLong(DeploymentId),
+    Relapsed(DeploymentId, HostId),
 }
 
 impl Model {
@@ -102,7 +109,14 @@ impl Model {
         std::mem::take(&mut self.came_due)
     }
 
+    /// Folds an entry that follows the last one.
     pub fn apply(&mut self, entry: &Entry) {
+        self.apply_at(self.index + 1, entry);
+    }
+
+    /// Folds an entry, after some that say nothing here.
+    pub fn apply_at(&mut self, index: Index, entry: &Entry) {
+        self.index = index;
         self.clock = self.clock.max(entry.at.as_millis());
         while let Some(due) = self.due() {
             self.come_due(due);
@@ -132,6 +146,9 @@ impl Model {
             }
             Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
             Body::Finished { deployment } => self.finish(*deployment),
+            Body::HealthChanged { group, host, healthy, error: _, as_of } => {
+                self.change_health(group, *host, *healthy, *as_of);
+            }
         }
     }
 
@@ -154,6 +171,9 @@ impl Model {
                 since + u64::try_from(timeout.as_millis()).expect("a short timeout")
             };
             for turn in deployment.turns.iter() {
+                if let Some(fails_at) = turn.relapse_fails_at {
+                    due.push((fails_at, Due::Relapsed(*id, turn.host)));
+                }
                 match turn.stage {
                     Stage::Leased { at } => {
                         due.push((after(at, policy.start_timeout), Due::DidNotStart(*id, turn.host)));
@@ -190,6 +210,7 @@ impl Model {
             Due::TurnTooLong(deployment, host) => {
                 self.end(deployment, host, Some(ErrorCode::TurnTimedOut));
             }
+            Due::Relapsed(id, host) => self.fail_relapsed(id, host),
             Due::DeploymentTooLong(id) => {
                 let deployment = self.deployments.get_mut(&id).expect("it came due");
                 deployment.timed_out = true;
@@ -233,6 +254,8 @@ impl Model {
                 self.end(id, host, Some(ErrorCode::HostLost));
             }
         }
+        let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
+        groups.iter().for_each(|group| self.forget_health(group, |of| of == host));
         self.hosts.remove(&host);
         self.groups.values_mut().for_each(|group| {
             group.standing.remove(&host);
@@ -279,6 +302,9 @@ impl Model {
         if let Some(known) = self.groups.get_mut(&group.name) {
             let before = std::mem::replace(&mut known.group, group.clone());
             self.note_members(&group.name, Some(&before.tags));
+            if group.health.is_none() {
+                self.forget_health(&group.name, |_| true);
+            }
             return;
         }
         let fresh = GroupState {
@@ -292,6 +318,8 @@ impl Model {
             catching_up: None,
             catch_ups: 0,
             behind: BTreeMap::new(),
+            ailing: BTreeMap::new(),
+            spoken: BTreeMap::new(),
         };
         self.groups.insert(group.name.clone(), fresh);
         self.note_members(&group.name, None);
@@ -407,7 +435,8 @@ impl Model {
                 let host_id = host.record.host;
                 let standing = group.standing.get(&host_id).copied();
                 let is_target = targets.as_ref().is_none_or(|targets| targets.contains(&host_id));
-                Turn::new(host_id, standing, host.down, is_target, submission.revision.digest)
+                let turn = Turn::new(host_id, standing, host.down, is_target, submission.revision.digest);
+                Turn { ailing: group.ailing.contains_key(&host_id), ..turn }
             })
             .collect();
         let clock = self.clock;
@@ -423,6 +452,8 @@ impl Model {
         if let Stage::Leased { .. } = turn.stage {
             turn.stage = Stage::Started { at: clock };
             turn.was_started = true;
+            turn.was_ailing = std::mem::take(&mut turn.ailing);
+            self.note_checked_turn(id, host);
         }
     }
 
@@ -443,6 +474,9 @@ impl Model {
         };
         group.standing.insert(host, Standing { healthy: succeeded, revision });
         self.note_turn(id, host, failed);
+        if started {
+            self.note_checked_turn(id, host);
+        }
     }
 
     fn stop(&mut self, id: DeploymentId, rollback: bool) {

@@ -134,6 +134,7 @@ impl Replay {
                 | Output::Persist(_)
                 | Output::Fetch { .. }
                 | Output::Cancel { .. }
+                | Output::Probe { .. }
                 | Output::Notify(_) => {}
             }
         }

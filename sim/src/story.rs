@@ -179,6 +179,9 @@ impl Story {
             Due::DeploymentTooLong(deployment) => {
                 format!("{} takes too long", self.deployment(deployment))
             }
+            Due::Relapsed(deployment, host) => {
+                format!("{}: {} has been unwell for too long", self.deployment(deployment), self.host(host))
+            }
         };
         self.tell(now, line);
     }
@@ -194,6 +197,14 @@ impl Story {
             Body::HostLeft { host } => format!("{} is out of the mesh", self.host(*host)),
             Body::HostDown { host, .. } | Body::HostUp { host, .. } => {
                 self.seen(now, *host, model);
+                return;
+            }
+            Body::HealthChanged { group, host, healthy, error, .. } => {
+                let line = match healthy {
+                    true => format!("{} is well again in {group}", self.host(*host)),
+                    false => format!("{} is unwell in {group}: {error}", self.host(*host)),
+                };
+                self.tell(now, line);
                 return;
             }
             Body::GroupSet(group) => {

@@ -41,7 +41,7 @@ pub(crate) fn entry(millis: u64, body: Body) -> Entry {
 
 fn group() -> Group {
     let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-    Group { name: "web/prod".parse().expect("a name"), tags, policy: Policy::default() }
+    Group { name: "web/prod".parse().expect("a name"), tags, policy: Policy::default(), health: None }
 }
 
 fn revision(name: &str) -> Revision {

@@ -67,6 +67,7 @@ impl Trace {
             | Input::Disconnected { .. }
             | Input::Persisted(_)
             | Input::Done { .. }
+            | Input::Probed { .. }
             | Input::Request { .. }
             | Input::Leaving => self.words(input),
         }
@@ -97,6 +98,7 @@ impl Trace {
             | Output::Fetch { .. }
             | Output::Run { .. }
             | Output::Cancel { .. }
+            | Output::Probe { .. }
             | Output::Reply { .. }
             | Output::Notify(Notice::Progress(_) | Notice::Diverged { .. }) => self.words(output),
         }
@@ -155,6 +157,7 @@ impl fmt::Display for ShortInput<'_> {
             | Input::Disconnected { .. }
             | Input::Persisted(_)
             | Input::Done { .. }
+            | Input::Probed { .. }
             | Input::Request { .. }
             | Input::Leaving => write!(f, "{:?}", self.0),
         }
@@ -177,6 +180,7 @@ impl fmt::Display for ShortOutput<'_> {
             | Output::Fetch { .. }
             | Output::Run { .. }
             | Output::Cancel { .. }
+            | Output::Probe { .. }
             | Output::Reply { .. }
             | Output::Notify(_) => write!(f, "{:?}", self.0),
         }

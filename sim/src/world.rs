@@ -10,6 +10,7 @@ mod event;
 mod faults;
 mod lines;
 mod nodes;
+mod probes;
 mod queue;
 mod requests;
 mod stalls;
@@ -63,6 +64,7 @@ struct Chances {
     boots: Chance,
     disks: Chance,
     hooks: Chance,
+    probes: Chance,
     faults: Chance,
     requests: Chance,
 }
@@ -87,6 +89,7 @@ impl World {
                 boots: chance.fork("boots"),
                 disks: chance.fork("disks"),
                 hooks: chance.fork("hooks"),
+                probes: chance.fork("probes"),
                 faults: chance.fork("faults"),
                 requests: chance.fork("requests"),
             },
@@ -237,6 +240,9 @@ impl World {
             Event::HookEnds { host, boot, effect } if self.is_boot(host, boot) => {
                 self.event_ends(host, effect);
             }
+            Event::Probed { host, boot, task, probe, result } if self.is_boot(host, boot) => {
+                self.probed(host, &task, probe, result);
+            }
             Event::Bootstrap { host, boot } if self.is_boot(host, boot) => self.bootstrap(host),
             Event::Gone { host, boot, back_after } if self.is_boot(host, boot) => {
                 self.down(host, Crash::Process);
@@ -245,6 +251,7 @@ impl World {
             Event::Wake { .. }
             | Event::Persisted { .. }
             | Event::HookEnds { .. }
+            | Event::Probed { .. }
             | Event::Gone { .. }
             | Event::Bootstrap { .. } => {}
             Event::Start { host } => self.start(host),

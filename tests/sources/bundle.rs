@@ -13,6 +13,9 @@ pub(crate) fn tar(top: &str, word: &str, filler: usize) -> Vec<u8> {
     let mut add = |name: &str, mode, bytes: &[u8]| {
         let mut header = tar::Header::new_gnu();
         header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_size(bytes.len() as u64);
         tar.append_data(&mut header, format!("{top}{name}"), bytes).expect("appended");
     };

@@ -149,7 +149,7 @@ fn answer(mut client: TcpStream) -> Option<()> {
     let lines = BufReader::new(client.try_clone().ok()?).lines().map_while(Result::ok);
     let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
     let path = lines.first()?.split(' ').nth(1)?;
-    let has_token = lines.iter().any(|line| line.to_ascii_lowercase() == "x-aws-ec2-metadata-token: token-1");
+    let has_token = lines.iter().any(|line| line.eq_ignore_ascii_case("x-aws-ec2-metadata-token: token-1"));
     let credentials = format!(
         r#"{{"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "{KEY}", "SecretAccessKey": "{SECRET}",
             "Token": "session", "LastUpdated": "2020-01-01T00:00:00Z", "Expiration": "2099-01-01T00:00:00Z"}}"#
@@ -168,6 +168,37 @@ fn answer(mut client: TcpStream) -> Option<()> {
          content-length: {length}\r\n\r\n{body}"
     )
     .ok()
+}
+
+#[test]
+fn a_bucket_in_another_region_is_found_there() {
+    let host = with_key(Host::new().with("AWS_ENDPOINT_URL", &two_regions()), SECRET);
+    host.local("s3://releases/app.tgz").deployed("elsewhere");
+    let ran = host.local("s3://releases/app.tgz?region=eu-west-3");
+    ran.deployed("elsewhere");
+}
+
+/// Answers for a bucket of eu-west-3, and sends who asks another region there.
+/// A stand-in, because neither of the S3 servers here has regions.
+fn two_regions() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("bound"));
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let lines = BufReader::new(client.try_clone().expect("a clone")).lines().map_while(Result::ok);
+            let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let is_there = lines.iter().any(|line| line.contains("/eu-west-3/s3/aws4_request"));
+            let wrong = b"<Error><Code>AuthorizationHeaderMalformed</Code></Error>".to_vec();
+            let (status, body) = if is_there { (200, packed::tgz("", "elsewhere")) } else { (400, wrong) };
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 {status} Answer\r\nx-amz-bucket-region: eu-west-3\r\nconnection: close\r\n\
+                 content-length: {length}\r\n\r\n"
+            );
+            let _ = client.write_all(&[head.into_bytes(), body].concat());
+        }
+    });
+    address
 }
 
 #[test]

@@ -95,6 +95,7 @@ impl From<Refusal> for ApiError {
             Refusal::UnknownHost(_) => (StatusCode::NOT_FOUND, "UNKNOWN_HOST"),
             Refusal::Limit { .. } => (StatusCode::BAD_REQUEST, "LIMIT"),
             Refusal::NotCommitted { .. } => (StatusCode::GATEWAY_TIMEOUT, "NOT_COMMITTED"),
+            Refusal::HealthCheck(_) => (StatusCode::BAD_REQUEST, "INVALID_GROUP"),
             Refusal::Leaving => (StatusCode::SERVICE_UNAVAILABLE, "STOPPING"),
         };
         let error = ApiError::new(status, code, message);
@@ -119,6 +120,7 @@ fn is_policy(refusal: &Refusal) -> bool {
         | Refusal::UnknownHost(_)
         | Refusal::Limit { .. }
         | Refusal::NotCommitted { .. }
+        | Refusal::HealthCheck(_)
         | Refusal::Leaving => false,
     }
 }

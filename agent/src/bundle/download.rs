@@ -49,7 +49,7 @@ pub(crate) enum DownloadError {
     TooPatient {
         asked: Duration,
         #[source]
-        cause: OpenError,
+        cause: Box<Trouble>,
     },
     #[error(
         "it is larger than the {max} bytes that are downloaded{}: bytes_max of [sources] in agent.toml says how \
@@ -80,6 +80,15 @@ pub(crate) enum Trouble {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl Trouble {
+    fn again(&self) -> Again {
+        match self {
+            Trouble::Open(error) => error.again(),
+            Trouble::Cut { .. } => Again::Later,
+        }
+    }
 }
 
 /// One download.
@@ -231,31 +240,23 @@ struct Pause {
 
 /// How long to wait after the `tries`th try in a row without progress.
 fn pause(tries: u32, trouble: Trouble) -> Result<Pause, DownloadError> {
-    let asked = match &trouble {
-        Trouble::Open(error) => match error.again() {
-            Again::After(asked) => Some(asked),
-            Again::Later | Again::Never => None,
-        },
-        Trouble::Cut { .. } => None,
+    let asked = match trouble.again() {
+        Again::After(asked) => asked,
+        Again::Later | Again::Never => Duration::ZERO,
     };
-    if let (Some(asked), Trouble::Open(_)) = (asked.filter(|asked| *asked > RETRY_AFTER_MAX), &trouble) {
-        let Trouble::Open(cause) = trouble else { return Err(given_up(tries, trouble)) };
-        return Err(DownloadError::TooPatient { asked, cause });
+    if asked > RETRY_AFTER_MAX {
+        return Err(DownloadError::TooPatient { asked, cause: Box::new(trouble) });
     }
     if tries >= TRIES_MAX {
-        return Err(given_up(tries, trouble));
+        return Err(DownloadError::GaveUp { tries, cause: Box::new(trouble) });
     }
     let doubled = WAIT_FIRST.saturating_mul(1 << (tries - 1).min(16)).min(WAIT_MAX);
     // Between half and all of it, so that hosts do not come back in step.
     let jittered = doubled.mul_f64(rand::random_range(0.5..=1.0));
-    let time = asked.unwrap_or(Duration::ZERO).max(jittered);
+    let time = asked.max(jittered);
     let said =
         format!("{}; trying again in {:.1} s ({tries} of {TRIES_MAX})", chain(&trouble), time.as_secs_f64());
     Ok(Pause { time, said })
-}
-
-fn given_up(tries: u32, trouble: Trouble) -> DownloadError {
-    DownloadError::GaveUp { tries, cause: Box::new(trouble) }
 }
 
 enum Piece {

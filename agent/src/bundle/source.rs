@@ -44,8 +44,12 @@ pub(crate) enum NotASource {
     NoAddress(url::ParseError),
     #[error("the source is empty: {KINDS}")]
     Empty,
+    #[error("the source is longer than {TEXT_BYTES_MAX} bytes: {KINDS}")]
+    TooLong,
 }
 
+/// The longest text: it goes into the ledger, and no path is longer.
+const TEXT_BYTES_MAX: usize = 4_096;
 /// What can be given, for messages.
 pub(crate) const KINDS: &str = "give a directory, a .zip, .tar, .tgz or .tar.zst file, s3://BUCKET/KEY, \
                                 github:OWNER/REPO@COMMIT, https://…, or blake3:DIGEST";
@@ -55,6 +59,9 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Source, NotASource> {
         if text.is_empty() {
             return Err(NotASource::Empty);
+        }
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(NotASource::TooLong);
         }
         if text.starts_with("blake3:") {
             return text.parse().map(Source::Cached).map_err(NotASource::Digest);

@@ -268,6 +268,9 @@ pub(crate) fn check_link(below: &Path, target: &Path) -> Result<(), Refused> {
     Ok(())
 }
 
+#[cfg(test)]
+mod mutations;
+
 fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from(OsStr::from_bytes(bytes)))
 }

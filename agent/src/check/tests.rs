@@ -110,7 +110,8 @@ fn an_archive_is_checked_like_a_directory() {
     let text = "version: 0.0\nos: linux\nhooks:\n  AfterInstall:\n    - location: gone.sh\n";
     header.set_size(text.len() as u64);
     header.set_mode(0o644);
-    (header.set_uid(0), header.set_gid(0));
+    header.set_uid(0);
+    header.set_gid(0);
     tar.append_data(&mut header, "appspec.yml", text.as_bytes()).expect("added");
     tar.finish().expect("finished");
     let check = |name| super::check(&archive, name, CustomEvents::Only(&[]), Rules::ThisHost);

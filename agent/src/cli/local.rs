@@ -104,9 +104,11 @@ fn require(kind: Kind, source: &Source) -> anyhow::Result<()> {
     let metadata = path.metadata().with_context(|| format!("there is no bundle at `{}`", path.display()))?;
     match kind {
         Kind::Directory if metadata.is_dir() => Ok(()),
-        Kind::Directory => anyhow::bail!("`{}` is not a directory: leave out --type", path.display()),
+        Kind::Directory => {
+            anyhow::bail!("`{}` is not a directory: --type tar, tgz or zip is for archives", path.display())
+        }
         Kind::Tar | Kind::Tgz | Kind::Zip if metadata.is_dir() => {
-            anyhow::bail!("`{}` is a directory, and no archive: leave out --type", path.display())
+            anyhow::bail!("`{}` is a directory: --type directory is for those", path.display())
         }
         // What kind of archive its first bytes say, as with the official agent's tar.
         Kind::Tar | Kind::Tgz | Kind::Zip => Ok(()),
@@ -119,7 +121,7 @@ async fn check(args: &LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     let dir = tempfile::TempDir::new().context("cannot make a temporary directory")?;
     let path = match source {
         Source::Path(path) => path,
-        elsewhere => {
+        elsewhere @ (Source::Cached(_) | Source::Origin(_) | Source::Web(_)) => {
             let cache = Cache::open(dir.path())?;
             let settings = Settings::default();
             let brought = meter::shown(screen, async |progress| {
@@ -142,10 +144,20 @@ async fn check(args: &LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     }
     findings.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     findings.mistakes.iter().for_each(|mistake| eprintln!("error: {mistake}"));
-    if is_good {
-        println!("The bundle is valid.");
+    match (findings.mistakes.len(), findings.warnings.len()) {
+        (0, 0) => println!("The bundle is valid."),
+        (0, warnings) => {
+            println!("The bundle is valid; {} should be looked at.", counted(warnings, "warning"))
+        }
+        (mistakes, _) => {
+            eprintln!("{} to put right before it can be deployed.", counted(mistakes, "mistake"))
+        }
     }
     Ok(is_good)
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 async fn deploy(args: LocalArgs, source: Source, screen: &Screen) -> anyhow::Result<bool> {

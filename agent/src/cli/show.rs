@@ -67,8 +67,12 @@ pub(super) async fn status(session: &Session, args: StatusArgs) -> anyhow::Resul
 
 fn group_words(group: &GroupView) -> String {
     let runs = group.revision.as_deref().map_or("nothing yet".into(), short_revision);
+    let unhealthy = group.unhealthy.iter();
+    let unhealthy: String = unhealthy
+        .map(|host| format!("\n  {} is unhealthy since {}: {}", host.name, host.since, host.error))
+        .collect();
     format!(
-        "{}: {} of {} hosts healthy, {}, runs {runs}{}",
+        "{}: {} of {} hosts healthy, {}, runs {runs}{unhealthy}{}",
         group.group,
         group.healthy,
         group.hosts,
@@ -234,7 +238,9 @@ fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
     let row = |host: &HostView| {
         let runs = host.groups.iter().map(|(group, standing)| {
             let revision = standing.revision.as_deref().map_or("-".into(), short_revision);
-            format!("{group} {revision} {}", standing.health)
+            let since = standing.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+            let error = standing.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+            format!("{group} {revision} {}{since}{error}", standing.health)
         });
         let role = match (host.is_voter, host.is_self) {
             (true, true) => "voter, this host",

@@ -62,6 +62,7 @@ impl Hands {
                 .boxed()
             }),
             fetch: Arc::new(|_, _| async {}.boxed()),
+            probe: Arc::new(|_| async { Ok(()) }.boxed()),
         }
     }
 }
@@ -132,7 +133,7 @@ impl Agent {
     async fn group(&self) -> GroupName {
         let name: GroupName = "hello/prod".parse().unwrap();
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").unwrap()]]);
-        let group = Group { name: name.clone(), tags, policy: Policy::default() };
+        let group = Group { name: name.clone(), tags, policy: Policy::default(), health: None };
         assert_eq!(self.request(Request::SetGroup(group)).await, Accepted::Done);
         name
     }

@@ -1,3 +1,5 @@
+use proto::health::{HealthCheck, Probe, Viewpoint};
+
 use super::*;
 
 const SMALLEST: &str = "application = \"hello\"\nname = \"prod\"\ntags = [[\"role=web\"]]\n";
@@ -45,6 +47,51 @@ fn every_setting_is_read_and_written_back() {
 }
 
 #[test]
+fn a_health_check_is_read_with_its_defaults_and_written_back() {
+    let check = |more: &str, probe: Probe, change: fn(&mut HealthCheck)| {
+        let mut expected = HealthCheck::new(probe);
+        change(&mut expected);
+        let group = parse(more).expect(more);
+        assert_eq!(group.health.as_ref(), Some(&expected), "{more}");
+        let written = GroupFile::of(&group).to_toml().expect("it can be written");
+        let read: GroupFile = toml::from_str(&written).expect(&written);
+        assert_eq!(read.group().expect(&written), group);
+    };
+    let seconds = Duration::from_secs;
+    let http = || Probe::Http("http://127.0.0.1:8080/health".into());
+    check("[health]\nhttp = \"http://127.0.0.1:8080/health\"", http(), |_| {});
+    check(
+        "[health]\ntcp = \"localhost:5432\"\nevery = \"1s\"",
+        Probe::Tcp("localhost:5432".into()),
+        |check| {
+            (check.every, check.timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+        },
+    );
+    check("[health]\nexec = \"check.sh\"\ntimeout = \"500ms\"", Probe::Exec("check.sh".into()), |check| {
+        check.timeout = Duration::from_millis(500);
+    });
+    let all = "[health]\nhttp = \"http://127.0.0.1:8080/health\"\nevery = \"30s\"\nrise = 4\nfall = 1\nfrom = \
+               \"observers\"";
+    check(all, http(), |check| {
+        (check.every, check.rise, check.fall) = (Duration::from_secs(30), 4, 1);
+        (check.grace, check.from) = (Duration::from_secs(240), Viewpoint::Observers);
+    });
+    assert_eq!(parse(&format!("{all}\ngrace = \"2m\"")).expect("it").health.expect("it").grace, seconds(120));
+}
+
+#[test]
+fn a_health_check_that_cannot_work_is_refused() {
+    check_refused("[health]\nevery = \"5s\"", "[health] names no probe");
+    check_refused("[health]\nhttp = \"http://a/\"\ntcp = \"a:1\"", "keep one of http, tcp and exec");
+    check_refused("[health]\nhttp = \"https://a/\"", "[health] `https://a/` cannot be probed");
+    check_refused("[health]\ntcp = \"a:1\"\nevery = \"500ms\"", "[health] every = 0.5 s is out of bounds");
+    check_refused("[health]\ntcp = \"a:1\"\nevery = \"often\"", "[health] every = `often` is no duration");
+    check_refused("[health]\nexec = \"a.sh\"\nfrom = \"observers\"", "cannot be run from observers");
+    check_refused("[health]\ntcp = \"a:1\"\nraise = 2", "did you mean `rise`?");
+    check_refused("[health]\ntcp = \"a:1\"\nfrom = \"outside\"", "unknown word");
+}
+
+#[test]
 fn mistakes_are_refused_with_what_was_meant() {
     check_refused(
         "[deployment]\nminimum_helthy = 3",
@@ -62,7 +109,6 @@ fn mistakes_are_refused_with_what_was_meant() {
 #[test]
 fn what_comes_later_is_refused_and_not_ignored() {
     check_refused("[zones]\nminimum_healthy = \"50%\"", "[zones] is not supported yet");
-    check_refused("[health]\nhttp = \"http://127.0.0.1/\"", "[health] is not supported yet");
     check_refused("[[alarm]]\nname = \"error-rate\"", "[alarm] is not supported yet");
     check_refused("[approvals]\nneeded = 1", "[approvals] is not supported yet");
 }

@@ -17,8 +17,8 @@ pub(super) struct Cgroup {
     dir: PathBuf,
 }
 
-/// Where version 2 of control groups is by convention.
-const ROOT: &str = "/sys/fs/cgroup";
+/// The file system's type, as mounts are listed.
+const TYPE: &str = "cgroup2";
 const PREFIX: &str = "skein-hook-";
 
 impl Cgroup {
@@ -27,7 +27,7 @@ impl Cgroup {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-        let above = Path::new(ROOT).join(own);
+        let above = mounted_at()?.join(own);
         remove_left_over(&above);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = above.join(format!("{PREFIX}{}-{number}", std::process::id()));
@@ -64,6 +64,17 @@ impl Drop for Cgroup {
         // Busy means that a service lives in it now.
         let _ = fs::remove_dir(&self.dir);
     }
+}
+
+/// Where version 2 of control groups is: at the convention's place, or beside
+/// version 1 on hosts that have both.
+fn mounted_at() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    mounts.lines().find_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let (place, kind) = (words.next()?, words.next()?);
+        (kind == TYPE).then(|| PathBuf::from(place))
+    })
 }
 
 /// Those of earlier agents, and of services that have ended since.

@@ -21,7 +21,8 @@ use super::{HookError, Hooks};
 
 /// The official agent takes these from its own environment, and so from its
 /// scripts': they are the agent's, not the application's.
-const NOT_FOR_SCRIPTS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CREDENTIAL_FILE"];
+pub(crate) const NOT_FOR_SCRIPTS: [&str; 3] =
+    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CREDENTIAL_FILE"];
 
 /// Runs the script at `path` to its end, or stops it.
 pub(super) async fn run(

@@ -109,6 +109,31 @@ async fn scripts_run_in_order_in_the_revision_with_codedeploys_environment() {
 }
 
 #[tokio::test]
+async fn every_line_has_its_time_and_stream_in_both_logs() {
+    let revision = Revision::new(&[("s", "#!/bin/sh\necho out; echo err >&2\n")]);
+    revision.run(&[script("s")]).await.expect("succeeded");
+    let is_time = |text: &str| {
+        let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+        shape == "9999-99-99 99:99:99"
+    };
+    let log = std::fs::read_to_string(revision.log()).expect("there");
+    assert!(log.lines().all(|line| is_time(&line[..19])), "{log}");
+    let all = std::fs::read_to_string(revision.dir.path().join("logs/deployments.log")).expect("there");
+    for line in ["[stdout]out", "[stderr]err"] {
+        assert!(log.lines().any(|logged| logged.ends_with(&format!(" {line}"))), "{log}");
+        assert!(all.lines().any(|logged| logged.ends_with(&format!("] [d-ABCDEFGHI]{line}"))), "{all}");
+    }
+}
+
+#[tokio::test]
+async fn the_agents_own_credentials_are_not_the_scripts() {
+    let own = std::env::var_os("AWS_SECRET_ACCESS_KEY").is_some();
+    let revision = Revision::new(&[("s", "#!/bin/sh\necho key=$AWS_SECRET_ACCESS_KEY path=${PATH:+set}\n")]);
+    revision.run(&[script("s")]).await.expect("succeeded");
+    assert_eq!(revision.logged()[2], "[stdout]key= path=set", "the agent has one: {own}");
+}
+
+#[tokio::test]
 async fn an_event_without_scripts_leaves_no_log() {
     let revision = Revision::new(&[]);
     revision.run(&[]).await.expect("succeeded");
@@ -137,6 +162,13 @@ async fn each_way_to_fail_has_its_code_and_words() {
     let revision = Revision::new(&[]);
     let missing = revision.run(&[script("s")]).await.expect_err("missing");
     assert_eq!(missing.cause.code(), ErrorCode::ScriptMissing);
+    // Nobody, not even root, can change the mode of what is in /proc.
+    std::os::unix::fs::symlink("/proc/self/status", revision.dir.path().join("fixed")).expect("linked");
+    let fixed = revision.run(&[script("fixed")]).await.expect_err("not executable");
+    assert_eq!(fixed.cause.code(), ErrorCode::ScriptNotExecutable);
+    std::fs::create_dir(revision.dir.path().join("dir")).expect("made");
+    let directory = revision.run(&[script("dir")]).await.expect_err("a directory");
+    assert_eq!(directory.cause.code(), ErrorCode::ScriptFailed);
 }
 
 #[tokio::test]

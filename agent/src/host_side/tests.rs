@@ -177,3 +177,57 @@ async fn the_way_back_needs_neither_the_cache_nor_another_host() {
     let failure = host.deploy(&first, id(4)).await.expect_err("nobody has it");
     assert!(failure.message.contains("no host has it"), "{}", failure.message);
 }
+
+#[tokio::test]
+async fn a_revision_that_is_gone_from_the_disk_does_not_block_the_next() {
+    let host = Host::new();
+    let hooks = ["ApplicationStop", "BeforeInstall"];
+    let (first, second) = (host.bundle("v1", &hooks), host.bundle("v2", &hooks));
+    host.deploy(&first, id(1)).await.expect("deployed");
+    let group: GroupName = "shop/prod".parse().expect("a name");
+    let state = host.side.state(&group);
+    fs::remove_dir_all(state.deployment_dir(&id(1).to_string())).expect("removed");
+    host.trace();
+    host.deploy(&second, id(2)).await.expect("deployed");
+    assert_eq!(host.trace(), [format!("v2 BeforeInstall {}", id(2))]);
+    let log = fs::read_to_string(&host.side.logs(&group, id(2))[0]).expect("a log");
+    assert!(log.contains("Warning - ApplicationStop: the previous revision is gone from "), "{log}");
+}
+
+#[tokio::test]
+async fn each_revision_is_read_under_its_own_appspec_name() {
+    let host = Host::new();
+    let (first, second) = (host.bundle("v1", &["ApplicationStop"]), host.bundle("v2", &["ApplicationStop"]));
+    let named = |revision: &Revision, number, event, name: &str| {
+        let mut deployment = host.side.deployment(&host.run(revision, id(number), event));
+        deployment.appspec_name = name.to_owned();
+        deployment
+    };
+    host.deploy(&first, id(1)).await.expect("deployed");
+    // As if the first had come with another name than CodeDeploy's.
+    let first = named(&first, 1, LifecycleEvent::Install, "deploy/hello.yml");
+    fs::create_dir(first.archive().join("deploy")).expect("made");
+    fs::rename(first.archive().join("appspec.yml"), first.archive().join("deploy/hello.yml")).expect("moved");
+    first.mark_most_recent().expect("marked");
+    host.trace();
+    host.deploy(&second, id(2)).await.expect("deployed");
+    assert_eq!(host.trace(), [format!("v1 ApplicationStop {}", id(2))]);
+}
+
+#[tokio::test]
+async fn a_failing_script_of_the_old_revision_says_how_to_go_on_without_it() {
+    let host = Host::new();
+    let first = host.bundle("v1", &["ApplicationStop"]);
+    host.deploy(&first, id(1)).await.expect("deployed");
+    let group: GroupName = "shop/prod".parse().expect("a name");
+    let archive = host.side.state(&group).deployment_dir(&id(1).to_string()).join("deployment-archive");
+    fs::write(archive.join("hook.sh"), "#!/bin/sh\nexit 3\n").expect("written");
+    let second = host.bundle("v2", &[]);
+    let failure = host.deploy(&second, id(2)).await.expect_err("failed");
+    assert_eq!(
+        (failure.event, failure.code),
+        (Some(LifecycleEvent::ApplicationStop), ErrorCode::ScriptFailed)
+    );
+    assert!(failure.message.contains("ignore_application_stop_failures goes on without it"), "{failure:?}");
+    assert_eq!(failure.script, "hook.sh");
+}

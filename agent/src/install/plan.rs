@@ -76,6 +76,12 @@ pub(crate) enum Problem {
         "`{object}` is a file, so `pattern` and `except` do not apply to it (line {line} of the AppSpec file)"
     )]
     PatternOnFile { object: String, line: usize },
+    #[error(
+        "`{}` is a link to `{target}`, which is not part of this installation: `permissions` would change a \
+         file that is not ours (line {line} of the AppSpec file); `except` leaves the link out",
+        path.display()
+    )]
+    LinkLeads { path: PathBuf, target: String, line: usize },
     #[error("there is no user `{name}` on this host (line {line} of the AppSpec file)")]
     NoUser { name: String, line: usize },
     #[error("there is no group `{name}` on this host (line {line} of the AppSpec file)")]

@@ -48,6 +48,8 @@ impl Change {
 pub(super) fn select(permissions: &[Permission], steps: &[Step], problems: &mut Vec<Problem>) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut lines: HashMap<PathBuf, usize> = HashMap::new();
+    let made: HashMap<&PathBuf, &Step> =
+        steps.iter().filter_map(|step| Some((step.file().or(step.directory())?, step))).collect();
     for permission in permissions {
         let ids = (user(permission, problems), group(permission, problems));
         let acl = access_list::entries(permission, problems);
@@ -59,7 +61,11 @@ pub(super) fn select(permissions: &[Permission], steps: &[Step], problems: &mut 
                 let second = permission.line;
                 problems.push(Problem::PermissionTwice { path: path.clone(), first, second });
             }
-            let is_file = || steps.iter().any(|step| step.file() == Some(&path));
+            if let Some(target) = leads_out(&path, &made) {
+                let (path, target, line) = (path.clone(), text(&target), permission.line);
+                problems.push(Problem::LinkLeads { path, target, line });
+            }
+            let is_file = || made.get(&path).is_some_and(|step| step.file().is_some());
             if acl.iter().any(Entry::is_default) && is_file() {
                 problems.push(Problem::DefaultOnFile { path: path.clone(), line: permission.line });
             }
@@ -68,6 +74,25 @@ pub(super) fn select(permissions: &[Permission], steps: &[Step], problems: &mut 
         }
     }
     changes
+}
+
+/// Where a laid down link leads to, if that is nothing that was laid down.
+/// Modes and owners are given through links, and a link in a bundle could point
+/// them at any file of the host.
+fn leads_out(path: &Path, made: &HashMap<&PathBuf, &Step>) -> Option<PathBuf> {
+    /// As many links in a row as Linux follows.
+    const LINKS_MAX: usize = 40;
+    let mut at = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let source = match made.get(&at) {
+            None => return Some(at),
+            Some(Step::Mkdir { .. }) => return None,
+            Some(Step::Copy { source, .. }) => source,
+        };
+        let Ok(target) = std::fs::read_link(source) else { return None };
+        at = absolute(&at.with_file_name("").join(target).to_string_lossy())?;
+    }
+    Some(at)
 }
 
 /// Files first, then directories, each in the order of the steps.

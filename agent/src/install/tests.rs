@@ -232,6 +232,25 @@ fn permissions_that_contradict_are_refused_with_their_lines() {
 }
 
 #[test]
+fn permissions_do_not_reach_out_through_links() {
+    let host = Host::new();
+    host.put(&[("v1/app/a", "1"), ("v1/app/sub/b", "1"), ("secret", "s")]);
+    fs::set_permissions(host.at("secret"), fs::Permissions::from_mode(0o600)).expect("set");
+    symlink("../a", host.at("v1/app/sub/inside")).expect("linked");
+    symlink("inside", host.at("v1/app/sub/twice")).expect("linked");
+    let mode = "permissions:\n  - object: DEST\n    mode: 666\n    type: [file]\n";
+    host.install("v1", mode).expect("links to what is laid down are followed");
+    assert_eq!(host.mode("dest/a"), 0o666);
+    symlink("../../secret", host.at("v1/app/sub/out")).expect("linked");
+    let secret = host.at("secret").display().to_string();
+    let said = host.problems("v1", mode);
+    assert_eq!(said.len(), 1, "{said:?}");
+    let start = format!("`dest/sub/out` is a link to `{secret}`, which is not part of this installation");
+    assert!(said[0].starts_with(&start.replace(&format!("{}/", host.dir.path().display()), "")), "{said:?}");
+    assert_eq!(host.mode("secret"), 0o600);
+}
+
+#[test]
 fn an_install_that_was_cut_off_is_cleaned_up_by_the_next() {
     let host = Host::new();
     host.put(&[("v1/app/a", "1"), ("v1/app/b", "1"), ("v2/app/c", "2")]);

@@ -156,7 +156,8 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
         blockers: if rollout.status().is_over() {
             Vec::new()
         } else {
-            blockers.iter().map(Why::of_blocker).collect()
+            let out = || super::health::out_of_service(rollout, state);
+            blockers.iter().map(|blocker| Why::of_blocker(blocker).naming(blocker, out)).collect()
         },
         counts: Counts {
             pending: counts.pending,
@@ -189,6 +190,8 @@ fn turn(
         Stage::Ended { started, at, .. } => (*started, Some(*at)),
         Stage::NotTargeted | Stage::Pending | Stage::Leased { .. } | Stage::Skipped => (None, None),
     };
+    let ailing = state.group(&rollout.submission.group).and_then(|group| group.ailing(host));
+    let ailing = ailing.filter(|_| member.ailing.is_some() && !rollout.status().is_over());
     let view = TurnView {
         host: host.to_string(),
         name: name_of(state, host),
@@ -196,7 +199,7 @@ fn turn(
         status: String::new(),
         event: None,
         error_code: None,
-        message: None,
+        message: ailing.map(super::health::unwell),
         script: None,
         log: None,
         started_at: started_at.map(written),
@@ -213,7 +216,7 @@ fn with_stage(view: TurnView, member: &Member, rollout: &Rollout, event: Option<
         Stage::Leased { .. } => {
             let down =
                 format!("it is Down: its turn counts as failed if it is not back within {lost_after} s");
-            let message = member.down.map(|_| down);
+            let message = member.down.map(|_| down).or(view.message.clone());
             TurnView { status: "InProgress".into(), message, ..view }
         }
         // Nobody can know what a host does that nobody can reach.

@@ -124,6 +124,14 @@ pub(crate) fn happening(state: &State, body: &Body) -> Happening {
             let status = state.rollout(*deployment).map_or("over", |rollout| rollout.status().name());
             said("Finished", format!("{deployment} is over: {status}")).of(state, *deployment)
         }
+        Body::HealthChanged { group, host, healthy, error, as_of: _ } => {
+            let name = name_of(state, *host);
+            let text = match healthy {
+                true => format!("{name} is healthy again"),
+                false => format!("{name} is unhealthy: {error}"),
+            };
+            said("HealthChanged", text).of_group(group).of_host(host.to_string())
+        }
     }
 }
 

@@ -73,6 +73,22 @@ pub(crate) struct StandingView {
     /// If it is not at the group's last good revision: how it stands with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) behind: Option<BehindView>,
+    /// Since when the group's health check says so; none if it was never
+    /// unhealthy since its last turn.
+    #[serde(default)]
+    pub(crate) since: Option<String>,
+    /// What the check fails of.
+    #[serde(default)]
+    pub(crate) error: Option<String>,
+}
+
+/// A host that its group's health check finds unhealthy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UnhealthyView {
+    pub(crate) host: String,
+    pub(crate) name: String,
+    pub(crate) since: String,
+    pub(crate) error: String,
 }
 
 /// One group.
@@ -84,8 +100,11 @@ pub(crate) struct GroupView {
     pub(crate) config: String,
     /// Hosts that have its tags.
     pub(crate) hosts: usize,
-    /// Of those: last turn succeeded, and not Down.
+    /// Of those: last turn succeeded, health check passes, and not Down.
     pub(crate) healthy: usize,
+    /// Those that the group's health check finds unhealthy.
+    #[serde(default)]
+    pub(crate) unhealthy: Vec<UnhealthyView>,
     /// The revision that it was brought to last.
     pub(crate) revision: Option<String>,
     pub(crate) origin: Option<String>,
@@ -168,16 +187,21 @@ fn host_view(host: &Host, state: &State, mesh: &MeshView, own: HostId) -> HostVi
 
 fn standing(state: &State, known: &GroupState, host: HostId) -> StandingView {
     let standing = known.standing.get(&host);
+    let checked = known.checks.get(&host);
+    let ailing = known.ailing(host);
     let health = match standing.map(|standing| standing.health) {
-        Some(Health::Healthy) => "Healthy",
-        Some(Health::Unhealthy) => "Unhealthy",
+        Some(Health::Healthy) if ailing.is_none() => "Healthy",
+        Some(Health::Healthy | Health::Unhealthy) => "Unhealthy",
         None => "Unknown",
     };
     let revision = standing.and_then(|standing| standing.revision);
+    let since = ailing.map(|ailing| ailing.since).or(checked.and_then(|checked| checked.well_since));
     StandingView {
         health: health.into(),
         revision: revision.map(|digest| digest.to_string()),
         behind: behind::of_host(state, known, host),
+        since: since.map(written),
+        error: ailing.map(|ailing| ailing.error.clone()),
     }
 }
 
@@ -191,7 +215,9 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
     let members = state.members_of(&known.group);
     let is_healthy = |host: &&&Host| {
         let standing = known.standing.get(&host.record.host);
-        host.down.is_none() && standing.is_some_and(|standing| standing.health == Health::Healthy)
+        host.down.is_none()
+            && known.ailing(host.record.host).is_none()
+            && standing.is_some_and(|standing| standing.health == Health::Healthy)
     };
     let good = known.good.last();
     let mut newest_first = known.deployments.iter().rev().filter_map(|id| state.rollout(*id));
@@ -203,6 +229,7 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         config: known.group.policy.minimum.to_string(),
         hosts: members.len(),
         healthy: members.iter().filter(is_healthy).count(),
+        unhealthy: members.iter().filter_map(|host| unhealthy(known, host)).collect(),
         revision: good.map(|good| good.revision.digest.to_string()),
         origin: good.map(|good| good.revision.origin.clone()),
         running: known.running.map(|id| id.to_string()),
@@ -213,6 +240,16 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         last_status: last.map(|rollout| rollout.status().name().to_string()),
         definition: GroupFile::of(&known.group),
     }
+}
+
+fn unhealthy(known: &GroupState, host: &Host) -> Option<UnhealthyView> {
+    let ailing = known.ailing(host.record.host)?;
+    Some(UnhealthyView {
+        host: host.record.host.to_string(),
+        name: host.record.name.clone(),
+        since: written(ailing.since),
+        error: ailing.error.clone(),
+    })
 }
 
 /// A host's name, or the end of its id if it has left.

@@ -44,7 +44,12 @@ fn joined(number: u8) -> Body {
 
 fn group_set(minimum: Minimum) -> Body {
     let tags = TagSets(vec![vec![TagFilter::Both(tag())]]);
-    Body::GroupSet(Group { name: name(), tags, policy: Policy { minimum, ..Policy::default() } })
+    Body::GroupSet(Group {
+        name: name(),
+        tags,
+        policy: Policy { minimum, ..Policy::default() },
+        health: None,
+    })
 }
 
 fn submitted(minimum: Minimum) -> Body {

@@ -30,6 +30,7 @@ impl Why {
             ("in_progress", counts.in_flight),
             ("pending", counts.pending),
             ("down", counts.down),
+            ("unwell", counts.ailing),
         ];
         Why::new(reason.code.name(), reason.to_string(), &numbers)
     }
@@ -40,10 +41,17 @@ impl Why {
             Blocker::TurnsInFlight { in_flight, turns_max } => {
                 ("TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])
             }
-            Blocker::TooFewHealthy { available, minimum, total, down } => (
+            Blocker::TooFewHealthy { available, minimum, total, down, ailing } => (
                 "HEALTH_CONSTRAINTS",
-                vec![("in_service", *available), ("minimum", *minimum), ("total", *total), ("down", *down)],
+                vec![
+                    ("in_service", *available),
+                    ("minimum", *minimum),
+                    ("total", *total),
+                    ("down", *down),
+                    ("unwell", *ailing),
+                ],
             ),
+            Blocker::Relapsed { relapsed } => ("HEALTH_CHECK", vec![("unwell", *relapsed)]),
             Blocker::LastTurns { in_flight } => ("LAST_TURNS", vec![("in_progress", *in_flight)]),
             Blocker::Ending { in_flight } => ("ENDING", vec![("in_progress", *in_flight)]),
             Blocker::Queued { behind: _ } => ("QUEUED", vec![]),

@@ -5,9 +5,9 @@
 pub(super) fn on_syntax(text: &str, line: usize, keys: &[&str]) -> Option<String> {
     missing_colon(text, line, keys)
         .or_else(|| tab(text, line))
+        .or_else(|| after_a_quote(text, line))
         .or_else(|| below_a_dash(text, line))
         .or_else(|| other_indentation(text, line))
-        .or_else(|| after_a_quote(text, line))
 }
 
 /// `version 0.0` is the commonest way to write no YAML mapping at all.
@@ -93,7 +93,9 @@ fn other_indentation(text: &str, line: usize) -> Option<String> {
 
 fn after_a_quote(text: &str, line: usize) -> Option<String> {
     let here = said(text).find(|said| said.number == line)?;
-    let (_, rest) = here.text.rsplit_once(['"', '\''])?;
+    let (_, value) = here.text.split_once(": ")?;
+    let quote = value.chars().next().filter(|first| ['"', '\''].contains(first))?;
+    let (_, rest) = value.rsplit_once(quote)?;
     let rest = rest.trim();
     (!rest.is_empty() && !rest.starts_with('#'))
         .then(|| format!("; nothing may stand after the closing quote: take `{rest}` away"))

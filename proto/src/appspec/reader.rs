@@ -123,7 +123,7 @@ impl<'t> Cursor<'t> {
     pub(super) fn text(&self, reader: &mut Reader) -> Option<&'t str> {
         let text = self.scalar();
         if text.is_none() {
-            self.mistake(reader, format!("must be text, not a {}", self.kind()));
+            self.mistake(reader, format!("must be text, not {}", self.kind()));
         }
         text
     }

@@ -69,7 +69,8 @@ fn steady(body: &Body) -> Duration {
         | Body::TurnStarted { .. }
         | Body::TurnEnded { .. }
         | Body::StopRequested { .. }
-        | Body::Finished { .. } => Duration::ZERO,
+        | Body::Finished { .. }
+        | Body::HealthChanged { .. } => Duration::ZERO,
     }
 }
 

@@ -49,6 +49,8 @@ impl Node {
             Message::Committed(entries) => self.on_committed(entries, from, now),
             Message::Snapshot(snapshot) => self.on_snapshot(*snapshot),
             Message::Progress(heard) => self.on_progress(heard.into()),
+            Message::Look { group, number } => self.on_look(from, &group, number, now),
+            Message::Seen { group, number, error } => self.on_seen(from, &group, number, error, now),
         }
     }
 

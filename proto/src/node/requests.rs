@@ -123,7 +123,8 @@ impl Node {
             | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
             | Body::StopRequested { .. }
-            | Body::Finished { .. } => Accepted::Done,
+            | Body::Finished { .. }
+            | Body::HealthChanged { .. } => Accepted::Done,
         };
         self.reply(request, result.map(|()| accepted));
     }

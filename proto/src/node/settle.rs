@@ -26,7 +26,7 @@ impl Node {
     pub(super) fn settle(&mut self, now: Time) {
         self.take_due(now);
         for _ in 0..ROUNDS_MAX {
-            let worked = self.work_ledger(now) | self.propose_owed(now);
+            let worked = self.work_ledger(now) | self.work_health(now) | self.propose_owed(now);
             if !worked {
                 self.set_deadlines(now);
                 return;
@@ -54,7 +54,7 @@ impl Node {
                 Why::Progress => self.publish_progress(),
                 Why::Voters => self.change_voters(now),
                 // What these wake for is found by looking.
-                Why::Duties | Why::LedgerTimer => {}
+                Why::Duties | Why::LedgerTimer | Why::Health => {}
             }
         }
     }
@@ -153,7 +153,8 @@ impl Node {
             | Body::GroupDeleted(_)
             | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
-            | Body::StopRequested { .. } => {}
+            | Body::StopRequested { .. }
+            | Body::HealthChanged { .. } => {}
         }
         self.outputs.push_back(Output::Notify(Notice::Folded { index, body: Box::new(entry.body.clone()) }));
     }
@@ -187,7 +188,7 @@ impl Node {
     }
 
     /// Whether the mesh knows this host by this store.
-    fn is_known(&self) -> bool {
+    pub(super) fn is_known(&self) -> bool {
         self.state.host(self.config.host).is_some_and(|host| host.record.voter == self.meta.voter)
     }
 
@@ -246,7 +247,7 @@ impl Node {
     pub(super) fn on_recorded(&mut self, deployments: Vec<DeploymentId>, now: Time) {
         for deployment in deployments {
             let me = self.config.host;
-            let current = self.state.rollout(deployment).and_then(|rollout| Current::of(rollout, me));
+            let current = Current::of(&self.state, deployment, me);
             if let Some(act) = self.turns.written(deployment, current.is_some()) {
                 self.act(vec![act], now);
             }
@@ -321,6 +322,7 @@ impl Node {
         // Before the mesh knows this store, its turns are another's.
         if self.is_known() {
             bodies.extend(self.turns.owed(me, &self.state, &suspects));
+            bodies.extend(self.health_words(now));
         }
         if self.ledger.is_leader() && self.state.next_timer().is_some_and(|at| at <= self.ledger_now(now)) {
             bodies.push(Body::Tick);
@@ -428,6 +430,7 @@ impl Node {
         } else {
             self.deadlines.clear(Why::Tick);
         }
+        self.set_or_clear(Why::Health, self.health.next());
         self.set_or_clear(Why::Silence, self.liveness.next_silence());
         self.set_or_clear(Why::Proposals, self.proposals.next());
         self.set_or_clear(Why::Duties, self.duties.next(now));

@@ -80,6 +80,9 @@ impl Mesh {
                 let result = if fails { Err(failure) } else { Ok(()) };
                 self.inputs.push_back((host, Input::Done { effect, outcome: Outcome::Event(result) }));
             }
+            Output::Probe { id, .. } => {
+                self.inputs.push_back((host, Input::Probed { probe: id, result: Ok(()) }));
+            }
             Output::Reply { reply, .. } => self.replies.push(reply),
             Output::Connect { .. }
             | Output::Disconnect { .. }
@@ -125,7 +128,7 @@ impl Mesh {
     fn group(&mut self) -> GroupName {
         let name: GroupName = "hello/prod".parse().expect("a name");
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-        let group = Group { name: name.clone(), tags, policy: Policy::default() };
+        let group = Group { name: name.clone(), tags, policy: Policy::default(), health: None };
         assert_eq!(self.request(0, Request::SetGroup(group)), Ok(Accepted::Done));
         name
     }

@@ -79,12 +79,15 @@ pub struct Member {
     pub down: Option<LedgerTime>,
     /// Its place among equals: the order of the hosts' names.
     pub(super) position: u32,
+    /// Since when the group's check has found it unwell; none if it has not.
+    pub ailing: Option<LedgerTime>,
 }
 
 /// Sums over the members, kept up to date so that an entry costs O(log hosts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// Healthy, up, and not in a turn: in service now.
+    /// Healthy by their last turn and their check, up, and not in a turn: in
+    /// service now.
     pub available: u32,
     /// H: healthy by their last turn, those in a turn included.
     pub healthy: u32,
@@ -104,6 +107,10 @@ pub struct Counts {
     pub failed: u32,
     /// Whose turn will not come.
     pub skipped: u32,
+    /// Unwell by the group's health check.
+    pub ailing: u32,
+    /// Of those, the ones whose turn had succeeded.
+    pub relapsed: u32,
 }
 
 impl Member {
@@ -112,15 +119,26 @@ impl Member {
         matches!(self.stage, Stage::Leased { .. } | Stage::Started { .. })
     }
 
-    /// Healthy, up and not in a turn.
+    /// Healthy by its last turn and by its check, up, and not in a turn.
     pub fn is_available(&self) -> bool {
-        self.health == Health::Healthy && self.down.is_none() && !self.is_in_flight()
+        !self.is_of_no_service() && !self.is_in_flight()
+    }
+
+    /// Unhealthy by its last turn or by its check, or Down: a turn takes
+    /// nothing away.
+    pub fn is_of_no_service(&self) -> bool {
+        self.health == Health::Unhealthy || self.down.is_some() || self.ailing.is_some()
+    }
+
+    /// Updated well, and unwell since.
+    pub(super) fn has_relapsed(&self) -> bool {
+        self.ailing.is_some() && matches!(&self.stage, Stage::Ended { outcome: TurnOutcome::Succeeded, .. })
     }
 
     /// Unhealthy first (a host that is Down is of no service to anybody), then
     /// by what is installed.
     pub(super) fn rank(&self) -> u8 {
-        if self.health == Health::Unhealthy || self.down.is_some() {
+        if self.is_of_no_service() {
             return 0;
         }
         match self.installed {
@@ -155,6 +173,8 @@ impl Counts {
         count_if(member.down.is_some(), &mut self.down);
         count_if(pending && healthy, &mut self.pending_healthy);
         count_if(pending, &mut self.pending);
+        count_if(member.ailing.is_some(), &mut self.ailing);
+        count_if(member.has_relapsed(), &mut self.relapsed);
         match &member.stage {
             Stage::Ended { outcome: TurnOutcome::Succeeded, .. } => count_if(true, &mut self.succeeded),
             Stage::Ended { outcome: TurnOutcome::Failed(_), .. } => count_if(true, &mut self.failed),

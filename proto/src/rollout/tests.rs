@@ -51,6 +51,7 @@ fn run(
             host: host(number),
             standing: (number >= unhealthy).then_some(old),
             down: None,
+            ailing: None,
             target: true,
         })
         .collect();
@@ -173,6 +174,7 @@ fn a_host_that_is_down_gets_its_turn_first_and_blocks_nobody_for_ever() {
         .map(|number| Entrant {
             host: host(number),
             standing: Some(old),
+            ailing: None,
             down: (number == 3).then_some(at),
             target: true,
         })
@@ -191,7 +193,13 @@ fn a_group_that_falls_to_its_minimum_for_other_reasons_waits() {
     let at = LedgerTime::from_millis(1);
     let old = Standing { health: Health::Healthy, revision: Some(Digest([1; 32])) };
     let entrants = (0..5)
-        .map(|number| Entrant { host: host(number), standing: Some(old), down: None, target: true })
+        .map(|number| Entrant {
+            host: host(number),
+            standing: Some(old),
+            down: None,
+            ailing: None,
+            target: true,
+        })
         .collect();
     let mut rollout = Rollout::queued(submission(OneAtATime), at);
     assert_eq!(rollout.begin(entrants, at), [host(0)]);
@@ -203,7 +211,13 @@ fn a_group_that_falls_to_its_minimum_for_other_reasons_waits() {
     assert_eq!(rollout.end_turn(host(1), TurnOutcome::Succeeded, at), Some(vec![]));
     assert_eq!(
         rollout.turn(),
-        Turn::Blocked(vec![Blocker::TooFewHealthy { available: 4, minimum: 4, total: 5, down: 1 }])
+        Turn::Blocked(vec![Blocker::TooFewHealthy {
+            available: 4,
+            minimum: 4,
+            total: 5,
+            down: 1,
+            ailing: 0
+        }])
     );
     assert_eq!(rollout.set_down(host(0), None, at), [host(2)], "it is back: the next one goes");
 }

@@ -47,6 +47,8 @@ pub enum Blocker {
         total: u32,
         /// Of those not in service, how many the mesh counts Down.
         down: u32,
+        /// And how many are unwell by the group's health check.
+        ailing: u32,
     },
     /// Nobody is left to start; the last turns are under way.
     LastTurns {
@@ -57,6 +59,12 @@ pub enum Blocker {
     Ending {
         /// How many.
         in_flight: u32,
+    },
+    /// All turns are over, but hosts that were updated are unwell by the group's
+    /// health check: they become well again, or their turns have failed.
+    Relapsed {
+        /// How many.
+        relapsed: u32,
     },
     /// Another deployment of the group goes first.
     Queued {
@@ -90,6 +98,9 @@ pub(super) fn next(rollout: &Rollout) -> Turn {
     }
     match rollout.queue.first() {
         Some((_, _, candidate)) => turn_of(rollout, *candidate),
+        None if rollout.counts.in_flight == 0 && rollout.counts.relapsed > 0 => {
+            Turn::Blocked(vec![Blocker::Relapsed { relapsed: rollout.counts.relapsed }])
+        }
         None if rollout.counts.in_flight == 0 => Turn::Over(conclusion(rollout)),
         None => Turn::Blocked(vec![Blocker::LastTurns { in_flight: rollout.counts.in_flight }]),
     }
@@ -121,6 +132,7 @@ pub(super) fn turn_of(rollout: &Rollout, candidate: HostId) -> Turn {
             minimum: bounds.minimum,
             total: rollout.total(),
             down: counts.down,
+            ailing: counts.ailing,
         });
     }
     if blockers.is_empty() { Turn::Of(candidate) } else { Turn::Blocked(blockers) }
@@ -141,11 +153,11 @@ impl fmt::Display for Blocker {
             Blocker::TurnsInFlight { in_flight, turns_max } => {
                 write!(f, "{in_flight} of at most {turns_max} turns are under way")
             }
-            Blocker::TooFewHealthy { available, minimum, total, down } => {
+            Blocker::TooFewHealthy { available, minimum, total, down, ailing } => {
                 write!(
                     f,
-                    "{available} of {total} hosts are in service and {minimum} must stay so ({down} Down): one \
-                     turn more would break the minimum"
+                    "{available} of {total} hosts are in service and {minimum} must stay so ({down} Down, \
+                     {ailing} unwell by their health check): one turn more would break the minimum"
                 )
             }
             Blocker::LastTurns { in_flight: 1 } => f.write_str("the last turn is under way"),
@@ -156,6 +168,11 @@ impl fmt::Display for Blocker {
             Blocker::Ending { in_flight } => {
                 write!(f, "no turn is to come; the {in_flight} under way come to their end")
             }
+            Blocker::Relapsed { relapsed } => write!(
+                f,
+                "all turns are over, but {relapsed} hosts that were updated are unwell by their health check: it \
+                 passes again, or they count as failed"
+            ),
             Blocker::Queued { behind: Some(behind) } => write!(f, "waits for {behind} to be over"),
             Blocker::Queued { behind: None } => write!(f, "waits for a rollback to be over"),
             Blocker::Suspects { suspects, available, minimum } => write!(

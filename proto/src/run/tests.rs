@@ -24,7 +24,12 @@ impl Ledger {
         let name: crate::id::GroupName = "hello/prod".parse().expect("a name");
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
         ledger.join(VoterId(1), 1);
-        ledger.add(Body::GroupSet(Group { name: name.clone(), tags, policy: Policy::default() }));
+        ledger.add(Body::GroupSet(Group {
+            name: name.clone(),
+            tags,
+            policy: Policy::default(),
+            health: None,
+        }));
         ledger.add(Body::Submitted(Box::new(Submission {
             deployment: deployment(),
             group: name,
@@ -61,7 +66,7 @@ impl Ledger {
     }
 
     fn current(&self) -> Option<Current> {
-        Current::of(self.0.rollout(deployment())?, me())
+        Current::of(&self.0, deployment(), me())
     }
 }
 

@@ -298,6 +298,7 @@ impl State {
                 host: host.record.host,
                 standing: group.standing.get(&host.record.host).copied(),
                 down: host.down,
+                ailing: group.ailing(host.record.host).map(|ailing| ailing.since),
                 target: targets.contains(&host.record.host),
             })
             .collect();
@@ -484,7 +485,8 @@ fn was_lost(code: ErrorCode) -> bool {
         | ErrorCode::UnknownError
         | ErrorCode::OutputsLeftOpen
         | ErrorCode::TurnTimedOut
-        | ErrorCode::Stopped => false,
+        | ErrorCode::Stopped
+        | ErrorCode::HealthCheckFailed => false,
     }
 }
 

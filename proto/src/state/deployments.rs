@@ -114,6 +114,7 @@ impl State {
                 host: host.record.host,
                 standing: group.standing.get(&host.record.host).copied(),
                 down: host.down,
+                ailing: group.ailing(host.record.host).map(|ailing| ailing.since),
                 target: targets.as_ref().is_none_or(|targets| targets.contains(&host.record.host)),
             })
             .collect();
@@ -150,6 +151,7 @@ impl State {
             let timeout = rollout.submission.policy.turn_timeout;
             self.timers.clear(Timer::Start(deployment, host));
             self.timers.set(Timer::Turn(deployment, host), at + timeout);
+            self.note_checked_turn(deployment, host, false);
         }
     }
 
@@ -165,6 +167,9 @@ impl State {
         let Some(granted) = rollout.end_turn(host, outcome, at) else { return };
         self.note_standing(deployment, host, failed.is_none().then_some(digest), started);
         self.note_turn(deployment, host, failed);
+        if started {
+            self.note_checked_turn(deployment, host, failed.is_none());
+        }
         self.clear_timers(deployment, host);
         self.set_start_timers(deployment, &granted);
     }
@@ -282,6 +287,7 @@ impl State {
                     self.fail_turn(deployment, host, ErrorCode::TurnTimedOut, message);
                 }
                 Timer::Deployment(deployment) => self.time_out(deployment),
+                Timer::Relapsed(deployment, host) => self.fail_relapsed(deployment, host),
             }
         }
     }

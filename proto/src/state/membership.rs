@@ -18,6 +18,9 @@ impl State {
         if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&group.name) {
             return Err(Refusal::Limit { what: "groups in one mesh".into(), limit: GROUPS_MAX as u64 });
         }
+        if let Some(check) = &group.health {
+            check.validate()?;
+        }
         Ok(())
     }
 
@@ -73,6 +76,8 @@ impl State {
             let message = "the host was taken out of the mesh".to_string();
             self.fail_turn(deployment, host, ErrorCode::HostLost, message);
         }
+        let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
+        groups.iter().for_each(|group| self.forget_checks(group, |of| of == host));
         self.hosts.remove(&host);
         for group in self.groups.values_mut() {
             group.standing.remove(&host);
@@ -126,7 +131,12 @@ impl State {
     pub(super) fn set_group(&mut self, group: &Group) {
         let mut before = None;
         match self.groups.get_mut(&group.name) {
-            Some(known) => before = Some(std::mem::replace(&mut known.group, group.clone()).tags),
+            Some(known) => {
+                before = Some(std::mem::replace(&mut known.group, group.clone()).tags);
+                if group.health.is_none() {
+                    self.forget_checks(&group.name, |_| true);
+                }
+            }
             None => {
                 let name: GroupName = group.name.clone();
                 let fresh = GroupState {
@@ -140,6 +150,7 @@ impl State {
                     catching_up: None,
                     catch_ups: 0,
                     behind: Default::default(),
+                    checks: Default::default(),
                 };
                 self.groups.insert(name, fresh);
             }

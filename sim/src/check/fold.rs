@@ -60,6 +60,13 @@ fn group(ours: &model::GroupState, theirs: &GroupState) -> Option<String> {
             differ("good revisions", &ours.good, &good)
         })
         .or_else(|| {
+            let theirs = theirs
+                .checks
+                .iter()
+                .filter_map(|(host, checked)| Some((*host, checked.ailing.as_ref()?.since.as_millis())));
+            differ("hosts that are unwell", &ours.ailing, &theirs.collect())
+        })
+        .or_else(|| {
             let pick = |healthy, revision| model::Standing { healthy, revision };
             let theirs: Vec<_> = theirs
                 .standing
@@ -106,6 +113,7 @@ fn member(turn: &model::Turn, theirs: &Rollout) -> Option<String> {
     differ("stage", &turn.stage, &stage)
         .or_else(|| differ("healthy", &turn.healthy, &(member.health == Health::Healthy)))
         .or_else(|| differ("Down", &turn.down, &member.down.is_some()))
+        .or_else(|| differ("unwell", &turn.ailing, &member.ailing.is_some()))
         .map(|what| format!("{:?}: {what}", turn.host))
 }
 

@@ -60,7 +60,7 @@ impl Minimum {
         };
         // One that the mesh has counted out already is of no service to it,
         // whatever its application thinks: it may be what the group needs.
-        if !was_in_service || !own.healthy || own.down {
+        if !was_in_service || !own.healthy || own.down || own.was_ailing {
             return Ok(());
         }
         let members: Vec<HostNo> = deployment.turns.iter().filter_map(|turn| number(&turn)).collect();
@@ -107,7 +107,8 @@ fn leases(
     let is_new =
         |turn: &&Turn| turn.is_in_flight() && before.is_some_and(|before| !before.contains(&turn.host));
     // What is unhealthy or Down already is not taken out of service by a turn.
-    let mut taken = deployment.turns.iter().filter(is_new).filter(|turn| turn.healthy && !turn.down);
+    let mut taken =
+        deployment.turns.iter().filter(is_new).filter(|turn| turn.healthy && !turn.down && !turn.ailing);
     match taken.next() {
         Some(turn) if deployment.available() < deployment.minimum => {
             let what = format!(

@@ -29,6 +29,11 @@ pub struct Turn {
     pub lost_since: Option<Millis>,
     /// Whether its start was ever committed while it held its lease.
     pub was_started: bool,
+    /// Unwell by the group's check now, and when its turn was to begin.
+    pub ailing: bool,
+    pub was_ailing: bool,
+    /// Its turn went well, it is unwell, and then it has failed after all.
+    pub relapse_fails_at: Option<Millis>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +72,9 @@ impl Turn {
             installed,
             lost_since: None,
             was_started: false,
+            ailing: false,
+            was_ailing: false,
+            relapse_fails_at: None,
         }
     }
 
@@ -75,11 +83,11 @@ impl Turn {
     }
 
     pub fn is_available(&self) -> bool {
-        self.healthy && !self.down && !self.is_in_flight()
+        self.healthy && !self.down && !self.ailing && !self.is_in_flight()
     }
 
     fn rank(&self) -> u8 {
-        if self.healthy && !self.down { self.installed } else { 0 }
+        if self.healthy && !self.down && !self.ailing { self.installed } else { 0 }
     }
 }
 
@@ -211,6 +219,9 @@ impl Deployment {
             } else if self.is_hopeless() {
                 self.conclude(DeploymentStatus::Failed);
             } else if pending == 0 && in_flight == 0 {
+                if self.count(|turn| turn.ailing && turn.stage == Stage::Succeeded) > 0 {
+                    break;
+                }
                 let succeeded = self.count(|turn| turn.stage == Stage::Succeeded);
                 let is_well = self.count(|turn| turn.healthy) >= self.minimum && succeeded >= 1;
                 self.conclude(if is_well { DeploymentStatus::Succeeded } else { DeploymentStatus::Failed });

@@ -1,15 +1,17 @@
 //! What people ask of the mesh: two groups, and deployments of all kinds.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proto::group::{Group, TagFilter, TagSets};
+use proto::health::{HealthCheck, Probe, Viewpoint};
 use proto::id::GroupName;
 use proto::lifecycle::{Course, LifecycleEvent};
 use proto::policy::{Minimum, Policy, RollbackOn};
 
 use crate::chance::Chance;
 use crate::clock::Moment;
-use crate::hooks::{Bundle, HookFault, How};
+use crate::hooks::{Bundle, HookFault, How, Sickness};
 use crate::host::HostNo;
 use crate::world::{Asked, Wish};
 
@@ -24,16 +26,61 @@ pub(super) fn bundles(dice: &mut Chance, hosts: u64) -> Vec<Bundle> {
         if number > 1 && dice.percent(45) {
             bundle.faults.push(fault(dice, hosts));
         }
+        if number > 1 && dice.percent(35) {
+            bundle.sickness = Some(sickness(dice, hosts));
+        }
         bundle
     });
     all.collect()
 }
 
-fn fault(dice: &mut Chance, hosts: u64) -> HookFault {
-    let events: Vec<LifecycleEvent> = Course::InPlace.events().collect();
+/// All hosts, as none, or some of them.
+fn some(dice: &mut Chance, hosts: u64) -> Option<BTreeSet<HostNo>> {
     let some = (0..hosts).filter(|_| dice.percent(40)).map(|no| HostNo(u32::try_from(no).expect("few")));
     let some = some.collect();
-    let hosts = if dice.percent(50) { None } else { Some(some) };
+    if dice.percent(50) { None } else { Some(some) }
+}
+
+/// From an application that never gets well to one that flaps an hour later.
+fn sickness(dice: &mut Chance, hosts: u64) -> Sickness {
+    let seconds = |dice: &mut Chance, most: u64| Duration::from_millis(dice.between(100, most * 1_000));
+    let most = *dice.pick(&[1, 10, 60]);
+    Sickness {
+        hosts: some(dice, hosts),
+        after: if dice.percent(30) { Duration::ZERO } else { seconds(dice, most) },
+        flaps: dice.percent(60).then(|| seconds(dice, 30)),
+        is_silent: dice.percent(30),
+    }
+}
+
+/// Every other group is checked.
+fn health(dice: &mut Chance) -> Option<HealthCheck> {
+    if dice.percent(50) {
+        return None;
+    }
+    let (every, rise) = (Duration::from_secs(dice.between(1, 4)), number(dice, 3));
+    let probe = match dice.below(2) {
+        0 => Probe::Http("http://127.0.0.1:8080/health".into()),
+        _ => Probe::Tcp("localhost:8080".into()),
+    };
+    Some(HealthCheck {
+        every,
+        timeout: every.min(Duration::from_millis(dice.between(300, 2_000))),
+        rise,
+        fall: number(dice, 3),
+        grace: every * rise + Duration::from_secs(dice.between(1, 20)),
+        from: if dice.percent(40) { Viewpoint::Observers } else { Viewpoint::Host },
+        ..HealthCheck::new(probe)
+    })
+}
+
+fn number(dice: &mut Chance, most: u64) -> u32 {
+    u32::try_from(dice.between(1, most)).expect("small")
+}
+
+fn fault(dice: &mut Chance, hosts: u64) -> HookFault {
+    let events: Vec<LifecycleEvent> = Course::InPlace.events().collect();
+    let hosts = some(dice, hosts);
     let how = *dice.pick(&[How::Fails, How::Fails, How::Hangs, How::Lies]);
     HookFault { event: *dice.pick(&events), hosts, how }
 }
@@ -48,7 +95,7 @@ pub(super) fn wishes(
     let groups = [("web/prod", "role=web"), ("db/prod", "role=db")];
     for (name, tag) in groups {
         let at = Moment::from_micros(dice.between(500_000, 6_000_000));
-        let wish = Wish::SetGroup(group(name, tag, policy(dice, hosts)));
+        let wish = Wish::SetGroup(group(name, tag, policy(dice, hosts), health(dice)));
         wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: true }));
     }
     let mut at = Moment::from_micros(dice.between(2_000_000, 9_000_000));
@@ -68,6 +115,7 @@ pub(super) fn wishes(
                 name,
                 groups.iter().find(|g| g.0 == name).expect("it").1,
                 policy(dice, hosts),
+                health(dice),
             )),
             _ => deploy(dice, group, bundles, hosts),
         };
@@ -90,11 +138,11 @@ pub(super) fn comings(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Mome
     while at < until {
         let (name, tag) = *dice.pick(&[("web/prod", "role=web"), ("db/prod", "role=db")]);
         let wish = match dice.below(3) {
-            0 => Wish::SetGroup(group(name, tag, policy(dice, hosts))),
+            0 => Wish::SetGroup(group(name, tag, policy(dice, hosts), health(dice))),
             2 if many => {
                 Wish::RemoveHost(HostNo(u32::try_from(dice.between(1, hosts - 1)).expect("few hosts")))
             }
-            _ => Wish::SetGroup(of_all_hosts(group(name, tag, policy(dice, hosts)))),
+            _ => Wish::SetGroup(of_all_hosts(group(name, tag, policy(dice, hosts), health(dice)))),
         };
         wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: dice.percent(60) }));
         at = at + dice.duration(Duration::from_secs(2), Duration::from_secs(40));
@@ -112,9 +160,9 @@ fn any_host(dice: &mut Chance, hosts: u64) -> HostNo {
     HostNo(u32::try_from(dice.below(hosts)).expect("few hosts"))
 }
 
-pub(super) fn group(name: &str, tag: &str, policy: Policy) -> Group {
+pub(super) fn group(name: &str, tag: &str, policy: Policy, health: Option<HealthCheck>) -> Group {
     let filter = TagFilter::parse(tag).expect("a filter");
-    Group { name: name.parse().expect("a name"), tags: TagSets(vec![vec![filter]]), policy }
+    Group { name: name.parse().expect("a name"), tags: TagSets(vec![vec![filter]]), policy, health }
 }
 
 /// With all hosts in it: those that were not come in the middle.

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use proto::group::{Group, TagFilter, TagSets};
+use proto::health::{HealthCheck, Probe, Viewpoint};
 use proto::id::GroupName;
 use proto::lifecycle::LIFECYCLE;
 use proto::policy::{Minimum, Policy, RollbackOn};
 use proto::suggest;
 
 use super::words::{Words, Wrong, unknown};
-use crate::hooks::{Bundle, HookFault, How};
+use crate::hooks::{Bundle, HookFault, How, Sickness};
 
 /// How long each event takes, unless the bundle says otherwise: whole seconds,
 /// so that the times of a story are easy to follow.
@@ -43,9 +44,13 @@ pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
     let name = group_name(words.next("the group's name")?.trim_end_matches(','))?;
     let mut tag = format!("role={}", name.to_string().split('/').next().unwrap_or_default());
     let mut policy = Policy::default();
+    let mut health = None;
     for clause in clauses(words) {
         let mut clause_words = Words::of(&clause);
-        if clause_words.take("on") {
+        if clause_words.take("health") {
+            health = Some(self::health(&mut clause_words)?);
+            clause_words.end()?;
+        } else if clause_words.take("on") {
             tag = clause_words.next("a tag")?.into();
             clause_words.end()?;
         } else {
@@ -53,7 +58,37 @@ pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
         }
     }
     let filter = TagFilter::parse(&tag).map_err(|error| error.to_string())?;
-    Ok(Group { name, tags: TagSets(vec![vec![filter]]), policy })
+    Ok(Group { name, tags: TagSets(vec![vec![filter]]), policy, health })
+}
+
+/// `health every 5s rise 2 fall 3 grace 30s from observers`.
+fn health(words: &mut Words<'_>) -> Result<HealthCheck, Wrong> {
+    let mut check = HealthCheck::new(Probe::Http("http://127.0.0.1:8080/health".into()));
+    while let Some(word) = words.peek() {
+        words.next("a word")?;
+        match word {
+            "every" => {
+                check.every = words.duration()?;
+                check.timeout = check.timeout.min(check.every);
+            }
+            "rise" => check.rise = words.number("so many successes")?,
+            "fall" => check.fall = words.number("so many failures")?,
+            "grace" => check.grace = words.duration()?,
+            "from" => {
+                words.expect("observers")?;
+                check.from = Viewpoint::Observers;
+            }
+            other => {
+                return Err(unknown(
+                    "word of a health check",
+                    Some(other),
+                    ["every", "rise", "fall", "grace", "from"],
+                ));
+            }
+        }
+    }
+    check.validate().map_err(|error| error.to_string())?;
+    Ok(check)
 }
 
 pub(super) fn group_name(text: &str) -> Result<GroupName, Wrong> {
@@ -142,6 +177,8 @@ pub(super) fn bundle(words: &mut Words<'_>) -> Result<Bundle, Wrong> {
         if words.take("takes") {
             let takes = words.duration()?;
             bundle.takes = (takes, takes);
+        } else if words.take("sick") {
+            bundle.sickness = Some(sickness(&mut words)?);
         } else {
             bundle.faults.push(fault(&mut words)?);
         }
@@ -155,12 +192,23 @@ pub(super) fn plain_bundle(name: &str) -> Bundle {
     Bundle::new(name, (TAKES, TAKES))
 }
 
+/// `sick after 10s for 5s silently on h3`: what a check finds once it runs.
+fn sickness(words: &mut Words<'_>) -> Result<Sickness, Wrong> {
+    let after = if words.take("after") { words.duration()? } else { Duration::ZERO };
+    let flaps = if words.take("for") { Some(words.duration()?) } else { None };
+    let is_silent = words.take("silently");
+    let hosts = if words.take("on") { Some(words.hosts()?) } else { None };
+    Ok(Sickness { hosts, after, flaps, is_silent })
+}
+
 fn fault(words: &mut Words<'_>) -> Result<HookFault, Wrong> {
     let how = match words.peek() {
         Some("fails") => How::Fails,
         Some("hangs") => How::Hangs,
         Some("lies") => How::Lies,
-        other => return Err(unknown("clause of a bundle", other, ["takes", "fails", "hangs", "lies"])),
+        other => {
+            return Err(unknown("clause of a bundle", other, ["takes", "fails", "hangs", "lies", "sick"]));
+        }
     };
     words.next("what goes wrong")?;
     words.expect("in")?;

@@ -110,7 +110,8 @@ fn numbers(world: &World, id: DeploymentId, rollout: &Rollout) -> String {
 /// What keeps it, as the nodes say: the ledger's reasons, and any host's own.
 pub(super) fn blockers(world: &World, id: DeploymentId) -> Vec<String> {
     let mut blockers: Vec<String> = Vec::new();
-    for (_, node) in world.nodes() {
+    let index = furthest(world).map_or(0, |node| node.state().index());
+    for (_, node) in world.nodes().filter(|(_, node)| node.state().index() == index) {
         for blocker in node.blockers(id) {
             let words = world.story().named(blocker.to_string());
             if !blockers.contains(&words) && !node.state().rollout(id).is_some_and(|r| r.status().is_over()) {
@@ -176,7 +177,8 @@ fn group_lines(text: &mut String, world: &World, state: &State, group: &GroupSta
             None => "never deployed to",
         };
         let down = if host.down.is_some() { ", Down" } else { "" };
-        let is = format!("{runs}, {health}{down}");
+        let ailing = if group.ailing(host.record.host).is_some() { ", unwell by its check" } else { "" };
+        let is = format!("{runs}, {health}{ailing}{down}");
         match alike.iter_mut().find(|(known, _)| *known == is) {
             Some((_, hosts)) => hosts.push(no),
             None => alike.push((is, vec![no])),

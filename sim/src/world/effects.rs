@@ -50,6 +50,7 @@ impl World {
             }
             Output::Run { effect, run } => self.begin_event(host, effect, *run),
             Output::Cancel { effect } => self.cancel(host, effect),
+            Output::Probe { id, task } => self.probe(host, id, task),
             Output::Reply { id, reply } => self.replied(host, id, reply),
             Output::Notify(notice) => self.noticed(host, &notice),
         }
@@ -90,7 +91,7 @@ impl World {
                 self.hosts[no.index()].hooks.starve(effect);
             }
         }
-        let Some(ended) = self.hosts[no.index()].hooks.end(effect) else { return };
+        let Some(ended) = self.hosts[no.index()].hooks.end(effect, self.now) else { return };
         self.checks.event_ends(no, &ended.run, ended.outcome.is_ok());
         self.feed(no, Input::Done { effect, outcome: Outcome::Event(ended.outcome) });
     }

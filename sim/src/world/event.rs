@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::io::{EffectId, WriteId};
+use proto::io::{EffectId, ProbeId, ProbeTask, WriteId};
 
 use super::{Asked, Fault};
 use crate::host::HostNo;
@@ -25,6 +25,13 @@ pub(super) enum Event {
         host: HostNo,
         boot: Boot,
         effect: EffectId,
+    },
+    Probed {
+        host: HostNo,
+        boot: Boot,
+        task: Box<ProbeTask>,
+        probe: ProbeId,
+        result: Result<(), String>,
     },
     Bootstrap {
         host: HostNo,
@@ -57,6 +64,7 @@ impl Event {
             Event::Wake { host, .. }
             | Event::Persisted { host, .. }
             | Event::HookEnds { host, .. }
+            | Event::Probed { host, .. }
             | Event::Bootstrap { host, .. } => Some(*host),
             Event::Network(NetEvent::Frame { to, .. }) => Some(*to),
             Event::Network(NetEvent::Up { end, .. }) => Some(end.host),

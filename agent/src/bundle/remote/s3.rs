@@ -130,19 +130,13 @@ impl Object {
 
     fn error(&self, error: SdkError<GetObjectError, HttpResponse>) -> OpenError {
         let whom = self.whom();
-        let service = match error {
-            SdkError::ServiceError(service) => service,
-            other => {
-                let other: super::Cause = other.into();
-                return match crate::telemetry::chain(other.as_ref()).contains("certificate") {
-                    true => OpenError::Refused {
-                        whom,
-                        advice: ": if its certificate is of your own authority, name that in SSL_CERT_FILE",
-                        cause: other,
-                    },
-                    false => OpenError::Unreachable { whom, cause: other },
-                };
+        let SdkError::ServiceError(service) = &error else {
+            let cause: super::Cause = error.into();
+            if !crate::telemetry::chain(cause.as_ref()).contains("certificate") {
+                return OpenError::Unreachable { whom, cause };
             }
+            let advice = ": if its certificate is of your own authority, name that in SSL_CERT_FILE";
+            return OpenError::Refused { whom, advice, cause };
         };
         let status = service.raw().status().as_u16();
         let code = service.err().code().unwrap_or_default().to_owned();

@@ -38,8 +38,10 @@ fn secrets_are_not_shown() {
 
 #[test]
 fn what_is_no_source_says_what_is() {
+    let long = "x".repeat(5_000);
     for (text, advice) in [
         ("", "give a directory"),
+        (&long, "longer than 4096 bytes"),
         ("ftp://host/x", "`ftp` is an unknown kind of source: give a directory"),
         ("http://host/x", "use https://"),
         ("https://", "write https://HOST/PATH"),

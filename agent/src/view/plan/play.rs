@@ -48,6 +48,7 @@ impl Play {
             host: host.record.host,
             standing: known.standing.get(&host.record.host).copied(),
             down: host.down,
+            ailing: known.ailing(host.record.host).map(|ailing| ailing.since),
             target: true,
         };
         Play {

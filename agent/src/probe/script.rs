@@ -1,0 +1,95 @@
+//! One run of a script, as hooks are run: in the installed revision's
+//! directory, in its own process group, with nothing on its input, and stopped
+//! whole if it takes too long.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use proto::entry::{FAILURE_LOG_MAX, keep_end};
+use proto::id::GroupName;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+
+use super::{ProbeError, last_line};
+use crate::hooks::{self, NOT_FOR_SCRIPTS};
+use crate::install::state::State;
+
+/// Of the last line that it wrote so much is told.
+const SAID_CHARS_MAX: usize = 120;
+
+pub(super) async fn run(script: &str, group: &GroupName, deploy_root: &Path) -> Result<(), ProbeError> {
+    let installed = installed(group, deploy_root)?;
+    let archive = installed.join("deployment-archive");
+    let path = archive.join(script);
+    if !Path::new(script).is_absolute() {
+        hooks::make_executable(&path).map_err(ProbeError::Start)?;
+    }
+    let mut command = Command::new(&path);
+    command.env("APPLICATION_NAME", group.application()).env("DEPLOYMENT_GROUP_NAME", group.group());
+    command.env("DEPLOYMENT_GROUP_ID", group.id());
+    command.env("DEPLOYMENT_ID", installed.file_name().unwrap_or_default());
+    for name in NOT_FOR_SCRIPTS {
+        command.env_remove(name);
+    }
+    command.current_dir(&archive).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(ProbeError::Start)?;
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let _whole = pid.map(Whole);
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let both = async { tokio::join!(tail(stdout), tail(stderr)) };
+    // A background child may keep the output open: the script's own end counts.
+    let mut both = std::pin::pin!(both);
+    let status = tokio::select! {
+        (stdout, stderr) = &mut both => return judge(child.wait().await.map_err(ProbeError::Start)?, &stdout, &stderr),
+        status = child.wait() => status.map_err(ProbeError::Start)?,
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let (stdout, stderr) = both.await;
+    judge(status, &stdout, &stderr)
+}
+
+fn judge(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> Result<(), ProbeError> {
+    let how = match (status.code(), status.signal()) {
+        (Some(0), _) => return Ok(()),
+        (Some(code), _) => format!("exit code {code}"),
+        (None, signal) => format!("signal {}", signal.unwrap_or(0)),
+    };
+    let said = [stderr, stdout].into_iter().map(|text| last_line(text, SAID_CHARS_MAX));
+    Err(ProbeError::Ended { how, said: said.into_iter().find(|line| !line.is_empty()).unwrap_or_default() })
+}
+
+/// The directory of the deployment whose Install ended last.
+fn installed(group: &GroupName, deploy_root: &Path) -> Result<PathBuf, ProbeError> {
+    let marked = State::new(deploy_root, &group.id()).last_successful().map_err(ProbeError::Start)?;
+    marked.ok_or(ProbeError::NothingInstalled)
+}
+
+/// The end of what a stream says.
+async fn tail(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut tail = Vec::new();
+    let mut buffer = [0; 4 * 1024];
+    let Some(mut stream) = stream else { return tail };
+    // An error ends it like its end.
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        tail.extend_from_slice(&buffer[..read]);
+        if tail.len() > 4 * FAILURE_LOG_MAX {
+            tail = keep_end(&String::from_utf8_lossy(&tail), FAILURE_LOG_MAX).into();
+        }
+    }
+    tail
+}
+
+/// Ends the process group when the probe is over, however that came about.
+struct Whole(Pid);
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        // An error means that nobody is left in it, which is what we want.
+        let _ = kill_process_group(self.0, Signal::KILL);
+    }
+}

@@ -1,0 +1,59 @@
+//! Which hosts are out of service, since when, and what their health check
+//! says.
+
+use proto::rollout::{Blocker, Rollout};
+use proto::state::{Ailing, State};
+
+use super::{Why, name_of, written};
+
+/// Hosts that a sentence names; of the rest it says how many there are.
+const NAMED_MAX: usize = 5;
+
+impl Why {
+    /// With the hosts that a blocker is about, if it is about hosts out of
+    /// service.
+    pub(super) fn naming(mut self, blocker: &Blocker, out_of_service: impl Fn() -> Vec<String>) -> Self {
+        match blocker {
+            Blocker::TooFewHealthy { .. } | Blocker::Relapsed { .. } => {
+                let hosts = out_of_service();
+                let rest = hosts.len().saturating_sub(NAMED_MAX);
+                let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
+                if !hosts.is_empty() {
+                    let named: Vec<String> = hosts.into_iter().take(NAMED_MAX).collect();
+                    self.message += &format!("; out of service: {}{more}", named.join(", "));
+                }
+                self
+            }
+            Blocker::TurnsInFlight { .. }
+            | Blocker::LastTurns { .. }
+            | Blocker::Ending { .. }
+            | Blocker::Queued { .. }
+            | Blocker::Suspects { .. } => self,
+        }
+    }
+}
+
+/// The hosts of a rollout that are of no service, other than by their turn:
+/// each with since when, and why.
+pub(super) fn out_of_service(rollout: &Rollout, state: &State) -> Vec<String> {
+    let group = state.group(&rollout.submission.group);
+    let of_no_service =
+        rollout.members().iter().filter(|(_, member)| member.is_of_no_service() && !member.is_in_flight());
+    let mut hosts: Vec<String> = of_no_service
+        .map(|(host, member)| {
+            let name = name_of(state, *host);
+            match (member.down, group.and_then(|group| group.ailing(*host))) {
+                (Some(since), _) => format!("{name} Down since {}", written(since)),
+                (None, Some(ailing)) => format!("{name} {}", unwell(ailing)),
+                (None, None) => format!("{name}, whose last turn did not succeed"),
+            }
+        })
+        .collect();
+    hosts.sort();
+    hosts
+}
+
+/// What the check says of a host, in words.
+pub(super) fn unwell(ailing: &Ailing) -> String {
+    format!("unhealthy since {}: {}", written(ailing.since), ailing.error)
+}

@@ -1,0 +1,183 @@
+//! All monitors of this host, and what they want the ledger to know.
+//!
+//! A word is said only when the ledger says otherwise, so a host that starts
+//! again does not repeat itself: the ledger's last word stands until fresh
+//! evidence contradicts it. Bad news is said at once. Good news after bad
+//! waits, the longer the more often the host has been unwell of late: a host
+//! that flaps stays out until it is steady, and costs the ledger a bounded
+//! number of entries (see [`HOLD_OFF_MAX`]).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::monitor::{Aim, Monitor, Wait};
+use super::{HealthCheck, Probe};
+use crate::entry::{Body, Index};
+use crate::id::{DeploymentId, GroupName, HostId};
+use crate::io::ProbeId;
+use crate::time::Time;
+
+/// The second time within [`FLAP_WINDOW`] that a host was unwell, it must have
+/// been well for so long before it is said to be; then twice as long each time.
+pub const HOLD_OFF_FIRST: Duration = Duration::from_secs(30);
+/// Never longer than this. With it a host is said to be unwell nine times in an
+/// hour at most, and well again as often.
+pub const HOLD_OFF_MAX: Duration = Duration::from_secs(15 * 60);
+/// Being unwell longer ago than this is forgiven.
+pub const FLAP_WINDOW: Duration = Duration::from_secs(3_600);
+/// Words about one host and group that enter the ledger in an hour, at most,
+/// besides those about its turns: follows from the numbers above.
+pub const WORDS_PER_HOUR_MAX: usize = 20;
+
+/// How long a host must have been well that was unwell so often of late.
+pub fn hold_off(unwell_of_late: u32) -> Duration {
+    match unwell_of_late {
+        0 | 1 => Duration::ZERO,
+        times => HOLD_OFF_FIRST.saturating_mul(1 << (times - 2).min(16)).min(HOLD_OFF_MAX),
+    }
+}
+
+/// What the ledger says of this host in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Whether it is unwell.
+    pub(crate) is_ailing: bool,
+    /// How often it was found unwell within [`FLAP_WINDOW`].
+    pub(crate) unwell_of_late: u32,
+    /// Words older than this say nothing new.
+    pub(crate) since: Index,
+}
+
+/// What a monitor asks of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    pub(crate) id: ProbeId,
+    pub(crate) group: GroupName,
+    pub(crate) probe: Probe,
+    pub(crate) timeout: Duration,
+    /// Those that are to look too.
+    pub(crate) observers: Vec<HostId>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Monitors {
+    monitors: BTreeMap<GroupName, Monitor>,
+    /// What the ledger is to be told, the same until it is.
+    words: BTreeMap<GroupName, Body>,
+    next_probe: u64,
+}
+
+impl Monitors {
+    /// These are the checks of this host now, and what each is for. One that is
+    /// new or was changed begins anew; one that is gone ends.
+    pub(crate) fn set(&mut self, wanted: &BTreeMap<GroupName, (HealthCheck, Aim)>, now: Time) {
+        self.monitors.retain(|group, monitor| {
+            wanted.get(group).is_some_and(|(check, aim)| monitor.check == *check && monitor.aim == *aim)
+        });
+        self.words.retain(|group, _| self.monitors.contains_key(group));
+        for (group, (check, aim)) in wanted {
+            let fresh = || Monitor::new(check.clone(), *aim, now);
+            self.monitors.entry(group.clone()).or_insert_with(fresh);
+        }
+    }
+
+    /// The probes that begin now. `observers` are those of a group.
+    pub(crate) fn begin(&mut self, now: Time, observers: impl Fn(&GroupName) -> Vec<HostId>) -> Vec<Ask> {
+        let mut asks = Vec::new();
+        for (group, monitor) in &mut self.monitors {
+            if !monitor.is_due(now) {
+                continue;
+            }
+            self.next_probe += 1;
+            let id = ProbeId(self.next_probe);
+            let observers = if monitor.asks_observers() { observers(group) } else { Vec::new() };
+            monitor.begin(id, &observers, now);
+            let (probe, timeout) = (monitor.check.probe.clone(), monitor.check.timeout);
+            asks.push(Ask { id, group: group.clone(), probe, timeout, observers });
+        }
+        asks
+    }
+
+    /// Names a probe: its own, or one that is done for another host.
+    pub(crate) fn next_id(&mut self) -> ProbeId {
+        self.next_probe += 1;
+        ProbeId(self.next_probe)
+    }
+
+    /// What the host's own probe saw; one that nobody waits for any more is
+    /// not heard.
+    pub(crate) fn answered(&mut self, id: ProbeId, result: Result<(), String>, now: Time) {
+        if let Some(monitor) = self.monitors.values_mut().find(|monitor| monitor.is_probing(id)) {
+            monitor.answered(id, result, now);
+        }
+    }
+
+    /// What an observer saw.
+    pub(crate) fn observed(
+        &mut self,
+        group: &GroupName,
+        id: ProbeId,
+        by: HostId,
+        result: Result<(), String>,
+        now: Time,
+    ) {
+        if let Some(monitor) = self.monitors.get_mut(group) {
+            monitor.observed(id, by, result, now);
+        }
+    }
+
+    /// How the turns that wait for their check do.
+    pub(crate) fn waits(&self, now: Time) -> Vec<(DeploymentId, Wait)> {
+        let waits = self.monitors.values().filter_map(|monitor| match monitor.aim {
+            Aim::Turn(deployment) => Some((deployment, monitor.wait(now))),
+            Aim::Watch => None,
+        });
+        waits.collect()
+    }
+
+    /// What a turn has seen of its check so far, in numbers.
+    pub(crate) fn so_far(&self, deployment: DeploymentId) -> Option<String> {
+        let monitor = self.monitors.values().find(|monitor| monitor.aim == Aim::Turn(deployment))?;
+        Some(monitor.so_far())
+    }
+
+    /// What the ledger lacks, as of an index. The same words until the ledger
+    /// has them, or until they are no longer true.
+    pub(crate) fn words(
+        &mut self,
+        me: HostId,
+        index: Index,
+        known: impl Fn(&GroupName) -> Option<Known>,
+    ) -> Vec<Body> {
+        let mut words = BTreeMap::new();
+        for (group, monitor) in &self.monitors {
+            if monitor.aim != Aim::Watch {
+                continue;
+            }
+            let Some(known) = known(group) else { continue };
+            let error = match (known.is_ailing, monitor.is_unwell()) {
+                (false, Some(error)) => error,
+                (true, None) if monitor.is_well(hold_off(known.unwell_of_late)) => "",
+                (false, None) | (true, _) => continue,
+            };
+            let (healthy, error) = (known.is_ailing, error.to_owned());
+            let new = || Body::HealthChanged { group: group.clone(), host: me, healthy, error, as_of: index };
+            let is_still_it = |said: &&Body| {
+                matches!(said, Body::HealthChanged { healthy: said, as_of, .. }
+                    if *said == healthy && *as_of >= known.since)
+            };
+            let said = self.words.get(group).filter(is_still_it);
+            words.insert(group.clone(), said.cloned().unwrap_or_else(new));
+        }
+        self.words = words;
+        self.words.values().cloned().collect()
+    }
+
+    /// When there is something to do.
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.monitors.values().map(Monitor::next).min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

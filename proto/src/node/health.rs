@@ -1,0 +1,176 @@
+//! Health checks, as the node meets them: which of them are this host's now,
+//! what they tell the ledger, and looks at other hosts' applications.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Node;
+use crate::entry::{Body, ErrorCode, Index, keep_start};
+use crate::health::monitor::{Aim, Wait};
+use crate::health::monitors::{Ask, Monitors};
+use crate::health::observing::{Observing, observers};
+use crate::health::{ERROR_BYTES_MAX, HealthCheck, Viewpoint};
+use crate::id::{DeploymentId, GroupName, HostId};
+use crate::io::{Output, ProbeId, ProbeTask};
+use crate::rollout::{Stage, Verdict};
+use crate::time::Time;
+use crate::wire::Message;
+
+/// This host's monitors, and what it looks at for others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Health {
+    monitors: Monitors,
+    observing: Observing,
+    /// Of which state and waiting turns the monitors are.
+    of: Option<(Index, BTreeSet<DeploymentId>)>,
+}
+
+impl Health {
+    pub(super) fn next(&self) -> Option<Time> {
+        self.monitors.next()
+    }
+}
+
+impl Node {
+    /// Begins the probes that are due, and ends the turns whose check has
+    /// passed or will not. Returns whether a turn has ended.
+    pub(super) fn work_health(&mut self, now: Time) -> bool {
+        if self.leaving {
+            self.health.monitors.set(&BTreeMap::new(), now);
+            return false;
+        }
+        let of = Some((self.state.index(), self.turns.waiting()));
+        if self.health.of != of {
+            // Before the mesh knows this store, its turns are another's.
+            let wanted = if self.is_known() { self.checks() } else { BTreeMap::new() };
+            self.health.monitors.set(&wanted, now);
+            self.health.of = of;
+        }
+        self.begin_probes(now);
+        self.end_waits(now)
+    }
+
+    /// The checks of this host's applications, and what each is for now.
+    fn checks(&self) -> BTreeMap<GroupName, (HealthCheck, Aim)> {
+        let me = self.config.host;
+        let mut checks = BTreeMap::new();
+        for (name, group) in self.state.groups() {
+            let Some(check) = &group.group.health else { continue };
+            let rollout = group.running.and_then(|running| self.state.rollout(running));
+            let stage = rollout.and_then(|rollout| Some(&rollout.members().get(&me)?.stage));
+            let aim = match (stage, group.running) {
+                // What is to be replaced, or half is, is nobody's business: the
+                // turn's end says how it went.
+                (Some(Stage::Started { .. }), Some(running)) if self.is_waiting(running) => {
+                    Aim::Turn(running)
+                }
+                (Some(Stage::Started { .. }), _) => continue,
+                (_, _) => Aim::Watch,
+            };
+            let is_member = group.group.tags.matches(&self.config.tags);
+            let standing = group.standing.get(&me);
+            let has_something = standing.is_some_and(|standing| standing.revision.is_some());
+            if aim != Aim::Watch || (is_member && has_something) {
+                checks.insert(name.clone(), (check.clone(), aim));
+            }
+        }
+        checks
+    }
+
+    fn is_waiting(&self, deployment: DeploymentId) -> bool {
+        self.turns.waiting().contains(&deployment)
+    }
+
+    fn begin_probes(&mut self, now: Time) {
+        let (me, up) = (self.config.host, self.liveness.connections());
+        let state = &self.state;
+        let is_up = |host: &HostId| state.host(*host).is_some_and(|host| host.down.is_none());
+        let up: Vec<HostId> = up.into_iter().filter(is_up).collect();
+        let asks = self.health.monitors.begin(now, |group| observers(me, group, up.iter().copied()));
+        for Ask { id, group, probe, timeout, observers } in asks {
+            for to in observers {
+                self.send(to, &Message::Look { group: group.clone(), number: id });
+            }
+            let task = Box::new(ProbeTask { group, subject: me, probe, timeout });
+            self.outputs.push_back(Output::Probe { id, task });
+        }
+    }
+
+    fn end_waits(&mut self, now: Time) -> bool {
+        let mut ended = false;
+        for (deployment, wait) in self.health.monitors.waits(now) {
+            let rollout = self.state.rollout(deployment);
+            let verdict = rollout.and_then(|rollout| rollout.verdict.as_ref());
+            let result = match wait {
+                Wait::Passed => Ok(()),
+                Wait::Failed(message) => Err((ErrorCode::HealthCheckFailed, message)),
+                Wait::Goes if matches!(verdict, Some(Verdict::Stopped(_))) => {
+                    let so_far = self.health.monitors.so_far(deployment).unwrap_or_default();
+                    let message =
+                        format!("the deployment was stopped before the health check had passed: {so_far}");
+                    Err((ErrorCode::Stopped, message))
+                }
+                Wait::Goes => continue,
+            };
+            if let Some(act) = self.turns.waited(deployment, result) {
+                self.act(vec![act], now);
+                ended = true;
+            }
+        }
+        ended
+    }
+
+    /// What this host owes the ledger about its applications.
+    pub(super) fn health_words(&mut self, now: Time) -> Vec<Body> {
+        if self.leaving {
+            return Vec::new();
+        }
+        let (me, index, clock) = (self.config.host, self.state.index(), self.ledger_now(now));
+        let state = &self.state;
+        let known = |group: &GroupName| state.group(group).map(|group| group.known(me, clock));
+        self.health.monitors.words(me, index, known)
+    }
+
+    /// A probe has ended: this host's own, or one for another.
+    pub(super) fn on_probed(&mut self, id: ProbeId, result: Result<(), String>, now: Time) {
+        match self.health.observing.end(id) {
+            Some(look) => {
+                let error = result.err().map(|error| keep_start(&error, ERROR_BYTES_MAX).to_owned());
+                let seen = Message::Seen { group: look.group, number: look.number, error };
+                self.send(look.subject, &seen);
+            }
+            None => self.health.monitors.answered(id, result, now),
+        }
+    }
+
+    /// Another host asks for a look at its application, from here.
+    pub(super) fn on_look(&mut self, from: HostId, group: &GroupName, number: ProbeId, now: Time) {
+        let Some((check, subject)) = self.look_at(from, group) else { return };
+        let Some(probe) = check.probe.seen_from_afar(&subject) else { return };
+        let (timeout, due) = (check.timeout, now + check.answers_within());
+        let id = self.health.monitors.next_id();
+        if self.health.observing.begin(id, from, group, number, due, now) {
+            let task = ProbeTask { group: group.clone(), subject: from, probe, timeout };
+            self.outputs.push_back(Output::Probe { id, task: Box::new(task) });
+        }
+    }
+
+    /// The check, and where the host is, if it may ask.
+    fn look_at(&self, host: HostId, name: &GroupName) -> Option<(HealthCheck, Vec<String>)> {
+        let group = self.state.group(name)?;
+        let check = group.group.health.as_ref().filter(|check| check.from == Viewpoint::Observers)?;
+        let record = &self.state.host(host)?.record;
+        group.group.tags.matches(&record.tags).then(|| (check.clone(), record.addresses.clone()))
+    }
+
+    pub(super) fn on_seen(
+        &mut self,
+        from: HostId,
+        group: &GroupName,
+        number: ProbeId,
+        error: Option<String>,
+        now: Time,
+    ) {
+        let result = error.map_or(Ok(()), |error| Err(keep_start(&error, ERROR_BYTES_MAX).to_owned()));
+        self.health.monitors.observed(group, number, from, result, now);
+    }
+}

@@ -1,0 +1,186 @@
+//! Folding what hosts say of their applications' health.
+//!
+//! Two things must both be good: how the host's last turn ended, and what its
+//! check says since then. The check's part is a mark of its own ([`Ailing`]),
+//! so that good news takes away only what bad news brought.
+
+use serde::{Deserialize, Serialize};
+
+use super::{GroupState, State, Timer};
+use crate::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, Index, keep_start};
+use crate::health::ERROR_BYTES_MAX;
+use crate::health::monitors::{FLAP_WINDOW, Known};
+use crate::id::{DeploymentId, GroupName, HostId};
+use crate::rollout::Stage;
+use crate::time::LedgerTime;
+
+/// Moments at which a host was found unwell that are kept: with so many in the
+/// window the hold-off has long been at its longest.
+const UNWELL_KEPT: usize = 10;
+
+/// A host that its group's check has found unwell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ailing {
+    /// Since when the ledger knows.
+    pub since: LedgerTime,
+    /// What the probe failed of.
+    pub error: String,
+}
+
+/// What the ledger knows of one host by its group's check.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Checked {
+    /// None if the last word was good, or if there was none since its turn.
+    pub ailing: Option<Ailing>,
+    /// Since when it has been well again; none if it was never found unwell.
+    pub well_since: Option<LedgerTime>,
+    /// The last entry that changed anything of this.
+    changed_at: Index,
+    /// When it was found unwell, of late, the newest last.
+    unwell_at: Vec<LedgerTime>,
+}
+
+impl GroupState {
+    /// What is wrong with the host by the group's check; none if nothing is.
+    pub fn ailing(&self, host: HostId) -> Option<&Ailing> {
+        self.checks.get(&host)?.ailing.as_ref()
+    }
+
+    /// What a host's monitor needs to know of it, at a moment.
+    pub(crate) fn known(&self, host: HostId, now: LedgerTime) -> Known {
+        let Some(checked) = self.checks.get(&host) else {
+            return Known { is_ailing: false, unwell_of_late: 0, since: 0 };
+        };
+        let of_late = checked.unwell_at.iter().filter(|at| now.since(**at) < FLAP_WINDOW).count();
+        Known {
+            is_ailing: checked.ailing.is_some(),
+            unwell_of_late: u32::try_from(of_late).unwrap_or(u32::MAX),
+            since: checked.changed_at,
+        }
+    }
+}
+
+impl State {
+    /// Whether the host's word would change anything.
+    pub(super) fn is_news(&self, name: &GroupName, host: HostId, healthy: bool, as_of: Index) -> bool {
+        let Some(group) = self.groups.get(name).filter(|group| group.group.health.is_some()) else {
+            return false;
+        };
+        let is_in_turn = group.under_way().into_iter().any(|deployment| {
+            let member = self.rollouts.get(&deployment).and_then(|rollout| rollout.members().get(&host));
+            member.is_some_and(|member| matches!(member.stage, Stage::Started { .. }))
+        });
+        let checked = group.checks.get(&host);
+        let is_ailing = checked.is_some_and(|checked| checked.ailing.is_some());
+        self.hosts.contains_key(&host)
+            && !is_in_turn
+            && is_ailing == healthy
+            && checked.is_none_or(|checked| as_of >= checked.changed_at)
+    }
+
+    pub(super) fn change_health(
+        &mut self,
+        name: &GroupName,
+        host: HostId,
+        healthy: bool,
+        error: &str,
+        as_of: Index,
+    ) {
+        if !self.is_news(name, host, healthy, as_of) {
+            return;
+        }
+        let (index, clock) = (self.index, self.clock);
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let grace = group.group.health.as_ref().map(|check| check.grace);
+        let under_way = group.under_way();
+        let checked = group.checks.entry(host).or_default();
+        checked.changed_at = index;
+        if healthy {
+            checked.ailing = None;
+            checked.well_since = Some(clock);
+        } else {
+            let error = keep_start(error, ERROR_BYTES_MAX).to_owned();
+            checked.ailing = Some(Ailing { since: clock, error });
+            checked.unwell_at.push(clock);
+            let extra = checked.unwell_at.len().saturating_sub(UNWELL_KEPT);
+            checked.unwell_at.drain(..extra);
+        }
+        for deployment in under_way {
+            self.set_ailing(deployment, host, (!healthy).then_some(clock));
+            let has_relapsed =
+                self.rollouts.get(&deployment).is_some_and(|rollout| rollout.has_relapsed(host));
+            if let Some(grace) = grace.filter(|_| has_relapsed) {
+                self.timers.set(Timer::Relapsed(deployment, host), clock + grace);
+            }
+        }
+    }
+
+    fn set_ailing(&mut self, deployment: DeploymentId, host: HostId, ailing: Option<LedgerTime>) {
+        let at = self.clock;
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        let granted = rollout.set_ailing(host, ailing, at);
+        self.timers.clear(Timer::Relapsed(deployment, host));
+        self.clear_timers_if_idle(deployment, host);
+        self.set_start_timers(deployment, &granted);
+    }
+
+    /// The host's turn has begun or ended: what its check said before is said
+    /// of another application. Words about that come too late from now on.
+    pub(super) fn note_checked_turn(&mut self, deployment: DeploymentId, host: HostId, succeeded: bool) {
+        let Some(name) = self.rollouts.get(&deployment).map(|rollout| rollout.submission.group.clone())
+        else {
+            return;
+        };
+        let index = self.index;
+        let Some(group) = self.groups.get_mut(&name).filter(|group| group.group.health.is_some()) else {
+            return;
+        };
+        let checked = group.checks.entry(host).or_default();
+        checked.changed_at = index;
+        checked.well_since = None;
+        if succeeded {
+            checked.unwell_at.clear();
+        }
+        checked.ailing = None;
+    }
+
+    /// An updated host has been unwell for too long: its turn has failed after
+    /// all.
+    pub(super) fn fail_relapsed(&mut self, deployment: DeploymentId, host: HostId) {
+        let at = self.clock;
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        let name = &rollout.submission.group;
+        let Some(ailing) = self.groups.get(name).and_then(|group| group.ailing(host)) else { return };
+        let message = format!(
+            "its health check had passed, but has failed for {} s while the deployment went on: {}",
+            at.since(ailing.since).as_secs(),
+            ailing.error
+        );
+        let failure = Failure {
+            event: None,
+            code: ErrorCode::HealthCheckFailed,
+            script: String::new(),
+            message: keep_start(&message, FAILURE_MESSAGE_MAX).to_owned(),
+            log: String::new(),
+        };
+        let granted = rollout.fail_relapsed(host, failure, at);
+        self.set_start_timers(deployment, &granted);
+    }
+
+    /// Nobody checks these hosts any more, so nothing could ever say that they
+    /// are well again.
+    pub(super) fn forget_checks(&mut self, name: &GroupName, of: impl Fn(HostId) -> bool) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let under_way = group.under_way();
+        let gone: Vec<HostId> = group.checks.keys().copied().filter(|host| of(*host)).collect();
+        for host in gone {
+            let was = self.groups.get_mut(name).and_then(|group| group.checks.remove(&host));
+            if was.is_some_and(|checked| checked.ailing.is_some()) {
+                under_way.iter().for_each(|deployment| self.set_ailing(*deployment, host, None));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! What a group's health check promises: no turn of a checked group ends well
+//! before the check has passed since its last event, and a host that flaps
+//! costs the ledger a bounded number of entries.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use proto::entry::{Body, Entry, Index, TurnOutcome};
+use proto::health::{FLAP_WINDOW, WORDS_PER_HOUR_MAX};
+use proto::id::{GroupName, HostId};
+use proto::io::Run;
+
+use super::{Claim, Verdict, Violation};
+use crate::host::HostNo;
+use crate::model::{Millis, Model, Stage};
+
+/// What truly was seen of one application since its last event.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    in_row: u32,
+    best: u32,
+    /// The group was set anew since: nobody can say which check counts.
+    is_unsure: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Health {
+    seen: BTreeMap<(HostNo, GroupName), Seen>,
+    words: BTreeMap<(HostId, GroupName), VecDeque<Millis>>,
+}
+
+impl Health {
+    /// A host has looked at its own application.
+    pub fn probed(&mut self, host: HostNo, group: &GroupName, is_well: bool) {
+        let seen = self.seen.entry((host, group.clone())).or_default();
+        seen.in_row = if is_well { seen.in_row + 1 } else { 0 };
+        seen.best = seen.best.max(seen.in_row);
+    }
+
+    pub fn event_ends(&mut self, host: HostNo, run: &Run) {
+        self.seen.insert((host, run.group.clone()), Seen::default());
+    }
+
+    /// An entry was committed; the model has not folded it yet.
+    pub fn entry(
+        &mut self,
+        index: Index,
+        entry: &Entry,
+        model: &Model,
+        numbers: &BTreeMap<HostId, HostNo>,
+    ) -> Verdict {
+        match &entry.body {
+            Body::GroupSet(group) => {
+                let of_it = self.seen.iter_mut().filter(|((_, name), _)| *name == group.name);
+                of_it.for_each(|(_, seen)| seen.is_unsure = true);
+                Ok(())
+            }
+            Body::TurnEnded { deployment, host, outcome: TurnOutcome::Succeeded } => {
+                let Some(deployment) = model.deployment(*deployment) else { return Ok(()) };
+                let counts =
+                    deployment.turn(*host).is_some_and(|turn| matches!(turn.stage, Stage::Started { .. }));
+                let name = &deployment.submission.group;
+                if counts {
+                    self.words.remove(&(*host, name.clone()));
+                }
+                let check = model.groups().get(name).and_then(|group| group.group.health.as_ref());
+                let (Some(check), Some(number), true) = (check, numbers.get(host), counts) else {
+                    return Ok(());
+                };
+                let seen = self.seen.get(&(*number, name.clone())).copied().unwrap_or_default();
+                if seen.is_unsure || seen.best >= check.rise {
+                    return Ok(());
+                }
+                let what = format!(
+                    "at {index}: {number} has ended its turn well, but was found well {} times in a row, not {}",
+                    seen.best, check.rise
+                );
+                Err(Violation::new(Claim::Checked, [*number], what))
+            }
+            Body::HealthChanged { group, host, healthy, as_of, .. } => {
+                if !model.is_news(group, *host, *healthy, *as_of) {
+                    return Ok(());
+                }
+                self.word(index, (*host, group.clone()), entry.at.as_millis(), numbers)
+            }
+            Body::Tick
+            | Body::HostJoined(_)
+            | Body::HostLeft { .. }
+            | Body::HostDown { .. }
+            | Body::HostUp { .. }
+            | Body::GroupDeleted(_)
+            | Body::Submitted(_)
+            | Body::TurnStarted { .. }
+            | Body::TurnEnded { .. }
+            | Body::StopRequested { .. }
+            | Body::Finished { .. } => Ok(()),
+        }
+    }
+
+    fn word(
+        &mut self,
+        index: Index,
+        of: (HostId, GroupName),
+        at: Millis,
+        numbers: &BTreeMap<HostId, HostNo>,
+    ) -> Verdict {
+        let window = u64::try_from(FLAP_WINDOW.as_millis()).expect("an hour");
+        let words = self.words.entry(of.clone()).or_default();
+        words.push_back(at);
+        while words.front().is_some_and(|first| at.saturating_sub(*first) >= window) {
+            words.pop_front();
+        }
+        if words.len() <= WORDS_PER_HOUR_MAX {
+            return Ok(());
+        }
+        let hosts: Vec<HostNo> = numbers.get(&of.0).copied().into_iter().collect();
+        let what = format!("at {index}: {} words about its health in {} within an hour", words.len(), of.1);
+        Err(Violation::new(Claim::Damped, hosts, what))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! Looks at pretend applications, from their own host or from another.
+
+use std::time::Duration;
+
+use proto::health::Probe;
+use proto::io::{Input, ProbeId, ProbeTask};
+
+use super::{Event, World};
+use crate::hooks::Found;
+use crate::host::HostNo;
+
+/// How long a look takes that finds something.
+const LOOK_TAKES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(80));
+
+impl World {
+    pub(super) fn probe(&mut self, at: HostNo, probe: ProbeId, task: Box<ProbeTask>) {
+        let takes = self.chance.probes.duration(LOOK_TAKES.0, LOOK_TAKES.1);
+        let result = match self.found(at, &task) {
+            // Every other silence is not even told when its time is over.
+            Found::Silence if probe.0.is_multiple_of(2) => return,
+            Found::Silence => {
+                let boot = self.hosts[at.index()].boot;
+                let result = Err("no answer in time".into());
+                let ends_at = self.now + task.timeout;
+                return self.queue.push(ends_at, Event::Probed { host: at, boot, task, probe, result });
+            }
+            Found::Well => Ok(()),
+            Found::Unwell => Err("500 Internal Server Error".into()),
+        };
+        let boot = self.hosts[at.index()].boot;
+        self.queue.push(self.now + takes, Event::Probed { host: at, boot, task, probe, result });
+    }
+
+    fn found(&self, at: HostNo, task: &ProbeTask) -> Found {
+        let Some(subject) = self.numbers.get(&task.subject).copied() else { return Found::Silence };
+        let cannot_reach = self.network.is_blocked(at, subject) || self.network.is_blocked(subject, at);
+        // What a node would look at from afar is at the subject's address.
+        let address = self.hosts[subject.index()].ip();
+        let is_there = match &task.probe {
+            Probe::Http(text) | Probe::Tcp(text) => text.contains(&address),
+            Probe::Exec(_) => false,
+        };
+        if at != subject && (cannot_reach || !is_there || !self.hosts[subject.index()].is_up()) {
+            return Found::Silence;
+        }
+        self.hosts[subject.index()].hooks.look(subject, &task.group, &self.bundles, self.now)
+    }
+
+    pub(super) fn probed(
+        &mut self,
+        host: HostNo,
+        task: &ProbeTask,
+        probe: ProbeId,
+        result: Result<(), String>,
+    ) {
+        if task.subject == self.hosts[host.index()].id {
+            self.checks.health.probed(host, &task.group, result.is_ok());
+        }
+        self.feed(host, Input::Probed { probe, result });
+    }
+}

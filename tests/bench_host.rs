@@ -1,0 +1,153 @@
+//! The numbers of the host side, beside those of its peers on this machine:
+//! `cargo bench -p skein-agent --bench host`. Prints a table; judges nothing.
+//!
+//! Time is that of whole processes, peak memory the kernel's own account.
+//! Each peer runs in turn with skein, so that a busy machine is busy for both.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+const SKEIN: &str = env!("CARGO_BIN_EXE_skein");
+const FILES: usize = 10_000;
+const ROUNDS: usize = 7;
+
+fn main() {
+    // `cargo test --benches` asks for a quick look only.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    trivial();
+    many_files();
+}
+
+fn row(what: &str, value: &str) {
+    println!("{what:<58} {value}");
+}
+
+fn trivial() {
+    let home = tempfile::tempdir().expect("a directory");
+    let bundle = bundle(home.path(), 1);
+    let local = || skein(&bundle, home.path());
+    let times = sorted((0..21).map(|_| timed(&mut local())));
+    row("skein local, one file, no hooks: min / p50", &millis(&[times[0], times[10]]));
+    row("  goal: 50 ms; the official agent 1.8.1, elsewhere: 660 ms", "");
+    row("skein local, one file: peak memory", &format!("{:.1} MiB", peak(local())));
+    row("  goal: 20 MiB; the official agent 1.8.1, elsewhere: 48 MiB", "");
+}
+
+fn many_files() {
+    let home = tempfile::tempdir().expect("a directory");
+    let bundle = bundle(home.path(), FILES);
+    let archive = home.path().join("b.tar");
+    run(Command::new("tar").arg("-C").arg(&bundle).arg("-cf").arg(&archive).arg("."));
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let fresh = home.path().join(format!("round-{round}"));
+        fs::create_dir(&fresh).expect("made");
+        ours.push(timed(&mut skein(&archive, home.path())));
+        let unpacked = fresh.join("unpacked");
+        fs::create_dir(&unpacked).expect("made");
+        let unpack = timed(Command::new("tar").arg("-C").arg(&unpacked).arg("-xpf").arg(&archive));
+        theirs.push(
+            unpack + timed(Command::new("cp").arg("-a").arg(unpacked.join("app")).arg(fresh.join("dest"))),
+        );
+        fs::remove_dir_all(&fresh).expect("removed");
+        // A first deployment each time: the next would remove 10,000 files too.
+        fs::remove_dir_all(home.path().join("dest")).expect("removed");
+        fs::remove_dir_all(home.path().join("root")).expect("removed");
+    }
+    let (ours, theirs) = (sorted(ours), sorted(theirs));
+    let middle = ROUNDS / 2;
+    row(&format!("skein local, {FILES} small files, tar: min / p50"), &millis(&[ours[0], ours[middle]]));
+    row("tar x, then cp -a: min / p50", &millis(&[theirs[0], theirs[middle]]));
+    let ratio = ours[middle].as_secs_f64() / theirs[middle].as_secs_f64();
+    row("  ratio of p50; goal: 1.5", &format!("{ratio:.2}"));
+    row(
+        &format!("skein local, {FILES} small files: peak memory"),
+        &format!("{:.1} MiB", peak(skein(&archive, home.path()))),
+    );
+}
+
+fn bundle(home: &Path, files: usize) -> PathBuf {
+    let bundle = home.join("bundle");
+    for number in 0..files {
+        let dir = bundle.join("app").join(format!("dir-{}", number / 100));
+        fs::create_dir_all(&dir).expect("made");
+        fs::write(dir.join(format!("file-{number}")), format!("{number:0512}")).expect("written");
+    }
+    let dest = home.join("dest").display().to_string();
+    let appspec = format!("version: 0.0\nos: linux\nfiles:\n  - source: app\n    destination: {dest}\n");
+    fs::write(bundle.join("appspec.yml"), appspec).expect("written");
+    bundle
+}
+
+fn skein(bundle: &Path, home: &Path) -> Command {
+    let mut command = Command::new(SKEIN);
+    command.arg("local").arg(bundle).arg("--deploy-root").arg(home.join("root"));
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().expect("it runs");
+    assert!(status.success(), "{command:?}");
+}
+
+fn timed(command: &mut Command) -> Duration {
+    let start = Instant::now();
+    run(command);
+    start.elapsed()
+}
+
+fn sorted(times: impl IntoIterator<Item = Duration>) -> Vec<Duration> {
+    let mut times: Vec<Duration> = times.into_iter().collect();
+    times.sort();
+    times
+}
+
+fn millis(times: &[Duration]) -> String {
+    let words = times.iter().map(|time| format!("{:.1} ms", time.as_secs_f64() * 1_000.0));
+    words.collect::<Vec<_>>().join(" / ")
+}
+
+/// The most memory that the program held, in MiB, read when it was about to
+/// end. (What a parent is told about its children counts what they held before
+/// they became that program.)
+#[expect(unsafe_code, reason = "a process can only ask to be traced between fork and exec")]
+#[expect(clippy::zombie_processes, reason = "it is waited for by its number")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "of the ways to stop only these are asked for")]
+fn peak(mut command: Command) -> f64 {
+    // SAFETY: it makes one system call, allocates nothing and takes no lock.
+    unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
+    let child = command.spawn().expect("it starts");
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+    waitpid(pid, None).expect("it begins");
+    ptrace::setoptions(pid, Options::PTRACE_O_TRACEEXIT).expect("ours to trace");
+    let (mut peak, mut deliver) = (0.0, None);
+    loop {
+        ptrace::cont(pid, deliver.take()).expect("it goes on");
+        match waitpid(pid, None).expect("ours to wait for") {
+            WaitStatus::PtraceEvent(..) => {
+                let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is still there");
+                let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+                let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+                peak = kib / 1_024.0;
+            }
+            WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
+            WaitStatus::Stopped(_, signal) => deliver = Some(signal),
+            WaitStatus::Exited(_, code) => {
+                assert_eq!(code, 0, "{command:?}");
+                return peak;
+            }
+            other => panic!("it ended otherwise: {other:?}"),
+        }
+    }
+}

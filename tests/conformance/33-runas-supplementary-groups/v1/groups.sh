@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "GROUPS $(id -Gn)" >> /conformance/trace/trace.log
