@@ -1,10 +1,11 @@
 //! How fast a bundle comes from S3: `cargo bench -p skein-agent --bench
-//! sources`. Prints a table; judges nothing.
+//! sources [-- MIB]`. Prints a table; judges nothing.
 //!
-//! 1 GiB from an S3 server on loopback, by `skein local` and by `curl`, in turn
-//! and on the same two cores as the server. The archive is a small tar and a
-//! gigabyte of the zeros that may follow one, so that unpacking it costs
-//! nothing: what is measured is the way onto the disk, hashed and synced.
+//! 1 GiB, or as many MiB as are asked for, from an S3 server on loopback, by
+//! `skein local` and by `curl`, in turn and on the same cores as the server.
+//! The archive is a small tar and the zeros that may follow one, so that
+//! unpacking it costs nothing: what is measured is the way onto the disk,
+//! hashed and synced.
 
 #[path = "sources/bundle.rs"]
 mod bundle;
@@ -20,19 +21,19 @@ use std::time::Instant;
 use object_store::ObjectStore;
 
 const MIB: u64 = 1024 * 1024;
-const SIZE: u64 = 1024;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 fn main() {
     // `cargo test --benches` asks for a quick look only.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
+    let size: u64 = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(1024);
     let (store, dir) = (ObjectStore::start(None), tempfile::tempdir().expect("a directory"));
     let file = dir.path().join("app.tar");
     let mut archive = File::create(&file).expect("a file");
     archive.write_all(&bundle::tar("", "bench", 0)).expect("written");
-    archive.set_len(SIZE * MIB).expect("padded");
+    archive.set_len(size * MIB).expect("padded");
     store.put("releases", "small.tar", &bundle::tar("", "bench", 0));
     let url = format!("{}/releases/app.tar", store.endpoint());
     // By the protocol, so that the server knows the ETag and need not read it all.
@@ -44,20 +45,20 @@ fn main() {
     for _ in 0..ROUNDS {
         let began = Instant::now();
         curl(&["-o", &out, &url]);
-        by_curl.push(SIZE as f64 / began.elapsed().as_secs_f64());
+        by_curl.push(size as f64 / began.elapsed().as_secs_f64());
         std::fs::remove_file(&out).expect("removed");
         let began = Instant::now();
         memory = local(&store, dir.path(), "app").max(memory);
-        by_skein.push(SIZE as f64 / began.elapsed().as_secs_f64());
+        by_skein.push(size as f64 / began.elapsed().as_secs_f64());
     }
     let (curl, skein) = (median(&mut by_curl), median(&mut by_skein));
     let row = |what: &str, value: String| println!("{what:<58} {value}");
-    row("1 GiB from S3 on loopback by curl, median", format!("{curl:.0} MiB/s (of {ROUNDS})"));
+    row(&format!("{size} MiB from S3 on loopback by curl, median"), format!("{curl:.0} MiB/s (of {ROUNDS})"));
     row(
         "the same by `skein local`, whole command",
         format!("{skein:.0} MiB/s, {:.0} %", skein / curl * 100.0),
     );
-    row("most memory of `skein local`, 1 GiB", format!("{} MiB", memory / MIB));
+    row(&format!("most memory of `skein local`, {size} MiB"), format!("{} MiB", memory / MIB));
     row("most memory of `skein local`, 10 KiB", format!("{} MiB", small / MIB));
 }
 

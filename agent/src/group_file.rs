@@ -151,7 +151,8 @@ impl GroupFile {
         self.deployment.put_on(&mut policy)?;
         self.rollback.put_on(&mut policy)?;
         let health = self.health.as_ref().map(HealthSection::check).transpose()?;
-        Ok(Group { name: GroupName::new(&self.application, &self.name)?, tags, policy, health })
+        let name = GroupName::new(&self.application, &self.name)?;
+        Ok(Group { name, tags, policy, health, config: None })
     }
 
     /// A safety that is asked for and silently not given would be worse than

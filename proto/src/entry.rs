@@ -10,9 +10,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::group::{Group, Tag};
-use crate::id::{DeploymentId, GroupName, HostId, VoterId};
+use crate::id::{ConfigName, DeploymentId, GroupName, HostId, VoterId};
 use crate::lifecycle::LifecycleEvent;
-use crate::policy::Policy;
+use crate::policy::{DeploymentConfig, Policy};
 use crate::revision::Revision;
 use crate::time::LedgerTime;
 
@@ -100,6 +100,8 @@ pub enum Body {
         deployment: DeploymentId,
         /// Whether to roll back afterwards, whatever the policy says.
         rollback: bool,
+        /// Whether events under way are cut short, too.
+        now: bool,
     },
     /// The deployment is over, as the fold had worked out before. Ignored if
     /// the fold has not.
@@ -123,6 +125,11 @@ pub enum Body {
         /// is known of the host since, and it changes nothing.
         as_of: Index,
     },
+    /// A deployment configuration gets a name, or another meaning. Deployments
+    /// that run, or wait, keep what they were submitted with.
+    ConfigSet(DeploymentConfig),
+    /// The name means nothing any more.
+    ConfigDeleted(ConfigName),
 }
 
 /// What the mesh knows of a host.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::health::HealthCheck;
-use crate::id::GroupName;
+use crate::id::{ConfigName, GroupName};
 use crate::policy::Policy;
 
 /// Sets of tags that a group may have, and tags in each (CodeDeploy's quotas).
@@ -75,6 +75,10 @@ pub struct Group {
     pub policy: Policy,
     /// How its hosts are checked; none if only their turns say how they are.
     pub health: Option<HealthCheck>,
+    /// The named configuration that says how many at a time and in which order,
+    /// in place of what the policy says of that. Looked up when a deployment is
+    /// submitted.
+    pub config: Option<ConfigName>,
 }
 
 impl Tag {

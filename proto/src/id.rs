@@ -264,20 +264,56 @@ impl fmt::Debug for GroupName {
 impl FromStr for GroupName {
     type Err = NotAName;
     fn from_str(text: &str) -> Result<Self, NotAName> {
-        let part = |part: &str| {
-            (1..=100).contains(&part.len())
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+=,@-".contains(&byte))
-                && part != "."
-                && part != ".."
-        };
         if let Some((application, group)) = text.split_once('/')
-            && part(application)
-            && part(group)
+            && is_part(application)
+            && is_part(group)
         {
             return Ok(GroupName { application: application.into(), group: group.into() });
         }
         refuse(text, "a group name (APPLICATION/GROUP, each 1-100 of letters, digits and . _ + = , @ -)")
     }
+}
+
+/// The name of a deployment configuration: 1–100 letters, digits or any of
+/// `. _ + = , @ -` (CodeDeploy's limit).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConfigName(String);
+
+impl ConfigName {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConfigName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ConfigName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for ConfigName {
+    type Err = NotAName;
+    fn from_str(text: &str) -> Result<Self, NotAName> {
+        if is_part(text) {
+            return Ok(ConfigName(text.into()));
+        }
+        refuse(text, "a configuration's name (1-100 of letters, digits and . _ + = , @ -)")
+    }
+}
+
+/// A name that may become a part of a path.
+fn is_part(part: &str) -> bool {
+    (1..=100).contains(&part.len())
+        && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+=,@-".contains(&byte))
+        && part != "."
+        && part != ".."
 }
 
 #[cfg(test)]

@@ -5,17 +5,21 @@
 //! `Node::handle` and to start each [`Output`] without waiting for it; however
 //! it ends, it ends as another input.
 
+mod refusal;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Body, Creator, Failure, Submission};
 use crate::group::Group;
-use crate::health::{InvalidCheck, Probe};
-use crate::id::{DeploymentId, GroupName, HostId};
+use crate::health::Probe;
+use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
 use crate::lifecycle::LifecycleEvent;
-use crate::policy::{FileExists, Policy};
+use crate::policy::{DeploymentConfig, FileExists, Mode, Policy};
 use crate::revision::Revision;
+
+pub use refusal::Refusal;
 
 /// Names one write, so that its completion can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -181,6 +185,8 @@ pub struct Run {
     pub file_exists: FileExists,
     /// Hosts that should have the bundle, best first.
     pub sources: Vec<HostId>,
+    /// Whether the deployment brings a bundle, or restarts what is installed.
+    pub mode: Mode,
 }
 
 /// One look at an application.
@@ -218,6 +224,8 @@ pub enum Request {
         deployment: DeploymentId,
         /// Roll back afterwards, whatever the policy says.
         rollback: bool,
+        /// Cut events under way short, too.
+        now: bool,
     },
     /// Bring a group back to an earlier revision, as a new deployment.
     Rollback {
@@ -228,6 +236,10 @@ pub enum Request {
     },
     /// Take a host out of the mesh for good.
     RemoveHost(HostId),
+    /// Give a deployment configuration a name.
+    SetConfig(DeploymentConfig),
+    /// Remove a named deployment configuration.
+    DeleteConfig(ConfigName),
 }
 
 /// A deployment as an operator asks for it.
@@ -257,101 +269,6 @@ pub enum Accepted {
     Done,
     /// The deployment has this id.
     Deployment(DeploymentId),
-}
-
-/// Why a request is refused. Nothing has changed, unless it says so.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// This host has not joined a mesh yet.
-    #[error("this host has not joined its mesh yet: {0}")]
-    NotJoined(String),
-    /// No such group.
-    #[error("no group {0}: `skein group list` shows the groups, `skein group set FILE` defines one")]
-    UnknownGroup(GroupName),
-    /// No such deployment.
-    #[error("no deployment {0}: `skein deployments` lists them")]
-    UnknownDeployment(DeploymentId),
-    /// No host has the tags.
-    #[error("no host matches the tags of group {0}: `skein hosts` shows every host's tags")]
-    NoHosts(GroupName),
-    /// M ≥ N: nothing could ever be taken out of service.
-    #[error(
-        "{config} of {total} hosts means {minimum} must stay healthy, so no host may ever be taken out of \
-         service: {advice}"
-    )]
-    ImpossibleMinimum {
-        /// The minimum as configured.
-        config: String,
-        /// N.
-        total: u32,
-        /// M.
-        minimum: u32,
-        /// The smallest change that makes it possible.
-        advice: String,
-    },
-    /// One deployment per group at a time.
-    #[error("deployment {running} of {group} is still running: stop it, wait for it, or submit with --queue")]
-    AlreadyRunning {
-        /// The group.
-        group: GroupName,
-        /// What runs.
-        running: DeploymentId,
-    },
-    /// The queue holds one.
-    #[error("deployment {queued} of {group} is waiting already: a group's queue holds one")]
-    QueueFull {
-        /// The group.
-        group: GroupName,
-        /// What waits.
-        queued: DeploymentId,
-    },
-    /// The deployment is over.
-    #[error("deployment {0} is over already ({1})")]
-    AlreadyOver(DeploymentId, &'static str),
-    /// No revision to go back to.
-    #[error("group {0} has no earlier good revision to roll back to")]
-    NothingToRollBackTo(GroupName),
-    /// A revision that was never deployed to the group.
-    #[error("revision {0} was never deployed successfully to {1}: `skein history {1}` lists what was")]
-    UnknownRevision(crate::id::Digest, GroupName),
-    /// A group that is being deployed to cannot be removed.
-    #[error("group {group} has a running deployment, {running}: stop it first")]
-    GroupInUse {
-        /// The group.
-        group: GroupName,
-        /// What runs.
-        running: DeploymentId,
-    },
-    /// No such host.
-    #[error("no host {0} in this mesh")]
-    UnknownHost(HostId),
-    /// Too large, too many, out of bounds.
-    #[error("{what}: at most {limit}")]
-    Limit {
-        /// What is too much.
-        what: String,
-        /// The limit.
-        limit: u64,
-    },
-    /// Consensus did not answer. The change may or may not still happen.
-    #[error(
-        "the mesh did not commit this within {seconds} s ({voters_up} of {voters} voters are connected): it may \
-         still happen; look with `skein status` before trying again"
-    )]
-    NotCommitted {
-        /// How long it was tried.
-        seconds: u64,
-        /// Voters that this host is connected to, itself included.
-        voters_up: u32,
-        /// Voters in all.
-        voters: u32,
-    },
-    /// The agent ends.
-    #[error("this agent is stopping")]
-    Leaving,
-    /// The group's health check could not work.
-    #[error("the group's health check: {0}")]
-    HealthCheck(#[from] InvalidCheck),
 }
 
 /// Something that watchers want to know. `seen` by one host; the ledger's

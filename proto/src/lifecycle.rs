@@ -40,6 +40,10 @@ pub enum Course {
     InPlaceWithTraffic,
     /// What `skein local` does unless told otherwise, as `codedeploy-local`.
     Local,
+    /// The installed revision, stopped and started again, without a download.
+    /// Nothing is installed, so the hooks around Install do not run either:
+    /// many of them clear the way for files that would not come.
+    Restart,
 }
 
 /// Whose bundle holds the scripts of an event.
@@ -72,6 +76,7 @@ pub struct Step {
     in_place: bool,
     traffic: bool,
     local: bool,
+    restart: bool,
 }
 
 /// How long one script may take if its AppSpec does not say, and how long all
@@ -83,9 +88,9 @@ const fn step(
     name: &'static str,
     [scripts, rollback_scripts]: [Scripts; 2],
     may_be_ignored: bool,
-    [in_place, traffic, local]: [bool; 3],
+    [in_place, traffic, local, restart]: [bool; 4],
 ) -> Step {
-    Step { event, name, scripts, rollback_scripts, may_be_ignored, in_place, traffic, local }
+    Step { event, name, scripts, rollback_scripts, may_be_ignored, in_place, traffic, local, restart }
 }
 
 use LifecycleEvent as E;
@@ -95,23 +100,23 @@ const N: bool = false;
 
 /// The table. Columns: event, name, whose scripts [forward, in a blue/green
 /// rollback], may its failure be ignored, part of [in place, in place with
-/// traffic, local]. `LastInstalled` and `MostRecent` hold as long as the
+/// traffic, local, restart]. `LastInstalled` and `MostRecent` hold as long as the
 /// deployment has no bundle of its own on the host.
 #[rustfmt::skip]
 pub const LIFECYCLE: [Step; 13] = [
-    step(E::BeforeBlockTraffic, "BeforeBlockTraffic", [LastInstalled, MostRecent],   Y, [N, Y, Y]),
-    step(E::BlockTraffic,       "BlockTraffic",       [BuiltIn, BuiltIn],            N, [N, Y, N]),
-    step(E::AfterBlockTraffic,  "AfterBlockTraffic",  [LastInstalled, MostRecent],   Y, [N, Y, Y]),
-    step(E::ApplicationStop,    "ApplicationStop",    [LastInstalled, LastInstalled], Y, [Y, Y, Y]),
-    step(E::DownloadBundle,     "DownloadBundle",     [BuiltIn, BuiltIn],            N, [Y, Y, Y]),
-    step(E::BeforeInstall,      "BeforeInstall",      [New, New],                    N, [Y, Y, Y]),
-    step(E::Install,            "Install",            [BuiltIn, BuiltIn],            N, [Y, Y, Y]),
-    step(E::AfterInstall,       "AfterInstall",       [New, New],                    N, [Y, Y, Y]),
-    step(E::ApplicationStart,   "ApplicationStart",   [New, New],                    N, [Y, Y, Y]),
-    step(E::ValidateService,    "ValidateService",    [New, New],                    N, [Y, Y, Y]),
-    step(E::BeforeAllowTraffic, "BeforeAllowTraffic", [New, LastInstalled],          N, [N, Y, Y]),
-    step(E::AllowTraffic,       "AllowTraffic",       [BuiltIn, BuiltIn],            N, [N, Y, N]),
-    step(E::AfterAllowTraffic,  "AfterAllowTraffic",  [New, LastInstalled],          N, [N, Y, Y]),
+    step(E::BeforeBlockTraffic, "BeforeBlockTraffic", [LastInstalled, MostRecent],   Y, [N, Y, Y, N]),
+    step(E::BlockTraffic,       "BlockTraffic",       [BuiltIn, BuiltIn],            N, [N, Y, N, N]),
+    step(E::AfterBlockTraffic,  "AfterBlockTraffic",  [LastInstalled, MostRecent],   Y, [N, Y, Y, N]),
+    step(E::ApplicationStop,    "ApplicationStop",    [LastInstalled, LastInstalled], Y, [Y, Y, Y, Y]),
+    step(E::DownloadBundle,     "DownloadBundle",     [BuiltIn, BuiltIn],            N, [Y, Y, Y, N]),
+    step(E::BeforeInstall,      "BeforeInstall",      [New, New],                    N, [Y, Y, Y, N]),
+    step(E::Install,            "Install",            [BuiltIn, BuiltIn],            N, [Y, Y, Y, N]),
+    step(E::AfterInstall,       "AfterInstall",       [New, New],                    N, [Y, Y, Y, N]),
+    step(E::ApplicationStart,   "ApplicationStart",   [New, New],                    N, [Y, Y, Y, Y]),
+    step(E::ValidateService,    "ValidateService",    [New, New],                    N, [Y, Y, Y, Y]),
+    step(E::BeforeAllowTraffic, "BeforeAllowTraffic", [New, LastInstalled],          N, [N, Y, Y, N]),
+    step(E::AllowTraffic,       "AllowTraffic",       [BuiltIn, BuiltIn],            N, [N, Y, N, N]),
+    step(E::AfterAllowTraffic,  "AfterAllowTraffic",  [New, LastInstalled],          N, [N, Y, Y, N]),
 ];
 
 // The table is indexed by the enum: a row out of order would run the wrong hook.
@@ -151,6 +156,7 @@ impl Course {
             Course::InPlace => step.in_place,
             Course::InPlaceWithTraffic => step.traffic,
             Course::Local => step.local,
+            Course::Restart => step.restart,
         }
     }
 }

@@ -1,25 +1,22 @@
 //! A policy: how a group is brought to a revision. CodeDeploy calls it a
 //! deployment configuration.
 
+mod limits;
+mod minimum;
+mod named;
+mod waves;
+
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How many hosts must stay healthy (AWS user guide, "instances-health").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Minimum {
-    /// All but one, one at a time.
-    OneAtATime,
-    /// Half, rounded up.
-    HalfAtATime,
-    /// None; at least one host must succeed.
-    AllAtOnce,
-    /// This many: `HOST_COUNT`.
-    HostCount(u32),
-    /// This share, 0–99, rounded up: `FLEET_PERCENT`.
-    FleetPercent(u8),
-}
+use crate::lifecycle::Course;
+
+pub use limits::{BAKE_MAX, InvalidPolicy, PERCENT_MAX};
+pub use minimum::{Bounds, Minimum, Share};
+pub use named::{DeploymentConfig, PREDEFINED};
+pub use waves::{Canary, Zonal};
 
 /// What Install does with a file that is there but not from the previous
 /// deployment.
@@ -43,6 +40,16 @@ pub struct RollbackOn {
     pub stop: bool,
 }
 
+/// CodeDeploy's `deploymentMode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Mode {
+    /// Brings a revision: `STANDARD`.
+    #[default]
+    Standard,
+    /// Stops and starts what is installed, without a download: `RESTART`.
+    Restart,
+}
+
 /// The whole policy. Every host must read it alike, so it is written into the
 /// ledger with the deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,13 +64,24 @@ pub struct Policy {
     pub rollback: RollbackOn,
     /// How long a host whose turn it is may take to start (CodeDeploy: 5 min).
     pub start_timeout: Duration,
-    /// How long a host that went Down in its turn may take to come back before
-    /// its turn counts as failed.
+    /// How long a host that went Down in its turn, or in the bake after it, may
+    /// take to come back before it counts as failed.
     pub lost_after: Duration,
     /// How long one turn may take in all.
     pub turn_timeout: Duration,
     /// How long the whole deployment may take (CodeDeploy: 8 h).
     pub deployment_timeout: Duration,
+    /// At most so many turns at a time, whatever the minimum would let.
+    pub turns_max: Option<u32>,
+    /// Some hosts first, then a bake.
+    pub canary: Option<Canary>,
+    /// One zone at a time.
+    pub zonal: Option<Zonal>,
+    /// Whether a revision is brought, or the installed one restarted.
+    pub mode: Mode,
+    /// Only hosts that do not have the revision: CodeDeploy's
+    /// `updateOutdatedInstancesOnly`.
+    pub outdated_only: bool,
 }
 
 impl Default for Policy {
@@ -77,94 +95,91 @@ impl Default for Policy {
             lost_after: Duration::from_secs(60),
             turn_timeout: Duration::from_secs(2 * 3_600),
             deployment_timeout: Duration::from_secs(8 * 3_600),
+            turns_max: None,
+            canary: None,
+            zonal: None,
+            mode: Mode::Standard,
+            outdated_only: false,
         }
     }
 }
 
-/// A minimum as numbers, for one deployment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bounds {
-    /// M: this many must stay healthy.
-    pub minimum: u32,
-    /// At most so many hosts are in their turn at a time, whatever H − M says.
-    pub turns_max: u32,
-}
+/// The wire version that knows canary, zones, cap, RESTART and outdated-only.
+const WAVES_SINCE: u16 = 2;
 
-impl Minimum {
-    /// M and the cap for a group of `total` hosts: computed once, at the start.
-    ///
-    /// A group of one under HalfAtATime has M = 0: the predefined names never
-    /// describe what cannot start, a custom percentage may.
-    pub fn bounds(self, total: u32) -> Bounds {
-        let minimum = match self {
-            Minimum::OneAtATime => total.saturating_sub(1),
-            Minimum::HalfAtATime if total == 1 => 0,
-            Minimum::HalfAtATime => total.div_ceil(2),
-            Minimum::AllAtOnce => 0,
-            Minimum::HostCount(hosts) => hosts,
-            Minimum::FleetPercent(percent) => {
-                u32::try_from((u64::from(percent) * u64::from(total)).div_ceil(100)).unwrap_or(u32::MAX)
-            }
-        };
-        // Also the bound of the unhealthy-first pass, where AWS is silent: a
-        // brand-new group is all unhealthy, and an operator who asked for one
-        // at a time does not mean "all at once, because nothing runs yet".
-        let turns_max = match self {
-            Minimum::OneAtATime => 1,
-            Minimum::HalfAtATime | Minimum::AllAtOnce | Minimum::HostCount(_) | Minimum::FleetPercent(_) => {
-                total.saturating_sub(minimum).max(1)
-            }
-        };
-        Bounds { minimum, turns_max }
+impl Policy {
+    /// M and the cap for a group of `total` hosts.
+    pub fn bounds(&self, total: u32) -> Bounds {
+        let bounds = self.minimum.bounds(total);
+        let turns_max = self.turns_max.map_or(bounds.turns_max, |cap| cap.min(bounds.turns_max));
+        Bounds { turns_max, ..bounds }
     }
 
-    /// Whether a group of `total` hosts can be deployed to at all: M < N.
-    pub fn is_possible(self, total: u32) -> bool {
-        self.bounds(total).minimum < total
+    /// What hosts go through.
+    pub fn course(&self) -> Course {
+        match self.mode {
+            Mode::Standard => Course::InPlace,
+            Mode::Restart => Course::Restart,
+        }
+    }
+
+    /// The policy of a deployment that undoes one of this policy: nothing is
+    /// tried out on the way back, so there is no canary and no bake; what is
+    /// broken now must not block it; and it installs, whatever it undoes.
+    #[must_use]
+    pub fn of_rollback(&self) -> Policy {
+        let unbaked = |zonal: &Zonal| Zonal { bake: Duration::ZERO, first_bake: None, ..zonal.clone() };
+        Policy {
+            ignore_application_stop_failures: true,
+            canary: None,
+            zonal: self.zonal.as_ref().map(unbaked),
+            mode: Mode::Standard,
+            outdated_only: false,
+            ..self.clone()
+        }
+    }
+
+    /// The policy of a deployment that brings hosts of a group under this one
+    /// to where the group is: as on the way back, and wherever they stand.
+    #[must_use]
+    pub fn of_catch_up(&self) -> Policy {
+        Policy { zonal: None, ..self.of_rollback() }
+    }
+
+    /// The oldest wire version whose fold follows this policy.
+    pub fn wire(&self) -> u16 {
+        let plain = self.turns_max.is_none()
+            && self.canary.is_none()
+            && self.zonal.is_none()
+            && self.mode == Mode::Standard
+            && !self.outdated_only;
+        if plain { 1 } else { WAVES_SINCE }
     }
 }
 
-impl fmt::Display for Minimum {
+/// How many at a time, and in which order: one line for people.
+impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Minimum::OneAtATime => f.write_str("OneAtATime"),
-            Minimum::HalfAtATime => f.write_str("HalfAtATime"),
-            Minimum::AllAtOnce => f.write_str("AllAtOnce"),
-            Minimum::HostCount(hosts) => write!(f, "{hosts} hosts"),
-            Minimum::FleetPercent(percent) => write!(f, "{percent} %"),
+        write!(f, "{}", self.minimum)?;
+        if let Some(cap) = self.turns_max {
+            write!(f, ", at most {cap} at a time")?;
         }
+        if let Some(canary) = &self.canary {
+            write!(f, ", canary of {}", canary.hosts)?;
+        }
+        if let Some(zonal) = &self.zonal {
+            write!(f, ", zone by zone")?;
+            if zonal.minimum != Share::Percent(0) {
+                write!(f, " with {} of each", zonal.minimum)?;
+            }
+        }
+        match self.mode {
+            Mode::Standard => {}
+            Mode::Restart => f.write_str(", restart")?,
+        }
+        if self.outdated_only { f.write_str(", outdated hosts only") } else { Ok(()) }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(minimum: Minimum, total: u32, bounds: (u32, u32)) {
-        let got = minimum.bounds(total);
-        assert_eq!((got.minimum, got.turns_max), bounds, "{minimum} of {total}");
-    }
-
-    #[test]
-    fn bounds_are_those_of_the_user_guide() {
-        check(Minimum::OneAtATime, 9, (8, 1));
-        check(Minimum::OneAtATime, 1, (0, 1));
-        check(Minimum::HalfAtATime, 9, (5, 4));
-        check(Minimum::HalfAtATime, 1, (0, 1));
-        check(Minimum::AllAtOnce, 9, (0, 9));
-        check(Minimum::HostCount(6), 9, (6, 3));
-        check(Minimum::FleetPercent(40), 9, (4, 5));
-        check(Minimum::FleetPercent(85), 10, (9, 1));
-        check(Minimum::FleetPercent(75), 10, (8, 2));
-    }
-
-    #[test]
-    fn the_traps_are_impossible() {
-        assert!(!Minimum::FleetPercent(75).is_possible(3));
-        assert!(!Minimum::FleetPercent(95).is_possible(10));
-        assert!(!Minimum::FleetPercent(50).is_possible(1));
-        assert!(Minimum::FleetPercent(75).is_possible(4));
-        assert!(Minimum::OneAtATime.is_possible(1));
-        assert!(!Minimum::AllAtOnce.is_possible(0));
-    }
-}
+mod tests;

@@ -8,13 +8,14 @@
 //!
 //! Invariants, checked after every change: the counters equal a fresh count;
 //! no more turns in flight than the policy's cap; no lease is granted that
-//! would leave fewer than the minimum available.
+//! would leave fewer than the minimum available, in the group or in its zone.
 
 mod ailing;
 mod catch_up;
 mod member;
 mod turn;
 mod verdict;
+mod wave;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +28,9 @@ use crate::time::LedgerTime;
 
 pub use member::{Counts, Health, Installed, Member, Stage, Standing};
 pub use turn::{Blocker, Turn};
-pub use verdict::{DeploymentStatus, Reason, ReasonCode, Verdict};
+pub use verdict::{DeploymentStatus, Reason, ReasonCode, Verdict, ZoneReason};
+use wave::Waves;
+pub use wave::{Wave, WaveKind, Zone};
 
 /// One deployment, as far as it has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +56,17 @@ pub struct Rollout {
     status: DeploymentStatus,
     members: BTreeMap<HostId, Member>,
     counts: Counts,
-    queue: BTreeSet<(u8, u32, HostId)>,
+    /// Those whose turn is to come, in the order of their turns: wave, rank,
+    /// place among equals.
+    queue: BTreeSet<(u32, u8, u32, HostId)>,
+    waves: Waves,
+    zones: Vec<Zone>,
+    /// Of the queue those that are of no service now, by zone and wave.
+    mending: BTreeSet<(u32, u32, u32, HostId)>,
+    /// Zones whose minimum is lost.
+    hopeless: BTreeSet<u32>,
+    /// Whether events under way are to be cut short.
+    stops_now: bool,
 }
 
 /// What a host brings into a rollout.
@@ -69,6 +82,8 @@ pub struct Entrant {
     pub ailing: Option<LedgerTime>,
     /// Whether it is to be deployed to.
     pub target: bool,
+    /// Where it stands; empty if unsaid.
+    pub zone: String,
 }
 
 impl Rollout {
@@ -88,6 +103,11 @@ impl Rollout {
             members: BTreeMap::new(),
             counts: Counts::default(),
             queue: BTreeSet::new(),
+            waves: Waves::default(),
+            zones: Vec::new(),
+            mending: BTreeSet::new(),
+            hopeless: BTreeSet::new(),
+            stops_now: false,
         }
     }
 
@@ -95,11 +115,12 @@ impl Rollout {
     /// first leases. Returns the hosts that got one.
     pub fn begin(&mut self, entrants: Vec<Entrant>, at: LedgerTime) -> Vec<HostId> {
         let total = u32::try_from(entrants.len()).expect("fewer hosts than 2^32");
-        self.enter(entrants, self.submission.policy.minimum.bounds(total), at);
+        let bounds = self.submission.policy.bounds(total);
+        self.enter(entrants, bounds, at);
         if self.counts.pending == 0 {
             self.conclude(Verdict::Failed(self.reason(ReasonCode::NoInstances)));
-        } else if self.bounds.minimum >= total {
-            self.conclude(Verdict::Failed(self.reason(ReasonCode::HealthConstraintsInvalid)));
+        } else if let Some(reason) = self.impossible() {
+            self.conclude(Verdict::Failed(reason));
         }
         self.advance(at)
     }
@@ -109,12 +130,26 @@ impl Rollout {
         self.bounds = bounds;
         self.started_at = Some(at);
         self.status = DeploymentStatus::InProgress;
-        for (position, entrant) in (0..).zip(entrants) {
-            let member = self.admit(&entrant, position);
-            self.members.insert(entrant.host, member);
+        let admitted = (0..).zip(&entrants).map(|(position, entrant)| self.admit(entrant, position));
+        let members: Vec<Member> = admitted.collect();
+        let division = wave::divide(&self.submission.policy, &entrants, &members);
+        (self.waves.list, self.zones) = (division.waves, division.zones);
+        for ((entrant, member), (wave, zone)) in entrants.iter().zip(members).zip(division.places) {
+            self.members.insert(entrant.host, Member { wave, zone, ..member });
             self.count_in(entrant.host);
         }
         self.lowest_available = self.counts.available;
+    }
+
+    /// Why it can never be done: a minimum of the group, or of a zone that has
+    /// a turn to come, that is all of its hosts.
+    fn impossible(&self) -> Option<Reason> {
+        let reason = self.reason(ReasonCode::HealthConstraintsInvalid);
+        if self.bounds.minimum >= self.total() {
+            return Some(reason);
+        }
+        let zone = self.zones.iter().find(|zone| zone.counts.pending > 0 && zone.minimum >= zone.total)?;
+        Some(Reason { zone: Some(ZoneReason::of(zone)), ..reason })
     }
 
     fn admit(&self, entrant: &Entrant, position: u32) -> Member {
@@ -128,7 +163,8 @@ impl Rollout {
             Some(Standing { health, revision: Some(_) }) => (health, Installed::Old),
         };
         let stage = if entrant.target { Stage::Pending } else { Stage::NotTargeted };
-        Member { stage, health, installed, down: entrant.down, position, ailing: entrant.ailing }
+        let (down, ailing) = (entrant.down, entrant.ailing);
+        Member { stage, health, installed, down, position, ailing, wave: 0, zone: 0 }
     }
 
     /// Whether the host holds a lease that it has not used yet.
@@ -184,9 +220,27 @@ impl Rollout {
         self.advance(at)
     }
 
-    /// Folds a person's wish to stop. Turns under way end at their next event.
-    pub fn stop(&mut self, rollback: bool, at: LedgerTime) {
+    /// Folds that a host has been Down for too long after its turn, while its
+    /// wave was still watched. Returns which hosts got a lease by it; none if
+    /// it is not watched any more.
+    pub fn lose(&mut self, host: HostId, at: LedgerTime) -> Option<Vec<HostId>> {
+        if !self.watches(host) {
+            return None;
+        }
+        self.change(host, |member| member.health = Health::Unhealthy);
+        Some(self.advance(at))
+    }
+
+    /// Goes on if a bake is over by now. Returns which hosts got a lease by it.
+    pub fn wake(&mut self, at: LedgerTime) -> Vec<HostId> {
+        self.advance(at)
+    }
+
+    /// Folds a person's wish to stop. Turns under way end at their next event,
+    /// or `now`, in the middle of it.
+    pub fn stop(&mut self, rollback: bool, now: bool, at: LedgerTime) {
         self.rollback_asked |= rollback;
+        self.stops_now |= now;
         if self.status == DeploymentStatus::Queued {
             self.status = DeploymentStatus::InProgress;
             self.started_at = Some(at);
@@ -226,6 +280,7 @@ impl Rollout {
         };
         self.finished_at = Some(at);
         self.queue.clear();
+        self.mending.clear();
         true
     }
 
@@ -263,7 +318,15 @@ impl Rollout {
 
     /// CodeDeploy's word for where it is.
     pub fn status(&self) -> DeploymentStatus {
-        self.status
+        match self.waves.bake_until {
+            Some(_) => DeploymentStatus::Baking,
+            None => self.status,
+        }
+    }
+
+    /// Whether the events under way are to be cut short.
+    pub fn stops_now(&self) -> bool {
+        self.stops_now
     }
 
     /// The group's hosts as they were when it began; those not targeted too.
@@ -287,13 +350,17 @@ impl Rollout {
     }
 
     fn reason(&self, code: ReasonCode) -> Reason {
-        Reason { code, counts: self.counts, minimum: self.bounds.minimum, total: self.total() }
+        Reason { code, counts: self.counts, minimum: self.bounds.minimum, total: self.total(), zone: None }
     }
 
     /// Grants every lease that may be granted, or works out how it ends.
     fn advance(&mut self, at: LedgerTime) -> Vec<HostId> {
         let mut granted = Vec::new();
         while self.verdict.is_none() && self.status == DeploymentStatus::InProgress {
+            let lost = turn::hopeless(self);
+            if lost.is_none() && self.waves.go_on(at) {
+                continue;
+            }
             match turn::next(self) {
                 Turn::Of(host) => {
                     self.change(host, |member| member.stage = Stage::Leased { at });
@@ -318,6 +385,7 @@ impl Rollout {
             return;
         }
         self.verdict = Some(verdict);
+        self.waves.bake_until = None;
         let unstarted: Vec<HostId> = self
             .members
             .iter()
@@ -341,14 +409,39 @@ impl Rollout {
         let member = &self.members[&host];
         self.counts.add(member);
         if member.stage == Stage::Pending {
-            self.queue.insert((member.rank(), member.position, host));
+            self.queue.insert((member.wave, member.rank(), member.position, host));
+            if member.is_of_no_service() {
+                self.mending.insert((member.zone, member.wave, member.position, host));
+            }
+        }
+        if let Some(wave) = self.waves.list.get_mut(member.wave as usize)
+            && member.stage != Stage::NotTargeted
+        {
+            wave.add(member);
+        }
+        if let Some(zone) = self.zones.get_mut(member.zone as usize) {
+            zone.counts.add(member);
+            if zone.is_hopeless() {
+                self.hopeless.insert(member.zone);
+            } else {
+                self.hopeless.remove(&member.zone);
+            }
         }
     }
 
     fn count_out(&mut self, host: HostId) {
         let member = &self.members[&host];
         self.counts.remove(member);
-        self.queue.remove(&(member.rank(), member.position, host));
+        self.queue.remove(&(member.wave, member.rank(), member.position, host));
+        self.mending.remove(&(member.zone, member.wave, member.position, host));
+        if let Some(wave) = self.waves.list.get_mut(member.wave as usize)
+            && member.stage != Stage::NotTargeted
+        {
+            wave.remove(member);
+        }
+        if let Some(zone) = self.zones.get_mut(member.zone as usize) {
+            zone.counts.remove(member);
+        }
     }
 
     fn invariants(&self) {
@@ -358,6 +451,12 @@ impl Rollout {
             let mut fresh = Counts::default();
             self.members.values().for_each(|member| fresh.add(member));
             assert_eq!(fresh, self.counts, "the sums are those of a fresh count");
+            for (at, zone) in (0..).zip(&self.zones) {
+                let mut fresh = Counts::default();
+                self.members.values().filter(|member| member.zone == at).for_each(|member| fresh.add(member));
+                assert_eq!(fresh, zone.counts, "the zone's sums are those of a fresh count");
+                assert_eq!(zone.is_hopeless(), self.hopeless.contains(&at));
+            }
         }
     }
 }

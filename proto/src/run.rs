@@ -16,7 +16,7 @@ use crate::entry::{Body, ErrorCode, Failure, Index, TurnOutcome};
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::EffectId;
 use crate::lifecycle::{Course, LifecycleEvent};
-use crate::rollout::{Health, Rollout, Stage};
+use crate::rollout::{Blocker, Health, Rollout, Stage};
 use crate::state::State;
 
 /// What the journal says of one turn.
@@ -68,6 +68,14 @@ enum Step {
 struct OwnTurn {
     record: Record,
     step: Step,
+    /// Whether its event was told to end, because the deployment stops now.
+    is_cut_short: bool,
+}
+
+impl OwnTurn {
+    fn new(record: Record, step: Step) -> Self {
+        OwnTurn { record, step, is_cut_short: false }
+    }
 }
 
 /// All turns of this host that are not yet in the ledger to their end.
@@ -83,7 +91,7 @@ impl OwnTurns {
     pub(crate) fn restore(records: Vec<Record>) -> Self {
         let turns = records
             .into_iter()
-            .map(|record| (record.deployment, OwnTurn { record, step: Step::Restored }))
+            .map(|record| (record.deployment, OwnTurn::new(record, Step::Restored)))
             .collect();
         OwnTurns { turns, ..OwnTurns::default() }
     }
@@ -106,7 +114,8 @@ impl OwnTurns {
                 let deployment = rollout.submission.deployment;
                 if !self.turns.contains_key(&deployment) && !self.leaving {
                     let forgot = state.host(me).is_some_and(|host| host.store_since > *at);
-                    acts.push(self.begin(deployment, state.index(), forgot));
+                    let course = rollout.submission.policy.course();
+                    acts.push(self.begin(deployment, course, state.index(), forgot));
                 }
             }
         }
@@ -119,8 +128,8 @@ impl OwnTurns {
 
     /// `forgot`: the turn was started under a store that is lost, so what ran
     /// of it nobody knows.
-    fn begin(&mut self, deployment: DeploymentId, began: Index, forgot: bool) -> Act {
-        let first = Course::InPlace.after(None);
+    fn begin(&mut self, deployment: DeploymentId, course: Course, began: Index, forgot: bool) -> Act {
+        let first = course.after(None);
         let mut record = Record { deployment, began, done: None, running: first, outcome: None };
         let mut step = Step::Writing;
         if forgot {
@@ -129,7 +138,7 @@ impl OwnTurns {
             record.outcome = Some(failed(None, ErrorCode::FailedAfterRestart, message));
             step = Step::Over;
         }
-        self.turns.insert(deployment, OwnTurn { record: record.clone(), step });
+        self.turns.insert(deployment, OwnTurn::new(record.clone(), step));
         Act::Write(record)
     }
 
@@ -138,9 +147,8 @@ impl OwnTurns {
         if state.index() < turn.record.began {
             return;
         }
-        let rollout = state.rollout(deployment);
-        let stage = rollout.and_then(|rollout| rollout.members().get(&me)).map(|member| &member.stage);
-        if !matches!(stage, Some(Stage::Started { .. })) {
+        let current = Current::of(state, deployment, me);
+        let Some(current) = current else {
             // The ledger has an end for it, its own or the fold's.
             match turn.step {
                 Step::Running(effect) => acts.push(Act::Cancel(effect)),
@@ -151,10 +159,14 @@ impl OwnTurns {
                 }
             }
             return;
-        }
-        let Some(current) = Current::of(state, deployment, me) else { return };
-        if turn.step == Step::Restored {
-            acts.extend(resume(turn, &current));
+        };
+        match turn.step {
+            Step::Restored => acts.extend(resume(turn, current)),
+            Step::Running(effect) if current.stops_now && !turn.is_cut_short => {
+                turn.is_cut_short = true;
+                acts.push(Act::Cancel(effect));
+            }
+            Step::Writing | Step::Running(_) | Step::Paused | Step::Waiting | Step::Over => {}
         }
         // Nobody checks it any more, so there is nothing to wait for.
         if turn.step == Step::Waiting && !current.is_checked {
@@ -183,15 +195,20 @@ impl OwnTurns {
         Some(Act::Write(turn.record.clone()))
     }
 
-    /// The record is durable: what it announces may run.
-    pub(crate) fn written(&mut self, deployment: DeploymentId, is_current: bool) -> Option<Act> {
+    /// The record is durable: what it announces may run. `current` is none if
+    /// the turn is not this host's any more.
+    pub(crate) fn written(&mut self, deployment: DeploymentId, current: Option<Current>) -> Option<Act> {
         let turn = self.turns.get_mut(&deployment)?;
         if turn.step != Step::Writing {
             return None;
         }
-        if !is_current {
+        let Some(current) = current else {
             self.turns.remove(&deployment);
             return Some(Act::Forget(deployment));
+        };
+        if let Some(event) = turn.record.running.filter(|_| current.is_stopped) {
+            end(turn, stopped_before(event));
+            return Some(Act::Write(turn.record.clone()));
         }
         let Some(event) = turn.record.running.filter(|_| !self.leaving) else {
             // The agent is leaving: what was announced has not begun.
@@ -224,14 +241,16 @@ impl OwnTurns {
         let Some(event) = turn.record.running.take() else { return Vec::new() };
         turn.record.done = Some(event);
         let ignored = event.step().may_be_ignored && current.ignores_stop_failures;
-        match (result, Course::InPlace.after(Some(event))) {
+        match (result, current.course.after(Some(event))) {
+            (Err(failure), _) if turn.is_cut_short => {
+                let message = format!("the deployment was stopped while {event} ran");
+                let (event, code) = (Some(event), ErrorCode::Stopped);
+                end(turn, TurnOutcome::Failed(Failure { event, code, message, ..failure }));
+            }
             (Err(failure), _) if !ignored => end(turn, TurnOutcome::Failed(failure)),
             (_, None) if current.is_checked => turn.step = Step::Waiting,
             (_, None) => end(turn, TurnOutcome::Succeeded),
-            (_, Some(next)) if current.is_stopped => {
-                let message = format!("the deployment was stopped before {next}");
-                end(turn, failed(Some(next), ErrorCode::Stopped, message));
-            }
+            (_, Some(next)) if current.is_stopped => end(turn, stopped_before(next)),
             (_, Some(_)) if self.leaving => turn.step = Step::Paused,
             (_, Some(next)) => {
                 turn.record.running = Some(next);
@@ -281,10 +300,12 @@ impl OwnTurns {
 /// What a host needs to know of its turn's deployment between two events.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Current {
+    pub(crate) course: Course,
     pub(crate) ignores_stop_failures: bool,
     pub(crate) is_stopped: bool,
     /// Whether the group's health check must pass before the turn may end well.
     pub(crate) is_checked: bool,
+    pub(crate) stops_now: bool,
 }
 
 impl Current {
@@ -293,9 +314,12 @@ impl Current {
         let rollout = state.rollout(deployment)?;
         let group = state.group(&rollout.submission.group);
         let member = rollout.members().get(&me)?;
+        let policy = &rollout.submission.policy;
         matches!(member.stage, Stage::Started { .. }).then_some(Current {
-            ignores_stop_failures: rollout.submission.policy.ignore_application_stop_failures,
-            is_stopped: rollout.ends_turns_early(),
+            course: policy.course(),
+            ignores_stop_failures: policy.ignore_application_stop_failures,
+            is_stopped: rollout.stops_now() || rollout.ends_turns_early(),
+            stops_now: rollout.stops_now(),
             is_checked: group.is_some_and(|group| group.group.health.is_some()),
         })
     }
@@ -303,31 +327,33 @@ impl Current {
 
 /// Suspicion pauses: a host whose going would leave fewer than the minimum
 /// among those that it can still trust waits with its start.
-pub(crate) fn start_blocker(
-    rollout: &Rollout,
-    me: HostId,
-    suspects: &BTreeSet<HostId>,
-) -> Option<crate::rollout::Blocker> {
+pub(crate) fn start_blocker(rollout: &Rollout, me: HostId, suspects: &BTreeSet<HostId>) -> Option<Blocker> {
     let member = rollout.members().get(&me)?;
     if member.health == Health::Unhealthy || member.ailing.is_some() {
         return None;
     }
     let is_doubtful = |host: &&HostId| rollout.members().get(host).is_some_and(|m| m.is_available());
-    let doubtful = u32::try_from(suspects.iter().filter(is_doubtful).count()).unwrap_or(u32::MAX);
-    let available = rollout.counts().available;
-    (available.saturating_sub(doubtful) < rollout.bounds.minimum).then_some(
-        crate::rollout::Blocker::Suspects { suspects: doubtful, available, minimum: rollout.bounds.minimum },
-    )
+    let doubtful: Vec<HostId> = suspects.iter().filter(is_doubtful).copied().collect();
+    let blocker = |doubtful: usize, available: u32, minimum: u32| {
+        let suspects = u32::try_from(doubtful).unwrap_or(u32::MAX);
+        let is_too_few = available.saturating_sub(suspects) < minimum;
+        is_too_few.then_some(Blocker::Suspects { suspects, available, minimum })
+    };
+    let of_group = blocker(doubtful.len(), rollout.counts().available, rollout.bounds.minimum);
+    let Some(zone) = rollout.zone_of(me) else { return of_group };
+    let there =
+        doubtful.iter().filter(|host| rollout.zone_of(**host).is_some_and(|other| other.name == zone.name));
+    of_group.or_else(|| blocker(there.count(), zone.counts.available, zone.minimum))
 }
 
 /// What the journal says about a turn that this host was in when it was last
 /// awake.
-fn resume(turn: &mut OwnTurn, current: &Current) -> Option<Act> {
+fn resume(turn: &mut OwnTurn, current: Current) -> Option<Act> {
     if turn.record.outcome.is_some() {
         turn.step = Step::Over;
         return None;
     }
-    match (turn.record.running, Course::InPlace.after(turn.record.done)) {
+    match (turn.record.running, current.course.after(turn.record.done)) {
         (Some(event), _) => {
             let message = format!("the agent was killed while {event} ran");
             end(turn, failed(Some(event), ErrorCode::FailedAfterRestart, message));
@@ -343,6 +369,10 @@ fn resume(turn: &mut OwnTurn, current: &Current) -> Option<Act> {
         (None, None) => end(turn, TurnOutcome::Succeeded),
     }
     Some(Act::Write(turn.record.clone()))
+}
+
+fn stopped_before(event: LifecycleEvent) -> TurnOutcome {
+    failed(Some(event), ErrorCode::Stopped, format!("the deployment was stopped before {event}"))
 }
 
 fn end(turn: &mut OwnTurn, outcome: TurnOutcome) {

@@ -4,7 +4,9 @@
 //! equal to the last bit, and [`State::due`] tells each of them what the
 //! ledger still lacks, so that any host can propose it.
 
+mod admission;
 mod catch_up;
+mod configs;
 mod deployments;
 mod health;
 mod membership;
@@ -17,15 +19,15 @@ use serde::{Deserialize, Serialize};
 use crate::deadlines::Deadlines;
 use crate::entry::{Body, Entry, HostRecord, Index};
 use crate::group::Group;
-use crate::id::{DeploymentId, GroupName, HostId};
+use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
 use crate::io::Refusal;
+use crate::policy::DeploymentConfig;
 use crate::revision::Revision;
 use crate::rollout::{Rollout, Stage, Standing};
 use crate::time::LedgerTime;
 
 pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
 pub use health::{Ailing, Checked};
-pub(crate) use rollback::way_back;
 
 /// Deployments of one group that are kept in full; older ones are dropped from
 /// the state (their entries may still be in the ledger). About 150 bytes a
@@ -112,6 +114,8 @@ enum Timer {
     Deployment(DeploymentId),
     /// A host that was updated and is unwell must be well again.
     Relapsed(DeploymentId, HostId),
+    /// A bake is over.
+    Bake(DeploymentId),
 }
 
 /// Everything the ledger says, folded.
@@ -125,6 +129,7 @@ pub struct State {
     timers: Deadlines<Timer, LedgerTime>,
     /// The last entry that changed a host's record or whether it is Down.
     hosts_changed_at: Index,
+    configs: BTreeMap<ConfigName, DeploymentConfig>,
 }
 
 impl State {
@@ -182,6 +187,11 @@ impl State {
     /// One group.
     pub fn group(&self, name: &GroupName) -> Option<&GroupState> {
         self.groups.get(name)
+    }
+
+    /// The mesh's own named configurations.
+    pub fn configs(&self) -> &BTreeMap<ConfigName, DeploymentConfig> {
+        &self.configs
     }
 
     /// All deployments that are kept.
@@ -242,11 +252,13 @@ impl State {
             Body::TurnEnded { deployment, host, outcome } => {
                 self.end_turn(*deployment, *host, outcome.clone())
             }
-            Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
+            Body::StopRequested { deployment, rollback, now } => self.stop(*deployment, *rollback, *now),
             Body::Finished { deployment } => self.finish(*deployment),
             Body::HealthChanged { group, host, healthy, error, as_of } => {
                 self.change_health(group, *host, *healthy, error, *as_of);
             }
+            Body::ConfigSet(config) => self.set_config(config),
+            Body::ConfigDeleted(name) => self.delete_config(name),
         }
         Ok(())
     }
@@ -262,6 +274,8 @@ impl State {
             Body::GroupDeleted(name) => self.check_delete(name),
             Body::Submitted(submission) => self.check_submission(submission),
             Body::StopRequested { deployment, .. } => self.check_stop(*deployment),
+            Body::ConfigSet(config) => self.check_config(config),
+            Body::ConfigDeleted(name) => self.check_delete_config(name),
             Body::Tick
             | Body::HostLeft { .. }
             | Body::HostDown { .. }
@@ -308,7 +322,9 @@ impl State {
             | Body::GroupSet(_)
             | Body::GroupDeleted(_)
             | Body::Submitted(_)
-            | Body::StopRequested { .. } => false,
+            | Body::StopRequested { .. }
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_) => false,
         }
     }
 

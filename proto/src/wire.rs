@@ -11,8 +11,17 @@ use crate::id::{HostId, MeshId, VoterId};
 use crate::io::Progress;
 use crate::ledger::{LogEntry, RaftMessage, Snapshot};
 
-/// The version of the wire that this code speaks.
-pub const WIRE: u16 = 1;
+/// The version of the wire that this code speaks: of its frames, and of what
+/// entries may say. It is told with every host's record, so that nothing is
+/// submitted that some host of the mesh could not fold.
+///
+/// - 1: the first.
+/// - 2: canary, zones, cap, RESTART, named configurations, stop now.
+pub const WIRE: u16 = 2;
+/// The oldest version whose frames are read. A newer agent's are read as far as
+/// they can be: variants are only ever added at an enum's end, and what cannot
+/// be read is dropped like any other damage.
+const WIRE_OLDEST: u16 = 2;
 /// The longest frame: a snapshot of a large mesh, fifty deployments of each
 /// group in full.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -78,7 +87,7 @@ pub(crate) enum WireError {
     Length,
     #[error("the frame is another mesh's")]
     OtherMesh,
-    #[error("the frame is of wire version {0}, this agent speaks {WIRE}")]
+    #[error("the frame is of wire version {0}, this agent reads {WIRE_OLDEST} and newer")]
     Version(u16),
     #[error("the bytes are not a message")]
     Malformed,
@@ -122,7 +131,7 @@ pub(crate) fn unframe(mesh: MeshId, frame: &[u8]) -> Result<Message, WireError> 
         return Err(WireError::OtherMesh);
     }
     let version = u16::from_be_bytes([envelope[16], envelope[17]]);
-    if version != WIRE {
+    if version < WIRE_OLDEST {
         return Err(WireError::Version(version));
     }
     decode(body)

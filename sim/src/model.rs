@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 
 use proto::entry::{Body, Creator, Entry, ErrorCode, HostRecord, Index, Submission, TurnOutcome};
 use proto::group::Group;
-use proto::id::{DeploymentId, Digest, GroupName, HostId};
+use proto::id::{ConfigName, DeploymentId, Digest, GroupName, HostId};
+use proto::policy::{DeploymentConfig, Mode};
 use proto::rollout::DeploymentStatus;
 use proto::state::{DEPLOYMENTS_KEPT, GOOD_KEPT};
 
@@ -64,6 +65,7 @@ pub struct Model {
     deployments: BTreeMap<DeploymentId, Deployment>,
     /// What came due, for whoever tells of it.
     came_due: Vec<Due>,
+    configs: BTreeMap<ConfigName, DeploymentConfig>,
 }
 
 /// What has come due by the ledger's clock, in the order in which it is done.
@@ -74,6 +76,7 @@ pub enum Due {
     TurnTooLong(DeploymentId, HostId),
     DeploymentTooLong(DeploymentId),
     Relapsed(DeploymentId, HostId),
+    BakeOver(DeploymentId),
 }
 
 impl Model {
@@ -144,10 +147,20 @@ impl Model {
                 };
                 self.end(*deployment, *host, failed);
             }
-            Body::StopRequested { deployment, rollback } => self.stop(*deployment, *rollback),
+            Body::StopRequested { deployment, rollback, now: _ } => self.stop(*deployment, *rollback),
             Body::Finished { deployment } => self.finish(*deployment),
             Body::HealthChanged { group, host, healthy, error: _, as_of } => {
                 self.change_health(group, *host, *healthy, *as_of);
+            }
+            Body::ConfigSet(config) => {
+                if config.validate().is_ok() {
+                    self.configs.insert(config.name.clone(), config.clone());
+                }
+            }
+            Body::ConfigDeleted(name) => {
+                if !self.groups.values().any(|group| group.group.config.as_ref() == Some(name)) {
+                    self.configs.remove(name);
+                }
             }
         }
     }
@@ -163,7 +176,7 @@ impl Model {
     fn due(&self) -> Option<Due> {
         let mut due = Vec::new();
         for (id, deployment) in &self.deployments {
-            if deployment.status != DeploymentStatus::InProgress {
+            if !deployment.is_running() {
                 continue;
             }
             let policy = &deployment.submission.policy;
@@ -185,11 +198,14 @@ impl Model {
                     | Stage::Pending
                     | Stage::Succeeded
                     | Stage::Failed
-                    | Stage::Skipped => continue,
+                    | Stage::Skipped => {}
                 }
                 if let Some(since) = turn.lost_since {
                     due.push((after(since, policy.lost_after), Due::Lost(*id, turn.host)));
                 }
+            }
+            if let Some(until) = deployment.bake_until.filter(|_| !deployment.is_unsure()) {
+                due.push((until, Due::BakeOver(*id)));
             }
             if !deployment.timed_out {
                 let at = after(deployment.began_at, policy.deployment_timeout);
@@ -206,11 +222,15 @@ impl Model {
             Due::DidNotStart(deployment, host) => {
                 self.end(deployment, host, Some(ErrorCode::DidNotStart));
             }
-            Due::Lost(deployment, host) => self.end(deployment, host, Some(ErrorCode::HostLost)),
+            Due::Lost(deployment, host) => self.lost(deployment, host),
             Due::TurnTooLong(deployment, host) => {
                 self.end(deployment, host, Some(ErrorCode::TurnTimedOut));
             }
             Due::Relapsed(id, host) => self.fail_relapsed(id, host),
+            Due::BakeOver(id) => {
+                let clock = self.clock;
+                self.deployments.get_mut(&id).expect("it came due").advance(clock);
+            }
             Due::DeploymentTooLong(id) => {
                 let deployment = self.deployments.get_mut(&id).expect("it came due");
                 deployment.timed_out = true;
@@ -220,6 +240,23 @@ impl Model {
                     // Whatever it was doing, nobody knows what it left behind.
                 }
             }
+        }
+    }
+
+    /// Down for too long in its turn, or in the bake after it.
+    fn lost(&mut self, id: DeploymentId, host: HostId) {
+        let clock = self.clock;
+        let deployment = self.deployments.get_mut(&id).expect("it came due");
+        let turn = deployment.turn_mut(host).expect("it came due");
+        if turn.is_in_flight() {
+            return self.end(id, host, Some(ErrorCode::HostLost));
+        }
+        turn.healthy = false;
+        deployment.advance(clock);
+        let name = deployment.submission.group.clone();
+        let group = self.groups.get_mut(&name).expect("its group is there while it runs");
+        if let Some(standing) = group.standing.get_mut(&host) {
+            standing.healthy = false;
         }
     }
 
@@ -298,7 +335,20 @@ impl Model {
         self.groups.values().flat_map(|group| [group.running, group.catching_up]).flatten().collect()
     }
 
+    /// The group's policy, with the configuration that it names.
+    fn policy_of(&self, group: &Group) -> Policy {
+        let mut policy = group.policy.clone();
+        if let Some(config) = group.config.as_ref().and_then(|name| self.configs.get(name)) {
+            config.put_on(&mut policy);
+        }
+        policy
+    }
+
     fn set_group(&mut self, group: &Group) {
+        let is_known = group.config.as_ref().is_none_or(|name| self.configs.contains_key(name));
+        if !is_known || self.policy_of(group).validate().is_err() {
+            return;
+        }
         if let Some(known) = self.groups.get_mut(&group.name) {
             let before = std::mem::replace(&mut known.group, group.clone());
             self.note_members(&group.name, Some(&before.tags));
@@ -352,13 +402,57 @@ impl Model {
             // Whether it is the one that is due is seen when it begins.
             Creator::Autoscale => true,
             Creator::User => {
-                let total = u32::try_from(self.members(&group.group).len()).expect("few hosts");
                 // One may also wait for a catch-up to end.
                 let busy =
                     group.running.is_some() || group.owes_rollback_of.is_some() || group.queued.is_some();
-                submission.policy.minimum.bounds(total).minimum < total
+                let is_known = self.hosts.values().all(|host| host.record.wire >= submission.policy.wire());
+                is_known
+                    && self.can_end_well(submission, group)
                     && (!busy || (submission.queue && group.queued.is_none()))
             }
+        }
+    }
+
+    /// Whether nothing in the policy makes it impossible for the group.
+    fn can_end_well(&self, submission: &Submission, group: &GroupState) -> bool {
+        let policy = &submission.policy;
+        let members = self.members(&group.group);
+        let total = u32::try_from(members.len()).expect("few hosts");
+        if policy.validate().is_err() || policy.minimum.bounds(total).minimum >= total {
+            return false;
+        }
+        let mut bakes = policy.canary.map_or(0, |canary| canary.bake.as_millis());
+        if policy.canary.is_some_and(|canary| canary.hosts.of(total) >= total) {
+            return false;
+        }
+        if let Some(zonal) = &policy.zonal {
+            let mut zones: BTreeMap<&str, u32> = BTreeMap::new();
+            members.iter().for_each(|host| *zones.entry(&host.record.zone).or_default() += 1);
+            let is_named = zones.keys().any(|zone| !zone.is_empty());
+            let is_ordered = zonal.order.iter().all(|zone| zones.contains_key(zone.as_str()));
+            if !is_named || !is_ordered || zones.values().any(|hosts| zonal.minimum.of(*hosts) >= *hosts) {
+                return false;
+            }
+            bakes += (1..zones.len()).map(|nth| zonal.bake_after(nth - 1).as_millis()).sum::<u128>();
+        }
+        let is_last_good = group.good.last().is_some_and(|(digest, _)| *digest == submission.revision.digest);
+        bakes < policy.deployment_timeout.as_millis()
+            && (policy.mode == Mode::Standard || is_last_good)
+            && members.iter().any(|host| self.is_target(submission, group, host.record.host))
+    }
+
+    /// A rollback is for those that the undone deployment touched, a restart
+    /// for those that have the revision, an update for those that do not.
+    fn is_target(&self, submission: &Submission, group: &GroupState, host: HostId) -> bool {
+        if let Some(undone) = submission.rollback_of {
+            let needs_it = |undone: &Deployment| undone.touched().contains(&host) && !group.is_current(host);
+            return self.deployments.get(&undone).is_none_or(needs_it);
+        }
+        let revision = group.standing.get(&host).and_then(|standing| standing.revision);
+        let has_it = revision == Some(submission.revision.digest);
+        match submission.policy.mode {
+            Mode::Restart => has_it,
+            Mode::Standard => !submission.policy.outdated_only || !has_it,
         }
     }
 
@@ -413,11 +507,6 @@ impl Model {
 
     fn begin(&mut self, id: DeploymentId) {
         let submission = self.deployments[&id].submission.clone();
-        let undone = submission.rollback_of.and_then(|undone| self.deployments.get(&undone));
-        let mut targets: Option<Vec<HostId>> = undone.map(Deployment::touched);
-        if let Some(targets) = &mut targets {
-            targets.retain(|host| !self.groups[&submission.group].is_current(*host));
-        }
         if submission.creator == Creator::User {
             self.forget_attempts(&submission.group);
         }
@@ -434,8 +523,9 @@ impl Model {
             .map(|host| {
                 let host_id = host.record.host;
                 let standing = group.standing.get(&host_id).copied();
-                let is_target = targets.as_ref().is_none_or(|targets| targets.contains(&host_id));
-                let turn = Turn::new(host_id, standing, host.down, is_target, submission.revision.digest);
+                let is_target = self.is_target(&submission, group, host_id);
+                let (digest, zone) = (submission.revision.digest, &host.record.zone);
+                let turn = Turn::new(host_id, standing, host.down, is_target, digest, zone);
                 Turn { ailing: group.ailing.contains_key(&host_id), ..turn }
             })
             .collect();
@@ -492,7 +582,7 @@ impl Model {
                     group.queued = None;
                 }
             }
-            DeploymentStatus::InProgress | DeploymentStatus::Created => {
+            DeploymentStatus::InProgress | DeploymentStatus::Baking | DeploymentStatus::Created => {
                 deployment.rollback_asked |= rollback;
                 deployment.conclude(DeploymentStatus::Stopped);
             }

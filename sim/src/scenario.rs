@@ -24,7 +24,7 @@ use std::time::Duration;
 use proto::group::Group;
 use proto::id::GroupName;
 use proto::lifecycle::LifecycleEvent;
-use proto::policy::Policy;
+use proto::policy::{DeploymentConfig, Policy};
 use proto::rollout::DeploymentStatus;
 
 use crate::hooks::Bundle;
@@ -120,7 +120,9 @@ enum Step {
 #[derive(Clone, Debug)]
 enum Wanted {
     Deploy { bundle: String, group: GroupName, policy: Option<Policy>, queue: bool },
-    Stop { group: GroupName, rollback: bool },
+    Stop { group: GroupName, rollback: bool, now: bool },
+    Restart { group: GroupName },
+    SetConfig(DeploymentConfig),
     Rollback { group: GroupName, to: Option<String> },
     SetGroup(Group),
     DeleteGroup(GroupName),

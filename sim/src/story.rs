@@ -116,15 +116,18 @@ impl Story {
                 let queue = if deploy.queue { ", waiting its turn" } else { "" };
                 format!("deploy {} to {}{queue}", self.bundle(&deploy.revision.digest), deploy.group)
             }
-            Request::Stop { deployment, rollback } => {
+            Request::Stop { deployment, rollback, now } => {
                 let back = if *rollback { " and roll back" } else { "" };
-                format!("stop {}{back}", self.deployment(*deployment))
+                let now = if *now { " now" } else { "" };
+                format!("stop {}{now}{back}", self.deployment(*deployment))
             }
             Request::Rollback { group, to: None } => format!("roll {group} back"),
             Request::Rollback { group, to: Some(digest) } => {
                 format!("roll {group} back to {}", self.bundle(digest))
             }
             Request::RemoveHost(host) => format!("remove {}", self.host(*host)),
+            Request::SetConfig(config) => format!("set configuration {}", config.name),
+            Request::DeleteConfig(name) => format!("delete configuration {name}"),
         };
         self.tell(now, format!("{host} is asked to {what}"));
     }
@@ -179,6 +182,7 @@ impl Story {
             Due::DeploymentTooLong(deployment) => {
                 format!("{} takes too long", self.deployment(deployment))
             }
+            Due::BakeOver(deployment) => format!("{}: the bake is over", self.deployment(deployment)),
             Due::Relapsed(deployment, host) => {
                 format!("{}: {} has been unwell for too long", self.deployment(deployment), self.host(host))
             }
@@ -213,6 +217,14 @@ impl Story {
             }
             Body::GroupDeleted(name) => {
                 self.tell(now, format!("group {name} is deleted"));
+                return;
+            }
+            Body::ConfigSet(config) => {
+                self.tell(now, format!("configuration {} is set", config.name));
+                return;
+            }
+            Body::ConfigDeleted(name) => {
+                self.tell(now, format!("configuration {name} is deleted"));
                 return;
             }
             Body::Submitted(submission) => match model.deployment(submission.deployment) {

@@ -29,7 +29,7 @@ pub(crate) fn host(no: u32) -> Known {
             zone: String::new(),
             addresses: vec![host.address()],
             incarnation: 1,
-            wire: 1,
+            wire: proto::wire::WIRE,
         },
     }
 }
@@ -41,7 +41,8 @@ pub(crate) fn entry(millis: u64, body: Body) -> Entry {
 
 fn group() -> Group {
     let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-    Group { name: "web/prod".parse().expect("a name"), tags, policy: Policy::default(), health: None }
+    let (name, policy) = ("web/prod".parse().expect("a name"), Policy::default());
+    Group { name, tags, policy, health: None, config: None }
 }
 
 fn revision(name: &str) -> Revision {
@@ -102,5 +103,6 @@ pub(crate) fn run(deployment: DeploymentId, event: LifecycleEvent) -> Run {
         event,
         file_exists: FileExists::default(),
         sources: Vec::new(),
+        mode: proto::policy::Mode::Standard,
     }
 }

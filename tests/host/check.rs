@@ -29,3 +29,16 @@ fn all_mistakes_are_printed_at_once_and_nothing_is_touched() {
     assert_eq!(report["mistakes"][0]["line"], 4);
     assert!(!host.root().exists(), "nothing was deployed");
 }
+
+#[test]
+fn a_deployment_of_a_wrong_appspec_names_each_mistake_on_its_line() {
+    let host = Host::new();
+    let bundle = host.bundle("b", &[("page", "one")], &[("AfterInstall", "true")]);
+    let text = fs::read_to_string(bundle.join("appspec.yml")).expect("there");
+    let text = text.replace("AfterInstall:", "AfterInstal:").replace("os: linux", "os: Linux");
+    fs::write(bundle.join("appspec.yml"), text).expect("written");
+    let said = expect(host.local(&bundle, &[]), 1, &["2 mistakes to put right; no script has run"]);
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: appspec.yml:")).collect();
+    assert_eq!(errors.len(), 2, "{said}");
+    assert!(!host.dest().join("page").exists());
+}

@@ -96,6 +96,17 @@ fn a_busy_server_is_asked_again_when_it_says() {
 }
 
 #[test]
+fn a_server_that_brings_next_to_nothing_is_given_up() {
+    let tar = bundle::tar("", "never", 900_000);
+    let web = Web::start(move |asked, before| Reply::ranged(asked, &tar, "\"v1\"").cut_after(100 + before));
+    let host = host_of(&web);
+    let ran = host.local(&web.url("/app.tar"));
+    ran.refused("gave up after 6 tries");
+    assert_eq!(web.asked().len(), 6);
+    host.assert_clean();
+}
+
+#[test]
 fn a_server_that_wants_too_much_patience_is_not_waited_for() {
     let web = Web::start(|_, _| Reply::new(503, b"").header("retry-after", "3600"));
     let ran = host_of(&web).local(&web.url("/app.tgz"));

@@ -97,6 +97,19 @@ impl From<Refusal> for ApiError {
             Refusal::NotCommitted { .. } => (StatusCode::GATEWAY_TIMEOUT, "NOT_COMMITTED"),
             Refusal::HealthCheck(_) => (StatusCode::BAD_REQUEST, "INVALID_GROUP"),
             Refusal::Leaving => (StatusCode::SERVICE_UNAVAILABLE, "STOPPING"),
+            Refusal::InvalidPolicy(_) => (StatusCode::BAD_REQUEST, "INVALID_POLICY"),
+            Refusal::ImpossibleZoneMinimum { .. } => (StatusCode::CONFLICT, "HEALTH_CONSTRAINTS_INVALID"),
+            Refusal::NoZones { .. } => (StatusCode::CONFLICT, "NO_ZONES"),
+            Refusal::UnknownZones { .. } => (StatusCode::CONFLICT, "UNKNOWN_ZONES"),
+            Refusal::ImpossibleCanary { .. } => (StatusCode::CONFLICT, "IMPOSSIBLE_CANARY"),
+            Refusal::BakesTooLong { .. } => (StatusCode::CONFLICT, "BAKES_TOO_LONG"),
+            Refusal::NothingOutdated { .. } => (StatusCode::CONFLICT, "NOTHING_OUTDATED"),
+            Refusal::NothingToRestart(_) => (StatusCode::CONFLICT, "NOTHING_TO_RESTART"),
+            Refusal::RestartOutrun { .. } => (StatusCode::CONFLICT, "RESTART_OUTRUN"),
+            Refusal::TooOld { .. } => (StatusCode::CONFLICT, "AGENTS_TOO_OLD"),
+            Refusal::UnknownConfig { .. } => (StatusCode::NOT_FOUND, "UNKNOWN_CONFIG"),
+            Refusal::PredefinedConfig(_) => (StatusCode::CONFLICT, "PREDEFINED_CONFIG"),
+            Refusal::ConfigInUse { .. } => (StatusCode::CONFLICT, "CONFIG_IN_USE"),
         };
         let error = ApiError::new(status, code, message);
         if is_policy(&refusal) { error.refused() } else { error }
@@ -112,7 +125,18 @@ fn is_policy(refusal: &Refusal) -> bool {
         | Refusal::QueueFull { .. }
         | Refusal::NothingToRollBackTo(_)
         | Refusal::UnknownRevision(..)
-        | Refusal::GroupInUse { .. } => true,
+        | Refusal::GroupInUse { .. }
+        | Refusal::ImpossibleZoneMinimum { .. }
+        | Refusal::NoZones { .. }
+        | Refusal::UnknownZones { .. }
+        | Refusal::ImpossibleCanary { .. }
+        | Refusal::BakesTooLong { .. }
+        | Refusal::NothingOutdated { .. }
+        | Refusal::NothingToRestart(_)
+        | Refusal::RestartOutrun { .. }
+        | Refusal::TooOld { .. }
+        | Refusal::PredefinedConfig(_)
+        | Refusal::ConfigInUse { .. } => true,
         Refusal::NotJoined(_)
         | Refusal::UnknownGroup(_)
         | Refusal::UnknownDeployment(_)
@@ -121,6 +145,8 @@ fn is_policy(refusal: &Refusal) -> bool {
         | Refusal::Limit { .. }
         | Refusal::NotCommitted { .. }
         | Refusal::HealthCheck(_)
+        | Refusal::InvalidPolicy(_)
+        | Refusal::UnknownConfig { .. }
         | Refusal::Leaving => false,
     }
 }

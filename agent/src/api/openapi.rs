@@ -41,7 +41,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("post",   "/v1/deployments", "Submit a deployment", &[],
         &["group", "source", "digest", "description", "overrides", "queue"]),
     operation("get",    "/v1/deployments/{id}", "One deployment with its hosts", &[], &[]),
-    operation("post",   "/v1/deployments/{id}/stop", "Stop a deployment", &[], &["rollback"]),
+    operation("post",   "/v1/deployments/{id}/stop", "Stop a deployment", &[], &["rollback", "now"]),
     operation("get",    "/v1/deployments/{id}/hosts/{host}/logs", "What the scripts wrote", &["event", "from"], &[]),
     operation("get",    "/v1/history", "The ledger's entries", &["group", "limit", "verify"], &[]),
     operation("get",    "/v1/events", "What happens, as server-sent events", &["group", "deployment"], &[]),

@@ -52,9 +52,12 @@ fn refuse(request: &Ask) -> Refusal {
             running: "d-ABCDEFGH1".parse().expect("an id"),
         },
         Ask::Stop { deployment, .. } => Refusal::UnknownDeployment(*deployment),
-        Ask::DeleteGroup(_) | Ask::Deploy(_) | Ask::Rollback { .. } | Ask::RemoveHost(_) => {
-            Refusal::UnknownGroup(group)
-        }
+        Ask::DeleteGroup(_)
+        | Ask::Deploy(_)
+        | Ask::Rollback { .. }
+        | Ask::RemoveHost(_)
+        | Ask::SetConfig(_)
+        | Ask::DeleteConfig(_) => Refusal::UnknownGroup(group),
     }
 }
 

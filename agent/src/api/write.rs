@@ -69,6 +69,9 @@ pub(crate) struct PushBody {
 pub(crate) struct StopBody {
     #[serde(default)]
     pub(crate) rollback: bool,
+    /// Cut events under way short, too.
+    #[serde(default)]
+    pub(crate) now: bool,
 }
 
 /// What `POST /v1/groups/{application}/{name}/rollback` takes.
@@ -192,9 +195,9 @@ pub(super) async fn stop(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Json<DeploymentView>, ApiError> {
-    let StopBody { rollback } = parse(body)?;
+    let StopBody { rollback, now } = parse(body)?;
     let deployment: DeploymentId = id.parse()?;
-    request(&shared, Request::Stop { deployment, rollback }).await?;
+    request(&shared, Request::Stop { deployment, rollback, now }).await?;
     Ok(Json(look_up(&shared, deployment).await?))
 }
 

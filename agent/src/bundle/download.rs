@@ -16,8 +16,11 @@ use super::progress::Progress;
 use super::remote::{Again, OpenError, Opened, Remote, Resume, SILENCE_MAX};
 use crate::telemetry::chain;
 
-/// Tries in a row of which none brought a byte that was not here before.
+/// Tries in a row that together brought less than [`PROGRESS_MIN`].
 const TRIES_MAX: u32 = 6;
+/// Bytes that were not here before, after which tries are counted anew: so
+/// a download has at most a stream for every so many bytes, and a few more.
+const PROGRESS_MIN: u64 = 1024 * 1024;
 /// Before the second try; each further one waits twice as long. With all tries
 /// that is half a minute, where the official agent waits 130 seconds.
 const WAIT_FIRST: Duration = Duration::from_secs(1);
@@ -120,14 +123,16 @@ impl Download<'_> {
     pub(super) async fn run(&self, mut remote: Remote) -> Result<(Digest, u64), DownloadError> {
         let mut writer = Writer::start(self.cache.incoming()?);
         let mut reached = Reached::default();
-        let mut tries = 0;
+        let (mut tries, mut counted_from) = (0, 0);
         loop {
-            let before = reached.furthest;
             let trouble = match self.attempt(&mut remote, &mut reached, &mut writer).await? {
                 Ended::Whole => return writer.finish().await,
                 Ended::Troubled(trouble) => trouble,
             };
-            tries = if reached.furthest > before { 1 } else { tries + 1 };
+            if reached.furthest - counted_from >= PROGRESS_MIN {
+                (tries, counted_from) = (0, reached.furthest);
+            }
+            tries += 1;
             let wait = pause(tries, trouble)?;
             tracing::info!(bytes = reached.bytes, trouble = wait.said, "a download goes on later");
             self.progress.tell(|far| far.trouble = Some(wait.said));

@@ -243,6 +243,20 @@ fn what_could_leave_the_bundle_is_refused() {
 }
 
 #[test]
+fn a_zip_is_held_to_the_same() {
+    let zip = |target: &str| {
+        let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        let options = zip::write::SimpleFileOptions::default();
+        zip.add_symlink("a/link", target, options).expect("added");
+        zip.finish().expect("finished").into_inner()
+    };
+    for target in ["/etc", "../../x", "b/../../x"] {
+        check_refused(&zip(target), Limits::default(), &Refused::LinkLeaves { target: target.into() });
+    }
+    unpacked(&zip("../x"), Limits::default()).expect("it stays inside");
+}
+
+#[test]
 fn links_that_stay_inside_are_kept() {
     let tar = Hostile::new().file("a/x").link("a/up", "../b").link("dot", "./a/x").file("b").done();
     let tar = unpacked(&tar, Limits::default()).expect("unpacked");

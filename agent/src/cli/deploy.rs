@@ -49,6 +49,9 @@ pub(crate) struct StopArgs {
     /// Roll back afterwards, whatever the group's policy says
     #[arg(long)]
     rollback: bool,
+    /// Cut running scripts short (SIGTERM, then SIGKILL) instead of letting each host finish its event
+    #[arg(long)]
+    now: bool,
 }
 
 #[derive(Args)]
@@ -132,10 +135,12 @@ async fn follow(session: &Session, submitted: DeploymentView, waiting: Waiting) 
 
 pub(super) async fn stop(session: &Session, args: StopArgs) -> anyhow::Result<Exit> {
     let path = format!("/v1/deployments/{}/stop", args.deployment);
-    let stopped: DeploymentView = session.client.post(&path, &StopBody { rollback: args.rollback }).await?;
+    let body = StopBody { rollback: args.rollback, now: args.now };
+    let stopped: DeploymentView = session.client.post(&path, &body).await?;
     session.screen.result(&stopped, || {
         let under_way = match stopped.counts.in_progress {
             0 => "no turn is under way".to_string(),
+            turns if args.now => format!("{turns} under way are cut short"),
             turns => format!("{turns} under way come to their end first"),
         };
         let then = if args.rollback { "; then it is rolled back" } else { "" };

@@ -18,10 +18,10 @@ use crate::bundle::source::Source;
 use crate::bundle::{self, Cache};
 use crate::check;
 use crate::host_side::APPSPEC_NAME;
-use crate::host_side::deployment::Way;
+use crate::host_side::deployment::{EventError, Way};
 use crate::install::state::REVISIONS_MAX;
 use crate::local::agent_config::{self, AgentConfig};
-use crate::local::{EventEnd, Local, Request, events};
+use crate::local::{EventEnd, Local, LocalError, Request, events};
 
 /// Deploy a bundle to this host alone, without a mesh
 #[derive(Args, Debug)]
@@ -173,8 +173,19 @@ async fn deploy(args: LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     let cancel = CancellationToken::new();
     stop_on_signals(&cancel)?;
     let see_log = || say(format!("See the deployment log at {log} for more details", log = log.display()));
-    let ends = meter::shown(screen, async |progress| local.run(&cancel, progress).await).await;
-    let ends = ends.inspect_err(|_| see_log())?;
+    let ended = meter::shown(screen, async |progress| local.run(&cancel, progress).await).await;
+    let ends = match ended {
+        Err(LocalError::Event(EventError::AppSpec(mistakes))) if !as_json => {
+            see_log();
+            mistakes.iter().for_each(|mistake| eprintln!("error: {mistake}"));
+            let mistakes = counted(mistakes.len(), "mistake");
+            eprintln!(
+                "{mistakes} to put right; no script has run, and nothing that is installed has changed."
+            );
+            return Ok(false);
+        }
+        ended => ended.inspect_err(|_| see_log())?,
+    };
     for end in ends.iter().filter(|end| end.is_ignored && !as_json) {
         if let Err(failure) = &end.result {
             eprintln!("warning: {} failed and is ignored: {}", end.event.name(), failure.message);

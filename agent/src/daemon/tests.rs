@@ -133,7 +133,8 @@ impl Agent {
     async fn group(&self) -> GroupName {
         let name: GroupName = "hello/prod".parse().unwrap();
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").unwrap()]]);
-        let group = Group { name: name.clone(), tags, policy: Policy::default(), health: None };
+        let policy = Policy::default();
+        let group = Group { name: name.clone(), tags, policy, health: None, config: None };
         assert_eq!(self.request(Request::SetGroup(group)).await, Accepted::Done);
         name
     }

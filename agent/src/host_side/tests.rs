@@ -51,6 +51,7 @@ impl Host {
             event,
             file_exists: FileExists::Disallow,
             sources: Vec::new(),
+            mode: proto::policy::Mode::Standard,
         }
     }
 

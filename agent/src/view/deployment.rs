@@ -145,7 +145,7 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
         status: rollout.status().name().into(),
         creator: submission.creator.name().into(),
         description: submission.description.clone(),
-        config: submission.policy.minimum.to_string(),
+        config: submission.policy.to_string(),
         created_at: written(rollout.created_at),
         started_at: rollout.started_at.map(written),
         finished_at: rollout.finished_at.map(written),
@@ -245,6 +245,7 @@ fn with_stage(view: TurnView, member: &Member, rollout: &Rollout, event: Option<
                 DeploymentStatus::Created
                 | DeploymentStatus::Queued
                 | DeploymentStatus::InProgress
+                | DeploymentStatus::Baking
                 | DeploymentStatus::Succeeded
                 | DeploymentStatus::Failed => "the deployment ended before its turn",
             };

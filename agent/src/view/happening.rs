@@ -116,10 +116,14 @@ pub(crate) fn happening(state: &State, body: &Body) -> Happening {
                 .of(state, *deployment)
                 .of_host(host.to_string())
         }
-        Body::StopRequested { deployment, rollback } => {
+        Body::StopRequested { deployment, rollback, now } => {
+            let now = if *now { " now" } else { "" };
             let and = if *rollback { ", and to roll it back" } else { "" };
-            said("StopRequested", format!("a person asked to stop {deployment}{and}")).of(state, *deployment)
+            let text = format!("a person asked to stop {deployment}{now}{and}");
+            said("StopRequested", text).of(state, *deployment)
         }
+        Body::ConfigSet(config) => said("ConfigSet", format!("configuration {} was set", config.name)),
+        Body::ConfigDeleted(name) => said("ConfigDeleted", format!("configuration {name} was deleted")),
         Body::Finished { deployment } => {
             let status = state.rollout(*deployment).map_or("over", |rollout| rollout.status().name());
             said("Finished", format!("{deployment} is over: {status}")).of(state, *deployment)

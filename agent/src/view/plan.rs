@@ -99,11 +99,11 @@ pub(crate) fn plan(state: &State, known: &GroupState, policy: &Policy, digest: D
     let badly = play.through(&|_| true);
     let is_possible = ends_well(&well);
     let total = well.rollout.total();
-    let bounds = policy.minimum.bounds(total);
+    let bounds = policy.bounds(total);
     let names = |hosts: &[HostId]| hosts.iter().map(|host| name_of(state, *host)).collect();
     PlanView {
         group: known.group.name.to_string(),
-        config: policy.minimum.to_string(),
+        config: policy.to_string(),
         total,
         minimum: bounds.minimum,
         turns_max: bounds.turns_max,

@@ -49,6 +49,7 @@ fn group_set(minimum: Minimum) -> Body {
         tags,
         policy: Policy { minimum, ..Policy::default() },
         health: None,
+        config: None,
     })
 }
 
@@ -162,7 +163,7 @@ fn hosts_and_deployments_are_shown_in_codedeploys_words() {
     );
     check(
         one,
-        vec![started(1), Body::StopRequested { deployment: id(), rollback: false }],
+        vec![started(1), Body::StopRequested { deployment: id(), rollback: false, now: false }],
         &["InProgress Install", "Skipped", "Skipped"],
         "InProgress",
         &["MANUAL_STOP", "ENDING"],

@@ -20,7 +20,7 @@ impl Why {
 
     fn of_reason(reason: &Reason) -> Self {
         let Reason { counts, minimum, total, .. } = reason;
-        let numbers = [
+        let mut numbers = vec![
             ("total", *total),
             ("minimum", *minimum),
             ("healthy", counts.healthy),
@@ -32,6 +32,13 @@ impl Why {
             ("down", counts.down),
             ("unwell", counts.ailing),
         ];
+        if let Some(zone) = &reason.zone {
+            numbers.extend([
+                ("zone_total", zone.total),
+                ("zone_minimum", zone.minimum),
+                ("zone_healthy", zone.healthy),
+            ]);
+        }
         Why::new(reason.code.name(), reason.to_string(), &numbers)
     }
 
@@ -58,6 +65,15 @@ impl Why {
             Blocker::Suspects { suspects, available, minimum } => {
                 ("SUSPECTS", vec![("suspects", *suspects), ("in_service", *available), ("minimum", *minimum)])
             }
+            Blocker::ZoneTurnsInFlight { zone: _, in_flight, turns_max } => {
+                ("ZONE_TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])
+            }
+            Blocker::ZoneTooFewHealthy { zone: _, available, minimum, total, down } => (
+                "ZONE_HEALTH_CONSTRAINTS",
+                vec![("in_service", *available), ("minimum", *minimum), ("total", *total), ("down", *down)],
+            ),
+            Blocker::WaveEnding { wave: _, in_flight } => ("WAVE_ENDING", vec![("in_progress", *in_flight)]),
+            Blocker::Baking { wave: _, until: _, down } => ("BAKING", vec![("down", *down)]),
         };
         Why::new(code, blocker.to_string(), &numbers)
     }

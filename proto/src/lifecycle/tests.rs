@@ -21,6 +21,7 @@ fn each_course_goes_through_codedeploys_order() {
         "BeforeBlockTraffic AfterBlockTraffic ApplicationStop DownloadBundle BeforeInstall Install \
          AfterInstall ApplicationStart ValidateService BeforeAllowTraffic AfterAllowTraffic"
     );
+    assert_eq!(order(Course::Restart), "ApplicationStop ApplicationStart ValidateService");
 }
 
 #[test]

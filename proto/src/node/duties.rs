@@ -70,7 +70,9 @@ fn steady(body: &Body) -> Duration {
         | Body::TurnEnded { .. }
         | Body::StopRequested { .. }
         | Body::Finished { .. }
-        | Body::HealthChanged { .. } => Duration::ZERO,
+        | Body::HealthChanged { .. }
+        | Body::ConfigSet(_)
+        | Body::ConfigDeleted(_) => Duration::ZERO,
     }
 }
 

@@ -41,9 +41,11 @@ impl Node {
             Request::SetGroup(group) => Body::GroupSet(group),
             Request::DeleteGroup(name) => Body::GroupDeleted(name),
             Request::Deploy(request) => self.submission(*request)?,
-            Request::Stop { deployment, rollback } => Body::StopRequested { deployment, rollback },
+            Request::Stop { deployment, rollback, now } => Body::StopRequested { deployment, rollback, now },
             Request::Rollback { group, to } => self.way_back(group, to)?,
             Request::RemoveHost(host) => Body::HostLeft { host },
+            Request::SetConfig(config) => Body::ConfigSet(config),
+            Request::DeleteConfig(name) => Body::ConfigDeleted(name),
         };
         self.state.check(&body)?;
         let size = wire::encode(&body).len();
@@ -59,7 +61,10 @@ impl Node {
     fn submission(&mut self, request: DeployRequest) -> Result<Body, Refusal> {
         let group = self.state.group(&request.group);
         let group = group.ok_or_else(|| Refusal::UnknownGroup(request.group.clone()))?;
-        let policy = request.policy.clone().unwrap_or_else(|| group.group.policy.clone());
+        let policy = match &request.policy {
+            Some(policy) => policy.clone(),
+            None => self.state.policy_of(&group.group)?,
+        };
         let mut seed = [0; 16];
         self.rng.fill_bytes(&mut seed);
         let id = DeploymentId::derive(&[&seed, self.config.host.public_key().as_slice()].concat());
@@ -71,7 +76,7 @@ impl Node {
         let group = self.state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         let description = format!("back to {} by hand", revision.digest.short());
         let holders = self.state.holders(group, revision.digest);
-        let policy = crate::state::way_back(&group.group.policy);
+        let policy = self.state.policy_of(&group.group)?.of_rollback();
         self.submission(DeployRequest {
             group: name,
             revision,
@@ -124,7 +129,9 @@ impl Node {
             | Body::TurnEnded { .. }
             | Body::StopRequested { .. }
             | Body::Finished { .. }
-            | Body::HealthChanged { .. } => Accepted::Done,
+            | Body::HealthChanged { .. }
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_) => Accepted::Done,
         };
         self.reply(request, result.map(|()| accepted));
     }

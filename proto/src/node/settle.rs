@@ -10,6 +10,7 @@ use crate::io::{Notice, Output, Run, Write, WriteId};
 use crate::ledger::{Candidate, Committed, LogEntry, Snapshot, TICK, next_change};
 use crate::lifecycle::LifecycleEvent;
 use crate::mesh::liveness::Judgement;
+use crate::policy::Mode;
 use crate::rollout::{Rollout, Stage};
 use crate::run::Current;
 use crate::time::Time;
@@ -154,7 +155,9 @@ impl Node {
             | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
             | Body::StopRequested { .. }
-            | Body::HealthChanged { .. } => {}
+            | Body::HealthChanged { .. }
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_) => {}
         }
         self.outputs.push_back(Output::Notify(Notice::Folded { index, body: Box::new(entry.body.clone()) }));
     }
@@ -248,7 +251,7 @@ impl Node {
         for deployment in deployments {
             let me = self.config.host;
             let current = Current::of(&self.state, deployment, me);
-            if let Some(act) = self.turns.written(deployment, current.is_some()) {
+            if let Some(act) = self.turns.written(deployment, current) {
                 self.act(vec![act], now);
             }
         }
@@ -265,15 +268,16 @@ impl Node {
             event,
             file_exists: submission.policy.file_exists,
             sources: self.sources(rollout),
+            mode: submission.policy.mode,
         })
     }
 
     /// A host that will have a turn fetches the bundle before it.
     fn prefetch(&mut self, deployment: DeploymentId) {
-        let Some(rollout) = self.state.rollout(deployment).filter(|rollout| !rollout.status().is_over())
-        else {
-            return;
+        let is_to_come = |rollout: &&Rollout| {
+            !rollout.status().is_over() && rollout.submission.policy.mode == Mode::Standard
         };
+        let Some(rollout) = self.state.rollout(deployment).filter(is_to_come) else { return };
         let group = self.state.group(&rollout.submission.group);
         let has_tags = || group.is_some_and(|group| group.group.tags.matches(&self.config.tags));
         let is_for_me = match rollout.members().get(&self.config.host) {

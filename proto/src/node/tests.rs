@@ -128,7 +128,8 @@ impl Mesh {
     fn group(&mut self) -> GroupName {
         let name: GroupName = "hello/prod".parse().expect("a name");
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-        let group = Group { name: name.clone(), tags, policy: Policy::default(), health: None };
+        let policy = Policy::default();
+        let group = Group { name: name.clone(), tags, policy, health: None, config: None };
         assert_eq!(self.request(0, Request::SetGroup(group)), Ok(Accepted::Done));
         name
     }

@@ -28,7 +28,7 @@ impl Rollout {
         beside: bool,
         at: LedgerTime,
     ) -> Vec<HostId> {
-        let bounds = self.submission.policy.minimum.bounds(total);
+        let bounds = self.submission.policy.bounds(total);
         let minimum = if beside { 0 } else { bounds.minimum };
         self.enter(entrants, Bounds { minimum, ..bounds }, at);
         self.advance(at)
@@ -53,7 +53,7 @@ impl Rollout {
 pub(super) fn next(rollout: &Rollout) -> Turn {
     let in_flight = rollout.counts.in_flight;
     match rollout.queue.first() {
-        Some((_, _, candidate)) => match turn::turn_of(rollout, *candidate) {
+        Some((_, _, _, candidate)) => match turn::turn_of(rollout, *candidate) {
             // Nobody is under way who could make room: it is no use to wait,
             // and while it waits, nobody else who joins is caught up.
             Turn::Blocked(_) if in_flight == 0 => Turn::Over(conclusion(rollout)),

@@ -81,6 +81,10 @@ pub struct Member {
     pub(super) position: u32,
     /// Since when the group's check has found it unwell; none if it has not.
     pub ailing: Option<LedgerTime>,
+    /// With whom it goes.
+    pub(super) wave: u32,
+    /// Its place among the zones, if the rollout goes zone by zone.
+    pub(super) zone: u32,
 }
 
 /// Sums over the members, kept up to date so that an entry costs O(log hosts).

@@ -10,11 +10,20 @@
 //!   or no longer reach M at all, the deployment has failed: *at* M and not
 //!   below it, so that the next host cannot break it;
 //! - with nobody left to come, H = M is enough, if one host succeeded.
+//!
+//! Zone by zone, the same holds for each zone with its own H and M: a host goes
+//! only if both let it, and the last host of a zone may fail at its zone's M,
+//! but at the group's M only if it is the last of all. Canaries have no such
+//! exception: others always follow them, so all of them must go well.
+//!
+//! Unhealthy hosts of a later wave go ahead of it only when the minimum would
+//! else stop everything: one at a time, with nobody else in a turn.
 
 use std::fmt;
 
-use super::{ReasonCode, Rollout, Verdict};
+use super::{Reason, ReasonCode, Rollout, Verdict, WaveKind, ZoneReason};
 use crate::id::{DeploymentId, HostId};
+use crate::time::LedgerTime;
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +90,45 @@ pub enum Blocker {
         /// M.
         minimum: u32,
     },
+    /// As many turns of the zone are under way as its minimum lets.
+    ZoneTurnsInFlight {
+        /// Which; empty for hosts that name none.
+        zone: String,
+        /// Under way.
+        in_flight: u32,
+        /// At most.
+        turns_max: u32,
+    },
+    /// One host less in service would break the zone's minimum.
+    ZoneTooFewHealthy {
+        /// Which; empty for hosts that name none.
+        zone: String,
+        /// In service now.
+        available: u32,
+        /// M of the zone.
+        minimum: u32,
+        /// N of the zone.
+        total: u32,
+        /// Of those not in service, how many the mesh counts Down.
+        down: u32,
+    },
+    /// The last turns of a wave are under way; the next wave comes after them.
+    WaveEnding {
+        /// Which.
+        wave: WaveKind,
+        /// How many.
+        in_flight: u32,
+    },
+    /// A wave is watched before the next one goes.
+    Baking {
+        /// Which.
+        wave: WaveKind,
+        /// Until when, by the ledger's clock.
+        until: LedgerTime,
+        /// How many of its hosts are Down or unwell: it is watched until they
+        /// are back, or count as failed.
+        unsure: u32,
+    },
 }
 
 pub(super) fn next(rollout: &Rollout) -> Turn {
@@ -93,21 +141,50 @@ pub(super) fn next(rollout: &Rollout) -> Turn {
     if rollout.is_catch_up() {
         return super::catch_up::next(rollout);
     }
-    if is_hopeless(rollout) {
-        return Turn::Over(Verdict::Failed(rollout.reason(ReasonCode::HealthConstraints)));
+    if let Some(reason) = hopeless(rollout) {
+        return Turn::Over(Verdict::Failed(reason));
     }
-    match rollout.queue.first() {
-        Some((_, _, candidate)) => turn_of(rollout, *candidate),
-        None if rollout.counts.in_flight == 0 && rollout.counts.relapsed > 0 => {
-            Turn::Blocked(vec![Blocker::Relapsed { relapsed: rollout.counts.relapsed }])
-        }
-        None if rollout.counts.in_flight == 0 => Turn::Over(conclusion(rollout)),
-        None => Turn::Blocked(vec![Blocker::LastTurns { in_flight: rollout.counts.in_flight }]),
+    let in_flight = rollout.counts.in_flight;
+    let Some((wave, _, _, candidate)) = rollout.queue.first() else {
+        return match (in_flight, rollout.counts.relapsed) {
+            (0, 0) => Turn::Over(conclusion(rollout)),
+            (0, relapsed) => Turn::Blocked(vec![Blocker::Relapsed { relapsed }]),
+            (in_flight, _) => Turn::Blocked(vec![Blocker::LastTurns { in_flight }]),
+        };
+    };
+    if let Some(blocker) = between_waves(rollout, *wave) {
+        return Turn::Blocked(vec![blocker]);
+    }
+    turn_of(rollout, *candidate)
+}
+
+/// What keeps the next host waiting if it belongs to a later wave.
+fn between_waves(rollout: &Rollout, wave_of_next: u32) -> Option<Blocker> {
+    let wave = rollout.waves.current()?;
+    let kind = wave.kind.clone();
+    match rollout.waves.bake_until {
+        Some(until) => Some(Blocker::Baking { wave: kind, until, unsure: wave.unsure }),
+        None if wave_of_next == rollout.waves.current => None,
+        None => Some(Blocker::WaveEnding { wave: kind, in_flight: wave.counts.in_flight }),
     }
 }
 
-/// H can no longer become what it must be, even if every unhealthy host that
+/// Why it can only fail: a canary is not well; or H, of the group or of a zone,
+/// can no longer become what it must be, even if every unhealthy host that
 /// still has a turn heals in it.
+pub(super) fn hopeless(rollout: &Rollout) -> Option<Reason> {
+    let is_spoiled = |wave: &super::Wave| wave.kind == WaveKind::Canary && wave.spoiled > 0;
+    if rollout.waves.current().is_some_and(is_spoiled) {
+        return Some(rollout.reason(ReasonCode::CanaryFailed));
+    }
+    if is_hopeless(rollout) {
+        return Some(rollout.reason(ReasonCode::HealthConstraints));
+    }
+    let zone = &rollout.zones[*rollout.hopeless.first()? as usize];
+    let reason = rollout.reason(ReasonCode::HealthConstraints);
+    Some(Reason { zone: Some(ZoneReason::of(zone)), ..reason })
+}
+
 fn is_hopeless(rollout: &Rollout) -> bool {
     let counts = &rollout.counts;
     let best = counts.healthy + counts.hopeful;
@@ -118,15 +195,35 @@ fn is_hopeless(rollout: &Rollout) -> bool {
 }
 
 pub(super) fn turn_of(rollout: &Rollout, candidate: HostId) -> Turn {
+    let blockers = blockers(rollout, candidate);
+    if blockers.is_empty() {
+        return Turn::Of(candidate);
+    }
+    match mend(rollout, &blockers) {
+        Some(broken) => Turn::Of(broken),
+        None => Turn::Blocked(blockers),
+    }
+}
+
+fn blockers(rollout: &Rollout, candidate: HostId) -> Vec<Blocker> {
     let counts = &rollout.counts;
     let bounds = rollout.bounds;
+    let member = &rollout.members[&candidate];
+    let zone = rollout.zones.get(member.zone as usize);
     let mut blockers = Vec::new();
     if counts.in_flight >= bounds.turns_max {
         blockers.push(Blocker::TurnsInFlight { in_flight: counts.in_flight, turns_max: bounds.turns_max });
     }
+    if let Some(zone) = zone.filter(|zone| zone.counts.in_flight >= zone.turns_max) {
+        let (in_flight, turns_max) = (zone.counts.in_flight, zone.turns_max);
+        blockers.push(Blocker::ZoneTurnsInFlight { zone: zone.name.clone(), in_flight, turns_max });
+    }
     // A host that is of no service now lowers nothing by being worked on, and
     // may be what the group needs to come back above its minimum.
-    if rollout.members[&candidate].is_available() && counts.available <= bounds.minimum {
+    if !member.is_available() {
+        return blockers;
+    }
+    if counts.available <= bounds.minimum {
         blockers.push(Blocker::TooFewHealthy {
             available: counts.available,
             minimum: bounds.minimum,
@@ -135,7 +232,46 @@ pub(super) fn turn_of(rollout: &Rollout, candidate: HostId) -> Turn {
             ailing: counts.ailing,
         });
     }
-    if blockers.is_empty() { Turn::Of(candidate) } else { Turn::Blocked(blockers) }
+    if let Some(zone) = zone.filter(|zone| zone.counts.available <= zone.minimum) {
+        blockers.push(Blocker::ZoneTooFewHealthy {
+            zone: zone.name.clone(),
+            available: zone.counts.available,
+            minimum: zone.minimum,
+            total: zone.total,
+            down: zone.counts.down,
+        });
+    }
+    blockers
+}
+
+/// An unhealthy host of a later wave that must go now, or nobody ever may.
+fn mend(rollout: &Rollout, blockers: &[Blocker]) -> Option<HostId> {
+    if rollout.counts.in_flight > 0 {
+        return None;
+    }
+    let lacks_in_zone = |blocker: &Blocker| match blocker {
+        Blocker::ZoneTooFewHealthy { zone, .. } => {
+            (0..).zip(&rollout.zones).find(|(_, known)| known.name == *zone).map(|(at, _)| at)
+        }
+        Blocker::TurnsInFlight { .. }
+        | Blocker::TooFewHealthy { .. }
+        | Blocker::LastTurns { .. }
+        | Blocker::Ending { .. }
+        | Blocker::Queued { .. }
+        | Blocker::Suspects { .. }
+        | Blocker::ZoneTurnsInFlight { .. }
+        | Blocker::WaveEnding { .. }
+        | Blocker::Relapsed { .. }
+        | Blocker::Baking { .. } => None,
+    };
+    let first_of = |from: u32, to: Option<u32>| {
+        let first = rollout.mending.range((from, 0, 0, HostId::from_public_key([0; 32]))..).next();
+        first.filter(|(zone, ..)| to.is_none_or(|to| *zone == to)).map(|(_, _, _, host)| *host)
+    };
+    match blockers.iter().find_map(lacks_in_zone) {
+        Some(zone) => first_of(zone, Some(zone)),
+        None => first_of(0, None),
+    }
 }
 
 fn conclusion(rollout: &Rollout) -> Verdict {
@@ -180,6 +316,41 @@ impl fmt::Display for Blocker {
                 "this host has lost sight of {suspects} hosts, so of {available} in service it cannot be sure \
                  that {minimum} stay so"
             ),
+            Blocker::ZoneTurnsInFlight { zone, in_flight, turns_max } => {
+                write!(f, "{in_flight} of at most {turns_max} turns {} are under way", in_zone(zone))
+            }
+            Blocker::ZoneTooFewHealthy { zone, available, minimum, total, down } => {
+                write!(
+                    f,
+                    "{available} of {total} hosts {} are in service and {minimum} must stay so ({down} Down): one \
+                     turn more would break the zone's minimum",
+                    in_zone(zone)
+                )
+            }
+            Blocker::WaveEnding { wave, in_flight: 1 } => write!(f, "the last turn of {wave} is under way"),
+            Blocker::WaveEnding { wave, in_flight } => {
+                write!(f, "the last {in_flight} turns of {wave} are under way")
+            }
+            Blocker::Baking { wave, until: _, unsure: 0 } => write!(f, "{wave} is watched before others go"),
+            Blocker::Baking { wave, until: _, unsure } => write!(
+                f,
+                "{wave} is watched before others go; {unsure} of its hosts are Down or unwell since their turn"
+            ),
+        }
+    }
+}
+
+fn in_zone(zone: &str) -> String {
+    if zone.is_empty() { "without a zone".into() } else { format!("in zone {zone}") }
+}
+
+impl fmt::Display for WaveKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaveKind::Rest => f.write_str("the group"),
+            WaveKind::Canary => f.write_str("the canary"),
+            WaveKind::Zone(zone) if zone.is_empty() => f.write_str("the hosts without a zone"),
+            WaveKind::Zone(zone) => write!(f, "zone {zone}"),
         }
     }
 }

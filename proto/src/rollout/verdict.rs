@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Counts;
+use super::{Counts, Zone};
 
 /// CodeDeploy's words for a deployment's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,7 @@ pub enum DeploymentStatus {
     Succeeded,
     Failed,
     Stopped,
+    Baking,
 }
 
 impl DeploymentStatus {
@@ -28,13 +29,17 @@ impl DeploymentStatus {
             DeploymentStatus::Succeeded => "Succeeded",
             DeploymentStatus::Failed => "Failed",
             DeploymentStatus::Stopped => "Stopped",
+            DeploymentStatus::Baking => "Baking",
         }
     }
 
     /// Whether nothing more will happen.
     pub const fn is_over(self) -> bool {
         match self {
-            DeploymentStatus::Created | DeploymentStatus::Queued | DeploymentStatus::InProgress => false,
+            DeploymentStatus::Created
+            | DeploymentStatus::Queued
+            | DeploymentStatus::InProgress
+            | DeploymentStatus::Baking => false,
             DeploymentStatus::Succeeded | DeploymentStatus::Failed | DeploymentStatus::Stopped => true,
         }
     }
@@ -51,6 +56,28 @@ pub struct Reason {
     pub minimum: u32,
     /// N at that moment.
     pub total: u32,
+    /// The zone whose minimum it was, if it was not the group's.
+    pub zone: Option<ZoneReason>,
+}
+
+/// One zone's numbers at the moment of a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneReason {
+    /// Its name; empty for hosts that name none.
+    pub name: String,
+    /// H of the zone.
+    pub healthy: u32,
+    /// M of the zone.
+    pub minimum: u32,
+    /// N of the zone.
+    pub total: u32,
+}
+
+impl ZoneReason {
+    pub(super) fn of(zone: &Zone) -> Self {
+        let healthy = zone.counts.healthy;
+        ZoneReason { name: zone.name.clone(), healthy, minimum: zone.minimum, total: zone.total }
+    }
 }
 
 /// CodeDeploy's codes, where it has one.
@@ -70,6 +97,8 @@ pub enum ReasonCode {
     Superseded,
     /// Hosts that were to catch up did not (catch-ups only).
     CatchUpFailed,
+    /// A host on which the revision was tried first is not well.
+    CanaryFailed,
 }
 
 impl ReasonCode {
@@ -83,12 +112,16 @@ impl ReasonCode {
             ReasonCode::NoInstances => "NO_INSTANCES",
             ReasonCode::Superseded => "SUPERSEDED",
             ReasonCode::CatchUpFailed => "CATCH_UP_FAILED",
+            ReasonCode::CanaryFailed => "CANARY_FAILED",
         }
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(zone) = &self.zone {
+            return of_zone(f, zone, self);
+        }
         let Reason { counts, minimum, total, .. } = self;
         match self.code {
             ReasonCode::HealthConstraints => write!(
@@ -125,8 +158,32 @@ impl fmt::Display for Reason {
                 "{} hosts have caught up, {} have not: they stay out of service until the next deployment",
                 counts.succeeded, counts.failed
             ),
+            ReasonCode::CanaryFailed => write!(
+                f,
+                "a host of the canary is not well, so nobody follows it: {} of {total} hosts had succeeded, {} \
+                 failed, {} were still to come",
+                counts.succeeded, counts.failed, counts.pending
+            ),
         }
     }
+}
+
+fn of_zone(f: &mut fmt::Formatter<'_>, zone: &ZoneReason, reason: &Reason) -> fmt::Result {
+    let ZoneReason { name, healthy, minimum, total } = zone;
+    let place = if name.is_empty() { "without a zone".to_string() } else { format!("of zone {name}") };
+    if reason.code == ReasonCode::HealthConstraintsInvalid {
+        return write!(
+            f,
+            "{minimum} of the {total} hosts {place} must stay healthy, so none of them may ever be taken out of \
+             service"
+        );
+    }
+    write!(
+        f,
+        "{healthy} of the {total} hosts {place} are healthy and {minimum} must stay so; {} hosts of the group \
+         failed, {} were still to come: the deployment ends in all zones",
+        reason.counts.failed, reason.counts.pending
+    )
 }
 
 /// How the deployment will end, once the turns under way are over.

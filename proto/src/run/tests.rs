@@ -29,6 +29,7 @@ impl Ledger {
             tags,
             policy: Policy::default(),
             health: None,
+            config: None,
         }));
         ledger.add(Body::Submitted(Box::new(Submission {
             deployment: deployment(),
@@ -99,8 +100,8 @@ fn an_event_runs_only_when_its_record_is_durable() {
     let record = written(&turns.reconcile(me(), &ledger.0));
     assert_eq!((record.done, record.running), (None, Some(E::ApplicationStop)));
     assert!(turns.reconcile(me(), &ledger.0).is_empty(), "a turn is begun once");
-    assert_eq!(runs(turns.written(deployment(), true)).1, E::ApplicationStop);
-    assert!(turns.written(deployment(), true).is_none(), "an event is run once");
+    assert_eq!(runs(turns.written(deployment(), ledger.current())).1, E::ApplicationStop);
+    assert!(turns.written(deployment(), ledger.current()).is_none(), "an event is run once");
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn a_turn_goes_through_all_events_and_owes_its_end() {
     let mut turns = OwnTurns::default();
     let mut record = written(&turns.reconcile(me(), &ledger.0));
     for event in Course::InPlace.events() {
-        let (effect, running) = runs(turns.written(deployment(), true));
+        let (effect, running) = runs(turns.written(deployment(), ledger.current()));
         assert_eq!(running, event);
         record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
         assert_eq!(record.done, Some(event));
@@ -130,13 +131,13 @@ fn an_agent_that_was_killed_in_an_event_says_so() {
     let ledger = Ledger::with_a_turn();
     let mut before = OwnTurns::default();
     before.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(before.written(deployment(), true));
+    let (effect, _) = runs(before.written(deployment(), ledger.current()));
     let record = written(&before.done(effect, Ok(()), |_| ledger.current()));
 
     let mut after = OwnTurns::restore(vec![record]);
     let record = written(&after.reconcile(me(), &ledger.0));
     assert_eq!(code(&record), Some((Some(E::DownloadBundle), ErrorCode::FailedAfterRestart)));
-    assert!(after.written(deployment(), true).is_none(), "nothing of it runs again");
+    assert!(after.written(deployment(), ledger.current()).is_none(), "nothing of it runs again");
 }
 
 #[test]
@@ -144,7 +145,7 @@ fn an_agent_that_left_between_two_events_goes_on_with_the_next() {
     let ledger = Ledger::with_a_turn();
     let mut before = OwnTurns::default();
     before.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(before.written(deployment(), true));
+    let (effect, _) = runs(before.written(deployment(), ledger.current()));
     before.leave();
     assert!(!before.is_idle(), "what runs is waited for");
     let record = written(&before.done(effect, Ok(()), |_| ledger.current()));
@@ -152,7 +153,7 @@ fn an_agent_that_left_between_two_events_goes_on_with_the_next() {
 
     let mut after = OwnTurns::restore(vec![record]);
     written(&after.reconcile(me(), &ledger.0));
-    assert_eq!(runs(after.written(deployment(), true)).1, E::DownloadBundle);
+    assert_eq!(runs(after.written(deployment(), ledger.current())).1, E::DownloadBundle);
 }
 
 #[test]
@@ -161,13 +162,13 @@ fn an_event_that_was_only_announced_when_the_agent_left_is_run_later() {
     let mut before = OwnTurns::default();
     before.reconcile(me(), &ledger.0);
     before.leave();
-    let act = before.written(deployment(), true).expect("the record is corrected");
+    let act = before.written(deployment(), ledger.current()).expect("the record is corrected");
     let record = written(&[act]);
     assert_eq!((record.done, record.running), (None, None));
 
     let mut after = OwnTurns::restore(vec![record]);
     written(&after.reconcile(me(), &ledger.0));
-    assert_eq!(runs(after.written(deployment(), true)).1, E::ApplicationStop);
+    assert_eq!(runs(after.written(deployment(), ledger.current())).1, E::ApplicationStop);
 }
 
 #[test]
@@ -175,7 +176,7 @@ fn a_turn_that_the_ledger_ended_is_cancelled_and_not_reported() {
     let mut ledger = Ledger::with_a_turn();
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(turns.written(deployment(), true));
+    let (effect, _) = runs(turns.written(deployment(), ledger.current()));
     let outcome = failed(None, ErrorCode::TurnTimedOut, String::new());
     ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome });
     assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(effect)]);
@@ -188,8 +189,8 @@ fn a_stopped_deployment_ends_its_turn_at_the_next_event() {
     let mut ledger = Ledger::with_a_turn();
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(turns.written(deployment(), true));
-    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false });
+    let (effect, _) = runs(turns.written(deployment(), ledger.current()));
+    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: false });
     assert!(turns.reconcile(me(), &ledger.0).is_empty(), "what runs comes to its end");
     let record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
     assert_eq!(code(&record), Some((Some(E::DownloadBundle), ErrorCode::Stopped)));
@@ -202,7 +203,7 @@ fn a_host_whose_store_is_lost_does_not_run_its_turn_again() {
     let mut turns = OwnTurns::default();
     let record = written(&turns.reconcile(me(), &ledger.0));
     assert_eq!(code(&record), Some((None, ErrorCode::FailedAfterRestart)));
-    assert!(turns.written(deployment(), true).is_none());
+    assert!(turns.written(deployment(), ledger.current()).is_none());
 }
 
 #[test]

@@ -234,7 +234,7 @@ impl State {
             deployment: DeploymentId::derive(id.as_bytes()),
             group: name.clone(),
             revision: good.revision.clone(),
-            policy: super::rollback::way_back(&group.group.policy),
+            policy: self.policy_of(&group.group).ok()?.of_catch_up(),
             creator: Creator::Autoscale,
             rollback_of: None,
             description: "hosts that joined or returned get the last good revision".into(),
@@ -275,7 +275,8 @@ impl State {
             total += 1;
             available += u32::from(host.down.is_none() && group.is_healthy(host.record.host));
         }
-        Room { available, minimum: group.group.policy.minimum.bounds(total).minimum, total }
+        let policy = self.policy_of(&group.group).unwrap_or_else(|_| group.group.policy.clone());
+        Room { available, minimum: policy.bounds(total).minimum, total }
     }
 
     /// Folds a catch-up's `Submitted`.
@@ -298,6 +299,7 @@ impl State {
                 host: host.record.host,
                 standing: group.standing.get(&host.record.host).copied(),
                 down: host.down,
+                zone: host.record.zone.clone(),
                 ailing: group.ailing(host.record.host).map(|ailing| ailing.since),
                 target: targets.contains(&host.record.host),
             })
@@ -306,7 +308,7 @@ impl State {
         let granted = rollout.begin_catch_up(entrants, total, beside, at);
         self.rollouts.insert(id, rollout);
         self.timers.set(Timer::Deployment(id), at + submission.policy.deployment_timeout);
-        self.set_start_timers(id, &granted);
+        self.set_timers(id, &granted);
         let group = self.groups.get_mut(&submission.group).expect("looked up above");
         group.catching_up = Some(id);
         group.catch_ups += 1;

@@ -1,54 +1,16 @@
 //! Folding deployments: submitted, turn by turn, over, rolled back.
 
+use std::collections::BTreeSet;
+
 use super::rollback::to_roll_back;
 use super::{DEPLOYMENTS_KEPT, GOOD_KEPT, Good, GroupState, State, Timer};
 use crate::entry::{Creator, ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, Digest, GroupName, HostId};
 use crate::io::Refusal;
+use crate::policy::Mode;
 use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Rollout, Stage, Standing};
 
-/// Characters of an operator's description (CodeDeploy's quota).
-pub(super) const DESCRIPTION_MAX: usize = 256;
-
 impl State {
-    pub(super) fn check_submission(&self, submission: &Submission) -> Result<(), Refusal> {
-        let name = &submission.group;
-        let group = self.groups.get(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
-        if submission.description.chars().count() > DESCRIPTION_MAX {
-            let what = "characters of a description".into();
-            return Err(Refusal::Limit { what, limit: DESCRIPTION_MAX as u64 });
-        }
-        if self.rollouts.contains_key(&submission.deployment) || submission.creator != Creator::User {
-            // Submitted twice by a retry, or by the mesh itself: folding it
-            // again changes nothing, and the mesh has checked what it wants.
-            return Ok(());
-        }
-        let total = u32::try_from(self.members_of(&group.group).len()).unwrap_or(u32::MAX);
-        if total == 0 {
-            return Err(Refusal::NoHosts(name.clone()));
-        }
-        let minimum = submission.policy.minimum;
-        if !minimum.is_possible(total) {
-            return Err(Refusal::ImpossibleMinimum {
-                config: minimum.to_string(),
-                total,
-                minimum: minimum.bounds(total).minimum,
-                advice: format!(
-                    "let at most {} stay healthy (minimum_healthy = {}), use OneAtATime, or add hosts",
-                    total - 1,
-                    total - 1
-                ),
-            });
-        }
-        match (self.busy_with(group), group.queued) {
-            (Some(running), _) if !submission.queue => {
-                Err(Refusal::AlreadyRunning { group: name.clone(), running })
-            }
-            (Some(_), Some(queued)) => Err(Refusal::QueueFull { group: name.clone(), queued }),
-            (Some(_), None) | (None, _) => Ok(()),
-        }
-    }
-
     pub(super) fn check_stop(&self, deployment: DeploymentId) -> Result<(), Refusal> {
         let rollout = self.rollouts.get(&deployment).ok_or(Refusal::UnknownDeployment(deployment))?;
         if rollout.status().is_over() {
@@ -116,6 +78,7 @@ impl State {
                 down: host.down,
                 ailing: group.ailing(host.record.host).map(|ailing| ailing.since),
                 target: targets.as_ref().is_none_or(|targets| targets.contains(&host.record.host)),
+                zone: host.record.zone.clone(),
             })
             .collect();
         let group = self.groups.get_mut(&name).expect("a deployment's group is there while it waits or runs");
@@ -124,7 +87,7 @@ impl State {
         let rollout = self.rollouts.get_mut(&id).expect("looked up above");
         let granted = rollout.begin(entrants, at);
         self.timers.set(Timer::Deployment(id), at + timeout);
-        self.set_start_timers(id, &granted);
+        self.set_timers(id, &granted);
         if is_wanted {
             self.forget_attempts(&name);
         }
@@ -142,6 +105,24 @@ impl State {
             Some(catching_up) => self.supersede(catching_up),
             None => self.begin(next),
         }
+    }
+
+    /// Which hosts a deployment is for; none means all of the group. A
+    /// rollback is for those alone that need it, a restart for those that have
+    /// the revision, and one of outdated hosts for those that do not.
+    pub fn targets(&self, submission: &Submission) -> Option<BTreeSet<HostId>> {
+        if let Some(undone) = submission.rollback_of {
+            let group = self.groups.get(&submission.group)?;
+            return Some(to_roll_back(group, self.rollouts.get(&undone)?).collect());
+        }
+        let (mode, outdated_only) = (submission.policy.mode, submission.policy.outdated_only);
+        let group = self.groups.get(&submission.group).filter(|_| mode == Mode::Restart || outdated_only)?;
+        let digest = submission.revision.digest;
+        let has_it = |host: HostId| {
+            group.standing.get(&host).is_some_and(|standing| standing.revision == Some(digest))
+        };
+        let members = self.members_of(&group.group).into_iter().map(|host| host.record.host);
+        Some(members.filter(|host| has_it(*host) == (mode == Mode::Restart)).collect())
     }
 
     pub(super) fn start_turn(&mut self, deployment: DeploymentId, host: HostId) {
@@ -171,7 +152,9 @@ impl State {
             self.note_checked_turn(deployment, host, failed.is_none());
         }
         self.clear_timers(deployment, host);
-        self.set_start_timers(deployment, &granted);
+        // Down, although it told how its turn ended: in a bake that counts.
+        self.set_lost_timer(deployment, host);
+        self.set_timers(deployment, &granted);
     }
 
     /// What the group knows of the host from now on. A turn that never started
@@ -202,17 +185,18 @@ impl State {
         self.end_turn(deployment, host, TurnOutcome::Failed(failure));
     }
 
-    pub(super) fn stop(&mut self, deployment: DeploymentId, rollback: bool) {
+    pub(super) fn stop(&mut self, deployment: DeploymentId, rollback: bool, now: bool) {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         let was_queued = rollout.status() == DeploymentStatus::Queued;
         let unused = rollout.in_flight();
         self.give_up_on(deployment);
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        rollout.stop(rollback, at);
+        rollout.stop(rollback, now, at);
         for host in unused {
             self.timers.clear(Timer::Start(deployment, host));
         }
+        self.set_timers(deployment, &[]);
         if was_queued {
             // It never ran, so there is no turn to wait for: it is over now.
             let rollout = self.rollouts.get_mut(&deployment).expect("looked up above");
@@ -237,6 +221,7 @@ impl State {
         let name = rollout.submission.group.clone();
         let good = Good { revision: rollout.submission.revision.clone(), deployment, at };
         self.timers.clear(Timer::Deployment(deployment));
+        self.timers.clear(Timer::Bake(deployment));
         if is_catch_up {
             return self.end_catch_up(&name);
         }
@@ -279,6 +264,7 @@ impl State {
                 Timer::Lost(deployment, host) => {
                     let message = self.lost(deployment, host);
                     self.fail_turn(deployment, host, ErrorCode::HostLost, message);
+                    self.lose(deployment, host);
                 }
                 Timer::Turn(deployment, host) => {
                     let limit = self.rollouts.get(&deployment).map(|r| r.submission.policy.turn_timeout);
@@ -288,8 +274,30 @@ impl State {
                 }
                 Timer::Deployment(deployment) => self.time_out(deployment),
                 Timer::Relapsed(deployment, host) => self.fail_relapsed(deployment, host),
+                Timer::Bake(deployment) => self.wake(deployment),
             }
         }
+    }
+
+    /// A bake is over.
+    fn wake(&mut self, deployment: DeploymentId) {
+        let at = self.clock;
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        let granted = rollout.wake(at);
+        self.set_timers(deployment, &granted);
+    }
+
+    /// A host went Down in a bake and did not come back: the group knows it as
+    /// unhealthy from now on.
+    fn lose(&mut self, deployment: DeploymentId, host: HostId) {
+        let at = self.clock;
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        let Some(granted) = rollout.lose(host, at) else { return };
+        let group = self.groups.get_mut(&rollout.submission.group);
+        if let Some(standing) = group.and_then(|group| group.standing.get_mut(&host)) {
+            standing.health = Health::Unhealthy;
+        }
+        self.set_timers(deployment, &granted);
     }
 
     fn time_out(&mut self, deployment: DeploymentId) {
@@ -297,6 +305,7 @@ impl State {
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         let in_flight = rollout.in_flight();
         rollout.time_out(at);
+        self.timers.clear(Timer::Bake(deployment));
         for host in in_flight {
             self.clear_timers(deployment, host);
             // A lease that was not used has changed nothing on its host.
@@ -329,8 +338,14 @@ impl State {
         format!("the host {was} and did not come back within {} s", limit.unwrap_or_default().as_secs())
     }
 
-    pub(super) fn set_start_timers(&mut self, deployment: DeploymentId, granted: &[HostId]) {
+    /// What a rollout waits for from now on: hosts that got a lease must start,
+    /// and a bake will be over.
+    pub(super) fn set_timers(&mut self, deployment: DeploymentId, granted: &[HostId]) {
         let Some(rollout) = self.rollouts.get(&deployment) else { return };
+        match rollout.bakes_until().filter(|until| *until > self.clock) {
+            Some(until) => self.timers.set(Timer::Bake(deployment), until),
+            None => self.timers.clear(Timer::Bake(deployment)),
+        }
         let due = self.clock + rollout.submission.policy.start_timeout;
         for host in granted {
             self.timers.set(Timer::Start(deployment, *host), due);
@@ -344,7 +359,7 @@ impl State {
         self.timers.clear(lost);
         let Some(rollout) = self.rollouts.get(&deployment) else { return };
         let Some(member) = rollout.members().get(&host) else { return };
-        if member.down.is_some() && member.is_in_flight() {
+        if member.down.is_some() && (member.is_in_flight() || rollout.watches(host)) {
             self.timers.set(lost, self.clock + rollout.submission.policy.lost_after);
         }
     }

@@ -121,7 +121,7 @@ impl State {
         let granted = rollout.set_ailing(host, ailing, at);
         self.timers.clear(Timer::Relapsed(deployment, host));
         self.clear_timers_if_idle(deployment, host);
-        self.set_start_timers(deployment, &granted);
+        self.set_timers(deployment, &granted);
     }
 
     /// The host's turn has begun or ended: what its check said before is said
@@ -164,7 +164,7 @@ impl State {
             log: String::new(),
         };
         let granted = rollout.fail_relapsed(host, failure, at);
-        self.set_start_timers(deployment, &granted);
+        self.set_timers(deployment, &granted);
     }
 
     /// Nobody checks these hosts any more, so nothing could ever say that they

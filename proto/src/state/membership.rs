@@ -21,7 +21,7 @@ impl State {
         if let Some(check) = &group.health {
             check.validate()?;
         }
-        Ok(())
+        self.policy_of(group)?.validate().map_err(Refusal::InvalidPolicy)
     }
 
     pub(super) fn check_delete(&self, name: &GroupName) -> Result<(), Refusal> {
@@ -116,7 +116,7 @@ impl State {
             let granted = rollout.set_down(host, since, at);
             self.clear_timers_if_idle(deployment, host);
             self.set_lost_timer(deployment, host);
-            self.set_start_timers(deployment, &granted);
+            self.set_timers(deployment, &granted);
         }
     }
 

@@ -1,24 +1,13 @@
 //! The way back: which revision, for which hosts, under which policy.
 
-use std::collections::BTreeSet;
-
 use super::{GroupState, State};
 use crate::entry::{Creator, Submission};
 use crate::id::{DeploymentId, HostId};
-use crate::policy::Policy;
 use crate::rollout::Rollout;
 
 /// The id of the rollback of a deployment: the same, whoever submits it.
 pub(super) fn rollback_id(of: DeploymentId) -> DeploymentId {
     DeploymentId::derive(format!("rollback of {of}").as_bytes())
-}
-
-/// A policy for bringing hosts to what is known to be good: what is broken now
-/// must not block it.
-pub(crate) fn way_back(policy: &Policy) -> Policy {
-    let mut policy = policy.clone();
-    policy.ignore_application_stop_failures = true;
-    policy
 }
 
 impl State {
@@ -31,20 +20,13 @@ impl State {
             deployment: rollback_id(failed),
             group: undone.group.clone(),
             revision: good.revision.clone(),
-            policy: way_back(&undone.policy),
+            policy: undone.policy.of_rollback(),
             creator: Creator::Rollback,
             rollback_of: Some(failed),
             description: format!("rollback of {failed}"),
             holders: self.holders(group, good.revision.digest),
             queue: false,
         })
-    }
-
-    /// Which hosts a deployment is for; none means all of the group.
-    pub(super) fn targets(&self, submission: &Submission) -> Option<BTreeSet<HostId>> {
-        let undone = self.rollouts.get(&submission.rollback_of?)?;
-        let group = self.groups.get(&submission.group)?;
-        Some(to_roll_back(group, undone).collect())
     }
 }
 

@@ -10,9 +10,9 @@ fn a_frame_survives_a_round_trip() {
 
 #[test]
 fn the_wire_does_not_change_by_accident() {
-    // 16 bytes of mesh, version 1, variant 3, 300 as a varint.
+    // 16 bytes of mesh, version 2, variant 3, 300 as a varint.
     let mut expected = vec![3; 16];
-    expected.extend([0, 1, 3, 251, 44, 1]);
+    expected.extend([0, 2, 3, 251, 44, 1]);
     assert_eq!(frame(MESH, &Message::Want { after: 300 }), expected);
 }
 
@@ -21,18 +21,28 @@ fn what_is_no_frame_of_ours_is_refused() {
     let good = frame(MESH, &Message::Want { after: 1 });
     assert_eq!(unframe(MESH, &[]), Err(WireError::Length));
     assert_eq!(unframe(MeshId([4; 16]), &good), Err(WireError::OtherMesh));
-    let mut newer = good.clone();
-    newer[17] = 9;
-    assert_eq!(unframe(MESH, &newer), Err(WireError::Version(9)));
+    let mut older = good.clone();
+    older[17] = 1;
+    assert_eq!(unframe(MESH, &older), Err(WireError::Version(1)));
     assert_eq!(unframe(MESH, &good[..good.len() - 1]), Err(WireError::Malformed));
     assert_eq!(unframe(MESH, &[good.as_slice(), &[0]].concat()), Err(WireError::Malformed));
+}
+
+#[test]
+fn a_newer_agents_frame_is_read_as_far_as_it_can_be() {
+    let mut newer = frame(MESH, &Message::Want { after: 1 });
+    newer[17] = 9;
+    assert_eq!(unframe(MESH, &newer), Ok(Message::Want { after: 1 }));
+    // A variant that this version does not know.
+    newer[18] = 200;
+    assert_eq!(unframe(MESH, &newer), Err(WireError::Malformed));
 }
 
 proptest::proptest! {
     #[test]
     fn no_bytes_panic(bytes: Vec<u8>) {
         let mut frame = vec![3; 16];
-        frame.extend([0, 1]);
+        frame.extend([0, 2]);
         frame.extend(bytes);
         let _ = unframe(MESH, &frame);
     }

@@ -54,7 +54,9 @@ impl Acknowledged {
                 Request::Deploy(_)
                 | Request::Rollback { .. }
                 | Request::DeleteGroup(_)
-                | Request::RemoveHost(_),
+                | Request::RemoveHost(_)
+                | Request::SetConfig(_)
+                | Request::DeleteConfig(_),
             ) => {}
         }
         own
@@ -106,7 +108,7 @@ mod tests {
         let mut acknowledged = Acknowledged::default();
         let whole = state(usize::MAX);
         let id = *whole.rollouts().first_key_value().expect("one").0;
-        let request = Request::Stop { deployment: id, rollback: false };
+        let request = Request::Stop { deployment: id, rollback: false, now: false };
         let reply = Ok(Accepted::Deployment(id));
         assert_eq!(acknowledged.replied(A, &request, &reply, &whole), Ok(()));
         let violation = acknowledged.kept(A, &state(3)).expect_err("it is lost");
@@ -116,7 +118,7 @@ mod tests {
     #[test]
     fn an_answer_that_comes_before_the_entry_is_found() {
         let id = DeploymentId::derive(b"never committed");
-        let request = Request::Stop { deployment: id, rollback: false };
+        let request = Request::Stop { deployment: id, rollback: false, now: false };
         let verdict = Acknowledged::default().replied(A, &request, &Ok(Accepted::Deployment(id)), &state(3));
         assert!(verdict.is_err());
     }
@@ -126,7 +128,7 @@ mod tests {
         let mut acknowledged = Acknowledged::default();
         let whole = state(usize::MAX);
         let id = *whole.rollouts().first_key_value().expect("one").0;
-        let request = Request::Stop { deployment: id, rollback: false };
+        let request = Request::Stop { deployment: id, rollback: false, now: false };
         assert!(acknowledged.replied(A, &request, &Ok(Accepted::Done), &whole).is_err());
     }
 }

@@ -92,7 +92,9 @@ impl Health {
             | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
             | Body::StopRequested { .. }
-            | Body::Finished { .. } => Ok(()),
+            | Body::Finished { .. }
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_) => Ok(()),
         }
     }
 

@@ -91,7 +91,7 @@ impl Model {
         let members = self.members(&group.group);
         let serving = members.iter().filter(|host| !host.down && group.is_healthy(host.record.host)).count();
         let total = u32::try_from(members.len()).expect("few hosts");
-        serving > group.group.policy.minimum.bounds(total).minimum as usize
+        serving > self.policy_of(&group.group).bounds(total).minimum as usize
     }
 
     pub(super) fn begin_catch_up(&mut self, submission: &Submission) {
@@ -109,7 +109,17 @@ impl Model {
             .map(|host| {
                 let id = host.record.host;
                 let standing = group.standing.get(&id).copied();
-                Turn::new(id, standing, host.down, hosts.contains(&id), submission.revision.digest)
+                Turn {
+                    ailing: group.ailing.contains_key(&id),
+                    ..Turn::new(
+                        id,
+                        standing,
+                        host.down,
+                        hosts.contains(&id),
+                        submission.revision.digest,
+                        &host.record.zone,
+                    )
+                }
             })
             .collect();
         let mut deployment = Deployment::queued(submission.clone());

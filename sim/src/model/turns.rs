@@ -34,6 +34,16 @@ pub struct Turn {
     pub was_ailing: bool,
     /// Its turn went well, it is unwell, and then it has failed after all.
     pub relapse_fails_at: Option<Millis>,
+    pub zone: String,
+    /// The place of its wave.
+    pub wave: usize,
+}
+
+/// Hosts that go together, and how long they are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wave {
+    pub is_canary: bool,
+    pub bake: Millis,
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +59,10 @@ pub struct Deployment {
     pub turns_max: u32,
     /// In the order of the hosts' names.
     pub turns: Vec<Turn>,
+    pub waves: Vec<Wave>,
+    /// The place of the wave that it is in.
+    pub wave: usize,
+    pub bake_until: Option<Millis>,
 }
 
 impl Turn {
@@ -58,6 +72,7 @@ impl Turn {
         down: bool,
         is_target: bool,
         digest: Digest,
+        zone: &str,
     ) -> Self {
         let installed = match standing.and_then(|standing| standing.revision) {
             None => 1,
@@ -75,6 +90,8 @@ impl Turn {
             ailing: false,
             was_ailing: false,
             relapse_fails_at: None,
+            zone: zone.into(),
+            wave: 0,
         }
     }
 
@@ -83,11 +100,21 @@ impl Turn {
     }
 
     pub fn is_available(&self) -> bool {
-        self.healthy && !self.down && !self.ailing && !self.is_in_flight()
+        !self.is_of_no_service() && !self.is_in_flight()
+    }
+
+    /// Whether working on it takes nothing out of service.
+    pub fn is_of_no_service(&self) -> bool {
+        !self.healthy || self.down || self.ailing
     }
 
     fn rank(&self) -> u8 {
-        if self.healthy && !self.down && !self.ailing { self.installed } else { 0 }
+        if self.is_of_no_service() { 0 } else { self.installed }
+    }
+
+    /// It went well, and now nobody knows how it is.
+    fn is_unsure(&self) -> bool {
+        self.stage == Stage::Succeeded && self.healthy && (self.down || self.ailing)
     }
 }
 
@@ -103,7 +130,20 @@ impl Deployment {
             minimum: 0,
             turns_max: 1,
             turns: Vec::new(),
+            waves: Vec::new(),
+            wave: 0,
+            bake_until: None,
         }
+    }
+
+    pub fn is_running(&self) -> bool {
+        matches!(self.status, DeploymentStatus::InProgress | DeploymentStatus::Baking)
+    }
+
+    /// How many of a zone must stay healthy; none if zones do not matter.
+    pub fn zone_minimum(&self, zone: &str) -> Option<u32> {
+        let zonal = self.submission.policy.zonal.as_ref()?;
+        Some(zonal.minimum.of(self.count(|turn| turn.zone == zone)))
     }
 
     pub fn turn(&self, host: HostId) -> Option<&Turn> {
@@ -132,10 +172,16 @@ impl Deployment {
         self.status = DeploymentStatus::InProgress;
         self.began_at = at;
         let total = self.count(|_| true);
-        let bounds = self.submission.policy.minimum.bounds(total);
+        let bounds = self.submission.policy.bounds(total);
         self.minimum = bounds.minimum;
         self.turns_max = bounds.turns_max;
-        if self.count(|turn| turn.stage == Stage::Pending) == 0 || self.minimum >= total {
+        self.divide();
+        let is_stuck = |turn: &Turn| {
+            let all = self.count(|other| other.zone == turn.zone);
+            turn.stage == Stage::Pending && self.zone_minimum(&turn.zone).is_some_and(|needed| needed >= all)
+        };
+        let pending = self.count(|turn| turn.stage == Stage::Pending);
+        if pending == 0 || self.minimum >= total || self.count(is_stuck) > 0 {
             self.conclude(DeploymentStatus::Failed);
         }
         self.advance(at);
@@ -146,7 +192,7 @@ impl Deployment {
         self.turns = turns;
         self.status = DeploymentStatus::InProgress;
         self.began_at = at;
-        let bounds = self.submission.policy.minimum.bounds(total);
+        let bounds = self.submission.policy.bounds(total);
         self.minimum = if is_beside { 0 } else { bounds.minimum };
         self.turns_max = bounds.turns_max;
         self.advance(at);
@@ -156,11 +202,60 @@ impl Deployment {
         self.submission.creator == Creator::Autoscale
     }
 
+    /// Puts every turn that is to come into its wave.
+    fn divide(&mut self) {
+        let policy = self.submission.policy.clone();
+        let mut rest: Vec<usize> =
+            (0..self.turns.len()).filter(|at| self.turns[*at].stage == Stage::Pending).collect();
+        if let Some(canary) = policy.canary {
+            let wanted = canary.hosts.of(self.count(|_| true)) as usize;
+            if wanted < rest.len() {
+                // What runs well tells most of a new revision.
+                rest.sort_by_key(|at| {
+                    let turn = &self.turns[*at];
+                    (turn.down, !turn.healthy || turn.ailing, turn.rank(), *at)
+                });
+                rest.drain(..wanted).for_each(|at| self.turns[at].wave = 0);
+                let bake = u64::try_from(canary.bake.as_millis()).expect("a short bake");
+                self.waves.push(Wave { is_canary: true, bake });
+            }
+        }
+        let zone =
+            |at: &usize| if policy.zonal.is_some() { self.turns[*at].zone.clone() } else { String::new() };
+        let mut zones: Vec<String> = rest.iter().map(zone).collect();
+        if let Some(zonal) = &policy.zonal {
+            zones.sort_by_key(|zone| {
+                let place = zonal.order.iter().position(|ordered| ordered == zone);
+                (place.unwrap_or(usize::MAX), zone.is_empty(), zone.clone())
+            });
+        }
+        zones.dedup();
+        for (nth, zone) in zones.iter().enumerate() {
+            for at in &rest {
+                if policy.zonal.is_none() || self.turns[*at].zone == *zone {
+                    self.turns[*at].wave = self.waves.len();
+                }
+            }
+            let bake = policy.zonal.as_ref().map_or(0, |zonal| zonal.bake_after(nth).as_millis());
+            let bake = u64::try_from(bake).expect("a short bake");
+            self.waves.push(Wave { is_canary: false, bake });
+        }
+        if let Some(last) = self.waves.last_mut() {
+            last.bake = 0;
+        }
+    }
+
+    /// Whether of the current wave some are done, but Down.
+    pub fn is_unsure(&self) -> bool {
+        self.turns.iter().any(|turn| turn.wave == self.wave && turn.is_unsure())
+    }
+
     /// Ends a turn. Returns whether it had started; none if it was no turn.
     pub fn end(&mut self, host: HostId, succeeded: bool) -> Option<bool> {
         let turn = self.turn_mut(host).filter(|turn| turn.is_in_flight())?;
         turn.stage = if succeeded { Stage::Succeeded } else { Stage::Failed };
         turn.healthy = succeeded;
+        turn.lost_since = None;
         Some(turn.was_started)
     }
 
@@ -169,7 +264,14 @@ impl Deployment {
             return;
         }
         self.ends_as = Some(ends_as);
+        self.bake_until = None;
+        if self.status == DeploymentStatus::Baking {
+            self.status = DeploymentStatus::InProgress;
+        }
         for turn in &mut self.turns {
+            if !turn.is_in_flight() {
+                turn.lost_since = None;
+            }
             if let Stage::Pending | Stage::Leased { .. } = turn.stage {
                 turn.stage = Stage::Skipped;
             }
@@ -194,7 +296,8 @@ impl Deployment {
             DeploymentStatus::Succeeded
             | DeploymentStatus::Created
             | DeploymentStatus::Queued
-            | DeploymentStatus::InProgress => false,
+            | DeploymentStatus::InProgress
+            | DeploymentStatus::Baking => false,
         };
         // A rollback that fails is never rolled back: it would go round for ever.
         wanted && !self.touched().is_empty() && self.submission.creator == Creator::User
@@ -202,7 +305,7 @@ impl Deployment {
 
     /// Grants what may be granted, or works out how it ends.
     pub fn advance(&mut self, at: Millis) {
-        while self.status == DeploymentStatus::InProgress && self.ends_as.is_none() {
+        while self.is_running() && self.ends_as.is_none() {
             let pending = self.count(|turn| turn.stage == Stage::Pending);
             let in_flight = self.count(Turn::is_in_flight);
             if self.is_catch_up() {
@@ -218,6 +321,8 @@ impl Deployment {
                 }
             } else if self.is_hopeless() {
                 self.conclude(DeploymentStatus::Failed);
+            } else if self.goes_on(at) {
+                continue;
             } else if pending == 0 && in_flight == 0 {
                 if self.count(|turn| turn.ailing && turn.stage == Stage::Succeeded) > 0 {
                     break;
@@ -231,31 +336,94 @@ impl Deployment {
                 break;
             }
         }
+        let (wave, is_open) = (self.wave, self.is_running() && self.ends_as.is_none());
         for turn in &mut self.turns {
-            let is_lost = turn.down && turn.is_in_flight();
+            let bakes = self.waves.get(turn.wave).is_some_and(|wave| wave.bake > 0);
+            let is_watched = is_open && bakes && turn.wave >= wave && turn.is_unsure();
+            let is_lost = turn.down && (turn.is_in_flight() || is_watched);
             turn.lost_since = is_lost.then(|| turn.lost_since.unwrap_or(at));
         }
     }
 
-    /// Even if every unhealthy host with a turn to come heals in it, the
-    /// minimum cannot be kept.
-    fn is_hopeless(&self) -> bool {
-        let has_turn = |turn: &Turn| turn.stage == Stage::Pending || turn.is_in_flight();
-        let best = self.count(|turn| turn.healthy || has_turn(turn));
-        let healthy_to_come = self.count(|turn| turn.healthy && turn.stage == Stage::Pending);
-        if healthy_to_come > 0 {
-            best <= self.minimum
-        } else {
-            self.count(has_turn) > 0 && best < self.minimum
+    /// Begins the bake, or the next wave. Returns whether it did.
+    fn goes_on(&mut self, at: Millis) -> bool {
+        let has_turns = self
+            .turns
+            .iter()
+            .any(|turn| turn.wave == self.wave && (turn.stage == Stage::Pending || turn.is_in_flight()));
+        if has_turns || self.wave + 1 >= self.waves.len() {
+            return false;
         }
+        let bake = self.waves[self.wave].bake;
+        let until = self.bake_until.unwrap_or(at + bake);
+        if until <= at && (bake == 0 || !self.is_unsure()) {
+            self.wave += 1;
+            self.bake_until = None;
+            self.status = DeploymentStatus::InProgress;
+            return true;
+        }
+        self.status = DeploymentStatus::Baking;
+        self.bake_until.replace(until).is_none()
+    }
+
+    /// A canary is not well; or, even if every unhealthy host with a turn to
+    /// come heals in it, a minimum cannot be kept.
+    fn is_hopeless(&self) -> bool {
+        let is_tried = |turn: &Turn| matches!(turn.stage, Stage::Succeeded | Stage::Failed);
+        let is_canary = self.waves.get(self.wave).is_some_and(|wave| wave.is_canary);
+        if is_canary && self.count(|turn| turn.wave == self.wave && is_tried(turn) && !turn.healthy) > 0 {
+            return true;
+        }
+        let has_turn = |turn: &Turn| turn.stage == Stage::Pending || turn.is_in_flight();
+        let is_lost = |among: &dyn Fn(&Turn) -> bool, minimum: u32, had_turns: bool| {
+            let best = self.count(|turn| among(turn) && (turn.healthy || has_turn(turn)));
+            let healthy_to_come =
+                self.count(|turn| among(turn) && turn.healthy && turn.stage == Stage::Pending);
+            if healthy_to_come > 0 { best <= minimum } else { had_turns && best < minimum }
+        };
+        let of_zone = |turn: &Turn| {
+            let Some(minimum) = self.zone_minimum(&turn.zone) else { return false };
+            let among = |other: &Turn| other.zone == turn.zone;
+            is_lost(&among, minimum, has_turn(turn) || is_tried(turn))
+        };
+        is_lost(&|_| true, self.minimum, self.count(has_turn) > 0) || self.turns.iter().any(of_zone)
     }
 
     fn next(&self) -> Option<usize> {
-        let pending = (0..self.turns.len()).filter(|at| self.turns[*at].stage == Stage::Pending);
-        let next = pending.min_by_key(|at| (self.turns[*at].rank(), *at))?;
-        let has_room = self.count(Turn::is_in_flight) < self.turns_max;
-        let is_spared = !self.turns[next].is_available() || self.available() > self.minimum;
-        (has_room && is_spared).then_some(next)
+        let pending: Vec<usize> =
+            (0..self.turns.len()).filter(|at| self.turns[*at].stage == Stage::Pending).collect();
+        let next = *pending.iter().min_by_key(|at| (self.turns[**at].wave, self.turns[**at].rank(), **at))?;
+        let turn = &self.turns[next];
+        if turn.wave != self.wave || self.bake_until.is_some() {
+            return None;
+        }
+        let in_flight = self.count(Turn::is_in_flight);
+        let zone_minimum = self.zone_minimum(&turn.zone);
+        let in_zone = |other: &Turn| other.zone == turn.zone;
+        let zone_has_room = zone_minimum.is_none_or(|minimum| {
+            let at_once = self.count(in_zone).saturating_sub(minimum).max(1);
+            self.count(|other| in_zone(other) && other.is_in_flight()) < at_once
+        });
+        if in_flight >= self.turns_max || !zone_has_room {
+            return None;
+        }
+        let zone_spares = zone_minimum
+            .is_none_or(|minimum| self.count(|other| in_zone(other) && other.is_available()) > minimum);
+        let group_spares = self.available() > self.minimum;
+        if !turn.is_available() || (group_spares && zone_spares) {
+            return Some(next);
+        }
+        // Nobody may go, unless somebody of no service goes first.
+        let may_help = |at: &&usize| {
+            let other = &self.turns[**at];
+            other.is_of_no_service() && (zone_spares || in_zone(other))
+        };
+        let place = |at: &&usize| {
+            let other = &self.turns[**at];
+            let zone = self.submission.policy.zonal.as_ref().map(|zonal| zonal.place(&other.zone));
+            (zone, other.wave, **at)
+        };
+        pending.iter().filter(may_help).min_by_key(place).filter(|_| in_flight == 0).copied()
     }
 
     fn count(&self, is_counted: impl Fn(&Turn) -> bool) -> u32 {

@@ -7,7 +7,7 @@ use proto::group::{Group, TagFilter, TagSets};
 use proto::health::{HealthCheck, Probe, Viewpoint};
 use proto::id::GroupName;
 use proto::lifecycle::{Course, LifecycleEvent};
-use proto::policy::{Minimum, Policy, RollbackOn};
+use proto::policy::{Canary, Minimum, Mode, Policy, RollbackOn, Share, Zonal};
 
 use crate::chance::Chance;
 use crate::clock::Moment;
@@ -109,8 +109,12 @@ pub(super) fn wishes(
                 is_first -= 1;
                 deploy(dice, group, &bundles[..1], hosts)
             }
-            0 => Wish::Stop { group, rollback: dice.percent(50) },
+            0 => Wish::Stop { group, rollback: dice.percent(50), now: dice.percent(50) },
             1 => Wish::Rollback { group, to: None },
+            3 if dice.percent(50) => {
+                let policy = Policy { mode: Mode::Restart, outdated_only: false, ..policy(dice, hosts) };
+                Wish::Restart { group, policy }
+            }
             2 => Wish::SetGroup(self::group(
                 name,
                 groups.iter().find(|g| g.0 == name).expect("it").1,
@@ -162,7 +166,8 @@ fn any_host(dice: &mut Chance, hosts: u64) -> HostNo {
 
 pub(super) fn group(name: &str, tag: &str, policy: Policy, health: Option<HealthCheck>) -> Group {
     let filter = TagFilter::parse(tag).expect("a filter");
-    Group { name: name.parse().expect("a name"), tags: TagSets(vec![vec![filter]]), policy, health }
+    let (name, tags) = (name.parse().expect("a name"), TagSets(vec![vec![filter]]));
+    Group { name, tags, policy, health, config: None }
 }
 
 /// With all hosts in it: those that were not come in the middle.
@@ -180,6 +185,8 @@ fn policy(dice: &mut Chance, hosts: u64) -> Policy {
         5 => Minimum::HostCount(u32::try_from(dice.below(hosts + 1)).expect("few hosts")),
         _ => Minimum::FleetPercent(u8::try_from(dice.below(100)).expect("below 100")),
     };
+    let (turns_max, canary, zonal) = (cap(dice), canary(dice), zonal(dice));
+    let outdated_only = dice.percent(10);
     let mut seconds = |least, most| Duration::from_secs(dice.between(least, most));
     let (start_timeout, lost_after) = (seconds(10, 60), seconds(5, 40));
     let (turn_timeout, deployment_timeout) = (seconds(30, 200), seconds(60, 900));
@@ -191,6 +198,39 @@ fn policy(dice: &mut Chance, hosts: u64) -> Policy {
         lost_after,
         turn_timeout,
         deployment_timeout,
+        turns_max,
+        canary,
+        zonal,
+        outdated_only,
         ..Policy::default()
     }
+}
+
+fn cap(dice: &mut Chance) -> Option<u32> {
+    dice.percent(20).then(|| u32::try_from(dice.between(1, 4)).expect("small"))
+}
+
+fn canary(dice: &mut Chance) -> Option<Canary> {
+    let hosts = match dice.below(3) {
+        0 => Share::Percent(u8::try_from(dice.between(1, 50)).expect("a percentage")),
+        _ => Share::Hosts(u32::try_from(dice.between(1, 2)).expect("few hosts")),
+    };
+    dice.percent(25).then(|| Canary { hosts, bake: bake(dice) })
+}
+
+/// The zones of the hosts are z0, z1 and z2, some of them perhaps nobody's.
+fn zonal(dice: &mut Chance) -> Option<Zonal> {
+    let minimum = match dice.below(3) {
+        0 => Share::Percent(u8::try_from(dice.below(80)).expect("a percentage")),
+        1 => Share::Hosts(u32::try_from(dice.below(2)).expect("few hosts")),
+        _ => Share::Percent(0),
+    };
+    let order = if dice.percent(20) { vec!["z1".into()] } else { Vec::new() };
+    let first_bake = dice.percent(30).then(|| bake(dice));
+    dice.percent(30).then(|| Zonal { minimum, bake: bake(dice), first_bake, order })
+}
+
+/// Often none, seldom longer than a host may be lost.
+fn bake(dice: &mut Chance) -> Duration {
+    if dice.percent(30) { Duration::ZERO } else { Duration::from_secs(dice.between(1, 20)) }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use proto::group::{Group, TagFilter, TagSets};
 use proto::health::{HealthCheck, Probe, Viewpoint};
-use proto::id::GroupName;
+use proto::id::{ConfigName, GroupName};
 use proto::lifecycle::LIFECYCLE;
-use proto::policy::{Minimum, Policy, RollbackOn};
+use proto::policy::{Canary, DeploymentConfig, Minimum, Policy, RollbackOn, Share, Zonal};
 use proto::suggest;
 
 use super::words::{Words, Wrong, unknown};
@@ -17,7 +17,11 @@ use crate::hooks::{Bundle, HookFault, How, Sickness};
 const TAKES: Duration = Duration::from_secs(1);
 
 /// How the clauses of a policy begin.
-const POLICY_WORDS: [&str; 12] = [
+const POLICY_WORDS: [&str; 16] = [
+    "at most 2 at a time",
+    "canary",
+    "zones",
+    "outdated only",
     "OneAtATime",
     "HalfAtATime",
     "AllAtOnce",
@@ -45,9 +49,13 @@ pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
     let mut tag = format!("role={}", name.to_string().split('/').next().unwrap_or_default());
     let mut policy = Policy::default();
     let mut health = None;
+    let mut config = None;
     for clause in clauses(words) {
         let mut clause_words = Words::of(&clause);
-        if clause_words.take("health") {
+        if clause_words.take("config") {
+            config = Some(config_name(clause_words.next("a configuration's name")?)?);
+            clause_words.end()?;
+        } else if clause_words.take("health") {
             health = Some(self::health(&mut clause_words)?);
             clause_words.end()?;
         } else if clause_words.take("on") {
@@ -58,7 +66,18 @@ pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
         }
     }
     let filter = TagFilter::parse(&tag).map_err(|error| error.to_string())?;
-    Ok(Group { name, tags: TagSets(vec![vec![filter]]), policy, health })
+    Ok(Group { name, tags: TagSets(vec![vec![filter]]), policy, health, config })
+}
+
+pub(super) fn config_name(text: &str) -> Result<ConfigName, Wrong> {
+    text.parse().map_err(|error| format!("`{text}` is no name of a configuration: {error}"))
+}
+
+/// `config careful 1 hosts, zones bake 30s`.
+pub(super) fn config(words: &mut Words<'_>) -> Result<DeploymentConfig, Wrong> {
+    let name = config_name(words.next("the configuration's name")?.trim_end_matches(','))?;
+    let Policy { minimum, turns_max, canary, zonal, .. } = policy(words, Policy::default())?;
+    Ok(DeploymentConfig { name, minimum, turns_max, canary, zonal })
 }
 
 /// `health every 5s rise 2 fall 3 grace 30s from observers`.
@@ -121,10 +140,46 @@ fn apply(policy: &mut Policy, clause: &str) -> Result<(), Wrong> {
         policy.rollback = RollbackOn { failure: false, alarm: false, stop: false };
     } else if words.take("rollback on") {
         policy.rollback = rollback(&mut words)?;
+    } else if words.take("at most") {
+        policy.turns_max = Some(words.number("how many at a time")?);
+        words.expect("at a time")?;
+    } else if words.take("canary") {
+        let hosts = share(&mut words)?;
+        policy.canary = Some(Canary { hosts, bake: bake(&mut words, "bake")?.unwrap_or_default() });
+    } else if words.take("zones") {
+        policy.zonal = Some(zones(&mut words)?);
+    } else if words.take("outdated only") {
+        policy.outdated_only = true;
     } else {
         policy.minimum = minimum(&mut words)?;
     }
     words.end()
+}
+
+/// `zones minimum 50% bake 30s first bake 1m`.
+fn zones(words: &mut Words<'_>) -> Result<Zonal, Wrong> {
+    let mut zonal = Zonal::default();
+    if words.take("minimum") {
+        zonal.minimum = share(words)?;
+    }
+    zonal.bake = bake(words, "bake")?.unwrap_or_default();
+    zonal.first_bake = bake(words, "first bake")?;
+    Ok(zonal)
+}
+
+fn bake(words: &mut Words<'_>, phrase: &str) -> Result<Option<Duration>, Wrong> {
+    words.take(phrase).then(|| words.duration()).transpose()
+}
+
+/// `2 hosts`, `20%`.
+fn share(words: &mut Words<'_>) -> Result<Share, Wrong> {
+    match minimum(words)? {
+        Minimum::HostCount(hosts) => Ok(Share::Hosts(hosts)),
+        Minimum::FleetPercent(percent) => Ok(Share::Percent(percent)),
+        named @ (Minimum::OneAtATime | Minimum::HalfAtATime | Minimum::AllAtOnce) => {
+            Err(format!("`{named}` is no share of hosts: write 2 hosts, or 20%"))
+        }
+    }
 }
 
 fn rollback(words: &mut Words<'_>) -> Result<RollbackOn, Wrong> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proto::policy::{Mode, Policy};
+
 use super::expect::Unmet;
 use super::{Line, Occasion, Scenario, Step, Wait, Wanted, expect, report, stage};
 use crate::clock::Moment;
@@ -157,7 +159,9 @@ fn wish_of(world: &World, wanted: &Wanted) -> Result<Wish, String> {
             policy: policy.clone(),
             queue: *queue,
         },
-        Wanted::Stop { group, rollback } => Wish::Stop { group: group.clone(), rollback: *rollback },
+        Wanted::Stop { group, rollback } => {
+            Wish::Stop { group: group.clone(), rollback: *rollback, now: false }
+        }
         Wanted::Rollback { group, to } => {
             let to = to.as_deref().map(digest).transpose()?;
             Wish::Rollback { group: group.clone(), to }

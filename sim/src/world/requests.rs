@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto::group::Group;
 use proto::id::{DeploymentId, Digest, GroupName};
 use proto::io::{Accepted, DeployRequest, Input, Refusal, Reply, Request, RequestId};
-use proto::policy::Policy;
+use proto::policy::{DeploymentConfig, Policy};
 
 use super::{Claim, Event, World};
 use crate::clock::Moment;
@@ -26,6 +26,7 @@ pub struct Asked {
 pub enum Wish {
     SetGroup(Group),
     DeleteGroup(GroupName),
+    SetConfig(DeploymentConfig),
     Deploy {
         group: GroupName,
         digest: Digest,
@@ -36,10 +37,17 @@ pub enum Wish {
     Stop {
         group: GroupName,
         rollback: bool,
+        /// Events under way, too.
+        now: bool,
     },
     Rollback {
         group: GroupName,
         to: Option<Digest>,
+    },
+    /// Restarts the last good revision of the group.
+    Restart {
+        group: GroupName,
+        policy: Policy,
     },
     RemoveHost(HostNo),
 }
@@ -88,6 +96,7 @@ impl World {
     fn request(&mut self, wish: &Wish, host: HostNo) -> Option<Request> {
         let request = match wish {
             Wish::SetGroup(group) => Request::SetGroup(group.clone()),
+            Wish::SetConfig(config) => Request::SetConfig(config.clone()),
             Wish::DeleteGroup(group) => Request::DeleteGroup(group.clone()),
             Wish::Deploy { group, digest, policy, queue } => {
                 let bundle = &self.bundles[digest];
@@ -101,13 +110,25 @@ impl World {
                     queue: *queue,
                 }))
             }
-            Wish::Stop { group, rollback } => {
+            Wish::Stop { group, rollback, now } => {
                 let state = self.hosts[host.index()].node()?.state();
                 let group = state.group(group)?;
                 let deployment = group.running.or(group.queued)?;
-                Request::Stop { deployment, rollback: *rollback }
+                Request::Stop { deployment, rollback: *rollback, now: *now }
             }
             Wish::Rollback { group, to } => Request::Rollback { group: group.clone(), to: *to },
+            Wish::Restart { group, policy } => {
+                let state = self.hosts[host.index()].node()?.state();
+                let good = state.group(group)?.good.last()?;
+                Request::Deploy(Box::new(DeployRequest {
+                    group: group.clone(),
+                    revision: good.revision.clone(),
+                    policy: Some(policy.clone()),
+                    description: "restart".into(),
+                    holders: Vec::new(),
+                    queue: false,
+                }))
+            }
             Wish::RemoveHost(host) => Request::RemoveHost(self.hosts[host.index()].id),
         };
         Some(request)

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::{Limits, unpack};
 
 /// A few seconds' worth.
-const ROUNDS: u64 = 3_000;
+const ROUNDS: u64 = 1_000;
 const LIMITS: Limits = Limits { entries_max: 100, bytes_max: 1024 * 1024, ratio_max: 200 };
 /// A tar header, and the place of its checksum.
 const BLOCK: usize = 512;

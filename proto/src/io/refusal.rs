@@ -1,0 +1,245 @@
+//! Why a request is refused: typed, with numbers, and with what to do.
+
+use crate::health::InvalidCheck;
+use crate::id::{ConfigName, DeploymentId, Digest, GroupName, HostId};
+use crate::policy::{InvalidPolicy, PREDEFINED};
+
+/// Why a request is refused. Nothing has changed, unless it says so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// This host has not joined a mesh yet.
+    #[error("this host has not joined its mesh yet: {0}")]
+    NotJoined(String),
+    /// No such group.
+    #[error("no group {0}: `skein group list` shows the groups, `skein group set FILE` defines one")]
+    UnknownGroup(GroupName),
+    /// No such deployment.
+    #[error("no deployment {0}: `skein deployments` lists them")]
+    UnknownDeployment(DeploymentId),
+    /// No host has the tags.
+    #[error("no host matches the tags of group {0}: `skein hosts` shows every host's tags")]
+    NoHosts(GroupName),
+    /// M ≥ N: nothing could ever be taken out of service.
+    #[error(
+        "{config} of {total} hosts means {minimum} must stay healthy, so no host may ever be taken out of \
+         service: {advice}"
+    )]
+    ImpossibleMinimum {
+        /// The minimum as configured.
+        config: String,
+        /// N.
+        total: u32,
+        /// M.
+        minimum: u32,
+        /// The smallest change that makes it possible.
+        advice: String,
+    },
+    /// One deployment per group at a time.
+    #[error("deployment {running} of {group} is still running: stop it, wait for it, or submit with --queue")]
+    AlreadyRunning {
+        /// The group.
+        group: GroupName,
+        /// What runs.
+        running: DeploymentId,
+    },
+    /// The queue holds one.
+    #[error("deployment {queued} of {group} is waiting already: a group's queue holds one")]
+    QueueFull {
+        /// The group.
+        group: GroupName,
+        /// What waits.
+        queued: DeploymentId,
+    },
+    /// The deployment is over.
+    #[error("deployment {0} is over already ({1})")]
+    AlreadyOver(DeploymentId, &'static str),
+    /// No revision to go back to.
+    #[error("group {0} has no earlier good revision to roll back to")]
+    NothingToRollBackTo(GroupName),
+    /// A revision that was never deployed to the group.
+    #[error("revision {0} was never deployed successfully to {1}: `skein history {1}` lists what was")]
+    UnknownRevision(Digest, GroupName),
+    /// A group that is being deployed to cannot be removed.
+    #[error("group {group} has a running deployment, {running}: stop it first")]
+    GroupInUse {
+        /// The group.
+        group: GroupName,
+        /// What runs.
+        running: DeploymentId,
+    },
+    /// No such host.
+    #[error("no host {0} in this mesh")]
+    UnknownHost(HostId),
+    /// Too large, too many, out of bounds.
+    #[error("{what}: at most {limit}")]
+    Limit {
+        /// What is too much.
+        what: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// Consensus did not answer. The change may or may not still happen.
+    #[error(
+        "the mesh did not commit this within {seconds} s ({voters_up} of {voters} voters are connected): it may \
+         still happen; look with `skein status` before trying again"
+    )]
+    NotCommitted {
+        /// How long it was tried.
+        seconds: u64,
+        /// Voters that this host is connected to, itself included.
+        voters_up: u32,
+        /// Voters in all.
+        voters: u32,
+    },
+    /// The agent ends.
+    #[error("this agent is stopping")]
+    Leaving,
+    /// The group's health check could not work.
+    #[error("the group's health check: {0}")]
+    HealthCheck(#[from] InvalidCheck),
+    /// What no policy may say.
+    #[error(transparent)]
+    InvalidPolicy(InvalidPolicy),
+    /// M ≥ N in a zone.
+    #[error(
+        "{config} of the {total} hosts {} means {minimum} must stay healthy, so none of them may ever be taken out \
+         of service: {advice}", in_zone(.zone)
+    )]
+    ImpossibleZoneMinimum {
+        /// The zone's minimum as configured.
+        config: String,
+        /// Which zone; empty for hosts that name none.
+        zone: String,
+        /// N of the zone.
+        total: u32,
+        /// M of the zone.
+        minimum: u32,
+        /// The smallest change that makes it possible.
+        advice: String,
+    },
+    /// Zone by zone, with no zones.
+    #[error(
+        "{group} is to be deployed to zone by zone, but none of its {hosts} hosts says in which zone it is: start \
+         their agents with --zone, or remove [zones] (for one deployment: --override zones.enabled=false)"
+    )]
+    NoZones {
+        /// The group.
+        group: GroupName,
+        /// N.
+        hosts: u32,
+    },
+    /// A zone is put in order that no host is in.
+    #[error("zones.order names {}, but no host of {group} is there; its zones are: {}", list(.unknown), list(.known))]
+    UnknownZones {
+        /// The group.
+        group: GroupName,
+        /// Those that no host has.
+        unknown: Vec<String>,
+        /// Those that its hosts have.
+        known: Vec<String>,
+    },
+    /// A canary that nobody follows.
+    #[error(
+        "a canary of {config} is {canary} of the {total} hosts of {group}, so nobody would follow it: make it \
+         smaller{}, or leave it out (--override canary.enabled=false)", smaller(*.total)
+    )]
+    ImpossibleCanary {
+        /// The group.
+        group: GroupName,
+        /// The canary as configured.
+        config: String,
+        /// As a number of hosts.
+        canary: u32,
+        /// N.
+        total: u32,
+    },
+    /// It would time out while it bakes.
+    #[error(
+        "the bakes of this deployment take {bakes} s in all and its timeout is {timeout} s, so it could never end \
+         well: make the bakes shorter, or the timeout longer (--override timeout={}s)", .bakes + .timeout
+    )]
+    BakesTooLong {
+        /// Seconds in all.
+        bakes: u64,
+        /// Seconds.
+        timeout: u64,
+    },
+    /// All hosts have it.
+    #[error(
+        "all {hosts} hosts of {group} run {} already, so outdated_only leaves nothing to do: deploy without it to \
+         install it again", .digest.short()
+    )]
+    NothingOutdated {
+        /// The group.
+        group: GroupName,
+        /// N.
+        hosts: u32,
+        /// The revision.
+        digest: Digest,
+    },
+    /// A restart of what is not there.
+    #[error(
+        "no host of {0} runs its last good revision, so there is nothing to restart: deploy a bundle to it"
+    )]
+    NothingToRestart(GroupName),
+    /// The revision has changed since the restart was asked for.
+    #[error("the last good revision of {group} is not {} any more: ask for the restart again", .digest.short())]
+    RestartOutrun {
+        /// The group.
+        group: GroupName,
+        /// What was to be restarted.
+        digest: Digest,
+    },
+    /// Agents that could not follow it.
+    #[error(
+        "this deployment asks for what {} cannot follow ({} of the mesh {} older than wire version {needs}): \
+         upgrade the agents there, or take hosts that are gone out of the mesh", list(.hosts), .older,
+         if *.older == 1 { "is" } else { "are" }
+    )]
+    TooOld {
+        /// Their names, the first few.
+        hosts: Vec<String>,
+        /// How many.
+        older: u32,
+        /// The wire version that is needed.
+        needs: u16,
+    },
+    /// No such configuration.
+    #[error(
+        "no deployment configuration `{name}`: there are {}; `skein config set FILE` defines one", configs(.known)
+    )]
+    UnknownConfig {
+        /// As given.
+        name: ConfigName,
+        /// Those of the mesh's own.
+        known: Vec<ConfigName>,
+    },
+    /// The predefined names mean the same everywhere.
+    #[error("`{0}` is predefined and means the same in every mesh: choose another name")]
+    PredefinedConfig(ConfigName),
+    /// A configuration that groups follow cannot be removed.
+    #[error("configuration `{name}` is used by {}: set another one there first", list(.groups))]
+    ConfigInUse {
+        /// Which.
+        name: ConfigName,
+        /// By whom.
+        groups: Vec<String>,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    names.join(", ")
+}
+
+fn configs(known: &[ConfigName]) -> String {
+    let predefined = PREDEFINED.iter().map(|(name, _)| (*name).to_string());
+    predefined.chain(known.iter().map(ToString::to_string)).collect::<Vec<_>>().join(", ")
+}
+
+fn in_zone(zone: &str) -> String {
+    if zone.is_empty() { "without a zone".into() } else { format!("in zone {zone}") }
+}
+
+fn smaller(total: u32) -> String {
+    if total < 2 { String::new() } else { format!(" (at most {})", total - 1) }
+}

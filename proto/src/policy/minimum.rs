@@ -1,0 +1,106 @@
+//! How many hosts must stay healthy, and shares of hosts.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How many hosts must stay healthy (AWS user guide, "instances-health").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Minimum {
+    /// All but one, one at a time.
+    OneAtATime,
+    /// Half, rounded up.
+    HalfAtATime,
+    /// None; at least one host must succeed.
+    AllAtOnce,
+    /// This many: `HOST_COUNT`.
+    HostCount(u32),
+    /// This share, 0–99, rounded up: `FLEET_PERCENT`.
+    FleetPercent(u8),
+}
+
+/// A minimum as numbers, for one deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// M: this many must stay healthy.
+    pub minimum: u32,
+    /// At most so many hosts are in their turn at a time, whatever H − M says.
+    pub turns_max: u32,
+}
+
+impl Minimum {
+    /// M and the cap for a group of `total` hosts: computed once, at the start.
+    ///
+    /// A group of one under HalfAtATime has M = 0: the predefined names never
+    /// describe what cannot start, a custom percentage may.
+    pub fn bounds(self, total: u32) -> Bounds {
+        let minimum = match self {
+            Minimum::OneAtATime => total.saturating_sub(1),
+            Minimum::HalfAtATime if total == 1 => 0,
+            Minimum::HalfAtATime => total.div_ceil(2),
+            Minimum::AllAtOnce => 0,
+            Minimum::HostCount(hosts) => hosts,
+            Minimum::FleetPercent(percent) => percent_of(percent, total),
+        };
+        // Also the bound of the unhealthy-first pass, where AWS is silent: a
+        // brand-new group is all unhealthy, and an operator who asked for one
+        // at a time does not mean "all at once, because nothing runs yet".
+        let turns_max = match self {
+            Minimum::OneAtATime => 1,
+            Minimum::HalfAtATime | Minimum::AllAtOnce | Minimum::HostCount(_) | Minimum::FleetPercent(_) => {
+                total.saturating_sub(minimum).max(1)
+            }
+        };
+        Bounds { minimum, turns_max }
+    }
+
+    /// Whether a group of `total` hosts can be deployed to at all: M < N.
+    pub fn is_possible(self, total: u32) -> bool {
+        self.bounds(total).minimum < total
+    }
+}
+
+impl fmt::Display for Minimum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Minimum::OneAtATime => f.write_str("OneAtATime"),
+            Minimum::HalfAtATime => f.write_str("HalfAtATime"),
+            Minimum::AllAtOnce => f.write_str("AllAtOnce"),
+            Minimum::HostCount(hosts) => write!(f, "{hosts} hosts"),
+            Minimum::FleetPercent(percent) => write!(f, "{percent} %"),
+        }
+    }
+}
+
+/// So many hosts, or such a share of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Share {
+    /// This many: `HOST_COUNT`.
+    Hosts(u32),
+    /// This share, 0–99, rounded up: `FLEET_PERCENT`.
+    Percent(u8),
+}
+
+impl Share {
+    /// As a number of hosts, of `total`.
+    pub fn of(self, total: u32) -> u32 {
+        match self {
+            Share::Hosts(hosts) => hosts,
+            Share::Percent(percent) => percent_of(percent, total),
+        }
+    }
+}
+
+fn percent_of(percent: u8, total: u32) -> u32 {
+    u32::try_from((u64::from(percent) * u64::from(total)).div_ceil(100)).unwrap_or(u32::MAX)
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Share::Hosts(1) => f.write_str("1 host"),
+            Share::Hosts(hosts) => write!(f, "{hosts} hosts"),
+            Share::Percent(percent) => write!(f, "{percent} %"),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! In which order hosts go, beyond their ranks: some first, zone by zone.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Share;
+
+/// Some hosts go before all others, and must all go well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// How many.
+    pub hosts: Share,
+    /// How long they are watched before the others go.
+    pub bake: Duration,
+}
+
+/// One zone at a time: CodeDeploy's `ZonalConfig`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Zonal {
+    /// How many hosts of each zone must stay healthy:
+    /// `minimumHealthyHostsPerZone`.
+    pub minimum: Share,
+    /// How long each zone is watched before the next one goes:
+    /// `monitorDurationInSeconds`.
+    pub bake: Duration,
+    /// How long the first one is; none means as long as the others:
+    /// `firstZoneMonitorDurationInSeconds`.
+    pub first_bake: Option<Duration>,
+    /// The zones that go first, in this order; the others follow in the order
+    /// of their names, and hosts without a zone come last.
+    pub order: Vec<String>,
+}
+
+impl Default for Zonal {
+    fn default() -> Self {
+        Zonal { minimum: Share::Percent(0), bake: Duration::ZERO, first_bake: None, order: Vec::new() }
+    }
+}
+
+impl Zonal {
+    /// Where a zone stands in the order.
+    pub fn place<'a>(&self, zone: &'a str) -> (usize, bool, &'a str) {
+        let named = self.order.iter().position(|named| named == zone);
+        (named.unwrap_or(self.order.len()), zone.is_empty(), zone)
+    }
+
+    /// How long the `nth` zone (from 0) is watched.
+    pub fn bake_after(&self, nth: usize) -> Duration {
+        if nth == 0 { self.first_bake.unwrap_or(self.bake) } else { self.bake }
+    }
+
+    /// M and the cap of a zone of `total` hosts.
+    pub fn bounds(&self, total: u32) -> super::Bounds {
+        let minimum = self.minimum.of(total);
+        super::Bounds { minimum, turns_max: total.saturating_sub(minimum).max(1) }
+    }
+}

@@ -1,0 +1,167 @@
+//! Whether a deployment may be submitted: whatever could never end well is
+//! refused here, with numbers and the smallest change that makes it possible.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{GroupState, Host, State};
+use crate::entry::{Creator, Submission};
+use crate::id::GroupName;
+use crate::io::Refusal;
+use crate::policy::{Mode, Policy, Share, Zonal};
+
+/// Characters of an operator's description (CodeDeploy's quota).
+pub(super) const DESCRIPTION_MAX: usize = 256;
+/// Hosts that a refusal names.
+const NAMED_MAX: usize = 5;
+
+impl State {
+    pub(super) fn check_submission(&self, submission: &Submission) -> Result<(), Refusal> {
+        let name = &submission.group;
+        let group = self.groups.get(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
+        if submission.description.chars().count() > DESCRIPTION_MAX {
+            let what = "characters of a description".into();
+            return Err(Refusal::Limit { what, limit: DESCRIPTION_MAX as u64 });
+        }
+        if self.rollouts.contains_key(&submission.deployment) || submission.creator != Creator::User {
+            // Submitted twice by a retry, or by the mesh itself: folding it
+            // again changes nothing, and the mesh has checked what it wants.
+            return Ok(());
+        }
+        self.check_policy(name, &submission.policy)?;
+        self.check_targets(group, submission)?;
+        match (self.busy_with(group), group.queued) {
+            (Some(running), _) if !submission.queue => {
+                Err(Refusal::AlreadyRunning { group: name.clone(), running })
+            }
+            (Some(_), Some(queued)) => Err(Refusal::QueueFull { group: name.clone(), queued }),
+            (Some(_), None) | (None, _) => Ok(()),
+        }
+    }
+
+    /// Whether a deployment of the group under this policy can end well.
+    /// # Errors
+    /// Why it cannot, in numbers, with the smallest change that helps.
+    pub fn check_policy(&self, name: &GroupName, policy: &Policy) -> Result<(), Refusal> {
+        let group = self.groups.get(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
+        policy.validate().map_err(Refusal::InvalidPolicy)?;
+        let members = self.members_of(&group.group);
+        let total = count(members.len());
+        if total == 0 {
+            return Err(Refusal::NoHosts(name.clone()));
+        }
+        self.check_age(policy)?;
+        let minimum = policy.minimum;
+        if !minimum.is_possible(total) {
+            return Err(Refusal::ImpossibleMinimum {
+                config: minimum.to_string(),
+                total,
+                minimum: minimum.bounds(total).minimum,
+                advice: format!(
+                    "let at most {} stay healthy (minimum_healthy = {}), use OneAtATime, or add hosts",
+                    total - 1,
+                    total - 1
+                ),
+            });
+        }
+        if let Some(canary) = policy.canary.filter(|canary| canary.hosts.of(total) >= total) {
+            let (config, canary) = (canary.hosts.to_string(), canary.hosts.of(total));
+            return Err(Refusal::ImpossibleCanary { group: name.clone(), config, canary, total });
+        }
+        let zones = zones(&members);
+        if let Some(zonal) = &policy.zonal {
+            check_zones(name, zonal, &zones)?;
+        }
+        check_bakes(policy, zones.len())
+    }
+
+    /// Every host folds every deployment, so all of the mesh must know what its
+    /// policy asks for.
+    fn check_age(&self, policy: &Policy) -> Result<(), Refusal> {
+        let needs = policy.wire();
+        let older = self.hosts.values().filter(|host| host.record.wire < needs);
+        let names: Vec<String> = older.map(|host| host.record.name.clone()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let older = count(names.len());
+        Err(Refusal::TooOld { hosts: names.into_iter().take(NAMED_MAX).collect(), older, needs })
+    }
+
+    /// Whether there is a host that the deployment is for.
+    fn check_targets(&self, group: &GroupState, submission: &Submission) -> Result<(), Refusal> {
+        let name = &group.group.name;
+        let digest = submission.revision.digest;
+        let is_restart = submission.policy.mode == Mode::Restart;
+        if is_restart && group.good.last().is_none_or(|good| good.revision.digest != digest) {
+            return Err(Refusal::RestartOutrun { group: name.clone(), digest });
+        }
+        if !self.targets(submission).is_some_and(|targets| targets.is_empty()) {
+            return Ok(());
+        }
+        if is_restart {
+            return Err(Refusal::NothingToRestart(name.clone()));
+        }
+        let hosts = count(self.members_of(&group.group).len());
+        Err(Refusal::NothingOutdated { group: name.clone(), hosts, digest })
+    }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// Hosts by zone; those that name none under an empty name.
+fn zones<'a>(members: &[&'a Host]) -> BTreeMap<&'a str, u32> {
+    let mut zones = BTreeMap::new();
+    for host in members {
+        *zones.entry(host.record.zone.as_str()).or_insert(0) += 1;
+    }
+    zones
+}
+
+fn check_zones(group: &GroupName, zonal: &Zonal, zones: &BTreeMap<&str, u32>) -> Result<(), Refusal> {
+    if zones.keys().all(|zone| zone.is_empty()) {
+        return Err(Refusal::NoZones { group: group.clone(), hosts: zones.values().sum() });
+    }
+    let unknown: Vec<String> =
+        zonal.order.iter().filter(|zone| !zones.contains_key(zone.as_str())).cloned().collect();
+    if !unknown.is_empty() {
+        let known = zones.keys().filter(|zone| !zone.is_empty()).map(|zone| (*zone).to_string()).collect();
+        return Err(Refusal::UnknownZones { group: group.clone(), unknown, known });
+    }
+    let impossible = zones.iter().find(|(_, total)| zonal.bounds(**total).minimum >= **total);
+    let Some((zone, total)) = impossible else { return Ok(()) };
+    let spared = total - 1;
+    Err(Refusal::ImpossibleZoneMinimum {
+        config: zonal.minimum.to_string(),
+        zone: (*zone).into(),
+        total: *total,
+        minimum: zonal.bounds(*total).minimum,
+        advice: match zonal.minimum {
+            Share::Hosts(_) => {
+                format!("let at most {spared} stay healthy (zones.minimum_healthy = {spared})")
+            }
+            // The largest share that, rounded up, leaves one host to take out.
+            Share::Percent(_) => format!(
+                "let at most {spared} of them stay healthy (zones.minimum_healthy = \"{}%\"), or add hosts there",
+                100 * u64::from(spared) / u64::from(*total)
+            ),
+        },
+    })
+}
+
+/// All bakes together must leave some of the deployment's time.
+fn check_bakes(policy: &Policy, zones: usize) -> Result<(), Refusal> {
+    let canary = policy.canary.map_or(Duration::ZERO, |canary| canary.bake);
+    let of_zones: Duration = policy
+        .zonal
+        .iter()
+        .flat_map(|zonal| (0..zones.saturating_sub(1)).map(|nth| zonal.bake_after(nth)))
+        .fold(Duration::ZERO, Duration::saturating_add);
+    let bakes = canary.saturating_add(of_zones);
+    if bakes < policy.deployment_timeout {
+        return Ok(());
+    }
+    Err(Refusal::BakesTooLong { bakes: bakes.as_secs(), timeout: policy.deployment_timeout.as_secs() })
+}
