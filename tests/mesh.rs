@@ -7,10 +7,14 @@
 mod agent;
 #[path = "mesh/bundle.rs"]
 mod bundle;
+#[path = "mesh/catch_up.rs"]
+mod catch_up;
 #[path = "mesh/disk.rs"]
 mod disk;
 #[path = "mesh/frozen.rs"]
 mod frozen;
+#[path = "mesh/health.rs"]
+mod health;
 #[path = "mesh/installs.rs"]
 mod installs;
 #[path = "mesh/kills.rs"]
@@ -25,5 +29,7 @@ mod rolling;
 mod side_by_side;
 #[path = "mesh/trace.rs"]
 mod trace;
+#[path = "mesh/waves.rs"]
+mod waves;
 #[path = "mesh/world.rs"]
 mod world;

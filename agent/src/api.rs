@@ -84,6 +84,8 @@ fn router(shared: Shared) -> Router {
             get(read::group).put(write::set_group).delete(write::delete_group),
         )
         .route("/v1/groups/{application}/{name}/rollback", post(write::rollback))
+        .route("/v1/configs", get(read::configs))
+        .route("/v1/configs/{name}", get(read::config).put(write::set_config).delete(write::delete_config))
         .route("/v1/bundles", post(write::push))
         .route("/v1/plan", post(write::plan))
         .route("/v1/deployments", get(read::deployments).post(write::deploy))

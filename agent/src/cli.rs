@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and which part answers it.
 
+mod config;
 mod deploy;
 mod exit;
 mod group;
@@ -68,6 +69,9 @@ enum Verb {
     /// Define the groups that are deployed to
     #[command(subcommand)]
     Group(group::GroupVerb),
+    /// Name deployment configurations that groups share
+    #[command(subcommand)]
+    Config(config::ConfigVerb),
     /// Bring a bundle into the mesh, and print its digest
     Push(deploy::PushArgs),
     /// Show what a deployment would do; exit 3 if it could never finish
@@ -130,6 +134,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         }
         Verb::Mesh(verb) => mesh::run(&session, verb).await,
         Verb::Group(verb) => group::run(&session, verb).await,
+        Verb::Config(verb) => config::run(&session, verb).await,
         Verb::Push(args) => deploy::push(&session, args).await,
         Verb::Plan(args) => plan::plan(&session, args).await,
         Verb::Deploy(args) => deploy::deploy(&session, args).await,

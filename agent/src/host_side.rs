@@ -15,6 +15,7 @@ use proto::entry::Failure;
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
 use proto::io::Run;
 use proto::lifecycle::LifecycleEvent;
+use proto::policy::Mode;
 use proto::revision::Revision;
 use tokio_util::sync::CancellationToken;
 
@@ -149,7 +150,10 @@ impl HostSide {
             appspec_name: APPSPEC_NAME.to_owned(),
             environment,
             custom_events: Vec::new(),
-            way: Way::Forward,
+            way: match run.mode {
+                Mode::Standard => Way::Forward,
+                Mode::Restart => Way::Restart,
+            },
             patience: self.patience,
         }
     }

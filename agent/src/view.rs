@@ -6,6 +6,7 @@
 //! numbers, and as a sentence made of those numbers.
 
 mod behind;
+mod config;
 pub(crate) mod deployment;
 mod happening;
 mod health;
@@ -22,7 +23,8 @@ use proto::time::LedgerTime;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use behind::{BehindView, NoRevision, find_revision};
-pub(crate) use deployment::{DeploymentView, TurnView, deployment, deployments};
+pub(crate) use config::{ConfigView, config, configs};
+pub(crate) use deployment::{DeploymentView, TurnView, WaveView, deployment, deployments};
 pub(crate) use happening::{Happening, HistoryView, diverged, happening, history, progress};
 pub(crate) use mesh::{GroupView, HostView, StatusView, group, groups, hosts, name_of, status};
 pub(crate) use plan::{PlanView, SecondsView, plan};

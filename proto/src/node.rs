@@ -360,16 +360,19 @@ impl Node {
         }
     }
 
-    /// Who leads: known by consensus itself, or from what voters say.
+    /// Who leads: known by consensus itself, or from what others say. Those who
+    /// do not vote repeat what they hear, and could go on about one that does
+    /// not vote any more among themselves.
     fn leader(&self) -> Option<VoterId> {
         if self.ledger.is_voting() {
             return self.ledger.leader();
         }
+        let voters = self.ledger.voters();
         self.heard
             .iter()
             .filter(|(host, _)| self.liveness.is_connected(**host))
             .filter_map(|(_, heard)| heard.leader)
-            .next()
+            .find(|leader| voters.voters.is_empty() || voters.has(*leader))
     }
 
     fn suspects(&self) -> BTreeSet<HostId> {

@@ -11,6 +11,8 @@ mod deployments;
 mod health;
 mod membership;
 mod rollback;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 
@@ -348,3 +350,6 @@ impl State {
         due
     }
 }
+
+#[cfg(test)]
+mod tests;

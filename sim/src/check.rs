@@ -11,6 +11,7 @@ mod fold;
 mod health;
 mod minimum;
 mod turns;
+mod waves;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,6 +32,7 @@ pub use catch_up::CatchUps;
 pub use health::Health;
 pub use minimum::Minimum;
 pub use turns::Turns;
+pub use waves::Waves;
 
 /// What must hold in every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +43,8 @@ pub enum Claim {
     Fold,
     /// A turn takes no host out of service that the minimum needs.
     Minimum,
+    /// The next wave comes when the one before is through and was watched.
+    Waves,
     /// No event runs without a committed start of its turn.
     CommittedStart,
     /// No event of a turn runs twice, and none out of its order.
@@ -69,6 +73,7 @@ impl fmt::Display for Claim {
             Claim::Agreement => "hosts agree on every committed entry",
             Claim::Fold => "the fold agrees with the model",
             Claim::Minimum => "never fewer in service than the minimum because of a turn",
+            Claim::Waves => "no wave before the one before it is through and was watched",
             Claim::CommittedStart => "no event without a committed start of its turn",
             Claim::Once => "no event of a turn is run twice or out of order",
             Claim::OneTurn => "one turn of a group at a time on one host",
@@ -131,6 +136,7 @@ pub struct Checks {
     pub agreement: Agreement,
     pub model: Model,
     pub minimum: Minimum,
+    pub waves: Waves,
     pub turns: Turns,
     pub catch_ups: CatchUps,
     pub acknowledged: Acknowledged,
@@ -207,6 +213,7 @@ impl Checks {
         self.chronicle.entry(now, &self.model);
         let verdicts = [
             self.minimum.entry(index, &self.model),
+            self.waves.entry(index, &self.model),
             self.turns.entry(&self.model, &self.numbers),
             self.catch_ups.entry(&self.model),
         ];

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use proto::entry::{Body, Creator, Entry, ErrorCode, HostRecord, Index, Submission, TurnOutcome};
 use proto::group::Group;
 use proto::id::{ConfigName, DeploymentId, Digest, GroupName, HostId};
-use proto::policy::{DeploymentConfig, Mode};
+use proto::policy::{DeploymentConfig, Mode, Policy};
 use proto::rollout::DeploymentStatus;
 use proto::state::{DEPLOYMENTS_KEPT, GOOD_KEPT};
 

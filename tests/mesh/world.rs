@@ -44,13 +44,31 @@ impl Mesh {
         mesh
     }
 
+    /// With each agent in a zone.
+    pub(crate) fn in_zones(zones: &[&str]) -> Mesh {
+        let mut mesh = Mesh::founded_in(&["--zone", zones[0]]);
+        for (number, zone) in (2..).zip(&zones[1..]) {
+            let agent = mesh.prepare(number);
+            agent.flags.extend(["--zone".to_string(), (*zone).to_string()]);
+            let name = agent.name.clone();
+            mesh.start(&name);
+        }
+        mesh.wait_until_whole();
+        mesh
+    }
+
     /// With its first agent alone.
     fn founded() -> Mesh {
+        Mesh::founded_in(&[])
+    }
+
+    fn founded_in(flags: &[&str]) -> Mesh {
         let dir = tempfile::Builder::new().prefix("skein-mesh-").tempdir().expect("a directory");
         let watchdog = watchdog(dir.path());
         let mut mesh =
             Mesh { agents: Vec::new(), network: free_network(), token: String::new(), watchdog, dir };
-        let first = mesh.agent_of(1);
+        let mut first = mesh.agent_of(1);
+        first.flags.extend(flags.iter().map(ToString::to_string));
         skein(&["mesh", "init", "--data-dir", &first.data.display().to_string()]).expect(0, &["is made"]);
         mesh.agents.push(first);
         mesh.start("web-1");

@@ -187,7 +187,10 @@ impl From<NoRevision> for ApiError {
 
 impl From<GroupFileError> for ApiError {
     fn from(error: GroupFileError) -> Self {
-        ApiError::invalid("INVALID_GROUP", error.to_string())
+        match error {
+            GroupFileError::Refused(refusal) => refusal.into(),
+            other => ApiError::invalid("INVALID_GROUP", other.to_string()),
+        }
     }
 }
 

@@ -50,6 +50,8 @@ fn registry(status: &StatusView, frames: Counts) -> Registry {
     };
     add("group_hosts", "Hosts that have the group's tags", of_groups(&|group| group.hosts));
     add("group_healthy_hosts", "Of those, hosts that are healthy and up", of_groups(&|group| group.healthy));
+    let unwell = of_groups(&|group| group.unhealthy.len());
+    add("group_unhealthy_hosts", "Hosts that the group's health check finds unhealthy", unwell);
     let kinds = [
         ("sent", frames.sent),
         ("received", frames.received),

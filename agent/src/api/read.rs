@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use proto::id::{DeploymentId, GroupName, HostId};
+use proto::id::{ConfigName, DeploymentId, GroupName, HostId};
 use proto::io::Refusal;
 use proto::lifecycle::LifecycleEvent;
 use proto::node::Node;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ApiError, Shared};
 use crate::backend::LogRequest;
-use crate::view::{self, DeploymentView, GroupView, HistoryView, HostView, StatusView};
+use crate::view::{self, ConfigView, DeploymentView, GroupView, HistoryView, HostView, StatusView};
 
 /// Entries of the ledger in one answer, unless asked for otherwise, and at most.
 const HISTORY_DEFAULT: usize = 1_000;
@@ -100,6 +100,24 @@ pub(super) async fn group(
     let look = move |node: &Node| {
         let known = node.state().group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         Ok::<_, Refusal>(view::group(node.state(), known))
+    };
+    Ok(Json(shared.backend.node.read(look).await??))
+}
+
+pub(super) async fn configs(State(shared): State<Shared>) -> Answer<Vec<ConfigView>> {
+    Ok(Json(shared.backend.node.read(|node| view::configs(node.state())).await?))
+}
+
+pub(super) async fn config(State(shared): State<Shared>, Path(name): Path<String>) -> Answer<ConfigView> {
+    config_of(&shared, name.parse()?).await
+}
+
+/// The configuration as it stands now.
+pub(super) async fn config_of(shared: &Shared, name: ConfigName) -> Answer<ConfigView> {
+    let look = move |node: &Node| match view::config(node.state(), &name) {
+        Some(view) => Ok(view),
+        // Not predefined either: the mesh says which there are.
+        None => Err(node.state().config(&name).err().unwrap_or(Refusal::PredefinedConfig(name))),
     };
     Ok(Json(shared.backend.node.read(look).await??))
 }

@@ -7,10 +7,10 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use proto::id::{DeploymentId, Digest, GroupName};
+use proto::id::{ConfigName, DeploymentId, Digest, GroupName};
 use proto::io::{Accepted, DeployRequest, Refusal, Request};
 use proto::node::Node;
-use proto::policy::Policy;
+use proto::policy::{Mode, Policy};
 use proto::revision::Revision;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,14 +18,15 @@ use serde::{Deserialize, Serialize};
 use super::read::{RevisionView, look_up, resolve};
 use super::{ApiError, Shared};
 use crate::bundle::progress::Progress;
-use crate::group_file::{GroupFile, with_overrides};
+use crate::group_file::{ConfigFile, GroupFile, GroupFileError, with_overrides};
 use crate::toml_file::with_suggestion;
-use crate::view::{self, DeploymentView, GroupView, PlanView};
+use crate::view::{self, ConfigView, DeploymentView, GroupView, PlanView};
 
 type Body = Result<Bytes, BytesRejection>;
 type Submitted = Result<(StatusCode, Json<DeploymentView>), ApiError>;
 
-/// What `POST /v1/deployments` takes: the group, and `source` or `digest`.
+/// What `POST /v1/deployments` takes: the group, and `source` or `digest`, or
+/// neither with `mode = RESTART` among the overrides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeployBody {
@@ -158,7 +159,12 @@ pub(super) async fn deploy(
     let DeployBody { group, source, digest, description, overrides, queue } = parse(body)?;
     // The group comes first: a mistyped name must not cost an upload.
     let (group, policy) = policy_of(&shared, &group, &overrides).await?;
-    let revision = revision_of(&shared, source, digest, progress).await?;
+    let (name, wanted) = (group.clone(), policy.clone());
+    shared.backend.node.read(move |node| node.state().check_policy(&name, &wanted)).await??;
+    let revision = match policy.mode {
+        Mode::Standard => revision_of(&shared, source, digest, progress).await?,
+        Mode::Restart => installed(&shared, &group, source.or(digest)).await?,
+    };
     let own = shared.backend.node.read(Node::host).await?;
     let policy = (!overrides.is_empty()).then_some(policy);
     let deploy = DeployRequest { group, revision, policy, description, holders: vec![own], queue };
@@ -201,6 +207,45 @@ pub(super) async fn stop(
     Ok(Json(look_up(&shared, deployment).await?))
 }
 
+pub(super) async fn set_config(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<ConfigView>, ApiError> {
+    let file: ConfigFile = parse(body)?;
+    let config = file.config()?;
+    if config.name.as_str() != name {
+        let message = format!("the path names configuration {name}, the body {}", config.name);
+        return Err(ApiError::invalid("INVALID_CONFIG", message));
+    }
+    let name = config.name.clone();
+    request(&shared, Request::SetConfig(config)).await?;
+    super::read::config_of(&shared, name).await
+}
+
+pub(super) async fn delete_config(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let name: ConfigName = name.parse()?;
+    request(&shared, Request::DeleteConfig(name.clone())).await?;
+    Ok(Json(serde_json::json!({ "deleted": name.to_string() })))
+}
+
+/// What a restart restarts: the group's last good revision.
+async fn installed(shared: &Shared, group: &GroupName, source: Option<String>) -> Result<Revision, ApiError> {
+    if source.is_some() {
+        let message = "a restart brings no bundle: leave source and digest out, or mode = RESTART";
+        return Err(ApiError::invalid("INVALID_BODY", message.into()));
+    }
+    let name = group.clone();
+    let look = move |node: &Node| {
+        let good = node.state().group(&name).and_then(|group| group.good.last());
+        good.map(|good| good.revision.clone()).ok_or(Refusal::NothingToRestart(name))
+    };
+    Ok(shared.backend.node.read(look).await??)
+}
+
 async fn request(shared: &Shared, request: Request) -> Result<Accepted, ApiError> {
     Ok(shared.backend.node.request(request).await??)
 }
@@ -219,12 +264,17 @@ async fn policy_of(
     overrides: &BTreeMap<String, String>,
 ) -> Result<(GroupName, Policy), ApiError> {
     let name: GroupName = group.parse()?;
-    let wanted = name.clone();
-    let look = move |node: &Node| node.state().group(&wanted).map(|known| known.group.policy.clone());
-    let policy = shared.backend.node.read(look).await?;
-    let policy = policy.ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
-    let policy = with_overrides(&policy, overrides)
-        .map_err(|error| ApiError::invalid("INVALID_OVERRIDE", error.to_string()))?;
+    let (wanted, overrides) = (name.clone(), overrides.clone());
+    let look = move |node: &Node| {
+        let state = node.state();
+        let known = state.group(&wanted).ok_or(Refusal::UnknownGroup(wanted))?;
+        let policy = state.policy_of(&known.group)?;
+        with_overrides(&policy, &overrides, &|name| Ok(state.config(name)?.clone()))
+    };
+    let policy = shared.backend.node.read(look).await?.map_err(|error| match error {
+        GroupFileError::Refused(refusal) => refusal.into(),
+        other => ApiError::invalid("INVALID_OVERRIDE", other.to_string()),
+    })?;
     Ok((name, policy))
 }
 

@@ -29,7 +29,11 @@ pub(crate) struct DeployArgs {
     /// APPLICATION/GROUP
     group: GroupName,
     /// A directory or archive, s3://…, https://…, github:owner/repo@commit, blake3:DIGEST
-    source: String,
+    #[arg(required_unless_present = "restart", conflicts_with = "restart")]
+    source: Option<String>,
+    /// Stop and start what is installed, host by host, without a download; same as --override mode=RESTART
+    #[arg(long)]
+    restart: bool,
     #[command(flatten)]
     waiting: Waiting,
     /// Words for those who read the history
@@ -80,7 +84,8 @@ struct Waiting {
 
 #[derive(Args)]
 pub(super) struct Overrides {
-    /// In this deployment alone, a setting of the group file's deployment section; may be repeated
+    /// In this deployment alone, a setting of the group file: config, minimum_healthy, turns_max,
+    /// canary.hosts, zones.bake, rollback.on …; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
     pairs: Vec<(String, String)>,
 }
@@ -93,8 +98,19 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl Overrides {
-    pub(super) fn map(self) -> BTreeMap<String, String> {
-        self.pairs.into_iter().collect()
+    /// By key.
+    /// # Errors
+    /// If a key is given two values.
+    pub(super) fn map(self) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut map = BTreeMap::new();
+        for (key, value) in self.pairs {
+            if let Some(other) = map.insert(key.clone(), value.clone())
+                && other != value
+            {
+                bail!("override `{key}` is given twice, as `{other}` and as `{value}`: keep one");
+            }
+        }
+        Ok(map)
     }
 }
 
@@ -106,12 +122,17 @@ pub(super) async fn push(session: &Session, args: PushArgs) -> anyhow::Result<Ex
 }
 
 pub(super) async fn deploy(session: &Session, args: DeployArgs) -> anyhow::Result<Exit> {
+    let mut overrides = args.overrides.map()?;
+    if args.restart && overrides.insert("mode".into(), "RESTART".into()).is_some_and(|mode| mode != "RESTART")
+    {
+        bail!("--restart and --override mode=… say different things: keep one");
+    }
     let body = DeployBody {
         group: args.group.to_string(),
-        source: Some(absolute_source(&args.source)?),
+        source: args.source.as_deref().map(absolute_source).transpose()?,
         digest: None,
         description: args.description,
-        overrides: args.overrides.map(),
+        overrides,
         queue: args.queue,
     };
     let submitted: DeploymentView = bring(session, "/v1/deployments", &body).await?;

@@ -27,7 +27,7 @@ pub(crate) struct PlanArgs {
 
 pub(super) async fn plan(session: &Session, args: PlanArgs) -> anyhow::Result<Exit> {
     let source = absolute_source(&args.source)?;
-    let body = PlanBody { group: args.group.to_string(), source, overrides: args.overrides.map() };
+    let body = PlanBody { group: args.group.to_string(), source, overrides: args.overrides.map()? };
     let plan: PlanView = bring(session, "/v1/plan", &body).await?;
     session.screen.result(&plan, || words(&plan))?;
     Ok(if plan.is_possible { Exit::Done } else { Exit::Refused })

@@ -1,5 +1,7 @@
 //! `skein status`, `hosts`, `deployments`, `explain`: questions.
 
+use std::time::{Duration, SystemTime};
+
 use anyhow::bail;
 use clap::Args;
 use proto::id::{DeploymentId, GroupName};
@@ -9,7 +11,7 @@ use super::screen::{clean, table};
 use super::watch::{self, Patience};
 use super::{Exit, Session};
 use crate::client::encoded;
-use crate::view::{BehindView, DeploymentView, GroupView, HostView, StatusView, TurnView};
+use crate::view::{BehindView, DeploymentView, GroupView, HostView, StatusView, TurnView, WaveView};
 
 #[derive(Args)]
 pub(crate) struct StatusArgs {
@@ -159,15 +161,49 @@ fn headline(session: &Session, view: &DeploymentView) -> String {
 }
 
 fn deployment_words(session: &Session, view: &DeploymentView) -> String {
-    let mut text = format!("{}\n{}", headline(session, view), why(view));
+    let mut text = format!("{}\n{}{}", headline(session, view), why(view), waves(session, view));
+    let in_waves = view.waves.len() > 1;
     let row = |host: &TurnView| {
         let event = host.event.clone().unwrap_or_else(|| "-".into());
         let message = host.message.clone().unwrap_or_default();
-        vec![host.name.clone(), host.status.clone(), event, message]
+        let wave = in_waves.then(|| host.wave.clone().unwrap_or_default());
+        [host.name.clone(), host.status.clone()].into_iter().chain(wave).chain([event, message]).collect()
     };
     let rows: Vec<Vec<String>> = view.hosts().iter().map(row).collect();
-    text.push_str(&format!("\n{}", table(&session.screen, &["HOST", "STATUS", "EVENT", "MESSAGE"], &rows)));
+    let headings: &[&str] = match in_waves {
+        true => &["HOST", "STATUS", "WAVE", "EVENT", "MESSAGE"],
+        false => &["HOST", "STATUS", "EVENT", "MESSAGE"],
+    };
+    text.push_str(&format!("\n{}", table(&session.screen, headings, &rows)));
     text
+}
+
+/// One line a wave, if there is more than one.
+fn waves(session: &Session, view: &DeploymentView) -> String {
+    if view.waves.len() < 2 {
+        return String::new();
+    }
+    let row = |wave: &WaveView| {
+        let zone = wave.zone.map(|zone| format!("{} of {} (minimum {})", zone.now, zone.total, zone.minimum));
+        let bake = match (&wave.bakes_until, wave.bake_seconds) {
+            (Some(until), _) => format!("until {until}{}", left_words(until)),
+            (None, 0) => "-".into(),
+            (None, seconds) => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
+        };
+        let done = format!("{} of {}", wave.succeeded, wave.hosts);
+        vec![wave.name.clone(), wave.status.clone(), done, zone.unwrap_or_else(|| "-".into()), bake]
+    };
+    let rows: Vec<Vec<String>> = view.waves.iter().map(row).collect();
+    format!("\n{}", table(&session.screen, &["WAVE", "STATUS", "DONE", "IN SERVICE", "BAKE"], &rows))
+}
+
+/// How long it is until then, by this host's clock.
+fn left_words(until: &str) -> String {
+    let until = humantime::parse_rfc3339(until).ok();
+    let left = until.and_then(|until| until.duration_since(SystemTime::now()).ok());
+    let words = left
+        .map(|left| format!(", {} left", humantime::format_duration(Duration::from_secs(left.as_secs()))));
+    words.unwrap_or_default()
 }
 
 /// Reason, blockers, and what became of it: a line each.
@@ -195,7 +231,7 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
     let group: GroupView = session.client.get(&path_of(&view.group.parse()?)).await?;
     session.screen.result(&view, || {
         let healthy = view.healthy;
-        let mut text = format!("{}\n{}", headline(session, &view), why(&view));
+        let mut text = format!("{}\n{}{}", headline(session, &view), why(&view), waves(session, &view));
         text.push_str(&format!(
             "In service: {} of {} {}, {} at the fewest; {} must be ({}).\n",
             healthy.now,

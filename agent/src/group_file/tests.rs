@@ -1,4 +1,8 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use proto::health::{HealthCheck, Probe, Viewpoint};
+use proto::policy::{Canary, FileExists, Mode, RollbackOn, Share, Zonal};
 
 use super::*;
 
@@ -44,6 +48,23 @@ fn every_setting_is_read_and_written_back() {
         policy.rollback = RollbackOn { failure: false, alarm: false, stop: false };
     });
     check("[approvals]\nneeded = 0", |_| {});
+    check("[deployment]\nturns_max = 3\noutdated_only = true", |policy| {
+        policy.turns_max = Some(3);
+        policy.outdated_only = true;
+    });
+    check("[canary]\nhosts = \"10%\"\nbake = \"5m\"", |policy| {
+        policy.canary = Some(Canary { hosts: Share::Percent(10), bake: Duration::from_secs(300) });
+    });
+    check("[zones]", |policy| policy.zonal = Some(Zonal::default()));
+    check("[zones]\nminimum_healthy = 1\nbake = \"5m\"\nfirst_bake = \"15m\"\norder = [\"eu\"]", |policy| {
+        policy.zonal = Some(Zonal {
+            minimum: Share::Hosts(1),
+            bake: Duration::from_secs(300),
+            first_bake: Some(Duration::from_secs(900)),
+            order: vec!["eu".into()],
+        });
+    });
+    check("[zones]\nenabled = false\n[canary]\nenabled = false", |_| {});
 }
 
 #[test]
@@ -97,37 +118,126 @@ fn mistakes_are_refused_with_what_was_meant() {
         "[deployment]\nminimum_helthy = 3",
         "g.toml:5: unknown key `minimum_helthy`; did you mean `minimum_healthy`?",
     );
-    check_refused("[deployment]\nconfig = \"OneAtTime\"", "did you mean `OneAtATime`?");
     check_refused("[deployment]\nconfig = \"AllAtOnce\"\nminimum_healthy = 1", "keep one");
-    check_refused("[deployment]\nminimum_healthy = \"100%\"", "`100%` is no minimum");
-    check_refused("[deployment]\nminimum_healthy = -1", "minimum_healthy is a number of hosts");
-    check_refused("[deployment]\nlost_after = \"0s\"", "lost_after = `0s` is no duration");
+    check_refused(
+        "[deployment]\nminimum_healthy = \"100%\"",
+        "minimum_healthy = `100%`: write a number of hosts (6) or a share of them, 0% to 99%",
+    );
+    check_refused("[deployment]\nminimum_healthy = -1", "write a number of hosts (6)");
+    check_refused("[deployment]\nlost_after = \"0s\"", "lost_after = 0s: it may be 1s to 1h");
     check_refused("[rollback]\nenabled = false\non = [\"failure\"]", "keep one");
+    check_refused("[deployment]\nstart_timeout = \"2h\"", "start_timeout = 2h: it may be 1s to 1h");
+    check_refused("[deployment]\ntimeout = \"soon\"", "timeout = `soon` is no duration");
+    check_refused("[deployment]\nturns_max = 0", "turns_max = 0: give at least 1");
+    check_refused("[deployment]\nmode = \"RESTART\"", "skein deploy GROUP --restart");
+    check_refused("[canary]\nbake = \"5m\"", "canary.hosts = 1");
+    check_refused("[canary]\nhosts = \"100%\"", "canary.hosts = `100%`");
+    check_refused("[canary]\nhosts = 0", "canary.hosts = 0: give at least 1");
+    check_refused("[zones]\nminimum_healthy = \"150%\"", "zones.minimum_healthy = `150%`");
+    check_refused("[zones]\nbake = \"3d\"", "zones.bake = 3d: it may be 0s to 2d");
+    check_refused("[zones]\nenabled = false\nbake = \"5m\"", "zones.enabled = false");
+    check_refused("[zones]\norder = [\"a\", \"a\"]", "`a` twice");
+    check_refused("[zones]\nminimum_helthy = 1", "did you mean `minimum_healthy`?");
     check_refused("[rolback]\nenabled = false", "did you mean `rollback`?");
 }
 
 #[test]
 fn what_comes_later_is_refused_and_not_ignored() {
-    check_refused("[zones]\nminimum_healthy = \"50%\"", "[zones] is not supported yet");
     check_refused("[[alarm]]\nname = \"error-rate\"", "[alarm] is not supported yet");
     check_refused("[approvals]\nneeded = 1", "[approvals] is not supported yet");
 }
 
 #[test]
-fn one_deployment_may_override_its_groups_policy() {
-    let overrides = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-        pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+fn a_group_may_follow_a_configuration_of_the_mesh() {
+    let group = parse("[deployment]\nconfig = \"careful\"\nlost_after = \"9s\"").expect("a group");
+    assert_eq!(group.config, Some("careful".parse().expect("a name")));
+    assert_eq!(group.policy.lost_after, Duration::from_secs(9));
+    let shown = GroupFile::of(&group).to_toml().expect("TOML");
+    assert!(shown.contains("config = \"careful\"") && !shown.contains("minimum_healthy"), "{shown}");
+    let twice = "configuration `careful` says";
+    check_refused("[deployment]\nconfig = \"careful\"\nminimum_healthy = 3", twice);
+    check_refused("[deployment]\nconfig = \"careful\"\nturns_max = 3", twice);
+    check_refused("[deployment]\nconfig = \"careful\"\n[canary]\nhosts = 1", twice);
+    check_refused("[deployment]\nconfig = \"careful\"\n[zones]", twice);
+    check_refused("[deployment]\nconfig = \"not so careful\"", "is not a configuration's name");
+}
+
+#[test]
+fn a_configuration_is_read_and_written_back() {
+    let read = |text: &str| toml_file::parse::<ConfigFile>(Path::new("c.toml"), text)?.config();
+    let text = "name = \"careful\"\nminimum_healthy = \"75%\"\nturns_max = 2\n[canary]\nhosts = 1\n[zones]\n";
+    let config = read(text).expect("a configuration");
+    assert_eq!((config.minimum, config.turns_max), (Minimum::FleetPercent(75), Some(2)));
+    assert!(config.canary.is_some() && config.zonal.is_some());
+    assert_eq!(read(&ConfigFile::of(&config).to_toml().expect("TOML")).expect("its own"), config);
+    let refused = |text: &str, message: &str| {
+        let error = read(text).expect_err(text).to_string();
+        assert!(error.contains(message), "`{error}` does not say `{message}`");
     };
+    refused("name = \"careful\"", "how many hosts must stay healthy");
+    refused("name = \"careful\"\nminimum_healthy = \"100%\"", "minimum_healthy = `100%`");
+    refused("name = \"careful\"\nconfig = \"other\"", "one configuration cannot be made of another");
+    refused("name = \"a b\"\nminimum_healthy = 1", "is not a configuration's name");
+}
+
+fn over(base: &Policy, pairs: &[(&str, &str)]) -> Result<Policy, GroupFileError> {
+    let pairs = pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect::<BTreeMap<_, _>>();
+    let careful = |name: &ConfigName| {
+        let zonal = Some(Zonal::default());
+        let minimum = Minimum::FleetPercent(75);
+        Ok(DeploymentConfig { name: name.clone(), minimum, turns_max: Some(2), canary: None, zonal })
+    };
+    with_overrides(base, &pairs, &careful)
+}
+
+#[test]
+fn one_deployment_may_override_its_groups_policy() {
     let base = Policy::default();
-    let policy = with_overrides(&base, &overrides(&[("minimum_healthy", "75%"), ("rollback.on", "stop")]));
+    let policy = over(&base, &[("minimum_healthy", "75%"), ("rollback.on", "stop")]);
     let policy = policy.expect("valid overrides");
     assert_eq!(policy.minimum, Minimum::FleetPercent(75));
     assert_eq!(policy.rollback, RollbackOn { failure: false, alarm: false, stop: true });
-    assert_eq!(with_overrides(&base, &overrides(&[])).expect("none"), base);
-    let error = with_overrides(&base, &overrides(&[("confg", "AllAtOnce")])).expect_err("unknown");
-    assert!(error.to_string().contains("did you mean `config`?"), "{error}");
+    assert_eq!(over(&base, &[]).expect("none"), base);
+    let policy = over(&base, &[("mode", "RESTART"), ("zones.order", "b, a"), ("canary.hosts", "2")]);
+    let policy = policy.expect("valid overrides");
+    assert_eq!(
+        (policy.mode, policy.zonal.expect("zonal").order),
+        (Mode::Restart, vec!["b".into(), "a".into()])
+    );
+    assert_eq!(policy.canary, Some(Canary { hosts: Share::Hosts(2), bake: Duration::ZERO }));
+    // A configuration takes the place of what the group says of the same.
+    let policy = over(&policy_with_canary(), &[("config", "careful")]).expect("a known configuration");
+    assert_eq!((policy.minimum, policy.turns_max, policy.canary), (Minimum::FleetPercent(75), Some(2), None));
+    // And what a group says can be left out.
+    let policy = over(&policy_with_canary(), &[("canary.enabled", "false")]).expect("valid");
+    assert_eq!(policy.canary, None);
+    let policy = over(&policy_with_canary(), &[("canary.bake", "10s")]).expect("valid");
+    assert_eq!(policy.canary, Some(Canary { hosts: Share::Hosts(1), bake: Duration::from_secs(10) }));
+}
+
+fn policy_with_canary() -> Policy {
+    Policy { canary: Some(Canary { hosts: Share::Hosts(1), bake: Duration::ZERO }), ..Policy::default() }
+}
+
+#[test]
+fn an_override_that_is_wrong_is_named() {
+    let check = |pairs: &[(&str, &str)], message: &str| {
+        let error = over(&Policy::default(), pairs).expect_err(message).to_string();
+        assert!(error.contains(message), "`{error}` does not say `{message}`");
+    };
+    check(&[("confg", "AllAtOnce")], "override `confg`: unknown key; did you mean `config`?");
+    check(&[("colour", "red")], "override `colour`: unknown key; there are config, minimum_healthy");
+    check(
+        &[("timeout", "1h"), ("mode", "restart")],
+        "override `mode`: unknown word `restart`; did you mean `RESTART`?",
+    );
+    check(&[("file_exists", "no")], "known here: DISALLOW, OVERWRITE, RETAIN");
+    check(&[("turns_max", "many")], "override `turns_max`");
+    check(&[("minimum_healthy", "100%")], "minimum_healthy = `100%`");
+    check(&[("config", "AllAtOnce"), ("minimum_healthy", "3")], "keep one");
+    check(&[("config", "careful"), ("zones.bake", "5m")], "configuration `careful` says zones already");
+    check(&[("mode", "RESTART"), ("outdated_only", "true")], "contradict each other");
+    check(&[("zones.enabled", "false"), ("zones.bake", "5m")], "keep one of the two");
     // A value is data, whatever it looks like.
-    let error =
-        with_overrides(&base, &overrides(&[("config", "x\"\ntimeout = \"1s")])).expect_err("no injection");
-    assert!(error.to_string().contains("unknown word"), "{error}");
+    check(&[("file_exists", "x\"\ntimeout = \"1s")], "override `file_exists`: unknown word");
 }

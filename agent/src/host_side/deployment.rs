@@ -41,6 +41,9 @@ pub(crate) enum Way {
     /// Traffic goes back to the hosts that it was taken from: scripts are those
     /// of the table's other column.
     BlueGreenRollback,
+    /// Nothing is brought: what is installed is stopped and started again, with
+    /// its own scripts.
+    Restart,
 }
 
 /// An event by name.
@@ -63,7 +66,8 @@ impl Event {
         match (self, way) {
             (Event::Known(event), Way::Forward) => event.step().scripts,
             (Event::Known(event), Way::BlueGreenRollback) => event.step().rollback_scripts,
-            (Event::Custom(_), _) => Scripts::New,
+            (Event::Known(_), Way::Restart) => Scripts::LastInstalled,
+            (Event::Custom(_), Way::Forward | Way::BlueGreenRollback | Way::Restart) => Scripts::New,
         }
     }
 }
@@ -92,6 +96,15 @@ pub(crate) enum EventError {
          another name is given", archive.display()
     )]
     NoAppSpec { archive: PathBuf, name: String },
+    #[error(
+        "the deployment whose scripts are to run is no longer in `{}`: to go on without them, ignore this \
+         event's failures or remove the marker `*_last_successful_install`", dir.display()
+    )]
+    LastInstalledGone { dir: PathBuf },
+    #[error(
+        "nothing of this group is installed on this host, so there is nothing to restart: deploy a bundle to it"
+    )]
+    NothingInstalled,
     #[error("{}", listed(.0))]
     AppSpec(Vec<Mistake>),
     #[error(transparent)]
@@ -230,7 +243,12 @@ impl Deployment {
             Scripts::LastInstalled => self.state.last_successful(),
             Scripts::MostRecent => self.state.most_recent(),
         };
-        let Some(dir) = marked.map_err(|cause| self.on_disk(cause))? else { return Ok(None) };
+        let Some(dir) = marked.map_err(|cause| self.on_disk(cause))? else {
+            return if self.way == Way::Restart { Err(EventError::NothingInstalled) } else { Ok(None) };
+        };
+        if self.way == Way::Restart && !archive_of(&dir).is_dir() {
+            return Err(EventError::LastInstalledGone { dir });
+        }
         // Each revision is read under the name that it came with; one that the
         // official agent brought, under ours.
         let name = std::fs::read_to_string(dir.join(APPSPEC_NAME_FILE));
@@ -328,6 +346,8 @@ pub(crate) fn failure(event: Option<LifecycleEvent>, error: &EventError) -> Fail
         | EventError::Acquire(_)
         | EventError::Unpack(_)
         | EventError::NoAppSpec { .. }
+        | EventError::LastInstalledGone { .. }
+        | EventError::NothingInstalled
         | EventError::AppSpec(_)
         | EventError::Install(_)
         | EventError::Panicked(_) => (ErrorCode::UnknownError, String::new(), String::new()),

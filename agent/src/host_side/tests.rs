@@ -94,6 +94,32 @@ async fn the_old_revision_stops_and_the_new_one_starts() {
 }
 
 #[tokio::test]
+async fn a_restart_runs_the_installed_scripts_and_touches_no_file() {
+    let host = Host::new();
+    let hooks = ["ApplicationStop", "BeforeInstall", "ApplicationStart", "ValidateService"];
+    let first = host.bundle("v1", &hooks);
+    let restart = |event| {
+        let mode = proto::policy::Mode::Restart;
+        host.side.run(Run { mode, ..host.run(&first, id(2), event) }, CancellationToken::new())
+    };
+    let failure = restart(LifecycleEvent::ApplicationStop).await.expect_err("nothing is installed");
+    assert!(failure.message.contains("nothing to restart"), "{}", failure.message);
+
+    host.deploy(&first, id(1)).await.expect("deployed");
+    host.trace();
+    // Neither the cache nor another host is asked.
+    fs::remove_file(host.side.cache.path(&first.digest)).expect("in the cache");
+    fs::write(host.dir.path().join("dest/version"), "changed by hand").expect("written");
+    for event in Course::Restart.events() {
+        restart(event).await.expect("restarted");
+    }
+    let of = |event| format!("v1 {event} {}", id(2));
+    assert_eq!(host.trace(), [of("ApplicationStop"), of("ApplicationStart"), of("ValidateService")]);
+    let installed = fs::read_to_string(host.dir.path().join("dest/version")).expect("there");
+    assert_eq!(installed, "changed by hand");
+}
+
+#[tokio::test]
 async fn once_its_own_bundle_is_there_a_deployment_stops_with_its_own_scripts() {
     let host = Host::new();
     let revision = host.bundle("v1", &["ApplicationStop"]);

@@ -1,10 +1,12 @@
 //! A deployment as users see it.
 
+use std::cmp::Ordering;
+
 use proto::entry::TurnOutcome;
 use proto::id::{DeploymentId, GroupName, HostId};
 use proto::lifecycle::LifecycleEvent;
 use proto::node::Node;
-use proto::rollout::{Blocker, DeploymentStatus, Member, Rollout, Stage};
+use proto::rollout::{Blocker, DeploymentStatus, Health, Member, Rollout, Stage, Wave, WaveKind};
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,9 @@ pub(crate) struct DeploymentView {
     pub(crate) blockers: Vec<Why>,
     pub(crate) counts: Counts,
     pub(crate) healthy: Healthy,
+    /// In their order; one if there is neither canary nor zone.
+    #[serde(default)]
+    pub(crate) waves: Vec<WaveView>,
     /// Not part of lists of deployments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hosts: Option<Vec<TurnView>>,
@@ -64,6 +69,34 @@ pub(crate) struct Healthy {
     pub(crate) lowest_seen: u32,
 }
 
+/// Hosts that go together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WaveView {
+    /// `canary`, `zone a`, or `rest`.
+    pub(crate) name: String,
+    /// Pending, InProgress, Baking, Succeeded (all its turns went well), Failed
+    /// (some did not) or Skipped.
+    pub(crate) status: String,
+    pub(crate) hosts: u32,
+    pub(crate) succeeded: u32,
+    pub(crate) failed: u32,
+    /// How long it is watched before the next one goes.
+    pub(crate) bake_seconds: u64,
+    /// Until when, while it is.
+    pub(crate) bakes_until: Option<String>,
+    /// Of its zone: in service now, that must be, and all; none if the
+    /// deployment does not go zone by zone.
+    pub(crate) zone: Option<ZoneView>,
+}
+
+/// Hosts of a zone in service against those that must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ZoneView {
+    pub(crate) now: u32,
+    pub(crate) minimum: u32,
+    pub(crate) total: u32,
+}
+
 /// One host in a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TurnView {
@@ -81,6 +114,9 @@ pub(crate) struct TurnView {
     pub(crate) log: Option<String>,
     pub(crate) started_at: Option<String>,
     pub(crate) finished_at: Option<String>,
+    /// The wave that it goes with.
+    #[serde(default)]
+    pub(crate) wave: Option<String>,
 }
 
 impl DeploymentView {
@@ -173,7 +209,50 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
             total: rollout.total(),
             lowest_seen: rollout.lowest_available,
         },
+        waves: (0..).zip(rollout.waves()).map(|(at, of_it)| wave(at, of_it, rollout)).collect(),
         hosts: None,
+    }
+}
+
+fn wave_name(kind: &WaveKind) -> String {
+    match kind {
+        WaveKind::Rest => "rest".into(),
+        WaveKind::Canary => "canary".into(),
+        WaveKind::Zone(zone) if zone.is_empty() => "no zone".into(),
+        WaveKind::Zone(zone) => format!("zone {zone}"),
+    }
+}
+
+fn wave(at: usize, wave: &Wave, rollout: &Rollout) -> WaveView {
+    let counts = &wave.counts;
+    let hosts = counts.pending + counts.in_flight + counts.succeeded + counts.failed + counts.skipped;
+    let bakes_until = rollout.bakes_until().filter(|_| rollout.wave() == at);
+    let status = match (at.cmp(&rollout.wave()), wave.is_through()) {
+        _ if bakes_until.is_some() => "Baking",
+        _ if counts.skipped == hosts => "Skipped",
+        (Ordering::Greater, false) if counts.in_flight == 0 => "Pending",
+        (_, false) => "InProgress",
+        (_, true) if wave.spoiled > 0 || counts.failed > 0 => "Failed",
+        (_, true) if counts.skipped > 0 => "Skipped",
+        (_, true) => "Succeeded",
+    };
+    let zone = match &wave.kind {
+        WaveKind::Zone(name) => rollout.zones().iter().find(|zone| zone.name == *name),
+        WaveKind::Rest | WaveKind::Canary => None,
+    };
+    WaveView {
+        name: wave_name(&wave.kind),
+        status: status.into(),
+        hosts,
+        succeeded: counts.succeeded,
+        failed: counts.failed,
+        bake_seconds: wave.bake.as_secs(),
+        bakes_until: bakes_until.map(written),
+        zone: zone.map(|zone| ZoneView {
+            now: zone.counts.available,
+            minimum: zone.minimum,
+            total: zone.total,
+        }),
     }
 }
 
@@ -204,8 +283,15 @@ fn turn(
         log: None,
         started_at: started_at.map(written),
         finished_at: finished_at.map(written),
+        wave: rollout.wave_of(host).map(|wave| wave_name(&wave.kind)),
     };
-    with_stage(view, member, rollout, event)
+    let view = with_stage(view, member, rollout, event);
+    // Its turn went well, and then it was lost, in the bake.
+    let is_lost = view.status == "Succeeded" && member.health == Health::Unhealthy;
+    let lost_after = rollout.submission.policy.lost_after.as_secs();
+    let lost =
+        || format!("it went Down after its turn and was not back within {lost_after} s: it counts as failed");
+    TurnView { message: view.message.or_else(|| is_lost.then(lost)), ..view }
 }
 
 fn with_stage(view: TurnView, member: &Member, rollout: &Rollout, event: Option<LifecycleEvent>) -> TurnView {

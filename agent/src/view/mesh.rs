@@ -226,7 +226,10 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         group: known.group.name.to_string(),
         application: known.group.name.application().into(),
         name: known.group.name.group().into(),
-        config: known.group.policy.minimum.to_string(),
+        config: match &known.group.config {
+            Some(name) => name.to_string(),
+            None => known.group.policy.to_string(),
+        },
         hosts: members.len(),
         healthy: members.iter().filter(is_healthy).count(),
         unhealthy: members.iter().filter_map(|host| unhealthy(known, host)).collect(),

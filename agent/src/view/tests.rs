@@ -258,3 +258,44 @@ fn what_happened_is_told_in_sentences() {
 fn a_moment_that_no_calendar_has_is_no_reason_to_panic() {
     assert_eq!(written(LedgerTime::from_millis(u64::MAX)), "9999-12-31T23:59:59.999Z");
 }
+
+#[test]
+fn a_blocker_names_the_hosts_that_are_out_of_service_and_since_when() {
+    let check = proto::health::HealthCheck::new(proto::health::Probe::Tcp("127.0.0.1:80".into()));
+    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    let checked = Body::GroupSet(Group { health: Some(check), ..known });
+    let unwell = |number: u8| Body::HealthChanged {
+        group: name(),
+        host: host(number),
+        healthy: false,
+        error: "it answered 500".into(),
+        as_of: 100,
+    };
+    let turn = |number| [started(number), ended(number, TurnOutcome::Succeeded)];
+    let mut more = vec![checked];
+    more.extend(turn(1));
+    more.extend(turn(2));
+    more.push(started(3));
+    more.extend([unwell(1), unwell(2)]);
+    let mut state = fold(Minimum::OneAtATime, more.clone());
+    let said = "unhealthy since 1970-01-01T00:00:12.000Z: it answered 500";
+    let message = |state: &State, at: usize| view(state).hosts()[at].message.clone();
+    assert_eq!(message(&state, 0).as_deref(), Some(said));
+    assert_eq!(message(&state, 2), None);
+    let known = state.group(&name()).expect("the group");
+    let shown = group(&state, known);
+    assert_eq!((shown.healthy, shown.unhealthy.len()), (0, 2));
+
+    more.push(ended(3, TurnOutcome::Succeeded));
+    state = fold(Minimum::OneAtATime, more);
+    let blockers = view(&state).blockers;
+    let expected = format!(
+        "all turns are over, but 2 hosts that were updated are unwell by their health check: it passes again, or they \
+         count as failed; out of service: web-1 {said}, web-2 unhealthy since 1970-01-01T00:00:13.000Z: it answered \
+         500"
+    );
+    let is: Vec<(&str, &str)> =
+        blockers.iter().map(|why| (why.code.as_str(), why.message.as_str())).collect();
+    assert_eq!(is, [("HEALTH_CHECK", expected.as_str())]);
+    assert_eq!(blockers[0].numbers["unwell"], 2);
+}

@@ -2,7 +2,7 @@
 
 use proto::rollout::{Blocker, Reason, Rollout, Verdict};
 
-use super::Why;
+use super::{Why, written};
 
 impl Why {
     pub(super) fn new(code: &str, message: String, numbers: &[(&str, u32)]) -> Self {
@@ -75,6 +75,11 @@ impl Why {
             Blocker::WaveEnding { wave: _, in_flight } => ("WAVE_ENDING", vec![("in_progress", *in_flight)]),
             Blocker::Baking { wave: _, until: _, down } => ("BAKING", vec![("down", *down)]),
         };
-        Why::new(code, blocker.to_string(), &numbers)
+        let mut why = Why::new(code, blocker.to_string(), &numbers);
+        if let Blocker::Baking { until, .. } = blocker {
+            why.message = format!("{}, until {}", why.message, written(*until));
+            why.numbers.insert("until_ms".into(), until.as_millis());
+        }
+        why
     }
 }

@@ -1,7 +1,8 @@
 //! Where a probe goes, and where it goes if another host sends it.
 
+// Addresses as words: `core` has no sockets.
+use core::net::{IpAddr, Ipv6Addr};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]

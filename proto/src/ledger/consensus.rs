@@ -186,6 +186,12 @@ impl Consensus {
             let got: std::collections::BTreeSet<VoterId> = state.voters.iter().map(|v| VoterId(*v)).collect();
             assert_eq!(got, expected.voters, "consensus and the fold agree on who votes");
         }
+        // Elected by the outgoing voters, it may lead when they are gone, and
+        // itself with them. raft-rs lets it, and panics at the next answer.
+        let raft = &mut self.raw.raft;
+        if raft.state == StateRole::Leader && raft.prs().get(raft.id).is_none() {
+            raft.become_follower(raft.term, raft::INVALID_ID);
+        }
     }
 
     pub(super) fn note_folded(&mut self, index: Index) {

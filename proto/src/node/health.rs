@@ -81,6 +81,9 @@ impl Node {
     }
 
     fn begin_probes(&mut self, now: Time) {
+        if self.health.next().is_none_or(|at| at > now) {
+            return;
+        }
         let (me, up) = (self.config.host, self.liveness.connections());
         let state = &self.state;
         let is_up = |host: &HostId| state.host(*host).is_some_and(|host| host.down.is_none());

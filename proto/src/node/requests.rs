@@ -103,8 +103,8 @@ impl Node {
         }
         // What brought single hosts up to date says nothing about the group.
         let of_all = |rollout: &&Rollout| !rollout.is_catch_up();
-        let known = group.deployments.iter().rev().filter_map(|id| self.state.rollout(*id));
-        let newest = known.filter(of_all).next();
+        let mut newest_first = group.deployments.iter().rev().filter_map(|id| self.state.rollout(*id));
+        let newest = newest_first.find(of_all);
         let is_at_good = newest.is_some_and(|rollout| rollout.status() == DeploymentStatus::Succeeded);
         let at = newest.filter(|_| is_at_good).map(|rollout| rollout.submission.revision.digest);
         good.clone()

@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::*;
 use crate::entry::{Failure, TurnOutcome};
 use crate::group::{Group, Tag, TagFilter, TagSets};
+use crate::health::{HealthCheck, Probe, Viewpoint};
 use crate::id::{Digest, GroupName};
 use crate::io::{Accepted, DeployRequest, Reply, Request, RequestId};
 use crate::policy::Policy;
 use crate::revision::Revision;
-use crate::rollout::{DeploymentStatus, Stage};
+use crate::rollout::{DeploymentStatus, Rollout, Stage};
 
 struct Mesh {
     nodes: BTreeMap<HostId, Node>,
@@ -20,6 +21,10 @@ struct Mesh {
     ran: Vec<(HostId, LifecycleEvent)>,
     /// Digests whose ValidateService fails.
     bad: Vec<Digest>,
+    /// Hosts whose application does not answer well.
+    unwell: BTreeSet<HostId>,
+    /// Who looked at whose application.
+    looks: BTreeSet<(HostId, HostId)>,
 }
 
 impl Mesh {
@@ -32,6 +37,8 @@ impl Mesh {
             replies: Vec::new(),
             ran: Vec::new(),
             bad: Vec::new(),
+            unwell: BTreeSet::new(),
+            looks: BTreeSet::new(),
         };
         for number in 0..hosts {
             let host = HostId::from_public_key([number; 32]);
@@ -80,8 +87,10 @@ impl Mesh {
                 let result = if fails { Err(failure) } else { Ok(()) };
                 self.inputs.push_back((host, Input::Done { effect, outcome: Outcome::Event(result) }));
             }
-            Output::Probe { id, .. } => {
-                self.inputs.push_back((host, Input::Probed { probe: id, result: Ok(()) }));
+            Output::Probe { id, task } => {
+                self.looks.insert((host, task.subject));
+                let result = if self.unwell.contains(&task.subject) { Err("500".into()) } else { Ok(()) };
+                self.inputs.push_back((host, Input::Probed { probe: id, result }));
             }
             Output::Reply { reply, .. } => self.replies.push(reply),
             Output::Connect { .. }
@@ -102,7 +111,10 @@ impl Mesh {
                 }
             }
             if let Some((host, input)) = self.inputs.pop_front() {
-                self.nodes.get_mut(&host).expect("a node").handle(input, self.now);
+                // One that is gone hears nothing.
+                if let Some(node) = self.nodes.get_mut(&host) {
+                    node.handle(input, self.now);
+                }
                 continue;
             }
             let next = self.nodes.values().filter_map(Node::next_wake).min().expect("beacons never end");
@@ -126,10 +138,14 @@ impl Mesh {
     }
 
     fn group(&mut self) -> GroupName {
+        self.checked_group(None)
+    }
+
+    fn checked_group(&mut self, health: Option<HealthCheck>) -> GroupName {
         let name: GroupName = "hello/prod".parse().expect("a name");
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
         let policy = Policy::default();
-        let group = Group { name: name.clone(), tags, policy, health: None, config: None };
+        let group = Group { name: name.clone(), tags, policy, health, config: None };
         assert_eq!(self.request(0, Request::SetGroup(group)), Ok(Accepted::Done));
         name
     }
@@ -207,4 +223,113 @@ fn a_bad_revision_is_rolled_back_by_the_mesh() {
         Stage::NotTargeted => true,
         Stage::Pending | Stage::Leased { .. } | Stage::Started { .. } | Stage::Skipped => false,
     }));
+}
+
+fn code_of(state: &State, deployment: DeploymentId, host: HostId) -> Option<crate::entry::ErrorCode> {
+    match &state.rollout(deployment)?.members()[&host].stage {
+        Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } => Some(failure.code),
+        Stage::Ended { .. }
+        | Stage::NotTargeted
+        | Stage::Pending
+        | Stage::Leased { .. }
+        | Stage::Started { .. }
+        | Stage::Skipped => None,
+    }
+}
+
+#[test]
+fn a_turn_ends_with_its_check_and_later_news_enters_the_ledger() {
+    let mut mesh = Mesh::of(5);
+    mesh.run(Duration::from_secs(10));
+    let probe = Probe::Tcp("127.0.0.1:80".into());
+    let check = HealthCheck {
+        every: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        ..HealthCheck::new(probe)
+    };
+    let group = mesh.checked_group(Some(HealthCheck { grace: Duration::from_secs(10), ..check }));
+    let first = mesh.deploy(0, &group, 1);
+    // Five hosts, one after the other, and each waits for a second success.
+    mesh.run(Duration::from_secs(3));
+    assert_eq!(mesh.state(0).rollout(first).map(Rollout::status), Some(DeploymentStatus::InProgress));
+    mesh.run(Duration::from_secs(3));
+    assert_eq!(mesh.state(0).rollout(first).map(Rollout::status), Some(DeploymentStatus::Succeeded));
+
+    let entries = mesh.state(0).index();
+    mesh.run(Duration::from_secs(60));
+    assert_eq!(mesh.state(0).index(), entries, "nothing is said while nothing changes");
+    let sick = HostId::from_public_key([3; 32]);
+    mesh.unwell.insert(sick);
+    mesh.run(Duration::from_secs(60));
+    assert_eq!(mesh.state(1).index(), entries + 1, "one word");
+    assert_eq!(mesh.state(1).group(&group).and_then(|group| group.ailing(sick)).expect("it is").error, "500");
+
+    mesh.unwell.extend(mesh.nodes.keys().copied().collect::<Vec<_>>());
+    let bad = mesh.deploy(0, &group, 2);
+    mesh.run(Duration::from_secs(15));
+    assert_eq!(code_of(mesh.state(2), bad, sick), Some(crate::entry::ErrorCode::HealthCheckFailed));
+    assert!(mesh.state(2).rollout(bad).expect("it is known").rolled_back_by.is_some());
+}
+
+#[test]
+fn a_stop_ends_the_wait_for_the_check() {
+    let mut mesh = Mesh::of(3);
+    mesh.run(Duration::from_secs(10));
+    let group = mesh.checked_group(Some(HealthCheck::new(Probe::Tcp("127.0.0.1:80".into()))));
+    mesh.unwell.extend(mesh.nodes.keys().copied().collect::<Vec<_>>());
+    let deployment = mesh.deploy(0, &group, 1);
+    mesh.run(Duration::from_secs(20));
+    let waits = HostId::from_public_key([0; 32]);
+    assert_eq!(mesh.state(1).turns_of(waits), [deployment]);
+    assert_eq!(mesh.request(1, Request::Stop { deployment, rollback: false }), Ok(Accepted::Done));
+    assert_eq!(mesh.state(1).rollout(deployment).map(Rollout::status), Some(DeploymentStatus::Stopped));
+    assert_eq!(code_of(mesh.state(1), deployment, waits), Some(crate::entry::ErrorCode::Stopped));
+}
+
+#[test]
+fn observers_look_and_another_takes_over_from_one_that_is_lost() {
+    let mut mesh = Mesh::of(6);
+    mesh.run(Duration::from_secs(10));
+    let probe = Probe::Tcp("127.0.0.1:80".into());
+    let group =
+        mesh.checked_group(Some(HealthCheck { from: Viewpoint::Observers, ..HealthCheck::new(probe) }));
+    let deployment = mesh.deploy(0, &group, 1);
+    mesh.run(Duration::from_secs(60));
+    assert_eq!(mesh.state(0).rollout(deployment).map(Rollout::status), Some(DeploymentStatus::Succeeded));
+    let subject = HostId::from_public_key([0; 32]);
+    let observers = |mesh: &Mesh| -> Vec<HostId> {
+        let of_it = mesh.looks.iter().filter(|(by, of)| *of == subject && *by != subject);
+        of_it.map(|(by, _)| *by).collect()
+    };
+    let before = observers(&mesh);
+    assert_eq!(before.len(), 3);
+
+    mesh.nodes.remove(&before[0]);
+    for host in mesh.nodes.keys() {
+        mesh.inputs.push_back((*host, Input::Disconnected { host: before[0] }));
+    }
+    mesh.inputs.retain(|(to, _)| *to != before[0]);
+    mesh.looks.clear();
+    mesh.run(Duration::from_secs(20));
+    let after = observers(&mesh);
+    assert_eq!(after.len(), 3, "{after:?}");
+    assert!(!after.contains(&before[0]));
+    assert!(mesh.state(0).group(&group).expect("the group").ailing(subject).is_none());
+}
+
+#[test]
+fn what_followers_repeat_of_a_leader_is_not_believed() {
+    let mut mesh = Mesh::of(7);
+    mesh.run(Duration::from_secs(10));
+    let is_follower = |node: &&Node| !node.ledger.is_voting();
+    let followers: Vec<HostId> = mesh.nodes.values().filter(is_follower).map(Node::host).collect();
+    let [one, other] = followers[..] else { panic!("two of seven follow: {followers:?}") };
+    let node = mesh.nodes.get_mut(&one).expect("a node");
+    let leader = node.leader();
+    let claimed = node.meta.voter;
+    for (host, heard) in &mut node.heard {
+        heard.leader = if *host == other { Some(claimed) } else { None };
+    }
+    assert!(leader.is_some());
+    assert_eq!(node.leader(), None, "the other follower has it from this one");
 }

@@ -57,7 +57,7 @@ pub(super) fn next(rollout: &Rollout) -> Turn {
             // Nobody is under way who could make room: it is no use to wait,
             // and while it waits, nobody else who joins is caught up.
             Turn::Blocked(_) if in_flight == 0 => Turn::Over(conclusion(rollout)),
-            other => other,
+            other @ (Turn::Of(_) | Turn::Blocked(_) | Turn::Over(_)) => other,
         },
         None if in_flight == 0 => Turn::Over(conclusion(rollout)),
         None => Turn::Blocked(vec![super::Blocker::LastTurns { in_flight }]),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::entry::{Creator, Entry, HostRecord, ProposalId, Submission};
 use crate::group::{Group, Tag, TagFilter, TagSets};
+use crate::health::{HealthCheck, Probe};
 use crate::id::{Digest, VoterId};
 use crate::lifecycle::LifecycleEvent as E;
 use crate::policy::Policy;
@@ -20,6 +21,12 @@ struct Ledger(State);
 
 impl Ledger {
     fn with_a_turn() -> Ledger {
+        Ledger::with_a_turn_of(Policy::default())
+    }
+
+    /// Under another policy, as the mesh itself would submit it: what a person
+    /// may submit is not the question here.
+    fn with_a_turn_of(policy: Policy) -> Ledger {
         let mut ledger = Ledger(State::founding());
         let name: crate::id::GroupName = "hello/prod".parse().expect("a name");
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
@@ -35,8 +42,8 @@ impl Ledger {
             deployment: deployment(),
             group: name,
             revision: Revision { digest: Digest([2; 32]), size: 1, origin: String::new() },
-            policy: Policy::default(),
-            creator: Creator::User,
+            policy,
+            creator: Creator::Autoscale,
             rollback_of: None,
             description: String::new(),
             holders: Vec::new(),
@@ -53,6 +60,12 @@ impl Ledger {
         self.0.apply(index, &Entry { at, proposal, body }).expect("it is accepted");
     }
 
+    /// Gives the group a health check, or takes it away.
+    fn set_check(&mut self, health: Option<HealthCheck>) {
+        let group = self.0.groups().values().next().expect("one group").group.clone();
+        self.add(Body::GroupSet(Group { health, ..group }));
+    }
+
     fn join(&mut self, voter: VoterId, incarnation: u64) {
         self.add(Body::HostJoined(HostRecord {
             host: me(),
@@ -62,7 +75,7 @@ impl Ledger {
             zone: String::new(),
             addresses: Vec::new(),
             incarnation,
-            wire: 1,
+            wire: crate::wire::WIRE,
         }));
     }
 
@@ -197,6 +210,71 @@ fn a_stopped_deployment_ends_its_turn_at_the_next_event() {
 }
 
 #[test]
+fn a_deployment_stopped_now_cuts_its_event_short_once() {
+    let mut ledger = Ledger::with_a_turn();
+    let mut turns = OwnTurns::default();
+    turns.reconcile(me(), &ledger.0);
+    let (effect, _) = runs(turns.written(deployment(), ledger.current()));
+    // A person who stopped it may lose patience.
+    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: false });
+    assert!(turns.reconcile(me(), &ledger.0).is_empty());
+    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: true });
+    assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(effect)]);
+    assert!(turns.reconcile(me(), &ledger.0).is_empty(), "it is told once");
+    let killed = Failure {
+        event: Some(E::ApplicationStop),
+        code: ErrorCode::ScriptFailed,
+        script: "stop.sh".into(),
+        message: "it was ended by signal 15".into(),
+        log: "so far".into(),
+    };
+    let record = written(&turns.done(effect, Err(killed), |_| ledger.current()));
+    let Some(TurnOutcome::Failed(failure)) = &record.outcome else { panic!("it has failed") };
+    assert_eq!((failure.event, failure.code), (Some(E::ApplicationStop), ErrorCode::Stopped));
+    assert_eq!(failure.message, "the deployment was stopped while ApplicationStop ran");
+    assert_eq!((failure.script.as_str(), failure.log.as_str()), ("stop.sh", "so far"));
+}
+
+#[test]
+fn an_event_that_was_only_announced_does_not_begin_after_a_stop() {
+    let mut ledger = Ledger::with_a_turn();
+    let mut turns = OwnTurns::default();
+    turns.reconcile(me(), &ledger.0);
+    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: false });
+    let act = turns.written(deployment(), ledger.current()).expect("the end is written down");
+    assert_eq!(code(&written(&[act])), Some((Some(E::ApplicationStop), ErrorCode::Stopped)));
+}
+
+#[test]
+fn a_restart_goes_through_its_own_events() {
+    let policy = Policy { mode: crate::policy::Mode::Restart, ..Policy::default() };
+    let mut ledger = Ledger::with_a_turn_of(Policy::default());
+    // It was brought to the revision; now it is restarted.
+    let mut turns = OwnTurns::default();
+    turns.reconcile(me(), &ledger.0);
+    ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome: TurnOutcome::Succeeded });
+    ledger.add(Body::Finished { deployment: deployment() });
+    let restart = DeploymentId::derive(b"restart");
+    let first = ledger.0.rollout(deployment()).expect("kept").submission.clone();
+    ledger.add(Body::Submitted(Box::new(Submission {
+        deployment: restart,
+        policy,
+        creator: Creator::User,
+        ..first
+    })));
+    ledger.add(Body::TurnStarted { deployment: restart, host: me() });
+    let mut turns = OwnTurns::default();
+    turns.reconcile(me(), &ledger.0);
+    let mut ran = Vec::new();
+    let current = || Current::of(ledger.0.rollout(restart)?, me());
+    while let Some(Act::Run { effect, event, .. }) = turns.written(restart, current()) {
+        ran.push(event);
+        turns.done(effect, Ok(()), |_| current());
+    }
+    assert_eq!(ran, [E::ApplicationStop, E::ApplicationStart, E::ValidateService]);
+}
+
+#[test]
 fn a_host_whose_store_is_lost_does_not_run_its_turn_again() {
     let mut ledger = Ledger::with_a_turn();
     ledger.join(VoterId(2), 2);
@@ -214,4 +292,63 @@ fn the_journal_waits_until_the_ledger_is_back_where_it_was() {
     let mut after = OwnTurns::restore(vec![record]);
     assert!(after.reconcile(me(), &State::founding()).is_empty(), "nothing is forgotten too early");
     written(&after.reconcile(me(), &ledger.0));
+}
+
+fn check_of_tcp() -> HealthCheck {
+    HealthCheck::new(Probe::Tcp("127.0.0.1:80".into()))
+}
+
+/// All events have succeeded in a group that is checked.
+fn waiting() -> (Ledger, OwnTurns, Record) {
+    let mut ledger = Ledger::with_a_turn();
+    ledger.set_check(Some(check_of_tcp()));
+    let mut turns = OwnTurns::default();
+    let mut record = written(&turns.reconcile(me(), &ledger.0));
+    for _ in Course::InPlace.events() {
+        let (effect, _) = runs(turns.written(deployment(), true));
+        record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
+    }
+    assert_eq!((record.done, &record.outcome), (Some(E::ValidateService), &None));
+    (ledger, turns, record)
+}
+
+#[test]
+fn a_turn_of_a_checked_group_waits_for_its_check() {
+    let (ledger, mut turns, _) = waiting();
+    assert_eq!(turns.waiting(), BTreeSet::from([deployment()]));
+    assert!(turns.reconcile(me(), &ledger.0).is_empty());
+    assert!(turns.owed(me(), &ledger.0, &BTreeSet::new()).is_empty(), "it has not ended yet");
+    assert!(turns.is_idle(), "the agent may leave in the meantime");
+    let record = written(turns.waited(deployment(), Ok(())).as_slice());
+    assert_eq!(record.outcome, Some(TurnOutcome::Succeeded));
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()).len(), 1);
+    assert_eq!(turns.waited(deployment(), Ok(())), None, "it ends once");
+
+    let (_, mut turns, _) = waiting();
+    let failed = Err((ErrorCode::HealthCheckFailed, "0 of 2".to_string()));
+    let record = written(turns.waited(deployment(), failed).as_slice());
+    assert_eq!(code(&record), Some((None, ErrorCode::HealthCheckFailed)));
+}
+
+#[test]
+fn an_agent_that_was_killed_while_it_waited_waits_on() {
+    let (mut ledger, _, record) = waiting();
+    let mut turns = OwnTurns::restore(vec![record.clone()]);
+    assert!(turns.reconcile(me(), &ledger.0).is_empty(), "it was killed in no event");
+    assert_eq!(turns.waiting(), BTreeSet::from([deployment()]));
+
+    ledger.set_check(None);
+    let ended = written(&turns.reconcile(me(), &ledger.0));
+    assert_eq!(ended.outcome, Some(TurnOutcome::Succeeded), "nobody checks it any more");
+    let mut turns = OwnTurns::restore(vec![record]);
+    assert_eq!(written(&turns.reconcile(me(), &ledger.0)).outcome, Some(TurnOutcome::Succeeded));
+}
+
+#[test]
+fn a_wait_that_the_mesh_has_given_up_is_forgotten() {
+    let (mut ledger, mut turns, _) = waiting();
+    let outcome = failed(None, ErrorCode::TurnTimedOut, "too long".into());
+    ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome });
+    assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Forget(deployment())]);
+    assert!(turns.waiting().is_empty());
 }

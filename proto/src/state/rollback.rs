@@ -35,3 +35,6 @@ impl State {
 pub(super) fn to_roll_back(group: &GroupState, undone: &Rollout) -> impl Iterator<Item = HostId> {
     undone.touched().filter(|host| !group.is_current(*host))
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,6 +94,11 @@ fn deployment(ours: &model::Deployment, theirs: &Rollout) -> Option<String> {
             let bounds = (theirs.bounds.minimum, theirs.bounds.turns_max);
             differ("minimum and most turns", &(ours.minimum, ours.turns_max), &bounds)
         })
+        .or_else(|| differ("wave", &ours.wave, &theirs.wave()))
+        .or_else(|| {
+            let until = theirs.bakes_until().map(proto::time::LedgerTime::as_millis);
+            differ("end of the bake", &ours.bake_until, &until)
+        })
         .or_else(|| differ("hosts", &ours.turns.len(), &theirs.members().len()))
         .or_else(|| ours.turns.iter().find_map(|turn| member(turn, theirs)))
         .or_else(|| differ("hosts in service", &ours.available(), &theirs.counts().available))

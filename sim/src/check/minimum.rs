@@ -1,8 +1,8 @@
 //! A turn takes no host out of service that the minimum needs.
 //!
 //! Checked twice. By the committed entries: whenever a lease is granted to a
-//! host in service, so many others stay in service as the minimum says, and
-//! never more turns are under way than the cap. And by the truth: when the
+//! host in service, so many others stay in service as the minimum says, in the
+//! group and, where zones matter, in its zone, and never more turns are under way than the cap. And by the truth: when the
 //! first script of a turn begins, count the hosts on which the application
 //! truly runs. A host that went down for other reasons is not counted against
 //! anybody: no turn took it out.
@@ -107,9 +107,20 @@ fn leases(
     let is_new =
         |turn: &&Turn| turn.is_in_flight() && before.is_some_and(|before| !before.contains(&turn.host));
     // What is unhealthy or Down already is not taken out of service by a turn.
-    let mut taken =
-        deployment.turns.iter().filter(is_new).filter(|turn| turn.healthy && !turn.down && !turn.ailing);
-    match taken.next() {
+    let taken = || deployment.turns.iter().filter(is_new).filter(|turn| !turn.is_of_no_service());
+    for turn in taken() {
+        let Some(minimum) = deployment.zone_minimum(&turn.zone) else { continue };
+        let is_left = |other: &&Turn| other.zone == turn.zone && other.is_available();
+        let left = deployment.turns.iter().filter(is_left).count();
+        if left < minimum as usize {
+            let what = format!(
+                "at {index}: {:?} got a lease of {id}, which leaves {left} in service in zone {}, {minimum} must be",
+                turn.host, turn.zone
+            );
+            return Err(Violation::new(Claim::Minimum, [], what));
+        }
+    }
+    match taken().next() {
         Some(turn) if deployment.available() < deployment.minimum => {
             let what = format!(
                 "at {index}: {:?} got a lease of {id}, which leaves {} in service, {} must be",
@@ -176,6 +187,13 @@ mod tests {
         }
         assert!(leases(9, second, &deployment, Some(&before)).is_err(), "beyond the cap");
         deployment.turns_max = 3;
+        deployment.minimum = 0;
+        assert_eq!(leases(9, second, &deployment, Some(&before)), Ok(()));
+        let zonal = proto::policy::Zonal { minimum: proto::policy::Share::Hosts(1), ..Default::default() };
+        deployment.submission.policy.zonal = Some(zonal);
+        assert!(leases(9, second, &deployment, Some(&before)).is_err(), "below the zone's minimum");
+        deployment.submission.policy.zonal = None;
+        deployment.minimum = 2;
         assert!(leases(9, second, &deployment, Some(&before)).is_err(), "below the minimum");
     }
 }

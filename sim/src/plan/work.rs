@@ -26,7 +26,7 @@ pub(super) fn bundles(dice: &mut Chance, hosts: u64) -> Vec<Bundle> {
         if number > 1 && dice.percent(45) {
             bundle.faults.push(fault(dice, hosts));
         }
-        if number > 1 && dice.percent(35) {
+        if number > 1 && dice.percent(50) {
             bundle.sickness = Some(sickness(dice, hosts));
         }
         bundle
@@ -53,9 +53,9 @@ fn sickness(dice: &mut Chance, hosts: u64) -> Sickness {
     }
 }
 
-/// Every other group is checked.
+/// Most groups are checked.
 fn health(dice: &mut Chance) -> Option<HealthCheck> {
-    if dice.percent(50) {
+    if dice.percent(30) {
         return None;
     }
     let (every, rise) = (Duration::from_secs(dice.between(1, 4)), number(dice, 3));
@@ -133,19 +133,15 @@ pub(super) fn wishes(
 /// others than before, while deployments run.
 pub(super) fn comings(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Moment, Asked)> {
     let mut wishes = Vec::new();
-    // Whom to remove from a mesh of a few hosts is a question of who votes.
-    let many = hosts >= 5;
     if dice.percent(40) {
         return wishes;
     }
     let mut at = Moment::from_micros(dice.between(8_000_000, 20_000_000));
     while at < until {
         let (name, tag) = *dice.pick(&[("web/prod", "role=web"), ("db/prod", "role=db")]);
-        let wish = match dice.below(3) {
+        let wish = match dice.below(4) {
             0 => Wish::SetGroup(group(name, tag, policy(dice, hosts), health(dice))),
-            2 if many => {
-                Wish::RemoveHost(HostNo(u32::try_from(dice.between(1, hosts - 1)).expect("few hosts")))
-            }
+            2 => Wish::RemoveFollower(any_host(dice, hosts)),
             _ => Wish::SetGroup(of_all_hosts(group(name, tag, policy(dice, hosts), health(dice)))),
         };
         wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: dice.percent(60) }));

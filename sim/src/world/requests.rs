@@ -50,6 +50,8 @@ pub enum Wish {
         policy: Policy,
     },
     RemoveHost(HostNo),
+    /// Unless it votes then.
+    RemoveFollower(HostNo),
 }
 
 #[derive(Debug)]
@@ -130,6 +132,13 @@ impl World {
                 }))
             }
             Wish::RemoveHost(host) => Request::RemoveHost(self.hosts[host.index()].id),
+            Wish::RemoveFollower(follower) => {
+                let id = self.hosts[follower.index()].id;
+                if self.nodes().any(|(_, node)| node.mesh().voters.contains(&id)) {
+                    return None;
+                }
+                Request::RemoveHost(id)
+            }
         };
         Some(request)
     }

@@ -40,3 +40,43 @@ fn a_stalled_host_goes_on_where_it_was() {
     assert!(world.host(HostNo(1)).node().map(|node| node.state().index()) >= behind);
     assert!(world.checks().finding().is_none(), "{:?}", world.checks().finding());
 }
+
+#[test]
+fn an_application_that_flaps_for_hours_costs_the_ledger_few_entries() {
+    let mut world = World::new(1, Quality::default());
+    let tags = BTreeSet::from([proto::group::Tag::parse("role=web").expect("a tag")]);
+    let host = world.add_host(Profile { tags, zone: String::new() });
+    world.start_at(host, Moment::START);
+    let mut bundle = Bundle::new("flaps", (Duration::from_millis(5), Duration::from_millis(50)));
+    // Long enough to be found unwell, and to be found well again.
+    let flaps = Some(Duration::from_secs(20));
+    let after = Duration::from_secs(60);
+    bundle.sickness = Some(crate::hooks::Sickness { hosts: None, after, flaps, is_silent: false });
+    let digest = bundle.revision.digest;
+    world.add_bundle(bundle);
+    let filter = proto::group::TagFilter::parse("role=web").expect("a filter");
+    let probe = proto::health::Probe::Tcp("127.0.0.1:80".into());
+    let group = proto::group::Group {
+        name: "web/prod".parse().expect("a name"),
+        tags: proto::group::TagSets(vec![vec![filter]]),
+        policy: proto::policy::Policy {
+            minimum: proto::policy::Minimum::AllAtOnce,
+            ..proto::policy::Policy::default()
+        },
+        health: Some(proto::health::HealthCheck::new(probe)),
+    };
+    let name = group.name.clone();
+    let ask = |wish| Asked { at: host, wish, insists: true };
+    world.ask_at(ask(Wish::SetGroup(group)), Moment::from_micros(2_000_000));
+    let deploy = Wish::Deploy { group: name, digest, policy: None, queue: false };
+    world.ask_at(ask(deploy), Moment::from_micros(4_000_000));
+    world.run_until(Moment::from_micros(7_200_000_000));
+    assert!(world.checks().finding().is_none(), "{:?}", world.checks().finding());
+    let said = |words: &str| world.story().lines().iter().filter(|(_, line)| line.contains(words)).count();
+    let (unwell, well) = (said("is unwell in"), said("is well again in"));
+    // It flaps 180 times. Once it would have to be well for 30 s it never is,
+    // until that is forgotten after an hour.
+    assert_eq!((unwell, well), (4, 3));
+    let probes = world.trace().inputs();
+    assert!(probes > 1_400, "it was looked at all the time");
+}

@@ -17,6 +17,7 @@ pub(in crate::cli) fn host(name: &str, status: &str, event: Option<&str>) -> Tur
         log: None,
         started_at: None,
         finished_at: None,
+        wave: None,
     }
 }
 
@@ -49,6 +50,7 @@ pub(in crate::cli) fn deployment(status: &str, hosts: Vec<TurnView>) -> Deployme
             ready: 0,
         },
         healthy: Healthy { now: 4, minimum: 4, total: 5, lowest_seen: 4 },
+        waves: vec![],
         hosts: Some(hosts),
     }
 }

@@ -1,174 +1,11 @@
 use super::*;
-use crate::entry::{Body, Entry, Failure, HostRecord, ProposalId, TurnOutcome};
-use crate::group::{Group, Tag, TagFilter};
-use crate::id::VoterId;
+use crate::entry::Body;
+use crate::group::{Group, TagFilter};
 use crate::io::Refusal;
-use crate::policy::{Minimum, Policy};
-use crate::revision::Revision;
+use crate::policy::Minimum;
 use crate::rollout::DeploymentStatus;
-
-/// A ledger in a few lines: what is due is committed at once, turns are taken
-/// by hand.
-struct Ledger {
-    state: State,
-    millis: u64,
-}
-
-fn host(number: u8) -> HostId {
-    HostId::from_public_key([number; 32])
-}
-
-fn name() -> GroupName {
-    "web/prod".parse().expect("a name")
-}
-
-fn digest(version: u8) -> Digest {
-    Digest([version; 32])
-}
-
-fn record(number: u8, store: u64, tag: &str) -> HostRecord {
-    HostRecord {
-        host: host(number),
-        voter: VoterId(u64::from(number) + 1_000 * store),
-        name: format!("web-{number}"),
-        tags: [Tag::parse(tag).expect("a tag")].into(),
-        zone: String::new(),
-        addresses: Vec::new(),
-        incarnation: store,
-        wire: 1,
-    }
-}
-
-impl Ledger {
-    /// Hosts from 0 on, and their group.
-    fn of(hosts: u8, minimum: Minimum) -> Ledger {
-        let mut ledger = Ledger { state: State::founding(), millis: 1_000 };
-        (0..hosts).for_each(|number| ledger.join(number));
-        ledger.set_group(minimum);
-        ledger
-    }
-
-    /// The same, brought to version 1.
-    fn deployed(hosts: u8, minimum: Minimum) -> Ledger {
-        let mut ledger = Ledger::of(hosts, minimum);
-        let first = ledger.deploy(1);
-        ledger.finish_well(first);
-        assert_eq!(ledger.behind(), []);
-        ledger
-    }
-
-    fn put(&mut self, body: Body) -> Result<(), Refusal> {
-        self.millis += 1;
-        let proposal = ProposalId { host: host(0), incarnation: 1, number: self.millis };
-        let entry = Entry { at: LedgerTime::from_millis(self.millis), proposal, body };
-        self.state.apply(self.state.index() + 1, &entry)
-    }
-
-    fn say(&mut self, body: Body) {
-        assert_eq!(self.put(body), Ok(()));
-    }
-
-    fn join(&mut self, number: u8) {
-        self.say(Body::HostJoined(record(number, 1, "role=web")));
-    }
-
-    fn set_group(&mut self, minimum: Minimum) {
-        let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-        self.say(Body::GroupSet(Group {
-            name: name(),
-            tags,
-            policy: Policy { minimum, ..Policy::default() },
-        }));
-    }
-
-    fn down(&mut self, number: u8) {
-        self.say(Body::HostDown { host: host(number), incarnation: 1 });
-    }
-
-    fn up(&mut self, number: u8) {
-        self.say(Body::HostUp { host: host(number), incarnation: 1 });
-    }
-
-    fn submission(&self, version: u8) -> Submission {
-        Submission {
-            deployment: DeploymentId::derive(format!("{version} at {}", self.millis).as_bytes()),
-            group: name(),
-            revision: Revision { digest: digest(version), size: 1, origin: String::new() },
-            policy: self.group().group.policy.clone(),
-            creator: Creator::User,
-            rollback_of: None,
-            description: String::new(),
-            holders: Vec::new(),
-            queue: false,
-        }
-    }
-
-    fn deploy(&mut self, version: u8) -> DeploymentId {
-        let submission = self.submission(version);
-        let id = submission.deployment;
-        self.say(Body::Submitted(Box::new(submission)));
-        id
-    }
-
-    fn group(&self) -> &GroupState {
-        &self.state.groups()[&name()]
-    }
-
-    fn rollout(&self, id: DeploymentId) -> &Rollout {
-        self.state.rollout(id).expect("it is kept")
-    }
-
-    /// Commits what the ledger lacks. Returns the catch-up that began by it.
-    fn do_due(&mut self) -> Option<DeploymentId> {
-        let before = self.group().catch_ups;
-        for _ in 0..10 {
-            self.state.due().into_iter().for_each(|body| self.say(body));
-        }
-        (self.group().catch_ups > before).then(|| self.group().catching_up.expect("it has just begun"))
-    }
-
-    fn leased(&self, id: DeploymentId) -> Vec<HostId> {
-        let holds = |host: &HostId| self.rollout(id).may_start(*host);
-        self.rollout(id).members().keys().copied().filter(holds).collect()
-    }
-
-    fn start(&mut self, id: DeploymentId, number: u8) {
-        self.say(Body::TurnStarted { deployment: id, host: host(number) });
-    }
-
-    fn end(&mut self, id: DeploymentId, number: u8, code: Option<ErrorCode>) {
-        let outcome = code.map_or(TurnOutcome::Succeeded, |code| {
-            let (script, message, log) = (String::new(), String::new(), String::new());
-            TurnOutcome::Failed(Failure { event: None, code, script, message, log })
-        });
-        self.say(Body::TurnEnded { deployment: id, host: host(number), outcome });
-    }
-
-    /// Lets every turn to come succeed, and writes the end down.
-    fn finish_well(&mut self, id: DeploymentId) {
-        while let Some(next) = self.leased(id).first().copied() {
-            self.say(Body::TurnStarted { deployment: id, host: next });
-            self.say(Body::TurnEnded { deployment: id, host: next, outcome: TurnOutcome::Succeeded });
-        }
-        self.say(Body::Finished { deployment: id });
-        assert_eq!(self.rollout(id).status(), DeploymentStatus::Succeeded);
-    }
-
-    /// How it stands with every host that is behind.
-    fn behind(&self) -> Vec<(HostId, CatchUp)> {
-        let of = |host: HostId| Some((host, self.state.catch_up(self.group(), host)?));
-        self.state.hosts().keys().filter_map(|host| of(*host)).collect()
-    }
-
-    fn targets(&self, id: DeploymentId) -> Vec<HostId> {
-        let is_target = |(_, member): &(&HostId, &crate::rollout::Member)| member.stage != Stage::NotTargeted;
-        self.rollout(id).members().iter().filter(is_target).map(|(host, _)| *host).collect()
-    }
-
-    fn revision(&self, number: u8) -> Option<Digest> {
-        self.group().standing.get(&host(number))?.revision
-    }
-}
+use crate::state::CatchUp;
+use crate::state::testing::{Ledger, digest, host, name, record};
 
 const FAILED: Option<ErrorCode> = Some(ErrorCode::ScriptFailed);
 const LOST: Option<ErrorCode> = Some(ErrorCode::FailedAfterRestart);
@@ -509,33 +346,13 @@ fn a_group_is_not_deleted_under_its_catch_up() {
 fn a_long_deployment_outlives_any_number_of_catch_ups() {
     let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
     let main = ledger.deploy(2);
-    for number in 10..10 + u8::try_from(super::super::DEPLOYMENTS_KEPT).expect("few") + 5 {
+    for number in 10..10 + u8::try_from(crate::state::DEPLOYMENTS_KEPT).expect("few") + 5 {
         ledger.join(number);
         let id = ledger.do_due().expect("a catch-up");
         ledger.finish_well(id);
     }
-    assert_eq!(ledger.group().deployments.len(), super::super::DEPLOYMENTS_KEPT);
+    assert_eq!(ledger.group().deployments.len(), crate::state::DEPLOYMENTS_KEPT);
     ledger.finish_well(main);
-}
-
-#[test]
-fn a_rollback_is_for_those_alone_that_need_it() {
-    // The good revision itself is deployed again, and fails on the second host.
-    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
-    let again = ledger.deploy(1);
-    ledger.start(again, 0);
-    ledger.end(again, 0, None);
-    ledger.start(again, 1);
-    ledger.end(again, 1, FAILED);
-    ledger.do_due();
-    let rollback = ledger.rollout(again).rolled_back_by.expect("a rollback");
-    assert_eq!(ledger.targets(rollback), [host(1)]);
-    assert!(ledger.rollout(rollback).submission.policy.ignore_application_stop_failures);
-    // Its own failure is the end of it.
-    ledger.start(rollback, 1);
-    ledger.end(rollback, 1, FAILED);
-    assert_eq!(ledger.do_due(), None);
-    assert_eq!((ledger.group().owes_rollback_of, ledger.group().running), (None, None));
 }
 
 #[test]

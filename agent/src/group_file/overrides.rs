@@ -1,0 +1,102 @@
+//! `--override key=value`: the group file's words, for one deployment alone.
+
+use std::collections::BTreeMap;
+
+use proto::policy::Policy;
+
+use super::GroupFileError;
+use super::sections::{LookUp, Sections};
+use crate::toml_file;
+
+/// Every key, as `--override` takes it; those of `[deployment]` have no section
+/// before them.
+const KEYS: [&str; 21] = [
+    "config",
+    "minimum_healthy",
+    "turns_max",
+    "file_exists",
+    "ignore_application_stop_failures",
+    "outdated_only",
+    "mode",
+    "start_timeout",
+    "lost_after",
+    "turn_timeout",
+    "timeout",
+    "canary.enabled",
+    "canary.hosts",
+    "canary.bake",
+    "zones.enabled",
+    "zones.minimum_healthy",
+    "zones.bake",
+    "zones.first_bake",
+    "zones.order",
+    "rollback.enabled",
+    "rollback.on",
+];
+
+/// Of these the value is a list.
+const LISTS: [&str; 2] = ["zones.order", "rollback.on"];
+
+/// The policy of one deployment: the group's, with the overrides put on top.
+/// # Errors
+/// Names the key that is unknown, or whose value is none, or the two that
+/// contradict each other.
+pub(crate) fn with_overrides(
+    policy: &Policy,
+    overrides: &BTreeMap<String, String>,
+    look_up: LookUp<'_>,
+) -> Result<Policy, GroupFileError> {
+    let mut lines: BTreeMap<&str, String> = BTreeMap::new();
+    for (key, value) in overrides {
+        let line = line_of(key, value)?;
+        // Alone first, so that a mistake names its key.
+        parse(&document(&BTreeMap::from([(section_of(key), line.clone())])), key)?;
+        lines.entry(section_of(key)).or_default().push_str(&line);
+    }
+    let all = overrides.keys().cloned().collect::<Vec<_>>().join("`, `");
+    let mut policy = policy.clone();
+    parse(&document(&lines), &all)?.put_on(&mut policy, look_up)?;
+    Ok(policy)
+}
+
+fn section_of(key: &str) -> &str {
+    key.split_once('.').map_or("deployment", |(section, _)| section)
+}
+
+fn line_of(key: &str, value: &str) -> Result<String, GroupFileError> {
+    if !KEYS.contains(&key) {
+        let problem = match toml_file::nearest(key, &KEYS) {
+            Some(meant) => format!("unknown key; did you mean `{meant}`?"),
+            None => format!("unknown key; there are {}", KEYS.join(", ")),
+        };
+        return Err(GroupFileError::Override { key: key.chars().take(100).collect(), problem });
+    }
+    let name = key.split_once('.').map_or(key, |(_, name)| name);
+    Ok(format!("{name} = {}\n", as_toml(key, value)))
+}
+
+fn document(lines: &BTreeMap<&str, String>) -> String {
+    lines.iter().map(|(section, lines)| format!("[{section}]\n{lines}")).collect()
+}
+
+fn parse(text: &str, key: &str) -> Result<Sections, GroupFileError> {
+    toml::from_str(text).map_err(|error| GroupFileError::Override {
+        key: key.to_string(),
+        problem: toml_file::with_suggestion(error.message()),
+    })
+}
+
+/// On a command line nobody wants to quote: a word becomes a string, and words
+/// with commas a list where one is wanted.
+fn as_toml(key: &str, value: &str) -> String {
+    let quoted = |text: &str| toml::Value::String(text.trim().to_string()).to_string();
+    if LISTS.contains(&key) {
+        let words: Vec<String> =
+            value.split(',').filter(|word| !word.trim().is_empty()).map(quoted).collect();
+        return format!("[{}]", words.join(", "));
+    }
+    if value == "true" || value == "false" || value.parse::<u32>().is_ok() {
+        return value.to_string();
+    }
+    quoted(value)
+}

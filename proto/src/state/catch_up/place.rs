@@ -1,0 +1,115 @@
+//! How it stands with one host that is behind, for people.
+
+use std::fmt;
+
+use super::{ATTEMPTS_MAX, Cause};
+use crate::id::{DeploymentId, HostId};
+use crate::state::rollback::rollback_id;
+use crate::state::{GroupState, State};
+
+/// How it stands with a host that is behind. `status` prints these as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatchUp {
+    /// This deployment brings it there.
+    UnderWay(DeploymentId),
+    /// Its deployment is about to be submitted.
+    Due,
+    /// This deployment goes first.
+    After(DeploymentId),
+    /// The group has no good revision that it could get.
+    NoRevision,
+    /// It is Down.
+    Down,
+    /// It is in service, and one host less would break the minimum.
+    TooFewHealthy {
+        /// In service now.
+        available: u32,
+        /// M.
+        minimum: u32,
+        /// N.
+        total: u32,
+    },
+    /// It was tried often enough.
+    GivenUp {
+        /// In which deployment last.
+        deployment: DeploymentId,
+        /// How many turns, of [`ATTEMPTS_MAX`].
+        attempts: u8,
+    },
+    /// Its turn failed in this deployment, which a person wanted.
+    LeftAlone(Option<DeploymentId>),
+}
+
+impl fmt::Display for CatchUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CatchUp::UnderWay(by) => write!(f, "{by} brings it to the last good revision"),
+            CatchUp::Due => f.write_str("it is about to be brought to the last good revision"),
+            CatchUp::After(first) => write!(f, "{first} goes first; then it gets what is good then"),
+            CatchUp::NoRevision => f.write_str("the group has no good revision yet that it could get"),
+            CatchUp::Down => f.write_str("it is Down; it gets the last good revision when it is back"),
+            CatchUp::TooFewHealthy { available, minimum, total } => write!(
+                f,
+                "it serves with an older revision, {available} of {total} hosts are in service and {minimum} must \
+                 stay so: it follows as soon as there is room"
+            ),
+            CatchUp::GivenUp { deployment, attempts } => write!(
+                f,
+                "{attempts} of {ATTEMPTS_MAX} attempts are used: not tried again before the next deployment \
+                 (`skein deploy` of the same revision will do); the last was {deployment}"
+            ),
+            CatchUp::LeftAlone(Some(deployment)) => {
+                write!(
+                    f,
+                    "its turn in {deployment} failed: left alone until the next deployment or its return"
+                )
+            }
+            CatchUp::LeftAlone(None) => {
+                f.write_str("its turn failed: left alone until the next deployment or its return")
+            }
+        }
+    }
+}
+
+impl State {
+    /// How it stands with a host that is behind the group's last good revision;
+    /// none if it is not.
+    pub fn catch_up(&self, group: &GroupState, host: HostId) -> Option<CatchUp> {
+        let behind = group.behind.get(&host)?;
+        let known = self.hosts.get(&host)?;
+        if group.is_current(host) || !group.group.tags.matches(&known.record.tags) {
+            return None;
+        }
+        if let Some(beside) = group.catching_up.filter(|id| self.has_turn_to_come(*id, host)) {
+            return Some(CatchUp::UnderWay(beside));
+        }
+        if let Some(running) = group.running.filter(|id| self.is_member(*id, host)) {
+            return Some(CatchUp::After(running));
+        }
+        let Some(good) = group.good.last() else {
+            return Some(group.running.map_or(CatchUp::NoRevision, CatchUp::After));
+        };
+        if let Some(tried) = behind.used_up(good) {
+            return Some(CatchUp::GivenUp { deployment: tried.deployment, attempts: tried.attempts });
+        }
+        if behind.cause == Cause::Failed {
+            return Some(CatchUp::LeftAlone(behind.tried.map(|tried| tried.deployment)));
+        }
+        if known.down.is_some() {
+            return Some(CatchUp::Down);
+        }
+        let first = group.owes_rollback_of.map(rollback_id).or(group.catching_up);
+        if let Some(first) = first {
+            return Some(CatchUp::After(first));
+        }
+        let room = self.room(group);
+        if group.running.is_none() && group.is_healthy(host) && room.available <= room.minimum {
+            return Some(CatchUp::TooFewHealthy {
+                available: room.available,
+                minimum: room.minimum,
+                total: room.total,
+            });
+        }
+        Some(CatchUp::Due)
+    }
+}

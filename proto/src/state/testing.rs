@@ -1,0 +1,176 @@
+//! A ledger for tests of the fold.
+
+use super::{CatchUp, GroupState, State};
+use crate::entry::{
+    Body, Creator, Entry, ErrorCode, Failure, HostRecord, ProposalId, Submission, TurnOutcome,
+};
+use crate::group::{Group, Tag, TagFilter, TagSets};
+use crate::id::{DeploymentId, Digest, GroupName, HostId, VoterId};
+use crate::io::Refusal;
+use crate::policy::{Minimum, Policy};
+use crate::revision::Revision;
+use crate::rollout::{DeploymentStatus, Rollout, Stage};
+use crate::time::LedgerTime;
+
+/// A ledger in a few lines: what is due is committed at once, turns are taken
+/// by hand.
+pub(super) struct Ledger {
+    pub(super) state: State,
+    pub(super) millis: u64,
+}
+
+pub(super) fn host(number: u8) -> HostId {
+    HostId::from_public_key([number; 32])
+}
+
+pub(super) fn name() -> GroupName {
+    "web/prod".parse().expect("a name")
+}
+
+pub(super) fn digest(version: u8) -> Digest {
+    Digest([version; 32])
+}
+
+pub(super) fn record(number: u8, store: u64, tag: &str) -> HostRecord {
+    HostRecord {
+        host: host(number),
+        voter: VoterId(u64::from(number) + 1_000 * store),
+        name: format!("web-{number}"),
+        tags: [Tag::parse(tag).expect("a tag")].into(),
+        zone: String::new(),
+        addresses: Vec::new(),
+        incarnation: store,
+        wire: 1,
+    }
+}
+
+impl Ledger {
+    /// Hosts from 0 on, and their group.
+    pub(super) fn of(hosts: u8, minimum: Minimum) -> Ledger {
+        let mut ledger = Ledger { state: State::founding(), millis: 1_000 };
+        (0..hosts).for_each(|number| ledger.join(number));
+        ledger.set_group(minimum);
+        ledger
+    }
+
+    /// The same, brought to version 1.
+    pub(super) fn deployed(hosts: u8, minimum: Minimum) -> Ledger {
+        let mut ledger = Ledger::of(hosts, minimum);
+        let first = ledger.deploy(1);
+        ledger.finish_well(first);
+        assert_eq!(ledger.behind(), []);
+        ledger
+    }
+
+    pub(super) fn put(&mut self, body: Body) -> Result<(), Refusal> {
+        self.millis += 1;
+        let proposal = ProposalId { host: host(0), incarnation: 1, number: self.millis };
+        let entry = Entry { at: LedgerTime::from_millis(self.millis), proposal, body };
+        self.state.apply(self.state.index() + 1, &entry)
+    }
+
+    pub(super) fn say(&mut self, body: Body) {
+        assert_eq!(self.put(body), Ok(()));
+    }
+
+    pub(super) fn join(&mut self, number: u8) {
+        self.say(Body::HostJoined(record(number, 1, "role=web")));
+    }
+
+    pub(super) fn set_group(&mut self, minimum: Minimum) {
+        let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
+        self.say(Body::GroupSet(Group {
+            name: name(),
+            tags,
+            policy: Policy { minimum, ..Policy::default() },
+        }));
+    }
+
+    pub(super) fn down(&mut self, number: u8) {
+        self.say(Body::HostDown { host: host(number), incarnation: 1 });
+    }
+
+    pub(super) fn up(&mut self, number: u8) {
+        self.say(Body::HostUp { host: host(number), incarnation: 1 });
+    }
+
+    pub(super) fn submission(&self, version: u8) -> Submission {
+        Submission {
+            deployment: DeploymentId::derive(format!("{version} at {}", self.millis).as_bytes()),
+            group: name(),
+            revision: Revision { digest: digest(version), size: 1, origin: String::new() },
+            policy: self.group().group.policy.clone(),
+            creator: Creator::User,
+            rollback_of: None,
+            description: String::new(),
+            holders: Vec::new(),
+            queue: false,
+        }
+    }
+
+    pub(super) fn deploy(&mut self, version: u8) -> DeploymentId {
+        let submission = self.submission(version);
+        let id = submission.deployment;
+        self.say(Body::Submitted(Box::new(submission)));
+        id
+    }
+
+    pub(super) fn group(&self) -> &GroupState {
+        &self.state.groups()[&name()]
+    }
+
+    pub(super) fn rollout(&self, id: DeploymentId) -> &Rollout {
+        self.state.rollout(id).expect("it is kept")
+    }
+
+    /// Commits what the ledger lacks. Returns the catch-up that began by it.
+    pub(super) fn do_due(&mut self) -> Option<DeploymentId> {
+        let before = self.group().catch_ups;
+        for _ in 0..10 {
+            self.state.due().into_iter().for_each(|body| self.say(body));
+        }
+        (self.group().catch_ups > before).then(|| self.group().catching_up.expect("it has just begun"))
+    }
+
+    pub(super) fn leased(&self, id: DeploymentId) -> Vec<HostId> {
+        let holds = |host: &HostId| self.rollout(id).may_start(*host);
+        self.rollout(id).members().keys().copied().filter(holds).collect()
+    }
+
+    pub(super) fn start(&mut self, id: DeploymentId, number: u8) {
+        self.say(Body::TurnStarted { deployment: id, host: host(number) });
+    }
+
+    pub(super) fn end(&mut self, id: DeploymentId, number: u8, code: Option<ErrorCode>) {
+        let outcome = code.map_or(TurnOutcome::Succeeded, |code| {
+            let (script, message, log) = (String::new(), String::new(), String::new());
+            TurnOutcome::Failed(Failure { event: None, code, script, message, log })
+        });
+        self.say(Body::TurnEnded { deployment: id, host: host(number), outcome });
+    }
+
+    /// Lets every turn to come succeed, and writes the end down.
+    pub(super) fn finish_well(&mut self, id: DeploymentId) {
+        while let Some(next) = self.leased(id).first().copied() {
+            self.say(Body::TurnStarted { deployment: id, host: next });
+            self.say(Body::TurnEnded { deployment: id, host: next, outcome: TurnOutcome::Succeeded });
+        }
+        self.say(Body::Finished { deployment: id });
+        assert_eq!(self.rollout(id).status(), DeploymentStatus::Succeeded);
+    }
+
+    /// How it stands with every host that is behind.
+    pub(super) fn behind(&self) -> Vec<(HostId, CatchUp)> {
+        let of = |host: HostId| Some((host, self.state.catch_up(self.group(), host)?));
+        self.state.hosts().keys().filter_map(|host| of(*host)).collect()
+    }
+
+    pub(super) fn targets(&self, id: DeploymentId) -> Vec<HostId> {
+        let is_target = |(_, member): &(&HostId, &crate::rollout::Member)| member.stage != Stage::NotTargeted;
+        self.rollout(id).members().iter().filter(is_target).map(|(host, _)| *host).collect()
+    }
+
+    pub(super) fn revision(&self, number: u8) -> Option<Digest> {
+        self.group().standing.get(&host(number))?.revision
+    }
+}
