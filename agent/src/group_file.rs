@@ -137,8 +137,7 @@ impl GroupFile {
     /// none.
     fn refuse_later_sections(&self) -> Result<(), GroupFileError> {
         let approvals = self.approvals.as_ref().is_some_and(|approvals| approvals.needed > 0);
-        let sections =
-            [("alarm", self.alarm.is_some()), ("approvals", approvals)];
+        let sections = [("alarm", self.alarm.is_some()), ("approvals", approvals)];
         match sections.into_iter().find(|(_, is_there)| *is_there) {
             Some((section, _)) => Err(GroupFileError::NotYet { section }),
             None => Ok(()),

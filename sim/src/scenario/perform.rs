@@ -159,9 +159,16 @@ fn wish_of(world: &World, wanted: &Wanted) -> Result<Wish, String> {
             policy: policy.clone(),
             queue: *queue,
         },
-        Wanted::Stop { group, rollback } => {
-            Wish::Stop { group: group.clone(), rollback: *rollback, now: false }
+        Wanted::Stop { group, rollback, now } => {
+            Wish::Stop { group: group.clone(), rollback: *rollback, now: *now }
         }
+        Wanted::Restart { group } => {
+            let known = expect::furthest(world).and_then(|node| node.state().group(group));
+            let policy = known.ok_or("no such group")?.group.policy.clone();
+            let policy = Policy { mode: Mode::Restart, outdated_only: false, ..policy };
+            Wish::Restart { group: group.clone(), policy }
+        }
+        Wanted::SetConfig(config) => Wish::SetConfig(config.clone()),
         Wanted::Rollback { group, to } => {
             let to = to.as_deref().map(digest).transpose()?;
             Wish::Rollback { group: group.clone(), to }

@@ -15,8 +15,8 @@ use crate::world::{Fault, Who};
 
 /// How the lines of the story may begin, after their time.
 const STEPS: [&str; 21] = [
-    "redeploy", "deploy", "stop", "roll", "set", "delete", "remove", "expect", "show", "kill", "leave", "power", "start",
-    "restart", "wipe", "stall", "cut", "mend", "slow", "clock", "drift",
+    "redeploy", "deploy", "stop", "roll", "set", "delete", "remove", "expect", "show", "kill", "leave",
+    "power", "start", "restart", "wipe", "stall", "cut", "mend", "slow", "clock", "drift",
 ];
 
 pub(super) fn step(reader: &mut Reader, words: &mut Words<'_>) -> Result<Step, Wrong> {

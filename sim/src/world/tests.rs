@@ -64,6 +64,7 @@ fn an_application_that_flaps_for_hours_costs_the_ledger_few_entries() {
             ..proto::policy::Policy::default()
         },
         health: Some(proto::health::HealthCheck::new(probe)),
+        config: None,
     };
     let name = group.name.clone();
     let ask = |wish| Asked { at: host, wish, insists: true };
