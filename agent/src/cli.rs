@@ -43,7 +43,7 @@ pub(crate) struct Cli {
 }
 
 /// What every command takes.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Global {
     /// The agent's Unix socket [default: /run/skein/skein.sock]
     #[arg(long, value_name = "SOCKET", env = "SKEIN_API", global = true)]

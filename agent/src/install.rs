@@ -115,7 +115,7 @@ fn watched(
     previous.remove(witness)?;
     remove_file(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
     witness();
-    state.write(&state.install_json(), &plan.to_json()).map_err(recorded(state.install_json()))?;
+    state.replace(&state.install_json(), &plan.to_json()).map_err(recorded(state.install_json()))?;
     let mut journal =
         cleanup::Journal::open(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
     witness();

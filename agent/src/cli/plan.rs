@@ -68,7 +68,7 @@ fn course(plan: &PlanView) -> String {
         let more = batch.len().saturating_sub(NAMES_SHOWN);
         let names = batch.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        text.push_str(&format!("  {:>3}. {names}{more}\n", at + 1));
+        text.push_str(&format!("  {:>3}. {names}{more}{}\n", at + 1, step(plan, at)));
     }
     let hidden = plan.batches.len().saturating_sub(BATCHES_SHOWN);
     if hidden > 0 {
@@ -95,6 +95,19 @@ fn course(plan: &PlanView) -> String {
         ));
     }
     text
+}
+
+/// ` (zone a, after 5m)`: of what it is a part, and when that begins, if a bake
+/// comes before it.
+fn step(plan: &PlanView, at: usize) -> String {
+    let Some(step) = plan.waves.get(at) else { return String::new() };
+    let Some(wave) = &step.wave else { return String::new() };
+    let is_first = at == 0 || plan.waves[at - 1].wave.as_ref() != Some(wave);
+    if is_first && at > 0 {
+        let after = humantime::format_duration(Duration::from_secs(step.after));
+        return format!(" ({wave}, about {after} after the first turn begins)");
+    }
+    format!(" ({wave})")
 }
 
 fn lasts(seconds: SecondsView) -> String {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use proto::health::{HealthCheck, InvalidCheck, Probe, Viewpoint};
 use serde::{Deserialize, Serialize};
 
-use super::{GroupFileError, put_duration};
+use super::GroupFileError;
+use super::sections::put_duration;
 
 /// As typed.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]

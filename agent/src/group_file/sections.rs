@@ -401,7 +401,11 @@ fn written(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-fn put_duration(key: &'static str, text: Option<&str>, place: &mut Duration) -> Result<(), GroupFileError> {
+pub(super) fn put_duration(
+    key: &'static str,
+    text: Option<&str>,
+    place: &mut Duration,
+) -> Result<(), GroupFileError> {
     let Some(text) = text else { return Ok(()) };
     *place = humantime::parse_duration(text)
         .map_err(|_| GroupFileError::Duration { key, value: text.chars().take(100).collect() })?;

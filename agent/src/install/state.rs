@@ -108,18 +108,37 @@ impl State {
 
     /// Marks the deployment in `dir` as the one whose bundle came last.
     pub(crate) fn mark_most_recent(&self, dir: &Path) -> io::Result<()> {
-        self.write(&self.most_recent_file(), dir.as_os_str().as_bytes())
+        self.replace(&self.most_recent_file(), dir.as_os_str().as_bytes())
     }
 
-    /// Writes one of the files; it has its old content or the new, never half.
+    /// Writes one of the files; it has its old content or the new, never half,
+    /// and stays so when the power fails.
     pub(crate) fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let (dir, file) = self.beside(path, content)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        fs::File::open(dir)?.sync_all()
+    }
+
+    /// The same of a file that nothing is decided by before the next event: an
+    /// agent that is killed leaves it whole, and to wait for the disk would be
+    /// most of what a small deployment takes.
+    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let (_, file) = self.beside(path, content)?;
+        file.persist(path)?;
+        Ok(())
+    }
+
+    fn beside<'p>(
+        &'p self,
+        path: &'p Path,
+        content: &[u8],
+    ) -> io::Result<(&'p Path, tempfile::NamedTempFile)> {
         let dir = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(dir)?;
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(content)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        fs::File::open(dir)?.sync_all()
+        Ok((dir, file))
     }
 
     /// Removes the oldest deployments of the group, so that with `current`
@@ -143,6 +162,8 @@ impl State {
 
 fn read_marker(path: &Path) -> io::Result<Option<PathBuf>> {
     match fs::read(path) {
+        // Nothing in it is what a power cut may leave of one that was not synced.
+        Ok(bytes) if bytes.trim_ascii_end().is_empty() => Ok(None),
         Ok(bytes) => Ok(Some(PathBuf::from(OsString::from_vec(bytes.trim_ascii_end().to_owned())))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -14,7 +14,7 @@ impl Why {
     /// service.
     pub(super) fn naming(mut self, blocker: &Blocker, out_of_service: impl Fn() -> Vec<String>) -> Self {
         match blocker {
-            Blocker::TooFewHealthy { .. } | Blocker::Relapsed { .. } => {
+            Blocker::TooFewHealthy { .. } | Blocker::ZoneTooFewHealthy { .. } | Blocker::Relapsed { .. } => {
                 let hosts = out_of_service();
                 let rest = hosts.len().saturating_sub(NAMED_MAX);
                 let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
@@ -28,7 +28,10 @@ impl Why {
             | Blocker::LastTurns { .. }
             | Blocker::Ending { .. }
             | Blocker::Queued { .. }
-            | Blocker::Suspects { .. } => self,
+            | Blocker::Suspects { .. }
+            | Blocker::ZoneTurnsInFlight { .. }
+            | Blocker::WaveEnding { .. }
+            | Blocker::Baking { .. } => self,
         }
     }
 }

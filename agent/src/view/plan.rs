@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use proto::id::{Digest, HostId};
 use proto::policy::{Minimum, Policy};
-use proto::rollout::{Health, Rollout, Verdict};
+use proto::rollout::{Health, Rollout, Verdict, WaveKind};
 use proto::state::{GroupState, State};
 use serde::{Deserialize, Serialize};
 
 use super::{Why, name_of, written};
 use pace::Pace;
-use play::{Play, Played};
+use play::{Batch, Play, Played};
 
 /// A deployment as it would go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,10 @@ pub(crate) struct PlanView {
     pub(crate) advice: Vec<String>,
     /// The hosts' names in the order of their turns, if all go well.
     pub(crate) batches: Vec<Vec<String>>,
+    /// Of each batch: canary or zone, if it is one, and when it begins, by past
+    /// turns.
+    #[serde(default)]
+    pub(crate) waves: Vec<StepView>,
     /// Hosts that are Down: they are tried first, and fail if they stay away.
     #[serde(default)]
     pub(crate) down: Vec<DownView>,
@@ -58,6 +62,16 @@ pub(crate) struct PlanView {
     /// How long it takes, by past turns; none if there were none.
     #[serde(default)]
     pub(crate) seconds: Option<SecondsView>,
+}
+
+/// When a batch goes, and as part of what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepView {
+    /// The canary, or a zone; none if all hosts are one wave.
+    pub(crate) wave: Option<String>,
+    /// Seconds from the first turn, bakes counted; turns too, as far as past
+    /// ones say how long they take.
+    pub(crate) after: u64,
 }
 
 /// A host that is Down.
@@ -111,6 +125,7 @@ pub(crate) fn plan(state: &State, known: &GroupState, policy: &Policy, digest: D
         reason: if is_possible { None } else { Why::of_rollout(&well.rollout) },
         advice: if is_possible { Vec::new() } else { advice(state, &play, policy, bounds.minimum) },
         batches: well.batches.iter().map(|batch| names(&batch.hosts)).collect(),
+        waves: well.batches.iter().map(step).collect(),
         down: down(state, &play),
         healthy: healthy(&play),
         lowest_in_service: well.rollout.lowest_available,
@@ -121,12 +136,22 @@ pub(crate) fn plan(state: &State, known: &GroupState, policy: &Policy, digest: D
     }
 }
 
+fn step(batch: &Batch) -> StepView {
+    let wave = match &batch.wave {
+        WaveKind::Rest => None,
+        WaveKind::Canary | WaveKind::Zone(_) => Some(batch.wave.to_string()),
+    };
+    StepView { wave, after: rounded(batch.after) }
+}
+
 fn ends_well(played: &Played) -> bool {
     matches!(played.rollout.verdict, Some(Verdict::Succeeded))
 }
 
 fn is_healthy(entrant: &proto::rollout::Entrant) -> bool {
-    entrant.down.is_none() && entrant.standing.is_some_and(|standing| standing.health == Health::Healthy)
+    entrant.down.is_none()
+        && entrant.ailing.is_none()
+        && entrant.standing.is_some_and(|standing| standing.health == Health::Healthy)
 }
 
 fn healthy(play: &Play) -> u32 {

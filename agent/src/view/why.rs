@@ -73,7 +73,7 @@ impl Why {
                 vec![("in_service", *available), ("minimum", *minimum), ("total", *total), ("down", *down)],
             ),
             Blocker::WaveEnding { wave: _, in_flight } => ("WAVE_ENDING", vec![("in_progress", *in_flight)]),
-            Blocker::Baking { wave: _, until: _, down } => ("BAKING", vec![("down", *down)]),
+            Blocker::Baking { wave: _, until: _, unsure } => ("BAKING", vec![("unsure", *unsure)]),
         };
         let mut why = Why::new(code, blocker.to_string(), &numbers);
         if let Blocker::Baking { until, .. } = blocker {

@@ -281,7 +281,10 @@ fn a_stop_ends_the_wait_for_the_check() {
     mesh.run(Duration::from_secs(20));
     let waits = HostId::from_public_key([0; 32]);
     assert_eq!(mesh.state(1).turns_of(waits), [deployment]);
-    assert_eq!(mesh.request(1, Request::Stop { deployment, rollback: false }), Ok(Accepted::Done));
+    assert_eq!(
+        mesh.request(1, Request::Stop { deployment, rollback: false, now: false }),
+        Ok(Accepted::Done)
+    );
     assert_eq!(mesh.state(1).rollout(deployment).map(Rollout::status), Some(DeploymentStatus::Stopped));
     assert_eq!(code_of(mesh.state(1), deployment, waits), Some(crate::entry::ErrorCode::Stopped));
 }

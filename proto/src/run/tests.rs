@@ -21,12 +21,6 @@ struct Ledger(State);
 
 impl Ledger {
     fn with_a_turn() -> Ledger {
-        Ledger::with_a_turn_of(Policy::default())
-    }
-
-    /// Under another policy, as the mesh itself would submit it: what a person
-    /// may submit is not the question here.
-    fn with_a_turn_of(policy: Policy) -> Ledger {
         let mut ledger = Ledger(State::founding());
         let name: crate::id::GroupName = "hello/prod".parse().expect("a name");
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
@@ -42,8 +36,8 @@ impl Ledger {
             deployment: deployment(),
             group: name,
             revision: Revision { digest: Digest([2; 32]), size: 1, origin: String::new() },
-            policy,
-            creator: Creator::Autoscale,
+            policy: Policy::default(),
+            creator: Creator::User,
             rollback_of: None,
             description: String::new(),
             holders: Vec::new(),
@@ -248,7 +242,7 @@ fn an_event_that_was_only_announced_does_not_begin_after_a_stop() {
 #[test]
 fn a_restart_goes_through_its_own_events() {
     let policy = Policy { mode: crate::policy::Mode::Restart, ..Policy::default() };
-    let mut ledger = Ledger::with_a_turn_of(Policy::default());
+    let mut ledger = Ledger::with_a_turn();
     // It was brought to the revision; now it is restarted.
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
@@ -266,7 +260,7 @@ fn a_restart_goes_through_its_own_events() {
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
     let mut ran = Vec::new();
-    let current = || Current::of(ledger.0.rollout(restart)?, me());
+    let current = || Current::of(&ledger.0, restart, me());
     while let Some(Act::Run { effect, event, .. }) = turns.written(restart, current()) {
         ran.push(event);
         turns.done(effect, Ok(()), |_| current());
@@ -305,7 +299,7 @@ fn waiting() -> (Ledger, OwnTurns, Record) {
     let mut turns = OwnTurns::default();
     let mut record = written(&turns.reconcile(me(), &ledger.0));
     for _ in Course::InPlace.events() {
-        let (effect, _) = runs(turns.written(deployment(), true));
+        let (effect, _) = runs(turns.written(deployment(), ledger.current()));
         record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
     }
     assert_eq!((record.done, &record.outcome), (Some(E::ValidateService), &None));

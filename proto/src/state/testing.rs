@@ -83,6 +83,8 @@ impl Ledger {
             name: name(),
             tags,
             policy: Policy { minimum, ..Policy::default() },
+            health: None,
+            config: None,
         }));
     }
 

@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 
 use super::{Exit, Kind, LocalArgs};
 use crate::bundle::source::Source;
+use crate::cli::{Global, Screen};
 use crate::host_side::APPSPEC_NAME;
 use crate::host_side::deployment::find_appspec;
 
@@ -77,7 +78,7 @@ pub(crate) fn run(words: impl Iterator<Item = OsString>) -> Exit {
     }
     let done = args.into_local().and_then(|local| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(super::run(local, false))
+        runtime.block_on(super::run(local, &Screen::new(&Global::default())))
     });
     done.unwrap_or_else(|error| crate::cli::report(&error, false))
 }

@@ -13,6 +13,7 @@ fn possible() -> PlanView {
         reason: None,
         advice: vec![],
         batches: vec![vec!["web-1".into(), "web-2".into()], vec!["web-3".into(), "web-4".into()]],
+        waves: vec![],
         down: vec![],
         healthy: 4,
         lowest_in_service: 2,

@@ -8,7 +8,7 @@ use proto::entry::{Creator, ErrorCode, Failure, Submission, TurnOutcome};
 use proto::id::{DeploymentId, Digest, HostId};
 use proto::policy::Policy;
 use proto::revision::Revision;
-use proto::rollout::{Entrant, Rollout};
+use proto::rollout::{Entrant, Rollout, WaveKind};
 use proto::state::{GroupState, State};
 use proto::time::LedgerTime;
 
@@ -33,6 +33,7 @@ pub(super) struct Played {
 pub(super) struct Batch {
     /// After the first lease.
     pub(super) after: Duration,
+    pub(super) wave: WaveKind,
     pub(super) hosts: Vec<HostId>,
 }
 
@@ -44,18 +45,17 @@ impl Play {
         digest: Digest,
         turn: Duration,
     ) -> Self {
+        let submission = submission(known, policy, digest);
+        let targets = state.targets(&submission);
         let entrant = |host: &proto::state::Host| Entrant {
             host: host.record.host,
             standing: known.standing.get(&host.record.host).copied(),
             down: host.down,
             ailing: known.ailing(host.record.host).map(|ailing| ailing.since),
-            target: true,
+            target: targets.as_ref().is_none_or(|targets| targets.contains(&host.record.host)),
+            zone: host.record.zone.clone(),
         };
-        Play {
-            entrants: state.members_of(&known.group).into_iter().map(entrant).collect(),
-            submission: submission(known, policy, digest),
-            turn,
-        }
+        Play { entrants: state.members_of(&known.group).into_iter().map(entrant).collect(), submission, turn }
     }
 
     pub(super) fn entrants(&self) -> &[Entrant] {
@@ -108,10 +108,22 @@ impl Play {
                 let after = now.since(start);
                 match batches.last_mut().filter(|batch| batch.after == after) {
                     Some(batch) => batch.hosts.push(host),
-                    None => batches.push(Batch { after, hosts: vec![host] }),
+                    None => {
+                        let wave = rollout.wave_of(host).map(|wave| wave.kind.clone());
+                        batches.push(Batch {
+                            after,
+                            wave: wave.unwrap_or(WaveKind::Rest),
+                            hosts: vec![host],
+                        });
+                    }
                 }
             }
-            let Some(Reverse((at, host))) = flying.pop() else { break };
+            let Some(Reverse((at, host))) = flying.pop() else {
+                let Some(until) = rollout.bakes_until() else { break };
+                now = until;
+                granted = rollout.wake(now);
+                continue;
+            };
             now = at;
             let outcome = if down.contains(&host) || fails(host) { failed() } else { TurnOutcome::Succeeded };
             granted = rollout.end_turn(host, outcome, now).unwrap_or_default();

@@ -54,7 +54,7 @@ fn a_host_that_goes_down_in_the_bake_is_waited_for() {
     assert!(play.rollout.watches(host(0)));
     play.later(60, &[]);
     assert!(
-        matches!(play.rollout.turn(), Turn::Blocked(why) if matches!(why[..], [Blocker::Baking { down: 1, .. }]))
+        matches!(play.rollout.turn(), Turn::Blocked(why) if matches!(why[..], [Blocker::Baking { unsure: 1, .. }]))
     );
     play.down(0, false, &[1]);
 }

@@ -20,6 +20,7 @@ fn run(
             host: host(number),
             standing: (number >= unhealthy).then_some(old),
             down: None,
+            ailing: None,
             target: true,
             zone: String::new(),
         })
@@ -144,6 +145,7 @@ fn a_host_that_is_down_gets_its_turn_first_and_blocks_nobody_for_ever() {
             host: host(number),
             standing: Some(old),
             down: (number == 3).then_some(at),
+            ailing: None,
             target: true,
             zone: String::new(),
         })
@@ -166,6 +168,7 @@ fn a_group_that_falls_to_its_minimum_for_other_reasons_waits() {
             host: host(number),
             standing: Some(old),
             down: None,
+            ailing: None,
             target: true,
             zone: String::new(),
         })
@@ -180,7 +183,13 @@ fn a_group_that_falls_to_its_minimum_for_other_reasons_waits() {
     assert_eq!(rollout.end_turn(host(1), TurnOutcome::Succeeded, at), Some(vec![]));
     assert_eq!(
         rollout.turn(),
-        Turn::Blocked(vec![Blocker::TooFewHealthy { available: 4, minimum: 4, total: 5, down: 1 }])
+        Turn::Blocked(vec![Blocker::TooFewHealthy {
+            available: 4,
+            minimum: 4,
+            total: 5,
+            down: 1,
+            ailing: 0
+        }])
     );
     assert_eq!(rollout.set_down(host(0), None, at), [host(2)], "it is back: the next one goes");
 }

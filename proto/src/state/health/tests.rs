@@ -54,7 +54,13 @@ impl Mesh {
 
     fn set(&mut self, health: Option<HealthCheck>) {
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-        self.add(Body::GroupSet(Group { name: name(), tags, policy: Policy::default(), health }));
+        self.add(Body::GroupSet(Group {
+            name: name(),
+            tags,
+            policy: Policy::default(),
+            health,
+            config: None,
+        }));
     }
 
     fn submit(&mut self, revision: u8, minimum: Minimum) {
