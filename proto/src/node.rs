@@ -184,13 +184,14 @@ impl Node {
             }
             None => (State::default(), Ledger::empty(meta.voter, config.seed)),
         };
+        let first_proposal = rng.next_u32();
         let mut node = Node {
             rng,
             state,
             ledger,
             liveness: Liveness::default(),
             heard: BTreeMap::new(),
-            proposals: Proposals::new(config.host, meta.incarnation),
+            proposals: Proposals::new(config.host, meta.incarnation, first_proposal),
             duties: Duties::default(),
             turns: OwnTurns::restore(read_journal(&stored)?),
             health: health::Health::default(),
