@@ -181,14 +181,17 @@ impl State {
         // A rollback that fails is never rolled back: it would go round for ever.
         let rolls_back =
             rollout.wants_rollback() && touched && rollout.submission.creator != Creator::Rollback;
-        let name = rollout.submission.group.clone();
+        let (name, mode) = (rollout.submission.group.clone(), rollout.submission.policy.mode);
         let good = Good { revision: rollout.submission.revision.clone(), deployment, at };
         self.timers.clear(Timer::Deployment(deployment));
         self.timers.clear(Timer::Bake(deployment));
         let Some(group) = self.groups.get_mut(&name) else { return };
         group.running = None;
         if succeeded {
-            note_good(group, good);
+            // A restart brought nothing: who did bring it stays known.
+            if mode == Mode::Standard {
+                note_good(group, good);
+            }
         } else if rolls_back && !group.good.is_empty() {
             group.owes_rollback_of = Some(deployment);
         }

@@ -46,7 +46,7 @@ impl Seen {
     fn look(&mut self, index: Index, id: DeploymentId, deployment: &Deployment, clock: Millis) -> Verdict {
         let has_ended = |turn: &&Turn| self.in_flight.contains(&turn.host) && !turn.is_in_flight();
         let ended: Vec<usize> = deployment.turns.iter().filter(has_ended).map(|turn| turn.wave).collect();
-        ended.into_iter().for_each(|wave| drop(self.ended.insert(wave, clock)));
+        self.ended.extend(ended.into_iter().map(|wave| (wave, clock)));
         let is_new = |turn: &&Turn| turn.is_in_flight() && !self.in_flight.contains(&turn.host);
         let fresh = deployment.turns.iter().filter(is_new).filter(|turn| !turn.is_of_no_service());
         let verdict = fresh.map(|turn| self.may_go(index, id, turn, deployment, clock)).find(Result::is_err);
