@@ -15,7 +15,7 @@ pub(crate) const NOTICES_MAX: usize = 1_024;
 /// What the node's loop is asked to do.
 pub(crate) enum Command {
     /// Change something in the mesh.
-    Request { request: Request, reply: oneshot::Sender<Reply> },
+    Request { request: Box<Request>, reply: oneshot::Sender<Reply> },
     /// Look at the node. Runs inside the loop, so it must be quick.
     Read(Box<dyn FnOnce(&Node) + Send>),
 }
@@ -59,6 +59,7 @@ impl NodeHandle {
     /// If the loop has ended; the change may or may not still happen.
     pub(crate) async fn request(&self, request: Request) -> Result<Reply, LoopEnded> {
         let (reply, answer) = oneshot::channel();
+        let request = Box::new(request);
         self.commands.send(Command::Request { request, reply }).await.map_err(|_| LoopEnded)?;
         answer.await.map_err(|_| LoopEnded)
     }

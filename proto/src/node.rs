@@ -229,7 +229,7 @@ impl Node {
                 let acts = self.turns.done(effect, result, current);
                 self.act(acts, now);
             }
-            Input::Request { id, request } => self.on_request(id, request, now),
+            Input::Request { id, request } => self.on_request(id, *request, now),
             Input::Leaving => self.on_leaving(),
         }
         self.settle(now);

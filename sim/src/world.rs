@@ -71,7 +71,7 @@ enum Event {
     },
     Fault(Fault),
     Wish {
-        asked: Asked,
+        asked: Box<Asked>,
         tries: u32,
     },
 }
@@ -175,7 +175,7 @@ impl World {
     }
 
     pub fn ask_at(&mut self, asked: Asked, at: Moment) {
-        self.queue.push(at, Event::Wish { asked, tries: 0 });
+        self.queue.push(at, Event::Wish { asked: Box::new(asked), tries: 0 });
     }
 
     pub fn now(&self) -> Moment {
@@ -265,7 +265,7 @@ impl World {
             Event::Start { host } => self.start(host),
             Event::Resume { host } => self.resume(host),
             Event::Fault(fault) => self.fault(fault),
-            Event::Wish { asked, tries } => self.ask(asked, tries),
+            Event::Wish { asked, tries } => self.ask(*asked, tries),
         }
     }
 
