@@ -83,7 +83,7 @@ pub enum Input {
         /// What the answer will carry.
         id: RequestId,
         /// What is asked.
-        request: Request,
+        request: Box<Request>,
     },
     /// The agent is about to end: no new turn and no new event is begun.
     Leaving,

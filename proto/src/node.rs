@@ -236,7 +236,7 @@ impl Node {
                 self.act(acts, now);
             }
             Input::Probed { probe, result } => self.on_probed(probe, result, now),
-            Input::Request { id, request } => self.on_request(id, request, now),
+            Input::Request { id, request } => self.on_request(id, *request, now),
             Input::Leaving => self.on_leaving(),
         }
         self.settle(now);

@@ -163,7 +163,7 @@ impl World {
     }
 
     pub fn ask_at(&mut self, asked: Asked, at: Moment) {
-        self.queue.push(at, Event::Wish { asked, tries: 0 });
+        self.queue.push(at, Event::Wish { asked: Box::new(asked), tries: 0 });
     }
 
     pub fn now(&self) -> Moment {
@@ -257,7 +257,7 @@ impl World {
             Event::Start { host } => self.start(host),
             Event::Resume { host } => self.resume(host),
             Event::Fault(fault) => self.fault(fault),
-            Event::Wish { asked, tries } => self.ask(asked, tries),
+            Event::Wish { asked, tries } => self.ask(*asked, tries),
         }
     }
 

@@ -52,7 +52,7 @@ pub(super) enum Event {
     },
     Fault(Fault),
     Wish {
-        asked: Asked,
+        asked: Box<Asked>,
         tries: u32,
     },
 }

@@ -91,7 +91,7 @@ impl World {
         self.story.asked(self.now, host, &request);
         let open = Open { asked, request: request.clone(), tries, host, since: self.now };
         self.requests.open.insert(id, open);
-        self.feed(host, Input::Request { id, request });
+        self.feed(host, Input::Request { id, request: Box::new(request) });
     }
 
     /// None if there is nothing to ask for.
@@ -146,7 +146,8 @@ impl World {
     fn ask_again(&mut self, asked: Asked, tries: u32) {
         if asked.insists && tries < TRIES_MAX {
             let jitter = self.chance.requests.duration(Duration::ZERO, PATIENCE);
-            self.queue.push(self.now + PATIENCE + jitter, Event::Wish { asked, tries: tries + 1 });
+            self.queue
+                .push(self.now + PATIENCE + jitter, Event::Wish { asked: Box::new(asked), tries: tries + 1 });
         }
     }
 
