@@ -7,6 +7,7 @@
 
 mod catch_up;
 mod health;
+mod membership;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -257,76 +258,6 @@ impl Model {
         let group = self.groups.get_mut(&name).expect("its group is there while it runs");
         if let Some(standing) = group.standing.get_mut(&host) {
             standing.healthy = false;
-        }
-    }
-
-    fn join(&mut self, record: &HostRecord) {
-        let Some(known) = self.hosts.get_mut(&record.host) else {
-            self.hosts.insert(record.host, Host { record: record.clone(), down: false });
-            self.note_tags(record.host, None);
-            self.set_down(record.host, false);
-            return;
-        };
-        if known.record.incarnation > record.incarnation {
-            return;
-        }
-        let is_back = known.down && record.incarnation > known.record.incarnation;
-        let before = std::mem::replace(&mut known.record, record.clone());
-        self.note_tags(record.host, Some(&before.tags));
-        if before.voter != record.voter {
-            self.note_replaced(record.host);
-        }
-        if is_back {
-            self.set_down(record.host, false);
-        }
-    }
-
-    fn leave(&mut self, host: HostId) {
-        if !self.hosts.contains_key(&host) {
-            return;
-        }
-        self.set_down(host, true);
-        for id in self.running() {
-            if self.deployments[&id].in_flight().contains(&host) {
-                self.end(id, host, Some(ErrorCode::HostLost));
-            }
-        }
-        let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
-        groups.iter().for_each(|group| self.forget_health(group, |of| of == host));
-        self.hosts.remove(&host);
-        self.groups.values_mut().for_each(|group| {
-            group.standing.remove(&host);
-            group.behind.remove(&host);
-        });
-    }
-
-    fn see(&mut self, host: HostId, incarnation: u64, down: bool) {
-        let Some(known) = self.hosts.get(&host) else { return };
-        if known.record.incarnation == incarnation && known.down != down {
-            self.set_down(host, down);
-        }
-    }
-
-    fn set_down(&mut self, host: HostId, down: bool) {
-        if let Some(known) = self.hosts.get_mut(&host) {
-            known.down = down;
-        }
-        if !down {
-            self.note_return(host);
-        }
-        for id in self.running() {
-            let clock = self.clock;
-            let deployment = self.deployments.get_mut(&id).expect("it runs");
-            if let Some(turn) = deployment.turn_mut(host) {
-                turn.down = down;
-                // It was to go first because it was of no service. Now it is.
-                if let Stage::Leased { .. } = turn.stage
-                    && !down
-                {
-                    turn.stage = Stage::Pending;
-                }
-            }
-            deployment.advance(clock);
         }
     }
 
@@ -601,11 +532,14 @@ impl Model {
             return self.end_catch_up(&name);
         }
         let succeeded = deployment.status == DeploymentStatus::Succeeded;
+        let is_restart = deployment.submission.policy.mode == Mode::Restart;
         let digest = deployment.submission.revision.digest;
         let touched = deployment.touched();
         let Some(group) = self.groups.get_mut(&name) else { return };
         group.running = None;
-        if succeeded {
+        if succeeded && is_restart {
+            // Nothing was brought: who brought what runs stays known.
+        } else if succeeded {
             group.good.retain(|(good, _)| *good != digest);
             group.good.push((digest, id));
             if group.good.len() > GOOD_KEPT {
