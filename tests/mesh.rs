@@ -5,6 +5,8 @@
 
 #[path = "mesh/agent.rs"]
 mod agent;
+#[path = "mesh/alarms.rs"]
+mod alarms;
 #[path = "mesh/bundle.rs"]
 mod bundle;
 #[path = "mesh/catch_up.rs"]
@@ -19,6 +21,8 @@ mod health;
 mod installs;
 #[path = "mesh/kills.rs"]
 mod kills;
+#[path = "mesh/prometheus.rs"]
+mod prometheus;
 #[path = "mesh/refused.rs"]
 mod refused;
 #[path = "mesh/restarts.rs"]

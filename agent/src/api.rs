@@ -12,6 +12,7 @@ mod metrics;
 mod openapi;
 mod progress;
 mod read;
+mod watches;
 mod write;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use limit::Limited;
 pub(crate) use listen::ApiSocket;
 pub(crate) use progress::{ANSWER, AnswerEvent, PROGRESS};
 pub(crate) use read::{LogsView, RevisionView};
+pub(crate) use watches::{AlarmBody, FreezeBody, parse_until};
 pub(crate) use write::{DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
 
 /// The longest body of a request: a group file or an override list is far
@@ -84,6 +86,11 @@ fn router(shared: Shared) -> Router {
             get(read::group).put(write::set_group).delete(write::delete_group),
         )
         .route("/v1/groups/{application}/{name}/rollback", post(write::rollback))
+        .route("/v1/groups/{application}/{name}/alarms", get(watches::alarms))
+        .route("/v1/groups/{application}/{name}/alarms/{alarm}/set", post(watches::set_alarm))
+        .route("/v1/groups/{application}/{name}/alarms/{alarm}/clear", post(watches::clear_alarm))
+        .route("/v1/groups/{application}/{name}/freeze", post(watches::freeze))
+        .route("/v1/groups/{application}/{name}/unfreeze", post(watches::unfreeze))
         .route("/v1/configs", get(read::configs))
         .route("/v1/configs/{name}", get(read::config).put(write::set_config).delete(write::delete_config))
         .route("/v1/bundles", post(write::push))

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and which part answers it.
 
+mod alarm;
 mod config;
 mod deploy;
 mod exit;
@@ -92,6 +93,13 @@ enum Verb {
     Stop(deploy::StopArgs),
     /// Bring a group back to an earlier revision, as a new deployment
     Rollback(deploy::RollbackArgs),
+    /// Set, clear and list a group's alarms
+    #[command(subcommand)]
+    Alarm(alarm::AlarmVerb),
+    /// Let no new deployment of a group begin for a while; what runs goes on
+    Freeze(alarm::FreezeArgs),
+    /// End a freeze early
+    Unfreeze(alarm::UnfreezeArgs),
     /// List what was committed
     History(history::HistoryArgs),
     /// Deploy a bundle to this host alone, without a mesh
@@ -145,6 +153,9 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Logs(args) => logs::logs(&session, args).await,
         Verb::Stop(args) => deploy::stop(&session, args).await,
         Verb::Rollback(args) => deploy::rollback(&session, args).await,
+        Verb::Alarm(verb) => alarm::run(&session, verb).await,
+        Verb::Freeze(args) => alarm::freeze(&session, args).await,
+        Verb::Unfreeze(args) => alarm::unfreeze(&session, args).await,
         Verb::History(args) => history::history(&session, args).await,
         Verb::Local(args) => local::run(*args, &session.screen).await,
         Verb::Demo(args) => demo::run(&session.screen, args).await,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use proto::config::Config;
-use proto::io::{Input, Notice, Outcome, Output};
+use proto::io::{Input, Notice, Output};
 use proto::node::{Node, StartError};
 use sd_notify::NotifyState;
 use tokio::sync::{broadcast, mpsc};
@@ -265,7 +265,7 @@ impl Daemon {
 
     /// The heart of it.
     fn feed(&mut self, input: Input) -> Result<(), DaemonError> {
-        if let Input::Done { effect, outcome: Outcome::Event(_) } = &input {
+        if let Input::Done { effect, outcome: _ } = &input {
             self.effects.ended(*effect);
         }
         let (node, now) = (&mut self.node, self.clock.now());

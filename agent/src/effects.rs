@@ -5,20 +5,23 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use proto::alarm::{AlarmState, Reading};
 use proto::entry::{ErrorCode, Failure};
 use proto::id::{GroupName, HostId};
 use proto::io::{EffectId, Input, Notice, Outcome, Output, ProbeId, ProbeTask, Reply, RequestId, Run, Write};
 use proto::revision::Revision;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinError};
 use tokio_util::sync::CancellationToken;
 
+use crate::alarm;
 use crate::bundle::fetcher::Fetcher;
 use crate::host_side::{self, HostSide};
 use crate::probe;
 use crate::store::Writer;
 use crate::telemetry::chain;
 use crate::transport::Handle;
+use crate::trigger;
 
 /// Outcomes that wait for the loop; beyond it, what has ended waits to say so.
 const OUTCOMES_MAX: usize = 256;
@@ -31,6 +34,9 @@ const FETCHES_WAITING_MAX: usize = 64;
 const PROBES_MAX: usize = 64;
 
 type RunEvent = dyn Fn(Run, CancellationToken) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync;
+type ReadAlarm = dyn Fn(alarm::ToRead, CancellationToken) -> BoxFuture<'static, Reading> + Send + Sync;
+type Tell =
+    dyn Fn(trigger::ToTell, CancellationToken) -> BoxFuture<'static, Result<(), String>> + Send + Sync;
 type LookAt = dyn Fn(ProbeTask) -> BoxFuture<'static, Result<(), String>> + Send + Sync;
 type FetchBundle = dyn Fn(Revision, Vec<HostId>) -> BoxFuture<'static, ()> + Send + Sync;
 
@@ -42,13 +48,24 @@ pub(crate) struct HostWork {
     pub(crate) run: Arc<RunEvent>,
     /// Brings a bundle into the cache, if one of the hosts gives it.
     pub(crate) fetch: Arc<FetchBundle>,
+    /// Reads an alarm once.
+    pub(crate) read_alarm: Arc<ReadAlarm>,
+    /// Tells a receiver once.
+    pub(crate) tell: Arc<Tell>,
     /// Looks how an application is; dropped, it ends at once.
     pub(crate) probe: Arc<LookAt>,
 }
 
+/// How alarms and receivers are asked: without following redirections, which
+/// would carry what is signed for one place to another.
+pub(crate) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()
+}
+
 impl HostWork {
     /// What an agent does.
-    pub(crate) fn of(host_side: HostSide, fetcher: Fetcher) -> Self {
+    pub(crate) fn of(host_side: HostSide, fetcher: Fetcher, http: reqwest::Client) -> Self {
+        let http_of_triggers = http.clone();
         let looking = host_side.clone();
         let deploy_root = host_side.deploy_root.clone();
         HostWork {
@@ -70,6 +87,14 @@ impl HostWork {
                         tracing::info!(digest = %revision.digest, cause = chain(&error), "bundle not fetched ahead");
                     }
                 })
+            }),
+            read_alarm: Arc::new(move |to_read, cancel| {
+                let http = http.clone();
+                Box::pin(async move { alarm::read(&http, to_read, cancel).await })
+            }),
+            tell: Arc::new(move |to_tell, cancel| {
+                let http = http_of_triggers.clone();
+                Box::pin(async move { trigger::tell(&http, to_tell, cancel).await })
             }),
         }
     }
@@ -93,6 +118,8 @@ pub(crate) struct Effects {
     /// takes nothing that could add to them.
     waiting: VecDeque<Write>,
     running: BTreeMap<EffectId, CancellationToken>,
+    /// Readings and tellings: nobody waits for these when the agent ends.
+    aside: BTreeMap<EffectId, CancellationToken>,
     fetches: Arc<Semaphore>,
     fetches_waiting: Arc<Semaphore>,
     /// By whose application of which group is looked at: one at a time of each.
@@ -119,6 +146,7 @@ impl Effects {
             notices,
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
+            aside: BTreeMap::new(),
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             fetches_waiting: Arc::new(Semaphore::new(FETCHES_WAITING_MAX)),
             probes: BTreeMap::new(),
@@ -140,6 +168,21 @@ impl Effects {
             Output::Persist(write) => self.persist(write),
             Output::Fetch { revision, sources } => self.fetch(revision, sources),
             Output::Run { effect, run } => self.run(effect, *run),
+            Output::ReadAlarm { effect, group, deployment, alarm } => {
+                let to_read = alarm::ToRead { group, deployment, alarm: *alarm };
+                let cancel = self.cancellation(effect);
+                self.beside(effect, (self.work.read_alarm)(to_read, cancel), |ended| {
+                    let failed = |_| Reading::new(AlarmState::Unreadable, "the agent failed at reading it");
+                    Outcome::Alarm(ended.unwrap_or_else(failed))
+                });
+            }
+            Output::Tell { effect, target, trigger, told } => {
+                let to_tell = trigger::ToTell { trigger, target, told: *told };
+                let cancel = self.cancellation(effect);
+                self.beside(effect, (self.work.tell)(to_tell, cancel), |ended| {
+                    Outcome::Told(ended.unwrap_or_else(|_| Err("the agent failed at telling it".into())))
+                });
+            }
             Output::Cancel { effect } => self.cancel(effect),
             Output::Probe { id, task } => self.probe(id, *task),
             Output::Reply { id, reply } => self.reply(id, reply),
@@ -159,6 +202,7 @@ impl Effects {
     /// An effect has ended, as its outcome tells.
     pub(crate) fn ended(&mut self, effect: EffectId) {
         self.running.remove(&effect);
+        self.aside.remove(&effect);
     }
 
     /// Whether a lifecycle event runs.
@@ -168,7 +212,7 @@ impl Effects {
 
     /// Stops everything that runs as soon as possible.
     pub(crate) fn cancel_all(&self) {
-        self.running.values().for_each(CancellationToken::cancel);
+        self.running.values().chain(self.aside.values()).for_each(CancellationToken::cancel);
     }
 
     /// Whether further writes can be taken.
@@ -215,8 +259,32 @@ impl Effects {
         });
     }
 
+    fn cancellation(&mut self, effect: EffectId) -> CancellationToken {
+        let cancel = CancellationToken::new();
+        self.aside.insert(effect, cancel.clone());
+        cancel
+    }
+
+    /// In a task of its own, so that its panic is an outcome as well.
+    fn beside<T: Send + 'static>(
+        &self,
+        effect: EffectId,
+        work: BoxFuture<'static, T>,
+        outcome: impl FnOnce(Result<T, JoinError>) -> Outcome + Send + 'static,
+    ) {
+        let outcomes = self.outcomes.clone();
+        tokio::spawn(async move {
+            let ended = tokio::spawn(work).await;
+            if let Err(panic) = &ended {
+                tracing::error!(%panic, "reading an alarm or telling a receiver ended by a mistake in the agent");
+            }
+            // The loop has ended if nobody listens.
+            let _ = outcomes.send(Input::Done { effect, outcome: outcome(ended) }).await;
+        });
+    }
+
     fn cancel(&self, effect: EffectId) {
-        if let Some(cancel) = self.running.get(&effect) {
+        if let Some(cancel) = self.running.get(&effect).or_else(|| self.aside.get(&effect)) {
             cancel.cancel();
         }
     }

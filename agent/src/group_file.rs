@@ -5,18 +5,19 @@ mod config_file;
 mod health;
 mod overrides;
 mod sections;
+mod watches;
 
 use std::path::Path;
 
 use proto::group::{Group, InvalidGroup, TagFilter, TagSets};
 use proto::id::{ConfigName, GroupName, NotAName};
 use proto::policy::{DeploymentConfig, InvalidPolicy, Minimum, PERCENT_MAX, Policy};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use health::{HealthSection, HealthSectionError};
 
 use crate::toml_file::{self, TomlError};
+use watches::{AlarmSection, TriggerSection};
 
 pub(crate) use config_file::ConfigFile;
 pub(crate) use overrides::with_overrides;
@@ -40,9 +41,11 @@ pub(crate) struct GroupFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     health: Option<HealthSection>,
     #[serde(default, skip_serializing)]
-    alarm: Option<IgnoredAny>,
-    #[serde(default, skip_serializing)]
     approvals: Option<ApprovalsSection>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    alarm: Vec<AlarmSection>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    trigger: Vec<TriggerSection>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -100,6 +103,10 @@ pub(crate) enum GroupFileError {
     ConfigOfConfig(ConfigName),
     #[error("[rollback] enabled = false and `on` say different things: keep one")]
     RollbackBoth,
+    #[error("alarm `{name}`: {problem}")]
+    Alarm { name: String, problem: String },
+    #[error("trigger `{name}`: {problem}")]
+    Trigger { name: String, problem: String },
     #[error("override `{key}`: {problem}")]
     Override { key: String, problem: String },
 }
@@ -130,14 +137,18 @@ impl GroupFile {
         sections.put_on(&mut policy, &|name| Ok(to_be_looked_up(name)))?;
         let health = self.health.as_ref().map(HealthSection::check).transpose()?;
         let name = GroupName::new(&self.application, &self.name)?;
-        Ok(Group { name, tags, policy, health, config })
+        let alarms = self.alarm.iter().map(AlarmSection::alarm).collect::<Result<_, _>>()?;
+        let triggers = self.trigger.iter().map(TriggerSection::trigger).collect::<Result<_, _>>()?;
+        let group = Group { name, tags, policy, health, config, alarms, triggers };
+        group.validate()?;
+        Ok(group)
     }
 
     /// A safety that is asked for and silently not given would be worse than
     /// none.
     fn refuse_later_sections(&self) -> Result<(), GroupFileError> {
         let approvals = self.approvals.as_ref().is_some_and(|approvals| approvals.needed > 0);
-        let sections = [("alarm", self.alarm.is_some()), ("approvals", approvals)];
+        let sections = [("approvals", approvals)];
         match sections.into_iter().find(|(_, is_there)| *is_there) {
             Some((section, _)) => Err(GroupFileError::NotYet { section }),
             None => Ok(()),
@@ -156,8 +167,9 @@ impl GroupFile {
             canary: sections.canary,
             zones: sections.zones,
             health: group.health.as_ref().map(HealthSection::of),
-            alarm: None,
             approvals: None,
+            alarm: group.alarms.iter().map(AlarmSection::of).collect(),
+            trigger: group.triggers.iter().map(TriggerSection::of).collect(),
         }
     }
 

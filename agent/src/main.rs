@@ -1,5 +1,6 @@
 //! `skein`: the agent of a host, and the command line that speaks to it.
 
+mod alarm;
 mod api;
 mod ask;
 mod backend;
@@ -13,6 +14,7 @@ mod config;
 mod daemon;
 mod demo;
 mod effects;
+mod exec;
 mod group_file;
 mod hooks;
 mod host_side;
@@ -30,6 +32,7 @@ mod store;
 mod telemetry;
 mod toml_file;
 mod transport;
+mod trigger;
 mod view;
 
 use std::ffi::OsStr;

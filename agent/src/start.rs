@@ -8,6 +8,7 @@ use futures::{StreamExt as _, stream};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use proto::config::Config;
+use proto::entry::Body;
 use proto::id::{Digest, HostId};
 use proto::io::Notice;
 use rand::Rng as _;
@@ -23,7 +24,7 @@ use crate::clock::Clock;
 use crate::command::NodeHandle;
 use crate::config::{AgentConfig, Join, LogFormat, founds_mark_in};
 use crate::daemon::{self, Parts};
-use crate::effects::{HostWork, fetch_with};
+use crate::effects::{self, HostWork, fetch_with};
 use crate::host_side::HostSide;
 use crate::mesh_key::{JoinToken, MeshKey};
 use crate::questions::{self, COPIES};
@@ -86,7 +87,8 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
 
     tracing::info!(%host, name = config.name, mesh = %mesh_key.id, api = %config.api.display(), "started");
     let stops = daemon::stop_signals().context("cannot hear signals")?;
-    let work = HostWork::of(HostSide::clone(&host_side), bundles.fetcher());
+    let http = effects::http_client().context("cannot ask HTTP servers")?;
+    let work = HostWork::of(HostSide::clone(&host_side), bundles.fetcher(), http);
     let parts = Parts { clock, restored, transport, events, commands, notices, work, stops };
     let ended = daemon::run(parts).await;
     stopping.cancel();
@@ -230,12 +232,29 @@ async fn log_notices(node: NodeHandle) {
     let mut notices = node.watch();
     loop {
         match notices.recv().await {
-            Ok(Notice::Folded { index, body }) => tracing::debug!(index, ?body, "folded"),
+            Ok(Notice::Folded { index, body }) => {
+                log_watches(&body);
+                tracing::debug!(index, ?body, "folded");
+            }
             Ok(Notice::Diverged { with, index }) => {
                 tracing::error!(%with, index, "ledgers differ: trust neither host before this is understood");
             }
             Ok(Notice::Progress(_)) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// What somebody may have to look at, on every host: the one that found it may
+/// be gone by then.
+fn log_watches(body: &Body) {
+    if let Body::AlarmRead { group, deployment, alarm, state, detail } = body {
+        tracing::info!(%group, %deployment, alarm, state = state.name(), detail, "alarm read");
+    }
+    if let Body::TriggersDelivered { group, trigger, given_up, .. } = body {
+        for gone in given_up {
+            let (event, deployment) = (gone.event.name(), gone.deployment);
+            tracing::warn!(%group, trigger, event, %deployment, id = gone.id, cause = gone.why, "trigger given up");
         }
     }
 }

@@ -12,6 +12,7 @@ mod happening;
 mod health;
 mod mesh;
 pub(crate) mod plan;
+mod watches;
 mod why;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub(crate) use deployment::{DeploymentView, TurnView, WaveView, deployment, depl
 pub(crate) use happening::{Happening, HistoryView, diverged, happening, history, progress};
 pub(crate) use mesh::{GroupView, HostView, StatusView, group, groups, hosts, name_of, status};
 pub(crate) use plan::{PlanView, SecondsView, plan};
+pub(crate) use watches::{AlarmView, FreezeView, StoppedByView, TriggerView, alarms};
 
 /// Why something is as it is: for scripts, in numbers, and for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +40,7 @@ pub(crate) struct Why {
 }
 
 /// RFC 3339 in UTC, with milliseconds.
-fn written(at: LedgerTime) -> String {
+pub(crate) fn written(at: LedgerTime) -> String {
     /// The end of the year 9999: no later moment can be written.
     const LATEST: u64 = 253_402_300_799_999;
     let since_epoch = Duration::from_millis(at.as_millis().min(LATEST));

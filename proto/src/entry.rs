@@ -9,12 +9,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::AlarmState;
 use crate::group::{Group, Tag};
 use crate::id::{ConfigName, DeploymentId, GroupName, HostId, VoterId};
 use crate::lifecycle::LifecycleEvent;
 use crate::policy::{DeploymentConfig, Policy};
 use crate::revision::Revision;
 use crate::time::LedgerTime;
+use crate::trigger::GivenUp;
 
 /// A place in the ledger, counted from 1.
 pub type Index = u64;
@@ -130,6 +132,57 @@ pub enum Body {
     ConfigSet(DeploymentConfig),
     /// The name means nothing any more.
     ConfigDeleted(ConfigName),
+    /// An alarm was read, and is otherwise than the ledger said.
+    AlarmRead {
+        /// Of which group.
+        group: GroupName,
+        /// While which deployment ran; it counts in this one only.
+        deployment: DeploymentId,
+        /// Which.
+        alarm: String,
+        /// How it is.
+        state: AlarmState,
+        /// In words.
+        detail: String,
+    },
+    /// A person sets an alarm, or clears it.
+    AlarmSet {
+        /// Of which group.
+        group: GroupName,
+        /// Which.
+        alarm: String,
+        /// Whether it is set.
+        active: bool,
+        /// Why, and by whom.
+        reason: String,
+    },
+    /// A trigger has told its receiver of what happened, or given it up.
+    TriggersDelivered {
+        /// Of which group.
+        group: GroupName,
+        /// Which.
+        trigger: String,
+        /// Everything up to this happening.
+        up_to: u64,
+        /// Of these, what was given up.
+        given_up: Vec<GivenUp>,
+    },
+    /// A person freezes a group: no new deployment begins for a while.
+    Frozen {
+        /// Which.
+        group: GroupName,
+        /// Until when, by the ledger's clock.
+        until: LedgerTime,
+        /// Why; may be empty.
+        reason: String,
+        /// Who, as he said himself.
+        by: String,
+    },
+    /// A person ends a group's freeze early.
+    Unfrozen {
+        /// Which.
+        group: GroupName,
+    },
 }
 
 /// What the mesh knows of a host.

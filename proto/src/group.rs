@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::{Alarm, InvalidWatch, check_alarms};
 use crate::health::HealthCheck;
 use crate::id::{ConfigName, GroupName};
 use crate::policy::Policy;
+use crate::trigger::{Trigger, check_triggers};
 
 /// Sets of tags that a group may have, and tags in each (CodeDeploy's quotas).
 pub const TAG_SETS_MAX: usize = 3;
@@ -62,6 +64,9 @@ pub enum InvalidGroup {
     /// A tag text that is none.
     #[error("`{0}` is no tag: write key=value (key up to 128 characters, value up to 256)")]
     Tag(String),
+    /// An alarm or a trigger that is none.
+    #[error(transparent)]
+    Watch(#[from] InvalidWatch),
 }
 
 /// A group as the ledger holds it.
@@ -79,6 +84,27 @@ pub struct Group {
     /// in place of what the policy says of that. Looked up when a deployment is
     /// submitted.
     pub config: Option<ConfigName>,
+    /// What stops them, at most [`crate::alarm::ALARMS_MAX`].
+    pub alarms: Vec<Alarm>,
+    /// Who is told of them, at most [`crate::trigger::TRIGGERS_MAX`].
+    pub triggers: Vec<Trigger>,
+}
+
+impl Group {
+    /// A group that nobody checks, without alarms and triggers.
+    pub fn new(name: GroupName, tags: TagSets, policy: Policy) -> Self {
+        Group { name, tags, policy, health: None, config: None, alarms: Vec::new(), triggers: Vec::new() }
+    }
+
+    /// Checks the limits on all its parts.
+    /// # Errors
+    /// The first limit that is broken.
+    pub fn validate(&self) -> Result<(), InvalidGroup> {
+        self.tags.validate()?;
+        check_alarms(&self.alarms)?;
+        check_triggers(&self.triggers)?;
+        Ok(())
+    }
 }
 
 impl Tag {

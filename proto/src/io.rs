@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::{Alarm, Reading};
 use crate::entry::{Body, Creator, Failure, Submission};
 use crate::group::Group;
 use crate::health::Probe;
@@ -18,6 +19,8 @@ use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
 use crate::lifecycle::LifecycleEvent;
 use crate::policy::{DeploymentConfig, FileExists, Mode, Policy};
 use crate::revision::Revision;
+use crate::time::LedgerTime;
+use crate::trigger::{Target, Told};
 
 pub use refusal::Refusal;
 
@@ -28,6 +31,12 @@ pub struct WriteId(pub u64);
 /// Names one effect, so that its outcome can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EffectId(pub u64);
+
+/// Each part numbers its own effects, from here on.
+impl EffectId {
+    pub(crate) const ALARMS: u64 = 1 << 60;
+    pub(crate) const TRIGGERS: u64 = 2 << 60;
+}
 
 /// Names one probe of an application, so that its result can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -133,6 +142,28 @@ pub enum Output {
         /// What to run.
         run: Box<Run>,
     },
+    /// Read an alarm from this host. Ends as [`Input::Done`].
+    ReadAlarm {
+        /// Names the reading.
+        effect: EffectId,
+        /// Of which group.
+        group: GroupName,
+        /// While which deployment runs.
+        deployment: DeploymentId,
+        /// What to read, and how long it may take.
+        alarm: Box<Alarm>,
+    },
+    /// Tell a receiver what happened. Ends as [`Input::Done`].
+    Tell {
+        /// Names the try.
+        effect: EffectId,
+        /// Whom.
+        target: Target,
+        /// The trigger's name.
+        trigger: String,
+        /// What.
+        told: Box<Told>,
+    },
     /// Stop the effect as soon as possible; it still ends as [`Input::Done`].
     Cancel {
         /// Which.
@@ -207,6 +238,10 @@ pub struct ProbeTask {
 pub enum Outcome {
     /// A lifecycle event was run.
     Event(Result<(), Failure>),
+    /// An alarm was read.
+    Alarm(Reading),
+    /// A receiver was told, or could not be: why.
+    Told(Result<(), String>),
 }
 
 /// A change that somebody on this host asks for.
@@ -236,10 +271,43 @@ pub enum Request {
     },
     /// Take a host out of the mesh for good.
     RemoveHost(HostId),
+    /// Set or clear an alarm by hand.
+    SetAlarm {
+        /// Of which group.
+        group: GroupName,
+        /// Which.
+        alarm: String,
+        /// Whether it is set.
+        active: bool,
+        /// Why, and by whom.
+        reason: String,
+    },
+    /// Let no new deployment of a group begin for a while.
+    Freeze {
+        /// Which group.
+        group: GroupName,
+        /// For how long.
+        until: Until,
+        /// Why; may be empty.
+        reason: String,
+        /// Who asks.
+        by: String,
+    },
+    /// End a freeze early.
+    Unfreeze(GroupName),
     /// Give a deployment configuration a name.
     SetConfig(DeploymentConfig),
     /// Remove a named deployment configuration.
     DeleteConfig(ConfigName),
+}
+
+/// Until when something holds, as a person says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Until {
+    /// This moment of the ledger's clock.
+    At(LedgerTime),
+    /// For so long from now on.
+    For(std::time::Duration),
 }
 
 /// A deployment as an operator asks for it.
@@ -302,6 +370,11 @@ pub struct Progress {
     pub host: HostId,
     /// The event that it is in.
     pub event: LifecycleEvent,
+}
+
+/// A reason as part of a sentence.
+pub(crate) fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }
 
 /// The submission that an accepted [`DeployRequest`] becomes.

@@ -3,6 +3,7 @@
 //! Without IO, async, clock, thread, or randomness but a seed.
 #![warn(missing_docs)]
 
+pub mod alarm;
 pub mod appspec;
 pub mod config;
 mod deadlines;
@@ -23,4 +24,5 @@ mod run;
 pub mod state;
 pub mod suggest;
 pub mod time;
+pub mod trigger;
 pub mod wire;

@@ -8,6 +8,7 @@
 mod duties;
 mod exchange;
 mod health;
+mod posts;
 mod proposals;
 mod requests;
 mod settle;
@@ -19,6 +20,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::watch::Watch;
 use crate::config::Config;
 use crate::deadlines::Deadlines;
 use crate::entry::{Entry, HostRecord, Index};
@@ -27,10 +29,11 @@ use crate::io::{Input, Outcome, Output, WriteId};
 use crate::ledger::{Change, Content, Ledger, LogEntry, Restored, chain};
 use crate::lifecycle::LifecycleEvent;
 use crate::mesh::liveness::{Judgement, Liveness};
-use crate::rollout::{Blocker, Turn};
+use crate::rollout::{Blocker, Rollout, Turn};
 use crate::run::{Act, OwnTurns, Record};
-use crate::state::State;
+use crate::state::{Freeze, State};
 use crate::time::Time;
+use crate::trigger::delivery::Deliveries;
 use crate::wire;
 
 use duties::Duties;
@@ -94,6 +97,8 @@ enum Why {
     Progress,
     /// The voters are to be looked at.
     Voters,
+    /// An alarm is to be read here, or a receiver to be told.
+    Posts,
     /// A probe is due, or should have answered.
     Health,
 }
@@ -131,6 +136,9 @@ pub struct Node {
     heard: BTreeMap<HostId, Heard>,
     proposals: Proposals,
     duties: Duties,
+    alarms: Watch,
+    deliveries: Deliveries,
+    places: posts::Places,
     turns: OwnTurns,
     health: health::Health,
     deadlines: Deadlines<Why, Time>,
@@ -193,6 +201,9 @@ impl Node {
             heard: BTreeMap::new(),
             proposals: Proposals::new(config.host, meta.incarnation, first_proposal),
             duties: Duties::default(),
+            alarms: Watch::default(),
+            deliveries: Deliveries::default(),
+            places: posts::Places::default(),
             turns: OwnTurns::restore(read_journal(&stored)?),
             health: health::Health::default(),
             deadlines: Deadlines::new(),
@@ -234,6 +245,12 @@ impl Node {
                 let current = |deployment| crate::run::Current::of(state, deployment, me);
                 let acts = self.turns.done(effect, result, current);
                 self.act(acts, now);
+            }
+            Input::Done { effect, outcome: Outcome::Alarm(reading) } => {
+                self.alarms.done(effect, reading, now);
+            }
+            Input::Done { effect, outcome: Outcome::Told(result) } => {
+                self.deliveries.done(effect, result, now);
             }
             Input::Probed { probe, result } => self.on_probed(probe, result, now),
             Input::Request { id, request } => self.on_request(id, *request, now),
@@ -295,9 +312,7 @@ impl Node {
     pub fn blockers(&self, deployment: DeploymentId) -> Vec<Blocker> {
         let Some(rollout) = self.state.rollout(deployment) else { return Vec::new() };
         if rollout.started_at.is_none() {
-            let group = self.state.group(&rollout.submission.group);
-            let behind = group.and_then(|group| group.running.or(group.catching_up));
-            return vec![Blocker::Queued { behind }];
+            return self.queued_behind(rollout);
         }
         let mut blockers = match rollout.turn() {
             Turn::Blocked(blockers) => blockers,
@@ -307,6 +322,18 @@ impl Node {
             blockers.extend(crate::run::start_blocker(rollout, self.config.host, &self.suspects()));
         }
         blockers
+    }
+
+    fn queued_behind(&self, rollout: &Rollout) -> Vec<Blocker> {
+        let Some(group) = self.state.group(&rollout.submission.group) else { return Vec::new() };
+        let is_free = group.running.is_none() && group.owes_rollback_of.is_none();
+        match group.freeze_of(&rollout.submission) {
+            Some(freeze) if is_free => {
+                let Freeze { until, by, reason, .. } = freeze.clone();
+                vec![Blocker::Frozen { until, by, reason }]
+            }
+            Some(_) | None => vec![Blocker::Queued { behind: group.running.or(group.catching_up) }],
+        }
     }
 
     /// The committed entries that this node still holds, the oldest first:

@@ -82,6 +82,12 @@ pub struct Policy {
     /// Only hosts that do not have the revision: CodeDeploy's
     /// `updateOutdatedInstancesOnly`.
     pub outdated_only: bool,
+    /// Whether the group's alarms say nothing to this deployment
+    /// (CodeDeploy's alarm configuration, switched off).
+    pub ignore_alarms: bool,
+    /// Whether a freeze does not hold it: only of what brings back a revision
+    /// that was there before.
+    pub ignore_freeze: bool,
 }
 
 impl Default for Policy {
@@ -100,11 +106,14 @@ impl Default for Policy {
             zonal: None,
             mode: Mode::Standard,
             outdated_only: false,
+            ignore_alarms: false,
+            ignore_freeze: false,
         }
     }
 }
 
-/// The wire version that knows canary, zones, cap, RESTART and outdated-only.
+/// The wire version that knows canary, zones, cap, RESTART, outdated-only, and
+/// what alarms and freezes there are to ignore.
 const WAVES_SINCE: u16 = 2;
 
 impl Policy {
@@ -125,7 +134,8 @@ impl Policy {
 
     /// The policy of a deployment that undoes one of this policy: nothing is
     /// tried out on the way back, so there is no canary and no bake; what is
-    /// broken now must not block it; and it installs, whatever it undoes.
+    /// broken now, an alarm that says so, or a freeze must not block it; and it
+    /// installs, whatever it undoes.
     #[must_use]
     pub fn of_rollback(&self) -> Policy {
         let unbaked = |zonal: &Zonal| Zonal { bake: Duration::ZERO, first_bake: None, ..zonal.clone() };
@@ -135,15 +145,18 @@ impl Policy {
             zonal: self.zonal.as_ref().map(unbaked),
             mode: Mode::Standard,
             outdated_only: false,
+            ignore_alarms: true,
+            ignore_freeze: true,
             ..self.clone()
         }
     }
 
     /// The policy of a deployment that brings hosts of a group under this one
-    /// to where the group is: as on the way back, and wherever they stand.
+    /// to where the group is: as on the way back, and wherever they stand, but
+    /// nothing is so broken that it could not wait for a freeze to end.
     #[must_use]
     pub fn of_catch_up(&self) -> Policy {
-        Policy { zonal: None, ..self.of_rollback() }
+        Policy { zonal: None, ignore_freeze: false, ..self.of_rollback() }
     }
 
     /// The oldest wire version whose fold follows this policy.
@@ -152,7 +165,9 @@ impl Policy {
             && self.canary.is_none()
             && self.zonal.is_none()
             && self.mode == Mode::Standard
-            && !self.outdated_only;
+            && !self.outdated_only
+            && !self.ignore_alarms
+            && !self.ignore_freeze;
         if plain { 1 } else { WAVES_SINCE }
     }
 }

@@ -11,6 +11,7 @@
 //! would leave fewer than the minimum available, in the group or in its zone.
 
 mod ailing;
+mod alarm_gate;
 mod catch_up;
 mod member;
 mod turn;
@@ -21,11 +22,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::StoppedBy;
 use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, HostId};
 use crate::policy::Bounds;
 use crate::time::LedgerTime;
 
+pub use alarm_gate::AlarmGate;
 pub use member::{Counts, Health, Installed, Member, Stage, Standing};
 pub use turn::{Blocker, Turn};
 pub use verdict::{DeploymentStatus, Reason, ReasonCode, Verdict, ZoneReason};
@@ -67,6 +70,10 @@ pub struct Rollout {
     hopeless: BTreeSet<u32>,
     /// Whether events under way are to be cut short.
     stops_now: bool,
+    /// Whether alarms let turns begin.
+    pub alarms: AlarmGate,
+    /// The alarm that stopped it.
+    pub stopped_by: Option<StoppedBy>,
 }
 
 /// What a host brings into a rollout.
@@ -108,6 +115,8 @@ impl Rollout {
             mending: BTreeSet::new(),
             hopeless: BTreeSet::new(),
             stops_now: false,
+            alarms: AlarmGate::default(),
+            stopped_by: None,
         }
     }
 
@@ -295,6 +304,9 @@ impl Rollout {
         match self.verdict {
             None | Some(Verdict::Succeeded) => false,
             Some(Verdict::Failed(_)) => on.failure || self.rollback_asked,
+            Some(Verdict::Stopped(Reason { code: ReasonCode::AlarmActive, .. })) => {
+                on.alarm || self.rollback_asked
+            }
             Some(Verdict::Stopped(_)) => on.stop || self.rollback_asked,
         }
     }

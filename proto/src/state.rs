@@ -5,19 +5,23 @@
 //! ledger still lacks, so that any host can propose it.
 
 mod admission;
+mod alarms;
 mod catch_up;
 mod configs;
 mod deployments;
+mod freeze;
 mod health;
 mod membership;
 mod rollback;
 #[cfg(test)]
 mod testing;
+mod triggers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::AlarmStanding;
 use crate::deadlines::Deadlines;
 use crate::entry::{Body, Entry, HostRecord, Index};
 use crate::group::Group;
@@ -27,6 +31,10 @@ use crate::policy::DeploymentConfig;
 use crate::revision::Revision;
 use crate::rollout::{Rollout, Stage, Standing};
 use crate::time::LedgerTime;
+use crate::trigger::{Cursor, Happening};
+
+pub use alarms::heeds_alarms;
+pub use freeze::{FREEZE_MAX, Freeze, heeds_freeze};
 
 pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
 pub use health::{Ailing, Checked};
@@ -93,9 +101,41 @@ pub struct GroupState {
     /// What its health check says of its hosts; only of those of which it has
     /// said something, or whose turn it has seen.
     pub checks: BTreeMap<HostId, Checked>,
+    /// What is known of its alarms, by name.
+    pub alarms: BTreeMap<String, AlarmStanding>,
+    /// That nothing new begins.
+    pub freeze: Option<Freeze>,
+    /// How far its triggers are, by name.
+    pub cursors: BTreeMap<String, Cursor>,
+    /// What some trigger has still to tell, the oldest first.
+    happenings: VecDeque<Happening>,
+    /// The number of the newest happening.
+    last_happening: u64,
 }
 
 impl GroupState {
+    /// A group to which nothing was deployed yet.
+    fn new(group: Group) -> Self {
+        GroupState {
+            group,
+            standing: BTreeMap::new(),
+            running: None,
+            queued: None,
+            owes_rollback_of: None,
+            good: Vec::new(),
+            deployments: Vec::new(),
+            catching_up: None,
+            catch_ups: 0,
+            behind: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            alarms: BTreeMap::new(),
+            freeze: None,
+            cursors: BTreeMap::new(),
+            happenings: VecDeque::new(),
+            last_happening: 0,
+        }
+    }
+
     /// Its deployments that have begun and are not over: at most a person's, or
     /// its rollback, and a catch-up beside it.
     pub(crate) fn under_way(&self) -> Vec<DeploymentId> {
@@ -118,6 +158,8 @@ enum Timer {
     Relapsed(DeploymentId, HostId),
     /// A bake is over.
     Bake(DeploymentId),
+    /// The first of the freezes is over.
+    Thaw,
 }
 
 /// Everything the ledger says, folded.
@@ -261,6 +303,17 @@ impl State {
             }
             Body::ConfigSet(config) => self.set_config(config),
             Body::ConfigDeleted(name) => self.delete_config(name),
+            Body::AlarmRead { group, deployment, alarm, state, detail } => {
+                self.alarm_read(group, *deployment, alarm, *state, detail);
+            }
+            Body::AlarmSet { group, alarm, active, reason } => {
+                self.alarm_set(group, alarm, *active, reason);
+            }
+            Body::TriggersDelivered { group, trigger, up_to, given_up } => {
+                self.triggers_delivered(group, trigger, *up_to, given_up);
+            }
+            Body::Frozen { group, until, reason, by } => self.freeze(group, *until, reason, by),
+            Body::Unfrozen { group } => self.unfreeze(group),
         }
         Ok(())
     }
@@ -278,6 +331,9 @@ impl State {
             Body::StopRequested { deployment, .. } => self.check_stop(*deployment),
             Body::ConfigSet(config) => self.check_config(config),
             Body::ConfigDeleted(name) => self.check_delete_config(name),
+            Body::AlarmSet { group, alarm, .. } => self.check_alarm_set(group, alarm),
+            Body::Frozen { group, until, .. } => self.check_freeze(group, *until),
+            Body::Unfrozen { group } => self.check_unfreeze(group),
             Body::Tick
             | Body::HostLeft { .. }
             | Body::HostDown { .. }
@@ -285,6 +341,8 @@ impl State {
             | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
             | Body::Finished { .. }
+            | Body::AlarmRead { .. }
+            | Body::TriggersDelivered { .. }
             | Body::HealthChanged { .. } => Ok(()),
         }
     }
@@ -317,6 +375,12 @@ impl State {
             Body::Finished { deployment } => {
                 self.rollouts.get(deployment).is_some_and(|rollout| rollout.status().is_over())
             }
+            Body::AlarmRead { group, deployment, alarm, state, .. } => {
+                self.is_alarm_settled(group, *deployment, alarm, *state)
+            }
+            Body::TriggersDelivered { group, trigger, up_to, .. } => {
+                self.is_delivery_settled(group, trigger, *up_to)
+            }
             Body::HealthChanged { group, host, healthy, error: _, as_of } => {
                 !self.is_news(group, *host, *healthy, *as_of)
             }
@@ -325,6 +389,9 @@ impl State {
             | Body::GroupDeleted(_)
             | Body::Submitted(_)
             | Body::StopRequested { .. }
+            | Body::AlarmSet { .. }
+            | Body::Frozen { .. }
+            | Body::Unfrozen { .. }
             | Body::ConfigSet(_)
             | Body::ConfigDeleted(_) => false,
         }

@@ -79,6 +79,16 @@ impl Sub<Duration> for Time {
     }
 }
 
+/// RFC 3339 in UTC, to the second: for sentences.
+impl fmt::Display for LedgerTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// The end of the year 9999: no later moment can be written.
+        const LATEST_SECOND: u64 = 253_402_300_799;
+        let since_epoch = Duration::from_secs((self.0 / 1_000).min(LATEST_SECOND));
+        write!(f, "{}", humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since_epoch))
+    }
+}
+
 impl fmt::Debug for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)

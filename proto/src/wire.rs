@@ -16,7 +16,8 @@ use crate::ledger::{LogEntry, RaftMessage, Snapshot};
 /// submitted that some host of the mesh could not fold.
 ///
 /// - 1: the first.
-/// - 2: canary, zones, cap, RESTART, named configurations, stop now.
+/// - 2: canary, zones, cap, RESTART, named configurations, stop now, alarms, triggers,
+///   freezes.
 pub const WIRE: u16 = 2;
 /// The oldest version whose frames are read. A newer agent's are read as far as
 /// they can be: variants are only ever added at an enum's end, and what cannot

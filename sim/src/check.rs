@@ -10,6 +10,7 @@ mod catch_up;
 mod fold;
 mod health;
 mod minimum;
+mod told;
 mod turns;
 mod waves;
 
@@ -31,6 +32,7 @@ pub use agreement::{Agreement, Line};
 pub use catch_up::CatchUps;
 pub use health::Health;
 pub use minimum::Minimum;
+pub use told::all_told;
 pub use turns::Turns;
 pub use waves::Waves;
 
@@ -57,6 +59,11 @@ pub enum Claim {
     Answered,
     /// After healing all ends, and all hosts are equal.
     Progress,
+    /// An alarm that is active stops the deployment that heeds it.
+    Alarms,
+    /// Every receiver hears of everything at least once, or it is recorded
+    /// that it was given up.
+    Told,
     /// Hosts that are behind are caught up, each so often, and nobody else.
     CatchUp,
     /// A node never panics, and starts from whatever a crash left.
@@ -80,6 +87,8 @@ impl fmt::Display for Claim {
             Claim::Acknowledged => "nothing acknowledged is lost",
             Claim::Answered => "every request is answered",
             Claim::Progress => "after healing every deployment ends and all hosts are equal",
+            Claim::Alarms => "an active alarm stops the deployment",
+            Claim::Told => "receivers hear of everything, or it is recorded that they did not",
             Claim::CatchUp => "hosts that are behind are caught up, at nobody's cost and not for ever",
             Claim::Alive => "a node never panics and starts from what a crash left",
             Claim::Checked => "no turn ends well before the group's check has passed",

@@ -29,6 +29,7 @@ pub mod scenario;
 pub mod story;
 pub mod swarm;
 pub mod trace;
+pub mod watches;
 pub mod world;
 
 #[cfg(test)]

@@ -6,9 +6,11 @@
 //! of them is wrong.
 
 mod catch_up;
+mod due;
 mod health;
 mod membership;
 mod turns;
+mod watches;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +23,7 @@ use proto::state::{DEPLOYMENTS_KEPT, GOOD_KEPT};
 
 pub use catch_up::Behind;
 pub use turns::{Deployment, Stage, Turn};
+pub use watches::{Happening, Watches};
 
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -52,6 +55,7 @@ pub struct GroupState {
     pub ailing: BTreeMap<HostId, Millis>,
     /// The last entry that said something of a host's health or turn.
     spoken: BTreeMap<HostId, Index>,
+    pub watches: Watches,
 }
 
 /// Milliseconds of the ledger's clock.
@@ -78,6 +82,7 @@ pub enum Due {
     DeploymentTooLong(DeploymentId),
     Relapsed(DeploymentId, HostId),
     BakeOver(DeploymentId),
+    Thaw,
 }
 
 impl Model {
@@ -121,17 +126,23 @@ impl Model {
     /// Folds an entry, after some that say nothing here.
     pub fn apply_at(&mut self, index: Index, entry: &Entry) {
         self.index = index;
+        let before = self.before();
         self.clock = self.clock.max(entry.at.as_millis());
         while let Some(due) = self.due() {
             self.come_due(due);
         }
-        match &entry.body {
+        self.apply_body(&entry.body, entry.proposal.host);
+        self.note_happenings(&before);
+    }
+
+    fn apply_body(&mut self, body: &Body, proposer: HostId) {
+        match body {
             Body::Tick => {}
             Body::HostJoined(record) => self.join(record),
             Body::HostLeft { host } => self.leave(*host),
             Body::HostDown { host, incarnation } => {
                 // Who does not count itself cannot count others out.
-                let accuser = self.hosts.get(&entry.proposal.host);
+                let accuser = self.hosts.get(&proposer);
                 if accuser.is_some_and(|accuser| !accuser.down) {
                     self.see(*host, *incarnation, true);
                 }
@@ -150,6 +161,13 @@ impl Model {
             }
             Body::StopRequested { deployment, rollback, now: _ } => self.stop(*deployment, *rollback),
             Body::Finished { deployment } => self.finish(*deployment),
+            Body::AlarmRead { group, deployment, alarm, state, .. } => {
+                self.alarm_read(group, *deployment, alarm, *state);
+            }
+            Body::AlarmSet { group, alarm, active, .. } => self.alarm_set(group, alarm, *active),
+            Body::TriggersDelivered { group, given_up, .. } => self.told(group, given_up),
+            Body::Frozen { group, until, .. } => self.freeze(group, until.as_millis()),
+            Body::Unfrozen { group } => self.thaw(group),
             Body::HealthChanged { group, host, healthy, error: _, as_of } => {
                 self.change_health(group, *host, *healthy, *as_of);
             }
@@ -174,93 +192,6 @@ impl Model {
         members
     }
 
-    fn due(&self) -> Option<Due> {
-        let mut due = Vec::new();
-        for (id, deployment) in &self.deployments {
-            if !deployment.is_running() {
-                continue;
-            }
-            let policy = &deployment.submission.policy;
-            let after = |since: Millis, timeout: std::time::Duration| {
-                since + u64::try_from(timeout.as_millis()).expect("a short timeout")
-            };
-            for turn in deployment.turns.iter() {
-                if let Some(fails_at) = turn.relapse_fails_at {
-                    due.push((fails_at, Due::Relapsed(*id, turn.host)));
-                }
-                match turn.stage {
-                    Stage::Leased { at } => {
-                        due.push((after(at, policy.start_timeout), Due::DidNotStart(*id, turn.host)));
-                    }
-                    Stage::Started { at } => {
-                        due.push((after(at, policy.turn_timeout), Due::TurnTooLong(*id, turn.host)));
-                    }
-                    Stage::NotTargeted
-                    | Stage::Pending
-                    | Stage::Succeeded
-                    | Stage::Failed
-                    | Stage::Skipped => {}
-                }
-                if let Some(since) = turn.lost_since {
-                    due.push((after(since, policy.lost_after), Due::Lost(*id, turn.host)));
-                }
-            }
-            if let Some(until) = deployment.bake_until.filter(|_| !deployment.is_unsure()) {
-                due.push((until, Due::BakeOver(*id)));
-            }
-            if !deployment.timed_out {
-                let at = after(deployment.began_at, policy.deployment_timeout);
-                due.push((at, Due::DeploymentTooLong(*id)));
-            }
-        }
-        due.sort();
-        due.first().filter(|(at, _)| *at <= self.clock).map(|(_, due)| *due)
-    }
-
-    fn come_due(&mut self, due: Due) {
-        self.came_due.push(due);
-        match due {
-            Due::DidNotStart(deployment, host) => {
-                self.end(deployment, host, Some(ErrorCode::DidNotStart));
-            }
-            Due::Lost(deployment, host) => self.lost(deployment, host),
-            Due::TurnTooLong(deployment, host) => {
-                self.end(deployment, host, Some(ErrorCode::TurnTimedOut));
-            }
-            Due::Relapsed(id, host) => self.fail_relapsed(id, host),
-            Due::BakeOver(id) => {
-                let clock = self.clock;
-                self.deployments.get_mut(&id).expect("it came due").advance(clock);
-            }
-            Due::DeploymentTooLong(id) => {
-                let deployment = self.deployments.get_mut(&id).expect("it came due");
-                deployment.timed_out = true;
-                deployment.conclude(DeploymentStatus::Failed);
-                for host in deployment.in_flight() {
-                    self.end(id, host, Some(ErrorCode::TurnTimedOut));
-                    // Whatever it was doing, nobody knows what it left behind.
-                }
-            }
-        }
-    }
-
-    /// Down for too long in its turn, or in the bake after it.
-    fn lost(&mut self, id: DeploymentId, host: HostId) {
-        let clock = self.clock;
-        let deployment = self.deployments.get_mut(&id).expect("it came due");
-        let turn = deployment.turn_mut(host).expect("it came due");
-        if turn.is_in_flight() {
-            return self.end(id, host, Some(ErrorCode::HostLost));
-        }
-        turn.healthy = false;
-        deployment.advance(clock);
-        let name = deployment.submission.group.clone();
-        let group = self.groups.get_mut(&name).expect("its group is there while it runs");
-        if let Some(standing) = group.standing.get_mut(&host) {
-            standing.healthy = false;
-        }
-    }
-
     /// In the order of the groups' names.
     fn running(&self) -> Vec<DeploymentId> {
         self.groups.values().flat_map(|group| [group.running, group.catching_up]).flatten().collect()
@@ -281,13 +212,16 @@ impl Model {
             return;
         }
         if let Some(known) = self.groups.get_mut(&group.name) {
+            known.watch_as(group, self.clock);
             let before = std::mem::replace(&mut known.group, group.clone());
             self.note_members(&group.name, Some(&before.tags));
             if group.health.is_none() {
                 self.forget_health(&group.name, |_| true);
             }
+            self.heed_alarms(&group.name);
             return;
         }
+        let watches = Watches { set_at: self.clock, ..Watches::default() };
         let fresh = GroupState {
             group: group.clone(),
             standing: BTreeMap::new(),
@@ -301,6 +235,7 @@ impl Model {
             behind: BTreeMap::new(),
             ailing: BTreeMap::new(),
             spoken: BTreeMap::new(),
+            watches,
         };
         self.groups.insert(group.name.clone(), fresh);
         self.note_members(&group.name, None);
@@ -337,9 +272,14 @@ impl Model {
                 let busy =
                     group.running.is_some() || group.owes_rollback_of.is_some() || group.queued.is_some();
                 let is_known = self.hosts.values().all(|host| host.record.wire >= submission.policy.wire());
+                // What waits for a freeze to end is not in the way of going back.
+                let passes = group.watches.frozen_until.is_some()
+                    && (group.running, group.owes_rollback_of, group.catching_up) == (None, None, None);
                 is_known
+                    && !group.is_frozen_for(submission)
+                    && !group.is_active_for(submission)
                     && self.can_end_well(submission, group)
-                    && (!busy || (submission.queue && group.queued.is_none()))
+                    && (!busy || passes || (submission.queue && group.queued.is_none()))
             }
         }
     }
@@ -429,6 +369,9 @@ impl Model {
     fn begin_next(&mut self, name: &GroupName) {
         let group = &self.groups[name];
         let Some(next) = group.queued else { return };
+        if group.is_frozen_for(&self.deployments[&next].submission) {
+            return;
+        }
         match (group.running, group.owes_rollback_of, group.catching_up) {
             (None, None, None) => self.begin(next),
             (None, None, Some(catching_up)) => self.supersede(catching_up),
@@ -460,8 +403,10 @@ impl Model {
                 Turn { ailing: group.ailing.contains_key(&host_id), ..turn }
             })
             .collect();
+        self.hold(id);
         let clock = self.clock;
         self.deployments.get_mut(&id).expect("looked up above").begin(turns, clock);
+        self.heed_alarms(&submission.group);
     }
 
     fn start(&mut self, id: DeploymentId, host: HostId) {

@@ -16,6 +16,7 @@ use crate::clock::Moment;
 use crate::hooks::Bundle;
 use crate::host::Profile;
 use crate::network::Quality;
+use crate::watches::{self, Spell};
 use crate::world::{Asked, Fault, World};
 
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub struct Plan {
     pub bundles: Vec<Bundle>,
     pub wishes: Vec<(Moment, Asked)>,
     pub faults: Vec<(Moment, Fault)>,
+    pub spells: Vec<Spell>,
     /// When all faults are over.
     pub heal_at: Moment,
 }
@@ -53,7 +55,9 @@ impl Plan {
         wishes.extend(work::comings(&mut chance.fork("comings"), count, heal_at));
         let faults = troubles::faults(&mut chance.fork("faults"), count, heal_at);
         let quality = troubles::quality(&mut chance.fork("network"));
-        Plan { seed, hosts, quality, clocks, bundles, wishes, faults, heal_at }
+        let spells =
+            watches::spells(&mut chance.fork("outside"), &work::GROUPS.map(|(name, _)| name), heal_at);
+        Plan { seed, hosts, quality, clocks, bundles, wishes, faults, spells, heal_at }
     }
 
     /// The world in which all this is to come.
@@ -67,6 +71,7 @@ impl Plan {
         }
         self.bundles.iter().for_each(|bundle| world.add_bundle(bundle.clone()));
         self.wishes.iter().for_each(|(at, asked)| world.ask_at(asked.clone(), *at));
+        world.expect_spells(self.spells.clone());
         self.faults.iter().for_each(|(at, fault)| world.fault_at(fault.clone(), *at));
         world
     }

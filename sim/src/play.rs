@@ -66,6 +66,8 @@ fn one_more(world: &mut World) {
         let policy = Policy {
             minimum: Minimum::OneAtATime,
             ignore_application_stop_failures: true,
+            ignore_alarms: true,
+            ignore_freeze: true,
             ..Policy::default()
         };
         let wish = Wish::Deploy { group: group.clone(), digest, policy: Some(policy), queue: false };
@@ -109,6 +111,7 @@ fn wait_for_quiet(world: &mut World, within: Duration, when: &str) {
         }
         world.run_until(world.now() + LOOK_EVERY);
         world.check_answers();
+        world.check_alarms();
     }
     world.check_quiet();
 }
@@ -132,6 +135,14 @@ fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
         world.nodes().filter(|(_, node)| node.state().index() < index).map(|(host, _)| host).collect();
     if !behind.is_empty() {
         return Some((behind, format!("not everybody has all {index} entries")));
+    }
+    let untold = world.nodes().find_map(|(host, node)| {
+        let mut groups = node.state().groups().values();
+        let group = groups.find(|group| group.group.triggers.iter().any(|t| group.waiting_for(t) > 0))?;
+        Some((vec![host], format!("receivers of {} are not told everything", group.group.name)))
+    });
+    if untold.is_some() {
+        return untold;
     }
     let known = world.checks().model.hosts();
     let missing: Vec<HostNo> = world

@@ -135,6 +135,8 @@ impl Replay {
                 | Output::Fetch { .. }
                 | Output::Cancel { .. }
                 | Output::Probe { .. }
+                | Output::ReadAlarm { .. }
+                | Output::Tell { .. }
                 | Output::Notify(_) => {}
             }
         }

@@ -126,6 +126,12 @@ impl Story {
                 format!("roll {group} back to {}", self.bundle(digest))
             }
             Request::RemoveHost(host) => format!("remove {}", self.host(*host)),
+            Request::SetAlarm { group, alarm, active: true, .. } => format!("set alarm {alarm} of {group}"),
+            Request::SetAlarm { group, alarm, active: false, .. } => {
+                format!("clear alarm {alarm} of {group}")
+            }
+            Request::Freeze { group, .. } => format!("freeze {group}"),
+            Request::Unfreeze(group) => format!("unfreeze {group}"),
             Request::SetConfig(config) => format!("set configuration {}", config.name),
             Request::DeleteConfig(name) => format!("delete configuration {name}"),
         };
@@ -182,6 +188,7 @@ impl Story {
             Due::DeploymentTooLong(deployment) => {
                 format!("{} takes too long", self.deployment(deployment))
             }
+            Due::Thaw => "a freeze is over".into(),
             Due::BakeOver(deployment) => format!("{}: the bake is over", self.deployment(deployment)),
             Due::Relapsed(deployment, host) => {
                 format!("{}: {} has been unwell for too long", self.deployment(deployment), self.host(host))
@@ -256,6 +263,24 @@ impl Story {
                 }
                 Some(_) | None => return,
             },
+            Body::AlarmRead { group, alarm, state, .. } => {
+                self.tell(now, format!("alarm {alarm} of {group} is {}", state.name()));
+                return;
+            }
+            Body::AlarmSet { group, alarm, active, .. } => {
+                let how = if *active { "set" } else { "cleared" };
+                self.tell(now, format!("alarm {alarm} of {group} is {how}"));
+                return;
+            }
+            Body::TriggersDelivered { .. } => return,
+            Body::Frozen { group, .. } => {
+                self.tell(now, format!("group {group} is frozen"));
+                return;
+            }
+            Body::Unfrozen { group } => {
+                self.tell(now, format!("group {group} is not frozen any more"));
+                return;
+            }
         };
         if self.said.insert(line.clone()) {
             self.tell(now, line);

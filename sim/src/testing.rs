@@ -41,8 +41,7 @@ pub(crate) fn entry(millis: u64, body: Body) -> Entry {
 
 fn group() -> Group {
     let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-    let (name, policy) = ("web/prod".parse().expect("a name"), Policy::default());
-    Group { name, tags, policy, health: None, config: None }
+    Group::new("web/prod".parse().expect("a name"), tags, Policy::default())
 }
 
 fn revision(name: &str) -> Revision {

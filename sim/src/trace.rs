@@ -97,6 +97,8 @@ impl Trace {
             | Output::Disconnect { .. }
             | Output::Fetch { .. }
             | Output::Run { .. }
+            | Output::ReadAlarm { .. }
+            | Output::Tell { .. }
             | Output::Cancel { .. }
             | Output::Probe { .. }
             | Output::Reply { .. }
@@ -179,6 +181,8 @@ impl fmt::Display for ShortOutput<'_> {
             | Output::Disconnect { .. }
             | Output::Fetch { .. }
             | Output::Run { .. }
+            | Output::ReadAlarm { .. }
+            | Output::Tell { .. }
             | Output::Cancel { .. }
             | Output::Probe { .. }
             | Output::Reply { .. }

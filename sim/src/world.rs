@@ -14,6 +14,7 @@ mod probes;
 mod queue;
 mod requests;
 mod stalls;
+mod watches;
 mod wires;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,6 +34,7 @@ use crate::network::{Boot, Network, Quality};
 use crate::record::Record;
 use crate::story::Story;
 use crate::trace::Trace;
+use crate::watches::Outside;
 
 use event::Event;
 pub use faults::{Fault, Shown, Who};
@@ -57,6 +59,8 @@ pub struct World {
     checks: Checks,
     story: Story,
     wakes_at_once: (Moment, u32),
+    outside: Outside,
+    healed_at: Moment,
 }
 
 /// Each part's own stream.
@@ -67,6 +71,7 @@ struct Chances {
     probes: Chance,
     faults: Chance,
     requests: Chance,
+    outside: Chance,
 }
 
 impl World {
@@ -92,11 +97,14 @@ impl World {
                 probes: chance.fork("probes"),
                 faults: chance.fork("faults"),
                 requests: chance.fork("requests"),
+                outside: chance.fork("outside"),
             },
             trace: Trace::default(),
             checks: Checks::default(),
             story: Story::default(),
             wakes_at_once: (Moment::START, 0),
+            outside: Outside::default(),
+            healed_at: Moment::START,
         }
     }
 
@@ -240,6 +248,9 @@ impl World {
             Event::HookEnds { host, boot, effect } if self.is_boot(host, boot) => {
                 self.event_ends(host, effect);
             }
+            Event::ErrandEnds { host, boot, effect } if self.is_boot(host, boot) => {
+                self.errand_ends(host, effect);
+            }
             Event::Probed { host, boot, task, probe, result } if self.is_boot(host, boot) => {
                 self.probed(host, &task, probe, result);
             }
@@ -251,6 +262,7 @@ impl World {
             Event::Wake { .. }
             | Event::Persisted { .. }
             | Event::HookEnds { .. }
+            | Event::ErrandEnds { .. }
             | Event::Probed { .. }
             | Event::Gone { .. }
             | Event::Bootstrap { .. } => {}
@@ -273,6 +285,8 @@ impl World {
         let nodes = self.hosts.iter().filter_map(|host| Some((host.no, host.node()?)));
         let nodes = nodes.filter(|(_, node)| node.state().index() >= last);
         self.checks.quiet(nodes, self.now);
+        let verdict = crate::check::all_told(&self.checks.model, &self.outside);
+        self.checks.report(verdict, self.now);
     }
 
     fn violated(&mut self, claim: Claim, host: HostNo, what: String) {

@@ -92,6 +92,10 @@ impl From<Refusal> for ApiError {
             Refusal::NothingToRollBackTo(_) => (StatusCode::CONFLICT, "NOTHING_TO_ROLL_BACK_TO"),
             Refusal::UnknownRevision(..) => (StatusCode::NOT_FOUND, "UNKNOWN_REVISION"),
             Refusal::GroupInUse { .. } => (StatusCode::CONFLICT, "GROUP_IN_USE"),
+            Refusal::UnknownAlarm { .. } => (StatusCode::NOT_FOUND, "UNKNOWN_ALARM"),
+            Refusal::AlarmActive { .. } => (StatusCode::CONFLICT, "ALARM_ACTIVE"),
+            Refusal::Frozen { .. } => (StatusCode::CONFLICT, "FROZEN"),
+            Refusal::NotAFreeze { .. } => (StatusCode::BAD_REQUEST, "INVALID_TIME"),
             Refusal::UnknownHost(_) => (StatusCode::NOT_FOUND, "UNKNOWN_HOST"),
             Refusal::Limit { .. } => (StatusCode::BAD_REQUEST, "LIMIT"),
             Refusal::NotCommitted { .. } => (StatusCode::GATEWAY_TIMEOUT, "NOT_COMMITTED"),
@@ -124,6 +128,8 @@ fn is_policy(refusal: &Refusal) -> bool {
         | Refusal::AlreadyRunning { .. }
         | Refusal::QueueFull { .. }
         | Refusal::NothingToRollBackTo(_)
+        | Refusal::AlarmActive { .. }
+        | Refusal::Frozen { .. }
         | Refusal::UnknownRevision(..)
         | Refusal::GroupInUse { .. }
         | Refusal::ImpossibleZoneMinimum { .. }
@@ -141,6 +147,8 @@ fn is_policy(refusal: &Refusal) -> bool {
         | Refusal::UnknownGroup(_)
         | Refusal::UnknownDeployment(_)
         | Refusal::AlreadyOver(..)
+        | Refusal::UnknownAlarm { .. }
+        | Refusal::NotAFreeze { .. }
         | Refusal::UnknownHost(_)
         | Refusal::Limit { .. }
         | Refusal::NotCommitted { .. }

@@ -56,6 +56,9 @@ fn refuse(request: &Ask) -> Refusal {
         | Ask::Deploy(_)
         | Ask::Rollback { .. }
         | Ask::RemoveHost(_)
+        | Ask::SetAlarm { .. }
+        | Ask::Freeze { .. }
+        | Ask::Unfreeze(_)
         | Ask::SetConfig(_)
         | Ask::DeleteConfig(_) => Refusal::UnknownGroup(group),
     }

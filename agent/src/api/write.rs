@@ -22,7 +22,7 @@ use crate::group_file::{ConfigFile, GroupFile, GroupFileError, with_overrides};
 use crate::toml_file::with_suggestion;
 use crate::view::{self, ConfigView, DeploymentView, GroupView, PlanView};
 
-type Body = Result<Bytes, BytesRejection>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
 type Submitted = Result<(StatusCode, Json<DeploymentView>), ApiError>;
 
 /// What `POST /v1/deployments` takes: the group, and `source` or `digest`, or
@@ -246,7 +246,7 @@ async fn installed(shared: &Shared, group: &GroupName, source: Option<String>) -
     Ok(shared.backend.node.read(look).await??)
 }
 
-async fn request(shared: &Shared, request: Request) -> Result<Accepted, ApiError> {
+pub(super) async fn request(shared: &Shared, request: Request) -> Result<Accepted, ApiError> {
     Ok(shared.backend.node.request(request).await??)
 }
 
@@ -299,7 +299,7 @@ async fn revision_of(
 }
 
 /// An empty body is an empty object.
-fn parse<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
+pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
     let body = body?;
     let body = if body.is_empty() { &b"{}"[..] } else { &body[..] };
     serde_json::from_slice(body).map_err(|error| {

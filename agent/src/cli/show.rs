@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use proto::id::{DeploymentId, GroupName};
 
+use super::alarm::watches_words;
 use super::group::{groups_table, path_of, short_revision};
 use super::screen::{clean, table};
 use super::watch::{self, Patience};
@@ -73,14 +74,15 @@ fn group_words(group: &GroupView) -> String {
     let unhealthy: String = unhealthy
         .map(|host| format!("\n  {} is unhealthy since {}: {}", host.name, host.since, host.error))
         .collect();
-    format!(
+    let head = format!(
         "{}: {} of {} hosts healthy, {}, runs {runs}{unhealthy}{}",
         group.group,
         group.healthy,
         group.hosts,
         group.config,
         behind_words(group)
-    )
+    );
+    format!("{head}\n{}", watches_words(group)).trim_end().to_string()
 }
 
 /// Hosts that are named one by one; of many the first say enough.
@@ -242,6 +244,7 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
             view.config
         ));
         view.hosts().iter().for_each(|host| text.push_str(&explain_host(host)));
+        text.push_str(&untold(&group, &view.id));
         if view.hosts().iter().any(|host| host.status == "Failed") {
             text.push_str(&format!("All that a script wrote: skein logs {} HOST\n", view.id));
         }
@@ -249,6 +252,20 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
         text
     })?;
     Ok(Exit::Done)
+}
+
+/// What receivers were told of it in vain.
+fn untold(group: &GroupView, deployment: &str) -> String {
+    let mut text = String::new();
+    for trigger in &group.triggers {
+        for gone in trigger.last_given_up.iter().filter(|gone| gone.deployment == deployment) {
+            text.push_str(&format!(
+                "Trigger {} gave up to tell {} ({}): {}\n",
+                trigger.name, gone.event, gone.id, gone.why
+            ));
+        }
+    }
+    text
 }
 
 /// What there is to say of a host: nothing if all is as it should be.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use futures::FutureExt;
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
+use proto::alarm::{AlarmState, Reading};
 use proto::group::{Group, Tag, TagFilter, TagSets};
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
 use proto::io::{Accepted, DeployRequest, Request};
@@ -62,6 +63,8 @@ impl Hands {
                 .boxed()
             }),
             fetch: Arc::new(|_, _| async {}.boxed()),
+            read_alarm: Arc::new(|_, _| async { Reading::new(AlarmState::Ok, "") }.boxed()),
+            tell: Arc::new(|_, _| async { Ok(()) }.boxed()),
             probe: Arc::new(|_| async { Ok(()) }.boxed()),
         }
     }
@@ -133,8 +136,7 @@ impl Agent {
     async fn group(&self) -> GroupName {
         let name: GroupName = "hello/prod".parse().unwrap();
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").unwrap()]]);
-        let policy = Policy::default();
-        let group = Group { name: name.clone(), tags, policy, health: None, config: None };
+        let group = Group::new(name.clone(), tags, Policy::default());
         assert_eq!(self.request(Request::SetGroup(group)).await, Accepted::Done);
         name
     }

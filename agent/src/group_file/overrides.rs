@@ -10,7 +10,7 @@ use crate::toml_file;
 
 /// Every key, as `--override` takes it; those of `[deployment]` have no section
 /// before them.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "config",
     "minimum_healthy",
     "turns_max",
@@ -22,6 +22,7 @@ const KEYS: [&str; 21] = [
     "lost_after",
     "turn_timeout",
     "timeout",
+    "alarms",
     "canary.enabled",
     "canary.hosts",
     "canary.bake",

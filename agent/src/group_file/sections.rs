@@ -57,6 +57,16 @@ pub(crate) struct DeploymentSection {
     pub(crate) turn_timeout: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<String>,
+    /// Whether the group's alarms stop it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) alarms: Option<AlarmsWord>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AlarmsWord {
+    Stop,
+    Ignore,
 }
 
 /// Some hosts first.
@@ -217,6 +227,9 @@ impl DeploymentSection {
         if let Some(ignore) = self.ignore_application_stop_failures {
             policy.ignore_application_stop_failures = ignore;
         }
+        if let Some(word) = self.alarms {
+            policy.ignore_alarms = word == AlarmsWord::Ignore;
+        }
         // Who restarts one deployment does not mean the group's habit.
         let habit = policy.outdated_only && self.mode != Some(ModeWord::Restart);
         policy.outdated_only = self.outdated_only.unwrap_or(habit);
@@ -251,6 +264,7 @@ impl DeploymentSection {
             lost_after: Some(written(policy.lost_after)),
             turn_timeout: Some(written(policy.turn_timeout)),
             timeout: Some(written(policy.deployment_timeout)),
+            alarms: Some(if policy.ignore_alarms { AlarmsWord::Ignore } else { AlarmsWord::Stop }),
         }
     }
 }

@@ -143,8 +143,51 @@ fn mistakes_are_refused_with_what_was_meant() {
 
 #[test]
 fn what_comes_later_is_refused_and_not_ignored() {
-    check_refused("[[alarm]]\nname = \"error-rate\"", "[alarm] is not supported yet");
     check_refused("[approvals]\nneeded = 1", "[approvals] is not supported yet");
+}
+
+#[test]
+fn alarms_and_triggers_are_read_and_written_back() {
+    let watched = |more: &str| {
+        let group = parse(more).unwrap_or_else(|error| panic!("{more}: {error}"));
+        let again = GroupFile::of(&group).to_toml().expect("TOML");
+        let again = toml_file::parse::<GroupFile>(Path::new("again"), &again).expect("reads its own").group();
+        assert_eq!(again.expect("a group"), group, "what is shown can be set again");
+        (group.alarms, group.triggers)
+    };
+    let (alarms, _) = watched(
+        "[[alarm]]\nname = \"pager\"\n[[alarm]]\nname = \"errors\"\nexec = \"check 5m\"\nevery = \"30s\"\n\
+         timeout = \"2s\"\nunreadable = \"ignore\"\n[[alarm]]\nname = \"p99\"\n\
+         prometheus = { url = \"http://p:9090\", query = \"up == 0\" }",
+    );
+    assert!(!alarms[0].is_read() && alarms[1].is_read() && alarms[2].is_read());
+    assert_eq!((alarms[1].every, alarms[1].timeout), (Duration::from_secs(30), Duration::from_secs(2)));
+    let (_, triggers) = watched(
+        "[[trigger]]\nname = \"chat\"\non = [\"DeploymentFailure\", \"InstanceReady\"]\n\
+         webhook = { url = \"https://hooks.example/x\", secret_file = \"/etc/skein/key\" }\n\
+         [[trigger]]\nname = \"log\"\non = [\"InstanceStart\"]\nexec = \"logger -t skein\"",
+    );
+    assert_eq!((triggers.len(), triggers[0].on.len()), (2, 2));
+    check("[deployment]\nalarms = \"ignore\"", |policy| policy.ignore_alarms = true);
+
+    check_refused("[[alarm]]\nname = \"a\"\nevery = \"5s\"", "it is set by hand");
+    check_refused("[[alarm]]\nname = \"a\"\nexec = \"c\"\nevery = \"10ms\"", "every is at least 1 s");
+    check_refused("[[alarm]]\nname = \"a\"\n[[alarm]]\nname = \"a\"", "two alarms are called `a`");
+    check_refused("[[alarm]]\nname = \"a\"\nunreadable = \"stp\"", "did you mean `stop`?");
+    check_refused(
+        "[[alarm]]\nname = \"a\"\nprometheus = { url = \"prometheus:9090\", query = \"up\" }",
+        "is no http:// or https:// address",
+    );
+    check_refused(
+        "[[trigger]]\nname = \"t\"\non = [\"DeploymentFailed\"]",
+        "did you mean `DeploymentFailure`?",
+    );
+    check_refused("[[trigger]]\nname = \"t\"\non = [\"DeploymentStop\"]", "say whom to tell");
+    check_refused("[[trigger]]\nname = \"t\"\non = []\nexec = \"e\"", "names no event");
+    check_refused(
+        "[[trigger]]\nname = \"t\"\non = [\"DeploymentStop\"]\nwebhook = { url = \"http://h\", secret_file = \"key\" }",
+        "is no absolute path",
+    );
 }
 
 #[test]

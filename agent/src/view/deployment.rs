@@ -10,7 +10,7 @@ use proto::rollout::{Blocker, DeploymentStatus, Health, Member, Rollout, Stage, 
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
-use super::{Why, name_of, written};
+use super::{StoppedByView, Why, name_of, written};
 
 /// A deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub(crate) struct DeploymentView {
     /// Whether such a deployment is still to come.
     pub(crate) rollback_due: bool,
     pub(crate) reason: Option<Why>,
+    /// The alarm that stopped it.
+    pub(crate) alarm: Option<StoppedByView>,
     /// What keeps the next turn from starting now.
     pub(crate) blockers: Vec<Why>,
     pub(crate) counts: Counts,
@@ -189,6 +191,7 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
         rolled_back_by: rollout.rolled_back_by.map(|by| by.to_string()),
         rollback_due: group.is_some_and(|group| group.owes_rollback_of == Some(id)),
         reason: Why::of_rollout(rollout),
+        alarm: rollout.stopped_by.as_ref().map(StoppedByView::of),
         blockers: if rollout.status().is_over() {
             Vec::new()
         } else {

@@ -128,6 +128,11 @@ pub(crate) fn happening(state: &State, body: &Body) -> Happening {
             let status = state.rollout(*deployment).map_or("over", |rollout| rollout.status().name());
             said("Finished", format!("{deployment} is over: {status}")).of(state, *deployment)
         }
+        Body::AlarmRead { .. }
+        | Body::AlarmSet { .. }
+        | Body::TriggersDelivered { .. }
+        | Body::Frozen { .. }
+        | Body::Unfrozen { .. } => watch(state, body),
         Body::HealthChanged { group, host, healthy, error, as_of: _ } => {
             let name = name_of(state, *host);
             let text = match healthy {
@@ -136,6 +141,55 @@ pub(crate) fn happening(state: &State, body: &Body) -> Happening {
             };
             said("HealthChanged", text).of_group(group).of_host(host.to_string())
         }
+    }
+}
+
+/// What an entry about alarms, triggers or freezes says; any other is told
+/// above.
+fn watch(state: &State, body: &Body) -> Happening {
+    match body {
+        Body::AlarmRead { group, deployment, alarm, state: is, detail } => {
+            said("AlarmRead", format!("alarm {alarm} is {}: {detail}", is.name()))
+                .of(state, *deployment)
+                .of_group(group)
+        }
+        Body::AlarmSet { group, alarm, active, reason } => {
+            let text = match active {
+                true => format!("alarm {alarm} was set by hand: {reason}"),
+                false => format!("alarm {alarm} was cleared: {reason}"),
+            };
+            said("AlarmSet", text).of_group(group)
+        }
+        Body::TriggersDelivered { group, trigger, up_to, given_up } => {
+            let gone = match given_up.len() {
+                0 => String::new(),
+                gone => format!(", {gone} given up"),
+            };
+            said("TriggersDelivered", format!("trigger {trigger} has told everything up to {up_to}{gone}"))
+                .of_group(group)
+        }
+        Body::Frozen { group, until, reason, by } => {
+            let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            said("Frozen", format!("{by} froze {group} until {until}{why}")).of_group(group)
+        }
+        Body::Unfrozen { group } => {
+            said("Unfrozen", format!("the freeze of {group} was ended")).of_group(group)
+        }
+        Body::Tick
+        | Body::HostJoined(_)
+        | Body::HostLeft { .. }
+        | Body::HostDown { .. }
+        | Body::HostUp { .. }
+        | Body::GroupSet(_)
+        | Body::GroupDeleted(_)
+        | Body::Submitted(_)
+        | Body::TurnStarted { .. }
+        | Body::TurnEnded { .. }
+        | Body::StopRequested { .. }
+        | Body::Finished { .. }
+        | Body::HealthChanged { .. }
+        | Body::ConfigSet(_)
+        | Body::ConfigDeleted(_) => happening(state, body),
     }
 }
 

@@ -31,6 +31,8 @@ impl Why {
             | Blocker::Suspects { .. }
             | Blocker::ZoneTurnsInFlight { .. }
             | Blocker::WaveEnding { .. }
+            | Blocker::AlarmUnread { .. }
+            | Blocker::Frozen { .. }
             | Blocker::Baking { .. } => self,
         }
     }

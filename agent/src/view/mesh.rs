@@ -9,7 +9,7 @@ use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
 
 use super::behind::{self, BehindView};
-use super::{DeploymentView, deployments, written};
+use super::{AlarmView, DeploymentView, FreezeView, TriggerView, deployments, written};
 use crate::group_file::GroupFile;
 
 /// What one agent knows of its mesh.
@@ -117,6 +117,10 @@ pub(crate) struct GroupView {
     /// The newest deployment that somebody wanted, and how it stands.
     pub(crate) last_deployment: Option<String>,
     pub(crate) last_status: Option<String>,
+    /// Nothing new begins in it.
+    pub(crate) frozen: Option<FreezeView>,
+    pub(crate) alarms: Vec<AlarmView>,
+    pub(crate) triggers: Vec<TriggerView>,
     /// As a group file has it.
     pub(crate) definition: GroupFile,
 }
@@ -241,6 +245,9 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         behind: behind::behind(state, known),
         last_deployment: last.map(|rollout| rollout.submission.deployment.to_string()),
         last_status: last.map(|rollout| rollout.status().name().to_string()),
+        frozen: known.freeze.as_ref().map(FreezeView::of),
+        alarms: super::alarms(known),
+        triggers: super::watches::triggers(known),
         definition: GroupFile::of(&known.group),
     }
 }

@@ -44,13 +44,7 @@ fn joined(number: u8) -> Body {
 
 fn group_set(minimum: Minimum) -> Body {
     let tags = TagSets(vec![vec![TagFilter::Both(tag())]]);
-    Body::GroupSet(Group {
-        name: name(),
-        tags,
-        policy: Policy { minimum, ..Policy::default() },
-        health: None,
-        config: None,
-    })
+    Body::GroupSet(Group::new(name(), tags, Policy { minimum, ..Policy::default() }))
 }
 
 fn submitted(minimum: Minimum) -> Body {

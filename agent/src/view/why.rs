@@ -1,6 +1,6 @@
 //! Reasons and blockers: a code, numbers, a sentence.
 
-use proto::rollout::{Blocker, Reason, Rollout, Verdict};
+use proto::rollout::{Blocker, Reason, ReasonCode, Rollout, Verdict};
 
 use super::{Why, written};
 
@@ -14,7 +14,16 @@ impl Why {
     pub(super) fn of_rollout(rollout: &Rollout) -> Option<Self> {
         match rollout.verdict.as_ref()? {
             Verdict::Succeeded => None,
-            Verdict::Failed(reason) | Verdict::Stopped(reason) => Some(Why::of_reason(reason)),
+            Verdict::Failed(reason) | Verdict::Stopped(reason) => {
+                let why = Why::of_reason(reason);
+                Some(match rollout.stopped_by.as_ref().filter(|_| reason.code == ReasonCode::AlarmActive) {
+                    Some(by) => Why {
+                        message: format!("{}{}; {}", by.sentence(), said(&by.detail), why.message),
+                        ..why
+                    },
+                    None => why,
+                })
+            }
         }
     }
 
@@ -62,6 +71,10 @@ impl Why {
             Blocker::LastTurns { in_flight } => ("LAST_TURNS", vec![("in_progress", *in_flight)]),
             Blocker::Ending { in_flight } => ("ENDING", vec![("in_progress", *in_flight)]),
             Blocker::Queued { behind: _ } => ("QUEUED", vec![]),
+            Blocker::AlarmUnread { unread, total } => {
+                ("ALARM_UNREAD", vec![("unread", *unread), ("alarms", *total)])
+            }
+            Blocker::Frozen { .. } => ("FROZEN", vec![]),
             Blocker::Suspects { suspects, available, minimum } => {
                 ("SUSPECTS", vec![("suspects", *suspects), ("in_service", *available), ("minimum", *minimum)])
             }
@@ -82,4 +95,8 @@ impl Why {
         }
         why
     }
+}
+
+fn said(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(" ({detail})") }
 }

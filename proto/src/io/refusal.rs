@@ -1,8 +1,10 @@
 //! Why a request is refused: typed, with numbers, and with what to do.
 
+use super::because;
 use crate::health::InvalidCheck;
 use crate::id::{ConfigName, DeploymentId, Digest, GroupName, HostId};
 use crate::policy::{InvalidPolicy, PREDEFINED};
+use crate::time::LedgerTime;
 
 /// Why a request is refused. Nothing has changed, unless it says so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -224,6 +226,61 @@ pub enum Refusal {
         name: ConfigName,
         /// By whom.
         groups: Vec<String>,
+    },
+    /// No such alarm.
+    #[error(
+        "group {group} has no alarm `{alarm}` that is set by hand ({known}): see `skein alarm list {group}`"
+    )]
+    UnknownAlarm {
+        /// The group.
+        group: GroupName,
+        /// As typed.
+        alarm: String,
+        /// Those that it has, in words.
+        known: String,
+    },
+    /// An alarm that was set by hand would stop it at once.
+    #[error(
+        "alarm `{alarm}` of {group} is active since {since} ({detail}), so a deployment would be stopped at \
+         once: `skein alarm clear {group} {alarm}`, or submit with --override alarms=ignore"
+    )]
+    AlarmActive {
+        /// The group.
+        group: GroupName,
+        /// Which.
+        alarm: String,
+        /// Since when.
+        since: LedgerTime,
+        /// Why, and by whom.
+        detail: String,
+    },
+    /// Nothing new begins now.
+    #[error(
+        "group {group} is frozen until {until} by {by}{}: wait, or end it with `skein unfreeze {group}`; \
+         rollbacks and stops are allowed",
+        because(reason)
+    )]
+    Frozen {
+        /// The group.
+        group: GroupName,
+        /// Until when.
+        until: LedgerTime,
+        /// Who did it.
+        by: String,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// A freeze that would end before it begins, or last too long.
+    #[error(
+        "until {until} is no freeze: it must be later than now ({now}) and at most {max_days} days ahead"
+    )]
+    NotAFreeze {
+        /// As asked.
+        until: LedgerTime,
+        /// The ledger's clock.
+        now: LedgerTime,
+        /// See `state::FREEZE_MAX`.
+        max_days: u64,
     },
 }
 

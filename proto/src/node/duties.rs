@@ -70,6 +70,11 @@ fn steady(body: &Body) -> Duration {
         | Body::TurnEnded { .. }
         | Body::StopRequested { .. }
         | Body::Finished { .. }
+        | Body::AlarmRead { .. }
+        | Body::AlarmSet { .. }
+        | Body::TriggersDelivered { .. }
+        | Body::Frozen { .. }
+        | Body::Unfrozen { .. }
         | Body::HealthChanged { .. }
         | Body::ConfigSet(_)
         | Body::ConfigDeleted(_) => Duration::ZERO,
@@ -77,6 +82,11 @@ fn steady(body: &Body) -> Duration {
 }
 
 fn wait(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> Duration {
+    STAGGER * u32::try_from(place_in_line(me, hosts, key).min(LINE_MAX)).unwrap_or(u32::MAX)
+}
+
+/// How many of the hosts stand before this one in the line of a duty.
+pub(super) fn place_in_line(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> usize {
     let place = |host: &HostId| {
         let mut hasher = blake3::Hasher::new();
         hasher.update(key);
@@ -84,6 +94,5 @@ fn wait(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> Duration {
         *hasher.finalize().as_bytes()
     };
     let mine = place(&me);
-    let before = hosts.iter().filter(|host| place(host) < mine).count().min(LINE_MAX);
-    STAGGER * u32::try_from(before).unwrap_or(u32::MAX)
+    hosts.iter().filter(|host| place(host) < mine).count()
 }

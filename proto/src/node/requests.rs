@@ -6,9 +6,10 @@ use rand::Rng;
 
 use super::Node;
 use super::proposals::{GIVE_UP_AFTER, Pending, REQUESTS_MAX};
-use crate::entry::{BODY_BYTES_MAX, Body};
+use crate::alarm::DETAIL_MAX;
+use crate::entry::{BODY_BYTES_MAX, Body, keep_start};
 use crate::id::{DeploymentId, Digest, GroupName};
-use crate::io::{self, Accepted, DeployRequest, Output, Refusal, Reply, Request, RequestId};
+use crate::io::{self, Accepted, DeployRequest, Output, Refusal, Reply, Request, RequestId, Until};
 use crate::revision::Revision;
 use crate::rollout::{DeploymentStatus, Rollout};
 use crate::time::Time;
@@ -16,7 +17,7 @@ use crate::wire;
 
 impl Node {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request, now: Time) {
-        match self.body_of(request) {
+        match self.body_of(request, now) {
             Ok(body) => self.proposals.add(body, Some(id), now),
             Err(refusal) => self.reply(id, Err(refusal)),
         }
@@ -27,7 +28,7 @@ impl Node {
     }
 
     /// The entry that the request asks for.
-    fn body_of(&mut self, request: Request) -> Result<Body, Refusal> {
+    fn body_of(&mut self, request: Request, now: Time) -> Result<Body, Refusal> {
         if self.leaving {
             return Err(Refusal::Leaving);
         }
@@ -44,6 +45,19 @@ impl Node {
             Request::Stop { deployment, rollback, now } => Body::StopRequested { deployment, rollback, now },
             Request::Rollback { group, to } => self.way_back(group, to)?,
             Request::RemoveHost(host) => Body::HostLeft { host },
+            Request::SetAlarm { group, alarm, active, reason } => {
+                let reason = keep_start(&reason, DETAIL_MAX).to_string();
+                Body::AlarmSet { group, alarm, active, reason }
+            }
+            Request::Freeze { group, until, reason, by } => {
+                let until = match until {
+                    Until::At(until) => until,
+                    Until::For(duration) => self.ledger_now(now) + duration,
+                };
+                let cut = |text: String| keep_start(&text, DETAIL_MAX).to_string();
+                Body::Frozen { group, until, reason: cut(reason), by: cut(by) }
+            }
+            Request::Unfreeze(group) => Body::Unfrozen { group },
             Request::SetConfig(config) => Body::ConfigSet(config),
             Request::DeleteConfig(name) => Body::ConfigDeleted(name),
         };
@@ -129,6 +143,11 @@ impl Node {
             | Body::TurnEnded { .. }
             | Body::StopRequested { .. }
             | Body::Finished { .. }
+            | Body::AlarmRead { .. }
+            | Body::AlarmSet { .. }
+            | Body::TriggersDelivered { .. }
+            | Body::Frozen { .. }
+            | Body::Unfrozen { .. }
             | Body::HealthChanged { .. }
             | Body::ConfigSet(_)
             | Body::ConfigDeleted(_) => Accepted::Done,

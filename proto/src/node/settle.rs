@@ -55,7 +55,7 @@ impl Node {
                 Why::Progress => self.publish_progress(),
                 Why::Voters => self.change_voters(now),
                 // What these wake for is found by looking.
-                Why::Duties | Why::LedgerTimer | Why::Health => {}
+                Why::Duties | Why::LedgerTimer | Why::Posts | Why::Health => {}
             }
         }
     }
@@ -155,6 +155,11 @@ impl Node {
             | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
             | Body::StopRequested { .. }
+            | Body::AlarmRead { .. }
+            | Body::AlarmSet { .. }
+            | Body::TriggersDelivered { .. }
+            | Body::Frozen { .. }
+            | Body::Unfrozen { .. }
             | Body::HealthChanged { .. }
             | Body::ConfigSet(_)
             | Body::ConfigDeleted(_) => {}
@@ -336,8 +341,10 @@ impl Node {
             self.duties_of = Some(of);
             let (lacking, up) = (self.lacking(), self.up_hosts());
             self.duties.set(me, &up, lacking, now);
+            self.take_posts(&up, now);
         }
         bodies.extend(self.duties.mine(now));
+        bodies.extend(self.keep_posts(now));
         for body in bodies {
             if !self.proposals.has(&body) {
                 self.proposals.add(body, None, now);
@@ -438,6 +445,7 @@ impl Node {
         self.set_or_clear(Why::Silence, self.liveness.next_silence());
         self.set_or_clear(Why::Proposals, self.proposals.next());
         self.set_or_clear(Why::Duties, self.duties.next(now));
+        self.set_or_clear(Why::Posts, self.next_post());
         // What is due already is on its way: its proposal has a deadline of its own.
         let clock = self.ledger_now(now);
         let timer = self.state.next_timer().filter(|at| self.ledger.is_leader() && *at > clock);

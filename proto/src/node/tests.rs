@@ -96,6 +96,8 @@ impl Mesh {
             Output::Connect { .. }
             | Output::Disconnect { .. }
             | Output::Fetch { .. }
+            | Output::ReadAlarm { .. }
+            | Output::Tell { .. }
             | Output::Cancel { .. }
             | Output::Notify(_) => {}
         }
@@ -144,8 +146,7 @@ impl Mesh {
     fn checked_group(&mut self, health: Option<HealthCheck>) -> GroupName {
         let name: GroupName = "hello/prod".parse().expect("a name");
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-        let policy = Policy::default();
-        let group = Group { name: name.clone(), tags, policy, health, config: None };
+        let group = Group { health, ..Group::new(name.clone(), tags, Policy::default()) };
         assert_eq!(self.request(0, Request::SetGroup(group)), Ok(Accepted::Done));
         name
     }

@@ -23,6 +23,7 @@ use std::fmt;
 
 use super::{Reason, ReasonCode, Rollout, Verdict, WaveKind, ZoneReason};
 use crate::id::{DeploymentId, HostId};
+use crate::io::because;
 use crate::time::LedgerTime;
 
 /// The answer.
@@ -79,6 +80,22 @@ pub enum Blocker {
     Queued {
         /// Which, if one runs.
         behind: Option<DeploymentId>,
+    },
+    /// The group's alarms must be read once before the first turn.
+    AlarmUnread {
+        /// Not read yet.
+        unread: u32,
+        /// In all.
+        total: u32,
+    },
+    /// The group is frozen: what waits begins afterwards.
+    Frozen {
+        /// Until when.
+        until: LedgerTime,
+        /// Who did it.
+        by: String,
+        /// Why; may be empty.
+        reason: String,
     },
     /// This host's own observers are lost to it, so it does not trust the
     /// count enough to go out of service. Known only to that host.
@@ -143,6 +160,9 @@ pub(super) fn next(rollout: &Rollout) -> Turn {
     }
     if let Some(reason) = hopeless(rollout) {
         return Turn::Over(Verdict::Failed(reason));
+    }
+    if let Some(blocker) = rollout.alarms.blocker().filter(|_| !rollout.queue.is_empty()) {
+        return Turn::Blocked(vec![blocker]);
     }
     let in_flight = rollout.counts.in_flight;
     let Some((wave, _, _, candidate)) = rollout.queue.first() else {
@@ -262,7 +282,9 @@ fn mend(rollout: &Rollout, blockers: &[Blocker]) -> Option<HostId> {
         | Blocker::ZoneTurnsInFlight { .. }
         | Blocker::WaveEnding { .. }
         | Blocker::Relapsed { .. }
-        | Blocker::Baking { .. } => None,
+        | Blocker::Baking { .. }
+        | Blocker::AlarmUnread { .. }
+        | Blocker::Frozen { .. } => None,
     };
     let first_of = |from: u32, to: Option<u32>| {
         let first = rollout.mending.range((from, 0, 0, HostId::from_public_key([0; 32]))..).next();
@@ -311,6 +333,12 @@ impl fmt::Display for Blocker {
             ),
             Blocker::Queued { behind: Some(behind) } => write!(f, "waits for {behind} to be over"),
             Blocker::Queued { behind: None } => write!(f, "waits for a rollback to be over"),
+            Blocker::AlarmUnread { unread, total } => {
+                write!(f, "{unread} of {total} alarms were not read yet since this deployment began")
+            }
+            Blocker::Frozen { until, by, reason } => {
+                write!(f, "the group is frozen until {until} by {by}{}", because(reason))
+            }
             Blocker::Suspects { suspects, available, minimum } => write!(
                 f,
                 "this host has lost sight of {suspects} hosts, so of {available} in service it cannot be sure \

@@ -99,6 +99,8 @@ pub enum ReasonCode {
     CatchUpFailed,
     /// A host on which the revision was tried first is not well.
     CanaryFailed,
+    /// An alarm stopped it: see [`super::Rollout::stopped_by`].
+    AlarmActive,
 }
 
 impl ReasonCode {
@@ -113,6 +115,7 @@ impl ReasonCode {
             ReasonCode::Superseded => "SUPERSEDED",
             ReasonCode::CatchUpFailed => "CATCH_UP_FAILED",
             ReasonCode::CanaryFailed => "CANARY_FAILED",
+            ReasonCode::AlarmActive => "ALARM_ACTIVE",
         }
     }
 }
@@ -137,6 +140,11 @@ impl fmt::Display for Reason {
             ReasonCode::ManualStop => write!(
                 f,
                 "stopped by a person: {} of {total} hosts had succeeded, {} failed, {} were in their turn",
+                counts.succeeded, counts.failed, counts.in_flight
+            ),
+            ReasonCode::AlarmActive => write!(
+                f,
+                "stopped by an alarm: {} of {total} hosts had succeeded, {} failed, {} were in their turn",
                 counts.succeeded, counts.failed, counts.in_flight
             ),
             ReasonCode::Timeout => write!(
@@ -193,6 +201,6 @@ pub enum Verdict {
     Succeeded,
     /// Badly.
     Failed(Reason),
-    /// By a person's wish.
+    /// By a person's wish, or by an alarm.
     Stopped(Reason),
 }

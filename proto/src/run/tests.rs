@@ -25,13 +25,7 @@ impl Ledger {
         let name: crate::id::GroupName = "hello/prod".parse().expect("a name");
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
         ledger.join(VoterId(1), 1);
-        ledger.add(Body::GroupSet(Group {
-            name: name.clone(),
-            tags,
-            policy: Policy::default(),
-            health: None,
-            config: None,
-        }));
+        ledger.add(Body::GroupSet(Group::new(name.clone(), tags, Policy::default())));
         ledger.add(Body::Submitted(Box::new(Submission {
             deployment: deployment(),
             group: name,

@@ -28,9 +28,15 @@ impl State {
             // again changes nothing, and the mesh has checked what it wants.
             return Ok(());
         }
+        self.check_frozen(submission)?;
+        self.check_alarms_of(submission)?;
         self.check_policy(name, &submission.policy)?;
         self.check_targets(group, submission)?;
-        match (self.busy_with(group), group.queued) {
+        // What waits for a freeze to end is not in the way of going back.
+        let is_free =
+            group.running.is_none() && group.owes_rollback_of.is_none() && group.catching_up.is_none();
+        let busy_with = self.busy_with(group).filter(|_| group.freeze.is_none() || !is_free);
+        match (busy_with, group.queued) {
             (Some(running), _) if !submission.queue => {
                 Err(Refusal::AlreadyRunning { group: name.clone(), running })
             }

@@ -128,7 +128,7 @@ impl State {
         }
         let name = &group.group.name;
         let id = format!("catch-up {} of {name} after {}", group.catch_ups, good.deployment);
-        Some(Submission {
+        let submission = Submission {
             deployment: DeploymentId::derive(id.as_bytes()),
             group: name.clone(),
             revision: good.revision.clone(),
@@ -138,7 +138,8 @@ impl State {
             description: "hosts that joined or returned get the last good revision".into(),
             holders: Vec::new(),
             queue: false,
-        })
+        };
+        group.freeze_of(&submission).is_none().then_some(submission)
     }
 
     /// The hosts that a catch-up would be for now. Those in service are left
@@ -211,6 +212,7 @@ impl State {
         group.catching_up = Some(id);
         group.catch_ups += 1;
         group.deployments.push(id);
+        self.begin_happened(id);
         self.forget_old(&submission.group);
     }
 

@@ -9,6 +9,7 @@ use crate::id::{DeploymentId, Digest, GroupName, HostId};
 use crate::io::Refusal;
 use crate::policy::Mode;
 use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Rollout, Stage, Standing};
+use crate::trigger::TriggerEvent;
 
 impl State {
     pub(super) fn check_stop(&self, deployment: DeploymentId) -> Result<(), Refusal> {
@@ -84,6 +85,7 @@ impl State {
         let group = self.groups.get_mut(&name).expect("a deployment's group is there while it waits or runs");
         group.running = Some(id);
         group.queued = group.queued.filter(|queued| *queued != id);
+        self.close_alarm_gate(id);
         let rollout = self.rollouts.get_mut(&id).expect("looked up above");
         let granted = rollout.begin(entrants, at);
         self.timers.set(Timer::Deployment(id), at + timeout);
@@ -91,16 +93,20 @@ impl State {
         if is_wanted {
             self.forget_attempts(&name);
         }
+        self.begin_happened(id);
+        self.heed_alarms(&name);
     }
 
     /// Begins what waits, if nothing is in its way any more. A catch-up ends
     /// for it as soon as nobody is in a turn of it.
     pub(super) fn begin_next(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get(name) else { return };
-        let Some(next) = group.queued else { return };
-        if group.running.is_some() || group.owes_rollback_of.is_some() {
+        let Some(next) = group.queued.and_then(|queued| self.rollouts.get(&queued)) else { return };
+        let is_frozen = group.freeze_of(&next.submission).is_some();
+        if group.running.is_some() || group.owes_rollback_of.is_some() || is_frozen {
             return;
         }
+        let next = next.submission.deployment;
         match group.catching_up {
             Some(catching_up) => self.supersede(catching_up),
             None => self.begin(next),
@@ -133,6 +139,7 @@ impl State {
             self.timers.clear(Timer::Start(deployment, host));
             self.timers.set(Timer::Turn(deployment, host), at + timeout);
             self.note_checked_turn(deployment, host, false);
+            self.happened(TriggerEvent::InstanceStart, deployment, Some(host));
         }
     }
 
@@ -151,6 +158,7 @@ impl State {
         if started {
             self.note_checked_turn(deployment, host, failed.is_none());
         }
+        self.turn_happened(deployment, host);
         self.clear_timers(deployment, host);
         // Down, although it told how its turn ended: in a bake that counts.
         self.set_lost_timer(deployment, host);
@@ -193,9 +201,7 @@ impl State {
         self.give_up_on(deployment);
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         rollout.stop(rollback, now, at);
-        for host in unused {
-            self.timers.clear(Timer::Start(deployment, host));
-        }
+        self.clear_start_timers(deployment, &unused);
         self.set_timers(deployment, &[]);
         if was_queued {
             // It never ran, so there is no turn to wait for: it is over now.
@@ -205,7 +211,12 @@ impl State {
             if let Some(group) = self.groups.get_mut(&name) {
                 group.queued = None;
             }
+            self.end_happened(deployment);
         }
+    }
+
+    pub(super) fn clear_start_timers(&mut self, deployment: DeploymentId, hosts: &[HostId]) {
+        hosts.iter().for_each(|host| self.timers.clear(Timer::Start(deployment, *host)));
     }
 
     pub(super) fn finish(&mut self, deployment: DeploymentId) {
@@ -221,6 +232,7 @@ impl State {
         let (name, mode) = (rollout.submission.group.clone(), rollout.submission.policy.mode);
         let good = Good { revision: rollout.submission.revision.clone(), deployment, at };
         self.timers.clear(Timer::Deployment(deployment));
+        self.end_happened(deployment);
         self.timers.clear(Timer::Bake(deployment));
         if is_catch_up {
             return self.end_catch_up(&name);
@@ -278,6 +290,7 @@ impl State {
                 Timer::Deployment(deployment) => self.time_out(deployment),
                 Timer::Relapsed(deployment, host) => self.fail_relapsed(deployment, host),
                 Timer::Bake(deployment) => self.wake(deployment),
+                Timer::Thaw => self.thaw(),
             }
         }
     }
@@ -301,6 +314,7 @@ impl State {
             standing.health = Health::Unhealthy;
         }
         self.set_timers(deployment, &granted);
+        self.happened(TriggerEvent::InstanceFailure, deployment, Some(host));
     }
 
     fn time_out(&mut self, deployment: DeploymentId) {
@@ -316,6 +330,7 @@ impl State {
             if matches!(ended, Stage::Ended { .. }) {
                 self.note_standing(deployment, host, None, true);
                 self.note_turn(deployment, host, Some(ErrorCode::TurnTimedOut));
+                self.turn_happened(deployment, host);
             }
         }
     }

@@ -163,8 +163,12 @@ impl State {
             message: keep_start(&message, FAILURE_MESSAGE_MAX).to_owned(),
             log: String::new(),
         };
+        let has_relapsed = rollout.verdict.is_none() && rollout.has_relapsed(host);
         let granted = rollout.fail_relapsed(host, failure, at);
         self.set_timers(deployment, &granted);
+        if has_relapsed {
+            self.turn_happened(deployment, host);
+        }
     }
 
     /// Nobody checks these hosts any more, so nothing could ever say that they

@@ -1,10 +1,12 @@
 //! Folding who is in the mesh, and who is Down.
 
 use super::{GROUPS_MAX, GroupState, HOSTS_MAX, Host, State};
+use crate::alarm::ALARMS_MAX;
 use crate::entry::{ErrorCode, HostRecord};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::Refusal;
+use crate::trigger::TRIGGERS_MAX;
 
 impl State {
     pub(super) fn check_join(&self, record: &HostRecord) -> Result<(), Refusal> {
@@ -17,6 +19,13 @@ impl State {
     pub(super) fn check_group(&self, group: &Group) -> Result<(), Refusal> {
         if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&group.name) {
             return Err(Refusal::Limit { what: "groups in one mesh".into(), limit: GROUPS_MAX as u64 });
+        }
+        let parts = [
+            ("alarms in one group", group.alarms.len(), ALARMS_MAX),
+            ("triggers in one group", group.triggers.len(), TRIGGERS_MAX),
+        ];
+        if let Some((what, _, limit)) = parts.into_iter().find(|(_, has, limit)| has > limit) {
+            return Err(Refusal::Limit { what: what.into(), limit: limit as u64 });
         }
         if let Some(check) = &group.health {
             check.validate()?;
@@ -125,6 +134,7 @@ impl State {
             group.deployments.iter().for_each(|deployment| {
                 self.rollouts.remove(deployment);
             });
+            self.set_thaw_timer();
         }
     }
 
@@ -132,29 +142,20 @@ impl State {
         let mut before = None;
         match self.groups.get_mut(&group.name) {
             Some(known) => {
+                known.forget_changed_alarms(group);
+                known.keep_cursors(group);
                 before = Some(std::mem::replace(&mut known.group, group.clone()).tags);
                 if group.health.is_none() {
                     self.forget_checks(&group.name, |_| true);
                 }
             }
             None => {
-                let name: GroupName = group.name.clone();
-                let fresh = GroupState {
-                    group: group.clone(),
-                    standing: Default::default(),
-                    running: None,
-                    queued: None,
-                    owes_rollback_of: None,
-                    good: Vec::new(),
-                    deployments: Vec::new(),
-                    catching_up: None,
-                    catch_ups: 0,
-                    behind: Default::default(),
-                    checks: Default::default(),
-                };
-                self.groups.insert(name, fresh);
+                let mut fresh = GroupState::new(group.clone());
+                fresh.keep_cursors(group);
+                self.groups.insert(group.name.clone(), fresh);
             }
         }
         self.note_members(&group.name, before.as_ref());
+        self.heed_alarms(&group.name);
     }
 }

@@ -79,13 +79,8 @@ impl Ledger {
 
     pub(super) fn set_group(&mut self, minimum: Minimum) {
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-        self.say(Body::GroupSet(Group {
-            name: name(),
-            tags,
-            policy: Policy { minimum, ..Policy::default() },
-            health: None,
-            config: None,
-        }));
+        let policy = Policy { minimum, ..Policy::default() };
+        self.say(Body::GroupSet(Group::new(name(), tags, policy)));
     }
 
     pub(super) fn down(&mut self, number: u8) {

@@ -53,7 +53,7 @@ impl Mesh {
     fn set_group(&mut self, policy: Policy, config: Option<&str>) -> Result<(), Refusal> {
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
         let config = config.map(|name| name.parse().expect("a name"));
-        self.add(Body::GroupSet(Group { name: name(), tags, policy, health: None, config }))
+        self.add(Body::GroupSet(Group { config, ..Group::new(name(), tags, policy) }))
     }
 
     fn add(&mut self, body: Body) -> Result<(), Refusal> {

@@ -40,7 +40,7 @@ fn record(number: u32) -> HostRecord {
 
 pub(crate) fn group(policy: Policy) -> Group {
     let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-    Group { name: name(), tags, policy, health: None, config: None }
+    Group::new(name(), tags, policy)
 }
 
 pub(crate) fn name() -> GroupName {

@@ -55,6 +55,9 @@ impl Acknowledged {
                 | Request::Rollback { .. }
                 | Request::DeleteGroup(_)
                 | Request::RemoveHost(_)
+                | Request::SetAlarm { .. }
+                | Request::Freeze { .. }
+                | Request::Unfreeze(_)
                 | Request::SetConfig(_)
                 | Request::DeleteConfig(_),
             ) => {}

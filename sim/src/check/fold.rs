@@ -53,6 +53,7 @@ fn difference(model: &Model, state: &State) -> Option<String> {
 fn group(ours: &model::GroupState, theirs: &GroupState) -> Option<String> {
     differ("running", &ours.running, &theirs.running)
         .or_else(|| differ("queued", &ours.queued, &theirs.queued))
+        .or_else(|| watches(&ours.watches, theirs))
         .or_else(|| differ("the rollback owed", &ours.owes_rollback_of, &theirs.owes_rollback_of))
         .or_else(|| {
             let good: Vec<_> =
@@ -85,6 +86,13 @@ fn group(ours: &model::GroupState, theirs: &GroupState) -> Option<String> {
             let ours: Vec<_> = ours.behind.iter().map(|(host, behind)| (*host, *behind)).collect();
             differ("the hosts that are behind", &ours, &theirs)
         })
+}
+
+fn watches(ours: &model::Watches, theirs: &GroupState) -> Option<String> {
+    let known = theirs.alarms.iter().map(|(name, known)| (name.clone(), (known.state, known.read_in)));
+    let until = theirs.freeze.as_ref().map(|freeze| freeze.until.as_millis());
+    differ("alarms", &ours.alarms, &known.collect())
+        .or_else(|| differ("the freeze", &ours.frozen_until, &until))
 }
 
 fn deployment(ours: &model::Deployment, theirs: &Rollout) -> Option<String> {

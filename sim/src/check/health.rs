@@ -93,6 +93,11 @@ impl Health {
             | Body::TurnEnded { .. }
             | Body::StopRequested { .. }
             | Body::Finished { .. }
+            | Body::AlarmRead { .. }
+            | Body::AlarmSet { .. }
+            | Body::TriggersDelivered { .. }
+            | Body::Frozen { .. }
+            | Body::Unfrozen { .. }
             | Body::ConfigSet(_)
             | Body::ConfigDeleted(_) => Ok(()),
         }

@@ -59,7 +59,8 @@ impl Model {
     pub fn catch_up_due(&self, name: &GroupName) -> Option<(DeploymentId, Vec<HostId>)> {
         let group = &self.groups[name];
         let (good, by) = *group.good.last()?;
-        if group.catching_up.is_some() || group.owes_rollback_of.is_some() {
+        let is_frozen = group.watches.frozen_until.is_some();
+        if is_frozen || group.catching_up.is_some() || group.owes_rollback_of.is_some() {
             return None;
         }
         let hosts = self.to_catch_up(group, good);

@@ -55,6 +55,9 @@ pub struct Deployment {
     pub began_at: Millis,
     pub timed_out: bool,
     pub rollback_asked: bool,
+    pub stopped_by_alarm: bool,
+    /// Alarms let no turn begin.
+    pub is_held: bool,
     pub minimum: u32,
     pub turns_max: u32,
     /// In the order of the hosts' names.
@@ -127,6 +130,8 @@ impl Deployment {
             began_at: 0,
             timed_out: false,
             rollback_asked: false,
+            stopped_by_alarm: false,
+            is_held: false,
             minimum: 0,
             turns_max: 1,
             turns: Vec::new(),
@@ -292,6 +297,7 @@ impl Deployment {
         let on = self.submission.policy.rollback;
         let wanted = match self.status {
             DeploymentStatus::Failed => on.failure || self.rollback_asked,
+            DeploymentStatus::Stopped if self.stopped_by_alarm => on.alarm || self.rollback_asked,
             DeploymentStatus::Stopped => on.stop || self.rollback_asked,
             DeploymentStatus::Succeeded
             | DeploymentStatus::Created
@@ -390,6 +396,9 @@ impl Deployment {
     }
 
     fn next(&self) -> Option<usize> {
+        if self.is_held {
+            return None;
+        }
         let pending: Vec<usize> =
             (0..self.turns.len()).filter(|at| self.turns[*at].stage == Stage::Pending).collect();
         let next = *pending.iter().min_by_key(|at| (self.turns[**at].wave, self.turns[**at].rank(), **at))?;

@@ -13,7 +13,11 @@ use crate::chance::Chance;
 use crate::clock::Moment;
 use crate::hooks::{Bundle, HookFault, How, Sickness};
 use crate::host::HostNo;
+use crate::watches;
 use crate::world::{Asked, Wish};
+
+/// By name and tag.
+pub(super) const GROUPS: [(&str, &str); 2] = [("web/prod", "role=web"), ("db/prod", "role=db")];
 
 /// The first is good; of the others some fail here and there.
 const BUNDLES: u64 = 6;
@@ -92,10 +96,10 @@ pub(super) fn wishes(
     until: Moment,
 ) -> Vec<(Moment, Asked)> {
     let mut wishes = Vec::new();
-    let groups = [("web/prod", "role=web"), ("db/prod", "role=db")];
+    let groups = GROUPS;
     for (name, tag) in groups {
         let at = Moment::from_micros(dice.between(500_000, 6_000_000));
-        let wish = Wish::SetGroup(group(name, tag, policy(dice, hosts), health(dice)));
+        let wish = Wish::SetGroup(watched(group(name, tag, policy(dice, hosts), health(dice)), dice));
         wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: true }));
     }
     let mut at = Moment::from_micros(dice.between(2_000_000, 9_000_000));
@@ -115,18 +119,32 @@ pub(super) fn wishes(
                 let policy = Policy { mode: Mode::Restart, outdated_only: false, ..policy(dice, hosts) };
                 Wish::Restart { group, policy }
             }
-            2 => Wish::SetGroup(self::group(
-                name,
-                groups.iter().find(|g| g.0 == name).expect("it").1,
-                policy(dice, hosts),
-                health(dice),
-            )),
+            2 => {
+                let tag = groups.iter().find(|g| g.0 == name).expect("it").1;
+                Wish::SetGroup(watched(self::group(name, tag, policy(dice, hosts), health(dice)), dice))
+            }
+            3 => by_hand(dice, group),
             _ => deploy(dice, group, bundles, hosts),
         };
         wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: dice.percent(60) }));
         at = at + dice.duration(Duration::from_millis(200), Duration::from_secs(25));
     }
     wishes
+}
+
+/// Alarms set by hand and freezes: each is ended again some day, or runs out.
+fn by_hand(dice: &mut Chance, group: GroupName) -> Wish {
+    match dice.below(5) {
+        0 | 1 => Wish::SetAlarm { group, active: true },
+        2 => Wish::SetAlarm { group, active: false },
+        3 => Wish::Freeze { group, lasts: Duration::from_secs(dice.between(1, 60)) },
+        _ => Wish::Unfreeze { group },
+    }
+}
+
+fn watched(mut group: Group, dice: &mut Chance) -> Group {
+    watches::equip(&mut group, dice);
+    group
 }
 
 /// Hosts leave and join again, as such that nobody knows, and groups take in
@@ -138,11 +156,14 @@ pub(super) fn comings(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Mome
     }
     let mut at = Moment::from_micros(dice.between(8_000_000, 20_000_000));
     while at < until {
-        let (name, tag) = *dice.pick(&[("web/prod", "role=web"), ("db/prod", "role=db")]);
+        let (name, tag) = *dice.pick(&GROUPS);
         let wish = match dice.below(4) {
-            0 => Wish::SetGroup(group(name, tag, policy(dice, hosts), health(dice))),
+            0 => Wish::SetGroup(watched(group(name, tag, policy(dice, hosts), health(dice)), dice)),
             2 => Wish::RemoveFollower(any_host(dice, hosts)),
-            _ => Wish::SetGroup(of_all_hosts(group(name, tag, policy(dice, hosts), health(dice)))),
+            _ => {
+                let group = group(name, tag, policy(dice, hosts), health(dice));
+                Wish::SetGroup(watched(of_all_hosts(group), dice))
+            }
         };
         wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: dice.percent(60) }));
         at = at + dice.duration(Duration::from_secs(2), Duration::from_secs(40));
@@ -163,7 +184,7 @@ fn any_host(dice: &mut Chance, hosts: u64) -> HostNo {
 pub(super) fn group(name: &str, tag: &str, policy: Policy, health: Option<HealthCheck>) -> Group {
     let filter = TagFilter::parse(tag).expect("a filter");
     let (name, tags) = (name.parse().expect("a name"), TagSets(vec![vec![filter]]));
-    Group { name, tags, policy, health, config: None }
+    Group { health, ..Group::new(name, tags, policy) }
 }
 
 /// With all hosts in it: those that were not come in the middle.

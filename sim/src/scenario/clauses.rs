@@ -66,7 +66,7 @@ pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
         }
     }
     let filter = TagFilter::parse(&tag).map_err(|error| error.to_string())?;
-    Ok(Group { name, tags: TagSets(vec![vec![filter]]), policy, health, config })
+    Ok(Group { health, config, ..Group::new(name, TagSets(vec![vec![filter]]), policy) })
 }
 
 pub(super) fn config_name(text: &str) -> Result<ConfigName, Wrong> {

@@ -49,6 +49,10 @@ impl World {
                 }
             }
             Output::Run { effect, run } => self.begin_event(host, effect, *run),
+            Output::ReadAlarm { effect, group, deployment: _, alarm } => {
+                self.begin_reading(host, effect, group, &alarm);
+            }
+            Output::Tell { effect, target: _, trigger: _, told } => self.begin_telling(host, effect, told),
             Output::Cancel { effect } => self.cancel(host, effect),
             Output::Probe { id, task } => self.probe(host, id, task),
             Output::Reply { id, reply } => self.replied(host, id, reply),

@@ -33,6 +33,12 @@ pub(super) enum Event {
         probe: ProbeId,
         result: Result<(), String>,
     },
+    /// An alarm was read, or a receiver told.
+    ErrandEnds {
+        host: HostNo,
+        boot: Boot,
+        effect: EffectId,
+    },
     Bootstrap {
         host: HostNo,
         boot: Boot,
@@ -65,6 +71,7 @@ impl Event {
             | Event::Persisted { host, .. }
             | Event::HookEnds { host, .. }
             | Event::Probed { host, .. }
+            | Event::ErrandEnds { host, .. }
             | Event::Bootstrap { host, .. } => Some(*host),
             Event::Network(NetEvent::Frame { to, .. }) => Some(*to),
             Event::Network(NetEvent::Up { end, .. }) => Some(end.host),

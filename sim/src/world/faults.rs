@@ -147,6 +147,7 @@ impl World {
     /// All faults are over: what is cut is mended, what is down starts.
     pub fn heal(&mut self) {
         self.say("all is healed".into());
+        self.healed_at = self.now;
         self.network.mend_all();
         let quality = self.network.quality_mut();
         quality.loss_per_million = 0;
@@ -185,6 +186,7 @@ impl World {
         host.wake_at = None;
         host.stalled_until = self.now;
         self.waiting.remove(&no);
+        self.outside.crash(no.0);
         let host = &mut self.hosts[no.index()];
         host.hooks.crash();
         host.disk.crash(how, &mut self.chance.disks);

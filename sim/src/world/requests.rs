@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use proto::group::Group;
 use proto::id::{DeploymentId, Digest, GroupName};
-use proto::io::{Accepted, DeployRequest, Input, Refusal, Reply, Request, RequestId};
+use proto::io::{Accepted, DeployRequest, Input, Refusal, Reply, Request, RequestId, Until};
 use proto::policy::{DeploymentConfig, Policy};
 
 use super::{Claim, Event, World};
 use crate::clock::Moment;
 use crate::host::HostNo;
+use crate::watches::BY_HAND;
 
 /// Somebody at this host wants something. If the host is down, he walks to the
 /// next one.
@@ -50,6 +51,17 @@ pub enum Wish {
         policy: Policy,
     },
     RemoveHost(HostNo),
+    SetAlarm {
+        group: GroupName,
+        active: bool,
+    },
+    Freeze {
+        group: GroupName,
+        lasts: Duration,
+    },
+    Unfreeze {
+        group: GroupName,
+    },
     /// Unless it votes then.
     RemoveFollower(HostNo),
 }
@@ -132,6 +144,15 @@ impl World {
                 }))
             }
             Wish::RemoveHost(host) => Request::RemoveHost(self.hosts[host.index()].id),
+            Wish::SetAlarm { group, active } => {
+                let (alarm, reason) = (BY_HAND.into(), "a person says so".into());
+                Request::SetAlarm { group: group.clone(), alarm, active: *active, reason }
+            }
+            Wish::Freeze { group, lasts } => {
+                let (reason, by) = ("a holiday".into(), "a person".into());
+                Request::Freeze { group: group.clone(), until: Until::For(*lasts), reason, by }
+            }
+            Wish::Unfreeze { group } => Request::Unfreeze(group.clone()),
             Wish::RemoveFollower(follower) => {
                 let id = self.hosts[follower.index()].id;
                 if self.nodes().any(|(_, node)| node.mesh().voters.contains(&id)) {

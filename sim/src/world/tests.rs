@@ -56,15 +56,14 @@ fn an_application_that_flaps_for_hours_costs_the_ledger_few_entries() {
     world.add_bundle(bundle);
     let filter = proto::group::TagFilter::parse("role=web").expect("a filter");
     let probe = proto::health::Probe::Tcp("127.0.0.1:80".into());
+    let policy = proto::policy::Policy {
+        minimum: proto::policy::Minimum::AllAtOnce,
+        ..proto::policy::Policy::default()
+    };
+    let tags = proto::group::TagSets(vec![vec![filter]]);
     let group = proto::group::Group {
-        name: "web/prod".parse().expect("a name"),
-        tags: proto::group::TagSets(vec![vec![filter]]),
-        policy: proto::policy::Policy {
-            minimum: proto::policy::Minimum::AllAtOnce,
-            ..proto::policy::Policy::default()
-        },
         health: Some(proto::health::HealthCheck::new(probe)),
-        config: None,
+        ..proto::group::Group::new("web/prod".parse().expect("a name"), tags, policy)
     };
     let name = group.name.clone();
     let ask = |wish| Asked { at: host, wish, insists: true };

@@ -26,7 +26,7 @@ pub(super) fn of(view: &DeploymentView) -> Vec<String> {
     }
     if let Some(rollback) = &view.rolled_back_by {
         lines.push(format!("  rolled back by {rollback}:"));
-    } else if view.status == "Failed" && view.rollback_of.is_none() {
+    } else if (view.status == "Failed" || view.alarm.is_some()) && view.rollback_of.is_none() {
         lines.push("  not rolled back".into());
     }
     lines

@@ -40,6 +40,7 @@ pub(in crate::cli) fn deployment(status: &str, hosts: Vec<TurnView>) -> Deployme
         rolled_back_by: None,
         rollback_due: false,
         reason: None,
+        alarm: None,
         blockers: vec![],
         counts: Counts {
             pending: count("Pending"),

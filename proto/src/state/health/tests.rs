@@ -54,13 +54,7 @@ impl Mesh {
 
     fn set(&mut self, health: Option<HealthCheck>) {
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-        self.add(Body::GroupSet(Group {
-            name: name(),
-            tags,
-            policy: Policy::default(),
-            health,
-            config: None,
-        }));
+        self.add(Body::GroupSet(Group { health, ..Group::new(name(), tags, Policy::default()) }));
     }
 
     fn submit(&mut self, revision: u8, minimum: Minimum) {

@@ -1,0 +1,65 @@
+//! Reading an alarm from this host: a command, or a query to Prometheus.
+//!
+//! There is no decision here: how often, on which host, and what a state means
+//! for a deployment are `proto`'s.
+
+mod prometheus;
+
+use proto::alarm::{Alarm, AlarmSource, AlarmState, Reading};
+use proto::id::{DeploymentId, GroupName};
+use tokio_util::sync::CancellationToken;
+
+use crate::exec::{self, Ended, Exec};
+
+/// An alarm to be read, and for what.
+#[derive(Clone, Debug)]
+pub(crate) struct ToRead {
+    pub(crate) group: GroupName,
+    pub(crate) deployment: DeploymentId,
+    pub(crate) alarm: Alarm,
+}
+
+/// Reads it once, in its timeout.
+pub(crate) async fn read(http: &reqwest::Client, to_read: ToRead, cancel: CancellationToken) -> Reading {
+    let ToRead { group, deployment, alarm } = &to_read;
+    match &alarm.source {
+        // Nobody asks for what is set by hand.
+        AlarmSource::Manual => Reading::new(AlarmState::Unreadable, "it is set by hand"),
+        AlarmSource::Exec { command } => {
+            let environment = vec![
+                ("APPLICATION_NAME", group.application().to_string()),
+                ("DEPLOYMENT_GROUP_NAME", group.group().to_string()),
+                ("DEPLOYMENT_ID", deployment.to_string()),
+                ("ALARM_NAME", alarm.name.clone()),
+            ];
+            let exec = Exec { command, environment, stdin: Vec::new(), timeout: alarm.timeout };
+            match exec::run(exec, &cancel).await {
+                Ok(ended) => of_exit(&ended),
+                Err(error) => Reading::new(AlarmState::Unreadable, &error.to_string()),
+            }
+        }
+        AlarmSource::Prometheus { url, query } => {
+            let asked = prometheus::ask(http, url, query, alarm.timeout);
+            tokio::select! {
+                reading = asked => reading,
+                () = cancel.cancelled() => Reading::new(AlarmState::Unreadable, "not needed any more"),
+            }
+        }
+    }
+}
+
+fn of_exit(ended: &Ended) -> Reading {
+    let Ended { code, said } = ended;
+    match code {
+        Some(0) => Reading::new(AlarmState::Ok, said),
+        Some(1) => Reading::new(AlarmState::Active, said),
+        Some(code) => {
+            let detail = format!("exit code {code}, neither 0 (well) nor 1 (alarm): {said}");
+            Reading::new(AlarmState::Unreadable, &detail)
+        }
+        None => Reading::new(AlarmState::Unreadable, said),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Alarms set by hand, and freezes.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use proto::id::GroupName;
+use proto::io::{Refusal, Request, Until};
+use proto::node::Node;
+use proto::time::LedgerTime;
+use serde::{Deserialize, Serialize};
+
+use super::write::{Body, parse, request};
+use super::{ApiError, Shared};
+use crate::view::{self, AlarmView, GroupView};
+
+/// What `POST /v1/groups/{application}/{name}/alarms/{alarm}/set` and `clear`
+/// take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AlarmBody {
+    #[serde(default)]
+    pub(crate) reason: String,
+    /// Who asks, as he says himself.
+    #[serde(default)]
+    pub(crate) by: String,
+}
+
+/// What `POST /v1/groups/{application}/{name}/freeze` takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FreezeBody {
+    /// RFC 3339 (`2026-12-24T12:00:00Z`), or a duration (`5m`, `2h`, `3d`).
+    pub(crate) until: String,
+    #[serde(default)]
+    pub(crate) reason: String,
+    /// Who asks, as he says himself.
+    #[serde(default)]
+    pub(crate) by: String,
+}
+
+/// A moment or a duration, as people write them.
+pub(crate) fn parse_until(text: &str) -> Result<Until, String> {
+    if let Ok(duration) = humantime::parse_duration(text) {
+        return Ok(Until::For(duration));
+    }
+    let moment: jiff::Timestamp = text.parse().map_err(|_| {
+        let text: String = text.chars().take(100).collect();
+        format!("`{text}` is neither a duration (5m, 2h, 3d) nor a moment (2026-12-24T12:00:00Z)")
+    })?;
+    let millis = u64::try_from(moment.as_millisecond());
+    millis.map(|millis| Until::At(LedgerTime::from_millis(millis))).map_err(|_| format!("`{text}` is past"))
+}
+
+pub(super) async fn alarms(
+    State(shared): State<Shared>,
+    Path((application, name)): Path<(String, String)>,
+) -> Result<Json<Vec<AlarmView>>, ApiError> {
+    alarms_of(&shared, GroupName::new(&application, &name)?).await
+}
+
+pub(super) async fn set_alarm(
+    State(shared): State<Shared>,
+    Path((application, name, alarm)): Path<(String, String, String)>,
+    body: Body,
+) -> Result<Json<Vec<AlarmView>>, ApiError> {
+    change_alarm(&shared, GroupName::new(&application, &name)?, alarm, true, parse(body)?).await
+}
+
+pub(super) async fn clear_alarm(
+    State(shared): State<Shared>,
+    Path((application, name, alarm)): Path<(String, String, String)>,
+    body: Body,
+) -> Result<Json<Vec<AlarmView>>, ApiError> {
+    change_alarm(&shared, GroupName::new(&application, &name)?, alarm, false, parse(body)?).await
+}
+
+async fn change_alarm(
+    shared: &Shared,
+    group: GroupName,
+    alarm: String,
+    active: bool,
+    body: AlarmBody,
+) -> Result<Json<Vec<AlarmView>>, ApiError> {
+    let by = signed(shared, &body.by).await?;
+    let reason =
+        if body.reason.is_empty() { format!("by {by}") } else { format!("{}, by {by}", body.reason) };
+    request(shared, Request::SetAlarm { group: group.clone(), alarm, active, reason }).await?;
+    alarms_of(shared, group).await
+}
+
+async fn alarms_of(shared: &Shared, name: GroupName) -> Result<Json<Vec<AlarmView>>, ApiError> {
+    let look =
+        move |node: &Node| node.state().group(&name).map(view::alarms).ok_or(Refusal::UnknownGroup(name));
+    Ok(Json(shared.backend.node.read(look).await??))
+}
+
+pub(super) async fn freeze(
+    State(shared): State<Shared>,
+    Path((application, name)): Path<(String, String)>,
+    body: Body,
+) -> Result<Json<GroupView>, ApiError> {
+    let FreezeBody { until, reason, by } = parse(body)?;
+    let until = parse_until(&until).map_err(|problem| ApiError::invalid("INVALID_TIME", problem))?;
+    let group = GroupName::new(&application, &name)?;
+    let by = signed(&shared, &by).await?;
+    request(&shared, Request::Freeze { group: group.clone(), until, reason, by }).await?;
+    group_of(&shared, group).await
+}
+
+pub(super) async fn unfreeze(
+    State(shared): State<Shared>,
+    Path((application, name)): Path<(String, String)>,
+) -> Result<Json<GroupView>, ApiError> {
+    let group = GroupName::new(&application, &name)?;
+    request(&shared, Request::Unfreeze(group.clone())).await?;
+    group_of(&shared, group).await
+}
+
+async fn group_of(shared: &Shared, name: GroupName) -> Result<Json<GroupView>, ApiError> {
+    let look = move |node: &Node| {
+        let state = node.state();
+        state.group(&name).map(|known| view::group(state, known)).ok_or(Refusal::UnknownGroup(name))
+    };
+    Ok(Json(shared.backend.node.read(look).await??))
+}
+
+/// Who, and on which host: nobody checks the first, the second is sure.
+async fn signed(shared: &Shared, by: &str) -> Result<String, ApiError> {
+    let host = shared.backend.node.read(|node: &Node| node.config().name.clone()).await?;
+    Ok(if by.is_empty() { format!("somebody on {host}") } else { format!("{by} on {host}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn check(text: &str, expected: Result<Until, &str>) {
+        let parsed = parse_until(text);
+        match (&parsed, &expected) {
+            (Err(problem), Err(says)) => assert!(problem.contains(says), "{text}: {problem}"),
+            (Ok(until), Ok(expected)) => assert_eq!(until, expected, "{text}"),
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => panic!("{text}: {parsed:?}"),
+        }
+    }
+
+    #[test]
+    fn a_freeze_ends_at_a_moment_or_after_a_while() {
+        check("5m", Ok(Until::For(Duration::from_secs(300))));
+        check("2h", Ok(Until::For(Duration::from_secs(7_200))));
+        check("3d", Ok(Until::For(Duration::from_secs(3 * 86_400))));
+        check("2023-11-14T22:13:20Z", Ok(Until::At(LedgerTime::from_millis(1_700_000_000_000))));
+        check("2023-11-15T00:13:20+02:00", Ok(Until::At(LedgerTime::from_millis(1_700_000_000_000))));
+        check("1969-01-01T00:00:00Z", Err("is past"));
+        check("tomorrow", Err("neither a duration"));
+        check("", Err("neither a duration"));
+    }
+}

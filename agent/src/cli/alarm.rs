@@ -1,0 +1,167 @@
+//! `skein alarm`, `skein freeze` and `unfreeze`: what holds deployments back
+//! by a person's word.
+
+use clap::{Args, Subcommand};
+use proto::id::GroupName;
+
+use super::group::path_of;
+use super::screen::table;
+use super::{Exit, Session};
+use crate::api::{AlarmBody, FreezeBody, parse_until};
+use crate::client::encoded;
+use crate::view::{AlarmView, GroupView};
+
+#[derive(Subcommand)]
+pub(crate) enum AlarmVerb {
+    /// Set an alarm: it stops the group's deployment, and refuses new ones until it is cleared
+    Set {
+        /// APPLICATION/GROUP
+        group: GroupName,
+        /// The alarm's name: one of the group file's that has nothing to read
+        name: String,
+        /// Words for those who wonder why
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+    /// Clear an alarm that was set
+    Clear {
+        /// APPLICATION/GROUP
+        group: GroupName,
+        /// The alarm's name
+        name: String,
+        /// Words for those who wonder why
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+    /// List a group's alarms and how they are
+    List {
+        /// APPLICATION/GROUP
+        group: GroupName,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct FreezeArgs {
+    /// APPLICATION/GROUP
+    group: GroupName,
+    /// A duration (5m, 2h, 3d) or a moment (2026-12-24T12:00:00Z)
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    until: String,
+    /// Words for those who are refused meanwhile
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+#[derive(Args)]
+pub(crate) struct UnfreezeArgs {
+    /// APPLICATION/GROUP
+    group: GroupName,
+}
+
+/// A mistyped time is found before anybody is asked.
+fn until(text: &str) -> Result<String, String> {
+    parse_until(text).map(|_| text.to_string())
+}
+
+pub(super) async fn run(session: &Session, verb: AlarmVerb) -> anyhow::Result<Exit> {
+    match verb {
+        AlarmVerb::Set { group, name, reason } => change(session, &group, &name, "set", reason).await,
+        AlarmVerb::Clear { group, name, reason } => change(session, &group, &name, "clear", reason).await,
+        AlarmVerb::List { group } => {
+            let alarms: Vec<AlarmView> = session.client.get(&format!("{}/alarms", path_of(&group))).await?;
+            session.screen.result(&alarms, || match alarms.is_empty() {
+                true => format!("{group} has no alarms: a [[alarm]] in its group file defines one."),
+                false => alarms_table(session, &alarms),
+            })?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn change(
+    session: &Session,
+    group: &GroupName,
+    name: &str,
+    verb: &str,
+    reason: String,
+) -> anyhow::Result<Exit> {
+    let path = format!("{}/alarms/{}/{verb}", path_of(group), encoded(name));
+    let alarms: Vec<AlarmView> = session.client.post(&path, &AlarmBody { reason, by: user() }).await?;
+    session.screen.result(&alarms, || match verb {
+        "set" => {
+            format!("Alarm {name} of {group} is set: what runs is stopped, and nothing new is accepted.")
+        }
+        _ => format!("Alarm {name} of {group} is cleared."),
+    })?;
+    Ok(Exit::Done)
+}
+
+fn alarms_table(session: &Session, alarms: &[AlarmView]) -> String {
+    let row = |alarm: &AlarmView| {
+        vec![
+            alarm.name.clone(),
+            alarm.source.clone(),
+            alarm.state.clone(),
+            alarm.since.clone().unwrap_or_else(|| "-".into()),
+            alarm.deployment.clone().unwrap_or_else(|| "-".into()),
+            alarm.detail.clone(),
+        ]
+    };
+    let headings = ["ALARM", "SOURCE", "STATE", "SINCE", "READ IN", "DETAIL"];
+    table(&session.screen, &headings, &alarms.iter().map(row).collect::<Vec<_>>())
+}
+
+pub(super) async fn freeze(session: &Session, args: FreezeArgs) -> anyhow::Result<Exit> {
+    let body = FreezeBody { until: args.until, reason: args.reason, by: user() };
+    let view: GroupView = session.client.post(&format!("{}/freeze", path_of(&args.group)), &body).await?;
+    session.screen.result(&view, || {
+        let until = view.frozen.as_ref().map_or("now", |freeze| freeze.until.as_str());
+        let running = match &view.running {
+            Some(running) => format!(" {running} runs and goes on."),
+            None => String::new(),
+        };
+        format!(
+            "{} is frozen until {until}: new deployments are refused; rollbacks and stops are not.{running}",
+            args.group
+        )
+    })?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn unfreeze(session: &Session, args: UnfreezeArgs) -> anyhow::Result<Exit> {
+    let path = format!("{}/unfreeze", path_of(&args.group));
+    let view: GroupView = session.client.post(&path, &serde_json::json!({})).await?;
+    session.screen.result(&view, || format!("{} is not frozen.", args.group))?;
+    Ok(Exit::Done)
+}
+
+/// What is held back in the group, and what was told in vain: a line each.
+pub(super) fn watches_words(group: &GroupView) -> String {
+    let mut text = String::new();
+    if let Some(freeze) = &group.frozen {
+        let why = if freeze.reason.is_empty() { String::new() } else { format!(": {}", freeze.reason) };
+        text.push_str(&format!("Frozen until {} by {}{why}\n", freeze.until, freeze.by));
+    }
+    for alarm in group.alarms.iter().filter(|alarm| alarm.state == "ALARM" || alarm.state == "UNREADABLE") {
+        let since = alarm.since.as_deref().unwrap_or("-");
+        text.push_str(&format!("Alarm {}: {} since {since} ({})\n", alarm.name, alarm.state, alarm.detail));
+    }
+    for trigger in &group.triggers {
+        if trigger.waiting > 0 || trigger.given_up > 0 || trigger.dropped > 0 {
+            text.push_str(&format!(
+                "Trigger {}: {} events wait to be told, {} were given up, {} dropped\n",
+                trigger.name, trigger.waiting, trigger.given_up, trigger.dropped
+            ));
+        }
+        if let Some(last) = trigger.last_given_up.last() {
+            text.push_str(&format!("  last given up: {} of {}: {}\n", last.event, last.deployment, last.why));
+        }
+    }
+    text
+}
+
+/// Who is at the keyboard, for those who read it later.
+fn user() -> String {
+    let name = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
+    name.unwrap_or_else(|| format!("uid {}", nix::unistd::getuid()))
+}

@@ -1,0 +1,198 @@
+//! One command on this host that is no lifecycle hook: an alarm's, a
+//! trigger's. Started without a shell, ended in time with all its children.
+
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What is read of a command's output: enough for a line to people.
+const OUTPUT_BYTES_MAX: usize = 4 * 1024;
+/// How long the rest of its output is waited for once it has ended: a child
+/// that it left behind may hold it open for ever.
+const OUTPUT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What to run.
+pub(crate) struct Exec<'a> {
+    /// The program and its arguments, parted by spaces; no shell sees them.
+    pub(crate) command: &'a str,
+    /// Besides the agent's own environment.
+    pub(crate) environment: Vec<(&'static str, String)>,
+    pub(crate) stdin: Vec<u8>,
+    pub(crate) timeout: Duration,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// None if a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// The first line that it wrote, on either output.
+    pub(crate) said: String,
+}
+
+/// Why it has no end to speak of.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecError {
+    #[error("no command is given")]
+    Empty,
+    #[error("cannot start `{program}` on this host: {cause}")]
+    Start { program: String, cause: std::io::Error },
+    #[error("cannot wait for `{program}`: {cause}")]
+    Wait { program: String, cause: std::io::Error },
+    #[error("`{program}` did not end within {} s", limit.as_secs_f32())]
+    TimedOut { program: String, limit: Duration },
+    #[error("`{program}` is not needed any more")]
+    Cancelled { program: String },
+}
+
+/// Runs a command to its end; whatever it leaves behind is killed, unless it
+/// ended by itself.
+pub(crate) async fn run(exec: Exec<'_>, cancel: &CancellationToken) -> Result<Ended, ExecError> {
+    let mut words = exec.command.split_whitespace();
+    let program = words.next().ok_or(ExecError::Empty)?.to_string();
+    let mut child = Command::new(&program)
+        .args(words)
+        .envs(exec.environment)
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|cause| ExecError::Start { program: program.clone(), cause })?;
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let (input, stdin) = (child.stdin.take(), exec.stdin);
+    tokio::spawn(async move {
+        if let Some(mut input) = input {
+            // A command that does not read it has its reasons.
+            let _ = input.write_all(&stdin).await;
+        }
+    });
+    let said = Said::default();
+    let readers = [
+        tokio::spawn(listen(child.stdout.take(), said.clone())),
+        tokio::spawn(listen(child.stderr.take(), said.clone())),
+    ];
+    let ended = tokio::select! {
+        biased;
+        status = child.wait() => status.map_err(|cause| ExecError::Wait { program, cause }),
+        () = cancel.cancelled() => Err(ExecError::Cancelled { program }),
+        () = tokio::time::sleep(exec.timeout) => Err(ExecError::TimedOut { program, limit: exec.timeout }),
+    };
+    match ended {
+        Ok(status) => Ok(Ended { code: status.code(), said: first_line(readers, said, status).await }),
+        Err(error) => {
+            kill(&mut child, group).await;
+            Err(error)
+        }
+    }
+}
+
+/// What was read of both outputs so far.
+type Said = Arc<Mutex<Vec<u8>>>;
+
+/// Reads an output to its end, keeping its beginning: what is not read would
+/// hold the command up.
+async fn listen(stream: Option<impl AsyncRead + Unpin>, said: Said) {
+    let Some(mut stream) = stream else { return };
+    let mut chunk = [0; 4 * 1024];
+    // An error ends the stream as its end does.
+    while let Ok(read @ 1..) = stream.read(&mut chunk).await {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = OUTPUT_BYTES_MAX.saturating_sub(said.len());
+        said.extend_from_slice(&chunk[..read.min(room)]);
+    }
+}
+
+async fn first_line(readers: [JoinHandle<()>; 2], said: Said, status: ExitStatus) -> String {
+    let [stdout, stderr] = readers;
+    // Whoever still writes goes on writing, and is read in the background.
+    let _ = tokio::time::timeout(OUTPUT_PATIENCE, async { tokio::join!(stdout, stderr) }).await;
+    let said = said.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = String::from_utf8_lossy(&said);
+    match text.lines().map(str::trim).find(|line| !line.is_empty()) {
+        Some(line) => line.to_string(),
+        None => status.to_string(),
+    }
+}
+
+async fn kill(child: &mut Child, group: Option<Pid>) {
+    // Errors mean that nobody is left in the group, which is what we want.
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+    let _ = child.wait().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    async fn check(command: &str, expected: Result<(Option<i32>, &str), &str>) {
+        let exec = Exec {
+            command,
+            environment: vec![("ALARM_NAME", "errors".into())],
+            stdin: b"hello\n".to_vec(),
+            timeout: Duration::from_millis(700),
+        };
+        let since = Instant::now();
+        let ended = run(exec, &CancellationToken::new()).await;
+        assert!(since.elapsed() < Duration::from_secs(20), "{command} took {:?}", since.elapsed());
+        match (ended, expected) {
+            (Ok(ended), Ok((code, said))) => {
+                assert_eq!((ended.code, ended.said.as_str()), (code, said), "{command}");
+            }
+            (Err(error), Err(says)) => assert!(error.to_string().contains(says), "{command}: {error}"),
+            (ended, expected) => panic!("{command}: {ended:?}, not {expected:?}"),
+        }
+    }
+
+    fn script(directory: &std::path::Path, text: &str) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let path = directory.join("script");
+        // Written by another process: a file that this one has had open for
+        // writing may still be busy in a child forked meanwhile.
+        let wrote = std::process::Command::new("/bin/sh")
+            .args(["-c", "printf '%s' \"$1\" >\"$0\""])
+            .arg(&path)
+            .arg(format!("#!/bin/sh\n{text}\n"))
+            .status();
+        assert!(wrote.is_ok_and(|status| status.success()));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
+        path.display().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_command_ends_with_its_code_and_its_first_line() {
+        check("true", Ok((Some(0), "exit status: 0"))).await;
+        check("false", Ok((Some(1), "exit status: 1"))).await;
+        check("cat", Ok((Some(0), "hello"))).await;
+        check("printenv ALARM_NAME", Ok((Some(0), "errors"))).await;
+        check("echo $HOME ;false", Ok((Some(0), "$HOME ;false"))).await;
+        check("no-such-command-here", Err("cannot start `no-such-command-here`")).await;
+        check("", Err("no command")).await;
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_ended_with_its_children() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mark = directory.path().join("mark");
+        let text = format!("(sleep 2; touch {}) & sleep 60", mark.display());
+        check(&script(directory.path(), &text), Err("did not end within 0.7 s")).await;
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        assert!(!mark.exists(), "its child was killed with it");
+    }
+
+    #[tokio::test]
+    async fn a_child_that_is_left_behind_holds_up_nobody() {
+        let directory = tempfile::tempdir().expect("a directory");
+        check(&script(directory.path(), "sleep 5 & echo done; exit 1"), Ok((Some(1), "done"))).await;
+        check(&script(directory.path(), "yes | head -c 300000; exit 1"), Ok((Some(1), "y"))).await;
+    }
+}

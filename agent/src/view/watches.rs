@@ -1,0 +1,135 @@
+//! Alarms, triggers and freezes of a group as users see them.
+
+use proto::alarm::{Alarm, AlarmSource, StoppedBy};
+use proto::state::{Freeze, GroupState};
+use proto::trigger::GivenUp;
+use serde::{Deserialize, Serialize};
+
+use super::written;
+
+/// One alarm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AlarmView {
+    pub(crate) name: String,
+    /// manual, exec or prometheus.
+    pub(crate) source: String,
+    /// OK, ALARM or UNREADABLE; UNREAD if nobody has read it yet.
+    pub(crate) state: String,
+    pub(crate) since: Option<String>,
+    pub(crate) detail: String,
+    /// In which deployment it was read: in others it does not count.
+    pub(crate) deployment: Option<String>,
+}
+
+/// The alarm that stopped a deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoppedByView {
+    pub(crate) name: String,
+    pub(crate) state: String,
+    pub(crate) since: String,
+    pub(crate) detail: String,
+}
+
+/// One trigger, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TriggerView {
+    pub(crate) name: String,
+    pub(crate) on: Vec<String>,
+    /// Events that its receiver is still to be told.
+    pub(crate) waiting: usize,
+    /// Events that were told in vain, in all.
+    pub(crate) given_up: u64,
+    /// Events that were dropped because too many waited, in all.
+    pub(crate) dropped: u64,
+    /// The last that were given up, the newest last.
+    pub(crate) last_given_up: Vec<GivenUpView>,
+}
+
+/// An event that a receiver was told in vain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GivenUpView {
+    pub(crate) id: String,
+    pub(crate) event: String,
+    pub(crate) deployment: String,
+    pub(crate) why: String,
+}
+
+/// That nothing new begins in a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FreezeView {
+    pub(crate) until: String,
+    pub(crate) since: String,
+    pub(crate) by: String,
+    pub(crate) reason: String,
+}
+
+/// The alarms of a group, in the order of its file.
+pub(crate) fn alarms(known: &GroupState) -> Vec<AlarmView> {
+    known.group.alarms.iter().map(|alarm| of_alarm(known, alarm)).collect()
+}
+
+fn of_alarm(known: &GroupState, alarm: &Alarm) -> AlarmView {
+    let source = match &alarm.source {
+        AlarmSource::Manual => "manual",
+        AlarmSource::Exec { .. } => "exec",
+        AlarmSource::Prometheus { .. } => "prometheus",
+    };
+    let standing = known.alarms.get(&alarm.name);
+    let unsaid = if alarm.is_read() { "UNREAD" } else { "OK" };
+    AlarmView {
+        name: alarm.name.clone(),
+        source: source.into(),
+        state: standing.map_or(unsaid, |standing| standing.state.name()).into(),
+        since: standing.map(|standing| written(standing.since)),
+        detail: standing.map(|standing| standing.detail.clone()).unwrap_or_default(),
+        deployment: standing.and_then(|standing| standing.read_in).map(|id| id.to_string()),
+    }
+}
+
+pub(super) fn triggers(known: &GroupState) -> Vec<TriggerView> {
+    let view = |trigger: &proto::trigger::Trigger| {
+        let cursor = known.cursors.get(&trigger.name).cloned().unwrap_or_default();
+        TriggerView {
+            name: trigger.name.clone(),
+            on: trigger.on.iter().map(|event| event.name().into()).collect(),
+            waiting: known.waiting_for(trigger),
+            given_up: cursor.given_up,
+            dropped: cursor.dropped,
+            last_given_up: cursor.last_given_up.iter().map(GivenUpView::of).collect(),
+        }
+    };
+    known.group.triggers.iter().map(view).collect()
+}
+
+impl GivenUpView {
+    fn of(given_up: &GivenUp) -> Self {
+        GivenUpView {
+            id: given_up.id.clone(),
+            event: given_up.event.name().into(),
+            deployment: given_up.deployment.to_string(),
+            why: given_up.why.clone(),
+        }
+    }
+}
+
+impl StoppedByView {
+    pub(super) fn of(by: &StoppedBy) -> Self {
+        StoppedByView {
+            name: by.alarm.clone(),
+            state: by.state.name().into(),
+            since: written(by.since),
+            detail: by.detail.clone(),
+        }
+    }
+}
+
+impl FreezeView {
+    pub(super) fn of(freeze: &Freeze) -> Self {
+        FreezeView {
+            until: written(freeze.until),
+            since: written(freeze.since),
+            by: freeze.by.clone(),
+            reason: freeze.reason.clone(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What one host does for all while a deployment runs: reading alarms, and
+//! telling receivers what happened.
+//!
+//! For each of them the hosts stand in a line of its own, by hash; hosts of
+//! the group come before all others. Who is first does it for as long as it is
+//! there; nothing about it is agreed on. So that a host which is gone is
+//! followed by the next, the line is made of hosts that this one can see.
+
+use std::collections::BTreeMap;
+
+use super::Node;
+use super::duties::place_in_line;
+use crate::alarm::watch::{ToRead, WatchAct, Watched};
+use crate::entry::{Body, Index};
+use crate::group::{Group, TagSets};
+use crate::id::HostId;
+use crate::io::Output;
+use crate::time::Time;
+use crate::trigger::delivery::{Bell, TellAct, ToTell};
+
+/// Happenings of one trigger that are looked at ahead: more than can be told
+/// before the ledger has heard of the first.
+const AHEAD_MAX: usize = 256;
+
+/// Places that are kept: a mesh that never changes has new duties with every
+/// deployment.
+const PLACES_MAX: usize = 4_096;
+
+/// Places in line that were worked out: each costs a hash for every host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    /// Of which hosts, and which of them were there.
+    of: (Index, u64),
+    known: BTreeMap<String, (TagSets, Option<u32>)>,
+}
+
+impl Node {
+    /// Which alarms and triggers are this host's, as the ledger and its
+    /// connections have it now.
+    pub(super) fn take_posts(&mut self, up: &[HostId], now: Time) {
+        let (to_read, to_tell) = match self.leaving {
+            true => (Vec::new(), Vec::new()),
+            false => (self.alarms_here(up), self.triggers_here(up)),
+        };
+        let acts = self.alarms.set(to_read, now);
+        self.act_on_alarms(acts);
+        let acts = self.deliveries.set(to_tell, now);
+        self.act_on_triggers(acts, now);
+    }
+
+    /// Begins what is due; what the ledger is owed of it.
+    pub(super) fn keep_posts(&mut self, now: Time) -> Vec<Body> {
+        if self.leaving {
+            return Vec::new();
+        }
+        let acts = self.alarms.begin(now);
+        self.act_on_alarms(acts);
+        let acts = self.deliveries.begin(now);
+        self.act_on_triggers(acts, now);
+        let mut owed = self.alarms.owed();
+        owed.extend(self.deliveries.owed(now));
+        owed
+    }
+
+    pub(super) fn next_post(&self) -> Option<Time> {
+        let next = [self.alarms.next(), self.deliveries.next()].into_iter().flatten().min();
+        next.filter(|_| !self.leaving)
+    }
+
+    fn alarms_here(&mut self, up: &[HostId]) -> Vec<ToRead> {
+        let mut places = self.take_places();
+        let to_read = self.state.alarms_to_read().into_iter().map(|(group, rollout, alarm)| {
+            let deployment = rollout.submission.deployment;
+            let watched = Watched { group: group.group.name.clone(), deployment, alarm: alarm.name.clone() };
+            let duty = format!("alarm {} {deployment} {}", watched.group, watched.alarm);
+            ToRead {
+                watched,
+                alarm: alarm.clone(),
+                said: group.alarm_in(deployment, alarm).map(|standing| standing.state),
+                place: self.place(&mut places, duty, &group.group, up),
+            }
+        });
+        let to_read = to_read.collect();
+        self.places = places;
+        to_read
+    }
+
+    fn triggers_here(&mut self, up: &[HostId]) -> Vec<ToTell> {
+        let mut places = self.take_places();
+        let mut to_tell = Vec::new();
+        for group in self.state.groups().values() {
+            for trigger in &group.group.triggers {
+                let mut waiting = group.to_tell(trigger).peekable();
+                let bell = Bell { group: group.group.name.clone(), trigger: trigger.name.clone() };
+                let Some(cursor) = group.cursors.get(&trigger.name).filter(|_| waiting.peek().is_some())
+                else {
+                    continue;
+                };
+                let duty = format!("trigger {} {}", bell.group, bell.trigger);
+                if self.place(&mut places, duty, &group.group, up) == Some(0) {
+                    let waiting = waiting.take(AHEAD_MAX).cloned().collect();
+                    let (trigger, up_to) = (trigger.clone(), cursor.up_to);
+                    to_tell.push(ToTell { bell, trigger, up_to, waiting });
+                }
+            }
+        }
+        self.places = places;
+        to_tell
+    }
+
+    /// The places that still hold.
+    fn take_places(&mut self) -> Places {
+        let of = (self.state.hosts_changed_at(), self.liveness.version());
+        let places = std::mem::take(&mut self.places);
+        if places.of == of { places } else { Places { of, known: BTreeMap::new() } }
+    }
+
+    /// How many hosts stand before this one; none if it does not stand there.
+    fn place(&self, places: &mut Places, duty: String, group: &Group, up: &[HostId]) -> Option<u32> {
+        if let Some((tags, place)) = places.known.get(&duty)
+            && *tags == group.tags
+        {
+            return *place;
+        }
+        let me = self.config.host;
+        let is_there = |host: &&HostId| {
+            let is_up = self.state.host(**host).is_some_and(|known| known.down.is_none());
+            is_up && (**host == me || !self.liveness.lost().contains(*host))
+        };
+        let is_of_group = |host: &HostId| {
+            self.state.host(*host).is_some_and(|known| group.tags.matches(&known.record.tags))
+        };
+        let there: Vec<HostId> = up.iter().filter(is_there).copied().collect();
+        let of_group: Vec<HostId> = there.iter().filter(|host| is_of_group(host)).copied().collect();
+        let line = if of_group.is_empty() { there } else { of_group };
+        let key = *blake3::hash(duty.as_bytes()).as_bytes();
+        let place = line.contains(&me).then(|| place_in_line(me, &line, &key));
+        let place = place.map(|place| u32::try_from(place).unwrap_or(u32::MAX));
+        if places.known.len() >= PLACES_MAX {
+            places.known.clear();
+        }
+        places.known.insert(duty, (group.tags.clone(), place));
+        place
+    }
+
+    fn act_on_alarms(&mut self, acts: Vec<WatchAct>) {
+        for act in acts {
+            self.outputs.push_back(match act {
+                WatchAct::Read(effect, what) => {
+                    let (Watched { group, deployment, .. }, alarm) = *what;
+                    Output::ReadAlarm { effect, group, deployment, alarm: Box::new(alarm) }
+                }
+                WatchAct::Cancel(effect) => Output::Cancel { effect },
+            });
+        }
+    }
+
+    fn act_on_triggers(&mut self, acts: Vec<TellAct>, now: Time) {
+        for act in acts {
+            match act {
+                TellAct::Tell(effect, what) => {
+                    let (bell, trigger, happening) = *what;
+                    match self.state.told(&happening) {
+                        Some(told) => self.outputs.push_back(Output::Tell {
+                            effect,
+                            target: trigger.target,
+                            trigger: bell.trigger,
+                            told: Box::new(told),
+                        }),
+                        None => self.deliveries.cannot(effect, "its deployment is forgotten", now),
+                    }
+                }
+                TellAct::Cancel(effect) => self.outputs.push_back(Output::Cancel { effect }),
+            }
+        }
+    }
+}

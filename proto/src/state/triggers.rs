@@ -1,0 +1,193 @@
+//! Folding what happened into what triggers tell: the same list on every
+//! host, and how far each trigger is with it.
+
+use super::State;
+use crate::entry::{Creator, ErrorCode, TurnOutcome};
+use crate::group::Group;
+use crate::id::{DeploymentId, GroupName, HostId};
+use crate::rollout::{DeploymentStatus, ReasonCode, Stage, Verdict};
+use crate::state::GroupState;
+use crate::trigger::{
+    Cursor, GIVEN_UP_KEPT, GivenUp, HAPPENINGS_MAX, Happening, Told, ToldHost, Trigger, TriggerEvent,
+};
+
+impl GroupState {
+    /// What the trigger has still to tell, the oldest first.
+    pub(crate) fn to_tell<'a>(&'a self, trigger: &'a Trigger) -> impl Iterator<Item = &'a Happening> {
+        let up_to = self.cursors.get(&trigger.name).map_or(u64::MAX, |cursor| cursor.up_to);
+        let first = self.happenings.partition_point(|happening| happening.number <= up_to);
+        self.happenings.range(first..).filter(|happening| trigger.on.contains(&happening.event))
+    }
+
+    /// How many happenings the trigger has still to tell.
+    pub fn waiting_for(&self, trigger: &Trigger) -> usize {
+        self.to_tell(trigger).count()
+    }
+
+    fn note(&mut self, mut happening: Happening) {
+        if !self.group.triggers.iter().any(|trigger| trigger.on.contains(&happening.event)) {
+            return;
+        }
+        self.last_happening += 1;
+        happening.number = self.last_happening;
+        self.happenings.push_back(happening);
+        if self.happenings.len() > HAPPENINGS_MAX
+            && let Some(dropped) = self.happenings.pop_front()
+        {
+            for trigger in self.group.triggers.iter().filter(|trigger| trigger.on.contains(&dropped.event)) {
+                if let Some(cursor) = self.cursors.get_mut(&trigger.name)
+                    && cursor.up_to < dropped.number
+                {
+                    cursor.dropped += 1;
+                }
+            }
+        }
+    }
+
+    /// Keeps only what some trigger has still to tell.
+    fn forget_told(&mut self) {
+        let (triggers, cursors) = (&self.group.triggers, &self.cursors);
+        let is_waited_for = |happening: &Happening| {
+            triggers.iter().any(|trigger| {
+                let up_to = cursors.get(&trigger.name).map_or(u64::MAX, |cursor| cursor.up_to);
+                up_to < happening.number && trigger.on.contains(&happening.event)
+            })
+        };
+        self.happenings.retain(is_waited_for);
+    }
+
+    /// A new trigger is told what happens from now on.
+    pub(super) fn keep_cursors(&mut self, new: &Group) {
+        let names = |trigger: &Trigger| trigger.name.clone();
+        self.cursors.retain(|name, _| new.triggers.iter().any(|trigger| trigger.name == *name));
+        for name in new.triggers.iter().map(names) {
+            let up_to = self.last_happening;
+            self.cursors.entry(name).or_insert(Cursor { up_to, ..Cursor::default() });
+        }
+    }
+}
+
+impl State {
+    /// Something happened that triggers may tell.
+    pub(super) fn happened(&mut self, event: TriggerEvent, deployment: DeploymentId, host: Option<HostId>) {
+        let (index, at) = (self.index, self.clock);
+        let Some(rollout) = self.rollouts.get(&deployment) else { return };
+        if let Some(group) = self.groups.get_mut(&rollout.submission.group) {
+            group.note(Happening { number: 0, index, at, event, deployment, host });
+        }
+    }
+
+    /// A turn is over.
+    pub(super) fn turn_happened(&mut self, deployment: DeploymentId, host: HostId) {
+        let member = self.rollouts.get(&deployment).and_then(|rollout| rollout.members().get(&host));
+        let event = match member.map(|member| &member.stage) {
+            Some(Stage::Ended { outcome: TurnOutcome::Succeeded, .. }) => TriggerEvent::InstanceSuccess,
+            Some(Stage::Ended { outcome: TurnOutcome::Failed(_), .. }) => TriggerEvent::InstanceFailure,
+            Some(_) | None => return,
+        };
+        self.happened(event, deployment, Some(host));
+    }
+
+    /// A deployment began.
+    pub(super) fn begin_happened(&mut self, deployment: DeploymentId) {
+        let creator = self.rollouts.get(&deployment).map(|rollout| rollout.submission.creator);
+        if creator == Some(Creator::Rollback) {
+            self.happened(TriggerEvent::DeploymentRollback, deployment, None);
+        }
+        self.happened(TriggerEvent::DeploymentStart, deployment, None);
+    }
+
+    /// A deployment is over.
+    pub(super) fn end_happened(&mut self, deployment: DeploymentId) {
+        let event = match self.rollouts.get(&deployment).map(|rollout| rollout.status()) {
+            Some(DeploymentStatus::Succeeded) => TriggerEvent::DeploymentSuccess,
+            Some(DeploymentStatus::Failed) => TriggerEvent::DeploymentFailure,
+            Some(DeploymentStatus::Stopped) => TriggerEvent::DeploymentStop,
+            Some(
+                DeploymentStatus::Created
+                | DeploymentStatus::Queued
+                | DeploymentStatus::InProgress
+                | DeploymentStatus::Baking,
+            )
+            | None => return,
+        };
+        self.happened(event, deployment, None);
+    }
+
+    pub(super) fn triggers_delivered(
+        &mut self,
+        name: &GroupName,
+        trigger: &str,
+        up_to: u64,
+        given_up: &[GivenUp],
+    ) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let newest = group.last_happening;
+        let Some(cursor) = group.cursors.get_mut(trigger).filter(|cursor| cursor.up_to < up_to) else {
+            return;
+        };
+        for given_up in given_up.iter().filter(|given_up| given_up.number > cursor.up_to) {
+            cursor.given_up += 1;
+            cursor.last_given_up.push(given_up.clone());
+        }
+        let too_many = cursor.last_given_up.len().saturating_sub(GIVEN_UP_KEPT);
+        cursor.last_given_up.drain(..too_many);
+        cursor.up_to = up_to.min(newest);
+        group.forget_told();
+    }
+
+    pub(super) fn is_delivery_settled(&self, name: &GroupName, trigger: &str, up_to: u64) -> bool {
+        let cursor = self.groups.get(name).and_then(|group| group.cursors.get(trigger));
+        cursor.is_none_or(|cursor| cursor.up_to >= up_to)
+    }
+
+    /// Everything that a receiver is told of a happening; none if its
+    /// deployment is forgotten.
+    pub(crate) fn told(&self, happening: &Happening) -> Option<Told> {
+        let rollout = self.rollouts.get(&happening.deployment)?;
+        let submission = &rollout.submission;
+        let reason = match &rollout.verdict {
+            Some(Verdict::Failed(reason) | Verdict::Stopped(reason)) => Some(reason.code),
+            Some(Verdict::Succeeded) | None => None,
+        };
+        let sentence = |code: ReasonCode| match (&rollout.stopped_by, code) {
+            (Some(by), ReasonCode::AlarmActive) => format!("{}: {}", by.sentence(), by.detail),
+            (Some(_) | None, _) => String::new(),
+        };
+        Some(Told {
+            id: happening.id(),
+            at: happening.at,
+            event: happening.event,
+            group: submission.group.clone(),
+            deployment: happening.deployment,
+            creator: submission.creator.name(),
+            status: rollout.status().name(),
+            revision: (submission.revision.digest.to_string(), submission.revision.origin.clone()),
+            rollback_of: submission.rollback_of,
+            reason: reason.map(|code| (code.name(), sentence(code))),
+            host: happening.host.map(|host| self.told_host(happening, host)),
+        })
+    }
+
+    /// A turn that went well may have failed by the time it is told: the host
+    /// relapsed, or was lost while it was watched. Only the failure says why.
+    fn told_host(&self, happening: &Happening, host: HostId) -> ToldHost {
+        let deployment = happening.deployment;
+        let member = self.rollouts.get(&deployment).and_then(|rollout| rollout.members().get(&host));
+        let member = member.filter(|_| happening.event == TriggerEvent::InstanceFailure);
+        let failure = match member.map(|member| &member.stage) {
+            Some(Stage::Ended { outcome: TurnOutcome::Failed(failure), .. }) => {
+                let event = failure.event.map(|event| event.name());
+                Some((failure.code.name(), event, failure.message.clone()))
+            }
+            Some(Stage::Ended { outcome: TurnOutcome::Succeeded, .. }) => {
+                let message =
+                    "it went Down after its turn, while it was watched, and did not come back in time";
+                Some((ErrorCode::HostLost.name(), None, message.into()))
+            }
+            Some(_) | None => None,
+        };
+        let name = self.hosts.get(&host).map(|host| host.record.name.clone()).unwrap_or_default();
+        ToldHost { host, name, failure }
+    }
+}

@@ -1,0 +1,210 @@
+//! Telling receivers what happened, on the host whose duty it is: one
+//! happening after the other, again and again until it arrives or is given up.
+//!
+//! Invariants: one delivery at a time for each trigger; the ledger hears of
+//! them at most once in [`REPORT_EVERY`] for each trigger.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::{GivenUp, Happening, Trigger};
+use crate::alarm::DETAIL_MAX;
+use crate::entry::{Body, keep_start};
+use crate::id::GroupName;
+use crate::io::EffectId;
+use crate::time::Time;
+
+/// How often a happening is told before it is given up: for about four
+/// minutes in all.
+pub(crate) const TRIES_MAX: u32 = 8;
+/// After the first failed try; then twice as long each time, up to the most.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(120);
+/// Whatever was told in this time costs one entry.
+pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Happenings given up that one entry tells of.
+pub(crate) const GIVEN_UP_PER_REPORT_MAX: usize = 16;
+
+/// Names a trigger.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Bell {
+    pub(crate) group: GroupName,
+    pub(crate) trigger: String,
+}
+
+/// What a trigger that is this host's to serve has still to tell.
+#[derive(Clone, Debug)]
+pub(crate) struct ToTell {
+    pub(crate) bell: Bell,
+    pub(crate) trigger: Trigger,
+    /// The ledger's word on how far it is.
+    pub(crate) up_to: u64,
+    /// What comes after, the oldest first.
+    pub(crate) waiting: Vec<Happening>,
+}
+
+/// What the deliveries ask of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TellAct {
+    /// Tell this.
+    Tell(EffectId, Box<(Bell, Trigger, Happening)>),
+    /// It is another host's duty now.
+    Cancel(EffectId),
+}
+
+#[derive(Clone, Debug)]
+struct Post {
+    trigger: Trigger,
+    waiting: VecDeque<Happening>,
+    /// Told or given up here.
+    through: u64,
+    /// What the ledger says of it.
+    said: u64,
+    given_up: Vec<GivenUp>,
+    tries: u32,
+    /// The try under way, and of which happening.
+    telling: Option<(EffectId, u64)>,
+    /// When the next try begins, unless one is under way.
+    next: Time,
+    /// When the ledger may hear of it again.
+    report_at: Time,
+}
+
+/// All triggers that are this host's to serve.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Deliveries {
+    posts: BTreeMap<Bell, Post>,
+    next_effect: u64,
+}
+
+impl Deliveries {
+    /// These are this host's to serve now. Gives up serving the others.
+    pub(crate) fn set(&mut self, to_tell: Vec<ToTell>, now: Time) -> Vec<TellAct> {
+        let mut before = std::mem::take(&mut self.posts);
+        for ToTell { bell, trigger, up_to, waiting } in to_tell {
+            let mut post = before.remove(&bell).unwrap_or(Post {
+                trigger: trigger.clone(),
+                waiting: VecDeque::new(),
+                through: up_to,
+                said: up_to,
+                given_up: Vec::new(),
+                tries: 0,
+                telling: None,
+                next: now,
+                report_at: now,
+            });
+            post.trigger = trigger;
+            post.said = up_to;
+            post.through = post.through.max(up_to);
+            post.given_up.retain(|given_up| given_up.number > up_to);
+            let first = post.first();
+            post.waiting = waiting.into_iter().filter(|happening| happening.number > post.through).collect();
+            // Another host has told the first, or the group does not want it
+            // told any more.
+            if first != post.first() {
+                post.tries = 0;
+                post.next = now;
+            }
+            self.posts.insert(bell, post);
+        }
+        before
+            .into_values()
+            .filter_map(|post| post.telling)
+            .map(|(effect, _)| TellAct::Cancel(effect))
+            .collect()
+    }
+
+    /// Begins what is due.
+    pub(crate) fn begin(&mut self, now: Time) -> Vec<TellAct> {
+        let mut acts = Vec::new();
+        for (bell, post) in &mut self.posts {
+            if post.next_try().is_none_or(|at| at > now) {
+                continue;
+            }
+            let Some(first) = post.waiting.front() else { continue };
+            let effect = EffectId(EffectId::TRIGGERS + self.next_effect);
+            self.next_effect += 1;
+            post.telling = Some((effect, first.number));
+            post.tries += 1;
+            let what = (bell.clone(), post.trigger.clone(), first.clone());
+            acts.push(TellAct::Tell(effect, Box::new(what)));
+        }
+        acts
+    }
+
+    /// A try has ended.
+    pub(crate) fn done(&mut self, effect: EffectId, result: Result<(), String>, now: Time) {
+        let Some(post) = self.post_of(effect) else { return };
+        let number = post.telling.take().map(|(_, number)| number);
+        let Some(first) = post.waiting.front().filter(|first| Some(first.number) == number) else { return };
+        match result {
+            Ok(()) => {}
+            Err(_) if post.tries < TRIES_MAX => {
+                let pause = RETRY_FIRST * 2_u32.saturating_pow(post.tries - 1);
+                post.next = now + pause.min(RETRY_MAX);
+                return;
+            }
+            Err(why) => post.given_up.push(GivenUp {
+                number: first.number,
+                id: first.id(),
+                event: first.event,
+                deployment: first.deployment,
+                why: keep_start(&why, DETAIL_MAX).to_string(),
+            }),
+        }
+        post.through = first.number;
+        post.waiting.pop_front();
+        post.tries = 0;
+        post.next = now;
+    }
+
+    fn post_of(&mut self, effect: EffectId) -> Option<&mut Post> {
+        self.posts.values_mut().find(|post| post.telling.is_some_and(|(telling, _)| telling == effect))
+    }
+
+    /// There is no use in trying.
+    pub(crate) fn cannot(&mut self, effect: EffectId, why: &str, now: Time) {
+        if let Some(post) = self.post_of(effect) {
+            post.tries = TRIES_MAX;
+        }
+        self.done(effect, Err(why.to_string()), now);
+    }
+
+    /// What the ledger may hear now.
+    pub(crate) fn owed(&mut self, now: Time) -> Vec<Body> {
+        let mut owed = Vec::new();
+        for (bell, post) in &mut self.posts {
+            if post.through <= post.said || post.report_at > now {
+                continue;
+            }
+            // What does not fit is told with the next entry.
+            let given_up: Vec<GivenUp> =
+                post.given_up.iter().take(GIVEN_UP_PER_REPORT_MAX).cloned().collect();
+            let is_cut = given_up.len() < post.given_up.len();
+            let up_to = given_up.last().filter(|_| is_cut).map_or(post.through, |last| last.number);
+            let (group, trigger) = (bell.group.clone(), bell.trigger.clone());
+            post.report_at = now + REPORT_EVERY;
+            owed.push(Body::TriggersDelivered { group, trigger, up_to, given_up });
+        }
+        owed
+    }
+
+    /// When something is to be done here next.
+    pub(crate) fn next(&self) -> Option<Time> {
+        let reports = self.posts.values().filter(|post| post.through > post.said).map(|post| post.report_at);
+        self.posts.values().filter_map(Post::next_try).chain(reports).min()
+    }
+}
+
+impl Post {
+    fn first(&self) -> Option<u64> {
+        self.waiting.front().map(|first| first.number)
+    }
+
+    fn next_try(&self) -> Option<Time> {
+        (self.telling.is_none() && !self.waiting.is_empty()).then_some(self.next)
+    }
+}
+
+#[cfg(test)]
+mod tests;
