@@ -246,6 +246,7 @@ pub enum Outcome {
 
 /// A change that somebody on this host asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and boxed on its way")]
 pub enum Request {
     /// Define a group, or define it anew.
     SetGroup(Group),

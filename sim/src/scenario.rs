@@ -103,6 +103,7 @@ enum Occasion {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a scenario has a few dozen of them")]
 enum Step {
     Ask {
         at: Option<HostNo>,
