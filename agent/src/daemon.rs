@@ -186,7 +186,6 @@ impl Inbox {
 }
 
 /// Something that happens.
-#[expect(clippy::large_enum_variant, reason = "one at a time, and never kept")]
 enum Happening {
     Input(Input),
     Command(Command),
@@ -245,7 +244,7 @@ impl Daemon {
                 Happening::Input(input) => self.feed(input)?,
                 Happening::Command(Command::Request { request, reply }) => {
                     let id = self.effects.expect_reply(reply);
-                    self.feed(Input::Request { id, request: *request })?;
+                    self.feed(Input::Request { id, request })?;
                 }
                 Happening::Command(Command::Read(look)) => self.show(look),
                 Happening::Written(Ok(id)) => {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::group::Tag;
 use crate::id::{HostId, MeshId};
 
@@ -9,7 +11,7 @@ use crate::id::{HostId, MeshId};
 pub const VOTERS_DEFAULT: u8 = 5;
 
 /// What a node is told when it starts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Config {
     /// Who this host is.
     pub host: HostId,

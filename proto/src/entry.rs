@@ -49,10 +49,7 @@ pub struct ProposalId {
 
 /// What an entry says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "groups are defined rarely, and entries that are kept or sent are bytes"
-)]
+#[expect(clippy::large_enum_variant, reason = "held one at a time: the log keeps bytes")]
 pub enum Body {
     /// Nothing but that time has passed: something waits on it.
     Tick,

@@ -25,11 +25,11 @@ use crate::trigger::{Target, Told};
 pub use refusal::Refusal;
 
 /// Names one write, so that its completion can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WriteId(pub u64);
 
 /// Names one effect, so that its outcome can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EffectId(pub u64);
 
 /// Each part numbers its own effects, from here on.
@@ -43,12 +43,12 @@ impl EffectId {
 pub struct ProbeId(pub u64);
 
 /// Names one request of the API. Chosen by the shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
-/// What can happen to a node.
-#[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "inputs are handled one by one, and requests are rare")]
+/// What can happen to a node. With its times it is a node's whole history, so
+/// it can be written down and read again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Input {
     /// A deadline has come: see `Node::next_wake`. Harmless at any time.
     Wake,
@@ -92,7 +92,7 @@ pub enum Input {
         /// What the answer will carry.
         id: RequestId,
         /// What is asked.
-        request: Request,
+        request: Box<Request>,
     },
     /// The agent is about to end: no new turn and no new event is begun.
     Leaving,
@@ -234,7 +234,7 @@ pub struct ProbeTask {
 }
 
 /// How an effect ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// A lifecycle event was run.
     Event(Result<(), Failure>),
@@ -245,8 +245,8 @@ pub enum Outcome {
 }
 
 /// A change that somebody on this host asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "requests are rare, and none is kept for long")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and boxed on its way")]
 pub enum Request {
     /// Define a group, or define it anew.
     SetGroup(Group),
@@ -303,7 +303,7 @@ pub enum Request {
 }
 
 /// Until when something holds, as a person says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Until {
     /// This moment of the ledger's clock.
     At(LedgerTime),
@@ -312,7 +312,7 @@ pub enum Until {
 }
 
 /// A deployment as an operator asks for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeployRequest {
     /// To which group.
     pub group: GroupName,

@@ -192,13 +192,14 @@ impl Node {
             }
             None => (State::default(), Ledger::empty(meta.voter, config.seed)),
         };
+        let first_proposal = rng.next_u32();
         let mut node = Node {
             rng,
             state,
             ledger,
             liveness: Liveness::default(),
             heard: BTreeMap::new(),
-            proposals: Proposals::new(config.host, meta.incarnation),
+            proposals: Proposals::new(config.host, meta.incarnation, first_proposal),
             duties: Duties::default(),
             alarms: Watch::default(),
             deliveries: Deliveries::default(),
@@ -252,7 +253,7 @@ impl Node {
                 self.deliveries.done(effect, result, now);
             }
             Input::Probed { probe, result } => self.on_probed(probe, result, now),
-            Input::Request { id, request } => self.on_request(id, request, now),
+            Input::Request { id, request } => self.on_request(id, *request, now),
             Input::Leaving => self.on_leaving(),
         }
         self.settle(now);

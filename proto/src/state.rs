@@ -284,6 +284,9 @@ impl State {
             Body::Tick => {}
             Body::HostJoined(record) => self.join(record),
             Body::HostLeft { host } => self.leave(*host),
+            // Behind a cut each side loses the other. The accusations of the side
+            // that was counted out come when the cut is over: they are stale.
+            Body::HostDown { .. } if self.is_counted_out(entry.proposal.host) => {}
             Body::HostDown { host, incarnation } => self.set_down(*host, *incarnation, true),
             Body::HostUp { host, incarnation } => self.set_down(*host, *incarnation, false),
             Body::GroupSet(group) => self.set_group(group),

@@ -86,9 +86,13 @@ impl Chronicle {
         for (name, group) in model.groups() {
             for host in model.members(&group.group) {
                 let id = host.record.host;
-                let turn = group.running.and_then(|running| model.deployment(running)?.turn(id));
+                let turns = [group.catching_up, group.running].into_iter().flatten();
+                let turn = turns.filter_map(|running| model.deployment(running)?.turn(id));
+                let turn = turn.max_by_key(|turn| turn.is_in_flight());
                 let standing = group.standing.get(&id);
-                let service = service(host, turn, standing.is_some_and(|standing| standing.healthy));
+                let is_well = standing.is_some_and(|standing| standing.healthy);
+                let is_ailing = group.ailing.contains_key(&id);
+                let service = service(host, turn, is_well && !is_ailing);
                 let seen = Seen { service, revision: standing.and_then(|standing| standing.revision) };
                 if self.seen.insert((name.clone(), id), seen) != Some(seen) {
                     self.changes.push(Change { at: now, group: name.clone(), host: id, seen });

@@ -5,10 +5,11 @@ use std::ops::{Add, Sub};
 use std::time::Duration;
 
 use proto::time::Time;
+use serde::{Deserialize, Serialize};
 
 /// True virtual time: microseconds since the world began. Only the world
 /// knows it; a node is told its own host's [`Time`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Moment(u64);
 
 impl Moment {
@@ -24,6 +25,18 @@ impl Moment {
 
     pub const fn as_secs(self) -> u64 {
         self.0 / 1_000_000
+    }
+
+    /// A story's clock, `m:ss`. Whole seconds, so that a story that is told
+    /// again after a small change of the code still reads the same.
+    pub fn since(self, zero: Moment) -> String {
+        let seconds = self.as_secs().saturating_sub(zero.as_secs());
+        let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        if hours > 0 {
+            format!("{hours}:{minutes:02}:{seconds:02}")
+        } else {
+            format!("{minutes}:{seconds:02}")
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use proto::entry::Index;
 use proto::group::Tag;
 use proto::id::{HostId, MeshId};
 use proto::node::Node;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::{HostClock, Moment};
 use crate::disk::Disk;
@@ -17,7 +18,7 @@ use crate::hooks::Hooks;
 use crate::network::Boot;
 
 /// A host's number, from 0. People read it as h1, h2 and so on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostNo(pub u32);
 
 impl HostNo {

@@ -8,8 +8,12 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use sim::plan::Plan;
 use sim::play::play;
+use sim::record::read;
+use sim::replay::{Replayed, replay};
+use sim::report::{Heading, page};
 use sim::scenario::{Scenario, perform};
 use sim::swarm::{Extent, swarm};
+use sim::world::World;
 
 /// Whole fleets in virtual time, from one seed.
 #[derive(Parser)]
@@ -25,6 +29,14 @@ enum Command {
     Run(Run),
     /// Plays many seeds; each failure is printed with the command that repeats it.
     Swarm(Swarm),
+    /// Tells every node again what it was told in a run, and compares what it does.
+    Replay(Replay),
+}
+
+#[derive(Args)]
+struct Replay {
+    /// What `run --trace` wrote.
+    trace: PathBuf,
 }
 
 #[derive(Args)]
@@ -37,9 +49,15 @@ struct Run {
     /// How many hosts, in place of what the seed says.
     #[arg(long, conflicts_with = "file")]
     hosts: Option<u32>,
-    /// Writes every input and output, one line each.
+    /// Writes every input, so that the run can be had again: `skein-sim replay OUT`.
     #[arg(long, value_name = "OUT")]
     trace: Option<PathBuf>,
+    /// Writes every input and output as text, one line each.
+    #[arg(long, value_name = "OUT", conflicts_with = "file")]
+    log: Option<PathBuf>,
+    /// Writes the run as a page: each host over time, and the story.
+    #[arg(long, value_name = "OUT.html")]
+    report: Option<PathBuf>,
     /// Prints totals only.
     #[arg(short, long)]
     quiet: bool,
@@ -68,6 +86,7 @@ fn main() -> ExitCode {
             None => run_one(&run),
         },
         Command::Swarm(args) => Ok(run_swarm(&args)),
+        Command::Replay(args) => run_replay(&args),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -91,13 +110,55 @@ fn run_scenario(file: &Path, run: &Run) -> Result<bool> {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         anyhow!("{name} is no scenario:\n{}", lines.join("\n"))
     })?;
-    let performance = perform(&scenario, run.seed, |world| {
-        if run.events {
-            world.story_mut().tell_events();
-        }
-    });
+    let mut performance = perform(&scenario, run.seed, |world| prepare(world, run));
     print!("{}", performance.text);
+    if let Some(path) = &run.report {
+        let heading = Heading {
+            title: &scenario.title,
+            holds: performance.holds,
+            tables: &performance.tables,
+            zero: performance.zero,
+        };
+        write(path, page(&heading, &performance.world).as_bytes())?;
+    }
+    keep(&mut performance.world, run)?;
     Ok(performance.holds)
+}
+
+fn prepare(world: &mut World, run: &Run) {
+    if run.events {
+        world.story_mut().tell_events();
+    }
+    if run.trace.is_some() {
+        world.keep_record();
+    }
+}
+
+fn keep(world: &mut World, run: &Run) -> Result<()> {
+    match &run.trace {
+        Some(path) => write(path, world.trace_mut().recorded()),
+        None => Ok(()),
+    }
+}
+
+/// Returns whether it went as it had gone.
+fn run_replay(args: &Replay) -> Result<bool> {
+    let name = args.trace.display();
+    let bytes = std::fs::read(&args.trace).with_context(|| format!("cannot read {name}"))?;
+    let again = || -> Result<Replayed> { Ok(replay(read(&bytes)?)?) };
+    let replayed = again().with_context(|| format!("cannot replay {name}"))?;
+    for (at, line) in replayed.story.lines().iter().filter(|(at, _)| *at >= replayed.zero) {
+        println!("{:>7}  {line}", at.since(replayed.zero));
+    }
+    match &replayed.difference {
+        None => println!("{} inputs, and every node did the same again, to the last byte.", replayed.inputs),
+        Some(difference) => println!("It goes otherwise: {difference}."),
+    }
+    Ok(replayed.difference.is_none())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Hosts that are described below a finding: of a large mesh the first say
@@ -108,12 +169,10 @@ const HOSTS_SHOWN: usize = 12;
 fn run_one(run: &Run) -> Result<bool> {
     let plan = Plan::new(run.seed, run.hosts);
     let mut world = plan.world();
-    if run.trace.is_some() {
+    if run.log.is_some() {
         world.trace_mut().keep_lines();
     }
-    if run.events {
-        world.story_mut().tell_events();
-    }
+    prepare(&mut world, run);
     let began = Instant::now();
     let report = play(&plan, &mut world);
     let took = began.elapsed();
@@ -122,10 +181,10 @@ fn run_one(run: &Run) -> Result<bool> {
             println!("{:>11} {line}", at.to_string());
         }
     }
-    if let Some(path) = &run.trace {
-        let lines = world.trace().lines().join("\n");
-        std::fs::write(path, lines).with_context(|| format!("cannot write {}", path.display()))?;
+    if let Some(path) = &run.log {
+        write(path, world.trace().lines().join("\n").as_bytes())?;
     }
+    keep(&mut world, run)?;
     println!(
         "seed {}: {} hosts, {} entries, {} inputs, {:.1} virtual s",
         run.seed,

@@ -5,10 +5,10 @@
 //! from the list of turns, for every entry. Where it and the fold differ, one
 //! of them is wrong.
 
-mod admission;
 mod catch_up;
 mod due;
 mod health;
+mod membership;
 mod turns;
 mod watches;
 
@@ -17,12 +17,11 @@ use std::collections::BTreeMap;
 use proto::entry::{Body, Creator, Entry, ErrorCode, HostRecord, Index, Submission, TurnOutcome};
 use proto::group::Group;
 use proto::id::{ConfigName, DeploymentId, Digest, GroupName, HostId};
-use proto::policy::{DeploymentConfig, Policy};
+use proto::policy::{DeploymentConfig, Mode, Policy};
 use proto::rollout::DeploymentStatus;
 use proto::state::{DEPLOYMENTS_KEPT, GOOD_KEPT};
 
 pub use catch_up::Behind;
-pub use due::Due;
 pub use turns::{Deployment, Stage, Turn};
 pub use watches::{Happening, Watches};
 
@@ -74,6 +73,18 @@ pub struct Model {
     configs: BTreeMap<ConfigName, DeploymentConfig>,
 }
 
+/// What has come due by the ledger's clock, in the order in which it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    DidNotStart(DeploymentId, HostId),
+    Lost(DeploymentId, HostId),
+    TurnTooLong(DeploymentId, HostId),
+    DeploymentTooLong(DeploymentId),
+    Relapsed(DeploymentId, HostId),
+    BakeOver(DeploymentId),
+    Thaw,
+}
+
 impl Model {
     pub fn hosts(&self) -> &BTreeMap<HostId, Host> {
         &self.hosts
@@ -120,16 +131,22 @@ impl Model {
         while let Some(due) = self.due() {
             self.come_due(due);
         }
-        self.apply_body(&entry.body);
+        self.apply_body(&entry.body, entry.proposal.host);
         self.note_happenings(&before);
     }
 
-    fn apply_body(&mut self, body: &Body) {
+    fn apply_body(&mut self, body: &Body, proposer: HostId) {
         match body {
             Body::Tick => {}
             Body::HostJoined(record) => self.join(record),
             Body::HostLeft { host } => self.leave(*host),
-            Body::HostDown { host, incarnation } => self.see(*host, *incarnation, true),
+            Body::HostDown { host, incarnation } => {
+                // Who does not count itself cannot count others out.
+                let accuser = self.hosts.get(&proposer);
+                if accuser.is_some_and(|accuser| !accuser.down) {
+                    self.see(*host, *incarnation, true);
+                }
+            }
             Body::HostUp { host, incarnation } => self.see(*host, *incarnation, false),
             Body::GroupSet(group) => self.set_group(group),
             Body::GroupDeleted(name) => self.delete_group(name),
@@ -173,76 +190,6 @@ impl Model {
             self.hosts.values().filter(|host| group.tags.matches(&host.record.tags)).collect();
         members.sort_by_key(|host| (host.record.name.clone(), host.record.host));
         members
-    }
-
-    fn join(&mut self, record: &HostRecord) {
-        let Some(known) = self.hosts.get_mut(&record.host) else {
-            self.hosts.insert(record.host, Host { record: record.clone(), down: false });
-            self.note_tags(record.host, None);
-            self.set_down(record.host, false);
-            return;
-        };
-        if known.record.incarnation > record.incarnation {
-            return;
-        }
-        let is_back = known.down && record.incarnation > known.record.incarnation;
-        let before = std::mem::replace(&mut known.record, record.clone());
-        self.note_tags(record.host, Some(&before.tags));
-        if before.voter != record.voter {
-            self.note_replaced(record.host);
-        }
-        if is_back {
-            self.set_down(record.host, false);
-        }
-    }
-
-    fn leave(&mut self, host: HostId) {
-        if !self.hosts.contains_key(&host) {
-            return;
-        }
-        self.set_down(host, true);
-        for id in self.running() {
-            if self.deployments[&id].in_flight().contains(&host) {
-                self.end(id, host, Some(ErrorCode::HostLost));
-            }
-        }
-        let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
-        groups.iter().for_each(|group| self.forget_health(group, |of| of == host));
-        self.hosts.remove(&host);
-        self.groups.values_mut().for_each(|group| {
-            group.standing.remove(&host);
-            group.behind.remove(&host);
-        });
-    }
-
-    fn see(&mut self, host: HostId, incarnation: u64, down: bool) {
-        let Some(known) = self.hosts.get(&host) else { return };
-        if known.record.incarnation == incarnation && known.down != down {
-            self.set_down(host, down);
-        }
-    }
-
-    fn set_down(&mut self, host: HostId, down: bool) {
-        if let Some(known) = self.hosts.get_mut(&host) {
-            known.down = down;
-        }
-        if !down {
-            self.note_return(host);
-        }
-        for id in self.running() {
-            let clock = self.clock;
-            let deployment = self.deployments.get_mut(&id).expect("it runs");
-            if let Some(turn) = deployment.turn_mut(host) {
-                turn.down = down;
-                // It was to go first because it was of no service. Now it is.
-                if let Stage::Leased { .. } = turn.stage
-                    && !down
-                {
-                    turn.stage = Stage::Pending;
-                }
-            }
-            deployment.advance(clock);
-        }
     }
 
     /// In the order of the groups' names.
@@ -307,6 +254,77 @@ impl Model {
         group.deployments.iter().for_each(|id| {
             self.deployments.remove(id);
         });
+    }
+
+    fn may_submit(&self, submission: &Submission) -> bool {
+        let Some(group) = self.groups.get(&submission.group) else { return false };
+        if self.deployments.contains_key(&submission.deployment) {
+            return false;
+        }
+        match submission.creator {
+            Creator::Rollback => {
+                submission.rollback_of.is_some() && group.owes_rollback_of == submission.rollback_of
+            }
+            // Whether it is the one that is due is seen when it begins.
+            Creator::Autoscale => true,
+            Creator::User => {
+                // One may also wait for a catch-up to end.
+                let busy =
+                    group.running.is_some() || group.owes_rollback_of.is_some() || group.queued.is_some();
+                let is_known = self.hosts.values().all(|host| host.record.wire >= submission.policy.wire());
+                // What waits for a freeze to end is not in the way of going back.
+                let passes = group.watches.frozen_until.is_some()
+                    && (group.running, group.owes_rollback_of, group.catching_up) == (None, None, None);
+                is_known
+                    && !group.is_frozen_for(submission)
+                    && !group.is_active_for(submission)
+                    && self.can_end_well(submission, group)
+                    && (!busy || passes || (submission.queue && group.queued.is_none()))
+            }
+        }
+    }
+
+    /// Whether nothing in the policy makes it impossible for the group.
+    fn can_end_well(&self, submission: &Submission, group: &GroupState) -> bool {
+        let policy = &submission.policy;
+        let members = self.members(&group.group);
+        let total = u32::try_from(members.len()).expect("few hosts");
+        if policy.validate().is_err() || policy.minimum.bounds(total).minimum >= total {
+            return false;
+        }
+        let mut bakes = policy.canary.map_or(0, |canary| canary.bake.as_millis());
+        if policy.canary.is_some_and(|canary| canary.hosts.of(total) >= total) {
+            return false;
+        }
+        if let Some(zonal) = &policy.zonal {
+            let mut zones: BTreeMap<&str, u32> = BTreeMap::new();
+            members.iter().for_each(|host| *zones.entry(&host.record.zone).or_default() += 1);
+            let is_named = zones.keys().any(|zone| !zone.is_empty());
+            let is_ordered = zonal.order.iter().all(|zone| zones.contains_key(zone.as_str()));
+            if !is_named || !is_ordered || zones.values().any(|hosts| zonal.minimum.of(*hosts) >= *hosts) {
+                return false;
+            }
+            bakes += (1..zones.len()).map(|nth| zonal.bake_after(nth - 1).as_millis()).sum::<u128>();
+        }
+        let is_last_good = group.good.last().is_some_and(|(digest, _)| *digest == submission.revision.digest);
+        bakes < policy.deployment_timeout.as_millis()
+            && (policy.mode == Mode::Standard || is_last_good)
+            && members.iter().any(|host| self.is_target(submission, group, host.record.host))
+    }
+
+    /// A rollback is for those that the undone deployment touched, a restart
+    /// for those that have the revision, an update for those that do not.
+    fn is_target(&self, submission: &Submission, group: &GroupState, host: HostId) -> bool {
+        if let Some(undone) = submission.rollback_of {
+            let needs_it = |undone: &Deployment| undone.touched().contains(&host) && !group.is_current(host);
+            return self.deployments.get(&undone).is_none_or(needs_it);
+        }
+        let revision = group.standing.get(&host).and_then(|standing| standing.revision);
+        let has_it = revision == Some(submission.revision.digest);
+        match submission.policy.mode {
+            Mode::Restart => has_it,
+            Mode::Standard => !submission.policy.outdated_only || !has_it,
+        }
     }
 
     fn submit(&mut self, submission: &Submission) {
@@ -459,11 +477,14 @@ impl Model {
             return self.end_catch_up(&name);
         }
         let succeeded = deployment.status == DeploymentStatus::Succeeded;
+        let is_restart = deployment.submission.policy.mode == Mode::Restart;
         let digest = deployment.submission.revision.digest;
         let touched = deployment.touched();
         let Some(group) = self.groups.get_mut(&name) else { return };
         group.running = None;
-        if succeeded {
+        if succeeded && is_restart {
+            // Nothing was brought: who brought what runs stays known.
+        } else if succeeded {
             group.good.retain(|(good, _)| *good != digest);
             group.good.push((digest, id));
             if group.good.len() > GOOD_KEPT {

@@ -24,7 +24,7 @@ use std::time::Duration;
 use proto::group::Group;
 use proto::id::GroupName;
 use proto::lifecycle::LifecycleEvent;
-use proto::policy::Policy;
+use proto::policy::{DeploymentConfig, Policy};
 use proto::rollout::DeploymentStatus;
 
 use crate::hooks::Bundle;
@@ -103,7 +103,7 @@ enum Occasion {
 }
 
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a scenario has a few dozen steps")]
+#[expect(clippy::large_enum_variant, reason = "a scenario has a few dozen of them")]
 enum Step {
     Ask {
         at: Option<HostNo>,
@@ -121,7 +121,9 @@ enum Step {
 #[derive(Clone, Debug)]
 enum Wanted {
     Deploy { bundle: String, group: GroupName, policy: Option<Policy>, queue: bool },
-    Stop { group: GroupName, rollback: bool },
+    Stop { group: GroupName, rollback: bool, now: bool },
+    Restart { group: GroupName },
+    SetConfig(DeploymentConfig),
     Rollback { group: GroupName, to: Option<String> },
     SetGroup(Group),
     DeleteGroup(GroupName),

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::entry::{Body, Creator, Entry, Failure, Submission, TurnOutcome};
 use proto::id::{DeploymentId, Digest, HostId};
 use proto::io::{Reply, Request, Run};
+use proto::node::Node;
 
+use crate::check::Checks;
 use crate::clock::Moment;
 use crate::host::HostNo;
 use crate::model::{Due, Model};
@@ -24,6 +26,8 @@ pub struct Story {
     earlier: usize,
     /// What was told of deployments: an entry may be there twice.
     said: BTreeSet<String>,
+    /// Who was said to be Down.
+    down: BTreeSet<HostId>,
     /// Whether each event of a turn is told.
     tells_events: bool,
 }
@@ -155,6 +159,20 @@ impl Story {
         words
     }
 
+    /// A node has handled an input: what it has folded that is new to all.
+    pub(crate) fn folded(&mut self, host: HostNo, node: &Node, checks: &mut Checks, now: Moment) {
+        let fresh = checks.folded(host, node, now);
+        for due in checks.model.take_came_due() {
+            self.came_due(now, due);
+        }
+        for entry in fresh {
+            if let Body::Submitted(submission) = &entry.body {
+                self.know_deployment(submission);
+            }
+            self.entry(now, &entry, &checks.model);
+        }
+    }
+
     /// What the ledger's clock alone has brought about.
     pub fn came_due(&mut self, now: Moment, due: Due) {
         let line = match due {
@@ -183,14 +201,13 @@ impl Story {
     pub fn entry(&mut self, now: Moment, entry: &Entry, model: &Model) {
         let line = match &entry.body {
             Body::Tick => return,
-            Body::HostJoined(record) => format!("{} joins", self.host(record.host)),
-            Body::HostLeft { host } => format!("{} is out of the mesh", self.host(*host)),
-            Body::HostDown { host, .. } => {
-                self.tell(now, format!("{} counts as Down", self.host(*host)));
-                return;
+            Body::HostJoined(record) => {
+                self.down.remove(&record.host);
+                format!("{} joins", self.host(record.host))
             }
-            Body::HostUp { host, .. } => {
-                self.tell(now, format!("{} counts as up again", self.host(*host)));
+            Body::HostLeft { host } => format!("{} is out of the mesh", self.host(*host)),
+            Body::HostDown { host, .. } | Body::HostUp { host, .. } => {
+                self.seen(now, *host, model);
                 return;
             }
             Body::HealthChanged { group, host, healthy, error, .. } => {
@@ -267,6 +284,16 @@ impl Story {
         };
         if self.said.insert(line.clone()) {
             self.tell(now, line);
+        }
+    }
+
+    /// Not every accusation counts, nor every word in favour.
+    fn seen(&mut self, now: Moment, host: HostId, model: &Model) {
+        let is_down = model.hosts().get(&host).is_some_and(|host| host.down);
+        let is_news = if is_down { self.down.insert(host) } else { self.down.remove(&host) };
+        if is_news {
+            let how = if is_down { "Down" } else { "up again" };
+            self.tell(now, format!("{} counts as {how}", self.host(host)));
         }
     }
 

@@ -7,11 +7,13 @@ use proto::io::{Input, Notice, Output};
 
 use crate::clock::Moment;
 use crate::host::HostNo;
+use crate::record::{Record, Writer};
 
 #[derive(Debug, Default)]
 pub struct Trace {
     hasher: blake3::Hasher,
     lines: Option<Vec<String>>,
+    record: Option<Writer>,
     inputs: u64,
 }
 
@@ -19,6 +21,40 @@ impl Trace {
     /// Keeps one readable line for each input and output as well.
     pub fn keep_lines(&mut self) {
         self.lines = Some(Vec::new());
+    }
+
+    /// Keeps a record of the run, so that it can be had again.
+    pub fn keep_record(&mut self) {
+        self.record = Some(Writer::default());
+    }
+
+    /// Writes down what is to be known besides the inputs.
+    pub fn note(&mut self, record: impl FnOnce() -> Record) {
+        if let Some(writer) = &mut self.record {
+            writer.write(&record());
+        }
+    }
+
+    /// What all nodes have done since the last input is done.
+    pub fn settled(&mut self) {
+        if self.record.is_some() {
+            let check = self.check();
+            self.note(|| Record::Check(check));
+        }
+    }
+
+    /// The file of the whole run; empty if none was kept.
+    pub fn recorded(&mut self) -> &[u8] {
+        let trace = self.hash();
+        self.note(|| Record::End { trace });
+        self.record.as_ref().map(Writer::bytes).unwrap_or_default()
+    }
+
+    /// The first bytes of the hash so far.
+    pub fn check(&self) -> u64 {
+        let hash = self.hasher.finalize();
+        let (first, _) = hash.as_bytes().split_first_chunk::<8>().expect("a hash has 32 bytes");
+        u64::from_le_bytes(*first)
     }
 
     pub fn input(&mut self, at: Moment, host: HostNo, input: &Input) {

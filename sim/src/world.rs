@@ -31,6 +31,7 @@ use crate::disk::Crash;
 use crate::hooks::Bundle;
 use crate::host::{HostNo, Profile, SimHost};
 use crate::network::{Boot, Network, Quality};
+use crate::record::Record;
 use crate::story::Story;
 use crate::trace::Trace;
 use crate::watches::Outside;
@@ -127,11 +128,38 @@ impl World {
 
     pub fn add_bundle(&mut self, bundle: Bundle) {
         self.story.know_bundle(bundle.revision.digest, &bundle.name);
+        let digest = bundle.revision.digest;
+        self.trace.note(|| Record::Bundle { digest, name: bundle.name.clone() });
         self.bundles.insert(bundle.revision.digest, bundle);
     }
 
     pub fn bundles(&self) -> impl Iterator<Item = &Bundle> {
         self.bundles.values()
+    }
+
+    /// Keeps a record from here on: before anything has happened.
+    pub fn keep_record(&mut self) {
+        self.trace.keep_record();
+        for host in &self.hosts {
+            self.trace.note(|| Record::Host { no: host.no, id: host.id });
+        }
+        for (digest, bundle) in &self.bundles {
+            self.trace.note(|| Record::Bundle { digest: *digest, name: bundle.name.clone() });
+        }
+    }
+
+    /// Adds a line to the story that no node can tell.
+    pub fn say(&mut self, line: String) {
+        let at = self.now;
+        self.trace.note(|| Record::Said { at, line: line.clone() });
+        self.story.tell(at, line);
+    }
+
+    /// What was told so far was not the story yet.
+    pub fn begin_story(&mut self) {
+        let at = self.now;
+        self.trace.note(|| Record::Begins { at });
+        self.story.begin_anew();
     }
 
     pub fn start_at(&mut self, host: HostNo, at: Moment) {
@@ -143,7 +171,7 @@ impl World {
     }
 
     pub fn ask_at(&mut self, asked: Asked, at: Moment) {
-        self.queue.push(at, Event::Wish { asked, tries: 0 });
+        self.queue.push(at, Event::Wish { asked: Box::new(asked), tries: 0 });
     }
 
     pub fn now(&self) -> Moment {
@@ -241,7 +269,7 @@ impl World {
             Event::Start { host } => self.start(host),
             Event::Resume { host } => self.resume(host),
             Event::Fault(fault) => self.fault(fault),
-            Event::Wish { asked, tries } => self.ask(asked, tries),
+            Event::Wish { asked, tries } => self.ask(*asked, tries),
         }
     }
 
@@ -250,9 +278,12 @@ impl World {
         host.is_up() && host.boot == boot
     }
 
-    /// Everything that must hold once all is quiet.
+    /// Everything that must hold once all is quiet, of every host that has all
+    /// entries: that each has them is another claim.
     pub fn check_quiet(&mut self) {
+        let last = self.checks.agreement.last();
         let nodes = self.hosts.iter().filter_map(|host| Some((host.no, host.node()?)));
+        let nodes = nodes.filter(|(_, node)| node.state().index() >= last);
         self.checks.quiet(nodes, self.now);
         let verdict = crate::check::all_told(&self.checks.model, &self.outside);
         self.checks.report(verdict, self.now);

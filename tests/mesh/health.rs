@@ -206,7 +206,7 @@ fn an_application_that_dies_in_the_middle_pauses_the_rollout_until_it_is_back() 
     hosts.revive("web-1", &second);
     mesh.wait_for(id, "Succeeded");
     assert_eq!(hosts.standing("web-1")["health"], "Healthy");
-    let history = mesh.agent("web-2").skein(&["history", "hello/prod", "--entries"]);
+    let history = mesh.agent("web-2").skein(&["history", "--entries", "hello/prod"]);
     history.expect(0, &["web-1 is unhealthy: script `check.sh`", "web-1 is healthy again"]);
     mesh.check();
 }

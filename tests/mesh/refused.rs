@@ -32,7 +32,7 @@ fn a_bundle_that_cannot_be_deployed_is_refused_before_any_host_is_touched() {
         .expect(1, &["appspec.yml:4:3", "AfterInstal: not a lifecycle event", "did you mean AfterInstall?"]);
     let missing = bundle(&mesh, "missing", None);
     deploy(&missing).expect(1, &["AppSpec", "appspec.yml", &missing]);
-    deploy("no/such/directory").expect(1, &["there is no `no/such/directory`", "appspec.yml"]);
+    deploy("no/such/directory").expect(1, &["there is no `no/such/directory`", "give a directory, a .zip"]);
     let file = format!("{missing}/some-file");
     deploy(&file).expect(1, &[&file, "neither a directory nor a zip, tar"]);
 
@@ -70,7 +70,10 @@ fn groups_that_cannot_be_deployed_to_are_refused_with_advice() {
     mesh.group("minimum_healthy = \"75%\"");
     let impossible = ["75 % of 3 hosts means 3 must stay healthy", "minimum"];
     on.skein(&["deploy", "hello/prod", &source]).expect(3, &impossible);
-    on.skein(&["plan", "hello/prod", &source]).expect(3, &["can never finish"]);
+    on.skein(&["plan", "hello/prod", &source]).expect(
+        3,
+        &["It cannot finish as things are", "let 2 of 3 stay healthy", "--override minimum_healthy=2"],
+    );
     let document = on.json(&["deploy", "hello/prod", &source]);
     assert_eq!(document["error"]["code"], "HEALTH_CONSTRAINTS_INVALID");
     on.skein(&["deploy", "hello/prod", &source, "--override", "minimum_healthy=66%"])

@@ -89,7 +89,7 @@ fn a_host_that_joins_late_catches_up() {
     mesh.wait_until_whole();
 
     wait_until("web-3 knows what was before it", || mesh.agent("web-3").deployment(&first).is_some());
-    let history = mesh.agent("web-3").skein(&["history", "--verify"]);
+    let history = mesh.agent("web-3").skein(&["history", "--entries", "--verify"]);
     history.expect(0, &["submitted: hello/prod", &first, "are right"]);
     mesh.deploy("web-3", &Bundle::new("v2")).expect(0, &["Succeeded", "on 3 of 3 hosts"]);
     mesh.check();

@@ -195,10 +195,10 @@ impl From<NoRevision> for ApiError {
 
 impl From<GroupFileError> for ApiError {
     fn from(error: GroupFileError) -> Self {
-        match error {
-            GroupFileError::Refused(refusal) => refusal.into(),
-            other => ApiError::invalid("INVALID_GROUP", other.to_string()),
+        if let GroupFileError::Refused(refusal) = error {
+            return refusal.into();
         }
+        ApiError::invalid("INVALID_GROUP", error.to_string())
     }
 }
 

@@ -271,9 +271,11 @@ async fn policy_of(
         let policy = state.policy_of(&known.group)?;
         with_overrides(&policy, &overrides, &|name| Ok(state.config(name)?.clone()))
     };
-    let policy = shared.backend.node.read(look).await?.map_err(|error| match error {
-        GroupFileError::Refused(refusal) => refusal.into(),
-        other => ApiError::invalid("INVALID_OVERRIDE", other.to_string()),
+    let policy = shared.backend.node.read(look).await?.map_err(|error| {
+        if let GroupFileError::Refused(refusal) = error {
+            return ApiError::from(refusal);
+        }
+        ApiError::invalid("INVALID_OVERRIDE", error.to_string())
     })?;
     Ok((name, policy))
 }

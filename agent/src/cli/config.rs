@@ -16,7 +16,7 @@ use crate::view::ConfigView;
 pub(crate) enum ConfigVerb {
     /// Name a configuration, or give the name another meaning; deployments under way keep the old one
     Set {
-        /// A TOML file: name, minimum_healthy, turns_max, [canary], [zones]
+        /// A TOML file: name, minimum_healthy, turns_max, and the sections canary and zones
         file: PathBuf,
     },
     /// List the configurations, the predefined ones too

@@ -39,8 +39,10 @@ pub(super) struct Proposals {
 }
 
 impl Proposals {
-    pub(super) fn new(host: HostId, incarnation: u64) -> Self {
-        Proposals { host, incarnation, next_number: 0, pending: BTreeMap::new() }
+    /// `first` is drawn anew at each start: after a power loss a host may count
+    /// its starts wrong, and must not take an older start's entry for its own.
+    pub(super) fn new(host: HostId, incarnation: u64, first: u32) -> Self {
+        Proposals { host, incarnation, next_number: u64::from(first) << 32, pending: BTreeMap::new() }
     }
 
     pub(super) fn add(&mut self, body: Body, request: Option<RequestId>, now: Time) {

@@ -363,12 +363,16 @@ impl Node {
         let mut lacking = self.state.due();
         let me = self.config.host;
         let judged = &self.judged.1;
+        // The fold would not believe it: it would be said again and again.
+        let may_accuse = !self.state.is_counted_out(me);
         for host in self.state.hosts().values().filter(|host| host.record.host != me) {
             let id = host.record.host;
             let judgement = judged.get(&id).copied().unwrap_or(Judgement::Up);
             let incarnation = host.record.incarnation;
             match (host.down, judgement) {
-                (None, Judgement::Down) => lacking.push(Body::HostDown { host: id, incarnation }),
+                (None, Judgement::Down) if may_accuse => {
+                    lacking.push(Body::HostDown { host: id, incarnation });
+                }
                 // Positive evidence only: not lost is not yet seen.
                 (Some(_), Judgement::Up) if self.sees(id, incarnation) => {
                     lacking.push(Body::HostUp { host: id, incarnation });

@@ -134,7 +134,7 @@ impl Mesh {
     fn request(&mut self, of: u8, request: Request) -> Reply {
         self.replies.clear();
         let host = HostId::from_public_key([of; 32]);
-        self.inputs.push_back((host, Input::Request { id: RequestId(1), request }));
+        self.inputs.push_back((host, Input::Request { id: RequestId(1), request: Box::new(request) }));
         self.run(Duration::from_secs(1));
         self.replies.pop().expect("an answer within a second")
     }

@@ -59,7 +59,7 @@ pub enum InvalidPolicy {
     /// A zone is put in order twice, or without a name.
     #[error("zones.order names `{0}` twice, or no zone at all: name each zone once")]
     ZoneOrder(String),
-    /// See [`ZONES_ORDERED_MAX`].
+    /// More zones than anybody can put in order by hand.
     #[error("zones.order names {0} zones: at most {ZONES_ORDERED_MAX} can be put in order")]
     ZonesMany(usize),
     /// RESTART brings nothing, so nobody can be behind.

@@ -229,7 +229,7 @@ impl State {
         // A rollback that fails is never rolled back: it would go round for ever.
         let rolls_back = rollout.wants_rollback() && rollout.submission.creator == Creator::User;
         let is_catch_up = rollout.is_catch_up();
-        let name = rollout.submission.group.clone();
+        let (name, mode) = (rollout.submission.group.clone(), rollout.submission.policy.mode);
         let good = Good { revision: rollout.submission.revision.clone(), deployment, at };
         self.timers.clear(Timer::Deployment(deployment));
         self.end_happened(deployment);
@@ -242,7 +242,10 @@ impl State {
         group.running = None;
         let needs_it = to_roll_back(group, rollout).next().is_some();
         if succeeded {
-            note_good(group, good);
+            // A restart brought nothing: who did bring it stays known.
+            if mode == Mode::Standard {
+                note_good(group, good);
+            }
         } else if rolls_back && needs_it && !group.good.is_empty() {
             group.owes_rollback_of = Some(deployment);
         }

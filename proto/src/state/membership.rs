@@ -94,6 +94,12 @@ impl State {
         }
     }
 
+    /// Whether the mesh does not count on the host now: what it says of others
+    /// is not counted either.
+    pub(crate) fn is_counted_out(&self, host: HostId) -> bool {
+        self.hosts.get(&host).is_none_or(|known| known.down.is_some())
+    }
+
     pub(super) fn set_down(&mut self, host: HostId, incarnation: u64, down: bool) {
         let Some(known) = self.hosts.get(&host) else { return };
         // A newer start, or a refutation, has outrun the accusation.

@@ -25,6 +25,8 @@ pub struct CatchUps {
 impl CatchUps {
     /// An entry was committed, and the model has folded it.
     pub fn entry(&mut self, model: &Model) -> Verdict {
+        // A host that was taken out of the mesh and is back is a new one to it.
+        self.in_vain.retain(|((_, host, _), _), _| model.hosts().contains_key(host));
         for (id, deployment) in model.deployments() {
             match deployment.submission.creator {
                 Creator::User if deployment.status != DeploymentStatus::Queued => {

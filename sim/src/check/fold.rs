@@ -184,6 +184,22 @@ mod tests {
     }
 
     #[test]
+    fn who_is_counted_out_counts_nobody_out() {
+        let mut entries = testing::redeployed_to(3);
+        let down = |by: u32, of: u32| {
+            let body = Body::HostDown { host: testing::host(of).record.host, incarnation: 1 };
+            let mut entry = testing::entry(2_000, body);
+            entry.proposal.host = testing::host(by).record.host;
+            entry
+        };
+        entries.extend([down(0, 2), down(2, 0), down(2, 1)]);
+        let (_, state) = folded(&entries);
+        let downs: Vec<_> = state.hosts().values().filter(|host| host.down.is_some()).collect();
+        assert_eq!(downs.len(), 1);
+        assert_eq!(downs[0].record.host, testing::host(2).record.host);
+    }
+
+    #[test]
     fn a_deployment_that_times_out_leaves_hosts_alone_that_it_never_touched() {
         let mut entries = testing::redeployed_to(3);
         let Some(Entry { body: Body::Submitted(mut second), .. }) = entries.pop() else {

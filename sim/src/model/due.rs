@@ -1,22 +1,10 @@
-//! What the ledger's clock alone brings about: found by looking at every turn.
+//! What comes due by the ledger's clock alone.
 
 use proto::entry::ErrorCode;
 use proto::id::{DeploymentId, HostId};
 use proto::rollout::DeploymentStatus;
 
-use super::{Millis, Model, Stage};
-
-/// What has come due by the ledger's clock, in the order in which it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Due {
-    DidNotStart(DeploymentId, HostId),
-    Lost(DeploymentId, HostId),
-    TurnTooLong(DeploymentId, HostId),
-    DeploymentTooLong(DeploymentId),
-    Relapsed(DeploymentId, HostId),
-    BakeOver(DeploymentId),
-    Thaw,
-}
+use super::{Due, Millis, Model, Stage};
 
 impl Model {
     pub(super) fn due(&self) -> Option<Due> {

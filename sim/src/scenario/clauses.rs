@@ -3,20 +3,25 @@
 use std::time::Duration;
 
 use proto::group::{Group, TagFilter, TagSets};
-use proto::id::GroupName;
+use proto::health::{HealthCheck, Probe, Viewpoint};
+use proto::id::{ConfigName, GroupName};
 use proto::lifecycle::LIFECYCLE;
-use proto::policy::{Minimum, Policy, RollbackOn};
+use proto::policy::{Canary, DeploymentConfig, Minimum, Policy, RollbackOn, Share, Zonal};
 use proto::suggest;
 
 use super::words::{Words, Wrong, unknown};
-use crate::hooks::{Bundle, HookFault, How};
+use crate::hooks::{Bundle, HookFault, How, Sickness};
 
 /// How long each event takes, unless the bundle says otherwise: whole seconds,
 /// so that the times of a story are easy to follow.
 const TAKES: Duration = Duration::from_secs(1);
 
 /// How the clauses of a policy begin.
-const POLICY_WORDS: [&str; 12] = [
+const POLICY_WORDS: [&str; 16] = [
+    "at most 2 at a time",
+    "canary",
+    "zones",
+    "outdated only",
     "OneAtATime",
     "HalfAtATime",
     "AllAtOnce",
@@ -43,9 +48,17 @@ pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
     let name = group_name(words.next("the group's name")?.trim_end_matches(','))?;
     let mut tag = format!("role={}", name.to_string().split('/').next().unwrap_or_default());
     let mut policy = Policy::default();
+    let mut health = None;
+    let mut config = None;
     for clause in clauses(words) {
         let mut clause_words = Words::of(&clause);
-        if clause_words.take("on") {
+        if clause_words.take("config") {
+            config = Some(config_name(clause_words.next("a configuration's name")?)?);
+            clause_words.end()?;
+        } else if clause_words.take("health") {
+            health = Some(self::health(&mut clause_words)?);
+            clause_words.end()?;
+        } else if clause_words.take("on") {
             tag = clause_words.next("a tag")?.into();
             clause_words.end()?;
         } else {
@@ -53,7 +66,48 @@ pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
         }
     }
     let filter = TagFilter::parse(&tag).map_err(|error| error.to_string())?;
-    Ok(Group::new(name, TagSets(vec![vec![filter]]), policy))
+    Ok(Group { health, config, ..Group::new(name, TagSets(vec![vec![filter]]), policy) })
+}
+
+pub(super) fn config_name(text: &str) -> Result<ConfigName, Wrong> {
+    text.parse().map_err(|error| format!("`{text}` is no name of a configuration: {error}"))
+}
+
+/// `config careful 1 hosts, zones bake 30s`.
+pub(super) fn config(words: &mut Words<'_>) -> Result<DeploymentConfig, Wrong> {
+    let name = config_name(words.next("the configuration's name")?.trim_end_matches(','))?;
+    let Policy { minimum, turns_max, canary, zonal, .. } = policy(words, Policy::default())?;
+    Ok(DeploymentConfig { name, minimum, turns_max, canary, zonal })
+}
+
+/// `health every 5s rise 2 fall 3 grace 30s from observers`.
+fn health(words: &mut Words<'_>) -> Result<HealthCheck, Wrong> {
+    let mut check = HealthCheck::new(Probe::Http("http://127.0.0.1:8080/health".into()));
+    while let Some(word) = words.peek() {
+        words.next("a word")?;
+        match word {
+            "every" => {
+                check.every = words.duration()?;
+                check.timeout = check.timeout.min(check.every);
+            }
+            "rise" => check.rise = words.number("so many successes")?,
+            "fall" => check.fall = words.number("so many failures")?,
+            "grace" => check.grace = words.duration()?,
+            "from" => {
+                words.expect("observers")?;
+                check.from = Viewpoint::Observers;
+            }
+            other => {
+                return Err(unknown(
+                    "word of a health check",
+                    Some(other),
+                    ["every", "rise", "fall", "grace", "from"],
+                ));
+            }
+        }
+    }
+    check.validate().map_err(|error| error.to_string())?;
+    Ok(check)
 }
 
 pub(super) fn group_name(text: &str) -> Result<GroupName, Wrong> {
@@ -86,10 +140,46 @@ fn apply(policy: &mut Policy, clause: &str) -> Result<(), Wrong> {
         policy.rollback = RollbackOn { failure: false, alarm: false, stop: false };
     } else if words.take("rollback on") {
         policy.rollback = rollback(&mut words)?;
+    } else if words.take("at most") {
+        policy.turns_max = Some(words.number("how many at a time")?);
+        words.expect("at a time")?;
+    } else if words.take("canary") {
+        let hosts = share(&mut words)?;
+        policy.canary = Some(Canary { hosts, bake: bake(&mut words, "bake")?.unwrap_or_default() });
+    } else if words.take("zones") {
+        policy.zonal = Some(zones(&mut words)?);
+    } else if words.take("outdated only") {
+        policy.outdated_only = true;
     } else {
         policy.minimum = minimum(&mut words)?;
     }
     words.end()
+}
+
+/// `zones minimum 50% bake 30s first bake 1m`.
+fn zones(words: &mut Words<'_>) -> Result<Zonal, Wrong> {
+    let mut zonal = Zonal::default();
+    if words.take("minimum") {
+        zonal.minimum = share(words)?;
+    }
+    zonal.bake = bake(words, "bake")?.unwrap_or_default();
+    zonal.first_bake = bake(words, "first bake")?;
+    Ok(zonal)
+}
+
+fn bake(words: &mut Words<'_>, phrase: &str) -> Result<Option<Duration>, Wrong> {
+    words.take(phrase).then(|| words.duration()).transpose()
+}
+
+/// `2 hosts`, `20%`.
+fn share(words: &mut Words<'_>) -> Result<Share, Wrong> {
+    match minimum(words)? {
+        Minimum::HostCount(hosts) => Ok(Share::Hosts(hosts)),
+        Minimum::FleetPercent(percent) => Ok(Share::Percent(percent)),
+        named @ (Minimum::OneAtATime | Minimum::HalfAtATime | Minimum::AllAtOnce) => {
+            Err(format!("`{named}` is no share of hosts: write 2 hosts, or 20%"))
+        }
+    }
 }
 
 fn rollback(words: &mut Words<'_>) -> Result<RollbackOn, Wrong> {
@@ -142,6 +232,8 @@ pub(super) fn bundle(words: &mut Words<'_>) -> Result<Bundle, Wrong> {
         if words.take("takes") {
             let takes = words.duration()?;
             bundle.takes = (takes, takes);
+        } else if words.take("sick") {
+            bundle.sickness = Some(sickness(&mut words)?);
         } else {
             bundle.faults.push(fault(&mut words)?);
         }
@@ -155,12 +247,23 @@ pub(super) fn plain_bundle(name: &str) -> Bundle {
     Bundle::new(name, (TAKES, TAKES))
 }
 
+/// `sick after 10s for 5s silently on h3`: what a check finds once it runs.
+fn sickness(words: &mut Words<'_>) -> Result<Sickness, Wrong> {
+    let after = if words.take("after") { words.duration()? } else { Duration::ZERO };
+    let flaps = if words.take("for") { Some(words.duration()?) } else { None };
+    let is_silent = words.take("silently");
+    let hosts = if words.take("on") { Some(words.hosts()?) } else { None };
+    Ok(Sickness { hosts, after, flaps, is_silent })
+}
+
 fn fault(words: &mut Words<'_>) -> Result<HookFault, Wrong> {
     let how = match words.peek() {
         Some("fails") => How::Fails,
         Some("hangs") => How::Hangs,
         Some("lies") => How::Lies,
-        other => return Err(unknown("clause of a bundle", other, ["takes", "fails", "hangs", "lies"])),
+        other => {
+            return Err(unknown("clause of a bundle", other, ["takes", "fails", "hangs", "lies", "sick"]));
+        }
     };
     words.next("what goes wrong")?;
     words.expect("in")?;

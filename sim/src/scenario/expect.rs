@@ -77,7 +77,9 @@ pub(super) fn check(world: &mut World, expectation: &Expectation) -> Result<(), 
             let group = state.group(group).ok_or("the group is gone")?;
             let is_healthy = |host: &&&proto::state::Host| {
                 let standing = group.standing.get(&host.record.host);
-                host.down.is_none() && standing.is_some_and(|known| known.health == Health::Healthy)
+                host.down.is_none()
+                    && group.ailing(host.record.host).is_none()
+                    && standing.is_some_and(|known| known.health == Health::Healthy)
             };
             let members = state.members_of(&group.group);
             is("healthy", *hosts, u32::try_from(members.iter().filter(is_healthy).count()).expect("few"))

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proto::policy::{Mode, Policy};
+
 use super::expect::Unmet;
 use super::{Line, Occasion, Scenario, Step, Wait, Wanted, expect, report, stage};
 use crate::clock::Moment;
@@ -13,6 +15,8 @@ use crate::world::{Asked, Wish, World};
 pub struct Performance {
     /// The story, the tables, and what was expected in vain.
     pub text: String,
+    /// Its second part alone: what it came to.
+    pub tables: String,
     /// Whether everything came as expected, and no claim was violated.
     pub holds: bool,
     pub world: World,
@@ -47,8 +51,9 @@ pub fn perform(scenario: &Scenario, seed: u64, begins: impl FnOnce(&mut World)) 
         }
     };
     let holds = unmet.is_empty() && world.checks().finding().is_none();
-    let text = report::text(scenario, &world, zero, &unmet);
-    Performance { text, holds, world, zero }
+    let tables = report::tables(scenario, &world, zero, &unmet);
+    let text = report::text(scenario, &world, zero, &tables);
+    Performance { text, tables, holds, world, zero }
 }
 
 fn play(scenario: &Scenario, world: &mut World, zero: Moment, unmet: &mut Vec<Unmet>) {
@@ -63,7 +68,8 @@ fn play(scenario: &Scenario, world: &mut World, zero: Moment, unmet: &mut Vec<Un
             return;
         }
     }
-    world.run_while(ENDS_WITHIN, |world| !world.checks().unfinished().is_empty());
+    world
+        .run_while(ENDS_WITHIN, |world| world.open_requests() > 0 || !world.checks().unfinished().is_empty());
     world.run_until(world.now() + SETTLES);
     world.check_quiet();
 }
@@ -77,7 +83,7 @@ fn wait(world: &mut World, waits: &Wait, zero: Moment) -> Result<(), String> {
         Wait::At(at) => {
             let then = zero + *at;
             if then < world.now() {
-                return Err(format!("it is {} already", report::clock(world.now(), zero)));
+                return Err(format!("it is {} already", world.now().since(zero)));
             }
             world.run_until(then);
         }
@@ -133,7 +139,7 @@ fn step(world: &mut World, line: &Line, zero: Moment) -> Result<(), String> {
         Step::Break(fault) => world.fault_at(fault.clone(), now),
         Step::Show(name) => {
             let lines = report::now(world, name, zero)?;
-            lines.into_iter().for_each(|line| world.story_mut().tell(now, line));
+            lines.into_iter().for_each(|line| world.say(line));
         }
         Step::Expect(expectation) => return expect::check(world, expectation),
     }
@@ -153,9 +159,16 @@ fn wish_of(world: &World, wanted: &Wanted) -> Result<Wish, String> {
             policy: policy.clone(),
             queue: *queue,
         },
-        Wanted::Stop { group, rollback } => {
-            Wish::Stop { group: group.clone(), rollback: *rollback, now: false }
+        Wanted::Stop { group, rollback, now } => {
+            Wish::Stop { group: group.clone(), rollback: *rollback, now: *now }
         }
+        Wanted::Restart { group } => {
+            let known = expect::furthest(world).and_then(|node| node.state().group(group));
+            let policy = known.ok_or("no such group")?.group.policy.clone();
+            let policy = Policy { mode: Mode::Restart, outdated_only: false, ..policy };
+            Wish::Restart { group: group.clone(), policy }
+        }
+        Wanted::SetConfig(config) => Wish::SetConfig(config.clone()),
         Wanted::Rollback { group, to } => {
             let to = to.as_deref().map(digest).transpose()?;
             Wish::Rollback { group: group.clone(), to }

@@ -14,31 +14,31 @@ use crate::clock::Moment;
 use crate::host::HostNo;
 use crate::world::World;
 
-/// The story's clock: whole seconds, so that a story that is told again after a
-/// small change of the code still reads the same.
-pub(super) fn clock(at: Moment, zero: Moment) -> String {
-    let seconds = at.as_secs().saturating_sub(zero.as_secs());
-    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
-}
-
-pub(super) fn text(scenario: &Scenario, world: &World, zero: Moment, unmet: &[Unmet]) -> String {
+/// The story, and what it came to.
+pub(super) fn text(scenario: &Scenario, world: &World, zero: Moment, tables: &str) -> String {
     let mut text = scenario.title.join("\n");
     text.push_str("\n\n");
     for (at, line) in world.story().lines().iter().filter(|(at, _)| *at >= zero) {
-        writeln!(text, "{:>7}  {line}", clock(*at, zero)).expect("a text takes everything");
-    }
-    if let Some(node) = furthest(world) {
-        for id in world.story().told() {
-            text.push('\n');
-            deployment(&mut text, world, id, zero);
-        }
-        for group in node.state().groups().values() {
-            text.push('\n');
-            group_lines(&mut text, world, node.state(), group);
-        }
+        writeln!(text, "{:>7}  {line}", at.since(zero)).expect("a text takes everything");
     }
     text.push('\n');
+    text + tables
+}
+
+/// What each deployment came to, where each group is, and what was expected in
+/// vain.
+pub(super) fn tables(scenario: &Scenario, world: &World, zero: Moment, unmet: &[Unmet]) -> String {
+    let mut text = String::new();
+    if let Some(node) = furthest(world) {
+        for id in world.story().told() {
+            deployment(&mut text, world, id, zero);
+            text.push('\n');
+        }
+        for group in node.state().groups().values() {
+            group_lines(&mut text, world, node.state(), group);
+            text.push('\n');
+        }
+    }
     outcome(&mut text, scenario, world, unmet);
     text
 }
@@ -110,7 +110,8 @@ fn numbers(world: &World, id: DeploymentId, rollout: &Rollout) -> String {
 /// What keeps it, as the nodes say: the ledger's reasons, and any host's own.
 pub(super) fn blockers(world: &World, id: DeploymentId) -> Vec<String> {
     let mut blockers: Vec<String> = Vec::new();
-    for (_, node) in world.nodes() {
+    let index = furthest(world).map_or(0, |node| node.state().index());
+    for (_, node) in world.nodes().filter(|(_, node)| node.state().index() == index) {
         for blocker in node.blockers(id) {
             let words = world.story().named(blocker.to_string());
             if !blockers.contains(&words) && !node.state().rollout(id).is_some_and(|r| r.status().is_over()) {
@@ -138,8 +139,8 @@ fn times(world: &World, id: DeploymentId, host: HostId, zero: Moment) -> String 
     let course = world.checks().chronicle.course(id);
     let passed = course.and_then(|course| course.turns.iter().rfind(|passed| passed.host == host));
     passed.map_or(String::new(), |passed| {
-        let ended = passed.ended.map_or("...".into(), |at| clock(at, zero));
-        format!("{} to {ended}", clock(passed.leased, zero))
+        let ended = passed.ended.map_or("...".into(), |at| at.since(zero));
+        format!("{} to {ended}", passed.leased.since(zero))
     })
 }
 
@@ -176,7 +177,8 @@ fn group_lines(text: &mut String, world: &World, state: &State, group: &GroupSta
             None => "never deployed to",
         };
         let down = if host.down.is_some() { ", Down" } else { "" };
-        let is = format!("{runs}, {health}{down}");
+        let ailing = if group.ailing(host.record.host).is_some() { ", unwell by its check" } else { "" };
+        let is = format!("{runs}, {health}{ailing}{down}");
         match alike.iter_mut().find(|(known, _)| *known == is) {
             Some((_, hosts)) => hosts.push(no),
             None => alike.push((is, vec![no])),

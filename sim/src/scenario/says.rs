@@ -14,14 +14,19 @@ use crate::host::HostNo;
 use crate::world::{Fault, Who};
 
 /// How the lines of the story may begin, after their time.
-const STEPS: [&str; 20] = [
-    "deploy", "stop", "roll", "set", "delete", "remove", "expect", "show", "kill", "leave", "power", "start",
-    "restart", "wipe", "stall", "cut", "mend", "slow", "clock", "drift",
+const STEPS: [&str; 21] = [
+    "redeploy", "deploy", "stop", "roll", "set", "delete", "remove", "expect", "show", "kill", "leave",
+    "power", "start", "restart", "wipe", "stall", "cut", "mend", "slow", "clock", "drift",
 ];
 
 pub(super) fn step(reader: &mut Reader, words: &mut Words<'_>) -> Result<Step, Wrong> {
     let first = words.next("a step")?;
     match first {
+        "redeploy" => {
+            words.expect("as restart")?;
+            let group = reader.group_after("in", words)?.name.clone();
+            Ok(Step::Ask { at: None, wish: Wanted::Restart { group } })
+        }
         "deploy" | "stop" | "roll" | "set" | "delete" | "remove" => asked(reader, first, words),
         "expect" => expectation(reader, words).map(Step::Expect),
         "show" => deployment(words).map(Step::Show),
@@ -41,13 +46,17 @@ fn asked(reader: &mut Reader, first: &str, words: &mut Words<'_>) -> Result<Step
         }
         "stop" => {
             let group = reader.group_after("in", words)?.name.clone();
-            Wanted::Stop { group, rollback: words.take("and roll back") }
+            let now = words.take("now");
+            Wanted::Stop { group, rollback: words.take("and roll back"), now }
         }
         "roll" => {
             words.expect("back")?;
             let group = reader.group_after("in", words)?.name.clone();
             let to = words.take("to").then(|| reader.bundle(words)).transpose()?;
             Wanted::Rollback { group, to }
+        }
+        "set" if words.take("config") => {
+            return Ok(Step::Ask { at: None, wish: Wanted::SetConfig(clauses::config(words)?) });
         }
         "set" => {
             words.expect("group")?;
@@ -237,8 +246,9 @@ fn of_deployment(reader: &Reader, words: &mut Words<'_>) -> Result<Expectation, 
     Ok(Expectation::Status { deployment, status, reason })
 }
 
-const STATUSES: [DeploymentStatus; 6] = [
+const STATUSES: [DeploymentStatus; 7] = [
     DeploymentStatus::Created,
+    DeploymentStatus::Baking,
     DeploymentStatus::Queued,
     DeploymentStatus::InProgress,
     DeploymentStatus::Succeeded,

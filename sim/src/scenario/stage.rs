@@ -70,7 +70,7 @@ pub(super) fn prepare(scenario: &Scenario, world: &mut World) -> Result<Moment, 
     world.run_until(world.now() + SETTLES);
     let zero = Moment::from_micros((world.now().as_secs() + 1) * 1_000_000);
     world.run_until(zero);
-    world.story_mut().begin_anew();
+    world.begin_story();
     Ok(zero)
 }
 

@@ -10,7 +10,6 @@ use crate::network::{Boot, NetEvent};
 
 /// Something that is to happen.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "what is wished is a few hundred of many thousand events")]
 pub(super) enum Event {
     Network(NetEvent),
     Wake {
@@ -59,7 +58,7 @@ pub(super) enum Event {
     },
     Fault(Fault),
     Wish {
-        asked: Asked,
+        asked: Box<Asked>,
         tries: u32,
     },
 }

@@ -10,6 +10,7 @@ use proto::node::Node;
 use super::{Event, World};
 use crate::disk::Crash;
 use crate::host::HostNo;
+use crate::record::Record;
 
 /// One thing that goes wrong, or right again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ impl World {
             }
             Fault::Leave { who, back_after } => {
                 let Some(host) = self.find(who) else { return };
-                self.story.tell(now, format!("{host} is told to leave"));
+                self.say(format!("{host} is told to leave"));
                 self.feed(host, Input::Leaving);
                 let takes =
                     self.chance.faults.duration(Duration::from_millis(10), Duration::from_millis(3_000));
@@ -101,36 +102,36 @@ impl World {
                     self.down(host, Crash::Power);
                     self.hosts[host.index()].disk.wipe();
                     self.hosts[host.index()].was_wiped = true;
-                    self.story.tell(now, format!("{host} loses its disk"));
+                    self.say(format!("{host} loses its disk"));
                     self.start_after(host, Some(back_after));
                 }
             }
             Fault::Stall { who, lasts } => {
                 let Some(host) = self.find(who) else { return };
-                self.story.tell(now, format!("{host} stalls for {}", Shown(lasts)));
+                self.say(format!("{host} stalls for {}", Shown(lasts)));
                 self.stall(host, lasts);
             }
             Fault::Cut { from, to, both_ways, lasts } => {
                 let way = if both_ways { "and" } else { "to" };
-                self.story.tell(now, format!("cut between {} {way} {}", names(&from), names(&to)));
+                self.say(format!("cut between {} {way} {}", names(&from), names(&to)));
                 self.cut(&from, &to, both_ways);
                 if let Some(lasts) = lasts {
                     self.queue.push(now + lasts, Event::Fault(Fault::Mend { from, to, both_ways }));
                 }
             }
             Fault::Mend { from, to, both_ways } => {
-                self.story.tell(now, format!("mended between {} and {}", names(&from), names(&to)));
+                self.say(format!("mended between {} and {}", names(&from), names(&to)));
                 self.network.mend(&from, &to);
                 if both_ways {
                     self.network.mend(&to, &from);
                 }
             }
             Fault::SlowDisk { host, times } => {
-                self.story.tell(now, format!("{host}'s disk takes {} times as long", times.max(1)));
+                self.say(format!("{host}'s disk takes {} times as long", times.max(1)));
                 self.hosts[host.index()].disk.set_slowness(times);
             }
             Fault::Drift { host, parts_per_million } => {
-                self.story.tell(now, format!("{host}'s clock gains {parts_per_million} ppm"));
+                self.say(format!("{host}'s clock gains {parts_per_million} ppm"));
                 let host = &mut self.hosts[host.index()];
                 host.drift = parts_per_million;
                 host.clock.drift(now, parts_per_million);
@@ -145,7 +146,7 @@ impl World {
 
     /// All faults are over: what is cut is mended, what is down starts.
     pub fn heal(&mut self) {
-        self.story.tell(self.now, "all is healed".into());
+        self.say("all is healed".into());
         self.healed_at = self.now;
         self.network.mend_all();
         let quality = self.network.quality_mut();
@@ -193,7 +194,8 @@ impl World {
             Crash::Process => "is killed",
             Crash::Power => "loses power",
         };
-        self.story.tell(self.now, format!("{no} {how_said}"));
+        self.say(format!("{no} {how_said}"));
+        self.trace.note(|| Record::Down { host: no });
         self.checks.host_down(no);
         let later = self.network.host_down(no, how == Crash::Process, self.now);
         self.later(later);

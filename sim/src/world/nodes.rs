@@ -1,6 +1,5 @@
 //! The nodes: how one is started, woken, told things and watched.
 
-use proto::entry::Body;
 use proto::io::Input;
 use proto::node::Node;
 
@@ -9,6 +8,7 @@ use crate::check::Claim;
 use crate::clock::HostClock;
 use crate::host::{BOOTSTRAP_EVERY, FOUNDER, HostNo, Running};
 use crate::panics;
+use crate::record::Record;
 
 /// Wakes that a node may ask for within one microsecond before that counts as
 /// a loop that never ends.
@@ -28,6 +28,14 @@ impl World {
         host.clock = HostClock::new(now, host.ahead_micros, host.drift);
         let (boot, config, stored) = (host.boot, host.config(self.mesh, seed), host.disk.contents());
         let local = host.clock.show(now);
+        self.say(format!("{no} starts"));
+        self.trace.note(|| Record::Started {
+            at: now,
+            host: no,
+            local: local.as_micros(),
+            config: Box::new(config.clone()),
+            stored: stored.clone().into_iter().collect(),
+        });
         let node = match panics::guard(|| Node::start(config, stored, local)) {
             Ok(Ok(node)) => node,
             Ok(Err(error)) => return self.violated(Claim::Alive, no, format!("it does not start: {error}")),
@@ -35,7 +43,6 @@ impl World {
         };
         self.hosts[no.index()].node = Some(Box::new(Running(node)));
         self.network.host_up(no, boot);
-        self.story.tell(now, format!("{no} starts"));
         self.queue.push(now, Event::Bootstrap { host: no, boot });
         self.after_input(no);
     }
@@ -107,6 +114,12 @@ impl World {
         let local = host.clock.show(self.now);
         let Some(running) = &mut host.node else { return };
         self.trace.input(self.now, no, &input);
+        self.trace.note(|| Record::Input {
+            at: self.now,
+            host: no,
+            local: local.as_micros(),
+            input: input.clone(),
+        });
         if let Err(said) = panics::guard(|| running.0.handle(input, local)) {
             return self.violated(Claim::Alive, no, said);
         }
@@ -118,6 +131,7 @@ impl World {
             self.trace.output(self.now, no, &output);
             self.effect(no, output);
         }
+        self.trace.settled();
         self.schedule_wake(no);
         self.look(no);
     }
@@ -130,15 +144,6 @@ impl World {
         if std::mem::replace(&mut host.looked_at, index) == index {
             return;
         }
-        let fresh = self.checks.folded(no, &running.0, self.now);
-        for due in self.checks.model.take_came_due() {
-            self.story.came_due(self.now, due);
-        }
-        for entry in fresh {
-            if let Body::Submitted(submission) = &entry.body {
-                self.story.know_deployment(submission);
-            }
-            self.story.entry(self.now, &entry, &self.checks.model);
-        }
+        self.story.folded(no, &running.0, &mut self.checks, self.now);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto::group::Group;
 use proto::id::{DeploymentId, Digest, GroupName};
 use proto::io::{Accepted, DeployRequest, Input, Refusal, Reply, Request, RequestId, Until};
-use proto::policy::Policy;
+use proto::policy::{DeploymentConfig, Policy};
 
 use super::{Claim, Event, World};
 use crate::clock::Moment;
@@ -27,6 +27,7 @@ pub struct Asked {
 pub enum Wish {
     SetGroup(Group),
     DeleteGroup(GroupName),
+    SetConfig(DeploymentConfig),
     Deploy {
         group: GroupName,
         digest: Digest,
@@ -102,13 +103,14 @@ impl World {
         self.story.asked(self.now, host, &request);
         let open = Open { asked, request: request.clone(), tries, host, since: self.now };
         self.requests.open.insert(id, open);
-        self.feed(host, Input::Request { id, request });
+        self.feed(host, Input::Request { id, request: Box::new(request) });
     }
 
     /// None if there is nothing to ask for.
     fn request(&mut self, wish: &Wish, host: HostNo) -> Option<Request> {
         let request = match wish {
             Wish::SetGroup(group) => Request::SetGroup(group.clone()),
+            Wish::SetConfig(config) => Request::SetConfig(config.clone()),
             Wish::DeleteGroup(group) => Request::DeleteGroup(group.clone()),
             Wish::Deploy { group, digest, policy, queue } => {
                 let bundle = &self.bundles[digest];
@@ -165,7 +167,8 @@ impl World {
     fn ask_again(&mut self, asked: Asked, tries: u32) {
         if asked.insists && tries < TRIES_MAX {
             let jitter = self.chance.requests.duration(Duration::ZERO, PATIENCE);
-            self.queue.push(self.now + PATIENCE + jitter, Event::Wish { asked, tries: tries + 1 });
+            self.queue
+                .push(self.now + PATIENCE + jitter, Event::Wish { asked: Box::new(asked), tries: tries + 1 });
         }
     }
 

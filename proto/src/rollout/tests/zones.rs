@@ -126,3 +126,36 @@ fn an_unhealthy_host_of_a_later_zone_goes_ahead_only_if_nobody_else_may() {
         Play::of(policy(Minimum::HostCount(4), Share::Percent(0)), entrants(&TWO_ZONES, &[(2, Was::Broken)]));
     assert_eq!(play.flying(), [1]);
 }
+
+#[test]
+fn a_zone_that_falls_to_its_minimum_for_other_reasons_waits() {
+    let mut play =
+        Play::of(policy(Minimum::AllAtOnce, Share::Hosts(1)), entrants(&["a", "a", "a", "b", "b"], &[]));
+    assert_eq!(play.flying(), [0, 1]);
+    play.succeeds(0, &[1, 2]);
+    play.succeeds(1, &[2]);
+    // Both that are done go Down; the one in its turn takes nothing more away.
+    play.down(0, true, &[2]);
+    play.down(1, true, &[2]);
+    play.succeeds(2, &[3]);
+    let mut play =
+        Play::of(policy(Minimum::AllAtOnce, Share::Hosts(1)), entrants(&["a", "a", "a", "a"], &[]));
+    assert_eq!(play.flying(), [0, 1, 2]);
+    play.down(3, true, &[0, 1, 2]);
+    play.succeeds(0, &[1, 2, 3]);
+    let mut play = Play::of(
+        Policy { turns_max: Some(1), ..policy(Minimum::AllAtOnce, Share::Hosts(1)) },
+        entrants(&["a", "a", "a", "b", "b"], &[]),
+    );
+    play.succeeds(0, &[1]);
+    play.down(0, true, &[1]);
+    play.down(2, true, &[1]);
+    // The other one that is Down goes first; when it is back, it would be the last in service.
+    play.succeeds(1, &[2]);
+    play.down(1, true, &[2]);
+    play.down(2, false, &[]);
+    let blocker =
+        Blocker::ZoneTooFewHealthy { zone: "a".into(), available: 1, minimum: 1, total: 3, down: 2 };
+    assert_eq!(play.rollout.turn(), Turn::Blocked(vec![blocker]));
+    play.down(0, false, &[2]);
+}

@@ -1,0 +1,138 @@
+//! Hosts that fold entries and do nothing else: for properties and for speed.
+
+use proto::entry::{
+    Body, Creator, Entry, ErrorCode, Failure, HostRecord, Index, ProposalId, Submission, TurnOutcome,
+};
+use proto::group::{Group, Tag, TagFilter, TagSets};
+use proto::id::{DeploymentId, Digest, GroupName, HostId, VoterId};
+use proto::policy::Policy;
+use proto::revision::Revision;
+use proto::rollout::Rollout;
+use proto::state::State;
+use proto::time::LedgerTime;
+
+/// The state of a mesh, and all that led to it.
+#[derive(Clone)]
+pub(crate) struct Fleet {
+    pub(crate) state: State,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// The n-th host, from 0: their keys are in the order of their names.
+pub(crate) fn host(number: u32) -> HostId {
+    let mut key = [0; 32];
+    key[..4].copy_from_slice(&number.to_be_bytes());
+    HostId::from_public_key(key)
+}
+
+fn record(number: u32) -> HostRecord {
+    HostRecord {
+        host: host(number),
+        voter: VoterId(u64::from(number) + 1),
+        name: format!("host-{number:05}"),
+        tags: [Tag::parse("role=web").expect("a tag")].into(),
+        zone: format!("zone-{}", number % 3),
+        addresses: vec!["/ip4/192.0.2.1/udp/4001/quic-v1".into()],
+        incarnation: 1,
+        wire: 1,
+    }
+}
+
+pub(crate) fn group(policy: Policy) -> Group {
+    let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
+    Group::new(name(), tags, policy)
+}
+
+pub(crate) fn name() -> GroupName {
+    "web/prod".parse().expect("a name")
+}
+
+pub(crate) fn failed() -> TurnOutcome {
+    TurnOutcome::Failed(Failure {
+        event: None,
+        code: ErrorCode::ScriptFailed,
+        script: "scripts/start.sh".into(),
+        message: "it ended with 1".into(),
+        log: String::new(),
+    })
+}
+
+impl Fleet {
+    /// So many hosts and their group.
+    pub(crate) fn new(hosts: u32) -> Self {
+        let mut fleet = Fleet { state: State::default(), entries: Vec::new() };
+        (0..hosts).for_each(|number| fleet.say(0, Body::HostJoined(record(number))));
+        fleet.say(0, Body::GroupSet(group(Policy::default())));
+        fleet
+    }
+
+    /// Folds one more entry, proposed by a host, a millisecond after the last.
+    pub(crate) fn say(&mut self, by: u32, body: Body) {
+        let index = self.entries.len() as Index + 1;
+        let proposal = ProposalId { host: host(by), incarnation: 1, number: index };
+        let entry = Entry { at: LedgerTime::from_millis(1_000 + index), proposal, body };
+        self.state.apply(index, &entry).expect("an entry that is not refused");
+        self.entries.push(entry);
+    }
+
+    /// Submits a revision; returns what the deployment is called.
+    pub(crate) fn submit(&mut self, revision: &str, policy: Policy) -> DeploymentId {
+        let deployment = DeploymentId::derive(revision.as_bytes());
+        let digest = Digest::of(revision.as_bytes());
+        self.say(
+            0,
+            Body::Submitted(Box::new(Submission {
+                deployment,
+                group: name(),
+                revision: Revision { digest, size: 1, origin: revision.into() },
+                policy,
+                creator: Creator::User,
+                rollback_of: None,
+                description: String::new(),
+                holders: Vec::new(),
+                queue: false,
+            })),
+        );
+        deployment
+    }
+
+    pub(crate) fn rollout(&self, deployment: DeploymentId) -> &Rollout {
+        self.state.rollout(deployment).expect("it was submitted")
+    }
+
+    pub(crate) fn start(&mut self, deployment: DeploymentId, host: HostId) {
+        self.say(0, Body::TurnStarted { deployment, host });
+    }
+
+    pub(crate) fn end(&mut self, deployment: DeploymentId, host: HostId, succeeds: bool) {
+        let outcome = if succeeds { TurnOutcome::Succeeded } else { failed() };
+        self.say(0, Body::TurnEnded { deployment, host, outcome });
+    }
+
+    /// Folds what the state itself asks for.
+    pub(crate) fn do_what_is_due(&mut self) {
+        for body in self.state.due() {
+            self.say(0, body);
+        }
+    }
+
+    /// Goes through a whole deployment, all hosts of a round at once.
+    pub(crate) fn deploy(
+        &mut self,
+        revision: &str,
+        policy: Policy,
+        fails: impl Fn(HostId) -> bool,
+    ) -> DeploymentId {
+        let deployment = self.submit(revision, policy);
+        loop {
+            let round = self.rollout(deployment).in_flight();
+            if round.is_empty() {
+                break;
+            }
+            round.iter().for_each(|host| self.start(deployment, *host));
+            round.iter().for_each(|host| self.end(deployment, *host, !fails(*host)));
+        }
+        self.do_what_is_due();
+        deployment
+    }
+}

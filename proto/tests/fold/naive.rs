@@ -1,0 +1,102 @@
+//! The rule once more, as short as it can be said: AWS user guide,
+//! "instances-health", for one group without anything else.
+//!
+//! Nothing is kept but the list of hosts; every question goes through all of it.
+
+/// One host, by its place in the order of names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Host {
+    pub(crate) healthy: bool,
+    pub(crate) down: bool,
+    /// Whether anything is known to run on it.
+    pub(crate) known: bool,
+    pub(crate) turn: Turn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    ToCome,
+    Now,
+    Over(bool),
+    Never,
+}
+
+pub(crate) struct Naive {
+    pub(crate) hosts: Vec<Host>,
+    /// M.
+    pub(crate) minimum: usize,
+    /// Turns at a time, whatever H − M says.
+    pub(crate) cap: usize,
+    /// Whether it succeeds, once that is known.
+    pub(crate) ends: Option<bool>,
+}
+
+impl Naive {
+    fn count(&self, is_it: impl Fn(&Host) -> bool) -> usize {
+        self.hosts.iter().filter(|host| is_it(host)).count()
+    }
+
+    pub(crate) fn in_turn(&self) -> Vec<usize> {
+        (0..self.hosts.len()).filter(|at| self.hosts[*at].turn == Turn::Now).collect()
+    }
+
+    pub(crate) fn in_service(&self) -> usize {
+        self.count(|host| host.healthy && !host.down && host.turn != Turn::Now)
+    }
+
+    pub(crate) fn end(&mut self, at: usize, succeeds: bool) {
+        self.hosts[at].turn = Turn::Over(succeeds);
+        self.hosts[at].healthy = succeeds;
+        self.go_on();
+    }
+
+    pub(crate) fn set_down(&mut self, at: usize, down: bool) {
+        self.hosts[at].down = down;
+        self.go_on();
+    }
+
+    /// Gives every turn that may be given.
+    pub(crate) fn go_on(&mut self) {
+        while self.ends.is_none() {
+            let to_come = |host: &Host| host.turn == Turn::ToCome;
+            let now = |host: &Host| host.turn == Turn::Now;
+            // H at its best: every unhealthy host with a turn heals in it.
+            let best = self.count(|host| host.healthy || to_come(host) || now(host));
+            let must_exceed = self.count(|host| host.healthy && to_come(host)) > 0;
+            let (coming, going) = (self.count(to_come), self.count(now));
+            if best < self.minimum + usize::from(must_exceed) && coming + going > 0 {
+                return self.conclude(false);
+            }
+            if coming + going == 0 {
+                let is_kept = self.count(|host| host.healthy) >= self.minimum;
+                return self.conclude(is_kept && self.count(|host| host.turn == Turn::Over(true)) > 0);
+            }
+            match self.next() {
+                Some(next) => self.hosts[next].turn = Turn::Now,
+                None => return,
+            }
+        }
+    }
+
+    /// Unhealthy or Down first, then unknown, then old; by name among equals.
+    fn next(&self) -> Option<usize> {
+        let first = |at: &usize| {
+            let host = self.hosts[*at];
+            let is_of_service = host.healthy && !host.down;
+            (is_of_service, is_of_service && host.known, *at)
+        };
+        let next =
+            (0..self.hosts.len()).filter(|at| self.hosts[*at].turn == Turn::ToCome).min_by_key(first)?;
+        let takes_one_out = self.hosts[next].healthy && !self.hosts[next].down;
+        let may = self.in_turn().len() < self.cap && (!takes_one_out || self.in_service() > self.minimum);
+        may.then_some(next)
+    }
+
+    fn conclude(&mut self, succeeds: bool) {
+        self.ends = Some(succeeds);
+        // In these tests a host starts and ends in one step, so who has its turn
+        // now has not begun: what it holds is taken back.
+        let is_unused = |host: &&mut Host| matches!(host.turn, Turn::ToCome | Turn::Now);
+        self.hosts.iter_mut().filter(is_unused).for_each(|host| host.turn = Turn::Never);
+    }
+}

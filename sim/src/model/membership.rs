@@ -1,0 +1,78 @@
+//! Who is in the mesh and who is Down, folded as naively as the rest.
+
+use proto::entry::{ErrorCode, HostRecord};
+use proto::id::{GroupName, HostId};
+
+use super::{Host, Model, Stage};
+
+impl Model {
+    pub(super) fn join(&mut self, record: &HostRecord) {
+        let Some(known) = self.hosts.get_mut(&record.host) else {
+            self.hosts.insert(record.host, Host { record: record.clone(), down: false });
+            self.note_tags(record.host, None);
+            self.set_down(record.host, false);
+            return;
+        };
+        if known.record.incarnation > record.incarnation {
+            return;
+        }
+        let is_back = known.down && record.incarnation > known.record.incarnation;
+        let before = std::mem::replace(&mut known.record, record.clone());
+        self.note_tags(record.host, Some(&before.tags));
+        if before.voter != record.voter {
+            self.note_replaced(record.host);
+        }
+        if is_back {
+            self.set_down(record.host, false);
+        }
+    }
+
+    pub(super) fn leave(&mut self, host: HostId) {
+        if !self.hosts.contains_key(&host) {
+            return;
+        }
+        self.set_down(host, true);
+        for id in self.running() {
+            if self.deployments[&id].in_flight().contains(&host) {
+                self.end(id, host, Some(ErrorCode::HostLost));
+            }
+        }
+        let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
+        groups.iter().for_each(|group| self.forget_health(group, |of| of == host));
+        self.hosts.remove(&host);
+        self.groups.values_mut().for_each(|group| {
+            group.standing.remove(&host);
+            group.behind.remove(&host);
+        });
+    }
+
+    pub(super) fn see(&mut self, host: HostId, incarnation: u64, down: bool) {
+        let Some(known) = self.hosts.get(&host) else { return };
+        if known.record.incarnation == incarnation && known.down != down {
+            self.set_down(host, down);
+        }
+    }
+
+    pub(super) fn set_down(&mut self, host: HostId, down: bool) {
+        if let Some(known) = self.hosts.get_mut(&host) {
+            known.down = down;
+        }
+        if !down {
+            self.note_return(host);
+        }
+        for id in self.running() {
+            let clock = self.clock;
+            let deployment = self.deployments.get_mut(&id).expect("it runs");
+            if let Some(turn) = deployment.turn_mut(host) {
+                turn.down = down;
+                // It was to go first because it was of no service. Now it is.
+                if let Stage::Leased { .. } = turn.stage
+                    && !down
+                {
+                    turn.stage = Stage::Pending;
+                }
+            }
+            deployment.advance(clock);
+        }
+    }
+}

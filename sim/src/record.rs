@@ -1,0 +1,169 @@
+//! A run, written down: what every node was told, and when. With it a run can
+//! be had again without the world that made it, on another machine, in a
+//! debugger, after the simulator has changed.
+//!
+//! The file is a line that says what it is, then one record after another,
+//! each with its length before it. What nodes *did* is not in it but for a
+//! check of eight bytes after each input: they are to do it again.
+
+use proto::config::Config;
+use proto::id::{Digest, HostId};
+use proto::io::Input;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Moment;
+use crate::host::HostNo;
+
+/// One thing that was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Record {
+    Host {
+        no: HostNo,
+        id: HostId,
+    },
+    Bundle {
+        digest: Digest,
+        name: String,
+    },
+    /// An agent starts, with what its disk holds.
+    Started {
+        at: Moment,
+        host: HostNo,
+        /// What its own clock shows, in microseconds.
+        local: u64,
+        config: Box<Config>,
+        stored: Vec<(Vec<u8>, Vec<u8>)>,
+    },
+    Input {
+        at: Moment,
+        host: HostNo,
+        local: u64,
+        input: Input,
+    },
+    /// What all nodes have done so far, as a hash.
+    Check(u64),
+    Down {
+        host: HostNo,
+    },
+    /// The world's own lines of the story: what broke, and what was healed.
+    Said {
+        at: Moment,
+        line: String,
+    },
+    /// What came before was not the story yet.
+    Begins {
+        at: Moment,
+    },
+    End {
+        trace: String,
+    },
+}
+
+/// The first line of a file.
+const MAGIC: &[u8] = b"skein-sim trace 1\n";
+
+/// Bytes of one record: a store's contents at a start are the largest.
+const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Why a file is no trace, or not one that can be read here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotATrace {
+    #[error("it does not begin as a trace does: `skein-sim run FILE --trace OUT` writes one")]
+    Magic,
+    #[error("it breaks off after {0} records")]
+    BreaksOff(usize),
+    #[error(
+        "its record {0} cannot be read: it was written by another version, whose words for what happens to a node \
+         were others"
+    )]
+    Record(usize),
+}
+
+fn codec() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<RECORD_BYTES_MAX>()
+}
+
+/// A file in the making.
+#[derive(Debug)]
+pub struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Writer { bytes: MAGIC.to_vec() }
+    }
+}
+
+impl Writer {
+    pub fn write(&mut self, record: &Record) {
+        let bytes = bincode::serde::encode_to_vec(record, codec()).expect("our own types can be encoded");
+        let length = u32::try_from(bytes.len()).expect("a record is below 4 GiB");
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(&bytes);
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Reads a file, record by record.
+/// # Errors
+/// If it is no trace, at once; if it is damaged, where it is.
+pub fn read(bytes: &[u8]) -> Result<impl Iterator<Item = Result<Record, NotATrace>>, NotATrace> {
+    let mut rest = bytes.strip_prefix(MAGIC).ok_or(NotATrace::Magic)?;
+    let mut number = 0;
+    Ok(std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let record = next(&mut rest, number);
+        number += 1;
+        if record.is_err() {
+            rest = &[];
+        }
+        Some(record)
+    }))
+}
+
+fn next(rest: &mut &[u8], number: usize) -> Result<Record, NotATrace> {
+    let (length, after) = rest.split_first_chunk::<4>().ok_or(NotATrace::BreaksOff(number))?;
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > after.len() {
+        return Err(NotATrace::BreaksOff(number));
+    }
+    let (record, after) = after.split_at(length);
+    *rest = after;
+    match bincode::serde::decode_from_slice(record, codec()) {
+        Ok((record, read)) if read == length => Ok(record),
+        Ok(_) | Err(_) => Err(NotATrace::Record(number)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8], expected: &[Result<(), NotATrace>]) {
+        let found: Vec<_> = match read(bytes) {
+            Ok(records) => records.map(|record| record.map(|_| ())).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        assert_eq!(found, expected, "{bytes:?}");
+    }
+
+    #[test]
+    fn what_is_no_trace_is_told_where_it_is_not() {
+        let mut writer = Writer::default();
+        writer.write(&Record::Check(7));
+        let whole = writer.bytes().to_vec();
+        check(&whole, &[Ok(())]);
+        check(b"", &[Err(NotATrace::Magic)]);
+        check(b"{}", &[Err(NotATrace::Magic)]);
+        check(&whole[..whole.len() - 1], &[Err(NotATrace::BreaksOff(0))]);
+        check(&[&whole[..], &[1]].concat(), &[Ok(()), Err(NotATrace::BreaksOff(1))]);
+        check(&[&whole[..], &[1, 0, 0, 0, 99]].concat(), &[Ok(()), Err(NotATrace::Record(1))]);
+        check(&[&whole[..], &[255; 4]].concat(), &[Ok(()), Err(NotATrace::BreaksOff(1))]);
+    }
+}
