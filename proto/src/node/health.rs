@@ -55,16 +55,17 @@ impl Node {
         let mut checks = BTreeMap::new();
         for (name, group) in self.state.groups() {
             let Some(check) = &group.group.health else { continue };
-            let rollout = group.running.and_then(|running| self.state.rollout(running));
-            let stage = rollout.and_then(|rollout| Some(&rollout.members().get(&me)?.stage));
-            let aim = match (stage, group.running) {
+            let in_turn = group.under_way().into_iter().find(|deployment| {
+                let rollout = self.state.rollout(*deployment);
+                let member = rollout.and_then(|rollout| rollout.members().get(&me));
+                member.is_some_and(|member| matches!(member.stage, Stage::Started { .. }))
+            });
+            let aim = match in_turn {
                 // What is to be replaced, or half is, is nobody's business: the
                 // turn's end says how it went.
-                (Some(Stage::Started { .. }), Some(running)) if self.is_waiting(running) => {
-                    Aim::Turn(running)
-                }
-                (Some(Stage::Started { .. }), _) => continue,
-                (_, _) => Aim::Watch,
+                Some(deployment) if self.is_waiting(deployment) => Aim::Turn(deployment),
+                Some(_) => continue,
+                None => Aim::Watch,
             };
             let is_member = group.group.tags.matches(&self.config.tags);
             let standing = group.standing.get(&me);

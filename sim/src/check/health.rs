@@ -18,7 +18,7 @@ use crate::model::{Millis, Model, Stage};
 struct Seen {
     in_row: u32,
     best: u32,
-    /// The group was set anew since: nobody can say which check counts.
+    /// The group was set anew in its turn: nobody can say which check counts.
     is_unsure: bool,
 }
 
@@ -37,7 +37,9 @@ impl Health {
     }
 
     pub fn event_ends(&mut self, host: HostNo, run: &Run) {
-        self.seen.insert((host, run.group.clone()), Seen::default());
+        let seen = self.seen.entry((host, run.group.clone())).or_default();
+        // The host may not have folded yet that its group was set anew.
+        *seen = Seen { is_unsure: seen.is_unsure, ..Seen::default() };
     }
 
     /// An entry was committed; the model has not folded it yet.
@@ -52,6 +54,16 @@ impl Health {
             Body::GroupSet(group) => {
                 let of_it = self.seen.iter_mut().filter(|((_, name), _)| *name == group.name);
                 of_it.for_each(|(_, seen)| seen.is_unsure = true);
+                Ok(())
+            }
+            Body::TurnStarted { deployment, host } => {
+                let Some(deployment) = model.deployment(*deployment) else { return Ok(()) };
+                let turn = deployment.turn(*host);
+                // It may be said twice.
+                let begins = turn.is_some_and(|turn| matches!(turn.stage, Stage::Leased { .. }));
+                if let Some(number) = numbers.get(host).filter(|_| begins) {
+                    self.seen.insert((*number, deployment.submission.group.clone()), Seen::default());
+                }
                 Ok(())
             }
             Body::TurnEnded { deployment, host, outcome: TurnOutcome::Succeeded } => {
@@ -89,7 +101,6 @@ impl Health {
             | Body::HostUp { .. }
             | Body::GroupDeleted(_)
             | Body::Submitted(_)
-            | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
             | Body::StopRequested { .. }
             | Body::Finished { .. }
