@@ -2,22 +2,24 @@
 //! before the check has passed since its last event, and a host that flaps
 //! costs the ledger a bounded number of entries.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proto::entry::{Body, Entry, Index, TurnOutcome};
 use proto::health::{FLAP_WINDOW, WORDS_PER_HOUR_MAX};
 use proto::id::{GroupName, HostId};
-use proto::io::Run;
+use proto::io::{ProbeId, Run};
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
 use crate::model::{Millis, Model, Stage};
 
 /// What truly was seen of one application since its last event.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Seen {
     in_row: u32,
     best: u32,
+    /// Looks that were begun since.
+    under_way: BTreeSet<ProbeId>,
     /// The group was set anew in its turn: nobody can say which check counts.
     is_unsure: bool,
 }
@@ -29,9 +31,18 @@ pub struct Health {
 }
 
 impl Health {
-    /// A host has looked at its own application.
-    pub fn probed(&mut self, host: HostNo, group: &GroupName, is_well: bool) {
+    /// A host begins to look at its own application.
+    pub fn probes(&mut self, host: HostNo, group: &GroupName, probe: ProbeId) {
+        self.seen.entry((host, group.clone())).or_default().under_way.insert(probe);
+    }
+
+    /// It has looked.
+    pub fn probed(&mut self, host: HostNo, group: &GroupName, probe: ProbeId, is_well: bool) {
         let seen = self.seen.entry((host, group.clone())).or_default();
+        // Begun before the last event, it says nothing of what runs now.
+        if !seen.under_way.remove(&probe) {
+            return;
+        }
         seen.in_row = if is_well { seen.in_row + 1 } else { 0 };
         seen.best = seen.best.max(seen.in_row);
     }
@@ -78,7 +89,7 @@ impl Health {
                 let (Some(check), Some(number), true) = (check, numbers.get(host), counts) else {
                     return Ok(());
                 };
-                let seen = self.seen.get(&(*number, name.clone())).copied().unwrap_or_default();
+                let seen = self.seen.get(&(*number, name.clone())).cloned().unwrap_or_default();
                 if seen.is_unsure || seen.best >= check.rise {
                     return Ok(());
                 }

@@ -14,6 +14,9 @@ const LOOK_TAKES: (Duration, Duration) = (Duration::from_micros(200), Duration::
 
 impl World {
     pub(super) fn probe(&mut self, at: HostNo, probe: ProbeId, task: Box<ProbeTask>) {
+        if task.subject == self.hosts[at.index()].id {
+            self.checks.health.probes(at, &task.group, probe);
+        }
         let takes = self.chance.probes.duration(LOOK_TAKES.0, LOOK_TAKES.1);
         let result = match self.found(at, &task) {
             // Every other silence is not even told when its time is over.
@@ -54,7 +57,7 @@ impl World {
         result: Result<(), String>,
     ) {
         if task.subject == self.hosts[host.index()].id {
-            self.checks.health.probed(host, &task.group, result.is_ok());
+            self.checks.health.probed(host, &task.group, probe, result.is_ok());
         }
         self.feed(host, Input::Probed { probe, result });
     }

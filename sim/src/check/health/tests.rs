@@ -10,6 +10,12 @@ use crate::testing;
 
 const A: HostNo = HostNo(0);
 
+/// A look, from its beginning to its end.
+fn look(health: &mut Health, host: HostNo, group: &GroupName, number: u64, is_well: bool) {
+    health.probes(host, group, ProbeId(number));
+    health.probed(host, group, ProbeId(number), is_well);
+}
+
 /// Three checked hosts; the first has begun its turn of the first deployment.
 fn in_a_turn() -> (Health, Model, BTreeMap<HostId, HostNo>, DeploymentId, GroupName) {
     let (mut health, mut model) = (Health::default(), Model::default());
@@ -41,11 +47,11 @@ fn a_turn_that_ends_well_before_its_check_has_passed_is_found() {
         health.entry(9, &testing::entry(2_000, body), &model, &numbers).err().map(|found| found.claim)
     };
     assert_eq!(ended(&mut health), Some(Claim::Checked), "it was never looked at");
-    health.probed(A, &group, true);
-    health.probed(A, &group, false);
-    health.probed(A, &group, true);
+    look(&mut health, A, &group, 1, true);
+    look(&mut health, A, &group, 2, false);
+    look(&mut health, A, &group, 3, true);
     assert_eq!(ended(&mut health), Some(Claim::Checked), "twice, but not in a row");
-    health.probed(A, &group, true);
+    look(&mut health, A, &group, 4, true);
     assert_eq!(ended(&mut health), None);
     health.event_ends(A, &testing::run(deployment, LifecycleEvent::ValidateService));
     assert_eq!(ended(&mut health), Some(Claim::Checked), "what was before an event is no evidence");
