@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use proto::suggest::nearest;
 use serde::de::DeserializeOwned;
 
 /// The longest file that is read: a thousand times any real one.
@@ -53,53 +54,8 @@ pub(crate) fn with_suggestion(message: &str) -> String {
     let Some(unknown) = quoted.next() else { return message.to_string() };
     let known: Vec<&str> = quoted.collect();
     let word = if message.starts_with("unknown field") { "key" } else { "word" };
-    match nearest(unknown, &known) {
+    match nearest(unknown, known.iter().copied()) {
         Some(meant) => format!("unknown {word} `{unknown}`; did you mean `{meant}`?"),
         None => format!("unknown {word} `{unknown}`; known here: {}", known.join(", ")),
-    }
-}
-
-/// The candidate that is at most a third of its letters away from `word`.
-pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    candidates
-        .iter()
-        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), *candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().div_ceil(3))
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_word_is_suggested_and_a_far_one_is_not() {
-        assert_eq!(nearest("minimum_helthy", &["config", "minimum_healthy"]), Some("minimum_healthy"));
-        assert_eq!(nearest("oneatatime", &["OneAtATime", "AllAtOnce"]), Some("OneAtATime"));
-        assert_eq!(nearest("colour", &["config", "tags"]), None);
-    }
-
-    #[test]
-    fn distances_are_those_of_levenshtein() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("same", "same"), 0);
     }
 }

@@ -64,6 +64,8 @@ pub enum StartError {
 pub struct MeshView {
     /// Connected to, this host not included.
     pub connected: BTreeSet<HostId>,
+    /// Of all hosts, those that this one has not heard for too long.
+    pub lost: BTreeSet<HostId>,
     /// Hosts that take part in consensus.
     pub voters: BTreeSet<HostId>,
     /// Who puts entries in order, as far as is known.
@@ -294,6 +296,7 @@ impl Node {
         let host_of = |voter: &VoterId| self.voter_hosts.get(voter).copied();
         MeshView {
             connected: self.liveness.connections(),
+            lost: self.liveness.lost().clone(),
             voters: self.ledger.voters().voters.iter().filter_map(host_of).collect(),
             leader: self.leader().and_then(|leader| host_of(&leader)),
             suspects: self.suspects(),

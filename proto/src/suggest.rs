@@ -35,3 +35,22 @@ fn distance(from: &str, to: &str) -> usize {
     }
     rows[from.len()][to.len()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_suggested_and_a_far_one_is_not() {
+        assert_eq!(nearest("minimum_helthy", ["config", "minimum_healthy"]), Some("minimum_healthy"));
+        assert_eq!(nearest("oneatatime", ["OneAtATime", "AllAtOnce"]), Some("OneAtATime"));
+        assert_eq!(nearest("nope", ["mode", "tags"]), None);
+    }
+
+    #[test]
+    fn a_swap_is_one_slip_and_so_is_each_other_letter() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("data_dri", "data_dir"), 1);
+    }
+}

@@ -133,6 +133,13 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
         status.index,
         status.voters.join(", "),
     );
+    if hosts.connected * 2 < hosts.total - 1 {
+        text.push_str(&format!(
+            "Warning   this host hears {} of {} others, so what it shows may be old: ask another host too\n",
+            hosts.connected,
+            hosts.total - 1
+        ));
+    }
     if status.groups.is_empty() {
         text.push_str("\nNo groups yet: `skein group set FILE` defines one.\n");
     } else {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proto::policy::Policy;
+use proto::suggest::nearest;
 
 use super::GroupFileError;
 use super::sections::{LookUp, Sections};
@@ -66,7 +67,7 @@ fn section_of(key: &str) -> &str {
 
 fn line_of(key: &str, value: &str) -> Result<String, GroupFileError> {
     if !KEYS.contains(&key) {
-        let problem = match toml_file::nearest(key, &KEYS) {
+        let problem = match nearest(key, KEYS) {
             Some(meant) => format!("unknown key; did you mean `{meant}`?"),
             None => format!("unknown key; there are {}", KEYS.join(", ")),
         };

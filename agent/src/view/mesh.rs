@@ -41,7 +41,7 @@ pub(crate) struct MeshCounts {
     pub(crate) total: usize,
     pub(crate) up: usize,
     pub(crate) down: usize,
-    /// That this host is connected to, itself not included.
+    /// That this host is connected to and hears, itself not included.
     pub(crate) connected: usize,
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn status(node: &Node, data_dir: &str) -> StatusView {
         hash: data_encoding::HEXLOWER.encode(&mesh.hash),
         leader: mesh.leader.map(|leader| name_of(state, leader)),
         voters: mesh.voters.iter().map(|voter| name_of(state, *voter)).collect(),
-        hosts: MeshCounts { total, up: total - down, down, connected: mesh.connected.len() },
+        hosts: MeshCounts { total, up: total - down, down, connected: mesh.connected.difference(&mesh.lost).count() },
         groups: groups(state),
         running,
     }
