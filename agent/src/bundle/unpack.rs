@@ -10,18 +10,20 @@
 
 pub(crate) mod again;
 mod directory;
+mod owners;
 mod tarball;
 mod tree;
 mod zipfile;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::Kind;
 use super::cache::no_space;
+use crate::regular_file;
 use tree::Tree;
 
 /// What an archive may hold at most.
@@ -85,6 +87,15 @@ pub(crate) enum Refused {
     Itself,
 }
 
+/// What stands before an entry's content is longer than any that is real.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its entries' headers are too long (at most {} bytes for one entry's name and attributes): it looks like a \
+     bomb",
+    tarball::HEADERS_BYTES_MAX
+)]
+pub(crate) struct HeadersTooLong;
+
 /// Why an archive was not unpacked. The destination is as if it never had been.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnpackError {
@@ -98,6 +109,8 @@ pub(crate) enum UnpackError {
     NoArchive { path: PathBuf },
     #[error("cannot read the archive: it is damaged or cut short")]
     Damaged(#[source] io::Error),
+    #[error("the archive is refused")]
+    Headers(#[source] HeadersTooLong),
     #[error("entry `{}` of the archive is refused", name.display())]
     Refused {
         name: PathBuf,
@@ -117,6 +130,13 @@ pub(crate) enum UnpackError {
     NoRoom { path: PathBuf, needed: u64, free: u64 },
 }
 
+fn damaged(cause: io::Error) -> UnpackError {
+    match cause.get_ref().and_then(|cause| cause.downcast_ref::<HeadersTooLong>()) {
+        Some(too_long) => UnpackError::Headers(*too_long),
+        None => UnpackError::Damaged(cause),
+    }
+}
+
 /// Unpacks `archive` as the directory `destination`, which is replaced. Blocks.
 ///
 /// A single directory at the top that has an AppSpec file directly inside
@@ -124,7 +144,7 @@ pub(crate) enum UnpackError {
 /// archive that a directory was packed into.
 pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Result<(), UnpackError> {
     let read = |cause| UnpackError::Read { path: archive.to_owned(), cause };
-    let mut file = File::open(archive).map_err(read)?;
+    let mut file = regular_file::open(archive).map_err(read)?;
     let packed = file.metadata().map_err(read)?.len();
     let Some(kind) = Kind::of_file(&mut file).map_err(read)? else {
         return Err(UnpackError::NoArchive { path: archive.to_owned() });
@@ -143,7 +163,7 @@ pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Resu
         Kind::TarGz => tarball::unpack(flate2::read::MultiGzDecoder::new(file), &mut tree),
         Kind::TarZst => match zstd::Decoder::new(file) {
             Ok(decoder) => tarball::unpack(decoder, &mut tree),
-            Err(cause) => Err(UnpackError::Damaged(cause)),
+            Err(cause) => Err(damaged(cause)),
         },
         Kind::Zip => zipfile::unpack(file, &mut tree),
     });

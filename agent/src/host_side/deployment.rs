@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use proto::appspec::{self, AppSpec, CustomEvents, Mistake, Script};
+use proto::appspec::{self, APPSPEC_BYTES_MAX, AppSpec, CustomEvents, Mistake, Script};
 use proto::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, keep_start};
 use proto::lifecycle::{LifecycleEvent, Scripts};
 use proto::policy::FileExists;
@@ -17,6 +17,7 @@ use crate::hooks::{self, HookFailure, Hooks, Patience};
 use crate::install::state::State;
 use crate::install::unfinished::{Intent, UnderWay};
 use crate::install::{self, InstallError};
+use crate::regular_file;
 
 /// A deployment, and what its events need to know.
 #[derive(Clone, Debug)]
@@ -325,7 +326,7 @@ pub(crate) fn read_appspec(
 pub(crate) fn find_appspec(archive: &Path, name: &str) -> Result<(String, Vec<u8>), EventError> {
     for name in [name, "appspec.yaml", super::APPSPEC_NAME] {
         let path = archive.join(name);
-        match std::fs::read(&path) {
+        match regular_file::read_start(&path, APPSPEC_BYTES_MAX) {
             Ok(bytes) => return Ok((name.to_owned(), bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(cause) => return Err(EventError::Disk { path, cause }),
