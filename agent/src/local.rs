@@ -10,7 +10,6 @@ pub(crate) mod agent_config;
 pub(crate) mod events;
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use proto::appspec::CustomEvents;
@@ -58,12 +57,6 @@ pub(crate) struct Request {
 /// Why a deployment never came to its first event.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LocalError {
-    #[error("cannot make the deployment's directory `{}`", dir.display())]
-    Dir {
-        dir: PathBuf,
-        #[source]
-        cause: io::Error,
-    },
     #[error(transparent)]
     Event(#[from] EventError),
     #[error(
@@ -97,7 +90,6 @@ impl Local {
         let id = format!("{}-local", DeploymentId::derive(&rand::random::<[u8; 16]>()));
         let dir = state.deployment_dir(&id);
         Deployment::finish_interrupted(&state)?;
-        fs::create_dir_all(&dir).map_err(|cause| LocalError::Dir { dir: dir.clone(), cause })?;
         let mut environment = vec![
             ("DEPLOYMENT_ID", id.clone()),
             ("APPLICATION_NAME", request.application.clone()),
@@ -116,6 +108,7 @@ impl Local {
             way: request.way,
             patience: Patience::default(),
         };
+        deployment.make_dir(request.revisions_max)?;
         Ok(Local { request, deployment, id })
     }
 

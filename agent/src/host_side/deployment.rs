@@ -14,7 +14,7 @@ use super::FetchError;
 use crate::bundle::AcquireError;
 use crate::bundle::unpack::UnpackError;
 use crate::hooks::{self, HookFailure, Hooks, Patience};
-use crate::install::state::State;
+use crate::install::state::{ARCHIVE, State};
 use crate::install::unfinished::{Intent, UnderWay};
 use crate::install::{self, InstallError};
 use crate::regular_file;
@@ -127,8 +127,15 @@ fn listed(mistakes: &[Mistake]) -> String {
 }
 
 impl Deployment {
-    pub(crate) fn make_dir(&self) -> Result<(), EventError> {
-        std::fs::create_dir_all(&self.dir).map_err(|cause| self.on_disk(cause))
+    /// Makes its directory, if it has none yet. Not all deployments come to
+    /// [`Deployment::retain`], so old logs go here.
+    pub(crate) fn make_dir(&self, revisions_max: usize) -> Result<(), EventError> {
+        if self.dir.is_dir() {
+            return Ok(());
+        }
+        let made = std::fs::create_dir_all(&self.dir);
+        made.and_then(|()| self.state.retain_logs(&self.dir, revisions_max))
+            .map_err(|cause| self.on_disk(cause))
     }
 
     /// Where its bundle is, or will be, unpacked.
@@ -299,7 +306,7 @@ fn scripts<'a>(appspec: &'a AppSpec, event: &Event) -> &'a [Script] {
 }
 
 pub(super) fn archive_of(dir: &Path) -> PathBuf {
-    dir.join("deployment-archive")
+    dir.join(ARCHIVE)
 }
 
 /// Where a deployment's scripts are heard.
