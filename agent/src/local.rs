@@ -23,7 +23,7 @@ use crate::bundle::progress::Progress;
 use crate::bundle::remote::Settings;
 use crate::bundle::source::Source;
 use crate::bundle::unpack::{self, Limits};
-use crate::bundle::{self, AcquireError, Cache};
+use crate::bundle::{self, AcquireError, Cache, Kind};
 use crate::hooks::Patience;
 use crate::host_side::deployment::{Deployment, Event, EventError, Way, failure, read_appspec, scripts_log};
 use crate::install::state::State;
@@ -32,6 +32,8 @@ use crate::install::state::State;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) source: Source,
+    /// Which kinds of archives it may be; none if anything goes.
+    pub(crate) archives: &'static [Kind],
     /// How it is downloaded, if it is.
     pub(crate) settings: Settings,
     pub(crate) deploy_root: PathBuf,
@@ -187,14 +189,16 @@ impl Local {
                 // As the official agent does, so that one sees what it was.
                 let target = std::path::absolute(path).map_err(on_disk)?;
                 std::os::unix::fs::symlink(target, &kept).map_err(on_disk)?;
-                unpack::unpack(path, &staged, limits)
+                unpack::require(path, self.request.archives)
+                    .and_then(|()| unpack::unpack(path, &staged, limits))
             }
             source @ (Source::Cached(_) | Source::Origin(_) | Source::Web(_)) => {
                 tokio::select! {
                     fetched = self.fetch(source, &kept, progress) => fetched?,
                     () = cancel.cancelled() => return Err(EventError::Cancelled),
                 }
-                unpack::unpack(&kept, &staged, limits)
+                unpack::require(&kept, self.request.archives)
+                    .and_then(|()| unpack::unpack(&kept, &staged, limits))
             }
         };
         unpacked.map_err(EventError::Unpack)

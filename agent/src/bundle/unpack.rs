@@ -107,6 +107,8 @@ pub(crate) enum UnpackError {
     },
     #[error("`{}` is neither a zip, tar, tar.gz nor tar.zst archive", path.display())]
     NoArchive { path: PathBuf },
+    #[error("`{}` is {found}, not {wanted}: --type says what it must be", path.display())]
+    OtherKind { path: PathBuf, found: Kind, wanted: Kind },
     #[error("cannot read the archive: it is damaged or cut short")]
     Damaged(#[source] io::Error),
     #[error("the archive is refused")]
@@ -134,6 +136,21 @@ fn damaged(cause: io::Error) -> UnpackError {
     match cause.get_ref().and_then(|cause| cause.downcast_ref::<HeadersTooLong>()) {
         Some(too_long) => UnpackError::Headers(*too_long),
         None => UnpackError::Damaged(cause),
+    }
+}
+
+/// Whether `archive` is one of these kinds; if there are none, any will do.
+/// # Errors
+/// If it is another, or cannot be read.
+pub(crate) fn require(archive: &Path, kinds: &[Kind]) -> Result<(), UnpackError> {
+    let Some(wanted) = kinds.first() else { return Ok(()) };
+    let kind = regular_file::open(archive).and_then(|mut file| Kind::of_file(&mut file));
+    let path = archive.to_owned();
+    match kind {
+        Ok(Some(kind)) if kinds.contains(&kind) => Ok(()),
+        Ok(Some(found)) => Err(UnpackError::OtherKind { path, found, wanted: *wanted }),
+        Ok(None) => Err(UnpackError::NoArchive { path }),
+        Err(cause) => Err(UnpackError::Read { path, cause }),
     }
 }
 
