@@ -224,7 +224,10 @@ impl Case {
         let bundle = self.dir.join("case").join(&self.name).join(word("bundle").expect("a bundle"));
         let kind = word("type").unwrap_or("directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_skein"));
-        let archive = pack(&bundle, kind);
+        let archive = match word("archive_cmd") {
+            Some(packed) => self.packed_by(packed, kind),
+            None => pack(&bundle, kind),
+        };
         let revision = &step["spec"]["Revision"]["S3Revision"];
         let store = fs::read(&archive).ok().and_then(|bytes| s3_revision::Server::of(revision, bytes));
         let source = store.as_ref().map_or(archive, |store| PathBuf::from(&store.source));
@@ -251,7 +254,20 @@ impl Case {
         for (name, value) in step["env"].as_object().into_iter().flatten() {
             command.env(name, self.real(value.as_str().unwrap_or_default()));
         }
+        if let Some(umask) = word("umask") {
+            with_umask(&mut command, u32::from_str_radix(umask, 8).expect("octal digits"));
+        }
         command.output().expect("skein runs")
+    }
+
+    /// The archive that a command of the case makes as `$OUT`.
+    fn packed_by(&self, packed: &str, kind: &str) -> PathBuf {
+        let work = self.dir.join("case").join(&self.name);
+        let archive = work.join(format!("packed.{kind}"));
+        let mut command = Command::new("sh");
+        command.args(["-ec", packed]).env("OUT", &archive).current_dir(work);
+        assert!(command.status().expect("it runs").success(), "{packed}");
+        archive
     }
 
     fn dirs(&self) -> Vec<String> {
@@ -359,6 +375,17 @@ fn pack(bundle: &Path, kind: &str) -> PathBuf {
     };
     assert!(command.status().expect("it runs").success(), "{command:?}");
     archive
+}
+
+#[expect(unsafe_code, reason = "a mask can be given to another process in no other way")]
+fn with_umask(command: &mut Command, umask: u32) {
+    let set = move || {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(umask));
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes one system call, allocates nothing
+    // and takes no lock.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, set) };
 }
 
 fn entry_line(path: &Path, below: &Path, wants_acl: bool) -> String {

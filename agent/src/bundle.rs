@@ -17,7 +17,6 @@ pub(crate) mod source;
 pub(crate) mod store;
 pub(crate) mod unpack;
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +30,8 @@ use pack::PackError;
 use progress::Progress;
 use remote::{Remote, Settings};
 use source::Source;
+
+use crate::regular_file;
 
 /// Why a source did not become a bundle in the cache.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +121,7 @@ pub(crate) fn acquire_path(path: &Path, cache: &Cache) -> Result<Revision, Acqui
         let packed = pack::pack(path, &mut incoming);
         packed.map_err(|cause| AcquireError::Pack { path: path.to_owned(), cause })?;
     } else {
-        let mut file = File::open(path).map_err(read)?;
+        let mut file = regular_file::open(path).map_err(read)?;
         if Kind::of_file(&mut file).map_err(read)?.is_none() {
             return Err(AcquireError::NoArchive { path: path.to_owned() });
         }

@@ -136,7 +136,7 @@ impl Checker<'_> {
     fn timeouts(&mut self, event: &str, scripts: &[Script]) {
         // The default is that hour itself, and no sign that it is needed.
         let given = scripts.iter().filter(|script| script.timeout_given);
-        let sum: u64 = given.map(|script| script.timeout.as_secs()).sum();
+        let sum = given.fold(0_u64, |sum, script| sum.saturating_add(script.timeout.as_secs()));
         let most = EVENT_TIMEOUT_MAX.as_secs();
         let Some(first) = scripts.first().filter(|_| sum > most) else { return };
         let problem = format!(

@@ -111,7 +111,7 @@ impl HostSide {
 
     async fn event(&self, run: &Run, cancel: &CancellationToken) -> Result<(), EventError> {
         let deployment = self.deployment(run);
-        deployment.make_dir()?;
+        deployment.make_dir(self.revisions_max)?;
         let state = deployment.state.clone();
         blocking(move || Deployment::finish_interrupted(&state)).await?;
         match run.event {

@@ -15,6 +15,7 @@ mod apply;
 mod attributes;
 mod cleanup;
 mod plan;
+mod problem;
 mod selection;
 mod selinux;
 pub(crate) mod state;
@@ -28,7 +29,7 @@ use proto::appspec::AppSpec;
 use proto::policy::FileExists;
 
 use crate::bundle::cache::no_space;
-use plan::Problem;
+use problem::Problem;
 use state::State;
 
 /// Why an installation did not come to its end.

@@ -10,7 +10,6 @@ pub(crate) mod agent_config;
 pub(crate) mod events;
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use proto::appspec::CustomEvents;
@@ -24,7 +23,7 @@ use crate::bundle::progress::Progress;
 use crate::bundle::remote::Settings;
 use crate::bundle::source::Source;
 use crate::bundle::unpack::{self, Limits};
-use crate::bundle::{self, AcquireError, Cache};
+use crate::bundle::{self, AcquireError, Cache, Kind};
 use crate::hooks::Patience;
 use crate::host_side::deployment::{Deployment, Event, EventError, Way, failure, read_appspec, scripts_log};
 use crate::install::state::State;
@@ -33,6 +32,8 @@ use crate::install::state::State;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) source: Source,
+    /// Which kinds of archives it may be; none if anything goes.
+    pub(crate) archives: &'static [Kind],
     /// How it is downloaded, if it is.
     pub(crate) settings: Settings,
     pub(crate) deploy_root: PathBuf,
@@ -58,12 +59,6 @@ pub(crate) struct Request {
 /// Why a deployment never came to its first event.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LocalError {
-    #[error("cannot make the deployment's directory `{}`", dir.display())]
-    Dir {
-        dir: PathBuf,
-        #[source]
-        cause: io::Error,
-    },
     #[error(transparent)]
     Event(#[from] EventError),
     #[error(
@@ -97,7 +92,6 @@ impl Local {
         let id = format!("{}-local", DeploymentId::derive(&rand::random::<[u8; 16]>()));
         let dir = state.deployment_dir(&id);
         Deployment::finish_interrupted(&state)?;
-        fs::create_dir_all(&dir).map_err(|cause| LocalError::Dir { dir: dir.clone(), cause })?;
         let mut environment = vec![
             ("DEPLOYMENT_ID", id.clone()),
             ("APPLICATION_NAME", request.application.clone()),
@@ -116,6 +110,7 @@ impl Local {
             way: request.way,
             patience: Patience::default(),
         };
+        deployment.make_dir(request.revisions_max)?;
         Ok(Local { request, deployment, id })
     }
 
@@ -194,14 +189,16 @@ impl Local {
                 // As the official agent does, so that one sees what it was.
                 let target = std::path::absolute(path).map_err(on_disk)?;
                 std::os::unix::fs::symlink(target, &kept).map_err(on_disk)?;
-                unpack::unpack(path, &staged, limits)
+                unpack::require(path, self.request.archives)
+                    .and_then(|()| unpack::unpack(path, &staged, limits))
             }
             source @ (Source::Cached(_) | Source::Origin(_) | Source::Web(_)) => {
                 tokio::select! {
                     fetched = self.fetch(source, &kept, progress) => fetched?,
                     () = cancel.cancelled() => return Err(EventError::Cancelled),
                 }
-                unpack::unpack(&kept, &staged, limits)
+                unpack::require(&kept, self.request.archives)
+                    .and_then(|()| unpack::unpack(&kept, &staged, limits))
             }
         };
         unpacked.map_err(EventError::Unpack)

@@ -26,6 +26,7 @@ mod log_page;
 mod mesh_key;
 mod probe;
 mod questions;
+mod regular_file;
 mod secret_file;
 mod start;
 mod store;

@@ -195,8 +195,9 @@ pub fn examine(file: &str, bytes: &[u8], custom: CustomEvents<'_>) -> Examined {
 fn read_text(bytes: &[u8]) -> Result<&str, (tree::Position, String)> {
     let start = tree::Position { line: 1, column: 1 };
     if bytes.len() > APPSPEC_BYTES_MAX {
-        let size = bytes.len();
-        return Err((start, format!("{size} bytes long: an AppSpec file has at most {APPSPEC_BYTES_MAX}")));
+        let problem =
+            format!("longer than {APPSPEC_BYTES_MAX} bytes, which no AppSpec file is: is it this file?");
+        return Err((start, problem));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);

@@ -1,6 +1,7 @@
 //! What an archive is, by its first bytes: names lie, and the official agent's
 //! tar looks at the bytes too.
 
+use std::fmt;
 use std::io::{self, Read};
 
 /// The kinds that we unpack.
@@ -31,6 +32,17 @@ impl Kind {
         } else {
             is_tar(head).then_some(Kind::Tar)
         }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Tar => "a tar archive",
+            Kind::TarGz => "a tar.gz archive",
+            Kind::TarZst => "a tar.zst archive",
+            Kind::Zip => "a zip archive",
+        })
     }
 }
 

@@ -8,10 +8,11 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::unpack::{Refused, check_link, check_name};
+use crate::regular_file;
 
 /// Fast, and within a tenth of what slower levels reach. Part of the format:
 /// another level is another digest.
@@ -97,10 +98,11 @@ impl<W: Write> Packer<'_, W> {
             self.tar.append_link(&mut header, below, &target).map_err(PackError::Write)
         } else if metadata.is_file() {
             header.set_size(metadata.len());
-            let file = Exactly { file: File::open(&path).map_err(read)?, left: metadata.len() };
+            let file = Exactly { file: regular_file::open(&path).map_err(read)?, left: metadata.len() };
             self.tar.append_data(&mut header, below, file).map_err(read)
         } else {
-            Err(PackError::Special { kind: kind(&metadata), path })
+            let kind = regular_file::kind_in_words(metadata.file_type());
+            Err(PackError::Special { kind, path })
         }
     }
 }
@@ -115,17 +117,6 @@ fn header(metadata: &Metadata) -> tar::Header {
     header.set_mtime(0);
     header.set_size(0);
     header
-}
-
-fn kind(metadata: &Metadata) -> &'static str {
-    let kind = metadata.file_type();
-    if kind.is_fifo() {
-        "named pipe"
-    } else if kind.is_socket() {
-        "socket"
-    } else {
-        "device"
-    }
 }
 
 /// A file that changes its length while it is read would shift all that

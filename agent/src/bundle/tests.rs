@@ -1,5 +1,5 @@
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -44,7 +44,8 @@ fn sample(dir: &Path) {
 
 const SAMPLE: [&str; 5] = [
     "app dir 755",
-    "app/empty dir 700",
+    // A directory's own mode is not kept, as CodeDeploy does not keep it.
+    "app/empty dir 755",
     "app/link -> run",
     "app/run 755 go",
     "appspec.yml 644 version: 0.0\nos: linux\n",
@@ -216,7 +217,7 @@ fn setuid_does_not_come_out_of_a_bundle() {
     let copy = dir.path().join("copy");
     let source = dir.path().join("app");
     unpack::copy(&source, &copy, Limits::default()).expect("copied");
-    assert_eq!(listing(&copy), ["empty dir 700", "link -> run", "run 755 go"]);
+    assert_eq!(listing(&copy), ["empty dir 755", "link -> run", "run 755 go"]);
     let inside = source.join("root/copy");
     let refused = unpack::copy(&source, &inside, Limits::default());
     assert!(matches!(refused, Err(UnpackError::Refused { cause: Refused::Itself, .. })), "{refused:?}");
@@ -267,6 +268,90 @@ fn links_that_stay_inside_are_kept() {
 fn a_hard_link_to_an_earlier_file_is_one_file() {
     let tar = Hostile::new().file("a").entry(tar::EntryType::Link, "b", "a", b"").done();
     assert_eq!(unpacked(&tar, Limits::default()).expect("unpacked"), ["a 644 x", "b 644 x"]);
+}
+
+/// A gzipped tar of one empty entry that has this before it.
+fn with_long_name(bytes: usize) -> Vec<u8> {
+    let name = vec![b'a'; bytes];
+    let tar = Hostile::new().entry(tar::EntryType::GNULongName, "././@LongLink", "", &name).file("x").done();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&tar).expect("compressed");
+    gzip.finish().expect("compressed")
+}
+
+#[test]
+fn a_name_is_refused_before_it_fills_the_memory() {
+    let refused = unpacked(&with_long_name(50 * 1024 * 1024), Limits::default()).expect_err("refused");
+    assert!(matches!(refused, UnpackError::Headers(_)), "{refused:?}");
+    // What is long but might be real is refused as what it is.
+    check_refused(&with_long_name(4_000), Limits::default(), &Refused::TooLong);
+    // A large file before it is no excuse.
+    let (large, name) = (vec![0; 1024 * 1024], vec![b'a'; 1024 * 1024]);
+    let tar = Hostile::new().entry(tar::EntryType::Regular, "large", "", &large);
+    let tar = tar.entry(tar::EntryType::GNULongName, "././@LongLink", "", &name).file("x").done();
+    assert!(matches!(unpacked(&tar, Limits::default()), Err(UnpackError::Headers(_))));
+    // Nor is one that is skipped: the top itself has no content.
+    let tar = Hostile::new().entry(tar::EntryType::Regular, ".", "", &large).file("x").done();
+    assert_eq!(unpacked(&tar, Limits::default()).expect("unpacked"), ["x 644 x"]);
+}
+
+#[test]
+fn owners_are_known_by_name_if_this_host_knows_it() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let entry = |name: &str, user: &str, group: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        header.set_mode(0o644);
+        header.set_uid(4_711);
+        header.set_gid(4_712);
+        header.set_username(user).expect("short");
+        header.set_groupname(group).expect("short");
+        header.set_path(name).expect("short");
+        header.set_cksum();
+        header
+    };
+    let dir = TempDir::new().expect("a directory");
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append(&entry("known", "nobody", "root"), io::empty()).expect("added");
+    tar.append(&entry("foreign", "no-such-user-here", ""), io::empty()).expect("added");
+    fs::write(dir.path().join("tar"), tar.into_inner().expect("finished")).expect("written");
+    let out = dir.path().join("out");
+    unpack(&dir.path().join("tar"), &out, Limits::default()).expect("unpacked");
+    let owner = |name: &str| {
+        let metadata = fs::metadata(out.join(name)).expect("there");
+        (metadata.uid(), metadata.gid())
+    };
+    let nobody = nix::unistd::User::from_name("nobody").expect("looked up").expect("there");
+    assert_eq!(owner("known"), (nobody.uid.as_raw(), 0));
+    assert_eq!(owner("foreign"), (4_711, 4_712));
+}
+
+#[test]
+fn a_zip_keeps_times() {
+    let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    let time = zip::DateTime::from_date_and_time(2020, 2, 29, 12, 30, 8).expect("a time");
+    let options = zip::write::SimpleFileOptions::default().last_modified_time(time);
+    zip.start_file("a", options).expect("added");
+    let dir = TempDir::new().expect("a directory");
+    fs::write(dir.path().join("zip"), zip.finish().expect("finished").into_inner()).expect("written");
+    unpack(&dir.path().join("zip"), &dir.path().join("out"), Limits::default()).expect("unpacked");
+    let modified = fs::metadata(dir.path().join("out/a")).expect("there").mtime();
+    let day = jiff::civil::date(2020, 2, 29).at(12, 30, 8, 0);
+    let expected = day.to_zoned(jiff::tz::TimeZone::system()).expect("a time").timestamp();
+    assert_eq!(modified, expected.as_second());
+}
+
+#[test]
+fn a_pipe_is_no_bundle_and_nobody_waits_for_it() {
+    let (dir, cache) = cache();
+    let pipe = dir.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("made");
+    assert!(matches!(acquire(&Source::Path(pipe.clone()), &cache), Err(AcquireError::Read { .. })));
+    let refused = unpack(&pipe, &dir.path().join("out"), Limits::default());
+    assert!(matches!(refused, Err(UnpackError::Read { .. })), "{refused:?}");
 }
 
 #[test]

@@ -10,18 +10,20 @@
 
 pub(crate) mod again;
 mod directory;
+mod owners;
 mod tarball;
 mod tree;
 mod zipfile;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::Kind;
 use super::cache::no_space;
+use crate::regular_file;
 use tree::Tree;
 
 /// What an archive may hold at most.
@@ -85,6 +87,15 @@ pub(crate) enum Refused {
     Itself,
 }
 
+/// What stands before an entry's content is longer than any that is real.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its entries' headers are too long (at most {} bytes for one entry's name and attributes): it looks like a \
+     bomb",
+    tarball::HEADERS_BYTES_MAX
+)]
+pub(crate) struct HeadersTooLong;
+
 /// Why an archive was not unpacked. The destination is as if it never had been.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnpackError {
@@ -96,8 +107,12 @@ pub(crate) enum UnpackError {
     },
     #[error("`{}` is neither a zip, tar, tar.gz nor tar.zst archive", path.display())]
     NoArchive { path: PathBuf },
+    #[error("`{}` is {found}, not {wanted}: --type says what it must be", path.display())]
+    OtherKind { path: PathBuf, found: Kind, wanted: Kind },
     #[error("cannot read the archive: it is damaged or cut short")]
     Damaged(#[source] io::Error),
+    #[error("the archive is refused")]
+    Headers(#[source] HeadersTooLong),
     #[error("entry `{}` of the archive is refused", name.display())]
     Refused {
         name: PathBuf,
@@ -117,6 +132,28 @@ pub(crate) enum UnpackError {
     NoRoom { path: PathBuf, needed: u64, free: u64 },
 }
 
+fn damaged(cause: io::Error) -> UnpackError {
+    match cause.get_ref().and_then(|cause| cause.downcast_ref::<HeadersTooLong>()) {
+        Some(too_long) => UnpackError::Headers(*too_long),
+        None => UnpackError::Damaged(cause),
+    }
+}
+
+/// Whether `archive` is one of these kinds; if there are none, any will do.
+/// # Errors
+/// If it is another, or cannot be read.
+pub(crate) fn require(archive: &Path, kinds: &[Kind]) -> Result<(), UnpackError> {
+    let Some(wanted) = kinds.first() else { return Ok(()) };
+    let kind = regular_file::open(archive).and_then(|mut file| Kind::of_file(&mut file));
+    let path = archive.to_owned();
+    match kind {
+        Ok(Some(kind)) if kinds.contains(&kind) => Ok(()),
+        Ok(Some(found)) => Err(UnpackError::OtherKind { path, found, wanted: *wanted }),
+        Ok(None) => Err(UnpackError::NoArchive { path }),
+        Err(cause) => Err(UnpackError::Read { path, cause }),
+    }
+}
+
 /// Unpacks `archive` as the directory `destination`, which is replaced. Blocks.
 ///
 /// A single directory at the top that has an AppSpec file directly inside
@@ -124,7 +161,7 @@ pub(crate) enum UnpackError {
 /// archive that a directory was packed into.
 pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Result<(), UnpackError> {
     let read = |cause| UnpackError::Read { path: archive.to_owned(), cause };
-    let mut file = File::open(archive).map_err(read)?;
+    let mut file = regular_file::open(archive).map_err(read)?;
     let packed = file.metadata().map_err(read)?.len();
     let Some(kind) = Kind::of_file(&mut file).map_err(read)? else {
         return Err(UnpackError::NoArchive { path: archive.to_owned() });
@@ -143,7 +180,7 @@ pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Resu
         Kind::TarGz => tarball::unpack(flate2::read::MultiGzDecoder::new(file), &mut tree),
         Kind::TarZst => match zstd::Decoder::new(file) {
             Ok(decoder) => tarball::unpack(decoder, &mut tree),
-            Err(cause) => Err(UnpackError::Damaged(cause)),
+            Err(cause) => Err(damaged(cause)),
         },
         Kind::Zip => zipfile::unpack(file, &mut tree),
     });

@@ -1,11 +1,13 @@
 //! What can be seen of a script without running it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use proto::appspec::Script;
+
+use crate::regular_file;
 
 /// Linux reads so much of a first line.
 const FIRST_LINE_MAX: u64 = 256;
@@ -14,8 +16,11 @@ const FIRST_LINE_MAX: u64 = 256;
 pub(super) fn problem_of(top: &Path, script: &Script) -> Option<String> {
     let location = script.location.trim_start_matches('/');
     match top.join(location).metadata() {
-        Ok(metadata) if metadata.is_dir() => Some(format!("`{location}` is a directory, not a script")),
-        Ok(_) => None,
+        Ok(metadata) if metadata.is_file() => None,
+        Ok(metadata) => {
+            let what = regular_file::kind_in_words(metadata.file_type());
+            Some(format!("`{location}` is a {what}, not a script"))
+        }
         Err(_) if location.contains(' ') => Some(format!(
             "there is no `{location}` in the bundle; a script gets no arguments, so none can stand here"
         )),
@@ -37,7 +42,7 @@ pub(super) fn odd_about(top: &Path, script: &Script, is_here: bool) -> Vec<Strin
 
 fn first_line(path: &Path) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
-    BufReader::new(File::open(path)?.take(FIRST_LINE_MAX)).read_until(b'\n', &mut line)?;
+    BufReader::new(regular_file::open(path)?.take(FIRST_LINE_MAX)).read_until(b'\n', &mut line)?;
     Ok(line)
 }
 

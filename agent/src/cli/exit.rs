@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::screen::clean_lines;
 use crate::client::ClientError;
 
 /// Exit codes. A contract: users' scripts branch on them.
@@ -51,7 +52,7 @@ pub(crate) fn report(error: &anyhow::Error, as_json: bool) -> Exit {
             text = format!("{text}: {cause}");
         }
     }
-    eprintln!("error: {text}");
+    eprintln!("error: {}", clean_lines(&text));
     if as_json {
         let code = refused.map_or("ERROR", |body| body.code.as_str());
         println!("{}", json!({ "error": { "code": code, "message": text } }));

@@ -1,27 +1,29 @@
 //! `skein local`; under the name `codedeploy-local` it is [`codedeploy`].
 
 pub(crate) mod codedeploy;
+mod options;
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
-use proto::appspec::CustomEvents;
+use clap::Args;
+use proto::appspec::{CustomEvents, Mistake};
 use proto::entry::Failure;
 use proto::policy::FileExists;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::screen::clean;
 use super::{Exit, Screen, meter};
 use crate::bundle::remote::Settings;
 use crate::bundle::source::Source;
-use crate::bundle::{self, Cache};
+use crate::bundle::{self, Cache, Kind, unpack};
 use crate::check;
-use crate::host_side::APPSPEC_NAME;
-use crate::host_side::deployment::{EventError, Way};
+use crate::host_side::deployment::{EventError, Way, find_appspec};
 use crate::install::state::REVISIONS_MAX;
 use crate::local::agent_config::{self, AgentConfig};
 use crate::local::{EventEnd, Local, LocalError, Request, events};
+use options::{BundleType, Options};
 
 /// Deploy a bundle to this host alone, without a mesh
 #[derive(Args, Debug)]
@@ -30,30 +32,14 @@ pub(crate) struct LocalArgs {
     /// directory]
     #[arg(value_name = "SOURCE", conflicts_with = "bundle_location")]
     source: Option<String>,
-    /// The same, as codedeploy-local has it
-    #[arg(short = 'l', long, value_name = "SOURCE")]
-    bundle_location: Option<String>,
     /// Only say what is wrong with the bundle; run and change nothing
     #[arg(long)]
     check: bool,
     /// What the bundle must be [default: what it is]
     #[arg(short = 't', long = "type", value_name = "TYPE", ignore_case = true)]
-    kind: Option<Kind>,
-    /// What to do with files that are in the way
-    #[arg(short = 'b', long, value_name = "DISALLOW|OVERWRITE|RETAIN", default_value = "DISALLOW")]
-    file_exists_behavior: String,
-    /// The group's id: chooses which earlier deployments this one follows
-    #[arg(short = 'g', long, value_name = "ID", default_value = "default-local-deployment-group")]
-    deployment_group: String,
-    /// DEPLOYMENT_GROUP_NAME in the scripts' environment
-    #[arg(short = 'd', long, value_name = "NAME", default_value = "LocalFleet")]
-    deployment_group_name: String,
-    /// APPLICATION_NAME in the scripts' environment [default: the bundle's location]
-    #[arg(short = 'a', long, value_name = "NAME")]
-    application_name: Option<String>,
-    /// The events to run, with commas; your own are possible if the AppSpec hooks them
-    #[arg(short = 'e', long, value_name = "EVENTS")]
-    events: Option<String>,
+    kind: Option<BundleType>,
+    #[command(flatten)]
+    options: Options,
     /// Go on if a script of the previous revision fails to stop it
     #[arg(long)]
     ignore_application_stop_failures: bool,
@@ -66,23 +52,9 @@ pub(crate) struct LocalArgs {
     /// Run the scripts that the rollback of a blue/green deployment runs on a host
     #[arg(long)]
     blue_green_rollback: bool,
-    /// The official agent's configuration file, for its root_dir
-    #[arg(short = 'c', long, value_name = "FILE")]
-    agent_configuration_file: Option<PathBuf>,
     /// Where deployments are kept [default: root_dir of the configuration file]
     #[arg(long, value_name = "DIR")]
     deploy_root: Option<PathBuf>,
-    /// The AppSpec file's path in the bundle
-    #[arg(short = 'A', long, value_name = "PATH", default_value = APPSPEC_NAME)]
-    appspec_filename: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    Directory,
-    Tar,
-    Tgz,
-    Zip,
 }
 
 /// Where the official agent keeps its deployments.
@@ -90,7 +62,7 @@ const DEPLOY_ROOT: &str = "/opt/codedeploy-agent/deployment-root";
 
 /// Deploys, or checks. Ends with 0 if all went well, else with 1.
 pub(crate) async fn run(args: LocalArgs, screen: &Screen) -> anyhow::Result<Exit> {
-    let location = args.source.as_ref().or(args.bundle_location.as_ref()).cloned();
+    let location = args.source.as_ref().or(args.options.bundle_location.as_ref()).cloned();
     let location = location.unwrap_or_else(|| ".".to_owned());
     let source: Source = location.parse().context("this is no bundle")?;
     args.kind.map_or(Ok(()), |kind| require(kind, &source))?;
@@ -99,19 +71,19 @@ pub(crate) async fn run(args: LocalArgs, screen: &Screen) -> anyhow::Result<Exit
     Ok(if success { Exit::Done } else { Exit::Error })
 }
 
-fn require(kind: Kind, source: &Source) -> anyhow::Result<()> {
+fn require(kind: BundleType, source: &Source) -> anyhow::Result<()> {
     let Source::Path(path) = source else { return Ok(()) };
     let metadata = path.metadata().with_context(|| format!("there is no bundle at `{}`", path.display()))?;
     match kind {
-        Kind::Directory if metadata.is_dir() => Ok(()),
-        Kind::Directory => {
+        BundleType::Directory if metadata.is_dir() => Ok(()),
+        BundleType::Directory => {
             anyhow::bail!("`{}` is not a directory: --type tar, tgz or zip is for archives", path.display())
         }
-        Kind::Tar | Kind::Tgz | Kind::Zip if metadata.is_dir() => {
+        BundleType::Tar | BundleType::Tgz | BundleType::Zip if metadata.is_dir() => {
             anyhow::bail!("`{}` is a directory: --type directory is for those", path.display())
         }
-        // What kind of archive its first bytes say, as with the official agent's tar.
-        Kind::Tar | Kind::Tgz | Kind::Zip => Ok(()),
+        // Which kind it is, is seen when it is unpacked.
+        BundleType::Tar | BundleType::Tgz | BundleType::Zip => Ok(()),
     }
 }
 
@@ -131,19 +103,23 @@ async fn check(args: &LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
             cache.path(&revision.digest)
         }
     };
-    let events = args.events.as_deref().map_or(Ok(events::all()), events::parse)?;
+    let options = &args.options;
+    if !path.is_dir() {
+        unpack::require(&path, args.archives())?;
+    }
+    let events = options.events.as_deref().map_or(Ok(events::all()), events::parse)?;
     let custom = events::custom(&events);
     let custom = CustomEvents::Only(&custom);
-    let findings = check::check(&path, &args.appspec_filename, custom, check::Rules::ThisHost)?;
+    let findings = check::check(&path, &options.appspec_filename, custom, check::Rules::ThisHost)?;
     let is_good = findings.mistakes.is_empty();
     if as_json {
-        let words = |found: &[proto::appspec::Mistake]| found.iter().map(mistake_json).collect::<Vec<_>>();
+        let words = |found: &[Mistake]| found.iter().map(mistake_json).collect::<Vec<_>>();
         let (mistakes, warnings) = (words(&findings.mistakes), words(&findings.warnings));
         print_json(&json!({"valid": is_good, "mistakes": mistakes, "warnings": warnings}))?;
         return Ok(is_good);
     }
-    findings.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    findings.mistakes.iter().for_each(|mistake| eprintln!("error: {mistake}"));
+    print_findings("warning", &findings.warnings);
+    print_findings("error", &findings.mistakes);
     match (findings.mistakes.len(), findings.warnings.len()) {
         (0, 0) => println!("The bundle is valid."),
         (0, warnings) => {
@@ -154,6 +130,11 @@ async fn check(args: &LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
         }
     }
     Ok(is_good)
+}
+
+/// A line for each; what they quote was written by others.
+fn print_findings(what: &str, findings: &[Mistake]) {
+    findings.iter().for_each(|finding| eprintln!("{what}: {}", clean(&finding.to_string())));
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -177,7 +158,7 @@ async fn deploy(args: LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     let ends = match ended {
         Err(LocalError::Event(EventError::AppSpec(mistakes))) if !as_json => {
             see_log();
-            mistakes.iter().for_each(|mistake| eprintln!("error: {mistake}"));
+            print_findings("error", &mistakes);
             let mistakes = counted(mistakes.len(), "mistake");
             eprintln!(
                 "{mistakes} to put right; no script has run, and nothing that is installed has changed."
@@ -188,7 +169,8 @@ async fn deploy(args: LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     };
     for end in ends.iter().filter(|end| end.is_ignored && !as_json) {
         if let Err(failure) = &end.result {
-            eprintln!("warning: {} failed and is ignored: {}", end.event.name(), failure.message);
+            let message = clean(&failure.message);
+            eprintln!("warning: {} failed and is ignored: {message}", end.event.name());
         }
     }
     let counts = ends.iter().filter(|end| !end.is_ignored);
@@ -224,14 +206,14 @@ async fn deploy(args: LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
 /// What failed, what its script said last, and what is on the host now.
 fn in_words(end: &EventEnd, failure: &Failure) -> String {
     let event = end.event.name();
-    let mut text = format!("error: {event} failed: {}\n", failure.message);
+    let mut text = format!("error: {event} failed: {}\n", clean(&failure.message));
     // The first lines only say which event and script it was.
     let said: Vec<&str> = failure.log.lines().filter(|line| line.starts_with('[')).collect();
     if !said.is_empty() {
         text += "the last that it said:\n";
     }
     for line in &said[said.len().saturating_sub(SAID_LINES_MAX)..] {
-        text += &format!("  {line}\n");
+        text += &format!("  {}\n", clean(line));
     }
     text
 }
@@ -240,39 +222,57 @@ fn in_words(end: &EventEnd, failure: &Failure) -> String {
 const SAID_LINES_MAX: usize = 20;
 
 fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
-    let config = match &args.agent_configuration_file {
+    let archives = args.archives();
+    let options = args.options;
+    let config = match &options.agent_configuration_file {
         Some(path) => AgentConfig::read(path)?,
         // Not there is no fault: only the official agent needs the file.
         None => AgentConfig::of_this_host()
             .with_context(|| format!("`{}` tells where to deploy to", agent_config::DEFAULT))?,
     };
-    let events = match (&args.only_events, &args.events) {
+    let events = match (&args.only_events, &options.events) {
         (Some(list), _) => events::exactly(list)?,
         (None, Some(list)) => events::parse(list)?,
         (None, None) => events::all(),
     };
     let root = args.deploy_root.or(config.root_dir).unwrap_or_else(|| DEPLOY_ROOT.into());
     anyhow::ensure!(
-        is_name(&args.deployment_group),
+        is_name(&options.deployment_group),
         "`{}` is no group's id: it becomes a directory's name, so it has no slash",
-        args.deployment_group
+        options.deployment_group
     );
+    let checks_first = args.only_events.is_none();
+    if let Source::Path(path) = &source
+        && path.is_dir()
+        && checks_first
+    {
+        // Before anything is copied: it may be a home directory, or the whole disk.
+        find_appspec(path, &options.appspec_filename)?;
+    }
     Ok(Request {
-        application: args.application_name.unwrap_or_else(|| source.to_string()),
+        application: options.application_name.unwrap_or_else(|| source.to_string()),
         source,
+        archives,
         settings: Settings { s3_endpoint: config.s3_endpoint, ..Settings::default() },
         deploy_root: std::path::absolute(root)?,
-        group_id: args.deployment_group,
-        group_name: args.deployment_group_name,
-        file_exists: file_exists(&args.file_exists_behavior),
+        group_id: options.deployment_group,
+        group_name: options.deployment_group_name,
+        file_exists: file_exists(&options.file_exists_behavior),
         events,
-        checks_first: args.only_events.is_none(),
+        checks_first,
         ignores_stop_failures: args.ignore_application_stop_failures,
         goes_on: args.keep_going,
-        appspec_name: args.appspec_filename,
+        appspec_name: options.appspec_filename,
         way: if args.blue_green_rollback { Way::BlueGreenRollback } else { Way::Forward },
         revisions_max: config.max_revisions.unwrap_or(REVISIONS_MAX),
     })
+}
+
+impl LocalArgs {
+    /// Which kinds of archives the bundle may be; none if anything goes.
+    fn archives(&self) -> &'static [Kind] {
+        self.kind.map_or(&[], BundleType::archives)
+    }
 }
 
 /// Another word is an error only where it matters, as with codedeploy-local:
@@ -330,7 +330,7 @@ fn event_json(end: &EventEnd) -> Value {
     })
 }
 
-fn mistake_json(mistake: &proto::appspec::Mistake) -> Value {
+fn mistake_json(mistake: &Mistake) -> Value {
     json!({
         "file": mistake.file,
         "line": mistake.line,

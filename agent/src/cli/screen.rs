@@ -103,6 +103,11 @@ pub(crate) fn clean(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control() || *letter == '\t').collect()
 }
 
+/// The same of more than one line.
+pub(crate) fn clean_lines(text: &str) -> String {
+    text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
+}
+
 /// Green is good, red is bad, yellow is under way, all else is plain.
 pub(crate) fn status_style(word: &str) -> Style {
     let style = Style::new();

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use proto::appspec::{self, AppSpec, CustomEvents, Mistake, Script};
+use proto::appspec::{self, APPSPEC_BYTES_MAX, AppSpec, CustomEvents, Mistake, Script};
 use proto::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, keep_start};
 use proto::lifecycle::{LifecycleEvent, Scripts};
 use proto::policy::FileExists;
@@ -14,9 +14,10 @@ use super::FetchError;
 use crate::bundle::AcquireError;
 use crate::bundle::unpack::UnpackError;
 use crate::hooks::{self, HookFailure, Hooks, Patience};
-use crate::install::state::State;
+use crate::install::state::{ARCHIVE, State};
 use crate::install::unfinished::{Intent, UnderWay};
 use crate::install::{self, InstallError};
+use crate::regular_file;
 
 /// A deployment, and what its events need to know.
 #[derive(Clone, Debug)]
@@ -126,8 +127,15 @@ fn listed(mistakes: &[Mistake]) -> String {
 }
 
 impl Deployment {
-    pub(crate) fn make_dir(&self) -> Result<(), EventError> {
-        std::fs::create_dir_all(&self.dir).map_err(|cause| self.on_disk(cause))
+    /// Makes its directory, if it has none yet. Not all deployments come to
+    /// [`Deployment::retain`], so old logs go here.
+    pub(crate) fn make_dir(&self, revisions_max: usize) -> Result<(), EventError> {
+        if self.dir.is_dir() {
+            return Ok(());
+        }
+        let made = std::fs::create_dir_all(&self.dir);
+        made.and_then(|()| self.state.retain_logs(&self.dir, revisions_max))
+            .map_err(|cause| self.on_disk(cause))
     }
 
     /// Where its bundle is, or will be, unpacked.
@@ -298,7 +306,7 @@ fn scripts<'a>(appspec: &'a AppSpec, event: &Event) -> &'a [Script] {
 }
 
 pub(super) fn archive_of(dir: &Path) -> PathBuf {
-    dir.join("deployment-archive")
+    dir.join(ARCHIVE)
 }
 
 /// Where a deployment's scripts are heard.
@@ -325,7 +333,7 @@ pub(crate) fn read_appspec(
 pub(crate) fn find_appspec(archive: &Path, name: &str) -> Result<(String, Vec<u8>), EventError> {
     for name in [name, "appspec.yaml", super::APPSPEC_NAME] {
         let path = archive.join(name);
-        match std::fs::read(&path) {
+        match regular_file::read_start(&path, APPSPEC_BYTES_MAX) {
             Ok(bytes) => return Ok((name.to_owned(), bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(cause) => return Err(EventError::Disk { path, cause }),

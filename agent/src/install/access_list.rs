@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use proto::appspec::{Ace, AceKind, Permission};
 use rustix::fs::XattrFlags;
 
-use super::plan::Problem;
+use super::problem::Problem;
 
 /// One entry, with the names looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use proto::policy::FileExists;
 use serde_json::{Value, json};
 
 use super::cleanup::Previous;
+use super::problem::{COPIES_MAX, ENTRIES_MAX, Problem};
 use super::selection::{self, Change};
 
 /// One thing to lay down.
@@ -42,60 +43,6 @@ impl Step {
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     pub(super) changes: Vec<Change>,
-}
-
-/// One reason why a plan cannot be carried out.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Problem {
-    #[error("`{source_path}` is not in the bundle (line {line} of the AppSpec file)")]
-    MissingSource { source_path: String, line: usize },
-    #[error(
-        "`{}` already exists and is not from an earlier deployment: remove it, or choose \
-         `file_exists_behavior: OVERWRITE` or RETAIN", path.display()
-    )]
-    Exists { path: PathBuf },
-    #[error("`{}` is to become a directory but is a file", path.display())]
-    FileInTheWay { path: PathBuf },
-    #[error("`{}` is a link in the bundle, and links do not overwrite what is there", path.display())]
-    LinkOverExisting { path: PathBuf },
-    #[error("both `{}` and `{}` are to be copied to `{}`", first.display(), second.display(), path.display())]
-    TwoSources { path: PathBuf, first: PathBuf, second: PathBuf },
-    #[error("`{}` is to become both a file and a directory", path.display())]
-    FileAndDirectory { path: PathBuf },
-    #[error("`{}` in the bundle is neither a file, a directory nor a link", path.display())]
-    Special { path: PathBuf },
-    #[error("`{}` cannot be read: {cause}", path.display())]
-    Unreadable { path: PathBuf, cause: io::Error },
-    #[error(
-        "destination `{destination}` has no home directory for its `~` (line {line} of the AppSpec file)"
-    )]
-    NoHome { destination: String, line: usize },
-    #[error("two entries of `permissions`, in lines {first} and {second}, apply to `{}`", path.display())]
-    PermissionTwice { path: PathBuf, first: usize, second: usize },
-    #[error(
-        "`{object}` is a file, so `pattern` and `except` do not apply to it (line {line} of the AppSpec file)"
-    )]
-    PatternOnFile { object: String, line: usize },
-    #[error(
-        "`{}` is a link to `{target}`, which is not part of this installation: `permissions` would change a \
-         file that is not ours (line {line} of the AppSpec file); `except` leaves the link out",
-        path.display()
-    )]
-    LinkLeads { path: PathBuf, target: String, line: usize },
-    #[error("there is no user `{name}` on this host (line {line} of the AppSpec file)")]
-    NoUser { name: String, line: usize },
-    #[error("there is no group `{name}` on this host (line {line} of the AppSpec file)")]
-    NoGroup { name: String, line: usize },
-    #[error(
-        "`{}` is a file, and `default:` entries of `acls` are for directories (line {line} of the AppSpec \
-         file); `type: [directory]` leaves the files out", path.display()
-    )]
-    DefaultOnFile { path: PathBuf, line: usize },
-    #[error(
-        "`context` needs `semanage` and `restorecon`, which are not on this host (line {line} of the \
-         AppSpec file)"
-    )]
-    NoSeLinux { line: usize },
 }
 
 impl Plan {
@@ -131,6 +78,10 @@ pub(super) fn plan(
         file_exists,
         previous,
         made: HashMap::new(),
+        followed: Vec::new(),
+        copies: HashMap::new(),
+        entries: 0,
+        is_full: false,
         steps: Vec::new(),
         problems: Vec::new(),
     };
@@ -148,6 +99,14 @@ struct Planner<'p> {
     previous: &'p Previous,
     /// What the steps so far lay down: from where, or `None` for a directory.
     made: HashMap<PathBuf, Option<PathBuf>>,
+    /// The real directories from which links led to where we are.
+    followed: Vec<PathBuf>,
+    /// How often links led to a directory.
+    copies: HashMap<PathBuf, usize>,
+    /// Looked at so far.
+    entries: usize,
+    /// Whether there is too much of it to look at the rest.
+    is_full: bool,
     steps: Vec<Step>,
     problems: Vec<Problem>,
 }
@@ -173,7 +132,7 @@ impl Planner<'_> {
         };
         if metadata.is_dir() {
             self.directories_to(&destination);
-            self.contents(&source, &destination);
+            self.contents(&source, &destination, None);
         } else {
             self.named_file(&source, &destination);
         }
@@ -182,35 +141,63 @@ impl Planner<'_> {
     /// `destination` is always a directory: a file cannot be renamed on its way.
     fn named_file(&mut self, source: &Path, destination: &Path) {
         self.directories_to(destination);
-        self.entry(source, &destination.join(source.file_name().unwrap_or_default()));
+        let real = source.parent().unwrap_or(source);
+        self.entry(source, &destination.join(source.file_name().unwrap_or_default()), real);
     }
 
-    fn contents(&mut self, source: &Path, destination: &Path) {
+    /// `real` is the source without links, if it is known.
+    fn contents(&mut self, source: &Path, destination: &Path, real: Option<PathBuf>) {
+        let real = real.map_or_else(|| source.canonicalize(), Ok);
         let names = fs::read_dir(source).and_then(|entries| {
             entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()
         });
-        match names {
-            Ok(mut names) => {
+        match names.and_then(|names| Ok((names, real?))) {
+            Ok((mut names, real)) => {
                 names.sort();
                 for name in names {
-                    self.entry(&source.join(&name), &destination.join(&name));
+                    self.entry(&source.join(&name), &destination.join(&name), &real);
                 }
             }
             Err(cause) => self.problems.push(Problem::Unreadable { path: source.to_owned(), cause }),
         }
     }
 
-    fn entry(&mut self, source: &Path, destination: &Path) {
-        match kind(source) {
+    /// `parent` is the source's directory, without links.
+    fn entry(&mut self, source: &Path, destination: &Path, parent: &Path) {
+        if self.is_full {
+            return;
+        }
+        self.entries += 1;
+        if self.entries > ENTRIES_MAX {
+            return self.give_up(Problem::TooMany { path: source.to_owned() });
+        }
+        match self.kind(source, parent) {
             Ok(Kind::Directory) => {
                 self.directory(destination);
-                self.contents(source, destination);
+                let real = parent.join(source.file_name().unwrap_or_default());
+                self.contents(source, destination, Some(real));
+            }
+            Ok(Kind::LinkedDirectory(target)) => {
+                let copies = self.copies.entry(target.clone()).or_default();
+                *copies += 1;
+                if *copies > COPIES_MAX {
+                    return self.give_up(Problem::Multiplies { path: target });
+                }
+                self.directory(destination);
+                self.followed.push(parent.to_owned());
+                self.contents(source, destination, Some(target));
+                self.followed.pop();
             }
             Ok(Kind::File) => self.copy(source, destination, false),
             Ok(Kind::Link) => self.copy(source, destination, true),
             Ok(Kind::Special) => self.problems.push(Problem::Special { path: source.to_owned() }),
             Err(cause) => self.problems.push(Problem::Unreadable { path: source.to_owned(), cause }),
         }
+    }
+
+    fn give_up(&mut self, problem: Problem) {
+        self.is_full = true;
+        self.problems.push(problem);
     }
 
     /// The directories above `path`, and itself.
@@ -241,6 +228,9 @@ impl Planner<'_> {
         match self.existing(path) {
             Some(metadata) if metadata.is_dir() => {}
             Some(_) => self.problems.push(Problem::FileInTheWay { path: path.to_owned() }),
+            None if self.previous.leaves(path) => {
+                self.problems.push(Problem::LinkInTheWay { path: path.to_owned() });
+            }
             None => {
                 self.made.insert(path.to_owned(), None);
                 self.steps.push(Step::Mkdir { directory: path.to_owned() });
@@ -272,35 +262,37 @@ impl Planner<'_> {
         self.made.insert(path.clone(), Some(source.to_owned()));
         self.steps.push(Step::Copy { source: source.to_owned(), destination: path });
     }
+
+    /// A link to a directory counts as that directory, so that copies come to
+    /// lie where it was; unless it leads to where we came from.
+    fn kind(&self, source: &Path, parent: &Path) -> io::Result<Kind> {
+        let metadata = fs::symlink_metadata(source)?;
+        if !metadata.is_symlink() {
+            return Ok(if metadata.is_dir() {
+                Kind::Directory
+            } else if metadata.is_file() {
+                Kind::File
+            } else {
+                Kind::Special
+            });
+        }
+        let Ok(target) = source.canonicalize() else { return Ok(Kind::Link) };
+        if !target.is_dir() {
+            return Ok(Kind::Link);
+        }
+        let came_from = self.followed.iter().map(PathBuf::as_path).chain([parent]);
+        let is_loop = came_from.into_iter().any(|dir| dir.starts_with(&target));
+        Ok(if is_loop { Kind::Link } else { Kind::LinkedDirectory(target) })
+    }
 }
 
 enum Kind {
     Directory,
+    /// A link to this one, which has no links in its path.
+    LinkedDirectory(PathBuf),
     File,
     Link,
     Special,
-}
-
-/// A link to a directory counts as that directory, so that copies come to lie
-/// where it was; unless it leads to where we came from.
-fn kind(source: &Path) -> io::Result<Kind> {
-    let metadata = fs::symlink_metadata(source)?;
-    if !metadata.is_symlink() {
-        return Ok(if metadata.is_dir() {
-            Kind::Directory
-        } else if metadata.is_file() {
-            Kind::File
-        } else {
-            Kind::Special
-        });
-    }
-    match source.canonicalize() {
-        Ok(target) if target.is_dir() => {
-            let parent = source.parent().unwrap_or(source).canonicalize()?;
-            Ok(if parent.starts_with(target) { Kind::Link } else { Kind::Directory })
-        }
-        Ok(_) | Err(_) => Ok(Kind::Link),
-    }
 }
 
 /// As Ruby's `expand_path` has it: `~`, and relative to where we were started.

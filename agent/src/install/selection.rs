@@ -8,7 +8,8 @@ use proto::appspec::{Permission, SeContext};
 use serde_json::{Value, json};
 
 use super::access_list::{self, Entry};
-use super::plan::{Problem, Step, absolute, text};
+use super::plan::{Step, absolute, text};
+use super::problem::Problem;
 use super::selinux;
 
 /// What one entry changes about one file or directory.

@@ -25,6 +25,9 @@ pub(crate) const REVISIONS_MAX: usize = 5;
 /// Ends the name of a file that says what is being installed.
 const INSTALLING: &str = "-installing.json";
 
+/// A bundle's directory in that of its deployment.
+pub(crate) const ARCHIVE: &str = "deployment-archive";
+
 /// One group's part of the deployment root.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
@@ -144,19 +147,52 @@ impl State {
     /// Removes the oldest deployments of the group, so that with `current`
     /// there are at most `revisions_max`; never the last successful one, which
     /// still has scripts to run.
+    ///
+    /// Of deployments that brought nothing (restarts, and those that failed
+    /// before their bundle came) there are only logs: they are no revisions and
+    /// push none out, and as many of them are kept besides.
     pub(crate) fn retain(&self, current: &Path, revisions_max: usize) -> io::Result<()> {
-        let keep = self.last_successful()?;
-        let mut others: Vec<(SystemTime, PathBuf)> = Vec::new();
+        let (revisions, logs) = self.others(current)?;
+        let last_successful = self.last_successful()?;
+        remove_oldest(revisions, revisions_max.saturating_sub(1), last_successful.as_deref());
+        remove_oldest(logs, revisions_max, None);
+        Ok(())
+    }
+
+    /// The same of the logs only.
+    pub(crate) fn retain_logs(&self, current: &Path, logs_max: usize) -> io::Result<()> {
+        let (_, logs) = self.others(current)?;
+        remove_oldest(logs, logs_max, None);
+        Ok(())
+    }
+
+    /// The other deployments of the group, apart by whether they have a bundle.
+    fn others(&self, current: &Path) -> io::Result<(Vec<Dated>, Vec<Dated>)> {
+        let mut others = Vec::new();
         for entry in fs::read_dir(self.root.join(&self.group_id))? {
             let entry = entry?;
             if entry.path() != current && entry.file_type()?.is_dir() {
                 others.push((entry.metadata()?.modified()?, entry.path()));
             }
         }
-        let extra = (others.len() + 1).saturating_sub(revisions_max);
-        others.retain(|(_, dir)| Some(dir) != keep.as_ref());
-        others.sort();
-        others.iter().take(extra).try_for_each(|(_, dir)| fs::remove_dir_all(dir))
+        Ok(others.into_iter().partition(|(_, dir)| dir.join(ARCHIVE).is_dir()))
+    }
+}
+
+/// A deployment's directory, and when something came into it last.
+type Dated = (SystemTime, PathBuf);
+
+/// Removes all but the newest `kept_max`, but not `spared`, in whose place a
+/// newer one goes. One that cannot be removed (a mount point, a file that is
+/// locked) is no reason to fail a deployment.
+fn remove_oldest(mut dirs: Vec<Dated>, kept_max: usize, spared: Option<&Path>) {
+    let extra = dirs.len().saturating_sub(kept_max);
+    dirs.retain(|(_, dir)| Some(dir.as_path()) != spared);
+    dirs.sort();
+    for (_, dir) in dirs.iter().take(extra) {
+        if let Err(error) = fs::remove_dir_all(dir) {
+            tracing::warn!(dir = %dir.display(), %error, "cannot remove an old deployment");
+        }
     }
 }
 

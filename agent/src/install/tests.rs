@@ -140,6 +140,54 @@ fn what_is_already_there_decides_how_overwriting_goes() {
 }
 
 #[test]
+fn links_that_lead_to_each_other_come_to_an_end() {
+    let host = Host::new();
+    host.put(&[("v1/app/a/x", "1"), ("v1/app/b/y", "1")]);
+    for (at, target) in [("a/one", "../b"), ("a/two", "../b"), ("b/one", "../a"), ("b/two", "../a")] {
+        symlink(target, host.at("v1/app").join(at)).expect("linked");
+    }
+    host.install("v1", "").expect("installed");
+    host.check("dest/a/one/y", Some("1"));
+    let link = fs::read_link(host.at("dest/a/one/two")).expect("what leads back stays a link");
+    assert_eq!(link, Path::new("../a"));
+    assert_eq!(fs::read_dir(host.at("dest/a/one")).expect("listed").count(), 3);
+}
+
+#[test]
+fn links_that_multiply_are_refused() {
+    let host = Host::new();
+    // Each of forty directories has two links to the next: 2^40 copies of one file.
+    for level in 0..40 {
+        host.put(&[(&format!("v1/app/{level}/x"), "1")]);
+        for name in ["a", "b"] {
+            let link = host.at(&format!("v1/app/{level}/{name}"));
+            symlink(format!("../{}", level + 1), link).expect("linked");
+        }
+    }
+    host.put(&[("v1/app/40/x", "1")]);
+    let said = host.problems("v1", "");
+    assert!(
+        said.len() == 1 && said[0].contains("v1/app/40` is where more than 1000 links lead to"),
+        "{said:?}"
+    );
+    assert!(!host.at("dest").exists());
+}
+
+#[test]
+fn a_link_to_nowhere_in_a_directorys_place_is_found_in_time() {
+    let host = Host::new();
+    host.put(&[("v1/app/a", "1"), ("v2/app/sub/b", "2")]);
+    host.install("v1", "").expect("installed");
+    symlink("nowhere", host.at("dest/sub")).expect("linked");
+    assert_eq!(
+        host.problems("v2", ""),
+        ["`dest/sub` is to become a directory but is a link that leads nowhere: remove it, or make what it \
+          leads to"]
+    );
+    host.check("dest/a", Some("1"));
+}
+
+#[test]
 fn links_to_files_stay_links_and_links_to_directories_become_copies() {
     let host = Host::new();
     host.put(&[("v1/app/sub/a", "1"), ("v1/shared/s", "s")]);
@@ -267,19 +315,45 @@ fn an_install_that_was_cut_off_is_cleaned_up_by_the_next() {
     assert_eq!(names, ["c"]);
 }
 
+/// Makes these deployments, the oldest first: a name with a `+` has a bundle.
+fn deployments(host: &Host, names: &[&str]) {
+    for (name, seconds) in names.iter().zip(1_000..) {
+        let dir = host.state.deployment_dir(name);
+        let below = if name.ends_with('+') { dir.join(state::ARCHIVE) } else { dir.join("logs") };
+        fs::create_dir_all(below).expect("made");
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        fs::File::open(dir).expect("opened").set_modified(time).expect("set");
+    }
+}
+
+fn check_kept(host: &Host, kept: &[&str]) {
+    let parent = host.state.deployment_dir("x");
+    let entries = fs::read_dir(parent.parent().expect("below")).expect("listed");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("one").file_name().into_string().expect("text")).collect();
+    names.sort();
+    assert_eq!(names, kept);
+}
+
 #[test]
 fn the_oldest_revisions_go_but_never_the_last_good_one() {
     let host = Host::new();
-    let dirs: Vec<PathBuf> = (0..7).map(|number| host.state.deployment_dir(&format!("d-{number}"))).collect();
-    for (number, dir) in (0..).zip(&dirs) {
-        fs::create_dir_all(dir).expect("made");
-        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000 + number);
-        fs::File::open(dir).expect("opened").set_modified(time).expect("set");
-    }
-    host.state.mark_last_successful(&dirs[0]).expect("marked");
-    host.state.retain(&dirs[6], 5).expect("retained");
-    let left: Vec<bool> = dirs.iter().map(|dir| dir.exists()).collect();
-    assert_eq!(left, [true, false, false, true, true, true, true]);
+    deployments(&host, &["0+", "1+", "2+", "3+", "4+", "5+", "6"]);
+    host.state.mark_last_successful(&host.state.deployment_dir("0+")).expect("marked");
+    host.state.retain(&host.state.deployment_dir("6"), 5).expect("retained");
+    check_kept(&host, &["0+", "3+", "4+", "5+", "6"]);
+    host.state.retain(&host.state.deployment_dir("6"), 1).expect("retained");
+    check_kept(&host, &["0+", "6"]);
+}
+
+#[test]
+fn what_brought_no_bundle_pushes_no_revision_out() {
+    let host = Host::new();
+    deployments(&host, &["0+", "1+", "2", "3", "4", "5", "6"]);
+    host.state.retain(&host.state.deployment_dir("6"), 3).expect("retained");
+    check_kept(&host, &["0+", "1+", "3", "4", "5", "6"]);
+    host.state.retain_logs(&host.state.deployment_dir("6"), 1).expect("retained");
+    check_kept(&host, &["0+", "1+", "5", "6"]);
 }
 
 #[test]

@@ -6,15 +6,16 @@
 //! owner, mode and time are given as they were, whatever they are now; what was
 //! not in the archive is left out.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::tree::{Attributes, Tree};
 use super::{Limits, UnpackError, beside, remove};
+use crate::regular_file;
 
 /// Entries of an inventory: some ten megabytes of it. A bundle with more is
 /// unpacked from its archive each time.
@@ -112,7 +113,7 @@ fn item(top: &Path, path: &Path) -> io::Result<Option<Item>> {
     if metadata.is_dir() {
         return Ok(Some(Item::Directory { path, mode, owner, modified }));
     }
-    let mut hashing = Hashing { inner: File::open(&place)?, hasher: blake3::Hasher::new() };
+    let mut hashing = Hashing { inner: regular_file::open(&place)?, hasher: blake3::Hasher::new() };
     io::copy(&mut hashing, &mut io::sink())?;
     Ok(Some(Item::File { path, mode, owner, modified, blake3: hashing.hex() }))
 }
@@ -142,7 +143,8 @@ fn copy(item: &Item, source: &Path, tree: &mut Tree) -> Result<(), AgainError> {
         }
         Item::File { path, mode, owner, modified, blake3 } => {
             let changed = || AgainError::Changed(source.join(path));
-            let file = open(&source.join(path)).map_err(|_| changed())?;
+            // What lies there now may be a link that leads away.
+            let file = regular_file::open_no_link(&source.join(path)).map_err(|_| changed())?;
             let mut hashing = Hashing { inner: file, hasher: blake3::Hasher::new() };
             if let Some(place) = tree.place(Path::new(path))? {
                 tree.file(&place, &mut hashing, attributes(mode, owner, modified))?;
@@ -153,15 +155,6 @@ fn copy(item: &Item, source: &Path, tree: &mut Tree) -> Result<(), AgainError> {
         }
     }
     Ok(())
-}
-
-/// Opens a file and nothing else: what lies there now may be a link that leads
-/// away, or a pipe that never ends.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
 /// What is read through it is hashed.

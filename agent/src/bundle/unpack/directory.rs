@@ -1,11 +1,16 @@
 //! A directory on this host, copied as it lies.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::tree::{Attributes, Tree};
 use super::{Refused, UnpackError};
+use crate::regular_file;
+
+/// A directory's own mode is not copied: it gets what a new one has. Else a user
+/// that a script runs as could not reach what a careful packer keeps closed.
+pub(super) const MODE: u32 = 0o777;
 
 pub(super) fn copy(source: &Path, tree: &mut Tree) -> Result<(), UnpackError> {
     let top = tree.identity()?;
@@ -49,9 +54,9 @@ impl Copier<'_> {
             return Err(refused(Refused::Itself));
         }
         let Some(place) = self.tree.place(below)? else { return Ok(()) };
-        let mode = metadata.permissions().mode() & 0o7777 & !self.umask;
-        let attributes = Attributes { mode, ..Attributes::default() };
         let kind = metadata.file_type();
+        let mode = if kind.is_dir() { MODE } else { metadata.permissions().mode() & 0o7777 };
+        let attributes = Attributes { mode: mode & !self.umask, ..Attributes::default() };
         if kind.is_dir() {
             self.tree.directory(&place, attributes)?;
             self.directory(below)
@@ -59,11 +64,10 @@ impl Copier<'_> {
             let target = fs::read_link(&path).map_err(read)?;
             self.tree.link(&place, &target)
         } else if kind.is_file() {
-            let mut file = File::open(&path).map_err(read)?;
+            let mut file = regular_file::open(&path).map_err(read)?;
             self.tree.file(&place, &mut file, attributes)
         } else {
-            let what = if kind.is_fifo() { "named pipe" } else { "device or socket" };
-            Err(refused(Refused::Special(what)))
+            Err(refused(Refused::Special(regular_file::kind_in_words(kind))))
         }
     }
 }

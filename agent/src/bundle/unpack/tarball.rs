@@ -1,72 +1,95 @@
 //! Tar, with GNU's and POSIX's (pax) extensions.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 
 use tar::EntryType;
 
 use super::super::pack::DIRECTORY_NOTE;
+use super::owners::Owners;
 use super::tree::{Attributes, Tree};
-use super::{Refused, UnpackError, path_of};
+use super::{HeadersTooLong, Refused, UnpackError, damaged, path_of};
 
 /// Ours is shorter; of others' nothing is used.
 const NOTE_BYTES_MAX: u64 = 128;
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "tar has more types of entries than the crate knows")]
+/// What may stand before one entry's content: its name, its link's target, its
+/// attributes, where a sparse file has holes. All of that is held in memory;
+/// real ones have a hundredth of it.
+pub(super) const HEADERS_BYTES_MAX: u64 = 256 * 1024;
+const BLOCK: u64 = 512;
+
 pub(super) fn unpack(archive: impl Read, tree: &mut Tree) -> Result<(), UnpackError> {
-    // Long names are read into memory before we see them: they count too.
     let limit =
         tree.limits.bytes_max.min(super::RATIO_FROM.max(tree.packed.saturating_mul(tree.limits.ratio_max)));
-    let mut archive = tar::Archive::new(Metered { archive, left: metered_max(limit) });
-    let gives_away = nix::unistd::geteuid().is_root();
-    let umask = super::directory::umask();
-    for entry in archive.entries().map_err(UnpackError::Damaged)? {
-        let mut entry = entry.map_err(UnpackError::Damaged)?;
+    let next = Cell::new(0);
+    let mut archive = tar::Archive::new(Metered { archive, left: metered_max(limit), next: &next });
+    let mut unpacker = Unpacker { tree, owners: Owners::new(), umask: super::directory::umask() };
+    let mut entries = archive.entries().map_err(damaged)?;
+    let mut unread = 0;
+    loop {
+        // What is left of the entry before is skipped on the way to the next.
+        next.set(HEADERS_BYTES_MAX.saturating_add(unread));
+        let Some(entry) = entries.next() else { return Ok(()) };
+        let mut entry = entry.map_err(damaged)?;
+        let is_sparse = entry.header().entry_type().is_gnu_sparse();
+        // Of a sparse file the crate tells the size with its holes.
+        let size = if is_sparse { entry.header().entry_size().map_err(damaged)? } else { entry.size() };
+        next.set(u64::MAX);
+        unpacker.entry(&mut entry)?;
+        unread = size.saturating_sub(u64::MAX - next.get()).saturating_add(BLOCK);
+    }
+}
+
+struct Unpacker<'t> {
+    tree: &'t mut Tree,
+    owners: Owners,
+    umask: u32,
+}
+
+impl Unpacker<'_> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "tar has more types of entries than the crate knows")]
+    fn entry(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), UnpackError> {
         let kind = entry.header().entry_type();
         if kind == EntryType::XGlobalHeader {
             let mut note = Vec::new();
-            let read = entry.by_ref().take(NOTE_BYTES_MAX).read_to_end(&mut note);
-            read.map_err(UnpackError::Damaged)?;
-            tree.was_directory |= note == DIRECTORY_NOTE;
-            continue;
+            let read = entry.take(NOTE_BYTES_MAX).read_to_end(&mut note);
+            read.map_err(damaged)?;
+            self.tree.was_directory |= note == DIRECTORY_NOTE;
+            return Ok(());
         }
         let name = path_of(&entry.path_bytes());
-        let Some(path) = tree.place(&name)? else { continue };
+        let Some(path) = self.tree.place(&name)? else { return Ok(()) };
         let target = entry.link_name_bytes().map(|target| path_of(&target)).unwrap_or_default();
-        let mut attributes = attributes(entry.header(), gives_away).map_err(UnpackError::Damaged)?;
-        if tree.was_directory {
-            // As if it had been copied to here, which is what CodeDeploy does.
-            attributes.mode &= !umask;
-        }
+        let attributes = self.attributes(entry).map_err(damaged)?;
         match kind {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                tree.file(&path, &mut entry, attributes)?;
+                self.tree.file(&path, entry, attributes)
             }
-            EntryType::Directory => tree.directory(&path, attributes)?,
-            EntryType::Symlink => tree.link(&path, &target)?,
-            EntryType::Link => tree.hard_link(&path, &target)?,
-            EntryType::Char | EntryType::Block => return Err(special(name, "device")),
-            EntryType::Fifo => return Err(special(name, "named pipe")),
-            _ => return Err(special(name, "thing of an unknown kind")),
+            EntryType::Directory => self.tree.directory(&path, attributes),
+            EntryType::Symlink => self.tree.link(&path, &target),
+            EntryType::Link => self.tree.hard_link(&path, &target),
+            EntryType::Char | EntryType::Block => Err(special(name, "device")),
+            EntryType::Fifo => Err(special(name, "named pipe")),
+            _ => Err(special(name, "thing of an unknown kind")),
         }
     }
-    Ok(())
+
+    fn attributes(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Attributes> {
+        let owner = self.owners.of(entry)?;
+        let header = entry.header();
+        let mut mode = header.mode()?;
+        if self.tree.was_directory {
+            // As if it had been copied to here, which is what CodeDeploy does.
+            let is_directory = header.entry_type() == EntryType::Directory;
+            mode = if is_directory { super::directory::MODE } else { mode } & !self.umask;
+        }
+        Ok(Attributes { mode, owner, modified: header.mtime().unwrap_or(0) })
+    }
 }
 
 fn special(name: std::path::PathBuf, kind: &'static str) -> UnpackError {
     UnpackError::Refused { name, cause: Refused::Special(kind) }
-}
-
-fn attributes(header: &tar::Header, gives_away: bool) -> io::Result<Attributes> {
-    let owner = || Ok::<_, io::Error>((owner_id(header.uid()?)?, owner_id(header.gid()?)?));
-    Ok(Attributes {
-        mode: header.mode()?,
-        owner: gives_away.then(owner).transpose()?,
-        modified: header.mtime().unwrap_or(0),
-    })
-}
-
-fn owner_id(id: u64) -> io::Result<u32> {
-    u32::try_from(id).map_err(|_| io::Error::other(format!("{id} is no owner's number")))
 }
 
 /// Headers and padding come on top of what is in the files.
@@ -74,17 +97,19 @@ fn metered_max(files: u64) -> u64 {
     files.saturating_mul(2).saturating_add(1024 * 1024)
 }
 
-struct Metered<R> {
+struct Metered<'n, R> {
     archive: R,
     left: u64,
+    /// How much may be read until this is set again.
+    next: &'n Cell<u64>,
 }
 
-impl<R: Read> Read for Metered<R> {
+impl<R: Read> Read for Metered<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.archive.read(buffer)?;
-        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
-            io::Error::other("its headers alone are larger than the limits allow: it looks like a bomb")
-        })?;
+        let left = |of: u64| of.checked_sub(read as u64).ok_or_else(|| io::Error::other(HeadersTooLong));
+        self.left = left(self.left)?;
+        self.next.set(left(self.next.get())?);
         Ok(read)
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::cache::free_bytes;
-use super::{Limits, RATIO_FROM, Refused, UnpackError, check_link, check_path};
+use super::{Limits, RATIO_FROM, Refused, UnpackError, check_link, check_path, damaged};
 
 /// The setuid and setgid bits.
 const SET_IDS: u32 = 0o6000;
@@ -135,7 +135,7 @@ impl Tree {
     fn copy(&mut self, path: &Path, content: &mut impl Read, file: &mut File) -> Result<(), UnpackError> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
-            let read = content.read(&mut buffer).map_err(UnpackError::Damaged)?;
+            let read = content.read(&mut buffer).map_err(damaged)?;
             if read == 0 {
                 return Ok(());
             }

@@ -3,6 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+use zip::read::ZipFile;
+use zip::{ExtraField, ZipArchive};
+
 use super::tree::{Attributes, Tree};
 use super::{Refused, UnpackError, path_of};
 
@@ -12,7 +17,7 @@ const TARGET_BYTES_MAX: u64 = super::PATH_BYTES_MAX as u64 + 1;
 const KIND: u32 = 0o170_000;
 
 pub(super) fn unpack(archive: File, tree: &mut Tree) -> Result<(), UnpackError> {
-    let mut archive = zip::ZipArchive::new(io::BufReader::new(archive)).map_err(damaged)?;
+    let mut archive = ZipArchive::new(io::BufReader::new(archive)).map_err(damaged)?;
     if let Some(total) = archive.decompressed_size() {
         tree.require_room(u64::try_from(total).unwrap_or(u64::MAX))?;
     }
@@ -28,7 +33,7 @@ pub(super) fn unpack(archive: File, tree: &mut Tree) -> Result<(), UnpackError> 
         // As with unzip: setuid and the like do not come out of a zip.
         let default = if entry.is_dir() { 0o755 } else { 0o644 };
         let mode = unix.map_or(default, |mode| mode & 0o777);
-        let attributes = Attributes { mode, ..Attributes::default() };
+        let attributes = Attributes { mode, owner: None, modified: modified(&entry).unwrap_or(0) };
         match unix.map(|mode| mode & KIND) {
             Some(0o120_000) => {
                 let mut target = Vec::new();
@@ -44,6 +49,25 @@ pub(super) fn unpack(archive: File, tree: &mut Tree) -> Result<(), UnpackError> 
         }
     }
     Ok(())
+}
+
+/// When the file was changed last, as unzip has it: exactly, if the zip says so,
+/// or to two seconds and in whatever time zone this is.
+fn modified<R: Read>(entry: &ZipFile<'_, R>) -> Option<u64> {
+    let exact = entry.extra_data_fields().find_map(|field| match field {
+        ExtraField::ExtendedTimestamp(times) => times.mod_time(),
+        _ => None,
+    });
+    if let Some(exact) = exact {
+        return Some(u64::from(exact));
+    }
+    let told = entry.last_modified()?;
+    let part = |part: u8| i8::try_from(part).ok();
+    let year = i16::try_from(told.year()).ok()?;
+    let day = Date::new(year, part(told.month())?, part(told.day())?).ok()?;
+    let time = Time::new(part(told.hour())?, part(told.minute())?, part(told.second())?, 0).ok()?;
+    let modified = day.to_datetime(time).to_zoned(TimeZone::system()).ok()?;
+    u64::try_from(modified.timestamp().as_second()).ok()
 }
 
 fn damaged(error: zip::result::ZipError) -> UnpackError {

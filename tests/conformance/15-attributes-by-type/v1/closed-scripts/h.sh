@@ -1,0 +1,2 @@
+#!/bin/sh
+echo as $(id -un) >> /conformance/trace/trace.log
