@@ -176,7 +176,8 @@ pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Resu
     let mut tree = Tree::new(&unfinished, packed, limits);
     // What is smaller unpacked than packed is rare enough to be turned away.
     let unpacked = tree.require_room(packed).and_then(|()| match kind {
-        Kind::Tar => tarball::unpack(file, &mut tree),
+        // Its headers are read by 512 bytes each.
+        Kind::Tar => tarball::unpack(io::BufReader::new(file), &mut tree),
         Kind::TarGz => tarball::unpack(flate2::read::MultiGzDecoder::new(file), &mut tree),
         Kind::TarZst => match zstd::Decoder::new(file) {
             Ok(decoder) => tarball::unpack(decoder, &mut tree),

@@ -6,9 +6,9 @@
 //! the new content too.
 
 use std::fs::{self, File, FileTimes, Permissions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::cleanup::{Journal, part_of};
 use super::plan::{Plan, Step};
@@ -57,20 +57,20 @@ fn copy(source: &Path, destination: &Path) -> io::Result<()> {
         None => destination.to_owned(),
     };
     if metadata.is_symlink() {
-        let part = fresh_part(&destination)?;
-        std::os::unix::fs::symlink(fs::read_link(source)?, &part)?;
+        let (part, target) = (part_of(&destination), fs::read_link(source)?);
+        anew(&part, |part| std::os::unix::fs::symlink(&target, part))?;
         return fs::rename(part, destination);
     }
     let source = File::open(source)?;
     match existing {
         Some(existing) if existing.is_file() && existing.nlink() > 1 => {
             let file = File::options().write(true).truncate(true).open(&destination)?;
-            fill(&source, &metadata, &file, &destination)
+            fill(&source, &metadata, &file)
         }
         Some(_) | None => {
-            let part = fresh_part(&destination)?;
-            let file = File::create_new(&part)?;
-            let filled = fill(&source, &metadata, &file, &part);
+            let part = part_of(&destination);
+            let file = anew(&part, |part| File::create_new(part))?;
+            let filled = fill(&source, &metadata, &file);
             if filled.is_err() {
                 // On a full disk these are the bytes that are missing most.
                 let _ = fs::remove_file(&part);
@@ -81,24 +81,43 @@ fn copy(source: &Path, destination: &Path) -> io::Result<()> {
     }
 }
 
-fn fresh_part(destination: &Path) -> io::Result<PathBuf> {
-    let part = part_of(destination);
-    super::remove_file(&part)?;
-    Ok(part)
+/// Makes what must not be there before. What an agent left that was killed is
+/// rare, so it is looked for only then.
+fn anew<T>(part: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+    match make(part) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            super::remove_file(part)?;
+            make(part)
+        }
+        other => other,
+    }
 }
 
 /// Content, owner, mode and times of the source, in this order: giving a file
 /// away takes its setuid bits.
-fn fill(mut source: &File, metadata: &fs::Metadata, mut file: &File, path: &Path) -> io::Result<()> {
-    io::copy(&mut source, &mut file)?;
+fn fill(source: &File, metadata: &fs::Metadata, file: &File) -> io::Result<()> {
+    pour(source, metadata.len(), file)?;
     let own = nix::unistd::geteuid();
     let mut mode = metadata.permissions().mode() & 0o7777;
     if own.is_root() {
-        std::os::unix::fs::chown(path, Some(metadata.uid()), Some(metadata.gid()))?;
+        std::os::unix::fs::fchown(file, Some(metadata.uid()), Some(metadata.gid()))?;
     } else if own.as_raw() != metadata.uid() {
         // A file that is now ours must not run with our rights for everybody.
         mode &= 0o1777;
     }
     file.set_permissions(Permissions::from_mode(mode))?;
     file.set_times(FileTimes::new().set_accessed(metadata.accessed()?).set_modified(metadata.modified()?))
+}
+
+/// Up to this size a read and a write cost less than the kernel's own copy,
+/// which looks at both files first and asks once more for the end.
+const SMALL_BYTES_MAX: u64 = 64 * 1024;
+
+fn pour(mut source: &File, bytes: u64, mut file: &File) -> io::Result<()> {
+    if bytes > SMALL_BYTES_MAX {
+        return io::copy(&mut source, &mut file).map(drop);
+    }
+    let mut content = Vec::with_capacity(bytes as usize);
+    source.take(bytes).read_to_end(&mut content)?;
+    file.write_all(&content)
 }

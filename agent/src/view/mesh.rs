@@ -146,7 +146,12 @@ pub(crate) fn status(node: &Node, data_dir: &str) -> StatusView {
         hash: data_encoding::HEXLOWER.encode(&mesh.hash),
         leader: mesh.leader.map(|leader| name_of(state, leader)),
         voters: mesh.voters.iter().map(|voter| name_of(state, *voter)).collect(),
-        hosts: MeshCounts { total, up: total - down, down, connected: mesh.connected.difference(&mesh.lost).count() },
+        hosts: MeshCounts {
+            total,
+            up: total - down,
+            down,
+            connected: mesh.connected.difference(&mesh.lost).count(),
+        },
         groups: groups(state),
         running,
     }

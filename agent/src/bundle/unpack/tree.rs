@@ -35,7 +35,12 @@ pub(super) struct Tree {
     directories: HashSet<PathBuf>,
     /// Given at the end: a directory may not be writable for its owner.
     attributes: Vec<(PathBuf, Attributes)>,
+    /// What a file's content goes through.
+    buffer: Vec<u8>,
 }
+
+/// What is read and written at once.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 impl Tree {
     pub(super) fn new(top: &Path, packed: u64, limits: Limits) -> Tree {
@@ -49,6 +54,7 @@ impl Tree {
             was_directory: false,
             directories,
             attributes,
+            buffer: vec![0; BUFFER_BYTES],
         }
     }
 
@@ -106,8 +112,7 @@ impl Tree {
         let place = self.top.join(path);
         let is_dir = fs::symlink_metadata(&place).is_ok_and(|metadata| metadata.is_dir());
         if !is_dir {
-            self.clear(path)?;
-            fs::create_dir(&place).map_err(|cause| UnpackError::Write { path: place.clone(), cause })?;
+            self.anew(&place, |place| fs::create_dir(place))?;
         }
         self.directories.insert(path.to_owned());
         self.attributes.push((place, attributes));
@@ -120,27 +125,25 @@ impl Tree {
         content: &mut impl Read,
         attributes: Attributes,
     ) -> Result<(), UnpackError> {
-        self.clear(path)?;
         let place = self.top.join(path);
-        let write = |cause| UnpackError::Write { path: place.clone(), cause };
-        let mut file =
-            File::options().write(true).create_new(true).mode(0o600).open(&place).map_err(write)?;
+        let create = |place: &Path| File::options().write(true).create_new(true).mode(0o600).open(place);
+        let mut file = self.anew(&place, create)?;
         self.copy(path, content, &mut file)?;
         // Whoever can put a file into a bundle would else run as its owner;
         // `mode` in the AppSpec gives the bits to what is installed.
         let mode = attributes.mode & !SET_IDS;
-        set(&place, &file, Attributes { mode, ..attributes }).map_err(write)
+        let given = set(&file, Attributes { mode, ..attributes });
+        given.map_err(|cause| UnpackError::Write { path: place, cause })
     }
 
     fn copy(&mut self, path: &Path, content: &mut impl Read, file: &mut File) -> Result<(), UnpackError> {
-        let mut buffer = vec![0; 64 * 1024];
         loop {
-            let read = content.read(&mut buffer).map_err(damaged)?;
+            let read = content.read(&mut self.buffer).map_err(damaged)?;
             if read == 0 {
                 return Ok(());
             }
             self.count(path, read as u64)?;
-            let written = io::Write::write_all(file, &buffer[..read]);
+            let written = io::Write::write_all(file, &self.buffer[..read]);
             written.map_err(|cause| UnpackError::Write { path: self.top.join(path), cause })?;
         }
     }
@@ -160,9 +163,7 @@ impl Tree {
 
     pub(super) fn link(&mut self, path: &Path, target: &Path) -> Result<(), UnpackError> {
         check_link(path, target).map_err(|cause| UnpackError::Refused { name: path.to_owned(), cause })?;
-        self.clear(path)?;
-        let place = self.top.join(path);
-        std::os::unix::fs::symlink(target, &place).map_err(|cause| UnpackError::Write { path: place, cause })
+        self.anew(&self.top.join(path), |place| std::os::unix::fs::symlink(target, place))
     }
 
     pub(super) fn hard_link(&mut self, path: &Path, target: &Path) -> Result<(), UnpackError> {
@@ -180,36 +181,37 @@ impl Tree {
         if source == place {
             return Ok(());
         }
-        self.clear(path)?;
-        fs::hard_link(source, &place).map_err(|cause| UnpackError::Write { path: place, cause })
+        self.anew(&place, |place| fs::hard_link(&source, place))
     }
 
-    /// Of two entries with one name the later wins, as with tar; only a
-    /// directory, which may have something inside by now, does not yield.
-    fn clear(&self, path: &Path) -> Result<(), UnpackError> {
-        let place = self.top.join(path);
-        match fs::remove_file(&place) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(cause) => Err(UnpackError::Write { path: place, cause }),
-        }
+    /// Makes what is not there yet. Of two entries with one name the later
+    /// wins, as with tar; only a directory, which may have something inside by
+    /// now, does not yield.
+    fn anew<T>(&self, place: &Path, make: impl Fn(&Path) -> io::Result<T>) -> Result<T, UnpackError> {
+        let made = match make(place) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(place).and_then(|()| make(place))
+            }
+            other => other,
+        };
+        made.map_err(|cause| UnpackError::Write { path: place.to_owned(), cause })
     }
 
     pub(super) fn finish(&mut self) -> Result<(), UnpackError> {
         // Backwards, so that a directory that becomes read-only has nothing
         // left to be changed below it.
         while let Some((place, attributes)) = self.attributes.pop() {
-            let given = File::open(&place).and_then(|file| set(&place, &file, attributes));
+            let given = File::open(&place).and_then(|file| set(&file, attributes));
             given.map_err(|cause| UnpackError::Write { path: place, cause })?;
         }
         Ok(())
     }
 }
 
-fn set(place: &Path, file: &File, attributes: Attributes) -> io::Result<()> {
+fn set(file: &File, attributes: Attributes) -> io::Result<()> {
     // First the owner: to change it takes the setuid bits away.
     if let Some((user, group)) = attributes.owner {
-        std::os::unix::fs::chown(place, Some(user), Some(group))?;
+        std::os::unix::fs::fchown(file, Some(user), Some(group))?;
     }
     file.set_permissions(Permissions::from_mode(attributes.mode & 0o7777))?;
     if attributes.modified > 0 {
