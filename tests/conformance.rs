@@ -16,7 +16,7 @@
 mod s3_revision;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 
 fn inside(filters: &[String]) -> ExitCode {
     let base = tempfile::TempDir::new().expect("a temporary directory");
-    fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755)).expect("opened to cdtest");
+    fs::set_permissions(base.path(), Permissions::from_mode(0o755)).expect("opened to cdtest");
     make_user(base.path());
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance");
     let mut names: Vec<String> = fs::read_dir(&cases)
@@ -125,7 +125,7 @@ impl Case {
         let dir = base.join(name);
         for (part, mode) in [("cwd", 0o755), ("dest", 0o755), ("root", 0o755), ("trace", 0o777)] {
             fs::create_dir_all(dir.join(part)).expect("made");
-            fs::set_permissions(dir.join(part), fs::Permissions::from_mode(mode)).expect("set");
+            fs::set_permissions(dir.join(part), Permissions::from_mode(mode)).expect("set");
         }
         let text = fs::read_to_string(cases.join(name).join("case.json")).expect("a case has a case.json");
         let work = dir.join("case").join(name);
@@ -175,7 +175,10 @@ impl Case {
         for command in step["before"].as_array().into_iter().flatten() {
             self.shell(command.as_str().expect("a command"));
         }
-        let _ = fs::remove_file(self.dir.join("trace/trace.log"));
+        // Scripts run as several users, and whoever is first would else own it.
+        let trace = self.dir.join("trace/trace.log");
+        fs::write(&trace, "").expect("emptied");
+        fs::set_permissions(&trace, Permissions::from_mode(0o666)).expect("opened to all");
         let before = self.dirs();
         let output = self.deploy(step);
         let made = self.dirs().into_iter().find(|id| !before.contains(id));
@@ -190,7 +193,7 @@ impl Case {
             found.insert("events".into(), events.iter().map(event).collect());
         }
         found.insert("ok".into(), output.status.success().into());
-        found.insert("hooks".into(), self.lines(&self.dir.join("trace/trace.log")).into());
+        found.insert("hooks".into(), self.lines(&trace).into());
         let log = made.iter().map(|id| (self.said(id.as_bytes()), self.scripts_log(id)));
         let log: BTreeMap<_, _> = log.filter(|(_, lines)| !lines.is_empty()).collect();
         found.insert("log".into(), json!(log));
