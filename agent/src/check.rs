@@ -4,12 +4,12 @@
 //! user, such an interpreter); what is in the way of the files is for Install
 //! to find, before it touches anything.
 
+mod people;
 mod scripts;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use proto::appspec::{self, AppSpec, CustomEvents, Examined, Mistake, Script};
+use proto::appspec::{self, AppSpec, CustomEvents, Examined, FileMapping, Mistake, Script};
 use proto::lifecycle::EVENT_TIMEOUT_MAX;
 
 use crate::bundle::unpack::{self, Limits};
@@ -75,6 +75,12 @@ pub(crate) fn check_unpacked(
     let mut checker = Checker { file: &name, top, rules, findings };
     checker.sources(&appspec);
     checker.scripts(&appspec);
+    if rules == Rules::ThisHost {
+        // Installing will fail here for want of them.
+        for ((line, key), problem) in people::missing(&appspec) {
+            checker.warning(line, key, problem);
+        }
+    }
     let Findings { mut mistakes, mut warnings } = checker.findings;
     mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
     warnings.sort_by_key(|warning| (warning.line, warning.column));
@@ -98,13 +104,32 @@ impl Checker<'_> {
                 let problem = format!("there is no `{}` in the bundle{near}", mapping.source);
                 self.mistake(mapping.line, format!("files[{at}].source"), problem);
             }
+            self.destination(at, mapping);
+        }
+    }
+
+    /// A destination is always a directory, which nobody thinks who gives one
+    /// file its full path on the host.
+    fn destination(&mut self, at: usize, mapping: &FileMapping) {
+        let (source, destination) = (Path::new(&mapping.source), Path::new(&mapping.destination));
+        let (Some(name), Some(last)) = (source.file_name(), destination.file_name()) else { return };
+        let is_same = name == last
+            || (last.len() > 1 && source.extension().is_some_and(|e| Some(e) == destination.extension()));
+        if is_same && self.top.join(source).is_file() {
+            let above = destination.parent().unwrap_or(destination).display();
+            let problem = format!(
+                "`{}` becomes a directory with `{}` in it, because a destination always is one: write `{above}`, \
+                 and the file keeps its name",
+                mapping.destination,
+                name.display()
+            );
+            self.warning(mapping.line, format!("files[{at}].destination"), problem);
         }
     }
 
     fn scripts(&mut self, appspec: &AppSpec) {
         let known = appspec.hooks.iter().map(|(event, scripts)| (event.name(), scripts));
         let custom = appspec.custom_hooks.iter().map(|(event, scripts)| (event.as_str(), scripts));
-        let mut users = BTreeMap::new();
         for (event, scripts) in known.chain(custom) {
             for (at, script) in scripts.iter().enumerate() {
                 let key = |name: &str| format!("hooks.{event}[{at}].{name}");
@@ -116,18 +141,8 @@ impl Checker<'_> {
                         odd.into_iter().for_each(|odd| self.warning(script.line, key("location"), odd));
                     }
                 }
-                if let Some(user) = &script.runas {
-                    users.entry(user.clone()).or_insert((script.line, key("runas")));
-                }
             }
             self.timeouts(event, scripts);
-        }
-        if self.rules == Rules::ThisHost {
-            for (user, (line, key)) in users {
-                if matches!(nix::unistd::User::from_name(&user), Ok(None)) {
-                    self.warning(line, key, format!("there is no user `{user}` on this host"));
-                }
-            }
         }
     }
 

@@ -215,8 +215,12 @@ fn read(reader: &mut Reader, text: &str, custom: CustomEvents<'_>) -> AppSpec {
     let document = match tree::parse(text) {
         Ok(document) => document,
         Err(error) => {
-            let advice = advice::on_syntax(text, error.at.line, &TOP_KEYS).unwrap_or_default();
-            reader.mistake(error.at, "", format!("not YAML: {}{advice}", error.problem));
+            let problem = error.problem;
+            let problem = match advice::on_syntax(text, error.at.line, &TOP_KEYS) {
+                Some(advice) => format!("not YAML: {advice} (the parser says: {problem})"),
+                None => format!("not YAML: {problem}"),
+            };
+            reader.mistake(error.at, "", problem);
             return AppSpec::default();
         }
     };
@@ -228,9 +232,14 @@ fn read(reader: &mut Reader, text: &str, custom: CustomEvents<'_>) -> AppSpec {
     if let Some(at) = document.more {
         reader.warning(at, "", "a second YAML document starts here and is ignored".to_owned());
     }
-    let Some(top) = Cursor::new(&root, String::new()).map(reader, "keys such as `version: 0.0`") else {
+    let root = Cursor::new(&root, String::new());
+    if root.scalar().is_some() {
+        let problem =
+            "text, but no AppSpec file: it has keys such as `version: 0.0`, each at the start of a line";
+        root.mistake(reader, problem.to_owned());
         return AppSpec::default();
-    };
+    }
+    let Some(top) = root.map(reader, "keys such as `version: 0.0`") else { return AppSpec::default() };
     let resources = top.get("Resources").or_else(|| top.get("resources"));
     if let (Some(resources), None) = (resources, top.get("os")) {
         let problem = "this is an AppSpec file for Amazon ECS or AWS Lambda: one for hosts has `os: linux`, \
@@ -241,13 +250,10 @@ fn read(reader: &mut Reader, text: &str, custom: CustomEvents<'_>) -> AppSpec {
     version(reader, &top);
     os(reader, &top);
     let (hooks, custom_hooks) = hooks::read(reader, &top, custom);
-    let appspec = AppSpec {
-        hooks,
-        custom_hooks,
-        files: files::read(reader, &top),
-        permissions: permissions::read(reader, &top),
-        file_exists: file_exists(reader, &top),
-    };
+    let files = files::read(reader, &top);
+    let permissions = permissions::read(reader, &top, &files);
+    let file_exists = file_exists(reader, &top);
+    let appspec = AppSpec { hooks, custom_hooks, files, permissions, file_exists };
     outdented_hooks(reader, &top);
     top.warn_unknown(reader, &TOP_KEYS, |key| key.parse::<LifecycleEvent>().is_ok().then(String::new));
     appspec

@@ -52,6 +52,38 @@ fn what_is_named_and_not_there_is_found_at_once() {
 }
 
 #[test]
+fn a_destination_that_is_meant_as_a_file_is_warned_of() {
+    let files = |source: &str, destination: &str| {
+        format!("files:\n  - source: {source}\n    destination: {destination}\n")
+    };
+    let said = |destination: &str, above: &str| {
+        format!(
+            "appspec.yml:4:1: files[0].destination: `{destination}` becomes a directory with `start.sh` in it, \
+             because a destination always is one: write `{above}`, and the file keeps its name"
+        )
+    };
+    check(&files("start.sh", "/srv/start.sh"), &[], &[&said("/srv/start.sh", "/srv")]);
+    check(&files("start.sh", "/srv/begin.sh"), &[], &[&said("/srv/begin.sh", "/srv")]);
+    check(&files("start.sh", "/srv"), &[], &[]);
+    check(&files("app", "/srv/app"), &[], &[]);
+}
+
+#[test]
+fn owners_that_this_host_lacks_are_warned_of() {
+    let rest = "files:\n  - source: app\n    destination: /srv\npermissions:\n  - object: /srv\n    owner: nobody-here\n    \
+                group: none-here\n";
+    check_as(Rules::Service, HEAD, rest, &[], &[]);
+    check(
+        rest,
+        &[],
+        &[
+            "appspec.yml:7:1: permissions[0].owner: there is no user `nobody-here` on this host",
+            "appspec.yml:7:1: permissions[0].group: there is no group `none-here` on this host",
+        ],
+    );
+}
+
+#[test]
 fn mistakes_inside_and_outside_of_the_file_are_found_together() {
     check_as(
         Rules::ThisHost,

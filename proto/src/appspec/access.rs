@@ -101,7 +101,9 @@ fn permission_bits(text: &str) -> Option<u8> {
 pub(super) fn context(reader: &mut Reader, context: &Cursor<'_>) -> Option<SeContext> {
     const KEYS: [&str; 3] = ["name", "type", "range"];
     let map = context.map(reader, "`type`, `name` and `range`")?;
-    map.warn_unknown(reader, &KEYS, |_| None);
+    map.warn_unknown(reader, &KEYS, |key| {
+        (key == "user").then(|| "unknown key, ignored: the SELinux user is `name`".to_owned())
+    });
     let type_ = map.require(reader, "type", &KEYS, "an SELinux type, for example httpd_sys_content_t");
     let type_ = type_.and_then(|given| given.text(reader)).map(str::to_owned);
     let name = map.given("name").and_then(|given| given.text(reader)).map(str::to_owned);

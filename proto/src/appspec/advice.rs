@@ -1,7 +1,7 @@
 //! What most likely went wrong in a file that is no YAML: the parser says where
 //! it gave up, which is rarely what the author has to change.
 
-/// What to add to the parser's words about `line`; nothing if nothing is known.
+/// What to say of `line` before the parser's words; nothing if nothing is known.
 pub(super) fn on_syntax(text: &str, line: usize, keys: &[&str]) -> Option<String> {
     missing_colon(text, line, keys)
         .or_else(|| tab(text, line))
@@ -17,7 +17,7 @@ fn missing_colon(text: &str, line: usize, keys: &[&str]) -> Option<String> {
         line.split_once(' ').is_some_and(|(key, _)| keys.contains(&key)) && !line.contains(": ")
     })?;
     let (key, value) = slip.split_once(' ')?;
-    Some(format!("; `{slip}` lacks a colon, write `{key}: {}`", value.trim()))
+    Some(format!("`{slip}` lacks a colon, write `{key}: {}`", value.trim()))
 }
 
 fn tab(text: &str, line: usize) -> Option<String> {
@@ -26,7 +26,7 @@ fn tab(text: &str, line: usize) -> Option<String> {
     // The parser may have come a line further before it noticed.
     let mut near = text.lines().zip(1..).take(line).skip(line.saturating_sub(2));
     let (_, number) = near.find(|(line, _)| has_tab(line))?;
-    Some(format!("; line {number} is indented with a tab: YAML takes blanks only"))
+    Some(format!("line {number} is indented with a tab: YAML takes blanks only"))
 }
 
 /// A line that says something: how far it is indented, and what it says.
@@ -57,7 +57,7 @@ fn below_a_dash(text: &str, line: usize) -> Option<String> {
     let is_item = here.indented >= above.indented && here.indented != wanted;
     let first = key_of(first).filter(|_| is_item)?;
     Some(format!(
-        "; `{key}` is indented by {}: if it belongs to the item in line {}, indent it by {wanted}, to stand \
+        "`{key}` is indented by {}: if it belongs to the item in line {}, indent it by {wanted}, to stand \
          below `{first}`",
         blanks(here.indented),
         above.number
@@ -77,7 +77,7 @@ fn other_indentation(text: &str, line: usize) -> Option<String> {
         if above.indented < here.indented {
             let (name, above) = further.unwrap_or((name, above));
             return Some(format!(
-                "; `{key}` is indented by {}, `{name}` in line {} by {}: keys of one map stand below each other",
+                "`{key}` is indented by {}, `{name}` in line {} by {}: keys of one map stand below each other",
                 blanks(here.indented),
                 above.number,
                 blanks(above.indented)
@@ -98,7 +98,7 @@ fn after_a_quote(text: &str, line: usize) -> Option<String> {
     let (_, rest) = value.rsplit_once(quote)?;
     let rest = rest.trim();
     (!rest.is_empty() && !rest.starts_with('#'))
-        .then(|| format!("; nothing may stand after the closing quote: take `{rest}` away"))
+        .then(|| format!("nothing may stand after the closing quote: take `{rest}` away"))
 }
 
 fn key_of(text: &str) -> Option<&str> {

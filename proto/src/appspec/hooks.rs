@@ -24,55 +24,68 @@ pub(super) fn read(reader: &mut Reader, top: &Map<'_>, custom: CustomEvents<'_>)
     let Some(events) = given.map(reader, "an event a key, such as `AfterInstall:`") else {
         return (hooks, custom_hooks);
     };
-    for (name, scripts) in events.iter() {
-        let event = event(reader, name, scripts, custom);
-        let items = scripts.list(reader, EXAMPLE);
+    for (name, given) in events.iter() {
+        let event = event(reader, name, given, custom);
+        if event == Event::Misplaced {
+            continue;
+        }
+        let items = given.list(reader, EXAMPLE);
         let scripts: Vec<Script> = items.iter().filter_map(|item| script(reader, item)).collect();
         match event {
-            Some(_) if scripts.is_empty() => {}
-            Some(Event::Known(event)) => drop(hooks.insert(event, scripts)),
-            Some(Event::Custom) => drop(custom_hooks.insert(name.to_owned(), scripts)),
-            Some(Event::Never) => {}
-            // The file is refused, but its other mistakes are worth finding.
-            None => drop(custom_hooks.insert(name.to_owned(), scripts)),
+            _ if scripts.is_empty() => {}
+            Event::Known(event) => drop(hooks.insert(event, scripts)),
+            // A file with an unknown one is refused, but its other mistakes are
+            // worth finding.
+            Event::Custom | Event::Unknown => drop(custom_hooks.insert(name.to_owned(), scripts)),
+            Event::Never | Event::Misplaced => {}
         }
     }
     (hooks, custom_hooks)
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Known(LifecycleEvent),
     Custom,
+    Unknown,
     /// CodeDeploy's, but no host ever comes to it.
     Never,
+    /// Another part of the file: what is in it are no scripts.
+    Misplaced,
 }
 
-fn event(reader: &mut Reader, name: &str, cursor: &Cursor<'_>, custom: CustomEvents<'_>) -> Option<Event> {
+fn event(reader: &mut Reader, name: &str, cursor: &Cursor<'_>, custom: CustomEvents<'_>) -> Event {
     let scriptable = || LIFECYCLE.iter().filter(|step| step.scripts != Scripts::BuiltIn);
     let is_custom = match custom {
         CustomEvents::Only(names) => names.iter().any(|custom| custom == name),
         CustomEvents::Any => true,
     };
     let problem = match name.parse::<LifecycleEvent>() {
-        Ok(event) if event.step().scripts != Scripts::BuiltIn => return Some(Event::Known(event)),
+        Ok(event) if event.step().scripts != Scripts::BuiltIn => return Event::Known(event),
         Ok(_) => "this event is built in and runs no scripts: hook the one before or after it".to_owned(),
-        Err(_) if is_custom => return Some(Event::Custom),
+        Err(_) if is_custom => return Event::Custom,
         Err(_) if TRAFFIC_TESTS.contains(&name) => {
             let problem = "this event is of Amazon ECS deployments: a host never comes to it, so its scripts \
                            never run";
             reader.warning(cursor.key_at(), cursor.path(), problem.to_owned());
-            return Some(Event::Never);
+            return Event::Never;
         }
         Err(_) if TOP_LEVEL.contains(&name) => {
-            format!("not a lifecycle event: `{name}` belongs to the top level, so do not indent it")
+            let problem =
+                format!("not a lifecycle event: `{name}` belongs to the top level, so do not indent it");
+            reader.mistake(cursor.key_at(), cursor.path(), problem);
+            return Event::Misplaced;
         }
-        Err(_) => {
-            let near = suggest::nearest(name, scriptable().map(|step| step.name));
-            format!("not a lifecycle event{}", suggest::did_you_mean(near))
-        }
+        Err(_) => match suggest::nearest(name, scriptable().map(|step| step.name)) {
+            Some(near) => format!("not a lifecycle event{}", suggest::did_you_mean(Some(near))),
+            None => {
+                let names: Vec<&str> = scriptable().map(|step| step.name).collect();
+                format!("not a lifecycle event: scripts can be hooked to {}", names.join(", "))
+            }
+        },
     };
     reader.mistake(cursor.key_at(), cursor.path(), problem);
-    None
+    Event::Unknown
 }
 
 fn script(reader: &mut Reader, item: &Cursor<'_>) -> Option<Script> {

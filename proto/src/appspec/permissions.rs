@@ -1,16 +1,57 @@
 //! `permissions`: modes, owners and so on of what was copied.
 
-use super::Permission;
 use super::access;
 use super::reader::{Cursor, Map, Reader};
+use super::{FileMapping, Permission};
 
 const KEYS: [&str; 9] = ["object", "pattern", "except", "type", "mode", "owner", "group", "acls", "context"];
 const EXAMPLE: &str = "- object: /srv/app";
 
-pub(super) fn read(reader: &mut Reader, top: &Map<'_>) -> Vec<Permission> {
+pub(super) fn read(reader: &mut Reader, top: &Map<'_>, files: &[FileMapping]) -> Vec<Permission> {
     let Some(permissions) = top.given("permissions") else { return Vec::new() };
     let items = permissions.list(reader, EXAMPLE);
-    items.iter().filter_map(|item| permission(reader, item)).collect()
+    let permissions = items.iter().filter_map(|item| {
+        let permission = permission(reader, item)?;
+        useless(reader, item, &permission, files);
+        Some(permission)
+    });
+    permissions.collect()
+}
+
+/// Warns of what changes nothing, which nobody writes on purpose.
+fn useless(reader: &mut Reader, item: &Cursor<'_>, permission: &Permission, files: &[FileMapping]) {
+    let Permission { object, pattern, except, mode, owner, group, acls, context, .. } = permission;
+    if mode.is_none() && owner.is_none() && group.is_none() && acls.is_empty() && context.is_none() {
+        let problem = "changes nothing: it has none of `mode`, `owner`, `group`, `acls` and `context`";
+        item.warning(reader, problem.to_owned());
+    }
+    if !files.iter().any(|mapping| may_meet(object, &mapping.destination)) {
+        let problem = format!(
+            "changes nothing: `{object}` is neither above nor below a destination of `files`, and only what is \
+             installed gets permissions"
+        );
+        item.warning(reader, problem);
+    }
+    let is_stars = pattern.len() > 2 && pattern.bytes().all(|byte| byte == b'*');
+    if is_stars || pattern.contains('/') || except.iter().any(|except| except.contains('/')) {
+        let problem = "`pattern` and `except` are held against the names directly inside `object`, which have no \
+                       slash; everything below it, at any depth, is `pattern: \"**\"`";
+        item.warning(reader, problem.to_owned());
+    }
+}
+
+/// Whether one of the paths may be the other or above it. Of relative ones
+/// nobody knows.
+fn may_meet(object: &str, destination: &str) -> bool {
+    let parts = |path: &str| -> Option<Vec<String>> {
+        let is_known = path.starts_with('/') && !path.split('/').any(|part| part == "..");
+        let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+        is_known.then(|| parts.map(str::to_owned).collect())
+    };
+    match (parts(object), parts(destination)) {
+        (Some(object), Some(destination)) => object.iter().zip(&destination).all(|(one, other)| one == other),
+        (None, _) | (_, None) => true,
+    }
 }
 
 fn permission(reader: &mut Reader, item: &Cursor<'_>) -> Option<Permission> {

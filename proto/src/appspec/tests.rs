@@ -81,6 +81,13 @@ fn versions_are_numbers_equal_to_zero() {
 fn what_is_no_appspec_at_all_is_called_so() {
     check("", &["appspec.yml:1:1: empty: it needs at least `version: 0.0` and `os: linux`"]);
     check("# nothing\n", &["appspec.yml:1:1: empty: it needs at least `version: 0.0` and `os: linux`"]);
+    check(
+        "version0.0\n",
+        &[
+            "appspec.yml:1:1: text, but no AppSpec file: it has keys such as `version: 0.0`, each at the start of a \
+           line",
+        ],
+    );
     check("- a\n", &["appspec.yml:1:1: must be a map, not a list: it has keys such as `version: 0.0`"]);
     assert_eq!(
         verdict(b"version: 0.0\nos: \xe4"),
@@ -91,7 +98,7 @@ fn what_is_no_appspec_at_all_is_called_so() {
     let no_colon = verdict(b"version 0.0\nos: linux\n");
     assert!(no_colon[0].contains("write `version: 0.0`"), "{no_colon:?}");
     let long = vec![b'#'; APPSPEC_BYTES_MAX + 1];
-    assert!(verdict(&long)[0].contains("has at most"));
+    assert!(verdict(&long)[0].contains("longer than"));
 }
 
 #[test]
@@ -153,6 +160,46 @@ fn slips_that_the_official_agent_ignores_are_warned_of() {
         "hooks:\n  AfterInstall:\n    - location: a\n      timeout: 30s\n",
         &["ok, appspec.yml:6:16: hooks.AfterInstall[0].timeout: `30s` is read as 30 seconds"],
     );
+}
+
+#[test]
+fn permissions_that_change_nothing_are_warned_of() {
+    let check = |object: &str, rest: &str, said: &[&str]| {
+        let body = format!(
+            "files:\n  - source: /\n    destination: /srv/app/\npermissions:\n  - object: {object}\n{rest}"
+        );
+        let said: Vec<String> =
+            said.iter().map(|said| format!("ok, appspec.yml:7:5: permissions[0]: {said}")).collect();
+        assert_eq!(verdict(format!("{HEAD}{body}").as_bytes()), said, "\n{body}");
+    };
+    for object in ["/", "/srv//app", "/srv/./app/deep/file", "srv/app", "/etc/../srv/app"] {
+        check(object, "    mode: 755\n    pattern: \"*\"\n", &[]);
+    }
+    check(
+        "/srv/app",
+        "",
+        &["changes nothing: it has none of `mode`, `owner`, `group`, `acls` and `context`"],
+    );
+    check(
+        "/srv/apple",
+        "    mode: 755\n",
+        &[
+            "changes nothing: `/srv/apple` is neither above nor below a destination of `files`, and only what is \
+           installed gets permissions",
+        ],
+    );
+    let names = "`pattern` and `except` are held against the names directly inside `object`, which have no slash; \
+                 everything below it, at any depth, is `pattern: \"**\"`";
+    check("/srv/app", "    mode: 755\n    pattern: \"***\"\n", &[names]);
+    check("/srv/app", "    mode: 755\n    except: [\"conf/secret\"]\n", &[names]);
+}
+
+#[test]
+fn an_event_that_is_like_no_other_is_told_which_there_are() {
+    let said = verdict(format!("{HEAD}hooks:\n  Deploy:\n    - location: a\n").as_bytes());
+    let start =
+        "appspec.yml:4:3: hooks.Deploy: not a lifecycle event: scripts can be hooked to BeforeBlockTraffic, ";
+    assert!(said[0].starts_with(start) && !said[0].contains(" BlockTraffic"), "{said:?}");
 }
 
 #[test]
@@ -223,7 +270,6 @@ fn keys_at_the_wrong_depth_are_told_where_they_belong() {
         &[
             "appspec.yml:6:3: hooks.permissions: not a lifecycle event: `permissions` belongs to the top level, so \
            do not indent it",
-            "appspec.yml:7:7: hooks.permissions[0].location: missing: the script's path in the bundle",
         ],
     );
 }

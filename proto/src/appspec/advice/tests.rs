@@ -1,12 +1,12 @@
 use super::super::parse;
 
-/// The file is refused at this line, and told so in these words at the end.
+/// The file is refused at this line, and told so in these words at the start.
 fn check(text: &str, line: usize, advice: &str) {
     let mistakes = parse("appspec.yml", text.as_bytes()).expect_err("no YAML");
     let [only] = mistakes.as_slice() else { panic!("{mistakes:?}") };
     assert_eq!(only.line, line, "{only}\n{text}");
-    let told = only.problem.split_once("; ").map(|(_, told)| told);
-    assert_eq!(told, Some(advice), "{only}\n{text}");
+    let told = only.problem.split_once(" (the parser says: ").map(|(told, _)| told);
+    assert_eq!(told, Some(format!("not YAML: {advice}").as_str()), "{only}\n{text}");
 }
 
 #[test]
