@@ -17,14 +17,10 @@ impl Rollout {
         if !self.members.contains_key(&host) || self.status.is_over() {
             return Vec::new();
         }
-        self.change(host, |member| {
-            member.ailing = ailing;
-            // As with one that comes back from Down: a lease that it got because
-            // it was of no service is not one to take it out of service.
-            if ailing.is_none() && matches!(member.stage, Stage::Leased { .. }) {
-                member.stage = Stage::Pending;
-            }
-        });
+        self.change(host, |member| member.ailing = ailing);
+        if ailing.is_none() {
+            self.reconsider_lease(host);
+        }
         self.advance(at)
     }
 
