@@ -239,14 +239,24 @@ impl Rollout {
     }
 
     /// Folds that a host has been Down for too long after its turn, while its
-    /// wave was still watched. Returns which hosts got a lease by it; none if
-    /// it is not watched any more.
-    pub fn lose(&mut self, host: HostId, at: LedgerTime) -> Option<Vec<HostId>> {
+    /// wave was still watched: that turn has failed after all. Returns which
+    /// hosts got a lease by it; none if it is not watched any more.
+    pub fn lose(&mut self, host: HostId, failure: Failure, at: LedgerTime) -> Option<Vec<HostId>> {
         if !self.watches(host) {
             return None;
         }
-        self.change(host, |member| member.health = Health::Unhealthy);
+        self.fail_after_all(host, failure);
         Some(self.advance(at))
+    }
+
+    /// A turn that ended well has failed by what was found out since.
+    fn fail_after_all(&mut self, host: HostId, failure: Failure) {
+        self.change(host, |member| {
+            if let Stage::Ended { outcome, .. } = &mut member.stage {
+                *outcome = TurnOutcome::Failed(failure);
+            }
+            member.health = Health::Unhealthy;
+        });
     }
 
     /// Goes on if a bake is over by now. Returns which hosts got a lease by it.

@@ -5,8 +5,8 @@
 //! a host that was *updated* and is unwell longer than the check's grace has
 //! failed its turn after all.
 
-use super::{Health, Rollout, Stage};
-use crate::entry::{Failure, TurnOutcome};
+use super::Rollout;
+use crate::entry::Failure;
 use crate::id::HostId;
 use crate::time::LedgerTime;
 
@@ -35,12 +35,7 @@ impl Rollout {
         if self.verdict.is_some() || !self.has_relapsed(host) {
             return Vec::new();
         }
-        self.change(host, |member| {
-            if let Stage::Ended { outcome, .. } = &mut member.stage {
-                *outcome = TurnOutcome::Failed(failure);
-            }
-            member.health = Health::Unhealthy;
-        });
+        self.fail_after_all(host, failure);
         self.advance(at)
     }
 }

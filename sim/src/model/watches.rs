@@ -28,9 +28,8 @@ pub struct Watches {
     pub set_at: Millis,
 }
 
-/// How the deployments stood before an entry: of each host its stage, and
-/// whether it was healthy.
-pub(super) type Before = BTreeMap<DeploymentId, (DeploymentStatus, Vec<(Stage, bool)>)>;
+/// How the deployments stood before an entry, and each of their turns.
+pub(super) type Before = BTreeMap<DeploymentId, (DeploymentStatus, Vec<Stage>)>;
 
 pub(super) fn heeds_alarms(submission: &Submission) -> bool {
     submission.creator == Creator::User && !submission.policy.ignore_alarms
@@ -166,7 +165,7 @@ impl Model {
     pub(super) fn before(&self) -> Before {
         let unfinished = self.deployments.iter().filter(|(_, deployment)| !deployment.status.is_over());
         let stages = unfinished.map(|(id, deployment)| {
-            let turns = deployment.turns.iter().map(|turn| (turn.stage, turn.healthy)).collect();
+            let turns = deployment.turns.iter().map(|turn| turn.stage).collect();
             (*id, (deployment.status, turns))
         });
         stages.collect()
@@ -200,12 +199,8 @@ impl Model {
                 }
             }
             let turns = known.map(|(_, turns)| turns.as_slice()).unwrap_or_default();
-            for (turn, (was, was_healthy)) in deployment.turns.iter().zip(turns) {
+            for (turn, was) in deployment.turns.iter().zip(turns) {
                 match turn.stage {
-                    // Lost in the bake after its turn.
-                    Stage::Succeeded if *was == Stage::Succeeded && *was_healthy && !turn.healthy => {
-                        note(TriggerEvent::InstanceFailure, Some(turn.host));
-                    }
                     now if now == *was => {}
                     Stage::Started { .. } => note(TriggerEvent::InstanceStart, Some(turn.host)),
                     Stage::Succeeded => note(TriggerEvent::InstanceSuccess, Some(turn.host)),
