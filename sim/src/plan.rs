@@ -91,7 +91,7 @@ fn profile(dice: &mut Chance, no: u64) -> Profile {
             tags.insert(Tag::parse(tag).expect("a tag"));
         }
     }
-    Profile { tags, zone: format!("z{}", dice.below(3)) }
+    Profile { tags, zone: format!("z{}", dice.below(3)), ..Profile::default() }
 }
 
 /// Most hosts are there from the start, some join in the middle.

@@ -23,7 +23,8 @@ pub struct Watches {
     pub frozen_until: Option<Millis>,
     /// By trigger.
     pub to_tell: BTreeMap<String, BTreeSet<Happening>>,
-    pub given_up: BTreeSet<(TriggerEvent, DeploymentId)>,
+    /// By trigger, too.
+    pub given_up: BTreeSet<(String, TriggerEvent, DeploymentId)>,
     /// When the group was defined last.
     pub set_at: Millis,
 }
@@ -155,10 +156,10 @@ impl Model {
         over.iter().for_each(|name| self.thaw(name));
     }
 
-    pub(super) fn told(&mut self, name: &GroupName, given_up: &[GivenUp]) {
+    pub(super) fn told(&mut self, name: &GroupName, trigger: &str, given_up: &[GivenUp]) {
         if let Some(group) = self.groups.get_mut(name) {
-            let pairs = given_up.iter().map(|given_up| (given_up.event, given_up.deployment));
-            group.watches.given_up.extend(pairs);
+            let given_up = given_up.iter().map(|it| (trigger.to_string(), it.event, it.deployment));
+            group.watches.given_up.extend(given_up);
         }
     }
 

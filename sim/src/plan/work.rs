@@ -135,8 +135,8 @@ pub(super) fn wishes(
 /// Alarms set by hand and freezes: each is ended again some day, or runs out.
 fn by_hand(dice: &mut Chance, group: GroupName) -> Wish {
     match dice.below(5) {
-        0 | 1 => Wish::SetAlarm { group, active: true },
-        2 => Wish::SetAlarm { group, active: false },
+        0 | 1 => Wish::SetAlarm { group, alarm: watches::BY_HAND.into(), active: true },
+        2 => Wish::SetAlarm { group, alarm: watches::BY_HAND.into(), active: false },
         3 => Wish::Freeze { group, lasts: Duration::from_secs(dice.between(1, 60)) },
         _ => Wish::Unfreeze { group },
     }
