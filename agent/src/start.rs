@@ -110,6 +110,7 @@ fn node_config(config: &AgentConfig, host: HostId, key: &MeshKey, transport: &Ha
         founds: join::founds(&config.data_dir),
         seed: rand::rng().next_u64(),
         voters_max: config.voters,
+        wire: proto::wire::WIRE,
     }
 }
 

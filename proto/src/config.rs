@@ -32,4 +32,7 @@ pub struct Config {
     pub seed: u64,
     /// 1, 3, 5 or 7.
     pub voters_max: u8,
+    /// The newest wire version that it says it speaks: [`crate::wire::WIRE`],
+    /// unless it plays an agent of an older release.
+    pub wire: u16,
 }

@@ -433,7 +433,7 @@ impl Node {
             zone: self.config.zone.clone(),
             addresses: self.config.addresses.clone(),
             incarnation: self.meta.incarnation,
-            wire: wire::WIRE,
+            wire: self.config.wire,
         }
     }
 }

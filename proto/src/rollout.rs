@@ -218,26 +218,45 @@ impl Rollout {
         if !self.members.contains_key(&host) || self.status != DeploymentStatus::InProgress {
             return Vec::new();
         }
-        self.change(host, |member| {
-            member.down = down;
-            // A lease that it got because it was of no service anyway is not
-            // one to take a healthy host out of service.
-            if down.is_none() && matches!(member.stage, Stage::Leased { .. }) {
-                member.stage = Stage::Pending;
-            }
-        });
+        self.change(host, |member| member.down = down);
+        if down.is_none() {
+            self.reconsider_lease(host);
+        }
         self.advance(at)
     }
 
+    /// A host is of service again. A lease that it got because it was of none is
+    /// not one to take it out of service: it keeps it only if it could get one
+    /// now as well.
+    fn reconsider_lease(&mut self, host: HostId) {
+        let Some(Stage::Leased { at }) = self.members.get(&host).map(|member| member.stage.clone()) else {
+            return;
+        };
+        self.change(host, |member| member.stage = Stage::Pending);
+        if turn::may_go(self, host) {
+            self.change(host, |member| member.stage = Stage::Leased { at });
+        }
+    }
+
     /// Folds that a host has been Down for too long after its turn, while its
-    /// wave was still watched. Returns which hosts got a lease by it; none if
-    /// it is not watched any more.
-    pub fn lose(&mut self, host: HostId, at: LedgerTime) -> Option<Vec<HostId>> {
+    /// wave was still watched: that turn has failed after all. Returns which
+    /// hosts got a lease by it; none if it is not watched any more.
+    pub fn lose(&mut self, host: HostId, failure: Failure, at: LedgerTime) -> Option<Vec<HostId>> {
         if !self.watches(host) {
             return None;
         }
-        self.change(host, |member| member.health = Health::Unhealthy);
+        self.fail_after_all(host, failure);
         Some(self.advance(at))
+    }
+
+    /// A turn that ended well has failed by what was found out since.
+    fn fail_after_all(&mut self, host: HostId, failure: Failure) {
+        self.change(host, |member| {
+            if let Stage::Ended { outcome, .. } = &mut member.stage {
+                *outcome = TurnOutcome::Failed(failure);
+            }
+            member.health = Health::Unhealthy;
+        });
     }
 
     /// Goes on if a bake is over by now. Returns which hosts got a lease by it.

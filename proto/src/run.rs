@@ -275,6 +275,7 @@ impl OwnTurns {
         if !self.leaving {
             let startable = state.running().filter(|rollout| {
                 rollout.may_start(me)
+                    && !is_to_be_back_first(rollout, me)
                     && start_blocker(rollout, me, suspects).is_none()
                     && !self.runs_in(&rollout.submission.group, state)
             });
@@ -323,6 +324,14 @@ impl Current {
             is_checked: group.is_some_and(|group| group.group.health.is_some()),
         })
     }
+}
+
+/// Who is well and counts as Down is back first, and counted in service again:
+/// what it got its turn for, that it is of no service, does not hold then.
+fn is_to_be_back_first(rollout: &Rollout, me: HostId) -> bool {
+    rollout.members().get(&me).is_some_and(|member| {
+        member.down.is_some() && member.health == Health::Healthy && member.ailing.is_none()
+    })
 }
 
 /// Suspicion pauses: a host whose going would leave fewer than the minimum

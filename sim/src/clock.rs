@@ -27,6 +27,14 @@ impl Moment {
         self.0 / 1_000_000
     }
 
+    /// The true time at which a clock that is right shows this, as the ledger's
+    /// times are written (RFC 3339).
+    pub fn shown_as(text: &str) -> Option<Moment> {
+        let shown = humantime::parse_rfc3339(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        let micros = u64::try_from(shown.as_micros()).ok()?;
+        micros.checked_sub(EPOCH_MICROS).map(Moment)
+    }
+
     /// A story's clock, `m:ss`. Whole seconds, so that a story that is told
     /// again after a small change of the code still reads the same.
     pub fn since(self, zero: Moment) -> String {

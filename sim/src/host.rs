@@ -10,6 +10,7 @@ use proto::entry::Index;
 use proto::group::Tag;
 use proto::id::{HostId, MeshId};
 use proto::node::Node;
+use proto::wire::WIRE;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{HostClock, Moment};
@@ -24,6 +25,12 @@ pub struct HostNo(pub u32);
 impl HostNo {
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// The host's name in the mesh. Turns go by names, so that h10 comes after
+    /// h9.
+    pub fn name(self) -> String {
+        format!("h{:05}", self.0 + 1)
     }
 
     pub fn from_index(index: usize) -> Self {
@@ -52,6 +59,14 @@ impl FromStr for HostNo {
 pub struct Profile {
     pub tags: BTreeSet<Tag>,
     pub zone: String,
+    /// The wire version of its agent.
+    pub wire: u16,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Profile { tags: BTreeSet::new(), zone: String::new(), wire: WIRE }
+    }
 }
 
 #[derive(Debug)]
@@ -115,9 +130,8 @@ impl SimHost {
         self.node.as_ref().map(|running| &running.0)
     }
 
-    /// Its name in the mesh. Turns go by names, so that h10 comes after h9.
     pub fn name(&self) -> String {
-        format!("h{:05}", self.no.0 + 1)
+        self.no.name()
     }
 
     /// Where it can be dialled.
@@ -141,6 +155,7 @@ impl SimHost {
             founds: self.no == FOUNDER && !self.was_wiped,
             seed,
             voters_max: VOTERS_DEFAULT,
+            wire: self.profile.wire,
         }
     }
 }

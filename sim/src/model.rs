@@ -165,7 +165,7 @@ impl Model {
                 self.alarm_read(group, *deployment, alarm, *state);
             }
             Body::AlarmSet { group, alarm, active, .. } => self.alarm_set(group, alarm, *active),
-            Body::TriggersDelivered { group, given_up, .. } => self.told(group, given_up),
+            Body::TriggersDelivered { group, trigger, given_up, .. } => self.told(group, trigger, given_up),
             Body::Frozen { group, until, .. } => self.freeze(group, until.as_millis()),
             Body::Unfrozen { group } => self.thaw(group),
             Body::HealthChanged { group, host, healthy, error: _, as_of } => {

@@ -38,22 +38,49 @@ pub struct Plan {
 /// Every so often a mesh has so many hosts, more than there are voters.
 const LARGE: u64 = 30;
 
+/// A mesh of few zones with many hosts in each: of three zones with a host or
+/// two none could keep a minimum, and what asks for one is refused.
+struct Wide {
+    hosts: u64,
+    zones: u64,
+}
+
+impl Wide {
+    fn new(dice: &mut Chance) -> Option<Self> {
+        dice.percent(25).then(|| Wide { hosts: dice.between(8, 16), zones: dice.between(1, 2) })
+    }
+
+    /// One after the other, so that no zone is small.
+    fn zoned(&self, hosts: Vec<(Profile, Moment)>) -> Vec<(Profile, Moment)> {
+        let zoned = |(no, (profile, start)): (u64, (Profile, Moment))| {
+            (Profile { zone: format!("z{}", no % self.zones), ..profile }, start)
+        };
+        (0..).zip(hosts).map(zoned).collect()
+    }
+}
+
 impl Plan {
     /// The plan of a seed, for so many hosts if that is said.
     pub fn new(seed: u64, hosts: Option<u32>) -> Self {
         let chance = Chance::new(seed).fork("plan");
         let mut dice = chance.fork("mesh");
         let drawn = if dice.percent(4) { LARGE } else { dice.between(1, 9) };
-        let count = hosts.map_or(drawn, u64::from);
+        let wide = Wide::new(&mut chance.fork("wide"));
+        let count = hosts.map_or(wide.as_ref().map_or(drawn, |wide| wide.hosts), u64::from);
         let lasts = Duration::from_secs(dice.between(20, 150));
         let heal_at = Moment::START + lasts;
         let hosts: Vec<(Profile, Moment)> =
             (0..count).map(|no| (profile(&mut dice, no), first_start(&mut dice, no, heal_at))).collect();
+        let hosts = match wide {
+            Some(wide) => wide.zoned(hosts),
+            None => hosts,
+        };
         let clocks = (0..count).map(|_| clock(&mut dice)).collect();
         let bundles = work::bundles(&mut chance.fork("bundles"), count);
         let mut wishes = work::wishes(&mut chance.fork("work"), count, &bundles, heal_at);
         wishes.extend(work::comings(&mut chance.fork("comings"), count, heal_at));
-        let faults = troubles::faults(&mut chance.fork("faults"), count, heal_at);
+        let mut faults = troubles::faults(&mut chance.fork("faults"), count, heal_at);
+        faults.extend(troubles::of_posts(&mut chance.fork("posts"), heal_at));
         let quality = troubles::quality(&mut chance.fork("network"));
         let spells =
             watches::spells(&mut chance.fork("outside"), &work::GROUPS.map(|(name, _)| name), heal_at);
@@ -91,7 +118,7 @@ fn profile(dice: &mut Chance, no: u64) -> Profile {
             tags.insert(Tag::parse(tag).expect("a tag"));
         }
     }
-    Profile { tags, zone: format!("z{}", dice.below(3)) }
+    Profile { tags, zone: format!("z{}", dice.below(3)), ..Profile::default() }
 }
 
 /// Most hosts are there from the start, some join in the middle.

@@ -94,7 +94,7 @@ impl Replay {
             }
             Record::Said { at, line } => story.tell(at, line),
             Record::Begins { at } => {
-                story.begin_anew();
+                story.begin_anew(at);
                 self.done.zero = at;
             }
             Record::End { trace } => {

@@ -29,6 +29,7 @@ use proto::rollout::DeploymentStatus;
 
 use crate::hooks::Bundle;
 use crate::host::{HostNo, Profile};
+use crate::watches;
 use crate::world::Fault;
 
 pub use perform::{Performance, perform};
@@ -110,6 +111,14 @@ enum Step {
         wish: Wanted,
     },
     Break(Fault),
+    /// Something outside of all hosts is otherwise from now on; well again
+    /// without a `how`.
+    Outside {
+        group: GroupName,
+        of: String,
+        how: Option<watches::How>,
+        lasts: Option<Duration>,
+    },
     /// Adds to the run nothing but its text: where a deployment stands now.
     Show(String),
     Expect(Expectation),
@@ -128,6 +137,9 @@ enum Wanted {
     SetGroup(Group),
     DeleteGroup(GroupName),
     RemoveHost(HostNo),
+    SetAlarm { group: GroupName, alarm: String, active: bool },
+    Freeze { group: GroupName, lasts: Duration },
+    Unfreeze(GroupName),
 }
 
 #[derive(Clone, Debug)]
@@ -192,6 +204,19 @@ enum Expectation {
         bundle: String,
     },
     Refused {
+        words: String,
+    },
+    /// What a receiver has heard of the story, in the order in which it heard it
+    /// first: these words and no others.
+    Heard {
+        group: GroupName,
+        trigger: String,
+        words: Vec<String>,
+    },
+    /// What it never heard, because it was given up.
+    Missed {
+        group: GroupName,
+        trigger: String,
         words: String,
     },
 }

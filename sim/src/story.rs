@@ -10,6 +10,7 @@ use proto::entry::{Body, Creator, Entry, Failure, Submission, TurnOutcome};
 use proto::id::{DeploymentId, Digest, HostId};
 use proto::io::{Reply, Request, Run};
 use proto::node::Node;
+use proto::trigger::TriggerEvent;
 
 use crate::check::Checks;
 use crate::clock::Moment;
@@ -24,6 +25,8 @@ pub struct Story {
     deployments: BTreeMap<DeploymentId, usize>,
     /// Deployments that were before the story: p1, p2 and so on.
     earlier: usize,
+    /// When it began: none for a run that is told from its first moment.
+    zero: Option<Moment>,
     /// What was told of deployments: an entry may be there twice.
     said: BTreeSet<String>,
     /// Who was said to be Down.
@@ -59,7 +62,8 @@ impl Story {
     }
 
     /// What was told so far was not the story yet.
-    pub fn begin_anew(&mut self) {
+    pub fn begin_anew(&mut self, now: Moment) {
+        self.zero = Some(now);
         self.lines.clear();
         self.said.clear();
         self.earlier = self.deployments.len();
@@ -145,18 +149,27 @@ impl Story {
         }
     }
 
+    /// What a receiver is told, in the words in which a scenario expects it.
+    pub fn happening(&self, event: TriggerEvent, deployment: DeploymentId, host: Option<HostId>) -> String {
+        let on = host.map(|host| format!(" on {}", self.host(host))).unwrap_or_default();
+        format!("{} of {}{on}", event.name(), self.deployment(deployment))
+    }
+
     /// The words, with the story's names in place of random ids.
     pub fn named(&self, mut words: String) -> String {
         for id in self.deployments.keys() {
             words = words.replace(&id.to_string(), &self.deployment(*id));
         }
-        for id in self.hosts.keys() {
-            words = words.replace(&id.to_string(), &self.host(*id));
+        for (id, no) in &self.hosts {
+            words = words.replace(&id.to_string(), &no.to_string()).replace(&no.name(), &no.to_string());
         }
         for (digest, name) in &self.bundles {
-            words = words.replace(&digest.to_string(), name);
+            words = words.replace(&digest.to_string(), name).replace(&digest.short(), name);
         }
-        words
+        match self.zero {
+            Some(zero) => with_story_times(&words, zero),
+            None => words,
+        }
     }
 
     /// A node has handled an input: what it has folded that is new to all.
@@ -272,7 +285,15 @@ impl Story {
                 self.tell(now, format!("alarm {alarm} of {group} is {how}"));
                 return;
             }
-            Body::TriggersDelivered { .. } => return,
+            Body::TriggersDelivered { trigger, given_up, .. } => {
+                for it in given_up {
+                    let event = it.event.name();
+                    let what =
+                        format!("{event} of {} is given up: {}", self.deployment(it.deployment), it.why);
+                    self.tell(now, format!("{trigger}: {what}"));
+                }
+                return;
+            }
             Body::Frozen { group, .. } => {
                 self.tell(now, format!("group {group} is frozen"));
                 return;
@@ -310,6 +331,27 @@ impl Story {
             }
         }
     }
+}
+
+/// The ledger's times as a clock shows them that began with the story.
+fn with_story_times(words: &str, zero: Moment) -> String {
+    const AS_WRITTEN: usize = "2023-11-14T22:13:20Z".len();
+    let (mut told, mut rest) = (String::new(), words);
+    while let Some(next) = rest.chars().next() {
+        let written = rest.get(..AS_WRITTEN).and_then(Moment::shown_as);
+        let taken = match written {
+            Some(at) => {
+                told.push_str(&at.since(zero));
+                AS_WRITTEN
+            }
+            None => {
+                told.push(next);
+                next.len_utf8()
+            }
+        };
+        rest = &rest[taken..];
+    }
+    told
 }
 
 fn because(failure: &Failure) -> String {

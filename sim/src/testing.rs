@@ -19,7 +19,7 @@ pub(crate) struct Known {
 
 pub(crate) fn host(no: u32) -> Known {
     let tags = [proto::group::Tag::parse("role=web").expect("a tag")].into();
-    let host = SimHost::new(HostNo(no), Profile { tags, zone: String::new() });
+    let host = SimHost::new(HostNo(no), Profile { tags, ..Profile::default() });
     Known {
         record: HostRecord {
             host: host.id,

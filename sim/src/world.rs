@@ -159,7 +159,8 @@ impl World {
     pub fn begin_story(&mut self) {
         let at = self.now;
         self.trace.note(|| Record::Begins { at });
-        self.story.begin_anew();
+        self.story.begin_anew(at);
+        self.outside.begin_anew();
     }
 
     pub fn start_at(&mut self, host: HostNo, at: Moment) {

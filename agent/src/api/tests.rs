@@ -41,6 +41,7 @@ fn config() -> Config {
         founds: false,
         seed: 1,
         voters_max: 5,
+        wire: proto::wire::WIRE,
     }
 }
 

@@ -107,6 +107,7 @@ impl Host {
             founds: self.founds,
             seed: rand::random(),
             voters_max: 5,
+            wire: proto::wire::WIRE,
         };
         let clock = Clock::start();
         let (node, commands, notices) = NodeHandle::new();
@@ -341,6 +342,7 @@ fn a_store_that_holds_nonsense_is_set_aside_and_no_mesh_is_begun_anew() {
         founds: true,
         seed: 1,
         voters_max: 5,
+        wire: proto::wire::WIRE,
     };
     let restored = restore(config, &host.store(), Clock::start()).unwrap();
     assert!(!restored.node.config().founds);

@@ -52,6 +52,7 @@ impl Mesh {
                 founds: number == 0,
                 seed: u64::from(number),
                 voters_max: 5,
+                wire: crate::wire::WIRE,
             };
             mesh.nodes.insert(host, Node::start(config, BTreeMap::new(), now).expect("it starts"));
         }

@@ -5,8 +5,8 @@
 //! a host that was *updated* and is unwell longer than the check's grace has
 //! failed its turn after all.
 
-use super::{Health, Rollout, Stage};
-use crate::entry::{Failure, TurnOutcome};
+use super::Rollout;
+use crate::entry::Failure;
 use crate::id::HostId;
 use crate::time::LedgerTime;
 
@@ -17,14 +17,10 @@ impl Rollout {
         if !self.members.contains_key(&host) || self.status.is_over() {
             return Vec::new();
         }
-        self.change(host, |member| {
-            member.ailing = ailing;
-            // As with one that comes back from Down: a lease that it got because
-            // it was of no service is not one to take it out of service.
-            if ailing.is_none() && matches!(member.stage, Stage::Leased { .. }) {
-                member.stage = Stage::Pending;
-            }
-        });
+        self.change(host, |member| member.ailing = ailing);
+        if ailing.is_none() {
+            self.reconsider_lease(host);
+        }
         self.advance(at)
     }
 
@@ -39,12 +35,7 @@ impl Rollout {
         if self.verdict.is_some() || !self.has_relapsed(host) {
             return Vec::new();
         }
-        self.change(host, |member| {
-            if let Stage::Ended { outcome, .. } = &mut member.stage {
-                *outcome = TurnOutcome::Failed(failure);
-            }
-            member.health = Health::Unhealthy;
-        });
+        self.fail_after_all(host, failure);
         self.advance(at)
     }
 }

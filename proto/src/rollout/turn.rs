@@ -225,6 +225,15 @@ pub(super) fn turn_of(rollout: &Rollout, candidate: HostId) -> Turn {
     }
 }
 
+/// Whether a host whose turn is to come could get a lease now, whoever else
+/// stands before it.
+pub(super) fn may_go(rollout: &Rollout, host: HostId) -> bool {
+    let wave = rollout.members[&host].wave;
+    rollout.alarms.blocker().is_none()
+        && between_waves(rollout, wave).is_none()
+        && blockers(rollout, host).is_empty()
+}
+
 fn blockers(rollout: &Rollout, candidate: HostId) -> Vec<Blocker> {
     let counts = &rollout.counts;
     let bounds = rollout.bounds;

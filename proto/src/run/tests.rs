@@ -16,28 +16,40 @@ fn deployment() -> DeploymentId {
     DeploymentId::derive(b"a turn")
 }
 
+fn group() -> GroupName {
+    "hello/prod".parse().expect("a name")
+}
+
+fn submitted(deployment: DeploymentId) -> Body {
+    Body::Submitted(Box::new(Submission {
+        deployment,
+        group: group(),
+        revision: Revision { digest: Digest([2; 32]), size: 1, origin: String::new() },
+        policy: Policy::default(),
+        creator: Creator::User,
+        rollback_of: None,
+        description: String::new(),
+        holders: Vec::new(),
+        queue: false,
+    }))
+}
+
 /// A mesh of this one host, whose turn has started; entries can be added.
 struct Ledger(State);
 
 impl Ledger {
     fn with_a_turn() -> Ledger {
+        let mut ledger = Ledger::with_a_lease();
+        ledger.add(Body::TurnStarted { deployment: deployment(), host: me() });
+        ledger
+    }
+
+    fn with_a_lease() -> Ledger {
         let mut ledger = Ledger(State::founding());
-        let name: crate::id::GroupName = "hello/prod".parse().expect("a name");
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
         ledger.join(VoterId(1), 1);
-        ledger.add(Body::GroupSet(Group::new(name.clone(), tags, Policy::default())));
-        ledger.add(Body::Submitted(Box::new(Submission {
-            deployment: deployment(),
-            group: name,
-            revision: Revision { digest: Digest([2; 32]), size: 1, origin: String::new() },
-            policy: Policy::default(),
-            creator: Creator::User,
-            rollback_of: None,
-            description: String::new(),
-            holders: Vec::new(),
-            queue: false,
-        })));
-        ledger.add(Body::TurnStarted { deployment: deployment(), host: me() });
+        ledger.add(Body::GroupSet(Group::new(group(), tags, Policy::default())));
+        ledger.add(submitted(deployment()));
         ledger
     }
 
@@ -103,6 +115,29 @@ fn an_event_runs_only_when_its_record_is_durable() {
     assert!(turns.reconcile(me(), &ledger.0).is_empty(), "a turn is begun once");
     assert_eq!(runs(turns.written(deployment(), ledger.current())).1, E::ApplicationStop);
     assert!(turns.written(deployment(), ledger.current()).is_none(), "an event is run once");
+}
+
+#[test]
+fn who_serves_and_counts_as_down_says_that_it_is_back_before_it_starts() {
+    let mut ledger = Ledger::with_a_lease();
+    let turns = OwnTurns::default();
+    let start = |deployment| Body::TurnStarted { deployment, host: me() };
+    // It never had a turn: Down or not, it is of no service.
+    ledger.add(Body::HostDown { host: me(), incarnation: 1 });
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()), [start(deployment())]);
+    ledger.join(VoterId(1), 2);
+    ledger.add(start(deployment()));
+    let outcome = TurnOutcome::Succeeded;
+    ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome });
+    ledger.add(Body::Finished { deployment: deployment() });
+
+    let second = DeploymentId::derive(b"another turn");
+    ledger.add(submitted(second));
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()), [start(second)]);
+    ledger.add(Body::HostDown { host: me(), incarnation: 2 });
+    assert!(turns.owed(me(), &ledger.0, &BTreeSet::new()).is_empty());
+    ledger.join(VoterId(1), 3);
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()), [start(second)]);
 }
 
 #[test]

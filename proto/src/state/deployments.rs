@@ -189,8 +189,7 @@ impl State {
         code: ErrorCode,
         message: String,
     ) {
-        let failure = Failure { event: None, code, script: String::new(), message, log: String::new() };
-        self.end_turn(deployment, host, TurnOutcome::Failed(failure));
+        self.end_turn(deployment, host, TurnOutcome::Failed(of_no_event(code, message)));
     }
 
     pub(super) fn stop(&mut self, deployment: DeploymentId, rollback: bool, now: bool) {
@@ -278,8 +277,8 @@ impl State {
                 }
                 Timer::Lost(deployment, host) => {
                     let message = self.lost(deployment, host);
-                    self.fail_turn(deployment, host, ErrorCode::HostLost, message);
-                    self.lose(deployment, host);
+                    self.fail_turn(deployment, host, ErrorCode::HostLost, message.clone());
+                    self.lose(deployment, host, message);
                 }
                 Timer::Turn(deployment, host) => {
                     let limit = self.rollouts.get(&deployment).map(|r| r.submission.policy.turn_timeout);
@@ -305,16 +304,17 @@ impl State {
 
     /// A host went Down in a bake and did not come back: the group knows it as
     /// unhealthy from now on.
-    fn lose(&mut self, deployment: DeploymentId, host: HostId) {
+    fn lose(&mut self, deployment: DeploymentId, host: HostId, message: String) {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        let Some(granted) = rollout.lose(host, at) else { return };
+        let failure = of_no_event(ErrorCode::HostLost, message);
+        let Some(granted) = rollout.lose(host, failure, at) else { return };
         let group = self.groups.get_mut(&rollout.submission.group);
         if let Some(standing) = group.and_then(|group| group.standing.get_mut(&host)) {
             standing.health = Health::Unhealthy;
         }
         self.set_timers(deployment, &granted);
-        self.happened(TriggerEvent::InstanceFailure, deployment, Some(host));
+        self.turn_happened(deployment, host);
     }
 
     fn time_out(&mut self, deployment: DeploymentId) {
@@ -351,6 +351,7 @@ impl State {
         let was = match self.rollouts.get(&deployment).and_then(|r| r.members().get(&host)).map(|m| &m.stage)
         {
             Some(Stage::Started { .. }) => "went Down in its turn",
+            Some(Stage::Ended { .. }) => "went Down after its turn, while its wave was watched,",
             Some(_) | None => "was Down when its turn came",
         };
         format!("the host {was} and did not come back within {} s", limit.unwrap_or_default().as_secs())
@@ -411,6 +412,11 @@ impl State {
             self.rollouts.remove(&group.deployments.remove(oldest));
         }
     }
+}
+
+/// A turn that failed by what the mesh saw of its host, in no event.
+fn of_no_event(code: ErrorCode, message: String) -> Failure {
+    Failure { event: None, code, script: String::new(), message, log: String::new() }
 }
 
 fn note_good(group: &mut GroupState, good: Good) {

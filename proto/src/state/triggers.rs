@@ -2,7 +2,7 @@
 //! host, and how far each trigger is with it.
 
 use super::State;
-use crate::entry::{Creator, ErrorCode, TurnOutcome};
+use crate::entry::{Creator, TurnOutcome};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::{DeploymentStatus, ReasonCode, Stage, Verdict};
@@ -179,11 +179,6 @@ impl State {
             Some(Stage::Ended { outcome: TurnOutcome::Failed(failure), .. }) => {
                 let event = failure.event.map(|event| event.name());
                 Some((failure.code.name(), event, failure.message.clone()))
-            }
-            Some(Stage::Ended { outcome: TurnOutcome::Succeeded, .. }) => {
-                let message =
-                    "it went Down after its turn, while it was watched, and did not come back in time";
-                Some((ErrorCode::HostLost.name(), None, message.into()))
             }
             Some(_) | None => None,
         };

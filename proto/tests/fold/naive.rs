@@ -52,6 +52,12 @@ impl Naive {
 
     pub(crate) fn set_down(&mut self, at: usize, down: bool) {
         self.hosts[at].down = down;
+        // In these tests nobody whose turn is now has begun. Who got it because he
+        // was Down keeps it only if he can be spared.
+        let host = self.hosts[at];
+        if !down && host.turn == Turn::Now && host.healthy && self.in_service() < self.minimum {
+            self.hosts[at].turn = Turn::ToCome;
+        }
         self.go_on();
     }
 

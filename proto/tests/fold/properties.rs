@@ -135,9 +135,7 @@ fn take(fleet: &mut Fleet, deployment: DeploymentId, naive: &mut Naive, step: St
             naive.set_down(at, true);
         }
         Step::Up(number) => {
-            // One with a lease that it has not used would lose it: that rule is
-            // the rollout's own, and has its own test.
-            let down = |at: &usize| naive.hosts[*at].down && naive.hosts[*at].turn != Turn::Now;
+            let down = |at: &usize| naive.hosts[*at].down;
             let Some(at) = pick((0..naive.hosts.len()).filter(down).collect(), number) else { return };
             fleet.say(0, Body::HostUp { host: id(at), incarnation: 1 });
             naive.set_down(at, false);

@@ -139,7 +139,7 @@ mod tests {
     use std::time::Duration;
 
     use proto::entry::{Body, Entry};
-    use proto::id::DeploymentId;
+    use proto::id::{DeploymentId, HostId};
     use proto::policy::Minimum;
 
     use super::*;
@@ -166,21 +166,36 @@ mod tests {
         assert!(agrees(HostNo(0), &model, &state).is_err());
     }
 
-    #[test]
-    fn a_host_that_is_back_before_it_started_waits_for_a_new_lease() {
+    /// Three hosts, one at a time; these were Down when the second deployment
+    /// began, and the last one got its lease because of that.
+    fn begun_with(downs: &[u32]) -> (Vec<Entry>, DeploymentId) {
         let mut entries = testing::redeployed_to(3);
         let second = entries.pop().expect("the second deployment");
-        let (host, incarnation) = (testing::host(2).record.host, 1);
-        entries.push(testing::entry(1_100, Body::HostDown { host, incarnation }));
+        let down = |no: &u32| Body::HostDown { host: testing::host(*no).record.host, incarnation: 1 };
+        entries.extend(downs.iter().map(|no| testing::entry(1_100, down(no))));
         entries.push(testing::entry(1_101, second.body));
         let (model, _) = folded(&entries);
-        let id = model.unfinished()[0];
-        assert_eq!(model.deployments()[&id].in_flight(), [host], "it goes first: it is of no service");
+        (entries, model.unfinished()[0])
+    }
 
-        entries.push(testing::entry(1_102, Body::HostUp { host, incarnation }));
+    /// In which turns they are once the host is back.
+    fn in_flight_after(mut entries: Vec<Entry>, id: DeploymentId, back: u32) -> Vec<HostId> {
+        let host = testing::host(back).record.host;
+        entries.push(testing::entry(1_102, Body::HostUp { host, incarnation: 1 }));
         let (model, state) = folded(&entries);
-        assert_eq!(model.deployments()[&id].in_flight(), [testing::host(0).record.host]);
-        assert_eq!(state.rollout(id).expect("it runs").counts().available, 2);
+        assert_eq!(state.rollout(id).expect("it runs").in_flight(), model.deployments()[&id].in_flight());
+        model.deployments()[&id].in_flight()
+    }
+
+    #[test]
+    fn a_host_that_is_back_before_it_started_keeps_its_turn_if_it_can_be_spared() {
+        let (entries, id) = begun_with(&[2]);
+        assert_eq!(in_flight_after(entries, id, 2), [testing::host(2).record.host]);
+        // Two were Down: with one back, two are in service, and two must stay so.
+        let (entries, id) = begun_with(&[1, 2]);
+        let (model, _) = folded(&entries);
+        assert_eq!(model.deployments()[&id].in_flight(), [testing::host(1).record.host]);
+        assert_eq!(in_flight_after(entries, id, 1), [testing::host(2).record.host]);
     }
 
     #[test]

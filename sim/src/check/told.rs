@@ -9,8 +9,8 @@ pub fn all_told(model: &Model, outside: &Outside) -> Verdict {
     for (name, group) in model.groups() {
         for (trigger, to_tell) in &group.watches.to_tell {
             let is_missing = |(event, deployment, host): &&(_, _, _)| {
-                !outside.was_told(name, &(*event, *deployment, *host))
-                    && !group.watches.given_up.contains(&(*event, *deployment))
+                !outside.was_told(name, trigger, &(*event, *deployment, *host))
+                    && !group.watches.given_up.contains(&(trigger.clone(), *event, *deployment))
             };
             if let Some((event, deployment, host)) = to_tell.iter().find(is_missing) {
                 let what =

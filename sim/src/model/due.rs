@@ -89,6 +89,7 @@ impl Model {
             return self.end(id, host, Some(ErrorCode::HostLost));
         }
         turn.healthy = false;
+        turn.stage = Stage::Failed;
         deployment.advance(clock);
         let name = deployment.submission.group.clone();
         let group = self.groups.get_mut(&name).expect("its group is there while it runs");

@@ -43,12 +43,11 @@ impl Model {
         let Some(deployment) = self.deployments.get_mut(&id) else { return };
         let Some(turn) = deployment.turn_mut(host) else { return };
         turn.ailing = ailing;
-        // It was to go first because it was of no service. Now it is.
-        if let (Stage::Leased { .. }, false) = (turn.stage, ailing) {
-            turn.stage = Stage::Pending;
-        }
         let has_relapsed = ailing && turn.stage == Stage::Succeeded;
         turn.relapse_fails_at = has_relapsed.then_some(fails_at);
+        if !ailing {
+            deployment.take_back(host);
+        }
         deployment.advance(clock);
     }
 

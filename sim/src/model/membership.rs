@@ -3,7 +3,7 @@
 use proto::entry::{ErrorCode, HostRecord};
 use proto::id::{GroupName, HostId};
 
-use super::{Host, Model, Stage};
+use super::{Host, Model};
 
 impl Model {
     pub(super) fn join(&mut self, record: &HostRecord) {
@@ -65,11 +65,8 @@ impl Model {
             let deployment = self.deployments.get_mut(&id).expect("it runs");
             if let Some(turn) = deployment.turn_mut(host) {
                 turn.down = down;
-                // It was to go first because it was of no service. Now it is.
-                if let Stage::Leased { .. } = turn.stage
-                    && !down
-                {
-                    turn.stage = Stage::Pending;
+                if !down {
+                    deployment.take_back(host);
                 }
             }
             deployment.advance(clock);

@@ -395,44 +395,68 @@ impl Deployment {
         is_lost(&|_| true, self.minimum, self.count(has_turn) > 0) || self.turns.iter().any(of_zone)
     }
 
-    fn next(&self) -> Option<usize> {
-        if self.is_held {
-            return None;
+    /// The host is of service again. If it was to go because it was of none, it
+    /// may go all the same only if anybody in its place could.
+    pub fn take_back(&mut self, host: HostId) {
+        let Some(at) = self.turns.iter().position(|turn| turn.host == host) else { return };
+        let before = self.turns[at].stage;
+        if let Stage::Leased { .. } = before {
+            self.turns[at].stage = Stage::Pending;
+            if self.may_go(at) {
+                self.turns[at].stage = before;
+            }
         }
+    }
+
+    fn next(&self) -> Option<usize> {
         let pending: Vec<usize> =
             (0..self.turns.len()).filter(|at| self.turns[*at].stage == Stage::Pending).collect();
         let next = *pending.iter().min_by_key(|at| (self.turns[**at].wave, self.turns[**at].rank(), **at))?;
-        let turn = &self.turns[next];
-        if turn.wave != self.wave || self.bake_until.is_some() {
-            return None;
-        }
-        let in_flight = self.count(Turn::is_in_flight);
-        let zone_minimum = self.zone_minimum(&turn.zone);
-        let in_zone = |other: &Turn| other.zone == turn.zone;
-        let zone_has_room = zone_minimum.is_none_or(|minimum| {
-            let at_once = self.count(in_zone).saturating_sub(minimum).max(1);
-            self.count(|other| in_zone(other) && other.is_in_flight()) < at_once
-        });
-        if in_flight >= self.turns_max || !zone_has_room {
-            return None;
-        }
-        let zone_spares = zone_minimum
-            .is_none_or(|minimum| self.count(|other| in_zone(other) && other.is_available()) > minimum);
-        let group_spares = self.available() > self.minimum;
-        if !turn.is_available() || (group_spares && zone_spares) {
+        if self.may_go(next) {
             return Some(next);
         }
+        if !self.has_room(next) {
+            return None;
+        }
         // Nobody may go, unless somebody of no service goes first.
+        let zone_spares = self.zone_spares(next);
         let may_help = |at: &&usize| {
             let other = &self.turns[**at];
-            other.is_of_no_service() && (zone_spares || in_zone(other))
+            other.is_of_no_service() && (zone_spares || other.zone == self.turns[next].zone)
         };
         let place = |at: &&usize| {
             let other = &self.turns[**at];
             let zone = self.submission.policy.zonal.as_ref().map(|zonal| zonal.place(&other.zone));
             (zone, other.wave, **at)
         };
-        pending.iter().filter(may_help).min_by_key(place).filter(|_| in_flight == 0).copied()
+        let nobody_goes = self.count(Turn::is_in_flight) == 0;
+        pending.iter().filter(may_help).min_by_key(place).filter(|_| nobody_goes).copied()
+    }
+
+    /// Whether the host may be taken out of service now.
+    fn may_go(&self, at: usize) -> bool {
+        let spares = || self.zone_spares(at) && self.available() > self.minimum;
+        self.has_room(at) && (!self.turns[at].is_available() || spares())
+    }
+
+    /// Whether it is its wave's time, and not too many are in their turn.
+    fn has_room(&self, at: usize) -> bool {
+        let turn = &self.turns[at];
+        if self.is_held || turn.wave != self.wave || self.bake_until.is_some() {
+            return false;
+        }
+        let in_zone = |other: &Turn| other.zone == turn.zone;
+        let zone_has_room = self.zone_minimum(&turn.zone).is_none_or(|minimum| {
+            let at_once = self.count(in_zone).saturating_sub(minimum).max(1);
+            self.count(|other| in_zone(other) && other.is_in_flight()) < at_once
+        });
+        self.count(Turn::is_in_flight) < self.turns_max && zone_has_room
+    }
+
+    fn zone_spares(&self, at: usize) -> bool {
+        let zone = &self.turns[at].zone;
+        let in_service = self.count(|other| other.zone == *zone && other.is_available());
+        self.zone_minimum(zone).is_none_or(|minimum| in_service > minimum)
     }
 
     fn count(&self, is_counted: impl Fn(&Turn) -> bool) -> u32 {

@@ -23,14 +23,14 @@ pub struct Watches {
     pub frozen_until: Option<Millis>,
     /// By trigger.
     pub to_tell: BTreeMap<String, BTreeSet<Happening>>,
-    pub given_up: BTreeSet<(TriggerEvent, DeploymentId)>,
+    /// By trigger, too.
+    pub given_up: BTreeSet<(String, TriggerEvent, DeploymentId)>,
     /// When the group was defined last.
     pub set_at: Millis,
 }
 
-/// How the deployments stood before an entry: of each host its stage, and
-/// whether it was healthy.
-pub(super) type Before = BTreeMap<DeploymentId, (DeploymentStatus, Vec<(Stage, bool)>)>;
+/// How the deployments stood before an entry, and each of their turns.
+pub(super) type Before = BTreeMap<DeploymentId, (DeploymentStatus, Vec<Stage>)>;
 
 pub(super) fn heeds_alarms(submission: &Submission) -> bool {
     submission.creator == Creator::User && !submission.policy.ignore_alarms
@@ -156,17 +156,17 @@ impl Model {
         over.iter().for_each(|name| self.thaw(name));
     }
 
-    pub(super) fn told(&mut self, name: &GroupName, given_up: &[GivenUp]) {
+    pub(super) fn told(&mut self, name: &GroupName, trigger: &str, given_up: &[GivenUp]) {
         if let Some(group) = self.groups.get_mut(name) {
-            let pairs = given_up.iter().map(|given_up| (given_up.event, given_up.deployment));
-            group.watches.given_up.extend(pairs);
+            let given_up = given_up.iter().map(|it| (trigger.to_string(), it.event, it.deployment));
+            group.watches.given_up.extend(given_up);
         }
     }
 
     pub(super) fn before(&self) -> Before {
         let unfinished = self.deployments.iter().filter(|(_, deployment)| !deployment.status.is_over());
         let stages = unfinished.map(|(id, deployment)| {
-            let turns = deployment.turns.iter().map(|turn| (turn.stage, turn.healthy)).collect();
+            let turns = deployment.turns.iter().map(|turn| turn.stage).collect();
             (*id, (deployment.status, turns))
         });
         stages.collect()
@@ -200,12 +200,8 @@ impl Model {
                 }
             }
             let turns = known.map(|(_, turns)| turns.as_slice()).unwrap_or_default();
-            for (turn, (was, was_healthy)) in deployment.turns.iter().zip(turns) {
+            for (turn, was) in deployment.turns.iter().zip(turns) {
                 match turn.stage {
-                    // Lost in the bake after its turn.
-                    Stage::Succeeded if *was == Stage::Succeeded && *was_healthy && !turn.healthy => {
-                        note(TriggerEvent::InstanceFailure, Some(turn.host));
-                    }
                     now if now == *was => {}
                     Stage::Started { .. } => note(TriggerEvent::InstanceStart, Some(turn.host)),
                     Stage::Succeeded => note(TriggerEvent::InstanceSuccess, Some(turn.host)),

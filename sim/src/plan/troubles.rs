@@ -8,6 +8,7 @@ use crate::clock::Moment;
 use crate::disk::Crash;
 use crate::host::HostNo;
 use crate::network::Quality;
+use crate::watches::{READ, TRIGGER};
 use crate::world::{Fault, Who};
 
 pub(super) fn quality(dice: &mut Chance) -> Quality {
@@ -82,6 +83,24 @@ pub(super) fn faults(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Momen
         let kind = *dice.pick(&kinds);
         faults.extend(fault(dice, kind, hosts).into_iter().map(|fault| (at, fault)));
         at = at + dice.duration(Duration::from_millis(50), Duration::from_secs(most_seconds));
+    }
+    faults
+}
+
+/// Whoever reads an alarm or tells a receiver goes down, so that the next in
+/// line takes over.
+pub(super) fn of_posts(dice: &mut Chance, until: Moment) -> Vec<(Moment, Fault)> {
+    let mut faults = Vec::new();
+    if dice.percent(70) {
+        return faults;
+    }
+    let mut at = Moment::from_micros(dice.between(3_000_000, 30_000_000));
+    while at < until {
+        let who = if dice.percent(50) { Who::Reader(READ.into()) } else { Who::Teller(TRIGGER.into()) };
+        let how = if dice.percent(50) { Crash::Process } else { Crash::Power };
+        let back_after = Some(dice.duration(Duration::from_millis(20), Duration::from_secs(20)));
+        faults.push((at, Fault::Down { who, how, back_after }));
+        at = at + dice.duration(Duration::from_secs(1), Duration::from_secs(60));
     }
     faults
 }

@@ -135,8 +135,8 @@ pub(super) fn wishes(
 /// Alarms set by hand and freezes: each is ended again some day, or runs out.
 fn by_hand(dice: &mut Chance, group: GroupName) -> Wish {
     match dice.below(5) {
-        0 | 1 => Wish::SetAlarm { group, active: true },
-        2 => Wish::SetAlarm { group, active: false },
+        0 | 1 => Wish::SetAlarm { group, alarm: watches::BY_HAND.into(), active: true },
+        2 => Wish::SetAlarm { group, alarm: watches::BY_HAND.into(), active: false },
         3 => Wish::Freeze { group, lasts: Duration::from_secs(dice.between(1, 60)) },
         _ => Wish::Unfreeze { group },
     }
@@ -202,7 +202,7 @@ fn policy(dice: &mut Chance, hosts: u64) -> Policy {
         5 => Minimum::HostCount(u32::try_from(dice.below(hosts + 1)).expect("few hosts")),
         _ => Minimum::FleetPercent(u8::try_from(dice.below(100)).expect("below 100")),
     };
-    let (turns_max, canary, zonal) = (cap(dice), canary(dice), zonal(dice));
+    let (turns_max, canary, zonal) = (cap(dice), canary(dice), zonal(dice, hosts));
     let outdated_only = dice.percent(10);
     let mut seconds = |least, most| Duration::from_secs(dice.between(least, most));
     let (start_timeout, lost_after) = (seconds(10, 60), seconds(5, 40));
@@ -236,10 +236,12 @@ fn canary(dice: &mut Chance) -> Option<Canary> {
 }
 
 /// The zones of the hosts are z0, z1 and z2, some of them perhaps nobody's.
-fn zonal(dice: &mut Chance) -> Option<Zonal> {
+fn zonal(dice: &mut Chance, hosts: u64) -> Option<Zonal> {
+    // In a small mesh a zone has hardly more than two.
+    let most = if hosts < 8 { 2 } else { hosts / 4 };
     let minimum = match dice.below(3) {
         0 => Share::Percent(u8::try_from(dice.below(80)).expect("a percentage")),
-        1 => Share::Hosts(u32::try_from(dice.below(2)).expect("few hosts")),
+        1 => Share::Hosts(u32::try_from(dice.below(most)).expect("few hosts")),
         _ => Share::Percent(0),
     };
     let order = if dice.percent(20) { vec!["z1".into()] } else { Vec::new() };

@@ -1,13 +1,16 @@
 //! The clauses of a group and of a bundle: what stands between commas.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use proto::alarm::{self, Alarm, AlarmSource, OnUnreadable};
 use proto::group::{Group, TagFilter, TagSets};
 use proto::health::{HealthCheck, Probe, Viewpoint};
 use proto::id::{ConfigName, GroupName};
 use proto::lifecycle::LIFECYCLE;
-use proto::policy::{Canary, DeploymentConfig, Minimum, Policy, RollbackOn, Share, Zonal};
+use proto::policy::{Canary, DeploymentConfig, Minimum, Mode, Policy, RollbackOn, Share, Zonal};
 use proto::suggest;
+use proto::trigger::{Target, Trigger, TriggerEvent};
 
 use super::words::{Words, Wrong, unknown};
 use crate::hooks::{Bundle, HookFault, How, Sickness};
@@ -17,11 +20,13 @@ use crate::hooks::{Bundle, HookFault, How, Sickness};
 const TAKES: Duration = Duration::from_secs(1);
 
 /// How the clauses of a policy begin.
-const POLICY_WORDS: [&str; 16] = [
+const POLICY_WORDS: [&str; 18] = [
     "at most 2 at a time",
     "canary",
     "zones",
     "outdated only",
+    "restart",
+    "alarms ignored",
     "OneAtATime",
     "HalfAtATime",
     "AllAtOnce",
@@ -48,8 +53,8 @@ pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
     let name = group_name(words.next("the group's name")?.trim_end_matches(','))?;
     let mut tag = format!("role={}", name.to_string().split('/').next().unwrap_or_default());
     let mut policy = Policy::default();
-    let mut health = None;
-    let mut config = None;
+    let (mut health, mut config) = (None, None);
+    let (mut alarms, mut triggers) = (Vec::new(), Vec::new());
     for clause in clauses(words) {
         let mut clause_words = Words::of(&clause);
         if clause_words.take("config") {
@@ -58,6 +63,11 @@ pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
         } else if clause_words.take("health") {
             health = Some(self::health(&mut clause_words)?);
             clause_words.end()?;
+        } else if clause_words.take("alarm") {
+            alarms.push(alarm(&mut clause_words)?);
+            clause_words.end()?;
+        } else if clause_words.take("trigger") {
+            triggers.push(trigger(&mut clause_words)?);
         } else if clause_words.take("on") {
             tag = clause_words.next("a tag")?.into();
             clause_words.end()?;
@@ -66,7 +76,40 @@ pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
         }
     }
     let filter = TagFilter::parse(&tag).map_err(|error| error.to_string())?;
-    Ok(Group { health, config, ..Group::new(name, TagSets(vec![vec![filter]]), policy) })
+    Ok(Group { health, config, alarms, triggers, ..Group::new(name, TagSets(vec![vec![filter]]), policy) })
+}
+
+/// `alarm errors every 5s unreadable ignored`, `alarm pager by hand`.
+fn alarm(words: &mut Words<'_>) -> Result<Alarm, Wrong> {
+    let name = words.next("the alarm's name")?.to_string();
+    let source = match words.take("by hand") {
+        true => AlarmSource::Manual,
+        false => AlarmSource::Exec { command: format!("check-{name}") },
+    };
+    let every = if words.take("every") { words.duration()? } else { alarm::EVERY };
+    let unreadable = if words.take("unreadable ignored") { OnUnreadable::Ignore } else { OnUnreadable::Stop };
+    Ok(Alarm { name, source, every, timeout: alarm::TIMEOUT, unreadable })
+}
+
+/// `trigger chat on everything`, `trigger chat on DeploymentStart and
+/// InstanceFailure`.
+fn trigger(words: &mut Words<'_>) -> Result<Trigger, Wrong> {
+    let name = words.next("the trigger's name")?.to_string();
+    words.expect("on")?;
+    let mut on = BTreeSet::new();
+    if words.take("everything") {
+        on.extend(TriggerEvent::ALL);
+    }
+    while !words.is_over() {
+        let word = words.next("an event")?;
+        let event = TriggerEvent::ALL.into_iter().find(|event| event.name() == word);
+        on.insert(
+            event.ok_or_else(|| unknown("trigger event", Some(word), TriggerEvent::ALL.map(|e| e.name())))?,
+        );
+        words.take("and");
+    }
+    let target = Target::Exec { command: format!("tell-{name}") };
+    Ok(Trigger { name, on, target })
 }
 
 pub(super) fn config_name(text: &str) -> Result<ConfigName, Wrong> {
@@ -150,13 +193,17 @@ fn apply(policy: &mut Policy, clause: &str) -> Result<(), Wrong> {
         policy.zonal = Some(zones(&mut words)?);
     } else if words.take("outdated only") {
         policy.outdated_only = true;
+    } else if words.take("restart") {
+        policy.mode = Mode::Restart;
+    } else if words.take("alarms ignored") {
+        policy.ignore_alarms = true;
     } else {
         policy.minimum = minimum(&mut words)?;
     }
     words.end()
 }
 
-/// `zones minimum 50% bake 30s first bake 1m`.
+/// `zones minimum 50% bake 30s first bake 1m order c,a`.
 fn zones(words: &mut Words<'_>) -> Result<Zonal, Wrong> {
     let mut zonal = Zonal::default();
     if words.take("minimum") {
@@ -164,6 +211,10 @@ fn zones(words: &mut Words<'_>) -> Result<Zonal, Wrong> {
     }
     zonal.bake = bake(words, "bake")?.unwrap_or_default();
     zonal.first_bake = bake(words, "first bake")?;
+    if words.take("order") {
+        let zones = words.next("the zones that go first, like c,a")?;
+        zonal.order = zones.split(',').map(str::to_string).collect();
+    }
     Ok(zonal)
 }
 
@@ -213,8 +264,10 @@ fn minimum(words: &mut Words<'_>) -> Result<Minimum, Wrong> {
                 return Err(unknown("clause of a policy", Some(word), POLICY_WORDS));
             };
             if is_percent || words.take("percent") || words.take("%") {
-                let percent = u8::try_from(number).ok().filter(|percent| *percent < 100);
-                Minimum::FleetPercent(percent.ok_or(format!("{number} %: a share is from 0 to 99"))?)
+                // What is too much is the mesh's to refuse.
+                let percent =
+                    u8::try_from(number).map_err(|_| format!("{number} %: a share is from 0 to 99"));
+                Minimum::FleetPercent(percent?)
             } else {
                 words.expect("hosts")?;
                 Minimum::HostCount(number)

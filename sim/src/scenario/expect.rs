@@ -1,6 +1,6 @@
 //! Whether what was expected has come.
 
-use proto::id::{DeploymentId, Digest};
+use proto::id::{DeploymentId, Digest, GroupName};
 use proto::node::Node;
 use proto::rollout::{DeploymentStatus, Health, Rollout, Verdict};
 
@@ -57,8 +57,14 @@ pub(super) fn check(world: &mut World, expectation: &Expectation) -> Result<(), 
         }
         Expectation::NoRollback { deployment } => {
             let id = known(world, deployment)?;
-            let by = rollout(world, id)?.rolled_back_by.map(|by| world.story().deployment(by));
-            is("it is rolled back by", None, by)
+            let rollout = rollout(world, id)?;
+            let by = rollout.rolled_back_by.map(|by| world.story().deployment(by));
+            is("it is rolled back by", None, by)?;
+            // As soon as it is over all know whether a rollback is owed.
+            let state = furthest(world).ok_or("nobody is up")?.state();
+            let owes = state.group(&rollout.submission.group).and_then(|group| group.owes_rollback_of);
+            is("whether it is over", true, rollout.status().is_over())?;
+            is("its rollback is owed", false, owes == Some(id))
         }
         Expectation::Turn { deployment, host, words } => {
             let id = known(world, deployment)?;
@@ -94,7 +100,32 @@ pub(super) fn check(world: &mut World, expectation: &Expectation) -> Result<(), 
             Some(Ok(_)) => Err("it was accepted".into()),
             None => Err("nothing was answered yet".into()),
         },
+        Expectation::Heard { group, trigger, words } => {
+            is("it heard", words.clone(), heard(world, group, trigger))
+        }
+        Expectation::Missed { group, trigger, words } => missed(world, group, trigger, words),
     }
+}
+
+pub(super) fn heard(world: &World, group: &GroupName, trigger: &str) -> Vec<String> {
+    let of_story =
+        world.outside().heard(group, trigger).iter().filter(|(_, of, _)| !world.story().is_earlier(*of));
+    of_story.map(|(event, of, host)| world.story().happening(*event, *of, *host)).collect()
+}
+
+fn missed(world: &World, group: &GroupName, trigger: &str, words: &str) -> Result<(), String> {
+    is("whether it heard of that", false, heard(world, group, trigger).iter().any(|heard| heard == words))?;
+    let state = furthest(world).ok_or("nobody is up")?.state();
+    let cursor = state.group(group).and_then(|group| group.cursors.get(trigger));
+    let given_up = cursor.map(|cursor| cursor.last_given_up.as_slice()).unwrap_or_default();
+    let of = given_up.iter().map(|it| world.story().happening(it.event, it.deployment, None));
+    contains(&of.collect::<Vec<String>>().join(", "), words)
+}
+
+/// Whether some receiver has still to hear of something.
+pub(super) fn is_telling(world: &World) -> bool {
+    let groups = furthest(world).into_iter().flat_map(|node| node.state().groups().values());
+    groups.into_iter().any(|group| group.group.triggers.iter().any(|it| group.waiting_for(it) > 0))
 }
 
 /// What is said of an end waits for the end, and what is said of a deployment
@@ -112,6 +143,8 @@ fn await_it(world: &mut World, expectation: &Expectation) -> Result<(), String> 
             world.run_while(WAITS_MAX, |world| !is_there(world, deployment))
         }
         Expectation::Refused { .. } => world.run_while(WAITS_MAX, |world| world.open_requests() > 0),
+        // All that there is to tell is told, or given up.
+        Expectation::Heard { .. } | Expectation::Missed { .. } => world.run_while(WAITS_MAX, is_telling),
         Expectation::Order { .. }
         | Expectation::Turns { .. }
         | Expectation::AtATime { .. }

@@ -64,6 +64,9 @@ fn title(text: &str) -> Vec<String> {
     comment.map(|line| line.trim().to_string()).filter(|line| !line.is_empty()).collect()
 }
 
+/// What the agent of an older release says that it speaks.
+const WIRE_BEFORE: u16 = proto::wire::WIRE - 1;
+
 /// How the lines of the first part begin.
 const SETTING: [&str; 4] = ["hosts", "group", "bundle", "running"];
 
@@ -122,7 +125,7 @@ impl Reader {
         if count == 0 || self.scenario.hosts.len() + count as usize > HOSTS_MAX as usize {
             return Err(format!("a scenario has 1 to {HOSTS_MAX} hosts"));
         }
-        let mut profile = Profile { tags: BTreeSet::new(), zone: String::new() };
+        let mut profile = Profile::default();
         let mut is_later = false;
         while let Some(word) = words.peek() {
             words.next("a word")?;
@@ -133,7 +136,10 @@ impl Reader {
                     profile.tags.insert(tag);
                 }
                 "later" => is_later = true,
-                other => return Err(unknown("word about hosts", Some(other), ["zone", "tag", "later"])),
+                "older" => profile.wire = WIRE_BEFORE,
+                other => {
+                    return Err(unknown("word about hosts", Some(other), ["zone", "tag", "later", "older"]));
+                }
             }
         }
         if profile.tags.is_empty() {
@@ -248,6 +254,32 @@ impl Reader {
         }
         let name = clauses::group_name(words.next("a group")?)?;
         self.group(&name)
+    }
+
+    /// The group that has an alarm of this name.
+    pub(super) fn group_of_alarm(&self, name: &str) -> Result<&Group, Wrong> {
+        let names = |group: &Group| group.alarms.iter().map(|alarm| alarm.name.clone()).collect();
+        self.group_with("alarm", name, names)
+    }
+
+    /// The group that has a trigger of this name.
+    pub(super) fn group_of_trigger(&self, name: &str) -> Result<&Group, Wrong> {
+        let names = |group: &Group| group.triggers.iter().map(|trigger| trigger.name.clone()).collect();
+        self.group_with("trigger", name, names)
+    }
+
+    fn group_with(
+        &self,
+        what: &str,
+        name: &str,
+        names: impl Fn(&Group) -> Vec<String>,
+    ) -> Result<&Group, Wrong> {
+        let groups = &self.scenario.groups;
+        let known = groups.iter().find(|group| names(group).iter().any(|known| known == name));
+        known.ok_or_else(|| {
+            let names: Vec<String> = groups.iter().flat_map(names).collect();
+            unknown(what, Some(name), names.iter().map(String::as_str))
+        })
     }
 
     pub(super) fn group(&self, name: &GroupName) -> Result<&Group, Wrong> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proto::alarm::AlarmState;
+use proto::id::GroupName;
 use proto::policy::{Mode, Policy};
 
 use super::expect::Unmet;
@@ -9,7 +11,8 @@ use super::{Line, Occasion, Scenario, Step, Wait, Wanted, expect, report, stage}
 use crate::clock::Moment;
 use crate::host::FOUNDER;
 use crate::model::Stage;
-use crate::world::{Asked, Wish, World};
+use crate::watches::{How, Spell};
+use crate::world::{Asked, Shown, Wish, World};
 
 /// How a scenario went.
 pub struct Performance {
@@ -68,8 +71,10 @@ fn play(scenario: &Scenario, world: &mut World, zero: Moment, unmet: &mut Vec<Un
             return;
         }
     }
-    world
-        .run_while(ENDS_WITHIN, |world| world.open_requests() > 0 || !world.checks().unfinished().is_empty());
+    let goes_on = |world: &World| {
+        world.open_requests() > 0 || !world.checks().unfinished().is_empty() || expect::is_telling(world)
+    };
+    world.run_while(ENDS_WITHIN, goes_on);
     world.run_until(world.now() + SETTLES);
     world.check_quiet();
 }
@@ -137,6 +142,7 @@ fn step(world: &mut World, line: &Line, zero: Moment) -> Result<(), String> {
             world.ask_at(Asked { at: at.unwrap_or(FOUNDER), wish, insists: false }, now);
         }
         Step::Break(fault) => world.fault_at(fault.clone(), now),
+        Step::Outside { group, of, how, lasts } => change_outside(world, group, of, *how, *lasts),
         Step::Show(name) => {
             let lines = report::now(world, name, zero)?;
             lines.into_iter().for_each(|line| world.say(line));
@@ -145,6 +151,24 @@ fn step(world: &mut World, line: &Line, zero: Moment) -> Result<(), String> {
     }
     world.run_until(now);
     Ok(())
+}
+
+fn change_outside(world: &mut World, group: &GroupName, of: &str, how: Option<How>, lasts: Option<Duration>) {
+    let now = world.now();
+    let said = match how {
+        Some(How::Alarm(AlarmState::Active)) => format!("alarm {of} fires"),
+        Some(How::Alarm(AlarmState::Unreadable)) => format!("alarm {of} cannot be read"),
+        Some(How::Deaf) => format!("receiver {of} is away"),
+        Some(How::Alarm(AlarmState::Ok)) | None => format!("{of} is well again"),
+    };
+    let lasting = lasts.map(|lasts| format!(", for {}", Shown(lasts))).unwrap_or_default();
+    world.say(format!("{said}{lasting}"));
+    let outside = world.outside_mut();
+    outside.end_spells(group, of, now);
+    if let Some(how) = how {
+        let until = lasts.map_or(Moment::from_micros(u64::MAX), |lasts| now + lasts);
+        outside.begin_spell(Spell { group: group.clone(), of: of.into(), from: now, until, how });
+    }
 }
 
 fn wish_of(world: &World, wanted: &Wanted) -> Result<Wish, String> {
@@ -176,5 +200,10 @@ fn wish_of(world: &World, wanted: &Wanted) -> Result<Wish, String> {
         Wanted::SetGroup(group) => Wish::SetGroup(group.clone()),
         Wanted::DeleteGroup(group) => Wish::DeleteGroup(group.clone()),
         Wanted::RemoveHost(host) => Wish::RemoveHost(*host),
+        Wanted::SetAlarm { group, alarm, active } => {
+            Wish::SetAlarm { group: group.clone(), alarm: alarm.clone(), active: *active }
+        }
+        Wanted::Freeze { group, lasts } => Wish::Freeze { group: group.clone(), lasts: *lasts },
+        Wanted::Unfreeze(group) => Wish::Unfreeze { group: group.clone() },
     })
 }

@@ -3,13 +3,14 @@
 
 use std::fmt::Write as _;
 
+use proto::alarm::AlarmState;
 use proto::entry::TurnOutcome;
 use proto::id::{DeploymentId, HostId};
 use proto::rollout::{Health, Rollout, Stage, Verdict};
 use proto::state::{GroupState, State};
 
 use super::Scenario;
-use super::expect::{Unmet, furthest, rollout};
+use super::expect::{Unmet, furthest, heard, rollout};
 use crate::clock::Moment;
 use crate::host::HostNo;
 use crate::world::World;
@@ -84,6 +85,9 @@ fn deployment(text: &mut String, world: &World, id: DeploymentId, zero: Moment) 
     if let Some(Verdict::Failed(reason) | Verdict::Stopped(reason)) = &rollout.verdict {
         line(format!("    {}", world.story().named(reason.to_string())));
     }
+    if let Some(by) = &rollout.stopped_by {
+        line(format!("    {}: {}", world.story().named(by.sentence()), by.detail));
+    }
     blockers(world, id).into_iter().for_each(|blocker| line(format!("    waits: {blocker}")));
     if let Some(undone) = submission.rollback_of {
         line(format!("    rolls back {}", world.story().deployment(undone)));
@@ -96,6 +100,9 @@ fn deployment(text: &mut String, world: &World, id: DeploymentId, zero: Moment) 
 }
 
 fn numbers(world: &World, id: DeploymentId, rollout: &Rollout) -> String {
+    if rollout.started_at.is_none() {
+        return "it has not begun".into();
+    }
     let Some(course) = world.checks().chronicle.course(id) else { return "it never began".into() };
     format!(
         "{} hosts, {} must stay healthy, at most {} at a time; in a turn together: {}; fewest in service: {}",
@@ -185,4 +192,16 @@ fn group_lines(text: &mut String, world: &World, state: &State, group: &GroupSta
         }
     }
     alike.into_iter().for_each(|(is, hosts)| line(format!("    {is}: {}", hosts.join(" "))));
+    for alarm in group.group.alarms.iter().filter(|alarm| !alarm.is_read()) {
+        let is_active = group.alarms.get(&alarm.name).is_some_and(|known| known.state == AlarmState::Active);
+        line(format!("    alarm {}: {}", alarm.name, if is_active { "set" } else { "not set" }));
+    }
+    if let Some(freeze) = &group.freeze {
+        line(format!("    frozen until {}", world.story().named(freeze.until.to_string())));
+    }
+    for trigger in &group.group.triggers {
+        let given_up = group.cursors.get(&trigger.name).map_or(0, |cursor| cursor.given_up);
+        let heard = heard(world, &group.group.name, &trigger.name).len();
+        line(format!("    trigger {}: {heard} told, {given_up} given up", trigger.name));
+    }
 }

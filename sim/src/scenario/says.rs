@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use proto::alarm::AlarmState;
 use proto::rollout::DeploymentStatus;
 
 use super::clauses;
@@ -11,12 +12,14 @@ use super::words::{Words, Wrong, unknown};
 use super::{Expectation, Step, Wanted};
 use crate::disk::Crash;
 use crate::host::HostNo;
+use crate::watches::How;
 use crate::world::{Fault, Who};
 
 /// How the lines of the story may begin, after their time.
-const STEPS: [&str; 21] = [
-    "redeploy", "deploy", "stop", "roll", "set", "delete", "remove", "expect", "show", "kill", "leave",
-    "power", "start", "restart", "wipe", "stall", "cut", "mend", "slow", "clock", "drift",
+const STEPS: [&str; 26] = [
+    "redeploy", "deploy", "stop", "roll", "set", "clear", "freeze", "unfreeze", "delete", "remove", "expect",
+    "show", "alarm", "receiver", "kill", "leave", "power", "start", "restart", "wipe", "stall", "cut",
+    "mend", "slow", "clock", "drift",
 ];
 
 pub(super) fn step(reader: &mut Reader, words: &mut Words<'_>) -> Result<Step, Wrong> {
@@ -27,7 +30,10 @@ pub(super) fn step(reader: &mut Reader, words: &mut Words<'_>) -> Result<Step, W
             let group = reader.group_after("in", words)?.name.clone();
             Ok(Step::Ask { at: None, wish: Wanted::Restart { group } })
         }
-        "deploy" | "stop" | "roll" | "set" | "delete" | "remove" => asked(reader, first, words),
+        "deploy" | "stop" | "roll" | "set" | "clear" | "freeze" | "unfreeze" | "delete" | "remove" => {
+            asked(reader, first, words)
+        }
+        "alarm" | "receiver" => outside(reader, first, words),
         "expect" => expectation(reader, words).map(Step::Expect),
         "show" => deployment(words).map(Step::Show),
         "kill" | "leave" | "power" | "start" | "restart" | "wipe" | "stall" | "cut" | "mend" | "slow"
@@ -58,6 +64,18 @@ fn asked(reader: &mut Reader, first: &str, words: &mut Words<'_>) -> Result<Step
         "set" if words.take("config") => {
             return Ok(Step::Ask { at: None, wish: Wanted::SetConfig(clauses::config(words)?) });
         }
+        "set" | "clear" if words.take("alarm") => {
+            let alarm = words.next("an alarm")?.to_string();
+            let group = reader.group_of_alarm(&alarm)?.name.clone();
+            Wanted::SetAlarm { group, alarm, active: first == "set" }
+        }
+        "freeze" => {
+            let group = reader.group_after("in", words)?.name.clone();
+            words.expect("for")?;
+            Wanted::Freeze { group, lasts: words.duration()? }
+        }
+        "unfreeze" => Wanted::Unfreeze(reader.group_after("in", words)?.name.clone()),
+        "clear" => return words.expect("alarm").map(|()| Step::Nothing),
         "set" => {
             words.expect("group")?;
             return Ok(Step::Ask { at: None, wish: Wanted::SetGroup(clauses::group(words)?) });
@@ -78,6 +96,32 @@ fn asked(reader: &mut Reader, first: &str, words: &mut Words<'_>) -> Result<Step
         }
     }
     Ok(Step::Ask { at, wish })
+}
+
+/// `alarm errors fires for 30s`, `receiver chat is away`.
+fn outside(reader: &Reader, first: &str, words: &mut Words<'_>) -> Result<Step, Wrong> {
+    let of = words.next("its name")?.to_string();
+    let (group, how) = if first == "alarm" {
+        let group = reader.group_of_alarm(&of)?;
+        let how = if words.take("fires") {
+            Some(How::Alarm(AlarmState::Active))
+        } else if words.take("cannot be read") {
+            Some(How::Alarm(AlarmState::Unreadable))
+        } else {
+            words.expect("is well again")?;
+            None
+        };
+        (group, how)
+    } else {
+        let group = reader.group_of_trigger(&of)?;
+        let is_away = words.take("is away");
+        if !is_away {
+            words.expect("is back")?;
+        }
+        (group, is_away.then_some(How::Deaf))
+    };
+    let lasts = if how.is_some() { lasts(words)? } else { None };
+    Ok(Step::Outside { group: group.name.clone(), of, how, lasts })
 }
 
 fn broken(reader: &Reader, first: &str, words: &mut Words<'_>) -> Result<Fault, Wrong> {
@@ -154,7 +198,17 @@ fn others(reader: &Reader, but: &BTreeSet<HostNo>, words: &mut Words<'_>) -> Res
 }
 
 fn who(reader: &Reader, words: &mut Words<'_>) -> Result<Who, Wrong> {
-    if words.take("the leader") { Ok(Who::Leader) } else { reader.host(words).map(Who::Host) }
+    if words.take("the leader") {
+        Ok(Who::Leader)
+    } else if words.take("the reader of") {
+        let alarm = words.next("an alarm")?;
+        reader.group_of_alarm(alarm).map(|_| Who::Reader(alarm.into()))
+    } else if words.take("the teller of") {
+        let trigger = words.next("a trigger")?;
+        reader.group_of_trigger(trigger).map(|_| Who::Teller(trigger.into()))
+    } else {
+        reader.host(words).map(Who::Host)
+    }
 }
 
 fn lasts(words: &mut Words<'_>) -> Result<Option<Duration>, Wrong> {
@@ -201,7 +255,17 @@ fn expectation(reader: &mut Reader, words: &mut Words<'_>) -> Result<Expectation
         let group = reader.group_after("in", words)?.name.clone();
         return Ok(Expectation::Healthy { group, hosts });
     }
-    let group = reader.group(&clauses::group_name(words.next("what is expected")?)?)?.name.clone();
+    let first = words.next("what is expected")?;
+    if words.take("heard") {
+        let (group, trigger) = (reader.group_of_trigger(first)?.name.clone(), first.to_string());
+        let words = words.rest().split(", ").filter(|part| !part.is_empty()).map(str::to_string).collect();
+        return Ok(Expectation::Heard { group, trigger, words });
+    }
+    if words.take("missed") {
+        let (group, trigger) = (reader.group_of_trigger(first)?.name.clone(), first.to_string());
+        return Ok(Expectation::Missed { group, trigger, words: words.rest() });
+    }
+    let group = reader.group(&clauses::group_name(first)?)?.name.clone();
     words.expect("at")?;
     Ok(Expectation::Target { group, bundle: reader.bundle(words)? })
 }

@@ -12,6 +12,7 @@ use crate::clock::Moment;
 use crate::hooks::{Bundle, HookFault, How};
 use crate::host::{FOUNDER, HostNo};
 use crate::network::Quality;
+use crate::watches::Ways;
 use crate::world::{Asked, Wish, World};
 
 /// A mesh without trouble does each step of its beginning within this.
@@ -37,6 +38,8 @@ fn quality() -> Quality {
 pub(super) fn world(scenario: &Scenario, seed: u64) -> World {
     let mut world = World::new(seed, quality());
     world.checks_mut().chronicle.keep();
+    let takes = Duration::from_millis(100);
+    world.set_ways(Ways { takes: (takes, takes), lost_percent: 0, hang_percent: 0 });
     for performer in &scenario.hosts {
         let no = world.add_host(performer.profile.clone());
         if !performer.is_later {

@@ -52,10 +52,27 @@ fn every_kind_of_line_is_read() {
         "expect web/prod at v1",
         "expect refused \"no group\"",
         "expect d1 waits for \"2 of 3\"",
+        "alarm errors fires for 30s",
+        "alarm errors cannot be read",
+        "alarm errors is well again",
+        "receiver chat is away for 30s",
+        "receiver chat is back",
+        "set alarm pager from h2",
+        "clear alarm pager",
+        "freeze in web/prod for 1h",
+        "unfreeze",
+        "kill the reader of errors for 10s",
+        "kill the teller of chat",
+        "deploy v2 with alarms ignored, zones order b,a, restart",
+        "set group web/prod 50%, alarm errors unreadable ignored, trigger mail on DeploymentStart and InstanceStart",
+        "expect chat heard DeploymentStart of d1, InstanceStart of d1 on h1",
+        "expect chat missed DeploymentStart of d1",
         "hosts 2  # after the story began this is no line of it",
     ] {
         let mistake = if line.starts_with("hosts") { "`hosts` is no step" } else { "" };
-        let text = format!("# A title\nhosts 3\ngroup web/prod OneAtATime\nat 1s deploy v2\n{line}\n");
+        let group =
+            "web/prod OneAtATime, alarm errors every 5s, alarm pager by hand, trigger chat on everything";
+        let text = format!("# A title\nhosts 2\nhosts 1 older\ngroup {group}\nat 1s deploy v2\n{line}\n");
         let found = mistakes(&text);
         assert!(found.iter().all(|found| found.contains(mistake)), "{line}: {found:?}");
         assert_eq!(found.is_empty(), mistake.is_empty(), "{line}: {found:?}");
@@ -72,7 +89,10 @@ fn a_mistake_is_told_with_its_line_and_what_was_meant() {
     check("deploy v2 to web/prd", "`web/prd` is no group; did you mean web/prod?");
     check("deploy v2 now", "`now` and what follows it says nothing here");
     check("deploy v2 with OneAtTime", "did you mean OneAtATime?");
-    check("deploy v2 with 100%", "a share is from 0 to 99");
+    check("deploy v2 with 256%", "a share is from 0 to 99");
+    check("alarm erors fires", "`erors` is no alarm");
+    check("kill the reader", "`the` is not a host");
+    check("set group web/prod trigger chat on DeploymentSart", "did you mean DeploymentStart?");
     check("expect d1 Finished", "`Finished` is no expectation");
     check("expect refused nothing", "between quotation marks");
     check("show v2", "`v2` is no deployment");

@@ -52,7 +52,9 @@ impl World {
             Output::ReadAlarm { effect, group, deployment: _, alarm } => {
                 self.begin_reading(host, effect, group, &alarm);
             }
-            Output::Tell { effect, target: _, trigger: _, told } => self.begin_telling(host, effect, told),
+            Output::Tell { effect, target: _, trigger, told } => {
+                self.begin_telling(host, effect, trigger, told);
+            }
             Output::Cancel { effect } => self.cancel(host, effect),
             Output::Probe { id, task } => self.probe(host, id, task),
             Output::Reply { id, reply } => self.replied(host, id, reply),

@@ -69,11 +69,15 @@ pub enum Fault {
 }
 
 /// Whom a fault hits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
     Host(HostNo),
     /// Whoever leads consensus then.
     Leader,
+    /// Whoever read this alarm last.
+    Reader(String),
+    /// Whoever told this trigger's receiver last.
+    Teller(String),
     /// The first host, by number, on which an event runs then.
     InTurn,
 }
@@ -186,7 +190,7 @@ impl World {
         host.wake_at = None;
         host.stalled_until = self.now;
         self.waiting.remove(&no);
-        self.outside.crash(no.0);
+        self.outside.crash(no);
         let host = &mut self.hosts[no.index()];
         host.hooks.crash();
         host.disk.crash(how, &mut self.chance.disks);
@@ -213,6 +217,8 @@ impl World {
         let host = match who {
             Who::Host(host) => Some(host),
             Who::Leader => self.leader(),
+            Who::Reader(alarm) => self.outside.reader(&alarm),
+            Who::Teller(trigger) => self.outside.teller(&trigger),
             Who::InTurn => self
                 .hosts
                 .iter()

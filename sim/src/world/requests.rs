@@ -11,7 +11,6 @@ use proto::policy::{DeploymentConfig, Policy};
 use super::{Claim, Event, World};
 use crate::clock::Moment;
 use crate::host::HostNo;
-use crate::watches::BY_HAND;
 
 /// Somebody at this host wants something. If the host is down, he walks to the
 /// next one.
@@ -53,6 +52,7 @@ pub enum Wish {
     RemoveHost(HostNo),
     SetAlarm {
         group: GroupName,
+        alarm: String,
         active: bool,
     },
     Freeze {
@@ -144,8 +144,8 @@ impl World {
                 }))
             }
             Wish::RemoveHost(host) => Request::RemoveHost(self.hosts[host.index()].id),
-            Wish::SetAlarm { group, active } => {
-                let (alarm, reason) = (BY_HAND.into(), "a person says so".into());
+            Wish::SetAlarm { group, alarm, active } => {
+                let (alarm, reason) = (alarm.clone(), "a person says so".into());
                 Request::SetAlarm { group: group.clone(), alarm, active: *active, reason }
             }
             Wish::Freeze { group, lasts } => {

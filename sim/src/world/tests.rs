@@ -3,7 +3,7 @@ use super::*;
 fn world(seed: u64, hosts: usize) -> World {
     let mut world = World::new(seed, Quality::default());
     for _ in 0..hosts {
-        let no = world.add_host(Profile { tags: BTreeSet::new(), zone: String::new() });
+        let no = world.add_host(Profile::default());
         world.start_at(no, Moment::START);
     }
     world
@@ -45,7 +45,7 @@ fn a_stalled_host_goes_on_where_it_was() {
 fn an_application_that_flaps_for_hours_costs_the_ledger_few_entries() {
     let mut world = World::new(1, Quality::default());
     let tags = BTreeSet::from([proto::group::Tag::parse("role=web").expect("a tag")]);
-    let host = world.add_host(Profile { tags, zone: String::new() });
+    let host = world.add_host(Profile { tags, ..Profile::default() });
     world.start_at(host, Moment::START);
     let mut bundle = Bundle::new("flaps", (Duration::from_millis(5), Duration::from_millis(50)));
     // Long enough to be found unwell, and to be found well again.

@@ -9,13 +9,8 @@ use proto::trigger::Told;
 
 use super::{Claim, Event, World};
 use crate::host::HostNo;
-use crate::watches::{Errand, Outside, Spell};
+use crate::watches::{Errand, Outside, Spell, Ways};
 
-/// How long a reading or a telling takes, if it comes to an end by itself.
-const TAKES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(400));
-/// So many of a hundred readings fail although nothing is wrong, and so many
-/// answers of receivers are lost although they heard.
-const LOST_PERCENT: u32 = 5;
 /// A telling without an answer.
 const TELL_TIMEOUT: Duration = Duration::from_secs(30);
 /// An alarm that has been active for so long, all being healed, must have
@@ -24,45 +19,78 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(60);
 
 impl World {
     pub fn expect_spells(&mut self, spells: Vec<Spell>) {
-        self.outside = Outside::new(spells);
+        self.outside.expect(spells);
+    }
+
+    /// How errands go from now on.
+    pub fn set_ways(&mut self, ways: Ways) {
+        self.outside.ways = ways;
+    }
+
+    pub fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
+    pub fn outside_mut(&mut self) -> &mut Outside {
+        &mut self.outside
     }
 
     pub(super) fn begin_reading(&mut self, no: HostNo, effect: EffectId, group: GroupName, alarm: &Alarm) {
-        let hangs =
-            self.outside.alarm(&group, self.now) == AlarmState::Unreadable && self.chance.outside.percent(50);
-        let takes = if hangs { alarm.timeout } else { self.chance.outside.duration(TAKES.0, TAKES.1) };
-        self.begin_errand(no, effect, Errand::Read(group), takes);
+        let is_unreadable = self.outside.alarm(&group, &alarm.name, self.now) == AlarmState::Unreadable;
+        let hangs = is_unreadable && self.chance.outside.percent(self.outside.ways.hang_percent);
+        let takes = if hangs { alarm.timeout } else { self.takes() };
+        let name = alarm.name.clone();
+        if self.begin_errand(no, effect, Errand::Read { group, alarm: name.clone() }, takes) {
+            self.say(format!("{no} reads alarm {name}"));
+        }
     }
 
-    pub(super) fn begin_telling(&mut self, no: HostNo, effect: EffectId, told: Box<Told>) {
-        let takes = self.chance.outside.duration(TAKES.0, TAKES.1);
-        self.begin_errand(no, effect, Errand::Tell(told), takes);
+    pub(super) fn begin_telling(&mut self, no: HostNo, effect: EffectId, trigger: String, told: Box<Told>) {
+        let takes = self.takes();
+        self.begin_errand(no, effect, Errand::Tell { trigger, told }, takes);
     }
 
-    fn begin_errand(&mut self, no: HostNo, effect: EffectId, errand: Errand, takes: Duration) {
-        self.outside.begin(no.0, effect, errand);
+    fn takes(&mut self) -> Duration {
+        let (least, most) = self.outside.ways.takes;
+        self.chance.outside.duration(least, most)
+    }
+
+    /// Returns whether another host did it before.
+    fn begin_errand(&mut self, no: HostNo, effect: EffectId, errand: Errand, takes: Duration) -> bool {
+        let is_other = self.outside.begin(no, effect, errand);
         let boot = self.hosts[no.index()].boot;
         self.queue.push(self.now + takes, Event::ErrandEnds { host: no, boot, effect });
+        is_other
     }
 
     pub(super) fn errand_ends(&mut self, no: HostNo, effect: EffectId) {
-        let is_lost = self.chance.outside.percent(LOST_PERCENT);
-        let outcome = match self.outside.end(no.0, effect) {
+        let is_lost = self.chance.outside.percent(self.outside.ways.lost_percent);
+        let outcome = match self.outside.end(no, effect) {
             None => return,
-            Some(Errand::Read(group)) => {
-                let state = self.outside.alarm(&group, self.now);
+            Some(Errand::Read { group, alarm }) => {
+                let state = self.outside.alarm(&group, &alarm, self.now);
                 let state = if is_lost { AlarmState::Unreadable } else { state };
-                Outcome::Alarm(Reading::new(state, "as the plan has it"))
+                Outcome::Alarm(Reading::new(state, detail(state)))
             }
-            Some(Errand::Tell(told)) if !self.outside.tell(&told, self.now) => {
-                if self.chance.outside.percent(50) {
+            Some(Errand::Tell { trigger, told }) => {
+                let (hears, is_new) = self.outside.tell(&trigger, &told, self.now);
+                if !hears && self.chance.outside.percent(self.outside.ways.hang_percent) {
                     // It says nothing for as long as it is waited for.
-                    return self.begin_errand(no, effect, Errand::Tell(told), TELL_TIMEOUT);
+                    self.begin_errand(no, effect, Errand::Tell { trigger, told }, TELL_TIMEOUT);
+                    return;
                 }
-                Outcome::Told(Err("no answer".into()))
+                if !hears || is_new {
+                    let verb = if hears { "hears" } else { "does not hear" };
+                    let what =
+                        self.story.happening(told.event, told.deployment, told.host.as_ref().map(|h| h.host));
+                    self.say(format!("{trigger} {verb} {what} from {no}"));
+                }
+                Outcome::Told(match (hears, is_lost) {
+                    (true, false) => Ok(()),
+                    (true, true) => Err("the answer is lost".into()),
+                    (false, _) => Err("no answer".into()),
+                })
             }
-            Some(Errand::Tell(..)) if is_lost => Outcome::Told(Err("the answer is lost".into())),
-            Some(Errand::Tell(..)) => Outcome::Told(Ok(())),
         };
         self.feed(no, Input::Done { effect, outcome });
     }
@@ -73,7 +101,10 @@ impl World {
         let healed_at = self.healed_at;
         for (name, group) in self.checks.model.groups() {
             let Some(began) = self.checks.model.heeding_since(group) else { continue };
-            let Some(active) = self.outside.active_since(name, self.now) else { continue };
+            let read = group.group.alarms.iter().filter(|alarm| alarm.is_read());
+            let active =
+                read.filter_map(|alarm| self.outside.active_since(name, &alarm.name, self.now)).min();
+            let Some(active) = active else { continue };
             let since = [active, healed_at].into_iter().max().unwrap_or(active);
             // Both clocks have run on for this long, whatever they show.
             let ran = Duration::from_millis(self.checks.model.clock().saturating_sub(began));
@@ -84,5 +115,14 @@ impl World {
                 return;
             }
         }
+    }
+}
+
+/// What a reading says in words.
+fn detail(state: AlarmState) -> &'static str {
+    match state {
+        AlarmState::Ok => "all is well",
+        AlarmState::Active => "too many errors",
+        AlarmState::Unreadable => "check-errors: command not found",
     }
 }

@@ -13,6 +13,12 @@ fn policy(bake: u64, first_bake: Option<u64>) -> Policy {
     Policy { minimum: Minimum::AllAtOnce, zonal: Some(zonal), ..Policy::default() }
 }
 
+/// What is said of one that does not come back.
+fn lost() -> Failure {
+    let TurnOutcome::Failed(failure) = failed() else { panic!("it failed") };
+    Failure { code: ErrorCode::HostLost, ..failure }
+}
+
 const THREE_ZONES: [&str; 3] = ["a", "b", "c"];
 
 /// How long each wave of three zones of one host is watched.
@@ -66,14 +72,15 @@ fn one_that_does_not_come_back_counts_as_failed() {
     play.succeeds(0, &[]);
     play.down(0, true, &[]);
     let at = play.now();
-    assert!(play.rollout.lose(host(0), at).is_some());
+    assert!(play.rollout.lose(host(0), lost(), at).is_some());
     play.ends_as(Some(ReasonCode::HealthConstraints));
+    assert_eq!((play.rollout.counts().failed, play.rollout.counts().succeeded), (1, 0));
     // With a host to spare it goes on when the bake is over.
     let mut play = Play::of(policy(60, None), entrants(&THREE_ZONES, &[]));
     play.succeeds(0, &[]);
     play.down(0, true, &[]);
     let at = play.now();
-    assert_eq!(play.rollout.lose(host(0), at), Some(vec![]));
+    assert_eq!(play.rollout.lose(host(0), lost(), at), Some(vec![]));
     play.later(60, &[1]);
 }
 
@@ -85,7 +92,7 @@ fn a_canary_that_is_lost_in_its_bake_has_failed() {
     play.succeeds(0, &[]);
     play.down(0, true, &[]);
     let at = play.now();
-    play.rollout.lose(host(0), at);
+    play.rollout.lose(host(0), lost(), at);
     play.ends_as(Some(ReasonCode::CanaryFailed));
 }
 
@@ -97,7 +104,7 @@ fn a_host_is_watched_only_in_the_bake_of_its_own_wave() {
     play.down(0, true, &[1]);
     assert!(!play.rollout.watches(host(0)));
     let at = play.now();
-    assert_eq!(play.rollout.lose(host(0), at), None);
+    assert_eq!(play.rollout.lose(host(0), lost(), at), None);
 }
 
 #[test]

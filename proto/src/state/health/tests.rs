@@ -124,8 +124,20 @@ fn an_unwell_host_is_out_of_service_and_goes_first() {
     mesh.add(Body::TurnEnded { deployment: id(2), host: host(1), outcome: TurnOutcome::Succeeded });
     assert_eq!(mesh.holds_lease(), [4], "not the second: a turn takes nothing away from the fourth");
     mesh.say(4, true);
-    assert_eq!(mesh.holds_lease(), [2], "its lease was for a host of no service, which it is no more");
+    assert_eq!(mesh.holds_lease(), [4], "it is well again, and can be spared");
     assert_eq!(mesh.rollout().counts().available, 4);
+}
+
+#[test]
+fn a_lease_of_an_unwell_host_is_taken_back_if_it_is_needed_when_it_is_well() {
+    let mut mesh = Mesh::new(Minimum::OneAtATime);
+    mesh.start(2, 1);
+    mesh.say(3, false);
+    mesh.say(4, false);
+    mesh.add(Body::TurnEnded { deployment: id(2), host: host(1), outcome: TurnOutcome::Succeeded });
+    assert_eq!(mesh.holds_lease(), [3]);
+    mesh.say(3, true);
+    assert_eq!(mesh.holds_lease(), [4], "with the third in service there are four, and four must stay so");
 }
 
 #[test]
