@@ -12,7 +12,7 @@ use crate::time::LedgerTime;
 
 impl Rollout {
     /// Folds that a host became unwell by its check, or well again. Returns
-    /// which hosts got a lease by it.
+    /// which hosts got or lost a lease by it.
     pub fn set_ailing(&mut self, host: HostId, ailing: Option<LedgerTime>, at: LedgerTime) -> Vec<HostId> {
         if !self.members.contains_key(&host) || self.status.is_over() {
             return Vec::new();
@@ -21,11 +21,11 @@ impl Rollout {
             member.ailing = ailing;
             // As with one that comes back from Down: a lease that it got because
             // it was of no service is not one to take it out of service.
-            if ailing.is_none() && matches!(member.stage, Stage::Leased { .. }) {
+            if ailing.is_none() && member.may_start() {
                 member.stage = Stage::Pending;
             }
         });
-        self.advance(at)
+        self.go_on(at)
     }
 
     /// Whether its turn went well, and it is unwell now.

@@ -49,6 +49,7 @@ impl Model {
         }
         let has_relapsed = ailing && turn.stage == Stage::Succeeded;
         turn.relapse_fails_at = has_relapsed.then_some(fails_at);
+        deployment.take_back();
         deployment.advance(clock);
     }
 

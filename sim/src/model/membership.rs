@@ -72,6 +72,7 @@ impl Model {
                     turn.stage = Stage::Pending;
                 }
             }
+            deployment.take_back();
             deployment.advance(clock);
         }
     }
