@@ -8,11 +8,13 @@
 //!
 //! Invariants, checked after every change: the counters equal a fresh count;
 //! no more turns in flight than the policy's cap; no lease is granted that
-//! would leave fewer than the minimum available, in the group or in its zone.
+//! would leave fewer than the minimum available, in the group or in its zone,
+//! and none is left unused that would do so by now.
 
 mod ailing;
 mod alarm_gate;
 mod catch_up;
+mod lease;
 mod member;
 mod turn;
 mod verdict;
@@ -176,11 +178,6 @@ impl Rollout {
         Member { stage, health, installed, down, position, ailing, wave: 0, zone: 0 }
     }
 
-    /// Whether the host holds a lease that it has not used yet.
-    pub fn may_start(&self, host: HostId) -> bool {
-        self.members.get(&host).is_some_and(|member| matches!(member.stage, Stage::Leased { .. }))
-    }
-
     /// Folds `TurnStarted`. Returns whether it counts.
     pub fn start_turn(&mut self, host: HostId, at: LedgerTime) -> bool {
         let counts = self.may_start(host);
@@ -212,8 +209,8 @@ impl Rollout {
         Some(self.advance(at))
     }
 
-    /// Folds that the mesh lost or found a host. Returns which hosts got a
-    /// lease by it.
+    /// Folds that the mesh lost or found a host. Returns which hosts got or lost
+    /// a lease by it.
     pub fn set_down(&mut self, host: HostId, down: Option<LedgerTime>, at: LedgerTime) -> Vec<HostId> {
         if !self.members.contains_key(&host) || self.status != DeploymentStatus::InProgress {
             return Vec::new();
@@ -222,20 +219,15 @@ impl Rollout {
         if down.is_none() {
             self.reconsider_lease(host);
         }
-        self.advance(at)
+        self.go_on(at)
     }
 
-    /// A host is of service again. A lease that it got because it was of none is
-    /// not one to take it out of service: it keeps it only if it could get one
-    /// now as well.
-    fn reconsider_lease(&mut self, host: HostId) {
-        let Some(Stage::Leased { at }) = self.members.get(&host).map(|member| member.stage.clone()) else {
-            return;
-        };
-        self.change(host, |member| member.stage = Stage::Pending);
-        if turn::may_go(self, host) {
-            self.change(host, |member| member.stage = Stage::Leased { at });
-        }
+    /// A host came into service or left it, other than by a turn. Returns which
+    /// hosts got or lost a lease by it.
+    fn go_on(&mut self, at: LedgerTime) -> Vec<HostId> {
+        let mut changed = self.take_back();
+        changed.extend(self.advance(at));
+        changed
     }
 
     /// Folds that a host has been Down for too long after its turn, while its
@@ -488,6 +480,7 @@ impl Rollout {
                 assert_eq!(fresh, zone.counts, "the zone's sums are those of a fresh count");
                 assert_eq!(zone.is_hopeless(), self.hopeless.contains(&at));
             }
+            assert!(self.leases_may_be_used(), "a lease is kept that may not be used");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::time::LedgerTime;
 
 impl Rollout {
     /// Folds that a host became unwell by its check, or well again. Returns
-    /// which hosts got a lease by it.
+    /// which hosts got or lost a lease by it.
     pub fn set_ailing(&mut self, host: HostId, ailing: Option<LedgerTime>, at: LedgerTime) -> Vec<HostId> {
         if !self.members.contains_key(&host) || self.status.is_over() {
             return Vec::new();
@@ -21,7 +21,7 @@ impl Rollout {
         if ailing.is_none() {
             self.reconsider_lease(host);
         }
-        self.advance(at)
+        self.go_on(at)
     }
 
     /// Whether its turn went well, and it is unwell now.

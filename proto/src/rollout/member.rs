@@ -123,6 +123,11 @@ impl Member {
         matches!(self.stage, Stage::Leased { .. } | Stage::Started { .. })
     }
 
+    /// With a lease that it has not used yet.
+    pub(super) fn may_start(&self) -> bool {
+        matches!(self.stage, Stage::Leased { .. })
+    }
+
     /// Healthy by its last turn and by its check, up, and not in a turn.
     pub fn is_available(&self) -> bool {
         !self.is_of_no_service() && !self.is_in_flight()

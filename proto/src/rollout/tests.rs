@@ -85,10 +85,17 @@ impl Play {
         self.rollout.in_flight().iter().map(number).collect()
     }
 
-    /// The turn of a host ends.
+    /// A host takes its turn.
+    fn starts(&mut self, number: u32) {
+        assert!(self.rollout.start_turn(host(number), self.now()), "host {number} has a lease");
+    }
+
+    /// The turn of a host ends; it starts before, if it has not.
     fn end(&mut self, number: u32, outcome: TurnOutcome, flying: &[u32]) {
         let at = self.now();
-        assert!(self.rollout.start_turn(host(number), at), "host {number} has a lease");
+        if !matches!(self.rollout.members()[&host(number)].stage, Stage::Started { .. }) {
+            self.starts(number);
+        }
         assert!(self.rollout.end_turn(host(number), outcome, at).is_some());
         assert_eq!(self.flying(), flying, "after the turn of host {number}: {:?}", self.rollout.verdict);
     }
@@ -114,6 +121,13 @@ impl Play {
         assert_eq!(self.flying(), flying, "after host {number} went Down or up");
     }
 
+    /// The check finds a host unwell, or well again.
+    fn unwell(&mut self, number: u32, is_unwell: bool, flying: &[u32]) {
+        let at = self.now();
+        self.rollout.set_ailing(host(number), is_unwell.then_some(at), at);
+        assert_eq!(self.flying(), flying, "after host {number} became unwell or well");
+    }
+
     fn is(&self, status: DeploymentStatus) {
         assert_eq!(self.rollout.status(), status, "{:?}", self.rollout.turn());
     }
@@ -130,4 +144,5 @@ impl Play {
 mod bakes;
 mod canary;
 mod guide;
+mod leases;
 mod zones;

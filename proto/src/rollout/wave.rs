@@ -138,6 +138,11 @@ impl Zone {
         let turns = counts.pending + counts.in_flight + counts.succeeded + counts.failed;
         (counts.pending_healthy > 0 && best <= self.minimum) || (turns > 0 && best < self.minimum)
     }
+
+    /// Fewer of it are in service than must be.
+    pub(super) fn lacks(&self) -> bool {
+        self.counts.available < self.minimum
+    }
 }
 
 impl Rollout {

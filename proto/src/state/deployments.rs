@@ -358,17 +358,21 @@ impl State {
     }
 
     /// What a rollout waits for from now on: hosts that got a lease must start,
-    /// and a bake will be over.
-    pub(super) fn set_timers(&mut self, deployment: DeploymentId, granted: &[HostId]) {
+    /// those that lost it need not any more, and a bake will be over.
+    pub(super) fn set_timers(&mut self, deployment: DeploymentId, changed: &[HostId]) {
         let Some(rollout) = self.rollouts.get(&deployment) else { return };
         match rollout.bakes_until().filter(|until| *until > self.clock) {
             Some(until) => self.timers.set(Timer::Bake(deployment), until),
             None => self.timers.clear(Timer::Bake(deployment)),
         }
         let due = self.clock + rollout.submission.policy.start_timeout;
-        for host in granted {
-            self.timers.set(Timer::Start(deployment, *host), due);
-            self.set_lost_timer(deployment, *host);
+        for host in changed {
+            if self.rollouts[&deployment].may_start(*host) {
+                self.timers.set(Timer::Start(deployment, *host), due);
+                self.set_lost_timer(deployment, *host);
+            } else {
+                self.clear_timers(deployment, *host);
+            }
         }
     }
 

@@ -118,10 +118,10 @@ impl State {
     fn set_ailing(&mut self, deployment: DeploymentId, host: HostId, ailing: Option<LedgerTime>) {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        let granted = rollout.set_ailing(host, ailing, at);
+        let changed = rollout.set_ailing(host, ailing, at);
         self.timers.clear(Timer::Relapsed(deployment, host));
         self.clear_timers_if_idle(deployment, host);
-        self.set_timers(deployment, &granted);
+        self.set_timers(deployment, &changed);
     }
 
     /// The host's turn has begun or ended: what its check said before is said

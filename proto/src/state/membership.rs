@@ -122,10 +122,10 @@ impl State {
         for deployment in running {
             let at = self.clock;
             let Some(rollout) = self.rollouts.get_mut(&deployment) else { continue };
-            let granted = rollout.set_down(host, since, at);
+            let changed = rollout.set_down(host, since, at);
             self.clear_timers_if_idle(deployment, host);
             self.set_lost_timer(deployment, host);
-            self.set_timers(deployment, &granted);
+            self.set_timers(deployment, &changed);
         }
     }
 

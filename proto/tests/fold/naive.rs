@@ -58,7 +58,19 @@ impl Naive {
         if !down && host.turn == Turn::Now && host.healthy && self.in_service() < self.minimum {
             self.hosts[at].turn = Turn::ToCome;
         }
+        self.take_back();
         self.go_on();
+    }
+
+    /// Who has not begun goes on serving while too few others do: the last of
+    /// those who were to go. (Here nobody has begun who has its turn now.)
+    fn take_back(&mut self) {
+        while self.ends.is_none() && self.in_service() < self.minimum {
+            let serves = |at: &usize| self.hosts[*at].healthy && !self.hosts[*at].down;
+            let in_order = |at: &usize| (self.hosts[*at].known, *at);
+            let Some(last) = self.in_turn().into_iter().filter(serves).max_by_key(in_order) else { return };
+            self.hosts[last].turn = Turn::ToCome;
+        }
     }
 
     /// Gives every turn that may be given.

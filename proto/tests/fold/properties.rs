@@ -147,6 +147,10 @@ fn take(fleet: &mut Fleet, deployment: DeploymentId, naive: &mut Naive, step: St
     let is_loss = matches!(step, Step::Down(_) | Step::Fails(_));
     assert!(after >= minimum.min(before) || is_loss, "{before} in service, then {after}, at least {minimum}");
     assert!(rollout.counts().in_flight <= rollout.bounds.turns_max);
+    // Nor will it: whoever may begin now may do so without harm.
+    let serves = |host: &HostId| !rollout.members()[host].is_of_no_service() && rollout.may_start(*host);
+    let may_begin = rollout.in_flight().iter().any(serves);
+    assert!(!may_begin || after >= minimum, "{after} in service and a lease unused, at least {minimum}");
 }
 
 /// From any beginning, through any steps, to the end.

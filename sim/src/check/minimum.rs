@@ -1,8 +1,9 @@
 //! A turn takes no host out of service that the minimum needs.
 //!
-//! Checked twice. By the committed entries: whenever a lease is granted to a
-//! host in service, so many others stay in service as the minimum says, in the
-//! group and, where zones matter, in its zone, and never more turns are under way than the cap. And by the truth: when the
+//! Checked twice. By the committed entries: as long as a host in service holds a
+//! lease that it has not used, so many others are in service as the minimum
+//! says, in the group and, where zones matter, in its zone, and never more turns
+//! are under way than the cap. And by the truth: when the
 //! first script of a turn begins, count the hosts on which the application
 //! truly runs. A host that went down for other reasons is not counted against
 //! anybody: no turn took it out.
@@ -16,7 +17,7 @@ use proto::lifecycle::LifecycleEvent;
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
-use crate::model::{Deployment, Model, Turn};
+use crate::model::{Deployment, Model, Stage, Turn};
 
 #[derive(Debug, Default)]
 pub struct Minimum {
@@ -104,17 +105,19 @@ fn leases(
         let what = format!("at {index}: {} turns of {id}, at most {}", in_flight.len(), deployment.turns_max);
         return Err(Violation::new(Claim::Minimum, [], what));
     }
-    let is_new =
-        |turn: &&Turn| turn.is_in_flight() && before.is_some_and(|before| !before.contains(&turn.host));
+    let may_begin = |turn: &&Turn| {
+        let is_new = turn.is_in_flight() && before.is_some_and(|before| !before.contains(&turn.host));
+        is_new || matches!(turn.stage, Stage::Leased { .. })
+    };
     // What is unhealthy or Down already is not taken out of service by a turn.
-    let taken = || deployment.turns.iter().filter(is_new).filter(|turn| !turn.is_of_no_service());
+    let taken = || deployment.turns.iter().filter(may_begin).filter(|turn| !turn.is_of_no_service());
     for turn in taken() {
         let Some(minimum) = deployment.zone_minimum(&turn.zone) else { continue };
         let is_left = |other: &&Turn| other.zone == turn.zone && other.is_available();
         let left = deployment.turns.iter().filter(is_left).count();
         if left < minimum as usize {
             let what = format!(
-                "at {index}: {:?} got a lease of {id}, which leaves {left} in service in zone {}, {minimum} must be",
+                "at {index}: {:?} has a lease of {id}, which leaves {left} in service in zone {}, {minimum} must be",
                 turn.host, turn.zone
             );
             return Err(Violation::new(Claim::Minimum, [], what));
@@ -123,7 +126,7 @@ fn leases(
     match taken().next() {
         Some(turn) if deployment.available() < deployment.minimum => {
             let what = format!(
-                "at {index}: {:?} got a lease of {id}, which leaves {} in service, {} must be",
+                "at {index}: {:?} has a lease of {id}, which leaves {} in service, {} must be",
                 turn.host,
                 deployment.available(),
                 deployment.minimum
@@ -183,7 +186,7 @@ mod tests {
         deployment.turns_max = 2;
         assert_eq!(leases(9, second, &deployment, Some(&before)), Ok(()));
         for turn in &mut deployment.turns {
-            turn.stage = crate::model::Stage::Leased { at: 0 };
+            turn.stage = Stage::Leased { at: 0 };
         }
         assert!(leases(9, second, &deployment, Some(&before)).is_err(), "beyond the cap");
         deployment.turns_max = 3;

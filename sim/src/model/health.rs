@@ -46,8 +46,9 @@ impl Model {
         let has_relapsed = ailing && turn.stage == Stage::Succeeded;
         turn.relapse_fails_at = has_relapsed.then_some(fails_at);
         if !ailing {
-            deployment.take_back(host);
+            deployment.reconsider(host);
         }
+        deployment.take_back();
         deployment.advance(clock);
     }
 

@@ -66,9 +66,10 @@ impl Model {
             if let Some(turn) = deployment.turn_mut(host) {
                 turn.down = down;
                 if !down {
-                    deployment.take_back(host);
+                    deployment.reconsider(host);
                 }
             }
+            deployment.take_back();
             deployment.advance(clock);
         }
     }

@@ -351,6 +351,25 @@ impl Deployment {
         }
     }
 
+    /// Somebody has left service: while too few are left, who was to go and has
+    /// not begun goes on serving, the last of them first.
+    pub fn take_back(&mut self) {
+        while self.ends_as.is_none() {
+            let lacks = |turn: &Turn| {
+                let in_zone = self.count(|other| other.zone == turn.zone && other.is_available());
+                self.available() < self.minimum
+                    || self.zone_minimum(&turn.zone).is_some_and(|minimum| in_zone < minimum)
+            };
+            let is_needed = |at: &usize| {
+                let turn = &self.turns[*at];
+                matches!(turn.stage, Stage::Leased { .. }) && !turn.is_of_no_service() && lacks(turn)
+            };
+            let place = |at: &usize| (self.turns[*at].wave, self.turns[*at].rank(), *at);
+            let Some(last) = (0..self.turns.len()).filter(is_needed).max_by_key(place) else { return };
+            self.turns[last].stage = Stage::Pending;
+        }
+    }
+
     /// Begins the bake, or the next wave. Returns whether it did.
     fn goes_on(&mut self, at: Millis) -> bool {
         let has_turns = self
@@ -397,7 +416,7 @@ impl Deployment {
 
     /// The host is of service again. If it was to go because it was of none, it
     /// may go all the same only if anybody in its place could.
-    pub fn take_back(&mut self, host: HostId) {
+    pub fn reconsider(&mut self, host: HostId) {
         let Some(at) = self.turns.iter().position(|turn| turn.host == host) else { return };
         let before = self.turns[at].stage;
         if let Stage::Leased { .. } = before {

@@ -135,19 +135,21 @@ fn a_zone_that_falls_to_its_minimum_for_other_reasons_waits() {
     play.succeeds(0, &[1, 2]);
     play.succeeds(1, &[2]);
     // Both that are done go Down; the one in its turn takes nothing more away.
+    play.starts(2);
     play.down(0, true, &[2]);
     play.down(1, true, &[2]);
     play.succeeds(2, &[3]);
     let mut play =
         Play::of(policy(Minimum::AllAtOnce, Share::Hosts(1)), entrants(&["a", "a", "a", "a"], &[]));
     assert_eq!(play.flying(), [0, 1, 2]);
-    play.down(3, true, &[0, 1, 2]);
+    play.down(3, true, &[0, 1, 3]);
     play.succeeds(0, &[1, 2, 3]);
     let mut play = Play::of(
         Policy { turns_max: Some(1), ..policy(Minimum::AllAtOnce, Share::Hosts(1)) },
         entrants(&["a", "a", "a", "b", "b"], &[]),
     );
     play.succeeds(0, &[1]);
+    play.starts(1);
     play.down(0, true, &[1]);
     play.down(2, true, &[1]);
     // The other one that is Down goes first; when it is back, it would be the last in service.

@@ -88,6 +88,10 @@ impl Mesh {
 
     fn turn(&mut self, revision: u8, number: u8, outcome: TurnOutcome) {
         self.start(revision, number);
+        self.end(revision, number, outcome);
+    }
+
+    fn end(&mut self, revision: u8, number: u8, outcome: TurnOutcome) {
         self.add(Body::TurnEnded { deployment: id(revision), host: host(number), outcome });
     }
 
@@ -172,8 +176,9 @@ fn an_updated_host_that_is_unwell_pauses_and_then_counts_as_failed() {
     assert_eq!(mesh.holds_lease(), [2]);
     mesh.turn(2, 2, TurnOutcome::Succeeded);
     assert_eq!(mesh.holds_lease(), [3]);
+    mesh.start(2, 3);
     mesh.say(1, false);
-    mesh.turn(2, 3, TurnOutcome::Succeeded);
+    mesh.end(2, 3, TurnOutcome::Succeeded);
     let blocker = Blocker::TooFewHealthy { available: 4, minimum: 4, total: 5, down: 0, ailing: 1 };
     assert_eq!(mesh.rollout().turn(), Turn::Blocked(vec![blocker]));
     assert_eq!(mesh.rollout().verdict, None, "it may come back");
@@ -199,8 +204,9 @@ fn an_updated_host_that_is_unwell_pauses_and_then_counts_as_failed() {
 fn a_deployment_does_not_succeed_while_an_updated_host_is_unwell() {
     let mut mesh = Mesh::new(Minimum::OneAtATime);
     (1..=4).for_each(|number| mesh.turn(2, number, TurnOutcome::Succeeded));
+    mesh.start(2, 5);
     mesh.say(2, false);
-    mesh.turn(2, 5, TurnOutcome::Succeeded);
+    mesh.end(2, 5, TurnOutcome::Succeeded);
     assert_eq!(mesh.rollout().turn(), Turn::Blocked(vec![Blocker::Relapsed { relapsed: 1 }]));
     assert!(!mesh.rollout().is_decided());
     mesh.say(2, true);
@@ -243,4 +249,23 @@ fn how_often_a_host_was_unwell_is_forgotten_in_an_hour_and_by_a_good_turn() {
     assert_eq!((of_late(&mesh, 0), of_late(&mesh, 3_700)), (3, 0));
     (1..=5).for_each(|number| mesh.turn(2, number, TurnOutcome::Succeeded));
     assert_eq!(of_late(&mesh, 0), 0);
+}
+
+#[test]
+fn a_lease_that_may_not_be_used_runs_no_timeout_down() {
+    let mut mesh = Mesh::new(Minimum::OneAtATime);
+    mesh.turn(2, 1, TurnOutcome::Succeeded);
+    assert_eq!(mesh.holds_lease(), [2]);
+    mesh.add(Body::HostDown { host: host(1), incarnation: 1 });
+    assert_eq!(mesh.holds_lease(), [] as [u8; 0], "the second has not begun: it goes on serving");
+    let start_timeout = Policy::default().start_timeout;
+    mesh.add_at(mesh.0.clock() + 2 * start_timeout, Body::Tick);
+    assert_eq!(mesh.rollout().members()[&host(2)].stage, Stage::Pending, "it did nothing wrong");
+    assert_eq!(mesh.rollout().verdict, None);
+    mesh.add(Body::HostUp { host: host(1), incarnation: 1 });
+    assert_eq!(mesh.holds_lease(), [2]);
+    mesh.add_at(mesh.0.clock() + start_timeout, Body::Tick);
+    let stage = &mesh.rollout().members()[&host(2)].stage;
+    let Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } = stage else { panic!("{stage:?}") };
+    assert_eq!(failure.code, ErrorCode::DidNotStart, "with room, it had to");
 }
