@@ -133,6 +133,11 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
         status.index,
         status.voters.join(", "),
     );
+    if let Some(at) = &status.removed_at {
+        text.push_str(&format!(
+            "Removed   this host was taken out of the mesh at {at}; all that is shown is as of then\n"
+        ));
+    }
     if status.groups.is_empty() {
         text.push_str("\nNo groups yet: `skein group set FILE` defines one.\n");
     } else {
