@@ -47,14 +47,20 @@ pub(crate) fn written(at: LedgerTime) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + since_epoch).to_string()
 }
 
-/// The host that a user means: by its id, or by its name if only one has it.
+/// The host that a user means: by its id, or by its name if only one has it, be
+/// it one that was taken out of the mesh.
 pub(crate) fn find_host(state: &State, text: &str) -> Result<HostId, Vec<HostId>> {
     if let Ok(host) = text.parse() {
         return Ok(host);
     }
     let named: Vec<HostId> =
         state.hosts().values().filter(|host| host.record.name == text).map(|host| host.record.host).collect();
-    if let [host] = named[..] { Ok(host) } else { Err(named) }
+    let removed = state.all_removed().iter().filter(|(_, removed)| removed.name == text);
+    let removed: Vec<HostId> = removed.map(|(host, _)| *host).collect();
+    match (&named[..], &removed[..]) {
+        ([host], _) | ([], [host]) => Ok(*host),
+        ([..], _) => Err(named),
+    }
 }
 
 #[cfg(test)]

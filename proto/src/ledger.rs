@@ -87,6 +87,15 @@ pub(crate) enum Committed {
     Snapshot(Snapshot),
 }
 
+impl Committed {
+    fn changes_voters(&self) -> bool {
+        match self {
+            Committed::Entry(entry) => matches!(entry.content, Content::Voters(_)),
+            Committed::Snapshot(_) => true,
+        }
+    }
+}
+
 /// Something for the store: key, and value or deletion.
 pub(crate) type Change = (Vec<u8>, Option<Vec<u8>>);
 
@@ -118,6 +127,8 @@ pub(crate) struct Ledger {
     hash: ChainHash,
     folded: Index,
     term_folded: u64,
+    /// The last entry that changed the voters.
+    voters_since: Index,
     /// Written, not yet reported done; with each what may be sent then.
     unwritten: VecDeque<(WriteId, u64, Vec<RaftMessage>)>,
     /// Changes that wait for the next write.
@@ -140,6 +151,7 @@ impl Ledger {
             hash: [0; 32],
             folded: 0,
             term_folded: 0,
+            voters_since: 0,
             unwritten: VecDeque::new(),
             changes: Vec::new(),
             arrived: VecDeque::new(),
@@ -165,6 +177,7 @@ impl Ledger {
         ledger.hash = restored.snapshot.hash;
         ledger.folded = restored.snapshot.index;
         ledger.term_folded = restored.snapshot.term;
+        ledger.voters_since = restored.snapshot.index;
         let first = ledger.folded + 1;
         ledger.arrived = restored
             .entries
@@ -202,6 +215,9 @@ impl Ledger {
         let Role::Voting(consensus) = &self.role else { return };
         let mut log = consensus.log().clone();
         let dropped = log.truncate_after(self.folded);
+        // More may be committed than was durable here, and so was not folded: a
+        // follower that believed that it has all this would take none of it.
+        log.set_commit(self.folded);
         self.changes.extend(dropped.into_iter().map(stored::delete_entry));
         self.changes.push(stored::hard_state(log.hard()));
         self.unwritten.clear();
@@ -214,6 +230,11 @@ impl Ledger {
 
     pub(crate) fn voters(&self) -> &Voters {
         &self.voters
+    }
+
+    /// No later than here these became the voters.
+    pub(crate) fn voters_since(&self) -> Index {
+        self.voters_since
     }
 
     pub(crate) fn is_voting(&self) -> bool {
@@ -311,6 +332,7 @@ impl Ledger {
         self.hash = snapshot.hash;
         self.folded = snapshot.index;
         self.term_folded = snapshot.term;
+        self.voters_since = snapshot.index;
     }
 
     /// What is to be written, sent and folded now. `write` names the write, if
@@ -318,6 +340,9 @@ impl Ledger {
     pub(crate) fn todo(&mut self, write: WriteId) -> Option<Todo> {
         let mut todo = Todo { changes: std::mem::take(&mut self.changes), ..Todo::default() };
         todo.committed.extend(self.arrived.drain(..));
+        // Who was voted out may leave, and then those that stay must not have
+        // forgotten that he was.
+        todo.sync = todo.committed.iter().any(Committed::changes_voters);
         if let Role::Voting(consensus) = &mut self.role
             && let Some(ready) = consensus.ready()
         {
@@ -338,9 +363,9 @@ impl Ledger {
             if let Some(hard) = ready.hard {
                 todo.changes.push(stored::hard_state(hard));
             }
-            todo.sync = ready.sync;
             todo.messages = ready.messages;
             todo.committed.extend(ready.committed.into_iter().map(Committed::Entry));
+            todo.sync = ready.sync || todo.committed.iter().any(Committed::changes_voters);
             // Even with nothing to write: promises go out in order.
             self.unwritten.push_back((write, ready.number, ready.promises));
         }
@@ -359,6 +384,7 @@ impl Ledger {
         self.term_folded = entry.term;
         if let Content::Voters(change) = &entry.content {
             self.voters.apply(change);
+            self.voters_since = entry.index;
             match &mut self.role {
                 Role::Voting(consensus) => consensus.apply_voters(change, &self.voters),
                 Role::Following(_) => {}

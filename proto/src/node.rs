@@ -10,6 +10,7 @@ mod exchange;
 mod health;
 mod posts;
 mod proposals;
+mod removal;
 mod requests;
 mod settle;
 
@@ -103,6 +104,8 @@ enum Why {
     Posts,
     /// A probe is due, or should have answered.
     Health,
+    /// Somebody has waited long enough for a host to be out of consensus.
+    Farewells,
 }
 
 /// Who the store belongs to.
@@ -160,14 +163,19 @@ pub struct Node {
     members: BTreeSet<HostId>,
     addresses: BTreeMap<HostId, Vec<String>>,
     voter_hosts: BTreeMap<VoterId, HostId>,
-    /// Of which state the three above are.
-    derived_at: Option<Index>,
+    /// Hosts that are kept connected: the members, and who still votes.
+    neighbours: BTreeSet<HostId>,
+    /// Of which hosts and voters the four above are.
+    derived_at: Option<(Index, Index)>,
     /// What the observers say, and of which liveness that is.
     judged: (u64, BTreeMap<HostId, Judgement>),
     /// Of which state and liveness the duties are.
     duties_of: Option<(Index, u64)>,
     to_prefetch: Vec<DeploymentId>,
     wanted_at: Option<Time>,
+    farewells: Vec<removal::Farewell>,
+    /// This host was taken out of the mesh, and needs nobody any more.
+    retired: bool,
     leaving: bool,
 }
 
@@ -220,11 +228,14 @@ impl Node {
             members: BTreeSet::new(),
             addresses: BTreeMap::new(),
             voter_hosts: BTreeMap::new(),
+            neighbours: BTreeSet::new(),
             derived_at: None,
             judged: (0, BTreeMap::new()),
             duties_of: None,
             to_prefetch: Vec::new(),
             wanted_at: None,
+            farewells: Vec::new(),
+            retired: false,
             leaving: false,
             config,
             meta,
@@ -381,14 +392,19 @@ impl Node {
         self.hand_over();
     }
 
-    fn hand_over(&mut self) {
-        let heir =
-            self.ledger.voters().voters.iter().copied().find(|voter| {
-                self.voter_hosts.get(voter).is_some_and(|host| self.liveness.is_connected(*host))
-            });
+    /// Lets another member lead, the one that has most of the log. Returns
+    /// whether there is one.
+    fn hand_over(&mut self) -> bool {
+        let is_there = |voter: &VoterId| {
+            let host = self.voter_hosts.get(voter).filter(|host| self.members.contains(host));
+            host.is_some_and(|host| self.liveness.is_connected(*host))
+        };
+        let heirs = self.ledger.voters().voters.iter().copied().filter(is_there);
+        let heir = heirs.max_by_key(|voter| self.ledger.matched(*voter));
         if let Some(heir) = heir {
             self.ledger.transfer(heir);
         }
+        heir.is_some()
     }
 
     /// Who leads: known by consensus itself, or from what others say. Those who

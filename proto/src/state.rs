@@ -25,7 +25,7 @@ use crate::alarm::AlarmStanding;
 use crate::deadlines::Deadlines;
 use crate::entry::{Body, Entry, HostRecord, Index};
 use crate::group::Group;
-use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
+use crate::id::{ConfigName, DeploymentId, GroupName, HostId, VoterId};
 use crate::io::Refusal;
 use crate::policy::DeploymentConfig;
 use crate::revision::Revision;
@@ -47,6 +47,10 @@ pub const DEPLOYMENTS_KEPT: usize = 50;
 pub const GOOD_KEPT: usize = 10;
 /// Hosts that a mesh may have: what was designed and simulated for.
 pub const HOSTS_MAX: usize = 20_000;
+/// Hosts that were taken out and are remembered: so many more than a mesh
+/// loses in a year of repairs. Beyond it the one that left first is forgotten,
+/// and would join again if it came back.
+pub const REMOVED_KEPT: usize = 4_096;
 /// Groups that a mesh may have.
 pub const GROUPS_MAX: usize = 5_000;
 
@@ -61,6 +65,19 @@ pub struct Host {
     pub joined_at: LedgerTime,
     /// When its store was made: it knows nothing of what it did before.
     pub store_since: LedgerTime,
+}
+
+/// A host that was taken out of the mesh. It never comes back under its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// What it was called.
+    pub name: String,
+    /// When it was taken out.
+    pub at: LedgerTime,
+    /// Its number in consensus, in which it takes part until it is replaced.
+    pub(crate) voter: VoterId,
+    /// Where it can be dialled until then.
+    pub(crate) addresses: Vec<String>,
 }
 
 /// A revision that a group was brought to.
@@ -174,6 +191,8 @@ pub struct State {
     /// The last entry that changed a host's record or whether it is Down.
     hosts_changed_at: Index,
     configs: BTreeMap<ConfigName, DeploymentConfig>,
+    /// Hosts that were taken out for good.
+    removed: BTreeMap<HostId, Removed>,
 }
 
 impl State {
@@ -221,6 +240,16 @@ impl State {
     /// One host.
     pub fn host(&self, host: HostId) -> Option<&Host> {
         self.hosts.get(&host)
+    }
+
+    /// What is remembered of a host that was taken out of the mesh.
+    pub fn removed(&self, host: HostId) -> Option<&Removed> {
+        self.removed.get(&host)
+    }
+
+    /// The hosts that were taken out of the mesh.
+    pub fn all_removed(&self) -> &BTreeMap<HostId, Removed> {
+        &self.removed
     }
 
     /// The groups.
@@ -324,7 +353,7 @@ impl State {
     pub fn check(&self, body: &Body) -> Result<(), Refusal> {
         match body {
             Body::HostJoined(record) => self.check_join(record),
-            Body::HostLeft { host } if !self.hosts.contains_key(host) => Err(Refusal::UnknownHost(*host)),
+            Body::HostLeft { host } => self.check_leave(*host),
             Body::GroupSet(group) => self.check_group(group),
             Body::GroupDeleted(name) => self.check_delete(name),
             Body::Submitted(submission) => self.check_submission(submission),
@@ -335,7 +364,6 @@ impl State {
             Body::Frozen { group, until, .. } => self.check_freeze(group, *until),
             Body::Unfrozen { group } => self.check_unfreeze(group),
             Body::Tick
-            | Body::HostLeft { .. }
             | Body::HostDown { .. }
             | Body::HostUp { .. }
             | Body::TurnStarted { .. }
@@ -361,8 +389,10 @@ impl State {
         };
         match body {
             Body::Tick => self.next_timer().is_none(),
+            // One that was taken out, and does not know it yet, is refused anyway.
             Body::HostJoined(record) => {
                 self.hosts.get(&record.host).is_some_and(|host| host.record == *record)
+                    || self.removed.contains_key(&record.host)
             }
             Body::HostDown { host, incarnation } => is_said(host, *incarnation, true),
             Body::HostUp { host, incarnation } => is_said(host, *incarnation, false),

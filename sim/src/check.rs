@@ -10,6 +10,7 @@ mod catch_up;
 mod fold;
 mod health;
 mod minimum;
+mod removal;
 mod told;
 mod turns;
 mod waves;
@@ -32,6 +33,7 @@ pub use agreement::{Agreement, Line};
 pub use catch_up::CatchUps;
 pub use health::Health;
 pub use minimum::Minimum;
+pub use removal::Removal;
 pub use told::all_told;
 pub use turns::Turns;
 pub use waves::Waves;
@@ -72,6 +74,8 @@ pub enum Claim {
     Checked,
     /// A host that flaps costs the ledger a bounded number of entries.
     Damped,
+    /// A host that was taken out takes part in nothing any more.
+    Removal,
 }
 
 impl fmt::Display for Claim {
@@ -93,6 +97,7 @@ impl fmt::Display for Claim {
             Claim::Alive => "a node never panics and starts from what a crash left",
             Claim::Checked => "no turn ends well before the group's check has passed",
             Claim::Damped => "a host that flaps costs a bounded number of entries",
+            Claim::Removal => "a host that was taken out has no turn, no vote and no way back",
         })
     }
 }
@@ -151,6 +156,7 @@ pub struct Checks {
     pub acknowledged: Acknowledged,
     pub chronicle: Chronicle,
     pub health: Health,
+    pub removal: Removal,
     numbers: BTreeMap<HostId, HostNo>,
     finding: Option<Finding>,
 }
@@ -225,11 +231,13 @@ impl Checks {
             self.waves.entry(index, &self.model),
             self.turns.entry(&self.model, &self.numbers),
             self.catch_ups.entry(&self.model),
+            self.removal.entry(entry, &self.model, &self.numbers),
         ];
         verdicts.into_iter().for_each(|verdict| self.report(verdict, now));
     }
 
-    pub fn event_begins(&mut self, host: HostNo, run: &Run, now: Moment) {
+    pub fn event_begins(&mut self, host: HostNo, run: &Run, node: &Node, now: Moment) {
+        self.report(Removal::event_begins(host, node), now);
         let first = !self.turns.has_begun(run.deployment, host);
         if first {
             let verdict = self.minimum.turn_begins(host, run, &self.model, &self.numbers);
@@ -247,11 +255,19 @@ impl Checks {
 
     pub fn host_down(&mut self, host: HostNo) {
         self.turns.host_down(host);
+        self.removal.host_down(host);
+    }
+
+    /// A node has been told something, and done what it does.
+    pub fn sees(&mut self, host: HostNo, node: &Node, now: Moment) {
+        let verdict = self.removal.sees(host, node);
+        self.report(verdict, now);
     }
 
     pub fn replied(&mut self, host: HostNo, request: &Request, reply: &Reply, node: &Node, now: Moment) {
         let verdict = self.acknowledged.replied(host, request, reply, node.state());
         self.report(verdict, now);
+        self.report(Removal::replied(host, request, reply, node), now);
     }
 
     /// Everything that must hold once all faults are over and all is quiet.

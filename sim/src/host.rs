@@ -91,6 +91,8 @@ pub struct SimHost {
     pub hooks: Hooks,
     /// Its disk was lost once: it must not begin a ledger again.
     pub was_wiped: bool,
+    /// It was taken out of the mesh and switched off for good.
+    pub is_off: bool,
 }
 
 /// `Node` says nothing to `Debug`, and need not.
@@ -119,6 +121,7 @@ impl SimHost {
             wake_at: None,
             hooks: Hooks::default(),
             was_wiped: false,
+            is_off: false,
         }
     }
 

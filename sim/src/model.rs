@@ -12,7 +12,7 @@ mod membership;
 mod turns;
 mod watches;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto::entry::{Body, Creator, Entry, ErrorCode, HostRecord, Index, Submission, TurnOutcome};
 use proto::group::Group;
@@ -71,6 +71,8 @@ pub struct Model {
     /// What came due, for whoever tells of it.
     came_due: Vec<Due>,
     configs: BTreeMap<ConfigName, DeploymentConfig>,
+    /// Taken out for good. (So many that one is forgotten are in no run.)
+    removed: BTreeSet<HostId>,
 }
 
 /// What has come due by the ledger's clock, in the order in which it is done.
@@ -88,6 +90,10 @@ pub enum Due {
 impl Model {
     pub fn hosts(&self) -> &BTreeMap<HostId, Host> {
         &self.hosts
+    }
+
+    pub fn removed(&self) -> &BTreeSet<HostId> {
+        &self.removed
     }
 
     pub fn groups(&self) -> &BTreeMap<GroupName, GroupState> {
@@ -438,7 +444,9 @@ impl Model {
             (true, true) => Some(digest),
             (true, false) => None,
         };
-        group.standing.insert(host, Standing { healthy: succeeded, revision });
+        if self.hosts.contains_key(&host) {
+            group.standing.insert(host, Standing { healthy: succeeded, revision });
+        }
         self.note_turn(id, host, failed);
         if started {
             self.note_checked_turn(id, host);
@@ -498,6 +506,15 @@ impl Model {
         }
         self.settle_behind(&name, succeeded);
         self.begin_next(&name);
+    }
+}
+
+#[cfg(test)]
+impl Model {
+    /// For tests of checkers: as if a turn had started, whatever the rules say.
+    pub fn start_anew(&mut self, id: DeploymentId, host: HostId) {
+        let turn = self.deployments.get_mut(&id).and_then(|deployment| deployment.turn_mut(host));
+        turn.expect("it has a turn").stage = Stage::Started { at: self.clock };
     }
 }
 

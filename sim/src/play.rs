@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use proto::entry::Creator;
 use proto::id::DeploymentId;
+use proto::node::Node;
 use proto::policy::{Minimum, Policy};
 use proto::rollout::DeploymentStatus;
 
 use crate::check::{Claim, Finding, Violation};
 use crate::clock::Moment;
 use crate::hooks::Bundle;
-use crate::host::{FOUNDER, HostNo};
+use crate::host::{FOUNDER, HostNo, SimHost};
 use crate::plan::Plan;
 use crate::world::{Asked, Wish, World};
 
@@ -61,6 +62,11 @@ fn one_more(world: &mut World) {
     let digest = last.revision.digest;
     world.add_bundle(last);
     let groups: Vec<_> = world.checks().model.groups().keys().cloned().collect();
+    let has_members = |group: &&proto::id::GroupName| {
+        let model = &world.checks().model;
+        !model.members(&model.groups()[*group].group).is_empty()
+    };
+    let groups: Vec<_> = groups.iter().filter(has_members).cloned().collect();
     for group in &groups {
         // Scripts that were installed before may fail: they are not new.
         let policy = Policy {
@@ -118,7 +124,8 @@ fn wait_for_quiet(world: &mut World, within: Duration, when: &str) {
 
 /// What still goes on, and where.
 fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
-    let down: Vec<HostNo> = world.hosts().iter().filter(|host| !host.is_up()).map(|host| host.no).collect();
+    let is_down = |host: &&SimHost| !host.is_up() && !host.is_off;
+    let down: Vec<HostNo> = world.hosts().iter().filter(is_down).map(|host| host.no).collect();
     if !down.is_empty() {
         return Some((down, "some hosts have not started again".into()));
     }
@@ -136,12 +143,14 @@ fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
         return Some((Vec::new(), format!("{} requests have no answer", world.open_requests())));
     }
     let index = world.checks().agreement.last();
+    let removed = world.checks().model.removed();
+    let members = || world.nodes().filter(|(_, node)| !removed.contains(&node.host()));
     let behind: Vec<HostNo> =
-        world.nodes().filter(|(_, node)| node.state().index() < index).map(|(host, _)| host).collect();
+        members().filter(|(_, node)| node.state().index() < index).map(|(host, _)| host).collect();
     if !behind.is_empty() {
         return Some((behind, format!("not everybody has all {index} entries")));
     }
-    let untold = world.nodes().find_map(|(host, node)| {
+    let untold = members().find_map(|(host, node)| {
         let mut groups = node.state().groups().values();
         let group = groups.find(|group| group.group.triggers.iter().any(|t| group.waiting_for(t) > 0))?;
         Some((vec![host], format!("receivers of {} are not told everything", group.group.name)))
@@ -153,18 +162,31 @@ fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
     let missing: Vec<HostNo> = world
         .hosts()
         .iter()
-        .filter(|host| known.get(&host.id).is_none_or(|known| known.down))
+        .filter(|host| !removed.contains(&host.id) && known.get(&host.id).is_none_or(|known| known.down))
         .map(|host| host.no)
         .collect();
     if !missing.is_empty() {
         return Some((missing, "some hosts are not in the mesh, or count as Down".into()));
     }
-    let mut nodes = world.nodes();
+    let unaware = world.nodes().find(|(_, node)| removed.contains(&node.host()) && !has_left(node));
+    if let Some((host, _)) = unaware {
+        return Some((vec![host], "it was taken out of the mesh, and does not say so or still votes".into()));
+    }
+    let needed = members().find(|(_, node)| !node.mesh().voters.is_disjoint(removed));
+    if let Some((host, _)) = needed {
+        return Some((vec![host], "for it a host that was taken out still votes".into()));
+    }
+    let mut nodes = members();
     let (first, node) = nodes.next()?;
     let different = nodes.find(|(_, other)| other.state() != node.state());
     different.map(|(other, _)| {
         (vec![first, other], "they have folded the same entries to different states".into())
     })
+}
+
+/// It knows that it was taken out, and takes part in nothing.
+fn has_left(node: &Node) -> bool {
+    node.removed().is_some() && !node.is_voting()
 }
 
 fn complain(world: &mut World, hosts: Vec<HostNo>, what: String) {

@@ -72,6 +72,7 @@ struct Chances {
     faults: Chance,
     requests: Chance,
     outside: Chance,
+    removals: Chance,
 }
 
 impl World {
@@ -98,6 +99,7 @@ impl World {
                 faults: chance.fork("faults"),
                 requests: chance.fork("requests"),
                 outside: chance.fork("outside"),
+                removals: chance.fork("removals"),
             },
             trace: Trace::default(),
             checks: Checks::default(),
@@ -269,6 +271,7 @@ impl World {
             | Event::Bootstrap { .. } => {}
             Event::Start { host } => self.start(host),
             Event::Resume { host } => self.resume(host),
+            Event::Off { host } => self.switch_off(host),
             Event::Fault(fault) => self.fault(fault),
             Event::Wish { asked, tries } => self.ask(*asked, tries),
         }

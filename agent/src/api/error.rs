@@ -97,6 +97,9 @@ impl From<Refusal> for ApiError {
             Refusal::Frozen { .. } => (StatusCode::CONFLICT, "FROZEN"),
             Refusal::NotAFreeze { .. } => (StatusCode::BAD_REQUEST, "INVALID_TIME"),
             Refusal::UnknownHost(_) => (StatusCode::NOT_FOUND, "UNKNOWN_HOST"),
+            Refusal::Removed { .. } => (StatusCode::GONE, "REMOVED"),
+            Refusal::LastHost => (StatusCode::CONFLICT, "LAST_HOST"),
+            Refusal::StillVotes { .. } => (StatusCode::GATEWAY_TIMEOUT, "STILL_VOTES"),
             Refusal::Limit { .. } => (StatusCode::BAD_REQUEST, "LIMIT"),
             Refusal::NotCommitted { .. } => (StatusCode::GATEWAY_TIMEOUT, "NOT_COMMITTED"),
             Refusal::HealthCheck(_) => (StatusCode::BAD_REQUEST, "INVALID_GROUP"),
@@ -150,6 +153,9 @@ fn is_policy(refusal: &Refusal) -> bool {
         | Refusal::UnknownAlarm { .. }
         | Refusal::NotAFreeze { .. }
         | Refusal::UnknownHost(_)
+        | Refusal::Removed { .. }
+        | Refusal::LastHost
+        | Refusal::StillVotes { .. }
         | Refusal::Limit { .. }
         | Refusal::NotCommitted { .. }
         | Refusal::HealthCheck(_)

@@ -37,7 +37,7 @@ pub(crate) enum MeshVerb {
     },
     /// List the hosts of the mesh
     Members,
-    /// Take a host out of the mesh for good
+    /// Take a host out of the mesh for good. When this is done, it may be switched off
     Remove {
         /// Its name or id
         host: String,
@@ -94,6 +94,8 @@ fn enter(session: &Session, token: &str, data_dir: PathBuf) -> anyhow::Result<Ex
 
 async fn remove(session: &Session, host: &str) -> anyhow::Result<Exit> {
     let document: serde_json::Value = session.client.delete(&format!("/v1/hosts/{}", encoded(host))).await?;
-    session.screen.result(&document, || format!("{host} is taken out of the mesh."))?;
+    session.screen.result(&document, || {
+        format!("{host} is taken out of the mesh, and may be switched off. It does not come back by itself.")
+    })?;
     Ok(Exit::Done)
 }

@@ -133,11 +133,15 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
         status.index,
         status.voters.join(", "),
     );
-    if hosts.connected * 2 < hosts.total - 1 {
+    let others = hosts.total.saturating_sub(1);
+    if let Some(at) = &status.removed_at {
         text.push_str(&format!(
-            "Warning   this host hears {} of {} others, so what it shows may be old: ask another host too\n",
-            hosts.connected,
-            hosts.total - 1
+            "Removed   this host was taken out of the mesh at {at}; all that is shown is as of then\n"
+        ));
+    } else if hosts.connected * 2 < others {
+        text.push_str(&format!(
+            "Warning   this host hears {} of {others} others, so what it shows may be old: ask another host too\n",
+            hosts.connected
         ));
     }
     if status.groups.is_empty() {

@@ -33,6 +33,9 @@ pub(crate) struct StatusView {
     pub(crate) groups: Vec<GroupView>,
     /// The deployments that run now, without their hosts.
     pub(crate) running: Vec<DeploymentView>,
+    /// When this host was taken out of the mesh: all else is as of then.
+    #[serde(default)]
+    pub(crate) removed_at: Option<String>,
 }
 
 /// How many hosts there are.
@@ -154,6 +157,7 @@ pub(crate) fn status(node: &Node, data_dir: &str) -> StatusView {
         },
         groups: groups(state),
         running,
+        removed_at: node.removed().map(|removed| written(removed.at)),
     }
 }
 
@@ -267,10 +271,9 @@ fn unhealthy(known: &GroupState, host: &Host) -> Option<UnhealthyView> {
     })
 }
 
-/// A host's name, or the end of its id if it has left.
+/// A host's name, also after it was taken out; else the end of its id.
 pub(crate) fn name_of(state: &State, host: HostId) -> String {
-    match state.host(host) {
-        Some(known) if !known.record.name.is_empty() => known.record.name.clone(),
-        Some(_) | None => host.short(),
-    }
+    let of_member = state.host(host).map(|known| &known.record.name);
+    let name = of_member.or_else(|| Some(&state.removed(host)?.name));
+    name.filter(|name| !name.is_empty()).cloned().unwrap_or_else(|| host.short())
 }

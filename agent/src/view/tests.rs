@@ -224,6 +224,9 @@ fn hosts_are_found_by_id_and_by_a_name_that_only_one_has() {
     assert_eq!(find_host(&state, "web-2"), Ok(host(2)));
     assert_eq!(find_host(&state, &host(3).to_string()), Ok(host(3)));
     assert_eq!(find_host(&state, "nobody"), Err(vec![]));
+    let state = fold(Minimum::OneAtATime, vec![Body::HostLeft { host: host(2) }]);
+    assert_eq!(find_host(&state, "web-2"), Ok(host(2)), "to be asked for again");
+    assert_eq!(name_of(&state, host(2)), "web-2");
 }
 
 #[test]

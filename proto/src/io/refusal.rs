@@ -72,6 +72,31 @@ pub enum Refusal {
     /// No such host.
     #[error("no host {0} in this mesh")]
     UnknownHost(HostId),
+    /// The host that is asked does not belong to the mesh any more.
+    #[error(
+        "this host was taken out of its mesh at {at}: what it knows is as of then. To let the machine in again, \
+         give its agent a new data directory and a token (`skein mesh token` on a member)"
+    )]
+    Removed {
+        /// When.
+        at: LedgerTime,
+    },
+    /// A mesh without hosts would know nothing.
+    #[error("it is the only host of this mesh: stop its agent and remove its data directory instead")]
+    LastHost,
+    /// It is out of the mesh, but the mesh still needs it.
+    #[error(
+        "the host is out of the mesh, but after {seconds} s no other has taken its place in consensus ({voters_up} \
+         of {voters} voters are connected): leave its agent running, and say this again until it is done"
+    )]
+    StillVotes {
+        /// How long it was waited for.
+        seconds: u64,
+        /// Voters that this host is connected to, itself included.
+        voters_up: u32,
+        /// Voters in all.
+        voters: u32,
+    },
     /// Too large, too many, out of bounds.
     #[error("{what}: at most {limit}")]
     Limit {

@@ -111,7 +111,9 @@ pub(crate) fn voters_wanted(hosts: usize, voters_max: usize) -> usize {
 ///
 /// A voter is given up only if its host left, came back under another number,
 /// or is Down for [`REPLACE_AFTER`]; and one that is merely Down only if
-/// another takes its place, so that failures never shrink the set.
+/// another takes its place, so that failures never shrink the set. A leader
+/// that left itself only brings in who is to take its place: to be let go is
+/// for the next leader.
 pub(crate) fn next_change(
     voters: &Voters,
     me: VoterId,
@@ -133,7 +135,8 @@ pub(crate) fn next_change(
     let wanted = voters_wanted(candidates.len(), voters_max);
     let given_up: Vec<VoterId> =
         voters.voters.iter().filter(|v| **v != me && (is_gone(v) || is_dead(v))).copied().collect();
-    let staying = voters.voters.len() - given_up.len();
+    let leaves_itself = is_gone(&me);
+    let staying = voters.voters.len() - given_up.len() - usize::from(leaves_itself);
     let lacking = wanted.saturating_sub(staying);
 
     if !voters.learners.is_empty() {
@@ -143,6 +146,9 @@ pub(crate) fn next_change(
     let fresh = choose(voters, candidates, lacking);
     if !fresh.is_empty() && (staying + fresh.len()) % 2 == 1 {
         return Some(VoterChange { learn: fresh, ..VoterChange::default() });
+    }
+    if leaves_itself {
+        return None;
     }
     shrink(voters, me, &given_up, &is_gone, wanted)
 }

@@ -26,6 +26,9 @@ const PROGRESS_KEPT: usize = 50_000;
 impl Node {
     pub(super) fn on_connected(&mut self, host: HostId, now: Time) {
         self.liveness.connected(host, now);
+        if self.retired {
+            self.outputs.push_back(Output::Disconnect { host });
+        }
         // What either lacks is known at once, not at the next beacon.
         self.send_beacon(host);
     }

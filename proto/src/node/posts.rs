@@ -38,7 +38,7 @@ impl Node {
     /// Which alarms and triggers are this host's, as the ledger and its
     /// connections have it now.
     pub(super) fn take_posts(&mut self, up: &[HostId], now: Time) {
-        let (to_read, to_tell) = match self.leaving {
+        let (to_read, to_tell) = match self.is_off() {
             true => (Vec::new(), Vec::new()),
             false => (self.alarms_here(up), self.triggers_here(up)),
         };
@@ -50,7 +50,7 @@ impl Node {
 
     /// Begins what is due; what the ledger is owed of it.
     pub(super) fn keep_posts(&mut self, now: Time) -> Vec<Body> {
-        if self.leaving {
+        if self.is_off() {
             return Vec::new();
         }
         let acts = self.alarms.begin(now);
@@ -64,7 +64,7 @@ impl Node {
 
     pub(super) fn next_post(&self) -> Option<Time> {
         let next = [self.alarms.next(), self.deliveries.next()].into_iter().flatten().min();
-        next.filter(|_| !self.leaving)
+        next.filter(|_| !self.is_off())
     }
 
     fn alarms_here(&mut self, up: &[HostId]) -> Vec<ToRead> {

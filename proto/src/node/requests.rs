@@ -17,6 +17,13 @@ use crate::wire;
 
 impl Node {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request, now: Time) {
+        if let Request::RemoveHost(host) = &request
+            && *host != self.config.host
+            && self.state.removed(*host).is_some()
+        {
+            // Asked again: what is left is that it votes no more.
+            return self.see_off(id, *host, now);
+        }
         match self.body_of(request, now) {
             Ok(body) => self.proposals.add(body, Some(id), now),
             Err(refusal) => self.reply(id, Err(refusal)),
@@ -32,10 +39,13 @@ impl Node {
         if self.leaving {
             return Err(Refusal::Leaving);
         }
+        if let Some(removed) = self.removed() {
+            return Err(Refusal::Removed { at: removed.at });
+        }
         if self.ledger.is_empty() {
             return Err(Refusal::NotJoined("no neighbour has answered yet".into()));
         }
-        if self.proposals.requests() >= REQUESTS_MAX {
+        if self.proposals.requests() + self.farewells.len() >= REQUESTS_MAX {
             return Err(Refusal::Limit { what: "requests at a time".into(), limit: REQUESTS_MAX as u64 });
         }
         let body = match request {
@@ -128,8 +138,11 @@ impl Node {
     }
 
     /// The entry that answers a proposal was folded.
-    pub(super) fn answer(&mut self, pending: Pending, result: Result<(), Refusal>) {
+    pub(super) fn answer(&mut self, pending: Pending, result: Result<(), Refusal>, now: Time) {
         let Some(request) = pending.request else { return };
+        if let (Body::HostLeft { host }, Ok(())) = (&pending.body, &result) {
+            return self.see_off(request, *host, now);
+        }
         let accepted = match &pending.body {
             Body::Submitted(submission) => Accepted::Deployment(submission.deployment),
             Body::Tick
@@ -158,16 +171,19 @@ impl Node {
     /// Nothing came for too long.
     pub(super) fn give_up(&mut self, pending: Pending) {
         let Some(request) = pending.request else { return };
+        let (voters_up, voters) = self.voters_up();
+        let refusal = Refusal::NotCommitted { seconds: GIVE_UP_AFTER.as_secs(), voters_up, voters };
+        self.reply(request, Err(refusal));
+    }
+
+    /// Voters that this host can reach, itself included, and all of them.
+    pub(super) fn voters_up(&self) -> (u32, u32) {
         let voters = &self.ledger.voters().voters;
         let is_there = |voter: &&crate::id::VoterId| {
             **voter == self.meta.voter
                 || self.voter_hosts.get(voter).is_some_and(|host| self.liveness.is_connected(*host))
         };
-        let refusal = Refusal::NotCommitted {
-            seconds: GIVE_UP_AFTER.as_secs(),
-            voters_up: u32::try_from(voters.iter().filter(is_there).count()).unwrap_or(u32::MAX),
-            voters: u32::try_from(voters.len()).unwrap_or(u32::MAX),
-        };
-        self.reply(request, Err(refusal));
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        (number(voters.iter().filter(is_there).count()), number(voters.len()))
     }
 }

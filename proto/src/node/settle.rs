@@ -1,7 +1,8 @@
 //! After every input: what one part has found out is carried to the others,
 //! until none has anything new to say.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Act, Node, Why, decode_entry, journal_key};
 use crate::entry::{Body, Entry};
@@ -13,6 +14,7 @@ use crate::mesh::liveness::Judgement;
 use crate::policy::Mode;
 use crate::rollout::{Rollout, Stage};
 use crate::run::Current;
+use crate::state::Host;
 use crate::time::Time;
 use crate::wire::{self, Message};
 
@@ -20,6 +22,8 @@ use crate::wire::{self, Message};
 const ROUNDS_MAX: usize = 10_000;
 /// A log this close to the leader's lets a learner vote.
 const CAUGHT_UP_WITHIN: u64 = 64;
+/// The leader looks at the voters so often.
+const VOTERS_EVERY: Duration = Duration::from_millis(500);
 /// Hosts that a bundle may be fetched from, as told with one event.
 const SOURCES_MAX: usize = 8;
 
@@ -29,6 +33,8 @@ impl Node {
         for _ in 0..ROUNDS_MAX {
             let worked = self.work_ledger(now) | self.work_health(now) | self.propose_owed(now);
             if !worked {
+                self.retire(now);
+                self.answer_farewells(now);
                 self.set_deadlines(now);
                 return;
             }
@@ -55,7 +61,7 @@ impl Node {
                 Why::Progress => self.publish_progress(),
                 Why::Voters => self.change_voters(now),
                 // What these wake for is found by looking.
-                Why::Duties | Why::LedgerTimer | Why::Posts | Why::Health => {}
+                Why::Duties | Why::LedgerTimer | Why::Posts | Why::Health | Why::Farewells => {}
             }
         }
     }
@@ -137,7 +143,7 @@ impl Node {
         self.clock_seen = now;
         self.notice(logged.index, &entry);
         if let Some(pending) = self.proposals.take(entry.proposal) {
-            self.answer(pending, result);
+            self.answer(pending, result, now);
         }
     }
 
@@ -178,8 +184,9 @@ impl Node {
     }
 
     fn after_folding(&mut self, now: Time) {
-        if self.derived_at != Some(self.state.hosts_changed_at()) {
-            self.derived_at = Some(self.state.hosts_changed_at());
+        let derived_of = Some((self.state.hosts_changed_at(), self.ledger.voters_since()));
+        if self.derived_at != derived_of {
+            self.derived_at = derived_of;
             self.derive_members(now);
             self.outrank_old_store();
         }
@@ -187,9 +194,9 @@ impl Node {
             self.prefetch(deployment);
         }
         // Before this store is the one that the mesh knows, its host's turns
-        // are those of another.
+        // are those of another. A host that was taken out ends what it is in.
         let me = self.config.host;
-        if self.is_known() {
+        if self.is_known() || self.removed().is_some() {
             let acts = self.turns.reconcile(me, &self.state);
             self.act(acts, now);
         }
@@ -200,27 +207,36 @@ impl Node {
         self.state.host(self.config.host).is_some_and(|host| host.record.voter == self.meta.voter)
     }
 
-    fn derive_members(&mut self, now: Time) {
+    pub(super) fn derive_members(&mut self, now: Time) {
         let hosts = self.state.hosts();
-        self.voter_hosts = hosts.values().map(|host| (host.record.voter, host.record.host)).collect();
-        let members: BTreeSet<HostId> = hosts.keys().copied().collect();
+        let of_members =
+            hosts.values().map(|Host { record, .. }| (record.host, record.voter, &record.addresses));
+        let of_voters = self.still_voting().map(|(host, known)| (host, known.voter, &known.addresses));
+        let known: Vec<_> = of_members.chain(of_voters).collect();
         let me = self.config.host;
-        for gone in self.members.difference(&members).filter(|host| **host != me) {
+        let wanted = known.iter().filter(|(host, ..)| *host != me && !self.retired);
+        let wanted: BTreeMap<HostId, Vec<String>> =
+            wanted.map(|(host, _, addresses)| (*host, (*addresses).clone())).collect();
+        self.voter_hosts = known.iter().map(|(host, voter, _)| (*voter, *host)).collect();
+        for gone in self.neighbours.iter().filter(|host| !wanted.contains_key(host)) {
             self.outputs.push_back(Output::Disconnect { host: *gone });
             self.heard.remove(gone);
             self.addresses.remove(gone);
         }
-        for host in hosts.values().filter(|host| host.record.host != me) {
-            let known = self.addresses.get(&host.record.host);
-            if known != Some(&host.record.addresses) {
-                let addresses = host.record.addresses.clone();
-                self.addresses.insert(host.record.host, addresses.clone());
-                self.outputs.push_back(Output::Connect { host: host.record.host, addresses });
+        for (host, addresses) in &wanted {
+            if self.addresses.get(host) != Some(addresses) {
+                self.addresses.insert(*host, addresses.clone());
+                self.outputs.push_back(Output::Connect { host: *host, addresses: addresses.clone() });
             }
         }
-        let others = members.iter().filter(|host| **host != me).copied().collect();
+        self.neighbours = wanted.into_keys().collect();
+        self.members = self.state.hosts().keys().copied().collect();
+        let others = self.members.iter().filter(|host| self.neighbours.contains(host)).copied().collect();
         self.liveness.set_members(&others, now);
-        self.members = members;
+        if self.ledger.is_leader() && self.still_voting().next().is_some() {
+            // Somebody waits for it.
+            self.deadlines.set(Why::Voters, now);
+        }
     }
 
     /// A store that was made anew counts its starts from 1: it must outrank the
@@ -325,7 +341,7 @@ impl Node {
         }
         let suspects = self.suspects();
         let mut bodies = Vec::new();
-        if !self.leaving && !self.state.host(me).is_some_and(|host| self.is_described_by(&host.record)) {
+        if !self.is_off() && !self.state.host(me).is_some_and(|host| self.is_described_by(&host.record)) {
             bodies.push(Body::HostJoined(self.record()));
         }
         // Before the mesh knows this store, its turns are another's.
@@ -360,8 +376,19 @@ impl Node {
 
     /// What the ledger lacks, by the fold and by the observers.
     fn lacking(&self) -> Vec<Body> {
+        // One that was taken out stands by until others vote in its place: it may
+        // be the only one that can see them.
+        if self.removed().is_some() && !self.is_needed() {
+            return Vec::new();
+        }
         let mut lacking = self.state.due();
         let me = self.config.host;
+        if let Some(alone) = self.state.host(me).filter(|_| self.members.len() == 1)
+            && alone.down.is_some()
+        {
+            // Whoever said so has been taken out since: nobody else could see it.
+            lacking.push(Body::HostUp { host: me, incarnation: alone.record.incarnation });
+        }
         let judged = &self.judged.1;
         // The fold would not believe it: it would be said again and again.
         let may_accuse = !self.state.is_counted_out(me);
@@ -400,6 +427,9 @@ impl Node {
         if !self.ledger.is_leader() {
             return;
         }
+        // In a short log nearly everything is nothing: it must have answered since
+        // it was let in.
+        let since = self.ledger.voters_since();
         let last = self.ledger.last_index();
         let clock = self.ledger_now(now);
         let candidates: Vec<Candidate> = self
@@ -413,19 +443,19 @@ impl Node {
                 is_caught_up: self
                     .ledger
                     .matched(host.record.voter)
-                    .is_some_and(|matched| matched + CAUGHT_UP_WITHIN >= last),
+                    .is_some_and(|matched| matched >= since && matched + CAUGHT_UP_WITHIN >= last),
             })
             .collect();
         let me = self.ledger.me();
-        if candidates.iter().all(|candidate| candidate.voter != me) {
-            // This host was taken out of the mesh: another must lead first.
-            self.hand_over();
-            return;
-        }
         if !self.ledger.voters().outgoing.is_empty() {
             // raft-rs leaves a joint configuration by itself, unless the leader
             // that entered it is gone: then its successor does.
             self.ledger.propose_voters(&Default::default());
+            return;
+        }
+        if candidates.iter().all(|candidate| candidate.voter != me) && self.hand_over() {
+            // This host was taken out of the mesh: another leads first, and then
+            // lets it go.
             return;
         }
         let voters_max = usize::from(self.config.voters_max);
@@ -449,7 +479,7 @@ impl Node {
         // What is due already is on its way: its proposal has a deadline of its own.
         let clock = self.ledger_now(now);
         let timer = self.state.next_timer().filter(|at| self.ledger.is_leader() && *at > clock);
-        let due = timer.map(|at| now + at.since(clock) + std::time::Duration::from_millis(1));
+        let due = timer.map(|at| now + at.since(clock) + Duration::from_millis(1));
         self.set_or_clear(Why::LedgerTimer, due);
         if self.ledger.is_leader() {
             self.deadlines.set_if_none(Why::Voters, now + VOTERS_EVERY);
@@ -458,13 +488,10 @@ impl Node {
         }
     }
 
-    fn set_or_clear(&mut self, why: Why, at: Option<Time>) {
+    pub(super) fn set_or_clear(&mut self, why: Why, at: Option<Time>) {
         match at {
             Some(at) => self.deadlines.set(why, at),
             None => self.deadlines.clear(why),
         }
     }
 }
-
-/// The leader looks at the voters so often.
-const VOTERS_EVERY: std::time::Duration = std::time::Duration::from_millis(500);

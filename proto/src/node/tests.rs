@@ -13,11 +13,11 @@ use crate::policy::Policy;
 use crate::revision::Revision;
 use crate::rollout::{DeploymentStatus, Rollout, Stage};
 
-struct Mesh {
-    nodes: BTreeMap<HostId, Node>,
-    now: Time,
-    inputs: VecDeque<(HostId, Input)>,
-    replies: Vec<Reply>,
+pub(super) struct Mesh {
+    pub(super) nodes: BTreeMap<HostId, Node>,
+    pub(super) now: Time,
+    pub(super) inputs: VecDeque<(HostId, Input)>,
+    pub(super) replies: Vec<Reply>,
     ran: Vec<(HostId, LifecycleEvent)>,
     /// Digests whose ValidateService fails.
     bad: Vec<Digest>,
@@ -28,7 +28,7 @@ struct Mesh {
 }
 
 impl Mesh {
-    fn of(hosts: u8) -> Mesh {
+    pub(super) fn of(hosts: u8) -> Mesh {
         let now = Time::from_micros(1_000_000_000_000_000);
         let mut mesh = Mesh {
             nodes: BTreeMap::new(),
@@ -104,7 +104,7 @@ impl Mesh {
         }
     }
 
-    fn run(&mut self, time: Duration) {
+    pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
             let hosts: Vec<HostId> = self.nodes.keys().copied().collect();
@@ -132,7 +132,7 @@ impl Mesh {
         }
     }
 
-    fn request(&mut self, of: u8, request: Request) -> Reply {
+    pub(super) fn request(&mut self, of: u8, request: Request) -> Reply {
         self.replies.clear();
         let host = HostId::from_public_key([of; 32]);
         self.inputs.push_back((host, Input::Request { id: RequestId(1), request: Box::new(request) }));
@@ -140,7 +140,7 @@ impl Mesh {
         self.replies.pop().expect("an answer within a second")
     }
 
-    fn group(&mut self) -> GroupName {
+    pub(super) fn group(&mut self) -> GroupName {
         self.checked_group(None)
     }
 

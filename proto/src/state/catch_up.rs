@@ -254,7 +254,9 @@ impl State {
     /// A turn has ended: whether its host is behind now, and what it has used.
     pub(super) fn note_turn(&mut self, id: DeploymentId, host: HostId, failed: Option<ErrorCode>) {
         let since = self.clock;
-        let Some(submission) = self.rollouts.get(&id).map(|rollout| &rollout.submission) else { return };
+        let is_there = self.hosts.contains_key(&host);
+        let rollout = self.rollouts.get(&id).filter(|_| is_there);
+        let Some(submission) = rollout.map(|rollout| &rollout.submission) else { return };
         let (revision, is_catch_up) = (submission.revision.digest, submission.creator == Creator::Autoscale);
         let Some(group) = self.groups.get_mut(&submission.group) else { return };
         let Some(code) = failed else {

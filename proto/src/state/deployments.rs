@@ -174,6 +174,10 @@ impl State {
         revision: Option<Digest>,
         started: bool,
     ) {
+        // One that was taken out meanwhile is no host of the group any more.
+        if !self.hosts.contains_key(&host) {
+            return;
+        }
         let name = &self.rollouts[&deployment].submission.group;
         let Some(group) = self.groups.get_mut(name) else { return };
         let before = group.standing.get(&host).and_then(|standing| standing.revision);

@@ -1,6 +1,6 @@
 //! Folding who is in the mesh, and who is Down.
 
-use super::{GROUPS_MAX, GroupState, HOSTS_MAX, Host, State};
+use super::{GROUPS_MAX, GroupState, HOSTS_MAX, Host, REMOVED_KEPT, Removed, State};
 use crate::alarm::ALARMS_MAX;
 use crate::entry::{ErrorCode, HostRecord};
 use crate::group::Group;
@@ -9,11 +9,24 @@ use crate::io::Refusal;
 use crate::trigger::TRIGGERS_MAX;
 
 impl State {
+    /// A host comes back by itself, with its next start; one that was taken out
+    /// must not.
     pub(super) fn check_join(&self, record: &HostRecord) -> Result<(), Refusal> {
+        if let Some(removed) = self.removed.get(&record.host) {
+            return Err(Refusal::Removed { at: removed.at });
+        }
         if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(&record.host) {
             return Err(Refusal::Limit { what: "hosts in one mesh".into(), limit: HOSTS_MAX as u64 });
         }
         Ok(())
+    }
+
+    pub(super) fn check_leave(&self, host: HostId) -> Result<(), Refusal> {
+        match self.hosts.len() {
+            _ if !self.hosts.contains_key(&host) => Err(Refusal::UnknownHost(host)),
+            1 => Err(Refusal::LastHost),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn check_group(&self, group: &Group) -> Result<(), Refusal> {
@@ -87,10 +100,22 @@ impl State {
         }
         let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
         groups.iter().for_each(|group| self.forget_checks(group, |of| of == host));
-        self.hosts.remove(&host);
+        if let Some(Host { record, .. }) = self.hosts.remove(&host) {
+            let HostRecord { name, voter, addresses, .. } = record;
+            self.removed.insert(host, Removed { name, at: self.clock, voter, addresses });
+        }
+        self.forget_first_removed();
         for group in self.groups.values_mut() {
             group.standing.remove(&host);
             group.behind.remove(&host);
+        }
+    }
+
+    fn forget_first_removed(&mut self) {
+        while self.removed.len() > REMOVED_KEPT {
+            let first = self.removed.iter().min_by_key(|(host, removed)| (removed.at, **host));
+            let Some(first) = first.map(|(host, _)| *host) else { return };
+            self.removed.remove(&first);
         }
     }
 
@@ -159,3 +184,6 @@ impl State {
         self.heed_alarms(&group.name);
     }
 }
+
+#[cfg(test)]
+mod tests;

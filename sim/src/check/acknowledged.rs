@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use proto::entry::Index;
-use proto::id::{DeploymentId, GroupName};
+use proto::id::{DeploymentId, GroupName, HostId};
 use proto::io::{Accepted, Reply, Request};
 use proto::state::State;
 
@@ -16,6 +16,7 @@ pub struct Acknowledged {
     deployments: BTreeSet<DeploymentId>,
     stopped: BTreeSet<DeploymentId>,
     groups: BTreeSet<GroupName>,
+    removed: BTreeSet<HostId>,
     /// How far the ledger had come at the latest acknowledgement.
     index: Index,
 }
@@ -34,6 +35,7 @@ impl Acknowledged {
         self.deployments.extend(own.deployments);
         self.stopped.extend(own.stopped);
         self.groups.extend(own.groups);
+        self.removed.extend(own.removed);
         verdict
     }
 
@@ -49,12 +51,14 @@ impl Acknowledged {
             (Accepted::Done, Request::Stop { deployment, .. }) => {
                 own.stopped.insert(*deployment);
             }
+            (Accepted::Done, Request::RemoveHost(host)) => {
+                own.removed.insert(*host);
+            }
             (
                 Accepted::Done,
                 Request::Deploy(_)
                 | Request::Rollback { .. }
                 | Request::DeleteGroup(_)
-                | Request::RemoveHost(_)
                 | Request::SetAlarm { .. }
                 | Request::Freeze { .. }
                 | Request::Unfreeze(_)
@@ -73,6 +77,9 @@ impl Acknowledged {
         }
         if let Some(group) = self.groups.iter().find(|group| state.group(group).is_none()) {
             return lost(format!("{host} does not know group {group}"));
+        }
+        if let Some(removed) = self.removed.iter().find(|removed| state.removed(**removed).is_none()) {
+            return lost(format!("{host} does not know that {removed:?} was taken out"));
         }
         // A group drops its oldest deployments, and a deleted one all of them.
         let is_kept = |id: &&DeploymentId| state.rollout(**id).is_none();

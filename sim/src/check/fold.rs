@@ -29,6 +29,10 @@ fn difference(model: &Model, state: &State) -> Option<String> {
             })
         })
         .or_else(|| {
+            let theirs: BTreeSet<_> = state.all_removed().keys().copied().collect();
+            differ("hosts that were taken out", model.removed(), &theirs)
+        })
+        .or_else(|| {
             let ours: Vec<_> = model.groups().keys().collect();
             differ("the groups", &ours, &state.groups().keys().collect())
         })

@@ -158,6 +158,9 @@ impl Model {
     }
 
     pub(super) fn note_turn(&mut self, id: DeploymentId, host: HostId, failed: Option<ErrorCode>) {
+        if !self.hosts.contains_key(&host) {
+            return;
+        }
         let submission = &self.deployments[&id].submission;
         let is_catch_up = submission.creator == Creator::Autoscale;
         let digest = submission.revision.digest;

@@ -7,6 +7,9 @@ use super::{Host, Model};
 
 impl Model {
     pub(super) fn join(&mut self, record: &HostRecord) {
+        if self.removed.contains(&record.host) {
+            return;
+        }
         let Some(known) = self.hosts.get_mut(&record.host) else {
             self.hosts.insert(record.host, Host { record: record.clone(), down: false });
             self.note_tags(record.host, None);
@@ -28,9 +31,10 @@ impl Model {
     }
 
     pub(super) fn leave(&mut self, host: HostId) {
-        if !self.hosts.contains_key(&host) {
+        if !self.hosts.contains_key(&host) || self.hosts.len() == 1 {
             return;
         }
+        self.removed.insert(host);
         self.set_down(host, true);
         for id in self.running() {
             if self.deployments[&id].in_flight().contains(&host) {

@@ -147,7 +147,7 @@ fn watched(mut group: Group, dice: &mut Chance) -> Group {
     group
 }
 
-/// Hosts leave and join again, as such that nobody knows, and groups take in
+/// Hosts are taken out, voters and leaders among them, and groups take in
 /// others than before, while deployments run.
 pub(super) fn comings(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Moment, Asked)> {
     let mut wishes = Vec::new();
@@ -159,7 +159,7 @@ pub(super) fn comings(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Mome
         let (name, tag) = *dice.pick(&GROUPS);
         let wish = match dice.below(4) {
             0 => Wish::SetGroup(watched(group(name, tag, policy(dice, hosts), health(dice)), dice)),
-            2 => Wish::RemoveFollower(any_host(dice, hosts)),
+            2 => Wish::TakeOut(any_host(dice, hosts)),
             _ => {
                 let group = group(name, tag, policy(dice, hosts), health(dice));
                 Wish::SetGroup(watched(of_all_hosts(group), dice))

@@ -72,7 +72,9 @@ impl World {
     }
 
     fn begin_event(&mut self, no: HostNo, effect: EffectId, run: Run) {
-        self.checks.event_begins(no, &run, self.now);
+        if let Some(running) = &self.hosts[no.index()].node {
+            self.checks.event_begins(no, &run, &running.0, self.now);
+        }
         self.story.event_begins(self.now, no, &run);
         let host = &mut self.hosts[no.index()];
         let boot = host.boot;

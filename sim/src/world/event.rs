@@ -56,6 +56,10 @@ pub(super) enum Event {
         boot: Boot,
         back_after: Option<Duration>,
     },
+    /// A host that was taken out is switched off for good.
+    Off {
+        host: HostNo,
+    },
     Fault(Fault),
     Wish {
         asked: Box<Asked>,
@@ -80,6 +84,7 @@ impl Event {
             | Event::Start { .. }
             | Event::Resume { .. }
             | Event::Gone { .. }
+            | Event::Off { .. }
             | Event::Fault(_)
             | Event::Wish { .. } => None,
         }

@@ -206,6 +206,13 @@ impl World {
         self.forget_requests_of(no);
     }
 
+    /// The host goes down and is never started again.
+    pub(super) fn switch_off(&mut self, no: HostNo) {
+        self.down(no, Crash::Power);
+        self.hosts[no.index()].is_off = true;
+        self.say(format!("{no} is switched off for good"));
+    }
+
     pub(super) fn start_after(&mut self, host: HostNo, after: Option<Duration>) {
         if let Some(after) = after {
             self.queue.push(self.now + after, Event::Start { host });

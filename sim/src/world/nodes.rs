@@ -20,7 +20,7 @@ impl World {
         let now = self.now;
         let seed = self.chance.boots.number();
         let host = &mut self.hosts[no.index()];
-        if host.is_up() {
+        if host.is_up() || host.is_off {
             return;
         }
         host.boot += 1;
@@ -52,7 +52,8 @@ impl World {
     pub(super) fn bootstrap(&mut self, no: HostNo) {
         let boot = self.hosts[no.index()].boot;
         self.queue.push(self.now + BOOTSTRAP_EVERY, Event::Bootstrap { host: no, boot });
-        if no == FOUNDER || self.hosts.len() < 2 || !self.network.connected(no).is_empty() {
+        let founds = no == FOUNDER && !self.hosts[no.index()].was_wiped;
+        if founds || self.hosts.len() < 2 || !self.network.connected(no).is_empty() {
             return;
         }
         let any = HostNo(u32::try_from(self.chance.boots.below(self.hosts.len() as u64)).expect("few hosts"));
@@ -140,6 +141,7 @@ impl World {
     fn look(&mut self, no: HostNo) {
         let host = &mut self.hosts[no.index()];
         let Some(running) = &host.node else { return };
+        self.checks.sees(no, &running.0, self.now);
         let index = running.0.state().index();
         if std::mem::replace(&mut host.looked_at, index) == index {
             return;

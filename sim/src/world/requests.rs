@@ -1,6 +1,6 @@
 //! What people ask of the mesh, and how they insist.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proto::group::Group;
@@ -62,8 +62,10 @@ pub enum Wish {
     Unfreeze {
         group: GroupName,
     },
-    /// Unless it votes then.
-    RemoveFollower(HostNo),
+    /// Takes a host out of the mesh, whatever it does there, unless that would
+    /// leave fewer than half of all hosts. Once that is acknowledged, somebody
+    /// may switch it off for good.
+    TakeOut(HostNo),
 }
 
 #[derive(Debug)]
@@ -81,6 +83,8 @@ pub(super) struct Requests {
     open: BTreeMap<RequestId, Open>,
     replies: Vec<(Moment, HostNo, Reply)>,
     submitters: BTreeMap<DeploymentId, HostNo>,
+    /// Hosts that were asked to be taken out.
+    taken_out: BTreeSet<HostNo>,
 }
 
 /// How long somebody waits before he asks again.
@@ -153,12 +157,14 @@ impl World {
                 Request::Freeze { group: group.clone(), until: Until::For(*lasts), reason, by }
             }
             Wish::Unfreeze { group } => Request::Unfreeze(group.clone()),
-            Wish::RemoveFollower(follower) => {
-                let id = self.hosts[follower.index()].id;
-                if self.nodes().any(|(_, node)| node.mesh().voters.contains(&id)) {
+            Wish::TakeOut(host) => {
+                let mut taken_out = self.requests.taken_out.clone();
+                taken_out.insert(*host);
+                if taken_out.len() * 2 > self.hosts.len() {
                     return None;
                 }
-                Request::RemoveHost(id)
+                self.requests.taken_out = taken_out;
+                Request::RemoveHost(self.hosts[host.index()].id)
             }
         };
         Some(request)
@@ -184,13 +190,36 @@ impl World {
             self.requests.submitters.insert(*deployment, host);
         }
         self.story.replied(now, host, &reply);
-        let may_come_true =
-            matches!(reply, Err(Refusal::NotJoined(_) | Refusal::NotCommitted { .. } | Refusal::Leaving));
+        let may_come_true = matches!(
+            reply,
+            Err(Refusal::NotJoined(_)
+                | Refusal::NotCommitted { .. }
+                | Refusal::Leaving
+                | Refusal::StillVotes { .. })
+        );
+        let is_out = matches!(reply, Err(Refusal::Removed { .. }));
+        if reply.is_ok()
+            && let Wish::TakeOut(host) = open.asked.wish
+        {
+            self.may_switch_off(host);
+        }
         // Groups are asked for right at the start, when nobody may have joined.
         let is_too_early = matches!(reply, Err(Refusal::UnknownGroup(_) | Refusal::NoHosts(_)));
         self.requests.replies.push((now, host, reply));
-        if may_come_true || is_too_early {
+        if is_out {
+            // Such a host is of no use: there are others.
+            let next = HostNo::from_index((host.index() + 1) % self.hosts.len());
+            self.ask_again(Asked { at: next, ..open.asked }, open.tries);
+        } else if may_come_true || is_too_early {
             self.ask_again(open.asked, open.tries);
+        }
+    }
+
+    /// Whoever reads that a host is out of the mesh may believe it.
+    fn may_switch_off(&mut self, host: HostNo) {
+        if self.chance.removals.percent(50) {
+            let after = self.chance.removals.duration(Duration::ZERO, Duration::from_secs(3));
+            self.queue.push(self.now + after, Event::Off { host });
         }
     }
 

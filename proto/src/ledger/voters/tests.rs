@@ -74,6 +74,14 @@ fn a_mesh_that_shrinks_by_will_keeps_an_odd_number() {
 }
 
 #[test]
+fn a_leader_that_left_brings_in_another_and_lets_nobody_go() {
+    check(&[1], &[], &candidates(2, &[], &[1]), Some([&[], &[2], &[]]));
+    check(&[1], &[2], &candidates(2, &[], &[1]), Some([&[2], &[], &[]]));
+    check(&[1, 2], &[], &candidates(2, &[], &[1]), None);
+    check(&[1, 2, 3], &[], &candidates(3, &[], &[1, 3]), None);
+}
+
+#[test]
 fn a_learner_that_is_lost_is_let_go() {
     check(&[1], &[2, 3], &candidates(3, &[3], &[]), Some([&[], &[], &[3]]));
 }

@@ -367,14 +367,15 @@ fn a_host_that_fails_after_it_left_the_group_is_not_caught_up() {
 }
 
 #[test]
-fn a_host_that_was_taken_out_and_is_back_counts_as_up() {
+fn a_host_that_was_taken_out_stays_out_of_what_runs() {
     let mut ledger = Ledger::deployed(3, Minimum::HostCount(1));
     let main = ledger.deploy(2);
     ledger.say(Body::HostLeft { host: host(2) });
     assert!(ledger.rollout(main).members()[&host(2)].down.is_some());
-    ledger.join(2);
-    assert!(ledger.rollout(main).members()[&host(2)].down.is_none());
-    assert_eq!(ledger.behind(), [(host(2), CatchUp::After(main))]);
+    let back = ledger.put(Body::HostJoined(record(2, 1, "role=web")));
+    assert!(matches!(back, Err(Refusal::Removed { .. })), "{back:?}");
+    assert!(ledger.rollout(main).members()[&host(2)].down.is_some());
+    assert_eq!(ledger.behind(), []);
 }
 
 #[test]

@@ -1,0 +1,111 @@
+//! Hosts that are taken out of the mesh: who asked for it, and how such a host
+//! takes its leave.
+//!
+//! A host is out as soon as the entry is folded, but if it votes, consensus
+//! needs it until others vote in its place: it stays connected and goes on
+//! voting until that is committed too. Only then is the request answered, so
+//! that whoever reads the answer may switch the host off. And only when most
+//! voters are known to know it does the host itself close its connections: if
+//! one alone knew it and died, the others could not go on without this one.
+
+use super::proposals::GIVE_UP_AFTER;
+use super::{Node, Why};
+use crate::id::{HostId, VoterId};
+use crate::io::{Accepted, Output, Refusal, RequestId};
+use crate::ledger::Voters;
+use crate::state::Removed;
+use crate::time::Time;
+
+/// A removal that is committed and not yet answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Farewell {
+    request: RequestId,
+    host: HostId,
+    since: Time,
+}
+
+impl Node {
+    /// What is remembered of this host, if it was taken out of the mesh.
+    pub fn removed(&self) -> Option<&Removed> {
+        self.state.removed(self.config.host)
+    }
+
+    /// Whether this host takes part in consensus now.
+    pub fn is_voting(&self) -> bool {
+        self.ledger.is_voting()
+    }
+
+    /// Whether consensus counts on this host, by all that it has folded. (It
+    /// does not vote while it lags behind its neighbours.)
+    pub fn is_needed(&self) -> bool {
+        self.ledger.voters().has(self.meta.voter)
+    }
+
+    /// Whether this host does nothing for the mesh any more.
+    pub(super) fn is_off(&self) -> bool {
+        self.leaving || self.removed().is_some()
+    }
+
+    /// Hosts that are out of the mesh and without which consensus cannot do yet.
+    pub(super) fn still_voting(&self) -> impl Iterator<Item = (HostId, &Removed)> {
+        let voters = self.ledger.voters();
+        let removed = self.state.all_removed().iter().map(|(host, removed)| (*host, removed));
+        removed.filter(|(_, removed)| voters.has(removed.voter))
+    }
+
+    /// Answers when the host does not vote any more.
+    pub(super) fn see_off(&mut self, request: RequestId, host: HostId, now: Time) {
+        self.farewells.push(Farewell { request, host, since: now });
+        self.deadlines.set_if_none(Why::Farewells, now + GIVE_UP_AFTER);
+    }
+
+    /// Answers the removals that are complete, and those that were waited for
+    /// long enough.
+    pub(super) fn answer_farewells(&mut self, now: Time) {
+        for farewell in std::mem::take(&mut self.farewells) {
+            let Farewell { request, host, since } = farewell;
+            if self.is_gone(host) {
+                self.reply(request, Ok(Accepted::Done));
+            } else if now.since(since) >= GIVE_UP_AFTER {
+                let (seconds, (voters_up, voters)) = (GIVE_UP_AFTER.as_secs(), self.voters_up());
+                self.reply(request, Err(Refusal::StillVotes { seconds, voters_up, voters }));
+            } else {
+                self.farewells.push(farewell);
+            }
+        }
+        let next = self.farewells.iter().map(|farewell| farewell.since + GIVE_UP_AFTER).min();
+        self.set_or_clear(Why::Farewells, next);
+    }
+
+    /// Whether nothing would be missed if the host were switched off now. That
+    /// it does not vote any more must be durable here.
+    fn is_gone(&self, host: HostId) -> bool {
+        let is_out = self.state.removed(host).is_none_or(|removed| !self.ledger.voters().has(removed.voter));
+        is_out && self.recorded.is_empty() && (host != self.config.host || self.retired)
+    }
+
+    /// Takes leave, if this host was taken out, does not vote, and most of
+    /// those that do know it.
+    pub(super) fn retire(&mut self, now: Time) {
+        let since = self.ledger.voters_since();
+        if self.retired || self.removed().is_none() || self.is_needed() {
+            return;
+        }
+        let Voters { voters, .. } = self.ledger.voters();
+        let knows = |voter: &&VoterId| {
+            let host = self.voter_hosts.get(voter);
+            host.and_then(|host| self.heard.get(host)).is_some_and(|heard| heard.index >= since)
+        };
+        if voters.iter().filter(knows).count() > voters.len() / 2 {
+            tracing::warn!("this host was taken out of the mesh, and has taken its leave");
+            self.retired = true;
+            self.derive_members(now);
+            for host in self.liveness.connections() {
+                self.outputs.push_back(Output::Disconnect { host });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

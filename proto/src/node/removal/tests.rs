@@ -1,0 +1,91 @@
+use std::time::Duration;
+
+use super::super::tests::Mesh;
+use super::*;
+use crate::io::{Input, Request};
+
+fn host(number: u8) -> HostId {
+    HostId::from_public_key([number; 32])
+}
+
+/// Hosts that vote, by the number of one that is asked.
+fn voters(mesh: &Mesh, of: u8) -> Vec<HostId> {
+    mesh.nodes[&host(of)].mesh().voters.into_iter().collect()
+}
+
+fn leader(mesh: &Mesh) -> HostId {
+    mesh.nodes.values().find_map(|node| node.mesh().leader).expect("somebody leads")
+}
+
+/// Answered only when the voters have changed, one step after another.
+fn remove(mesh: &mut Mesh, out: u8, by: u8) {
+    mesh.replies.clear();
+    let request = Box::new(Request::RemoveHost(host(out)));
+    mesh.inputs.push_back((host(by), Input::Request { id: RequestId(7), request }));
+    mesh.run(Duration::from_secs(6));
+    assert_eq!(mesh.replies, [Ok(Accepted::Done)]);
+}
+
+/// Takes a host out of a mesh, by way of another one, and returns the mesh.
+fn taken_out(hosts: u8, out: u8, by: u8) -> Mesh {
+    let mut mesh = Mesh::of(hosts);
+    mesh.run(Duration::from_secs(10));
+    remove(&mut mesh, out, by);
+    mesh
+}
+
+#[test]
+fn the_answer_comes_when_the_host_votes_no_more() {
+    for (hosts, out, by, left) in [(5, 4, 1, 3), (3, 0, 1, 1), (2, 0, 1, 1), (6, 0, 5, 5)] {
+        let mesh = taken_out(hosts, out, by);
+        let voters = voters(&mesh, by);
+        assert!(voters.len() == left && !voters.contains(&host(out)), "{hosts} {out}: {voters:?}");
+    }
+}
+
+#[test]
+fn the_leader_itself_lets_another_lead_and_is_gone() {
+    let mut mesh = Mesh::of(5);
+    mesh.run(Duration::from_secs(10));
+    let leader = leader(&mesh);
+    let number = leader.public_key()[0];
+    let other = (number + 1) % 5;
+    remove(&mut mesh, number, other);
+    mesh.nodes.remove(&leader);
+    assert_ne!(self::leader(&mesh), leader);
+    let last = (number + 2) % 5;
+    remove(&mut mesh, last, other);
+}
+
+#[test]
+fn a_host_that_was_taken_out_says_so_and_closes_its_connections() {
+    let mut mesh = taken_out(4, 3, 0);
+    mesh.run(Duration::from_secs(3));
+    let node = &mesh.nodes[&host(3)];
+    assert!(node.removed().is_some() && !node.is_voting() && node.retired);
+    assert_eq!(node.neighbours, [].into());
+    let at = node.removed().expect("looked at above").at;
+    let refusal = Err(Refusal::Removed { at });
+    assert_eq!(mesh.request(3, Request::RemoveHost(host(0))), refusal);
+    // Whoever connects with it is sent away.
+    let node = mesh.nodes.get_mut(&host(3)).expect("its node");
+    node.handle(Input::Connected { host: host(0) }, mesh.now);
+    let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+    assert!(outputs.iter().any(|o| matches!(o, Output::Disconnect { host: peer } if *peer == host(0))));
+}
+
+#[test]
+fn while_nobody_can_take_its_place_it_is_not_told_to_be_gone() {
+    let mut mesh = Mesh::of(2);
+    mesh.run(Duration::from_secs(10));
+    // The other one is not there.
+    mesh.nodes.remove(&host(1));
+    let ask = Input::Request { id: RequestId(7), request: Box::new(Request::RemoveHost(host(0))) };
+    mesh.inputs.push_back((host(0), ask));
+    mesh.run(Duration::from_secs(10));
+    assert_eq!(mesh.replies, []);
+    mesh.run(Duration::from_secs(10));
+    let refusal = Refusal::StillVotes { seconds: 15, voters_up: 1, voters: 1 };
+    assert_eq!(mesh.replies, [Err(refusal)]);
+    assert!(mesh.nodes[&host(0)].is_voting(), "and it stands by");
+}

@@ -1,0 +1,106 @@
+//! A host that was taken out of the mesh has no turn again, votes no more once
+//! it knows that it is not needed, and never comes back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::entry::{Body, Entry};
+use proto::id::HostId;
+use proto::io::{Reply, Request};
+use proto::node::Node;
+
+use super::{Claim, Verdict, Violation};
+use crate::host::HostNo;
+use crate::model::{Model, Stage};
+
+#[derive(Debug, Default)]
+pub struct Removal {
+    /// Hosts that knew that they were taken out and voted no more.
+    retired: BTreeSet<HostNo>,
+}
+
+impl Removal {
+    /// An entry was committed, and the model has folded it.
+    pub fn entry(&self, entry: &Entry, model: &Model, numbers: &BTreeMap<HostId, HostNo>) -> Verdict {
+        let number = |host: &HostId| numbers.get(host).copied().into_iter().collect::<Vec<_>>();
+        if let Some(back) = model.removed().iter().find(|host| model.hosts().contains_key(host)) {
+            return violated(number(back), "it was taken out of the mesh, and is in it");
+        }
+        let Body::TurnStarted { deployment, host } = &entry.body else { return Ok(()) };
+        let turns = model.deployment(*deployment).map(|deployment| &deployment.turns);
+        let turn = turns.and_then(|turns| turns.iter().find(|turn| turn.host == *host));
+        match turn.map(|turn| &turn.stage) {
+            Some(Stage::Started { .. }) if model.removed().contains(host) => {
+                violated(number(host), "it was taken out of the mesh, and a turn of it has started")
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A node has been told something, and done what it does.
+    pub fn sees(&mut self, host: HostNo, node: &Node) -> Verdict {
+        let Some(_) = node.removed() else { return Ok(()) };
+        if !node.is_needed() {
+            self.retired.insert(host);
+        }
+        if self.retired.contains(&host) && (node.is_needed() || node.is_voting()) {
+            return violated(vec![host], "it knew that it was taken out and not needed, and votes again");
+        }
+        Ok(())
+    }
+
+    /// Another start of it may have to find out again.
+    pub fn host_down(&mut self, host: HostNo) {
+        self.retired.remove(&host);
+    }
+
+    /// An event begins there.
+    pub fn event_begins(host: HostNo, node: &Node) -> Verdict {
+        match node.removed() {
+            Some(_) => {
+                violated(vec![host], "it knows that it was taken out of the mesh, and begins an event")
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whoever reads that a host is out may switch it off.
+    pub fn replied(host: HostNo, request: &Request, reply: &Reply, node: &Node) -> Verdict {
+        let (Request::RemoveHost(removed), Ok(_)) = (request, reply) else { return Ok(()) };
+        if node.mesh().voters.contains(removed) || node.state().removed(*removed).is_none() {
+            return violated(vec![host], "it says that a host is out of the mesh, and counts on it");
+        }
+        Ok(())
+    }
+}
+
+fn violated(hosts: Vec<HostNo>, what: &str) -> Verdict {
+    Err(Violation::new(Claim::Removal, hosts, what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use proto::id::DeploymentId;
+
+    #[test]
+    fn a_turn_of_a_host_that_was_taken_out_is_found() {
+        let mut model = Model::default();
+        testing::deployed_to(3).iter().for_each(|entry| model.apply(entry));
+        let (deployment, host) = (model.unfinished()[0], testing::host(0).record.host);
+        let numbers = BTreeMap::from([(host, HostNo(0))]);
+        let check = |body: Body, model: &mut Model| {
+            let entry = testing::entry(9_000, body);
+            model.apply(&entry);
+            Removal::default().entry(&entry, model, &numbers)
+        };
+        assert_eq!(check(Body::TurnStarted { deployment, host }, &mut model), Ok(()));
+        assert_eq!(check(Body::HostLeft { host }, &mut model), Ok(()));
+        // The model knows better than to start it: as if it did not.
+        let other = DeploymentId::derive(b"another");
+        assert_eq!(check(Body::TurnStarted { deployment: other, host }, &mut model), Ok(()));
+        model.start_anew(deployment, host);
+        let violation = check(Body::TurnStarted { deployment, host }, &mut model).expect_err("it is out");
+        assert_eq!((violation.claim, violation.hosts), (Claim::Removal, vec![HostNo(0)]));
+    }
+}
