@@ -185,6 +185,21 @@ fn a_zip_keeps_modes_and_links_but_not_setuid() {
 }
 
 #[test]
+fn a_zip_from_windows_has_directories_and_ordinary_modes() {
+    let options = zip::write::SimpleFileOptions::default().system(zip::System::Dos);
+    let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    zip.start_file("app\\sub\\run", options).expect("added");
+    zip.write_all(b"go").expect("written");
+    let zip = zip.finish().expect("finished").into_inner();
+    let listed = unpacked(&zip, Limits::default()).expect("unpacked");
+    assert_eq!(listed, ["app dir 755", "app/sub dir 755", "app/sub/run 644 go"]);
+    let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    zip.start_file("..\\x", options).expect("added");
+    let zip = zip.finish().expect("finished").into_inner();
+    check_refused(&zip, Limits::default(), &Refused::GoesUp);
+}
+
+#[test]
 fn a_single_directory_around_the_appspec_is_stripped() {
     let unpacked = |tar: Hostile| unpacked(&tar.done(), Limits::default()).expect("unpacked");
     assert_eq!(
