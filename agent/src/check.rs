@@ -46,7 +46,16 @@ pub(crate) fn check(
     rules: Rules,
 ) -> Result<Findings, EventError> {
     if path.is_dir() {
-        return check_unpacked(path, appspec_name, custom, rules);
+        let mut findings = check_unpacked(path, appspec_name, custom, rules)?;
+        let refused = unpack::directory::refused(path, Limits::default()).map_err(EventError::Unpack)?;
+        findings.mistakes.extend(refused.into_iter().map(|(name, cause)| Mistake {
+            file: unpack::shown(&name),
+            line: 0,
+            column: 0,
+            key: String::new(),
+            problem: cause.to_string(),
+        }));
+        return Ok(findings);
     }
     let on_disk = |cause| EventError::Disk { path: std::env::temp_dir(), cause };
     let dir = tempfile::TempDir::new().map_err(on_disk)?;

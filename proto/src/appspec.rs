@@ -139,9 +139,9 @@ pub struct Examined {
 /// Something wrong at one place of an AppSpec file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// The AppSpec file's name.
+    /// The AppSpec file's name, or that of another file of the bundle.
     pub file: String,
-    /// From 1.
+    /// From 1; 0 if it is about the file as a whole.
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
@@ -153,7 +153,10 @@ pub struct Mistake {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        match self.line {
+            0 => write!(f, "{}: ", self.file)?,
+            line => write!(f, "{}:{line}:{}: ", self.file, self.column)?,
+        }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
@@ -216,7 +219,12 @@ fn read(reader: &mut Reader, text: &str, custom: CustomEvents<'_>) -> AppSpec {
         Ok(document) => document,
         Err(error) => {
             let problem = error.problem;
-            let problem = match advice::on_syntax(text, error.at.line, &TOP_KEYS) {
+            let advice = advice::on_syntax(text, error.at.line, &TOP_KEYS);
+            let problem = match advice {
+                // The parser gives up on what may well be YAML.
+                _ if problem.starts_with("recursion limit") => {
+                    "nested deeper than any AppSpec file is".to_owned()
+                }
                 Some(advice) => format!("not YAML: {advice} (the parser says: {problem})"),
                 None => format!("not YAML: {problem}"),
             };

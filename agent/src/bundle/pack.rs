@@ -4,14 +4,12 @@
 //! So entries are sorted, and times and owners are left out. Modes and links
 //! are part of the tree and are kept.
 
-use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::unpack::{Refused, check_link, check_name};
+use super::unpack::{Refused, check_link, check_path};
 use crate::regular_file;
 
 /// Fast, and within a tenth of what slower levels reach. Part of the format:
@@ -77,14 +75,14 @@ impl<W: Write> Packer<'_, W> {
         let names = names.map(|entry| entry.map(|entry| entry.file_name()));
         let mut names = names.collect::<io::Result<Vec<_>>>().map_err(read)?;
         names.sort();
-        names.iter().try_for_each(|name| self.entry(&below.join(name), name))
+        names.iter().try_for_each(|name| self.entry(&below.join(name)))
     }
 
-    fn entry(&mut self, below: &Path, name: &OsStr) -> Result<(), PackError> {
+    fn entry(&mut self, below: &Path) -> Result<(), PackError> {
         let path = self.top.join(below);
         let refused = |cause| PackError::Refused { path: path.clone(), cause };
         let read = |cause| PackError::Read { path: path.clone(), cause };
-        check_name(name.as_bytes()).map_err(refused)?;
+        check_path(below).map_err(refused)?;
         let metadata = fs::symlink_metadata(&path).map_err(read)?;
         let mut header = header(&metadata);
         if metadata.is_dir() {

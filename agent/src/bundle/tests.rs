@@ -131,6 +131,26 @@ fn a_directory_comes_out_as_it_went_in() {
     assert_eq!(listing(&dir.path().join("out")), SAMPLE);
 }
 
+/// Threads that work on bundles have no more stack than those of tests.
+#[test]
+fn the_deepest_tree_that_is_allowed_fits_on_the_stack() {
+    let dir = TempDir::new().expect("a directory");
+    let (top, depth) = (dir.path().join("b"), unpack::DEPTH_MAX);
+    fs::create_dir_all(top.join("d/".repeat(depth))).expect("made");
+    let mut archive = Vec::new();
+    pack::pack(&top, &mut archive).expect("packed");
+    fs::write(dir.path().join("archive"), archive).expect("written");
+    unpack(&dir.path().join("archive"), &dir.path().join("out"), Limits::default()).expect("unpacked");
+    assert!(dir.path().join("out").join("d/".repeat(depth)).is_dir());
+    unpack::copy(&top, &dir.path().join("copy"), Limits::default()).expect("copied");
+    assert!(dir.path().join("copy").join("d/".repeat(depth)).is_dir());
+    fs::create_dir_all(top.join("d/".repeat(depth + 1))).expect("made");
+    let refused = unpack::copy(&top, &dir.path().join("copy"), Limits::default());
+    assert!(matches!(refused, Err(UnpackError::Refused { cause: Refused::TooDeep, .. })), "{refused:?}");
+    let refused = pack::pack(&top, &mut Vec::new());
+    assert!(matches!(refused, Err(pack::PackError::Refused { cause: Refused::TooDeep, .. })), "{refused:?}");
+}
+
 #[test]
 fn equal_trees_have_equal_digests_whenever_they_were_made() {
     let (dir, cache) = cache();
@@ -182,6 +202,21 @@ fn a_zip_keeps_modes_and_links_but_not_setuid() {
         unpacked(&zip, Limits::default()).expect("unpacked"),
         ["app dir 750", "app/link -> run", "app/run 755 go"]
     );
+}
+
+#[test]
+fn a_zip_from_windows_has_directories_and_ordinary_modes() {
+    let options = zip::write::SimpleFileOptions::default().system(zip::System::Dos);
+    let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    zip.start_file("app\\sub\\run", options).expect("added");
+    zip.write_all(b"go").expect("written");
+    let zip = zip.finish().expect("finished").into_inner();
+    let listed = unpacked(&zip, Limits::default()).expect("unpacked");
+    assert_eq!(listed, ["app dir 755", "app/sub dir 755", "app/sub/run 644 go"]);
+    let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    zip.start_file("..\\x", options).expect("added");
+    let zip = zip.finish().expect("finished").into_inner();
+    check_refused(&zip, Limits::default(), &Refused::GoesUp);
 }
 
 #[test]

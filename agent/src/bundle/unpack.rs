@@ -9,7 +9,7 @@
 //! follows them later (the install) stays inside too.
 
 pub(crate) mod again;
-mod directory;
+pub(crate) mod directory;
 mod owners;
 mod tarball;
 mod tree;
@@ -55,6 +55,9 @@ const RATIO_FROM: u64 = 64 * 1024 * 1024;
 const NAME_BYTES_MAX: usize = 255;
 /// Linux refuses longer paths; some room is left for where it is unpacked.
 const PATH_BYTES_MAX: usize = 3_072;
+/// Names in a path. No bundle that we know of has a fifth of it, and what walks a
+/// tree takes a part of the stack, and removing it an open file, for each.
+pub(crate) const DEPTH_MAX: usize = 256;
 
 /// Why one entry, or an archive as a whole, is not let onto the disk.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +68,8 @@ pub(crate) enum Refused {
     GoesUp,
     #[error("its name is longer than {NAME_BYTES_MAX} bytes, or its path than {PATH_BYTES_MAX}")]
     TooLong,
+    #[error("it lies more than {DEPTH_MAX} directories deep")]
+    TooDeep,
     #[error("its name has a newline or another control character in it, or none at all")]
     ControlCharacter,
     #[error("it links to `{target}`, which is not inside the bundle, or goes up after a name")]
@@ -113,7 +118,7 @@ pub(crate) enum UnpackError {
     Damaged(#[source] io::Error),
     #[error("the archive is refused")]
     Headers(#[source] HeadersTooLong),
-    #[error("entry `{}` of the archive is refused", name.display())]
+    #[error("entry `{}` of the bundle is refused", shown(name))]
     Refused {
         name: PathBuf,
         #[source]
@@ -254,7 +259,7 @@ fn single_top(dir: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// One name of a path: not too long, nothing in it that breaks a line.
-pub(crate) fn check_name(name: &[u8]) -> Result<(), Refused> {
+fn check_name(name: &[u8]) -> Result<(), Refused> {
     if name.len() > NAME_BYTES_MAX {
         return Err(Refused::TooLong);
     }
@@ -265,21 +270,25 @@ pub(crate) fn check_name(name: &[u8]) -> Result<(), Refused> {
 }
 
 /// A path of an archive, relative to its top; empty for the top itself.
-fn check_path(path: &Path) -> Result<PathBuf, Refused> {
+pub(crate) fn check_path(path: &Path) -> Result<PathBuf, Refused> {
     if path.as_os_str().len() > PATH_BYTES_MAX {
         return Err(Refused::TooLong);
     }
-    let mut checked = PathBuf::new();
+    let (mut checked, mut depth) = (PathBuf::new(), 0);
     for component in path.components() {
         match component {
             Component::Normal(name) => {
                 check_name(name.as_bytes())?;
                 checked.push(name);
+                depth += 1;
             }
             Component::CurDir => {}
             Component::ParentDir => return Err(Refused::GoesUp),
             Component::RootDir | Component::Prefix(_) => return Err(Refused::Absolute),
         }
+    }
+    if depth > DEPTH_MAX {
+        return Err(Refused::TooDeep);
     }
     Ok(checked)
 }
@@ -308,6 +317,22 @@ pub(crate) fn check_link(below: &Path, target: &Path) -> Result<(), Refused> {
 
 #[cfg(test)]
 mod mutations;
+
+/// A name that was refused, for a message: in full if it is short, and with
+/// nothing in it that breaks a line.
+pub(crate) fn shown(name: &Path) -> String {
+    const LETTERS_MAX: usize = 160;
+    let letters = name.to_string_lossy().chars().flat_map(escaped).collect::<Vec<_>>();
+    if letters.len() <= LETTERS_MAX {
+        return letters.into_iter().collect();
+    }
+    let (start, end) = (&letters[..LETTERS_MAX / 2], &letters[letters.len() - LETTERS_MAX / 2..]);
+    start.iter().chain(&['…']).chain(end).collect()
+}
+
+fn escaped(letter: char) -> Vec<char> {
+    if letter.is_control() { letter.escape_default().collect() } else { vec![letter] }
+}
 
 fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from(OsStr::from_bytes(bytes)))

@@ -134,6 +134,28 @@ fn timeouts_that_add_up_to_more_than_an_hour_are_for_one_host_only() {
 }
 
 #[test]
+fn what_cannot_be_part_of_a_bundle_is_found() {
+    let dir = TempDir::new().expect("a directory");
+    std::fs::write(dir.path().join("appspec.yml"), HEAD).expect("written");
+    std::fs::create_dir(dir.path().join("app")).expect("made");
+    nix::unistd::mkfifo(&dir.path().join("app/pipe"), nix::sys::stat::Mode::S_IRWXU).expect("made");
+    std::os::unix::fs::symlink("../../x", dir.path().join("app/out")).expect("linked");
+    std::fs::write(dir.path().join("a\nb"), "x").expect("written");
+    let findings = super::check(dir.path(), "appspec.yml", CustomEvents::Only(&[]), Rules::ThisHost);
+    let mut said: Vec<String> =
+        findings.expect("looked at").mistakes.iter().map(ToString::to_string).collect();
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            "a\\nb: its name has a newline or another control character in it, or none at all",
+            "app/out: it links to `../../x`, which is not inside the bundle, or goes up after a name",
+            "app/pipe: it is a named pipe: a bundle holds files, directories and links only",
+        ]
+    );
+}
+
+#[test]
 fn an_archive_is_checked_like_a_directory() {
     let dir = TempDir::new().expect("a directory");
     let archive = dir.path().join("b.tar");

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use super::cleanup::{Journal, part_of};
@@ -69,7 +69,9 @@ fn copy(source: &Path, destination: &Path) -> io::Result<()> {
         }
         Some(_) | None => {
             let part = part_of(&destination);
-            let file = anew(&part, |part| File::create_new(part))?;
+            // It may be a secret, and has its own mode only in the end.
+            let secret = |part: &Path| File::options().write(true).create_new(true).mode(0o600).open(part);
+            let file = anew(&part, secret)?;
             let filled = fill(&source, &metadata, &file);
             if filled.is_err() {
                 // On a full disk these are the bytes that are missing most.

@@ -10,8 +10,9 @@ use proto::policy::FileExists;
 use serde_json::{Value, json};
 
 use super::cleanup::Previous;
-use super::problem::{COPIES_MAX, ENTRIES_MAX, Problem};
+use super::problem::{COPIES_MAX, ENTRIES_MAX, PATH_BYTES_MAX, Problem};
 use super::selection::{self, Change};
+use crate::bundle::unpack::DEPTH_MAX;
 
 /// One thing to lay down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,7 @@ pub(super) fn plan(
         made: HashMap::new(),
         followed: Vec::new(),
         copies: HashMap::new(),
+        depth: 0,
         entries: 0,
         is_full: false,
         steps: Vec::new(),
@@ -103,6 +105,8 @@ struct Planner<'p> {
     followed: Vec<PathBuf>,
     /// How often links led to a directory.
     copies: HashMap<PathBuf, usize>,
+    /// How many directories deep we are in a source.
+    depth: usize,
     /// Looked at so far.
     entries: usize,
     /// Whether there is too much of it to look at the rest.
@@ -117,6 +121,9 @@ impl Planner<'_> {
             let (destination, line) = (mapping.destination.clone(), mapping.line);
             return self.problems.push(Problem::NoHome { destination, line });
         };
+        if destination.as_os_str().len() >= PATH_BYTES_MAX {
+            return self.problems.push(Problem::TooLong { path: destination });
+        }
         let source = if mapping.source.is_empty() {
             self.archive.to_owned()
         } else {
@@ -152,11 +159,14 @@ impl Planner<'_> {
             entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()
         });
         match names.and_then(|names| Ok((names, real?))) {
+            Ok(_) if self.depth > DEPTH_MAX => self.give_up(Problem::TooDeep { path: source.to_owned() }),
             Ok((mut names, real)) => {
                 names.sort();
+                self.depth += 1;
                 for name in names {
                     self.entry(&source.join(&name), &destination.join(&name), &real);
                 }
+                self.depth -= 1;
             }
             Err(cause) => self.problems.push(Problem::Unreadable { path: source.to_owned(), cause }),
         }
@@ -166,6 +176,9 @@ impl Planner<'_> {
     fn entry(&mut self, source: &Path, destination: &Path, parent: &Path) {
         if self.is_full {
             return;
+        }
+        if destination.as_os_str().len() >= PATH_BYTES_MAX {
+            return self.give_up(Problem::TooLong { path: destination.to_owned() });
         }
         self.entries += 1;
         if self.entries > ENTRIES_MAX {

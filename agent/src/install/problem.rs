@@ -3,6 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::bundle::unpack::{DEPTH_MAX, shown};
+
+/// Linux takes no path of more than 4,096 bytes; there is room left for the name
+/// under which a file's content is collected.
+pub(super) const PATH_BYTES_MAX: usize = 4_096 - 32;
 /// As many as a bundle may have; links to directories can make more of it.
 pub(super) const ENTRIES_MAX: usize = 2_000_000;
 /// How often one directory is copied because links lead to it. Real bundles have
@@ -31,6 +36,13 @@ pub(crate) enum Problem {
     LinkOverExisting { path: PathBuf },
     #[error("both `{}` and `{}` are to be copied to `{}`", first.display(), second.display(), path.display())]
     TwoSources { path: PathBuf, first: PathBuf, second: PathBuf },
+    #[error("`{}` is longer than any path can be ({} bytes)", shown(path), path.as_os_str().len())]
+    TooLong { path: PathBuf },
+    #[error(
+        "`{}` would lie more than {DEPTH_MAX} directories deep through the links that lead there",
+        shown(path)
+    )]
+    TooDeep { path: PathBuf },
     #[error("`{}` is to become both a file and a directory", path.display())]
     FileAndDirectory { path: PathBuf },
     #[error("`{}` in the bundle is neither a file, a directory nor a link", path.display())]

@@ -154,6 +154,29 @@ fn links_that_lead_to_each_other_come_to_an_end() {
 }
 
 #[test]
+fn a_deep_tree_is_laid_down_and_one_that_is_too_deep_refused() {
+    let host = Host::new();
+    let deepest = "d/".repeat(crate::bundle::unpack::DEPTH_MAX);
+    fs::create_dir_all(host.at("v1/app").join(&deepest)).expect("made");
+    host.install("v1", "").expect("installed");
+    assert!(host.at("dest").join(&deepest).is_dir());
+    let long = format!("  - source: /app\n    destination: DEST/x{}\n", "/d".repeat(3_000));
+    let said = host.problems("v1", &long);
+    assert!(said.len() == 1 && said[0].contains("is longer than any path can be"), "{said:?}");
+    host.put(&[("v2/app/x", "2")]);
+    for level in 0..3 {
+        fs::create_dir_all(host.at(&format!("v2/{level}")).join("d/".repeat(100))).expect("made");
+        let link = host.at(&format!("v2/{level}")).join("d/".repeat(100)).join("on");
+        symlink(format!("{}../{}", "../".repeat(100), level + 1), link).expect("linked");
+    }
+    fs::create_dir(host.at("v2/3")).expect("made");
+    symlink("../0", host.at("v2/app/on")).expect("linked");
+    let said = host.problems("v2", "");
+    assert!(said.len() == 1 && said[0].contains("more than 256 directories deep"), "{said:?}");
+    assert!(host.at("dest/d").exists(), "the old revision still stands");
+}
+
+#[test]
 fn links_that_multiply_are_refused() {
     let host = Host::new();
     // Each of forty directories has two links to the next: 2^40 copies of one file.

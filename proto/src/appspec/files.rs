@@ -20,6 +20,7 @@ fn mapping(reader: &mut Reader, item: &Cursor<'_>) -> Option<FileMapping> {
     let destination = map.require(reader, "destination", &KEYS, "the directory on the host to copy into");
     let destination = destination.and_then(|destination| {
         let text = destination.strict_text(reader)?;
+        let text = destination.path_text(reader, text)?;
         if !text.starts_with('/') && !text.starts_with('~') {
             let problem =
                 format!("`{text}` is relative to wherever the agent was started: write a full path");
@@ -47,6 +48,7 @@ fn misplaced(key: &str) -> Option<&'static str> {
 /// A path below the bundle's top, without the slashes and dots that mean nothing.
 pub(super) fn inside_bundle(reader: &mut Reader, path: &Cursor<'_>) -> Option<String> {
     let text = path.strict_text(reader)?;
+    let text = path.path_text(reader, text)?;
     let parts = relative(text);
     if parts.is_none() {
         path.mistake(

@@ -126,6 +126,7 @@ fn script(reader: &mut Reader, item: &Cursor<'_>) -> Option<Script> {
 
 fn location(reader: &mut Reader, location: &Cursor<'_>) -> Option<String> {
     let text = location.text(reader)?.trim();
+    let text = location.path_text(reader, text)?;
     if text.is_empty() {
         location.mistake(reader, "blank: name the script's path in the bundle".to_owned());
         return None;
@@ -138,12 +139,17 @@ fn location(reader: &mut Reader, location: &Cursor<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
+/// More than fits is as good as for ever.
+fn whole(digits: &str) -> Option<u64> {
+    (!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
 /// Whole seconds; text counts up to its first non-digit, as Ruby's `to_i` has it.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be above zero")]
 fn timeout(reader: &mut Reader, timeout: &Cursor<'_>) -> Option<Duration> {
     let text = timeout.text(reader)?;
     let digits = text.trim_start().split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
-    let seconds = timeout.number().map(|number| number.max(0.0) as u64).or_else(|| digits.parse().ok());
+    let seconds = timeout.number().map(|number| number.max(0.0) as u64).or_else(|| whole(digits));
     match seconds {
         None | Some(0) => {
             timeout.mistake(reader, format!("`{text}` is no timeout: write whole seconds, 1 or more"));

@@ -60,6 +60,7 @@ fn permission(reader: &mut Reader, item: &Cursor<'_>) -> Option<Permission> {
     let object = map.require(reader, "object", &KEYS, "the file or directory on the host");
     let object = object.and_then(|object| {
         let text = object.text(reader)?.trim();
+        let text = object.path_text(reader, text)?;
         if text.is_empty() {
             object.mistake(reader, "blank: name the file or directory on the host".to_owned());
         }

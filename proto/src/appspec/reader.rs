@@ -139,6 +139,16 @@ impl<'t> Cursor<'t> {
         Some(text)
     }
 
+    /// `text`, which is its, as a path. One with a line break would be another
+    /// path in the records that are kept of an installation.
+    pub(super) fn path_text(&self, reader: &mut Reader, text: &'t str) -> Option<&'t str> {
+        if text.chars().any(char::is_control) {
+            self.mistake(reader, "a path has no line breaks, tabs or other control characters".to_owned());
+            return None;
+        }
+        Some(text)
+    }
+
     /// Its items; nothing is an empty list. `example` shows how one is written.
     pub(super) fn list(&self, reader: &mut Reader, example: &str) -> Vec<Cursor<'t>> {
         match &self.node.value {

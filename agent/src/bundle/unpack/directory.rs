@@ -1,11 +1,12 @@
 //! A directory on this host, copied as it lies.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::tree::{Attributes, Tree};
-use super::{Refused, UnpackError};
+use super::{Limits, Refused, UnpackError, check_link, check_path};
 use crate::regular_file;
 
 /// A directory's own mode is not copied: it gets what a new one has. Else a user
@@ -17,6 +18,47 @@ pub(super) fn copy(source: &Path, tree: &mut Tree) -> Result<(), UnpackError> {
     let mut copier = Copier { source, umask: umask(), tree, top };
     copier.directory(Path::new(""))
 }
+
+/// What of the directory `source` would be refused if it were copied: the first
+/// [`REFUSED_MAX`], each with its path relative to the top. Writes nothing.
+/// # Errors
+/// If something cannot be read.
+pub(crate) fn refused(source: &Path, limits: Limits) -> Result<Vec<(PathBuf, Refused)>, UnpackError> {
+    let (mut refused, mut entries) = (Vec::new(), 0);
+    let mut below = vec![PathBuf::new()];
+    while let Some(dir) = below.pop() {
+        let path = source.join(&dir);
+        let read = |cause| UnpackError::Read { path: path.clone(), cause };
+        let names = fs::read_dir(&path).and_then(|names| names.collect::<io::Result<Vec<_>>>());
+        for entry in names.map_err(read)? {
+            let name = dir.join(entry.file_name());
+            let kind = entry.file_type().map_err(read)?;
+            entries += 1;
+            let checked = if entries > limits.entries_max {
+                Err(Refused::TooManyEntries(limits.entries_max))
+            } else if kind.is_symlink() {
+                let target = fs::read_link(source.join(&name)).map_err(read)?;
+                check_path(&name).and_then(|name| check_link(&name, &target))
+            } else if kind.is_dir() || kind.is_file() {
+                check_path(&name).map(|_| ())
+            } else {
+                Err(Refused::Special(regular_file::kind_in_words(kind)))
+            };
+            match checked {
+                Ok(()) if kind.is_dir() => below.push(name),
+                Ok(()) => {}
+                Err(cause) => refused.push((name, cause)),
+            }
+            if refused.len() >= REFUSED_MAX || entries > limits.entries_max {
+                return Ok(refused);
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// Who has so many has made one mistake, and sees which.
+const REFUSED_MAX: usize = 20;
 
 /// What the process leaves out of the modes of what it makes.
 pub(super) fn umask() -> u32 {

@@ -1,6 +1,6 @@
 //! The directory that an archive is unpacked into, and what may go there.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -31,10 +31,9 @@ pub(super) struct Tree {
     bytes: u64,
     /// Whether the archive is a packed directory, of which nothing is stripped.
     pub(super) was_directory: bool,
-    /// Known to be real directories, made by us.
-    directories: HashSet<PathBuf>,
-    /// Given at the end: a directory may not be writable for its owner.
-    attributes: Vec<(PathBuf, Attributes)>,
+    /// Known to be real directories, made by us. What they are to have is given
+    /// at the end: a directory may not be writable for its owner.
+    directories: HashMap<PathBuf, Option<Attributes>>,
     /// What a file's content goes through.
     buffer: Vec<u8>,
 }
@@ -44,7 +43,6 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 impl Tree {
     pub(super) fn new(top: &Path, packed: u64, limits: Limits) -> Tree {
-        let (directories, attributes) = (HashSet::new(), Vec::new());
         Tree {
             top: top.to_owned(),
             limits,
@@ -52,8 +50,7 @@ impl Tree {
             entries: 0,
             bytes: 0,
             was_directory: false,
-            directories,
-            attributes,
+            directories: HashMap::new(),
             buffer: vec![0; BUFFER_BYTES],
         }
     }
@@ -93,7 +90,7 @@ impl Tree {
         let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
             return Ok(());
         };
-        if self.directories.contains(parent) {
+        if self.directories.contains_key(parent) {
             return Ok(());
         }
         self.parents(parent)?;
@@ -104,7 +101,7 @@ impl Tree {
             // Should this fail, so does what is to go inside, and says why.
             Err(_) => drop(fs::create_dir(&place)),
         }
-        self.directories.insert(parent.to_owned());
+        self.directories.insert(parent.to_owned(), None);
         Ok(())
     }
 
@@ -114,8 +111,7 @@ impl Tree {
         if !is_dir {
             self.anew(&place, |place| fs::create_dir(place))?;
         }
-        self.directories.insert(path.to_owned());
-        self.attributes.push((place, attributes));
+        self.directories.insert(path.to_owned(), Some(attributes));
         Ok(())
     }
 
@@ -198,9 +194,13 @@ impl Tree {
     }
 
     pub(super) fn finish(&mut self) -> Result<(), UnpackError> {
-        // Backwards, so that a directory that becomes read-only has nothing
-        // left to be changed below it.
-        while let Some((place, attributes)) = self.attributes.pop() {
+        let directories = self.directories.drain();
+        let mut given: Vec<_> = directories.filter_map(|(path, given)| Some((path, given?))).collect();
+        // Those below first, so that a directory that becomes read-only has
+        // nothing left to be changed in it.
+        given.sort_by(|(one, _), (other, _)| other.cmp(one));
+        for (path, attributes) in given {
+            let place = self.top.join(path);
             let given = File::open(&place).and_then(|file| set(&file, attributes));
             given.map_err(|cause| UnpackError::Write { path: place, cause })?;
         }

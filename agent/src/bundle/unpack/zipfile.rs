@@ -1,12 +1,13 @@
 //! Zip, with the modes and links that Unix zips store.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use zip::read::ZipFile;
-use zip::{ExtraField, ZipArchive};
+use zip::{ExtraField, System, ZipArchive};
 
 use super::tree::{Attributes, Tree};
 use super::{Refused, UnpackError, path_of};
@@ -21,18 +22,17 @@ pub(super) fn unpack(archive: File, tree: &mut Tree) -> Result<(), UnpackError> 
     if let Some(total) = archive.decompressed_size() {
         tree.require_room(u64::try_from(total).unwrap_or(u64::MAX))?;
     }
+    let umask = super::directory::umask();
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(damaged)?;
-        let name = path_of(entry.name_raw());
+        let name = path_of(&name(&entry));
         let refused = |cause| UnpackError::Refused { name: name.clone(), cause };
         if entry.encrypted() {
             return Err(refused(Refused::Encrypted));
         }
         let Some(path) = tree.place(&name)? else { continue };
         let unix = entry.unix_mode();
-        // As with unzip: setuid and the like do not come out of a zip.
-        let default = if entry.is_dir() { 0o755 } else { 0o644 };
-        let mode = unix.map_or(default, |mode| mode & 0o777);
+        let mode = mode(&entry, umask);
         let attributes = Attributes { mode, owner: None, modified: modified(&entry).unwrap_or(0) };
         match unix.map(|mode| mode & KIND) {
             Some(0o120_000) => {
@@ -49,6 +49,29 @@ pub(super) fn unpack(archive: File, tree: &mut Tree) -> Result<(), UnpackError> 
         }
     }
     Ok(())
+}
+
+/// Some tools for DOS and Windows write its separators; the official agent takes
+/// them for what they are.
+fn name<'e, R: Read>(entry: &'e ZipFile<'_, R>) -> Cow<'e, [u8]> {
+    let raw = entry.name_raw();
+    if entry.system() != System::Dos || !raw.contains(&b'\\') {
+        return raw.into();
+    }
+    raw.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect()
+}
+
+/// As with unzip: what comes from DOS or without a mode gets that of a new file,
+/// and setuid and the like do not come out of a zip.
+fn mode<R: Read>(entry: &ZipFile<'_, R>, umask: u32) -> u32 {
+    const READ_ONLY: u32 = 1;
+    let stored = entry.unix_mode().map(|mode| mode & 0o777).filter(|mode| *mode != 0);
+    match stored.filter(|_| entry.system() != System::Dos) {
+        Some(stored) => stored,
+        None if entry.is_dir() => 0o777 & !umask,
+        None if entry.external_attributes() & READ_ONLY != 0 => 0o444 & !umask,
+        None => 0o666 & !umask,
+    }
 }
 
 /// When the file was changed last, as unzip has it: exactly, if the zip says so,
