@@ -247,6 +247,7 @@ impl Checks {
 
     pub fn host_down(&mut self, host: HostNo) {
         self.turns.host_down(host);
+        self.health.host_down(host);
     }
 
     pub fn replied(&mut self, host: HostNo, request: &Request, reply: &Reply, node: &Node, now: Moment) {
