@@ -255,6 +255,7 @@ impl Checks {
 
     pub fn host_down(&mut self, host: HostNo) {
         self.turns.host_down(host);
+        self.health.host_down(host);
         self.removal.host_down(host);
     }
 

@@ -2,26 +2,31 @@
 //! before the check has passed since its last event, and a host that flaps
 //! costs the ledger a bounded number of entries.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use proto::entry::{Body, Entry, Index, TurnOutcome};
-use proto::health::{FLAP_WINDOW, WORDS_PER_HOUR_MAX};
+use proto::health::{FLAP_WINDOW, HealthCheck, WORDS_PER_HOUR_MAX};
 use proto::id::{GroupName, HostId};
 use proto::io::{ProbeId, Run};
+use proto::state::State;
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
 use crate::model::{Millis, Model, Stage};
 
-/// What truly was seen of one application since its last event.
+/// One application on one host, since its last event.
 #[derive(Clone, Debug, Default)]
 struct Seen {
+    /// The group's check, as far as this host has folded: it is the one that the
+    /// host goes by, whatever the ledger says by now.
+    check: Option<HealthCheck>,
+    /// Successes in a row under it.
     in_row: u32,
-    best: u32,
-    /// Looks that were begun since.
-    under_way: BTreeSet<ProbeId>,
-    /// The group was set anew in its turn: nobody can say which check counts.
-    is_unsure: bool,
+    /// Whether the turn might end at some moment since then: its check had
+    /// passed, or there was none.
+    may_end: bool,
+    /// The look that is under way: a new one begins when it has failed.
+    under_way: Option<ProbeId>,
 }
 
 #[derive(Debug, Default)]
@@ -30,27 +35,60 @@ pub struct Health {
     words: BTreeMap<(HostId, GroupName), VecDeque<Millis>>,
 }
 
+impl Seen {
+    /// What was seen before is no evidence any more.
+    fn begin_anew(&mut self) {
+        (self.in_row, self.under_way) = (0, None);
+    }
+
+    fn saw(&mut self, is_well: bool) {
+        self.in_row = if is_well { self.in_row + 1 } else { 0 };
+        self.may_end |= self.check.as_ref().is_some_and(|check| self.in_row >= check.rise);
+    }
+}
+
 impl Health {
+    /// A host has folded further, and does nothing by it yet.
+    pub fn folded(&mut self, host: HostNo, state: &State) {
+        for (name, group) in state.groups() {
+            let check = &group.group.health;
+            let seen = self.seen.entry((host, name.clone())).or_default();
+            if seen.check != *check {
+                seen.begin_anew();
+                seen.check.clone_from(check);
+                seen.may_end |= check.is_none();
+            }
+        }
+    }
+
     /// A host begins to look at its own application.
     pub fn probes(&mut self, host: HostNo, group: &GroupName, probe: ProbeId) {
-        self.seen.entry((host, group.clone())).or_default().under_way.insert(probe);
+        let seen = self.seen.entry((host, group.clone())).or_default();
+        if seen.under_way.replace(probe).is_some() {
+            seen.saw(false);
+        }
     }
 
     /// It has looked.
     pub fn probed(&mut self, host: HostNo, group: &GroupName, probe: ProbeId, is_well: bool) {
         let seen = self.seen.entry((host, group.clone())).or_default();
         // Begun before the last event, it says nothing of what runs now.
-        if !seen.under_way.remove(&probe) {
-            return;
+        if seen.under_way == Some(probe) {
+            seen.under_way = None;
+            seen.saw(is_well);
         }
-        seen.in_row = if is_well { seen.in_row + 1 } else { 0 };
-        seen.best = seen.best.max(seen.in_row);
     }
 
     pub fn event_ends(&mut self, host: HostNo, run: &Run) {
         let seen = self.seen.entry((host, run.group.clone())).or_default();
-        // The host may not have folded yet that its group was set anew.
-        *seen = Seen { is_unsure: seen.is_unsure, ..Seen::default() };
+        seen.begin_anew();
+        seen.may_end = seen.check.is_none();
+    }
+
+    /// Its agent is gone, and all that it had counted.
+    pub fn host_down(&mut self, host: HostNo) {
+        let its = self.seen.iter_mut().filter(|((of, _), _)| *of == host);
+        its.for_each(|(_, seen)| seen.begin_anew());
     }
 
     /// An entry was committed; the model has not folded it yet.
@@ -62,18 +100,14 @@ impl Health {
         numbers: &BTreeMap<HostId, HostNo>,
     ) -> Verdict {
         match &entry.body {
-            Body::GroupSet(group) => {
-                let of_it = self.seen.iter_mut().filter(|((_, name), _)| *name == group.name);
-                of_it.for_each(|(_, seen)| seen.is_unsure = true);
-                Ok(())
-            }
             Body::TurnStarted { deployment, host } => {
                 let Some(deployment) = model.deployment(*deployment) else { return Ok(()) };
                 let turn = deployment.turn(*host);
                 // It may be said twice.
                 let begins = turn.is_some_and(|turn| matches!(turn.stage, Stage::Leased { .. }));
                 if let Some(number) = numbers.get(host).filter(|_| begins) {
-                    self.seen.insert((*number, deployment.submission.group.clone()), Seen::default());
+                    let place = (*number, deployment.submission.group.clone());
+                    self.seen.entry(place).or_default().may_end = false;
                 }
                 Ok(())
             }
@@ -85,17 +119,15 @@ impl Health {
                 if counts {
                     self.words.remove(&(*host, name.clone()));
                 }
-                let check = model.groups().get(name).and_then(|group| group.group.health.as_ref());
-                let (Some(check), Some(number), true) = (check, numbers.get(host), counts) else {
-                    return Ok(());
-                };
+                let (Some(number), true) = (numbers.get(host), counts) else { return Ok(()) };
                 let seen = self.seen.get(&(*number, name.clone())).cloned().unwrap_or_default();
-                if seen.is_unsure || seen.best >= check.rise {
+                if seen.may_end {
                     return Ok(());
                 }
+                let rise = seen.check.map_or(0, |check| check.rise);
                 let what = format!(
-                    "at {index}: {number} has ended its turn well, but was found well {} times in a row, not {}",
-                    seen.best, check.rise
+                    "at {index}: {number} has ended its turn well, but was found well {} times in a row, not {rise}",
+                    seen.in_row
                 );
                 Err(Violation::new(Claim::Checked, [*number], what))
             }
@@ -110,6 +142,7 @@ impl Health {
             | Body::HostLeft { .. }
             | Body::HostDown { .. }
             | Body::HostUp { .. }
+            | Body::GroupSet(_)
             | Body::GroupDeleted(_)
             | Body::Submitted(_)
             | Body::TurnEnded { .. }

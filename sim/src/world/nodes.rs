@@ -128,6 +128,10 @@ impl World {
     }
 
     pub(super) fn after_input(&mut self, no: HostNo) {
+        let host = &self.hosts[no.index()];
+        if let Some(node) = host.node().filter(|node| node.state().index() != host.looked_at) {
+            self.checks.health.folded(no, node.state());
+        }
         while let Some(output) = self.hosts[no.index()].node.as_mut().and_then(|node| node.0.poll_output()) {
             self.trace.output(self.now, no, &output);
             self.effect(no, output);

@@ -10,61 +10,131 @@ use crate::testing;
 
 const A: HostNo = HostNo(0);
 
-/// A look, from its beginning to its end.
-fn look(health: &mut Health, host: HostNo, group: &GroupName, number: u64, is_well: bool) {
-    health.probes(host, group, ProbeId(number));
-    health.probed(host, group, ProbeId(number), is_well);
+fn check(rise: u32) -> HealthCheck {
+    let probe = Probe::Tcp("127.0.0.1:80".into());
+    let (every, timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+    HealthCheck { every, timeout, rise, ..HealthCheck::new(probe) }
 }
 
-/// Three checked hosts; the first has begun its turn of the first deployment.
-fn in_a_turn() -> (Health, Model, BTreeMap<HostId, HostNo>, DeploymentId, GroupName) {
-    let (mut health, mut model) = (Health::default(), Model::default());
-    let numbers = (0..3).map(|no| (testing::host(no).record.host, HostNo(no))).collect();
-    let deployment = DeploymentId::derive(b"one");
+/// Three checked hosts; the first has begun its turn of the first deployment,
+/// and its last event has ended. It has folded what the state has.
+struct InATurn {
+    health: Health,
+    model: Model,
+    state: State,
+    numbers: BTreeMap<HostId, HostNo>,
+    deployment: DeploymentId,
+    group: Group,
+}
+
+fn in_a_turn() -> InATurn {
     let mut entries = testing::deployed_to(3);
+    let deployment = DeploymentId::derive(b"one");
     entries.push(testing::entry(1_100, Body::TurnStarted { deployment, host: testing::host(0).record.host }));
-    let mut name = None;
-    for (index, entry) in (1..).zip(&mut entries) {
-        if let Body::GroupSet(group) = &mut entry.body {
-            let probe = Probe::Tcp("127.0.0.1:80".into());
-            let check = HealthCheck { every: Duration::from_secs(1), ..HealthCheck::new(probe) };
-            *group = Group { health: Some(check), ..group.clone() };
-            name = Some(group.name.clone());
-        }
-        assert_eq!(health.entry(index, entry, &model, &numbers), Ok(()));
-        model.apply(entry);
+    let set = entries.iter_mut().find_map(|entry| match &mut entry.body {
+        Body::GroupSet(group) => Some(group),
+        _other => None,
+    });
+    let set = set.expect("a group is set");
+    set.health = Some(check(2));
+    let group = set.clone();
+    let (health, model, state) = (Health::default(), Model::default(), State::default());
+    let numbers = (0..3).map(|no| (testing::host(no).record.host, HostNo(no))).collect();
+    let mut it = InATurn { health, model, state, numbers, deployment, group };
+    entries.iter().for_each(|entry| it.commit(entry));
+    it.event_ends();
+    it
+}
+
+impl InATurn {
+    /// An entry is committed, and the first host folds it.
+    fn commit(&mut self, entry: &Entry) {
+        let index = self.state.index() + 1;
+        assert_eq!(self.health.entry(index, entry, &self.model, &self.numbers), Ok(()));
+        self.model.apply(entry);
+        assert_eq!(self.state.apply(index, entry), Ok(()));
+        self.health.folded(A, &self.state);
     }
-    health.event_ends(A, &testing::run(deployment, LifecycleEvent::ValidateService));
-    (health, model, numbers, deployment, name.expect("a group is set"))
+
+    fn set_check(&mut self, health: Option<HealthCheck>) {
+        let group = Group { health, ..self.group.clone() };
+        self.commit(&testing::entry(1_200, Body::GroupSet(group)));
+    }
+
+    fn event_ends(&mut self) {
+        self.health.event_ends(A, &testing::run(self.deployment, LifecycleEvent::ValidateService));
+    }
+
+    /// These looks, from their beginning to their end.
+    fn looks(&mut self, results: &[bool]) {
+        for is_well in results {
+            self.health.probes(A, &self.group.name, ProbeId(1));
+            self.health.probed(A, &self.group.name, ProbeId(1), *is_well);
+        }
+    }
+
+    /// What is found if it ends its turn well now.
+    fn ended(&mut self) -> Option<Claim> {
+        let (deployment, outcome) = (self.deployment, TurnOutcome::Succeeded);
+        let body = Body::TurnEnded { deployment, host: testing::host(0).record.host, outcome };
+        let entry = testing::entry(2_000, body);
+        self.health.entry(9, &entry, &self.model, &self.numbers).err().map(|found| found.claim)
+    }
 }
 
 #[test]
 fn a_turn_that_ends_well_before_its_check_has_passed_is_found() {
-    let (mut health, model, numbers, deployment, group) = in_a_turn();
-    let ended = |health: &mut Health| {
-        let outcome = TurnOutcome::Succeeded;
-        let body = Body::TurnEnded { deployment, host: testing::host(0).record.host, outcome };
-        health.entry(9, &testing::entry(2_000, body), &model, &numbers).err().map(|found| found.claim)
-    };
-    assert_eq!(ended(&mut health), Some(Claim::Checked), "it was never looked at");
-    look(&mut health, A, &group, 1, true);
-    look(&mut health, A, &group, 2, false);
-    look(&mut health, A, &group, 3, true);
-    assert_eq!(ended(&mut health), Some(Claim::Checked), "twice, but not in a row");
-    look(&mut health, A, &group, 4, true);
-    assert_eq!(ended(&mut health), None);
-    health.event_ends(A, &testing::run(deployment, LifecycleEvent::ValidateService));
-    assert_eq!(ended(&mut health), Some(Claim::Checked), "what was before an event is no evidence");
+    let mut turn = in_a_turn();
+    assert_eq!(turn.ended(), Some(Claim::Checked), "it was never looked at");
+    turn.looks(&[true, false, true]);
+    assert_eq!(turn.ended(), Some(Claim::Checked), "twice, but not in a row");
+    turn.looks(&[true]);
+    assert_eq!(turn.ended(), None);
+    turn.event_ends();
+    assert_eq!(turn.ended(), Some(Claim::Checked), "what was before an event is no evidence");
+}
+
+#[test]
+fn a_look_that_never_ends_and_a_start_are_no_success() {
+    let mut turn = in_a_turn();
+    turn.looks(&[true]);
+    turn.health.probes(A, &turn.group.name, ProbeId(7));
+    turn.looks(&[true]);
+    assert_eq!(turn.ended(), Some(Claim::Checked), "the one between them was not answered");
+    turn.health.host_down(A);
+    turn.looks(&[true]);
+    assert_eq!(turn.ended(), Some(Claim::Checked), "an agent that starts counts anew");
+    turn.looks(&[true]);
+    assert_eq!(turn.ended(), None);
+}
+
+#[test]
+fn a_group_that_is_set_anew_in_a_turn_is_judged_by_what_its_host_has_folded() {
+    let mut turn = in_a_turn();
+    turn.looks(&[true]);
+    turn.set_check(Some(check(3)));
+    turn.looks(&[true, true]);
+    assert_eq!(turn.ended(), Some(Claim::Checked), "another check begins anew");
+    turn.looks(&[true]);
+    assert_eq!(turn.ended(), None);
+
+    let mut turn = in_a_turn();
+    turn.set_check(None);
+    assert_eq!(turn.ended(), None, "nobody checks it any more");
+    turn.set_check(Some(check(1)));
+    assert_eq!(turn.ended(), None, "its end may be on its way since then");
+    turn.event_ends();
+    assert_eq!(turn.ended(), Some(Claim::Checked));
 }
 
 #[test]
 fn a_storm_of_words_is_found() {
-    let (mut health, mut model, numbers, _, group) = in_a_turn();
+    let InATurn { mut health, mut model, numbers, group, .. } = in_a_turn();
     // Of a host that is not in its turn, more often than damped words come.
     let host = testing::host(1).record.host;
     let said = (0..60_u64).map(|number| {
         let (healthy, error, as_of) = (number % 2 == 1, String::new(), 100 + number);
-        let body = Body::HealthChanged { group: group.clone(), host, healthy, error, as_of };
+        let body = Body::HealthChanged { group: group.name.clone(), host, healthy, error, as_of };
         testing::entry(10_000 + number * 100_000, body)
     });
     let found = said.into_iter().map(|entry| {
