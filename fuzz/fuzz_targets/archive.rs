@@ -4,6 +4,9 @@
 #![no_main]
 
 mod bundle;
+#[path = "../../agent/src/regular_file.rs"]
+#[expect(dead_code, reason = "the agent uses more of it")]
+mod regular_file;
 
 use std::fs;
 use std::path::Path;

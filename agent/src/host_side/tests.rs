@@ -258,3 +258,23 @@ async fn a_failing_script_of_the_old_revision_says_how_to_go_on_without_it() {
     assert!(failure.message.contains("ignore_application_stop_failures goes on without it"), "{failure:?}");
     assert_eq!(failure.script, "hook.sh");
 }
+
+#[tokio::test]
+async fn restarts_push_no_revision_out() {
+    let mut host = Host::new();
+    host.side.revisions_max = 2;
+    let (first, second) = (host.bundle("v1", &["ApplicationStop"]), host.bundle("v2", &["ApplicationStop"]));
+    host.deploy(&first, id(1)).await.expect("deployed");
+    host.deploy(&second, id(2)).await.expect("deployed");
+    for number in 3..8 {
+        let run = host.run(&second, id(number), LifecycleEvent::ApplicationStop);
+        let run = Run { mode: proto::policy::Mode::Restart, ..run };
+        host.side.run(run, CancellationToken::new()).await.expect("stopped");
+    }
+    let state = host.side.state(&"shop/prod".parse().expect("a name"));
+    let left: Vec<u8> =
+        (1..8).filter(|number| state.deployment_dir(&id(*number).to_string()).exists()).collect();
+    assert_eq!(left, [1, 2, 5, 6, 7], "both revisions, and the logs of the last restarts");
+    fs::remove_file(host.side.cache.path(&first.digest)).expect("evicted");
+    host.deploy(&first, id(9)).await.expect("the way back is still there");
+}
