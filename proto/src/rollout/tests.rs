@@ -129,5 +129,6 @@ impl Play {
 
 mod bakes;
 mod canary;
+mod entries;
 mod guide;
 mod zones;
