@@ -143,6 +143,7 @@ impl Play {
 
 mod bakes;
 mod canary;
+mod entries;
 mod guide;
 mod leases;
 mod zones;

@@ -105,6 +105,17 @@ fn a_host_is_watched_only_in_the_bake_of_its_own_wave() {
     assert!(!play.rollout.watches(host(0)));
     let at = play.now();
     assert_eq!(play.rollout.lose(host(0), lost(), at), None);
+    // Nor without a bake, nor once it is decided how it ends.
+    let mut play = Play::of(policy(0, None), entrants(&THREE_ZONES, &[]));
+    play.succeeds(0, &[1]);
+    play.down(0, true, &[1]);
+    assert!(!play.rollout.watches(host(0)));
+    let mut play = Play::of(policy(60, None), entrants(&THREE_ZONES, &[]));
+    play.succeeds(0, &[]);
+    play.down(0, true, &[]);
+    assert!(play.rollout.watches(host(0)));
+    play.rollout.stop(false, false, at);
+    assert!(!play.rollout.watches(host(0)));
 }
 
 #[test]

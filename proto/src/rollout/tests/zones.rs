@@ -97,6 +97,20 @@ fn a_zone_of_which_all_must_stay_deploys_nothing() {
 }
 
 #[test]
+fn a_zone_with_nothing_to_do_breaks_nothing() {
+    // Zone b is below its minimum, and zone c could never keep one: neither has
+    // a host that is to be deployed to.
+    let zones = ["a", "a", "a", "b", "b", "b", "c"];
+    let mut entrants = entrants(&zones, &[(3, Was::Broken), (4, Was::Broken)]);
+    entrants.iter_mut().skip(3).for_each(|entrant| entrant.target = false);
+    let mut play = Play::of(policy(Minimum::AllAtOnce, Share::Hosts(2)), entrants);
+    play.succeeds(0, &[1]);
+    play.succeeds(1, &[2]);
+    play.succeeds(2, &[]);
+    play.ends_as(None);
+}
+
+#[test]
 fn a_zone_that_cannot_reach_its_minimum_any_more_stops_all_zones() {
     // Zone b is brand-new: with two of its three failed, two cannot be healthy.
     let mut play = Play::of(
@@ -116,6 +130,11 @@ fn an_unhealthy_host_of_a_later_zone_goes_ahead_only_if_nobody_else_may() {
         Play::of(policy(Minimum::OneAtATime, Share::Percent(0)), entrants(&TWO_ZONES, &[(2, Was::Broken)]));
     assert_eq!(play.flying(), [2]);
     play.succeeds(2, &[1]);
+    // It was Down, and is back before it has started: it waits for its zone.
+    let mut play =
+        Play::of(policy(Minimum::HostCount(5), Share::Percent(0)), entrants(&TWO_ZONES, &[(2, Was::Down)]));
+    assert_eq!(play.flying(), [2]);
+    play.down(2, false, &[1]);
     // It fails again: then there is no way.
     let mut play =
         Play::of(policy(Minimum::OneAtATime, Share::Percent(0)), entrants(&TWO_ZONES, &[(2, Was::Broken)]));
@@ -125,6 +144,21 @@ fn an_unhealthy_host_of_a_later_zone_goes_ahead_only_if_nobody_else_may() {
     let play =
         Play::of(policy(Minimum::HostCount(4), Share::Percent(0)), entrants(&TWO_ZONES, &[(2, Was::Broken)]));
     assert_eq!(play.flying(), [1]);
+}
+
+#[test]
+fn an_unhealthy_host_of_another_zone_cannot_help_a_zone_at_its_minimum() {
+    let mut play = Play::of(
+        policy(Minimum::AllAtOnce, Share::Hosts(2)),
+        entrants(&["a", "a", "a", "b", "b", "b"], &[(5, Was::Broken)]),
+    );
+    play.succeeds(0, &[1]);
+    play.down(0, true, &[1]);
+    play.succeeds(1, &[]);
+    let blocker =
+        Blocker::ZoneTooFewHealthy { zone: "a".into(), available: 2, minimum: 2, total: 3, down: 1 };
+    assert_eq!(play.rollout.turn(), Turn::Blocked(vec![blocker]));
+    play.down(0, false, &[2]);
 }
 
 #[test]

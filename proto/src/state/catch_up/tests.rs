@@ -164,6 +164,28 @@ fn a_host_that_enters_the_group_by_its_tags_or_the_groups_is_caught_up() {
 }
 
 #[test]
+fn a_host_that_is_where_it_should_be_is_not_behind_when_it_comes_back_to_the_group() {
+    let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
+    let tagged = |tag| Body::HostJoined(record(1, 1, tag));
+    ledger.say(tagged("role=db"));
+    ledger.say(tagged("role=web"));
+    assert!(ledger.group().behind.is_empty(), "{:?}", ledger.group().behind);
+}
+
+#[test]
+fn the_way_back_goes_before_a_catch_up() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let main = ledger.deploy(2);
+    ledger.start(main, 0);
+    ledger.end(main, 0, FAILED);
+    ledger.join(3);
+    ledger.say(Body::Finished { deployment: main });
+    assert_eq!(ledger.group().owes_rollback_of, Some(main));
+    let [Body::Submitted(due)] = &ledger.state.due()[..] else { panic!("{:?}", ledger.state.due()) };
+    assert_eq!(due.creator, Creator::Rollback);
+}
+
+#[test]
 fn a_bad_revision_never_loops() {
     let check = |codes: &[Option<ErrorCode>], expected: u8| {
         let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);

@@ -31,13 +31,14 @@ fn in_a_turn() -> InATurn {
     let mut entries = testing::deployed_to(3);
     let deployment = DeploymentId::derive(b"one");
     entries.push(testing::entry(1_100, Body::TurnStarted { deployment, host: testing::host(0).record.host }));
-    let set = entries.iter_mut().find_map(|entry| match &mut entry.body {
-        Body::GroupSet(group) => Some(group),
-        _other => None,
-    });
-    let set = set.expect("a group is set");
-    set.health = Some(check(2));
-    let group = set.clone();
+    let mut groups = Vec::new();
+    for entry in &mut entries {
+        if let Body::GroupSet(group) = &mut entry.body {
+            group.health = Some(check(2));
+            groups.push(group.clone());
+        }
+    }
+    let group = groups.pop().expect("a group is set");
     let (health, model, state) = (Health::default(), Model::default(), State::default());
     let numbers = (0..3).map(|no| (testing::host(no).record.host, HostNo(no))).collect();
     let mut it = InATurn { health, model, state, numbers, deployment, group };
