@@ -76,6 +76,7 @@ fn mode<R: Read>(entry: &ZipFile<'_, R>, umask: u32) -> u32 {
 
 /// When the file was changed last, as unzip has it: exactly, if the zip says so,
 /// or to two seconds and in whatever time zone this is.
+#[expect(clippy::wildcard_enum_match_arm, reason = "of what a zip may add, only this tells the time")]
 fn modified<R: Read>(entry: &ZipFile<'_, R>) -> Option<u64> {
     let exact = entry.extra_data_fields().find_map(|field| match field {
         ExtraField::ExtendedTimestamp(times) => times.mod_time(),
