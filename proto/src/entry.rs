@@ -4,6 +4,8 @@
 //! that does not know whether its proposal was lost may propose it again, and
 //! two hosts may propose the same.
 
+mod about;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -17,6 +19,8 @@ use crate::policy::{DeploymentConfig, Policy};
 use crate::revision::Revision;
 use crate::time::LedgerTime;
 use crate::trigger::GivenUp;
+
+pub use about::About;
 
 /// A place in the ledger, counted from 1.
 pub type Index = u64;

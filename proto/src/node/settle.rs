@@ -142,27 +142,9 @@ impl Node {
     }
 
     fn notice(&mut self, index: u64, entry: &Entry) {
-        match &entry.body {
-            Body::Submitted(submission) => self.to_prefetch.push(submission.deployment),
-            Body::Finished { deployment } => self.progress.retain(|(d, _), _| d != deployment),
-            Body::Tick
-            | Body::HostJoined(_)
-            | Body::HostLeft { .. }
-            | Body::HostDown { .. }
-            | Body::HostUp { .. }
-            | Body::GroupSet(_)
-            | Body::GroupDeleted(_)
-            | Body::TurnStarted { .. }
-            | Body::TurnEnded { .. }
-            | Body::StopRequested { .. }
-            | Body::AlarmRead { .. }
-            | Body::AlarmSet { .. }
-            | Body::TriggersDelivered { .. }
-            | Body::Frozen { .. }
-            | Body::Unfrozen { .. }
-            | Body::HealthChanged { .. }
-            | Body::ConfigSet(_)
-            | Body::ConfigDeleted(_) => {}
+        self.to_prefetch.extend(entry.body.submission().map(|submission| submission.deployment));
+        if let Body::Finished { deployment } = &entry.body {
+            self.progress.retain(|(of, _), _| of != deployment);
         }
         self.outputs.push_back(Output::Notify(Notice::Folded { index, body: Box::new(entry.body.clone()) }));
     }
