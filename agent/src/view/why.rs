@@ -81,9 +81,15 @@ impl Why {
             Blocker::ZoneTurnsInFlight { zone: _, in_flight, turns_max } => {
                 ("ZONE_TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])
             }
-            Blocker::ZoneTooFewHealthy { zone: _, available, minimum, total, down } => (
+            Blocker::ZoneTooFewHealthy { zone: _, available, minimum, total, down, ailing } => (
                 "ZONE_HEALTH_CONSTRAINTS",
-                vec![("in_service", *available), ("minimum", *minimum), ("total", *total), ("down", *down)],
+                vec![
+                    ("in_service", *available),
+                    ("minimum", *minimum),
+                    ("total", *total),
+                    ("down", *down),
+                    ("unwell", *ailing),
+                ],
             ),
             Blocker::WaveEnding { wave: _, in_flight } => ("WAVE_ENDING", vec![("in_progress", *in_flight)]),
             Blocker::Baking { wave: _, until: _, unsure } => ("BAKING", vec![("unsure", *unsure)]),

@@ -156,8 +156,14 @@ fn a_zone_that_falls_to_its_minimum_for_other_reasons_waits() {
     play.succeeds(1, &[2]);
     play.down(1, true, &[2]);
     play.down(2, false, &[]);
-    let blocker =
-        Blocker::ZoneTooFewHealthy { zone: "a".into(), available: 1, minimum: 1, total: 3, down: 2 };
+    let blocker = Blocker::ZoneTooFewHealthy {
+        zone: "a".into(),
+        available: 1,
+        minimum: 1,
+        total: 3,
+        down: 2,
+        ailing: 0,
+    };
     assert_eq!(play.rollout.turn(), Turn::Blocked(vec![blocker]));
     play.down(0, false, &[2]);
 }
