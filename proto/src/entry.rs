@@ -275,7 +275,7 @@ pub const FAILURE_LOG_MAX: usize = 2_048;
 pub const FAILURE_MESSAGE_MAX: usize = 1_024;
 
 /// CodeDeploy's agent codes 0–7, then ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ErrorCode {
     /// 0.
     Success,

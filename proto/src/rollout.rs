@@ -16,6 +16,7 @@ mod alarm_gate;
 mod catch_up;
 mod lease;
 mod member;
+mod past;
 mod turn;
 mod verdict;
 mod wave;
@@ -32,6 +33,8 @@ use crate::time::LedgerTime;
 
 pub use alarm_gate::AlarmGate;
 pub use member::{Counts, Health, Installed, Member, Stage, Standing};
+use past::Past;
+pub use past::{FAILURES_TOLD, Part, Roster};
 pub use turn::{Blocker, Turn};
 pub use verdict::{DeploymentStatus, Reason, ReasonCode, Verdict, ZoneReason};
 use wave::Waves;
@@ -59,7 +62,9 @@ pub struct Rollout {
     /// The fewest hosts that were in service at any moment of it.
     pub lowest_available: u32,
     status: DeploymentStatus,
+    /// Nobody before it begins, and nobody when it is over: then there is `past`.
     members: BTreeMap<HostId, Member>,
+    past: Option<Past>,
     counts: Counts,
     /// Those whose turn is to come, in the order of their turns: wave, rank,
     /// place among equals.
@@ -110,6 +115,7 @@ impl Rollout {
             lowest_available: 0,
             status: DeploymentStatus::Queued,
             members: BTreeMap::new(),
+            past: None,
             counts: Counts::default(),
             queue: BTreeSet::new(),
             waves: Waves::default(),
@@ -199,6 +205,7 @@ impl Rollout {
             Stage::Started { at } => Some(at),
             Stage::NotTargeted | Stage::Pending | Stage::Ended { .. } | Stage::Skipped => return None,
         };
+        let outcome = self.kept(outcome);
         self.change(host, |member| {
             member.health = match outcome {
                 TurnOutcome::Succeeded => Health::Healthy,
@@ -316,18 +323,6 @@ impl Rollout {
         }
     }
 
-    /// The hosts whose application was touched.
-    pub fn touched(&self) -> impl Iterator<Item = HostId> {
-        self.members.iter().filter_map(|(host, member)| match member.stage {
-            Stage::Started { .. } | Stage::Ended { started: Some(_), .. } => Some(*host),
-            Stage::NotTargeted
-            | Stage::Pending
-            | Stage::Leased { .. }
-            | Stage::Ended { started: None, .. }
-            | Stage::Skipped => None,
-        })
-    }
-
     /// The hosts that hold a lease, used or not.
     pub fn in_flight(&self) -> Vec<HostId> {
         self.members.iter().filter(|(_, member)| member.is_in_flight()).map(|(host, _)| *host).collect()
@@ -346,7 +341,8 @@ impl Rollout {
         self.stops_now
     }
 
-    /// The group's hosts as they were when it began; those not targeted too.
+    /// The group's hosts as they were when it began, those not targeted too; none
+    /// when it is over: [`Rollout::parts`] says what became of them.
     pub fn members(&self) -> &BTreeMap<HostId, Member> {
         &self.members
     }
@@ -358,7 +354,8 @@ impl Rollout {
 
     /// N: the hosts of the group when it began.
     pub fn total(&self) -> u32 {
-        u32::try_from(self.members.len()).expect("fewer hosts than 2^32")
+        let hosts = self.past.as_ref().map_or(self.members.len(), Past::total);
+        u32::try_from(hosts).expect("fewer hosts than 2^32")
     }
 
     /// Whose turn is next, or why it is nobody's.

@@ -95,7 +95,7 @@ impl Node {
             self.after_folding(now);
         }
         if self.ledger.wants_snapshot() {
-            self.ledger.take_snapshot(wire::encode(&self.state));
+            self.ledger.take_snapshot(self.state.encode());
         }
         if leader != self.leader() && self.leader().is_some() {
             self.proposals.resend(now);
@@ -152,7 +152,7 @@ impl Node {
     fn adopt(&mut self, snapshot: &Snapshot, now: Time) {
         self.ledger.note_snapshot(snapshot);
         // It was checked when it came; our own is what we wrote.
-        if let Some(state) = crate::state::State::decode(&snapshot.state, snapshot.index) {
+        if let Ok(state) = crate::state::State::decode(&snapshot.state, snapshot.index) {
             self.state = state;
             self.clock_seen = now;
             self.derived_at = None;

@@ -39,9 +39,10 @@ impl Rollout {
         if self.verdict.is_some() || !self.has_relapsed(host) {
             return Vec::new();
         }
+        let failed = self.kept(TurnOutcome::Failed(failure));
         self.change(host, |member| {
             if let Stage::Ended { outcome, .. } = &mut member.stage {
-                *outcome = TurnOutcome::Failed(failure);
+                *outcome = failed;
             }
             member.health = Health::Unhealthy;
         });

@@ -145,4 +145,5 @@ mod bakes;
 mod canary;
 mod guide;
 mod leases;
+mod past;
 mod zones;

@@ -1,6 +1,6 @@
 //! Folding deployments: submitted, turn by turn, over, rolled back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::rollback::to_roll_back;
 use super::{DEPLOYMENTS_KEPT, GOOD_KEPT, Good, GroupState, State, Timer};
@@ -8,7 +8,7 @@ use crate::entry::{Creator, ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, Digest, GroupName, HostId};
 use crate::io::Refusal;
 use crate::policy::Mode;
-use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Rollout, Stage, Standing};
+use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Part, Rollout, Stage, Standing};
 use crate::trigger::TriggerEvent;
 
 impl State {
@@ -234,6 +234,7 @@ impl State {
         self.timers.clear(Timer::Deployment(deployment));
         self.end_happened(deployment);
         self.timers.clear(Timer::Bake(deployment));
+        self.shorten(deployment);
         if is_catch_up {
             return self.end_catch_up(&name);
         }
@@ -251,6 +252,27 @@ impl State {
         }
         self.settle_behind(&name, succeeded);
         self.begin_next(&name);
+    }
+
+    /// It is over: keeps what will be asked for.
+    fn shorten(&mut self, deployment: DeploymentId) {
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        if let Some(group) = self.groups.get_mut(&rollout.submission.group) {
+            rollout.shorten(&mut group.roster);
+        }
+    }
+
+    /// The part of every host in a deployment that is kept, under way or over.
+    pub fn parts(&self, deployment: DeploymentId) -> BTreeMap<HostId, Part<'_>> {
+        let found = self.rollouts.get(&deployment);
+        let group = found.and_then(|rollout| self.groups.get(&rollout.submission.group));
+        found.zip(group).map(|(rollout, group)| rollout.parts(&group.roster)).unwrap_or_default()
+    }
+
+    /// The part of one host in a deployment that is kept; none if it had none.
+    pub fn part(&self, deployment: DeploymentId, host: HostId) -> Option<Part<'_>> {
+        let rollout = self.rollouts.get(&deployment)?;
+        rollout.part(host, &self.groups.get(&rollout.submission.group)?.roster)
     }
 
     /// Hosts that should still have the bundle, at most eight.
@@ -413,6 +435,7 @@ impl State {
             let is_over = |id: &DeploymentId| self.rollouts.get(id).is_none_or(|r| r.status().is_over());
             let Some(oldest) = group.deployments.iter().position(is_over) else { return };
             self.rollouts.remove(&group.deployments.remove(oldest));
+            group.roster.keep(group.deployments.iter().filter_map(|id| self.rollouts.get(id)));
         }
     }
 }
