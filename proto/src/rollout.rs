@@ -14,6 +14,7 @@
 mod ailing;
 mod alarm_gate;
 mod catch_up;
+pub mod forecast;
 mod lease;
 mod member;
 mod past;
@@ -130,7 +131,7 @@ impl Rollout {
 
     /// Begins, with the group's hosts in the order of their names. Grants the
     /// first leases. Returns the hosts that got one.
-    pub fn begin(&mut self, entrants: Vec<Entrant>, at: LedgerTime) -> Vec<HostId> {
+    pub fn begin(&mut self, entrants: &[Entrant], at: LedgerTime) -> Vec<HostId> {
         let total = u32::try_from(entrants.len()).expect("fewer hosts than 2^32");
         let bounds = self.submission.policy.bounds(total);
         self.enter(entrants, bounds, at);
@@ -142,14 +143,14 @@ impl Rollout {
         self.advance(at)
     }
 
-    fn enter(&mut self, entrants: Vec<Entrant>, bounds: Bounds, at: LedgerTime) {
+    fn enter(&mut self, entrants: &[Entrant], bounds: Bounds, at: LedgerTime) {
         assert_eq!(self.status, DeploymentStatus::Queued, "a deployment begins once");
         self.bounds = bounds;
         self.started_at = Some(at);
         self.status = DeploymentStatus::InProgress;
-        let admitted = (0..).zip(&entrants).map(|(position, entrant)| self.admit(entrant, position));
+        let admitted = (0..).zip(entrants).map(|(position, entrant)| self.admit(entrant, position));
         let members: Vec<Member> = admitted.collect();
-        let division = wave::divide(&self.submission.policy, &entrants, &members);
+        let division = wave::divide(&self.submission.policy, entrants, &members);
         (self.waves.list, self.zones) = (division.waves, division.zones);
         for ((entrant, member), (wave, zone)) in entrants.iter().zip(members).zip(division.places) {
             self.members.insert(entrant.host, Member { wave, zone, ..member });

@@ -1,5 +1,6 @@
 //! Reasons and blockers: a code, numbers, a sentence.
 
+use proto::io::Refusal;
 use proto::rollout::{Blocker, Reason, ReasonCode, Rollout, Verdict};
 
 use super::{Why, written};
@@ -49,6 +50,13 @@ impl Why {
             ]);
         }
         Why::new(reason.code.name(), reason.to_string(), &numbers)
+    }
+
+    /// Why a request is refused, or would be.
+    pub(super) fn of_refusal(refusal: &Refusal) -> Self {
+        let (code, numbers) = refusal.in_numbers();
+        let numbers = numbers.into_iter().map(|(name, number)| (name.into(), number)).collect();
+        Why { code: code.into(), message: refusal.to_string(), numbers }
     }
 
     /// Why the next turn may not start now.
