@@ -4,6 +4,7 @@ mod alarm;
 mod config;
 mod deploy;
 mod exit;
+mod explain;
 mod group;
 mod history;
 mod local;
@@ -86,7 +87,7 @@ enum Verb {
     /// List the deployments, the newest first
     Deployments(show::OfGroup),
     /// Say why a deployment is where it is, in numbers
-    Explain(show::ExplainArgs),
+    Explain(explain::ExplainArgs),
     /// Print what the scripts of a deployment wrote on a host
     Logs(logs::LogsArgs),
     /// Stop a deployment: turns under way end at their next event
@@ -149,7 +150,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Status(args) => show::status(&session, args).await,
         Verb::Hosts(args) => show::hosts(&session, args).await,
         Verb::Deployments(args) => show::deployments(&session, args).await,
-        Verb::Explain(args) => show::explain(&session, args).await,
+        Verb::Explain(args) => explain::explain(&session, args).await,
         Verb::Logs(args) => logs::logs(&session, args).await,
         Verb::Stop(args) => deploy::stop(&session, args).await,
         Verb::Rollback(args) => deploy::rollback(&session, args).await,

@@ -77,7 +77,9 @@ pub(crate) fn restore(config: Config, path: &Path, clock: Clock) -> Result<Resto
             let store = Store::open(path).map_err(DaemonError::Store)?.store;
             start_anew(config, path, clock, store, &quarantined)
         }
-        Err(cause @ (StartError::OtherMesh { .. } | StartError::OtherHost)) => Err(failed(cause)),
+        Err(
+            cause @ (StartError::OtherMesh { .. } | StartError::OtherHost | StartError::OtherVersion { .. }),
+        ) => Err(failed(cause)),
     }
 }
 

@@ -111,6 +111,35 @@ pub(crate) enum GroupFileError {
     Override { key: String, problem: String },
 }
 
+impl GroupFileError {
+    /// Whether it asks for what no policy may say, or for two things that
+    /// contradict each other, rather than being mistyped.
+    pub(crate) fn is_of_policy(&self) -> bool {
+        match self {
+            GroupFileError::TwoMinimums
+            | GroupFileError::Amount { .. }
+            | GroupFileError::Policy(_)
+            | GroupFileError::ConfigSaysIt { .. }
+            | GroupFileError::Disabled { .. }
+            | GroupFileError::CanaryOfNobody
+            | GroupFileError::RollbackBoth => true,
+            GroupFileError::Toml(_)
+            | GroupFileError::Name(_)
+            | GroupFileError::Tags(_)
+            | GroupFileError::Health(_)
+            | GroupFileError::NotYet { .. }
+            | GroupFileError::Duration { .. }
+            | GroupFileError::Refused(_)
+            | GroupFileError::ModeOfGroup
+            | GroupFileError::NoMinimum
+            | GroupFileError::ConfigOfConfig(_)
+            | GroupFileError::Alarm { .. }
+            | GroupFileError::Trigger { .. }
+            | GroupFileError::Override { .. } => false,
+        }
+    }
+}
+
 impl GroupFile {
     /// Reads a group file.
     pub(crate) fn read(path: &Path) -> Result<Self, GroupFileError> {

@@ -28,7 +28,7 @@ pub(crate) use config::{ConfigView, config, configs};
 pub(crate) use deployment::{DeploymentView, TurnView, WaveView, deployment, deployments};
 pub(crate) use happening::{Happening, HistoryView, diverged, happening, history, progress};
 pub(crate) use mesh::{GroupView, HostView, StatusView, group, groups, hosts, name_of, status};
-pub(crate) use plan::{PlanView, SecondsView, plan};
+pub(crate) use plan::{PlanView, Planned, SecondsView};
 pub(crate) use watches::{AlarmView, FreezeView, StoppedByView, TriggerView, alarms};
 
 /// Why something is as it is: for scripts, in numbers, and for people.

@@ -4,6 +4,8 @@
 //! that does not know whether its proposal was lost may propose it again, and
 //! two hosts may propose the same.
 
+mod about;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -17,6 +19,8 @@ use crate::policy::{DeploymentConfig, Policy};
 use crate::revision::Revision;
 use crate::time::LedgerTime;
 use crate::trigger::GivenUp;
+
+pub use about::About;
 
 /// A place in the ledger, counted from 1.
 pub type Index = u64;
@@ -271,7 +275,7 @@ pub const FAILURE_LOG_MAX: usize = 2_048;
 pub const FAILURE_MESSAGE_MAX: usize = 1_024;
 
 /// CodeDeploy's agent codes 0–7, then ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ErrorCode {
     /// 0.
     Success,

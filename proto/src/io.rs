@@ -379,7 +379,7 @@ pub(crate) fn because(reason: &str) -> String {
 }
 
 /// The submission that an accepted [`DeployRequest`] becomes.
-pub(crate) fn submission(request: DeployRequest, deployment: DeploymentId, policy: Policy) -> Submission {
+pub fn submission(request: DeployRequest, deployment: DeploymentId, policy: Policy) -> Submission {
     Submission {
         deployment,
         group: request.group,

@@ -32,7 +32,7 @@ use crate::lifecycle::LifecycleEvent;
 use crate::mesh::liveness::{Judgement, Liveness};
 use crate::rollout::{Blocker, Rollout, Turn};
 use crate::run::{Act, OwnTurns, Record};
-use crate::state::{Freeze, State};
+use crate::state::{self, Freeze, NotAState, State};
 use crate::time::Time;
 use crate::trigger::delivery::Deliveries;
 use crate::wire;
@@ -58,6 +58,28 @@ pub enum StartError {
     /// that was made: the store must be set aside, and the host joins anew.
     #[error("the store cannot be read: {0}")]
     Corrupt(String),
+    /// The agent that wrote it was of another version. Nothing is damaged.
+    #[error(
+        "the store holds a state of version {stored}, this agent reads version {reads}: start the version of the \
+         agent that wrote it, or use another data directory and join the mesh anew"
+    )]
+    OtherVersion {
+        /// In the store.
+        stored: u16,
+        /// By this agent.
+        reads: u16,
+    },
+}
+
+impl StartError {
+    fn of_snapshot(error: NotAState) -> Self {
+        match error {
+            NotAState::Version(stored) => StartError::OtherVersion { stored, reads: state::VERSION },
+            NotAState::Malformed | NotAState::Index(..) => {
+                StartError::Corrupt(format!("the snapshot: {error}"))
+            }
+        }
+    }
 }
 
 /// How this node sees the mesh.
@@ -191,13 +213,13 @@ impl Node {
         let (state, ledger) = match restored {
             Some(restored) => {
                 let state = State::decode(&restored.snapshot.state, restored.snapshot.index)
-                    .ok_or_else(|| StartError::Corrupt("the snapshot is no state".into()))?;
+                    .map_err(StartError::of_snapshot)?;
                 (state, Ledger::restore(meta.voter, config.seed, restored))
             }
             None if config.founds && is_first => {
                 let state = State::founding();
                 let genesis = *blake3::hash(&config.mesh.0).as_bytes();
-                let ledger = Ledger::found(meta.voter, config.seed, genesis, wire::encode(&state));
+                let ledger = Ledger::found(meta.voter, config.seed, genesis, state.encode());
                 (state, ledger)
             }
             None => (State::default(), Ledger::empty(meta.voter, config.seed)),

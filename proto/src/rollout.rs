@@ -14,8 +14,10 @@
 mod ailing;
 mod alarm_gate;
 mod catch_up;
+pub mod forecast;
 mod lease;
 mod member;
+mod past;
 mod turn;
 mod verdict;
 mod wave;
@@ -32,6 +34,8 @@ use crate::time::LedgerTime;
 
 pub use alarm_gate::AlarmGate;
 pub use member::{Counts, Health, Installed, Member, Stage, Standing};
+use past::Past;
+pub use past::{FAILURES_TOLD, Part, Roster};
 pub use turn::{Blocker, Turn};
 pub use verdict::{DeploymentStatus, Reason, ReasonCode, Verdict, ZoneReason};
 use wave::Waves;
@@ -59,7 +63,9 @@ pub struct Rollout {
     /// The fewest hosts that were in service at any moment of it.
     pub lowest_available: u32,
     status: DeploymentStatus,
+    /// Nobody before it begins, and nobody when it is over: then there is `past`.
     members: BTreeMap<HostId, Member>,
+    past: Option<Past>,
     counts: Counts,
     /// Those whose turn is to come, in the order of their turns: wave, rank,
     /// place among equals.
@@ -110,6 +116,7 @@ impl Rollout {
             lowest_available: 0,
             status: DeploymentStatus::Queued,
             members: BTreeMap::new(),
+            past: None,
             counts: Counts::default(),
             queue: BTreeSet::new(),
             waves: Waves::default(),
@@ -124,7 +131,7 @@ impl Rollout {
 
     /// Begins, with the group's hosts in the order of their names. Grants the
     /// first leases. Returns the hosts that got one.
-    pub fn begin(&mut self, entrants: Vec<Entrant>, at: LedgerTime) -> Vec<HostId> {
+    pub fn begin(&mut self, entrants: &[Entrant], at: LedgerTime) -> Vec<HostId> {
         let total = u32::try_from(entrants.len()).expect("fewer hosts than 2^32");
         let bounds = self.submission.policy.bounds(total);
         self.enter(entrants, bounds, at);
@@ -136,14 +143,14 @@ impl Rollout {
         self.advance(at)
     }
 
-    fn enter(&mut self, entrants: Vec<Entrant>, bounds: Bounds, at: LedgerTime) {
+    fn enter(&mut self, entrants: &[Entrant], bounds: Bounds, at: LedgerTime) {
         assert_eq!(self.status, DeploymentStatus::Queued, "a deployment begins once");
         self.bounds = bounds;
         self.started_at = Some(at);
         self.status = DeploymentStatus::InProgress;
-        let admitted = (0..).zip(&entrants).map(|(position, entrant)| self.admit(entrant, position));
+        let admitted = (0..).zip(entrants).map(|(position, entrant)| self.admit(entrant, position));
         let members: Vec<Member> = admitted.collect();
-        let division = wave::divide(&self.submission.policy, &entrants, &members);
+        let division = wave::divide(&self.submission.policy, entrants, &members);
         (self.waves.list, self.zones) = (division.waves, division.zones);
         for ((entrant, member), (wave, zone)) in entrants.iter().zip(members).zip(division.places) {
             self.members.insert(entrant.host, Member { wave, zone, ..member });
@@ -199,6 +206,7 @@ impl Rollout {
             Stage::Started { at } => Some(at),
             Stage::NotTargeted | Stage::Pending | Stage::Ended { .. } | Stage::Skipped => return None,
         };
+        let outcome = self.kept(outcome);
         self.change(host, |member| {
             member.health = match outcome {
                 TurnOutcome::Succeeded => Health::Healthy,
@@ -243,9 +251,10 @@ impl Rollout {
 
     /// A turn that ended well has failed by what was found out since.
     fn fail_after_all(&mut self, host: HostId, failure: Failure) {
+        let failed = self.kept(TurnOutcome::Failed(failure));
         self.change(host, |member| {
             if let Stage::Ended { outcome, .. } = &mut member.stage {
-                *outcome = TurnOutcome::Failed(failure);
+                *outcome = failed;
             }
             member.health = Health::Unhealthy;
         });
@@ -322,18 +331,6 @@ impl Rollout {
         }
     }
 
-    /// The hosts whose application was touched.
-    pub fn touched(&self) -> impl Iterator<Item = HostId> {
-        self.members.iter().filter_map(|(host, member)| match member.stage {
-            Stage::Started { .. } | Stage::Ended { started: Some(_), .. } => Some(*host),
-            Stage::NotTargeted
-            | Stage::Pending
-            | Stage::Leased { .. }
-            | Stage::Ended { started: None, .. }
-            | Stage::Skipped => None,
-        })
-    }
-
     /// The hosts that hold a lease, used or not.
     pub fn in_flight(&self) -> Vec<HostId> {
         self.members.iter().filter(|(_, member)| member.is_in_flight()).map(|(host, _)| *host).collect()
@@ -352,7 +349,8 @@ impl Rollout {
         self.stops_now
     }
 
-    /// The group's hosts as they were when it began; those not targeted too.
+    /// The group's hosts as they were when it began, those not targeted too; none
+    /// when it is over: [`Rollout::parts`] says what became of them.
     pub fn members(&self) -> &BTreeMap<HostId, Member> {
         &self.members
     }
@@ -364,7 +362,8 @@ impl Rollout {
 
     /// N: the hosts of the group when it began.
     pub fn total(&self) -> u32 {
-        u32::try_from(self.members.len()).expect("fewer hosts than 2^32")
+        let hosts = self.past.as_ref().map_or(self.members.len(), Past::total);
+        u32::try_from(hosts).expect("fewer hosts than 2^32")
     }
 
     /// Whose turn is next, or why it is nobody's.

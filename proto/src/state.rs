@@ -9,6 +9,7 @@ mod alarms;
 mod catch_up;
 mod configs;
 mod deployments;
+mod encoded;
 mod freeze;
 mod health;
 mod membership;
@@ -29,19 +30,20 @@ use crate::id::{ConfigName, DeploymentId, GroupName, HostId, VoterId};
 use crate::io::Refusal;
 use crate::policy::DeploymentConfig;
 use crate::revision::Revision;
-use crate::rollout::{Rollout, Stage, Standing};
+use crate::rollout::{Rollout, Roster, Stage, Standing};
 use crate::time::LedgerTime;
 use crate::trigger::{Cursor, Happening};
 
 pub use alarms::heeds_alarms;
+pub(crate) use encoded::{NotAState, VERSION};
 pub use freeze::{FREEZE_MAX, Freeze, heeds_freeze};
 
 pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
 pub use health::{Ailing, Checked};
 
-/// Deployments of one group that are kept in full; older ones are dropped from
-/// the state (their entries may still be in the ledger). About 150 bytes a
-/// host each.
+/// Deployments of one group that are kept; older ones are dropped from the state
+/// (their entries may still be in the ledger). Those that are over cost about
+/// seven bytes a host each, and what the first that failed had to say.
 pub const DEPLOYMENTS_KEPT: usize = 50;
 /// Good revisions of one group that can be rolled back to.
 pub const GOOD_KEPT: usize = 10;
@@ -124,6 +126,8 @@ pub struct GroupState {
     pub freeze: Option<Freeze>,
     /// How far its triggers are, by name.
     pub cursors: BTreeMap<String, Cursor>,
+    /// The hosts that its past deployments speak of.
+    roster: Roster,
     /// What some trigger has still to tell, the oldest first.
     happenings: VecDeque<Happening>,
     /// The number of the newest happening.
@@ -148,6 +152,7 @@ impl GroupState {
             alarms: BTreeMap::new(),
             freeze: None,
             cursors: BTreeMap::new(),
+            roster: Roster::default(),
             happenings: VecDeque::new(),
             last_happening: 0,
         }
@@ -199,16 +204,6 @@ impl State {
     /// The state of a mesh that has just begun.
     pub(crate) fn founding() -> Self {
         State { index: 1, ..State::default() }
-    }
-
-    /// From a snapshot's bytes; none if they are not a state as of `index`.
-    pub(crate) fn decode(bytes: &[u8], index: Index) -> Option<State> {
-        crate::wire::decode::<State>(bytes).ok().filter(|state| state.index == index)
-    }
-
-    /// Whether the bytes are a state as of `index`.
-    pub(crate) fn is_encoded(bytes: &[u8], index: Index) -> bool {
-        State::decode(bytes, index).is_some()
     }
 
     /// Moves on over an entry of consensus's own, which says nothing here.
@@ -378,9 +373,8 @@ impl State {
     /// Whether an entry of this body would change nothing, because it is said
     /// already. Only for what hosts repeat until the ledger has it.
     pub(crate) fn is_settled(&self, body: &Body) -> bool {
-        let stage = |deployment, host| {
-            let rollout = self.rollouts.get(deployment)?;
-            Some(&rollout.members().get(host)?.stage)
+        let stage = |deployment: &DeploymentId, host: &HostId| {
+            self.part(*deployment, *host).map(|part| part.stage.into_owned())
         };
         // An accusation of an older start changes as little as a second one.
         let is_said = |host, incarnation, down| match self.hosts.get(host) {

@@ -23,8 +23,8 @@ pub const WIRE: u16 = 2;
 /// they can be: variants are only ever added at an enum's end, and what cannot
 /// be read is dropped like any other damage.
 const WIRE_OLDEST: u16 = 2;
-/// The longest frame: a snapshot of a large mesh, fifty deployments of each
-/// group in full.
+/// The longest frame: far above the snapshot of a mesh of 10,000 hosts with fifty
+/// deployments behind it, which is a few megabytes.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The longest record that is read back. Far above a frame: a host must never
 /// take what it wrote itself for damaged because it has grown.

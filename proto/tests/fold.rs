@@ -5,6 +5,8 @@
 mod cost;
 #[path = "fold/fleet.rs"]
 mod fleet;
+#[path = "fold/forecast.rs"]
+mod forecast;
 #[path = "fold/naive.rs"]
 mod naive;
 #[path = "fold/properties.rs"]

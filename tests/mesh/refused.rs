@@ -72,12 +72,32 @@ fn groups_that_cannot_be_deployed_to_are_refused_with_advice() {
     on.skein(&["deploy", "hello/prod", &source]).expect(3, &impossible);
     on.skein(&["plan", "hello/prod", &source]).expect(
         3,
-        &["It cannot finish as things are", "let 2 of 3 stay healthy", "--override minimum_healthy=2"],
+        &["NOT POSSIBLE as things are", "let 2 of 3 stay healthy", "--override minimum_healthy=2"],
     );
+    // What `deploy` refuses, `plan` refuses, in the same words and with the same exit.
+    for (overrides, words) in [
+        (&["minimum_healthy=100%"][..], "0% to 99%"),
+        (&["minimum_healthy=1", "config=AllAtOnce"], "keep one"),
+        (&["minimum_healthy=1", "canary.hosts=3"], "make it smaller (at most 2)"),
+        (&["minimum_healthy=1", "zones.order=nowhere"], "none of its 3 hosts says in which zone it is"),
+        (&["minimum_healthy=1", "outdated_only=true", "mode=RESTART"], "contradict each other"),
+    ] {
+        let flags: Vec<&str> = overrides.iter().flat_map(|pair| ["--override", *pair]).collect();
+        let of = |verb| [&[verb, "hello/prod", source.as_str()][..], &flags[..]].concat();
+        on.skein(&of("deploy")).expect(3, &[words]);
+        on.skein(&of("plan")).expect(3, &[words]);
+    }
     let document = on.json(&["deploy", "hello/prod", &source]);
     assert_eq!(document["error"]["code"], "HEALTH_CONSTRAINTS_INVALID");
     on.skein(&["deploy", "hello/prod", &source, "--override", "minimum_healthy=66%"])
         .expect(0, &["Succeeded"]);
+    on.skein(&["freeze", "hello/prod", "--until", "1h"]).expect(0, &["is frozen until"]);
+    let at_once = ["--override", "config=AllAtOnce"];
+    let of = |verb| [&[verb, "hello/prod", source.as_str()][..], &at_once[..]].concat();
+    on.skein(&of("deploy")).expect(3, &["is frozen until", "skein unfreeze hello/prod"]);
+    let words = ["NOT NOW", "is frozen until", "it would go like this", "1. web-1, web-2, web-3"];
+    on.skein(&of("plan")).expect(3, &words);
+    on.skein(&["unfreeze", "hello/prod"]).expect(0, &["is not frozen"]);
 
     let nobody = mesh.path().join("nobody.toml");
     fs::write(&nobody, "application = \"hello\"\nname = \"nobody\"\ntags = [[\"role=db\"]]\n")

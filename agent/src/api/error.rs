@@ -41,7 +41,7 @@ impl ApiError {
         ApiError { status, body: ErrorBody { code: code.into(), message, refused: false } }
     }
 
-    fn refused(self) -> Self {
+    pub(super) fn refused(self) -> Self {
         ApiError { body: ErrorBody { refused: true, ..self.body }, ..self }
     }
 
@@ -79,44 +79,42 @@ impl IntoResponse for ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        let message = refusal.to_string();
-        let (status, code) = match &refusal {
-            Refusal::NotJoined(_) => (StatusCode::SERVICE_UNAVAILABLE, "NOT_JOINED"),
-            Refusal::UnknownGroup(_) => (StatusCode::NOT_FOUND, "UNKNOWN_GROUP"),
-            Refusal::UnknownDeployment(_) => (StatusCode::NOT_FOUND, "UNKNOWN_DEPLOYMENT"),
-            Refusal::NoHosts(_) => (StatusCode::CONFLICT, "NO_INSTANCES"),
-            Refusal::ImpossibleMinimum { .. } => (StatusCode::CONFLICT, "HEALTH_CONSTRAINTS_INVALID"),
-            Refusal::AlreadyRunning { .. } => (StatusCode::CONFLICT, "ALREADY_RUNNING"),
-            Refusal::QueueFull { .. } => (StatusCode::CONFLICT, "QUEUE_FULL"),
-            Refusal::AlreadyOver(..) => (StatusCode::CONFLICT, "ALREADY_OVER"),
-            Refusal::NothingToRollBackTo(_) => (StatusCode::CONFLICT, "NOTHING_TO_ROLL_BACK_TO"),
-            Refusal::UnknownRevision(..) => (StatusCode::NOT_FOUND, "UNKNOWN_REVISION"),
-            Refusal::GroupInUse { .. } => (StatusCode::CONFLICT, "GROUP_IN_USE"),
-            Refusal::UnknownAlarm { .. } => (StatusCode::NOT_FOUND, "UNKNOWN_ALARM"),
-            Refusal::AlarmActive { .. } => (StatusCode::CONFLICT, "ALARM_ACTIVE"),
-            Refusal::Frozen { .. } => (StatusCode::CONFLICT, "FROZEN"),
-            Refusal::NotAFreeze { .. } => (StatusCode::BAD_REQUEST, "INVALID_TIME"),
-            Refusal::UnknownHost(_) => (StatusCode::NOT_FOUND, "UNKNOWN_HOST"),
-            Refusal::Removed { .. } => (StatusCode::GONE, "REMOVED"),
-            Refusal::LastHost => (StatusCode::CONFLICT, "LAST_HOST"),
-            Refusal::StillVotes { .. } => (StatusCode::GATEWAY_TIMEOUT, "STILL_VOTES"),
-            Refusal::Limit { .. } => (StatusCode::BAD_REQUEST, "LIMIT"),
-            Refusal::NotCommitted { .. } => (StatusCode::GATEWAY_TIMEOUT, "NOT_COMMITTED"),
-            Refusal::HealthCheck(_) => (StatusCode::BAD_REQUEST, "INVALID_GROUP"),
-            Refusal::Leaving => (StatusCode::SERVICE_UNAVAILABLE, "STOPPING"),
-            Refusal::InvalidPolicy(_) => (StatusCode::BAD_REQUEST, "INVALID_POLICY"),
-            Refusal::ImpossibleZoneMinimum { .. } => (StatusCode::CONFLICT, "HEALTH_CONSTRAINTS_INVALID"),
-            Refusal::NoZones { .. } => (StatusCode::CONFLICT, "NO_ZONES"),
-            Refusal::UnknownZones { .. } => (StatusCode::CONFLICT, "UNKNOWN_ZONES"),
-            Refusal::ImpossibleCanary { .. } => (StatusCode::CONFLICT, "IMPOSSIBLE_CANARY"),
-            Refusal::BakesTooLong { .. } => (StatusCode::CONFLICT, "BAKES_TOO_LONG"),
-            Refusal::NothingOutdated { .. } => (StatusCode::CONFLICT, "NOTHING_OUTDATED"),
-            Refusal::NothingToRestart(_) => (StatusCode::CONFLICT, "NOTHING_TO_RESTART"),
-            Refusal::RestartOutrun { .. } => (StatusCode::CONFLICT, "RESTART_OUTRUN"),
-            Refusal::TooOld { .. } => (StatusCode::CONFLICT, "AGENTS_TOO_OLD"),
-            Refusal::UnknownConfig { .. } => (StatusCode::NOT_FOUND, "UNKNOWN_CONFIG"),
-            Refusal::PredefinedConfig(_) => (StatusCode::CONFLICT, "PREDEFINED_CONFIG"),
-            Refusal::ConfigInUse { .. } => (StatusCode::CONFLICT, "CONFIG_IN_USE"),
+        let (code, message) = (refusal.code(), refusal.to_string());
+        let status = match &refusal {
+            Refusal::NotJoined(_) | Refusal::Leaving => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::UnknownGroup(_)
+            | Refusal::UnknownDeployment(_)
+            | Refusal::UnknownRevision(..)
+            | Refusal::UnknownAlarm { .. }
+            | Refusal::UnknownHost(_)
+            | Refusal::UnknownConfig { .. } => StatusCode::NOT_FOUND,
+            Refusal::NoHosts(_)
+            | Refusal::ImpossibleMinimum { .. }
+            | Refusal::AlreadyRunning { .. }
+            | Refusal::QueueFull { .. }
+            | Refusal::AlreadyOver(..)
+            | Refusal::NothingToRollBackTo(_)
+            | Refusal::GroupInUse { .. }
+            | Refusal::AlarmActive { .. }
+            | Refusal::Frozen { .. }
+            | Refusal::ImpossibleZoneMinimum { .. }
+            | Refusal::NoZones { .. }
+            | Refusal::UnknownZones { .. }
+            | Refusal::ImpossibleCanary { .. }
+            | Refusal::BakesTooLong { .. }
+            | Refusal::NothingOutdated { .. }
+            | Refusal::NothingToRestart(_)
+            | Refusal::RestartOutrun { .. }
+            | Refusal::TooOld { .. }
+            | Refusal::PredefinedConfig(_)
+            | Refusal::ConfigInUse { .. }
+            | Refusal::LastHost => StatusCode::CONFLICT,
+            Refusal::NotAFreeze { .. }
+            | Refusal::Limit { .. }
+            | Refusal::HealthCheck(_)
+            | Refusal::InvalidPolicy(_) => StatusCode::BAD_REQUEST,
+            Refusal::NotCommitted { .. } | Refusal::StillVotes { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Removed { .. } => StatusCode::GONE,
         };
         let error = ApiError::new(status, code, message);
         if is_policy(&refusal) { error.refused() } else { error }
@@ -144,6 +142,7 @@ fn is_policy(refusal: &Refusal) -> bool {
         | Refusal::NothingToRestart(_)
         | Refusal::RestartOutrun { .. }
         | Refusal::TooOld { .. }
+        | Refusal::InvalidPolicy(_)
         | Refusal::PredefinedConfig(_)
         | Refusal::ConfigInUse { .. } => true,
         Refusal::NotJoined(_)
@@ -159,7 +158,6 @@ fn is_policy(refusal: &Refusal) -> bool {
         | Refusal::Limit { .. }
         | Refusal::NotCommitted { .. }
         | Refusal::HealthCheck(_)
-        | Refusal::InvalidPolicy(_)
         | Refusal::UnknownConfig { .. }
         | Refusal::Leaving => false,
     }

@@ -47,7 +47,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &["name", "config", "minimum_healthy", "turns_max", "canary", "zones"]),
     operation("delete", "/v1/configs/{name}", "Delete a deployment configuration", &[], &[]),
     operation("post",   "/v1/bundles", "Bring a bundle into the mesh", &[], &["source"]),
-    operation("post",   "/v1/plan", "What a deployment would do", &[], &["group", "source", "overrides"]),
+    operation("post",   "/v1/plan", "What a deployment would do", &[], &["group", "source", "overrides", "queue"]),
     operation("get",    "/v1/deployments", "The deployments, the newest first", &["group"], &[]),
     operation("post",   "/v1/deployments", "Submit a deployment", &[],
         &["group", "source", "digest", "description", "overrides", "queue"]),

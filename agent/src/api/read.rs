@@ -183,11 +183,11 @@ fn turn_of(node: &Node, deployment: DeploymentId, host: &str) -> Result<(HostId,
     let state = node.state();
     let rollout = state.rollout(deployment).ok_or(Refusal::UnknownDeployment(deployment))?;
     let host = resolve(node, host)?;
-    let Some(member) = rollout.members().get(&host) else {
+    let Some(part) = state.part(deployment, host) else {
         let name = view::name_of(state, host);
         return Err(ApiError::not_found("UNKNOWN_HOST", format!("{name} has no part in {deployment}")));
     };
-    let is_over = rollout.status().is_over() || matches!(member.stage, proto::rollout::Stage::Ended { .. });
+    let is_over = rollout.status().is_over() || matches!(*part.stage, proto::rollout::Stage::Ended { .. });
     Ok((host, view::name_of(state, host), is_over))
 }
 

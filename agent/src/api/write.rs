@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use proto::id::{ConfigName, DeploymentId, Digest, GroupName};
-use proto::io::{Accepted, DeployRequest, Refusal, Request};
+use proto::io::{self, Accepted, DeployRequest, Refusal, Request};
 use proto::node::Node;
 use proto::policy::{Mode, Policy};
 use proto::revision::Revision;
@@ -20,7 +20,7 @@ use super::{ApiError, Shared};
 use crate::bundle::progress::Progress;
 use crate::group_file::{ConfigFile, GroupFile, GroupFileError, with_overrides};
 use crate::toml_file::with_suggestion;
-use crate::view::{self, ConfigView, DeploymentView, GroupView, PlanView};
+use crate::view::{self, ConfigView, DeploymentView, GroupView, PlanView, Planned};
 
 pub(super) type Body = Result<Bytes, BytesRejection>;
 type Submitted = Result<(StatusCode, Json<DeploymentView>), ApiError>;
@@ -52,9 +52,14 @@ pub(crate) struct DeployBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlanBody {
     pub(crate) group: String,
-    pub(crate) source: String,
+    /// As of a deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
     #[serde(default)]
     pub(crate) overrides: BTreeMap<String, String>,
+    /// As of a deployment.
+    #[serde(default)]
+    pub(crate) queue: bool,
 }
 
 /// What `POST /v1/bundles` takes.
@@ -140,15 +145,21 @@ pub(super) async fn plan(
     Extension(progress): Extension<Progress>,
     body: Body,
 ) -> Result<Json<PlanView>, ApiError> {
-    let PlanBody { group, source, overrides } = parse(body)?;
-    let (name, policy) = policy_of(&shared, &group, &overrides).await?;
-    let revision = revision_of(&shared, Some(source), None, progress).await?;
-    let look = move |node: &Node| {
-        let state = node.state();
-        let known = state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
-        Ok::<_, Refusal>(view::plan(state, known, &policy, revision.digest))
+    let PlanBody { group, source, overrides, queue } = parse(body)?;
+    let (group, policy) = policy_of(&shared, &group, &overrides).await?;
+    let (name, wanted) = (group.clone(), policy.clone());
+    let is_refused = move |node: &Node| node.state().check_policy(&name, &wanted).is_err();
+    let revision = match shared.backend.node.read(is_refused).await? {
+        // Which bundle it would be makes no difference, so none is brought.
+        true => Revision { digest: Digest([0; 32]), size: 0, origin: String::new() },
+        false => wanted_revision(&shared, &group, &policy, source, None, progress).await?,
     };
-    Ok(Json(shared.backend.node.read(look).await??))
+    let request =
+        DeployRequest { group, revision, policy: None, description: String::new(), holders: vec![], queue };
+    let wish = io::submission(request, DeploymentId::derive(b"a plan"), policy);
+    let planned = shared.backend.node.read(move |node| Planned::of(node.state(), wish)).await??;
+    let view = tokio::task::spawn_blocking(move || planned.view()).await;
+    view.map(Json).map_err(|error| ApiError::ours(format!("the plan was not worked out: {error}")))
 }
 
 pub(super) async fn deploy(
@@ -161,10 +172,7 @@ pub(super) async fn deploy(
     let (group, policy) = policy_of(&shared, &group, &overrides).await?;
     let (name, wanted) = (group.clone(), policy.clone());
     shared.backend.node.read(move |node| node.state().check_policy(&name, &wanted)).await??;
-    let revision = match policy.mode {
-        Mode::Standard => revision_of(&shared, source, digest, progress).await?,
-        Mode::Restart => installed(&shared, &group, source.or(digest)).await?,
-    };
+    let revision = wanted_revision(&shared, &group, &policy, source, digest, progress).await?;
     let own = shared.backend.node.read(Node::host).await?;
     let policy = (!overrides.is_empty()).then_some(policy);
     let deploy = DeployRequest { group, revision, policy, description, holders: vec![own], queue };
@@ -232,6 +240,21 @@ pub(super) async fn delete_config(
     Ok(Json(serde_json::json!({ "deleted": name.to_string() })))
 }
 
+/// What a deployment is to bring, or to restart.
+async fn wanted_revision(
+    shared: &Shared,
+    group: &GroupName,
+    policy: &Policy,
+    source: Option<String>,
+    digest: Option<String>,
+    progress: Progress,
+) -> Result<Revision, ApiError> {
+    match policy.mode {
+        Mode::Standard => revision_of(shared, source, digest, progress).await,
+        Mode::Restart => installed(shared, group, source.or(digest)).await,
+    }
+}
+
 /// What a restart restarts: the group's last good revision.
 async fn installed(shared: &Shared, group: &GroupName, source: Option<String>) -> Result<Revision, ApiError> {
     if source.is_some() {
@@ -275,7 +298,9 @@ async fn policy_of(
         if let GroupFileError::Refused(refusal) = error {
             return ApiError::from(refusal);
         }
-        ApiError::invalid("INVALID_OVERRIDE", error.to_string())
+        let is_refused = error.is_of_policy();
+        let invalid = ApiError::invalid("INVALID_OVERRIDE", error.to_string());
+        if is_refused { invalid.refused() } else { invalid }
     })?;
     Ok((name, policy))
 }

@@ -2,123 +2,246 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Args;
 use proto::id::GroupName;
 
 use super::deploy::{Overrides, absolute_source, bring};
+use super::group::short_revision;
+use super::screen::clean;
 use super::{Exit, Session};
 use crate::api::PlanBody;
+use crate::view::plan::UnwellView;
 use crate::view::{PlanView, SecondsView};
 
-/// Batches that are shown; `--json` has all.
-const BATCHES_SHOWN: usize = 20;
+/// Batches that are shown from the first on, and of the rest the last ones;
+/// `--json` has all.
+const FIRST_SHOWN: usize = 12;
+const LAST_SHOWN: usize = 2;
 /// Names of one batch that are shown; `--json` has all.
-const NAMES_SHOWN: usize = 12;
+const NAMES_SHOWN: usize = 8;
+/// Hosts out of service that are named; `--json` has all.
+const OUT_SHOWN: usize = 5;
 
 #[derive(Args)]
 pub(crate) struct PlanArgs {
     /// APPLICATION/GROUP
     group: GroupName,
     /// A directory or archive, s3://…, https://…, github:owner/repo@commit, blake3:DIGEST
-    source: String,
+    #[arg(required_unless_present = "restart", conflicts_with = "restart")]
+    source: Option<String>,
+    /// As of `skein deploy`
+    #[arg(long)]
+    restart: bool,
     #[command(flatten)]
     overrides: Overrides,
+    /// As of `skein deploy`: behind the group's running deployment, if there is one
+    #[arg(long)]
+    queue: bool,
 }
 
 pub(super) async fn plan(session: &Session, args: PlanArgs) -> anyhow::Result<Exit> {
-    let source = absolute_source(&args.source)?;
-    let body = PlanBody { group: args.group.to_string(), source, overrides: args.overrides.map()? };
+    let mut overrides = args.overrides.map()?;
+    if args.restart && overrides.insert("mode".into(), "RESTART".into()).is_some_and(|mode| mode != "RESTART")
+    {
+        bail!("--restart and --override mode=… say different things: keep one");
+    }
+    let body = PlanBody {
+        group: args.group.to_string(),
+        source: args.source.as_deref().map(absolute_source).transpose()?,
+        overrides,
+        queue: args.queue,
+    };
     let plan: PlanView = bring(session, "/v1/plan", &body).await?;
     session.screen.result(&plan, || words(&plan))?;
     Ok(if plan.is_possible { Exit::Done } else { Exit::Refused })
 }
 
 fn words(plan: &PlanView) -> String {
-    let PlanView { group, config, total, minimum, turns_max, healthy, .. } = plan;
-    let mut text = format!(
-        "{group}: {total} hosts, {healthy} of them healthy. {config}: {minimum} must stay healthy, {turns_max} at a \
-         time at most.\n"
-    );
-    for host in &plan.down {
-        text.push_str(&format!("{} is Down since {}: it is tried first.\n", host.name, host.since));
-    }
-    if plan.is_possible {
-        text.push_str(&course(plan));
-    } else {
+    let mut text = head(plan);
+    plan.notes.iter().for_each(|note| text.push_str(&format!("{note}\n")));
+    if !plan.is_possible {
         text.push_str(&refusal(plan));
+    }
+    if plan.is_possible || plan.passes {
+        text.push_str(&format!("\n{}\n{}", batches(plan), course(plan)));
     }
     text.trim_end().to_string()
 }
 
-fn refusal(plan: &PlanView) -> String {
-    let mut text = String::from("It cannot finish as things are.\n");
-    if let Some(reason) = &plan.reason {
-        text.push_str(&format!("Why: {} ({})\n", reason.message, reason.code));
-    }
-    if !plan.advice.is_empty() {
-        text.push_str("Any one of these would do, the smallest change first:\n");
-    }
-    plan.advice.iter().for_each(|advice| text.push_str(&format!("  - {advice}\n")));
+/// The group, its hosts, and the rule.
+fn head(plan: &PlanView) -> String {
+    let PlanView { group, config, total, minimum, turns_max, healthy, targets, .. } = plan;
+    let of_all = if targets == total { String::new() } else { format!(", for {targets} of them") };
+    let mut text = format!(
+        "{group}: {}, {healthy} in service now{of_all}.\n{config}: {minimum} must stay in service, at most \
+         {turns_max} at a time.\n",
+        hosts(*total)
+    );
+    text.push_str(&out_of_service(plan));
     text
 }
 
-fn course(plan: &PlanView) -> String {
+/// Hosts that are not in service before it begins, and what that means.
+fn out_of_service(plan: &PlanView) -> String {
     let mut text = String::new();
-    for (at, batch) in plan.batches.iter().take(BATCHES_SHOWN).enumerate() {
-        let more = batch.len().saturating_sub(NAMES_SHOWN);
-        let names = batch.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        text.push_str(&format!("  {:>3}. {names}{more}{}\n", at + 1, step(plan, at)));
+    if !plan.down.is_empty() {
+        let down: Vec<String> =
+            plan.down.iter().map(|host| format!("{} since {}", host.name, host.since)).collect();
+        let within = written(plan.lost_after_seconds);
+        let then = format!("tried first, and failed if not back within {within}");
+        text.push_str(&line("Down", format!("{}: {then}", some_of(&down))));
     }
-    let hidden = plan.batches.len().saturating_sub(BATCHES_SHOWN);
-    if hidden > 0 {
-        text.push_str(&format!("       … and {hidden} batches more (--json shows all)\n"));
+    if !plan.unhealthy.is_empty() {
+        let why = |host: &UnwellView| format!("{}, {}", host.name, clean(&host.why));
+        let unhealthy: Vec<String> = plan.unhealthy.iter().map(why).collect();
+        text.push_str(&line("Unhealthy", format!("{}: first in line", some_of(&unhealthy))));
     }
-    text.push_str(&format!("In service at the fewest: {} of {}.\n", plan.lowest_in_service, plan.total));
-    text.push_str(&match plan.seconds {
-        Some(seconds) => lasts(seconds),
-        None => "How long it takes is not known: no turn of this group has succeeded yet.\n".into(),
-    });
-    let stops = match plan.stopped_by_failures {
-        1 => "The first failed turn stops it".to_string(),
-        several => format!("{several} failed turns stop it"),
-    };
-    text.push_str(&match plan.last_may_fail {
-        0 => format!("{stops}, whichever hosts they are.\n"),
-        1 => format!("{stops}, unless it is the last host's: that one may fail.\n"),
-        several => format!("{stops} while hosts are still to come; of the last turns {several} may fail.\n"),
-    });
-    if let Some(worst) = plan.worst {
-        text.push_str(&format!(
-            "At worst, if every turn fails: {} failed, {} never touched, {} in service at its end.\n",
-            worst.failed, worst.untouched, worst.in_service
-        ));
+    match plan.never_deployed {
+        0 => {}
+        new if new == plan.total => text.push_str(&line("New", "all: nothing was deployed here yet".into())),
+        new => text.push_str(&line("New", format!("{} that never had a turn: first in line", hosts(new)))),
     }
     text
+}
+
+/// The first, and how many more there are.
+fn some_of(all: &[String]) -> String {
+    let more = all.len().saturating_sub(OUT_SHOWN);
+    let more = if more > 0 { format!("; and {more} more (--json shows all)") } else { String::new() };
+    format!("{}{more}", all[..all.len().min(OUT_SHOWN)].join("; "))
+}
+
+fn refusal(plan: &PlanView) -> String {
+    let mut text = String::from(match plan.passes {
+        true => "\nNOT NOW: it would be refused.\n",
+        false => "\nNOT POSSIBLE as things are.\n",
+    });
+    if let Some(reason) = &plan.reason {
+        text.push_str(&format!("Why: {} ({})\n", clean(&reason.message), reason.code));
+    }
+    match plan.advice.len() {
+        0 => {}
+        1 => text.push_str("This would make it possible:\n"),
+        _ => text.push_str("Any one of these would make it possible, the smallest change first:\n"),
+    }
+    plan.advice.iter().for_each(|advice| text.push_str(&format!("  - {advice}\n")));
+    if plan.passes {
+        text.push_str("Once that is over it would go like this:\n");
+    }
+    text
+}
+
+/// Who goes when: the first ones, and how it goes on.
+fn batches(plan: &PlanView) -> String {
+    let all = plan.batches.len();
+    let is_cut = all > FIRST_SHOWN + LAST_SHOWN + 1;
+    let first = if is_cut { FIRST_SHOWN } else { all };
+    let mut text: String = (0..first).map(|at| batch(plan, at)).collect();
+    if is_cut {
+        let hidden = &plan.batches[first..all - LAST_SHOWN];
+        let sizes = || hidden.iter().map(Vec::len);
+        let each = match (sizes().min().unwrap_or(0), sizes().max().unwrap_or(0)) {
+            (1, 1) => "1 host each".to_string(),
+            (least, most) if least == most => format!("{most} hosts each"),
+            (least, most) => format!("{least} to {most} hosts each"),
+        };
+        text.push_str(&format!("        … {} more batches, {each} (--json shows all)\n", hidden.len()));
+        text.extend((all - LAST_SHOWN..all).map(|at| batch(plan, at)));
+    }
+    text
+}
+
+fn batch(plan: &PlanView, at: usize) -> String {
+    let names = &plan.batches[at];
+    let more = names.len().saturating_sub(NAMES_SHOWN);
+    let shown = names.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("  {:>5}. {shown}{more}{}\n", at + 1, step(plan, at))
 }
 
 /// ` (zone a, after 5m)`: of what it is a part, and when that begins, if a bake
 /// comes before it.
 fn step(plan: &PlanView, at: usize) -> String {
     let Some(step) = plan.waves.get(at) else { return String::new() };
-    let Some(wave) = &step.wave else { return String::new() };
-    let is_first = at == 0 || plan.waves[at - 1].wave.as_ref() != Some(wave);
-    if is_first && at > 0 {
-        let after = humantime::format_duration(Duration::from_secs(step.after));
-        return format!(" ({wave}, about {after} after the first turn begins)");
+    let is_first = at == 0 || plan.waves[at - 1].wave != step.wave;
+    let wave = step.wave.as_deref().unwrap_or("the others");
+    match (is_first && at > 0, &step.wave) {
+        (true, _) => format!(" ({wave}, about {} after the first turn begins)", written(step.after)),
+        (false, Some(wave)) => format!(" ({wave})"),
+        (false, None) => String::new(),
     }
-    format!(" ({wave})")
+}
+
+/// What it costs and what it stands, a line each.
+fn course(plan: &PlanView) -> String {
+    let mut text = line(
+        "In service",
+        format!("{} of {} at the fewest, if all goes well", plan.lowest_in_service, plan.total),
+    );
+    text.push_str(&line(
+        "Takes",
+        plan.seconds.map_or("nobody knows: no turn of this group has gone well yet".into(), lasts),
+    ));
+    text.push_str(&line("Stopped by", stops(plan)));
+    if let Some(worst) = plan.worst {
+        text.push_str(&line(
+            "At worst",
+            format!(
+                "every turn fails: {} failed, {} never touched, {} of {} in service at its end",
+                worst.failed, worst.untouched, worst.in_service, plan.total
+            ),
+        ));
+    }
+    let then = match (plan.rolls_back, plan.rollback_to.as_deref().map(short_revision)) {
+        (true, Some(revision)) => format!("the hosts that were touched are rolled back to {revision}"),
+        (true, None) => "nothing is rolled back: no revision was good here yet".into(),
+        (false, _) => "nothing is rolled back: the policy does not ask for it".into(),
+    };
+    text.push_str(&line("If it fails", then));
+    text
+}
+
+fn line(what: &str, how: String) -> String {
+    format!("{what:<12} {how}\n")
+}
+
+fn stops(plan: &PlanView) -> String {
+    let failures = |failures: u32| match failures {
+        1 => "1 failed turn".to_string(),
+        several => format!("{several} failed turns"),
+    };
+    let canary = match plan.stopped_after_canary {
+        Some(_) => "any failed turn of the canary; then ",
+        None => "",
+    };
+    let stops = failures(plan.stopped_after_canary.unwrap_or(plan.stopped_by_failures));
+    let last = match plan.last_may_fail {
+        0 => "whichever host it is".to_string(),
+        1 => "unless it is the last host's, which may fail".into(),
+        several => format!("while others are still to come; of the last turns {several} may fail"),
+    };
+    let comma = if plan.last_may_fail > 1 { "" } else { "," };
+    format!("{canary}{stops}{comma} {last}")
 }
 
 fn lasts(seconds: SecondsView) -> String {
-    let written = |seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string();
     let SecondsView { typical, slow, turn, past_turns } = seconds;
-    let slow = if slow > typical { format!(", {} if turns are slow", written(slow)) } else { String::new() };
-    format!(
-        "Takes about {}{slow}: a turn took {} or less in half of {past_turns} past ones.\n",
-        written(typical),
-        written(turn)
-    )
+    let slow =
+        if slow > typical { format!(", or {} if turns are slow", written(slow)) } else { String::new() };
+    let past = match past_turns {
+        1 => "the one past turn took".to_string(),
+        several => format!("half of {several} past turns took at most"),
+    };
+    format!("about {}{slow} ({past} {})", written(typical), written(turn))
+}
+
+fn written(seconds: u64) -> String {
+    humantime::format_duration(Duration::from_secs(seconds)).to_string()
+}
+
+fn hosts(count: u32) -> String {
+    if count == 1 { "1 host".into() } else { format!("{count} hosts") }
 }
 
 #[cfg(test)]

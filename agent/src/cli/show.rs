@@ -1,5 +1,6 @@
 //! `skein status`, `hosts`, `deployments`, `explain`: questions.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
@@ -27,12 +28,6 @@ pub(crate) struct StatusArgs {
 pub(crate) struct OfGroup {
     /// APPLICATION/GROUP
     pub(super) group: Option<GroupName>,
-}
-
-#[derive(Args)]
-pub(crate) struct ExplainArgs {
-    /// The deployment's id
-    deployment: DeploymentId,
 }
 
 pub(super) async fn status(session: &Session, args: StatusArgs) -> anyhow::Result<Exit> {
@@ -89,7 +84,7 @@ fn group_words(group: &GroupView) -> String {
 const BEHIND_SHOWN_MAX: usize = 20;
 
 /// A line for each host that is not where its group is; nothing if all are.
-fn behind_words(group: &GroupView) -> String {
+pub(super) fn behind_words(group: &GroupView) -> String {
     // Before its first deployment every host is new, and that is no news.
     let told = group.behind.iter().filter(|host| host.why.code != "NO_GOOD_REVISION");
     let all: Vec<&BehindView> = told.collect();
@@ -156,7 +151,7 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
 }
 
 /// A deployment in one line.
-fn headline(session: &Session, view: &DeploymentView) -> String {
+pub(super) fn headline(session: &Session, view: &DeploymentView) -> String {
     let counts = view.counts;
     let total = counts.pending + counts.in_progress + counts.succeeded + counts.failed + counts.skipped;
     format!(
@@ -182,17 +177,42 @@ fn deployment_words(session: &Session, view: &DeploymentView) -> String {
         let wave = in_waves.then(|| host.wave.clone().unwrap_or_default());
         [host.name.clone(), host.status.clone()].into_iter().chain(wave).chain([event, message]).collect()
     };
-    let rows: Vec<Vec<String>> = view.hosts().iter().map(row).collect();
+    let (shown, left_out) = of_note(view.hosts());
+    let rows: Vec<Vec<String>> = shown.into_iter().map(row).collect();
     let headings: &[&str] = match in_waves {
         true => &["HOST", "STATUS", "WAVE", "EVENT", "MESSAGE"],
         false => &["HOST", "STATUS", "EVENT", "MESSAGE"],
     };
-    text.push_str(&format!("\n{}", table(&session.screen, headings, &rows)));
+    text.push_str(&format!("\n{}{left_out}", table(&session.screen, headings, &rows)));
     text
 }
 
+/// Hosts that are shown one by one; of more those that are not as most are.
+const HOSTS_SHOWN_MAX: usize = 50;
+
+/// The hosts that get a line, and what to say of the others.
+fn of_note(hosts: &[TurnView]) -> (Vec<&TurnView>, String) {
+    if hosts.len() <= HOSTS_SHOWN_MAX {
+        return (hosts.iter().collect(), String::new());
+    }
+    let is_usual = |host: &&TurnView| ["Pending", "Succeeded", "Skipped"].contains(&host.status.as_str());
+    let mut shown: Vec<&TurnView> = hosts.iter().filter(|host| !is_usual(host)).collect();
+    shown.truncate(HOSTS_SHOWN_MAX);
+    let mut others: BTreeMap<&str, usize> = BTreeMap::new();
+    hosts.iter().for_each(|host| *others.entry(&host.status).or_default() += 1);
+    for host in &shown {
+        others.entry(&host.status).and_modify(|count| *count -= 1);
+    }
+    let others: Vec<String> = others
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(status, count)| format!("{count} {status}"))
+        .collect();
+    (shown, format!("and of the others {} (--json shows all)\n", others.join(", ")))
+}
+
 /// One line a wave, if there is more than one.
-fn waves(session: &Session, view: &DeploymentView) -> String {
+pub(super) fn waves(session: &Session, view: &DeploymentView) -> String {
     if view.waves.len() < 2 {
         return String::new();
     }
@@ -220,7 +240,7 @@ fn left_words(until: &str) -> String {
 }
 
 /// Reason, blockers, and what became of it: a line each.
-fn why(view: &DeploymentView) -> String {
+pub(super) fn why(view: &DeploymentView) -> String {
     let mut text = String::new();
     if let Some(reason) = &view.reason {
         text.push_str(&format!("Why: {} ({})\n", reason.message, reason.code));
@@ -237,59 +257,6 @@ fn why(view: &DeploymentView) -> String {
         text.push_str("Its rollback is about to begin.\n");
     }
     text
-}
-
-pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Result<Exit> {
-    let view: DeploymentView = session.client.get(&deployment_path(args.deployment)).await?;
-    let group: GroupView = session.client.get(&path_of(&view.group.parse()?)).await?;
-    session.screen.result(&view, || {
-        let healthy = view.healthy;
-        let mut text = format!("{}\n{}{}", headline(session, &view), why(&view), waves(session, &view));
-        text.push_str(&format!(
-            "In service: {} of {} {}, {} at the fewest; {} must be ({}).\n",
-            healthy.now,
-            healthy.total,
-            if view.is_over() { "at its end" } else { "now" },
-            healthy.lowest_seen,
-            healthy.minimum,
-            view.config
-        ));
-        view.hosts().iter().for_each(|host| text.push_str(&explain_host(host)));
-        text.push_str(&untold(&group, &view.id));
-        if view.hosts().iter().any(|host| host.status == "Failed") {
-            text.push_str(&format!("All that a script wrote: skein logs {} HOST\n", view.id));
-        }
-        text.push_str(behind_words(&group).trim_start());
-        text
-    })?;
-    Ok(Exit::Done)
-}
-
-/// What receivers were told of it in vain.
-fn untold(group: &GroupView, deployment: &str) -> String {
-    let mut text = String::new();
-    for trigger in &group.triggers {
-        for gone in trigger.last_given_up.iter().filter(|gone| gone.deployment == deployment) {
-            text.push_str(&format!(
-                "Trigger {} gave up to tell {} ({}): {}\n",
-                trigger.name, gone.event, gone.id, gone.why
-            ));
-        }
-    }
-    text
-}
-
-/// What there is to say of a host: nothing if all is as it should be.
-fn explain_host(host: &TurnView) -> String {
-    let Some(message) = &host.message else { return String::new() };
-    if host.status == "Skipped" {
-        return String::new();
-    }
-    let event = host.event.as_deref().filter(|event| !message.contains(event));
-    let event = event.map(|event| format!(" in {event}")).unwrap_or_default();
-    let log = host.log.as_deref().unwrap_or("");
-    let log: String = log.lines().map(|line| format!("    {line}\n")).collect();
-    format!("{}: {}{event}: {message}\n{log}", host.name, host.status)
 }
 
 pub(super) async fn hosts(session: &Session, args: OfGroup) -> anyhow::Result<Exit> {
@@ -353,7 +320,7 @@ pub(super) async fn deployments(session: &Session, args: OfGroup) -> anyhow::Res
     Ok(Exit::Done)
 }
 
-fn deployment_path(id: DeploymentId) -> String {
+pub(super) fn deployment_path(id: DeploymentId) -> String {
     format!("/v1/deployments/{id}")
 }
 

@@ -86,8 +86,8 @@ fn why(state: &State, host: HostId, catch_up: CatchUp) -> Why {
 
 /// What a host's turn failed of.
 fn failure(state: &State, deployment: DeploymentId, host: HostId) -> Option<String> {
-    match &state.rollout(deployment)?.members().get(&host)?.stage {
-        Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } => Some(failure.message.clone()),
+    match &*state.part(deployment, host)?.stage {
+        Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } => said(&failure.message),
         Stage::Ended { outcome: TurnOutcome::Succeeded, .. }
         | Stage::NotTargeted
         | Stage::Pending
@@ -95,6 +95,10 @@ fn failure(state: &State, deployment: DeploymentId, host: HostId) -> Option<Stri
         | Stage::Started { .. }
         | Stage::Skipped => None,
     }
+}
+
+fn said(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_string())
 }
 
 /// What somebody means who writes down the first digits of a revision that the

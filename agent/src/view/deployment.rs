@@ -2,11 +2,11 @@
 
 use std::cmp::Ordering;
 
-use proto::entry::TurnOutcome;
+use proto::entry::{ErrorCode, TurnOutcome};
 use proto::id::{DeploymentId, GroupName, HostId};
 use proto::lifecycle::LifecycleEvent;
 use proto::node::Node;
-use proto::rollout::{Blocker, DeploymentStatus, Health, Member, Rollout, Stage, Wave, WaveKind};
+use proto::rollout::{Blocker, DeploymentStatus, FAILURES_TOLD, Part, Rollout, Stage, Wave, WaveKind};
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
@@ -162,9 +162,10 @@ pub(super) fn with_hosts(
     blockers: &[Blocker],
     event_of: &dyn Fn(HostId) -> Option<LifecycleEvent>,
 ) -> DeploymentView {
-    let targeted = rollout.members().iter().filter(|(_, member)| member.stage != Stage::NotTargeted);
+    let parts = state.parts(rollout.submission.deployment);
+    let targeted = parts.iter().filter(|(_, part)| *part.stage != Stage::NotTargeted);
     let mut hosts: Vec<TurnView> =
-        targeted.map(|(host, member)| turn(*host, member, rollout, state, event_of(*host))).collect();
+        targeted.map(|(host, part)| turn(*host, part, rollout, state, event_of(*host))).collect();
     hosts.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
     DeploymentView { hosts: Some(hosts), ..summary(rollout, state, blockers) }
 }
@@ -261,19 +262,19 @@ fn wave(at: usize, wave: &Wave, rollout: &Rollout) -> WaveView {
 
 fn turn(
     host: HostId,
-    member: &Member,
+    part: &Part<'_>,
     rollout: &Rollout,
     state: &State,
     event: Option<LifecycleEvent>,
 ) -> TurnView {
     let known = state.host(host);
-    let (started_at, finished_at) = match &member.stage {
+    let (started_at, finished_at) = match &*part.stage {
         Stage::Started { at } => (Some(*at), None),
         Stage::Ended { started, at, .. } => (*started, Some(*at)),
         Stage::NotTargeted | Stage::Pending | Stage::Leased { .. } | Stage::Skipped => (None, None),
     };
     let ailing = state.group(&rollout.submission.group).and_then(|group| group.ailing(host));
-    let ailing = ailing.filter(|_| member.ailing.is_some() && !rollout.status().is_over());
+    let ailing = ailing.filter(|_| part.ailing.is_some());
     let view = TurnView {
         host: host.to_string(),
         name: name_of(state, host),
@@ -286,30 +287,28 @@ fn turn(
         log: None,
         started_at: started_at.map(written),
         finished_at: finished_at.map(written),
-        wave: rollout.wave_of(host).map(|wave| wave_name(&wave.kind)),
+        wave: part.wave.map(|wave| wave_name(&wave.kind)),
     };
-    let view = with_stage(view, member, rollout, event);
-    // Its turn went well, and then it was lost, in the bake.
-    let is_lost = view.status == "Succeeded" && member.health == Health::Unhealthy;
+    let view = with_stage(view, part, rollout, event);
     let lost_after = rollout.submission.policy.lost_after.as_secs();
     let lost =
         || format!("it went Down after its turn and was not back within {lost_after} s: it counts as failed");
-    TurnView { message: view.message.or_else(|| is_lost.then(lost)), ..view }
+    TurnView { message: view.message.or_else(|| part.is_lost.then(lost)), ..view }
 }
 
-fn with_stage(view: TurnView, member: &Member, rollout: &Rollout, event: Option<LifecycleEvent>) -> TurnView {
+fn with_stage(view: TurnView, part: &Part<'_>, rollout: &Rollout, event: Option<LifecycleEvent>) -> TurnView {
     let event = event.map(|event| event.name().to_string());
     let lost_after = rollout.submission.policy.lost_after.as_secs();
-    match &member.stage {
+    match &*part.stage {
         Stage::NotTargeted | Stage::Pending => TurnView { status: "Pending".into(), ..view },
         Stage::Leased { .. } => {
             let down =
                 format!("it is Down: its turn counts as failed if it is not back within {lost_after} s");
-            let message = member.down.map(|_| down).or(view.message.clone());
+            let message = part.down.map(|_| down).or(view.message.clone());
             TurnView { status: "InProgress".into(), message, ..view }
         }
         // Nobody can know what a host does that nobody can reach.
-        Stage::Started { .. } if member.down.is_some() => {
+        Stage::Started { .. } if part.down.is_some() => {
             let message = format!(
                 "it went Down in its turn, which counts as failed if it is not back within {lost_after} s"
             );
@@ -323,7 +322,7 @@ fn with_stage(view: TurnView, member: &Member, rollout: &Rollout, event: Option<
             status: "Failed".into(),
             event: failure.event.map(|event| event.name().into()),
             error_code: Some(failure.code.name().into()),
-            message: Some(failure.message.clone()),
+            message: said(&failure.message).or_else(|| Some(beyond(failure.code))),
             script: said(&failure.script),
             log: said(&failure.log),
             ..view
@@ -341,6 +340,12 @@ fn with_stage(view: TurnView, member: &Member, rollout: &Rollout, event: Option<
             TurnView { status: "Skipped".into(), message: Some(message.into()), ..view }
         }
     }
+}
+
+/// What is said of a host that failed after many others, whose words were not
+/// kept.
+fn beyond(code: ErrorCode) -> String {
+    format!("{code}; {FAILURES_TOLD} hosts had failed before it, so its words are on the host alone")
 }
 
 fn said(text: &str) -> Option<String> {

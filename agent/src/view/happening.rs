@@ -1,7 +1,7 @@
 //! What happened: entries of the ledger and notices, as sentences.
 
-use proto::entry::{Body, Creator, TurnOutcome};
-use proto::id::{DeploymentId, GroupName, HostId};
+use proto::entry::{Body, Creator, Submission, TurnOutcome};
+use proto::id::{GroupName, HostId};
 use proto::io::Progress;
 use proto::node::Node;
 use proto::state::State;
@@ -77,127 +77,84 @@ pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, veri
     }
 }
 
-/// What an entry says, in words.
+/// What an entry says, in words, and whom it is about.
 pub(crate) fn happening(state: &State, body: &Body) -> Happening {
-    match body {
-        Body::Tick => said("Tick", "time passed".into()),
-        Body::HostJoined(record) => said("HostJoined", format!("{} joined, or came back", record.name))
-            .of_host(record.host.to_string()),
-        Body::HostLeft { host } => {
-            said("HostLeft", format!("{} was taken out of the mesh", name_of(state, *host)))
-                .of_host(host.to_string())
-        }
-        Body::HostDown { host, .. } => {
-            said("HostDown", format!("{} is Down", name_of(state, *host))).of_host(host.to_string())
-        }
-        Body::HostUp { host, .. } => {
-            said("HostUp", format!("{} is back", name_of(state, *host))).of_host(host.to_string())
-        }
-        Body::GroupSet(group) => {
-            said("GroupSet", format!("group {} was set", group.name)).of_group(&group.name)
-        }
-        Body::GroupDeleted(name) => said("GroupDeleted", format!("group {name} was deleted")).of_group(name),
-        Body::Submitted(submission) => {
-            let what = match (submission.creator, submission.rollback_of) {
-                (Creator::Rollback, Some(undone)) => format!("the mesh rolls back {undone}"),
-                (Creator::User | Creator::Autoscale | Creator::Rollback, _) => "submitted".to_string(),
-            };
-            let revision = &submission.revision;
-            let text = format!("{what}: {} to {}", submission.group, revision.digest.short());
-            said("Submitted", text).of_group(&submission.group).of(state, submission.deployment)
-        }
-        Body::TurnStarted { deployment, host } => {
-            said("TurnStarted", format!("{} took its turn", name_of(state, *host)))
-                .of(state, *deployment)
-                .of_host(host.to_string())
-        }
-        Body::TurnEnded { deployment, host, outcome } => {
-            said("TurnEnded", format!("{} {}", name_of(state, *host), ended(outcome)))
-                .of(state, *deployment)
-                .of_host(host.to_string())
-        }
-        Body::StopRequested { deployment, rollback, now } => {
-            let now = if *now { " now" } else { "" };
-            let and = if *rollback { ", and to roll it back" } else { "" };
-            let text = format!("a person asked to stop {deployment}{now}{and}");
-            said("StopRequested", text).of(state, *deployment)
-        }
-        Body::ConfigSet(config) => said("ConfigSet", format!("configuration {} was set", config.name)),
-        Body::ConfigDeleted(name) => said("ConfigDeleted", format!("configuration {name} was deleted")),
-        Body::Finished { deployment } => {
-            let status = state.rollout(*deployment).map_or("over", |rollout| rollout.status().name());
-            said("Finished", format!("{deployment} is over: {status}")).of(state, *deployment)
-        }
-        Body::AlarmRead { .. }
-        | Body::AlarmSet { .. }
-        | Body::TriggersDelivered { .. }
-        | Body::Frozen { .. }
-        | Body::Unfrozen { .. } => watch(state, body),
-        Body::HealthChanged { group, host, healthy, error, as_of: _ } => {
-            let name = name_of(state, *host);
-            let text = match healthy {
-                true => format!("{name} is healthy again"),
-                false => format!("{name} is unhealthy: {error}"),
-            };
-            said("HealthChanged", text).of_group(group).of_host(host.to_string())
-        }
+    let about = body.about();
+    let of_deployment =
+        about.deployment.and_then(|id| state.rollout(id)).map(|rollout| &rollout.submission.group);
+    Happening {
+        group: of_deployment.or(about.group).map(ToString::to_string),
+        deployment: about.deployment.map(|id| id.to_string()),
+        host: about.host.map(|host| host.to_string()),
+        ..said(body.kind(), words(state, body))
     }
 }
 
-/// What an entry about alarms, triggers or freezes says; any other is told
-/// above.
-fn watch(state: &State, body: &Body) -> Happening {
+fn words(state: &State, body: &Body) -> String {
+    let name = |host: &HostId| name_of(state, *host);
     match body {
-        Body::AlarmRead { group, deployment, alarm, state: is, detail } => {
-            said("AlarmRead", format!("alarm {alarm} is {}: {detail}", is.name()))
-                .of(state, *deployment)
-                .of_group(group)
+        Body::Tick => "time passed".into(),
+        Body::HostJoined(record) => format!("{} joined, or came back", record.name),
+        Body::HostLeft { host } => format!("{} was taken out of the mesh", name(host)),
+        Body::HostDown { host, .. } => format!("{} is Down", name(host)),
+        Body::HostUp { host, .. } => format!("{} is back", name(host)),
+        Body::GroupSet(group) => format!("group {} was set", group.name),
+        Body::GroupDeleted(name) => format!("group {name} was deleted"),
+        Body::Submitted(submission) => submitted(submission),
+        Body::TurnStarted { host, .. } => format!("{} took its turn", name(host)),
+        Body::TurnEnded { host, outcome, .. } => format!("{} {}", name(host), ended(outcome)),
+        Body::StopRequested { deployment, rollback, now } => {
+            let now = if *now { " now" } else { "" };
+            let and = if *rollback { ", and to roll it back" } else { "" };
+            format!("a person asked to stop {deployment}{now}{and}")
         }
-        Body::AlarmSet { group, alarm, active, reason } => {
-            let text = match active {
-                true => format!("alarm {alarm} was set by hand: {reason}"),
-                false => format!("alarm {alarm} was cleared: {reason}"),
-            };
-            said("AlarmSet", text).of_group(group)
+        Body::ConfigSet(config) => format!("configuration {} was set", config.name),
+        Body::ConfigDeleted(name) => format!("configuration {name} was deleted"),
+        Body::Finished { deployment } => {
+            let status = state.rollout(*deployment).map_or("over", |rollout| rollout.status().name());
+            format!("{deployment} is over: {status}")
         }
-        Body::TriggersDelivered { group, trigger, up_to, given_up } => {
+        Body::HealthChanged { host, healthy: true, .. } => format!("{} is healthy again", name(host)),
+        Body::HealthChanged { host, error, .. } => format!("{} is unhealthy: {error}", name(host)),
+        Body::AlarmRead { alarm, state: is, detail, .. } => {
+            format!("alarm {alarm} is {}: {detail}", is.name())
+        }
+        Body::AlarmSet { alarm, active: true, reason, .. } => {
+            format!("alarm {alarm} was set by hand: {reason}")
+        }
+        Body::AlarmSet { alarm, reason, .. } => format!("alarm {alarm} was cleared: {reason}"),
+        Body::TriggersDelivered { trigger, up_to, given_up, .. } => {
             let gone = match given_up.len() {
                 0 => String::new(),
                 gone => format!(", {gone} given up"),
             };
-            said("TriggersDelivered", format!("trigger {trigger} has told everything up to {up_to}{gone}"))
-                .of_group(group)
+            format!("trigger {trigger} has told everything up to {up_to}{gone}")
         }
         Body::Frozen { group, until, reason, by } => {
             let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-            said("Frozen", format!("{by} froze {group} until {until}{why}")).of_group(group)
+            format!("{by} froze {group} until {until}{why}")
         }
-        Body::Unfrozen { group } => {
-            said("Unfrozen", format!("the freeze of {group} was ended")).of_group(group)
-        }
-        Body::Tick
-        | Body::HostJoined(_)
-        | Body::HostLeft { .. }
-        | Body::HostDown { .. }
-        | Body::HostUp { .. }
-        | Body::GroupSet(_)
-        | Body::GroupDeleted(_)
-        | Body::Submitted(_)
-        | Body::TurnStarted { .. }
-        | Body::TurnEnded { .. }
-        | Body::StopRequested { .. }
-        | Body::Finished { .. }
-        | Body::HealthChanged { .. }
-        | Body::ConfigSet(_)
-        | Body::ConfigDeleted(_) => happening(state, body),
+        Body::Unfrozen { group } => format!("the freeze of {group} was ended"),
     }
+}
+
+fn submitted(submission: &Submission) -> String {
+    let what = match (submission.creator, submission.rollback_of) {
+        (Creator::Rollback, Some(undone)) => format!("the mesh rolls back {undone}"),
+        (Creator::User | Creator::Autoscale | Creator::Rollback, _) => "submitted".to_string(),
+    };
+    format!("{what}: {} to {}", submission.group, submission.revision.digest.short())
 }
 
 /// Where a host is in its turn, in words.
 pub(crate) fn progress(state: &State, progress: &Progress) -> Happening {
-    said("Progress", format!("{} is in {}", name_of(state, progress.host), progress.event))
-        .of(state, progress.deployment)
-        .of_host(progress.host.to_string())
+    let group = state.rollout(progress.deployment).map(|rollout| rollout.submission.group.to_string());
+    Happening {
+        group,
+        deployment: Some(progress.deployment.to_string()),
+        host: Some(progress.host.to_string()),
+        ..said("Progress", format!("{} is in {}", name_of(state, progress.host), progress.event))
+    }
 }
 
 /// That this host and another hold different ledgers, in words.
@@ -206,7 +163,7 @@ pub(crate) fn diverged(state: &State, with: HostId, index: u64) -> Happening {
         "this host and {} disagree on what was committed, at entry {index} at the latest: trust neither",
         name_of(state, with)
     );
-    Happening { index: Some(index), ..said("Diverged", text).of_host(with.to_string()) }
+    Happening { index: Some(index), host: Some(with.to_string()), ..said("Diverged", text) }
 }
 
 fn ended(outcome: &TurnOutcome) -> String {
@@ -222,19 +179,4 @@ fn ended(outcome: &TurnOutcome) -> String {
 fn said(kind: &str, text: String) -> Happening {
     let (index, hash, at) = (None, None, None);
     Happening { index, hash, at, kind: kind.into(), group: None, deployment: None, host: None, text }
-}
-
-impl Happening {
-    fn of_host(self, host: String) -> Self {
-        Happening { host: Some(host), ..self }
-    }
-
-    fn of_group(self, group: &GroupName) -> Self {
-        Happening { group: Some(group.to_string()), ..self }
-    }
-
-    fn of(self, state: &State, deployment: DeploymentId) -> Self {
-        let group = state.rollout(deployment).map(|rollout| rollout.submission.group.to_string());
-        Happening { deployment: Some(deployment.to_string()), group: group.or(self.group), ..self }
-    }
 }

@@ -1,41 +1,52 @@
 //! What a deployment would do, worked out by the very fold that will do it:
 //! who goes when, what would stop it, how long it takes, and, if it cannot
-//! finish, the smallest change after which it can.
+//! finish or would be refused, the smallest change after which it can.
 
 mod pace;
-mod play;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use proto::id::{Digest, HostId};
-use proto::policy::{Minimum, Policy};
-use proto::rollout::{Health, Rollout, Verdict, WaveKind};
-use proto::state::{GroupState, State};
+use proto::entry::{Body, Submission};
+use proto::id::HostId;
+use proto::io::Refusal;
+use proto::rollout::forecast::{Batch, Forecast, Outlook, Worst};
+use proto::rollout::{Entrant, WaveKind};
+use proto::state::{GroupState, State, heeds_alarms};
 use serde::{Deserialize, Serialize};
 
 use super::{Why, name_of, written};
 use pace::Pace;
-use play::{Batch, Play, Played};
 
 /// A deployment as it would go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PlanView {
     pub(crate) group: String,
     pub(crate) config: String,
     /// N.
     pub(crate) total: u32,
+    /// Hosts that it is for: not all, if only outdated ones or a restart.
+    #[serde(default)]
+    pub(crate) targets: u32,
     /// M.
     pub(crate) minimum: u32,
     /// At most so many at a time.
     pub(crate) turns_max: u32,
-    /// Whether it can end well as things are now.
+    /// Whether it would be accepted now, and can end well as things are.
     pub(crate) is_possible: bool,
     /// Why not.
     #[serde(default)]
     pub(crate) reason: Option<Why>,
+    /// Whether what refuses it passes, and it could end well then: a freeze, an
+    /// alarm, another deployment. The batches are how it would go then.
+    #[serde(default)]
+    pub(crate) passes: bool,
     /// What would make it possible, the smallest change first.
     #[serde(default)]
     pub(crate) advice: Vec<String>,
+    /// What else there is to know before it begins.
+    #[serde(default)]
+    pub(crate) notes: Vec<String>,
     /// The hosts' names in the order of their turns, if all go well.
     pub(crate) batches: Vec<Vec<String>>,
     /// Of each batch: canary or zone, if it is one, and when it begins, by past
@@ -45,6 +56,15 @@ pub(crate) struct PlanView {
     /// Hosts that are Down: they are tried first, and fail if they stay away.
     #[serde(default)]
     pub(crate) down: Vec<DownView>,
+    /// How long a host that is Down has to come back once its turn has come.
+    #[serde(default)]
+    pub(crate) lost_after_seconds: u64,
+    /// Hosts that are up and unhealthy: they go first, too.
+    #[serde(default)]
+    pub(crate) unhealthy: Vec<UnwellView>,
+    /// Hosts that never had a turn: unhealthy until they have had one.
+    #[serde(default)]
+    pub(crate) never_deployed: u32,
     /// Hosts that are healthy now.
     #[serde(default)]
     pub(crate) healthy: u32,
@@ -53,12 +73,20 @@ pub(crate) struct PlanView {
     /// So many turns must fail, one after the other from the first, for the
     /// deployment to fail.
     pub(crate) stopped_by_failures: u32,
+    /// The same, once the canary is through; none without one.
+    #[serde(default)]
+    pub(crate) stopped_after_canary: Option<u32>,
     /// So many turns may fail if they are the last ones.
     #[serde(default)]
     pub(crate) last_may_fail: u32,
     /// How it ends if every turn fails.
     #[serde(default)]
     pub(crate) worst: Option<WorstView>,
+    /// Whether a failure is rolled back, and to which revision.
+    #[serde(default)]
+    pub(crate) rolls_back: bool,
+    #[serde(default)]
+    pub(crate) rollback_to: Option<String>,
     /// How long it takes, by past turns; none if there were none.
     #[serde(default)]
     pub(crate) seconds: Option<SecondsView>,
@@ -79,6 +107,13 @@ pub(crate) struct StepView {
 pub(crate) struct DownView {
     pub(crate) name: String,
     pub(crate) since: String,
+}
+
+/// A host that is up and unhealthy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UnwellView {
+    pub(crate) name: String,
+    pub(crate) why: String,
 }
 
 /// The end of a deployment of which every turn fails.
@@ -104,36 +139,184 @@ pub(crate) struct SecondsView {
     pub(crate) past_turns: usize,
 }
 
-/// What a deployment of the revision under the policy would do now.
-pub(crate) fn plan(state: &State, known: &GroupState, policy: &Policy, digest: Digest) -> PlanView {
-    let pace = pace::pace(state, known);
-    let turn = pace.map_or(Duration::from_secs(1), |pace| pace.median);
-    let play = Play::new(state, known, policy, digest, turn);
-    let well = play.through(&|_| false);
-    let badly = play.through(&|_| true);
-    let is_possible = ends_well(&well);
-    let total = well.rollout.total();
-    let bounds = policy.bounds(total);
-    let names = |hosts: &[HostId]| hosts.iter().map(|host| name_of(state, *host)).collect();
-    PlanView {
-        group: known.group.name.to_string(),
-        config: policy.to_string(),
-        total,
-        minimum: bounds.minimum,
-        turns_max: bounds.turns_max,
-        is_possible,
-        reason: if is_possible { None } else { Why::of_rollout(&well.rollout) },
-        advice: if is_possible { Vec::new() } else { advice(state, &play, policy, bounds.minimum) },
-        batches: well.batches.iter().map(|batch| names(&batch.hosts)).collect(),
-        waves: well.batches.iter().map(step).collect(),
-        down: down(state, &play),
-        healthy: healthy(&play),
-        lowest_in_service: well.rollout.lowest_available,
-        stopped_by_failures: badly.rollout.counts().failed,
-        last_may_fail: if is_possible { last_may_fail(&play, &well) } else { 0 },
-        worst: is_possible.then(|| worst(&badly.rollout)),
-        seconds: pace.filter(|_| is_possible).map(|pace| seconds(&play, pace, &well)),
+/// All that the node knows of a deployment that could be. It is taken out of the
+/// node's loop, because to play a large one through takes longer than a look may.
+pub(crate) struct Planned {
+    group: String,
+    /// Why it would be refused if it were submitted now.
+    refusal: Option<Refusal>,
+    forecast: Forecast,
+    pace: Option<Pace>,
+    names: BTreeMap<HostId, String>,
+    unhealthy: Vec<UnwellView>,
+    rollback_to: Option<String>,
+    notes: Vec<String>,
+}
+
+impl Planned {
+    /// # Errors
+    /// If there is no such group. Whatever else refuses the deployment is part
+    /// of the plan.
+    pub(crate) fn of(state: &State, wish: Submission) -> Result<Self, Refusal> {
+        let unknown = || Refusal::UnknownGroup(wish.group.clone());
+        let known = state.group(&wish.group).ok_or_else(unknown)?;
+        // The policy first, as `deploy` does, which would not bring a bundle for it.
+        let refusal = state.check_policy(&wish.group, &wish.policy).err();
+        let refusal = refusal.or_else(|| state.check(&Body::Submitted(Box::new(wish.clone()))).err());
+        let pace = pace::pace(state, known);
+        let turn = pace.map_or(Duration::from_secs(1), |pace| pace.median);
+        let notes = notes(known, &wish);
+        let forecast = state.forecast(wish.clone(), turn).ok_or_else(unknown)?;
+        let names = |entrant: &Entrant| (entrant.host, name_of(state, entrant.host));
+        Ok(Planned {
+            group: known.group.name.to_string(),
+            refusal,
+            pace,
+            names: forecast.entrants().iter().map(names).collect(),
+            unhealthy: forecast
+                .entrants()
+                .iter()
+                .filter_map(|entrant| unwell(state, known, entrant))
+                .collect(),
+            rollback_to: known.good.last().map(|good| good.revision.digest.to_string()),
+            notes,
+            forecast,
+        })
     }
+
+    /// Plays it through, and says what there is to say of it.
+    pub(crate) fn view(self) -> PlanView {
+        let outlook = self.forecast.outlook(self.pace.map(|pace| pace.slow));
+        let (rollout, counts) = (&outlook.well.rollout, outlook.well.rollout.counts());
+        let ends_well = outlook.well.ends_well();
+        let policy = self.forecast.policy();
+        let bounds = policy.bounds(rollout.total());
+        let entrants = self.forecast.entrants();
+        let is_new = |entrant: &&Entrant| entrant.standing.is_none() && entrant.down.is_none();
+        let passes = ends_well && self.refusal.as_ref().is_some_and(Refusal::passes);
+        // What would never be accepted has no course.
+        let is_playable = self.refusal.as_ref().is_none_or(Refusal::passes);
+        let batches: &[Batch] = if is_playable { &outlook.well.batches } else { &[] };
+        PlanView {
+            group: self.group.clone(),
+            config: policy.to_string(),
+            total: rollout.total(),
+            targets: count(entrants.iter().filter(|entrant| entrant.target)),
+            minimum: bounds.minimum,
+            turns_max: bounds.turns_max,
+            is_possible: ends_well && self.refusal.is_none(),
+            reason: self.reason(&outlook),
+            passes,
+            advice: if ends_well { Vec::new() } else { self.advice() },
+            batches: batches.iter().map(|batch| self.names_of(&batch.hosts)).collect(),
+            waves: batches.iter().map(step).collect(),
+            down: self.down(),
+            lost_after_seconds: policy.lost_after.as_secs(),
+            never_deployed: count(entrants.iter().filter(is_new)),
+            healthy: count(entrants.iter().filter(|entrant| entrant.is_in_service())),
+            lowest_in_service: rollout.lowest_available,
+            stopped_by_failures: outlook.worst.failed,
+            stopped_after_canary: outlook.stopped_after_canary.filter(|_| ends_well),
+            last_may_fail: outlook.last_may_fail,
+            worst: (ends_well && counts.succeeded > 0).then(|| WorstView::of(outlook.worst)),
+            rolls_back: policy.rollback.failure,
+            seconds: self.pace.zip(outlook.slow).map(|(pace, slow)| seconds(pace, outlook.well.lasted, slow)),
+            rollback_to: self.rollback_to,
+            unhealthy: self.unhealthy,
+            notes: self.notes,
+        }
+    }
+
+    fn reason(&self, outlook: &Outlook) -> Option<Why> {
+        if let Some(refusal) = &self.refusal {
+            return Some(Why::of_refusal(refusal));
+        }
+        let rollout = &outlook.well.rollout;
+        let waits = || outlook.well.waits_for().first().map(Why::of_blocker);
+        if outlook.well.ends_well() { None } else { Why::of_rollout(rollout).or_else(waits) }
+    }
+
+    fn names_of(&self, hosts: &[HostId]) -> Vec<String> {
+        hosts.iter().map(|host| self.names.get(host).cloned().unwrap_or_else(|| host.short())).collect()
+    }
+
+    fn down(&self) -> Vec<DownView> {
+        let down = self.forecast.entrants().iter().filter_map(|entrant| Some((entrant.host, entrant.down?)));
+        let view = |(host, since)| DownView { name: self.names_of(&[host]).remove(0), since: written(since) };
+        down.map(view).collect()
+    }
+
+    /// What would make an impossible deployment possible, the smallest change
+    /// first.
+    fn advice(&self) -> Vec<String> {
+        /// More names than this are counted, not listed.
+        const NAMED_MAX: usize = 3;
+        let mut advice = Vec::new();
+        let missing: Vec<String> = self.down().into_iter().map(|host| host.name).collect();
+        if !missing.is_empty() && self.forecast.with_all_up().play(|_| false).ends_well() {
+            let more = missing.len().saturating_sub(NAMED_MAX);
+            let mut names = missing.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+            if more > 0 {
+                names.push_str(&format!(" and {more} more"));
+            }
+            advice.push(format!(
+                "bring back what is Down ({names}), or take it out of the mesh: skein mesh remove {}",
+                missing.first().map_or("HOST", String::as_str)
+            ));
+        }
+        if let Some(most) = self.forecast.largest_minimum() {
+            let total = self.forecast.entrants().len();
+            advice.push(format!("let {most} of {total} stay healthy: --override minimum_healthy={most}"));
+        }
+        if missing.is_empty()
+            && let Some(hosts) = self.forecast.hosts_needed()
+        {
+            advice.push(format!("add hosts to the group: with {hosts} it can begin"));
+        }
+        advice
+    }
+}
+
+impl WorstView {
+    fn of(worst: Worst) -> Self {
+        let Worst { failed, untouched, in_service } = worst;
+        WorstView { failed, untouched, in_service }
+    }
+}
+
+fn count<T>(of: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(of.count()).unwrap_or(u32::MAX)
+}
+
+/// Why a host that is up is not in service; none if it is, or never had a turn.
+fn unwell(state: &State, known: &GroupState, entrant: &Entrant) -> Option<UnwellView> {
+    if entrant.is_in_service() || entrant.down.is_some() || entrant.standing.is_none() {
+        return None;
+    }
+    let last_turn = || "its last turn failed".to_string();
+    let why = known.ailing(entrant.host).map_or_else(last_turn, super::health::unwell);
+    Some(UnwellView { name: name_of(state, entrant.host), why })
+}
+
+/// What happens before the first turn.
+fn notes(known: &GroupState, wish: &Submission) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(running) = known.running.filter(|_| wish.queue) {
+        notes.push(format!("It waits for {running} to be over."));
+    }
+    if let Some(catching_up) = known.catching_up.filter(|_| known.running.is_none()) {
+        notes.push(format!(
+            "It waits for the turns under way of {catching_up}, which brings hosts up to date."
+        ));
+    }
+    let read: Vec<&str> =
+        known.group.alarms.iter().filter(|alarm| alarm.is_read()).map(|alarm| alarm.name.as_str()).collect();
+    if !read.is_empty() && heeds_alarms(wish) {
+        let (alarms, are) = if read.len() == 1 { ("Alarm", "is") } else { ("Alarms", "are") };
+        notes
+            .push(format!("{alarms} {} {are} read before the first turn, and may stop it.", read.join(", ")));
+    }
+    notes
 }
 
 fn step(batch: &Batch) -> StepView {
@@ -144,54 +327,10 @@ fn step(batch: &Batch) -> StepView {
     StepView { wave, after: rounded(batch.after) }
 }
 
-fn ends_well(played: &Played) -> bool {
-    matches!(played.rollout.verdict, Some(Verdict::Succeeded))
-}
-
-fn is_healthy(entrant: &proto::rollout::Entrant) -> bool {
-    entrant.down.is_none()
-        && entrant.ailing.is_none()
-        && entrant.standing.is_some_and(|standing| standing.health == Health::Healthy)
-}
-
-fn healthy(play: &Play) -> u32 {
-    u32::try_from(play.entrants().iter().filter(|entrant| is_healthy(entrant)).count()).unwrap_or(u32::MAX)
-}
-
-fn down(state: &State, play: &Play) -> Vec<DownView> {
-    play.entrants()
-        .iter()
-        .filter_map(|entrant| {
-            Some(DownView { name: name_of(state, entrant.host), since: written(entrant.down?) })
-        })
-        .collect()
-}
-
-fn worst(badly: &Rollout) -> WorstView {
-    let counts = badly.counts();
-    WorstView { failed: counts.failed, untouched: counts.skipped, in_service: counts.available }
-}
-
-/// The most turns that may fail at the end of it: what the minimum leaves, if
-/// the fold agrees.
-fn last_may_fail(play: &Play, well: &Played) -> u32 {
-    let order: Vec<HostId> = well.batches.iter().flat_map(|batch| batch.hosts.iter().copied()).collect();
-    let survives = |failing: usize| {
-        let last: std::collections::HashSet<HostId> =
-            order[order.len() - failing.min(order.len())..].iter().copied().collect();
-        ends_well(&play.through(&|host| last.contains(&host)))
-    };
-    let counts = well.rollout.counts();
-    let spare =
-        counts.healthy.saturating_sub(well.rollout.bounds.minimum).min(counts.succeeded.saturating_sub(1));
-    if survives(spare as usize) { spare } else { 0 }
-}
-
-fn seconds(play: &Play, pace: Pace, well: &Played) -> SecondsView {
-    let slow = play.at_pace(pace.slow).through(&|_| false);
+fn seconds(pace: Pace, lasted: Duration, slow: Duration) -> SecondsView {
     SecondsView {
-        typical: rounded(well.lasted),
-        slow: rounded(slow.lasted),
+        typical: rounded(lasted),
+        slow: rounded(slow),
         turn: rounded(pace.median),
         past_turns: pace.turns,
     }
@@ -200,59 +339,4 @@ fn seconds(play: &Play, pace: Pace, well: &Played) -> SecondsView {
 /// Whole seconds, up.
 fn rounded(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
-}
-
-/// What would make an impossible deployment possible, the smallest change
-/// first.
-fn advice(state: &State, play: &Play, policy: &Policy, minimum: u32) -> Vec<String> {
-    /// More names than this are counted, not listed.
-    const NAMED_MAX: usize = 3;
-    let mut advice = Vec::new();
-    let total = u32::try_from(play.entrants().len()).unwrap_or(u32::MAX);
-    let missing: Vec<String> = down(state, play).into_iter().map(|host| host.name).collect();
-    if !missing.is_empty() && ends_well(&play.with_all_up().through(&|_| false)) {
-        let more = missing.len().saturating_sub(NAMED_MAX);
-        let mut names = missing.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
-        if more > 0 {
-            names.push_str(&format!(" and {more} more"));
-        }
-        advice.push(format!(
-            "bring back what is Down ({names}), or take it out of the mesh: skein mesh remove {}",
-            missing.first().map_or("HOST", String::as_str)
-        ));
-    }
-    if let Some(most) = largest_minimum(play, policy, minimum.min(total)) {
-        advice.push(format!("let {most} of {total} stay healthy: --override minimum_healthy={most}"));
-    }
-    if missing.is_empty()
-        && let Some(hosts) = hosts_needed(policy.minimum, total)
-    {
-        advice.push(format!("add hosts to the group: with {hosts} it can begin"));
-    }
-    advice
-}
-
-/// The largest minimum, up to `below`, under which it can finish.
-fn largest_minimum(play: &Play, policy: &Policy, below: u32) -> Option<u32> {
-    let works = |hosts: u32| {
-        let policy = Policy { minimum: Minimum::HostCount(hosts), ..policy.clone() };
-        ends_well(&play.under(policy).through(&|_| false))
-    };
-    // The lower the minimum, the more is possible.
-    let (mut low, mut high) = (0, below);
-    if !works(low) {
-        return None;
-    }
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if works(middle) { low = middle } else { high = middle }
-    }
-    Some(low)
-}
-
-/// The smallest group larger than `total` that the minimum lets go, if the
-/// next hundred hosts make one.
-fn hosts_needed(minimum: Minimum, total: u32) -> Option<u32> {
-    const LOOKED_AT: u32 = 100;
-    (total + 1..=total.saturating_add(LOOKED_AT)).find(|hosts| minimum.is_possible(*hosts))
 }

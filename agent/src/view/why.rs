@@ -1,5 +1,6 @@
 //! Reasons and blockers: a code, numbers, a sentence.
 
+use proto::io::Refusal;
 use proto::rollout::{Blocker, Reason, ReasonCode, Rollout, Verdict};
 
 use super::{Why, written};
@@ -51,6 +52,13 @@ impl Why {
         Why::new(reason.code.name(), reason.to_string(), &numbers)
     }
 
+    /// Why a request is refused, or would be.
+    pub(super) fn of_refusal(refusal: &Refusal) -> Self {
+        let (code, numbers) = refusal.in_numbers();
+        let numbers = numbers.into_iter().map(|(name, number)| (name.into(), number)).collect();
+        Why { code: code.into(), message: refusal.to_string(), numbers }
+    }
+
     /// Why the next turn may not start now.
     pub(super) fn of_blocker(blocker: &Blocker) -> Self {
         let (code, numbers): (&str, Vec<(&str, u32)>) = match blocker {
@@ -81,9 +89,15 @@ impl Why {
             Blocker::ZoneTurnsInFlight { zone: _, in_flight, turns_max } => {
                 ("ZONE_TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])
             }
-            Blocker::ZoneTooFewHealthy { zone: _, available, minimum, total, down } => (
+            Blocker::ZoneTooFewHealthy { zone: _, available, minimum, total, down, ailing } => (
                 "ZONE_HEALTH_CONSTRAINTS",
-                vec![("in_service", *available), ("minimum", *minimum), ("total", *total), ("down", *down)],
+                vec![
+                    ("in_service", *available),
+                    ("minimum", *minimum),
+                    ("total", *total),
+                    ("down", *down),
+                    ("unwell", *ailing),
+                ],
             ),
             Blocker::WaveEnding { wave: _, in_flight } => ("WAVE_ENDING", vec![("in_progress", *in_flight)]),
             Blocker::Baking { wave: _, until: _, unsure } => ("BAKING", vec![("unsure", *unsure)]),

@@ -309,6 +309,79 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// What kind: the word that JSON carries.
+    pub fn code(&self) -> &'static str {
+        self.in_numbers().0
+    }
+
+    /// The kind, and the numbers that it is about.
+    pub fn in_numbers(&self) -> (&'static str, Vec<(&'static str, u64)>) {
+        match self {
+            Refusal::NotJoined(_) => ("NOT_JOINED", vec![]),
+            Refusal::UnknownGroup(_) => ("UNKNOWN_GROUP", vec![]),
+            Refusal::UnknownDeployment(_) => ("UNKNOWN_DEPLOYMENT", vec![]),
+            Refusal::NoHosts(_) => ("NO_INSTANCES", vec![]),
+            Refusal::ImpossibleMinimum { total, minimum, .. } => (
+                "HEALTH_CONSTRAINTS_INVALID",
+                vec![("total", (*total).into()), ("minimum", (*minimum).into())],
+            ),
+            Refusal::AlreadyRunning { .. } => ("ALREADY_RUNNING", vec![]),
+            Refusal::QueueFull { .. } => ("QUEUE_FULL", vec![]),
+            Refusal::AlreadyOver(..) => ("ALREADY_OVER", vec![]),
+            Refusal::NothingToRollBackTo(_) => ("NOTHING_TO_ROLL_BACK_TO", vec![]),
+            Refusal::UnknownRevision(..) => ("UNKNOWN_REVISION", vec![]),
+            Refusal::GroupInUse { .. } => ("GROUP_IN_USE", vec![]),
+            Refusal::UnknownAlarm { .. } => ("UNKNOWN_ALARM", vec![]),
+            Refusal::AlarmActive { since, .. } => ("ALARM_ACTIVE", vec![("since_ms", since.as_millis())]),
+            Refusal::Frozen { until, .. } => ("FROZEN", vec![("until_ms", until.as_millis())]),
+            Refusal::NotAFreeze { .. } => ("INVALID_TIME", vec![]),
+            Refusal::UnknownHost(_) => ("UNKNOWN_HOST", vec![]),
+            Refusal::Removed { at } => ("REMOVED", vec![("at_ms", at.as_millis())]),
+            Refusal::LastHost => ("LAST_HOST", vec![]),
+            Refusal::StillVotes { .. } => ("STILL_VOTES", vec![]),
+            Refusal::Limit { limit, .. } => ("LIMIT", vec![("limit", *limit)]),
+            Refusal::NotCommitted { .. } => ("NOT_COMMITTED", vec![]),
+            Refusal::HealthCheck(_) => ("INVALID_GROUP", vec![]),
+            Refusal::Leaving => ("STOPPING", vec![]),
+            Refusal::InvalidPolicy(_) => ("INVALID_POLICY", vec![]),
+            Refusal::ImpossibleZoneMinimum { total, minimum, .. } => (
+                "HEALTH_CONSTRAINTS_INVALID",
+                vec![("zone_total", (*total).into()), ("zone_minimum", (*minimum).into())],
+            ),
+            Refusal::NoZones { hosts, .. } => ("NO_ZONES", vec![("total", (*hosts).into())]),
+            Refusal::UnknownZones { .. } => ("UNKNOWN_ZONES", vec![]),
+            Refusal::ImpossibleCanary { canary, total, .. } => {
+                ("IMPOSSIBLE_CANARY", vec![("canary", (*canary).into()), ("total", (*total).into())])
+            }
+            Refusal::BakesTooLong { bakes, timeout } => {
+                ("BAKES_TOO_LONG", vec![("bake_seconds", *bakes), ("timeout_seconds", *timeout)])
+            }
+            Refusal::NothingOutdated { hosts, .. } => ("NOTHING_OUTDATED", vec![("total", (*hosts).into())]),
+            Refusal::NothingToRestart(_) => ("NOTHING_TO_RESTART", vec![]),
+            Refusal::RestartOutrun { .. } => ("RESTART_OUTRUN", vec![]),
+            Refusal::TooOld { older, needs, .. } => {
+                ("AGENTS_TOO_OLD", vec![("older", (*older).into()), ("wire", (*needs).into())])
+            }
+            Refusal::UnknownConfig { .. } => ("UNKNOWN_CONFIG", vec![]),
+            Refusal::PredefinedConfig(_) => ("PREDEFINED_CONFIG", vec![]),
+            Refusal::ConfigInUse { .. } => ("CONFIG_IN_USE", vec![]),
+        }
+    }
+
+    /// Whether it passes by itself, or by what somebody does elsewhere: the
+    /// deployment as it was asked for could be submitted then.
+    pub const fn passes(&self) -> bool {
+        matches!(
+            self,
+            Refusal::AlreadyRunning { .. }
+                | Refusal::QueueFull { .. }
+                | Refusal::AlarmActive { .. }
+                | Refusal::Frozen { .. }
+        )
+    }
+}
+
 fn list(names: &[String]) -> String {
     names.join(", ")
 }

@@ -87,9 +87,9 @@ fn check_append(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refu
 fn check_snapshot(message: &RaftMessage) -> Result<(), Refused> {
     match &message.snapshot {
         Some(snapshot) if snapshot.index > 0 && snapshot.term <= message.term => {
-            match crate::state::State::is_encoded(&snapshot.state, snapshot.index) {
-                true => Ok(()),
-                false => Err(Refused::Snapshot),
+            match crate::state::State::decode(&snapshot.state, snapshot.index) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(Refused::Snapshot),
             }
         }
         Some(_) | None => Err(Refused::Snapshot),

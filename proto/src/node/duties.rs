@@ -56,28 +56,13 @@ impl Duties {
 /// have lost: without this, Down and Up would follow each other for as long as
 /// the cut lasts.
 fn steady(body: &Body) -> Duration {
-    match body {
-        Body::HostUp { .. } => SILENCE_MAX,
-        Body::Submitted(submission) if submission.creator == Creator::Autoscale => CATCH_UP_AFTER,
-        Body::Tick
-        | Body::HostJoined(_)
-        | Body::HostLeft { .. }
-        | Body::HostDown { .. }
-        | Body::GroupSet(_)
-        | Body::GroupDeleted(_)
-        | Body::Submitted(_)
-        | Body::TurnStarted { .. }
-        | Body::TurnEnded { .. }
-        | Body::StopRequested { .. }
-        | Body::Finished { .. }
-        | Body::AlarmRead { .. }
-        | Body::AlarmSet { .. }
-        | Body::TriggersDelivered { .. }
-        | Body::Frozen { .. }
-        | Body::Unfrozen { .. }
-        | Body::HealthChanged { .. }
-        | Body::ConfigSet(_)
-        | Body::ConfigDeleted(_) => Duration::ZERO,
+    let is_catch_up = body.submission().is_some_and(|submission| submission.creator == Creator::Autoscale);
+    if is_catch_up {
+        CATCH_UP_AFTER
+    } else if let Body::HostUp { .. } = body {
+        SILENCE_MAX
+    } else {
+        Duration::ZERO
     }
 }
 

@@ -9,6 +9,7 @@ use crate::id::{DeploymentId, HostId, VoterId};
 use crate::io::{Notice, Output, Progress, WriteId};
 use crate::ledger::{LogEntry, RaftMessage, Refused, Snapshot};
 use crate::mesh::liveness::BEACON_EVERY;
+use crate::state::State;
 use crate::time::{LedgerTime, Time};
 use crate::wire::{self, Beacon, Message};
 
@@ -50,7 +51,7 @@ impl Node {
             Message::Propose { id, body, forwarded } => self.on_propose(id, *body, forwarded, now),
             Message::Want { after } => self.on_want(from, after),
             Message::Committed(entries) => self.on_committed(entries, from, now),
-            Message::Snapshot(snapshot) => self.on_snapshot(*snapshot),
+            Message::Snapshot(snapshot) => self.on_snapshot(*snapshot, from),
             Message::Progress(heard) => self.on_progress(heard.into()),
             Message::Look { group, number } => self.on_look(from, &group, number, now),
             Message::Seen { group, number, error } => self.on_seen(from, &group, number, error, now),
@@ -117,7 +118,7 @@ impl Node {
             return;
         }
         if self.ledger.offered(after).is_none() {
-            self.ledger.take_snapshot(wire::encode(&self.state));
+            self.ledger.take_snapshot(self.state.encode());
         }
         if let Some(snapshot) = self.ledger.offered(after).cloned() {
             self.send(from, &Message::Snapshot(Box::new(snapshot)));
@@ -133,11 +134,11 @@ impl Node {
         }
     }
 
-    fn on_snapshot(&mut self, snapshot: Snapshot) {
-        if crate::state::State::is_encoded(&snapshot.state, snapshot.index)
-            && self.ledger.follow_snapshot(snapshot)
-        {
-            self.wanted_at = None;
+    fn on_snapshot(&mut self, snapshot: Snapshot, from: HostId) {
+        match State::decode(&snapshot.state, snapshot.index) {
+            Ok(_) if self.ledger.follow_snapshot(snapshot) => self.wanted_at = None,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%from, %error, "a neighbour's snapshot cannot be used"),
         }
     }
 

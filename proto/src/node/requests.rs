@@ -143,27 +143,9 @@ impl Node {
         if let (Body::HostLeft { host }, Ok(())) = (&pending.body, &result) {
             return self.see_off(request, *host, now);
         }
-        let accepted = match &pending.body {
-            Body::Submitted(submission) => Accepted::Deployment(submission.deployment),
-            Body::Tick
-            | Body::HostJoined(_)
-            | Body::HostLeft { .. }
-            | Body::HostDown { .. }
-            | Body::HostUp { .. }
-            | Body::GroupSet(_)
-            | Body::GroupDeleted(_)
-            | Body::TurnStarted { .. }
-            | Body::TurnEnded { .. }
-            | Body::StopRequested { .. }
-            | Body::Finished { .. }
-            | Body::AlarmRead { .. }
-            | Body::AlarmSet { .. }
-            | Body::TriggersDelivered { .. }
-            | Body::Frozen { .. }
-            | Body::Unfrozen { .. }
-            | Body::HealthChanged { .. }
-            | Body::ConfigSet(_)
-            | Body::ConfigDeleted(_) => Accepted::Done,
+        let accepted = match pending.body.submission() {
+            Some(submission) => Accepted::Deployment(submission.deployment),
+            None => Accepted::Done,
         };
         self.reply(request, result.map(|()| accepted));
     }

@@ -101,7 +101,7 @@ impl Node {
             self.after_folding(now);
         }
         if self.ledger.wants_snapshot() {
-            self.ledger.take_snapshot(wire::encode(&self.state));
+            self.ledger.take_snapshot(self.state.encode());
         }
         if leader != self.leader() && self.leader().is_some() {
             self.proposals.resend(now);
@@ -148,27 +148,9 @@ impl Node {
     }
 
     fn notice(&mut self, index: u64, entry: &Entry) {
-        match &entry.body {
-            Body::Submitted(submission) => self.to_prefetch.push(submission.deployment),
-            Body::Finished { deployment } => self.progress.retain(|(d, _), _| d != deployment),
-            Body::Tick
-            | Body::HostJoined(_)
-            | Body::HostLeft { .. }
-            | Body::HostDown { .. }
-            | Body::HostUp { .. }
-            | Body::GroupSet(_)
-            | Body::GroupDeleted(_)
-            | Body::TurnStarted { .. }
-            | Body::TurnEnded { .. }
-            | Body::StopRequested { .. }
-            | Body::AlarmRead { .. }
-            | Body::AlarmSet { .. }
-            | Body::TriggersDelivered { .. }
-            | Body::Frozen { .. }
-            | Body::Unfrozen { .. }
-            | Body::HealthChanged { .. }
-            | Body::ConfigSet(_)
-            | Body::ConfigDeleted(_) => {}
+        self.to_prefetch.extend(entry.body.submission().map(|submission| submission.deployment));
+        if let Body::Finished { deployment } = &entry.body {
+            self.progress.retain(|(of, _), _| of != deployment);
         }
         self.outputs.push_back(Output::Notify(Notice::Folded { index, body: Box::new(entry.body.clone()) }));
     }
@@ -176,7 +158,7 @@ impl Node {
     fn adopt(&mut self, snapshot: &Snapshot, now: Time) {
         self.ledger.note_snapshot(snapshot);
         // It was checked when it came; our own is what we wrote.
-        if let Some(state) = crate::state::State::decode(&snapshot.state, snapshot.index) {
+        if let Ok(state) = crate::state::State::decode(&snapshot.state, snapshot.index) {
             self.state = state;
             self.clock_seen = now;
             self.derived_at = None;

@@ -218,9 +218,10 @@ fn a_bad_revision_is_rolled_back_by_the_mesh() {
     let rollback = state.rollout(rollout.rolled_back_by.expect("a rollback")).expect("it is known");
     assert_eq!(rollback.status(), DeploymentStatus::Succeeded);
     assert_eq!(rollback.submission.rollback_of, Some(bad));
-    let targets = rollback.members().values().filter(|member| member.stage != Stage::NotTargeted);
+    let parts = state.parts(rollback.submission.deployment);
+    let targets = parts.values().filter(|part| *part.stage != Stage::NotTargeted);
     assert_eq!(targets.count(), 1, "only the host that was touched");
-    assert!(rollback.members().values().all(|member| match &member.stage {
+    assert!(parts.values().all(|part| match &*part.stage {
         Stage::Ended { outcome, .. } => *outcome == TurnOutcome::Succeeded,
         Stage::NotTargeted => true,
         Stage::Pending | Stage::Leased { .. } | Stage::Started { .. } | Stage::Skipped => false,
@@ -228,7 +229,7 @@ fn a_bad_revision_is_rolled_back_by_the_mesh() {
 }
 
 fn code_of(state: &State, deployment: DeploymentId, host: HostId) -> Option<crate::entry::ErrorCode> {
-    match &state.rollout(deployment)?.members()[&host].stage {
+    match &*state.part(deployment, host)?.stage {
         Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } => Some(failure.code),
         Stage::Ended { .. }
         | Stage::NotTargeted

@@ -23,7 +23,7 @@ impl Rollout {
     /// that it could break. Grants the first leases; returns who got one.
     pub(crate) fn begin_catch_up(
         &mut self,
-        entrants: Vec<Entrant>,
+        entrants: &[Entrant],
         total: u32,
         beside: bool,
         at: LedgerTime,

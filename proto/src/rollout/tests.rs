@@ -71,7 +71,7 @@ impl Play {
     fn of(policy: Policy, entrants: Vec<Entrant>) -> Play {
         let at = LedgerTime::from_millis(1_000);
         let mut rollout = Rollout::queued(Submission { policy, ..submission(Minimum::OneAtATime) }, at);
-        rollout.begin(entrants, at);
+        rollout.begin(&entrants, at);
         Play { rollout, at: 1_000 }
     }
 
@@ -146,4 +146,5 @@ mod canary;
 mod entries;
 mod guide;
 mod leases;
+mod past;
 mod zones;

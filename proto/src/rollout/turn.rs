@@ -128,6 +128,8 @@ pub enum Blocker {
         total: u32,
         /// Of those not in service, how many the mesh counts Down.
         down: u32,
+        /// And how many are unwell by the group's health check.
+        ailing: u32,
     },
     /// The last turns of a wave are under way; the next wave comes after them.
     WaveEnding {
@@ -268,6 +270,7 @@ fn blockers(rollout: &Rollout, candidate: HostId) -> Vec<Blocker> {
             minimum: zone.minimum,
             total: zone.total,
             down: zone.counts.down,
+            ailing: zone.counts.ailing,
         });
     }
     blockers
@@ -356,11 +359,11 @@ impl fmt::Display for Blocker {
             Blocker::ZoneTurnsInFlight { zone, in_flight, turns_max } => {
                 write!(f, "{in_flight} of at most {turns_max} turns {} are under way", in_zone(zone))
             }
-            Blocker::ZoneTooFewHealthy { zone, available, minimum, total, down } => {
+            Blocker::ZoneTooFewHealthy { zone, available, minimum, total, down, ailing } => {
                 write!(
                     f,
-                    "{available} of {total} hosts {} are in service and {minimum} must stay so ({down} Down): one \
-                     turn more would break the zone's minimum",
+                    "{available} of {total} hosts {} are in service and {minimum} must stay so ({down} Down, \
+                     {ailing} unwell by their health check): one turn more would break the zone's minimum",
                     in_zone(zone)
                 )
             }

@@ -25,7 +25,7 @@ use super::{Good, GroupState, State, Timer};
 use crate::entry::{Creator, ErrorCode, Submission};
 use crate::group::TagSets;
 use crate::id::{DeploymentId, Digest, GroupName, HostId};
-use crate::rollout::{Entrant, Health, Rollout, Stage};
+use crate::rollout::{Health, Rollout, Stage};
 use crate::time::LedgerTime;
 
 pub use place::CatchUp;
@@ -189,22 +189,11 @@ impl State {
         let Some(good) = group.good.last() else { return };
         let targets = self.to_catch_up(group, good);
         let beside = group.running.is_some();
-        let members = self.members_of(&group.group);
-        let total = u32::try_from(members.len()).unwrap_or(u32::MAX);
-        let entrants = members
-            .into_iter()
-            .filter(|host| !beside || targets.contains(&host.record.host))
-            .map(|host| Entrant {
-                host: host.record.host,
-                standing: group.standing.get(&host.record.host).copied(),
-                down: host.down,
-                zone: host.record.zone.clone(),
-                ailing: group.ailing(host.record.host).map(|ailing| ailing.since),
-                target: targets.contains(&host.record.host),
-            })
-            .collect();
+        let mut entrants = self.entrants(group, Some(&targets));
+        let total = u32::try_from(entrants.len()).unwrap_or(u32::MAX);
+        entrants.retain(|entrant| !beside || entrant.target);
         let mut rollout = Rollout::queued(submission.clone(), at);
-        let granted = rollout.begin_catch_up(entrants, total, beside, at);
+        let granted = rollout.begin_catch_up(&entrants, total, beside, at);
         self.rollouts.insert(id, rollout);
         self.timers.set(Timer::Deployment(id), at + submission.policy.deployment_timeout);
         self.set_timers(id, &granted);

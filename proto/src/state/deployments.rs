@@ -1,14 +1,16 @@
 //! Folding deployments: submitted, turn by turn, over, rolled back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::rollback::to_roll_back;
-use super::{DEPLOYMENTS_KEPT, GOOD_KEPT, Good, GroupState, State, Timer};
+use super::{DEPLOYMENTS_KEPT, GOOD_KEPT, Good, GroupState, Host, State, Timer};
 use crate::entry::{Creator, ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, Digest, GroupName, HostId};
 use crate::io::Refusal;
 use crate::policy::Mode;
-use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Rollout, Stage, Standing};
+use crate::rollout::forecast::Forecast;
+use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Part, Rollout, Stage, Standing};
 use crate::trigger::TriggerEvent;
 
 impl State {
@@ -69,25 +71,14 @@ impl State {
         let group = &self.groups[&name];
         // Two deployments never have a turn for one host at once.
         let is_taken = |host| group.catching_up.is_some_and(|id| self.has_turn_to_come(id, host));
-        let entrants = self
-            .members_of(&group.group)
-            .into_iter()
-            .filter(|host| !is_taken(host.record.host))
-            .map(|host| Entrant {
-                host: host.record.host,
-                standing: group.standing.get(&host.record.host).copied(),
-                down: host.down,
-                ailing: group.ailing(host.record.host).map(|ailing| ailing.since),
-                target: targets.as_ref().is_none_or(|targets| targets.contains(&host.record.host)),
-                zone: host.record.zone.clone(),
-            })
-            .collect();
+        let mut entrants = self.entrants(group, targets.as_ref());
+        entrants.retain(|entrant| !is_taken(entrant.host));
         let group = self.groups.get_mut(&name).expect("a deployment's group is there while it waits or runs");
         group.running = Some(id);
         group.queued = group.queued.filter(|queued| *queued != id);
         self.close_alarm_gate(id);
         let rollout = self.rollouts.get_mut(&id).expect("looked up above");
-        let granted = rollout.begin(entrants, at);
+        let granted = rollout.begin(&entrants, at);
         self.timers.set(Timer::Deployment(id), at + timeout);
         self.set_timers(id, &granted);
         if is_wanted {
@@ -111,6 +102,29 @@ impl State {
             Some(catching_up) => self.supersede(catching_up),
             None => self.begin(next),
         }
+    }
+
+    /// What each host of a group brings into a deployment for these targets, or
+    /// for all, in the order of the names.
+    pub(super) fn entrants(&self, group: &GroupState, targets: Option<&BTreeSet<HostId>>) -> Vec<Entrant> {
+        let entrant = |host: &Host| Entrant {
+            host: host.record.host,
+            standing: group.standing.get(&host.record.host).copied(),
+            down: host.down,
+            ailing: group.ailing(host.record.host).map(|ailing| ailing.since),
+            target: targets.is_none_or(|targets| targets.contains(&host.record.host)),
+            zone: host.record.zone.clone(),
+        };
+        self.members_of(&group.group).into_iter().map(entrant).collect()
+    }
+
+    /// How the deployment would go if its group were free, with turns that take
+    /// so long; none if there is no such group.
+    pub fn forecast(&self, submission: Submission, turn: Duration) -> Option<Forecast> {
+        let group = self.groups.get(&submission.group)?;
+        let targets = self.targets(&submission);
+        let entrants = self.entrants(group, targets.as_ref());
+        Some(Forecast::new(submission, entrants, turn))
     }
 
     /// Which hosts a deployment is for; none means all of the group. A
@@ -237,6 +251,7 @@ impl State {
         self.timers.clear(Timer::Deployment(deployment));
         self.end_happened(deployment);
         self.timers.clear(Timer::Bake(deployment));
+        self.shorten(deployment);
         if is_catch_up {
             return self.end_catch_up(&name);
         }
@@ -254,6 +269,27 @@ impl State {
         }
         self.settle_behind(&name, succeeded);
         self.begin_next(&name);
+    }
+
+    /// It is over: keeps what will be asked for.
+    fn shorten(&mut self, deployment: DeploymentId) {
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        if let Some(group) = self.groups.get_mut(&rollout.submission.group) {
+            rollout.shorten(&mut group.roster);
+        }
+    }
+
+    /// The part of every host in a deployment that is kept, under way or over.
+    pub fn parts(&self, deployment: DeploymentId) -> BTreeMap<HostId, Part<'_>> {
+        let found = self.rollouts.get(&deployment);
+        let group = found.and_then(|rollout| self.groups.get(&rollout.submission.group));
+        found.zip(group).map(|(rollout, group)| rollout.parts(&group.roster)).unwrap_or_default()
+    }
+
+    /// The part of one host in a deployment that is kept; none if it had none.
+    pub fn part(&self, deployment: DeploymentId, host: HostId) -> Option<Part<'_>> {
+        let rollout = self.rollouts.get(&deployment)?;
+        rollout.part(host, &self.groups.get(&rollout.submission.group)?.roster)
     }
 
     /// Hosts that should still have the bundle, at most eight.
@@ -418,6 +454,7 @@ impl State {
             let is_over = |id: &DeploymentId| self.rollouts.get(id).is_none_or(|r| r.status().is_over());
             let Some(oldest) = group.deployments.iter().position(is_over) else { return };
             self.rollouts.remove(&group.deployments.remove(oldest));
+            group.roster.keep(group.deployments.iter().filter_map(|id| self.rollouts.get(id)));
         }
     }
 }

@@ -33,7 +33,7 @@ impl State {
 /// The hosts that a deployment touched and that are not back at the last good
 /// revision already: it may have been that very revision which failed.
 pub(super) fn to_roll_back(group: &GroupState, undone: &Rollout) -> impl Iterator<Item = HostId> {
-    undone.touched().filter(|host| !group.is_current(*host))
+    undone.touched(&group.roster).into_iter().filter(|host| !group.is_current(*host))
 }
 
 #[cfg(test)]

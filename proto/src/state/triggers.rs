@@ -172,10 +172,9 @@ impl State {
     /// A turn that went well may have failed by the time it is told: the host
     /// relapsed, or was lost while it was watched. Only the failure says why.
     fn told_host(&self, happening: &Happening, host: HostId) -> ToldHost {
-        let deployment = happening.deployment;
-        let member = self.rollouts.get(&deployment).and_then(|rollout| rollout.members().get(&host));
-        let member = member.filter(|_| happening.event == TriggerEvent::InstanceFailure);
-        let failure = match member.map(|member| &member.stage) {
+        let part = self.part(happening.deployment, host);
+        let part = part.filter(|_| happening.event == TriggerEvent::InstanceFailure);
+        let failure = match part.as_ref().map(|part| &*part.stage) {
             Some(Stage::Ended { outcome: TurnOutcome::Failed(failure), .. }) => {
                 let event = failure.event.map(|event| event.name());
                 Some((failure.code.name(), event, failure.message.clone()))

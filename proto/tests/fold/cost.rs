@@ -5,6 +5,7 @@ use proto::policy::{Minimum, Policy};
 use proto::rollout::DeploymentStatus;
 
 use super::fleet::Fleet;
+use proto::state::DEPLOYMENTS_KEPT;
 
 /// Besides the hosts' own: the submission and the end.
 const ENTRIES_OF_THE_DEPLOYMENT: usize = 2;
@@ -26,4 +27,30 @@ fn a_rollout_costs_two_entries_a_host() {
         "{cost} entries for {HOSTS} hosts, ticks not counted"
     );
     assert!(fleet.state.due().is_empty(), "nothing more is to be said");
+}
+
+/// Bytes of a snapshot for one host of one deployment that is over. With 10,000
+/// hosts and fifty deployments that makes 4 MB, a sixteenth of the longest frame.
+const BYTES_PER_PAST_TURN: usize = 8;
+
+#[test]
+fn a_deployment_that_is_over_costs_a_few_bytes_a_host() {
+    const HOSTS: u32 = 500;
+    let mut fleet = Fleet::new(HOSTS);
+    // A turn begins or ends every 0.7 s, so one takes half a minute.
+    fleet.every = 700;
+    let policy = || Policy { minimum: Minimum::FleetPercent(90), ..Policy::default() };
+    fleet.deploy("first", policy(), |_| false);
+    let before = fleet.state.encode().len();
+    for number in 1..DEPLOYMENTS_KEPT {
+        fleet.deploy(&format!("revision {number}"), policy(), |host| host.public_key()[3] == number as u8);
+    }
+    assert_eq!(fleet.state.rollouts().len(), DEPLOYMENTS_KEPT);
+    let turns = HOSTS as usize * (DEPLOYMENTS_KEPT - 1);
+    let each = (fleet.state.encode().len() - before).div_ceil(turns);
+    assert!(each <= BYTES_PER_PAST_TURN, "{each} bytes a host and deployment");
+    // Nor does it grow from here on.
+    let full = fleet.state.encode().len();
+    fleet.deploy("one more", policy(), |_| false);
+    assert!(fleet.state.encode().len() < full + full / 10, "the oldest is dropped");
 }

@@ -16,6 +16,9 @@ use proto::time::LedgerTime;
 pub(crate) struct Fleet {
     pub(crate) state: State,
     pub(crate) entries: Vec<Entry>,
+    /// The ledger's clock, in milliseconds, and how far each entry moves it.
+    pub(crate) now: u64,
+    pub(crate) every: u64,
 }
 
 /// The n-th host, from 0: their keys are in the order of their names.
@@ -34,7 +37,7 @@ fn record(number: u32) -> HostRecord {
         zone: format!("zone-{}", number % 3),
         addresses: vec!["/ip4/192.0.2.1/udp/4001/quic-v1".into()],
         incarnation: 1,
-        wire: 1,
+        wire: proto::wire::WIRE,
     }
 }
 
@@ -45,6 +48,21 @@ pub(crate) fn group(policy: Policy) -> Group {
 
 pub(crate) fn name() -> GroupName {
     "web/prod".parse().expect("a name")
+}
+
+/// The wish to bring a revision, whose name is that of the deployment.
+pub(crate) fn submission(revision: &str, policy: Policy) -> Submission {
+    Submission {
+        deployment: DeploymentId::derive(revision.as_bytes()),
+        group: name(),
+        revision: Revision { digest: Digest::of(revision.as_bytes()), size: 1, origin: revision.into() },
+        policy,
+        creator: Creator::User,
+        rollback_of: None,
+        description: String::new(),
+        holders: Vec::new(),
+        queue: false,
+    }
 }
 
 pub(crate) fn failed() -> TurnOutcome {
@@ -60,39 +78,27 @@ pub(crate) fn failed() -> TurnOutcome {
 impl Fleet {
     /// So many hosts and their group.
     pub(crate) fn new(hosts: u32) -> Self {
-        let mut fleet = Fleet { state: State::default(), entries: Vec::new() };
+        let mut fleet = Fleet { state: State::default(), entries: Vec::new(), now: 1_000, every: 1 };
         (0..hosts).for_each(|number| fleet.say(0, Body::HostJoined(record(number))));
         fleet.say(0, Body::GroupSet(group(Policy::default())));
         fleet
     }
 
-    /// Folds one more entry, proposed by a host, a millisecond after the last.
+    /// Folds one more entry, proposed by a host, a while after the last.
     pub(crate) fn say(&mut self, by: u32, body: Body) {
         let index = self.entries.len() as Index + 1;
         let proposal = ProposalId { host: host(by), incarnation: 1, number: index };
-        let entry = Entry { at: LedgerTime::from_millis(1_000 + index), proposal, body };
+        self.now += self.every;
+        let entry = Entry { at: LedgerTime::from_millis(self.now), proposal, body };
         self.state.apply(index, &entry).expect("an entry that is not refused");
         self.entries.push(entry);
     }
 
     /// Submits a revision; returns what the deployment is called.
     pub(crate) fn submit(&mut self, revision: &str, policy: Policy) -> DeploymentId {
-        let deployment = DeploymentId::derive(revision.as_bytes());
-        let digest = Digest::of(revision.as_bytes());
-        self.say(
-            0,
-            Body::Submitted(Box::new(Submission {
-                deployment,
-                group: name(),
-                revision: Revision { digest, size: 1, origin: revision.into() },
-                policy,
-                creator: Creator::User,
-                rollback_of: None,
-                description: String::new(),
-                holders: Vec::new(),
-                queue: false,
-            })),
-        );
+        let submission = submission(revision, policy);
+        let deployment = submission.deployment;
+        self.say(0, Body::Submitted(Box::new(submission)));
         deployment
     }
 

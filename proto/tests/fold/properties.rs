@@ -78,8 +78,8 @@ fn naive(fleet: &Fleet, deployment: DeploymentId, unhealthy: &[bool], down: &[bo
 fn agree(fleet: &Fleet, deployment: DeploymentId, naive: &Naive) -> Result<(), TestCaseError> {
     let rollout = fleet.rollout(deployment);
     for (at, ours) in naive.hosts.iter().enumerate() {
-        let theirs = &rollout.members()[&host(u32::try_from(at).expect("few"))];
-        let turn = match &theirs.stage {
+        let part = fleet.state.part(deployment, host(u32::try_from(at).expect("few"))).expect("it has one");
+        let turn = match &*part.stage {
             Stage::Pending => Turn::ToCome,
             Stage::Leased { .. } | Stage::Started { .. } => Turn::Now,
             Stage::Ended { outcome, .. } => Turn::Over(*outcome == TurnOutcome::Succeeded),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use proto::entry::TurnOutcome;
-use proto::rollout::{Health, Rollout, Stage};
+use proto::rollout::{Health, Part, Rollout, Stage};
 use proto::state::{GroupState, State};
 
 use super::{Claim, Verdict, Violation};
@@ -49,7 +49,7 @@ fn difference(model: &Model, state: &State) -> Option<String> {
         .or_else(|| {
             let pairs = model.deployments().iter().zip(state.rollouts());
             pairs.into_iter().find_map(|((id, ours), (_, theirs))| {
-                deployment(ours, theirs).map(|what| format!("{id}: {what}"))
+                deployment(ours, theirs, state).map(|what| format!("{id}: {what}"))
             })
         })
 }
@@ -99,7 +99,7 @@ fn watches(ours: &model::Watches, theirs: &GroupState) -> Option<String> {
         .or_else(|| differ("the freeze", &ours.frozen_until, &until))
 }
 
-fn deployment(ours: &model::Deployment, theirs: &Rollout) -> Option<String> {
+fn deployment(ours: &model::Deployment, theirs: &Rollout, state: &State) -> Option<String> {
     differ("status", &ours.status, &theirs.status())
         .or_else(|| differ("whether it is decided", &ours.ends_as.is_some(), &theirs.verdict.is_some()))
         .or_else(|| {
@@ -111,14 +111,21 @@ fn deployment(ours: &model::Deployment, theirs: &Rollout) -> Option<String> {
             let until = theirs.bakes_until().map(proto::time::LedgerTime::as_millis);
             differ("end of the bake", &ours.bake_until, &until)
         })
-        .or_else(|| differ("hosts", &ours.turns.len(), &theirs.members().len()))
+        .or_else(|| differ("hosts", &ours.turns.len(), &(theirs.total() as usize)))
+        .or_else(|| {
+            let parts = state.parts(theirs.submission.deployment);
+            ours.turns.iter().find_map(|turn| match parts.get(&turn.host) {
+                Some(theirs) => part(turn, theirs),
+                None => Some(format!("{:?} has no part in it", turn.host)),
+            })
+        })
         .or_else(|| ours.turns.iter().find_map(|turn| member(turn, theirs)))
         .or_else(|| differ("hosts in service", &ours.available(), &theirs.counts().available))
 }
 
-fn member(turn: &model::Turn, theirs: &Rollout) -> Option<String> {
-    let member = theirs.members().get(&turn.host)?;
-    let stage = match &member.stage {
+/// What is known of a host as long as the deployment is kept.
+fn part(turn: &model::Turn, part: &Part<'_>) -> Option<String> {
+    let stage = match &*part.stage {
         Stage::NotTargeted => model::Stage::NotTargeted,
         Stage::Pending => model::Stage::Pending,
         Stage::Leased { at } => model::Stage::Leased { at: at.as_millis() },
@@ -127,8 +134,16 @@ fn member(turn: &model::Turn, theirs: &Rollout) -> Option<String> {
         Stage::Ended { outcome: TurnOutcome::Failed(_), .. } => model::Stage::Failed,
         Stage::Skipped => model::Stage::Skipped,
     };
+    let is_lost = turn.stage == model::Stage::Succeeded && !turn.healthy;
     differ("stage", &turn.stage, &stage)
-        .or_else(|| differ("healthy", &turn.healthy, &(member.health == Health::Healthy)))
+        .or_else(|| differ("lost after its turn", &is_lost, &part.is_lost))
+        .map(|what| format!("{:?}: {what}", turn.host))
+}
+
+/// And what is known of it while it runs.
+fn member(turn: &model::Turn, theirs: &Rollout) -> Option<String> {
+    let member = theirs.members().get(&turn.host)?;
+    differ("healthy", &turn.healthy, &(member.health == Health::Healthy))
         .or_else(|| differ("Down", &turn.down, &member.down.is_some()))
         .or_else(|| differ("unwell", &turn.ailing, &member.ailing.is_some()))
         .map(|what| format!("{:?}: {what}", turn.host))

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use proto::entry::{Body, Entry, Index, TurnOutcome};
 use proto::health::{FLAP_WINDOW, HealthCheck, WORDS_PER_HOUR_MAX};
-use proto::id::{GroupName, HostId};
+use proto::id::{DeploymentId, GroupName, HostId};
 use proto::io::{ProbeId, Run};
 use proto::state::State;
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
-use crate::model::{Millis, Model, Stage};
+use crate::model::{Deployment, Millis, Model, Stage};
 
 /// One application on one host, since its last event.
 #[derive(Clone, Debug, Default)]
@@ -99,63 +99,58 @@ impl Health {
         model: &Model,
         numbers: &BTreeMap<HostId, HostNo>,
     ) -> Verdict {
-        match &entry.body {
-            Body::TurnStarted { deployment, host } => {
-                let Some(deployment) = model.deployment(*deployment) else { return Ok(()) };
-                let turn = deployment.turn(*host);
-                // It may be said twice.
-                let begins = turn.is_some_and(|turn| matches!(turn.stage, Stage::Leased { .. }));
-                if let Some(number) = numbers.get(host).filter(|_| begins) {
-                    let place = (*number, deployment.submission.group.clone());
-                    self.seen.entry(place).or_default().may_end = false;
-                }
-                Ok(())
-            }
-            Body::TurnEnded { deployment, host, outcome: TurnOutcome::Succeeded } => {
-                let Some(deployment) = model.deployment(*deployment) else { return Ok(()) };
-                let counts =
-                    deployment.turn(*host).is_some_and(|turn| matches!(turn.stage, Stage::Started { .. }));
-                let name = &deployment.submission.group;
-                if counts {
-                    self.words.remove(&(*host, name.clone()));
-                }
-                let (Some(number), true) = (numbers.get(host), counts) else { return Ok(()) };
-                let seen = self.seen.get(&(*number, name.clone())).cloned().unwrap_or_default();
-                if seen.may_end {
-                    return Ok(());
-                }
-                let rise = seen.check.map_or(0, |check| check.rise);
-                let what = format!(
-                    "at {index}: {number} has ended its turn well, but was found well {} times in a row, not {rise}",
-                    seen.in_row
-                );
-                Err(Violation::new(Claim::Checked, [*number], what))
-            }
-            Body::HealthChanged { group, host, healthy, as_of, .. } => {
-                if !model.is_news(group, *host, *healthy, *as_of) {
-                    return Ok(());
-                }
-                self.word(index, (*host, group.clone()), entry.at.as_millis(), numbers)
-            }
-            Body::Tick
-            | Body::HostJoined(_)
-            | Body::HostLeft { .. }
-            | Body::HostDown { .. }
-            | Body::HostUp { .. }
-            | Body::GroupSet(_)
-            | Body::GroupDeleted(_)
-            | Body::Submitted(_)
-            | Body::TurnEnded { .. }
-            | Body::StopRequested { .. }
-            | Body::Finished { .. }
-            | Body::AlarmRead { .. }
-            | Body::AlarmSet { .. }
-            | Body::TriggersDelivered { .. }
-            | Body::Frozen { .. }
-            | Body::Unfrozen { .. }
-            | Body::ConfigSet(_)
-            | Body::ConfigDeleted(_) => Ok(()),
+        if let Body::TurnStarted { deployment, host } = &entry.body {
+            self.turn_begins(model.deployment(*deployment), *host, numbers);
+        } else if let Body::TurnEnded { deployment, host, outcome: TurnOutcome::Succeeded } = &entry.body {
+            return self.turn_ends_well(index, model, *deployment, *host, numbers);
+        } else if let Body::HealthChanged { group, host, healthy, as_of, .. } = &entry.body
+            && model.is_news(group, *host, *healthy, *as_of)
+        {
+            return self.word(index, (*host, group.clone()), entry.at.as_millis(), numbers);
         }
+        Ok(())
+    }
+
+    fn turn_begins(
+        &mut self,
+        deployment: Option<&Deployment>,
+        host: HostId,
+        numbers: &BTreeMap<HostId, HostNo>,
+    ) {
+        let Some(deployment) = deployment else { return };
+        // It may be said twice.
+        let begins = deployment.turn(host).is_some_and(|turn| matches!(turn.stage, Stage::Leased { .. }));
+        if let Some(number) = numbers.get(&host).filter(|_| begins) {
+            let place = (*number, deployment.submission.group.clone());
+            self.seen.entry(place).or_default().may_end = false;
+        }
+    }
+
+    fn turn_ends_well(
+        &mut self,
+        index: Index,
+        model: &Model,
+        deployment: DeploymentId,
+        host: HostId,
+        numbers: &BTreeMap<HostId, HostNo>,
+    ) -> Verdict {
+        let Some(deployment) = model.deployment(deployment) else { return Ok(()) };
+        let counts = deployment.turn(host).is_some_and(|turn| matches!(turn.stage, Stage::Started { .. }));
+        let name = &deployment.submission.group;
+        if counts {
+            self.words.remove(&(host, name.clone()));
+        }
+        let (Some(number), true) = (numbers.get(&host), counts) else { return Ok(()) };
+        let seen = self.seen.get(&(*number, name.clone())).cloned().unwrap_or_default();
+        if seen.may_end {
+            return Ok(());
+        }
+        let rise = seen.check.map_or(0, |check| check.rise);
+        let what = format!(
+            "at {index}: {number} has ended its turn well, but was found well {} times in a row, not {rise}",
+            seen.in_row
+        );
+        Err(Violation::new(Claim::Checked, [*number], what))
     }
 
     fn word(

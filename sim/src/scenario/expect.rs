@@ -68,8 +68,9 @@ pub(super) fn check(world: &mut World, expectation: &Expectation) -> Result<(), 
         }
         Expectation::Turn { deployment, host, words } => {
             let id = known(world, deployment)?;
-            let member = rollout(world, id)?.members().get(&world.host(*host).id);
-            let stage = member.map_or("no member of it".into(), |member| report::stage(&member.stage));
+            let state = furthest(world).ok_or("nobody is up")?.state();
+            let part = state.part(id, world.host(*host).id);
+            let stage = part.map_or("no member of it".into(), |part| report::stage(&part.stage));
             contains(&stage, words)
         }
         Expectation::Runs { host, group, bundle } => {

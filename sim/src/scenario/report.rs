@@ -96,7 +96,7 @@ fn deployment(text: &mut String, world: &World, id: DeploymentId, zero: Moment) 
         line(format!("    rolled back by {}", world.story().deployment(by)));
     }
     line(format!("    {}", numbers(world, id, rollout)));
-    host_lines(world, id, rollout, zero).into_iter().for_each(line);
+    host_lines(world, id, zero).into_iter().for_each(line);
 }
 
 fn numbers(world: &World, id: DeploymentId, rollout: &Rollout) -> String {
@@ -129,12 +129,13 @@ pub(super) fn blockers(world: &World, id: DeploymentId) -> Vec<String> {
     blockers
 }
 
-fn host_lines(world: &World, id: DeploymentId, rollout: &Rollout, zero: Moment) -> Vec<String> {
+fn host_lines(world: &World, id: DeploymentId, zero: Moment) -> Vec<String> {
+    let parts = furthest(world).map(|node| node.state().parts(id)).unwrap_or_default();
     let mut hosts: Vec<(HostNo, HostId)> =
-        rollout.members().keys().filter_map(|host| Some((world.checks().number(*host)?, *host))).collect();
+        parts.keys().filter_map(|host| Some((world.checks().number(*host)?, *host))).collect();
     hosts.sort();
     let line = |(no, host): (HostNo, HostId)| {
-        let stage = stage(&rollout.members()[&host].stage);
+        let stage = stage(&parts[&host].stage);
         let times = times(world, id, host, zero);
         format!("    {:<4} {:<13} {stage}", no.to_string(), times).trim_end().to_string()
     };

@@ -1,39 +1,48 @@
 use super::*;
 use crate::view::Why;
-use crate::view::plan::{DownView, WorstView};
+use crate::view::plan::{DownView, StepView, WorstView};
 
 fn possible() -> PlanView {
     PlanView {
         group: "hello/prod".into(),
         config: "HalfAtATime".into(),
         total: 4,
+        targets: 4,
         minimum: 2,
         turns_max: 2,
         is_possible: true,
-        reason: None,
-        advice: vec![],
         batches: vec![vec!["web-1".into(), "web-2".into()], vec!["web-3".into(), "web-4".into()]],
-        waves: vec![],
-        down: vec![],
+        lost_after_seconds: 60,
         healthy: 4,
         lowest_in_service: 2,
         stopped_by_failures: 2,
         last_may_fail: 2,
         worst: Some(WorstView { failed: 2, untouched: 2, in_service: 2 }),
+        rolls_back: true,
+        rollback_to: Some("blake3:9f8e7d6c5b4a39281706".into()),
         seconds: Some(SecondsView { typical: 84, slow: 130, turn: 42, past_turns: 8 }),
+        ..PlanView::default()
     }
+}
+
+fn why(code: &str, message: &str) -> Option<Why> {
+    Some(Why { code: code.into(), message: message.into(), numbers: Default::default() })
 }
 
 #[test]
 fn a_plan_says_who_goes_when_what_stops_it_and_how_long_it_takes() {
     let expected = "\
-hello/prod: 4 hosts, 4 of them healthy. HalfAtATime: 2 must stay healthy, 2 at a time at most.
-    1. web-1, web-2
-    2. web-3, web-4
-In service at the fewest: 2 of 4.
-Takes about 1m 24s, 2m 10s if turns are slow: a turn took 42s or less in half of 8 past ones.
-2 failed turns stop it while hosts are still to come; of the last turns 2 may fail.
-At worst, if every turn fails: 2 failed, 2 never touched, 2 in service at its end.";
+hello/prod: 4 hosts, 4 in service now.
+HalfAtATime: 2 must stay in service, at most 2 at a time.
+
+      1. web-1, web-2
+      2. web-3, web-4
+
+In service   2 of 4 at the fewest, if all goes well
+Takes        about 1m 24s, or 2m 10s if turns are slow (half of 8 past turns took at most 42s)
+Stopped by   2 failed turns while others are still to come; of the last turns 2 may fail
+At worst     every turn fails: 2 failed, 2 never touched, 2 of 4 in service at its end
+If it fails  the hosts that were touched are rolled back to 9f8e7d6c5b4a";
     assert_eq!(words(&possible()), expected);
 }
 
@@ -43,28 +52,79 @@ fn a_plan_that_cannot_finish_says_why_and_what_would_help() {
         is_possible: false,
         healthy: 3,
         down: vec![DownView { name: "web-4".into(), since: "2026-01-01T00:00:00.000Z".into() }],
-        reason: Some(Why {
-            code: "HEALTH_CONSTRAINTS".into(),
-            message: "3 of 4 hosts are healthy and 3 must stay so".into(),
-            numbers: std::collections::BTreeMap::new(),
-        }),
+        reason: why("HEALTH_CONSTRAINTS", "3 of 4 hosts are healthy and 3 must stay so"),
         advice: vec!["bring back what is Down (web-4)".into()],
         ..possible()
     };
     let expected = "\
-hello/prod: 4 hosts, 3 of them healthy. HalfAtATime: 2 must stay healthy, 2 at a time at most.
-web-4 is Down since 2026-01-01T00:00:00.000Z: it is tried first.
-It cannot finish as things are.
+hello/prod: 4 hosts, 3 in service now.
+HalfAtATime: 2 must stay in service, at most 2 at a time.
+Down         web-4 since 2026-01-01T00:00:00.000Z: tried first, and failed if not back within 1m
+
+NOT POSSIBLE as things are.
 Why: 3 of 4 hosts are healthy and 3 must stay so (HEALTH_CONSTRAINTS)
-Any one of these would do, the smallest change first:
+This would make it possible:
   - bring back what is Down (web-4)";
     assert_eq!(words(&plan), expected);
 }
 
 #[test]
+fn a_plan_that_would_be_refused_now_shows_how_it_would_go_later() {
+    let plan = PlanView {
+        is_possible: false,
+        passes: true,
+        reason: why("FROZEN", "group hello/prod is frozen until Monday by ann"),
+        ..possible()
+    };
+    let text = words(&plan);
+    let expected = "\
+NOT NOW: it would be refused.
+Why: group hello/prod is frozen until Monday by ann (FROZEN)
+Once that is over it would go like this:
+
+      1. web-1, web-2";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn hosts_out_of_service_and_canaries_are_told_before_it_begins() {
+    let step = |wave: Option<&str>, after| StepView { wave: wave.map(Into::into), after };
+    let unwell = UnwellView { name: "web-1".into(), why: "unhealthy since noon: it answered 500".into() };
+    let plan = PlanView {
+        targets: 3,
+        healthy: 2,
+        unhealthy: vec![unwell],
+        never_deployed: 1,
+        waves: vec![step(Some("the canary"), 0), step(None, 600)],
+        stopped_by_failures: 1,
+        stopped_after_canary: Some(2),
+        last_may_fail: 1,
+        rollback_to: None,
+        ..possible()
+    };
+    let text = words(&plan);
+    for line in [
+        "hello/prod: 4 hosts, 2 in service now, for 3 of them.\n",
+        "Unhealthy    web-1, unhealthy since noon: it answered 500: first in line\n",
+        "New          1 host that never had a turn: first in line\n",
+        "1. web-1, web-2 (the canary)\n",
+        "2. web-3, web-4 (the others, about 10m after the first turn begins)\n",
+        "Stopped by   any failed turn of the canary; then 2 failed turns, unless it is the last host's, which may fail\n",
+        "If it fails  nothing is rolled back: no revision was good here yet",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
 fn a_plan_for_many_hosts_fits_on_a_screen() {
     let batch: Vec<String> = (0..500).map(|number| format!("web-{number}")).collect();
-    let text = words(&PlanView { batches: vec![batch; 100], ..possible() });
-    assert!(text.contains(", web-11 and 488 more\n"), "{text}");
-    assert!(text.contains("… and 80 batches more"), "{text}");
+    let since = "2026-01-01T00:00:00.000Z";
+    let down = (0..300).map(|number| DownView { name: format!("web-{number}"), since: since.into() });
+    let text = words(&PlanView { batches: vec![batch; 100], down: down.collect(), ..possible() });
+    assert!(text.contains(", web-7 and 492 more\n"), "{text}");
+    assert!(text.contains("… 86 more batches, 500 hosts each (--json shows all)\n"), "{text}");
+    assert!(text.contains("; and 295 more (--json shows all): tried first"), "{text}");
+    assert!(text.contains("    100. web-0"), "the last ones are shown");
+    assert!(text.lines().count() < 30, "{text}");
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use proto::entry::TurnOutcome;
-use proto::rollout::Stage;
+use proto::rollout::Rollout;
 use proto::state::{GroupState, State};
 
 /// Turns that are looked at, the newest deployments' first.
@@ -23,21 +22,7 @@ pub(super) struct Pace {
 /// The pace of the group's turns that succeeded; none if there were none.
 pub(super) fn pace(state: &State, known: &GroupState) -> Option<Pace> {
     let rollouts = known.deployments.iter().rev().filter_map(|id| state.rollout(*id));
-    let mut took: Vec<Duration> = rollouts
-        .flat_map(|rollout| rollout.members().values())
-        .filter_map(|member| match &member.stage {
-            Stage::Ended { started: Some(started), at, outcome: TurnOutcome::Succeeded } => {
-                Some(at.since(*started))
-            }
-            Stage::Ended { .. }
-            | Stage::NotTargeted
-            | Stage::Pending
-            | Stage::Leased { .. }
-            | Stage::Started { .. }
-            | Stage::Skipped => None,
-        })
-        .take(TURNS_MAX)
-        .collect();
+    let mut took: Vec<Duration> = rollouts.flat_map(Rollout::took).take(TURNS_MAX).collect();
     took.sort_unstable();
     let at = |share: usize| took.get((took.len() * share / 100).min(took.len().saturating_sub(1))).copied();
     Some(Pace { median: at(50)?, slow: at(90)?, turns: took.len() })

@@ -1,9 +1,30 @@
+use proto::alarm::{Alarm, AlarmSource, OnUnreadable};
+use proto::io::Refusal;
+use proto::policy::{Canary, Mode, Share, Zonal};
+
 use super::*;
 use crate::view::plan::{SecondsView, WorstView};
 
+fn wish(policy: Policy) -> Submission {
+    Submission {
+        deployment: DeploymentId::derive(b"a plan"),
+        group: name(),
+        revision: Revision { digest: Digest::of(b"v2"), size: 2, origin: "/tmp/v2".into() },
+        policy,
+        creator: Creator::User,
+        rollback_of: None,
+        description: String::new(),
+        holders: vec![],
+        queue: false,
+    }
+}
+
+fn plan_under(state: &State, policy: Policy) -> PlanView {
+    Planned::of(state, wish(policy)).expect("the group is there").view()
+}
+
 fn plan_of(state: &State, minimum: Minimum) -> PlanView {
-    let known = state.group(&name()).expect("the group");
-    crate::view::plan(state, known, &Policy { minimum, ..Policy::default() }, Digest::of(b"v2"))
+    plan_under(state, Policy { minimum, ..Policy::default() })
 }
 
 /// Three hosts that run v1; each turn of it took a second.
@@ -27,6 +48,7 @@ fn a_plan_is_what_the_fold_would_do() {
     assert!(one.is_possible);
     assert_eq!((one.stopped_by_failures, one.last_may_fail), (1, 1));
     assert_eq!(one.worst, Some(WorstView { failed: 1, untouched: 2, in_service: 2 }));
+    assert_eq!((one.rolls_back, one.rollback_to), (true, Some(Digest::of(b"v1").to_string())));
 
     let all = plan_of(&state, Minimum::AllAtOnce);
     assert_eq!(all.batches, [["web-1", "web-2", "web-3"]]);
@@ -37,8 +59,12 @@ fn a_plan_is_what_the_fold_would_do() {
 fn the_time_it_takes_is_that_of_past_turns() {
     let one = plan_of(&fold(Minimum::OneAtATime, deployed()), Minimum::OneAtATime);
     assert_eq!(one.seconds, Some(SecondsView { typical: 3, slow: 3, turn: 1, past_turns: 3 }));
-    let new = plan_of(&fold(Minimum::OneAtATime, vec![]), Minimum::OneAtATime);
+    let new = fold(Minimum::OneAtATime, vec![]);
+    let queued = Submission { queue: true, ..wish(Policy::default()) };
+    let new = Planned::of(&new, queued).expect("the group is there").view();
     assert_eq!(new.seconds, None, "nothing is known of a group that never had a turn");
+    assert_eq!(new.never_deployed, 3);
+    assert_eq!(new.notes, ["It waits for d-ABCDEFGH1 to be over."]);
 }
 
 #[test]
@@ -46,7 +72,8 @@ fn a_minimum_that_leaves_no_turn_comes_with_the_smallest_change() {
     let never = plan_of(&fold(Minimum::OneAtATime, deployed()), Minimum::FleetPercent(75));
     assert_eq!((never.minimum, never.total, never.is_possible), (3, 3, false));
     assert!(never.batches.is_empty());
-    assert_eq!(never.reason.expect("a reason").code, "HEALTH_CONSTRAINTS_INVALID");
+    let reason = never.reason.expect("a reason");
+    assert_eq!((reason.code.as_str(), reason.numbers["minimum"]), ("HEALTH_CONSTRAINTS_INVALID", 3));
     assert_eq!(
         never.advice,
         [
@@ -71,4 +98,124 @@ fn a_dead_host_under_one_at_a_time_is_named_before_anything_begins() {
             "let 1 of 3 stay healthy: --override minimum_healthy=1"
         ]
     );
+}
+
+#[test]
+fn a_host_that_has_no_turn_and_keeps_all_others_waiting_is_named_too() {
+    let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
+    let mut bodies = deployed();
+    bodies.extend((1..=3).map(newer));
+    bodies.extend([
+        Body::Submitted(Box::new(Submission { deployment: second, ..wish(Policy::default()) })),
+        Body::TurnStarted { deployment: second, host: host(1) },
+        Body::TurnEnded { deployment: second, host: host(1), outcome: TurnOutcome::Succeeded },
+        Body::StopRequested { deployment: second, rollback: false, now: false },
+        Body::Finished { deployment: second },
+        Body::HostDown { host: host(1), incarnation: 2 },
+    ]);
+    let plan =
+        plan_under(&fold(Minimum::OneAtATime, bodies), Policy { outdated_only: true, ..Policy::default() });
+    assert_eq!((plan.total, plan.targets, plan.is_possible, plan.passes), (3, 2, false, false));
+    let reason = plan.reason.expect("a reason");
+    assert_eq!((reason.code.as_str(), reason.numbers["down"]), ("HEALTH_CONSTRAINTS", 1));
+    assert_eq!(plan.advice.len(), 2, "{:?}", plan.advice);
+    assert!(plan.advice[0].starts_with("bring back what is Down (web-1)"), "{:?}", plan.advice);
+}
+
+/// A host whose agent knows all that there is now.
+fn newer(number: u8) -> Body {
+    let Body::HostJoined(record) = joined(number) else { panic!("a host joins") };
+    Body::HostJoined(HostRecord { wire: proto::wire::WIRE, incarnation: 2, ..record })
+}
+
+/// What `deploy` would be refused for, `plan` says in the same words.
+fn check(state: &State, policy: Policy, passes: bool) -> Why {
+    let refusal: Refusal =
+        state.check(&Body::Submitted(Box::new(wish(policy.clone())))).expect_err("it would be refused");
+    let plan = plan_under(state, policy);
+    assert!(!plan.is_possible);
+    assert_eq!(plan.passes, passes, "{refusal}");
+    assert_eq!(plan.batches.is_empty(), !passes, "{refusal}");
+    let why = plan.reason.expect("a reason");
+    assert_eq!((why.code.as_str(), why.message.as_str()), (refusal.code(), refusal.to_string().as_str()));
+    why
+}
+
+#[test]
+fn what_would_be_refused_is_refused_in_the_plan_by_the_same_words() {
+    let state = fold(Minimum::OneAtATime, deployed());
+    let zonal = |zonal| Policy { zonal: Some(zonal), ..Policy::default() };
+    let code = |policy| check(&state, policy, false).code;
+    let order = Zonal { order: vec!["z".into()], ..Zonal::default() };
+    assert_eq!(code(zonal(order)), "AGENTS_TOO_OLD", "the hosts of this test are of wire version 1");
+    assert_eq!(code(Policy { minimum: Minimum::FleetPercent(100), ..Policy::default() }), "INVALID_POLICY");
+    let contradictory = Policy { mode: Mode::Restart, outdated_only: true, ..Policy::default() };
+    assert_eq!(code(contradictory), "INVALID_POLICY");
+
+    let mut bodies = deployed();
+    bodies.extend((1..=3).map(newer));
+    let state = fold(Minimum::OneAtATime, bodies.clone());
+    let why = |policy| check(&state, policy, false);
+    let unknown = why(zonal(Zonal { order: vec!["z".into()], ..Zonal::default() }));
+    assert_eq!(unknown.code, "UNKNOWN_ZONES");
+    assert!(
+        unknown.message.contains("names z") && unknown.message.contains("its zones are: a"),
+        "{unknown:?}"
+    );
+    let all = zonal(Zonal { minimum: Share::Hosts(3), ..Zonal::default() });
+    assert_eq!(why(all).numbers["zone_minimum"], 3);
+    let canary = Canary { hosts: Share::Hosts(3), bake: Duration::ZERO };
+    let canary = why(Policy { canary: Some(canary), ..Policy::default() });
+    assert_eq!((canary.code.as_str(), canary.numbers["canary"]), ("IMPOSSIBLE_CANARY", 3));
+    assert!(canary.message.contains("at most 2"), "{}", canary.message);
+}
+
+#[test]
+fn what_passes_is_refused_and_planned_all_the_same() {
+    let mut bodies = deployed();
+    let (reason, by) = ("quarter end".to_string(), "ann".to_string());
+    let until = LedgerTime::from_millis(1_000_000);
+    bodies.push(Body::Frozen { group: name(), until, reason, by });
+    let state = fold(Minimum::OneAtATime, bodies);
+    assert_eq!(check(&state, Policy::default(), true).code, "FROZEN");
+
+    let Body::GroupSet(group) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    let alarm = Alarm {
+        name: "pager".into(),
+        source: AlarmSource::Manual,
+        unreadable: OnUnreadable::Stop,
+        every: Duration::from_secs(10),
+        timeout: Duration::from_secs(5),
+    };
+    let mut bodies = deployed();
+    bodies.push(Body::GroupSet(Group { alarms: vec![alarm], ..group }));
+    bodies.push(Body::AlarmSet {
+        group: name(),
+        alarm: "pager".into(),
+        active: true,
+        reason: "the shop is down (ann)".into(),
+    });
+    let state = fold(Minimum::OneAtATime, bodies);
+    let why = check(&state, Policy::default(), true);
+    assert_eq!(why.code, "ALARM_ACTIVE");
+    assert!(
+        why.message.contains("the shop is down (ann)") && why.message.contains("skein alarm clear"),
+        "{why:?}"
+    );
+
+    let state = fold(Minimum::OneAtATime, vec![started(1)]);
+    assert_eq!(check(&state, Policy::default(), true).code, "ALREADY_RUNNING");
+}
+
+#[test]
+fn a_restart_is_planned_for_the_hosts_that_run_what_is_restarted() {
+    let mut bodies = deployed();
+    bodies.extend((1..=4).map(newer));
+    let state = fold(Minimum::OneAtATime, bodies);
+    let mut restart = wish(Policy { mode: Mode::Restart, ..Policy::default() });
+    restart.revision.digest = Digest::of(b"v1");
+    let plan = Planned::of(&state, restart).expect("the group is there").view();
+    assert_eq!((plan.total, plan.targets, plan.never_deployed), (4, 3, 1));
+    assert!(!plan.is_possible, "the fourth never had a turn and gets none, so the minimum leaves no room");
+    assert_eq!(plan.reason.expect("a reason").code, "HEALTH_CONSTRAINTS");
 }

@@ -15,7 +15,7 @@ fn run(
 ) -> (&'static str, u32, u32, u32) {
     let at = LedgerTime::from_millis(1);
     let old = Standing { health: Health::Healthy, revision: Some(Digest([1; 32])) };
-    let entrants = (0..total)
+    let entrants: Vec<Entrant> = (0..total)
         .map(|number| Entrant {
             host: host(number),
             standing: (number >= unhealthy).then_some(old),
@@ -26,7 +26,7 @@ fn run(
         })
         .collect();
     let mut rollout = Rollout::queued(submission(minimum), at);
-    let mut flying: std::collections::VecDeque<HostId> = rollout.begin(entrants, at).into();
+    let mut flying: std::collections::VecDeque<HostId> = rollout.begin(&entrants, at).into();
     let (mut turns, mut most) = (0, 0);
     loop {
         if turns >= unhealthy {
@@ -140,7 +140,7 @@ fn a_brand_new_group_stops_when_its_minimum_is_out_of_reach() {
 fn a_host_that_is_down_gets_its_turn_first_and_blocks_nobody_for_ever() {
     let at = LedgerTime::from_millis(1);
     let old = Standing { health: Health::Healthy, revision: Some(Digest([1; 32])) };
-    let entrants = (0..5)
+    let entrants: Vec<Entrant> = (0..5)
         .map(|number| Entrant {
             host: host(number),
             standing: Some(old),
@@ -151,7 +151,7 @@ fn a_host_that_is_down_gets_its_turn_first_and_blocks_nobody_for_ever() {
         })
         .collect();
     let mut rollout = Rollout::queued(submission(OneAtATime), at);
-    assert_eq!(rollout.begin(entrants, at), [host(3)]);
+    assert_eq!(rollout.begin(&entrants, at), [host(3)]);
     // It does not come back in time: its turn is over, and with it the deployment.
     assert_eq!(rollout.end_turn(host(3), failed(), at), Some(vec![]));
     let Some(Verdict::Failed(reason)) = &rollout.verdict else { panic!("{:?}", rollout.verdict) };
@@ -163,7 +163,7 @@ fn a_host_that_is_down_gets_its_turn_first_and_blocks_nobody_for_ever() {
 fn a_group_that_falls_to_its_minimum_for_other_reasons_waits() {
     let at = LedgerTime::from_millis(1);
     let old = Standing { health: Health::Healthy, revision: Some(Digest([1; 32])) };
-    let entrants = (0..5)
+    let entrants: Vec<Entrant> = (0..5)
         .map(|number| Entrant {
             host: host(number),
             standing: Some(old),
@@ -174,7 +174,7 @@ fn a_group_that_falls_to_its_minimum_for_other_reasons_waits() {
         })
         .collect();
     let mut rollout = Rollout::queued(submission(OneAtATime), at);
-    assert_eq!(rollout.begin(entrants, at), [host(0)]);
+    assert_eq!(rollout.begin(&entrants, at), [host(0)]);
     rollout.start_turn(host(0), at);
     assert_eq!(rollout.end_turn(host(0), TurnOutcome::Succeeded, at), Some(vec![host(1)]));
     rollout.start_turn(host(1), at);

@@ -153,10 +153,17 @@ fn an_unhealthy_host_of_another_zone_cannot_help_a_zone_at_its_minimum() {
         entrants(&["a", "a", "a", "b", "b", "b"], &[(5, Was::Broken)]),
     );
     play.succeeds(0, &[1]);
+    play.starts(1);
     play.down(0, true, &[1]);
     play.succeeds(1, &[]);
-    let blocker =
-        Blocker::ZoneTooFewHealthy { zone: "a".into(), available: 2, minimum: 2, total: 3, down: 1 };
+    let blocker = Blocker::ZoneTooFewHealthy {
+        zone: "a".into(),
+        available: 2,
+        minimum: 2,
+        total: 3,
+        down: 1,
+        ailing: 0,
+    };
     assert_eq!(play.rollout.turn(), Turn::Blocked(vec![blocker]));
     play.down(0, false, &[2]);
 }
@@ -190,8 +197,14 @@ fn a_zone_that_falls_to_its_minimum_for_other_reasons_waits() {
     play.succeeds(1, &[2]);
     play.down(1, true, &[2]);
     play.down(2, false, &[]);
-    let blocker =
-        Blocker::ZoneTooFewHealthy { zone: "a".into(), available: 1, minimum: 1, total: 3, down: 2 };
+    let blocker = Blocker::ZoneTooFewHealthy {
+        zone: "a".into(),
+        available: 1,
+        minimum: 1,
+        total: 3,
+        down: 2,
+        ailing: 0,
+    };
     assert_eq!(play.rollout.turn(), Turn::Blocked(vec![blocker]));
     play.down(0, false, &[2]);
 }

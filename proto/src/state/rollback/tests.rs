@@ -1,5 +1,8 @@
-use crate::entry::ErrorCode;
+use crate::entry::{Body, ErrorCode, Failure, TurnOutcome};
+use crate::lifecycle::LifecycleEvent;
 use crate::policy::Minimum;
+use crate::rollout::Stage;
+use crate::state::State;
 use crate::state::testing::{Ledger, host};
 
 const FAILED: Option<ErrorCode> = Some(ErrorCode::ScriptFailed);
@@ -22,4 +25,32 @@ fn a_rollback_is_for_those_alone_that_need_it() {
     ledger.end(rollback, 1, FAILED);
     assert_eq!(ledger.do_due(), None);
     assert_eq!((ledger.group().owes_rollback_of, ledger.group().running), (None, None));
+}
+
+#[test]
+fn what_the_failing_script_said_outlives_the_rollback_and_a_snapshot() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let bad = ledger.deploy(2);
+    ledger.start(bad, 0);
+    let failure = Failure {
+        event: Some(LifecycleEvent::ValidateService),
+        code: ErrorCode::ScriptFailed,
+        script: "scripts/check.sh".into(),
+        message: "it ended with 7".into(),
+        log: "curl: (7) Failed to connect\n".into(),
+    };
+    let outcome = TurnOutcome::Failed(failure.clone());
+    ledger.say(Body::TurnEnded { deployment: bad, host: host(0), outcome });
+    ledger.do_due();
+    let rollback = ledger.rollout(bad).rolled_back_by.expect("a rollback");
+    ledger.finish_well(rollback);
+    let next = ledger.deploy(3);
+    ledger.finish_well(next);
+
+    let state = State::decode(&ledger.state.encode(), ledger.state.index()).expect("a state");
+    assert_eq!(state, ledger.state);
+    let part = state.part(bad, host(0)).expect("it had one");
+    let Stage::Ended { outcome: TurnOutcome::Failed(kept), .. } = &*part.stage else { panic!("{part:?}") };
+    assert_eq!(*kept, failure);
+    assert_eq!(state.part(bad, host(1)).map(|part| part.stage.into_owned()), Some(Stage::Skipped));
 }

@@ -1,0 +1,159 @@
+//! `skein explain`: why a deployment is where it is, in numbers, with what the
+//! failing scripts wrote last.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use clap::Args;
+use proto::id::DeploymentId;
+
+use super::group::path_of;
+use super::screen::clean;
+use super::show::{behind_words, deployment_path, headline, waves, why};
+use super::{Exit, Session};
+use crate::view::{DeploymentView, GroupView, TurnView};
+
+/// Failed hosts that are shown with what they wrote, the first to fail first;
+/// after these the failures repeat.
+const FAILED_SHOWN: usize = 10;
+/// Hosts under way, or of which there is something else to say, that get a line.
+const OTHERS_SHOWN: usize = 20;
+
+#[derive(Args)]
+pub(crate) struct ExplainArgs {
+    /// The deployment's id
+    deployment: DeploymentId,
+}
+
+pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Result<Exit> {
+    let view: DeploymentView = session.client.get(&deployment_path(args.deployment)).await?;
+    let group: GroupView = session.client.get(&path_of(&view.group.parse()?)).await?;
+    session.screen.result(&view, || {
+        let mut text = format!("{}\n{}", headline(session, &view), why(&view));
+        text.push_str(&numbers(&view));
+        text.push_str(&waves(session, &view));
+        text.push_str(&told(&view));
+        text.push_str(&untold(&group, &view.id));
+        text.push_str(behind_words(&group).trim_start());
+        text
+    })?;
+    Ok(Exit::Done)
+}
+
+/// The sums, whether it went well or not.
+fn numbers(view: &DeploymentView) -> String {
+    let (healthy, counts) = (view.healthy, view.counts);
+    let sums = [
+        (counts.succeeded, "succeeded"),
+        (counts.failed, "failed"),
+        (counts.in_progress, "in their turn"),
+        (counts.pending, "still to come"),
+        (counts.skipped, "never touched"),
+    ];
+    let sums: Vec<String> =
+        sums.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let sums = if sums.is_empty() { "none had a turn yet".into() } else { sums.join(", ") };
+    let when = if view.is_over() { "at its end" } else { "now" };
+    let mut text = format!(
+        "Hosts: {} in the group; {sums}\nIn service: {} of {} {when}, {} at the fewest; {} must be ({})\n",
+        healthy.total, healthy.now, healthy.total, healthy.lowest_seen, healthy.minimum, view.config
+    );
+    if let Some(times) = times(view) {
+        text.push_str(&times);
+    }
+    text
+}
+
+/// From when to when, by whom and for what.
+fn times(view: &DeploymentView) -> Option<String> {
+    let began = view.started_at.as_ref()?;
+    let at = |text: &str| humantime::parse_rfc3339(text).ok();
+    let end = view.finished_at.as_deref().map_or_else(|| Some(SystemTime::now()), at);
+    let lasted = end.zip(at(began)).and_then(|(end, began)| end.duration_since(began).ok());
+    let lasted =
+        lasted.map(|lasted| humantime::format_duration(std::time::Duration::from_secs(lasted.as_secs())));
+    Some(match (&view.finished_at, lasted) {
+        (Some(finished), Some(lasted)) => format!("Time: began {began}, ended {finished}, after {lasted}\n"),
+        (Some(finished), None) => format!("Time: began {began}, ended {finished}\n"),
+        (None, Some(lasted)) => format!("Time: began {began}, {lasted} ago\n"),
+        (None, None) => format!("Time: began {began}\n"),
+    })
+}
+
+/// What there is to say of single hosts: first of those that failed.
+fn told(view: &DeploymentView) -> String {
+    let (mut failed, others): (Vec<&TurnView>, Vec<&TurnView>) =
+        view.hosts().iter().partition(|host| host.status == "Failed");
+    failed.sort_by(|a, b| (&a.finished_at, &a.name).cmp(&(&b.finished_at, &b.name)));
+    let mut text = String::new();
+    failed.iter().take(FAILED_SHOWN).for_each(|host| text.push_str(&failure(host)));
+    if failed.len() > FAILED_SHOWN {
+        text.push_str(&format!("… and {}\n", alike(&failed[FAILED_SHOWN..])));
+    }
+    if !failed.is_empty() {
+        text.push_str(&format!("All that a script wrote: skein logs {} HOST\n", view.id));
+    }
+    let others: Vec<String> = others.into_iter().filter_map(other).collect();
+    others.iter().take(OTHERS_SHOWN).for_each(|line| text.push_str(line));
+    if others.len() > OTHERS_SHOWN {
+        text.push_str(&format!("… and {} more hosts (--json shows all)\n", others.len() - OTHERS_SHOWN));
+    }
+    text
+}
+
+/// Of what a host failed, and what its script wrote last.
+fn failure(host: &TurnView) -> String {
+    let message = host.message.as_deref().unwrap_or("no reason was given");
+    let event = host.event.as_deref().map(|event| format!(" in {event}")).unwrap_or_default();
+    let code = host.error_code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
+    let script = host.script.as_deref().filter(|script| !message.contains(script));
+    let script = script.map(|script| format!("{}: ", clean(script))).unwrap_or_default();
+    let log = host.log.as_deref().unwrap_or("").lines().map(|line| format!("    | {}\n", clean(line)));
+    format!("{}: Failed{event}{code}: {script}{}\n{}", host.name, clean(message), log.collect::<String>())
+}
+
+/// Many that failed, by what they have in common: `12 more failed in Install
+/// (ScriptFailed)`.
+fn alike(failed: &[&TurnView]) -> String {
+    let mut kinds: BTreeMap<(Option<&str>, Option<&str>), usize> = BTreeMap::new();
+    for host in failed {
+        *kinds.entry((host.event.as_deref(), host.error_code.as_deref())).or_default() += 1;
+    }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let words = |((event, code), count): ((Option<&str>, Option<&str>), usize)| {
+        let event = event.map(|event| format!(" in {event}")).unwrap_or_default();
+        format!("{count} more failed{event} ({})", code.unwrap_or("no code"))
+    };
+    kinds.into_iter().map(words).collect::<Vec<_>>().join(", ")
+}
+
+/// A host that has not failed: nothing if all is as it should be.
+fn other(host: &TurnView) -> Option<String> {
+    let event = host.event.as_deref().map(|event| format!(" in {event}")).unwrap_or_default();
+    let since = host.started_at.as_deref().map(|since| format!(", its turn began {since}"));
+    let what = match (host.status.as_str(), &host.message) {
+        ("Skipped", _) => return None,
+        (_, Some(message)) => format!(": {}", clean(message)),
+        ("InProgress", None) => since.unwrap_or_else(|| ": it may begin, and has not yet".into()),
+        (_, None) => return None,
+    };
+    Some(format!("{}: {}{event}{what}\n", host.name, host.status))
+}
+
+/// What receivers were told of it in vain.
+fn untold(group: &GroupView, deployment: &str) -> String {
+    let mut text = String::new();
+    for trigger in &group.triggers {
+        for gone in trigger.last_given_up.iter().filter(|gone| gone.deployment == deployment) {
+            text.push_str(&format!(
+                "Trigger {} gave up to tell {} ({}): {}\n",
+                trigger.name, gone.event, gone.id, gone.why
+            ));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

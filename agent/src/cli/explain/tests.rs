@@ -1,0 +1,58 @@
+use super::*;
+use crate::cli::watch::tests::{deployment, host};
+
+fn failed(name: &str, second: u32) -> TurnView {
+    TurnView {
+        error_code: Some("ScriptFailed".into()),
+        message: Some("it ended with 7".into()),
+        script: Some("scripts/check.sh".into()),
+        log: Some("checking\ncurl: (7) Failed to connect\n".into()),
+        finished_at: Some(format!("2026-01-01T00:00:{second:02}.000Z")),
+        ..host(name, "Failed", Some("ValidateService"))
+    }
+}
+
+#[test]
+fn a_failure_is_told_in_numbers_with_what_the_script_wrote_last() {
+    let hosts = vec![host("web-1", "Succeeded", None), failed("web-2", 7), host("web-3", "Skipped", None)];
+    let mut view = deployment("Failed", hosts);
+    view.started_at = Some("2026-01-01T00:00:00.000Z".into());
+    view.finished_at = Some("2026-01-01T00:01:07.000Z".into());
+    let expected = "\
+Hosts: 5 in the group; 1 succeeded, 1 failed, 1 never touched
+In service: 4 of 5 at its end, 4 at the fewest; 4 must be (OneAtATime)
+Time: began 2026-01-01T00:00:00.000Z, ended 2026-01-01T00:01:07.000Z, after 1m 7s
+web-2: Failed in ValidateService (ScriptFailed): scripts/check.sh: it ended with 7
+    | checking
+    | curl: (7) Failed to connect
+All that a script wrote: skein logs d-ABCDEFGH1 HOST
+";
+    assert_eq!(format!("{}{}", numbers(&view), told(&view)), expected);
+}
+
+#[test]
+fn of_many_failures_the_first_are_told_and_the_others_counted() {
+    let mut hosts: Vec<TurnView> =
+        (0..30).map(|number| failed(&format!("web-{number:02}"), 59 - number)).collect();
+    hosts.push(TurnView { error_code: Some("HostLost".into()), event: None, ..failed("web-99", 0) });
+    hosts[0].error_code = Some("HostLost".into());
+    let text = told(&deployment("Failed", hosts));
+    assert!(text.starts_with("web-99: Failed (HostLost)"), "{text}");
+    assert!(text.contains("\n… and 20 more failed in ValidateService (ScriptFailed), 1 more failed in ValidateService (HostLost)\n"), "{text}");
+    assert_eq!(text.matches("curl").count(), FAILED_SHOWN);
+}
+
+#[test]
+fn whoever_holds_it_up_is_named() {
+    let mut hosts = vec![host("web-1", "InProgress", Some("Install")), host("web-2", "InProgress", None)];
+    hosts[0].started_at = Some("2026-01-01T00:00:00.000Z".into());
+    hosts.push(TurnView { message: Some("it went\u{1b}[2J Down".into()), ..host("web-3", "Unknown", None) });
+    let view = deployment("InProgress", hosts);
+    let expected = "\
+web-1: InProgress in Install, its turn began 2026-01-01T00:00:00.000Z
+web-2: InProgress: it may begin, and has not yet
+web-3: Unknown: it went[2J Down
+";
+    assert_eq!(told(&view), expected);
+    assert!(numbers(&view).starts_with("Hosts: 5 in the group; 2 in their turn\n"), "{}", numbers(&view));
+}

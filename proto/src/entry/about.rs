@@ -1,0 +1,75 @@
+//! What each entry is about: the one table of all bodies, for whoever wants to
+//! know that and nothing else. A new body gets its row here.
+
+use super::{Body, Submission};
+use crate::id::{DeploymentId, GroupName, HostId};
+
+/// Whom and what an entry names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct About<'a> {
+    /// Which group, if the entry itself says so: one that names a deployment
+    /// leaves it to that.
+    pub group: Option<&'a GroupName>,
+    /// Which deployment.
+    pub deployment: Option<DeploymentId>,
+    /// Which host.
+    pub host: Option<HostId>,
+}
+
+const NOTHING: About<'static> = About { group: None, deployment: None, host: None };
+
+fn host<'a>(host: HostId) -> About<'a> {
+    About { host: Some(host), ..NOTHING }
+}
+
+fn group(group: &GroupName) -> About<'_> {
+    About { group: Some(group), ..NOTHING }
+}
+
+fn deployment<'a>(deployment: DeploymentId) -> About<'a> {
+    About { deployment: Some(deployment), ..NOTHING }
+}
+
+impl Body {
+    /// The word for its kind, and what it is about.
+    #[rustfmt::skip]
+    fn row(&self) -> (&'static str, About<'_>) {
+        match self {
+            Body::Tick => ("Tick", NOTHING),
+            Body::HostJoined(record) => ("HostJoined", host(record.host)),
+            Body::HostLeft { host: it } => ("HostLeft", host(*it)),
+            Body::HostDown { host: it, .. } => ("HostDown", host(*it)),
+            Body::HostUp { host: it, .. } => ("HostUp", host(*it)),
+            Body::GroupSet(it) => ("GroupSet", group(&it.name)),
+            Body::GroupDeleted(name) => ("GroupDeleted", group(name)),
+            Body::Submitted(it) => ("Submitted", About { deployment: Some(it.deployment), ..group(&it.group) }),
+            Body::TurnStarted { deployment: of, host } => ("TurnStarted", About { host: Some(*host), ..deployment(*of) }),
+            Body::TurnEnded { deployment: of, host, .. } => ("TurnEnded", About { host: Some(*host), ..deployment(*of) }),
+            Body::StopRequested { deployment: of, .. } => ("StopRequested", deployment(*of)),
+            Body::Finished { deployment: of } => ("Finished", deployment(*of)),
+            Body::HealthChanged { group: of, host, .. } => ("HealthChanged", About { host: Some(*host), ..group(of) }),
+            Body::ConfigSet(_) => ("ConfigSet", NOTHING),
+            Body::ConfigDeleted(_) => ("ConfigDeleted", NOTHING),
+            Body::AlarmRead { group: of, deployment, .. } => ("AlarmRead", About { deployment: Some(*deployment), ..group(of) }),
+            Body::AlarmSet { group: of, .. } => ("AlarmSet", group(of)),
+            Body::TriggersDelivered { group: of, .. } => ("TriggersDelivered", group(of)),
+            Body::Frozen { group: of, .. } => ("Frozen", group(of)),
+            Body::Unfrozen { group: of } => ("Unfrozen", group(of)),
+        }
+    }
+
+    /// The word for its kind, as the history shows it.
+    pub fn kind(&self) -> &'static str {
+        self.row().0
+    }
+
+    /// Whom and what it names.
+    pub fn about(&self) -> About<'_> {
+        self.row().1
+    }
+
+    /// What was submitted, if this is a submission.
+    pub fn submission(&self) -> Option<&Submission> {
+        if let Body::Submitted(submission) = self { Some(submission) } else { None }
+    }
+}

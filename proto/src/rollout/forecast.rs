@@ -1,0 +1,211 @@
+//! How a deployment would go: a rollout played through in no time, by the very
+//! fold that will do it.
+//!
+//! So what is foretold and what is done cannot follow different rules. Foretold
+//! is what the ledger knows: hosts that are Down do not come back (that they do is
+//! a hope, no plan), hosts that are unhealthy heal in their turn, and each turn
+//! takes as long as past ones.
+
+mod bounds;
+
+pub use bounds::{Outlook, Worst};
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::time::Duration;
+
+use super::{Blocker, Entrant, Health, Rollout, Turn, Verdict, WaveKind};
+use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
+use crate::id::HostId;
+use crate::policy::Policy;
+use crate::time::LedgerTime;
+
+/// A deployment that could be: the group's hosts as they are, and what is wished.
+#[derive(Clone, Debug)]
+pub struct Forecast {
+    entrants: Vec<Entrant>,
+    submission: Submission,
+    /// How long a turn takes.
+    turn: Duration,
+}
+
+/// How it went.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// Hosts that got their leases in the same moment, in order.
+    pub batches: Vec<Batch>,
+    /// The rollout at its end.
+    pub rollout: Rollout,
+    /// From the first lease to the last turn's end.
+    pub lasted: Duration,
+}
+
+/// Hosts that go together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// After the first lease.
+    pub after: Duration,
+    /// As part of what.
+    pub wave: WaveKind,
+    /// Who, in the order of their turns.
+    pub hosts: Vec<HostId>,
+}
+
+impl Played {
+    /// Whether it would end as wished.
+    pub fn ends_well(&self) -> bool {
+        matches!(self.rollout.verdict, Some(Verdict::Succeeded))
+    }
+
+    /// What it would wait for until its time is up; nothing if it would end.
+    pub fn waits_for(&self) -> Vec<Blocker> {
+        match self.rollout.turn() {
+            Turn::Blocked(blockers) => blockers,
+            Turn::Of(_) | Turn::Over(_) => Vec::new(),
+        }
+    }
+}
+
+impl Forecast {
+    /// Of these hosts, in the order of their names, with turns that take so long.
+    pub fn new(submission: Submission, entrants: Vec<Entrant>, turn: Duration) -> Self {
+        Forecast { entrants, submission, turn }
+    }
+
+    /// The hosts, in the order of their names.
+    pub fn entrants(&self) -> &[Entrant] {
+        &self.entrants
+    }
+
+    /// What is wished.
+    pub fn policy(&self) -> &Policy {
+        &self.submission.policy
+    }
+
+    /// The same under another policy.
+    fn under(&self, policy: Policy) -> Forecast {
+        let submission = Submission { policy, ..self.submission.clone() };
+        Forecast { entrants: self.entrants.clone(), submission, turn: self.turn }
+    }
+
+    /// The same, with turns that take so long.
+    fn at_pace(&self, turn: Duration) -> Forecast {
+        Forecast { turn, ..self.clone() }
+    }
+
+    /// The same, with nobody Down.
+    #[must_use]
+    pub fn with_all_up(&self) -> Forecast {
+        let up = |entrant: &Entrant| Entrant { down: None, ..entrant.clone() };
+        let entrants = self.entrants.iter().map(up).collect();
+        Forecast { entrants, submission: self.submission.clone(), turn: self.turn }
+    }
+
+    /// Plays it through; `fails` says whose turns fail.
+    pub fn play(&self, fails: impl Fn(HostId) -> bool) -> Played {
+        Playing::begin(self).play_out(fails)
+    }
+}
+
+/// A rollout that is being played.
+struct Playing<'a> {
+    of: &'a Forecast,
+    down: BTreeSet<HostId>,
+    rollout: Rollout,
+    batches: Vec<Batch>,
+    now: LedgerTime,
+    /// Those in their turn, by when it ends.
+    flying: BinaryHeap<Reverse<(LedgerTime, HostId)>>,
+}
+
+const START: LedgerTime = LedgerTime::from_millis(0);
+
+impl<'a> Playing<'a> {
+    fn begin(of: &'a Forecast) -> Self {
+        let is_down = |entrant: &&Entrant| entrant.down.is_some();
+        let mut playing = Playing {
+            of,
+            down: of.entrants.iter().filter(is_down).map(|entrant| entrant.host).collect(),
+            rollout: Rollout::queued(of.submission.clone(), START),
+            batches: Vec::new(),
+            now: START,
+            flying: BinaryHeap::new(),
+        };
+        let granted = playing.rollout.begin(&of.entrants, START);
+        playing.take_off(granted);
+        playing
+    }
+
+    fn play_out(mut self, fails: impl Fn(HostId) -> bool) -> Played {
+        while let Some(next) = self.next_moment() {
+            self.now = next;
+            let mut granted = Vec::new();
+            // All that ends in one moment, before anybody begins.
+            while let Some(host) = self.lands() {
+                let ends_badly = self.down.contains(&host) || fails(host);
+                let outcome = if ends_badly { failed() } else { TurnOutcome::Succeeded };
+                granted.extend(self.rollout.end_turn(host, outcome, next).unwrap_or_default());
+            }
+            granted.extend(self.rollout.wake(next));
+            self.take_off(granted);
+        }
+        Played { batches: self.batches, rollout: self.rollout, lasted: self.now.since(START) }
+    }
+
+    fn next_moment(&self) -> Option<LedgerTime> {
+        let lands = self.flying.peek().map(|Reverse((at, _))| *at);
+        lands.or_else(|| self.rollout.bakes_until().filter(|until| *until > self.now))
+    }
+
+    /// The next whose turn ends now.
+    fn lands(&mut self) -> Option<HostId> {
+        self.flying.peek().filter(|Reverse((at, _))| *at <= self.now)?;
+        self.flying.pop().map(|Reverse((_, host))| host)
+    }
+
+    /// They have their leases and begin.
+    fn take_off(&mut self, granted: Vec<HostId>) {
+        for host in granted {
+            if !self.rollout.may_start(host) {
+                continue;
+            }
+            // Whoever is Down cannot start; its turn is given up.
+            let takes = if self.down.contains(&host) {
+                self.of.submission.policy.lost_after
+            } else {
+                self.rollout.start_turn(host, self.now);
+                self.of.turn
+            };
+            self.flying.push(Reverse((self.now + takes, host)));
+            self.note(host);
+        }
+    }
+
+    fn note(&mut self, host: HostId) {
+        let after = self.now.since(START);
+        if let Some(batch) = self.batches.last_mut().filter(|batch| batch.after == after) {
+            return batch.hosts.push(host);
+        }
+        let wave = self.rollout.wave_of(host).map_or(WaveKind::Rest, |wave| wave.kind.clone());
+        self.batches.push(Batch { after, wave, hosts: vec![host] });
+    }
+}
+
+fn failed() -> TurnOutcome {
+    TurnOutcome::Failed(Failure {
+        event: None,
+        code: ErrorCode::UnknownError,
+        script: String::new(),
+        message: String::new(),
+        log: String::new(),
+    })
+}
+
+impl Entrant {
+    /// Whether it is in service: its last turn went well, its check passes, and
+    /// it is up.
+    pub fn is_in_service(&self) -> bool {
+        let is_well = self.standing.is_some_and(|standing| standing.health == Health::Healthy);
+        is_well && self.down.is_none() && self.ailing.is_none()
+    }
+}

@@ -1,0 +1,326 @@
+//! What is kept of a rollout that is over: how every host's turn ended and when,
+//! in a few bytes each, and in full what the first hosts that failed had to say.
+//!
+//! The idea is that of class photographs with one list of names for all years:
+//! a group numbers its hosts once ([`Roster`]), and each of its deployments says
+//! of numbers what became of them. So fifty deployments of 10,000 hosts are a
+//! few megabytes of a snapshot, and not a frame full.
+//!
+//! Hosts that ended alike stand together, and each moment is told by how long
+//! after the one before it was: neighbours by number are neighbours by name, and
+//! so by the order of their turns.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Health, Member, Rollout, Stage, Wave};
+use crate::entry::{ErrorCode, Failure, TurnOutcome};
+use crate::id::HostId;
+use crate::lifecycle::LifecycleEvent;
+use crate::time::LedgerTime;
+
+/// Failures of one deployment that are kept with all that their hosts said. Who
+/// looks at more than these looks for a pattern, not for words: of later ones
+/// event and code are kept, and each host has its log.
+pub const FAILURES_TOLD: u32 = 32;
+
+/// The part of one host in a deployment, under way or over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// Where its turn is.
+    pub stage: Cow<'a, Stage>,
+    /// The wave that it goes with; none if it is not targeted.
+    pub wave: Option<&'a Wave>,
+    /// Since when the mesh has counted it Down; known while it runs.
+    pub down: Option<LedgerTime>,
+    /// Since when the check has found it unwell; known while it runs.
+    pub ailing: Option<LedgerTime>,
+    /// Whether its turn went well and it was lost afterwards, while it was
+    /// watched.
+    pub is_lost: bool,
+}
+
+/// The hosts that a group's past deployments speak of, by number.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Roster(pub(super) BTreeMap<HostId, u32>);
+
+/// How the hosts ended, by what they have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Past {
+    turns: BTreeMap<Kind, Vec<PastTurn>>,
+    /// What hosts said of their failures.
+    told: BTreeMap<HostId, Told>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Kind {
+    wave: u32,
+    /// Whether its application was touched.
+    started: bool,
+    how: How,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum How {
+    NotTargeted,
+    Skipped,
+    Succeeded,
+    /// It went well, and then the host was lost.
+    Lost,
+    Failed {
+        event: Option<LifecycleEvent>,
+        code: ErrorCode,
+    },
+}
+
+/// One host, told by how it differs from the one before of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct PastTurn {
+    /// Numbers between the two.
+    gap: u32,
+    /// Milliseconds by which it ended later; of the first, since the beginning.
+    later: i64,
+    /// Milliseconds from its start to its end.
+    took: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Told {
+    script: String,
+    message: String,
+    log: String,
+}
+
+/// Where the list of one kind has come to.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    next: u32,
+    ended: i64,
+}
+
+impl Place {
+    fn write(&mut self, number: u32, ended: i64, took: u64) -> PastTurn {
+        let turn = PastTurn { gap: number - self.next, later: ended - self.ended, took };
+        *self = Place { next: number + 1, ended };
+        turn
+    }
+
+    /// The number, and when it ended.
+    fn read(&mut self, turn: &PastTurn) -> (u32, i64) {
+        let number = self.next.saturating_add(turn.gap);
+        *self = Place { next: number.saturating_add(1), ended: self.ended.saturating_add(turn.later) };
+        (number, self.ended)
+    }
+}
+
+impl Roster {
+    /// Gives the lowest free numbers to those hosts that have none yet.
+    pub(super) fn enter(&mut self, hosts: impl Iterator<Item = HostId>) {
+        let taken: BTreeSet<u32> = self.0.values().copied().collect();
+        let mut free = (0..).filter(|number| !taken.contains(number));
+        for host in hosts {
+            self.0.entry(host).or_insert_with(|| free.next().expect("fewer hosts than 2^32"));
+        }
+    }
+
+    fn by_number(&self) -> BTreeMap<u32, HostId> {
+        self.0.iter().map(|(host, number)| (*number, *host)).collect()
+    }
+
+    /// Forgets the hosts of which none of these speaks.
+    pub(crate) fn keep<'a>(&mut self, spoken_of_by: impl Iterator<Item = &'a Rollout>) {
+        let pasts = spoken_of_by.filter_map(|rollout| rollout.past.as_ref());
+        let mut used: Vec<u32> = pasts.flat_map(Past::turns).map(|(_, number, ..)| number).collect();
+        // They come in long ascending runs, of which this makes use.
+        used.sort();
+        used.dedup();
+        self.0.retain(|_, number| used.binary_search(number).is_ok());
+    }
+}
+
+impl Past {
+    fn of(rollout: &Rollout, roster: &Roster) -> Past {
+        let began = rollout.began();
+        let mut numbered: Vec<(u32, HostId, &Member)> =
+            rollout.members.iter().map(|(host, member)| (roster.0[host], *host, member)).collect();
+        numbered.sort_unstable_by_key(|(number, ..)| *number);
+        let mut past = Past { turns: BTreeMap::new(), told: BTreeMap::new() };
+        let mut places: BTreeMap<Kind, Place> = BTreeMap::new();
+        for (number, host, member) in numbered {
+            let (kind, ended, took) = told_of(member, began);
+            let turn = places.entry(kind).or_default().write(number, ended, took);
+            past.turns.entry(kind).or_default().push(turn);
+            past.told.extend(Told::of(member).map(|told| (host, told)));
+        }
+        past
+    }
+
+    /// Every host: its kind, its number, when it ended and how long it took.
+    fn turns(&self) -> impl Iterator<Item = (Kind, u32, i64, u64)> {
+        self.turns.iter().flat_map(|(kind, turns)| {
+            let mut place = Place::default();
+            turns.iter().map(move |turn| {
+                let (number, ended) = place.read(turn);
+                (*kind, number, ended, turn.took)
+            })
+        })
+    }
+
+    pub(super) fn total(&self) -> usize {
+        self.turns.values().map(Vec::len).sum()
+    }
+}
+
+/// What is kept of a host, besides its words.
+fn told_of(member: &Member, began: LedgerTime) -> (Kind, i64, u64) {
+    let wave = member.wave;
+    let of = |how| (Kind { wave, started: false, how }, 0, 0);
+    let (started, at, outcome) = match &member.stage {
+        Stage::NotTargeted => return of(How::NotTargeted),
+        Stage::Ended { started, at, outcome } => (*started, *at, outcome),
+        // No other turn is left to come when a deployment is over.
+        Stage::Skipped | Stage::Pending | Stage::Leased { .. } | Stage::Started { .. } => {
+            return of(How::Skipped);
+        }
+    };
+    let how = match outcome {
+        TurnOutcome::Succeeded if member.health == Health::Unhealthy => How::Lost,
+        TurnOutcome::Succeeded => How::Succeeded,
+        TurnOutcome::Failed(failure) => How::Failed { event: failure.event, code: failure.code },
+    };
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let ended = i64::try_from(millis(at.since(began))).unwrap_or(i64::MAX);
+    let took = started.map_or(0, |started| millis(at.since(started)));
+    (Kind { wave, started: started.is_some(), how }, ended, took)
+}
+
+impl Told {
+    fn of(member: &Member) -> Option<Told> {
+        let Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } = &member.stage else { return None };
+        let Failure { script, message, log, .. } = failure.clone();
+        let is_silent = script.is_empty() && message.is_empty() && log.is_empty();
+        (!is_silent).then_some(Told { script, message, log })
+    }
+}
+
+impl Kind {
+    /// The stage of a host of this kind.
+    fn stage(self, began: LedgerTime, ended: i64, took: u64, told: Option<&Told>) -> Stage {
+        let ended = began.as_millis().saturating_add_signed(ended);
+        let started = self.started.then(|| LedgerTime::from_millis(ended.saturating_sub(took)));
+        let outcome = match self.how {
+            How::NotTargeted => return Stage::NotTargeted,
+            How::Skipped => return Stage::Skipped,
+            How::Succeeded | How::Lost => TurnOutcome::Succeeded,
+            How::Failed { event, code } => {
+                let said = |pick: fn(&Told) -> &String| told.map(pick).cloned().unwrap_or_default();
+                let (script, message, log) =
+                    (said(|it| &it.script), said(|it| &it.message), said(|it| &it.log));
+                TurnOutcome::Failed(Failure { event, code, script, message, log })
+            }
+        };
+        Stage::Ended { started, at: LedgerTime::from_millis(ended), outcome }
+    }
+}
+
+impl Rollout {
+    /// When it began, or was submitted, if it never did.
+    fn began(&self) -> LedgerTime {
+        self.started_at.unwrap_or(self.created_at)
+    }
+
+    /// It is over: keeps what will be asked for.
+    pub(crate) fn shorten(&mut self, roster: &mut Roster) {
+        assert!(self.status.is_over(), "only what is over is shortened");
+        let mut by_name: Vec<(u32, HostId)> =
+            self.members.iter().map(|(host, member)| (member.position, *host)).collect();
+        by_name.sort_unstable();
+        roster.enter(by_name.into_iter().map(|(_, host)| host));
+        self.past = Some(Past::of(self, roster));
+        self.members.clear();
+    }
+
+    /// The part of every host in it.
+    pub fn parts(&self, roster: &Roster) -> BTreeMap<HostId, Part<'_>> {
+        let Some(past) = &self.past else {
+            return self.members.iter().map(|(host, member)| (*host, self.live(member))).collect();
+        };
+        let hosts = roster.by_number();
+        let named = past.turns().filter_map(|turn| Some((*hosts.get(&turn.1)?, turn)));
+        named.map(|(host, turn)| (host, self.passed(host, turn))).collect()
+    }
+
+    /// The part of one host in it; none if it had none.
+    pub fn part(&self, host: HostId, roster: &Roster) -> Option<Part<'_>> {
+        let Some(past) = &self.past else { return self.members.get(&host).map(|member| self.live(member)) };
+        let known = roster.0.get(&host)?;
+        let turn = past.turns().find(|(_, number, ..)| number == known)?;
+        Some(self.passed(host, turn))
+    }
+
+    fn live<'a>(&'a self, member: &'a Member) -> Part<'a> {
+        let is_done = matches!(&member.stage, Stage::Ended { outcome: TurnOutcome::Succeeded, .. });
+        Part {
+            stage: Cow::Borrowed(&member.stage),
+            wave: self.wave_at(&member.stage, member.wave),
+            down: member.down,
+            ailing: member.ailing,
+            is_lost: is_done && member.health == Health::Unhealthy,
+        }
+    }
+
+    fn passed(&self, host: HostId, (kind, _, ended, took): (Kind, u32, i64, u64)) -> Part<'_> {
+        let told = self.past.as_ref().and_then(|past| past.told.get(&host));
+        let stage = kind.stage(self.began(), ended, took, told);
+        let wave = self.wave_at(&stage, kind.wave);
+        Part { stage: Cow::Owned(stage), wave, down: None, ailing: None, is_lost: kind.how == How::Lost }
+    }
+
+    fn wave_at(&self, stage: &Stage, wave: u32) -> Option<&Wave> {
+        self.waves().get(wave as usize).filter(|_| *stage != Stage::NotTargeted)
+    }
+
+    /// The hosts whose application was touched.
+    pub fn touched(&self, roster: &Roster) -> Vec<HostId> {
+        if let Some(past) = &self.past {
+            let hosts = roster.by_number();
+            let touched = past.turns().filter(|(kind, ..)| kind.started);
+            return touched.filter_map(|(_, number, ..)| hosts.get(&number).copied()).collect();
+        }
+        let is_touched = |member: &Member| match member.stage {
+            Stage::Started { .. } | Stage::Ended { started: Some(_), .. } => true,
+            Stage::NotTargeted
+            | Stage::Pending
+            | Stage::Leased { .. }
+            | Stage::Ended { started: None, .. }
+            | Stage::Skipped => false,
+        };
+        self.members.iter().filter(|(_, member)| is_touched(member)).map(|(host, _)| *host).collect()
+    }
+
+    /// How long the turns took that have gone well.
+    pub fn took(&self) -> Vec<Duration> {
+        let went_well = |kind: Kind| kind.started && kind.how == How::Succeeded;
+        let began = self.began();
+        let live =
+            self.members.values().map(|member| told_of(member, began)).map(|(kind, _, took)| (kind, took));
+        let past = self.past.iter().flat_map(Past::turns).map(|(kind, _, _, took)| (kind, took));
+        let turns = past.chain(live).filter(|(kind, _)| went_well(*kind));
+        turns.map(|(_, took)| Duration::from_millis(took)).collect()
+    }
+
+    /// What is kept of a failure: all, or of those beyond [`FAILURES_TOLD`] what
+    /// they have in common.
+    pub(super) fn kept(&self, outcome: TurnOutcome) -> TurnOutcome {
+        match outcome {
+            TurnOutcome::Failed(Failure { event, code, .. }) if self.counts.failed >= FAILURES_TOLD => {
+                let (script, message, log) = (String::new(), String::new(), String::new());
+                TurnOutcome::Failed(Failure { event, code, script, message, log })
+            }
+            TurnOutcome::Failed(_) | TurnOutcome::Succeeded => outcome,
+        }
+    }
+}
