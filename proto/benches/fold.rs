@@ -2,13 +2,15 @@
 //! folds every entry, so this bounds what a mesh can do.
 //!
 //! `cargo bench -p skein-proto --bench fold`; the goal is 100,000 entries a
-//! second. Prints what a rollout costs the ledger as well.
+//! second. Prints what a rollout costs the ledger as well, and how large a
+//! snapshot becomes.
 
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use proto::id::HostId;
 use proto::policy::{Minimum, Policy};
-use proto::state::State;
+use proto::state::{DEPLOYMENTS_KEPT, State};
 
 #[path = "../tests/fold/fleet.rs"]
 mod fleet;
@@ -76,5 +78,23 @@ fn membership(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, fold, membership);
+/// What a new host is sent: all hosts, and fifty deployments that are over. The
+/// longest frame is 64 MiB.
+fn snapshot(criterion: &mut Criterion) {
+    let mut fleet = Fleet::new(HOSTS);
+    fleet.every = 35;
+    for number in 0..DEPLOYMENTS_KEPT {
+        let is_bad = |host: HostId| host.public_key()[2..4] == [0, number as u8];
+        fleet.deploy(&format!("revision {number}"), policy(Minimum::FleetPercent(90)), is_bad);
+    }
+    let bytes = fleet.state.encode().len();
+    println!("a snapshot of {HOSTS} hosts and {DEPLOYMENTS_KEPT} deployments: {:.1} MB", bytes as f64 / 1e6);
+    let mut group = criterion.benchmark_group(format!("snapshot of {HOSTS} hosts"));
+    group.sample_size(10);
+    group.throughput(Throughput::Bytes(bytes as u64));
+    group.bench_function("encode", |bencher| bencher.iter(|| black_box(fleet.state.encode())));
+    group.finish();
+}
+
+criterion_group!(benches, fold, membership, snapshot);
 criterion_main!(benches);
