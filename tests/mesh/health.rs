@@ -287,7 +287,7 @@ fn a_check_that_could_not_work_is_refused_with_its_line() {
         mesh.agent("web-1").skein(&["group", "set", &file.display().to_string()])
     };
     set("exec = \"check.sh\"\nfrom = \"observers\"").expect(1, &["cannot be run from observers"]);
-    set("http = \"http://localhost/\"\nrais = 3").expect(1, &["group.toml:6", "did you mean `rise`?"]);
+    set("http = \"http://localhost/\"\nrize = 3").expect(1, &["group.toml:6", "did you mean `rise`?"]);
     set("http = \"https://localhost/\"").expect(1, &["https://localhost/", "for https, use exec"]);
     set("tcp = \"localhost:1\"\nevery = \"1m\"\nrise = 3\ngrace = \"1m\"").expect(
         1,
