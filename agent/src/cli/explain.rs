@@ -2,7 +2,7 @@
 //! failing scripts wrote last.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use proto::id::DeploymentId;
@@ -70,14 +70,21 @@ fn times(view: &DeploymentView) -> Option<String> {
     let at = |text: &str| humantime::parse_rfc3339(text).ok();
     let end = view.finished_at.as_deref().map_or_else(|| Some(SystemTime::now()), at);
     let lasted = end.zip(at(began)).and_then(|(end, began)| end.duration_since(began).ok());
-    let lasted =
-        lasted.map(|lasted| humantime::format_duration(std::time::Duration::from_secs(lasted.as_secs())));
+    let lasted = lasted.map(|lasted| humantime::format_duration(in_words(lasted)));
     Some(match (&view.finished_at, lasted) {
         (Some(finished), Some(lasted)) => format!("Time: began {began}, ended {finished}, after {lasted}\n"),
         (Some(finished), None) => format!("Time: began {began}, ended {finished}\n"),
         (None, Some(lasted)) => format!("Time: began {began}, {lasted} ago\n"),
         (None, None) => format!("Time: began {began}\n"),
     })
+}
+
+/// Whole seconds, unless it is less than one.
+fn in_words(lasted: Duration) -> Duration {
+    match lasted.as_secs() {
+        0 => Duration::from_millis(lasted.subsec_millis().into()),
+        seconds => Duration::from_secs(seconds),
+    }
 }
 
 /// What there is to say of single hosts: first of those that failed.

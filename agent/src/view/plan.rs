@@ -231,9 +231,14 @@ impl Planned {
         if let Some(refusal) = &self.refusal {
             return Some(Why::of_refusal(refusal));
         }
-        let rollout = &outlook.well.rollout;
+        if outlook.well.ends_well() {
+            return None;
+        }
+        // Nothing of it has happened, and it should not read as if it had.
+        let foretold = |how: &str, why: Why| Why { message: format!("{how}: {}", why.message), ..why };
+        let fails = Why::of_rollout(&outlook.well.rollout).map(|why| foretold("it would fail", why));
         let waits = || outlook.well.waits_for().first().map(Why::of_blocker);
-        if outlook.well.ends_well() { None } else { Why::of_rollout(rollout).or_else(waits) }
+        fails.or_else(|| waits().map(|why| foretold("it would wait until its time is up", why)))
     }
 
     fn names_of(&self, hosts: &[HostId]) -> Vec<String> {

@@ -118,6 +118,7 @@ fn a_host_that_has_no_turn_and_keeps_all_others_waiting_is_named_too() {
     assert_eq!((plan.total, plan.targets, plan.is_possible, plan.passes), (3, 2, false, false));
     let reason = plan.reason.expect("a reason");
     assert_eq!((reason.code.as_str(), reason.numbers["down"]), ("HEALTH_CONSTRAINTS", 1));
+    assert!(reason.message.starts_with("it would wait until its time is up: "), "{}", reason.message);
     assert_eq!(plan.advice.len(), 2, "{:?}", plan.advice);
     assert!(plan.advice[0].starts_with("bring back what is Down (web-1)"), "{:?}", plan.advice);
 }
