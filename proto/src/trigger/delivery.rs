@@ -140,7 +140,8 @@ impl Deliveries {
         match result {
             Ok(()) => {}
             Err(_) if post.tries < TRIES_MAX => {
-                let pause = RETRY_FIRST * 2_u32.saturating_pow(post.tries - 1);
+                // None is counted if it was begun for a happening that was not wanted in between.
+                let pause = RETRY_FIRST * 2_u32.saturating_pow(post.tries.saturating_sub(1));
                 post.next = now + pause.min(RETRY_MAX);
                 return;
             }

@@ -100,3 +100,18 @@ fn what_was_told_counts_for_no_other_happening() {
     assert_eq!(tell(&mut deliveries, Ok(()), at(2)), 2);
     assert_eq!(tell(&mut deliveries, Ok(()), at(2)), 3);
 }
+
+#[test]
+fn a_try_fails_of_a_happening_that_was_not_wanted_for_a_while() {
+    let mut deliveries = Deliveries::default();
+    deliveries.set(vec![to_tell(0, 3)], at(0));
+    let acts = deliveries.begin(at(0));
+    let [TellAct::Tell(effect, _)] = acts[..] else { panic!("{acts:?}") };
+    // The group takes the event out of its trigger, and puts it in again.
+    let mut without = to_tell(0, 3);
+    without.waiting.retain(|happening| happening.number > 1);
+    deliveries.set(vec![without], at(1));
+    deliveries.set(vec![to_tell(0, 3)], at(2));
+    deliveries.done(effect, Err("no route".into()), at(3));
+    assert_eq!(deliveries.next(), Some(at(1_003)));
+}
