@@ -350,12 +350,19 @@ impl Node {
         if rollout.started_at.is_none() {
             return self.queued_behind(rollout);
         }
-        let mut blockers = match rollout.turn() {
-            Turn::Blocked(blockers) => blockers,
-            Turn::Of(_) | Turn::Over(_) => Vec::new(),
-        };
-        if rollout.may_start(self.config.host) {
-            blockers.extend(crate::run::start_blocker(rollout, self.config.host, &self.suspects()));
+        let me = self.config.host;
+        let mut blockers = Vec::new();
+        // What the others wait for stands first.
+        if let deferred @ 1.. = rollout.deferrals().count() {
+            blockers.push(Blocker::Deferred { deferred: u32::try_from(deferred).unwrap_or(u32::MAX) });
+        }
+        let has_said_so = rollout.members().get(&me).is_some_and(|member| member.deferral().is_some());
+        if rollout.may_start(me) && !has_said_so {
+            blockers.extend(crate::run::start_blocker(rollout, me, &self.suspects()));
+        }
+        match rollout.turn() {
+            Turn::Blocked(of_all) => blockers.extend(of_all),
+            Turn::Of(_) | Turn::Over(_) => {}
         }
         blockers
     }

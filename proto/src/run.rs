@@ -9,15 +9,22 @@
 //! record is durable; no turn is begun twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Body, ErrorCode, Failure, Index, TurnOutcome};
+use crate::entry::{Body, ErrorCode, Failure, Index, LOST_NAMED_MAX, TurnOutcome};
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::EffectId;
 use crate::lifecycle::{Course, LifecycleEvent};
 use crate::rollout::{Blocker, Health, Rollout, Stage};
 use crate::state::State;
+use crate::time::LedgerTime;
+use crate::wire::DEFERRAL_SINCE;
+
+/// A host that has lost sight of others has waited so long with its start when it
+/// says so.
+const DEFERRED_AFTER: Duration = Duration::from_secs(10);
 
 /// What the journal says of one turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,9 +267,15 @@ impl OwnTurns {
         vec![Act::Write(turn.record.clone())]
     }
 
-    /// What this host owes the ledger: starts of turns whose lease it holds,
-    /// ends of turns that are over.
-    pub(crate) fn owed(&self, me: HostId, state: &State, suspects: &BTreeSet<HostId>) -> Vec<Body> {
+    /// What this host owes the ledger: starts of turns whose lease it holds, or
+    /// that it waits with them; ends of turns that are over.
+    pub(crate) fn owed(
+        &self,
+        me: HostId,
+        state: &State,
+        suspects: &BTreeSet<HostId>,
+        clock: LedgerTime,
+    ) -> Vec<Body> {
         let mut owed: Vec<Body> = self
             .turns
             .values()
@@ -276,13 +289,15 @@ impl OwnTurns {
             let startable = state.running().filter(|rollout| {
                 rollout.may_start(me)
                     && !is_to_be_back_first(rollout, me)
-                    && start_blocker(rollout, me, suspects).is_none()
                     && !self.runs_in(&rollout.submission.group, state)
             });
-            owed.extend(
-                startable
-                    .map(|rollout| Body::TurnStarted { deployment: rollout.submission.deployment, host: me }),
-            );
+            owed.extend(startable.filter_map(|rollout| {
+                let deployment = rollout.submission.deployment;
+                match start_blocker(rollout, me, suspects) {
+                    None => Some(Body::TurnStarted { deployment, host: me }),
+                    Some(_) => deferral(rollout, me, state, suspects, clock),
+                }
+            }));
         }
         owed
     }
@@ -353,6 +368,31 @@ pub(crate) fn start_blocker(rollout: &Rollout, me: HostId, suspects: &BTreeSet<H
     let there =
         doubtful.iter().filter(|host| rollout.zone_of(**host).is_some_and(|other| other.name == zone.name));
     of_group.or_else(|| blocker(there.count(), zone.counts.available, zone.minimum))
+}
+
+/// That this host waits with its start, if it is time to say so: when it has
+/// waited for a while, as most losses are over in seconds, and again while half
+/// of its time to start in is left. Beacons wake a node often enough for both.
+fn deferral(
+    rollout: &Rollout,
+    me: HostId,
+    state: &State,
+    suspects: &BTreeSet<HostId>,
+    clock: LedgerTime,
+) -> Option<Body> {
+    let Stage::Leased { at, deferral } = &rollout.members().get(&me)?.stage else { return None };
+    let timeout = rollout.submission.policy.start_timeout;
+    let due = match deferral {
+        None => *at + DEFERRED_AFTER.min(timeout / 4),
+        Some(before) => before.at + timeout / 2,
+    };
+    let is_known_to_all = || state.hosts().values().all(|host| host.record.wire >= DEFERRAL_SINCE);
+    let is_doubtful = |host: &&HostId| rollout.members().get(host).is_some_and(|m| m.is_available());
+    (clock >= due && is_known_to_all()).then(|| Body::TurnDeferred {
+        deployment: rollout.submission.deployment,
+        host: me,
+        lost: suspects.iter().filter(is_doubtful).take(LOST_NAMED_MAX).copied().collect(),
+    })
 }
 
 /// What the journal says about a turn that this host was in when it was last

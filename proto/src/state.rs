@@ -338,6 +338,7 @@ impl State {
             }
             Body::Frozen { group, until, reason, by } => self.freeze(group, *until, reason, by),
             Body::Unfrozen { group } => self.unfreeze(group),
+            Body::TurnDeferred { deployment, host, lost } => self.defer_turn(*deployment, *host, lost),
         }
         Ok(())
     }
@@ -366,6 +367,7 @@ impl State {
             | Body::Finished { .. }
             | Body::AlarmRead { .. }
             | Body::TriggersDelivered { .. }
+            | Body::TurnDeferred { .. }
             | Body::HealthChanged { .. } => Ok(()),
         }
     }
@@ -392,6 +394,9 @@ impl State {
             Body::HostUp { host, incarnation } => is_said(host, *incarnation, false),
             Body::TurnStarted { deployment, host } => {
                 matches!(stage(deployment, host), Some(Stage::Started { .. } | Stage::Ended { .. }))
+            }
+            Body::TurnDeferred { deployment, host, .. } => {
+                !matches!(stage(deployment, host), Some(Stage::Leased { .. }))
             }
             Body::TurnEnded { deployment, host, .. } => {
                 matches!(stage(deployment, host), Some(Stage::Ended { .. }))

@@ -18,7 +18,10 @@ use crate::ledger::{LogEntry, RaftMessage, Snapshot};
 /// - 1: the first.
 /// - 2: canary, zones, cap, RESTART, named configurations, stop now, alarms, triggers,
 ///   freezes.
-pub const WIRE: u16 = 2;
+/// - 3: a host says that it waits with its start.
+pub const WIRE: u16 = 3;
+/// Who speaks an older version does not know `TurnDeferred`.
+pub(crate) const DEFERRAL_SINCE: u16 = 3;
 /// The oldest version whose frames are read. A newer agent's are read as far as
 /// they can be: variants are only ever added at an enum's end, and what cannot
 /// be read is dropped like any other damage.

@@ -158,6 +158,7 @@ impl Model {
             Body::GroupDeleted(name) => self.delete_group(name),
             Body::Submitted(submission) => self.submit(submission),
             Body::TurnStarted { deployment, host } => self.start(*deployment, *host),
+            Body::TurnDeferred { deployment, host, lost: _ } => self.defer(*deployment, *host),
             Body::TurnEnded { deployment, host, outcome } => {
                 let failed = match outcome {
                     TurnOutcome::Succeeded => None,
@@ -426,6 +427,14 @@ impl Model {
             turn.was_started = true;
             turn.was_ailing = std::mem::take(&mut turn.ailing);
             self.note_checked_turn(id, host);
+        }
+    }
+
+    fn defer(&mut self, id: DeploymentId, host: HostId) {
+        let clock = self.clock;
+        let turn = self.deployments.get_mut(&id).and_then(|deployment| deployment.turn_mut(host));
+        if let Some(Stage::Leased { deferred_at, .. }) = turn.map(|turn| &mut turn.stage) {
+            *deferred_at = Some(clock);
         }
     }
 

@@ -260,6 +260,14 @@ impl Story {
                     Some(_) | None => return,
                 }
             }
+            Body::TurnDeferred { deployment, host, lost } => {
+                let lost: Vec<String> = lost.iter().map(|host| self.host(*host)).collect();
+                let (deployment, lost) = (self.deployment(*deployment), lost.join(", "));
+                format!(
+                    "{deployment}: {} waits with its start: it has lost sight of {lost}",
+                    self.host(*host)
+                )
+            }
             Body::TurnEnded { deployment, host, outcome } => {
                 let how = match outcome {
                     TurnOutcome::Succeeded => "succeeded".into(),

@@ -196,8 +196,7 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
         blockers: if rollout.status().is_over() {
             Vec::new()
         } else {
-            let out = || super::health::out_of_service(rollout, state);
-            blockers.iter().map(|blocker| Why::of_blocker(blocker).naming(blocker, out)).collect()
+            blockers.iter().map(|blocker| Why::of_blocker(blocker).naming(blocker, rollout, state)).collect()
         },
         counts: Counts {
             pending: counts.pending,
@@ -289,18 +288,29 @@ fn turn(
         finished_at: finished_at.map(written),
         wave: part.wave.map(|wave| wave_name(&wave.kind)),
     };
-    let view = with_stage(view, part, rollout, event);
+    let view = with_stage(view, part, rollout, state, event);
     let lost_after = rollout.submission.policy.lost_after.as_secs();
     let lost =
         || format!("it went Down after its turn and was not back within {lost_after} s: it counts as failed");
     TurnView { message: view.message.or_else(|| part.is_lost.then(lost)), ..view }
 }
 
-fn with_stage(view: TurnView, part: &Part<'_>, rollout: &Rollout, event: Option<LifecycleEvent>) -> TurnView {
+fn with_stage(
+    view: TurnView,
+    part: &Part<'_>,
+    rollout: &Rollout,
+    state: &State,
+    event: Option<LifecycleEvent>,
+) -> TurnView {
     let event = event.map(|event| event.name().to_string());
     let lost_after = rollout.submission.policy.lost_after.as_secs();
     match &*part.stage {
         Stage::NotTargeted | Stage::Pending => TurnView { status: "Pending".into(), ..view },
+        Stage::Leased { deferral: Some(deferral), .. } if part.down.is_none() => {
+            let message =
+                Some(format!("it waits with its start {}", super::health::deferred(deferral, state)));
+            TurnView { status: "InProgress".into(), message, ..view }
+        }
         Stage::Leased { .. } => {
             let down =
                 format!("it is Down: its turn counts as failed if it is not back within {lost_after} s");

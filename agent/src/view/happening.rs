@@ -102,6 +102,10 @@ fn words(state: &State, body: &Body) -> String {
         Body::GroupDeleted(name) => format!("group {name} was deleted"),
         Body::Submitted(submission) => submitted(submission),
         Body::TurnStarted { host, .. } => format!("{} took its turn", name(host)),
+        Body::TurnDeferred { host, lost, .. } => {
+            let lost: Vec<String> = lost.iter().map(name).collect();
+            format!("{} waits with its start: it has lost sight of {}", name(host), lost.join(", "))
+        }
         Body::TurnEnded { host, outcome, .. } => format!("{} {}", name(host), ended(outcome)),
         Body::StopRequested { deployment, rollback, now } => {
             let now = if *now { " now" } else { "" };

@@ -1,7 +1,7 @@
 //! Which hosts are out of service, since when, and what their health check
-//! says.
+//! says; and which wait with their start.
 
-use proto::rollout::{Blocker, Rollout};
+use proto::rollout::{Blocker, Deferral, Rollout};
 use proto::state::{Ailing, State};
 
 use super::{Why, name_of, written};
@@ -10,18 +10,19 @@ use super::{Why, name_of, written};
 const NAMED_MAX: usize = 5;
 
 impl Why {
-    /// With the hosts that a blocker is about, if it is about hosts out of
-    /// service.
-    pub(super) fn naming(mut self, blocker: &Blocker, out_of_service: impl Fn() -> Vec<String>) -> Self {
+    /// With the hosts that a blocker is about: those out of service, or those
+    /// that wait with their start.
+    pub(super) fn naming(mut self, blocker: &Blocker, rollout: &Rollout, state: &State) -> Self {
         match blocker {
             Blocker::TooFewHealthy { .. } | Blocker::ZoneTooFewHealthy { .. } | Blocker::Relapsed { .. } => {
-                let hosts = out_of_service();
-                let rest = hosts.len().saturating_sub(NAMED_MAX);
-                let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
-                if !hosts.is_empty() {
-                    let named: Vec<String> = hosts.into_iter().take(NAMED_MAX).collect();
-                    self.message += &format!("; out of service: {}{more}", named.join(", "));
-                }
+                self.message += &named("out of service", out_of_service(rollout, state));
+                self
+            }
+            Blocker::Deferred { .. } => {
+                let waiting = rollout.deferrals().map(|(host, deferral)| {
+                    format!("{} {}", name_of(state, host), deferred(deferral, state))
+                });
+                self.message += &named("waiting", waiting.collect());
                 self
             }
             Blocker::TurnsInFlight { .. }
@@ -38,9 +39,22 @@ impl Why {
     }
 }
 
+fn named(what: &str, hosts: Vec<String>) -> String {
+    let rest = hosts.len().saturating_sub(NAMED_MAX);
+    let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
+    let hosts: Vec<String> = hosts.into_iter().take(NAMED_MAX).collect();
+    if hosts.is_empty() { String::new() } else { format!("; {what}: {}{more}", hosts.join(", ")) }
+}
+
+/// Since when a host waits with its start, and whom it has lost.
+pub(super) fn deferred(deferral: &Deferral, state: &State) -> String {
+    let lost: Vec<String> = deferral.lost.iter().map(|host| name_of(state, *host)).collect();
+    format!("since {}, as it has lost sight of {}", written(deferral.since), lost.join(" and "))
+}
+
 /// The hosts of a rollout that are of no service, other than by their turn:
 /// each with since when, and why.
-pub(super) fn out_of_service(rollout: &Rollout, state: &State) -> Vec<String> {
+fn out_of_service(rollout: &Rollout, state: &State) -> Vec<String> {
     let group = state.group(&rollout.submission.group);
     let of_no_service =
         rollout.members().iter().filter(|(_, member)| member.is_of_no_service() && !member.is_in_flight());

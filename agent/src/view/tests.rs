@@ -8,6 +8,7 @@ use proto::id::{DeploymentId, Digest, GroupName, HostId, VoterId};
 use proto::lifecycle::LifecycleEvent;
 use proto::policy::{Minimum, Policy};
 use proto::revision::Revision;
+use proto::rollout::Blocker;
 
 use super::*;
 
@@ -254,6 +255,20 @@ fn what_happened_is_told_in_sentences() {
 #[test]
 fn a_moment_that_no_calendar_has_is_no_reason_to_panic() {
     assert_eq!(written(LedgerTime::from_millis(u64::MAX)), "9999-12-31T23:59:59.999Z");
+}
+
+#[test]
+fn a_host_that_waits_with_its_start_is_named_and_whom_it_has_lost() {
+    let waits = Body::TurnDeferred { deployment: id(), host: host(1), lost: vec![host(2), host(3)] };
+    let state = fold(Minimum::OneAtATime, vec![waits]);
+    let rollout = state.rollout(id()).expect("the deployment");
+    let view = deployment::with_hosts(rollout, &state, &[Blocker::Deferred { deferred: 1 }], &|_| None);
+    let since = "since 1970-01-01T00:00:06.000Z, as it has lost sight of web-2 and web-3";
+    let blocker = &view.blockers[0];
+    assert_eq!(blocker.code, "DEFERRED");
+    assert!(blocker.message.ends_with(&format!("; waiting: web-1 {since}")), "{}", blocker.message);
+    let turn = &view.hosts()[0];
+    assert_eq!(turn.message, Some(format!("it waits with its start {since}")));
 }
 
 #[test]

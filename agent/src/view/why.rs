@@ -86,6 +86,7 @@ impl Why {
             Blocker::Suspects { suspects, available, minimum } => {
                 ("SUSPECTS", vec![("suspects", *suspects), ("in_service", *available), ("minimum", *minimum)])
             }
+            Blocker::Deferred { deferred } => ("DEFERRED", vec![("deferred", *deferred)]),
             Blocker::ZoneTurnsInFlight { zone: _, in_flight, turns_max } => {
                 ("ZONE_TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])
             }

@@ -55,6 +55,7 @@ impl Body {
             Body::TriggersDelivered { group: of, .. } => ("TriggersDelivered", group(of)),
             Body::Frozen { group: of, .. } => ("Frozen", group(of)),
             Body::Unfrozen { group: of } => ("Unfrozen", group(of)),
+            Body::TurnDeferred { deployment: of, host, .. } => ("TurnDeferred", About { host: Some(*host), ..deployment(*of) }),
         }
     }
 

@@ -328,7 +328,7 @@ impl Node {
         }
         // Before the mesh knows this store, its turns are another's.
         if self.is_known() {
-            bodies.extend(self.turns.owed(me, &self.state, &suspects));
+            bodies.extend(self.turns.owed(me, &self.state, &suspects, self.ledger_now(now)));
             bodies.extend(self.health_words(now));
         }
         if self.ledger.is_leader() && self.state.next_timer().is_some_and(|at| at <= self.ledger_now(now)) {

@@ -107,6 +107,12 @@ pub enum Blocker {
         /// M.
         minimum: u32,
     },
+    /// Hosts whose turn has come have said that they wait with their start: they
+    /// have lost sight of others.
+    Deferred {
+        /// How many.
+        deferred: u32,
+    },
     /// As many turns of the zone are under way as its minimum lets.
     ZoneTurnsInFlight {
         /// Which; empty for hosts that name none.
@@ -291,6 +297,7 @@ fn mend(rollout: &Rollout, blockers: &[Blocker]) -> Option<HostId> {
         | Blocker::Ending { .. }
         | Blocker::Queued { .. }
         | Blocker::Suspects { .. }
+        | Blocker::Deferred { .. }
         | Blocker::ZoneTurnsInFlight { .. }
         | Blocker::WaveEnding { .. }
         | Blocker::Relapsed { .. }
@@ -351,10 +358,22 @@ impl fmt::Display for Blocker {
             Blocker::Frozen { until, by, reason } => {
                 write!(f, "the group is frozen until {until} by {by}{}", because(reason))
             }
-            Blocker::Suspects { suspects, available, minimum } => write!(
+            Blocker::Suspects { suspects, available, minimum } => {
+                let hosts = if *suspects == 1 { "1 host".into() } else { format!("{suspects} hosts") };
+                write!(
+                    f,
+                    "this host has lost sight of {hosts}, so of {available} in service it cannot be sure that \
+                     {minimum} stay so"
+                )
+            }
+            Blocker::Deferred { deferred: 1 } => f.write_str(
+                "a host whose turn it is waits with its start, until it sees again the hosts that it has lost \
+                 sight of, or the mesh counts them Down",
+            ),
+            Blocker::Deferred { deferred } => write!(
                 f,
-                "this host has lost sight of {suspects} hosts, so of {available} in service it cannot be sure \
-                 that {minimum} stay so"
+                "{deferred} hosts whose turn it is wait with their start, until they see again the hosts that \
+                 they have lost sight of, or the mesh counts them Down"
             ),
             Blocker::ZoneTurnsInFlight { zone, in_flight, turns_max } => {
                 write!(f, "{in_flight} of at most {turns_max} turns {} are under way", in_zone(zone))

@@ -6,7 +6,9 @@ use crate::id::{Digest, VoterId};
 use crate::lifecycle::LifecycleEvent as E;
 use crate::policy::Policy;
 use crate::revision::Revision;
+use crate::rollout::Deferral;
 use crate::time::LedgerTime;
+use crate::wire::WIRE;
 
 fn me() -> HostId {
     HostId::from_public_key([1; 32])
@@ -45,17 +47,39 @@ impl Ledger {
     }
 
     fn with_a_lease() -> Ledger {
+        Ledger::of(&[1])
+    }
+
+    /// In name order this host is the first, and so the first to get a lease.
+    fn with_a_mesh_of_three() -> Ledger {
+        let mut ledger = Ledger::of(&[1, 2, 3]);
+        let first = deployment();
+        for number in 1..=3 {
+            let host = HostId::from_public_key([number; 32]);
+            ledger.add(Body::TurnStarted { deployment: first, host });
+            ledger.add(Body::TurnEnded { deployment: first, host, outcome: TurnOutcome::Succeeded });
+        }
+        ledger.add(Body::Finished { deployment: first });
+        ledger.add(submitted(DeploymentId::derive(b"the next")));
+        ledger
+    }
+
+    fn of(hosts: &[u8]) -> Ledger {
         let mut ledger = Ledger(State::founding());
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-        ledger.join(VoterId(1), 1);
+        hosts.iter().for_each(|number| ledger.join_as(*number, VoterId(u64::from(*number)), 1, WIRE));
         ledger.add(Body::GroupSet(Group::new(group(), tags, Policy::default())));
         ledger.add(submitted(deployment()));
         ledger
     }
 
     fn add(&mut self, body: Body) {
+        let at = LedgerTime::from_millis((self.0.index() + 1) * 1_000);
+        self.add_at(at, body);
+    }
+
+    fn add_at(&mut self, at: LedgerTime, body: Body) {
         let index = self.0.index() + 1;
-        let at = LedgerTime::from_millis(index * 1_000);
         let proposal = ProposalId { host: me(), incarnation: 1, number: index };
         self.0.apply(index, &Entry { at, proposal, body }).expect("it is accepted");
     }
@@ -67,15 +91,19 @@ impl Ledger {
     }
 
     fn join(&mut self, voter: VoterId, incarnation: u64) {
+        self.join_as(1, voter, incarnation, WIRE);
+    }
+
+    fn join_as(&mut self, number: u8, voter: VoterId, incarnation: u64, wire: u16) {
         self.add(Body::HostJoined(HostRecord {
-            host: me(),
+            host: HostId::from_public_key([number; 32]),
             voter,
-            name: "web-1".into(),
+            name: format!("web-{number}"),
             tags: BTreeSet::from([Tag::parse("role=web").expect("a tag")]),
             zone: String::new(),
             addresses: Vec::new(),
             incarnation,
-            wire: crate::wire::WIRE,
+            wire,
         }));
     }
 
@@ -124,7 +152,7 @@ fn who_serves_and_counts_as_down_says_that_it_is_back_before_it_starts() {
     let start = |deployment| Body::TurnStarted { deployment, host: me() };
     // It never had a turn: Down or not, it is of no service.
     ledger.add(Body::HostDown { host: me(), incarnation: 1 });
-    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()), [start(deployment())]);
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), [start(deployment())]);
     ledger.join(VoterId(1), 2);
     ledger.add(start(deployment()));
     let outcome = TurnOutcome::Succeeded;
@@ -133,11 +161,53 @@ fn who_serves_and_counts_as_down_says_that_it_is_back_before_it_starts() {
 
     let second = DeploymentId::derive(b"another turn");
     ledger.add(submitted(second));
-    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()), [start(second)]);
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), [start(second)]);
     ledger.add(Body::HostDown { host: me(), incarnation: 2 });
-    assert!(turns.owed(me(), &ledger.0, &BTreeSet::new()).is_empty());
+    assert!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()).is_empty());
     ledger.join(VoterId(1), 3);
-    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()), [start(second)]);
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), [start(second)]);
+}
+
+#[test]
+fn who_waits_with_its_start_says_so_before_its_time_runs_out_and_again() {
+    let mut ledger = Ledger::with_a_mesh_of_three();
+    let next = || DeploymentId::derive(b"the next");
+    let other = HostId::from_public_key([2; 32]);
+    let suspects = BTreeSet::from([other]);
+    let turns = OwnTurns::default();
+    let leased = ledger.0.clock();
+    let owed = |ledger: &Ledger, after| turns.owed(me(), &ledger.0, &suspects, leased + after);
+    let timeout = Policy::default().start_timeout;
+    let waits = Body::TurnDeferred { deployment: next(), host: me(), lost: vec![other] };
+
+    assert_eq!(owed(&ledger, DEFERRED_AFTER - Duration::from_millis(1)), []);
+    assert_eq!(owed(&ledger, DEFERRED_AFTER), std::slice::from_ref(&waits));
+    ledger.add_at(leased + DEFERRED_AFTER, waits.clone());
+    assert_eq!(owed(&ledger, DEFERRED_AFTER + timeout / 2 - Duration::from_millis(1)), []);
+    assert_eq!(owed(&ledger, DEFERRED_AFTER + timeout / 2), std::slice::from_ref(&waits));
+    let none = BTreeSet::new();
+    let start = Body::TurnStarted { deployment: next(), host: me() };
+    assert_eq!(turns.owed(me(), &ledger.0, &none, leased + timeout), [start]);
+
+    // Its time runs anew from what it said, and not for ever.
+    let stage = |ledger: &Ledger| {
+        ledger.0.part(next(), me()).map(|part| part.stage.into_owned()).expect("it is a member")
+    };
+    ledger.add_at(leased + timeout, Body::Tick);
+    let deferral =
+        Deferral { since: leased + DEFERRED_AFTER, at: leased + DEFERRED_AFTER, lost: vec![other] };
+    assert_eq!(stage(&ledger), Stage::Leased { at: leased, deferral: Some(deferral) });
+    ledger.add_at(leased + DEFERRED_AFTER + timeout, Body::Tick);
+    assert!(matches!(stage(&ledger), Stage::Ended { started: None, .. }));
+}
+
+#[test]
+fn nobody_says_that_it_waits_to_an_agent_that_does_not_know_what_that_is() {
+    let mut ledger = Ledger::with_a_mesh_of_three();
+    ledger.join_as(4, VoterId(4), 1, DEFERRAL_SINCE - 1);
+    let suspects = BTreeSet::from([HostId::from_public_key([2; 32])]);
+    let later = ledger.0.clock() + DEFERRED_AFTER;
+    assert_eq!(OwnTurns::default().owed(me(), &ledger.0, &suspects, later), []);
 }
 
 #[test]
@@ -154,12 +224,12 @@ fn a_turn_goes_through_all_events_and_owes_its_end() {
     assert_eq!(record.outcome, Some(TurnOutcome::Succeeded));
     let outcome = TurnOutcome::Succeeded;
     let owed = Body::TurnEnded { deployment: deployment(), host: me(), outcome };
-    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()), std::slice::from_ref(&owed));
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), std::slice::from_ref(&owed));
 
     let mut ledger = ledger;
     ledger.add(owed);
     assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Forget(deployment())]);
-    assert!(turns.owed(me(), &ledger.0, &BTreeSet::new()).is_empty());
+    assert!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()).is_empty());
 }
 
 #[test]
@@ -217,7 +287,7 @@ fn a_turn_that_the_ledger_ended_is_cancelled_and_not_reported() {
     ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome });
     assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(effect)]);
     assert_eq!(turns.done(effect, Ok(()), |_| ledger.current()), [Act::Forget(deployment())]);
-    assert!(turns.owed(me(), &ledger.0, &BTreeSet::new()).is_empty());
+    assert!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()).is_empty());
 }
 
 #[test]
@@ -340,11 +410,14 @@ fn a_turn_of_a_checked_group_waits_for_its_check() {
     let (ledger, mut turns, _) = waiting();
     assert_eq!(turns.waiting(), BTreeSet::from([deployment()]));
     assert!(turns.reconcile(me(), &ledger.0).is_empty());
-    assert!(turns.owed(me(), &ledger.0, &BTreeSet::new()).is_empty(), "it has not ended yet");
+    assert!(
+        turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()).is_empty(),
+        "it has not ended yet"
+    );
     assert!(turns.is_idle(), "the agent may leave in the meantime");
     let record = written(turns.waited(deployment(), Ok(())).as_slice());
     assert_eq!(record.outcome, Some(TurnOutcome::Succeeded));
-    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new()).len(), 1);
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()).len(), 1);
     assert_eq!(turns.waited(deployment(), Ok(())), None, "it ends once");
 
     let (_, mut turns, _) = waiting();

@@ -12,7 +12,7 @@ use crate::entry::Index;
 use crate::wire;
 
 /// The version of the form that is written.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 /// Stands before the version. No number begins with it in our codec, so a state
 /// from before there were versions is told apart.
 const MARK: u8 = 255;

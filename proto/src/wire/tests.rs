@@ -10,9 +10,9 @@ fn a_frame_survives_a_round_trip() {
 
 #[test]
 fn the_wire_does_not_change_by_accident() {
-    // 16 bytes of mesh, version 2, variant 3, 300 as a varint.
+    // 16 bytes of mesh, version 3, variant 3, 300 as a varint.
     let mut expected = vec![3; 16];
-    expected.extend([0, 2, 3, 251, 44, 1]);
+    expected.extend([0, 3, 3, 251, 44, 1]);
     assert_eq!(frame(MESH, &Message::Want { after: 300 }), expected);
 }
 
@@ -42,7 +42,7 @@ proptest::proptest! {
     #[test]
     fn no_bytes_panic(bytes: Vec<u8>) {
         let mut frame = vec![3; 16];
-        frame.extend([0, 2]);
+        frame.extend(WIRE.to_be_bytes());
         frame.extend(bytes);
         let _ = unframe(MESH, &frame);
     }

@@ -128,7 +128,10 @@ fn part(turn: &model::Turn, part: &Part<'_>) -> Option<String> {
     let stage = match &*part.stage {
         Stage::NotTargeted => model::Stage::NotTargeted,
         Stage::Pending => model::Stage::Pending,
-        Stage::Leased { at } => model::Stage::Leased { at: at.as_millis() },
+        Stage::Leased { at, deferral } => model::Stage::Leased {
+            at: at.as_millis(),
+            deferred_at: deferral.as_ref().map(|deferral| deferral.at.as_millis()),
+        },
         Stage::Started { at } => model::Stage::Started { at: at.as_millis() },
         Stage::Ended { outcome: TurnOutcome::Succeeded, .. } => model::Stage::Succeeded,
         Stage::Ended { outcome: TurnOutcome::Failed(_), .. } => model::Stage::Failed,

@@ -186,7 +186,7 @@ mod tests {
         deployment.turns_max = 2;
         assert_eq!(leases(9, second, &deployment, Some(&before)), Ok(()));
         for turn in &mut deployment.turns {
-            turn.stage = Stage::Leased { at: 0 };
+            turn.stage = Stage::Leased { at: 0, deferred_at: None };
         }
         assert!(leases(9, second, &deployment, Some(&before)).is_err(), "beyond the cap");
         deployment.turns_max = 3;

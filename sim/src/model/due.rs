@@ -22,8 +22,9 @@ impl Model {
                     due.push((fails_at, Due::Relapsed(*id, turn.host)));
                 }
                 match turn.stage {
-                    Stage::Leased { at } => {
-                        due.push((after(at, policy.start_timeout), Due::DidNotStart(*id, turn.host)));
+                    Stage::Leased { at, deferred_at } => {
+                        let from = deferred_at.unwrap_or(at);
+                        due.push((after(from, policy.start_timeout), Due::DidNotStart(*id, turn.host)));
                     }
                     Stage::Started { at } => {
                         due.push((after(at, policy.turn_timeout), Due::TurnTooLong(*id, turn.host)));

@@ -10,8 +10,14 @@ use super::{Millis, Standing};
 pub enum Stage {
     NotTargeted,
     Pending,
-    Leased { at: Millis },
-    Started { at: Millis },
+    /// `deferred_at`: when its holder last said that it waits with its start.
+    Leased {
+        at: Millis,
+        deferred_at: Option<Millis>,
+    },
+    Started {
+        at: Millis,
+    },
     Succeeded,
     Failed,
     Skipped,
@@ -317,7 +323,7 @@ impl Deployment {
             if self.is_catch_up() {
                 // Each host for itself: the minimum spares some, it ends nothing.
                 if let Some(next) = self.next() {
-                    self.turns[next].stage = Stage::Leased { at };
+                    self.turns[next].stage = Stage::Leased { at, deferred_at: None };
                 } else if in_flight == 0 {
                     let failed = self.count(|turn| turn.stage == Stage::Failed);
                     let ends_as = [DeploymentStatus::Failed, DeploymentStatus::Succeeded];
@@ -337,7 +343,7 @@ impl Deployment {
                 let is_well = self.count(|turn| turn.healthy) >= self.minimum && succeeded >= 1;
                 self.conclude(if is_well { DeploymentStatus::Succeeded } else { DeploymentStatus::Failed });
             } else if let Some(next) = self.next() {
-                self.turns[next].stage = Stage::Leased { at };
+                self.turns[next].stage = Stage::Leased { at, deferred_at: None };
             } else {
                 break;
             }

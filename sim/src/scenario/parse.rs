@@ -64,8 +64,9 @@ fn title(text: &str) -> Vec<String> {
     comment.map(|line| line.trim().to_string()).filter(|line| !line.is_empty()).collect()
 }
 
-/// What the agent of an older release says that it speaks.
-const WIRE_BEFORE: u16 = proto::wire::WIRE - 1;
+/// What the agent of an older release says that it speaks: the first version, of
+/// before there were canaries.
+const WIRE_BEFORE: u16 = 1;
 
 /// How the lines of the first part begin.
 const SETTING: [&str; 4] = ["hosts", "group", "bundle", "running"];

@@ -157,6 +157,7 @@ pub(super) fn stage(stage: &Stage) -> String {
     match stage {
         Stage::NotTargeted => "not a target".into(),
         Stage::Pending => "Pending".into(),
+        Stage::Leased { deferral: Some(_), .. } => "InProgress, waits with its start".into(),
         Stage::Leased { .. } => "InProgress, has not started".into(),
         Stage::Started { .. } => "InProgress".into(),
         Stage::Skipped => "Skipped".into(),

@@ -45,7 +45,7 @@ pub(super) fn between(before: &DeploymentView, now: &DeploymentView) -> Vec<Stri
 }
 
 /// A rolling deployment always waits for the turn under way: that is no news.
-fn is_worth_a_line(code: &str) -> bool {
+pub(super) fn is_worth_a_line(code: &str) -> bool {
     !["TURNS_IN_FLIGHT", "LAST_TURNS", "ENDING"].contains(&code)
 }
 
