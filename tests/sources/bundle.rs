@@ -2,7 +2,7 @@
 
 /// Goes into `TRACE`: where the bundle came from, and what its deployment cost
 /// in memory, which is the hook's parent's.
-pub(crate) const HOOK: &str = "#!/bin/sh\n{ env | grep -E '^(BUNDLE|APPLICATION)_' | sort\n\
+pub(crate) const HOOK: &str = "#!/bin/sh\n{ env | grep -E '^(BUNDLE|APPLICATION|GITHUB)_' | sort\n\
                     cat content 2>/dev/null\ngrep VmHWM /proc/$PPID/status; } >> \"$TRACE\"\n";
 pub(crate) const APPSPEC: &str =
     "version: 0.0\nos: linux\nhooks:\n  BeforeInstall:\n    - location: hook.sh\n";

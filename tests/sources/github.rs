@@ -47,6 +47,12 @@ fn the_token_is_for_the_api_alone() {
     let web = github(true);
     let ran = host_of(&web).with("GITHUB_TOKEN", "t0ken").local("github:acme/shop@8c2f1de");
     ran.deployed("tarball");
+    assert!(
+        !ran.variables("GITHUB").iter().any(|line| line.contains("t0ken")),
+        "scripts get it: {}",
+        ran.trace
+    );
+    assert!(!ran.variables("GITHUB").is_empty(), "they do get what is no secret: {}", ran.trace);
     let asked = web.asked();
     assert_eq!(asked[0].headers["authorization"], "Bearer t0ken");
     assert_eq!(asked[0].headers["accept"], "application/vnd.github+json");

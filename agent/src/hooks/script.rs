@@ -19,10 +19,10 @@ use super::output::Output;
 use super::user::RunAs;
 use super::{HookError, Hooks};
 
-/// The official agent takes these from its own environment, and so from its
-/// scripts': they are the agent's, not the application's.
-pub(crate) const NOT_FOR_SCRIPTS: [&str; 3] =
-    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CREDENTIAL_FILE"];
+/// Credentials that are the agent's, not the application's. The official agent
+/// takes AWS's from its own environment, and so from its scripts'.
+pub(crate) const NOT_FOR_SCRIPTS: [&str; 4] =
+    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CREDENTIAL_FILE", "GITHUB_TOKEN"];
 
 /// Runs the script at `path` to its end, or stops it.
 pub(super) async fn run(
