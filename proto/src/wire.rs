@@ -125,6 +125,12 @@ pub(crate) fn frame(mesh: MeshId, message: &Message) -> Vec<u8> {
     frame
 }
 
+/// The frame with which a host asks that an entry be put in order: for tools that
+/// play a host, as benchmarks do.
+pub fn proposal(mesh: MeshId, id: ProposalId, body: Body) -> Vec<u8> {
+    frame(mesh, &Message::Propose { id, body: Box::new(body), forwarded: false })
+}
+
 /// Takes a message out of its envelope.
 pub(crate) fn unframe(mesh: MeshId, frame: &[u8]) -> Result<Message, WireError> {
     if frame.len() < ENVELOPE_LEN || frame.len() > FRAME_BYTES_MAX {

@@ -150,53 +150,49 @@ impl Liveness {
         self.neighbours.iter().filter(|(_, n)| n.connected).map(|(host, _)| *host).collect()
     }
 
-    /// What the observers together say of each host that anybody has lost.
+    /// What the observers together say of each host that any of them has lost.
+    ///
+    /// Counted observer by observer: in a mesh of thousands that lost its network
+    /// everybody accuses everybody, and to ask for each host who accuses it would
+    /// cost the square of that.
     pub(crate) fn judge(&self, me: HostId, members: &BTreeSet<HostId>) -> BTreeMap<HostId, Judgement> {
         let marks = Watermarks::of(members.len());
-        let alerts = |subject: HostId, implied: &BTreeSet<HostId>| {
-            members
-                .iter()
-                .filter(|observer| **observer != subject)
-                .filter(|observer| {
-                    let explicit = match **observer == me {
-                        true => self.lost.contains(&subject),
-                        false => self.told.get(*observer).is_some_and(|lost| lost.contains(&subject)),
-                    };
-                    explicit || implied.contains(*observer)
-                })
-                .count()
-        };
-        let accused: BTreeSet<HostId> = self
-            .told
-            .values()
-            .flatten()
-            .chain(&self.lost)
-            .filter(|host| members.contains(host))
-            .copied()
-            .collect();
-        let none = BTreeSet::new();
+        let explicit = self.accusations(me, members, |_| true);
         // Only hosts that I cannot hear myself lend their silence to others.
-        let silent: BTreeSet<HostId> = accused
-            .iter()
-            .filter(|host| self.lost.contains(host) && alerts(**host, &none) >= marks.suspect)
-            .copied()
-            .collect();
-        accused
-            .into_iter()
-            .map(|host| {
-                let explicit = alerts(host, &none);
-                // Implicit alerts strengthen a suspicion; they never begin one.
-                let count = if explicit >= marks.suspect { alerts(host, &silent) } else { explicit };
-                let judgement = if count >= marks.down {
-                    Judgement::Down
-                } else if count >= marks.suspect {
-                    Judgement::Suspect
-                } else {
-                    Judgement::Up
-                };
-                (host, judgement)
-            })
-            .collect()
+        let is_suspect = |host: &HostId| explicit.get(host).is_some_and(|count| *count >= marks.suspect);
+        let silent: BTreeSet<HostId> = self.lost.iter().copied().filter(is_suspect).collect();
+        let by_silent = self.accusations(me, members, |observer| silent.contains(&observer));
+        let judged = explicit.iter().map(|(host, explicit)| {
+            // A silent host says nothing of itself, and what it said counts once.
+            let said = usize::from(silent.contains(host)) + by_silent.get(host).copied().unwrap_or(0);
+            // Implicit alerts strengthen a suspicion; they never begin one.
+            let implicit = if *explicit >= marks.suspect { silent.len() - said } else { 0 };
+            let judgement = match explicit + implicit {
+                count if count >= marks.down => Judgement::Down,
+                count if count >= marks.suspect => Judgement::Suspect,
+                _ => Judgement::Up,
+            };
+            (*host, judgement)
+        });
+        judged.collect()
+    }
+
+    /// By how many members that `counts` each host is said to be lost.
+    fn accusations(
+        &self,
+        me: HostId,
+        members: &BTreeSet<HostId>,
+        counts: impl Fn(HostId) -> bool,
+    ) -> BTreeMap<HostId, usize> {
+        let others = self.told.iter().filter(|(observer, _)| **observer != me);
+        let observers = others.chain([(&me, &self.lost)]);
+        let mut accusations = BTreeMap::new();
+        for (observer, lost) in observers.filter(|(o, _)| members.contains(o) && counts(**o)) {
+            for subject in lost.iter().filter(|host| *host != observer && members.contains(host)) {
+                *accusations.entry(*subject).or_default() += 1;
+            }
+        }
+        accusations
     }
 }
 

@@ -62,6 +62,49 @@ fn an_observer_that_lost_everybody_is_alone() {
     );
 }
 
+/// The rule as it is said: for each host, who has lost it, and whose silence
+/// counts as having lost everybody.
+fn judged_one_by_one(liveness: &Liveness, members: &BTreeSet<HostId>) -> BTreeMap<HostId, Judgement> {
+    let marks = Watermarks::of(members.len());
+    let none = BTreeSet::new();
+    let lost_by = |observer: HostId| match observer == host(0) {
+        true => &liveness.lost,
+        false => liveness.told.get(&observer).unwrap_or(&none),
+    };
+    let alerts = |subject: HostId, silent: &BTreeSet<HostId>| {
+        let others = members.iter().filter(|observer| **observer != subject);
+        others.filter(|o| lost_by(**o).contains(&subject) || silent.contains(*o)).count()
+    };
+    let is_silent = |host: &&HostId| liveness.lost.contains(*host) && alerts(**host, &none) >= marks.suspect;
+    let silent: BTreeSet<HostId> = members.iter().filter(is_silent).copied().collect();
+    let judgement = |subject: HostId| match alerts(subject, &none) {
+        explicit if explicit < marks.suspect => Judgement::Up,
+        _ if alerts(subject, &silent) >= marks.down => Judgement::Down,
+        _ => Judgement::Suspect,
+    };
+    members.iter().map(|host| (*host, judgement(*host))).collect()
+}
+
+proptest::proptest! {
+    #[test]
+    fn counted_by_observer_or_by_subject_it_is_the_same(
+        hosts in 1..12_u8,
+        lost in proptest::collection::vec(proptest::collection::btree_set(0..14_u8, 0..12), 12),
+    ) {
+        let members: BTreeSet<HostId> = (0..hosts).map(host).collect();
+        let mut lost = lost.into_iter().map(|lost| lost.into_iter().map(host).collect());
+        // We never lose ourselves; the others may say anything, and some are no members.
+        let own: BTreeSet<HostId> = lost.next().expect("there are 12");
+        let own = own.into_iter().filter(|lost| *lost != host(0)).collect();
+        let mut liveness = Liveness { lost: own, ..Liveness::default() };
+        (1..).zip(lost).for_each(|(observer, lost)| liveness.told(host(observer), lost));
+        let judged = liveness.judge(host(0), &members);
+        for (host, expected) in judged_one_by_one(&liveness, &members) {
+            proptest::prop_assert_eq!(judged.get(&host).copied().unwrap_or(Judgement::Up), expected);
+        }
+    }
+}
+
 #[test]
 fn a_closed_connection_has_a_quarter_second_to_come_back() {
     let now = Time::from_micros(1_000_000_000);
