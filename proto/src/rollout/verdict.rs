@@ -127,12 +127,7 @@ impl fmt::Display for Reason {
         }
         let Reason { counts, minimum, total, .. } = self;
         match self.code {
-            ReasonCode::HealthConstraints => write!(
-                f,
-                "{} of {total} hosts are healthy and {minimum} must stay so; {} failed, {} were still to come: \
-                 no further host may be taken out of service",
-                counts.healthy, counts.failed, counts.pending
-            ),
+            ReasonCode::HealthConstraints => health_constraints(f, self),
             ReasonCode::HealthConstraintsInvalid => write!(
                 f,
                 "{minimum} of {total} hosts must stay healthy, so none may ever be taken out of service"
@@ -174,6 +169,32 @@ impl fmt::Display for Reason {
             ),
         }
     }
+}
+
+/// Which of the rule's ways to fail it was: nobody succeeded, the minimum cannot
+/// be reached any more, or one host less would break it.
+fn health_constraints(f: &mut fmt::Formatter<'_>, reason: &Reason) -> fmt::Result {
+    let Reason { counts, minimum, total, .. } = reason;
+    let Counts { healthy, hopeful, failed, pending, in_flight, .. } = counts;
+    if pending + in_flight == 0 && healthy >= minimum {
+        match failed {
+            1 => f.write_str("the only host that had its turn failed, and at least one must succeed")?,
+            _ => write!(f, "all {failed} hosts that had their turn failed, and at least one must succeed")?,
+        }
+        return write!(f, " ({healthy} of {total} are healthy, {minimum} must be)");
+    }
+    if counts.pending_healthy == 0 {
+        write!(f, "{healthy} of {total} hosts are healthy and {minimum} must be; {failed} failed")?;
+        return match hopeful {
+            0 => f.write_str(", and none is still to come"),
+            _ => write!(f, ", and with the {hopeful} that may still get well they are too few"),
+        };
+    }
+    write!(
+        f,
+        "{healthy} of {total} hosts are healthy and {minimum} must stay so; {failed} failed, {pending} were still \
+         to come: no further host may be taken out of service"
+    )
 }
 
 fn of_zone(f: &mut fmt::Formatter<'_>, zone: &ZoneReason, reason: &Reason) -> fmt::Result {

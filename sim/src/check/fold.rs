@@ -121,6 +121,7 @@ fn deployment(ours: &model::Deployment, theirs: &Rollout, state: &State) -> Opti
         })
         .or_else(|| ours.turns.iter().find_map(|turn| member(turn, theirs)))
         .or_else(|| differ("hosts in service", &ours.available(), &theirs.counts().available))
+        .or_else(|| differ("fewest in service", &ours.lowest, &theirs.lowest_available))
 }
 
 /// What is known of a host as long as the deployment is kept.

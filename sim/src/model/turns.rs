@@ -72,6 +72,8 @@ pub struct Deployment {
     /// The place of the wave that it is in.
     pub wave: usize,
     pub bake_until: Option<Millis>,
+    /// The fewest hosts in service at any moment of it.
+    pub lowest: u32,
 }
 
 impl Turn {
@@ -144,6 +146,7 @@ impl Deployment {
             waves: Vec::new(),
             wave: 0,
             bake_until: None,
+            lowest: 0,
         }
     }
 
@@ -182,6 +185,7 @@ impl Deployment {
         self.turns = turns;
         self.status = DeploymentStatus::InProgress;
         self.began_at = at;
+        self.lowest = self.available();
         let total = self.count(|_| true);
         let bounds = self.submission.policy.bounds(total);
         self.minimum = bounds.minimum;
@@ -203,6 +207,7 @@ impl Deployment {
         self.turns = turns;
         self.status = DeploymentStatus::InProgress;
         self.began_at = at;
+        self.lowest = self.available();
         let bounds = self.submission.policy.bounds(total);
         self.minimum = if is_beside { 0 } else { bounds.minimum };
         self.turns_max = bounds.turns_max;
@@ -348,6 +353,7 @@ impl Deployment {
                 break;
             }
         }
+        self.lowest = self.lowest.min(self.available());
         let (wave, is_open) = (self.wave, self.is_running() && self.ends_as.is_none());
         for turn in &mut self.turns {
             let bakes = self.waves.get(turn.wave).is_some_and(|wave| wave.bake > 0);

@@ -136,6 +136,50 @@ fn a_brand_new_group_stops_when_its_minimum_is_out_of_reach() {
     check_with_unhealthy(OneAtATime, 5, 5, &[0, 3], ("Failed", 2, 4, 0));
 }
 
+/// What is said when these turns fail, of so many hosts.
+fn check_reason(minimum: Minimum, entrants: Vec<Entrant>, fails: &[u32], sentence: &str) {
+    let mut play = Play::of(Policy { minimum, ..Policy::default() }, entrants);
+    while let Some(next) = play.flying().first().copied() {
+        let at = play.now();
+        let outcome = if fails.contains(&next) { failed() } else { TurnOutcome::Succeeded };
+        assert!(play.rollout.start_turn(host(next), at));
+        play.rollout.end_turn(host(next), outcome, at);
+    }
+    let Some(Verdict::Failed(reason)) = &play.rollout.verdict else { panic!("{:?}", play.rollout.verdict) };
+    assert_eq!(reason.to_string(), sentence);
+}
+
+#[test]
+fn the_reason_says_which_way_it_failed() {
+    check_reason(
+        HostCount(2),
+        entrants(&[""; 3], &[]),
+        &[1],
+        "2 of 3 hosts are healthy and 2 must stay so; 1 failed, 1 were still to come: no further host may be \
+         taken out of service",
+    );
+    check_reason(
+        AllAtOnce,
+        entrants(&[""; 2], &[]),
+        &[0, 1],
+        "all 2 hosts that had their turn failed, and at least one must succeed (0 of 2 are healthy, 0 must be)",
+    );
+    let brand_new =
+        || entrants(&[""; 4], &[(0, Was::Broken), (1, Was::Broken), (2, Was::Broken), (3, Was::Broken)]);
+    check_reason(
+        OneAtATime,
+        brand_new(),
+        &[0, 1],
+        "0 of 4 hosts are healthy and 3 must be; 2 failed, and with the 2 that may still get well they are too few",
+    );
+    check_reason(
+        OneAtATime,
+        brand_new(),
+        &[1, 3],
+        "2 of 4 hosts are healthy and 3 must be; 2 failed, and none is still to come",
+    );
+}
+
 #[test]
 fn a_host_that_is_down_gets_its_turn_first_and_blocks_nobody_for_ever() {
     let at = LedgerTime::from_millis(1);
