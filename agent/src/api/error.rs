@@ -80,59 +80,24 @@ impl IntoResponse for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let (code, message) = (refusal.code(), refusal.to_string());
-        let status = match &refusal {
-            Refusal::NotJoined(_) | Refusal::Leaving => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::UnknownGroup(_)
-            | Refusal::UnknownDeployment(_)
-            | Refusal::UnknownRevision(..)
-            | Refusal::UnknownAlarm { .. }
-            | Refusal::UnknownHost(_)
-            | Refusal::UnknownConfig { .. } => StatusCode::NOT_FOUND,
-            Refusal::NoHosts(_)
-            | Refusal::ImpossibleMinimum { .. }
-            | Refusal::AlreadyRunning { .. }
-            | Refusal::QueueFull { .. }
-            | Refusal::AlreadyOver(..)
-            | Refusal::NothingToRollBackTo(_)
-            | Refusal::GroupInUse { .. }
-            | Refusal::AlarmActive { .. }
-            | Refusal::Frozen { .. }
-            | Refusal::ImpossibleZoneMinimum { .. }
-            | Refusal::NoZones { .. }
-            | Refusal::UnknownZones { .. }
-            | Refusal::ImpossibleCanary { .. }
-            | Refusal::BakesTooLong { .. }
-            | Refusal::NothingOutdated { .. }
-            | Refusal::NothingToRestart(_)
-            | Refusal::RestartOutrun { .. }
-            | Refusal::TooOld { .. }
-            | Refusal::PredefinedConfig(_)
-            | Refusal::ConfigInUse { .. }
-            | Refusal::LastHost => StatusCode::CONFLICT,
-            Refusal::NotAFreeze { .. }
-            | Refusal::Limit { .. }
-            | Refusal::HealthCheck(_)
-            | Refusal::InvalidPolicy(_) => StatusCode::BAD_REQUEST,
-            Refusal::NotCommitted { .. } | Refusal::StillVotes { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Refusal::Removed { .. } => StatusCode::GONE,
-        };
+        let (status, is_policy) = judged(&refusal);
         let error = ApiError::new(status, code, message);
-        if is_policy(&refusal) { error.refused() } else { error }
+        if is_policy { error.refused() } else { error }
     }
 }
 
-/// Whether it is the policy, and not a mistake or a failure, that says no.
-fn is_policy(refusal: &Refusal) -> bool {
+/// The status, and whether it is the policy, and not a mistake or a failure,
+/// that says no.
+fn judged(refusal: &Refusal) -> (StatusCode, bool) {
     match refusal {
         Refusal::NoHosts(_)
         | Refusal::ImpossibleMinimum { .. }
         | Refusal::AlreadyRunning { .. }
         | Refusal::QueueFull { .. }
         | Refusal::NothingToRollBackTo(_)
+        | Refusal::GroupInUse { .. }
         | Refusal::AlarmActive { .. }
         | Refusal::Frozen { .. }
-        | Refusal::UnknownRevision(..)
-        | Refusal::GroupInUse { .. }
         | Refusal::ImpossibleZoneMinimum { .. }
         | Refusal::NoZones { .. }
         | Refusal::UnknownZones { .. }
@@ -142,24 +107,22 @@ fn is_policy(refusal: &Refusal) -> bool {
         | Refusal::NothingToRestart(_)
         | Refusal::RestartOutrun { .. }
         | Refusal::TooOld { .. }
-        | Refusal::InvalidPolicy(_)
         | Refusal::PredefinedConfig(_)
-        | Refusal::ConfigInUse { .. } => true,
-        Refusal::NotJoined(_)
-        | Refusal::UnknownGroup(_)
+        | Refusal::ConfigInUse { .. } => (StatusCode::CONFLICT, true),
+        Refusal::UnknownRevision(..) => (StatusCode::NOT_FOUND, true),
+        Refusal::InvalidPolicy(_) => (StatusCode::BAD_REQUEST, true),
+        Refusal::AlreadyOver(..) | Refusal::LastHost => (StatusCode::CONFLICT, false),
+        Refusal::UnknownGroup(_)
         | Refusal::UnknownDeployment(_)
-        | Refusal::AlreadyOver(..)
         | Refusal::UnknownAlarm { .. }
-        | Refusal::NotAFreeze { .. }
         | Refusal::UnknownHost(_)
-        | Refusal::Removed { .. }
-        | Refusal::LastHost
-        | Refusal::StillVotes { .. }
-        | Refusal::Limit { .. }
-        | Refusal::NotCommitted { .. }
-        | Refusal::HealthCheck(_)
-        | Refusal::UnknownConfig { .. }
-        | Refusal::Leaving => false,
+        | Refusal::UnknownConfig { .. } => (StatusCode::NOT_FOUND, false),
+        Refusal::NotAFreeze { .. } | Refusal::Limit { .. } | Refusal::HealthCheck(_) => {
+            (StatusCode::BAD_REQUEST, false)
+        }
+        Refusal::NotCommitted { .. } | Refusal::StillVotes { .. } => (StatusCode::GATEWAY_TIMEOUT, false),
+        Refusal::NotJoined(_) | Refusal::Leaving => (StatusCode::SERVICE_UNAVAILABLE, false),
+        Refusal::Removed { .. } => (StatusCode::GONE, false),
     }
 }
 

@@ -171,6 +171,42 @@ pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Resu
     let Some(kind) = Kind::of_file(&mut file).map_err(read)? else {
         return Err(UnpackError::NoArchive { path: archive.to_owned() });
     };
+    replace(destination, packed, limits, |tree| {
+        // What is smaller unpacked than packed is rare enough to be turned away.
+        tree.require_room(packed)?;
+        match kind {
+            // Its headers are read by 512 bytes each.
+            Kind::Tar => tarball::unpack(io::BufReader::new(file), tree)?,
+            Kind::TarGz => tarball::unpack(flate2::read::MultiGzDecoder::new(file), tree)?,
+            Kind::TarZst => tarball::unpack(zstd::Decoder::new(file).map_err(damaged)?, tree)?,
+            Kind::Zip => zipfile::unpack(file, tree)?,
+        }
+        Ok(if tree.was_directory { Top::Kept } else { Top::Stripped })
+    })
+}
+
+/// Copies the directory `source` as the directory `destination`, which is
+/// replaced: the same guards as for an archive, nothing stripped. Owners and
+/// times are this agent's own. Blocks.
+pub(crate) fn copy(source: &Path, destination: &Path, limits: Limits) -> Result<(), UnpackError> {
+    // No ratio: what is copied is as large as what it is copied from.
+    replace(destination, u64::MAX, limits, |tree| directory::copy(source, tree).map(|()| Top::Kept))
+}
+
+/// What becomes of a single directory around everything else.
+enum Top {
+    Kept,
+    Stripped,
+}
+
+/// Fills a directory beside the destination, and puts it in its place when it is
+/// whole: whatever happens, there is either the old one or the new one.
+fn replace(
+    destination: &Path,
+    packed: u64,
+    limits: Limits,
+    fill: impl FnOnce(&mut Tree) -> Result<Top, UnpackError>,
+) -> Result<(), UnpackError> {
     let unfinished = beside(destination);
     let write = |path: &Path| {
         let path = path.to_owned();
@@ -179,53 +215,20 @@ pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Resu
     remove(&unfinished).map_err(write(&unfinished))?;
     fs::create_dir_all(&unfinished).map_err(write(&unfinished))?;
     let mut tree = Tree::new(&unfinished, packed, limits);
-    // What is smaller unpacked than packed is rare enough to be turned away.
-    let unpacked = tree.require_room(packed).and_then(|()| match kind {
-        // Its headers are read by 512 bytes each.
-        Kind::Tar => tarball::unpack(io::BufReader::new(file), &mut tree),
-        Kind::TarGz => tarball::unpack(flate2::read::MultiGzDecoder::new(file), &mut tree),
-        Kind::TarZst => match zstd::Decoder::new(file) {
-            Ok(decoder) => tarball::unpack(decoder, &mut tree),
-            Err(cause) => Err(damaged(cause)),
-        },
-        Kind::Zip => zipfile::unpack(file, &mut tree),
-    });
-    let finished = unpacked.and_then(|()| tree.finish()).and_then(|()| {
+    let filled = fill(&mut tree).and_then(|top| tree.finish().map(|()| top));
+    let finished = filled.and_then(|top| {
         remove(destination).map_err(write(destination))?;
-        let top = match tree.was_directory {
-            true => None,
-            false => single_top(&unfinished).map_err(write(&unfinished))?,
+        let top = match top {
+            Top::Kept => None,
+            Top::Stripped => single_top(&unfinished).map_err(write(&unfinished))?,
         };
         let top = top.as_deref().unwrap_or(&unfinished);
         fs::rename(top, destination).map_err(write(destination))
     });
     // Also after success: the emptied directory around a single one at the top.
+    // What failed before is the better thing to report.
     let removed = remove(&unfinished).map_err(write(&unfinished));
     finished.and(removed)
-}
-
-/// Copies the directory `source` as the directory `destination`, which is
-/// replaced: the same guards as for an archive, nothing stripped. Owners and
-/// times are this agent's own. Blocks.
-pub(crate) fn copy(source: &Path, destination: &Path, limits: Limits) -> Result<(), UnpackError> {
-    let unfinished = beside(destination);
-    let write = |path: &Path| {
-        let path = path.to_owned();
-        move |cause| UnpackError::Write { path, cause }
-    };
-    remove(&unfinished).map_err(write(&unfinished))?;
-    fs::create_dir_all(&unfinished).map_err(write(&unfinished))?;
-    // No ratio: what is copied is as large as what it is copied from.
-    let mut tree = Tree::new(&unfinished, u64::MAX, limits);
-    let copied = directory::copy(source, &mut tree).and_then(|()| tree.finish()).and_then(|()| {
-        remove(destination).map_err(write(destination))?;
-        fs::rename(&unfinished, destination).map_err(write(destination))
-    });
-    if copied.is_err() {
-        // What failed is the better thing to report.
-        let _ = remove(&unfinished);
-    }
-    copied
 }
 
 fn beside(destination: &Path) -> PathBuf {

@@ -26,8 +26,20 @@ pub(crate) struct PushArgs {
 
 #[derive(Args)]
 pub(crate) struct DeployArgs {
+    #[command(flatten)]
+    wish: Wish,
+    #[command(flatten)]
+    waiting: Waiting,
+    /// Words for those who read the history
+    #[arg(long, default_value = "", hide_default_value = true)]
+    description: String,
+}
+
+/// What is to be deployed, where and how: of `deploy`, and of `plan`.
+#[derive(Args)]
+pub(super) struct Wish {
     /// APPLICATION/GROUP
-    group: GroupName,
+    pub(super) group: GroupName,
     /// A directory or archive, s3://…, https://…, github:owner/repo@commit, blake3:DIGEST
     #[arg(required_unless_present = "restart", conflicts_with = "restart")]
     source: Option<String>,
@@ -35,15 +47,10 @@ pub(crate) struct DeployArgs {
     #[arg(long)]
     restart: bool,
     #[command(flatten)]
-    waiting: Waiting,
-    /// Words for those who read the history
-    #[arg(long, default_value = "", hide_default_value = true)]
-    description: String,
-    #[command(flatten)]
     overrides: Overrides,
     /// Wait behind the group's running deployment instead of being refused
     #[arg(long)]
-    queue: bool,
+    pub(super) queue: bool,
 }
 
 #[derive(Args)]
@@ -83,7 +90,7 @@ struct Waiting {
 }
 
 #[derive(Args)]
-pub(super) struct Overrides {
+struct Overrides {
     /// In this deployment alone, a setting of the group file: config, minimum_healthy, turns_max,
     /// canary.hosts, zones.bake, rollback.on …; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
@@ -97,15 +104,33 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+impl Wish {
+    pub(super) fn source(&self) -> anyhow::Result<Option<String>> {
+        self.source.as_deref().map(absolute_source).transpose()
+    }
+
+    /// By key, `--restart` among them.
+    /// # Errors
+    /// If they contradict each other.
+    pub(super) fn overrides(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut overrides = self.overrides.map()?;
+        let mode = self.restart.then(|| overrides.insert("mode".into(), "RESTART".into())).flatten();
+        if mode.is_some_and(|mode| mode != "RESTART") {
+            bail!("--restart and --override mode=… say different things: keep one");
+        }
+        Ok(overrides)
+    }
+}
+
 impl Overrides {
     /// By key.
     /// # Errors
     /// If a key is given two values.
-    pub(super) fn map(self) -> anyhow::Result<BTreeMap<String, String>> {
+    fn map(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let mut map = BTreeMap::new();
-        for (key, value) in self.pairs {
+        for (key, value) in &self.pairs {
             if let Some(other) = map.insert(key.clone(), value.clone())
-                && other != value
+                && other != *value
             {
                 bail!("override `{key}` is given twice, as `{other}` and as `{value}`: keep one");
             }
@@ -122,18 +147,14 @@ pub(super) async fn push(session: &Session, args: PushArgs) -> anyhow::Result<Ex
 }
 
 pub(super) async fn deploy(session: &Session, args: DeployArgs) -> anyhow::Result<Exit> {
-    let mut overrides = args.overrides.map()?;
-    if args.restart && overrides.insert("mode".into(), "RESTART".into()).is_some_and(|mode| mode != "RESTART")
-    {
-        bail!("--restart and --override mode=… say different things: keep one");
-    }
+    let wish = args.wish;
     let body = DeployBody {
-        group: args.group.to_string(),
-        source: args.source.as_deref().map(absolute_source).transpose()?,
+        group: wish.group.to_string(),
+        source: wish.source()?,
         digest: None,
         description: args.description,
-        overrides,
-        queue: args.queue,
+        overrides: wish.overrides()?,
+        queue: wish.queue,
     };
     let submitted: DeploymentView = bring(session, "/v1/deployments", &body).await?;
     follow(session, submitted, args.waiting).await
@@ -182,7 +203,7 @@ pub(super) async fn bring<T: DeserializeOwned>(
 
 /// The agent has another working directory: a path is made whole, anything
 /// else goes as it is.
-pub(super) fn absolute_source(source: &str) -> anyhow::Result<String> {
+fn absolute_source(source: &str) -> anyhow::Result<String> {
     // What is wrong with it is said here, before anything is asked.
     let path = match source.parse().map_err(|error: NotASource| anyhow::anyhow!(chain(&error)))? {
         Source::Path(path) => path,

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
-use proto::id::GroupName;
 
-use super::deploy::{Overrides, absolute_source, bring};
+use super::deploy::{Wish, bring};
 use super::group::short_revision;
 use super::screen::clean;
 use super::{Exit, Session};
@@ -25,32 +23,17 @@ const OUT_SHOWN: usize = 5;
 
 #[derive(Args)]
 pub(crate) struct PlanArgs {
-    /// APPLICATION/GROUP
-    group: GroupName,
-    /// A directory or archive, s3://…, https://…, github:owner/repo@commit, blake3:DIGEST
-    #[arg(required_unless_present = "restart", conflicts_with = "restart")]
-    source: Option<String>,
-    /// As of `skein deploy`
-    #[arg(long)]
-    restart: bool,
     #[command(flatten)]
-    overrides: Overrides,
-    /// As of `skein deploy`: behind the group's running deployment, if there is one
-    #[arg(long)]
-    queue: bool,
+    wish: Wish,
 }
 
 pub(super) async fn plan(session: &Session, args: PlanArgs) -> anyhow::Result<Exit> {
-    let mut overrides = args.overrides.map()?;
-    if args.restart && overrides.insert("mode".into(), "RESTART".into()).is_some_and(|mode| mode != "RESTART")
-    {
-        bail!("--restart and --override mode=… say different things: keep one");
-    }
+    let wish = args.wish;
     let body = PlanBody {
-        group: args.group.to_string(),
-        source: args.source.as_deref().map(absolute_source).transpose()?,
-        overrides,
-        queue: args.queue,
+        group: wish.group.to_string(),
+        source: wish.source()?,
+        overrides: wish.overrides()?,
+        queue: wish.queue,
     };
     let plan: PlanView = bring(session, "/v1/plan", &body).await?;
     session.screen.result(&plan, || words(&plan))?;

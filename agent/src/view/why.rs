@@ -65,16 +65,9 @@ impl Why {
             Blocker::TurnsInFlight { in_flight, turns_max } => {
                 ("TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])
             }
-            Blocker::TooFewHealthy { available, minimum, total, down, ailing } => (
-                "HEALTH_CONSTRAINTS",
-                vec![
-                    ("in_service", *available),
-                    ("minimum", *minimum),
-                    ("total", *total),
-                    ("down", *down),
-                    ("unwell", *ailing),
-                ],
-            ),
+            Blocker::TooFewHealthy { available, minimum, total, down, ailing } => {
+                ("HEALTH_CONSTRAINTS", too_few([available, minimum, total, down, ailing]))
+            }
             Blocker::Relapsed { relapsed } => ("HEALTH_CHECK", vec![("unwell", *relapsed)]),
             Blocker::LastTurns { in_flight } => ("LAST_TURNS", vec![("in_progress", *in_flight)]),
             Blocker::Ending { in_flight } => ("ENDING", vec![("in_progress", *in_flight)]),
@@ -90,16 +83,9 @@ impl Why {
             Blocker::ZoneTurnsInFlight { zone: _, in_flight, turns_max } => {
                 ("ZONE_TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])
             }
-            Blocker::ZoneTooFewHealthy { zone: _, available, minimum, total, down, ailing } => (
-                "ZONE_HEALTH_CONSTRAINTS",
-                vec![
-                    ("in_service", *available),
-                    ("minimum", *minimum),
-                    ("total", *total),
-                    ("down", *down),
-                    ("unwell", *ailing),
-                ],
-            ),
+            Blocker::ZoneTooFewHealthy { zone: _, available, minimum, total, down, ailing } => {
+                ("ZONE_HEALTH_CONSTRAINTS", too_few([available, minimum, total, down, ailing]))
+            }
             Blocker::WaveEnding { wave: _, in_flight } => ("WAVE_ENDING", vec![("in_progress", *in_flight)]),
             Blocker::Baking { wave: _, until: _, unsure } => ("BAKING", vec![("unsure", *unsure)]),
         };
@@ -110,6 +96,11 @@ impl Why {
         }
         why
     }
+}
+
+fn too_few(counts: [&u32; 5]) -> Vec<(&'static str, u32)> {
+    let names = ["in_service", "minimum", "total", "down", "unwell"];
+    names.into_iter().zip(counts).map(|(name, count)| (name, *count)).collect()
 }
 
 fn said(detail: &str) -> String {
