@@ -214,7 +214,7 @@ fn a_reason_says_its_numbers_in_a_sentence() {
     assert_eq!(reason.numbers["failed"], 2);
     assert_eq!(
         reason.message,
-        "0 of 3 hosts are healthy and 2 must be; 2 failed, and with the 1 that may still get well they are too few"
+        "0 of 3 hosts are healthy and 2 must be; 2 failed, and even with the 1 that may still get well that is too few"
     );
 }
 

@@ -187,7 +187,7 @@ fn health_constraints(f: &mut fmt::Formatter<'_>, reason: &Reason) -> fmt::Resul
         write!(f, "{healthy} of {total} hosts are healthy and {minimum} must be; {failed} failed")?;
         return match hopeful {
             0 => f.write_str(", and none is still to come"),
-            _ => write!(f, ", and with the {hopeful} that may still get well they are too few"),
+            _ => write!(f, ", and even with the {hopeful} that may still get well that is too few"),
         };
     }
     write!(

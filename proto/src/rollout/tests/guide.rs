@@ -170,7 +170,7 @@ fn the_reason_says_which_way_it_failed() {
         OneAtATime,
         brand_new(),
         &[0, 1],
-        "0 of 4 hosts are healthy and 3 must be; 2 failed, and with the 2 that may still get well they are too few",
+        "0 of 4 hosts are healthy and 3 must be; 2 failed, and even with the 2 that may still get well that is too few",
     );
     check_reason(
         OneAtATime,
