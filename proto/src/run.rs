@@ -8,23 +8,21 @@
 //! Invariants: an event runs only after the turn's start is committed and its
 //! record is durable; no turn is begun twice.
 
+mod start;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Body, ErrorCode, Failure, Index, LOST_NAMED_MAX, TurnOutcome};
+use crate::entry::{Body, ErrorCode, Failure, Index, TurnOutcome};
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::EffectId;
 use crate::lifecycle::{Course, LifecycleEvent};
-use crate::rollout::{Blocker, Health, Rollout, Stage};
+use crate::rollout::Stage;
 use crate::state::State;
 use crate::time::LedgerTime;
-use crate::wire::DEFERRAL_SINCE;
 
-/// A host that has lost sight of others has waited so long with its start when it
-/// says so.
-const DEFERRED_AFTER: Duration = Duration::from_secs(10);
+pub(crate) use start::start_blocker;
 
 /// What the journal says of one turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -286,18 +284,8 @@ impl OwnTurns {
             })
             .collect();
         if !self.leaving {
-            let startable = state.running().filter(|rollout| {
-                rollout.may_start(me)
-                    && !is_to_be_back_first(rollout, me)
-                    && !self.runs_in(&rollout.submission.group, state)
-            });
-            owed.extend(startable.filter_map(|rollout| {
-                let deployment = rollout.submission.deployment;
-                match start_blocker(rollout, me, suspects) {
-                    None => Some(Body::TurnStarted { deployment, host: me }),
-                    Some(_) => deferral(rollout, me, state, suspects, clock),
-                }
-            }));
+            let free = state.running().filter(|rollout| !self.runs_in(&rollout.submission.group, state));
+            owed.extend(free.filter_map(|rollout| start::owed(rollout, me, state, suspects, clock)));
         }
         owed
     }
@@ -339,60 +327,6 @@ impl Current {
             is_checked: group.is_some_and(|group| group.group.health.is_some()),
         })
     }
-}
-
-/// Who is well and counts as Down is back first, and counted in service again:
-/// what it got its turn for, that it is of no service, does not hold then.
-fn is_to_be_back_first(rollout: &Rollout, me: HostId) -> bool {
-    rollout.members().get(&me).is_some_and(|member| {
-        member.down.is_some() && member.health == Health::Healthy && member.ailing.is_none()
-    })
-}
-
-/// Suspicion pauses: a host whose going would leave fewer than the minimum
-/// among those that it can still trust waits with its start.
-pub(crate) fn start_blocker(rollout: &Rollout, me: HostId, suspects: &BTreeSet<HostId>) -> Option<Blocker> {
-    let member = rollout.members().get(&me)?;
-    if member.health == Health::Unhealthy || member.ailing.is_some() {
-        return None;
-    }
-    let is_doubtful = |host: &&HostId| rollout.members().get(host).is_some_and(|m| m.is_available());
-    let doubtful: Vec<HostId> = suspects.iter().filter(is_doubtful).copied().collect();
-    let blocker = |doubtful: usize, available: u32, minimum: u32| {
-        let suspects = u32::try_from(doubtful).unwrap_or(u32::MAX);
-        let is_too_few = available.saturating_sub(suspects) < minimum;
-        is_too_few.then_some(Blocker::Suspects { suspects, available, minimum })
-    };
-    let of_group = blocker(doubtful.len(), rollout.counts().available, rollout.bounds.minimum);
-    let Some(zone) = rollout.zone_of(me) else { return of_group };
-    let there =
-        doubtful.iter().filter(|host| rollout.zone_of(**host).is_some_and(|other| other.name == zone.name));
-    of_group.or_else(|| blocker(there.count(), zone.counts.available, zone.minimum))
-}
-
-/// That this host waits with its start, if it is time to say so: when it has
-/// waited for a while, as most losses are over in seconds, and again while half
-/// of its time to start in is left. Beacons wake a node often enough for both.
-fn deferral(
-    rollout: &Rollout,
-    me: HostId,
-    state: &State,
-    suspects: &BTreeSet<HostId>,
-    clock: LedgerTime,
-) -> Option<Body> {
-    let Stage::Leased { at, deferral } = &rollout.members().get(&me)?.stage else { return None };
-    let timeout = rollout.submission.policy.start_timeout;
-    let due = match deferral {
-        None => *at + DEFERRED_AFTER.min(timeout / 4),
-        Some(before) => before.at + timeout / 2,
-    };
-    let is_known_to_all = || state.hosts().values().all(|host| host.record.wire >= DEFERRAL_SINCE);
-    let is_doubtful = |host: &&HostId| rollout.members().get(host).is_some_and(|m| m.is_available());
-    (clock >= due && is_known_to_all()).then(|| Body::TurnDeferred {
-        deployment: rollout.submission.deployment,
-        host: me,
-        lost: suspects.iter().filter(is_doubtful).take(LOST_NAMED_MAX).copied().collect(),
-    })
 }
 
 /// What the journal says about a turn that this host was in when it was last

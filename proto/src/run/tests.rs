@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use super::start::DEFERRED_AFTER;
 use super::*;
 use crate::entry::{Creator, Entry, HostRecord, ProposalId, Submission};
 use crate::group::{Group, Tag, TagFilter, TagSets};
@@ -8,7 +11,7 @@ use crate::policy::Policy;
 use crate::revision::Revision;
 use crate::rollout::Deferral;
 use crate::time::LedgerTime;
-use crate::wire::WIRE;
+use crate::wire::{DEFERRAL_SINCE, WIRE};
 
 fn me() -> HostId {
     HostId::from_public_key([1; 32])

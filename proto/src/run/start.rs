@@ -1,0 +1,93 @@
+//! Whether a host that holds a lease begins its turn now.
+//!
+//! The fold says whose turn it is; the host itself may know better: it counts as
+//! Down and is not, or it has lost sight of others and does not trust the count.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::entry::{Body, LOST_NAMED_MAX};
+use crate::id::HostId;
+use crate::rollout::{Blocker, Health, Rollout, Stage};
+use crate::state::State;
+use crate::time::LedgerTime;
+use crate::wire::DEFERRAL_SINCE;
+
+/// A host that has lost sight of others has waited so long with its start when it
+/// says so.
+pub(super) const DEFERRED_AFTER: Duration = Duration::from_secs(10);
+
+/// Its start, or that it waits with it, or nothing.
+pub(super) fn owed(
+    rollout: &Rollout,
+    me: HostId,
+    state: &State,
+    suspects: &BTreeSet<HostId>,
+    clock: LedgerTime,
+) -> Option<Body> {
+    if !rollout.may_start(me) || is_to_be_back_first(rollout, me) {
+        return None;
+    }
+    match start_blocker(rollout, me, suspects) {
+        None => Some(Body::TurnStarted { deployment: rollout.submission.deployment, host: me }),
+        Some(_) => deferral(rollout, me, state, suspects, clock),
+    }
+}
+
+/// Who is well and counts as Down is back first, and counted in service again:
+/// what it got its turn for, that it is of no service, does not hold then.
+fn is_to_be_back_first(rollout: &Rollout, me: HostId) -> bool {
+    rollout.members().get(&me).is_some_and(|member| {
+        member.down.is_some() && member.health == Health::Healthy && member.ailing.is_none()
+    })
+}
+
+/// Suspicion pauses: a host whose going would leave fewer than the minimum
+/// among those that it can still trust waits with its start.
+pub(crate) fn start_blocker(rollout: &Rollout, me: HostId, suspects: &BTreeSet<HostId>) -> Option<Blocker> {
+    let member = rollout.members().get(&me)?;
+    if member.health == Health::Unhealthy || member.ailing.is_some() {
+        return None;
+    }
+    let doubtful: Vec<HostId> = doubtful(rollout, suspects).collect();
+    let blocker = |doubtful: usize, available: u32, minimum: u32| {
+        let suspects = u32::try_from(doubtful).unwrap_or(u32::MAX);
+        let is_too_few = available.saturating_sub(suspects) < minimum;
+        is_too_few.then_some(Blocker::Suspects { suspects, available, minimum })
+    };
+    let of_group = blocker(doubtful.len(), rollout.counts().available, rollout.bounds.minimum);
+    let Some(zone) = rollout.zone_of(me) else { return of_group };
+    let there =
+        doubtful.iter().filter(|host| rollout.zone_of(**host).is_some_and(|other| other.name == zone.name));
+    of_group.or_else(|| blocker(there.count(), zone.counts.available, zone.minimum))
+}
+
+/// That this host waits with its start, if it is time to say so: when it has
+/// waited for a while, as most losses are over in seconds, and again while half
+/// of its time to start in is left. Beacons wake a node often enough for both.
+fn deferral(
+    rollout: &Rollout,
+    me: HostId,
+    state: &State,
+    suspects: &BTreeSet<HostId>,
+    clock: LedgerTime,
+) -> Option<Body> {
+    let Stage::Leased { at, deferral } = &rollout.members().get(&me)?.stage else { return None };
+    let timeout = rollout.submission.policy.start_timeout;
+    let due = match deferral {
+        None => *at + DEFERRED_AFTER.min(timeout / 4),
+        Some(before) => before.at + timeout / 2,
+    };
+    let is_known_to_all = || state.hosts().values().all(|host| host.record.wire >= DEFERRAL_SINCE);
+    (clock >= due && is_known_to_all()).then(|| Body::TurnDeferred {
+        deployment: rollout.submission.deployment,
+        host: me,
+        lost: doubtful(rollout, suspects).take(LOST_NAMED_MAX).collect(),
+    })
+}
+
+/// Hosts that are counted in service, and that this one has lost sight of.
+fn doubtful<'a>(rollout: &'a Rollout, suspects: &'a BTreeSet<HostId>) -> impl Iterator<Item = HostId> + 'a {
+    let is_counted = |host: &HostId| rollout.members().get(host).is_some_and(|member| member.is_available());
+    suspects.iter().copied().filter(is_counted)
+}
