@@ -353,10 +353,10 @@ impl Node {
         let me = self.config.host;
         let mut blockers = Vec::new();
         // What the others wait for stands first.
-        if let deferred @ 1.. = rollout.deferrals().count() {
+        if let deferred @ 1.. = self.state.deferrals(deployment).count() {
             blockers.push(Blocker::Deferred { deferred: u32::try_from(deferred).unwrap_or(u32::MAX) });
         }
-        let has_said_so = rollout.members().get(&me).is_some_and(|member| member.deferral().is_some());
+        let has_said_so = self.state.deferral(deployment, me).is_some();
         if rollout.may_start(me) && !has_said_so {
             blockers.extend(crate::run::start_blocker(rollout, me, &self.suspects()));
         }

@@ -33,7 +33,7 @@ use crate::policy::Bounds;
 use crate::time::LedgerTime;
 
 pub use alarm_gate::AlarmGate;
-pub use member::{Counts, Deferral, Health, Installed, Member, Stage, Standing};
+pub use member::{Counts, Health, Installed, Member, Stage, Standing};
 use past::Past;
 pub use past::{FAILURES_TOLD, Part, Roster};
 pub use turn::{Blocker, Turn};
@@ -385,7 +385,7 @@ impl Rollout {
             }
             match turn::next(self) {
                 Turn::Of(host) => {
-                    self.change(host, |member| member.stage = Stage::Leased { at, deferral: None });
+                    self.change(host, |member| member.stage = Stage::Leased { at });
                     granted.push(host);
                 }
                 Turn::Blocked(_) => break,

@@ -8,6 +8,7 @@ mod admission;
 mod alarms;
 mod catch_up;
 mod configs;
+mod deferrals;
 mod deployments;
 mod encoded;
 mod freeze;
@@ -39,6 +40,7 @@ pub(crate) use encoded::{NotAState, VERSION};
 pub use freeze::{FREEZE_MAX, Freeze, heeds_freeze};
 
 pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
+pub use deferrals::Deferral;
 pub use health::{Ailing, Checked};
 
 /// Deployments of one group that are kept; older ones are dropped from the state
@@ -198,6 +200,8 @@ pub struct State {
     configs: BTreeMap<ConfigName, DeploymentConfig>,
     /// Hosts that were taken out for good.
     removed: BTreeMap<HostId, Removed>,
+    /// Hosts with a lease that wait with their start.
+    deferrals: BTreeMap<(DeploymentId, HostId), Deferral>,
 }
 
 impl State {
@@ -301,6 +305,12 @@ impl State {
         self.index = index;
         self.clock = self.clock.max(entry.at);
         self.fire_timers();
+        let folded = self.fold(entry);
+        self.forget_deferrals();
+        folded
+    }
+
+    fn fold(&mut self, entry: &Entry) -> Result<(), Refusal> {
         // The same check that the proposer made: between then and now another
         // entry may have come first.
         self.check(&entry.body)?;

@@ -274,6 +274,9 @@ fn turn(
     };
     let ailing = state.group(&rollout.submission.group).and_then(|group| group.ailing(host));
     let ailing = ailing.filter(|_| part.ailing.is_some());
+    let deferral = state.deferral(rollout.submission.deployment, host);
+    let waits = deferral
+        .map(|deferral| format!("it waits with its start {}", super::health::deferred(deferral, state)));
     let view = TurnView {
         host: host.to_string(),
         name: name_of(state, host),
@@ -281,36 +284,25 @@ fn turn(
         status: String::new(),
         event: None,
         error_code: None,
-        message: ailing.map(super::health::unwell),
+        message: waits.or_else(|| ailing.map(super::health::unwell)),
         script: None,
         log: None,
         started_at: started_at.map(written),
         finished_at: finished_at.map(written),
         wave: part.wave.map(|wave| wave_name(&wave.kind)),
     };
-    let view = with_stage(view, part, rollout, state, event);
+    let view = with_stage(view, part, rollout, event);
     let lost_after = rollout.submission.policy.lost_after.as_secs();
     let lost =
         || format!("it went Down after its turn and was not back within {lost_after} s: it counts as failed");
     TurnView { message: view.message.or_else(|| part.is_lost.then(lost)), ..view }
 }
 
-fn with_stage(
-    view: TurnView,
-    part: &Part<'_>,
-    rollout: &Rollout,
-    state: &State,
-    event: Option<LifecycleEvent>,
-) -> TurnView {
+fn with_stage(view: TurnView, part: &Part<'_>, rollout: &Rollout, event: Option<LifecycleEvent>) -> TurnView {
     let event = event.map(|event| event.name().to_string());
     let lost_after = rollout.submission.policy.lost_after.as_secs();
     match &*part.stage {
         Stage::NotTargeted | Stage::Pending => TurnView { status: "Pending".into(), ..view },
-        Stage::Leased { deferral: Some(deferral), .. } if part.down.is_none() => {
-            let message =
-                Some(format!("it waits with its start {}", super::health::deferred(deferral, state)));
-            TurnView { status: "InProgress".into(), message, ..view }
-        }
         Stage::Leased { .. } => {
             let down =
                 format!("it is Down: its turn counts as failed if it is not back within {lost_after} s");

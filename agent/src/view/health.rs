@@ -1,8 +1,8 @@
 //! Which hosts are out of service, since when, and what their health check
 //! says; and which wait with their start.
 
-use proto::rollout::{Blocker, Deferral, Rollout};
-use proto::state::{Ailing, State};
+use proto::rollout::{Blocker, Rollout};
+use proto::state::{Ailing, Deferral, State};
 
 use super::{Why, name_of, written};
 
@@ -19,7 +19,7 @@ impl Why {
                 self
             }
             Blocker::Deferred { .. } => {
-                let waiting = rollout.deferrals().map(|(host, deferral)| {
+                let waiting = state.deferrals(rollout.submission.deployment).map(|(host, deferral)| {
                     format!("{} {}", name_of(state, host), deferred(deferral, state))
                 });
                 self.message += &named("waiting", waiting.collect());

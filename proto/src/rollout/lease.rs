@@ -7,38 +7,15 @@
 //! host did nothing wrong, so no timeout runs down for it; it gets a lease again
 //! when there is room.
 //!
-//! The other reason not to use a lease is known to its holder alone: it has lost
-//! sight of hosts that the ledger counts in service, and does not trust the count.
-//! It says so in the ledger, and its time to start in runs anew: suspicion
-//! pauses, it never fails anybody.
+//! The other reason not to use a lease is known to its holder alone:
+//! `state/deferrals.rs`.
 
-use super::{Deferral, HostId, LedgerTime, Member, Rollout, Stage, Zone, turn};
-use crate::entry::LOST_NAMED_MAX;
+use super::{HostId, Member, Rollout, Stage, Zone, turn};
 
 impl Rollout {
     /// Whether the host holds a lease that it has not used yet.
     pub fn may_start(&self, host: HostId) -> bool {
         self.members.get(&host).is_some_and(Member::may_start)
-    }
-
-    /// Folds that a host waits with its start. Returns whether it counts.
-    pub(crate) fn defer_turn(&mut self, host: HostId, lost: &[HostId], now: LedgerTime) -> bool {
-        let counts = self.may_start(host);
-        if counts {
-            let lost = lost.iter().take(LOST_NAMED_MAX).copied().collect();
-            self.change(host, |member| {
-                let since = member.deferral().map_or(now, |before| before.since);
-                if let Stage::Leased { deferral, .. } = &mut member.stage {
-                    *deferral = Some(Deferral { since, at: now, lost });
-                }
-            });
-        }
-        counts
-    }
-
-    /// The hosts that wait with their start.
-    pub fn deferrals(&self) -> impl Iterator<Item = (HostId, &Deferral)> {
-        self.members.iter().filter_map(|(host, member)| Some((*host, member.deferral()?)))
     }
 
     /// A host is of service again. A lease that it got because it was of none is

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::entry::TurnOutcome;
-use crate::id::{Digest, HostId};
+use crate::id::Digest;
 use crate::time::LedgerTime;
 
 /// Whether the application on a host is known to be well: how its last turn
@@ -47,8 +47,6 @@ pub enum Stage {
     Leased {
         /// Since when.
         at: LedgerTime,
-        /// Whether it has said that it waits with its start.
-        deferral: Option<Deferral>,
     },
     /// Its turn is under way.
     Started {
@@ -66,17 +64,6 @@ pub enum Stage {
     },
     /// The deployment ended before its turn.
     Skipped,
-}
-
-/// A host waits with its start, because it has lost sight of others.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deferral {
-    /// Since when it says so.
-    pub since: LedgerTime,
-    /// When it last said so: its time to start in runs from there.
-    pub at: LedgerTime,
-    /// Whom it has lost, at most [`crate::entry::LOST_NAMED_MAX`] of them.
-    pub lost: Vec<HostId>,
 }
 
 /// One host of the group, seen from one deployment.
@@ -139,11 +126,6 @@ impl Member {
     /// With a lease that it has not used yet.
     pub(super) fn may_start(&self) -> bool {
         matches!(self.stage, Stage::Leased { .. })
-    }
-
-    /// What it said if it waits with its start.
-    pub fn deferral(&self) -> Option<&Deferral> {
-        if let Stage::Leased { deferral, .. } = &self.stage { deferral.as_ref() } else { None }
     }
 
     /// Healthy by its last turn and by its check, up, and not in a turn.

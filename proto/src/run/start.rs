@@ -72,15 +72,16 @@ fn deferral(
     suspects: &BTreeSet<HostId>,
     clock: LedgerTime,
 ) -> Option<Body> {
-    let Stage::Leased { at, deferral } = &rollout.members().get(&me)?.stage else { return None };
+    let Stage::Leased { at } = rollout.members().get(&me)?.stage else { return None };
+    let deployment = rollout.submission.deployment;
     let timeout = rollout.submission.policy.start_timeout;
-    let due = match deferral {
-        None => *at + DEFERRED_AFTER.min(timeout / 4),
+    let due = match state.deferral(deployment, me) {
+        None => at + DEFERRED_AFTER.min(timeout / 4),
         Some(before) => before.at + timeout / 2,
     };
     let is_known_to_all = || state.hosts().values().all(|host| host.record.wire >= DEFERRAL_SINCE);
     (clock >= due && is_known_to_all()).then(|| Body::TurnDeferred {
-        deployment: rollout.submission.deployment,
+        deployment,
         host: me,
         lost: doubtful(rollout, suspects).take(LOST_NAMED_MAX).collect(),
     })

@@ -9,7 +9,7 @@ use crate::id::{Digest, VoterId};
 use crate::lifecycle::LifecycleEvent as E;
 use crate::policy::Policy;
 use crate::revision::Revision;
-use crate::rollout::Deferral;
+use crate::state::Deferral;
 use crate::time::LedgerTime;
 use crate::wire::{DEFERRAL_SINCE, WIRE};
 
@@ -193,15 +193,15 @@ fn who_waits_with_its_start_says_so_before_its_time_runs_out_and_again() {
     assert_eq!(turns.owed(me(), &ledger.0, &none, leased + timeout), [start]);
 
     // Its time runs anew from what it said, and not for ever.
-    let stage = |ledger: &Ledger| {
-        ledger.0.part(next(), me()).map(|part| part.stage.into_owned()).expect("it is a member")
-    };
+    let has_lease = |ledger: &Ledger| ledger.0.rollout(next()).expect("it runs").may_start(me());
     ledger.add_at(leased + timeout, Body::Tick);
-    let deferral =
-        Deferral { since: leased + DEFERRED_AFTER, at: leased + DEFERRED_AFTER, lost: vec![other] };
-    assert_eq!(stage(&ledger), Stage::Leased { at: leased, deferral: Some(deferral) });
-    ledger.add_at(leased + DEFERRED_AFTER + timeout, Body::Tick);
-    assert!(matches!(stage(&ledger), Stage::Ended { started: None, .. }));
+    assert!(has_lease(&ledger));
+    let said = leased + DEFERRED_AFTER;
+    let deferral = Deferral { leased, since: said, at: said, lost: vec![other] };
+    assert_eq!(ledger.0.deferral(next(), me()), Some(&deferral));
+    ledger.add_at(said + timeout, Body::Tick);
+    assert!(!has_lease(&ledger));
+    assert_eq!(ledger.0.deferrals(next()).count(), 0);
 }
 
 #[test]

@@ -157,15 +157,6 @@ impl State {
         }
     }
 
-    pub(super) fn defer_turn(&mut self, deployment: DeploymentId, host: HostId, lost: &[HostId]) {
-        let at = self.clock;
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        if rollout.defer_turn(host, lost, at) {
-            let due = at + rollout.submission.policy.start_timeout;
-            self.timers.set(Timer::Start(deployment, host), due);
-        }
-    }
-
     pub(super) fn end_turn(&mut self, deployment: DeploymentId, host: HostId, outcome: TurnOutcome) {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };

@@ -5,7 +5,8 @@
 //! another version leaves it alone and goes on with entries; one that finds it in
 //! its own store does not start, rather than forget what it has promised. Whoever
 //! changes the form raises [`VERSION`] and reads the version before as well, so
-//! that agents can be upgraded one by one.
+//! that agents can be upgraded one by one. What is new stands at the end of
+//! [`State`], so that the form before is read by adding that there is none of it.
 
 use super::State;
 use crate::entry::Index;
@@ -13,6 +14,10 @@ use crate::wire;
 
 /// The version of the form that is written.
 pub(crate) const VERSION: u16 = 2;
+/// The version before: without who waits with its start, which stands last.
+const BEFORE_DEFERRALS: u16 = 1;
+/// That nobody does.
+const NO_DEFERRALS: u8 = 0;
 /// Stands before the version. No number begins with it in our codec, so a state
 /// from before there were versions is told apart.
 const MARK: u8 = 255;
@@ -42,11 +47,12 @@ impl State {
         let Some(([MARK, high, low], form)) = bytes.split_first_chunk::<3>() else {
             return Err(NotAState::Malformed);
         };
-        match u16::from_be_bytes([*high, *low]) {
-            VERSION => {}
+        let read = match u16::from_be_bytes([*high, *low]) {
+            VERSION => wire::decode(form),
+            BEFORE_DEFERRALS => wire::decode(&[form, &[NO_DEFERRALS]].concat()),
             other => return Err(NotAState::Version(other)),
-        }
-        let state: State = wire::decode(form).map_err(|_| NotAState::Malformed)?;
+        };
+        let state: State = read.map_err(|_| NotAState::Malformed)?;
         if state.index == index { Ok(state) } else { Err(NotAState::Index(state.index, index)) }
     }
 }
@@ -60,6 +66,15 @@ mod tests {
         let state = State::founding();
         assert_eq!(State::decode(&state.encode(), 1), Ok(state.clone()));
         assert_eq!(State::decode(&state.encode(), 2), Err(NotAState::Index(1, 2)));
+    }
+
+    #[test]
+    fn a_state_of_the_version_before_is_read() {
+        let state = State::founding();
+        let mut bytes = state.encode();
+        assert_eq!(bytes.pop(), Some(NO_DEFERRALS));
+        bytes[2] = 1;
+        assert_eq!(State::decode(&bytes, 1), Ok(state));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use proto::entry::TurnOutcome;
 use proto::rollout::{Health, Part, Rollout, Stage};
-use proto::state::{GroupState, State};
+use proto::state::{Deferral, GroupState, State};
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
@@ -115,9 +115,18 @@ fn deployment(ours: &model::Deployment, theirs: &Rollout, state: &State) -> Opti
         .or_else(|| {
             let parts = state.parts(theirs.submission.deployment);
             ours.turns.iter().find_map(|turn| match parts.get(&turn.host) {
-                Some(theirs) => part(turn, theirs),
+                Some(known) => part(turn, known, state.deferral(theirs.submission.deployment, turn.host)),
                 None => Some(format!("{:?} has no part in it", turn.host)),
             })
+        })
+        .or_else(|| {
+            let waits =
+                |turn: &&model::Turn| matches!(turn.stage, model::Stage::Leased { deferred_at: Some(_), .. });
+            let (ours, theirs) = (
+                ours.turns.iter().filter(waits).count(),
+                state.deferrals(theirs.submission.deployment).count(),
+            );
+            differ("hosts that wait with their start", &ours, &theirs)
         })
         .or_else(|| ours.turns.iter().find_map(|turn| member(turn, theirs)))
         .or_else(|| differ("hosts in service", &ours.available(), &theirs.counts().available))
@@ -125,14 +134,12 @@ fn deployment(ours: &model::Deployment, theirs: &Rollout, state: &State) -> Opti
 }
 
 /// What is known of a host as long as the deployment is kept.
-fn part(turn: &model::Turn, part: &Part<'_>) -> Option<String> {
+fn part(turn: &model::Turn, part: &Part<'_>, deferral: Option<&Deferral>) -> Option<String> {
+    let deferred_at = deferral.map(|deferral| deferral.at.as_millis());
     let stage = match &*part.stage {
         Stage::NotTargeted => model::Stage::NotTargeted,
         Stage::Pending => model::Stage::Pending,
-        Stage::Leased { at, deferral } => model::Stage::Leased {
-            at: at.as_millis(),
-            deferred_at: deferral.as_ref().map(|deferral| deferral.at.as_millis()),
-        },
+        Stage::Leased { at } => model::Stage::Leased { at: at.as_millis(), deferred_at },
         Stage::Started { at } => model::Stage::Started { at: at.as_millis() },
         Stage::Ended { outcome: TurnOutcome::Succeeded, .. } => model::Stage::Succeeded,
         Stage::Ended { outcome: TurnOutcome::Failed(_), .. } => model::Stage::Failed,

@@ -130,12 +130,14 @@ pub(super) fn blockers(world: &World, id: DeploymentId) -> Vec<String> {
 }
 
 fn host_lines(world: &World, id: DeploymentId, zero: Moment) -> Vec<String> {
-    let parts = furthest(world).map(|node| node.state().parts(id)).unwrap_or_default();
+    let Some(state) = furthest(world).map(proto::node::Node::state) else { return Vec::new() };
+    let parts = state.parts(id);
     let mut hosts: Vec<(HostNo, HostId)> =
         parts.keys().filter_map(|host| Some((world.checks().number(*host)?, *host))).collect();
     hosts.sort();
     let line = |(no, host): (HostNo, HostId)| {
-        let stage = stage(&parts[&host].stage);
+        let waits = if state.deferral(id, host).is_some() { ": it waits" } else { "" };
+        let stage = format!("{}{waits}", stage(&parts[&host].stage));
         let times = times(world, id, host, zero);
         format!("    {:<4} {:<13} {stage}", no.to_string(), times).trim_end().to_string()
     };
@@ -157,7 +159,6 @@ pub(super) fn stage(stage: &Stage) -> String {
     match stage {
         Stage::NotTargeted => "not a target".into(),
         Stage::Pending => "Pending".into(),
-        Stage::Leased { deferral: Some(_), .. } => "InProgress, waits with its start".into(),
         Stage::Leased { .. } => "InProgress, has not started".into(),
         Stage::Started { .. } => "InProgress".into(),
         Stage::Skipped => "Skipped".into(),
