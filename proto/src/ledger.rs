@@ -450,7 +450,13 @@ impl Ledger {
 
     /// Whether consensus needs a snapshot to hand out, or the log is long.
     pub(crate) fn wants_snapshot(&self) -> bool {
-        self.log().wants_snapshot() || self.log().len() > LOG_MAX
+        self.log().wants_snapshot() || self.is_long()
+    }
+
+    /// Only what is folded can be cut off: a leader whose disk is slow may have
+    /// much more than that.
+    fn is_long(&self) -> bool {
+        self.folded.saturating_sub(self.log().base().index) > LOG_MAX as Index
     }
 
     /// Takes the folded state as a snapshot, and drops entries that lie far
@@ -463,7 +469,7 @@ impl Ledger {
             voters: self.voters.clone(),
             state,
         };
-        let compacts = self.log().len() > LOG_MAX;
+        let compacts = self.is_long();
         let log = match &mut self.role {
             Role::Following(log) => log,
             Role::Voting(consensus) => consensus.log_mut(),
@@ -524,3 +530,6 @@ pub(crate) fn chain(before: &ChainHash, entry: &LogEntry) -> ChainHash {
     hasher.update(&crate::wire::encode(entry));
     *hasher.finalize().as_bytes()
 }
+
+#[cfg(test)]
+mod tests;

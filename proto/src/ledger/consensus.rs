@@ -237,10 +237,12 @@ impl Consensus {
         let convert = |messages: Vec<raft::eraftpb::Message>| {
             messages.into_iter().filter_map(RaftMessage::from_raft).collect::<Vec<_>>()
         };
+        // Of what lies between the old log and the snapshot, nothing was ever here.
+        let superseded = before.start..before.end.min(self.log().base().index + 1);
         let ours = Ready {
             number: ready.number(),
             truncated: self.log().last_index() + 1..before.end,
-            superseded: if snapshot.is_some() { before.start..self.log().base().index + 1 } else { 0..0 },
+            superseded: if snapshot.is_some() { superseded } else { 0..0 },
             snapshot,
             hard,
             sync: ready.must_sync(),

@@ -66,10 +66,6 @@ impl Log {
         self.hard.commit = commit;
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     pub(super) fn last_index(&self) -> Index {
         self.entries.back().map_or(self.base.index, |entry| entry.index)
     }

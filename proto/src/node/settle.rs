@@ -30,6 +30,11 @@ const SOURCES_MAX: usize = 8;
 impl Node {
     pub(super) fn settle(&mut self, now: Time) {
         self.take_due(now);
+        // Once an input, and of what the last one left: whoever looks at the node
+        // in between still finds all that it has just folded.
+        if self.ledger.wants_snapshot() {
+            self.ledger.take_snapshot(self.state.encode());
+        }
         for _ in 0..ROUNDS_MAX {
             let worked = self.work_ledger(now) | self.work_health(now) | self.propose_owed(now);
             if !worked {
@@ -99,9 +104,6 @@ impl Node {
         self.ledger.settle_role(self.recorded.is_empty());
         if folded {
             self.after_folding(now);
-        }
-        if self.ledger.wants_snapshot() {
-            self.ledger.take_snapshot(self.state.encode());
         }
         if leader != self.leader() && self.leader().is_some() {
             self.proposals.resend(now);

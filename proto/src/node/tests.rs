@@ -339,3 +339,29 @@ fn what_followers_repeat_of_a_leader_is_not_believed() {
     assert!(leader.is_some());
     assert_eq!(node.leader(), None, "the other follower has it from this one");
 }
+
+#[test]
+fn a_leader_whose_disk_stands_still_takes_more_than_a_log_holds() {
+    let mut mesh = Mesh::of(1);
+    mesh.run(Duration::from_secs(5));
+    let (host, now) = (HostId::from_public_key([0; 32]), mesh.now);
+    let node = mesh.nodes.get_mut(&host).expect("a node");
+    assert!(node.ledger.is_leader());
+    let folded = node.state.index();
+    let mut writes = Vec::new();
+    for number in 0..9_000 {
+        let id = crate::entry::ProposalId { host, incarnation: 99, number };
+        let body = Box::new(crate::entry::Body::Unfrozen { group: "hello/prod".parse().expect("a name") });
+        let message = wire::Message::Propose { id, body, forwarded: true };
+        let frame = wire::frame(MeshId([7; 16]), &message);
+        node.handle(Input::Received { from: HostId::from_public_key([1; 32]), frame }, now);
+        while let Some(output) = node.poll_output() {
+            if let Output::Persist(write) = output {
+                writes.push(write.id);
+            }
+        }
+    }
+    assert_eq!(node.state.index(), folded, "nothing is durable, so nothing is committed");
+    node.handle(Input::Persisted(*writes.last().expect("a write")), now);
+    assert_eq!(node.state.index(), folded + 9_000);
+}

@@ -1,0 +1,186 @@
+//! Ledgers without their nodes: writes are done when a test says so, and
+//! messages go nowhere unless it carries them.
+
+use std::collections::BTreeMap;
+
+use super::message::Kind;
+use super::*;
+use crate::entry::{Body, Entry, ProposalId};
+use crate::id::HostId;
+use crate::state::State;
+use crate::time::LedgerTime;
+
+type Store = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Rounds after which a settling that does not settle is a fault.
+const ROUNDS_MAX: usize = 100;
+
+pub(super) struct Replica {
+    pub(super) ledger: Ledger,
+    /// What the next start finds.
+    stored: Store,
+    /// Writes under way, in order.
+    writes: VecDeque<(WriteId, Vec<Change>)>,
+    next_write: u64,
+    /// What it has sent.
+    pub(super) sent: Vec<RaftMessage>,
+    /// What it was told was committed.
+    pub(super) folded: BTreeMap<Index, LogEntry>,
+}
+
+/// The folded state of a ledger in which nothing was said.
+fn state_at(index: Index) -> Vec<u8> {
+    let mut state = State::founding();
+    if index > 1 {
+        state.skip(index);
+    }
+    state.encode()
+}
+
+fn entry(number: u64) -> Entry {
+    let host = HostId::from_public_key([1; 32]);
+    let proposal = ProposalId { host, incarnation: 1, number };
+    Entry { at: LedgerTime::from_millis(number), proposal, body: Body::Tick }
+}
+
+/// A message of one voter to another that says as little as it can.
+pub(super) fn message(kind: Kind, from: u64, to: u64, term: u64) -> RaftMessage {
+    RaftMessage {
+        kind,
+        to: VoterId(to),
+        from: VoterId(from),
+        term,
+        log_term: 0,
+        index: 0,
+        entries: Vec::new(),
+        commit: 0,
+        commit_term: 0,
+        snapshot: None,
+        request_snapshot: 0,
+        reject: false,
+        reject_hint: 0,
+        context: Vec::new(),
+    }
+}
+
+impl Replica {
+    fn new(ledger: Ledger) -> Replica {
+        let (stored, writes, sent, folded) = (Store::new(), VecDeque::new(), Vec::new(), BTreeMap::new());
+        Replica { ledger, stored, writes, next_write: 1, sent, folded }
+    }
+
+    /// Begins a ledger, and has led for a moment.
+    pub(super) fn founder(me: u64) -> Replica {
+        let mut founder = Replica::new(Ledger::found(VoterId(me), 0, [0; 32], state_at(1)));
+        founder.finish();
+        founder
+    }
+
+    /// Has nothing but a snapshot of index 1, by which these vote.
+    pub(super) fn voter(me: u64, voters: &Voters) -> Replica {
+        let mut replica = Replica::new(Ledger::empty(VoterId(me), 0));
+        let voters = voters.clone();
+        replica.ledger.install(Snapshot { index: 1, term: 1, hash: [0; 32], voters, state: state_at(1) });
+        replica.finish();
+        replica
+    }
+
+    /// As a node does after every input.
+    pub(super) fn settle(&mut self) {
+        if self.ledger.wants_snapshot() {
+            let state = state_at(self.ledger.folded);
+            self.ledger.take_snapshot(state);
+        }
+        for _ in 0..ROUNDS_MAX {
+            if !self.work() {
+                return;
+            }
+        }
+        panic!("it does not settle");
+    }
+
+    fn work(&mut self) -> bool {
+        let write = WriteId(self.next_write);
+        let Some(todo) = self.ledger.todo(write) else {
+            self.ledger.settle_role(self.writes.is_empty());
+            return false;
+        };
+        self.next_write += 1;
+        self.sent.extend(todo.messages);
+        if todo.changes.is_empty() && self.writes.is_empty() {
+            self.sent.extend(self.ledger.persisted(write));
+        } else {
+            self.writes.push_back((write, todo.changes));
+        }
+        for committed in todo.committed {
+            match committed {
+                Committed::Entry(entry) => {
+                    self.ledger.note_folded(&entry);
+                    let before = self.folded.insert(entry.index, entry.clone());
+                    assert!(before.is_none_or(|before| before == entry), "what is committed stays");
+                }
+                Committed::Snapshot(snapshot) => self.ledger.note_snapshot(&snapshot),
+            }
+        }
+        self.ledger.settle_role(self.writes.is_empty());
+        true
+    }
+
+    /// The first write under way is done. Returns whether there was one.
+    pub(super) fn write(&mut self) -> bool {
+        let Some((write, changes)) = self.writes.pop_front() else { return false };
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.stored.insert(key, value),
+                None => self.stored.remove(&key),
+            };
+        }
+        self.sent.extend(self.ledger.persisted(write));
+        self.settle();
+        true
+    }
+
+    /// Settles, and does all writes.
+    pub(super) fn finish(&mut self) {
+        self.settle();
+        while self.write() {}
+    }
+
+    pub(super) fn step(&mut self, message: RaftMessage) -> Result<(), Refused> {
+        let result = self.ledger.step(message);
+        self.settle();
+        result
+    }
+
+    fn propose(&mut self, number: u64) {
+        assert!(self.ledger.propose(&entry(number)), "it leads");
+        self.settle();
+    }
+}
+
+#[test]
+fn a_snapshot_from_far_ahead_is_taken_in_a_few_writes() {
+    let voters = Voters { voters: [VoterId(1), VoterId(2)].into(), ..Voters::default() };
+    let mut voter = Replica::voter(1, &voters);
+    assert!(voter.ledger.is_voting());
+    let index = 50_000_000;
+    let snapshot = Snapshot { index, term: 2, hash: [7; 32], voters, state: state_at(index) };
+    let leads = RaftMessage { snapshot: Some(snapshot), ..message(Kind::Snapshot, 2, 1, 2) };
+    assert_eq!(voter.step(leads), Ok(()));
+    voter.finish();
+    assert_eq!(voter.ledger.head(), (index, [7; 32]));
+}
+
+#[test]
+fn a_long_log_is_cut_once_it_is_folded() {
+    let mut leader = Replica::founder(1);
+    let base = leader.ledger.log().base().index;
+    for number in 0..LOG_MAX as u64 + 1 {
+        leader.propose(number);
+    }
+    assert_eq!(leader.ledger.log().base().index, base, "nothing of it is folded");
+    leader.finish();
+    leader.settle();
+    let held = leader.ledger.folded - leader.ledger.log().base().index;
+    assert!((LOG_KEPT..LOG_MAX).contains(&(held as usize)), "{held}");
+}
