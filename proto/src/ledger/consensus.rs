@@ -100,11 +100,22 @@ impl Consensus {
     pub(super) fn tick(&mut self) {
         self.draw_timeout();
         self.elapsed = self.raw.raft.election_elapsed;
-        self.raw.tick();
+        let campaigns = !self.is_leader() && self.elapsed + 1 >= self.drawn.0;
+        if !campaigns || self.may_campaign() {
+            self.raw.tick();
+        }
         self.ticks += 1;
         if self.ticks.is_multiple_of(SNAPSHOT_TICKS) {
             self.retry_snapshots();
         }
+    }
+
+    /// Whether all that is in the log is durable. raft-rs panics if it is to
+    /// stand for election before: with entries on their way to the disk if
+    /// nobody else votes, with a snapshot in any case.
+    pub(super) fn may_campaign(&self) -> bool {
+        let log = &self.raw.raft.raft_log;
+        log.persisted == log.last_index() && log.applied + 1 >= log.first_index()
     }
 
     fn retry_snapshots(&mut self) {

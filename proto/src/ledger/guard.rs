@@ -29,6 +29,8 @@ pub(crate) enum Refused {
     Snapshot,
     #[error("its context is too long")]
     Context,
+    #[error("this voter cannot stand for election before what it has is durable")]
+    NotDurable,
     /// The sender remembers more of us than we do: our disk was lost or
     /// shortened, and we must not vote under this number again.
     #[error("the sender knows of entries that this host has lost")]
@@ -49,6 +51,7 @@ pub(super) fn check(
     refuse_if(message.from == me || message.from.0 == 0 || !is_known, Refused::Stranger)?;
     refuse_if(message.term > consensus.hard_state().term.saturating_add(TERM_JUMP_MAX), Refused::Term)?;
     refuse_if(message.context.len() > CONTEXT_MAX, Refused::Context)?;
+    refuse_if(message.kind == Kind::TimeoutNow && !consensus.may_campaign(), Refused::NotDurable)?;
     match message.kind {
         Kind::Append => check_append(consensus, message),
         Kind::Heartbeat => refuse_if(message.commit > consensus.log().last_index(), Refused::Amnesia),

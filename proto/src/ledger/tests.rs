@@ -1,6 +1,8 @@
 //! Ledgers without their nodes: writes are done when a test says so, and
 //! messages go nowhere unless it carries them.
 
+mod elections;
+
 use std::collections::BTreeMap;
 
 use super::message::Kind;
@@ -150,6 +152,26 @@ impl Replica {
         let result = self.ledger.step(message);
         self.settle();
         result
+    }
+
+    pub(super) fn tick(&mut self, ticks: u32) {
+        for _ in 0..ticks {
+            self.ledger.tick();
+            self.settle();
+        }
+    }
+
+    /// The process dies, and starts again from what it had written.
+    pub(super) fn restart(&mut self) {
+        let me = self.ledger.me();
+        self.writes.clear();
+        let restored = Restored::read(&self.stored).expect("what it wrote can be read");
+        self.ledger = match restored {
+            Some(restored) => Ledger::restore(me, 0, restored),
+            None => Ledger::empty(me, 0),
+        };
+        self.sent.clear();
+        self.settle();
     }
 
     fn propose(&mut self, number: u64) {
