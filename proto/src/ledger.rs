@@ -45,6 +45,9 @@ const LOG_MAX: usize = 2 * LOG_KEPT;
 /// Entries deleted in one write: sled blocks for a second on 100,000.
 const DELETED_PER_WRITE: u64 = 1_000;
 
+/// No index, and no term, is ever so high: there is room to count on from it.
+const NUMBER_MAX: u64 = 1 << 56;
+
 /// The head of the hash chain at some index.
 pub(crate) type ChainHash = [u8; 32];
 
@@ -67,6 +70,15 @@ pub(crate) enum Content {
     Voters(VoterChange),
 }
 
+impl LogEntry {
+    /// Whether it can stand in a log. An entry without a byte would be another
+    /// one after its way through raft-rs.
+    fn is_sound(&self) -> bool {
+        let in_range = self.index < NUMBER_MAX && (1..NUMBER_MAX).contains(&self.term);
+        in_range && self.content != Content::Entry(Vec::new())
+    }
+}
+
 /// The state up to some index, to start from instead of the entries before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
@@ -76,6 +88,14 @@ pub(crate) struct Snapshot {
     pub(crate) voters: Voters,
     /// The folded state, encoded.
     pub(crate) state: Vec<u8>,
+}
+
+impl Snapshot {
+    /// Whether a log can start from it.
+    fn is_sound(&self) -> bool {
+        let number = 1..NUMBER_MAX;
+        number.contains(&self.index) && number.contains(&self.term) && self.voters.is_sound()
+    }
 }
 
 /// What the log now says.
@@ -383,11 +403,11 @@ impl Ledger {
         self.folded = entry.index;
         self.term_folded = entry.term;
         if let Content::Voters(change) = &entry.content {
-            self.voters.apply(change);
+            let is_change = self.voters.apply(change);
             self.voters_since = entry.index;
             match &mut self.role {
-                Role::Voting(consensus) => consensus.apply_voters(change, &self.voters),
-                Role::Following(_) => {}
+                Role::Voting(consensus) if is_change => consensus.apply_voters(change, &self.voters),
+                Role::Voting(_) | Role::Following(_) => {}
             }
         }
         if let Role::Voting(consensus) = &mut self.role {

@@ -148,6 +148,11 @@ impl Consensus {
         Some(VoterId(self.raw.raft.leader_id)).filter(|leader| leader.0 != 0 && is_heard)
     }
 
+    /// Who leads in this term, however long ago it was heard.
+    pub(super) fn leads_in_term(&self) -> Option<VoterId> {
+        Some(VoterId(self.raw.raft.leader_id)).filter(|leader| leader.0 != raft::INVALID_ID)
+    }
+
     pub(super) fn hard_state(&self) -> Hard {
         let hard = self.raw.raft.hard_state();
         Hard { term: hard.term, vote: hard.vote, commit: hard.commit }

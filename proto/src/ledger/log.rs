@@ -78,7 +78,7 @@ impl Log {
         if index == self.base.index { Some(self.base.term) } else { self.at(index).map(|entry| entry.term) }
     }
 
-    fn at(&self, index: Index) -> Option<&LogEntry> {
+    pub(super) fn at(&self, index: Index) -> Option<&LogEntry> {
         let offset = index.checked_sub(self.base.index + 1)?;
         self.entries.get(usize::try_from(offset).ok()?)
     }

@@ -2,6 +2,7 @@
 //! messages go nowhere unless it carries them.
 
 mod elections;
+mod hostile;
 
 use std::collections::BTreeMap;
 
@@ -170,6 +171,9 @@ impl Replica {
             Some(restored) => Ledger::restore(me, 0, restored),
             None => Ledger::empty(me, 0),
         };
+        // It folded some before they were written: to another these may never come.
+        let commit = self.ledger.log().hard().commit;
+        self.folded.retain(|index, _| *index <= commit);
         self.sent.clear();
         self.settle();
     }

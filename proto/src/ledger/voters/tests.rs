@@ -104,3 +104,15 @@ fn a_joint_change_is_over_only_when_it_is_completed() {
     voters.apply(&VoterChange::default());
     assert_eq!((&voters.voters, voters.outgoing.len()), (&set(&[1, 3, 4]), 0));
 }
+
+#[test]
+fn a_change_that_no_leader_proposes_changes_nothing() {
+    let before = Voters { voters: set(&[1, 2, 3]), learners: set(&[4]), ..Voters::default() };
+    let changes: [[&[u64]; 3]; 5] =
+        [[&[0], &[], &[]], [&[4], &[], &[4]], [&[], &[2], &[]], [&[], &[], &[1, 2, 3]], [&[], &[], &[]]];
+    for [add, learn, remove] in changes {
+        let mut voters = before.clone();
+        assert!(!voters.apply(&VoterChange { add: list(add), learn: list(learn), remove: list(remove) }));
+        assert_eq!(voters, before);
+    }
+}
