@@ -177,7 +177,7 @@ pub(crate) fn next_change(
     if leaves_itself {
         return None;
     }
-    shrink(voters, me, &given_up, &is_gone, wanted)
+    shrink(voters, me, &known, wanted)
 }
 
 /// Lets the learners vote, in place of those that are given up.
@@ -210,20 +210,20 @@ fn choose(voters: &Voters, candidates: &[Candidate], lacking: usize) -> Vec<Vote
 }
 
 /// Voters whose host is gone for good, and those that a smaller mesh no longer
-/// needs. An even number is never left behind.
+/// needs, who is Down first. An even number is never left behind.
 fn shrink(
     voters: &Voters,
     me: VoterId,
-    given_up: &[VoterId],
-    is_gone: &dyn Fn(&VoterId) -> bool,
+    known: &BTreeMap<VoterId, &Candidate>,
     wanted: usize,
 ) -> Option<VoterChange> {
-    let mut remove: Vec<VoterId> = given_up.iter().filter(|voter| is_gone(voter)).copied().collect();
+    let (here, mut remove): (Vec<VoterId>, Vec<VoterId>) =
+        voters.voters.iter().filter(|voter| **voter != me).partition(|voter| known.contains_key(voter));
     if remove.is_empty() && voters.voters.len() <= wanted {
         return None;
     }
-    let others = voters.voters.iter().filter(|voter| **voter != me && !given_up.contains(voter));
-    let mut spare: Vec<VoterId> = others.copied().collect();
+    let mut spare = here;
+    spare.sort_by_key(|voter| (known[voter].down_for, *voter));
     while voters.voters.len() - remove.len() > wanted
         || (voters.voters.len() - remove.len()).is_multiple_of(2)
     {
