@@ -137,6 +137,17 @@ enum Role {
     Voting(Box<Consensus>),
 }
 
+/// A write of consensus's that is under way.
+struct Unwritten {
+    write: WriteId,
+    /// Consensus's own name for it.
+    number: u64,
+    /// Whether a term or a vote is in it.
+    vows: bool,
+    /// What may be sent when it is done.
+    messages: Vec<RaftMessage>,
+}
+
 /// The ledger on one host.
 pub(crate) struct Ledger {
     me: VoterId,
@@ -149,8 +160,11 @@ pub(crate) struct Ledger {
     term_folded: u64,
     /// The last entry that changed the voters.
     voters_since: Index,
-    /// Written, not yet reported done; with each what may be sent then.
-    unwritten: VecDeque<(WriteId, u64, Vec<RaftMessage>)>,
+    /// Written, not yet reported done.
+    unwritten: VecDeque<Unwritten>,
+    /// Something was written since the last write that was synced: a power loss
+    /// may take it.
+    is_unsure: bool,
     /// Changes that wait for the next write.
     changes: Vec<Change>,
     /// Committed while following: folded at the next look.
@@ -173,6 +187,7 @@ impl Ledger {
             term_folded: 0,
             voters_since: 0,
             unwritten: VecDeque::new(),
+            is_unsure: false,
             changes: Vec::new(),
             arrived: VecDeque::new(),
             deletable: 0..0,
@@ -206,6 +221,8 @@ impl Ledger {
             .map(|entry| Committed::Entry(entry.clone()))
             .collect();
         ledger.role = Role::Following(Box::new(restored.into_log()));
+        // The process may have died before it had synced what is found now.
+        ledger.is_unsure = true;
         ledger
     }
 
@@ -219,7 +236,6 @@ impl Ledger {
         let mut log = (**log).clone();
         log.begin_consensus(self.folded, self.term_folded, self.voters.clone());
         if let Some(consensus) = Consensus::start(self.me, self.seed, self.folded, log) {
-            self.changes.push(stored::hard_state(consensus.hard_state()));
             self.role = Role::Voting(Box::new(consensus));
         }
     }
@@ -383,14 +399,26 @@ impl Ledger {
             if let Some(hard) = ready.hard {
                 todo.changes.push(stored::hard_state(hard));
             }
-            todo.messages = ready.messages;
+            let mut promises = ready.promises;
+            if ready.vows || self.unwritten.iter().any(|write| write.vows) {
+                // A leader may send before it has written: but the only voter leads in
+                // a term, by its own vote, that it would not remember.
+                promises.splice(..0, ready.messages);
+            } else {
+                todo.messages = ready.messages;
+            }
             todo.committed.extend(ready.committed.into_iter().map(Committed::Entry));
             todo.sync = ready.sync || todo.committed.iter().any(Committed::changes_voters);
             // Even with nothing to write: promises go out in order.
-            self.unwritten.push_back((write, ready.number, ready.promises));
+            let (number, vows) = (ready.number, ready.vows);
+            self.unwritten.push_back(Unwritten { write, number, vows, messages: promises });
         }
         self.delete_some(&mut todo.changes);
-        let waits = self.unwritten.back().is_some_and(|(id, ..)| *id == write);
+        if !todo.changes.is_empty() {
+            todo.sync |= self.is_to_vote();
+            self.is_unsure = !todo.sync;
+        }
+        let waits = self.unwritten.back().is_some_and(|unwritten| unwritten.write == write);
         let idle = todo.changes.is_empty() && todo.messages.is_empty() && todo.committed.is_empty() && !waits;
         (!idle).then_some(todo)
     }
@@ -425,10 +453,13 @@ impl Ledger {
 
     /// Votes from now on, or no longer, as the folded entries say. Consensus
     /// takes what is in the log for durable, so it starts only when all that
-    /// was to be written `is_written`.
-    pub(crate) fn settle_role(&mut self, is_written: bool) {
+    /// was to be written `is_written`, and the last of it synced. Returns whether
+    /// there is something to write for that.
+    pub(crate) fn settle_role(&mut self, is_written: bool) -> bool {
         if self.voters.has(self.me) {
-            if is_written && self.changes.is_empty() {
+            if is_written && self.changes.is_empty() && self.is_unsure {
+                return self.write_to_vote();
+            } else if is_written && self.changes.is_empty() {
                 self.start_voting();
             }
         } else if !self.is_leader() {
@@ -436,6 +467,19 @@ impl Ledger {
             self.stop_voting();
             self.drop_uncommitted();
         }
+        false
+    }
+
+    /// Takes part in consensus, as soon as what it has is durable.
+    fn is_to_vote(&self) -> bool {
+        !self.is_voting() && self.voters.has(self.me)
+    }
+
+    fn write_to_vote(&mut self) -> bool {
+        let Role::Following(log) = &mut self.role else { return false };
+        log.raise_term(self.term_folded);
+        self.changes.push(stored::hard_state(log.hard()));
+        true
     }
 
     /// A host that voted when it was last awake may hold entries that were
@@ -454,13 +498,9 @@ impl Ledger {
     pub(crate) fn persisted(&mut self, write: WriteId) -> Vec<RaftMessage> {
         let mut messages = Vec::new();
         let mut last = None;
-        while let Some((id, ..)) = self.unwritten.front()
-            && *id <= write
-        {
-            if let Some((_, number, promises)) = self.unwritten.pop_front() {
-                messages.extend(promises);
-                last = Some(number);
-            }
+        while let Some(unwritten) = self.unwritten.pop_front_if(|unwritten| unwritten.write <= write) {
+            messages.extend(unwritten.messages);
+            last = Some(unwritten.number);
         }
         if let (Role::Voting(consensus), Some(number)) = (&mut self.role, last) {
             consensus.persisted(number);

@@ -53,6 +53,8 @@ pub(super) struct Ready {
     pub(super) superseded: Range<Index>,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) hard: Option<Hard>,
+    /// Whether its term or its vote is another one.
+    pub(super) vows: bool,
     pub(super) sync: bool,
     pub(super) messages: Vec<RaftMessage>,
     pub(super) promises: Vec<RaftMessage>,
@@ -247,6 +249,8 @@ impl Consensus {
             self.log_mut().append(entry.clone());
         }
         let hard = ready.hs().map(|hs| Hard { term: hs.term, vote: hs.vote, commit: hs.commit });
+        let before_it = self.log().hard();
+        let vows = hard.is_some_and(|hard| (hard.term, hard.vote) != (before_it.term, before_it.vote));
         if let Some(hard) = hard {
             self.log_mut().set_hard(hard);
         }
@@ -261,6 +265,7 @@ impl Consensus {
             superseded: if snapshot.is_some() { superseded } else { 0..0 },
             snapshot,
             hard,
+            vows,
             sync: ready.must_sync(),
             messages: convert(ready.take_messages()),
             promises: convert(ready.take_persisted_messages()),

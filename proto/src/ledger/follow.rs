@@ -42,6 +42,7 @@ impl Ledger {
                 log.append(entry.clone());
             }
             log.set_commit(entry.index);
+            log.raise_term(entry.term);
             self.arrived.push_back(Committed::Entry(entry));
             new += 1;
         }

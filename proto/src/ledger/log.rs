@@ -104,7 +104,14 @@ impl Log {
     pub(super) fn begin_consensus(&mut self, folded: Index, term: u64, voters: Voters) {
         self.voters = voters;
         self.hard.commit = folded;
-        self.hard.term = self.hard.term.max(term);
+        self.raise_term(term);
+    }
+
+    /// In a term of which it hears only now it has given nobody its vote.
+    pub(super) fn raise_term(&mut self, term: u64) {
+        if term > self.hard.term {
+            (self.hard.term, self.hard.vote) = (term, 0);
+        }
     }
 
     /// Entries from `first` to `last`, at most `max`; none if the first is not

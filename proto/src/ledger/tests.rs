@@ -3,6 +3,7 @@
 
 mod elections;
 mod hostile;
+mod promises;
 
 use std::collections::BTreeMap;
 
@@ -22,8 +23,12 @@ pub(super) struct Replica {
     pub(super) ledger: Ledger,
     /// What the next start finds.
     stored: Store,
-    /// Writes under way, in order.
-    writes: VecDeque<(WriteId, Vec<Change>)>,
+    /// What it finds after a power loss: what was synced.
+    durable: Store,
+    /// Done since the last write that was synced.
+    unsure: Vec<Change>,
+    /// Writes under way, in order, and which are to be synced.
+    writes: VecDeque<(WriteId, bool, Vec<Change>)>,
     next_write: u64,
     /// What it has sent.
     pub(super) sent: Vec<RaftMessage>,
@@ -44,6 +49,15 @@ fn entry(number: u64) -> Entry {
     let host = HostId::from_public_key([1; 32]);
     let proposal = ProposalId { host, incarnation: 1, number };
     Entry { at: LedgerTime::from_millis(number), proposal, body: Body::Tick }
+}
+
+fn apply(store: &mut Store, changes: &[Change]) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => store.insert(key.clone(), value.clone()),
+            None => store.remove(key),
+        };
+    }
 }
 
 /// A message of one voter to another that says as little as it can.
@@ -68,8 +82,16 @@ pub(super) fn message(kind: Kind, from: u64, to: u64, term: u64) -> RaftMessage 
 
 impl Replica {
     fn new(ledger: Ledger) -> Replica {
-        let (stored, writes, sent, folded) = (Store::new(), VecDeque::new(), Vec::new(), BTreeMap::new());
-        Replica { ledger, stored, writes, next_write: 1, sent, folded }
+        Replica {
+            ledger,
+            stored: Store::new(),
+            durable: Store::new(),
+            unsure: Vec::new(),
+            writes: VecDeque::new(),
+            next_write: 1,
+            sent: Vec::new(),
+            folded: BTreeMap::new(),
+        }
     }
 
     /// Begins a ledger, and has led for a moment.
@@ -105,15 +127,15 @@ impl Replica {
     fn work(&mut self) -> bool {
         let write = WriteId(self.next_write);
         let Some(todo) = self.ledger.todo(write) else {
-            self.ledger.settle_role(self.writes.is_empty());
-            return false;
+            return self.ledger.settle_role(self.writes.is_empty());
         };
         self.next_write += 1;
-        self.sent.extend(todo.messages);
+        self.send(todo.messages);
         if todo.changes.is_empty() && self.writes.is_empty() {
-            self.sent.extend(self.ledger.persisted(write));
+            let messages = self.ledger.persisted(write);
+            self.send(messages);
         } else {
-            self.writes.push_back((write, todo.changes));
+            self.writes.push_back((write, todo.sync, todo.changes));
         }
         for committed in todo.committed {
             match committed {
@@ -131,16 +153,40 @@ impl Replica {
 
     /// The first write under way is done. Returns whether there was one.
     pub(super) fn write(&mut self) -> bool {
-        let Some((write, changes)) = self.writes.pop_front() else { return false };
-        for (key, value) in changes {
-            match value {
-                Some(value) => self.stored.insert(key, value),
-                None => self.stored.remove(&key),
-            };
+        let Some((write, sync, changes)) = self.writes.pop_front() else { return false };
+        apply(&mut self.stored, &changes);
+        self.unsure.extend(changes);
+        if sync {
+            apply(&mut self.durable, &std::mem::take(&mut self.unsure));
         }
-        self.sent.extend(self.ledger.persisted(write));
+        let messages = self.ledger.persisted(write);
+        self.send(messages);
         self.settle();
         true
+    }
+
+    fn send(&mut self, messages: Vec<RaftMessage>) {
+        messages.iter().for_each(|message| self.check_promise(message));
+        self.sent.extend(messages);
+    }
+
+    /// What others build upon must be there after a power loss.
+    fn check_promise(&self, message: &RaftMessage) {
+        let hard: stored::Hard = self
+            .durable
+            .get(b"H".as_slice())
+            .map_or_else(Default::default, |bytes| crate::wire::decode(bytes).expect("it wrote that itself"));
+        let is_answer = matches!(message.kind, Kind::RequestPreVote | Kind::RequestPreVoteResponse);
+        assert!(is_answer || hard.term >= message.term, "{message:?} with {hard:?} on the disk");
+        if message.kind == Kind::RequestVoteResponse && !message.reject {
+            assert_eq!((hard.term, hard.vote), (message.term, message.to.0), "the vote is on the disk");
+        }
+        if message.kind == Kind::AppendResponse && !message.reject && message.index > 0 {
+            let restored =
+                Restored::read(&self.durable).expect("it can be read").expect("there is something");
+            let last = restored.into_log().last_index();
+            assert!(last >= message.index, "{message:?} with a log up to {last} on the disk");
+        }
     }
 
     /// Settles, and does all writes.
@@ -162,10 +208,25 @@ impl Replica {
         }
     }
 
-    /// The process dies, and starts again from what it had written.
+    /// The process dies, and starts again from what it had handed over.
     pub(super) fn restart(&mut self) {
-        let me = self.ledger.me();
+        for (_, _, changes) in std::mem::take(&mut self.writes) {
+            apply(&mut self.stored, &changes);
+            self.unsure.extend(changes);
+        }
+        self.start();
+    }
+
+    /// The power goes and comes back.
+    pub(super) fn lose_power(&mut self) {
         self.writes.clear();
+        self.unsure.clear();
+        self.stored = self.durable.clone();
+        self.start();
+    }
+
+    fn start(&mut self) {
+        let me = self.ledger.me();
         let restored = Restored::read(&self.stored).expect("what it wrote can be read");
         self.ledger = match restored {
             Some(restored) => Ledger::restore(me, 0, restored),

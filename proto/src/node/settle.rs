@@ -101,14 +101,14 @@ impl Node {
                 Committed::Snapshot(snapshot) => self.adopt(&snapshot, now),
             }
         }
-        self.ledger.settle_role(self.recorded.is_empty());
+        let writes_on = self.ledger.settle_role(self.recorded.is_empty());
         if folded {
             self.after_folding(now);
         }
         if leader != self.leader() && self.leader().is_some() {
             self.proposals.resend(now);
         }
-        worked
+        worked || writes_on
     }
 
     /// A leader tells those who only follow. Gossip announces, it does not

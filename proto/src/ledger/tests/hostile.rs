@@ -48,6 +48,7 @@ enum Step {
     ProposeVoters(u8),
     Write(u8),
     Restart,
+    PowerLoss,
 }
 
 fn numbers() -> impl Strategy<Value = Number> {
@@ -101,6 +102,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<u8>().prop_map(Step::ProposeVoters),
         4 => (1_u8..6).prop_map(Step::Write),
         1 => Just(Step::Restart),
+        1 => Just(Step::PowerLoss),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -264,6 +266,7 @@ impl Replica {
                 }
             }
             Step::Restart => self.restart(),
+            Step::PowerLoss => self.lose_power(),
         }
     }
 }
