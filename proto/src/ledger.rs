@@ -165,6 +165,9 @@ pub(crate) struct Ledger {
     /// Something was written since the last write that was synced: a power loss
     /// may take it.
     is_unsure: bool,
+    /// The head before the voters changed, and the write that makes durable that
+    /// they did.
+    untold: Option<(WriteId, (Index, ChainHash))>,
     /// Changes that wait for the next write.
     changes: Vec<Change>,
     /// Committed while following: folded at the next look.
@@ -188,6 +191,7 @@ impl Ledger {
             voters_since: 0,
             unwritten: VecDeque::new(),
             is_unsure: false,
+            untold: None,
             changes: Vec::new(),
             arrived: VecDeque::new(),
             deletable: 0..0,
@@ -295,6 +299,13 @@ impl Ledger {
     /// The last folded index, and the chain's head there.
     pub(crate) fn head(&self) -> (Index, ChainHash) {
         (self.folded, self.hash)
+    }
+
+    /// What others may hear of it. Who is voted out leaves when it hears that
+    /// most of those that stay know, and they must still know it after a power
+    /// loss: none of them could lead without it.
+    pub(crate) fn told_head(&self) -> (Index, ChainHash) {
+        self.untold.map_or_else(|| self.head(), |(_, head)| head)
     }
 
     /// Whether anything was ever committed here.
@@ -418,6 +429,9 @@ impl Ledger {
             todo.sync |= self.is_to_vote();
             self.is_unsure = !todo.sync;
         }
+        if todo.committed.iter().any(Committed::changes_voters) {
+            self.untold = Some((write, self.told_head()));
+        }
         let waits = self.unwritten.back().is_some_and(|unwritten| unwritten.write == write);
         let idle = todo.changes.is_empty() && todo.messages.is_empty() && todo.committed.is_empty() && !waits;
         (!idle).then_some(todo)
@@ -496,6 +510,7 @@ impl Ledger {
     /// The write is durable, and so are all before it: what it promised may be
     /// said.
     pub(crate) fn persisted(&mut self, write: WriteId) -> Vec<RaftMessage> {
+        self.untold = self.untold.filter(|(untold, _)| *untold > write);
         let mut messages = Vec::new();
         let mut last = None;
         while let Some(unwritten) = self.unwritten.pop_front_if(|unwritten| unwritten.write <= write) {

@@ -68,3 +68,18 @@ fn the_only_voter_sends_nothing_of_a_term_that_it_would_not_remember() {
     leader.finish();
     assert!(leader.sent.iter().any(|sent| sent.kind == Kind::Append && sent.to == VoterId(2)));
 }
+
+#[test]
+fn that_the_voters_changed_is_told_when_it_is_durable() {
+    let mut leader = Replica::founder(1);
+    let learns = VoterChange { learn: vec![VoterId(2)], ..VoterChange::default() };
+    assert!(leader.ledger.propose_voters(&learns));
+    leader.settle();
+    let before = leader.ledger.head();
+    assert!(leader.write(), "the entry");
+    assert_eq!((leader.ledger.voters_since(), leader.ledger.told_head()), (before.0 + 1, before));
+    assert!(leader.write(), "that it is committed");
+    assert_eq!(leader.ledger.told_head(), leader.ledger.head());
+    leader.lose_power();
+    assert_eq!(leader.ledger.voters().learners, [VoterId(2)].into());
+}
