@@ -141,11 +141,14 @@ impl Node {
             self.state.skip(logged.index);
             return;
         };
+        let is_repeated = self.state.is_repeated(&entry);
         let result = self.state.apply(logged.index, &entry);
         self.clock_seen = now;
         self.notice(logged.index, &entry);
-        if let Some(pending) = self.proposals.take(entry.proposal) {
-            self.answer(pending, result, now);
+        match self.proposals.take(entry.proposal) {
+            Some(pending) if is_repeated => self.proposals.put_again(pending, now),
+            Some(pending) => self.answer(pending, result, now),
+            None => {}
         }
     }
 

@@ -12,7 +12,11 @@ use crate::entry::Index;
 use crate::wire;
 
 /// The version of the form that is written.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
+/// The version before: without what is remembered of proposers, which stands last.
+const BEFORE_PROPOSERS: u16 = 1;
+/// That nothing is remembered of any.
+const NO_PROPOSERS: u8 = 0;
 /// Stands before the version. No number begins with it in our codec, so a state
 /// from before there were versions is told apart.
 const MARK: u8 = 255;
@@ -42,11 +46,12 @@ impl State {
         let Some(([MARK, high, low], form)) = bytes.split_first_chunk::<3>() else {
             return Err(NotAState::Malformed);
         };
-        match u16::from_be_bytes([*high, *low]) {
-            VERSION => {}
+        let read = match u16::from_be_bytes([*high, *low]) {
+            VERSION => wire::decode(form),
+            BEFORE_PROPOSERS => wire::decode(&[form, &[NO_PROPOSERS]].concat()),
             other => return Err(NotAState::Version(other)),
-        }
-        let state: State = wire::decode(form).map_err(|_| NotAState::Malformed)?;
+        };
+        let state: State = read.map_err(|_| NotAState::Malformed)?;
         if state.index == index { Ok(state) } else { Err(NotAState::Index(state.index, index)) }
     }
 }
@@ -60,6 +65,15 @@ mod tests {
         let state = State::founding();
         assert_eq!(State::decode(&state.encode(), 1), Ok(state.clone()));
         assert_eq!(State::decode(&state.encode(), 2), Err(NotAState::Index(1, 2)));
+    }
+
+    #[test]
+    fn a_state_of_the_version_before_is_read() {
+        let state = State::founding();
+        let mut bytes = state.encode();
+        assert_eq!(bytes.pop(), Some(NO_PROPOSERS));
+        bytes[2] = 1;
+        assert_eq!(State::decode(&bytes, 1), Ok(state));
     }
 
     #[test]
