@@ -37,11 +37,6 @@ pub(crate) use voters::{Candidate, VoterChange, Voters, next_change};
 
 /// Entries that one host sends another at a time when it is asked.
 pub(crate) const ENTRIES_PER_ANSWER: usize = 256;
-/// Entries that are kept behind the newest snapshot, for hosts that lag.
-const LOG_KEPT: usize = 4_096;
-/// Entries at which the log is compacted: twice what is kept, so that it is
-/// rare.
-const LOG_MAX: usize = 2 * LOG_KEPT;
 /// Entries deleted in one write: sled blocks for a second on 100,000.
 const DELETED_PER_WRITE: u64 = 1_000;
 
@@ -153,6 +148,8 @@ pub(crate) struct Ledger {
     me: VoterId,
     role: Role,
     seed: u64,
+    /// Entries that are kept behind the newest snapshot, for hosts that lag.
+    kept: usize,
     /// As of the last folded entry.
     voters: Voters,
     hash: ChainHash,
@@ -178,12 +175,13 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// An empty ledger that waits to be told what was committed.
-    pub(crate) fn empty(me: VoterId, seed: u64) -> Self {
+    pub(crate) fn empty(me: VoterId, seed: u64, kept: usize) -> Self {
         let log = Log::new(log::Base::default());
         Ledger {
             me,
             role: Role::Following(Box::new(log)),
             seed,
+            kept,
             voters: Voters::default(),
             hash: [0; 32],
             folded: 0,
@@ -199,35 +197,34 @@ impl Ledger {
     }
 
     /// Begins a mesh's ledger: one voter, an empty state, index 1.
-    pub(crate) fn found(me: VoterId, seed: u64, genesis: ChainHash, state: Vec<u8>) -> Self {
-        let snapshot = Snapshot { index: 1, term: 1, hash: genesis, voters: Voters::only(me), state };
-        let mut ledger = Ledger::empty(me, seed);
-        ledger.install(snapshot);
-        ledger.arrived.clear();
-        ledger.start_voting();
-        ledger.campaign();
-        ledger
+    pub(crate) fn found(mut self, genesis: ChainHash, state: Vec<u8>) -> Self {
+        let voters = Voters::only(self.me);
+        let snapshot = Snapshot { index: 1, term: 1, hash: genesis, voters, state };
+        self.install(snapshot);
+        self.arrived.clear();
+        self.start_voting();
+        self.campaign();
+        self
     }
 
     /// Goes on from what the store held, which is to be folded first.
-    pub(crate) fn restore(me: VoterId, seed: u64, restored: Restored) -> Self {
-        let mut ledger = Ledger::empty(me, seed);
-        ledger.voters = restored.snapshot.voters.clone();
-        ledger.hash = restored.snapshot.hash;
-        ledger.folded = restored.snapshot.index;
-        ledger.term_folded = restored.snapshot.term;
-        ledger.voters_since = restored.snapshot.index;
-        let first = ledger.folded + 1;
-        ledger.arrived = restored
+    pub(crate) fn restore(mut self, restored: Restored) -> Self {
+        self.voters = restored.snapshot.voters.clone();
+        self.hash = restored.snapshot.hash;
+        self.folded = restored.snapshot.index;
+        self.term_folded = restored.snapshot.term;
+        self.voters_since = restored.snapshot.index;
+        let first = self.folded + 1;
+        self.arrived = restored
             .entries
             .iter()
             .filter(|entry| entry.index >= first && entry.index <= restored.commit)
             .map(|entry| Committed::Entry(entry.clone()))
             .collect();
-        ledger.role = Role::Following(Box::new(restored.into_log()));
+        self.role = Role::Following(Box::new(restored.into_log()));
         // The process may have died before it had synced what is found now.
-        ledger.is_unsure = true;
-        ledger
+        self.is_unsure = true;
+        self
     }
 
     /// Starts consensus if this host votes. Everything committed must be
@@ -528,10 +525,11 @@ impl Ledger {
         self.log().wants_snapshot() || self.is_long()
     }
 
-    /// Only what is folded can be cut off: a leader whose disk is slow may have
-    /// much more than that.
+    /// Cut when it is twice as long as what is kept, so that it is rare. Only
+    /// what is folded can be cut off: a leader whose disk is slow may have much
+    /// more than that.
     fn is_long(&self) -> bool {
-        self.folded.saturating_sub(self.log().base().index) > LOG_MAX as Index
+        self.folded.saturating_sub(self.log().base().index) > 2 * self.kept as Index
     }
 
     /// Takes the folded state as a snapshot, and drops entries that lie far
@@ -551,7 +549,7 @@ impl Ledger {
         };
         if compacts {
             self.changes.extend(stored::snapshot(&snapshot));
-            let dropped = log.compact(snapshot.index, LOG_KEPT);
+            let dropped = log.compact(snapshot.index, self.kept);
             let base = log.base().clone();
             self.changes.push(stored::base(&base));
             let start = if self.deletable.is_empty() { dropped.start } else { self.deletable.start };

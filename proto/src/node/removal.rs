@@ -41,6 +41,11 @@ impl Node {
         self.ledger.voters().has(self.meta.voter)
     }
 
+    /// Whether the voters are about to change: two sets of them must agree.
+    pub fn is_joint(&self) -> bool {
+        !self.ledger.voters().outgoing.is_empty()
+    }
+
     /// Whether this host does nothing for the mesh any more.
     pub(super) fn is_off(&self) -> bool {
         self.leaving || self.removed().is_some()

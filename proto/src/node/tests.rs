@@ -53,6 +53,7 @@ impl Mesh {
                 seed: u64::from(number),
                 voters_max: 5,
                 wire: crate::wire::WIRE,
+                log_kept: crate::config::LOG_KEPT_DEFAULT,
             };
             mesh.nodes.insert(host, Node::start(config, BTreeMap::new(), now).expect("it starts"));
         }

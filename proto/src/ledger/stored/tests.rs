@@ -5,7 +5,8 @@ use crate::io::WriteId;
 
 /// What a founder has written after a few entries.
 fn founded() -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut ledger = Ledger::found(VoterId(1), 0, [0; 32], crate::state::State::founding().encode());
+    let ledger = Ledger::empty(VoterId(1), 0, 100);
+    let mut ledger = ledger.found([0; 32], crate::state::State::founding().encode());
     let mut stored = BTreeMap::new();
     for write in 1..10 {
         let Some(todo) = ledger.todo(WriteId(write)) else { break };
