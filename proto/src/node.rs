@@ -265,6 +265,11 @@ impl Node {
         };
         node.deadlines.set(Why::Beacon, now);
         node.settle(now);
+        if node.derived_at.is_none() && !node.ledger.is_empty() {
+            // The store held a snapshot and nothing after it.
+            node.after_folding(now);
+            node.settle(now);
+        }
         Ok(node)
     }
 

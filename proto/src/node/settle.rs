@@ -170,7 +170,7 @@ impl Node {
         }
     }
 
-    fn after_folding(&mut self, now: Time) {
+    pub(super) fn after_folding(&mut self, now: Time) {
         let derived_of = Some((self.state.hosts_changed_at(), self.ledger.voters_since()));
         if self.derived_at != derived_of {
             self.derived_at = derived_of;
