@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use futures::{StreamExt as _, stream};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
-use proto::config::Config;
+use proto::config::{Config, LOG_KEPT_DEFAULT};
 use proto::entry::Body;
 use proto::id::{Digest, HostId};
 use proto::io::Notice;
@@ -111,6 +111,7 @@ fn node_config(config: &AgentConfig, host: HostId, key: &MeshKey, transport: &Ha
         seed: rand::rng().next_u64(),
         voters_max: config.voters,
         wire: proto::wire::WIRE,
+        log_kept: LOG_KEPT_DEFAULT,
     }
 }
 

@@ -10,6 +10,10 @@ use crate::id::{HostId, MeshId};
 /// Voters in a mesh of five hosts and more, unless told otherwise.
 pub const VOTERS_DEFAULT: u8 = 5;
 
+/// Entries of the ledger that a host keeps, unless told otherwise: some hundred
+/// turns, and a few megabytes.
+pub const LOG_KEPT_DEFAULT: usize = 4_096;
+
 /// What a node is told when it starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Config {
@@ -35,4 +39,7 @@ pub struct Config {
     /// The newest wire version that it says it speaks: [`crate::wire::WIRE`],
     /// unless it plays an agent of an older release.
     pub wire: u16,
+    /// Entries that are kept for hosts that lag; who lags further behind gets
+    /// the state itself. The log is cut when it is twice as long.
+    pub log_kept: usize,
 }

@@ -1,8 +1,9 @@
 //! What the ledger holds: its entries, and what each may say.
 //!
-//! Every body is idempotent: to fold it twice is to fold it once. So a host
-//! that does not know whether its proposal was lost may propose it again, and
-//! two hosts may propose the same.
+//! A host that does not know whether its proposal was lost may propose it
+//! again, and two hosts may propose the same: to fold a body twice in a row is to
+//! fold it once. Where it could undo what came in between, a proposal that comes
+//! again is not folded again (`state/repeats.rs`).
 
 mod about;
 

@@ -37,13 +37,11 @@ pub(crate) use voters::{Candidate, VoterChange, Voters, next_change};
 
 /// Entries that one host sends another at a time when it is asked.
 pub(crate) const ENTRIES_PER_ANSWER: usize = 256;
-/// Entries that are kept behind the newest snapshot, for hosts that lag.
-const LOG_KEPT: usize = 4_096;
-/// Entries at which the log is compacted: twice what is kept, so that it is
-/// rare.
-const LOG_MAX: usize = 2 * LOG_KEPT;
 /// Entries deleted in one write: sled blocks for a second on 100,000.
 const DELETED_PER_WRITE: u64 = 1_000;
+
+/// No index, and no term, is ever so high: there is room to count on from it.
+const NUMBER_MAX: u64 = 1 << 56;
 
 /// The head of the hash chain at some index.
 pub(crate) type ChainHash = [u8; 32];
@@ -67,6 +65,15 @@ pub(crate) enum Content {
     Voters(VoterChange),
 }
 
+impl LogEntry {
+    /// Whether it can stand in a log. An entry without a byte would be another
+    /// one after its way through raft-rs.
+    fn is_sound(&self) -> bool {
+        let in_range = self.index < NUMBER_MAX && (1..NUMBER_MAX).contains(&self.term);
+        in_range && self.content != Content::Entry(Vec::new())
+    }
+}
+
 /// The state up to some index, to start from instead of the entries before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
@@ -76,6 +83,14 @@ pub(crate) struct Snapshot {
     pub(crate) voters: Voters,
     /// The folded state, encoded.
     pub(crate) state: Vec<u8>,
+}
+
+impl Snapshot {
+    /// Whether a log can start from it.
+    fn is_sound(&self) -> bool {
+        let number = 1..NUMBER_MAX;
+        number.contains(&self.index) && number.contains(&self.term) && self.voters.is_sound()
+    }
 }
 
 /// What the log now says.
@@ -117,11 +132,24 @@ enum Role {
     Voting(Box<Consensus>),
 }
 
+/// A write of consensus's that is under way.
+struct Unwritten {
+    write: WriteId,
+    /// Consensus's own name for it.
+    number: u64,
+    /// Whether a term or a vote is in it.
+    vows: bool,
+    /// What may be sent when it is done.
+    messages: Vec<RaftMessage>,
+}
+
 /// The ledger on one host.
 pub(crate) struct Ledger {
     me: VoterId,
     role: Role,
     seed: u64,
+    /// Entries that are kept behind the newest snapshot, for hosts that lag.
+    kept: usize,
     /// As of the last folded entry.
     voters: Voters,
     hash: ChainHash,
@@ -129,8 +157,14 @@ pub(crate) struct Ledger {
     term_folded: u64,
     /// The last entry that changed the voters.
     voters_since: Index,
-    /// Written, not yet reported done; with each what may be sent then.
-    unwritten: VecDeque<(WriteId, u64, Vec<RaftMessage>)>,
+    /// Written, not yet reported done.
+    unwritten: VecDeque<Unwritten>,
+    /// Something was written since the last write that was synced: a power loss
+    /// may take it.
+    is_unsure: bool,
+    /// The head before the voters changed, and the write that makes durable that
+    /// they did.
+    untold: Option<(WriteId, (Index, ChainHash))>,
     /// Changes that wait for the next write.
     changes: Vec<Change>,
     /// Committed while following: folded at the next look.
@@ -141,18 +175,21 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// An empty ledger that waits to be told what was committed.
-    pub(crate) fn empty(me: VoterId, seed: u64) -> Self {
+    pub(crate) fn empty(me: VoterId, seed: u64, kept: usize) -> Self {
         let log = Log::new(log::Base::default());
         Ledger {
             me,
             role: Role::Following(Box::new(log)),
             seed,
+            kept,
             voters: Voters::default(),
             hash: [0; 32],
             folded: 0,
             term_folded: 0,
             voters_since: 0,
             unwritten: VecDeque::new(),
+            is_unsure: false,
+            untold: None,
             changes: Vec::new(),
             arrived: VecDeque::new(),
             deletable: 0..0,
@@ -160,33 +197,34 @@ impl Ledger {
     }
 
     /// Begins a mesh's ledger: one voter, an empty state, index 1.
-    pub(crate) fn found(me: VoterId, seed: u64, genesis: ChainHash, state: Vec<u8>) -> Self {
-        let snapshot = Snapshot { index: 1, term: 1, hash: genesis, voters: Voters::only(me), state };
-        let mut ledger = Ledger::empty(me, seed);
-        ledger.install(snapshot);
-        ledger.arrived.clear();
-        ledger.start_voting();
-        ledger.campaign();
-        ledger
+    pub(crate) fn found(mut self, genesis: ChainHash, state: Vec<u8>) -> Self {
+        let voters = Voters::only(self.me);
+        let snapshot = Snapshot { index: 1, term: 1, hash: genesis, voters, state };
+        self.install(snapshot);
+        self.arrived.clear();
+        self.start_voting();
+        self.campaign();
+        self
     }
 
     /// Goes on from what the store held, which is to be folded first.
-    pub(crate) fn restore(me: VoterId, seed: u64, restored: Restored) -> Self {
-        let mut ledger = Ledger::empty(me, seed);
-        ledger.voters = restored.snapshot.voters.clone();
-        ledger.hash = restored.snapshot.hash;
-        ledger.folded = restored.snapshot.index;
-        ledger.term_folded = restored.snapshot.term;
-        ledger.voters_since = restored.snapshot.index;
-        let first = ledger.folded + 1;
-        ledger.arrived = restored
+    pub(crate) fn restore(mut self, restored: Restored) -> Self {
+        self.voters = restored.snapshot.voters.clone();
+        self.hash = restored.snapshot.hash;
+        self.folded = restored.snapshot.index;
+        self.term_folded = restored.snapshot.term;
+        self.voters_since = restored.snapshot.index;
+        let first = self.folded + 1;
+        self.arrived = restored
             .entries
             .iter()
             .filter(|entry| entry.index >= first && entry.index <= restored.commit)
             .map(|entry| Committed::Entry(entry.clone()))
             .collect();
-        ledger.role = Role::Following(Box::new(restored.into_log()));
-        ledger
+        self.role = Role::Following(Box::new(restored.into_log()));
+        // The process may have died before it had synced what is found now.
+        self.is_unsure = true;
+        self
     }
 
     /// Starts consensus if this host votes. Everything committed must be
@@ -199,7 +237,6 @@ impl Ledger {
         let mut log = (**log).clone();
         log.begin_consensus(self.folded, self.term_folded, self.voters.clone());
         if let Some(consensus) = Consensus::start(self.me, self.seed, self.folded, log) {
-            self.changes.push(stored::hard_state(consensus.hard_state()));
             self.role = Role::Voting(Box::new(consensus));
         }
     }
@@ -259,6 +296,13 @@ impl Ledger {
     /// The last folded index, and the chain's head there.
     pub(crate) fn head(&self) -> (Index, ChainHash) {
         (self.folded, self.hash)
+    }
+
+    /// What others may hear of it. Who is voted out leaves when it hears that
+    /// most of those that stay know, and they must still know it after a power
+    /// loss: none of them could lead without it.
+    pub(crate) fn told_head(&self) -> (Index, ChainHash) {
+        self.untold.map_or_else(|| self.head(), |(_, head)| head)
     }
 
     /// Whether anything was ever committed here.
@@ -363,14 +407,29 @@ impl Ledger {
             if let Some(hard) = ready.hard {
                 todo.changes.push(stored::hard_state(hard));
             }
-            todo.messages = ready.messages;
+            let mut promises = ready.promises;
+            if ready.vows || self.unwritten.iter().any(|write| write.vows) {
+                // A leader may send before it has written: but the only voter leads in
+                // a term, by its own vote, that it would not remember.
+                promises.splice(..0, ready.messages);
+            } else {
+                todo.messages = ready.messages;
+            }
             todo.committed.extend(ready.committed.into_iter().map(Committed::Entry));
             todo.sync = ready.sync || todo.committed.iter().any(Committed::changes_voters);
             // Even with nothing to write: promises go out in order.
-            self.unwritten.push_back((write, ready.number, ready.promises));
+            let (number, vows) = (ready.number, ready.vows);
+            self.unwritten.push_back(Unwritten { write, number, vows, messages: promises });
         }
         self.delete_some(&mut todo.changes);
-        let waits = self.unwritten.back().is_some_and(|(id, ..)| *id == write);
+        if !todo.changes.is_empty() {
+            todo.sync |= self.is_to_vote();
+            self.is_unsure = !todo.sync;
+        }
+        if todo.committed.iter().any(Committed::changes_voters) {
+            self.untold = Some((write, self.told_head()));
+        }
+        let waits = self.unwritten.back().is_some_and(|unwritten| unwritten.write == write);
         let idle = todo.changes.is_empty() && todo.messages.is_empty() && todo.committed.is_empty() && !waits;
         (!idle).then_some(todo)
     }
@@ -383,11 +442,11 @@ impl Ledger {
         self.folded = entry.index;
         self.term_folded = entry.term;
         if let Content::Voters(change) = &entry.content {
-            self.voters.apply(change);
+            let is_change = self.voters.apply(change);
             self.voters_since = entry.index;
             match &mut self.role {
-                Role::Voting(consensus) => consensus.apply_voters(change, &self.voters),
-                Role::Following(_) => {}
+                Role::Voting(consensus) if is_change => consensus.apply_voters(change, &self.voters),
+                Role::Voting(_) | Role::Following(_) => {}
             }
         }
         if let Role::Voting(consensus) = &mut self.role {
@@ -405,10 +464,13 @@ impl Ledger {
 
     /// Votes from now on, or no longer, as the folded entries say. Consensus
     /// takes what is in the log for durable, so it starts only when all that
-    /// was to be written `is_written`.
-    pub(crate) fn settle_role(&mut self, is_written: bool) {
+    /// was to be written `is_written`, and the last of it synced. Returns whether
+    /// there is something to write for that.
+    pub(crate) fn settle_role(&mut self, is_written: bool) -> bool {
         if self.voters.has(self.me) {
-            if is_written && self.changes.is_empty() {
+            if is_written && self.changes.is_empty() && self.is_unsure {
+                return self.write_to_vote();
+            } else if is_written && self.changes.is_empty() {
                 self.start_voting();
             }
         } else if !self.is_leader() {
@@ -416,6 +478,19 @@ impl Ledger {
             self.stop_voting();
             self.drop_uncommitted();
         }
+        false
+    }
+
+    /// Takes part in consensus, as soon as what it has is durable.
+    fn is_to_vote(&self) -> bool {
+        !self.is_voting() && self.voters.has(self.me)
+    }
+
+    fn write_to_vote(&mut self) -> bool {
+        let Role::Following(log) = &mut self.role else { return false };
+        log.raise_term(self.term_folded);
+        self.changes.push(stored::hard_state(log.hard()));
+        true
     }
 
     /// A host that voted when it was last awake may hold entries that were
@@ -432,15 +507,12 @@ impl Ledger {
     /// The write is durable, and so are all before it: what it promised may be
     /// said.
     pub(crate) fn persisted(&mut self, write: WriteId) -> Vec<RaftMessage> {
+        self.untold = self.untold.filter(|(untold, _)| *untold > write);
         let mut messages = Vec::new();
         let mut last = None;
-        while let Some((id, ..)) = self.unwritten.front()
-            && *id <= write
-        {
-            if let Some((_, number, promises)) = self.unwritten.pop_front() {
-                messages.extend(promises);
-                last = Some(number);
-            }
+        while let Some(unwritten) = self.unwritten.pop_front_if(|unwritten| unwritten.write <= write) {
+            messages.extend(unwritten.messages);
+            last = Some(unwritten.number);
         }
         if let (Role::Voting(consensus), Some(number)) = (&mut self.role, last) {
             consensus.persisted(number);
@@ -450,7 +522,14 @@ impl Ledger {
 
     /// Whether consensus needs a snapshot to hand out, or the log is long.
     pub(crate) fn wants_snapshot(&self) -> bool {
-        self.log().wants_snapshot() || self.log().len() > LOG_MAX
+        self.log().wants_snapshot() || self.is_long()
+    }
+
+    /// Cut when it is twice as long as what is kept, so that it is rare. Only
+    /// what is folded can be cut off: a leader whose disk is slow may have much
+    /// more than that.
+    fn is_long(&self) -> bool {
+        self.folded.saturating_sub(self.log().base().index) > 2 * self.kept as Index
     }
 
     /// Takes the folded state as a snapshot, and drops entries that lie far
@@ -463,14 +542,14 @@ impl Ledger {
             voters: self.voters.clone(),
             state,
         };
-        let compacts = self.log().len() > LOG_MAX;
+        let compacts = self.is_long();
         let log = match &mut self.role {
             Role::Following(log) => log,
             Role::Voting(consensus) => consensus.log_mut(),
         };
         if compacts {
             self.changes.extend(stored::snapshot(&snapshot));
-            let dropped = log.compact(snapshot.index, LOG_KEPT);
+            let dropped = log.compact(snapshot.index, self.kept);
             let base = log.base().clone();
             self.changes.push(stored::base(&base));
             let start = if self.deletable.is_empty() { dropped.start } else { self.deletable.start };
@@ -524,3 +603,6 @@ pub(crate) fn chain(before: &ChainHash, entry: &LogEntry) -> ChainHash {
     hasher.update(&crate::wire::encode(entry));
     *hasher.finalize().as_bytes()
 }
+
+#[cfg(test)]
+mod tests;

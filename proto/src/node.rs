@@ -209,20 +209,21 @@ impl Node {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let meta = read_meta(&config, &stored, &mut rng)?;
         let restored = Restored::read(&stored).map_err(|error| StartError::Corrupt(error.to_string()))?;
+        let ledger = Ledger::empty(meta.voter, config.seed, config.log_kept);
         let is_first = restored.is_none() && meta.incarnation == 1;
         let (state, ledger) = match restored {
             Some(restored) => {
                 let state = State::decode(&restored.snapshot.state, restored.snapshot.index)
                     .map_err(StartError::of_snapshot)?;
-                (state, Ledger::restore(meta.voter, config.seed, restored))
+                (state, ledger.restore(restored))
             }
             None if config.founds && is_first => {
                 let state = State::founding();
                 let genesis = *blake3::hash(&config.mesh.0).as_bytes();
-                let ledger = Ledger::found(meta.voter, config.seed, genesis, state.encode());
-                (state, ledger)
+                let encoded = state.encode();
+                (state, ledger.found(genesis, encoded))
             }
-            None => (State::default(), Ledger::empty(meta.voter, config.seed)),
+            None => (State::default(), ledger),
         };
         let first_proposal = rng.next_u32();
         let mut node = Node {
@@ -264,6 +265,11 @@ impl Node {
         };
         node.deadlines.set(Why::Beacon, now);
         node.settle(now);
+        if node.derived_at.is_none() && !node.ledger.is_empty() {
+            // The store held a snapshot and nothing after it.
+            node.after_folding(now);
+            node.settle(now);
+        }
         Ok(node)
     }
 

@@ -14,6 +14,7 @@ mod encoded;
 mod freeze;
 mod health;
 mod membership;
+mod repeats;
 mod rollback;
 #[cfg(test)]
 mod testing;
@@ -42,6 +43,7 @@ pub use freeze::{FREEZE_MAX, Freeze, heeds_freeze};
 pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
 pub use deferrals::Deferral;
 pub use health::{Ailing, Checked};
+pub use repeats::{NUMBERS_KEPT, PROPOSERS_KEPT};
 
 /// Deployments of one group that are kept; older ones are dropped from the state
 /// (their entries may still be in the ledger). Those that are over cost about
@@ -200,6 +202,8 @@ pub struct State {
     configs: BTreeMap<ConfigName, DeploymentConfig>,
     /// Hosts that were taken out for good.
     removed: BTreeMap<HostId, Removed>,
+    /// What is remembered of who proposed what could undo other things.
+    proposers: BTreeMap<HostId, repeats::Proposer>,
     /// Hosts with a lease that wait with their start.
     deferrals: BTreeMap<(DeploymentId, HostId), Deferral>,
 }
@@ -296,7 +300,8 @@ impl State {
     }
 
     /// Folds one entry. The answer is for its proposer: an entry that is
-    /// refused stands in the ledger and changes nothing but the clock.
+    /// refused stands in the ledger and changes nothing but the clock, as does one
+    /// that [is repeated](Self::is_repeated).
     ///
     /// # Panics
     /// If `index` does not follow the last one.
@@ -311,6 +316,10 @@ impl State {
     }
 
     fn fold(&mut self, entry: &Entry) -> Result<(), Refusal> {
+        if self.is_repeated(entry) {
+            return Ok(());
+        }
+        self.note_proposal(entry);
         // The same check that the proposer made: between then and now another
         // entry may have come first.
         self.check(&entry.body)?;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use proto::config::{Config, VOTERS_DEFAULT};
+use proto::config::{Config, LOG_KEPT_DEFAULT, VOTERS_DEFAULT};
 use proto::entry::Index;
 use proto::group::Tag;
 use proto::id::{HostId, MeshId};
@@ -69,6 +69,19 @@ impl Default for Profile {
     }
 }
 
+/// What all hosts of a mesh are told alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    pub voters_max: u8,
+    pub log_kept: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning { voters_max: VOTERS_DEFAULT, log_kept: LOG_KEPT_DEFAULT }
+    }
+}
+
 #[derive(Debug)]
 pub struct SimHost {
     pub no: HostNo,
@@ -93,6 +106,7 @@ pub struct SimHost {
     pub was_wiped: bool,
     /// It was taken out of the mesh and switched off for good.
     pub is_off: bool,
+    pub tuning: Tuning,
 }
 
 /// `Node` says nothing to `Debug`, and need not.
@@ -122,6 +136,7 @@ impl SimHost {
             hooks: Hooks::default(),
             was_wiped: false,
             is_off: false,
+            tuning: Tuning::default(),
         }
     }
 
@@ -157,8 +172,9 @@ impl SimHost {
             addresses: vec![self.address()],
             founds: self.no == FOUNDER && !self.was_wiped,
             seed,
-            voters_max: VOTERS_DEFAULT,
             wire: self.profile.wire,
+            voters_max: self.tuning.voters_max,
+            log_kept: self.tuning.log_kept,
         }
     }
 }

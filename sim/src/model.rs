@@ -9,6 +9,7 @@ mod catch_up;
 mod due;
 mod health;
 mod membership;
+mod repeats;
 mod turns;
 mod watches;
 
@@ -73,6 +74,7 @@ pub struct Model {
     configs: BTreeMap<ConfigName, DeploymentConfig>,
     /// Taken out for good. (So many that one is forgotten are in no run.)
     removed: BTreeSet<HostId>,
+    proposed: repeats::Proposed,
 }
 
 /// What has come due by the ledger's clock, in the order in which it is done.
@@ -137,7 +139,9 @@ impl Model {
         while let Some(due) = self.due() {
             self.come_due(due);
         }
-        self.apply_body(&entry.body, entry.proposal.host);
+        if self.proposed.is_first(entry) {
+            self.apply_body(&entry.body, entry.proposal.host);
+        }
         self.note_happenings(&before);
     }
 

@@ -35,6 +35,9 @@ pub struct Quality {
     pub idle_timeout: (Duration, Duration),
     /// How many hosts a published frame may pass through.
     pub relays: u8,
+    /// Of frames that come this much too late, if their connection lasts.
+    pub strays_per_million: u32,
+    pub stray: Duration,
     /// How often a connection that takes an older one's place does so without
     /// the node hearing of it: it never was without a connection.
     pub silent_replacement_percent: u32,
@@ -50,6 +53,8 @@ impl Default for Quality {
             reorders: false,
             idle_timeout: (Duration::from_secs(3), Duration::from_secs(6)),
             relays: 2,
+            strays_per_million: 0,
+            stray: Duration::ZERO,
             silent_replacement_percent: 0,
         }
     }
@@ -273,6 +278,13 @@ impl Network {
             if self.chance.percent(1) {
                 arrival = arrival + self.quality.jitter * 20;
             }
+        }
+        if self.chance.per_million(self.quality.strays_per_million) {
+            let arrival = arrival + self.chance.duration(Duration::ZERO, self.quality.stray);
+            return Some((
+                arrival,
+                NetEvent::Frame { from, to, connection, frame: Rc::clone(frame), gossip },
+            ));
         }
         if !self.quality.reorders {
             let side = self.sides.get_mut(&(from, to)).expect("looked up above");

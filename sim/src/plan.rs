@@ -3,6 +3,7 @@
 //! Everything is decided here, before the run begins, so that a plan can be
 //! read, and a part of it left out, without changing the rest.
 
+mod harder;
 mod troubles;
 mod work;
 
@@ -14,7 +15,7 @@ use proto::group::Tag;
 use crate::chance::Chance;
 use crate::clock::Moment;
 use crate::hooks::Bundle;
-use crate::host::Profile;
+use crate::host::{Profile, Tuning};
 use crate::network::Quality;
 use crate::watches::{self, Spell};
 use crate::world::{Asked, Fault, World};
@@ -24,6 +25,7 @@ pub struct Plan {
     pub seed: u64,
     /// Each host, and when it starts first.
     pub hosts: Vec<(Profile, Moment)>,
+    pub tuning: Tuning,
     pub quality: Quality,
     /// How far ahead each host's clock is, and what it gains, in ppm.
     pub clocks: Vec<(i64, i64)>,
@@ -81,10 +83,16 @@ impl Plan {
         wishes.extend(work::comings(&mut chance.fork("comings"), count, heal_at));
         let mut faults = troubles::faults(&mut chance.fork("faults"), count, heal_at);
         faults.extend(troubles::of_posts(&mut chance.fork("posts"), heal_at));
-        let quality = troubles::quality(&mut chance.fork("network"));
+        let mut quality = troubles::quality(&mut chance.fork("network"));
+        let mut tuning = Tuning::default();
+        if let Some(harder) = harder::harder(&mut chance.fork("harder"), count, heal_at, &mut quality) {
+            tuning = harder.tuning;
+            wishes.extend(harder.wishes);
+            faults.extend(harder.faults);
+        }
         let spells =
             watches::spells(&mut chance.fork("outside"), &work::GROUPS.map(|(name, _)| name), heal_at);
-        Plan { seed, hosts, quality, clocks, bundles, wishes, faults, spells, heal_at }
+        Plan { seed, hosts, tuning, quality, clocks, bundles, wishes, faults, spells, heal_at }
     }
 
     /// The world in which all this is to come.
@@ -96,6 +104,7 @@ impl Plan {
             world.set_clock(no, ahead_micros, drift);
             world.start_at(no, *start);
         }
+        world.tune(self.tuning);
         self.bundles.iter().for_each(|bundle| world.add_bundle(bundle.clone()));
         self.wishes.iter().for_each(|(at, asked)| world.ask_at(asked.clone(), *at));
         world.expect_spells(self.spells.clone());

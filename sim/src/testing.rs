@@ -10,6 +10,7 @@ use proto::lifecycle::LifecycleEvent;
 use proto::policy::{FileExists, Policy};
 use proto::revision::Revision;
 use proto::time::LedgerTime;
+use std::cell::Cell;
 
 use crate::host::{HostNo, Profile, SimHost};
 
@@ -34,8 +35,14 @@ pub(crate) fn host(no: u32) -> Known {
     }
 }
 
+thread_local! {
+    /// No proposal is made twice.
+    static PROPOSED: Cell<u64> = const { Cell::new(0) };
+}
+
 pub(crate) fn entry(millis: u64, body: Body) -> Entry {
-    let proposal = ProposalId { host: host(0).record.host, incarnation: 1, number: millis };
+    let number = PROPOSED.replace(PROPOSED.get() + 1);
+    let proposal = ProposalId { host: host(0).record.host, incarnation: 1, number };
     Entry { at: LedgerTime::from_millis(millis), proposal, body }
 }
 

@@ -42,6 +42,7 @@ fn config() -> Config {
         seed: 1,
         voters_max: 5,
         wire: proto::wire::WIRE,
+        log_kept: proto::config::LOG_KEPT_DEFAULT,
     }
 }
 

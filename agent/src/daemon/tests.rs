@@ -108,6 +108,7 @@ impl Host {
             seed: rand::random(),
             voters_max: 5,
             wire: proto::wire::WIRE,
+            log_kept: proto::config::LOG_KEPT_DEFAULT,
         };
         let clock = Clock::start();
         let (node, commands, notices) = NodeHandle::new();
@@ -343,6 +344,7 @@ fn a_store_that_holds_nonsense_is_set_aside_and_no_mesh_is_begun_anew() {
         seed: 1,
         voters_max: 5,
         wire: proto::wire::WIRE,
+        log_kept: proto::config::LOG_KEPT_DEFAULT,
     };
     let restored = restore(config, &host.store(), Clock::start()).unwrap();
     assert!(!restored.node.config().founds);

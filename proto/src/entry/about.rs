@@ -59,6 +59,34 @@ impl Body {
         }
     }
 
+    /// Whether, folded once more, it could undo what was said since. All others
+    /// say nothing new then.
+    pub(crate) fn may_undo(&self) -> bool {
+        match self {
+            Body::HostDown { .. }
+            | Body::HostUp { .. }
+            | Body::GroupSet(_)
+            | Body::GroupDeleted(_)
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_)
+            | Body::AlarmRead { .. }
+            | Body::AlarmSet { .. }
+            | Body::Frozen { .. }
+            | Body::Unfrozen { .. } => true,
+            Body::Tick
+            | Body::HostJoined(_)
+            | Body::HostLeft { .. }
+            | Body::Submitted(_)
+            | Body::TurnStarted { .. }
+            | Body::TurnEnded { .. }
+            | Body::StopRequested { .. }
+            | Body::Finished { .. }
+            | Body::HealthChanged { .. }
+            | Body::TriggersDelivered { .. }
+            | Body::TurnDeferred { .. } => false,
+        }
+    }
+
     /// The word for its kind, as the history shows it.
     pub fn kind(&self) -> &'static str {
         self.row().0

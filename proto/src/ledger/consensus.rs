@@ -53,6 +53,8 @@ pub(super) struct Ready {
     pub(super) superseded: Range<Index>,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) hard: Option<Hard>,
+    /// Whether its term or its vote is another one.
+    pub(super) vows: bool,
     pub(super) sync: bool,
     pub(super) messages: Vec<RaftMessage>,
     pub(super) promises: Vec<RaftMessage>,
@@ -100,11 +102,22 @@ impl Consensus {
     pub(super) fn tick(&mut self) {
         self.draw_timeout();
         self.elapsed = self.raw.raft.election_elapsed;
-        self.raw.tick();
+        let campaigns = !self.is_leader() && self.elapsed + 1 >= self.drawn.0;
+        if !campaigns || self.may_campaign() {
+            self.raw.tick();
+        }
         self.ticks += 1;
         if self.ticks.is_multiple_of(SNAPSHOT_TICKS) {
             self.retry_snapshots();
         }
+    }
+
+    /// Whether all that is in the log is durable. raft-rs panics if it is to
+    /// stand for election before: with entries on their way to the disk if
+    /// nobody else votes, with a snapshot in any case.
+    pub(super) fn may_campaign(&self) -> bool {
+        let log = &self.raw.raft.raft_log;
+        log.persisted == log.last_index() && log.applied + 1 >= log.first_index()
     }
 
     fn retry_snapshots(&mut self) {
@@ -135,6 +148,11 @@ impl Consensus {
     pub(super) fn leader(&self) -> Option<VoterId> {
         let is_heard = self.is_leader() || self.raw.raft.election_elapsed < 2 * ELECTION_TICKS;
         Some(VoterId(self.raw.raft.leader_id)).filter(|leader| leader.0 != 0 && is_heard)
+    }
+
+    /// Who leads in this term, however long ago it was heard.
+    pub(super) fn leads_in_term(&self) -> Option<VoterId> {
+        Some(VoterId(self.raw.raft.leader_id)).filter(|leader| leader.0 != raft::INVALID_ID)
     }
 
     pub(super) fn hard_state(&self) -> Hard {
@@ -231,18 +249,23 @@ impl Consensus {
             self.log_mut().append(entry.clone());
         }
         let hard = ready.hs().map(|hs| Hard { term: hs.term, vote: hs.vote, commit: hs.commit });
+        let before_it = self.log().hard();
+        let vows = hard.is_some_and(|hard| (hard.term, hard.vote) != (before_it.term, before_it.vote));
         if let Some(hard) = hard {
             self.log_mut().set_hard(hard);
         }
         let convert = |messages: Vec<raft::eraftpb::Message>| {
             messages.into_iter().filter_map(RaftMessage::from_raft).collect::<Vec<_>>()
         };
+        // Of what lies between the old log and the snapshot, nothing was ever here.
+        let superseded = before.start..before.end.min(self.log().base().index + 1);
         let ours = Ready {
             number: ready.number(),
             truncated: self.log().last_index() + 1..before.end,
-            superseded: if snapshot.is_some() { before.start..self.log().base().index + 1 } else { 0..0 },
+            superseded: if snapshot.is_some() { superseded } else { 0..0 },
             snapshot,
             hard,
+            vows,
             sync: ready.must_sync(),
             messages: convert(ready.take_messages()),
             promises: convert(ready.take_persisted_messages()),

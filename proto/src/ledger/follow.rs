@@ -25,10 +25,16 @@ impl Ledger {
         let Role::Following(log) = &mut self.role else { return 0 };
         let mut new = 0;
         for entry in entries.into_iter().filter(|entry| entry.index >= next) {
-            if entry.index != log.hard().commit + 1 {
+            let before = log.term_at(entry.index - 1).unwrap_or_default();
+            if entry.index != log.hard().commit + 1 || !entry.is_sound() || entry.term < before {
                 break;
             }
-            if log.term_at(entry.index) != Some(entry.term) {
+            let known = log.at(entry.index).filter(|known| known.term == entry.term);
+            if known.is_some_and(|known| *known != entry) {
+                // One leader put one entry there: somebody lies.
+                break;
+            }
+            if known.is_none() {
                 // What stood there, and after it, was never committed.
                 let dropped = log.truncate_after(entry.index - 1);
                 self.changes.extend(dropped.map(stored::delete_entry));
@@ -36,6 +42,7 @@ impl Ledger {
                 log.append(entry.clone());
             }
             log.set_commit(entry.index);
+            log.raise_term(entry.term);
             self.arrived.push_back(Committed::Entry(entry));
             new += 1;
         }
@@ -45,7 +52,8 @@ impl Ledger {
 
     /// Takes a snapshot from a neighbour, if it is ahead of this host.
     pub(crate) fn follow_snapshot(&mut self, snapshot: Snapshot) -> bool {
-        if !self.is_following() || snapshot.index <= self.folded || !self.arrived.is_empty() {
+        let is_of_use = snapshot.index > self.folded && snapshot.is_sound();
+        if !self.is_following() || !is_of_use || !self.arrived.is_empty() {
             return false;
         }
         self.pause_voting();

@@ -4,6 +4,7 @@
 use super::consensus::Consensus;
 use super::message::{CONTEXT_MAX, Kind, RaftMessage};
 use super::voters::Voters;
+use super::{NUMBER_MAX, Snapshot};
 use crate::id::VoterId;
 
 /// Terms a peer may be ahead: elections, not arithmetic. A term that jumps
@@ -19,8 +20,10 @@ pub(crate) enum Refused {
     NotForMe,
     #[error("its sender does not vote")]
     Stranger,
-    #[error("its term is absurdly far ahead")]
+    #[error("its term is none, or absurdly far ahead")]
     Term,
+    #[error("its sender does not lead")]
+    NotLeader,
     #[error("its entries are not in order")]
     Entries,
     #[error("it contradicts what is committed here")]
@@ -29,6 +32,8 @@ pub(crate) enum Refused {
     Snapshot,
     #[error("its context is too long")]
     Context,
+    #[error("this voter cannot stand for election before what it has is durable")]
+    NotDurable,
     /// The sender remembers more of us than we do: our disk was lost or
     /// shortened, and we must not vote under this number again.
     #[error("the sender knows of entries that this host has lost")]
@@ -42,36 +47,56 @@ pub(super) fn check(
     message: &RaftMessage,
 ) -> Result<(), Refused> {
     let refuse_if = |broken: bool, why: Refused| if broken { Err(why) } else { Ok(()) };
+    let term = consensus.hard_state().term;
     refuse_if(message.to != me, Refused::NotForMe)?;
     // A voter that lags may not have folded the newer voters yet: a leader of
     // a later term is let in, because consensus itself asks no more of it.
-    let is_known = voters.has(message.from) || message.term >= consensus.hard_state().term;
+    let is_known = voters.has(message.from) || message.term >= term;
     refuse_if(message.from == me || message.from.0 == 0 || !is_known, Refused::Stranger)?;
-    refuse_if(message.term > consensus.hard_state().term.saturating_add(TERM_JUMP_MAX), Refused::Term)?;
+    // Zero is raft-rs's word for a message of the voter to itself.
+    let in_range = 1..=term.saturating_add(TERM_JUMP_MAX).min(NUMBER_MAX);
+    refuse_if(!in_range.contains(&message.term), Refused::Term)?;
     refuse_if(message.context.len() > CONTEXT_MAX, Refused::Context)?;
+    // None of ours asks for a snapshot: it is sent where it is needed.
+    refuse_if(message.request_snapshot != 0, Refused::Snapshot)?;
     match message.kind {
-        Kind::Append => check_append(consensus, message),
-        Kind::Heartbeat => refuse_if(message.commit > consensus.log().last_index(), Refused::Amnesia),
-        Kind::Snapshot => check_snapshot(message),
-        Kind::AppendResponse => {
-            let beyond = !message.reject && message.index > consensus.log().last_index();
-            refuse_if(beyond, Refused::Contradiction)
+        Kind::Append => check_leader(consensus, message).and_then(|()| check_append(consensus, message)),
+        Kind::Heartbeat => {
+            check_leader(consensus, message)?;
+            refuse_if(message.commit > consensus.log().last_index(), Refused::Amnesia)
+        }
+        Kind::Snapshot => check_leader(consensus, message).and_then(|()| check_snapshot(consensus, message)),
+        Kind::AppendResponse => check_answer(consensus, message),
+        Kind::TimeoutNow => {
+            let leads = message.term == term && consensus.leads_in_term() == Some(message.from);
+            refuse_if(!leads, Refused::NotLeader)?;
+            refuse_if(!consensus.may_campaign(), Refused::NotDurable)
         }
         Kind::RequestVote
         | Kind::RequestVoteResponse
         | Kind::RequestPreVote
         | Kind::RequestPreVoteResponse
-        | Kind::HeartbeatResponse
-        | Kind::TimeoutNow => refuse_if(!message.entries.is_empty(), Refused::Entries),
+        | Kind::HeartbeatResponse => refuse_if(!message.entries.is_empty(), Refused::Entries),
     }
+}
+
+/// There is one leader in a term.
+fn check_leader(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refused> {
+    let another = consensus.leads_in_term().is_some_and(|leader| leader != message.from);
+    if another && message.term == consensus.hard_state().term { Err(Refused::NotLeader) } else { Ok(()) }
 }
 
 fn check_append(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refused> {
     let mut expected = message.index;
     let mut term = message.log_term;
+    // raft-rs takes any place beyond its log for one of term zero.
+    if term == 0 {
+        return Err(Refused::Entries);
+    }
     for entry in &message.entries {
         expected = expected.checked_add(1).ok_or(Refused::Entries)?;
-        if entry.index != expected || entry.term < term || entry.term > message.term {
+        let follows = entry.index == expected && entry.term >= term && entry.term <= message.term;
+        if !follows || !entry.is_sound() {
             return Err(Refused::Entries);
         }
         term = entry.term;
@@ -84,16 +109,23 @@ fn check_append(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refu
     Ok(())
 }
 
-fn check_snapshot(message: &RaftMessage) -> Result<(), Refused> {
-    match &message.snapshot {
-        Some(snapshot) if snapshot.index > 0 && snapshot.term <= message.term => {
-            match crate::state::State::decode(&snapshot.state, snapshot.index) {
-                Ok(_) => Ok(()),
-                Err(_) => Err(Refused::Snapshot),
-            }
-        }
-        Some(_) | None => Err(Refused::Snapshot),
+/// What a voter says of its log lies within ours, from which it has it; raft-rs
+/// counts on from there.
+fn check_answer(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refused> {
+    let last = consensus.log().last_index();
+    let hint = if message.reject { message.reject_hint } else { 0 };
+    if message.index > last || hint > last { Err(Refused::Contradiction) } else { Ok(()) }
+}
+
+fn check_snapshot(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refused> {
+    let sound = |snapshot: &&Snapshot| snapshot.is_sound() && snapshot.term <= message.term;
+    let snapshot = message.snapshot.as_ref().filter(sound).ok_or(Refused::Snapshot)?;
+    let known = consensus.log().term_at(snapshot.index);
+    let committed = snapshot.index <= consensus.commit();
+    if committed && known.is_some_and(|known| known != snapshot.term) {
+        return Err(Refused::Contradiction);
     }
+    crate::state::State::decode(&snapshot.state, snapshot.index).map(drop).map_err(|_| Refused::Snapshot)
 }
 
 #[cfg(test)]

@@ -66,10 +66,6 @@ impl Log {
         self.hard.commit = commit;
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     pub(super) fn last_index(&self) -> Index {
         self.entries.back().map_or(self.base.index, |entry| entry.index)
     }
@@ -82,7 +78,7 @@ impl Log {
         if index == self.base.index { Some(self.base.term) } else { self.at(index).map(|entry| entry.term) }
     }
 
-    fn at(&self, index: Index) -> Option<&LogEntry> {
+    pub(super) fn at(&self, index: Index) -> Option<&LogEntry> {
         let offset = index.checked_sub(self.base.index + 1)?;
         self.entries.get(usize::try_from(offset).ok()?)
     }
@@ -108,7 +104,14 @@ impl Log {
     pub(super) fn begin_consensus(&mut self, folded: Index, term: u64, voters: Voters) {
         self.voters = voters;
         self.hard.commit = folded;
-        self.hard.term = self.hard.term.max(term);
+        self.raise_term(term);
+    }
+
+    /// In a term of which it hears only now it has given nobody its vote.
+    pub(super) fn raise_term(&mut self, term: u64) {
+        if term > self.hard.term {
+            (self.hard.term, self.hard.vote) = (term, 0);
+        }
     }
 
     /// Entries from `first` to `last`, at most `max`; none if the first is not

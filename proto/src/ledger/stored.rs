@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::log::{Base, Log};
-use super::{Change, LogEntry, Snapshot};
+use super::{Change, LogEntry, NUMBER_MAX, Snapshot};
 use crate::entry::Index;
 use crate::wire::{decode, encode};
 
@@ -86,15 +86,13 @@ impl Restored {
         let base: Base = decode(base).map_err(|_| StoredError::Damaged("B"))?;
         let hard = stored.get(b"H".as_slice()).ok_or(StoredError::Missing("H"))?;
         let hard: Hard = decode(hard).map_err(|_| StoredError::Damaged("H"))?;
-        let mut entries: Vec<LogEntry> = Vec::new();
-        for (_, value) in stored.range(entry_key(base.index + 1)..=entry_key(Index::MAX)) {
-            let entry: LogEntry = decode(value).map_err(|_| StoredError::Damaged("E"))?;
-            let expected = entries.last().map_or(base.index, |last| last.index) + 1;
-            if entry.index != expected {
-                return Err(StoredError::Gap(expected));
-            }
-            entries.push(entry);
+        if !snapshot.is_sound() || hard.term >= NUMBER_MAX {
+            return Err(StoredError::Damaged(if snapshot.is_sound() { "H" } else { "S" }));
         }
+        if base.index > snapshot.index {
+            return Err(StoredError::Gap(snapshot.index + 1));
+        }
+        let entries = read_entries(stored, &base)?;
         let last = entries.last().map_or(base.index, |last| last.index);
         if last < hard.commit || last < snapshot.index {
             return Err(StoredError::Short { last, commit: hard.commit.max(snapshot.index) });
@@ -110,6 +108,22 @@ impl Restored {
         log.offer(self.snapshot);
         log
     }
+}
+
+fn read_entries(stored: &BTreeMap<Vec<u8>, Vec<u8>>, base: &Base) -> Result<Vec<LogEntry>, StoredError> {
+    let (mut entries, mut last, mut term) = (Vec::new(), base.index, base.term);
+    for (_, value) in stored.range(entry_key(base.index + 1)..=entry_key(Index::MAX)) {
+        let entry: LogEntry = decode(value).map_err(|_| StoredError::Damaged("E"))?;
+        if entry.index != last + 1 {
+            return Err(StoredError::Gap(last + 1));
+        }
+        if !entry.is_sound() || entry.term < term {
+            return Err(StoredError::Damaged("E"));
+        }
+        (last, term) = (entry.index, entry.term);
+        entries.push(entry);
+    }
+    Ok(entries)
 }
 
 #[cfg(test)]

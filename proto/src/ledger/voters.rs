@@ -11,6 +11,9 @@ use crate::id::VoterId;
 /// A voter that is Down for so long is replaced; never on suspicion.
 pub(crate) const REPLACE_AFTER: Duration = Duration::from_secs(60);
 
+/// raft-rs's word for nobody.
+const NOBODY: VoterId = VoterId(0);
+
 /// Voters, old voters while a change is under way, and those that learn the
 /// log before they may vote.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -38,6 +41,13 @@ impl VoterChange {
     pub(crate) fn is_empty(&self) -> bool {
         self.add.is_empty() && self.learn.is_empty() && self.remove.is_empty()
     }
+
+    /// Whether it names each voter once, and none by raft-rs's word for nobody.
+    fn is_sound(&self) -> bool {
+        let named: Vec<&VoterId> = self.add.iter().chain(&self.learn).chain(&self.remove).collect();
+        let distinct: BTreeSet<&VoterId> = named.iter().copied().collect();
+        distinct.len() == named.len() && !distinct.contains(&NOBODY)
+    }
 }
 
 impl Voters {
@@ -54,32 +64,49 @@ impl Voters {
         self.voters.iter().chain(&self.outgoing).chain(&self.learners).copied().collect()
     }
 
-    /// Follows a committed change, as consensus does.
-    pub(crate) fn apply(&mut self, change: &VoterChange) {
-        if change.is_empty() {
-            self.outgoing.clear();
-            return;
+    /// Whether there can be such voters: raft-rs panics on others.
+    pub(crate) fn is_sound(&self) -> bool {
+        !self.voters.is_empty()
+            && !self.all().contains(&NOBODY)
+            && self.learners.is_disjoint(&self.voters)
+            && self.learners.is_disjoint(&self.outgoing)
+    }
+
+    /// Follows a committed change, as consensus does. Returns whether it was
+    /// one: what no leader of ours proposes changes nothing, here or there.
+    pub(crate) fn apply(&mut self, change: &VoterChange) -> bool {
+        match self.changed_by(change) {
+            Some(changed) => {
+                *self = changed;
+                true
+            }
+            None => false,
         }
-        if !self.outgoing.is_empty() {
-            // Consensus refuses a second change before the first is complete.
-            return;
+    }
+
+    fn changed_by(&self, change: &VoterChange) -> Option<Voters> {
+        let mut changed = self.clone();
+        if change.is_empty() {
+            changed.outgoing.clear();
+            return (changed != *self).then_some(changed);
+        }
+        // Consensus refuses a second change before the first is complete.
+        if !self.outgoing.is_empty() || !change.is_sound() {
+            return None;
         }
         if change.is_joint() {
-            self.outgoing = self.voters.clone();
+            changed.outgoing = self.voters.clone();
         }
         for voter in &change.add {
-            self.learners.remove(voter);
-            self.voters.insert(*voter);
+            changed.learners.remove(voter);
+            changed.voters.insert(*voter);
         }
-        for voter in &change.learn {
-            if !self.voters.contains(voter) {
-                self.learners.insert(*voter);
-            }
-        }
+        changed.learners.extend(&change.learn);
         for voter in &change.remove {
-            self.learners.remove(voter);
-            self.voters.remove(voter);
+            changed.learners.remove(voter);
+            changed.voters.remove(voter);
         }
+        changed.is_sound().then_some(changed)
     }
 }
 
@@ -150,7 +177,7 @@ pub(crate) fn next_change(
     if leaves_itself {
         return None;
     }
-    shrink(voters, me, &given_up, &is_gone, wanted)
+    shrink(voters, me, &known, wanted)
 }
 
 /// Lets the learners vote, in place of those that are given up.
@@ -183,20 +210,20 @@ fn choose(voters: &Voters, candidates: &[Candidate], lacking: usize) -> Vec<Vote
 }
 
 /// Voters whose host is gone for good, and those that a smaller mesh no longer
-/// needs. An even number is never left behind.
+/// needs, who is Down first. An even number is never left behind.
 fn shrink(
     voters: &Voters,
     me: VoterId,
-    given_up: &[VoterId],
-    is_gone: &dyn Fn(&VoterId) -> bool,
+    known: &BTreeMap<VoterId, &Candidate>,
     wanted: usize,
 ) -> Option<VoterChange> {
-    let mut remove: Vec<VoterId> = given_up.iter().filter(|voter| is_gone(voter)).copied().collect();
+    let (here, mut remove): (Vec<VoterId>, Vec<VoterId>) =
+        voters.voters.iter().filter(|voter| **voter != me).partition(|voter| known.contains_key(voter));
     if remove.is_empty() && voters.voters.len() <= wanted {
         return None;
     }
-    let others = voters.voters.iter().filter(|voter| **voter != me && !given_up.contains(voter));
-    let mut spare: Vec<VoterId> = others.copied().collect();
+    let mut spare = here;
+    spare.sort_by_key(|voter| (known[voter].down_for, *voter));
     while voters.voters.len() - remove.len() > wanted
         || (voters.voters.len() - remove.len()).is_multiple_of(2)
     {

@@ -280,7 +280,7 @@ impl Node {
     }
 
     fn send_beacon(&mut self, to: HostId) {
-        let (index, hash) = self.ledger.head();
+        let (index, hash) = self.ledger.told_head();
         let beacon = Beacon {
             incarnation: self.meta.incarnation,
             voter: self.meta.voter,

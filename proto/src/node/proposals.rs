@@ -2,8 +2,8 @@
 //! leader, and sent again until it is.
 //!
 //! Proposals in flight at a change of leader are lost without a word, so all
-//! that is known is whether an entry came. Bodies are idempotent; sending one
-//! twice costs an entry and nothing else.
+//! that is known is whether an entry came. Sending one twice costs an entry and
+//! nothing else: the fold knows it again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -63,6 +63,12 @@ impl Proposals {
     pub(super) fn take(&mut self, id: ProposalId) -> Option<Pending> {
         let is_mine = id.host == self.host && id.incarnation == self.incarnation;
         if is_mine { self.pending.remove(&id.number) } else { None }
+    }
+
+    /// It came too late to be folded: it goes out anew, under a new number.
+    pub(super) fn put_again(&mut self, pending: Pending, now: Time) {
+        self.pending.insert(self.next_number, Pending { next: now, ..pending });
+        self.next_number += 1;
     }
 
     /// A new leader: everything is to be sent again now.

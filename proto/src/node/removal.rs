@@ -41,6 +41,11 @@ impl Node {
         self.ledger.voters().has(self.meta.voter)
     }
 
+    /// Whether the voters are about to change: two sets of them must agree.
+    pub fn is_joint(&self) -> bool {
+        !self.ledger.voters().outgoing.is_empty()
+    }
+
     /// Whether this host does nothing for the mesh any more.
     pub(super) fn is_off(&self) -> bool {
         self.leaving || self.removed().is_some()
@@ -78,31 +83,36 @@ impl Node {
     }
 
     /// Whether nothing would be missed if the host were switched off now. That
-    /// it does not vote any more must be durable here.
+    /// it does not vote any more must be durable with most of those that do.
     fn is_gone(&self, host: HostId) -> bool {
         let is_out = self.state.removed(host).is_none_or(|removed| !self.ledger.voters().has(removed.voter));
-        is_out && self.recorded.is_empty() && (host != self.config.host || self.retired)
+        is_out && self.most_voters_know() && (host != self.config.host || self.retired)
+    }
+
+    /// Whether most of those that vote know it, as far as is known here, and
+    /// will know it after a power loss.
+    fn most_voters_know(&self) -> bool {
+        let since = self.ledger.voters_since();
+        let Voters { voters, .. } = self.ledger.voters();
+        let knows = |voter: &&VoterId| match self.voter_hosts.get(voter) {
+            Some(host) if *host == self.config.host => self.ledger.told_head().0 >= since,
+            Some(host) => self.heard.get(host).is_some_and(|heard| heard.index >= since),
+            None => false,
+        };
+        voters.iter().filter(knows).count() > voters.len() / 2
     }
 
     /// Takes leave, if this host was taken out, does not vote, and most of
     /// those that do know it.
     pub(super) fn retire(&mut self, now: Time) {
-        let since = self.ledger.voters_since();
-        if self.retired || self.removed().is_none() || self.is_needed() {
+        if self.retired || self.removed().is_none() || self.is_needed() || !self.most_voters_know() {
             return;
         }
-        let Voters { voters, .. } = self.ledger.voters();
-        let knows = |voter: &&VoterId| {
-            let host = self.voter_hosts.get(voter);
-            host.and_then(|host| self.heard.get(host)).is_some_and(|heard| heard.index >= since)
-        };
-        if voters.iter().filter(knows).count() > voters.len() / 2 {
-            tracing::warn!("this host was taken out of the mesh, and has taken its leave");
-            self.retired = true;
-            self.derive_members(now);
-            for host in self.liveness.connections() {
-                self.outputs.push_back(Output::Disconnect { host });
-            }
+        tracing::warn!("this host was taken out of the mesh, and has taken its leave");
+        self.retired = true;
+        self.derive_members(now);
+        for host in self.liveness.connections() {
+            self.outputs.push_back(Output::Disconnect { host });
         }
     }
 }

@@ -30,6 +30,11 @@ const SOURCES_MAX: usize = 8;
 impl Node {
     pub(super) fn settle(&mut self, now: Time) {
         self.take_due(now);
+        // Once an input, and of what the last one left: whoever looks at the node
+        // in between still finds all that it has just folded.
+        if self.ledger.wants_snapshot() {
+            self.ledger.take_snapshot(self.state.encode());
+        }
         for _ in 0..ROUNDS_MAX {
             let worked = self.work_ledger(now) | self.work_health(now) | self.propose_owed(now);
             if !worked {
@@ -96,17 +101,14 @@ impl Node {
                 Committed::Snapshot(snapshot) => self.adopt(&snapshot, now),
             }
         }
-        self.ledger.settle_role(self.recorded.is_empty());
+        let writes_on = self.ledger.settle_role(self.recorded.is_empty());
         if folded {
             self.after_folding(now);
-        }
-        if self.ledger.wants_snapshot() {
-            self.ledger.take_snapshot(self.state.encode());
         }
         if leader != self.leader() && self.leader().is_some() {
             self.proposals.resend(now);
         }
-        worked
+        worked || writes_on
     }
 
     /// A leader tells those who only follow. Gossip announces, it does not
@@ -139,11 +141,14 @@ impl Node {
             self.state.skip(logged.index);
             return;
         };
+        let is_repeated = self.state.is_repeated(&entry);
         let result = self.state.apply(logged.index, &entry);
         self.clock_seen = now;
         self.notice(logged.index, &entry);
-        if let Some(pending) = self.proposals.take(entry.proposal) {
-            self.answer(pending, result, now);
+        match self.proposals.take(entry.proposal) {
+            Some(pending) if is_repeated => self.proposals.put_again(pending, now),
+            Some(pending) => self.answer(pending, result, now),
+            None => {}
         }
     }
 
@@ -165,7 +170,7 @@ impl Node {
         }
     }
 
-    fn after_folding(&mut self, now: Time) {
+    pub(super) fn after_folding(&mut self, now: Time) {
         let derived_of = Some((self.state.hosts_changed_at(), self.ledger.voters_since()));
         if self.derived_at != derived_of {
             self.derived_at = derived_of;

@@ -27,6 +27,22 @@ pub(super) struct Mesh {
     looks: BTreeSet<(HostId, HostId)>,
 }
 
+fn config(number: u8) -> Config {
+    Config {
+        host: HostId::from_public_key([number; 32]),
+        mesh: MeshId([7; 16]),
+        name: format!("web-{number}"),
+        tags: BTreeSet::from([Tag::parse("role=web").expect("a tag")]),
+        zone: String::new(),
+        addresses: vec![format!("/ip4/10.0.0.{number}/tcp/1")],
+        founds: number == 0,
+        seed: u64::from(number),
+        voters_max: 5,
+        wire: crate::wire::WIRE,
+        log_kept: crate::config::LOG_KEPT_DEFAULT,
+    }
+}
+
 impl Mesh {
     pub(super) fn of(hosts: u8) -> Mesh {
         let now = Time::from_micros(1_000_000_000_000_000);
@@ -41,20 +57,8 @@ impl Mesh {
             looks: BTreeSet::new(),
         };
         for number in 0..hosts {
-            let host = HostId::from_public_key([number; 32]);
-            let config = Config {
-                host,
-                mesh: MeshId([7; 16]),
-                name: format!("web-{number}"),
-                tags: BTreeSet::from([Tag::parse("role=web").expect("a tag")]),
-                zone: String::new(),
-                addresses: vec![format!("/ip4/10.0.0.{number}/tcp/1")],
-                founds: number == 0,
-                seed: u64::from(number),
-                voters_max: 5,
-                wire: crate::wire::WIRE,
-            };
-            mesh.nodes.insert(host, Node::start(config, BTreeMap::new(), now).expect("it starts"));
+            let config = config(number);
+            mesh.nodes.insert(config.host, Node::start(config, BTreeMap::new(), now).expect("it starts"));
         }
         let hosts: Vec<HostId> = mesh.nodes.keys().copied().collect();
         for a in &hosts {
@@ -338,4 +342,55 @@ fn what_followers_repeat_of_a_leader_is_not_believed() {
     }
     assert!(leader.is_some());
     assert_eq!(node.leader(), None, "the other follower has it from this one");
+}
+
+#[test]
+fn a_leader_whose_disk_stands_still_takes_more_than_a_log_holds() {
+    let mut mesh = Mesh::of(1);
+    mesh.run(Duration::from_secs(5));
+    let (host, now) = (HostId::from_public_key([0; 32]), mesh.now);
+    let node = mesh.nodes.get_mut(&host).expect("a node");
+    assert!(node.ledger.is_leader());
+    let folded = node.state.index();
+    let mut writes = Vec::new();
+    for number in 0..9_000 {
+        let id = crate::entry::ProposalId { host, incarnation: 99, number };
+        let body = Box::new(crate::entry::Body::Unfrozen { group: "hello/prod".parse().expect("a name") });
+        let message = wire::Message::Propose { id, body, forwarded: true };
+        let frame = wire::frame(MeshId([7; 16]), &message);
+        node.handle(Input::Received { from: HostId::from_public_key([1; 32]), frame }, now);
+        while let Some(output) = node.poll_output() {
+            if let Output::Persist(write) = output {
+                writes.push(write.id);
+            }
+        }
+    }
+    assert_eq!(node.state.index(), folded, "nothing is durable, so nothing is committed");
+    node.handle(Input::Persisted(*writes.last().expect("a write")), now);
+    assert_eq!(node.state.index(), folded + 9_000);
+}
+
+#[test]
+fn a_node_whose_store_ends_with_a_snapshot_knows_the_mesh_at_once() {
+    let config = Config { log_kept: 0, ..config(0) };
+    let (mut now, mut stored) = (Time::from_micros(1_000_000_000_000_000), BTreeMap::new());
+    let mut node = Node::start(config.clone(), BTreeMap::new(), now).expect("it starts");
+    for _ in 0..200 {
+        while let Some(output) = node.poll_output() {
+            let Output::Persist(write) = output else { continue };
+            for (key, value) in write.changes {
+                match value {
+                    Some(value) => stored.insert(key, value),
+                    None => stored.remove(&key),
+                };
+            }
+            node.handle(Input::Persisted(write.id), now);
+        }
+        now = node.next_wake().expect("beacons never end").max(now);
+        node.handle(Input::Wake, now);
+    }
+    let restored = Restored::read(&stored).expect("it can be read").expect("there is something");
+    assert_eq!(restored.snapshot.index, restored.commit);
+    let again = Node::start(config, stored, now).expect("it starts");
+    assert_eq!((again.mesh().voters, again.members), (BTreeSet::from([node.host()]), [node.host()].into()));
 }

@@ -427,11 +427,20 @@ impl State {
         }
     }
 
-    /// A host whose lease was taken back has no time to keep.
+    /// A host whose lease was taken back has no time to keep. One that is Down in
+    /// the bake after its turn has: whatever is heard of it meanwhile, it must
+    /// come back.
     pub(super) fn clear_timers_if_idle(&mut self, deployment: DeploymentId, host: HostId) {
-        let member = self.rollouts.get(&deployment).and_then(|rollout| rollout.members().get(&host));
-        if !member.is_some_and(Member::is_in_flight) {
-            self.clear_timers(deployment, host);
+        let rollout = self.rollouts.get(&deployment);
+        let member = rollout.and_then(|rollout| rollout.members().get(&host));
+        if member.is_some_and(Member::is_in_flight) {
+            return;
+        }
+        let is_watched = rollout.is_some_and(|rollout| rollout.watches(host));
+        self.timers.clear(Timer::Start(deployment, host));
+        self.timers.clear(Timer::Turn(deployment, host));
+        if !is_watched {
+            self.timers.clear(Timer::Lost(deployment, host));
         }
     }
 

@@ -14,10 +14,10 @@ use crate::wire;
 
 /// The version of the form that is written.
 pub(crate) const VERSION: u16 = 2;
-/// The version before: without who waits with its start, which stands last.
-const BEFORE_DEFERRALS: u16 = 1;
-/// That nobody does.
-const NO_DEFERRALS: u8 = 0;
+/// The version before: without what stands last now.
+const BEFORE: u16 = 1;
+/// That no proposer is known, and that nobody waits with its start.
+const SINCE: [u8; 2] = [0, 0];
 /// Stands before the version. No number begins with it in our codec, so a state
 /// from before there were versions is told apart.
 const MARK: u8 = 255;
@@ -49,7 +49,7 @@ impl State {
         };
         let read = match u16::from_be_bytes([*high, *low]) {
             VERSION => wire::decode(form),
-            BEFORE_DEFERRALS => wire::decode(&[form, &[NO_DEFERRALS]].concat()),
+            BEFORE => wire::decode(&[form, &SINCE].concat()),
             other => return Err(NotAState::Version(other)),
         };
         let state: State = read.map_err(|_| NotAState::Malformed)?;
@@ -72,7 +72,8 @@ mod tests {
     fn a_state_of_the_version_before_is_read() {
         let state = State::founding();
         let mut bytes = state.encode();
-        assert_eq!(bytes.pop(), Some(NO_DEFERRALS));
+        assert!(bytes.ends_with(&SINCE));
+        bytes.truncate(bytes.len() - SINCE.len());
         bytes[2] = 1;
         assert_eq!(State::decode(&bytes, 1), Ok(state));
     }

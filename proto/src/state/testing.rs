@@ -64,7 +64,7 @@ impl Ledger {
 
     pub(super) fn put(&mut self, body: Body) -> Result<(), Refusal> {
         self.millis += 1;
-        let proposal = ProposalId { host: host(0), incarnation: 1, number: self.millis };
+        let proposal = ProposalId { host: host(0), incarnation: 1, number: self.state.index() };
         let entry = Entry { at: LedgerTime::from_millis(self.millis), proposal, body };
         self.state.apply(self.state.index() + 1, &entry)
     }

@@ -290,6 +290,7 @@ impl Deployment {
             }
             if let Stage::Pending | Stage::Leased { .. } = turn.stage {
                 turn.stage = Stage::Skipped;
+                turn.lost_since = None;
             }
         }
     }

@@ -8,8 +8,9 @@ use proto::io::Input;
 use proto::node::Node;
 
 use super::{Event, World};
+use crate::clock::Moment;
 use crate::disk::Crash;
-use crate::host::HostNo;
+use crate::host::{HostNo, Tuning};
 use crate::record::Record;
 
 /// One thing that goes wrong, or right again.
@@ -66,6 +67,18 @@ pub enum Fault {
         host: HostNo,
         ahead_micros: i64,
     },
+    /// Whoever it is, the others hear nothing of it, or it hears nothing of
+    /// them.
+    Isolate {
+        who: Who,
+        hears: bool,
+        lasts: Duration,
+    },
+    /// Comes true when the voters change next, and never after `until`.
+    WhenVotersChange {
+        fault: Box<Fault>,
+        until: Moment,
+    },
 }
 
 /// Whom a fault hits.
@@ -80,7 +93,13 @@ pub enum Who {
     Teller(String),
     /// The first host, by number, on which an event runs then.
     InTurn,
+    /// The first voter, by number, from this host on that does not lead then.
+    Voter(HostNo),
 }
+
+/// How often it is looked whether the voters change: more often than a change
+/// of them takes.
+const VOTERS_LOOK: Duration = Duration::from_millis(2);
 
 impl World {
     pub(super) fn fault(&mut self, fault: Fault) {
@@ -145,6 +164,21 @@ impl World {
                 self.schedule_wake(no);
             }
             Fault::Skew { host, ahead_micros } => self.hosts[host.index()].ahead_micros = ahead_micros,
+            Fault::Isolate { who, hears, lasts } => {
+                let Some(host) = self.find(who) else { return };
+                let one = BTreeSet::from([host]);
+                let others = self.hosts.iter().map(|other| other.no).filter(|other| *other != host).collect();
+                let (from, to) = if hears { (one, others) } else { (others, one) };
+                self.fault(Fault::Cut { from, to, both_ways: false, lasts: Some(lasts) });
+            }
+            Fault::WhenVotersChange { fault, until } => {
+                if self.nodes().any(|(_, node)| node.is_joint()) {
+                    self.fault(*fault);
+                } else if now < until {
+                    let again = Fault::WhenVotersChange { fault, until };
+                    self.queue.push(now + VOTERS_LOOK, Event::Fault(again));
+                }
+            }
         }
     }
 
@@ -156,6 +190,7 @@ impl World {
         let quality = self.network.quality_mut();
         quality.loss_per_million = 0;
         quality.duplicates_per_million = 0;
+        quality.strays_per_million = 0;
         self.queue_drop_faults();
         for no in 0..self.hosts.len() {
             let host = &mut self.hosts[no];
@@ -231,6 +266,13 @@ impl World {
                 .iter()
                 .find(|host| host.is_up() && host.hooks.running().next().is_some())
                 .map(|host| host.no),
+            Who::Voter(from) => {
+                let leader = self.leader();
+                let votes = |host: &HostNo| self.hosts[host.index()].node().is_some_and(Node::is_voting);
+                let count = self.hosts.len();
+                let mut hosts = (0..count).map(|no| HostNo::from_index((from.index() + no) % count));
+                hosts.find(|host| votes(host) && Some(*host) != leader)
+            }
         };
         host.filter(|host| self.hosts[host.index()].is_up())
     }
@@ -241,6 +283,11 @@ impl World {
         self.numbers.get(&node.mesh().leader?).copied()
     }
 
+    /// What the hosts of the mesh are told alike, from their next start on.
+    pub fn tune(&mut self, tuning: Tuning) {
+        self.hosts.iter_mut().for_each(|host| host.tuning = tuning);
+    }
+
     /// A ledger survives the loss of one of three disks, not of one of one.
     /// The voters must have changed to the new number of a wiped host before
     /// the next is wiped, so at most one is, in one run.
@@ -249,8 +296,13 @@ impl World {
         let voters = node.mesh().voters;
         let is_voter = voters.contains(&self.hosts[host.index()].id);
         let nobody_was = self.hosts.iter().all(|host| !host.was_wiped);
+        let is_newest = node.state().index() >= self.checks.agreement.last();
+        // Of two hosts, the one that votes may be about to go, and then the other
+        // is its only heir.
+        let nobody_goes = self.requests.taken_out().is_empty();
         let everybody_agrees = self.nodes().all(|(_, node): (_, &Node)| node.mesh().voters == voters);
-        nobody_was && everybody_agrees && (voters.len() >= 3 || (!is_voter && !voters.is_empty()))
+        let is_spare = !is_voter && !voters.is_empty() && nobody_goes;
+        nobody_was && is_newest && everybody_agrees && (voters.len() >= 3 || is_spare)
     }
 }
 

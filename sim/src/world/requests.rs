@@ -96,6 +96,12 @@ const TRIES_MAX: u32 = 100;
 /// A node may try for a while, but then it must say so.
 const ANSWER_WITHIN: Duration = Duration::from_secs(180);
 
+impl Requests {
+    pub(super) fn taken_out(&self) -> &BTreeSet<HostNo> {
+        &self.taken_out
+    }
+}
+
 impl World {
     pub(super) fn ask(&mut self, asked: Asked, tries: u32) {
         let count = self.hosts.len();

@@ -70,5 +70,11 @@ fn what_raft_would_panic_on_is_refused() {
     check_one(rewrites, Err(Refused::Contradiction));
     check_one(RaftMessage { index: 99, ..message(Kind::AppendResponse) }, Err(Refused::Contradiction));
     check_one(message(Kind::Snapshot), Err(Refused::Snapshot));
+    check_one(RaftMessage { term: 0, ..message(Kind::Heartbeat) }, Err(Refused::Term));
+    check_one(RaftMessage { index: 9, log_term: 0, ..message(Kind::Append) }, Err(Refused::Entries));
+    let rejects = RaftMessage { reject: true, reject_hint: u64::MAX, ..message(Kind::AppendResponse) };
+    check_one(rejects, Err(Refused::Contradiction));
+    check_one(RaftMessage { request_snapshot: 1, ..message(Kind::AppendResponse) }, Err(Refused::Snapshot));
+    check_one(message(Kind::TimeoutNow), Err(Refused::NotLeader));
     check_one(RaftMessage { context: vec![0; 65], ..message(Kind::RequestVote) }, Err(Refused::Context));
 }

@@ -1,11 +1,12 @@
-use super::super::{Content, Ledger};
+use super::super::{Content, Ledger, Voters};
 use super::*;
 use crate::id::VoterId;
 use crate::io::WriteId;
 
 /// What a founder has written after a few entries.
 fn founded() -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut ledger = Ledger::found(VoterId(1), 0, [0; 32], crate::state::State::founding().encode());
+    let ledger = Ledger::empty(VoterId(1), 0, 100);
+    let mut ledger = ledger.found([0; 32], crate::state::State::founding().encode());
     let mut stored = BTreeMap::new();
     for write in 1..10 {
         let Some(todo) = ledger.todo(WriteId(write)) else { break };
@@ -53,5 +54,36 @@ fn a_store_that_lost_something_is_not_gone_on_from() {
             stored.insert(entry_key(4), encode(&entry));
         },
         StoredError::Gap(3),
+    );
+}
+
+#[test]
+fn a_store_whose_records_do_not_fit_each_other_is_not_gone_on_from() {
+    let base = |index: u64| Base { index, term: 1, hash: [0; 32], voters: Voters::only(VoterId(1)) };
+    let snapshot = |index: u64, voters: Voters| {
+        let state = crate::state::State::founding().encode();
+        encode(&Snapshot { index, term: 1, hash: [0; 32], voters, state })
+    };
+    check(|stored| drop(stored.insert(b"B".to_vec(), encode(&base(2)))), StoredError::Gap(2));
+    check(|stored| drop(stored.insert(b"B".to_vec(), encode(&base(u64::MAX)))), StoredError::Gap(2));
+    let sole = Voters::only(VoterId(1));
+    check(
+        |stored| drop(stored.insert(b"S".to_vec(), snapshot(u64::MAX, sole.clone()))),
+        StoredError::Damaged("S"),
+    );
+    check(
+        |stored| drop(stored.insert(b"S".to_vec(), snapshot(1, Voters::default()))),
+        StoredError::Damaged("S"),
+    );
+    check(
+        |stored| drop(stored.insert(b"H".to_vec(), encode(&Hard { term: u64::MAX, vote: 1, commit: 1 }))),
+        StoredError::Damaged("H"),
+    );
+    check(
+        |stored| {
+            let entry = LogEntry { index: 3, term: 1, content: Content::Empty };
+            stored.insert(entry_key(3), encode(&entry));
+        },
+        StoredError::Damaged("E"),
     );
 }

@@ -74,6 +74,18 @@ fn a_mesh_that_shrinks_by_will_keeps_an_odd_number() {
 }
 
 #[test]
+fn a_mesh_that_shrinks_lets_go_of_who_is_down_before_who_is_there() {
+    // Of five hosts one leaves: three are to vote.
+    check(&[1, 2, 3, 4, 5], &[], &candidates(5, &[2], &[5]), Some([&[], &[], &[5, 2]]));
+    check(&[1, 2, 3, 4, 5], &[], &candidates(5, &[2, 3], &[5]), Some([&[], &[], &[5, 3]]));
+    let mut hosts = candidates(5, &[4], &[]);
+    hosts[1].down_for = Some(DOWN / 2);
+    hosts[2].down_for = Some(DOWN);
+    hosts.truncate(4);
+    check(&[1, 2, 3, 4, 5], &[], &hosts, Some([&[], &[], &[5, 4]]));
+}
+
+#[test]
 fn a_leader_that_left_brings_in_another_and_lets_nobody_go() {
     check(&[1], &[], &candidates(2, &[], &[1]), Some([&[], &[2], &[]]));
     check(&[1], &[2], &candidates(2, &[], &[1]), Some([&[2], &[], &[]]));
@@ -103,4 +115,16 @@ fn a_joint_change_is_over_only_when_it_is_completed() {
     assert_eq!(next_change(&voters, ME, &candidates(4, &[], &[]), 5), None);
     voters.apply(&VoterChange::default());
     assert_eq!((&voters.voters, voters.outgoing.len()), (&set(&[1, 3, 4]), 0));
+}
+
+#[test]
+fn a_change_that_no_leader_proposes_changes_nothing() {
+    let before = Voters { voters: set(&[1, 2, 3]), learners: set(&[4]), ..Voters::default() };
+    let changes: [[&[u64]; 3]; 5] =
+        [[&[0], &[], &[]], [&[4], &[], &[4]], [&[], &[2], &[]], [&[], &[], &[1, 2, 3]], [&[], &[], &[]]];
+    for [add, learn, remove] in changes {
+        let mut voters = before.clone();
+        assert!(!voters.apply(&VoterChange { add: list(add), learn: list(learn), remove: list(remove) }));
+        assert_eq!(voters, before);
+    }
 }

@@ -6,7 +6,7 @@ use crate::entry::{Body, Creator, Entry, HostRecord, ProposalId, Submission, Tur
 use crate::group::{Group, Tag, TagFilter, TagSets};
 use crate::health::{HealthCheck, Probe};
 use crate::id::{Digest, VoterId};
-use crate::policy::{Minimum, Policy};
+use crate::policy::{Canary, Minimum, Policy, Share};
 use crate::revision::Revision;
 use crate::rollout::{Blocker, DeploymentStatus, Rollout, Turn, Verdict};
 
@@ -31,6 +31,12 @@ struct Mesh(State);
 
 impl Mesh {
     fn new(minimum: Minimum) -> Mesh {
+        let mut mesh = Mesh::deployed();
+        mesh.submit(2, minimum);
+        mesh
+    }
+
+    fn deployed() -> Mesh {
         let mut mesh = Mesh(State::founding());
         for number in 1..=5 {
             mesh.add(Body::HostJoined(HostRecord {
@@ -41,14 +47,13 @@ impl Mesh {
                 zone: String::new(),
                 addresses: Vec::new(),
                 incarnation: 1,
-                wire: 1,
+                wire: crate::wire::WIRE,
             }));
         }
         mesh.set(Some(check()));
         mesh.submit(1, Minimum::AllAtOnce);
         (1..=5).for_each(|number| mesh.turn(1, number, TurnOutcome::Succeeded));
         mesh.add(Body::Finished { deployment: id(1) });
-        mesh.submit(2, minimum);
         mesh
     }
 
@@ -58,11 +63,15 @@ impl Mesh {
     }
 
     fn submit(&mut self, revision: u8, minimum: Minimum) {
+        self.submit_with(revision, Policy { minimum, ..Policy::default() });
+    }
+
+    fn submit_with(&mut self, revision: u8, policy: Policy) {
         self.add(Body::Submitted(Box::new(Submission {
             deployment: id(revision),
             group: name(),
             revision: Revision { digest: Digest([revision; 32]), size: 1, origin: String::new() },
-            policy: Policy { minimum, ..Policy::default() },
+            policy,
             creator: Creator::User,
             rollback_of: None,
             description: String::new(),
@@ -268,4 +277,20 @@ fn a_lease_that_may_not_be_used_runs_no_timeout_down() {
     let stage = &mesh.rollout().members()[&host(2)].stage;
     let Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } = stage else { panic!("{stage:?}") };
     assert_eq!(failure.code, ErrorCode::DidNotStart, "with room, it had to");
+}
+
+#[test]
+fn what_is_heard_of_a_host_that_is_down_in_its_bake_gives_it_no_more_time() {
+    let mut mesh = Mesh::deployed();
+    let canary = Some(Canary { hosts: Share::Hosts(1), bake: Duration::from_secs(600) });
+    let policy = Policy { canary, lost_after: Duration::from_secs(60), ..Policy::default() };
+    mesh.submit_with(2, policy);
+    mesh.turn(2, 1, TurnOutcome::Succeeded);
+    assert_eq!(mesh.rollout().status(), DeploymentStatus::Baking);
+    mesh.add(Body::HostDown { host: host(1), incarnation: 1 });
+    mesh.say(1, false);
+    mesh.say(1, true);
+    let at = mesh.0.clock() + Duration::from_secs(61);
+    mesh.add_at(at, Body::Tick);
+    assert!(matches!(mesh.rollout().verdict, Some(Verdict::Failed(_))), "{:?}", mesh.rollout().verdict);
 }

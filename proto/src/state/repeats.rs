@@ -1,0 +1,103 @@
+//! Entries that stand in the ledger twice.
+//!
+//! A proposer that does not know whether its proposal was lost sends it again,
+//! and a network may double it, so one proposal can be committed twice with
+//! another in between. Most bodies say nothing new then. Those that could undo
+//! what was said in between are folded once: for each proposer the state
+//! remembers which of its last proposals it has seen.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use crate::entry::{Entry, Index, ProposalId};
+
+/// Proposers whose last such words are remembered: operators use a few hosts, and
+/// which hosts say Down and Up goes by hash. Beyond it the one that has been
+/// silent longest is forgotten, and a repetition of its words is folded again.
+pub const PROPOSERS_KEPT: usize = 1_024;
+/// Starts of one agent that are told apart: the one that runs, and the one whose
+/// frames may still be on their way.
+const STARTS_KEPT: usize = 2;
+/// How many of a start's numbers are remembered, back from the newest: half of
+/// the requests that a host may have open. What is older counts as seen, and its
+/// proposer proposes it anew, under a new number.
+pub const NUMBERS_KEPT: u32 = u128::BITS;
+
+/// What is remembered of one proposer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Proposer {
+    /// Its last entry that counts here.
+    last: Index,
+    /// The one that spoke last is the last.
+    starts: VecDeque<Start>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Start {
+    /// Which start: the incarnation, and what was drawn at it.
+    name: (u64, u32),
+    newest: u32,
+    /// The n-th bit: the number that is n before the newest was seen.
+    seen: u128,
+}
+
+/// The start, and the number within it.
+fn parts(proposal: ProposalId) -> ((u64, u32), u32) {
+    let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+    ((proposal.incarnation, low(proposal.number >> 32)), low(proposal.number))
+}
+
+impl Start {
+    fn has_seen(&self, number: u32) -> bool {
+        let before = self.newest.checked_sub(number);
+        before.is_some_and(|before| self.seen.checked_shr(before).is_none_or(|seen| seen & 1 == 1))
+    }
+
+    fn see(&mut self, number: u32) {
+        let ahead = number.saturating_sub(self.newest);
+        self.newest = self.newest.max(number);
+        self.seen =
+            self.seen.checked_shl(ahead).unwrap_or(0) | 1_u128.checked_shl(self.newest - number).unwrap_or(0);
+    }
+}
+
+impl State {
+    /// Whether this was folded before, or is so old that nobody could tell: it
+    /// changes nothing.
+    pub fn is_repeated(&self, entry: &Entry) -> bool {
+        let (name, number) = parts(entry.proposal);
+        let starts = || self.proposers.get(&entry.proposal.host).map(|proposer| &proposer.starts);
+        entry.body.may_undo()
+            && starts()
+                .is_some_and(|starts| starts.iter().any(|start| start.name == name && start.has_seen(number)))
+    }
+
+    pub(super) fn note_proposal(&mut self, entry: &Entry) {
+        if !entry.body.may_undo() {
+            return;
+        }
+        let (name, number) = parts(entry.proposal);
+        let fresh = || Proposer { last: 0, starts: VecDeque::new() };
+        let proposer = self.proposers.entry(entry.proposal.host).or_insert_with(fresh);
+        proposer.last = self.index;
+        let known = proposer.starts.iter().position(|start| start.name == name);
+        let known = known.and_then(|at| proposer.starts.remove(at));
+        let mut start = known.unwrap_or(Start { name, newest: number, seen: 0 });
+        start.see(number);
+        proposer.starts.push_back(start);
+        if proposer.starts.len() > STARTS_KEPT {
+            proposer.starts.pop_front();
+        }
+        if self.proposers.len() > PROPOSERS_KEPT {
+            let silent = self.proposers.iter().min_by_key(|(_, proposer)| proposer.last);
+            if let Some(silent) = silent.map(|(host, _)| *host) {
+                self.proposers.remove(&silent);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
