@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::entry::Index;
 use crate::id::HostId;
 use crate::time::Time;
 
@@ -61,6 +62,8 @@ pub(crate) struct Liveness {
     lost: BTreeSet<HostId>,
     /// What the others say they have lost.
     told: BTreeMap<HostId, BTreeSet<HostId>>,
+    /// The entry by which a host last said itself that it is there.
+    renewed: BTreeMap<HostId, Index>,
     /// Counts the changes, so that what follows from them is worked out once.
     version: u64,
 }
@@ -72,6 +75,7 @@ impl Liveness {
         self.neighbours.retain(|host, neighbour| members.contains(host) || neighbour.connected);
         self.lost.retain(|host| members.contains(host));
         self.told.retain(|host, _| members.contains(host));
+        self.renewed.retain(|host, _| members.contains(host));
         for host in members {
             self.neighbours.entry(*host).or_insert(Neighbour { connected: false, lost_at: now + GRACE });
         }
@@ -106,8 +110,25 @@ impl Liveness {
         was_lost
     }
 
-    /// What another host has lost.
-    pub(crate) fn told(&mut self, observer: HostId, lost: BTreeSet<HostId>) {
+    /// The host has said itself that it is there, by this entry: what was lost is
+    /// its agent of before. Like one that has just started it is given time until
+    /// all see it again.
+    pub(crate) fn renewed(&mut self, host: HostId, index: Index, now: Time) {
+        self.lost.remove(&host);
+        for lost in self.told.values_mut() {
+            lost.remove(&host);
+        }
+        if let Some(neighbour) = self.neighbours.get_mut(&host) {
+            neighbour.lost_at = neighbour.lost_at.max(now + GRACE);
+        }
+        self.renewed.insert(host, index);
+        self.version += 1;
+    }
+
+    /// What another host has lost, which has folded the entries up to `index`. One
+    /// that has not heard that a host is there again speaks of the one before.
+    pub(crate) fn told(&mut self, observer: HostId, index: Index, mut lost: BTreeSet<HostId>) {
+        lost.retain(|host| self.renewed.get(host).is_none_or(|renewed| *renewed <= index));
         if self.told.get(&observer) != Some(&lost) {
             self.told.insert(observer, lost);
             self.version += 1;

@@ -66,7 +66,7 @@ impl Node {
             return;
         }
         let lost: BTreeSet<HostId> = beacon.lost.iter().take(LOST_TOLD_MAX).copied().collect();
-        self.liveness.told(from, lost);
+        self.liveness.told(from, beacon.index, lost);
         let heard = Heard {
             voter: beacon.voter,
             incarnation: beacon.incarnation,

@@ -144,6 +144,11 @@ impl Node {
         let is_repeated = self.state.is_repeated(&entry);
         let result = self.state.apply(logged.index, &entry);
         self.clock_seen = now;
+        if let Body::HostJoined(record) = &entry.body
+            && result.is_ok()
+        {
+            self.liveness.renewed(record.host, logged.index, now);
+        }
         self.notice(logged.index, &entry);
         match self.proposals.take(entry.proposal) {
             Some(pending) if is_repeated => self.proposals.put_again(pending, now),

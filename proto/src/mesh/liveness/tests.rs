@@ -10,7 +10,7 @@ fn check(hosts: u8, lost: &[&[u8]], expected: &[(u8, Judgement)]) {
     let own = lost[0].iter().copied().map(host).collect();
     let mut liveness = Liveness { lost: own, ..Liveness::default() };
     for (observer, lost) in (1..).zip(&lost[1..]) {
-        liveness.told(host(observer), lost.iter().copied().map(host).collect());
+        liveness.told(host(observer), 0, lost.iter().copied().map(host).collect());
     }
     let expected: BTreeMap<HostId, Judgement> = expected.iter().map(|(h, j)| (host(*h), *j)).collect();
     assert_eq!(liveness.judge(host(0), &members), expected);
@@ -97,7 +97,7 @@ proptest::proptest! {
         let own: BTreeSet<HostId> = lost.next().expect("there are 12");
         let own = own.into_iter().filter(|lost| *lost != host(0)).collect();
         let mut liveness = Liveness { lost: own, ..Liveness::default() };
-        (1..).zip(lost).for_each(|(observer, lost)| liveness.told(host(observer), lost));
+        (1..).zip(lost).for_each(|(observer, lost)| liveness.told(host(observer), 0, lost));
         let judged = liveness.judge(host(0), &members);
         for (host, expected) in judged_one_by_one(&liveness, &members) {
             proptest::prop_assert_eq!(judged.get(&host).copied().unwrap_or(Judgement::Up), expected);
@@ -116,6 +116,30 @@ fn a_closed_connection_has_a_quarter_second_to_come_back() {
     assert_eq!(liveness.lost().len(), 1);
     assert!(liveness.connected(host(1), now + Duration::from_millis(300)), "it was lost until now");
     assert!(liveness.lost().is_empty());
+}
+
+#[test]
+fn who_is_there_again_is_not_accused_by_what_was_lost_before() {
+    let now = Time::from_micros(1_000_000_000);
+    let members: BTreeSet<HostId> = (0..5).map(host).collect();
+    let mut liveness = Liveness::default();
+    liveness.set_members(&members.iter().filter(|member| **member != host(0)).copied().collect(), now);
+    let all_have_lost_it = |liveness: &mut Liveness, index| {
+        (2..5).for_each(|observer| liveness.told(host(observer), index, [host(1)].into()));
+    };
+    let later = now + GRACE;
+    liveness.expire(later);
+    all_have_lost_it(&mut liveness, 7);
+    assert_eq!(liveness.judge(host(0), &members)[&host(1)], Judgement::Down);
+    liveness.renewed(host(1), 8, later);
+    assert!(!liveness.judge(host(0), &members).contains_key(&host(1)));
+    all_have_lost_it(&mut liveness, 7);
+    liveness.expire(later + GRACE - Duration::from_micros(1));
+    assert!(!liveness.judge(host(0), &members).contains_key(&host(1)), "they speak of the one before");
+    // Nobody hears it, and now that is said of this one.
+    liveness.expire(later + GRACE);
+    all_have_lost_it(&mut liveness, 8);
+    assert_eq!(liveness.judge(host(0), &members)[&host(1)], Judgement::Down);
 }
 
 #[test]
