@@ -269,6 +269,8 @@ pub enum Request {
         group: GroupName,
         /// To which revision; none means the last good one before the current.
         to: Option<crate::id::Digest>,
+        /// How; none means as the group says.
+        policy: Option<Box<Policy>>,
     },
     /// Take a host out of the mesh for good.
     RemoveHost(HostId),

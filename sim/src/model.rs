@@ -326,6 +326,11 @@ impl Model {
     /// A rollback is for those that the undone deployment touched, a restart
     /// for those that have the revision, an update for those that do not.
     fn is_target(&self, submission: &Submission, group: &GroupState, host: HostId) -> bool {
+        if submission.rollback_of.is_some() && submission.creator == Creator::User {
+            let digest = submission.revision.digest;
+            let known = group.standing.get(&host);
+            return known.is_none_or(|standing| !standing.healthy || standing.revision != Some(digest));
+        }
         if let Some(undone) = submission.rollback_of {
             let needs_it = |undone: &Deployment| undone.touched().contains(&host) && !group.is_current(host);
             return self.deployments.get(&undone).is_none_or(needs_it);

@@ -125,8 +125,8 @@ impl Story {
                 let now = if *now { " now" } else { "" };
                 format!("stop {}{now}{back}", self.deployment(*deployment))
             }
-            Request::Rollback { group, to: None } => format!("roll {group} back"),
-            Request::Rollback { group, to: Some(digest) } => {
+            Request::Rollback { group, to: None, .. } => format!("roll {group} back"),
+            Request::Rollback { group, to: Some(digest), .. } => {
                 format!("roll {group} back to {}", self.bundle(digest))
             }
             Request::RemoveHost(host) => format!("remove {}", self.host(*host)),

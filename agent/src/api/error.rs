@@ -104,6 +104,7 @@ fn judged(refusal: &Refusal) -> (StatusCode, bool) {
         | Refusal::ImpossibleCanary { .. }
         | Refusal::BakesTooLong { .. }
         | Refusal::NothingOutdated { .. }
+        | Refusal::AlreadyBack { .. }
         | Refusal::NothingToRestart(_)
         | Refusal::RestartOutrun { .. }
         | Refusal::TooOld { .. }

@@ -87,6 +87,9 @@ pub(crate) struct RollbackBody {
     /// A digest or the beginning of one; none means the last good revision before the current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) to: Option<String>,
+    /// As of a deployment.
+    #[serde(default)]
+    pub(crate) overrides: BTreeMap<String, String>,
 }
 
 pub(super) async fn set_group(
@@ -146,7 +149,7 @@ pub(super) async fn plan(
     body: Body,
 ) -> Result<Json<PlanView>, ApiError> {
     let PlanBody { group, source, overrides, queue } = parse(body)?;
-    let (group, policy) = policy_of(&shared, &group, &overrides).await?;
+    let (group, policy) = policy_of(&shared, group.parse()?, &overrides).await?;
     let (name, wanted) = (group.clone(), policy.clone());
     let is_refused = move |node: &Node| node.state().check_policy(&name, &wanted).is_err();
     let revision = match shared.backend.node.read(is_refused).await? {
@@ -169,7 +172,7 @@ pub(super) async fn deploy(
 ) -> Submitted {
     let DeployBody { group, source, digest, description, overrides, queue } = parse(body)?;
     // The group comes first: a mistyped name must not cost an upload.
-    let (group, policy) = policy_of(&shared, &group, &overrides).await?;
+    let (group, policy) = policy_of(&shared, group.parse()?, &overrides).await?;
     let (name, wanted) = (group.clone(), policy.clone());
     shared.backend.node.read(move |node| node.state().check_policy(&name, &wanted)).await??;
     let revision = wanted_revision(&shared, &group, &policy, source, digest, progress).await?;
@@ -185,8 +188,10 @@ pub(super) async fn rollback(
     Path((application, name)): Path<(String, String)>,
     body: Body,
 ) -> Submitted {
-    let RollbackBody { to } = parse(body)?;
+    let RollbackBody { to, overrides } = parse(body)?;
     let group = GroupName::new(&application, &name)?;
+    let (group, policy) = policy_of(&shared, group, &overrides).await?;
+    let policy = (!overrides.is_empty()).then(|| Box::new(policy));
     let wanted = group.clone();
     let look = move |node: &Node| {
         let known = node.state().group(&wanted).ok_or_else(|| Refusal::UnknownGroup(wanted.clone()))?;
@@ -200,7 +205,7 @@ pub(super) async fn rollback(
              brings a bundle into the mesh"
         )));
     }
-    let accepted = request(&shared, Request::Rollback { group, to: Some(digest) }).await?;
+    let accepted = request(&shared, Request::Rollback { group, to: Some(digest), policy }).await?;
     submitted(&shared, accepted).await
 }
 
@@ -283,10 +288,9 @@ async fn submitted(shared: &Shared, accepted: Accepted) -> Submitted {
 /// The group that is meant, and its policy with the overrides on top.
 async fn policy_of(
     shared: &Shared,
-    group: &str,
+    name: GroupName,
     overrides: &BTreeMap<String, String>,
 ) -> Result<(GroupName, Policy), ApiError> {
-    let name: GroupName = group.parse()?;
     let (wanted, overrides) = (name.clone(), overrides.clone());
     let look = move |node: &Node| {
         let state = node.state();

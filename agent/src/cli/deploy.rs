@@ -74,6 +74,8 @@ pub(crate) struct RollbackArgs {
     to: Option<String>,
     #[command(flatten)]
     waiting: Waiting,
+    #[command(flatten)]
+    overrides: Overrides,
 }
 
 #[derive(Args)]
@@ -161,7 +163,7 @@ pub(super) async fn deploy(session: &Session, args: DeployArgs) -> anyhow::Resul
 }
 
 pub(super) async fn rollback(session: &Session, args: RollbackArgs) -> anyhow::Result<Exit> {
-    let body = RollbackBody { to: args.to };
+    let body = RollbackBody { to: args.to, overrides: args.overrides.map()? };
     let submitted: DeploymentView =
         session.client.post(&format!("{}/rollback", path_of(&args.group)), &body).await?;
     follow(session, submitted, args.waiting).await

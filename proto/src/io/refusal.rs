@@ -204,6 +204,17 @@ pub enum Refusal {
         /// The revision.
         digest: Digest,
     },
+    /// A rollback to where the group is.
+    #[error(
+        "{group} is back at {} already: to go back further, name the revision (`skein rollback {group} --to …`; \
+         `skein history {group}` lists them)", .digest.short()
+    )]
+    AlreadyBack {
+        /// The group.
+        group: GroupName,
+        /// Where it is.
+        digest: Digest,
+    },
     /// A restart of what is not there.
     #[error(
         "no host of {0} runs its last good revision, so there is nothing to restart: deploy a bundle to it"
@@ -357,6 +368,7 @@ impl Refusal {
             Refusal::BakesTooLong { bakes, timeout } => {
                 ("BAKES_TOO_LONG", vec![("bake_seconds", *bakes), ("timeout_seconds", *timeout)])
             }
+            Refusal::AlreadyBack { .. } => ("ALREADY_BACK", vec![]),
             Refusal::NothingOutdated { hosts, .. } => ("NOTHING_OUTDATED", vec![("total", (*hosts).into())]),
             Refusal::NothingToRestart(_) => ("NOTHING_TO_RESTART", vec![]),
             Refusal::RestartOutrun { .. } => ("RESTART_OUTRUN", vec![]),

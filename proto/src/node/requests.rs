@@ -7,11 +7,13 @@ use rand::Rng;
 use super::Node;
 use super::proposals::{GIVE_UP_AFTER, Pending, REQUESTS_MAX};
 use crate::alarm::DETAIL_MAX;
-use crate::entry::{BODY_BYTES_MAX, Body, keep_start};
+use crate::entry::{BODY_BYTES_MAX, Body, Submission, keep_start};
 use crate::id::{DeploymentId, Digest, GroupName};
 use crate::io::{self, Accepted, DeployRequest, Output, Refusal, Reply, Request, RequestId, Until};
+use crate::policy::Policy;
 use crate::revision::Revision;
 use crate::rollout::{DeploymentStatus, Rollout};
+use crate::state::GroupState;
 use crate::time::Time;
 use crate::wire;
 
@@ -51,9 +53,11 @@ impl Node {
         let body = match request {
             Request::SetGroup(group) => Body::GroupSet(group),
             Request::DeleteGroup(name) => Body::GroupDeleted(name),
-            Request::Deploy(request) => self.submission(*request)?,
+            Request::Deploy(request) => Body::Submitted(Box::new(self.submission(*request)?)),
             Request::Stop { deployment, rollback, now } => Body::StopRequested { deployment, rollback, now },
-            Request::Rollback { group, to } => self.way_back(group, to)?,
+            Request::Rollback { group, to, policy } => {
+                self.way_back(group, to, policy.map(|policy| *policy))?
+            }
             Request::RemoveHost(host) => Body::HostLeft { host },
             Request::SetAlarm { group, alarm, active, reason } => {
                 let reason = keep_start(&reason, DETAIL_MAX).to_string();
@@ -82,7 +86,7 @@ impl Node {
         Ok(body)
     }
 
-    fn submission(&mut self, request: DeployRequest) -> Result<Body, Refusal> {
+    fn submission(&mut self, request: DeployRequest) -> Result<Submission, Refusal> {
         let group = self.state.group(&request.group);
         let group = group.ok_or_else(|| Refusal::UnknownGroup(request.group.clone()))?;
         let policy = match &request.policy {
@@ -92,29 +96,35 @@ impl Node {
         let mut seed = [0; 16];
         self.rng.fill_bytes(&mut seed);
         let id = DeploymentId::derive(&[&seed, self.config.host.public_key().as_slice()].concat());
-        Ok(Body::Submitted(Box::new(io::submission(request, id, policy))))
+        Ok(io::submission(request, id, policy))
     }
 
-    fn way_back(&mut self, name: GroupName, to: Option<Digest>) -> Result<Body, Refusal> {
+    fn way_back(
+        &mut self,
+        name: GroupName,
+        to: Option<Digest>,
+        policy: Option<Policy>,
+    ) -> Result<Body, Refusal> {
         let revision = self.way_back_to(&name, to)?;
         let group = self.state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         let description = format!("back to {} by hand", revision.digest.short());
         let holders = self.state.holders(group, revision.digest);
-        let policy = self.state.policy_of(&group.group)?.of_rollback();
-        self.submission(DeployRequest {
-            group: name,
-            revision,
-            policy: Some(policy),
-            description,
-            holders,
-            queue: false,
-        })
+        let undone = self.newest_of(group).map(|rollout| rollout.submission.deployment);
+        let policy = match policy {
+            Some(policy) => policy,
+            None => self.state.policy_of(&group.group)?,
+        };
+        let policy = Some(policy.of_rollback());
+        let request = DeployRequest { group: name, revision, policy, description, holders, queue: false };
+        let submission = self.submission(request)?;
+        Ok(Body::Submitted(Box::new(Submission { rollback_of: undone, ..submission })))
     }
 
     /// The revision to go back to: the one that is named, or the last good one
     /// that the group is not at.
     /// # Errors
-    /// If there is no such group, or no such revision in its history.
+    /// If there is no such group, or no such revision in its history; or none is
+    /// named, and the group was rolled back already.
     pub fn way_back_to(&self, name: &GroupName, to: Option<Digest>) -> Result<Revision, Refusal> {
         let group = self.state.group(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         let good = group.good.iter().rev();
@@ -125,16 +135,26 @@ impl Node {
                 .map(|good| good.revision.clone())
                 .ok_or_else(|| Refusal::UnknownRevision(digest, name.clone()));
         }
-        // What brought single hosts up to date says nothing about the group.
-        let of_all = |rollout: &&Rollout| !rollout.is_catch_up();
-        let mut newest_first = group.deployments.iter().rev().filter_map(|id| self.state.rollout(*id));
-        let newest = newest_first.find(of_all);
-        let is_at_good = newest.is_some_and(|rollout| rollout.status() == DeploymentStatus::Succeeded);
-        let at = newest.filter(|_| is_at_good).map(|rollout| rollout.submission.revision.digest);
+        let newest = self.newest_of(group).map(|rollout| (rollout.status(), &rollout.submission));
+        let at = match newest {
+            // Who asks now may not know that it is done, and would lose another release.
+            Some((DeploymentStatus::Succeeded, Submission { rollback_of: Some(_), revision, .. })) => {
+                return Err(Refusal::AlreadyBack { group: name.clone(), digest: revision.digest });
+            }
+            Some((DeploymentStatus::Succeeded, submission)) => Some(submission.revision.digest),
+            Some(_) | None => None,
+        };
         good.clone()
             .find(|good| Some(good.revision.digest) != at)
             .map(|good| good.revision.clone())
             .ok_or_else(|| Refusal::NothingToRollBackTo(name.clone()))
+    }
+
+    /// The group's newest deployment. What brought single hosts up to date says
+    /// nothing about the group.
+    fn newest_of(&self, group: &GroupState) -> Option<&Rollout> {
+        let newest_first = group.deployments.iter().rev().filter_map(|id| self.state.rollout(*id));
+        newest_first.into_iter().find(|rollout| !rollout.is_catch_up())
     }
 
     /// The entry that answers a proposal was folded.

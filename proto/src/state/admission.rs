@@ -108,6 +108,9 @@ impl State {
         if is_restart {
             return Err(Refusal::NothingToRestart(name.clone()));
         }
+        if submission.rollback_of.is_some() {
+            return Err(Refusal::AlreadyBack { group: name.clone(), digest });
+        }
         let hosts = count(self.members_of(&group.group).len());
         Err(Refusal::NothingOutdated { group: name.clone(), hosts, digest })
     }

@@ -75,10 +75,14 @@ pub struct Tried {
 impl GroupState {
     /// Whether the host is known to be well at the group's last good revision.
     pub fn is_current(&self, host: HostId) -> bool {
-        let Some(good) = self.good.last() else { return false };
-        self.standing.get(&host).is_some_and(|standing| {
-            standing.health == Health::Healthy && standing.revision == Some(good.revision.digest)
-        })
+        self.good.last().is_some_and(|good| self.is_well_at(host, good.revision.digest))
+    }
+
+    /// Whether its last turn went well, with this revision.
+    pub(super) fn is_well_at(&self, host: HostId, digest: Digest) -> bool {
+        self.standing
+            .get(&host)
+            .is_some_and(|standing| standing.health == Health::Healthy && standing.revision == Some(digest))
     }
 
     fn is_healthy(&self, host: HostId) -> bool {

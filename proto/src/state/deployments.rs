@@ -133,7 +133,13 @@ impl State {
     pub fn targets(&self, submission: &Submission) -> Option<BTreeSet<HostId>> {
         if let Some(undone) = submission.rollback_of {
             let group = self.groups.get(&submission.group)?;
-            return Some(to_roll_back(group, self.rollouts.get(&undone)?).collect());
+            // By hand a group goes to where one wants it, whoever was touched.
+            return Some(match submission.creator {
+                Creator::User => self.not_well_at(group, submission.revision.digest),
+                Creator::Rollback | Creator::Autoscale => {
+                    to_roll_back(group, self.rollouts.get(&undone)?).collect()
+                }
+            });
         }
         let (mode, outdated_only) = (submission.policy.mode, submission.policy.outdated_only);
         let group = self.groups.get(&submission.group).filter(|_| mode == Mode::Restart || outdated_only)?;
@@ -143,6 +149,11 @@ impl State {
         };
         let members = self.members_of(&group.group).into_iter().map(|host| host.record.host);
         Some(members.filter(|host| has_it(*host) == (mode == Mode::Restart)).collect())
+    }
+
+    fn not_well_at(&self, group: &GroupState, digest: Digest) -> BTreeSet<HostId> {
+        let members = self.members_of(&group.group).into_iter().map(|host| host.record.host);
+        members.filter(|host| !group.is_well_at(*host, digest)).collect()
     }
 
     pub(super) fn start_turn(&mut self, deployment: DeploymentId, host: HostId) {
@@ -244,7 +255,9 @@ impl State {
         }
         let succeeded = rollout.status() == DeploymentStatus::Succeeded;
         // A rollback that fails is never rolled back: it would go round for ever.
-        let rolls_back = rollout.wants_rollback() && rollout.submission.creator == Creator::User;
+        let is_way_forward =
+            rollout.submission.creator == Creator::User && rollout.submission.rollback_of.is_none();
+        let rolls_back = rollout.wants_rollback() && is_way_forward;
         let is_catch_up = rollout.is_catch_up();
         let (name, mode) = (rollout.submission.group.clone(), rollout.submission.policy.mode);
         let good = Good { revision: rollout.submission.revision.clone(), deployment, at };

@@ -3,6 +3,7 @@
 use super::{GroupState, State};
 use crate::entry::{Creator, Submission};
 use crate::id::{DeploymentId, HostId};
+use crate::policy::Policy;
 use crate::rollout::Rollout;
 
 /// The id of the rollback of a deployment: the same, whoever submits it.
@@ -16,11 +17,21 @@ impl State {
     pub(super) fn rollback_of(&self, group: &GroupState, failed: DeploymentId) -> Option<Submission> {
         let undone = &self.rollouts.get(&failed)?.submission;
         let good = group.good.last()?;
+        // As careful as what it undoes, but what was overridden there was not meant
+        // for it: it would time out as that did.
+        let of_group = self.policy_of(&group.group).unwrap_or_else(|_| undone.policy.clone());
+        let policy = Policy {
+            start_timeout: of_group.start_timeout,
+            lost_after: of_group.lost_after,
+            turn_timeout: of_group.turn_timeout,
+            deployment_timeout: of_group.deployment_timeout,
+            ..undone.policy.of_rollback()
+        };
         Some(Submission {
             deployment: rollback_id(failed),
             group: undone.group.clone(),
             revision: good.revision.clone(),
-            policy: undone.policy.of_rollback(),
+            policy,
             creator: Creator::Rollback,
             rollback_of: Some(failed),
             description: format!("rollback of {failed}"),

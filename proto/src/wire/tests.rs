@@ -22,8 +22,8 @@ fn what_is_no_frame_of_ours_is_refused() {
     assert_eq!(unframe(MESH, &[]), Err(WireError::Length));
     assert_eq!(unframe(MeshId([4; 16]), &good), Err(WireError::OtherMesh));
     let mut older = good.clone();
-    older[17] = 1;
-    assert_eq!(unframe(MESH, &older), Err(WireError::Version(1)));
+    older[17] = 2;
+    assert_eq!(unframe(MESH, &older), Err(WireError::Version(2)));
     assert_eq!(unframe(MESH, &good[..good.len() - 1]), Err(WireError::Malformed));
     assert_eq!(unframe(MESH, &[good.as_slice(), &[0]].concat()), Err(WireError::Malformed));
 }

@@ -318,7 +318,10 @@ impl Deployment {
             | DeploymentStatus::Baking => false,
         };
         // A rollback that fails is never rolled back: it would go round for ever.
-        wanted && !self.touched().is_empty() && self.submission.creator == Creator::User
+        wanted
+            && !self.touched().is_empty()
+            && self.submission.creator == Creator::User
+            && self.submission.rollback_of.is_none()
     }
 
     /// Grants what may be granted, or works out how it ends.

@@ -140,7 +140,7 @@ impl World {
                 let deployment = group.running.or(group.queued)?;
                 Request::Stop { deployment, rollback: *rollback, now: *now }
             }
-            Wish::Rollback { group, to } => Request::Rollback { group: group.clone(), to: *to },
+            Wish::Rollback { group, to } => Request::Rollback { group: group.clone(), to: *to, policy: None },
             Wish::Restart { group, policy } => {
                 let state = self.hosts[host.index()].node()?.state();
                 let good = state.group(group)?.good.last()?;
