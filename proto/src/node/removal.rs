@@ -3,10 +3,11 @@
 //!
 //! A host is out as soon as the entry is folded, but if it votes, consensus
 //! needs it until others vote in its place: it stays connected and goes on
-//! voting until that is committed too. Only then is the request answered, so
-//! that whoever reads the answer may switch the host off. And only when most
-//! voters are known to know it does the host itself close its connections: if
-//! one alone knew it and died, the others could not go on without this one.
+//! voting until that is committed too. Only when most voters are known to know
+//! it, and to know it after a power loss, is the request answered, so that
+//! whoever reads the answer may switch the host off, and does the host itself
+//! close its connections: if one alone knew it and died, the others could not go
+//! on without this one.
 
 use super::proposals::GIVE_UP_AFTER;
 use super::{Node, Why};

@@ -180,7 +180,7 @@ impl Node {
         if self.derived_at != derived_of {
             self.derived_at = derived_of;
             self.derive_members(now);
-            self.outrank_old_store();
+            self.outrank_what_is_known();
         }
         for deployment in std::mem::take(&mut self.to_prefetch) {
             self.prefetch(deployment);
@@ -231,11 +231,14 @@ impl Node {
         }
     }
 
-    /// A store that was made anew counts its starts from 1: it must outrank the
-    /// one that it replaces, or the mesh would take its words for old ones.
-    fn outrank_old_store(&mut self) {
+    /// A store that was made anew counts its starts from 1, and one that lost
+    /// power may have forgotten some: it must outrank what the mesh knows of it,
+    /// or its words would be taken for old ones, and it would go on for ever.
+    fn outrank_what_is_known(&mut self) {
         let Some(known) = self.state.host(self.config.host).map(|host| &host.record) else { return };
-        if known.voter != self.meta.voter && known.incarnation >= self.meta.incarnation {
+        let is_another = known.voter != self.meta.voter;
+        let is_newer = known.incarnation > self.meta.incarnation;
+        if is_newer || (is_another && known.incarnation == self.meta.incarnation) {
             self.meta.incarnation = known.incarnation + 1;
             self.changes.push((super::META_KEY.to_vec(), Some(wire::encode(&self.meta))));
         }

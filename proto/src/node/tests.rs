@@ -394,3 +394,21 @@ fn a_node_whose_store_ends_with_a_snapshot_knows_the_mesh_at_once() {
     let again = Node::start(config, stored, now).expect("it starts");
     assert_eq!((again.mesh().voters, again.members), (BTreeSet::from([node.host()]), [node.host()].into()));
 }
+
+#[test]
+fn a_host_that_has_forgotten_a_start_outranks_what_the_mesh_knows_of_it() {
+    let mut mesh = Mesh::of(3);
+    mesh.run(Duration::from_secs(10));
+    let host = HostId::from_public_key([2; 32]);
+    // Its store lost power before it had counted two starts.
+    let node = mesh.nodes.get_mut(&host).expect("a node");
+    node.meta.incarnation = 3;
+    mesh.run(Duration::from_secs(5));
+    mesh.nodes.get_mut(&host).expect("a node").meta.incarnation = 1;
+    mesh.run(Duration::from_secs(5));
+    let known = mesh.state(0).host(host).expect("it is known").record.incarnation;
+    assert_eq!((known, mesh.nodes[&host].incarnation()), (4, 4));
+    let index = mesh.state(0).index();
+    mesh.run(Duration::from_secs(5));
+    assert_eq!(mesh.state(0).index(), index, "it says it once");
+}

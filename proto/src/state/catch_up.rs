@@ -89,6 +89,12 @@ impl GroupState {
         self.standing.get(&host).is_some_and(|standing| standing.health == Health::Healthy)
     }
 
+    /// Whether its application serves, as far as is known. Whoever is unwell is of
+    /// no service now, as in a deployment.
+    fn serves(&self, host: HostId) -> bool {
+        self.is_healthy(host) && self.ailing(host).is_none()
+    }
+
     /// Whether a person left the host at a revision that never became good.
     fn is_elsewhere(&self, host: HostId) -> bool {
         let revision = self.standing.get(&host).and_then(|standing| standing.revision);
@@ -157,7 +163,7 @@ impl State {
                 && group.running.is_none_or(|running| !self.is_member(running, **host))
         };
         let due: BTreeSet<HostId> = group.behind.iter().filter(is_due).map(|(host, _)| *host).collect();
-        if group.running.is_some() || due.is_empty() || due.iter().any(|host| !group.is_healthy(*host)) {
+        if group.running.is_some() || due.is_empty() || due.iter().any(|host| !group.serves(*host)) {
             return due;
         }
         let room = self.room(group);
@@ -176,7 +182,7 @@ impl State {
         let (mut total, mut available) = (0, 0);
         for host in members {
             total += 1;
-            available += u32::from(host.down.is_none() && group.is_healthy(host.record.host));
+            available += u32::from(host.down.is_none() && group.serves(host.record.host));
         }
         let policy = self.policy_of(&group.group).unwrap_or_else(|_| group.group.policy.clone());
         Room { available, minimum: policy.bounds(total).minimum, total }

@@ -93,11 +93,11 @@ impl State {
     }
 
     pub(super) fn leave(&mut self, host: HostId) {
+        self.hosts_changed_at = self.index;
         // One that is Down already has no more time to come back by being taken out.
         if self.hosts.get(&host).is_some_and(|known| known.down.is_none()) {
             self.change_down(host, true);
         }
-        self.hosts_changed_at = self.index;
         for deployment in self.turns_of(host) {
             let message = "the host was taken out of the mesh".to_string();
             self.fail_turn(deployment, host, ErrorCode::HostLost, message);

@@ -80,7 +80,7 @@ impl Model {
                 hosts.push(*host);
             }
         }
-        let all_serve = hosts.iter().all(|host| group.is_healthy(*host));
+        let all_serve = hosts.iter().all(|host| serves(group, *host));
         if group.running.is_none() && all_serve && !self.has_room(group) {
             return Vec::new();
         }
@@ -90,7 +90,7 @@ impl Model {
     /// Whether a host more may be taken out of service between deployments.
     fn has_room(&self, group: &GroupState) -> bool {
         let members = self.members(&group.group);
-        let serving = members.iter().filter(|host| !host.down && group.is_healthy(host.record.host)).count();
+        let serving = members.iter().filter(|host| !host.down && serves(group, host.record.host)).count();
         let total = u32::try_from(members.len()).expect("few hosts");
         serving > self.policy_of(&group.group).bounds(total).minimum as usize
     }
@@ -262,4 +262,10 @@ impl Model {
         let turn = self.deployments.get(&id).and_then(|deployment| deployment.turn(host));
         turn.is_some_and(|turn| turn.stage == Stage::Pending || turn.is_in_flight())
     }
+}
+
+/// A host whose application is unwell is healthy, as its last turn went, and
+/// serves nobody.
+fn serves(group: &GroupState, host: HostId) -> bool {
+    group.is_healthy(host) && !group.ailing.contains_key(&host)
 }

@@ -115,7 +115,7 @@ impl State {
             return Some(CatchUp::Frozen { until: freeze.until });
         }
         let room = self.room(group);
-        if group.running.is_none() && group.is_healthy(host) && room.available <= room.minimum {
+        if group.running.is_none() && group.serves(host) && room.available <= room.minimum {
             return Some(CatchUp::TooFewHealthy {
                 available: room.available,
                 minimum: room.minimum,

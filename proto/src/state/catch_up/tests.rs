@@ -1,6 +1,7 @@
 use super::*;
-use crate::entry::Body;
+use crate::entry::{Body, Index};
 use crate::group::{Group, TagFilter};
+use crate::health::{HealthCheck, Probe};
 use crate::io::Refusal;
 use crate::policy::Minimum;
 use crate::rollout::DeploymentStatus;
@@ -253,6 +254,32 @@ fn a_host_that_serves_is_taken_out_only_if_the_minimum_has_room() {
     let waits = CatchUp::TooFewHealthy { available: 3, minimum: 3, total: 4 };
     assert_eq!((ledger.do_due(), ledger.behind()), (None, vec![(host(3), waits)]));
     ledger.up(0);
+    let id = ledger.do_due().expect("there is room");
+    assert_eq!(ledger.leased(id), [host(3)]);
+}
+
+#[test]
+fn an_unwell_host_makes_no_room_for_one_that_serves() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let main = ledger.deploy(2);
+    ledger.join(3);
+    let beside = ledger.do_due().expect("a catch-up beside it");
+    ledger.finish_well(beside);
+    ledger.finish_well(main);
+    let health = Some(HealthCheck::new(Probe::Tcp("127.0.0.1:80".into())));
+    ledger.say(Body::GroupSet(Group { health, ..ledger.group().group.clone() }));
+    let group = ledger.group().group.name.clone();
+    let said = |healthy: bool, as_of: Index| Body::HealthChanged {
+        group: group.clone(),
+        host: host(0),
+        healthy,
+        error: String::new(),
+        as_of,
+    };
+    ledger.say(said(false, ledger.state.index()));
+    let waits = CatchUp::TooFewHealthy { available: 3, minimum: 3, total: 4 };
+    assert_eq!((ledger.do_due(), ledger.behind()), (None, vec![(host(3), waits)]));
+    ledger.say(said(true, ledger.state.index()));
     let id = ledger.do_due().expect("there is room");
     assert_eq!(ledger.leased(id), [host(3)]);
 }

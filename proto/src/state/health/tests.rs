@@ -279,8 +279,8 @@ fn a_lease_that_may_not_be_used_runs_no_timeout_down() {
     assert_eq!(failure.code, ErrorCode::DidNotStart, "with room, it had to");
 }
 
-#[test]
-fn what_is_heard_of_a_host_that_is_down_in_its_bake_gives_it_no_more_time() {
+/// A host goes Down in its bake, this is said of it, and then its time is over.
+fn check_lost(then: impl Fn(&mut Mesh)) {
     let mut mesh = Mesh::deployed();
     let canary = Some(Canary { hosts: Share::Hosts(1), bake: Duration::from_secs(600) });
     let policy = Policy { canary, lost_after: Duration::from_secs(60), ..Policy::default() };
@@ -288,9 +288,18 @@ fn what_is_heard_of_a_host_that_is_down_in_its_bake_gives_it_no_more_time() {
     mesh.turn(2, 1, TurnOutcome::Succeeded);
     assert_eq!(mesh.rollout().status(), DeploymentStatus::Baking);
     mesh.add(Body::HostDown { host: host(1), incarnation: 1 });
-    mesh.say(1, false);
-    mesh.say(1, true);
-    let at = mesh.0.clock() + Duration::from_secs(61);
-    mesh.add_at(at, Body::Tick);
+    let over = mesh.0.clock() + Duration::from_secs(60);
+    then(&mut mesh);
+    assert_eq!(mesh.rollout().verdict, None);
+    mesh.add_at(over, Body::Tick);
     assert!(matches!(mesh.rollout().verdict, Some(Verdict::Failed(_))), "{:?}", mesh.rollout().verdict);
+}
+
+#[test]
+fn nothing_but_its_return_gives_a_host_that_is_down_in_its_bake_more_time() {
+    check_lost(|mesh| {
+        mesh.say(1, false);
+        mesh.say(1, true);
+    });
+    check_lost(|mesh| mesh.add(Body::HostLeft { host: host(1) }));
 }
