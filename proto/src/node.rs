@@ -354,10 +354,10 @@ impl Node {
     pub fn blockers(&self, deployment: DeploymentId) -> Vec<Blocker> {
         let Some(rollout) = self.state.rollout(deployment) else { return Vec::new() };
         if rollout.started_at.is_none() {
-            return self.queued_behind(rollout);
+            return self.no_majority().into_iter().chain(self.queued_behind(rollout)).collect();
         }
         let me = self.config.host;
-        let mut blockers = Vec::new();
+        let mut blockers: Vec<Blocker> = self.no_majority().into_iter().collect();
         // What the others wait for stands first.
         if let deferred @ 1.. = self.state.deferrals(deployment).count() {
             blockers.push(Blocker::Deferred { deferred: u32::try_from(deferred).unwrap_or(u32::MAX) });
@@ -371,6 +371,12 @@ impl Node {
             Turn::Of(_) | Turn::Over(_) => {}
         }
         blockers
+    }
+
+    /// Whether this host reaches too few voters for anything to be committed.
+    pub fn no_majority(&self) -> Option<Blocker> {
+        let (voters_up, voters) = self.voters_up();
+        (voters_up <= voters / 2).then_some(Blocker::NoMajority { voters_up, voters })
     }
 
     fn queued_behind(&self, rollout: &Rollout) -> Vec<Blocker> {

@@ -264,7 +264,7 @@ impl Story {
                 let lost: Vec<String> = lost.iter().map(|host| self.host(*host)).collect();
                 let (deployment, lost) = (self.deployment(*deployment), lost.join(", "));
                 format!(
-                    "{deployment}: {} waits with its start: it has lost sight of {lost}",
+                    "{deployment}: {} waits with its start, as these are suspect: {lost}",
                     self.host(*host)
                 )
             }

@@ -104,7 +104,7 @@ fn words(state: &State, body: &Body) -> String {
         Body::TurnStarted { host, .. } => format!("{} took its turn", name(host)),
         Body::TurnDeferred { host, lost, .. } => {
             let lost: Vec<String> = lost.iter().map(name).collect();
-            format!("{} waits with its start: it has lost sight of {}", name(host), lost.join(", "))
+            format!("{} waits with its start, as these are suspect: {}", name(host), lost.join(", "))
         }
         Body::TurnEnded { host, outcome, .. } => format!("{} {}", name(host), ended(outcome)),
         Body::StopRequested { deployment, rollback, now } => {

@@ -30,6 +30,7 @@ impl Why {
             | Blocker::Ending { .. }
             | Blocker::Queued { .. }
             | Blocker::Suspects { .. }
+            | Blocker::NoMajority { .. }
             | Blocker::ZoneTurnsInFlight { .. }
             | Blocker::WaveEnding { .. }
             | Blocker::AlarmUnread { .. }
@@ -46,10 +47,11 @@ fn named(what: &str, hosts: Vec<String>) -> String {
     if hosts.is_empty() { String::new() } else { format!("; {what}: {}{more}", hosts.join(", ")) }
 }
 
-/// Since when a host waits with its start, and whom it has lost.
+/// Since when a host waits with its start, and who is suspect.
 pub(super) fn deferred(deferral: &Deferral, state: &State) -> String {
     let lost: Vec<String> = deferral.lost.iter().map(|host| name_of(state, *host)).collect();
-    format!("since {}, as it has lost sight of {}", written(deferral.since), lost.join(" and "))
+    let are = if lost.len() == 1 { "is" } else { "are" };
+    format!("since {}: {} {are} suspect", written(deferral.leased), lost.join(" and "))
 }
 
 /// The hosts of a rollout that are of no service, other than by their turn:

@@ -257,12 +257,12 @@ fn a_moment_that_no_calendar_has_is_no_reason_to_panic() {
 }
 
 #[test]
-fn a_host_that_waits_with_its_start_is_named_and_whom_it_has_lost() {
+fn a_host_that_waits_with_its_start_is_named_and_who_is_suspect() {
     let waits = Body::TurnDeferred { deployment: id(), host: host(1), lost: vec![host(2), host(3)] };
     let state = fold(Minimum::OneAtATime, vec![waits]);
     let rollout = state.rollout(id()).expect("the deployment");
     let view = deployment::with_hosts(rollout, &state, &[Blocker::Deferred { deferred: 1 }], &|_| None);
-    let since = "since 1970-01-01T00:00:06.000Z, as it has lost sight of web-2 and web-3";
+    let since = "since 1970-01-01T00:00:05.000Z: web-2 and web-3 are suspect";
     let blocker = &view.blockers[0];
     assert_eq!(blocker.code, "DEFERRED");
     assert!(blocker.message.ends_with(&format!("; waiting: web-1 {since}")), "{}", blocker.message);

@@ -79,6 +79,9 @@ impl Why {
             Blocker::Suspects { suspects, available, minimum } => {
                 ("SUSPECTS", vec![("suspects", *suspects), ("in_service", *available), ("minimum", *minimum)])
             }
+            Blocker::NoMajority { voters_up, voters } => {
+                ("NO_MAJORITY", vec![("voters_up", *voters_up), ("voters", *voters)])
+            }
             Blocker::Deferred { deferred } => ("DEFERRED", vec![("deferred", *deferred)]),
             Blocker::ZoneTurnsInFlight { zone: _, in_flight, turns_max } => {
                 ("ZONE_TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])

@@ -167,6 +167,11 @@ impl Liveness {
         self.neighbours.get(&host).is_some_and(|neighbour| neighbour.connected)
     }
 
+    /// Connected, and not silent for too long.
+    pub(crate) fn is_heard(&self, host: HostId) -> bool {
+        self.is_connected(host) && !self.lost.contains(&host)
+    }
+
     pub(crate) fn connections(&self) -> BTreeSet<HostId> {
         self.neighbours.iter().filter(|(_, n)| n.connected).map(|(host, _)| *host).collect()
     }

@@ -183,7 +183,7 @@ impl Node {
         let voters = &self.ledger.voters().voters;
         let is_there = |voter: &&crate::id::VoterId| {
             **voter == self.meta.voter
-                || self.voter_hosts.get(voter).is_some_and(|host| self.liveness.is_connected(*host))
+                || self.voter_hosts.get(voter).is_some_and(|host| self.liveness.is_heard(*host))
         };
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         (number(voters.iter().filter(is_there).count()), number(voters.len()))

@@ -406,8 +406,7 @@ impl Node {
     }
 
     fn sees(&self, host: HostId, incarnation: u64) -> bool {
-        self.liveness.is_connected(host)
-            && !self.liveness.lost().contains(&host)
+        self.liveness.is_heard(host)
             && self.heard.get(&host).is_some_and(|heard| heard.incarnation == incarnation)
     }
 

@@ -97,18 +97,27 @@ pub enum Blocker {
         /// Why; may be empty.
         reason: String,
     },
-    /// This host's own observers are lost to it, so it does not trust the
-    /// count enough to go out of service. Known only to that host.
+    /// Hosts that count as in service are lost to too many of their observers, so
+    /// this host does not trust the count enough to go out of service. Known only
+    /// to it.
     Suspects {
-        /// How many hosts it has lost.
+        /// How many hosts are suspect.
         suspects: u32,
         /// Hosts in service by the ledger.
         available: u32,
         /// M.
         minimum: u32,
     },
-    /// Hosts whose turn has come have said that they wait with their start: they
-    /// have lost sight of others.
+    /// This host reaches too few voters, so nothing is committed that it could
+    /// know of: all that it says is as of its last entry. Known only to that host.
+    NoMajority {
+        /// Voters that it reaches, itself included if it is one.
+        voters_up: u32,
+        /// All of them.
+        voters: u32,
+    },
+    /// Hosts whose turn has come have said that they wait with their start: others
+    /// are suspect.
     Deferred {
         /// How many.
         deferred: u32,
@@ -298,6 +307,7 @@ fn mend(rollout: &Rollout, blockers: &[Blocker]) -> Option<HostId> {
         | Blocker::Queued { .. }
         | Blocker::Suspects { .. }
         | Blocker::Deferred { .. }
+        | Blocker::NoMajority { .. }
         | Blocker::ZoneTurnsInFlight { .. }
         | Blocker::WaveEnding { .. }
         | Blocker::Relapsed { .. }
@@ -359,21 +369,29 @@ impl fmt::Display for Blocker {
                 write!(f, "the group is frozen until {until} by {by}{}", because(reason))
             }
             Blocker::Suspects { suspects, available, minimum } => {
-                let hosts = if *suspects == 1 { "1 host".into() } else { format!("{suspects} hosts") };
+                let hosts = if *suspects == 1 { "1 host is".into() } else { format!("{suspects} hosts are") };
                 write!(
                     f,
-                    "this host has lost sight of {hosts}, so of {available} in service it cannot be sure that \
-                     {minimum} stay so"
+                    "{hosts} suspect, so of {available} in service this host cannot be sure that {minimum} stay so"
                 )
             }
+            Blocker::NoMajority { voters_up, voters } => write!(
+                f,
+                "this host reaches {voters_up} of {voters} voters, and {} are needed: here nothing is committed, and \
+                 what is shown is as of its last entry. Bring voters, or its network, back",
+                voters / 2 + 1
+            ),
             Blocker::Deferred { deferred: 1 } => f.write_str(
-                "a host whose turn it is waits with its start, until it sees again the hosts that it has lost \
-                 sight of, or the mesh counts them Down",
+                "a host whose turn it is waits with its start, because hosts that count as in service are suspect: \
+                 some of their observers have lost them, and it may be that too few serve. It goes on when they are \
+                 seen by all again, or are counted Down: mend the network between them, or stop the deployment",
             ),
             Blocker::Deferred { deferred } => write!(
                 f,
-                "{deferred} hosts whose turn it is wait with their start, until they see again the hosts that \
-                 they have lost sight of, or the mesh counts them Down"
+                "{deferred} hosts whose turn it is wait with their start, because hosts that count as in service are \
+                 suspect: some of their observers have lost them, and it may be that too few serve. They go on when \
+                 they are seen by all again, or are counted Down: mend the network between them, or stop the \
+                 deployment",
             ),
             Blocker::ZoneTurnsInFlight { zone, in_flight, turns_max } => {
                 write!(f, "{in_flight} of at most {turns_max} turns {} are under way", in_zone(zone))
