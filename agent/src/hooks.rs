@@ -6,8 +6,11 @@
 //! twice: nothing here assumes that they ran once.
 
 mod cgroup;
+mod left;
 mod log_file;
 mod output;
+mod process;
+mod running;
 mod script;
 mod user;
 
@@ -20,6 +23,7 @@ use proto::appspec::Script;
 use proto::entry::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use left::{Ended, end_left};
 pub(crate) use log_file::files as log_files;
 use output::Output;
 pub(crate) use script::NOT_FOR_SCRIPTS;
@@ -48,6 +52,8 @@ pub(crate) struct Hooks<'e> {
     pub(crate) event: &'e str,
     /// In order; the first that fails ends the event.
     pub(crate) scripts: &'e [Script],
+    /// The deployment's directory, where it is written down which one runs.
+    pub(crate) dir: &'e Path,
     /// The unpacked revision that they belong to.
     pub(crate) archive: &'e Path,
     /// What they find in their environment besides the agent's own.

@@ -5,6 +5,7 @@
 
 pub(crate) mod deployment;
 mod kept;
+mod left;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use crate::bundle::unpack::{self, Limits};
 use crate::hooks::{self, Patience};
 use crate::install::state::{REVISIONS_MAX, State};
 use deployment::{Deployment, Event, EventError, Way, failure, scripts_log};
+pub(crate) use left::end_left_scripts;
 
 /// Why a bundle could not be had from other hosts.
 pub(crate) type FetchError = Box<dyn std::error::Error + Send + Sync>;

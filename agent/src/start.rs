@@ -25,7 +25,7 @@ use crate::command::NodeHandle;
 use crate::config::{AgentConfig, Join, LogFormat, founds_mark_in};
 use crate::daemon::{self, Parts};
 use crate::effects::{self, HostWork, fetch_with};
-use crate::host_side::HostSide;
+use crate::host_side::{self, HostSide};
 use crate::mesh_key::{JoinToken, MeshKey};
 use crate::questions::{self, COPIES};
 use crate::transport::{self, Handle, TransportConfig};
@@ -57,6 +57,9 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
         ),
         None => None,
     };
+
+    // Before other hosts hear of this one: it may take some seconds.
+    host_side::end_left_scripts(&config.deploy_root);
 
     let listen = config.listen.clone();
     let transport_config = TransportConfig { keypair, mesh_key: mesh_key.clone(), listen };

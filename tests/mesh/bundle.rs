@@ -14,6 +14,13 @@ pub(crate) enum Deed {
     Fail,
     /// Never ends by itself.
     Hang,
+    /// The same, with a child that does not heed SIGTERM; both pids are told.
+    HangTogether,
+    /// Leaves a process behind, as one does that starts a service; its pid is
+    /// told.
+    LeaveService,
+    /// Tells which of those that hang it meets.
+    Look,
 }
 
 /// In the order of a turn.
@@ -90,6 +97,11 @@ impl Bundle {
                 Deed::Hold => format!("until_there go.{}", self.version),
                 Deed::Fail => "echo \"$LIFECYCLE_EVENT finds a fault\"; say end; exit 3".into(),
                 Deed::Hang => "until_there never".into(),
+                Deed::HangTogether => "hang_together".into(),
+                Deed::LeaveService => {
+                    "until_there never >/dev/null 2>&1 & echo $! >\"$TEST_WORLD/service\"".into()
+                }
+                Deed::Look => "look".into(),
             };
             writeln!(cases, "  {place}) {does} ;;").expect("a string");
         }
@@ -101,6 +113,17 @@ impl Bundle {
              \x20 while [ -d \"$TEST_WORLD\" ] && [ ! -e \"$TEST_WORLD/$1\" ] && [ $tries -lt {PATIENCE} ]; do\n\
              \x20   sleep 0.1; tries=$((tries + 1))\n\
              \x20 done\n\
+             }}\n\
+             hang_together() {{\n\
+             \x20 (trap '' TERM; until_there never) &\n\
+             \x20 echo \"$! $$\" >\"$TEST_WORLD/hang\"\n\
+             \x20 until_there never\n\
+             }}\n\
+             look() {{\n\
+             \x20 for pid in $(cat \"$TEST_WORLD/hang\"); do\n\
+             \x20   grep -qv ') Z ' /proc/$pid/stat && echo $pid >>\"$TEST_WORLD/met\"\n\
+             \x20 done\n\
+             \x20 : >\"$TEST_WORLD/looked\"\n\
              }}\n\
              [ -d \"$TEST_WORLD\" ] || exit 1\n\
              say begin\n\

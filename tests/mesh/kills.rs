@@ -1,5 +1,7 @@
 //! The plug is pulled in the middle of a deployment.
 
+use std::fs;
+
 use crate::bundle::{Bundle, Deed};
 use crate::world::{Mesh, turn_of, wait_until};
 
@@ -92,5 +94,43 @@ fn a_host_killed_in_its_turn_and_started_again_says_so() {
     assert_eq!(turn["event"], "AfterInstall");
     assert_eq!(turn["message"], "the agent was killed while AfterInstall ran");
     mesh.wait_for_rollback_of(&id);
+    mesh.check();
+}
+
+/// Whether the processes whose pids are in a file of the mesh's directory run.
+fn pids_run(mesh: &Mesh, file: &str) -> Vec<bool> {
+    let text = fs::read_to_string(mesh.path().join(file)).unwrap_or_default();
+    let stat = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // A zombie that nobody has waited for yet is gone.
+    text.split_whitespace().map(stat).map(|stat| !stat.is_empty() && !stat.contains(") Z ")).collect()
+}
+
+#[test]
+fn a_script_that_outlives_its_agent_is_ended_before_another_runs_there() {
+    let mut mesh = Mesh::of(3);
+    mesh.group("config = \"OneAtATime\"\nlost_after = \"30s\"");
+    mesh.begin_with(&Bundle::new("v1"));
+    let hangs = Bundle::new("v2")
+        .does(Deed::LeaveService, "AfterInstall", "web-2")
+        .does(Deed::HangTogether, "ApplicationStart", "web-2")
+        // The rollback's first script there.
+        .does(Deed::Look, "ApplicationStop", "web-2");
+    let id = mesh.submit("web-1", &hangs);
+    wait_until("the script hangs", || pids_run(&mesh, "hang") == [true, true]);
+
+    mesh.kill("web-2");
+    assert_eq!(pids_run(&mesh, "hang"), [true, true], "nobody but an agent ends them");
+    mesh.start("web-2");
+
+    let view = mesh.wait_for(&id, "Failed");
+    let turn = turn_of(&view, "web-2");
+    assert_eq!(turn["message"], "the agent was killed while ApplicationStart ran");
+    mesh.wait_for_rollback_of(&id);
+    assert!(mesh.path().join("looked").exists());
+    let met = fs::read_to_string(mesh.path().join("met")).unwrap_or_default();
+    assert_eq!(met, "", "the rollback's scripts ran beside those of what it takes back");
+    assert_eq!(pids_run(&mesh, "hang"), [false, false]);
+    assert_eq!(pids_run(&mesh, "service"), [true], "it was left by a script that had ended");
+    assert!(mesh.agent("web-2").log_text().contains("a script outlived its agent"));
     mesh.check();
 }

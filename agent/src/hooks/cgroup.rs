@@ -6,15 +6,26 @@
 //! started.
 
 use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 /// Removed when dropped, unless something in it goes on.
 #[derive(Debug)]
 pub(super) struct Cgroup {
     dir: PathBuf,
+}
+
+/// Which one it is, for who comes later: another one of the same name has
+/// another inode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    dir: PathBuf,
+    inode: u64,
 }
 
 /// The file system's type, as mounts are listed.
@@ -35,6 +46,26 @@ impl Cgroup {
         let cgroup = Cgroup { dir };
         // Without it, it is another kind of file system, or an old kernel.
         cgroup.dir.join("cgroup.kill").exists().then_some(cgroup)
+    }
+
+    pub(super) fn place(&self) -> io::Result<Place> {
+        Ok(Place { dir: self.dir.clone(), inode: fs::metadata(&self.dir)?.ino() })
+    }
+
+    /// The one that somebody else made there, if it still is.
+    pub(super) fn at(place: &Place) -> Option<Cgroup> {
+        let is_ours = place.dir.file_name()?.to_str()?.starts_with(PREFIX);
+        let is_it =
+            fs::symlink_metadata(&place.dir).is_ok_and(|now| now.is_dir() && now.ino() == place.inode);
+        let is_control_group = place.dir.join("cgroup.kill").exists();
+        // Made last, because it is removed when dropped.
+        (is_ours && is_it && is_control_group).then(|| Cgroup { dir: place.dir.clone() })
+    }
+
+    /// Whether nothing runs in it. One that cannot be read is gone.
+    pub(super) fn is_empty(&self) -> bool {
+        let events = fs::read_to_string(self.dir.join("cgroup.events")).unwrap_or_default();
+        !events.lines().any(|line| line == "populated 1")
     }
 
     /// Makes `command` begin in it; if that fails, it runs outside.

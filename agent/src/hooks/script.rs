@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cgroup::Cgroup;
 use super::output::Output;
+use super::running::Running;
 use super::user::RunAs;
 use super::{HookError, Hooks};
 
@@ -33,7 +34,10 @@ pub(super) async fn run(
     cancel: &CancellationToken,
 ) -> Result<(), HookError> {
     let cgroup = Cgroup::make();
-    let mut child = start(hooks, script, path, cgroup.as_ref()).await?;
+    let running = Running::begin(hooks, script, cgroup.as_ref());
+    let over = || running.iter().for_each(Running::ended);
+    let started = start(hooks, script, path, cgroup.as_ref(), running.as_ref()).await;
+    let mut child = started.inspect_err(|_| over())?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let readers = follow(&mut child, output);
     let ended = tokio::select! {
@@ -49,6 +53,7 @@ pub(super) async fn run(
             cgroup.kill();
         }
     }
+    over();
     if !drained(readers, hooks.patience.for_output).await {
         let what = "has ended, but a process that it started keeps its output open";
         output.note(&format!("Warning - {} {what}", script.location));
@@ -74,9 +79,13 @@ async fn start(
     script: &Script,
     path: &Path,
     cgroup: Option<&Cgroup>,
+    running: Option<&Running>,
 ) -> Result<Child, HookError> {
     let spawn = |shell| {
         let mut command = command(hooks, script, path, shell)?;
+        if let Some(running) = running {
+            running.enter(&mut command);
+        }
         if let Some(cgroup) = cgroup {
             cgroup.enter(&mut command);
         }

@@ -39,6 +39,7 @@ impl Revision {
         let hooks = Hooks {
             event: "AfterInstall",
             scripts,
+            dir: self.dir.path(),
             archive: self.dir.path(),
             environment: &environment,
             log: &self.log(),

@@ -10,7 +10,7 @@ use proto::lifecycle::{LifecycleEvent, Scripts};
 use proto::policy::FileExists;
 use tokio_util::sync::CancellationToken;
 
-use super::FetchError;
+use super::{FetchError, left};
 use crate::bundle::AcquireError;
 use crate::bundle::unpack::UnpackError;
 use crate::hooks::{self, HookFailure, Hooks, Patience};
@@ -171,9 +171,10 @@ impl Deployment {
         installed
     }
 
-    /// Finishes the installation that an agent was killed in, if one was.
-    /// Blocks.
+    /// Ends the script and finishes the installation that an agent was killed
+    /// in, if one was. Blocks.
     pub(crate) fn finish_interrupted(state: &State) -> Result<(), EventError> {
+        left::end_in_group(state);
         let looked = UnderWay::interrupted(state);
         let on_disk = |cause| EventError::Disk { path: state.installing_file(), cause };
         let Some((under_way, intent)) = looked.map_err(on_disk)? else { return Ok(()) };
@@ -219,6 +220,7 @@ impl Deployment {
         let hooks = Hooks {
             event: event.name(),
             scripts: scripts(&appspec, event),
+            dir: &self.dir,
             archive: &archive,
             environment: &environment,
             // Of the deployment that runs, also when old scripts do.

@@ -4,6 +4,7 @@
 //! ```text
 //! <root>/<group id>/<deployment id>/deployment-archive/    scripts run from here
 //! <root>/<group id>/<deployment id>/logs/scripts.log
+//! <root>/<group id>/<deployment id>/running-<pid>.json     ours: the script that runs
 //! <root>/deployment-logs/codedeploy-agent-deployments.log
 //! <root>/deployment-instructions/<group id>-install.json   what Install did
 //! <root>/deployment-instructions/<group id>-cleanup        what the next one removes
@@ -43,7 +44,12 @@ impl State {
 
     /// Where all of one deployment lies.
     pub(crate) fn deployment_dir(&self, deployment: &str) -> PathBuf {
-        self.root.join(&self.group_id).join(deployment)
+        self.group_dir().join(deployment)
+    }
+
+    /// Where all of the group's deployments lie.
+    pub(crate) fn group_dir(&self) -> PathBuf {
+        self.root.join(&self.group_id)
     }
 
     /// What the next Install removes first, one path a line.
@@ -169,7 +175,7 @@ impl State {
     /// The other deployments of the group, apart by whether they have a bundle.
     fn others(&self, current: &Path) -> io::Result<(Vec<Dated>, Vec<Dated>)> {
         let mut others = Vec::new();
-        for entry in fs::read_dir(self.root.join(&self.group_id))? {
+        for entry in fs::read_dir(self.group_dir())? {
             let entry = entry?;
             if entry.path() != current && entry.file_type()?.is_dir() {
                 others.push((entry.metadata()?.modified()?, entry.path()));
