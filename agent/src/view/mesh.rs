@@ -226,12 +226,6 @@ pub(crate) fn groups(state: &State) -> Vec<GroupView> {
 /// One group.
 pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
     let members = state.members_of(&known.group);
-    let is_healthy = |host: &&&Host| {
-        let standing = known.standing.get(&host.record.host);
-        host.down.is_none()
-            && known.ailing(host.record.host).is_none()
-            && standing.is_some_and(|standing| standing.health == Health::Healthy)
-    };
     let good = known.good.last();
     let mut newest_first = known.deployments.iter().rev().filter_map(|id| state.rollout(*id));
     let last = newest_first.find(|rollout| !rollout.is_catch_up());
@@ -244,7 +238,7 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
             None => known.group.policy.to_string(),
         },
         hosts: members.len(),
-        healthy: members.iter().filter(is_healthy).count(),
+        healthy: members.iter().filter(|host| is_in_service(known, host)).count(),
         unhealthy: members.iter().filter_map(|host| unhealthy(known, host)).collect(),
         revision: good.map(|good| good.revision.digest.to_string()),
         origin: good.map(|good| good.revision.origin.clone()),
@@ -259,6 +253,14 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         triggers: super::watches::triggers(known),
         definition: GroupFile::of(&known.group),
     }
+}
+
+/// Whether its last turn went well, its check passes, and it is up.
+pub(super) fn is_in_service(known: &GroupState, host: &Host) -> bool {
+    let standing = known.standing.get(&host.record.host);
+    host.down.is_none()
+        && known.ailing(host.record.host).is_none()
+        && standing.is_some_and(|standing| standing.health == Health::Healthy)
 }
 
 fn unhealthy(known: &GroupState, host: &Host) -> Option<UnhealthyView> {

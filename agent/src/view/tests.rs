@@ -310,3 +310,27 @@ fn a_blocker_names_the_hosts_that_are_out_of_service_and_since_when() {
     assert_eq!(is, [("HEALTH_CHECK", expected.as_str())]);
     assert_eq!(blockers[0].numbers["unwell"], 2);
 }
+
+#[test]
+fn what_waits_has_the_numbers_of_its_group_and_what_never_began_says_so() {
+    let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
+    let Body::Submitted(first) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
+    let queued = Body::Submitted(Box::new(Submission { deployment: second, queue: true, ..*first }));
+    let mut bodies = vec![started(1), ended(1, TurnOutcome::Succeeded), queued];
+    let of = |bodies: &[Body]| {
+        let state = fold(Minimum::OneAtATime, bodies.to_vec());
+        deployment::with_hosts(state.rollout(second).expect("the deployment"), &state, &[], &|_| None)
+    };
+    let waits = of(&bodies);
+    assert_eq!((waits.status.as_str(), waits.started_at.as_ref()), ("Queued", None));
+    let healthy = waits.healthy;
+    assert_eq!((healthy.now, healthy.minimum, healthy.total, healthy.lowest_seen), (1, 2, 3, 1));
+
+    bodies.push(Body::StopRequested { deployment: second, rollback: true, now: false });
+    bodies.push(Body::Finished { deployment: second });
+    let stopped = of(&bodies);
+    assert_eq!((stopped.status.as_str(), stopped.started_at.as_ref()), ("Stopped", None));
+    assert!(stopped.never_began());
+    let reason = stopped.reason.expect("a reason");
+    assert_eq!(reason.message, "stopped by a person before it began: no host was touched");
+}

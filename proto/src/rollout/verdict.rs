@@ -127,6 +127,9 @@ impl fmt::Display for Reason {
         }
         let Reason { counts, minimum, total, .. } = self;
         match self.code {
+            ReasonCode::ManualStop if *total == 0 => {
+                f.write_str("stopped by a person before it began: no host was touched")
+            }
             ReasonCode::HealthConstraints => health_constraints(f, self),
             ReasonCode::HealthConstraintsInvalid => write!(
                 f,
