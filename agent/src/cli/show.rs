@@ -83,7 +83,10 @@ fn group_words(group: &GroupView) -> String {
     let runs = group.revision.as_deref().map_or("nothing yet".into(), short_revision);
     let unhealthy = group.unhealthy.iter();
     let unhealthy: String = unhealthy
-        .map(|host| format!("\n  {} is unhealthy since {}: {}", host.name, host.since, host.error))
+        .map(|host| {
+            let held = host.held_back.as_ref().map(|held| format!("; {held}")).unwrap_or_default();
+            format!("\n  {} is unhealthy since {}: {}{held}", host.name, host.since, host.error)
+        })
         .collect();
     let head = format!(
         "{}: {} of {} hosts healthy, {}, runs {runs}{unhealthy}{}",
@@ -295,7 +298,11 @@ fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
         let runs = host.groups.iter().map(|(group, standing)| {
             let revision = standing.revision.as_deref().map_or("-".into(), short_revision);
             let since = standing.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
-            let error = standing.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+            let error = standing.error.as_ref().map(|error| match &standing.held_back {
+                Some(held) => format!(" ({error}; {held})"),
+                None => format!(" ({error})"),
+            });
+            let error = error.unwrap_or_default();
             format!("{group} {revision} {}{since}{error}", standing.health)
         });
         let role = match (host.is_voter, host.is_self) {

@@ -301,8 +301,8 @@ fn turn(
         Stage::Ended { started, at, .. } => (*started, Some(*at)),
         Stage::NotTargeted | Stage::Pending | Stage::Leased { .. } | Stage::Skipped => (None, None),
     };
-    let ailing = state.group(&rollout.submission.group).and_then(|group| group.ailing(host));
-    let ailing = ailing.filter(|_| part.ailing.is_some());
+    let group = state.group(&rollout.submission.group).filter(|_| part.ailing.is_some());
+    let unwell = group.and_then(|group| super::health::unwell(state, group, host));
     let deferral = state.deferral(rollout.submission.deployment, host);
     let waits = deferral
         .map(|deferral| format!("it waits with its start {}", super::health::deferred(deferral, state)));
@@ -313,7 +313,7 @@ fn turn(
         status: String::new(),
         event: None,
         error_code: None,
-        message: waits.or_else(|| ailing.map(super::health::unwell)),
+        message: waits.or(unwell),
         script: None,
         log: None,
         started_at: started_at.map(written),

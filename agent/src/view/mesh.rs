@@ -83,6 +83,9 @@ pub(crate) struct StandingView {
     /// What the check fails of.
     #[serde(default)]
     pub(crate) error: Option<String>,
+    /// Why that may last although the check passes again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held_back: Option<String>,
 }
 
 /// A host that its group's health check finds unhealthy.
@@ -92,6 +95,9 @@ pub(crate) struct UnhealthyView {
     pub(crate) name: String,
     pub(crate) since: String,
     pub(crate) error: String,
+    /// Why it may be so although its check passes again.
+    #[serde(default)]
+    pub(crate) held_back: Option<String>,
 }
 
 /// One group.
@@ -215,6 +221,7 @@ fn standing(state: &State, known: &GroupState, host: HostId) -> StandingView {
         behind: behind::of_host(state, known, host),
         since: since.map(written),
         error: ailing.map(|ailing| ailing.error.clone()),
+        held_back: super::health::held_back(state, known, host),
     }
 }
 
@@ -239,7 +246,7 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         },
         hosts: members.len(),
         healthy: members.iter().filter(|host| is_in_service(known, host)).count(),
-        unhealthy: members.iter().filter_map(|host| unhealthy(known, host)).collect(),
+        unhealthy: members.iter().filter_map(|host| unhealthy(state, known, host)).collect(),
         revision: good.map(|good| good.revision.digest.to_string()),
         origin: good.map(|good| good.revision.origin.clone()),
         running: known.running.map(|id| id.to_string()),
@@ -263,13 +270,14 @@ pub(super) fn is_in_service(known: &GroupState, host: &Host) -> bool {
         && standing.is_some_and(|standing| standing.health == Health::Healthy)
 }
 
-fn unhealthy(known: &GroupState, host: &Host) -> Option<UnhealthyView> {
+fn unhealthy(state: &State, known: &GroupState, host: &Host) -> Option<UnhealthyView> {
     let ailing = known.ailing(host.record.host)?;
     Some(UnhealthyView {
         host: host.record.host.to_string(),
         name: host.record.name.clone(),
         since: written(ailing.since),
         error: ailing.error.clone(),
+        held_back: super::health::held_back(state, known, host.record.host),
     })
 }
 

@@ -340,7 +340,7 @@ fn unwell(state: &State, known: &GroupState, entrant: &Entrant) -> Option<Unwell
         return None;
     }
     let last_turn = || "its last turn failed".to_string();
-    let why = known.ailing(entrant.host).map_or_else(last_turn, super::health::unwell);
+    let why = super::health::unwell(state, known, entrant.host).unwrap_or_else(last_turn);
     Some(UnwellView { name: name_of(state, entrant.host), why })
 }
 

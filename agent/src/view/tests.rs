@@ -334,3 +334,59 @@ fn what_waits_has_the_numbers_of_its_group_and_what_never_began_says_so() {
     let reason = stopped.reason.expect("a reason");
     assert_eq!(reason.message, "stopped by a person before it began: no host was touched");
 }
+
+#[test]
+fn a_host_that_flaps_is_said_to_be_held_back() {
+    let check = proto::health::HealthCheck::new(proto::health::Probe::Tcp("127.0.0.1:80".into()));
+    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    let changed = |healthy: bool, as_of: u64| Body::HealthChanged {
+        group: name(),
+        host: host(1),
+        healthy,
+        error: if healthy { String::new() } else { "it cannot connect".into() },
+        as_of,
+    };
+    let mut more = vec![Body::GroupSet(Group { health: Some(check), ..known })];
+    more.extend((1..=3).flat_map(|number| [started(number), ended(number, TurnOutcome::Succeeded)]));
+    more.push(Body::Finished { deployment: id() });
+    more.push(changed(false, 100));
+    let shown = |more: &[Body]| {
+        let state = fold(Minimum::OneAtATime, more.to_vec());
+        group(&state, state.group(&name()).expect("the group")).unhealthy.remove(0)
+    };
+    assert_eq!(shown(&more).held_back, None, "the first time good news is believed at once");
+    more.extend([changed(true, 101), changed(false, 102)]);
+    let held = shown(&more).held_back.expect("it is held back");
+    assert!(held.starts_with("found so 2 times within an hour, so it is held back"), "{held}");
+    assert!(held.ends_with("has passed for 30 s without a break"), "{held}");
+}
+
+#[test]
+fn a_host_that_failed_once_is_not_said_to_have_been_tried_twice() {
+    let mut more: Vec<Body> =
+        (1..=3).flat_map(|number| [started(number), ended(number, TurnOutcome::Succeeded)]).collect();
+    more.extend([Body::Finished { deployment: id() }, joined(4)]);
+    let Some(Body::Submitted(due)) = fold(Minimum::OneAtATime, more.clone()).due().pop() else {
+        panic!("a catch-up is due")
+    };
+    let deployment = due.deployment;
+    let caught_up = |outcome: TurnOutcome| {
+        let mut more = more.clone();
+        more.extend([
+            Body::Submitted(due.clone()),
+            Body::TurnStarted { deployment, host: host(4) },
+            Body::TurnEnded { deployment, host: host(4), outcome },
+        ]);
+        let state = fold(Minimum::OneAtATime, more);
+        group(&state, state.group(&name()).expect("the group")).behind.remove(0)
+    };
+    let failed = caught_up(failure());
+    assert_eq!(failed.why.code, "ATTEMPTS_USED_UP");
+    let says = format!(
+        "its turn with this revision failed in {deployment} (exit code 1), so it is not tried again by itself: deploy \
+         again"
+    );
+    assert!(failed.why.message.starts_with(&says), "{}", failed.why.message);
+    let lost = BehindView { cause: "Missed".into(), ..failed };
+    assert!(lost.line().contains("(was lost in its turn at "), "{}", lost.line());
+}
