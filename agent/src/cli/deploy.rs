@@ -85,7 +85,7 @@ struct Waiting {
     #[arg(long)]
     detach: bool,
     /// Wait at most so long (30s, 10m); then exit 7, and the deployment goes on
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "detach")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "detach")]
     wait_timeout: Option<Duration>,
 }
 
@@ -95,6 +95,10 @@ struct Overrides {
     /// canary.hosts, zones.bake, rollback.on …; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
     pairs: Vec<(String, String)>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| format!("`{text}` is no duration: write 30s, 10m"))
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -261,6 +265,12 @@ mod tests {
             stops(&view, false, true),
             "d-ABCDEFGH1 stops: 1 under way are cut short (web-1 in Install)."
         );
+    }
+
+    #[test]
+    fn a_mistyped_wait_is_answered_with_what_to_write() {
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("x"), Err("`x` is no duration: write 30s, 10m".into()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
 
 use super::behind::{self, BehindView};
-use super::{AlarmView, DeploymentView, FreezeView, TriggerView, deployments, written};
+use super::{AlarmView, DeploymentView, FreezeView, TriggerView, Why, deployments, written};
 use crate::group_file::GroupFile;
 
 /// What one agent knows of its mesh.
@@ -130,6 +130,9 @@ pub(crate) struct GroupView {
     pub(crate) frozen: Option<FreezeView>,
     pub(crate) alarms: Vec<AlarmView>,
     pub(crate) triggers: Vec<TriggerView>,
+    /// Why no deployment of it could run as it stands.
+    #[serde(default)]
+    pub(crate) impossible: Option<Why>,
     /// As a group file has it.
     pub(crate) definition: GroupFile,
 }
@@ -258,8 +261,18 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         frozen: known.freeze.as_ref().map(FreezeView::of),
         alarms: super::alarms(known),
         triggers: super::watches::triggers(known),
+        impossible: impossible(state, known),
         definition: GroupFile::of(&known.group),
     }
+}
+
+/// Why the group's hosts leave its policy no turn.
+fn impossible(state: &State, known: &GroupState) -> Option<Why> {
+    let mut policy = known.group.policy.clone();
+    if let Some(name) = &known.group.config {
+        state.config(name).ok()?.put_on(&mut policy);
+    }
+    state.check_policy(&known.group.name, &policy).err().as_ref().map(Why::of_refusal)
 }
 
 /// Whether its last turn went well, its check passes, and it is up.

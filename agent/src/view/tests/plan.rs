@@ -300,3 +300,15 @@ fn what_is_advised_for_canaries_and_bakes_and_what_is_everywhere_works() {
     assert_eq!(plan.reason.expect("a reason").code, "NOTHING_OUTDATED");
     assert_eq!(plan.advice, ["install it again everywhere: --override outdated_only=false"]);
 }
+
+#[test]
+fn a_group_whose_hosts_leave_its_policy_no_turn_says_so() {
+    let of = |minimum| {
+        let mut bodies = deployed();
+        bodies.push(group_set(minimum));
+        let state = fold(Minimum::OneAtATime, bodies);
+        group(&state, state.group(&name()).expect("the group")).impossible
+    };
+    assert_eq!(of(Minimum::HostCount(2)), None);
+    assert_eq!(of(Minimum::HostCount(75)).expect("a reason").code, "HEALTH_CONSTRAINTS_INVALID");
+}
