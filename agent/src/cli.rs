@@ -197,6 +197,7 @@ mod tests {
         for wrong in [
             &["skein", "dploy"][..],
             &["skein", "deploy"],
+            &["skein", "history", "--limit", "0"],
             &["skein", "deploy", "a/b", ".", "--watch", "--detach"],
         ] {
             let error = Cli::try_parse_from(wrong).err().expect("refused");

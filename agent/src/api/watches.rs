@@ -3,13 +3,14 @@
 use std::time::UNIX_EPOCH;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use proto::id::GroupName;
 use proto::io::{Refusal, Request, Until};
 use proto::node::Node;
 use proto::time::LedgerTime;
 use serde::{Deserialize, Serialize};
 
+use super::path::Path;
 use super::write::{Body, parse, request};
 use super::{ApiError, Shared};
 use crate::view::{self, AlarmView, GroupView};

@@ -1,6 +1,7 @@
 //! Which hosts are out of service, since when, and what their health check
 //! says; and which wait with their start.
 
+use proto::alarm::Alarm;
 use proto::id::HostId;
 use proto::rollout::{Blocker, Rollout};
 use proto::state::{Deferral, GroupState, State};
@@ -26,6 +27,10 @@ impl Why {
                 self.message += &named("waiting", waiting.collect());
                 self
             }
+            Blocker::AlarmUnread { .. } => {
+                self.message += &named("unread", unread(rollout, state));
+                self
+            }
             Blocker::TurnsInFlight { .. }
             | Blocker::LastTurns { .. }
             | Blocker::Ending { .. }
@@ -33,11 +38,20 @@ impl Why {
             | Blocker::Suspects { .. }
             | Blocker::ZoneTurnsInFlight { .. }
             | Blocker::WaveEnding { .. }
-            | Blocker::AlarmUnread { .. }
             | Blocker::Frozen { .. }
             | Blocker::Baking { .. } => self,
         }
     }
+}
+
+/// The alarms that were not read in the deployment.
+fn unread(rollout: &Rollout, state: &State) -> Vec<String> {
+    let Some(known) = state.group(&rollout.submission.group) else { return Vec::new() };
+    let is_unread = |alarm: &&Alarm| {
+        let read_in = known.alarms.get(&alarm.name).and_then(|standing| standing.read_in);
+        alarm.is_read() && read_in != Some(rollout.submission.deployment)
+    };
+    known.group.alarms.iter().filter(is_unread).map(|alarm| alarm.name.clone()).collect()
 }
 
 fn named(what: &str, hosts: Vec<String>) -> String {

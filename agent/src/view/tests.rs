@@ -390,3 +390,36 @@ fn a_host_that_failed_once_is_not_said_to_have_been_tried_twice() {
     let lost = BehindView { cause: "Missed".into(), ..failed };
     assert!(lost.line().contains("(was lost in its turn at "), "{}", lost.line());
 }
+
+#[test]
+fn alarms_that_were_not_read_and_timeouts_that_are_over_are_named() {
+    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    let alarm = proto::alarm::Alarm {
+        name: "error-rate".into(),
+        source: proto::alarm::AlarmSource::Exec { command: "check-errors".into() },
+        unreadable: proto::alarm::OnUnreadable::Stop,
+        every: Duration::from_secs(10),
+        timeout: Duration::from_secs(5),
+    };
+    let Body::Submitted(first) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
+    let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
+    let policy = Policy { deployment_timeout: Duration::from_secs(3), ..first.policy.clone() };
+    let mut more = vec![Body::StopRequested { deployment: id(), rollback: false, now: false }];
+    more.extend([started(1), ended(1, TurnOutcome::Succeeded), Body::Finished { deployment: id() }]);
+    more.push(Body::GroupSet(Group { alarms: vec![alarm], ..known }));
+    more.push(Body::Submitted(Box::new(Submission { deployment: second, policy, ..*first })));
+    let of = |more: &[Body]| {
+        let state = fold(Minimum::OneAtATime, more.to_vec());
+        let rollout = state.rollout(second).expect("the deployment");
+        let blockers = match rollout.turn() {
+            proto::rollout::Turn::Blocked(blockers) => blockers,
+            proto::rollout::Turn::Of(_) | proto::rollout::Turn::Over(_) => vec![],
+        };
+        deployment::with_hosts(rollout, &state, &blockers, &|_| None)
+    };
+    let waits = of(&more);
+    assert!(waits.blockers[0].message.ends_with("; unread: error-rate"), "{:?}", waits.blockers);
+    more.extend([Body::Tick, Body::Tick, Body::Tick, Body::Tick]);
+    let reason = of(&more).reason.expect("a reason");
+    assert!(reason.message.starts_with("it took longer than its timeout of 3 s: "), "{}", reason.message);
+}

@@ -240,6 +240,10 @@ impl Rollout {
         let sentence = match by {
             Some(by) if by.detail.is_empty() => format!("{}; {reason}", by.sentence()),
             Some(by) => format!("{} ({}); {reason}", by.sentence(), by.detail),
+            None if reason.code == ReasonCode::Timeout => {
+                let timeout = self.submission.policy.deployment_timeout.as_secs();
+                reason.to_string().replacen("its timeout", &format!("its timeout of {timeout} s"), 1)
+            }
             None => reason.to_string(),
         };
         Some((reason, sentence))
