@@ -10,6 +10,7 @@ mod limit;
 mod listen;
 mod metrics;
 mod openapi;
+mod path;
 mod progress;
 mod read;
 mod watches;

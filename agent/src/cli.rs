@@ -16,6 +16,7 @@ mod screen;
 mod show;
 mod watch;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -25,9 +26,9 @@ use crate::client::Client;
 use crate::config::{AgentConfig, AgentFlags, default_socket};
 use crate::{demo, start};
 
-pub(crate) use exit::{Exit, report};
+pub(crate) use exit::{Exit, report, usage};
 pub(crate) use local::codedeploy;
-pub(crate) use screen::Screen;
+pub(crate) use screen::{Screen, clean, clean_lines};
 
 /// Deploys applications to fleets of hosts, without a central server.
 ///
@@ -117,6 +118,11 @@ enum Verb {
     DemoApp(demo::AppArgs),
 }
 
+/// Whether `--json` is among words that clap does not understand.
+pub(crate) fn wants_json(words: impl Iterator<Item = OsString>) -> bool {
+    words.take_while(|word| word != "--").any(|word| word == "--json")
+}
+
 /// What a command needs to do its work.
 pub(crate) struct Session {
     pub(crate) client: Client,
@@ -134,7 +140,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
 
 async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
     let socket = global.api.clone().unwrap_or_else(default_socket);
-    let client = Client::new(socket).verbose(global.verbose > 0);
+    let client = Client::new(socket).verbose(global.verbose > 0).exact(global.json);
     let session = Session { client, screen: Screen::new(&global) };
     match verb {
         Verb::Agent(flags) => {
@@ -180,10 +186,18 @@ mod tests {
     }
 
     #[test]
+    fn who_mistypes_and_reads_json_is_told_in_json() {
+        let wants = |words: &[&str]| wants_json(words.iter().map(OsString::from));
+        assert!(wants(&["skein", "dploy", "--json"]) && wants(&["skein", "--json", "deploy"]));
+        assert!(!wants(&["skein", "dploy"]) && !wants(&["skein", "deploy", "--", "--json"]));
+    }
+
+    #[test]
     fn usage_errors_end_with_2() {
         for wrong in [
             &["skein", "dploy"][..],
             &["skein", "deploy"],
+            &["skein", "history", "--limit", "0"],
             &["skein", "deploy", "a/b", ".", "--watch", "--detach"],
         ] {
             let error = Cli::try_parse_from(wrong).err().expect("refused");

@@ -2,6 +2,7 @@
 
 mod events;
 mod progress;
+mod words;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use tokio::net::UnixStream;
 use crate::api::{ErrorBody, ErrorDocument};
 
 pub(crate) use events::{Events, Signal};
+use words::{Lines, harmless};
 
 /// The longest answer that is read: a deployment of 20,000 hosts whose turns
 /// all failed with full logs.
@@ -28,6 +30,7 @@ const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 pub(crate) struct Client {
     socket: PathBuf,
     is_verbose: bool,
+    is_exact: bool,
 }
 
 /// Why there is no answer, or not the one that was hoped for.
@@ -70,12 +73,17 @@ impl ClientError {
 
 impl Client {
     pub(crate) fn new(socket: PathBuf) -> Self {
-        Client { socket, is_verbose: false }
+        Client { socket, is_verbose: false, is_exact: false }
     }
 
     /// Tells of each request on standard error.
     pub(crate) fn verbose(self, is_verbose: bool) -> Self {
         Client { is_verbose, ..self }
+    }
+
+    /// Gives answers as they are, for scripts, and not as a terminal may show them.
+    pub(crate) fn exact(self, is_exact: bool) -> Self {
+        Client { is_exact, ..self }
     }
 
     /// Where the agent is looked for.
@@ -86,6 +94,12 @@ impl Client {
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let answer = self.ask(Method::GET, path, Bytes::new()).await?;
         self.read(answer).await
+    }
+
+    /// The same, of what is text of many lines.
+    pub(crate) async fn get_lines<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let answer = self.ask(Method::GET, path, Bytes::new()).await?;
+        self.read_as(answer, Lines::Many).await
     }
 
     pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -150,12 +164,30 @@ impl Client {
     }
 
     async fn read<T: DeserializeOwned>(&self, answer: Response<Incoming>) -> Result<T, ClientError> {
+        self.read_as(answer, Lines::One).await
+    }
+
+    async fn read_as<T: DeserializeOwned>(
+        &self,
+        answer: Response<Incoming>,
+        lines: Lines,
+    ) -> Result<T, ClientError> {
         let status = answer.status();
         let body = self.collect(answer).await?;
         if !status.is_success() {
             return Err(self.refusal(status, &body));
         }
-        serde_json::from_slice(&body).map_err(|error| self.unreadable(error.to_string()))
+        self.parse(&body, lines).map_err(|error| self.unreadable(error.to_string()))
+    }
+
+    /// The only way in for what an agent says.
+    fn parse<T: DeserializeOwned>(&self, text: &[u8], lines: Lines) -> serde_json::Result<T> {
+        if self.is_exact {
+            return serde_json::from_slice(text);
+        }
+        let mut value = serde_json::from_slice(text)?;
+        harmless(&mut value, lines);
+        serde_json::from_value(value)
     }
 
     async fn collect(&self, answer: Response<Incoming>) -> Result<Bytes, ClientError> {
@@ -168,7 +200,7 @@ impl Client {
     }
 
     fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
-        match serde_json::from_slice::<ErrorDocument>(body) {
+        match self.parse::<ErrorDocument>(body, Lines::Many) {
             Ok(document) => ClientError::Refused(document.error),
             Err(_) => self.unreadable(format!("status {status} without a reason")),
         }

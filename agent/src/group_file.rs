@@ -75,6 +75,8 @@ pub(crate) enum GroupFileError {
          100% kept healthy, none could ever be taken out of service"
     )]
     Amount { key: &'static str, value: String },
+    #[error("{key} = \"{value}\" could be hosts or a share of them: write \"{value}%\" or {value}")]
+    HostsOrShare { key: &'static str, value: String },
     #[error("{key} = `{value}` is no duration: write 30s, 5m or 1h30m")]
     Duration { key: &'static str, value: String },
     #[error(transparent)]
@@ -128,6 +130,7 @@ impl GroupFileError {
             | GroupFileError::Tags(_)
             | GroupFileError::Health(_)
             | GroupFileError::NotYet { .. }
+            | GroupFileError::HostsOrShare { .. }
             | GroupFileError::Duration { .. }
             | GroupFileError::Refused(_)
             | GroupFileError::ModeOfGroup

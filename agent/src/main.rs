@@ -48,8 +48,12 @@ fn main() -> ExitCode {
     if Path::new(&called).file_name() == Some(OsStr::new(codedeploy::NAME)) {
         return ExitCode::from(u8::from(codedeploy::run(std::env::args_os())));
     }
-    let cli = cli::Cli::parse();
-    let wants_json = cli.global.json;
-    let exit = cli::run(cli).unwrap_or_else(|error| cli::report(&error, wants_json));
+    let exit = match cli::Cli::try_parse() {
+        Ok(cli) => {
+            let wants_json = cli.global.json;
+            cli::run(cli).unwrap_or_else(|error| cli::report(&error, wants_json))
+        }
+        Err(error) => cli::usage(&error, cli::wants_json(std::env::args_os())),
+    };
     ExitCode::from(u8::from(exit))
 }

@@ -11,6 +11,7 @@ use proto::config::{Config, LOG_KEPT_DEFAULT};
 use proto::entry::Body;
 use proto::id::{Digest, HostId};
 use proto::io::Notice;
+use proto::time::LedgerTime;
 use rand::Rng as _;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
@@ -29,7 +30,7 @@ use crate::host_side::{self, HostSide};
 use crate::mesh_key::{JoinToken, MeshKey};
 use crate::questions::{self, COPIES};
 use crate::transport::{self, Handle, TransportConfig};
-use crate::{identity, join, telemetry};
+use crate::{identity, join, telemetry, view};
 
 /// Addresses that a host tells the mesh it can be dialled at.
 const ADDRESSES_MAX: usize = 16;
@@ -217,10 +218,12 @@ async fn logs(
     let deployment = request.deployment;
     let look = move |node: &proto::node::Node| {
         let group = node.state().rollout(deployment).map(|rollout| rollout.submission.group.clone());
-        (node.host(), group)
+        let name = view::name_of(node.state(), request.host);
+        let down = node.state().host(request.host).and_then(|known| known.down);
+        (node.host(), group, name, down)
     };
     let unavailable = |message: String| BackendError { kind: BackendErrorKind::Unavailable, message };
-    let (me, group) = node.read(look).await.map_err(|error| unavailable(error.to_string()))?;
+    let (me, group, name, down) = node.read(look).await.map_err(|error| unavailable(error.to_string()))?;
     let Some(group) = group else {
         let message = format!("no deployment {deployment}");
         return Err(BackendError { kind: BackendErrorKind::NotFound, message });
@@ -228,8 +231,19 @@ async fn logs(
     if request.host == me {
         questions::own_log(&host_side, &group, request).await
     } else {
-        questions::log_of(&transport, group, request).await
+        let answer = questions::log_of(&transport, group, request).await;
+        answer.map_err(|error| away(error, request.host, &name, down))
     }
+}
+
+/// In the words of people: they know hosts by their names.
+fn away(error: BackendError, host: HostId, name: &str, down: Option<LedgerTime>) -> BackendError {
+    let is_away = error.kind == BackendErrorKind::Unavailable;
+    let message = match down.filter(|_| is_away) {
+        Some(since) => format!("{name} cannot be reached (Down since {})", view::written(since)),
+        None => error.message.replace(&host.to_string(), name),
+    };
+    BackendError { message, ..error }
 }
 
 /// State changes at INFO, for the person on call.
@@ -279,5 +293,22 @@ async fn forget_founding(node: NodeHandle, mark: PathBuf) {
             tracing::warn!(mark = %mark.display(), %cause, "the founding mark stays: remove it by hand");
         }
         Ok(()) | Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_cannot_be_asked_is_named_as_people_know_it() {
+        let host = HostId::from_public_key([1; 32]);
+        let error = |kind| BackendError { kind, message: format!("no way to {host}") };
+        let told = |kind, down| away(error(kind), host, "web-5", down).message;
+        let down = Some(LedgerTime::from_millis(0));
+        let unavailable = BackendErrorKind::Unavailable;
+        assert_eq!(told(unavailable, down), "web-5 cannot be reached (Down since 1970-01-01T00:00:00.000Z)");
+        assert_eq!(told(unavailable, None), "no way to web-5");
+        assert_eq!(told(BackendErrorKind::NotFound, down), "no way to web-5");
     }
 }

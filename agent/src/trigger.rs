@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exec::{self, Exec};
 use crate::telemetry::chain;
-use crate::view::written;
+use crate::view::{Why, written};
 
 /// How long one try may take.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -143,8 +143,8 @@ fn body(trigger: &str, told: &Told) -> Value {
     if let Some(undone) = told.rollback_of {
         body["rollback_of"] = json!(undone.to_string());
     }
-    if let Some((code, message)) = &told.reason {
-        body["reason"] = json!({ "code": code, "message": message });
+    if let Some((reason, sentence)) = &told.reason {
+        body["reason"] = json!(Why::of_reason(reason, sentence.clone()));
     }
     if let Some(host) = &told.host {
         body["host"] = json!({ "host": host.host.to_string(), "name": host.name });

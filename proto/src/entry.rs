@@ -321,6 +321,23 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Whether the host failed in its turn rather than the revision on it.
+    pub const fn was_lost(self) -> bool {
+        match self {
+            ErrorCode::DidNotStart | ErrorCode::HostLost | ErrorCode::FailedAfterRestart => true,
+            ErrorCode::Success
+            | ErrorCode::ScriptMissing
+            | ErrorCode::ScriptNotExecutable
+            | ErrorCode::ScriptTimedOut
+            | ErrorCode::ScriptFailed
+            | ErrorCode::UnknownError
+            | ErrorCode::OutputsLeftOpen
+            | ErrorCode::TurnTimedOut
+            | ErrorCode::Stopped
+            | ErrorCode::HealthCheckFailed => false,
+        }
+    }
+
     /// The word that JSON carries.
     pub const fn name(self) -> &'static str {
         match self {

@@ -36,6 +36,7 @@ use crate::rollout::{Rollout, Roster, Stage, Standing};
 use crate::time::LedgerTime;
 use crate::trigger::{Cursor, Happening};
 
+pub use admission::check_shape;
 pub use alarms::heeds_alarms;
 pub(crate) use encoded::{NotAState, VERSION};
 pub use freeze::{FREEZE_MAX, Freeze, heeds_freeze};

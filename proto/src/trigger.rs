@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::alarm::{InvalidWatch, check_name, check_said, check_unique};
 use crate::entry::Index;
 use crate::id::{DeploymentId, GroupName, HostId};
+use crate::rollout::Reason;
 use crate::time::LedgerTime;
 
 /// Triggers that a group may have (CodeDeploy's quota).
@@ -193,8 +194,8 @@ pub struct Told {
     pub revision: (String, String),
     /// Which deployment it undoes.
     pub rollback_of: Option<DeploymentId>,
-    /// Why it ended so: code and, if an alarm did it, the sentence.
-    pub reason: Option<(&'static str, String)>,
+    /// Why it ended so: the numbers, and the sentence made of them.
+    pub reason: Option<(Reason, String)>,
     /// To which host, if to one: id, name and, if its turn failed, why.
     pub host: Option<ToldHost>,
 }

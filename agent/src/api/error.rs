@@ -9,6 +9,7 @@ use proto::id::NotAName;
 use proto::io::Refusal;
 use serde::{Deserialize, Serialize};
 
+use super::BODY_BYTES_MAX;
 use crate::backend::{BackendError, BackendErrorKind};
 use crate::command::LoopEnded;
 use crate::group_file::GroupFileError;
@@ -178,6 +179,10 @@ impl From<QueryRejection> for ApiError {
 
 impl From<BytesRejection> for ApiError {
     fn from(rejection: BytesRejection) -> Self {
-        ApiError::new(rejection.status(), "INVALID_BODY", rejection.body_text())
+        let message = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => format!("the body is longer than {BODY_BYTES_MAX} bytes"),
+            _ => rejection.body_text(),
+        };
+        ApiError::new(rejection.status(), "INVALID_BODY", message)
     }
 }

@@ -2,13 +2,15 @@
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use proto::id::{ConfigName, DeploymentId, GroupName, HostId};
 use proto::io::Refusal;
 use proto::lifecycle::LifecycleEvent;
 use proto::node::Node;
+use proto::rollout::Stage;
 use serde::{Deserialize, Serialize};
 
+use super::path::Path;
 use super::{ApiError, Shared};
 use crate::backend::LogRequest;
 use crate::view::{self, ConfigView, DeploymentView, GroupView, HistoryView, HostView, StatusView};
@@ -187,8 +189,22 @@ fn turn_of(node: &Node, deployment: DeploymentId, host: &str) -> Result<(HostId,
         let name = view::name_of(state, host);
         return Err(ApiError::not_found("UNKNOWN_HOST", format!("{name} has no part in {deployment}")));
     };
-    let is_over = rollout.status().is_over() || matches!(*part.stage, proto::rollout::Stage::Ended { .. });
-    Ok((host, view::name_of(state, host), is_over))
+    let name = view::name_of(state, host);
+    let is_over = rollout.status().is_over();
+    if had_no_turn(&part.stage, is_over) {
+        let message = format!("{name} had no turn in {deployment}: it has no log");
+        return Err(ApiError::not_found("NO_TURN", message));
+    }
+    Ok((host, name, is_over || matches!(*part.stage, Stage::Ended { .. })))
+}
+
+/// Whether the host has not begun anything in the deployment, and never will.
+fn had_no_turn(stage: &Stage, is_over: bool) -> bool {
+    match stage {
+        Stage::Skipped | Stage::NotTargeted => true,
+        Stage::Pending | Stage::Leased { .. } => is_over,
+        Stage::Started { .. } | Stage::Ended { .. } => false,
+    }
 }
 
 /// The host that a user means.
@@ -209,5 +225,16 @@ fn known_group(node: &Node, group: Option<&GroupName>) -> Result<(), Refusal> {
     match group {
         Some(name) if node.state().group(name).is_none() => Err(Refusal::UnknownGroup(name.clone())),
         Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_was_passed_over_has_no_log_and_one_still_to_come_may_get_one() {
+        assert!(had_no_turn(&Stage::Skipped, true) && had_no_turn(&Stage::NotTargeted, false));
+        assert!(had_no_turn(&Stage::Pending, true) && !had_no_turn(&Stage::Pending, false));
     }
 }

@@ -199,7 +199,19 @@ async fn refusals_have_codes_and_say_whether_policy_refuses() {
     check(refused(client.get("/v1/nothing").await), "NO_SUCH_PATH", false, "openapi");
     check(refused(client.delete("/v1/status").await), "METHOD_NOT_ALLOWED", false, "DELETE");
     let large = json!({ "source": "x".repeat(BODY_BYTES_MAX) });
-    check(refused(client.post("/v1/bundles", &large).await), "INVALID_BODY", false, "");
+    check(
+        refused(client.post("/v1/bundles", &large).await),
+        "INVALID_BODY",
+        false,
+        "longer than 262144 bytes",
+    );
+    check(
+        refused(client.post("/v1/bundles", &json!([])).await),
+        "INVALID_BODY",
+        false,
+        "an object is expected",
+    );
+    check(refused(client.get("/v1/groups/%00/%ff").await), "INVALID_PATH", false, "");
 }
 
 #[tokio::test]

@@ -1,13 +1,16 @@
 //! Alarms set by hand, and freezes.
 
+use std::time::UNIX_EPOCH;
+
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use proto::id::GroupName;
 use proto::io::{Refusal, Request, Until};
 use proto::node::Node;
 use proto::time::LedgerTime;
 use serde::{Deserialize, Serialize};
 
+use super::path::Path;
 use super::write::{Body, parse, request};
 use super::{ApiError, Shared};
 use crate::view::{self, AlarmView, GroupView};
@@ -41,6 +44,13 @@ pub(crate) struct FreezeBody {
 pub(crate) fn parse_until(text: &str) -> Result<Until, String> {
     if let Ok(duration) = humantime::parse_duration(text) {
         return Ok(Until::For(duration));
+    }
+    // Beyond what the calendar of time zones holds, but a moment all the same.
+    if let Ok(moment) = humantime::parse_rfc3339(text)
+        && let Ok(since_epoch) = moment.duration_since(UNIX_EPOCH)
+    {
+        let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        return Ok(Until::At(LedgerTime::from_millis(millis)));
     }
     let moment: jiff::Timestamp = text.parse().map_err(|_| {
         let text: String = text.chars().take(100).collect();
@@ -152,6 +162,7 @@ mod tests {
         check("2023-11-14T22:13:20Z", Ok(Until::At(LedgerTime::from_millis(1_700_000_000_000))));
         check("2023-11-15T00:13:20+02:00", Ok(Until::At(LedgerTime::from_millis(1_700_000_000_000))));
         check("1969-01-01T00:00:00Z", Err("is past"));
+        check("9999-12-31T23:59:59Z", Ok(Until::At(LedgerTime::from_millis(253_402_300_799_000))));
         check("tomorrow", Err("neither a duration"));
         check("", Err("neither a duration"));
     }

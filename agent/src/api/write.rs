@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use proto::id::{ConfigName, DeploymentId, Digest, GroupName};
@@ -15,6 +15,7 @@ use proto::revision::Revision;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::path::Path;
 use super::read::{RevisionView, look_up, resolve};
 use super::{ApiError, Shared};
 use crate::bundle::progress::Progress;
@@ -331,6 +332,10 @@ async fn revision_of(
 pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
     let body = body?;
     let body = if body.is_empty() { &b"{}"[..] } else { &body[..] };
+    // An array would be read as the fields in their order, which nobody means.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(ApiError::invalid("INVALID_BODY", "the body: an object is expected".into()));
+    }
     serde_json::from_slice(body).map_err(|error| {
         ApiError::invalid("INVALID_BODY", format!("the body: {}", with_suggestion(&error.to_string())))
     })

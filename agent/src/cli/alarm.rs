@@ -9,7 +9,7 @@ use super::screen::table;
 use super::{Exit, Session};
 use crate::api::{AlarmBody, FreezeBody, parse_until};
 use crate::client::encoded;
-use crate::view::{AlarmView, GroupView};
+use crate::view::{AlarmView, FreezeView, GroupView};
 
 #[derive(Subcommand)]
 pub(crate) enum AlarmVerb {
@@ -86,14 +86,29 @@ async fn change(
     reason: String,
 ) -> anyhow::Result<Exit> {
     let path = format!("{}/alarms/{}/{verb}", path_of(group), encoded(name));
+    let before: Vec<AlarmView> = session.client.get(&format!("{}/alarms", path_of(group))).await?;
     let alarms: Vec<AlarmView> = session.client.post(&path, &AlarmBody { reason, by: user() }).await?;
+    let of = |alarms: &[AlarmView]| alarms.iter().find(|alarm| alarm.name == name).cloned();
     session.screen.result(&alarms, || match verb {
-        "set" => {
-            format!("Alarm {name} of {group} is set: what runs is stopped, and nothing new is accepted.")
-        }
+        "set" => format!(
+            "Alarm {name} of {group} is set: what runs is stopped, and nothing new is accepted.{}",
+            set_again(of(&before).as_ref(), of(&alarms).as_ref())
+        ),
         _ => format!("Alarm {name} of {group} is cleared."),
     })?;
     Ok(Exit::Done)
+}
+
+/// What became of the reason of an alarm that was set already.
+fn set_again(before: Option<&AlarmView>, now: Option<&AlarmView>) -> String {
+    let Some((before, now)) = before.zip(now).filter(|(before, _)| before.state == "ALARM") else {
+        return String::new();
+    };
+    let since = before.since.as_deref().unwrap_or("before");
+    match before.detail == now.detail {
+        true => format!(" It was set already, since {since}, and keeps the reason it had: {}", now.detail),
+        false => format!(" It was set already, since {since}; its reason is now: {}", now.detail),
+    }
 }
 
 fn alarms_table(session: &Session, alarms: &[AlarmView]) -> String {
@@ -113,19 +128,32 @@ fn alarms_table(session: &Session, alarms: &[AlarmView]) -> String {
 
 pub(super) async fn freeze(session: &Session, args: FreezeArgs) -> anyhow::Result<Exit> {
     let body = FreezeBody { until: args.until, reason: args.reason, by: user() };
+    let before: GroupView = session.client.get(&path_of(&args.group)).await?;
     let view: GroupView = session.client.post(&format!("{}/freeze", path_of(&args.group)), &body).await?;
     session.screen.result(&view, || {
+        let shorter = shortened(before.frozen.as_ref(), view.frozen.as_ref());
         let until = view.frozen.as_ref().map_or("now", |freeze| freeze.until.as_str());
         let running = match &view.running {
             Some(running) => format!(" {running} runs and goes on."),
             None => String::new(),
         };
         format!(
-            "{} is frozen until {until}: new deployments are refused; rollbacks and stops are not.{running}",
+            "{} is frozen until {until}: new deployments are refused; rollbacks and stops are not.{running}{shorter}",
             args.group
         )
     })?;
     Ok(Exit::Done)
+}
+
+/// That somebody's freeze ends earlier now; nothing if none does.
+fn shortened(before: Option<&FreezeView>, now: Option<&FreezeView>) -> String {
+    // Both are written alike, so the earlier one is the lesser text.
+    match before.zip(now).filter(|(before, now)| now.until < before.until) {
+        Some((before, _)) => {
+            format!(" This shortens the freeze of {}, which was until {}.", before.by, before.until)
+        }
+        None => String::new(),
+    }
 }
 
 pub(super) async fn unfreeze(session: &Session, args: UnfreezeArgs) -> anyhow::Result<Exit> {
@@ -164,4 +192,44 @@ pub(super) fn watches_words(group: &GroupView) -> String {
 fn user() -> String {
     let name = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
     name.unwrap_or_else(|| format!("uid {}", nix::unistd::getuid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_shortens_a_freeze_is_told_whose() {
+        let freeze = |until: &str| FreezeView {
+            until: until.into(),
+            since: String::new(),
+            by: "ann on web-1".into(),
+            reason: String::new(),
+        };
+        let (early, late) = (freeze("2026-01-01T00:00:00.000Z"), freeze("2026-01-02T00:00:00.000Z"));
+        let told = " This shortens the freeze of ann on web-1, which was until 2026-01-02T00:00:00.000Z.";
+        assert_eq!(shortened(Some(&late), Some(&early)), told);
+        assert_eq!(shortened(Some(&early), Some(&late)), "");
+        assert_eq!(shortened(None, Some(&late)), "");
+    }
+
+    #[test]
+    fn who_sets_an_alarm_again_is_told_which_reason_stands() {
+        let alarm = |state: &str, detail: &str| AlarmView {
+            name: "pager".into(),
+            source: "manual".into(),
+            state: state.into(),
+            since: Some("noon".into()),
+            detail: detail.into(),
+            deployment: None,
+        };
+        let (clear, old, new) = (alarm("OK", ""), alarm("ALARM", "carts"), alarm("ALARM", "shop"));
+        assert_eq!(set_again(Some(&clear), Some(&old)), "");
+        let kept = " It was set already, since noon, and keeps the reason it had: carts";
+        assert_eq!(set_again(Some(&old), Some(&old)), kept);
+        assert_eq!(
+            set_again(Some(&old), Some(&new)),
+            " It was set already, since noon; its reason is now: shop"
+        );
+    }
 }

@@ -87,7 +87,7 @@ struct Waiting {
     #[arg(long)]
     detach: bool,
     /// Wait at most so long (30s, 10m); then exit 7, and the deployment goes on
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "detach")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "detach")]
     wait_timeout: Option<Duration>,
 }
 
@@ -97,6 +97,10 @@ struct Overrides {
     /// canary.hosts, zones.bake, rollback.on …; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
     pairs: Vec<(String, String)>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| format!("`{text}` is no duration: write 30s, 10m"))
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -181,16 +185,43 @@ pub(super) async fn stop(session: &Session, args: StopArgs) -> anyhow::Result<Ex
     let path = format!("/v1/deployments/{}/stop", args.deployment);
     let body = StopBody { rollback: args.rollback, now: args.now };
     let stopped: DeploymentView = session.client.post(&path, &body).await?;
-    session.screen.result(&stopped, || {
-        let under_way = match stopped.counts.in_progress {
-            0 => "no turn is under way".to_string(),
-            turns if args.now => format!("{turns} under way are cut short"),
-            turns => format!("{turns} under way come to their end first"),
-        };
-        let then = if args.rollback { "; then it is rolled back" } else { "" };
-        format!("{} stops: {under_way}{then}.", stopped.id)
-    })?;
+    session.screen.result(&stopped, || stops(&stopped, args.rollback, args.now))?;
     Ok(Exit::Done)
+}
+
+/// Hosts under way that are named one by one.
+const UNDER_WAY_SHOWN: usize = 10;
+
+/// Which turns come to their end first, and where they are in it.
+fn stops(stopped: &DeploymentView, rollback: bool, now: bool) -> String {
+    let id = &stopped.id;
+    if stopped.never_began() {
+        let nothing = if rollback { ", so there is nothing to roll back" } else { "" };
+        return format!("{id} is stopped: it never began, and no host was touched{nothing}.");
+    }
+    let under_way =
+        stopped.hosts().iter().filter(|host| ["InProgress", "Unknown"].contains(&host.status.as_str()));
+    let mut named: Vec<String> = under_way
+        .map(|host| match &host.event {
+            Some(event) => format!("{} in {event}", host.name),
+            None => host.name.clone(),
+        })
+        .collect();
+    let more = named.len().saturating_sub(UNDER_WAY_SHOWN);
+    named.truncate(UNDER_WAY_SHOWN);
+    let mut names = named.join(", ");
+    if more > 0 {
+        names.push_str(&format!(" and {more} more"));
+    }
+    let under_way = match (stopped.counts.in_progress, names.is_empty(), now) {
+        (0, ..) => "no turn is under way".to_string(),
+        (turns, true, true) => format!("{turns} under way are cut short"),
+        (turns, true, false) => format!("{turns} under way come to their end first"),
+        (turns, false, true) => format!("{turns} under way are cut short ({names})"),
+        (turns, false, false) => format!("{turns} under way come to their end first ({names})"),
+    };
+    let then = if rollback { "; then it is rolled back" } else { "" };
+    format!("{id} stops: {under_way}{then}.")
 }
 
 /// Asks for what needs a bundle, which the agent may have to download first.
@@ -218,4 +249,37 @@ fn absolute_source(source: &str) -> anyhow::Result<String> {
     path.into_os_string().into_string().map_err(|path| {
         anyhow::anyhow!("the path {} is not UTF-8: give the bundle another name", path.to_string_lossy())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::watch::tests::{deployment, host};
+
+    #[test]
+    fn who_stops_a_deployment_reads_which_host_is_where() {
+        let hosts = vec![host("web-1", "InProgress", Some("Install")), host("web-2", "Pending", None)];
+        let mut view = deployment("InProgress", hosts);
+        view.started_at = Some("2026-01-01T00:00:00.000Z".into());
+        let words = "d-ABCDEFGH1 stops: 1 under way come to their end first (web-1 in Install); then it is rolled back.";
+        assert_eq!(stops(&view, true, false), words);
+        assert_eq!(
+            stops(&view, false, true),
+            "d-ABCDEFGH1 stops: 1 under way are cut short (web-1 in Install)."
+        );
+    }
+
+    #[test]
+    fn a_mistyped_wait_is_answered_with_what_to_write() {
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("x"), Err("`x` is no duration: write 30s, 10m".into()));
+    }
+
+    #[test]
+    fn what_never_began_is_not_said_to_be_rolled_back() {
+        let view = deployment("Stopped", vec![]);
+        let never = "d-ABCDEFGH1 is stopped: it never began, and no host was touched";
+        assert_eq!(stops(&view, true, false), format!("{never}, so there is nothing to roll back."));
+        assert_eq!(stops(&view, false, false), format!("{never}."));
+    }
 }

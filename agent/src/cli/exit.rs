@@ -10,8 +10,7 @@ use crate::client::ClientError;
 pub(crate) enum Exit {
     Done,
     Error,
-    /// Clap's own; named here so that nothing else takes the number.
-    #[cfg_attr(not(test), expect(dead_code, reason = "clap ends the process with it"))]
+    /// Clap's own number.
     Usage,
     /// By policy, plan or trust.
     Refused,
@@ -52,15 +51,42 @@ pub(crate) fn report(error: &anyhow::Error, as_json: bool) -> Exit {
             text = format!("{text}: {cause}");
         }
     }
-    eprintln!("error: {}", clean_lines(&text));
+    eprintln!("{}", said(&text));
     if as_json {
         let code = refused.map_or("ERROR", |body| body.code.as_str());
-        println!("{}", json!({ "error": { "code": code, "message": text } }));
+        println!("{}", document(code, &text, refused.is_some_and(|body| body.refused)));
     }
     match refused {
         Some(body) if body.refused => Exit::Refused,
         Some(_) | None => Exit::Error,
     }
+}
+
+/// The lines on stderr. Further ones are set in: one that somebody else wrote
+/// must not pass for one of ours.
+fn said(text: &str) -> String {
+    format!("error: {}", clean_lines(text.trim_end()).replace('\n', "\n  "))
+}
+
+/// What a script reads on stdout: the same as the API answers.
+fn document(code: &str, message: &str, refused: bool) -> serde_json::Value {
+    json!({ "error": { "code": code, "message": message, "refused": refused } })
+}
+
+/// Says what was mistyped, as clap does, or what was asked for (`--help`); in
+/// JSON on stdout too, if that is what the user reads.
+pub(crate) fn usage(error: &clap::Error, as_json: bool) -> Exit {
+    // Nobody is there to be told that nobody is there.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return Exit::Done;
+    }
+    if as_json {
+        let text = error.render().to_string();
+        let message = text.split("\n\n").next().unwrap_or_default();
+        println!("{}", document("USAGE", message.trim_start_matches("error: ").trim_end(), false));
+    }
+    Exit::Usage
 }
 
 #[cfg(test)]
@@ -73,6 +99,21 @@ mod tests {
         let all = [Exit::Done, Exit::Error, Exit::Usage, Exit::Refused, Exit::Failed, Exit::RolledBack];
         assert_eq!(all.map(u8::from), [0, 1, 2, 3, 4, 5]);
         assert_eq!([Exit::Stopped, Exit::TimedOut].map(u8::from), [6, 7]);
+    }
+
+    #[test]
+    fn a_line_of_others_does_not_pass_for_one_of_ours() {
+        assert_eq!(
+            said("two are wrong:\none\u{1b}[2J\nerror: two\n"),
+            "error: two are wrong:\n  one[2J\n  error: two"
+        );
+    }
+
+    #[test]
+    fn a_script_reads_of_an_error_what_the_api_says() {
+        let body = ErrorBody { code: "FROZEN".into(), message: "no".into(), refused: true };
+        let api = serde_json::to_value(crate::api::ErrorDocument { error: body }).expect("JSON");
+        assert_eq!(document("FROZEN", "no", true), api);
     }
 
     #[test]

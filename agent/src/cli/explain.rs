@@ -43,6 +43,10 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
 /// The sums, whether it went well or not.
 fn numbers(view: &DeploymentView) -> String {
     let (healthy, counts) = (view.healthy, view.counts);
+    if view.never_began() {
+        let ended = view.finished_at.as_deref().unwrap_or("-");
+        return format!("Time: submitted {}, over {ended}; it never began\n", view.created_at);
+    }
     let sums = [
         (counts.succeeded, "succeeded"),
         (counts.failed, "failed"),
@@ -54,9 +58,13 @@ fn numbers(view: &DeploymentView) -> String {
         sums.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     let sums = if sums.is_empty() { "none had a turn yet".into() } else { sums.join(", ") };
     let when = if view.is_over() { "at its end" } else { "now" };
+    let fewest = match view.status.as_str() {
+        "Queued" => String::new(),
+        _ => format!(", {} at the fewest", healthy.lowest_seen),
+    };
     let mut text = format!(
-        "Hosts: {} in the group; {sums}\nIn service: {} of {} {when}, {} at the fewest; {} must be ({})\n",
-        healthy.total, healthy.now, healthy.total, healthy.lowest_seen, healthy.minimum, view.config
+        "Hosts: {} in the group; {sums}\nIn service: {} of {} {when}{fewest}; {} must be ({})\n",
+        healthy.total, healthy.now, healthy.total, healthy.minimum, view.config
     );
     if let Some(times) = times(view) {
         text.push_str(&times);

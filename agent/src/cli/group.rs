@@ -55,6 +55,8 @@ async fn set(session: &Session, path: PathBuf) -> anyhow::Result<Exit> {
     session.screen.result(&view, || format!("Group {} is set: {}.", view.group, hosts_of(&view)))?;
     if view.hosts == 0 {
         session.screen.note("note: no host has its tags yet; `skein hosts` shows every host's tags");
+    } else if let Some(why) = &view.impossible {
+        session.screen.note(&format!("note: no deployment could run as it stands: {}", why.message));
     }
     Ok(Exit::Done)
 }

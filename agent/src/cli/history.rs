@@ -22,7 +22,7 @@ pub(crate) struct HistoryArgs {
     #[arg(long)]
     verify: bool,
     /// At most so many, the newest
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     limit: usize,
 }
 
@@ -106,6 +106,9 @@ fn remarks(view: &DeploymentView) -> String {
     } else if view.creator != "user" {
         remarks.push(format!("by {}", view.creator));
     }
+    if view.config.contains(", restart") {
+        remarks.push("restart".into());
+    }
     if let Some(by) = &view.rolled_back_by {
         remarks.push(format!("rolled back by {by}"));
     }
@@ -178,5 +181,7 @@ mod tests {
         );
 
         check(&deployment("Queued", vec![]), ["-", "-", ""]);
+        let restart = DeploymentView { config: "OneAtATime, restart".into(), ..deployment("Queued", vec![]) };
+        check(&restart, ["-", "-", "restart"]);
     }
 }

@@ -68,5 +68,5 @@ async fn read(session: &Session, args: &LogsArgs, from: u64) -> anyhow::Result<L
     let host = encoded(&args.host);
     let event = args.event.map(|event| format!("&event={event}")).unwrap_or_default();
     let path = format!("/v1/deployments/{}/hosts/{host}/logs?from={from}{event}", args.deployment);
-    Ok(session.client.get(&path).await?)
+    Ok(session.client.get_lines(&path).await?)
 }

@@ -56,9 +56,12 @@ fn words(plan: &PlanView) -> String {
 fn head(plan: &PlanView) -> String {
     let PlanView { group, config, total, minimum, turns_max, healthy, targets, .. } = plan;
     let of_all = if targets == total { String::new() } else { format!(", for {targets} of them") };
+    let at_once = match minimum < total {
+        true => format!("at most {turns_max} at a time"),
+        false => "so none at a time".into(),
+    };
     let mut text = format!(
-        "{group}: {}, {healthy} in service now{of_all}.\n{config}: {minimum} must stay in service, at most \
-         {turns_max} at a time.\n",
+        "{group}: {}, {healthy} in service now{of_all}.\n{config}: {minimum} must stay in service, {at_once}.\n",
         hosts(*total)
     );
     text.push_str(&out_of_service(plan));

@@ -98,14 +98,15 @@ impl Screen {
 }
 
 /// What hosts and scripts said, without control characters: it must not be able
-/// to redraw the operator's terminal.
+/// to redraw the operator's terminal, nor add a line to what we say.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control() || *letter == '\t').collect()
+    let spaced = text.chars().map(|letter| if ['\n', '\r'].contains(&letter) { ' ' } else { letter });
+    spaced.filter(|letter| !letter.is_control() || *letter == '\t').collect()
 }
 
 /// The same of more than one line.
 pub(crate) fn clean_lines(text: &str) -> String {
-    text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
+    text.split('\n').map(|line| clean(line.trim_end_matches('\r'))).collect::<Vec<_>>().join("\n")
 }
 
 /// Green is good, red is bad, yellow is under way, all else is plain.

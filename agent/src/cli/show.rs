@@ -40,34 +40,53 @@ pub(super) async fn status(session: &Session, args: StatusArgs) -> anyhow::Resul
         bail!("`{what}` is neither a group (APPLICATION/GROUP) nor a deployment (d-…)");
     };
     let group: GroupView = session.client.get(&path_of(&name)).await?;
-    match (&group.running, &group.last_deployment) {
-        (Some(id), _) if args.watch => {
-            let deployment = session.client.get(&format!("/v1/deployments/{id}")).await?;
-            deployment_status(session, deployment, true).await
-        }
-        (_, Some(id)) => {
-            let deployment: DeploymentView = session.client.get(&format!("/v1/deployments/{id}")).await?;
-            let document = serde_json::json!({ "group": group, "deployment": deployment });
-            session.screen.result(&document, || {
-                format!("{}\n{}", group_words(&group), deployment_words(session, &deployment))
-            })?;
-            Ok(Exit::Done)
-        }
-        (_, None) => {
-            let document = serde_json::json!({ "group": group, "deployment": null });
-            session
-                .screen
-                .result(&document, || format!("{}\nNothing was deployed yet.", group_words(&group)))?;
-            Ok(Exit::Done)
-        }
-    }
+    group_status(session, &group, args.watch).await
+}
+
+/// The group, with the deployment that runs, or else the last one, and what waits
+/// behind it.
+async fn group_status(session: &Session, group: &GroupView, watch: bool) -> anyhow::Result<Exit> {
+    let shown = asked(session, group.running.as_ref().or(group.last_deployment.as_ref())).await?;
+    let shown = match shown {
+        Some(view) if watch && !view.is_over() => return deployment_status(session, view, true).await,
+        shown => shown,
+    };
+    let queued = asked(session, group.queued.as_ref()).await?;
+    let document = serde_json::json!({ "group": group, "deployment": shown, "queued": queued });
+    session.screen.result(&document, || {
+        let deployment = match &shown {
+            Some(view) => deployment_words(session, view),
+            None => "Nothing was deployed yet.".into(),
+        };
+        let behind = queued.filter(|queued| shown.is_none_or(|shown| shown.id != queued.id));
+        format!(
+            "{}\n{deployment}{}",
+            group_words(group),
+            behind.as_ref().map(queued_words).unwrap_or_default()
+        )
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn asked(session: &Session, id: Option<&String>) -> anyhow::Result<Option<DeploymentView>> {
+    let Some(id) = id else { return Ok(None) };
+    Ok(Some(session.client.get(&format!("/v1/deployments/{id}")).await?))
+}
+
+/// `Queued: d-…, waits for d-… to be over`.
+fn queued_words(queued: &DeploymentView) -> String {
+    let waits = queued.blockers.iter().map(|blocker| format!(", {}", blocker.message));
+    format!("Queued: {}{}\n", queued.id, waits.collect::<String>())
 }
 
 fn group_words(group: &GroupView) -> String {
     let runs = group.revision.as_deref().map_or("nothing yet".into(), short_revision);
     let unhealthy = group.unhealthy.iter();
     let unhealthy: String = unhealthy
-        .map(|host| format!("\n  {} is unhealthy since {}: {}", host.name, host.since, host.error))
+        .map(|host| {
+            let held = host.held_back.as_ref().map(|held| format!("; {held}")).unwrap_or_default();
+            format!("\n  {} is unhealthy since {}: {}{held}", host.name, host.since, host.error)
+        })
         .collect();
     let head = format!(
         "{}: {} of {} hosts healthy, {}, runs {runs}{unhealthy}{}",
@@ -152,6 +171,12 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
 
 /// A deployment in one line.
 pub(super) fn headline(session: &Session, view: &DeploymentView) -> String {
+    if view.status == "Queued" || view.never_began() {
+        let DeploymentView { id, group, status, .. } = view;
+        let has_not = if view.never_began() { "it never began" } else { "it has not begun" };
+        let status = session.screen.status(status);
+        return format!("{id} {group} to {}: {status}, {has_not}", short_revision(&view.revision));
+    }
     let counts = view.counts;
     let total = counts.pending + counts.in_progress + counts.succeeded + counts.failed + counts.skipped;
     format!(
@@ -170,6 +195,9 @@ pub(super) fn headline(session: &Session, view: &DeploymentView) -> String {
 
 fn deployment_words(session: &Session, view: &DeploymentView) -> String {
     let mut text = format!("{}\n{}{}", headline(session, view), why(view), waves(session, view));
+    if view.hosts().is_empty() {
+        return text;
+    }
     let in_waves = view.waves.len() > 1;
     let row = |host: &TurnView| {
         let event = host.event.clone().unwrap_or_else(|| "-".into());
@@ -270,7 +298,11 @@ fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
         let runs = host.groups.iter().map(|(group, standing)| {
             let revision = standing.revision.as_deref().map_or("-".into(), short_revision);
             let since = standing.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
-            let error = standing.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+            let error = standing.error.as_ref().map(|error| match &standing.held_back {
+                Some(held) => format!(" ({error}; {held})"),
+                None => format!(" ({error})"),
+            });
+            let error = error.unwrap_or_default();
             format!("{group} {revision} {}{since}{error}", standing.health)
         });
         let role = match (host.is_voter, host.is_self) {

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 use super::Client;
+use super::words::Lines;
 use crate::view::Happening;
 
 /// Between two tries to reach the agent.
@@ -70,7 +71,7 @@ async fn listen_once(client: &Client, path: &str, signals: &mpsc::Sender<Signal>
             frame = body.frame() => frame?.ok()?,
             () = signals.closed() => return None,
         };
-        for signal in heard(cutter.feed(frame.data_ref()?)) {
+        for signal in heard(client, cutter.feed(frame.data_ref()?)) {
             signals.send(signal).await.ok()?;
         }
     }
@@ -121,8 +122,10 @@ fn raw_event(event: &str) -> Option<RawEvent> {
     (!data.is_empty()).then(|| RawEvent { name: of("event:").collect(), data })
 }
 
-fn heard(events: Option<Vec<RawEvent>>) -> Vec<Signal> {
-    let signal = |event: RawEvent| serde_json::from_str(&event.data).map_or(Signal::Missed, Signal::Happened);
+fn heard(client: &Client, events: Option<Vec<RawEvent>>) -> Vec<Signal> {
+    let signal = |event: RawEvent| {
+        client.parse(event.data.as_bytes(), Lines::One).map_or(Signal::Missed, Signal::Happened)
+    };
     events.map_or(vec![Signal::Missed], |events| events.into_iter().map(signal).collect())
 }
 
@@ -134,8 +137,9 @@ mod tests {
     fn events_are_cut_at_empty_lines_wherever_the_network_cuts() {
         let text = "event: folded\ndata: {\"index\":7,\"hash\":null,\"at\":null,\"kind\":\"Tick\",\"group\":null,\
                     \"deployment\":null,\"host\":null,\"text\":\"time passed\"}\n\n:\n\nevent: missed\ndata: 3\n\n";
-        let mut cutter = Cutter::new(1024);
-        let signals: Vec<Signal> = text.bytes().flat_map(|byte| heard(cutter.feed(&[byte]))).collect();
+        let (client, mut cutter) = (Client::new("none.sock".into()), Cutter::new(1024));
+        let signals: Vec<Signal> =
+            text.bytes().flat_map(|byte| heard(&client, cutter.feed(&[byte]))).collect();
         assert_eq!(signals.len(), 2);
         assert!(matches!(&signals[0], Signal::Happened(happening) if happening.index == Some(7)));
         assert_eq!(signals[1], Signal::Missed);

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::events::Cutter;
+use super::words::Lines;
 use super::{ANSWER_BYTES_MAX, Client, ClientError};
 use crate::api::{ANSWER, AnswerEvent, PROGRESS};
 use crate::bundle::progress::Far;
@@ -33,7 +34,7 @@ impl Client {
             };
             for event in events {
                 match event.name.as_str() {
-                    PROGRESS => serde_json::from_str(&event.data).map_or((), &mut far),
+                    PROGRESS => self.parse(event.data.as_bytes(), Lines::One).map_or((), &mut far),
                     ANSWER => return self.answer(&event.data),
                     // Of a newer agent.
                     _ => {}
@@ -46,9 +47,10 @@ impl Client {
     fn answer<T: DeserializeOwned>(&self, data: &str) -> Result<T, ClientError> {
         let unreadable = |error: serde_json::Error| self.unreadable(error.to_string());
         let AnswerEvent { status, body } = serde_json::from_str(data).map_err(unreadable)?;
+        let text = body.to_string();
         match StatusCode::from_u16(status) {
-            Ok(status) if status.is_success() => serde_json::from_value(body).map_err(unreadable),
-            Ok(status) => Err(self.refusal(status, body.to_string().as_bytes())),
+            Ok(status) if status.is_success() => self.parse(text.as_bytes(), Lines::One).map_err(unreadable),
+            Ok(status) => Err(self.refusal(status, text.as_bytes())),
             Err(error) => Err(self.unreadable(error.to_string())),
         }
     }

@@ -21,6 +21,16 @@ async fn an_agent_that_dies_in_the_middle_is_told_from_one_that_refuses() {
 }
 
 #[test]
+fn a_terminal_is_shown_harmless_words_and_a_script_the_exact_ones() {
+    let said = serde_json::json!({ "reason": "\u{1b}[2Jby \u{7}ann" }).to_string();
+    let read =
+        |client: Client| -> serde_json::Value { client.parse(said.as_bytes(), Lines::One).expect("JSON") };
+    let client = Client::new("none.sock".into());
+    assert_eq!(read(client.clone())["reason"], "[2Jby ann");
+    assert_eq!(read(client.exact(true))["reason"], "\u{1b}[2Jby \u{7}ann");
+}
+
+#[test]
 fn a_groups_name_survives_a_path() {
     assert_eq!(encoded("a/b+c d@e"), "a%2Fb%2Bc%20d%40e");
 }

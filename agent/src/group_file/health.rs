@@ -6,7 +6,7 @@ use proto::health::{HealthCheck, InvalidCheck, Probe, Viewpoint};
 use serde::{Deserialize, Serialize};
 
 use super::GroupFileError;
-use super::sections::put_duration;
+use super::sections::{put_duration, with_unit};
 
 /// As typed.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -18,15 +18,15 @@ pub(super) struct HealthSection {
     tcp: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exec: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     every: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     timeout: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rise: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fall: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     grace: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<From>,

@@ -57,7 +57,7 @@ pub(crate) fn with_overrides(
     }
     let all = overrides.keys().cloned().collect::<Vec<_>>().join("`, `");
     let mut policy = policy.clone();
-    parse(&document(&lines), &all)?.put_on(&mut policy, look_up)?;
+    parse(&document(&lines), &all)?.put_on(&mut policy, look_up).map_err(as_typed)?;
     Ok(policy)
 }
 
@@ -101,4 +101,15 @@ fn as_toml(key: &str, value: &str) -> String {
         return value.to_string();
     }
     quoted(value)
+}
+
+/// On a command line nobody quotes.
+fn as_typed(error: GroupFileError) -> GroupFileError {
+    if let GroupFileError::Amount { key, value } = &error
+        && !value.ends_with('%')
+    {
+        let problem = format!("`{value}` is no number of hosts and no share of them: write 75% or 6");
+        return GroupFileError::Override { key: (*key).into(), problem };
+    }
+    error
 }

@@ -9,7 +9,8 @@ use proto::policy::{
     Canary, DeploymentConfig, FileExists, Minimum, Mode, PERCENT_MAX, PREDEFINED, Policy, RollbackOn, Share,
     Zonal,
 };
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::GroupFileError;
 
@@ -49,13 +50,13 @@ pub(crate) struct DeploymentSection {
     pub(crate) outdated_only: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mode: Option<ModeWord>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     pub(crate) start_timeout: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     pub(crate) lost_after: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     pub(crate) turn_timeout: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<String>,
     /// Whether the group's alarms stop it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +78,7 @@ pub(crate) struct CanarySection {
     pub(crate) enabled: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hosts: Option<Amount>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     pub(crate) bake: Option<String>,
 }
 
@@ -89,9 +90,9 @@ pub(crate) struct ZonesSection {
     pub(crate) enabled: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) minimum_healthy: Option<Amount>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     pub(crate) bake: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     pub(crate) first_bake: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) order: Option<Vec<String>>,
@@ -352,7 +353,10 @@ impl Amount {
                 Ok(percent) if percent <= PERCENT_MAX => Ok(Share::Percent(percent)),
                 Ok(_) | Err(_) => Err(refused()),
             },
-            None => text.trim().parse().map(Share::Hosts).map_err(|_| refused()),
+            None if text.trim().parse::<u8>().is_ok_and(|number| number <= PERCENT_MAX) => {
+                Err(GroupFileError::HostsOrShare { key, value: text.trim().into() })
+            }
+            None => Err(refused()),
         }
     }
 
@@ -424,4 +428,22 @@ pub(super) fn put_duration(
     *place = humantime::parse_duration(text)
         .map_err(|_| GroupFileError::Duration { key, value: text.chars().take(100).collect() })?;
     Ok(())
+}
+
+/// A duration as text. A bare number is the mistake that is made, and nobody
+/// could know of what it is a number.
+pub(super) fn with_unit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "write a duration with its unit: \"30s\", \"1h\"")]
+    enum Typed {
+        Text(String),
+        Number(u64),
+    }
+    match Option::<Typed>::deserialize(from)? {
+        Some(Typed::Text(text)) => Ok(Some(text)),
+        Some(Typed::Number(number)) => Err(D::Error::custom(format!(
+            "{number} of what? Write a duration with its unit: \"{number}s\", \"1h\""
+        ))),
+        None => Ok(None),
+    }
 }

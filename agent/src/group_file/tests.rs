@@ -284,3 +284,22 @@ fn an_override_that_is_wrong_is_named() {
     // A value is data, whatever it looks like.
     check(&[("file_exists", "x\"\ntimeout = \"1s")], "override `file_exists`: unknown word");
 }
+
+#[test]
+fn a_number_without_its_sign_or_unit_is_not_guessed_at() {
+    let share = "minimum_healthy = \"75\" could be hosts or a share of them: write \"75%\" or 75";
+    check_refused("[deployment]\nminimum_healthy = \"75\"", share);
+    check_refused("[zones]\nminimum_healthy = \"50\"", "write \"50%\" or 50");
+    check_refused(
+        "[deployment]\ntimeout = 3600",
+        "g.toml:5: 3600 of what? Write a duration with its unit: \"3600s\"",
+    );
+    check_refused("[health]\ntcp = \"a:1\"\nevery = 5", "\"5s\"");
+    let policy = Policy::default();
+    let says = |pairs: &[(&str, &str)]| over(&policy, pairs).expect_err("refused").to_string();
+    assert!(says(&[("timeout", "3600")]).contains("override `timeout`: 3600 of what?"));
+    let amount = says(&[("minimum_healthy", "most")]);
+    assert!(
+        amount.starts_with("override `minimum_healthy`: `most` is") && amount.ends_with("write 75% or 6")
+    );
+}

@@ -7,7 +7,7 @@ use proto::trigger::{Target, Trigger, TriggerEvent};
 use serde::{Deserialize, Serialize};
 
 use super::GroupFileError;
-use super::sections::put_duration;
+use super::sections::{put_duration, with_unit};
 
 /// An alarm as typed. With neither `exec` nor `prometheus` it is set by hand.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -18,9 +18,9 @@ pub(super) struct AlarmSection {
     exec: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prometheus: Option<PrometheusSection>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     every: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     timeout: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<UnreadableWord>,

@@ -1,6 +1,6 @@
 //! Hosts that are behind their group's last good revision, and why they wait.
 
-use proto::entry::TurnOutcome;
+use proto::entry::{ErrorCode, TurnOutcome};
 use proto::id::{DeploymentId, HostId};
 use proto::rollout::Stage;
 use proto::state::{CatchUp, Cause, GroupState, State};
@@ -27,7 +27,7 @@ impl BehindView {
             "Joined" => "joined",
             "Returned" => "came back",
             "Replaced" => "lost its store",
-            "Missed" => "missed its turn",
+            "Missed" => "was lost in its turn",
             _ => "failed in its turn",
         };
         format!("{} ({how} at {}): {} ({})", self.name, self.since, self.why.message, self.why.code)
@@ -76,12 +76,31 @@ fn why(state: &State, host: HostId, catch_up: CatchUp) -> Why {
             vec![("in_service", available), ("minimum", minimum), ("total", total)],
             None,
         ),
-        CatchUp::GivenUp { deployment, attempts } => {
-            ("ATTEMPTS_USED_UP", vec![("attempts", attempts.into())], because(deployment))
+        CatchUp::GivenUp { deployment, attempts: _ } => {
+            let message = format!("{}, so {catch_up}", in_vain(state, deployment, host));
+            return Why::new("ATTEMPTS_USED_UP", message, &[]);
         }
         CatchUp::LeftAlone(deployment) => ("LEFT_ALONE", vec![], deployment.and_then(because)),
     };
     Why::new(code, format!("{catch_up}{}", more.unwrap_or_default()), &numbers)
+}
+
+/// What became of the last try to bring a host there.
+fn in_vain(state: &State, deployment: DeploymentId, host: HostId) -> String {
+    let part = state.part(deployment, host);
+    let failure = match part.as_ref().map(|part| &*part.stage) {
+        Some(Stage::Ended { outcome: TurnOutcome::Failed(failure), .. }) => failure,
+        Some(Stage::Skipped) => return format!("{deployment} ended before its turn"),
+        Some(_) | None => return format!("its turn with this revision in {deployment} did not succeed"),
+    };
+    let why = said(&failure.message).map(|said| format!(" ({said})")).unwrap_or_default();
+    match failure.code.was_lost() {
+        true => format!("it was lost in its turn once more, in {deployment}{why}"),
+        false if failure.code == ErrorCode::Stopped => {
+            format!("its turn with this revision was stopped in {deployment}{why}")
+        }
+        false => format!("its turn with this revision failed in {deployment}{why}"),
+    }
 }
 
 /// What a host's turn failed of.

@@ -10,6 +10,7 @@ use proto::rollout::{Blocker, DeploymentStatus, FAILURES_TOLD, Part, Rollout, St
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
+use super::mesh::is_in_service;
 use super::{StoppedByView, Why, name_of, written};
 
 /// A deployment.
@@ -127,6 +128,12 @@ impl DeploymentView {
         ["Succeeded", "Failed", "Stopped"].contains(&self.status.as_str())
     }
 
+    /// Whether it was over before it began: no host was ever looked at.
+    pub(crate) fn never_began(&self) -> bool {
+        let Counts { succeeded, failed, skipped, .. } = self.counts;
+        self.is_over() && self.started_at.is_none() && succeeded + failed + skipped == 0
+    }
+
     /// Its hosts; none if it is part of a list.
     pub(crate) fn hosts(&self) -> &[TurnView] {
         self.hosts.as_deref().unwrap_or(&[])
@@ -186,7 +193,7 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
         description: submission.description.clone(),
         config: submission.policy.to_string(),
         created_at: written(rollout.created_at),
-        started_at: rollout.started_at.map(written),
+        started_at: rollout.started_at.filter(|_| has_begun(rollout)).map(written),
         finished_at: rollout.finished_at.map(written),
         rollback_of: submission.rollback_of.map(|undone| undone.to_string()),
         rolled_back_by: rollout.rolled_back_by.map(|by| by.to_string()),
@@ -206,14 +213,36 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
             skipped: counts.skipped,
             ready: 0,
         },
-        healthy: Healthy {
-            now: counts.available,
+        healthy: healthy(rollout, state),
+        waves: (0..).zip(rollout.waves()).map(|(at, of_it)| wave(at, of_it, rollout)).collect(),
+        hosts: None,
+    }
+}
+
+/// Whether its hosts were ever looked at: not if it waits, nor if it was stopped
+/// while it did.
+fn has_begun(rollout: &Rollout) -> bool {
+    rollout.status() != DeploymentStatus::Queued && rollout.total() > 0
+}
+
+/// Of one that waits: its group as it is now, as its hosts are counted when it
+/// begins.
+fn healthy(rollout: &Rollout, state: &State) -> Healthy {
+    let group = state.group(&rollout.submission.group);
+    match group.filter(|_| rollout.status() == DeploymentStatus::Queued) {
+        Some(known) => {
+            let members = state.members_of(&known.group);
+            let now = members.iter().filter(|host| is_in_service(known, host)).count();
+            let of = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            let (now, total) = (of(now), of(members.len()));
+            Healthy { now, minimum: rollout.submission.policy.bounds(total).minimum, total, lowest_seen: now }
+        }
+        None => Healthy {
+            now: rollout.counts().available,
             minimum: rollout.bounds.minimum,
             total: rollout.total(),
             lowest_seen: rollout.lowest_available,
         },
-        waves: (0..).zip(rollout.waves()).map(|(at, of_it)| wave(at, of_it, rollout)).collect(),
-        hosts: None,
     }
 }
 
@@ -272,8 +301,8 @@ fn turn(
         Stage::Ended { started, at, .. } => (*started, Some(*at)),
         Stage::NotTargeted | Stage::Pending | Stage::Leased { .. } | Stage::Skipped => (None, None),
     };
-    let ailing = state.group(&rollout.submission.group).and_then(|group| group.ailing(host));
-    let ailing = ailing.filter(|_| part.ailing.is_some());
+    let group = state.group(&rollout.submission.group).filter(|_| part.ailing.is_some());
+    let unwell = group.and_then(|group| super::health::unwell(state, group, host));
     let deferral = state.deferral(rollout.submission.deployment, host);
     let waits = deferral
         .map(|deferral| format!("it waits with its start {}", super::health::deferred(deferral, state)));
@@ -284,7 +313,7 @@ fn turn(
         status: String::new(),
         event: None,
         error_code: None,
-        message: waits.or_else(|| ailing.map(super::health::unwell)),
+        message: waits.or(unwell),
         script: None,
         log: None,
         started_at: started_at.map(written),

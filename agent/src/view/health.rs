@@ -1,8 +1,10 @@
 //! Which hosts are out of service, since when, and what their health check
 //! says; and which wait with their start.
 
+use proto::alarm::Alarm;
+use proto::id::HostId;
 use proto::rollout::{Blocker, Rollout};
-use proto::state::{Ailing, Deferral, State};
+use proto::state::{Deferral, GroupState, State};
 
 use super::{Why, name_of, written};
 
@@ -25,6 +27,10 @@ impl Why {
                 self.message += &named("waiting", waiting.collect());
                 self
             }
+            Blocker::AlarmUnread { .. } => {
+                self.message += &named("unread", unread(rollout, state));
+                self
+            }
             Blocker::TurnsInFlight { .. }
             | Blocker::LastTurns { .. }
             | Blocker::Ending { .. }
@@ -33,11 +39,20 @@ impl Why {
             | Blocker::NoMajority { .. }
             | Blocker::ZoneTurnsInFlight { .. }
             | Blocker::WaveEnding { .. }
-            | Blocker::AlarmUnread { .. }
             | Blocker::Frozen { .. }
             | Blocker::Baking { .. } => self,
         }
     }
+}
+
+/// The alarms that were not read in the deployment.
+fn unread(rollout: &Rollout, state: &State) -> Vec<String> {
+    let Some(known) = state.group(&rollout.submission.group) else { return Vec::new() };
+    let is_unread = |alarm: &&Alarm| {
+        let read_in = known.alarms.get(&alarm.name).and_then(|standing| standing.read_in);
+        alarm.is_read() && read_in != Some(rollout.submission.deployment)
+    };
+    known.group.alarms.iter().filter(is_unread).map(|alarm| alarm.name.clone()).collect()
 }
 
 fn named(what: &str, hosts: Vec<String>) -> String {
@@ -63,9 +78,9 @@ fn out_of_service(rollout: &Rollout, state: &State) -> Vec<String> {
     let mut hosts: Vec<String> = of_no_service
         .map(|(host, member)| {
             let name = name_of(state, *host);
-            match (member.down, group.and_then(|group| group.ailing(*host))) {
+            match (member.down, group.and_then(|group| unwell(state, group, *host))) {
                 (Some(since), _) => format!("{name} Down since {}", written(since)),
-                (None, Some(ailing)) => format!("{name} {}", unwell(ailing)),
+                (None, Some(unwell)) => format!("{name} {unwell}"),
                 (None, None) => format!("{name}, whose last turn did not succeed"),
             }
         })
@@ -74,7 +89,19 @@ fn out_of_service(rollout: &Rollout, state: &State) -> Vec<String> {
     hosts
 }
 
-/// What the check says of a host, in words.
-pub(super) fn unwell(ailing: &Ailing) -> String {
-    format!("unhealthy since {}: {}", written(ailing.since), ailing.error)
+/// What the check says of a host, in words; none if it finds it well.
+pub(super) fn unwell(state: &State, known: &GroupState, host: HostId) -> Option<String> {
+    let ailing = known.ailing(host)?;
+    let held = held_back(state, known, host).map(|held| format!("; {held}")).unwrap_or_default();
+    Some(format!("unhealthy since {}: {}{held}", written(ailing.since), ailing.error))
+}
+
+/// Why an unhealthy host may be so although its check passes again.
+pub(super) fn held_back(state: &State, known: &GroupState, host: HostId) -> Option<String> {
+    let (times, held) = state.held_back(known, host)?;
+    Some(format!(
+        "found so {times} times within an hour, so it is held back, even if its check passes again, until that \
+         has passed for {} s without a break",
+        held.as_secs()
+    ))
 }

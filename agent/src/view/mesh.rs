@@ -9,7 +9,7 @@ use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
 
 use super::behind::{self, BehindView};
-use super::{AlarmView, DeploymentView, FreezeView, TriggerView, deployments, written};
+use super::{AlarmView, DeploymentView, FreezeView, TriggerView, Why, deployments, written};
 use crate::group_file::GroupFile;
 
 /// What one agent knows of its mesh.
@@ -83,6 +83,9 @@ pub(crate) struct StandingView {
     /// What the check fails of.
     #[serde(default)]
     pub(crate) error: Option<String>,
+    /// Why that may last although the check passes again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held_back: Option<String>,
 }
 
 /// A host that its group's health check finds unhealthy.
@@ -92,6 +95,9 @@ pub(crate) struct UnhealthyView {
     pub(crate) name: String,
     pub(crate) since: String,
     pub(crate) error: String,
+    /// Why it may be so although its check passes again.
+    #[serde(default)]
+    pub(crate) held_back: Option<String>,
 }
 
 /// One group.
@@ -124,6 +130,9 @@ pub(crate) struct GroupView {
     pub(crate) frozen: Option<FreezeView>,
     pub(crate) alarms: Vec<AlarmView>,
     pub(crate) triggers: Vec<TriggerView>,
+    /// Why no deployment of it could run as it stands.
+    #[serde(default)]
+    pub(crate) impossible: Option<Why>,
     /// As a group file has it.
     pub(crate) definition: GroupFile,
 }
@@ -215,6 +224,7 @@ fn standing(state: &State, known: &GroupState, host: HostId) -> StandingView {
         behind: behind::of_host(state, known, host),
         since: since.map(written),
         error: ailing.map(|ailing| ailing.error.clone()),
+        held_back: super::health::held_back(state, known, host),
     }
 }
 
@@ -226,12 +236,6 @@ pub(crate) fn groups(state: &State) -> Vec<GroupView> {
 /// One group.
 pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
     let members = state.members_of(&known.group);
-    let is_healthy = |host: &&&Host| {
-        let standing = known.standing.get(&host.record.host);
-        host.down.is_none()
-            && known.ailing(host.record.host).is_none()
-            && standing.is_some_and(|standing| standing.health == Health::Healthy)
-    };
     let good = known.good.last();
     let mut newest_first = known.deployments.iter().rev().filter_map(|id| state.rollout(*id));
     let last = newest_first.find(|rollout| !rollout.is_catch_up());
@@ -244,8 +248,8 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
             None => known.group.policy.to_string(),
         },
         hosts: members.len(),
-        healthy: members.iter().filter(is_healthy).count(),
-        unhealthy: members.iter().filter_map(|host| unhealthy(known, host)).collect(),
+        healthy: members.iter().filter(|host| is_in_service(known, host)).count(),
+        unhealthy: members.iter().filter_map(|host| unhealthy(state, known, host)).collect(),
         revision: good.map(|good| good.revision.digest.to_string()),
         origin: good.map(|good| good.revision.origin.clone()),
         running: known.running.map(|id| id.to_string()),
@@ -257,17 +261,36 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         frozen: known.freeze.as_ref().map(FreezeView::of),
         alarms: super::alarms(known),
         triggers: super::watches::triggers(known),
+        impossible: impossible(state, known),
         definition: GroupFile::of(&known.group),
     }
 }
 
-fn unhealthy(known: &GroupState, host: &Host) -> Option<UnhealthyView> {
+/// Why the group's hosts leave its policy no turn.
+fn impossible(state: &State, known: &GroupState) -> Option<Why> {
+    let mut policy = known.group.policy.clone();
+    if let Some(name) = &known.group.config {
+        state.config(name).ok()?.put_on(&mut policy);
+    }
+    state.check_policy(&known.group.name, &policy).err().as_ref().map(Why::of_refusal)
+}
+
+/// Whether its last turn went well, its check passes, and it is up.
+pub(super) fn is_in_service(known: &GroupState, host: &Host) -> bool {
+    let standing = known.standing.get(&host.record.host);
+    host.down.is_none()
+        && known.ailing(host.record.host).is_none()
+        && standing.is_some_and(|standing| standing.health == Health::Healthy)
+}
+
+fn unhealthy(state: &State, known: &GroupState, host: &Host) -> Option<UnhealthyView> {
     let ailing = known.ailing(host.record.host)?;
     Some(UnhealthyView {
         host: host.record.host.to_string(),
         name: host.record.name.clone(),
         since: written(ailing.since),
         error: ailing.error.clone(),
+        held_back: super::health::held_back(state, known, host.record.host),
     })
 }
 

@@ -2,6 +2,7 @@
 //! who goes when, what would stop it, how long it takes, and, if it cannot
 //! finish or would be refused, the smallest change after which it can.
 
+mod advice;
 mod pace;
 
 use std::collections::BTreeMap;
@@ -10,12 +11,14 @@ use std::time::Duration;
 use proto::entry::{Body, Submission};
 use proto::id::HostId;
 use proto::io::Refusal;
+use proto::policy::{Minimum, Policy};
 use proto::rollout::forecast::{Batch, Forecast, Outlook, Worst};
 use proto::rollout::{Entrant, WaveKind};
-use proto::state::{GroupState, State, heeds_alarms};
+use proto::state::{GroupState, State, check_shape, heeds_alarms};
 use serde::{Deserialize, Serialize};
 
 use super::{Why, name_of, written};
+use advice::Change;
 use pace::Pace;
 
 /// A deployment as it would go.
@@ -146,6 +149,12 @@ pub(crate) struct Planned {
     /// Why it would be refused if it were submitted now.
     refusal: Option<Refusal>,
     forecast: Forecast,
+    /// As it was asked for.
+    wish: Submission,
+    /// What would be accepted instead.
+    changes: Vec<Change>,
+    /// Whether it would be accepted with another minimum.
+    takes_minimum: bool,
     pace: Option<Pace>,
     names: BTreeMap<HostId, String>,
     unhealthy: Vec<UnwellView>,
@@ -168,7 +177,18 @@ impl Planned {
         let notes = notes(known, &wish);
         let forecast = state.forecast(wish.clone(), turn).ok_or_else(unknown)?;
         let names = |entrant: &Entrant| (entrant.host, name_of(state, entrant.host));
+        let refused = refusal.as_ref().filter(|refusal| !refusal.passes());
+        let changes = refused.map(|refusal| advice::changes(state, &wish, refusal, turn)).unwrap_or_default();
+        let takes_minimum = refused.is_none_or(|_| {
+            let policy = Policy { minimum: Minimum::AllAtOnce, ..wish.policy.clone() };
+            let wish = Submission { policy, ..wish.clone() };
+            state.check_policy(&wish.group, &wish.policy).is_ok()
+                && state.check(&Body::Submitted(Box::new(wish))).is_ok()
+        });
         Ok(Planned {
+            wish,
+            changes,
+            takes_minimum,
             group: known.group.name.to_string(),
             refusal,
             pace,
@@ -207,7 +227,7 @@ impl Planned {
             is_possible: ends_well && self.refusal.is_none(),
             reason: self.reason(&outlook),
             passes,
-            advice: if ends_well { Vec::new() } else { self.advice() },
+            advice: if is_playable && ends_well { Vec::new() } else { self.advice() },
             batches: batches.iter().map(|batch| self.names_of(&batch.hosts)).collect(),
             waves: batches.iter().map(step).collect(),
             down: self.down(),
@@ -251,30 +271,51 @@ impl Planned {
         down.map(view).collect()
     }
 
+    fn goes_with_all_up(&self) -> bool {
+        self.forecast.with_all_up().play(|_| false).ends_well()
+    }
+
+    fn goes_without_down(&self) -> bool {
+        let left = self.forecast.without_down();
+        let zones = advice::zones(left.entrants().iter());
+        check_shape(&self.wish.group, &self.wish.policy, &zones).is_ok() && left.play(|_| false).ends_well()
+    }
+
     /// What would make an impossible deployment possible, the smallest change
     /// first.
     fn advice(&self) -> Vec<String> {
         /// More names than this are counted, not listed.
         const NAMED_MAX: usize = 3;
-        let mut advice = Vec::new();
+        let mut advice: Vec<String> = self.changes.iter().filter_map(Change::words).collect();
         let missing: Vec<String> = self.down().into_iter().map(|host| host.name).collect();
-        if !missing.is_empty() && self.forecast.with_all_up().play(|_| false).ends_well() {
+        let is_refused = self.refusal.as_ref().is_some_and(|refusal| !refusal.passes());
+        if !missing.is_empty() && !is_refused {
             let more = missing.len().saturating_sub(NAMED_MAX);
             let mut names = missing.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
             if more > 0 {
                 names.push_str(&format!(" and {more} more"));
             }
-            advice.push(format!(
-                "bring back what is Down ({names}), or take it out of the mesh: skein mesh remove {}",
-                missing.first().map_or("HOST", String::as_str)
-            ));
+            let remove = format!("skein mesh remove {}", missing[0]);
+            match (self.goes_with_all_up(), self.goes_without_down()) {
+                (true, true) => {
+                    advice.push(format!(
+                        "bring back what is Down ({names}), or take it out of the mesh: {remove}"
+                    ));
+                }
+                (true, false) => advice.push(format!("bring back what is Down ({names})")),
+                (false, true) => {
+                    advice.push(format!("take what is Down ({names}) out of the mesh: {remove}"))
+                }
+                (false, false) => {}
+            }
         }
-        if let Some(most) = self.forecast.largest_minimum() {
+        if let Some(most) = self.takes_minimum.then(|| self.forecast.largest_minimum()).flatten() {
             let total = self.forecast.entrants().len();
             advice.push(format!("let {most} of {total} stay healthy: --override minimum_healthy={most}"));
         }
         if missing.is_empty()
-            && let Some(hosts) = self.forecast.hosts_needed()
+            && self.takes_minimum
+            && let Some(hosts) = advice::hosts_needed(&self.wish, &self.forecast)
         {
             advice.push(format!("add hosts to the group: with {hosts} it can begin"));
         }
@@ -299,7 +340,7 @@ fn unwell(state: &State, known: &GroupState, entrant: &Entrant) -> Option<Unwell
         return None;
     }
     let last_turn = || "its last turn failed".to_string();
-    let why = known.ailing(entrant.host).map_or_else(last_turn, super::health::unwell);
+    let why = super::health::unwell(state, known, entrant.host).unwrap_or_else(last_turn);
     Some(UnwellView { name: name_of(state, entrant.host), why })
 }
 

@@ -310,3 +310,116 @@ fn a_blocker_names_the_hosts_that_are_out_of_service_and_since_when() {
     assert_eq!(is, [("HEALTH_CHECK", expected.as_str())]);
     assert_eq!(blockers[0].numbers["unwell"], 2);
 }
+
+#[test]
+fn what_waits_has_the_numbers_of_its_group_and_what_never_began_says_so() {
+    let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
+    let Body::Submitted(first) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
+    let queued = Body::Submitted(Box::new(Submission { deployment: second, queue: true, ..*first }));
+    let mut bodies = vec![started(1), ended(1, TurnOutcome::Succeeded), queued];
+    let of = |bodies: &[Body]| {
+        let state = fold(Minimum::OneAtATime, bodies.to_vec());
+        deployment::with_hosts(state.rollout(second).expect("the deployment"), &state, &[], &|_| None)
+    };
+    let waits = of(&bodies);
+    assert_eq!((waits.status.as_str(), waits.started_at.as_ref()), ("Queued", None));
+    let healthy = waits.healthy;
+    assert_eq!((healthy.now, healthy.minimum, healthy.total, healthy.lowest_seen), (1, 2, 3, 1));
+
+    bodies.push(Body::StopRequested { deployment: second, rollback: true, now: false });
+    bodies.push(Body::Finished { deployment: second });
+    let stopped = of(&bodies);
+    assert_eq!((stopped.status.as_str(), stopped.started_at.as_ref()), ("Stopped", None));
+    assert!(stopped.never_began());
+    let reason = stopped.reason.expect("a reason");
+    assert_eq!(reason.message, "stopped by a person before it began: no host was touched");
+}
+
+#[test]
+fn a_host_that_flaps_is_said_to_be_held_back() {
+    let check = proto::health::HealthCheck::new(proto::health::Probe::Tcp("127.0.0.1:80".into()));
+    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    let changed = |healthy: bool, as_of: u64| Body::HealthChanged {
+        group: name(),
+        host: host(1),
+        healthy,
+        error: if healthy { String::new() } else { "it cannot connect".into() },
+        as_of,
+    };
+    let mut more = vec![Body::GroupSet(Group { health: Some(check), ..known })];
+    more.extend((1..=3).flat_map(|number| [started(number), ended(number, TurnOutcome::Succeeded)]));
+    more.push(Body::Finished { deployment: id() });
+    more.push(changed(false, 100));
+    let shown = |more: &[Body]| {
+        let state = fold(Minimum::OneAtATime, more.to_vec());
+        group(&state, state.group(&name()).expect("the group")).unhealthy.remove(0)
+    };
+    assert_eq!(shown(&more).held_back, None, "the first time good news is believed at once");
+    more.extend([changed(true, 101), changed(false, 102)]);
+    let held = shown(&more).held_back.expect("it is held back");
+    assert!(held.starts_with("found so 2 times within an hour, so it is held back"), "{held}");
+    assert!(held.ends_with("has passed for 30 s without a break"), "{held}");
+}
+
+#[test]
+fn a_host_that_failed_once_is_not_said_to_have_been_tried_twice() {
+    let mut more: Vec<Body> =
+        (1..=3).flat_map(|number| [started(number), ended(number, TurnOutcome::Succeeded)]).collect();
+    more.extend([Body::Finished { deployment: id() }, joined(4)]);
+    let Some(Body::Submitted(due)) = fold(Minimum::OneAtATime, more.clone()).due().pop() else {
+        panic!("a catch-up is due")
+    };
+    let deployment = due.deployment;
+    let caught_up = |outcome: TurnOutcome| {
+        let mut more = more.clone();
+        more.extend([
+            Body::Submitted(due.clone()),
+            Body::TurnStarted { deployment, host: host(4) },
+            Body::TurnEnded { deployment, host: host(4), outcome },
+        ]);
+        let state = fold(Minimum::OneAtATime, more);
+        group(&state, state.group(&name()).expect("the group")).behind.remove(0)
+    };
+    let failed = caught_up(failure());
+    assert_eq!(failed.why.code, "ATTEMPTS_USED_UP");
+    let says = format!(
+        "its turn with this revision failed in {deployment} (exit code 1), so it is not tried again by itself: deploy \
+         again"
+    );
+    assert!(failed.why.message.starts_with(&says), "{}", failed.why.message);
+    let lost = BehindView { cause: "Missed".into(), ..failed };
+    assert!(lost.line().contains("(was lost in its turn at "), "{}", lost.line());
+}
+
+#[test]
+fn alarms_that_were_not_read_and_timeouts_that_are_over_are_named() {
+    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    let alarm = proto::alarm::Alarm {
+        name: "error-rate".into(),
+        source: proto::alarm::AlarmSource::Exec { command: "check-errors".into() },
+        unreadable: proto::alarm::OnUnreadable::Stop,
+        every: Duration::from_secs(10),
+        timeout: Duration::from_secs(5),
+    };
+    let Body::Submitted(first) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
+    let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
+    let policy = Policy { deployment_timeout: Duration::from_secs(3), ..first.policy.clone() };
+    let mut more = vec![Body::StopRequested { deployment: id(), rollback: false, now: false }];
+    more.extend([started(1), ended(1, TurnOutcome::Succeeded), Body::Finished { deployment: id() }]);
+    more.push(Body::GroupSet(Group { alarms: vec![alarm], ..known }));
+    more.push(Body::Submitted(Box::new(Submission { deployment: second, policy, ..*first })));
+    let of = |more: &[Body]| {
+        let state = fold(Minimum::OneAtATime, more.to_vec());
+        let rollout = state.rollout(second).expect("the deployment");
+        let blockers = match rollout.turn() {
+            proto::rollout::Turn::Blocked(blockers) => blockers,
+            proto::rollout::Turn::Of(_) | proto::rollout::Turn::Over(_) => vec![],
+        };
+        deployment::with_hosts(rollout, &state, &blockers, &|_| None)
+    };
+    let waits = of(&more);
+    assert!(waits.blockers[0].message.ends_with("; unread: error-rate"), "{:?}", waits.blockers);
+    more.extend([Body::Tick, Body::Tick, Body::Tick, Body::Tick]);
+    let reason = of(&more).reason.expect("a reason");
+    assert!(reason.message.starts_with("it took longer than its timeout of 3 s: "), "{}", reason.message);
+}

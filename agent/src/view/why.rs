@@ -1,7 +1,7 @@
 //! Reasons and blockers: a code, numbers, a sentence.
 
 use proto::io::Refusal;
-use proto::rollout::{Blocker, Reason, ReasonCode, Rollout, Verdict};
+use proto::rollout::{Blocker, Reason, Rollout};
 
 use super::{Why, written};
 
@@ -13,22 +13,11 @@ impl Why {
 
     /// Why a deployment ends, or ended, otherwise than well.
     pub(super) fn of_rollout(rollout: &Rollout) -> Option<Self> {
-        match rollout.verdict.as_ref()? {
-            Verdict::Succeeded => None,
-            Verdict::Failed(reason) | Verdict::Stopped(reason) => {
-                let why = Why::of_reason(reason);
-                Some(match rollout.stopped_by.as_ref().filter(|_| reason.code == ReasonCode::AlarmActive) {
-                    Some(by) => Why {
-                        message: format!("{}{}; {}", by.sentence(), said(&by.detail), why.message),
-                        ..why
-                    },
-                    None => why,
-                })
-            }
-        }
+        let (reason, message) = rollout.reason_told()?;
+        Some(Why::of_reason(reason, message))
     }
 
-    fn of_reason(reason: &Reason) -> Self {
+    pub(crate) fn of_reason(reason: &Reason, message: String) -> Self {
         let Reason { counts, minimum, total, .. } = reason;
         let mut numbers = vec![
             ("total", *total),
@@ -49,7 +38,7 @@ impl Why {
                 ("zone_healthy", zone.healthy),
             ]);
         }
-        Why::new(reason.code.name(), reason.to_string(), &numbers)
+        Why::new(reason.code.name(), message, &numbers)
     }
 
     /// Why a request is refused, or would be.
@@ -104,8 +93,4 @@ impl Why {
 fn too_few(counts: [&u32; 5]) -> Vec<(&'static str, u32)> {
     let names = ["in_service", "minimum", "total", "down", "unwell"];
     names.into_iter().zip(counts).map(|(name, count)| (name, *count)).collect()
-}
-
-fn said(detail: &str) -> String {
-    if detail.is_empty() { String::new() } else { format!(" ({detail})") }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::{Blocker, Entrant, Health, Rollout, Turn, Verdict, WaveKind};
 use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::HostId;
-use crate::policy::Policy;
+use crate::policy::{Mode, Policy};
 use crate::time::LedgerTime;
 
 /// A deployment that could be: the group's hosts as they are, and what is wished.
@@ -98,6 +98,28 @@ impl Forecast {
     pub fn with_all_up(&self) -> Forecast {
         let up = |entrant: &Entrant| Entrant { down: None, ..entrant.clone() };
         let entrants = self.entrants.iter().map(up).collect();
+        Forecast { entrants, submission: self.submission.clone(), turn: self.turn }
+    }
+
+    /// The same, without those that are Down.
+    #[must_use]
+    pub fn without_down(&self) -> Forecast {
+        let up = self.entrants.iter().filter(|entrant| entrant.down.is_none());
+        Forecast { entrants: up.cloned().collect(), submission: self.submission.clone(), turn: self.turn }
+    }
+
+    /// The same, with a new host for each of these zones.
+    #[must_use]
+    pub fn with_new(&self, zones: &[&str]) -> Forecast {
+        let new = zones.iter().enumerate().map(|(number, zone)| Entrant {
+            host: HostId::from_public_key(*blake3::hash(format!("new host {number}").as_bytes()).as_bytes()),
+            standing: None,
+            down: None,
+            ailing: None,
+            target: self.policy().mode == Mode::Standard,
+            zone: (*zone).to_string(),
+        });
+        let entrants = self.entrants.iter().cloned().chain(new).collect();
         Forecast { entrants, submission: self.submission.clone(), turn: self.turn }
     }
 

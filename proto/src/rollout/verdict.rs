@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, Zone};
+use super::{Counts, Rollout, Zone};
 
 /// CodeDeploy's words for a deployment's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +127,9 @@ impl fmt::Display for Reason {
         }
         let Reason { counts, minimum, total, .. } = self;
         match self.code {
+            ReasonCode::ManualStop if *total == 0 => {
+                f.write_str("stopped by a person before it began: no host was touched")
+            }
             ReasonCode::HealthConstraints => health_constraints(f, self),
             ReasonCode::HealthConstraintsInvalid => write!(
                 f,
@@ -224,4 +227,25 @@ pub enum Verdict {
     Failed(Reason),
     /// By a person's wish, or by an alarm.
     Stopped(Reason),
+}
+
+impl Rollout {
+    /// Why it ends, or ended, otherwise than well: the numbers, and the sentence
+    /// made of them and of the alarm that did it.
+    pub fn reason_told(&self) -> Option<(&Reason, String)> {
+        let (Verdict::Failed(reason) | Verdict::Stopped(reason)) = self.verdict.as_ref()? else {
+            return None;
+        };
+        let by = self.stopped_by.as_ref().filter(|_| reason.code == ReasonCode::AlarmActive);
+        let sentence = match by {
+            Some(by) if by.detail.is_empty() => format!("{}; {reason}", by.sentence()),
+            Some(by) => format!("{} ({}); {reason}", by.sentence(), by.detail),
+            None if reason.code == ReasonCode::Timeout => {
+                let timeout = self.submission.policy.deployment_timeout.as_secs();
+                reason.to_string().replacen("its timeout", &format!("its timeout of {timeout} s"), 1)
+            }
+            None => reason.to_string(),
+        };
+        Some((reason, sentence))
+    }
 }

@@ -57,28 +57,7 @@ impl State {
             return Err(Refusal::NoHosts(name.clone()));
         }
         self.check_age(policy)?;
-        let minimum = policy.minimum;
-        if !minimum.is_possible(total) {
-            return Err(Refusal::ImpossibleMinimum {
-                config: minimum.to_string(),
-                total,
-                minimum: minimum.bounds(total).minimum,
-                advice: format!(
-                    "let at most {} stay healthy (minimum_healthy = {}), use OneAtATime, or add hosts",
-                    total - 1,
-                    total - 1
-                ),
-            });
-        }
-        if let Some(canary) = policy.canary.filter(|canary| canary.hosts.of(total) >= total) {
-            let (config, canary) = (canary.hosts.to_string(), canary.hosts.of(total));
-            return Err(Refusal::ImpossibleCanary { group: name.clone(), config, canary, total });
-        }
-        let zones = zones(&members);
-        if let Some(zonal) = &policy.zonal {
-            check_zones(name, zonal, &zones)?;
-        }
-        check_bakes(policy, zones.len())
+        check_shape(name, policy, &zones(&members))
     }
 
     /// Every host folds every deployment, so all of the mesh must know what its
@@ -116,6 +95,34 @@ impl State {
     }
 }
 
+/// Whether a policy leaves room for a turn in a group of so many hosts a zone
+/// (those that name none under an empty name).
+/// # Errors
+/// Why it does not, in numbers, with the smallest change that helps.
+pub fn check_shape(name: &GroupName, policy: &Policy, zones: &BTreeMap<&str, u32>) -> Result<(), Refusal> {
+    let total = zones.values().sum();
+    let minimum = policy.minimum;
+    if !minimum.is_possible(total) {
+        let spared = total.saturating_sub(1);
+        return Err(Refusal::ImpossibleMinimum {
+            config: minimum.to_string(),
+            total,
+            minimum: minimum.bounds(total).minimum,
+            advice: format!(
+                "let at most {spared} stay healthy (minimum_healthy = {spared}), use OneAtATime, or add hosts"
+            ),
+        });
+    }
+    if let Some(canary) = policy.canary.filter(|canary| canary.hosts.of(total) >= total) {
+        let (config, canary) = (canary.hosts.to_string(), canary.hosts.of(total));
+        return Err(Refusal::ImpossibleCanary { group: name.clone(), config, canary, total });
+    }
+    if let Some(zonal) = &policy.zonal {
+        check_zones(name, zonal, zones)?;
+    }
+    check_bakes(policy, zones.len())
+}
+
 fn count(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
@@ -141,7 +148,9 @@ fn check_zones(group: &GroupName, zonal: &Zonal, zones: &BTreeMap<&str, u32>) ->
     }
     let impossible = zones.iter().find(|(_, total)| zonal.bounds(**total).minimum >= **total);
     let Some((zone, total)) = impossible else { return Ok(()) };
-    let spared = total - 1;
+    // What helps this zone alone would be refused for the next one.
+    let smallest = zones.values().min().unwrap_or(total);
+    let spared = smallest - 1;
     Err(Refusal::ImpossibleZoneMinimum {
         config: zonal.minimum.to_string(),
         zone: (*zone).into(),
@@ -149,12 +158,13 @@ fn check_zones(group: &GroupName, zonal: &Zonal, zones: &BTreeMap<&str, u32>) ->
         minimum: zonal.bounds(*total).minimum,
         advice: match zonal.minimum {
             Share::Hosts(_) => {
-                format!("let at most {spared} stay healthy (zones.minimum_healthy = {spared})")
+                format!("let at most {spared} of each zone stay healthy (zones.minimum_healthy = {spared})")
             }
             // The largest share that, rounded up, leaves one host to take out.
             Share::Percent(_) => format!(
-                "let at most {spared} of them stay healthy (zones.minimum_healthy = \"{}%\"), or add hosts there",
-                100 * u64::from(spared) / u64::from(*total)
+                "let fewer of each zone stay healthy (zones.minimum_healthy = \"{}%\"), or add hosts to each zone \
+                 that is too small",
+                100 * u64::from(spared) / u64::from(*smallest)
             ),
         },
     })

@@ -265,14 +265,14 @@ impl State {
             }
             return;
         };
-        let cause = if was_lost(code) { Cause::Missed } else { Cause::Failed };
+        let cause = if code.was_lost() { Cause::Missed } else { Cause::Failed };
         let behind = group.behind.entry(host).or_insert(Behind { cause, since, tried: None });
         if !is_catch_up {
             (behind.cause, behind.since) = (cause, since);
         }
         let before =
             behind.tried.filter(|tried| tried.revision == revision).map_or(0, |tried| tried.attempts);
-        let attempts = if was_lost(code) { before.saturating_add(1) } else { ATTEMPTS_MAX };
+        let attempts = if code.was_lost() { before.saturating_add(1) } else { ATTEMPTS_MAX };
         behind.tried = Some(Tried { revision, attempts: attempts.min(ATTEMPTS_MAX), deployment: id });
     }
 
@@ -373,23 +373,6 @@ impl Behind {
     /// The attempts, if all that a host has at this revision are used.
     fn used_up(&self, good: &Good) -> Option<Tried> {
         self.tried.filter(|tried| tried.revision == good.revision.digest && tried.attempts >= ATTEMPTS_MAX)
-    }
-}
-
-/// Whether the host failed in its turn rather than the revision on it.
-fn was_lost(code: ErrorCode) -> bool {
-    match code {
-        ErrorCode::DidNotStart | ErrorCode::HostLost | ErrorCode::FailedAfterRestart => true,
-        ErrorCode::Success
-        | ErrorCode::ScriptMissing
-        | ErrorCode::ScriptNotExecutable
-        | ErrorCode::ScriptTimedOut
-        | ErrorCode::ScriptFailed
-        | ErrorCode::UnknownError
-        | ErrorCode::OutputsLeftOpen
-        | ErrorCode::TurnTimedOut
-        | ErrorCode::Stopped
-        | ErrorCode::HealthCheckFailed => false,
     }
 }
 

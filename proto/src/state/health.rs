@@ -4,12 +4,14 @@
 //! check says since then. The check's part is a mark of its own ([`Ailing`]),
 //! so that good news takes away only what bad news brought.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{GroupState, State, Timer};
 use crate::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, Index, keep_start};
 use crate::health::ERROR_BYTES_MAX;
-use crate::health::monitors::{FLAP_WINDOW, Known};
+use crate::health::monitors::{FLAP_WINDOW, Known, hold_off};
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::Stage;
 use crate::time::LedgerTime;
@@ -61,6 +63,15 @@ impl GroupState {
 }
 
 impl State {
+    /// How often an unhealthy host was found so within an hour, and how long its
+    /// check must pass without a break before that is believed; none if at once.
+    /// Since when it passes the host alone knows.
+    pub fn held_back(&self, group: &GroupState, host: HostId) -> Option<(u32, Duration)> {
+        let known = group.known(host, self.clock);
+        let held = hold_off(known.unwell_of_late);
+        (known.is_ailing && !held.is_zero()).then_some((known.unwell_of_late, held))
+    }
+
     /// Whether the host's word would change anything.
     pub(super) fn is_news(&self, name: &GroupName, host: HostId, healthy: bool, as_of: Index) -> bool {
         let Some(group) = self.groups.get(name).filter(|group| group.group.health.is_some()) else {

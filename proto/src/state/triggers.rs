@@ -5,7 +5,7 @@ use super::State;
 use crate::entry::{Creator, TurnOutcome};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
-use crate::rollout::{DeploymentStatus, ReasonCode, Stage, Verdict};
+use crate::rollout::{DeploymentStatus, Stage};
 use crate::state::GroupState;
 use crate::trigger::{
     Cursor, GIVEN_UP_KEPT, GivenUp, HAPPENINGS_MAX, Happening, Told, ToldHost, Trigger, TriggerEvent,
@@ -146,14 +146,6 @@ impl State {
     pub(crate) fn told(&self, happening: &Happening) -> Option<Told> {
         let rollout = self.rollouts.get(&happening.deployment)?;
         let submission = &rollout.submission;
-        let reason = match &rollout.verdict {
-            Some(Verdict::Failed(reason) | Verdict::Stopped(reason)) => Some(reason.code),
-            Some(Verdict::Succeeded) | None => None,
-        };
-        let sentence = |code: ReasonCode| match (&rollout.stopped_by, code) {
-            (Some(by), ReasonCode::AlarmActive) => format!("{}: {}", by.sentence(), by.detail),
-            (Some(_) | None, _) => String::new(),
-        };
         Some(Told {
             id: happening.id(),
             at: happening.at,
@@ -164,7 +156,7 @@ impl State {
             status: rollout.status().name(),
             revision: (submission.revision.digest.to_string(), submission.revision.origin.clone()),
             rollback_of: submission.rollback_of,
-            reason: reason.map(|code| (code.name(), sentence(code))),
+            reason: rollout.reason_told().map(|(reason, sentence)| (reason.clone(), sentence)),
             host: happening.host.map(|host| self.told_host(happening, host)),
         })
     }

@@ -31,6 +31,22 @@ All that a script wrote: skein logs d-ABCDEFGH1 HOST
 }
 
 #[test]
+fn what_waits_is_told_in_the_numbers_of_its_group_and_what_never_began_in_none() {
+    let expected = "\
+Hosts: 5 in the group; none had a turn yet
+In service: 4 of 5 now; 4 must be (OneAtATime)
+";
+    assert_eq!(numbers(&deployment("Queued", vec![])), expected);
+    let stopped = DeploymentView {
+        created_at: "2026-01-01T00:00:00.000Z".into(),
+        finished_at: Some("2026-01-01T00:00:07.000Z".into()),
+        ..deployment("Stopped", vec![])
+    };
+    let never = "Time: submitted 2026-01-01T00:00:00.000Z, over 2026-01-01T00:00:07.000Z; it never began\n";
+    assert_eq!(numbers(&stopped), never);
+}
+
+#[test]
 fn of_many_failures_the_first_are_told_and_the_others_counted() {
     let mut hosts: Vec<TurnView> =
         (0..30).map(|number| failed(&format!("web-{number:02}"), 59 - number)).collect();

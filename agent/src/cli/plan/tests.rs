@@ -128,3 +128,10 @@ fn a_plan_for_many_hosts_fits_on_a_screen() {
     assert!(text.contains("    100. web-0"), "the last ones are shown");
     assert!(text.lines().count() < 30, "{text}");
 }
+
+#[test]
+fn a_minimum_of_all_hosts_is_not_said_to_let_one_go() {
+    let plan =
+        PlanView { group: "hello/prod".into(), total: 3, minimum: 3, turns_max: 1, ..PlanView::default() };
+    assert!(head(&plan).contains("3 must stay in service, so none at a time.\n"), "{}", head(&plan));
+}

@@ -26,7 +26,10 @@ pub(super) fn of(view: &DeploymentView) -> Vec<String> {
     }
     if let Some(rollback) = &view.rolled_back_by {
         lines.push(format!("  rolled back by {rollback}:"));
-    } else if (view.status == "Failed" || view.alarm.is_some()) && view.rollback_of.is_none() {
+    } else if (view.status == "Failed" || view.alarm.is_some())
+        && view.rollback_of.is_none()
+        && !view.never_began()
+    {
         lines.push("  not rolled back".into());
     }
     lines
@@ -42,6 +45,7 @@ fn headline(view: &DeploymentView) -> String {
             "{id} Succeeded: {group} is at {revision} on {} of {all} hosts; never fewer than {} of {} in service",
             counts.succeeded, healthy.lowest_seen, healthy.total
         ),
+        status if view.never_began() => format!("{id} {status}: it never began, and no host was touched"),
         status => format!(
             "{id} {status}: {} of {all} hosts succeeded, {} failed, {} skipped; {} of {} were in service at its end, {} must be",
             counts.succeeded, counts.failed, counts.skipped, healthy.now, healthy.total, healthy.minimum

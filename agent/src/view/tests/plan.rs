@@ -220,3 +220,95 @@ fn a_restart_is_planned_for_the_hosts_that_run_what_is_restarted() {
     assert!(!plan.is_possible, "the fourth never had a turn and gets none, so the minimum leaves no room");
     assert_eq!(plan.reason.expect("a reason").code, "HEALTH_CONSTRAINTS");
 }
+
+/// Hosts in these zones, that know all there is now and run v1.
+fn in_zones(zones: &[&str]) -> State {
+    let mut bodies = deployed();
+    for (number, zone) in (1..).zip(zones) {
+        let Body::HostJoined(record) = newer(number) else { panic!("a host joins") };
+        bodies.push(Body::HostJoined(HostRecord { zone: (*zone).into(), ..record }));
+    }
+    fold(Minimum::OneAtATime, bodies)
+}
+
+/// What is advised works, if it is done.
+fn check_advice(state: &State, policy: Policy, advice: &[&str]) {
+    let plan = plan_under(state, policy.clone());
+    assert!(!plan.is_possible);
+    assert_eq!(plan.advice, advice, "{:?}", plan.reason);
+    for words in plan.advice.iter().filter(|words| words.contains("--override")) {
+        let pairs = words.split("--override ").skip(1).filter_map(|pair| pair.trim().split_once('='));
+        let overrides = pairs.map(|(key, value)| (key.into(), value.into())).collect();
+        let look_up = |_: &_| panic!("no configuration is named");
+        let policy = crate::group_file::with_overrides(&policy, &overrides, &look_up).expect("a policy");
+        let plan = plan_under(state, policy);
+        assert!(plan.is_possible, "{words}: {:?}", plan.reason);
+    }
+}
+
+#[test]
+fn what_is_advised_for_zones_works() {
+    let zonal = |minimum| Policy { zonal: Some(Zonal { minimum, ..Zonal::default() }), ..Policy::default() };
+    let all_at_once = "go through all zones at once: --override zones.enabled=false";
+    check_advice(
+        &in_zones(&["a", "a", "b", "b"]),
+        zonal(Share::Percent(51)),
+        &[
+            "let fewer of each zone stay healthy: --override zones.minimum_healthy=50%",
+            all_at_once,
+            "add hosts to the group: with 3 in zone a (2 now), 3 in zone b (2 now) it can begin",
+        ],
+    );
+    check_advice(
+        &in_zones(&["a", "a", "b"]),
+        zonal(Share::Percent(50)),
+        &[
+            "let fewer of each zone stay healthy: --override zones.minimum_healthy=0%",
+            all_at_once,
+            "add hosts to the group: with 2 in zone b (1 now) it can begin",
+        ],
+    );
+    let order = Zonal { order: vec!["z".into(), "a".into()], ..Zonal::default() };
+    check_advice(
+        &in_zones(&["a", "a", "b"]),
+        Policy { zonal: Some(order), ..Policy::default() },
+        &["name only zones that there are: --override zones.order=a", all_at_once],
+    );
+}
+
+#[test]
+fn what_is_advised_for_canaries_and_bakes_and_what_is_everywhere_works() {
+    let state = in_zones(&["a", "a", "b"]);
+    let canary = |hosts, bake| Policy { canary: Some(Canary { hosts, bake }), ..Policy::default() };
+    check_advice(
+        &state,
+        canary(Share::Hosts(3), Duration::ZERO),
+        &[
+            "make the canary smaller: --override canary.hosts=2",
+            "leave the canary out: --override canary.enabled=false",
+        ],
+    );
+    let hour = Duration::from_secs(3_600);
+    check_advice(
+        &state,
+        Policy { deployment_timeout: hour, ..canary(Share::Hosts(1), hour) },
+        &["give it more time: --override timeout=7200s", "leave the bakes out: --override canary.bake=0s"],
+    );
+    let mut wish = wish(Policy { outdated_only: true, ..Policy::default() });
+    wish.revision.digest = Digest::of(b"v1");
+    let plan = Planned::of(&state, wish).expect("the group is there").view();
+    assert_eq!(plan.reason.expect("a reason").code, "NOTHING_OUTDATED");
+    assert_eq!(plan.advice, ["install it again everywhere: --override outdated_only=false"]);
+}
+
+#[test]
+fn a_group_whose_hosts_leave_its_policy_no_turn_says_so() {
+    let of = |minimum| {
+        let mut bodies = deployed();
+        bodies.push(group_set(minimum));
+        let state = fold(Minimum::OneAtATime, bodies);
+        group(&state, state.group(&name()).expect("the group")).impossible
+    };
+    assert_eq!(of(Minimum::HostCount(2)), None);
+    assert_eq!(of(Minimum::HostCount(75)).expect("a reason").code, "HEALTH_CONSTRAINTS_INVALID");
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::alarm::AlarmSource;
-use crate::entry::{Body, Entry, HostRecord, Index, ProposalId, TurnOutcome};
+use crate::entry::{Body, Entry, ErrorCode, Failure, HostRecord, Index, ProposalId, TurnOutcome};
 use crate::group::{Tag, TagFilter, TagSets};
 use crate::id::{Digest, HostId, VoterId};
 use crate::policy::{Minimum, Policy};
@@ -308,6 +308,36 @@ fn happenings_wait_until_they_are_told_or_given_up() {
     let cursor = &ledger.group().cursors["chat"];
     assert_eq!((cursor.up_to, cursor.given_up, cursor.last_given_up.len()), (3, 1, 1), "twice is once");
     assert_eq!(ledger.group().happenings.len(), 1, "what is told is forgotten");
+}
+
+#[test]
+fn who_is_told_that_it_failed_is_told_why_in_numbers() {
+    let mut ledger = Ledger::new();
+    let mut group = group();
+    group.policy.minimum = Minimum::HostCount(2);
+    group.triggers[0].on.insert(TriggerEvent::DeploymentFailure);
+    ledger.add(Body::GroupSet(group.clone()));
+    let mut policy = group.policy;
+    policy.ignore_alarms = true;
+    let body = ledger.submission("one", policy, false);
+    ledger.add(body);
+    while let Some(host) = ledger.rollout("one").in_flight().into_iter().next() {
+        ledger.add(Body::TurnStarted { deployment: id("one"), host });
+        let failure = Failure {
+            event: None,
+            code: ErrorCode::ScriptFailed,
+            script: String::new(),
+            message: String::new(),
+            log: String::new(),
+        };
+        ledger.add(Body::TurnEnded { deployment: id("one"), host, outcome: TurnOutcome::Failed(failure) });
+    }
+    ledger.add(Body::Finished { deployment: id("one") });
+    let last = ledger.group().happenings.back().expect("it failed").clone();
+    assert_eq!(last.event, TriggerEvent::DeploymentFailure);
+    let (reason, sentence) = ledger.0.told(&last).expect("told").reason.expect("a reason");
+    assert_eq!(reason.code, ReasonCode::HealthConstraints);
+    assert!(sentence.starts_with("0 of 3 hosts are healthy and 2 must be; 2 failed"), "{sentence}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ATTEMPTS_MAX, Cause};
+use super::Cause;
 use crate::id::{DeploymentId, HostId};
 use crate::state::rollback::rollback_id;
 use crate::state::{GroupState, State};
@@ -39,7 +39,8 @@ pub enum CatchUp {
     GivenUp {
         /// In which deployment last.
         deployment: DeploymentId,
-        /// How many turns, of [`ATTEMPTS_MAX`].
+        /// How many turns it was spared, of [`super::ATTEMPTS_MAX`]: what fails by
+        /// itself uses all at once.
         attempts: u8,
     },
     /// Its turn failed in this deployment, which a person wanted.
@@ -62,10 +63,9 @@ impl fmt::Display for CatchUp {
             CatchUp::Frozen { until } => {
                 write!(f, "the group is frozen until {until}; then it gets the last good revision")
             }
-            CatchUp::GivenUp { deployment, attempts } => write!(
-                f,
-                "{attempts} of {ATTEMPTS_MAX} attempts are used: not tried again before the next deployment \
-                 (`skein deploy` of the same revision will do); the last was {deployment}"
+            CatchUp::GivenUp { .. } => f.write_str(
+                "it is not tried again by itself: deploy again (the same revision will do), or go back with `skein \
+                 rollback`",
             ),
             CatchUp::LeftAlone(Some(deployment)) => {
                 write!(
