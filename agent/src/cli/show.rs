@@ -152,6 +152,8 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
         text.push_str(&format!(
             "Removed   this host was taken out of the mesh at {at}; all that is shown is as of then\n"
         ));
+    } else if let Some(stalled) = &status.stalled {
+        text.push_str(&format!("Warning   {} ({})\n", stalled.message, stalled.code));
     } else if hosts.connected * 2 < others {
         text.push_str(&format!(
             "Warning   this host hears {} of {others} others, so what it shows may be old: ask another host too\n",

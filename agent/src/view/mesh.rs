@@ -33,6 +33,10 @@ pub(crate) struct StatusView {
     pub(crate) groups: Vec<GroupView>,
     /// The deployments that run now, without their hosts.
     pub(crate) running: Vec<DeploymentView>,
+    /// Why nothing is committed that this host could know of: all else is as of its
+    /// last entry.
+    #[serde(default)]
+    pub(crate) stalled: Option<Why>,
     /// When this host was taken out of the mesh: all else is as of then.
     #[serde(default)]
     pub(crate) removed_at: Option<String>,
@@ -166,6 +170,7 @@ pub(crate) fn status(node: &Node, data_dir: &str) -> StatusView {
         },
         groups: groups(state),
         running,
+        stalled: node.no_majority().as_ref().map(Why::of_blocker),
         removed_at: node.removed().map(|removed| written(removed.at)),
     }
 }
