@@ -81,6 +81,11 @@ fn queued_words(queued: &DeploymentView) -> String {
 
 fn group_words(group: &GroupView) -> String {
     let runs = group.revision.as_deref().map_or("nothing yet".into(), short_revision);
+    let elsewhere = match group.elsewhere {
+        0 => String::new(),
+        1 => ", but 1 host has another revision (`skein hosts` shows which)".into(),
+        many => format!(", but {many} hosts have another revision (`skein hosts` shows which)"),
+    };
     let unhealthy = group.unhealthy.iter();
     let unhealthy: String = unhealthy
         .map(|host| {
@@ -89,7 +94,7 @@ fn group_words(group: &GroupView) -> String {
         })
         .collect();
     let head = format!(
-        "{}: {} of {} hosts healthy, {}, runs {runs}{unhealthy}{}",
+        "{}: {} of {} hosts healthy, {}, runs {runs}{elsewhere}{unhealthy}{}",
         group.group,
         group.healthy,
         group.hosts,

@@ -120,6 +120,10 @@ pub(crate) struct GroupView {
     pub(crate) unhealthy: Vec<UnhealthyView>,
     /// The revision that it was brought to last.
     pub(crate) revision: Option<String>,
+    /// Hosts that have another one: a deployment that failed, or was stopped, left
+    /// them there.
+    #[serde(default)]
+    pub(crate) elsewhere: usize,
     pub(crate) origin: Option<String>,
     pub(crate) running: Option<String>,
     pub(crate) queued: Option<String>,
@@ -242,6 +246,10 @@ pub(crate) fn groups(state: &State) -> Vec<GroupView> {
 pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
     let members = state.members_of(&known.group);
     let good = known.good.last();
+    let is_elsewhere = |host: &&&Host| {
+        let has = known.standing.get(&host.record.host).and_then(|standing| standing.revision);
+        good.zip(has).is_some_and(|(good, has)| good.revision.digest != has)
+    };
     let mut newest_first = known.deployments.iter().rev().filter_map(|id| state.rollout(*id));
     let last = newest_first.find(|rollout| !rollout.is_catch_up());
     GroupView {
@@ -256,6 +264,7 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
         healthy: members.iter().filter(|host| is_in_service(known, host)).count(),
         unhealthy: members.iter().filter_map(|host| unhealthy(state, known, host)).collect(),
         revision: good.map(|good| good.revision.digest.to_string()),
+        elsewhere: members.iter().filter(is_elsewhere).count(),
         origin: good.map(|good| good.revision.origin.clone()),
         running: known.running.map(|id| id.to_string()),
         queued: known.queued.map(|id| id.to_string()),

@@ -230,6 +230,25 @@ fn hosts_are_found_by_id_and_by_a_name_that_only_one_has() {
 }
 
 #[test]
+fn a_group_says_how_many_hosts_a_failed_deployment_left_at_another_revision() {
+    let all = |number| [started(number), ended(number, TurnOutcome::Succeeded)];
+    let mut more: Vec<Body> = (1..4).flat_map(all).collect();
+    more.push(Body::Finished { deployment: id() });
+    let count = |more: &[Body]| {
+        let state = fold(Minimum::HostCount(1), more.to_vec());
+        group(&state, state.group(&name()).expect("the group")).elsewhere
+    };
+    assert_eq!(count(&more), 0);
+    let Body::Submitted(first) = submitted(Minimum::HostCount(1)) else { panic!("it is a submission") };
+    let deployment = DeploymentId::derive(b"the next");
+    let revision = Revision { digest: Digest::of(b"v2"), ..first.revision.clone() };
+    more.push(Body::Submitted(Box::new(Submission { deployment, revision, ..*first })));
+    more.push(Body::TurnStarted { deployment, host: host(1) });
+    more.push(Body::TurnEnded { deployment, host: host(1), outcome: TurnOutcome::Succeeded });
+    assert_eq!(count(&more), 1);
+}
+
+#[test]
 fn groups_are_counted_and_can_be_set_again_as_they_are_shown() {
     let state = fold(Minimum::OneAtATime, vec![started(1), ended(1, TurnOutcome::Succeeded)]);
     let known = state.group(&name()).expect("the group");
