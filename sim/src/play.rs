@@ -76,7 +76,9 @@ fn one_more(world: &mut World) {
             ignore_freeze: true,
             ..Policy::default()
         };
-        let wish = Wish::Deploy { group: group.clone(), digest, policy: Some(policy), queue: false };
+        // What was proposed just before all lost their power may be committed only
+        // now, ahead of this.
+        let wish = Wish::Deploy { group: group.clone(), digest, policy: Some(policy), queue: true };
         world.ask_at(Asked { at: FOUNDER, wish, insists: true }, world.now());
     }
     let hosts = u32::try_from(world.hosts().len()).expect("few hosts");
