@@ -373,10 +373,11 @@ impl Node {
         blockers
     }
 
-    /// Whether this host reaches too few voters for anything to be committed.
+    /// Whether this host reaches too few voters for anything to be committed. One
+    /// that has not heard of its mesh yet knows of none.
     pub fn no_majority(&self) -> Option<Blocker> {
         let (voters_up, voters) = self.voters_up();
-        (voters_up <= voters / 2).then_some(Blocker::NoMajority { voters_up, voters })
+        (voters > 0 && voters_up <= voters / 2).then_some(Blocker::NoMajority { voters_up, voters })
     }
 
     fn queued_behind(&self, rollout: &Rollout) -> Vec<Blocker> {
@@ -531,7 +532,7 @@ fn read_meta(
     if meta.host != config.host {
         return Err(StartError::OtherHost);
     }
-    Ok(Meta { incarnation: meta.incarnation + 1, ..meta })
+    Ok(Meta { incarnation: meta.incarnation.saturating_add(1), ..meta })
 }
 
 fn journal_key(deployment: DeploymentId) -> Vec<u8> {

@@ -164,7 +164,7 @@ impl Node {
         use rand::Rng;
         tracing::error!(voter = %self.meta.voter, "the store has lost entries: voting under a new number");
         self.meta.voter = VoterId(self.rng.next_u64().max(1));
-        self.meta.incarnation += 1;
+        self.meta.incarnation = self.meta.incarnation.saturating_add(1);
         self.ledger.forget_votes(self.meta.voter);
         self.changes.push((super::META_KEY.to_vec(), Some(wire::encode(&self.meta))));
     }

@@ -239,7 +239,7 @@ impl Node {
         let is_another = known.voter != self.meta.voter;
         let is_newer = known.incarnation > self.meta.incarnation;
         if is_newer || (is_another && known.incarnation == self.meta.incarnation) {
-            self.meta.incarnation = known.incarnation + 1;
+            self.meta.incarnation = known.incarnation.saturating_add(1);
             self.changes.push((super::META_KEY.to_vec(), Some(wire::encode(&self.meta))));
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::entry::{Failure, TurnOutcome};
+use crate::entry::{Body, Failure, HostRecord, ProposalId, TurnOutcome};
 use crate::group::{Group, Tag, TagFilter, TagSets};
 use crate::health::{HealthCheck, Probe, Viewpoint};
 use crate::id::{Digest, GroupName};
@@ -276,6 +276,36 @@ fn a_turn_ends_with_its_check_and_later_news_enters_the_ledger() {
     mesh.run(Duration::from_secs(15));
     assert_eq!(code_of(mesh.state(2), bad, sick), Some(crate::entry::ErrorCode::HealthCheckFailed));
     assert!(mesh.state(2).rollout(bad).expect("it is known").rolled_back_by.is_some());
+}
+
+#[test]
+fn starts_are_not_counted_beyond_what_can_be_counted() {
+    let mut mesh = Mesh::of(2);
+    mesh.run(Duration::from_secs(10));
+    let (me, other) = (HostId::from_public_key([0; 32]), HostId::from_public_key([1; 32]));
+    let record = mesh.state(0).host(me).expect("it has joined").record.clone();
+    let lie = Body::HostJoined(HostRecord { voter: VoterId(77), incarnation: u64::MAX, ..record });
+    let id = ProposalId { host: other, incarnation: 1, number: 1 };
+    let frame = crate::wire::proposal(MeshId([7; 16]), id, lie);
+    mesh.inputs.push_back((me, Input::Received { from: other, frame }));
+    mesh.run(Duration::from_secs(10));
+    assert_eq!(mesh.state(1).host(me).expect("it is known").record.incarnation, u64::MAX);
+}
+
+#[test]
+fn only_who_knows_its_voters_misses_a_majority_of_them() {
+    let mut mesh = Mesh::of(3);
+    let host = |number: u8| HostId::from_public_key([number; 32]);
+    assert_eq!(mesh.nodes[&host(1)].no_majority(), None, "it has heard of no mesh yet");
+    mesh.run(Duration::from_secs(10));
+    assert_eq!(mesh.nodes[&host(0)].no_majority(), None);
+    for other in [1, 2] {
+        mesh.nodes.remove(&host(other));
+        mesh.inputs.push_back((host(0), Input::Disconnected { host: host(other) }));
+    }
+    mesh.run(Duration::from_secs(1));
+    let alone = Blocker::NoMajority { voters_up: 1, voters: 3 };
+    assert_eq!(mesh.nodes[&host(0)].no_majority(), Some(alone));
 }
 
 #[test]
