@@ -283,15 +283,17 @@ struct Part {
 
 impl Part {
     async fn open(path: &Path, size: u64) -> Result<Self, FetchError> {
+        let whole = path.to_owned();
+        // It does not end by itself if the agent is stopping.
+        let opened = tokio::task::spawn_blocking(move || Self::open_now(&whole, size)).await;
         let path = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || {
-            let opened = Self::open_now(&path, size);
-            opened.map_err(|cause| match cause {
+        match opened {
+            Ok(opened) => opened.map_err(|cause| match cause {
                 TryLockError::WouldBlock => FetchError::InProgress { path },
                 TryLockError::Error(cause) => FetchError::Disk { path, cause },
-            })
-        });
-        opened.await.expect("reading a file does not panic")
+            }),
+            Err(cause) => Err(FetchError::Disk { path, cause: cause.into() }),
+        }
     }
 
     fn open_now(path: &Path, size: u64) -> Result<Self, TryLockError> {

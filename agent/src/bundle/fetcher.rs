@@ -63,7 +63,10 @@ impl Fetcher {
         tracing::info!(%digest, %from, bytes = revision.size, "bundle fetched");
         let cache = self.cache.clone();
         let adopted = tokio::task::spawn_blocking(move || cache.adopt(&digest)).await;
-        adopted.expect("adopting does not panic").map_err(|cause| FetcherError::Cache { digest, cause })
+        // It does not end by itself if the agent is stopping.
+        let adopted =
+            adopted.unwrap_or_else(|cause| Err(CacheError::Read { path: part, cause: cause.into() }));
+        adopted.map_err(|cause| FetcherError::Cache { digest, cause })
     }
 
     /// Also tells the transport where they can be dialled.

@@ -37,17 +37,12 @@ enum Tag {
 
 /// Looks up whom the entries of one permission are for.
 pub(super) fn entries(permission: &Permission, problems: &mut Vec<Problem>) -> Vec<Entry> {
-    let entry = |ace: &Ace| match look_up(ace) {
-        Some((tag, id, name)) => {
+    let entry = |ace: &Ace| match look_up(ace, permission.line) {
+        Ok((tag, id, name)) => {
             Some(Entry { is_default: ace.default, tag, id, bits: ace.bits, name: name.to_owned() })
         }
-        None => {
-            let line = permission.line;
-            problems.push(match &ace.kind {
-                AceKind::Group(name) => Problem::NoGroup { name: name.clone(), line },
-                AceKind::User(name) => Problem::NoUser { name: name.clone(), line },
-                AceKind::Mask | AceKind::Other => unreachable!("they have no name to look up"),
-            });
+        Err(problem) => {
+            problems.push(problem);
             None
         }
     };
@@ -55,19 +50,21 @@ pub(super) fn entries(permission: &Permission, problems: &mut Vec<Problem>) -> V
 }
 
 /// Names, or numbers as `setfacl` takes them too.
-fn look_up(ace: &Ace) -> Option<(Tag, Option<u32>, &str)> {
+fn look_up(ace: &Ace, line: usize) -> Result<(Tag, Option<u32>, &str), Problem> {
     match &ace.kind {
-        AceKind::User(name) if name.is_empty() => Some((Tag::Owner, None, "")),
-        AceKind::Group(name) if name.is_empty() => Some((Tag::OwningGroup, None, "")),
-        AceKind::Mask => Some((Tag::Mask, None, "")),
-        AceKind::Other => Some((Tag::Other, None, "")),
+        AceKind::User(name) if name.is_empty() => Ok((Tag::Owner, None, "")),
+        AceKind::Group(name) if name.is_empty() => Ok((Tag::OwningGroup, None, "")),
+        AceKind::Mask => Ok((Tag::Mask, None, "")),
+        AceKind::Other => Ok((Tag::Other, None, "")),
         AceKind::User(name) => {
             let user = nix::unistd::User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
-            Some((Tag::User, Some(user.or_else(|| name.parse().ok())?), name))
+            let user = user.or_else(|| name.parse().ok());
+            Ok((Tag::User, Some(user.ok_or_else(|| Problem::NoUser { name: name.clone(), line })?), name))
         }
         AceKind::Group(name) => {
             let group = nix::unistd::Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw());
-            Some((Tag::Group, Some(group.or_else(|| name.parse().ok())?), name))
+            let group = group.or_else(|| name.parse().ok());
+            Ok((Tag::Group, Some(group.ok_or_else(|| Problem::NoGroup { name: name.clone(), line })?), name))
         }
     }
 }
