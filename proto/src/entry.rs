@@ -189,20 +189,20 @@ pub enum Body {
         /// Which.
         group: GroupName,
     },
-    /// A host whose turn has come waits with its start, because it has lost sight
-    /// of others: the time that it has to start in runs anew from here.
+    /// A host whose turn has come waits with its start, because others are suspect:
+    /// the time that it has to start in runs anew from here.
     TurnDeferred {
         /// Of which deployment.
         deployment: DeploymentId,
         /// Whose turn.
         host: HostId,
-        /// Whom it has lost; at most [`LOST_NAMED_MAX`] of them.
-        lost: Vec<HostId>,
+        /// Who is suspect; at most [`SUSPECTS_NAMED_MAX`] of them.
+        suspects: Vec<HostId>,
     },
 }
 
 /// Hosts that a host which waits with its start names.
-pub const LOST_NAMED_MAX: usize = 5;
+pub const SUSPECTS_NAMED_MAX: usize = 5;
 
 /// What the mesh knows of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

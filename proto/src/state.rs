@@ -358,7 +358,9 @@ impl State {
             }
             Body::Frozen { group, until, reason, by } => self.freeze(group, *until, reason, by),
             Body::Unfrozen { group } => self.unfreeze(group),
-            Body::TurnDeferred { deployment, host, lost } => self.defer_turn(*deployment, *host, lost),
+            Body::TurnDeferred { deployment, host, suspects } => {
+                self.defer_turn(*deployment, *host, suspects);
+            }
         }
         Ok(())
     }

@@ -162,7 +162,7 @@ impl Model {
             Body::GroupDeleted(name) => self.delete_group(name),
             Body::Submitted(submission) => self.submit(submission),
             Body::TurnStarted { deployment, host } => self.start(*deployment, *host),
-            Body::TurnDeferred { deployment, host, lost: _ } => self.defer(*deployment, *host),
+            Body::TurnDeferred { deployment, host, suspects: _ } => self.defer(*deployment, *host),
             Body::TurnEnded { deployment, host, outcome } => {
                 let failed = match outcome {
                     TurnOutcome::Succeeded => None,

@@ -260,11 +260,11 @@ impl Story {
                     Some(_) | None => return,
                 }
             }
-            Body::TurnDeferred { deployment, host, lost } => {
-                let lost: Vec<String> = lost.iter().map(|host| self.host(*host)).collect();
-                let (deployment, lost) = (self.deployment(*deployment), lost.join(", "));
+            Body::TurnDeferred { deployment, host, suspects } => {
+                let suspects: Vec<String> = suspects.iter().map(|host| self.host(*host)).collect();
+                let (deployment, suspects) = (self.deployment(*deployment), suspects.join(", "));
                 format!(
-                    "{deployment}: {} waits with its start, as these are suspect: {lost}",
+                    "{deployment}: {} waits with its start, as these are suspect: {suspects}",
                     self.host(*host)
                 )
             }

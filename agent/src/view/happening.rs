@@ -102,9 +102,9 @@ fn words(state: &State, body: &Body) -> String {
         Body::GroupDeleted(name) => format!("group {name} was deleted"),
         Body::Submitted(submission) => submitted(submission),
         Body::TurnStarted { host, .. } => format!("{} took its turn", name(host)),
-        Body::TurnDeferred { host, lost, .. } => {
-            let lost: Vec<String> = lost.iter().map(name).collect();
-            format!("{} waits with its start, as these are suspect: {}", name(host), lost.join(", "))
+        Body::TurnDeferred { host, suspects, .. } => {
+            let suspects: Vec<String> = suspects.iter().map(name).collect();
+            format!("{} waits with its start, as these are suspect: {}", name(host), suspects.join(", "))
         }
         Body::TurnEnded { host, outcome, .. } => format!("{} {}", name(host), ended(outcome)),
         Body::StopRequested { deployment, rollback, now } => {

@@ -64,9 +64,9 @@ fn named(what: &str, hosts: Vec<String>) -> String {
 
 /// Since when a host waits with its start, and who is suspect.
 pub(super) fn deferred(deferral: &Deferral, state: &State) -> String {
-    let lost: Vec<String> = deferral.lost.iter().map(|host| name_of(state, *host)).collect();
-    let are = if lost.len() == 1 { "is" } else { "are" };
-    format!("since {}: {} {are} suspect", written(deferral.leased), lost.join(" and "))
+    let suspects: Vec<String> = deferral.suspects.iter().map(|host| name_of(state, *host)).collect();
+    let are = if suspects.len() == 1 { "is" } else { "are" };
+    format!("since {}: {} {are} suspect", written(deferral.leased), suspects.join(" and "))
 }
 
 /// The hosts of a rollout that are of no service, other than by their turn:

@@ -277,7 +277,7 @@ fn a_moment_that_no_calendar_has_is_no_reason_to_panic() {
 
 #[test]
 fn a_host_that_waits_with_its_start_is_named_and_who_is_suspect() {
-    let waits = Body::TurnDeferred { deployment: id(), host: host(1), lost: vec![host(2), host(3)] };
+    let waits = Body::TurnDeferred { deployment: id(), host: host(1), suspects: vec![host(2), host(3)] };
     let state = fold(Minimum::OneAtATime, vec![waits]);
     let rollout = state.rollout(id()).expect("the deployment");
     let view = deployment::with_hosts(rollout, &state, &[Blocker::Deferred { deferred: 1 }], &|_| None);

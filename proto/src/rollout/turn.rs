@@ -377,7 +377,7 @@ impl fmt::Display for Blocker {
             }
             Blocker::NoMajority { voters_up, voters } => write!(
                 f,
-                "this host reaches {voters_up} of {voters} voters, and {} are needed: here nothing is committed, and \
+                "this host reaches {voters_up} of {voters} voters, and it takes {}: here nothing is committed, and \
                  what is shown is as of its last entry. Bring voters, or its network, back",
                 voters / 2 + 1
             ),

@@ -145,11 +145,7 @@ impl fmt::Display for Reason {
                 "stopped by an alarm: {} of {total} hosts had succeeded, {} failed, {} were in their turn",
                 counts.succeeded, counts.failed, counts.in_flight
             ),
-            ReasonCode::Timeout => write!(
-                f,
-                "it took longer than its timeout: {} of {total} hosts had succeeded, {} were in their turn",
-                counts.succeeded, counts.in_flight
-            ),
+            ReasonCode::Timeout => f.write_str(&self.took_too_long("its timeout")),
             ReasonCode::NoInstances => {
                 write!(f, "no host was left to deploy to (the group has {total})")
             }
@@ -171,6 +167,16 @@ impl fmt::Display for Reason {
                 counts.succeeded, counts.failed, counts.pending
             ),
         }
+    }
+}
+
+impl Reason {
+    fn took_too_long(&self, limit: &str) -> String {
+        let Reason { counts, total, .. } = self;
+        format!(
+            "it took longer than {limit}: {} of {total} hosts had succeeded, {} were in their turn",
+            counts.succeeded, counts.in_flight
+        )
     }
 }
 
@@ -242,7 +248,7 @@ impl Rollout {
             Some(by) => format!("{} ({}); {reason}", by.sentence(), by.detail),
             None if reason.code == ReasonCode::Timeout => {
                 let timeout = self.submission.policy.deployment_timeout.as_secs();
-                reason.to_string().replacen("its timeout", &format!("its timeout of {timeout} s"), 1)
+                reason.took_too_long(&format!("its timeout of {timeout} s"))
             }
             None => reason.to_string(),
         };

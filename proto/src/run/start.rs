@@ -1,20 +1,20 @@
 //! Whether a host that holds a lease begins its turn now.
 //!
 //! The fold says whose turn it is; the host itself may know better: it counts as
-//! Down and is not, or it has lost sight of others and does not trust the count.
+//! Down and is not, or others are suspect and it does not trust the count.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::entry::{Body, LOST_NAMED_MAX};
+use crate::entry::{Body, SUSPECTS_NAMED_MAX};
 use crate::id::HostId;
 use crate::rollout::{Blocker, Health, Rollout, Stage};
 use crate::state::State;
 use crate::time::LedgerTime;
 use crate::wire::DEFERRAL_SINCE;
 
-/// A host that has lost sight of others has waited so long with its start when it
-/// says so.
+/// A host that waits for suspects has waited so long with its start when it says
+/// so.
 pub(super) const DEFERRED_AFTER: Duration = Duration::from_secs(10);
 
 /// Its start, or that it waits with it, or nothing.
@@ -83,11 +83,11 @@ fn deferral(
     (clock >= due && is_known_to_all()).then(|| Body::TurnDeferred {
         deployment,
         host: me,
-        lost: doubtful(rollout, suspects).take(LOST_NAMED_MAX).collect(),
+        suspects: doubtful(rollout, suspects).take(SUSPECTS_NAMED_MAX).collect(),
     })
 }
 
-/// Hosts that are counted in service, and that this one has lost sight of.
+/// Suspects that are counted in service.
 fn doubtful<'a>(rollout: &'a Rollout, suspects: &'a BTreeSet<HostId>) -> impl Iterator<Item = HostId> + 'a {
     let is_counted = |host: &HostId| rollout.members().get(host).is_some_and(|member| member.is_available());
     suspects.iter().copied().filter(is_counted)

@@ -181,7 +181,7 @@ fn who_waits_with_its_start_says_so_before_its_time_runs_out_and_again() {
     let leased = ledger.0.clock();
     let owed = |ledger: &Ledger, after| turns.owed(me(), &ledger.0, &suspects, leased + after);
     let timeout = Policy::default().start_timeout;
-    let waits = Body::TurnDeferred { deployment: next(), host: me(), lost: vec![other] };
+    let waits = Body::TurnDeferred { deployment: next(), host: me(), suspects: vec![other] };
 
     assert_eq!(owed(&ledger, DEFERRED_AFTER - Duration::from_millis(1)), []);
     assert_eq!(owed(&ledger, DEFERRED_AFTER), std::slice::from_ref(&waits));
@@ -197,7 +197,7 @@ fn who_waits_with_its_start_says_so_before_its_time_runs_out_and_again() {
     ledger.add_at(leased + timeout, Body::Tick);
     assert!(has_lease(&ledger));
     let said = leased + DEFERRED_AFTER;
-    let deferral = Deferral { leased, since: said, at: said, lost: vec![other] };
+    let deferral = Deferral { leased, since: said, at: said, suspects: vec![other] };
     assert_eq!(ledger.0.deferral(next(), me()), Some(&deferral));
     ledger.add_at(said + timeout, Body::Tick);
     assert!(!has_lease(&ledger));

@@ -1,8 +1,7 @@
 //! Hosts that wait with the start of their turn.
 //!
-//! Whoever has lost sight of hosts that the ledger counts in service does not
-//! trust the count, and does not use its lease. Nobody else can know that: it
-//! says so, and its time to start in runs anew. Suspicion pauses; it never fails
+//! Whoever finds hosts suspect that the ledger counts in service does not trust
+//! the count, and does not use its lease. Nobody else can know that: it says so, and its time to start in runs anew. Suspicion pauses; it never fails
 //! anybody.
 
 use std::collections::BTreeMap;
@@ -10,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{DeploymentId, HostId, LedgerTime, State, Timer};
-use crate::entry::LOST_NAMED_MAX;
+use crate::entry::SUSPECTS_NAMED_MAX;
 use crate::rollout::{Rollout, Stage};
 
 /// What a host said that waits with its start.
@@ -22,8 +21,8 @@ pub struct Deferral {
     pub since: LedgerTime,
     /// When it last said so: its time to start in runs from there.
     pub at: LedgerTime,
-    /// Whom it has lost, at most [`LOST_NAMED_MAX`] of them.
-    pub lost: Vec<HostId>,
+    /// Who was suspect, at most [`SUSPECTS_NAMED_MAX`] of them.
+    pub suspects: Vec<HostId>,
 }
 
 impl State {
@@ -38,13 +37,13 @@ impl State {
         of_it.map(|((_, host), deferral)| (*host, deferral))
     }
 
-    pub(super) fn defer_turn(&mut self, deployment: DeploymentId, host: HostId, lost: &[HostId]) {
+    pub(super) fn defer_turn(&mut self, deployment: DeploymentId, host: HostId, suspects: &[HostId]) {
         let at = self.clock;
         let Some(leased) = leased_at(&self.rollouts, deployment, host) else { return };
         let due = at + self.rollouts[&deployment].submission.policy.start_timeout;
         let since = self.deferral(deployment, host).map_or(at, |before| before.since);
-        let lost = lost.iter().take(LOST_NAMED_MAX).copied().collect();
-        self.deferrals.insert((deployment, host), Deferral { leased, since, at, lost });
+        let suspects = suspects.iter().take(SUSPECTS_NAMED_MAX).copied().collect();
+        self.deferrals.insert((deployment, host), Deferral { leased, since, at, suspects });
         self.timers.set(Timer::Start(deployment, host), due);
     }
 
