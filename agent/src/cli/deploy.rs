@@ -11,12 +11,13 @@ use serde::de::DeserializeOwned;
 
 use super::group::path_of;
 use super::meter::Meter;
+use super::show::deployment_path;
 use super::watch::{self, Patience};
 use super::{Exit, Session};
 use crate::api::{DeployBody, PushBody, RevisionView, RollbackBody, StopBody};
 use crate::bundle::source::{KINDS, NotASource, Source};
 use crate::telemetry::chain;
-use crate::view::DeploymentView;
+use crate::view::{DeploymentView, TurnView};
 
 #[derive(Args)]
 pub(crate) struct PushArgs {
@@ -182,43 +183,48 @@ async fn follow(session: &Session, submitted: DeploymentView, waiting: Waiting) 
 }
 
 pub(super) async fn stop(session: &Session, args: StopArgs) -> anyhow::Result<Exit> {
+    // A script that is cut short may have ended before the answer is there.
+    let before: DeploymentView = session.client.get(&deployment_path(args.deployment)).await?;
     let path = format!("/v1/deployments/{}/stop", args.deployment);
     let body = StopBody { rollback: args.rollback, now: args.now };
     let stopped: DeploymentView = session.client.post(&path, &body).await?;
-    session.screen.result(&stopped, || stops(&stopped, args.rollback, args.now))?;
+    session.screen.result(&stopped, || stops(&before, &stopped, args.rollback, args.now))?;
     Ok(Exit::Done)
 }
 
 /// Hosts under way that are named one by one.
 const UNDER_WAY_SHOWN: usize = 10;
 
-/// Which turns come to their end first, and where they are in it.
-fn stops(stopped: &DeploymentView, rollback: bool, now: bool) -> String {
+/// Which turns were under way when it was asked, where they were in it, and what
+/// becomes of them. A lease that was not used is taken back: that is no turn.
+fn stops(before: &DeploymentView, stopped: &DeploymentView, rollback: bool, now: bool) -> String {
     let id = &stopped.id;
     if stopped.never_began() {
         let nothing = if rollback { ", so there is nothing to roll back" } else { "" };
         return format!("{id} is stopped: it never began, and no host was touched{nothing}.");
     }
-    let under_way =
-        stopped.hosts().iter().filter(|host| ["InProgress", "Unknown"].contains(&host.status.as_str()));
-    let mut named: Vec<String> = under_way
+    let has_begun = |host: &&TurnView| {
+        host.started_at.is_some() && ["InProgress", "Unknown"].contains(&host.status.as_str())
+    };
+    let mut named: Vec<String> = before
+        .hosts()
+        .iter()
+        .filter(has_begun)
         .map(|host| match &host.event {
             Some(event) => format!("{} in {event}", host.name),
             None => host.name.clone(),
         })
         .collect();
-    let more = named.len().saturating_sub(UNDER_WAY_SHOWN);
+    let turns = named.len();
     named.truncate(UNDER_WAY_SHOWN);
     let mut names = named.join(", ");
-    if more > 0 {
-        names.push_str(&format!(" and {more} more"));
+    if turns > UNDER_WAY_SHOWN {
+        names.push_str(&format!(" and {} more", turns - UNDER_WAY_SHOWN));
     }
-    let under_way = match (stopped.counts.in_progress, names.is_empty(), now) {
-        (0, ..) => "no turn is under way".to_string(),
-        (turns, true, true) => format!("{turns} under way are cut short"),
-        (turns, true, false) => format!("{turns} under way come to their end first"),
-        (turns, false, true) => format!("{turns} under way are cut short ({names})"),
-        (turns, false, false) => format!("{turns} under way come to their end first ({names})"),
+    let under_way = match (turns, now) {
+        (0, _) => "no turn is under way".to_string(),
+        (turns, true) => format!("{turns} under way are cut short ({names})"),
+        (turns, false) => format!("{turns} under way come to their end first ({names})"),
     };
     let then = if rollback { "; then it is rolled back" } else { "" };
     format!("{id} stops: {under_way}{then}.")
@@ -258,15 +264,16 @@ mod tests {
 
     #[test]
     fn who_stops_a_deployment_reads_which_host_is_where() {
-        let hosts = vec![host("web-1", "InProgress", Some("Install")), host("web-2", "Pending", None)];
-        let mut view = deployment("InProgress", hosts);
-        view.started_at = Some("2026-01-01T00:00:00.000Z".into());
+        let at = || Some("2026-01-01T00:00:00.000Z".to_string());
+        let begun = TurnView { started_at: at(), ..host("web-1", "InProgress", Some("Install")) };
+        // Its lease is not used yet.
+        let hosts = vec![begun, host("web-2", "InProgress", None), host("web-3", "Pending", None)];
+        let before = DeploymentView { started_at: at(), ..deployment("InProgress", hosts) };
+        let stopped = DeploymentView { started_at: at(), ..deployment("Stopped", vec![]) };
         let words = "d-ABCDEFGH1 stops: 1 under way come to their end first (web-1 in Install); then it is rolled back.";
-        assert_eq!(stops(&view, true, false), words);
-        assert_eq!(
-            stops(&view, false, true),
-            "d-ABCDEFGH1 stops: 1 under way are cut short (web-1 in Install)."
-        );
+        assert_eq!(stops(&before, &stopped, true, false), words);
+        let cut = "d-ABCDEFGH1 stops: 1 under way are cut short (web-1 in Install).";
+        assert_eq!(stops(&before, &stopped, false, true), cut, "also if they have ended by the answer");
     }
 
     #[test]
@@ -279,7 +286,7 @@ mod tests {
     fn what_never_began_is_not_said_to_be_rolled_back() {
         let view = deployment("Stopped", vec![]);
         let never = "d-ABCDEFGH1 is stopped: it never began, and no host was touched";
-        assert_eq!(stops(&view, true, false), format!("{never}, so there is nothing to roll back."));
-        assert_eq!(stops(&view, false, false), format!("{never}."));
+        assert_eq!(stops(&view, &view, true, false), format!("{never}, so there is nothing to roll back."));
+        assert_eq!(stops(&view, &view, false, false), format!("{never}."));
     }
 }
