@@ -7,7 +7,6 @@
 //! what that wrote. The others have no address, and so are not dialled.
 
 #[path = "../proto/tests/fold/fleet.rs"]
-#[allow(dead_code, reason = "benchmarks of the fold use the rest of it")]
 mod fleet;
 
 use std::collections::{BTreeMap, BTreeSet};
