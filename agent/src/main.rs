@@ -16,6 +16,7 @@ mod demo;
 mod effects;
 mod exec;
 mod group_file;
+mod held;
 mod hooks;
 mod host_side;
 mod identity;

@@ -1,5 +1,6 @@
 //! The agent, put together and run.
 
+use std::io::ErrorKind::AddrInUse;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::command::NodeHandle;
 use crate::config::{AgentConfig, Join, LogFormat, founds_mark_in};
 use crate::daemon::{self, Parts};
 use crate::effects::{self, HostWork, fetch_with};
+use crate::held::once_let_go;
 use crate::host_side::{self, HostSide};
 use crate::mesh_key::{JoinToken, MeshKey};
 use crate::questions::{self, COPIES};
@@ -52,7 +54,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let (_socket, listener) = ApiSocket::bind(&config.api).await?;
     let tcp = match config.http {
         Some(address) => Some(
-            TcpListener::bind(address)
+            once_let_go(async || TcpListener::bind(address).await, |error| error.kind() == AddrInUse)
                 .await
                 .with_context(|| format!("cannot answer the API on {address}"))?,
         ),

@@ -13,10 +13,11 @@ use std::io;
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use proto::io::Write;
 
+use crate::held::{HELD_MAX, LOOK_EVERY};
 use crate::telemetry::panic_text;
 
 mod writer;
@@ -29,9 +30,6 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// sled's own flusher also frees segments that are no longer used: without it
 /// the file only grows.
 const FLUSH_EVERY_MS: u64 = 500;
-/// How long a lock may take to be let go, and how often we look.
-const LOCKED_MAX: Duration = Duration::from_secs(2);
-const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 /// Written when a store is made. A damaged file can open as an empty map; this
 /// tells that map from one that was never written.
 const FORMAT_KEY: &[u8] = b"format";
@@ -145,16 +143,16 @@ impl Store {
     }
 
     /// sled's threads keep the lock for a moment after a store was closed, or
-    /// could not be opened.
+    /// could not be opened; so may a process that a killed agent was starting.
     fn attempt_unlocked(path: &Path) -> Attempt {
-        let until = Instant::now() + LOCKED_MAX;
+        let until = Instant::now() + HELD_MAX;
         loop {
             let attempt = Self::attempt(path);
             let is_locked = matches!(attempt, Attempt::Refused(StoreError::Locked { .. }));
             if !is_locked || Instant::now() >= until {
                 return attempt;
             }
-            thread::sleep(LOCKED_PAUSE);
+            thread::sleep(LOOK_EVERY);
         }
     }
 

@@ -17,6 +17,7 @@ use proto::id::HostId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::held::once_let_go;
 use crate::mesh_key::MeshKey;
 
 mod admission;
@@ -95,7 +96,9 @@ pub(crate) async fn start(
     let incoming = streams::accept(control.clone(), shared.clone(), frames::PROTOCOL);
     let incoming = incoming.map_err(TransportError::Frames)?;
     for address in &config.listen {
-        let listening = swarm.listen_on(address.clone());
+        // What the system refuses now it may grant a moment later.
+        let is_refused = |cause: &_| matches!(cause, libp2p::TransportError::Other(_));
+        let listening = once_let_go(async || swarm.listen_on(address.clone()), is_refused).await;
         listening.map_err(|cause| TransportError::Listen { address: address.clone(), cause })?;
     }
     let (events_in, events) = mpsc::channel(EVENTS_MAX);

@@ -317,11 +317,14 @@ impl Mesh {
         }
     }
 
-    fn dump(&self) {
+    fn dump(&mut self) {
         const TAIL: usize = 60;
-        eprintln!("--- the trace: {:#?}", self.trace().0);
-        for agent in &self.agents {
-            eprintln!("--- {} (runs: {})", agent.name, agent.is_running());
+        eprintln!("--- the trace");
+        self.trace().0.iter().for_each(|line| eprintln!("  {line:?}"));
+        for agent in &mut self.agents {
+            let ended = if agent.is_running() { agent.ended() } else { None };
+            let by_itself = ended.map(|status| format!(", ended by itself: {status}")).unwrap_or_default();
+            eprintln!("--- {} (runs: {}{by_itself})", agent.name, agent.is_running());
             if agent.is_running() {
                 for args in [&["status"][..], &["deployments"], &["history"]] {
                     let ran = agent.skein(args);
@@ -330,7 +333,8 @@ impl Mesh {
             }
             let log = agent.log_text();
             let lines: Vec<&str> = log.lines().collect();
-            lines[lines.len().saturating_sub(TAIL)..].iter().for_each(|line| eprintln!("  {line}"));
+            let tail = &lines[lines.len().saturating_sub(TAIL)..];
+            tail.iter().for_each(|line| eprintln!("  {line}"));
         }
     }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::held::once_let_go;
+
 /// Owner and group may connect; whoever may connect may deploy.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -38,7 +40,8 @@ impl ApiSocket {
     /// Listens at `path`. The socket of an agent that was killed is replaced,
     /// that of a live one is not.
     pub(crate) async fn bind(path: &Path) -> Result<(ApiSocket, UnixListener), BindError> {
-        refuse_if_taken(path).await?;
+        let is_held = |error: &BindError| matches!(error, BindError::InUse { .. });
+        once_let_go(async || refuse_if_taken(path).await, is_held).await?;
         let listener = make(path).map_err(|cause| BindError::Bind { path: path.into(), cause })?;
         Ok((ApiSocket { path: path.into() }, listener))
     }

@@ -230,6 +230,15 @@ async fn a_socket_is_private_replaced_if_dead_and_respected_if_alive() {
     drop(socket);
     assert!(!dead.exists(), "cleared away");
 
+    let held = agent.directory.path().join("held.sock");
+    let by_another = std::os::unix::net::UnixListener::bind(&held).expect("bound");
+    let let_go = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(by_another);
+    });
+    ApiSocket::bind(&held).await.expect("waited for");
+    let_go.await.expect("let go");
+
     let file = agent.directory.path().join("file");
     std::fs::write(&file, "precious").expect("written");
     assert!(matches!(ApiSocket::bind(&file).await, Err(listen::BindError::NotASocket { .. })));

@@ -31,6 +31,7 @@ pub(super) struct Place {
 /// The file system's type, as mounts are listed.
 const TYPE: &str = "cgroup2";
 const PREFIX: &str = "skein-hook-";
+const NAMES_TRIED_MAX: u32 = 1_000;
 
 impl Cgroup {
     /// Below the agent's own; `None` where that cannot be.
@@ -40,10 +41,17 @@ impl Cgroup {
         let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
         let above = mounted_at()?.join(own);
         remove_left_over(&above);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = above.join(format!("{PREFIX}{}-{number}", std::process::id()));
-        fs::create_dir(&dir).ok()?;
-        let cgroup = Cgroup { dir };
+        // In a container, an agent that lived before may have had our pid, and
+        // its services live on.
+        let made = (0..NAMES_TRIED_MAX).find_map(|_| {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let dir = above.join(format!("{PREFIX}{}-{number}", std::process::id()));
+            match fs::create_dir(&dir) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                made => Some(made.map(|()| dir)),
+            }
+        });
+        let cgroup = Cgroup { dir: made?.ok()? };
         // Without it, it is another kind of file system, or an old kernel.
         cgroup.dir.join("cgroup.kill").exists().then_some(cgroup)
     }
@@ -108,14 +116,18 @@ fn mounted_at() -> Option<PathBuf> {
     })
 }
 
+/// The pid of who made the control group of that name.
+fn maker(name: &str) -> Option<i32> {
+    name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
+}
+
 /// Those of earlier agents, and of services that have ended since.
 fn remove_left_over(above: &Path) {
-    let own = format!("{PREFIX}{}-", std::process::id());
     for entry in fs::read_dir(above).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        // One of ours may be empty because its script has not begun yet.
-        if name.starts_with(PREFIX) && !name.starts_with(&own) {
+        // That of an agent that lives may be empty because its script has not
+        // begun yet.
+        let maker = maker(&entry.file_name().to_string_lossy());
+        if maker.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let _ = fs::remove_dir(entry.path());
         }
     }

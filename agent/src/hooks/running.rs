@@ -73,7 +73,8 @@ impl Running {
             deployment: hooks.deployment.to_owned(),
             event: hooks.event.to_owned(),
             script: keep_start(&script.location, LOCATION_BYTES_MAX).to_owned(),
-            cgroup: cgroup.map(Cgroup::place).transpose()?,
+            // Without it, its group of processes is ended all the same.
+            cgroup: cgroup.and_then(|cgroup| cgroup.place().ok()),
         };
         let mut line = serde_json::to_vec(&record)?;
         line.push(b'\n');

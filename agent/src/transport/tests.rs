@@ -186,6 +186,19 @@ async fn an_address_is_dialled_until_somebody_is_there_and_oneself_does_not_coun
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_is_held_a_moment_longer_is_waited_for() {
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("/ip4/127.0.0.1/tcp/{}", held.local_addr().unwrap().port());
+    let let_go = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(held);
+    });
+    let member = Member::start(&MeshKey::generate(), &listen).await;
+    assert_eq!(member.address.to_string(), listen);
+    let_go.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_sent_before_a_stop_arrives() {
     let (a, mut b) = pair(TCP).await;
     for number in 0..100_u8 {
