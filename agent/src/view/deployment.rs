@@ -351,7 +351,10 @@ fn with_stage(view: TurnView, part: &Part<'_>, rollout: &Rollout, event: Option<
         }
         Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } => TurnView {
             status: "Failed".into(),
-            event: failure.event.map(|event| event.name().into()),
+            event: failure
+                .event
+                .map(|event| event.name().into())
+                .or(event.filter(|_| is_untold(failure.code))),
             error_code: Some(failure.code.name().into()),
             message: said(&failure.message).or_else(|| Some(beyond(failure.code))),
             script: said(&failure.script),
@@ -371,6 +374,12 @@ fn with_stage(view: TurnView, part: &Part<'_>, rollout: &Rollout, event: Option<
             TurnView { status: "Skipped".into(), message: Some(message.into()), ..view }
         }
     }
+}
+
+/// Whether the turn was ended by a timer, which does not know where it was; who
+/// has heard it from the host does.
+fn is_untold(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::HostLost | ErrorCode::TurnTimedOut)
 }
 
 /// What is said of a host that failed after many others, whose words were not

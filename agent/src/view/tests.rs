@@ -173,6 +173,19 @@ fn hosts_and_deployments_are_shown_in_codedeploys_words() {
 }
 
 #[test]
+fn a_turn_that_a_timer_ended_is_shown_where_it_was_last_heard_of() {
+    let lost = Body::HostDown { host: host(1), incarnation: 1 };
+    let mut state = fold(Minimum::OneAtATime, vec![started(1), lost]);
+    let proposal = ProposalId { host: host(2), incarnation: 1, number: 8 };
+    let later = Entry { at: LedgerTime::from_millis(100_000), proposal, body: Body::Tick };
+    state.apply(8, &later).expect("accepted");
+
+    let view = view(&state);
+    let turn = &view.hosts()[0];
+    assert_eq!((turn.error_code.as_deref(), turn.event.as_deref()), (Some("HostLost"), Some("Install")));
+}
+
+#[test]
 fn the_keys_of_a_deployment_are_those_of_the_contract() {
     let json = serde_json::to_value(view(&fold(Minimum::OneAtATime, vec![started(1)]))).expect("JSON");
     for key in [

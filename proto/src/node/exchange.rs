@@ -9,6 +9,7 @@ use crate::id::{DeploymentId, HostId, VoterId};
 use crate::io::{Notice, Output, Progress, WriteId};
 use crate::ledger::{LogEntry, RaftMessage, Refused, Snapshot};
 use crate::mesh::liveness::BEACON_EVERY;
+use crate::rollout::{FAILURES_TOLD, Stage};
 use crate::state::State;
 use crate::time::{LedgerTime, Time};
 use crate::wire::{self, Beacon, Message};
@@ -231,10 +232,28 @@ impl Node {
     }
 
     fn on_progress(&mut self, progress: Progress) {
-        let known = self.state.rollout(progress.deployment).is_some_and(|r| !r.status().is_over());
-        if known && self.progress.len() < PROGRESS_KEPT {
+        let rollout = self.state.rollout(progress.deployment);
+        let member = rollout.and_then(|rollout| rollout.members().get(&progress.host));
+        let is_expected = member.is_some_and(|member| !matches!(member.stage, Stage::Ended { .. }));
+        if is_expected && self.progress.len() < PROGRESS_KEPT {
             self.progress.insert((progress.deployment, progress.host), progress.event);
             self.outputs.push_back(Output::Notify(Notice::Progress(progress)));
+        }
+    }
+
+    /// Of a turn that its host has ended nothing needs to be remembered. Where
+    /// those were that a timer ended is all that anybody knows of them, so some
+    /// of it stays, for as long as their deployment does.
+    pub(super) fn forget_progress(&mut self, body: &Body) {
+        if let Body::TurnEnded { deployment, host, .. } = body {
+            self.progress.remove(&(*deployment, *host));
+        }
+        if let Body::Finished { deployment } = body {
+            let mut left = 0;
+            self.progress.retain(|(of, _), _| {
+                left += u32::from(of == deployment);
+                (of != deployment || left <= FAILURES_TOLD) && self.state.rollout(*of).is_some()
+            });
         }
     }
 

@@ -159,9 +159,7 @@ impl Node {
 
     fn notice(&mut self, index: u64, entry: &Entry) {
         self.to_prefetch.extend(entry.body.submission().map(|submission| submission.deployment));
-        if let Body::Finished { deployment } = &entry.body {
-            self.progress.retain(|(of, _), _| of != deployment);
-        }
+        self.forget_progress(&entry.body);
         self.outputs.push_back(Output::Notify(Notice::Folded { index, body: Box::new(entry.body.clone()) }));
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Mesh {
     ran: Vec<(HostId, LifecycleEvent)>,
     /// Digests whose ValidateService fails.
     bad: Vec<Digest>,
+    /// An event that goes on until it is cancelled.
+    hangs: Option<LifecycleEvent>,
     /// Hosts whose application does not answer well.
     unwell: BTreeSet<HostId>,
     /// Who looked at whose application.
@@ -53,6 +55,7 @@ impl Mesh {
             replies: Vec::new(),
             ran: Vec::new(),
             bad: Vec::new(),
+            hangs: None,
             unwell: BTreeSet::new(),
             looks: BTreeSet::new(),
         };
@@ -80,6 +83,9 @@ impl Mesh {
             Output::Persist(write) => self.inputs.push_back((host, Input::Persisted(write.id))),
             Output::Run { effect, run } => {
                 self.ran.push((host, run.event));
+                if self.hangs == Some(run.event) {
+                    return;
+                }
                 let fails =
                     run.event == LifecycleEvent::ValidateService && self.bad.contains(&run.revision.digest);
                 let failure = Failure {
@@ -97,13 +103,18 @@ impl Mesh {
                 let result = if self.unwell.contains(&task.subject) { Err("500".into()) } else { Ok(()) };
                 self.inputs.push_back((host, Input::Probed { probe: id, result }));
             }
+            Output::Cancel { effect } => {
+                let (script, message, log) = (String::new(), "cancelled".into(), String::new());
+                let code = crate::entry::ErrorCode::Stopped;
+                let failure = Failure { event: self.hangs, code, script, message, log };
+                self.inputs.push_back((host, Input::Done { effect, outcome: Outcome::Event(Err(failure)) }));
+            }
             Output::Reply { reply, .. } => self.replies.push(reply),
             Output::Connect { .. }
             | Output::Disconnect { .. }
             | Output::Fetch { .. }
             | Output::ReadAlarm { .. }
             | Output::Tell { .. }
-            | Output::Cancel { .. }
             | Output::Notify(_) => {}
         }
     }
@@ -306,6 +317,34 @@ fn only_who_knows_its_voters_misses_a_majority_of_them() {
     mesh.run(Duration::from_secs(1));
     let alone = Blocker::NoMajority { voters_up: 1, voters: 3 };
     assert_eq!(mesh.nodes[&host(0)].no_majority(), Some(alone));
+}
+
+#[test]
+fn where_a_turn_was_that_a_timer_ended_is_remembered_and_no_other() {
+    let mut mesh = Mesh::of(3);
+    mesh.run(Duration::from_secs(10));
+    let name = mesh.group();
+    let mut group = mesh.state(0).group(&name).expect("it is set").group.clone();
+    group.policy.turn_timeout = Duration::from_secs(60);
+    assert_eq!(mesh.request(0, Request::SetGroup(group)), Ok(Accepted::Done));
+    let good = mesh.deploy(0, &name, 1);
+    mesh.run(Duration::from_secs(5));
+    mesh.hangs = Some(LifecycleEvent::ApplicationStart);
+    let deployment = mesh.deploy(1, &name, 2);
+    mesh.run(Duration::from_secs(70));
+    mesh.hangs = None;
+    mesh.run(Duration::from_secs(10));
+
+    let first = HostId::from_public_key([0; 32]);
+    let code = code_of(mesh.state(2), deployment, first);
+    assert_eq!(code, Some(crate::entry::ErrorCode::TurnTimedOut));
+    assert!(mesh.state(2).rollout(deployment).expect("it is known").status().is_over());
+    for (host, node) in &mesh.nodes {
+        assert_eq!(node.progress(deployment, first), Some(LifecycleEvent::ApplicationStart), "on {host}");
+        for other in mesh.nodes.keys() {
+            assert_eq!(node.progress(good, *other), None, "on {host}");
+        }
+    }
 }
 
 #[test]
