@@ -1,11 +1,12 @@
 //! One command on this host that is no lifecycle hook: an alarm's, a
 //! trigger's. Started without a shell, ended in time with all its children.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, getppid, kill_process_group, set_parent_process_death_signal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -56,16 +57,11 @@ pub(crate) enum ExecError {
 pub(crate) async fn run(exec: Exec<'_>, cancel: &CancellationToken) -> Result<Ended, ExecError> {
     let mut words = exec.command.split_whitespace();
     let program = words.next().ok_or(ExecError::Empty)?.to_string();
-    let mut child = Command::new(&program)
-        .args(words)
-        .envs(exec.environment)
-        .current_dir("/")
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|cause| ExecError::Start { program: program.clone(), cause })?;
+    let mut command = Command::new(&program);
+    command.args(words).envs(exec.environment).current_dir("/").process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    end_with_agent(command.as_std_mut());
+    let mut child = command.spawn().map_err(|cause| ExecError::Start { program: program.clone(), cause })?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let (input, stdin) = (child.stdin.take(), exec.stdin);
     tokio::spawn(async move {
@@ -92,6 +88,23 @@ pub(crate) async fn run(exec: Exec<'_>, cancel: &CancellationToken) -> Result<En
             Err(error)
         }
     }
+}
+
+/// Has the command killed if the agent is: the next agent knows nothing of it.
+/// (What the command itself started goes on; a hook, which may leave half of an
+/// application behind, is ended whole by the next agent.) To be started on a
+/// thread that lasts as long as the agent.
+#[expect(unsafe_code, reason = "a process asks for its own end in no other way")]
+pub(crate) fn end_with_agent(command: &mut std::process::Command) {
+    let agent = rustix::process::getpid();
+    let ask = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have been killed before that.
+        if getppid() == Some(agent) { Ok(()) } else { Err(rustix::io::Errno::CANCELED.into()) }
+    };
+    // SAFETY: between fork and exec it makes two system calls, allocates nothing
+    // and takes no lock.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// What was read of both outputs so far.
@@ -187,6 +200,19 @@ mod tests {
         check(&script(directory.path(), &text), Err("did not end within 0.7 s")).await;
         tokio::time::sleep(Duration::from_millis(2_500)).await;
         assert!(!mark.exists(), "its child was killed with it");
+    }
+
+    #[test]
+    fn a_command_is_killed_with_its_agent() {
+        use std::os::unix::process::ExitStatusExt as _;
+        // For the kernel the agent is the thread that started it.
+        let started = std::thread::spawn(|| {
+            let mut command = std::process::Command::new("sleep");
+            end_with_agent(command.arg("60"));
+            command.spawn().expect("it starts")
+        });
+        let mut child = started.join().expect("started");
+        assert_eq!(child.wait().expect("a child").signal(), Some(Signal::KILL.as_raw()));
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use super::{ProbeError, last_line};
+use crate::exec::end_with_agent;
 use crate::hooks::{self, NOT_FOR_SCRIPTS};
 use crate::install::state::State;
 
@@ -35,6 +36,7 @@ pub(super) async fn run(script: &str, group: &GroupName, deploy_root: &Path) -> 
     }
     command.current_dir(&archive).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    end_with_agent(command.as_std_mut());
     let mut child = command.spawn().map_err(ProbeError::Start)?;
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let _whole = pid.map(Whole);
