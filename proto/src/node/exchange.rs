@@ -167,7 +167,7 @@ impl Node {
         self.meta.voter = VoterId(self.rng.next_u64().max(1));
         self.meta.incarnation = self.meta.incarnation.saturating_add(1);
         self.ledger.forget_votes(self.meta.voter);
-        self.changes.push((super::META_KEY.to_vec(), Some(wire::encode(&self.meta))));
+        self.changes.push(self.meta.to_change());
     }
 
     fn on_propose(&mut self, id: ProposalId, body: Body, forwarded: bool, now: Time) {

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Act, Node, Why, decode_entry, journal_key};
+use super::stored::journal_change;
+use super::{Act, Node, Why, decode_entry};
 use crate::entry::{Body, Entry};
 use crate::id::{DeploymentId, HostId};
 use crate::io::{Notice, Output, Run, Write, WriteId};
@@ -16,7 +17,7 @@ use crate::rollout::{Rollout, Stage};
 use crate::run::Current;
 use crate::state::Host;
 use crate::time::Time;
-use crate::wire::{self, Message};
+use crate::wire::Message;
 
 /// Rounds after which a settling that does not settle is a fault of ours.
 const ROUNDS_MAX: usize = 10_000;
@@ -238,7 +239,7 @@ impl Node {
         let is_newer = known.incarnation > self.meta.incarnation;
         if is_newer || (is_another && known.incarnation == self.meta.incarnation) {
             self.meta.incarnation = known.incarnation.saturating_add(1);
-            self.changes.push((super::META_KEY.to_vec(), Some(wire::encode(&self.meta))));
+            self.changes.push(self.meta.to_change());
         }
     }
 
@@ -247,9 +248,9 @@ impl Node {
             match act {
                 Act::Write(record) => {
                     self.recording.push(record.deployment);
-                    self.changes.push((journal_key(record.deployment), Some(wire::encode(&record))));
+                    self.changes.push(journal_change(record.deployment, Some(&record)));
                 }
-                Act::Forget(deployment) => self.changes.push((journal_key(deployment), None)),
+                Act::Forget(deployment) => self.changes.push(journal_change(deployment, None)),
                 Act::Run { effect, deployment, event } => {
                     if let Some(run) = self.run_of(deployment, event) {
                         self.outputs.push_back(Output::Run { effect, run: Box::new(run) });

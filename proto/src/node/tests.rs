@@ -7,11 +7,11 @@ use super::*;
 use crate::entry::{Body, Failure, HostRecord, ProposalId, TurnOutcome};
 use crate::group::{Group, Tag, TagFilter, TagSets};
 use crate::health::{HealthCheck, Probe, Viewpoint};
-use crate::id::{Digest, GroupName};
+use crate::id::{Digest, GroupName, MeshId};
 use crate::io::{Accepted, DeployRequest, Reply, Request, RequestId};
 use crate::policy::Policy;
 use crate::revision::Revision;
-use crate::rollout::{DeploymentStatus, Rollout, Stage};
+use crate::rollout::{Blocker, DeploymentStatus, Rollout, Stage};
 
 pub(super) struct Mesh {
     pub(super) nodes: BTreeMap<HostId, Node>,

@@ -1,0 +1,132 @@
+//! What others read of a node. Nothing here changes it.
+
+use std::collections::BTreeSet;
+
+use super::{Node, decode_entry};
+use crate::entry::{Entry, Index};
+use crate::id::{DeploymentId, HostId, VoterId};
+use crate::ledger::{LogEntry, chain};
+use crate::lifecycle::LifecycleEvent;
+use crate::rollout::{Blocker, Rollout, Turn};
+use crate::state::Freeze;
+
+/// How this node sees the mesh.
+#[derive(Clone, Debug, Default)]
+pub struct MeshView {
+    /// Connected to, this host not included.
+    pub connected: BTreeSet<HostId>,
+    /// Of all hosts, those that this one has not heard for too long.
+    pub lost: BTreeSet<HostId>,
+    /// Hosts that take part in consensus.
+    pub voters: BTreeSet<HostId>,
+    /// Who puts entries in order, as far as is known.
+    pub leader: Option<HostId>,
+    /// Hosts that too many observers have lost, not yet Down by the ledger.
+    pub suspects: BTreeSet<HostId>,
+    /// Hash of the ledger up to the state's index.
+    pub hash: [u8; 32],
+    /// The newest index that was heard of from any host.
+    pub newest_heard: Index,
+}
+
+impl Node {
+    /// How it sees the mesh.
+    pub fn mesh(&self) -> MeshView {
+        let host_of = |voter: &VoterId| self.voter_hosts.get(voter).copied();
+        MeshView {
+            connected: self.liveness.connections(),
+            lost: self.liveness.lost().clone(),
+            voters: self.ledger.voters().voters.iter().filter_map(host_of).collect(),
+            leader: self.leader().and_then(|leader| host_of(&leader)),
+            suspects: self.suspects(),
+            hash: self.ledger.head().1,
+            newest_heard: self.heard.values().map(|heard| heard.index).max().unwrap_or(0),
+        }
+    }
+
+    /// Where a host is in its turn, as far as was heard.
+    pub fn progress(&self, deployment: DeploymentId, host: HostId) -> Option<LifecycleEvent> {
+        self.progress.get(&(deployment, host)).copied()
+    }
+
+    /// What keeps the deployment from its next turn, this host's own doubts
+    /// included.
+    pub fn blockers(&self, deployment: DeploymentId) -> Vec<Blocker> {
+        let Some(rollout) = self.state.rollout(deployment) else { return Vec::new() };
+        if rollout.started_at.is_none() {
+            return self.no_majority().into_iter().chain(self.queued_behind(rollout)).collect();
+        }
+        let me = self.config.host;
+        let mut blockers: Vec<Blocker> = self.no_majority().into_iter().collect();
+        // What the others wait for stands first.
+        if let deferred @ 1.. = self.state.deferrals(deployment).count() {
+            blockers.push(Blocker::Deferred { deferred: u32::try_from(deferred).unwrap_or(u32::MAX) });
+        }
+        let has_said_so = self.state.deferral(deployment, me).is_some();
+        if rollout.may_start(me) && !has_said_so {
+            blockers.extend(crate::run::start_blocker(rollout, me, &self.suspects()));
+        }
+        match rollout.turn() {
+            Turn::Blocked(of_all) => blockers.extend(of_all),
+            Turn::Of(_) | Turn::Over(_) => {}
+        }
+        blockers
+    }
+
+    /// Whether this host reaches too few voters for anything to be committed. One
+    /// that has not heard of its mesh yet knows of none.
+    pub fn no_majority(&self) -> Option<Blocker> {
+        let (voters_up, voters) = self.voters_up();
+        (voters > 0 && voters_up <= voters / 2).then_some(Blocker::NoMajority { voters_up, voters })
+    }
+
+    fn queued_behind(&self, rollout: &Rollout) -> Vec<Blocker> {
+        let Some(group) = self.state.group(&rollout.submission.group) else { return Vec::new() };
+        let is_free = group.running.is_none() && group.owes_rollback_of.is_none();
+        match group.freeze_of(&rollout.submission) {
+            Some(freeze) if is_free => {
+                let Freeze { until, by, reason, .. } = freeze.clone();
+                vec![Blocker::Frozen { until, by, reason }]
+            }
+            Some(_) | None => vec![Blocker::Queued { behind: group.running.or(group.catching_up) }],
+        }
+    }
+
+    /// The committed entries that this node still holds, the oldest first:
+    /// index, hash of the chain up to it, and the entry (none for consensus's
+    /// own bookkeeping).
+    pub fn entries(&self) -> Vec<(Index, [u8; 32], Option<Entry>)> {
+        let (_, hash, entries) = self.ledger.held();
+        chained(hash, entries)
+    }
+
+    /// Of these only those after an index, at which the chain's head is known.
+    /// All of them, if the entries there are not held any more.
+    pub fn entries_after(&self, after: Index, hash_there: [u8; 32]) -> Vec<(Index, [u8; 32], Option<Entry>)> {
+        match self.ledger.held_after(after) {
+            Some(entries) => chained(hash_there, entries),
+            None => self.entries(),
+        }
+    }
+
+    /// Hashes the held entries again: from where to where they match the
+    /// chain's head.
+    /// # Errors
+    /// The index at which the chain does not match.
+    pub fn verify_chain(&self) -> Result<(Index, Index), Index> {
+        let (base, mut hash, entries) = self.ledger.held();
+        for entry in &entries {
+            hash = chain(&hash, entry);
+        }
+        let (head, expected) = self.ledger.head();
+        if hash == expected { Ok((base + 1, head)) } else { Err(head) }
+    }
+}
+
+fn chained(mut hash: [u8; 32], entries: Vec<LogEntry>) -> Vec<(Index, [u8; 32], Option<Entry>)> {
+    let chained = entries.into_iter().map(|entry| {
+        hash = chain(&hash, &entry);
+        (entry.index, hash, decode_entry(&entry))
+    });
+    chained.collect()
+}
