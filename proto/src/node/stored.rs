@@ -88,6 +88,9 @@ impl Meta {
         };
         let meta: Meta =
             wire::decode(bytes).map_err(|_| StartError::Corrupt("record M is damaged".into()))?;
+        if meta.format != META_FORMAT {
+            return Err(StartError::OtherVersion { stored: meta.format, reads: META_FORMAT });
+        }
         if meta.mesh != config.mesh {
             return Err(StartError::OtherMesh { stored: meta.mesh, wanted: config.mesh });
         }

@@ -1,0 +1,127 @@
+//! Whether a deployment may be submitted, what it is for, and that it is there.
+
+use std::collections::BTreeMap;
+
+use proto::entry::{Creator, Submission};
+use proto::id::{GroupName, HostId};
+use proto::policy::Mode;
+use proto::state::DEPLOYMENTS_KEPT;
+
+use super::{Deployment, GroupState, Model};
+
+impl Model {
+    pub(super) fn may_submit(&self, submission: &Submission) -> bool {
+        let Some(group) = self.groups.get(&submission.group) else { return false };
+        if self.deployments.contains_key(&submission.deployment) {
+            return false;
+        }
+        match submission.creator {
+            Creator::Rollback => {
+                submission.rollback_of.is_some() && group.owes_rollback_of == submission.rollback_of
+            }
+            // Whether it is the one that is due is seen when it begins.
+            Creator::Autoscale => true,
+            Creator::User => {
+                // One may also wait for a catch-up to end.
+                let busy =
+                    group.running.is_some() || group.owes_rollback_of.is_some() || group.queued.is_some();
+                let is_known = self.hosts.values().all(|host| host.record.wire >= submission.policy.wire());
+                // What waits for a freeze to end is not in the way of going back.
+                let passes = group.watches.frozen_until.is_some()
+                    && (group.running, group.owes_rollback_of, group.catching_up) == (None, None, None);
+                is_known
+                    && !group.is_frozen_for(submission)
+                    && !group.is_active_for(submission)
+                    && self.can_end_well(submission, group)
+                    && (!busy || passes || (submission.queue && group.queued.is_none()))
+            }
+        }
+    }
+
+    /// Whether nothing in the policy makes it impossible for the group.
+    fn can_end_well(&self, submission: &Submission, group: &GroupState) -> bool {
+        let policy = &submission.policy;
+        let members = self.members(&group.group);
+        let total = u32::try_from(members.len()).expect("few hosts");
+        if policy.validate().is_err() || policy.minimum.bounds(total).minimum >= total {
+            return false;
+        }
+        let mut bakes = policy.canary.map_or(0, |canary| canary.bake.as_millis());
+        if policy.canary.is_some_and(|canary| canary.hosts.of(total) >= total) {
+            return false;
+        }
+        if let Some(zonal) = &policy.zonal {
+            let mut zones: BTreeMap<&str, u32> = BTreeMap::new();
+            members.iter().for_each(|host| *zones.entry(&host.record.zone).or_default() += 1);
+            let is_named = zones.keys().any(|zone| !zone.is_empty());
+            let is_ordered = zonal.order.iter().all(|zone| zones.contains_key(zone.as_str()));
+            if !is_named || !is_ordered || zones.values().any(|hosts| zonal.minimum.of(*hosts) >= *hosts) {
+                return false;
+            }
+            bakes += (1..zones.len()).map(|nth| zonal.bake_after(nth - 1).as_millis()).sum::<u128>();
+        }
+        let is_last_good = group.good.last().is_some_and(|(digest, _)| *digest == submission.revision.digest);
+        bakes < policy.deployment_timeout.as_millis()
+            && (policy.mode == Mode::Standard || is_last_good)
+            && members.iter().any(|host| self.is_target(submission, group, host.record.host))
+    }
+
+    /// A rollback is for those that the undone deployment touched, a restart
+    /// for those that have the revision, an update for those that do not.
+    pub(super) fn is_target(&self, submission: &Submission, group: &GroupState, host: HostId) -> bool {
+        if submission.rollback_of.is_some() && submission.creator == Creator::User {
+            let digest = submission.revision.digest;
+            let known = group.standing.get(&host);
+            return known.is_none_or(|standing| !standing.healthy || standing.revision != Some(digest));
+        }
+        if let Some(undone) = submission.rollback_of {
+            let needs_it = |undone: &Deployment| undone.touched().contains(&host) && !group.is_current(host);
+            return self.deployments.get(&undone).is_none_or(needs_it);
+        }
+        let revision = group.standing.get(&host).and_then(|standing| standing.revision);
+        let has_it = revision == Some(submission.revision.digest);
+        match submission.policy.mode {
+            Mode::Restart => has_it,
+            Mode::Standard => !submission.policy.outdated_only || !has_it,
+        }
+    }
+
+    pub(super) fn submit(&mut self, submission: &Submission) {
+        if !self.may_submit(submission) {
+            return;
+        }
+        if submission.creator == Creator::Autoscale {
+            return self.begin_catch_up(submission);
+        }
+        let id = submission.deployment;
+        let group = self.groups.get_mut(&submission.group).expect("checked above");
+        if submission.creator == Creator::Rollback {
+            group.owes_rollback_of = None;
+        }
+        group.deployments.push(id);
+        let is_busy = group.running.is_some() || group.owes_rollback_of.is_some();
+        let waits_for = group.catching_up.filter(|_| submission.creator == Creator::User);
+        self.deployments.insert(id, Deployment::queued(submission.clone()));
+        if !is_busy && waits_for.is_none() {
+            self.begin(id);
+        } else {
+            group.queued = Some(id);
+            if let Some(catching_up) = waits_for
+                && !is_busy
+            {
+                self.supersede(catching_up);
+            }
+        }
+        self.forget_old(&submission.group);
+    }
+
+    /// Never one that is not over.
+    pub(super) fn forget_old(&mut self, name: &GroupName) {
+        let group = self.groups.get_mut(name).expect("its group is there");
+        while group.deployments.len() > DEPLOYMENTS_KEPT {
+            let over = group.deployments.iter().position(|id| self.deployments[id].status.is_over());
+            let Some(oldest) = over else { return };
+            self.deployments.remove(&group.deployments.remove(oldest));
+        }
+    }
+}
