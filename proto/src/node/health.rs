@@ -11,7 +11,8 @@ use crate::health::observing::{Observing, observers};
 use crate::health::{ERROR_BYTES_MAX, HealthCheck, Viewpoint};
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::{Output, ProbeId, ProbeTask};
-use crate::rollout::{Stage, Verdict};
+use crate::rollout::Stage;
+use crate::run::Current;
 use crate::time::Time;
 use crate::wire::Message;
 
@@ -102,12 +103,12 @@ impl Node {
     fn end_waits(&mut self, now: Time) -> bool {
         let mut ended = false;
         for (deployment, wait) in self.health.monitors.waits(now) {
-            let rollout = self.state.rollout(deployment);
-            let verdict = rollout.and_then(|rollout| rollout.verdict.as_ref());
+            let current = Current::of(&self.state, deployment, self.config.host);
+            let is_stopped = current.is_some_and(|current| current.is_stopped);
             let result = match wait {
                 Wait::Passed => Ok(()),
                 Wait::Failed(message) => Err((ErrorCode::HealthCheckFailed, message)),
-                Wait::Goes if matches!(verdict, Some(Verdict::Stopped(_))) => {
+                Wait::Goes if is_stopped => {
                     let so_far = self.health.monitors.so_far(deployment).unwrap_or_default();
                     let message =
                         format!("the deployment was stopped before the health check had passed: {so_far}");

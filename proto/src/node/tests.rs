@@ -72,6 +72,18 @@ impl Mesh {
         mesh
     }
 
+    /// One more host, connected to all.
+    fn add(&mut self, number: u8) -> HostId {
+        let config = config(number);
+        let host = config.host;
+        for other in self.nodes.keys() {
+            self.inputs.push_back((*other, Input::Connected { host }));
+            self.inputs.push_back((host, Input::Connected { host: *other }));
+        }
+        self.nodes.insert(host, Node::start(config, BTreeMap::new(), self.now).expect("it starts"));
+        host
+    }
+
     fn carry_out(&mut self, host: HostId, output: Output) {
         match output {
             Output::Send { to, frame } => self.inputs.push_back((to, Input::Received { from: host, frame })),
@@ -363,6 +375,28 @@ fn a_stop_ends_the_wait_for_the_check() {
     );
     assert_eq!(mesh.state(1).rollout(deployment).map(Rollout::status), Some(DeploymentStatus::Stopped));
     assert_eq!(code_of(mesh.state(1), deployment, waits), Some(crate::entry::ErrorCode::Stopped));
+}
+
+#[test]
+fn a_catch_up_that_makes_way_lets_the_wait_for_the_check_end() {
+    let mut mesh = Mesh::of(3);
+    mesh.run(Duration::from_secs(10));
+    let group = mesh.checked_group(Some(HealthCheck::new(Probe::Tcp("127.0.0.1:80".into()))));
+    mesh.deploy(0, &group, 1);
+    mesh.run(Duration::from_secs(60));
+    let late = mesh.add(3);
+    mesh.unwell.insert(late);
+    mesh.run(Duration::from_secs(20));
+    let catch_up = mesh.state(1).group(&group).and_then(|group| group.catching_up).expect("a catch-up");
+    assert_eq!(mesh.state(1).turns_of(late), [catch_up]);
+    let wanted = mesh.deploy(0, &group, 2);
+    mesh.run(Duration::from_secs(5));
+    mesh.unwell.remove(&late);
+    mesh.run(Duration::from_secs(90));
+
+    let turn = mesh.state(1).part(catch_up, late).expect("it had a turn").stage.into_owned();
+    assert!(matches!(turn, Stage::Ended { outcome: TurnOutcome::Succeeded, .. }), "{turn:?}");
+    assert_eq!(mesh.state(1).rollout(wanted).map(Rollout::status), Some(DeploymentStatus::Succeeded));
 }
 
 #[test]
