@@ -283,6 +283,13 @@ pub struct Failure {
     pub log: String,
 }
 
+impl Failure {
+    /// One that no script said anything of.
+    pub const fn new(event: Option<LifecycleEvent>, code: ErrorCode, message: String) -> Self {
+        Failure { event, code, script: String::new(), message, log: String::new() }
+    }
+}
+
 /// Longest [`Failure::log`], in bytes: CodeDeploy's agent keeps 2,048 characters.
 pub const FAILURE_LOG_MAX: usize = 2_048;
 /// Longest [`Failure::message`], in bytes.

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::StoppedBy;
-use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
+use crate::entry::{Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, HostId};
 use crate::policy::Bounds;
 use crate::time::LedgerTime;
@@ -277,23 +277,10 @@ impl Rollout {
         self.conclude(Verdict::Stopped(self.reason(ReasonCode::ManualStop)));
     }
 
-    /// Folds that the whole deployment took too long: every turn under way is
-    /// counted as failed.
-    pub fn time_out(&mut self, at: LedgerTime) {
+    /// Folds that the whole deployment took too long. Turns under way are the
+    /// caller's to end.
+    pub fn time_out(&mut self) {
         self.conclude(Verdict::Failed(self.reason(ReasonCode::Timeout)));
-        for host in self.in_flight() {
-            let failure = Failure {
-                event: None,
-                code: ErrorCode::TurnTimedOut,
-                script: String::new(),
-                message: format!(
-                    "the whole deployment took longer than {} s",
-                    self.submission.policy.deployment_timeout.as_secs()
-                ),
-                log: String::new(),
-            };
-            self.end_turn(host, TurnOutcome::Failed(failure), at);
-        }
     }
 
     /// Folds `Finished`. Returns whether it counts: only a deployment with a

@@ -365,7 +365,7 @@ fn end(turn: &mut OwnTurn, outcome: TurnOutcome) {
 }
 
 fn failed(event: Option<LifecycleEvent>, code: ErrorCode, message: String) -> TurnOutcome {
-    TurnOutcome::Failed(Failure { event, code, script: String::new(), message, log: String::new() })
+    TurnOutcome::Failed(Failure::new(event, code, message))
 }
 
 #[cfg(test)]

@@ -12,8 +12,7 @@ use crate::id::{DeploymentId, Digest, GroupName};
 use crate::io::{self, Accepted, DeployRequest, Output, Refusal, Reply, Request, RequestId, Until};
 use crate::policy::Policy;
 use crate::revision::Revision;
-use crate::rollout::{DeploymentStatus, Rollout};
-use crate::state::GroupState;
+use crate::rollout::DeploymentStatus;
 use crate::time::Time;
 use crate::wire;
 
@@ -109,7 +108,7 @@ impl Node {
         let group = self.state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         let description = format!("back to {} by hand", revision.digest.short());
         let holders = self.state.holders(group, revision.digest);
-        let undone = self.newest_of(group).map(|rollout| rollout.submission.deployment);
+        let undone = self.state.newest_of(group).map(|rollout| rollout.submission.deployment);
         let policy = match policy {
             Some(policy) => policy,
             None => self.state.policy_of(&group.group)?,
@@ -135,7 +134,7 @@ impl Node {
                 .map(|good| good.revision.clone())
                 .ok_or_else(|| Refusal::UnknownRevision(digest, name.clone()));
         }
-        let newest = self.newest_of(group).map(|rollout| (rollout.status(), &rollout.submission));
+        let newest = self.state.newest_of(group).map(|rollout| (rollout.status(), &rollout.submission));
         let at = match newest {
             // Who asks now may not know that it is done, and would lose another release.
             Some((DeploymentStatus::Succeeded, Submission { rollback_of: Some(_), revision, .. })) => {
@@ -148,13 +147,6 @@ impl Node {
             .find(|good| Some(good.revision.digest) != at)
             .map(|good| good.revision.clone())
             .ok_or_else(|| Refusal::NothingToRollBackTo(name.clone()))
-    }
-
-    /// The group's newest deployment. What brought single hosts up to date says
-    /// nothing about the group.
-    fn newest_of(&self, group: &GroupState) -> Option<&Rollout> {
-        let newest_first = group.deployments.iter().rev().filter_map(|id| self.state.rollout(*id));
-        newest_first.into_iter().find(|rollout| !rollout.is_catch_up())
     }
 
     /// The entry that answers a proposal was folded.

@@ -214,13 +214,7 @@ impl<'a> Playing<'a> {
 }
 
 fn failed() -> TurnOutcome {
-    TurnOutcome::Failed(Failure {
-        event: None,
-        code: ErrorCode::UnknownError,
-        script: String::new(),
-        message: String::new(),
-        log: String::new(),
-    })
+    TurnOutcome::Failed(Failure::new(None, ErrorCode::UnknownError, String::new()))
 }
 
 impl Entrant {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Health, Member, Rollout, Stage, Wave};
+use super::{Member, Rollout, Stage, Wave};
 use crate::entry::{ErrorCode, Failure, TurnOutcome};
 use crate::id::HostId;
 use crate::lifecycle::LifecycleEvent;
@@ -38,9 +38,6 @@ pub struct Part<'a> {
     pub down: Option<LedgerTime>,
     /// Since when the check has found it unwell; known while it runs.
     pub ailing: Option<LedgerTime>,
-    /// Whether its turn went well and it was lost afterwards, while it was
-    /// watched.
-    pub is_lost: bool,
 }
 
 /// The hosts that a group's past deployments speak of, by number.
@@ -68,7 +65,7 @@ enum How {
     NotTargeted,
     Skipped,
     Succeeded,
-    /// It went well, and then the host was lost.
+    /// Read from older states only: who is lost after its turn has failed.
     Lost,
     Failed {
         event: Option<LifecycleEvent>,
@@ -187,7 +184,6 @@ fn told_of(member: &Member, began: LedgerTime) -> (Kind, i64, u64) {
         }
     };
     let how = match outcome {
-        TurnOutcome::Succeeded if member.health == Health::Unhealthy => How::Lost,
         TurnOutcome::Succeeded => How::Succeeded,
         TurnOutcome::Failed(failure) => How::Failed { event: failure.event, code: failure.code },
     };
@@ -262,13 +258,11 @@ impl Rollout {
     }
 
     fn live<'a>(&'a self, member: &'a Member) -> Part<'a> {
-        let is_done = matches!(&member.stage, Stage::Ended { outcome: TurnOutcome::Succeeded, .. });
         Part {
             stage: Cow::Borrowed(&member.stage),
             wave: self.wave_at(&member.stage, member.wave),
             down: member.down,
             ailing: member.ailing,
-            is_lost: is_done && member.health == Health::Unhealthy,
         }
     }
 
@@ -276,7 +270,7 @@ impl Rollout {
         let told = self.past.as_ref().and_then(|past| past.told.get(&host));
         let stage = kind.stage(self.began(), ended, took, told);
         let wave = self.wave_at(&stage, kind.wave);
-        Part { stage: Cow::Owned(stage), wave, down: None, ailing: None, is_lost: kind.how == How::Lost }
+        Part { stage: Cow::Owned(stage), wave, down: None, ailing: None }
     }
 
     fn wave_at(&self, stage: &Stage, wave: u32) -> Option<&Wave> {

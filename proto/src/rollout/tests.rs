@@ -1,5 +1,6 @@
 use super::*;
 use crate::entry::Creator;
+use crate::entry::ErrorCode;
 use crate::id::Digest;
 use crate::policy::{Minimum, Policy};
 use crate::revision::Revision;

@@ -95,7 +95,7 @@ fn is_spoiled(member: &Member) -> bool {
 
 fn is_unsure(member: &Member) -> bool {
     let went_well = matches!(member.stage, Stage::Ended { outcome: TurnOutcome::Succeeded, .. });
-    went_well && member.health == Health::Healthy && (member.down.is_some() || member.ailing.is_some())
+    went_well && (member.down.is_some() || member.ailing.is_some())
 }
 
 impl Waves {

@@ -218,7 +218,7 @@ impl State {
         code: ErrorCode,
         message: String,
     ) {
-        self.end_turn(deployment, host, TurnOutcome::Failed(of_no_event(code, message)));
+        self.end_turn(deployment, host, TurnOutcome::Failed(Failure::new(None, code, message)));
     }
 
     pub(super) fn stop(&mut self, deployment: DeploymentId, rollback: bool, now: bool) {
@@ -360,7 +360,7 @@ impl State {
     fn lose(&mut self, deployment: DeploymentId, host: HostId, message: String) {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        let failure = of_no_event(ErrorCode::HostLost, message);
+        let failure = Failure::new(None, ErrorCode::HostLost, message);
         let Some(granted) = rollout.lose(host, failure, at) else { return };
         let group = self.groups.get_mut(&rollout.submission.group);
         if let Some(standing) = group.and_then(|group| group.standing.get_mut(&host)) {
@@ -370,21 +370,17 @@ impl State {
         self.turn_happened(deployment, host);
     }
 
+    /// The whole deployment took too long: every turn under way has failed. A
+    /// lease that was not used has changed nothing on its host.
     fn time_out(&mut self, deployment: DeploymentId) {
-        let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        let in_flight = rollout.in_flight();
-        rollout.time_out(at);
+        let (in_flight, limit) = (rollout.in_flight(), rollout.submission.policy.deployment_timeout);
+        rollout.time_out();
         self.timers.clear(Timer::Bake(deployment));
+        let message = format!("the whole deployment took longer than {} s", limit.as_secs());
         for host in in_flight {
             self.clear_timers(deployment, host);
-            // A lease that was not used has changed nothing on its host.
-            let ended = &self.rollouts[&deployment].members()[&host].stage;
-            if matches!(ended, Stage::Ended { .. }) {
-                self.note_standing(deployment, host, None, true);
-                self.note_turn(deployment, host, Some(ErrorCode::TurnTimedOut));
-                self.turn_happened(deployment, host);
-            }
+            self.fail_turn(deployment, host, ErrorCode::TurnTimedOut, message.clone());
         }
     }
 
@@ -469,21 +465,27 @@ impl State {
         self.running().filter(has_turn).map(|rollout| rollout.submission.deployment).collect()
     }
 
+    /// The newest deployment that went to the group: what brought single hosts up
+    /// to date, and what never began, says nothing about where the group is.
+    pub(crate) fn newest_of(&self, group: &GroupState) -> Option<&Rollout> {
+        let newest_first = group.deployments.iter().rev().filter_map(|id| self.rollouts.get(id));
+        newest_first.into_iter().find(|rollout| !rollout.is_catch_up() && rollout.total() > 0)
+    }
+
     pub(super) fn forget_old(&mut self, name: &GroupName) {
+        let Some(group) = self.groups.get(name) else { return };
+        // Many catch-ups may come and go after it, and beside one long deployment.
+        let newest = self.newest_of(group).map(|rollout| rollout.submission.deployment);
         let Some(group) = self.groups.get_mut(name) else { return };
         while group.deployments.len() > DEPLOYMENTS_KEPT {
-            // Many catch-ups may come and go beside one long deployment.
-            let is_over = |id: &DeploymentId| self.rollouts.get(id).is_none_or(|r| r.status().is_over());
-            let Some(oldest) = group.deployments.iter().position(is_over) else { return };
+            let may_go = |id: &DeploymentId| {
+                Some(*id) != newest && self.rollouts.get(id).is_none_or(|rollout| rollout.status().is_over())
+            };
+            let Some(oldest) = group.deployments.iter().position(may_go) else { return };
             self.rollouts.remove(&group.deployments.remove(oldest));
             group.roster.keep(group.deployments.iter().filter_map(|id| self.rollouts.get(id)));
         }
     }
-}
-
-/// A turn that failed by what the mesh saw of its host, in no event.
-fn of_no_event(code: ErrorCode, message: String) -> Failure {
-    Failure { event: None, code, script: String::new(), message, log: String::new() }
 }
 
 fn note_good(group: &mut GroupState, good: Good) {

@@ -167,13 +167,8 @@ impl State {
             at.since(ailing.since).as_secs(),
             ailing.error
         );
-        let failure = Failure {
-            event: None,
-            code: ErrorCode::HealthCheckFailed,
-            script: String::new(),
-            message: keep_start(&message, FAILURE_MESSAGE_MAX).to_owned(),
-            log: String::new(),
-        };
+        let message = keep_start(&message, FAILURE_MESSAGE_MAX).to_owned();
+        let failure = Failure::new(None, ErrorCode::HealthCheckFailed, message);
         let has_relapsed = rollout.verdict.is_none() && rollout.has_relapsed(host);
         let granted = rollout.fail_relapsed(host, failure, at);
         self.set_timers(deployment, &granted);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proto::entry::{Creator, Submission};
-use proto::id::{GroupName, HostId};
+use proto::id::{DeploymentId, GroupName, HostId};
 use proto::policy::Mode;
 use proto::state::DEPLOYMENTS_KEPT;
 
@@ -115,12 +115,18 @@ impl Model {
         self.forget_old(&submission.group);
     }
 
-    /// Never one that is not over.
+    /// Never one that is not over, nor the one that the group is where it is by.
     pub(super) fn forget_old(&mut self, name: &GroupName) {
         let group = self.groups.get_mut(name).expect("its group is there");
+        let deployments = &self.deployments;
+        let went_to_group = |id: &&DeploymentId| {
+            let deployment = &deployments[*id];
+            deployment.submission.creator != Creator::Autoscale && !deployment.turns.is_empty()
+        };
+        let newest = group.deployments.iter().rev().find(went_to_group).copied();
         while group.deployments.len() > DEPLOYMENTS_KEPT {
-            let over = group.deployments.iter().position(|id| self.deployments[id].status.is_over());
-            let Some(oldest) = over else { return };
+            let may_go = |id: &DeploymentId| Some(*id) != newest && self.deployments[id].status.is_over();
+            let Some(oldest) = group.deployments.iter().position(may_go) else { return };
             self.deployments.remove(&group.deployments.remove(oldest));
         }
     }

@@ -55,7 +55,7 @@ fn a_person_who_stops_what_is_failing_already_may_ask_for_the_way_back() {
     let at = play.now();
     assert!(play.rollout.start_turn(host(0), at) && play.rollout.start_turn(host(1), at));
     assert!(play.rollout.end_turn(host(0), failed(), at).is_some());
-    play.rollout.time_out(at);
+    play.rollout.time_out();
     assert!(!play.rollout.wants_rollback());
     play.rollout.stop(true, false, at);
     play.ends_as(Some(ReasonCode::Timeout));

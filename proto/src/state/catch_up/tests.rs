@@ -395,13 +395,21 @@ fn a_group_is_not_deleted_under_its_catch_up() {
 fn a_long_deployment_outlives_any_number_of_catch_ups() {
     let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
     let main = ledger.deploy(2);
-    for number in 10..10 + u8::try_from(crate::state::DEPLOYMENTS_KEPT).expect("few") + 5 {
-        ledger.join(number);
-        let id = ledger.do_due().expect("a catch-up");
-        ledger.finish_well(id);
-    }
-    assert_eq!(ledger.group().deployments.len(), crate::state::DEPLOYMENTS_KEPT);
+    let kept = u8::try_from(crate::state::DEPLOYMENTS_KEPT).expect("few");
+    let catch_up_many = |ledger: &mut Ledger, first: u8| {
+        for number in first..first + kept + 5 {
+            ledger.join(number);
+            let id = ledger.do_due().expect("a catch-up");
+            ledger.finish_well(id);
+        }
+        assert_eq!(ledger.group().deployments.len(), usize::from(kept));
+    };
+    catch_up_many(&mut ledger, 10);
     ledger.finish_well(main);
+    // Nor do they hide where the group is, or `rollback` would not know from where.
+    catch_up_many(&mut ledger, 100);
+    let newest = ledger.state.newest_of(ledger.group()).expect("it is kept");
+    assert_eq!(newest.submission.deployment, main);
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use crate::entry::Submission;
 use crate::entry::{Body, ErrorCode, Failure, TurnOutcome};
 use crate::lifecycle::LifecycleEvent;
 use crate::policy::Minimum;
@@ -53,4 +54,19 @@ fn what_the_failing_script_said_outlives_the_rollback_and_a_snapshot() {
     let Stage::Ended { outcome: TurnOutcome::Failed(kept), .. } = &*part.stage else { panic!("{part:?}") };
     assert_eq!(*kept, failure);
     assert_eq!(state.part(bad, host(1)).map(|part| part.stage.into_owned()), Some(Stage::Skipped));
+}
+
+#[test]
+fn what_never_began_says_nothing_of_where_the_group_is() {
+    let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
+    let second = ledger.deploy(2);
+    let waiting = Submission { queue: true, ..ledger.submission(3) };
+    let third = waiting.deployment;
+    ledger.say(Body::Submitted(Box::new(waiting)));
+    let newest = |ledger: &Ledger| ledger.state.newest_of(ledger.group()).map(|r| r.submission.deployment);
+    assert_eq!(newest(&ledger), Some(second));
+    ledger.say(Body::StopRequested { deployment: third, rollback: false, now: false });
+    ledger.say(Body::Finished { deployment: third });
+    ledger.finish_well(second);
+    assert_eq!(newest(&ledger), Some(second));
 }
