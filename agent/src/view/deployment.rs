@@ -320,11 +320,7 @@ fn turn(
         finished_at: finished_at.map(written),
         wave: part.wave.map(|wave| wave_name(&wave.kind)),
     };
-    let view = with_stage(view, part, rollout, event);
-    let lost_after = rollout.submission.policy.lost_after.as_secs();
-    let lost =
-        || format!("it went Down after its turn and was not back within {lost_after} s: it counts as failed");
-    TurnView { message: view.message.or_else(|| part.is_lost.then(lost)), ..view }
+    with_stage(view, part, rollout, event)
 }
 
 fn with_stage(view: TurnView, part: &Part<'_>, rollout: &Rollout, event: Option<LifecycleEvent>) -> TurnView {

@@ -79,10 +79,17 @@ pub(crate) struct Watch {
 impl Watch {
     /// These alarms are to be watched now. Gives up the others.
     pub(crate) fn set(&mut self, to_read: Vec<ToRead>, now: Time) -> Vec<WatchAct> {
-        let mut before = std::mem::take(&mut self.posts);
-        for to_read in to_read {
-            let known = before.remove(&to_read.watched);
-            let mut known = known.filter(|post| post.to_read.alarm == to_read.alarm).unwrap_or(Post {
+        let before = std::mem::take(&mut self.posts);
+        // One that is defined in another way now is another alarm.
+        let defined: BTreeMap<Watched, ToRead> =
+            to_read.into_iter().map(|to_read| (to_read.watched.clone(), to_read)).collect();
+        let is_still_it = |post: &Post| {
+            defined.get(&post.to_read.watched).is_some_and(|to_read| to_read.alarm == post.to_read.alarm)
+        };
+        let (mut kept, gone): (BTreeMap<Watched, Post>, BTreeMap<Watched, Post>) =
+            before.into_iter().partition(|(_, post)| is_still_it(post));
+        for to_read in defined.into_values() {
+            let mut known = kept.remove(&to_read.watched).unwrap_or(Post {
                 to_read: to_read.clone(),
                 since: now,
                 next: now,
@@ -94,7 +101,7 @@ impl Watch {
             known.forget_said();
             self.posts.insert(known.to_read.watched.clone(), known);
         }
-        let gone = before.into_values().filter_map(|post| post.reading);
+        let gone = gone.into_values().filter_map(|post| post.reading);
         gone.map(|(effect, _)| WatchAct::Cancel(effect)).collect()
     }
 

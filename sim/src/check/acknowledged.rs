@@ -1,19 +1,20 @@
 //! Nothing acknowledged is lost: what a host once answered with Ok is in its
 //! own ledger then, and in every host's at the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto::entry::Index;
 use proto::id::{DeploymentId, GroupName, HostId};
 use proto::io::{Accepted, Reply, Request};
-use proto::state::State;
+use proto::state::{DEPLOYMENTS_KEPT, State};
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
 
 #[derive(Debug, Default)]
 pub struct Acknowledged {
-    deployments: BTreeSet<DeploymentId>,
+    /// Each with its group, as the host knew it that answered.
+    deployments: BTreeMap<DeploymentId, Option<GroupName>>,
     stopped: BTreeSet<DeploymentId>,
     groups: BTreeSet<GroupName>,
     removed: BTreeSet<HostId>,
@@ -26,9 +27,10 @@ impl Acknowledged {
     /// what others have acknowledged it may not have heard of yet.
     pub fn replied(&mut self, host: HostNo, request: &Request, reply: &Reply, state: &State) -> Verdict {
         let Ok(accepted) = reply else { return Ok(()) };
-        let own = Acknowledged::of(accepted, request, state.index());
+        let own = Acknowledged::of(accepted, request, state);
         if let Request::DeleteGroup(name) = request {
             self.groups.remove(name);
+            self.deployments.retain(|_, group| group.as_ref() != Some(name));
         }
         let verdict = own.kept(host, state);
         self.index = self.index.max(own.index);
@@ -39,11 +41,12 @@ impl Acknowledged {
         verdict
     }
 
-    fn of(accepted: &Accepted, request: &Request, index: Index) -> Self {
-        let mut own = Acknowledged { index, ..Acknowledged::default() };
+    fn of(accepted: &Accepted, request: &Request, state: &State) -> Self {
+        let mut own = Acknowledged { index: state.index(), ..Acknowledged::default() };
         match (accepted, request) {
             (Accepted::Deployment(id), _) => {
-                own.deployments.insert(*id);
+                let group = state.rollout(*id).map(|rollout| rollout.submission.group.clone());
+                own.deployments.insert(*id, group);
             }
             (Accepted::Done, Request::SetGroup(group)) => {
                 own.groups.insert(group.name.clone());
@@ -81,12 +84,10 @@ impl Acknowledged {
         if let Some(removed) = self.removed.iter().find(|removed| state.removed(**removed).is_none()) {
             return lost(format!("{host} does not know that {removed:?} was taken out"));
         }
-        // A group drops its oldest deployments, and a deleted one all of them.
-        let is_kept = |id: &&DeploymentId| state.rollout(**id).is_none();
-        if state.groups().len() >= self.groups.len()
-            && let Some(id) = self.deployments.iter().find(is_kept)
-            && state.rollouts().len() < proto::state::DEPLOYMENTS_KEPT
-        {
+        let is_lost = |(id, group): &(&DeploymentId, &Option<GroupName>)| {
+            state.rollout(**id).is_none() && group.as_ref().is_none_or(|group| keeps_all(state, group))
+        };
+        if let Some((id, _)) = self.deployments.iter().find(is_lost) {
             return lost(format!("{host} does not know deployment {id}"));
         }
         let goes_on =
@@ -96,6 +97,12 @@ impl Acknowledged {
             None => Ok(()),
         }
     }
+}
+
+/// Whether the group has all deployments that it ever had: it drops the oldest
+/// of many, and a deleted one all of them.
+fn keeps_all(state: &State, group: &GroupName) -> bool {
+    state.group(group).is_some_and(|group| group.deployments.len() < DEPLOYMENTS_KEPT)
 }
 
 #[cfg(test)]

@@ -145,10 +145,7 @@ fn part(turn: &model::Turn, part: &Part<'_>, deferral: Option<&Deferral>) -> Opt
         Stage::Ended { outcome: TurnOutcome::Failed(_), .. } => model::Stage::Failed,
         Stage::Skipped => model::Stage::Skipped,
     };
-    let is_lost = turn.stage == model::Stage::Succeeded && !turn.healthy;
-    differ("stage", &turn.stage, &stage)
-        .or_else(|| differ("lost after its turn", &is_lost, &part.is_lost))
-        .map(|what| format!("{:?}: {what}", turn.host))
+    differ("stage", &turn.stage, &stage).map(|what| format!("{:?}: {what}", turn.host))
 }
 
 /// And what is known of it while it runs.

@@ -82,3 +82,16 @@ fn a_reading_that_nobody_needs_is_cancelled() {
     watch.done(effect, Reading::new(AlarmState::Active, "too late"), at(103));
     assert_eq!(says(&watch), None);
 }
+
+#[test]
+fn a_reading_of_an_alarm_that_is_defined_anew_is_cancelled() {
+    let mut watch = Watch::default();
+    watch.set(vec![to_read(0, None)], at(100));
+    let acts = watch.begin(at(100));
+    let [WatchAct::Read(effect, _)] = acts[..] else { panic!("{acts:?}") };
+    let mut anew = to_read(0, None);
+    anew.alarm.source = AlarmSource::Exec { command: "check better".into() };
+    assert_eq!(watch.set(vec![anew], at(101)), [WatchAct::Cancel(effect)]);
+    read(&mut watch, AlarmState::Ok, at(101));
+    assert_eq!(says(&watch), Some(AlarmState::Ok));
+}
