@@ -18,7 +18,8 @@ use crate::wire::{self, Beacon, Message};
 const WANT_AGAIN: Duration = Duration::from_millis(300);
 /// Progress is told at most so often: beyond it only the newest counts.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-/// Hosts that one beacon may accuse: more, and the sender is alone.
+/// Hosts that one beacon may accuse, the first by id: far more than a mesh in
+/// which everybody watches everybody can have.
 const LOST_TOLD_MAX: usize = 1_000;
 /// Hosts of a mesh in which everybody is a neighbour and is told directly.
 const TOLD_DIRECTLY_MAX: usize = 21;
@@ -32,7 +33,7 @@ impl Node {
             self.outputs.push_back(Output::Disconnect { host });
         }
         // What either lacks is known at once, not at the next beacon.
-        self.send_beacon(host);
+        self.send(host, &self.beacon());
     }
 
     pub(super) fn on_frame(&mut self, from: HostId, frame: &[u8], now: Time) {
@@ -292,23 +293,22 @@ impl Node {
     }
 
     pub(super) fn beacon_all(&mut self, now: Time) {
-        for host in self.liveness.connections() {
-            self.send_beacon(host);
-        }
+        let frame = wire::frame(self.config.mesh, &self.beacon());
+        let to_all = self.liveness.connections().into_iter();
+        self.outputs.extend(to_all.map(|to| Output::Send { to, frame: frame.clone() }));
         self.deadlines.set(Why::Beacon, now + BEACON_EVERY);
     }
 
-    fn send_beacon(&mut self, to: HostId) {
+    fn beacon(&self) -> Message {
         let (index, hash) = self.ledger.told_head();
-        let beacon = Beacon {
+        Message::Beacon(Beacon {
             incarnation: self.meta.incarnation,
             voter: self.meta.voter,
             index,
             hash,
             leader: self.leader(),
             lost: self.liveness.lost().iter().take(LOST_TOLD_MAX).copied().collect(),
-        };
-        self.send(to, &Message::Beacon(beacon));
+        })
     }
 
     pub(super) fn send_raft(&mut self, messages: Vec<RaftMessage>) {

@@ -65,6 +65,17 @@ impl Proposals {
         if is_mine { self.pending.remove(&id.number) } else { None }
     }
 
+    /// Takes those of which this holds.
+    pub(super) fn take_if(&mut self, holds: impl Fn(ProposalId, &Body) -> bool) -> Vec<Pending> {
+        let (host, incarnation) = (self.host, self.incarnation);
+        let holds =
+            |number: u64, pending: &Pending| holds(ProposalId { host, incarnation, number }, &pending.body);
+        self.pending
+            .extract_if(.., |number, pending| holds(*number, pending))
+            .map(|(_, taken)| taken)
+            .collect()
+    }
+
     /// It came too late to be folded: it goes out anew, under a new number.
     pub(super) fn put_again(&mut self, pending: Pending, now: Time) {
         self.pending.insert(self.next_number, Pending { next: now, ..pending });
@@ -95,10 +106,8 @@ impl Proposals {
     /// Takes what was tried for too long. What the mesh still owes itself is
     /// found again from the state.
     pub(super) fn expired(&mut self, now: Time) -> Vec<Pending> {
-        let expired = |pending: &Pending| now.since(pending.since) >= GIVE_UP_AFTER;
-        let numbers: Vec<u64> =
-            self.pending.iter().filter(|(_, pending)| expired(pending)).map(|(number, _)| *number).collect();
-        numbers.into_iter().filter_map(|number| self.pending.remove(&number)).collect()
+        let is_expired = |pending: &Pending| now.since(pending.since) >= GIVE_UP_AFTER;
+        self.pending.extract_if(.., |_, pending| is_expired(pending)).map(|(_, expired)| expired).collect()
     }
 
     pub(super) fn next(&self) -> Option<Time> {

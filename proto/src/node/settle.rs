@@ -171,6 +171,11 @@ impl Node {
             self.state = state;
             self.clock_seen = now;
             self.derived_at = None;
+            // What was answered in what the snapshot stands for is folded already,
+            // and how is not known: to propose it anew could undo what came after.
+            let state = &self.state;
+            let folded = self.proposals.take_if(|id, body| state.has_seen(id, body));
+            folded.into_iter().for_each(|pending| self.give_up(pending));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::entry::{Body, Failure, HostRecord, ProposalId, TurnOutcome};
 use crate::group::{Group, Tag, TagFilter, TagSets};
 use crate::health::{HealthCheck, Probe, Viewpoint};
 use crate::id::{Digest, GroupName, MeshId};
-use crate::io::{Accepted, DeployRequest, Reply, Request, RequestId};
+use crate::io::{Accepted, DeployRequest, Refusal, Reply, Request, RequestId};
 use crate::policy::Policy;
 use crate::revision::Revision;
 use crate::rollout::{Blocker, DeploymentStatus, Rollout, Stage};
@@ -21,6 +21,8 @@ pub(super) struct Mesh {
     ran: Vec<(HostId, LifecycleEvent)>,
     /// Digests whose ValidateService fails.
     bad: Vec<Digest>,
+    /// Hosts that hear nothing, and are heard.
+    deaf: BTreeSet<HostId>,
     /// An event that goes on until it is cancelled.
     hangs: Option<LifecycleEvent>,
     /// Hosts whose application does not answer well.
@@ -47,6 +49,10 @@ fn config(number: u8) -> Config {
 
 impl Mesh {
     pub(super) fn of(hosts: u8) -> Mesh {
+        Mesh::with(hosts, config)
+    }
+
+    fn with(hosts: u8, config: impl Fn(u8) -> Config) -> Mesh {
         let now = Time::from_micros(1_000_000_000_000_000);
         let mut mesh = Mesh {
             nodes: BTreeMap::new(),
@@ -55,6 +61,7 @@ impl Mesh {
             replies: Vec::new(),
             ran: Vec::new(),
             bad: Vec::new(),
+            deaf: BTreeSet::new(),
             hangs: None,
             unwell: BTreeSet::new(),
             looks: BTreeSet::new(),
@@ -141,8 +148,9 @@ impl Mesh {
                 }
             }
             if let Some((host, input)) = self.inputs.pop_front() {
+                let is_lost = matches!(input, Input::Received { .. }) && self.deaf.contains(&host);
                 // One that is gone hears nothing.
-                if let Some(node) = self.nodes.get_mut(&host) {
+                if let Some(node) = self.nodes.get_mut(&host).filter(|_| !is_lost) {
                     node.handle(input, self.now);
                 }
                 continue;
@@ -397,6 +405,28 @@ fn a_catch_up_that_makes_way_lets_the_wait_for_the_check_end() {
     let turn = mesh.state(1).part(catch_up, late).expect("it had a turn").stage.into_owned();
     assert!(matches!(turn, Stage::Ended { outcome: TurnOutcome::Succeeded, .. }), "{turn:?}");
     assert_eq!(mesh.state(1).rollout(wanted).map(Rollout::status), Some(DeploymentStatus::Succeeded));
+}
+
+#[test]
+fn what_a_snapshot_says_was_folded_is_not_proposed_anew() {
+    let mut mesh = Mesh::with(4, |number| Config { log_kept: 8, voters_max: 1, ..config(number) });
+    mesh.run(Duration::from_secs(10));
+    let (group, deaf) = (mesh.group(), HostId::from_public_key([3; 32]));
+    mesh.deaf.insert(deaf);
+    let until = crate::io::Until::For(Duration::from_secs(3_600));
+    let freeze = Request::Freeze { group: group.clone(), until, reason: String::new(), by: "ann".into() };
+    mesh.inputs.push_back((deaf, Input::Request { id: RequestId(9), request: Box::new(freeze) }));
+    mesh.run(Duration::from_secs(1));
+    let frozen = |mesh: &Mesh, of: u8| mesh.state(of).group(&group).and_then(|group| group.freeze.clone());
+    assert!(frozen(&mesh, 0).is_some());
+    assert_eq!(mesh.request(0, Request::Unfreeze(group.clone())), Ok(Accepted::Done));
+    (0..6).for_each(|_| drop(mesh.group()));
+    mesh.deaf.clear();
+    mesh.replies.clear();
+    mesh.run(Duration::from_secs(10));
+
+    assert_eq!((frozen(&mesh, 0), frozen(&mesh, 3)), (None, None));
+    assert!(matches!(mesh.replies[..], [Err(Refusal::NotCommitted { .. })]), "{:?}", mesh.replies);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::entry::{Entry, Index, ProposalId};
+use crate::entry::{Body, Entry, Index, ProposalId};
 
 /// Proposers whose last such words are remembered: operators use a few hosts, and
 /// which hosts say Down and Up goes by hash. Beyond it the one that has been
@@ -67,9 +67,13 @@ impl State {
     /// Whether this was folded before, or is so old that nobody could tell: it
     /// changes nothing.
     pub fn is_repeated(&self, entry: &Entry) -> bool {
-        let (name, number) = parts(entry.proposal);
-        let starts = || self.proposers.get(&entry.proposal.host).map(|proposer| &proposer.starts);
-        entry.body.may_undo()
+        self.has_seen(entry.proposal, &entry.body)
+    }
+
+    pub(crate) fn has_seen(&self, proposal: ProposalId, body: &Body) -> bool {
+        let (name, number) = parts(proposal);
+        let starts = || self.proposers.get(&proposal.host).map(|proposer| &proposer.starts);
+        body.may_undo()
             && starts()
                 .is_some_and(|starts| starts.iter().any(|start| start.name == name && start.has_seen(number)))
     }
