@@ -384,7 +384,10 @@ fn a_host_that_flaps_is_said_to_be_held_back() {
     more.push(changed(false, 100));
     let shown = |more: &[Body]| {
         let state = fold(Minimum::OneAtATime, more.to_vec());
-        group(&state, state.group(&name()).expect("the group")).unhealthy.remove(0)
+        let known = state.group(&name()).expect("the group");
+        let counted = GroupCounts { group: "hello/prod".into(), hosts: 3, healthy: 2, unhealthy: 1 };
+        assert_eq!(GroupCounts::of(&state, known), counted);
+        group(&state, known).unhealthy.remove(0)
     };
     assert_eq!(shown(&more).held_back, None, "the first time good news is believed at once");
     more.extend([changed(true, 101), changed(false, 102)]);
