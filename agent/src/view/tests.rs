@@ -274,7 +274,7 @@ fn groups_are_counted_and_can_be_set_again_as_they_are_shown() {
 #[test]
 fn what_happened_is_told_in_sentences() {
     let state = fold(Minimum::OneAtATime, vec![started(1), ended(1, failure())]);
-    let tell = |body: &Body| happening(&state, body);
+    let tell = |body: &Body| history_line(&state, body);
     let failed = tell(&ended(1, failure()));
     assert_eq!(failed.text, "web-1 failed in ValidateService: exit code 1");
     assert_eq!(failed.deployment.as_deref(), Some("d-ABCDEFGH1"));

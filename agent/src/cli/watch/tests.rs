@@ -57,8 +57,8 @@ pub(in crate::cli) fn deployment(status: &str, hosts: Vec<TurnView>) -> Deployme
 }
 
 fn frame_of(deployment: &DeploymentView, width: usize, height: usize) -> Vec<String> {
-    let happenings = VecDeque::new();
-    let frame = Frame { deployment, happenings: &happenings, elapsed: Duration::from_millis(1_500) };
+    let history = VecDeque::new();
+    let frame = Frame { deployment, history: &history, elapsed: Duration::from_millis(1_500) };
     frame.lines(height).iter().map(|line| painted(line, width, false)).collect()
 }
 
