@@ -82,6 +82,36 @@ fn modules_lie_beside_their_folder() {
     }
 }
 
+/// Whether a text names the file in backquotes, whole or as part of a path: a
+/// folder of that name says so, too.
+fn names(text: &str, file: &str) -> bool {
+    let folder = file.replace(".rs", "/");
+    let mut quoted = text.split('`').skip(1).step_by(2);
+    quoted.any(|words| words == file || words == folder)
+}
+
+#[test]
+fn the_code_map_names_every_part() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("a text");
+    let (_, map) = page.split_once("## Code map").expect("a code map");
+    let (map, _) = map.split_once("\n## ").expect("its end");
+    let mut missing = Vec::new();
+    for folder in ["proto", "agent", "sim"] {
+        let start = format!("- `{folder}/`:");
+        let (_, of_it) = map.split_once(&start).unwrap_or_else(|| panic!("the code map lacks {folder}"));
+        let of_it = of_it.split("\n- ").next().unwrap_or_default();
+        let src = format!("{folder}/src/");
+        for (path, _) in sources(&src) {
+            let file = path.strip_prefix(&src).expect("below");
+            let is_part = !file.contains('/') && !["lib.rs", "main.rs"].contains(&file);
+            if is_part && !names(of_it, file) {
+                missing.push(path);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "the code map of ARCHITECTURE.md lacks:\n{}", missing.join("\n"));
+}
+
 #[test]
 fn files_stay_readable() {
     /// Half as long again as what we aim at: a question, asked here.

@@ -163,32 +163,27 @@ struct Inbox {
 
 impl Inbox {
     /// The next thing that happens; only what frees room, if there is none.
-    async fn next(
-        &mut self,
-        has_room: bool,
-        wake: Option<Instant>,
-        stage_over: Option<Instant>,
-    ) -> Happening {
+    async fn next(&mut self, has_room: bool, wake: Option<Instant>, stage_over: Option<Instant>) -> Incoming {
         tokio::select! {
             written = self.written.recv() => {
-                written.map_or(Happening::Ended("store"), Happening::Written)
+                written.map_or(Incoming::Ended("store"), Incoming::Written)
             }
             event = self.events.recv(), if has_room => {
-                event.map_or(Happening::Ended("transport"), |event| Happening::Input(to_input(event)))
+                event.map_or(Incoming::Ended("transport"), |event| Incoming::Input(to_input(event)))
             }
             // Should nobody be left to send these, that ends nothing.
-            Some(input) = self.outcomes.recv(), if has_room => Happening::Input(input),
-            Some(command) = self.commands.recv(), if has_room => Happening::Command(command),
-            () = sleep_until(wake), if has_room => Happening::Input(Input::Wake),
-            Some(()) = self.stops.recv() => Happening::Stop,
-            () = sleep_until(stage_over) => Happening::StageOver,
-            _ = self.alive.tick() => Happening::Alive,
+            Some(input) = self.outcomes.recv(), if has_room => Incoming::Input(input),
+            Some(command) = self.commands.recv(), if has_room => Incoming::Command(command),
+            () = sleep_until(wake), if has_room => Incoming::Input(Input::Wake),
+            Some(()) = self.stops.recv() => Incoming::Stop,
+            () = sleep_until(stage_over) => Incoming::StageOver,
+            _ = self.alive.tick() => Incoming::Alive,
         }
     }
 }
 
-/// Something that happens.
-enum Happening {
+/// Something that came in.
+enum Incoming {
     Input(Input),
     Command(Command),
     Written(Done),
@@ -243,21 +238,21 @@ impl Daemon {
         while self.stage != Stage::Over {
             let wake = self.node.next_wake().map(|time| self.clock.instant(time));
             match inbox.next(self.effects.has_room(), wake, self.stage.until()).await {
-                Happening::Input(input) => self.feed(input)?,
-                Happening::Command(Command::Request { request, reply }) => {
+                Incoming::Input(input) => self.feed(input)?,
+                Incoming::Command(Command::Request { request, reply }) => {
                     let id = self.effects.expect_reply(reply);
                     self.feed(Input::Request { id, request })?;
                 }
-                Happening::Command(Command::Read(look)) => self.show(look),
-                Happening::Written(Ok(id)) => {
+                Incoming::Command(Command::Read(look)) => self.show(look),
+                Incoming::Written(Ok(id)) => {
                     self.effects.written();
                     self.feed(Input::Persisted(id))?;
                 }
-                Happening::Written(Err(error)) => return Err(DaemonError::Store(error)),
-                Happening::Stop => self.on_stop()?,
-                Happening::StageOver => self.on_stage_over(),
-                Happening::Alive => self.tell_alive(),
-                Happening::Ended(part) => return Err(DaemonError::Ended(part)),
+                Incoming::Written(Err(error)) => return Err(DaemonError::Store(error)),
+                Incoming::Stop => self.on_stop()?,
+                Incoming::StageOver => self.on_stage_over(),
+                Incoming::Alive => self.tell_alive(),
+                Incoming::Ended(part) => return Err(DaemonError::Ended(part)),
             }
             self.linger_if_idle();
         }

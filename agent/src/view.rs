@@ -7,9 +7,10 @@
 
 mod behind;
 mod config;
+mod counts;
 pub(crate) mod deployment;
-mod happening;
 mod health;
+mod history_line;
 mod mesh;
 pub(crate) mod plan;
 mod watches;
@@ -25,9 +26,10 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use behind::{BehindView, NoRevision, find_revision};
 pub(crate) use config::{ConfigView, config, configs};
+pub(crate) use counts::{AgentCounts, GroupCounts, counts};
 pub(crate) use deployment::{DeploymentView, TurnView, WaveView, deployment, deployments};
-pub(crate) use happening::{Happening, HistoryView, diverged, happening, history, progress};
-pub(crate) use mesh::{GroupView, HostView, StatusView, group, groups, hosts, name_of, status};
+pub(crate) use history_line::{HistoryLine, HistoryView, diverged, history, history_line, progress};
+pub(crate) use mesh::{GroupView, HostView, MeshCounts, StatusView, group, groups, hosts, name_of, status};
 pub(crate) use plan::{PlanView, Planned, SecondsView};
 pub(crate) use watches::{AlarmView, FreezeView, StoppedByView, TriggerView, alarms};
 

@@ -15,7 +15,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{ApiError, Shared};
-use crate::view::{self, Happening};
+use crate::view::{self, HistoryLine};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,10 +54,10 @@ impl Watcher {
             };
             match notice {
                 Ok(notice) => {
-                    let (name, happening) = self.describe(notice).await?;
-                    if self.wants(&happening) {
+                    let (name, line) = self.describe(notice).await?;
+                    if self.wants(&line) {
                         let event = Event::default().event(name);
-                        return event.json_data(happening).ok();
+                        return event.json_data(line).ok();
                     }
                 }
                 Err(RecvError::Lagged(missed)) => {
@@ -68,13 +68,13 @@ impl Watcher {
         }
     }
 
-    async fn describe(&self, notice: Notice) -> Option<(&'static str, Happening)> {
+    async fn describe(&self, notice: Notice) -> Option<(&'static str, HistoryLine)> {
         let node = &self.shared.backend.node;
         let described = node.read(move |node| {
             let state = node.state();
             match notice {
                 Notice::Folded { index, body } => {
-                    ("folded", Happening { index: Some(index), ..view::happening(state, &body) })
+                    ("folded", HistoryLine { index: Some(index), ..view::history_line(state, &body) })
                 }
                 Notice::Progress(progress) => ("progress", view::progress(state, &progress)),
                 Notice::Diverged { with, index } => ("diverged", view::diverged(state, with, index)),
@@ -83,9 +83,8 @@ impl Watcher {
         described.await.ok()
     }
 
-    fn wants(&self, happening: &Happening) -> bool {
+    fn wants(&self, line: &HistoryLine) -> bool {
         let EventsQuery { deployment, group } = &self.only;
-        (deployment.is_none() || happening.deployment == *deployment)
-            && (group.is_none() || happening.group == *group)
+        (deployment.is_none() || line.deployment == *deployment) && (group.is_none() || line.group == *group)
     }
 }

@@ -12,21 +12,21 @@ use prometheus_client::registry::Registry;
 
 use super::{ApiError, Shared};
 use crate::transport::Counts;
-use crate::view::{self, GroupView, StatusView};
+use crate::view::{self, AgentCounts, GroupCounts};
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<u64, AtomicU64>>;
 
 pub(super) async fn metrics(State(shared): State<Shared>) -> Result<Response, ApiError> {
-    let status = shared.backend.node.read(|node| view::status(node, "")).await?;
+    let counts = shared.backend.node.read(view::counts).await?;
     let mut text = String::new();
-    encode(&mut text, &registry(&status, (shared.backend.frames)()))
+    encode(&mut text, &registry(&counts, (shared.backend.frames)()))
         .map_err(|error| ApiError::ours(error.to_string()))?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, content_type)], text).into_response())
 }
 
-fn registry(status: &StatusView, frames: Counts) -> Registry {
+fn registry(counts: &AgentCounts, frames: Counts) -> Registry {
     let mut registry = Registry::with_prefix("skein");
     let mut add = |name: &str, help: &str, values: Vec<(Labels, u64)>| {
         let gauges = Gauges::default();
@@ -36,21 +36,21 @@ fn registry(status: &StatusView, frames: Counts) -> Registry {
         registry.register(name, help, gauges);
     };
     let plain = |value: u64| vec![(Labels::new(), value)];
-    let hosts = status.hosts;
+    let hosts = counts.hosts;
     let by_status = |word: &str, count: usize| (vec![("status", word.to_string())], count as u64);
     add("hosts", "Hosts of the mesh", vec![by_status("up", hosts.up), by_status("down", hosts.down)]);
     add("connected_hosts", "Hosts that this one is connected to", plain(hosts.connected as u64));
-    add("ledger_entries", "Entries of the ledger that this host has folded", plain(status.index));
-    add("voters", "Hosts that take part in consensus", plain(status.voters.len() as u64));
-    add("has_leader", "Whether somebody puts entries in order", plain(u64::from(status.leader.is_some())));
-    add("running_deployments", "Deployments that are not over", plain(status.running.len() as u64));
-    let of_groups = |value: &dyn Fn(&GroupView) -> usize| {
-        let row = |group: &GroupView| (vec![("group", group.group.clone())], value(group) as u64);
-        status.groups.iter().map(row).collect::<Vec<_>>()
+    add("ledger_entries", "Entries of the ledger that this host has folded", plain(counts.index));
+    add("voters", "Hosts that take part in consensus", plain(counts.voters as u64));
+    add("has_leader", "Whether somebody puts entries in order", plain(u64::from(counts.has_leader)));
+    add("running_deployments", "Deployments that are not over", plain(counts.running as u64));
+    let of_groups = |value: &dyn Fn(&GroupCounts) -> usize| {
+        let row = |group: &GroupCounts| (vec![("group", group.group.clone())], value(group) as u64);
+        counts.groups.iter().map(row).collect::<Vec<_>>()
     };
     add("group_hosts", "Hosts that have the group's tags", of_groups(&|group| group.hosts));
     add("group_healthy_hosts", "Of those, hosts that are healthy and up", of_groups(&|group| group.healthy));
-    let unwell = of_groups(&|group| group.unhealthy.len());
+    let unwell = of_groups(&|group| group.unhealthy);
     add("group_unhealthy_hosts", "Hosts that the group's health check finds unhealthy", unwell);
     let kinds = [
         ("sent", frames.sent),

@@ -10,7 +10,7 @@ pub(super) struct Operation {
     summary: &'static str,
     query: &'static [&'static str],
     /// The keys of the body, if it takes one.
-    body: &'static [&'static str],
+    pub(super) body: &'static [&'static str],
 }
 
 const fn operation(
@@ -34,7 +34,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("put",    "/v1/groups/{application}/{name}", "Define a group; the body is a group file as JSON", &[],
         &["application", "name", "tags", "deployment", "canary", "zones", "rollback", "health", "alarm", "trigger"]),
     operation("delete", "/v1/groups/{application}/{name}", "Delete a group", &[], &[]),
-    operation("post",   "/v1/groups/{application}/{name}/rollback", "Bring a group back, as a new deployment", &[], &["to"]),
+    operation("post",   "/v1/groups/{application}/{name}/rollback", "Bring a group back, as a new deployment", &[],
+        &["to", "overrides"]),
     operation("get",    "/v1/groups/{application}/{name}/alarms", "Its alarms and how they are", &[], &[]),
     operation("post",   "/v1/groups/{application}/{name}/alarms/{alarm}/set", "Set an alarm by hand", &[], &["reason", "by"]),
     operation("post",   "/v1/groups/{application}/{name}/alarms/{alarm}/clear", "Clear an alarm", &[], &["reason", "by"]),

@@ -18,7 +18,7 @@ use self::frame::{Frame, Live};
 use super::screen::clean;
 use super::{Exit, Session};
 use crate::client::{Client, Events, Signal};
-use crate::view::{DeploymentView, Happening};
+use crate::view::{DeploymentView, HistoryLine};
 
 /// Without an event: an agent that lost its mesh sends none.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -30,8 +30,8 @@ const MANY_HOSTS: u32 = 500;
 /// How long an agent that went away is tried for: longer than its restart.
 const LOST_MAX: Duration = Duration::from_secs(15);
 const RETRY_EVERY: Duration = Duration::from_millis(250);
-/// Recent happenings on a terminal.
-const HAPPENINGS_MAX: usize = 5;
+/// Recent lines of history on a terminal.
+const HISTORY_MAX: usize = 5;
 
 /// How long somebody waits.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,7 @@ struct Watch<'a> {
     shown: DeploymentView,
     /// Those that were followed before it.
     over: Vec<DeploymentView>,
-    happenings: VecDeque<Happening>,
+    history: VecDeque<HistoryLine>,
     live: Live,
     since: Instant,
 }
@@ -94,7 +94,7 @@ impl<'a> Watch<'a> {
             patience,
             shown: first,
             over: Vec::new(),
-            happenings: VecDeque::new(),
+            history: VecDeque::new(),
             live: Live::new(&session.screen),
             since: Instant::now(),
         };
@@ -149,12 +149,12 @@ impl<'a> Watch<'a> {
     fn hear(&mut self, signal: Signal) -> bool {
         match signal {
             Signal::Missed => true,
-            Signal::Happened(happening) => {
-                let is_ours = happening.deployment.as_deref() == Some(self.shown.id.as_str());
-                let is_of_hosts = happening.deployment.is_none() && happening.host.is_some();
+            Signal::Happened(line) => {
+                let is_ours = line.deployment.as_deref() == Some(self.shown.id.as_str());
+                let is_of_hosts = line.deployment.is_none() && line.host.is_some();
                 if is_ours || is_of_hosts {
-                    self.happenings.push_back(happening);
-                    self.happenings.drain(..self.happenings.len().saturating_sub(HAPPENINGS_MAX));
+                    self.history.push_back(line);
+                    self.history.drain(..self.history.len().saturating_sub(HISTORY_MAX));
                 }
                 is_ours || is_of_hosts
             }
@@ -209,11 +209,8 @@ impl<'a> Watch<'a> {
 
     fn draw(&mut self) {
         if self.session.screen.is_live() {
-            let frame = Frame {
-                deployment: &self.shown,
-                happenings: &self.happenings,
-                elapsed: self.since.elapsed(),
-            };
+            let frame =
+                Frame { deployment: &self.shown, history: &self.history, elapsed: self.since.elapsed() };
             self.live.draw(&frame);
         }
     }
@@ -225,7 +222,7 @@ impl<'a> Watch<'a> {
         self.tell(&ending::of(&self.shown));
         let next = self.ask(&format!("/v1/deployments/{rollback}")).await?;
         self.over.push(std::mem::replace(&mut self.shown, next));
-        self.happenings.clear();
+        self.history.clear();
         self.since = Instant::now();
         self.introduce();
         Ok(())

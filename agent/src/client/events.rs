@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::Client;
 use super::words::Lines;
-use crate::view::Happening;
+use crate::view::HistoryLine;
 
 /// Between two tries to reach the agent.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
@@ -24,7 +24,7 @@ const EVENT_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// Something happened.
-    Happened(Happening),
+    Happened(HistoryLine),
     /// Something may have been missed: look at the whole again.
     Missed,
 }
@@ -141,7 +141,7 @@ mod tests {
         let signals: Vec<Signal> =
             text.bytes().flat_map(|byte| heard(&client, cutter.feed(&[byte]))).collect();
         assert_eq!(signals.len(), 2);
-        assert!(matches!(&signals[0], Signal::Happened(happening) if happening.index == Some(7)));
+        assert!(matches!(&signals[0], Signal::Happened(line) if line.index == Some(7)));
         assert_eq!(signals[1], Signal::Missed);
         assert_eq!(cutter.feed(&[b'x'; 2_000]), None, "too long");
     }

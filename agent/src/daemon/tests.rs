@@ -255,9 +255,8 @@ async fn a_host_that_was_killed_comes_back_and_catches_up() {
     let (host, agent) = agents.pop().unwrap();
     agent.running.abort();
     let _ = agent.running.await;
-    // The dead one's store is closed by its thread.
     let group = agents[0].1.group().await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The dead one's store may still be open: whoever opens it waits for that.
     let agent = host.start(Some(&agents[0].1)).await;
     agent.until("it knows the group", move |node| node.state().group(&group).is_some()).await;
     agent.stop().await;

@@ -22,8 +22,13 @@ use super::{HookError, Hooks};
 
 /// Credentials that are the agent's, not the application's. The official agent
 /// takes AWS's from its own environment, and so from its scripts'.
-pub(crate) const NOT_FOR_SCRIPTS: [&str; 4] =
-    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CREDENTIAL_FILE", "GITHUB_TOKEN"];
+pub(crate) const NOT_FOR_SCRIPTS: [&str; 5] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_CREDENTIAL_FILE",
+    "GITHUB_TOKEN",
+];
 
 /// Runs the script at `path` to its end, or stops it.
 pub(super) async fn run(
@@ -116,7 +121,7 @@ async fn start(
 }
 
 /// With `sudo` the user is sudo's to become; without, ours.
-fn command(
+pub(super) fn command(
     hooks: &Hooks<'_>,
     script: &Script,
     path: &Path,

@@ -34,20 +34,28 @@ impl Revision {
     async fn run_with(&self, scripts: &[Script], cancel: &CancellationToken) -> Result<(), HookFailure> {
         let environment =
             [("DEPLOYMENT_ID", "d-ABCDEFGHI".to_owned()), ("LIFECYCLE_EVENT", "AfterInstall".into())];
-        let patience =
-            Patience { after_terminate: Duration::from_millis(200), for_output: Duration::from_millis(200) };
-        let hooks = Hooks {
+        let (log, deployments_log) = (self.log(), self.dir.path().join("logs/deployments.log"));
+        let hooks =
+            Hooks { log: &log, deployments_log: &deployments_log, ..self.hooks(scripts, &environment) };
+        run(&hooks, cancel).await
+    }
+
+    /// An event with these scripts that writes no log.
+    fn hooks<'e>(&'e self, scripts: &'e [Script], environment: &'e [(&'static str, String)]) -> Hooks<'e> {
+        Hooks {
             event: "AfterInstall",
             scripts,
             dir: self.dir.path(),
             archive: self.dir.path(),
-            environment: &environment,
-            log: &self.log(),
+            environment,
+            log: Path::new("/dev/null"),
             deployment: "d-ABCDEFGHI",
-            deployments_log: &self.dir.path().join("logs/deployments.log"),
-            patience,
-        };
-        run(&hooks, cancel).await
+            deployments_log: Path::new("/dev/null"),
+            patience: Patience {
+                after_terminate: Duration::from_millis(200),
+                for_output: Duration::from_millis(200),
+            },
+        }
     }
 
     async fn run(&self, scripts: &[Script]) -> Result<(), HookFailure> {
@@ -126,12 +134,23 @@ async fn every_line_has_its_time_and_stream_in_both_logs() {
     }
 }
 
-#[tokio::test]
-async fn the_agents_own_credentials_are_not_the_scripts() {
-    let own = std::env::var_os("AWS_SECRET_ACCESS_KEY").is_some();
-    let revision = Revision::new(&[("s", "#!/bin/sh\necho key=$AWS_SECRET_ACCESS_KEY path=${PATH:+set}\n")]);
-    revision.run(&[script("s")]).await.expect("succeeded");
-    assert_eq!(revision.logged()[2], "[stdout]key= path=set", "the agent has one: {own}");
+#[test]
+fn the_agents_own_credentials_are_not_the_scripts() {
+    let revision = Revision::new(&[]);
+    let scripts = [script("s"), Script { sudo: true, ..script("s") }];
+    // Not even if the deployment's own environment had one.
+    let environment = [("DEPLOYMENT_ID", "d-ABCDEFGHI".to_owned()), ("GITHUB_TOKEN", "secret".into())];
+    let hooks = revision.hooks(&scripts, &environment);
+    for script in &scripts {
+        let command = script::command(&hooks, script, Path::new("/s"), None).expect("a command");
+        let given = |name: &str| command.as_std().get_envs().find(|(given, _)| *given == name);
+        let credentials = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GITHUB_TOKEN"];
+        for name in credentials.into_iter().chain(NOT_FOR_SCRIPTS) {
+            assert_eq!(given(name).map(|(_, value)| value), Some(None), "{name} is taken away");
+        }
+        assert_eq!(given("DEPLOYMENT_ID").and_then(|(_, value)| value), Some("d-ABCDEFGHI".as_ref()));
+        assert_eq!(given("PATH"), None, "the rest is the agent's");
+    }
 }
 
 #[tokio::test]

@@ -15,14 +15,14 @@ use tokio::process::Command;
 use super::{ProbeError, last_line};
 use crate::exec::end_with_agent;
 use crate::hooks::{self, NOT_FOR_SCRIPTS};
-use crate::install::state::State;
+use crate::install::state::{ARCHIVE, State};
 
 /// Of the last line that it wrote so much is told.
 const SAID_CHARS_MAX: usize = 120;
 
 pub(super) async fn run(script: &str, group: &GroupName, deploy_root: &Path) -> Result<(), ProbeError> {
     let installed = installed(group, deploy_root)?;
-    let archive = installed.join("deployment-archive");
+    let archive = installed.join(ARCHIVE);
     let path = archive.join(script);
     if !Path::new(script).is_absolute() {
         hooks::make_executable(&path).map_err(ProbeError::Start)?;

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::install::state::State;
+use crate::install::state::{ARCHIVE, State};
 
 fn group() -> GroupName {
     "hello/prod".parse().expect("a name")
@@ -87,7 +87,7 @@ fn installed(script: &str) -> TempDir {
     let root = TempDir::new().expect("a directory");
     let state = State::new(root.path(), &group().id());
     let dir = state.deployment_dir("d-ABCDEFGHI");
-    let archive = dir.join("deployment-archive");
+    let archive = dir.join(ARCHIVE);
     std::fs::create_dir_all(&archive).expect("a directory");
     std::fs::write(archive.join("check.sh"), format!("#!/bin/sh\n{script}\n")).expect("a file");
     std::fs::set_permissions(archive.join("check.sh"), std::fs::Permissions::from_mode(0o644)).expect("set");
@@ -120,8 +120,8 @@ async fn a_script_that_takes_too_long_is_killed_whole() {
     let began = Instant::now();
     assert_eq!(exec(root.path(), Duration::from_millis(700)).await, Err("no answer within 0.7 s".into()));
     assert!(began.elapsed() < Duration::from_secs(20));
-    let archive = State::new(root.path(), &group().id()).deployment_dir("d-ABCDEFGHI");
-    let child = std::fs::read_to_string(archive.join("deployment-archive/child")).expect("it had begun");
+    let archive = State::new(root.path(), &group().id()).deployment_dir("d-ABCDEFGHI").join(ARCHIVE);
+    let child = std::fs::read_to_string(archive.join("child")).expect("it had begun");
     let stat = format!("/proc/{}/stat", child.trim());
     let is_gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z"));
     while !is_gone() {

@@ -150,12 +150,18 @@ pub(crate) fn deployment(node: &Node, id: DeploymentId) -> Option<DeploymentView
 /// The deployments of one group or of all, the newest first, without their
 /// hosts.
 pub(crate) fn deployments(node: &Node, group: Option<&GroupName>) -> Vec<DeploymentView> {
+    listed(node, |rollout| group.is_none_or(|group| rollout.submission.group == *group))
+}
+
+/// The deployments that are not over, the newest first, without their hosts.
+pub(super) fn running(node: &Node) -> Vec<DeploymentView> {
+    listed(node, |rollout| !rollout.status().is_over())
+}
+
+fn listed(node: &Node, is_wanted: impl Fn(&Rollout) -> bool) -> Vec<DeploymentView> {
     let state = node.state();
-    let mut rollouts: Vec<&Rollout> = state
-        .rollouts()
-        .values()
-        .filter(|rollout| group.is_none_or(|group| rollout.submission.group == *group))
-        .collect();
+    let mut rollouts: Vec<&Rollout> =
+        state.rollouts().values().filter(|rollout| is_wanted(rollout)).collect();
     rollouts.sort_by_key(|rollout| std::cmp::Reverse((rollout.created_at, rollout.submission.deployment)));
     rollouts
         .into_iter()

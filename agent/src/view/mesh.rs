@@ -9,7 +9,8 @@ use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
 
 use super::behind::{self, BehindView};
-use super::{AlarmView, DeploymentView, FreezeView, TriggerView, Why, deployments, written};
+use super::deployment::running;
+use super::{AlarmView, DeploymentView, FreezeView, TriggerView, Why, written};
 use crate::group_file::GroupFile;
 
 /// What one agent knows of its mesh.
@@ -151,9 +152,6 @@ impl Eq for GroupView {}
 /// What this agent knows.
 pub(crate) fn status(node: &Node, data_dir: &str) -> StatusView {
     let (state, mesh, config) = (node.state(), node.mesh(), node.config());
-    let down = state.hosts().values().filter(|host| host.down.is_some()).count();
-    let total = state.hosts().len();
-    let running = deployments(node, None).into_iter().filter(|deployment| !deployment.is_over()).collect();
     let own = state.host(node.host()).map(|host| &host.record.addresses);
     StatusView {
         host: node.host().to_string(),
@@ -166,14 +164,9 @@ pub(crate) fn status(node: &Node, data_dir: &str) -> StatusView {
         hash: data_encoding::HEXLOWER.encode(&mesh.hash),
         leader: mesh.leader.map(|leader| name_of(state, leader)),
         voters: mesh.voters.iter().map(|voter| name_of(state, *voter)).collect(),
-        hosts: MeshCounts {
-            total,
-            up: total - down,
-            down,
-            connected: mesh.connected.difference(&mesh.lost).count(),
-        },
+        hosts: MeshCounts::of(state, &mesh),
         groups: groups(state),
-        running,
+        running: running(node),
         stalled: node.no_majority().as_ref().map(Why::of_blocker),
         removed_at: node.removed().map(|removed| written(removed.at)),
     }
@@ -282,10 +275,7 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
 
 /// Why the group's hosts leave its policy no turn.
 fn impossible(state: &State, known: &GroupState) -> Option<Why> {
-    let mut policy = known.group.policy.clone();
-    if let Some(name) = &known.group.config {
-        state.config(name).ok()?.put_on(&mut policy);
-    }
+    let policy = state.policy_of(&known.group).ok()?;
     state.check_policy(&known.group.name, &policy).err().as_ref().map(Why::of_refusal)
 }
 

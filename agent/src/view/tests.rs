@@ -274,7 +274,7 @@ fn groups_are_counted_and_can_be_set_again_as_they_are_shown() {
 #[test]
 fn what_happened_is_told_in_sentences() {
     let state = fold(Minimum::OneAtATime, vec![started(1), ended(1, failure())]);
-    let tell = |body: &Body| happening(&state, body);
+    let tell = |body: &Body| history_line(&state, body);
     let failed = tell(&ended(1, failure()));
     assert_eq!(failed.text, "web-1 failed in ValidateService: exit code 1");
     assert_eq!(failed.deployment.as_deref(), Some("d-ABCDEFGH1"));
@@ -384,7 +384,10 @@ fn a_host_that_flaps_is_said_to_be_held_back() {
     more.push(changed(false, 100));
     let shown = |more: &[Body]| {
         let state = fold(Minimum::OneAtATime, more.to_vec());
-        group(&state, state.group(&name()).expect("the group")).unhealthy.remove(0)
+        let known = state.group(&name()).expect("the group");
+        let counted = GroupCounts { group: "hello/prod".into(), hosts: 3, healthy: 2, unhealthy: 1 };
+        assert_eq!(GroupCounts::of(&state, known), counted);
+        group(&state, known).unhealthy.remove(0)
     };
     assert_eq!(shown(&more).held_back, None, "the first time good news is believed at once");
     more.extend([changed(true, 101), changed(false, 102)]);

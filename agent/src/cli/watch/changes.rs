@@ -1,5 +1,7 @@
 //! Where nobody redraws: a line for each thing that has changed.
 
+use std::collections::BTreeMap;
+
 use crate::cli::group::short_revision;
 use crate::view::{DeploymentView, TurnView};
 
@@ -20,13 +22,7 @@ pub(super) fn opening(view: &DeploymentView) -> Vec<String> {
 /// What is different.
 pub(super) fn between(before: &DeploymentView, now: &DeploymentView) -> Vec<String> {
     let id = &now.id;
-    let mut lines = Vec::new();
-    for host in now.hosts() {
-        let known = before.hosts().iter().find(|known| known.host == host.host);
-        if known.map(place) != Some(place(host)) && (known.is_some() || host.status != "Pending") {
-            lines.push(format!("{id} {}", turn_line(host)));
-        }
-    }
+    let mut lines: Vec<String> = moved(before, now).map(|host| format!("{id} {}", turn_line(host))).collect();
     if before.status != now.status && !now.is_over() {
         lines.push(format!("{id} {}", now.status));
     }
@@ -42,6 +38,16 @@ pub(super) fn between(before: &DeploymentView, now: &DeploymentView) -> Vec<Stri
         lines.extend(waits.map(|blocker| format!("{id} waits: {}", blocker.message)));
     }
     lines
+}
+
+/// The hosts that are elsewhere in their turns.
+fn moved<'v>(before: &'v DeploymentView, now: &'v DeploymentView) -> impl Iterator<Item = &'v TurnView> {
+    let before = before.hosts().iter().map(|host| (host.host.as_str(), place(host)));
+    let before: BTreeMap<&str, _> = before.collect();
+    now.hosts().iter().filter(move |host| match before.get(host.host.as_str()) {
+        Some(known) => *known != place(host),
+        None => host.status != "Pending",
+    })
 }
 
 /// A rolling deployment always waits for the turn under way: that is no news.

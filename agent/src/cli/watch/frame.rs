@@ -9,11 +9,11 @@ use crate::cli::Screen;
 use crate::cli::group::short_revision;
 use crate::cli::screen::{clean, status_style};
 use crate::cli::watch::changes::is_worth_a_line;
-use crate::view::{DeploymentView, Happening, TurnView};
+use crate::view::{DeploymentView, HistoryLine, TurnView};
 
 /// Hosts that are shown; those in their turn and those that failed first.
 const ROWS_MAX: usize = 20;
-/// Lines beside the hosts: header, bar, happenings, gaps.
+/// Lines beside the hosts: header, bar, history, gaps.
 const OTHER_ROWS: usize = 11;
 const NAME_MAX: usize = 24;
 const BAR_MAX: usize = 30;
@@ -21,7 +21,7 @@ const BAR_MAX: usize = 30;
 /// What is drawn.
 pub(super) struct Frame<'a> {
     pub(super) deployment: &'a DeploymentView,
-    pub(super) happenings: &'a VecDeque<Happening>,
+    pub(super) history: &'a VecDeque<HistoryLine>,
     pub(super) elapsed: Duration,
 }
 
@@ -36,10 +36,10 @@ impl Frame<'_> {
         if let Some(why) = self.why() {
             lines.extend([Vec::new(), vec![(why, Style::new().yellow())]]);
         }
-        if !self.happenings.is_empty() {
+        if !self.history.is_empty() {
             lines.push(Vec::new());
-            let dim = |happening: &Happening| vec![(format!("  {}", happening.text), Style::new().dim())];
-            lines.extend(self.happenings.iter().map(dim));
+            let dim = |line: &HistoryLine| vec![(format!("  {}", line.text), Style::new().dim())];
+            lines.extend(self.history.iter().map(dim));
         }
         lines
     }

@@ -57,8 +57,8 @@ pub(in crate::cli) fn deployment(status: &str, hosts: Vec<TurnView>) -> Deployme
 }
 
 fn frame_of(deployment: &DeploymentView, width: usize, height: usize) -> Vec<String> {
-    let happenings = VecDeque::new();
-    let frame = Frame { deployment, happenings: &happenings, elapsed: Duration::from_millis(1_500) };
+    let history = VecDeque::new();
+    let frame = Frame { deployment, history: &history, elapsed: Duration::from_millis(1_500) };
     frame.lines(height).iter().map(|line| painted(line, width, false)).collect()
 }
 
@@ -69,6 +69,9 @@ fn a_line_is_printed_for_each_change_and_only_for_changes() {
         deployment("InProgress", vec![host("a", "InProgress", Some("Install")), host("b", "Pending", None)]);
     assert_eq!(changes::between(&before, &now), ["d-ABCDEFGH1 a InProgress Install"]);
     assert!(changes::between(&now, &now).is_empty());
+    let joined = [host("c", "Pending", None), host("d", "InProgress", None)];
+    let larger = deployment("InProgress", now.hosts().iter().cloned().chain(joined).collect());
+    assert_eq!(changes::between(&now, &larger), ["d-ABCDEFGH1 d InProgress"], "c has not begun");
     let blocker =
         Why { code: "HEALTH_CONSTRAINTS".into(), message: "4 of 5".into(), numbers: Default::default() };
     let waits = DeploymentView { blockers: vec![blocker], ..now.clone() };

@@ -1,4 +1,4 @@
-//! What happened: entries of the ledger and notices, as sentences.
+//! History, line by line: entries of the ledger and notices, as sentences.
 
 use proto::entry::{Body, Creator, Submission, TurnOutcome};
 use proto::id::{GroupName, HostId};
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{DeploymentView, deployments, name_of, written};
 
-/// One thing that happened.
+/// One thing that happened, in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Happening {
+pub(crate) struct HistoryLine {
     /// Its place in the ledger; none if it is not part of it.
     pub(crate) index: Option<u64>,
     /// Of the ledger up to there.
@@ -32,7 +32,7 @@ pub(crate) struct HistoryView {
     #[serde(default)]
     pub(crate) deployments: Vec<DeploymentView>,
     /// The oldest first.
-    pub(crate) entries: Vec<Happening>,
+    pub(crate) entries: Vec<HistoryLine>,
     /// Whether older entries of this kind were left out.
     pub(crate) is_cut: bool,
     /// If asked for: the first and the last entry whose hashes were folded
@@ -50,16 +50,16 @@ pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, veri
     deployments.truncate(limit);
     deployments.reverse();
     let group = group.map(ToString::to_string);
-    let mut entries: Vec<Happening> = node
+    let mut entries: Vec<HistoryLine> = node
         .entries()
         .into_iter()
         .filter_map(|(index, hash, entry)| {
             let entry = entry?;
-            Some(Happening {
+            Some(HistoryLine {
                 index: Some(index),
                 hash: Some(data_encoding::HEXLOWER.encode(&hash)),
                 at: Some(written(entry.at)),
-                ..happening(state, &entry.body)
+                ..history_line(state, &entry.body)
             })
         })
         .filter(|entry| group.is_none() || entry.group == group)
@@ -78,11 +78,11 @@ pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, veri
 }
 
 /// What an entry says, in words, and whom it is about.
-pub(crate) fn happening(state: &State, body: &Body) -> Happening {
+pub(crate) fn history_line(state: &State, body: &Body) -> HistoryLine {
     let about = body.about();
     let of_deployment =
         about.deployment.and_then(|id| state.rollout(id)).map(|rollout| &rollout.submission.group);
-    Happening {
+    HistoryLine {
         group: of_deployment.or(about.group).map(ToString::to_string),
         deployment: about.deployment.map(|id| id.to_string()),
         host: about.host.map(|host| host.to_string()),
@@ -151,9 +151,9 @@ fn submitted(submission: &Submission) -> String {
 }
 
 /// Where a host is in its turn, in words.
-pub(crate) fn progress(state: &State, progress: &Progress) -> Happening {
+pub(crate) fn progress(state: &State, progress: &Progress) -> HistoryLine {
     let group = state.rollout(progress.deployment).map(|rollout| rollout.submission.group.to_string());
-    Happening {
+    HistoryLine {
         group,
         deployment: Some(progress.deployment.to_string()),
         host: Some(progress.host.to_string()),
@@ -162,12 +162,12 @@ pub(crate) fn progress(state: &State, progress: &Progress) -> Happening {
 }
 
 /// That this host and another hold different ledgers, in words.
-pub(crate) fn diverged(state: &State, with: HostId, index: u64) -> Happening {
+pub(crate) fn diverged(state: &State, with: HostId, index: u64) -> HistoryLine {
     let text = format!(
         "this host and {} disagree on what was committed, at entry {index} at the latest: trust neither",
         name_of(state, with)
     );
-    Happening { index: Some(index), host: Some(with.to_string()), ..said("Diverged", text) }
+    HistoryLine { index: Some(index), host: Some(with.to_string()), ..said("Diverged", text) }
 }
 
 fn ended(outcome: &TurnOutcome) -> String {
@@ -180,7 +180,7 @@ fn ended(outcome: &TurnOutcome) -> String {
     }
 }
 
-fn said(kind: &str, text: String) -> Happening {
+fn said(kind: &str, text: String) -> HistoryLine {
     let (index, hash, at) = (None, None, None);
-    Happening { index, hash, at, kind: kind.into(), group: None, deployment: None, host: None, text }
+    HistoryLine { index, hash, at, kind: kind.into(), group: None, deployment: None, host: None, text }
 }

@@ -1,0 +1,67 @@
+//! How many there are of everything, for metrics: counted, and not written out.
+
+use proto::node::{MeshView, Node};
+use proto::state::{GroupState, Host, State};
+
+use super::MeshCounts;
+use super::mesh::is_in_service;
+
+/// What one agent counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AgentCounts {
+    pub(crate) hosts: MeshCounts,
+    /// Entries of the ledger that this host has folded.
+    pub(crate) index: u64,
+    pub(crate) voters: usize,
+    pub(crate) has_leader: bool,
+    /// Deployments that are not over.
+    pub(crate) running: usize,
+    pub(crate) groups: Vec<GroupCounts>,
+}
+
+/// What one agent counts of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GroupCounts {
+    pub(crate) group: String,
+    /// Hosts that have its tags.
+    pub(crate) hosts: usize,
+    /// Of those: last turn succeeded, health check passes, and not Down.
+    pub(crate) healthy: usize,
+    /// Those that the group's health check finds unhealthy.
+    pub(crate) unhealthy: usize,
+}
+
+/// What this agent counts.
+pub(crate) fn counts(node: &Node) -> AgentCounts {
+    let (state, mesh) = (node.state(), node.mesh());
+    AgentCounts {
+        hosts: MeshCounts::of(state, &mesh),
+        index: state.index(),
+        voters: mesh.voters.len(),
+        has_leader: mesh.leader.is_some(),
+        running: state.rollouts().values().filter(|rollout| !rollout.status().is_over()).count(),
+        groups: state.groups().values().map(|known| GroupCounts::of(state, known)).collect(),
+    }
+}
+
+impl MeshCounts {
+    pub(super) fn of(state: &State, mesh: &MeshView) -> Self {
+        let total = state.hosts().len();
+        let down = state.hosts().values().filter(|host| host.down.is_some()).count();
+        let connected = mesh.connected.difference(&mesh.lost).count();
+        MeshCounts { total, up: total - down, down, connected }
+    }
+}
+
+impl GroupCounts {
+    pub(super) fn of(state: &State, known: &GroupState) -> Self {
+        let is_member = |host: &&Host| known.group.tags.matches(&host.record.tags);
+        let members: Vec<&Host> = state.hosts().values().filter(is_member).collect();
+        GroupCounts {
+            group: known.group.name.to_string(),
+            hosts: members.len(),
+            healthy: members.iter().filter(|host| is_in_service(known, host)).count(),
+            unhealthy: members.iter().filter(|host| known.ailing(host.record.host).is_some()).count(),
+        }
+    }
+}
