@@ -226,8 +226,22 @@ fn stops(before: &DeploymentView, stopped: &DeploymentView, rollback: bool, now:
         (turns, true) => format!("{turns} under way are cut short ({names})"),
         (turns, false) => format!("{turns} under way come to their end first ({names})"),
     };
-    let then = if rollback { "; then it is rolled back" } else { "" };
+    let then = if rollback { format!("; {}", then(stopped, turns)) } else { String::new() };
     format!("{id} stops: {under_way}{then}.")
+}
+
+/// What becomes of the wish to roll it back.
+fn then(stopped: &DeploymentView, turns: usize) -> &'static str {
+    if stopped.rollback_of.is_some() {
+        return "it is a rollback itself, so it is not rolled back";
+    }
+    if stopped.creator == "autoscale" {
+        return "it only brings hosts up to date that fell behind, so it is not rolled back";
+    }
+    match stopped.counts.succeeded + stopped.counts.failed {
+        0 if turns == 0 => "no host was touched, so there is nothing to roll back",
+        _ => "then it is rolled back, unless no revision was good before it",
+    }
 }
 
 /// Asks for what needs a bundle, which the agent may have to download first.
@@ -270,7 +284,7 @@ mod tests {
         let hosts = vec![begun, host("web-2", "InProgress", None), host("web-3", "Pending", None)];
         let before = DeploymentView { started_at: at(), ..deployment("InProgress", hosts) };
         let stopped = DeploymentView { started_at: at(), ..deployment("Stopped", vec![]) };
-        let words = "d-ABCDEFGH1 stops: 1 under way come to their end first (web-1 in Install); then it is rolled back.";
+        let words = "d-ABCDEFGH1 stops: 1 under way come to their end first (web-1 in Install); then it is rolled back, unless no revision was good before it.";
         assert_eq!(stops(&before, &stopped, true, false), words);
         let cut = "d-ABCDEFGH1 stops: 1 under way are cut short (web-1 in Install).";
         assert_eq!(stops(&before, &stopped, false, true), cut, "also if they have ended by the answer");
