@@ -12,8 +12,10 @@
 //! is the same on every host at the same index.
 
 mod consensus;
+mod entry;
 mod follow;
 mod guard;
+mod kept;
 mod log;
 mod message;
 mod role;
@@ -21,78 +23,21 @@ mod stored;
 mod voters;
 
 use std::collections::VecDeque;
-
-use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 use crate::entry::{Entry, Index};
 use crate::id::VoterId;
 use crate::io::WriteId;
-use consensus::Consensus;
+use consensus::{Consensus, Ready};
+use entry::NUMBER_MAX;
 use log::Log;
 
 pub(crate) use consensus::TICK;
+pub(crate) use entry::{ChainHash, Content, LogEntry, Snapshot, chain};
 pub(crate) use guard::Refused;
 pub(crate) use message::RaftMessage;
 pub(crate) use stored::Restored;
 pub(crate) use voters::{Candidate, VoterChange, Voters, next_change};
-
-/// Entries that one host sends another at a time when it is asked.
-pub(crate) const ENTRIES_PER_ANSWER: usize = 256;
-/// Entries deleted in one write: sled blocks for a second on 100,000.
-const DELETED_PER_WRITE: u64 = 1_000;
-
-/// No index, and no term, is ever so high: there is room to count on from it.
-const NUMBER_MAX: u64 = 1 << 56;
-
-/// The head of the hash chain at some index.
-pub(crate) type ChainHash = [u8; 32];
-
-/// One place in the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LogEntry {
-    pub(crate) index: Index,
-    pub(crate) term: u64,
-    pub(crate) content: Content,
-}
-
-/// What stands there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Content {
-    /// A new leader's first entry.
-    Empty,
-    /// An [`Entry`], encoded.
-    Entry(Vec<u8>),
-    /// Who votes from here on.
-    Voters(VoterChange),
-}
-
-impl LogEntry {
-    /// Whether it can stand in a log. An entry without a byte would be another
-    /// one after its way through raft-rs.
-    fn is_sound(&self) -> bool {
-        let in_range = self.index < NUMBER_MAX && (1..NUMBER_MAX).contains(&self.term);
-        in_range && self.content != Content::Entry(Vec::new())
-    }
-}
-
-/// The state up to some index, to start from instead of the entries before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Snapshot {
-    pub(crate) index: Index,
-    pub(crate) term: u64,
-    pub(crate) hash: ChainHash,
-    pub(crate) voters: Voters,
-    /// The folded state, encoded.
-    pub(crate) state: Vec<u8>,
-}
-
-impl Snapshot {
-    /// Whether a log can start from it.
-    fn is_sound(&self) -> bool {
-        let number = 1..NUMBER_MAX;
-        number.contains(&self.index) && number.contains(&self.term) && self.voters.is_sound()
-    }
-}
 
 /// What the log now says.
 #[derive(Debug)]
@@ -171,7 +116,7 @@ pub(crate) struct Ledger {
     /// Committed while following: folded at the next look.
     arrived: VecDeque<Committed>,
     /// Entries below the log that are still in the store.
-    deletable: std::ops::Range<Index>,
+    deletable: Range<Index>,
 }
 
 impl Ledger {
@@ -222,6 +167,7 @@ impl Ledger {
             .filter(|entry| entry.index >= first && entry.index <= restored.commit)
             .map(|entry| Committed::Entry(entry.clone()))
             .collect();
+        self.deletable = restored.left_over.clone();
         self.role = Role::Following(Box::new(restored.into_log()));
         // The process may have died before it had synced what is found now.
         self.is_unsure = true;
@@ -357,36 +303,7 @@ impl Ledger {
         if let Role::Voting(consensus) = &mut self.role
             && let Some(ready) = consensus.ready()
         {
-            for entry in &ready.entries {
-                todo.changes.push(stored::entry(entry));
-            }
-            todo.changes.extend(ready.truncated.map(stored::delete_entry));
-            if let Some(snapshot) = ready.snapshot {
-                self.deletable.start = if self.deletable.is_empty() {
-                    ready.superseded.start
-                } else {
-                    self.deletable.start.min(ready.superseded.start)
-                };
-                self.deletable.end = ready.superseded.end;
-                todo.changes.extend(stored::snapshot(&snapshot));
-                todo.committed.push(Committed::Snapshot(snapshot));
-            }
-            if let Some(hard) = ready.hard {
-                todo.changes.push(stored::hard_state(hard));
-            }
-            let mut promises = ready.promises;
-            if ready.vows || self.unwritten.iter().any(|write| write.vows) {
-                // A leader may send before it has written: but the only voter leads in
-                // a term, by its own vote, that it would not remember.
-                promises.splice(..0, ready.messages);
-            } else {
-                todo.messages = ready.messages;
-            }
-            todo.committed.extend(ready.committed.into_iter().map(Committed::Entry));
-            todo.sync = ready.sync || todo.committed.iter().any(Committed::changes_voters);
-            // Even with nothing to write: promises go out in order.
-            let (number, vows) = (ready.number, ready.vows);
-            self.unwritten.push_back(Unwritten { write, number, vows, messages: promises });
+            self.take_ready(ready, write, &mut todo);
         }
         self.delete_some(&mut todo.changes);
         if !todo.changes.is_empty() {
@@ -399,6 +316,31 @@ impl Ledger {
         let waits = self.unwritten.back().is_some_and(|unwritten| unwritten.write == write);
         let idle = todo.changes.is_empty() && todo.messages.is_empty() && todo.committed.is_empty() && !waits;
         (!idle).then_some(todo)
+    }
+
+    /// What consensus wants done, as part of this write.
+    fn take_ready(&mut self, ready: Ready, write: WriteId, todo: &mut Todo) {
+        todo.changes.extend(ready.entries.iter().map(stored::entry));
+        todo.changes.extend(ready.truncated.map(stored::delete_entry));
+        if let Some(snapshot) = ready.snapshot {
+            self.delete_later(ready.superseded);
+            todo.changes.extend(stored::snapshot(&snapshot));
+            todo.committed.push(Committed::Snapshot(snapshot));
+        }
+        todo.changes.extend(ready.hard.map(stored::hard_state));
+        let mut promises = ready.promises;
+        if ready.vows || self.unwritten.iter().any(|write| write.vows) {
+            // A leader may send before it has written: but the only voter leads in
+            // a term, by its own vote, that it would not remember.
+            promises.splice(..0, ready.messages);
+        } else {
+            todo.messages = ready.messages;
+        }
+        todo.committed.extend(ready.committed.into_iter().map(Committed::Entry));
+        todo.sync = ready.sync || todo.committed.iter().any(Committed::changes_voters);
+        // Even with nothing to write: promises go out in order.
+        let (number, vows) = (ready.number, ready.vows);
+        self.unwritten.push_back(Unwritten { write, number, vows, messages: promises });
     }
 
     /// Takes note that an entry is folded: the chain goes on, and a change of
@@ -445,88 +387,12 @@ impl Ledger {
         messages
     }
 
-    /// Whether consensus needs a snapshot to hand out, or the log is long.
-    pub(crate) fn wants_snapshot(&self) -> bool {
-        self.log().wants_snapshot() || self.is_long()
-    }
-
-    /// Cut when it is twice as long as what is kept, so that it is rare. Only
-    /// what is folded can be cut off: a leader whose disk is slow may have much
-    /// more than that.
-    fn is_long(&self) -> bool {
-        self.folded.saturating_sub(self.log().base().index) > 2 * self.kept as Index
-    }
-
-    /// Takes the folded state as a snapshot, and drops entries that lie far
-    /// enough behind it.
-    pub(crate) fn take_snapshot(&mut self, state: Vec<u8>) {
-        let snapshot = Snapshot {
-            index: self.folded,
-            term: self.term_folded,
-            hash: self.hash,
-            voters: self.voters.clone(),
-            state,
-        };
-        let compacts = self.is_long();
-        let log = match &mut self.role {
-            Role::Following(log) => log,
-            Role::Voting(consensus) => consensus.log_mut(),
-        };
-        if compacts {
-            self.changes.extend(stored::snapshot(&snapshot));
-            let dropped = log.compact(snapshot.index, self.kept);
-            let base = log.base().clone();
-            self.changes.push(stored::base(&base));
-            let start = if self.deletable.is_empty() { dropped.start } else { self.deletable.start };
-            self.deletable = start..dropped.end;
-        }
-        log.offer(snapshot);
-    }
-
-    /// Deletes what lies below the log, a slice at a time.
-    fn delete_some(&mut self, changes: &mut Vec<Change>) {
-        let end = self.deletable.end.min(self.deletable.start + DELETED_PER_WRITE);
-        changes.extend((self.deletable.start..end).map(stored::delete_entry));
-        self.deletable.start = end.max(self.deletable.start);
-    }
-
-    /// What a host that has everything up to `after` lacks: entries, or
-    /// nothing if only a snapshot can help.
-    pub(crate) fn entries_after(&self, after: Index) -> Option<Vec<LogEntry>> {
-        self.log().range(after + 1, self.folded, ENTRIES_PER_ANSWER)
-    }
-
-    /// The newest snapshot of this host, if it is `after` or later.
-    pub(crate) fn offered(&self, after: Index) -> Option<&Snapshot> {
-        self.log().offered().filter(|snapshot| snapshot.index > after)
-    }
-
-    /// Index and hash from where the held entries start, and the entries.
-    pub(crate) fn held(&self) -> (Index, ChainHash, Vec<LogEntry>) {
-        let base = self.log().base();
-        let entries = self.log().range(base.index + 1, self.folded, usize::MAX).unwrap_or_default();
-        (base.index, base.hash, entries)
-    }
-
-    /// The held entries after an index, unless they are not held any more.
-    pub(crate) fn held_after(&self, after: Index) -> Option<Vec<LogEntry>> {
-        self.log().range(after + 1, self.folded, usize::MAX)
-    }
-
     fn log(&self) -> &Log {
         match &self.role {
             Role::Following(log) => log,
             Role::Voting(consensus) => consensus.log(),
         }
     }
-}
-
-/// The chain's head after `entry`.
-pub(crate) fn chain(before: &ChainHash, entry: &LogEntry) -> ChainHash {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(before);
-    hasher.update(&crate::wire::encode(entry));
-    *hasher.finalize().as_bytes()
 }
 
 #[cfg(test)]

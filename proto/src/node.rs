@@ -15,6 +15,8 @@ mod removal;
 mod requests;
 mod settle;
 mod stored;
+mod turns;
+mod voting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -270,36 +272,6 @@ impl Node {
         self.turns.leave();
         // Somebody who is up takes over now, not after an election's wait.
         self.hand_over();
-    }
-
-    /// Lets another member lead, the one that has most of the log. Returns
-    /// whether there is one.
-    fn hand_over(&mut self) -> bool {
-        let is_there = |voter: &VoterId| {
-            let host = self.voter_hosts.get(voter).filter(|host| self.members.contains(host));
-            host.is_some_and(|host| self.liveness.is_connected(*host))
-        };
-        let heirs = self.ledger.voters().voters.iter().copied().filter(is_there);
-        let heir = heirs.max_by_key(|voter| self.ledger.matched(*voter));
-        if let Some(heir) = heir {
-            self.ledger.transfer(heir);
-        }
-        heir.is_some()
-    }
-
-    /// Who leads: known by consensus itself, or from what others say. Those who
-    /// do not vote repeat what they hear, and could go on about one that does
-    /// not vote any more among themselves.
-    fn leader(&self) -> Option<VoterId> {
-        if self.ledger.is_voting() {
-            return self.ledger.leader();
-        }
-        let voters = self.ledger.voters();
-        self.heard
-            .iter()
-            .filter(|(host, _)| self.liveness.is_connected(**host))
-            .filter_map(|(_, heard)| heard.leader)
-            .find(|leader| voters.voters.is_empty() || voters.has(*leader))
     }
 
     fn suspects(&self) -> BTreeSet<HostId> {

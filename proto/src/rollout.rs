@@ -13,6 +13,7 @@
 
 mod ailing;
 mod alarm_gate;
+mod blocker;
 mod catch_up;
 pub mod forecast;
 mod lease;
@@ -33,10 +34,11 @@ use crate::policy::Bounds;
 use crate::time::LedgerTime;
 
 pub use alarm_gate::AlarmGate;
+pub use blocker::Blocker;
 pub use member::{Counts, Health, Installed, Member, Stage, Standing};
 use past::Past;
 pub use past::{FAILURES_TOLD, Part, Roster};
-pub use turn::{Blocker, Turn};
+pub use turn::Turn;
 pub use verdict::{DeploymentStatus, Reason, ReasonCode, Verdict, ZoneReason};
 use wave::Waves;
 pub use wave::{Wave, WaveKind, Zone};

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use protobuf::Message as _;
 use raft::eraftpb;
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use serde::{Deserialize, Serialize};
@@ -117,19 +118,13 @@ impl Log {
     /// Entries from `first` to `last`, at most `max`; none if the first is not
     /// here any more.
     pub(super) fn range(&self, first: Index, last: Index, max: usize) -> Option<Vec<LogEntry>> {
-        if first <= self.base.index {
-            return None;
-        }
-        let skip = usize::try_from(first - self.base.index - 1).ok()?;
-        Some(
-            self.entries
-                .iter()
-                .skip(skip)
-                .take_while(|entry| entry.index <= last)
-                .take(max)
-                .cloned()
-                .collect(),
-        )
+        Some(self.from(first)?.take_while(|entry| entry.index <= last).take(max).cloned().collect())
+    }
+
+    /// All entries from `first` on; none if it is not here any more.
+    fn from(&self, first: Index) -> Option<impl Iterator<Item = &LogEntry>> {
+        let skip = usize::try_from(first.checked_sub(self.base.index + 1)?).ok()?;
+        Some(self.entries.iter().skip(skip))
     }
 
     /// Moves the base up so that `keep` entries up to `index` stay. Returns
@@ -191,16 +186,20 @@ impl Storage for Log {
         max_size: impl Into<Option<u64>>,
         _: GetEntriesContext,
     ) -> raft::Result<Vec<eraftpb::Entry>> {
-        if low <= self.base.index {
-            return Err(raft::Error::Store(StorageError::Compacted));
-        }
-        let found = self.range(low, high - 1, usize::MAX).unwrap_or_default();
-        let mut entries: Vec<eraftpb::Entry> = found.iter().map(entry_to_raft).collect();
-        if (entries.len() as u64) < high - low {
+        let found = self.from(low).ok_or(raft::Error::Store(StorageError::Compacted))?;
+        if high > self.last_index() + 1 {
             return Err(raft::Error::Store(StorageError::Unavailable));
         }
-        raft::util::limit_size(&mut entries, max_size.into());
-        Ok(entries)
+        // Only what fits is converted: this is asked for every append to a voter
+        // that lags by thousands. The first always fits.
+        let (most, mut bytes) = (max_size.into().unwrap_or(u64::MAX), 0);
+        let fits = |entry: &eraftpb::Entry| {
+            let is_first = bytes == 0;
+            bytes += u64::from(entry.compute_size());
+            is_first || bytes <= most
+        };
+        let found = found.take_while(|entry| entry.index < high).map(entry_to_raft);
+        Ok(found.take_while(fits).collect())
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {

@@ -4,6 +4,7 @@
 //! entries start. `S`: the newest snapshot. (`M` and `J` are the node's.)
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ pub(crate) struct Restored {
     pub(crate) snapshot: Snapshot,
     pub(crate) entries: Vec<LogEntry>,
     pub(crate) commit: Index,
+    /// Entries below the log, which the process died before it had deleted.
+    pub(super) left_over: Range<Index>,
     base: Base,
     hard: Hard,
 }
@@ -98,7 +101,8 @@ impl Restored {
             return Err(StoredError::Short { last, commit: hard.commit.max(snapshot.index) });
         }
         let commit = hard.commit.max(snapshot.index);
-        Ok(Some(Restored { snapshot, entries, commit, base, hard }))
+        let left_over = first_index(stored).unwrap_or(base.index + 1).min(base.index + 1)..base.index + 1;
+        Ok(Some(Restored { snapshot, entries, commit, left_over, base, hard }))
     }
 
     pub(super) fn into_log(self) -> Log {
@@ -108,6 +112,12 @@ impl Restored {
         log.offer(self.snapshot);
         log
     }
+}
+
+/// Of the first entry in the store.
+fn first_index(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<Index> {
+    let (key, _) = stored.range(entry_key(0)..=entry_key(Index::MAX)).next()?;
+    Some(Index::from_be_bytes(key.get(1..)?.try_into().ok()?))
 }
 
 fn read_entries(stored: &BTreeMap<Vec<u8>, Vec<u8>>, base: &Base) -> Result<Vec<LogEntry>, StoredError> {

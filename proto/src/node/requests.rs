@@ -169,15 +169,4 @@ impl Node {
         let refusal = Refusal::NotCommitted { seconds: GIVE_UP_AFTER.as_secs(), voters_up, voters };
         self.reply(request, Err(refusal));
     }
-
-    /// Voters that this host can reach, itself included, and all of them.
-    pub(super) fn voters_up(&self) -> (u32, u32) {
-        let voters = &self.ledger.voters().voters;
-        let is_there = |voter: &&crate::id::VoterId| {
-            **voter == self.meta.voter
-                || self.voter_hosts.get(voter).is_some_and(|host| self.liveness.is_heard(*host))
-        };
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        (number(voters.iter().filter(is_there).count()), number(voters.len()))
-    }
 }

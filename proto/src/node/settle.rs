@@ -4,29 +4,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::stored::journal_change;
-use super::{Act, Node, Why, decode_entry};
+use super::voting::VOTERS_EVERY;
+use super::{Node, Why, decode_entry};
 use crate::entry::{Body, Entry};
-use crate::id::{DeploymentId, HostId};
-use crate::io::{Notice, Output, Run, Write, WriteId};
-use crate::ledger::{Candidate, Committed, LogEntry, Snapshot, TICK, next_change};
-use crate::lifecycle::LifecycleEvent;
+use crate::id::HostId;
+use crate::io::{Notice, Output, Write, WriteId};
+use crate::ledger::{Committed, LogEntry, Snapshot, TICK};
 use crate::mesh::liveness::Judgement;
-use crate::policy::Mode;
-use crate::rollout::{Rollout, Stage};
-use crate::run::Current;
 use crate::state::Host;
 use crate::time::Time;
 use crate::wire::Message;
 
 /// Rounds after which a settling that does not settle is a fault of ours.
 const ROUNDS_MAX: usize = 10_000;
-/// A log this close to the leader's lets a learner vote.
-const CAUGHT_UP_WITHIN: u64 = 64;
-/// The leader looks at the voters so often.
-const VOTERS_EVERY: Duration = Duration::from_millis(500);
-/// Hosts that a bundle may be fetched from, as told with one event.
-const SOURCES_MAX: usize = 8;
 
 impl Node {
     pub(super) fn settle(&mut self, now: Time) {
@@ -248,86 +238,6 @@ impl Node {
         }
     }
 
-    pub(super) fn act(&mut self, acts: Vec<Act>, now: Time) {
-        for act in acts {
-            match act {
-                Act::Write(record) => {
-                    self.recording.push(record.deployment);
-                    self.changes.push(journal_change(record.deployment, Some(&record)));
-                }
-                Act::Forget(deployment) => self.changes.push(journal_change(deployment, None)),
-                Act::Run { effect, deployment, event } => {
-                    if let Some(run) = self.run_of(deployment, event) {
-                        self.outputs.push_back(Output::Run { effect, run: Box::new(run) });
-                        self.tell_progress(deployment, event, now);
-                    }
-                }
-                Act::Cancel(effect) => self.outputs.push_back(Output::Cancel { effect }),
-            }
-        }
-    }
-
-    pub(super) fn on_recorded(&mut self, deployments: Vec<DeploymentId>, now: Time) {
-        for deployment in deployments {
-            let me = self.config.host;
-            let current = Current::of(&self.state, deployment, me);
-            if let Some(act) = self.turns.written(deployment, current) {
-                self.act(vec![act], now);
-            }
-        }
-    }
-
-    fn run_of(&self, deployment: DeploymentId, event: LifecycleEvent) -> Option<Run> {
-        let rollout = self.state.rollout(deployment)?;
-        let submission = &rollout.submission;
-        Some(Run {
-            deployment,
-            group: submission.group.clone(),
-            revision: submission.revision.clone(),
-            creator: submission.creator,
-            event,
-            file_exists: submission.policy.file_exists,
-            sources: self.sources(rollout),
-            mode: submission.policy.mode,
-        })
-    }
-
-    /// A host that will have a turn fetches the bundle before it.
-    fn prefetch(&mut self, deployment: DeploymentId) {
-        let is_to_come = |rollout: &&Rollout| {
-            !rollout.status().is_over() && rollout.submission.policy.mode == Mode::Standard
-        };
-        let Some(rollout) = self.state.rollout(deployment).filter(is_to_come) else { return };
-        let group = self.state.group(&rollout.submission.group);
-        let has_tags = || group.is_some_and(|group| group.group.tags.matches(&self.config.tags));
-        let is_for_me = match rollout.members().get(&self.config.host) {
-            Some(member) => member.stage != Stage::NotTargeted,
-            // It waits, so its members are not known yet.
-            None => rollout.started_at.is_none() && has_tags(),
-        };
-        if is_for_me {
-            let (revision, sources) = (rollout.submission.revision.clone(), self.sources(rollout));
-            self.outputs.push_back(Output::Fetch { revision, sources });
-        }
-    }
-
-    /// Hosts that should have the bundle and are there. Each host asks them in
-    /// another order, so that not all ask the same one.
-    fn sources(&self, rollout: &Rollout) -> Vec<HostId> {
-        let digest = rollout.submission.revision.digest;
-        let group = self.state.group(&rollout.submission.group);
-        let mut sources = rollout.submission.holders.clone();
-        sources.extend(group.iter().flat_map(|group| self.state.holders(group, digest)));
-        sources.retain(|host| self.liveness.is_connected(*host));
-        sources.sort_by_key(|host| {
-            let pair = [self.config.host.public_key().as_slice(), host.public_key()].concat();
-            *blake3::hash(&pair).as_bytes()
-        });
-        sources.dedup();
-        sources.truncate(SOURCES_MAX);
-        sources
-    }
-
     /// Proposes what this host owes the ledger and what its turn it is to
     /// propose for all. Returns whether anything was sent.
     fn propose_owed(&mut self, now: Time) -> bool {
@@ -418,49 +328,6 @@ impl Node {
         let me = self.config.host;
         let connected = self.liveness.connections();
         self.members.iter().filter(|host| **host == me || connected.contains(host)).copied().collect()
-    }
-
-    /// The leader's one duty besides order: who votes. One change at a time.
-    fn change_voters(&mut self, now: Time) {
-        if !self.ledger.is_leader() {
-            return;
-        }
-        // In a short log nearly everything is nothing: it must have answered since
-        // it was let in.
-        let since = self.ledger.voters_since();
-        let last = self.ledger.last_index();
-        let clock = self.ledger_now(now);
-        let candidates: Vec<Candidate> = self
-            .state
-            .hosts()
-            .values()
-            .map(|host| Candidate {
-                voter: host.record.voter,
-                zone: host.record.zone.clone(),
-                down_for: host.down.map(|since| clock.since(since)),
-                is_caught_up: self
-                    .ledger
-                    .matched(host.record.voter)
-                    .is_some_and(|matched| matched >= since && matched + CAUGHT_UP_WITHIN >= last),
-            })
-            .collect();
-        let me = self.ledger.me();
-        if !self.ledger.voters().outgoing.is_empty() {
-            // raft-rs leaves a joint configuration by itself, unless the leader
-            // that entered it is gone: then its successor does.
-            self.ledger.propose_voters(&Default::default());
-            return;
-        }
-        if candidates.iter().all(|candidate| candidate.voter != me) && self.hand_over() {
-            // This host was taken out of the mesh: another leads first, and then
-            // lets it go.
-            return;
-        }
-        let voters_max = usize::from(self.config.voters_max);
-        if let Some(change) = next_change(self.ledger.voters(), me, &candidates, voters_max) {
-            tracing::info!(?change, "the voters change");
-            self.ledger.propose_voters(&change);
-        }
     }
 
     fn set_deadlines(&mut self, now: Time) {

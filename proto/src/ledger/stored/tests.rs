@@ -87,3 +87,15 @@ fn a_store_whose_records_do_not_fit_each_other_is_not_gone_on_from() {
         StoredError::Damaged("E"),
     );
 }
+
+#[test]
+fn what_lies_below_the_log_is_deleted_after_all() {
+    let mut stored = founded();
+    let nothing_left = Restored::read(&stored).expect("it reads").expect("a ledger").left_over;
+    assert!(nothing_left.is_empty(), "{nothing_left:?}");
+    stored.insert(entry_key(1), encode(&LogEntry { index: 1, term: 1, content: Content::Empty }));
+    let restored = Restored::read(&stored).expect("it reads").expect("a ledger");
+    let mut ledger = Ledger::empty(VoterId(1), 0, 100).restore(restored);
+    let todo = ledger.todo(WriteId(1)).expect("there is something to do");
+    assert!(todo.changes.contains(&delete_entry(1)), "{:?}", todo.changes);
+}

@@ -114,14 +114,13 @@ impl State {
         if let Some(freeze) = &group.freeze {
             return Some(CatchUp::Frozen { until: freeze.until });
         }
-        let room = self.room(group);
-        if group.running.is_none() && group.serves(host) && room.available <= room.minimum {
-            return Some(CatchUp::TooFewHealthy {
-                available: room.available,
-                minimum: room.minimum,
-                total: room.total,
-            });
-        }
-        Some(CatchUp::Due)
+        // Counting the group's hosts comes last: it is asked for each that is behind.
+        let takes_away = group.running.is_none() && group.serves(host);
+        let room = takes_away.then(|| self.room(group)).filter(|room| room.available <= room.minimum);
+        Some(room.map_or(CatchUp::Due, |super::Room { available, minimum, total }| CatchUp::TooFewHealthy {
+            available,
+            minimum,
+            total,
+        }))
     }
 }

@@ -1,0 +1,96 @@
+//! What this host's own turns ask for, and the bundles that they need.
+
+use super::stored::journal_change;
+use super::{Act, Node};
+use crate::id::{DeploymentId, HostId};
+use crate::io::{Output, Run};
+use crate::lifecycle::LifecycleEvent;
+use crate::policy::Mode;
+use crate::rollout::{Rollout, Stage};
+use crate::run::Current;
+use crate::time::Time;
+
+/// Hosts that a bundle may be fetched from, as told with one event.
+const SOURCES_MAX: usize = 8;
+
+impl Node {
+    pub(super) fn act(&mut self, acts: Vec<Act>, now: Time) {
+        for act in acts {
+            match act {
+                Act::Write(record) => {
+                    self.recording.push(record.deployment);
+                    self.changes.push(journal_change(record.deployment, Some(&record)));
+                }
+                Act::Forget(deployment) => self.changes.push(journal_change(deployment, None)),
+                Act::Run { effect, deployment, event } => {
+                    if let Some(run) = self.run_of(deployment, event) {
+                        self.outputs.push_back(Output::Run { effect, run: Box::new(run) });
+                        self.tell_progress(deployment, event, now);
+                    }
+                }
+                Act::Cancel(effect) => self.outputs.push_back(Output::Cancel { effect }),
+            }
+        }
+    }
+
+    pub(super) fn on_recorded(&mut self, deployments: Vec<DeploymentId>, now: Time) {
+        for deployment in deployments {
+            let me = self.config.host;
+            let current = Current::of(&self.state, deployment, me);
+            if let Some(act) = self.turns.written(deployment, current) {
+                self.act(vec![act], now);
+            }
+        }
+    }
+
+    fn run_of(&self, deployment: DeploymentId, event: LifecycleEvent) -> Option<Run> {
+        let rollout = self.state.rollout(deployment)?;
+        let submission = &rollout.submission;
+        Some(Run {
+            deployment,
+            group: submission.group.clone(),
+            revision: submission.revision.clone(),
+            creator: submission.creator,
+            event,
+            file_exists: submission.policy.file_exists,
+            sources: self.sources(rollout),
+            mode: submission.policy.mode,
+        })
+    }
+
+    /// A host that will have a turn fetches the bundle before it.
+    pub(super) fn prefetch(&mut self, deployment: DeploymentId) {
+        let is_to_come = |rollout: &&Rollout| {
+            !rollout.status().is_over() && rollout.submission.policy.mode == Mode::Standard
+        };
+        let Some(rollout) = self.state.rollout(deployment).filter(is_to_come) else { return };
+        let group = self.state.group(&rollout.submission.group);
+        let has_tags = || group.is_some_and(|group| group.group.tags.matches(&self.config.tags));
+        let is_for_me = match rollout.members().get(&self.config.host) {
+            Some(member) => member.stage != Stage::NotTargeted,
+            // It waits, so its members are not known yet.
+            None => rollout.started_at.is_none() && has_tags(),
+        };
+        if is_for_me {
+            let (revision, sources) = (rollout.submission.revision.clone(), self.sources(rollout));
+            self.outputs.push_back(Output::Fetch { revision, sources });
+        }
+    }
+
+    /// Hosts that should have the bundle and are there. Each host asks them in
+    /// another order, so that not all ask the same one.
+    fn sources(&self, rollout: &Rollout) -> Vec<HostId> {
+        let digest = rollout.submission.revision.digest;
+        let group = self.state.group(&rollout.submission.group);
+        let mut sources = rollout.submission.holders.clone();
+        sources.extend(group.iter().flat_map(|group| self.state.holders(group, digest)));
+        sources.retain(|host| self.liveness.is_connected(*host));
+        sources.sort_by_key(|host| {
+            let pair = [self.config.host.public_key().as_slice(), host.public_key()].concat();
+            *blake3::hash(&pair).as_bytes()
+        });
+        sources.dedup();
+        sources.truncate(SOURCES_MAX);
+        sources
+    }
+}

@@ -1,0 +1,99 @@
+//! Who votes, and who leads.
+
+use std::time::Duration;
+
+use super::Node;
+use crate::id::VoterId;
+use crate::ledger::{Candidate, next_change};
+use crate::time::Time;
+
+/// A log this close to the leader's lets a learner vote.
+const CAUGHT_UP_WITHIN: u64 = 64;
+/// The leader looks at the voters so often.
+pub(super) const VOTERS_EVERY: Duration = Duration::from_millis(500);
+
+impl Node {
+    /// The leader's one duty besides order: who votes. One change at a time.
+    pub(super) fn change_voters(&mut self, now: Time) {
+        if !self.ledger.is_leader() {
+            return;
+        }
+        // In a short log nearly everything is nothing: it must have answered since
+        // it was let in.
+        let since = self.ledger.voters_since();
+        let last = self.ledger.last_index();
+        let clock = self.ledger_now(now);
+        let candidates: Vec<Candidate> = self
+            .state
+            .hosts()
+            .values()
+            .map(|host| Candidate {
+                voter: host.record.voter,
+                zone: host.record.zone.clone(),
+                down_for: host.down.map(|since| clock.since(since)),
+                is_caught_up: self
+                    .ledger
+                    .matched(host.record.voter)
+                    .is_some_and(|matched| matched >= since && matched + CAUGHT_UP_WITHIN >= last),
+            })
+            .collect();
+        let me = self.ledger.me();
+        if !self.ledger.voters().outgoing.is_empty() {
+            // raft-rs leaves a joint configuration by itself, unless the leader
+            // that entered it is gone: then its successor does.
+            self.ledger.propose_voters(&Default::default());
+            return;
+        }
+        if candidates.iter().all(|candidate| candidate.voter != me) && self.hand_over() {
+            // This host was taken out of the mesh: another leads first, and then
+            // lets it go.
+            return;
+        }
+        let voters_max = usize::from(self.config.voters_max);
+        if let Some(change) = next_change(self.ledger.voters(), me, &candidates, voters_max) {
+            tracing::info!(?change, "the voters change");
+            self.ledger.propose_voters(&change);
+        }
+    }
+
+    /// Lets another member lead, the one that has most of the log. Returns
+    /// whether there is one.
+    pub(super) fn hand_over(&mut self) -> bool {
+        let is_there = |voter: &VoterId| {
+            let host = self.voter_hosts.get(voter).filter(|host| self.members.contains(host));
+            host.is_some_and(|host| self.liveness.is_connected(*host))
+        };
+        let heirs = self.ledger.voters().voters.iter().copied().filter(is_there);
+        let heir = heirs.max_by_key(|voter| self.ledger.matched(*voter));
+        if let Some(heir) = heir {
+            self.ledger.transfer(heir);
+        }
+        heir.is_some()
+    }
+
+    /// Who leads: known by consensus itself, or from what others say. Those who
+    /// do not vote repeat what they hear, and could go on about one that does
+    /// not vote any more among themselves.
+    pub(super) fn leader(&self) -> Option<VoterId> {
+        if self.ledger.is_voting() {
+            return self.ledger.leader();
+        }
+        let voters = self.ledger.voters();
+        self.heard
+            .iter()
+            .filter(|(host, _)| self.liveness.is_connected(**host))
+            .filter_map(|(_, heard)| heard.leader)
+            .find(|leader| voters.voters.is_empty() || voters.has(*leader))
+    }
+
+    /// Voters that this host can reach, itself included, and all of them.
+    pub(super) fn voters_up(&self) -> (u32, u32) {
+        let voters = &self.ledger.voters().voters;
+        let is_there = |voter: &&crate::id::VoterId| {
+            **voter == self.meta.voter
+                || self.voter_hosts.get(voter).is_some_and(|host| self.liveness.is_heard(*host))
+        };
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        (number(voters.iter().filter(is_there).count()), number(voters.len()))
+    }
+}
