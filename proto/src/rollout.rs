@@ -440,6 +440,19 @@ impl Rollout {
         }
     }
 
+    /// Counts anew, by the rules of this version of the agent.
+    pub(crate) fn recount(&mut self) {
+        if self.members.is_empty() {
+            return;
+        }
+        self.counts = Counts::default();
+        self.waves.list.iter_mut().for_each(Wave::forget_counts);
+        self.zones.iter_mut().for_each(|zone| zone.counts = Counts::default());
+        (self.queue, self.mending, self.hopeless) = Default::default();
+        let hosts: Vec<HostId> = self.members.keys().copied().collect();
+        hosts.into_iter().for_each(|host| self.count_in(host));
+    }
+
     fn count_out(&mut self, host: HostId) {
         let member = &self.members[&host];
         self.counts.remove(member);

@@ -101,8 +101,8 @@ pub struct Counts {
     pub in_flight: u32,
     /// Counted Down by the mesh.
     pub down: u32,
-    /// Healthy ones whose turn is to come.
-    pub pending_healthy: u32,
+    /// In service, and their turn is to come: what a turn takes away.
+    pub pending_available: u32,
     /// All whose turn is to come.
     pub pending: u32,
     /// Whose turn succeeded.
@@ -180,7 +180,7 @@ impl Counts {
         count_if(!healthy && (pending || member.is_in_flight()), &mut self.hopeful);
         count_if(member.is_in_flight(), &mut self.in_flight);
         count_if(member.down.is_some(), &mut self.down);
-        count_if(pending && healthy, &mut self.pending_healthy);
+        count_if(pending && !member.is_of_no_service(), &mut self.pending_available);
         count_if(pending, &mut self.pending);
         count_if(member.ailing.is_some(), &mut self.ailing);
         count_if(member.has_relapsed(), &mut self.relapsed);

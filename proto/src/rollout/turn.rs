@@ -90,10 +90,12 @@ pub(super) fn hopeless(rollout: &Rollout) -> Option<Reason> {
     Some(Reason { zone: Some(ZoneReason::of(zone)), ..reason })
 }
 
+/// Hosts to come that are Down or unwell by their check are like unhealthy ones
+/// here, however their last turn ended: a turn takes nothing away from them.
 fn is_hopeless(rollout: &Rollout) -> bool {
     let counts = &rollout.counts;
     let best = counts.healthy + counts.hopeful;
-    if counts.pending_healthy > 0 {
+    if counts.pending_available > 0 {
         return best <= rollout.bounds.minimum;
     }
     counts.pending + counts.in_flight > 0 && best < rollout.bounds.minimum

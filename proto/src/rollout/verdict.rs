@@ -192,7 +192,7 @@ fn health_constraints(f: &mut fmt::Formatter<'_>, reason: &Reason) -> fmt::Resul
         }
         return write!(f, " ({healthy} of {total} are healthy, {minimum} must be)");
     }
-    if counts.pending_healthy == 0 {
+    if counts.pending_available == 0 {
         write!(f, "{healthy} of {total} hosts are healthy and {minimum} must be; {failed} failed")?;
         return match hopeful {
             0 => f.write_str(", and none is still to come"),

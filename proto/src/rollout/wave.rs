@@ -76,6 +76,10 @@ impl Wave {
         self.counts.pending == 0 && self.counts.in_flight == 0
     }
 
+    pub(super) fn forget_counts(&mut self) {
+        (self.counts, self.spoiled, self.unsure) = (Counts::default(), 0, 0);
+    }
+
     pub(super) fn add(&mut self, member: &Member) {
         self.counts.add(member);
         self.spoiled += u32::from(is_spoiled(member));
@@ -136,7 +140,7 @@ impl Zone {
         let counts = &self.counts;
         let best = counts.healthy + counts.hopeful;
         let turns = counts.pending + counts.in_flight + counts.succeeded + counts.failed;
-        (counts.pending_healthy > 0 && best <= self.minimum) || (turns > 0 && best < self.minimum)
+        (counts.pending_available > 0 && best <= self.minimum) || (turns > 0 && best < self.minimum)
     }
 
     /// Fewer of it are in service than must be.

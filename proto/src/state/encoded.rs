@@ -10,6 +10,7 @@
 
 use super::State;
 use crate::entry::Index;
+use crate::rollout::Rollout;
 use crate::wire;
 
 /// The version of the form that is written.
@@ -34,6 +35,12 @@ pub(crate) enum NotAState {
 }
 
 impl State {
+    /// What is counted in a running deployment has changed since the form before.
+    fn recounted(mut self) -> State {
+        self.rollouts.values_mut().for_each(Rollout::recount);
+        self
+    }
+
     /// As a snapshot holds it.
     pub fn encode(&self) -> Vec<u8> {
         let [high, low] = VERSION.to_be_bytes();
@@ -49,7 +56,7 @@ impl State {
         };
         let read = match u16::from_be_bytes([*high, *low]) {
             VERSION => wire::decode(form),
-            BEFORE => wire::decode(&[form, &SINCE].concat()),
+            BEFORE => wire::decode(&[form, &SINCE].concat()).map(State::recounted),
             other => return Err(NotAState::Version(other)),
         };
         let state: State = read.map_err(|_| NotAState::Malformed)?;

@@ -108,7 +108,7 @@ fn in_flight_is_the_rules(fleet: &Fleet, deployment: DeploymentId) -> Result<(),
         .values()
         .filter(|member| member.is_in_flight() && member.health == proto::rollout::Health::Unhealthy)
         .count();
-    let unhealthy_to_come = counts.pending - counts.pending_healthy;
+    let unhealthy_to_come = counts.pending - counts.pending_available;
     let room = counts.healthy.saturating_sub(rollout.bounds.minimum);
     let expected =
         rollout.bounds.turns_max.min(room + u32::try_from(healing).expect("few") + unhealthy_to_come);

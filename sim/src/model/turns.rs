@@ -419,7 +419,7 @@ impl Deployment {
         let is_lost = |among: &dyn Fn(&Turn) -> bool, minimum: u32, had_turns: bool| {
             let best = self.count(|turn| among(turn) && (turn.healthy || has_turn(turn)));
             let healthy_to_come =
-                self.count(|turn| among(turn) && turn.healthy && turn.stage == Stage::Pending);
+                self.count(|turn| among(turn) && !turn.is_of_no_service() && turn.stage == Stage::Pending);
             if healthy_to_come > 0 { best <= minimum } else { had_turns && best < minimum }
         };
         let of_zone = |turn: &Turn| {
