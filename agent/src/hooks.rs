@@ -36,12 +36,15 @@ pub(crate) struct Patience {
     pub(crate) after_terminate: Duration,
     /// For a background child to close the output of a script that has ended.
     pub(crate) for_output: Duration,
+    /// For a script, whatever its AppSpec file says.
+    pub(crate) for_script: Option<Duration>,
 }
 
 impl Default for Patience {
     fn default() -> Patience {
         // Both as in version 2 of the official agent.
-        Patience { after_terminate: Duration::from_secs(5), for_output: Duration::from_secs(5) }
+        let (after_terminate, for_output) = (Duration::from_secs(5), Duration::from_secs(5));
+        Patience { after_terminate, for_output, for_script: None }
     }
 }
 

@@ -156,7 +156,7 @@ impl HostSide {
                 Mode::Standard => Way::Forward,
                 Mode::Restart => Way::Restart,
             },
-            patience: self.patience,
+            patience: Patience { for_script: run.script_timeout_max, ..self.patience },
         }
     }
 

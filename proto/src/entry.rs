@@ -9,6 +9,7 @@ mod about;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -257,6 +258,19 @@ pub struct Submission {
     pub holders: Vec<HostId>,
     /// Whether to wait behind a running deployment instead of being refused.
     pub queue: bool,
+}
+
+/// On the way back, and when a host is brought up to date, a script that stops the
+/// old revision has so long, whatever its AppSpec file says: it may be what is
+/// broken, and hosts wait for the good one.
+pub const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+impl Submission {
+    /// Longest that a script may take that makes way for the revision.
+    pub fn stop_timeout_max(&self) -> Option<Duration> {
+        let is_way_back = self.rollback_of.is_some() || self.creator != Creator::User;
+        is_way_back.then_some(STOP_TIMEOUT_MAX)
+    }
 }
 
 /// How a turn ended.

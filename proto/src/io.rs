@@ -218,6 +218,8 @@ pub struct Run {
     pub sources: Vec<HostId>,
     /// Whether the deployment brings a bundle, or restarts what is installed.
     pub mode: Mode,
+    /// Longest that one script may take, whatever its AppSpec file says.
+    pub script_timeout_max: Option<Duration>,
 }
 
 /// One look at an application.

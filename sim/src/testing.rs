@@ -110,5 +110,6 @@ pub(crate) fn run(deployment: DeploymentId, event: LifecycleEvent) -> Run {
         file_exists: FileExists::default(),
         sources: Vec::new(),
         mode: proto::policy::Mode::Standard,
+        script_timeout_max: None,
     }
 }

@@ -150,7 +150,7 @@ pub(super) async fn plan(
     body: Body,
 ) -> Result<Json<PlanView>, ApiError> {
     let PlanBody { group, source, overrides, queue } = parse(body)?;
-    let (group, policy) = policy_of(&shared, group.parse()?, &overrides).await?;
+    let (group, policy) = policy_of(&shared, group.parse()?, Policy::clone, &overrides).await?;
     let (name, wanted) = (group.clone(), policy.clone());
     let is_refused = move |node: &Node| node.state().check_policy(&name, &wanted).is_err();
     let revision = match shared.backend.node.read(is_refused).await? {
@@ -173,7 +173,7 @@ pub(super) async fn deploy(
 ) -> Submitted {
     let DeployBody { group, source, digest, description, overrides, queue } = parse(body)?;
     // The group comes first: a mistyped name must not cost an upload.
-    let (group, policy) = policy_of(&shared, group.parse()?, &overrides).await?;
+    let (group, policy) = policy_of(&shared, group.parse()?, Policy::clone, &overrides).await?;
     let (name, wanted) = (group.clone(), policy.clone());
     shared.backend.node.read(move |node| node.state().check_policy(&name, &wanted)).await??;
     let revision = wanted_revision(&shared, &group, &policy, source, digest, progress).await?;
@@ -191,7 +191,12 @@ pub(super) async fn rollback(
 ) -> Submitted {
     let RollbackBody { to, overrides } = parse(body)?;
     let group = GroupName::new(&application, &name)?;
-    let (group, policy) = policy_of(&shared, group, &overrides).await?;
+    // What is asked for here is asked for on the way back, a canary too.
+    let (group, policy) = policy_of(&shared, group, Policy::of_rollback, &overrides).await?;
+    if policy.mode != Mode::Standard || policy.outdated_only {
+        let message = "a rollback installs a revision where it is not: leave out mode and outdated_only";
+        return Err(ApiError::invalid("INVALID_OVERRIDE", message.into()));
+    }
     let policy = (!overrides.is_empty()).then(|| Box::new(policy));
     let wanted = group.clone();
     let look = move |node: &Node| {
@@ -286,17 +291,19 @@ async fn submitted(shared: &Shared, accepted: Accepted) -> Submitted {
     }
 }
 
-/// The group that is meant, and its policy with the overrides on top.
+/// The group that is meant, and what is made of its policy, with the overrides on
+/// top.
 async fn policy_of(
     shared: &Shared,
     name: GroupName,
+    made: fn(&Policy) -> Policy,
     overrides: &BTreeMap<String, String>,
 ) -> Result<(GroupName, Policy), ApiError> {
     let (wanted, overrides) = (name.clone(), overrides.clone());
     let look = move |node: &Node| {
         let state = node.state();
         let known = state.group(&wanted).ok_or(Refusal::UnknownGroup(wanted))?;
-        let policy = state.policy_of(&known.group)?;
+        let policy = made(&state.policy_of(&known.group)?);
         with_overrides(&policy, &overrides, &|name| Ok(state.config(name)?.clone()))
     };
     let policy = shared.backend.node.read(look).await?.map_err(|error| {

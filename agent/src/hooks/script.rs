@@ -41,6 +41,7 @@ pub(super) async fn run(
     let cgroup = Cgroup::make();
     let running = Running::begin(hooks, script, cgroup.as_ref());
     let over = || running.iter().for_each(Running::ended);
+    let limit = hooks.patience.for_script.map_or(script.timeout, |most| script.timeout.min(most));
     let started = start(hooks, script, path, cgroup.as_ref(), running.as_ref()).await;
     let mut child = started.inspect_err(|_| over())?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
@@ -50,7 +51,7 @@ pub(super) async fn run(
         biased;
         status = child.wait() => status.map_err(HookError::Wait).and_then(judge),
         () = cancel.cancelled() => Err(HookError::Cancelled),
-        () = tokio::time::sleep(script.timeout) => Err(HookError::TimedOut(script.timeout)),
+        () = tokio::time::sleep(limit) => Err(HookError::TimedOut(limit)),
     };
     if matches!(ended, Err(HookError::Cancelled | HookError::TimedOut(_))) {
         stop(&mut child, group, hooks.patience.after_terminate).await;

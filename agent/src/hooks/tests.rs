@@ -54,6 +54,7 @@ impl Revision {
             patience: Patience {
                 after_terminate: Duration::from_millis(200),
                 for_output: Duration::from_millis(200),
+                for_script: None,
             },
         }
     }
@@ -204,6 +205,16 @@ async fn a_script_that_takes_too_long_is_stopped_with_all_its_children() {
     for name in ["parent", "child"] {
         wait_until("both are gone", || !is_alive(&revision.dir.path().join(name))).await;
     }
+}
+
+#[tokio::test]
+async fn a_script_may_be_given_less_time_than_it_asks_for() {
+    let revision = Revision::new(&[("s", "#!/bin/sh\nexec sleep 60\n")]);
+    let slow = [Script { timeout: Duration::from_secs(3_600), ..script("s") }];
+    let mut hooks = revision.hooks(&slow, &[]);
+    hooks.patience.for_script = Some(Duration::from_millis(300));
+    let failure = run(&hooks, &CancellationToken::new()).await.expect_err("it is stopped");
+    assert!(matches!(failure.cause, HookError::TimedOut(limit) if limit == Duration::from_millis(300)));
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ impl Host {
             file_exists: FileExists::Disallow,
             sources: Vec::new(),
             mode: proto::policy::Mode::Standard,
+            script_timeout_max: None,
         }
     }
 

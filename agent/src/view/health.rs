@@ -18,6 +18,7 @@ impl Why {
         match blocker {
             Blocker::TooFewHealthy { .. } | Blocker::ZoneTooFewHealthy { .. } | Blocker::Relapsed { .. } => {
                 self.message += &named("out of service", out_of_service(rollout, state));
+                self.message += way_out(blocker, rollout);
                 self
             }
             Blocker::Deferred { .. } => {
@@ -41,6 +42,38 @@ impl Why {
             | Blocker::WaveEnding { .. }
             | Blocker::Frozen { .. }
             | Blocker::Baking { .. } => self,
+        }
+    }
+}
+
+/// What a person can do who does not want to wait for those that are out of
+/// service: nothing else would end it before its timeout.
+fn way_out(blocker: &Blocker, rollout: &Rollout) -> &'static str {
+    let waits_for_others = match blocker {
+        Blocker::TooFewHealthy { .. } | Blocker::ZoneTooFewHealthy { .. } => rollout.counts().in_flight == 0,
+        Blocker::TurnsInFlight { .. }
+        | Blocker::LastTurns { .. }
+        | Blocker::Ending { .. }
+        | Blocker::Relapsed { .. }
+        | Blocker::Queued { .. }
+        | Blocker::AlarmUnread { .. }
+        | Blocker::Frozen { .. }
+        | Blocker::Suspects { .. }
+        | Blocker::NoMajority { .. }
+        | Blocker::Deferred { .. }
+        | Blocker::ZoneTurnsInFlight { .. }
+        | Blocker::WaveEnding { .. }
+        | Blocker::Baking { .. } => false,
+    };
+    match (waits_for_others, rollout.submission.rollback_of) {
+        (false, _) => "",
+        (true, Some(_)) => {
+            "; bring them back, or stop it and go back with less: skein stop ID, then skein rollback GROUP --to \
+             REVISION --override minimum_healthy=N"
+        }
+        (true, None) => {
+            "; bring them back, or stop it and go on with less: skein stop ID, then skein deploy … --override \
+             minimum_healthy=N"
         }
     }
 }

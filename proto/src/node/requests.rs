@@ -111,9 +111,9 @@ impl Node {
         let undone = self.state.newest_of(group).map(|rollout| rollout.submission.deployment);
         let policy = match policy {
             Some(policy) => policy,
-            None => self.state.policy_of(&group.group)?,
+            None => self.state.policy_of(&group.group)?.of_rollback(),
         };
-        let policy = Some(policy.of_rollback());
+        let policy = Some(policy);
         let request = DeployRequest { group: name, revision, policy, description, holders, queue: false };
         let submission = self.submission(request)?;
         Ok(Body::Submitted(Box::new(Submission { rollback_of: undone, ..submission })))

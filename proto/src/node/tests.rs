@@ -19,6 +19,8 @@ pub(super) struct Mesh {
     pub(super) inputs: VecDeque<(HostId, Input)>,
     pub(super) replies: Vec<Reply>,
     ran: Vec<(HostId, LifecycleEvent)>,
+    /// What may not take as long as its scripts like.
+    hurried: BTreeSet<(DeploymentId, LifecycleEvent)>,
     /// Digests whose ValidateService fails.
     bad: Vec<Digest>,
     /// Hosts that hear nothing, and are heard.
@@ -60,6 +62,7 @@ impl Mesh {
             inputs: VecDeque::new(),
             replies: Vec::new(),
             ran: Vec::new(),
+            hurried: BTreeSet::new(),
             bad: Vec::new(),
             deaf: BTreeSet::new(),
             hangs: None,
@@ -102,6 +105,7 @@ impl Mesh {
             Output::Persist(write) => self.inputs.push_back((host, Input::Persisted(write.id))),
             Output::Run { effect, run } => {
                 self.ran.push((host, run.event));
+                self.hurried.extend(run.script_timeout_max.map(|_| (run.deployment, run.event)));
                 if self.hangs == Some(run.event) {
                     return;
                 }
@@ -256,6 +260,8 @@ fn a_bad_revision_is_rolled_back_by_the_mesh() {
     let parts = state.parts(rollback.submission.deployment);
     let targets = parts.values().filter(|part| *part.stage != Stage::NotTargeted);
     assert_eq!(targets.count(), 1, "only the host that was touched");
+    let stops = (rollback.submission.deployment, LifecycleEvent::ApplicationStop);
+    assert_eq!(mesh.hurried, [stops].into(), "what is broken must not hold up the way back");
     assert!(parts.values().all(|part| match &*part.stage {
         Stage::Ended { outcome, .. } => *outcome == TurnOutcome::Succeeded,
         Stage::NotTargeted => true,

@@ -55,6 +55,7 @@ impl Node {
             file_exists: submission.policy.file_exists,
             sources: self.sources(rollout),
             mode: submission.policy.mode,
+            script_timeout_max: submission.stop_timeout_max().filter(|_| event.step().may_be_ignored),
         })
     }
 

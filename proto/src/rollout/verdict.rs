@@ -194,16 +194,29 @@ fn health_constraints(f: &mut fmt::Formatter<'_>, reason: &Reason) -> fmt::Resul
     }
     if counts.pending_available == 0 {
         write!(f, "{healthy} of {total} hosts are healthy and {minimum} must be; {failed} failed")?;
-        return match hopeful {
-            0 => f.write_str(", and none is still to come"),
-            _ => write!(f, ", and even with the {hopeful} that may still get well that is too few"),
-        };
+        match hopeful {
+            0 => f.write_str(", and none is still to come")?,
+            _ => write!(f, ", and even with the {hopeful} that may still get well that is too few")?,
+        }
+        return absent(f, counts);
     }
     write!(
         f,
         "{healthy} of {total} hosts are healthy and {minimum} must stay so; {failed} failed, {pending} were still \
          to come: no further host may be taken out of service"
-    )
+    )?;
+    absent(f, counts)
+}
+
+/// Who was not there when it was decided, if anybody: healthy means by the last
+/// turn.
+fn absent(f: &mut fmt::Formatter<'_>, counts: &Counts) -> fmt::Result {
+    match (counts.down, counts.ailing) {
+        (0, 0) => Ok(()),
+        (down, 0) => write!(f, " ({down} Down)"),
+        (0, ailing) => write!(f, " ({ailing} unwell by their health check)"),
+        (down, ailing) => write!(f, " ({down} Down, {ailing} unwell by their health check)"),
+    }
 }
 
 fn of_zone(f: &mut fmt::Formatter<'_>, zone: &ZoneReason, reason: &Reason) -> fmt::Result {

@@ -62,8 +62,11 @@ impl Outlived {
 
     #[track_caller]
     fn check_file(&mut self, ended: usize, stays: bool, runs: bool) {
-        let patience =
-            Patience { after_terminate: Duration::from_millis(100), for_output: Duration::from_millis(100) };
+        let patience = Patience {
+            after_terminate: Duration::from_millis(100),
+            for_output: Duration::from_millis(100),
+            for_script: None,
+        };
         let told = end_left(&[self.dir.path().to_owned()], patience);
         assert_eq!(told.len(), ended, "{told:?}");
         assert!(told.iter().all(|ended| ended.is_gone));
