@@ -286,8 +286,8 @@ pub(super) fn why(view: &DeploymentView) -> String {
     if let Some(undone) = &view.rollback_of {
         text.push_str(&format!("It rolls back {undone}.\n"));
     }
-    if let Some(by) = &view.rolled_back_by {
-        text.push_str(&format!("It was rolled back by {by}.\n"));
+    if let Some(words) = view.rollback_words() {
+        text.push_str(&format!("{words}\n"));
     } else if view.rollback_due {
         text.push_str("Its rollback is about to begin.\n");
     }

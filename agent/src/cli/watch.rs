@@ -63,11 +63,8 @@ pub(crate) async fn follow(
     let mut watch = Watch::new(session, first, patience);
     let exit = watch.run().await?;
     watch.live.finish();
-    // The whole story in JSON is the deployment that was asked for; its
-    // rollback is named in it.
-    let asked_for = watch.over.first().unwrap_or(&watch.shown);
     if session.screen.is_json() {
-        session.screen.result(asked_for, String::new)?;
+        session.screen.result(&watch.asked_for(), String::new)?;
     }
     Ok(exit)
 }
@@ -226,6 +223,14 @@ impl<'a> Watch<'a> {
         self.since = Instant::now();
         self.introduce();
         Ok(())
+    }
+
+    /// The whole story is the deployment that was asked for. Its rollback is named
+    /// in it, and had only begun when it was seen last.
+    fn asked_for(&self) -> DeploymentView {
+        let Some(first) = self.over.first() else { return self.shown.clone() };
+        let rollback = self.over.get(1).unwrap_or(&self.shown);
+        DeploymentView { rollback_status: Some(rollback.status.clone()), ..first.clone() }
     }
 
     fn end(&mut self) -> Exit {

@@ -35,6 +35,9 @@ pub(crate) struct DeploymentView {
     pub(crate) rollback_of: Option<String>,
     /// The deployment that undoes this one.
     pub(crate) rolled_back_by: Option<String>,
+    /// How that one stands; none if nobody knows it any more.
+    #[serde(default)]
+    pub(crate) rollback_status: Option<String>,
     /// Whether such a deployment is still to come.
     pub(crate) rollback_due: bool,
     pub(crate) reason: Option<Why>,
@@ -134,6 +137,19 @@ impl DeploymentView {
         self.is_over() && self.started_at.is_none() && succeeded + failed + skipped == 0
     }
 
+    /// What has become of its rollback, in one sentence; none if it has none.
+    pub(crate) fn rollback_words(&self) -> Option<String> {
+        let by = self.rolled_back_by.as_deref()?;
+        Some(match self.rollback_status.as_deref() {
+            Some("Succeeded") => format!("It was rolled back by {by}."),
+            Some("Failed") => format!("Its rollback {by} failed: skein explain {by}."),
+            Some("Stopped") => format!("Its rollback {by} was stopped: skein explain {by}."),
+            Some(_) => format!("It is being rolled back by {by}: skein status {by}."),
+            // An older agent does not say, and of one long past nobody knows.
+            None => format!("Its rollback is {by}."),
+        })
+    }
+
     /// Its hosts; none if it is part of a list.
     pub(crate) fn hosts(&self) -> &[TurnView] {
         self.hosts.as_deref().unwrap_or(&[])
@@ -188,6 +204,7 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
     let id = submission.deployment;
     let counts = rollout.counts();
     let group = state.group(&submission.group);
+    let rollback = rollout.rolled_back_by.and_then(|by| state.rollout(by));
     DeploymentView {
         id: id.to_string(),
         group: submission.group.to_string(),
@@ -203,6 +220,7 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
         finished_at: rollout.finished_at.map(written),
         rollback_of: submission.rollback_of.map(|undone| undone.to_string()),
         rolled_back_by: rollout.rolled_back_by.map(|by| by.to_string()),
+        rollback_status: rollback.map(|rollback| rollback.status().name().into()),
         rollback_due: group.is_some_and(|group| group.owes_rollback_of == Some(id)),
         reason: Why::of_rollout(rollout),
         alarm: rollout.stopped_by.as_ref().map(StoppedByView::of),

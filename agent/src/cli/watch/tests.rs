@@ -38,6 +38,7 @@ pub(in crate::cli) fn deployment(status: &str, hosts: Vec<TurnView>) -> Deployme
         finished_at: None,
         rollback_of: None,
         rolled_back_by: None,
+        rollback_status: None,
         rollback_due: false,
         reason: None,
         alarm: None,
@@ -94,6 +95,23 @@ fn the_end_is_told_with_numbers_and_the_scripts_last_lines() {
     assert!(lines[11].starts_with("d-ABCDEFGH1 Failed: 0 of 1 hosts succeeded, 1 failed"), "{}", lines[11]);
     assert_eq!(lines[12], "  4 of 5 … (HEALTH_CONSTRAINTS)");
     assert_eq!(lines[13], "  not rolled back");
+}
+
+#[test]
+fn only_a_rollback_that_went_well_has_rolled_it_back() {
+    let said = |status: Option<&str>| {
+        let (by, status) = (Some("d-BACK".into()), status.map(Into::into));
+        let view =
+            DeploymentView { rolled_back_by: by, rollback_status: status, ..deployment("Failed", vec![]) };
+        ending::of(&view).pop().expect("a last line")
+    };
+    assert_eq!(said(Some("Succeeded")), "  It was rolled back by d-BACK.");
+    for running in ["Queued", "InProgress", "Baking"] {
+        assert_eq!(said(Some(running)), "  It is being rolled back by d-BACK: skein status d-BACK.");
+    }
+    assert_eq!(said(Some("Failed")), "  Its rollback d-BACK failed: skein explain d-BACK.");
+    assert_eq!(said(Some("Stopped")), "  Its rollback d-BACK was stopped: skein explain d-BACK.");
+    assert_eq!(said(None), "  Its rollback is d-BACK.");
 }
 
 #[test]
