@@ -10,7 +10,7 @@ use proto::rollout::{Blocker, DeploymentStatus, FAILURES_TOLD, Part, Rollout, St
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
-use super::mesh::is_in_service;
+use super::service::is_in_service;
 use super::{StoppedByView, Why, name_of, written};
 
 /// A deployment.
@@ -256,7 +256,7 @@ fn healthy(rollout: &Rollout, state: &State) -> Healthy {
     match group.filter(|_| rollout.status() == DeploymentStatus::Queued) {
         Some(known) => {
             let members = state.members_of(&known.group);
-            let now = members.iter().filter(|host| is_in_service(known, host)).count();
+            let now = members.iter().filter(|host| is_in_service(state, known, host)).count();
             let of = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
             let (now, total) = (of(now), of(members.len()));
             Healthy { now, minimum: rollout.submission.policy.bounds(total).minimum, total, lowest_seen: now }
@@ -330,6 +330,7 @@ fn turn(
     let deferral = state.deferral(rollout.submission.deployment, host);
     let waits = deferral
         .map(|deferral| format!("it waits with its start {}", super::health::deferred(deferral, state)));
+    let down = part.down.map(|since| format!("Down since {}", written(since)));
     let view = TurnView {
         host: host.to_string(),
         name: name_of(state, host),
@@ -337,7 +338,7 @@ fn turn(
         status: String::new(),
         event: None,
         error_code: None,
-        message: waits.or(unwell),
+        message: down.or(waits).or(unwell),
         script: None,
         log: None,
         started_at: started_at.map(written),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::behind::{self, BehindView};
 use super::deployment::running;
+use super::service::{OutOfServiceView, is_in_service, out_of_service};
 use super::{AlarmView, DeploymentView, FreezeView, TriggerView, Why, written};
 use crate::group_file::GroupFile;
 
@@ -114,11 +115,15 @@ pub(crate) struct GroupView {
     pub(crate) config: String,
     /// Hosts that have its tags.
     pub(crate) hosts: usize,
-    /// Of those: last turn succeeded, health check passes, and not Down.
+    /// Of those in service: last turn succeeded, health check passes, not Down, and
+    /// not in a turn.
     pub(crate) healthy: usize,
     /// Those that the group's health check finds unhealthy.
     #[serde(default)]
     pub(crate) unhealthy: Vec<UnhealthyView>,
+    /// Those that are not in service for another reason than their turn.
+    #[serde(default)]
+    pub(crate) out_of_service: Vec<OutOfServiceView>,
     /// The revision that it was brought to last.
     pub(crate) revision: Option<String>,
     /// Hosts that have another one: a deployment that failed, or was stopped, left
@@ -254,8 +259,9 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
             None => known.group.policy.to_string(),
         },
         hosts: members.len(),
-        healthy: members.iter().filter(|host| is_in_service(known, host)).count(),
+        healthy: members.iter().filter(|host| is_in_service(state, known, host)).count(),
         unhealthy: members.iter().filter_map(|host| unhealthy(state, known, host)).collect(),
+        out_of_service: out_of_service(state, known, &members),
         revision: good.map(|good| good.revision.digest.to_string()),
         elsewhere: members.iter().filter(is_elsewhere).count(),
         origin: good.map(|good| good.revision.origin.clone()),
@@ -277,14 +283,6 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
 fn impossible(state: &State, known: &GroupState) -> Option<Why> {
     let policy = state.policy_of(&known.group).ok()?;
     state.check_policy(&known.group.name, &policy).err().as_ref().map(Why::of_refusal)
-}
-
-/// Whether its last turn went well, its check passes, and it is up.
-pub(super) fn is_in_service(known: &GroupState, host: &Host) -> bool {
-    let standing = known.standing.get(&host.record.host);
-    host.down.is_none()
-        && known.ailing(host.record.host).is_none()
-        && standing.is_some_and(|standing| standing.health == Health::Healthy)
 }
 
 fn unhealthy(state: &State, known: &GroupState, host: &Host) -> Option<UnhealthyView> {
