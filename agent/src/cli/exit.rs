@@ -19,6 +19,11 @@ pub(crate) enum Exit {
     Stopped,
     /// Waiting timed out; the deployment goes on.
     TimedOut,
+    /// By Ctrl-C while a deployment was followed, which goes on. As a shell has it:
+    /// 128 and the signal's number.
+    Interrupted,
+    /// The same by SIGTERM.
+    Terminated,
 }
 
 impl From<Exit> for u8 {
@@ -32,6 +37,8 @@ impl From<Exit> for u8 {
             Exit::RolledBack => 5,
             Exit::Stopped => 6,
             Exit::TimedOut => 7,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
         }
     }
 }
@@ -99,6 +106,7 @@ mod tests {
         let all = [Exit::Done, Exit::Error, Exit::Usage, Exit::Refused, Exit::Failed, Exit::RolledBack];
         assert_eq!(all.map(u8::from), [0, 1, 2, 3, 4, 5]);
         assert_eq!([Exit::Stopped, Exit::TimedOut].map(u8::from), [6, 7]);
+        assert_eq!([Exit::Interrupted, Exit::Terminated].map(u8::from), [130, 143]);
     }
 
     #[test]

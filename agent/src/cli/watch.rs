@@ -8,6 +8,7 @@
 mod changes;
 mod ending;
 mod frame;
+mod leaving;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -60,8 +61,13 @@ pub(crate) async fn follow(
     first: DeploymentView,
     patience: Patience,
 ) -> anyhow::Result<Exit> {
+    let told_to_leave = leaving::told();
     let mut watch = Watch::new(session, first, patience);
-    let exit = watch.run().await?;
+    let exit = tokio::select! {
+        biased;
+        exit = told_to_leave => watch.leave(exit),
+        exit = watch.run() => exit?,
+    };
     watch.live.finish();
     if session.screen.is_json() {
         session.screen.result(&watch.asked_for(), String::new)?;
@@ -101,7 +107,8 @@ impl<'a> Watch<'a> {
 
     fn introduce(&self) {
         if !self.session.screen.is_live() {
-            changes::opening(&self.shown).iter().for_each(|line| self.session.screen.progress(line));
+            let lines = changes::opening(&self.shown);
+            lines.iter().for_each(|line| self.session.screen.progress(&clean(line)));
         }
     }
 
@@ -247,6 +254,12 @@ impl<'a> Watch<'a> {
             self.shown.id, self.shown.id
         ));
         Exit::TimedOut
+    }
+
+    fn leave(&mut self, exit: Exit) -> Exit {
+        self.live.keep();
+        self.session.screen.note(&leaving::words(&self.shown));
+        exit
     }
 
     fn tell(&self, lines: &[String]) {
