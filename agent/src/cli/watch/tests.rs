@@ -80,6 +80,20 @@ fn a_line_is_printed_for_each_change_and_only_for_changes() {
 }
 
 #[test]
+fn what_is_queued_says_at_once_and_once_what_it_waits_for() {
+    let waits_for = |code: &str, message: &str| {
+        let why = Why { code: code.into(), message: message.into(), numbers: Default::default() };
+        DeploymentView { blockers: vec![why], ..deployment("Queued", vec![]) }
+    };
+    let frozen = waits_for("FROZEN", "the group is frozen until noon");
+    let opening = changes::opening(&frozen);
+    assert_eq!(opening[1..], ["d-ABCDEFGH1 waits: the group is frozen until noon"], "{opening:?}");
+    assert!(changes::between(&frozen, &frozen).is_empty());
+    let queued = waits_for("QUEUED", "waits for d-B to be over");
+    assert_eq!(changes::between(&frozen, &queued), ["d-ABCDEFGH1 waits for d-B to be over"]);
+}
+
+#[test]
 fn the_end_is_told_with_numbers_and_the_scripts_last_lines() {
     let log: String = (1..=30).map(|line| format!("line {line}\n")).collect();
     let mut failed = host("c", "Failed", Some("ValidateService"));
