@@ -280,7 +280,7 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
 }
 
 /// Why the group's hosts leave its policy no turn.
-fn impossible(state: &State, known: &GroupState) -> Option<Why> {
+pub(super) fn impossible(state: &State, known: &GroupState) -> Option<Why> {
     let policy = state.policy_of(&known.group).ok()?;
     state.check_policy(&known.group.name, &policy).err().as_ref().map(Why::of_refusal)
 }

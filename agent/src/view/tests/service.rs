@@ -1,3 +1,5 @@
+use proto::policy::DeploymentConfig;
+
 use super::*;
 
 fn turn(number: u8) -> [Body; 2] {
@@ -73,4 +75,26 @@ fn a_host_that_is_down_is_said_to_be_before_its_turn_and_after_it() {
     let since = || "Down since 1970-01-01T00:00:08.000Z".to_string();
     assert_eq!(said(1), ("Succeeded".into(), since()));
     assert_eq!(said(3), ("Pending".into(), since()));
+}
+
+#[test]
+fn a_configuration_names_the_groups_that_it_makes_impossible() {
+    let named = || "careful".parse().expect("a name");
+    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    let set = |hosts: u32| {
+        let minimum = Minimum::HostCount(hosts);
+        Body::ConfigSet(DeploymentConfig {
+            name: named(),
+            minimum,
+            turns_max: None,
+            canary: None,
+            zonal: None,
+        })
+    };
+    let follows = Body::GroupSet(Group { config: Some(named()), ..known });
+    let more = |hosts| fold(Minimum::OneAtATime, vec![set(1), follows.clone(), set(hosts)]);
+    let impossible = |hosts| config(&more(hosts), &named()).expect("it is there").impossible;
+    assert!(impossible(2).is_empty());
+    let why = &impossible(3)["hello/prod"];
+    assert!(why.message.contains('3'), "{}", why.message);
 }
