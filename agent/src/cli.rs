@@ -26,7 +26,7 @@ use crate::client::Client;
 use crate::config::{AgentConfig, AgentFlags, default_socket};
 use crate::{demo, start};
 
-pub(crate) use exit::{Exit, report, usage};
+pub(crate) use exit::{Exit, Mistyped, report, usage};
 pub(crate) use local::codedeploy;
 pub(crate) use screen::{Screen, clean, clean_lines};
 
