@@ -12,6 +12,7 @@ pub(crate) mod deployment;
 mod health;
 mod history_line;
 mod mesh;
+mod names;
 pub(crate) mod plan;
 mod service;
 mod watches;

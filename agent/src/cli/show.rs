@@ -331,8 +331,10 @@ fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
             (false, true) => "this host",
             (false, false) => "",
         };
+        // An older agent has no labels.
+        let label = if host.label.is_empty() { &host.name } else { &host.label };
         vec![
-            host.name.clone(),
+            label.clone(),
             host.status.clone(),
             host.zone.clone(),
             host.tags.join(" "),

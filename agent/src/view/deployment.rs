@@ -10,8 +10,9 @@ use proto::rollout::{Blocker, DeploymentStatus, FAILURES_TOLD, Part, Rollout, St
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
+use super::names::Names;
 use super::service::is_in_service;
-use super::{StoppedByView, Why, name_of, written};
+use super::{StoppedByView, Why, written};
 
 /// A deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,8 +194,9 @@ pub(super) fn with_hosts(
 ) -> DeploymentView {
     let parts = state.parts(rollout.submission.deployment);
     let targeted = parts.iter().filter(|(_, part)| *part.stage != Stage::NotTargeted);
+    let names = Names::of(state);
     let mut hosts: Vec<TurnView> =
-        targeted.map(|(host, part)| turn(*host, part, rollout, state, event_of(*host))).collect();
+        targeted.map(|(host, part)| turn(*host, part, rollout, &names, event_of(*host))).collect();
     hosts.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
     DeploymentView { hosts: Some(hosts), ..summary(rollout, state, blockers) }
 }
@@ -316,9 +318,10 @@ fn turn(
     host: HostId,
     part: &Part<'_>,
     rollout: &Rollout,
-    state: &State,
+    names: &Names<'_>,
     event: Option<LifecycleEvent>,
 ) -> TurnView {
+    let state = names.state;
     let known = state.host(host);
     let (started_at, finished_at) = match &*part.stage {
         Stage::Started { at } => (Some(*at), None),
@@ -333,7 +336,7 @@ fn turn(
     let down = part.down.map(|since| format!("Down since {}", written(since)));
     let view = TurnView {
         host: host.to_string(),
-        name: name_of(state, host),
+        name: names.name(host),
         zone: known.map(|host| host.record.zone.clone()).unwrap_or_default(),
         status: String::new(),
         event: None,

@@ -6,6 +6,7 @@ use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
 
 use super::health::held_back;
+use super::names::Names;
 use super::written;
 
 /// A host that is not in service, other than by its turn.
@@ -55,12 +56,16 @@ fn is_in_its_turn(state: &State, known: &GroupState, host: HostId) -> bool {
 
 /// Those of the members that are not in service. Not those in their turn, which
 /// their deployment shows, nor those that never had one: they are only new.
-pub(super) fn out_of_service(state: &State, known: &GroupState, members: &[&Host]) -> Vec<OutOfServiceView> {
-    members.iter().filter_map(|host| why_not(state, known, host)).collect()
+pub(super) fn out_of_service(
+    names: &Names<'_>,
+    known: &GroupState,
+    members: &[&Host],
+) -> Vec<OutOfServiceView> {
+    members.iter().filter_map(|host| why_not(names, known, host)).collect()
 }
 
-fn why_not(state: &State, known: &GroupState, host: &Host) -> Option<OutOfServiceView> {
-    let id = host.record.host;
+fn why_not(names: &Names<'_>, known: &GroupState, host: &Host) -> Option<OutOfServiceView> {
+    let (state, id) = (names.state, host.record.host);
     let (why, since, message) = if let Some(since) = host.down {
         ("Down", Some(since), None)
     } else if let Some(ailing) = known.ailing(id) {
@@ -73,7 +78,7 @@ fn why_not(state: &State, known: &GroupState, host: &Host) -> Option<OutOfServic
     };
     Some(OutOfServiceView {
         host: id.to_string(),
-        name: host.record.name.clone(),
+        name: names.name(id),
         why: why.into(),
         since: since.map(written),
         message,

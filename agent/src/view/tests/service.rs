@@ -98,3 +98,18 @@ fn a_configuration_names_the_groups_that_it_makes_impossible() {
     let why = &impossible(3)["hello/prod"];
     assert!(why.message.contains('3'), "{}", why.message);
 }
+
+#[test]
+fn hosts_of_the_same_name_are_told_apart_by_their_ids() {
+    let Body::HostJoined(record) = joined(4) else { panic!("a host joins") };
+    let replaced = Body::HostJoined(HostRecord { name: "web-2".into(), ..record });
+    let mut more = deployed();
+    more.extend([down(2), replaced]);
+    let state = fold(Minimum::OneAtATime, more);
+    let (old, new) = (format!("web-2 ({})", host(2).short()), format!("web-2 ({})", host(4).short()));
+    let shown = group_of(&state);
+    assert_eq!(shown.out_of_service[0].name, old);
+    assert_eq!(shown.behind.iter().map(|host| &host.name).collect::<Vec<_>>(), [&new]);
+    let names: Vec<String> = view(&state).hosts().iter().map(|host| host.name.clone()).collect();
+    assert_eq!(names, ["web-1", &old, "web-3"]);
+}
