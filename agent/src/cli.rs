@@ -26,7 +26,7 @@ use crate::client::Client;
 use crate::config::{AgentConfig, AgentFlags, default_socket};
 use crate::{demo, start};
 
-pub(crate) use exit::{Exit, report, usage};
+pub(crate) use exit::{Exit, Mistyped, report, usage};
 pub(crate) use local::codedeploy;
 pub(crate) use screen::{Screen, clean, clean_lines};
 
@@ -37,7 +37,7 @@ pub(crate) use screen::{Screen, clean, clean_lines};
 #[derive(Parser)]
 #[command(name = "skein", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 done, 1 error, 2 usage, 3 refused, 4 deployment failed, \
-                        5 failed and rolled back, 6 stopped, 7 timed out waiting.")]
+                        5 failed and rolled back, 6 stopped, 7 timed out waiting, 130 or 143 interrupted while waiting.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

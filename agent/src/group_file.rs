@@ -71,8 +71,8 @@ pub(crate) enum GroupFileError {
     #[error("config and minimum_healthy both say how many hosts must stay healthy: keep one")]
     TwoMinimums,
     #[error(
-        "{key} = `{value}`: write a number of hosts (6) or a share of them, 0% to {PERCENT_MAX}% (\"75%\"); with \
-         100% kept healthy, none could ever be taken out of service"
+        "{key} = `{value}`: write a number of hosts (6) or a share of them, 0% to {PERCENT_MAX}% (\"75%\"); {}",
+        why_not_all(key)
     )]
     Amount { key: &'static str, value: String },
     #[error("{key} = \"{value}\" could be hosts or a share of them: write \"{value}%\" or {value}")]
@@ -111,6 +111,14 @@ pub(crate) enum GroupFileError {
     Trigger { name: String, problem: String },
     #[error("override `{key}`: {problem}")]
     Override { key: String, problem: String },
+}
+
+/// Why a share of all hosts is none.
+fn why_not_all(key: &str) -> &'static str {
+    match key {
+        "canary.hosts" => "a canary of 100% would leave nobody to go after it",
+        _ => "with 100% kept healthy, none could ever be taken out of service",
+    }
 }
 
 impl GroupFileError {

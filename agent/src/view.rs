@@ -12,7 +12,9 @@ pub(crate) mod deployment;
 mod health;
 mod history_line;
 mod mesh;
+mod names;
 pub(crate) mod plan;
+mod service;
 mod watches;
 mod why;
 
@@ -31,6 +33,7 @@ pub(crate) use deployment::{DeploymentView, TurnView, WaveView, deployment, depl
 pub(crate) use history_line::{HistoryLine, HistoryView, diverged, history, history_line, progress};
 pub(crate) use mesh::{GroupView, HostView, MeshCounts, StatusView, group, groups, hosts, name_of, status};
 pub(crate) use plan::{PlanView, Planned, SecondsView};
+pub(crate) use service::OutOfServiceView;
 pub(crate) use watches::{AlarmView, FreezeView, StoppedByView, TriggerView, alarms};
 
 /// Why something is as it is: for scripts, in numbers, and for people.

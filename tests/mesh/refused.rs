@@ -87,6 +87,19 @@ fn groups_that_cannot_be_deployed_to_are_refused_with_advice() {
         on.skein(&of("deploy")).expect(3, &[words]);
         on.skein(&of("plan")).expect(3, &[words]);
     }
+    // What is mistyped is usage, and what can be read is refused.
+    for (overrides, code, words) in [
+        (&["minimum_healthy=-1"][..], 2, "`-1` is no number of hosts"),
+        (&["colour=red"], 2, "override `colour`: unknown key"),
+        (&["turns_max=1", "turns_max=2"], 2, "override `turns_max` is given twice"),
+        (&["config=Nope"], 3, "Nope"),
+    ] {
+        let flags: Vec<&str> = overrides.iter().flat_map(|pair| ["--override", *pair]).collect();
+        for words_of in [&["deploy", "hello/prod", source.as_str()][..], &["plan", "hello/prod", &source]] {
+            on.skein(&[words_of, &flags[..]].concat()).expect(code, &[words]);
+        }
+        on.skein(&[&["rollback", "hello/prod"][..], &flags[..]].concat()).expect(code, &[words]);
+    }
     let document = on.json(&["deploy", "hello/prod", &source]);
     assert_eq!(document["error"]["code"], "HEALTH_CONSTRAINTS_INVALID");
     on.skein(&["deploy", "hello/prod", &source, "--override", "minimum_healthy=66%"])

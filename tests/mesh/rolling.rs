@@ -48,6 +48,7 @@ fn a_failing_hook_is_rolled_back() {
     assert_eq!(deployments[0]["status"], "Succeeded");
     assert_eq!(deployments[1]["status"], "Failed");
     assert_eq!(deployments[1]["rolled_back_by"], deployments[0]["id"]);
+    assert_eq!(deployments[1]["rollback_status"], "Succeeded");
     assert_eq!(deployments[0]["revision"], deployments[2]["revision"]);
     let rollback = mesh.trace().of(deployments[0]["id"].as_str().expect("an id"));
     rollback.at_most_at_once(1);

@@ -1,5 +1,7 @@
 //! More than one thing at a time, and people who look or change their minds.
 
+use rustix::process::Signal;
+
 use crate::bundle::{Bundle, Deed};
 use crate::world::{Mesh, Watcher, turn_of, wait_until};
 
@@ -115,9 +117,18 @@ fn whoever_stops_waiting_leaves_the_deployment_running() {
     let ran = mesh.agent("web-1").skein(&["deploy", "hello/prod", &source, "--wait-timeout", "1s"]);
 
     ran.expect(7, &["not over after 1s", "goes on"]);
-    mesh.go("v1");
     let list = mesh.agent("web-1").json(&["deployments"]);
-    mesh.wait_for(list[0]["id"].as_str().expect("an id"), "Succeeded");
+    let id = list[0]["id"].as_str().expect("an id");
+    let said =
+        format!("{id} goes on without you: skein status {id} --watch shows it, skein stop {id} stops it");
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut watcher = Watcher::start(mesh.agent("web-1").command(&["status", id, "--watch"]));
+        watcher.wait_for_line();
+        watcher.signal(signal);
+        watcher.end().expect(code, &[&said]);
+    }
+    mesh.go("v1");
+    mesh.wait_for(id, "Succeeded");
 }
 
 #[test]

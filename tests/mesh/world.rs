@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -407,6 +408,17 @@ pub(crate) struct Watcher(Child);
 impl Watcher {
     pub(crate) fn start(mut command: Command) -> Watcher {
         Watcher(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skein runs"))
+    }
+
+    /// Until it has printed its first line, and so listens to signals.
+    pub(crate) fn wait_for_line(&mut self) {
+        let stdout = self.0.stdout.as_mut().expect("a pipe");
+        let mut byte = [0];
+        while stdout.read(&mut byte).expect("a pipe") == 1 && byte != *b"\n" {}
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("a process of ours");
     }
 
     pub(crate) fn end(self) -> Ran {

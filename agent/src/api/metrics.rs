@@ -49,7 +49,11 @@ fn registry(counts: &AgentCounts, frames: Counts) -> Registry {
         counts.groups.iter().map(row).collect::<Vec<_>>()
     };
     add("group_hosts", "Hosts that have the group's tags", of_groups(&|group| group.hosts));
-    add("group_healthy_hosts", "Of those, hosts that are healthy and up", of_groups(&|group| group.healthy));
+    add(
+        "group_healthy_hosts",
+        "Of those, hosts in service: healthy, up and not in their turn",
+        of_groups(&|group| group.healthy),
+    );
     let unwell = of_groups(&|group| group.unhealthy);
     add("group_unhealthy_hosts", "Hosts that the group's health check finds unhealthy", unwell);
     let kinds = [

@@ -213,12 +213,25 @@ pub(super) fn resolve(node: &Node, text: &str) -> Result<HostId, ApiError> {
         let shown: String = text.chars().take(100).collect();
         match named.len() {
             0 => ApiError::not_found("UNKNOWN_HOST", format!("no host `{shown}`: `skein hosts` lists them")),
-            several => ApiError::invalid(
-                "AMBIGUOUS_HOST",
-                format!("{several} hosts are called `{shown}`: give an id, `skein hosts --json` shows them"),
-            ),
+            _ => ambiguous(node, &shown, &named),
         }
     })
+}
+
+/// Several have the name: their ids, with what tells them apart.
+fn ambiguous(node: &Node, name: &str, named: &[HostId]) -> ApiError {
+    /// More are found with `skein hosts --json`.
+    const NAMED_MAX: usize = 5;
+    let one = |host: &HostId| match node.state().host(*host).and_then(|known| known.down) {
+        Some(since) => format!("{host} (Down since {})", view::written(since)),
+        None => format!("{host} (Up)"),
+    };
+    let ids: Vec<String> = named.iter().take(NAMED_MAX).map(one).collect();
+    let (count, ids) = (named.len(), ids.join(", "));
+    ApiError::invalid(
+        "AMBIGUOUS_HOST",
+        format!("{count} hosts are called `{name}`: give the id of one: {ids}"),
+    )
 }
 
 fn known_group(node: &Node, group: Option<&GroupName>) -> Result<(), Refusal> {

@@ -308,7 +308,10 @@ async fn policy_of(
     };
     let policy = shared.backend.node.read(look).await?.map_err(|error| {
         if let GroupFileError::Refused(refusal) = error {
-            return ApiError::from(refusal);
+            // A word that can be read, and that this mesh says no to.
+            let is_unknown_config = matches!(refusal, Refusal::UnknownConfig { .. });
+            let error = ApiError::from(refusal);
+            return if is_unknown_config { error.refused() } else { error };
         }
         let is_refused = error.is_of_policy();
         let invalid = ApiError::invalid("INVALID_OVERRIDE", error.to_string());

@@ -10,7 +10,7 @@ use super::screen::table;
 use super::{Exit, Session};
 use crate::client::encoded;
 use crate::group_file::ConfigFile;
-use crate::view::ConfigView;
+use crate::view::{ConfigView, Why};
 
 #[derive(Subcommand)]
 pub(crate) enum ConfigVerb {
@@ -52,7 +52,27 @@ async fn set(session: &Session, path: PathBuf) -> anyhow::Result<Exit> {
     let config = file.config().with_context(|| format!("{} defines no configuration", path.display()))?;
     let view: ConfigView = session.client.put(&path_of(&config.name), &file).await?;
     session.screen.result(&view, || format!("Configuration {} is set: {}.", view.name, view.says))?;
+    impossible(&view).iter().for_each(|line| session.screen.note(line));
     Ok(Exit::Done)
+}
+
+/// Groups that are named one by one; `--json` has all.
+const NAMED_MAX: usize = 20;
+
+/// A line for each group in which nothing could be deployed any more.
+fn impossible(view: &ConfigView) -> Vec<String> {
+    let name = &view.name;
+    let words = |(group, why): (&String, &Why)| {
+        format!(
+            "note: {group} follows {name}, and no deployment of it could run as it stands: {}",
+            why.message
+        )
+    };
+    let mut lines: Vec<String> = view.impossible.iter().take(NAMED_MAX).map(words).collect();
+    if view.impossible.len() > NAMED_MAX {
+        lines.push(format!("note: the same holds for {} more groups", view.impossible.len() - NAMED_MAX));
+    }
+    lines
 }
 
 async fn list(session: &Session) -> anyhow::Result<Exit> {

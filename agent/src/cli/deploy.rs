@@ -13,7 +13,7 @@ use super::group::path_of;
 use super::meter::Meter;
 use super::show::deployment_path;
 use super::watch::{self, Patience};
-use super::{Exit, Session};
+use super::{Exit, Mistyped, Session};
 use crate::api::{DeployBody, PushBody, RevisionView, RollbackBody, StopBody};
 use crate::bundle::source::{KINDS, NotASource, Source};
 use crate::telemetry::chain;
@@ -123,7 +123,8 @@ impl Wish {
         let mut overrides = self.overrides.map()?;
         let mode = self.restart.then(|| overrides.insert("mode".into(), "RESTART".into())).flatten();
         if mode.is_some_and(|mode| mode != "RESTART") {
-            bail!("--restart and --override mode=… say different things: keep one");
+            let problem = "--restart and --override mode=… say different things: keep one";
+            return Err(Mistyped(problem.into()).into());
         }
         Ok(overrides)
     }
@@ -139,7 +140,9 @@ impl Overrides {
             if let Some(other) = map.insert(key.clone(), value.clone())
                 && other != *value
             {
-                bail!("override `{key}` is given twice, as `{other}` and as `{value}`: keep one");
+                let problem =
+                    format!("override `{key}` is given twice, as `{other}` and as `{value}`: keep one");
+                return Err(Mistyped(problem).into());
             }
         }
         Ok(map)

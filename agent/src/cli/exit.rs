@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::screen::clean_lines;
+use crate::api::ErrorBody;
 use crate::client::ClientError;
 
 /// Exit codes. A contract: users' scripts branch on them.
@@ -19,6 +20,11 @@ pub(crate) enum Exit {
     Stopped,
     /// Waiting timed out; the deployment goes on.
     TimedOut,
+    /// By Ctrl-C while a deployment was followed, which goes on. As a shell has it:
+    /// 128 and the signal's number.
+    Interrupted,
+    /// The same by SIGTERM.
+    Terminated,
 }
 
 impl From<Exit> for u8 {
@@ -32,9 +38,19 @@ impl From<Exit> for u8 {
             Exit::RolledBack => 5,
             Exit::Stopped => 6,
             Exit::TimedOut => 7,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
         }
     }
 }
+
+/// A mistake in the words of the command line itself that clap does not know of.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Mistyped(pub(crate) String);
+
+/// What the agent says of a command line's words, which only it can judge.
+const MISTYPED: [&str; 2] = ["INVALID_OVERRIDE", "INVALID_REVISION"];
 
 /// Says on stderr what went wrong, with its causes; in JSON on stdout too, if
 /// that is what the user reads.
@@ -53,12 +69,22 @@ pub(crate) fn report(error: &anyhow::Error, as_json: bool) -> Exit {
     }
     eprintln!("{}", said(&text));
     if as_json {
-        let code = refused.map_or("ERROR", |body| body.code.as_str());
+        let other = if error.is::<Mistyped>() { "USAGE" } else { "ERROR" };
+        let code = refused.map_or(other, |body| body.code.as_str());
         println!("{}", document(code, &text, refused.is_some_and(|body| body.refused)));
     }
     match refused {
-        Some(body) if body.refused => Exit::Refused,
-        Some(_) | None => Exit::Error,
+        Some(body) => of_answer(body),
+        None if error.is::<Mistyped>() => Exit::Usage,
+        None => Exit::Error,
+    }
+}
+
+fn of_answer(body: &ErrorBody) -> Exit {
+    match body.refused {
+        true => Exit::Refused,
+        false if MISTYPED.contains(&body.code.as_str()) => Exit::Usage,
+        false => Exit::Error,
     }
 }
 
@@ -92,13 +118,24 @@ pub(crate) fn usage(error: &clap::Error, as_json: bool) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::ErrorBody;
 
     #[test]
     fn exit_codes_are_those_of_the_contract() {
         let all = [Exit::Done, Exit::Error, Exit::Usage, Exit::Refused, Exit::Failed, Exit::RolledBack];
         assert_eq!(all.map(u8::from), [0, 1, 2, 3, 4, 5]);
         assert_eq!([Exit::Stopped, Exit::TimedOut].map(u8::from), [6, 7]);
+        assert_eq!([Exit::Interrupted, Exit::Terminated].map(u8::from), [130, 143]);
+    }
+
+    #[test]
+    fn a_mistyped_word_is_usage_and_a_word_that_may_not_be_is_refused() {
+        let answer = |code: &str, refused: bool| {
+            of_answer(&ErrorBody { code: code.into(), message: String::new(), refused })
+        };
+        assert_eq!(answer("INVALID_OVERRIDE", false), Exit::Usage);
+        assert_eq!(answer("INVALID_OVERRIDE", true), Exit::Refused);
+        assert_eq!(answer("INVALID_GROUP", false), Exit::Error, "a file's mistake");
+        assert_eq!(report(&Mistyped("twice".into()).into(), false), Exit::Usage);
     }
 
     #[test]

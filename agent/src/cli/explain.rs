@@ -54,6 +54,8 @@ fn numbers(view: &DeploymentView) -> String {
         (counts.pending, "still to come"),
         (counts.skipped, "never touched"),
     ];
+    let targets: u32 = sums.iter().map(|(count, _)| count).sum();
+    let (hosts, in_service) = scope(view, targets);
     let sums: Vec<String> =
         sums.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     let sums = if sums.is_empty() { "none had a turn yet".into() } else { sums.join(", ") };
@@ -63,13 +65,24 @@ fn numbers(view: &DeploymentView) -> String {
         _ => format!(", {} at the fewest", healthy.lowest_seen),
     };
     let mut text = format!(
-        "Hosts: {} in the group; {sums}\nIn service: {} of {} {when}{fewest}; {} must be ({})\n",
-        healthy.total, healthy.now, healthy.total, healthy.minimum, view.config
+        "Hosts: {hosts}; {sums}\n{in_service}: {} of {} {when}{fewest}; {} must be ({})\n",
+        healthy.now, healthy.total, healthy.minimum, view.config
     );
     if let Some(times) = times(view) {
         text.push_str(&times);
     }
     text
+}
+
+/// Whom the sums are about: the group, or of a catch-up those that were behind. One
+/// that runs beside a deployment counts no others.
+fn scope(view: &DeploymentView, targets: u32) -> (String, &'static str) {
+    let total = view.healthy.total;
+    match view.creator == "autoscale" && targets > 0 {
+        true if targets == total => (format!("{targets} to catch up"), "Of these in service"),
+        true => (format!("{targets} to catch up, of {total} in the group"), "In service"),
+        false => (format!("{total} in the group"), "In service"),
+    }
 }
 
 /// From when to when, by whom and for what.

@@ -109,8 +109,10 @@ fn remarks(view: &DeploymentView) -> String {
     if view.config.contains(", restart") {
         remarks.push("restart".into());
     }
-    if let Some(by) = &view.rolled_back_by {
-        remarks.push(format!("rolled back by {by}"));
+    if let Some(words) = view.rollback_words() {
+        // One remark among others, and no sentence of its own.
+        let words = words.trim_end_matches('.');
+        remarks.push(words[..1].to_lowercase() + &words[1..]);
     }
     if view.rollback_of.is_none() && !view.description.is_empty() {
         remarks.push(view.description.clone());
@@ -163,10 +165,11 @@ mod tests {
             started_at: Some("2026-01-01T00:00:00.250Z".into()),
             finished_at: Some("2026-01-01T00:00:03.000Z".into()),
             rolled_back_by: Some("d-BBBBBBBBB".into()),
+            rollback_status: Some("Succeeded".into()),
             description: "ticket 7".into(),
             ..ended
         };
-        check(&ended, ["1 ok, 1 failed, 1 skipped", "2.8s", "rolled back by d-BBBBBBBBB; ticket 7"]);
+        check(&ended, ["1 ok, 1 failed, 1 skipped", "2.8s", "it was rolled back by d-BBBBBBBBB; ticket 7"]);
 
         let back = DeploymentView {
             rollback_of: Some("d-ABCDEFGH1".into()),
@@ -177,7 +180,11 @@ mod tests {
         };
         check(
             &back,
-            ["1 ok, 1 failed, 1 skipped", "1h 1m 59s", "rollback of d-ABCDEFGH1; rolled back by d-BBBBBBBBB"],
+            [
+                "1 ok, 1 failed, 1 skipped",
+                "1h 1m 59s",
+                "rollback of d-ABCDEFGH1; it was rolled back by d-BBBBBBBBB",
+            ],
         );
 
         check(&deployment("Queued", vec![]), ["-", "-", ""]);

@@ -1,6 +1,6 @@
 //! `skein status`, `hosts`, `deployments`, `explain`: questions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
@@ -13,7 +13,9 @@ use super::screen::{clean, table};
 use super::watch::{self, Patience};
 use super::{Exit, Session};
 use crate::client::encoded;
-use crate::view::{BehindView, DeploymentView, GroupView, HostView, StatusView, TurnView, WaveView};
+use crate::view::{
+    BehindView, DeploymentView, GroupView, HostView, OutOfServiceView, StatusView, TurnView, WaveView,
+};
 
 #[derive(Args)]
 pub(crate) struct StatusArgs {
@@ -86,38 +88,49 @@ fn group_words(group: &GroupView) -> String {
         1 => ", but 1 host has another revision (`skein hosts` shows which)".into(),
         many => format!(", but {many} hosts have another revision (`skein hosts` shows which)"),
     };
-    let unhealthy = group.unhealthy.iter();
-    let unhealthy: String = unhealthy
-        .map(|host| {
-            let held = host.held_back.as_ref().map(|held| format!("; {held}")).unwrap_or_default();
-            format!("\n  {} is unhealthy since {}: {}{held}", host.name, host.since, host.error)
-        })
-        .collect();
     let head = format!(
-        "{}: {} of {} hosts healthy, {}, runs {runs}{elsewhere}{unhealthy}{}",
+        "{}: {} of {} hosts healthy, {}, runs {runs}{elsewhere}{}{}",
         group.group,
         group.healthy,
         group.hosts,
         group.config,
+        out_of_service_words(group),
         behind_words(group)
     );
     format!("{head}\n{}", watches_words(group)).trim_end().to_string()
 }
 
 /// Hosts that are named one by one; of many the first say enough.
-const BEHIND_SHOWN_MAX: usize = 20;
+const NAMED_MAX: usize = 20;
+
+/// A line for each host that is not in service, and not in its turn; nothing if all
+/// are. What failed its turn and is behind has its line there, which says more.
+fn out_of_service_words(group: &GroupView) -> String {
+    let behind: BTreeSet<&str> = told_behind(group).iter().map(|host| host.host.as_str()).collect();
+    let is_told = |host: &&OutOfServiceView| host.why != "Failed" || !behind.contains(host.host.as_str());
+    let all: Vec<&OutOfServiceView> = group.out_of_service.iter().filter(is_told).collect();
+    let lines = all.iter().take(NAMED_MAX).map(|host| format!("\n  {}", clean(&host.line())));
+    let mut text: String = lines.collect();
+    if all.len() > NAMED_MAX {
+        text.push_str(&format!("\n  and {} more are not in service", all.len() - NAMED_MAX));
+    }
+    text
+}
+
+/// Before its first deployment every host is new, and that is no news.
+fn told_behind(group: &GroupView) -> Vec<&BehindView> {
+    group.behind.iter().filter(|host| host.why.code != "NO_GOOD_REVISION").collect()
+}
 
 /// A line for each host that is not where its group is; nothing if all are.
 pub(super) fn behind_words(group: &GroupView) -> String {
-    // Before its first deployment every host is new, and that is no news.
-    let told = group.behind.iter().filter(|host| host.why.code != "NO_GOOD_REVISION");
-    let all: Vec<&BehindView> = told.collect();
+    let all = told_behind(group);
     let mut text = String::new();
-    for host in all.iter().take(BEHIND_SHOWN_MAX) {
+    for host in all.iter().take(NAMED_MAX) {
         text.push_str(&format!("\nBehind: {}", clean(&host.line())));
     }
-    if all.len() > BEHIND_SHOWN_MAX {
-        text.push_str(&format!("\nBehind: … and {} more hosts", all.len() - BEHIND_SHOWN_MAX));
+    if all.len() > NAMED_MAX {
+        text.push_str(&format!("\nBehind: … and {} more hosts", all.len() - NAMED_MAX));
     }
     text
 }
@@ -286,8 +299,8 @@ pub(super) fn why(view: &DeploymentView) -> String {
     if let Some(undone) = &view.rollback_of {
         text.push_str(&format!("It rolls back {undone}.\n"));
     }
-    if let Some(by) = &view.rolled_back_by {
-        text.push_str(&format!("It was rolled back by {by}.\n"));
+    if let Some(words) = view.rollback_words() {
+        text.push_str(&format!("{words}\n"));
     } else if view.rollback_due {
         text.push_str("Its rollback is about to begin.\n");
     }
@@ -318,8 +331,10 @@ fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
             (false, true) => "this host",
             (false, false) => "",
         };
+        // An older agent has no labels.
+        let label = if host.label.is_empty() { &host.name } else { &host.label };
         vec![
-            host.name.clone(),
+            label.clone(),
             host.status.clone(),
             host.zone.clone(),
             host.tags.join(" "),

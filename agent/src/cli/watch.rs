@@ -8,6 +8,7 @@
 mod changes;
 mod ending;
 mod frame;
+mod leaving;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -60,14 +61,16 @@ pub(crate) async fn follow(
     first: DeploymentView,
     patience: Patience,
 ) -> anyhow::Result<Exit> {
+    let told_to_leave = leaving::told();
     let mut watch = Watch::new(session, first, patience);
-    let exit = watch.run().await?;
+    let exit = tokio::select! {
+        biased;
+        exit = told_to_leave => watch.leave(exit),
+        exit = watch.run() => exit?,
+    };
     watch.live.finish();
-    // The whole story in JSON is the deployment that was asked for; its
-    // rollback is named in it.
-    let asked_for = watch.over.first().unwrap_or(&watch.shown);
     if session.screen.is_json() {
-        session.screen.result(asked_for, String::new)?;
+        session.screen.result(&watch.asked_for(), String::new)?;
     }
     Ok(exit)
 }
@@ -104,7 +107,8 @@ impl<'a> Watch<'a> {
 
     fn introduce(&self) {
         if !self.session.screen.is_live() {
-            changes::opening(&self.shown).iter().for_each(|line| self.session.screen.progress(line));
+            let lines = changes::opening(&self.shown);
+            lines.iter().for_each(|line| self.session.screen.progress(&clean(line)));
         }
     }
 
@@ -228,6 +232,14 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
+    /// The whole story is the deployment that was asked for. Its rollback is named
+    /// in it, and had only begun when it was seen last.
+    fn asked_for(&self) -> DeploymentView {
+        let Some(first) = self.over.first() else { return self.shown.clone() };
+        let rollback = self.over.get(1).unwrap_or(&self.shown);
+        DeploymentView { rollback_status: Some(rollback.status.clone()), ..first.clone() }
+    }
+
     fn end(&mut self) -> Exit {
         self.live.keep();
         self.tell(&ending::of(&self.shown));
@@ -242,6 +254,12 @@ impl<'a> Watch<'a> {
             self.shown.id, self.shown.id
         ));
         Exit::TimedOut
+    }
+
+    fn leave(&mut self, exit: Exit) -> Exit {
+        self.live.keep();
+        self.session.screen.note(&leaving::words(&self.shown));
+        exit
     }
 
     fn tell(&self, lines: &[String]) {

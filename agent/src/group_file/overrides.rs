@@ -103,10 +103,10 @@ fn as_toml(key: &str, value: &str) -> String {
     quoted(value)
 }
 
-/// On a command line nobody quotes.
+/// On a command line nobody quotes. A share that can be read is judged by the policy.
 fn as_typed(error: GroupFileError) -> GroupFileError {
     if let GroupFileError::Amount { key, value } = &error
-        && !value.ends_with('%')
+        && value.strip_suffix('%').is_none_or(|share| share.trim().parse::<u32>().is_err())
     {
         let problem = format!("`{value}` is no number of hosts and no share of them: write 75% or 6");
         return GroupFileError::Override { key: (*key).into(), problem };

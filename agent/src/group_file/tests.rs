@@ -132,6 +132,7 @@ fn mistakes_are_refused_with_what_was_meant() {
     check_refused("[deployment]\nmode = \"RESTART\"", "skein deploy GROUP --restart");
     check_refused("[canary]\nbake = \"5m\"", "canary.hosts = 1");
     check_refused("[canary]\nhosts = \"100%\"", "canary.hosts = `100%`");
+    check_refused("[canary]\nhosts = \"100%\"", "a canary of 100% would leave nobody to go after it");
     check_refused("[canary]\nhosts = 0", "canary.hosts = 0: give at least 1");
     check_refused("[zones]\nminimum_healthy = \"150%\"", "zones.minimum_healthy = `150%`");
     check_refused("[zones]\nbake = \"3d\"", "zones.bake = 3d: it may be 0s to 2d");
@@ -277,6 +278,11 @@ fn an_override_that_is_wrong_is_named() {
     check(&[("file_exists", "no")], "known here: DISALLOW, OVERWRITE, RETAIN");
     check(&[("turns_max", "many")], "override `turns_max`");
     check(&[("minimum_healthy", "100%")], "minimum_healthy = `100%`");
+    for value in ["-1", "x%", "-5%"] {
+        let said =
+            format!("override `minimum_healthy`: `{value}` is no number of hosts and no share of them");
+        check(&[("minimum_healthy", value)], &said);
+    }
     check(&[("config", "AllAtOnce"), ("minimum_healthy", "3")], "keep one");
     check(&[("config", "careful"), ("zones.bake", "5m")], "configuration `careful` says zones already");
     check(&[("mode", "RESTART"), ("outdated_only", "true")], "contradict each other");

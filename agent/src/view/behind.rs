@@ -6,7 +6,8 @@ use proto::rollout::Stage;
 use proto::state::{CatchUp, Cause, GroupState, State};
 use serde::{Deserialize, Serialize};
 
-use super::{Why, name_of, written};
+use super::names::Names;
+use super::{Why, written};
 
 /// One such host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,15 +36,16 @@ impl BehindView {
 }
 
 /// The hosts of a group that are behind, by name.
-pub(crate) fn behind(state: &State, known: &GroupState) -> Vec<BehindView> {
+pub(super) fn behind(names: &Names<'_>, known: &GroupState) -> Vec<BehindView> {
     let hosts = known.behind.keys();
-    let mut all: Vec<BehindView> = hosts.filter_map(|host| of_host(state, known, *host)).collect();
+    let mut all: Vec<BehindView> = hosts.filter_map(|host| of_host(names, known, *host)).collect();
     all.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
     all
 }
 
 /// One host in one group; none if it is not behind.
-pub(super) fn of_host(state: &State, known: &GroupState, host: HostId) -> Option<BehindView> {
+pub(super) fn of_host(names: &Names<'_>, known: &GroupState, host: HostId) -> Option<BehindView> {
+    let state = names.state;
     let catch_up = state.catch_up(known, host)?;
     let behind = known.behind.get(&host)?;
     let cause = match behind.cause {
@@ -55,7 +57,7 @@ pub(super) fn of_host(state: &State, known: &GroupState, host: HostId) -> Option
     };
     Some(BehindView {
         host: host.to_string(),
-        name: name_of(state, host),
+        name: names.name(host),
         cause: cause.into(),
         since: written(behind.since),
         why: why(state, host, catch_up),

@@ -1,10 +1,14 @@
 //! Named deployment configurations as users see them.
 
+use std::collections::BTreeMap;
+
 use proto::id::ConfigName;
 use proto::policy::{DeploymentConfig, PREDEFINED, Policy};
-use proto::state::State;
+use proto::state::{GroupState, State};
 use serde::{Deserialize, Serialize};
 
+use super::Why;
+use super::mesh::impossible;
 use crate::group_file::ConfigFile;
 
 /// One configuration.
@@ -17,6 +21,10 @@ pub(crate) struct ConfigView {
     pub(crate) says: String,
     /// The groups that follow it.
     pub(crate) groups: Vec<String>,
+    /// Those of them that no deployment could run in as they stand, and why: a group
+    /// without hosts is only empty.
+    #[serde(default)]
+    pub(crate) impossible: BTreeMap<String, Why>,
     /// As a file has it; none if it is predefined.
     pub(crate) definition: Option<ConfigFile>,
 }
@@ -28,15 +36,15 @@ impl Eq for ConfigView {}
 pub(crate) fn configs(state: &State) -> Vec<ConfigView> {
     let predefined = PREDEFINED.iter().map(|(name, minimum)| {
         let policy = Policy { minimum: *minimum, ..Policy::default() };
-        let of_it = |group: &&proto::state::GroupState| {
-            group.group.config.is_none() && group.group.policy.minimum == *minimum
-        };
+        let of_it =
+            |group: &&GroupState| group.group.config.is_none() && group.group.policy.minimum == *minimum;
         let groups = state.groups().values().filter(of_it).map(|group| group.group.name.to_string());
         ConfigView {
             name: (*name).into(),
             predefined: true,
             says: policy.to_string(),
             groups: groups.collect(),
+            impossible: BTreeMap::new(),
             definition: None,
         }
     });
@@ -51,12 +59,19 @@ pub(crate) fn config(state: &State, name: &ConfigName) -> Option<ConfigView> {
 fn own(state: &State, config: &DeploymentConfig) -> ConfigView {
     let mut policy = Policy::default();
     config.put_on(&mut policy);
-    let users = state.groups().values().filter(|group| group.group.config.as_ref() == Some(&config.name));
+    let follows = |known: &&GroupState| known.group.config.as_ref() == Some(&config.name);
+    let users: Vec<&GroupState> = state.groups().values().filter(follows).collect();
     ConfigView {
         name: config.name.to_string(),
         predefined: false,
         says: policy.to_string(),
-        groups: users.map(|group| group.group.name.to_string()).collect(),
+        groups: users.iter().map(|known| known.group.name.to_string()).collect(),
+        impossible: users.iter().filter_map(|known| impossible_in(state, known)).collect(),
         definition: Some(ConfigFile::of(config)),
     }
+}
+
+fn impossible_in(state: &State, known: &GroupState) -> Option<(String, Why)> {
+    let why = impossible(state, known)?;
+    (!state.members_of(&known.group).is_empty()).then(|| (known.group.name.to_string(), why))
 }

@@ -4,7 +4,7 @@ use proto::node::{MeshView, Node};
 use proto::state::{GroupState, Host, State};
 
 use super::MeshCounts;
-use super::mesh::is_in_service;
+use super::service::is_in_service;
 
 /// What one agent counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,8 @@ pub(crate) struct GroupCounts {
     pub(crate) group: String,
     /// Hosts that have its tags.
     pub(crate) hosts: usize,
-    /// Of those: last turn succeeded, health check passes, and not Down.
+    /// Of those in service: last turn succeeded, health check passes, not Down, and
+    /// not in a turn.
     pub(crate) healthy: usize,
     /// Those that the group's health check finds unhealthy.
     pub(crate) unhealthy: usize,
@@ -60,7 +61,7 @@ impl GroupCounts {
         GroupCounts {
             group: known.group.name.to_string(),
             hosts: members.len(),
-            healthy: members.iter().filter(|host| is_in_service(known, host)).count(),
+            healthy: members.iter().filter(|host| is_in_service(state, known, host)).count(),
             unhealthy: members.iter().filter(|host| known.ailing(host.record.host).is_some()).count(),
         }
     }

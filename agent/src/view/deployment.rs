@@ -10,8 +10,9 @@ use proto::rollout::{Blocker, DeploymentStatus, FAILURES_TOLD, Part, Rollout, St
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
-use super::mesh::is_in_service;
-use super::{StoppedByView, Why, name_of, written};
+use super::names::Names;
+use super::service::is_in_service;
+use super::{StoppedByView, Why, written};
 
 /// A deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub(crate) struct DeploymentView {
     pub(crate) rollback_of: Option<String>,
     /// The deployment that undoes this one.
     pub(crate) rolled_back_by: Option<String>,
+    /// How that one stands; none if nobody knows it any more.
+    #[serde(default)]
+    pub(crate) rollback_status: Option<String>,
     /// Whether such a deployment is still to come.
     pub(crate) rollback_due: bool,
     pub(crate) reason: Option<Why>,
@@ -134,6 +138,19 @@ impl DeploymentView {
         self.is_over() && self.started_at.is_none() && succeeded + failed + skipped == 0
     }
 
+    /// What has become of its rollback, in one sentence; none if it has none.
+    pub(crate) fn rollback_words(&self) -> Option<String> {
+        let by = self.rolled_back_by.as_deref()?;
+        Some(match self.rollback_status.as_deref() {
+            Some("Succeeded") => format!("It was rolled back by {by}."),
+            Some("Failed") => format!("Its rollback {by} failed: skein explain {by}."),
+            Some("Stopped") => format!("Its rollback {by} was stopped: skein explain {by}."),
+            Some(_) => format!("It is being rolled back by {by}: skein status {by}."),
+            // An older agent does not say, and of one long past nobody knows.
+            None => format!("Its rollback is {by}."),
+        })
+    }
+
     /// Its hosts; none if it is part of a list.
     pub(crate) fn hosts(&self) -> &[TurnView] {
         self.hosts.as_deref().unwrap_or(&[])
@@ -177,8 +194,9 @@ pub(super) fn with_hosts(
 ) -> DeploymentView {
     let parts = state.parts(rollout.submission.deployment);
     let targeted = parts.iter().filter(|(_, part)| *part.stage != Stage::NotTargeted);
+    let names = Names::of(state);
     let mut hosts: Vec<TurnView> =
-        targeted.map(|(host, part)| turn(*host, part, rollout, state, event_of(*host))).collect();
+        targeted.map(|(host, part)| turn(*host, part, rollout, &names, event_of(*host))).collect();
     hosts.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
     DeploymentView { hosts: Some(hosts), ..summary(rollout, state, blockers) }
 }
@@ -188,6 +206,7 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
     let id = submission.deployment;
     let counts = rollout.counts();
     let group = state.group(&submission.group);
+    let rollback = rollout.rolled_back_by.and_then(|by| state.rollout(by));
     DeploymentView {
         id: id.to_string(),
         group: submission.group.to_string(),
@@ -203,6 +222,7 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
         finished_at: rollout.finished_at.map(written),
         rollback_of: submission.rollback_of.map(|undone| undone.to_string()),
         rolled_back_by: rollout.rolled_back_by.map(|by| by.to_string()),
+        rollback_status: rollback.map(|rollback| rollback.status().name().into()),
         rollback_due: group.is_some_and(|group| group.owes_rollback_of == Some(id)),
         reason: Why::of_rollout(rollout),
         alarm: rollout.stopped_by.as_ref().map(StoppedByView::of),
@@ -238,7 +258,7 @@ fn healthy(rollout: &Rollout, state: &State) -> Healthy {
     match group.filter(|_| rollout.status() == DeploymentStatus::Queued) {
         Some(known) => {
             let members = state.members_of(&known.group);
-            let now = members.iter().filter(|host| is_in_service(known, host)).count();
+            let now = members.iter().filter(|host| is_in_service(state, known, host)).count();
             let of = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
             let (now, total) = (of(now), of(members.len()));
             Healthy { now, minimum: rollout.submission.policy.bounds(total).minimum, total, lowest_seen: now }
@@ -298,9 +318,10 @@ fn turn(
     host: HostId,
     part: &Part<'_>,
     rollout: &Rollout,
-    state: &State,
+    names: &Names<'_>,
     event: Option<LifecycleEvent>,
 ) -> TurnView {
+    let state = names.state;
     let known = state.host(host);
     let (started_at, finished_at) = match &*part.stage {
         Stage::Started { at } => (Some(*at), None),
@@ -312,14 +333,15 @@ fn turn(
     let deferral = state.deferral(rollout.submission.deployment, host);
     let waits = deferral
         .map(|deferral| format!("it waits with its start {}", super::health::deferred(deferral, state)));
+    let down = part.down.map(|since| format!("Down since {}", written(since)));
     let view = TurnView {
         host: host.to_string(),
-        name: name_of(state, host),
+        name: names.name(host),
         zone: known.map(|host| host.record.zone.clone()).unwrap_or_default(),
         status: String::new(),
         event: None,
         error_code: None,
-        message: waits.or(unwell),
+        message: down.or(waits).or(unwell),
         script: None,
         log: None,
         started_at: started_at.map(written),

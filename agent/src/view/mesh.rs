@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::behind::{self, BehindView};
 use super::deployment::running;
+use super::names::Names;
+use super::service::{OutOfServiceView, is_in_service, out_of_service};
 use super::{AlarmView, DeploymentView, FreezeView, TriggerView, Why, written};
 use crate::group_file::GroupFile;
 
@@ -58,6 +60,9 @@ pub(crate) struct MeshCounts {
 pub(crate) struct HostView {
     pub(crate) host: String,
     pub(crate) name: String,
+    /// The name, and if others have the same with what tells them apart.
+    #[serde(default)]
+    pub(crate) label: String,
     pub(crate) zone: String,
     pub(crate) tags: Vec<String>,
     pub(crate) addresses: Vec<String>,
@@ -114,11 +119,15 @@ pub(crate) struct GroupView {
     pub(crate) config: String,
     /// Hosts that have its tags.
     pub(crate) hosts: usize,
-    /// Of those: last turn succeeded, health check passes, and not Down.
+    /// Of those in service: last turn succeeded, health check passes, not Down, and
+    /// not in a turn.
     pub(crate) healthy: usize,
     /// Those that the group's health check finds unhealthy.
     #[serde(default)]
     pub(crate) unhealthy: Vec<UnhealthyView>,
+    /// Those that are not in service for another reason than their turn.
+    #[serde(default)]
+    pub(crate) out_of_service: Vec<OutOfServiceView>,
     /// The revision that it was brought to last.
     pub(crate) revision: Option<String>,
     /// Hosts that have another one: a deployment that failed, or was stopped, left
@@ -180,11 +189,12 @@ pub(crate) fn hosts(node: &Node, group: Option<&GroupName>) -> Vec<HostView> {
         None => state.hosts().values().collect(),
     };
     hosts.sort_by(|a, b| (&a.record.name, a.record.host).cmp(&(&b.record.name, b.record.host)));
-    hosts.into_iter().map(|host| host_view(host, state, &mesh, node.host())).collect()
+    let names = Names::of(state);
+    hosts.into_iter().map(|host| host_view(host, &names, &mesh, node.host())).collect()
 }
 
-fn host_view(host: &Host, state: &State, mesh: &MeshView, own: HostId) -> HostView {
-    let record = &host.record;
+fn host_view(host: &Host, names: &Names<'_>, mesh: &MeshView, own: HostId) -> HostView {
+    let (record, state) = (&host.record, names.state);
     let status = match host.down {
         Some(_) => "Down",
         None if mesh.suspects.contains(&record.host) => "Suspect",
@@ -195,6 +205,7 @@ fn host_view(host: &Host, state: &State, mesh: &MeshView, own: HostId) -> HostVi
     HostView {
         host: record.host.to_string(),
         name: record.name.clone(),
+        label: names.name(record.host),
         zone: record.zone.clone(),
         tags: record.tags.iter().map(ToString::to_string).collect(),
         addresses: record.addresses.clone(),
@@ -204,12 +215,13 @@ fn host_view(host: &Host, state: &State, mesh: &MeshView, own: HostId) -> HostVi
         is_voter: mesh.voters.contains(&record.host),
         is_self: record.host == own,
         groups: groups
-            .map(|known| (known.group.name.to_string(), standing(state, known, record.host)))
+            .map(|known| (known.group.name.to_string(), standing(names, known, record.host)))
             .collect(),
     }
 }
 
-fn standing(state: &State, known: &GroupState, host: HostId) -> StandingView {
+fn standing(names: &Names<'_>, known: &GroupState, host: HostId) -> StandingView {
+    let state = names.state;
     let standing = known.standing.get(&host);
     let checked = known.checks.get(&host);
     let ailing = known.ailing(host);
@@ -223,7 +235,7 @@ fn standing(state: &State, known: &GroupState, host: HostId) -> StandingView {
     StandingView {
         health: health.into(),
         revision: revision.map(|digest| digest.to_string()),
-        behind: behind::of_host(state, known, host),
+        behind: behind::of_host(names, known, host),
         since: since.map(written),
         error: ailing.map(|ailing| ailing.error.clone()),
         held_back: super::health::held_back(state, known, host),
@@ -232,11 +244,17 @@ fn standing(state: &State, known: &GroupState, host: HostId) -> StandingView {
 
 /// All groups, by name.
 pub(crate) fn groups(state: &State) -> Vec<GroupView> {
-    state.groups().values().map(|known| group(state, known)).collect()
+    let names = Names::of(state);
+    state.groups().values().map(|known| group_view(&names, known)).collect()
 }
 
 /// One group.
 pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
+    group_view(&Names::of(state), known)
+}
+
+fn group_view(names: &Names<'_>, known: &GroupState) -> GroupView {
+    let state = names.state;
     let members = state.members_of(&known.group);
     let good = known.good.last();
     let is_elsewhere = |host: &&&Host| {
@@ -254,15 +272,16 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
             None => known.group.policy.to_string(),
         },
         hosts: members.len(),
-        healthy: members.iter().filter(|host| is_in_service(known, host)).count(),
-        unhealthy: members.iter().filter_map(|host| unhealthy(state, known, host)).collect(),
+        healthy: members.iter().filter(|host| is_in_service(state, known, host)).count(),
+        unhealthy: members.iter().filter_map(|host| unhealthy(names, known, host)).collect(),
+        out_of_service: out_of_service(names, known, &members),
         revision: good.map(|good| good.revision.digest.to_string()),
         elsewhere: members.iter().filter(is_elsewhere).count(),
         origin: good.map(|good| good.revision.origin.clone()),
         running: known.running.map(|id| id.to_string()),
         queued: known.queued.map(|id| id.to_string()),
         catching_up: known.catching_up.map(|id| id.to_string()),
-        behind: behind::behind(state, known),
+        behind: behind::behind(names, known),
         last_deployment: last.map(|rollout| rollout.submission.deployment.to_string()),
         last_status: last.map(|rollout| rollout.status().name().to_string()),
         frozen: known.freeze.as_ref().map(FreezeView::of),
@@ -274,27 +293,19 @@ pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
 }
 
 /// Why the group's hosts leave its policy no turn.
-fn impossible(state: &State, known: &GroupState) -> Option<Why> {
+pub(super) fn impossible(state: &State, known: &GroupState) -> Option<Why> {
     let policy = state.policy_of(&known.group).ok()?;
     state.check_policy(&known.group.name, &policy).err().as_ref().map(Why::of_refusal)
 }
 
-/// Whether its last turn went well, its check passes, and it is up.
-pub(super) fn is_in_service(known: &GroupState, host: &Host) -> bool {
-    let standing = known.standing.get(&host.record.host);
-    host.down.is_none()
-        && known.ailing(host.record.host).is_none()
-        && standing.is_some_and(|standing| standing.health == Health::Healthy)
-}
-
-fn unhealthy(state: &State, known: &GroupState, host: &Host) -> Option<UnhealthyView> {
+fn unhealthy(names: &Names<'_>, known: &GroupState, host: &Host) -> Option<UnhealthyView> {
     let ailing = known.ailing(host.record.host)?;
     Some(UnhealthyView {
         host: host.record.host.to_string(),
-        name: host.record.name.clone(),
+        name: names.name(host.record.host),
         since: written(ailing.since),
         error: ailing.error.clone(),
-        held_back: super::health::held_back(state, known, host.record.host),
+        held_back: super::health::held_back(names.state, known, host.record.host),
     })
 }
 

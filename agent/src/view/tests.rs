@@ -13,6 +13,7 @@ use proto::rollout::Blocker;
 use super::*;
 
 mod plan;
+mod service;
 
 fn host(number: u8) -> HostId {
     HostId::from_public_key([number; 32])

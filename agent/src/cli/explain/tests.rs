@@ -1,5 +1,6 @@
 use super::*;
 use crate::cli::watch::tests::{deployment, host};
+use crate::view::deployment::Healthy;
 
 fn failed(name: &str, second: u32) -> TurnView {
     TurnView {
@@ -71,4 +72,17 @@ web-3: Unknown: it went[2J Down
 ";
     assert_eq!(told(&view), expected);
     assert!(numbers(&view).starts_with("Hosts: 5 in the group; 2 in their turn\n"), "{}", numbers(&view));
+}
+
+#[test]
+fn a_catch_up_is_told_in_numbers_of_those_that_were_behind() {
+    let of = |total: u32| {
+        let view = deployment("Succeeded", vec![host("web-4", "Succeeded", None)]);
+        let healthy = Healthy { now: total, minimum: 0, total, lowest_seen: total - 1 };
+        numbers(&DeploymentView { creator: "autoscale".into(), healthy, ..view })
+    };
+    let beside = "Hosts: 1 to catch up; 1 succeeded\nOf these in service: 1 of 1 at its end";
+    assert!(of(1).starts_with(beside), "{}", of(1));
+    let alone = "Hosts: 1 to catch up, of 4 in the group; 1 succeeded\nIn service: 4 of 4 at its end";
+    assert!(of(4).starts_with(alone), "{}", of(4));
 }

@@ -16,6 +16,7 @@ pub(super) fn opening(view: &DeploymentView) -> Vec<String> {
     let mut lines = vec![format!("{id} {what}{group} to {revision} ({config}): {}", view.status)];
     let begun = view.hosts().iter().filter(|host| host.status != "Pending");
     lines.extend(begun.map(|host| format!("{id} {}", turn_line(host))));
+    lines.extend(waits(view).map(|words| format!("{id} {words}")));
     lines
 }
 
@@ -33,11 +34,20 @@ pub(super) fn between(before: &DeploymentView, now: &DeploymentView) -> Vec<Stri
     {
         lines.push(format!("{id} stops: {}", reason.message));
     }
-    if !now.blockers.is_empty() && codes(before) != codes(now) {
-        let waits = now.blockers.iter().filter(|blocker| is_worth_a_line(&blocker.code));
-        lines.extend(waits.map(|blocker| format!("{id} waits: {}", blocker.message)));
+    if codes(before) != codes(now) {
+        lines.extend(waits(now).map(|words| format!("{id} {words}")));
     }
     lines
+}
+
+/// What it waits for, as far as it is worth a line.
+pub(super) fn waits(view: &DeploymentView) -> impl Iterator<Item = String> {
+    let worth_it = view.blockers.iter().filter(|blocker| is_worth_a_line(&blocker.code));
+    // Of one that is queued the message is a whole sentence.
+    worth_it.map(|blocker| match blocker.message.starts_with("waits ") {
+        true => blocker.message.clone(),
+        false => format!("waits: {}", blocker.message),
+    })
 }
 
 /// The hosts that are elsewhere in their turns.
@@ -51,7 +61,7 @@ fn moved<'v>(before: &'v DeploymentView, now: &'v DeploymentView) -> impl Iterat
 }
 
 /// A rolling deployment always waits for the turn under way: that is no news.
-pub(super) fn is_worth_a_line(code: &str) -> bool {
+fn is_worth_a_line(code: &str) -> bool {
     !["TURNS_IN_FLIGHT", "LAST_TURNS", "ENDING"].contains(&code)
 }
 

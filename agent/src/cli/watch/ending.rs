@@ -24,8 +24,8 @@ pub(super) fn of(view: &DeploymentView) -> Vec<String> {
     if let Some(reason) = &view.reason {
         lines.push(format!("  {} ({})", reason.message, reason.code));
     }
-    if let Some(rollback) = &view.rolled_back_by {
-        lines.push(format!("  rolled back by {rollback}:"));
+    if let Some(words) = view.rollback_words() {
+        lines.push(format!("  {words}"));
     } else if (view.status == "Failed" || view.alarm.is_some())
         && view.rollback_of.is_none()
         && !view.never_began()

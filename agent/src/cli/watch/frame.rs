@@ -8,7 +8,7 @@ use console::{Style, Term};
 use crate::cli::Screen;
 use crate::cli::group::short_revision;
 use crate::cli::screen::{clean, status_style};
-use crate::cli::watch::changes::is_worth_a_line;
+use crate::cli::watch::changes::waits;
 use crate::view::{DeploymentView, HistoryLine, TurnView};
 
 /// Hosts that are shown; those in their turn and those that failed first.
@@ -103,8 +103,7 @@ impl Frame<'_> {
         if let Some(reason) = &view.reason {
             return Some(reason.message.clone());
         }
-        let blocker = view.blockers.iter().find(|blocker| is_worth_a_line(&blocker.code));
-        blocker.map(|blocker| format!("waits: {}", blocker.message))
+        waits(view).next()
     }
 }
 

@@ -38,6 +38,7 @@ pub(in crate::cli) fn deployment(status: &str, hosts: Vec<TurnView>) -> Deployme
         finished_at: None,
         rollback_of: None,
         rolled_back_by: None,
+        rollback_status: None,
         rollback_due: false,
         reason: None,
         alarm: None,
@@ -79,6 +80,20 @@ fn a_line_is_printed_for_each_change_and_only_for_changes() {
 }
 
 #[test]
+fn what_is_queued_says_at_once_and_once_what_it_waits_for() {
+    let waits_for = |code: &str, message: &str| {
+        let why = Why { code: code.into(), message: message.into(), numbers: Default::default() };
+        DeploymentView { blockers: vec![why], ..deployment("Queued", vec![]) }
+    };
+    let frozen = waits_for("FROZEN", "the group is frozen until noon");
+    let opening = changes::opening(&frozen);
+    assert_eq!(opening[1..], ["d-ABCDEFGH1 waits: the group is frozen until noon"], "{opening:?}");
+    assert!(changes::between(&frozen, &frozen).is_empty());
+    let queued = waits_for("QUEUED", "waits for d-B to be over");
+    assert_eq!(changes::between(&frozen, &queued), ["d-ABCDEFGH1 waits for d-B to be over"]);
+}
+
+#[test]
 fn the_end_is_told_with_numbers_and_the_scripts_last_lines() {
     let log: String = (1..=30).map(|line| format!("line {line}\n")).collect();
     let mut failed = host("c", "Failed", Some("ValidateService"));
@@ -94,6 +109,23 @@ fn the_end_is_told_with_numbers_and_the_scripts_last_lines() {
     assert!(lines[11].starts_with("d-ABCDEFGH1 Failed: 0 of 1 hosts succeeded, 1 failed"), "{}", lines[11]);
     assert_eq!(lines[12], "  4 of 5 … (HEALTH_CONSTRAINTS)");
     assert_eq!(lines[13], "  not rolled back");
+}
+
+#[test]
+fn only_a_rollback_that_went_well_has_rolled_it_back() {
+    let said = |status: Option<&str>| {
+        let (by, status) = (Some("d-BACK".into()), status.map(Into::into));
+        let view =
+            DeploymentView { rolled_back_by: by, rollback_status: status, ..deployment("Failed", vec![]) };
+        ending::of(&view).pop().expect("a last line")
+    };
+    assert_eq!(said(Some("Succeeded")), "  It was rolled back by d-BACK.");
+    for running in ["Queued", "InProgress", "Baking"] {
+        assert_eq!(said(Some(running)), "  It is being rolled back by d-BACK: skein status d-BACK.");
+    }
+    assert_eq!(said(Some("Failed")), "  Its rollback d-BACK failed: skein explain d-BACK.");
+    assert_eq!(said(Some("Stopped")), "  Its rollback d-BACK was stopped: skein explain d-BACK.");
+    assert_eq!(said(None), "  Its rollback is d-BACK.");
 }
 
 #[test]

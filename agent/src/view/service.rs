@@ -1,0 +1,86 @@
+//! Which hosts of a group are in service, and why each of the others is not.
+
+use proto::id::HostId;
+use proto::rollout::{Health, Member};
+use proto::state::{GroupState, Host, State};
+use serde::{Deserialize, Serialize};
+
+use super::health::held_back;
+use super::names::Names;
+use super::written;
+
+/// A host that is not in service, other than by its turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OutOfServiceView {
+    pub(crate) host: String,
+    pub(crate) name: String,
+    /// Down, Unhealthy (by the group's health check), or Failed (its last turn).
+    pub(crate) why: String,
+    /// Since when; none if that is not kept.
+    pub(crate) since: Option<String>,
+    /// What the check fails of, and why that may last although it passes again.
+    pub(crate) message: Option<String>,
+}
+
+impl OutOfServiceView {
+    /// One line for people.
+    pub(crate) fn line(&self) -> String {
+        let since = self.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+        let message = self.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+        match self.why.as_str() {
+            "Failed" => format!("{}: its last turn did not succeed", self.name),
+            why => {
+                format!("{} is {}{since}{message}", self.name, if why == "Down" { why } else { "unhealthy" })
+            }
+        }
+    }
+}
+
+/// Whether its last turn went well, its check passes, it is up, and it is not its
+/// turn now.
+pub(super) fn is_in_service(state: &State, known: &GroupState, host: &Host) -> bool {
+    let standing = known.standing.get(&host.record.host);
+    host.down.is_none()
+        && known.ailing(host.record.host).is_none()
+        && standing.is_some_and(|standing| standing.health == Health::Healthy)
+        && !is_in_its_turn(state, known, host.record.host)
+}
+
+/// In the group's deployment, or in its catch-up.
+fn is_in_its_turn(state: &State, known: &GroupState, host: HostId) -> bool {
+    let running = [known.running, known.catching_up].into_iter().flatten();
+    let mut members =
+        running.filter_map(|id| state.rollout(id)).filter_map(|rollout| rollout.members().get(&host));
+    members.any(Member::is_in_flight)
+}
+
+/// Those of the members that are not in service. Not those in their turn, which
+/// their deployment shows, nor those that never had one: they are only new.
+pub(super) fn out_of_service(
+    names: &Names<'_>,
+    known: &GroupState,
+    members: &[&Host],
+) -> Vec<OutOfServiceView> {
+    members.iter().filter_map(|host| why_not(names, known, host)).collect()
+}
+
+fn why_not(names: &Names<'_>, known: &GroupState, host: &Host) -> Option<OutOfServiceView> {
+    let (state, id) = (names.state, host.record.host);
+    let (why, since, message) = if let Some(since) = host.down {
+        ("Down", Some(since), None)
+    } else if let Some(ailing) = known.ailing(id) {
+        let held = held_back(state, known, id).map(|held| format!("; {held}")).unwrap_or_default();
+        ("Unhealthy", Some(ailing.since), Some(format!("{}{held}", ailing.error)))
+    } else if known.standing.get(&id)?.health == Health::Healthy || is_in_its_turn(state, known, id) {
+        return None;
+    } else {
+        ("Failed", None, None)
+    };
+    Some(OutOfServiceView {
+        host: id.to_string(),
+        name: names.name(id),
+        why: why.into(),
+        since: since.map(written),
+        message,
+    })
+}

@@ -1,0 +1,115 @@
+use proto::policy::DeploymentConfig;
+
+use super::*;
+
+fn turn(number: u8) -> [Body; 2] {
+    [started(number), ended(number, TurnOutcome::Succeeded)]
+}
+
+fn down(number: u8) -> Body {
+    Body::HostDown { host: host(number), incarnation: 1 }
+}
+
+/// All three have had their turn.
+fn deployed() -> Vec<Body> {
+    (1..=3).flat_map(turn).chain([Body::Finished { deployment: id() }]).collect()
+}
+
+/// The group with a check that it has.
+fn checked() -> Body {
+    let check = proto::health::HealthCheck::new(proto::health::Probe::Tcp("127.0.0.1:80".into()));
+    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    Body::GroupSet(Group { health: Some(check), ..known })
+}
+
+fn unwell(number: u8) -> Body {
+    let error = "it answered 500".into();
+    Body::HealthChanged { group: name(), host: host(number), healthy: false, error, as_of: 100 }
+}
+
+fn group_of(state: &State) -> GroupView {
+    group(state, state.group(&name()).expect("the group"))
+}
+
+#[test]
+fn a_group_names_each_host_that_is_not_in_service_and_since_when() {
+    let mut more = vec![checked()];
+    more.extend(deployed());
+    more.extend([down(1), unwell(2)]);
+    let shown = group_of(&fold(Minimum::OneAtATime, more));
+    assert_eq!(shown.healthy, 1);
+    let lines: Vec<String> = shown.out_of_service.iter().map(OutOfServiceView::line).collect();
+    let expected = [
+        "web-1 is Down since 1970-01-01T00:00:14.000Z",
+        "web-2 is unhealthy since 1970-01-01T00:00:15.000Z: it answered 500",
+    ];
+    assert_eq!(lines, expected);
+
+    let failed = fold(Minimum::OneAtATime, vec![started(1), ended(1, failure())]);
+    let lines: Vec<String> = group_of(&failed).out_of_service.iter().map(OutOfServiceView::line).collect();
+    assert_eq!(lines, ["web-1: its last turn did not succeed"], "the others never had one");
+}
+
+#[test]
+fn a_host_in_its_turn_is_in_service_nowhere() {
+    let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
+    let Body::Submitted(first) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
+    let mut more = deployed();
+    more.push(Body::Submitted(Box::new(Submission { deployment: second, ..*first })));
+    let state = fold(Minimum::OneAtATime, more);
+    let shown =
+        deployment::with_hosts(state.rollout(second).expect("the deployment"), &state, &[], &|_| None);
+    let counted = GroupCounts::of(&state, state.group(&name()).expect("the group"));
+    let group = group_of(&state);
+    assert_eq!((shown.healthy.now, group.healthy, counted.healthy), (2, 2, 2));
+    assert!(group.out_of_service.is_empty(), "{:?}", group.out_of_service);
+}
+
+#[test]
+fn a_host_that_is_down_is_said_to_be_before_its_turn_and_after_it() {
+    let said = |number: u8| {
+        let more = turn(1).into_iter().chain([down(number)]).collect();
+        let host = view(&fold(Minimum::OneAtATime, more)).hosts()[usize::from(number) - 1].clone();
+        (host.status, host.message.unwrap_or_default())
+    };
+    let since = || "Down since 1970-01-01T00:00:08.000Z".to_string();
+    assert_eq!(said(1), ("Succeeded".into(), since()));
+    assert_eq!(said(3), ("Pending".into(), since()));
+}
+
+#[test]
+fn a_configuration_names_the_groups_that_it_makes_impossible() {
+    let named = || "careful".parse().expect("a name");
+    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    let set = |hosts: u32| {
+        let minimum = Minimum::HostCount(hosts);
+        Body::ConfigSet(DeploymentConfig {
+            name: named(),
+            minimum,
+            turns_max: None,
+            canary: None,
+            zonal: None,
+        })
+    };
+    let follows = Body::GroupSet(Group { config: Some(named()), ..known });
+    let more = |hosts| fold(Minimum::OneAtATime, vec![set(1), follows.clone(), set(hosts)]);
+    let impossible = |hosts| config(&more(hosts), &named()).expect("it is there").impossible;
+    assert!(impossible(2).is_empty());
+    let why = &impossible(3)["hello/prod"];
+    assert!(why.message.contains('3'), "{}", why.message);
+}
+
+#[test]
+fn hosts_of_the_same_name_are_told_apart_by_their_ids() {
+    let Body::HostJoined(record) = joined(4) else { panic!("a host joins") };
+    let replaced = Body::HostJoined(HostRecord { name: "web-2".into(), ..record });
+    let mut more = deployed();
+    more.extend([down(2), replaced]);
+    let state = fold(Minimum::OneAtATime, more);
+    let (old, new) = (format!("web-2 ({})", host(2).short()), format!("web-2 ({})", host(4).short()));
+    let shown = group_of(&state);
+    assert_eq!(shown.out_of_service[0].name, old);
+    assert_eq!(shown.behind.iter().map(|host| &host.name).collect::<Vec<_>>(), [&new]);
+    let names: Vec<String> = view(&state).hosts().iter().map(|host| host.name.clone()).collect();
+    assert_eq!(names, ["web-1", &old, "web-3"]);
+}
