@@ -27,8 +27,7 @@ pub(super) const ZONE_NAME_MAX: usize = 100;
 pub enum InvalidPolicy {
     /// See [`PERCENT_MAX`].
     #[error(
-        "{key} = {percent}%: a percentage is 0% to {PERCENT_MAX}%, because with 100% of the hosts kept healthy \
-         none could ever be taken out of service"
+        "{key} = {percent}%: a percentage is 0% to {PERCENT_MAX}%, because with 100% no host would be left to go"
     )]
     Percent {
         /// As the group file calls it.

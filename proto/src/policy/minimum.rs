@@ -66,7 +66,7 @@ impl fmt::Display for Minimum {
             Minimum::OneAtATime => f.write_str("OneAtATime"),
             Minimum::HalfAtATime => f.write_str("HalfAtATime"),
             Minimum::AllAtOnce => f.write_str("AllAtOnce"),
-            Minimum::HostCount(hosts) => write!(f, "{hosts} hosts"),
+            Minimum::HostCount(hosts) => Share::Hosts(*hosts).fmt(f),
             Minimum::FleetPercent(percent) => write!(f, "{percent} %"),
         }
     }

@@ -93,7 +93,12 @@ impl State {
             return Some(CatchUp::UnderWay(beside));
         }
         if let Some(running) = group.running.filter(|id| self.is_member(*id, host)) {
-            return Some(CatchUp::After(running));
+            let has_failed_in_it = behind.cause == Cause::Failed
+                && behind.tried.is_some_and(|tried| tried.deployment == running);
+            return Some(match has_failed_in_it {
+                true => CatchUp::LeftAlone(Some(running)),
+                false => CatchUp::After(running),
+            });
         }
         let Some(good) = group.good.last() else {
             return Some(group.running.map_or(CatchUp::NoRevision, CatchUp::After));
