@@ -192,23 +192,47 @@ fn line(what: &str, how: String) -> String {
     format!("{what:<12} {how}\n")
 }
 
+/// How many failed turns stop it: true of every choice of hosts that fail.
 fn stops(plan: &PlanView) -> String {
-    let failures = |failures: u32| match failures {
-        1 => "1 failed turn".to_string(),
-        several => format!("{several} failed turns"),
-    };
     let canary = match plan.stopped_after_canary {
         Some(_) => "any failed turn of the canary; then ",
         None => "",
     };
-    let stops = failures(plan.stopped_after_canary.unwrap_or(plan.stopped_by_failures));
-    let last = match plan.last_may_fail {
-        0 => "whichever host it is".to_string(),
-        1 => "unless it is the last host's, which may fail".into(),
-        several => format!("while others are still to come; of the last turns {several} may fail"),
-    };
-    let comma = if plan.last_may_fail > 1 { "" } else { "," };
-    format!("{canary}{stops}{comma} {last}")
+    let fewest = plan.stopped_after_canary.unwrap_or(plan.stopped_by_failures);
+    let down = if plan.down.is_empty() { "" } else { " (hosts that stay Down are not counted)" };
+    format!("{canary}{}{down}", stops_after_canary(plan, fewest))
+}
+
+fn stops_after_canary(plan: &PlanView, fewest: u32) -> String {
+    let PlanView { last_may_fail, turns_after_canary, .. } = *plan;
+    let (stops, more) = (failed_turns(fewest), last_may_fail + 1);
+    if fewest == 0 {
+        return "nothing: all the others may fail".into();
+    }
+    let has_exception = last_may_fail >= fewest;
+    if plan.is_zonal && has_exception {
+        return format!(
+            "{stops} if they are the first, {more} if they are the last; each zone has its minimum"
+        );
+    }
+    if plan.is_zonal {
+        return format!("{stops} if they are the first; each zone has its minimum");
+    }
+    match (has_exception, fewest) {
+        (false, 1) => format!("{stops}, whichever host it is"),
+        (false, all) if all == turns_after_canary => {
+            format!("{stops} only, which is every one: one that goes well is enough")
+        }
+        (false, _) => format!("{stops}, whichever hosts they are"),
+        (true, 1) => format!("{stops}; if only the last host fails, it still succeeds"),
+        (true, _) => {
+            format!("{stops} while others still wait for theirs; once nobody waits, it takes {more}")
+        }
+    }
+}
+
+fn failed_turns(failures: u32) -> String {
+    if failures == 1 { "1 failed turn".into() } else { format!("{failures} failed turns") }
 }
 
 fn lasts(seconds: SecondsView) -> String {

@@ -73,15 +73,25 @@ pub(crate) struct PlanView {
     pub(crate) healthy: u32,
     /// Fewest hosts in service at any moment, if all go well.
     pub(crate) lowest_in_service: u32,
-    /// So many turns must fail, one after the other from the first, for the
-    /// deployment to fail.
+    /// The fewest failed turns that can stop it: fewer never do, whichever hosts
+    /// fail; 0 if it cannot end well. Zone by zone: the same of the first turns.
+    /// Hosts that are Down fail if they stay so, and are not counted, nor below.
     pub(crate) stopped_by_failures: u32,
-    /// The same, once the canary is through; none without one.
+    /// The same of the turns after the canary; none without one, and 0 if all of
+    /// them may fail.
     #[serde(default)]
     pub(crate) stopped_after_canary: Option<u32>,
-    /// So many turns may fail if they are the last ones.
+    /// The most turns that may fail if they are the last ones, none of the
+    /// canary's. One more stops it, whichever hosts fail. Less than the number
+    /// above: the last ones are no exception.
     #[serde(default)]
     pub(crate) last_may_fail: u32,
+    /// Turns of hosts that are up, without the canary's.
+    #[serde(default)]
+    pub(crate) turns_after_canary: u32,
+    /// Whether it goes zone by zone, each with a minimum of its own.
+    #[serde(default)]
+    pub(crate) is_zonal: bool,
     /// How it ends if every turn fails.
     #[serde(default)]
     pub(crate) worst: Option<WorstView>,
@@ -235,9 +245,11 @@ impl Planned {
             never_deployed: count(entrants.iter().filter(is_new)),
             healthy: count(entrants.iter().filter(|entrant| entrant.is_in_service())),
             lowest_in_service: rollout.lowest_available,
-            stopped_by_failures: outlook.worst.failed,
-            stopped_after_canary: outlook.stopped_after_canary.filter(|_| ends_well),
-            last_may_fail: outlook.last_may_fail,
+            stopped_by_failures: outlook.stops.fewest,
+            stopped_after_canary: outlook.stops.after_canary,
+            last_may_fail: outlook.stops.last,
+            turns_after_canary: outlook.stops.turns,
+            is_zonal: policy.zonal.is_some(),
             worst: (ends_well && counts.succeeded > 0).then(|| WorstView::of(outlook.worst)),
             rolls_back: policy.rollback.failure,
             seconds: self.pace.zip(outlook.slow).map(|(pace, slow)| seconds(pace, outlook.well.lasted, slow)),

@@ -17,6 +17,7 @@ fn possible() -> PlanView {
         lowest_in_service: 2,
         stopped_by_failures: 2,
         last_may_fail: 2,
+        turns_after_canary: 4,
         worst: Some(WorstView { failed: 2, untouched: 2, in_service: 2 }),
         rolls_back: true,
         rollback_to: Some("blake3:9f8e7d6c5b4a39281706".into()),
@@ -40,7 +41,7 @@ HalfAtATime: 2 must stay in service, at most 2 at a time.
 
 In service   2 of 4 at the fewest, if all goes well
 Takes        about 1m 24s, or 2m 10s if turns are slow (half of 8 past turns took at most 42s)
-Stopped by   2 failed turns while others are still to come; of the last turns 2 may fail
+Stopped by   2 failed turns while others still wait for theirs; once nobody waits, it takes 3
 At worst     every turn fails: 2 failed, 2 never touched, 2 of 4 in service at its end
 If it fails  the hosts that were touched are rolled back to 9f8e7d6c5b4a";
     assert_eq!(words(&possible()), expected);
@@ -109,7 +110,7 @@ fn hosts_out_of_service_and_canaries_are_told_before_it_begins() {
         "New          1 host that never had a turn: first in line\n",
         "1. web-1, web-2 (the canary)\n",
         "2. web-3, web-4 (the others, about 10m after the first turn begins)\n",
-        "Stopped by   any failed turn of the canary; then 2 failed turns, unless it is the last host's, which may fail\n",
+        "Stopped by   any failed turn of the canary; then 2 failed turns, whichever hosts they are\n",
         "If it fails  nothing is rolled back: no revision was good here yet",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
@@ -134,4 +135,36 @@ fn a_minimum_of_all_hosts_is_not_said_to_let_one_go() {
     let plan =
         PlanView { group: "hello/prod".into(), total: 3, minimum: 3, turns_max: 1, ..PlanView::default() };
     assert!(head(&plan).contains("3 must stay in service, so none at a time.\n"), "{}", head(&plan));
+}
+
+#[test]
+fn what_stops_it_is_said_without_gluing_two_numbers_together() {
+    let check = |(fewest, after_canary, last, turns): (u32, Option<u32>, u32, u32), expected: &str| {
+        let plan = PlanView {
+            stopped_by_failures: fewest,
+            stopped_after_canary: after_canary,
+            last_may_fail: last,
+            turns_after_canary: turns,
+            ..PlanView::default()
+        };
+        assert_eq!(stops(&plan), expected);
+    };
+    check((1, None, 1, 5), "1 failed turn; if only the last host fails, it still succeeds");
+    check((2, None, 1, 5), "2 failed turns, whichever hosts they are");
+    check((1, None, 0, 4), "1 failed turn, whichever host it is");
+    check((3, None, 2, 3), "3 failed turns only, which is every one: one that goes well is enough");
+    check((1, Some(0), 3, 3), "any failed turn of the canary; then nothing: all the others may fail");
+    check(
+        (1, Some(2), 2, 4),
+        "any failed turn of the canary; then 2 failed turns while others still wait for theirs; once nobody \
+         waits, it takes 3",
+    );
+    let down = vec![DownView { name: "web-4".into(), since: String::new() }];
+    let plan = PlanView { down, stopped_by_failures: 1, last_may_fail: 1, ..PlanView::default() };
+    assert!(stops(&plan).ends_with(" (hosts that stay Down are not counted)"));
+    let plan = PlanView { is_zonal: true, stopped_by_failures: 2, last_may_fail: 2, ..PlanView::default() };
+    assert_eq!(
+        stops(&plan),
+        "2 failed turns if they are the first, 3 if they are the last; each zone has its minimum"
+    );
 }
