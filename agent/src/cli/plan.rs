@@ -78,15 +78,22 @@ fn out_of_service(plan: &PlanView) -> String {
         let then = format!("tried first, and failed if not back within {within}");
         text.push_str(&line("Down", format!("{}: {then}", some_of(&down))));
     }
+    let why = |host: &UnwellView| format!("{}, {}", host.name, clean(&host.why));
     if !plan.unhealthy.is_empty() {
-        let why = |host: &UnwellView| format!("{}, {}", host.name, clean(&host.why));
         let unhealthy: Vec<String> = plan.unhealthy.iter().map(why).collect();
         text.push_str(&line("Unhealthy", format!("{}: first in line", some_of(&unhealthy))));
     }
     match plan.never_deployed {
         0 => {}
-        new if new == plan.total => text.push_str(&line("New", "all: nothing was deployed here yet".into())),
+        new if new == plan.targets => {
+            text.push_str(&line("New", "all: nothing was deployed here yet".into()))
+        }
         new => text.push_str(&line("New", format!("{} that never had a turn: first in line", hosts(new)))),
+    }
+    if !plan.left_out.is_empty() {
+        let left_out: Vec<String> = plan.left_out.iter().map(why).collect();
+        let then = "out of service, and no part of this deployment";
+        text.push_str(&line("Left out", format!("{}: {then}", some_of(&left_out))));
     }
     text
 }

@@ -65,9 +65,12 @@ pub(crate) struct PlanView {
     /// Hosts that are up and unhealthy: they go first, too.
     #[serde(default)]
     pub(crate) unhealthy: Vec<UnwellView>,
-    /// Hosts that never had a turn: unhealthy until they have had one.
+    /// Hosts that get their first turn: unhealthy until they have had it.
     #[serde(default)]
     pub(crate) never_deployed: u32,
+    /// Hosts out of service that get no turn, and why they are.
+    #[serde(default)]
+    pub(crate) left_out: Vec<UnwellView>,
     /// Hosts that are healthy now.
     #[serde(default)]
     pub(crate) healthy: u32,
@@ -122,7 +125,7 @@ pub(crate) struct DownView {
     pub(crate) since: String,
 }
 
-/// A host that is up and unhealthy.
+/// A host that is out of service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnwellView {
     pub(crate) name: String,
@@ -168,6 +171,7 @@ pub(crate) struct Planned {
     pace: Option<Pace>,
     names: BTreeMap<HostId, String>,
     unhealthy: Vec<UnwellView>,
+    left_out: Vec<UnwellView>,
     rollback_to: Option<String>,
     notes: Vec<String>,
 }
@@ -187,6 +191,8 @@ impl Planned {
         let notes = notes(known, &wish);
         let forecast = state.forecast(wish.clone(), turn).ok_or_else(unknown)?;
         let names = |entrant: &Entrant| (entrant.host, name_of(state, entrant.host));
+        let targets = || forecast.entrants().iter().filter(|entrant| entrant.target);
+        let others = || forecast.entrants().iter().filter(|entrant| !entrant.target);
         let refused = refusal.as_ref().filter(|refusal| !refusal.passes());
         let changes = refused.map(|refusal| advice::changes(state, &wish, refusal, turn)).unwrap_or_default();
         let takes_minimum = refused.is_none_or(|_| {
@@ -203,11 +209,8 @@ impl Planned {
             refusal,
             pace,
             names: forecast.entrants().iter().map(names).collect(),
-            unhealthy: forecast
-                .entrants()
-                .iter()
-                .filter_map(|entrant| unwell(state, known, entrant))
-                .collect(),
+            unhealthy: targets().filter_map(|entrant| unwell(state, known, entrant)).collect(),
+            left_out: others().filter_map(|entrant| left_out(state, known, entrant)).collect(),
             rollback_to: known.good.last().map(|good| good.revision.digest.to_string()),
             notes,
             forecast,
@@ -222,7 +225,8 @@ impl Planned {
         let policy = self.forecast.policy();
         let bounds = policy.bounds(rollout.total());
         let entrants = self.forecast.entrants();
-        let is_new = |entrant: &&Entrant| entrant.standing.is_none() && entrant.down.is_none();
+        let is_new =
+            |entrant: &&Entrant| entrant.target && entrant.standing.is_none() && entrant.down.is_none();
         let passes = ends_well && self.refusal.as_ref().is_some_and(Refusal::passes);
         // What would never be accepted has no course.
         let is_playable = self.refusal.as_ref().is_none_or(Refusal::passes);
@@ -240,7 +244,7 @@ impl Planned {
             advice: if is_playable && ends_well { Vec::new() } else { self.advice() },
             batches: batches.iter().map(|batch| self.names_of(&batch.hosts)).collect(),
             waves: batches.iter().map(step).collect(),
-            down: self.down(),
+            down: self.down(|entrant| entrant.target),
             lost_after_seconds: policy.lost_after.as_secs(),
             never_deployed: count(entrants.iter().filter(is_new)),
             healthy: count(entrants.iter().filter(|entrant| entrant.is_in_service())),
@@ -255,6 +259,7 @@ impl Planned {
             seconds: self.pace.zip(outlook.slow).map(|(pace, slow)| seconds(pace, outlook.well.lasted, slow)),
             rollback_to: self.rollback_to,
             unhealthy: self.unhealthy,
+            left_out: self.left_out,
             notes: self.notes,
         }
     }
@@ -277,8 +282,10 @@ impl Planned {
         hosts.iter().map(|host| self.names.get(host).cloned().unwrap_or_else(|| host.short())).collect()
     }
 
-    fn down(&self) -> Vec<DownView> {
-        let down = self.forecast.entrants().iter().filter_map(|entrant| Some((entrant.host, entrant.down?)));
+    /// Of these hosts those that are Down.
+    fn down(&self, of: impl Fn(&Entrant) -> bool) -> Vec<DownView> {
+        let of = self.forecast.entrants().iter().filter(|entrant| of(entrant));
+        let down = of.filter_map(|entrant| Some((entrant.host, entrant.down?)));
         let view = |(host, since)| DownView { name: self.names_of(&[host]).remove(0), since: written(since) };
         down.map(view).collect()
     }
@@ -299,7 +306,7 @@ impl Planned {
         /// More names than this are counted, not listed.
         const NAMED_MAX: usize = 3;
         let mut advice: Vec<String> = self.changes.iter().filter_map(Change::words).collect();
-        let missing: Vec<String> = self.down().into_iter().map(|host| host.name).collect();
+        let missing: Vec<String> = self.down(|_| true).into_iter().map(|host| host.name).collect();
         let is_refused = self.refusal.as_ref().is_some_and(|refusal| !refusal.passes());
         if !missing.is_empty() && !is_refused {
             let more = missing.len().saturating_sub(NAMED_MAX);
@@ -353,6 +360,16 @@ fn unwell(state: &State, known: &GroupState, entrant: &Entrant) -> Option<Unwell
     }
     let last_turn = || "its last turn failed".to_string();
     let why = super::health::unwell(state, known, entrant.host).unwrap_or_else(last_turn);
+    Some(UnwellView { name: name_of(state, entrant.host), why })
+}
+
+/// Why a host that gets no turn is out of service; none if it is not.
+fn left_out(state: &State, known: &GroupState, entrant: &Entrant) -> Option<UnwellView> {
+    let why = match (entrant.down, entrant.standing) {
+        (Some(since), _) => format!("Down since {}", written(since)),
+        (None, None) => "nothing was deployed to it yet".into(),
+        (None, Some(_)) => return unwell(state, known, entrant),
+    };
     Some(UnwellView { name: name_of(state, entrant.host), why })
 }
 
