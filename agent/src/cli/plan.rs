@@ -9,7 +9,7 @@ use super::group::short_revision;
 use super::screen::clean;
 use super::{Exit, Session};
 use crate::api::PlanBody;
-use crate::view::plan::UnwellView;
+use crate::view::plan::{CauseView, UnwellView};
 use crate::view::{PlanView, SecondsView};
 
 /// Batches that are shown from the first on, and of the rest the last ones;
@@ -105,23 +105,31 @@ fn some_of(all: &[String]) -> String {
     format!("{}{more}", all[..all.len().min(OUT_SHOWN)].join("; "))
 }
 
+/// All that stands against it, one after the other, each with what helps.
 fn refusal(plan: &PlanView) -> String {
-    let mut text = String::from(match plan.passes {
-        true => "\nNOT NOW: it would be refused.\n",
+    let mut text = String::from(match plan.reasons.first().is_some_and(|cause| cause.passes) {
+        true => "\nNOT NOW: it would not be accepted.\n",
         false => "\nNOT POSSIBLE as things are.\n",
     });
-    if let Some(reason) = &plan.reason {
-        text.push_str(&format!("Why: {} ({})\n", clean(&reason.message), reason.code));
+    let (mut lead, mut then) = ("Why:", "");
+    for CauseView { why, passes: _, advice } in &plan.reasons {
+        text.push_str(&format!("{lead} {} ({})\n", clean(&why.message), why.code));
+        text.push_str(&remedies(advice, then));
+        (lead, then) = ("And then:", " then");
     }
-    match plan.advice.len() {
-        0 => {}
-        1 => text.push_str("This would make it possible:\n"),
-        _ => text.push_str("Any one of these would make it possible, the smallest change first:\n"),
-    }
-    plan.advice.iter().for_each(|advice| text.push_str(&format!("  - {advice}\n")));
     if plan.passes {
         text.push_str("Once that is over it would go like this:\n");
     }
+    text
+}
+
+fn remedies(advice: &[String], then: &str) -> String {
+    let mut text = match advice.len() {
+        0 => String::new(),
+        1 => format!("This would{then} make it possible:\n"),
+        _ => format!("Any one of these would{then} make it possible, the smallest change first:\n"),
+    };
+    advice.iter().for_each(|advice| text.push_str(&format!("  - {advice}\n")));
     text
 }
 

@@ -12,7 +12,7 @@ use proto::entry::{Body, Submission};
 use proto::id::HostId;
 use proto::io::Refusal;
 use proto::policy::{Minimum, Policy};
-use proto::rollout::forecast::{Batch, Forecast, Outlook, Worst};
+use proto::rollout::forecast::{Batch, Forecast, Outlook, Played, Worst};
 use proto::rollout::{Entrant, WaveKind};
 use proto::state::{GroupState, State, check_shape, heeds_alarms};
 use serde::{Deserialize, Serialize};
@@ -37,14 +37,19 @@ pub(crate) struct PlanView {
     pub(crate) turns_max: u32,
     /// Whether it would be accepted now, and can end well as things are.
     pub(crate) is_possible: bool,
-    /// Why not.
+    /// Why not: the first of the reasons.
     #[serde(default)]
     pub(crate) reason: Option<Why>,
+    /// All that stands against it, in the order in which it would be met, each
+    /// with what helps against it alone.
+    #[serde(default)]
+    pub(crate) reasons: Vec<CauseView>,
     /// Whether what refuses it passes, and it could end well then: a freeze, an
     /// alarm, another deployment. The batches are how it would go then.
     #[serde(default)]
     pub(crate) passes: bool,
-    /// What would make it possible, the smallest change first.
+    /// What would make it possible, the smallest change first; as of the reason
+    /// that does not pass.
     #[serde(default)]
     pub(crate) advice: Vec<String>,
     /// What else there is to know before it begins.
@@ -116,6 +121,17 @@ pub(crate) struct StepView {
     /// Seconds from the first turn, bakes counted; turns too, as far as past
     /// ones say how long they take.
     pub(crate) after: u64,
+}
+
+/// One thing that stands against a deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CauseView {
+    #[serde(flatten)]
+    pub(crate) why: Why,
+    /// Whether it goes by without a change of the deployment or of the group.
+    pub(crate) passes: bool,
+    /// Any one of these helps against it, the smallest change first.
+    pub(crate) advice: Vec<String>,
 }
 
 /// A host that is Down.
@@ -227,9 +243,10 @@ impl Planned {
         let entrants = self.forecast.entrants();
         let is_new =
             |entrant: &&Entrant| entrant.target && entrant.standing.is_none() && entrant.down.is_none();
+        let reasons = self.reasons(&outlook);
         let passes = ends_well && self.refusal.as_ref().is_some_and(Refusal::passes);
         // What would never be accepted has no course.
-        let is_playable = self.refusal.as_ref().is_none_or(Refusal::passes);
+        let is_playable = self.is_playable();
         let batches: &[Batch] = if is_playable { &outlook.well.batches } else { &[] };
         PlanView {
             group: self.group.clone(),
@@ -239,9 +256,10 @@ impl Planned {
             minimum: bounds.minimum,
             turns_max: bounds.turns_max,
             is_possible: ends_well && self.refusal.is_none(),
-            reason: self.reason(&outlook),
+            reason: reasons.first().map(|cause| cause.why.clone()),
             passes,
-            advice: if is_playable && ends_well { Vec::new() } else { self.advice() },
+            advice: reasons.iter().flat_map(|cause| cause.advice.iter().cloned()).collect(),
+            reasons,
             batches: batches.iter().map(|batch| self.names_of(&batch.hosts)).collect(),
             waves: batches.iter().map(step).collect(),
             down: self.down(|entrant| entrant.target),
@@ -264,18 +282,24 @@ impl Planned {
         }
     }
 
-    fn reason(&self, outlook: &Outlook) -> Option<Why> {
+    /// Whether it would be accepted, if not now: what never is has no course.
+    fn is_playable(&self) -> bool {
+        self.refusal.as_ref().is_none_or(Refusal::passes)
+    }
+
+    /// What refuses it, and then what it would fail by.
+    fn reasons(&self, outlook: &Outlook) -> Vec<CauseView> {
+        let mut reasons = Vec::new();
         if let Some(refusal) = &self.refusal {
-            return Some(Why::of_refusal(refusal));
+            let passes = refusal.passes();
+            // What passes says itself what ends it.
+            let advice = if passes { Vec::new() } else { self.advice() };
+            reasons.push(CauseView { why: Why::of_refusal(refusal), passes, advice });
         }
-        if outlook.well.ends_well() {
-            return None;
+        if let Some(why) = foretold(&outlook.well).filter(|_| self.is_playable()) {
+            reasons.push(CauseView { why, passes: false, advice: self.advice() });
         }
-        // Nothing of it has happened, and it should not read as if it had.
-        let foretold = |how: &str, why: Why| Why { message: format!("{how}: {}", why.message), ..why };
-        let fails = Why::of_rollout(&outlook.well.rollout).map(|why| foretold("it would fail", why));
-        let waits = || outlook.well.waits_for().first().map(Why::of_blocker);
-        fails.or_else(|| waits().map(|why| foretold("it would wait until its time is up", why)))
+        reasons
     }
 
     fn names_of(&self, hosts: &[HostId]) -> Vec<String> {
@@ -347,6 +371,18 @@ impl WorstView {
         let Worst { failed, untouched, in_service } = worst;
         WorstView { failed, untouched, in_service }
     }
+}
+
+/// Why it would end otherwise than well. Nothing of it has happened, and it
+/// should not read as if it had.
+fn foretold(well: &Played) -> Option<Why> {
+    if well.ends_well() {
+        return None;
+    }
+    let foretold = |how: &str, why: Why| Why { message: format!("{how}: {}", why.message), ..why };
+    let fails = Why::of_rollout(&well.rollout).map(|why| foretold("it would fail", why));
+    let waits = || well.waits_for().first().map(Why::of_blocker);
+    fails.or_else(|| waits().map(|why| foretold("it would wait until its time is up", why)))
 }
 
 fn count<T>(of: impl Iterator<Item = T>) -> u32 {

@@ -26,8 +26,9 @@ fn possible() -> PlanView {
     }
 }
 
-fn why(code: &str, message: &str) -> Option<Why> {
-    Some(Why { code: code.into(), message: message.into(), numbers: Default::default() })
+fn cause(code: &str, message: &str, passes: bool, advice: &[&str]) -> CauseView {
+    let why = Why { code: code.into(), message: message.into(), numbers: Default::default() };
+    CauseView { why, passes, advice: advice.iter().map(|advice| (*advice).into()).collect() }
 }
 
 #[test]
@@ -53,8 +54,12 @@ fn a_plan_that_cannot_finish_says_why_and_what_would_help() {
         is_possible: false,
         healthy: 3,
         down: vec![DownView { name: "web-4".into(), since: "2026-01-01T00:00:00.000Z".into() }],
-        reason: why("HEALTH_CONSTRAINTS", "3 of 4 hosts are healthy and 3 must stay so"),
-        advice: vec!["bring back what is Down (web-4)".into()],
+        reasons: vec![cause(
+            "HEALTH_CONSTRAINTS",
+            "3 of 4 hosts are healthy and 3 must stay so",
+            false,
+            &["bring back what is Down (web-4)"],
+        )],
         ..possible()
     };
     let expected = "\
@@ -74,17 +79,38 @@ fn a_plan_that_would_be_refused_now_shows_how_it_would_go_later() {
     let plan = PlanView {
         is_possible: false,
         passes: true,
-        reason: why("FROZEN", "group hello/prod is frozen until Monday by ann"),
+        reasons: vec![cause("FROZEN", "group hello/prod is frozen until Monday by ann", true, &[])],
         ..possible()
     };
     let text = words(&plan);
     let expected = "\
-NOT NOW: it would be refused.
+NOT NOW: it would not be accepted.
 Why: group hello/prod is frozen until Monday by ann (FROZEN)
 Once that is over it would go like this:
 
       1. web-1, web-2";
     assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn each_cause_is_told_with_what_helps_against_it() {
+    let plan = PlanView {
+        is_possible: false,
+        reasons: vec![
+            cause("ALREADY_RUNNING", "d-1 is still running", true, &[]),
+            cause("HEALTH_CONSTRAINTS", "it would fail: too few", false, &["bring back web-4", "wait"]),
+        ],
+        ..possible()
+    };
+    let expected = "
+NOT NOW: it would not be accepted.
+Why: d-1 is still running (ALREADY_RUNNING)
+And then: it would fail: too few (HEALTH_CONSTRAINTS)
+Any one of these would then make it possible, the smallest change first:
+  - bring back web-4
+  - wait
+";
+    assert_eq!(refusal(&plan), expected);
 }
 
 #[test]

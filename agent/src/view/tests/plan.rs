@@ -251,6 +251,26 @@ fn a_host_whose_last_turn_failed_is_not_first_in_line_of_a_restart_that_leaves_i
     assert_eq!((plan.left_out[0].name.as_str(), plan.left_out.len()), ("web-3", 1));
 }
 
+#[test]
+fn what_passes_hides_nothing_that_it_would_fail_by_afterwards() {
+    let state = fold(Minimum::OneAtATime, vec![down(3)]);
+    let plan = plan_of(&state, Minimum::HostCount(2));
+    assert!(!plan.is_possible && plan.passes, "new hosts lower nothing: {:?}", plan.reasons);
+
+    let mut bodies = deployed();
+    let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
+    bodies.push(Body::Submitted(Box::new(Submission { deployment: second, ..wish(Policy::default()) })));
+    bodies.push(down(3));
+    let plan = plan_of(&fold(Minimum::OneAtATime, bodies), Minimum::OneAtATime);
+    let codes: Vec<(&str, bool)> =
+        plan.reasons.iter().map(|cause| (cause.why.code.as_str(), cause.passes)).collect();
+    assert_eq!(codes, [("ALREADY_RUNNING", true), ("HEALTH_CONSTRAINTS", false)]);
+    assert!(plan.reasons[0].advice.is_empty(), "what helps against the second does not help against it");
+    assert!(plan.reasons[1].advice[0].contains("web-3"), "{:?}", plan.reasons);
+    assert_eq!(plan.reason.map(|why| why.code), Some("ALREADY_RUNNING".into()));
+    assert_eq!((plan.passes, plan.advice.len()), (false, plan.reasons[1].advice.len()));
+}
+
 /// Hosts in these zones, that know all there is now and run v1.
 fn in_zones(zones: &[&str]) -> State {
     let mut bodies = deployed();
