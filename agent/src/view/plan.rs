@@ -13,7 +13,7 @@ use proto::id::HostId;
 use proto::io::Refusal;
 use proto::policy::{Minimum, Policy};
 use proto::rollout::forecast::{Batch, Forecast, Outlook, Played, Worst};
-use proto::rollout::{Entrant, WaveKind};
+use proto::rollout::{Blocker, Entrant, WaveKind};
 use proto::state::{GroupState, State, check_shape, heeds_alarms};
 use serde::{Deserialize, Serialize};
 
@@ -175,6 +175,8 @@ pub(crate) struct SecondsView {
 /// node's loop, because to play a large one through takes longer than a look may.
 pub(crate) struct Planned {
     group: String,
+    /// That nothing can be committed now, so that it could not be submitted.
+    no_majority: Option<Blocker>,
     /// Why it would be refused if it were submitted now.
     refusal: Option<Refusal>,
     forecast: Forecast,
@@ -218,6 +220,7 @@ impl Planned {
                 && state.check(&Body::Submitted(Box::new(wish))).is_ok()
         });
         Ok(Planned {
+            no_majority: None,
             wish,
             changes,
             takes_minimum,
@@ -233,6 +236,12 @@ impl Planned {
         })
     }
 
+    /// The same on a host that may reach too few voters for anything to begin.
+    #[must_use]
+    pub(crate) fn without_majority(self, no_majority: Option<Blocker>) -> Self {
+        Planned { no_majority, ..self }
+    }
+
     /// Plays it through, and says what there is to say of it.
     pub(crate) fn view(self) -> PlanView {
         let outlook = self.forecast.outlook(self.pace.map(|pace| pace.slow));
@@ -244,7 +253,8 @@ impl Planned {
         let is_new =
             |entrant: &&Entrant| entrant.target && entrant.standing.is_none() && entrant.down.is_none();
         let reasons = self.reasons(&outlook);
-        let passes = ends_well && self.refusal.as_ref().is_some_and(Refusal::passes);
+        let is_possible = reasons.is_empty();
+        let passes = !is_possible && reasons.iter().all(|cause| cause.passes);
         // What would never be accepted has no course.
         let is_playable = self.is_playable();
         let batches: &[Batch] = if is_playable { &outlook.well.batches } else { &[] };
@@ -255,7 +265,7 @@ impl Planned {
             targets: count(entrants.iter().filter(|entrant| entrant.target)),
             minimum: bounds.minimum,
             turns_max: bounds.turns_max,
-            is_possible: ends_well && self.refusal.is_none(),
+            is_possible,
             reason: reasons.first().map(|cause| cause.why.clone()),
             passes,
             advice: reasons.iter().flat_map(|cause| cause.advice.iter().cloned()).collect(),
@@ -287,9 +297,15 @@ impl Planned {
         self.refusal.as_ref().is_none_or(Refusal::passes)
     }
 
-    /// What refuses it, and then what it would fail by.
+    /// What keeps it from being submitted, what refuses it, and then what it would
+    /// fail by.
     fn reasons(&self, outlook: &Outlook) -> Vec<CauseView> {
-        let mut reasons = Vec::new();
+        let away = self.no_majority.iter().map(|blocker| CauseView {
+            why: Why::of_blocker(blocker),
+            passes: true,
+            advice: Vec::new(),
+        });
+        let mut reasons: Vec<CauseView> = away.collect();
         if let Some(refusal) = &self.refusal {
             let passes = refusal.passes();
             // What passes says itself what ends it.

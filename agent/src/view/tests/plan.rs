@@ -271,6 +271,17 @@ fn what_passes_hides_nothing_that_it_would_fail_by_afterwards() {
     assert_eq!((plan.passes, plan.advice.len()), (false, plan.reasons[1].advice.len()));
 }
 
+#[test]
+fn a_plan_on_a_host_without_a_majority_says_that_nothing_can_begin() {
+    let state = fold(Minimum::OneAtATime, deployed());
+    let alone = Blocker::NoMajority { voters_up: 2, voters: 5 };
+    let planned = Planned::of(&state, wish(Policy::default())).expect("the group is there");
+    let plan = planned.without_majority(Some(alone.clone())).view();
+    assert_eq!((plan.is_possible, plan.passes, plan.batches.len()), (false, true, 3));
+    let reason = plan.reason.expect("a reason");
+    assert_eq!((reason.code.as_str(), reason.message), ("NO_MAJORITY", alone.to_string()));
+}
+
 /// Hosts in these zones, that know all there is now and run v1.
 fn in_zones(zones: &[&str]) -> State {
     let mut bodies = deployed();
