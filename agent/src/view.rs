@@ -34,7 +34,7 @@ pub(crate) use history_line::{HistoryLine, HistoryView, diverged, history, histo
 pub(crate) use mesh::{GroupView, HostView, MeshCounts, StatusView, group, groups, hosts, name_of, status};
 pub(crate) use plan::{PlanView, Planned, SecondsView};
 pub(crate) use service::OutOfServiceView;
-pub(crate) use watches::{AlarmView, FreezeView, StoppedByView, TriggerView, alarms};
+pub(crate) use watches::{AlarmView, FailingView, FreezeView, StoppedByView, TriggerView, alarms};
 
 /// Why something is as it is: for scripts, in numbers, and for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

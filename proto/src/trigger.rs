@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+pub use delivery::Failing;
+
 use crate::alarm::{InvalidWatch, check_name, check_said, check_unique};
 use crate::entry::Index;
 use crate::id::{DeploymentId, GroupName, HostId};

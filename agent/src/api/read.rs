@@ -91,7 +91,10 @@ pub(super) async fn hosts(State(shared): State<Shared>, asked: Asked<OfGroup>) -
 }
 
 pub(super) async fn groups(State(shared): State<Shared>) -> Answer<Vec<GroupView>> {
-    Ok(Json(shared.backend.node.read(|node| view::groups(node.state())).await?))
+    let look = |node: &Node| -> Vec<GroupView> {
+        view::groups(node.state()).into_iter().map(|group| group.seen_by(node)).collect()
+    };
+    Ok(Json(shared.backend.node.read(look).await?))
 }
 
 pub(super) async fn group(
@@ -101,7 +104,7 @@ pub(super) async fn group(
     let name = GroupName::new(&application, &name)?;
     let look = move |node: &Node| {
         let known = node.state().group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
-        Ok::<_, Refusal>(view::group(node.state(), known))
+        Ok::<_, Refusal>(view::group(node.state(), known).seen_by(node))
     };
     Ok(Json(shared.backend.node.read(look).await??))
 }

@@ -161,7 +161,10 @@ pub(super) async fn plan(
     let request =
         DeployRequest { group, revision, policy: None, description: String::new(), holders: vec![], queue };
     let wish = io::submission(request, DeploymentId::derive(b"a plan"), policy);
-    let planned = shared.backend.node.read(move |node| Planned::of(node.state(), wish)).await??;
+    let look = move |node: &Node| {
+        Planned::of(node.state(), wish).map(|planned| planned.without_majority(node.no_majority()))
+    };
+    let planned = shared.backend.node.read(look).await??;
     let view = tokio::task::spawn_blocking(move || planned.view()).await;
     view.map(Json).map_err(|error| ApiError::ours(format!("the plan was not worked out: {error}")))
 }

@@ -5,11 +5,11 @@ use clap::{Args, Subcommand};
 use proto::id::GroupName;
 
 use super::group::path_of;
-use super::screen::table;
+use super::screen::{clean, table};
 use super::{Exit, Session};
 use crate::api::{AlarmBody, FreezeBody, parse_until};
 use crate::client::encoded;
-use crate::view::{AlarmView, FreezeView, GroupView};
+use crate::view::{AlarmView, FailingView, FreezeView, GroupView, TriggerView};
 
 #[derive(Subcommand)]
 pub(crate) enum AlarmVerb {
@@ -174,18 +174,37 @@ pub(super) fn watches_words(group: &GroupView) -> String {
         let since = alarm.since.as_deref().unwrap_or("-");
         text.push_str(&format!("Alarm {}: {} since {since} ({})\n", alarm.name, alarm.state, alarm.detail));
     }
-    for trigger in &group.triggers {
-        if trigger.waiting > 0 || trigger.given_up > 0 || trigger.dropped > 0 {
-            text.push_str(&format!(
-                "Trigger {}: {} events wait to be told, {} were given up, {} dropped\n",
-                trigger.name, trigger.waiting, trigger.given_up, trigger.dropped
-            ));
-        }
-        if let Some(last) = trigger.last_given_up.last() {
-            text.push_str(&format!("  last given up: {} of {}: {}\n", last.event, last.deployment, last.why));
-        }
+    text.extend(group.triggers.iter().map(trigger_words));
+    text
+}
+
+/// How far a trigger is, what goes wrong with it, and what was given up.
+fn trigger_words(trigger: &TriggerView) -> String {
+    let mut text = String::new();
+    if trigger.waiting > 0 || trigger.given_up > 0 || trigger.dropped > 0 {
+        text.push_str(&told_words(trigger));
+    }
+    if let Some(FailingView { tries, since, last, why }) = &trigger.failing {
+        let tries = if *tries == 1 { "1 try".into() } else { format!("{tries} tries") };
+        text.push_str(&format!("  {tries} failed since {since}, the last {last}: {}\n", clean(why)));
+    }
+    if let Some(last) = trigger.last_given_up.last() {
+        text.push_str(&format!("  last given up: {} of {}: {}\n", last.event, last.deployment, last.why));
     }
     text
+}
+
+/// How far a receiver was told. What goes wrong before it is given up is known to
+/// the host that tells it, and no other.
+fn told_words(trigger: &TriggerView) -> String {
+    let TriggerView { name, waiting, given_up, dropped, .. } = trigger;
+    let wait = if *waiting == 1 { "1 event waits".into() } else { format!("{waiting} events wait") };
+    let were = if *given_up == 1 { "was" } else { "were" };
+    let asked = match trigger.waiting > 0 && trigger.failing.is_none() {
+        true => " (why tries fail, if they do, is shown by the host that tells it)",
+        false => "",
+    };
+    format!("Trigger {name}: {wait} to be told, {given_up} {were} given up, {dropped} dropped{asked}\n")
 }
 
 /// Who is at the keyboard, for those who read it later.
@@ -211,6 +230,30 @@ mod tests {
         assert_eq!(shortened(Some(&late), Some(&early)), told);
         assert_eq!(shortened(Some(&early), Some(&late)), "");
         assert_eq!(shortened(None, Some(&late)), "");
+    }
+
+    #[test]
+    fn a_receiver_that_refuses_is_told_with_the_reason_and_since_when() {
+        let failing = FailingView {
+            tries: 3,
+            since: "noon".into(),
+            last: "one".into(),
+            why: "https://chat/: connection refused".into(),
+        };
+        let trigger = TriggerView {
+            name: "chat".into(),
+            on: vec![],
+            waiting: 1,
+            given_up: 0,
+            dropped: 0,
+            last_given_up: vec![],
+            failing: Some(failing),
+        };
+        let expected = "Trigger chat: 1 event waits to be told, 0 were given up, 0 dropped\n  \
+                        3 tries failed since noon, the last one: https://chat/: connection refused\n";
+        assert_eq!(trigger_words(&trigger), expected);
+        let elsewhere = trigger_words(&TriggerView { failing: None, waiting: 12, ..trigger });
+        assert!(elsewhere.contains("12 events wait") && elsewhere.contains("by the host that tells it"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::group::short_revision;
 use super::screen::clean;
 use super::{Exit, Session};
 use crate::api::PlanBody;
-use crate::view::plan::UnwellView;
+use crate::view::plan::{CauseView, UnwellView};
 use crate::view::{PlanView, SecondsView};
 
 /// Batches that are shown from the first on, and of the rest the last ones;
@@ -78,15 +78,22 @@ fn out_of_service(plan: &PlanView) -> String {
         let then = format!("tried first, and failed if not back within {within}");
         text.push_str(&line("Down", format!("{}: {then}", some_of(&down))));
     }
+    let why = |host: &UnwellView| format!("{}, {}", host.name, clean(&host.why));
     if !plan.unhealthy.is_empty() {
-        let why = |host: &UnwellView| format!("{}, {}", host.name, clean(&host.why));
         let unhealthy: Vec<String> = plan.unhealthy.iter().map(why).collect();
         text.push_str(&line("Unhealthy", format!("{}: first in line", some_of(&unhealthy))));
     }
     match plan.never_deployed {
         0 => {}
-        new if new == plan.total => text.push_str(&line("New", "all: nothing was deployed here yet".into())),
+        new if new == plan.targets => {
+            text.push_str(&line("New", "all: nothing was deployed here yet".into()))
+        }
         new => text.push_str(&line("New", format!("{} that never had a turn: first in line", hosts(new)))),
+    }
+    if !plan.left_out.is_empty() {
+        let left_out: Vec<String> = plan.left_out.iter().map(why).collect();
+        let then = "out of service, and no part of this deployment";
+        text.push_str(&line("Left out", format!("{}: {then}", some_of(&left_out))));
     }
     text
 }
@@ -98,23 +105,31 @@ fn some_of(all: &[String]) -> String {
     format!("{}{more}", all[..all.len().min(OUT_SHOWN)].join("; "))
 }
 
+/// All that stands against it, one after the other, each with what helps.
 fn refusal(plan: &PlanView) -> String {
-    let mut text = String::from(match plan.passes {
-        true => "\nNOT NOW: it would be refused.\n",
+    let mut text = String::from(match plan.reasons.first().is_some_and(|cause| cause.passes) {
+        true => "\nNOT NOW: it would not be accepted.\n",
         false => "\nNOT POSSIBLE as things are.\n",
     });
-    if let Some(reason) = &plan.reason {
-        text.push_str(&format!("Why: {} ({})\n", clean(&reason.message), reason.code));
+    let (mut lead, mut then) = ("Why:", "");
+    for CauseView { why, passes: _, advice } in &plan.reasons {
+        text.push_str(&format!("{lead} {} ({})\n", clean(&why.message), why.code));
+        text.push_str(&remedies(advice, then));
+        (lead, then) = ("And then:", " then");
     }
-    match plan.advice.len() {
-        0 => {}
-        1 => text.push_str("This would make it possible:\n"),
-        _ => text.push_str("Any one of these would make it possible, the smallest change first:\n"),
-    }
-    plan.advice.iter().for_each(|advice| text.push_str(&format!("  - {advice}\n")));
     if plan.passes {
         text.push_str("Once that is over it would go like this:\n");
     }
+    text
+}
+
+fn remedies(advice: &[String], then: &str) -> String {
+    let mut text = match advice.len() {
+        0 => String::new(),
+        1 => format!("This would{then} make it possible:\n"),
+        _ => format!("Any one of these would{then} make it possible, the smallest change first:\n"),
+    };
+    advice.iter().for_each(|advice| text.push_str(&format!("  - {advice}\n")));
     text
 }
 
@@ -192,23 +207,47 @@ fn line(what: &str, how: String) -> String {
     format!("{what:<12} {how}\n")
 }
 
+/// How many failed turns stop it: true of every choice of hosts that fail.
 fn stops(plan: &PlanView) -> String {
-    let failures = |failures: u32| match failures {
-        1 => "1 failed turn".to_string(),
-        several => format!("{several} failed turns"),
-    };
     let canary = match plan.stopped_after_canary {
         Some(_) => "any failed turn of the canary; then ",
         None => "",
     };
-    let stops = failures(plan.stopped_after_canary.unwrap_or(plan.stopped_by_failures));
-    let last = match plan.last_may_fail {
-        0 => "whichever host it is".to_string(),
-        1 => "unless it is the last host's, which may fail".into(),
-        several => format!("while others are still to come; of the last turns {several} may fail"),
-    };
-    let comma = if plan.last_may_fail > 1 { "" } else { "," };
-    format!("{canary}{stops}{comma} {last}")
+    let fewest = plan.stopped_after_canary.unwrap_or(plan.stopped_by_failures);
+    let down = if plan.down.is_empty() { "" } else { " (hosts that stay Down are not counted)" };
+    format!("{canary}{}{down}", stops_after_canary(plan, fewest))
+}
+
+fn stops_after_canary(plan: &PlanView, fewest: u32) -> String {
+    let PlanView { last_may_fail, turns_after_canary, .. } = *plan;
+    let (stops, more) = (failed_turns(fewest), last_may_fail + 1);
+    if fewest == 0 {
+        return "nothing: all the others may fail".into();
+    }
+    let has_exception = last_may_fail >= fewest;
+    if plan.is_zonal && has_exception {
+        return format!(
+            "{stops} if they are the first, {more} if they are the last; each zone has its minimum"
+        );
+    }
+    if plan.is_zonal {
+        return format!("{stops} if they are the first; each zone has its minimum");
+    }
+    match (has_exception, fewest) {
+        (false, 1) => format!("{stops}, whichever host it is"),
+        (false, all) if all == turns_after_canary => {
+            format!("{stops} only, which is every one: one that goes well is enough")
+        }
+        (false, _) => format!("{stops}, whichever hosts they are"),
+        (true, 1) => format!("{stops}; if only the last host fails, it still succeeds"),
+        (true, _) => {
+            format!("{stops} while others still wait for theirs; once nobody waits, it takes {more}")
+        }
+    }
+}
+
+fn failed_turns(failures: u32) -> String {
+    if failures == 1 { "1 failed turn".into() } else { format!("{failures} failed turns") }
 }
 
 fn lasts(seconds: SecondsView) -> String {

@@ -12,8 +12,8 @@ use proto::entry::{Body, Submission};
 use proto::id::HostId;
 use proto::io::Refusal;
 use proto::policy::{Minimum, Policy};
-use proto::rollout::forecast::{Batch, Forecast, Outlook, Worst};
-use proto::rollout::{Entrant, WaveKind};
+use proto::rollout::forecast::{Batch, Forecast, Outlook, Played, Worst};
+use proto::rollout::{Blocker, Entrant, WaveKind};
 use proto::state::{GroupState, State, check_shape, heeds_alarms};
 use serde::{Deserialize, Serialize};
 
@@ -37,14 +37,19 @@ pub(crate) struct PlanView {
     pub(crate) turns_max: u32,
     /// Whether it would be accepted now, and can end well as things are.
     pub(crate) is_possible: bool,
-    /// Why not.
+    /// Why not: the first of the reasons.
     #[serde(default)]
     pub(crate) reason: Option<Why>,
+    /// All that stands against it, in the order in which it would be met, each
+    /// with what helps against it alone.
+    #[serde(default)]
+    pub(crate) reasons: Vec<CauseView>,
     /// Whether what refuses it passes, and it could end well then: a freeze, an
     /// alarm, another deployment. The batches are how it would go then.
     #[serde(default)]
     pub(crate) passes: bool,
-    /// What would make it possible, the smallest change first.
+    /// What would make it possible, the smallest change first; as of the reason
+    /// that does not pass.
     #[serde(default)]
     pub(crate) advice: Vec<String>,
     /// What else there is to know before it begins.
@@ -65,23 +70,36 @@ pub(crate) struct PlanView {
     /// Hosts that are up and unhealthy: they go first, too.
     #[serde(default)]
     pub(crate) unhealthy: Vec<UnwellView>,
-    /// Hosts that never had a turn: unhealthy until they have had one.
+    /// Hosts that get their first turn: unhealthy until they have had it.
     #[serde(default)]
     pub(crate) never_deployed: u32,
+    /// Hosts out of service that get no turn, and why they are.
+    #[serde(default)]
+    pub(crate) left_out: Vec<UnwellView>,
     /// Hosts that are healthy now.
     #[serde(default)]
     pub(crate) healthy: u32,
     /// Fewest hosts in service at any moment, if all go well.
     pub(crate) lowest_in_service: u32,
-    /// So many turns must fail, one after the other from the first, for the
-    /// deployment to fail.
+    /// The fewest failed turns that can stop it: fewer never do, whichever hosts
+    /// fail; 0 if it cannot end well. Zone by zone: the same of the first turns.
+    /// Hosts that are Down fail if they stay so, and are not counted, nor below.
     pub(crate) stopped_by_failures: u32,
-    /// The same, once the canary is through; none without one.
+    /// The same of the turns after the canary; none without one, and 0 if all of
+    /// them may fail.
     #[serde(default)]
     pub(crate) stopped_after_canary: Option<u32>,
-    /// So many turns may fail if they are the last ones.
+    /// The most turns that may fail if they are the last ones, none of the
+    /// canary's. One more stops it, whichever hosts fail. Less than the number
+    /// above: the last ones are no exception.
     #[serde(default)]
     pub(crate) last_may_fail: u32,
+    /// Turns of hosts that are up, without the canary's.
+    #[serde(default)]
+    pub(crate) turns_after_canary: u32,
+    /// Whether it goes zone by zone, each with a minimum of its own.
+    #[serde(default)]
+    pub(crate) is_zonal: bool,
     /// How it ends if every turn fails.
     #[serde(default)]
     pub(crate) worst: Option<WorstView>,
@@ -105,6 +123,17 @@ pub(crate) struct StepView {
     pub(crate) after: u64,
 }
 
+/// One thing that stands against a deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CauseView {
+    #[serde(flatten)]
+    pub(crate) why: Why,
+    /// Whether it goes by without a change of the deployment or of the group.
+    pub(crate) passes: bool,
+    /// Any one of these helps against it, the smallest change first.
+    pub(crate) advice: Vec<String>,
+}
+
 /// A host that is Down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DownView {
@@ -112,7 +141,7 @@ pub(crate) struct DownView {
     pub(crate) since: String,
 }
 
-/// A host that is up and unhealthy.
+/// A host that is out of service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnwellView {
     pub(crate) name: String,
@@ -146,6 +175,8 @@ pub(crate) struct SecondsView {
 /// node's loop, because to play a large one through takes longer than a look may.
 pub(crate) struct Planned {
     group: String,
+    /// That nothing can be committed now, so that it could not be submitted.
+    no_majority: Option<Blocker>,
     /// Why it would be refused if it were submitted now.
     refusal: Option<Refusal>,
     forecast: Forecast,
@@ -158,6 +189,7 @@ pub(crate) struct Planned {
     pace: Option<Pace>,
     names: BTreeMap<HostId, String>,
     unhealthy: Vec<UnwellView>,
+    left_out: Vec<UnwellView>,
     rollback_to: Option<String>,
     notes: Vec<String>,
 }
@@ -177,6 +209,8 @@ impl Planned {
         let notes = notes(known, &wish);
         let forecast = state.forecast(wish.clone(), turn).ok_or_else(unknown)?;
         let names = |entrant: &Entrant| (entrant.host, name_of(state, entrant.host));
+        let targets = || forecast.entrants().iter().filter(|entrant| entrant.target);
+        let others = || forecast.entrants().iter().filter(|entrant| !entrant.target);
         let refused = refusal.as_ref().filter(|refusal| !refusal.passes());
         let changes = refused.map(|refusal| advice::changes(state, &wish, refusal, turn)).unwrap_or_default();
         let takes_minimum = refused.is_none_or(|_| {
@@ -186,6 +220,7 @@ impl Planned {
                 && state.check(&Body::Submitted(Box::new(wish))).is_ok()
         });
         Ok(Planned {
+            no_majority: None,
             wish,
             changes,
             takes_minimum,
@@ -193,15 +228,18 @@ impl Planned {
             refusal,
             pace,
             names: forecast.entrants().iter().map(names).collect(),
-            unhealthy: forecast
-                .entrants()
-                .iter()
-                .filter_map(|entrant| unwell(state, known, entrant))
-                .collect(),
+            unhealthy: targets().filter_map(|entrant| unwell(state, known, entrant)).collect(),
+            left_out: others().filter_map(|entrant| left_out(state, known, entrant)).collect(),
             rollback_to: known.good.last().map(|good| good.revision.digest.to_string()),
             notes,
             forecast,
         })
+    }
+
+    /// The same on a host that may reach too few voters for anything to begin.
+    #[must_use]
+    pub(crate) fn without_majority(self, no_majority: Option<Blocker>) -> Self {
+        Planned { no_majority, ..self }
     }
 
     /// Plays it through, and says what there is to say of it.
@@ -212,10 +250,13 @@ impl Planned {
         let policy = self.forecast.policy();
         let bounds = policy.bounds(rollout.total());
         let entrants = self.forecast.entrants();
-        let is_new = |entrant: &&Entrant| entrant.standing.is_none() && entrant.down.is_none();
-        let passes = ends_well && self.refusal.as_ref().is_some_and(Refusal::passes);
+        let is_new =
+            |entrant: &&Entrant| entrant.target && entrant.standing.is_none() && entrant.down.is_none();
+        let reasons = self.reasons(&outlook);
+        let is_possible = reasons.is_empty();
+        let passes = !is_possible && reasons.iter().all(|cause| cause.passes);
         // What would never be accepted has no course.
-        let is_playable = self.refusal.as_ref().is_none_or(Refusal::passes);
+        let is_playable = self.is_playable();
         let batches: &[Batch] = if is_playable { &outlook.well.batches } else { &[] };
         PlanView {
             group: self.group.clone(),
@@ -224,49 +265,67 @@ impl Planned {
             targets: count(entrants.iter().filter(|entrant| entrant.target)),
             minimum: bounds.minimum,
             turns_max: bounds.turns_max,
-            is_possible: ends_well && self.refusal.is_none(),
-            reason: self.reason(&outlook),
+            is_possible,
+            reason: reasons.first().map(|cause| cause.why.clone()),
             passes,
-            advice: if is_playable && ends_well { Vec::new() } else { self.advice() },
+            advice: reasons.iter().flat_map(|cause| cause.advice.iter().cloned()).collect(),
+            reasons,
             batches: batches.iter().map(|batch| self.names_of(&batch.hosts)).collect(),
             waves: batches.iter().map(step).collect(),
-            down: self.down(),
+            down: self.down(|entrant| entrant.target),
             lost_after_seconds: policy.lost_after.as_secs(),
             never_deployed: count(entrants.iter().filter(is_new)),
             healthy: count(entrants.iter().filter(|entrant| entrant.is_in_service())),
             lowest_in_service: rollout.lowest_available,
-            stopped_by_failures: outlook.worst.failed,
-            stopped_after_canary: outlook.stopped_after_canary.filter(|_| ends_well),
-            last_may_fail: outlook.last_may_fail,
+            stopped_by_failures: outlook.stops.fewest,
+            stopped_after_canary: outlook.stops.after_canary,
+            last_may_fail: outlook.stops.last,
+            turns_after_canary: outlook.stops.turns,
+            is_zonal: policy.zonal.is_some(),
             worst: (ends_well && counts.succeeded > 0).then(|| WorstView::of(outlook.worst)),
             rolls_back: policy.rollback.failure,
             seconds: self.pace.zip(outlook.slow).map(|(pace, slow)| seconds(pace, outlook.well.lasted, slow)),
             rollback_to: self.rollback_to,
             unhealthy: self.unhealthy,
+            left_out: self.left_out,
             notes: self.notes,
         }
     }
 
-    fn reason(&self, outlook: &Outlook) -> Option<Why> {
+    /// Whether it would be accepted, if not now: what never is has no course.
+    fn is_playable(&self) -> bool {
+        self.refusal.as_ref().is_none_or(Refusal::passes)
+    }
+
+    /// What keeps it from being submitted, what refuses it, and then what it would
+    /// fail by.
+    fn reasons(&self, outlook: &Outlook) -> Vec<CauseView> {
+        let away = self.no_majority.iter().map(|blocker| CauseView {
+            why: Why::of_blocker(blocker),
+            passes: true,
+            advice: Vec::new(),
+        });
+        let mut reasons: Vec<CauseView> = away.collect();
         if let Some(refusal) = &self.refusal {
-            return Some(Why::of_refusal(refusal));
+            let passes = refusal.passes();
+            // What passes says itself what ends it.
+            let advice = if passes { Vec::new() } else { self.advice() };
+            reasons.push(CauseView { why: Why::of_refusal(refusal), passes, advice });
         }
-        if outlook.well.ends_well() {
-            return None;
+        if let Some(why) = foretold(&outlook.well).filter(|_| self.is_playable()) {
+            reasons.push(CauseView { why, passes: false, advice: self.advice() });
         }
-        // Nothing of it has happened, and it should not read as if it had.
-        let foretold = |how: &str, why: Why| Why { message: format!("{how}: {}", why.message), ..why };
-        let fails = Why::of_rollout(&outlook.well.rollout).map(|why| foretold("it would fail", why));
-        let waits = || outlook.well.waits_for().first().map(Why::of_blocker);
-        fails.or_else(|| waits().map(|why| foretold("it would wait until its time is up", why)))
+        reasons
     }
 
     fn names_of(&self, hosts: &[HostId]) -> Vec<String> {
         hosts.iter().map(|host| self.names.get(host).cloned().unwrap_or_else(|| host.short())).collect()
     }
 
-    fn down(&self) -> Vec<DownView> {
-        let down = self.forecast.entrants().iter().filter_map(|entrant| Some((entrant.host, entrant.down?)));
+    /// Of these hosts those that are Down.
+    fn down(&self, of: impl Fn(&Entrant) -> bool) -> Vec<DownView> {
+        let of = self.forecast.entrants().iter().filter(|entrant| of(entrant));
+        let down = of.filter_map(|entrant| Some((entrant.host, entrant.down?)));
         let view = |(host, since)| DownView { name: self.names_of(&[host]).remove(0), since: written(since) };
         down.map(view).collect()
     }
@@ -287,7 +346,7 @@ impl Planned {
         /// More names than this are counted, not listed.
         const NAMED_MAX: usize = 3;
         let mut advice: Vec<String> = self.changes.iter().filter_map(Change::words).collect();
-        let missing: Vec<String> = self.down().into_iter().map(|host| host.name).collect();
+        let missing: Vec<String> = self.down(|_| true).into_iter().map(|host| host.name).collect();
         let is_refused = self.refusal.as_ref().is_some_and(|refusal| !refusal.passes());
         if !missing.is_empty() && !is_refused {
             let more = missing.len().saturating_sub(NAMED_MAX);
@@ -330,6 +389,18 @@ impl WorstView {
     }
 }
 
+/// Why it would end otherwise than well. Nothing of it has happened, and it
+/// should not read as if it had.
+fn foretold(well: &Played) -> Option<Why> {
+    if well.ends_well() {
+        return None;
+    }
+    let foretold = |how: &str, why: Why| Why { message: format!("{how}: {}", why.message), ..why };
+    let fails = Why::of_rollout(&well.rollout).map(|why| foretold("it would fail", why));
+    let waits = || well.waits_for().first().map(Why::of_blocker);
+    fails.or_else(|| waits().map(|why| foretold("it would wait until its time is up", why)))
+}
+
 fn count<T>(of: impl Iterator<Item = T>) -> u32 {
     u32::try_from(of.count()).unwrap_or(u32::MAX)
 }
@@ -341,6 +412,16 @@ fn unwell(state: &State, known: &GroupState, entrant: &Entrant) -> Option<Unwell
     }
     let last_turn = || "its last turn failed".to_string();
     let why = super::health::unwell(state, known, entrant.host).unwrap_or_else(last_turn);
+    Some(UnwellView { name: name_of(state, entrant.host), why })
+}
+
+/// Why a host that gets no turn is out of service; none if it is not.
+fn left_out(state: &State, known: &GroupState, entrant: &Entrant) -> Option<UnwellView> {
+    let why = match (entrant.down, entrant.standing) {
+        (Some(since), _) => format!("Down since {}", written(since)),
+        (None, None) => "nothing was deployed to it yet".into(),
+        (None, Some(_)) => return unwell(state, known, entrant),
+    };
     Some(UnwellView { name: name_of(state, entrant.host), why })
 }
 

@@ -1,11 +1,13 @@
 //! Alarms, triggers and freezes of a group as users see them.
 
 use proto::alarm::{Alarm, AlarmSource, StoppedBy};
+use proto::id::GroupName;
+use proto::node::Node;
 use proto::state::{Freeze, GroupState};
-use proto::trigger::GivenUp;
+use proto::trigger::{Failing, GivenUp};
 use serde::{Deserialize, Serialize};
 
-use super::written;
+use super::{GroupView, written};
 
 /// One alarm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,20 @@ pub(crate) struct TriggerView {
     pub(crate) dropped: u64,
     /// The last that were given up, the newest last.
     pub(crate) last_given_up: Vec<GivenUpView>,
+    /// That telling it fails now, as the host that tells it shows it.
+    #[serde(default)]
+    pub(crate) failing: Option<FailingView>,
+}
+
+/// Tries to tell a receiver, none of which went well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FailingView {
+    /// One after the other.
+    pub(crate) tries: u32,
+    pub(crate) since: String,
+    pub(crate) last: String,
+    /// Why the last one failed.
+    pub(crate) why: String,
 }
 
 /// An event that a receiver was told in vain.
@@ -96,9 +112,34 @@ pub(super) fn triggers(known: &GroupState) -> Vec<TriggerView> {
             given_up: cursor.given_up,
             dropped: cursor.dropped,
             last_given_up: cursor.last_given_up.iter().map(GivenUpView::of).collect(),
+            failing: None,
         }
     };
     known.group.triggers.iter().map(view).collect()
+}
+
+impl GroupView {
+    /// The same, with what this host alone knows: what goes wrong with triggers that
+    /// are its to tell.
+    #[must_use]
+    pub(crate) fn seen_by(mut self, node: &Node) -> Self {
+        let Ok(name) = GroupName::new(&self.application, &self.name) else { return self };
+        for trigger in &mut self.triggers {
+            trigger.failing = node.failing_trigger(&name, &trigger.name).map(FailingView::of);
+        }
+        self
+    }
+}
+
+impl FailingView {
+    fn of(failing: &Failing) -> Self {
+        FailingView {
+            tries: failing.tries,
+            since: written(failing.since.to_ledger()),
+            last: written(failing.last.to_ledger()),
+            why: failing.why.clone(),
+        }
+    }
 }
 
 impl GivenUpView {

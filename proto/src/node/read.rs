@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{Node, decode_entry};
 use crate::entry::{Entry, Index};
-use crate::id::{DeploymentId, HostId, VoterId};
+use crate::id::{DeploymentId, GroupName, HostId, VoterId};
 use crate::ledger::{LogEntry, chain};
 use crate::lifecycle::LifecycleEvent;
 use crate::rollout::{Blocker, Rollout, Turn};
 use crate::state::Freeze;
+use crate::trigger::Failing;
+use crate::trigger::delivery::Bell;
 
 /// How this node sees the mesh.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +80,12 @@ impl Node {
     pub fn no_majority(&self) -> Option<Blocker> {
         let (voters_up, voters) = self.voters_up();
         (voters > 0 && voters_up <= voters / 2).then_some(Blocker::NoMajority { voters_up, voters })
+    }
+
+    /// What goes wrong with a trigger that is this host's to tell; none on all other
+    /// hosts.
+    pub fn failing_trigger(&self, group: &GroupName, trigger: &str) -> Option<&Failing> {
+        self.deliveries.failing(&Bell { group: group.clone(), trigger: trigger.into() })
     }
 
     fn queued_behind(&self, rollout: &Rollout) -> Vec<Blocker> {

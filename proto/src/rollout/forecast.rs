@@ -8,7 +8,7 @@
 
 mod bounds;
 
-pub use bounds::{Outlook, Worst};
+pub use bounds::{Outlook, Stops, Worst};
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};

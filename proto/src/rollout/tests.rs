@@ -145,6 +145,7 @@ impl Play {
 mod bakes;
 mod canary;
 mod entries;
+mod forecast;
 mod guide;
 mod leases;
 mod past;

@@ -14,12 +14,13 @@ use crate::id::GroupName;
 use crate::io::EffectId;
 use crate::time::Time;
 
-/// How often a happening is told before it is given up: for about four
-/// minutes in all.
+/// How often a happening is told before it is given up. The pauses between the
+/// tries are 127 seconds in all; a receiver that never answers makes each try as
+/// long as the agent lets it be.
 pub(crate) const TRIES_MAX: u32 = 8;
-/// After the first failed try; then twice as long each time, up to the most.
+/// After the first failed try; then twice as long each time, so 64 seconds
+/// before the last.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(120);
 /// Whatever was told in this time costs one entry.
 pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Happenings given up that one entry tells of.
@@ -52,6 +53,28 @@ pub(crate) enum TellAct {
     Cancel(EffectId),
 }
 
+/// Tries to tell a receiver, none of which went well. Known to the host that
+/// tells it alone, until it gives up: the ledger does not hear of each try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// How many, one after the other; of one event or of several.
+    pub tries: u32,
+    /// When the first of them had failed, by this host's clock.
+    pub since: Time,
+    /// When the last had.
+    pub last: Time,
+    /// Why the last one had.
+    pub why: String,
+}
+
+impl Failing {
+    fn again(before: Option<Failing>, why: &str, now: Time) -> Self {
+        let (tries, since) = before.map_or((0, now), |before| (before.tries, before.since));
+        let why = keep_start(why, DETAIL_MAX).to_string();
+        Failing { tries: tries.saturating_add(1), since, last: now, why }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Post {
     trigger: Trigger,
@@ -62,6 +85,8 @@ struct Post {
     said: u64,
     given_up: Vec<GivenUp>,
     tries: u32,
+    /// What went wrong, until a try goes well.
+    failing: Option<Failing>,
     /// The try under way, and of which happening.
     telling: Option<(EffectId, u64)>,
     /// When the next try begins, unless one is under way.
@@ -89,6 +114,7 @@ impl Deliveries {
                 said: up_to,
                 given_up: Vec::new(),
                 tries: 0,
+                failing: None,
                 telling: None,
                 next: now,
                 report_at: now,
@@ -103,6 +129,7 @@ impl Deliveries {
             // told any more.
             if first != post.first() {
                 post.tries = 0;
+                post.failing = None;
                 post.next = now;
             }
             self.posts.insert(bell, post);
@@ -137,12 +164,13 @@ impl Deliveries {
         let Some(post) = self.post_of(effect) else { return };
         let number = post.telling.take().map(|(_, number)| number);
         let Some(first) = post.waiting.front().filter(|first| Some(first.number) == number) else { return };
+        post.failing = result.as_ref().err().map(|why| Failing::again(post.failing.take(), why, now));
         match result {
             Ok(()) => {}
             Err(_) if post.tries < TRIES_MAX => {
                 // None is counted if it was begun for a happening that was not wanted in between.
                 let pause = RETRY_FIRST * 2_u32.saturating_pow(post.tries.saturating_sub(1));
-                post.next = now + pause.min(RETRY_MAX);
+                post.next = now + pause;
                 return;
             }
             Err(why) => post.given_up.push(GivenUp {
@@ -161,6 +189,11 @@ impl Deliveries {
 
     fn post_of(&mut self, effect: EffectId) -> Option<&mut Post> {
         self.posts.values_mut().find(|post| post.telling.is_some_and(|(telling, _)| telling == effect))
+    }
+
+    /// What goes wrong with a trigger, if it is this host's to serve.
+    pub(crate) fn failing(&self, bell: &Bell) -> Option<&Failing> {
+        self.posts.get(bell)?.failing.as_ref()
     }
 
     /// There is no use in trying.

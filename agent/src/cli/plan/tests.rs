@@ -17,6 +17,7 @@ fn possible() -> PlanView {
         lowest_in_service: 2,
         stopped_by_failures: 2,
         last_may_fail: 2,
+        turns_after_canary: 4,
         worst: Some(WorstView { failed: 2, untouched: 2, in_service: 2 }),
         rolls_back: true,
         rollback_to: Some("blake3:9f8e7d6c5b4a39281706".into()),
@@ -25,8 +26,9 @@ fn possible() -> PlanView {
     }
 }
 
-fn why(code: &str, message: &str) -> Option<Why> {
-    Some(Why { code: code.into(), message: message.into(), numbers: Default::default() })
+fn cause(code: &str, message: &str, passes: bool, advice: &[&str]) -> CauseView {
+    let why = Why { code: code.into(), message: message.into(), numbers: Default::default() };
+    CauseView { why, passes, advice: advice.iter().map(|advice| (*advice).into()).collect() }
 }
 
 #[test]
@@ -40,7 +42,7 @@ HalfAtATime: 2 must stay in service, at most 2 at a time.
 
 In service   2 of 4 at the fewest, if all goes well
 Takes        about 1m 24s, or 2m 10s if turns are slow (half of 8 past turns took at most 42s)
-Stopped by   2 failed turns while others are still to come; of the last turns 2 may fail
+Stopped by   2 failed turns while others still wait for theirs; once nobody waits, it takes 3
 At worst     every turn fails: 2 failed, 2 never touched, 2 of 4 in service at its end
 If it fails  the hosts that were touched are rolled back to 9f8e7d6c5b4a";
     assert_eq!(words(&possible()), expected);
@@ -52,8 +54,12 @@ fn a_plan_that_cannot_finish_says_why_and_what_would_help() {
         is_possible: false,
         healthy: 3,
         down: vec![DownView { name: "web-4".into(), since: "2026-01-01T00:00:00.000Z".into() }],
-        reason: why("HEALTH_CONSTRAINTS", "3 of 4 hosts are healthy and 3 must stay so"),
-        advice: vec!["bring back what is Down (web-4)".into()],
+        reasons: vec![cause(
+            "HEALTH_CONSTRAINTS",
+            "3 of 4 hosts are healthy and 3 must stay so",
+            false,
+            &["bring back what is Down (web-4)"],
+        )],
         ..possible()
     };
     let expected = "\
@@ -73,17 +79,38 @@ fn a_plan_that_would_be_refused_now_shows_how_it_would_go_later() {
     let plan = PlanView {
         is_possible: false,
         passes: true,
-        reason: why("FROZEN", "group hello/prod is frozen until Monday by ann"),
+        reasons: vec![cause("FROZEN", "group hello/prod is frozen until Monday by ann", true, &[])],
         ..possible()
     };
     let text = words(&plan);
     let expected = "\
-NOT NOW: it would be refused.
+NOT NOW: it would not be accepted.
 Why: group hello/prod is frozen until Monday by ann (FROZEN)
 Once that is over it would go like this:
 
       1. web-1, web-2";
     assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn each_cause_is_told_with_what_helps_against_it() {
+    let plan = PlanView {
+        is_possible: false,
+        reasons: vec![
+            cause("ALREADY_RUNNING", "d-1 is still running", true, &[]),
+            cause("HEALTH_CONSTRAINTS", "it would fail: too few", false, &["bring back web-4", "wait"]),
+        ],
+        ..possible()
+    };
+    let expected = "
+NOT NOW: it would not be accepted.
+Why: d-1 is still running (ALREADY_RUNNING)
+And then: it would fail: too few (HEALTH_CONSTRAINTS)
+Any one of these would then make it possible, the smallest change first:
+  - bring back web-4
+  - wait
+";
+    assert_eq!(refusal(&plan), expected);
 }
 
 #[test]
@@ -95,6 +122,7 @@ fn hosts_out_of_service_and_canaries_are_told_before_it_begins() {
         healthy: 2,
         unhealthy: vec![unwell],
         never_deployed: 1,
+        left_out: vec![UnwellView { name: "web-4".into(), why: "its last turn failed".into() }],
         waves: vec![step(Some("the canary"), 0), step(None, 600)],
         stopped_by_failures: 1,
         stopped_after_canary: Some(2),
@@ -107,9 +135,10 @@ fn hosts_out_of_service_and_canaries_are_told_before_it_begins() {
         "hello/prod: 4 hosts, 2 in service now, for 3 of them.\n",
         "Unhealthy    web-1, unhealthy since noon: it answered 500: first in line\n",
         "New          1 host that never had a turn: first in line\n",
+        "Left out     web-4, its last turn failed: out of service, and no part of this deployment\n",
         "1. web-1, web-2 (the canary)\n",
         "2. web-3, web-4 (the others, about 10m after the first turn begins)\n",
-        "Stopped by   any failed turn of the canary; then 2 failed turns, unless it is the last host's, which may fail\n",
+        "Stopped by   any failed turn of the canary; then 2 failed turns, whichever hosts they are\n",
         "If it fails  nothing is rolled back: no revision was good here yet",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
@@ -134,4 +163,36 @@ fn a_minimum_of_all_hosts_is_not_said_to_let_one_go() {
     let plan =
         PlanView { group: "hello/prod".into(), total: 3, minimum: 3, turns_max: 1, ..PlanView::default() };
     assert!(head(&plan).contains("3 must stay in service, so none at a time.\n"), "{}", head(&plan));
+}
+
+#[test]
+fn what_stops_it_is_said_without_gluing_two_numbers_together() {
+    let check = |(fewest, after_canary, last, turns): (u32, Option<u32>, u32, u32), expected: &str| {
+        let plan = PlanView {
+            stopped_by_failures: fewest,
+            stopped_after_canary: after_canary,
+            last_may_fail: last,
+            turns_after_canary: turns,
+            ..PlanView::default()
+        };
+        assert_eq!(stops(&plan), expected);
+    };
+    check((1, None, 1, 5), "1 failed turn; if only the last host fails, it still succeeds");
+    check((2, None, 1, 5), "2 failed turns, whichever hosts they are");
+    check((1, None, 0, 4), "1 failed turn, whichever host it is");
+    check((3, None, 2, 3), "3 failed turns only, which is every one: one that goes well is enough");
+    check((1, Some(0), 3, 3), "any failed turn of the canary; then nothing: all the others may fail");
+    check(
+        (1, Some(2), 2, 4),
+        "any failed turn of the canary; then 2 failed turns while others still wait for theirs; once nobody \
+         waits, it takes 3",
+    );
+    let down = vec![DownView { name: "web-4".into(), since: String::new() }];
+    let plan = PlanView { down, stopped_by_failures: 1, last_may_fail: 1, ..PlanView::default() };
+    assert!(stops(&plan).ends_with(" (hosts that stay Down are not counted)"));
+    let plan = PlanView { is_zonal: true, stopped_by_failures: 2, last_may_fail: 2, ..PlanView::default() };
+    assert_eq!(
+        stops(&plan),
+        "2 failed turns if they are the first, 3 if they are the last; each zone has its minimum"
+    );
 }

@@ -121,6 +121,9 @@ fn a_host_that_has_no_turn_and_keeps_all_others_waiting_is_named_too() {
     assert!(reason.message.starts_with("it would wait until its time is up: "), "{}", reason.message);
     assert_eq!(plan.advice.len(), 2, "{:?}", plan.advice);
     assert!(plan.advice[0].starts_with("bring back what is Down (web-1)"), "{:?}", plan.advice);
+    assert!(plan.down.is_empty(), "it is not tried");
+    assert_eq!(plan.left_out.len(), 1);
+    assert!(plan.left_out[0].why.starts_with("Down since "), "{:?}", plan.left_out);
 }
 
 /// A host whose agent knows all that there is now.
@@ -216,9 +219,67 @@ fn a_restart_is_planned_for_the_hosts_that_run_what_is_restarted() {
     let mut restart = wish(Policy { mode: Mode::Restart, ..Policy::default() });
     restart.revision.digest = Digest::of(b"v1");
     let plan = Planned::of(&state, restart).expect("the group is there").view();
-    assert_eq!((plan.total, plan.targets, plan.never_deployed), (4, 3, 1));
+    assert_eq!((plan.total, plan.targets, plan.never_deployed), (4, 3, 0));
+    let left_out = |plan: &PlanView| {
+        let names = plan.left_out.iter().map(|host| format!("{}: {}", host.name, host.why));
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(left_out(&plan), ["web-4: nothing was deployed to it yet"]);
     assert!(!plan.is_possible, "the fourth never had a turn and gets none, so the minimum leaves no room");
     assert_eq!(plan.reason.expect("a reason").code, "HEALTH_CONSTRAINTS");
+}
+
+#[test]
+fn a_host_whose_last_turn_failed_is_not_first_in_line_of_a_restart_that_leaves_it_out() {
+    let mut bodies = deployed();
+    bodies.extend((1..=3).map(newer));
+    let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
+    let failure = Failure::new(None, ErrorCode::UnknownError, String::new());
+    let all = Policy { minimum: Minimum::AllAtOnce, ..Policy::default() };
+    bodies.extend([
+        Body::Submitted(Box::new(Submission { deployment: second, ..wish(all) })),
+        Body::TurnStarted { deployment: second, host: host(3) },
+        Body::TurnEnded { deployment: second, host: host(3), outcome: TurnOutcome::Failed(failure) },
+        Body::StopRequested { deployment: second, rollback: false, now: false },
+        Body::Finished { deployment: second },
+    ]);
+    let mut restart =
+        wish(Policy { mode: Mode::Restart, minimum: Minimum::HostCount(1), ..Policy::default() });
+    restart.revision.digest = Digest::of(b"v1");
+    let plan = Planned::of(&fold(Minimum::OneAtATime, bodies), restart).expect("the group is there").view();
+    assert_eq!((plan.targets, plan.unhealthy.len()), (2, 0), "{:?}", plan.unhealthy);
+    assert_eq!((plan.left_out[0].name.as_str(), plan.left_out.len()), ("web-3", 1));
+}
+
+#[test]
+fn what_passes_hides_nothing_that_it_would_fail_by_afterwards() {
+    let state = fold(Minimum::OneAtATime, vec![down(3)]);
+    let plan = plan_of(&state, Minimum::HostCount(2));
+    assert!(!plan.is_possible && plan.passes, "new hosts lower nothing: {:?}", plan.reasons);
+
+    let mut bodies = deployed();
+    let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
+    bodies.push(Body::Submitted(Box::new(Submission { deployment: second, ..wish(Policy::default()) })));
+    bodies.push(down(3));
+    let plan = plan_of(&fold(Minimum::OneAtATime, bodies), Minimum::OneAtATime);
+    let codes: Vec<(&str, bool)> =
+        plan.reasons.iter().map(|cause| (cause.why.code.as_str(), cause.passes)).collect();
+    assert_eq!(codes, [("ALREADY_RUNNING", true), ("HEALTH_CONSTRAINTS", false)]);
+    assert!(plan.reasons[0].advice.is_empty(), "what helps against the second does not help against it");
+    assert!(plan.reasons[1].advice[0].contains("web-3"), "{:?}", plan.reasons);
+    assert_eq!(plan.reason.map(|why| why.code), Some("ALREADY_RUNNING".into()));
+    assert_eq!((plan.passes, plan.advice.len()), (false, plan.reasons[1].advice.len()));
+}
+
+#[test]
+fn a_plan_on_a_host_without_a_majority_says_that_nothing_can_begin() {
+    let state = fold(Minimum::OneAtATime, deployed());
+    let alone = Blocker::NoMajority { voters_up: 2, voters: 5 };
+    let planned = Planned::of(&state, wish(Policy::default())).expect("the group is there");
+    let plan = planned.without_majority(Some(alone.clone())).view();
+    assert_eq!((plan.is_possible, plan.passes, plan.batches.len()), (false, true, 3));
+    let reason = plan.reason.expect("a reason");
+    assert_eq!((reason.code.as_str(), reason.message), ("NO_MAJORITY", alone.to_string()));
 }
 
 /// Hosts in these zones, that know all there is now and run v1.

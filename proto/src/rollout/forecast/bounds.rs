@@ -16,11 +16,8 @@ pub struct Outlook {
     pub well: Played,
     /// How it ends if every turn fails.
     pub worst: Worst,
-    /// So many turns must fail to stop it once the canary is through; none
-    /// without one.
-    pub stopped_after_canary: Option<u32>,
-    /// So many turns may fail if they are the last ones.
-    pub last_may_fail: u32,
+    /// How many failed turns it takes to stop it.
+    pub stops: Stops,
     /// How long it lasts if turns are slow.
     pub slow: Option<Duration>,
 }
@@ -28,12 +25,34 @@ pub struct Outlook {
 /// The end of a deployment of which every turn fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Worst {
-    /// Turns that it takes to stop it, one after the other from the first.
+    /// Turns that have failed by then.
     pub failed: u32,
     /// Hosts that it never touches.
     pub untouched: u32,
     /// Hosts in service at its end.
     pub in_service: u32,
+}
+
+/// How many turns must fail to stop a deployment that would end well. Hosts
+/// that are Down fail in any case, and none of these numbers counts them. All
+/// are nothing for a deployment that cannot end well.
+///
+/// Zone by zone it depends on the zone whose hosts fail: there `fewest` and
+/// `after_canary` hold for the first turns, `last` for the last ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Stops {
+    /// The fewest failed turns that can stop it: fewer never do, whichever hosts
+    /// fail.
+    pub fewest: u32,
+    /// The same of the turns after the canary; none without a canary, and 0 if all
+    /// the others may fail.
+    pub after_canary: Option<u32>,
+    /// The most turns, none of the canary's, that may fail if they are the last
+    /// ones. One more stops it, whichever hosts fail. Less than the fewest: there
+    /// is no difference between the last ones and others.
+    pub last: u32,
+    /// Turns of hosts that are up, after the canary.
+    pub turns: u32,
 }
 
 impl Forecast {
@@ -46,35 +65,44 @@ impl Forecast {
         let ends_well = well.ends_well();
         Outlook {
             worst,
-            stopped_after_canary: self.stopped_after_canary(&well),
-            last_may_fail: if ends_well { self.last_may_fail(&well) } else { 0 },
+            stops: if ends_well { self.stops(&well, worst) } else { Stops::default() },
             slow: slow.filter(|_| ends_well).map(|slow| self.lasts(&well, slow)),
             well,
+        }
+    }
+
+    fn stops(&self, well: &Played, worst: Worst) -> Stops {
+        let turns = |is_wanted: &dyn Fn(&WaveKind) -> bool| -> Vec<HostId> {
+            let batches = well.batches.iter().filter(|batch| is_wanted(&batch.wave));
+            batches.flat_map(|batch| batch.hosts.iter().copied()).collect()
+        };
+        let has_canary = !turns(&|wave| *wave == WaveKind::Canary).is_empty();
+        let mut others = turns(&|wave| *wave != WaveKind::Canary);
+        let down = self.entrants.iter().filter(|entrant| entrant.down.is_some());
+        let down: BTreeSet<HostId> = down.map(|entrant| entrant.host).collect();
+        others.retain(|host| !down.contains(host));
+        let is_stopped = |failing: &[HostId]| {
+            let failing: BTreeSet<HostId> = failing.iter().copied().collect();
+            !self.play(|host| failing.contains(&host)).ends_well()
+        };
+        // What the minimum leaves is the answer, or next to it.
+        let spare = well.rollout.counts().healthy.saturating_sub(well.rollout.bounds.minimum);
+        let guess = if self.policy().zonal.is_some() { spare.min(worst.failed) } else { spare };
+        let fewest = least(others.len(), guess, |first| is_stopped(&others[..first]));
+        let beyond_last = least(others.len(), spare + 1, |last| is_stopped(&others[others.len() - last..]));
+        let turns = u32::try_from(others.len()).unwrap_or(u32::MAX);
+        Stops {
+            // A canary that fails stops it at once.
+            fewest: if has_canary { 1 } else { fewest.unwrap_or(0) },
+            after_canary: has_canary.then(|| fewest.unwrap_or(0)),
+            last: beyond_last.map_or(turns, |beyond| beyond - 1),
+            turns,
         }
     }
 
     /// How long it lasts with turns of another length.
     fn lasts(&self, well: &Played, turn: Duration) -> Duration {
         if turn == self.turn { well.lasted } else { self.at_pace(turn).play(|_| false).lasted }
-    }
-
-    fn stopped_after_canary(&self, well: &Played) -> Option<u32> {
-        let canary = well.batches.iter().filter(|batch| batch.wave == WaveKind::Canary);
-        let canary: BTreeSet<HostId> = canary.flat_map(|batch| batch.hosts.iter().copied()).collect();
-        let fails = |host: HostId| !canary.contains(&host);
-        (!canary.is_empty()).then(|| self.play(fails).rollout.counts().failed)
-    }
-
-    /// The most turns that may fail at the end of it: what the minimum leaves, if
-    /// the fold agrees.
-    fn last_may_fail(&self, well: &Played) -> u32 {
-        let counts = well.rollout.counts();
-        let spare = counts.healthy.saturating_sub(well.rollout.bounds.minimum);
-        let spare = spare.min(counts.succeeded.saturating_sub(1));
-        let last_first = well.batches.iter().rev().flat_map(|batch| batch.hosts.iter().rev().copied());
-        let last: BTreeSet<HostId> = last_first.take(spare as usize).collect();
-        let is_survived = spare > 0 && self.play(|host| last.contains(&host)).ends_well();
-        if is_survived { spare } else { 0 }
     }
 
     /// The largest minimum, below the one that is asked for, under which it can
@@ -115,4 +143,26 @@ impl Forecast {
         let minimum = self.policy().minimum;
         (total + 1..=total.saturating_add(LOOKED_AT)).find(|hosts| minimum.is_possible(*hosts))
     }
+}
+
+/// The least number from 1 to `most` for which it is so, as it is for all that
+/// are larger; none if it is for none. A good guess costs two looks.
+fn least(most: usize, guess: u32, is_so: impl Fn(usize) -> bool) -> Option<u32> {
+    let (mut low, mut high) = (0, most + 1);
+    let (mut probe, mut step) = (usize::try_from(guess).unwrap_or(most), 1);
+    while high - low > 1 {
+        probe = probe.clamp(low + 1, high - 1);
+        if is_so(probe) {
+            high = probe
+        } else {
+            low = probe
+        }
+        probe = match (low > 0, high <= most) {
+            (true, true) => low + (high - low) / 2,
+            (false, _) => high.saturating_sub(step),
+            (true, false) => low + step,
+        };
+        step *= 2;
+    }
+    u32::try_from(high).ok().filter(|_| high <= most)
 }

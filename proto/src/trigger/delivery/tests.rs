@@ -74,6 +74,21 @@ fn what_fails_is_told_again_after_longer_and_longer_pauses_and_then_given_up() {
 }
 
 #[test]
+fn what_fails_is_known_before_it_is_given_up_and_forgotten_when_it_goes_well() {
+    let mut deliveries = Deliveries::default();
+    let to_tell = to_tell(0, 2);
+    let bell = to_tell.bell.clone();
+    deliveries.set(vec![to_tell], at(0));
+    assert_eq!(deliveries.failing(&bell), None);
+    tell(&mut deliveries, Err("no route".into()), at(5));
+    tell(&mut deliveries, Err("refused".into()), at(1_005));
+    let failing = Failing { tries: 2, since: at(5), last: at(1_005), why: "refused".into() };
+    assert_eq!(deliveries.failing(&bell), Some(&failing));
+    tell(&mut deliveries, Ok(()), at(3_005));
+    assert_eq!(deliveries.failing(&bell), None);
+}
+
+#[test]
 fn a_duty_that_is_taken_over_begins_where_the_ledger_is() {
     let mut deliveries = Deliveries::default();
     deliveries.set(vec![to_tell(0, 2)], at(0));

@@ -1,0 +1,179 @@
+//! What a forecast says of the failures that a deployment stands is held against
+//! every choice of failing hosts.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::{Canary, Share};
+use crate::rollout::forecast::{Forecast, Played, Stops};
+
+const TURN: Duration = Duration::from_secs(1);
+
+/// What a host of a small group may be before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    Old,
+    Current,
+    New,
+    Broken,
+    Down,
+    Unwell,
+    /// Healthy and without a turn in this deployment.
+    Apart,
+}
+
+fn group(before: &[Before]) -> Vec<Entrant> {
+    let standing = |of: Before| {
+        let (health, digest) = match of {
+            Before::New => return None,
+            Before::Broken => (Health::Unhealthy, [1; 32]),
+            Before::Current => (Health::Healthy, [2; 32]),
+            Before::Old | Before::Down | Before::Unwell | Before::Apart => (Health::Healthy, [1; 32]),
+        };
+        Some(Standing { health, revision: Some(Digest(digest)) })
+    };
+    let since = |is_so: bool| is_so.then_some(LedgerTime::from_millis(1));
+    let entrant = |(number, of): (u32, &Before)| Entrant {
+        host: host(number),
+        standing: standing(*of),
+        down: since(*of == Before::Down),
+        ailing: since(*of == Before::Unwell),
+        target: *of != Before::Apart,
+        zone: String::new(),
+    };
+    (0..).zip(before).map(entrant).collect()
+}
+
+fn forecast(before: &[Before], policy: Policy) -> Forecast {
+    let submission = Submission { policy, ..submission(Minimum::OneAtATime) };
+    Forecast::new(submission, group(before), TURN)
+}
+
+fn canary_of(hosts: u32) -> Option<Canary> {
+    Some(Canary { hosts: Share::Hosts(hosts), bake: Duration::ZERO })
+}
+
+fn check(before: &[Before], policy: Policy, expected: (u32, Option<u32>, u32)) {
+    let Stops { fewest, after_canary, last, .. } = forecast(before, policy).outlook(None).stops;
+    assert_eq!((fewest, after_canary, last), expected);
+}
+
+#[test]
+fn one_failure_stops_hosts_in_service_one_at_a_time_unless_it_is_the_last() {
+    check(&[Before::Old; 5], Policy::default(), (1, None, 1));
+}
+
+#[test]
+fn hosts_that_are_new_may_fail_once_whichever_it_is() {
+    for hosts in [2, 3, 5] {
+        check(&vec![Before::New; hosts], Policy::default(), (2, None, 1));
+    }
+}
+
+#[test]
+fn one_that_succeeds_is_enough_without_a_minimum() {
+    let none = Policy { minimum: Minimum::HostCount(0), ..Policy::default() };
+    check(&[Before::New; 3], none.clone(), (3, None, 2));
+    // The canary is that one.
+    check(&[Before::Old; 5], Policy { canary: canary_of(2), ..none }, (1, Some(0), 3));
+}
+
+#[test]
+fn the_fewest_that_stop_it_are_not_all_that_fail_in_the_same_moment() {
+    let two = Policy { minimum: Minimum::HostCount(2), ..Policy::default() };
+    let forecast = forecast(&[Before::New; 6], two);
+    let outlook = forecast.outlook(None);
+    assert_eq!((outlook.stops.fewest, outlook.stops.last), (5, 4));
+}
+
+/// The hosts of this choice.
+fn chosen(of: &[HostId], choice: u32) -> Vec<HostId> {
+    (0..).zip(of).filter(|(bit, _)| choice >> bit & 1 == 1).map(|(_, host)| *host).collect()
+}
+
+/// How many of these had failed when the last turn began.
+fn failed_while_others_waited(played: &Played, failing: &[HostId]) -> usize {
+    let last = played.batches.last().expect("a batch").after;
+    let before_it = played.batches.iter().filter(|batch| batch.after + TURN <= last);
+    before_it.flat_map(|batch| &batch.hosts).filter(|host| failing.contains(host)).count()
+}
+
+/// Every sentence that is said of the failures is true of these hosts.
+fn holds_for(forecast: &Forecast, well: &Played, stops: Stops, failing: &[HostId]) {
+    let played = forecast.play(|host| failing.contains(&host));
+    let is_canary = |host: &&HostId| well.rollout.wave_of(**host).expect("a wave").kind == WaveKind::Canary;
+    let of_canary = failing.iter().filter(is_canary).count();
+    let failed = u32::try_from(failing.len()).expect("few");
+    let told = format!("{stops:?}: {failing:?} of {:?}", forecast.entrants());
+    if of_canary > 0 {
+        assert!(stops.after_canary.is_some() && !played.ends_well(), "a canary may not fail: {told}");
+        return;
+    }
+    let enough = stops.after_canary.unwrap_or(stops.fewest);
+    if (enough, stops.last, failed) == (1, 1, 1) {
+        let last = well.batches.last().and_then(|batch| batch.hosts.last());
+        assert_eq!(played.ends_well(), failing.first() == last, "only the last host may fail: {told}");
+    }
+    if enough == 0 || failed < enough {
+        assert!(played.ends_well(), "too few to stop it: {told}");
+    } else if failed > stops.last {
+        assert!(!played.ends_well(), "enough to stop it, whichever they are: {told}");
+    } else if played.ends_well() {
+        let early = failed_while_others_waited(&played, failing);
+        assert!(early < enough as usize, "enough had failed while others waited: {told}");
+    } else {
+        assert!(played.rollout.counts().skipped > 0, "nobody waited any more: {told}");
+    }
+}
+
+fn before() -> impl Strategy<Value = Before> {
+    let all = [Before::Old, Before::Current, Before::New, Before::Broken, Before::Down, Before::Unwell];
+    prop_oneof![
+        4 => Just(Before::Old),
+        2 => Just(Before::New),
+        2 => proptest::sample::select(all.to_vec()),
+        1 => Just(Before::Apart)
+    ]
+}
+
+fn small_policy() -> impl Strategy<Value = Policy> {
+    let minimum = prop_oneof![
+        Just(Minimum::OneAtATime),
+        Just(Minimum::AllAtOnce),
+        (0..6_u32).prop_map(Minimum::HostCount)
+    ];
+    (minimum, 0..4_u32, proptest::option::of(1..4_u32)).prop_map(|(minimum, canary, turns_max)| Policy {
+        minimum,
+        turns_max,
+        canary: canary_of(canary).filter(|_| canary > 0),
+        ..Policy::default()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn what_stops_it_is_true_of_every_choice_of_failing_hosts(
+        before in prop_oneof![
+            proptest::collection::vec(before(), 1..8),
+            (1..8_usize).prop_map(|hosts| vec![Before::Old; hosts]),
+            (1..8_usize).prop_map(|hosts| vec![Before::New; hosts]),
+        ],
+        policy in small_policy(),
+    ) {
+        let forecast = forecast(&before, policy);
+        let outlook = forecast.outlook(None);
+        if !outlook.well.ends_well() {
+            prop_assert_eq!(outlook.stops, Stops::default());
+            return Ok(());
+        }
+        let up = forecast.entrants().iter().filter(|entrant| entrant.target && entrant.down.is_none());
+        let up: Vec<HostId> = up.map(|entrant| entrant.host).collect();
+        for choice in 0..1 << up.len() {
+            holds_for(&forecast, &outlook.well, outlook.stops, &chosen(&up, choice));
+        }
+    }
+}
