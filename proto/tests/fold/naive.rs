@@ -80,7 +80,8 @@ impl Naive {
             let now = |host: &Host| host.turn == Turn::Now;
             // H at its best: every unhealthy host with a turn heals in it.
             let best = self.count(|host| host.healthy || to_come(host) || now(host));
-            let must_exceed = self.count(|host| host.healthy && to_come(host)) > 0;
+            // Who is Down takes nothing out of service by going.
+            let must_exceed = self.count(|host| host.healthy && !host.down && to_come(host)) > 0;
             let (coming, going) = (self.count(to_come), self.count(now));
             if best < self.minimum + usize::from(must_exceed) && coming + going > 0 {
                 return self.conclude(false);
