@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::agent::{Agent, skein};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Deed};
 use crate::world::{Mesh, wait_until};
 
 /// A bundle of an AppSpec alone, or of none.
@@ -55,6 +55,24 @@ fn a_digest_that_was_pushed_can_be_deployed_anywhere() {
     for host in mesh.names() {
         mesh.agent(&host).skein(&["deploy", "hello/prod", digest]).expect(0, &["Succeeded"]);
     }
+    mesh.check();
+}
+
+#[test]
+fn what_would_be_over_before_it_began_is_refused() {
+    let mesh = Mesh::of(3);
+    mesh.group("config = \"OneAtATime\"\n[rollback]\nenabled = false");
+    mesh.begin_with(&Bundle::new("v1"));
+    let bad = Bundle::new("v2").does(Deed::Fail, "ValidateService", "web-2");
+    let failed = mesh.submit("web-1", &bad);
+    mesh.wait_for(&failed, "Failed");
+    // web-1 has v2, web-2 failed: only web-3 has what is restarted, and cannot be spared.
+    let on = mesh.agent("web-2");
+    let restart = &["hello/prod", "--restart"];
+    on.skein(&[&["plan"][..], restart].concat()).expect(3, &["NOT POSSIBLE"]);
+    let words =
+        ["before any host had its turn", "2 of 3 hosts are healthy and 2 must stay so", "`skein plan`"];
+    on.skein(&[&["deploy"][..], restart].concat()).expect(3, &words);
     mesh.check();
 }
 

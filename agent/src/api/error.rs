@@ -67,6 +67,10 @@ impl ApiError {
         ApiError::new(StatusCode::CONFLICT, "REVISION_MISSING", message).refused()
     }
 
+    pub(super) fn impossible(code: &str, message: String) -> Self {
+        ApiError::new(StatusCode::CONFLICT, code, message).refused()
+    }
+
     pub(super) fn ours(message: String) -> Self {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
     }

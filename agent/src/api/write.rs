@@ -1,17 +1,20 @@
 //! The changes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
+use proto::entry;
 use proto::id::{ConfigName, DeploymentId, Digest, GroupName};
 use proto::io::{self, Accepted, DeployRequest, Refusal, Request};
 use proto::node::Node;
 use proto::policy::{Mode, Policy};
 use proto::revision::Revision;
+use proto::rollout::Verdict;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -180,11 +183,50 @@ pub(super) async fn deploy(
     let (name, wanted) = (group.clone(), policy.clone());
     shared.backend.node.read(move |node| node.state().check_policy(&name, &wanted)).await??;
     let revision = wanted_revision(&shared, &group, &policy, source, digest, progress).await?;
+    // What waits begins in a group that may be another by then.
+    if !queue {
+        refuse_stillborn(&shared, &group, &revision, &policy).await?;
+    }
     let own = shared.backend.node.read(Node::host).await?;
     let policy = (!overrides.is_empty()).then_some(policy);
     let deploy = DeployRequest { group, revision, policy, description, holders: vec![own], queue };
     let accepted = request(&shared, Request::Deploy(Box::new(deploy))).await?;
     submitted(&shared, accepted).await
+}
+
+/// A deployment that would be over as soon as it begins would only be one more
+/// that failed.
+async fn refuse_stillborn(
+    shared: &Shared,
+    group: &GroupName,
+    revision: &Revision,
+    policy: &Policy,
+) -> Result<(), ApiError> {
+    let request = DeployRequest {
+        group: group.clone(),
+        revision: revision.clone(),
+        policy: None,
+        description: String::new(),
+        holders: vec![],
+        queue: false,
+    };
+    let wish = io::submission(request, DeploymentId::derive(b"a look"), policy.clone());
+    let look = move |node: &Node| {
+        // Whatever else refuses it says so itself.
+        node.state().check(&entry::Body::Submitted(Box::new(wish.clone()))).ok()?;
+        node.state().forecast(wish, Duration::from_secs(1))
+    };
+    let Some(forecast) = shared.backend.node.read(look).await? else { return Ok(()) };
+    let stillborn = tokio::task::spawn_blocking(move || forecast.stillborn()).await;
+    match stillborn.ok().flatten() {
+        Some(Verdict::Failed(reason)) => {
+            let message = format!(
+                "it would fail before any host had its turn: {reason}; `skein plan` says what would make it possible"
+            );
+            Err(ApiError::impossible(reason.code.name(), message))
+        }
+        Some(Verdict::Succeeded | Verdict::Stopped(_)) | None => Ok(()),
+    }
 }
 
 pub(super) async fn rollback(

@@ -123,6 +123,12 @@ impl Forecast {
         Forecast { entrants, submission: self.submission.clone(), turn: self.turn }
     }
 
+    /// How it would be over before any host had its turn, if it would.
+    pub fn stillborn(&self) -> Option<Verdict> {
+        let begun = Playing::begin(self).rollout;
+        begun.verdict.filter(|_| begun.counts.in_flight == 0)
+    }
+
     /// Plays it through; `fails` says whose turns fail.
     pub fn play(&self, fails: impl Fn(HostId) -> bool) -> Played {
         Playing::begin(self).play_out(fails)
