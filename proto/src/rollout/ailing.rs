@@ -1,9 +1,9 @@
 //! Hosts whose application the group's check has found unwell.
 //!
-//! Such a host is not in service, like one that is Down, and goes first. Being
-//! unwell may pass, so it stops nothing for good: H counts how turns ended. But
-//! a host that was *updated* and is unwell longer than the check's grace has
-//! failed its turn after all.
+//! Such a host is not in service, like one that is Down, and goes first: its turn
+//! takes nothing away. Being unwell may pass, so it stops nothing for good: H
+//! counts how turns ended. But a host that was *updated* and is unwell longer than
+//! the check's grace has failed its turn after all.
 
 use super::Rollout;
 use crate::entry::Failure;
