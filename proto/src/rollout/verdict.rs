@@ -213,9 +213,9 @@ fn health_constraints(f: &mut fmt::Formatter<'_>, reason: &Reason) -> fmt::Resul
 fn absent(f: &mut fmt::Formatter<'_>, counts: &Counts) -> fmt::Result {
     match (counts.down, counts.ailing) {
         (0, 0) => Ok(()),
-        (down, 0) => write!(f, " ({down} Down)"),
-        (0, ailing) => write!(f, " ({ailing} unwell by their health check)"),
-        (down, ailing) => write!(f, " ({down} Down, {ailing} unwell by their health check)"),
+        (down, 0) => write!(f, "; {down} Down"),
+        (0, ailing) => write!(f, "; {ailing} unwell by the health check"),
+        (down, ailing) => write!(f, "; {down} Down, {ailing} unwell by the health check"),
     }
 }
 
