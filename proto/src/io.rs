@@ -344,7 +344,7 @@ pub enum Accepted {
     Deployment(DeploymentId),
 }
 
-/// Something that watchers want to know. `seen` by one host; the ledger's
+/// Something that watchers want to know, as one host has seen it; the ledger's
 /// entries are the truth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {

@@ -1,8 +1,8 @@
 //! Hosts that wait with the start of their turn.
 //!
 //! Whoever finds hosts suspect that the ledger counts in service does not trust
-//! the count, and does not use its lease. Nobody else can know that: it says so, and its time to start in runs anew. Suspicion pauses; it never fails
-//! anybody.
+//! the count, and does not use its lease. Nobody else can know that: it says so,
+//! and its time to start in runs anew. Suspicion pauses; it never fails anybody.
 
 use std::collections::BTreeMap;
 

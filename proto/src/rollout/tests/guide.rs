@@ -66,9 +66,6 @@ fn check_with_unhealthy(
 
 use Minimum::{AllAtOnce, FleetPercent, HalfAtATime, HostCount, OneAtATime};
 
-// The rows of the AWS user guide's worked examples, and those that follow from
-// the same rule.
-
 #[test]
 fn a_minimum_that_can_never_be_kept_deploys_nothing() {
     check(FleetPercent(95), 10, &[], ("FailedInvalid", 0, 10, 0));
