@@ -187,8 +187,9 @@ async fn an_address_is_dialled_until_somebody_is_there_and_oneself_does_not_coun
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_that_is_held_a_moment_longer_is_waited_for() {
-    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listen = format!("/ip4/127.0.0.1/tcp/{}", held.local_addr().unwrap().port());
+    // An address that nobody else uses: its port stays free once it is let go.
+    let held = std::net::TcpListener::bind("127.77.7.7:0").unwrap();
+    let listen = format!("/ip4/127.77.7.7/tcp/{}", held.local_addr().unwrap().port());
     let let_go = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(200)).await;
         drop(held);
