@@ -18,7 +18,7 @@ impl Why {
         match blocker {
             Blocker::TooFewHealthy { .. } | Blocker::ZoneTooFewHealthy { .. } | Blocker::Relapsed { .. } => {
                 self.message += &named("out of service", out_of_service(rollout, state));
-                self.message += way_out(blocker, rollout);
+                self.message += &way_out(blocker, rollout);
                 self
             }
             Blocker::Deferred { .. } => {
@@ -48,7 +48,7 @@ impl Why {
 
 /// What a person can do who does not want to wait for those that are out of
 /// service: nothing else would end it before its timeout.
-fn way_out(blocker: &Blocker, rollout: &Rollout) -> &'static str {
+fn way_out(blocker: &Blocker, rollout: &Rollout) -> String {
     let waits_for_others = match blocker {
         Blocker::TooFewHealthy { .. } | Blocker::ZoneTooFewHealthy { .. } => rollout.counts().in_flight == 0,
         Blocker::TurnsInFlight { .. }
@@ -65,17 +65,18 @@ fn way_out(blocker: &Blocker, rollout: &Rollout) -> &'static str {
         | Blocker::WaveEnding { .. }
         | Blocker::Baking { .. } => false,
     };
-    match (waits_for_others, rollout.submission.rollback_of) {
-        (false, _) => "",
-        (true, Some(_)) => {
-            "; bring them back, or stop it and go back with less: skein stop ID, then skein rollback GROUP --to \
-             REVISION --override minimum_healthy=N"
-        }
-        (true, None) => {
-            "; bring them back, or stop it and go on with less: skein stop ID, then skein deploy … --override \
-             minimum_healthy=N"
-        }
+    if !waits_for_others {
+        return String::new();
     }
+    let (id, group) = (rollout.submission.deployment, &rollout.submission.group);
+    let again = match rollout.submission.rollback_of {
+        Some(_) => format!(
+            "go back with less: skein rollback {group} --to {}",
+            rollout.submission.revision.digest.short()
+        ),
+        None => format!("go on with less: skein deploy {group} SOURCE"),
+    };
+    format!("; bring them back, or stop it (skein stop {id}) and {again} --override minimum_healthy=N")
 }
 
 /// The alarms that were not read in the deployment.
