@@ -19,6 +19,7 @@ pub mod forecast;
 mod lease;
 mod member;
 mod past;
+mod sums;
 mod turn;
 mod verdict;
 mod wave;
@@ -154,10 +155,11 @@ impl Rollout {
         let members: Vec<Member> = admitted.collect();
         let division = wave::divide(&self.submission.policy, entrants, &members);
         (self.waves.list, self.zones) = (division.waves, division.zones);
-        for ((entrant, member), (wave, zone)) in entrants.iter().zip(members).zip(division.places) {
-            self.members.insert(entrant.host, Member { wave, zone, ..member });
-            self.count_in(entrant.host);
-        }
+        let placed = entrants.iter().zip(members).zip(division.places);
+        let placed =
+            placed.map(|((entrant, member), (wave, zone))| (entrant.host, Member { wave, zone, ..member }));
+        self.members = placed.collect();
+        self.count();
         self.lowest_available = self.counts.available;
     }
 
@@ -408,66 +410,6 @@ impl Rollout {
         }
     }
 
-    /// The only way to change a member: its part in the sums goes out before
-    /// and comes in after.
-    fn change(&mut self, host: HostId, change: impl FnOnce(&mut Member)) {
-        self.count_out(host);
-        change(self.members.get_mut(&host).expect("a member is changed"));
-        self.count_in(host);
-    }
-
-    fn count_in(&mut self, host: HostId) {
-        let member = &self.members[&host];
-        self.counts.add(member);
-        if member.stage == Stage::Pending {
-            self.queue.insert((member.wave, member.rank(), member.position, host));
-            if member.is_of_no_service() {
-                self.mending.insert((member.zone, member.wave, member.position, host));
-            }
-        }
-        if let Some(wave) = self.waves.list.get_mut(member.wave as usize)
-            && member.stage != Stage::NotTargeted
-        {
-            wave.add(member);
-        }
-        if let Some(zone) = self.zones.get_mut(member.zone as usize) {
-            zone.counts.add(member);
-            if zone.is_hopeless() {
-                self.hopeless.insert(member.zone);
-            } else {
-                self.hopeless.remove(&member.zone);
-            }
-        }
-    }
-
-    /// Counts anew, by the rules of this version of the agent.
-    pub(crate) fn recount(&mut self) {
-        if self.members.is_empty() {
-            return;
-        }
-        self.counts = Counts::default();
-        self.waves.list.iter_mut().for_each(Wave::forget_counts);
-        self.zones.iter_mut().for_each(|zone| zone.counts = Counts::default());
-        (self.queue, self.mending, self.hopeless) = Default::default();
-        let hosts: Vec<HostId> = self.members.keys().copied().collect();
-        hosts.into_iter().for_each(|host| self.count_in(host));
-    }
-
-    fn count_out(&mut self, host: HostId) {
-        let member = &self.members[&host];
-        self.counts.remove(member);
-        self.queue.remove(&(member.wave, member.rank(), member.position, host));
-        self.mending.remove(&(member.zone, member.wave, member.position, host));
-        if let Some(wave) = self.waves.list.get_mut(member.wave as usize)
-            && member.stage != Stage::NotTargeted
-        {
-            wave.remove(member);
-        }
-        if let Some(zone) = self.zones.get_mut(member.zone as usize) {
-            zone.counts.remove(member);
-        }
-    }
-
     fn invariants(&self) {
         assert!(self.counts.in_flight <= self.bounds.turns_max, "more turns in flight than the cap");
         #[cfg(test)]
@@ -475,6 +417,13 @@ impl Rollout {
             let mut fresh = Counts::default();
             self.members.values().for_each(|member| fresh.add(member));
             assert_eq!(fresh, self.counts, "the sums are those of a fresh count");
+            let mut again = self.clone();
+            again.recount();
+            assert_eq!(
+                (&again.queue, &again.mending),
+                (&self.queue, &self.mending),
+                "a fresh queue is the same"
+            );
             for (at, zone) in (0..).zip(&self.zones) {
                 let mut fresh = Counts::default();
                 self.members.values().filter(|member| member.zone == at).for_each(|member| fresh.add(member));

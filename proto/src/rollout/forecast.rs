@@ -38,6 +38,9 @@ pub struct Played {
     pub rollout: Rollout,
     /// From the first lease to the last turn's end.
     pub lasted: Duration,
+    /// Of the turns that were to fail, those that had when it was decided how it
+    /// ends.
+    failed_by_then: u32,
 }
 
 /// Hosts that go together.
@@ -136,14 +139,19 @@ impl Forecast {
 }
 
 /// A rollout that is being played.
+#[derive(Clone)]
 struct Playing<'a> {
     of: &'a Forecast,
     down: BTreeSet<HostId>,
     rollout: Rollout,
     batches: Vec<Batch>,
     now: LedgerTime,
-    /// Those in their turn, by when it ends.
-    flying: BinaryHeap<Reverse<(LedgerTime, HostId)>>,
+    /// Those in their turn, by when it ends; of those that end in one moment, the
+    /// first that began is first.
+    flying: BinaryHeap<Reverse<(LedgerTime, u32, HostId)>>,
+    /// Turns that began.
+    begun: u32,
+    failed_by_then: u32,
 }
 
 const START: LedgerTime = LedgerTime::from_millis(0);
@@ -158,6 +166,8 @@ impl<'a> Playing<'a> {
             batches: Vec::new(),
             now: START,
             flying: BinaryHeap::new(),
+            begun: 0,
+            failed_by_then: 0,
         };
         let granted = playing.rollout.begin(&of.entrants, START);
         playing.take_off(granted);
@@ -166,45 +176,70 @@ impl<'a> Playing<'a> {
 
     fn play_out(mut self, fails: impl Fn(HostId) -> bool) -> Played {
         while let Some(next) = self.next_moment() {
-            self.now = next;
-            let mut granted = Vec::new();
-            // All that ends in one moment, before anybody begins.
-            while let Some(host) = self.lands() {
-                let ends_badly = self.down.contains(&host) || fails(host);
-                let outcome = if ends_badly { failed() } else { TurnOutcome::Succeeded };
-                granted.extend(self.rollout.end_turn(host, outcome, next).unwrap_or_default());
-            }
-            granted.extend(self.rollout.wake(next));
-            self.take_off(granted);
+            self.go_on(next, &fails);
         }
-        Played { batches: self.batches, rollout: self.rollout, lasted: self.now.since(START) }
+        Played {
+            batches: self.batches,
+            rollout: self.rollout,
+            lasted: self.now.since(START),
+            failed_by_then: self.failed_by_then,
+        }
+    }
+
+    /// Up to where no more than so many hosts wait for their turn, if all goes
+    /// well until then.
+    fn until_so_many_wait(mut self, hosts: u32) -> Self {
+        while self.rollout.counts.pending > hosts {
+            let Some(next) = self.next_moment() else { break };
+            self.go_on(next, &|_| false);
+        }
+        self
     }
 
     fn next_moment(&self) -> Option<LedgerTime> {
-        let lands = self.flying.peek().map(|Reverse((at, _))| *at);
+        let lands = self.flying.peek().map(|Reverse((at, ..))| *at);
         lands.or_else(|| self.rollout.bakes_until().filter(|until| *until > self.now))
+    }
+
+    fn go_on(&mut self, next: LedgerTime, fails: &impl Fn(HostId) -> bool) {
+        self.now = next;
+        let mut granted = Vec::new();
+        // All that ends in one moment, before anybody begins.
+        while let Some(host) = self.lands() {
+            let outcome = if self.down.contains(&host) {
+                failed()
+            } else if fails(host) {
+                self.failed_by_then += u32::from(self.rollout.verdict.is_none());
+                failed()
+            } else {
+                TurnOutcome::Succeeded
+            };
+            granted.extend(self.rollout.end_turn(host, outcome, next).unwrap_or_default());
+        }
+        granted.extend(self.rollout.wake(next));
+        self.take_off(granted);
     }
 
     /// The next whose turn ends now.
     fn lands(&mut self) -> Option<HostId> {
-        self.flying.peek().filter(|Reverse((at, _))| *at <= self.now)?;
-        self.flying.pop().map(|Reverse((_, host))| host)
+        self.flying.peek().filter(|Reverse((at, ..))| *at <= self.now)?;
+        self.flying.pop().map(|Reverse((.., host))| host)
     }
 
     /// They have their leases and begin.
     fn take_off(&mut self, granted: Vec<HostId>) {
         for host in granted {
-            if !self.rollout.may_start(host) {
+            // Whoever is Down cannot start; its turn is given up.
+            let (is_off, takes) = if self.down.contains(&host) {
+                (self.rollout.may_start(host), self.of.submission.policy.lost_after)
+            } else {
+                (self.rollout.start_turn(host, self.now), self.of.turn)
+            };
+            if !is_off {
                 continue;
             }
-            // Whoever is Down cannot start; its turn is given up.
-            let takes = if self.down.contains(&host) {
-                self.of.submission.policy.lost_after
-            } else {
-                self.rollout.start_turn(host, self.now);
-                self.of.turn
-            };
-            self.flying.push(Reverse((self.now + takes, host)));
+            self.flying.push(Reverse((self.now + takes, self.begun, host)));
+            self.begun += 1;
             self.note(host);
         }
     }

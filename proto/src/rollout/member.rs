@@ -128,6 +128,11 @@ impl Member {
         matches!(self.stage, Stage::Leased { .. })
     }
 
+    /// Its turn is to come, or is now.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.stage == Stage::Pending || self.is_in_flight()
+    }
+
     /// Healthy by its last turn and by its check, up, and not in a turn.
     pub fn is_available(&self) -> bool {
         !self.is_of_no_service() && !self.is_in_flight()
@@ -177,7 +182,7 @@ impl Counts {
         };
         count_if(member.is_available(), &mut self.available);
         count_if(healthy, &mut self.healthy);
-        count_if(!healthy && (pending || member.is_in_flight()), &mut self.hopeful);
+        count_if(!healthy && member.is_ahead(), &mut self.hopeful);
         count_if(member.is_in_flight(), &mut self.in_flight);
         count_if(member.down.is_some(), &mut self.down);
         count_if(pending && !member.is_of_no_service(), &mut self.pending_available);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Forecast, Played};
+use super::{Forecast, Played, Playing};
 use crate::id::HostId;
 use crate::policy::{Minimum, Policy};
 use crate::rollout::WaveKind;
@@ -56,40 +56,59 @@ pub struct Stops {
 }
 
 impl Forecast {
+    fn total(&self) -> u32 {
+        u32::try_from(self.entrants.len()).unwrap_or(u32::MAX)
+    }
+
     /// Plays through what there is to know, with turns that take so long if they
     /// are `slow`.
     pub fn outlook(&self, slow: Option<Duration>) -> Outlook {
-        let well = self.play(|_| false);
-        let counts = *self.play(|_| true).rollout.counts();
+        // No more failures than this can be among the last turns of what ends well.
+        let spare_max = self.total().saturating_sub(self.policy().bounds(self.total()).minimum) + 1;
+        let late = Playing::begin(self).until_so_many_wait(spare_max);
+        let well = late.clone().play_out(|_| false);
+        let all_fail = self.play(|_| true);
+        let counts = all_fail.rollout.counts();
         let worst = Worst { failed: counts.failed, untouched: counts.skipped, in_service: counts.available };
         let ends_well = well.ends_well();
         Outlook {
             worst,
-            stops: if ends_well { self.stops(&well, worst) } else { Stops::default() },
+            stops: if ends_well { self.stops(&well, &late, &all_fail) } else { Stops::default() },
             slow: slow.filter(|_| ends_well).map(|slow| self.lasts(&well, slow)),
             well,
         }
     }
 
-    fn stops(&self, well: &Played, worst: Worst) -> Stops {
+    fn stops(&self, well: &Played, late: &Playing<'_>, all_fail: &Played) -> Stops {
         let turns = |is_wanted: &dyn Fn(&WaveKind) -> bool| -> Vec<HostId> {
             let batches = well.batches.iter().filter(|batch| is_wanted(&batch.wave));
             batches.flat_map(|batch| batch.hosts.iter().copied()).collect()
         };
         let has_canary = !turns(&|wave| *wave == WaveKind::Canary).is_empty();
         let mut others = turns(&|wave| *wave != WaveKind::Canary);
-        let down = self.entrants.iter().filter(|entrant| entrant.down.is_some());
-        let down: BTreeSet<HostId> = down.map(|entrant| entrant.host).collect();
-        others.retain(|host| !down.contains(host));
-        let is_stopped = |failing: &[HostId]| {
+        others.retain(|host| !late.down.contains(host));
+        let is_stopped = |from: Playing<'_>, failing: &[HostId]| {
             let failing: BTreeSet<HostId> = failing.iter().copied().collect();
-            !self.play(|host| failing.contains(&host)).ends_well()
+            !from.play_out(|host| failing.contains(&host)).ends_well()
         };
-        // What the minimum leaves is the answer, or next to it.
-        let spare = well.rollout.counts().healthy.saturating_sub(well.rollout.bounds.minimum);
-        let guess = if self.policy().zonal.is_some() { spare.min(worst.failed) } else { spare };
-        let fewest = least(others.len(), guess, |first| is_stopped(&others[..first]));
-        let beyond_last = least(others.len(), spare + 1, |last| is_stopped(&others[others.len() - last..]));
+        let is_ahead = |host: &HostId| late.rollout.members[host].is_ahead();
+        let first_ahead = others.iter().position(is_ahead).unwrap_or(others.len());
+        let from = |first: usize| if first >= first_ahead { late.clone() } else { Playing::begin(self) };
+
+        let guess = match has_canary {
+            true => self.play(|host| well.rollout.members[&host].wave > 0).failed_by_then,
+            false => all_fail.failed_by_then,
+        };
+        let fewest = least(0, others.len(), guess, |first| is_stopped(from(0), &others[..first]));
+        // Among the last turns no fewer can stop it, unless these are another zone's.
+        let zone = well.rollout.zones.last();
+        let never = if zone.is_some() { 0 } else { fewest.map_or(others.len(), |hosts| hosts as usize - 1) };
+        let spare = well.rollout.counts.healthy.saturating_sub(well.rollout.bounds.minimum);
+        let of_zone = zone.map_or(spare, |zone| zone.counts.healthy.saturating_sub(zone.minimum));
+        let beyond_last = least(never, others.len(), spare.min(of_zone) + 1, |last| {
+            let first = others.len() - last;
+            is_stopped(from(first), &others[first..])
+        });
         let turns = u32::try_from(others.len()).unwrap_or(u32::MAX);
         Stops {
             // A canary that fails stops it at once.
@@ -108,7 +127,7 @@ impl Forecast {
     /// The largest minimum, below the one that is asked for, under which it can
     /// end well; none if no minimum helps.
     pub fn largest_minimum(&self) -> Option<u32> {
-        let total = u32::try_from(self.entrants.len()).unwrap_or(u32::MAX);
+        let total = self.total();
         let works = |hosts: u32| {
             let policy = Policy { minimum: Minimum::HostCount(hosts), ..self.policy().clone() };
             self.under(policy).play(|_| false).ends_well()
@@ -139,16 +158,16 @@ impl Forecast {
     /// go, if the next hundred hosts make one.
     pub fn hosts_needed(&self) -> Option<u32> {
         const LOOKED_AT: u32 = 100;
-        let total = u32::try_from(self.entrants.len()).unwrap_or(u32::MAX);
+        let total = self.total();
         let minimum = self.policy().minimum;
         (total + 1..=total.saturating_add(LOOKED_AT)).find(|hosts| minimum.is_possible(*hosts))
     }
 }
 
-/// The least number from 1 to `most` for which it is so, as it is for all that
-/// are larger; none if it is for none. A good guess costs two looks.
-fn least(most: usize, guess: u32, is_so: impl Fn(usize) -> bool) -> Option<u32> {
-    let (mut low, mut high) = (0, most + 1);
+/// The least number above `low`, and up to `most`, for which it is so, as it is for
+/// all that are larger; none if it is for none. A good guess costs two looks.
+fn least(mut low: usize, most: usize, guess: u32, is_so: impl Fn(usize) -> bool) -> Option<u32> {
+    let (never, mut high) = (low, most + 1);
     let (mut probe, mut step) = (usize::try_from(guess).unwrap_or(most), 1);
     while high - low > 1 {
         probe = probe.clamp(low + 1, high - 1);
@@ -157,7 +176,7 @@ fn least(most: usize, guess: u32, is_so: impl Fn(usize) -> bool) -> Option<u32> 
         } else {
             low = probe
         }
-        probe = match (low > 0, high <= most) {
+        probe = match (low > never, high <= most) {
             (true, true) => low + (high - low) / 2,
             (false, _) => high.saturating_sub(step),
             (true, false) => low + step,

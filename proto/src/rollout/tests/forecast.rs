@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Canary, Share};
+use crate::policy::{Canary, Share, Zonal};
 use crate::rollout::forecast::{Forecast, Played, Stops};
 
 const TURN: Duration = Duration::from_secs(1);
@@ -44,6 +44,17 @@ fn group(before: &[Before]) -> Vec<Entrant> {
         zone: String::new(),
     };
     (0..).zip(before).map(entrant).collect()
+}
+
+/// The same hosts, dealt out to so many zones.
+fn in_zones(of: &Forecast, zones: usize) -> Forecast {
+    let moved = |(at, entrant): (usize, &Entrant)| Entrant {
+        zone: format!("zone {}", at % zones),
+        ..entrant.clone()
+    };
+    let entrants = of.entrants().iter().enumerate().map(moved).collect();
+    let submission = Submission { policy: of.policy().clone(), ..submission(Minimum::OneAtATime) };
+    Forecast::new(submission, entrants, TURN)
 }
 
 fn forecast(before: &[Before], policy: Policy) -> Forecast {
@@ -174,6 +185,36 @@ proptest! {
         let up: Vec<HostId> = up.map(|entrant| entrant.host).collect();
         for choice in 0..1 << up.len() {
             holds_for(&forecast, &outlook.well, outlook.stops, &chosen(&up, choice));
+        }
+    }
+
+    #[test]
+    fn zone_by_zone_it_is_true_of_the_first_and_of_the_last_turns(
+        before in proptest::collection::vec(before(), 2..12),
+        policy in small_policy(),
+        zones in 1..4_usize,
+        minimum_of_zone in 0..4_u32,
+    ) {
+        let minimum = Share::Hosts(minimum_of_zone);
+        let zonal = Some(Zonal { minimum, ..Zonal::default() });
+        let forecast = in_zones(&forecast(&before, Policy { zonal, ..policy }), zones);
+        let outlook = forecast.outlook(None);
+        if !outlook.well.ends_well() {
+            prop_assert_eq!(outlook.stops, Stops::default());
+            return Ok(());
+        }
+        let is_down = |host: &HostId| outlook.well.rollout.members()[host].down.is_some();
+        let others = outlook.well.batches.iter().filter(|batch| batch.wave != WaveKind::Canary);
+        let others: Vec<HostId> = others.flat_map(|batch| batch.hosts.iter().copied()).collect();
+        let others: Vec<HostId> = others.into_iter().filter(|host| !is_down(host)).collect();
+        let ends_well = |failing: &[HostId]| forecast.play(|host| failing.contains(&host)).ends_well();
+        let Stops { fewest, after_canary, last, turns } = outlook.stops;
+        let enough = after_canary.unwrap_or(fewest) as usize;
+        prop_assert_eq!(turns as usize, others.len());
+        for failing in 0..=others.len() {
+            let (first, late) = (&others[..failing], &others[others.len() - failing..]);
+            prop_assert_eq!(ends_well(first), enough == 0 || failing < enough, "{:?}", outlook.stops);
+            prop_assert_eq!(ends_well(late), failing <= last as usize, "{:?}", outlook.stops);
         }
     }
 }

@@ -1,0 +1,95 @@
+//! What a rollout keeps of its hosts beside the hosts themselves: their sums,
+//! and who comes next. Kept up to date with each change, so that whose turn it
+//! is costs no look through all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Counts, HostId, Member, Rollout, Stage, Wave, Zone};
+
+/// All that follows from the members of one rollout.
+struct Sums<'a> {
+    counts: &'a mut Counts,
+    queue: &'a mut BTreeSet<(u32, u8, u32, HostId)>,
+    mending: &'a mut BTreeSet<(u32, u32, u32, HostId)>,
+    waves: &'a mut [Wave],
+    zones: &'a mut [Zone],
+    hopeless: &'a mut BTreeSet<u32>,
+}
+
+impl Sums<'_> {
+    fn take_in(&mut self, host: HostId, member: &Member) {
+        self.counts.add(member);
+        if member.stage == Stage::Pending {
+            self.queue.insert((member.wave, member.rank(), member.position, host));
+            if member.is_of_no_service() {
+                self.mending.insert((member.zone, member.wave, member.position, host));
+            }
+        }
+        if let Some(wave) = wave_of(self.waves, member) {
+            wave.add(member);
+        }
+        if let Some(zone) = self.zones.get_mut(member.zone as usize) {
+            zone.counts.add(member);
+            if zone.is_hopeless() {
+                self.hopeless.insert(member.zone);
+            } else {
+                self.hopeless.remove(&member.zone);
+            }
+        }
+    }
+
+    fn take_out(&mut self, host: HostId, member: &Member) {
+        self.counts.remove(member);
+        if member.stage == Stage::Pending {
+            self.queue.remove(&(member.wave, member.rank(), member.position, host));
+            if member.is_of_no_service() {
+                self.mending.remove(&(member.zone, member.wave, member.position, host));
+            }
+        }
+        if let Some(wave) = wave_of(self.waves, member) {
+            wave.remove(member);
+        }
+        if let Some(zone) = self.zones.get_mut(member.zone as usize) {
+            zone.counts.remove(member);
+        }
+    }
+}
+
+fn wave_of<'a>(waves: &'a mut [Wave], member: &Member) -> Option<&'a mut Wave> {
+    waves.get_mut(member.wave as usize).filter(|_| member.stage != Stage::NotTargeted)
+}
+
+impl Rollout {
+    /// The only way to change a member: its part in the sums goes out before
+    /// and comes in after.
+    pub(super) fn change(&mut self, host: HostId, change: impl FnOnce(&mut Member)) {
+        let (members, mut sums) = self.members_and_sums();
+        let member = members.get_mut(&host).expect("a member is changed");
+        sums.take_out(host, member);
+        change(member);
+        sums.take_in(host, member);
+    }
+
+    /// Counts all members, from nothing.
+    pub(super) fn count(&mut self) {
+        let (members, mut sums) = self.members_and_sums();
+        members.iter().for_each(|(host, member)| sums.take_in(*host, member));
+    }
+
+    /// Counts anew, by the rules of this version of the agent.
+    pub(crate) fn recount(&mut self) {
+        if self.members.is_empty() {
+            return;
+        }
+        self.counts = Counts::default();
+        self.waves.list.iter_mut().for_each(Wave::forget_counts);
+        self.zones.iter_mut().for_each(|zone| zone.counts = Counts::default());
+        (self.queue, self.mending, self.hopeless) = Default::default();
+        self.count();
+    }
+
+    fn members_and_sums(&mut self) -> (&mut BTreeMap<HostId, Member>, Sums<'_>) {
+        let Rollout { members, counts, queue, mending, waves, zones, hopeless, .. } = self;
+        (members, Sums { counts, queue, mending, waves: &mut waves.list, zones, hopeless })
+    }
+}
