@@ -1,0 +1,141 @@
+//! What a node makes of its ledger, its store, and what it has forgotten.
+
+use super::*;
+
+#[test]
+fn starts_are_not_counted_beyond_what_can_be_counted() {
+    let mut mesh = Mesh::of(2);
+    mesh.run(Duration::from_secs(10));
+    let (me, other) = (HostId::from_public_key([0; 32]), HostId::from_public_key([1; 32]));
+    let record = mesh.state(0).host(me).expect("it has joined").record.clone();
+    let lie = Body::HostJoined(HostRecord { voter: VoterId(77), incarnation: u64::MAX, ..record });
+    let id = ProposalId { host: other, incarnation: 1, number: 1 };
+    let frame = crate::wire::proposal(MeshId([7; 16]), id, lie);
+    mesh.inputs.push_back((me, Input::Received { from: other, frame }));
+    mesh.run(Duration::from_secs(10));
+    assert_eq!(mesh.state(1).host(me).expect("it is known").record.incarnation, u64::MAX);
+}
+
+#[test]
+fn only_who_knows_its_voters_misses_a_majority_of_them() {
+    let mut mesh = Mesh::of(3);
+    let host = |number: u8| HostId::from_public_key([number; 32]);
+    assert_eq!(mesh.nodes[&host(1)].no_majority(), None, "it has heard of no mesh yet");
+    mesh.run(Duration::from_secs(10));
+    assert_eq!(mesh.nodes[&host(0)].no_majority(), None);
+    for other in [1, 2] {
+        mesh.nodes.remove(&host(other));
+        mesh.inputs.push_back((host(0), Input::Disconnected { host: host(other) }));
+    }
+    mesh.run(Duration::from_secs(1));
+    let alone = Blocker::NoMajority { voters_up: 1, voters: 3 };
+    assert_eq!(mesh.nodes[&host(0)].no_majority(), Some(alone));
+}
+
+#[test]
+fn what_a_snapshot_says_was_folded_is_not_proposed_anew() {
+    let mut mesh = Mesh::with(4, |number| Config { log_kept: 8, voters_max: 1, ..config(number) });
+    mesh.run(Duration::from_secs(10));
+    let (group, deaf) = (mesh.group(), HostId::from_public_key([3; 32]));
+    mesh.deaf.insert(deaf);
+    let until = crate::io::Until::For(Duration::from_secs(3_600));
+    let freeze = Request::Freeze { group: group.clone(), until, reason: String::new(), by: "ann".into() };
+    mesh.inputs.push_back((deaf, Input::Request { id: RequestId(9), request: Box::new(freeze) }));
+    mesh.run(Duration::from_secs(1));
+    let frozen = |mesh: &Mesh, of: u8| mesh.state(of).group(&group).and_then(|group| group.freeze.clone());
+    assert!(frozen(&mesh, 0).is_some());
+    assert_eq!(mesh.request(0, Request::Unfreeze(group.clone())), Ok(Accepted::Done));
+    (0..6).for_each(|_| drop(mesh.group()));
+    mesh.deaf.clear();
+    mesh.replies.clear();
+    mesh.run(Duration::from_secs(10));
+
+    assert_eq!((frozen(&mesh, 0), frozen(&mesh, 3)), (None, None));
+    assert!(matches!(mesh.replies[..], [Err(Refusal::NotCommitted { .. })]), "{:?}", mesh.replies);
+}
+
+#[test]
+fn what_followers_repeat_of_a_leader_is_not_believed() {
+    let mut mesh = Mesh::of(7);
+    mesh.run(Duration::from_secs(10));
+    let is_follower = |node: &&Node| !node.ledger.is_voting();
+    let followers: Vec<HostId> = mesh.nodes.values().filter(is_follower).map(Node::host).collect();
+    let [one, other] = followers[..] else { panic!("two of seven follow: {followers:?}") };
+    let node = mesh.nodes.get_mut(&one).expect("a node");
+    let leader = node.leader();
+    let claimed = node.meta.voter;
+    for (host, heard) in &mut node.heard {
+        heard.leader = if *host == other { Some(claimed) } else { None };
+    }
+    assert!(leader.is_some());
+    assert_eq!(node.leader(), None, "the other follower has it from this one");
+}
+
+#[test]
+fn a_leader_whose_disk_stands_still_takes_more_than_a_log_holds() {
+    let mut mesh = Mesh::of(1);
+    mesh.run(Duration::from_secs(5));
+    let (host, now) = (HostId::from_public_key([0; 32]), mesh.now);
+    let node = mesh.nodes.get_mut(&host).expect("a node");
+    assert!(node.ledger.is_leader());
+    let folded = node.state.index();
+    let mut writes = Vec::new();
+    for number in 0..9_000 {
+        let id = crate::entry::ProposalId { host, incarnation: 99, number };
+        let body = Box::new(crate::entry::Body::Unfrozen { group: "hello/prod".parse().expect("a name") });
+        let message = wire::Message::Propose { id, body, forwarded: true };
+        let frame = wire::frame(MeshId([7; 16]), &message);
+        node.handle(Input::Received { from: HostId::from_public_key([1; 32]), frame }, now);
+        while let Some(output) = node.poll_output() {
+            if let Output::Persist(write) = output {
+                writes.push(write.id);
+            }
+        }
+    }
+    assert_eq!(node.state.index(), folded, "nothing is durable, so nothing is committed");
+    node.handle(Input::Persisted(*writes.last().expect("a write")), now);
+    assert_eq!(node.state.index(), folded + 9_000);
+}
+
+#[test]
+fn a_node_whose_store_ends_with_a_snapshot_knows_the_mesh_at_once() {
+    let config = Config { log_kept: 0, ..config(0) };
+    let (mut now, mut stored) = (Time::from_micros(1_000_000_000_000_000), BTreeMap::new());
+    let mut node = Node::start(config.clone(), BTreeMap::new(), now).expect("it starts");
+    for _ in 0..200 {
+        while let Some(output) = node.poll_output() {
+            let Output::Persist(write) = output else { continue };
+            for (key, value) in write.changes {
+                match value {
+                    Some(value) => stored.insert(key, value),
+                    None => stored.remove(&key),
+                };
+            }
+            node.handle(Input::Persisted(write.id), now);
+        }
+        now = node.next_wake().expect("beacons never end").max(now);
+        node.handle(Input::Wake, now);
+    }
+    let restored = Restored::read(&stored).expect("it can be read").expect("there is something");
+    assert_eq!(restored.snapshot.index, restored.commit);
+    let again = Node::start(config, stored, now).expect("it starts");
+    assert_eq!((again.mesh().voters, again.members), (BTreeSet::from([node.host()]), [node.host()].into()));
+}
+
+#[test]
+fn a_host_that_has_forgotten_a_start_outranks_what_the_mesh_knows_of_it() {
+    let mut mesh = Mesh::of(3);
+    mesh.run(Duration::from_secs(10));
+    let host = HostId::from_public_key([2; 32]);
+    // Its store lost power before it had counted two starts.
+    let node = mesh.nodes.get_mut(&host).expect("a node");
+    node.meta.incarnation = 3;
+    mesh.run(Duration::from_secs(5));
+    mesh.nodes.get_mut(&host).expect("a node").meta.incarnation = 1;
+    mesh.run(Duration::from_secs(5));
+    let known = mesh.state(0).host(host).expect("it is known").record.incarnation;
+    assert_eq!((known, mesh.nodes[&host].incarnation()), (4, 4));
+    let index = mesh.state(0).index();
+    mesh.run(Duration::from_secs(5));
+    assert_eq!(mesh.state(0).index(), index, "it says it once");
+}
