@@ -265,12 +265,7 @@ async fn a_host_that_was_killed_comes_back_and_catches_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_is_told_to_stop_lets_its_event_end() {
     let host = Host::new(&MeshKey::generate(), true);
-    let agent = host.start(None).await;
-    agent.until("it has joined itself", |node| node.state().hosts().len() == 1).await;
-    let group = agent.group().await;
-    agent.hands.held.store(true, Ordering::Relaxed);
-    agent.deploy(&group, 1).await;
-    agent.until("an event runs", runs_an_event).await;
+    let agent = in_an_event(&host).await;
     agent.stop.send(()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!agent.running.is_finished(), "it waits for the event");
@@ -282,6 +277,17 @@ async fn an_agent_that_is_told_to_stop_lets_its_event_end() {
     );
 }
 
+/// An agent whose event goes on until it is let go.
+async fn in_an_event(host: &Host) -> Agent {
+    let agent = host.start(None).await;
+    agent.until("it has joined itself", |node| node.state().hosts().len() == 1).await;
+    let group = agent.group().await;
+    agent.hands.held.store(true, Ordering::Relaxed);
+    agent.deploy(&group, 1).await;
+    agent.until("an event runs", runs_an_event).await;
+    agent
+}
+
 /// An event that is only announced in the journal does not run yet.
 fn runs_an_event(node: &Node) -> bool {
     let mut running = node.state().running();
@@ -291,12 +297,7 @@ fn runs_an_event(node: &Node) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn told_twice_it_cancels_what_runs() {
     let host = Host::new(&MeshKey::generate(), true);
-    let agent = host.start(None).await;
-    agent.until("it has joined itself", |node| node.state().hosts().len() == 1).await;
-    let group = agent.group().await;
-    agent.hands.held.store(true, Ordering::Relaxed);
-    agent.deploy(&group, 1).await;
-    agent.until("an event runs", runs_an_event).await;
+    let agent = in_an_event(&host).await;
     let hands = agent.hands.clone();
     agent.stop.send(()).await.unwrap();
     agent.stop().await;

@@ -241,15 +241,21 @@ fn one_failure_keeps_nobody_else_from_catching_up() {
     assert_eq!((ledger.rollout(id).counts().succeeded, ledger.behind().len()), (1, 3));
 }
 
-#[test]
-fn a_host_that_serves_is_taken_out_only_if_the_minimum_has_room() {
+/// Three hosts, one at a time, and a fourth that joined while they were deployed
+/// to and got what they had before.
+fn one_serves_with_the_old_revision() -> Ledger {
     let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
     let main = ledger.deploy(2);
     ledger.join(3);
     let beside = ledger.do_due().expect("a catch-up beside it");
     ledger.finish_well(beside);
     ledger.finish_well(main);
-    // It serves with the old revision, and another host is Down.
+    ledger
+}
+
+#[test]
+fn a_host_that_serves_is_taken_out_only_if_the_minimum_has_room() {
+    let mut ledger = one_serves_with_the_old_revision();
     ledger.down(0);
     let waits = CatchUp::TooFewHealthy { available: 3, minimum: 3, total: 4 };
     assert_eq!((ledger.do_due(), ledger.behind()), (None, vec![(host(3), waits)]));
@@ -260,12 +266,7 @@ fn a_host_that_serves_is_taken_out_only_if_the_minimum_has_room() {
 
 #[test]
 fn an_unwell_host_makes_no_room_for_one_that_serves() {
-    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
-    let main = ledger.deploy(2);
-    ledger.join(3);
-    let beside = ledger.do_due().expect("a catch-up beside it");
-    ledger.finish_well(beside);
-    ledger.finish_well(main);
+    let mut ledger = one_serves_with_the_old_revision();
     let health = Some(HealthCheck::new(Probe::Tcp("127.0.0.1:80".into())));
     ledger.say(Body::GroupSet(Group { health, ..ledger.group().group.clone() }));
     let group = ledger.group().group.name.clone();
@@ -286,12 +287,7 @@ fn an_unwell_host_makes_no_room_for_one_that_serves() {
 
 #[test]
 fn a_catch_up_does_not_wait_for_room_that_nobody_makes() {
-    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
-    let main = ledger.deploy(2);
-    ledger.join(3);
-    let beside = ledger.do_due().expect("a catch-up beside it");
-    ledger.finish_well(beside);
-    ledger.finish_well(main);
+    let mut ledger = one_serves_with_the_old_revision();
     // A new host goes first; it fails, and 3 of 5 hosts then serve with 4 to be.
     ledger.join(4);
     ledger.down(0);
