@@ -4,9 +4,10 @@
 //! The rule is CodeDeploy's (AWS user guide, "instances-health"), with H the
 //! healthy hosts and M the minimum:
 //!
-//! - hosts that are unhealthy or Down go first; they lower nothing;
+//! - hosts that are of no service (unhealthy, unwell by their check, or Down) go
+//!   first; they lower nothing;
 //! - a healthy host may go only if M others stay in service;
-//! - as soon as H can no longer rise above M with healthy hosts still to come,
+//! - as soon as H can no longer rise above M with hosts in service still to come,
 //!   or no longer reach M at all, the deployment has failed: *at* M and not
 //!   below it, so that the next host cannot break it;
 //! - with nobody left to come, H = M is enough, if one host succeeded.

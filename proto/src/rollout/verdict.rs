@@ -194,8 +194,10 @@ fn health_constraints(f: &mut fmt::Formatter<'_>, reason: &Reason) -> fmt::Resul
     }
     if counts.pending_available == 0 {
         write!(f, "{healthy} of {total} hosts are healthy and {minimum} must be; {failed} failed")?;
-        match hopeful {
-            0 => f.write_str(", and none is still to come")?,
+        match (hopeful, pending + in_flight) {
+            (0, 0) => f.write_str(", and none is still to come")?,
+            // Healthy by their last turn, and so counted already.
+            (0, to_come) => write!(f, ", and that is too few even if the {to_come} still to come go well")?,
             _ => write!(f, ", and even with the {hopeful} that may still get well that is too few")?,
         }
         return absent(f, counts);

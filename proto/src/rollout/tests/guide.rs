@@ -147,6 +147,26 @@ fn check_reason(minimum: Minimum, entrants: Vec<Entrant>, fails: &[u32], sentenc
 }
 
 #[test]
+fn hosts_to_come_that_are_unwell_are_not_said_to_be_none() {
+    let mut unwell = entrants(&[""; 5], &[]);
+    for entrant in &mut unwell {
+        entrant.ailing = Some(LedgerTime::from_millis(1));
+    }
+    let capped = Policy { minimum: HostCount(3), turns_max: Some(1), ..Policy::default() };
+    let mut play = Play::of(capped, unwell);
+    for (number, flying) in [(0, &[1][..]), (1, &[2]), (2, &[])] {
+        play.starts(number);
+        play.fails(number, flying);
+    }
+    let Some(Verdict::Failed(reason)) = &play.rollout.verdict else { panic!("{:?}", play.rollout.verdict) };
+    assert_eq!(
+        reason.to_string(),
+        "2 of 5 hosts are healthy and 3 must be; 3 failed, and that is too few even if the 2 still to come go \
+         well; 2 unwell by the health check"
+    );
+}
+
+#[test]
 fn the_reason_says_which_way_it_failed() {
     check_reason(
         HostCount(2),
