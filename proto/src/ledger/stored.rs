@@ -101,7 +101,7 @@ impl Restored {
             return Err(StoredError::Short { last, commit: hard.commit.max(snapshot.index) });
         }
         let commit = hard.commit.max(snapshot.index);
-        let left_over = first_index(stored).unwrap_or(base.index + 1).min(base.index + 1)..base.index + 1;
+        let left_over = indexes(stored, base.index);
         Ok(Some(Restored { snapshot, entries, commit, left_over, base, hard }))
     }
 
@@ -114,10 +114,12 @@ impl Restored {
     }
 }
 
-/// Of the first entry in the store.
-fn first_index(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<Index> {
-    let (key, _) = stored.range(entry_key(0)..=entry_key(Index::MAX)).next()?;
-    Some(Index::from_be_bytes(key.get(1..)?.try_into().ok()?))
+/// From the first entry in the store to the last one, up to `most`.
+fn indexes(stored: &BTreeMap<Vec<u8>, Vec<u8>>, most: Index) -> Range<Index> {
+    let index = |key: &Vec<u8>| Some(Index::from_be_bytes(key.get(1..)?.try_into().ok()?));
+    let mut keys = stored.range(entry_key(0)..=entry_key(most)).filter_map(|(key, _)| index(key));
+    let Some(first) = keys.next() else { return 0..0 };
+    first..keys.next_back().unwrap_or(first) + 1
 }
 
 fn read_entries(stored: &BTreeMap<Vec<u8>, Vec<u8>>, base: &Base) -> Result<Vec<LogEntry>, StoredError> {

@@ -99,3 +99,13 @@ fn what_lies_below_the_log_is_deleted_after_all() {
     let todo = ledger.todo(WriteId(1)).expect("there is something to do");
     assert!(todo.changes.contains(&delete_entry(1)), "{:?}", todo.changes);
 }
+
+#[test]
+fn what_was_never_there_is_not_deleted() {
+    let mut stored = BTreeMap::new();
+    assert_eq!(indexes(&stored, 1_000_000), 0..0);
+    for index in [3, 4, 5, 900_000] {
+        stored.insert(entry_key(index), vec![]);
+    }
+    assert_eq!((indexes(&stored, 1_000), indexes(&stored, 900_000)), (3..6, 3..900_001));
+}
