@@ -126,7 +126,9 @@ fn judged(refusal: &Refusal) -> (StatusCode, bool) {
         Refusal::NotAFreeze { .. } | Refusal::Limit { .. } | Refusal::HealthCheck(_) => {
             (StatusCode::BAD_REQUEST, false)
         }
-        Refusal::NotCommitted { .. } | Refusal::StillVotes { .. } => (StatusCode::GATEWAY_TIMEOUT, false),
+        Refusal::NotCommitted { .. } | Refusal::FoldedUnseen | Refusal::StillVotes { .. } => {
+            (StatusCode::GATEWAY_TIMEOUT, false)
+        }
         Refusal::NotJoined(_) | Refusal::Leaving => (StatusCode::SERVICE_UNAVAILABLE, false),
         Refusal::Removed { .. } => (StatusCode::GONE, false),
     }

@@ -118,6 +118,12 @@ pub enum Refusal {
         /// Voters in all.
         voters: u32,
     },
+    /// It was folded where this host did not see it.
+    #[error(
+        "the mesh has folded this, but this host was behind and learned it from a snapshot, which does not say \
+         whether it was accepted: look with `skein status` before trying again"
+    )]
+    FoldedUnseen,
     /// The agent ends.
     #[error("this agent is stopping")]
     Leaving,
@@ -353,6 +359,7 @@ impl Refusal {
             Refusal::StillVotes { .. } => ("STILL_VOTES", vec![]),
             Refusal::Limit { limit, .. } => ("LIMIT", vec![("limit", *limit)]),
             Refusal::NotCommitted { .. } => ("NOT_COMMITTED", vec![]),
+            Refusal::FoldedUnseen => ("FOLDED_UNSEEN", vec![]),
             Refusal::HealthCheck(_) => ("INVALID_GROUP", vec![]),
             Refusal::Leaving => ("STOPPING", vec![]),
             Refusal::InvalidPolicy(_) => ("INVALID_POLICY", vec![]),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Heard, Node, Why};
-use crate::entry::{BODY_BYTES_MAX, Body, Entry, Index, ProposalId};
+use crate::entry::{BODY_BYTES_MAX, Body, Entry, Index, ProposalId, TurnOutcome};
 use crate::id::{DeploymentId, HostId, VoterId};
 use crate::io::{Notice, Output, Progress, WriteId};
 use crate::ledger::{LogEntry, RaftMessage, Refused, Snapshot};
@@ -246,16 +246,24 @@ impl Node {
     /// those were that a timer ended is all that anybody knows of them, so some
     /// of it stays, for as long as their deployment does.
     pub(super) fn forget_progress(&mut self, body: &Body) {
-        if let Body::TurnEnded { deployment, host, .. } = body {
+        if let Body::TurnEnded { deployment, host, .. } = body
+            && !is_worth_remembering(&self.state, *deployment, *host)
+        {
             self.progress.remove(&(*deployment, *host));
         }
         if let Body::Finished { deployment } = body {
             let mut left = 0;
-            self.progress.retain(|(of, _), _| {
-                left += u32::from(of == deployment);
-                (of != deployment || left <= FAILURES_TOLD) && self.state.rollout(*of).is_some()
+            self.progress.retain(|(of, host), _| {
+                let is_kept = is_worth_remembering(&self.state, *of, *host);
+                left += u32::from(of == deployment && is_kept);
+                is_kept && (of != deployment || left <= FAILURES_TOLD)
             });
         }
+    }
+
+    /// The same after a snapshot, which tells of no turn's end.
+    pub(super) fn forget_progress_of_the_past(&mut self) {
+        self.progress.retain(|(of, host), _| is_worth_remembering(&self.state, *of, *host));
     }
 
     /// This host's own turn is in another event: told to all, not too often.
@@ -348,4 +356,17 @@ impl Node {
 fn pick(rng: &mut rand_chacha::ChaCha8Rng, hosts: &[HostId]) -> Option<HostId> {
     use rand::RngExt;
     if hosts.is_empty() { None } else { Some(hosts[rng.random_range(0..hosts.len())]) }
+}
+
+/// Whether nobody else knows in which event the turn is, or was when it ended.
+fn is_worth_remembering(state: &State, deployment: DeploymentId, host: HostId) -> bool {
+    state.part(deployment, host).is_some_and(|part| match &*part.stage {
+        Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } => failure.code.is_of_a_timer(),
+        Stage::Ended { outcome: TurnOutcome::Succeeded, .. } => false,
+        Stage::NotTargeted
+        | Stage::Pending
+        | Stage::Leased { .. }
+        | Stage::Started { .. }
+        | Stage::Skipped => true,
+    })
 }

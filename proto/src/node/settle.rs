@@ -8,7 +8,7 @@ use super::voting::VOTERS_EVERY;
 use super::{Node, Why, decode_entry};
 use crate::entry::{Body, Entry};
 use crate::id::HostId;
-use crate::io::{Notice, Output, Write, WriteId};
+use crate::io::{Notice, Output, Refusal, Write, WriteId};
 use crate::ledger::{Committed, LogEntry, Snapshot, TICK};
 use crate::mesh::liveness::Judgement;
 use crate::state::Host;
@@ -165,7 +165,10 @@ impl Node {
             // and how is not known: to propose it anew could undo what came after.
             let state = &self.state;
             let folded = self.proposals.take_if(|id, body| state.has_seen(id, body));
-            folded.into_iter().for_each(|pending| self.give_up(pending));
+            for request in folded.into_iter().filter_map(|pending| pending.request) {
+                self.reply(request, Err(Refusal::FoldedUnseen));
+            }
+            self.forget_progress_of_the_past();
         }
     }
 

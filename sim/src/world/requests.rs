@@ -200,6 +200,7 @@ impl World {
             reply,
             Err(Refusal::NotJoined(_)
                 | Refusal::NotCommitted { .. }
+                | Refusal::FoldedUnseen
                 | Refusal::Leaving
                 | Refusal::StillVotes { .. })
         );

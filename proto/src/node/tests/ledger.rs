@@ -51,7 +51,7 @@ fn what_a_snapshot_says_was_folded_is_not_proposed_anew() {
     mesh.run(Duration::from_secs(10));
 
     assert_eq!((frozen(&mesh, 0), frozen(&mesh, 3)), (None, None));
-    assert!(matches!(mesh.replies[..], [Err(Refusal::NotCommitted { .. })]), "{:?}", mesh.replies);
+    assert!(matches!(mesh.replies[..], [Err(Refusal::FoldedUnseen)]), "{:?}", mesh.replies);
 }
 
 #[test]
