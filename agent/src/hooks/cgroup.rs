@@ -5,11 +5,13 @@
 //! What goes on after a script that ended well stays: that is how services are
 //! started.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
@@ -33,6 +35,13 @@ const TYPE: &str = "cgroup2";
 const PREFIX: &str = "skein-hook-";
 const NAMES_TRIED_MAX: u32 = 1_000;
 
+/// Those of this process that are not dropped yet.
+static KEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn kept() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Cgroup {
     /// Below the agent's own; `None` where that cannot be.
     pub(super) fn make() -> Option<Cgroup> {
@@ -40,7 +49,9 @@ impl Cgroup {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
         let above = mounted_at()?.join(own);
-        remove_left_over(&above);
+        // Held until it is kept: else another thread takes it for left over.
+        let mut kept = kept();
+        remove_left_over(&above, &kept);
         // In a container, an agent that lived before may have had our pid, and
         // its services live on.
         let made = (0..NAMES_TRIED_MAX).find_map(|_| {
@@ -52,6 +63,8 @@ impl Cgroup {
             }
         });
         let cgroup = Cgroup { dir: made?.ok()? };
+        kept.insert(cgroup.dir.clone());
+        drop(kept);
         // Without it, it is another kind of file system, or an old kernel.
         cgroup.dir.join("cgroup.kill").exists().then_some(cgroup)
     }
@@ -67,7 +80,10 @@ impl Cgroup {
             fs::symlink_metadata(&place.dir).is_ok_and(|now| now.is_dir() && now.ino() == place.inode);
         let is_control_group = place.dir.join("cgroup.kill").exists();
         // Made last, because it is removed when dropped.
-        (is_ours && is_it && is_control_group).then(|| Cgroup { dir: place.dir.clone() })
+        (is_ours && is_it && is_control_group).then(|| {
+            kept().insert(place.dir.clone());
+            Cgroup { dir: place.dir.clone() }
+        })
     }
 
     /// Whether nothing runs in it. One that cannot be read is gone.
@@ -102,6 +118,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // Busy means that a service lives in it now.
         let _ = fs::remove_dir(&self.dir);
+        kept().remove(&self.dir);
     }
 }
 
@@ -117,18 +134,51 @@ fn mounted_at() -> Option<PathBuf> {
 }
 
 /// The pid of who made the control group of that name.
-fn maker(name: &str) -> Option<i32> {
+fn maker(name: &str) -> Option<u32> {
     name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
 }
 
-/// Those of earlier agents, and of services that have ended since.
-fn remove_left_over(above: &Path) {
+/// Those of earlier agents, and of services that have ended since. One that is busy
+/// stays.
+fn remove_left_over(above: &Path, kept: &BTreeSet<PathBuf>) {
     for entry in fs::read_dir(above).into_iter().flatten().flatten() {
+        let Some(maker) = maker(&entry.file_name().to_string_lossy()) else { continue };
         // That of an agent that lives may be empty because its script has not
-        // begun yet.
-        let maker = maker(&entry.file_name().to_string_lossy());
-        if maker.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+        // begun yet; of which of our own that is so, we know.
+        let is_ours = maker == std::process::id();
+        let is_left = if is_ours { !kept.contains(&entry.path()) } else { !is_alive(maker) };
+        if is_left {
             let _ = fs::remove_dir(entry.path());
         }
+    }
+}
+
+fn is_alive(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn that_of_a_service_that_has_ended_is_removed_and_one_in_use_stays() {
+        let Some(first) = Cgroup::make() else {
+            println!("skipped: needs a writable control group");
+            return;
+        };
+        let of_service = first.dir.clone();
+        let mut command = Command::new("sleep");
+        first.enter(command.arg("600").kill_on_drop(true));
+        let mut service = command.spawn().expect("it starts");
+        drop(first);
+        assert!(of_service.exists(), "its service goes on");
+
+        let in_use = Cgroup::make().expect("another one");
+        assert!(of_service.exists(), "its service still goes on");
+        service.kill().await.expect("it ends");
+        let next = Cgroup::make().expect("one more");
+        assert!(!of_service.exists());
+        assert!(in_use.dir.exists() && next.dir.exists());
     }
 }
