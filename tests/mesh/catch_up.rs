@@ -88,6 +88,28 @@ fn a_host_that_joins_in_the_middle_gets_the_previous_revision_and_follows() {
     mesh.check();
 }
 
+/// Without the one that is brought up to date it could spare nobody: it waits for
+/// that one, and is not refused.
+#[test]
+fn a_restart_waits_for_a_catch_up() {
+    let mut mesh = Mesh::of(3);
+    mesh.group("config = \"OneAtATime\"");
+    mesh.begin_with(&Bundle::new("v1").does(Deed::Hold, "BeforeInstall", "web-4"));
+    mesh.add(4);
+    wait_until("web-4 is being brought up to date", || catch_ups(&mesh).len() == 1);
+    let id = catch_ups(&mesh)[0]["id"].as_str().expect("an id").to_string();
+    mesh.wait_for_hook_on(&id, "BeforeInstall", "web-4");
+
+    let restart = ["deploy", "hello/prod", "--restart", "--detach"];
+    let ran = mesh.agent("web-1").skein(&restart);
+
+    ran.expect(0, &[]);
+    mesh.go("v1");
+    let view = mesh.wait_for(ran.stdout.trim(), "Succeeded");
+    assert_eq!(view["counts"]["succeeded"], 4, "{view:#}");
+    mesh.check();
+}
+
 fn hex(revision: &Value) -> String {
     revision.as_str().expect("a digest").trim_start_matches("blake3:").to_string()
 }

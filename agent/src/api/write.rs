@@ -212,6 +212,11 @@ async fn refuse_stillborn(
     };
     let wish = io::submission(request, DeploymentId::derive(b"a look"), policy.clone());
     let look = move |node: &Node| {
+        // What waits for a catch-up begins in a group that is another by then.
+        let known = node.state().group(&wish.group)?;
+        if known.catching_up.is_some() {
+            return None;
+        }
         // Whatever else refuses it says so itself.
         node.state().check(&entry::Body::Submitted(Box::new(wish.clone()))).ok()?;
         node.state().forecast(wish, Duration::from_secs(1))

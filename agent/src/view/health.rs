@@ -3,6 +3,7 @@
 
 use proto::alarm::Alarm;
 use proto::id::HostId;
+use proto::policy::Mode;
 use proto::rollout::{Blocker, Rollout};
 use proto::state::{Deferral, GroupState, State};
 
@@ -49,6 +50,7 @@ impl Why {
 /// What a person can do who does not want to wait for those that are out of
 /// service: nothing else would end it before its timeout.
 fn way_out(blocker: &Blocker, rollout: &Rollout) -> String {
+    let is_of_zone = matches!(blocker, Blocker::ZoneTooFewHealthy { .. });
     let waits_for_others = match blocker {
         Blocker::TooFewHealthy { .. } | Blocker::ZoneTooFewHealthy { .. } => rollout.counts().in_flight == 0,
         Blocker::TurnsInFlight { .. }
@@ -69,14 +71,16 @@ fn way_out(blocker: &Blocker, rollout: &Rollout) -> String {
         return String::new();
     }
     let (id, group) = (rollout.submission.deployment, &rollout.submission.group);
-    let again = match rollout.submission.rollback_of {
-        Some(_) => format!(
+    let again = match (rollout.submission.rollback_of, rollout.submission.policy.mode) {
+        (Some(_), _) => format!(
             "go back with less: skein rollback {group} --to {}",
             rollout.submission.revision.digest.short()
         ),
-        None => format!("go on with less: skein deploy {group} SOURCE"),
+        (None, Mode::Restart) => format!("go on with less: skein deploy {group} --restart"),
+        (None, Mode::Standard) => format!("go on with less: skein deploy {group} SOURCE"),
     };
-    format!("; bring them back, or stop it (skein stop {id}) and {again} --override minimum_healthy=N")
+    let minimum = if is_of_zone { "zones.minimum_healthy" } else { "minimum_healthy" };
+    format!("; bring them back, or stop it (skein stop {id}) and {again} --override {minimum}=N")
 }
 
 /// The alarms that were not read in the deployment.
