@@ -12,7 +12,7 @@ pub(crate) mod deployment;
 mod health;
 mod history_line;
 mod mesh;
-mod names;
+pub(crate) mod names;
 pub(crate) mod plan;
 mod service;
 mod watches;
@@ -58,9 +58,11 @@ pub(crate) fn find_host(state: &State, text: &str) -> Result<HostId, Vec<HostId>
     if let Ok(host) = text.parse() {
         return Ok(host);
     }
+    let is_meant = |name: &str, host| name == text || names::label(name, host) == text;
+    let named = state.hosts().values().map(|host| &host.record);
     let named: Vec<HostId> =
-        state.hosts().values().filter(|host| host.record.name == text).map(|host| host.record.host).collect();
-    let removed = state.all_removed().iter().filter(|(_, removed)| removed.name == text);
+        named.filter(|record| is_meant(&record.name, record.host)).map(|record| record.host).collect();
+    let removed = state.all_removed().iter().filter(|(host, removed)| is_meant(&removed.name, **host));
     let removed: Vec<HostId> = removed.map(|(host, _)| *host).collect();
     match (&named[..], &removed[..]) {
         ([host], _) | ([], [host]) => Ok(*host),

@@ -189,7 +189,12 @@ fn trigger_words(trigger: &TriggerView) -> String {
         text.push_str(&format!("  {tries} failed since {since}, the last {last}: {}\n", clean(why)));
     }
     if let Some(last) = trigger.last_given_up.last() {
-        text.push_str(&format!("  last given up: {} of {}: {}\n", last.event, last.deployment, last.why));
+        text.push_str(&format!(
+            "  last given up: {} of {}: {}\n",
+            last.event,
+            last.deployment,
+            clean(&last.why)
+        ));
     }
     text
 }

@@ -214,8 +214,8 @@ fn stops(before: &DeploymentView, stopped: &DeploymentView, rollback: bool, now:
         .iter()
         .filter(has_begun)
         .map(|host| match &host.event {
-            Some(event) => format!("{} in {event}", host.name),
-            None => host.name.clone(),
+            Some(event) => format!("{} in {event}", host.who.label()),
+            None => host.who.label().into(),
         })
         .collect();
     let turns = named.len();

@@ -112,7 +112,7 @@ fn in_words(lasted: Duration) -> Duration {
 fn told(view: &DeploymentView) -> String {
     let (mut failed, others): (Vec<&TurnView>, Vec<&TurnView>) =
         view.hosts().iter().partition(|host| host.status == "Failed");
-    failed.sort_by(|a, b| (&a.finished_at, &a.name).cmp(&(&b.finished_at, &b.name)));
+    failed.sort_by(|a, b| (&a.finished_at, a.who.label()).cmp(&(&b.finished_at, b.who.label())));
     let mut text = String::new();
     failed.iter().take(FAILED_SHOWN).for_each(|host| text.push_str(&failure(host)));
     if failed.len() > FAILED_SHOWN {
@@ -137,7 +137,12 @@ fn failure(host: &TurnView) -> String {
     let script = host.script.as_deref().filter(|script| !message.contains(script));
     let script = script.map(|script| format!("{}: ", clean(script))).unwrap_or_default();
     let log = host.log.as_deref().unwrap_or("").lines().map(|line| format!("    | {}\n", clean(line)));
-    format!("{}: Failed{event}{code}: {script}{}\n{}", host.name, clean(message), log.collect::<String>())
+    format!(
+        "{}: Failed{event}{code}: {script}{}\n{}",
+        host.who.label(),
+        clean(message),
+        log.collect::<String>()
+    )
 }
 
 /// Many that failed, by what they have in common: `12 more failed in Install
@@ -166,7 +171,7 @@ fn other(host: &TurnView) -> Option<String> {
         ("InProgress", None) => since.unwrap_or_else(|| ": it may begin, and has not yet".into()),
         (_, None) => return None,
     };
-    Some(format!("{}: {}{event}{what}\n", host.name, host.status))
+    Some(format!("{}: {}{event}{what}\n", host.who.label(), host.status))
 }
 
 /// What receivers were told of it in vain.
@@ -176,7 +181,10 @@ fn untold(group: &GroupView, deployment: &str) -> String {
         for gone in trigger.last_given_up.iter().filter(|gone| gone.deployment == deployment) {
             text.push_str(&format!(
                 "Trigger {} gave up to tell {} ({}): {}\n",
-                trigger.name, gone.event, gone.id, gone.why
+                trigger.name,
+                gone.event,
+                gone.id,
+                clean(&gone.why)
             ));
         }
     }

@@ -106,8 +106,8 @@ const NAMED_MAX: usize = 20;
 /// A line for each host that is not in service, and not in its turn; nothing if all
 /// are. What failed its turn and is behind has its line there, which says more.
 fn out_of_service_words(group: &GroupView) -> String {
-    let behind: BTreeSet<&str> = told_behind(group).iter().map(|host| host.host.as_str()).collect();
-    let is_told = |host: &&OutOfServiceView| host.why != "Failed" || !behind.contains(host.host.as_str());
+    let behind: BTreeSet<&str> = told_behind(group).iter().map(|host| host.who.host.as_str()).collect();
+    let is_told = |host: &&OutOfServiceView| host.why != "Failed" || !behind.contains(host.who.host.as_str());
     let all: Vec<&OutOfServiceView> = group.out_of_service.iter().filter(is_told).collect();
     let lines = all.iter().take(NAMED_MAX).map(|host| format!("\n  {}", clean(&host.line())));
     let mut text: String = lines.collect();
@@ -223,7 +223,11 @@ fn deployment_words(session: &Session, view: &DeploymentView) -> String {
         let event = host.event.clone().unwrap_or_else(|| "-".into());
         let message = host.message.clone().unwrap_or_default();
         let wave = in_waves.then(|| host.wave.clone().unwrap_or_default());
-        [host.name.clone(), host.status.clone()].into_iter().chain(wave).chain([event, message]).collect()
+        [host.who.label().into(), host.status.clone()]
+            .into_iter()
+            .chain(wave)
+            .chain([event, message])
+            .collect()
     };
     let (shown, left_out) = of_note(view.hosts());
     let rows: Vec<Vec<String>> = shown.into_iter().map(row).collect();
@@ -331,10 +335,8 @@ fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
             (false, true) => "this host",
             (false, false) => "",
         };
-        // An older agent has no labels.
-        let label = if host.label.is_empty() { &host.name } else { &host.label };
         vec![
-            label.clone(),
+            host.who.label().into(),
             host.status.clone(),
             host.zone.clone(),
             host.tags.join(" "),

@@ -6,14 +6,14 @@ use proto::rollout::Stage;
 use proto::state::{CatchUp, Cause, GroupState, State};
 use serde::{Deserialize, Serialize};
 
-use super::names::Names;
+use super::names::{Named, Names};
 use super::{Why, written};
 
 /// One such host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BehindView {
-    pub(crate) host: String,
-    pub(crate) name: String,
+    #[serde(flatten)]
+    pub(crate) who: Named,
     /// What made it so: Joined, Returned, Replaced, Missed or Failed.
     pub(crate) cause: String,
     pub(crate) since: String,
@@ -31,7 +31,7 @@ impl BehindView {
             "Missed" => "was lost in its turn",
             _ => "failed in its turn",
         };
-        format!("{} ({how} at {}): {} ({})", self.name, self.since, self.why.message, self.why.code)
+        format!("{} ({how} at {}): {} ({})", self.who.label(), self.since, self.why.message, self.why.code)
     }
 }
 
@@ -39,7 +39,7 @@ impl BehindView {
 pub(super) fn behind(names: &Names<'_>, known: &GroupState) -> Vec<BehindView> {
     let hosts = known.behind.keys();
     let mut all: Vec<BehindView> = hosts.filter_map(|host| of_host(names, known, *host)).collect();
-    all.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
+    all.sort_by(|a, b| a.who.order().cmp(&b.who.order()));
     all
 }
 
@@ -56,8 +56,7 @@ pub(super) fn of_host(names: &Names<'_>, known: &GroupState, host: HostId) -> Op
         Cause::Failed => "Failed",
     };
     Some(BehindView {
-        host: host.to_string(),
-        name: names.name(host),
+        who: names.named(host),
         cause: cause.into(),
         since: written(behind.since),
         why: why(state, host, catch_up),

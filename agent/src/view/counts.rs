@@ -4,7 +4,7 @@ use proto::node::{MeshView, Node};
 use proto::state::{GroupState, Host, State};
 
 use super::MeshCounts;
-use super::service::is_in_service;
+use super::service::in_service;
 
 /// What one agent counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl GroupCounts {
         GroupCounts {
             group: known.group.name.to_string(),
             hosts: members.len(),
-            healthy: members.iter().filter(|host| is_in_service(state, known, host)).count(),
+            healthy: in_service(state, known, &members),
             unhealthy: members.iter().filter(|host| known.ailing(host.record.host).is_some()).count(),
         }
     }

@@ -10,8 +10,8 @@ use proto::rollout::{Blocker, DeploymentStatus, FAILURES_TOLD, Part, Rollout, St
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
-use super::names::Names;
-use super::service::is_in_service;
+use super::names::{Named, Names};
+use super::service::in_service;
 use super::{StoppedByView, Why, written};
 
 /// A deployment.
@@ -107,8 +107,8 @@ pub(crate) struct ZoneView {
 /// One host in a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TurnView {
-    pub(crate) host: String,
-    pub(crate) name: String,
+    #[serde(flatten)]
+    pub(crate) who: Named,
     pub(crate) zone: String,
     pub(crate) status: String,
     /// The event that it is in, or that failed.
@@ -197,7 +197,7 @@ pub(super) fn with_hosts(
     let names = Names::of(state);
     let mut hosts: Vec<TurnView> =
         targeted.map(|(host, part)| turn(*host, part, rollout, &names, event_of(*host))).collect();
-    hosts.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
+    hosts.sort_by(|a, b| a.who.order().cmp(&b.who.order()));
     DeploymentView { hosts: Some(hosts), ..summary(rollout, state, blockers) }
 }
 
@@ -258,7 +258,7 @@ fn healthy(rollout: &Rollout, state: &State) -> Healthy {
     match group.filter(|_| rollout.status() == DeploymentStatus::Queued) {
         Some(known) => {
             let members = state.members_of(&known.group);
-            let now = members.iter().filter(|host| is_in_service(state, known, host)).count();
+            let now = in_service(state, known, &members);
             let of = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
             let (now, total) = (of(now), of(members.len()));
             Healthy { now, minimum: rollout.submission.policy.bounds(total).minimum, total, lowest_seen: now }
@@ -335,8 +335,7 @@ fn turn(
         .map(|deferral| format!("it waits with its start {}", super::health::deferred(deferral, state)));
     let down = part.down.map(|since| format!("Down since {}", written(since)));
     let view = TurnView {
-        host: host.to_string(),
-        name: names.name(host),
+        who: names.named(host),
         zone: known.map(|host| host.record.zone.clone()).unwrap_or_default(),
         status: String::new(),
         event: None,
@@ -378,7 +377,8 @@ fn with_stage(view: TurnView, part: &Part<'_>, rollout: &Rollout, event: Option<
             event: failure
                 .event
                 .map(|event| event.name().into())
-                .or(event.filter(|_| is_untold(failure.code))),
+                // Who has heard it from the host knows what a timer does not.
+                .or(event.filter(|_| failure.code.is_of_a_timer())),
             error_code: Some(failure.code.name().into()),
             message: said(&failure.message).or_else(|| Some(beyond(failure.code))),
             script: said(&failure.script),
@@ -398,12 +398,6 @@ fn with_stage(view: TurnView, part: &Part<'_>, rollout: &Rollout, event: Option<
             TurnView { status: "Skipped".into(), message: Some(message.into()), ..view }
         }
     }
-}
-
-/// Whether the turn was ended by a timer, which does not know where it was; who
-/// has heard it from the host does.
-fn is_untold(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::HostLost | ErrorCode::TurnTimedOut)
 }
 
 /// What is said of a host that failed after many others, whose words were not

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::behind::{self, BehindView};
 use super::deployment::running;
-use super::names::Names;
-use super::service::{OutOfServiceView, is_in_service, out_of_service};
+use super::names::{Named, Names};
+use super::service::{OutOfServiceView, in_service, out_of_service};
 use super::{AlarmView, DeploymentView, FreezeView, TriggerView, Why, written};
 use crate::group_file::GroupFile;
 
@@ -58,11 +58,8 @@ pub(crate) struct MeshCounts {
 /// One host of the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HostView {
-    pub(crate) host: String,
-    pub(crate) name: String,
-    /// The name, and if others have the same with what tells them apart.
-    #[serde(default)]
-    pub(crate) label: String,
+    #[serde(flatten)]
+    pub(crate) who: Named,
     pub(crate) zone: String,
     pub(crate) tags: Vec<String>,
     pub(crate) addresses: Vec<String>,
@@ -101,8 +98,8 @@ pub(crate) struct StandingView {
 /// A host that its group's health check finds unhealthy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnhealthyView {
-    pub(crate) host: String,
-    pub(crate) name: String,
+    #[serde(flatten)]
+    pub(crate) who: Named,
     pub(crate) since: String,
     pub(crate) error: String,
     /// Why it may be so although its check passes again.
@@ -174,7 +171,7 @@ pub(crate) fn status(node: &Node, data_dir: &str) -> StatusView {
         leader: mesh.leader.map(|leader| name_of(state, leader)),
         voters: mesh.voters.iter().map(|voter| name_of(state, *voter)).collect(),
         hosts: MeshCounts::of(state, &mesh),
-        groups: groups(state),
+        groups: groups(state).into_iter().map(|group| group.seen_by(node)).collect(),
         running: running(node),
         stalled: node.no_majority().as_ref().map(Why::of_blocker),
         removed_at: node.removed().map(|removed| written(removed.at)),
@@ -203,9 +200,7 @@ fn host_view(host: &Host, names: &Names<'_>, mesh: &MeshView, own: HostId) -> Ho
     let of_host = |known: &&GroupState| known.group.tags.matches(&record.tags);
     let groups = state.groups().values().filter(of_host);
     HostView {
-        host: record.host.to_string(),
-        name: record.name.clone(),
-        label: names.name(record.host),
+        who: names.named(record.host),
         zone: record.zone.clone(),
         tags: record.tags.iter().map(ToString::to_string).collect(),
         addresses: record.addresses.clone(),
@@ -272,7 +267,7 @@ fn group_view(names: &Names<'_>, known: &GroupState) -> GroupView {
             None => known.group.policy.to_string(),
         },
         hosts: members.len(),
-        healthy: members.iter().filter(|host| is_in_service(state, known, host)).count(),
+        healthy: in_service(state, known, &members),
         unhealthy: members.iter().filter_map(|host| unhealthy(names, known, host)).collect(),
         out_of_service: out_of_service(names, known, &members),
         revision: good.map(|good| good.revision.digest.to_string()),
@@ -301,8 +296,7 @@ pub(super) fn impossible(state: &State, known: &GroupState) -> Option<Why> {
 fn unhealthy(names: &Names<'_>, known: &GroupState, host: &Host) -> Option<UnhealthyView> {
     let ailing = known.ailing(host.record.host)?;
     Some(UnhealthyView {
-        host: host.record.host.to_string(),
-        name: names.name(host.record.host),
+        who: names.named(host.record.host),
         since: written(ailing.since),
         error: ailing.error.clone(),
         held_back: super::health::held_back(names.state, known, host.record.host),

@@ -7,8 +7,34 @@ use std::collections::BTreeSet;
 
 use proto::id::HostId;
 use proto::state::State;
+use serde::{Deserialize, Serialize};
 
 use super::name_of;
+
+/// Which host a part of a view is about.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Named {
+    /// Its id.
+    pub(crate) host: String,
+    /// Its name, which others may have as well.
+    pub(crate) name: String,
+    /// The name, and if others have the same with what tells them apart. An older
+    /// agent does not say it.
+    #[serde(default)]
+    pub(crate) label: String,
+}
+
+impl Named {
+    /// Lists are in this order.
+    pub(super) fn order(&self) -> (&str, &str) {
+        (&self.name, &self.host)
+    }
+
+    /// What people read, and may write in its place.
+    pub(crate) fn label(&self) -> &str {
+        if self.label.is_empty() { &self.name } else { &self.label }
+    }
+}
 
 /// The names of a mesh, counted once for all hosts of a list.
 pub(super) struct Names<'s> {
@@ -24,13 +50,15 @@ impl<'s> Names<'s> {
         Names { state, shared }
     }
 
-    /// The host's name; of namesakes with the end of their id, as all ids begin
-    /// alike.
-    pub(super) fn name(&self, host: HostId) -> String {
+    /// The host with its name.
+    pub(super) fn named(&self, host: HostId) -> Named {
         let name = name_of(self.state, host);
-        match self.shared.contains(name.as_str()) {
-            true => format!("{name} ({})", host.short()),
-            false => name,
-        }
+        let label = if self.shared.contains(name.as_str()) { label(&name, host) } else { name.clone() };
+        Named { host: host.to_string(), name, label }
     }
+}
+
+/// The name with the end of the id: all ids begin alike.
+pub(super) fn label(name: &str, host: HostId) -> String {
+    format!("{name} ({})", host.short())
 }

@@ -17,6 +17,7 @@ use proto::rollout::{Blocker, Entrant, WaveKind};
 use proto::state::{GroupState, State, check_shape, heeds_alarms};
 use serde::{Deserialize, Serialize};
 
+use super::service::in_service;
 use super::{Why, name_of, written};
 use advice::Change;
 use pace::Pace;
@@ -188,6 +189,8 @@ pub(crate) struct Planned {
     takes_minimum: bool,
     pace: Option<Pace>,
     names: BTreeMap<HostId, String>,
+    /// How many hosts of the group are in service now.
+    healthy: u32,
     unhealthy: Vec<UnwellView>,
     left_out: Vec<UnwellView>,
     rollback_to: Option<String>,
@@ -228,6 +231,8 @@ impl Planned {
             refusal,
             pace,
             names: forecast.entrants().iter().map(names).collect(),
+            healthy: u32::try_from(in_service(state, known, &state.members_of(&known.group)))
+                .unwrap_or(u32::MAX),
             unhealthy: targets().filter_map(|entrant| unwell(state, known, entrant)).collect(),
             left_out: others().filter_map(|entrant| left_out(state, known, entrant)).collect(),
             rollback_to: known.good.last().map(|good| good.revision.digest.to_string()),
@@ -275,7 +280,7 @@ impl Planned {
             down: self.down(|entrant| entrant.target),
             lost_after_seconds: policy.lost_after.as_secs(),
             never_deployed: count(entrants.iter().filter(is_new)),
-            healthy: count(entrants.iter().filter(|entrant| entrant.is_in_service())),
+            healthy: self.healthy,
             lowest_in_service: rollout.lowest_available,
             stopped_by_failures: outlook.stops.fewest,
             stopped_after_canary: outlook.stops.after_canary,
@@ -433,7 +438,8 @@ fn notes(known: &GroupState, wish: &Submission) -> Vec<String> {
     }
     if let Some(catching_up) = known.catching_up.filter(|_| known.running.is_none()) {
         notes.push(format!(
-            "It waits for the turns under way of {catching_up}, which brings hosts up to date."
+            "It waits for the turns under way of {catching_up}, which brings hosts up to date; what is foretold \
+             is of the hosts as they are now."
         ));
     }
     let read: Vec<&str> =

@@ -6,14 +6,14 @@ use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
 
 use super::health::held_back;
-use super::names::Names;
+use super::names::{Named, Names};
 use super::written;
 
 /// A host that is not in service, other than by its turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OutOfServiceView {
-    pub(crate) host: String,
-    pub(crate) name: String,
+    #[serde(flatten)]
+    pub(crate) who: Named,
     /// Down, Unhealthy (by the group's health check), or Failed (its last turn).
     pub(crate) why: String,
     /// Since when; none if that is not kept.
@@ -28,17 +28,26 @@ impl OutOfServiceView {
         let since = self.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
         let message = self.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
         match self.why.as_str() {
-            "Failed" => format!("{}: its last turn did not succeed", self.name),
+            "Failed" => format!("{}: its last turn did not succeed", self.who.label()),
             why => {
-                format!("{} is {}{since}{message}", self.name, if why == "Down" { why } else { "unhealthy" })
+                format!(
+                    "{} is {}{since}{message}",
+                    self.who.label(),
+                    if why == "Down" { why } else { "unhealthy" }
+                )
             }
         }
     }
 }
 
+/// How many of these hosts of the group are in service.
+pub(super) fn in_service(state: &State, known: &GroupState, hosts: &[&Host]) -> usize {
+    hosts.iter().filter(|host| is_in_service(state, known, host)).count()
+}
+
 /// Whether its last turn went well, its check passes, it is up, and it is not its
 /// turn now.
-pub(super) fn is_in_service(state: &State, known: &GroupState, host: &Host) -> bool {
+fn is_in_service(state: &State, known: &GroupState, host: &Host) -> bool {
     let standing = known.standing.get(&host.record.host);
     host.down.is_none()
         && known.ailing(host.record.host).is_none()
@@ -76,11 +85,5 @@ fn why_not(names: &Names<'_>, known: &GroupState, host: &Host) -> Option<OutOfSe
     } else {
         ("Failed", None, None)
     };
-    Some(OutOfServiceView {
-        host: id.to_string(),
-        name: names.name(id),
-        why: why.into(),
-        since: since.map(written),
-        message,
-    })
+    Some(OutOfServiceView { who: names.named(id), why: why.into(), since: since.map(written), message })
 }

@@ -52,9 +52,9 @@ pub(super) fn waits(view: &DeploymentView) -> impl Iterator<Item = String> {
 
 /// The hosts that are elsewhere in their turns.
 fn moved<'v>(before: &'v DeploymentView, now: &'v DeploymentView) -> impl Iterator<Item = &'v TurnView> {
-    let before = before.hosts().iter().map(|host| (host.host.as_str(), place(host)));
+    let before = before.hosts().iter().map(|host| (host.who.host.as_str(), place(host)));
     let before: BTreeMap<&str, _> = before.collect();
-    now.hosts().iter().filter(move |host| match before.get(host.host.as_str()) {
+    now.hosts().iter().filter(move |host| match before.get(host.who.host.as_str()) {
         Some(known) => *known != place(host),
         None => host.status != "Pending",
     })
@@ -76,5 +76,5 @@ fn place(host: &TurnView) -> (&str, Option<&str>) {
 fn turn_line(host: &TurnView) -> String {
     let event = host.event.as_deref().map(|event| format!(" {event}")).unwrap_or_default();
     let message = host.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-    format!("{} {}{event}{message}", host.name, host.status)
+    format!("{} {}{event}{message}", host.who.label(), host.status)
 }

@@ -57,7 +57,7 @@ fn failure(host: &TurnView) -> Vec<String> {
     let message = host.message.as_deref().unwrap_or("no reason was given");
     let event = host.event.as_deref().filter(|event| !message.contains(event));
     let event = event.map(|event| format!(" in {event}")).unwrap_or_default();
-    let mut lines = vec![format!("{} failed{event}: {message}", host.name)];
+    let mut lines = vec![format!("{} failed{event}: {message}", host.who.label())];
     let log: Vec<&str> = host.log.as_deref().unwrap_or("").lines().collect();
     let last = &log[log.len().saturating_sub(LOG_LINES_MAX)..];
     lines.extend(last.iter().map(|line| format!("  | {line}")));

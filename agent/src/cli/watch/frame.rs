@@ -90,7 +90,8 @@ impl Frame<'_> {
             shown.sort_by_key(|host| urgency(&host.status));
             shown.truncate(rows_max);
         }
-        let name_width = shown.iter().map(|host| host.name.chars().count()).max().unwrap_or(0).min(NAME_MAX);
+        let name_width =
+            shown.iter().map(|host| host.who.label().chars().count()).max().unwrap_or(0).min(NAME_MAX);
         let mut rows: Vec<Line> = shown.iter().map(|host| row(host, name_width)).collect();
         if hosts.len() > shown.len() {
             rows.push(vec![(format!("  … and {} more", hosts.len() - shown.len()), Style::new().dim())]);
@@ -118,8 +119,20 @@ fn urgency(status: &str) -> u8 {
     }
 }
 
+/// A name that is not too long, with both its ends: names of one fleet begin alike,
+/// and what tells namesakes apart stands last.
+fn cut(name: &str) -> String {
+    const END: usize = 12;
+    let length = name.chars().count();
+    if length <= NAME_MAX {
+        return name.into();
+    }
+    let begins = name.chars().take(NAME_MAX - END - 1);
+    begins.chain(['…']).chain(name.chars().skip(length - END)).collect()
+}
+
 fn row(host: &TurnView, name_width: usize) -> Line {
-    let name: String = host.name.chars().take(NAME_MAX).collect();
+    let name = cut(host.who.label());
     let event = host.event.as_deref().unwrap_or("");
     let message = host.message.as_deref().filter(|_| host.status != "Skipped").unwrap_or("");
     let mark = match host.status.as_str() {

@@ -2,12 +2,12 @@ use super::frame::painted;
 use super::*;
 use crate::cli::Exit;
 use crate::view::deployment::{Counts, Healthy};
+use crate::view::names::Named;
 use crate::view::{TurnView, Why};
 
 pub(in crate::cli) fn host(name: &str, status: &str, event: Option<&str>) -> TurnView {
     TurnView {
-        host: format!("id of {name}"),
-        name: name.into(),
+        who: Named { host: format!("id of {name}"), name: name.into(), label: String::new() },
         zone: String::new(),
         status: status.into(),
         event: event.map(Into::into),

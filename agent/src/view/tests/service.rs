@@ -1,4 +1,5 @@
-use proto::policy::DeploymentConfig;
+use proto::policy::{DeploymentConfig, Mode};
+use proto::rollout::Rollout;
 
 use super::*;
 
@@ -55,13 +56,14 @@ fn a_host_in_its_turn_is_in_service_nowhere() {
     let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
     let Body::Submitted(first) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
     let mut more = deployed();
-    more.push(Body::Submitted(Box::new(Submission { deployment: second, ..*first })));
+    more.push(Body::Submitted(Box::new(Submission { deployment: second, ..*first.clone() })));
     let state = fold(Minimum::OneAtATime, more);
     let shown =
         deployment::with_hosts(state.rollout(second).expect("the deployment"), &state, &[], &|_| None);
     let counted = GroupCounts::of(&state, state.group(&name()).expect("the group"));
     let group = group_of(&state);
-    assert_eq!((shown.healthy.now, group.healthy, counted.healthy), (2, 2, 2));
+    let planned = Planned::of(&state, *first).expect("the group").view();
+    assert_eq!((shown.healthy.now, group.healthy, counted.healthy, planned.healthy), (2, 2, 2, 2));
     assert!(group.out_of_service.is_empty(), "{:?}", group.out_of_service);
 }
 
@@ -100,6 +102,46 @@ fn a_configuration_names_the_groups_that_it_makes_impossible() {
 }
 
 #[test]
+fn who_waits_for_others_is_told_how_to_go_on_with_less() {
+    let too_few = Blocker::TooFewHealthy { available: 2, minimum: 2, total: 3, down: 1, ailing: 0 };
+    let of_zone = Blocker::ZoneTooFewHealthy {
+        zone: "a".into(),
+        available: 2,
+        minimum: 2,
+        total: 3,
+        down: 1,
+        ailing: 0,
+    };
+    let advice = |blocker: &Blocker, wanted: Submission| {
+        let rollout = Rollout::queued(wanted, LedgerTime::from_millis(1));
+        let said = Why::of_blocker(blocker).naming(blocker, &rollout, &State::default()).message;
+        said.rsplit_once(" and ").expect("advice").1.to_string()
+    };
+    let wanted = || {
+        let Body::Submitted(wanted) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
+        *wanted
+    };
+    let restart = Policy { mode: Mode::Restart, ..wanted().policy };
+    let digest = Digest::of(b"v1").short();
+    assert_eq!(
+        [
+            advice(&too_few, wanted()),
+            advice(&of_zone, wanted()),
+            advice(&too_few, Submission { policy: restart, ..wanted() }),
+            advice(&too_few, Submission { rollback_of: Some(id()), ..wanted() }),
+        ],
+        [
+            "go on with less: skein deploy hello/prod SOURCE --override minimum_healthy=N".into(),
+            "go on with less: skein deploy hello/prod SOURCE --override zones.minimum_healthy=N".into(),
+            "go on with less: skein deploy hello/prod --restart --override minimum_healthy=N".into(),
+            format!(
+                "go back with less: skein rollback hello/prod --to {digest} --override minimum_healthy=N"
+            ),
+        ]
+    );
+}
+
+#[test]
 fn hosts_of_the_same_name_are_told_apart_by_their_ids() {
     let Body::HostJoined(record) = joined(4) else { panic!("a host joins") };
     let replaced = Body::HostJoined(HostRecord { name: "web-2".into(), ..record });
@@ -108,8 +150,12 @@ fn hosts_of_the_same_name_are_told_apart_by_their_ids() {
     let state = fold(Minimum::OneAtATime, more);
     let (old, new) = (format!("web-2 ({})", host(2).short()), format!("web-2 ({})", host(4).short()));
     let shown = group_of(&state);
-    assert_eq!(shown.out_of_service[0].name, old);
-    assert_eq!(shown.behind.iter().map(|host| &host.name).collect::<Vec<_>>(), [&new]);
-    let names: Vec<String> = view(&state).hosts().iter().map(|host| host.name.clone()).collect();
+    assert_eq!(shown.out_of_service[0].who.label(), old);
+    assert_eq!(shown.behind.iter().map(|host| host.who.label()).collect::<Vec<_>>(), [&new]);
+    let names: Vec<String> = view(&state).hosts().iter().map(|host| host.who.label().into()).collect();
     assert_eq!(names, ["web-1", &old, "web-3"]);
+    // Scripts find the name as it is, and whoever writes what is shown is understood.
+    assert_eq!(shown.out_of_service[0].who.name, "web-2");
+    assert_eq!((find_host(&state, &old), find_host(&state, &new)), (Ok(host(2)), Ok(host(4))));
+    assert_eq!(find_host(&state, "web-2"), Err(vec![host(2), host(4)]));
 }
