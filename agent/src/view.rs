@@ -58,7 +58,10 @@ pub(crate) fn find_host(state: &State, text: &str) -> Result<HostId, Vec<HostId>
     if let Ok(host) = text.parse() {
         return Ok(host);
     }
-    let is_meant = |name: &str, host| name == text || names::label(name, host) == text;
+    let is_meant = |name: &str, host| {
+        let rest = text.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || names::label(name, host) == text)
+    };
     let named = state.hosts().values().map(|host| &host.record);
     let named: Vec<HostId> =
         named.filter(|record| is_meant(&record.name, record.host)).map(|record| record.host).collect();
