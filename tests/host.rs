@@ -8,6 +8,8 @@ mod codedeploy_local;
 mod full_disk;
 #[path = "host/kills.rs"]
 mod kills;
+#[path = "host/mounts.rs"]
+mod mounts;
 #[path = "host/steps.rs"]
 mod steps;
 #[path = "host/stop_failures.rs"]

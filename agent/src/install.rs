@@ -38,7 +38,7 @@ pub(crate) enum InstallError {
     /// Found before anything was touched: the old revision still stands.
     #[error("nothing was changed, because the installation could not be carried out: {}", listed(.0))]
     Plan(Vec<Problem>),
-    #[error("cannot remove `{}`, which the previous revision had installed", path.display())]
+    #[error("cannot remove `{}`, which the installation before this one has made", path.display())]
     Remove {
         path: PathBuf,
         #[source]

@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::{InstallError, Witness, selinux};
 
 /// Starts a line that is no path but one whose SELinux context was set.
@@ -60,7 +62,7 @@ impl Previous {
             Made::Path(path) => Some(path),
             Made::Context(_) => None,
         });
-        let gone = foresee(paths.rev())?;
+        let gone = foresee(paths.rev());
         Ok(Previous { made, gone })
     }
 
@@ -75,7 +77,7 @@ impl Previous {
         for made in self.made.iter().rev() {
             match made {
                 Made::Path(path) => {
-                    let removed = remove(path).and_then(|()| super::remove_file(&part_of(path)));
+                    let removed = remove(path).and_then(|()| remove(&part_of(path)));
                     removed.map_err(|cause| InstallError::Remove { path: path.clone(), cause })?;
                     witness();
                 }
@@ -91,41 +93,55 @@ impl Previous {
     }
 }
 
+/// What can never have been made must not stop all installations after it.
 fn remove(path: &Path) -> io::Result<()> {
     let is_dir = match fs::symlink_metadata(path) {
         Err(error) if is_missing(&error) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::warn!(path = %path.display(), %error, "cannot see what was to be installed here; it stays");
+            return Ok(());
+        }
         metadata => metadata?.is_dir(),
     };
     let removed = if is_dir { fs::remove_dir(path) } else { fs::remove_file(path) };
     match removed {
-        Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error) if is_missing(&error) || (is_dir && is_in_use(&error)) => Ok(()),
         other => other,
     }
 }
 
+/// There is no such path, or there cannot be.
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || [Errno::NAMETOOLONG, Errno::LOOP]
+            .iter()
+            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Something is in the directory, or it is where something is mounted.
+fn is_in_use(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy)
 }
 
 /// Files go; a directory goes if all that is in it goes before it. `paths` are
 /// in the order of their removal.
-fn foresee<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> io::Result<HashSet<PathBuf>> {
+fn foresee<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> HashSet<PathBuf> {
     let mut gone = HashSet::new();
     for path in paths {
         gone.insert(part_of(path));
         let goes = match fs::symlink_metadata(path) {
             Err(_) => false,
-            Ok(metadata) if metadata.is_dir() => {
-                let mut inside = fs::read_dir(path)?;
+            // One that cannot be looked into stays.
+            Ok(metadata) if metadata.is_dir() => fs::read_dir(path).is_ok_and(|mut inside| {
                 inside.all(|entry| entry.is_ok_and(|entry| gone.contains(&entry.path())))
-            }
+            }),
             Ok(_) => true,
         };
         if goes {
             gone.insert(path.clone());
         }
     }
-    Ok(gone)
+    gone
 }
 
 /// Where the new content of `path` is collected. It lies beside it, so that it

@@ -7,10 +7,12 @@ use std::path::{Component, Path, PathBuf};
 
 use proto::appspec::{AppSpec, FileMapping};
 use proto::policy::FileExists;
+use rustix::fs::Access;
+use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use super::cleanup::Previous;
-use super::problem::{COPIES_MAX, ENTRIES_MAX, PATH_BYTES_MAX, Problem};
+use super::problem::{COPIES_MAX, ENTRIES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, Problem};
 use super::selection::{self, Change};
 use crate::bundle::unpack::DEPTH_MAX;
 
@@ -124,6 +126,9 @@ impl Planner<'_> {
         if destination.as_os_str().len() >= PATH_BYTES_MAX {
             return self.problems.push(Problem::TooLong { path: destination });
         }
+        if destination.iter().any(|name| name.len() > NAME_BYTES_MAX) {
+            return self.problems.push(Problem::NameTooLong { path: destination });
+        }
         let source = if mapping.source.is_empty() {
             self.archive.to_owned()
         } else {
@@ -216,10 +221,30 @@ impl Planner<'_> {
     /// The directories above `path`, and itself.
     fn directories_to(&mut self, path: &Path) {
         let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !self.is_there(path)).collect();
+        let last = path.ancestors().nth(missing.len());
+        // What is retained needs no writing.
+        if !missing.is_empty() || self.file_exists != FileExists::Retain {
+            last.into_iter().for_each(|last| self.writable(last));
+        }
         // The last that is there may be a file.
-        missing.extend(path.ancestors().nth(missing.len()));
+        missing.extend(last);
         for path in missing.into_iter().rev() {
             self.directory(path);
+        }
+    }
+
+    /// Whoever is no root, or has a file system that is read-only, hears it before
+    /// anything is touched.
+    fn writable(&mut self, directory: &Path) {
+        let is_known =
+            |problem: &Problem| matches!(problem, Problem::NotWritable { path, .. } if path == directory);
+        if !directory.is_dir() || self.problems.iter().any(is_known) {
+            return;
+        }
+        if let Err(cause @ (Errno::ACCESS | Errno::ROFS)) =
+            rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)
+        {
+            self.problems.push(Problem::NotWritable { path: directory.to_owned(), cause: cause.into() });
         }
     }
 

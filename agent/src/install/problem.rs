@@ -8,6 +8,8 @@ use crate::bundle::unpack::{DEPTH_MAX, shown};
 /// Linux takes no path of more than 4,096 bytes; there is room left for the name
 /// under which a file's content is collected.
 pub(super) const PATH_BYTES_MAX: usize = 4_096 - 32;
+/// And no name of more than 255.
+pub(super) const NAME_BYTES_MAX: usize = 255;
 /// As many as a bundle may have; links to directories can make more of it.
 pub(super) const ENTRIES_MAX: usize = 2_000_000;
 /// How often one directory is copied because links lead to it. Real bundles have
@@ -38,6 +40,10 @@ pub(crate) enum Problem {
     TwoSources { path: PathBuf, first: PathBuf, second: PathBuf },
     #[error("`{}` is longer than any path can be ({} bytes)", shown(path), path.as_os_str().len())]
     TooLong { path: PathBuf },
+    #[error("`{}` has a part of more than {NAME_BYTES_MAX} bytes, which no name can have", shown(path))]
+    NameTooLong { path: PathBuf },
+    #[error("nothing can be written into `{}`: {cause}", path.display())]
+    NotWritable { path: PathBuf, cause: io::Error },
     #[error(
         "`{}` would lie more than {DEPTH_MAX} directories deep through the links that lead there",
         shown(path)

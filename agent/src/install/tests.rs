@@ -246,7 +246,24 @@ fn what_cannot_be_laid_down_is_refused_before_anything_changes() {
         host.problems("v1", &extra("other", &file)),
         ["`file` is to become a directory but is a file"]
     );
+    let [problem] = &host.problems("v1", &extra("other", &format!("/{}", "n".repeat(256))))[..] else {
+        panic!("one problem")
+    };
+    assert!(problem.ends_with("has a part of more than 255 bytes, which no name can have"), "{problem}");
     assert!(!host.at("dest").exists());
+}
+
+#[test]
+fn what_was_noted_and_cannot_have_been_made_stops_no_installation() {
+    let host = Host::new();
+    host.put(&[("v1/app/a", "1"), ("file", "f")]);
+    symlink(host.at("loop"), host.at("loop")).expect("a link");
+    let impossible = [format!("/{}", "n".repeat(256)), host.at("file/x").display().to_string()];
+    let looping = host.at("loop/x").display().to_string();
+    let journal = format!("{}\n{}\n{looping}\n", impossible[0], impossible[1]);
+    host.state.write(&host.state.cleanup_file(), journal.as_bytes()).expect("written");
+    host.install("v1", "").expect("installed");
+    host.check("dest/a", Some("1"));
 }
 
 #[test]
