@@ -98,6 +98,7 @@ fn judged(refusal: &Refusal) -> (StatusCode, bool) {
         Refusal::NoHosts(_)
         | Refusal::ImpossibleMinimum { .. }
         | Refusal::AlreadyRunning { .. }
+        | Refusal::StopFirst { .. }
         | Refusal::QueueFull { .. }
         | Refusal::NothingToRollBackTo(_)
         | Refusal::GroupInUse { .. }

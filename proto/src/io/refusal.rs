@@ -44,6 +44,16 @@ pub enum Refusal {
         /// What runs.
         running: DeploymentId,
     },
+    /// Nothing goes back beside a deployment that runs.
+    #[error("{}", stop_first(group, *running, *is_back))]
+    StopFirst {
+        /// The group.
+        group: GroupName,
+        /// What runs.
+        running: DeploymentId,
+        /// Whether that goes back itself.
+        is_back: bool,
+    },
     /// The queue holds one.
     #[error("deployment {queued} of {group} is waiting already: a group's queue holds one")]
     QueueFull {
@@ -212,8 +222,8 @@ pub enum Refusal {
     },
     /// A rollback to where the group is.
     #[error(
-        "{group} is back at {} already: to go back further, name the revision (`skein rollback {group} --to …`; \
-         `skein history {group}` lists them)", .digest.short()
+        "{group} is back at {} already: to go back further, name an older revision (`skein rollback {group} --to \
+         …`; `skein history {group}` lists them)", .digest.short()
     )]
     AlreadyBack {
         /// The group.
@@ -343,7 +353,7 @@ impl Refusal {
                 "HEALTH_CONSTRAINTS_INVALID",
                 vec![("total", (*total).into()), ("minimum", (*minimum).into())],
             ),
-            Refusal::AlreadyRunning { .. } => ("ALREADY_RUNNING", vec![]),
+            Refusal::AlreadyRunning { .. } | Refusal::StopFirst { .. } => ("ALREADY_RUNNING", vec![]),
             Refusal::QueueFull { .. } => ("QUEUE_FULL", vec![]),
             Refusal::AlreadyOver(..) => ("ALREADY_OVER", vec![]),
             Refusal::NothingToRollBackTo(_) => ("NOTHING_TO_ROLL_BACK_TO", vec![]),
@@ -394,10 +404,24 @@ impl Refusal {
         matches!(
             self,
             Refusal::AlreadyRunning { .. }
+                | Refusal::StopFirst { .. }
                 | Refusal::QueueFull { .. }
                 | Refusal::AlarmActive { .. }
                 | Refusal::Frozen { .. }
         )
+    }
+}
+
+fn stop_first(group: &GroupName, running: DeploymentId, is_back: bool) -> String {
+    match is_back {
+        true => format!(
+            "{group} is being taken back already: look with `skein status {running}`, or end that with `skein stop \
+             {running}` first"
+        ),
+        false => format!(
+            "deployment {running} of {group} is still running: `skein stop {running} --rollback` ends it and goes \
+             back"
+        ),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{GroupState, Host, State};
 use crate::entry::{Creator, Submission};
-use crate::id::GroupName;
+use crate::id::{DeploymentId, GroupName};
 use crate::io::Refusal;
 use crate::policy::{Mode, Policy, Share, Zonal};
 
@@ -31,18 +31,29 @@ impl State {
         self.check_frozen(submission)?;
         self.check_alarms_of(submission)?;
         self.check_policy(name, &submission.policy)?;
-        self.check_targets(group, submission)?;
         // What waits for a freeze to end is not in the way of going back.
         let is_free =
             group.running.is_none() && group.owes_rollback_of.is_none() && group.catching_up.is_none();
         let busy_with = self.busy_with(group).filter(|_| group.freeze.is_none() || !is_free);
+        // Before its targets: who is in a turn counts as what it was until that is over.
+        if let Some(running) = busy_with.filter(|_| !submission.queue) {
+            return Err(self.busy(submission, running));
+        }
+        self.check_targets(group, submission)?;
         match (busy_with, group.queued) {
-            (Some(running), _) if !submission.queue => {
-                Err(Refusal::AlreadyRunning { group: name.clone(), running })
-            }
             (Some(_), Some(queued)) => Err(Refusal::QueueFull { group: name.clone(), queued }),
             (Some(_), None) | (None, _) => Ok(()),
         }
+    }
+
+    fn busy(&self, submission: &Submission, running: DeploymentId) -> Refusal {
+        let group = submission.group.clone();
+        if submission.rollback_of.is_none() {
+            return Refusal::AlreadyRunning { group, running };
+        }
+        let is_back =
+            self.rollouts.get(&running).is_some_and(|rollout| rollout.submission.rollback_of.is_some());
+        Refusal::StopFirst { group, running, is_back }
     }
 
     /// Whether a deployment of the group under this policy can end well.
