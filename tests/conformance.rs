@@ -507,11 +507,12 @@ fn comparable(key: &str, value: &Value) -> Value {
                 value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             json!(deployments)
         }
-        // The order of stdout against stderr varies.
+        // The order of stdout against stderr varies. How a script failed only ours
+        // says there.
         "log" => {
             let of = |lines: &Value| {
                 let lines = lines.as_array().into_iter().flatten().filter_map(Value::as_str);
-                let mut lines: Vec<&str> = lines.collect();
+                let mut lines: Vec<&str> = lines.filter(|line| !line.contains("Failed - ")).collect();
                 lines.sort_unstable();
                 json!(lines)
             };

@@ -157,8 +157,12 @@ pub(crate) async fn run(hooks: &Hooks<'_>, cancel: &CancellationToken) -> Result
     let output = Output::open(hooks).map_err(|cause| failure(first, String::new(), cause))?;
     output.note(&format!("LifecycleEvent - {}", hooks.event));
     for script in hooks.scripts {
-        let ended = one(hooks, script, &output, cancel).await;
-        ended.map_err(|cause| failure(script, output.tail(), cause))?;
+        if let Err(cause) = one(hooks, script, &output, cancel).await {
+            let failed = failure(script, output.tail(), cause);
+            // Whoever reads the log sees how it ended, also where that is passed over.
+            output.note(&format!("Failed - {}: {}", script.location, failed.cause));
+            return Err(failed);
+        }
     }
     Ok(())
 }

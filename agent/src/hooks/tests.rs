@@ -254,7 +254,10 @@ async fn output_is_bounded_in_memory_and_whole_on_disk() {
     let revision = Revision::new(&[("s", "#!/bin/sh\nhead -c 1000000 /dev/zero | tr '\\0' x\nexit 1\n")]);
     let failure = revision.run(&[script("s")]).await.expect_err("failed");
     assert!(failure.log.len() <= proto::entry::FAILURE_LOG_MAX && failure.log.ends_with("xxx\n"));
-    let bytes: usize = revision.logged().iter().map(|line| line.matches('x').count()).sum();
+    let logged = revision.logged();
+    let (said, written) = logged.split_last().expect("lines");
+    assert_eq!(said, "Failed - s: it failed with exit code 1");
+    let bytes: usize = written.iter().map(|line| line.matches('x').count()).sum();
     assert_eq!(bytes, 1_000_000);
 }
 
