@@ -23,7 +23,7 @@ pub(crate) struct Backend {
     pub(crate) data_dir: PathBuf,
     /// Brings a bundle into this host's cache, from any kind of SOURCE as
     /// users type it (paths are absolute), and checks its AppSpec file.
-    pub(crate) pack: Box<dyn Fn(String, Progress) -> Later<Revision> + Send + Sync>,
+    pub(crate) pack: Box<dyn Fn(String, Progress) -> Later<Brought> + Send + Sync>,
     /// Whether any host has the bundle, packed or unpacked; this one is looked
     /// at first, then those that it is connected to.
     pub(crate) have: Box<dyn Fn(Digest) -> Later<bool> + Send + Sync>,
@@ -31,6 +31,20 @@ pub(crate) struct Backend {
     pub(crate) frames: Box<dyn Fn() -> Counts + Send + Sync>,
     /// Reads a host's script log; asks the other host if it is not this one.
     pub(crate) logs: Box<dyn Fn(LogRequest) -> Later<LogPage> + Send + Sync>,
+}
+
+/// A bundle that can be deployed.
+#[derive(Clone, Debug)]
+pub(crate) struct Brought {
+    pub(crate) revision: Revision,
+    /// What is odd about it, as it may be meant otherwise.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl From<Revision> for Brought {
+    fn from(revision: Revision) -> Self {
+        Brought { revision, warnings: Vec::new() }
+    }
 }
 
 /// Which part of which log.

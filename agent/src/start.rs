@@ -158,9 +158,9 @@ fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side:
         pack: Box::new(move |source, progress| {
             let bundles = bringing.clone();
             Box::pin(async move {
-                let revision = bundles.bring(source, progress).await?;
-                spread(&bundles, &revision).await;
-                Ok(revision)
+                let brought = bundles.bring(source, progress).await?;
+                spread(&bundles, &brought.revision).await;
+                Ok(brought)
             })
         }),
         have: {

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use behind::{BehindView, NoRevision, find_revision};
 pub(crate) use config::{ConfigView, config, configs};
 pub(crate) use counts::{AgentCounts, GroupCounts, counts};
-pub(crate) use deployment::{DeploymentView, TurnView, WaveView, deployment, deployments};
+pub(crate) use deployment::{DeploymentView, TurnView, WaveView, deployment, deployments, waiting_for};
 pub(crate) use history_line::{HistoryLine, HistoryView, diverged, history, history_line, progress};
 pub(crate) use mesh::{GroupView, HostView, MeshCounts, StatusView, group, groups, hosts, name_of, status};
 pub(crate) use plan::{PlanView, Planned, SecondsView};
@@ -52,8 +52,8 @@ pub(crate) fn written(at: LedgerTime) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + since_epoch).to_string()
 }
 
-/// The host that a user means: by its id, or by its name if only one has it, be
-/// it one that was taken out of the mesh.
+/// The host that a user means: by its id or the end of it, by its label, or by its
+/// name if only one has it, be it one that was taken out of the mesh.
 pub(crate) fn find_host(state: &State, text: &str) -> Result<HostId, Vec<HostId>> {
     if let Ok(host) = text.parse() {
         return Ok(host);
@@ -69,6 +69,11 @@ pub(crate) fn find_host(state: &State, text: &str) -> Result<HostId, Vec<HostId>
     let removed: Vec<HostId> = removed.map(|(host, _)| *host).collect();
     match (&named[..], &removed[..]) {
         ([host], _) | ([], [host]) => Ok(*host),
+        ([], []) => {
+            let ids = state.hosts().keys().chain(state.all_removed().keys());
+            let ending: Vec<HostId> = ids.filter(|host| host.short() == text).copied().collect();
+            if let [host] = ending[..] { Ok(host) } else { Err(ending) }
+        }
         ([..], _) => Err(named),
     }
 }

@@ -45,6 +45,19 @@ fn a_bundle_that_cannot_be_deployed_is_refused_before_any_host_is_touched() {
 }
 
 #[test]
+fn what_is_odd_about_a_bundle_is_said_to_whoever_submits_it() {
+    let mesh = Mesh::of(1);
+    mesh.group("config = \"OneAtATime\"");
+    let hook = "version: 0.0\nos: linux\nhook:\n  AfterInstall:\n    - location: some-file\n";
+    let source = bundle(&mesh, "odd", Some(hook));
+    let odd = ["warning: ", "appspec.yml:3", "did you mean hooks?"];
+    mesh.agent("web-1").skein(&["plan", "hello/prod", &source]).expect(0, &odd);
+    mesh.agent("web-1").skein(&["push", &source]).expect(0, &odd);
+    mesh.agent("web-1").skein(&["deploy", "hello/prod", &source]).expect(0, &odd);
+    mesh.check();
+}
+
+#[test]
 fn a_digest_that_was_pushed_can_be_deployed_anywhere() {
     let mesh = Mesh::of(3);
     mesh.group("config = \"OneAtATime\"");

@@ -41,6 +41,9 @@ pub(crate) struct RevisionView {
     pub(crate) digest: String,
     pub(crate) size: u64,
     pub(crate) origin: String,
+    /// What is odd about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::path::Path;
 use super::read::{RevisionView, look_up, resolve};
 use super::{ApiError, Shared};
+use crate::backend::Brought;
 use crate::bundle::progress::Progress;
 use crate::group_file::{ConfigFile, GroupFile, GroupFileError, with_overrides};
 use crate::toml_file::with_suggestion;
@@ -133,7 +134,12 @@ pub(super) async fn remove_host(
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let host = shared.backend.node.read(move |node| resolve(node, &host)).await??;
     request(&shared, Request::RemoveHost(host)).await?;
-    Ok(Json(serde_json::json!({ "removed": host.to_string() })))
+    let mut answer = serde_json::json!({ "removed": host.to_string() });
+    let waiting = shared.backend.node.read(move |node| view::waiting_for(node.state(), host)).await?;
+    if !waiting.is_empty() {
+        answer["counted_in"] = waiting.into();
+    }
+    Ok(Json(answer))
 }
 
 pub(super) async fn push(
@@ -142,9 +148,9 @@ pub(super) async fn push(
     body: Body,
 ) -> Result<(StatusCode, Json<RevisionView>), ApiError> {
     let PushBody { source } = parse(body)?;
-    let revision = (shared.backend.pack)(source, progress).await?;
+    let Brought { revision, warnings } = (shared.backend.pack)(source, progress).await?;
     let (digest, size, origin) = (revision.digest.to_string(), revision.size, revision.origin);
-    Ok((StatusCode::CREATED, Json(RevisionView { digest, size, origin })))
+    Ok((StatusCode::CREATED, Json(RevisionView { digest, size, origin, warnings })))
 }
 
 pub(super) async fn plan(
@@ -156,9 +162,9 @@ pub(super) async fn plan(
     let (group, policy) = policy_of(&shared, group.parse()?, Policy::clone, &overrides).await?;
     let (name, wanted) = (group.clone(), policy.clone());
     let is_refused = move |node: &Node| node.state().check_policy(&name, &wanted).is_err();
-    let revision = match shared.backend.node.read(is_refused).await? {
+    let Brought { revision, warnings } = match shared.backend.node.read(is_refused).await? {
         // Which bundle it would be makes no difference, so none is brought.
-        true => Revision { digest: Digest([0; 32]), size: 0, origin: String::new() },
+        true => Revision { digest: Digest([0; 32]), size: 0, origin: String::new() }.into(),
         false => wanted_revision(&shared, &group, &policy, source, None, progress).await?,
     };
     let request =
@@ -169,7 +175,9 @@ pub(super) async fn plan(
     };
     let planned = shared.backend.node.read(look).await??;
     let view = tokio::task::spawn_blocking(move || planned.view()).await;
-    view.map(Json).map_err(|error| ApiError::ours(format!("the plan was not worked out: {error}")))
+    let mut view = view.map_err(|error| ApiError::ours(format!("the plan was not worked out: {error}")))?;
+    view.warnings = warnings;
+    Ok(Json(view))
 }
 
 pub(super) async fn deploy(
@@ -182,7 +190,8 @@ pub(super) async fn deploy(
     let (group, policy) = policy_of(&shared, group.parse()?, Policy::clone, &overrides).await?;
     let (name, wanted) = (group.clone(), policy.clone());
     shared.backend.node.read(move |node| node.state().check_policy(&name, &wanted)).await??;
-    let revision = wanted_revision(&shared, &group, &policy, source, digest, progress).await?;
+    let brought = wanted_revision(&shared, &group, &policy, source, digest, progress).await?;
+    let Brought { revision, warnings } = brought;
     // What waits begins in a group that may be another by then.
     if !queue {
         refuse_stillborn(&shared, &group, &revision, &policy).await?;
@@ -191,7 +200,8 @@ pub(super) async fn deploy(
     let policy = (!overrides.is_empty()).then_some(policy);
     let deploy = DeployRequest { group, revision, policy, description, holders: vec![own], queue };
     let accepted = request(&shared, Request::Deploy(Box::new(deploy))).await?;
-    submitted(&shared, accepted).await
+    let (status, Json(view)) = submitted(&shared, accepted).await?;
+    Ok((status, Json(DeploymentView { warnings, ..view })))
 }
 
 /// A deployment that would be over as soon as it begins would only be one more
@@ -309,10 +319,10 @@ async fn wanted_revision(
     source: Option<String>,
     digest: Option<String>,
     progress: Progress,
-) -> Result<Revision, ApiError> {
+) -> Result<Brought, ApiError> {
     match policy.mode {
         Mode::Standard => revision_of(shared, source, digest, progress).await,
-        Mode::Restart => installed(shared, group, source.or(digest)).await,
+        Mode::Restart => installed(shared, group, source.or(digest)).await.map(Brought::from),
     }
 }
 
@@ -375,7 +385,7 @@ async fn revision_of(
     source: Option<String>,
     digest: Option<String>,
     progress: Progress,
-) -> Result<Revision, ApiError> {
+) -> Result<Brought, ApiError> {
     match (source, digest) {
         (Some(source), None) => Ok((shared.backend.pack)(source, progress).await?),
         (None, Some(digest)) => {

@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::remote::Settings;
 use super::source::Source;
 use super::{AcquireError, Cache, acquire, download::DownloadError};
-use crate::backend::{BackendError, BackendErrorKind};
+use crate::backend::{BackendError, BackendErrorKind, Brought};
 use crate::check;
 use crate::command::NodeHandle;
 use crate::host_side::{APPSPEC_NAME, FetchError};
@@ -46,18 +46,18 @@ impl Bundles {
     }
 
     /// Brings a bundle into the cache and checks its AppSpec file.
-    pub(crate) async fn bring(&self, source: String, progress: Progress) -> Result<Revision, BackendError> {
+    pub(crate) async fn bring(&self, source: String, progress: Progress) -> Result<Brought, BackendError> {
         let source: Source = source.parse().map_err(|error| invalid(chain(&error)))?;
         if let Source::Cached(digest) = &source
             && !self.cache.has(digest)
         {
-            return self.find_in_mesh(*digest).await;
+            return self.find_in_mesh(*digest).await.map(Brought::from);
         }
         let brought = acquire(source, &self.cache, &self.settings, &progress).await;
         let (revision, cache) = (brought.map_err(|error| refused(&error))?, self.cache.clone());
         let checked = tokio::task::spawn_blocking(move || {
-            check_appspec(&cache, &revision)?;
-            Ok(revision)
+            let warnings = check_appspec(&cache, &revision)?;
+            Ok(Brought { revision, warnings })
         });
         checked.await.unwrap_or_else(|error| Err(invalid(format!("the bundle cannot be read: {error}"))))
     }
@@ -95,8 +95,9 @@ fn known_revision(node: &Node, digest: Digest) -> Option<(Revision, Vec<HostId>)
 }
 
 /// Nothing is submitted that no host could deploy: the AppSpec file is there,
-/// has no mistake, and every script that it names is in the bundle.
-fn check_appspec(cache: &Cache, revision: &Revision) -> Result<(), BackendError> {
+/// has no mistake, and every script that it names is in the bundle. Returns what is
+/// odd about it.
+fn check_appspec(cache: &Cache, revision: &Revision) -> Result<Vec<String>, BackendError> {
     let custom = CustomEvents::Only(&[]);
     let origin = &revision.origin;
     let found = check::check(&cache.path(&revision.digest), APPSPEC_NAME, custom, check::Rules::Service)
@@ -105,7 +106,7 @@ fn check_appspec(cache: &Cache, revision: &Revision) -> Result<(), BackendError>
         tracing::warn!(origin, %warning, "the bundle is odd");
     }
     if found.mistakes.is_empty() {
-        return Ok(());
+        return Ok(found.warnings.iter().map(ToString::to_string).collect());
     }
     let lines: Vec<String> = found.mistakes.iter().map(ToString::to_string).collect();
     Err(invalid(format!("`{origin}` cannot be deployed:\n  {}", lines.join("\n  "))))

@@ -172,7 +172,15 @@ pub(super) fn watches_words(group: &GroupView) -> String {
     }
     for alarm in group.alarms.iter().filter(|alarm| alarm.state == "ALARM" || alarm.state == "UNREADABLE") {
         let since = alarm.since.as_deref().unwrap_or("-");
-        text.push_str(&format!("Alarm {}: {} since {since} ({})\n", alarm.name, alarm.state, alarm.detail));
+        // It is read while a deployment runs, and only then.
+        let stale = alarm.deployment.as_ref().filter(|read_in| group.running.as_ref() != Some(*read_in));
+        let stale = stale.map(|read_in| format!(", as last read, in {read_in}")).unwrap_or_default();
+        text.push_str(&format!(
+            "Alarm {}: {} since {since}{stale} ({})\n",
+            alarm.name,
+            alarm.state,
+            clean(&alarm.detail)
+        ));
     }
     text.extend(group.triggers.iter().map(trigger_words));
     text

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::group::path_of;
 use super::meter::Meter;
+use super::screen::clean;
 use super::show::deployment_path;
 use super::watch::{self, Patience};
 use super::{Exit, Mistyped, Session};
@@ -152,6 +153,7 @@ impl Overrides {
 pub(super) async fn push(session: &Session, args: PushArgs) -> anyhow::Result<Exit> {
     let body = PushBody { source: absolute_source(&args.source)? };
     let revision: RevisionView = bring(session, "/v1/bundles", &body).await?;
+    warn(session, &revision.warnings);
     session.screen.result(&revision, || revision.digest.clone())?;
     Ok(Exit::Done)
 }
@@ -167,7 +169,13 @@ pub(super) async fn deploy(session: &Session, args: DeployArgs) -> anyhow::Resul
         queue: wish.queue,
     };
     let submitted: DeploymentView = bring(session, "/v1/deployments", &body).await?;
+    warn(session, &submitted.warnings);
     follow(session, submitted, args.waiting).await
+}
+
+/// What is odd about a bundle.
+pub(super) fn warn(session: &Session, warnings: &[String]) {
+    warnings.iter().for_each(|warning| session.screen.note(&format!("warning: {}", clean(warning))));
 }
 
 pub(super) async fn rollback(session: &Session, args: RollbackArgs) -> anyhow::Result<Exit> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Exit, Session, show};
 use crate::client::encoded;
@@ -93,9 +93,14 @@ fn enter(session: &Session, token: &str, data_dir: PathBuf) -> anyhow::Result<Ex
 }
 
 async fn remove(session: &Session, host: &str) -> anyhow::Result<Exit> {
-    let document: serde_json::Value = session.client.delete(&format!("/v1/hosts/{}", encoded(host))).await?;
+    let document: Value = session.client.delete(&format!("/v1/hosts/{}", encoded(host))).await?;
     session.screen.result(&document, || {
         format!("{host} is taken out of the mesh, and may be switched off. It does not come back by itself.")
     })?;
+    for deployment in document["counted_in"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        session.screen.note(&format!(
+            "note: {deployment} counts it among its hosts still, and its turn there fails: skein status {deployment}"
+        ));
+    }
     Ok(Exit::Done)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::deploy::{Wish, bring};
+use super::deploy::{Wish, bring, warn};
 use super::group::short_revision;
 use super::screen::clean;
 use super::{Exit, Session};
@@ -36,6 +36,7 @@ pub(super) async fn plan(session: &Session, args: PlanArgs) -> anyhow::Result<Ex
         queue: wish.queue,
     };
     let plan: PlanView = bring(session, "/v1/plan", &body).await?;
+    warn(session, &plan.warnings);
     session.screen.result(&plan, || words(&plan))?;
     Ok(if plan.is_possible { Exit::Done } else { Exit::Refused })
 }

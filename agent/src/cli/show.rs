@@ -327,7 +327,10 @@ fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
                 None => format!(" ({error})"),
             });
             let error = error.unwrap_or_default();
-            format!("{group} {revision} {}{since}{error}", standing.health)
+            match &standing.in_turn {
+                Some(deployment) => format!("{group} {revision} in its turn ({deployment})"),
+                None => format!("{group} {revision} {}{since}{error}", standing.health),
+            }
         });
         let role = match (host.is_voter, host.is_self) {
             (true, true) => "voter, this host",

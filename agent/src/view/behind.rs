@@ -28,7 +28,7 @@ impl BehindView {
             "Joined" => "joined",
             "Returned" => "came back",
             "Replaced" => "lost its store",
-            "Missed" => "was lost in its turn",
+            "Missed" => "missed its turn, or was lost in it",
             _ => "failed in its turn",
         };
         format!("{} ({how} at {}): {} ({})", self.who.label(), self.since, self.why.message, self.why.code)
@@ -89,13 +89,16 @@ fn why(state: &State, host: HostId, catch_up: CatchUp) -> Why {
 /// What became of the last try to bring a host there.
 fn in_vain(state: &State, deployment: DeploymentId, host: HostId) -> String {
     let part = state.part(deployment, host);
-    let failure = match part.as_ref().map(|part| &*part.stage) {
-        Some(Stage::Ended { outcome: TurnOutcome::Failed(failure), .. }) => failure,
+    let (started, failure) = match part.as_ref().map(|part| &*part.stage) {
+        Some(Stage::Ended { started, outcome: TurnOutcome::Failed(failure), .. }) => (started, failure),
         Some(Stage::Skipped) => return format!("{deployment} ended before its turn"),
         Some(_) | None => return format!("its turn with this revision in {deployment} did not succeed"),
     };
     let why = said(&failure.message).map(|said| format!(" ({said})")).unwrap_or_default();
     match failure.code.was_lost() {
+        true if started.is_none() => {
+            format!("it missed its turn once more, in {deployment}{why}")
+        }
         true => format!("it was lost in its turn once more, in {deployment}{why}"),
         false if failure.code == ErrorCode::Stopped => {
             format!("its turn with this revision was stopped in {deployment}{why}")

@@ -41,6 +41,9 @@ pub(crate) struct DeploymentView {
     pub(crate) rollback_status: Option<String>,
     /// Whether such a deployment is still to come.
     pub(crate) rollback_due: bool,
+    /// What is odd about its bundle: said once, to whoever submits it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
     pub(crate) reason: Option<Why>,
     /// The alarm that stopped it.
     pub(crate) alarm: Option<StoppedByView>,
@@ -170,6 +173,15 @@ pub(crate) fn deployments(node: &Node, group: Option<&GroupName>) -> Vec<Deploym
     listed(node, |rollout| group.is_none_or(|group| rollout.submission.group == *group))
 }
 
+/// The deployments in which it is, or will be, the host's turn.
+pub(crate) fn waiting_for(state: &State, host: HostId) -> Vec<String> {
+    let waits = |rollout: &&Rollout| match rollout.members().get(&host).map(|member| &member.stage) {
+        Some(Stage::Pending | Stage::Leased { .. } | Stage::Started { .. }) => true,
+        Some(Stage::NotTargeted | Stage::Ended { .. } | Stage::Skipped) | None => false,
+    };
+    state.running().filter(waits).map(|rollout| rollout.submission.deployment.to_string()).collect()
+}
+
 /// The deployments that are not over, the newest first, without their hosts.
 pub(super) fn running(node: &Node) -> Vec<DeploymentView> {
     listed(node, |rollout| !rollout.status().is_over())
@@ -224,6 +236,7 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
         rolled_back_by: rollout.rolled_back_by.map(|by| by.to_string()),
         rollback_status: rollback.map(|rollback| rollback.status().name().into()),
         rollback_due: group.is_some_and(|group| group.owes_rollback_of == Some(id)),
+        warnings: Vec::new(),
         reason: Why::of_rollout(rollout),
         alarm: rollout.stopped_by.as_ref().map(StoppedByView::of),
         blockers: if rollout.status().is_over() {
@@ -328,8 +341,16 @@ fn turn(
         Stage::Ended { started, at, .. } => (*started, Some(*at)),
         Stage::NotTargeted | Stage::Pending | Stage::Leased { .. } | Stage::Skipped => (None, None),
     };
-    let group = state.group(&rollout.submission.group).filter(|_| part.ailing.is_some());
-    let unwell = group.and_then(|group| super::health::unwell(state, group, host));
+    let group = state.group(&rollout.submission.group);
+    let unwell = group.filter(|_| part.ailing.is_some());
+    let unwell = unwell.and_then(|group| super::health::unwell(state, group, host));
+    // Its host alone knows whether the last event is over.
+    let is_last =
+        matches!(*part.stage, Stage::Started { .. }) && event == Some(LifecycleEvent::ValidateService);
+    let check = group.and_then(|group| group.group.health.as_ref()).filter(|_| is_last);
+    let checked = check.map(|check| {
+        format!("its script, or its health check, which has {} s to pass", check.grace.as_secs())
+    });
     let deferral = state.deferral(rollout.submission.deployment, host);
     let waits = deferral
         .map(|deferral| format!("it waits with its start {}", super::health::deferred(deferral, state)));
@@ -340,24 +361,36 @@ fn turn(
         status: String::new(),
         event: None,
         error_code: None,
-        message: down.or(waits).or(unwell),
+        message: down.or(waits).or(unwell).or(checked),
         script: None,
         log: None,
         started_at: started_at.map(written),
         finished_at: finished_at.map(written),
         wave: part.wave.map(|wave| wave_name(&wave.kind)),
     };
-    with_stage(view, part, rollout, event)
+    with_stage(view, part, rollout, state.removed(host).is_some(), event)
 }
 
-fn with_stage(view: TurnView, part: &Part<'_>, rollout: &Rollout, event: Option<LifecycleEvent>) -> TurnView {
+fn with_stage(
+    view: TurnView,
+    part: &Part<'_>,
+    rollout: &Rollout,
+    removed: bool,
+    event: Option<LifecycleEvent>,
+) -> TurnView {
     let event = event.map(|event| event.name().to_string());
-    let lost_after = rollout.submission.policy.lost_after.as_secs();
+    let policy = &rollout.submission.policy;
+    let lost_after = policy.lost_after.as_secs();
     match &*part.stage {
         Stage::NotTargeted | Stage::Pending => TurnView { status: "Pending".into(), ..view },
         Stage::Leased { .. } => {
-            let down =
-                format!("it is Down: its turn counts as failed if it is not back within {lost_after} s");
+            let within = policy.lost_after.min(policy.start_timeout).as_secs();
+            let down = match removed {
+                true => {
+                    format!("it was taken out of the mesh: its turn counts as failed in {within} s at most")
+                }
+                false => format!("it is Down: its turn counts as failed if it is not back within {within} s"),
+            };
             let message = part.down.map(|_| down).or(view.message.clone());
             TurnView { status: "InProgress".into(), message, ..view }
         }

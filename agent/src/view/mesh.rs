@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::behind::{self, BehindView};
 use super::deployment::running;
 use super::names::{Named, Names};
-use super::service::{OutOfServiceView, in_service, out_of_service};
+use super::service::{OutOfServiceView, in_service, in_turn, out_of_service};
 use super::{AlarmView, DeploymentView, FreezeView, TriggerView, Why, written};
 use crate::group_file::GroupFile;
 
@@ -80,6 +80,9 @@ pub(crate) struct StandingView {
     /// Healthy, Unhealthy, or Unknown before its first turn.
     pub(crate) health: String,
     pub(crate) revision: Option<String>,
+    /// The deployment in which it is its turn, which takes it out of service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) in_turn: Option<String>,
     /// If it is not at the group's last good revision: how it stands with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) behind: Option<BehindView>,
@@ -230,6 +233,7 @@ fn standing(names: &Names<'_>, known: &GroupState, host: HostId) -> StandingView
     StandingView {
         health: health.into(),
         revision: revision.map(|digest| digest.to_string()),
+        in_turn: in_turn(state, known, host).map(|deployment| deployment.to_string()),
         behind: behind::of_host(names, known, host),
         since: since.map(written),
         error: ailing.map(|ailing| ailing.error.clone()),

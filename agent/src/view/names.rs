@@ -50,6 +50,12 @@ impl<'s> Names<'s> {
         Names { state, shared }
     }
 
+    /// What a command takes for it.
+    pub(super) fn word(&self, host: HostId) -> String {
+        let name = name_of(self.state, host);
+        if self.shared.contains(name.as_str()) { host.short() } else { name }
+    }
+
     /// The host with its name.
     pub(super) fn named(&self, host: HostId) -> Named {
         let name = name_of(self.state, host);

@@ -17,6 +17,7 @@ use proto::rollout::{Blocker, Entrant, WaveKind};
 use proto::state::{GroupState, State, check_shape, heeds_alarms};
 use serde::{Deserialize, Serialize};
 
+use super::names::Names;
 use super::service::in_service;
 use super::{Why, name_of, written};
 use advice::Change;
@@ -56,6 +57,9 @@ pub(crate) struct PlanView {
     /// What else there is to know before it begins.
     #[serde(default)]
     pub(crate) notes: Vec<String>,
+    /// What is odd about the bundle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
     /// The hosts' names in the order of their turns, if all go well.
     pub(crate) batches: Vec<Vec<String>>,
     /// Of each batch: canary or zone, if it is one, and when it begins, by past
@@ -189,6 +193,8 @@ pub(crate) struct Planned {
     takes_minimum: bool,
     pace: Option<Pace>,
     names: BTreeMap<HostId, String>,
+    /// The first host that is Down, as a command takes it.
+    first_down: Option<String>,
     /// How many hosts of the group are in service now.
     healthy: u32,
     unhealthy: Vec<UnwellView>,
@@ -211,7 +217,10 @@ impl Planned {
         let turn = pace.map_or(Duration::from_secs(1), |pace| pace.median);
         let notes = notes(known, &wish);
         let forecast = state.forecast(wish.clone(), turn).ok_or_else(unknown)?;
-        let names = |entrant: &Entrant| (entrant.host, name_of(state, entrant.host));
+        let labels = Names::of(state);
+        let names = |entrant: &Entrant| (entrant.host, labels.named(entrant.host).label().to_string());
+        let first_down = forecast.entrants().iter().find(|entrant| entrant.down.is_some());
+        let first_down = first_down.map(|entrant| labels.word(entrant.host));
         let targets = || forecast.entrants().iter().filter(|entrant| entrant.target);
         let others = || forecast.entrants().iter().filter(|entrant| !entrant.target);
         let refused = refusal.as_ref().filter(|refusal| !refusal.passes());
@@ -231,6 +240,7 @@ impl Planned {
             refusal,
             pace,
             names: forecast.entrants().iter().map(names).collect(),
+            first_down,
             healthy: u32::try_from(in_service(state, known, &state.members_of(&known.group)))
                 .unwrap_or(u32::MAX),
             unhealthy: targets().filter_map(|entrant| unwell(state, known, entrant)).collect(),
@@ -278,7 +288,7 @@ impl Planned {
             batches: batches.iter().map(|batch| self.names_of(&batch.hosts)).collect(),
             waves: batches.iter().map(step).collect(),
             down: self.down(|entrant| entrant.target),
-            lost_after_seconds: policy.lost_after.as_secs(),
+            lost_after_seconds: policy.lost_after.min(policy.start_timeout).as_secs(),
             never_deployed: count(entrants.iter().filter(is_new)),
             healthy: self.healthy,
             lowest_in_service: rollout.lowest_available,
@@ -294,6 +304,7 @@ impl Planned {
             unhealthy: self.unhealthy,
             left_out: self.left_out,
             notes: self.notes,
+            warnings: Vec::new(),
         }
     }
 
@@ -359,7 +370,7 @@ impl Planned {
             if more > 0 {
                 names.push_str(&format!(" and {more} more"));
             }
-            let remove = format!("skein mesh remove {}", missing[0]);
+            let remove = format!("skein mesh remove {}", self.first_down.as_deref().unwrap_or(&missing[0]));
             match (self.goes_with_all_up(), self.goes_without_down()) {
                 (true, true) => {
                     advice.push(format!(

@@ -1,6 +1,6 @@
 //! Which hosts of a group are in service, and why each of the others is not.
 
-use proto::id::HostId;
+use proto::id::{DeploymentId, HostId};
 use proto::rollout::{Health, Member};
 use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
@@ -52,15 +52,16 @@ fn is_in_service(state: &State, known: &GroupState, host: &Host) -> bool {
     host.down.is_none()
         && known.ailing(host.record.host).is_none()
         && standing.is_some_and(|standing| standing.health == Health::Healthy)
-        && !is_in_its_turn(state, known, host.record.host)
+        && in_turn(state, known, host.record.host).is_none()
 }
 
-/// In the group's deployment, or in its catch-up.
-fn is_in_its_turn(state: &State, known: &GroupState, host: HostId) -> bool {
-    let running = [known.running, known.catching_up].into_iter().flatten();
-    let mut members =
-        running.filter_map(|id| state.rollout(id)).filter_map(|rollout| rollout.members().get(&host));
-    members.any(Member::is_in_flight)
+/// Where it is its turn: in the group's deployment, or in its catch-up.
+pub(super) fn in_turn(state: &State, known: &GroupState, host: HostId) -> Option<DeploymentId> {
+    let is_its_turn = |id: &DeploymentId| {
+        let member = state.rollout(*id).and_then(|rollout| rollout.members().get(&host));
+        member.is_some_and(Member::is_in_flight)
+    };
+    [known.running, known.catching_up].into_iter().flatten().find(is_its_turn)
 }
 
 /// Those of the members that are not in service. Not those in their turn, which
@@ -80,7 +81,7 @@ fn why_not(names: &Names<'_>, known: &GroupState, host: &Host) -> Option<OutOfSe
     } else if let Some(ailing) = known.ailing(id) {
         let held = held_back(state, known, id).map(|held| format!("; {held}")).unwrap_or_default();
         ("Unhealthy", Some(ailing.since), Some(format!("{}{held}", ailing.error)))
-    } else if known.standing.get(&id)?.health == Health::Healthy || is_in_its_turn(state, known, id) {
+    } else if known.standing.get(&id)?.health == Health::Healthy || in_turn(state, known, id).is_some() {
         return None;
     } else {
         ("Failed", None, None)

@@ -424,7 +424,7 @@ fn a_host_that_failed_once_is_not_said_to_have_been_tried_twice() {
     );
     assert!(failed.why.message.starts_with(&says), "{}", failed.why.message);
     let lost = BehindView { cause: "Missed".into(), ..failed };
-    assert!(lost.line().contains("(was lost in its turn at "), "{}", lost.line());
+    assert!(lost.line().contains("(missed its turn, or was lost in it at "), "{}", lost.line());
 }
 
 #[test]

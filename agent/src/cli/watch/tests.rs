@@ -40,6 +40,7 @@ pub(in crate::cli) fn deployment(status: &str, hosts: Vec<TurnView>) -> Deployme
         rolled_back_by: None,
         rollback_status: None,
         rollback_due: false,
+        warnings: Vec::new(),
         reason: None,
         alarm: None,
         blockers: vec![],

@@ -65,6 +65,9 @@ fn a_host_in_its_turn_is_in_service_nowhere() {
     let planned = Planned::of(&state, *first).expect("the group").view();
     assert_eq!((shown.healthy.now, group.healthy, counted.healthy, planned.healthy), (2, 2, 2, 2));
     assert!(group.out_of_service.is_empty(), "{:?}", group.out_of_service);
+    // Removed in its turn or before it, it is counted there.
+    assert_eq!(waiting_for(&state, host(1)), [second.to_string()]);
+    assert_eq!(waiting_for(&state, host(9)), [""; 0]);
 }
 
 #[test]
@@ -158,4 +161,9 @@ fn hosts_of_the_same_name_are_told_apart_by_their_ids() {
     assert_eq!(shown.out_of_service[0].who.name, "web-2");
     assert_eq!((find_host(&state, &old), find_host(&state, &new)), (Ok(host(2)), Ok(host(4))));
     assert_eq!(find_host(&state, "web-2"), Err(vec![host(2), host(4)]));
+    assert_eq!(find_host(&state, &host(2).short()), Ok(host(2)));
+    let Body::Submitted(wish) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
+    let advice = Planned::of(&state, *wish).expect("the group").view().advice.join("\n");
+    let remove = format!("skein mesh remove {}", host(2).short());
+    assert!(advice.contains(&remove) && advice.contains(&old), "{advice}");
 }
