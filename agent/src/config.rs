@@ -124,7 +124,7 @@ pub(crate) enum ConfigError {
     Listen(String),
     #[error("`{0}` is no TCP address for the API: write IP:PORT, for example 127.0.0.1:7718")]
     Http(String),
-    #[error("a tag of this host is none")]
+    #[error("what this host was given is no tag")]
     Tag(#[from] InvalidGroup),
     #[error("{0} tags: a host may have {TAGS_MAX}")]
     TooManyTags(usize),

@@ -100,7 +100,7 @@ pub(crate) async fn own_log(
 fn no_log(deployment: DeploymentId) -> BackendError {
     BackendError {
         kind: BackendErrorKind::NotFound,
-        message: format!("no script of {deployment} has written anything on this host (yet)"),
+        message: format!("no script of {deployment} has written anything on this host"),
     }
 }
 

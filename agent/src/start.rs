@@ -44,7 +44,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
         LogFormat::Json => telemetry::Format::Json,
     })?;
     if let Some(Join::Token(token)) = &config.join {
-        let token: JoinToken = token.parse().context("the token given to --join is none")?;
+        let token: JoinToken = token.parse().context("what --join was given is no token")?;
         join::enter(&config.data_dir, &token).context("this host did not enter the mesh")?;
     }
     let mesh_key = MeshKey::read(&config.mesh_key())?;

@@ -71,7 +71,9 @@ fn a_deployment_stopped_in_the_middle_ends_at_the_next_event() {
     let list = mesh.agent("web-3").json(&["deployments"]);
     let id = list[0]["id"].as_str().expect("an id");
 
-    mesh.agent("web-3").skein(&["stop", id]).expect(0, &[id, "1 under way"]);
+    mesh.agent("web-3")
+        .skein(&["stop", id])
+        .expect(0, &[id, "the turn under way comes to the end of its event first"]);
     mesh.go("v2");
 
     watcher.end().expect(6, &["Stopped", "MANUAL_STOP"]);

@@ -80,7 +80,7 @@ fn a_stop_now_does_not_wait_for_the_script_that_runs() {
     mesh.wait_for_hook_on(&id, "AfterInstall", "web-1");
 
     let since = Instant::now();
-    mesh.agent("web-3").skein(&["stop", &id, "--now"]).expect(0, &["1 under way are cut short"]);
+    mesh.agent("web-3").skein(&["stop", &id, "--now"]).expect(0, &["the turn under way is cut short"]);
 
     let view = mesh.wait_for(&id, "Stopped");
     assert!(since.elapsed() < Duration::from_secs(50), "its script would have run for 100 s");

@@ -31,7 +31,7 @@ pub(crate) struct WebAddress(Url);
 pub(crate) enum NotASource {
     #[error("`{scheme}` is an unknown kind of source: {KINDS}")]
     UnknownKind { scheme: String },
-    #[error("the source's digest is none")]
+    #[error("what stands after `blake3:` is no digest")]
     Digest(#[source] NotAName),
     #[error(transparent)]
     Origin(#[from] NotAnOrigin),

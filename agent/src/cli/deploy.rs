@@ -234,8 +234,10 @@ fn stops(before: &DeploymentView, stopped: &DeploymentView, rollback: bool, now:
     }
     let under_way = match (turns, now) {
         (0, _) => "no turn is under way".to_string(),
-        (turns, true) => format!("{turns} under way are cut short ({names})"),
-        (turns, false) => format!("{turns} under way come to their end first ({names})"),
+        (1, true) => format!("the turn under way is cut short ({names})"),
+        (1, false) => format!("the turn under way comes to the end of its event first ({names})"),
+        (turns, true) => format!("{turns} turns under way are cut short ({names})"),
+        (turns, false) => format!("{turns} turns under way come to the end of their events first ({names})"),
     };
     let then = if rollback { format!("; {}", then(stopped, turns)) } else { String::new() };
     format!("{id} stops: {under_way}{then}.")
@@ -295,9 +297,9 @@ mod tests {
         let hosts = vec![begun, host("web-2", "InProgress", None), host("web-3", "Pending", None)];
         let before = DeploymentView { started_at: at(), ..deployment("InProgress", hosts) };
         let stopped = DeploymentView { started_at: at(), ..deployment("Stopped", vec![]) };
-        let words = "d-ABCDEFGH1 stops: 1 under way come to their end first (web-1 in Install); then it is rolled back, unless no revision was good before it.";
+        let words = "d-ABCDEFGH1 stops: the turn under way comes to the end of its event first (web-1 in Install); then it is rolled back, unless no revision was good before it.";
         assert_eq!(stops(&before, &stopped, true, false), words);
-        let cut = "d-ABCDEFGH1 stops: 1 under way are cut short (web-1 in Install).";
+        let cut = "d-ABCDEFGH1 stops: the turn under way is cut short (web-1 in Install).";
         assert_eq!(stops(&before, &stopped, false, true), cut, "also if they have ended by the answer");
     }
 

@@ -59,10 +59,12 @@ pub(super) async fn run(session: &Session, verb: MeshVerb) -> anyhow::Result<Exi
 fn init(session: &Session, data_dir: PathBuf) -> anyhow::Result<Exit> {
     let mesh = join::found(&data_dir).context("no mesh was made")?;
     let document = json!({ "mesh": mesh.to_string(), "data_dir": data_dir });
+    let is_default = data_dir == default_data_dir();
+    let dir = if is_default { String::new() } else { format!(" --data-dir {}", data_dir.display()) };
     session.screen.result(&document, || {
         format!(
             "Mesh {mesh} is made; its key is in {}.\n\
-             Start this host's agent with `skein agent`, then run `skein mesh token` for the other hosts.",
+             Start this host's agent with `skein agent{dir}`, then run `skein mesh token` for the other hosts.",
             mesh_key_in(&data_dir).display()
         )
     })?;

@@ -80,16 +80,18 @@ fn out_of_service(plan: &PlanView) -> String {
         text.push_str(&line("Down", format!("{}: {then}", some_of(&down))));
     }
     let why = |host: &UnwellView| format!("{}, {}", host.name, clean(&host.why));
+    let goes_in_waves = plan.is_zonal || plan.stopped_after_canary.is_some();
+    let first = if goes_in_waves { "first of those it goes with" } else { "first in line" };
     if !plan.unhealthy.is_empty() {
         let unhealthy: Vec<String> = plan.unhealthy.iter().map(why).collect();
-        text.push_str(&line("Unhealthy", format!("{}: first in line", some_of(&unhealthy))));
+        text.push_str(&line("Unhealthy", format!("{}: {first}", some_of(&unhealthy))));
     }
     match plan.never_deployed {
         0 => {}
         new if new == plan.targets => {
             text.push_str(&line("New", "all: nothing was deployed here yet".into()))
         }
-        new => text.push_str(&line("New", format!("{} that never had a turn: first in line", hosts(new)))),
+        new => text.push_str(&line("New", format!("{} that never had a turn: {first}", hosts(new)))),
     }
     if !plan.left_out.is_empty() {
         let left_out: Vec<String> = plan.left_out.iter().map(why).collect();

@@ -298,7 +298,9 @@ pub(super) fn why(view: &DeploymentView) -> String {
         text.push_str(&format!("Why: {} ({})\n", reason.message, reason.code));
     }
     for blocker in &view.blockers {
-        text.push_str(&format!("Waits: {} ({})\n", blocker.message, blocker.code));
+        // Of one that is queued the message is a whole sentence.
+        let message = blocker.message.strip_prefix("waits ").unwrap_or(&blocker.message);
+        text.push_str(&format!("Waits: {message} ({})\n", blocker.code));
     }
     if let Some(undone) = &view.rollback_of {
         text.push_str(&format!("It rolls back {undone}.\n"));

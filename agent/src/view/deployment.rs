@@ -6,7 +6,9 @@ use proto::entry::{ErrorCode, TurnOutcome};
 use proto::id::{DeploymentId, GroupName, HostId};
 use proto::lifecycle::LifecycleEvent;
 use proto::node::Node;
-use proto::rollout::{Blocker, DeploymentStatus, FAILURES_TOLD, Part, Rollout, Stage, Wave, WaveKind};
+use proto::rollout::{
+    Blocker, DeploymentStatus, FAILURES_TOLD, Part, Rollout, Stage, Verdict, Wave, WaveKind,
+};
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
@@ -419,14 +421,10 @@ fn with_stage(
             ..view
         },
         Stage::Skipped => {
-            let message = match rollout.status() {
-                DeploymentStatus::Stopped => "the deployment was stopped before its turn",
-                DeploymentStatus::Created
-                | DeploymentStatus::Queued
-                | DeploymentStatus::InProgress
-                | DeploymentStatus::Baking
-                | DeploymentStatus::Succeeded
-                | DeploymentStatus::Failed => "the deployment ended before its turn",
+            let message = match (&rollout.verdict, rollout.status().is_over()) {
+                (Some(Verdict::Stopped(_)), _) => "the deployment was stopped before its turn",
+                (_, true) => "the deployment ended before its turn",
+                (_, false) => "the deployment ends before its turn",
             };
             TurnView { status: "Skipped".into(), message: Some(message.into()), ..view }
         }

@@ -183,7 +183,7 @@ pub enum Refusal {
     },
     /// A canary that nobody follows.
     #[error(
-        "a canary of {config} is {canary} of the {total} hosts of {group}, so nobody would follow it: make it \
+        "a canary of {config} takes in all of the {total} hosts of {group}, so nobody would follow it: make it \
          smaller{}, or leave it out (--override canary.enabled=false)", smaller(*.total)
     )]
     ImpossibleCanary {

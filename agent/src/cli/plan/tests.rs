@@ -133,8 +133,8 @@ fn hosts_out_of_service_and_canaries_are_told_before_it_begins() {
     let text = words(&plan);
     for line in [
         "hello/prod: 4 hosts, 2 in service now, for 3 of them.\n",
-        "Unhealthy    web-1, unhealthy since noon: it answered 500: first in line\n",
-        "New          1 host that never had a turn: first in line\n",
+        "Unhealthy    web-1, unhealthy since noon: it answered 500: first of those it goes with\n",
+        "New          1 host that never had a turn: first of those it goes with\n",
         "Left out     web-4, its last turn failed: out of service, and no part of this deployment\n",
         "1. web-1, web-2 (the canary)\n",
         "2. web-3, web-4 (the others, about 10m after the first turn begins)\n",

@@ -23,7 +23,10 @@ pub(super) fn opening(view: &DeploymentView) -> Vec<String> {
 /// What is different.
 pub(super) fn between(before: &DeploymentView, now: &DeploymentView) -> Vec<String> {
     let id = &now.id;
-    let mut lines: Vec<String> = moved(before, now).map(|host| format!("{id} {}", turn_line(host))).collect();
+    // What has ended stands before what began, as it went: the next one began by it.
+    let mut moved: Vec<&TurnView> = moved(before, now).collect();
+    moved.sort_by_key(|host| host.finished_at.is_none());
+    let mut lines: Vec<String> = moved.iter().map(|host| format!("{id} {}", turn_line(host))).collect();
     if before.status != now.status && !now.is_over() {
         lines.push(format!("{id} {}", now.status));
     }

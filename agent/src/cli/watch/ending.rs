@@ -30,7 +30,11 @@ pub(super) fn of(view: &DeploymentView) -> Vec<String> {
         && view.rollback_of.is_none()
         && !view.never_began()
     {
-        lines.push("  not rolled back".into());
+        let why = match view.counts.succeeded + view.counts.failed {
+            0 => ", as no host was touched",
+            _ => "",
+        };
+        lines.push(format!("  not rolled back{why}"));
     }
     lines
 }
