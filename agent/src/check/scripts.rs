@@ -33,7 +33,8 @@ pub(super) fn problem_of(top: &Path, script: &Script) -> Option<String> {
 pub(super) fn odd_about(top: &Path, script: &Script, is_here: bool) -> Vec<String> {
     let path = top.join(script.location.trim_start_matches('/'));
     let mut odd = Vec::new();
-    if path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 == 0) {
+    // Bundles come from zips and from Windows: who submits one need not hear it.
+    if is_here && path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 == 0) {
         odd.push("not executable: it is made so on the host before it runs".to_owned());
     }
     odd.extend(first_line(&path).ok().and_then(|line| odd_interpreter(&line, is_here)));
