@@ -289,7 +289,8 @@ impl Case {
             Some((time, rest)) if is_time(time) => format!("<TIME>{rest}"),
             Some(_) | None => line,
         });
-        lines.collect()
+        // How a script failed only ours says there.
+        lines.filter(|line| !line.starts_with("<TIME> Failed - ")).collect()
     }
 
     fn tree(&self, step: &Value) -> Vec<String> {
@@ -507,12 +508,11 @@ fn comparable(key: &str, value: &Value) -> Value {
                 value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             json!(deployments)
         }
-        // The order of stdout against stderr varies. How a script failed only ours
-        // says there.
+        // The order of stdout against stderr varies.
         "log" => {
             let of = |lines: &Value| {
                 let lines = lines.as_array().into_iter().flatten().filter_map(Value::as_str);
-                let mut lines: Vec<&str> = lines.filter(|line| !line.contains("Failed - ")).collect();
+                let mut lines: Vec<&str> = lines.collect();
                 lines.sort_unstable();
                 json!(lines)
             };

@@ -22,7 +22,7 @@ use crate::revision::Revision;
 use crate::time::LedgerTime;
 use crate::trigger::{Target, Told};
 
-pub use refusal::Refusal;
+pub use refusal::{First, Refusal};
 
 /// Names one write, so that its completion can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

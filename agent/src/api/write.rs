@@ -133,11 +133,12 @@ pub(super) async fn remove_host(
     Path(host): Path<String>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let host = shared.backend.node.read(move |node| resolve(node, &host)).await??;
+    // By being taken out, its turn is over.
+    let counted_in = shared.backend.node.read(move |node| view::waiting_for(node.state(), host)).await?;
     request(&shared, Request::RemoveHost(host)).await?;
     let mut answer = serde_json::json!({ "removed": host.to_string() });
-    let waiting = shared.backend.node.read(move |node| view::waiting_for(node.state(), host)).await?;
-    if !waiting.is_empty() {
-        answer["counted_in"] = waiting.into();
+    if !counted_in.is_empty() {
+        answer["counted_in"] = counted_in.into();
     }
     Ok(Json(answer))
 }

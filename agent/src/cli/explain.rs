@@ -167,6 +167,9 @@ fn other(host: &TurnView) -> Option<String> {
     let since = host.started_at.as_deref().map(|since| format!(", its turn began {since}"));
     let what = match (host.status.as_str(), &host.message) {
         ("Skipped", _) => return None,
+        ("InProgress", Some(message)) => {
+            format!("{}: {}", since.unwrap_or_default(), clean(message))
+        }
         (_, Some(message)) => format!(": {}", clean(message)),
         ("InProgress", None) => since.unwrap_or_else(|| ": it may begin, and has not yet".into()),
         (_, None) => return None,

@@ -1,6 +1,6 @@
 //! `skein mesh`: make one, enter one, look at it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -59,12 +59,11 @@ pub(super) async fn run(session: &Session, verb: MeshVerb) -> anyhow::Result<Exi
 fn init(session: &Session, data_dir: PathBuf) -> anyhow::Result<Exit> {
     let mesh = join::found(&data_dir).context("no mesh was made")?;
     let document = json!({ "mesh": mesh.to_string(), "data_dir": data_dir });
-    let is_default = data_dir == default_data_dir();
-    let dir = if is_default { String::new() } else { format!(" --data-dir {}", data_dir.display()) };
+    let agent = agent_in(&data_dir);
     session.screen.result(&document, || {
         format!(
             "Mesh {mesh} is made; its key is in {}.\n\
-             Start this host's agent with `skein agent{dir}`, then run `skein mesh token` for the other hosts.",
+             Start this host's agent with `{agent}`, then run `skein mesh token` for the other hosts.",
             mesh_key_in(&data_dir).display()
         )
     })?;
@@ -84,12 +83,20 @@ async fn token(session: &Session, data_dir: Option<PathBuf>) -> anyhow::Result<E
     Ok(Exit::Done)
 }
 
+/// The command that starts the agent of this directory.
+fn agent_in(data_dir: &Path) -> String {
+    match data_dir == default_data_dir() {
+        true => "skein agent".into(),
+        false => format!("skein agent --data-dir {}", data_dir.display()),
+    }
+}
+
 fn enter(session: &Session, token: &str, data_dir: PathBuf) -> anyhow::Result<Exit> {
     let token: JoinToken = token.parse().context("this host entered no mesh")?;
     let mesh = join::enter(&data_dir, &token).context("this host did not enter the mesh")?;
     let document = json!({ "mesh": mesh.to_string(), "data_dir": data_dir });
     session.screen.result(&document, || {
-        format!("This host belongs to mesh {mesh} now. Start its agent with `skein agent`.")
+        format!("This host belongs to mesh {mesh} now. Start its agent with `{}`.", agent_in(&data_dir))
     })?;
     Ok(Exit::Done)
 }
@@ -101,7 +108,7 @@ async fn remove(session: &Session, host: &str) -> anyhow::Result<Exit> {
     })?;
     for deployment in document["counted_in"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         session.screen.note(&format!(
-            "note: {deployment} counts it among its hosts still, and its turn there fails: skein status {deployment}"
+            "note: {deployment} counts it among its hosts, so its turn there has failed or will: skein status {deployment}"
         ));
     }
     Ok(Exit::Done)

@@ -74,12 +74,12 @@ fn out_of_service(plan: &PlanView) -> String {
     let mut text = String::new();
     if !plan.down.is_empty() {
         let down: Vec<String> =
-            plan.down.iter().map(|host| format!("{} since {}", host.name, host.since)).collect();
+            plan.down.iter().map(|host| format!("{} since {}", host.who.label(), host.since)).collect();
         let within = written(plan.lost_after_seconds);
         let then = format!("tried first, and failed if not back within {within}");
         text.push_str(&line("Down", format!("{}: {then}", some_of(&down))));
     }
-    let why = |host: &UnwellView| format!("{}, {}", host.name, clean(&host.why));
+    let why = |host: &UnwellView| format!("{}, {}", host.who.label(), clean(&host.why));
     let goes_in_waves = plan.is_zonal || plan.stopped_after_canary.is_some();
     let first = if goes_in_waves { "first of those it goes with" } else { "first in line" };
     if !plan.unhealthy.is_empty() {

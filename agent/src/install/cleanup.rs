@@ -71,6 +71,11 @@ impl Previous {
         fs::symlink_metadata(path).is_ok() && !self.gone.contains(path)
     }
 
+    /// What is there and will be removed.
+    pub(super) fn goes(&self) -> impl Iterator<Item = &Path> {
+        self.gone.iter().map(PathBuf::as_path).filter(|path| fs::symlink_metadata(path).is_ok())
+    }
+
     /// Removes the files, and the directories that are empty then, last made
     /// first.
     pub(super) fn remove(&self, witness: Witness<'_>) -> Result<(), InstallError> {
@@ -93,7 +98,8 @@ impl Previous {
     }
 }
 
-/// What can never have been made must not stop all installations after it.
+/// What can never have been made must not stop all installations after it, nor what
+/// the agent may not see any more: that stays, and is forgotten.
 fn remove(path: &Path) -> io::Result<()> {
     let is_dir = match fs::symlink_metadata(path) {
         Err(error) if is_missing(&error) => return Ok(()),

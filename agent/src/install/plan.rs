@@ -1,6 +1,6 @@
 //! What Install will do, step by step, or everything that stands against it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -81,6 +81,7 @@ pub(super) fn plan(
         file_exists,
         previous,
         made: HashMap::new(),
+        written_into: HashSet::new(),
         followed: Vec::new(),
         copies: HashMap::new(),
         depth: 0,
@@ -89,6 +90,7 @@ pub(super) fn plan(
         steps: Vec::new(),
         problems: Vec::new(),
     };
+    previous.goes().for_each(|path| planner.needs_to_write_beside(path));
     for mapping in &appspec.files {
         planner.mapping(mapping);
     }
@@ -103,6 +105,8 @@ struct Planner<'p> {
     previous: &'p Previous,
     /// What the steps so far lay down: from where, or `None` for a directory.
     made: HashMap<PathBuf, Option<PathBuf>>,
+    /// Directories that are there and in which something is made or removed.
+    written_into: HashSet<PathBuf>,
     /// The real directories from which links led to where we are.
     followed: Vec<PathBuf>,
     /// How often links led to a directory.
@@ -221,29 +225,23 @@ impl Planner<'_> {
     /// The directories above `path`, and itself.
     fn directories_to(&mut self, path: &Path) {
         let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !self.is_there(path)).collect();
-        let last = path.ancestors().nth(missing.len());
-        // What is retained needs no writing.
-        if !missing.is_empty() || self.file_exists != FileExists::Retain {
-            last.into_iter().for_each(|last| self.writable(last));
-        }
         // The last that is there may be a file.
-        missing.extend(last);
+        missing.extend(path.ancestors().nth(missing.len()));
         for path in missing.into_iter().rev() {
             self.directory(path);
         }
     }
 
     /// Whoever is no root, or has a file system that is read-only, hears it before
-    /// anything is touched.
-    fn writable(&mut self, directory: &Path) {
-        let is_known =
-            |problem: &Problem| matches!(problem, Problem::NotWritable { path, .. } if path == directory);
-        if !directory.is_dir() || self.problems.iter().any(is_known) {
+    /// anything is touched: something is to be made at `path`, or removed.
+    fn needs_to_write_beside(&mut self, path: &Path) {
+        let Some(directory) = path.parent().filter(|above| !self.made.contains_key(*above)) else { return };
+        // A file in a directory's place is another problem.
+        if !self.written_into.insert(directory.to_owned()) || !directory.is_dir() {
             return;
         }
-        if let Err(cause @ (Errno::ACCESS | Errno::ROFS)) =
-            rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)
-        {
+        let access = rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK);
+        if let Err(cause @ (Errno::ACCESS | Errno::ROFS)) = access {
             self.problems.push(Problem::NotWritable { path: directory.to_owned(), cause: cause.into() });
         }
     }
@@ -270,6 +268,7 @@ impl Planner<'_> {
                 self.problems.push(Problem::LinkInTheWay { path: path.to_owned() });
             }
             None => {
+                self.needs_to_write_beside(path);
                 self.made.insert(path.to_owned(), None);
                 self.steps.push(Step::Mkdir { directory: path.to_owned() });
             }
@@ -286,7 +285,12 @@ impl Planner<'_> {
             }
             None => {}
         }
-        if self.existing(destination).is_some() {
+        let existing = self.existing(destination);
+        // What is overwritten in its place needs no room beside it.
+        if existing.is_none() {
+            self.needs_to_write_beside(destination);
+        }
+        if existing.is_some() {
             match self.file_exists {
                 FileExists::Disallow => return self.problems.push(Problem::Exists { path }),
                 // It is not ours then: neither changed nor removed, ever.

@@ -17,9 +17,9 @@ use proto::rollout::{Blocker, Entrant, WaveKind};
 use proto::state::{GroupState, State, check_shape, heeds_alarms};
 use serde::{Deserialize, Serialize};
 
-use super::names::Names;
+use super::names::{Named, Names};
 use super::service::in_service;
-use super::{Why, name_of, written};
+use super::{Why, written};
 use advice::Change;
 use pace::Pace;
 
@@ -142,14 +142,16 @@ pub(crate) struct CauseView {
 /// A host that is Down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DownView {
-    pub(crate) name: String,
+    #[serde(flatten)]
+    pub(crate) who: Named,
     pub(crate) since: String,
 }
 
 /// A host that is out of service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnwellView {
-    pub(crate) name: String,
+    #[serde(flatten)]
+    pub(crate) who: Named,
     pub(crate) why: String,
 }
 
@@ -192,7 +194,7 @@ pub(crate) struct Planned {
     /// Whether it would be accepted with another minimum.
     takes_minimum: bool,
     pace: Option<Pace>,
-    names: BTreeMap<HostId, String>,
+    names: BTreeMap<HostId, Named>,
     /// The first host that is Down, as a command takes it.
     first_down: Option<String>,
     /// How many hosts of the group are in service now.
@@ -218,7 +220,7 @@ impl Planned {
         let notes = notes(known, &wish);
         let forecast = state.forecast(wish.clone(), turn).ok_or_else(unknown)?;
         let labels = Names::of(state);
-        let names = |entrant: &Entrant| (entrant.host, labels.named(entrant.host).label().to_string());
+        let names = |entrant: &Entrant| (entrant.host, labels.named(entrant.host));
         let first_down = forecast.entrants().iter().find(|entrant| entrant.down.is_some());
         let first_down = first_down.map(|entrant| labels.word(entrant.host));
         let targets = || forecast.entrants().iter().filter(|entrant| entrant.target);
@@ -243,8 +245,8 @@ impl Planned {
             first_down,
             healthy: u32::try_from(in_service(state, known, &state.members_of(&known.group)))
                 .unwrap_or(u32::MAX),
-            unhealthy: targets().filter_map(|entrant| unwell(state, known, entrant)).collect(),
-            left_out: others().filter_map(|entrant| left_out(state, known, entrant)).collect(),
+            unhealthy: targets().filter_map(|entrant| unwell(&labels, known, entrant)).collect(),
+            left_out: others().filter_map(|entrant| left_out(&labels, known, entrant)).collect(),
             rollback_to: known.good.last().map(|good| good.revision.digest.to_string()),
             notes,
             forecast,
@@ -334,15 +336,20 @@ impl Planned {
         reasons
     }
 
+    fn named(&self, host: HostId) -> Named {
+        let unknown = || Named { host: host.to_string(), name: host.short(), ..Named::default() };
+        self.names.get(&host).cloned().unwrap_or_else(unknown)
+    }
+
     fn names_of(&self, hosts: &[HostId]) -> Vec<String> {
-        hosts.iter().map(|host| self.names.get(host).cloned().unwrap_or_else(|| host.short())).collect()
+        hosts.iter().map(|host| self.named(*host).name).collect()
     }
 
     /// Of these hosts those that are Down.
     fn down(&self, of: impl Fn(&Entrant) -> bool) -> Vec<DownView> {
         let of = self.forecast.entrants().iter().filter(|entrant| of(entrant));
         let down = of.filter_map(|entrant| Some((entrant.host, entrant.down?)));
-        let view = |(host, since)| DownView { name: self.names_of(&[host]).remove(0), since: written(since) };
+        let view = |(host, since)| DownView { who: self.named(host), since: written(since) };
         down.map(view).collect()
     }
 
@@ -362,7 +369,8 @@ impl Planned {
         /// More names than this are counted, not listed.
         const NAMED_MAX: usize = 3;
         let mut advice: Vec<String> = self.changes.iter().filter_map(Change::words).collect();
-        let missing: Vec<String> = self.down(|_| true).into_iter().map(|host| host.name).collect();
+        let missing = self.down(|_| true).into_iter();
+        let missing: Vec<String> = missing.map(|host| host.who.label().into()).collect();
         let is_refused = self.refusal.as_ref().is_some_and(|refusal| !refusal.passes());
         if !missing.is_empty() && !is_refused {
             let more = missing.len().saturating_sub(NAMED_MAX);
@@ -422,23 +430,23 @@ fn count<T>(of: impl Iterator<Item = T>) -> u32 {
 }
 
 /// Why a host that is up is not in service; none if it is, or never had a turn.
-fn unwell(state: &State, known: &GroupState, entrant: &Entrant) -> Option<UnwellView> {
+fn unwell(labels: &Names<'_>, known: &GroupState, entrant: &Entrant) -> Option<UnwellView> {
     if entrant.is_in_service() || entrant.down.is_some() || entrant.standing.is_none() {
         return None;
     }
     let last_turn = || "its last turn failed".to_string();
-    let why = super::health::unwell(state, known, entrant.host).unwrap_or_else(last_turn);
-    Some(UnwellView { name: name_of(state, entrant.host), why })
+    let why = super::health::unwell(labels.state, known, entrant.host).unwrap_or_else(last_turn);
+    Some(UnwellView { who: labels.named(entrant.host), why })
 }
 
 /// Why a host that gets no turn is out of service; none if it is not.
-fn left_out(state: &State, known: &GroupState, entrant: &Entrant) -> Option<UnwellView> {
+fn left_out(labels: &Names<'_>, known: &GroupState, entrant: &Entrant) -> Option<UnwellView> {
     let why = match (entrant.down, entrant.standing) {
         (Some(since), _) => format!("Down since {}", written(since)),
         (None, None) => "nothing was deployed to it yet".into(),
-        (None, Some(_)) => return unwell(state, known, entrant),
+        (None, Some(_)) => return unwell(labels, known, entrant),
     };
-    Some(UnwellView { name: name_of(state, entrant.host), why })
+    Some(UnwellView { who: labels.named(entrant.host), why })
 }
 
 /// What happens before the first turn.

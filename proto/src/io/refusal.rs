@@ -6,6 +6,19 @@ use crate::id::{ConfigName, DeploymentId, Digest, GroupName, HostId};
 use crate::policy::{InvalidPolicy, PREDEFINED};
 use crate::time::LedgerTime;
 
+/// What must come first for who wants to go back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// Another rollback is on its way.
+    GoesBack,
+    /// What runs may be stopped in such a way that the mesh goes back there.
+    StopAndGoBack,
+    /// What runs may be stopped.
+    Stop,
+    /// What waits may be stopped.
+    StopQueued,
+}
+
 /// Why a request is refused. Nothing has changed, unless it says so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -45,14 +58,14 @@ pub enum Refusal {
         running: DeploymentId,
     },
     /// Nothing goes back beside a deployment that runs.
-    #[error("{}", stop_first(group, *running, *is_back))]
+    #[error("{}", stop_first(group, *busy, *first))]
     StopFirst {
         /// The group.
         group: GroupName,
-        /// What runs.
-        running: DeploymentId,
-        /// Whether that goes back itself.
-        is_back: bool,
+        /// What is in the way.
+        busy: DeploymentId,
+        /// What comes first.
+        first: First,
     },
     /// The queue holds one.
     #[error("deployment {queued} of {group} is waiting already: a group's queue holds one")]
@@ -183,7 +196,7 @@ pub enum Refusal {
     },
     /// A canary that nobody follows.
     #[error(
-        "a canary of {config} takes in all of the {total} hosts of {group}, so nobody would follow it: make it \
+        "a canary of {config} takes in every host of {group} ({total}), so nobody would follow it: make it \
          smaller{}, or leave it out (--override canary.enabled=false)", smaller(*.total)
     )]
     ImpossibleCanary {
@@ -412,15 +425,17 @@ impl Refusal {
     }
 }
 
-fn stop_first(group: &GroupName, running: DeploymentId, is_back: bool) -> String {
-    match is_back {
-        true => format!(
-            "{group} is being taken back already: look with `skein status {running}`, or end that with `skein stop \
-             {running}` first"
+fn stop_first(group: &GroupName, busy: DeploymentId, first: First) -> String {
+    match first {
+        First::GoesBack => format!("{group} is being taken back already: `skein status {busy}`"),
+        First::StopAndGoBack => format!(
+            "deployment {busy} of {group} is still running: `skein stop {busy} --rollback` ends it and goes back"
         ),
-        false => format!(
-            "deployment {running} of {group} is still running: `skein stop {running} --rollback` ends it and goes \
-             back"
+        First::Stop => format!(
+            "deployment {busy} of {group} is still running: end it with `skein stop {busy}`, then ask again"
+        ),
+        First::StopQueued => format!(
+            "deployment {busy} of {group} is about to begin: take it back with `skein stop {busy}`, then ask again"
         ),
     }
 }

@@ -253,10 +253,9 @@ impl Node {
         }
         if let Body::Finished { deployment } = body {
             let mut left = 0;
-            self.progress.retain(|(of, host), _| {
-                let is_kept = is_worth_remembering(&self.state, *of, *host);
-                left += u32::from(of == deployment && is_kept);
-                is_kept && (of != deployment || left <= FAILURES_TOLD)
+            self.progress.retain(|(of, _), _| {
+                left += u32::from(of == deployment);
+                (of != deployment || left <= FAILURES_TOLD) && self.state.rollout(*of).is_some()
             });
         }
     }
@@ -358,9 +357,11 @@ fn pick(rng: &mut rand_chacha::ChaCha8Rng, hosts: &[HostId]) -> Option<HostId> {
     if hosts.is_empty() { None } else { Some(hosts[rng.random_range(0..hosts.len())]) }
 }
 
-/// Whether nobody else knows in which event the turn is, or was when it ended.
+/// Whether nobody else knows in which event the turn is, or was when it ended. Of a
+/// deployment that is over what is left was looked at before.
 fn is_worth_remembering(state: &State, deployment: DeploymentId, host: HostId) -> bool {
-    state.part(deployment, host).is_some_and(|part| match &*part.stage {
+    let Some(rollout) = state.rollout(deployment) else { return false };
+    rollout.members().get(&host).is_none_or(|member| match &member.stage {
         Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } => failure.code.is_of_a_timer(),
         Stage::Ended { outcome: TurnOutcome::Succeeded, .. } => false,
         Stage::NotTargeted

@@ -230,8 +230,9 @@ impl<'a> Playing<'a> {
     fn take_off(&mut self, granted: Vec<HostId>) {
         for host in granted {
             // Whoever is Down cannot start; its turn is given up.
+            let policy = &self.of.submission.policy;
             let (is_off, takes) = if self.down.contains(&host) {
-                (self.rollout.may_start(host), self.of.submission.policy.lost_after)
+                (self.rollout.may_start(host), policy.lost_after.min(policy.start_timeout))
             } else {
                 (self.rollout.start_turn(host, self.now), self.of.turn)
             };

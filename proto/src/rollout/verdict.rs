@@ -197,6 +197,7 @@ fn health_constraints(f: &mut fmt::Formatter<'_>, reason: &Reason) -> fmt::Resul
         match (hopeful, pending + in_flight) {
             (0, 0) => f.write_str(", and none is still to come")?,
             // Healthy by their last turn, and so counted already.
+            (0, 1) => f.write_str(", and that is too few even if the one still to come goes well")?,
             (0, to_come) => write!(f, ", and that is too few even if the {to_come} still to come go well")?,
             _ => write!(f, ", and even with the {hopeful} that may still get well that is too few")?,
         }

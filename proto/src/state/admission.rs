@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{GroupState, Host, State};
 use crate::entry::{Creator, Submission};
 use crate::id::{DeploymentId, GroupName};
-use crate::io::Refusal;
+use crate::io::{First, Refusal};
 use crate::policy::{Mode, Policy, Share, Zonal};
 
 /// Characters of an operator's description (CodeDeploy's quota).
@@ -37,7 +37,7 @@ impl State {
         let busy_with = self.busy_with(group).filter(|_| group.freeze.is_none() || !is_free);
         // Before its targets: who is in a turn counts as what it was until that is over.
         if let Some(running) = busy_with.filter(|_| !submission.queue) {
-            return Err(self.busy(submission, running));
+            return Err(self.busy(group, submission, running));
         }
         self.check_targets(group, submission)?;
         match (busy_with, group.queued) {
@@ -46,14 +46,22 @@ impl State {
         }
     }
 
-    fn busy(&self, submission: &Submission, running: DeploymentId) -> Refusal {
-        let group = submission.group.clone();
+    fn busy(&self, group: &GroupState, submission: &Submission, busy: DeploymentId) -> Refusal {
+        let name = submission.group.clone();
         if submission.rollback_of.is_none() {
-            return Refusal::AlreadyRunning { group, running };
+            return Refusal::AlreadyRunning { group: name, running: busy };
         }
-        let is_back =
-            self.rollouts.get(&running).is_some_and(|rollout| rollout.submission.rollback_of.is_some());
-        Refusal::StopFirst { group, running, is_back }
+        let running = group.running.and_then(|id| self.rollouts.get(&id)).map(|rollout| &rollout.submission);
+        let is_wanted =
+            group.good.last().is_some_and(|good| good.revision.digest == submission.revision.digest);
+        let first = match running {
+            Some(running) if running.rollback_of.is_some() => First::GoesBack,
+            Some(running) if is_wanted && running.policy.mode == Mode::Standard => First::StopAndGoBack,
+            Some(_) => First::Stop,
+            None if group.owes_rollback_of.is_some() => First::GoesBack,
+            None => First::StopQueued,
+        };
+        Refusal::StopFirst { group: name, busy, first }
     }
 
     /// Whether a deployment of the group under this policy can end well.

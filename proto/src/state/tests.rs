@@ -143,9 +143,13 @@ fn what_could_never_end_well_is_refused_with_numbers_and_a_way_out() {
     check(
         &TWO_ZONES,
         |policy| policy.canary = canary(Share::Hosts(4)),
-        &["a canary of 4 hosts is 4 of the 4 hosts", "at most 3"],
+        &["a canary of 4 hosts takes in every host of hello/prod (4)", "at most 3"],
     );
-    check(&[""], |policy| policy.canary = canary(Share::Percent(10)), &["10 % is 1 of the 1 hosts"]);
+    check(
+        &[""],
+        |policy| policy.canary = canary(Share::Percent(10)),
+        &["10 % takes in every host of hello/prod (1)"],
+    );
     check(
         &["a", "b", "c"],
         |policy| {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cli::watch::tests::named;
 use crate::view::Why;
 use crate::view::plan::{DownView, StepView, WorstView};
 
@@ -53,7 +54,7 @@ fn a_plan_that_cannot_finish_says_why_and_what_would_help() {
     let plan = PlanView {
         is_possible: false,
         healthy: 3,
-        down: vec![DownView { name: "web-4".into(), since: "2026-01-01T00:00:00.000Z".into() }],
+        down: vec![DownView { who: named("web-4"), since: "2026-01-01T00:00:00.000Z".into() }],
         reasons: vec![cause(
             "HEALTH_CONSTRAINTS",
             "3 of 4 hosts are healthy and 3 must stay so",
@@ -116,13 +117,13 @@ Any one of these would then make it possible, the smallest change first:
 #[test]
 fn hosts_out_of_service_and_canaries_are_told_before_it_begins() {
     let step = |wave: Option<&str>, after| StepView { wave: wave.map(Into::into), after };
-    let unwell = UnwellView { name: "web-1".into(), why: "unhealthy since noon: it answered 500".into() };
+    let unwell = UnwellView { who: named("web-1"), why: "unhealthy since noon: it answered 500".into() };
     let plan = PlanView {
         targets: 3,
         healthy: 2,
         unhealthy: vec![unwell],
         never_deployed: 1,
-        left_out: vec![UnwellView { name: "web-4".into(), why: "its last turn failed".into() }],
+        left_out: vec![UnwellView { who: named("web-4"), why: "its last turn failed".into() }],
         waves: vec![step(Some("the canary"), 0), step(None, 600)],
         stopped_by_failures: 1,
         stopped_after_canary: Some(2),
@@ -149,7 +150,7 @@ fn hosts_out_of_service_and_canaries_are_told_before_it_begins() {
 fn a_plan_for_many_hosts_fits_on_a_screen() {
     let batch: Vec<String> = (0..500).map(|number| format!("web-{number}")).collect();
     let since = "2026-01-01T00:00:00.000Z";
-    let down = (0..300).map(|number| DownView { name: format!("web-{number}"), since: since.into() });
+    let down = (0..300).map(|number| DownView { who: named(&format!("web-{number}")), since: since.into() });
     let text = words(&PlanView { batches: vec![batch; 100], down: down.collect(), ..possible() });
     assert!(text.contains(", web-7 and 492 more\n"), "{text}");
     assert!(text.contains("… 86 more batches, 500 hosts each (--json shows all)\n"), "{text}");
@@ -187,7 +188,7 @@ fn what_stops_it_is_said_without_gluing_two_numbers_together() {
         "any failed turn of the canary; then 2 failed turns while others still wait for theirs; once nobody \
          waits, it takes 3",
     );
-    let down = vec![DownView { name: "web-4".into(), since: String::new() }];
+    let down = vec![DownView { who: named("web-4"), since: String::new() }];
     let plan = PlanView { down, stopped_by_failures: 1, last_may_fail: 1, ..PlanView::default() };
     assert!(stops(&plan).ends_with(" (hosts that stay Down are not counted)"));
     let plan = PlanView { is_zonal: true, stopped_by_failures: 2, last_may_fail: 2, ..PlanView::default() };

@@ -5,9 +5,13 @@ use crate::view::deployment::{Counts, Healthy};
 use crate::view::names::Named;
 use crate::view::{TurnView, Why};
 
+pub(in crate::cli) fn named(name: &str) -> Named {
+    Named { host: format!("id of {name}"), name: name.into(), label: String::new() }
+}
+
 pub(in crate::cli) fn host(name: &str, status: &str, event: Option<&str>) -> TurnView {
     TurnView {
-        who: Named { host: format!("id of {name}"), name: name.into(), label: String::new() },
+        who: named(name),
         zone: String::new(),
         status: status.into(),
         event: event.map(Into::into),

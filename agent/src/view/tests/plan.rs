@@ -89,7 +89,7 @@ fn a_dead_host_under_one_at_a_time_is_named_before_anything_begins() {
     bodies.push(down(2));
     let plan = plan_of(&fold(Minimum::OneAtATime, bodies), Minimum::OneAtATime);
     assert!(!plan.is_possible);
-    assert_eq!(plan.down.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["web-2"]);
+    assert_eq!(plan.down.iter().map(|host| host.who.label()).collect::<Vec<_>>(), ["web-2"]);
     assert_eq!(plan.reason.expect("a reason").code, "HEALTH_CONSTRAINTS");
     assert_eq!(
         plan.advice,
@@ -221,7 +221,7 @@ fn a_restart_is_planned_for_the_hosts_that_run_what_is_restarted() {
     let plan = Planned::of(&state, restart).expect("the group is there").view();
     assert_eq!((plan.total, plan.targets, plan.never_deployed), (4, 3, 0));
     let left_out = |plan: &PlanView| {
-        let names = plan.left_out.iter().map(|host| format!("{}: {}", host.name, host.why));
+        let names = plan.left_out.iter().map(|host| format!("{}: {}", host.who.label(), host.why));
         names.collect::<Vec<_>>()
     };
     assert_eq!(left_out(&plan), ["web-4: nothing was deployed to it yet"]);
@@ -248,7 +248,7 @@ fn a_host_whose_last_turn_failed_is_not_first_in_line_of_a_restart_that_leaves_i
     restart.revision.digest = Digest::of(b"v1");
     let plan = Planned::of(&fold(Minimum::OneAtATime, bodies), restart).expect("the group is there").view();
     assert_eq!((plan.targets, plan.unhealthy.len()), (2, 0), "{:?}", plan.unhealthy);
-    assert_eq!((plan.left_out[0].name.as_str(), plan.left_out.len()), ("web-3", 1));
+    assert_eq!((plan.left_out[0].who.label(), plan.left_out.len()), ("web-3", 1));
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn a_host_in_its_turn_is_in_service_nowhere() {
     let planned = Planned::of(&state, *first).expect("the group").view();
     assert_eq!((shown.healthy.now, group.healthy, counted.healthy, planned.healthy), (2, 2, 2, 2));
     assert!(group.out_of_service.is_empty(), "{:?}", group.out_of_service);
-    // Removed in its turn or before it, it is counted there.
+    // Where it would fail if it were taken out.
     assert_eq!(waiting_for(&state, host(1)), [second.to_string()]);
     assert_eq!(waiting_for(&state, host(9)), [""; 0]);
 }

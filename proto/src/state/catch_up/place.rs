@@ -70,11 +70,11 @@ impl fmt::Display for CatchUp {
             CatchUp::LeftAlone(Some(deployment)) => {
                 write!(
                     f,
-                    "its turn in {deployment} failed, so it stays as it is until somebody deploys, or it was away and comes back"
+                    "its turn in {deployment} failed, so it stays as it is until the next deployment, or until it has been away and is back"
                 )
             }
             CatchUp::LeftAlone(None) => {
-                f.write_str("its turn failed, so it stays as it is until somebody deploys, or it was away and comes back")
+                f.write_str("its turn failed, so it stays as it is until the next deployment, or until it has been away and is back")
             }
         }
     }
