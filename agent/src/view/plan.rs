@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{Named, Names};
 use super::service::in_service;
-use super::{Why, written};
+use super::{Why, name_of, written};
 use advice::Change;
 use pace::Pace;
 
@@ -194,7 +194,9 @@ pub(crate) struct Planned {
     /// Whether it would be accepted with another minimum.
     takes_minimum: bool,
     pace: Option<Pace>,
-    names: BTreeMap<HostId, Named>,
+    names: BTreeMap<HostId, String>,
+    /// Of those that are Down: to write out an id takes long.
+    down: BTreeMap<HostId, Named>,
     /// The first host that is Down, as a command takes it.
     first_down: Option<String>,
     /// How many hosts of the group are in service now.
@@ -220,7 +222,9 @@ impl Planned {
         let notes = notes(known, &wish);
         let forecast = state.forecast(wish.clone(), turn).ok_or_else(unknown)?;
         let labels = Names::of(state);
-        let names = |entrant: &Entrant| (entrant.host, labels.named(entrant.host));
+        let names = |entrant: &Entrant| (entrant.host, name_of(state, entrant.host));
+        let down = forecast.entrants().iter().filter(|entrant| entrant.down.is_some());
+        let down = down.map(|entrant| (entrant.host, labels.named(entrant.host))).collect();
         let first_down = forecast.entrants().iter().find(|entrant| entrant.down.is_some());
         let first_down = first_down.map(|entrant| labels.word(entrant.host));
         let targets = || forecast.entrants().iter().filter(|entrant| entrant.target);
@@ -242,6 +246,7 @@ impl Planned {
             refusal,
             pace,
             names: forecast.entrants().iter().map(names).collect(),
+            down,
             first_down,
             healthy: u32::try_from(in_service(state, known, &state.members_of(&known.group)))
                 .unwrap_or(u32::MAX),
@@ -338,11 +343,11 @@ impl Planned {
 
     fn named(&self, host: HostId) -> Named {
         let unknown = || Named { host: host.to_string(), name: host.short(), ..Named::default() };
-        self.names.get(&host).cloned().unwrap_or_else(unknown)
+        self.down.get(&host).cloned().unwrap_or_else(unknown)
     }
 
     fn names_of(&self, hosts: &[HostId]) -> Vec<String> {
-        hosts.iter().map(|host| self.named(*host).name).collect()
+        hosts.iter().map(|host| self.names.get(host).cloned().unwrap_or_else(|| host.short())).collect()
     }
 
     /// Of these hosts those that are Down.
