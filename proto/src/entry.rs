@@ -361,20 +361,7 @@ impl ErrorCode {
 
     /// Whether a timer ended the turn, which does not know where it was.
     pub const fn is_of_a_timer(self) -> bool {
-        match self {
-            ErrorCode::HostLost | ErrorCode::TurnTimedOut => true,
-            ErrorCode::Success
-            | ErrorCode::ScriptMissing
-            | ErrorCode::ScriptNotExecutable
-            | ErrorCode::ScriptTimedOut
-            | ErrorCode::ScriptFailed
-            | ErrorCode::UnknownError
-            | ErrorCode::OutputsLeftOpen
-            | ErrorCode::DidNotStart
-            | ErrorCode::FailedAfterRestart
-            | ErrorCode::Stopped
-            | ErrorCode::HealthCheckFailed => false,
-        }
+        matches!(self, ErrorCode::HostLost | ErrorCode::TurnTimedOut)
     }
 
     /// The word that JSON carries.

@@ -94,6 +94,9 @@ fn known_revision(node: &Node, digest: Digest) -> Option<(Revision, Vec<HostId>)
     Some((submission.revision.clone(), holders))
 }
 
+/// What is odd about a bundle fills no screen.
+const WARNINGS_TOLD_MAX: usize = 20;
+
 /// Nothing is submitted that no host could deploy: the AppSpec file is there,
 /// has no mistake, and every script that it names is in the bundle. Returns what is
 /// odd about it.
@@ -106,7 +109,10 @@ fn check_appspec(cache: &Cache, revision: &Revision) -> Result<Vec<String>, Back
         tracing::warn!(origin, %warning, "the bundle is odd");
     }
     if found.mistakes.is_empty() {
-        return Ok(found.warnings.iter().map(ToString::to_string).collect());
+        let more = found.warnings.len().saturating_sub(WARNINGS_TOLD_MAX);
+        let told = found.warnings.iter().take(WARNINGS_TOLD_MAX).map(ToString::to_string);
+        let rest = (more > 0).then(|| format!("… and {more} more: `skein local --check` lists all"));
+        return Ok(told.chain(rest).collect());
     }
     let lines: Vec<String> = found.mistakes.iter().map(ToString::to_string).collect();
     Err(invalid(format!("`{origin}` cannot be deployed:\n  {}", lines.join("\n  "))))

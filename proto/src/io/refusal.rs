@@ -427,7 +427,7 @@ impl Refusal {
 
 fn stop_first(group: &GroupName, busy: DeploymentId, first: First) -> String {
     match first {
-        First::GoesBack => format!("{group} is being taken back already: `skein status {busy}`"),
+        First::GoesBack => format!("{group} is being taken back already: `skein status {group}`"),
         First::StopAndGoBack => format!(
             "deployment {busy} of {group} is still running: `skein stop {busy} --rollback` ends it and goes back"
         ),
