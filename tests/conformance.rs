@@ -12,6 +12,10 @@
 //! Owners need root, and the user `cdtest` must exist: all runs in namespaces
 //! of its own, where /etc/passwd is another file.
 
+#[path = "conformance/judging.rs"]
+mod judging;
+#[path = "conformance/listing.rs"]
+mod listing;
 #[path = "s3_revision.rs"]
 mod s3_revision;
 
@@ -22,6 +26,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use judging::judge;
+use listing::entry_line;
 use serde_json::{Map, Value, json};
 
 /// Set for the process that runs in the namespaces.
@@ -65,7 +71,9 @@ fn inside(filters: &[String]) -> ExitCode {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance");
     let mut names: Vec<String> = fs::read_dir(&cases)
         .expect("the cases are there")
-        .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
+        .map(|entry| entry.expect("readable"))
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| filters.is_empty() || filters.iter().any(|filter| name.contains(filter)))
         .collect();
     names.sort();
@@ -392,73 +400,6 @@ fn with_umask(command: &mut Command, umask: u32) {
     unsafe { std::os::unix::process::CommandExt::pre_exec(command, set) };
 }
 
-fn entry_line(path: &Path, below: &Path, wants_acl: bool) -> String {
-    let metadata = path.symlink_metadata().expect("there");
-    let kind = match metadata.file_type() {
-        kind if kind.is_dir() => "dir",
-        kind if kind.is_symlink() => "symlink",
-        _ => "file",
-    };
-    let user = nix::unistd::User::from_uid(metadata.uid().into()).ok().flatten();
-    let group = nix::unistd::Group::from_gid(metadata.gid().into()).ok().flatten();
-    let user = user.map_or_else(|| metadata.uid().to_string(), |user| user.name);
-    let group = group.map_or_else(|| metadata.gid().to_string(), |group| group.name);
-    let mode = metadata.mode() & 0o7777;
-    let mut line = format!("{kind} {mode:04o} {user}:{group} {}", below.display());
-    if kind == "symlink" {
-        line += &format!(" -> {}", fs::read_link(path).expect("a link").display());
-    }
-    if kind == "file" {
-        if metadata.nlink() > 1 {
-            line += &format!(" ({} links)", metadata.nlink());
-        }
-        let text = fs::read(path).expect("readable");
-        line += &format!(" = {}", json!(String::from_utf8_lossy(&text)));
-    }
-    if wants_acl {
-        line += &format!(" acl {}", access_list(path, metadata.mode()));
-    }
-    line
-}
-
-/// What `getfacl` says, which not every machine has.
-fn access_list(path: &Path, mode: u32) -> String {
-    let read = |name: &str| {
-        let mut value = [0; 1024];
-        let length = rustix::fs::getxattr(path, name, &mut value[..]).ok()?;
-        Some(value[4..length].chunks(8).map(ace).collect::<Vec<_>>())
-    };
-    let letters = |bits: u32| {
-        let bit = |bit, letter| if bits & bit != 0 { letter } else { '-' };
-        format!("{}{}{}", bit(4, 'r'), bit(2, 'w'), bit(1, 'x'))
-    };
-    let base = || {
-        let bits = |shift: u32| letters(mode >> shift & 7);
-        vec![format!("user::{}", bits(6)), format!("group::{}", bits(3)), format!("other::{}", bits(0))]
-    };
-    let mut entries = read("system.posix_acl_access").unwrap_or_else(base);
-    let default = read("system.posix_acl_default").unwrap_or_default();
-    entries.extend(default.iter().map(|entry| format!("default:{entry}")));
-    entries.join(",")
-}
-
-fn ace(bytes: &[u8]) -> String {
-    let number = |at: usize| u32::from(bytes[at]) | u32::from(bytes[at + 1]) << 8;
-    let id = number(4) | number(6) << 16;
-    let user = || nix::unistd::User::from_uid(id.into()).ok().flatten().map(|user| user.name);
-    let group = || nix::unistd::Group::from_gid(id.into()).ok().flatten().map(|group| group.name);
-    let who = match number(0) {
-        1 => "user:".to_owned(),
-        2 => format!("user:{}", user().unwrap_or_else(|| id.to_string())),
-        4 => "group:".to_owned(),
-        8 => format!("group:{}", group().unwrap_or_else(|| id.to_string())),
-        16 => "mask:".to_owned(),
-        _ => "other:".to_owned(),
-    };
-    let bit = |bit, letter| if number(2) & bit != 0 { letter } else { '-' };
-    format!("{who}:{}{}{}", bit(4, 'r'), bit(2, 'w'), bit(1, 'x'))
-}
-
 /// CodeDeploy's number for it.
 fn code(name: &Value) -> u8 {
     match name.as_str() {
@@ -471,66 +412,4 @@ fn code(name: &Value) -> u8 {
         Some("FailedAfterRestart") => 7,
         Some(_) | None => 5,
     }
-}
-
-/// The word for the step's row, and what is not as it should be.
-fn judge(step: &Value, found: &Value) -> (String, String) {
-    let expect = step["expect"].as_object().expect("what is expected");
-    let empty = Map::new();
-    let ours = step["ours"].as_object().unwrap_or(&empty);
-    let mut wrong = String::new();
-    for (key, recorded) in expect {
-        let wanted = ours.get(key).unwrap_or(recorded);
-        let (wanted, found) = (comparable(key, wanted), comparable(key, &found[key]));
-        if wanted != found {
-            wrong += &format!("    {key}: expected {wanted:#}\n    {key}: found {found:#}\n");
-        }
-        if ours.contains_key(key) && wanted == comparable(key, recorded) {
-            wrong += &format!("    {key}: no longer differs, so `ours` must not say so\n");
-        }
-    }
-    if !wrong.is_empty() {
-        wrong += &format!("    it said: {}\n", found["said"].as_str().unwrap_or_default());
-        return ("WRONG".to_owned(), wrong);
-    }
-    match ours.get("because").and_then(Value::as_str) {
-        Some(because) => (format!("differs: {because}"), String::new()),
-        None => ("matches".to_owned(), String::new()),
-    }
-}
-
-/// Without what differs everywhere, and without what differs from run to run.
-fn comparable(key: &str, value: &Value) -> Value {
-    match key {
-        "hooks" => value.as_array().into_iter().flatten().map(without_cwd).collect(),
-        "deployments" => {
-            let deployments: BTreeSet<&str> =
-                value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            json!(deployments)
-        }
-        // The order of stdout against stderr varies.
-        "log" => {
-            let of = |lines: &Value| {
-                let lines = lines.as_array().into_iter().flatten().filter_map(Value::as_str);
-                let mut lines: Vec<&str> = lines.collect();
-                lines.sort_unstable();
-                json!(lines)
-            };
-            let logs = value.as_object().into_iter().flatten();
-            logs.map(|(deployment, lines)| (deployment.clone(), of(lines))).collect::<Map<_, _>>().into()
-        }
-        _ => value.clone(),
-    }
-}
-
-/// Hooks start in their revision's directory, not in the agent's, which is the
-/// root of the disk where a whole agent was recorded.
-fn without_cwd(line: &Value) -> Value {
-    let line = line.as_str().unwrap_or_default();
-    let Some((start, rest)) = line.split_once(" cwd=") else { return line.into() };
-    let (cwd, end) = rest.split_once(' ').unwrap_or((rest, ""));
-    let file = start.rsplit_once("file=").map_or("", |(_, file)| file);
-    let archive = file.split_once("/deployment-archive").map_or("", |(above, _)| above);
-    let own = format!("/conformance/root/{archive}/deployment-archive");
-    if ["/", "/conformance/cwd", &own].contains(&cwd) { format!("{start} {end}").into() } else { line.into() }
 }

@@ -4,6 +4,9 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod cut_off;
+mod kept;
+
 /// A host with one group, and bundles to install there.
 struct Host {
     dir: TempDir,
@@ -254,19 +257,6 @@ fn what_cannot_be_laid_down_is_refused_before_anything_changes() {
 }
 
 #[test]
-fn what_was_noted_and_cannot_have_been_made_stops_no_installation() {
-    let host = Host::new();
-    host.put(&[("v1/app/a", "1"), ("file", "f")]);
-    symlink(host.at("loop"), host.at("loop")).expect("a link");
-    let impossible = [format!("/{}", "n".repeat(256)), host.at("file/x").display().to_string()];
-    let looping = host.at("loop/x").display().to_string();
-    let journal = format!("{}\n{}\n{looping}\n", impossible[0], impossible[1]);
-    host.state.write(&host.state.cleanup_file(), journal.as_bytes()).expect("written");
-    host.install("v1", "").expect("installed");
-    host.check("dest/a", Some("1"));
-}
-
-#[test]
 fn files_keep_their_modes_and_times_and_directories_do_not() {
     let host = Host::new();
     host.put(&[("v1/app/sub/run", "1")]);
@@ -339,64 +329,6 @@ fn permissions_do_not_reach_out_through_links() {
 }
 
 #[test]
-fn an_install_that_was_cut_off_is_cleaned_up_by_the_next() {
-    let host = Host::new();
-    host.put(&[("v1/app/a", "1"), ("v1/app/b", "1"), ("v2/app/c", "2")]);
-    // As left behind by an agent that died while it copied `b`, and once more
-    // while it noted a path.
-    let dest = host.at("dest").display().to_string();
-    host.put(&[("dest/a", "1")]);
-    fs::write(cleanup::part_of(&host.at("dest/b")), "half").expect("written");
-    let journal = format!("{dest}\n{dest}/a\n{dest}/b\n{dest}/never-");
-    host.state.write(&host.state.cleanup_file(), journal.as_bytes()).expect("written");
-    host.install("v2", "").expect("installed");
-    let names: Vec<_> =
-        fs::read_dir(&dest).expect("there").map(|entry| entry.expect("one").file_name()).collect();
-    assert_eq!(names, ["c"]);
-}
-
-/// Makes these deployments, the oldest first: a name with a `+` has a bundle.
-fn deployments(host: &Host, names: &[&str]) {
-    for (name, seconds) in names.iter().zip(1_000..) {
-        let dir = host.state.deployment_dir(name);
-        let below = if name.ends_with('+') { dir.join(state::ARCHIVE) } else { dir.join("logs") };
-        fs::create_dir_all(below).expect("made");
-        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-        fs::File::open(dir).expect("opened").set_modified(time).expect("set");
-    }
-}
-
-fn check_kept(host: &Host, kept: &[&str]) {
-    let parent = host.state.deployment_dir("x");
-    let entries = fs::read_dir(parent.parent().expect("below")).expect("listed");
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.expect("one").file_name().into_string().expect("text")).collect();
-    names.sort();
-    assert_eq!(names, kept);
-}
-
-#[test]
-fn the_oldest_revisions_go_but_never_the_last_good_one() {
-    let host = Host::new();
-    deployments(&host, &["0+", "1+", "2+", "3+", "4+", "5+", "6"]);
-    host.state.mark_last_successful(&host.state.deployment_dir("0+")).expect("marked");
-    host.state.retain(&host.state.deployment_dir("6"), 5).expect("retained");
-    check_kept(&host, &["0+", "3+", "4+", "5+", "6"]);
-    host.state.retain(&host.state.deployment_dir("6"), 1).expect("retained");
-    check_kept(&host, &["0+", "6"]);
-}
-
-#[test]
-fn what_brought_no_bundle_pushes_no_revision_out() {
-    let host = Host::new();
-    deployments(&host, &["0+", "1+", "2", "3", "4", "5", "6"]);
-    host.state.retain(&host.state.deployment_dir("6"), 3).expect("retained");
-    check_kept(&host, &["0+", "1+", "3", "4", "5", "6"]);
-    host.state.retain_logs(&host.state.deployment_dir("6"), 1).expect("retained");
-    check_kept(&host, &["0+", "1+", "5", "6"]);
-}
-
-#[test]
 fn patterns_with_many_stars_do_not_take_forever() {
     let host = Host::new();
     let name = "a".repeat(200);
@@ -407,99 +339,4 @@ fn patterns_with_many_stars_do_not_take_forever() {
         &format!("permissions:\n  - object: DEST\n    pattern: \"{pattern}\"\n    mode: 600\n"),
     )
     .expect("installed");
-}
-
-/// A process that a test beside this one is just starting shares our open files,
-/// and so our lock, until it becomes its own program.
-fn once_unlocked<T>(look: impl Fn() -> Option<T>) -> T {
-    for _ in 0..5_000 {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    panic!("it stays locked")
-}
-
-/// What an installation's witness does instead of letting the agent go on.
-struct Killed;
-
-#[test]
-fn an_agent_that_is_killed_at_any_step_ends_in_a_whole_revision() {
-    use crate::host_side::deployment::Deployment;
-    use unfinished::{Intent, UnderWay};
-    let appspec_of = |host: &Host| {
-        let dest = host.at("dest").display().to_string();
-        format!(
-            "version: 0.0\nos: linux\nfiles:\n  - source: /app\n    destination: {dest}\npermissions:\n  \
-             - object: {dest}\n    mode: 640\n    type: [file]\n"
-        )
-    };
-    let mut step = 0;
-    loop {
-        let host = Host::new();
-        host.put(&[("v1/app/a", "1"), ("v1/app/sub/b", "1")]);
-        let archive = host.state.deployment_dir("d-2").join("deployment-archive");
-        let below = |path: &str| archive.strip_prefix(host.dir.path()).expect("below").join(path);
-        for (path, content) in [("app/a", "2"), ("app/c/d", "2"), ("appspec.yml", &appspec_of(&host))] {
-            host.put(&[(below(path).to_str().expect("text"), content)]);
-        }
-        host.install("v1", "").expect("installed");
-        let parsed = proto::appspec::parse("appspec.yml", appspec_of(&host).as_bytes()).expect("good");
-        let intent = Intent {
-            deployment: "d-2".into(),
-            appspec_name: "appspec.yml".into(),
-            custom_events: Vec::new(),
-            file_exists: FileExists::Disallow,
-        };
-        let mut left = step;
-        let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _under_way = UnderWay::begin(&host.state, &intent).expect("begun");
-            let mut witness = || {
-                if left == 0 {
-                    std::panic::resume_unwind(Box::new(Killed));
-                }
-                left -= 1;
-            };
-            let parts = (&parsed.appspec, &host.state);
-            watched(parts.0, &archive, FileExists::Disallow, parts.1, &mut witness).expect("installed");
-        }));
-        once_unlocked(|| {
-            Deployment::finish_interrupted(&host.state).expect("finished");
-            (!host.state.installing_file().exists()).then_some(())
-        });
-        host.check("dest/a", Some("2"));
-        host.check("dest/c/d", Some("2"));
-        host.check("dest/sub/b", None);
-        assert_eq!(host.mode("dest/c/d"), 0o640, "killed at step {step}");
-        assert_eq!(host.cleanup(), ["dest", "dest/a", "dest/c", "dest/c/d"]);
-        assert_eq!(host.state.last_successful().expect("readable"), Some(host.state.deployment_dir("d-2")));
-        assert!(!host.state.installing_file().exists());
-        if killed.is_ok() {
-            break;
-        }
-        step += 1;
-    }
-    assert!(step > 10, "only {step} steps were seen");
-}
-
-#[test]
-fn two_installations_of_a_group_do_not_run_at_once() {
-    use unfinished::{Intent, UnderWay};
-    let host = Host::new();
-    let intent = Intent {
-        deployment: "d-1".into(),
-        appspec_name: "appspec.yml".into(),
-        custom_events: Vec::new(),
-        file_exists: FileExists::Disallow,
-    };
-    let first = UnderWay::begin(&host.state, &intent).expect("begun");
-    let second = UnderWay::begin(&host.state, &intent).expect_err("refused");
-    assert_eq!(second.kind(), io::ErrorKind::ResourceBusy);
-    assert!(UnderWay::interrupted(&host.state).expect("looked").is_none(), "it is not cut off");
-    drop(first);
-    let (again, found) = once_unlocked(|| UnderWay::interrupted(&host.state).expect("looked"));
-    assert_eq!(found, intent);
-    again.done().expect("done");
-    assert!(UnderWay::interrupted(&host.state).expect("looked").is_none());
 }
