@@ -334,7 +334,7 @@ fn a_blocker_names_the_hosts_that_are_out_of_service_and_since_when() {
     state = fold(Minimum::OneAtATime, more);
     let blockers = view(&state).blockers;
     let expected = format!(
-        "all turns are over, but 2 hosts that were updated are unwell by their health check: it passes again, or they \
+        "all turns are over, but 2 hosts that were updated are unhealthy by their health check: it passes again, or they \
          count as failed; out of service: web-1 {said}, web-2 unhealthy since 1970-01-01T00:00:13.000Z: it answered \
          500"
     );

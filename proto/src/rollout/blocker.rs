@@ -145,7 +145,7 @@ impl fmt::Display for Blocker {
                 write!(
                     f,
                     "{available} of {total} hosts are in service and {minimum} must stay so ({down} Down, \
-                     {ailing} unwell by their health check): one turn more would break the minimum"
+                     {ailing} unhealthy by their health check): one turn more would break the minimum"
                 )
             }
             Blocker::LastTurns { in_flight: 1 } => f.write_str("the last turn is under way"),
@@ -158,7 +158,7 @@ impl fmt::Display for Blocker {
             }
             Blocker::Relapsed { relapsed } => write!(
                 f,
-                "all turns are over, but {relapsed} hosts that were updated are unwell by their health check: it \
+                "all turns are over, but {relapsed} hosts that were updated are unhealthy by their health check: it \
                  passes again, or they count as failed"
             ),
             Blocker::Queued { behind: Some(behind) } => write!(f, "waits for {behind} to be over"),
@@ -201,7 +201,7 @@ impl fmt::Display for Blocker {
                 write!(
                     f,
                     "{available} of {total} hosts {} are in service and {minimum} must stay so ({down} Down, \
-                     {ailing} unwell by their health check): one turn more would break the zone's minimum",
+                     {ailing} unhealthy by their health check): one turn more would break the zone's minimum",
                     in_zone(zone)
                 )
             }
@@ -212,7 +212,7 @@ impl fmt::Display for Blocker {
             Blocker::Baking { wave, until: _, unsure: 0 } => write!(f, "{wave} is watched before others go"),
             Blocker::Baking { wave, until: _, unsure } => write!(
                 f,
-                "{wave} is watched before others go; {unsure} of its hosts are Down or unwell since their turn"
+                "{wave} is watched before others go; {unsure} of its hosts are Down or unhealthy since their turn"
             ),
         }
     }

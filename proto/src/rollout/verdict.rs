@@ -217,8 +217,8 @@ fn absent(f: &mut fmt::Formatter<'_>, counts: &Counts) -> fmt::Result {
     match (counts.down, counts.ailing) {
         (0, 0) => Ok(()),
         (down, 0) => write!(f, "; {down} Down"),
-        (0, ailing) => write!(f, "; {ailing} unwell by the health check"),
-        (down, ailing) => write!(f, "; {down} Down, {ailing} unwell by the health check"),
+        (0, ailing) => write!(f, "; {ailing} unhealthy by the health check"),
+        (down, ailing) => write!(f, "; {down} Down, {ailing} unhealthy by the health check"),
     }
 }
 

@@ -187,7 +187,7 @@ fn group_lines(text: &mut String, world: &World, state: &State, group: &GroupSta
             None => "never deployed to",
         };
         let down = if host.down.is_some() { ", Down" } else { "" };
-        let ailing = if group.ailing(host.record.host).is_some() { ", unwell by its check" } else { "" };
+        let ailing = if group.ailing(host.record.host).is_some() { ", unhealthy by its check" } else { "" };
         let is = format!("{runs}, {health}{ailing}{down}");
         match alike.iter_mut().find(|(known, _)| *known == is) {
             Some((_, hosts)) => hosts.push(no),

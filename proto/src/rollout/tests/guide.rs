@@ -162,7 +162,7 @@ fn hosts_to_come_that_are_unwell_are_not_said_to_be_none() {
     assert_eq!(
         reason.to_string(),
         "2 of 5 hosts are healthy and 3 must be; 3 failed, and that is too few even if the 2 still to come go \
-         well; 2 unwell by the health check"
+         well; 2 unhealthy by the health check"
     );
 }
 
