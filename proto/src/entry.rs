@@ -6,6 +6,7 @@
 //! again is not folded again (`state/repeats.rs`).
 
 mod about;
+mod versioned;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::time::LedgerTime;
 use crate::trigger::GivenUp;
 
 pub use about::About;
+pub use versioned::NotAnEntry;
 
 /// A place in the ledger, counted from 1.
 pub type Index = u64;

@@ -239,7 +239,7 @@ impl Ledger {
     pub(crate) fn propose(&mut self, entry: &Entry) -> bool {
         match &mut self.role {
             Role::Following(_) => false,
-            Role::Voting(consensus) => consensus.propose(crate::wire::encode(entry)),
+            Role::Voting(consensus) => consensus.propose(entry.encode()),
         }
     }
 

@@ -37,7 +37,6 @@ use crate::run::{Act, OwnTurns};
 use crate::state::State;
 use crate::time::Time;
 use crate::trigger::delivery::Deliveries;
-use crate::wire;
 
 use duties::Duties;
 use proposals::Proposals;
@@ -308,7 +307,7 @@ impl Node {
 
 fn decode_entry(entry: &LogEntry) -> Option<Entry> {
     match &entry.content {
-        Content::Entry(bytes) => wire::decode(bytes).ok(),
+        Content::Entry(bytes) => Entry::decode(bytes).ok(),
         Content::Empty | Content::Voters(_) => None,
     }
 }

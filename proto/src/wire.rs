@@ -20,13 +20,15 @@ use crate::ledger::{LogEntry, RaftMessage, Snapshot};
 ///   freezes.
 /// - 3: a host says that it waits with its start. Removals, rollbacks by hand and
 ///   repeated proposals are folded otherwise than before, so no older agent is heard.
-pub const WIRE: u16 = 3;
+/// - 4: an entry carries the version that it was written in. Entries are held to the
+///   host that proposed them, so no older agent is heard.
+pub const WIRE: u16 = 4;
 /// Who speaks an older version does not know `TurnDeferred`.
 pub(crate) const DEFERRAL_SINCE: u16 = 3;
 /// The oldest version whose frames are read. A newer agent's are read as far as
 /// they can be: variants are only ever added at an enum's end, and what cannot
 /// be read is dropped like any other damage.
-const WIRE_OLDEST: u16 = 3;
+pub(crate) const WIRE_OLDEST: u16 = 4;
 /// The longest frame: far above the snapshot of a mesh of 10,000 hosts with fifty
 /// deployments behind it, which is a few megabytes.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -10,9 +10,9 @@ fn a_frame_survives_a_round_trip() {
 
 #[test]
 fn the_wire_does_not_change_by_accident() {
-    // 16 bytes of mesh, version 3, variant 3, 300 as a varint.
+    // 16 bytes of mesh, version 4, variant 3, 300 as a varint.
     let mut expected = vec![3; 16];
-    expected.extend([0, 3, 3, 251, 44, 1]);
+    expected.extend([0, 4, 3, 251, 44, 1]);
     assert_eq!(frame(MESH, &Message::Want { after: 300 }), expected);
 }
 
@@ -22,8 +22,8 @@ fn what_is_no_frame_of_ours_is_refused() {
     assert_eq!(unframe(MESH, &[]), Err(WireError::Length));
     assert_eq!(unframe(MeshId([4; 16]), &good), Err(WireError::OtherMesh));
     let mut older = good.clone();
-    older[17] = 2;
-    assert_eq!(unframe(MESH, &older), Err(WireError::Version(2)));
+    older[17] = 3;
+    assert_eq!(unframe(MESH, &older), Err(WireError::Version(3)));
     assert_eq!(unframe(MESH, &good[..good.len() - 1]), Err(WireError::Malformed));
     assert_eq!(unframe(MESH, &[good.as_slice(), &[0]].concat()), Err(WireError::Malformed));
 }

@@ -83,8 +83,8 @@ fn a_leader_whose_disk_stands_still_takes_more_than_a_log_holds() {
     for number in 0..9_000 {
         let id = crate::entry::ProposalId { host, incarnation: 99, number };
         let body = Box::new(crate::entry::Body::Unfrozen { group: "hello/prod".parse().expect("a name") });
-        let message = wire::Message::Propose { id, body, forwarded: true };
-        let frame = wire::frame(MeshId([7; 16]), &message);
+        let message = crate::wire::Message::Propose { id, body, forwarded: true };
+        let frame = crate::wire::frame(MeshId([7; 16]), &message);
         node.handle(Input::Received { from: HostId::from_public_key([1; 32]), frame }, now);
         while let Some(output) = node.poll_output() {
             if let Output::Persist(write) = output {
