@@ -20,7 +20,7 @@ use proto::config::{Config, VOTERS_DEFAULT};
 use proto::entry::Body;
 use proto::id::{HostId, MeshId};
 use proto::io::{Input, Output};
-use proto::node::Node;
+use proto::node::{Fence, Node, Stored};
 use proto::policy::{Minimum, Policy};
 use proto::time::Time;
 
@@ -147,7 +147,9 @@ impl Writer {
     fn new(config: Config, stored: BTreeMap<Vec<u8>, Vec<u8>>) -> Writer {
         let since_1970 = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
         let now = Time::from_micros(u64::try_from(since_1970.as_micros()).expect("before the year 500,000"));
-        let node = Node::start(config, stored.clone(), now).expect("a store of a healthy agent");
+        let node =
+            Node::start(config, Stored { fence: Some(Fence::of(&stored)), contents: stored.clone() }, now)
+                .expect("a store of a healthy agent");
         let mut writer = Writer { node, now, stored, removed: BTreeSet::new() };
         while writer.node.mesh().leader.is_none() {
             writer.now = writer.node.next_wake().expect("it waits for its election").max(writer.now);

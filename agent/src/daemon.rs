@@ -1,21 +1,23 @@
 //! The loop: everything that happens goes into the node, and everything that
 //! the node asks for is started. There is no decision here.
 
-use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use proto::config::Config;
 use proto::io::{Input, Notice, Output};
-use proto::node::{Node, StartError};
+use proto::node::{Node, StartError, Stored};
 use sd_notify::NotifyState;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::clock::Clock;
 use crate::command::Command;
+use crate::config::founds_mark_in;
 use crate::effects::{Effects, HostWork};
-use crate::store::{Done, Opened, Recovery, Store, StoreError, Writer};
+use crate::store::{self, Done, Found, Opened, Store, StoreError, Writer};
 use crate::telemetry::panic_text;
 use crate::transport::{Handle, TransportEvent};
 
@@ -42,6 +44,14 @@ pub(crate) enum DaemonError {
     Ended(&'static str),
     #[error("the node failed by a mistake of ours ({0}): the agent must be started again")]
     NodePanicked(String),
+    #[error("cannot remove {}, which says that this host begins its mesh: it has begun before", path.display())]
+    Mark {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("the store {} was just made anew and cannot be read: {damage}", path.display())]
+    NotMadeAnew { path: PathBuf, damage: String },
     #[error("cannot go on from the store {}", path.display())]
     Start {
         path: PathBuf,
@@ -56,49 +66,64 @@ pub(crate) struct Restored {
     pub(crate) store: Store,
 }
 
-/// Opens the store and starts the node from it. A store that cannot be read is
-/// set aside: the host then joins anew, and never begins a mesh again.
+/// Opens the store and starts the node from it. A store that cannot be read, or
+/// has lost something, is set aside: the host then joins anew, and never begins
+/// a mesh again.
 pub(crate) fn restore(config: Config, path: &Path, clock: Clock) -> Result<Restored, DaemonError> {
-    let opened = Store::open(path).map_err(DaemonError::Store)?;
-    let Opened { store, contents, recovered } = opened;
-    match recovered {
-        Recovery::Clean => {}
-        Recovery::Repaired => {
-            tracing::warn!(path = %path.display(), "the store was repaired, nothing is lost")
+    let Opened { store, contents, fence, is_rebuilt } = match Store::open(path).map_err(DaemonError::Store)? {
+        Found::Readable(opened) => *opened,
+        Found::Unreadable { damage } => return start_anew(config, path, clock, &damage),
+    };
+    let stored = Stored { contents, fence: fence.ok() };
+    match Node::start(config.clone(), stored, clock.now()) {
+        Ok(node) => {
+            if is_rebuilt {
+                tracing::warn!(path = %path.display(), "the store was repaired: all that was synced is there");
+            }
+            Ok(Restored { node, store })
         }
-        Recovery::Amnesia { quarantined } => return start_anew(config, path, clock, store, &quarantined),
-    }
-    let failed = |cause| DaemonError::Start { path: path.to_owned(), cause };
-    match Node::start(config.clone(), contents, clock.now()) {
-        Ok(node) => Ok(Restored { node, store }),
-        Err(StartError::Corrupt(reason)) => {
-            tracing::error!(path = %path.display(), reason, "the store opens, but what it holds cannot be read");
-            let quarantined = store.set_aside().map_err(DaemonError::Store)?;
-            let store = Store::open(path).map_err(DaemonError::Store)?.store;
-            start_anew(config, path, clock, store, &quarantined)
+        Err(cause @ (StartError::Corrupt(_) | StartError::Forgotten(_))) => {
+            // Closed before it is moved.
+            drop(store);
+            let damage = fence.map_or_else(|why| why.to_string(), |_| cause.to_string());
+            start_anew(config, path, clock, &damage)
         }
         Err(
             cause @ (StartError::OtherMesh { .. } | StartError::OtherHost | StartError::OtherVersion { .. }),
-        ) => Err(failed(cause)),
+        ) => Err(DaemonError::Start { path: path.to_owned(), cause }),
     }
 }
 
-fn start_anew(
-    config: Config,
-    path: &Path,
-    clock: Clock,
-    store: Store,
-    quarantined: &Path,
-) -> Result<Restored, DaemonError> {
-    tracing::error!(
-        quarantined = %quarantined.display(),
-        "this host has forgotten everything and joins its mesh as a new voter"
-    );
-    // If this host once began the mesh, the others have its ledger.
+fn start_anew(config: Config, path: &Path, clock: Clock, damage: &str) -> Result<Restored, DaemonError> {
+    // If this host once began the mesh, the others have its ledger. The mark
+    // goes first: after a crash the next start must not take this host for new.
+    let mark = founds_mark_in(path.parent().unwrap_or(Path::new("")));
+    if let Err(cause) = remove_if_there(&mark) {
+        return Err(DaemonError::Mark { path: mark, cause });
+    }
     let config = Config { founds: false, ..config };
+    let aside = store::set_aside(path).map_err(DaemonError::Store)?;
+    tracing::error!(
+        damage, aside = %aside.display(),
+        "the store was set aside: this host has forgotten everything and joins its mesh as a new voter"
+    );
+    let opened = match Store::open(path).map_err(DaemonError::Store)? {
+        Found::Readable(opened) => *opened,
+        Found::Unreadable { damage } => {
+            return Err(DaemonError::NotMadeAnew { path: path.to_owned(), damage });
+        }
+    };
     let failed = |cause| DaemonError::Start { path: path.to_owned(), cause };
-    let node = Node::start(config, BTreeMap::new(), clock.now()).map_err(failed)?;
-    Ok(Restored { node, store })
+    let stored = Stored { contents: opened.contents, fence: opened.fence.ok() };
+    let node = Node::start(config, stored, clock.now()).map_err(failed)?;
+    Ok(Restored { node, store: opened.store })
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// What the loop joins together.

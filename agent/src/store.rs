@@ -2,10 +2,11 @@
 //!
 //! Two things sled does not do are done here. Its `flush` does not reach
 //! stable storage (it calls `sync_file_range`), so every write that asks for
-//! it is followed by an fdatasync of our own. And it refuses to open after
-//! some abrupt stops: what can be repaired is, and what cannot is set aside,
-//! because a host that starts empty and says so is a known case to the mesh,
-//! while one that does not start is not.
+//! it is followed by an fdatasync of our own. And it cuts its log at the first
+//! record that it cannot read and calls the store whole: so the number of the
+//! last synced write is kept in a file of its own, the fence, and the node
+//! judges by it whether anything is missing. A store that has lost something is
+//! set aside: a host that starts empty and says so is a known case to the mesh.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,12 +17,16 @@ use std::thread;
 use std::time::{Instant, SystemTime};
 
 use proto::io::Write;
+use proto::node::Fence;
 
 use crate::held::{HELD_MAX, LOOK_EVERY};
 use crate::telemetry::panic_text;
 
+mod fence_file;
 mod writer;
 
+use fence_file::FenceFile;
+pub(crate) use fence_file::NoFence;
 pub(crate) use writer::{Done, Writer};
 
 /// sled's default is 1 GiB. The node holds all it needs in memory; only the
@@ -51,24 +56,28 @@ pub(crate) struct Store {
     blobs: PathBuf,
     /// The newest of them that is on stable storage.
     blobs_synced: Option<u64>,
+    /// None if it is of no use: then the store is, too, and only read.
+    fence: Option<FenceFile>,
+    /// The fence of the last write that was applied.
+    applied: Fence,
 }
 
-/// A store as it was found.
+/// A store that could be read.
 pub(crate) struct Opened {
     pub(crate) store: Store,
     pub(crate) contents: Contents,
-    pub(crate) recovered: Recovery,
+    /// The last one that was kept, or why it is of no use.
+    pub(crate) fence: Result<Fence, NoFence>,
+    /// Its index was damaged and was built anew.
+    pub(crate) is_rebuilt: bool,
 }
 
-/// What it took to open a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Recovery {
-    /// Nothing.
-    Clean,
-    /// An index was damaged and was built anew; nothing is lost.
-    Repaired,
-    /// It could not be read and was set aside: this host remembers nothing.
-    Amnesia { quarantined: PathBuf },
+/// What lies where the store should be.
+pub(crate) enum Found {
+    /// Contents, which may have lost some writes: see [`Opened::fence`].
+    Readable(Box<Opened>),
+    /// Something that sled cannot read.
+    Unreadable { damage: String },
 }
 
 /// Why the store cannot be used. All are fatal to the agent.
@@ -106,7 +115,7 @@ fn advice(cause: &sled::Error) -> &'static str {
 
 /// One attempt to open.
 enum Attempt {
-    Opened(Box<Store>, Contents),
+    Opened(Box<Opened>),
     /// What is there cannot be read.
     Damaged(String),
     /// The fault is not in what is there.
@@ -115,30 +124,24 @@ enum Attempt {
 
 impl Store {
     /// Opens the store in the directory `path`, or makes it.
-    pub(crate) fn open(path: &Path) -> Result<Opened, StoreError> {
-        let mut recovered = Recovery::Clean;
+    pub(crate) fn open(path: &Path) -> Result<Found, StoreError> {
+        let failed = |cause: io::Error| StoreError::Open { path: path.to_owned(), cause: cause.into() };
+        let mut is_rebuilt = false;
         loop {
             let damage = match Self::attempt_unlocked(path) {
-                Attempt::Opened(store, contents) => {
-                    return Ok(Opened { store: *store, contents, recovered });
+                Attempt::Opened(mut opened) => {
+                    opened.is_rebuilt = is_rebuilt;
+                    return Ok(Found::Readable(opened));
                 }
                 Attempt::Refused(error) => return Err(error),
                 Attempt::Damaged(damage) => damage,
             };
-            let failed = |cause: io::Error| StoreError::Open { path: path.to_owned(), cause: cause.into() };
-            recovered = match recovered {
-                Recovery::Clean => {
-                    tracing::warn!(path = %path.display(), damage, "store damaged, rebuilding its index");
-                    remove_snapshots(path).map_err(failed)?;
-                    Recovery::Repaired
-                }
-                Recovery::Repaired => {
-                    tracing::error!(path = %path.display(), damage, "store lost, setting it aside");
-                    Recovery::Amnesia { quarantined: quarantine(path).map_err(failed)? }
-                }
-                // What was just made anew does not open either.
-                Recovery::Amnesia { .. } => return Err(failed(io::Error::other(damage))),
-            };
+            if is_rebuilt {
+                return Ok(Found::Unreadable { damage });
+            }
+            tracing::warn!(path = %path.display(), damage, "the store is damaged: rebuilding its index");
+            remove_snapshots(path).map_err(failed)?;
+            is_rebuilt = true;
         }
     }
 
@@ -159,24 +162,35 @@ impl Store {
     fn attempt(path: &Path) -> Attempt {
         // sled panics on some damage that it does not expect.
         match panic::catch_unwind(|| Self::try_open(path)) {
-            Ok(Ok((store, contents))) => Attempt::Opened(Box::new(store), contents),
+            Ok(Ok(opened)) => Attempt::Opened(Box::new(opened)),
             Ok(Err(cause)) => judge(path, cause),
             Err(panic) => Attempt::Damaged(panic_text(panic.as_ref())),
         }
     }
 
-    fn try_open(path: &Path) -> Result<(Self, Contents), sled::Error> {
+    fn try_open(path: &Path) -> Result<Opened, sled::Error> {
         let is_new = !path.join("db").exists();
         fs::create_dir_all(path)?;
+        let fence = open_fence(path, is_new)?;
         let db = sled::Config::new()
             .path(path)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(Some(FLUSH_EVERY_MS))
             .open()?;
         let (log, blobs) = (File::open(path.join("db"))?, path.join("blobs"));
-        let mut store = Store { db, path: path.to_owned(), log, blobs, blobs_synced: None };
+        let (fence, kept) = match fence {
+            Ok(file) => {
+                let kept = file.fence();
+                (Some(file), Ok(kept))
+            }
+            Err(why) => (None, Err(why)),
+        };
+        let applied = Fence::default();
+        let mut store = Store { db, path: path.to_owned(), log, blobs, blobs_synced: None, fence, applied };
         let meta = store.db.open_tree(META_TREE)?;
-        if is_new {
+        // The process may have died before it had written this.
+        let is_untouched = kept == Ok(Fence::default()) && store.db.is_empty();
+        if is_untouched && meta.get(FORMAT_KEY)?.is_none() {
             meta.insert(FORMAT_KEY, FORMAT)?;
             store.sync()?;
             // The files' names must survive too.
@@ -188,21 +202,18 @@ impl Store {
             return Err(sled::Error::Corruption { at: None, bt: () });
         }
         let contents = store.db.iter().map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())));
-        let contents = contents.collect::<Result<_, _>>()?;
-        Ok((store, contents))
-    }
-
-    /// Closes the store and moves it away, for what it holds is of no use.
-    /// Gives back where it is now.
-    pub(crate) fn set_aside(self) -> Result<PathBuf, StoreError> {
-        let path = self.path.clone();
-        drop(self);
-        quarantine(&path).map_err(|cause| StoreError::Open { path, cause: cause.into() })
+        let contents = contents.collect::<Result<Contents, _>>()?;
+        if contents.is_empty() && kept.is_err() {
+            // Nothing tells it from a store that lost all it held.
+            return Err(sled::Error::Corruption { at: None, bt: () });
+        }
+        store.applied = Fence::of(&contents);
+        Ok(Opened { store, contents, fence: kept, is_rebuilt: false })
     }
 
     /// Does the write as one: all of its changes are there afterwards, or,
     /// after a crash, none.
-    fn apply(&self, write: &Write) -> Result<(), sled::Error> {
+    fn apply(&mut self, write: &Write) -> Result<(), sled::Error> {
         let mut batch = sled::Batch::default();
         for (key, value) in &write.changes {
             match value {
@@ -210,15 +221,22 @@ impl Store {
                 None => batch.remove(key.as_slice()),
             }
         }
-        self.db.apply_batch(batch)
+        self.db.apply_batch(batch)?;
+        self.applied = write.fence;
+        Ok(())
     }
 
-    /// Brings everything that was applied to stable storage.
+    /// Brings everything that was applied to stable storage, and then the fence
+    /// that says so: in the other order a power loss between the two would make
+    /// a store that lost nothing look as if it had.
     fn sync(&mut self) -> Result<(), sled::Error> {
         self.db.flush()?;
         self.sync_blobs()?;
         self.log.sync_data()?;
-        Ok(())
+        match &mut self.fence {
+            Some(fence) => Ok(fence.write(self.applied)?),
+            None => Err(io::Error::other("its fence is missing").into()),
+        }
     }
 
     /// They are named by their place in the log, so only the newer ones count.
@@ -280,15 +298,36 @@ fn remove_snapshots(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Not deleted: a person may still get something out of what sled, in trying to
-/// open it, has left of it.
-fn quarantine(path: &Path) -> io::Result<PathBuf> {
+/// Opens the fence of the store at `path`. The file is made before the store
+/// holds anything, so that a crash between the two is no loss.
+fn open_fence(path: &Path, is_new: bool) -> io::Result<Result<FenceFile, NoFence>> {
+    let at = fence_file::beside(path);
+    match FenceFile::open(&at)? {
+        Err(NoFence::Missing) if is_new => FenceFile::create(&at).map(Ok),
+        found => Ok(found),
+    }
+}
+
+/// Moves the store at `path` away, and its fence. Neither is deleted: a person
+/// may still get something out of what sled, in trying to open it, has left.
+pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let failed = |cause: io::Error| StoreError::Open { path: path.to_owned(), cause: cause.into() };
     let seconds = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".damaged-{seconds}"));
-    let quarantined = PathBuf::from(name);
-    fs::rename(path, &quarantined)?;
-    Ok(quarantined)
+    let aside = PathBuf::from(name);
+    // The fence last: should this be cut short, it still says what was lost.
+    rename_if_there(path, &aside).map_err(failed)?;
+    fs::create_dir_all(&aside).map_err(failed)?;
+    rename_if_there(&fence_file::beside(path), &aside.join("fence")).map_err(failed)?;
+    Ok(aside)
+}
+
+fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        renamed => renamed,
+    }
 }
 
 #[cfg(test)]

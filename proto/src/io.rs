@@ -17,6 +17,7 @@ use crate::group::Group;
 use crate::health::Probe;
 use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
 use crate::lifecycle::LifecycleEvent;
+use crate::node::Fence;
 use crate::policy::{DeploymentConfig, FileExists, Mode, Policy};
 use crate::revision::Revision;
 use crate::time::LedgerTime;
@@ -197,6 +198,9 @@ pub struct Write {
     pub sync: bool,
     /// What to write (and, where `None`, to delete), in this order.
     pub changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// If it is synced: to be kept outside the store, synced too, after the write
+    /// and before that is reported done.
+    pub fence: Fence,
 }
 
 /// One lifecycle event to run, and all that its scripts may ask.

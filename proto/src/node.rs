@@ -7,6 +7,7 @@
 
 mod duties;
 mod exchange;
+mod fence;
 mod health;
 mod posts;
 mod proposals;
@@ -39,11 +40,16 @@ use crate::time::Time;
 use crate::trigger::delivery::Deliveries;
 
 use duties::Duties;
+use fence::Account;
 use proposals::Proposals;
 use stored::{Meta, read_journal};
 
+pub use fence::{Fence, Loss, Stored};
 pub use read::MeshView;
 pub use stored::StartError;
+
+/// The number of the first write of a start. It counts the start itself.
+const FIRST_WRITE: u64 = 1;
 
 /// Why the node wants waking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +107,7 @@ pub struct Node {
     health: health::Health,
     deadlines: Deadlines<Why, Time>,
     outputs: VecDeque<Output>,
+    account: Account,
     /// What the next write holds, besides the ledger's.
     changes: Vec<Change>,
     /// Records of the journal that the next write makes durable.
@@ -108,6 +115,8 @@ pub struct Node {
     /// And those that written ones did.
     recorded: VecDeque<(WriteId, Vec<DeploymentId>)>,
     next_write: u64,
+    /// This start is counted in the store, and will not be forgotten.
+    is_counted: bool,
     progress: BTreeMap<(DeploymentId, HostId), LifecycleEvent>,
     unsent_progress: Option<(DeploymentId, LifecycleEvent)>,
     /// When the last entry was folded here: the ledger's clock goes on from it.
@@ -135,11 +144,19 @@ pub struct Node {
 impl Node {
     /// Starts from what the store holds (empty at the first start).
     /// # Errors
-    /// If the store is somebody else's, or cannot be read.
-    pub fn start(config: Config, stored: BTreeMap<Vec<u8>, Vec<u8>>, now: Time) -> Result<Node, StartError> {
+    /// If the store is somebody else's, cannot be read, or has lost something
+    /// that was promised from it.
+    pub fn start(config: Config, stored: Stored, now: Time) -> Result<Node, StartError> {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        let meta = Meta::read(&config, &stored, &mut rng)?;
+        let mut meta = Meta::read(&config, &stored.contents, &mut rng)?;
+        let account = Account::open(&stored).map_err(StartError::Forgotten)?;
+        let stored = stored.contents;
         let restored = Restored::read(&stored).map_err(|error| StartError::Corrupt(error.to_string()))?;
+        if restored.is_none() {
+            // Without a ledger nothing was promised under the number that may be
+            // stored, or it is not known what.
+            meta.voter = VoterId(rng.next_u64().max(1));
+        }
         let ledger = Ledger::empty(meta.voter, config.seed, config.log_kept);
         let is_first = restored.is_none() && meta.incarnation == 1;
         let (state, ledger) = match restored {
@@ -172,10 +189,12 @@ impl Node {
             health: health::Health::default(),
             deadlines: Deadlines::new(),
             outputs: VecDeque::new(),
+            account,
             changes: vec![meta.to_change()],
             recording: Vec::new(),
             recorded: VecDeque::new(),
-            next_write: 1,
+            next_write: FIRST_WRITE,
+            is_counted: false,
             progress: BTreeMap::new(),
             unsent_progress: None,
             clock_seen: now,
@@ -254,6 +273,11 @@ impl Node {
     /// Everything the ledger says, as far as this node has it.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Its number in consensus, should it vote.
+    pub fn voter(&self) -> VoterId {
+        self.meta.voter
     }
 
     /// Counts this host's starts.

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use proto::io::{Write, WriteId};
+use proto::node::{Fence, Stored};
 
 use crate::chance::Chance;
 use crate::clock::Moment;
 
-/// The store's contents.
-pub type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+/// A store's contents.
+type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What a crash leaves of the writes that were not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum Crash {
 #[derive(Debug, Default)]
 pub struct Disk {
     synced: Contents,
+    /// Kept outside the store, synced after each write that is.
+    fence: Fence,
     /// What killed processes had handed over and nobody has synced since: the
     /// next start finds it, and a power loss may take it all the same.
     cached: VecDeque<Write>,
@@ -63,6 +66,7 @@ impl Disk {
         };
         self.unsynced[at].1 = true;
         if self.unsynced[at].0.sync {
+            self.fence = self.unsynced[at].0.fence;
             for write in self.cached.drain(..) {
                 apply(&mut self.synced, write);
             }
@@ -93,6 +97,7 @@ impl Disk {
         assert!(self.unsynced.is_empty(), "only the disk of a host that is down is wiped");
         self.cached.clear();
         self.synced.clear();
+        self.fence = Fence::default();
     }
 
     pub fn set_slowness(&mut self, times: u32) {
@@ -100,11 +105,11 @@ impl Disk {
     }
 
     /// What a start finds.
-    pub fn contents(&self) -> Contents {
+    pub fn stored(&self) -> Stored {
         assert!(self.unsynced.is_empty(), "a host starts only after its crash was settled");
         let mut contents = self.synced.clone();
         self.cached.iter().for_each(|write| apply(&mut contents, write.clone()));
-        contents
+        Stored { contents, fence: Some(self.fence) }
     }
 }
 
@@ -127,11 +132,12 @@ mod tests {
 
     fn write(id: u64, sync: bool) -> Write {
         let change = |half: u8| (vec![half, u8::try_from(id).expect("small")], Some(vec![1]));
-        Write { id: WriteId(id), sync, changes: vec![change(0), change(1)] }
+        let fence = Fence::default();
+        Write { id: WriteId(id), sync, changes: vec![change(0), change(1)], fence }
     }
 
     fn keys(disk: &Disk) -> Vec<u8> {
-        disk.contents().keys().map(|key| key[1]).collect()
+        disk.stored().contents.keys().map(|key| key[1]).collect()
     }
 
     #[test]

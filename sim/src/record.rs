@@ -9,6 +9,7 @@
 use proto::config::Config;
 use proto::id::{Digest, HostId};
 use proto::io::Input;
+use proto::node::Fence;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
@@ -33,6 +34,7 @@ pub enum Record {
         local: u64,
         config: Box<Config>,
         stored: Vec<(Vec<u8>, Vec<u8>)>,
+        fence: Option<Fence>,
     },
     Input {
         at: Moment,
@@ -60,7 +62,7 @@ pub enum Record {
 }
 
 /// The first line of a file.
-const MAGIC: &[u8] = b"skein-sim trace 1\n";
+const MAGIC: &[u8] = b"skein-sim trace 2\n";
 
 /// Bytes of one record: a store's contents at a start are the largest.
 const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use proto::io::{Input, Output};
-use proto::node::Node;
+use proto::node::{Node, Stored};
 use proto::time::Time;
 
 use crate::check::Checks;
@@ -72,8 +72,8 @@ impl Replay {
                 self.checks.know(id, no);
             }
             Record::Bundle { digest, name } => story.know_bundle(digest, &name),
-            Record::Started { at, host, local, config, stored } => {
-                let stored = stored.into_iter().collect();
+            Record::Started { at, host, local, config, stored, fence } => {
+                let stored = Stored { contents: stored.into_iter().collect(), fence };
                 match panics::guard(|| Node::start(*config, stored, Time::from_micros(local))) {
                     Ok(Ok(node)) => {
                         self.nodes.insert(host, node);

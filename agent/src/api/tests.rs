@@ -1,11 +1,11 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use proto::config::Config;
 use proto::id::{GroupName, HostId, MeshId};
 use proto::io::{Refusal, Request as Ask};
-use proto::node::Node;
+use proto::node::{Node, Stored};
 use proto::time::Time;
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ fn refuse(request: &Ask) -> Refusal {
 
 async fn agent() -> Agent {
     let (node, mut inbox, _) = NodeHandle::new();
-    let owned = Node::start(config(), BTreeMap::new(), Time::from_micros(1)).expect("an empty store");
+    let owned = Node::start(config(), Stored::default(), Time::from_micros(1)).expect("an empty store");
     tokio::spawn(async move {
         while let Some(command) = inbox.recv().await {
             match command {
@@ -279,7 +279,7 @@ async fn a_socket_is_private_replaced_if_dead_and_respected_if_alive() {
 async fn tcp_only_answers_questions() {
     let agent = agent().await;
     let (node, mut inbox, _) = NodeHandle::new();
-    let owned = Node::start(config(), BTreeMap::new(), Time::from_micros(1)).expect("an empty store");
+    let owned = Node::start(config(), Stored::default(), Time::from_micros(1)).expect("an empty store");
     tokio::spawn(async move {
         while let Some(Command::Read(look)) = inbox.recv().await {
             look(&owned);

@@ -325,32 +325,123 @@ async fn watchers_are_told_what_was_folded() {
     agent.stop().await;
 }
 
+/// Opens a store that can be read.
+fn opened(path: &Path) -> Opened {
+    match Store::open(path).unwrap() {
+        Found::Readable(opened) => *opened,
+        Found::Unreadable { damage } => panic!("{damage}"),
+    }
+}
+
+impl Host {
+    /// Starts its node from its store, and writes what the start asks for.
+    fn restore(&self) -> Restored {
+        let config = Config {
+            host: identity::own_host_id(&self.keypair),
+            mesh: self.mesh_key.id,
+            name: String::new(),
+            tags: Default::default(),
+            zone: String::new(),
+            addresses: vec![],
+            founds: founds_mark_in(self.dir.path()).exists(),
+            seed: rand::random(),
+            voters_max: 5,
+            wire: proto::wire::WIRE,
+            log_kept: proto::config::LOG_KEPT_DEFAULT,
+        };
+        restore(config, &self.store(), Clock::start()).unwrap()
+    }
+
+    /// Starts its node and ends it once all is written. Returns its voter number
+    /// and the last index of its ledger.
+    fn start_and_end(&self) -> (proto::id::VoterId, u64) {
+        let Restored { mut node, store } = self.restore();
+        let (writer, mut done) = Writer::start(store);
+        let mut waits = 0;
+        loop {
+            while let Some(output) = node.poll_output() {
+                if let Output::Persist(write) = output {
+                    writer.write(write).unwrap();
+                    waits += 1;
+                }
+            }
+            if waits == 0 {
+                break;
+            }
+            node.handle(Input::Persisted(done.blocking_recv().unwrap().unwrap()), Clock::start().now());
+            waits -= 1;
+        }
+        drop(writer);
+        while done.blocking_recv().is_some() {}
+        (node.voter(), node.state().index())
+    }
+
+    fn founding() -> Self {
+        let host = Host::new(&MeshKey::generate(), true);
+        std::fs::write(founds_mark_in(host.dir.path()), "").unwrap();
+        host
+    }
+
+    fn set_aside(&self) -> usize {
+        let entries = std::fs::read_dir(self.dir.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("store.damaged-")).count()
+    }
+}
+
 #[test]
 fn a_store_that_holds_nonsense_is_set_aside_and_no_mesh_is_begun_anew() {
-    let host = Host::new(&MeshKey::generate(), true);
-    let (writer, mut done) = Writer::start(Store::open(&host.store()).unwrap().store);
-    let nonsense = vec![(b"M".to_vec(), Some(b"nonsense".to_vec()))];
-    writer.write(proto::io::Write { id: proto::io::WriteId(1), sync: true, changes: nonsense }).unwrap();
+    let host = Host::founding();
+    let (writer, mut done) = Writer::start(opened(&host.store()).store);
+    let changes = vec![(b"M".to_vec(), Some(b"nonsense".to_vec()))];
+    let write =
+        proto::io::Write { id: proto::io::WriteId(1), sync: true, changes, fence: Default::default() };
+    writer.write(write).unwrap();
     drop(writer);
     while done.blocking_recv().is_some() {}
-    let config = Config {
-        host: identity::own_host_id(&host.keypair),
-        mesh: host.mesh_key.id,
-        name: String::new(),
-        tags: Default::default(),
-        zone: String::new(),
-        addresses: vec![],
-        founds: true,
-        seed: 1,
-        voters_max: 5,
-        wire: proto::wire::WIRE,
-        log_kept: proto::config::LOG_KEPT_DEFAULT,
-    };
-    let restored = restore(config, &host.store(), Clock::start()).unwrap();
+    let restored = host.restore();
     assert!(!restored.node.config().founds);
-    assert_eq!(restored.node.state().hosts().len(), 0);
-    let aside = std::fs::read_dir(host.dir.path())
-        .unwrap()
-        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("store.damaged-"));
-    assert_eq!(aside.count(), 1);
+    assert_eq!((restored.node.state().hosts().len(), host.set_aside()), (0, 1));
+    assert!(!founds_mark_in(host.dir.path()).exists(), "nor at a later start");
+}
+
+#[test]
+fn a_store_put_back_from_an_earlier_day_is_set_aside_and_its_host_votes_under_a_new_number() {
+    let host = Host::founding();
+    let (voter, _) = host.start_and_end();
+    let (store, earlier) = (host.store(), host.dir.path().join("earlier"));
+    copy_directory(&store, &earlier);
+    let (again, index) = host.start_and_end();
+    assert_eq!((voter, host.set_aside()), (again, 0), "a whole store is gone on from");
+    assert!(index > 0);
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::rename(&earlier, &store).unwrap();
+    let (after, index) = host.start_and_end();
+    assert_ne!(after, voter);
+    assert_eq!((index, host.set_aside()), (0, 1));
+    // What is new is a store like another.
+    assert_eq!((host.start_and_end().0 == after, host.set_aside()), (false, 1), "nothing joined it yet");
+}
+
+#[test]
+fn a_data_directory_that_was_copied_whole_is_found_out() {
+    let host = Host::founding();
+    let (voter, _) = host.start_and_end();
+    let copy = Host { keypair: host.keypair.clone(), ..Host::new(&host.mesh_key, true) };
+    copy_directory(host.dir.path(), copy.dir.path());
+    assert_ne!(copy.start_and_end().0, voter);
+    assert_eq!((host.start_and_end().0, host.set_aside(), copy.set_aside()), (voter, 0, 1));
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_directory(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), &to).unwrap();
+        }
+    }
 }

@@ -2,10 +2,25 @@ use proto::io::WriteId;
 
 use super::*;
 
+/// Opens a store that can be read.
+fn opened(path: &Path) -> Opened {
+    match Store::open(path).unwrap() {
+        Found::Readable(opened) => *opened,
+        Found::Unreadable { damage } => panic!("{damage}"),
+    }
+}
+
 fn write(id: u64, changes: &[(&str, Option<&str>)]) -> Write {
     let bytes = |text: &str| text.as_bytes().to_vec();
     let changes = changes.iter().map(|(key, value)| (bytes(key), value.map(bytes))).collect();
-    Write { id: WriteId(id), sync: true, changes }
+    Write { id: WriteId(id), sync: true, changes, fence: fence(id) }
+}
+
+/// Some fence, another for each number.
+fn fence(number: u64) -> Fence {
+    let mut bytes = [0; Fence::BYTES];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    Fence::from_bytes(bytes)
 }
 
 /// Writes through the thread and closes the store again.
@@ -29,44 +44,45 @@ fn contents(pairs: &[(&str, &str)]) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// A closed store of a thousand keys.
 async fn thousand(path: &Path) {
     let writes = (0..1_000).map(|id| write(id, &[(&format!("key{id:04}"), Some("value"))])).collect();
-    write_all(Store::open(path).unwrap().store, writes).await;
+    write_all(opened(path).store, writes).await;
 }
 
 #[tokio::test]
 async fn what_was_written_is_there_after_reopening_and_each_write_is_reported_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    let opened = Store::open(&path).unwrap();
-    assert_eq!((opened.contents.len(), opened.recovered), (0, Recovery::Clean));
+    let new = opened(&path);
+    assert_eq!((new.contents.len(), new.is_rebuilt, new.fence), (0, false, Ok(Fence::default())));
     let writes = vec![
         write(1, &[("a", Some("1")), ("b", Some("2")), ("c", Some("3"))]),
         write(2, &[("b", None), ("c", Some("4")), ("c", Some("5"))]),
         Write { sync: false, ..write(3, &[("d", Some("6"))]) },
     ];
-    assert_eq!(write_all(opened.store, writes).await, [WriteId(1), WriteId(2), WriteId(3)]);
-    let reopened = Store::open(&path).unwrap();
+    assert_eq!(write_all(new.store, writes).await, [WriteId(1), WriteId(2), WriteId(3)]);
+    let reopened = opened(&path);
     assert_eq!(reopened.contents, contents(&[("a", "1"), ("c", "5"), ("d", "6")]));
-    assert_eq!(reopened.recovered, Recovery::Clean);
+    assert!(!reopened.is_rebuilt);
+    assert!([fence(2), fence(3)].contains(&reopened.fence.unwrap()), "of a synced write, and closing syncs");
 }
 
 #[tokio::test]
 async fn a_large_value_is_synced_in_its_own_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    let mut store = Store::open(&path).unwrap().store;
+    let mut store = opened(&path).store;
     let large = "x".repeat(2 * 1024 * 1024);
     store.apply(&write(1, &[("large", Some(&large))])).unwrap();
     store.sync().unwrap();
     assert!(store.blobs_synced.is_some(), "sled has put it into a file of its own");
     drop(store);
-    assert_eq!(Store::open(&path).unwrap().contents, contents(&[("large", &large)]));
+    assert_eq!(opened(&path).contents, contents(&[("large", &large)]));
 }
 
 #[tokio::test]
 async fn a_store_that_is_open_elsewhere_is_refused_with_its_path() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    let _open = Store::open(&path).unwrap();
+    let _open = opened(&path);
     let error = Store::open(&path).err().unwrap();
     assert!(matches!(&error, StoreError::Locked { path: told } if *told == path), "{error}");
 }
@@ -77,7 +93,7 @@ async fn a_truncated_snapshot_is_repaired_and_nothing_is_lost() {
     let path = dir.path().join("store");
     thousand(&path).await;
     // sled writes its snapshot when it opens.
-    drop(Store::open(&path).unwrap());
+    drop(opened(&path));
     let mut truncated = 0;
     for entry in fs::read_dir(&path).unwrap() {
         let entry = entry.unwrap();
@@ -87,29 +103,29 @@ async fn a_truncated_snapshot_is_repaired_and_nothing_is_lost() {
         }
     }
     assert!(truncated > 0, "there is a snapshot to truncate");
-    let opened = Store::open(&path).unwrap();
-    assert_eq!((opened.contents.len(), opened.recovered), (1_000, Recovery::Repaired));
+    let opened = opened(&path);
+    assert_eq!((opened.contents.len(), opened.is_rebuilt), (1_000, true));
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_read_is_amnesia_and_is_kept() {
+async fn a_store_that_cannot_be_read_is_set_aside_with_its_fence() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     thousand(&path).await;
     let length = fs::metadata(path.join("db")).unwrap().len() as usize;
     fs::write(path.join("db"), vec![0xa5; length]).unwrap();
-    let opened = Store::open(&path).unwrap();
-    assert_eq!(opened.contents.len(), 0);
-    let Recovery::Amnesia { quarantined } = opened.recovered else { panic!("{:?}", opened.recovered) };
-    assert!(quarantined.join("db").exists());
+    assert!(matches!(Store::open(&path).unwrap(), Found::Unreadable { .. }));
+    let aside = set_aside(&path).unwrap();
+    assert!(aside.join("db").exists() && aside.join("fence").exists());
     // The new store is a store.
-    write_all(opened.store, vec![write(1, &[("a", Some("1"))])]).await;
-    let reopened = Store::open(&path).unwrap();
-    assert_eq!((reopened.contents, reopened.recovered), (contents(&[("a", "1")]), Recovery::Clean));
+    let new = opened(&path);
+    assert_eq!((new.contents.len(), new.fence), (0, Ok(Fence::default())));
+    write_all(new.store, vec![write(1, &[("a", Some("1"))])]).await;
+    assert_eq!(opened(&path).contents, contents(&[("a", "1")]));
 }
 
 #[tokio::test]
-async fn a_store_that_lost_all_it_held_does_not_open_as_clean() {
+async fn a_store_that_lost_all_it_held_is_not_taken_for_a_new_one() {
     for keep in [0, 1, 100] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
@@ -117,9 +133,54 @@ async fn a_store_that_lost_all_it_held_does_not_open_as_clean() {
         remove_snapshots(&path).unwrap();
         let bytes = fs::read(path.join("db")).unwrap();
         fs::write(path.join("db"), &bytes[..keep]).unwrap();
-        let opened = Store::open(&path).unwrap();
-        assert!(matches!(opened.recovered, Recovery::Amnesia { .. }), "{keep} bytes: {:?}", opened.recovered);
+        assert!(matches!(Store::open(&path).unwrap(), Found::Unreadable { .. }), "{keep} bytes");
     }
+}
+
+#[tokio::test]
+async fn a_store_whose_directory_was_deleted_still_has_its_fence() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    thousand(&path).await;
+    fs::remove_dir_all(&path).unwrap();
+    assert!(matches!(Store::open(&path).unwrap(), Found::Unreadable { .. }));
+    // Deleted again, by a process that died before it had made the new fence.
+    fs::remove_dir_all(&path).unwrap();
+    fs::remove_file(fence_file::beside(&path)).unwrap();
+    assert_eq!(opened(&path).fence, Ok(Fence::default()));
+}
+
+#[tokio::test]
+async fn a_store_that_was_being_made_when_its_process_died_is_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    // The fence is made first, then sled's files, then the format is written.
+    FenceFile::create(&fence_file::beside(&path)).unwrap();
+    assert_eq!(opened(&path).contents.len(), 0);
+    let other = dir.path().join("other");
+    FenceFile::create(&fence_file::beside(&other)).unwrap();
+    drop(sled::open(&other).unwrap());
+    write_all(opened(&other).store, vec![write(1, &[("a", Some("1"))])]).await;
+    assert_eq!(opened(&other).contents, contents(&[("a", "1")]));
+}
+
+#[tokio::test]
+async fn a_fence_that_is_gone_damaged_or_a_copy_is_no_fence() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    thousand(&path).await;
+    let beside = fence_file::beside(&path);
+    let bytes = fs::read(&beside).unwrap();
+    fs::remove_file(&beside).unwrap();
+    assert_eq!(opened(&path).fence, Err(NoFence::Missing));
+    // As `cp -a` or a restored backup would leave it.
+    fs::write(&beside, &bytes).unwrap();
+    assert_eq!(opened(&path).fence, Err(NoFence::Copied));
+    fs::write(&beside, "").unwrap();
+    assert_eq!(opened(&path).fence, Err(NoFence::Damaged));
+    // Looking at it has not made it whole.
+    let found = opened(&path);
+    assert_eq!((found.fence, found.contents.len()), (Err(NoFence::Damaged), 1_000));
 }
 
 #[tokio::test]

@@ -340,6 +340,7 @@ impl Node {
     }
 
     pub(super) fn on_persisted(&mut self, write: WriteId, now: Time) {
+        self.is_counted = true;
         let messages = self.ledger.persisted(write);
         self.send_raft(messages);
         while let Some((id, _)) = self.recorded.front()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::voting::VOTERS_EVERY;
-use super::{Node, Why, decode_entry};
+use super::{FIRST_WRITE, Node, Why, decode_entry};
 use crate::entry::{Body, Entry};
 use crate::id::HostId;
 use crate::io::{Notice, Output, Refusal, Write, WriteId};
@@ -72,13 +72,15 @@ impl Node {
         let todo = todo.unwrap_or_default();
         let mut changes = std::mem::take(&mut self.changes);
         let records = std::mem::take(&mut self.recording);
-        let sync = todo.sync || !records.is_empty();
+        // Two starts of one number could not be told apart.
+        let sync = todo.sync || !records.is_empty() || write.0 == FIRST_WRITE;
         changes.extend(todo.changes);
         self.send_raft(todo.messages);
         if !changes.is_empty() || (worked && !self.recorded.is_empty()) {
             self.next_write += 1;
             self.recorded.push_back((write, records));
-            self.outputs.push_back(Output::Persist(Write { id: write, sync, changes }));
+            let fence = self.account.count(&mut changes);
+            self.outputs.push_back(Output::Persist(Write { id: write, sync, changes, fence }));
         } else if worked {
             // Nothing to write and nothing under way: it is as good as done.
             self.next_write += 1;
@@ -253,7 +255,10 @@ impl Node {
         }
         let suspects = self.suspects();
         let mut bodies = Vec::new();
-        if !self.is_off() && !self.state.host(me).is_some_and(|host| self.is_described_by(&host.record)) {
+        if self.is_counted
+            && !self.is_off()
+            && !self.state.host(me).is_some_and(|host| self.is_described_by(&host.record))
+        {
             bodies.push(Body::HostJoined(self.record()));
         }
         // Before the mesh knows this store, its turns are another's.

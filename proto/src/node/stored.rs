@@ -14,6 +14,8 @@ use crate::run::Record;
 use crate::state::{self, NotAState};
 use crate::wire;
 
+use super::Loss;
+
 /// Why a node cannot start from what its store holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
@@ -32,6 +34,10 @@ pub enum StartError {
     /// that was made: the store must be set aside, and the host joins anew.
     #[error("the store cannot be read: {0}")]
     Corrupt(String),
+    /// It can be read, but is not all that was written. As for a corrupt one: it
+    /// must be set aside, and the host joins anew.
+    #[error("the store has lost something: {0}")]
+    Forgotten(Loss),
     /// The agent that wrote it was of another version. Nothing is damaged.
     #[error(
         "the store holds a state of version {stored}, this agent reads version {reads}: start the version of the \
@@ -67,7 +73,10 @@ pub(super) struct Meta {
     pub(super) incarnation: u64,
 }
 
-const META_FORMAT: u16 = 1;
+/// 2: with an account of its writes, see `node/fence.rs`. A store of version 1
+/// has none and could not be told from a damaged one; its agent's ledger cannot
+/// be read either.
+const META_FORMAT: u16 = 2;
 const META_KEY: &[u8] = b"M";
 
 impl Meta {

@@ -13,6 +13,7 @@ use crate::policy::Policy;
 use crate::revision::Revision;
 use crate::rollout::{Blocker, DeploymentStatus, Rollout, Stage};
 
+mod forgotten;
 mod health;
 mod ledger;
 
@@ -74,7 +75,7 @@ impl Mesh {
         };
         for number in 0..hosts {
             let config = config(number);
-            mesh.nodes.insert(config.host, Node::start(config, BTreeMap::new(), now).expect("it starts"));
+            mesh.nodes.insert(config.host, Node::start(config, Stored::default(), now).expect("it starts"));
         }
         let hosts: Vec<HostId> = mesh.nodes.keys().copied().collect();
         for a in &hosts {
@@ -93,7 +94,7 @@ impl Mesh {
             self.inputs.push_back((*other, Input::Connected { host }));
             self.inputs.push_back((host, Input::Connected { host: *other }));
         }
-        self.nodes.insert(host, Node::start(config, BTreeMap::new(), self.now).expect("it starts"));
+        self.nodes.insert(host, Node::start(config, Stored::default(), self.now).expect("it starts"));
         host
     }
 

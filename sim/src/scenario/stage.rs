@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proto::lifecycle::LifecycleEvent;
+use proto::node::Node;
 use proto::policy::{Minimum, Policy, RollbackOn};
 use proto::rollout::DeploymentStatus;
 
@@ -96,6 +97,9 @@ fn deploy(scenario: &Scenario, running: &Running, world: &mut World) -> Result<(
     };
     wait(world, &format!("{} is not deployed", bundle.name), |world| last(world).is_some())?;
     let status = last(world);
+    // The next is refused by a host that has not heard of it yet.
+    let is_over = |node: &Node| node.state().rollouts().values().all(|rollout| rollout.status().is_over());
+    wait(world, "a host does not hear of it", |world| world.nodes().all(|(_, node)| is_over(node)))?;
     world.add_bundle(bundle.clone());
     match status {
         Some(DeploymentStatus::Succeeded) => Ok(()),

@@ -26,7 +26,7 @@ impl World {
         host.boot += 1;
         host.looked_at = 0;
         host.clock = HostClock::new(now, host.ahead_micros, host.drift);
-        let (boot, config, stored) = (host.boot, host.config(self.mesh, seed), host.disk.contents());
+        let (boot, config, stored) = (host.boot, host.config(self.mesh, seed), host.disk.stored());
         let local = host.clock.show(now);
         self.say(format!("{no} starts"));
         self.trace.note(|| Record::Started {
@@ -34,7 +34,8 @@ impl World {
             host: no,
             local: local.as_micros(),
             config: Box::new(config.clone()),
-            stored: stored.clone().into_iter().collect(),
+            stored: stored.contents.clone().into_iter().collect(),
+            fence: stored.fence,
         });
         let node = match panics::guard(|| Node::start(config, stored, local)) {
             Ok(Ok(node)) => node,

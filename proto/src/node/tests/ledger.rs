@@ -101,7 +101,7 @@ fn a_leader_whose_disk_stands_still_takes_more_than_a_log_holds() {
 fn a_node_whose_store_ends_with_a_snapshot_knows_the_mesh_at_once() {
     let config = Config { log_kept: 0, ..config(0) };
     let (mut now, mut stored) = (Time::from_micros(1_000_000_000_000_000), BTreeMap::new());
-    let mut node = Node::start(config.clone(), BTreeMap::new(), now).expect("it starts");
+    let mut node = Node::start(config.clone(), Stored::default(), now).expect("it starts");
     for _ in 0..200 {
         while let Some(output) = node.poll_output() {
             let Output::Persist(write) = output else { continue };
@@ -118,7 +118,8 @@ fn a_node_whose_store_ends_with_a_snapshot_knows_the_mesh_at_once() {
     }
     let restored = Restored::read(&stored).expect("it can be read").expect("there is something");
     assert_eq!(restored.snapshot.index, restored.commit);
-    let again = Node::start(config, stored, now).expect("it starts");
+    let fence = Some(Fence::of(&stored));
+    let again = Node::start(config, Stored { contents: stored, fence }, now).expect("it starts");
     assert_eq!((again.mesh().voters, again.members), (BTreeSet::from([node.host()]), [node.host()].into()));
 }
 
