@@ -29,6 +29,7 @@ use proto::appspec::AppSpec;
 use proto::policy::FileExists;
 
 use crate::bundle::cache::no_space;
+use crate::whole_file;
 use problem::Problem;
 use state::State;
 
@@ -116,12 +117,13 @@ fn watched(
     previous.remove(witness)?;
     remove_file(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
     witness();
-    state.replace(&state.install_json(), &plan.to_json()).map_err(recorded(state.install_json()))?;
+    whole_file::replace(&state.install_json(), &plan.to_json()).map_err(recorded(state.install_json()))?;
     let mut journal =
         cleanup::Journal::open(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
     witness();
     apply::apply(&plan, &mut journal, witness)?;
-    attributes::apply(&plan, &mut journal, witness)
+    attributes::apply(&plan, &mut journal, witness)?;
+    journal.seal()
 }
 
 fn remove_file(path: &Path) -> io::Result<()> {

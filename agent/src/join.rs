@@ -9,6 +9,7 @@ use proto::id::MeshId;
 
 use crate::config::{founds_mark_in, join_addresses_in, mesh_key_in};
 use crate::mesh_key::{JoinToken, MeshKey, MeshKeyError};
+use crate::whole_file;
 
 /// Why the host is not in the mesh now.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +67,8 @@ pub(crate) fn enter(data_dir: &Path, token: &JoinToken) -> Result<MeshId, JoinEr
 
 /// The addresses that a token named; none if there was no token.
 pub(crate) fn addresses(data_dir: &Path) -> Vec<Multiaddr> {
-    let text = std::fs::read_to_string(join_addresses_in(data_dir)).unwrap_or_default();
+    let content = whole_file::read(&join_addresses_in(data_dir)).ok().flatten().unwrap_or_default();
+    let text = String::from_utf8_lossy(&content);
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
@@ -80,7 +82,7 @@ fn make_data_dir(path: &Path) -> Result<(), JoinError> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), JoinError> {
-    std::fs::write(path, text).map_err(|cause| JoinError::Write { path: path.into(), cause })
+    whole_file::write(path, text.as_bytes()).map_err(|cause| JoinError::Write { path: path.into(), cause })
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod toml_file;
 mod transport;
 mod trigger;
 mod view;
+mod whole_file;
 
 use std::ffi::OsStr;
 use std::path::Path;

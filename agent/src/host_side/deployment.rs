@@ -18,6 +18,7 @@ use crate::install::state::{ARCHIVE, State};
 use crate::install::unfinished::{Intent, UnderWay};
 use crate::install::{self, InstallError};
 use crate::regular_file;
+use crate::whole_file;
 
 /// A deployment, and what its events need to know.
 #[derive(Clone, Debug)]
@@ -152,7 +153,8 @@ impl Deployment {
     pub(crate) fn mark_most_recent(&self) -> Result<(), EventError> {
         if self.appspec_name != super::APPSPEC_NAME {
             let path = self.dir.join(APPSPEC_NAME_FILE);
-            std::fs::write(&path, &self.appspec_name).map_err(|cause| EventError::Disk { path, cause })?;
+            whole_file::replace(&path, self.appspec_name.as_bytes())
+                .map_err(|cause| EventError::Disk { path, cause })?;
         }
         self.state.mark_most_recent(&self.dir).map_err(|cause| self.on_disk(cause))
     }
@@ -261,8 +263,9 @@ impl Deployment {
         }
         // Each revision is read under the name that it came with; one that the
         // official agent brought, under ours.
-        let name = std::fs::read_to_string(dir.join(APPSPEC_NAME_FILE));
-        let appspec_name = name.unwrap_or_else(|_| self.appspec_name.clone());
+        let name = whole_file::read(&dir.join(APPSPEC_NAME_FILE)).ok().flatten();
+        let name = name.and_then(|name| String::from_utf8(name).ok());
+        let appspec_name = name.unwrap_or_else(|| self.appspec_name.clone());
         // An older revision was judged when it came.
         let custom = CustomEvents::Any;
         Ok(Some(Scripted { archive: archive_of(&dir), appspec_name, custom, is_own: false }))

@@ -11,6 +11,7 @@ use proto::id::Digest;
 use super::deployment::archive_of;
 use crate::bundle::unpack::Limits;
 use crate::bundle::unpack::again::Inventory;
+use crate::whole_file;
 
 /// Writes down, beside what was just unpacked in a deployment's directory, what
 /// it is. Blocks.
@@ -74,18 +75,12 @@ fn note_in(dir: &Path, digest: &Digest) -> PathBuf {
 }
 
 fn read(path: &Path) -> Option<Inventory> {
-    let bytes = fs::read(path).ok()?;
+    let bytes = whole_file::read(path).ok()??;
     serde_json::from_slice(&bytes).ok()
 }
 
-/// It has all of its content or does not exist, unless the power fails; then
-/// what is half there is no inventory.
 fn write(path: &Path, inventory: &Inventory) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(path);
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    serde_json::to_writer(io::BufWriter::new(&mut file), inventory)?;
-    file.persist(path)?;
-    Ok(())
+    whole_file::replace(path, &serde_json::to_vec(inventory)?)
 }
 
 #[cfg(test)]

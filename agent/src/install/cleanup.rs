@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::{InstallError, Witness, selinux};
+use crate::whole_file;
 
 /// Starts a line that is no path but one whose SELinux context was set.
 const CONTEXT_PREFIX: &[u8] = b"semanage\0";
@@ -49,15 +50,16 @@ impl Made {
 
 impl Previous {
     pub(super) fn read(file: &Path) -> io::Result<Previous> {
-        let content = match fs::read(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Previous::default()),
-            content => content?,
-        };
+        let Some(content) = whole_file::read(file)? else { return Ok(Previous::default()) };
         // A last line without its end was being written when the agent died,
         // so what it names was not made yet.
         let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let lines = content[..whole].split(|byte| *byte == b'\n');
         let made: Vec<Made> = lines.filter_map(Made::of_line).collect();
+        if content.first() == Some(&0) {
+            // Without a checksum, zeros in place of lines show only so.
+            whole_file::set_aside(file, "it holds no path");
+        }
         let paths = made.iter().filter_map(|made| match made {
             Made::Path(path) => Some(path),
             Made::Context(_) => None,
@@ -180,6 +182,14 @@ impl Journal {
     /// Notes that the SELinux context of `path` is ours to remove.
     pub(super) fn note_context(&mut self, path: &Path) -> Result<(), InstallError> {
         self.line([CONTEXT_PREFIX, path.as_os_str().as_bytes()].concat())
+    }
+
+    /// Ends the file: from now on it is checked when it is read. It is on stable
+    /// storage when this returns.
+    pub(super) fn seal(self) -> Result<(), InstallError> {
+        let sealed = fs::read(&self.path).and_then(|content| whole_file::seal(&self.file, &content));
+        let synced = sealed.and_then(|()| self.file.sync_all());
+        synced.map_err(|cause| InstallError::State { path: self.path, cause })
     }
 
     fn line(&mut self, mut line: Vec<u8>) -> Result<(), InstallError> {

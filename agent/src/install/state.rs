@@ -15,10 +15,12 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use crate::whole_file;
 
 /// CodeDeploy's default for `max_revisions`.
 pub(crate) const REVISIONS_MAX: usize = 5;
@@ -112,42 +114,14 @@ impl State {
 
     /// Marks the deployment in `dir` as the one whose Install ended last.
     pub(crate) fn mark_last_successful(&self, dir: &Path) -> io::Result<()> {
-        self.write(&self.last_successful_file(), dir.as_os_str().as_bytes())
+        whole_file::write(&self.last_successful_file(), dir.as_os_str().as_bytes())
     }
 
-    /// Marks the deployment in `dir` as the one whose bundle came last.
+    /// Marks the deployment in `dir` as the one whose bundle came last. Nothing
+    /// is decided by it before the next event, so the disk is not waited for:
+    /// that would be most of what a small deployment takes.
     pub(crate) fn mark_most_recent(&self, dir: &Path) -> io::Result<()> {
-        self.replace(&self.most_recent_file(), dir.as_os_str().as_bytes())
-    }
-
-    /// Writes one of the files; it has its old content or the new, never half,
-    /// and stays so when the power fails.
-    pub(crate) fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let (dir, file) = self.beside(path, content)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        fs::File::open(dir)?.sync_all()
-    }
-
-    /// The same of a file that nothing is decided by before the next event: an
-    /// agent that is killed leaves it whole, and to wait for the disk would be
-    /// most of what a small deployment takes.
-    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let (_, file) = self.beside(path, content)?;
-        file.persist(path)?;
-        Ok(())
-    }
-
-    fn beside<'p>(
-        &'p self,
-        path: &'p Path,
-        content: &[u8],
-    ) -> io::Result<(&'p Path, tempfile::NamedTempFile)> {
-        let dir = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(dir)?;
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        file.write_all(content)?;
-        Ok((dir, file))
+        whole_file::replace(&self.most_recent_file(), dir.as_os_str().as_bytes())
     }
 
     /// Removes the oldest deployments of the group, so that with `current`
@@ -202,12 +176,14 @@ fn remove_oldest(mut dirs: Vec<Dated>, kept_max: usize, spared: Option<&Path>) {
     }
 }
 
+/// Reads a marker; none if there is none, or if it names no directory: without
+/// a checksum, what a power loss left of it shows only so.
 fn read_marker(path: &Path) -> io::Result<Option<PathBuf>> {
-    match fs::read(path) {
-        // Nothing in it is what a power cut may leave of one that was not synced.
-        Ok(bytes) if bytes.trim_ascii_end().is_empty() => Ok(None),
-        Ok(bytes) => Ok(Some(PathBuf::from(OsString::from_vec(bytes.trim_ascii_end().to_owned())))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    let Some(bytes) = whole_file::read(path)? else { return Ok(None) };
+    let name = bytes.trim_ascii_end();
+    if name.starts_with(b"/") && !name.contains(&0) {
+        return Ok(Some(PathBuf::from(OsString::from_vec(name.to_owned()))));
     }
+    whole_file::set_aside(path, "it names no directory");
+    Ok(None)
 }

@@ -13,6 +13,7 @@ use proto::policy::FileExists;
 use serde::{Deserialize, Serialize};
 
 use super::state::State;
+use crate::whole_file;
 
 /// All that it takes to begin the installation again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +44,9 @@ impl UnderWay {
             lock(File::options().read(true).write(true).create(true).truncate(false).open(&path)?)?;
         file.set_len(0)?;
         file.rewind()?;
-        file.write_all(&serde_json::to_vec(intent)?)?;
+        let content = serde_json::to_vec(intent)?;
+        file.write_all(&content)?;
+        whole_file::seal(&file, &content)?;
         file.sync_all()?;
         Ok(UnderWay { path, _locked: file })
     }
@@ -62,9 +65,11 @@ impl UnderWay {
         };
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
-        let under_way = UnderWay { path, _locked: file };
         // It is whole on the disk before anything else is touched.
+        let is_whole = whole_file::is_as_sealed(&file, &content)?;
+        let under_way = UnderWay { path, _locked: file };
         match serde_json::from_slice(&content) {
+            _ if !is_whole => under_way.done().map(|()| None),
             Ok(intent) if under_way.path.exists() => Ok(Some((under_way, intent))),
             Ok(_) => Ok(None),
             Err(_) => under_way.done().map(|()| None),

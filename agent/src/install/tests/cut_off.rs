@@ -10,7 +10,7 @@ fn what_was_noted_and_cannot_have_been_made_stops_no_installation() {
     let impossible = [format!("/{}", "n".repeat(256)), host.at("file/x").display().to_string()];
     let looping = host.at("loop/x").display().to_string();
     let journal = format!("{}\n{}\n{looping}\n", impossible[0], impossible[1]);
-    host.state.write(&host.state.cleanup_file(), journal.as_bytes()).expect("written");
+    crate::whole_file::write(&host.state.cleanup_file(), journal.as_bytes()).expect("written");
     host.install("v1", "").expect("installed");
     host.check("dest/a", Some("1"));
 }
@@ -25,7 +25,7 @@ fn an_install_that_was_cut_off_is_cleaned_up_by_the_next() {
     host.put(&[("dest/a", "1")]);
     fs::write(cleanup::part_of(&host.at("dest/b")), "half").expect("written");
     let journal = format!("{dest}\n{dest}/a\n{dest}/b\n{dest}/never-");
-    host.state.write(&host.state.cleanup_file(), journal.as_bytes()).expect("written");
+    crate::whole_file::write(&host.state.cleanup_file(), journal.as_bytes()).expect("written");
     host.install("v2", "").expect("installed");
     let names: Vec<_> =
         fs::read_dir(&dest).expect("there").map(|entry| entry.expect("one").file_name()).collect();

@@ -1,0 +1,117 @@
+//! Files that are written whole and checked when they are read.
+//!
+//! A power loss can leave a file short or full of zeros, and a disk can change
+//! it. The checksum that finds this out is an extended attribute of the file,
+//! not a part of its text: scripts of users and the official agent read some of
+//! these files, and agents before this one wrote them without it. A file
+//! without the attribute is taken as it is; on a file system that has no
+//! extended attributes that is every file.
+
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
+use rustix::io::Errno;
+
+/// Holds the BLAKE3 hash of the content.
+const CHECKSUM: &CStr = c"user.skein.checksum";
+/// Names a damaged file after it was moved out of the way.
+const DAMAGED: &str = ".damaged";
+
+/// Writes the file at `path`. It has its old content or the new, never half,
+/// and stays so when the power fails.
+pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let (directory, file) = beside(path, content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(directory)?.sync_all()
+}
+
+/// Writes the file without waiting for the disk: if the process dies, the file
+/// is whole; if the power fails, it may be damaged, and [`read`] says so.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let (_, file) = beside(path, content)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Reads the file at `path`; none if it is not there, or is not what was
+/// written. A damaged one is moved out of the way, so that it is told of once.
+pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    if is_as_sealed(&file, &content)? {
+        return Ok(Some(content));
+    }
+    set_aside(path, "it is not what was written, as after a power loss");
+    Ok(None)
+}
+
+/// Moves a damaged file out of the way and tells of it.
+pub(crate) fn set_aside(path: &Path, damage: &str) {
+    let (file, aside) = (path.display(), aside(path));
+    match fs::rename(path, &aside) {
+        Ok(()) => {
+            let moved_to = aside.display();
+            tracing::warn!(%file, damage, %moved_to, "the file is damaged: going on as if it were not there");
+        }
+        Err(error) => {
+            tracing::warn!(%file, damage, %error, "the file is damaged and stays: going on as if it were not there");
+        }
+    }
+}
+
+/// Records the checksum of a file that is written in another way, once its
+/// content is complete.
+pub(crate) fn seal(file: &File, content: &[u8]) -> io::Result<()> {
+    match fsetxattr(file, CHECKSUM, blake3::hash(content).as_bytes(), XattrFlags::empty()) {
+        Err(Errno::NOTSUP | Errno::NOSPC | Errno::DQUOT | Errno::PERM) => Ok(()),
+        sealed => Ok(sealed?),
+    }
+}
+
+/// Returns whether the file holds what it held when it was sealed; true if it
+/// never was.
+pub(crate) fn is_as_sealed(file: &File, content: &[u8]) -> io::Result<bool> {
+    let mut checksum = [0; blake3::OUT_LEN];
+    match fgetxattr(file, CHECKSUM, &mut checksum) {
+        Ok(length) => Ok(length == checksum.len() && checksum == *blake3::hash(content).as_bytes()),
+        // Longer than any checksum.
+        Err(Errno::RANGE) => Ok(false),
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the directory of `path`, and a new file in it with this content.
+fn beside<'p>(path: &'p Path, content: &[u8]) -> io::Result<(&'p Path, tempfile::NamedTempFile)> {
+    let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(content)?;
+    seal(file.as_file(), content)?;
+    Ok((directory, file))
+}
+
+fn aside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(DAMAGED);
+    PathBuf::from(name)
+}
+
+/// Returns whether the file system at `directory` keeps checksums.
+#[cfg(test)]
+pub(crate) fn keeps_checksums(directory: &Path) -> bool {
+    let file = tempfile::tempfile_in(directory).expect("a file");
+    seal(&file, b"").expect("sealed");
+    !is_as_sealed(&file, b"other").expect("read")
+}
+
+#[cfg(test)]
+mod tests;
