@@ -1,0 +1,284 @@
+//! Agents on the hosts of a network, and the command line that speaks to them.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::application;
+use crate::namespaces::{Network, address};
+
+const SKEIN: &str = env!("CARGO_BIN_EXE_skein");
+/// For what must happen; far more than it takes, because the machine may be busy.
+const DEADLINE: Duration = Duration::from_secs(90);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A hook's pause, its server's start, and what an agent needs to end in between.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// A mesh of agents, each on a host of its own.
+pub(crate) struct Fleet {
+    pub(crate) network: Network,
+    hosts: u8,
+    agents: Vec<Option<Child>>,
+    impostor: Option<Child>,
+    token: String,
+    dir: TempDir,
+}
+
+/// The exit code and the text of a command.
+pub(crate) struct Answer {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Fleet {
+    /// A mesh in which all agents are up. One more namespace is kept for an impostor.
+    pub(crate) fn of(hosts: u8) -> Fleet {
+        let dir = tempfile::Builder::new().prefix("skein-chaos-").tempdir().expect("a directory");
+        let network = Network::of(hosts + 1);
+        let agents = (0..hosts).map(|_| None).collect();
+        let mut fleet = Fleet { network, hosts, agents, impostor: None, token: String::new(), dir };
+        let made = Command::new(SKEIN).args(["mesh", "init", "--data-dir"]).arg(fleet.data(1)).output();
+        assert!(made.expect("skein runs").status.success(), "a mesh is made");
+        fleet.start(1);
+        fleet.wait("host 1 answers", |fleet| {
+            fleet.json(1, &["status"]).is_some_and(|s| !s["leader"].is_null())
+        });
+        fleet.token = fleet.skein(1, &["mesh", "token"]).stdout.trim().to_string();
+        (2..=hosts).for_each(|host| fleet.start(host));
+        fleet.wait_until_whole();
+        fleet
+    }
+
+    pub(crate) fn hosts(&self) -> std::ops::RangeInclusive<u8> {
+        1..=self.hosts
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn data(&self, host: u8) -> PathBuf {
+        self.path().join(format!("web-{host}"))
+    }
+
+    fn socket(&self, host: u8) -> PathBuf {
+        self.path().join(format!("web-{host}.sock"))
+    }
+
+    pub(crate) fn log(&self, host: u8) -> String {
+        fs::read_to_string(self.path().join(format!("web-{host}.log"))).unwrap_or_default()
+    }
+
+    fn agent(&self, on: u8, host: u8, data: &Path) -> Command {
+        let log = self.path().join(format!("web-{host}.log"));
+        let log = File::options().create(true).append(true).open(log).expect("a log");
+        let mut command = self.network.on(on, SKEIN);
+        command.args(["agent", "--name", &format!("web-{host}"), "--tag", "role=web"]);
+        command.args(["--listen", &format!("{}:7717", address(on)), "--data-dir"]).arg(data);
+        if !self.token.is_empty() && host != 1 {
+            command.args(["--join", &self.token]);
+        }
+        command.env("TEST_WORLD", self.path()).env("TEST_HOST", format!("web-{host}")).env("NO_COLOR", "1");
+        command.env_remove("SKEIN_API").stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("a log")).stderr(log);
+        command
+    }
+
+    pub(crate) fn start(&mut self, host: u8) {
+        let mut command = self.agent(host, host, &self.data(host));
+        command.arg("--api").arg(self.socket(host));
+        self.agents[usize::from(host) - 1] = Some(command.spawn().expect("the agent starts"));
+    }
+
+    /// A second agent with a copy of this host's disk, at another address.
+    pub(crate) fn clone_of(&mut self, host: u8) {
+        let (from, to) = (self.data(host), self.path().join("impostor"));
+        let _ = fs::remove_dir_all(&to);
+        let copied = Command::new("cp").arg("-a").args([&from, &to]).output().expect("cp runs");
+        // Files that the running agent removes meanwhile are missing in the copy.
+        assert!(to.exists(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let spare = self.hosts + 1;
+        let mut command = self.agent(spare, host, &to);
+        command.arg("--api").arg(self.path().join("impostor.sock"));
+        self.impostor = Some(command.spawn().expect("the agent starts"));
+    }
+
+    pub(crate) fn end_clone(&mut self) {
+        if let Some(mut impostor) = self.impostor.take() {
+            let _ = impostor.kill();
+            let _ = impostor.wait();
+            self.network.kill_all(self.hosts + 1);
+        }
+    }
+
+    pub(crate) fn is_running(&self, host: u8) -> bool {
+        self.agents[usize::from(host) - 1].is_some()
+    }
+
+    pub(crate) fn signal(&self, host: u8, signal: Signal) {
+        if let Some(child) = &self.agents[usize::from(host) - 1] {
+            // It may have ended by itself; that is found out at the end.
+            let _ = kill_process(Pid::from_child(child), signal);
+        }
+    }
+
+    /// Kills the agent; its hooks and the application go on.
+    pub(crate) fn kill(&mut self, host: u8) {
+        self.signal(host, Signal::KILL);
+        self.reap(host);
+    }
+
+    /// Asks the agent to end, and kills it if it takes too long.
+    pub(crate) fn stop(&mut self, host: u8) {
+        self.signal(host, Signal::TERM);
+        let since = Instant::now();
+        let child = self.agents[usize::from(host) - 1].as_mut();
+        let Some(child) = child else { return };
+        while since.elapsed() < STOP_MAX && child.try_wait().expect("a child").is_none() {
+            thread::sleep(LOOK_EVERY);
+        }
+        self.kill(host);
+    }
+
+    /// Kills everything on the host.
+    pub(crate) fn power_off(&mut self, host: u8) {
+        self.network.kill_all(host);
+        self.reap(host);
+    }
+
+    fn reap(&mut self, host: u8) {
+        if let Some(mut child) = self.agents[usize::from(host) - 1].take() {
+            child.wait().expect("a child");
+        }
+    }
+
+    /// `skein` on this host.
+    pub(crate) fn skein(&self, host: u8, arguments: &[&str]) -> Answer {
+        let mut command = Command::new(SKEIN);
+        command.args(arguments).env("SKEIN_API", self.socket(host)).env("NO_COLOR", "1").stdin(Stdio::null());
+        Answer::of(command.output().expect("skein runs"))
+    }
+
+    /// The document of `skein … --json`, if it gives one.
+    pub(crate) fn json(&self, host: u8, arguments: &[&str]) -> Option<Value> {
+        let answer = self.skein(host, &[arguments, &["--json"]].concat());
+        serde_json::from_str(&answer.stdout).ok()
+    }
+
+    /// Submits a version, and returns the deployment's id if that is acknowledged.
+    pub(crate) fn submit(&self, on: u8, version: &str, is_good: bool, more: &[&str]) -> Option<String> {
+        let bundle = application::bundle(self.path(), version, is_good).display().to_string();
+        let answer = self.skein(on, &[&["deploy", "hello/prod", &bundle, "--detach"], more].concat());
+        (answer.code == 0).then(|| answer.stdout.trim().to_string())
+    }
+
+    /// The deployment's status word, as this host sees it.
+    pub(crate) fn status_of(&self, on: u8, deployment: &str) -> Option<String> {
+        let view = self.json(on, &["status", deployment])?;
+        view["status"].as_str().map(str::to_string)
+    }
+
+    pub(crate) fn has_ended(&self, on: u8, deployment: &str) -> bool {
+        let status = self.status_of(on, deployment).unwrap_or_default();
+        ["Succeeded", "Failed", "Stopped"].contains(&status.as_str())
+    }
+
+    /// Defines `hello/prod` with these lines of `[deployment]`.
+    pub(crate) fn group(&self, lines: &str) {
+        let file = self.path().join("prod.toml");
+        let text = "application = \"hello\"\nname = \"prod\"\ntags = [[\"role=web\"]]\n[deployment]\n";
+        fs::write(&file, format!("{text}{lines}\n")).expect("written");
+        let answer = self.skein(1, &["group", "set", &file.display().to_string()]);
+        assert_eq!(answer.code, 0, "{}{}", answer.stdout, answer.stderr);
+    }
+
+    /// Waits until every agent runs and sees all others up.
+    #[track_caller]
+    pub(crate) fn wait_until_whole(&self) {
+        self.wait("the mesh is whole", |fleet| {
+            fleet.hosts().all(|host| {
+                fleet.json(host, &["status"]).is_some_and(|status| {
+                    let counts = &status["hosts"];
+                    counts["up"] == fleet.hosts
+                        && counts["connected"] == fleet.hosts - 1
+                        && !status["leader"].is_null()
+                })
+            })
+        });
+    }
+
+    #[track_caller]
+    pub(crate) fn wait(&self, what: &str, is_so: impl Fn(&Fleet) -> bool) {
+        let since = Instant::now();
+        while !is_so(self) {
+            if since.elapsed() > DEADLINE {
+                self.tell();
+                panic!("waited {DEADLINE:?} in vain: {what}");
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// No agent has panicked or ended by itself, and every ledger's chain is right.
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        for host in self.hosts() {
+            let log = self.log(host);
+            let panicked = log.lines().find(|line| line.contains("panicked"));
+            assert_eq!(panicked, None, "in the log of web-{host}");
+            let verified = self.skein(host, &["history", "--verify"]);
+            assert_eq!(verified.code, 0, "web-{host}: {}{}", verified.stdout, verified.stderr);
+        }
+    }
+
+    /// The agent's own memory in KiB: pages that it shares with nothing.
+    pub(crate) fn private_kib(&self, host: u8) -> u64 {
+        let child = self.agents[usize::from(host) - 1].as_ref().expect("a running agent");
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", child.id())).unwrap_or_default();
+        let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+        private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+    }
+
+    /// Prints what a person would look at first.
+    pub(crate) fn tell(&self) {
+        const TAIL: usize = 40;
+        for host in self.hosts() {
+            eprintln!("--- web-{host} (runs: {})", self.is_running(host));
+            for arguments in [&["status"][..], &["hosts"], &["status", "hello/prod"], &["deployments"]] {
+                let answer = self.skein(host, arguments);
+                eprintln!("$ skein {}\n{}{}", arguments.join(" "), answer.stdout, answer.stderr);
+            }
+            let log = self.log(host);
+            let lines: Vec<&str> = log.lines().collect();
+            lines[lines.len().saturating_sub(TAIL)..].iter().for_each(|line| eprintln!("  {line}"));
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.end_clone();
+        for host in self.hosts() {
+            // Whatever was frozen must go on to be killed and reaped.
+            self.signal(host, Signal::CONT);
+            self.power_off(host);
+        }
+    }
+}
+
+impl Answer {
+    fn of(output: Output) -> Answer {
+        Answer {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}

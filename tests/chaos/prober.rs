@@ -1,0 +1,175 @@
+//! The outside view: what each application answers, and how many are silent at
+//! once that no fault has silenced.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ExitCode, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::application::{PORT, version_at};
+use crate::namespaces::{Network, address};
+
+/// Between two questions to one application.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+/// Silent for so long counts as out of service: a single answer may be late on a busy machine.
+const SILENT_AFTER: Duration = Duration::from_millis(500);
+/// What is printed for an application that does not answer.
+const SILENCE: &str = "-";
+
+/// Asks every address until killed, and prints a line for each answer.
+pub(crate) fn probe(addresses: &[&str]) -> ExitCode {
+    thread::scope(|scope| {
+        for address in addresses {
+            scope.spawn(move || {
+                loop {
+                    let version = version_at(address).unwrap_or_else(|| SILENCE.to_string());
+                    if writeln!(std::io::stdout(), "{address} {version}").is_err() {
+                        return;
+                    }
+                    thread::sleep(ASK_EVERY);
+                }
+            });
+        }
+    });
+    ExitCode::SUCCESS
+}
+
+/// What is known of one application.
+struct Seen {
+    version: Option<String>,
+    /// When it last answered.
+    answered_at: Instant,
+    excuse: Excuse,
+}
+
+/// Whether a fault may be why an application is silent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Excuse {
+    None,
+    /// The fault is there.
+    Fault,
+    /// The fault is over: the next answer ends the excuse.
+    Recovering,
+}
+
+#[derive(Default)]
+struct Record {
+    seen: BTreeMap<u8, Seen>,
+    violations: Vec<String>,
+    /// The most that were silent at once, excused ones left out.
+    most_silent: usize,
+    all_served_once: bool,
+}
+
+/// Asks from outside, for as long as it lives.
+pub(crate) struct Prober {
+    record: Arc<Mutex<Record>>,
+    process: Child,
+}
+
+impl Prober {
+    /// Starts asking. More than `silent_max` applications silent at once, without a fault to excuse them, are a
+    /// violation; before all have served once, nothing is.
+    pub(crate) fn start(network: &Network, hosts: u8, silent_max: usize) -> Prober {
+        let own = std::env::current_exe().expect("this program has a path").display().to_string();
+        let mut command = network.outside(&own);
+        command.arg("probe").args((1..=hosts).map(|host| format!("{}:{PORT}", address(host))));
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("the prober starts");
+        let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        let record = Arc::new(Mutex::new(Record::default()));
+        let shared = record.clone();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut record = lock(&shared);
+                record.note(&line);
+                record.judge(hosts, silent_max);
+            }
+        });
+        Prober { record, process }
+    }
+
+    /// From now on the silence of this host is the fault's doing. It ends when the application has answered again
+    /// after [`Prober::expect`].
+    pub(crate) fn excuse(&self, host: u8) {
+        if let Some(seen) = lock(&self.record).seen.get_mut(&host) {
+            seen.excuse = Excuse::Fault;
+        }
+    }
+
+    /// The fault on this host is over: the next answer ends its excuse.
+    pub(crate) fn expect(&self, host: u8) {
+        if let Some(seen) = lock(&self.record).seen.get_mut(&host) {
+            seen.excuse = Excuse::Recovering;
+        }
+    }
+
+    /// The versions in service; [`None`] for an application that is silent.
+    pub(crate) fn versions(&self) -> BTreeSet<Option<String>> {
+        lock(&self.record).seen.values().map(Seen::serving).collect()
+    }
+
+    pub(crate) fn serves(&self, host: u8) -> Option<String> {
+        lock(&self.record).seen.get(&host).and_then(Seen::serving)
+    }
+
+    /// Takes what was found wrong so far.
+    pub(crate) fn violations(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.record).violations)
+    }
+
+    pub(crate) fn most_silent(&self) -> usize {
+        lock(&self.record).most_silent
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Seen {
+    fn serving(&self) -> Option<String> {
+        self.version.clone().filter(|_| self.answered_at.elapsed() < SILENT_AFTER)
+    }
+}
+
+impl Record {
+    fn note(&mut self, line: &str) {
+        let Some((address, version)) = line.split_once(' ') else { return };
+        let host = address.split([':', '.']).nth(3).and_then(|part| part.parse().ok());
+        let host: u8 = host.expect("the prober prints addresses");
+        if version == SILENCE {
+            return;
+        }
+        let new = Seen { version: None, answered_at: Instant::now(), excuse: Excuse::None };
+        let seen = self.seen.entry(host).or_insert(new);
+        seen.version = Some(version.to_string());
+        seen.answered_at = Instant::now();
+        if seen.excuse == Excuse::Recovering {
+            seen.excuse = Excuse::None;
+        }
+    }
+
+    fn judge(&mut self, hosts: u8, silent_max: usize) {
+        self.all_served_once |= self.seen.len() == usize::from(hosts);
+        if !self.all_served_once {
+            return;
+        }
+        let is_silent =
+            |seen: &Seen| seen.excuse == Excuse::None && seen.answered_at.elapsed() >= SILENT_AFTER;
+        let silent: Vec<u8> =
+            self.seen.iter().filter(|(_, seen)| is_silent(seen)).map(|(host, _)| *host).collect();
+        self.most_silent = self.most_silent.max(silent.len());
+        if silent.len() > silent_max && self.violations.is_empty() {
+            self.violations.push(format!("hosts {silent:?} are out of service at once, {silent_max} may be"));
+        }
+    }
+}
+
+fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
+    record.lock().expect("no thread that held it has panicked")
+}
