@@ -3,10 +3,14 @@
 //! Every test has a mesh of its own: own directories, own loopback addresses,
 //! own trace of what its hooks did.
 
+#[path = "hostile/after_admission.rs"]
+mod after_admission;
 #[path = "mesh/agent.rs"]
 mod agent;
 #[path = "mesh/alarms.rs"]
 mod alarms;
+#[path = "hostile/before_admission.rs"]
+mod before_admission;
 #[path = "mesh/bundle.rs"]
 mod bundle;
 #[path = "mesh/catch_up.rs"]
@@ -19,6 +23,8 @@ mod frozen;
 mod health;
 #[path = "mesh/installs.rs"]
 mod installs;
+#[path = "hostile/intruder.rs"]
+mod intruder;
 #[path = "mesh/kills.rs"]
 mod kills;
 #[path = "mesh/prometheus.rs"]
@@ -31,6 +37,8 @@ mod restarts;
 mod rolling;
 #[path = "mesh/side_by_side.rs"]
 mod side_by_side;
+#[path = "mesh/tokens.rs"]
+mod tokens;
 #[path = "mesh/trace.rs"]
 mod trace;
 #[path = "mesh/waves.rs"]

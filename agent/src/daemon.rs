@@ -19,7 +19,7 @@ use crate::config::founds_mark_in;
 use crate::effects::{Effects, HostWork};
 use crate::store::{self, Done, Found, Opened, Store, StoreError, Writer};
 use crate::telemetry::panic_text;
-use crate::transport::{Handle, TransportEvent};
+use crate::transport::{Events, Handle, TransportEvent};
 
 /// How long running events may take to end once the agent is told to: the
 /// usual timeout of a script. Then they are cancelled.
@@ -131,7 +131,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) restored: Restored,
     pub(crate) transport: Handle,
-    pub(crate) events: mpsc::Receiver<TransportEvent>,
+    pub(crate) events: Events,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) notices: broadcast::Sender<Notice>,
     pub(crate) work: HostWork,
@@ -178,7 +178,7 @@ pub(crate) fn stop_signals() -> std::io::Result<mpsc::Receiver<()>> {
 
 /// Where everything that happens comes from.
 struct Inbox {
-    events: mpsc::Receiver<TransportEvent>,
+    events: Events,
     commands: mpsc::Receiver<Command>,
     outcomes: mpsc::Receiver<Input>,
     written: mpsc::Receiver<Done>,

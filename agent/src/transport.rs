@@ -21,15 +21,22 @@ use crate::held::once_let_go;
 use crate::mesh_key::MeshKey;
 
 mod admission;
+mod door;
 mod driver;
 mod frames;
+mod meter;
 mod peers;
+mod places;
+mod refusals;
 mod streams;
 mod swarm;
+mod tcp_layers;
+mod told;
 mod wishes;
 
 pub(crate) use peers::Counts;
 pub(crate) use streams::{AcceptedElsewhere, HeldStream, IncomingStreams, OpenError};
+pub(crate) use told::Events;
 
 /// Events that wait to be taken. When it is full, hosts that send to us wait.
 const EVENTS_MAX: usize = 1_024;
@@ -87,12 +94,10 @@ pub(crate) enum TransportError {
 
 /// Starts the transport, and gives it back once it listens; it runs until [`Handle::stop`], or until the events
 /// are no longer listened to.
-pub(crate) async fn start(
-    config: TransportConfig,
-) -> Result<(Handle, mpsc::Receiver<TransportEvent>), TransportError> {
-    let mut swarm = swarm::build(&config)?;
-    let control = swarm.behaviour().streams.new_control();
+pub(crate) async fn start(config: TransportConfig) -> Result<(Handle, Events), TransportError> {
     let shared = Arc::new(Shared::new());
+    let mut swarm = swarm::build(&config, shared.door.clone())?;
+    let control = swarm.behaviour().streams.new_control();
     let incoming = streams::accept(control.clone(), shared.clone(), frames::PROTOCOL);
     let incoming = incoming.map_err(TransportError::Frames)?;
     for address in &config.listen {
@@ -101,7 +106,7 @@ pub(crate) async fn start(
         let listening = once_let_go(async || swarm.listen_on(address.clone()), is_refused).await;
         listening.map_err(|cause| TransportError::Listen { address: address.clone(), cause })?;
     }
-    let (events_in, events) = mpsc::channel(EVENTS_MAX);
+    let (events_in, events) = told::channel(EVENTS_MAX);
     let (publish, published) = mpsc::channel(PUBLISHED_MAX);
     tokio::spawn(take_streams(incoming, shared.clone()));
     let driver = driver::Driver {
@@ -135,6 +140,7 @@ async fn take_streams(mut incoming: IncomingStreams, shared: Arc<Shared>) {
 /// What the handles and the swarm's task share.
 struct Shared {
     peers: Arc<peers::Peers>,
+    door: Arc<door::Door>,
     wishes: Mutex<wishes::Wishes>,
     /// Where hosts can be dialled, connected or not.
     addresses: Mutex<BTreeMap<HostId, Vec<Multiaddr>>>,
@@ -149,6 +155,7 @@ impl Shared {
     fn new() -> Self {
         Shared {
             peers: Arc::new(peers::Peers::new()),
+            door: Arc::new(door::Door::new()),
             wishes: Mutex::default(),
             addresses: Mutex::default(),
             changed: Notify::new(),
@@ -217,8 +224,10 @@ impl Handle {
                 None
             }
         };
-        let addresses = addresses.iter().filter_map(parse).take(ADDRESSES_MAX).collect();
-        self.shared.addresses().insert(host, addresses);
+        let addresses: Vec<Multiaddr> = addresses.iter().filter_map(parse).take(ADDRESSES_MAX).collect();
+        let mut known = self.shared.addresses();
+        let before = known.insert(host, addresses.clone()).unwrap_or_default();
+        self.shared.door.know(&addresses, &before);
     }
 
     /// Wants no connection to the host any more, and closes what there is once

@@ -92,6 +92,10 @@ impl Agent {
         pid
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().expect("a running agent").id()
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.process.is_some()
     }

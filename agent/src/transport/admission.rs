@@ -6,11 +6,14 @@
 //! only, and blocking peers by id needs their ids beforehand.)
 //!
 //! ```text
-//! dialler  -> version, nonce
-//! listener -> nonce, proof            proof = BLAKE3 keyed with the secret, of
-//! dialler  -> verdict, proof                  mesh id, role, nonces, both host ids
-//! listener -> verdict
+//! dialler  -> version, nonce, start
+//! listener -> nonce, start, proof     proof = BLAKE3 keyed with the secret, of
+//! dialler  -> verdict, proof                  mesh id, role, and both ends'
+//! listener -> verdict                         nonces, starts and host ids
 //! ```
+//! A start is the time at which the agent was started: of two connections to
+//! one host, that to its later start shows that the other one is dead.
+//!
 //! The host ids are those that encryption has proven to each end, so a proof
 //! cannot be passed on by somebody in the middle; the role keeps it from being
 //! sent back to its maker.
@@ -18,6 +21,8 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -27,18 +32,22 @@ use libp2p::core::ConnectedPoint;
 use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt};
 use proto::id::HostId;
 
+use super::door::Door;
+use super::meter::Meter;
 use crate::identity;
 use crate::mesh_key::MeshKey;
 
 /// Two round trips; a peer that needs longer would be of no use to a mesh
 /// whose edges time out after three seconds.
-const TIMEOUT: Duration = Duration::from_secs(5);
-const VERSION: u8 = 1;
+pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
+const VERSION: u8 = 2;
 const NONCE_BYTES: usize = 32;
+const START_BYTES: usize = 8;
+const HELLO_BYTES: usize = NONCE_BYTES + START_BYTES;
 const PROOF_BYTES: usize = 32;
 const MEMBER: u8 = 1;
 const STRANGER: u8 = 0;
-const CONTEXT: &[u8] = b"skein admission 1";
+const CONTEXT: &[u8] = b"skein admission 2";
 
 /// Why a connection was refused.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +62,10 @@ pub(crate) enum Refusal {
     KeyType,
     #[error("it did not prove itself within {} s", TIMEOUT.as_secs())]
     Timeout,
+    #[error("it sent too much before it was admitted")]
+    TooMuch,
+    #[error("it opened a second stream before it was admitted")]
+    SecondStream,
     #[error("it hung up")]
     HungUp(#[source] io::Error),
 }
@@ -62,6 +75,9 @@ pub(crate) enum Refusal {
 pub(super) struct Gate {
     pub(super) own: HostId,
     pub(super) mesh_key: MeshKey,
+    pub(super) door: Arc<Door>,
+    /// When this agent was started, in microseconds.
+    pub(super) start: u64,
 }
 
 /// Which end of a connection.
@@ -73,93 +89,157 @@ enum Role {
 
 /// What both ends know of one connection.
 struct Challenge {
-    dialler: (HostId, [u8; NONCE_BYTES]),
-    listener: (HostId, [u8; NONCE_BYTES]),
+    dialler: End,
+    listener: End,
+}
+
+/// One end of a connection, as encryption shows it and as it says itself.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    host: HostId,
+    hello: [u8; HELLO_BYTES],
+}
+
+impl End {
+    fn start(&self) -> u64 {
+        let mut start = [0; START_BYTES];
+        start.copy_from_slice(&self.hello[NONCE_BYTES..]);
+        u64::from_be_bytes(start)
+    }
 }
 
 impl Gate {
-    /// Gives the connection back if its other end is a member.
+    /// Gives the connection back if its other end is a member, with its limits
+    /// lifted.
     pub(super) async fn admit(
-        self,
+        &self,
         (peer, mut muxer): (PeerId, StreamMuxerBox),
         endpoint: ConnectedPoint,
+        meter: &Meter,
     ) -> Result<(PeerId, StreamMuxerBox), Refusal> {
-        let other = identity::host_id(&peer).ok_or(Refusal::KeyType)?;
-        let admitted = match endpoint {
-            ConnectedPoint::Dialer { .. } => {
-                tokio::time::timeout(TIMEOUT, self.dial(other, &mut muxer)).await
-            }
-            ConnectedPoint::Listener { .. } => {
-                tokio::time::timeout(TIMEOUT, self.listen(other, &mut muxer)).await
+        let admitted = match identity::host_id(&peer) {
+            None => Err(Refusal::KeyType),
+            Some(other) => {
+                let proven = async {
+                    match endpoint {
+                        ConnectedPoint::Dialer { .. } => self.dial(other, &mut muxer).await,
+                        ConnectedPoint::Listener { .. } => self.listen(other, &mut muxer).await,
+                    }
+                };
+                tokio::time::timeout(TIMEOUT, proven).await.unwrap_or(Err(Refusal::Timeout))
             }
         };
-        match admitted.unwrap_or(Err(Refusal::Timeout)) {
-            Ok(()) => Ok((peer, muxer)),
+        match admitted {
+            Ok(end) => {
+                meter.lift();
+                self.door.started(end.host, &endpoint, end.start());
+                Ok((peer, muxer))
+            }
             Err(refusal) => {
-                let address = endpoint.get_remote_address();
-                report(other, address, &refusal);
+                let refusal = if meter.is_spent() { Refusal::TooMuch } else { refusal };
+                self.report(Some(&peer), &endpoint, &refusal);
                 Err(refusal)
             }
         }
     }
 
-    async fn dial(&self, other: HostId, muxer: &mut StreamMuxerBox) -> Result<(), Refusal> {
+    /// The connection ended before it was even encrypted.
+    pub(super) fn not_encrypted(&self, endpoint: &ConnectedPoint, meter: &Meter) {
+        if meter.is_spent() {
+            self.report(None, endpoint, &Refusal::TooMuch);
+        }
+    }
+
+    /// A stranger is worth a word; one that merely went away is not: it happens
+    /// whenever two ways to one host are tried at once.
+    fn report(&self, peer: Option<&PeerId>, endpoint: &ConnectedPoint, refusal: &Refusal) {
+        let address = endpoint.get_remote_address();
+        match refusal {
+            Refusal::Stranger
+            | Refusal::Version(_)
+            | Refusal::KeyType
+            | Refusal::RefusedThere
+            | Refusal::TooMuch
+            | Refusal::SecondStream => self.door.refused(address, &refusal.to_string()),
+            Refusal::Timeout | Refusal::HungUp(_) => {
+                let peer = peer.map(PeerId::to_string);
+                tracing::debug!(peer, %address, reason = %refusal, "connection refused");
+            }
+        }
+    }
+
+    async fn dial(&self, other: HostId, muxer: &mut StreamMuxerBox) -> Result<End, Refusal> {
         let mut stream = poll_fn(|cx| poll_with(muxer, cx, StreamMuxerExt::poll_outbound_unpin))
             .await
             .map_err(Refusal::HungUp)?;
-        drive(muxer, self.prove_as_dialler(other, &mut stream)).await
+        let proven = AtomicBool::new(false);
+        drive(muxer, &proven, self.prove_as_dialler(other, &mut stream, &proven)).await
     }
 
-    async fn listen(&self, other: HostId, muxer: &mut StreamMuxerBox) -> Result<(), Refusal> {
+    async fn listen(&self, other: HostId, muxer: &mut StreamMuxerBox) -> Result<End, Refusal> {
         let mut stream = poll_fn(|cx| poll_with(muxer, cx, StreamMuxerExt::poll_inbound_unpin))
             .await
             .map_err(Refusal::HungUp)?;
-        drive(muxer, self.prove_as_listener(other, &mut stream)).await
+        let proven = AtomicBool::new(false);
+        drive(muxer, &proven, self.prove_as_listener(other, &mut stream, &proven)).await
     }
 
     async fn prove_as_dialler(
         &self,
         other: HostId,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    ) -> Result<(), Refusal> {
-        let nonce: [u8; NONCE_BYTES] = rand::random();
-        send(stream, &[&[VERSION], &nonce]).await?;
-        let answer: [u8; NONCE_BYTES + PROOF_BYTES] = receive(stream).await?;
-        let (their_nonce, their_proof) = split(answer);
-        let challenge = Challenge { dialler: (self.own, nonce), listener: (other, their_nonce) };
-        if self.proof(&challenge, Role::Listener) != their_proof {
+        proven: &AtomicBool,
+    ) -> Result<End, Refusal> {
+        let own = self.hello();
+        send(stream, &[&[VERSION], &own.hello]).await?;
+        let hello = receive(stream).await?;
+        let their_proof: [u8; PROOF_BYTES] = receive(stream).await?;
+        let challenge = Challenge { dialler: own, listener: End { host: other, hello } };
+        if self.proof(&challenge, Role::Listener) != blake3::Hash::from_bytes(their_proof) {
             send(stream, &[&[STRANGER], &[0; PROOF_BYTES]]).await?;
             stream.close().await.map_err(Refusal::HungUp)?;
             return Err(Refusal::Stranger);
         }
+        proven.store(true, Ordering::Relaxed);
         send(stream, &[&[MEMBER], self.proof(&challenge, Role::Dialler).as_bytes()]).await?;
         let [verdict] = receive(stream).await?;
         stream.close().await.map_err(Refusal::HungUp)?;
-        if verdict == MEMBER { Ok(()) } else { Err(Refusal::RefusedThere) }
+        if verdict == MEMBER { Ok(challenge.listener) } else { Err(Refusal::RefusedThere) }
     }
 
     async fn prove_as_listener(
         &self,
         other: HostId,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    ) -> Result<(), Refusal> {
+        proven: &AtomicBool,
+    ) -> Result<End, Refusal> {
         let [version] = receive(stream).await?;
         if version != VERSION {
             return Err(Refusal::Version(version));
         }
-        let challenge =
-            Challenge { dialler: (other, receive(stream).await?), listener: (self.own, rand::random()) };
+        let dialler = End { host: other, hello: receive(stream).await? };
+        let challenge = Challenge { dialler, listener: self.hello() };
         let proof = self.proof(&challenge, Role::Listener);
-        send(stream, &[&challenge.listener.1, proof.as_bytes()]).await?;
+        send(stream, &[&challenge.listener.hello, proof.as_bytes()]).await?;
         let [verdict] = receive(stream).await?;
         let their_proof: [u8; PROOF_BYTES] = receive(stream).await?;
         if verdict != MEMBER {
             return Err(Refusal::RefusedThere);
         }
         let is_member = self.proof(&challenge, Role::Dialler) == blake3::Hash::from_bytes(their_proof);
+        proven.store(is_member, Ordering::Relaxed);
         send(stream, &[&[if is_member { MEMBER } else { STRANGER }]]).await?;
         stream.close().await.map_err(Refusal::HungUp)?;
-        if is_member { Ok(()) } else { Err(Refusal::Stranger) }
+        if is_member { Ok(dialler) } else { Err(Refusal::Stranger) }
+    }
+
+    /// Our own end of a new connection.
+    fn hello(&self) -> End {
+        let nonce: [u8; NONCE_BYTES] = rand::random();
+        let mut hello = [0; HELLO_BYTES];
+        hello[..NONCE_BYTES].copy_from_slice(&nonce);
+        hello[NONCE_BYTES..].copy_from_slice(&self.start.to_be_bytes());
+        End { host: self.own, hello }
     }
 
     /// Two of these are compared in constant time.
@@ -171,24 +251,11 @@ impl Gate {
             Role::Dialler => b"d",
             Role::Listener => b"l",
         });
-        for (host, nonce) in [&challenge.dialler, &challenge.listener] {
-            hasher.update(nonce);
-            hasher.update(host.public_key());
+        for end in [&challenge.dialler, &challenge.listener] {
+            hasher.update(&end.hello);
+            hasher.update(end.host.public_key());
         }
         hasher.finalize()
-    }
-}
-
-/// A stranger is worth a line; one that merely went away is not: it happens
-/// whenever two ways to one host are tried at once.
-fn report(host: HostId, address: &libp2p::Multiaddr, refusal: &Refusal) {
-    match refusal {
-        Refusal::Stranger | Refusal::Version(_) | Refusal::KeyType | Refusal::RefusedThere => {
-            tracing::warn!(%host, %address, reason = %refusal, "connection refused");
-        }
-        Refusal::Timeout | Refusal::HungUp(_) => {
-            tracing::debug!(%host, %address, reason = %refusal, "connection refused");
-        }
     }
 }
 
@@ -201,13 +268,6 @@ async fn receive<const N: usize>(stream: &mut (impl AsyncRead + Unpin)) -> Resul
     let mut bytes = [0; N];
     stream.read_exact(&mut bytes).await.map_err(Refusal::HungUp)?;
     Ok(bytes)
-}
-
-fn split(answer: [u8; NONCE_BYTES + PROOF_BYTES]) -> ([u8; NONCE_BYTES], blake3::Hash) {
-    let (mut nonce, mut proof) = ([0; NONCE_BYTES], [0; PROOF_BYTES]);
-    nonce.copy_from_slice(&answer[..NONCE_BYTES]);
-    proof.copy_from_slice(&answer[NONCE_BYTES..]);
-    (nonce, blake3::Hash::from_bytes(proof))
 }
 
 type Context<'a, 'b> = &'a mut std::task::Context<'b>;
@@ -235,15 +295,23 @@ fn poll_connection(muxer: &mut StreamMuxerBox, cx: Context<'_, '_>) -> Poll<io::
     Poll::Pending
 }
 
-/// Runs `work` on a stream of the connection.
+/// Runs `work` on the one stream that the connection may have until its other
+/// end has `proven` itself.
 async fn drive<T>(
     muxer: &mut StreamMuxerBox,
+    proven: &AtomicBool,
     work: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
     let mut work = pin!(work);
     poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(done);
+        }
+        // Streams of a member are left for whoever gets the connection.
+        if !proven.load(Ordering::Relaxed)
+            && let Poll::Ready(Ok(_second)) = muxer.poll_inbound_unpin(cx)
+        {
+            return Poll::Ready(Err(Refusal::SecondStream));
         }
         let failed = poll_connection(muxer, cx).map(|error| Err(Refusal::HungUp(error)));
         // What the connection has just received may be all that was missing.

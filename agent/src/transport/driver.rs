@@ -17,16 +17,19 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::peers::count;
+use super::refusals::SUMMED_UP_EVERY;
 use super::swarm::{Behaviour, BehaviourEvent};
+use super::told::Teller;
 use super::wishes::Target;
-use super::{Shared, TransportEvent, frames};
+use super::{Shared, frames};
 use crate::identity;
 use crate::telemetry::chain;
 
 /// Two hosts that dial each other at once have two connections, and keep them.
 const CONNECTIONS_PER_HOST: usize = 2;
 /// How much older than a host's new connection its others must be to be held
-/// for dead: longer than dials that began together can differ.
+/// for dead, if both are to the same start of its agent: longer than dials that
+/// began together can differ.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 /// How long what is queued may take to be sent when the transport stops.
 const STOP_MAX: Duration = Duration::from_millis(500);
@@ -37,15 +40,23 @@ pub(super) struct Driver {
     pub(super) control: Control,
     pub(super) shared: Arc<Shared>,
     pub(super) published: mpsc::Receiver<Vec<u8>>,
-    pub(super) events: mpsc::Sender<TransportEvent>,
+    pub(super) events: Teller,
     pub(super) hosts: BTreeMap<HostId, Host>,
+}
+
+/// One connection to a host.
+struct Connection {
+    id: ConnectionId,
+    since: Instant,
+    /// When the agent at its other end was started.
+    start: u64,
 }
 
 /// What the driver holds of a host; kept until its end has been told.
 #[derive(Default)]
 pub(super) struct Host {
     /// Oldest first.
-    connections: Vec<(ConnectionId, Instant)>,
+    connections: Vec<Connection>,
     /// One of them has ended, and others have not. If the host's agent was
     /// killed, those over TCP end at once; those over QUIC only seem to live.
     is_doubtful: bool,
@@ -54,6 +65,7 @@ pub(super) struct Host {
 
 impl Driver {
     pub(super) async fn run(mut self) {
+        let mut sum_up = tokio::time::interval(SUMMED_UP_EVERY);
         loop {
             let next_dial = self.shared.wishes().next_dial();
             tokio::select! {
@@ -61,8 +73,9 @@ impl Driver {
                 Some(frame) = self.published.recv() => self.publish(frame),
                 () = self.shared.changed.notified() => {}
                 () = sleep_until(next_dial) => {}
+                _ = sum_up.tick() => self.shared.door.sum_up(),
                 () = self.shared.stop.cancelled() => break,
-                () = self.events.closed() => break,
+                () = self.events.unheard() => break,
             }
             self.keep_wishes();
         }
@@ -182,6 +195,9 @@ impl Driver {
         // Admission lets no other in.
         let Some(host) = identity::host_id(peer) else { return };
         let now = Instant::now();
+        if endpoint.is_listener() {
+            self.shared.door.admitted(endpoint.get_remote_address());
+        }
         self.shared.wishes().connected(host, id, now);
         self.hosts.retain(|_, host| !host.is_over());
         let entry = self.hosts.entry(host).or_default();
@@ -192,7 +208,8 @@ impl Driver {
             let (peers, events) = (self.shared.peers.clone(), self.events.clone());
             entry.task = Some(frames::start(mail, previous, control, peers, events));
         }
-        entry.connections.push((id, now));
+        let start = self.shared.door.take_start(host, endpoint);
+        entry.connections.push(Connection { id, since: now, start });
         for stale in entry.stale(now, endpoint) {
             tracing::debug!(%host, "closing an older connection");
             self.swarm.close_connection(stale);
@@ -203,7 +220,7 @@ impl Driver {
     fn on_closed(&mut self, peer: &PeerId, id: ConnectionId) {
         let Some(host) = identity::host_id(peer) else { return };
         let Some(entry) = self.hosts.get_mut(&host) else { return };
-        entry.connections.retain(|(open, _)| *open != id);
+        entry.connections.retain(|open| open.id != id);
         entry.is_doubtful = !entry.connections.is_empty();
         if entry.connections.is_empty() {
             tracing::info!(%host, "disconnected");
@@ -260,17 +277,18 @@ impl Host {
         self.connections.is_empty() && self.task.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// The connections that the newest one shows to be dead or superfluous. A
-    /// host dials only when it has no connection: one that dials us while we
-    /// have an old one, or have just seen one end, has lost the others too, by
-    /// a crash that we did not see.
+    /// The connections that the newest one shows to be dead or superfluous: all
+    /// to an earlier start of the host's agent. A host dials only when it has no
+    /// connection, so one that dials us while we have an old one, or have just
+    /// seen one end, has lost the others too.
     fn stale(&self, now: Instant, endpoint: &ConnectedPoint) -> Vec<ConnectionId> {
+        let Some((newest, older)) = self.connections.split_last() else { return Vec::new() };
         let surplus = self.connections.len().saturating_sub(CONNECTIONS_PER_HOST);
-        let is_old = |since: &Instant| self.is_doubtful || now.duration_since(*since) > STALE_AFTER;
-        let is_stale = |since: &Instant| endpoint.is_listener() && is_old(since);
-        let older =
-            self.connections.split_last().map_or(&[][..], |(_newest, older)| older).iter().enumerate();
-        older.filter(|(at, (_, since))| *at < surplus || is_stale(since)).map(|(_, (id, _))| *id).collect()
+        let is_old = |since: Instant| self.is_doubtful || now.duration_since(since) > STALE_AFTER;
+        let is_stale = |(at, open): &(usize, &Connection)| {
+            *at < surplus || open.start < newest.start || (endpoint.is_listener() && is_old(open.since))
+        };
+        older.iter().enumerate().filter(is_stale).map(|(_, open)| open.id).collect()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Frames on the wire: one long-lived stream for each direction between two
 //! hosts, each frame its length as four bytes, big-endian, and its bytes.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -11,10 +12,12 @@ use libp2p::{Stream, StreamProtocol};
 use libp2p_stream::Control;
 use proto::id::HostId;
 use proto::wire::FRAME_BYTES_MAX;
-use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::timeout;
 
-use super::peers::{Mail, Peers, count};
+use super::peers::{Mail, Peers, STREAMS_MAX, count};
+use super::told::Teller;
 use super::{TransportEvent, streams};
 
 pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/skein/frames/1");
@@ -24,6 +27,13 @@ const BATCH_BYTES: usize = 64 * 1024;
 const BATCH_FRAMES: usize = 256;
 /// For reading; longer frames do not pass through it.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// A frame up to this may be on its way on each stream of a host. Of longer
+/// ones, one at a time for each host, until it is taken.
+const SMALL_FRAME_BYTES: usize = 64 * 1024;
+/// How long a frame that has begun may take: this, and its bytes at the
+/// slowest link that a mesh can live with.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+const BYTES_A_SECOND_MIN: usize = 128 * 1024;
 /// After a stream could not be opened although the connection stands.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How long what has come from a host may take to be read once its connection
@@ -38,29 +48,29 @@ pub(super) fn start(
     previous: Option<JoinHandle<()>>,
     control: Control,
     peers: Arc<Peers>,
-    events: mpsc::Sender<TransportEvent>,
+    events: Teller,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         if let Some(previous) = previous {
             // It cannot fail but by its own panic, which was reported.
             let _ = previous.await;
         }
-        let Mail { host, frames, queued_bytes, gossip, streams, closed } = mail;
+        let Mail { host, frames, queued_bytes, gossip, gossip_bytes, streams, closed } = mail;
         let sending = Sending { host, control, peers: peers.clone(), queued_bytes };
         let writer = tokio::spawn(closed.clone().run_until_cancelled_owned(sending.run(frames)));
         // The agent is ending if nobody listens.
-        let _ = events.send(TransportEvent::Connected(host)).await;
-        let receiving = Receiving { host, peers, events: events.clone() };
+        let _ = events.tell(TransportEvent::Connected(host)).await;
+        let reader = Reader { host, peers, events: events.clone(), large: Arc::new(Semaphore::new(1)) };
+        let receiving = Receiving { reader, gossip_bytes };
         receiving.run(streams, gossip, closed.cancelled_owned()).await;
         let _ = writer.await;
-        let _ = events.send(TransportEvent::Disconnected(host)).await;
+        let _ = events.tell(TransportEvent::Disconnected(host)).await;
     })
 }
 
 struct Receiving {
-    host: HostId,
-    peers: Arc<Peers>,
-    events: mpsc::Sender<TransportEvent>,
+    reader: Reader,
+    gossip_bytes: Arc<AtomicUsize>,
 }
 
 impl Receiving {
@@ -72,14 +82,22 @@ impl Receiving {
     ) {
         let mut closed = std::pin::pin!(closed);
         let mut readers = JoinSet::new();
+        let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
         loop {
             tokio::select! {
                 () = &mut closed => break,
                 Some(stream) = streams.recv() => {
-                    readers.spawn(read(self.host, stream, self.peers.clone(), self.events.clone()));
+                    oldest_first.retain(|reader| !reader.is_finished());
+                    // Its newest stream is the one that it writes to.
+                    if oldest_first.len() >= STREAMS_MAX && let Some(oldest) = oldest_first.pop_front() {
+                        oldest.abort();
+                    }
+                    oldest_first.push_back(readers.spawn(self.reader.clone().read(stream)));
                 }
                 Some(frame) = gossip.recv() => {
-                    let _ = self.events.send(TransportEvent::Frame { from: self.host, frame }).await;
+                    self.gossip_bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+                    let from = self.reader.host;
+                    let _ = self.reader.events.tell(TransportEvent::Frame { from, frame }).await;
                 }
                 Some(_) = readers.join_next() => {}
             }
@@ -90,42 +108,67 @@ impl Receiving {
     }
 }
 
-/// Reads frames until the stream ends.
-async fn read(host: HostId, stream: Stream, peers: Arc<Peers>, events: mpsc::Sender<TransportEvent>) {
-    let mut stream = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
-    loop {
-        match read_frame(&mut stream).await {
-            Ok(frame) => {
-                count(&peers.counters.received);
-                if events.send(TransportEvent::Frame { from: host, frame }).await.is_err() {
+/// What reads the streams of one host.
+#[derive(Clone)]
+struct Reader {
+    host: HostId,
+    peers: Arc<Peers>,
+    events: Teller,
+    /// The room for one large frame.
+    large: Arc<Semaphore>,
+}
+
+impl Reader {
+    /// Reads frames until the stream ends.
+    async fn read(self, stream: Stream) {
+        let mut stream = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
+        loop {
+            match self.read_frame(&mut stream).await {
+                Ok((frame, room)) => {
+                    count(&self.peers.counters.received);
+                    let event = TransportEvent::Frame { from: self.host, frame };
+                    if self.events.tell_with(event, room).await.is_err() {
+                        return;
+                    }
+                }
+                Err(cause) => {
+                    tracing::debug!(host = %self.host, %cause, "stream of frames ended");
                     return;
                 }
             }
-            Err(cause) if cause.kind() == io::ErrorKind::InvalidData => {
-                tracing::warn!(%host, %cause, "stream of frames refused");
-                return;
-            }
-            Err(cause) => {
-                tracing::debug!(%host, %cause, "stream of frames ended");
-                return;
-            }
         }
     }
-}
 
-async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).await?;
-    let length = u32::from_be_bytes(length) as usize;
-    if length > FRAME_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes")));
+    async fn read_frame(
+        &self,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> io::Result<(Vec<u8>, Option<OwnedSemaphorePermit>)> {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).await?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > FRAME_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes")));
+        }
+        let at_most = FRAME_TIMEOUT + Duration::from_secs((length / BYTES_A_SECOND_MIN) as u64);
+        timeout(at_most, self.read_body(stream, length)).await?
     }
-    // Grows with what comes: to announce much must not cost us memory.
-    let mut frame = Vec::with_capacity(length.min(BATCH_BYTES));
-    let read = stream.take(length as u64).read_to_end(&mut frame).await?;
-    match read == length {
-        true => Ok(frame),
-        false => Err(io::ErrorKind::UnexpectedEof.into()),
+
+    async fn read_body(
+        &self,
+        stream: &mut (impl AsyncRead + Unpin),
+        length: usize,
+    ) -> io::Result<(Vec<u8>, Option<OwnedSemaphorePermit>)> {
+        let room = match length > SMALL_FRAME_BYTES {
+            true => Some(self.large.clone().acquire_owned().await.map_err(io::Error::other)?),
+            false => None,
+        };
+        // Grows with what comes: to announce much must not cost us memory.
+        let mut frame = Vec::with_capacity(length.min(BATCH_BYTES));
+        let read = stream.take(length as u64).read_to_end(&mut frame).await?;
+        match read == length {
+            true => Ok((frame, room)),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 }
 
@@ -133,7 +176,7 @@ struct Sending {
     host: HostId,
     control: Control,
     peers: Arc<Peers>,
-    queued_bytes: Arc<std::sync::atomic::AtomicUsize>,
+    queued_bytes: Arc<AtomicUsize>,
 }
 
 impl Sending {

@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 const QUEUE_FRAMES_MAX: usize = 4_096;
 /// And their bytes: a few snapshots of a large ledger.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Published frames from one host that wait to be taken.
+/// Published frames from one host that wait to be taken, and their bytes.
 const GOSSIP_MAX: usize = 1_024;
-/// Streams from one host that wait to be read; one is normal.
-const STREAMS_MAX: usize = 16;
+const GOSSIP_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Streams of frames from one host that are read, or wait to be; one is normal.
+pub(super) const STREAMS_MAX: usize = 16;
 /// A stream may be ready a moment before its connection is reported.
 const STREAM_WAITS: Duration = Duration::from_secs(1);
 
@@ -57,6 +58,7 @@ struct Peer {
     /// Of frames that are queued or being written.
     queued_bytes: Arc<AtomicUsize>,
     gossip: mpsc::Sender<Vec<u8>>,
+    gossip_bytes: Arc<AtomicUsize>,
     streams: mpsc::Sender<Stream>,
     closed: CancellationToken,
 }
@@ -67,6 +69,8 @@ pub(super) struct Mail {
     pub(super) frames: mpsc::Receiver<Vec<u8>>,
     pub(super) queued_bytes: Arc<AtomicUsize>,
     pub(super) gossip: mpsc::Receiver<Vec<u8>>,
+    /// Of what waits in it.
+    pub(super) gossip_bytes: Arc<AtomicUsize>,
     pub(super) streams: mpsc::Receiver<Stream>,
     /// Once its last connection is gone.
     pub(super) closed: CancellationToken,
@@ -95,13 +99,28 @@ impl Peers {
         let (gossip, gossip_in) = mpsc::channel(GOSSIP_MAX);
         let (streams, streams_in) = mpsc::channel(STREAMS_MAX);
         let (queued_bytes, closed) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
-        let peer =
-            Peer { frames, queued_bytes: queued_bytes.clone(), gossip, streams, closed: closed.clone() };
+        let gossip_bytes = Arc::new(AtomicUsize::new(0));
+        let peer = Peer {
+            frames,
+            queued_bytes: queued_bytes.clone(),
+            gossip,
+            gossip_bytes: gossip_bytes.clone(),
+            streams,
+            closed: closed.clone(),
+        };
         self.lock().insert(host, peer);
         self.connected.send_modify(|connected| {
             connected.insert(host);
         });
-        Mail { host, frames: frames_out, queued_bytes, gossip: gossip_in, streams: streams_in, closed }
+        Mail {
+            host,
+            frames: frames_out,
+            queued_bytes,
+            gossip: gossip_in,
+            gossip_bytes,
+            streams: streams_in,
+            closed,
+        }
     }
 
     /// The last connection to the host is gone.
@@ -139,7 +158,15 @@ impl Peers {
     /// Hands on a published frame that came by way of the host.
     pub(super) fn gossip(&self, from: HostId, frame: Vec<u8>) {
         let peers = self.lock();
-        if peers.get(&from).is_none_or(|peer| peer.gossip.try_send(frame).is_err()) {
+        let Some(peer) = peers.get(&from) else {
+            count(&self.counters.dropped_full);
+            return;
+        };
+        let bytes = frame.len();
+        if peer.gossip_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > GOSSIP_BYTES_MAX
+            || peer.gossip.try_send(frame).is_err()
+        {
+            peer.gossip_bytes.fetch_sub(bytes, Ordering::Relaxed);
             count(&self.counters.dropped_full);
         }
     }

@@ -1,27 +1,37 @@
 //! The libp2p swarm: which transports, which protocols, which limits.
 
 use std::io;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::Either;
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, timeout::TransportTimeout};
-use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{PeerId, Swarm, Transport, dns, gossipsub, identify, noise, ping, quic, swarm, tcp, yamux};
+use libp2p::{PeerId, Swarm, Transport, dns, gossipsub, identify, noise, ping, quic, swarm};
 use proto::id::MeshId;
 
-use super::{TransportConfig, TransportError, admission::Gate};
+use super::door::{Door, Guarded};
+use super::meter::Meter;
+use super::{TransportConfig, TransportError, admission::Gate, tcp_layers};
 use crate::identity;
 
-/// From the first packet to the end of admission, six round trips. A dial to a
-/// host that is gone without a word ends after this.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
-/// Connections that are not admitted yet. A whole mesh that starts at once is
-/// let in by and by: who is refused dials again.
-const PENDING_INCOMING_MAX: u32 = 64;
+/// For all of a dial: a name to look up, a connection, encryption, admission.
+/// Each has a shorter limit of its own.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(6);
+/// For QUIC's handshake, as for TCP's. Whoever needs longer is dialled again.
+const QUIC_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// QUIC notices by this that the other end is gone: it sends something at
+/// least every `QUIC_ALIVE_EVERY`.
+const QUIC_SILENT_MAX_MS: u32 = 6_000;
+const QUIC_ALIVE_EVERY: Duration = Duration::from_secs(2);
+/// What a QUIC connection holds that was not read: strangers', too, because
+/// the limit cannot be raised once one is admitted. It also bounds a bundle's
+/// speed over QUIC, to this in each round trip.
+const QUIC_UNREAD_MAX: u32 = 1024 * 1024;
+const QUIC_STREAMS_MAX: u32 = 128;
 /// Two is normal when both dial at once; the driver closes what is more, but
 /// the newest must first be let in to show that the older ones are dead.
 const PER_PEER_MAX: u32 = 4;
@@ -54,7 +64,7 @@ pub(super) fn topic(mesh: MeshId) -> gossipsub::IdentTopic {
     gossipsub::IdentTopic::new(format!("skein/{mesh}"))
 }
 
-pub(super) fn build(config: &TransportConfig) -> Result<Swarm<Behaviour>, TransportError> {
+pub(super) fn build(config: &TransportConfig, door: Arc<Door>) -> Result<Swarm<Behaviour>, TransportError> {
     let keypair = &config.keypair;
     let settings = swarm::Config::with_tokio_executor()
         // Whoever wants a connection no more says so: `Handle::disconnect`.
@@ -62,7 +72,6 @@ pub(super) fn build(config: &TransportConfig) -> Result<Swarm<Behaviour>, Transp
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(
             ConnectionLimits::default()
-                .with_max_pending_incoming(Some(PENDING_INCOMING_MAX))
                 .with_max_established_per_peer(Some(PER_PEER_MAX))
                 .with_max_established(Some(CONNECTIONS_MAX)),
         ),
@@ -75,24 +84,42 @@ pub(super) fn build(config: &TransportConfig) -> Result<Swarm<Behaviour>, Transp
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_TIMEOUT)),
         streams: libp2p_stream::Behaviour::new(),
     };
-    Ok(Swarm::new(transport(config)?, behaviour, keypair.public().to_peer_id(), settings))
+    Ok(Swarm::new(transport(config, door)?, behaviour, keypair.public().to_peer_id(), settings))
 }
 
-fn transport(config: &TransportConfig) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
+fn transport(
+    config: &TransportConfig,
+    door: Arc<Door>,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
     let keypair: &Keypair = &config.keypair;
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(keypair).map_err(TransportError::Noise)?)
-        .multiplex(yamux::Config::default());
-    let quic = quic::tokio::Transport::new(quic::Config::new(keypair));
+    let noise = noise::Config::new(keypair).map_err(TransportError::Noise)?;
+    let own = identity::own_host_id(keypair);
+    let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
+    let gate = Gate { own, mesh_key: config.mesh_key.clone(), door: door.clone(), start };
+    let tcp = tcp_layers::transport(noise, gate.clone());
+    let quic =
+        quic::tokio::Transport::new(quic_settings(keypair)).and_then(move |(peer, connection), end| {
+            // Its windows are its limit.
+            let connection = StreamMuxerBox::new(connection);
+            async move { gate.admit((peer, connection), end, &Meter::of(usize::MAX)).await }
+        });
     let either = quic.or_transport(tcp).map(|either, _| match either {
-        Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
-        Either::Right((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
+        Either::Left(admitted) | Either::Right(admitted) => admitted,
     });
     let named = dns::tokio::Transport::system(either).map_err(TransportError::Dns)?;
-    let gate = Gate { own: identity::own_host_id(keypair), mesh_key: config.mesh_key.clone() };
-    let admitted = named.and_then(move |connection, endpoint| gate.admit(connection, endpoint));
-    Ok(TransportTimeout::new(admitted, CONNECT_TIMEOUT).boxed())
+    let timed = TransportTimeout::with_outgoing_timeout(named, DIAL_TIMEOUT);
+    Ok(Guarded::new(timed.boxed(), door).boxed())
+}
+
+fn quic_settings(keypair: &Keypair) -> quic::Config {
+    let mut settings = quic::Config::new(keypair);
+    settings.handshake_timeout = QUIC_HANDSHAKE_TIMEOUT;
+    settings.max_idle_timeout = QUIC_SILENT_MAX_MS;
+    settings.keep_alive_interval = QUIC_ALIVE_EVERY;
+    settings.max_concurrent_stream_limit = QUIC_STREAMS_MAX;
+    settings.max_stream_data = QUIC_UNREAD_MAX;
+    settings.max_connection_data = QUIC_UNREAD_MAX;
+    settings
 }
 
 /// Anonymous, because members trust one another and what must be signed is

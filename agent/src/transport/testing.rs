@@ -5,9 +5,8 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use proto::id::HostId;
-use tokio::sync::mpsc;
 
-use super::{Handle, TransportConfig, TransportEvent, start};
+use super::{Events, Handle, TransportConfig, TransportEvent, start};
 use crate::identity;
 use crate::mesh_key::MeshKey;
 
@@ -21,7 +20,7 @@ pub(crate) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 pub(crate) struct Member {
     pub(crate) host: HostId,
     pub(crate) handle: Handle,
-    pub(crate) events: mpsc::Receiver<TransportEvent>,
+    pub(crate) events: Events,
     pub(crate) address: Multiaddr,
     pub(crate) mesh_key: MeshKey,
     keypair: Keypair,

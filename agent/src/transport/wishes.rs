@@ -17,8 +17,15 @@ use proto::id::HostId;
 
 /// After the first failure; doubles with each further one.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// So that a host that comes back is found within seconds.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// With the two seconds that a dial may take, a host that comes back is found
+/// within three.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Dials under way at a time, so that their number does not grow with the
+/// mesh. Each is a socket for two seconds.
+const DIALS_MAX: usize = 64;
+/// When one host is back, the others are dialled within this: what had cut them
+/// off is over.
+const ALL_TRIED_WITHIN: Duration = Duration::from_millis(250);
 /// A connection that ended sooner than this counts as a failure: two hosts of
 /// which one always hangs up must not dial in a circle.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
@@ -167,13 +174,23 @@ impl Wishes {
 
     /// When a target is to be dialled next.
     pub(super) fn next_dial(&self) -> Option<Instant> {
+        if self.dials() >= DIALS_MAX {
+            // The end of any of them is an event that wakes us.
+            return None;
+        }
         self.dialled().filter_map(|(_, wish)| wish.next_dial()).min()
     }
 
     /// The targets that are to be dialled now, with their addresses.
     pub(super) fn due(&self, now: Instant) -> Vec<(Target, Vec<Multiaddr>)> {
         let due = self.dialled().filter(|(_, wish)| wish.next_dial().is_some_and(|at| at <= now));
-        due.map(|(target, wish)| (target.clone(), wish.addresses_to_dial())).collect()
+        let free = DIALS_MAX.saturating_sub(self.dials());
+        due.take(free).map(|(target, wish)| (target.clone(), wish.addresses_to_dial())).collect()
+    }
+
+    /// Dials that are under way.
+    fn dials(&self) -> usize {
+        self.wishes.values().filter(|wish| matches!(wish.state, State::Dialling(_))).count()
     }
 
     fn dialled(&self) -> impl Iterator<Item = (&Target, &Wish)> {
@@ -208,6 +225,10 @@ impl Wishes {
         if let Some(wish) = self.dialled_by(connection) {
             wish.state = State::Connected { to: host, since: now };
         }
+        let was_away = self.wishes.get(&Target::Host(host)).is_some_and(|wish| wish.failures > 0);
+        if was_away {
+            self.try_all_soon(now);
+        }
         if let Some(wish) = self.wishes.get_mut(&Target::Host(host)) {
             // Also while it is dialled: how that ends does not matter any more.
             wish.state = State::Connected { to: host, since: now };
@@ -217,6 +238,15 @@ impl Wishes {
         {
             // It has dialled us, so it is for it to say when that is over.
             self.wishes.remove(&Target::Held(host));
+        }
+    }
+
+    /// Whoever waits for its next dial is dialled now or a moment later.
+    fn try_all_soon(&mut self, now: Instant) {
+        for wish in self.wishes.values_mut() {
+            if let State::Waiting { until } = &mut wish.state {
+                *until = (*until).min(now + ALL_TRIED_WITHIN.mul_f64(rand::random_range(0.0..1.0)));
+            }
         }
     }
 

@@ -3,6 +3,10 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 
 use super::*;
 
+fn gate(own: HostId, mesh_key: MeshKey) -> Gate {
+    Gate { own, mesh_key, door: Arc::new(Door::new()), start: 7 }
+}
+
 const DIALLER: HostId = HostId::from_public_key([1; 32]);
 const LISTENER: HostId = HostId::from_public_key([2; 32]);
 const MIDDLE: HostId = HostId::from_public_key([3; 32]);
@@ -13,21 +17,22 @@ const KEY: MeshKey = MeshKey { id: MeshId([4; 16]), secret: [5; 32] };
 async fn check(dialler: (MeshKey, HostId), listener: (MeshKey, HostId), expected: [&str; 2]) {
     let (near, far) = tokio::io::duplex(512);
     let (mut near, mut far) = (near.compat(), far.compat());
-    let (dialler_gate, listener_gate) =
-        (Gate { own: DIALLER, mesh_key: dialler.0 }, Gate { own: LISTENER, mesh_key: listener.0 });
+    let (dialler_gate, listener_gate) = (gate(DIALLER, dialler.0), gate(LISTENER, listener.0));
+    let (by_dialler, by_listener) = (AtomicBool::new(false), AtomicBool::new(false));
     let (dialled, listened) = tokio::join!(
-        dialler_gate.prove_as_dialler(dialler.1, &mut near),
-        listener_gate.prove_as_listener(listener.1, &mut far),
+        dialler_gate.prove_as_dialler(dialler.1, &mut near, &by_dialler),
+        listener_gate.prove_as_listener(listener.1, &mut far, &by_listener),
     );
-    let text = |outcome: Result<(), Refusal>| {
-        outcome.map_or_else(|refusal| refusal.to_string(), |()| "member".into())
+    let text = |outcome: Result<End, Refusal>| match outcome {
+        Ok(end) => format!("member since {}", end.start()),
+        Err(refusal) => refusal.to_string(),
     };
     assert_eq!([text(dialled), text(listened)], expected);
 }
 
 #[tokio::test]
 async fn members_are_admitted() {
-    check((KEY, LISTENER), (KEY, DIALLER), ["member", "member"]).await;
+    check((KEY, LISTENER), (KEY, DIALLER), ["member since 7", "member since 7"]).await;
 }
 
 #[tokio::test]
@@ -50,30 +55,32 @@ async fn our_own_proof_sent_back_is_refused() {
     let (mut near, mut far) = (near.compat(), far.compat());
     let mirror = async {
         let [_] = receive(&mut far).await.unwrap();
-        let nonce: [u8; NONCE_BYTES] = receive(&mut far).await.unwrap();
+        let hello: [u8; HELLO_BYTES] = receive(&mut far).await.unwrap();
         // The best a stranger can do: a proof of the other role, over its
         // choice of nonces, made by a member.
-        let gate = Gate { own: LISTENER, mesh_key: KEY };
-        let challenge = Challenge { dialler: (DIALLER, nonce), listener: (LISTENER, nonce) };
-        let proof = gate.proof(&challenge, Role::Dialler);
-        send(&mut far, &[&nonce, proof.as_bytes()]).await.unwrap();
+        let here = gate(LISTENER, KEY);
+        let end = |host| End { host, hello };
+        let challenge = Challenge { dialler: end(DIALLER), listener: end(LISTENER) };
+        let proof = here.proof(&challenge, Role::Dialler);
+        send(&mut far, &[&hello, proof.as_bytes()]).await.unwrap();
         let [verdict] = receive(&mut far).await.unwrap();
         assert_eq!(verdict, STRANGER);
     };
-    let gate = Gate { own: DIALLER, mesh_key: KEY };
-    let (dialled, ()) = tokio::join!(gate.prove_as_dialler(LISTENER, &mut near), mirror);
+    let here = gate(DIALLER, KEY);
+    let proven = AtomicBool::new(false);
+    let (dialled, ()) = tokio::join!(here.prove_as_dialler(LISTENER, &mut near, &proven), mirror);
     assert!(matches!(dialled, Err(Refusal::Stranger)), "{dialled:?}");
 }
 
 #[tokio::test]
 async fn another_version_and_a_hang_up_are_told_apart() {
-    let gate = Gate { own: LISTENER, mesh_key: KEY };
+    let here = gate(LISTENER, KEY);
     let (near, far) = tokio::io::duplex(512);
     let (mut near, mut far) = (near.compat(), far.compat());
     send(&mut near, &[&[9]]).await.unwrap();
-    let refused = gate.prove_as_listener(DIALLER, &mut far).await;
+    let refused = here.prove_as_listener(DIALLER, &mut far, &AtomicBool::new(false)).await;
     assert!(matches!(refused, Err(Refusal::Version(9))), "{refused:?}");
     drop(near);
-    let refused = gate.prove_as_listener(DIALLER, &mut far).await;
+    let refused = here.prove_as_listener(DIALLER, &mut far, &AtomicBool::new(false)).await;
     assert!(matches!(refused, Err(Refusal::HungUp(_))), "{refused:?}");
 }

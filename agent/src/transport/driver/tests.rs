@@ -20,10 +20,8 @@ fn check_doubtful(is_doubtful: bool, ages: &[u64], comes_in: bool, closed: &[usi
             ConnectedPoint::Dialer { address, role_override, port_use }
         }
     };
-    let since = |age: &u64| now - Duration::from_secs(*age);
-    let connections = ages.iter().enumerate();
-    let connections = connections.map(|(id, age)| (ConnectionId::new_unchecked(id), since(age))).collect();
-    let host = Host { connections, task: None, is_doubtful };
+    let open = |(id, age): (usize, &u64)| connection(id, now - Duration::from_secs(*age), 5);
+    let host = Host { connections: ages.iter().enumerate().map(open).collect(), task: None, is_doubtful };
     let expected: Vec<_> = closed.iter().map(|id| ConnectionId::new_unchecked(*id)).collect();
     assert_eq!(host.stale(now, &endpoint), expected);
 }
@@ -49,4 +47,25 @@ fn whoever_dials_us_after_one_connection_ended_has_lost_the_others_however_young
     check_doubtful(true, &[2, 1, 0], true, &[0, 1]);
     check_doubtful(true, &[0], true, &[]);
     check_doubtful(true, &[2, 0], false, &[]);
+}
+
+fn connection(id: usize, since: Instant, start: u64) -> Connection {
+    Connection { id: ConnectionId::new_unchecked(id), since, start }
+}
+
+#[test]
+fn a_later_start_of_the_agent_wins_at_once_however_young_the_others_are() {
+    let now = Instant::now();
+    let closed = |starts: &[u64]| {
+        let open = |(id, start): (usize, &u64)| connection(id, now, *start);
+        let connections = starts.iter().enumerate().map(open).collect();
+        let host = Host { connections, task: None, is_doubtful: false };
+        let (role_override, port_use) = (Endpoint::Dialer, PortUse::New);
+        let endpoint = ConnectedPoint::Dialer { address: Multiaddr::empty(), role_override, port_use };
+        host.stale(now, &endpoint).len()
+    };
+    assert_eq!(closed(&[1, 2]), 1);
+    assert_eq!(closed(&[1, 1, 2]), 2);
+    assert_eq!(closed(&[2, 2]), 0);
+    assert_eq!(closed(&[3, 2]), 0, "an agent from before cannot come back: its clock went back");
 }

@@ -23,11 +23,11 @@ fn check_wait(wishes: &Wishes, now: Instant, millis: u64) {
 }
 
 #[test]
-fn a_host_is_dialled_at_once_and_then_ever_more_seldom_up_to_five_seconds() {
+fn a_host_is_dialled_at_once_and_then_ever_more_seldom_up_to_a_second() {
     let mut now = Instant::now();
     let mut wishes = wanted(now);
     assert_eq!(wishes.due(now), [(Target::Host(HOST), vec![address(1)])]);
-    for (attempt, millis) in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000].into_iter().enumerate() {
+    for (attempt, millis) in [100, 200, 400, 800, 1_000, 1_000, 1_000, 1_000].into_iter().enumerate() {
         wishes.dialling(&Target::Host(HOST), id(attempt));
         assert_eq!(wishes.next_dial(), None, "one dial at a time");
         assert_eq!(wishes.failed(id(attempt), now), Some(attempt as u32 + 1));
@@ -180,4 +180,38 @@ fn a_host_that_is_let_go_stays_if_it_is_wanted_or_has_dialled_us() {
         assert!(wishes.take_unwanted(now).is_empty());
         assert_eq!(wishes.next_dial(), None);
     }
+}
+
+#[test]
+fn when_one_host_is_back_the_others_are_dialled_at_once() {
+    const OTHER: HostId = HostId::from_public_key([2; 32]);
+    let now = Instant::now();
+    let mut wishes = wanted(now);
+    wishes.want(OTHER, vec![address(2)], false, now);
+    for host in [HOST, OTHER] {
+        for attempt in 0..9 {
+            wishes.dialling(&Target::Host(host), id(attempt));
+            wishes.failed(id(attempt), now);
+        }
+    }
+    assert!(wishes.next_dial().expect("it is wanted") > now + ALL_TRIED_WITHIN);
+    wishes.connected(OTHER, id(20), now);
+    assert_eq!(wishes.due(now + ALL_TRIED_WITHIN), [(Target::Host(HOST), vec![address(1)])]);
+}
+
+#[test]
+fn only_so_many_are_dialled_at_a_time() {
+    let now = Instant::now();
+    let mut wishes = Wishes::default();
+    for number in 0..200_u8 {
+        wishes.want(HostId::from_public_key([number; 32]), vec![address(1)], false, now);
+    }
+    let first = wishes.due(now);
+    assert_eq!(first.len(), DIALS_MAX);
+    for (at, (target, _)) in first.iter().enumerate() {
+        wishes.dialling(target, id(at));
+    }
+    assert_eq!((wishes.next_dial(), wishes.due(now).len()), (None, 0));
+    wishes.failed(id(0), now);
+    assert!(wishes.next_dial().is_some() && wishes.due(now).len() == 1);
 }
