@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use proto::id::HostId;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::share::{Own, Shares};
 use crate::transport::{AcceptedElsewhere, Handle, HeldStream, OpenError};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/skein/ask/1");
@@ -20,8 +20,13 @@ const REQUEST_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// From the question to the end of the answer; a person is waiting.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Questions that are answered at the same time; further ones wait.
-const ANSWERED_AT_ONCE_MAX: usize = 16;
+/// Questions that are answered at the same time, in all and for one host;
+/// further ones wait. Sixteen hosts must be malicious to hold up the others,
+/// and each for no longer than [`TIMEOUT`].
+const ANSWERED_AT_ONCE_MAX: usize = 64;
+const ANSWERED_TO_HOST_MAX: usize = 4;
+/// A question is sent in one piece; whoever takes longer is not asking.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -64,18 +69,18 @@ where
     F: Future<Output = Vec<u8>> + Send,
 {
     let mut incoming = handle.accept(PROTOCOL)?;
-    let (answer, free) = (Arc::new(answer), Arc::new(Semaphore::new(ANSWERED_AT_ONCE_MAX)));
+    let shares = Arc::new(Shares::new(ANSWERED_AT_ONCE_MAX, ANSWERED_TO_HOST_MAX));
+    let answer = Arc::new(answer);
     tokio::spawn(async move {
         while let Some((host, stream)) = incoming.next().await {
-            let permit = free.clone().acquire_owned().await;
-            let answer = answer.clone();
+            let (answer, shares) = (answer.clone(), shares.clone());
             tokio::spawn(async move {
-                let answered = answer_one(host, stream, answer.as_ref());
+                let own = shares.own(host).await;
+                let answered = answer_one(host, stream, answer.as_ref(), (&shares, own));
                 let answered = timeout(TIMEOUT, answered).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
                 if let Err(cause) = answered {
                     tracing::debug!(%host, %cause, "question not answered");
                 }
-                drop(permit);
             });
         }
     });
@@ -86,8 +91,10 @@ async fn answer_one<F: Future<Output = Vec<u8>>>(
     host: HostId,
     mut stream: HeldStream,
     answer: &impl Fn(HostId, Vec<u8>) -> F,
+    (shares, own): (&Shares, Own),
 ) -> io::Result<()> {
-    let request = read(&mut stream, REQUEST_BYTES_MAX).await?;
+    let request = timeout(REQUEST_TIMEOUT, read(&mut stream, REQUEST_BYTES_MAX)).await??;
+    let _share = shares.of_all(own).await;
     let answer = answer(host, request).await;
     if answer.len() > ANSWER_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} bytes of answer", answer.len())));

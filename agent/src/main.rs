@@ -29,6 +29,7 @@ mod probe;
 mod questions;
 mod regular_file;
 mod secret_file;
+mod share;
 mod start;
 mod store;
 mod telemetry;

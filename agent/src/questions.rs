@@ -62,9 +62,9 @@ async fn answer(question: Question, from: HostId, host_side: &HostSide, bundles:
             Err(error) => no(error.kind == BackendErrorKind::NotFound, error.message),
         },
         Question::Hold { digest, size, origin } => {
-            match bundles.fetch(&Revision { digest, size, origin }, &[from]).await {
-                Ok(_) => Answer::Held,
-                Err(error) => no(false, chain(error.as_ref())),
+            match bundles.hold(&Revision { digest, size, origin }, from).await {
+                Ok(()) => Answer::Held,
+                Err(error) => no(false, chain(&error)),
             }
         }
         Question::Have { digest } => match own_have(host_side, digest).await {

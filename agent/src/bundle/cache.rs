@@ -28,7 +28,7 @@ const BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 /// just brought here, and the one to roll back to.
 const KEPT_MIN: usize = 5;
 /// A transfer that nobody has gone on with for so long is given up.
-const UNFINISHED_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+const UNFINISHED_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// Why the cache could not do its part.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +95,9 @@ impl Cache {
     fn remove_unfinished(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+            // Somebody else may have removed it since it was listed.
+            let Ok(metadata) = entry.metadata() else { continue };
+            let age = metadata.modified()?.elapsed().unwrap_or_default();
             if digest_of(&entry.path()).is_none() && age > UNFINISHED_MAX {
                 // What cannot be removed is no reason not to start.
                 let _ = fs::remove_file(entry.path());
@@ -112,6 +114,7 @@ impl Cache {
     }
 
     fn try_trim(&self) -> io::Result<()> {
+        self.remove_unfinished()?;
         let mut bundles = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
@@ -135,6 +138,18 @@ impl Cache {
 
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The bundles that are here, with their sizes.
+    pub(crate) fn bundles(&self) -> io::Result<Vec<(Digest, u64)>> {
+        let mut bundles = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if let (Some(digest), Ok(metadata)) = (digest_of(&path), path.metadata()) {
+                bundles.push((digest, metadata.len()));
+            }
+        }
+        Ok(bundles)
     }
 
     /// Where the bundle lies, or will.

@@ -32,7 +32,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 /// otherwise.
 pub(crate) const BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 /// What a download leaves free on the disk for everybody else.
-const FREE_MIN: u64 = 64 * 1024 * 1024;
+pub(crate) const FREE_MIN: u64 = 64 * 1024 * 1024;
 /// Pieces that wait for the disk; each is what one read brought, at most some
 /// hundred kilobytes.
 const PIECES_MAX: usize = 16;

@@ -19,9 +19,11 @@ use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use proto::id::{Digest, HostId};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::cache::free_bytes;
+use super::download::FREE_MIN;
+use crate::share::Shares;
 use crate::telemetry::chain;
 use crate::transport::{AcceptedElsewhere, Handle, OpenError};
 
@@ -29,8 +31,15 @@ const PROTOCOL: StreamProtocol = StreamProtocol::new("/skein/bundle/1");
 /// Bundles that are sent at the same time. Each further one would only make
 /// all of them slower; who is told `BUSY` asks another host, or again.
 const SENT_AT_ONCE_MAX: usize = 8;
+/// Of these, to one host: it fetches one for each group that it is in.
+const SENT_TO_HOST_MAX: usize = 2;
 /// A side from which no byte comes, or which takes none, is given up.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request of forty bytes comes in one piece.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// A side that takes bytes more slowly than this, on average, is given up: it
+/// holds a place that others wait for.
+const BYTES_A_SECOND_MIN: u64 = 32 * 1024;
 /// Of memory for each transfer and side.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// How long all sources may be busy, and how often they are asked meanwhile.
@@ -69,6 +78,8 @@ pub(crate) enum FetchError {
     },
     #[error("what {host} sent is not bundle {digest:?}: discarded")]
     WrongDigest { host: HostId, digest: Digest, resumed: bool },
+    #[error("no room in `{}` for the {needed} bytes of bundle {digest:?}: {free} are free, of which {FREE_MIN} are left alone", dir.display())]
+    NoRoom { dir: PathBuf, digest: Digest, needed: u64, free: u64 },
     #[error("cannot write {}", path.display())]
     Disk {
         path: PathBuf,
@@ -98,18 +109,20 @@ fn reasons(failures: &[FetchError]) -> String {
 /// where a bundle lies if this host has it.
 pub(crate) fn serve(
     handle: &Handle,
-    path_of: impl Fn(&Digest) -> PathBuf + Send + 'static,
+    path_of: impl Fn(&Digest) -> PathBuf + Send + Sync + 'static,
 ) -> Result<(), AcceptedElsewhere> {
     let mut incoming = handle.accept(PROTOCOL)?;
-    let free = Arc::new(Semaphore::new(SENT_AT_ONCE_MAX));
+    let shares = Arc::new(Shares::new(SENT_AT_ONCE_MAX, SENT_TO_HOST_MAX));
+    let path_of = Arc::new(path_of);
     tokio::spawn(async move {
         while let Some((host, mut stream)) = incoming.next().await {
-            let Some((digest, offset)) = read_request(&mut stream).await else { continue };
-            let (path, permit) = (path_of(&digest), free.clone().try_acquire_owned());
+            let (shares, path_of) = (shares.clone(), path_of.clone());
+            // Whoever asks slowly holds up nobody else.
             tokio::spawn(async move {
-                let sent = match permit {
-                    Ok(_permit) => send(&mut stream, &path, offset).await,
-                    Err(_) => answer(&mut stream, BUSY, 0).await,
+                let Some((digest, offset)) = read_request(&mut stream).await else { return };
+                let sent = match shares.try_take(host) {
+                    Some(_share) => send(&mut stream, &path_of(&digest), offset).await,
+                    None => answer(&mut stream, BUSY, 0).await,
                 };
                 match sent.and(stream.close().await) {
                     Ok(()) => tracing::debug!(%host, %digest, offset, "bundle sent"),
@@ -123,7 +136,7 @@ pub(crate) fn serve(
 
 async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<(Digest, u64)> {
     let mut request = [0; 40];
-    timeout(IDLE_TIMEOUT, stream.read_exact(&mut request)).await.ok()?.ok()?;
+    timeout(REQUEST_TIMEOUT, stream.read_exact(&mut request)).await.ok()?.ok()?;
     let (digest, offset) = request.split_first_chunk::<32>()?;
     Some((Digest(*digest), u64::from_be_bytes(offset.try_into().ok()?)))
 }
@@ -145,8 +158,14 @@ async fn send(stream: &mut (impl AsyncWrite + Unpin), path: &Path, offset: u64) 
             return answer(stream, MISSING, 0).await;
         }
     };
-    answer(stream, HAVE, file.metadata().await?.len()).await?;
+    let size = file.metadata().await?.len();
+    answer(stream, HAVE, size).await?;
     file.seek(SeekFrom::Start(offset)).await?;
+    let at_most = IDLE_TIMEOUT + Duration::from_secs(size.saturating_sub(offset) / BYTES_A_SECOND_MIN);
+    timeout(at_most, copy(&mut file, stream)).await?
+}
+
+async fn copy(file: &mut tokio::fs::File, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let read = file.read(&mut buffer).await?;
@@ -168,6 +187,7 @@ pub(crate) async fn fetch(
     part: &Path,
 ) -> Result<(), FetchError> {
     let mut part = Part::open(part, size).await?;
+    part.make_sure_of_room(digest, size)?;
     let resumed = part.bytes > 0;
     if part.bytes < size {
         receive(handle, from, digest, size, &mut part).await?;
@@ -248,7 +268,11 @@ pub(crate) async fn fetch_from_any(
             }
             match fetched {
                 Ok(()) => return Ok(host),
-                Err(failure @ (FetchError::Disk { .. } | FetchError::InProgress { .. })) => {
+                Err(
+                    failure @ (FetchError::Disk { .. }
+                    | FetchError::NoRoom { .. }
+                    | FetchError::InProgress { .. }),
+                ) => {
                     return Err(NoSource { digest, failures: vec![failure] });
                 }
                 Err(
@@ -303,6 +327,19 @@ impl Part {
         file.try_lock()?;
         let (bytes, hasher) = hash_of(&mut file, size).map_err(TryLockError::Error)?;
         Ok(Part { path: path.to_owned(), file: tokio::fs::File::from_std(file), bytes, hasher })
+    }
+
+    /// A disk that fills up while a bundle is fetched would stop everything
+    /// else on this host, too.
+    fn make_sure_of_room(&self, digest: Digest, size: u64) -> Result<(), FetchError> {
+        let needed = size.saturating_sub(self.bytes);
+        let dir = self.path.parent().unwrap_or(Path::new(".")).to_owned();
+        match free_bytes(&dir) {
+            Some(free) if needed > 0 && free < needed.saturating_add(FREE_MIN) => {
+                Err(FetchError::NoRoom { dir, digest, needed, free })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn append(&mut self, bytes: &[u8]) -> Result<(), FetchError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::id::{Digest, HostId};
 use proto::revision::Revision;
@@ -31,9 +31,8 @@ pub(crate) struct Fetcher {
     transport: Handle,
     node: NodeHandle,
     cache: Cache,
-    /// Held while a bundle is being fetched. One for each bundle that ever was:
-    /// a hundred bytes.
-    fetching: Arc<Mutex<BTreeMap<Digest, Arc<tokio::sync::Mutex<()>>>>>,
+    /// Held while a bundle is being fetched, and only then there.
+    fetching: Arc<Fetching>,
 }
 
 impl Fetcher {
@@ -50,15 +49,35 @@ impl Fetcher {
         sources: &[HostId],
     ) -> Result<PathBuf, FetcherError> {
         let digest = revision.digest;
-        let turn =
-            self.fetching.lock().unwrap_or_else(PoisonError::into_inner).entry(digest).or_default().clone();
-        let _turn = turn.lock().await;
+        let turn = Turn::of(&self.fetching, digest);
+        let _turn = turn.lock.lock().await;
         if self.cache.has(&digest) {
             return Ok(self.cache.path(&digest));
         }
         let hosts = self.whom_to_ask(sources).await;
+        self.fetch_from(&hosts, revision).await
+    }
+
+    /// The same for another host's sake and from it alone: what is not whole
+    /// when this ends, or is given up, is removed.
+    pub(crate) async fn fetch_all_or_nothing(
+        &self,
+        revision: &Revision,
+        from: HostId,
+    ) -> Result<PathBuf, FetcherError> {
+        let turn = Turn::of(&self.fetching, revision.digest);
+        let _turn = turn.lock.lock().await;
+        if self.cache.has(&revision.digest) {
+            return Ok(self.cache.path(&revision.digest));
+        }
+        let _left = RemovedWhenDropped(self.cache.part(&revision.digest));
+        self.fetch_from(&[from], revision).await
+    }
+
+    async fn fetch_from(&self, hosts: &[HostId], revision: &Revision) -> Result<PathBuf, FetcherError> {
+        let digest = revision.digest;
         let part = self.cache.part(&digest);
-        let fetched = exchange::fetch_from_any(&self.transport, &hosts, digest, revision.size, &part).await;
+        let fetched = exchange::fetch_from_any(&self.transport, hosts, digest, revision.size, &part).await;
         let from = fetched.map_err(FetcherError::NoSource)?;
         tracing::info!(%digest, %from, bytes = revision.size, "bundle fetched");
         let cache = self.cache.clone();
@@ -89,6 +108,46 @@ impl Fetcher {
         let asked: BTreeSet<HostId> = hosts.iter().copied().collect();
         hosts.extend(self.transport.connected().difference(&asked));
         hosts
+    }
+}
+
+type Fetching = Mutex<BTreeMap<Digest, Arc<tokio::sync::Mutex<()>>>>;
+
+/// A place in the line of those who want one bundle.
+struct Turn {
+    fetching: Arc<Fetching>,
+    digest: Digest,
+    lock: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Turn {
+    fn of(fetching: &Arc<Fetching>, digest: Digest) -> Self {
+        let lock = lock(fetching).entry(digest).or_default().clone();
+        Turn { fetching: fetching.clone(), digest, lock }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut fetching = lock(&self.fetching);
+        // Nobody else is in line: the map has the other one.
+        if Arc::strong_count(&self.lock) == 2 {
+            fetching.remove(&self.digest);
+        }
+    }
+}
+
+fn lock(fetching: &Fetching) -> MutexGuard<'_, BTreeMap<Digest, Arc<tokio::sync::Mutex<()>>>> {
+    fetching.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file that is gone with this.
+struct RemovedWhenDropped(PathBuf);
+
+impl Drop for RemovedWhenDropped {
+    fn drop(&mut self) {
+        // A part that became a bundle has another name by now.
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

@@ -1,15 +1,17 @@
 //! The bundles of this host: brought into its cache from a source, or fetched
 //! from other hosts, and checked before anybody is told of them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::appspec::CustomEvents;
 use proto::id::{Digest, HostId};
 use proto::node::Node;
 use proto::revision::Revision;
 
-use super::fetcher::Fetcher;
+use super::download::BYTES_MAX;
+use super::fetcher::{Fetcher, FetcherError};
 use super::progress::Progress;
 use super::remote::Settings;
 use super::source::Source;
@@ -29,12 +31,14 @@ pub(crate) struct Bundles {
     node: NodeHandle,
     fetcher: Fetcher,
     settings: Arc<Settings>,
+    /// Bytes of bundles that other hosts have announced and are being fetched.
+    announced: Arc<Mutex<u64>>,
 }
 
 impl Bundles {
     pub(crate) fn new(cache: Cache, transport: Handle, node: NodeHandle, settings: Settings) -> Self {
         let fetcher = Fetcher::new(transport.clone(), node.clone(), cache.clone());
-        Bundles { cache, transport, node, fetcher, settings: Arc::new(settings) }
+        Bundles { cache, transport, node, fetcher, settings: Arc::new(settings), announced: Arc::default() }
     }
 
     pub(crate) fn fetcher(&self) -> Fetcher {
@@ -83,6 +87,77 @@ impl Bundles {
     pub(crate) async fn fetch(&self, revision: &Revision, sources: &[HostId]) -> Result<PathBuf, FetchError> {
         Ok(self.fetcher.fetch(revision, sources).await?)
     }
+}
+
+impl Bundles {
+    /// Keeps a copy of another host's bundle. What that host says of its size
+    /// is held against what this one has to spare.
+    pub(crate) async fn hold(&self, revision: &Revision, from: HostId) -> Result<(), HoldError> {
+        if self.cache.has(&revision.digest) {
+            return Ok(());
+        }
+        let limit = self.settings.bytes_max.unwrap_or(BYTES_MAX);
+        if revision.size > limit {
+            return Err(HoldError::TooLarge { size: revision.size, limit });
+        }
+        let _announced = self.announce(revision.size).await?;
+        self.fetcher.fetch_all_or_nothing(revision, from).await?;
+        Ok(())
+    }
+
+    /// Counts a bundle that is about to come among those that no deployment
+    /// names, if there may be so many.
+    async fn announce(&self, size: u64) -> Result<Announced, HoldError> {
+        let cached = self.cache.bundles().unwrap_or_default();
+        let unnamed = self.node.read(move |node| {
+            let named: BTreeSet<Digest> =
+                node.state().rollouts().values().map(|rollout| rollout.submission.revision.digest).collect();
+            cached.iter().filter(|(digest, _)| !named.contains(digest)).map(|(_, size)| size).sum::<u64>()
+        });
+        let unnamed = unnamed.await.map_err(|_| HoldError::Stopping)?;
+        let mut coming = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = unnamed.saturating_add(*coming);
+        // A single one may be as large as any bundle may.
+        if held > 0 && held.saturating_add(size) > UNNAMED_BYTES_MAX {
+            return Err(HoldError::Quota { size, held });
+        }
+        *coming += size;
+        Ok(Announced { all: self.announced.clone(), size })
+    }
+}
+
+/// Bundles that others asked this host to keep and that no deployment names:
+/// half of what the cache holds, so that the other half is left for those.
+const UNNAMED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// A bundle that is on its way here; counted until dropped.
+struct Announced {
+    all: Arc<Mutex<u64>>,
+    size: u64,
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        *self.all.lock().unwrap_or_else(PoisonError::into_inner) -= self.size;
+    }
+}
+
+/// Why a copy is not kept for another host.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HoldError {
+    #[error(
+        "a bundle of {size} bytes is not kept here: the limit is {limit} (`bytes_max` under `[sources]`)"
+    )]
+    TooLarge { size: u64, limit: u64 },
+    #[error(
+        "a bundle of {size} bytes is not kept here: bundles that no deployment names take {held} bytes \
+         already, and may take {UNNAMED_BYTES_MAX}"
+    )]
+    Quota { size: u64, held: u64 },
+    #[error("the agent is stopping")]
+    Stopping,
+    #[error(transparent)]
+    Fetch(#[from] FetcherError),
 }
 
 fn known_revision(node: &Node, digest: Digest) -> Option<(Revision, Vec<HostId>)> {

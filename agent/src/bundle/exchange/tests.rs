@@ -142,11 +142,11 @@ async fn whoever_is_told_that_a_host_is_busy_asks_again() {
     let (dir, (mut a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
     put(dir.path(), digest, &bytes);
     serve_from(&b, dir.path());
-    // All places are taken by streams that nobody reads.
+    // All places of this host are taken by streams that nobody reads.
     let mut held = Vec::new();
     let large = bundle(40 * 1024 * 1024);
     put(dir.path(), large.1, &large.0);
-    for _ in 0..SENT_AT_ONCE_MAX {
+    for _ in 0..SENT_TO_HOST_MAX {
         let mut stream = a.handle.open(b.host, PROTOCOL).await.unwrap();
         assert_eq!(ask(&mut stream, large.1, 0).await.unwrap().0, HAVE);
         held.push(stream);
