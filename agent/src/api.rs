@@ -9,13 +9,16 @@ mod events;
 mod limit;
 mod listen;
 mod metrics;
+mod misdirected;
 mod openapi;
+mod over_tcp;
 mod path;
 mod progress;
 mod read;
 mod watches;
 mod write;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -40,8 +43,8 @@ pub(crate) use write::{DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
 /// The longest body of a request: a group file or an override list is far
 /// below, and nothing else is sent.
 const BODY_BYTES_MAX: usize = 256 * 1024;
-/// Connections to the socket, and to the TCP address, that are open at a time:
-/// far more than people watch, far fewer than the files that an agent may open.
+/// Connections to the socket that are open at a time: far more than people
+/// watch, far fewer than the files that an agent may open.
 const CONNECTIONS_MAX: usize = 512;
 
 /// What every handler is given.
@@ -64,16 +67,19 @@ pub(crate) async fn serve_socket(
         .await
 }
 
-/// Answers questions on TCP until `stopping`.
+/// Answers questions on TCP until `stopping`, if they are asked of an address
+/// or of one of the names.
 pub(crate) async fn serve_tcp(
     listener: TcpListener,
     backend: Arc<Backend>,
+    names: BTreeSet<String>,
     stopping: CancellationToken,
 ) -> std::io::Result<()> {
-    let router = router(Shared { backend, stopping: stopping.clone() }).layer(middleware::from_fn(read_only));
-    axum::serve(Limited::new(listener, CONNECTIONS_MAX), router)
-        .with_graceful_shutdown(stopping.cancelled_owned())
-        .await
+    let router = router(Shared { backend, stopping: stopping.clone() })
+        .layer(middleware::from_fn(read_only))
+        .layer(middleware::from_fn_with_state(Arc::new(names), misdirected::refuse));
+    over_tcp::serve(listener, router, stopping).await;
+    Ok(())
 }
 
 fn router(shared: Shared) -> Router {

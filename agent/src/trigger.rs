@@ -42,12 +42,19 @@ pub(crate) async fn tell(
             let posted = post(http, url, secret_file.as_deref(), &to_tell.told, body);
             tokio::select! {
                 posted = tokio::time::timeout(TRY_TIMEOUT, posted) => posted.unwrap_or_else(|_| {
-                    Err(format!("{url} did not answer within {} s", TRY_TIMEOUT.as_secs()))
+                    Err(format!("{} did not answer within {} s", receiver(url), TRY_TIMEOUT.as_secs()))
                 }),
                 () = cancel.cancelled() => Err("it is another host's duty now".into()),
             }
         }
     }
+}
+
+/// The receiver's name alone: path, query and user of an address are often a
+/// token, and what went wrong is shown to everybody.
+fn receiver(url: &str) -> String {
+    let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.unwrap_or_else(|| "the receiver".into())
 }
 
 async fn run(

@@ -62,6 +62,11 @@ impl ApiError {
         ApiError::new(StatusCode::FORBIDDEN, code, message).refused()
     }
 
+    /// Asked of a name that is not this agent's.
+    pub(super) fn misdirected(message: String) -> Self {
+        ApiError::new(StatusCode::MISDIRECTED_REQUEST, "MISDIRECTED", message).refused()
+    }
+
     /// Nobody has what the group is to go back to.
     pub(super) fn revision_missing(message: String) -> Self {
         ApiError::new(StatusCode::CONFLICT, "REVISION_MISSING", message).refused()
