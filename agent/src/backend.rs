@@ -27,6 +27,8 @@ pub(crate) struct Backend {
     /// Whether any host has the bundle, packed or unpacked; this one is looked
     /// at first, then those that it is connected to.
     pub(crate) have: Box<dyn Fn(Digest) -> Later<bool> + Send + Sync>,
+    /// Where this host can be dialled now.
+    pub(crate) addresses: Box<dyn Fn() -> Vec<String> + Send + Sync>,
     /// What became of frames to other hosts, since the start.
     pub(crate) frames: Box<dyn Fn() -> Counts + Send + Sync>,
     /// Reads a host's script log; asks the other host if it is not this one.

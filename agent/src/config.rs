@@ -29,6 +29,7 @@ pub(crate) struct AgentFile {
     #[serde(default)]
     listen: Vec<String>,
     join: Option<String>,
+    join_file: Option<PathBuf>,
     name: Option<String>,
     #[serde(default)]
     tags: Vec<String>,
@@ -36,6 +37,8 @@ pub(crate) struct AgentFile {
     deploy_root: Option<PathBuf>,
     api: Option<PathBuf>,
     http: Option<String>,
+    #[serde(default)]
+    http_hosts: Vec<String>,
     voters: Option<u8>,
     log: Option<LogFormat>,
     #[serde(default)]
@@ -54,9 +57,14 @@ pub(crate) struct AgentFlags {
     /// Listen here for other agents: IP:PORT or a multiaddress; may be repeated
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<String>,
-    /// Enter a mesh by this token, or dial this address of a member first
-    #[arg(long, value_name = "TOKEN|ADDR")]
+    /// Dial this address of a member first. A token is taken too, but other
+    /// users of this host can read it here: see --join-file
+    #[arg(long, value_name = "ADDR", conflicts_with = "join_file")]
     pub(crate) join: Option<String>,
+    /// Enter a mesh by the token in this file; `/dev/fd/N` is a descriptor,
+    /// `-` standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) join_file: Option<PathBuf>,
     /// The host's name for people [default: its host name]
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -100,6 +108,8 @@ pub(crate) struct AgentConfig {
     pub(crate) api: PathBuf,
     /// The API's TCP address: it only answers questions there.
     pub(crate) http: Option<SocketAddr>,
+    /// Names that it answers to there, besides its addresses.
+    pub(crate) http_hosts: BTreeSet<String>,
     pub(crate) voters: u8,
     pub(crate) log: LogFormat,
     /// How bundles are downloaded.
@@ -109,8 +119,11 @@ pub(crate) struct AgentConfig {
 /// How a host finds its mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Join {
-    /// A join token, not looked at yet.
-    Token(String),
+    /// A join token, not looked at yet, and whether it stood on the command
+    /// line for everybody to read.
+    Token { text: String, is_exposed: bool },
+    /// The file that holds one.
+    File(PathBuf),
     /// A member's addresses; the mesh key is here already.
     Addresses(Vec<Multiaddr>),
 }
@@ -160,12 +173,13 @@ impl AgentConfig {
         Ok(AgentConfig {
             deploy_root: absolute(deploy_root)?,
             listen: parse_listen(listen)?,
-            join: flags.join.or(file.join).map(parse_join).transpose()?,
+            join: join_of(flags.join, flags.join_file, file.join, file.join_file)?,
             name: word("name", flags.name.or(file.name).unwrap_or_else(host_name))?,
             tags: parse_tags(&tags)?,
             zone: word("zone", flags.zone.or(file.zone).unwrap_or_default())?,
             api: absolute(api.or(file.api).unwrap_or_else(default_socket))?,
             http: flags.http.or(file.http).map(parse_http).transpose()?,
+            http_hosts: file.http_hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
             voters,
             log: file.log.unwrap_or_default(),
             sources: file.sources,
@@ -256,11 +270,27 @@ fn parse_listen(texts: Vec<String>) -> Result<Vec<Multiaddr>, ConfigError> {
     Ok(parsed.concat())
 }
 
-fn parse_join(text: String) -> Result<Join, ConfigError> {
+/// Flags go before what the file says.
+fn join_of(
+    flag: Option<String>,
+    flag_file: Option<PathBuf>,
+    text: Option<String>,
+    file: Option<PathBuf>,
+) -> Result<Option<Join>, ConfigError> {
+    match (flag_file, flag, file, text) {
+        (Some(path), _, _, _) => Ok(Some(Join::File(path))),
+        (None, Some(text), _, _) => parse_join(text, true).map(Some),
+        (None, None, Some(path), _) => Ok(Some(Join::File(path))),
+        (None, None, None, Some(text)) => parse_join(text, false).map(Some),
+        (None, None, None, None) => Ok(None),
+    }
+}
+
+fn parse_join(text: String, is_exposed: bool) -> Result<Join, ConfigError> {
     if text.starts_with('/') || text.parse::<SocketAddr>().is_ok() {
         return Ok(Join::Addresses(addresses(&text)?));
     }
-    Ok(Join::Token(text))
+    Ok(Join::Token { text, is_exposed })
 }
 
 /// `IP:PORT` stands for both transports, a multiaddress for itself.

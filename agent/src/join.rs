@@ -1,14 +1,15 @@
 //! Into a mesh: what `skein mesh init` and `skein mesh join` leave in the data
 //! directory for the agent to find.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use libp2p::Multiaddr;
 use proto::id::MeshId;
 
 use crate::config::{founds_mark_in, join_addresses_in, mesh_key_in};
-use crate::mesh_key::{JoinToken, MeshKey, MeshKeyError};
+use crate::mesh_key::{JoinToken, MeshKey, MeshKeyError, NotAToken, TOKEN_BYTES_MAX};
 use crate::whole_file;
 
 /// Why the host is not in the mesh now.
@@ -28,8 +29,40 @@ pub(crate) enum JoinError {
     },
     #[error("this host is in mesh {0} already (key in {path}): to leave it, stop the agent and use another data directory", path = .1.display())]
     AlreadyIn(MeshId, PathBuf),
+    #[error("cannot read the join token from {}", from.display())]
+    ReadToken {
+        from: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("{} holds no join token", from.display())]
+    NotAToken {
+        from: PathBuf,
+        #[source]
+        cause: NotAToken,
+    },
     #[error(transparent)]
     Key(#[from] MeshKeyError),
+}
+
+/// Standard input, as people write it.
+const STANDARD_INPUT: &str = "-";
+
+/// Reads a token from a file, a descriptor (`/dev/fd/N`) or standard input, where
+/// other users of this host cannot see it.
+pub(crate) fn read_token(from: &Path) -> Result<JoinToken, JoinError> {
+    let cannot = |cause| JoinError::ReadToken { from: from.into(), cause };
+    let mut text = String::new();
+    // A longer text is no token, and is refused as one that is cut.
+    let most = TOKEN_BYTES_MAX as u64 + 1;
+    match from == Path::new(STANDARD_INPUT) {
+        true => io::stdin().lock().take(most).read_to_string(&mut text).map_err(cannot)?,
+        false => {
+            let file = std::fs::File::open(from).map_err(cannot)?;
+            file.take(most).read_to_string(&mut text).map_err(cannot)?
+        }
+    };
+    text.parse().map_err(|cause| JoinError::NotAToken { from: from.into(), cause })
 }
 
 /// Makes a new mesh, whose ledger this host begins.
@@ -72,6 +105,35 @@ pub(crate) fn addresses(data_dir: &Path) -> Vec<Multiaddr> {
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
+/// How long a way into the mesh is looked for before the person who waits for
+/// it is told, and how often again.
+pub(crate) const ALONE_MAX: Duration = Duration::from_secs(60);
+const TOLD_AGAIN_EVERY: Duration = Duration::from_secs(600);
+
+/// Says what was tried, and what to do, if no member is reached.
+pub(crate) async fn tell_if_alone(connected: impl Fn() -> bool, tried: Vec<Multiaddr>, mut wait: Duration) {
+    while !tried.is_empty() {
+        tokio::time::sleep(wait).await;
+        if connected() {
+            return;
+        }
+        tracing::error!("{}", alone(&tried));
+        wait = TOLD_AGAIN_EVERY;
+    }
+}
+
+fn alone(tried: &[Multiaddr]) -> String {
+    let tried: Vec<String> = tried.iter().map(Multiaddr::to_string).collect();
+    format!(
+        "no member of the mesh was reached for {} s. Tried: {}. These addresses come from the join token: if \
+         its hosts are gone or have other addresses now, run `skein mesh token` on a running member and \
+         `skein mesh join -` here, and start this agent again; if not, look whether a firewall is in between. \
+         This agent goes on trying",
+        ALONE_MAX.as_secs(),
+        tried.join(", ")
+    )
+}
+
 /// Whether this host begins its mesh's ledger.
 pub(crate) fn founds(data_dir: &Path) -> bool {
     founds_mark_in(data_dir).exists()
@@ -106,5 +168,36 @@ mod tests {
 
         let other = JoinToken { key: MeshKey::generate(), addresses: vec![] };
         assert!(matches!(enter(second.path(), &other), Err(JoinError::AlreadyIn(..))));
+    }
+
+    #[test]
+    fn a_token_is_read_from_a_file_and_what_is_none_is_not_repeated() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("token");
+        let token = JoinToken { key: MeshKey::generate(), addresses: vec![] };
+        std::fs::write(&file, format!("{}\n", token.encode().expect("a token"))).expect("written");
+        assert_eq!(read_token(&file).expect("a token"), token);
+
+        std::fs::write(&file, "skein1.secret-but-mistyped").expect("written");
+        let refused = read_token(&file).expect_err("no token");
+        let said = crate::telemetry::chain(&refused);
+        assert!(
+            said.contains("token") && said.contains("copied whole") && !said.contains("secret"),
+            "{said}"
+        );
+        let refused = read_token(&directory.path().join("none")).expect_err("not there");
+        assert!(matches!(refused, JoinError::ReadToken { .. }), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_is_alone_is_told_and_nobody_else() {
+        let tried = || vec!["/ip4/10.0.0.1/tcp/1".parse().expect("an address")];
+        tell_if_alone(|| true, tried(), Duration::ZERO).await;
+        tell_if_alone(|| panic!("a founder looks for nobody"), vec![], Duration::ZERO).await;
+        let still_alone = tell_if_alone(|| false, tried(), Duration::ZERO);
+        let ended = tokio::time::timeout(Duration::from_millis(50), still_alone).await;
+        assert!(ended.is_err(), "it looks again later");
+        let said = alone(&["/ip4/10.0.0.1/tcp/1".parse().expect("an address")]);
+        assert!(said.contains("Tried: /ip4/10.0.0.1/tcp/1") && said.contains("`skein mesh token`"), "{said}");
     }
 }

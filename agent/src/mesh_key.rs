@@ -18,7 +18,7 @@ const FILE_HEADER: &str = "skein-mesh-key 1";
 /// What a token begins with; a later format counts up.
 const TOKEN_PREFIX: &str = "skein1.";
 /// The longest token that is looked at: a key and sixteen long addresses.
-const TOKEN_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const TOKEN_BYTES_MAX: usize = 4 * 1024;
 /// The most addresses in a token: a new host needs one that answers.
 pub(crate) const TOKEN_ADDRESSES_MAX: usize = 16;
 /// Of a token's BLAKE3 hash: tells a cut-off token from a whole one.
@@ -41,7 +41,9 @@ pub(crate) struct JoinToken {
 /// Why there is no mesh key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MeshKeyError {
-    #[error("this host is in no mesh: `skein mesh init` makes one, `skein mesh join TOKEN` enters one")]
+    #[error(
+        "this host is in no mesh: `skein mesh init` makes one, `skein mesh join -` enters one by a token"
+    )]
     Missing(#[source] SecretFileError),
     #[error("no access to the mesh key")]
     File(#[source] SecretFileError),

@@ -43,8 +43,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
         LogFormat::Text => telemetry::Format::Text,
         LogFormat::Json => telemetry::Format::Json,
     })?;
-    if let Some(Join::Token(token)) = &config.join {
-        let token: JoinToken = token.parse().context("what --join was given is no token")?;
+    if let Some(token) = token_of(&config)? {
         join::enter(&config.data_dir, &token).context("this host did not enter the mesh")?;
     }
     let mesh_key = MeshKey::read(&config.mesh_key())?;
@@ -87,7 +86,8 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let stopping = CancellationToken::new();
     let backend = Arc::new(backend(&config, node.clone(), &bundles, &host_side));
     let mut served = vec![tokio::spawn(api::serve_socket(listener, backend.clone(), stopping.clone()))];
-    served.extend(tcp.map(|tcp| tokio::spawn(api::serve_tcp(tcp, backend, stopping.clone()))));
+    let names = config.http_hosts.clone();
+    served.extend(tcp.map(|tcp| tokio::spawn(api::serve_tcp(tcp, backend, names, stopping.clone()))));
     tokio::spawn(log_notices(node.clone()));
     tokio::spawn(forget_founding(node.clone(), founds_mark_in(&config.data_dir)));
 
@@ -138,15 +138,38 @@ fn dialable(transport: &Handle) -> Vec<String> {
     tcp.into_iter().chain(rest).take(ADDRESSES_MAX).map(ToString::to_string).collect()
 }
 
+/// The token that this host was told to enter by, if it was.
+fn token_of(config: &AgentConfig) -> anyhow::Result<Option<JoinToken>> {
+    match &config.join {
+        Some(Join::Token { text, is_exposed }) => {
+            if *is_exposed {
+                tracing::warn!(
+                    "the join token is on this agent's command line, where every user of this host can read \
+                     it: use --join-file FILE"
+                );
+            }
+            text.parse().context("what --join was given is no token").map(Some)
+        }
+        // Once a host is in, its token has done its work and may be gone.
+        Some(Join::File(path)) if config.mesh_key().exists() && !path.exists() => Ok(None),
+        Some(Join::File(path)) => {
+            join::read_token(path).context("this host did not enter the mesh").map(Some)
+        }
+        Some(Join::Addresses(_)) | None => Ok(None),
+    }
+}
+
 /// A host that joins knows nobody yet but whom it was told of.
 fn dial_joined(config: &AgentConfig, transport: &Handle) {
     let told = match &config.join {
         Some(Join::Addresses(addresses)) => addresses.clone(),
-        Some(Join::Token(_)) | None => join::addresses(&config.data_dir),
+        Some(Join::Token { .. } | Join::File(_)) | None => join::addresses(&config.data_dir),
     };
-    for address in told {
-        transport.dial(address);
+    for address in &told {
+        transport.dial(address.clone());
     }
+    let reached = transport.clone();
+    tokio::spawn(join::tell_if_alone(move || !reached.connected().is_empty(), told, join::ALONE_MAX));
 }
 
 fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side: &Arc<HostSide>) -> Backend {
@@ -166,6 +189,10 @@ fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side:
         have: {
             let (transport, host_side) = (bundles.transport().clone(), host_side.clone());
             Box::new(move |digest| Box::pin(have(transport.clone(), host_side.clone(), digest)))
+        },
+        addresses: {
+            let transport = bundles.transport().clone();
+            Box::new(move || dialable(&transport))
         },
         frames: {
             let transport = bundles.transport().clone();

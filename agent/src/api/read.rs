@@ -83,14 +83,19 @@ impl TryFrom<String> for GroupText {
 
 pub(super) async fn status(State(shared): State<Shared>) -> Answer<StatusView> {
     let data_dir = shared.backend.data_dir.display().to_string();
-    Ok(Json(shared.backend.node.read(move |node| view::status(node, &data_dir)).await?))
+    let addresses = (shared.backend.addresses)();
+    Ok(Json(shared.backend.node.read(move |node| view::status(node, addresses, &data_dir)).await?))
 }
 
 pub(super) async fn hosts(State(shared): State<Shared>, asked: Asked<OfGroup>) -> Answer<Vec<HostView>> {
     let group = asked?.0.group.map(|text| text.0);
     let look =
         move |node: &Node| known_group(node, group.as_ref()).map(|()| view::hosts(node, group.as_ref()));
-    Ok(Json(shared.backend.node.read(look).await??))
+    let mut hosts = shared.backend.node.read(look).await??;
+    for own in hosts.iter_mut().filter(|host| host.is_self) {
+        own.addresses = (shared.backend.addresses)();
+    }
+    Ok(Json(hosts))
 }
 
 pub(super) async fn groups(State(shared): State<Shared>) -> Answer<Vec<GroupView>> {

@@ -91,6 +91,7 @@ async fn agent() -> Agent {
             })
         }),
         have: Box::new(|_| Box::pin(async { Ok(true) })),
+        addresses: Box::new(|| vec!["/ip4/127.0.0.1/tcp/9".into()]),
         frames: Box::new(Default::default),
         logs: Box::new(|request| {
             Box::pin(async move { Ok(LogPage { text: String::new(), next: request.from }) })
@@ -290,21 +291,30 @@ async fn tcp_only_answers_questions() {
         data_dir: agent.directory.path().into(),
         pack: Box::new(|_, _| panic!("nothing may be packed by way of TCP")),
         have: Box::new(|_| Box::pin(async { Ok(true) })),
+        addresses: Box::new(|| vec!["/ip4/127.0.0.1/tcp/9".into()]),
         frames: Box::new(Default::default),
         logs: Box::new(|_| panic!("not asked for")),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("an address");
-    tokio::spawn(serve_tcp(listener, Arc::new(backend), agent.stopping.clone()));
-    let ask = async |head: &str| {
+    let names = BTreeSet::from(["x".to_string()]);
+    tokio::spawn(serve_tcp(listener, Arc::new(backend), names, agent.stopping.clone()));
+    let ask_of = async |head: &str, name: &str| {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut stream = tokio::net::TcpStream::connect(address).await.expect("connected");
-        let request = format!("{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        let request =
+            format!("{head} HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");
         answer
     };
+    let ask = async |head: &str| ask_of(head, "x").await;
+    for (name, status) in [("127.0.0.1:7718", "200"), ("localhost", "200"), ("evil.example", "421")] {
+        let answer = ask_of("GET /v1/status", name).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{name}: {answer}");
+    }
+    assert!(ask_of("GET /v1/status", "evil.example").await.contains("`http_hosts` in its agent.toml"));
     assert!(ask("GET /v1/groups").await.starts_with("HTTP/1.1 200"));
     assert!(ask("POST /v1/bundles").await.starts_with("HTTP/1.1 403"));
     let metrics = ask("GET /metrics").await;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use libp2p::Multiaddr;
 use serde_json::{Value, json};
 
 use super::{Exit, Session, show};
@@ -11,7 +12,7 @@ use crate::client::encoded;
 use crate::config::{default_data_dir, mesh_key_in};
 use crate::join;
 use crate::mesh_key::{JoinToken, MeshKey, TOKEN_ADDRESSES_MAX};
-use crate::view::StatusView;
+use crate::view::{HostView, StatusView};
 
 #[derive(Subcommand)]
 pub(crate) enum MeshVerb {
@@ -29,8 +30,12 @@ pub(crate) enum MeshVerb {
     },
     /// Make this host enter a mesh; its agent is started afterwards
     Join {
-        /// What `skein mesh token` printed on a member
-        token: String,
+        /// `-`: read the token that `skein mesh token` printed on a member from standard input
+        #[arg(value_name = "-", required_unless_present = "token_file", conflicts_with = "token_file")]
+        token: Option<String>,
+        /// Read it from this file; `/dev/fd/N` is a descriptor
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
         /// The agent's data directory
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
@@ -48,7 +53,8 @@ pub(super) async fn run(session: &Session, verb: MeshVerb) -> anyhow::Result<Exi
     match verb {
         MeshVerb::Init { data_dir } => init(session, data_dir.unwrap_or_else(default_data_dir)),
         MeshVerb::Token { data_dir } => token(session, data_dir).await,
-        MeshVerb::Join { token, data_dir } => {
+        MeshVerb::Join { token, token_file, data_dir } => {
+            let token = token_from(session, token, token_file)?;
             enter(session, &token, data_dir.unwrap_or_else(default_data_dir))
         }
         MeshVerb::Members => show::hosts(session, show::OfGroup { group: None }).await,
@@ -76,8 +82,8 @@ async fn token(session: &Session, data_dir: Option<PathBuf>) -> anyhow::Result<E
     let status: StatusView = session.client.get("/v1/status").await?;
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(&status.data_dir));
     let key = MeshKey::read(&mesh_key_in(&data_dir)).context("there is no token to print")?;
-    let addresses = status.addresses.iter().filter_map(|address| address.parse().ok());
-    let token = JoinToken { key, addresses: addresses.take(TOKEN_ADDRESSES_MAX).collect() };
+    let hosts: Vec<HostView> = session.client.get("/v1/hosts").await?;
+    let token = JoinToken { key, addresses: ways_in(&status.addresses, &hosts) };
     let token = token.encode().context("there is no token to print")?;
     session.screen.result(&json!({ "token": token }), || token.clone())?;
     Ok(Exit::Done)
@@ -91,9 +97,41 @@ fn agent_in(data_dir: &Path) -> String {
     }
 }
 
-fn enter(session: &Session, token: &str, data_dir: PathBuf) -> anyhow::Result<Exit> {
-    let token: JoinToken = token.parse().context("this host entered no mesh")?;
-    let mesh = join::enter(&data_dir, &token).context("this host did not enter the mesh")?;
+/// Addresses of this host in a token; the rest is for other members, because
+/// this one may be gone when the token is used.
+const OWN_ADDRESSES_MAX: usize = 4;
+
+/// Where a new host can look for the mesh: this host first, then one address of
+/// each other host that is up, then their further ones.
+fn ways_in(own: &[String], hosts: &[HostView]) -> Vec<Multiaddr> {
+    let others: Vec<&HostView> = hosts.iter().filter(|host| !host.is_self && host.status == "Up").collect();
+    let nth = |at: usize| others.iter().filter_map(move |host| host.addresses.get(at));
+    let all = own.iter().take(OWN_ADDRESSES_MAX).chain((0..TOKEN_ADDRESSES_MAX).flat_map(nth));
+    let mut ways: Vec<Multiaddr> = Vec::new();
+    for address in all.filter_map(|address| address.parse().ok()) {
+        if ways.len() < TOKEN_ADDRESSES_MAX && !ways.contains(&address) {
+            ways.push(address);
+        }
+    }
+    ways
+}
+
+/// The token from where it was left. The command line is the worst place: other
+/// users see it there, and the shell remembers it.
+fn token_from(session: &Session, token: Option<String>, file: Option<PathBuf>) -> anyhow::Result<JoinToken> {
+    let from = file.or_else(|| token.as_deref().filter(|text| *text == "-").map(PathBuf::from));
+    if let Some(from) = from {
+        return join::read_token(&from).context("this host entered no mesh");
+    }
+    session.screen.note(
+        "warning: a token on the command line can be read by other users of this host and stays in the \
+         shell's history: `skein mesh join -` reads it from standard input",
+    );
+    token.unwrap_or_default().parse().context("this host entered no mesh")
+}
+
+fn enter(session: &Session, token: &JoinToken, data_dir: PathBuf) -> anyhow::Result<Exit> {
+    let mesh = join::enter(&data_dir, token).context("this host did not enter the mesh")?;
     let document = json!({ "mesh": mesh.to_string(), "data_dir": data_dir });
     session.screen.result(&document, || {
         format!("This host belongs to mesh {mesh} now. Start its agent with `{}`.", agent_in(&data_dir))
@@ -112,4 +150,35 @@ async fn remove(session: &Session, host: &str) -> anyhow::Result<Exit> {
         ));
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn host(number: u8, status: &str, is_self: bool) -> HostView {
+        let addresses = [format!("/ip4/10.0.0.{number}/tcp/1"), format!("/ip4/10.0.1.{number}/tcp/1")];
+        let host = json!({
+            "host": "x", "name": "x", "label": "x", "zone": "", "tags": [], "addresses": addresses,
+            "status": status, "down_since": null, "joined_at": "", "is_voter": false, "is_self": is_self,
+            "groups": {},
+        });
+        serde_json::from_value(host).expect("a host")
+    }
+
+    #[test]
+    fn a_token_names_this_host_first_and_then_others_that_are_up() {
+        let hosts: Vec<HostView> = (1..=30)
+            .map(|number| host(number, if number == 3 { "Down" } else { "Up" }, number == 1))
+            .collect();
+        let own = hosts[0].addresses.clone();
+        let ways: Vec<String> = ways_in(&own, &hosts).iter().map(ToString::to_string).collect();
+        assert_eq!(ways.len(), TOKEN_ADDRESSES_MAX);
+        assert_eq!(ways[..3], ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.1.1/tcp/1", "/ip4/10.0.0.2/tcp/1"]);
+        assert!(!ways.contains(&"/ip4/10.0.0.3/tcp/1".to_string()), "nobody is there");
+        let few: Vec<String> = ways_in(&own, &hosts[..2]).iter().map(ToString::to_string).collect();
+        assert_eq!(few.len(), 4, "{few:?}");
+    }
 }

@@ -61,8 +61,22 @@ fn mistakes_are_named_with_file_line_and_what_was_meant() {
 
 #[test]
 fn a_join_is_a_token_or_an_address() {
-    let join = |text: &str| parse_join(text.into()).expect("a join");
-    assert_eq!(join("skein1.abc"), Join::Token("skein1.abc".into()));
+    let join = |text: &str| parse_join(text.into(), true).expect("a join");
+    assert_eq!(join("skein1.abc"), Join::Token { text: "skein1.abc".into(), is_exposed: true });
     assert!(matches!(join("10.0.0.1:7717"), Join::Addresses(list) if list.len() == 2));
     assert!(matches!(join("/ip4/10.0.0.1/tcp/7717"), Join::Addresses(list) if list.len() == 1));
+}
+
+#[test]
+fn a_token_in_a_file_goes_before_one_in_the_open_and_flags_before_the_settings() {
+    let path = |text: &str| Some(PathBuf::from(text));
+    let text = |text: &str| Some(text.to_string());
+    let is =
+        |found: Result<Option<Join>, ConfigError>, join: Join| assert_eq!(found.expect("a join"), Some(join));
+    let told = |text: &str, is_exposed| Join::Token { text: text.into(), is_exposed };
+    is(join_of(None, path("a"), text("skein1.b"), path("c")), Join::File("a".into()));
+    is(join_of(text("skein1.a"), None, text("skein1.b"), path("c")), told("skein1.a", true));
+    is(join_of(None, None, text("skein1.b"), path("c")), Join::File("c".into()));
+    is(join_of(None, None, text("skein1.b"), None), told("skein1.b", false));
+    assert_eq!(join_of(None, None, None, None).expect("none"), None);
 }

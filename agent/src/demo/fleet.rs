@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::client::Client;
+use crate::secret_file;
 use crate::view::StatusView;
 
 /// Agents on a busy machine need a second or two; then something is wrong.
@@ -125,7 +126,10 @@ impl Fleet {
             .arg("--api")
             .arg(&host.socket);
         if let Some(token) = token {
-            command.args(["--join", token]);
+            let file = host.directory.join("token");
+            std::fs::remove_file(&file).ok();
+            secret_file::create(&file, token).context("cannot write the join token")?;
+            command.arg("--join-file").arg(file);
         }
         let child = command
             .env("SKEIN_BIN", &executable)

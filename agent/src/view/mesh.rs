@@ -158,16 +158,16 @@ pub(crate) struct GroupView {
 // The definition holds nothing that is not equal to itself.
 impl Eq for GroupView {}
 
-/// What this agent knows.
-pub(crate) fn status(node: &Node, data_dir: &str) -> StatusView {
+/// What this agent knows. Where it can be dialled is what it listens on now:
+/// the ledger may have an older word on it, and no majority for a newer one.
+pub(crate) fn status(node: &Node, addresses: Vec<String>, data_dir: &str) -> StatusView {
     let (state, mesh, config) = (node.state(), node.mesh(), node.config());
-    let own = state.host(node.host()).map(|host| &host.record.addresses);
     StatusView {
         host: node.host().to_string(),
         name: config.name.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
         mesh: config.mesh.to_string(),
-        addresses: own.unwrap_or(&config.addresses).clone(),
+        addresses,
         data_dir: data_dir.into(),
         index: state.index(),
         hash: data_encoding::HEXLOWER.encode(&mesh.hash),
