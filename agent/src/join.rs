@@ -125,7 +125,7 @@ pub(crate) async fn tell_if_alone(connected: impl Fn() -> bool, tried: Vec<Multi
 fn alone(tried: &[Multiaddr]) -> String {
     let tried: Vec<String> = tried.iter().map(Multiaddr::to_string).collect();
     format!(
-        "no member of the mesh was reached for {} s. Tried: {}. These addresses come from the join token: if \
+        "no member of the mesh was reached for {} s. Tried: {}. These addresses come from the join token or from `join`: if \
          its hosts are gone or have other addresses now, run `skein mesh token` on a running member and \
          `skein mesh join -` here, and start this agent again; if not, look whether a firewall is in between. \
          This agent goes on trying",

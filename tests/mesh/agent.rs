@@ -63,6 +63,12 @@ impl Agent {
         &self.listen
     }
 
+    /// Listens on QUIC alone.
+    pub(crate) fn over_quic(&mut self) {
+        let (address, port) = self.listen.split_once(':').expect("an address and a port");
+        self.listen = format!("/ip4/{address}/udp/{port}/quic-v1");
+    }
+
     /// Starts it; it may take a moment until it answers. Gives back its pid.
     pub(crate) fn start(&mut self) -> u32 {
         assert!(self.process.is_none(), "{} runs already", self.name);

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::agent::{Agent, Ran, skein};
 use crate::bundle::Bundle;
+use crate::cut_off::Net;
 use crate::trace::Trace;
 
 /// For everything that must happen: far more than it takes, because the
@@ -24,11 +25,17 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 
+/// The namespace of each host, by its number.
+type Namespaces = Box<dyn Fn(u8) -> String>;
+
 /// A mesh of agents `web-1`, `web-2`, …
 pub(crate) struct Mesh {
     pub(crate) agents: Vec<Agent>,
     network: [u8; 3],
     token: String,
+    /// The namespace that each agent runs in, if not in this one.
+    namespace: Option<Namespaces>,
+    is_quic: bool,
     watchdog: Child,
     // Last: the directory goes when nobody needs it any more.
     dir: TempDir,
@@ -58,16 +65,42 @@ impl Mesh {
         mesh
     }
 
+    /// With each agent in a network namespace of its own.
+    pub(crate) fn in_namespaces(net: &Net, hosts: u8) -> Mesh {
+        let names: Vec<String> = (0..=hosts).map(|number| net.namespace(number)).collect();
+        let namespace = Box::new(move |number: u8| names[usize::from(number)].clone());
+        let mut mesh = Mesh::founded_by([10, 77, 0], Some(namespace), false, &[]);
+        for number in 2..=hosts {
+            mesh.add(number);
+        }
+        mesh.wait_until_whole();
+        mesh
+    }
+
+    /// With agents that have QUIC alone between them.
+    pub(crate) fn over_quic(hosts: u8) -> Mesh {
+        let mut mesh = Mesh::founded_by(free_network(), None, true, &[]);
+        for number in 2..=hosts {
+            mesh.add(number);
+        }
+        mesh.wait_until_whole();
+        mesh
+    }
+
     /// With its first agent alone.
     fn founded() -> Mesh {
         Mesh::founded_in(&[])
     }
 
     fn founded_in(flags: &[&str]) -> Mesh {
+        Mesh::founded_by(free_network(), None, false, flags)
+    }
+
+    fn founded_by(network: [u8; 3], namespace: Option<Namespaces>, is_quic: bool, flags: &[&str]) -> Mesh {
         let dir = tempfile::Builder::new().prefix("skein-mesh-").tempdir().expect("a directory");
         let watchdog = watchdog(dir.path());
         let mut mesh =
-            Mesh { agents: Vec::new(), network: free_network(), token: String::new(), watchdog, dir };
+            Mesh { agents: Vec::new(), network, token: String::new(), namespace, is_quic, watchdog, dir };
         let mut first = mesh.agent_of(1);
         first.flags.extend(flags.iter().map(ToString::to_string));
         skein(&["mesh", "init", "--data-dir", &first.data.display().to_string()]).expect(0, &["is made"]);
@@ -89,7 +122,14 @@ impl Mesh {
     fn agent_of(&self, number: u8) -> Agent {
         let [a, b, c] = self.network;
         let address = Ipv4Addr::new(a, b, c, number);
-        Agent::new(self.path(), &format!("web-{number}"), address, &["--tag", "role=web"])
+        let mut agent = Agent::new(self.path(), &format!("web-{number}"), address, &["--tag", "role=web"]);
+        if let Some(namespace) = &self.namespace {
+            agent.wrapper = ["ip", "netns", "exec", &namespace(number)].map(String::from).to_vec();
+        }
+        if self.is_quic {
+            agent.over_quic();
+        }
+        agent
     }
 
     /// One more agent, started and joining.
