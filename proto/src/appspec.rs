@@ -241,10 +241,12 @@ fn read(reader: &mut Reader, text: &str, custom: CustomEvents<'_>) -> AppSpec {
         reader.warning(at, "", "a second YAML document starts here and is ignored".to_owned());
     }
     let root = Cursor::new(&root, String::new());
-    if root.scalar().is_some() {
-        let problem =
-            "text, but no AppSpec file: it has keys such as `version: 0.0`, each at the start of a line";
-        root.mistake(reader, problem.to_owned());
+    if let Some(text) = root.scalar() {
+        let problem = text.lines().next().and_then(advice::without_blank).unwrap_or_else(|| {
+            "text, but no AppSpec file: it has keys such as `version: 0.0`, each at the start of a line"
+                .to_owned()
+        });
+        root.mistake(reader, problem);
         return AppSpec::default();
     }
     let Some(top) = root.map(reader, "keys such as `version: 0.0`") else { return AppSpec::default() };

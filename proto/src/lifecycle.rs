@@ -49,7 +49,8 @@ pub enum Course {
 /// Whose bundle holds the scripts of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scripts {
-    /// Nobody's: the event is built in, and an AppSpec that hooks it is refused.
+    /// Nobody's: the event is built in, and scripts that an AppSpec hooks to it
+    /// are passed over with a warning.
     BuiltIn,
     /// Those of the revision that was installed before. They surprise
     /// everybody, so this is a column and not an `if`.

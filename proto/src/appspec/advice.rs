@@ -1,11 +1,19 @@
 //! What most likely went wrong in a file that is no YAML: the parser says where
 //! it gave up, which is rarely what the author has to change.
 
+mod colons;
+mod quotes;
+
+pub(super) use colons::without_blank;
+
 /// What to say of `line` before the parser's words; nothing if nothing is known.
 pub(super) fn on_syntax(text: &str, line: usize, keys: &[&str]) -> Option<String> {
     missing_colon(text, line, keys)
         .or_else(|| tab(text, line))
-        .or_else(|| after_a_quote(text, line))
+        .or_else(|| quotes::open(text, line))
+        .or_else(|| quotes::special_start(text, line))
+        .or_else(|| quotes::text_after(text, line))
+        .or_else(|| colons::on_syntax(text, line))
         .or_else(|| below_a_dash(text, line))
         .or_else(|| other_indentation(text, line))
 }
@@ -37,6 +45,13 @@ struct Said<'t> {
     text: &'t str,
 }
 
+impl Said<'_> {
+    /// How far the text after the dashes of an item is indented.
+    fn first_key_at(&self) -> usize {
+        self.indented + self.text.len() - self.text.trim_start_matches('-').trim_start().len()
+    }
+}
+
 fn said(text: &str) -> impl DoubleEndedIterator<Item = Said<'_>> {
     let lines = text.lines().enumerate().map(|(at, line)| {
         let said = line.trim_start();
@@ -52,7 +67,7 @@ fn below_a_dash(text: &str, line: usize) -> Option<String> {
     let key = key_of(here.text).filter(|_| !here.text.starts_with('-'))?;
     let above = said(text).rev().find(|said| said.number < line && said.text.starts_with('-'))?;
     let first = above.text.trim_start_matches('-').trim_start();
-    let wanted = above.indented + above.text.len() - first.len();
+    let wanted = above.first_key_at();
     // Further left it is a key of something above the list.
     let is_item = here.indented >= above.indented && here.indented != wanted;
     let first = key_of(first).filter(|_| is_item)?;
@@ -68,6 +83,11 @@ fn below_a_dash(text: &str, line: usize) -> Option<String> {
 fn other_indentation(text: &str, line: usize) -> Option<String> {
     let here = said(text).find(|said| said.number == line)?;
     let key = key_of(here.text)?;
+    // A key that stands below the first of its item stands where it should.
+    let item = said(text).rev().find(|said| said.number < line && said.text.starts_with('-'));
+    if item.is_some_and(|item| item.first_key_at() == here.indented) {
+        return None;
+    }
     let mut further = None;
     for above in said(text).rev().filter(|said| said.number < line && !said.text.starts_with('-')) {
         let Some(name) = key_of(above.text) else { continue };
@@ -89,16 +109,6 @@ fn other_indentation(text: &str, line: usize) -> Option<String> {
         }
     }
     None
-}
-
-fn after_a_quote(text: &str, line: usize) -> Option<String> {
-    let here = said(text).find(|said| said.number == line)?;
-    let (_, value) = here.text.split_once(": ")?;
-    let quote = value.chars().next().filter(|first| ['"', '\''].contains(first))?;
-    let (_, rest) = value.rsplit_once(quote)?;
-    let rest = rest.trim();
-    (!rest.is_empty() && !rest.starts_with('#'))
-        .then(|| format!("nothing may stand after the closing quote: take `{rest}` away"))
 }
 
 fn key_of(text: &str) -> Option<&str> {

@@ -21,14 +21,26 @@ fn mapping(reader: &mut Reader, item: &Cursor<'_>) -> Option<FileMapping> {
     let destination = destination.and_then(|destination| {
         let text = destination.strict_text(reader)?;
         let text = destination.path_text(reader, text)?;
-        if !text.starts_with('/') && !text.starts_with('~') {
-            let problem =
-                format!("`{text}` is relative to wherever the agent was started: write a full path");
-            destination.warning(reader, problem);
-        }
+        odd_path(reader, destination, text);
         Some(text.to_owned())
     });
     Some(FileMapping { source: source?, destination: destination?, line: item.line() })
+}
+
+/// Warns of a path on the host that depends on who the agent is and where it was
+/// started.
+pub(super) fn odd_path(reader: &mut Reader, path: &Cursor<'_>, text: &str) {
+    let problem = if text == "~" || text.starts_with("~/") {
+        let home = "the home directory of the user that the agent runs as, which is root's as a rule";
+        format!("`~` is {home}: write a full path, or `~NAME/…` for another user's")
+    } else if !text.starts_with('/') && !text.starts_with('~') {
+        format!(
+            "`{text}` is relative to wherever the agent was started: write a full path, such as `/srv/app`"
+        )
+    } else {
+        return;
+    };
+    path.warning(reader, problem);
 }
 
 /// What people write here, and where it belongs.

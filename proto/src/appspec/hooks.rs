@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::reader::{Cursor, Map, Reader};
-use super::{CustomEvents, Script, files, scalar};
-use crate::lifecycle::{EVENT_TIMEOUT_MAX, LIFECYCLE, LifecycleEvent, Scripts};
+use super::{CustomEvents, Script, files};
+use crate::lifecycle::{EVENT_TIMEOUT_MAX, LIFECYCLE, LifecycleEvent, Scripts, Step};
 use crate::suggest;
 
 const KEYS: [&str; 4] = ["location", "timeout", "runas", "sudo"];
@@ -48,44 +48,65 @@ enum Event {
     Known(LifecycleEvent),
     Custom,
     Unknown,
-    /// CodeDeploy's, but no host ever comes to it.
+    /// CodeDeploy's, but its scripts never run on a host.
     Never,
     /// Another part of the file: what is in it are no scripts.
     Misplaced,
 }
 
 fn event(reader: &mut Reader, name: &str, cursor: &Cursor<'_>, custom: CustomEvents<'_>) -> Event {
-    let scriptable = || LIFECYCLE.iter().filter(|step| step.scripts != Scripts::BuiltIn);
     let is_custom = match custom {
         CustomEvents::Only(names) => names.iter().any(|custom| custom == name),
         CustomEvents::Any => true,
     };
-    let problem = match name.parse::<LifecycleEvent>() {
+    let (event, problem) = match name.parse::<LifecycleEvent>() {
         Ok(event) if event.step().scripts != Scripts::BuiltIn => return Event::Known(event),
-        Ok(_) => "this event is built in and runs no scripts: hook the one before or after it".to_owned(),
+        // The official agent never comes to scripts of such an event either.
+        Ok(_) if cursor.is_empty() => return Event::Never,
+        Ok(event) => (Event::Never, built_in(event)),
         Err(_) if is_custom => return Event::Custom,
         Err(_) if TRAFFIC_TESTS.contains(&name) => {
             let problem = "this event is of Amazon ECS deployments: a host never comes to it, so its scripts \
                            never run";
-            reader.warning(cursor.key_at(), cursor.path(), problem.to_owned());
-            return Event::Never;
+            (Event::Never, problem.to_owned())
         }
         Err(_) if TOP_LEVEL.contains(&name) => {
             let problem =
                 format!("not a lifecycle event: `{name}` belongs to the top level, so do not indent it");
-            reader.mistake(cursor.key_at(), cursor.path(), problem);
-            return Event::Misplaced;
+            (Event::Misplaced, problem)
         }
-        Err(_) => match suggest::nearest(name, scriptable().map(|step| step.name)) {
-            Some(near) => format!("not a lifecycle event{}", suggest::did_you_mean(Some(near))),
-            None => {
-                let names: Vec<&str> = scriptable().map(|step| step.name).collect();
-                format!("not a lifecycle event: scripts can be hooked to {}", names.join(", "))
-            }
-        },
+        Err(_) => (Event::Unknown, unknown(name)),
     };
-    reader.mistake(cursor.key_at(), cursor.path(), problem);
-    Event::Unknown
+    // A name without scripts is nothing that could run or fail.
+    let is_harmless = event == Event::Never || cursor.is_empty();
+    match is_harmless {
+        true => reader.warning(cursor.key_at(), cursor.path(), problem),
+        false => reader.mistake(cursor.key_at(), cursor.path(), problem),
+    }
+    event
+}
+
+/// The events around a built-in one are where its scripts were meant to run.
+fn built_in(event: LifecycleEvent) -> String {
+    let scriptable = |step: &&Step| step.scripts != Scripts::BuiltIn;
+    let before = LIFECYCLE.iter().rev().filter(scriptable).find(|step| step.event < event);
+    let after = LIFECYCLE.iter().filter(scriptable).find(|step| step.event > event);
+    let near: Vec<&str> = before.into_iter().chain(after).map(|step| step.name).collect();
+    format!(
+        "{event} is built in and runs no scripts, so these will not run: move them to {}",
+        near.join(" or ")
+    )
+}
+
+fn unknown(name: &str) -> String {
+    let scriptable = || LIFECYCLE.iter().filter(|step| step.scripts != Scripts::BuiltIn);
+    match suggest::nearest(name, scriptable().map(|step| step.name)) {
+        Some(near) => format!("not a lifecycle event{}", suggest::did_you_mean(Some(near))),
+        None => {
+            let names: Vec<&str> = scriptable().map(|step| step.name).collect();
+            format!("not a lifecycle event: scripts can be hooked to {}", names.join(", "))
+        }
+    }
 }
 
 fn script(reader: &mut Reader, item: &Cursor<'_>) -> Option<Script> {
@@ -144,6 +165,13 @@ fn whole(digits: &str) -> Option<u64> {
     (!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
+/// Whether the text says that number of seconds, and nothing else.
+fn is_whole(text: &str, seconds: u64) -> bool {
+    let text = text.trim();
+    let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
+    self::whole(whole) == Some(seconds) && rest.bytes().all(|digit| digit == b'0')
+}
+
 /// Whole seconds; text counts up to its first non-digit, as Ruby's `to_i` has it.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be above zero")]
 fn timeout(reader: &mut Reader, timeout: &Cursor<'_>) -> Option<Duration> {
@@ -155,8 +183,13 @@ fn timeout(reader: &mut Reader, timeout: &Cursor<'_>) -> Option<Duration> {
             timeout.mistake(reader, format!("`{text}` is no timeout: write whole seconds, 1 or more"));
             return None;
         }
-        Some(seconds) if scalar::number(text).is_none() => {
-            timeout.warning(reader, format!("`{text}` is read as {seconds} seconds"));
+        // `1.5`, `30s` and `1:30` all are something else than they look like.
+        Some(seconds) if !is_whole(text, seconds) => {
+            let plural = if seconds == 1 { "" } else { "s" };
+            let problem = format!(
+                "`{text}` is read as {seconds} second{plural}: a timeout is a number of whole seconds"
+            );
+            timeout.warning(reader, problem);
         }
         Some(seconds) if seconds > EVENT_TIMEOUT_MAX.as_secs() => {
             let most = EVENT_TIMEOUT_MAX.as_secs();

@@ -2,7 +2,7 @@
 
 use super::access;
 use super::reader::{Cursor, Map, Reader};
-use super::{FileMapping, Permission};
+use super::{FileMapping, Permission, files};
 
 const KEYS: [&str; 9] = ["object", "pattern", "except", "type", "mode", "owner", "group", "acls", "context"];
 const EXAMPLE: &str = "- object: /srv/app";
@@ -63,6 +63,8 @@ fn permission(reader: &mut Reader, item: &Cursor<'_>) -> Option<Permission> {
         let text = object.path_text(reader, text)?;
         if text.is_empty() {
             object.mistake(reader, "blank: name the file or directory on the host".to_owned());
+        } else {
+            files::odd_path(reader, object, text);
         }
         Some(text.to_owned())
     });

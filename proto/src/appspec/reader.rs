@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::tree::{Node, Position, Value};
-use super::{Mistake, scalar};
+use super::{Mistake, advice, scalar};
 use crate::suggest;
 
 /// Collects what is wrong and what is odd.
@@ -109,6 +109,11 @@ impl<'t> Cursor<'t> {
         }
     }
 
+    /// Whether it holds nothing at all: no value, or a list without items.
+    pub(super) fn is_empty(&self) -> bool {
+        self.is_null() || matches!(&self.node.value, Value::List(items) if items.is_empty())
+    }
+
     /// What Ruby takes for true: everything but `false` and nothing.
     pub(super) fn is_truthy(&self) -> bool {
         match &self.node.value {
@@ -169,8 +174,11 @@ impl<'t> Cursor<'t> {
     /// Its entries. `example` says what they look like.
     pub(super) fn map(&self, reader: &mut Reader, example: &str) -> Option<Map<'t>> {
         let Value::Map(pairs) = &self.node.value else {
-            let kind = self.kind();
-            self.mistake(reader, format!("must be a map, not {kind}: it has {example}"));
+            let problem = match self.scalar().and_then(advice::without_blank) {
+                Some(problem) => problem,
+                None => format!("must be a map, not {}: it has {example}", self.kind()),
+            };
+            self.mistake(reader, problem);
             return None;
         };
         let mut map = Map { at: self.at(), path: self.path.clone(), entries: BTreeMap::new() };

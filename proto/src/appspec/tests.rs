@@ -156,10 +156,29 @@ fn slips_that_the_official_agent_ignores_are_warned_of() {
            leave the key out",
         ],
     );
-    check_body(
-        "hooks:\n  AfterInstall:\n    - location: a\n      timeout: 30s\n",
-        &["ok, appspec.yml:6:16: hooks.AfterInstall[0].timeout: `30s` is read as 30 seconds"],
-    );
+}
+
+#[test]
+fn a_timeout_that_is_not_what_it_looks_like_is_warned_of() {
+    let check = |timeout: &str, read_as: Option<&str>| {
+        let said = read_as.map(|read_as| {
+            format!(
+                "ok, appspec.yml:6:16: hooks.AfterInstall[0].timeout: `{timeout}` is read as {read_as}: a timeout is a \
+                 number of whole seconds"
+            )
+        });
+        let said: Vec<&str> = said.iter().map(String::as_str).collect();
+        check_body(&format!("hooks:\n  AfterInstall:\n    - location: a\n      timeout: {timeout}\n"), &said);
+    };
+    check("30s", Some("30 seconds"));
+    check("1.5", Some("1 second"));
+    check("3.9", Some("3 seconds"));
+    check("1:30", Some("90 seconds"));
+    check("0x10", Some("16 seconds"));
+    check("010", Some("8 seconds"));
+    check("300", None);
+    check("300.0", None);
+    check("\"300\"", None);
 }
 
 #[test]
@@ -172,7 +191,7 @@ fn permissions_that_change_nothing_are_warned_of() {
             said.iter().map(|said| format!("ok, appspec.yml:7:5: permissions[0]: {said}")).collect();
         assert_eq!(verdict(format!("{HEAD}{body}").as_bytes()), said, "\n{body}");
     };
-    for object in ["/", "/srv//app", "/srv/./app/deep/file", "srv/app", "/etc/../srv/app"] {
+    for object in ["/", "/srv//app", "/srv/./app/deep/file", "/etc/../srv/app"] {
         check(object, "    mode: 755\n    pattern: \"*\"\n", &[]);
     }
     check(
@@ -247,12 +266,6 @@ fn paths_are_of_one_line() {
 #[test]
 fn hooks_are_lists_of_scripts_of_known_events() {
     check_body(
-        "hooks:\n  Install:\n    - location: a\n",
-        &[
-            "appspec.yml:4:3: hooks.Install: this event is built in and runs no scripts: hook the one before or after it",
-        ],
-    );
-    check_body(
         "hooks:\n  AfterInstall:\n    location: a\n",
         &[
             "appspec.yml:5:5: hooks.AfterInstall: must be a list, not a map: write `- location: scripts/start.sh`",
@@ -276,6 +289,67 @@ fn hooks_are_lists_of_scripts_of_known_events() {
         let script = &appspec.hooks[&LifecycleEvent::AfterInstall][0];
         assert_eq!((script.location.as_str(), script.timeout.as_secs()), ("7", seconds));
     }
+}
+
+#[test]
+fn scripts_of_built_in_events_are_passed_over() {
+    for nothing in ["", " ~", " null", " []"] {
+        for event in ["DownloadBundle", "Install", "BlockTraffic", "AllowTraffic", "AfterInstall"] {
+            check_body(&format!("hooks:\n  {event}:{nothing}\n"), &[]);
+        }
+        check_body(
+            &format!("hooks:\n  AfterInstal:{nothing}\n"),
+            &["ok, appspec.yml:4:3: hooks.AfterInstal: not a lifecycle event; did you mean AfterInstall?"],
+        );
+    }
+    for (event, near) in [
+        ("DownloadBundle", "ApplicationStop or BeforeInstall"),
+        ("Install", "BeforeInstall or AfterInstall"),
+        ("BlockTraffic", "BeforeBlockTraffic or AfterBlockTraffic"),
+        ("AllowTraffic", "BeforeAllowTraffic or AfterAllowTraffic"),
+    ] {
+        let body = format!("hooks:\n  {event}:\n    - location: a\n");
+        let said = format!(
+            "ok, appspec.yml:4:3: hooks.{event}: {event} is built in and runs no scripts, so these will not run: \
+             move them to {near}"
+        );
+        check_body(&body, &[&said]);
+        assert_eq!(read_ok(&body).hooks, BTreeMap::new());
+    }
+}
+
+#[test]
+fn paths_on_the_host_that_depend_on_the_agent_are_warned_of() {
+    let files = |destination: &str| format!("files:\n  - source: /\n    destination: {destination}\n");
+    let home = "`~` is the home directory of the user that the agent runs as, which is root's as a rule: write a full \
+                path, or `~NAME/…` for another user's";
+    check_body(&files("\"~\""), &[&format!("ok, appspec.yml:5:18: files[0].destination: {home}")]);
+    check_body(&files("~/app"), &[&format!("ok, appspec.yml:5:18: files[0].destination: {home}")]);
+    check_body(&files("~deploy/app"), &[]);
+    let relative = |text: &str| {
+        format!(
+            "`{text}` is relative to wherever the agent was started: write a full path, such as `/srv/app`"
+        )
+    };
+    check_body(&files("app"), &[&format!("ok, appspec.yml:5:18: files[0].destination: {}", relative("app"))]);
+    check_body(
+        &format!("{}permissions:\n  - object: srv/app\n    mode: 755\n", files("/srv/app")),
+        &[&format!("ok, appspec.yml:7:13: permissions[0].object: {}", relative("srv/app"))],
+    );
+    check_body(
+        &format!("{}permissions:\n  - object: ~/app\n    mode: 755\n", files("~deploy/app")),
+        &[&format!("ok, appspec.yml:7:13: permissions[0].object: {home}")],
+    );
+}
+
+#[test]
+fn a_key_that_sticks_to_its_value_is_shown_apart() {
+    let said = |line: &str, wanted: &str| format!("`{line}` lacks a blank after the colon: write `{wanted}`");
+    check_body(
+        "hooks:\n  AfterInstall:\n    - location:a\n",
+        &[&format!("appspec.yml:5:7: hooks.AfterInstall[0]: {}", said("location:a", "location: a"))],
+    );
+    check("version:0.0\n", &[&format!("appspec.yml:1:1: {}", said("version:0.0", "version: 0.0"))]);
 }
 
 #[test]
