@@ -10,6 +10,8 @@ mod full_disk;
 mod kills;
 #[path = "host/mounts.rs"]
 mod mounts;
+#[path = "host/services.rs"]
+mod services;
 #[path = "host/steps.rs"]
 mod steps;
 #[path = "host/stop_failures.rs"]

@@ -80,8 +80,10 @@ pub(crate) struct BackendError {
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BackendErrorKind {
-    /// What was asked for cannot be right: a broken AppSpec, an escaping link.
+    /// What was asked for cannot be right: no bundle, or an escaping link.
     Invalid,
+    /// The bundle was judged, and no host could deploy it: it is refused.
+    Unfit,
     /// It is not there.
     NotFound,
     /// It is, but was not to be had now.

@@ -1,16 +1,19 @@
-//! Looking a bundle over before anything runs: all mistakes at once.
+//! Judging a bundle before anything runs: all mistakes at once. `skein local`,
+//! `skein local --check`, `plan` and `deploy` call this one judgement.
 //!
-//! Of what only the host can know, `skein local --check` warns (is there such a
+//! A mistake is what no host could deploy, and a warning what may go wrong. Of
+//! what only the host can know, `skein local --check` warns (is there such a
 //! user, such an interpreter); what is in the way of the files is for Install
 //! to find, before it touches anything.
 
+mod directories;
 mod people;
 mod scripts;
 
 use std::path::Path;
 
 use proto::appspec::{self, AppSpec, CustomEvents, Examined, FileMapping, Mistake, Script};
-use proto::lifecycle::EVENT_TIMEOUT_MAX;
+use proto::lifecycle::{EVENT_TIMEOUT_MAX, LifecycleEvent};
 
 use crate::bundle::unpack::{self, Limits};
 use crate::host_side::deployment::{EventError, find_appspec};
@@ -18,21 +21,21 @@ use crate::host_side::deployment::{EventError, find_appspec};
 /// What was found, each in the order of its places.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// Any of these fails the deployment.
+    /// Any of these fails the deployment, on every host.
     pub(crate) mistakes: Vec<Mistake>,
-    /// Accepted, but surely not meant.
+    /// What may go wrong, or is surely not meant.
     pub(crate) warnings: Vec<Mistake>,
+    /// The user's own events that have scripts.
+    pub(crate) custom_events: Vec<String>,
 }
 
-/// Whose rules a bundle is held to.
+/// The hosts that the bundle is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rules {
-    /// The agent's, as `skein local` and codedeploy-local have them; and this
-    /// is the host that will run the scripts.
-    ThisHost,
-    /// The service's too, as for a deployment to a group: an event's scripts
-    /// may take an hour together. They will run on other hosts.
-    Service,
+pub(crate) enum Hosts {
+    /// This one: what it lacks is warned of too.
+    This,
+    /// Those of a group, of which nothing is known here.
+    Others,
 }
 
 /// Checks a bundle on this host: a directory as it lies, an archive after it
@@ -43,10 +46,10 @@ pub(crate) fn check(
     path: &Path,
     appspec_name: &str,
     custom: CustomEvents<'_>,
-    rules: Rules,
+    hosts: Hosts,
 ) -> Result<Findings, EventError> {
     if path.is_dir() {
-        let mut findings = check_unpacked(path, appspec_name, custom, rules)?;
+        let mut findings = check_unpacked(path, appspec_name, custom, hosts)?;
         let refused = unpack::directory::refused(path, Limits::default()).map_err(EventError::Unpack)?;
         findings.mistakes.extend(refused.into_iter().map(|(name, cause)| Mistake {
             file: unpack::shown(&name),
@@ -61,7 +64,7 @@ pub(crate) fn check(
     let dir = tempfile::TempDir::new().map_err(on_disk)?;
     let unpacked = dir.path().join("bundle");
     unpack::unpack(path, &unpacked, Limits::default()).map_err(EventError::Unpack)?;
-    let mut checked = check_unpacked(&unpacked, appspec_name, custom, rules);
+    let mut checked = check_unpacked(&unpacked, appspec_name, custom, hosts);
     if let Err(EventError::NoAppSpec { archive, .. }) = &mut checked {
         // A directory that is gone by now tells nobody anything.
         *archive = path.to_owned();
@@ -76,24 +79,23 @@ pub(crate) fn check_unpacked(
     top: &Path,
     appspec_name: &str,
     custom: CustomEvents<'_>,
-    rules: Rules,
+    hosts: Hosts,
 ) -> Result<Findings, EventError> {
     let (name, bytes) = find_appspec(top, appspec_name)?;
     let Examined { appspec, mistakes, warnings } = appspec::examine(&name, &bytes, custom);
-    let findings = Findings { mistakes, warnings };
-    let mut checker = Checker { file: &name, top, rules, findings };
+    let custom_events = appspec.custom_hooks.keys().cloned().collect();
+    let findings = Findings { mistakes, warnings, custom_events };
+    let mut checker = Checker { file: &name, top, hosts, findings };
     checker.sources(&appspec);
     checker.scripts(&appspec);
-    if rules == Rules::ThisHost {
-        // Installing will fail here for want of them.
-        for ((line, key), problem) in people::missing(&appspec) {
-            checker.warning(line, key, problem);
-        }
+    checker.directories(&appspec);
+    if hosts == Hosts::This {
+        checker.people(&appspec);
     }
-    let Findings { mut mistakes, mut warnings } = checker.findings;
+    let Findings { mut mistakes, mut warnings, custom_events } = checker.findings;
     mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
     warnings.sort_by_key(|warning| (warning.line, warning.column));
-    Ok(Findings { mistakes, warnings })
+    Ok(Findings { mistakes, warnings, custom_events })
 }
 
 struct Checker<'c> {
@@ -101,19 +103,36 @@ struct Checker<'c> {
     file: &'c str,
     /// Where the bundle lies.
     top: &'c Path,
-    rules: Rules,
+    hosts: Hosts,
     findings: Findings,
 }
 
 impl Checker<'_> {
     fn sources(&mut self, appspec: &AppSpec) {
+        let is_prepared = appspec.hooks.contains_key(&LifecycleEvent::BeforeInstall);
         for (at, mapping) in appspec.files.iter().enumerate() {
             if !mapping.source.is_empty() && self.top.join(&mapping.source).symlink_metadata().is_err() {
-                let near = scripts::near(self.top, &mapping.source);
-                let problem = format!("there is no `{}` in the bundle{near}", mapping.source);
-                self.mistake(mapping.line, format!("files[{at}].source"), problem);
+                self.missing_source(format!("files[{at}].source"), mapping, is_prepared);
             }
             self.destination(at, mapping);
+        }
+    }
+
+    /// What is not in the bundle may be made by a script that runs in its
+    /// directory before the files are installed.
+    fn missing_source(&mut self, key: String, mapping: &FileMapping, is_prepared: bool) {
+        let source = &mapping.source;
+        let near = match scripts::matching(self.top, source) {
+            Some(matching) => format!("; a source is one file or directory, not a pattern{matching}"),
+            None => scripts::near(self.top, source),
+        };
+        let problem = format!("there is no `{source}` in the bundle{near}");
+        match is_prepared {
+            true => {
+                let unless = "; unless a script of BeforeInstall makes it, Install will fail";
+                self.warning(mapping.line, key, problem + unless);
+            }
+            false => self.mistake(mapping.line, key, problem),
         }
     }
 
@@ -125,10 +144,16 @@ impl Checker<'_> {
         let is_same = name == last
             || (last.len() > 1 && source.extension().is_some_and(|e| Some(e) == destination.extension()));
         if is_same && self.top.join(source).is_file() {
-            let above = destination.parent().unwrap_or(destination).display();
+            let above = destination.parent().filter(|above| above.is_absolute());
+            let wanted = match above {
+                Some(above) => format!("write `{}`", above.display()),
+                None => {
+                    "write the full path of the directory that it is to lie in, such as `/srv/app`".to_owned()
+                }
+            };
             let problem = format!(
-                "`{}` becomes a directory with `{}` in it, because a destination always is one: write `{above}`, \
-                 and the file keeps its name",
+                "`{}` becomes a directory with `{}` in it, because a destination always is one: {wanted}, and the \
+                 file keeps its name",
                 mapping.destination,
                 name.display()
             );
@@ -145,8 +170,7 @@ impl Checker<'_> {
                 match scripts::problem_of(self.top, script) {
                     Some(problem) => self.mistake(script.line, key("location"), problem),
                     None => {
-                        let is_here = self.rules == Rules::ThisHost;
-                        let odd = scripts::odd_about(self.top, script, is_here);
+                        let odd = scripts::odd_about(self.top, script, self.hosts == Hosts::This);
                         odd.into_iter().for_each(|odd| self.warning(script.line, key("location"), odd));
                     }
                 }
@@ -156,7 +180,8 @@ impl Checker<'_> {
     }
 
     /// CodeDeploy's service lets an event's scripts take an hour together; its
-    /// agent alone does not count.
+    /// agent does not count, and neither do we: few scripts take all that they
+    /// are given.
     fn timeouts(&mut self, event: &str, scripts: &[Script]) {
         // The default is that hour itself, and no sign that it is needed.
         let given = scripts.iter().filter(|script| script.timeout_given);
@@ -164,14 +189,27 @@ impl Checker<'_> {
         let most = EVENT_TIMEOUT_MAX.as_secs();
         let Some(first) = scripts.first().filter(|_| sum > most) else { return };
         let problem = format!(
-            "the timeouts of this event's scripts add up to {sum} seconds, and {most} is the most that a \
-             deployment to a group allows (so does CodeDeploy's service): lower them"
+            "the timeouts of this event's scripts add up to {sum} seconds, and CodeDeploy's service allows {most}: \
+             lower them if the bundle is to be deployed there too"
         );
-        let key = format!("hooks.{event}");
-        match self.rules {
-            Rules::Service => self.mistake(first.line, key, problem),
-            Rules::ThisHost => self.warning(first.line, key, problem),
+        self.warning(first.line, format!("hooks.{event}"), problem);
+    }
+
+    /// A mode that lets directories be read but not entered.
+    fn directories(&mut self, appspec: &AppSpec) {
+        for (at, permission) in appspec.permissions.iter().enumerate() {
+            if let Some(problem) = directories::closed_by(permission, &appspec.files, self.top) {
+                self.warning(permission.line, format!("permissions[{at}].mode"), problem);
+            }
         }
+    }
+
+    /// Without them, scripts and Install will fail here.
+    fn people(&mut self, appspec: &AppSpec) {
+        for ((line, key), problem) in people::missing(appspec) {
+            self.warning(line, key, problem);
+        }
+        self.findings.warnings.extend(people::cannot_run(self.file, appspec, self.top));
     }
 
     fn mistake(&mut self, line: usize, key: String, problem: String) {

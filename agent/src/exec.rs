@@ -12,6 +12,8 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::child_env::without_units_own;
+
 /// What is read of a command's output: enough for a line to people.
 const OUTPUT_BYTES_MAX: usize = 4 * 1024;
 /// How long the rest of its output is waited for once it has ended: a child
@@ -58,8 +60,10 @@ pub(crate) async fn run(exec: Exec<'_>, cancel: &CancellationToken) -> Result<En
     let mut words = exec.command.split_whitespace();
     let program = words.next().ok_or(ExecError::Empty)?.to_string();
     let mut command = Command::new(&program);
-    command.args(words).envs(exec.environment).current_dir("/").process_group(0);
+    command.args(words).envs(exec.environment).current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    without_units_own(command.as_std_mut());
+    own_session(command.as_std_mut());
     end_with_agent(command.as_std_mut());
     let mut child = command.spawn().map_err(|cause| ExecError::Start { program: program.clone(), cause })?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
@@ -88,6 +92,20 @@ pub(crate) async fn run(exec: Exec<'_>, cancel: &CancellationToken) -> Result<En
             Err(error)
         }
     }
+}
+
+/// Starts the command in a session of its own, so also in its own process group,
+/// and without a terminal: if it asks one, it gets an error at once, instead of
+/// being stopped or reading what is typed to the agent.
+#[expect(unsafe_code, reason = "a process begins its own session, and nobody else can")]
+pub(crate) fn own_session(command: &mut std::process::Command) {
+    let begin = || {
+        rustix::process::setsid()?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes one system call, allocates nothing
+    // and takes no lock.
+    unsafe { command.pre_exec(begin) };
 }
 
 /// Has the command killed if the agent is: the next agent knows nothing of it.
@@ -203,6 +221,8 @@ mod tests {
         check("cat", Ok((Some(0), "hello"))).await;
         check("printenv ALARM_NAME", Ok((Some(0), "errors"))).await;
         check("echo $HOME ;false", Ok((Some(0), "$HOME ;false"))).await;
+        // It leads a session of its own.
+        check("awk BEGIN{getline<\"/proc/self/stat\";print($1==$6)}", Ok((Some(0), "1"))).await;
         check("no-such-command-here", Err("cannot start `no-such-command-here`")).await;
         check("", Err("no command")).await;
     }

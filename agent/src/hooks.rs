@@ -1,14 +1,17 @@
 //! Running the scripts of one lifecycle event.
 //!
-//! A script runs in its own process group, so that it can be stopped whole; in
-//! the revision's directory; with nothing on its input; as the user that the
-//! AppSpec names. Nothing is ever passed through a shell. Hooks may be run
-//! twice: nothing here assumes that they ran once.
+//! A script runs in a session of its own, without a terminal, so that it can be
+//! stopped whole; in the revision's directory; with nothing on its input; as the
+//! user that the AppSpec names. Nothing is ever passed through a shell. Hooks may
+//! be run twice: nothing here assumes that they ran once.
 
+mod cause;
 mod cgroup;
+mod keeper;
 mod left;
 mod log_file;
 mod output;
+mod pipes;
 mod process;
 mod running;
 mod script;
@@ -23,11 +26,13 @@ use proto::appspec::Script;
 use proto::entry::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use keeper::{VERB as KEEP_OUTPUT, keep as keep_output};
 pub(crate) use left::{Ended, end_left};
 pub(crate) use log_file::files as log_files;
 use output::Output;
-pub(crate) use script::NOT_FOR_SCRIPTS;
-use user::UserError;
+pub(crate) use user::{RunAs, UserError};
+
+use crate::regular_file;
 
 /// How long we wait for what should end by itself.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +75,13 @@ pub(crate) struct Hooks<'e> {
     pub(crate) patience: Patience,
 }
 
+impl Hooks<'_> {
+    /// A location may start with a slash, which means the bundle's top.
+    fn path_of(&self, script: &Script) -> PathBuf {
+        self.archive.join(script.location.trim_start_matches('/'))
+    }
+}
+
 /// An event that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("script `{script}` of {event}")]
@@ -77,6 +89,8 @@ pub(crate) struct HookFailure {
     pub(crate) event: String,
     /// Its location, as the AppSpec gives it.
     pub(crate) script: String,
+    /// Where it lies: in this deployment's revision, or in an older one's.
+    pub(crate) path: PathBuf,
     /// The end of what the scripts of this event wrote.
     pub(crate) log: String,
     #[source]
@@ -96,14 +110,17 @@ pub(crate) enum HookError {
     },
     #[error("cannot run it as another user")]
     RunAs(#[source] UserError),
-    #[error("cannot start it{advice}")]
+    #[error("`{}` is a {kind}, not a script: check `location` in the AppSpec file", path.display())]
+    NotAFile { path: PathBuf, kind: &'static str },
+    #[error("cannot start it{}", after_colon(why))]
     Start {
-        advice: &'static str,
+        /// What was found to be wrong.
+        why: Option<String>,
         #[source]
         cause: io::Error,
     },
-    #[error("it failed with exit code {0}")]
-    ExitCode(i32),
+    #[error("it failed with exit code {code}{}", after_colon(why))]
+    ExitCode { code: i32, why: Option<String> },
     #[error("it was ended by signal {0}")]
     Signal(i32),
     #[error("it did not end within {} seconds and was stopped; `timeout` in the AppSpec file says how long it may take", .0.as_secs())]
@@ -120,6 +137,10 @@ pub(crate) enum HookError {
     Wait(#[source] io::Error),
 }
 
+fn after_colon(why: &Option<String>) -> String {
+    why.as_ref().map_or_else(String::new, |why| format!(": {why}"))
+}
+
 impl HookError {
     /// CodeDeploy's code for it.
     pub(crate) fn code(&self) -> ErrorCode {
@@ -129,8 +150,9 @@ impl HookError {
             HookError::TimedOut(_) => ErrorCode::ScriptTimedOut,
             HookError::Cancelled => ErrorCode::Stopped,
             HookError::RunAs(_)
+            | HookError::NotAFile { .. }
             | HookError::Start { .. }
-            | HookError::ExitCode(_)
+            | HookError::ExitCode { .. }
             | HookError::Signal(_)
             | HookError::Wait(_) => ErrorCode::ScriptFailed,
             HookError::Log { .. } => ErrorCode::UnknownError,
@@ -151,6 +173,7 @@ pub(crate) async fn run(hooks: &Hooks<'_>, cancel: &CancellationToken) -> Result
     let failure = |script: &Script, log: String, cause| HookFailure {
         event: hooks.event.to_owned(),
         script: script.location.clone(),
+        path: hooks.path_of(script),
         log,
         cause,
     };
@@ -173,10 +196,11 @@ async fn one(
     output: &Output,
     cancel: &CancellationToken,
 ) -> Result<(), HookError> {
-    // A location may start with a slash, which means the bundle's top.
-    let path = hooks.archive.join(script.location.trim_start_matches('/'));
-    if !path.exists() {
-        return Err(HookError::Missing { path });
+    let path = hooks.path_of(script);
+    let Ok(metadata) = path.metadata() else { return Err(HookError::Missing { path }) };
+    if !metadata.is_file() {
+        let kind = regular_file::kind_in_words(metadata.file_type());
+        return Err(HookError::NotAFile { path, kind });
     }
     make_executable(&path).map_err(|cause| HookError::NotExecutable { path: path.clone(), cause })?;
     output.note(&format!("Script - {}", script.location));
@@ -194,7 +218,7 @@ pub(crate) fn make_executable(path: &Path) -> io::Result<()> {
     if mode & 0o111 != 0 && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() {
         return Ok(());
     }
-    tracing::warn!(script = %path.display(), "script is not executable, making it so");
+    tracing::debug!(script = %path.display(), "script is not executable, making it so");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o7777 | 0o111))
 }
 

@@ -6,6 +6,8 @@
 pub(crate) mod deployment;
 mod kept;
 mod left;
+mod lookalikes;
+mod people;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use proto::entry::Failure;
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
 use proto::io::Run;
-use proto::lifecycle::LifecycleEvent;
+use proto::lifecycle::{Course, LifecycleEvent, Scripts};
 use proto::policy::Mode;
 use proto::revision::Revision;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,7 @@ use crate::hooks::{self, Patience};
 use crate::install::state::{REVISIONS_MAX, State};
 use deployment::{Deployment, Event, EventError, Way, failure, scripts_log};
 pub(crate) use left::end_left_scripts;
+pub(crate) use people::missing_users;
 
 /// Why a bundle could not be had from other hosts.
 pub(crate) type FetchError = Box<dyn std::error::Error + Send + Sync>;
@@ -172,6 +175,7 @@ impl HostSide {
         let is_there = blocking(move || {
             let is_there = kept::unpack_again(&root, &again.dir, &digest, limits);
             if is_there {
+                again.check_users(&again.archive(), &ahead())?;
                 again.retain(revisions_max)?;
                 again.mark_most_recent()?;
             }
@@ -195,10 +199,17 @@ impl HostSide {
             let unpacked = unpack::unpack(&archive, &deployment.archive(), limits);
             unpacked.map_err(EventError::Unpack)?;
             kept::note(&deployment.dir, &digest);
+            deployment.check_users(&deployment.archive(), &ahead())?;
             deployment.mark_most_recent()
         })
         .await
     }
+}
+
+/// The events that run scripts of the new revision, once it is here.
+fn ahead() -> Vec<Event> {
+    let events = Course::InPlace.events().filter(|event| event.step().scripts == Scripts::New);
+    events.map(Event::Known).collect()
 }
 
 async fn blocking<T: Send + 'static>(

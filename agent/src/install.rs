@@ -37,7 +37,10 @@ use state::State;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstallError {
     /// Found before anything was touched: the old revision still stands.
-    #[error("nothing was changed, because the installation could not be carried out: {}", listed(.0))]
+    #[error(
+        "no installed file was changed (scripts of earlier events may have stopped the application), because the \
+         installation could not be carried out: {}", listed(.0)
+    )]
     Plan(Vec<Problem>),
     #[error("cannot remove `{}`, which the installation before this one has made", path.display())]
     Remove {

@@ -12,7 +12,7 @@ pub(crate) mod events;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proto::appspec::CustomEvents;
+use proto::appspec::{CustomEvents, Mistake};
 use proto::entry::Failure;
 use proto::id::DeploymentId;
 use proto::lifecycle::LifecycleEvent;
@@ -24,8 +24,9 @@ use crate::bundle::remote::Settings;
 use crate::bundle::source::Source;
 use crate::bundle::unpack::{self, Limits};
 use crate::bundle::{self, AcquireError, Cache, Kind};
+use crate::check::{self, Hosts};
 use crate::hooks::Patience;
-use crate::host_side::deployment::{Deployment, Event, EventError, Way, failure, read_appspec, scripts_log};
+use crate::host_side::deployment::{Deployment, Event, EventError, Way, failure, scripts_log};
 use crate::install::state::State;
 
 /// What is to be deployed, and how.
@@ -73,6 +74,8 @@ pub(crate) enum LocalError {
 pub(crate) struct EventEnd {
     pub(crate) event: Event,
     pub(crate) result: Result<(), Failure>,
+    /// The script that failed, if one did.
+    pub(crate) script: Option<PathBuf>,
     /// Whether its failure does not count.
     pub(crate) is_ignored: bool,
 }
@@ -126,12 +129,8 @@ impl Local {
         scripts_log(&self.deployment.dir)
     }
 
-    /// Where a script of the failed deployment lies, or lay.
-    pub(crate) fn script(&self, location: &str) -> PathBuf {
-        self.deployment.archive().join(location.trim_start_matches('/'))
-    }
-
-    /// Runs the events until one fails.
+    /// Runs the events until one fails. What is odd about the bundle is warned of
+    /// before the first.
     /// # Errors
     /// If the bundle cannot be had, or its AppSpec is wrong: no script has run
     /// then, and nothing that is installed has changed.
@@ -139,6 +138,7 @@ impl Local {
         &self,
         cancel: &CancellationToken,
         progress: &Progress,
+        warn: impl Fn(&[Mistake]),
     ) -> Result<Vec<EventEnd>, LocalError> {
         let mut staged = Ok(());
         if self.has(LifecycleEvent::DownloadBundle) {
@@ -146,7 +146,7 @@ impl Local {
         }
         if self.request.checks_first {
             std::mem::replace(&mut staged, Ok(()))?;
-            self.check()?;
+            warn(&self.check()?);
         }
         let mut ends = Vec::new();
         for event in &self.request.events {
@@ -155,12 +155,13 @@ impl Local {
                 Event::Known(event) => Some(*event),
                 Event::Custom(_) => None,
             };
+            let script = result.as_ref().err().and_then(EventError::script);
             let result = result.map_err(|error| failure(known, &error));
             let is_ignored = self.request.ignores_stop_failures
                 && known.is_some_and(|event| event.step().may_be_ignored)
                 && !cancel.is_cancelled();
             let stops = result.is_err() && !is_ignored && !self.request.goes_on;
-            ends.push(EventEnd { event: event.clone(), result, is_ignored });
+            ends.push(EventEnd { event: event.clone(), result, script, is_ignored });
             if stops {
                 break;
             }
@@ -217,25 +218,44 @@ impl Local {
         fs::rename(cache.path(&revision.digest), kept).map_err(on_disk)
     }
 
-    fn check(&self) -> Result<(), LocalError> {
-        let custom = &self.deployment.custom_events;
-        let mut appspec =
-            read_appspec(&self.staged(), &self.request.appspec_name, CustomEvents::Only(custom));
-        if let Err(EventError::NoAppSpec { archive, .. }) = &mut appspec {
-            // Where it lies once it was refused.
-            *archive = self.deployment.archive();
-        }
-        let checked = appspec.map_err(LocalError::Event).and_then(|appspec| {
-            match custom.iter().find(|event| !appspec.custom_hooks.contains_key(*event)) {
-                Some(event) => Err(LocalError::NoSuchEvent(event.clone())),
-                None => Ok(()),
-            }
-        });
+    /// Judges the bundle as `--check`, `plan` and `deploy` do, and finds what this
+    /// host lacks for its scripts. Returns what is odd about it.
+    fn check(&self) -> Result<Vec<Mistake>, LocalError> {
+        let checked = self.judge();
         if checked.is_err() {
             // So that one can look at what was refused, where it would be.
             self.download()?;
         }
         checked
+    }
+
+    fn judge(&self) -> Result<Vec<Mistake>, LocalError> {
+        let custom = &self.deployment.custom_events;
+        let only = CustomEvents::Only(custom);
+        let judged = check::check_unpacked(&self.staged(), &self.request.appspec_name, only, Hosts::This);
+        let judged = judged.map_err(|error| match error {
+            // Where it lies once it was refused.
+            EventError::NoAppSpec { name, near, .. } => {
+                EventError::NoAppSpec { archive: self.deployment.archive(), name, near }
+            }
+            error => error,
+        })?;
+        if !judged.mistakes.is_empty() {
+            return Err(EventError::AppSpec(judged.mistakes).into());
+        }
+        if let Some(event) = custom.iter().find(|event| !judged.custom_events.contains(event)) {
+            return Err(LocalError::NoSuchEvent(event.clone()));
+        }
+        self.deployment.check_users(&self.staged(), self.events_of_bundle())?;
+        Ok(judged.warnings)
+    }
+
+    /// The events that run the bundle's own scripts.
+    fn events_of_bundle(&self) -> &[Event] {
+        let events = &self.request.events;
+        let is_download = |event: &Event| *event == Event::Known(LifecycleEvent::DownloadBundle);
+        let download = events.iter().position(is_download);
+        &events[download.map_or(0, |at| at + 1)..]
     }
 
     /// One event; the bundle was `staged` for the one that takes it.

@@ -6,6 +6,7 @@ mod ask;
 mod backend;
 mod bundle;
 mod check;
+mod child_env;
 mod cli;
 mod client;
 mod clock;
@@ -28,6 +29,7 @@ mod mesh_key;
 mod probe;
 mod questions;
 mod regular_file;
+mod script_file;
 mod secret_file;
 mod share;
 mod start;
@@ -50,6 +52,10 @@ fn main() -> ExitCode {
     let called = std::env::args_os().next().unwrap_or_default();
     if Path::new(&called).file_name() == Some(OsStr::new(codedeploy::NAME)) {
         return ExitCode::from(u8::from(codedeploy::run(std::env::args_os())));
+    }
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|word| word == hooks::KEEP_OUTPUT) {
+        return hooks::keep_output(arguments);
     }
     let exit = match cli::Cli::try_parse() {
         Ok(cli) => {

@@ -44,7 +44,7 @@ fn what_is_mounted_stays_and_what_is_read_only_is_seen_before_anything_changes()
     assert_eq!(ends, ["EXIT 0", "EXIT 0", "EXIT 1", "EXIT 0", "EXIT 1"], "{said}");
     let refused: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(refused.len(), 2, "{said}");
-    for word in ["nothing was changed", "nothing can be written into", "Read-only file system"] {
+    for word in ["no installed file was changed", "nothing can be written into", "Read-only file system"] {
         assert!(refused.iter().all(|line| line.contains(word)), "nothing is said of `{word}`: {refused:?}");
     }
     assert!(refused[1].contains("dest/data`"), "{}", refused[1]);

@@ -26,12 +26,12 @@ fn a_bundle_that_cannot_be_deployed_is_refused_before_any_host_is_touched() {
     let deploy = |source: &str| mesh.agent("web-1").skein(&["deploy", "hello/prod", source]);
 
     let broken = "version: 0.0\nos: linux\nhooks:\n  AfterInstall:\n    - location: [a.sh\n";
-    deploy(&bundle(&mesh, "broken", Some(broken))).expect(1, &["error: ", "appspec.yml:"]);
+    deploy(&bundle(&mesh, "broken", Some(broken))).expect(3, &["error: ", "appspec.yml:"]);
     let unknown = "version: 0.0\nos: linux\nhooks:\n  AfterInstal:\n    - location: a.sh\n";
     deploy(&bundle(&mesh, "unknown", Some(unknown)))
-        .expect(1, &["appspec.yml:4:3", "AfterInstal: not a lifecycle event", "did you mean AfterInstall?"]);
+        .expect(3, &["appspec.yml:4:3", "AfterInstal: not a lifecycle event", "did you mean AfterInstall?"]);
     let missing = bundle(&mesh, "missing", None);
-    deploy(&missing).expect(1, &["AppSpec", "appspec.yml", &missing]);
+    deploy(&missing).expect(3, &["AppSpec", "appspec.yml", &missing]);
     deploy("no/such/directory").expect(1, &["there is no `no/such/directory`", "give a directory, a .zip"]);
     let file = format!("{missing}/some-file");
     deploy(&file).expect(1, &[&file, "neither a directory nor a zip, tar"]);
@@ -55,6 +55,65 @@ fn what_is_odd_about_a_bundle_is_said_to_whoever_submits_it() {
     mesh.agent("web-1").skein(&["push", &source]).expect(0, &odd);
     mesh.agent("web-1").skein(&["deploy", "hello/prod", &source]).expect(0, &odd);
     mesh.check();
+}
+
+/// What a bundle's judgement is on the command line.
+enum Judged {
+    Good,
+    /// Accepted, with these words in a warning.
+    Odd(&'static str),
+    /// Refused, with these words in an error.
+    Unfit(&'static str),
+}
+
+#[test]
+fn four_commands_judge_a_bundle_alike() {
+    let mesh = Mesh::of(1);
+    mesh.group("config = \"OneAtATime\"");
+    let source =
+        format!("files:\n  - source: built\n    destination: {}\n", mesh.path().join("to").display());
+    let twice = format!("{source}{}", source.trim_start_matches("files:\n")).replace("built", "some-file");
+    let prepared = format!("{source}hooks:\n  BeforeInstall:\n    - location: build.sh\n");
+    for (name, rest, judged) in [
+        ("good", "hooks:\n  Install:\n  DownloadBundle: []\n", Judged::Good),
+        ("built-in", "hooks:\n  Install:\n    - location: some-file\n", Judged::Odd("these will not run")),
+        ("prepared", &prepared, Judged::Odd("unless a script of BeforeInstall makes it")),
+        (
+            "fraction",
+            "hooks:\n  AfterInstall:\n    - location: build.sh\n      timeout: 1.5\n",
+            Judged::Odd("1 second"),
+        ),
+        ("no source", &source, Judged::Unfit("there is no `built` in the bundle")),
+        (
+            "no hook",
+            "hooks:\n  AfterInstall:\n    - location: gone.sh\n",
+            Judged::Unfit("there is no `gone.sh`"),
+        ),
+        (
+            "no event",
+            "hooks:\n  AfterInstal:\n    - location: build.sh\n",
+            Judged::Unfit("did you mean AfterInstall?"),
+        ),
+        ("twice", &twice, Judged::Unfit("are to be copied to")),
+    ] {
+        let source = bundle(&mesh, name, Some(&format!("version: 0.0\nos: linux\n{rest}")));
+        fs::write(Path::new(&source).join("build.sh"), "#!/bin/sh\nmkdir -p built\n").expect("a file");
+        let root = mesh.path().join("local").display().to_string();
+        let agent = mesh.agent("web-1");
+        let local: &[&str] =
+            &["local", &source, "--deploy-root", &root, "--file-exists-behavior", "OVERWRITE"];
+        let check: &[&str] = &[local, &["--check"]].concat();
+        let deploy: &[&str] = &["deploy", "hello/prod", &source, "--override", "file_exists=OVERWRITE"];
+        for (command, refused) in [(check, 1), (local, 1), (&["plan", "hello/prod", &source], 3), (deploy, 3)]
+        {
+            let ran = agent.skein(command);
+            match judged {
+                Judged::Good => assert!(!ran.stderr.contains("warning: "), "{name}: {}", ran.stderr),
+                Judged::Odd(words) => ran.expect(0, &["warning: ", "appspec.yml:", words]),
+                Judged::Unfit(words) => ran.expect(refused, &["appspec.yml:", words]),
+            }
+        }
+    }
 }
 
 #[test]

@@ -149,11 +149,14 @@ impl From<LoopEnded> for ApiError {
 impl From<BackendError> for ApiError {
     fn from(error: BackendError) -> Self {
         let (status, code) = match error.kind {
-            BackendErrorKind::Invalid => (StatusCode::BAD_REQUEST, "INVALID_BUNDLE"),
+            BackendErrorKind::Invalid | BackendErrorKind::Unfit => {
+                (StatusCode::BAD_REQUEST, "INVALID_BUNDLE")
+            }
             BackendErrorKind::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
             BackendErrorKind::Unavailable => (StatusCode::BAD_GATEWAY, "UNAVAILABLE"),
         };
-        ApiError::new(status, code, error.message)
+        let answer = ApiError::new(status, code, error.message);
+        if error.kind == BackendErrorKind::Unfit { answer.refused() } else { answer }
     }
 }
 

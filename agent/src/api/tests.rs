@@ -87,7 +87,9 @@ async fn agent() -> Agent {
                 // As long as somebody may want to hear of it.
                 tokio::time::sleep(if source == "./slow" { 2 * TOLD_EVERY } else { Duration::ZERO }).await;
                 let message = format!("{source} holds no appspec.yml");
-                Err(BackendError { kind: BackendErrorKind::Invalid, message })
+                let is_unfit = source == "/unfit";
+                let kind = if is_unfit { BackendErrorKind::Unfit } else { BackendErrorKind::Invalid };
+                Err(BackendError { kind, message })
             })
         }),
         have: Box::new(|_| Box::pin(async { Ok(true) })),
@@ -221,6 +223,12 @@ async fn refusals_have_codes_and_say_whether_policy_refuses() {
         refused(client.post("/v1/bundles", &json!({"source": "/x"})).await),
         "INVALID_BUNDLE",
         false,
+        "appspec.yml",
+    );
+    check(
+        refused(client.post("/v1/bundles", &json!({"source": "/unfit"})).await),
+        "INVALID_BUNDLE",
+        true,
         "appspec.yml",
     );
     check(refused(client.get("/v1/nothing").await), "NO_SUCH_PATH", false, "openapi");

@@ -178,8 +178,8 @@ const WARNINGS_TOLD_MAX: usize = 20;
 fn check_appspec(cache: &Cache, revision: &Revision) -> Result<Vec<String>, BackendError> {
     let custom = CustomEvents::Only(&[]);
     let origin = &revision.origin;
-    let found = check::check(&cache.path(&revision.digest), APPSPEC_NAME, custom, check::Rules::Service)
-        .map_err(|error| invalid(format!("`{origin}` cannot be deployed: {}", chain(&error))))?;
+    let found = check::check(&cache.path(&revision.digest), APPSPEC_NAME, custom, check::Hosts::Others)
+        .map_err(|error| unfit(format!("`{origin}` cannot be deployed: {}", chain(&error))))?;
     for warning in &found.warnings {
         tracing::warn!(origin, %warning, "the bundle is odd");
     }
@@ -190,7 +190,7 @@ fn check_appspec(cache: &Cache, revision: &Revision) -> Result<Vec<String>, Back
         return Ok(told.chain(rest).collect());
     }
     let lines: Vec<String> = found.mistakes.iter().map(ToString::to_string).collect();
-    Err(invalid(format!("`{origin}` cannot be deployed:\n  {}", lines.join("\n  "))))
+    Err(unfit(format!("`{origin}` cannot be deployed:\n  {}", lines.join("\n  "))))
 }
 
 fn refused(error: &AcquireError) -> BackendError {
@@ -215,6 +215,10 @@ fn refused(error: &AcquireError) -> BackendError {
         | AcquireError::Panicked(_) => BackendErrorKind::Invalid,
     };
     BackendError { kind, message: chain(error) }
+}
+
+fn unfit(message: String) -> BackendError {
+    BackendError { kind: BackendErrorKind::Unfit, message }
 }
 
 fn invalid(message: String) -> BackendError {

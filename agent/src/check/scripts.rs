@@ -1,16 +1,12 @@
 //! What can be seen of a script without running it.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use proto::appspec::Script;
 
 use crate::regular_file;
-
-/// Linux reads so much of a first line.
-const FIRST_LINE_MAX: u64 = 256;
+use crate::script_file::ScriptFile;
 
 /// Why the script cannot run at all.
 pub(super) fn problem_of(top: &Path, script: &Script) -> Option<String> {
@@ -24,7 +20,17 @@ pub(super) fn problem_of(top: &Path, script: &Script) -> Option<String> {
         Err(_) if location.contains(' ') => Some(format!(
             "there is no `{location}` in the bundle; a script gets no arguments, so none can stand here"
         )),
-        Err(_) => Some(format!("there is no `{location}` in the bundle{}", near(top, location))),
+        Err(_) => {
+            let near = near(top, location);
+            let advice = match near.is_empty() && script.location.starts_with('/') {
+                true => {
+                    "; a location is a path in the bundle, also with a `/` before it: a script that lies on the host \
+                     is started by one of the bundle"
+                }
+                false => &near,
+            };
+            Some(format!("there is no `{location}` in the bundle{advice}"))
+        }
     }
 }
 
@@ -32,31 +38,26 @@ pub(super) fn problem_of(top: &Path, script: &Script) -> Option<String> {
 /// run it.
 pub(super) fn odd_about(top: &Path, script: &Script, is_here: bool) -> Vec<String> {
     let path = top.join(script.location.trim_start_matches('/'));
-    let mut odd = Vec::new();
-    // Bundles come from zips and from Windows: who submits one need not hear it.
-    if is_here && path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 == 0) {
-        odd.push("not executable: it is made so on the host before it runs".to_owned());
-    }
-    odd.extend(first_line(&path).ok().and_then(|line| odd_interpreter(&line, is_here)));
-    odd
+    let warnings = ScriptFile::read(&path).map(|file| file.warnings(script.runas.is_some(), is_here));
+    warnings.unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
-fn first_line(path: &Path) -> io::Result<Vec<u8>> {
-    let mut line = Vec::new();
-    BufReader::new(regular_file::open(path)?.take(FIRST_LINE_MAX)).read_until(b'\n', &mut line)?;
-    Ok(line)
-}
-
-fn odd_interpreter(line: &[u8], is_here: bool) -> Option<String> {
-    let line = String::from_utf8_lossy(line.strip_prefix(b"#!")?).into_owned();
-    if line.ends_with("\r\n") {
-        let problem = "its lines end as on Windows (CR LF), so its interpreter will not be found: save it \
-                       with Unix line ends";
-        return Some(problem.to_owned());
-    }
-    let interpreter = line.split_whitespace().next()?;
-    (is_here && !Path::new(interpreter).exists())
-        .then(|| format!("its first line names `{interpreter}`, which is not on this host"))
+/// What a pattern in place of a path would have meant, if it is one.
+pub(super) fn matching(top: &Path, pattern: &str) -> Option<String> {
+    let (before, after) = pattern.split_once('*')?;
+    let dir = Path::new(before).parent().unwrap_or(Path::new(""));
+    let entries = fs::read_dir(top.join(dir)).into_iter().flatten().flatten();
+    let names = entries.map(|entry| dir.join(entry.file_name()).display().to_string());
+    let mut names: Vec<String> = names
+        .filter(|name| {
+            name.len() >= before.len() + after.len() && name.starts_with(before) && name.ends_with(after)
+        })
+        .collect();
+    names.sort();
+    Some(match names.as_slice() {
+        [only] => format!(": write `{only}`"),
+        _ => ": name the directory that they lie in".to_owned(),
+    })
 }
 
 /// A name in the bundle that differs in its letters' case or in its ending

@@ -110,7 +110,7 @@ async fn check(args: &LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     let events = options.events.as_deref().map_or(Ok(events::all()), events::parse)?;
     let custom = events::custom(&events);
     let custom = CustomEvents::Only(&custom);
-    let findings = check::check(&path, &options.appspec_filename, custom, check::Rules::ThisHost)?;
+    let findings = check::check(&path, &options.appspec_filename, custom, check::Hosts::This)?;
     let is_good = findings.mistakes.is_empty();
     if as_json {
         let words = |found: &[Mistake]| found.iter().map(mistake_json).collect::<Vec<_>>();
@@ -153,8 +153,18 @@ async fn deploy(args: LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     say(format!("Starting to execute deployment from within folder {dir}"));
     let cancel = CancellationToken::new();
     stop_on_signals(&cancel)?;
-    let see_log = || say(format!("See the deployment log at {log} for more details", log = log.display()));
-    let ended = meter::shown(screen, async |progress| local.run(&cancel, progress).await).await;
+    // A deployment that ran no script has none.
+    let see_log = || {
+        if log.exists() {
+            say(format!("See the deployment log at {log} for more details", log = log.display()));
+        }
+    };
+    let warn = |warnings: &[Mistake]| {
+        if !as_json {
+            print_findings("warning", warnings);
+        }
+    };
+    let ended = meter::shown(screen, async |progress| local.run(&cancel, progress, warn).await).await;
     let ends = match ended {
         Err(LocalError::Event(EventError::AppSpec(mistakes))) if !as_json => {
             see_log();
@@ -175,8 +185,7 @@ async fn deploy(args: LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     }
     let counts = ends.iter().filter(|end| !end.is_ignored);
     let failed = counts.filter_map(|end| Some((end, end.result.as_ref().err()?))).next();
-    if let Some((_, failure)) = failed.filter(|(_, failure)| !failure.script.is_empty()) {
-        let script = local.script(&failure.script);
+    if let Some(script) = failed.and_then(|(end, _)| end.script.as_ref()) {
         let what = "Your local deployment failed while trying to execute your script at";
         say(format!("{what} {}", script.display()));
     }

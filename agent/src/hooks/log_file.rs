@@ -1,7 +1,9 @@
-//! A file that lines are added to, and that does not grow for ever.
+//! A file that lines are added to, by several processes, and whose size has a
+//! limit.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// As version 2 of the official agent has it: beyond it the file is put aside.
@@ -13,6 +15,8 @@ const FILES_MAX: u32 = 8;
 pub(super) struct LogFile {
     path: PathBuf,
     file: File,
+    /// None if it is no regular file.
+    inode: Option<u64>,
     bytes: u64,
     bytes_max: u64,
 }
@@ -25,8 +29,9 @@ impl LogFile {
     pub(super) fn open_with(path: &Path, bytes_max: u64) -> io::Result<LogFile> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         let file = File::options().append(true).create(true).open(path)?;
-        let bytes = file.metadata()?.len();
-        Ok(LogFile { path: path.to_owned(), file, bytes, bytes_max })
+        let metadata = file.metadata()?;
+        let (inode, bytes) = (metadata.is_file().then(|| metadata.ino()), metadata.len());
+        Ok(LogFile { path: path.to_owned(), file, inode, bytes, bytes_max })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -35,11 +40,33 @@ impl LogFile {
 
     /// Adds a line in one write, so that lines of two processes never mix.
     pub(super) fn add(&mut self, line: &[u8]) -> io::Result<()> {
+        if !self.look()? {
+            return Ok(());
+        }
         if self.bytes > 0 && self.bytes + line.len() as u64 > self.bytes_max {
             self.put_aside()?;
         }
-        self.bytes += line.len() as u64;
         self.file.write_all(line)
+    }
+
+    /// Looks at what is at the path now: another process may have added to it, or
+    /// put it aside. Returns whether there is anything to add to: a log that was
+    /// removed with its directory does not come back, and must not grow unseen.
+    fn look(&mut self) -> io::Result<bool> {
+        match fs::metadata(&self.path) {
+            Ok(now) if Some(now.ino()) == self.inode => self.bytes = now.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.has_directory() => {
+                return Ok(false);
+            }
+            // What is no regular file, as /dev/null, stays what it is.
+            Ok(now) if !now.is_file() => {}
+            Ok(_) | Err(_) => *self = LogFile::open_with(&self.path, self.bytes_max)?,
+        }
+        Ok(true)
+    }
+
+    fn has_directory(&self) -> bool {
+        self.path.parent().is_some_and(Path::is_dir)
     }
 
     fn put_aside(&mut self) -> io::Result<()> {
@@ -70,6 +97,26 @@ pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_processes_share_one_limit_and_a_removed_log_stays_removed() {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let path = dir.path().join("logs/scripts.log");
+        let open = || LogFile::open_with(&path, 8).expect("opened");
+        let (mut one, mut other) = (open(), open());
+        for number in 0..6 {
+            one.add(format!("{number:02}\n").as_bytes()).expect("added");
+            other.add(format!("{:02}\n", number + 50).as_bytes()).expect("added");
+        }
+        let sizes: Vec<u64> = files(&path).iter().map(|file| file.metadata().expect("there").len()).collect();
+        assert_eq!(sizes, [6; 6]);
+        fs::remove_file(&path).expect("removed");
+        one.add(b"x\n").expect("added");
+        assert_eq!(fs::read(&path).expect("there again"), b"x\n");
+        fs::remove_dir_all(dir.path().join("logs")).expect("removed");
+        one.add(b"y\n").expect("passed over");
+        assert!(!path.exists());
+    }
 
     #[test]
     fn the_newest_lines_are_kept_in_so_many_files() {

@@ -5,14 +5,30 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::entry::{FAILURE_LOG_MAX, keep_end};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio_util::sync::CancellationToken;
 
+use super::keeper::Logs;
 use super::log_file::LogFile;
 use super::{HookError, Hooks};
 
 /// A longer line is cut into lines of this length: a script that writes
 /// without ever ending a line must not fill the agent's memory.
 const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// What a stream has brought of a line that has not ended yet.
+#[derive(Debug)]
+pub(super) struct Lines {
+    prefix: String,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn new(name: &'static str) -> Lines {
+        Lines { prefix: format!("[{name}]"), line: Vec::new() }
+    }
+}
 
 /// The log of one event. Clones write to the same.
 #[derive(Clone, Debug)]
@@ -32,12 +48,16 @@ struct Sink {
 
 impl Output {
     pub(super) fn open(hooks: &Hooks<'_>) -> Result<Output, HookError> {
-        let path = hooks.log;
-        let log = LogFile::open(path).map_err(|cause| HookError::Log { path: path.to_owned(), cause })?;
-        let deployments = LogFile::open(hooks.deployments_log).inspect_err(|error| {
-            tracing::error!(log = %hooks.deployments_log.display(), %error, "cannot write all scripts' output");
+        let logs = Logs::of(hooks);
+        Output::append(&logs).map_err(|cause| HookError::Log { path: logs.log, cause })
+    }
+
+    pub(super) fn append(logs: &Logs) -> io::Result<Output> {
+        let log = LogFile::open(&logs.log)?;
+        let deployments = LogFile::open(&logs.deployments_log).inspect_err(|error| {
+            tracing::error!(log = %logs.deployments_log.display(), %error, "cannot write all scripts' output");
         });
-        let deployments = deployments.ok().map(|log| (log, hooks.deployment.to_owned()));
+        let deployments = deployments.ok().map(|log| (log, logs.deployment.clone()));
         let sink = Sink { log, deployments, tail: String::new(), failed: false };
         Ok(Output { sink: Arc::new(Mutex::new(sink)) })
     }
@@ -52,37 +72,47 @@ impl Output {
         keep_end(&self.sink().tail, FAILURE_LOG_MAX).to_owned()
     }
 
-    /// Reads a script's stream to its end. `name` is `stdout` or `stderr`.
-    pub(super) async fn follow(
-        self,
-        name: &'static str,
-        mut stream: impl AsyncRead + Unpin,
-    ) -> io::Result<()> {
-        let prefix = format!("[{name}]");
-        let mut line = Vec::new();
+    /// Reads a script's stream to its end, or until it is to `leave` the rest.
+    /// `name` is `stdout` or `stderr`.
+    pub(super) async fn follow(self, name: &'static str, mut stream: Receiver, leave: CancellationToken) {
+        let mut lines = Lines::new(name);
         let mut buffer = vec![0; 8 * 1024];
         loop {
-            let read = stream.read(&mut buffer).await?;
-            if read == 0 {
-                break;
-            }
-            let mut rest = &buffer[..read];
-            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                line.extend_from_slice(&rest[..end]);
-                self.sink().line(&prefix, &line);
-                line.clear();
-                rest = &rest[end + 1..];
-            }
-            line.extend_from_slice(rest);
-            if line.len() >= LINE_BYTES_MAX {
-                self.sink().line(&prefix, &line);
-                line.clear();
+            let read = tokio::select! {
+                biased;
+                () = leave.cancelled() => break,
+                read = stream.read(&mut buffer) => read,
+            };
+            match read {
+                // What could be read was logged; an error ends the stream.
+                Ok(0) | Err(_) => break,
+                Ok(read) => self.add(&mut lines, &buffer[..read]),
             }
         }
-        if !line.is_empty() {
-            self.sink().line(&prefix, &line);
+        self.end(&mut lines);
+    }
+
+    /// Logs the lines that `bytes` end, and keeps the rest.
+    pub(super) fn add(&self, lines: &mut Lines, bytes: &[u8]) {
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            lines.line.extend_from_slice(&rest[..end]);
+            self.sink().line(&lines.prefix, &lines.line);
+            lines.line.clear();
+            rest = &rest[end + 1..];
         }
-        Ok(())
+        lines.line.extend_from_slice(rest);
+        if lines.line.len() >= LINE_BYTES_MAX {
+            self.end(lines);
+        }
+    }
+
+    /// Logs what is left, as a line.
+    pub(super) fn end(&self, lines: &mut Lines) {
+        if !lines.line.is_empty() {
+            self.sink().line(&lines.prefix, &lines.line);
+            lines.line.clear();
+        }
     }
 
     fn sink(&self) -> MutexGuard<'_, Sink> {

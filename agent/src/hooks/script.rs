@@ -1,6 +1,6 @@
 //! One script as a process: starting it, waiting for it, stopping it.
 
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -10,25 +10,20 @@ use nix::errno::Errno;
 use proto::appspec::Script;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::cause;
 use super::cgroup::Cgroup;
+use super::keeper::Logs;
 use super::output::Output;
+use super::pipes::Pipes;
 use super::running::Running;
-use super::user::RunAs;
+use super::user::{RunAs, Su};
 use super::{HookError, Hooks};
-
-/// Credentials that are the agent's, not the application's. The official agent
-/// takes AWS's from its own environment, and so from its scripts'.
-pub(crate) const NOT_FOR_SCRIPTS: [&str; 5] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_CREDENTIAL_FILE",
-    "GITHUB_TOKEN",
-];
+use crate::child_env::without_agents_own;
+use crate::exec::own_session;
+use crate::script_file::ScriptFile;
 
 /// Runs the script at `path` to its end, or stops it.
 pub(super) async fn run(
@@ -45,33 +40,40 @@ pub(super) async fn run(
     let started = start(hooks, script, path, cgroup.as_ref(), running.as_ref()).await;
     let mut child = started.inspect_err(|_| over())?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    let readers = follow(&mut child, output);
+    let mut pipes = Pipes::follow(&mut child, Logs::of(hooks), output);
     let ended = tokio::select! {
         // In this order, so that a script that ended in time has ended in time.
         biased;
-        status = child.wait() => status.map_err(HookError::Wait).and_then(judge),
+        status = child.wait() => status.map_err(HookError::Wait).and_then(|status| judge(status, script, path)),
         () = cancel.cancelled() => Err(HookError::Cancelled),
         () = tokio::time::sleep(limit) => Err(HookError::TimedOut(limit)),
     };
-    if matches!(ended, Err(HookError::Cancelled | HookError::TimedOut(_))) {
+    let is_stopped = matches!(ended, Err(HookError::Cancelled | HookError::TimedOut(_)));
+    if is_stopped {
         stop(&mut child, group, hooks.patience.after_terminate).await;
         if let Some(cgroup) = &cgroup {
             cgroup.kill();
         }
     }
     over();
-    if !drained(readers, hooks.patience.for_output).await {
-        let what = "has ended, but a process that it started keeps its output open";
+    // What was stopped closes its output at once. Otherwise an agent that is to
+    // end has no time to wait for a service.
+    let never = CancellationToken::new();
+    let hurry = if is_stopped { &never } else { cancel };
+    if !pipes.drained(hooks.patience.for_output, hurry).await {
+        let what =
+            "has ended, but a process that it started keeps its output open; what it writes is still logged";
         output.note(&format!("Warning - {} {what}", script.location));
-        tracing::warn!(script = script.location, event = hooks.event, "script {what}");
+        tracing::warn!(script = %path.display(), "{what}");
+        pipes.hand_over().await;
     }
     ended
 }
 
-fn judge(status: ExitStatus) -> Result<(), HookError> {
+fn judge(status: ExitStatus, script: &Script, path: &Path) -> Result<(), HookError> {
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(()),
-        (Some(code), _) => Err(HookError::ExitCode(code)),
+        (Some(code), _) => Err(HookError::ExitCode { code, why: cause::of_exit_code(code, script, path) }),
         (None, signal) => Err(HookError::Signal(signal.unwrap_or(0))),
     }
 }
@@ -87,8 +89,14 @@ async fn start(
     cgroup: Option<&Cgroup>,
     running: Option<&Running>,
 ) -> Result<Child, HookError> {
-    let spawn = |shell| {
-        let mut command = command(hooks, script, path, shell)?;
+    let mut user = None;
+    if let (Some(name), false) = (&script.runas, script.sudo) {
+        user = Some(RunAs::look_up(name).map_err(HookError::RunAs)?);
+    }
+    let spawn = |shell: Option<&Path>| {
+        let mut command = command(hooks, script, path, shell, user.as_ref());
+        // First: its process group is part of what is written down of it.
+        own_session(command.as_std_mut());
         if let Some(running) = running {
             running.enter(&mut command);
         }
@@ -96,12 +104,16 @@ async fn start(
             cgroup.enter(&mut command);
         }
         // Last: another user may not move itself.
-        if let (Some(user), false) = (&script.runas, script.sudo) {
-            RunAs::look_up(user).map_err(HookError::RunAs)?.apply(&mut command);
+        if let Some(user) = &user {
+            user.apply(&mut command);
         }
-        Ok(command.spawn())
+        command.spawn()
     };
-    let mut spawned = spawn(None)?;
+    // No `#!`: such a file is a shell's, by old custom.
+    let shell = user.as_ref().map_or(Path::new(SHELL), RunAs::shell);
+    let is_for_shell = ScriptFile::read(path).is_ok_and(|file| !file.starts_by_itself());
+    let first = (is_for_shell && user.is_some()).then_some(shell);
+    let mut spawned = spawn(first);
     // A process that we forked elsewhere just when this file was unpacked holds
     // it open until it becomes its own program, which is a matter of moments.
     for _ in 0..BUSY_TRIES_MAX {
@@ -109,78 +121,44 @@ async fn start(
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
-        spawned = spawn(None)?;
+        spawned = spawn(first);
     }
-    let spawned = match spawned {
-        // No `#!`: such a file is a shell's, by old custom.
-        Err(error) if error.raw_os_error() == Some(Errno::ENOEXEC as i32) => {
-            spawn(Some(Path::new("/bin/sh")))?
-        }
-        spawned => spawned,
-    };
-    spawned.map_err(|cause| HookError::Start { advice: advice(path, &cause), cause })
+    let is_unknown = matches!(&spawned, Err(error) if error.raw_os_error() == Some(Errno::ENOEXEC as i32));
+    if is_unknown && is_for_shell {
+        spawned = spawn(Some(shell));
+    }
+    spawned.map_err(|cause| HookError::Start { why: cause::of_start(&cause, script, path), cause })
 }
 
-/// With `sudo` the user is sudo's to become; without, ours.
+/// Runs what has no interpreter and no user.
+const SHELL: &str = "/bin/sh";
+
+/// The script's process. With `sudo` the user is sudo's to become.
 pub(super) fn command(
     hooks: &Hooks<'_>,
     script: &Script,
     path: &Path,
     shell: Option<&Path>,
-) -> Result<Command, HookError> {
-    let words = shell.into_iter().chain([path]);
+    user: Option<&RunAs>,
+) -> Command {
+    let words: Vec<&Path> = shell.into_iter().chain([path]).collect();
+    let su = user.and_then(Su::of);
     let mut command = if script.sudo {
         let mut command = Command::new("sudo");
         command.args(script.runas.iter().flat_map(|user| ["-u", user])).arg("--").args(words);
         command
+    } else if let Some(su) = su {
+        su.command(&words)
     } else {
-        let mut command = Command::new(shell.unwrap_or(path));
-        command.args(words.skip(1));
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         command
     };
     command.envs(hooks.environment.iter().map(|(name, value)| (name, value)));
-    for name in NOT_FOR_SCRIPTS {
-        command.env_remove(name);
-    }
-    command.current_dir(hooks.archive).process_group(0);
+    without_agents_own(command.as_std_mut());
+    command.current_dir(hooks.archive);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(command)
-}
-
-/// Why a file that is there is said not to be: its first line names a program
-/// that is not.
-fn advice(path: &Path, cause: &io::Error) -> &'static str {
-    if cause.kind() != io::ErrorKind::NotFound {
-        return "";
-    }
-    let mut first = Vec::new();
-    let read = std::fs::File::open(path)
-        .and_then(|file| BufReader::new(io::Read::take(file, 1_024)).read_until(b'\n', &mut first));
-    match read {
-        Ok(_) if first.ends_with(b"\r\n") => {
-            ": its lines end as on Windows (CR LF), so its interpreter is not found; save it with Unix line ends"
-        }
-        Ok(_) => ": the interpreter that its first line names is not on this host",
-        Err(_) => "",
-    }
-}
-
-fn follow(child: &mut Child, output: &Output) -> Vec<JoinHandle<io::Result<()>>> {
-    let stdout = child.stdout.take().map(|stream| tokio::spawn(output.clone().follow("stdout", stream)));
-    let stderr = child.stderr.take().map(|stream| tokio::spawn(output.clone().follow("stderr", stream)));
-    stdout.into_iter().chain(stderr).collect()
-}
-
-/// Waits for both streams to end. If they do not, they are read on in the
-/// background: closing them would kill the process that still writes.
-async fn drained(readers: Vec<JoinHandle<io::Result<()>>>, patience: Duration) -> bool {
-    let all = async {
-        for reader in readers {
-            // What could be read was logged; an error ends the stream.
-            let _ = reader.await;
-        }
-    };
-    timeout(patience, all).await.is_ok()
+    command
 }
 
 /// Asks the whole group to end, then ends it.

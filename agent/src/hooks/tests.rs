@@ -3,6 +3,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::*;
+use crate::child_env::not_for_scripts;
 
 /// A revision with scripts.
 struct Revision {
@@ -143,10 +144,19 @@ fn the_agents_own_credentials_are_not_the_scripts() {
     let environment = [("DEPLOYMENT_ID", "d-ABCDEFGHI".to_owned()), ("GITHUB_TOKEN", "secret".into())];
     let hooks = revision.hooks(&scripts, &environment);
     for script in &scripts {
-        let command = script::command(&hooks, script, Path::new("/s"), None).expect("a command");
+        let command = script::command(&hooks, script, Path::new("/s"), None, None);
         let given = |name: &str| command.as_std().get_envs().find(|(given, _)| *given == name);
-        let credentials = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GITHUB_TOKEN"];
-        for name in credentials.into_iter().chain(NOT_FOR_SCRIPTS) {
+        let known = [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "GITHUB_TOKEN",
+            "NOTIFY_SOCKET",
+        ];
+        for name in known.into_iter().chain(not_for_scripts()) {
             assert_eq!(given(name).map(|(_, value)| value), Some(None), "{name} is taken away");
         }
         assert_eq!(given("DEPLOYMENT_ID").and_then(|(_, value)| value), Some("d-ABCDEFGHI".as_ref()));
@@ -175,9 +185,9 @@ async fn each_way_to_fail_has_its_code_and_words() {
     check("#!/bin/sh\nexit 0\n", Ok(())).await;
     check("#!/bin/sh\nexit 7\n", Err((ErrorCode::ScriptFailed, "it failed with exit code 7"))).await;
     check("#!/bin/sh\nkill -9 $$\n", Err((ErrorCode::ScriptFailed, "it was ended by signal 9"))).await;
-    let no_interpreter = "cannot start it: the interpreter that its first line names is not on this host";
+    let no_interpreter = "cannot start it: its first line names `/no/such/thing`, which is not on this host";
     check("#!/no/such/thing\n", Err((ErrorCode::ScriptFailed, no_interpreter))).await;
-    let windows = "cannot start it: its lines end as on Windows (CR LF), so its interpreter is not found; save \
+    let windows = "cannot start it: its lines end as on Windows (CR LF), so its interpreter will not be found: save \
                    it with Unix line ends";
     check("#!/bin/sh\r\nexit 0\r\n", Err((ErrorCode::ScriptFailed, windows))).await;
     let revision = Revision::new(&[]);
@@ -190,6 +200,47 @@ async fn each_way_to_fail_has_its_code_and_words() {
     std::fs::create_dir(revision.dir.path().join("dir")).expect("made");
     let directory = revision.run(&[script("dir")]).await.expect_err("a directory");
     assert_eq!(directory.cause.code(), ErrorCode::ScriptFailed);
+    let said = directory.cause.to_string();
+    assert!(
+        said.ends_with("/dir` is a directory, not a script: check `location` in the AppSpec file"),
+        "{said}"
+    );
+}
+
+/// Runs one script with this content, and expects this exit code with a cause
+/// that says this.
+async fn check_cause(content: &[u8], code: i32, says: &str) {
+    let revision = Revision::new(&[]);
+    std::fs::write(revision.dir.path().join("s"), content).expect("written");
+    let failed = revision.run(&[script("s")]).await.expect_err("failed").cause;
+    let said = failed.to_string();
+    let starts = format!("it failed with exit code {code}: ");
+    assert!(said.starts_with(&starts) && said.contains(says), "{content:?}: {said}");
+}
+
+#[tokio::test]
+async fn exit_codes_of_what_could_not_be_run_are_explained() {
+    check_cause(b"#!/bin/sh\nno-such-command-here\n", 127, "command not found").await;
+    check_cause(b"#!/bin/sh\ntrue\r\nno-such\r\n", 127, "its line 2 ends as on Windows (CR LF)").await;
+    check_cause(b"#!/usr/bin/env bash\r\ntrue\n", 127, "its lines end as on Windows (CR LF)").await;
+    check_cause(
+        b"#!/usr/bin/env no-such-shell\n",
+        127,
+        "asks `env` for `no-such-shell`, which is in no directory",
+    )
+    .await;
+    check_cause(b"\xef\xbb\xbf#!/no/such\nexit 127\n", 127, "begins with a byte order mark").await;
+    check_cause(b"#!/bin/sh\n: >not-executable\n./not-executable\n", 126, "may not be executed").await;
+}
+
+#[tokio::test]
+async fn a_program_for_another_processor_is_called_so() {
+    let revision = Revision::new(&[]);
+    let mut program = std::fs::read("/bin/true").expect("there");
+    program[18..20].copy_from_slice(&22_u16.to_le_bytes());
+    std::fs::write(revision.dir.path().join("s"), program).expect("written");
+    let failed = revision.run(&[script("s")]).await.expect_err("failed").cause.to_string();
+    assert!(failed.contains("it is a program for s390x, and this host is "), "{failed}");
 }
 
 #[tokio::test]
@@ -284,8 +335,53 @@ async fn runas_is_the_user_with_its_groups_and_home() {
     assert_eq!(logged[2], "[stdout]nobody");
     assert!(!logged[3].split([']', ' ']).any(|group| group == "0"), "root's groups are gone: {}", logged[3]);
     assert_eq!(logged[4], told);
+    assert_eq!(logged.len(), 5, "{logged:?}");
     let unknown = revision.run(&[Script { runas: Some("nobody-here".into()), ..script("s") }]).await;
     assert!(matches!(unknown.expect_err("refused").cause, HookError::RunAs(UserError::Unknown(_))));
+}
+
+#[tokio::test]
+async fn a_script_has_a_session_of_its_own_and_no_terminal() {
+    let ask = "#!/bin/sh\nread -r pid rest </proc/$$/stat\necho $((pid - $(echo $rest | awk '{print $5}')))\n\
+               ( : </dev/tty ) 2>/dev/null && echo a terminal || echo none\n";
+    let revision = Revision::new(&[("s", ask)]);
+    revision.run(&[script("s")]).await.expect("succeeded");
+    assert_eq!(revision.logged()[2..], ["[stdout]0", "[stdout]none"]);
+}
+
+#[tokio::test]
+async fn a_script_without_an_interpreter_is_its_users_shells() {
+    if !nix::unistd::geteuid().is_root() || !Path::new("/bin/bash").exists() {
+        println!("skipped: needs root and bash");
+        return;
+    }
+    let revision = Revision::new(&[("s", "words=(a b c)\necho ${#words[@]} $SHELL\n")]);
+    // Root's shell is bash on most systems, and /bin/sh is not.
+    let root = nix::unistd::User::from_name("root").expect("looked up").expect("there");
+    if root.shell != Path::new("/bin/bash") {
+        println!("skipped: needs a root whose shell is bash");
+        return;
+    }
+    revision.run(&[Script { runas: Some("root".into()), ..script("s") }]).await.expect("succeeded");
+    assert_eq!(revision.logged()[2..], ["[stdout]3 /bin/bash"]);
+}
+
+#[tokio::test]
+async fn a_directory_that_the_user_may_not_enter_is_named() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let revision = Revision::new(&[]);
+    let closed = revision.dir.path().join("closed");
+    std::fs::create_dir(&closed).expect("made");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).expect("set");
+    std::fs::write(closed.join("s"), "#!/bin/sh\n").expect("written");
+    let failed = revision.run(&[Script { runas: Some("nobody".into()), ..script("closed/s") }]).await;
+    let said = failed.expect_err("failed").cause.to_string();
+    let here = closed.canonicalize().expect("there");
+    let names = format!("user `nobody` may not enter or read `{}` (mode 0700, of root)", here.display());
+    assert!(said.contains(&names), "{said}");
 }
 
 #[tokio::test]

@@ -1,9 +1,15 @@
 //! The user that a script runs as.
 //!
-//! The official agent asks `su`, whose shell the user then must have; we set
-//! the ids ourselves, so that a service's user with `nologin` works too.
+//! The official agent asks `su`, with a command line for the user's login shell,
+//! which the user then must have. We ask `su` too, because it opens a PAM session
+//! (so /etc/environment and the user's limits hold), but have it run the script
+//! itself. Where there is no PAM or no `su`, we set the ids ourselves: that is all
+//! that `su` does there.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, User};
 use tokio::process::Command;
@@ -11,11 +17,14 @@ use tokio::process::Command;
 /// Why no script can run as that user.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UserError {
-    #[error("there is no user `{0}` on this host: check `runas` in the AppSpec file")]
+    #[error("there is no user `{0}` on this host: make it, or change `runas` in the AppSpec file")]
     Unknown(String),
-    #[error("the agent runs as user {own}, and only root can run a script as `{name}`")]
+    #[error(
+        "the agent runs as user {own}, and only root can run a script as `{name}`, which `runas` in the AppSpec file \
+         asks for"
+    )]
     NotRoot { name: String, own: Uid },
-    #[error("cannot look up user `{name}`")]
+    #[error("cannot look up user `{name}`, which `runas` in the AppSpec file asks for")]
     LookUp {
         name: String,
         #[source]
@@ -26,19 +35,20 @@ pub(crate) enum UserError {
 /// A user, looked up before the script is started: after the fork there is no
 /// safe way to.
 #[derive(Debug)]
-pub(super) struct RunAs {
+pub(crate) struct RunAs {
     name: String,
     uid: Uid,
     gid: Gid,
     groups: Vec<Gid>,
     home: PathBuf,
+    /// The login shell; `/bin/sh` for a user who may not log in.
     shell: PathBuf,
 }
 
 impl RunAs {
     /// # Errors
     /// If there is no such user, or the agent may not become it.
-    pub(super) fn look_up(name: &str) -> Result<RunAs, UserError> {
+    pub(crate) fn look_up(name: &str) -> Result<RunAs, UserError> {
         let failed = |cause| UserError::LookUp { name: name.to_owned(), cause };
         let user = User::from_name(name).map_err(failed)?;
         let user = user.ok_or_else(|| UserError::Unknown(name.to_owned()))?;
@@ -49,18 +59,27 @@ impl RunAs {
         let c_name = std::ffi::CString::new(name).map_err(|_| UserError::Unknown(name.to_owned()))?;
         let groups = nix::unistd::getgrouplist(&c_name, user.gid).map_err(failed)?;
         let User { uid, gid, dir: home, shell, .. } = user;
+        let shell = if is_shell(&shell) { shell } else { PathBuf::from("/bin/sh") };
         Ok(RunAs { name: name.to_owned(), uid, gid, groups, home, shell })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn shell(&self) -> &Path {
+        &self.shell
     }
 
     /// Makes `command` run as the user, with what a login gives it.
     #[expect(unsafe_code, reason = "supplementary groups can be set in no other way on stable Rust")]
-    pub(super) fn apply(self, command: &mut Command) {
+    pub(super) fn apply(&self, command: &mut Command) {
         command.env("HOME", &self.home).env("SHELL", &self.shell);
         command.env("USER", &self.name).env("LOGNAME", &self.name);
-        if !nix::unistd::geteuid().is_root() {
+        if !nix::unistd::geteuid().is_root() || Su::of(self).is_some() {
             return;
         }
-        let RunAs { uid, gid, groups, .. } = self;
+        let (uid, gid, groups) = (self.uid, self.gid, self.groups.clone());
         let become_user = move || {
             nix::unistd::setgroups(&groups)?;
             nix::unistd::setgid(gid)?;
@@ -70,5 +89,90 @@ impl RunAs {
         // SAFETY: between fork and exec it makes three system calls, allocates
         // nothing and takes no lock.
         unsafe { command.pre_exec(become_user) };
+    }
+
+    /// The first directory above `path` that the user may not enter, or `path`
+    /// itself if the user may not read it. Access control lists are not looked
+    /// at: this only explains what the system has refused.
+    pub(super) fn closed_on_way_to(&self, path: &Path) -> Option<Closed> {
+        const READ: u32 = 4;
+        const ENTER: u32 = 1;
+        if self.uid.is_root() {
+            return None;
+        }
+        let path = path.canonicalize().ok()?;
+        let way: Vec<&Path> = path.ancestors().collect();
+        let closed = way.into_iter().rev().find_map(|step| {
+            let metadata = step.metadata().ok()?;
+            let wanted = if metadata.is_dir() { ENTER } else { READ };
+            (self.bits(&metadata) & wanted == 0).then(|| (step.to_owned(), metadata))
+        });
+        closed.map(|(path, metadata)| Closed { path, metadata })
+    }
+
+    /// Read 4, write 2, enter or execute 1, as far as the mode says.
+    fn bits(&self, metadata: &Metadata) -> u32 {
+        let is_of_group = self.groups.iter().any(|group| group.as_raw() == metadata.gid());
+        let class = if metadata.uid() == self.uid.as_raw() {
+            6
+        } else if is_of_group || metadata.gid() == self.gid.as_raw() {
+            3
+        } else {
+            0
+        };
+        metadata.mode() >> class & 7
+    }
+}
+
+/// What a user may not enter or read.
+pub(super) struct Closed {
+    pub(super) path: PathBuf,
+    metadata: Metadata,
+}
+
+impl Closed {
+    pub(super) fn mode_in_words(&self) -> String {
+        let owner = User::from_uid(Uid::from_raw(self.metadata.uid())).ok().flatten();
+        let owner = owner.map_or_else(|| format!("user {}", self.metadata.uid()), |user| user.name);
+        format!("mode {:04o}, of {owner}", self.metadata.mode() & 0o7777)
+    }
+}
+
+/// The programs that a user has instead of a shell are called one of these.
+fn is_shell(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name != "nologin" && name != "false") && path.exists()
+}
+
+/// The system's `su`, where it opens a PAM session.
+pub(super) struct Su<'u> {
+    program: &'static str,
+    user: &'u RunAs,
+}
+
+/// Where `su` lies; not looked for in PATH, because it becomes root's process.
+const SU: [&str; 3] = ["/usr/bin/su", "/bin/su", "/run/wrappers/bin/su"];
+/// How PAM knows it. Without this file `su` was built without PAM.
+const PAM_SERVICES: [&str; 2] = ["/etc/pam.d/su", "/usr/lib/pam.d/su"];
+const ENV: &str = "/usr/bin/env";
+
+impl Su<'_> {
+    /// None if there is none, or it would ask for a password.
+    pub(super) fn of(user: &RunAs) -> Option<Su<'_>> {
+        let is_there = |path: &&str| Path::new(path).exists();
+        let program = SU.into_iter().find(|path| is_there(path))?;
+        let has_pam = PAM_SERVICES.iter().any(|path| is_there(&path));
+        (has_pam && nix::unistd::geteuid().is_root() && Path::new(ENV).exists())
+            .then_some(Su { program, user })
+    }
+
+    /// Runs these words as the user. `su` puts the shell that it is given into
+    /// `SHELL`, so `env`, which it is given, puts the login shell back.
+    pub(super) fn command(&self, words: &[&Path]) -> Command {
+        let mut shell = OsString::from("SHELL=");
+        shell.push(&self.user.shell);
+        let mut command = Command::new(self.program);
+        command.args(["-s", ENV, "--", &self.user.name]).arg(shell).args(words);
+        command
     }
 }

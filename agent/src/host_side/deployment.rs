@@ -10,6 +10,8 @@ use proto::lifecycle::{LifecycleEvent, Scripts};
 use proto::policy::FileExists;
 use tokio_util::sync::CancellationToken;
 
+use super::lookalikes;
+use super::people::missing_users;
 use super::{FetchError, left};
 use crate::bundle::AcquireError;
 use crate::bundle::unpack::UnpackError;
@@ -95,9 +97,14 @@ pub(crate) enum EventError {
     Unpack(#[source] UnpackError),
     #[error(
         "there is no AppSpec file `{name}` in `{}`: it must lie at the bundle's top, as appspec.yml, unless \
-         another name is given", archive.display()
+         another name is given{}", archive.display(), lookalikes::in_words(near)
     )]
-    NoAppSpec { archive: PathBuf, name: String },
+    NoAppSpec {
+        archive: PathBuf,
+        name: String,
+        /// Files that are called nearly so.
+        near: Vec<PathBuf>,
+    },
     #[error(
         "the deployment whose scripts are to run is no longer in `{}`: to go on without them, ignore this \
          event's failures or remove the marker `*_last_successful_install`", dir.display()
@@ -114,12 +121,43 @@ pub(crate) enum EventError {
     #[error(transparent)]
     Hook(Box<HookFailure>),
     /// The script is none of this deployment's, and may be what it mends.
-    #[error("the previous revision failed to make way (ignore_application_stop_failures goes on without it)")]
-    OldHook(#[source] Box<HookFailure>),
+    #[error(
+        "the previous revision, in `{}`, failed to make way (ignore_application_stop_failures goes on without it)",
+        archive.display()
+    )]
+    OldHook {
+        archive: PathBuf,
+        #[source]
+        failure: Box<HookFailure>,
+    },
     #[error("the deployment was stopped")]
     Cancelled,
     #[error("the agent itself failed")]
     Panicked(#[source] tokio::task::JoinError),
+}
+
+impl EventError {
+    fn hook(&self) -> Option<&HookFailure> {
+        match self {
+            EventError::Hook(hook) | EventError::OldHook { failure: hook, .. } => Some(hook),
+            EventError::Cancelled
+            | EventError::Disk { .. }
+            | EventError::Fetch { .. }
+            | EventError::Acquire(_)
+            | EventError::Unpack(_)
+            | EventError::NoAppSpec { .. }
+            | EventError::LastInstalledGone { .. }
+            | EventError::NothingInstalled
+            | EventError::AppSpec(_)
+            | EventError::Install(_)
+            | EventError::Panicked(_) => None,
+        }
+    }
+
+    /// The script that failed, where it lies: an old one is not in the new revision.
+    pub(crate) fn script(&self) -> Option<PathBuf> {
+        self.hook().map(|hook| hook.path.clone())
+    }
 }
 
 fn listed(mistakes: &[Mistake]) -> String {
@@ -209,6 +247,17 @@ impl Deployment {
         self.state.mark_last_successful(&self.dir).map_err(|cause| self.on_disk(cause))
     }
 
+    /// Finds, while the old revision still stands, that a script of the new one in
+    /// `archive` could not run as the user that it names. A wrong AppSpec file is
+    /// for the event that needs it to tell.
+    pub(crate) fn check_users(&self, archive: &Path, events: &[Event]) -> Result<(), EventError> {
+        let Ok((file, bytes)) = find_appspec(archive, &self.appspec_name) else { return Ok(()) };
+        let custom = CustomEvents::Only(&self.custom_events);
+        let Ok(parsed) = appspec::parse_with(&file, &bytes, custom) else { return Ok(()) };
+        let missing = missing_users(&file, &parsed.appspec, archive, events);
+        if missing.is_empty() { Ok(()) } else { Err(EventError::AppSpec(missing)) }
+    }
+
     /// Runs the scripts that an event has, if it has any.
     pub(crate) async fn hooks(&self, event: &Event, cancel: &CancellationToken) -> Result<(), EventError> {
         let Some(revision) = self.scripts_from(event)? else { return Ok(()) };
@@ -233,7 +282,7 @@ impl Deployment {
         };
         hooks::run(&hooks, cancel).await.map_err(|failure| match revision.is_own {
             true => EventError::Hook(Box::new(failure)),
-            false => EventError::OldHook(Box::new(failure)),
+            false => EventError::OldHook { archive: archive.clone(), failure: Box::new(failure) },
         })
     }
 
@@ -302,7 +351,7 @@ struct Scripted<'d> {
 const APPSPEC_NAME_FILE: &str = "appspec-filename";
 
 /// The scripts that an AppSpec file has for an event.
-fn scripts<'a>(appspec: &'a AppSpec, event: &Event) -> &'a [Script] {
+pub(super) fn scripts<'a>(appspec: &'a AppSpec, event: &Event) -> &'a [Script] {
     let scripts = match event {
         Event::Known(event) => appspec.hooks.get(event),
         Event::Custom(name) => appspec.custom_hooks.get(name),
@@ -344,26 +393,16 @@ pub(crate) fn find_appspec(archive: &Path, name: &str) -> Result<(String, Vec<u8
             Err(cause) => return Err(EventError::Disk { path, cause }),
         }
     }
-    Err(EventError::NoAppSpec { archive: archive.to_owned(), name: name.to_owned() })
+    let near = lookalikes::find(archive);
+    Err(EventError::NoAppSpec { archive: archive.to_owned(), name: name.to_owned(), near })
 }
 
 /// What the ledger and people get to read of it.
 pub(crate) fn failure(event: Option<LifecycleEvent>, error: &EventError) -> Failure {
-    let (code, script, log) = match error {
-        EventError::Hook(hook) | EventError::OldHook(hook) => {
-            (hook.cause.code(), hook.script.clone(), hook.log.clone())
-        }
-        EventError::Cancelled => (ErrorCode::Stopped, String::new(), String::new()),
-        EventError::Disk { .. }
-        | EventError::Fetch { .. }
-        | EventError::Acquire(_)
-        | EventError::Unpack(_)
-        | EventError::NoAppSpec { .. }
-        | EventError::LastInstalledGone { .. }
-        | EventError::NothingInstalled
-        | EventError::AppSpec(_)
-        | EventError::Install(_)
-        | EventError::Panicked(_) => (ErrorCode::UnknownError, String::new(), String::new()),
+    let (code, script, log) = match error.hook() {
+        Some(hook) => (hook.cause.code(), hook.script.clone(), hook.log.clone()),
+        None if matches!(error, EventError::Cancelled) => (ErrorCode::Stopped, String::new(), String::new()),
+        None => (ErrorCode::UnknownError, String::new(), String::new()),
     };
     let mut message = error.to_string();
     let mut cause = std::error::Error::source(error);

@@ -167,8 +167,13 @@ async fn failures_say_what_where_and_why() {
 
     fs::create_dir_all(host.dir.path().join("dest")).expect("made");
     fs::write(host.dir.path().join("dest/version"), "foreign").expect("written");
-    check(LifecycleEvent::Install, &broken, unknown, &["nothing was changed", "dest/version", "OVERWRITE"])
-        .await;
+    check(
+        LifecycleEvent::Install,
+        &broken,
+        unknown,
+        &["no installed file was changed", "dest/version", "OVERWRITE"],
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! One run of a script, as hooks are run: in the installed revision's
-//! directory, in its own process group, with nothing on its input, and stopped
+//! directory, in its own session, with nothing on its input, and stopped
 //! whole if it takes too long.
 
 use std::os::unix::process::ExitStatusExt;
@@ -13,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use super::{ProbeError, last_line};
-use crate::exec::end_with_agent;
-use crate::hooks::{self, NOT_FOR_SCRIPTS};
+use crate::child_env::without_agents_own;
+use crate::exec::{end_with_agent, own_session};
+use crate::hooks;
 use crate::install::state::{ARCHIVE, State};
 
 /// Of the last line that it wrote so much is told.
@@ -31,11 +32,10 @@ pub(super) async fn run(script: &str, group: &GroupName, deploy_root: &Path) -> 
     command.env("APPLICATION_NAME", group.application()).env("DEPLOYMENT_GROUP_NAME", group.group());
     command.env("DEPLOYMENT_GROUP_ID", group.id());
     command.env("DEPLOYMENT_ID", installed.file_name().unwrap_or_default());
-    for name in NOT_FOR_SCRIPTS {
-        command.env_remove(name);
-    }
-    command.current_dir(&archive).process_group(0);
+    without_agents_own(command.as_std_mut());
+    command.current_dir(&archive);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    own_session(command.as_std_mut());
     end_with_agent(command.as_std_mut());
     let mut child = command.spawn().map_err(ProbeError::Start)?;
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);

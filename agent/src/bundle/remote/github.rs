@@ -8,6 +8,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue}
 
 use super::http::{Answer, Resource, used_up_for};
 use super::{OpenError, Settings};
+use crate::child_env::GITHUB_TOKEN;
 
 const API: &str = "https://api.github.com";
 /// The API as it was then: GitHub keeps it as it is.
@@ -42,7 +43,7 @@ fn address(commit: &GitHubCommit, settings: &Settings) -> Result<Url, OpenError>
 fn token(settings: &Settings) -> Result<Option<HeaderValue>, OpenError> {
     let (setting, token) = match &settings.github_token_file {
         Some(path) => ("github_token_file", Some(read(path)?)),
-        None => ("GITHUB_TOKEN", variable("GITHUB_TOKEN")),
+        None => (GITHUB_TOKEN, variable(GITHUB_TOKEN)),
     };
     let Some(token) = token.as_deref().map(str::trim).filter(|token| !token.is_empty()) else {
         return Ok(None);

@@ -18,6 +18,7 @@ use proto::origin::{S3Object, unquoted};
 use super::{
     Again, Body, CONNECT_MAX, OpenError, Opened, Resume, SILENCE_MAX, Settings, again, content_range,
 };
+use crate::child_env::AWS_ACCESS_KEY_ID;
 
 /// Where a bucket is looked for if nobody says; AWS's answer names the right one.
 const REGION: &str = "us-east-1";
@@ -204,7 +205,7 @@ async fn asks_as(sdk: &SdkConfig) -> Result<String, OpenError> {
     let credentials = provider.provide_credentials().await;
     let credentials = credentials.map_err(|cause| OpenError::NoCredentials { tried, cause: cause.into() })?;
     let id = credentials.access_key_id();
-    let from = match std::env::var("AWS_ACCESS_KEY_ID").is_ok_and(|own| own == id) {
+    let from = match std::env::var(AWS_ACCESS_KEY_ID).is_ok_and(|own| own == id) {
         true => "of AWS_ACCESS_KEY_ID",
         false => "of the profile, the web identity, the container or the instance's role",
     };

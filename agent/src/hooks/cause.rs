@@ -1,0 +1,61 @@
+//! Why a script did not start, or why something in it did not, in words.
+
+use std::io;
+use std::path::Path;
+
+use proto::appspec::Script;
+
+use super::user::RunAs;
+use crate::script_file::ScriptFile;
+
+/// What a shell and `env` end with when they cannot execute what they found.
+const CANNOT_EXECUTE: i32 = 126;
+/// And when they found nothing.
+const NOT_FOUND: i32 = 127;
+
+/// What can be added to the system's own words.
+pub(super) fn of_start(cause: &io::Error, script: &Script, path: &Path) -> Option<String> {
+    if cause.kind() == io::ErrorKind::PermissionDenied {
+        return closed(script, path);
+    }
+    of_file(script, path)
+}
+
+/// What can be added to an exit code.
+pub(super) fn of_exit_code(code: i32, script: &Script, path: &Path) -> Option<String> {
+    match code {
+        CANNOT_EXECUTE => closed(script, path).or_else(|| of_file(script, path)).or_else(|| {
+            Some("a command was found that may not be executed; the lines before say which".to_owned())
+        }),
+        NOT_FOUND => of_file(script, path).or_else(|| {
+            let path = std::env::var("PATH").unwrap_or_default();
+            Some(format!(
+                "command not found; the lines before say which, and it was looked for in the agent's PATH ({path}), \
+                 unless the script or its user's login sets another"
+            ))
+        }),
+        _ => None,
+    }
+}
+
+fn of_file(script: &Script, path: &Path) -> Option<String> {
+    let searched = std::env::var("PATH").unwrap_or_default();
+    let trouble = ScriptFile::read(path).ok()?.why_it_failed(script.runas.is_some(), &searched)?;
+    Some(trouble.to_string())
+}
+
+/// The directory that the script's user may not enter, or the file that it may
+/// not read.
+fn closed(script: &Script, path: &Path) -> Option<String> {
+    if script.sudo {
+        return None;
+    }
+    let user = RunAs::look_up(script.runas.as_ref()?).ok()?;
+    let closed = user.closed_on_way_to(path)?;
+    Some(format!(
+        "user `{}` may not enter or read `{}` ({}): give that user the right to, or leave `runas` out",
+        user.name(),
+        closed.path.display(),
+        closed.mode_in_words()
+    ))
+}

@@ -1,0 +1,121 @@
+//! Reading on what comes after a script has ended, because a service that it
+//! started still writes to the script's output.
+//!
+//! Closing the pipe would kill the service with SIGPIPE at its next line, and
+//! nobody reading it would stop the service once the pipe is full. The service
+//! also outlives the agent, and `skein local`. So the pipe goes to a process of
+//! its own, the keeper, which logs as the agent did until nobody can write any
+//! longer. Only an agent that is killed (SIGKILL) between the end of a script and
+//! the handing over, [`super::Patience::for_output`] later, breaks the pipe.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+use super::Hooks;
+use super::output::{Lines, Output};
+use crate::exec::own_session;
+
+/// The keeper is this program, called with this word.
+pub(crate) const VERB: &str = "keep-output";
+/// Of the variables, only the time zone of the log's lines matters to it.
+const TIME_ZONE: &str = "TZ";
+/// Between a service's lines it waits in the pipe; this much is read at once.
+const READ_BYTES_MAX: usize = 8 * 1024;
+
+/// Where the lines go.
+#[derive(Clone, Debug)]
+pub(super) struct Logs {
+    pub(super) log: PathBuf,
+    pub(super) deployment: String,
+    pub(super) deployments_log: PathBuf,
+}
+
+impl Logs {
+    pub(super) fn of(hooks: &Hooks<'_>) -> Logs {
+        Logs {
+            log: hooks.log.to_owned(),
+            deployment: hooks.deployment.to_owned(),
+            deployments_log: hooks.deployments_log.to_owned(),
+        }
+    }
+}
+
+/// Whether there is a keeper: a unit test's own program is none.
+pub(super) const fn is_there() -> bool {
+    !cfg!(test)
+}
+
+/// Gives the reading ends of standard output and standard error to a keeper.
+pub(super) fn hand_over([stdout, stderr]: [OwnedFd; 2], logs: &Logs) -> io::Result<()> {
+    // The program that runs, even if another one has taken its place on the disk.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(VERB).arg(&logs.deployment).arg(&logs.log).arg(&logs.deployments_log);
+    command.env_clear().envs(std::env::var_os(TIME_ZONE).map(|zone| (TIME_ZONE, zone))).current_dir("/");
+    // It reads from its own standard output too: to the system that is a
+    // descriptor like any other.
+    command.stdin(stdout).stdout(stderr).stderr(Stdio::null());
+    own_session(&mut command);
+    let keeper = command.spawn()?;
+    let mut keepers = KEEPERS.lock().unwrap_or_else(PoisonError::into_inner);
+    // One that has ended stays in the process table until it is asked for.
+    keepers.retain_mut(|keeper| !matches!(keeper.try_wait(), Ok(Some(_)) | Err(_)));
+    keepers.push(keeper);
+    Ok(())
+}
+
+/// Those that this process has started and that may still run: as many as there
+/// are services that write to their hook's output.
+static KEEPERS: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+/// Runs a keeper, with the arguments that follow [`VERB`].
+pub(crate) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let (Some(deployment), Some(log), Some(deployments_log)) =
+        (arguments.next(), arguments.next(), arguments.next())
+    else {
+        return ExitCode::FAILURE;
+    };
+    let logs = Logs {
+        log: log.into(),
+        deployment: deployment.to_string_lossy().into_owned(),
+        deployments_log: deployments_log.into(),
+    };
+    // Without a log it reads all the same: the service must not stand still.
+    let output = Output::append(&logs).ok();
+    let also = output.clone();
+    let stderr =
+        std::thread::spawn(move || read_on(io::stdout().as_fd().try_clone_to_owned(), "stderr", also));
+    read_on(io::stdin().as_fd().try_clone_to_owned(), "stdout", output);
+    let _ = stderr.join();
+    ExitCode::SUCCESS
+}
+
+/// Reads until nobody can write any longer.
+fn read_on(stream: io::Result<OwnedFd>, name: &'static str, output: Option<Output>) {
+    let Ok(stream) = stream.inspect(block) else { return };
+    let mut stream = File::from(stream);
+    let mut lines = Lines::new(name);
+    let mut buffer = vec![0; READ_BYTES_MAX];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => output.iter().for_each(|output| output.add(&mut lines, &buffer[..read])),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    output.iter().for_each(|output| output.end(&mut lines));
+}
+
+/// The agent read it without blocking.
+fn block(stream: &OwnedFd) {
+    let flags = fcntl_getfl(stream).unwrap_or(OFlags::empty());
+    // If that fails, the first read says so, and ends it.
+    let _ = fcntl_setfl(stream, flags - OFlags::NONBLOCK);
+}

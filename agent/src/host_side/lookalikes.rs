@@ -1,0 +1,90 @@
+//! Files that are called nearly as an AppSpec file, for who has none.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// More than these make no message clearer.
+const NAMED_MAX: usize = 3;
+/// Entries of a directory that are looked at: real bundles have a few at the top.
+const LOOKED_AT_MAX: usize = 1_000;
+/// Written into archives by other systems, beside what was packed.
+const NOISE: &str = "__MACOSX";
+
+/// Finds them at the top of a bundle and one directory down, as paths from the
+/// top.
+pub(super) fn find(top: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut directories = vec![PathBuf::new()];
+    for name in names(top) {
+        if name != Path::new(NOISE) && top.join(&name).is_dir() {
+            directories.push(name);
+        }
+    }
+    for directory in directories.into_iter().take(LOOKED_AT_MAX) {
+        let names = names(&top.join(&directory)).into_iter().filter(|name| is_near(name));
+        found.extend(names.map(|name| directory.join(name)).filter(|path| top.join(path).is_file()));
+        if found.len() >= NAMED_MAX {
+            break;
+        }
+    }
+    found.truncate(NAMED_MAX);
+    found
+}
+
+fn names(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(LOOKED_AT_MAX);
+    let mut names: Vec<PathBuf> = entries.map(|entry| entry.file_name().into()).collect();
+    names.sort();
+    names
+}
+
+/// `AppSpec.yml`, `app-spec.yaml`, `appspec.json` and `appspec.yml.txt` are; `._appspec.yml`,
+/// which is a Mac's note beside a file, is not.
+fn is_near(name: &Path) -> bool {
+    let name = name.to_string_lossy().to_lowercase();
+    let letters: String = name.chars().filter(|letter| letter.is_alphanumeric()).collect();
+    !name.starts_with("._") && letters.starts_with("appspec")
+}
+
+/// Continues a message with them.
+pub(super) fn in_words(near: &[PathBuf]) -> String {
+    let names: Vec<String> = near.iter().map(|path| format!("`{}`", path.display())).collect();
+    let is_below = near.iter().any(|path| path.components().count() > 1);
+    let (advice, one) = (if is_below { "move or rename it" } else { "rename it" }, near.len() == 1);
+    match one {
+        _ if near.is_empty() => String::new(),
+        true => format!("; did you mean {}? Then {advice}", names[0]),
+        false => format!("; did you mean one of {}?", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn files_that_are_called_nearly_so_are_found() {
+        let check = |files: &[&str], expected: &str| {
+            let dir = TempDir::new().expect("a directory");
+            for file in files {
+                let path = dir.path().join(file);
+                fs::create_dir_all(path.parent().expect("below something")).expect("made");
+                fs::write(path, "").expect("written");
+            }
+            assert_eq!(in_words(&find(dir.path())), expected, "{files:?}");
+        };
+        check(&["app", "README"], "");
+        check(&["AppSpec.yml"], "; did you mean `AppSpec.yml`? Then rename it");
+        check(&["app-spec.yml"], "; did you mean `app-spec.yml`? Then rename it");
+        check(&["appspec.json", "x"], "; did you mean `appspec.json`? Then rename it");
+        check(&["appspec.yml.txt"], "; did you mean `appspec.yml.txt`? Then rename it");
+        check(&["config/appspec.yml"], "; did you mean `config/appspec.yml`? Then move or rename it");
+        check(&["__MACOSX/appspec.yml", "__MACOSX/._appspec.yml", "._appspec.yml"], "");
+        check(
+            &["a/appspec.yml", "b/appspec.yml", "c/appspec.yml", "d/appspec.yml"],
+            "; did you mean one of `a/appspec.yml`, `b/appspec.yml`, `c/appspec.yml`?",
+        );
+    }
+}
