@@ -18,6 +18,7 @@ mod catch_up;
 pub mod forecast;
 mod lease;
 mod member;
+mod leaving;
 mod past;
 mod sums;
 mod turn;
@@ -75,8 +76,8 @@ pub struct Rollout {
     queue: BTreeSet<(u32, u8, u32, HostId)>,
     waves: Waves,
     zones: Vec<Zone>,
-    /// Of the queue those that are of no service now, by zone and wave.
-    mending: BTreeSet<(u32, u32, u32, HostId)>,
+    /// Of the queue those that are of no service now.
+    mending: BTreeSet<Mending>,
     /// Zones whose minimum is lost.
     hopeless: BTreeSet<u32>,
     /// Whether events under way are to be cut short.
@@ -86,6 +87,10 @@ pub struct Rollout {
     /// The alarm that stopped it.
     pub stopped_by: Option<StoppedBy>,
 }
+
+/// A host that is of no service and whose turn is to come: whether it is Down, its
+/// zone, its wave, its place among equals.
+type Mending = (bool, u32, u32, u32, HostId);
 
 /// What a host brings into a rollout.
 #[derive(Clone, Debug)]
@@ -167,7 +172,7 @@ impl Rollout {
     /// a turn to come, that is all of its hosts.
     fn impossible(&self) -> Option<Reason> {
         let reason = self.reason(ReasonCode::HealthConstraintsInvalid);
-        if self.bounds.minimum >= self.total() {
+        if self.bounds.minimum >= self.present() {
             return Some(reason);
         }
         let zone = self.zones.iter().find(|zone| zone.counts.pending > 0 && zone.minimum >= zone.total)?;
@@ -186,7 +191,7 @@ impl Rollout {
         };
         let stage = if entrant.target { Stage::Pending } else { Stage::NotTargeted };
         let (down, ailing) = (entrant.down, entrant.ailing);
-        Member { stage, health, installed, down, position, ailing, wave: 0, zone: 0 }
+        Member { stage, health, installed, down, position, ailing, wave: 0, zone: 0, gone: false }
     }
 
     /// Folds `TurnStarted`. Returns whether it counts.
@@ -357,13 +362,24 @@ impl Rollout {
         u32::try_from(hosts).expect("fewer hosts than 2^32")
     }
 
+    /// The hosts of the group when it began that are still in the mesh. Known while
+    /// it runs.
+    pub(super) fn present(&self) -> u32 {
+        self.total() - self.counts.gone
+    }
+
+    /// Whether it brings back a revision that was there before.
+    pub fn is_way_back(&self) -> bool {
+        self.submission.rollback_of.is_some()
+    }
+
     /// Whose turn is next, or why it is nobody's.
     pub fn turn(&self) -> Turn {
         turn::next(self)
     }
 
     fn reason(&self, code: ReasonCode) -> Reason {
-        Reason { code, counts: self.counts, minimum: self.bounds.minimum, total: self.total(), zone: None }
+        Reason { code, counts: self.counts, minimum: self.bounds.minimum, total: self.present(), zone: None }
     }
 
     /// Grants every lease that may be granted, or works out how it ends.

@@ -11,6 +11,7 @@ mod fold;
 mod health;
 mod minimum;
 mod removal;
+mod rolled_back;
 mod told;
 mod turns;
 mod waves;
@@ -76,6 +77,9 @@ pub enum Claim {
     Damped,
     /// A host that was taken out takes part in nothing any more.
     Removal,
+    /// After healing no healthy host has a revision whose deployment failed and was
+    /// to be rolled back.
+    RolledBack,
 }
 
 impl fmt::Display for Claim {
@@ -97,6 +101,7 @@ impl fmt::Display for Claim {
             Claim::Alive => "a node never panics and starts from what a crash left",
             Claim::Checked => "no turn ends well before the group's check has passed",
             Claim::Damped => "a host that flaps costs a bounded number of entries",
+            Claim::RolledBack => "no healthy host stays at a revision that was to be rolled back",
             Claim::Removal => "a host that was taken out has no turn, no vote and no way back",
         })
     }
@@ -273,7 +278,7 @@ impl Checks {
 
     /// Everything that must hold once all faults are over and all is quiet.
     pub fn quiet<'a>(&mut self, nodes: impl Iterator<Item = (HostNo, &'a Node)>, now: Moment) {
-        let verdict = catch_up::quiet(&self.model);
+        let verdict = catch_up::quiet(&self.model).and_then(|()| rolled_back::quiet(&self.model));
         self.report(verdict, now);
         for (host, node) in nodes {
             for (index, hash, entry) in node.entries() {

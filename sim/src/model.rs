@@ -21,7 +21,7 @@ use proto::group::Group;
 use proto::id::{ConfigName, DeploymentId, Digest, GroupName, HostId};
 use proto::policy::{DeploymentConfig, Mode, Policy};
 use proto::rollout::DeploymentStatus;
-use proto::state::GOOD_KEPT;
+use proto::state::{Cause, GOOD_KEPT};
 
 pub use catch_up::Behind;
 pub use turns::{Deployment, Stage, Turn};
@@ -210,7 +210,7 @@ impl Model {
     }
 
     /// The group's policy, with the configuration that it names.
-    fn policy_of(&self, group: &Group) -> Policy {
+    pub fn policy_of(&self, group: &Group) -> Policy {
         let mut policy = group.policy.clone();
         if let Some(config) = group.config.as_ref().and_then(|name| self.configs.get(name)) {
             config.put_on(&mut policy);
@@ -341,14 +341,9 @@ impl Model {
         deployment.advance(clock);
         let digest = deployment.submission.revision.digest;
         let Some(group) = self.groups.get_mut(&deployment.submission.group) else { return };
-        let before = group.standing.get(&host).and_then(|standing| standing.revision);
-        let revision = match (started, succeeded) {
-            // Nothing was touched.
-            (false, _) => before,
-            (true, true) => Some(digest),
-            (true, false) => None,
-        };
-        if self.hosts.contains_key(&host) {
+        // What never began has touched nothing.
+        if started && self.hosts.contains_key(&host) {
+            let revision = succeeded.then_some(digest);
             group.standing.insert(host, Standing { healthy: succeeded, revision });
         }
         self.note_turn(id, host, failed);
@@ -392,6 +387,14 @@ impl Model {
         let is_restart = deployment.submission.policy.mode == Mode::Restart;
         let digest = deployment.submission.revision.digest;
         let touched = deployment.touched();
+        let is_way_back = deployment.submission.creator == Creator::Rollback;
+        let left_out: Vec<HostId> = deployment
+            .turns
+            .iter()
+            .filter(|turn| turn.stage == Stage::Skipped && self.hosts.contains_key(&turn.host))
+            .map(|turn| turn.host)
+            .filter(|_| is_way_back && deployment.status == DeploymentStatus::Failed)
+            .collect();
         let Some(group) = self.groups.get_mut(&name) else { return };
         group.running = None;
         if succeeded && is_restart {
@@ -408,6 +411,10 @@ impl Model {
         {
             group.owes_rollback_of = Some(id);
         }
+        for host in left_out {
+            let group = self.groups.get_mut(&name).expect("looked up above");
+            group.fall_behind(host, Cause::NotRolledBack);
+        }
         self.settle_behind(&name, succeeded);
         self.begin_next(&name);
     }
@@ -415,6 +422,12 @@ impl Model {
 
 #[cfg(test)]
 impl Model {
+    /// For tests of checkers: as if a host had become well by itself.
+    pub fn mend(&mut self, host: HostId) {
+        let group = self.groups.values_mut().next().expect("a group");
+        group.standing.get_mut(&host).expect("it had a turn").healthy = true;
+    }
+
     /// For tests of checkers: as if a turn had started, whatever the rules say.
     pub fn start_anew(&mut self, id: DeploymentId, host: HostId) {
         let turn = self.deployments.get_mut(&id).and_then(|deployment| deployment.turn_mut(host));

@@ -14,7 +14,8 @@ use super::{Why, written};
 pub(crate) struct BehindView {
     #[serde(flatten)]
     pub(crate) who: Named,
-    /// What made it so: Joined, Returned, Replaced, Missed or Failed.
+    /// What made it so: Joined, Returned, Replaced, Missed, Failed or
+    /// NotRolledBack.
     pub(crate) cause: String,
     pub(crate) since: String,
     /// How it stands with it.
@@ -29,6 +30,7 @@ impl BehindView {
             "Returned" => "came back",
             "Replaced" => "lost its store",
             "Missed" => "missed its turn, or was lost in it",
+            "NotRolledBack" => "still has a failed revision, because its rollback failed",
             _ => "failed in its turn",
         };
         format!("{} ({how} at {}): {} ({})", self.who.label(), self.since, self.why.message, self.why.code)
@@ -54,6 +56,7 @@ pub(super) fn of_host(names: &Names<'_>, known: &GroupState, host: HostId) -> Op
         Cause::Replaced => "Replaced",
         Cause::Missed => "Missed",
         Cause::Failed => "Failed",
+        Cause::NotRolledBack => "NotRolledBack",
     };
     Some(BehindView {
         who: names.named(host),

@@ -85,6 +85,8 @@ pub struct Member {
     pub(super) wave: u32,
     /// Its place among the zones, if the rollout goes zone by zone.
     pub(super) zone: u32,
+    /// Taken out of the mesh since: not one of the N hosts any longer.
+    pub(super) gone: bool,
 }
 
 /// Sums over the members, kept up to date so that an entry costs O(log hosts).
@@ -115,6 +117,8 @@ pub struct Counts {
     pub ailing: u32,
     /// Of those, the ones whose turn had succeeded.
     pub relapsed: u32,
+    /// Taken out of the mesh since it began.
+    pub gone: u32,
 }
 
 impl Member {
@@ -141,7 +145,7 @@ impl Member {
     /// Unhealthy by its last turn or by its check, or Down: a turn takes
     /// nothing away.
     pub fn is_of_no_service(&self) -> bool {
-        self.health == Health::Unhealthy || self.down.is_some() || self.ailing.is_some()
+        self.gone || self.health == Health::Unhealthy || self.down.is_some() || self.ailing.is_some()
     }
 
     /// Updated well, and unwell since.
@@ -149,9 +153,13 @@ impl Member {
         self.ailing.is_some() && matches!(&self.stage, Stage::Ended { outcome: TurnOutcome::Succeeded, .. })
     }
 
-    /// Unhealthy first (a host that is Down is of no service to anybody), then
-    /// by what is installed.
+    /// Unhealthy hosts first, because a turn takes nothing away from them; then by
+    /// what is installed. Hosts that are Down come last: one of them would use up
+    /// its time to start while another could be updated.
     pub(super) fn rank(&self) -> u8 {
+        if self.down.is_some() {
+            return 4;
+        }
         if self.is_of_no_service() {
             return 0;
         }
@@ -173,7 +181,7 @@ impl Counts {
     }
 
     fn each(&mut self, member: &Member, mut count: impl FnMut(&mut u32)) {
-        let healthy = member.health == Health::Healthy;
+        let healthy = member.health == Health::Healthy && !member.gone;
         let pending = member.stage == Stage::Pending;
         let mut count_if = |holds: bool, sum: &mut u32| {
             if holds {
@@ -182,13 +190,14 @@ impl Counts {
         };
         count_if(member.is_available(), &mut self.available);
         count_if(healthy, &mut self.healthy);
-        count_if(!healthy && member.is_ahead(), &mut self.hopeful);
+        count_if(!healthy && member.is_ahead() && !member.gone, &mut self.hopeful);
         count_if(member.is_in_flight(), &mut self.in_flight);
         count_if(member.down.is_some(), &mut self.down);
         count_if(pending && !member.is_of_no_service(), &mut self.pending_available);
         count_if(pending, &mut self.pending);
         count_if(member.ailing.is_some(), &mut self.ailing);
         count_if(member.has_relapsed(), &mut self.relapsed);
+        count_if(member.gone, &mut self.gone);
         match &member.stage {
             Stage::Ended { outcome: TurnOutcome::Succeeded, .. } => count_if(true, &mut self.succeeded),
             Stage::Ended { outcome: TurnOutcome::Failed(_), .. } => count_if(true, &mut self.failed),

@@ -4,13 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Counts, HostId, Member, Rollout, Stage, Wave, Zone};
+use super::{Counts, HostId, Member, Mending, Rollout, Stage, Wave, Zone};
 
 /// All that follows from the members of one rollout.
 struct Sums<'a> {
     counts: &'a mut Counts,
     queue: &'a mut BTreeSet<(u32, u8, u32, HostId)>,
-    mending: &'a mut BTreeSet<(u32, u32, u32, HostId)>,
+    mending: &'a mut BTreeSet<Mending>,
     waves: &'a mut [Wave],
     zones: &'a mut [Zone],
     hopeless: &'a mut BTreeSet<u32>,
@@ -22,7 +22,7 @@ impl Sums<'_> {
         if member.stage == Stage::Pending {
             self.queue.insert((member.wave, member.rank(), member.position, host));
             if member.is_of_no_service() {
-                self.mending.insert((member.zone, member.wave, member.position, host));
+                self.mending.insert((member.down.is_some(), member.zone, member.wave, member.position, host));
             }
         }
         if let Some(wave) = wave_of(self.waves, member) {
@@ -43,7 +43,7 @@ impl Sums<'_> {
         if member.stage == Stage::Pending {
             self.queue.remove(&(member.wave, member.rank(), member.position, host));
             if member.is_of_no_service() {
-                self.mending.remove(&(member.zone, member.wave, member.position, host));
+                self.mending.remove(&(member.down.is_some(), member.zone, member.wave, member.position, host));
             }
         }
         if let Some(wave) = wave_of(self.waves, member) {
@@ -74,6 +74,12 @@ impl Rollout {
     pub(super) fn count(&mut self) {
         let (members, mut sums) = self.members_and_sums();
         members.iter().for_each(|(host, member)| sums.take_in(*host, member));
+    }
+
+    /// Finds the zones whose minimum is lost, after their minimums have changed.
+    pub(super) fn judge_zones(&mut self) {
+        let is_hopeless = |(_, zone): &(u32, &Zone)| zone.is_hopeless();
+        self.hopeless = (0..).zip(&self.zones).filter(is_hopeless).map(|(place, _)| place).collect();
     }
 
     /// Counts all members anew.

@@ -4,8 +4,10 @@
 //! The rule is CodeDeploy's (AWS user guide, "instances-health"), with H the
 //! healthy hosts and M the minimum:
 //!
-//! - hosts that are of no service (unhealthy, unwell by their check, or Down) go
-//!   first; they lower nothing;
+//! - hosts that are of no service (unhealthy, or unwell by their check) go first;
+//!   they lower nothing;
+//! - hosts that are Down go last: they get a lease when nobody who is up has a turn
+//!   to come, or when the minimum lets nobody else go;
 //! - a healthy host may go only if M others stay in service;
 //! - as soon as H can no longer rise above M with hosts in service still to come,
 //!   or no longer reach M at all, the deployment has failed: *at* M and not
@@ -17,8 +19,11 @@
 //! but at the group's M only if it is the last of all. Canaries have no such
 //! exception: others always follow them, so all of them must go well.
 //!
-//! Unhealthy hosts of a later wave go ahead of it only when the minimum would
-//! else stop everything: one at a time, with nobody else in a turn.
+//! Unhealthy hosts of a later wave, and then hosts that are Down, go ahead of the
+//! others only when the minimum would else stop everything: one at a time, with
+//! nobody else in a turn. On the way back hosts that are Down do not: what is lost
+//! with them is the way back itself, so it waits until they return, are taken out of
+//! the mesh, or its time is up.
 
 use super::{Blocker, Reason, ReasonCode, Rollout, Verdict, WaveKind, ZoneReason};
 use crate::id::HostId;
@@ -144,7 +149,7 @@ fn blockers(rollout: &Rollout, candidate: HostId) -> Vec<Blocker> {
         blockers.push(Blocker::TooFewHealthy {
             available: counts.available,
             minimum: bounds.minimum,
-            total: rollout.total(),
+            total: rollout.present(),
             down: counts.down,
             ailing: counts.ailing,
         });
@@ -162,17 +167,20 @@ fn blockers(rollout: &Rollout, candidate: HostId) -> Vec<Blocker> {
     blockers
 }
 
-/// An unhealthy host of a later wave that must go now, or nobody ever may: of
-/// the candidate's zone, if that is what has too few in service.
+/// A host of no service that must go now, or nobody ever may: of the candidate's
+/// zone, if that is what has too few in service.
 fn mend(rollout: &Rollout, candidate: HostId, blockers: &[Blocker]) -> Option<HostId> {
     if rollout.counts.in_flight > 0 {
         return None;
     }
     let is_of_zone = |blocker: &Blocker| matches!(blocker, Blocker::ZoneTooFewHealthy { .. });
     let zone = blockers.iter().any(is_of_zone).then(|| rollout.members[&candidate].zone);
-    let from = (zone.unwrap_or(0), 0, 0, HostId::from_public_key([0; 32]));
-    let (of_zone, _, _, first) = rollout.mending.range(from..).next()?;
-    zone.is_none_or(|zone| zone == *of_zone).then_some(*first)
+    let first = |is_down: bool| {
+        let from = (is_down, zone.unwrap_or(0), 0, 0, HostId::from_public_key([0; 32]));
+        let (down, of_zone, _, _, first) = rollout.mending.range(from..).next()?;
+        (*down == is_down && zone.is_none_or(|zone| zone == *of_zone)).then_some(*first)
+    };
+    first(false).or_else(|| first(true).filter(|_| !rollout.is_way_back()))
 }
 
 fn conclusion(rollout: &Rollout) -> Verdict {

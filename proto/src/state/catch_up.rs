@@ -1,5 +1,5 @@
 //! Hosts that are behind their group: those that joined, returned, were
-//! replaced, or were away when their turn came.
+//! replaced, were away when their turn came, or were not reached by a rollback.
 //!
 //! Nobody is sent to look for them. Whatever makes a host fall behind is an
 //! entry, and its fold notes the host in [`GroupState::behind`]; whatever ends
@@ -59,6 +59,9 @@ pub enum Cause {
     Missed,
     /// Its turn failed for reasons of its own: left to people, until it returns.
     Failed,
+    /// It was updated by a deployment that failed, and the rollback failed before it
+    /// came to the host.
+    NotRolledBack,
 }
 
 /// Turns in vain.
@@ -109,7 +112,7 @@ impl GroupState {
         let behind = self.behind.entry(host).or_insert(Behind { cause, since, tried: None });
         match behind.cause {
             // A host that never had a turn is new, however often it returns.
-            Cause::Joined | Cause::Replaced | Cause::Returned => {}
+            Cause::Joined | Cause::Replaced | Cause::Returned | Cause::NotRolledBack => {}
             Cause::Missed | Cause::Failed => (behind.cause, behind.since) = (cause, since),
         }
     }
@@ -280,6 +283,16 @@ impl State {
     pub(super) fn forget_attempts(&mut self, name: &GroupName) {
         if let Some(group) = self.groups.get_mut(name) {
             group.behind.values_mut().for_each(|behind| behind.tried = None);
+        }
+    }
+
+    /// A rollback has failed before it came to these hosts. They are brought back as
+    /// soon as the group can bear it, each for itself.
+    pub(super) fn leave_behind(&mut self, name: &GroupName, hosts: &[HostId]) {
+        let since = self.clock;
+        let known: Vec<HostId> = hosts.iter().filter(|host| self.hosts.contains_key(host)).copied().collect();
+        if let Some(group) = self.groups.get_mut(name) {
+            known.into_iter().for_each(|host| group.fall_behind(host, Cause::NotRolledBack, since));
         }
     }
 

@@ -178,7 +178,9 @@ impl State {
         };
         let digest = rollout.submission.revision.digest;
         let Some(granted) = rollout.end_turn(host, outcome, at) else { return };
-        self.note_standing(deployment, host, failed.is_none().then_some(digest), started);
+        if started {
+            self.note_standing(deployment, host, failed.is_none().then_some(digest));
+        }
         self.note_turn(deployment, host, failed);
         if started {
             self.note_checked_turn(deployment, host, failed.is_none());
@@ -190,24 +192,16 @@ impl State {
         self.set_timers(deployment, &granted);
     }
 
-    /// What the group knows of the host from now on. A turn that never started
-    /// changed nothing on the host: it keeps its revision.
-    fn note_standing(
-        &mut self,
-        deployment: DeploymentId,
-        host: HostId,
-        revision: Option<Digest>,
-        started: bool,
-    ) {
+    /// What the group knows of the host after a turn. One that never began says
+    /// nothing of its host, which keeps its revision and its health.
+    fn note_standing(&mut self, deployment: DeploymentId, host: HostId, revision: Option<Digest>) {
         // One that was taken out meanwhile is no host of the group any more.
         if !self.hosts.contains_key(&host) {
             return;
         }
         let name = &self.rollouts[&deployment].submission.group;
         let Some(group) = self.groups.get_mut(name) else { return };
-        let before = group.standing.get(&host).and_then(|standing| standing.revision);
         let health = if revision.is_some() { Health::Healthy } else { Health::Unhealthy };
-        let revision = if started { revision } else { before };
         group.standing.insert(host, Standing { health, revision });
     }
 
@@ -264,6 +258,7 @@ impl State {
         self.timers.clear(Timer::Deployment(deployment));
         self.end_happened(deployment);
         self.timers.clear(Timer::Bake(deployment));
+        let not_reached = self.not_reached(deployment);
         self.shorten(deployment);
         if is_catch_up {
             return self.end_catch_up(&name);
@@ -280,8 +275,19 @@ impl State {
         } else if rolls_back && needs_it && !group.good.is_empty() {
             group.owes_rollback_of = Some(deployment);
         }
+        self.leave_behind(&name, &not_reached);
         self.settle_behind(&name, succeeded);
         self.begin_next(&name);
+    }
+
+    /// The hosts that a rollback which failed did not come to.
+    fn not_reached(&self, deployment: DeploymentId) -> Vec<HostId> {
+        let failed = |rollout: &&Rollout| {
+            rollout.submission.creator == Creator::Rollback && rollout.status() == DeploymentStatus::Failed
+        };
+        let rollout = self.rollouts.get(&deployment).filter(failed);
+        let members = rollout.into_iter().flat_map(Rollout::members);
+        members.filter(|(_, member)| member.stage == Stage::Skipped).map(|(host, _)| *host).collect()
     }
 
     /// It is over: keeps what will be asked for.

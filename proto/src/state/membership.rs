@@ -6,6 +6,7 @@ use crate::entry::{ErrorCode, HostRecord};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::Refusal;
+use crate::rollout::Stage;
 use crate::trigger::TRIGGERS_MAX;
 
 impl State {
@@ -94,13 +95,10 @@ impl State {
 
     pub(super) fn leave(&mut self, host: HostId) {
         self.hosts_changed_at = self.index;
+        self.leave_rollouts(host);
         // One that is Down already has no more time to come back by being taken out.
         if self.hosts.get(&host).is_some_and(|known| known.down.is_none()) {
             self.change_down(host, true);
-        }
-        for deployment in self.turns_of(host) {
-            let message = "the host was taken out of the mesh".to_string();
-            self.fail_turn(deployment, host, ErrorCode::HostLost, message);
         }
         let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
         groups.iter().for_each(|group| self.forget_checks(group, |of| of == host));
@@ -112,6 +110,25 @@ impl State {
         for group in self.groups.values_mut() {
             group.standing.remove(&host);
             group.behind.remove(&host);
+        }
+    }
+
+    /// A turn under way has failed, and counts as any other failure. Otherwise the
+    /// rollouts go on as if the group had never had the host.
+    fn leave_rollouts(&mut self, host: HostId) {
+        let running: Vec<DeploymentId> =
+            self.running().map(|rollout| rollout.submission.deployment).collect();
+        for deployment in running {
+            let at = self.clock;
+            let member = self.rollouts.get(&deployment).and_then(|rollout| rollout.members().get(&host));
+            if matches!(member.map(|member| &member.stage), Some(Stage::Started { .. })) {
+                let message = "the host was taken out of the mesh".to_string();
+                self.fail_turn(deployment, host, ErrorCode::HostLost, message);
+            }
+            let Some(rollout) = self.rollouts.get_mut(&deployment) else { continue };
+            let changed = rollout.leave(host, at);
+            self.clear_timers_if_idle(deployment, host);
+            self.set_timers(deployment, &changed);
         }
     }
 

@@ -97,18 +97,22 @@ impl Naive {
         }
     }
 
-    /// Unhealthy or Down first, then unknown, then old; by name among equals.
+    /// Unhealthy first, then unknown, then old, and Down last; by name among equals.
+    /// Where nobody may go and nobody is in a turn, Down is better than nothing.
     fn next(&self) -> Option<usize> {
-        let first = |at: &usize| {
-            let host = self.hosts[*at];
-            let is_of_service = host.healthy && !host.down;
-            (is_of_service, is_of_service && host.known, *at)
-        };
-        let next =
-            (0..self.hosts.len()).filter(|at| self.hosts[*at].turn == Turn::ToCome).min_by_key(first)?;
+        let first = |at: &usize| (self.hosts[*at].down, self.hosts[*at].healthy, self.hosts[*at].known, *at);
+        let to_come = |at: &usize| self.hosts[*at].turn == Turn::ToCome;
+        let next = (0..self.hosts.len()).filter(to_come).min_by_key(first)?;
+        if self.in_turn().len() >= self.cap {
+            return None;
+        }
         let takes_one_out = self.hosts[next].healthy && !self.hosts[next].down;
-        let may = self.in_turn().len() < self.cap && (!takes_one_out || self.in_service() > self.minimum);
-        may.then_some(next)
+        if !takes_one_out || self.in_service() > self.minimum {
+            return Some(next);
+        }
+        let of_no_service = |at: &usize| self.hosts[*at].down || !self.hosts[*at].healthy;
+        let helps = (0..self.hosts.len()).filter(to_come).find(of_no_service);
+        helps.filter(|_| self.in_turn().is_empty())
     }
 
     fn conclude(&mut self, succeeds: bool) {

@@ -27,14 +27,17 @@ impl GroupState {
         }
     }
 
-    fn fall_behind(&mut self, host: HostId, cause: Cause) {
+    pub(super) fn fall_behind(&mut self, host: HostId, cause: Cause) {
         if self.is_current(host) && self.running.is_none() {
             return;
         }
         let tried = match self.behind.get(&host) {
             None => None,
             Some(Behind { cause: Cause::Missed | Cause::Failed, tried }) => *tried,
-            Some(Behind { cause: Cause::Joined | Cause::Returned | Cause::Replaced, .. }) => return,
+            Some(Behind {
+                cause: Cause::Joined | Cause::Returned | Cause::Replaced | Cause::NotRolledBack,
+                ..
+            }) => return,
         };
         self.behind.insert(host, Behind { cause, tried });
     }

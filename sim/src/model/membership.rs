@@ -3,7 +3,7 @@
 use proto::entry::{ErrorCode, HostRecord};
 use proto::id::{GroupName, HostId};
 
-use super::{Host, Model};
+use super::{Host, Model, Stage};
 
 impl Model {
     pub(super) fn join(&mut self, record: &HostRecord) {
@@ -35,12 +35,18 @@ impl Model {
             return;
         }
         self.removed.insert(host);
-        self.set_down(host, true);
+        let clock = self.clock;
         for id in self.running() {
-            if self.deployments[&id].in_flight().contains(&host) {
+            let turn = self.deployments[&id].turn(host);
+            if turn.is_some_and(|turn| matches!(turn.stage, Stage::Started { .. })) {
                 self.end(id, host, Some(ErrorCode::HostLost));
             }
+            let deployment = self.deployments.get_mut(&id).expect("it runs");
+            deployment.leave(host);
+            deployment.take_back();
+            deployment.advance(clock);
         }
+        self.set_down(host, true);
         let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
         groups.iter().for_each(|group| self.forget_health(group, |of| of == host));
         self.hosts.remove(&host);

@@ -43,6 +43,8 @@ pub struct Turn {
     pub zone: String,
     /// The place of its wave.
     pub wave: usize,
+    /// Taken out of the mesh since.
+    pub gone: bool,
 }
 
 /// Hosts that go together, and how long they are watched.
@@ -103,6 +105,7 @@ impl Turn {
             relapse_fails_at: None,
             zone: zone.into(),
             wave: 0,
+            gone: false,
         }
     }
 
@@ -116,11 +119,21 @@ impl Turn {
 
     /// Whether working on it takes nothing out of service.
     pub fn is_of_no_service(&self) -> bool {
-        !self.healthy || self.down || self.ailing
+        !self.healthy || self.down || self.ailing || self.gone
     }
 
+    /// Whether it counts for H.
+    fn is_well(&self) -> bool {
+        self.healthy && !self.gone
+    }
+
+    /// Who is broken goes first, and who is not there goes last.
     fn rank(&self) -> u8 {
-        if self.is_of_no_service() { 0 } else { self.installed }
+        match (self.down, self.is_of_no_service()) {
+            (true, _) => u8::MAX,
+            (false, true) => 0,
+            (false, false) => self.installed,
+        }
     }
 
     /// It went well, and now nobody knows how it is.
@@ -157,7 +170,22 @@ impl Deployment {
     /// How many of a zone must stay healthy; none if zones do not matter.
     pub fn zone_minimum(&self, zone: &str) -> Option<u32> {
         let zonal = self.submission.policy.zonal.as_ref()?;
-        Some(zonal.minimum.of(self.count(|turn| turn.zone == zone)))
+        Some(zonal.minimum.of(self.count(|turn| turn.zone == zone && !turn.gone)))
+    }
+
+    /// A host is not one of the group's any longer: the minimum is that of the
+    /// others.
+    pub fn leave(&mut self, host: HostId) {
+        let Some(turn) = self.turn_mut(host) else { return };
+        turn.gone = true;
+        if let Stage::Pending | Stage::Leased { .. } = turn.stage {
+            turn.stage = Stage::Skipped;
+        }
+        if self.ends_as.is_some() {
+            return;
+        }
+        let left = self.count(|turn| !turn.gone);
+        self.minimum = self.minimum.min(self.submission.policy.bounds(left).minimum);
     }
 
     pub fn turn(&self, host: HostId) -> Option<&Turn> {
@@ -349,7 +377,7 @@ impl Deployment {
                     break;
                 }
                 let succeeded = self.count(|turn| turn.stage == Stage::Succeeded);
-                let is_well = self.count(|turn| turn.healthy) >= self.minimum && succeeded >= 1;
+                let is_well = self.count(Turn::is_well) >= self.minimum && succeeded >= 1;
                 self.conclude(if is_well { DeploymentStatus::Succeeded } else { DeploymentStatus::Failed });
             } else if let Some(next) = self.next() {
                 self.turns[next].stage = Stage::Leased { at, deferred_at: None };
@@ -417,7 +445,7 @@ impl Deployment {
         }
         let has_turn = |turn: &Turn| turn.stage == Stage::Pending || turn.is_in_flight();
         let is_lost = |among: &dyn Fn(&Turn) -> bool, minimum: u32, had_turns: bool| {
-            let best = self.count(|turn| among(turn) && (turn.healthy || has_turn(turn)));
+            let best = self.count(|turn| among(turn) && (turn.is_well() || has_turn(turn) && !turn.gone));
             let healthy_to_come =
                 self.count(|turn| among(turn) && !turn.is_of_no_service() && turn.stage == Stage::Pending);
             if healthy_to_come > 0 { best <= minimum } else { had_turns && best < minimum }
@@ -453,16 +481,19 @@ impl Deployment {
         if !self.has_room(next) {
             return None;
         }
-        // Nobody may go, unless somebody of no service goes first.
+        // Nobody may go, unless somebody of no service goes first. On the way back
+        // who is not there is waited for.
+        let waits = self.submission.rollback_of.is_some();
         let zone_spares = self.zone_spares(next);
         let may_help = |at: &&usize| {
             let other = &self.turns[**at];
-            other.is_of_no_service() && (zone_spares || other.zone == self.turns[next].zone)
+            let is_there = !other.down || !waits;
+            other.is_of_no_service() && is_there && (zone_spares || other.zone == self.turns[next].zone)
         };
         let place = |at: &&usize| {
             let other = &self.turns[**at];
             let zone = self.submission.policy.zonal.as_ref().map(|zonal| zonal.place(&other.zone));
-            (zone, other.wave, **at)
+            (other.down, zone, other.wave, **at)
         };
         let nobody_goes = self.count(Turn::is_in_flight) == 0;
         pending.iter().filter(may_help).min_by_key(place).filter(|_| nobody_goes).copied()
@@ -480,7 +511,7 @@ impl Deployment {
         if self.is_held || turn.wave != self.wave || self.bake_until.is_some() {
             return false;
         }
-        let in_zone = |other: &Turn| other.zone == turn.zone;
+        let in_zone = |other: &Turn| other.zone == turn.zone && !other.gone;
         let zone_has_room = self.zone_minimum(&turn.zone).is_none_or(|minimum| {
             let at_once = self.count(in_zone).saturating_sub(minimum).max(1);
             self.count(|other| in_zone(other) && other.is_in_flight()) < at_once

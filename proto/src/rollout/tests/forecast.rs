@@ -104,11 +104,21 @@ fn chosen(of: &[HostId], choice: u32) -> Vec<HostId> {
     (0..).zip(of).filter(|(bit, _)| choice >> bit & 1 == 1).map(|(_, host)| *host).collect()
 }
 
+/// The turns of hosts that are up, those that began together in one list. Hosts that
+/// are Down come after them, and none of what is said counts them.
+fn turns_of_up_hosts(played: &Played) -> Vec<(Duration, Vec<HostId>)> {
+    let is_up = |host: &HostId| played.rollout.members()[host].down.is_none();
+    let up = |hosts: &[HostId]| hosts.iter().copied().filter(is_up).collect::<Vec<_>>();
+    let batches = played.batches.iter().map(|batch| (batch.after, up(&batch.hosts)));
+    batches.filter(|(_, hosts)| !hosts.is_empty()).collect()
+}
+
 /// How many of these had failed when the last turn began.
 fn failed_while_others_waited(played: &Played, failing: &[HostId]) -> usize {
-    let last = played.batches.last().expect("a batch").after;
-    let before_it = played.batches.iter().filter(|batch| batch.after + TURN <= last);
-    before_it.flat_map(|batch| &batch.hosts).filter(|host| failing.contains(host)).count()
+    let batches = turns_of_up_hosts(played);
+    let last = batches.last().expect("a batch").0;
+    let before_it = batches.iter().filter(|(after, _)| *after + TURN <= last);
+    before_it.flat_map(|(_, hosts)| hosts).filter(|host| failing.contains(host)).count()
 }
 
 /// Every sentence that is said of the failures is true of these hosts.
@@ -124,8 +134,8 @@ fn holds_for(forecast: &Forecast, well: &Played, stops: Stops, failing: &[HostId
     }
     let enough = stops.after_canary.unwrap_or(stops.fewest);
     if (enough, stops.last, failed) == (1, 1, 1) {
-        let last = well.batches.last().and_then(|batch| batch.hosts.last());
-        assert_eq!(played.ends_well(), failing.first() == last, "only the last host may fail: {told}");
+        let last = turns_of_up_hosts(well).last().and_then(|(_, hosts)| hosts.last().copied());
+        assert_eq!(played.ends_well(), failing.first().copied() == last, "only the last host may fail: {told}");
     }
     if enough == 0 || failed < enough {
         assert!(played.ends_well(), "too few to stop it: {told}");

@@ -183,7 +183,7 @@ fn a_zone_that_falls_to_its_minimum_for_other_reasons_waits() {
     let mut play =
         Play::of(policy(Minimum::AllAtOnce, Share::Hosts(1)), entrants(&["a", "a", "a", "a"], &[]));
     assert_eq!(play.flying(), [0, 1, 2]);
-    play.down(3, true, &[0, 1, 3]);
+    play.down(3, true, &[0, 1]);
     play.succeeds(0, &[1, 2, 3]);
     let mut play = Play::of(
         Policy { turns_max: Some(1), ..policy(Minimum::AllAtOnce, Share::Hosts(1)) },
@@ -193,7 +193,7 @@ fn a_zone_that_falls_to_its_minimum_for_other_reasons_waits() {
     play.starts(1);
     play.down(0, true, &[1]);
     play.down(2, true, &[1]);
-    // The other one that is Down goes first; when it is back, it would be the last in service.
+    // The other one that is Down is left to come; when it is back, it would be the last in service.
     play.succeeds(1, &[2]);
     play.down(1, true, &[2]);
     play.down(2, false, &[]);

@@ -125,8 +125,15 @@ fn a_host_that_was_away_when_its_turn_came_is_caught_up_when_it_returns() {
     let mut ledger = Ledger::deployed(4, Minimum::HostCount(2));
     ledger.down(3);
     let main = ledger.deploy(2);
-    assert!(ledger.rollout(main).may_start(host(3)), "it goes first");
+    assert!(!ledger.rollout(main).may_start(host(3)), "hosts that are up go first");
+    for number in [0, 1, 2] {
+        ledger.start(main, number);
+        ledger.end(main, number, None);
+    }
+    assert!(ledger.rollout(main).may_start(host(3)), "nobody else is left");
+    let before = ledger.group().standing[&host(3)];
     ledger.end(main, 3, Some(ErrorCode::HostLost));
+    assert_eq!(ledger.group().standing[&host(3)], before, "a turn that never began says nothing of its host");
     ledger.finish_well(main);
     assert_eq!((ledger.behind(), ledger.do_due()), (vec![(host(3), CatchUp::Down)], None));
     ledger.up(3);

@@ -1,0 +1,126 @@
+//! After healing, no healthy host is at a revision whose deployment failed and was
+//! to be rolled back.
+//!
+//! Told from the deployments and from what the hosts have, not from who is said to
+//! be behind: whoever was updated by the deployment, and could be brought back
+//! without breaking the minimum, has been, or it was tried in vain.
+
+use proto::entry::Creator;
+use proto::id::{DeploymentId, HostId};
+use proto::rollout::DeploymentStatus;
+use proto::state::ATTEMPTS_MAX;
+
+use super::{Claim, Verdict, Violation};
+use crate::model::{Deployment, GroupState, Model, Stage};
+
+/// Once all is quiet.
+pub(super) fn quiet(model: &Model) -> Verdict {
+    for (name, group) in model.groups() {
+        for host in model.members(&group.group) {
+            let id = host.record.host;
+            let Some((failed, deployment)) = failed_revision_of(model, group, id) else { continue };
+            if host.down || !deployment.wants_rollback() || !has_room(model, group) {
+                continue;
+            }
+            if is_excused(model, group, failed, id) {
+                continue;
+            }
+            let what = format!(
+                "in {name} {id:?} is up and healthy at the revision of {failed}, which ended as {:?} and was to be \
+                 rolled back",
+                deployment.status
+            );
+            return Err(Violation::new(Claim::RolledBack, [], what));
+        }
+    }
+    Ok(())
+}
+
+/// The deployment that brought the host what it has, if that never became good
+/// while the group has something better.
+fn failed_revision_of<'m>(
+    model: &'m Model,
+    group: &GroupState,
+    host: HostId,
+) -> Option<(DeploymentId, &'m Deployment)> {
+    let standing = group.standing.get(&host).filter(|standing| standing.healthy)?;
+    let revision = standing.revision?;
+    if group.good.is_empty() || group.good.iter().any(|(good, _)| *good == revision) {
+        return None;
+    }
+    let brought_it = |id: &&DeploymentId| {
+        let deployment = &model.deployments()[*id];
+        deployment.submission.revision.digest == revision
+            && deployment.turn(host).is_some_and(|turn| turn.stage == Stage::Succeeded)
+    };
+    let id = *group.deployments.iter().rev().find(brought_it)?;
+    Some((id, &model.deployments()[&id]))
+}
+
+/// Whether one host more may leave service.
+fn has_room(model: &Model, group: &GroupState) -> bool {
+    let members = model.members(&group.group);
+    let serves = |host: HostId| {
+        let is_healthy = group.standing.get(&host).is_some_and(|standing| standing.healthy);
+        is_healthy && !group.ailing.contains_key(&host)
+    };
+    let serving = members.iter().filter(|host| !host.down && serves(host.record.host)).count();
+    let total = u32::try_from(members.len()).expect("few hosts");
+    serving > model.policy_of(&group.group).bounds(total).minimum as usize
+}
+
+/// A person ended what would have brought it back, or it was tried in vain.
+fn is_excused(model: &Model, group: &GroupState, failed: DeploymentId, host: HostId) -> bool {
+    let since = group.deployments.iter().position(|id| *id == failed).unwrap_or(0);
+    let later: Vec<&Deployment> =
+        group.deployments[since + 1..].iter().map(|id| &model.deployments()[id]).collect();
+    let way_back = || later.iter().filter(|deployment| deployment.submission.creator != Creator::User);
+    let was_stopped = |deployment: &&&Deployment| {
+        deployment.status == DeploymentStatus::Stopped
+            && deployment.turn(host).is_some_and(|turn| turn.stage == Stage::Skipped)
+    };
+    let of_host: Vec<_> = way_back().filter_map(|deployment| deployment.turn(host)).collect();
+    let tried = of_host.iter().filter(|turn| turn.stage == Stage::Failed);
+    let has_failed = tried.clone().any(|turn| turn.was_started) || tried.count() >= usize::from(ATTEMPTS_MAX);
+    has_failed || way_back().any(|deployment| was_stopped(&deployment))
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::entry::{Body, TurnOutcome};
+
+    use super::*;
+    use crate::testing;
+
+    /// Three hosts at a good revision. A second deployment updates the first of them
+    /// and fails on the second; its rollback ends before it begins.
+    fn left_in_the_middle() -> Model {
+        let mut model = Model::default();
+        testing::redeployed_to(3).iter().for_each(|entry| model.apply(entry));
+        let second = model.unfinished()[0];
+        let mut millis = 2_000;
+        let mut say = |model: &mut Model, body: Body| {
+            millis += 1;
+            model.apply(&testing::entry(millis, body));
+        };
+        for (no, outcome) in [(0, TurnOutcome::Succeeded), (1, TurnOutcome::Failed(testing::failure()))] {
+            let host = testing::host(no).record.host;
+            say(&mut model, Body::TurnStarted { deployment: second, host });
+            say(&mut model, Body::TurnEnded { deployment: second, host, outcome });
+        }
+        say(&mut model, Body::Finished { deployment: second });
+        model
+    }
+
+    #[test]
+    fn a_host_that_is_left_at_a_failed_revision_is_found() {
+        let mut model = left_in_the_middle();
+        // Only two serve, and two must: to bring the third back would be one too many.
+        assert_eq!(quiet(&model), Ok(()));
+        let group = model.groups().values().next().expect("one group");
+        assert!(group.owes_rollback_of.is_some(), "it is due");
+        model.mend(testing::host(1).record.host);
+        let violation = quiet(&model).expect_err("the first host is at the failed revision");
+        assert_eq!(violation.claim, Claim::RolledBack);
+    }
+}
