@@ -9,6 +9,7 @@ mod duties;
 mod exchange;
 mod fence;
 mod health;
+mod ledger_clock;
 mod posts;
 mod proposals;
 mod read;
@@ -20,6 +21,7 @@ mod turns;
 mod voting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -36,15 +38,17 @@ use crate::lifecycle::LifecycleEvent;
 use crate::mesh::liveness::{Judgement, Liveness};
 use crate::run::{Act, OwnTurns};
 use crate::state::State;
-use crate::time::Time;
+use crate::time::{LedgerTime, Time};
 use crate::trigger::delivery::Deliveries;
 
 use duties::Duties;
 use fence::Account;
+use ledger_clock::{HeardClock, LedgerClock};
 use proposals::Proposals;
 use stored::{Meta, read_journal};
 
 pub use fence::{Fence, Loss, Stored};
+pub use ledger_clock::{CLOCK_OFF_MAX, is_clock_off};
 pub use read::MeshView;
 pub use stored::StartError;
 
@@ -87,6 +91,17 @@ struct Heard {
     incarnation: u64,
     index: Index,
     leader: Option<VoterId>,
+    clock: HeardClock,
+}
+
+/// A write that is under way.
+#[derive(Clone, Debug)]
+struct Unrecorded {
+    write: WriteId,
+    /// When it was asked for.
+    since: Time,
+    /// The turns whose journal it holds.
+    turns: Vec<DeploymentId>,
 }
 
 /// A node.
@@ -113,14 +128,21 @@ pub struct Node {
     /// Records of the journal that the next write makes durable.
     recording: Vec<DeploymentId>,
     /// And those that written ones did.
-    recorded: VecDeque<(WriteId, Vec<DeploymentId>)>,
+    recorded: VecDeque<Unrecorded>,
     next_write: u64,
     /// This start is counted in the store, and will not be forgotten.
     is_counted: bool,
     progress: BTreeMap<(DeploymentId, HostId), LifecycleEvent>,
     unsent_progress: Option<(DeploymentId, LifecycleEvent)>,
-    /// When the last entry was folded here: the ledger's clock goes on from it.
-    clock_seen: Time,
+    clock: LedgerClock,
+    /// How far this host's own clock is ahead of the ledger's, in milliseconds.
+    own_clock_ahead: Option<i64>,
+    /// The last timer of the ledger for which a `Tick` was worked out, and when that
+    /// is this host's to propose.
+    tick: Option<(LedgerTime, Duration)>,
+    /// Whether the disk of this leader hangs, and that was told.
+    disk_hangs: bool,
+    started: Time,
     /// The mesh's hosts, this one included.
     members: BTreeSet<HostId>,
     addresses: BTreeMap<HostId, Vec<String>>,
@@ -174,6 +196,7 @@ impl Node {
             None => (State::default(), ledger),
         };
         let first_proposal = rng.next_u32();
+        let clock = LedgerClock::new(state.clock(), now);
         let mut node = Node {
             rng,
             state,
@@ -197,7 +220,11 @@ impl Node {
             is_counted: false,
             progress: BTreeMap::new(),
             unsent_progress: None,
-            clock_seen: now,
+            clock,
+            own_clock_ahead: None,
+            tick: None,
+            disk_hangs: false,
+            started: now,
             members: BTreeSet::new(),
             addresses: BTreeMap::new(),
             voter_hosts: BTreeMap::new(),

@@ -10,6 +10,7 @@ use crate::entry::{Body, Index, ProposalId};
 use crate::id::{HostId, MeshId, VoterId};
 use crate::io::Progress;
 use crate::ledger::{LogEntry, RaftMessage, Snapshot};
+use crate::time::LedgerTime;
 
 /// The version of the wire that this code speaks: of its frames, and of what
 /// entries may say. It is told with every host's record, so that nothing is
@@ -71,6 +72,10 @@ pub(crate) struct Beacon {
     pub(crate) leader: Option<VoterId>,
     /// Hosts that the sender has lost.
     pub(crate) lost: Vec<HostId>,
+    /// What the sender's own clock shows.
+    pub(crate) wall: LedgerTime,
+    /// The ledger's time, if the sender has counted it without a break.
+    pub(crate) clock: Option<LedgerTime>,
 }
 
 /// Progress, as it travels.

@@ -172,6 +172,11 @@ impl Liveness {
         self.is_connected(host) && !self.lost.contains(&host)
     }
 
+    /// All that are connected and not silent for too long.
+    pub(crate) fn all_heard(&self) -> BTreeSet<HostId> {
+        self.connections().into_iter().filter(|host| !self.lost.contains(host)).collect()
+    }
+
     pub(crate) fn connections(&self) -> BTreeSet<HostId> {
         self.neighbours.iter().filter(|(_, n)| n.connected).map(|(host, _)| *host).collect()
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::entry::{Body, Creator};
 use crate::id::HostId;
 use crate::mesh::liveness::SILENCE_MAX;
-use crate::time::Time;
+use crate::time::{LedgerTime, Time};
 use crate::wire;
 
 /// How long each host leaves it to the one before.
@@ -40,6 +40,11 @@ impl Duties {
         self.due = due;
     }
 
+    /// Whether the ledger still lacks it.
+    pub(super) fn lacks(&self, body: &Body) -> bool {
+        self.due.contains_key(blake3::hash(&wire::encode(body)).as_bytes())
+    }
+
     /// The bodies that are this host's to propose now.
     pub(super) fn mine(&self, now: Time) -> Vec<Body> {
         self.due.values().filter(|(at, _)| *at <= now).map(|(_, body)| body.clone()).collect()
@@ -64,6 +69,18 @@ fn steady(body: &Body) -> Duration {
     } else {
         Duration::ZERO
     }
+}
+
+/// How long a host that does not lead leaves it to the others to say that a timer of
+/// the ledger is due. Spread evenly, another way for each timer, without a look at
+/// the other hosts: timers change with every turn.
+pub(super) fn tick_wait(me: HostId, hosts: usize, timer: LedgerTime) -> Duration {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&timer.as_millis().to_be_bytes());
+    hasher.update(me.public_key());
+    let share = f64::from(hasher.finalize().as_bytes()[0]) / 256.0;
+    let line = u32::try_from(hosts.min(LINE_MAX)).unwrap_or(u32::MAX);
+    STAGGER + (STAGGER * line).mul_f64(share)
 }
 
 fn wait(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> Duration {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Heard, Node, Why};
+use super::{Heard, HeardClock, Node, Why};
 use crate::entry::{BODY_BYTES_MAX, Body, Entry, Index, ProposalId, TurnOutcome};
 use crate::id::{DeploymentId, HostId, VoterId};
 use crate::io::{Notice, Output, Progress, WriteId};
@@ -11,7 +11,7 @@ use crate::ledger::{LogEntry, RaftMessage, Refused, Snapshot};
 use crate::mesh::liveness::BEACON_EVERY;
 use crate::rollout::{FAILURES_TOLD, Stage};
 use crate::state::State;
-use crate::time::{LedgerTime, Time};
+use crate::time::Time;
 use crate::wire::{self, Beacon, Message};
 
 /// What was asked for comes within this, or another neighbour is asked.
@@ -33,7 +33,7 @@ impl Node {
             self.outputs.push_back(Output::Disconnect { host });
         }
         // What either lacks is known at once, not at the next beacon.
-        self.send(host, &self.beacon());
+        self.send(host, &self.beacon(now));
     }
 
     pub(super) fn on_frame(&mut self, from: HostId, frame: &[u8], now: Time) {
@@ -69,13 +69,17 @@ impl Node {
         }
         let lost: BTreeSet<HostId> = beacon.lost.iter().take(LOST_TOLD_MAX).copied().collect();
         self.liveness.told(from, beacon.index, lost);
+        self.hear_clock(beacon.clock, now);
+        let ahead = self.clock_ahead(beacon.wall, now);
         let heard = Heard {
             voter: beacon.voter,
             incarnation: beacon.incarnation,
             index: beacon.index,
             leader: beacon.leader,
+            clock: HeardClock { wall: beacon.wall, at: now, ahead },
         };
         let before = self.heard.insert(from, heard);
+        self.tell_clock_of(from, before.as_ref().map(|before| before.clock.ahead), ahead);
         if before.is_none_or(|before| before.incarnation != beacon.incarnation) {
             // Whether a host that was Down is seen again hangs on this.
             self.duties_of = None;
@@ -103,7 +107,7 @@ impl Node {
         let ahead = self
             .heard
             .iter()
-            .filter(|(host, heard)| heard.index > index && self.liveness.is_connected(**host))
+            .filter(|(host, heard)| heard.index > index && self.liveness.is_heard(**host))
             .map(|(host, _)| *host)
             .collect::<Vec<_>>();
         if let Some(host) = pick(&mut self.rng, &ahead) {
@@ -197,22 +201,23 @@ impl Node {
         }
     }
 
-    /// The leader if it is known and there; else any voter; else, before this
-    /// host knows of any, whoever is there.
+    /// The leader if it is known and heard; else any voter that is; else, before this
+    /// host knows of any, whoever is there. A link that is cut stays connected for
+    /// up to a minute, but falls silent at once.
     fn host_to_propose_to(&mut self) -> Option<HostId> {
         let leader = self.leader().and_then(|leader| self.voter_hosts.get(&leader).copied());
         if let Some(leader) = leader
-            && self.liveness.is_connected(leader)
+            && self.liveness.is_heard(leader)
         {
             return Some(leader);
         }
-        let connected = self.liveness.connections();
+        let heard = self.liveness.all_heard();
         let voters = self.ledger.voters().voters.iter();
         let voters: Vec<HostId> = voters
             .filter_map(|voter| self.voter_hosts.get(voter).copied())
-            .filter(|host| connected.contains(host))
+            .filter(|host| heard.contains(host))
             .collect();
-        let anybody: Vec<HostId> = connected.into_iter().collect();
+        let anybody: Vec<HostId> = heard.into_iter().collect();
         pick(&mut self.rng, if voters.is_empty() { &anybody } else { &voters })
     }
 
@@ -221,15 +226,15 @@ impl Node {
         if self.state.is_settled(&body) {
             return;
         }
-        let entry = Entry { at: self.ledger_now(now), proposal, body };
-        self.ledger.propose(&entry);
-    }
-
-    /// The ledger's clock, as far as it must have come by now: never behind
-    /// this host's own, and never standing still because a clock was set back.
-    pub(super) fn ledger_now(&self, now: Time) -> LedgerTime {
-        let gone_on = self.state.clock() + now.since(self.clock_seen);
-        gone_on.max(now.to_ledger())
+        if !self.catch_up_clock(now) {
+            return;
+        }
+        let at = self.ledger_now(now);
+        // Hosts whose clocks run a little ahead of this one's ask for it too early.
+        if body == Body::Tick && self.state.next_timer().is_some_and(|timer| timer > at) {
+            return;
+        }
+        self.ledger.propose(&Entry { at, proposal, body });
     }
 
     fn on_progress(&mut self, progress: Progress) {
@@ -300,13 +305,14 @@ impl Node {
     }
 
     pub(super) fn beacon_all(&mut self, now: Time) {
-        let frame = wire::frame(self.config.mesh, &self.beacon());
+        self.steer_clock(now);
+        let frame = wire::frame(self.config.mesh, &self.beacon(now));
         let to_all = self.liveness.connections().into_iter();
         self.outputs.extend(to_all.map(|to| Output::Send { to, frame: frame.clone() }));
         self.deadlines.set(Why::Beacon, now + BEACON_EVERY);
     }
 
-    fn beacon(&self) -> Message {
+    fn beacon(&self, now: Time) -> Message {
         let (index, hash) = self.ledger.told_head();
         Message::Beacon(Beacon {
             incarnation: self.meta.incarnation,
@@ -314,6 +320,8 @@ impl Node {
             index,
             hash,
             leader: self.leader(),
+            wall: now.to_ledger(),
+            clock: self.clock.counted(now),
             lost: self.liveness.lost().iter().take(LOST_TOLD_MAX).copied().collect(),
         })
     }
@@ -343,12 +351,8 @@ impl Node {
         self.is_counted = true;
         let messages = self.ledger.persisted(write);
         self.send_raft(messages);
-        while let Some((id, _)) = self.recorded.front()
-            && *id <= write
-        {
-            if let Some((_, deployments)) = self.recorded.pop_front() {
-                self.on_recorded(deployments, now);
-            }
+        while let Some(done) = self.recorded.pop_front_if(|unrecorded| unrecorded.write <= write) {
+            self.on_recorded(done.turns, now);
         }
     }
 }

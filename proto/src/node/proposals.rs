@@ -76,6 +76,12 @@ impl Proposals {
             .collect()
     }
 
+    /// Drops those of this host's own accord of which this holds. Nobody waits for an
+    /// answer.
+    pub(super) fn withdraw(&mut self, is_done: impl Fn(&Body) -> bool) {
+        self.pending.retain(|_, pending| pending.request.is_some() || !is_done(&pending.body));
+    }
+
     /// It came too late to be folded: it goes out anew, under a new number.
     pub(super) fn put_again(&mut self, pending: Pending, now: Time) {
         self.pending.insert(self.next_number, Pending { next: now, ..pending });

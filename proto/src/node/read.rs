@@ -1,6 +1,6 @@
 //! What others read of a node. Nothing here changes it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Node, decode_entry};
 use crate::entry::{Entry, Index};
@@ -29,6 +29,9 @@ pub struct MeshView {
     pub hash: [u8; 32],
     /// The newest index that was heard of from any host.
     pub newest_heard: Index,
+    /// How far each host's own clock is ahead of the ledger's, in milliseconds, as of
+    /// its last sign of life.
+    pub clocks_ahead: BTreeMap<HostId, i64>,
 }
 
 impl Node {
@@ -43,6 +46,7 @@ impl Node {
             suspects: self.suspects(),
             hash: self.ledger.head().1,
             newest_heard: self.heard.values().map(|heard| heard.index).max().unwrap_or(0),
+            clocks_ahead: self.clocks_ahead(),
         }
     }
 

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::duties;
 use super::voting::VOTERS_EVERY;
-use super::{FIRST_WRITE, Node, Why, decode_entry};
-use crate::entry::{Body, Entry};
+use super::{FIRST_WRITE, Node, Unrecorded, Why, decode_entry};
+use crate::entry::{Body, Creator, Entry};
 use crate::id::HostId;
 use crate::io::{Notice, Output, Refusal, Write, WriteId};
 use crate::ledger::{Committed, LogEntry, Snapshot, TICK};
@@ -78,7 +79,7 @@ impl Node {
         self.send_raft(todo.messages);
         if !changes.is_empty() || (worked && !self.recorded.is_empty()) {
             self.next_write += 1;
-            self.recorded.push_back((write, records));
+            self.recorded.push_back(Unrecorded { write, since: now, turns: records });
             let fence = self.account.count(&mut changes);
             self.outputs.push_back(Output::Persist(Write { id: write, sync, changes, fence }));
         } else if worked {
@@ -136,7 +137,7 @@ impl Node {
         };
         let is_repeated = self.state.is_repeated(&entry);
         let result = self.state.apply(logged.index, &entry);
-        self.clock_seen = now;
+        self.clock.note(entry.at, now);
         if let Body::HostJoined(record) = &entry.body
             && result.is_ok()
         {
@@ -160,8 +161,8 @@ impl Node {
         self.ledger.note_snapshot(snapshot);
         // It was checked when it came; our own is what we wrote.
         if let Ok(state) = crate::state::State::decode(&snapshot.state, snapshot.index) {
+            self.clock.note(state.clock(), now);
             self.state = state;
-            self.clock_seen = now;
             self.derived_at = None;
             // What was answered in what the snapshot stands for is folded already,
             // and how is not known: to propose it anew could undo what came after.
@@ -266,7 +267,8 @@ impl Node {
             bodies.extend(self.turns.owed(me, &self.state, &suspects, self.ledger_now(now)));
             bodies.extend(self.health_words(now));
         }
-        if self.ledger.is_leader() && self.state.next_timer().is_some_and(|at| at <= self.ledger_now(now)) {
+        let may_say = self.ledger.is_leader() || self.is_known();
+        if may_say && self.tick_at(now).is_some_and(|at| at <= now) {
             bodies.push(Body::Tick);
         }
         let of = (self.state.index(), self.liveness.version());
@@ -275,6 +277,7 @@ impl Node {
             let (lacking, up) = (self.lacking(), self.up_hosts());
             self.duties.set(me, &up, lacking, now);
             self.take_posts(&up, now);
+            self.withdraw_what_is_done(now);
         }
         bodies.extend(self.duties.mine(now));
         bodies.extend(self.keep_posts(now));
@@ -289,6 +292,56 @@ impl Node {
             self.send_proposal(id, body, now);
         }
         sent
+    }
+
+    /// When it is this host's to say that the ledger's next timer is due; none if
+    /// there is no timer. The leader says so at once, the others only if nothing
+    /// comes: a leader whose disk hangs says nothing.
+    fn tick_at(&mut self, now: Time) -> Option<Time> {
+        let timer = self.state.next_timer()?;
+        let wait = match self.tick {
+            Some((of, wait)) if of == timer => wait,
+            Some(_) | None => duties::tick_wait(self.config.host, self.members.len(), timer),
+        };
+        self.tick = Some((timer, wait));
+        let clock = self.ledger_now(now);
+        let wait = if self.ledger.is_leader() { Duration::ZERO } else { wait };
+        if timer <= clock {
+            let due = now + wait;
+            return Some(due - clock.since(timer).min(wait));
+        }
+        Some(now + timer.since(clock) + Duration::from_millis(1) + wait)
+    }
+
+    /// Takes back what this host proposed because the ledger lacked it, and what it
+    /// does not lack any more: committed late it could be false, as that a host is
+    /// Down which is up again.
+    fn withdraw_what_is_done(&mut self, now: Time) {
+        let clock = self.ledger_now(now);
+        let is_tick_due = self.state.next_timer().is_some_and(|timer| timer <= clock);
+        let duties = &self.duties;
+        self.proposals.withdraw(|body| match body {
+            Body::Tick => !is_tick_due,
+            Body::HostDown { .. } | Body::HostUp { .. } | Body::Finished { .. } => !duties.lacks(body),
+            Body::Submitted(submission) => submission.creator != Creator::User && !duties.lacks(body),
+            Body::HostJoined(_)
+            | Body::HostLeft { .. }
+            | Body::GroupSet(_)
+            | Body::GroupDeleted(_)
+            | Body::TurnStarted { .. }
+            | Body::TurnEnded { .. }
+            | Body::TurnDeferred { .. }
+            | Body::TurnBegunAnew { .. }
+            | Body::StopRequested { .. }
+            | Body::HealthChanged { .. }
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_)
+            | Body::AlarmRead { .. }
+            | Body::AlarmSet { .. }
+            | Body::TriggersDelivered { .. }
+            | Body::Frozen { .. }
+            | Body::Unfrozen { .. } => false,
+        });
     }
 
     /// What the ledger lacks, by the fold and by the observers.
@@ -334,8 +387,8 @@ impl Node {
 
     fn up_hosts(&self) -> Vec<HostId> {
         let me = self.config.host;
-        let connected = self.liveness.connections();
-        self.members.iter().filter(|host| **host == me || connected.contains(host)).copied().collect()
+        let heard = self.liveness.all_heard();
+        self.members.iter().filter(|host| **host == me || heard.contains(host)).copied().collect()
     }
 
     fn set_deadlines(&mut self, now: Time) {
@@ -350,9 +403,7 @@ impl Node {
         self.set_or_clear(Why::Duties, self.duties.next(now));
         self.set_or_clear(Why::Posts, self.next_post());
         // What is due already is on its way: its proposal has a deadline of its own.
-        let clock = self.ledger_now(now);
-        let timer = self.state.next_timer().filter(|at| self.ledger.is_leader() && *at > clock);
-        let due = timer.map(|at| now + at.since(clock) + Duration::from_millis(1));
+        let due = self.tick_at(now).filter(|at| *at > now);
         self.set_or_clear(Why::LedgerTimer, due);
         if self.ledger.is_leader() {
             self.deadlines.set_if_none(Why::Voters, now + VOTERS_EVERY);

@@ -46,6 +46,8 @@ impl Node {
     fn run_of(&self, deployment: DeploymentId, event: LifecycleEvent) -> Option<Run> {
         let rollout = self.state.rollout(deployment)?;
         let submission = &rollout.submission;
+        let is_first = submission.policy.course().after(None) == Some(event);
+        let member = rollout.members().get(&self.config.host).filter(|_| is_first);
         Some(Run {
             deployment,
             group: submission.group.clone(),
@@ -56,6 +58,7 @@ impl Node {
             sources: self.sources(rollout),
             mode: submission.policy.mode,
             script_timeout_max: submission.stop_timeout_max().filter(|_| event.step().may_be_ignored),
+            anew: member.and_then(|member| member.interrupted),
         })
     }
 

@@ -9,13 +9,16 @@ use crate::time::Time;
 
 /// A log this close to the leader's lets a learner vote.
 const CAUGHT_UP_WITHIN: u64 = 64;
+/// A leader whose disk has not done a write for so long lets another one lead: long
+/// enough for a disk that is busy, and short enough that no host's turn notices.
+const DISK_HANGS_AFTER: Duration = Duration::from_secs(3);
 /// The leader looks at the voters so often.
 pub(super) const VOTERS_EVERY: Duration = Duration::from_millis(500);
 
 impl Node {
     /// The leader's one duty besides order: who votes. One change at a time.
     pub(super) fn change_voters(&mut self, now: Time) {
-        if !self.ledger.is_leader() {
+        if !self.ledger.is_leader() || self.leave_to_others_if_the_disk_hangs(now) {
             return;
         }
         // In a short log nearly everything is nothing: it must have answered since
@@ -56,12 +59,29 @@ impl Node {
         }
     }
 
+    /// A leader that cannot write goes on sending heartbeats, but folds nothing and
+    /// stamps nothing. Returns whether it hands over because of that.
+    fn leave_to_others_if_the_disk_hangs(&mut self, now: Time) -> bool {
+        let hangs = self.recorded.front().is_some_and(|first| now.since(first.since) >= DISK_HANGS_AFTER);
+        let hands_over = hangs && self.hand_over();
+        if hangs && !self.disk_hangs {
+            let seconds = DISK_HANGS_AFTER.as_secs();
+            tracing::warn!(
+                seconds,
+                hands_over,
+                "the disk has not done a write for too long: another host is to lead"
+            );
+        }
+        self.disk_hangs = hangs;
+        hands_over
+    }
+
     /// Lets another member lead, the one that has most of the log. Returns
     /// whether there is one.
     pub(super) fn hand_over(&mut self) -> bool {
         let is_there = |voter: &VoterId| {
             let host = self.voter_hosts.get(voter).filter(|host| self.members.contains(host));
-            host.is_some_and(|host| self.liveness.is_connected(*host))
+            host.is_some_and(|host| self.liveness.is_heard(*host))
         };
         let heirs = self.ledger.voters().voters.iter().copied().filter(is_there);
         let heir = heirs.max_by_key(|voter| self.ledger.matched(*voter));
@@ -81,7 +101,7 @@ impl Node {
         let voters = self.ledger.voters();
         self.heard
             .iter()
-            .filter(|(host, _)| self.liveness.is_connected(**host))
+            .filter(|(host, _)| self.liveness.is_heard(**host))
             .filter_map(|(_, heard)| heard.leader)
             .find(|leader| voters.voters.is_empty() || voters.has(*leader))
     }

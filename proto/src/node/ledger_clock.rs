@@ -1,0 +1,245 @@
+//! The ledger's clock, as one host counts it on.
+//!
+//! The ledger's time goes on by what passes on the monotonic clocks of the hosts.
+//! What their wall clocks show never moves it at once: a clock that is hours ahead
+//! would end turns and deployments as too long. Wall clocks only make it run a
+//! little faster or slower, and only where most voters agree.
+//!
+//! The one exception is a mesh that stood still as a whole: then no host knows how
+//! long that took, and the clock goes on from what most voters' wall clocks show.
+//!
+//! A voter does not refuse an entry because of its stamp. A voter whose own clock is
+//! wrong would stop the mesh by that, and an honest leader stamps by elapsed time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Node;
+use crate::id::{HostId, VoterId};
+use crate::mesh::liveness::GRACE;
+use crate::time::{LedgerTime, Time};
+
+/// The clock follows the wall clocks of the voters no faster than this, in percent of
+/// elapsed time: a timeout comes at most a tenth of itself too early or too late.
+const FAST: u64 = 110;
+const SLOW: u64 = 90;
+/// Closer than this it is right: beacons take some time, and come once a second.
+const CLOSE: Duration = Duration::from_millis(500);
+/// A clock that is off by more is told of.
+pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(30);
+
+/// Counts the ledger's time on from the last known moment.
+#[derive(Clone, Debug)]
+pub(super) struct LedgerClock {
+    /// In microseconds, so that nothing is lost however often it is steered.
+    at: u64,
+    seen: Time,
+    percent: u64,
+    /// Whether it was counted without a break from a moment that the mesh knew. Only
+    /// from hosts that know do others learn it. Before that it may lag by as long as
+    /// this host's agent was away.
+    is_counted: bool,
+}
+
+impl LedgerClock {
+    pub(super) fn new(clock: LedgerTime, now: Time) -> Self {
+        LedgerClock { at: micros(clock), seen: now, percent: 100, is_counted: false }
+    }
+
+    fn micros(&self, now: Time) -> u64 {
+        let passed = u64::try_from(now.since(self.seen).as_micros()).unwrap_or(u64::MAX);
+        self.at.saturating_add(passed.saturating_mul(self.percent) / 100)
+    }
+
+    pub(super) fn now(&self, now: Time) -> LedgerTime {
+        LedgerTime::from_millis(self.micros(now) / 1_000)
+    }
+
+    /// The ledger has come to this moment by now, or is further.
+    pub(super) fn note(&mut self, moment: LedgerTime, now: Time) {
+        if micros(moment) > self.micros(now) {
+            (self.at, self.seen) = (micros(moment), now);
+        }
+    }
+
+    /// The same, of a moment that is known not to be an old one.
+    pub(super) fn note_current(&mut self, moment: LedgerTime, now: Time) {
+        self.note(moment, now);
+        self.is_counted = true;
+    }
+
+    /// The ledger's time, if this host has counted it without a break.
+    pub(super) fn counted(&self, now: Time) -> Option<LedgerTime> {
+        self.is_counted.then(|| self.now(now))
+    }
+
+    fn run_at(&mut self, percent: u64, now: Time) {
+        (self.at, self.seen, self.percent) = (self.micros(now), now, percent);
+    }
+}
+
+fn micros(moment: LedgerTime) -> u64 {
+    moment.as_millis().saturating_mul(1_000)
+}
+
+/// What a host's beacon said of its clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeardClock {
+    /// What its wall clock showed.
+    pub(super) wall: LedgerTime,
+    /// When that was heard.
+    pub(super) at: Time,
+    /// How far it was ahead of the ledger's then, in milliseconds.
+    pub(super) ahead: i64,
+}
+
+impl Node {
+    /// The ledger's clock, as far as it must have come by now.
+    pub(super) fn ledger_now(&self, now: Time) -> LedgerTime {
+        self.clock.now(now)
+    }
+
+    /// The wall clocks of the voters that are heard, the earliest first, and how many
+    /// are most of all voters.
+    fn walls(&self, now: Time) -> (Vec<LedgerTime>, usize) {
+        let voters = &self.ledger.voters().voters;
+        let wall_of = |voter: &VoterId| {
+            if *voter == self.meta.voter {
+                return Some(now.to_ledger());
+            }
+            let host = self.voter_hosts.get(voter).filter(|host| self.liveness.is_heard(**host))?;
+            self.heard.get(host).map(|heard| heard.clock.wall + now.since(heard.clock.at))
+        };
+        let mut walls: Vec<LedgerTime> = voters.iter().filter_map(wall_of).collect();
+        walls.sort_unstable();
+        (walls, voters.len() / 2 + 1)
+    }
+
+    /// Lets the clock run a little faster or slower, towards what most voters' wall
+    /// clocks show. Asked for with every beacon of this host.
+    pub(super) fn steer_clock(&mut self, now: Time) {
+        let (walls, most) = self.walls(now);
+        let percent = match walls.len() {
+            heard if heard < most || most == 0 => 100,
+            heard => {
+                // Most voters show at least the one, and most at most the other.
+                let (least, greatest) = (walls[heard - most], walls[most - 1]);
+                let clock = self.ledger_now(now);
+                match () {
+                    () if least > clock + CLOSE => FAST,
+                    () if clock > greatest + CLOSE => SLOW,
+                    () => 100,
+                }
+            }
+        };
+        self.clock.run_at(percent, now);
+        self.tell_own_clock(now);
+    }
+
+    /// A host has said what time it is in the ledger. One that has just started, and
+    /// does not know how much time has passed since the last entry, takes it from there.
+    pub(super) fn hear_clock(&mut self, counted: Option<LedgerTime>, now: Time) {
+        if let Some(counted) = counted.filter(|_| !self.clock.is_counted) {
+            self.clock.note_current(counted, now);
+        }
+    }
+
+    /// Before the first entry that this host stamps: if it has heard no host that knows
+    /// how much time has passed since the last one, the mesh stood still, and what most
+    /// voters' wall clocks show counts. Returns whether it may stamp entries: just after
+    /// its start it first listens for a host that knows.
+    pub(super) fn catch_up_clock(&mut self, now: Time) -> bool {
+        if self.clock.is_counted {
+            return true;
+        }
+        let is_unheard = |host: &HostId| *host != self.config.host && !self.liveness.is_heard(*host);
+        if now.since(self.started) < GRACE && self.members.iter().any(is_unheard) {
+            return false;
+        }
+        let (walls, most) = self.walls(now);
+        if most > 0 && walls.len() >= most {
+            let wall = walls[walls.len() - most];
+            let stood = wall.since(self.ledger_now(now));
+            tracing::info!(
+                ?stood,
+                "no agent has run since the ledger's last entry: its clock goes on from now"
+            );
+            self.clock.note_current(wall, now);
+        }
+        true
+    }
+
+    /// How far a host's wall clock is ahead of the ledger's, in milliseconds.
+    pub(super) fn clock_ahead(&self, wall: LedgerTime, now: Time) -> i64 {
+        let clock = self.ledger_now(now);
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        millis(wall.since(clock)) - millis(clock.since(wall))
+    }
+
+    /// How far the clocks of the hosts that are heard are ahead of the ledger's.
+    pub(super) fn clocks_ahead(&self) -> BTreeMap<HostId, i64> {
+        let heard = self.heard.iter().filter(|(host, _)| self.liveness.is_heard(**host));
+        let own = self.own_clock_ahead.map(|ahead| (self.config.host, ahead));
+        heard.map(|(host, heard)| (*host, heard.clock.ahead)).chain(own).collect()
+    }
+
+    /// The leader says once in its log that another host's clock is off.
+    pub(super) fn tell_clock_of(&self, host: HostId, before: Option<i64>, ahead: i64) {
+        let is_news = is_clock_off(ahead) && !before.is_some_and(is_clock_off);
+        if is_news && self.ledger.is_leader() && self.clock.is_counted {
+            let name = self.state.host(host).map(|known| known.record.name.as_str()).unwrap_or_default();
+            tracing::warn!(%host, name, ahead_ms = ahead, "a host's clock is off, against the mesh's");
+        }
+    }
+
+    /// Says once in the log that this host's clock is off, or right again.
+    fn tell_own_clock(&mut self, now: Time) {
+        if !self.clock.is_counted {
+            return;
+        }
+        let ahead = self.clock_ahead(now.to_ledger(), now);
+        let before = self.own_clock_ahead.replace(ahead);
+        match (before.is_some_and(is_clock_off), is_clock_off(ahead)) {
+            (false, true) => tracing::warn!(
+                ahead_ms = ahead,
+                "this host's clock was off when its agent started, against the mesh's: set it right and restart the \
+                 agent. Deployments go by elapsed time and are not affected"
+            ),
+            (true, false) => {
+                tracing::info!(ahead_ms = ahead, "this host's clock agrees with the mesh's again")
+            }
+            (false, false) | (true, true) => {}
+        }
+    }
+}
+
+/// Whether a clock that is so many milliseconds ahead (or behind) is told of.
+pub fn is_clock_off(ahead_ms: i64) -> bool {
+    u128::from(ahead_ms.unsigned_abs()) > CLOCK_OFF_MAX.as_millis()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_on_by_elapsed_time_and_never_back() {
+        let start = Time::from_micros(5_000_000);
+        let mut clock = LedgerClock::new(LedgerTime::from_millis(1_000), start);
+        let later = |millis: u64| start + Duration::from_millis(millis);
+        assert_eq!(clock.now(later(250)), LedgerTime::from_millis(1_250));
+        clock.note(LedgerTime::from_millis(1_100), later(250));
+        assert_eq!(
+            clock.now(later(250)),
+            LedgerTime::from_millis(1_250),
+            "what is behind it changes nothing"
+        );
+        assert_eq!(clock.counted(later(250)), None);
+        clock.note_current(LedgerTime::from_millis(9_000), later(250));
+        assert_eq!(clock.counted(later(350)), Some(LedgerTime::from_millis(9_100)));
+        clock.run_at(SLOW, later(350));
+        assert_eq!(clock.now(later(1_350)), LedgerTime::from_millis(10_000));
+        clock.run_at(FAST, later(1_350));
+        assert_eq!(clock.now(later(2_350)), LedgerTime::from_millis(11_100));
+    }
+}

@@ -1,0 +1,83 @@
+//! The ledger's time goes on by what truly passes, whatever clocks show.
+//!
+//! It may run a tenth faster while most voters' clocks are ahead. Only when most hosts
+//! were down together since the last entry may it be set anew: then nobody may know
+//! how long that took.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proto::time::LedgerTime;
+
+use super::{Claim, Verdict, Violation};
+use crate::clock::Moment;
+use crate::host::HostNo;
+
+/// How much further it may come than what passes, in percent of that: a tenth, and
+/// what host clocks gain.
+const GAINS_MAX: i64 = 15;
+/// An entry is stamped up to so long before it is first seen here.
+const SLACK_MS: i64 = 20_000;
+/// When most hosts have been down, the first entries may still be older ones.
+const LEARNS_FOR: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Default)]
+pub struct LedgerClock {
+    /// By how many milliseconds the stamps are ahead of what passed since the world
+    /// began, at most, and when that was seen.
+    ahead: Option<(i64, Moment)>,
+    /// Until then it is found out anew.
+    learns_until: Moment,
+    /// Who went down since the last entry.
+    went_down: BTreeSet<HostNo>,
+}
+
+impl LedgerClock {
+    pub fn host_down(&mut self, host: HostNo) {
+        self.went_down.insert(host);
+    }
+
+    /// An entry was committed, in a mesh of so many hosts.
+    pub fn entry(&mut self, stamp: LedgerTime, hosts: usize, now: Moment) -> Verdict {
+        let millis = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let passed = millis(now.as_micros() / 1_000);
+        let ahead = millis(stamp.as_millis()) - passed;
+        if std::mem::take(&mut self.went_down).len() * 2 >= hosts || self.ahead.is_none() {
+            self.learns_until = now + LEARNS_FOR;
+        }
+        let (known, since) = self.ahead.unwrap_or((ahead, now));
+        if now < self.learns_until {
+            self.ahead = Some((known.max(ahead), now));
+            return Ok(());
+        }
+        let gains = (passed - millis(since.as_micros() / 1_000)) * GAINS_MAX / 100;
+        if ahead <= known + gains + SLACK_MS {
+            return Ok(());
+        }
+        let what = format!("an entry is stamped {} s too late", (ahead - known) / 1_000);
+        Err(Violation::new(Claim::LedgerTime, [], what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_jumps_is_found_unless_the_mesh_stood_still() {
+        let at = |seconds: u64| LedgerTime::from_millis(seconds * 1_000);
+        let now = |seconds: u64| Moment::from_micros(seconds * 1_000_000);
+        let mut clock = LedgerClock::default();
+        assert_eq!(clock.entry(at(1_000), 3, now(10)), Ok(()));
+        assert_eq!(clock.entry(at(1_100), 3, now(110)), Ok(()));
+        clock.host_down(HostNo(0));
+        let violation = clock.entry(at(9_000), 3, now(120)).expect_err("hours in ten seconds");
+        assert_eq!(violation.claim, Claim::LedgerTime);
+        clock.host_down(HostNo(0));
+        clock.host_down(HostNo(1));
+        assert_eq!(clock.entry(at(1_105), 3, now(200)), Ok(()), "stamped before they went down");
+        assert_eq!(clock.entry(at(9_000), 3, now(201)), Ok(()));
+        assert_eq!(clock.entry(at(9_100), 3, now(301)), Ok(()));
+        assert!(clock.entry(at(9_900), 3, now(311)).is_err());
+    }
+}
