@@ -125,7 +125,7 @@ pub(crate) enum HookError {
     Signal(i32),
     #[error("it did not end within {} seconds and was stopped; `timeout` in the AppSpec file says how long it may take", .0.as_secs())]
     TimedOut(Duration),
-    #[error("it was stopped, because the deployment was")]
+    #[error("it was told to stop, because its deployment or its agent was")]
     Cancelled,
     #[error("cannot write `{}`", path.display())]
     Log {

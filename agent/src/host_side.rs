@@ -119,6 +119,12 @@ impl HostSide {
         deployment.make_dir(self.revisions_max)?;
         let state = deployment.state.clone();
         blocking(move || Deployment::finish_interrupted(&state)).await?;
+        let deployment = match run.anew {
+            Some(interrupted) => {
+                blocking(move || deployment.begin_anew(interrupted).map(|()| deployment)).await?
+            }
+            None => deployment,
+        };
         match run.event {
             LifecycleEvent::DownloadBundle => self.download(run, deployment, cancel).await,
             LifecycleEvent::Install => {

@@ -5,6 +5,7 @@
 //! are CodeDeploy's; every reason and every blocker comes as a code, as
 //! numbers, and as a sentence made of those numbers.
 
+mod aftermath;
 mod behind;
 mod config;
 mod counts;

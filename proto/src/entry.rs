@@ -202,6 +202,20 @@ pub enum Body {
         /// Who is suspect; at most [`SUSPECTS_NAMED_MAX`] of them.
         suspects: Vec<HostId>,
     },
+    /// The agent of a host in its turn was killed or stopped while an event ran, and
+    /// is back: the turn begins anew with its first event. Nothing of it runs before
+    /// this is committed.
+    TurnBegunAnew {
+        /// Of which deployment.
+        deployment: DeploymentId,
+        /// Whose turn.
+        host: HostId,
+        /// The event that was interrupted.
+        event: LifecycleEvent,
+        /// The attempt that begins, counted from 1. Any other than the next one
+        /// changes nothing.
+        attempt: u8,
+    },
 }
 
 /// Hosts that a host which waits with its start names.
@@ -341,13 +355,18 @@ pub enum ErrorCode {
     /// All events succeeded, but the group's health check did not pass in time,
     /// or failed again while the deployment still ran.
     HealthCheckFailed,
+    /// The agent was told to stop, and could not wait until the event had ended.
+    AgentStopped,
 }
 
 impl ErrorCode {
     /// Whether the host failed in its turn rather than the revision on it.
     pub const fn was_lost(self) -> bool {
         match self {
-            ErrorCode::DidNotStart | ErrorCode::HostLost | ErrorCode::FailedAfterRestart => true,
+            ErrorCode::DidNotStart
+            | ErrorCode::HostLost
+            | ErrorCode::FailedAfterRestart
+            | ErrorCode::AgentStopped => true,
             ErrorCode::Success
             | ErrorCode::ScriptMissing
             | ErrorCode::ScriptNotExecutable
@@ -382,6 +401,7 @@ impl ErrorCode {
             ErrorCode::TurnTimedOut => "TurnTimedOut",
             ErrorCode::Stopped => "Stopped",
             ErrorCode::HealthCheckFailed => "HealthCheckFailed",
+            ErrorCode::AgentStopped => "AgentStopped",
         }
     }
 }

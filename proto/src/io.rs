@@ -224,6 +224,9 @@ pub struct Run {
     pub mode: Mode,
     /// Longest that one script may take, whatever its AppSpec file says.
     pub script_timeout_max: Option<Duration>,
+    /// With the first event of a turn that begins anew: the event in which it was
+    /// interrupted.
+    pub anew: Option<LifecycleEvent>,
 }
 
 /// One look at an application.

@@ -88,6 +88,14 @@ pub struct Policy {
     /// Whether a freeze does not hold it: only of what brings back a revision
     /// that was there before.
     pub ignore_freeze: bool,
+    /// How often a turn may begin in all, if the host's agent is killed or stopped in
+    /// an event and is back before the host counts as lost.
+    pub attempts: u8,
+    /// How long the last wave is watched before the deployment has succeeded.
+    pub bake: Duration,
+    /// How long a host may be Down before it is taken out of the mesh for good; none
+    /// leaves that to people. Of a host in several groups the longest counts.
+    pub forget_down_after: Option<Duration>,
 }
 
 impl Default for Policy {
@@ -108,6 +116,9 @@ impl Default for Policy {
             outdated_only: false,
             ignore_alarms: false,
             ignore_freeze: false,
+            attempts: 2,
+            bake: Duration::ZERO,
+            forget_down_after: None,
         }
     }
 }
@@ -147,6 +158,7 @@ impl Policy {
             outdated_only: false,
             ignore_alarms: true,
             ignore_freeze: true,
+            bake: Duration::ZERO,
             ..self.clone()
         }
     }

@@ -17,8 +17,8 @@ mod blocker;
 mod catch_up;
 pub mod forecast;
 mod lease;
-mod member;
 mod leaving;
+mod member;
 mod past;
 mod sums;
 mod turn;
@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::alarm::StoppedBy;
 use crate::entry::{Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, HostId};
+use crate::lifecycle::LifecycleEvent;
 use crate::policy::Bounds;
 use crate::time::LedgerTime;
 
@@ -191,7 +192,19 @@ impl Rollout {
         };
         let stage = if entrant.target { Stage::Pending } else { Stage::NotTargeted };
         let (down, ailing) = (entrant.down, entrant.ailing);
-        Member { stage, health, installed, down, position, ailing, wave: 0, zone: 0, gone: false }
+        Member {
+            stage,
+            health,
+            installed,
+            down,
+            position,
+            ailing,
+            wave: 0,
+            zone: 0,
+            attempt: 1,
+            interrupted: None,
+            gone: false,
+        }
     }
 
     /// Folds `TurnStarted`. Returns whether it counts.
@@ -205,6 +218,18 @@ impl Rollout {
             });
         }
         counts
+    }
+
+    /// Folds that a turn begins anew, because the host's agent was killed or stopped in
+    /// an event. The turn's time goes on.
+    pub(crate) fn begin_anew(&mut self, host: HostId, event: LifecycleEvent, attempt: u8) {
+        let is_next = self.members.get(&host).is_some_and(|member| member.may_begin_anew(attempt));
+        if is_next && attempt <= self.submission.policy.attempts {
+            self.change(host, |member| {
+                member.attempt = attempt;
+                member.interrupted = Some(event);
+            });
+        }
     }
 
     /// Folds the end of a turn, told by the host or by a timer. Returns whether
@@ -226,17 +251,25 @@ impl Rollout {
         Some(self.advance(at))
     }
 
-    /// Folds that the mesh lost or found a host. Returns which hosts got or lost
-    /// a lease by it.
+    /// Folds that the mesh lost or found a host. One that is lost before it has used
+    /// its lease gives way to others. Returns which hosts got or lost a lease by it.
     pub fn set_down(&mut self, host: HostId, down: Option<LedgerTime>, at: LedgerTime) -> Vec<HostId> {
         if !self.members.contains_key(&host) || self.status != DeploymentStatus::InProgress {
             return Vec::new();
         }
-        self.change(host, |member| member.down = down);
+        let gives_way = down.is_some() && self.may_start(host);
+        self.change(host, |member| {
+            member.down = down;
+            if gives_way {
+                member.stage = Stage::Pending;
+            }
+        });
         if down.is_none() {
             self.reconsider_lease(host);
         }
-        self.go_on(at)
+        let mut changed: Vec<HostId> = gives_way.then_some(host).into_iter().collect();
+        changed.extend(self.go_on(at));
+        changed
     }
 
     /// A host came into service or left it, other than by a turn. Returns which

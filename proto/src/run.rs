@@ -37,6 +37,10 @@ pub(crate) struct Record {
     running: Option<LifecycleEvent>,
     /// How the turn ended.
     outcome: Option<TurnOutcome>,
+    /// Which attempt of the turn this is, counted from 1.
+    attempt: u8,
+    /// Whether the running event was cut short because the agent was told to stop.
+    was_stopped: bool,
 }
 
 /// What a turn asks of the node.
@@ -62,6 +66,9 @@ enum Step {
     Running(EffectId),
     /// The agent is leaving: the next start goes on from here.
     Paused,
+    /// The agent was killed or stopped in an event. Once the ledger has it, the turn
+    /// begins anew.
+    Interrupted,
     /// All events have succeeded: the group's health check must pass. An agent
     /// that is killed here was killed in no event, and waits on when it is back.
     Waiting,
@@ -115,12 +122,14 @@ impl OwnTurns {
     pub(crate) fn reconcile(&mut self, me: HostId, state: &State) -> Vec<Act> {
         let mut acts = Vec::new();
         for rollout in state.running() {
-            if let Some(Stage::Started { at }) = rollout.members().get(&me).map(|member| &member.stage) {
+            let Some(member) = rollout.members().get(&me) else { continue };
+            if let Stage::Started { at } = &member.stage {
                 let deployment = rollout.submission.deployment;
                 if !self.turns.contains_key(&deployment) && !self.leaving {
                     let forgot = state.host(me).is_some_and(|host| host.store_since > *at);
                     let course = rollout.submission.policy.course();
-                    acts.push(self.begin(deployment, course, state.index(), forgot));
+                    let fresh = Record::new(deployment, state.index(), member.attempt, course);
+                    acts.push(self.begin(fresh, forgot));
                 }
             }
         }
@@ -133,9 +142,7 @@ impl OwnTurns {
 
     /// `forgot`: the turn was started under a store that is lost, so what ran
     /// of it nobody knows.
-    fn begin(&mut self, deployment: DeploymentId, course: Course, began: Index, forgot: bool) -> Act {
-        let first = course.after(None);
-        let mut record = Record { deployment, began, done: None, running: first, outcome: None };
+    fn begin(&mut self, mut record: Record, forgot: bool) -> Act {
         let mut step = Step::Writing;
         if forgot {
             let message = "the host's store was lost in its turn, so nobody knows what ran of it".to_string();
@@ -143,7 +150,7 @@ impl OwnTurns {
             record.outcome = Some(failed(None, ErrorCode::FailedAfterRestart, message));
             step = Step::Over;
         }
-        self.turns.insert(deployment, OwnTurn::new(record.clone(), step));
+        self.turns.insert(record.deployment, OwnTurn::new(record.clone(), step));
         Act::Write(record)
     }
 
@@ -158,7 +165,7 @@ impl OwnTurns {
             match turn.step {
                 Step::Running(effect) => acts.push(Act::Cancel(effect)),
                 Step::Writing => {}
-                Step::Restored | Step::Paused | Step::Waiting | Step::Over => {
+                Step::Restored | Step::Paused | Step::Interrupted | Step::Waiting | Step::Over => {
                     self.turns.remove(&deployment);
                     acts.push(Act::Forget(deployment));
                 }
@@ -167,11 +174,20 @@ impl OwnTurns {
         };
         match turn.step {
             Step::Restored => acts.extend(resume(turn, current)),
+            Step::Interrupted if current.attempt > turn.record.attempt => {
+                acts.push(begin_anew(turn, current));
+            }
+            Step::Interrupted if current.is_stopped => acts.push(give_up(turn)),
             Step::Running(effect) if current.stops_now && !turn.is_cut_short => {
                 turn.is_cut_short = true;
                 acts.push(Act::Cancel(effect));
             }
-            Step::Writing | Step::Running(_) | Step::Paused | Step::Waiting | Step::Over => {}
+            Step::Writing
+            | Step::Running(_)
+            | Step::Paused
+            | Step::Interrupted
+            | Step::Waiting
+            | Step::Over => {}
         }
         // Nobody checks it any more, so there is nothing to wait for.
         if turn.step == Step::Waiting && !current.is_checked {
@@ -244,13 +260,23 @@ impl OwnTurns {
             return vec![Act::Forget(deployment)];
         };
         let Some(event) = turn.record.running.take() else { return Vec::new() };
-        turn.record.done = Some(event);
+        let done_before = turn.record.done.replace(event);
         let ignored = event.step().may_be_ignored && current.ignores_stop_failures;
         match (result, current.course.after(Some(event))) {
             (Err(failure), _) if turn.is_cut_short => {
                 let message = format!("the deployment was stopped while {event} ran");
                 let (event, code) = (Some(event), ErrorCode::Stopped);
                 end(turn, TurnOutcome::Failed(Failure { event, code, message, ..failure }));
+            }
+            // Only the agent's own end cancels events while it leaves.
+            (Err(failure), _) if self.leaving && failure.code == ErrorCode::Stopped => {
+                (turn.record.running, turn.record.done) = (Some(event), done_before);
+                turn.record.was_stopped = true;
+                turn.step = Step::Paused;
+                if !current.may_begin_anew(&turn.record) {
+                    let (event, code, message) = interruption(&turn.record, event);
+                    end(turn, TurnOutcome::Failed(Failure { event, code, message, ..failure }));
+                }
             }
             (Err(failure), _) if !ignored => end(turn, TurnOutcome::Failed(failure)),
             (_, None) if current.is_checked => turn.step = Step::Waiting,
@@ -274,15 +300,21 @@ impl OwnTurns {
         suspects: &BTreeSet<HostId>,
         clock: LedgerTime,
     ) -> Vec<Body> {
-        let mut owed: Vec<Body> = self
-            .turns
-            .values()
-            .filter(|turn| turn.step == Step::Over)
-            .filter_map(|turn| {
-                let outcome = turn.record.outcome.clone()?;
-                Some(Body::TurnEnded { deployment: turn.record.deployment, host: me, outcome })
+        let interrupted = self.turns.values().filter(|turn| turn.step == Step::Interrupted);
+        let anew = interrupted.filter_map(|turn| {
+            let Record { deployment, running, attempt, .. } = turn.record;
+            Some(Body::TurnBegunAnew {
+                deployment,
+                host: me,
+                event: running?,
+                attempt: attempt.checked_add(1)?,
             })
-            .collect();
+        });
+        let ended = self.turns.values().filter(|turn| turn.step == Step::Over).filter_map(|turn| {
+            let outcome = turn.record.outcome.clone()?;
+            Some(Body::TurnEnded { deployment: turn.record.deployment, host: me, outcome })
+        });
+        let mut owed: Vec<Body> = ended.chain(anew).collect();
         if !self.leaving {
             let free = state.running().filter(|rollout| !self.runs_in(&rollout.submission.group, state));
             owed.extend(free.filter_map(|rollout| start::owed(rollout, me, state, suspects, clock)));
@@ -310,6 +342,9 @@ pub(crate) struct Current {
     /// Whether the group's health check must pass before the turn may end well.
     pub(crate) is_checked: bool,
     pub(crate) stops_now: bool,
+    /// Which attempt of the turn the ledger lets run, and how many there may be.
+    pub(crate) attempt: u8,
+    pub(crate) attempts: u8,
 }
 
 impl Current {
@@ -325,7 +360,21 @@ impl Current {
             is_stopped: rollout.stops_now() || rollout.ends_turns_early(),
             stops_now: rollout.stops_now(),
             is_checked: group.is_some_and(|group| group.group.health.is_some()),
+            attempt: member.attempt,
+            attempts: policy.attempts,
         })
+    }
+
+    /// Whether a turn that was interrupted in this attempt begins once more.
+    fn may_begin_anew(&self, record: &Record) -> bool {
+        !self.is_stopped && record.attempt < self.attempts
+    }
+}
+
+impl Record {
+    fn new(deployment: DeploymentId, began: Index, attempt: u8, course: Course) -> Record {
+        let running = course.after(None);
+        Record { deployment, began, done: None, running, outcome: None, attempt, was_stopped: false }
     }
 }
 
@@ -337,10 +386,12 @@ fn resume(turn: &mut OwnTurn, current: Current) -> Option<Act> {
         return None;
     }
     match (turn.record.running, current.course.after(turn.record.done)) {
-        (Some(event), _) => {
-            let message = format!("the agent was killed while {event} ran");
-            end(turn, failed(Some(event), ErrorCode::FailedAfterRestart, message));
+        (Some(_), _) if current.attempt > turn.record.attempt => return Some(begin_anew(turn, current)),
+        (Some(_), _) if current.may_begin_anew(&turn.record) => {
+            turn.step = Step::Interrupted;
+            return None;
         }
+        (Some(_), _) => return Some(give_up(turn)),
         (None, Some(next)) => {
             turn.record.running = Some(next);
             turn.step = Step::Writing;
@@ -352,6 +403,36 @@ fn resume(turn: &mut OwnTurn, current: Current) -> Option<Act> {
         (None, None) => end(turn, TurnOutcome::Succeeded),
     }
     Some(Act::Write(turn.record.clone()))
+}
+
+/// The ledger lets the next attempt begin. Nothing of it has run, or the journal would
+/// say so.
+fn begin_anew(turn: &mut OwnTurn, current: Current) -> Act {
+    let Record { deployment, began, .. } = turn.record;
+    turn.record = Record::new(deployment, began, current.attempt, current.course);
+    turn.step = Step::Writing;
+    Act::Write(turn.record.clone())
+}
+
+/// An interrupted turn that does not begin anew has failed.
+fn give_up(turn: &mut OwnTurn) -> Act {
+    if let Some(event) = turn.record.running {
+        let (event, code, message) = interruption(&turn.record, event);
+        end(turn, failed(event, code, message));
+    }
+    Act::Write(turn.record.clone())
+}
+
+fn interruption(record: &Record, event: LifecycleEvent) -> (Option<LifecycleEvent>, ErrorCode, String) {
+    let (code, how) = match record.was_stopped {
+        true => (ErrorCode::AgentStopped, "stopped"),
+        false => (ErrorCode::FailedAfterRestart, "killed"),
+    };
+    let which = match record.attempt {
+        0 | 1 => String::new(),
+        attempt => format!(", in attempt {attempt} of the turn"),
+    };
+    (Some(event), code, format!("the agent was {how} while {event} ran{which}"))
 }
 
 fn stopped_before(event: LifecycleEvent) -> TurnOutcome {

@@ -11,6 +11,7 @@ mod configs;
 mod deferrals;
 mod deployments;
 mod encoded;
+mod forgetting;
 mod freeze;
 mod health;
 mod membership;
@@ -187,6 +188,8 @@ enum Timer {
     Bake(DeploymentId),
     /// The first of the freezes is over.
     Thaw,
+    /// A host that is Down must be back, or is taken out of the mesh.
+    Forget(HostId),
 }
 
 /// Everything the ledger says, folded.
@@ -361,6 +364,11 @@ impl State {
             Body::TurnDeferred { deployment, host, suspects } => {
                 self.defer_turn(*deployment, *host, suspects);
             }
+            Body::TurnBegunAnew { deployment, host, event, attempt } => {
+                if let Some(rollout) = self.rollouts.get_mut(deployment) {
+                    rollout.begin_anew(*host, *event, *attempt);
+                }
+            }
         }
         Ok(())
     }
@@ -390,6 +398,7 @@ impl State {
             | Body::AlarmRead { .. }
             | Body::TriggersDelivered { .. }
             | Body::TurnDeferred { .. }
+            | Body::TurnBegunAnew { .. }
             | Body::HealthChanged { .. } => Ok(()),
         }
     }
@@ -419,6 +428,10 @@ impl State {
             }
             Body::TurnDeferred { deployment, host, .. } => {
                 !matches!(stage(deployment, host), Some(Stage::Leased { .. }))
+            }
+            Body::TurnBegunAnew { deployment, host, event: _, attempt } => {
+                let member = self.rollouts.get(deployment).and_then(|rollout| rollout.members().get(host));
+                member.is_none_or(|member| !member.may_begin_anew(*attempt))
             }
             Body::TurnEnded { deployment, host, .. } => {
                 matches!(stage(deployment, host), Some(Stage::Ended { .. }))

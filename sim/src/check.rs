@@ -9,6 +9,7 @@ mod agreement;
 mod catch_up;
 mod fold;
 mod health;
+mod ledger_time;
 mod minimum;
 mod removal;
 mod rolled_back;
@@ -33,6 +34,7 @@ pub use acknowledged::Acknowledged;
 pub use agreement::{Agreement, Line};
 pub use catch_up::CatchUps;
 pub use health::Health;
+pub use ledger_time::LedgerClock;
 pub use minimum::Minimum;
 pub use removal::Removal;
 pub use told::all_told;
@@ -77,6 +79,8 @@ pub enum Claim {
     Damped,
     /// A host that was taken out takes part in nothing any more.
     Removal,
+    /// The ledger's time goes on by what passes, not by what clocks show.
+    LedgerTime,
     /// After healing no healthy host has a revision whose deployment failed and was
     /// to be rolled back.
     RolledBack,
@@ -101,6 +105,7 @@ impl fmt::Display for Claim {
             Claim::Alive => "a node never panics and starts from what a crash left",
             Claim::Checked => "no turn ends well before the group's check has passed",
             Claim::Damped => "a host that flaps costs a bounded number of entries",
+            Claim::LedgerTime => "the ledger's time goes on by what passes",
             Claim::RolledBack => "no healthy host stays at a revision that was to be rolled back",
             Claim::Removal => "a host that was taken out has no turn, no vote and no way back",
         })
@@ -162,6 +167,7 @@ pub struct Checks {
     pub chronicle: Chronicle,
     pub health: Health,
     pub removal: Removal,
+    pub ledger_time: LedgerClock,
     numbers: BTreeMap<HostId, HostNo>,
     finding: Option<Finding>,
 }
@@ -232,6 +238,7 @@ impl Checks {
         self.model.apply_at(index, entry);
         self.chronicle.entry(now, &self.model);
         let verdicts = [
+            self.ledger_time.entry(entry.at, self.numbers.len(), now),
             self.minimum.entry(index, &self.model),
             self.waves.entry(index, &self.model),
             self.turns.entry(&self.model, &self.numbers),
@@ -262,6 +269,7 @@ impl Checks {
         self.turns.host_down(host);
         self.health.host_down(host);
         self.removal.host_down(host);
+        self.ledger_time.host_down(host);
     }
 
     /// A node has been told something, and done what it does.

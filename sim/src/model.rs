@@ -31,6 +31,8 @@ pub use watches::{Happening, Watches};
 pub struct Host {
     pub record: HostRecord,
     pub down: bool,
+    /// When it last went Down.
+    pub down_at: Millis,
 }
 
 /// What is known of a host between deployments.
@@ -88,6 +90,7 @@ pub enum Due {
     Relapsed(DeploymentId, HostId),
     BakeOver(DeploymentId),
     Thaw,
+    Forget(HostId),
 }
 
 impl Model {
@@ -164,6 +167,17 @@ impl Model {
             Body::Submitted(submission) => self.submit(submission),
             Body::TurnStarted { deployment, host } => self.start(*deployment, *host),
             Body::TurnDeferred { deployment, host, suspects: _ } => self.defer(*deployment, *host),
+            Body::TurnBegunAnew { deployment, host, event: _, attempt } => {
+                let deployment = self.deployments.get_mut(deployment);
+                let most = deployment.as_ref().map_or(0, |deployment| deployment.submission.policy.attempts);
+                if let Some(turn) = deployment.and_then(|deployment| deployment.turn_mut(*host))
+                    && matches!(turn.stage, Stage::Started { .. })
+                    && *attempt == turn.attempt + 1
+                    && *attempt <= most
+                {
+                    turn.attempt = *attempt;
+                }
+            }
             Body::TurnEnded { deployment, host, outcome } => {
                 let failed = match outcome {
                     TurnOutcome::Succeeded => None,

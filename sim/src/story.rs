@@ -202,6 +202,7 @@ impl Story {
                 format!("{} takes too long", self.deployment(deployment))
             }
             Due::Thaw => "a freeze is over".into(),
+            Due::Forget(host) => format!("{} is Down for good: it is out of the mesh", self.host(host)),
             Due::BakeOver(deployment) => format!("{}: the bake is over", self.deployment(deployment)),
             Due::Relapsed(deployment, host) => {
                 format!("{}: {} has been unwell for too long", self.deployment(deployment), self.host(host))
@@ -267,6 +268,10 @@ impl Story {
                     "{deployment}: {} waits with its start, as these are suspect: {suspects}",
                     self.host(*host)
                 )
+            }
+            Body::TurnBegunAnew { deployment, host, event, attempt: _ } => {
+                let deployment = self.deployment(*deployment);
+                format!("{deployment}: {} begins its turn anew, interrupted in {event}", self.host(*host))
             }
             Body::TurnEnded { deployment, host, outcome } => {
                 let how = match outcome {

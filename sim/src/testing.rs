@@ -111,5 +111,6 @@ pub(crate) fn run(deployment: DeploymentId, event: LifecycleEvent) -> Run {
         sources: Vec::new(),
         mode: proto::policy::Mode::Standard,
         script_timeout_max: None,
+        anew: None,
     }
 }

@@ -29,7 +29,7 @@ fn installed(mesh: &Mesh) -> (BTreeSet<String>, usize) {
 #[test]
 fn an_agent_killed_in_an_install_comes_back_to_a_whole_revision_and_says_what_happened() {
     let mut mesh = Mesh::of(1);
-    mesh.group("config = \"AllAtOnce\"\nlost_after = \"30s\"\n[rollback]\nenabled = false");
+    mesh.group("config = \"AllAtOnce\"\nlost_after = \"30s\"\nattempts = 1\n[rollback]\nenabled = false");
     mesh.begin_with(&bundle(&mesh, "v0"));
     let state = mesh.agent("web-1").data.join("deploy/deployment-instructions");
     let lines = || {

@@ -83,7 +83,8 @@ fn a_host_killed_in_its_turn_fails_it_and_the_others_are_rolled_back() {
 
 #[test]
 fn a_host_killed_in_its_turn_and_started_again_says_so() {
-    let (mut mesh, id) = in_the_middle(3, "config = \"OneAtATime\"\nlost_after = \"30s\"", "web-1");
+    let (mut mesh, id) =
+        in_the_middle(3, "config = \"OneAtATime\"\nlost_after = \"30s\"\nattempts = 1", "web-1");
 
     mesh.kill("web-2");
     mesh.start("web-2");
@@ -97,6 +98,22 @@ fn a_host_killed_in_its_turn_and_started_again_says_so() {
     mesh.check();
 }
 
+#[test]
+fn a_turn_whose_agent_was_killed_begins_anew_and_says_so() {
+    let (mut mesh, id) = in_the_middle(3, "config = \"OneAtATime\"\nlost_after = \"30s\"", "web-1");
+
+    mesh.kill("web-2");
+    mesh.go("v2");
+    mesh.start("web-2");
+
+    let view = mesh.wait_for(&id, "Succeeded");
+    let turn = turn_of(&view, "web-2");
+    let message = turn["message"].as_str().unwrap_or_default();
+    assert!(message.contains("began anew") && message.contains("AfterInstall"), "{turn:#}");
+    let logs = mesh.agent("web-2").skein(&["logs", &id, "web-2"]);
+    logs.expect(0, &["while AfterInstall ran: the turn begins anew"]);
+}
+
 /// Whether the processes whose pids are in a file of the mesh's directory run.
 fn pids_run(mesh: &Mesh, file: &str) -> Vec<bool> {
     let text = fs::read_to_string(mesh.path().join(file)).unwrap_or_default();
@@ -108,7 +125,7 @@ fn pids_run(mesh: &Mesh, file: &str) -> Vec<bool> {
 #[test]
 fn a_script_that_outlives_its_agent_is_ended_before_another_runs_there() {
     let mut mesh = Mesh::of(3);
-    mesh.group("config = \"OneAtATime\"\nlost_after = \"30s\"");
+    mesh.group("config = \"OneAtATime\"\nlost_after = \"30s\"\nattempts = 1");
     mesh.begin_with(&Bundle::new("v1"));
     let hangs = Bundle::new("v2")
         .does(Deed::LeaveService, "AfterInstall", "web-2")

@@ -7,7 +7,7 @@ use crate::world::{Mesh, turn_of, wait_until};
 #[test]
 fn all_agents_are_killed_in_the_middle_and_the_release_ends_truthfully() {
     let mut mesh = Mesh::of(5);
-    mesh.group("config = \"OneAtATime\"");
+    mesh.group("config = \"OneAtATime\"\nattempts = 1");
     mesh.begin_with(&Bundle::new("v1"));
     let id = mesh.submit("web-1", &Bundle::new("v2").does(Deed::Hold, "ApplicationStart", "web-3"));
     mesh.wait_for_hook_on(&id, "ApplicationStart", "web-3");
@@ -29,7 +29,7 @@ fn all_agents_are_killed_in_the_middle_and_the_release_ends_truthfully() {
 #[test]
 fn all_agents_are_killed_at_any_moment_and_no_turn_runs_twice() {
     let mut mesh = Mesh::of(3);
-    mesh.group("config = \"OneAtATime\"");
+    mesh.group("config = \"OneAtATime\"\nattempts = 1");
     mesh.begin_with(&Bundle::new("v1"));
     let id = mesh.submit("web-2", &Bundle::new("v2"));
     wait_until("web-1 is through", || mesh.trace().of(&id).has_ended("ValidateService", "web-1"));

@@ -178,6 +178,13 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
             hosts.connected
         ));
     }
+    if !status.clocks_off.is_empty() {
+        text.push_str(&format!(
+            "Warning   clocks are off: {}; set them right and restart the agents there. Deployments go by elapsed \
+             time and are not affected\n",
+            clean(&status.clocks_off.join(", "))
+        ));
+    }
     if status.groups.is_empty() {
         text.push_str("\nNo groups yet: `skein group set FILE` defines one.\n");
     } else {

@@ -11,7 +11,7 @@ use crate::toml_file;
 
 /// Every key, as `--override` takes it; those of `[deployment]` have no section
 /// before them.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 24] = [
     "config",
     "minimum_healthy",
     "turns_max",
@@ -23,6 +23,8 @@ const KEYS: [&str; 22] = [
     "lost_after",
     "turn_timeout",
     "timeout",
+    "bake",
+    "attempts",
     "alarms",
     "canary.enabled",
     "canary.hosts",

@@ -58,6 +58,15 @@ pub(crate) struct DeploymentSection {
     pub(crate) turn_timeout: Option<String>,
     #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<String>,
+    /// How long the last wave is watched.
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
+    pub(crate) bake: Option<String>,
+    /// How long a host may be Down before it is taken out of the mesh.
+    #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
+    pub(crate) forget_down_after: Option<String>,
+    /// How often a turn may begin, if its agent is killed in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) attempts: Option<u8>,
     /// Whether the group's alarms stop it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) alarms: Option<AlarmsWord>,
@@ -242,7 +251,14 @@ impl DeploymentSection {
         put_duration("start_timeout", self.start_timeout.as_deref(), &mut policy.start_timeout)?;
         put_duration("lost_after", self.lost_after.as_deref(), &mut policy.lost_after)?;
         put_duration("turn_timeout", self.turn_timeout.as_deref(), &mut policy.turn_timeout)?;
-        put_duration("timeout", self.timeout.as_deref(), &mut policy.deployment_timeout)
+        put_duration("timeout", self.timeout.as_deref(), &mut policy.deployment_timeout)?;
+        policy.attempts = self.attempts.unwrap_or(policy.attempts);
+        if self.forget_down_after.is_some() {
+            let mut after = Duration::ZERO;
+            put_duration("forget_down_after", self.forget_down_after.as_deref(), &mut after)?;
+            policy.forget_down_after = Some(after);
+        }
+        put_duration("bake", self.bake.as_deref(), &mut policy.bake)
     }
 
     fn of(policy: &Policy) -> Self {
@@ -265,6 +281,9 @@ impl DeploymentSection {
             lost_after: Some(written(policy.lost_after)),
             turn_timeout: Some(written(policy.turn_timeout)),
             timeout: Some(written(policy.deployment_timeout)),
+            bake: Some(written(policy.bake)),
+            forget_down_after: policy.forget_down_after.map(written),
+            attempts: Some(policy.attempts),
             alarms: Some(if policy.ignore_alarms { AlarmsWord::Ignore } else { AlarmsWord::Stop }),
         }
     }

@@ -320,6 +320,22 @@ impl Deployment {
         Ok(Some(Scripted { archive: archive_of(&dir), appspec_name, custom, is_own: false }))
     }
 
+    /// Prepares for the first event of a turn that begins anew, and says so in
+    /// scripts.log. Unless the bundle was installed by then, the revision that was
+    /// there before is the one to be stopped, so the bundle is unpacked once more.
+    pub(crate) fn begin_anew(&self, interrupted: LifecycleEvent) -> Result<(), EventError> {
+        let note = format!("The agent was killed or stopped while {interrupted} ran: the turn begins anew");
+        hooks::note(&scripts_log(&self.dir), &note).map_err(|cause| self.on_disk(cause))?;
+        let installed = self.state.last_successful().map_err(|cause| self.on_disk(cause))?;
+        if installed.is_some_and(|dir| dir == self.dir) {
+            return Ok(());
+        }
+        match std::fs::remove_dir_all(self.archive()) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(self.on_disk(cause)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Does without scripts that are no longer on the disk. To fail would block
     /// this group's every deployment for ever, and there is nothing left that
     /// somebody could mend.

@@ -53,6 +53,7 @@ impl Host {
             sources: Vec::new(),
             mode: proto::policy::Mode::Standard,
             script_timeout_max: None,
+            anew: None,
         }
     }
 

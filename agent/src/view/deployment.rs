@@ -212,7 +212,11 @@ pub(super) fn with_hosts(
     let mut hosts: Vec<TurnView> =
         targeted.map(|(host, part)| turn(*host, part, rollout, &names, event_of(*host))).collect();
     hosts.sort_by(|a, b| a.who.order().cmp(&b.who.order()));
-    DeploymentView { hosts: Some(hosts), ..summary(rollout, state, blockers) }
+    let mut view = DeploymentView { hosts: Some(hosts), ..summary(rollout, state, blockers) };
+    if let Some(reason) = &mut view.reason {
+        reason.message += &super::aftermath::words(rollout, &parts, &names);
+    }
+    view
 }
 
 fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> DeploymentView {
@@ -370,7 +374,13 @@ fn turn(
         finished_at: finished_at.map(written),
         wave: part.wave.map(|wave| wave_name(&wave.kind)),
     };
-    with_stage(view, part, rollout, state.removed(host).is_some(), event)
+    let mut view = with_stage(view, part, rollout, state.removed(host).is_some(), event);
+    if let Some(event) = part.interrupted {
+        let anew = format!("the turn began anew: its agent was killed or stopped while {event} ran");
+        view.message =
+            Some(view.message.map_or_else(|| anew.clone(), |message| format!("{message}; {anew}")));
+    }
+    view
 }
 
 fn with_stage(

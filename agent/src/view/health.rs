@@ -7,6 +7,7 @@ use proto::policy::Mode;
 use proto::rollout::{Blocker, Rollout};
 use proto::state::{Deferral, GroupState, State};
 
+use super::names::Names;
 use super::{Why, name_of, written};
 
 /// Hosts that a sentence names; of the rest it says how many there are.
@@ -19,7 +20,7 @@ impl Why {
         match blocker {
             Blocker::TooFewHealthy { .. } | Blocker::ZoneTooFewHealthy { .. } | Blocker::Relapsed { .. } => {
                 self.message += &named("out of service", out_of_service(rollout, state));
-                self.message += &way_out(blocker, rollout);
+                self.message += &way_out(blocker, rollout, state);
                 self
             }
             Blocker::Deferred { .. } => {
@@ -49,7 +50,7 @@ impl Why {
 
 /// What a person can do who does not want to wait for those that are out of
 /// service: nothing else would end it before its timeout.
-fn way_out(blocker: &Blocker, rollout: &Rollout) -> String {
+fn way_out(blocker: &Blocker, rollout: &Rollout, state: &State) -> String {
     let is_of_zone = matches!(blocker, Blocker::ZoneTooFewHealthy { .. });
     let waits_for_others = match blocker {
         Blocker::TooFewHealthy { .. } | Blocker::ZoneTooFewHealthy { .. } => rollout.counts().in_flight == 0,
@@ -80,7 +81,12 @@ fn way_out(blocker: &Blocker, rollout: &Rollout) -> String {
         (None, Mode::Standard) => format!("go on with less: skein deploy {group} SOURCE"),
     };
     let minimum = if is_of_zone { "zones.minimum_healthy" } else { "minimum_healthy" };
-    format!("; bring them back, or stop it (skein stop {id}) and {again} --override {minimum}=N")
+    let is_down = |host: &&HostId| state.host(**host).is_some_and(|known| known.down.is_some());
+    let remove = rollout.members().keys().find(is_down).map(|host| {
+        format!(", take out for good what is gone (skein mesh remove {})", Names::of(state).word(*host))
+    });
+    let remove = remove.unwrap_or_default();
+    format!("; bring them back{remove}, or stop it (skein stop {id}) and {again} --override {minimum}=N")
 }
 
 /// The alarms that were not read in the deployment.
@@ -93,7 +99,7 @@ fn unread(rollout: &Rollout, state: &State) -> Vec<String> {
     known.group.alarms.iter().filter(is_unread).map(|alarm| alarm.name.clone()).collect()
 }
 
-fn named(what: &str, hosts: Vec<String>) -> String {
+pub(super) fn named(what: &str, hosts: Vec<String>) -> String {
     let rest = hosts.len().saturating_sub(NAMED_MAX);
     let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
     let hosts: Vec<String> = hosts.into_iter().take(NAMED_MAX).collect();
@@ -111,8 +117,9 @@ pub(super) fn deferred(deferral: &Deferral, state: &State) -> String {
 /// each with since when, and why.
 fn out_of_service(rollout: &Rollout, state: &State) -> Vec<String> {
     let group = state.group(&rollout.submission.group);
-    let of_no_service =
-        rollout.members().iter().filter(|(_, member)| member.is_of_no_service() && !member.is_in_flight());
+    let of_no_service = rollout.members().iter().filter(|(host, member)| {
+        member.is_of_no_service() && !member.is_in_flight() && state.host(**host).is_some()
+    });
     let mut hosts: Vec<String> = of_no_service
         .map(|(host, member)| {
             let name = name_of(state, *host);

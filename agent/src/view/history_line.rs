@@ -102,6 +102,10 @@ fn words(state: &State, body: &Body) -> String {
         Body::GroupDeleted(name) => format!("group {name} was deleted"),
         Body::Submitted(submission) => submitted(submission),
         Body::TurnStarted { host, .. } => format!("{} took its turn", name(host)),
+        Body::TurnBegunAnew { host, event, attempt, .. } => format!(
+            "{} begins its turn anew (attempt {attempt}): its agent was killed or stopped while {event} ran",
+            name(host)
+        ),
         Body::TurnDeferred { host, suspects, .. } => {
             let suspects: Vec<String> = suspects.iter().map(name).collect();
             format!("{} waits with its start, as these are suspect: {}", name(host), suspects.join(", "))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proto::id::{GroupName, HostId};
-use proto::node::{MeshView, Node};
+use proto::node::{MeshView, Node, is_clock_off};
 use proto::rollout::Health;
 use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub(crate) struct StatusView {
     pub(crate) voters: Vec<String>,
     pub(crate) hosts: MeshCounts,
     pub(crate) groups: Vec<GroupView>,
+    /// Hosts whose clocks are off, each with how much.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) clocks_off: Vec<String>,
     /// The deployments that run now, without their hosts.
     pub(crate) running: Vec<DeploymentView>,
     /// Why nothing is committed that this host could know of: all else is as of its
@@ -70,6 +73,10 @@ pub(crate) struct HostView {
     pub(crate) is_voter: bool,
     /// Whether it is the host that answers.
     pub(crate) is_self: bool,
+    /// How far its clock is ahead of the ledger's, in milliseconds; none if it is not
+    /// heard.
+    #[serde(default)]
+    pub(crate) clock_ahead_ms: Option<i64>,
     /// What it runs, by group.
     pub(crate) groups: BTreeMap<String, StandingView>,
 }
@@ -175,10 +182,27 @@ pub(crate) fn status(node: &Node, addresses: Vec<String>, data_dir: &str) -> Sta
         voters: mesh.voters.iter().map(|voter| name_of(state, *voter)).collect(),
         hosts: MeshCounts::of(state, &mesh),
         groups: groups(state).into_iter().map(|group| group.seen_by(node)).collect(),
+        clocks_off: clocks_off(&mesh, state),
         running: running(node),
         stalled: node.no_majority().as_ref().map(Why::of_blocker),
         removed_at: node.removed().map(|removed| written(removed.at)),
     }
+}
+
+/// Hosts whose clocks differ from the ledger's by more than half a minute.
+fn clocks_off(mesh: &MeshView, state: &State) -> Vec<String> {
+    let off = mesh.clocks_ahead.iter().filter(|(_, ahead)| is_clock_off(**ahead));
+    let mut off: Vec<String> =
+        off.map(|(host, ahead)| format!("{} {}", name_of(state, *host), clock_words(*ahead))).collect();
+    off.sort();
+    off
+}
+
+/// By how much a clock is off.
+pub(crate) fn clock_words(ahead_ms: i64) -> String {
+    let by = humantime::format_duration(std::time::Duration::from_secs(ahead_ms.unsigned_abs() / 1_000));
+    let way = if ahead_ms < 0 { "behind" } else { "ahead" };
+    format!("{by} {way}")
 }
 
 /// The hosts of the mesh, or of one group, by name.
@@ -212,6 +236,7 @@ fn host_view(host: &Host, names: &Names<'_>, mesh: &MeshView, own: HostId) -> Ho
         joined_at: written(host.joined_at),
         is_voter: mesh.voters.contains(&record.host),
         is_self: record.host == own,
+        clock_ahead_ms: mesh.clocks_ahead.get(&record.host).copied(),
         groups: groups
             .map(|known| (known.group.name.to_string(), standing(names, known, record.host)))
             .collect(),

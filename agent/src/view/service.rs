@@ -77,7 +77,8 @@ pub(super) fn out_of_service(
 fn why_not(names: &Names<'_>, known: &GroupState, host: &Host) -> Option<OutOfServiceView> {
     let (state, id) = (names.state, host.record.host);
     let (why, since, message) = if let Some(since) = host.down {
-        ("Down", Some(since), None)
+        let remove = format!("if it is gone for good: skein mesh remove {}", names.word(id));
+        ("Down", Some(since), Some(remove))
     } else if let Some(ailing) = known.ailing(id) {
         let held = held_back(state, known, id).map(|held| format!("; {held}")).unwrap_or_default();
         ("Unhealthy", Some(ailing.since), Some(format!("{}{held}", ailing.error)))

@@ -12,6 +12,7 @@ use proto::rollout::Blocker;
 
 use super::*;
 
+mod aftermath;
 mod plan;
 mod service;
 

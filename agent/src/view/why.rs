@@ -79,7 +79,9 @@ impl Why {
                 ("ZONE_HEALTH_CONSTRAINTS", too_few([available, minimum, total, down, ailing]))
             }
             Blocker::WaveEnding { wave: _, in_flight } => ("WAVE_ENDING", vec![("in_progress", *in_flight)]),
-            Blocker::Baking { wave: _, until: _, unsure } => ("BAKING", vec![("unsure", *unsure)]),
+            Blocker::Baking { wave: _, until: _, unsure, is_last: _ } => {
+                ("BAKING", vec![("unsure", *unsure)])
+            }
         };
         let mut why = Why::new(code, blocker.to_string(), &numbers);
         if let Blocker::Baking { until, .. } = blocker {

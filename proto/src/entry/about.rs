@@ -56,6 +56,7 @@ impl Body {
             Body::Frozen { group: of, .. } => ("Frozen", group(of)),
             Body::Unfrozen { group: of } => ("Unfrozen", group(of)),
             Body::TurnDeferred { deployment: of, host, .. } => ("TurnDeferred", About { host: Some(*host), ..deployment(*of) }),
+            Body::TurnBegunAnew { deployment: of, host, .. } => ("TurnBegunAnew", About { host: Some(*host), ..deployment(*of) }),
         }
     }
 
@@ -83,7 +84,8 @@ impl Body {
             | Body::Finished { .. }
             | Body::HealthChanged { .. }
             | Body::TriggersDelivered { .. }
-            | Body::TurnDeferred { .. } => false,
+            | Body::TurnDeferred { .. }
+            | Body::TurnBegunAnew { .. } => false,
         }
     }
 

@@ -17,6 +17,10 @@ pub(super) const START_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 pub(super) const TURN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Beyond it a deployment is not waited for but forgotten.
 pub(super) const DEPLOYMENT_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// A host that is rebooted, or cut off for a moment, must not be taken out.
+pub(super) const FORGET_MIN: Duration = Duration::from_secs(10 * 60);
+/// Attempts of one turn: an agent that is killed more often is killed by the turn.
+pub(super) const ATTEMPTS_MAX: u8 = 5;
 /// Zones that may be put in order.
 pub(super) const ZONES_ORDERED_MAX: usize = 100;
 /// The longest name of a zone, in characters.
@@ -43,6 +47,9 @@ pub enum InvalidPolicy {
         /// The least that makes sense.
         least: &'static str,
     },
+    /// See [`ATTEMPTS_MAX`].
+    #[error("attempts = {0}: a turn may begin at most {ATTEMPTS_MAX} times")]
+    Attempts(u8),
     /// Too short or too long.
     #[error("{key} = {}: it may be {} to {}", words(*.given), words(*.least), words(*.most))]
     Duration {
@@ -92,6 +99,15 @@ impl Policy {
         }
         if self.turns_max == Some(0) {
             return Err(InvalidPolicy::Zero { key: "turns_max", least: "1" });
+        }
+        match self.attempts {
+            0 => return Err(InvalidPolicy::Zero { key: "attempts", least: "1" }),
+            1..=ATTEMPTS_MAX => {}
+            more => return Err(InvalidPolicy::Attempts(more)),
+        }
+        check_duration("bake", self.bake, Duration::ZERO, BAKE_MAX)?;
+        if let Some(after) = self.forget_down_after {
+            check_duration("forget_down_after", after, FORGET_MIN, DEPLOYMENT_TIMEOUT_MAX)?;
         }
         self.validate_waves()?;
         if self.mode == super::Mode::Restart && self.outdated_only {

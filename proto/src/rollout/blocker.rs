@@ -123,7 +123,8 @@ pub enum Blocker {
         /// How many.
         in_flight: u32,
     },
-    /// A wave is watched before the next one goes.
+    /// A wave is watched before the next one goes, or, after the last one, before the
+    /// deployment has succeeded.
     Baking {
         /// Which.
         wave: WaveKind,
@@ -132,6 +133,8 @@ pub enum Blocker {
         /// How many of its hosts are Down or unwell: it is watched until they
         /// are back, or count as failed.
         unsure: u32,
+        /// Whether it is the last one.
+        is_last: bool,
     },
 }
 
@@ -209,11 +212,14 @@ impl fmt::Display for Blocker {
             Blocker::WaveEnding { wave, in_flight } => {
                 write!(f, "the last {in_flight} turns of {wave} are under way")
             }
-            Blocker::Baking { wave, until: _, unsure: 0 } => write!(f, "{wave} is watched before others go"),
-            Blocker::Baking { wave, until: _, unsure } => write!(
-                f,
-                "{wave} is watched before others go; {unsure} of its hosts are Down or unhealthy since their turn"
-            ),
+            Blocker::Baking { wave, until: _, unsure, is_last } => {
+                let ends = if *is_last { "the deployment has succeeded" } else { "others go" };
+                write!(f, "{wave} is watched before {ends}")?;
+                match unsure {
+                    0 => Ok(()),
+                    _ => write!(f, "; {unsure} of its hosts are Down or unhealthy since their turn"),
+                }
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::TurnOutcome;
 use crate::id::Digest;
+use crate::lifecycle::LifecycleEvent;
 use crate::time::LedgerTime;
 
 /// Whether the application on a host is known to be well: how its last turn
@@ -85,6 +86,10 @@ pub struct Member {
     pub(super) wave: u32,
     /// Its place among the zones, if the rollout goes zone by zone.
     pub(super) zone: u32,
+    /// Which attempt its turn is in, counted from 1.
+    pub attempt: u8,
+    /// The event in which the attempt before was interrupted.
+    pub interrupted: Option<LifecycleEvent>,
     /// Taken out of the mesh since: not one of the N hosts any longer.
     pub(super) gone: bool,
 }
@@ -125,6 +130,11 @@ impl Member {
     /// With a lease or in its turn: out of service.
     pub fn is_in_flight(&self) -> bool {
         matches!(self.stage, Stage::Leased { .. } | Stage::Started { .. })
+    }
+
+    /// Whether its turn is under way and this is its next attempt.
+    pub(crate) fn may_begin_anew(&self, attempt: u8) -> bool {
+        matches!(self.stage, Stage::Started { .. }) && self.attempt.checked_add(1) == Some(attempt)
     }
 
     /// With a lease that it has not used yet.

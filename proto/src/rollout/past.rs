@@ -38,6 +38,8 @@ pub struct Part<'a> {
     pub down: Option<LedgerTime>,
     /// Since when the check has found it unwell; known while it runs.
     pub ailing: Option<LedgerTime>,
+    /// The event in which its turn was interrupted before it began anew.
+    pub interrupted: Option<LifecycleEvent>,
 }
 
 /// The hosts that a group's past deployments speak of, by number.
@@ -50,6 +52,9 @@ pub(super) struct Past {
     turns: BTreeMap<Kind, Vec<PastTurn>>,
     /// What hosts said of their failures.
     told: BTreeMap<HostId, Told>,
+    /// Hosts whose turn began anew, and the event in which it was interrupted; at most
+    /// [`FAILURES_TOLD`] of them.
+    anew: BTreeMap<HostId, LifecycleEvent>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -144,13 +149,16 @@ impl Past {
         let mut numbered: Vec<(u32, HostId, &Member)> =
             rollout.members.iter().map(|(host, member)| (roster.0[host], *host, member)).collect();
         numbered.sort_unstable_by_key(|(number, ..)| *number);
-        let mut past = Past { turns: BTreeMap::new(), told: BTreeMap::new() };
+        let mut past = Past { turns: BTreeMap::new(), told: BTreeMap::new(), anew: BTreeMap::new() };
         let mut places: BTreeMap<Kind, Place> = BTreeMap::new();
         for (number, host, member) in numbered {
             let (kind, ended, took) = told_of(member, began);
             let turn = places.entry(kind).or_default().write(number, ended, took);
             past.turns.entry(kind).or_default().push(turn);
             past.told.extend(Told::of(member).map(|told| (host, told)));
+            if past.anew.len() < FAILURES_TOLD as usize {
+                past.anew.extend(member.interrupted.map(|event| (host, event)));
+            }
         }
         past
     }
@@ -263,6 +271,7 @@ impl Rollout {
             wave: self.wave_at(&member.stage, member.wave),
             down: member.down,
             ailing: member.ailing,
+            interrupted: member.interrupted,
         }
     }
 
@@ -270,7 +279,8 @@ impl Rollout {
         let told = self.past.as_ref().and_then(|past| past.told.get(&host));
         let stage = kind.stage(self.began(), ended, took, told);
         let wave = self.wave_at(&stage, kind.wave);
-        Part { stage: Cow::Owned(stage), wave, down: None, ailing: None }
+        let interrupted = self.past.as_ref().and_then(|past| past.anew.get(&host)).copied();
+        Part { stage: Cow::Owned(stage), wave, down: None, ailing: None, interrupted }
     }
 
     fn wave_at(&self, stage: &Stage, wave: u32) -> Option<&Wave> {

@@ -43,7 +43,13 @@ impl Sums<'_> {
         if member.stage == Stage::Pending {
             self.queue.remove(&(member.wave, member.rank(), member.position, host));
             if member.is_of_no_service() {
-                self.mending.remove(&(member.down.is_some(), member.zone, member.wave, member.position, host));
+                self.mending.remove(&(
+                    member.down.is_some(),
+                    member.zone,
+                    member.wave,
+                    member.position,
+                    host,
+                ));
             }
         }
         if let Some(wave) = wave_of(self.waves, member) {

@@ -57,6 +57,9 @@ pub(super) fn next(rollout: &Rollout) -> Turn {
     }
     let in_flight = rollout.counts.in_flight;
     let Some((wave, _, _, candidate)) = rollout.queue.first() else {
+        if let Some(blocker) = between_waves(rollout, rollout.waves.current) {
+            return Turn::Blocked(vec![blocker]);
+        }
         return match (in_flight, rollout.counts.relapsed) {
             (0, 0) => Turn::Over(conclusion(rollout)),
             (0, relapsed) => Turn::Blocked(vec![Blocker::Relapsed { relapsed }]),
@@ -74,7 +77,10 @@ fn between_waves(rollout: &Rollout, wave_of_next: u32) -> Option<Blocker> {
     let wave = rollout.waves.current()?;
     let kind = wave.kind.clone();
     match rollout.waves.bake_until {
-        Some(until) => Some(Blocker::Baking { wave: kind, until, unsure: wave.unsure }),
+        Some(until) => {
+            let (unsure, is_last) = (wave.unsure, !rollout.waves.has_next());
+            Some(Blocker::Baking { wave: kind, until, unsure, is_last })
+        }
         None if wave_of_next == rollout.waves.current => None,
         None => Some(Blocker::WaveEnding { wave: kind, in_flight: wave.counts.in_flight }),
     }
@@ -104,7 +110,8 @@ fn is_hopeless(rollout: &Rollout) -> bool {
     if counts.pending_available > 0 {
         return best <= rollout.bounds.minimum;
     }
-    counts.pending + counts.in_flight > 0 && best < rollout.bounds.minimum
+    let may_change = counts.pending + counts.in_flight > 0 || rollout.waves.bake_until.is_some();
+    may_change && best < rollout.bounds.minimum
 }
 
 pub(super) fn turn_of(rollout: &Rollout, candidate: HostId) -> Turn {

@@ -31,7 +31,8 @@ pub enum WaveKind {
 pub struct Wave {
     /// Which.
     pub kind: WaveKind,
-    /// How long it is watched before the next one goes; none after the last.
+    /// How long it is watched before the next one goes, or, after the last, before the
+    /// deployment has succeeded.
     pub bake: Duration,
     /// How far its hosts are.
     pub counts: Counts,
@@ -49,6 +50,8 @@ pub(super) struct Waves {
     pub(super) current: u32,
     /// Until when the current one is watched, once its turns are over.
     pub(super) bake_until: Option<LedgerTime>,
+    /// Whether the last one was watched to the end.
+    pub(super) is_baked: bool,
 }
 
 /// One zone of the group, in a deployment that goes zone by zone.
@@ -108,7 +111,7 @@ impl Waves {
         self.list.get(self.current as usize)
     }
 
-    fn has_next(&self) -> bool {
+    pub(super) fn has_next(&self) -> bool {
         (self.current as usize) + 1 < self.list.len()
     }
 
@@ -116,13 +119,15 @@ impl Waves {
     /// anything changed.
     pub(super) fn go_on(&mut self, at: LedgerTime) -> bool {
         let Some(wave) = self.current() else { return false };
-        if !wave.is_through() || !self.has_next() {
+        let has_next = self.has_next();
+        if !wave.is_through() || (!has_next && (wave.bake.is_zero() || self.is_baked)) {
             return false;
         }
         let until = self.bake_until.unwrap_or(at + wave.bake);
         let is_over = until <= at && (wave.bake.is_zero() || wave.unsure == 0);
         if is_over {
-            self.current += 1;
+            self.current += u32::from(has_next);
+            self.is_baked = !has_next;
             self.bake_until = None;
         } else if self.bake_until.is_none() {
             self.bake_until = Some(until);
@@ -187,7 +192,11 @@ impl Rollout {
         let Some(member) = self.members.get(&host) else { return false };
         let wave = self.waves.list.get(member.wave as usize);
         let is_to_bake = member.wave >= self.waves.current && wave.is_some_and(|wave| !wave.bake.is_zero());
-        self.verdict.is_none() && is_to_bake && member.down.is_some() && is_unsure(member)
+        self.verdict.is_none()
+            && is_to_bake
+            && !self.waves.is_baked
+            && member.down.is_some()
+            && is_unsure(member)
     }
 }
 
@@ -238,7 +247,7 @@ pub(super) fn divide(policy: &Policy, entrants: &[Entrant], members: &[Member]) 
         });
     }
     if let Some(last) = waves.last_mut() {
-        last.bake = Duration::ZERO;
+        last.bake = policy.bake;
     }
     let places = (0..members.len())
         .map(|at| {

@@ -26,11 +26,15 @@ fn group() -> GroupName {
 }
 
 fn submitted(deployment: DeploymentId) -> Body {
+    submitted_with(deployment, Policy::default().attempts)
+}
+
+fn submitted_with(deployment: DeploymentId, attempts: u8) -> Body {
     Body::Submitted(Box::new(Submission {
         deployment,
         group: group(),
         revision: Revision { digest: Digest([2; 32]), size: 1, origin: String::new() },
-        policy: Policy::default(),
+        policy: Policy { attempts, ..Policy::default() },
         creator: Creator::User,
         rollback_of: None,
         description: String::new(),
@@ -68,11 +72,15 @@ impl Ledger {
     }
 
     fn of(hosts: &[u8]) -> Ledger {
+        Ledger::with_attempts(hosts, Policy::default().attempts)
+    }
+
+    fn with_attempts(hosts: &[u8], attempts: u8) -> Ledger {
         let mut ledger = Ledger(State::founding());
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
         hosts.iter().for_each(|number| ledger.join_as(*number, VoterId(u64::from(*number)), 1, WIRE));
         ledger.add(Body::GroupSet(Group::new(group(), tags, Policy::default())));
-        ledger.add(submitted(deployment()));
+        ledger.add(submitted_with(deployment(), attempts));
         ledger
     }
 
@@ -235,9 +243,79 @@ fn a_turn_goes_through_all_events_and_owes_its_end() {
     assert!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()).is_empty());
 }
 
+/// An agent that was killed in the second event, and is back.
+fn killed_in_download_bundle(ledger: &Ledger) -> OwnTurns {
+    let mut before = OwnTurns::default();
+    before.reconcile(me(), &ledger.0);
+    let (effect, _) = runs(before.written(deployment(), ledger.current()));
+    let record = written(&before.done(effect, Ok(()), |_| ledger.current()));
+    OwnTurns::restore(vec![record])
+}
+
+#[test]
+fn a_turn_that_was_interrupted_begins_anew_once_when_the_ledger_has_it() {
+    let mut ledger = Ledger::with_a_turn();
+    let mut turns = killed_in_download_bundle(&ledger);
+    assert!(turns.reconcile(me(), &ledger.0).is_empty());
+    assert!(turns.is_idle(), "nothing runs before it is committed");
+    let anew = |attempt| Body::TurnBegunAnew {
+        deployment: deployment(),
+        host: me(),
+        event: E::DownloadBundle,
+        attempt,
+    };
+    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), [anew(2)]);
+    ledger.add(anew(2));
+    ledger.add(anew(2));
+    ledger.add(anew(3));
+    let member = &ledger.0.rollout(deployment()).expect("it runs").members()[&me()];
+    assert_eq!((member.attempt, member.interrupted), (2, Some(E::DownloadBundle)));
+
+    let record = written(&turns.reconcile(me(), &ledger.0));
+    assert_eq!((record.attempt, record.done, record.running), (2, None, Some(E::ApplicationStop)));
+    let (effect, event) = runs(turns.written(deployment(), ledger.current()));
+    assert_eq!(event, E::ApplicationStop);
+    written(&turns.done(effect, Ok(()), |_| ledger.current()));
+    runs(turns.written(deployment(), ledger.current()));
+
+    // Killed between the ledger's word and the journal's: the attempt has not begun.
+    let mut late = killed_in_download_bundle(&ledger);
+    assert_eq!(written(&late.reconcile(me(), &ledger.0)).attempt, 2);
+
+    let mut again = OwnTurns::restore(vec![Record { running: Some(E::Install), ..record }]);
+    let record = written(&again.reconcile(me(), &ledger.0));
+    let Some(TurnOutcome::Failed(failure)) = record.outcome else { panic!("it has failed") };
+    assert_eq!(failure.code, ErrorCode::FailedAfterRestart);
+    assert_eq!(failure.message, "the agent was killed while Install ran, in attempt 2 of the turn");
+}
+
+#[test]
+fn an_event_that_the_agent_cut_short_to_end_says_that_the_agent_was_stopped() {
+    let cancelled = || Failure::new(Some(E::ApplicationStop), ErrorCode::Stopped, String::new());
+    for (attempts, code_then) in [(1, Some(ErrorCode::AgentStopped)), (2, None)] {
+        let mut ledger = Ledger::with_attempts(&[1], attempts);
+        ledger.add(Body::TurnStarted { deployment: deployment(), host: me() });
+        let mut turns = OwnTurns::default();
+        turns.reconcile(me(), &ledger.0);
+        let (effect, _) = runs(turns.written(deployment(), ledger.current()));
+        turns.leave();
+        let record = written(&turns.done(effect, Err(cancelled()), |_| ledger.current()));
+        assert_eq!(code(&record).map(|(_, code)| code), code_then);
+        if let Some(TurnOutcome::Failed(failure)) = &record.outcome {
+            assert_eq!(failure.message, "the agent was stopped while ApplicationStop ran");
+            continue;
+        }
+        let mut after = OwnTurns::restore(vec![record]);
+        assert!(after.reconcile(me(), &ledger.0).is_empty());
+        let owed = after.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock());
+        assert!(matches!(owed[..], [Body::TurnBegunAnew { attempt: 2, .. }]), "{owed:?}");
+    }
+}
+
 #[test]
 fn an_agent_that_was_killed_in_an_event_says_so() {
-    let ledger = Ledger::with_a_turn();
+    let mut ledger = Ledger::with_attempts(&[1], 1);
+    ledger.add(Body::TurnStarted { deployment: deployment(), host: me() });
     let mut before = OwnTurns::default();
     before.reconcile(me(), &ledger.0);
     let (effect, _) = runs(before.written(deployment(), ledger.current()));
@@ -387,7 +465,9 @@ fn the_journal_waits_until_the_ledger_is_back_where_it_was() {
     let record = written(&before.reconcile(me(), &ledger.0));
     let mut after = OwnTurns::restore(vec![record]);
     assert!(after.reconcile(me(), &State::founding()).is_empty(), "nothing is forgotten too early");
-    written(&after.reconcile(me(), &ledger.0));
+    assert!(after.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()).is_empty());
+    after.reconcile(me(), &ledger.0);
+    assert_eq!(after.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()).len(), 1, "it goes on");
 }
 
 fn check_of_tcp() -> HealthCheck {

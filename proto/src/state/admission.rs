@@ -197,7 +197,7 @@ fn check_bakes(policy: &Policy, zones: usize) -> Result<(), Refusal> {
         .iter()
         .flat_map(|zonal| (0..zones.saturating_sub(1)).map(|nth| zonal.bake_after(nth)))
         .fold(Duration::ZERO, Duration::saturating_add);
-    let bakes = canary.saturating_add(of_zones);
+    let bakes = canary.saturating_add(of_zones).saturating_add(policy.bake);
     if bakes < policy.deployment_timeout {
         return Ok(());
     }

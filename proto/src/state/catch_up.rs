@@ -275,7 +275,14 @@ impl State {
         }
         let before =
             behind.tried.filter(|tried| tried.revision == revision).map_or(0, |tried| tried.attempts);
-        let attempts = if code.was_lost() { before.saturating_add(1) } else { ATTEMPTS_MAX };
+        let attempts = if code == ErrorCode::AgentStopped {
+            // A person stopped the agent: that says nothing of the host.
+            before
+        } else if code.was_lost() {
+            before.saturating_add(1)
+        } else {
+            ATTEMPTS_MAX
+        };
         behind.tried = Some(Tried { revision, attempts: attempts.min(ATTEMPTS_MAX), deployment: id });
     }
 

@@ -349,6 +349,7 @@ impl State {
                 Timer::Relapsed(deployment, host) => self.fail_relapsed(deployment, host),
                 Timer::Bake(deployment) => self.wake(deployment),
                 Timer::Thaw => self.thaw(),
+                Timer::Forget(host) => self.forget_host(host),
             }
         }
     }

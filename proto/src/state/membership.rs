@@ -74,6 +74,7 @@ impl State {
                 }
                 let before = std::mem::replace(&mut known.record, record.clone());
                 self.note_tags(record.host, Some(&before.tags));
+                self.set_forget_timer(record.host);
                 if is_replaced {
                     self.note_replaced(record.host);
                 }
@@ -89,6 +90,7 @@ impl State {
                 // It may have been taken out in the middle of a deployment,
                 // which has counted it Down since.
                 self.change_down(record.host, false);
+                self.replace_by(record.host);
             }
         }
     }
@@ -106,6 +108,7 @@ impl State {
             let HostRecord { name, voter, addresses, .. } = record;
             self.removed.insert(host, Removed { name, at: self.clock, voter, addresses });
         }
+        self.set_forget_timer(host);
         self.forget_first_removed();
         for group in self.groups.values_mut() {
             group.standing.remove(&host);
@@ -160,6 +163,7 @@ impl State {
         if let Some(known) = self.hosts.get_mut(&host) {
             known.down = since;
         }
+        self.set_forget_timer(host);
         if !down {
             self.note_return(host);
         }
@@ -181,6 +185,7 @@ impl State {
                 self.rollouts.remove(deployment);
             });
             self.set_thaw_timer();
+            self.set_forget_timers();
         }
     }
 
@@ -202,6 +207,7 @@ impl State {
             }
         }
         self.note_members(&group.name, before.as_ref());
+        self.set_forget_timers();
         self.heed_alarms(&group.name);
     }
 }

@@ -55,6 +55,9 @@ impl Naive {
         // In these tests nobody whose turn is now has begun. Who got it because he
         // was Down keeps it only if he can be spared.
         let host = self.hosts[at];
+        if down && host.turn == Turn::Now {
+            self.hosts[at].turn = Turn::ToCome;
+        }
         if !down && host.turn == Turn::Now && host.healthy && self.in_service() < self.minimum {
             self.hosts[at].turn = Turn::ToCome;
         }

@@ -36,8 +36,8 @@ pub(super) fn quiet(model: &Model) -> Verdict {
     Ok(())
 }
 
-/// The deployment that brought the host what it has, if that never became good
-/// while the group has something better.
+/// The last deployment that touched the host, if it brought what the host has, and
+/// that never became good while the group has something better.
 fn failed_revision_of<'m>(
     model: &'m Model,
     group: &GroupState,
@@ -48,13 +48,11 @@ fn failed_revision_of<'m>(
     if group.good.is_empty() || group.good.iter().any(|(good, _)| *good == revision) {
         return None;
     }
-    let brought_it = |id: &&DeploymentId| {
-        let deployment = &model.deployments()[*id];
-        deployment.submission.revision.digest == revision
-            && deployment.turn(host).is_some_and(|turn| turn.stage == Stage::Succeeded)
-    };
-    let id = *group.deployments.iter().rev().find(brought_it)?;
-    Some((id, &model.deployments()[&id]))
+    let touched =
+        |id: &&DeploymentId| model.deployments()[*id].turn(host).is_some_and(|turn| turn.was_started);
+    let id = *group.deployments.iter().rev().find(touched)?;
+    let deployment = &model.deployments()[&id];
+    (deployment.submission.revision.digest == revision).then_some((id, deployment))
 }
 
 /// Whether one host more may leave service.

@@ -1,5 +1,5 @@
-//! No event without a committed start of its turn, none twice, none out of
-//! order, and on one host one turn of a group at a time.
+//! No event without a committed start of its turn, none twice in one attempt of it,
+//! none out of order, and on one host one turn of a group at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,11 @@ use crate::model::Model;
 pub struct Turns {
     /// Turns whose start was committed while the host held its lease.
     started: BTreeSet<(DeploymentId, HostNo)>,
-    /// The last event that was begun of each turn.
+    /// The attempt of each turn that is committed.
+    attempts: BTreeMap<(DeploymentId, HostNo), u8>,
+    /// Turns of which any event was begun.
+    touched: BTreeSet<(DeploymentId, HostNo)>,
+    /// The last event that was begun of each attempt.
     begun: BTreeMap<(DeploymentId, HostNo), LifecycleEvent>,
     under_way: BTreeMap<(HostNo, GroupName), (DeploymentId, LifecycleEvent)>,
 }
@@ -27,6 +31,10 @@ impl Turns {
             for turn in deployment.turns.iter().filter(|turn| turn.was_started) {
                 if let Some(host) = numbers.get(&turn.host) {
                     self.started.insert((*id, *host));
+                    if self.attempts.insert((*id, *host), turn.attempt).is_some_and(|was| was < turn.attempt)
+                    {
+                        self.begun.remove(&(*id, *host));
+                    }
                 }
             }
         }
@@ -34,7 +42,7 @@ impl Turns {
     }
 
     pub fn has_begun(&self, deployment: DeploymentId, host: HostNo) -> bool {
-        self.begun.contains_key(&(deployment, host))
+        self.touched.contains(&(deployment, host))
     }
 
     pub fn event_begins(&mut self, host: HostNo, run: &Run) -> Verdict {
@@ -48,6 +56,7 @@ impl Turns {
             let what = format!("{host} runs {event} of {deployment} while {during} of {other} is under way");
             return Err(Violation::new(Claim::OneTurn, [host], what));
         }
+        self.touched.insert((deployment, host));
         match self.begun.insert((deployment, host), event) {
             Some(before) if before >= event => {
                 let what = format!("{host} runs {event} of {deployment} after {before} was begun");

@@ -174,12 +174,23 @@ impl Model {
             }
             return;
         };
-        let was_lost =
-            [ErrorCode::DidNotStart, ErrorCode::HostLost, ErrorCode::FailedAfterRestart].contains(&code);
+        let was_lost = [
+            ErrorCode::DidNotStart,
+            ErrorCode::HostLost,
+            ErrorCode::FailedAfterRestart,
+            ErrorCode::AgentStopped,
+        ]
+        .contains(&code);
         let known = group.behind.get(&host).copied();
         let before =
             known.and_then(|behind| behind.tried).filter(|(at, _)| *at == digest).map_or(0, |(_, n)| n);
-        let tries = if was_lost { (before + 1).min(ATTEMPTS_MAX) } else { ATTEMPTS_MAX };
+        let tries = if code == ErrorCode::AgentStopped {
+            before
+        } else if was_lost {
+            (before + 1).min(ATTEMPTS_MAX)
+        } else {
+            ATTEMPTS_MAX
+        };
         let of_this = if was_lost { Cause::Missed } else { Cause::Failed };
         let cause = known.filter(|_| is_catch_up).map_or(of_this, |behind| behind.cause);
         group.behind.insert(host, Behind { cause, tried: Some((digest, tries)) });

@@ -49,7 +49,11 @@ impl Model {
         }
         let thaws = self.groups.values().filter_map(|group| group.watches.frozen_until);
         due.extend(thaws.map(|until| (until, Due::Thaw)));
+        let down = self.hosts.values().filter(|host| host.down);
+        due.extend(down.filter_map(|host| Some((self.given_up_at(host)?, Due::Forget(host.record.host)))));
         due.sort();
+        // The last host stays, Down or not.
+        due.retain(|(_, due)| !matches!(due, Due::Forget(_)) || self.hosts.len() > 1);
         due.first().filter(|(at, _)| *at <= self.clock).map(|(_, due)| *due)
     }
 
@@ -65,6 +69,7 @@ impl Model {
             }
             Due::Relapsed(id, host) => self.fail_relapsed(id, host),
             Due::Thaw => self.thaw_all(),
+            Due::Forget(host) => self.leave(host),
             Due::BakeOver(id) => {
                 let clock = self.clock;
                 self.deployments.get_mut(&id).expect("it came due").advance(clock);

@@ -3,7 +3,7 @@
 use proto::entry::{ErrorCode, HostRecord};
 use proto::id::{GroupName, HostId};
 
-use super::{Host, Model, Stage};
+use super::{Host, Millis, Model, Stage};
 
 impl Model {
     pub(super) fn join(&mut self, record: &HostRecord) {
@@ -11,9 +11,10 @@ impl Model {
             return;
         }
         let Some(known) = self.hosts.get_mut(&record.host) else {
-            self.hosts.insert(record.host, Host { record: record.clone(), down: false });
+            self.hosts.insert(record.host, Host { record: record.clone(), down: false, down_at: 0 });
             self.note_tags(record.host, None);
             self.set_down(record.host, false);
+            self.replace_by(record);
             return;
         };
         if known.record.incarnation > record.incarnation {
@@ -56,6 +57,28 @@ impl Model {
         });
     }
 
+    /// When a host that is Down is given up, if it is by all of its groups.
+    pub(super) fn given_up_at(&self, host: &Host) -> Option<Millis> {
+        let groups = self.groups.values().map(|known| &known.group);
+        let of_host = groups.filter(|group| group.tags.matches(&host.record.tags));
+        let after: Option<Vec<_>> = of_host.map(|group| group.policy.forget_down_after).collect();
+        let longest = after?.into_iter().max()?;
+        Some(host.down_at + u64::try_from(longest.as_millis()).expect("a short time"))
+    }
+
+    /// The newcomer has the name and an address of one that is Down and is given up.
+    fn replace_by(&mut self, newcomer: &HostRecord) {
+        let is_replaced = |host: &&Host| {
+            let record = &host.record;
+            let has_address = record.addresses.iter().any(|address| newcomer.addresses.contains(address));
+            host.down && record.name == newcomer.name && !record.name.is_empty() && has_address
+        };
+        let gone = self.hosts.values().filter(is_replaced).find(|host| self.given_up_at(host).is_some());
+        if let Some(gone) = gone.map(|host| host.record.host) {
+            self.leave(gone);
+        }
+    }
+
     pub(super) fn see(&mut self, host: HostId, incarnation: u64, down: bool) {
         let Some(known) = self.hosts.get(&host) else { return };
         if known.record.incarnation == incarnation && known.down != down {
@@ -64,8 +87,10 @@ impl Model {
     }
 
     pub(super) fn set_down(&mut self, host: HostId, down: bool) {
+        let clock = self.clock;
         if let Some(known) = self.hosts.get_mut(&host) {
             known.down = down;
+            known.down_at = clock;
         }
         if !down {
             self.note_return(host);
@@ -75,6 +100,9 @@ impl Model {
             let deployment = self.deployments.get_mut(&id).expect("it runs");
             if let Some(turn) = deployment.turn_mut(host) {
                 turn.down = down;
+                if let (true, Stage::Leased { .. }) = (down, turn.stage) {
+                    turn.stage = Stage::Pending;
+                }
                 if !down {
                     deployment.reconsider(host);
                 }

@@ -46,7 +46,7 @@ impl Model {
         if policy.validate().is_err() || policy.minimum.bounds(total).minimum >= total {
             return false;
         }
-        let mut bakes = policy.canary.map_or(0, |canary| canary.bake.as_millis());
+        let mut bakes = policy.bake.as_millis() + policy.canary.map_or(0, |canary| canary.bake.as_millis());
         if policy.canary.is_some_and(|canary| canary.hosts.of(total) >= total) {
             return false;
         }

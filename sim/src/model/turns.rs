@@ -45,6 +45,8 @@ pub struct Turn {
     pub wave: usize,
     /// Taken out of the mesh since.
     pub gone: bool,
+    /// How often it has begun.
+    pub attempt: u8,
 }
 
 /// Hosts that go together, and how long they are watched.
@@ -74,6 +76,8 @@ pub struct Deployment {
     /// The place of the wave that it is in.
     pub wave: usize,
     pub bake_until: Option<Millis>,
+    /// The last wave was watched to its end.
+    pub is_baked: bool,
     /// The fewest hosts in service at any moment of it.
     pub lowest: u32,
 }
@@ -106,6 +110,7 @@ impl Turn {
             zone: zone.into(),
             wave: 0,
             gone: false,
+            attempt: 1,
         }
     }
 
@@ -159,6 +164,7 @@ impl Deployment {
             waves: Vec::new(),
             wave: 0,
             bake_until: None,
+            is_baked: false,
             lowest: 0,
         }
     }
@@ -285,7 +291,7 @@ impl Deployment {
             self.waves.push(Wave { is_canary: false, bake });
         }
         if let Some(last) = self.waves.last_mut() {
-            last.bake = 0;
+            last.bake = u64::try_from(policy.bake.as_millis()).expect("a short bake");
         }
     }
 
@@ -373,6 +379,9 @@ impl Deployment {
             } else if self.goes_on(at) {
                 continue;
             } else if pending == 0 && in_flight == 0 {
+                if self.bake_until.is_some() {
+                    break;
+                }
                 if self.count(|turn| turn.ailing && turn.stage == Stage::Succeeded) > 0 {
                     break;
                 }
@@ -387,9 +396,10 @@ impl Deployment {
         }
         self.lowest = self.lowest.min(self.available());
         let (wave, is_open) = (self.wave, self.is_running() && self.ends_as.is_none());
+        let is_baked = self.is_baked;
         for turn in &mut self.turns {
             let bakes = self.waves.get(turn.wave).is_some_and(|wave| wave.bake > 0);
-            let is_watched = is_open && bakes && turn.wave >= wave && turn.is_unsure();
+            let is_watched = is_open && bakes && !is_baked && turn.wave >= wave && turn.is_unsure();
             let is_lost = turn.down && (turn.is_in_flight() || is_watched);
             turn.lost_since = is_lost.then(|| turn.lost_since.unwrap_or(at));
         }
@@ -420,13 +430,16 @@ impl Deployment {
             .turns
             .iter()
             .any(|turn| turn.wave == self.wave && (turn.stage == Stage::Pending || turn.is_in_flight()));
-        if has_turns || self.wave + 1 >= self.waves.len() {
+        let is_last = self.wave + 1 >= self.waves.len();
+        let is_watched = |wave: &Wave| wave.bake > 0 && !self.is_baked;
+        if has_turns || (is_last && !self.waves.get(self.wave).is_some_and(is_watched)) {
             return false;
         }
         let bake = self.waves[self.wave].bake;
         let until = self.bake_until.unwrap_or(at + bake);
         if until <= at && (bake == 0 || !self.is_unsure()) {
-            self.wave += 1;
+            self.wave += usize::from(!is_last);
+            self.is_baked = is_last;
             self.bake_until = None;
             self.status = DeploymentStatus::InProgress;
             return true;
@@ -455,7 +468,9 @@ impl Deployment {
             let among = |other: &Turn| other.zone == turn.zone;
             is_lost(&among, minimum, has_turn(turn) || is_tried(turn))
         };
-        is_lost(&|_| true, self.minimum, self.count(has_turn) > 0) || self.turns.iter().any(of_zone)
+        // While the last wave is watched nobody heals, but some may still fail.
+        let may_change = self.count(has_turn) > 0 || self.bake_until.is_some();
+        is_lost(&|_| true, self.minimum, may_change) || self.turns.iter().any(of_zone)
     }
 
     /// The host is of service again. If it was to go because it was of none, it

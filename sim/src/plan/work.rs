@@ -219,6 +219,8 @@ fn policy(dice: &mut Chance, hosts: u64) -> Policy {
         canary,
         zonal,
         outdated_only,
+        attempts: if dice.percent(70) { 2 } else { 1 },
+        bake: if dice.percent(15) { bake(dice) } else { Duration::ZERO },
         ..Policy::default()
     }
 }

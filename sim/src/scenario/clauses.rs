@@ -20,7 +20,9 @@ use crate::hooks::{Bundle, HookFault, How, Sickness};
 const TAKES: Duration = Duration::from_secs(1);
 
 /// How the clauses of a policy begin.
-const POLICY_WORDS: [&str; 18] = [
+const POLICY_WORDS: [&str; 20] = [
+    "attempts 1",
+    "bake",
     "at most 2 at a time",
     "canary",
     "zones",
@@ -195,6 +197,12 @@ fn apply(policy: &mut Policy, clause: &str) -> Result<(), Wrong> {
         policy.outdated_only = true;
     } else if words.take("restart") {
         policy.mode = Mode::Restart;
+    } else if words.take("forget down after") {
+        policy.forget_down_after = Some(words.duration()?);
+    } else if words.take("attempts") {
+        policy.attempts = words.number("how many attempts")?;
+    } else if let Some(lasts) = bake(&mut words, "bake")? {
+        policy.bake = lasts;
     } else if words.take("alarms ignored") {
         policy.ignore_alarms = true;
     } else {

@@ -41,7 +41,7 @@ fn a_group_names_each_host_that_is_not_in_service_and_since_when() {
     assert_eq!(shown.healthy, 1);
     let lines: Vec<String> = shown.out_of_service.iter().map(OutOfServiceView::line).collect();
     let expected = [
-        "web-1 is Down since 1970-01-01T00:00:14.000Z",
+        "web-1 is Down since 1970-01-01T00:00:14.000Z: if it is gone for good: skein mesh remove web-1",
         "web-2 is unhealthy since 1970-01-01T00:00:15.000Z: it answered 500",
     ];
     assert_eq!(lines, expected);

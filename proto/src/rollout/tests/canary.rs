@@ -19,7 +19,7 @@ fn the_others_follow_the_canary_after_its_bake() {
     let until = LedgerTime::from_millis(61_000);
     assert_eq!(
         play.rollout.turn(),
-        Turn::Blocked(vec![Blocker::Baking { wave: WaveKind::Canary, until, unsure: 0 }])
+        Turn::Blocked(vec![Blocker::Baking { wave: WaveKind::Canary, until, unsure: 0, is_last: false }])
     );
     play.later(59, &[]);
     play.later(1, &[1, 2, 3, 4]);

@@ -135,7 +135,11 @@ fn holds_for(forecast: &Forecast, well: &Played, stops: Stops, failing: &[HostId
     let enough = stops.after_canary.unwrap_or(stops.fewest);
     if (enough, stops.last, failed) == (1, 1, 1) {
         let last = turns_of_up_hosts(well).last().and_then(|(_, hosts)| hosts.last().copied());
-        assert_eq!(played.ends_well(), failing.first().copied() == last, "only the last host may fail: {told}");
+        assert_eq!(
+            played.ends_well(),
+            failing.first().copied() == last,
+            "only the last host may fail: {told}"
+        );
     }
     if enough == 0 || failed < enough {
         assert!(played.ends_well(), "too few to stop it: {told}");

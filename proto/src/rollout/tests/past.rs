@@ -63,7 +63,7 @@ fn known(
     let parts = rollout.parts(roster).into_iter().map(|(host, part)| {
         let stage = std::borrow::Cow::Owned(part.stage.into_owned());
         // Whether it was Down when the deployment ended is asked of the mesh.
-        (host, Part { stage, wave: None, down: None, ailing: None })
+        (host, Part { stage, wave: None, down: None, ailing: None, interrupted: None })
     });
     let mut touched = rollout.touched(roster);
     touched.sort();

@@ -456,3 +456,16 @@ fn a_freeze_holds_back_what_has_not_begun_and_lets_go_on_what_has() {
     let id = ledger.do_due().expect("a catch-up");
     assert_eq!(ledger.targets(id), [host(3)]);
 }
+
+#[test]
+fn a_turn_that_a_person_ended_with_its_agent_costs_no_attempt() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    ledger.say(Body::HostJoined(record(1, 2, "role=web")));
+    let mut id = ledger.do_due().expect("a catch-up");
+    for _ in 0..3 {
+        ledger.start(id, 1);
+        ledger.end(id, 1, Some(ErrorCode::AgentStopped));
+        id = ledger.do_due().expect("another catch-up");
+    }
+    assert_eq!(ledger.group().behind[&host(1)].tried.map(|tried| tried.attempts), Some(0));
+}

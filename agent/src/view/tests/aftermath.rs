@@ -1,0 +1,62 @@
+//! What is said of a deployment that ended otherwise than well.
+
+use super::*;
+
+fn submission(of: &str, revision: &[u8], rollback_of: Option<DeploymentId>, creator: Creator) -> Body {
+    let Body::Submitted(first) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
+    let revision = Revision { digest: Digest::of(revision), ..first.revision.clone() };
+    let deployment = of.parse().expect("an id");
+    Body::Submitted(Box::new(Submission { deployment, revision, rollback_of, creator, ..*first }))
+}
+
+fn turn(of: &str, number: u8, outcome: TurnOutcome) -> [Body; 2] {
+    let deployment = of.parse().expect("an id");
+    [
+        Body::TurnStarted { deployment, host: host(number) },
+        Body::TurnEnded { deployment, host: host(number), outcome },
+    ]
+}
+
+/// Three hosts at v1. Then v2 comes to the first and ends on the second, which goes
+/// Down in its turn for good; the rollback waits for it until its time is up.
+fn left_in_the_middle() -> (State, DeploymentId) {
+    let second = "d-ABCDEFGH2";
+    let mut bodies: Vec<Body> =
+        (1..=3).flat_map(|number| turn("d-ABCDEFGH1", number, TurnOutcome::Succeeded)).collect();
+    bodies.push(Body::Finished { deployment: id() });
+    bodies.push(submission(second, b"v2", None, Creator::User));
+    bodies.extend(turn(second, 1, TurnOutcome::Succeeded));
+    bodies.extend(turn(second, 2, failure()));
+    bodies.push(Body::HostDown { host: host(2), incarnation: 1 });
+    bodies.push(Body::Finished { deployment: second.parse().expect("an id") });
+    let mut state = fold(Minimum::OneAtATime, bodies);
+    let mut say = |millis: u64, body: Body| {
+        let index = state.index() + 1;
+        let proposal = ProposalId { host: host(1), incarnation: 1, number: index };
+        let at = LedgerTime::from_millis(state.clock().as_millis() + millis);
+        state.apply(index, &Entry { at, proposal, body }).expect("accepted");
+        state.due()
+    };
+    let rollback = say(1, Body::Tick).into_iter().next().expect("a rollback is due");
+    let id = rollback.submission().expect("it is one").deployment;
+    say(1, rollback);
+    say(9 * 3_600_000, Body::Tick);
+    say(1, Body::Finished { deployment: id });
+    (state, id)
+}
+
+#[test]
+fn a_failed_rollback_names_who_is_still_at_the_failed_revision_and_what_helps() {
+    let (state, id) = left_in_the_middle();
+    let rollout = state.rollout(id).expect("the rollback");
+    let view = deployment::with_hosts(rollout, &state, &[], &|_| None);
+    assert_eq!((view.status.as_str(), view.rollback_of.as_deref()), ("Failed", Some("d-ABCDEFGH2")));
+    let message = view.reason.expect("a reason").message;
+    for words in
+        ["still Down: web-2 since", "skein mesh remove web-2", "still at the revision that failed", "web-1"]
+    {
+        assert!(message.contains(words), "{words} in {message}");
+    }
+    assert!(message.contains("brought back by themselves"), "{message}");
+    assert_eq!(group(&state, state.group(&name()).expect("the group")).behind[0].cause, "NotRolledBack");
+}

@@ -1,0 +1,62 @@
+use std::time::Duration;
+
+use crate::entry::Body;
+use crate::policy::Minimum;
+use crate::state::testing::{Ledger, host, record};
+
+const AFTER: Duration = Duration::from_secs(3_600);
+
+/// A group of three that gives hosts up, and its third host Down.
+fn with_a_ghost() -> Ledger {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let mut group = ledger.group().group.clone();
+    group.policy.forget_down_after = Some(AFTER);
+    ledger.say(Body::GroupSet(group));
+    let mut third = record(2, 1, "role=web");
+    third.addresses = vec!["/ip4/192.0.2.2/tcp/1".into()];
+    ledger.say(Body::HostJoined(third));
+    ledger.down(2);
+    ledger
+}
+
+#[test]
+fn a_host_that_is_down_for_too_long_is_taken_out() {
+    let mut ledger = with_a_ghost();
+    ledger.millis += 3_500_000;
+    ledger.say(Body::Tick);
+    assert!(ledger.state.host(host(2)).is_some(), "not yet");
+    ledger.millis += 200_000;
+    ledger.say(Body::Tick);
+    assert!(ledger.state.host(host(2)).is_none() && ledger.state.removed(host(2)).is_some());
+}
+
+#[test]
+fn one_that_is_back_stays_and_so_does_one_of_a_group_that_leaves_it_to_people() {
+    let mut ledger = with_a_ghost();
+    ledger.up(2);
+    ledger.millis += 4_000_000;
+    ledger.say(Body::Tick);
+    assert!(ledger.state.host(host(2)).is_some());
+    ledger.down(2);
+    let mut group = ledger.group().group.clone();
+    group.policy.forget_down_after = None;
+    ledger.say(Body::GroupSet(group));
+    ledger.millis += 4_000_000;
+    ledger.say(Body::Tick);
+    assert!(ledger.state.host(host(2)).is_some());
+}
+
+#[test]
+fn a_newcomer_with_its_name_and_address_takes_its_place_at_once() {
+    let mut ledger = with_a_ghost();
+    let ghost = ledger.state.host(host(2)).expect("it is there").record.clone();
+    let mut elsewhere = record(3, 1, "role=web");
+    elsewhere.name = ghost.name.clone();
+    elsewhere.addresses = vec!["/ip4/192.0.2.99/tcp/1".into()];
+    ledger.say(Body::HostJoined(elsewhere));
+    assert!(ledger.state.host(host(2)).is_some(), "another machine with the same name");
+    let mut newcomer = record(4, 1, "role=web");
+    (newcomer.name, newcomer.addresses) = (ghost.name, ghost.addresses);
+    ledger.say(Body::HostJoined(newcomer));
+    assert!(ledger.state.host(host(2)).is_none() && ledger.state.host(host(4)).is_some());
+}
