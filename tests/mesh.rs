@@ -29,6 +29,8 @@ mod installs;
 mod intruder;
 #[path = "mesh/kills.rs"]
 mod kills;
+#[path = "mesh/old_view.rs"]
+mod old_view;
 #[path = "mesh/prometheus.rs"]
 mod prometheus;
 #[path = "mesh/refused.rs"]

@@ -4,6 +4,7 @@
 //! Everything is on the Unix socket, where the file's permissions say who may.
 //! On TCP, where nothing says who asks, it only answers questions.
 
+mod archive_body;
 mod error;
 mod events;
 mod limit;
@@ -15,6 +16,7 @@ mod over_tcp;
 mod path;
 mod progress;
 mod read;
+mod seen;
 mod watches;
 mod write;
 
@@ -37,8 +39,10 @@ use limit::Limited;
 pub(crate) use listen::ApiSocket;
 pub(crate) use progress::{ANSWER, AnswerEvent, PROGRESS};
 pub(crate) use read::{LogsView, RevisionView};
+pub(crate) use seen::FRESHNESS;
 pub(crate) use watches::{AlarmBody, FreezeBody, parse_until};
-pub(crate) use write::{DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
+pub(crate) use archive_body::{ARCHIVE, ORIGIN};
+pub(crate) use write::{CheckBody, DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
 
 /// The longest body of a request: a group file or an override list is far
 /// below, and nothing else is sent.
@@ -103,6 +107,7 @@ fn router(shared: Shared) -> Router {
         .route("/v1/bundles", post(write::push))
         .route("/v1/plan", post(write::plan))
         .route("/v1/deployments", get(read::deployments).post(write::deploy))
+        .route("/v1/deployments/check", post(write::check))
         .route("/v1/deployments/{id}", get(read::deployment))
         .route("/v1/deployments/{id}/stop", post(write::stop))
         .route("/v1/deployments/{id}/hosts/{host}/logs", get(read::logs))
@@ -113,6 +118,7 @@ fn router(shared: Shared) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(shared.clone(), progress::told))
+        .layer(middleware::from_fn_with_state(shared.clone(), seen::dated))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(shared)
 }

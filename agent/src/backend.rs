@@ -10,6 +10,7 @@ use proto::revision::Revision;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::progress::Progress;
+use crate::bundle::upload::Upload;
 use crate::command::NodeHandle;
 use crate::transport::Counts;
 
@@ -21,9 +22,11 @@ type Later<T> = BoxFuture<'static, Result<T, BackendError>>;
 pub(crate) struct Backend {
     pub(crate) node: NodeHandle,
     pub(crate) data_dir: PathBuf,
-    /// Brings a bundle into this host's cache, from any kind of SOURCE as
-    /// users type it (paths are absolute), and checks its AppSpec file.
+    /// Brings a bundle into this host's cache, from a remote SOURCE as users type
+    /// it, and checks its AppSpec file.
     pub(crate) pack: Box<dyn Fn(String, Progress) -> Later<Brought> + Send + Sync>,
+    /// The same with an archive that a client sends.
+    pub(crate) take: Box<dyn Fn(Upload) -> Later<Brought> + Send + Sync>,
     /// Whether any host has the bundle, packed or unpacked; this one is looked
     /// at first, then those that it is connected to.
     pub(crate) have: Box<dyn Fn(Digest) -> Later<bool> + Send + Sync>,

@@ -16,6 +16,7 @@ pub(crate) mod remote;
 pub(crate) mod source;
 pub(crate) mod store;
 pub(crate) mod unpack;
+pub(crate) mod upload;
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};

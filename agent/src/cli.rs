@@ -11,6 +11,7 @@ mod local;
 mod logs;
 mod mesh;
 mod meter;
+mod packing;
 mod plan;
 mod screen;
 mod show;
@@ -21,9 +22,11 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use serde::Serialize;
 
 use crate::client::Client;
-use crate::config::{AgentConfig, AgentFlags, default_socket};
+use crate::config::{AgentConfig, AgentFlags, default_sockets};
+use crate::view::Dated;
 use crate::{demo, start};
 
 pub(crate) use exit::{Exit, Mistyped, report, usage};
@@ -48,7 +51,7 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Global {
-    /// The agent's Unix socket [default: /run/skein/skein.sock]
+    /// The agent's Unix socket [default: one's own agent's, then /run/skein/skein.sock]
     #[arg(long, value_name = "SOCKET", env = "SKEIN_API", global = true)]
     api: Option<PathBuf>,
     /// Print one JSON document on stdout, and nothing else there
@@ -129,6 +132,38 @@ pub(crate) struct Session {
     pub(crate) screen: Screen,
 }
 
+impl Session {
+    /// A question's answer. If it is not the present, that is the first thing said.
+    pub(crate) fn answer<T: Serialize>(
+        &self,
+        view: &T,
+        words: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
+        let freshness = self.client.freshness();
+        let banner = freshness.banner();
+        self.screen.result(&Dated { view, freshness }, || with_banner(banner, words()))
+    }
+
+    /// The same of a list.
+    pub(crate) fn answer_list<T: Serialize>(
+        &self,
+        views: &[T],
+        words: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
+        let freshness = self.client.freshness();
+        let banner = freshness.banner();
+        let dated = views.iter().map(|view| Dated { view, freshness: freshness.clone() });
+        self.screen.result(&dated.collect::<Vec<_>>(), || with_banner(banner, words()))
+    }
+}
+
+fn with_banner(banner: Option<String>, words: String) -> String {
+    match banner {
+        Some(banner) => format!("{banner}\n{words}"),
+        None => words,
+    }
+}
+
 /// Does what was typed.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
     let mut runtime = match matches!(cli.verb, Verb::Agent(_)) {
@@ -139,8 +174,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
 }
 
 async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
-    let socket = global.api.clone().unwrap_or_else(default_socket);
-    let client = Client::new(socket).verbose(global.verbose > 0).exact(global.json);
+    let sockets = global.api.clone().map_or_else(default_sockets, |socket| vec![socket]);
+    let client = Client::of(sockets).verbose(global.verbose > 0).exact(global.json);
     let session = Session { client, screen: Screen::new(&global) };
     match verb {
         Verb::Agent(flags) => {

@@ -2,23 +2,30 @@
 
 mod events;
 mod progress;
+mod sending;
+mod sockets;
 mod words;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper::http::request::Builder;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
 
-use crate::api::{ErrorBody, ErrorDocument};
+use crate::api::{ErrorBody, ErrorDocument, FRESHNESS};
+use crate::view::Freshness;
 
 pub(crate) use events::{Events, Signal};
+pub(crate) use sending::Pieces;
+use sockets::{Sockets, allowed};
 use words::{Lines, harmless};
 
 /// The longest answer that is read: a deployment of 20,000 hosts whose turns
@@ -28,25 +35,26 @@ const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// A way to an agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    socket: PathBuf,
+    sockets: Sockets,
     is_verbose: bool,
     is_exact: bool,
+    /// Of the last answer; shared by all clones.
+    freshness: Arc<Mutex<Freshness>>,
 }
 
 /// Why there is no answer, or not the one that was hoped for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error(
-        "no agent answers at {}: is it running? Start it with `skein agent`, or say where it is with --api SOCKET \
-         or SKEIN_API",
-        socket.display()
+        "no agent answers at {sockets}: is it running? Start it with `skein agent`, or say where it is with --api \
+         SOCKET or SKEIN_API"
     )]
     NotThere {
-        socket: PathBuf,
+        sockets: Sockets,
         #[source]
         cause: io::Error,
     },
-    #[error("you may not use the agent's socket {}: try with sudo, or as a member of its group", socket.display())]
+    #[error("you may not use the agent's socket {}: {}", socket.display(), allowed(socket))]
     NotAllowed { socket: PathBuf },
     #[error("the agent at {} went away before it answered; what was asked may or may not have happened", socket.display())]
     Broken {
@@ -72,8 +80,15 @@ impl ClientError {
 }
 
 impl Client {
+    /// For the agent at this socket.
     pub(crate) fn new(socket: PathBuf) -> Self {
-        Client { socket, is_verbose: false, is_exact: false }
+        Client::of(vec![socket])
+    }
+
+    /// For the first of these sockets at which an agent answers.
+    pub(crate) fn of(sockets: Vec<PathBuf>) -> Self {
+        let sockets = Sockets(sockets);
+        Client { sockets, is_verbose: false, is_exact: false, freshness: Arc::default() }
     }
 
     /// Tells of each request on standard error.
@@ -86,9 +101,14 @@ impl Client {
         Client { is_exact, ..self }
     }
 
-    /// Where the agent is looked for.
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
+    /// Whether the last answer was the present.
+    pub(crate) fn freshness(&self) -> Freshness {
+        self.freshness.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where the agent is.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.sockets.likely()
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -142,25 +162,36 @@ impl Client {
         body: Bytes,
         accept: &str,
     ) -> Result<Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|cause| self.no_connection(cause))?;
+        let request = Request::builder().method(method).uri(path).header("accept", accept);
+        let body = Full::new(body).map_err(|never| match never {}).boxed();
+        self.send(request.header("content-type", "application/json"), body).await
+    }
+
+    async fn send(
+        &self,
+        request: Builder,
+        body: BoxBody<Bytes, io::Error>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let stream = self.sockets.connect().await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(e))?;
         // Its error is that of the request below.
         tokio::spawn(async move { connection.await.ok() });
-        let asked = format!("{method} {path}");
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "skein")
-            .header("accept", accept)
-            .header("content-type", "application/json")
-            .body(Full::new(body))
-            .map_err(|error| self.unreadable(error.to_string()))?;
+        let request = request.header("host", "skein").body(body);
+        let request = request.map_err(|error| self.unreadable(error.to_string()))?;
+        let asked = format!("{} {}", request.method(), request.uri().path());
         let answer = sender.send_request(request).await.map_err(|cause| self.broken(cause))?;
         if self.is_verbose {
             eprintln!("{asked}: {}", answer.status());
         }
+        self.note_freshness(&answer);
         Ok(answer)
+    }
+
+    fn note_freshness(&self, answer: &Response<Incoming>) {
+        let said = answer.headers().get(FRESHNESS);
+        let said = said.and_then(|said| self.parse(said.as_bytes(), Lines::One).ok()).unwrap_or_default();
+        *self.freshness.lock().unwrap_or_else(PoisonError::into_inner) = said;
     }
 
     async fn read<T: DeserializeOwned>(&self, answer: Response<Incoming>) -> Result<T, ClientError> {
@@ -201,25 +232,23 @@ impl Client {
 
     fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
         match self.parse::<ErrorDocument>(body, Lines::Many) {
-            Ok(document) => ClientError::Refused(document.error),
+            Ok(ErrorDocument { mut error }) => {
+                // What is not there may only be too new for an old view.
+                if let (StatusCode::NOT_FOUND, Some(why)) = (status, self.freshness().stalled) {
+                    error.message.push_str(&format!("\n{}", why.message));
+                }
+                ClientError::Refused(error)
+            }
             Err(_) => self.unreadable(format!("status {status} without a reason")),
         }
     }
 
-    fn no_connection(&self, cause: io::Error) -> ClientError {
-        let socket = self.socket.clone();
-        if cause.kind() == io::ErrorKind::PermissionDenied {
-            return ClientError::NotAllowed { socket };
-        }
-        ClientError::NotThere { socket, cause }
-    }
-
     fn broken(&self, cause: hyper::Error) -> ClientError {
-        ClientError::Broken { socket: self.socket.clone(), cause }
+        ClientError::Broken { socket: self.socket(), cause }
     }
 
     fn unreadable(&self, problem: String) -> ClientError {
-        ClientError::Unreadable { socket: self.socket.clone(), problem }
+        ClientError::Unreadable { socket: self.socket(), problem }
     }
 }
 

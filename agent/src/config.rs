@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use libp2p::Multiaddr;
+use nix::unistd::{Gid, Group};
 use proto::config::VOTERS_DEFAULT;
 use proto::group::{InvalidGroup, Tag};
 use serde::Deserialize;
@@ -18,6 +19,9 @@ use crate::toml_file::{self, TomlError};
 
 /// Where agents listen unless told otherwise: no service is registered there.
 pub(crate) const PORT_DEFAULT: u16 = 7717;
+/// Where root's agent keeps its data, and where it answers.
+pub(crate) const SYSTEM_DATA_DIR: &str = "/var/lib/skein";
+const SYSTEM_SOCKET: &str = "/run/skein/skein.sock";
 /// Tags that one host may have; far above what groups can ask for.
 const TAGS_MAX: usize = 100;
 
@@ -36,6 +40,7 @@ pub(crate) struct AgentFile {
     zone: Option<String>,
     deploy_root: Option<PathBuf>,
     api: Option<PathBuf>,
+    socket_group: Option<String>,
     http: Option<String>,
     #[serde(default)]
     http_hosts: Vec<String>,
@@ -106,6 +111,8 @@ pub(crate) struct AgentConfig {
     pub(crate) deploy_root: PathBuf,
     /// The API's Unix socket.
     pub(crate) api: PathBuf,
+    /// Whose members may use it, if not the agent's own group's.
+    pub(crate) socket_group: Option<Gid>,
     /// The API's TCP address: it only answers questions there.
     pub(crate) http: Option<SocketAddr>,
     /// Names that it answers to there, besides its addresses.
@@ -137,6 +144,8 @@ pub(crate) enum ConfigError {
     Listen(String),
     #[error("`{0}` is no TCP address for the API: write IP:PORT, for example 127.0.0.1:7718")]
     Http(String),
+    #[error("socket_group: this host has no group `{0}`: give one that `getent group` lists, or its number")]
+    SocketGroup(String),
     #[error("what this host was given is no tag")]
     Tag(#[from] InvalidGroup),
     #[error("{0} tags: a host may have {TAGS_MAX}")]
@@ -178,6 +187,7 @@ impl AgentConfig {
             tags: parse_tags(&tags)?,
             zone: word("zone", flags.zone.or(file.zone).unwrap_or_default())?,
             api: absolute(api.or(file.api).unwrap_or_else(default_socket))?,
+            socket_group: file.socket_group.map(parse_group).transpose()?,
             http: flags.http.or(file.http).map(parse_http).transpose()?,
             http_hosts: file.http_hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
             voters,
@@ -212,7 +222,7 @@ pub(crate) fn join_addresses_in(data_dir: &Path) -> PathBuf {
 /// `/var/lib/skein`, or under the home directory of whoever is not root.
 pub(crate) fn default_data_dir() -> PathBuf {
     if is_root() {
-        return PathBuf::from("/var/lib/skein");
+        return PathBuf::from(SYSTEM_DATA_DIR);
     }
     xdg("XDG_STATE_HOME")
         .or_else(|| Some(xdg("HOME")?.join(".local/state")))
@@ -223,9 +233,22 @@ pub(crate) fn default_data_dir() -> PathBuf {
 /// root.
 pub(crate) fn default_socket() -> PathBuf {
     if is_root() {
-        return PathBuf::from("/run/skein/skein.sock");
+        return PathBuf::from(SYSTEM_SOCKET);
     }
     xdg("XDG_RUNTIME_DIR").map_or_else(default_data_dir, |base| base.join("skein")).join("skein.sock")
+}
+
+/// Where the command line looks for an agent: a user's own comes before the
+/// system's.
+pub(crate) fn default_sockets() -> Vec<PathBuf> {
+    let (own, system) = (default_socket(), PathBuf::from(SYSTEM_SOCKET));
+    if own == system { vec![system] } else { vec![own, system] }
+}
+
+/// Whether this host has, or may have, an agent of the system's beside the one that
+/// whoever is not root would start.
+pub(crate) fn is_beside_system_agent() -> bool {
+    !is_root() && Path::new(SYSTEM_DATA_DIR).exists()
 }
 
 fn xdg(variable: &str) -> Option<PathBuf> {
@@ -260,6 +283,15 @@ fn parse_tags(texts: &[String]) -> Result<BTreeSet<Tag>, ConfigError> {
 
 fn parse_http(text: String) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| ConfigError::Http(text))
+}
+
+/// A group of this host, by name or number.
+fn parse_group(text: String) -> Result<Gid, ConfigError> {
+    if let Ok(number) = text.parse() {
+        return Ok(Gid::from_raw(number));
+    }
+    let found = Group::from_name(&text).ok().flatten();
+    found.map(|group| group.gid).ok_or(ConfigError::SocketGroup(text))
 }
 
 fn parse_listen(texts: Vec<String>) -> Result<Vec<Multiaddr>, ConfigError> {

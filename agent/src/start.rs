@@ -50,7 +50,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let keypair = identity::load_or_create(&config.data_dir).context("this host has no identity")?;
     let host = identity::own_host_id(&keypair);
     // First of all: two agents of one socket or one store would be a mess.
-    let (_socket, listener) = ApiSocket::bind(&config.api).await?;
+    let (_socket, listener) = ApiSocket::bind(&config.api, config.socket_group).await?;
     let tcp = match config.http {
         Some(address) => Some(
             once_let_go(async || TcpListener::bind(address).await, |error| error.kind() == AddrInUse)
@@ -186,6 +186,17 @@ fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side:
                 Ok(brought)
             })
         }),
+        take: {
+            let bundles = bundles.clone();
+            Box::new(move |upload| {
+                let bundles = bundles.clone();
+                Box::pin(async move {
+                    let brought = bundles.take(upload).await?;
+                    spread(&bundles, &brought.revision).await;
+                    Ok(brought)
+                })
+            })
+        },
         have: {
             let (transport, host_side) = (bundles.transport().clone(), host_side.clone());
             Box::new(move |digest| Box::pin(have(transport.clone(), host_side.clone(), digest)))

@@ -157,6 +157,11 @@ impl Agent {
     /// The API, asked directly: for looking often, starting a program each
     /// time is too slow. `None` if there is no answer, or no good one.
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        serde_json::from_str(&self.get_text(path)?).ok()
+    }
+
+    /// The same, of what is no JSON.
+    pub(crate) fn get_text(&self, path: &str) -> Option<String> {
         let mut stream = UnixStream::connect(&self.socket).ok()?;
         stream.set_read_timeout(Some(ANSWER_MAX)).expect("a socket");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: skein\r\nConnection: close\r\n\r\n").ok()?;
@@ -166,7 +171,7 @@ impl Agent {
         if !head.starts_with("HTTP/1.1 200") {
             return None;
         }
-        serde_json::from_str(body).ok()
+        Some(body.to_string())
     }
 
     pub(crate) fn deployment(&self, id: &str) -> Option<Value> {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Gid;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::held::once_let_go;
@@ -39,10 +40,14 @@ pub(crate) enum BindError {
 impl ApiSocket {
     /// Listens at `path`. The socket of an agent that was killed is replaced,
     /// that of a live one is not.
-    pub(crate) async fn bind(path: &Path) -> Result<(ApiSocket, UnixListener), BindError> {
+    /// Its group is that of the agent, unless another is given.
+    pub(crate) async fn bind(
+        path: &Path,
+        group: Option<Gid>,
+    ) -> Result<(ApiSocket, UnixListener), BindError> {
         let is_held = |error: &BindError| matches!(error, BindError::InUse { .. });
         once_let_go(async || refuse_if_taken(path).await, is_held).await?;
-        let listener = make(path).map_err(|cause| BindError::Bind { path: path.into(), cause })?;
+        let listener = make(path, group).map_err(|cause| BindError::Bind { path: path.into(), cause })?;
         Ok((ApiSocket { path: path.into() }, listener))
     }
 }
@@ -64,13 +69,15 @@ async fn refuse_if_taken(path: &Path) -> Result<(), BindError> {
 
 /// Made under another name and moved, so that it is never there with the
 /// wrong permissions.
-fn make(path: &Path) -> io::Result<UnixListener> {
+fn make(path: &Path, group: Option<Gid>) -> io::Result<UnixListener> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
     let fresh = path.with_extension(format!("{}", std::process::id()));
     let listener = UnixListener::bind(&fresh)?;
-    let moved = std::fs::set_permissions(&fresh, Permissions::from_mode(SOCKET_MODE))
+    let moved = nix::unistd::chown(&fresh, None, group)
+        .map_err(io::Error::from)
+        .and_then(|()| std::fs::set_permissions(&fresh, Permissions::from_mode(SOCKET_MODE)))
         .and_then(|()| std::fs::rename(&fresh, path));
     if moved.is_err() {
         let _ = std::fs::remove_file(&fresh);

@@ -36,9 +36,19 @@ fn registry(counts: &AgentCounts, frames: Counts) -> Registry {
         registry.register(name, help, gauges);
     };
     let plain = |value: u64| vec![(Labels::new(), value)];
+    let freshness = &counts.freshness;
+    add(
+        "stalled",
+        "Whether all else here is old: this host cannot know what was committed since",
+        plain(u64::from(freshness.stalled.is_some())),
+    );
+    if let Some(seconds) = freshness.as_of_seconds() {
+        add("as_of_timestamp_seconds", "As of when all else here is, if it is old", plain(seconds));
+    }
     let hosts = counts.hosts;
-    let by_status = |word: &str, count: usize| (vec![("status", word.to_string())], count as u64);
-    add("hosts", "Hosts of the mesh", vec![by_status("up", hosts.up), by_status("down", hosts.down)]);
+    let by_status = [("up", hosts.up), ("down", hosts.down), ("unknown", hosts.unknown)]
+        .map(|(word, count)| (vec![("status", word.to_string())], count as u64));
+    add("hosts", "Hosts of the mesh", by_status.to_vec());
     add("connected_hosts", "Hosts that this one is connected to", plain(hosts.connected as u64));
     add("ledger_entries", "Entries of the ledger that this host has folded", plain(counts.index));
     add("voters", "Hosts that take part in consensus", plain(counts.voters as u64));

@@ -3,6 +3,8 @@
 use axum::Json;
 use serde_json::{Map, Value, json};
 
+use super::ARCHIVE;
+
 /// One thing that can be asked.
 pub(super) struct Operation {
     pub(super) method: &'static str,
@@ -47,11 +49,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("put",    "/v1/configs/{name}", "Name a deployment configuration; the body is its file as JSON", &[],
         &["name", "config", "minimum_healthy", "turns_max", "canary", "zones"]),
     operation("delete", "/v1/configs/{name}", "Delete a deployment configuration", &[], &[]),
-    operation("post",   "/v1/bundles", "Bring a bundle into the mesh", &[], &["source"]),
-    operation("post",   "/v1/plan", "What a deployment would do", &[], &["group", "source", "overrides", "queue"]),
+    operation("post",   "/v1/bundles", "Bring a bundle into the mesh: a remote source, or the bytes of an archive", &["origin"], &["source"]),
+    operation("post",   "/v1/plan", "What a deployment would do", &[],
+        &["group", "source", "digest", "origin", "overrides", "queue"]),
     operation("get",    "/v1/deployments", "The deployments, the newest first", &["group"], &[]),
     operation("post",   "/v1/deployments", "Submit a deployment", &[],
-        &["group", "source", "digest", "description", "overrides", "queue"]),
+        &["group", "source", "digest", "origin", "description", "overrides", "queue"]),
+    operation("post",   "/v1/deployments/check", "Whether a deployment's group and policy are fine, before a bundle is sent", &[],
+        &["group", "overrides"]),
     operation("get",    "/v1/deployments/{id}", "One deployment with its hosts", &[], &[]),
     operation("post",   "/v1/deployments/{id}/stop", "Stop a deployment", &[], &["rollback", "now"]),
     operation("get",    "/v1/deployments/{id}/hosts/{host}/logs", "What the scripts wrote", &["event", "from"], &[]),
@@ -94,7 +99,11 @@ fn describe(operation: &Operation) -> Value {
         let properties: Map<String, Value> =
             operation.body.iter().map(|key| ((*key).to_string(), json!({}))).collect();
         let schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
-        described["requestBody"] = json!({ "content": { "application/json": { "schema": schema } } });
+        let mut content = json!({ "application/json": { "schema": schema } });
+        if operation.path == "/v1/bundles" {
+            content[ARCHIVE] = json!({ "schema": { "type": "string", "format": "binary" } });
+        }
+        described["requestBody"] = json!({ "content": content });
     }
     described
 }

@@ -11,15 +11,17 @@ use proto::rollout::Stage;
 use serde::{Deserialize, Serialize};
 
 use super::path::Path;
+use super::seen::{seen, seen_list};
 use super::{ApiError, Shared};
 use crate::backend::LogRequest;
-use crate::view::{self, ConfigView, DeploymentView, GroupView, HistoryView, HostView, StatusView};
+use crate::view::{self, ConfigView, Dated, DeploymentView, Freshness, GroupView, HistoryView, HostView, StatusView};
 
 /// Entries of the ledger in one answer, unless asked for otherwise, and at most.
 const HISTORY_DEFAULT: usize = 1_000;
 const HISTORY_MAX: usize = 100_000;
 
-type Answer<T> = Result<Json<T>, ApiError>;
+type Answer<T> = Result<Json<Dated<T>>, ApiError>;
+type AnswerList<T> = Result<Json<Vec<Dated<T>>>, ApiError>;
 type Asked<T> = Result<Query<T>, QueryRejection>;
 
 /// A piece of a script log.
@@ -84,25 +86,22 @@ impl TryFrom<String> for GroupText {
 pub(super) async fn status(State(shared): State<Shared>) -> Answer<StatusView> {
     let data_dir = shared.backend.data_dir.display().to_string();
     let addresses = (shared.backend.addresses)();
-    Ok(Json(shared.backend.node.read(move |node| view::status(node, addresses, &data_dir)).await?))
+    seen(&shared, move |node| Ok::<_, Refusal>(view::status(node, addresses, &data_dir))).await
 }
 
-pub(super) async fn hosts(State(shared): State<Shared>, asked: Asked<OfGroup>) -> Answer<Vec<HostView>> {
+pub(super) async fn hosts(State(shared): State<Shared>, asked: Asked<OfGroup>) -> AnswerList<HostView> {
     let group = asked?.0.group.map(|text| text.0);
     let look =
         move |node: &Node| known_group(node, group.as_ref()).map(|()| view::hosts(node, group.as_ref()));
-    let mut hosts = shared.backend.node.read(look).await??;
-    for own in hosts.iter_mut().filter(|host| host.is_self) {
-        own.addresses = (shared.backend.addresses)();
+    let mut hosts = seen_list(&shared, look).await?;
+    for own in hosts.0.iter_mut().filter(|host| host.view.is_self) {
+        own.view.addresses = (shared.backend.addresses)();
     }
-    Ok(Json(hosts))
+    Ok(hosts)
 }
 
-pub(super) async fn groups(State(shared): State<Shared>) -> Answer<Vec<GroupView>> {
-    let look = |node: &Node| -> Vec<GroupView> {
-        view::groups(node.state()).into_iter().map(|group| group.seen_by(node)).collect()
-    };
-    Ok(Json(shared.backend.node.read(look).await?))
+pub(super) async fn groups(State(shared): State<Shared>) -> AnswerList<GroupView> {
+    seen_list(&shared, |node| Ok::<_, Refusal>(view::groups(node))).await
 }
 
 pub(super) async fn group(
@@ -110,15 +109,11 @@ pub(super) async fn group(
     Path((application, name)): Path<(String, String)>,
 ) -> Answer<GroupView> {
     let name = GroupName::new(&application, &name)?;
-    let look = move |node: &Node| {
-        let known = node.state().group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
-        Ok::<_, Refusal>(view::group(node.state(), known).seen_by(node))
-    };
-    Ok(Json(shared.backend.node.read(look).await??))
+    seen(&shared, move |node| view::group(node, &name).ok_or(Refusal::UnknownGroup(name))).await
 }
 
-pub(super) async fn configs(State(shared): State<Shared>) -> Answer<Vec<ConfigView>> {
-    Ok(Json(shared.backend.node.read(|node| view::configs(node.state())).await?))
+pub(super) async fn configs(State(shared): State<Shared>) -> AnswerList<ConfigView> {
+    seen_list(&shared, |node| Ok::<_, Refusal>(view::configs(node.state()))).await
 }
 
 pub(super) async fn config(State(shared): State<Shared>, Path(name): Path<String>) -> Answer<ConfigView> {
@@ -132,25 +127,26 @@ pub(super) async fn config_of(shared: &Shared, name: ConfigName) -> Answer<Confi
         // Not predefined either: the mesh says which there are.
         None => Err(node.state().config(&name).err().unwrap_or(Refusal::PredefinedConfig(name))),
     };
-    Ok(Json(shared.backend.node.read(look).await??))
+    seen(shared, look).await
 }
 
 pub(super) async fn deployments(
     State(shared): State<Shared>,
     asked: Asked<OfGroup>,
-) -> Answer<Vec<DeploymentView>> {
+) -> AnswerList<DeploymentView> {
     let group = asked?.0.group.map(|text| text.0);
     let look = move |node: &Node| {
         known_group(node, group.as_ref()).map(|()| view::deployments(node, group.as_ref()))
     };
-    Ok(Json(shared.backend.node.read(look).await??))
+    seen_list(&shared, look).await
 }
 
 pub(super) async fn deployment(
     State(shared): State<Shared>,
     Path(id): Path<String>,
 ) -> Answer<DeploymentView> {
-    Ok(Json(look_up(&shared, id.parse()?).await?))
+    let id: DeploymentId = id.parse()?;
+    seen(&shared, move |node| view::deployment(node, id).ok_or(Refusal::UnknownDeployment(id))).await
 }
 
 /// The deployment as it stands now.
@@ -166,7 +162,7 @@ pub(super) async fn history(State(shared): State<Shared>, asked: Asked<HistoryQu
     let look = move |node: &Node| {
         known_group(node, group.as_ref()).map(|()| view::history(node, group.as_ref(), limit, verify))
     };
-    Ok(Json(shared.backend.node.read(look).await??))
+    seen(&shared, look).await
 }
 
 pub(super) async fn logs(
@@ -177,10 +173,11 @@ pub(super) async fn logs(
     let Query(LogsQuery { event, from }) = asked?;
     let deployment: DeploymentId = id.parse()?;
     let event: Option<LifecycleEvent> = event.map(|event| event.parse()).transpose()?;
-    let (host, name, is_final) =
-        shared.backend.node.read(move |node| turn_of(node, deployment, &host)).await??;
+    let look = move |node: &Node| (turn_of(node, deployment, &host), Freshness::of(node));
+    let (turn, freshness) = shared.backend.node.read(look).await?;
+    let (host, name, is_final) = turn?;
     let page = (shared.backend.logs)(LogRequest { deployment, host, event, from }).await?;
-    Ok(Json(LogsView {
+    let view = LogsView {
         deployment: deployment.to_string(),
         host: host.to_string(),
         name,
@@ -188,7 +185,8 @@ pub(super) async fn logs(
         is_final: is_final && page.next == from,
         text: page.text,
         next: page.next,
-    }))
+    };
+    Ok(Json(Dated { view, freshness }))
 }
 
 /// Who the host is, its name, and whether its turn in the deployment is over.

@@ -3,16 +3,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use proto::config::Config;
-use proto::id::{GroupName, HostId, MeshId};
+use proto::id::{Digest, GroupName, HostId, MeshId};
 use proto::io::{Refusal, Request as Ask};
 use proto::node::{Node, Stored};
+use proto::revision::Revision;
 use proto::time::Time;
 use serde_json::{Value, json};
 
 use super::progress::TOLD_EVERY;
 use super::*;
-use crate::backend::{BackendError, BackendErrorKind, LogPage};
-use crate::client::{Client, ClientError};
+use crate::backend::{BackendError, BackendErrorKind, Brought, LogPage};
+use crate::bundle::upload::Upload;
+use crate::client::{Client, ClientError, Pieces};
 use crate::command::{Command, NodeHandle};
 
 /// An API on a real socket, with a node that knows nothing, and that refuses
@@ -85,13 +87,14 @@ async fn agent() -> Agent {
             progress.tell(|far| far.bytes = 7);
             Box::pin(async move {
                 // As long as somebody may want to hear of it.
-                tokio::time::sleep(if source == "./slow" { 2 * TOLD_EVERY } else { Duration::ZERO }).await;
+                tokio::time::sleep(if source == "s3://b/slow" { 2 * TOLD_EVERY } else { Duration::ZERO }).await;
                 let message = format!("{source} holds no appspec.yml");
                 let is_unfit = source == "/unfit";
                 let kind = if is_unfit { BackendErrorKind::Unfit } else { BackendErrorKind::Invalid };
                 Err(BackendError { kind, message })
             })
         }),
+        take: Box::new(|upload| Box::pin(taken(upload))),
         have: Box::new(|_| Box::pin(async { Ok(true) })),
         addresses: Box::new(|| vec!["/ip4/127.0.0.1/tcp/9".into()]),
         frames: Box::new(Default::default),
@@ -100,10 +103,69 @@ async fn agent() -> Agent {
         }),
     };
     let path = directory.path().join("run/skein.sock");
-    let (socket, listener) = ApiSocket::bind(&path).await.expect("bound");
+    let (socket, listener) = ApiSocket::bind(&path, None).await.expect("bound");
     let stopping = CancellationToken::new();
     tokio::spawn(serve_socket(listener, Arc::new(backend), stopping.clone()));
     Agent { client: Client::new(path), stopping, directory, _socket: socket }
+}
+
+/// Counts what comes, and does not even read what is announced as too large.
+async fn taken(mut upload: Upload) -> Result<Brought, BackendError> {
+    use futures::StreamExt as _;
+    let invalid = |message: String| BackendError { kind: BackendErrorKind::Invalid, message };
+    if upload.total.is_some_and(|total| total > 1_000_000) {
+        return Err(invalid("too large".into()));
+    }
+    let mut size = 0;
+    while let Some(piece) = upload.bytes.next().await {
+        size += piece.map_err(|error| invalid(format!("cut: {error}")))?.len() as u64;
+    }
+    Ok(Revision { digest: Digest([9; 32]), size, origin: upload.origin }.into())
+}
+
+fn pieces(pieces: usize) -> Pieces {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        for _ in 0..pieces {
+            // The receiver is gone once the agent has answered.
+            if sender.send(Ok(vec![7; 65_536].into())).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+#[tokio::test]
+async fn a_bundle_is_sent_as_bytes_and_its_path_is_only_a_word() {
+    let agent = agent().await;
+    let to = "/v1/bundles?origin=%2Froot%2Fapp%20one";
+    let sent: RevisionView = agent.client.upload(to, pieces(100), None).await.expect("taken");
+    assert_eq!((sent.size, sent.origin.as_str()), (6_553_600, "/root/app one"));
+    for claimed in ["s3%3A%2F%2Fb%2Fk", "github%3Ao%2Fr%40c", ""] {
+        let to = format!("/v1/bundles?origin={claimed}");
+        assert_eq!(refused(agent.client.upload(&to, pieces(1), None).await).code, "INVALID_BODY", "{claimed}");
+    }
+}
+
+#[tokio::test]
+async fn who_sends_too_much_is_told_so_before_it_is_sent() {
+    let agent = agent().await;
+    let (size, to) = (4_000 * 65_536, "/v1/bundles?origin=%2Fx");
+    let answer = agent.client.upload::<Value>(to, pieces(4_000), Some(size)).await;
+    assert_eq!(refused(answer).message, "too large");
+}
+
+#[tokio::test]
+async fn no_client_makes_the_agent_open_a_file() {
+    let agent = agent().await;
+    for source in ["/etc/shadow", "file:///etc/shadow", "./x", "x"] {
+        let body = refused(agent.client.post("/v1/bundles", &json!({ "source": source })).await);
+        assert_eq!(body.code, "LOCAL_PATH", "{source}");
+        for words in ["opens no files", "POST /v1/bundles", "application/octet-stream"] {
+            assert!(body.message.contains(words), "{}", body.message);
+        }
+    }
 }
 
 fn refused(answer: Result<Value, ClientError>) -> ErrorBody {
@@ -117,9 +179,9 @@ fn refused(answer: Result<Value, ClientError>) -> ErrorBody {
 async fn whoever_asks_for_progress_gets_it_before_the_answer() {
     let agent = agent().await;
     let mut told = Vec::new();
-    let body = PushBody { source: "./slow".into() };
+    let body = PushBody { source: "s3://b/slow".into() };
     let answer = agent.client.post_watching::<Value>("/v1/bundles", &body, |far| told.push(far.bytes)).await;
-    assert_eq!(refused(answer).message, "./slow holds no appspec.yml");
+    assert_eq!(refused(answer).message, "s3://b/slow holds no appspec.yml");
     assert_eq!(told, [7]);
     let answer = agent.client.post_watching::<Value>("/v1/nothing", &body, |_| ()).await;
     assert_eq!(refused(answer).code, "NO_SUCH_PATH");
@@ -220,7 +282,7 @@ async fn refusals_have_codes_and_say_whether_policy_refuses() {
         "",
     );
     check(
-        refused(client.post("/v1/bundles", &json!({"source": "/x"})).await),
+        refused(client.post("/v1/bundles", &json!({"source": "s3://b/x"})).await),
         "INVALID_BUNDLE",
         false,
         "appspec.yml",
@@ -256,12 +318,12 @@ async fn a_socket_is_private_replaced_if_dead_and_respected_if_alive() {
     let path = agent.client.socket().to_path_buf();
     let mode = std::fs::metadata(&path).expect("the socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
-    assert!(matches!(ApiSocket::bind(&path).await, Err(listen::BindError::InUse { .. })));
+    assert!(matches!(ApiSocket::bind(&path, None).await, Err(listen::BindError::InUse { .. })));
 
     let dead = agent.directory.path().join("dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&dead).expect("bound"));
     assert!(dead.exists());
-    let (socket, _listener) = ApiSocket::bind(&dead).await.expect("replaced");
+    let (socket, _listener) = ApiSocket::bind(&dead, None).await.expect("replaced");
     drop(socket);
     assert!(!dead.exists(), "cleared away");
 
@@ -271,15 +333,15 @@ async fn a_socket_is_private_replaced_if_dead_and_respected_if_alive() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         drop(by_another);
     });
-    ApiSocket::bind(&held).await.expect("waited for");
+    ApiSocket::bind(&held, None).await.expect("waited for");
     let_go.await.expect("let go");
 
     let file = agent.directory.path().join("file");
     std::fs::write(&file, "precious").expect("written");
-    assert!(matches!(ApiSocket::bind(&file).await, Err(listen::BindError::NotASocket { .. })));
+    assert!(matches!(ApiSocket::bind(&file, None).await, Err(listen::BindError::NotASocket { .. })));
     assert_eq!(std::fs::read_to_string(&file).expect("still there"), "precious");
     assert!(matches!(
-        ApiSocket::bind(Path::new("/proc/none/x.sock")).await,
+        ApiSocket::bind(Path::new("/proc/none/x.sock"), None).await,
         Err(listen::BindError::Bind { .. })
     ));
 }
@@ -298,6 +360,7 @@ async fn tcp_only_answers_questions() {
         node,
         data_dir: agent.directory.path().into(),
         pack: Box::new(|_, _| panic!("nothing may be packed by way of TCP")),
+        take: Box::new(|_| panic!("nothing may be sent by way of TCP")),
         have: Box::new(|_| Box::pin(async { Ok(true) })),
         addresses: Box::new(|| vec!["/ip4/127.0.0.1/tcp/9".into()]),
         frames: Box::new(Default::default),

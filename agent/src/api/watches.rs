@@ -11,9 +11,10 @@ use proto::time::LedgerTime;
 use serde::{Deserialize, Serialize};
 
 use super::path::Path;
+use super::seen::seen_list;
 use super::write::{Body, parse, request};
 use super::{ApiError, Shared};
-use crate::view::{self, AlarmView, GroupView};
+use crate::view::{self, AlarmView, Dated, GroupView};
 
 /// What `POST /v1/groups/{application}/{name}/alarms/{alarm}/set` and `clear`
 /// take.
@@ -63,8 +64,11 @@ pub(crate) fn parse_until(text: &str) -> Result<Until, String> {
 pub(super) async fn alarms(
     State(shared): State<Shared>,
     Path((application, name)): Path<(String, String)>,
-) -> Result<Json<Vec<AlarmView>>, ApiError> {
-    alarms_of(&shared, GroupName::new(&application, &name)?).await
+) -> Result<Json<Vec<Dated<AlarmView>>>, ApiError> {
+    let name = GroupName::new(&application, &name)?;
+    let look =
+        move |node: &Node| node.state().group(&name).map(view::alarms).ok_or(Refusal::UnknownGroup(name));
+    seen_list(&shared, look).await
 }
 
 pub(super) async fn set_alarm(
@@ -126,10 +130,7 @@ pub(super) async fn unfreeze(
 }
 
 async fn group_of(shared: &Shared, name: GroupName) -> Result<Json<GroupView>, ApiError> {
-    let look = move |node: &Node| {
-        let state = node.state();
-        state.group(&name).map(|known| view::group(state, known)).ok_or(Refusal::UnknownGroup(name))
-    };
+    let look = move |node: &Node| view::group(node, &name).ok_or(Refusal::UnknownGroup(name));
     Ok(Json(shared.backend.node.read(look).await??))
 }
 

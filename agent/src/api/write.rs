@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{self, FromRequest as _, State};
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -17,15 +17,17 @@ use proto::revision::Revision;
 use proto::rollout::Verdict;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::path::Path;
 use super::read::{RevisionView, look_up, resolve};
-use super::{ApiError, Shared};
+use super::{ApiError, Shared, archive_body};
 use crate::backend::Brought;
 use crate::bundle::progress::Progress;
+use crate::bundle::source::Source;
 use crate::group_file::{ConfigFile, GroupFile, GroupFileError, with_overrides};
 use crate::toml_file::with_suggestion;
-use crate::view::{self, ConfigView, DeploymentView, GroupView, PlanView, Planned};
+use crate::view::{self, ConfigView, Dated, DeploymentView, GroupView, PlanView, Planned};
 
 pub(super) type Body = Result<Bytes, BytesRejection>;
 type Submitted = Result<(StatusCode, Json<DeploymentView>), ApiError>;
@@ -36,12 +38,15 @@ type Submitted = Result<(StatusCode, Json<DeploymentView>), ApiError>;
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeployBody {
     pub(crate) group: String,
-    /// Any SOURCE; paths are absolute.
+    /// A remote SOURCE: S3, GitHub, the web, or a digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<String>,
     /// A bundle that is in the mesh already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) digest: Option<String>,
+    /// Where the client that sent this bundle has it from, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<String>,
     #[serde(default)]
     pub(crate) description: String,
     /// Keys as in a group file's `[deployment]`.
@@ -60,6 +65,12 @@ pub(crate) struct PlanBody {
     /// As of a deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<String>,
+    /// As of a deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+    /// As of a deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<String>,
     #[serde(default)]
     pub(crate) overrides: BTreeMap<String, String>,
     /// As of a deployment.
@@ -67,7 +78,16 @@ pub(crate) struct PlanBody {
     pub(crate) queue: bool,
 }
 
-/// What `POST /v1/bundles` takes.
+/// What `POST /v1/deployments/check` takes: a deployment's group and policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CheckBody {
+    pub(crate) group: String,
+    #[serde(default)]
+    pub(crate) overrides: BTreeMap<String, String>,
+}
+
+/// What `POST /v1/bundles` takes, if it is not an archive's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PushBody {
@@ -110,19 +130,14 @@ pub(super) async fn set_group(
         return Err(ApiError::invalid("INVALID_GROUP", message));
     }
     request(&shared, Request::SetGroup(group)).await?;
-    let look = move |node: &Node| {
-        node.state()
-            .group(&name)
-            .map(|known| view::group(node.state(), known))
-            .ok_or(Refusal::UnknownGroup(name))
-    };
+    let look = move |node: &Node| view::group(node, &name).ok_or(Refusal::UnknownGroup(name));
     Ok(Json(shared.backend.node.read(look).await??))
 }
 
 pub(super) async fn delete_group(
     State(shared): State<Shared>,
     Path((application, name)): Path<(String, String)>,
-) -> Result<Json<serde_json::Value>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let name = GroupName::new(&application, &name)?;
     request(&shared, Request::DeleteGroup(name.clone())).await?;
     Ok(Json(serde_json::json!({ "deleted": name.to_string() })))
@@ -131,7 +146,7 @@ pub(super) async fn delete_group(
 pub(super) async fn remove_host(
     State(shared): State<Shared>,
     Path(host): Path<String>,
-) -> Result<Json<serde_json::Value>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let host = shared.backend.node.read(move |node| resolve(node, &host)).await??;
     // By being taken out, its turn is over.
     let counted_in = shared.backend.node.read(move |node| view::waiting_for(node.state(), host)).await?;
@@ -146,10 +161,15 @@ pub(super) async fn remove_host(
 pub(super) async fn push(
     State(shared): State<Shared>,
     Extension(progress): Extension<Progress>,
-    body: Body,
+    request: extract::Request,
 ) -> Result<(StatusCode, Json<RevisionView>), ApiError> {
-    let PushBody { source } = parse(body)?;
-    let Brought { revision, warnings } = (shared.backend.pack)(source, progress).await?;
+    let Brought { revision, warnings } = match archive_body::of(&request)? {
+        Some(origin) => (shared.backend.take)(archive_body::archive(request, origin)).await?,
+        None => {
+            let PushBody { source } = parse(Bytes::from_request(request, &()).await)?;
+            bring(&shared, source, progress).await?
+        }
+    };
     let (digest, size, origin) = (revision.digest.to_string(), revision.size, revision.origin);
     Ok((StatusCode::CREATED, Json(RevisionView { digest, size, origin, warnings })))
 }
@@ -159,14 +179,15 @@ pub(super) async fn plan(
     Extension(progress): Extension<Progress>,
     body: Body,
 ) -> Result<Json<PlanView>, ApiError> {
-    let PlanBody { group, source, overrides, queue } = parse(body)?;
+    let PlanBody { group, source, digest, origin, overrides, queue } = parse(body)?;
+    let wanted_bundle = Wanted { source, digest, origin };
     let (group, policy) = policy_of(&shared, group.parse()?, Policy::clone, &overrides).await?;
     let (name, wanted) = (group.clone(), policy.clone());
     let is_refused = move |node: &Node| node.state().check_policy(&name, &wanted).is_err();
     let Brought { revision, warnings } = match shared.backend.node.read(is_refused).await? {
         // Which bundle it would be makes no difference, so none is brought.
         true => Revision { digest: Digest([0; 32]), size: 0, origin: String::new() }.into(),
-        false => wanted_revision(&shared, &group, &policy, source, None, progress).await?,
+        false => wanted_revision(&shared, &group, &policy, wanted_bundle, progress).await?,
     };
     let request =
         DeployRequest { group, revision, policy: None, description: String::new(), holders: vec![], queue };
@@ -186,12 +207,13 @@ pub(super) async fn deploy(
     Extension(progress): Extension<Progress>,
     body: Body,
 ) -> Submitted {
-    let DeployBody { group, source, digest, description, overrides, queue } = parse(body)?;
+    let DeployBody { group, source, digest, origin, description, overrides, queue } = parse(body)?;
     // The group comes first: a mistyped name must not cost an upload.
     let (group, policy) = policy_of(&shared, group.parse()?, Policy::clone, &overrides).await?;
     let (name, wanted) = (group.clone(), policy.clone());
     shared.backend.node.read(move |node| node.state().check_policy(&name, &wanted)).await??;
-    let brought = wanted_revision(&shared, &group, &policy, source, digest, progress).await?;
+    let wanted = Wanted { source, digest, origin };
+    let brought = wanted_revision(&shared, &group, &policy, wanted, progress).await?;
     let Brought { revision, warnings } = brought;
     // What waits begins in a group that may be another by then.
     if !queue {
@@ -203,6 +225,16 @@ pub(super) async fn deploy(
     let accepted = request(&shared, Request::Deploy(Box::new(deploy))).await?;
     let (status, Json(view)) = submitted(&shared, accepted).await?;
     Ok((status, Json(DeploymentView { warnings, ..view })))
+}
+
+/// Whether a deployment's group and policy are fine: asked before a bundle is sent, as
+/// a mistyped name must not cost an upload.
+pub(super) async fn check(State(shared): State<Shared>, body: Body) -> Result<Json<Value>, ApiError> {
+    let CheckBody { group, overrides } = parse(body)?;
+    let (group, policy) = policy_of(&shared, group.parse()?, Policy::clone, &overrides).await?;
+    let name = group.clone();
+    shared.backend.node.read(move |node| node.state().check_policy(&name, &policy)).await??;
+    Ok(Json(serde_json::json!({ "group": group.to_string() })))
 }
 
 /// A deployment that would be over as soon as it begins would only be one more
@@ -291,7 +323,7 @@ pub(super) async fn set_config(
     State(shared): State<Shared>,
     Path(name): Path<String>,
     body: Body,
-) -> Result<Json<ConfigView>, ApiError> {
+) -> Result<Json<Dated<ConfigView>>, ApiError> {
     let file: ConfigFile = parse(body)?;
     let config = file.config()?;
     if config.name.as_str() != name {
@@ -306,7 +338,7 @@ pub(super) async fn set_config(
 pub(super) async fn delete_config(
     State(shared): State<Shared>,
     Path(name): Path<String>,
-) -> Result<Json<serde_json::Value>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let name: ConfigName = name.parse()?;
     request(&shared, Request::DeleteConfig(name.clone())).await?;
     Ok(Json(serde_json::json!({ "deleted": name.to_string() })))
@@ -317,14 +349,22 @@ async fn wanted_revision(
     shared: &Shared,
     group: &GroupName,
     policy: &Policy,
-    source: Option<String>,
-    digest: Option<String>,
+    wanted: Wanted,
     progress: Progress,
 ) -> Result<Brought, ApiError> {
     match policy.mode {
-        Mode::Standard => revision_of(shared, source, digest, progress).await,
-        Mode::Restart => installed(shared, group, source.or(digest)).await.map(Brought::from),
+        Mode::Standard => revision_of(shared, wanted, progress).await,
+        Mode::Restart => {
+            installed(shared, group, wanted.source.or(wanted.digest)).await.map(Brought::from)
+        }
     }
+}
+
+/// A bundle as it was asked for.
+struct Wanted {
+    source: Option<String>,
+    digest: Option<String>,
+    origin: Option<String>,
 }
 
 /// What a restart restarts: the group's last good revision.
@@ -383,20 +423,40 @@ async fn policy_of(
 
 async fn revision_of(
     shared: &Shared,
-    source: Option<String>,
-    digest: Option<String>,
+    wanted: Wanted,
     progress: Progress,
 ) -> Result<Brought, ApiError> {
+    let Wanted { source, digest, origin } = wanted;
     match (source, digest) {
-        (Some(source), None) => Ok((shared.backend.pack)(source, progress).await?),
+        (Some(source), None) => bring(shared, source, progress).await,
         (None, Some(digest)) => {
             let digest: Digest = digest.parse()?;
-            Ok((shared.backend.pack)(digest.to_string(), progress).await?)
+            let mut brought = (shared.backend.pack)(digest.to_string(), progress).await?;
+            if let Some(origin) = origin {
+                brought.revision.origin = archive_body::origin(origin)?;
+            }
+            Ok(brought)
         }
         (Some(_), Some(_)) | (None, None) => {
             Err(ApiError::invalid("INVALID_BODY", "say what to deploy: either `source` or `digest`".into()))
         }
     }
+}
+
+/// Brings a bundle that lies elsewhere. The agent reads more than its clients may, so
+/// it opens no path for them.
+async fn bring(shared: &Shared, source: String, progress: Progress) -> Result<Brought, ApiError> {
+    if let Ok(Source::Path(path)) = source.parse() {
+        let message = format!(
+            "the agent opens no files for its clients, so it does not read `{}`: `skein push` and `skein deploy` \
+             send a bundle themselves; a script sends the archive as the body of POST /v1/bundles, with \
+             `content-type: {}`, and then deploys its digest",
+            path.display(),
+            archive_body::ARCHIVE
+        );
+        return Err(ApiError::invalid("LOCAL_PATH", message));
+    }
+    Ok((shared.backend.pack)(source, progress).await?)
 }
 
 /// An empty body is an empty object.

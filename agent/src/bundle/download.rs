@@ -209,7 +209,7 @@ impl Download<'_> {
     }
 
     /// Before a byte is asked for that could not be kept.
-    fn require_room(&self, total: Option<u64>) -> Result<(), DownloadError> {
+    pub(super) fn require_room(&self, total: Option<u64>) -> Result<(), DownloadError> {
         let needed = total.unwrap_or(0);
         if needed > self.bytes_max {
             return Err(DownloadError::TooLarge { size: total, max: self.bytes_max });
@@ -264,7 +264,7 @@ fn pause(tries: u32, trouble: Trouble) -> Result<Pause, DownloadError> {
     Ok(Pause { time, said })
 }
 
-enum Piece {
+pub(super) enum Piece {
     /// All that came before is void.
     Restart,
     Bytes(Bytes),
@@ -273,13 +273,13 @@ enum Piece {
 
 /// Writes and hashes on a thread of its own, so that neither waits for the
 /// network nor holds it up.
-struct Writer {
+pub(super) struct Writer {
     pieces: mpsc::Sender<Piece>,
     thread: JoinHandle<Result<Option<(Digest, u64)>, DownloadError>>,
 }
 
 impl Writer {
-    fn start(mut incoming: Incoming) -> Writer {
+    pub(super) fn start(mut incoming: Incoming) -> Writer {
         let (pieces, mut taken) = mpsc::channel(PIECES_MAX);
         let thread = tokio::task::spawn_blocking(move || {
             while let Some(piece) = taken.blocking_recv() {
@@ -296,7 +296,7 @@ impl Writer {
         Writer { pieces, thread }
     }
 
-    async fn put(&mut self, piece: Piece) -> Result<(), DownloadError> {
+    pub(super) async fn put(&mut self, piece: Piece) -> Result<(), DownloadError> {
         match self.pieces.send(piece).await {
             Ok(()) => Ok(()),
             // It has ended before its time, and says why.
@@ -304,7 +304,7 @@ impl Writer {
         }
     }
 
-    async fn finish(mut self) -> Result<(Digest, u64), DownloadError> {
+    pub(super) async fn finish(mut self) -> Result<(Digest, u64), DownloadError> {
         self.put(Piece::End).await?;
         self.end().await?.ok_or(DownloadError::NoArchive)
     }

@@ -1,7 +1,7 @@
 //! The bundles of this host: brought into its cache from a source, or fetched
 //! from other hosts, and checked before anybody is told of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,13 +9,16 @@ use proto::appspec::CustomEvents;
 use proto::id::{Digest, HostId};
 use proto::node::Node;
 use proto::revision::Revision;
+use tokio::sync::Semaphore;
 
 use super::download::BYTES_MAX;
 use super::fetcher::{Fetcher, FetcherError};
 use super::progress::Progress;
 use super::remote::Settings;
 use super::source::Source;
-use super::{AcquireError, Cache, acquire, download::DownloadError};
+use super::download::{self, DownloadError};
+use super::upload::{self, Upload, UploadError};
+use super::{AcquireError, Cache, acquire};
 use crate::backend::{BackendError, BackendErrorKind, Brought};
 use crate::check;
 use crate::command::NodeHandle;
@@ -33,12 +36,18 @@ pub(crate) struct Bundles {
     settings: Arc<Settings>,
     /// Bytes of bundles that other hosts have announced and are being fetched.
     announced: Arc<Mutex<u64>>,
+    uploads: Arc<Semaphore>,
+    /// The newest bundles that were checked, with what is odd about them: who sends one
+    /// asks for it by its digest next.
+    checked: Arc<Mutex<VecDeque<(Digest, Vec<String>)>>>,
 }
 
 impl Bundles {
     pub(crate) fn new(cache: Cache, transport: Handle, node: NodeHandle, settings: Settings) -> Self {
         let fetcher = Fetcher::new(transport.clone(), node.clone(), cache.clone());
-        Bundles { cache, transport, node, fetcher, settings: Arc::new(settings), announced: Arc::default() }
+        let uploads = Arc::new(Semaphore::new(upload::AT_ONCE_MAX));
+        let (settings, announced) = (Arc::new(settings), Arc::default());
+        Bundles { cache, transport, node, fetcher, settings, announced, uploads, checked: Arc::default() }
     }
 
     pub(crate) fn fetcher(&self) -> Fetcher {
@@ -58,12 +67,48 @@ impl Bundles {
             return self.find_in_mesh(*digest).await.map(Brought::from);
         }
         let brought = acquire(source, &self.cache, &self.settings, &progress).await;
-        let (revision, cache) = (brought.map_err(|error| refused(&error))?, self.cache.clone());
+        self.checked(brought.map_err(|error| refused(&error))?).await
+    }
+
+    /// Takes a bundle from a client into the cache and checks its AppSpec file.
+    pub(crate) async fn take(&self, mut upload: Upload) -> Result<Brought, BackendError> {
+        let origin = upload.origin.clone();
+        let taken = match self.uploads.try_acquire() {
+            Ok(_permit) => {
+                let bytes_max = self.settings.bytes_max.unwrap_or(download::BYTES_MAX);
+                upload::take(&self.cache, bytes_max, upload::SILENCE_MAX, &mut upload).await
+            }
+            Err(_) => Err(UploadError::Busy),
+        };
+        let (digest, size) = taken.map_err(|error| not_taken(&origin, &error))?;
+        self.checked(Revision { digest, size, origin }).await
+    }
+
+    /// The bundle with what is odd about it.
+    async fn checked(&self, revision: Revision) -> Result<Brought, BackendError> {
+        let digest = revision.digest;
+        if let Some(warnings) = self.known_warnings(digest) {
+            return Ok(Brought { revision, warnings });
+        }
+        let cache = self.cache.clone();
         let checked = tokio::task::spawn_blocking(move || {
             let warnings = check_appspec(&cache, &revision)?;
             Ok(Brought { revision, warnings })
         });
-        checked.await.unwrap_or_else(|error| Err(invalid(format!("the bundle cannot be read: {error}"))))
+        let checked = checked.await;
+        let checked =
+            checked.unwrap_or_else(|error| Err(invalid(format!("the bundle cannot be read: {error}"))))?;
+        let mut known = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        known.push_back((digest, checked.warnings.clone()));
+        let beyond = known.len().saturating_sub(CHECKED_KEPT_MAX);
+        known.drain(..beyond);
+        drop(known);
+        Ok(checked)
+    }
+
+    fn known_warnings(&self, digest: Digest) -> Option<Vec<String>> {
+        let known = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|(known, _)| *known == digest).map(|(_, warnings)| warnings.clone())
     }
 
     /// A bundle that was deployed before may still be with those who have it.
@@ -169,6 +214,9 @@ fn known_revision(node: &Node, digest: Digest) -> Option<(Revision, Vec<HostId>)
     Some((submission.revision.clone(), holders))
 }
 
+/// Bundles of which it is remembered that they were checked: more than are sent
+/// between an upload and its deployment, at a few kilobytes each.
+const CHECKED_KEPT_MAX: usize = 32;
 /// What is odd about a bundle fills no screen.
 const WARNINGS_TOLD_MAX: usize = 20;
 
@@ -191,6 +239,18 @@ fn check_appspec(cache: &Cache, revision: &Revision) -> Result<Vec<String>, Back
     }
     let lines: Vec<String> = found.mistakes.iter().map(ToString::to_string).collect();
     Err(unfit(format!("`{origin}` cannot be deployed:\n  {}", lines.join("\n  "))))
+}
+
+fn not_taken(origin: &str, error: &UploadError) -> BackendError {
+    let kind = match error {
+        UploadError::TooLarge { .. } | UploadError::Kept(DownloadError::NoArchive) => {
+            BackendErrorKind::Invalid
+        }
+        UploadError::Silent { .. } | UploadError::Cut { .. } | UploadError::Busy | UploadError::Kept(_) => {
+            BackendErrorKind::Unavailable
+        }
+    };
+    BackendError { kind, message: format!("cannot take `{origin}`: {}", chain(error)) }
 }
 
 fn refused(error: &AcquireError) -> BackendError {

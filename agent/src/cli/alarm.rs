@@ -69,7 +69,7 @@ pub(super) async fn run(session: &Session, verb: AlarmVerb) -> anyhow::Result<Ex
         AlarmVerb::Clear { group, name, reason } => change(session, &group, &name, "clear", reason).await,
         AlarmVerb::List { group } => {
             let alarms: Vec<AlarmView> = session.client.get(&format!("{}/alarms", path_of(&group))).await?;
-            session.screen.result(&alarms, || match alarms.is_empty() {
+            session.answer_list(&alarms, || match alarms.is_empty() {
                 true => format!("{group} has no alarms: a [[alarm]] in its group file defines one."),
                 false => alarms_table(session, &alarms),
             })?;

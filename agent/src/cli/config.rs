@@ -81,7 +81,7 @@ async fn list(session: &Session) -> anyhow::Result<Exit> {
         let groups = if config.groups.is_empty() { "-".into() } else { config.groups.join(" ") };
         vec![config.name.clone(), config.says.clone(), groups]
     };
-    session.screen.result(&configs, || {
+    session.answer_list(&configs, || {
         let rows: Vec<Vec<String>> = configs.iter().map(row).collect();
         table(&session.screen, &["CONFIGURATION", "SAYS", "GROUPS"], &rows)
     })?;
@@ -94,7 +94,7 @@ async fn show(session: &Session, name: &ConfigName) -> anyhow::Result<Exit> {
         Some(file) => file.to_toml().context("the configuration cannot be written as TOML")?,
         None => format!("# {} is predefined: it means the same in every mesh.", view.name),
     };
-    session.screen.result(&view, || words)?;
+    session.answer(&view, || words)?;
     Ok(Exit::Done)
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use clap::Args;
 use proto::id::{DeploymentId, GroupName};
 use serde::Serialize;
@@ -11,13 +10,12 @@ use serde::de::DeserializeOwned;
 
 use super::group::path_of;
 use super::meter::Meter;
+use super::packing::{self, Place};
 use super::screen::clean;
 use super::show::deployment_path;
 use super::watch::{self, Patience};
 use super::{Exit, Mistyped, Session};
-use crate::api::{DeployBody, PushBody, RevisionView, RollbackBody, StopBody};
-use crate::bundle::source::{KINDS, NotASource, Source};
-use crate::telemetry::chain;
+use crate::api::{CheckBody, DeployBody, PushBody, RevisionView, RollbackBody, StopBody};
 use crate::view::{DeploymentView, TurnView};
 
 #[derive(Args)]
@@ -113,8 +111,9 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl Wish {
-    pub(super) fn source(&self) -> anyhow::Result<Option<String>> {
-        self.source.as_deref().map(absolute_source).transpose()
+    /// Where its bundle lies; none if it restarts what is installed.
+    pub(super) fn place(&self) -> anyhow::Result<Option<Place>> {
+        self.source.as_deref().map(Place::of).transpose()
     }
 
     /// By key, `--restart` among them.
@@ -151,8 +150,10 @@ impl Overrides {
 }
 
 pub(super) async fn push(session: &Session, args: PushArgs) -> anyhow::Result<Exit> {
-    let body = PushBody { source: absolute_source(&args.source)? };
-    let revision: RevisionView = bring(session, "/v1/bundles", &body).await?;
+    let revision: RevisionView = match Place::of(&args.source)? {
+        Place::Here(path) => packing::send(session, &path).await?,
+        Place::Elsewhere(source) => bring(session, "/v1/bundles", &PushBody { source }).await?,
+    };
     warn(session, &revision.warnings);
     session.screen.result(&revision, || revision.digest.clone())?;
     Ok(Exit::Done)
@@ -160,17 +161,38 @@ pub(super) async fn push(session: &Session, args: PushArgs) -> anyhow::Result<Ex
 
 pub(super) async fn deploy(session: &Session, args: DeployArgs) -> anyhow::Result<Exit> {
     let wish = args.wish;
-    let body = DeployBody {
-        group: wish.group.to_string(),
-        source: wish.source()?,
-        digest: None,
-        description: args.description,
-        overrides: wish.overrides()?,
-        queue: wish.queue,
-    };
+    let (group, overrides, place) = (wish.group.to_string(), wish.overrides()?, wish.place()?);
+    if matches!(place, Some(Place::Here(_))) {
+        // A mistyped name must not cost an upload.
+        let check = CheckBody { group: group.clone(), overrides: overrides.clone() };
+        let _: serde_json::Value = session.client.post("/v1/deployments/check", &check).await?;
+    }
+    let Sent { source, digest, origin } = sent(session, place).await?;
+    let description = args.description;
+    let body = DeployBody { group, source, digest, origin, description, overrides, queue: wish.queue };
     let submitted: DeploymentView = bring(session, "/v1/deployments", &body).await?;
     warn(session, &submitted.warnings);
     follow(session, submitted, args.waiting).await
+}
+
+/// What a request says of a bundle, once it needs to be sent no more.
+#[derive(Default)]
+pub(super) struct Sent {
+    pub(super) source: Option<String>,
+    pub(super) digest: Option<String>,
+    pub(super) origin: Option<String>,
+}
+
+/// Sends the bundle, if it lies here.
+pub(super) async fn sent(session: &Session, place: Option<Place>) -> anyhow::Result<Sent> {
+    Ok(match place {
+        Some(Place::Here(path)) => {
+            let RevisionView { digest, origin, .. } = packing::send(session, &path).await?;
+            Sent { source: None, digest: Some(digest), origin: Some(origin) }
+        }
+        Some(Place::Elsewhere(source)) => Sent { source: Some(source), ..Sent::default() },
+        None => Sent::default(),
+    })
 }
 
 /// What is odd about a bundle.
@@ -265,23 +287,6 @@ pub(super) async fn bring<T: DeserializeOwned>(
 ) -> anyhow::Result<T> {
     let mut meter = Meter::new(&session.screen);
     Ok(session.client.post_watching(path, body, |far| meter.show(far)).await?)
-}
-
-/// The agent has another working directory: a path is made whole, anything
-/// else goes as it is.
-fn absolute_source(source: &str) -> anyhow::Result<String> {
-    // What is wrong with it is said here, before anything is asked.
-    let path = match source.parse().map_err(|error: NotASource| anyhow::anyhow!(chain(&error)))? {
-        Source::Path(path) => path,
-        Source::Cached(_) | Source::Origin(_) | Source::Web(_) => return Ok(source.to_owned()),
-    };
-    if !path.exists() {
-        bail!("there is no `{source}`: {KINDS}");
-    }
-    let path = std::path::absolute(path).context("cannot find the current directory")?;
-    path.into_os_string().into_string().map_err(|path| {
-        anyhow::anyhow!("the path {} is not UTF-8: give the bundle another name", path.to_string_lossy())
-    })
 }
 
 #[cfg(test)]

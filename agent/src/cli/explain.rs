@@ -28,7 +28,7 @@ pub(crate) struct ExplainArgs {
 pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Result<Exit> {
     let view: DeploymentView = session.client.get(&deployment_path(args.deployment)).await?;
     let group: GroupView = session.client.get(&path_of(&view.group.parse()?)).await?;
-    session.screen.result(&view, || {
+    session.answer(&view, || {
         let mut text = format!("{}\n{}", headline(session, &view), why(&view));
         text.push_str(&numbers(&view));
         text.push_str(&waves(session, &view));

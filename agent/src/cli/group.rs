@@ -70,7 +70,7 @@ fn hosts_of(view: &GroupView) -> String {
 
 async fn list(session: &Session) -> anyhow::Result<Exit> {
     let groups: Vec<GroupView> = session.client.get("/v1/groups").await?;
-    session.screen.result(&groups, || match groups.is_empty() {
+    session.answer_list(&groups, || match groups.is_empty() {
         true => "No groups yet: `skein group set FILE` defines one.".into(),
         false => groups_table(session, &groups),
     })?;
@@ -102,7 +102,7 @@ pub(super) fn short_revision(digest: &str) -> String {
 async fn show(session: &Session, name: &GroupName) -> anyhow::Result<Exit> {
     let view: GroupView = session.client.get(&path_of(name)).await?;
     let definition = view.definition.to_toml().context("the group cannot be written as TOML")?;
-    session.screen.result(&view, || definition)?;
+    session.answer(&view, || definition)?;
     Ok(Exit::Done)
 }
 

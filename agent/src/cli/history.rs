@@ -30,7 +30,7 @@ pub(super) async fn history(session: &Session, args: HistoryArgs) -> anyhow::Res
     let group = args.group.map(|group| format!("&group={}", encoded(&group.to_string()))).unwrap_or_default();
     let path = format!("/v1/history?limit={}&verify={}{group}", args.limit, args.verify);
     let history: HistoryView = session.client.get(&path).await?;
-    session.screen.result(&history, || {
+    session.answer(&history, || {
         let text = if args.entries { entries(&history) } else { deployments(session, &history) };
         format!("{text}{}", chain(&history))
     })?;

@@ -30,8 +30,12 @@ pub(crate) struct LogsArgs {
 pub(super) async fn logs(session: &Session, args: LogsArgs) -> anyhow::Result<Exit> {
     let mut page = read(session, &args, 0).await?;
     if session.screen.is_json() {
-        session.screen.result(&whole(session, &args, page).await?, String::new)?;
+        let page = whole(session, &args, page).await?;
+        session.answer(&page, String::new)?;
         return Ok(Exit::Done);
+    }
+    if let Some(banner) = session.client.freshness().banner() {
+        session.screen.note(&banner);
     }
     loop {
         session.screen.text(&page.text);

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use libp2p::Multiaddr;
 use serde_json::{Value, json};
 
 use super::{Exit, Session, show};
-use crate::client::encoded;
-use crate::config::{default_data_dir, mesh_key_in};
+use crate::client::{ClientError, encoded};
+use crate::config::{SYSTEM_DATA_DIR, default_data_dir, is_beside_system_agent, mesh_key_in};
 use crate::join;
 use crate::mesh_key::{JoinToken, MeshKey, TOKEN_ADDRESSES_MAX};
 use crate::view::{HostView, StatusView};
@@ -51,7 +51,11 @@ pub(crate) enum MeshVerb {
 
 pub(super) async fn run(session: &Session, verb: MeshVerb) -> anyhow::Result<Exit> {
     match verb {
-        MeshVerb::Init { data_dir } => init(session, data_dir.unwrap_or_else(default_data_dir)),
+        MeshVerb::Init { data_dir: Some(data_dir) } => init(session, data_dir),
+        MeshVerb::Init { data_dir: None } => {
+            refuse_second_mesh(session).await?;
+            init(session, default_data_dir())
+        }
         MeshVerb::Token { data_dir } => token(session, data_dir).await,
         MeshVerb::Join { token, token_file, data_dir } => {
             let token = token_from(session, token, token_file)?;
@@ -59,6 +63,29 @@ pub(super) async fn run(session: &Session, verb: MeshVerb) -> anyhow::Result<Exi
         }
         MeshVerb::Members => show::hosts(session, show::OfGroup { group: None }).await,
         MeshVerb::Remove { host } => remove(session, &host).await,
+    }
+}
+
+/// Beside an agent that runs here another mesh is made only if its directory is named:
+/// whoever is not root, or whose agent has another directory, would not notice.
+async fn refuse_second_mesh(session: &Session) -> anyhow::Result<()> {
+    let another = "To make another mesh all the same, say where it keeps its data: --data-dir DIR";
+    match session.client.get::<StatusView>("/v1/status").await {
+        Ok(status) => bail!(
+            "an agent runs on this host already, in mesh {} with its data in {}: nothing was made. {another}",
+            status.mesh,
+            status.data_dir
+        ),
+        Err(ClientError::NotAllowed { socket }) => bail!(
+            "an agent of this host has the socket {}, which you may not use: nothing was made. Try with sudo. \
+             {another}",
+            socket.display()
+        ),
+        Err(_) if is_beside_system_agent() => bail!(
+            "this host has an agent's data in {SYSTEM_DATA_DIR}: nothing was made. Start that agent, or try with \
+             sudo. {another}"
+        ),
+        Err(_) => Ok(()),
     }
 }
 

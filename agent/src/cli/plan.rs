@@ -1,14 +1,16 @@
 //! `skein plan`: what a deployment would do, before it does anything.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::deploy::{Wish, bring, warn};
+use super::deploy::{Sent, Wish, bring, sent, warn};
 use super::group::short_revision;
+use super::packing::Place;
 use super::screen::clean;
 use super::{Exit, Session};
-use crate::api::PlanBody;
+use crate::api::{CheckBody, PlanBody};
 use crate::view::plan::{CauseView, UnwellView};
 use crate::view::{PlanView, SecondsView};
 
@@ -29,16 +31,30 @@ pub(crate) struct PlanArgs {
 
 pub(super) async fn plan(session: &Session, args: PlanArgs) -> anyhow::Result<Exit> {
     let wish = args.wish;
-    let body = PlanBody {
-        group: wish.group.to_string(),
-        source: wish.source()?,
-        overrides: wish.overrides()?,
-        queue: wish.queue,
+    let (group, overrides, place) = (wish.group.to_string(), wish.overrides()?, wish.place()?);
+    let Sent { source, digest, origin } = match is_ruled_out(session, &group, &overrides, &place).await {
+        // Which bundle it would be makes no difference then.
+        true => Sent::default(),
+        false => sent(session, place).await?,
     };
+    let body = PlanBody { group, source, digest, origin, overrides, queue: wish.queue };
     let plan: PlanView = bring(session, "/v1/plan", &body).await?;
     warn(session, &plan.warnings);
-    session.screen.result(&plan, || words(&plan))?;
+    session.answer(&plan, || words(&plan))?;
     Ok(if plan.is_possible { Exit::Done } else { Exit::Refused })
+}
+
+/// Whether its group or policy rules it out before a bundle that lies here is sent. Why
+/// is said by the plan.
+async fn is_ruled_out(
+    session: &Session,
+    group: &str,
+    overrides: &BTreeMap<String, String>,
+    place: &Option<Place>,
+) -> bool {
+    let check = CheckBody { group: group.into(), overrides: overrides.clone() };
+    let is_here = matches!(place, Some(Place::Here(_)));
+    is_here && session.client.post::<serde_json::Value>("/v1/deployments/check", &check).await.is_err()
 }
 
 fn words(plan: &PlanView) -> String {

@@ -55,7 +55,7 @@ async fn group_status(session: &Session, group: &GroupView, watch: bool) -> anyh
     };
     let queued = asked(session, group.queued.as_ref()).await?;
     let document = serde_json::json!({ "group": group, "deployment": shown, "queued": queued });
-    session.screen.result(&document, || {
+    session.answer(&document, || {
         let deployment = match &shown {
             Some(view) => deployment_words(session, view),
             None => "Nothing was deployed yet.".into(),
@@ -139,13 +139,13 @@ async fn deployment_status(session: &Session, view: DeploymentView, watch: bool)
     if watch {
         return watch::follow(session, view, Patience::of(None)).await;
     }
-    session.screen.result(&view, || deployment_words(session, &view))?;
+    session.answer(&view, || deployment_words(session, &view))?;
     Ok(Exit::Done)
 }
 
 async fn mesh_status(session: &Session) -> anyhow::Result<Exit> {
     let status: StatusView = session.client.get("/v1/status").await?;
-    session.screen.result(&status, || mesh_words(session, &status))?;
+    session.answer(&status, || mesh_words(session, &status))?;
     Ok(Exit::Done)
 }
 
@@ -153,7 +153,7 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
     let hosts = status.hosts;
     let leader = status.leader.as_deref().unwrap_or("nobody right now");
     let mut text = format!(
-        "Host      {} ({})\nMesh      {}: {} hosts, {} up, {} down; this one is connected to {}\nLedger    {} \
+        "Host      {} ({})\nMesh      {}: {} hosts, {} up, {} down{}; this one is connected to {}\nLedger    {} \
          entries; voters: {}; in order by: {leader}\n",
         status.name,
         status.host,
@@ -161,18 +161,13 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
         hosts.total,
         hosts.up,
         hosts.down,
+        unknown_words(hosts.unknown),
         hosts.connected,
         status.index,
         status.voters.join(", "),
     );
     let others = hosts.total.saturating_sub(1);
-    if let Some(at) = &status.removed_at {
-        text.push_str(&format!(
-            "Removed   this host was taken out of the mesh at {at}; all that is shown is as of then\n"
-        ));
-    } else if let Some(stalled) = &status.stalled {
-        text.push_str(&format!("Warning   {} ({})\n", stalled.message, stalled.code));
-    } else if hosts.connected * 2 < others {
+    if session.client.freshness().stalled.is_none() && hosts.connected * 2 < others {
         text.push_str(&format!(
             "Warning   this host hears {} of {others} others, so what it shows may be old: ask another host too\n",
             hosts.connected
@@ -194,6 +189,11 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
         text.push_str(&format!("\n{}\n", headline(session, running)));
     }
     text
+}
+
+/// `, 15 unknown`; nothing if there are none.
+fn unknown_words(unknown: usize) -> String {
+    if unknown == 0 { String::new() } else { format!(", {unknown} unknown") }
 }
 
 /// A deployment in one line.
@@ -322,7 +322,7 @@ pub(super) fn why(view: &DeploymentView) -> String {
 
 pub(super) async fn hosts(session: &Session, args: OfGroup) -> anyhow::Result<Exit> {
     let hosts: Vec<HostView> = session.client.get(&of_group("/v1/hosts", args.group.as_ref())).await?;
-    session.screen.result(&hosts, || hosts_table(session, &hosts))?;
+    session.answer_list(&hosts, || hosts_table(session, &hosts))?;
     Ok(Exit::Done)
 }
 
@@ -370,7 +370,7 @@ fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
 pub(super) async fn deployments(session: &Session, args: OfGroup) -> anyhow::Result<Exit> {
     let list: Vec<DeploymentView> =
         session.client.get(&of_group("/v1/deployments", args.group.as_ref())).await?;
-    session.screen.result(&list, || {
+    session.answer_list(&list, || {
         let row = |view: &DeploymentView| {
             let rollback = view.rollback_of.as_deref().map(|undone| format!("rollback of {undone}"));
             vec![

@@ -70,7 +70,7 @@ pub(crate) async fn follow(
     };
     watch.live.finish();
     if session.screen.is_json() {
-        session.screen.result(&watch.asked_for(), String::new)?;
+        session.answer(&watch.asked_for(), String::new)?;
     }
     Ok(exit)
 }

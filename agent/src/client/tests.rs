@@ -34,3 +34,35 @@ fn a_terminal_is_shown_harmless_words_and_a_script_the_exact_ones() {
 fn a_groups_name_survives_a_path() {
     assert_eq!(encoded("a/b+c d@e"), "a%2Fb%2Bc%20d%40e");
 }
+
+#[tokio::test]
+async fn the_first_socket_at_which_an_agent_answers_is_taken() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (none, there) = (directory.path().join("none.sock"), directory.path().join("there.sock"));
+    let listener = tokio::net::UnixListener::bind(&there).expect("bound");
+    tokio::spawn(async move { listener.accept().await.map(drop) });
+    let client = Client::of(vec![none.clone(), there.clone()]);
+    let error = client.get::<serde_json::Value>("/v1/status").await.expect_err("it goes away");
+    assert!(matches!(&error, ClientError::Broken { socket, .. } if *socket == there), "{error}");
+    std::fs::remove_file(&there).expect("removed");
+    let error = client.get::<serde_json::Value>("/v1/status").await.expect_err("nobody is there");
+    assert!(error.to_string().contains("none.sock or ") && error.to_string().contains("there.sock"), "{error}");
+}
+
+#[test]
+fn who_may_not_use_a_socket_is_told_who_may() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("a.sock");
+    std::fs::write(&socket, "").expect("a file");
+    let nogroup = nix::unistd::Gid::from_raw(65_534);
+    if nix::unistd::chown(&socket, None, Some(nogroup)).is_err() {
+        println!("skipped: needs root");
+        return;
+    }
+    let name = nix::unistd::Group::from_gid(nogroup).ok().flatten().map_or("65534".into(), |group| group.name);
+    let error = ClientError::NotAllowed { socket: socket.clone() }.to_string();
+    assert!(error.contains(&format!("members of group `{name}`")) && error.contains("sudo"), "{error}");
+    nix::unistd::chown(&socket, None, Some(nix::unistd::Gid::from_raw(0))).expect("root");
+    let error = ClientError::NotAllowed { socket }.to_string();
+    assert!(error.contains("socket_group in agent.toml"), "{error}");
+}

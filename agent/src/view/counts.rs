@@ -1,10 +1,13 @@
 //! How many there are of everything, for metrics: counted, and not written out.
 
+use std::collections::BTreeSet;
+
+use proto::id::HostId;
 use proto::node::{MeshView, Node};
 use proto::state::{GroupState, Host, State};
 
-use super::MeshCounts;
-use super::service::in_service;
+use super::service::{in_service, is_unknown};
+use super::{Freshness, MeshCounts};
 
 /// What one agent counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub(crate) struct AgentCounts {
     /// Deployments that are not over.
     pub(crate) running: usize,
     pub(crate) groups: Vec<GroupCounts>,
+    /// Whether all of this is the present.
+    pub(crate) freshness: Freshness,
 }
 
 /// What one agent counts of a group.
@@ -25,8 +30,8 @@ pub(crate) struct GroupCounts {
     pub(crate) group: String,
     /// Hosts that have its tags.
     pub(crate) hosts: usize,
-    /// Of those in service: last turn succeeded, health check passes, not Down, and
-    /// not in a turn.
+    /// Of those in service: last turn succeeded, health check passes, not Down, not
+    /// in a turn, and not unknown.
     pub(crate) healthy: usize,
     /// Those that the group's health check finds unhealthy.
     pub(crate) unhealthy: usize,
@@ -41,7 +46,8 @@ pub(crate) fn counts(node: &Node) -> AgentCounts {
         voters: mesh.voters.len(),
         has_leader: mesh.leader.is_some(),
         running: state.rollouts().values().filter(|rollout| !rollout.status().is_over()).count(),
-        groups: state.groups().values().map(|known| GroupCounts::of(state, known)).collect(),
+        groups: state.groups().values().map(|known| GroupCounts::of(state, known, &mesh.unheard)).collect(),
+        freshness: Freshness::of(node),
     }
 }
 
@@ -49,19 +55,20 @@ impl MeshCounts {
     pub(super) fn of(state: &State, mesh: &MeshView) -> Self {
         let total = state.hosts().len();
         let down = state.hosts().values().filter(|host| host.down.is_some()).count();
+        let unknown = state.hosts().values().filter(|host| is_unknown(host, &mesh.unheard)).count();
         let connected = mesh.connected.difference(&mesh.lost).count();
-        MeshCounts { total, up: total - down, down, connected }
+        MeshCounts { total, up: total - down - unknown, down, unknown, connected }
     }
 }
 
 impl GroupCounts {
-    pub(super) fn of(state: &State, known: &GroupState) -> Self {
+    pub(super) fn of(state: &State, known: &GroupState, unheard: &BTreeSet<HostId>) -> Self {
         let is_member = |host: &&Host| known.group.tags.matches(&host.record.tags);
         let members: Vec<&Host> = state.hosts().values().filter(is_member).collect();
         GroupCounts {
             group: known.group.name.to_string(),
             hosts: members.len(),
-            healthy: in_service(state, known, &members),
+            healthy: in_service(state, known, &members, unheard),
             unhealthy: members.iter().filter(|host| known.ailing(host.record.host).is_some()).count(),
         }
     }

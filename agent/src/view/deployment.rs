@@ -1,6 +1,7 @@
 //! A deployment as users see it.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use proto::entry::{ErrorCode, TurnOutcome};
 use proto::id::{DeploymentId, GroupName, HostId};
@@ -277,7 +278,7 @@ fn healthy(rollout: &Rollout, state: &State) -> Healthy {
     match group.filter(|_| rollout.status() == DeploymentStatus::Queued) {
         Some(known) => {
             let members = state.members_of(&known.group);
-            let now = in_service(state, known, &members);
+            let now = in_service(state, known, &members, &BTreeSet::new());
             let of = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
             let (now, total) = (of(now), of(members.len()));
             Healthy { now, minimum: rollout.submission.policy.bounds(total).minimum, total, lowest_seen: now }

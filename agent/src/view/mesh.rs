@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::behind::{self, BehindView};
 use super::deployment::running;
 use super::names::{Named, Names};
-use super::service::{OutOfServiceView, in_service, in_turn, out_of_service};
+use super::service::{OutOfServiceView, in_service, in_turn, is_unknown, out_of_service};
 use super::{AlarmView, DeploymentView, FreezeView, TriggerView, Why, written};
 use crate::group_file::GroupFile;
 
@@ -39,10 +39,6 @@ pub(crate) struct StatusView {
     pub(crate) clocks_off: Vec<String>,
     /// The deployments that run now, without their hosts.
     pub(crate) running: Vec<DeploymentView>,
-    /// Why nothing is committed that this host could know of: all else is as of its
-    /// last entry.
-    #[serde(default)]
-    pub(crate) stalled: Option<Why>,
     /// When this host was taken out of the mesh: all else is as of then.
     #[serde(default)]
     pub(crate) removed_at: Option<String>,
@@ -54,6 +50,9 @@ pub(crate) struct MeshCounts {
     pub(crate) total: usize,
     pub(crate) up: usize,
     pub(crate) down: usize,
+    /// Neither Down nor heard, by this host or by any that it hears.
+    #[serde(default)]
+    pub(crate) unknown: usize,
     /// That this host is connected to and hears, itself not included.
     pub(crate) connected: usize,
 }
@@ -66,7 +65,7 @@ pub(crate) struct HostView {
     pub(crate) zone: String,
     pub(crate) tags: Vec<String>,
     pub(crate) addresses: Vec<String>,
-    /// Up, Suspect or Down.
+    /// Up, Suspect, Down, or Unknown: nobody in reach hears it.
     pub(crate) status: String,
     pub(crate) down_since: Option<String>,
     pub(crate) joined_at: String,
@@ -126,9 +125,12 @@ pub(crate) struct GroupView {
     pub(crate) config: String,
     /// Hosts that have its tags.
     pub(crate) hosts: usize,
-    /// Of those in service: last turn succeeded, health check passes, not Down, and
-    /// not in a turn.
+    /// Of those in service: last turn succeeded, health check passes, not Down, not
+    /// in a turn, and not unknown.
     pub(crate) healthy: usize,
+    /// Those that nobody in reach hears, and that are not Down.
+    #[serde(default)]
+    pub(crate) unknown: usize,
     /// Those that the group's health check finds unhealthy.
     #[serde(default)]
     pub(crate) unhealthy: Vec<UnhealthyView>,
@@ -181,10 +183,9 @@ pub(crate) fn status(node: &Node, addresses: Vec<String>, data_dir: &str) -> Sta
         leader: mesh.leader.map(|leader| name_of(state, leader)),
         voters: mesh.voters.iter().map(|voter| name_of(state, *voter)).collect(),
         hosts: MeshCounts::of(state, &mesh),
-        groups: groups(state).into_iter().map(|group| group.seen_by(node)).collect(),
+        groups: groups(node),
         clocks_off: clocks_off(&mesh, state),
         running: running(node),
-        stalled: node.no_majority().as_ref().map(Why::of_blocker),
         removed_at: node.removed().map(|removed| written(removed.at)),
     }
 }
@@ -217,10 +218,11 @@ pub(crate) fn hosts(node: &Node, group: Option<&GroupName>) -> Vec<HostView> {
     hosts.into_iter().map(|host| host_view(host, &names, &mesh, node.host())).collect()
 }
 
-fn host_view(host: &Host, names: &Names<'_>, mesh: &MeshView, own: HostId) -> HostView {
+pub(super) fn host_view(host: &Host, names: &Names<'_>, mesh: &MeshView, own: HostId) -> HostView {
     let (record, state) = (&host.record, names.state);
     let status = match host.down {
         Some(_) => "Down",
+        None if mesh.unheard.contains(&record.host) => "Unknown",
         None if mesh.suspects.contains(&record.host) => "Suspect",
         None => "Up",
     };
@@ -267,17 +269,19 @@ fn standing(names: &Names<'_>, known: &GroupState, host: HostId) -> StandingView
 }
 
 /// All groups, by name.
-pub(crate) fn groups(state: &State) -> Vec<GroupView> {
-    let names = Names::of(state);
-    state.groups().values().map(|known| group_view(&names, known)).collect()
+pub(crate) fn groups(node: &Node) -> Vec<GroupView> {
+    let names = Names::seen(node);
+    let seen = |known: &GroupState| group_view(&names, known).seen_by(node);
+    node.state().groups().values().map(seen).collect()
 }
 
 /// One group.
-pub(crate) fn group(state: &State, known: &GroupState) -> GroupView {
-    group_view(&Names::of(state), known)
+pub(crate) fn group(node: &Node, name: &GroupName) -> Option<GroupView> {
+    let known = node.state().group(name)?;
+    Some(group_view(&Names::seen(node), known).seen_by(node))
 }
 
-fn group_view(names: &Names<'_>, known: &GroupState) -> GroupView {
+pub(super) fn group_view(names: &Names<'_>, known: &GroupState) -> GroupView {
     let state = names.state;
     let members = state.members_of(&known.group);
     let good = known.good.last();
@@ -296,7 +300,8 @@ fn group_view(names: &Names<'_>, known: &GroupState) -> GroupView {
             None => known.group.policy.to_string(),
         },
         hosts: members.len(),
-        healthy: in_service(state, known, &members),
+        healthy: in_service(state, known, &members, &names.unheard),
+        unknown: members.iter().filter(|host| is_unknown(host, &names.unheard)).count(),
         unhealthy: members.iter().filter_map(|host| unhealthy(names, known, host)).collect(),
         out_of_service: out_of_service(names, known, &members),
         revision: good.map(|good| good.revision.digest.to_string()),

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use proto::id::HostId;
+use proto::node::Node;
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,8 @@ impl Named {
 /// The names of a mesh, counted once for all hosts of a list.
 pub(super) struct Names<'s> {
     pub(super) state: &'s State,
+    /// Hosts that nobody in reach hears. Empty where only the ledger counts.
+    pub(super) unheard: BTreeSet<HostId>,
     shared: BTreeSet<&'s str>,
 }
 
@@ -47,7 +50,12 @@ impl<'s> Names<'s> {
         let mut all: Vec<&str> = state.hosts().values().map(|host| host.record.name.as_str()).collect();
         all.sort_unstable();
         let shared = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-        Names { state, shared }
+        Names { state, unheard: BTreeSet::new(), shared }
+    }
+
+    /// The same, with the hosts that the answering host knows nothing of now.
+    pub(super) fn seen(node: &'s Node) -> Self {
+        Names { unheard: node.mesh().unheard, ..Names::of(node.state()) }
     }
 
     /// What a command takes for it.

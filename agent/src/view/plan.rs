@@ -5,7 +5,7 @@
 mod advice;
 mod pace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proto::entry::{Body, Submission};
@@ -248,7 +248,7 @@ impl Planned {
             names: forecast.entrants().iter().map(names).collect(),
             down,
             first_down,
-            healthy: u32::try_from(in_service(state, known, &state.members_of(&known.group)))
+            healthy: u32::try_from(in_service(state, known, &state.members_of(&known.group), &BTreeSet::new()))
                 .unwrap_or(u32::MAX),
             unhealthy: targets().filter_map(|entrant| unwell(&labels, known, entrant)).collect(),
             left_out: others().filter_map(|entrant| left_out(&labels, known, entrant)).collect(),

@@ -1,5 +1,7 @@
 //! Which hosts of a group are in service, and why each of the others is not.
 
+use std::collections::BTreeSet;
+
 use proto::id::{DeploymentId, HostId};
 use proto::rollout::{Health, Member};
 use proto::state::{GroupState, Host, State};
@@ -14,7 +16,8 @@ use super::written;
 pub(crate) struct OutOfServiceView {
     #[serde(flatten)]
     pub(crate) who: Named,
-    /// Down, Unhealthy (by the group's health check), or Failed (its last turn).
+    /// Down, Unknown (nobody in reach hears it), Unhealthy (by the group's health
+    /// check), or Failed (its last turn).
     pub(crate) why: String,
     /// Since when; none if that is not kept.
     pub(crate) since: Option<String>,
@@ -29,6 +32,7 @@ impl OutOfServiceView {
         let message = self.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
         match self.why.as_str() {
             "Failed" => format!("{}: its last turn did not succeed", self.who.label()),
+            "Unknown" => format!("{} is Unknown{message}", self.who.label()),
             why => {
                 format!(
                     "{} is {}{since}{message}",
@@ -40,9 +44,22 @@ impl OutOfServiceView {
     }
 }
 
-/// How many of these hosts of the group are in service.
-pub(super) fn in_service(state: &State, known: &GroupState, hosts: &[&Host]) -> usize {
-    hosts.iter().filter(|host| is_in_service(state, known, host)).count()
+/// Counts those of the group's hosts that are in service. Hosts that nobody in reach
+/// hears do not count: the ledger's last word may be long out of date.
+pub(super) fn in_service(
+    state: &State,
+    known: &GroupState,
+    hosts: &[&Host],
+    unheard: &BTreeSet<HostId>,
+) -> usize {
+    let is_counted = |host: &&&Host| !is_unknown(host, unheard) && is_in_service(state, known, host);
+    hosts.iter().filter(is_counted).count()
+}
+
+/// Whether nobody knows how the host is: it is not Down by the ledger, and nobody
+/// in reach hears it.
+pub(super) fn is_unknown(host: &Host, unheard: &BTreeSet<HostId>) -> bool {
+    host.down.is_none() && unheard.contains(&host.record.host)
 }
 
 /// Whether its last turn went well, its check passes, it is up, and it is not its
@@ -79,6 +96,8 @@ fn why_not(names: &Names<'_>, known: &GroupState, host: &Host) -> Option<OutOfSe
     let (why, since, message) = if let Some(since) = host.down {
         let remove = format!("if it is gone for good: skein mesh remove {}", names.word(id));
         ("Down", Some(since), Some(remove))
+    } else if names.unheard.contains(&id) {
+        ("Unknown", None, Some("neither this host nor any host in its reach hears it".into()))
     } else if let Some(ailing) = known.ailing(id) {
         let held = held_back(state, known, id).map(|held| format!("; {held}")).unwrap_or_default();
         ("Unhealthy", Some(ailing.since), Some(format!("{}{held}", ailing.error)))

@@ -95,6 +95,10 @@ fn fold(minimum: Minimum, more: Vec<Body>) -> State {
     state
 }
 
+fn group(state: &State, known: &proto::state::GroupState) -> GroupView {
+    mesh::group_view(&names::Names::of(state), known)
+}
+
 fn view(state: &State) -> DeploymentView {
     let rollout = state.rollout(id()).expect("the deployment");
     let blockers = match rollout.turn() {
@@ -388,7 +392,7 @@ fn a_host_that_flaps_is_said_to_be_held_back() {
         let state = fold(Minimum::OneAtATime, more.to_vec());
         let known = state.group(&name()).expect("the group");
         let counted = GroupCounts { group: "hello/prod".into(), hosts: 3, healthy: 2, unhealthy: 1 };
-        assert_eq!(GroupCounts::of(&state, known), counted);
+        assert_eq!(GroupCounts::of(&state, known, &BTreeSet::new()), counted);
         group(&state, known).unhealthy.remove(0)
     };
     assert_eq!(shown(&more).held_back, None, "the first time good news is believed at once");

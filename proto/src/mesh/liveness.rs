@@ -22,6 +22,9 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(3);
 pub(crate) const REDIAL_WITHIN: Duration = Duration::from_millis(250);
 /// After its own start a host gives the others so long to appear.
 pub(crate) const GRACE: Duration = Duration::from_secs(4);
+/// Hosts that one beacon may accuse, the first by id: far more than a mesh in
+/// which everybody watches everybody can have.
+pub(crate) const LOST_TOLD_MAX: usize = 1_000;
 
 /// How many observers it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ struct Neighbour {
     connected: bool,
     /// When it counts as lost, if nothing is heard until then.
     lost_at: Time,
+    /// When it was last heard. `None` if it was not since this host started.
+    heard_at: Option<Time>,
 }
 
 /// One host's view of who is lost.
@@ -77,14 +82,15 @@ impl Liveness {
         self.told.retain(|host, _| members.contains(host));
         self.renewed.retain(|host, _| members.contains(host));
         for host in members {
-            self.neighbours.entry(*host).or_insert(Neighbour { connected: false, lost_at: now + GRACE });
+            let new = Neighbour { connected: false, lost_at: now + GRACE, heard_at: None };
+            self.neighbours.entry(*host).or_insert(new);
         }
     }
 
     /// Returns whether the host was lost until now.
     pub(crate) fn connected(&mut self, host: HostId, now: Time) -> bool {
-        let neighbour =
-            self.neighbours.entry(host).or_insert(Neighbour { connected: true, lost_at: now + SILENCE_MAX });
+        let new = Neighbour { connected: true, lost_at: now + SILENCE_MAX, heard_at: None };
+        let neighbour = self.neighbours.entry(host).or_insert(new);
         neighbour.connected = true;
         self.version += 1;
         self.heard(host, now)
@@ -102,6 +108,7 @@ impl Liveness {
     /// Something came from the host. Returns whether it was lost until now.
     pub(crate) fn heard(&mut self, host: HostId, now: Time) -> bool {
         let Some(neighbour) = self.neighbours.get_mut(&host) else { return false };
+        neighbour.heard_at = Some(now);
         if neighbour.connected {
             neighbour.lost_at = now + SILENCE_MAX;
         }
@@ -175,6 +182,30 @@ impl Liveness {
     /// All that are connected and not silent for too long.
     pub(crate) fn all_heard(&self) -> BTreeSet<HostId> {
         self.connections().into_iter().filter(|host| !self.lost.contains(host)).collect()
+    }
+
+    /// When the host was last heard. `None` if it was not since this host started.
+    pub(crate) fn last_heard(&self, host: HostId) -> Option<Time> {
+        self.neighbours.get(&host)?.heard_at
+    }
+
+    /// The hosts that neither this host hears nor any host that it hears: nobody
+    /// in reach knows how they are.
+    pub(crate) fn unheard(&self, me: HostId) -> BTreeSet<HostId> {
+        let is_silent = |(host, neighbour): &(&HostId, &Neighbour)| {
+            **host != me && (neighbour.heard_at.is_none() || self.lost.contains(host))
+        };
+        let silent = self.neighbours.iter().filter(is_silent);
+        let mut unheard: BTreeSet<HostId> = silent.map(|(host, _)| *host).collect();
+        for (observer, lost) in self.told.iter().filter(|(observer, _)| self.is_heard(**observer)) {
+            if unheard.is_empty() {
+                break;
+            }
+            // Who has lost more than it can tell vouches for nobody.
+            let is_cut = lost.len() >= LOST_TOLD_MAX;
+            unheard.retain(|host| is_cut || host == observer || lost.contains(host));
+        }
+        unheard
     }
 
     pub(crate) fn connections(&self) -> BTreeSet<HostId> {

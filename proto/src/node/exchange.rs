@@ -8,7 +8,7 @@ use crate::entry::{BODY_BYTES_MAX, Body, Entry, Index, ProposalId, TurnOutcome};
 use crate::id::{DeploymentId, HostId, VoterId};
 use crate::io::{Notice, Output, Progress, WriteId};
 use crate::ledger::{LogEntry, RaftMessage, Refused, Snapshot};
-use crate::mesh::liveness::BEACON_EVERY;
+use crate::mesh::liveness::{BEACON_EVERY, LOST_TOLD_MAX};
 use crate::rollout::{FAILURES_TOLD, Stage};
 use crate::state::State;
 use crate::time::Time;
@@ -18,9 +18,6 @@ use crate::wire::{self, Beacon, Message};
 const WANT_AGAIN: Duration = Duration::from_millis(300);
 /// Progress is told at most so often: beyond it only the newest counts.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-/// Hosts that one beacon may accuse, the first by id: far more than a mesh in
-/// which everybody watches everybody can have.
-const LOST_TOLD_MAX: usize = 1_000;
 /// Hosts of a mesh in which everybody is a neighbour and is told directly.
 const TOLD_DIRECTLY_MAX: usize = 21;
 /// Turns of which progress is remembered.

@@ -9,6 +9,7 @@ use crate::ledger::{LogEntry, chain};
 use crate::lifecycle::LifecycleEvent;
 use crate::rollout::{Blocker, Rollout, Turn};
 use crate::state::Freeze;
+use crate::time::Time;
 use crate::trigger::Failing;
 use crate::trigger::delivery::Bell;
 
@@ -25,6 +26,8 @@ pub struct MeshView {
     pub leader: Option<HostId>,
     /// Hosts that too many observers have lost, not yet Down by the ledger.
     pub suspects: BTreeSet<HostId>,
+    /// Hosts that neither this host hears nor any host that it hears.
+    pub unheard: BTreeSet<HostId>,
     /// Hash of the ledger up to the state's index.
     pub hash: [u8; 32],
     /// The newest index that was heard of from any host.
@@ -44,8 +47,9 @@ impl Node {
             voters: self.ledger.voters().voters.iter().filter_map(host_of).collect(),
             leader: self.leader().and_then(|leader| host_of(&leader)),
             suspects: self.suspects(),
+            unheard: self.liveness.unheard(self.config.host),
             hash: self.ledger.head().1,
-            newest_heard: self.heard.values().map(|heard| heard.index).max().unwrap_or(0),
+            newest_heard: self.newest_heard(),
             clocks_ahead: self.clocks_ahead(),
         }
     }
@@ -84,6 +88,24 @@ impl Node {
     pub fn no_majority(&self) -> Option<Blocker> {
         let (voters_up, voters) = self.voters_up();
         (voters > 0 && voters_up <= voters / 2).then_some(Blocker::NoMajority { voters_up, voters })
+    }
+
+    /// The newest index that was heard of from any host.
+    pub fn newest_heard(&self) -> Index {
+        self.heard.values().map(|heard| heard.index).max().unwrap_or(0)
+    }
+
+    /// When this host last heard a majority of the voters, by its own clock. `None`
+    /// if it has not since it started, or needs nobody else for one.
+    pub fn majority_heard_at(&self) -> Option<Time> {
+        let voters = &self.ledger.voters().voters;
+        let others = voters.iter().filter(|voter| **voter != self.meta.voter);
+        let heard = others.map(|voter| self.liveness.last_heard(*self.voter_hosts.get(voter)?));
+        let mut newest_first: Vec<Option<Time>> = heard.collect();
+        newest_first.sort_unstable_by(|a, b| b.cmp(a));
+        let own = usize::from(voters.contains(&self.meta.voter));
+        let wanted = (voters.len() / 2 + 1).checked_sub(own + 1)?;
+        newest_first.get(wanted).copied().flatten()
     }
 
     /// What goes wrong with a trigger that is this host's to tell; none on all other

@@ -60,7 +60,7 @@ fn a_host_in_its_turn_is_in_service_nowhere() {
     let state = fold(Minimum::OneAtATime, more);
     let shown =
         deployment::with_hosts(state.rollout(second).expect("the deployment"), &state, &[], &|_| None);
-    let counted = GroupCounts::of(&state, state.group(&name()).expect("the group"));
+    let counted = GroupCounts::of(&state, state.group(&name()).expect("the group"), &BTreeSet::new());
     let group = group_of(&state);
     let planned = Planned::of(&state, *first).expect("the group").view();
     assert_eq!((shown.healthy.now, group.healthy, counted.healthy, planned.healthy), (2, 2, 2, 2));
@@ -166,4 +166,30 @@ fn hosts_of_the_same_name_are_told_apart_by_their_ids() {
     let advice = Planned::of(&state, *wish).expect("the group").view().advice.join("\n");
     let remove = format!("skein mesh remove {}", host(2).short());
     assert!(advice.contains(&remove) && advice.contains(&old), "{advice}");
+}
+
+#[test]
+fn a_host_that_nobody_in_reach_hears_is_unknown_and_not_counted_in_service() {
+    let mut more = deployed();
+    more.push(down(1));
+    let state = fold(Minimum::OneAtATime, more);
+    let known = state.group(&name()).expect("the group");
+    // Of a host that is Down by the ledger that much is known.
+    let unheard = BTreeSet::from([host(1), host(3)]);
+    let counted = GroupCounts::of(&state, known, &unheard);
+    let mut names = names::Names::of(&state);
+    names.unheard.clone_from(&unheard);
+    let shown = mesh::group_view(&names, known);
+    assert_eq!((shown.healthy, shown.unknown, counted.healthy), (1, 1, 1));
+    let lines: Vec<String> = shown.out_of_service.iter().map(OutOfServiceView::line).collect();
+    assert_eq!(lines[1], "web-3 is Unknown: neither this host nor any host in its reach hears it");
+
+    let seen = proto::node::MeshView { unheard, ..proto::node::MeshView::default() };
+    let counts = MeshCounts::of(&state, &seen);
+    assert_eq!((counts.total, counts.up, counts.down, counts.unknown), (3, 1, 1, 1));
+    let status = |number: u8| {
+        let host = state.host(host(number)).expect("a host");
+        mesh::host_view(host, &names::Names::of(&state), &seen, host.record.host).status
+    };
+    assert_eq!([status(1), status(2), status(3)], ["Down", "Up", "Unknown"]);
 }

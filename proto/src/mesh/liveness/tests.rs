@@ -152,3 +152,30 @@ fn silence_on_an_open_connection_is_loss_after_three_seconds() {
     assert!(!liveness.expire(now + Duration::from_secs(4)));
     assert!(liveness.expire(now + Duration::from_secs(5)));
 }
+
+/// Hosts 0..`hosts`, we are 0 and hear `heard`; `lost[i]` is what `heard[i]` says
+/// that it has lost.
+fn check_unheard(hosts: u8, heard: &[u8], lost: &[&[u8]], expected: &[u8]) {
+    let (members, now) = ((0..hosts).map(host).collect(), Time::from_micros(1));
+    let mut liveness = Liveness::default();
+    liveness.set_members(&members, now);
+    for (observer, lost) in heard.iter().zip(lost) {
+        liveness.connected(host(*observer), now);
+        liveness.told(host(*observer), 0, lost.iter().copied().map(host).collect());
+    }
+    let expected: BTreeSet<HostId> = expected.iter().copied().map(host).collect();
+    assert_eq!(liveness.unheard(host(0)), expected, "of {hosts}, hearing {heard:?}");
+}
+
+#[test]
+fn a_host_is_unheard_if_nobody_in_reach_hears_it() {
+    check_unheard(3, &[1, 2], &[&[], &[]], &[]);
+    check_unheard(3, &[], &[], &[1, 2]);
+    // One that this host hears vouches for one that it does not hear.
+    check_unheard(4, &[1, 2], &[&[], &[3]], &[]);
+    check_unheard(4, &[1, 2], &[&[3], &[3]], &[3]);
+    // Too few are left for seven tenths of the observers.
+    check_unheard(6, &[1], &[&[2, 3, 4, 5]], &[2, 3, 4, 5]);
+    // Of itself a host says nothing.
+    check_unheard(3, &[1], &[&[2]], &[2]);
+}

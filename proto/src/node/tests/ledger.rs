@@ -33,6 +33,23 @@ fn only_who_knows_its_voters_misses_a_majority_of_them() {
 }
 
 #[test]
+fn who_misses_a_majority_knows_when_it_was_last_heard_and_who_is_not_heard() {
+    let mut mesh = Mesh::of(3);
+    let host = |number: u8| HostId::from_public_key([number; 32]);
+    mesh.run(Duration::from_secs(10));
+    let cut_at = mesh.now;
+    for other in [1, 2] {
+        mesh.nodes.remove(&host(other));
+        mesh.inputs.push_back((host(0), Input::Disconnected { host: host(other) }));
+    }
+    mesh.run(Duration::from_secs(60));
+    let node = &mesh.nodes[&host(0)];
+    let heard_at = node.majority_heard_at().expect("it was heard");
+    assert!(heard_at <= cut_at && cut_at.since(heard_at) <= Duration::from_secs(1), "{heard_at:?} {cut_at:?}");
+    assert_eq!(node.mesh().unheard, BTreeSet::from([host(1), host(2)]));
+}
+
+#[test]
 fn what_a_snapshot_says_was_folded_is_not_proposed_anew() {
     let mut mesh = Mesh::with(4, |number| Config { log_kept: 8, voters_max: 1, ..config(number) });
     mesh.run(Duration::from_secs(10));

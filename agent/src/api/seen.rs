@@ -1,0 +1,48 @@
+//! What is read of the node, and whether it is the present: in each answer's
+//! body, and in a header of every answer, errors and empty lists included.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::middleware::Next;
+use axum::response::Response;
+use proto::node::Node;
+
+use super::{ApiError, Shared};
+use crate::view::{Dated, Freshness};
+
+/// The header of an answer that is not the present; its value is a
+/// [`Freshness`] as JSON.
+pub(crate) const FRESHNESS: &str = "skein-freshness";
+
+/// Reads one thing.
+pub(super) async fn seen<T: Send + 'static, E: Into<ApiError> + Send + 'static>(
+    shared: &Shared,
+    look: impl FnOnce(&Node) -> Result<T, E> + Send + 'static,
+) -> Result<Json<Dated<T>>, ApiError> {
+    let (freshness, view) = shared.backend.node.read(|node| (Freshness::of(node), look(node))).await?;
+    Ok(Json(Dated { view: view.map_err(Into::into)?, freshness }))
+}
+
+/// Reads a list: each of its elements says how old it is.
+pub(super) async fn seen_list<T: Send + 'static, E: Into<ApiError> + Send + 'static>(
+    shared: &Shared,
+    look: impl FnOnce(&Node) -> Result<Vec<T>, E> + Send + 'static,
+) -> Result<Json<Vec<Dated<T>>>, ApiError> {
+    let (freshness, views) = shared.backend.node.read(|node| (Freshness::of(node), look(node))).await?;
+    let views = views.map_err(Into::into)?;
+    Ok(Json(views.into_iter().map(|view| Dated { view, freshness: freshness.clone() }).collect()))
+}
+
+/// Sets the header.
+pub(super) async fn dated(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let freshness = shared.backend.node.read(Freshness::of).await.unwrap_or_default();
+    let mut answer = next.run(request).await;
+    if freshness.stalled.is_some()
+        && let Ok(json) = serde_json::to_string(&freshness)
+        && let Ok(value) = HeaderValue::from_str(&json)
+    {
+        answer.headers_mut().insert(FRESHNESS, value);
+    }
+    answer
+}

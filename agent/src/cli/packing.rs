@@ -1,0 +1,174 @@
+//! A bundle that lies here, on its way to the agent: read with the rights of whoever
+//! typed the command.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{Session, meter};
+use crate::api::{ORIGIN, RevisionView};
+use crate::bundle::progress::Progress;
+use crate::bundle::source::{KINDS, NotASource, Source};
+use crate::bundle::{AcquireError, Kind, pack};
+use crate::client::{Pieces, encoded};
+use crate::regular_file;
+use crate::telemetry::chain;
+
+/// A piece on its way, and how many may wait: two megabytes of memory, whatever the
+/// bundle's size.
+const PIECE_BYTES: usize = 64 * 1024;
+const PIECES_MAX: usize = 32;
+
+/// Where a bundle lies.
+pub(super) enum Place {
+    /// A directory or an archive on this host.
+    Here(PathBuf),
+    /// Where the agent gets it from by itself.
+    Elsewhere(String),
+}
+
+impl Place {
+    /// What a SOURCE means, before anything is asked.
+    pub(super) fn of(source: &str) -> anyhow::Result<Place> {
+        let path = match source.parse().map_err(|error: NotASource| anyhow::anyhow!(chain(&error)))? {
+            Source::Path(path) => path,
+            Source::Cached(_) | Source::Origin(_) | Source::Web(_) => {
+                return Ok(Place::Elsewhere(source.to_owned()));
+            }
+        };
+        if !path.exists() {
+            bail!("there is no `{source}`: {KINDS}");
+        }
+        let path = std::path::absolute(path).context("cannot find the current directory")?;
+        match path.to_str() {
+            Some(_) => Ok(Place::Here(path)),
+            None => {
+                bail!("the path {} is not UTF-8: give the bundle another name", path.to_string_lossy())
+            }
+        }
+    }
+}
+
+/// Packs and sends it, and says how far it is.
+pub(super) async fn send(session: &Session, path: &Path) -> anyhow::Result<RevisionView> {
+    let bundle = Bundle::open(path)?;
+    let size = bundle.size();
+    let (sender, pieces) = mpsc::channel(PIECES_MAX);
+    meter::shown(&session.screen, async |progress| {
+        progress.tell(|far| {
+            far.source = bundle.path.display().to_string();
+            far.total = size;
+        });
+        let out = Out { sender, piece: Vec::with_capacity(PIECE_BYTES), progress: progress.clone() };
+        let reading = tokio::task::spawn_blocking(move || bundle.read(out));
+        let sent = ask(session, path, pieces, size).await;
+        let read = reading.await.context("the part that reads the bundle failed")?;
+        progress.tell(|far| far.is_over = true);
+        read?;
+        sent
+    })
+    .await
+}
+
+async fn ask(
+    session: &Session,
+    path: &Path,
+    pieces: Pieces,
+    size: Option<u64>,
+) -> anyhow::Result<RevisionView> {
+    let to = format!("/v1/bundles?{ORIGIN}={}", encoded(&path.display().to_string()));
+    Ok(session.client.upload(&to, pieces, size).await?)
+}
+
+/// A bundle that is open.
+struct Bundle {
+    path: PathBuf,
+    /// None if it is a directory.
+    archive: Option<File>,
+}
+
+impl Bundle {
+    fn open(path: &Path) -> Result<Bundle, AcquireError> {
+        let read = |cause| AcquireError::Read { path: path.to_owned(), cause };
+        if path.metadata().map_err(read)?.is_dir() {
+            return Ok(Bundle { path: path.to_owned(), archive: None });
+        }
+        let mut file = regular_file::open(path).map_err(read)?;
+        match Kind::of_file(&mut file).map_err(read)? {
+            Some(_) => Ok(Bundle { path: path.to_owned(), archive: Some(file) }),
+            None => Err(AcquireError::NoArchive { path: path.to_owned() }),
+        }
+    }
+
+    fn size(&self) -> Option<u64> {
+        self.archive.as_ref()?.metadata().ok().map(|metadata| metadata.len())
+    }
+
+    /// Blocks. That the agent takes no more is no error here: its answer says why.
+    fn read(self, mut out: Out) -> Result<(), AcquireError> {
+        let read = match self.archive {
+            None => pack::pack(&self.path, &mut out)
+                .map_err(|cause| AcquireError::Pack { path: self.path.clone(), cause }),
+            Some(mut file) => copy(&mut file, &mut out)
+                .map_err(|cause| AcquireError::Read { path: self.path.clone(), cause }),
+        };
+        let Err(error) = read else { return Ok(()) };
+        if out.sender.is_closed() {
+            return Ok(());
+        }
+        out.fail(&chain(&error));
+        Err(error)
+    }
+}
+
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return to.flush(),
+            read => to.write_all(&buffer[..read])?,
+        }
+    }
+}
+
+/// Cuts what is written into pieces.
+struct Out {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    piece: Vec<u8>,
+    progress: Progress,
+}
+
+impl Out {
+    /// Ends the request, so that the agent does not take a part for the whole.
+    fn fail(&self, why: &str) {
+        let _ = self.sender.blocking_send(Err(io::Error::other(why.to_owned())));
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(PIECE_BYTES - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..taken]);
+        if self.piece.len() == PIECE_BYTES {
+            self.flush()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
+        let sent = piece.len() as u64;
+        // Nobody takes it any longer: the agent has answered, or is gone.
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.sender.blocking_send(Ok(piece.into())).map_err(gone)?;
+        self.progress.tell(|far| far.bytes += sent);
+        Ok(())
+    }
+}

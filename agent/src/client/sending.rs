@@ -1,0 +1,37 @@
+//! Sends a bundle's bytes.
+
+use std::io;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use hyper::{Method, Request};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{Client, ClientError};
+use crate::api::ARCHIVE;
+
+/// Pieces of an archive. An error among them ends the request, and the agent keeps
+/// nothing.
+pub(crate) type Pieces = mpsc::Receiver<io::Result<Bytes>>;
+
+impl Client {
+    /// Sends all of them, and reads the answer.
+    pub(crate) async fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        pieces: Pieces,
+        size: Option<u64>,
+    ) -> Result<T, ClientError> {
+        let body = StreamBody::new(ReceiverStream::new(pieces).map(|piece| piece.map(Frame::data)));
+        let mut request = Request::builder().method(Method::POST).uri(path).header("content-type", ARCHIVE);
+        if let Some(size) = size {
+            request = request.header("content-length", size);
+        }
+        let answer = self.send(request, BodyExt::boxed(body)).await?;
+        self.read(answer).await
+    }
+}
