@@ -16,6 +16,8 @@ mod plan;
 mod screen;
 mod show;
 mod watch;
+mod which;
+mod width;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

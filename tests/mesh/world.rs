@@ -245,7 +245,7 @@ impl Mesh {
         );
         let file = self.path().join(format!("{name}.toml"));
         fs::write(&file, text).expect("a file");
-        on.skein(&["group", "set", &file.display().to_string()]).expect(0, &["is set"]);
+        on.skein(&["group", "set", "--yes", &file.display().to_string()]).expect(0, &["is set"]);
     }
 
     fn any(&self) -> &Agent {

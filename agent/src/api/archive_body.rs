@@ -1,8 +1,14 @@
 //! A bundle that a client sends as the body of its request.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{BodyDataStream, Bytes};
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
+use tokio::runtime::Handle;
 use url::form_urlencoded;
 
 use super::ApiError;
@@ -14,6 +20,9 @@ pub(crate) const ARCHIVE: &str = "application/octet-stream";
 /// The part of the query that says where the client has it from.
 pub(crate) const ORIGIN: &str = "origin";
 
+/// How long a client that goes on sending is read from once it was refused: it ends as
+/// soon as it has read the answer.
+const REFUSED_READ_MAX: Duration = Duration::from_secs(10);
 /// What is said of a bundle whose client names no origin.
 const UNNAMED: &str = "an upload";
 
@@ -45,6 +54,35 @@ pub(super) fn origin(text: String) -> Result<String, ApiError> {
 pub(super) fn archive(request: Request, origin: String) -> Upload {
     let total = request.headers().get(CONTENT_LENGTH);
     let total = total.and_then(|total| total.to_str().ok()?.parse().ok());
-    let bytes = request.into_body().into_data_stream();
-    Upload { origin, total, bytes: bytes.map(|piece| piece.map_err(|error| error.to_string())).boxed() }
+    let body = Sent { body: Some(request.into_body().into_data_stream()) };
+    Upload { origin, total, bytes: body.boxed() }
+}
+
+/// The bytes of a body. If they are not wanted any longer, the rest is still read for a
+/// while: a client that sends reads its answer only as long as it can send.
+struct Sent {
+    /// None once it has ended.
+    body: Option<BodyDataStream>,
+}
+
+impl Stream for Sent {
+    type Item = Result<Bytes, String>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let next = ready!(body.poll_next_unpin(cx));
+        if !matches!(next, Some(Ok(_))) {
+            self.body = None;
+        }
+        Poll::Ready(next.map(|piece| piece.map_err(|error| error.to_string())))
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        if let (Some(mut body), Ok(runtime)) = (self.body.take(), Handle::try_current()) {
+            let rest = async move { while let Some(Ok(_)) = body.next().await {} };
+            runtime.spawn(tokio::time::timeout(REFUSED_READ_MAX, rest));
+        }
+    }
 }

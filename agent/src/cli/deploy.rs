@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-use proto::id::{DeploymentId, GroupName};
+use proto::id::GroupName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -14,6 +14,7 @@ use super::packing::{self, Place};
 use super::screen::clean;
 use super::show::deployment_path;
 use super::watch::{self, Patience};
+use super::which::{self, OfGroup};
 use super::{Exit, Mistyped, Session};
 use crate::api::{CheckBody, DeployBody, PushBody, RevisionView, RollbackBody, StopBody};
 use crate::view::{DeploymentView, TurnView};
@@ -55,8 +56,8 @@ pub(super) struct Wish {
 
 #[derive(Args)]
 pub(crate) struct StopArgs {
-    /// The deployment's id
-    deployment: DeploymentId,
+    #[arg(help = which::WORDS)]
+    deployment: String,
     /// Roll back afterwards, whatever the group's policy says
     #[arg(long)]
     rollback: bool,
@@ -217,8 +218,9 @@ async fn follow(session: &Session, submitted: DeploymentView, waiting: Waiting) 
 
 pub(super) async fn stop(session: &Session, args: StopArgs) -> anyhow::Result<Exit> {
     // A script that is cut short may have ended before the answer is there.
-    let before: DeploymentView = session.client.get(&deployment_path(args.deployment)).await?;
-    let path = format!("/v1/deployments/{}/stop", args.deployment);
+    let id = which::deployment(session, &args.deployment, OfGroup::Running).await?;
+    let before: DeploymentView = session.client.get(&deployment_path(id)).await?;
+    let path = format!("/v1/deployments/{id}/stop");
     let body = StopBody { rollback: args.rollback, now: args.now };
     let stopped: DeploymentView = session.client.post(&path, &body).await?;
     session.screen.result(&stopped, || stops(&before, &stopped, args.rollback, args.now))?;

@@ -49,6 +49,11 @@ impl From<Exit> for u8 {
 #[error("{0}")]
 pub(crate) struct Mistyped(pub(crate) String);
 
+/// What a person was to confirm, and has not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotConfirmed(pub(crate) String);
+
 /// What the agent says of a command line's words, which only it can judge.
 const MISTYPED: [&str; 2] = ["INVALID_OVERRIDE", "INVALID_REVISION"];
 
@@ -69,13 +74,19 @@ pub(crate) fn report(error: &anyhow::Error, as_json: bool) -> Exit {
     }
     eprintln!("{}", said(&text));
     if as_json {
-        let other = if error.is::<Mistyped>() { "USAGE" } else { "ERROR" };
+        let other = match (error.is::<Mistyped>(), error.is::<NotConfirmed>()) {
+            (true, _) => "USAGE",
+            (false, true) => "NOT_CONFIRMED",
+            (false, false) => "ERROR",
+        };
         let code = refused.map_or(other, |body| body.code.as_str());
-        println!("{}", document(code, &text, refused.is_some_and(|body| body.refused)));
+        let is_refused = refused.map_or(error.is::<NotConfirmed>(), |body| body.refused);
+        println!("{}", document(code, &text, is_refused));
     }
     match refused {
         Some(body) => of_answer(body),
         None if error.is::<Mistyped>() => Exit::Usage,
+        None if error.is::<NotConfirmed>() => Exit::Refused,
         None => Exit::Error,
     }
 }
@@ -136,6 +147,7 @@ mod tests {
         assert_eq!(answer("INVALID_OVERRIDE", true), Exit::Refused);
         assert_eq!(answer("INVALID_GROUP", false), Exit::Error, "a file's mistake");
         assert_eq!(report(&Mistyped("twice".into()).into(), false), Exit::Usage);
+        assert_eq!(report(&NotConfirmed("no".into()).into(), true), Exit::Refused);
     }
 
     #[test]

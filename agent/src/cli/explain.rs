@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use proto::id::DeploymentId;
 
 use super::group::path_of;
 use super::screen::clean;
 use super::show::{behind_words, deployment_path, headline, waves, why};
+use super::which::{self, OfGroup};
 use super::{Exit, Session};
 use crate::view::{DeploymentView, GroupView, TurnView};
 
@@ -21,12 +21,13 @@ const OTHERS_SHOWN: usize = 20;
 
 #[derive(Args)]
 pub(crate) struct ExplainArgs {
-    /// The deployment's id
-    deployment: DeploymentId,
+    #[arg(help = which::WORDS)]
+    deployment: String,
 }
 
 pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Result<Exit> {
-    let view: DeploymentView = session.client.get(&deployment_path(args.deployment)).await?;
+    let id = which::deployment(session, &args.deployment, OfGroup::Last).await?;
+    let view: DeploymentView = session.client.get(&deployment_path(id)).await?;
     let group: GroupView = session.client.get(&path_of(&view.group.parse()?)).await?;
     session.answer(&view, || {
         let mut text = format!("{}\n{}", headline(session, &view), why(&view));
@@ -119,7 +120,7 @@ fn told(view: &DeploymentView) -> String {
         text.push_str(&format!("… and {}\n", alike(&failed[FAILED_SHOWN..])));
     }
     if !failed.is_empty() {
-        text.push_str(&format!("All that a script wrote: skein logs {} HOST\n", view.id));
+        text.push_str(&format!("All that a script wrote: skein logs {} --failed\n", view.id));
     }
     let others: Vec<String> = others.into_iter().filter_map(other).collect();
     others.iter().take(OTHERS_SHOWN).for_each(|line| text.push_str(line));

@@ -1,14 +1,18 @@
 //! `skein group`: define what is deployed to.
 
+mod difference;
+
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use difference::Difference;
 use proto::id::GroupName;
 
+use super::exit::NotConfirmed;
 use super::screen::table;
 use super::{Exit, Session};
-use crate::client::encoded;
+use crate::client::{ClientError, encoded};
 use crate::group_file::GroupFile;
 use crate::view::GroupView;
 
@@ -18,6 +22,12 @@ pub(crate) enum GroupVerb {
     Set {
         /// The group file
         file: PathBuf,
+        /// Show what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask before a health check, an alarm, a trigger, a canary or zones are dropped
+        #[arg(long, short)]
+        yes: bool,
     },
     /// List the groups
     List,
@@ -40,17 +50,33 @@ pub(super) fn path_of(name: &GroupName) -> String {
 
 pub(super) async fn run(session: &Session, verb: GroupVerb) -> anyhow::Result<Exit> {
     match verb {
-        GroupVerb::Set { file } => set(session, file).await,
+        GroupVerb::Set { file, dry_run, yes } => set(session, file, dry_run, yes).await,
         GroupVerb::List => list(session).await,
         GroupVerb::Show { name } => show(session, &name).await,
         GroupVerb::Delete { name } => delete(session, &name).await,
     }
 }
 
-async fn set(session: &Session, path: PathBuf) -> anyhow::Result<Exit> {
+async fn set(session: &Session, path: PathBuf, dry_run: bool, yes: bool) -> anyhow::Result<Exit> {
     let file = GroupFile::read(&path)?;
     // Checked here too: the file's name belongs into the message.
     let group = file.group().with_context(|| format!("{} defines no group", path.display()))?;
+    let name = &group.name;
+    let before = match session.client.get::<GroupView>(&path_of(name)).await {
+        Ok(view) => Some(view.definition),
+        Err(ClientError::Refused(body)) if body.code == "UNKNOWN_GROUP" => None,
+        Err(error) => return Err(error.into()),
+    };
+    let difference = before.map(|before| Difference::between(&before, &GroupFile::of(&group))).transpose()?;
+    if dry_run {
+        return would_change(session, name, difference.as_ref());
+    }
+    if let Some(difference) = &difference {
+        if !difference.changes.is_empty() {
+            session.screen.progress(difference.words().trim_end());
+        }
+        confirm(session, name, difference, yes)?;
+    }
     let view: GroupView = session.client.put(&path_of(&group.name), &file).await?;
     session.screen.result(&view, || format!("Group {} is set: {}.", view.group, hosts_of(&view)))?;
     if view.hosts == 0 {
@@ -59,6 +85,44 @@ async fn set(session: &Session, path: PathBuf) -> anyhow::Result<Exit> {
         session.screen.note(&format!("note: no deployment could run as it stands: {}", why.message));
     }
     Ok(Exit::Done)
+}
+
+/// What the file would change.
+fn would_change(
+    session: &Session,
+    name: &GroupName,
+    difference: Option<&Difference>,
+) -> anyhow::Result<Exit> {
+    let document = serde_json::json!({
+        "group": name.to_string(),
+        "is_new": difference.is_none(),
+        "changes": difference.map(|difference| &difference.changes),
+        "drops": difference.map(|difference| &difference.drops),
+    });
+    session.answer(&document, || match difference {
+        None => format!("Group {name} would be new. Nothing was changed."),
+        Some(difference) if difference.changes.is_empty() => format!("Group {name} is set so already."),
+        Some(difference) => format!("Group {name} would change:\n{}Nothing was changed.", difference.words()),
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Asks before what watched over the group is dropped: a file that lacks it may only be
+/// an old one.
+fn confirm(session: &Session, name: &GroupName, difference: &Difference, yes: bool) -> anyhow::Result<()> {
+    if yes || difference.drops.is_empty() {
+        return Ok(());
+    }
+    let drops = difference.drops.join(", ");
+    let question = format!("The file lacks, and {name} would lose: {drops}. Set it all the same?");
+    if session.screen.asks(&question) {
+        return Ok(());
+    }
+    let message = format!(
+        "nothing was changed: the file lacks, and {name} would lose: {drops}. Add --yes if that is meant, or begin \
+         with what it has now: skein group show {name}"
+    );
+    Err(NotConfirmed(message).into())
 }
 
 fn hosts_of(view: &GroupView) -> String {

@@ -1,12 +1,16 @@
 //! Where words go: results to stdout, everything else to stderr; colour only
 //! where a person reads.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 
 use console::Style;
 use serde::Serialize;
 
 use super::Global;
+use super::width::columns;
+
+/// Of an answer to a question: `yes` is meant.
+const ANSWER_BYTES_MAX: u64 = 64;
 
 /// The two streams, and what may go where.
 #[derive(Clone, Debug)]
@@ -76,6 +80,17 @@ impl Screen {
         }
     }
 
+    /// Whether a person says yes. Where nobody can be asked, nobody has.
+    pub(crate) fn asks(&self, question: &str) -> bool {
+        if !self.is_live() || !io::stdin().is_terminal() {
+            return false;
+        }
+        self.text(&format!("{question} [y/N] "));
+        let mut answer = String::new();
+        let read = io::stdin().lock().take(ANSWER_BYTES_MAX).read_line(&mut answer);
+        read.is_ok() && ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str())
+    }
+
     /// A line for people beside the result, on stderr.
     pub(crate) fn note(&self, line: &str) {
         if !self.is_quiet {
@@ -127,13 +142,13 @@ pub(crate) fn table(screen: &Screen, headings: &[&str], rows: &[Vec<String>]) ->
         .iter()
         .enumerate()
         .map(|(column, heading)| {
-            let cells = rows.iter().map(|row| row[column].chars().count());
-            cells.max().unwrap_or(0).max(heading.chars().count())
+            let cells = rows.iter().map(|row| columns(&row[column]));
+            cells.max().unwrap_or(0).max(columns(heading))
         })
         .collect();
     let line = |cells: &[String], paint: &dyn Fn(&str) -> String| {
         let padded = cells.iter().zip(&widths).map(|(cell, width)| {
-            let gap = " ".repeat(width - cell.chars().count());
+            let gap = " ".repeat(width.saturating_sub(columns(cell)));
             format!("{}{gap}", paint(cell))
         });
         format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())

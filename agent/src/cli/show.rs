@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use anyhow::bail;
 use clap::Args;
 use proto::id::{DeploymentId, GroupName};
 
@@ -11,7 +10,7 @@ use super::alarm::watches_words;
 use super::group::{groups_table, path_of, short_revision};
 use super::screen::{clean, table};
 use super::watch::{self, Patience};
-use super::{Exit, Session};
+use super::{Exit, Session, which};
 use crate::client::encoded;
 use crate::view::{
     BehindView, DeploymentView, GroupView, HostView, OutOfServiceView, StatusView, TurnView, WaveView,
@@ -19,7 +18,7 @@ use crate::view::{
 
 #[derive(Args)]
 pub(crate) struct StatusArgs {
-    /// A group (APPLICATION/GROUP) or a deployment (d-…)
+    /// A group (APPLICATION/GROUP), or a deployment's id or the beginning of it (d-…)
     what: Option<String>,
     /// Go on showing it until it is over
     #[arg(long, requires = "what")]
@@ -34,12 +33,10 @@ pub(crate) struct OfGroup {
 
 pub(super) async fn status(session: &Session, args: StatusArgs) -> anyhow::Result<Exit> {
     let Some(what) = args.what else { return mesh_status(session).await };
-    if let Ok(id) = what.parse::<DeploymentId>() {
+    let Ok(name) = what.parse::<GroupName>() else {
+        let id = which::deployment(session, &what, which::OfGroup::Last).await?;
         let deployment: DeploymentView = session.client.get(&deployment_path(id)).await?;
         return deployment_status(session, deployment, args.watch).await;
-    }
-    let Ok(name) = what.parse::<GroupName>() else {
-        bail!("`{what}` is neither a group (APPLICATION/GROUP) nor a deployment (d-…)");
     };
     let group: GroupView = session.client.get(&path_of(&name)).await?;
     group_status(session, &group, args.watch).await

@@ -86,6 +86,8 @@ struct Watch<'a> {
     history: VecDeque<HistoryLine>,
     live: Live,
     since: Instant,
+    /// Said already, where nobody redraws.
+    banner: Option<String>,
 }
 
 impl<'a> Watch<'a> {
@@ -100,6 +102,7 @@ impl<'a> Watch<'a> {
             history: VecDeque::new(),
             live: Live::new(&session.screen),
             since: Instant::now(),
+            banner: None,
         };
         watch.introduce();
         watch
@@ -168,7 +171,12 @@ impl<'a> Watch<'a> {
     async fn look(&mut self) -> anyhow::Result<()> {
         let path = format!("/v1/deployments/{}", self.shown.id);
         let fresh: DeploymentView = self.ask(&path).await?;
+        let banner = self.session.client.freshness().banner();
         if !self.session.screen.is_live() {
+            if let Some(banner) = banner.as_ref().filter(|_| self.banner.is_none()) {
+                self.session.screen.progress(banner);
+            }
+            self.banner = banner;
             let lines = changes::between(&self.shown, &fresh);
             lines.iter().for_each(|line| self.session.screen.progress(&clean(line)));
         }
@@ -213,8 +221,12 @@ impl<'a> Watch<'a> {
 
     fn draw(&mut self) {
         if self.session.screen.is_live() {
-            let frame =
-                Frame { deployment: &self.shown, history: &self.history, elapsed: self.since.elapsed() };
+            let frame = Frame {
+                deployment: &self.shown,
+                history: &self.history,
+                elapsed: self.since.elapsed(),
+                banner: self.session.client.freshness().banner(),
+            };
             self.live.draw(&frame);
         }
     }

@@ -3,12 +3,12 @@
 use std::io;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper::{Method, Request};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
-use tokio_stream::StreamExt as _;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Client, ClientError};
@@ -26,12 +26,17 @@ impl Client {
         pieces: Pieces,
         size: Option<u64>,
     ) -> Result<T, ClientError> {
-        let body = StreamBody::new(ReceiverStream::new(pieces).map(|piece| piece.map(Frame::data)));
+        // Whoever has answered wants no more of it.
+        let (answered, is_answered) = oneshot::channel::<()>();
+        let pieces = ReceiverStream::new(pieces).take_until(is_answered);
+        let body = StreamBody::new(pieces.map(|piece| piece.map(Frame::data)));
         let mut request = Request::builder().method(Method::POST).uri(path).header("content-type", ARCHIVE);
         if let Some(size) = size {
             request = request.header("content-length", size);
         }
         let answer = self.send(request, BodyExt::boxed(body)).await?;
-        self.read(answer).await
+        let read = self.read(answer).await;
+        drop(answered);
+        read
     }
 }

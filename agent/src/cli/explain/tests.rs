@@ -26,7 +26,7 @@ Time: began 2026-01-01T00:00:00.000Z, ended 2026-01-01T00:01:07.000Z, after 1m 7
 web-2: Failed in ValidateService (ScriptFailed): scripts/check.sh: it ended with 7
     | checking
     | curl: (7) Failed to connect
-All that a script wrote: skein logs d-ABCDEFGH1 HOST
+All that a script wrote: skein logs d-ABCDEFGH1 --failed
 ";
     assert_eq!(format!("{}{}", numbers(&view), told(&view)), expected);
 }

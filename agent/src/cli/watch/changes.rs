@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cli::group::short_revision;
-use crate::view::{DeploymentView, TurnView};
+use crate::view::{DeploymentView, TurnView, Why};
 
 /// The first lines of a deployment: what it is, and what has happened so far.
 pub(super) fn opening(view: &DeploymentView) -> Vec<String> {
@@ -45,7 +45,7 @@ pub(super) fn between(before: &DeploymentView, now: &DeploymentView) -> Vec<Stri
 
 /// What it waits for, as far as it is worth a line.
 pub(super) fn waits(view: &DeploymentView) -> impl Iterator<Item = String> {
-    let worth_it = view.blockers.iter().filter(|blocker| is_worth_a_line(&blocker.code));
+    let worth_it = view.blockers.iter().filter(|blocker| is_worth_a_line(blocker, view));
     // Of one that is queued the message is a whole sentence.
     worth_it.map(|blocker| match blocker.message.starts_with("waits ") {
         true => blocker.message.clone(),
@@ -63,9 +63,24 @@ fn moved<'v>(before: &'v DeploymentView, now: &'v DeploymentView) -> impl Iterat
     })
 }
 
-/// A rolling deployment always waits for the turn under way: that is no news.
-fn is_worth_a_line(code: &str) -> bool {
-    !["TURNS_IN_FLIGHT", "LAST_TURNS", "ENDING"].contains(&code)
+/// A rolling deployment always waits for the turn under way, as long as nobody else is
+/// out of service: that is no news.
+fn is_worth_a_line(blocker: &Why, view: &DeploymentView) -> bool {
+    let is_out = |what: &str| blocker.numbers.get(what).is_some_and(|count| *count > 0);
+    match blocker.code.as_str() {
+        "TURNS_IN_FLIGHT" | "ZONE_TURNS_IN_FLIGHT" | "LAST_TURNS" | "ENDING" | "WAVE_ENDING" => false,
+        "HEALTH_CONSTRAINTS" | "ZONE_HEALTH_CONSTRAINTS" => {
+            view.counts.in_progress == 0 || is_out("down") || is_out("unwell")
+        }
+        _ => true,
+    }
+}
+
+/// Whether it waits for something that may not come about by itself.
+pub(super) fn needs_a_person(view: &DeploymentView) -> bool {
+    const BY_ITSELF: [&str; 5] = ["QUEUED", "BAKING", "FROZEN", "ALARM_UNREAD", "WAVE_ENDING"];
+    let worth_it = view.blockers.iter().filter(|blocker| is_worth_a_line(blocker, view));
+    worth_it.take(1).any(|blocker| !BY_ITSELF.contains(&blocker.code.as_str()))
 }
 
 fn codes(view: &DeploymentView) -> Vec<&str> {

@@ -1,5 +1,7 @@
 //! How it ended, truthfully, in numbers, and with what the failing script said.
 
+use std::time::Duration;
+
 use crate::cli::Exit;
 use crate::cli::group::short_revision;
 use crate::view::{DeploymentView, TurnView};
@@ -44,17 +46,30 @@ fn headline(view: &DeploymentView) -> String {
     let DeploymentView { id, group, healthy, .. } = view;
     let revision = short_revision(&view.revision);
     let all = counts.succeeded + counts.failed + counts.skipped;
+    let took = took(view);
     match view.status.as_str() {
         "Succeeded" => format!(
-            "{id} Succeeded: {group} is at {revision} on {} of {all} hosts; never fewer than {} of {} in service",
+            "{id} Succeeded{took}: {group} is at {revision} on {} of {all} hosts; never fewer than {} of {} in service",
             counts.succeeded, healthy.lowest_seen, healthy.total
         ),
         status if view.never_began() => format!("{id} {status}: it never began, and no host was touched"),
         status => format!(
-            "{id} {status}: {} of {all} hosts succeeded, {} failed, {} skipped; {} of {} were in service at its end, {} must be",
+            "{id} {status}{took}: {} of {all} hosts succeeded, {} failed, {} skipped; {} of {} were in service at its end, {} must be",
             counts.succeeded, counts.failed, counts.skipped, healthy.now, healthy.total, healthy.minimum
         ),
     }
+}
+
+/// ` after 1m 7s`, from its submission on; nothing if that is not known.
+fn took(view: &DeploymentView) -> String {
+    let at = |text: &str| humantime::parse_rfc3339(text).ok();
+    let ended = view.finished_at.as_deref().and_then(at);
+    let lasted = ended.zip(at(&view.created_at)).and_then(|(ended, began)| ended.duration_since(began).ok());
+    let lasted = lasted.map(|lasted| match lasted.as_secs() {
+        0..10 => format!(" after {:.1}s", lasted.as_secs_f64()),
+        seconds => format!(" after {}", humantime::format_duration(Duration::from_secs(seconds))),
+    });
+    lasted.unwrap_or_default()
 }
 
 fn failure(host: &TurnView) -> Vec<String> {

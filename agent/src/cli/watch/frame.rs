@@ -1,6 +1,8 @@
 //! The live view: one frame a look, redrawn in place.
+//!
+//! A frame always fits the terminal: what is drawn over must not have scrolled away.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use console::{Style, Term};
@@ -8,21 +10,30 @@ use console::{Style, Term};
 use crate::cli::Screen;
 use crate::cli::group::short_revision;
 use crate::cli::screen::{clean, status_style};
-use crate::cli::watch::changes::waits;
+use crate::cli::watch::changes::{needs_a_person, waits};
+use crate::cli::width::{columns, fitting, padded, shortened, wrapped};
 use crate::view::{DeploymentView, HistoryLine, TurnView};
 
 /// Hosts that are shown; those in their turn and those that failed first.
 const ROWS_MAX: usize = 20;
-/// Lines beside the hosts: header, bar, history, gaps.
-const OTHER_ROWS: usize = 11;
+/// As many are shown on the smallest terminal.
+const ROWS_MIN: usize = 3;
+/// Columns of a name, of which so many belong to its end.
 const NAME_MAX: usize = 24;
+const NAME_END: usize = 12;
 const BAR_MAX: usize = 30;
+/// Lines of the sentence that says what it waits for.
+const WHY_LINES_MAX: usize = 3;
+/// Below the frame there is the cursor's line, and a note if the agent goes away.
+const LINES_BELOW: usize = 2;
 
 /// What is drawn.
 pub(super) struct Frame<'a> {
     pub(super) deployment: &'a DeploymentView,
     pub(super) history: &'a VecDeque<HistoryLine>,
     pub(super) elapsed: Duration,
+    /// Why all this is not the present.
+    pub(super) banner: Option<String>,
 }
 
 /// Words of one line, each with its style: cut to the terminal's width before
@@ -30,18 +41,29 @@ pub(super) struct Frame<'a> {
 type Line = Vec<(String, Style)>;
 
 impl Frame<'_> {
-    pub(super) fn lines(&self, height: usize) -> Vec<Line> {
-        let mut lines = vec![self.header(), self.bar(), Vec::new()];
-        lines.extend(self.rows(height));
-        if let Some(why) = self.why() {
-            lines.extend([Vec::new(), vec![(why, Style::new().yellow())]]);
-        }
-        if !self.history.is_empty() {
+    /// At most `height` lines, with room for what comes below them.
+    pub(super) fn lines(&self, width: usize, height: usize) -> Vec<Line> {
+        let mut lines = self.banner(width);
+        lines.extend([self.header(), self.progress(), self.in_service(), Vec::new()]);
+        let why = self.why(width);
+        let room = height.saturating_sub(LINES_BELOW + lines.len() + why.len());
+        // Of a low terminal the hosts get what there is.
+        let history = self.history.len().min(room.saturating_sub(ROWS_MAX.min(self.deployment.hosts().len()) + 2));
+        let below = if history > 0 { history + 1 } else { 0 };
+        lines.extend(self.rows(room.saturating_sub(below)));
+        lines.extend(why);
+        if history > 0 {
             lines.push(Vec::new());
             let dim = |line: &HistoryLine| vec![(format!("  {}", line.text), Style::new().dim())];
-            lines.extend(self.history.iter().map(dim));
+            lines.extend(self.history.iter().skip(self.history.len() - history).map(dim));
         }
         lines
+    }
+
+    fn banner(&self, width: usize) -> Vec<Line> {
+        let banner = self.banner.as_deref().unwrap_or_default();
+        let lines = wrapped(&clean(banner), width.saturating_sub(1), WHY_LINES_MAX);
+        lines.into_iter().map(|line| vec![(line, Style::new().yellow())]).collect()
     }
 
     fn header(&self) -> Line {
@@ -58,54 +80,83 @@ impl Frame<'_> {
         ]
     }
 
-    /// Hosts in service as a bar, with a mark at the minimum.
-    fn bar(&self) -> Line {
-        let healthy = self.deployment.healthy;
-        let total = healthy.total as usize;
-        let cells = total.min(BAR_MAX);
-        // Rounded down: the bar never shows more than there are.
-        let scale = |hosts: u32| (hosts as usize * cells).checked_div(total).unwrap_or(0);
-        let (now, minimum) = (scale(healthy.now), scale(healthy.minimum));
-        let colour = if healthy.now < healthy.minimum { Style::new().red() } else { Style::new().green() };
-        let cell = |at: usize| match (at < now, at < minimum) {
-            (true, _) => '█',
-            (false, true) => '▒',
-            (false, false) => '░',
-        };
-        let config = &self.deployment.config;
+    /// Turns that are over as a bar: those that went well, those that did not, and what
+    /// is under way.
+    fn progress(&self) -> Line {
+        let counts = self.deployment.counts;
+        let total = counts.pending + counts.in_progress + counts.succeeded + counts.failed + counts.skipped;
+        let cells = (total as usize).min(BAR_MAX);
+        // Rounded down: the bar is full when all is over, and not before.
+        let scale = |hosts: u32| (hosts as usize * cells).checked_div(total as usize).unwrap_or(0);
+        let good = scale(counts.succeeded);
+        let over = scale(counts.succeeded + counts.failed + counts.skipped);
+        let begun = scale(total - counts.pending);
+        let done = counts.succeeded + counts.failed + counts.skipped;
+        let mut words = format!(" {done} of {total} done");
+        for (count, what) in [(counts.failed, "failed"), (counts.skipped, "skipped")] {
+            if count > 0 {
+                words.push_str(&format!(", {count} {what}"));
+            }
+        }
         vec![
-            ((0..cells).map(cell).collect(), colour),
-            (
-                format!(" {} of {total} in service, {} must be ({config})", healthy.now, healthy.minimum),
-                Style::new(),
-            ),
+            ("█".repeat(good), Style::new().green()),
+            ("█".repeat(over - good), Style::new().red()),
+            ("▒".repeat(begun - over), Style::new()),
+            ("░".repeat(cells - begun), Style::new().dim()),
+            (words, Style::new()),
         ]
     }
 
-    fn rows(&self, height: usize) -> Vec<Line> {
-        let rows_max = height.saturating_sub(OTHER_ROWS).clamp(3, ROWS_MAX);
+    fn in_service(&self) -> Line {
+        let (healthy, config) = (self.deployment.healthy, &self.deployment.config);
+        let style = if healthy.now < healthy.minimum { Style::new().red() } else { Style::new() };
+        let words = format!("{} of {} in service, {} must be", healthy.now, healthy.total, healthy.minimum);
+        vec![(words, style), (format!(" ({config})"), Style::new())]
+    }
+
+    /// The hosts, in so many lines, the last of which counts those that are not shown.
+    fn rows(&self, room: usize) -> Vec<Line> {
         let hosts = self.deployment.hosts();
         let mut shown: Vec<&TurnView> = hosts.iter().collect();
-        if hosts.len() > rows_max {
+        let mut left_out = Vec::new();
+        if hosts.len() > room.min(ROWS_MAX) {
             shown.sort_by_key(|host| urgency(&host.status));
-            shown.truncate(rows_max);
+            left_out = shown.split_off(room.saturating_sub(1).clamp(ROWS_MIN, ROWS_MAX).min(shown.len()));
         }
-        let name_width =
-            shown.iter().map(|host| host.who.label().chars().count()).max().unwrap_or(0).min(NAME_MAX);
+        let widths = shown.iter().map(|host| columns(&clean(host.who.label())));
+        let name_width = widths.max().unwrap_or(0).min(NAME_MAX);
         let mut rows: Vec<Line> = shown.iter().map(|host| row(host, name_width)).collect();
-        if hosts.len() > shown.len() {
-            rows.push(vec![(format!("  … and {} more", hosts.len() - shown.len()), Style::new().dim())]);
+        if !left_out.is_empty() {
+            rows.push(vec![(more(&left_out), Style::new().dim())]);
         }
         rows
     }
 
-    fn why(&self) -> Option<String> {
+    fn why(&self, width: usize) -> Vec<Line> {
         let view = self.deployment;
-        if let Some(reason) = &view.reason {
-            return Some(reason.message.clone());
-        }
-        waits(view).next()
+        let (words, style) = if let Some(reason) = &view.reason {
+            (reason.message.clone(), Style::new().yellow())
+        } else if let Some(words) = waits(view).next() {
+            let style = if needs_a_person(view) { Style::new().yellow() } else { Style::new().dim() };
+            (words, style)
+        } else {
+            return Vec::new();
+        };
+        let lines = wrapped(&clean(&words), width.saturating_sub(1), WHY_LINES_MAX);
+        let lines = lines.into_iter().map(|line| vec![(line, style.clone())]);
+        std::iter::once(Vec::new()).chain(lines).collect()
     }
+}
+
+/// `… and 87 more: 80 Succeeded, 7 Pending`.
+fn more(left_out: &[&TurnView]) -> String {
+    let mut counts: BTreeMap<(u8, &str), usize> = BTreeMap::new();
+    for host in left_out {
+        *counts.entry((urgency(&host.status), &host.status)).or_default() += 1;
+    }
+    let counts: Vec<String> =
+        counts.into_iter().map(|((_, status), count)| format!("{count} {status}")).collect();
+    format!("  … and {} more: {}", left_out.len(), counts.join(", "))
 }
 
 /// What a person must see first.
@@ -119,20 +170,8 @@ fn urgency(status: &str) -> u8 {
     }
 }
 
-/// A name that is not too long, with both its ends: names of one fleet begin alike,
-/// and what tells namesakes apart stands last.
-fn cut(name: &str) -> String {
-    const END: usize = 12;
-    let length = name.chars().count();
-    if length <= NAME_MAX {
-        return name.into();
-    }
-    let begins = name.chars().take(NAME_MAX - END - 1);
-    begins.chain(['…']).chain(name.chars().skip(length - END)).collect()
-}
-
 fn row(host: &TurnView, name_width: usize) -> Line {
-    let name = cut(host.who.label());
+    let name = shortened(&clean(host.who.label()), NAME_MAX, NAME_END);
     let event = host.event.as_deref().unwrap_or("");
     let message = host.message.as_deref().filter(|_| host.status != "Skipped").unwrap_or("");
     let mark = match host.status.as_str() {
@@ -144,7 +183,7 @@ fn row(host: &TurnView, name_width: usize) -> Line {
     };
     vec![
         (format!(" {mark} "), status_style(&host.status)),
-        (format!("{name:<name_width$}  "), Style::new()),
+        (format!("{}  ", padded(&name, name_width)), Style::new()),
         (format!("{:<10}  ", host.status), status_style(&host.status)),
         (format!("{event:<16}  "), Style::new()),
         (message.to_string(), Style::new()),
@@ -167,8 +206,8 @@ impl Live {
     /// Draws over what was drawn before. Forgets the note: the agent answers.
     pub(super) fn draw(&mut self, frame: &Frame<'_>) {
         self.note = None;
-        let (height, _) = self.term.size();
-        self.replace(&frame.lines(usize::from(height)));
+        let (height, width) = self.term.size();
+        self.replace(&frame.lines(usize::from(width), usize::from(height)));
     }
 
     /// A line under the last frame, until the next one.
@@ -225,8 +264,9 @@ pub(super) fn painted(line: &Line, width: usize, has_colour: bool) -> String {
     let mut left = width.saturating_sub(1);
     let mut text = String::new();
     for (words, style) in line {
-        let shown: String = clean(words).chars().take(left).collect();
-        left -= shown.chars().count();
+        let words = clean(words);
+        let shown = fitting(&words, left);
+        left -= columns(shown);
         text.push_str(&style.clone().force_styling(has_colour).apply_to(shown).to_string());
     }
     text

@@ -1,6 +1,7 @@
 use super::frame::painted;
 use super::*;
 use crate::cli::Exit;
+use crate::cli::width::columns;
 use crate::view::deployment::{Counts, Healthy};
 use crate::view::names::Named;
 use crate::view::{TurnView, Why};
@@ -64,8 +65,9 @@ pub(in crate::cli) fn deployment(status: &str, hosts: Vec<TurnView>) -> Deployme
 
 fn frame_of(deployment: &DeploymentView, width: usize, height: usize) -> Vec<String> {
     let history = VecDeque::new();
-    let frame = Frame { deployment, history: &history, elapsed: Duration::from_millis(1_500) };
-    frame.lines(height).iter().map(|line| painted(line, width, false)).collect()
+    let elapsed = Duration::from_millis(1_500);
+    let frame = Frame { deployment, history: &history, elapsed, banner: None };
+    frame.lines(width, height).iter().map(|line| painted(line, width, false)).collect()
 }
 
 #[test]
@@ -80,6 +82,9 @@ fn a_line_is_printed_for_each_change_and_only_for_changes() {
     assert_eq!(changes::between(&now, &larger), ["d-ABCDEFGH1 d InProgress"], "c has not begun");
     let blocker =
         Why { code: "HEALTH_CONSTRAINTS".into(), message: "4 of 5".into(), numbers: Default::default() };
+    let usual = DeploymentView { blockers: vec![blocker.clone()], ..now.clone() };
+    assert!(changes::between(&now, &usual).is_empty(), "it waits for the turn under way");
+    let blocker = Why { numbers: [("down".into(), 1)].into(), ..blocker };
     let waits = DeploymentView { blockers: vec![blocker], ..now.clone() };
     assert_eq!(changes::between(&now, &waits), ["d-ABCDEFGH1 waits: 4 of 5"]);
 }
@@ -161,12 +166,12 @@ fn the_live_view_fits_the_terminal_and_shows_what_matters_first() {
     let view = deployment("InProgress", hosts);
     for (width, height) in [(80, 24), (20, 10), (200, 60)] {
         let lines = frame_of(&view, width, height);
-        assert!(lines.len() <= height.max(12), "{} lines of {height}", lines.len());
-        assert!(lines.iter().all(|line| line.chars().count() < width), "wider than {width}");
+        assert!(lines.len() < height, "{} lines of {height}", lines.len());
+        assert!(lines.iter().all(|line| columns(line) < width), "wider than {width}");
     }
     let lines = frame_of(&view, 80, 24);
-    assert!(lines[3].contains("web-070") && lines[4].contains("web-071"), "{lines:#?}");
-    assert!(lines.iter().any(|line| line.contains("… and 87 more")), "{lines:#?}");
+    assert!(lines[4].contains("web-070") && lines[5].contains("web-071"), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("… and 83 more: 83 Succeeded")), "{lines:#?}");
 }
 
 #[test]
@@ -175,4 +180,100 @@ fn what_a_script_says_cannot_redraw_the_terminal() {
     evil.message = Some("\x1b[2Jgone\r\n".into());
     let lines = frame_of(&deployment("Failed", vec![evil]), 80, 24);
     assert!(lines.iter().all(|line| !line.contains(char::is_control)), "{lines:?}");
+}
+
+/// Every fifteen hosts in the middle of a rollout, with all that a frame may hold.
+fn busy() -> (DeploymentView, VecDeque<HistoryLine>) {
+    let name = |at: usize| match at {
+        3 => "東京-web-3".to_string(),
+        9 => "payments-production-eu-west-1a-0009".to_string(),
+        _ => format!("web-{at}"),
+    };
+    let turn = |at: usize| match at {
+        0..7 => host(&name(at), "Succeeded", None),
+        7 => host(&name(at), "InProgress", Some("ApplicationStart")),
+        8 => TurnView { message: Some("exit code 1".into()), ..host(&name(at), "Failed", Some("Install")) },
+        _ => host(&name(at), "Pending", None),
+    };
+    let mut view = deployment("InProgress", (0..15).map(turn).collect());
+    view.healthy = Healthy { now: 13, minimum: 12, total: 15, lowest_seen: 13 };
+    let message = "13 of 15 in service, and 12 must be, of which 1 is Down: the next turn waits until it is back or \
+                   counts as failed, for at most 60 s";
+    let numbers = [("down".to_string(), 1)].into();
+    view.blockers = vec![Why { code: "HEALTH_CONSTRAINTS".into(), message: message.into(), numbers }];
+    let line = |at: usize| HistoryLine {
+        index: None,
+        hash: None,
+        at: None,
+        kind: String::new(),
+        group: None,
+        deployment: None,
+        host: None,
+        text: format!("web-{at} began its turn"),
+    };
+    (view, (0..5).map(line).collect())
+}
+
+#[test]
+fn a_busy_rollout_fits_a_common_terminal() {
+    let (view, history) = busy();
+    let elapsed = Duration::from_secs(63);
+    let banner = Some("warning: this host reaches 2 of 5 voters: what it shows is as of noon".into());
+    let frame = Frame { deployment: &view, history: &history, elapsed, banner };
+    let lines: Vec<String> = frame.lines(80, 24).iter().map(|line| painted(line, 80, false)).collect();
+    let expected = "\
+warning: this host reaches 2 of 5 voters: what it shows is as of noon
+d-ABCDEFGH1  InProgress  63.0 s  hello/prod → abababababab
+████████▒░░░░░░ 8 of 15 done, 1 failed
+13 of 15 in service, 12 must be (OneAtATime)
+
+ ✗ web-8                     Failed      Install           exit code 1
+ ▶ web-7                     InProgress  ApplicationStart
+ · payments-pr…west-1a-0009  Pending
+ · web-10                    Pending
+ · web-11                    Pending
+ · web-12                    Pending
+ · web-13                    Pending
+ · web-14                    Pending
+ ✓ web-0                     Succeeded
+ ✓ web-1                     Succeeded
+ ✓ web-2                     Succeeded
+ ✓ 東京-web-3                Succeeded
+ ✓ web-4                     Succeeded
+  … and 2 more: 2 Succeeded
+
+waits: 13 of 15 in service, and 12 must be, of which 1 is Down: the next turn
+waits until it is back or counts as failed, for at most 60 s";
+    let shown: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
+    assert_eq!(shown.join("\n"), expected);
+    for height in 10..60 {
+        for width in [20, 80, 200] {
+            let lines = frame.lines(width, height);
+            assert!(lines.len() < height.max(16), "{} lines of {height}", lines.len());
+        }
+    }
+}
+
+#[test]
+fn yellow_is_only_what_a_person_must_look_at() {
+    let of = |code: &str| {
+        let why = Why { code: code.into(), message: "4 of 5".into(), numbers: Default::default() };
+        DeploymentView { blockers: vec![why], ..deployment("InProgress", vec![host("a", "InProgress", None)]) }
+    };
+    for code in ["HEALTH_CONSTRAINTS", "TURNS_IN_FLIGHT", "BAKING", "QUEUED", "FROZEN"] {
+        assert!(!changes::needs_a_person(&of(code)), "{code}");
+    }
+    for code in ["SUSPECTS", "NO_MAJORITY", "DEFERRED", "HEALTH_CHECK"] {
+        assert!(changes::needs_a_person(&of(code)), "{code}");
+    }
+}
+
+#[test]
+fn the_end_says_how_long_it_took() {
+    let mut view = deployment("Succeeded", vec![host("a", "Succeeded", None)]);
+    view.created_at = "2026-01-01T00:00:00.000Z".into();
+    view.finished_at = Some("2026-01-01T00:01:07.300Z".into());
+    assert!(ending::of(&view)[0].starts_with("d-ABCDEFGH1 Succeeded after 1m 7s: "), "{:?}", ending::of(&view));
+    view.finished_at = Some("2026-01-01T00:00:02.340Z".into());
+    assert!(ending::of(&view)[0].starts_with("d-ABCDEFGH1 Succeeded after 2.3s: "), "{:?}", ending::of(&view));
 }
