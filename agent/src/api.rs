@@ -14,6 +14,7 @@ mod misdirected;
 mod openapi;
 mod over_tcp;
 mod path;
+mod peer;
 mod progress;
 mod read;
 mod seen;
@@ -34,14 +35,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 
+pub(crate) use archive_body::{ARCHIVE, ORIGIN};
 pub(crate) use error::{ApiError, ErrorBody, ErrorDocument};
 use limit::Limited;
 pub(crate) use listen::ApiSocket;
+pub(crate) use peer::BY;
+use peer::Peer;
 pub(crate) use progress::{ANSWER, AnswerEvent, PROGRESS};
 pub(crate) use read::{LogsView, RevisionView};
 pub(crate) use seen::FRESHNESS;
 pub(crate) use watches::{AlarmBody, FreezeBody, parse_until};
-pub(crate) use archive_body::{ARCHIVE, ORIGIN};
 pub(crate) use write::{CheckBody, DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
 
 /// The longest body of a request: a group file or an override list is far
@@ -66,7 +69,8 @@ pub(crate) async fn serve_socket(
     stopping: CancellationToken,
 ) -> std::io::Result<()> {
     let router = router(Shared { backend, stopping: stopping.clone() });
-    axum::serve(Limited::new(listener, CONNECTIONS_MAX), router)
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    axum::serve(Limited::new(listener, CONNECTIONS_MAX), service)
         .with_graceful_shutdown(stopping.cancelled_owned())
         .await
 }

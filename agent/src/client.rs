@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::api::{ErrorBody, ErrorDocument, FRESHNESS};
+use crate::api::{BY, ErrorBody, ErrorDocument, FRESHNESS};
 use crate::view::Freshness;
 
 pub(crate) use events::{Events, Signal};
@@ -177,7 +177,7 @@ impl Client {
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(e))?;
         // Its error is that of the request below.
         tokio::spawn(async move { connection.await.ok() });
-        let request = request.header("host", "skein").body(body);
+        let request = request.header("host", "skein").header(BY, user()).body(body);
         let request = request.map_err(|error| self.unreadable(error.to_string()))?;
         let asked = format!("{} {}", request.method(), request.uri().path());
         let answer = sender.send_request(request).await.map_err(|cause| self.broken(cause))?;
@@ -250,6 +250,15 @@ impl Client {
     fn unreadable(&self, problem: String) -> ClientError {
         ClientError::Unreadable { socket: self.socket(), problem }
     }
+}
+
+/// Who is at the keyboard, for those who read it later: by `sudo`, who was.
+pub(crate) fn user() -> String {
+    let name = || nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
+    let user = std::env::var("SUDO_USER").ok().filter(|user| !user.is_empty()).or_else(name);
+    // It goes into a header.
+    let is_plain = |user: &String| user.bytes().all(|byte| byte.is_ascii_graphic());
+    user.filter(is_plain).unwrap_or_else(|| format!("uid {}", nix::unistd::getuid()))
 }
 
 /// A text as one part of a path or a query.

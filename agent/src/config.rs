@@ -214,6 +214,11 @@ pub(crate) fn founds_mark_in(data_dir: &Path) -> PathBuf {
     data_dir.join("founds")
 }
 
+/// A file that says that this host was taken out of its mesh, and of which.
+pub(crate) fn removed_mark_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("removed")
+}
+
 /// A file with the addresses that a join token named, one a line.
 pub(crate) fn join_addresses_in(data_dir: &Path) -> PathBuf {
     data_dir.join("join-addresses")

@@ -8,7 +8,7 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 use proto::id::MeshId;
 
-use crate::config::{founds_mark_in, join_addresses_in, mesh_key_in};
+use crate::config::{founds_mark_in, join_addresses_in, mesh_key_in, removed_mark_in};
 use crate::mesh_key::{JoinToken, MeshKey, MeshKeyError, NotAToken, TOKEN_BYTES_MAX};
 use crate::whole_file;
 
@@ -41,6 +41,12 @@ pub(crate) enum JoinError {
         #[source]
         cause: NotAToken,
     },
+    #[error(
+        "the host whose data lies in {} was taken out of mesh {mesh}, and its key is never let in again: stop its \
+         agent, move the directory away, and join as a new host",
+        data_dir.display()
+    )]
+    Removed { mesh: String, data_dir: PathBuf },
     #[error(transparent)]
     Key(#[from] MeshKeyError),
 }
@@ -84,6 +90,9 @@ pub(crate) fn found(data_dir: &Path) -> Result<MeshId, JoinError> {
 /// of the same mesh only renews the addresses.
 pub(crate) fn enter(data_dir: &Path, token: &JoinToken) -> Result<MeshId, JoinError> {
     make_data_dir(data_dir)?;
+    if let Ok(mesh) = std::fs::read_to_string(removed_mark_in(data_dir)) {
+        return Err(JoinError::Removed { mesh: mesh.trim().into(), data_dir: data_dir.into() });
+    }
     let path = mesh_key_in(data_dir);
     if path.exists() {
         let known = MeshKey::read(&path)?;
@@ -96,6 +105,11 @@ pub(crate) fn enter(data_dir: &Path, token: &JoinToken) -> Result<MeshId, JoinEr
     let addresses: String = token.addresses.iter().map(|address| format!("{address}\n")).collect();
     write(&join_addresses_in(data_dir), &addresses)?;
     Ok(token.key.id)
+}
+
+/// Notes that this host was taken out of its mesh, for whoever joins it anew.
+pub(crate) fn note_removed(data_dir: &Path, mesh: MeshId) -> Result<(), JoinError> {
+    write(&removed_mark_in(data_dir), &format!("{mesh}\n"))
 }
 
 /// The addresses that a token named; none if there was no token.
@@ -168,6 +182,11 @@ mod tests {
 
         let other = JoinToken { key: MeshKey::generate(), addresses: vec![] };
         assert!(matches!(enter(second.path(), &other), Err(JoinError::AlreadyIn(..))));
+
+        note_removed(second.path(), mesh).expect("noted");
+        let error = enter(second.path(), &token).expect_err("its key is not let in again").to_string();
+        let words = [mesh.to_string(), second.path().display().to_string(), "as a new host".into()];
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod toml_file;
 mod transport;
 mod trigger;
 mod view;
+mod watching;
 mod whole_file;
 
 use std::ffi::OsStr;

@@ -9,9 +9,7 @@ use futures::{StreamExt as _, stream};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use proto::config::{Config, LOG_KEPT_DEFAULT};
-use proto::entry::Body;
 use proto::id::{Digest, HostId};
-use proto::io::Notice;
 use proto::time::LedgerTime;
 use rand::Rng as _;
 use tokio::net::TcpListener;
@@ -32,7 +30,7 @@ use crate::host_side::{self, HostSide};
 use crate::mesh_key::{JoinToken, MeshKey};
 use crate::questions::{self, COPIES};
 use crate::transport::{self, Handle, TransportConfig};
-use crate::{identity, join, telemetry, view};
+use crate::{identity, join, telemetry, view, watching};
 
 /// Addresses that a host tells the mesh it can be dialled at.
 const ADDRESSES_MAX: usize = 16;
@@ -65,7 +63,8 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
 
     let listen = config.listen.clone();
     let transport_config = TransportConfig { keypair, mesh_key: mesh_key.clone(), listen };
-    let (transport, events) = transport::start(transport_config).await.context("cannot reach other hosts")?;
+    let (transport, events) =
+        transport::start(transport_config).await.context("this agent cannot listen for other hosts")?;
     let clock = Clock::start();
     let restored = daemon::restore(
         node_config(&config, host, &mesh_key, &transport),
@@ -88,7 +87,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let mut served = vec![tokio::spawn(api::serve_socket(listener, backend.clone(), stopping.clone()))];
     let names = config.http_hosts.clone();
     served.extend(tcp.map(|tcp| tokio::spawn(api::serve_tcp(tcp, backend, names, stopping.clone()))));
-    tokio::spawn(log_notices(node.clone()));
+    tokio::spawn(watching::log_notices(node.clone(), clock.now().to_ledger(), config.data_dir.clone()));
     tokio::spawn(forget_founding(node.clone(), founds_mark_in(&config.data_dir)));
 
     tracing::info!(%host, name = config.name, mesh = %mesh_key.id, api = %config.api.display(), "started");
@@ -284,38 +283,6 @@ fn away(error: BackendError, host: HostId, name: &str, down: Option<LedgerTime>)
         None => error.message.replace(&host.to_string(), name),
     };
     BackendError { message, ..error }
-}
-
-/// State changes at INFO, for the person on call.
-async fn log_notices(node: NodeHandle) {
-    let mut notices = node.watch();
-    loop {
-        match notices.recv().await {
-            Ok(Notice::Folded { index, body }) => {
-                log_watches(&body);
-                tracing::debug!(index, ?body, "folded");
-            }
-            Ok(Notice::Diverged { with, index }) => {
-                tracing::error!(%with, index, "ledgers differ: trust neither host before this is understood");
-            }
-            Ok(Notice::Progress(_)) | Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return,
-        }
-    }
-}
-
-/// What somebody may have to look at, on every host: the one that found it may
-/// be gone by then.
-fn log_watches(body: &Body) {
-    if let Body::AlarmRead { group, deployment, alarm, state, detail } = body {
-        tracing::info!(%group, %deployment, alarm, state = state.name(), detail, "alarm read");
-    }
-    if let Body::TriggersDelivered { group, trigger, given_up, .. } = body {
-        for gone in given_up {
-            let (event, deployment) = (gone.event.name(), gone.deployment);
-            tracing::warn!(%group, trigger, event, %deployment, id = gone.id, cause = gone.why, "trigger given up");
-        }
-    }
 }
 
 /// A host begins its mesh's ledger once. Should its store be lost later, the

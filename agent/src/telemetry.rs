@@ -1,9 +1,12 @@
 //! What the agent tells of itself: its log, and errors with their causes.
 
+pub(crate) mod naming;
+
 use std::any::Any;
 use std::error::Error;
 use std::io::IsTerminal;
 
+use naming::Naming;
 use tracing_subscriber::EnvFilter;
 
 /// Overrides what is logged, in tracing-subscriber's language.
@@ -37,7 +40,7 @@ pub(crate) fn start(format: Format) -> Result<(), FilterError> {
     let filter = filter.parse::<EnvFilter>().map_err(|cause| FilterError { filter, cause })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Naming(std::io::stderr()))
         .with_ansi(has_colour());
     match format {
         Format::Text => log.init(),

@@ -76,7 +76,7 @@ pub(crate) enum TransportEvent {
 /// Why the transport does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransportError {
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}{}", in_use(cause))]
     Listen {
         address: Multiaddr,
         #[source]
@@ -90,6 +90,17 @@ pub(crate) enum TransportError {
     Gossip(#[source] io::Error),
     #[error("cannot accept frames")]
     Frames(#[source] AcceptedElsewhere),
+}
+
+/// What helps if another program has the port.
+fn in_use(cause: &libp2p::TransportError<io::Error>) -> &'static str {
+    match cause {
+        libp2p::TransportError::Other(cause) if cause.kind() == io::ErrorKind::AddrInUse => {
+            ": another program has this port. If an agent runs here already, stop it first, or give this one an \
+             address of its own with --listen"
+        }
+        libp2p::TransportError::Other(_) | libp2p::TransportError::MultiaddrNotSupported(_) => "",
+    }
 }
 
 /// Starts the transport, and gives it back once it listens; it runs until [`Handle::stop`], or until the events

@@ -274,6 +274,8 @@ pub struct Submission {
     pub holders: Vec<HostId>,
     /// Whether to wait behind a running deployment instead of being refused.
     pub queue: bool,
+    /// The person who asked, as the agent knows them. Empty if the mesh asked itself.
+    pub by: String,
 }
 
 /// On the way back, and when a host is brought up to date, a script that stops the

@@ -280,6 +280,8 @@ pub enum Request {
         to: Option<crate::id::Digest>,
         /// How; none means as the group says.
         policy: Option<Box<Policy>>,
+        /// The person who asks, as the agent knows them.
+        by: String,
     },
     /// Take a host out of the mesh for good.
     RemoveHost(HostId),
@@ -337,6 +339,8 @@ pub struct DeployRequest {
     pub holders: Vec<HostId>,
     /// Wait behind a running deployment instead of being refused.
     pub queue: bool,
+    /// The person who asks, as the agent knows them.
+    pub by: String,
 }
 
 /// The answer to a [`Request`].
@@ -359,6 +363,8 @@ pub enum Notice {
     Folded {
         /// Where.
         index: u64,
+        /// When it was committed: long ago, if this host has just started or returned.
+        at: LedgerTime,
         /// What.
         body: Box<Body>,
     },
@@ -401,5 +407,6 @@ pub fn submission(request: DeployRequest, deployment: DeploymentId, policy: Poli
         description: request.description,
         holders: request.holders,
         queue: request.queue,
+        by: request.by,
     }
 }

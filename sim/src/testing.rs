@@ -66,6 +66,7 @@ pub(crate) fn submitted(name: &str) -> Body {
         description: String::new(),
         holders: Vec::new(),
         queue: false,
+        by: String::new(),
     }))
 }
 

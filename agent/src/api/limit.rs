@@ -30,6 +30,13 @@ impl<L> Limited<L> {
     }
 }
 
+impl<Io> Counted<Io> {
+    /// The connection itself.
+    pub(super) fn inner(&self) -> &Io {
+        &self.io
+    }
+}
+
 async fn permit(free: &Arc<Semaphore>, limit: usize) -> OwnedSemaphorePermit {
     if let Ok(permit) = Arc::clone(free).try_acquire_owned() {
         return permit;

@@ -14,7 +14,9 @@ use super::path::Path;
 use super::seen::{seen, seen_list};
 use super::{ApiError, Shared};
 use crate::backend::LogRequest;
-use crate::view::{self, ConfigView, Dated, DeploymentView, Freshness, GroupView, HistoryView, HostView, StatusView};
+use crate::view::{
+    self, ConfigView, Dated, DeploymentView, Freshness, GroupView, HistoryView, HostView, StatusView,
+};
 
 /// Entries of the ledger in one answer, unless asked for otherwise, and at most.
 const HISTORY_DEFAULT: usize = 1_000;

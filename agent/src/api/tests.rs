@@ -87,7 +87,8 @@ async fn agent() -> Agent {
             progress.tell(|far| far.bytes = 7);
             Box::pin(async move {
                 // As long as somebody may want to hear of it.
-                tokio::time::sleep(if source == "s3://b/slow" { 2 * TOLD_EVERY } else { Duration::ZERO }).await;
+                tokio::time::sleep(if source == "s3://b/slow" { 2 * TOLD_EVERY } else { Duration::ZERO })
+                    .await;
                 let message = format!("{source} holds no appspec.yml");
                 let is_unfit = source == "/unfit";
                 let kind = if is_unfit { BackendErrorKind::Unfit } else { BackendErrorKind::Invalid };
@@ -144,7 +145,11 @@ async fn a_bundle_is_sent_as_bytes_and_its_path_is_only_a_word() {
     assert_eq!((sent.size, sent.origin.as_str()), (6_553_600, "/root/app one"));
     for claimed in ["s3%3A%2F%2Fb%2Fk", "github%3Ao%2Fr%40c", ""] {
         let to = format!("/v1/bundles?origin={claimed}");
-        assert_eq!(refused(agent.client.upload(&to, pieces(1), None).await).code, "INVALID_BODY", "{claimed}");
+        assert_eq!(
+            refused(agent.client.upload(&to, pieces(1), None).await).code,
+            "INVALID_BODY",
+            "{claimed}"
+        );
     }
 }
 

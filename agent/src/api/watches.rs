@@ -11,8 +11,9 @@ use proto::time::LedgerTime;
 use serde::{Deserialize, Serialize};
 
 use super::path::Path;
+use super::peer::Who;
 use super::seen::seen_list;
-use super::write::{Body, parse, request};
+use super::write::{Body, parse, request, signed};
 use super::{ApiError, Shared};
 use crate::view::{self, AlarmView, Dated, GroupView};
 
@@ -23,7 +24,7 @@ use crate::view::{self, AlarmView, Dated, GroupView};
 pub(crate) struct AlarmBody {
     #[serde(default)]
     pub(crate) reason: String,
-    /// Who asks, as he says himself.
+    /// Who asks: believed of root, of others the socket says it.
     #[serde(default)]
     pub(crate) by: String,
 }
@@ -36,7 +37,7 @@ pub(crate) struct FreezeBody {
     pub(crate) until: String,
     #[serde(default)]
     pub(crate) reason: String,
-    /// Who asks, as he says himself.
+    /// Who asks: believed of root, of others the socket says it.
     #[serde(default)]
     pub(crate) by: String,
 }
@@ -74,17 +75,19 @@ pub(super) async fn alarms(
 pub(super) async fn set_alarm(
     State(shared): State<Shared>,
     Path((application, name, alarm)): Path<(String, String, String)>,
+    who: Who,
     body: Body,
 ) -> Result<Json<Vec<AlarmView>>, ApiError> {
-    change_alarm(&shared, GroupName::new(&application, &name)?, alarm, true, parse(body)?).await
+    change_alarm(&shared, GroupName::new(&application, &name)?, alarm, true, who, parse(body)?).await
 }
 
 pub(super) async fn clear_alarm(
     State(shared): State<Shared>,
     Path((application, name, alarm)): Path<(String, String, String)>,
+    who: Who,
     body: Body,
 ) -> Result<Json<Vec<AlarmView>>, ApiError> {
-    change_alarm(&shared, GroupName::new(&application, &name)?, alarm, false, parse(body)?).await
+    change_alarm(&shared, GroupName::new(&application, &name)?, alarm, false, who, parse(body)?).await
 }
 
 async fn change_alarm(
@@ -92,9 +95,10 @@ async fn change_alarm(
     group: GroupName,
     alarm: String,
     active: bool,
+    who: Who,
     body: AlarmBody,
 ) -> Result<Json<Vec<AlarmView>>, ApiError> {
-    let by = signed(shared, &body.by).await?;
+    let by = signed(shared, who.or(&body.by)).await?;
     let reason =
         if body.reason.is_empty() { format!("by {by}") } else { format!("{}, by {by}", body.reason) };
     request(shared, Request::SetAlarm { group: group.clone(), alarm, active, reason }).await?;
@@ -110,12 +114,13 @@ async fn alarms_of(shared: &Shared, name: GroupName) -> Result<Json<Vec<AlarmVie
 pub(super) async fn freeze(
     State(shared): State<Shared>,
     Path((application, name)): Path<(String, String)>,
+    who: Who,
     body: Body,
 ) -> Result<Json<GroupView>, ApiError> {
     let FreezeBody { until, reason, by } = parse(body)?;
     let until = parse_until(&until).map_err(|problem| ApiError::invalid("INVALID_TIME", problem))?;
     let group = GroupName::new(&application, &name)?;
-    let by = signed(&shared, &by).await?;
+    let by = signed(&shared, who.or(&by)).await?;
     request(&shared, Request::Freeze { group: group.clone(), until, reason, by }).await?;
     group_of(&shared, group).await
 }
@@ -132,12 +137,6 @@ pub(super) async fn unfreeze(
 async fn group_of(shared: &Shared, name: GroupName) -> Result<Json<GroupView>, ApiError> {
     let look = move |node: &Node| view::group(node, &name).ok_or(Refusal::UnknownGroup(name));
     Ok(Json(shared.backend.node.read(look).await??))
-}
-
-/// Who, and on which host: nobody checks the first, the second is sure.
-async fn signed(shared: &Shared, by: &str) -> Result<String, ApiError> {
-    let host = shared.backend.node.read(|node: &Node| node.config().name.clone()).await?;
-    Ok(if by.is_empty() { format!("somebody on {host}") } else { format!("{by} on {host}") })
 }
 
 #[cfg(test)]

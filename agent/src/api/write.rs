@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{self, FromRequest as _, State};
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{self, FromRequest as _, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use proto::entry;
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::path::Path;
+use super::peer::Who;
 use super::read::{RevisionView, look_up, resolve};
 use super::{ApiError, Shared, archive_body};
 use crate::backend::Brought;
@@ -189,8 +190,15 @@ pub(super) async fn plan(
         true => Revision { digest: Digest([0; 32]), size: 0, origin: String::new() }.into(),
         false => wanted_revision(&shared, &group, &policy, wanted_bundle, progress).await?,
     };
-    let request =
-        DeployRequest { group, revision, policy: None, description: String::new(), holders: vec![], queue };
+    let request = DeployRequest {
+        group,
+        revision,
+        policy: None,
+        description: String::new(),
+        holders: vec![],
+        queue,
+        by: String::new(),
+    };
     let wish = io::submission(request, DeploymentId::derive(b"a plan"), policy);
     let look = move |node: &Node| {
         Planned::of(node.state(), wish).map(|planned| planned.without_majority(node.no_majority()))
@@ -205,6 +213,7 @@ pub(super) async fn plan(
 pub(super) async fn deploy(
     State(shared): State<Shared>,
     Extension(progress): Extension<Progress>,
+    who: Who,
     body: Body,
 ) -> Submitted {
     let DeployBody { group, source, digest, origin, description, overrides, queue } = parse(body)?;
@@ -220,8 +229,9 @@ pub(super) async fn deploy(
         refuse_stillborn(&shared, &group, &revision, &policy).await?;
     }
     let own = shared.backend.node.read(Node::host).await?;
+    let by = signed(&shared, who).await?;
     let policy = (!overrides.is_empty()).then_some(policy);
-    let deploy = DeployRequest { group, revision, policy, description, holders: vec![own], queue };
+    let deploy = DeployRequest { group, revision, policy, description, holders: vec![own], queue, by };
     let accepted = request(&shared, Request::Deploy(Box::new(deploy))).await?;
     let (status, Json(view)) = submitted(&shared, accepted).await?;
     Ok((status, Json(DeploymentView { warnings, ..view })))
@@ -252,6 +262,7 @@ async fn refuse_stillborn(
         description: String::new(),
         holders: vec![],
         queue: false,
+        by: String::new(),
     };
     let wish = io::submission(request, DeploymentId::derive(b"a look"), policy.clone());
     let look = move |node: &Node| {
@@ -279,6 +290,7 @@ async fn refuse_stillborn(
 
 pub(super) async fn rollback(
     State(shared): State<Shared>,
+    who: Who,
     Path((application, name)): Path<(String, String)>,
     body: Body,
 ) -> Submitted {
@@ -304,7 +316,8 @@ pub(super) async fn rollback(
              brings a bundle into the mesh"
         )));
     }
-    let accepted = request(&shared, Request::Rollback { group, to: Some(digest), policy }).await?;
+    let by = signed(&shared, who).await?;
+    let accepted = request(&shared, Request::Rollback { group, to: Some(digest), policy, by }).await?;
     submitted(&shared, accepted).await
 }
 
@@ -344,6 +357,12 @@ pub(super) async fn delete_config(
     Ok(Json(serde_json::json!({ "deleted": name.to_string() })))
 }
 
+/// The person who asks, and on which host: the kernel knows the first.
+pub(super) async fn signed(shared: &Shared, who: Who) -> Result<String, ApiError> {
+    let host = shared.backend.node.read(|node: &Node| node.config().name.clone()).await?;
+    Ok(format!("{} on {host}", who.name))
+}
+
 /// What a deployment is to bring, or to restart.
 async fn wanted_revision(
     shared: &Shared,
@@ -354,9 +373,7 @@ async fn wanted_revision(
 ) -> Result<Brought, ApiError> {
     match policy.mode {
         Mode::Standard => revision_of(shared, wanted, progress).await,
-        Mode::Restart => {
-            installed(shared, group, wanted.source.or(wanted.digest)).await.map(Brought::from)
-        }
+        Mode::Restart => installed(shared, group, wanted.source.or(wanted.digest)).await.map(Brought::from),
     }
 }
 
@@ -421,11 +438,7 @@ async fn policy_of(
     Ok((name, policy))
 }
 
-async fn revision_of(
-    shared: &Shared,
-    wanted: Wanted,
-    progress: Progress,
-) -> Result<Brought, ApiError> {
+async fn revision_of(shared: &Shared, wanted: Wanted, progress: Progress) -> Result<Brought, ApiError> {
     let Wanted { source, digest, origin } = wanted;
     match (source, digest) {
         (Some(source), None) => bring(shared, source, progress).await,

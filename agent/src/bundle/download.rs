@@ -309,6 +309,13 @@ impl Writer {
         self.end().await?.ok_or(DownloadError::NoArchive)
     }
 
+    /// Forgets what was written, and returns once nothing of it is left.
+    pub(super) async fn abandon(self) {
+        drop(self.pieces);
+        // It has failed already, or was told to forget all.
+        let _ = self.thread.await;
+    }
+
     async fn end(&mut self) -> Result<Option<(Digest, u64)>, DownloadError> {
         (&mut self.thread).await.map_err(DownloadError::Writer)?
     }

@@ -11,17 +11,17 @@ use proto::node::Node;
 use proto::revision::Revision;
 use tokio::sync::Semaphore;
 
-use super::download::BYTES_MAX;
+use super::download::{self, BYTES_MAX, DownloadError};
 use super::fetcher::{Fetcher, FetcherError};
 use super::progress::Progress;
 use super::remote::Settings;
 use super::source::Source;
-use super::download::{self, DownloadError};
 use super::upload::{self, Upload, UploadError};
 use super::{AcquireError, Cache, acquire};
 use crate::backend::{BackendError, BackendErrorKind, Brought};
 use crate::check;
 use crate::command::NodeHandle;
+use crate::host_side::deployment::EventError;
 use crate::host_side::{APPSPEC_NAME, FetchError};
 use crate::telemetry::chain;
 use crate::transport::Handle;
@@ -227,7 +227,13 @@ fn check_appspec(cache: &Cache, revision: &Revision) -> Result<Vec<String>, Back
     let custom = CustomEvents::Only(&[]);
     let origin = &revision.origin;
     let found = check::check(&cache.path(&revision.digest), APPSPEC_NAME, custom, check::Hosts::Others)
-        .map_err(|error| unfit(format!("`{origin}` cannot be deployed: {}", chain(&error))))?;
+        .map_err(|mut error| {
+            if let EventError::NoAppSpec { archive, .. } = &mut error {
+                // Where it lies in the cache tells nobody anything.
+                *archive = origin.into();
+            }
+            unfit(format!("`{origin}` cannot be deployed: {}", chain(&error)))
+        })?;
     for warning in &found.warnings {
         tracing::warn!(origin, %warning, "the bundle is odd");
     }

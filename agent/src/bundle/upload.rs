@@ -69,17 +69,32 @@ pub(super) async fn take(
     let kept = Download { cache, bytes_max, progress: &progress };
     kept.require_room(upload.total)?;
     let mut writer = Writer::start(cache.incoming().map_err(DownloadError::from)?);
+    match receive(&kept, silence_max, upload, &mut writer).await {
+        Ok(()) => Ok(writer.finish().await?),
+        Err(error) => {
+            writer.abandon().await;
+            Err(error)
+        }
+    }
+}
+
+async fn receive(
+    kept: &Download<'_>,
+    silence_max: Duration,
+    upload: &mut Upload,
+    writer: &mut Writer,
+) -> Result<(), UploadError> {
     let (mut bytes, mut looked_at) = (0, 0);
     loop {
         let next = tokio::time::timeout(silence_max, upload.bytes.next()).await;
         let piece = match next.map_err(|_| UploadError::Silent { bytes, seconds: silence_max.as_secs() })? {
             Some(Ok(piece)) => piece,
             Some(Err(cause)) => return Err(UploadError::Cut { bytes, cause }),
-            None => return Ok(writer.finish().await?),
+            None => return Ok(()),
         };
         bytes += piece.len() as u64;
-        if bytes > bytes_max {
-            return Err(UploadError::TooLarge { max: bytes_max });
+        if bytes > kept.bytes_max {
+            return Err(UploadError::TooLarge { max: kept.bytes_max });
         }
         if bytes - looked_at > ROOM_LOOKED_AT_EVERY {
             looked_at = bytes;
@@ -125,7 +140,8 @@ mod tests {
         check(Some(14), vec![Ok(ZIP)], Ok(14)).await;
         check(None, vec![Ok(b"no archive")], Err("neither a zip")).await;
         check(None, vec![], Err("neither a zip")).await;
-        check(None, vec![Ok(ZIP), Err("the file became shorter")], Err("after 14 bytes: the file became")).await;
+        check(None, vec![Ok(ZIP), Err("the file became shorter")], Err("after 14 bytes: the file became"))
+            .await;
         check(Some(65), vec![Ok(ZIP)], Err("larger than the 64 bytes")).await;
         check(None, vec![Ok(ZIP), Ok(&[0; 60])], Err("larger than the 64 bytes")).await;
     }

@@ -243,3 +243,13 @@ fn an_archive_is_checked_like_a_directory() {
     let check = |name| super::check(&archive, name, CustomEvents::Only(&[]), Hosts::This);
     assert_eq!(check("appspec.yml").expect("looked at").mistakes.len(), 1);
 }
+
+#[test]
+fn the_sample_bundle_has_nothing_to_find() {
+    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/hello");
+    for rules in [Rules::ThisHost, Rules::Service] {
+        let findings =
+            super::check(&bundle, "appspec.yml", CustomEvents::Only(&[]), rules).expect("looked at");
+        assert!(findings.mistakes.is_empty() && findings.warnings.is_empty(), "{findings:?}");
+    }
+}

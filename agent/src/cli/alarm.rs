@@ -3,12 +3,13 @@
 
 use clap::{Args, Subcommand};
 use proto::id::GroupName;
+use serde::Serialize;
 
 use super::group::path_of;
 use super::screen::{clean, table};
 use super::{Exit, Session};
 use crate::api::{AlarmBody, FreezeBody, parse_until};
-use crate::client::encoded;
+use crate::client::{encoded, user};
 use crate::view::{AlarmView, FailingView, FreezeView, GroupView, TriggerView};
 
 #[derive(Subcommand)]
@@ -33,10 +34,10 @@ pub(crate) enum AlarmVerb {
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
-    /// List a group's alarms and how they are
+    /// List the alarms of a group, or of all, and how they are
     List {
         /// APPLICATION/GROUP
-        group: GroupName,
+        group: Option<GroupName>,
     },
 }
 
@@ -67,15 +68,42 @@ pub(super) async fn run(session: &Session, verb: AlarmVerb) -> anyhow::Result<Ex
     match verb {
         AlarmVerb::Set { group, name, reason } => change(session, &group, &name, "set", reason).await,
         AlarmVerb::Clear { group, name, reason } => change(session, &group, &name, "clear", reason).await,
-        AlarmVerb::List { group } => {
-            let alarms: Vec<AlarmView> = session.client.get(&format!("{}/alarms", path_of(&group))).await?;
-            session.answer_list(&alarms, || match alarms.is_empty() {
-                true => format!("{group} has no alarms: a [[alarm]] in its group file defines one."),
-                false => alarms_table(session, &alarms),
-            })?;
-            Ok(Exit::Done)
-        }
+        AlarmVerb::List { group: Some(group) } => list(session, &group).await,
+        AlarmVerb::List { group: None } => list_all(session).await,
     }
+}
+
+async fn list(session: &Session, group: &GroupName) -> anyhow::Result<Exit> {
+    let alarms: Vec<AlarmView> = session.client.get(&format!("{}/alarms", path_of(group))).await?;
+    session.answer_list(&alarms, || match alarms.is_empty() {
+        true => format!("{group} has no alarms: a [[alarm]] in its group file defines one."),
+        false => alarms_table(session, &alarms.iter().map(|alarm| (None, alarm)).collect::<Vec<_>>()),
+    })?;
+    Ok(Exit::Done)
+}
+
+/// An alarm with the group that it is of.
+#[derive(Serialize)]
+struct OfGroup<'a> {
+    group: &'a str,
+    #[serde(flatten)]
+    alarm: &'a AlarmView,
+}
+
+async fn list_all(session: &Session) -> anyhow::Result<Exit> {
+    let groups: Vec<GroupView> = session.client.get("/v1/groups").await?;
+    let mut all = Vec::new();
+    for group in &groups {
+        all.extend(group.alarms.iter().map(|alarm| OfGroup { group: &group.group, alarm }));
+    }
+    session.answer_list(&all, || match all.is_empty() {
+        true => "No group has alarms: a [[alarm]] in a group file defines one.".into(),
+        false => {
+            let rows: Vec<_> = all.iter().map(|one| (Some(one.group), one.alarm)).collect();
+            alarms_table(session, &rows)
+        }
+    })?;
+    Ok(Exit::Done)
 }
 
 async fn change(
@@ -111,10 +139,12 @@ fn set_again(before: Option<&AlarmView>, now: Option<&AlarmView>) -> String {
     }
 }
 
-fn alarms_table(session: &Session, alarms: &[AlarmView]) -> String {
-    let row = |alarm: &AlarmView| {
+/// With their groups, if they are of more than one.
+fn alarms_table(session: &Session, alarms: &[(Option<&str>, &AlarmView)]) -> String {
+    let row = |(group, alarm): &(Option<&str>, &AlarmView)| {
+        let name = group.map_or(alarm.name.clone(), |group| format!("{group} {}", alarm.name));
         vec![
-            alarm.name.clone(),
+            name,
             alarm.source.clone(),
             alarm.state.clone(),
             alarm.since.clone().unwrap_or_else(|| "-".into()),
@@ -218,12 +248,6 @@ fn told_words(trigger: &TriggerView) -> String {
         false => "",
     };
     format!("Trigger {name}: {wait} to be told, {given_up} {were} given up, {dropped} dropped{asked}\n")
-}
-
-/// Who is at the keyboard, for those who read it later.
-fn user() -> String {
-    let name = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
-    name.unwrap_or_else(|| format!("uid {}", nix::unistd::getuid()))
 }
 
 #[cfg(test)]

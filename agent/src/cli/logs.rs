@@ -161,7 +161,8 @@ mod tests {
     #[test]
     fn the_logs_of_those_that_failed_or_began_are_chosen() {
         let at = Some("2026-01-01T00:00:00.000Z".to_string());
-        let begun = |name: &str, status: &str| TurnView { started_at: at.clone(), ..host(name, status, None) };
+        let begun =
+            |name: &str, status: &str| TurnView { started_at: at.clone(), ..host(name, status, None) };
         let hosts = vec![begun("a", "Succeeded"), begun("b", "Failed"), host("c", "Pending", None)];
         let view = deployment("InProgress", hosts);
         let names =

@@ -177,6 +177,12 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
             clean(&status.clocks_off.join(", "))
         ));
     }
+    for name in &status.shared_names {
+        text.push_str(&format!(
+            "Warning   more than one host is called {name}: commands take the id that `skein hosts` shows with it; \
+             `skein mesh remove` takes out one that is gone\n"
+        ));
+    }
     if status.groups.is_empty() {
         text.push_str("\nNo groups yet: `skein group set FILE` defines one.\n");
     } else {
@@ -185,7 +191,28 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
     for running in &status.running {
         text.push_str(&format!("\n{}\n", headline(session, running)));
     }
+    text.push_str(&to_look_at(&status.groups));
     text
+}
+
+/// Lines about groups in the view of the whole mesh; each group's own view has all.
+const GROUP_LINES_MAX: usize = 20;
+
+/// What somebody may have to look at in any group: freezes, alarms, hosts that are behind
+/// or out of service.
+fn to_look_at(groups: &[GroupView]) -> String {
+    let mut lines = Vec::new();
+    for group in groups {
+        let words = format!("{}{}{}", watches_words(group), out_of_service_words(group), behind_words(group));
+        let said = words.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.extend(said.map(|line| format!("{}: {line}\n", group.group)));
+    }
+    let more = lines.len().saturating_sub(GROUP_LINES_MAX);
+    lines.truncate(GROUP_LINES_MAX);
+    if more > 0 {
+        lines.push(format!("… and {more} more lines: `skein status GROUP` shows a group's\n"));
+    }
+    if lines.is_empty() { String::new() } else { format!("\n{}", lines.concat()) }
 }
 
 /// `, 15 unknown`; nothing if there are none.
@@ -298,6 +325,9 @@ fn left_words(until: &str) -> String {
 /// Reason, blockers, and what became of it: a line each.
 pub(super) fn why(view: &DeploymentView) -> String {
     let mut text = String::new();
+    if !view.by.is_empty() {
+        text.push_str(&format!("By: {}, {}\n", clean(&view.by), view.created_at));
+    }
     if let Some(reason) = &view.reason {
         text.push_str(&format!("Why: {} ({})\n", reason.message, reason.code));
     }
@@ -376,10 +406,11 @@ pub(super) async fn deployments(session: &Session, args: OfGroup) -> anyhow::Res
                 short_revision(&view.revision),
                 view.status.clone(),
                 view.created_at.clone(),
+                if view.by.is_empty() { "-".into() } else { view.by.clone() },
                 rollback.unwrap_or_else(|| view.description.clone()),
             ]
         };
-        let headings = ["DEPLOYMENT", "GROUP", "REVISION", "STATUS", "CREATED", "DESCRIPTION"];
+        let headings = ["DEPLOYMENT", "GROUP", "REVISION", "STATUS", "CREATED", "BY", "DESCRIPTION"];
         table(&session.screen, &headings, &list.iter().map(row).collect::<Vec<_>>())
     })?;
     Ok(Exit::Done)

@@ -55,6 +55,9 @@ pub(super) fn allowed(socket: &Path) -> String {
             "it is for its owner and for members of group `{}`: try with sudo, or have yourself added to the group",
             name(group).unwrap_or_else(|| group.to_string())
         ),
-        None => "it is for root: try with sudo, or give it a group that you are in (socket_group in agent.toml)".into(),
+        None => {
+            "it is for root: try with sudo, or give it a group that you are in (socket_group in agent.toml)"
+                .into()
+        }
     }
 }

@@ -46,7 +46,10 @@ async fn the_first_socket_at_which_an_agent_answers_is_taken() {
     assert!(matches!(&error, ClientError::Broken { socket, .. } if *socket == there), "{error}");
     std::fs::remove_file(&there).expect("removed");
     let error = client.get::<serde_json::Value>("/v1/status").await.expect_err("nobody is there");
-    assert!(error.to_string().contains("none.sock or ") && error.to_string().contains("there.sock"), "{error}");
+    assert!(
+        error.to_string().contains("none.sock or ") && error.to_string().contains("there.sock"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -59,7 +62,8 @@ fn who_may_not_use_a_socket_is_told_who_may() {
         println!("skipped: needs root");
         return;
     }
-    let name = nix::unistd::Group::from_gid(nogroup).ok().flatten().map_or("65534".into(), |group| group.name);
+    let name =
+        nix::unistd::Group::from_gid(nogroup).ok().flatten().map_or("65534".into(), |group| group.name);
     let error = ClientError::NotAllowed { socket: socket.clone() }.to_string();
     assert!(error.contains(&format!("members of group `{name}`")) && error.contains("sudo"), "{error}");
     nix::unistd::chown(&socket, None, Some(nix::unistd::Gid::from_raw(0))).expect("root");

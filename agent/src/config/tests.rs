@@ -80,3 +80,42 @@ fn a_token_in_a_file_goes_before_one_in_the_open_and_flags_before_the_settings()
     is(join_of(None, None, text("skein1.b"), None), told("skein1.b", false));
     assert_eq!(join_of(None, None, None, None).expect("none"), None);
 }
+
+/// The keys that a section of the file may have, by what is said of an unknown one.
+fn keys_of(section: &str) -> Vec<String> {
+    let text = format!("{section}\n\"0\" = 1\n");
+    let error =
+        toml_file::parse::<AgentFile>(Path::new("agent.toml"), &text).expect_err("unknown").to_string();
+    let (_, known) = error.split_once("known here: ").unwrap_or_else(|| panic!("{error}"));
+    known.split(", ").map(|key| key.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_example_has_every_setting() {
+    let example = include_str!("../../../docs/examples/agent.toml");
+    parse(example, AgentFlags::default()).expect("the example as it is");
+    // What is commented out is right too.
+    let is_setting = |line: &&str| {
+        let mut words = line.trim_start_matches("# ").split(" = ");
+        words
+            .next()
+            .is_some_and(|key| key.chars().all(|letter| letter.is_ascii_lowercase() || "_3".contains(letter)))
+            && words.next().is_some()
+    };
+    let wanted = |line: &&str| line.starts_with('[') || is_setting(line);
+    let lines: Vec<&str> = example.lines().filter(wanted).map(|line| line.trim_start_matches("# ")).collect();
+    let all = lines.join("\n");
+    toml_file::parse::<AgentFile>(Path::new("agent.toml"), &all).expect("with every line");
+    for key in keys_of("").into_iter().chain(keys_of("[sources]")) {
+        let is_there = |line: &&&str| line.starts_with(&format!("{key} = ")) || **line == format!("[{key}]");
+        assert!(lines.iter().any(|line| is_there(&line)), "docs/examples/agent.toml says nothing of `{key}`");
+    }
+}
+
+#[test]
+fn the_sockets_group_is_a_group_of_this_host() {
+    let group = |text: &str| parse(&format!("socket_group = \"{text}\""), AgentFlags::default());
+    assert_eq!(group("1234").expect("a number").socket_group, Some(Gid::from_raw(1234)));
+    assert_eq!(group("root").expect("a group").socket_group, Some(Gid::from_raw(0)));
+    check_refused("socket_group = \"no-such-group\"", "this host has no group `no-such-group`");
+}

@@ -151,6 +151,7 @@ impl Agent {
             description: String::new(),
             holders: vec![self.host],
             queue: false,
+            by: String::new(),
         };
         match self.request(Request::Deploy(Box::new(request))).await {
             Accepted::Deployment(id) => id,

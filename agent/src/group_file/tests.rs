@@ -309,3 +309,12 @@ fn a_number_without_its_sign_or_unit_is_not_guessed_at() {
         amount.starts_with("override `minimum_healthy`: `most` is") && amount.ends_with("write 75% or 6")
     );
 }
+
+#[test]
+fn the_example_is_a_group() {
+    let example = include_str!("../../../docs/examples/web.toml");
+    let file = toml_file::parse::<GroupFile>(Path::new("web.toml"), example).expect("a group file");
+    let group = file.group().expect("a group");
+    assert_eq!((group.alarms.len(), group.triggers.len()), (2, 1));
+    assert!(group.health.is_some() && group.policy.canary.is_some());
+}

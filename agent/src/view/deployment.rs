@@ -31,6 +31,10 @@ pub(crate) struct DeploymentView {
     pub(crate) status: String,
     pub(crate) creator: String,
     pub(crate) description: String,
+    /// The person who asked for it, and on which host. Empty if the mesh did, or an older
+    /// agent.
+    #[serde(default)]
+    pub(crate) by: String,
     /// How many must stay healthy, as configured.
     pub(crate) config: String,
     pub(crate) created_at: String,
@@ -235,6 +239,7 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
         status: rollout.status().name().into(),
         creator: submission.creator.name().into(),
         description: submission.description.clone(),
+        by: submission.by.clone(),
         config: submission.policy.to_string(),
         created_at: written(rollout.created_at),
         started_at: rollout.started_at.filter(|_| has_begun(rollout)).map(written),

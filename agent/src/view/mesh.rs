@@ -39,6 +39,9 @@ pub(crate) struct StatusView {
     pub(crate) clocks_off: Vec<String>,
     /// The deployments that run now, without their hosts.
     pub(crate) running: Vec<DeploymentView>,
+    /// Names that more than one host has.
+    #[serde(default)]
+    pub(crate) shared_names: Vec<String>,
     /// When this host was taken out of the mesh: all else is as of then.
     #[serde(default)]
     pub(crate) removed_at: Option<String>,
@@ -186,6 +189,7 @@ pub(crate) fn status(node: &Node, addresses: Vec<String>, data_dir: &str) -> Sta
         groups: groups(node),
         clocks_off: clocks_off(&mesh, state),
         running: running(node),
+        shared_names: Names::of(state).shared(),
         removed_at: node.removed().map(|removed| written(removed.at)),
     }
 }

@@ -58,6 +58,11 @@ impl<'s> Names<'s> {
         Names { unheard: node.mesh().unheard, ..Names::of(node.state()) }
     }
 
+    /// Names that more than one host has.
+    pub(super) fn shared(&self) -> Vec<String> {
+        self.shared.iter().map(ToString::to_string).collect()
+    }
+
     /// What a command takes for it.
     pub(super) fn word(&self, host: HostId) -> String {
         let name = name_of(self.state, host);

@@ -248,8 +248,13 @@ impl Planned {
             names: forecast.entrants().iter().map(names).collect(),
             down,
             first_down,
-            healthy: u32::try_from(in_service(state, known, &state.members_of(&known.group), &BTreeSet::new()))
-                .unwrap_or(u32::MAX),
+            healthy: u32::try_from(in_service(
+                state,
+                known,
+                &state.members_of(&known.group),
+                &BTreeSet::new(),
+            ))
+            .unwrap_or(u32::MAX),
             unhealthy: targets().filter_map(|entrant| unwell(&labels, known, entrant)).collect(),
             left_out: others().filter_map(|entrant| left_out(&labels, known, entrant)).collect(),
             rollback_to: known.good.last().map(|good| good.revision.digest.to_string()),

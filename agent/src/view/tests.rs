@@ -61,6 +61,7 @@ fn submitted(minimum: Minimum) -> Body {
         description: "first".into(),
         holders: vec![],
         queue: false,
+        by: String::new(),
     }))
 }
 

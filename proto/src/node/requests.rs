@@ -16,6 +16,9 @@ use crate::rollout::DeploymentStatus;
 use crate::time::Time;
 use crate::wire;
 
+/// Bytes of a person's name that are kept.
+const BY_BYTES_MAX: usize = 256;
+
 impl Node {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request, now: Time) {
         if let Request::RemoveHost(host) = &request
@@ -54,8 +57,8 @@ impl Node {
             Request::DeleteGroup(name) => Body::GroupDeleted(name),
             Request::Deploy(request) => Body::Submitted(Box::new(self.submission(*request)?)),
             Request::Stop { deployment, rollback, now } => Body::StopRequested { deployment, rollback, now },
-            Request::Rollback { group, to, policy } => {
-                self.way_back(group, to, policy.map(|policy| *policy))?
+            Request::Rollback { group, to, policy, by } => {
+                self.way_back(group, to, policy.map(|policy| *policy), by)?
             }
             Request::RemoveHost(host) => Body::HostLeft { host },
             Request::SetAlarm { group, alarm, active, reason } => {
@@ -95,7 +98,9 @@ impl Node {
         let mut seed = [0; 16];
         self.rng.fill_bytes(&mut seed);
         let id = DeploymentId::derive(&[&seed, self.config.host.public_key().as_slice()].concat());
-        Ok(io::submission(request, id, policy))
+        // It is shown in tables, and shall not be what makes an entry too long.
+        let by = keep_start(&request.by, BY_BYTES_MAX).to_string();
+        Ok(io::submission(DeployRequest { by, ..request }, id, policy))
     }
 
     fn way_back(
@@ -103,6 +108,7 @@ impl Node {
         name: GroupName,
         to: Option<Digest>,
         policy: Option<Policy>,
+        by: String,
     ) -> Result<Body, Refusal> {
         let revision = self.way_back_to(&name, to)?;
         let group = self.state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
@@ -114,7 +120,7 @@ impl Node {
             None => self.state.policy_of(&group.group)?.of_rollback(),
         };
         let policy = Some(policy);
-        let request = DeployRequest { group: name, revision, policy, description, holders, queue: false };
+        let request = DeployRequest { group: name, revision, policy, description, holders, queue: false, by };
         let submission = self.submission(request)?;
         Ok(Body::Submitted(Box::new(Submission { rollback_of: undone, ..submission })))
     }

@@ -154,7 +154,8 @@ impl Node {
     fn notice(&mut self, index: u64, entry: &Entry) {
         self.to_prefetch.extend(entry.body.submission().map(|submission| submission.deployment));
         self.forget_progress(&entry.body);
-        self.outputs.push_back(Output::Notify(Notice::Folded { index, body: Box::new(entry.body.clone()) }));
+        let body = Box::new(entry.body.clone());
+        self.outputs.push_back(Output::Notify(Notice::Folded { index, at: entry.at, body }));
     }
 
     fn adopt(&mut self, snapshot: &Snapshot, now: Time) {

@@ -203,6 +203,7 @@ impl Mesh {
             description: String::new(),
             holders: Vec::new(),
             queue: false,
+            by: String::new(),
         };
         match self.request(of, Request::Deploy(Box::new(request))) {
             Ok(Accepted::Deployment(id)) => id,

@@ -22,6 +22,7 @@ fn submission(minimum: Minimum) -> Submission {
         description: String::new(),
         holders: Vec::new(),
         queue: false,
+        by: String::new(),
     }
 }
 

@@ -40,6 +40,7 @@ fn submitted_with(deployment: DeploymentId, attempts: u8) -> Body {
         description: String::new(),
         holders: Vec::new(),
         queue: false,
+        by: String::new(),
     }))
 }
 

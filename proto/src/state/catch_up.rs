@@ -151,6 +151,7 @@ impl State {
             description: "hosts that joined or returned get the last good revision".into(),
             holders: Vec::new(),
             queue: false,
+            by: String::new(),
         };
         group.freeze_of(&submission).is_none().then_some(submission)
     }

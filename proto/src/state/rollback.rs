@@ -37,6 +37,7 @@ impl State {
             description: format!("rollback of {failed}"),
             holders: self.holders(group, good.revision.digest),
             queue: false,
+            by: String::new(),
         })
     }
 }

@@ -102,6 +102,7 @@ impl Ledger {
             description: String::new(),
             holders: Vec::new(),
             queue: false,
+            by: String::new(),
         }
     }
 

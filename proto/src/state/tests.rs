@@ -76,6 +76,7 @@ impl Mesh {
             description: String::new(),
             holders: Vec::new(),
             queue: false,
+            by: String::new(),
         })))
     }
 

@@ -146,6 +146,9 @@ impl State {
     pub(crate) fn told(&self, happening: &Happening) -> Option<Told> {
         let rollout = self.rollouts.get(&happening.deployment)?;
         let submission = &rollout.submission;
+        // It may be told long after, when all is over.
+        let is_end = status_at(happening.event).is_over();
+        let reason = rollout.reason_told().filter(|_| is_end);
         Some(Told {
             id: happening.id(),
             at: happening.at,
@@ -153,10 +156,10 @@ impl State {
             group: submission.group.clone(),
             deployment: happening.deployment,
             creator: submission.creator.name(),
-            status: rollout.status().name(),
+            status: status_at(happening.event).name(),
             revision: (submission.revision.digest.to_string(), submission.revision.origin.clone()),
             rollback_of: submission.rollback_of,
-            reason: rollout.reason_told().map(|(reason, sentence)| (reason.clone(), sentence)),
+            reason: reason.map(|(reason, sentence)| (reason.clone(), sentence)),
             host: happening.host.map(|host| self.told_host(happening, host)),
         })
     }
@@ -175,5 +178,21 @@ impl State {
         };
         let name = self.hosts.get(&host).map(|host| host.record.name.clone()).unwrap_or_default();
         ToldHost { host, name, failure }
+    }
+}
+
+/// How the deployment stood when it happened.
+fn status_at(event: TriggerEvent) -> DeploymentStatus {
+    match event {
+        TriggerEvent::DeploymentSuccess => DeploymentStatus::Succeeded,
+        TriggerEvent::DeploymentFailure => DeploymentStatus::Failed,
+        TriggerEvent::DeploymentStop => DeploymentStatus::Stopped,
+        TriggerEvent::DeploymentStart
+        | TriggerEvent::DeploymentRollback
+        | TriggerEvent::DeploymentReady
+        | TriggerEvent::InstanceStart
+        | TriggerEvent::InstanceSuccess
+        | TriggerEvent::InstanceFailure
+        | TriggerEvent::InstanceReady => DeploymentStatus::InProgress,
     }
 }

@@ -62,6 +62,7 @@ pub(crate) fn submission(revision: &str, policy: Policy) -> Submission {
         description: String::new(),
         holders: Vec::new(),
         queue: false,
+        by: String::new(),
     }
 }
 

@@ -132,6 +132,7 @@ impl World {
                     description: format!("deploy {}", bundle.name),
                     holders: vec![self.hosts[host.index()].id],
                     queue: *queue,
+                    by: String::new(),
                 }))
             }
             Wish::Stop { group, rollback, now } => {
@@ -140,7 +141,9 @@ impl World {
                 let deployment = group.running.or(group.queued)?;
                 Request::Stop { deployment, rollback: *rollback, now: *now }
             }
-            Wish::Rollback { group, to } => Request::Rollback { group: group.clone(), to: *to, policy: None },
+            Wish::Rollback { group, to } => {
+                Request::Rollback { group: group.clone(), to: *to, policy: None, by: String::new() }
+            }
             Wish::Restart { group, policy } => {
                 let state = self.hosts[host.index()].node()?.state();
                 let good = state.group(group)?.good.last()?;
@@ -151,6 +154,7 @@ impl World {
                     description: "restart".into(),
                     holders: Vec::new(),
                     queue: false,
+                    by: String::new(),
                 }))
             }
             Wish::RemoveHost(host) => Request::RemoveHost(self.hosts[host.index()].id),

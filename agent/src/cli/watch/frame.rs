@@ -48,7 +48,8 @@ impl Frame<'_> {
         let why = self.why(width);
         let room = height.saturating_sub(LINES_BELOW + lines.len() + why.len());
         // Of a low terminal the hosts get what there is.
-        let history = self.history.len().min(room.saturating_sub(ROWS_MAX.min(self.deployment.hosts().len()) + 2));
+        let history =
+            self.history.len().min(room.saturating_sub(ROWS_MAX.min(self.deployment.hosts().len()) + 2));
         let below = if history > 0 { history + 1 } else { 0 };
         lines.extend(self.rows(room.saturating_sub(below)));
         lines.extend(why);

@@ -37,6 +37,7 @@ pub(in crate::cli) fn deployment(status: &str, hosts: Vec<TurnView>) -> Deployme
         status: status.into(),
         creator: "user".into(),
         description: String::new(),
+        by: String::new(),
         config: "OneAtATime".into(),
         created_at: String::new(),
         started_at: None,
@@ -258,7 +259,10 @@ waits until it is back or counts as failed, for at most 60 s";
 fn yellow_is_only_what_a_person_must_look_at() {
     let of = |code: &str| {
         let why = Why { code: code.into(), message: "4 of 5".into(), numbers: Default::default() };
-        DeploymentView { blockers: vec![why], ..deployment("InProgress", vec![host("a", "InProgress", None)]) }
+        DeploymentView {
+            blockers: vec![why],
+            ..deployment("InProgress", vec![host("a", "InProgress", None)])
+        }
     };
     for code in ["HEALTH_CONSTRAINTS", "TURNS_IN_FLIGHT", "BAKING", "QUEUED", "FROZEN"] {
         assert!(!changes::needs_a_person(&of(code)), "{code}");
@@ -273,7 +277,15 @@ fn the_end_says_how_long_it_took() {
     let mut view = deployment("Succeeded", vec![host("a", "Succeeded", None)]);
     view.created_at = "2026-01-01T00:00:00.000Z".into();
     view.finished_at = Some("2026-01-01T00:01:07.300Z".into());
-    assert!(ending::of(&view)[0].starts_with("d-ABCDEFGH1 Succeeded after 1m 7s: "), "{:?}", ending::of(&view));
+    assert!(
+        ending::of(&view)[0].starts_with("d-ABCDEFGH1 Succeeded after 1m 7s: "),
+        "{:?}",
+        ending::of(&view)
+    );
     view.finished_at = Some("2026-01-01T00:00:02.340Z".into());
-    assert!(ending::of(&view)[0].starts_with("d-ABCDEFGH1 Succeeded after 2.3s: "), "{:?}", ending::of(&view));
+    assert!(
+        ending::of(&view)[0].starts_with("d-ABCDEFGH1 Succeeded after 2.3s: "),
+        "{:?}",
+        ending::of(&view)
+    );
 }

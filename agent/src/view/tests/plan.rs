@@ -16,6 +16,7 @@ fn wish(policy: Policy) -> Submission {
         description: String::new(),
         holders: vec![],
         queue: false,
+        by: String::new(),
     }
 }
 

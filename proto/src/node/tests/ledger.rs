@@ -45,7 +45,10 @@ fn who_misses_a_majority_knows_when_it_was_last_heard_and_who_is_not_heard() {
     mesh.run(Duration::from_secs(60));
     let node = &mesh.nodes[&host(0)];
     let heard_at = node.majority_heard_at().expect("it was heard");
-    assert!(heard_at <= cut_at && cut_at.since(heard_at) <= Duration::from_secs(1), "{heard_at:?} {cut_at:?}");
+    assert!(
+        heard_at <= cut_at && cut_at.since(heard_at) <= Duration::from_secs(1),
+        "{heard_at:?} {cut_at:?}"
+    );
     assert_eq!(node.mesh().unheard, BTreeSet::from([host(1), host(2)]));
 }
 

@@ -99,6 +99,7 @@ impl Ledger {
             description: String::new(),
             holders: Vec::new(),
             queue,
+            by: String::new(),
         }))
     }
 
@@ -333,6 +334,13 @@ fn who_is_told_that_it_failed_is_told_why_in_numbers() {
         ledger.add(Body::TurnEnded { deployment: id("one"), host, outcome: TurnOutcome::Failed(failure) });
     }
     ledger.add(Body::Finished { deployment: id("one") });
+    // All is over, and each is told as it was.
+    for happening in ledger.group().happenings.clone() {
+        let told = ledger.0.told(&happening).expect("told");
+        let is_end = happening.event == TriggerEvent::DeploymentFailure;
+        assert_eq!(told.status, if is_end { "Failed" } else { "InProgress" }, "{:?}", happening.event);
+        assert_eq!(told.reason.is_some(), is_end, "{:?}", happening.event);
+    }
     let last = ledger.group().happenings.back().expect("it failed").clone();
     assert_eq!(last.event, TriggerEvent::DeploymentFailure);
     let (reason, sentence) = ledger.0.told(&last).expect("told").reason.expect("a reason");

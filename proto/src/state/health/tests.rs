@@ -77,6 +77,7 @@ impl Mesh {
             description: String::new(),
             holders: Vec::new(),
             queue: false,
+            by: String::new(),
         })));
     }
 

@@ -1,0 +1,107 @@
+//! What the agent says in its log of the mesh, for the person on call.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proto::entry::{Body, HostRecord};
+use proto::io::Notice;
+use proto::time::LedgerTime;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::command::NodeHandle;
+use crate::join;
+use crate::telemetry::naming;
+
+/// Between two looks at all hosts' names: one that came with a snapshot is named after
+/// so long at the latest.
+const NAMES_READ_EVERY: Duration = Duration::from_secs(60);
+
+/// Logs what happens until the node's loop ends. What was committed before `started` was
+/// logged when it happened, by the agent of then or by other hosts.
+pub(crate) async fn log_notices(node: NodeHandle, started: LedgerTime, data_dir: PathBuf) {
+    let mut notices = node.watch();
+    let mut names_due = tokio::time::interval(NAMES_READ_EVERY);
+    loop {
+        let notice = tokio::select! {
+            notice = notices.recv() => notice,
+            _ = names_due.tick() => {
+                read_names(&node).await;
+                continue;
+            }
+        };
+        match notice {
+            Ok(Notice::Folded { index, at, body }) => {
+                if let Body::HostJoined(record) = &*body {
+                    joined(&node, record, at < started).await;
+                } else if let Body::HostLeft { .. } = &*body {
+                    note_removal(&node, &data_dir).await;
+                } else {
+                    log_watches(&body, at < started);
+                }
+                tracing::debug!(index, ?body, "folded");
+            }
+            Ok(Notice::Diverged { with, index }) => {
+                tracing::error!(%with, index, "ledgers differ: trust neither host before this is understood");
+            }
+            Ok(Notice::Progress(_)) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn read_names(node: &NodeHandle) {
+    let names = node.read(|node| {
+        let hosts = node.state().hosts().values();
+        hosts.map(|host| (host.record.host, host.record.name.clone())).collect::<Vec<_>>()
+    });
+    naming::know(names.await.unwrap_or_default());
+}
+
+/// Names the host, and warns if another one has its name already.
+async fn joined(node: &NodeHandle, record: &HostRecord, is_old: bool) {
+    naming::know([(record.host, record.name.clone())]);
+    let (host, name) = (record.host, record.name.clone());
+    let namesakes = node.read(move |node| {
+        let hosts = node.state().hosts().values();
+        hosts.filter(|other| other.record.name == name && other.record.host != host).count()
+    });
+    match namesakes.await {
+        Ok(others @ 1..) if !is_old => tracing::warn!(
+            %host,
+            name = record.name,
+            others,
+            "a host joined whose name others have already: commands take its id; `skein mesh remove` takes out one \
+             that is gone"
+        ),
+        Ok(_) | Err(_) => {}
+    }
+}
+
+/// So that nobody joins this host anew and wonders why it is not let in.
+async fn note_removal(node: &NodeHandle, data_dir: &Path) {
+    let removed = node.read(|node| node.removed().map(|_| node.config().mesh)).await;
+    if let Ok(Some(mesh)) = removed {
+        tracing::warn!("this host was taken out of the mesh");
+        if let Err(error) = join::note_removed(data_dir, mesh) {
+            tracing::warn!(%error, "that this host was taken out of the mesh is not noted");
+        }
+    }
+}
+
+/// What somebody may have to look at, on every host: the one that found it may
+/// be gone by then.
+fn log_watches(body: &Body, is_old: bool) {
+    if let Body::AlarmRead { group, deployment, alarm, state, detail } = body {
+        let state = state.name();
+        match is_old {
+            false => tracing::info!(%group, %deployment, alarm, state, detail, "alarm read"),
+            true => tracing::debug!(%group, %deployment, alarm, state, detail, "alarm was read"),
+        }
+    }
+    if let Body::TriggersDelivered { group, trigger, given_up, .. } = body {
+        for gone in given_up.iter().filter(|_| !is_old) {
+            let (event, deployment) = (gone.event.name(), gone.deployment);
+            tracing::warn!(%group, trigger, event, %deployment, id = gone.id, cause = gone.why, "trigger given up");
+        }
+    }
+}
