@@ -18,6 +18,7 @@ mod peer;
 mod progress;
 mod read;
 mod seen;
+mod wanted;
 mod watches;
 mod write;
 
@@ -108,7 +109,7 @@ fn router(shared: Shared) -> Router {
         .route("/v1/groups/{application}/{name}/unfreeze", post(watches::unfreeze))
         .route("/v1/configs", get(read::configs))
         .route("/v1/configs/{name}", get(read::config).put(write::set_config).delete(write::delete_config))
-        .route("/v1/bundles", post(write::push))
+        .route("/v1/bundles", post(wanted::push))
         .route("/v1/plan", post(write::plan))
         .route("/v1/deployments", get(read::deployments).post(write::deploy))
         .route("/v1/deployments/check", post(write::check))

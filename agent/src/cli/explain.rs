@@ -11,7 +11,7 @@ use super::screen::clean;
 use super::show::{behind_words, deployment_path, headline, waves, why};
 use super::which::{self, OfGroup};
 use super::{Exit, Session};
-use crate::view::{DeploymentView, GroupView, TurnView};
+use crate::view::{DeploymentView, GroupView, OutOfServiceView, TurnView};
 
 /// Failed hosts that are shown with what they wrote, the first to fail first;
 /// after these the failures repeat.
@@ -34,6 +34,8 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
         text.push_str(&numbers(&view));
         text.push_str(&waves(session, &view));
         text.push_str(&told(&view));
+        text.push_str(&stranded(&view));
+        text.push_str(&gone(&group, &view));
         text.push_str(&untold(&group, &view.id));
         text.push_str(behind_words(&group).trim_start());
         text
@@ -176,6 +178,41 @@ fn other(host: &TurnView) -> Option<String> {
         (_, None) => return None,
     };
     Some(format!("{}: {}{event}{what}\n", host.who.label(), host.status))
+}
+
+/// Of a rollback that did not go well: the hosts that it did not bring back, and what
+/// does.
+fn stranded(view: &DeploymentView) -> String {
+    let is_broken_off = view.is_over() && view.status != "Succeeded";
+    if view.rollback_of.is_none() || !is_broken_off {
+        return String::new();
+    }
+    let left = view.hosts().iter().filter(|host| host.status != "Succeeded");
+    let left: Vec<&str> = left.map(|host| host.who.label()).collect();
+    if left.is_empty() {
+        return String::new();
+    }
+    let more = left.len().saturating_sub(OTHERS_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let (named, group) = (left[..left.len().min(OTHERS_SHOWN)].join(", "), &view.group);
+    format!(
+        "Not brought back: {named}{more}. They may still run the release that failed. Once enough hosts are in \
+         service: skein rollback {group}; with fewer: skein rollback {group} --override minimum_healthy=N\n"
+    )
+}
+
+/// Hosts that are Down now, if that may be why it ended otherwise than well.
+fn gone(group: &GroupView, view: &DeploymentView) -> String {
+    let is_of_hosts = view.reason.as_ref().is_some_and(|reason| reason.code.contains("HEALTH_CONSTRAINTS"));
+    let down = group.out_of_service.iter().filter(|host| is_of_hosts && host.why == "Down");
+    let line = |host: &OutOfServiceView| {
+        format!(
+            "{}: bring it back, or take it out for good: skein mesh remove {}\n",
+            clean(&host.line()),
+            clean(&host.who.host)
+        )
+    };
+    down.take(OTHERS_SHOWN).map(line).collect()
 }
 
 /// What receivers were told of it in vain.

@@ -86,3 +86,18 @@ fn a_catch_up_is_told_in_numbers_of_those_that_were_behind() {
     let alone = "Hosts: 1 to catch up, of 4 in the group; 1 succeeded\nIn service: 4 of 4 at its end";
     assert!(of(4).starts_with(alone), "{}", of(4));
 }
+
+#[test]
+fn a_rollback_that_broke_off_names_the_hosts_that_it_left_and_what_helps() {
+    let hosts = vec![host("web-1", "Succeeded", None), host("web-2", "Skipped", None), failed("web-3", 1)];
+    let of = |status: &str, undone: Option<&str>| {
+        let view = deployment(status, hosts.clone());
+        stranded(&DeploymentView { rollback_of: undone.map(Into::into), ..view })
+    };
+    let expected = "Not brought back: web-2, web-3. They may still run the release that failed. Once enough hosts \
+                    are in service: skein rollback hello/prod; with fewer: skein rollback hello/prod --override \
+                    minimum_healthy=N\n";
+    assert_eq!(of("Failed", Some("d-ABCDEFGH2")), expected);
+    assert_eq!(of("InProgress", Some("d-ABCDEFGH2")), "");
+    assert_eq!(of("Failed", None), "", "it is no rollback");
+}

@@ -1,0 +1,104 @@
+//! The bundle of a deployment: sent by the client, brought from elsewhere, or installed
+//! already.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest as _, Request, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use proto::id::{Digest, GroupName};
+use proto::io::Refusal;
+use proto::node::Node;
+use proto::policy::{Mode, Policy};
+use proto::revision::Revision;
+
+use super::read::RevisionView;
+use super::write::{PushBody, parse};
+use super::{ApiError, Shared, archive_body};
+use crate::backend::Brought;
+use crate::bundle::progress::Progress;
+use crate::bundle::source::Source;
+
+pub(super) async fn push(
+    State(shared): State<Shared>,
+    Extension(progress): Extension<Progress>,
+    request: Request,
+) -> Result<(StatusCode, Json<RevisionView>), ApiError> {
+    let Brought { revision, warnings } = match archive_body::of(&request)? {
+        Some(origin) => (shared.backend.take)(archive_body::archive(request, origin)).await?,
+        None => {
+            let PushBody { source } = parse(Bytes::from_request(request, &()).await)?;
+            bring(&shared, source, progress).await?
+        }
+    };
+    let (digest, size, origin) = (revision.digest.to_string(), revision.size, revision.origin);
+    Ok((StatusCode::CREATED, Json(RevisionView { digest, size, origin, warnings })))
+}
+
+/// What a deployment is to bring, or to restart.
+pub(super) async fn wanted_revision(
+    shared: &Shared,
+    group: &GroupName,
+    policy: &Policy,
+    wanted: Wanted,
+    progress: Progress,
+) -> Result<Brought, ApiError> {
+    match policy.mode {
+        Mode::Standard => revision_of(shared, wanted, progress).await,
+        Mode::Restart => installed(shared, group, wanted.source.or(wanted.digest)).await.map(Brought::from),
+    }
+}
+
+/// A bundle as it was asked for.
+pub(super) struct Wanted {
+    pub(super) source: Option<String>,
+    pub(super) digest: Option<String>,
+    pub(super) origin: Option<String>,
+}
+
+/// What a restart restarts: the group's last good revision.
+async fn installed(shared: &Shared, group: &GroupName, source: Option<String>) -> Result<Revision, ApiError> {
+    if source.is_some() {
+        let message = "a restart brings no bundle: leave source and digest out, or mode = RESTART";
+        return Err(ApiError::invalid("INVALID_BODY", message.into()));
+    }
+    let name = group.clone();
+    let look = move |node: &Node| {
+        let good = node.state().group(&name).and_then(|group| group.good.last());
+        good.map(|good| good.revision.clone()).ok_or(Refusal::NothingToRestart(name))
+    };
+    Ok(shared.backend.node.read(look).await??)
+}
+
+async fn revision_of(shared: &Shared, wanted: Wanted, progress: Progress) -> Result<Brought, ApiError> {
+    let Wanted { source, digest, origin } = wanted;
+    match (source, digest) {
+        (Some(source), None) => bring(shared, source, progress).await,
+        (None, Some(digest)) => {
+            let digest: Digest = digest.parse()?;
+            let mut brought = (shared.backend.pack)(digest.to_string(), progress).await?;
+            if let Some(origin) = origin {
+                brought.revision.origin = archive_body::origin(origin)?;
+            }
+            Ok(brought)
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            Err(ApiError::invalid("INVALID_BODY", "say what to deploy: either `source` or `digest`".into()))
+        }
+    }
+}
+
+/// Brings a bundle that lies elsewhere. The agent reads more than its clients may, so
+/// it opens no path for them.
+async fn bring(shared: &Shared, source: String, progress: Progress) -> Result<Brought, ApiError> {
+    if let Ok(Source::Path(path)) = source.parse() {
+        let message = format!(
+            "the agent opens no files for its clients, so it does not read `{}`: `skein push` and `skein deploy` \
+             send a bundle themselves; a script sends the archive as the body of POST /v1/bundles, with \
+             `content-type: {}`, and then deploys its digest",
+            path.display(),
+            archive_body::ARCHIVE
+        );
+        return Err(ApiError::invalid("LOCAL_PATH", message));
+    }
+    Ok((shared.backend.pack)(source, progress).await?)
+}
