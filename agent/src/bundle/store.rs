@@ -26,6 +26,10 @@ use crate::host_side::{APPSPEC_NAME, FetchError};
 use crate::telemetry::chain;
 use crate::transport::Handle;
 
+/// The newest bundles that were checked, with what is odd about them: who sends one asks
+/// for it by its digest next.
+type Checked = VecDeque<(Digest, Vec<String>)>;
+
 /// The cache, and the way to the other hosts' caches.
 #[derive(Clone)]
 pub(crate) struct Bundles {
@@ -37,9 +41,7 @@ pub(crate) struct Bundles {
     /// Bytes of bundles that other hosts have announced and are being fetched.
     announced: Arc<Mutex<u64>>,
     uploads: Arc<Semaphore>,
-    /// The newest bundles that were checked, with what is odd about them: who sends one
-    /// asks for it by its digest next.
-    checked: Arc<Mutex<VecDeque<(Digest, Vec<String>)>>>,
+    checked: Arc<Mutex<Checked>>,
 }
 
 impl Bundles {

@@ -247,9 +247,9 @@ fn an_archive_is_checked_like_a_directory() {
 #[test]
 fn the_sample_bundle_has_nothing_to_find() {
     let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/hello");
-    for rules in [Rules::ThisHost, Rules::Service] {
+    for hosts in [Hosts::This, Hosts::Others] {
         let findings =
-            super::check(&bundle, "appspec.yml", CustomEvents::Only(&[]), rules).expect("looked at");
+            super::check(&bundle, "appspec.yml", CustomEvents::Only(&[]), hosts).expect("looked at");
         assert!(findings.mistakes.is_empty() && findings.warnings.is_empty(), "{findings:?}");
     }
 }

@@ -26,9 +26,8 @@ impl Client {
         pieces: Pieces,
         size: Option<u64>,
     ) -> Result<T, ClientError> {
-        // Whoever has answered wants no more of it.
         let (answered, is_answered) = oneshot::channel::<()>();
-        let pieces = ReceiverStream::new(pieces).take_until(is_answered);
+        let pieces = ReceiverStream::new(until(is_answered, pieces));
         let body = StreamBody::new(pieces.map(|piece| piece.map(Frame::data)));
         let mut request = Request::builder().method(Method::POST).uri(path).header("content-type", ARCHIVE);
         if let Some(size) = size {
@@ -39,4 +38,22 @@ impl Client {
         drop(answered);
         read
     }
+}
+
+/// The pieces until there is an answer: whoever has answered wants no more of them, and
+/// whoever reads them shall not wait for a connection that takes none.
+fn until(is_answered: oneshot::Receiver<()>, mut pieces: Pieces) -> Pieces {
+    let (out, wanted) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let forward = async {
+            while let Some(piece) = pieces.recv().await
+                && out.send(piece).await.is_ok()
+            {}
+        };
+        tokio::select! {
+            () = forward => {}
+            _ = is_answered => {}
+        }
+    });
+    wanted
 }

@@ -70,3 +70,25 @@ fn who_may_not_use_a_socket_is_told_who_may() {
     let error = ClientError::NotAllowed { socket }.to_string();
     assert!(error.contains("socket_group in agent.toml"), "{error}");
 }
+
+#[tokio::test]
+async fn an_answer_ends_what_is_sent_although_nobody_reads_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("early.sock");
+    let listener = tokio::net::UnixListener::bind(&path).expect("bound");
+    let agent = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let body = r#"{"error":{"code":"INVALID_BUNDLE","message":"no","refused":false}}"#;
+        let head = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{body}").as_bytes()).await.expect("answered");
+        // Neither read from nor closed.
+        stream
+    });
+    let (sender, pieces) = tokio::sync::mpsc::channel(1);
+    let sending = tokio::spawn(async move { while sender.send(Ok(vec![7; 65_536].into())).await.is_ok() {} });
+    let answer = Client::new(path).upload::<serde_json::Value>("/v1/bundles", pieces, None).await;
+    assert!(matches!(&answer, Err(ClientError::Refused(body)) if body.message == "no"), "{answer:?}");
+    let _stream = agent.await.expect("it answers");
+    sending.await.expect("it is not waited for");
+}
