@@ -205,13 +205,7 @@ fn stranded(view: &DeploymentView) -> String {
 fn gone(group: &GroupView, view: &DeploymentView) -> String {
     let is_of_hosts = view.reason.as_ref().is_some_and(|reason| reason.code.contains("HEALTH_CONSTRAINTS"));
     let down = group.out_of_service.iter().filter(|host| is_of_hosts && host.why == "Down");
-    let line = |host: &OutOfServiceView| {
-        format!(
-            "{}: bring it back, or take it out for good: skein mesh remove {}\n",
-            clean(&host.line()),
-            clean(&host.who.host)
-        )
-    };
+    let line = |host: &OutOfServiceView| format!("{}\n", clean(&host.line()));
     down.take(OTHERS_SHOWN).map(line).collect()
 }
 
