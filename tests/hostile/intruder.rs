@@ -15,7 +15,7 @@ use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
 use libp2p::core::upgrade::{OutboundConnectionUpgrade, Version};
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise, yamux};
-use multistream_select::{Negotiated, dialer_select_proto};
+use multistream_select::{Negotiated, dialer_select_proto, listener_select_proto};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::compat::TokioAsyncReadCompatExt;
@@ -196,7 +196,19 @@ fn public_key(peer: &PeerId) -> Vec<u8> {
     bytes[bytes.len() - 32..].to_vec()
 }
 
-/// Keeps the connection going: opens streams, and takes none.
+/// Whoever does not answer these is disconnected.
+async fn answer_pings(stream: SubstreamBox) -> io::Result<()> {
+    let selected = listener_select_proto(stream, ["/ipfs/ping/1.0.0"]).await;
+    let (_, mut stream) = selected.map_err(io::Error::other)?;
+    loop {
+        let mut ping = [0; 32];
+        stream.read_exact(&mut ping).await?;
+        stream.write_all(&ping).await?;
+        stream.flush().await?;
+    }
+}
+
+/// Keeps the connection going: opens streams, and takes no others than pings.
 async fn run(
     mut muxer: StreamMuxerBox,
     mut wished: mpsc::Receiver<oneshot::Sender<io::Result<SubstreamBox>>>,
@@ -218,9 +230,8 @@ async fn run(
                 continue;
             }
             if let Poll::Ready(taken) = muxer.poll_inbound_unpin(cx) {
-                if taken.is_err() {
-                    return Poll::Ready(());
-                }
+                let Ok(stream) = taken else { return Poll::Ready(()) };
+                tokio::spawn(answer_pings(stream));
                 continue;
             }
             return progress(&mut muxer, cx).map(|_| ());

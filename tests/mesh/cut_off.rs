@@ -19,8 +19,8 @@ impl Net {
         let net = Net { prefix: format!("skein-{}", std::process::id()), hosts };
         let bridge = net.bridge();
         let is_made = ip(&["netns", "add", &bridge])
-            && ip(&["-n", &bridge, "link", "add", "br", "type", "bridge"])
-            && ip(&["-n", &bridge, "link", "set", "br", "up"])
+            && ip(&["-n", &bridge, "link", "add", "br0", "type", "bridge"])
+            && ip(&["-n", &bridge, "link", "set", "br0", "up"])
             && (1..=hosts).all(|number| net.add(number));
         is_made.then_some(net)
     }
@@ -32,7 +32,7 @@ impl Net {
             && ip(&[
                 "-n", &bridge, "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &host,
             ])
-            && ip(&["-n", &bridge, "link", "set", &port, "master", "br", "up"])
+            && ip(&["-n", &bridge, "link", "set", &port, "master", "br0", "up"])
             && ip(&["-n", &host, "addr", "add", &address, "dev", "eth0"])
             && ip(&["-n", &host, "link", "set", "eth0", "up"])
             && ip(&["-n", &host, "link", "set", "lo", "up"])
@@ -52,7 +52,7 @@ impl Net {
     }
 
     fn heal(&self, number: u8) {
-        assert!(ip(&["-n", &self.bridge(), "link", "set", &format!("v{number}"), "master", "br"]));
+        assert!(ip(&["-n", &self.bridge(), "link", "set", &format!("v{number}"), "master", "br0"]));
     }
 }
 

@@ -244,7 +244,7 @@ fn an_agent_is_not_started_from_what_it_cannot_understand() {
     agent(&["--tag", "role"]).expect(1, &["role", "write key=value"]);
     agent(&["--listen", "here"]).expect(1, &["`here` is no address to listen on", "IP:PORT"]);
     agent(&["--join", "skein1.nonsense"]).expect(1, &["--join"]);
-    agent(&[]).expect(1, &["is in no mesh", "`skein mesh init`", "`skein mesh join TOKEN`"]);
+    agent(&[]).expect(1, &["is in no mesh", "`skein mesh init`", "`skein mesh join -`"]);
 }
 
 #[test]
