@@ -27,6 +27,7 @@ use crate::daemon::{self, Parts};
 use crate::effects::{self, HostWork, fetch_with};
 use crate::held::once_let_go;
 use crate::host_side::{self, HostSide};
+use crate::join::JoinError;
 use crate::mesh_key::{JoinToken, MeshKey};
 use crate::questions::{self, COPIES};
 use crate::transport::{self, Handle, TransportConfig};
@@ -42,7 +43,11 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
         LogFormat::Json => telemetry::Format::Json,
     })?;
     if let Some(token) = token_of(&config)? {
-        join::enter(&config.data_dir, &token).context("this host did not enter the mesh")?;
+        match join::enter(&config.data_dir, &token) {
+            // Its agent runs on, and says so to whoever asks it.
+            Err(error @ JoinError::Removed { .. }) => tracing::warn!("{error}"),
+            entered => drop(entered.context("this host did not enter the mesh")?),
+        }
     }
     let mesh_key = MeshKey::read(&config.mesh_key())?;
     let keypair = identity::load_or_create(&config.data_dir).context("this host has no identity")?;

@@ -90,7 +90,7 @@ async fn agent() -> Agent {
                 tokio::time::sleep(if source == "s3://b/slow" { 2 * TOLD_EVERY } else { Duration::ZERO })
                     .await;
                 let message = format!("{source} holds no appspec.yml");
-                let is_unfit = source == "/unfit";
+                let is_unfit = source == "s3://b/unfit";
                 let kind = if is_unfit { BackendErrorKind::Unfit } else { BackendErrorKind::Invalid };
                 Err(BackendError { kind, message })
             })
@@ -293,7 +293,7 @@ async fn refusals_have_codes_and_say_whether_policy_refuses() {
         "appspec.yml",
     );
     check(
-        refused(client.post("/v1/bundles", &json!({"source": "/unfit"})).await),
+        refused(client.post("/v1/bundles", &json!({"source": "s3://b/unfit"})).await),
         "INVALID_BUNDLE",
         true,
         "appspec.yml",
@@ -324,6 +324,16 @@ async fn a_socket_is_private_replaced_if_dead_and_respected_if_alive() {
     let mode = std::fs::metadata(&path).expect("the socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
     assert!(matches!(ApiSocket::bind(&path, None).await, Err(listen::BindError::InUse { .. })));
+
+    if nix::unistd::geteuid().is_root() {
+        use std::os::unix::fs::MetadataExt;
+        let given = agent.directory.path().join("given.sock");
+        let group = nix::unistd::Gid::from_raw(65_534);
+        let _socket = ApiSocket::bind(&given, Some(group)).await.expect("bound");
+        assert_eq!(std::fs::metadata(&given).expect("the socket").gid(), 65_534);
+    } else {
+        println!("skipped: needs root");
+    }
 
     let dead = agent.directory.path().join("dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&dead).expect("bound"));
