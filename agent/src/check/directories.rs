@@ -15,8 +15,8 @@ pub(super) fn closed_by(permission: &Permission, files: &[FileMapping], top: &Pa
     let directory =
         is_everything.then(|| files.iter().find_map(|mapping| directory(permission, mapping, top)))??;
     Some(format!(
-        "mode {mode:03o} is given to directories too, such as `{}`, and without the right to execute nobody but root \
-         can reach what lies in one: write `type: [file]` here, and another entry for `type: [directory]` with mode \
+        "mode {mode:03o} is given to directories too, such as `{}`, and whoever may read a directory but not execute it \
+         cannot reach what lies in it: write `type: [file]` here, and another entry for `type: [directory]` with mode \
          {:03o}",
         directory.display(),
         opened(mode)

@@ -176,7 +176,7 @@ fn modes_that_close_directories_are_warned_of() {
         let said = warned.map(|(mode, directory, open)| {
             format!(
                 "appspec.yml:7:1: permissions[0].mode: mode {mode} is given to directories too, such as `{directory}`, \
-                 and without the right to execute nobody but root can reach what lies in one: write `type: [file]` \
+                 and whoever may read a directory but not execute it cannot reach what lies in it: write `type: [file]` \
                  here, and another entry for `type: [directory]` with mode {open}"
             )
         });

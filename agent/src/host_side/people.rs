@@ -1,9 +1,10 @@
 //! Users that scripts are to run as and that this host lacks: found before the
 //! first script of a new revision runs.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use proto::appspec::{AppSpec, Mistake, Script};
+use proto::appspec::{AppSpec, Mistake};
 
 use super::deployment::{Event, scripts};
 use crate::hooks::{RunAs, UserError};
@@ -14,27 +15,30 @@ const LOOKED_AT_MAX: usize = 256 * 1024;
 /// Programs that make users.
 const MAKERS: [&str; 4] = ["useradd", "adduser", "newusers", "sysusers"];
 
-/// Lists the scripts of these events, in their order, that cannot run here as the
-/// user that they name. A user that an earlier script may make, because it names
-/// the user or a program that makes some, is taken to be there by then.
+/// Lists the users that scripts of these events, in their order, cannot run as
+/// here, each where it is named first. A user that an earlier script may make,
+/// because it names the user or a program that makes some, is taken to be there
+/// by then.
 pub(crate) fn missing_users(file: &str, appspec: &AppSpec, archive: &Path, events: &[Event]) -> Vec<Mistake> {
     let mut missing = Vec::new();
-    let mut earlier: Vec<&Script> = Vec::new();
+    let mut looked_up = BTreeSet::new();
+    let mut earlier: Vec<PathBuf> = Vec::new();
     for event in events {
         for (at, script) in scripts(appspec, event).iter().enumerate() {
-            if let Some(error) = script.runas.as_ref().and_then(|user| cannot_become(user, script.sudo)) {
-                let user = script.runas.as_deref().unwrap_or_default();
-                let is_made = matches!(error, UserError::Unknown(_))
-                    && earlier
-                        .iter()
-                        .any(|script| may_make(&archive.join(script.location.trim_start_matches('/')), user));
-                if !is_made {
-                    let key = format!("hooks.{}[{at}].runas", event.name());
-                    let (file, line) = (file.to_owned(), script.line);
-                    missing.push(Mistake { file, line, column: 1, key, problem: error.to_string() });
-                }
-            }
-            earlier.push(script);
+            let user = script.runas.as_deref().filter(|user| looked_up.insert(*user));
+            let error = user.and_then(|user| Some((user, cannot_become(user, script.sudo)?)));
+            let error = error.filter(|(user, error)| {
+                let may_come = matches!(error, UserError::Unknown(_));
+                !may_come || !earlier.iter().any(|script| may_make(script, user))
+            });
+            missing.extend(error.map(|(_, error)| Mistake {
+                file: file.to_owned(),
+                line: script.line,
+                column: 1,
+                key: format!("hooks.{}[{at}].runas", event.name()),
+                problem: error.to_string(),
+            }));
+            earlier.push(archive.join(script.location.trim_start_matches('/')));
         }
     }
     missing
@@ -101,6 +105,7 @@ mod tests {
         );
         check("  AfterInstall:\n    - location: run.sh\n      runas: root\n      sudo: true\n", "", &[]);
         let both = format!("{}{}", run("AfterInstall"), run("ApplicationStart"));
-        check(&both, "", &["hooks.AfterInstall[0].runas", "hooks.ApplicationStart[0].runas"]);
+        // Each user once.
+        check(&both, "", missing);
     }
 }
