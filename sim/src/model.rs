@@ -138,10 +138,16 @@ impl Model {
     /// Folds an entry, after some that say nothing here.
     pub fn apply_at(&mut self, index: Index, entry: &Entry) {
         self.index = index;
-        let before = self.before();
+        let mut before = self.before();
         self.clock = self.clock.max(entry.at.as_millis());
+        let came_due = self.came_due.len();
         while let Some(due) = self.due() {
             self.come_due(due);
+        }
+        if self.came_due.len() > came_due {
+            // Before the entry itself, which may set who is to be told.
+            self.note_happenings(&before);
+            before = self.before();
         }
         if self.proposed.is_first(entry) {
             self.apply_body(&entry.body, entry.proposal.host);

@@ -16,6 +16,7 @@ use crate::rollout::{Blocker, DeploymentStatus, Rollout, Stage};
 mod forgotten;
 mod health;
 mod ledger;
+mod trouble;
 
 pub(super) struct Mesh {
     pub(super) nodes: BTreeMap<HostId, Node>,
@@ -29,6 +30,10 @@ pub(super) struct Mesh {
     bad: Vec<Digest>,
     /// Hosts that hear nothing, and are heard.
     deaf: BTreeSet<HostId>,
+    /// Pairs of hosts that hear nothing of each other, though they are connected.
+    cut: BTreeSet<(HostId, HostId)>,
+    /// Hosts whose disks do no write.
+    stuck: BTreeSet<HostId>,
     /// An event that goes on until it is cancelled.
     hangs: Option<LifecycleEvent>,
     /// Hosts whose application does not answer well.
@@ -69,6 +74,8 @@ impl Mesh {
             hurried: BTreeSet::new(),
             bad: Vec::new(),
             deaf: BTreeSet::new(),
+            cut: BTreeSet::new(),
+            stuck: BTreeSet::new(),
             hangs: None,
             unwell: BTreeSet::new(),
             looks: BTreeSet::new(),
@@ -106,6 +113,7 @@ impl Mesh {
                     self.inputs.push_back((*to, Input::Received { from: host, frame: frame.clone() }));
                 }
             }
+            Output::Persist(_) if self.stuck.contains(&host) => {}
             Output::Persist(write) => self.inputs.push_back((host, Input::Persisted(write.id))),
             Output::Run { effect, run } => {
                 self.ran.push((host, run.event));
@@ -156,7 +164,21 @@ impl Mesh {
                 }
             }
             if let Some((host, input)) = self.inputs.pop_front() {
-                let is_lost = matches!(input, Input::Received { .. }) && self.deaf.contains(&host);
+                let is_lost = match &input {
+                    Input::Received { from, .. } => {
+                        self.deaf.contains(&host)
+                            || self.cut.contains(&(host, *from))
+                            || self.cut.contains(&(*from, host))
+                    }
+                    Input::Wake
+                    | Input::Connected { .. }
+                    | Input::Disconnected { .. }
+                    | Input::Persisted(_)
+                    | Input::Done { .. }
+                    | Input::Probed { .. }
+                    | Input::Request { .. }
+                    | Input::Leaving => false,
+                };
                 // One that is gone hears nothing.
                 if let Some(node) = self.nodes.get_mut(&host).filter(|_| !is_lost) {
                     node.handle(input, self.now);
