@@ -133,6 +133,33 @@ async fn once_its_own_bundle_is_there_a_deployment_stops_with_its_own_scripts() 
 }
 
 #[tokio::test]
+async fn a_turn_that_begins_anew_stops_what_is_installed_and_says_so() {
+    let host = Host::new();
+    let hooks = ["ApplicationStop", "BeforeInstall"];
+    let (first, second) = (host.bundle("v1", &hooks), host.bundle("v2", &hooks));
+    host.deploy(&first, id(1)).await.expect("deployed");
+    let run = async |event, anew| {
+        let run = Run { anew, ..host.run(&second, id(2), event) };
+        host.side.run(run, CancellationToken::new()).await.expect("succeeded");
+    };
+    run(LifecycleEvent::DownloadBundle, None).await;
+    run(LifecycleEvent::BeforeInstall, None).await;
+    host.trace();
+    run(LifecycleEvent::ApplicationStop, Some(LifecycleEvent::BeforeInstall)).await;
+    assert_eq!(host.trace(), [format!("v1 ApplicationStop {}", id(2))]);
+    run(LifecycleEvent::DownloadBundle, None).await;
+    run(LifecycleEvent::Install, None).await;
+    run(LifecycleEvent::ApplicationStop, Some(LifecycleEvent::AfterInstall)).await;
+    assert_eq!(host.trace(), [format!("v2 ApplicationStop {}", id(2))], "that is what runs there now");
+    let group = "shop/prod".parse().expect("a name");
+    let log = fs::read_to_string(&host.side.logs(&group, id(2))[0]).expect("a log");
+    for interrupted in ["BeforeInstall", "AfterInstall"] {
+        let note = format!("The agent was killed or stopped while {interrupted} ran: the turn begins anew");
+        assert!(log.contains(&note), "{log}");
+    }
+}
+
+#[tokio::test]
 async fn failures_say_what_where_and_why() {
     let host = Host::new();
     let check = async |event, revision: &Revision, code, parts: &[&str]| {
