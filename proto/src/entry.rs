@@ -240,6 +240,9 @@ pub struct HostRecord {
     pub incarnation: u64,
     /// The wire version that its agent speaks.
     pub wire: u16,
+    /// Drawn at random at each start of its agent: tells two agents apart that
+    /// run with one key, as from a cloned disk.
+    pub start: u64,
 }
 
 /// Who asked for a deployment (CodeDeploy's creators).

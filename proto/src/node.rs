@@ -16,6 +16,7 @@ mod read;
 mod removal;
 mod requests;
 mod settle;
+mod starts;
 mod stored;
 mod turns;
 mod voting;
@@ -130,8 +131,14 @@ pub struct Node {
     /// And those that written ones did.
     recorded: VecDeque<Unrecorded>,
     next_write: u64,
-    /// This start is counted in the store, and will not be forgotten.
-    is_counted: bool,
+    /// The write that makes this start's number durable, while it is under way.
+    uncounted: Option<WriteId>,
+    /// Drawn at random: see [`HostRecord::start`].
+    start: u64,
+    /// Nothing was promised under the voter's number yet, as far as is known.
+    is_fresh: bool,
+    /// When the last twin was found that was told of.
+    twin_told: Option<LedgerTime>,
     progress: BTreeMap<(DeploymentId, HostId), LifecycleEvent>,
     unsent_progress: Option<(DeploymentId, LifecycleEvent)>,
     clock: LedgerClock,
@@ -174,7 +181,9 @@ impl Node {
         let account = Account::open(&stored).map_err(StartError::Forgotten)?;
         let stored = stored.contents;
         let restored = Restored::read(&stored).map_err(|error| StartError::Corrupt(error.to_string()))?;
-        if restored.is_none() {
+        let start = rng.next_u64();
+        let is_fresh = restored.is_none();
+        if is_fresh {
             // Without a ledger nothing was promised under the number that may be
             // stored, or it is not known what.
             meta.voter = VoterId(rng.next_u64().max(1));
@@ -217,7 +226,10 @@ impl Node {
             recording: Vec::new(),
             recorded: VecDeque::new(),
             next_write: FIRST_WRITE,
-            is_counted: false,
+            uncounted: Some(WriteId(FIRST_WRITE)),
+            start,
+            is_fresh,
+            twin_told: None,
             progress: BTreeMap::new(),
             unsent_progress: None,
             clock,
@@ -340,6 +352,7 @@ impl Node {
             && record.tags == config.tags
             && record.zone == config.zone
             && record.addresses == config.addresses
+            && record.start == self.start
     }
 
     fn record(&self) -> HostRecord {
@@ -352,6 +365,7 @@ impl Node {
             addresses: self.config.addresses.clone(),
             incarnation: self.meta.incarnation,
             wire: self.config.wire,
+            start: self.start,
         }
     }
 }

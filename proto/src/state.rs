@@ -59,6 +59,10 @@ pub const HOSTS_MAX: usize = 20_000;
 /// loses in a year of repairs. Beyond it the one that left first is forgotten,
 /// and would join again if it came back.
 pub const REMOVED_KEPT: usize = 4_096;
+/// Starts of one host's agent that are remembered. Agents that run with one key
+/// announce themselves in turn, so with so many of them at least one is found
+/// to speak again.
+pub const STARTS_KEPT: usize = 4;
 /// Groups that a mesh may have.
 pub const GROUPS_MAX: usize = 5_000;
 
@@ -73,6 +77,21 @@ pub struct Host {
     pub joined_at: LedgerTime,
     /// When its store was made: it knows nothing of what it did before.
     pub store_since: LedgerTime,
+    /// Earlier starts of its agent, the newest last.
+    pub starts: Vec<u64>,
+    /// Set while two agents run with its key.
+    pub twin: Option<Twin>,
+}
+
+/// Another agent with a host's key. Neither may act for the host until one of
+/// them has been stopped and the other was started again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Twin {
+    /// Where the other one can be dialled; the host's record says where the one
+    /// that spoke last can be.
+    pub addresses: Vec<String>,
+    /// When both were known to run.
+    pub since: LedgerTime,
 }
 
 /// A host that was taken out of the mesh. It never comes back under its key.
@@ -422,7 +441,7 @@ impl State {
                     || self.removed.contains_key(&record.host)
             }
             Body::HostDown { host, incarnation } => is_said(host, *incarnation, true),
-            Body::HostUp { host, incarnation } => is_said(host, *incarnation, false),
+            Body::HostUp { host, incarnation } => is_said(host, *incarnation, false) || self.has_twin(*host),
             Body::TurnStarted { deployment, host } => {
                 matches!(stage(deployment, host), Some(Stage::Started { .. } | Stage::Ended { .. }))
             }

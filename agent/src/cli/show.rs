@@ -183,6 +183,9 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
              `skein mesh remove` takes out one that is gone\n"
         ));
     }
+    for twin in &status.twins {
+        text.push_str(&format!("Warning   {}\n", clean(&twin.line())));
+    }
     if status.groups.is_empty() {
         text.push_str("\nNo groups yet: `skein group set FILE` defines one.\n");
     } else {

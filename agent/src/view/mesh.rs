@@ -39,12 +39,54 @@ pub(crate) struct StatusView {
     pub(crate) clocks_off: Vec<String>,
     /// The deployments that run now, without their hosts.
     pub(crate) running: Vec<DeploymentView>,
+    /// Hosts with whose key two agents run.
+    #[serde(default)]
+    pub(crate) twins: Vec<TwinView>,
     /// Names that more than one host has.
     #[serde(default)]
     pub(crate) shared_names: Vec<String>,
     /// When this host was taken out of the mesh: all else is as of then.
     #[serde(default)]
     pub(crate) removed_at: Option<String>,
+}
+
+/// Two agents with one key: nothing is done by either.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TwinView {
+    #[serde(flatten)]
+    pub(crate) who: Named,
+    /// Of the agent that spoke last.
+    pub(crate) addresses: Vec<String>,
+    pub(crate) other_addresses: Vec<String>,
+    pub(crate) since: String,
+}
+
+impl TwinView {
+    fn all(state: &State) -> Vec<Self> {
+        let names = Names::of(state);
+        let twin = |host: &Host| {
+            let twin = host.twin.as_ref()?;
+            Some(TwinView {
+                who: names.named(host.record.host),
+                addresses: host.record.addresses.clone(),
+                other_addresses: twin.addresses.clone(),
+                since: written(twin.since),
+            })
+        };
+        state.hosts().values().filter_map(twin).collect()
+    }
+
+    /// What happened, and what to do.
+    pub(crate) fn line(&self) -> String {
+        format!(
+            "two agents run with the key of {}, at {} and at {}, since {}: a data directory was copied; stop \
+             one of them, then start the other again",
+            self.who.label(),
+            self.addresses.join(" "),
+            self.other_addresses.join(" "),
+            self.since
+        )
+    }
 }
 
 /// How many hosts there are.
@@ -189,6 +231,7 @@ pub(crate) fn status(node: &Node, addresses: Vec<String>, data_dir: &str) -> Sta
         groups: groups(node),
         clocks_off: clocks_off(&mesh, state),
         running: running(node),
+        twins: TwinView::all(state),
         shared_names: Names::of(state).shared(),
         removed_at: node.removed().map(|removed| written(removed.at)),
     }

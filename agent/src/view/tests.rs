@@ -42,6 +42,7 @@ fn joined(number: u8) -> Body {
         addresses: vec![],
         incarnation: 1,
         wire: 1,
+        start: 0,
     })
 }
 

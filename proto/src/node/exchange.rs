@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Heard, HeardClock, Node, Why};
 use crate::entry::{BODY_BYTES_MAX, Body, Entry, Index, ProposalId, TurnOutcome};
-use crate::id::{DeploymentId, HostId, VoterId};
+use crate::id::{DeploymentId, HostId};
 use crate::io::{Notice, Output, Progress, WriteId};
 use crate::ledger::{LogEntry, RaftMessage, Refused, Snapshot};
 use crate::mesh::liveness::{BEACON_EVERY, LOST_TOLD_MAX};
@@ -156,20 +156,11 @@ impl Node {
         }
         match self.ledger.step(message) {
             Ok(()) => {}
-            Err(Refused::Amnesia) => self.on_amnesia(),
+            Err(Refused::Amnesia) => {
+                self.forget_promises("a leader knows of entries that the store has lost")
+            }
             Err(refused) => tracing::debug!(%from, %refused, "a message of consensus is refused"),
         }
-    }
-
-    /// Another voter remembers more of this one than its store does: it must
-    /// not vote under that number again, and takes a new one.
-    fn on_amnesia(&mut self) {
-        use rand::Rng;
-        tracing::error!(voter = %self.meta.voter, "the store has lost entries: voting under a new number");
-        self.meta.voter = VoterId(self.rng.next_u64().max(1));
-        self.meta.incarnation = self.meta.incarnation.saturating_add(1);
-        self.ledger.forget_votes(self.meta.voter);
-        self.changes.push(self.meta.to_change());
     }
 
     fn on_propose(&mut self, id: ProposalId, body: Body, forwarded: bool, now: Time) {
@@ -345,7 +336,9 @@ impl Node {
     }
 
     pub(super) fn on_persisted(&mut self, write: WriteId, now: Time) {
-        self.is_counted = true;
+        if self.uncounted.is_some_and(|uncounted| uncounted <= write) {
+            self.uncounted = None;
+        }
         let messages = self.ledger.persisted(write);
         self.send_raft(messages);
         while let Some(done) = self.recorded.pop_front_if(|unrecorded| unrecorded.write <= write) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::duties;
 use super::voting::VOTERS_EVERY;
-use super::{FIRST_WRITE, Node, Unrecorded, Why, decode_entry};
+use super::{Node, Unrecorded, Why, decode_entry};
 use crate::entry::{Body, Creator, Entry};
 use crate::id::HostId;
 use crate::io::{Notice, Output, Refusal, Write, WriteId};
@@ -73,8 +73,7 @@ impl Node {
         let todo = todo.unwrap_or_default();
         let mut changes = std::mem::take(&mut self.changes);
         let records = std::mem::take(&mut self.recording);
-        // Two starts of one number could not be told apart.
-        let sync = todo.sync || !records.is_empty() || write.0 == FIRST_WRITE;
+        let sync = todo.sync || !records.is_empty() || self.uncounted == Some(write);
         changes.extend(todo.changes);
         self.send_raft(todo.messages);
         if !changes.is_empty() || (worked && !self.recorded.is_empty()) {
@@ -181,7 +180,7 @@ impl Node {
         if self.derived_at != derived_of {
             self.derived_at = derived_of;
             self.derive_members(now);
-            self.outrank_what_is_known();
+            self.look_for_other_starts();
         }
         for deployment in std::mem::take(&mut self.to_prefetch) {
             self.prefetch(deployment);
@@ -232,19 +231,6 @@ impl Node {
         }
     }
 
-    /// A store that was made anew counts its starts from 1, and one that lost
-    /// power may have forgotten some: it must outrank what the mesh knows of it,
-    /// or its words would be taken for old ones, and it would go on for ever.
-    fn outrank_what_is_known(&mut self) {
-        let Some(known) = self.state.host(self.config.host).map(|host| &host.record) else { return };
-        let is_another = known.voter != self.meta.voter;
-        let is_newer = known.incarnation > self.meta.incarnation;
-        if is_newer || (is_another && known.incarnation == self.meta.incarnation) {
-            self.meta.incarnation = known.incarnation.saturating_add(1);
-            self.changes.push(self.meta.to_change());
-        }
-    }
-
     /// Proposes what this host owes the ledger and what its turn it is to
     /// propose for all. Returns whether anything was sent.
     fn propose_owed(&mut self, now: Time) -> bool {
@@ -257,14 +243,11 @@ impl Node {
         }
         let suspects = self.suspects();
         let mut bodies = Vec::new();
-        if self.is_counted
-            && !self.is_off()
-            && !self.state.host(me).is_some_and(|host| self.is_described_by(&host.record))
-        {
+        if self.is_to_announce_itself() {
             bodies.push(Body::HostJoined(self.record()));
         }
         // Before the mesh knows this store, its turns are another's.
-        if self.is_known() {
+        if self.is_known() && !self.state.has_twin(me) {
             bodies.extend(self.turns.owed(me, &self.state, &suspects, self.ledger_now(now)));
             bodies.extend(self.health_words(now));
         }
@@ -356,6 +339,7 @@ impl Node {
         let me = self.config.host;
         if let Some(alone) = self.state.host(me).filter(|_| self.members.len() == 1)
             && alone.down.is_some()
+            && alone.twin.is_none()
         {
             // Whoever said so has been taken out since: nobody else could see it.
             lacking.push(Body::HostUp { host: me, incarnation: alone.record.incarnation });
@@ -372,7 +356,7 @@ impl Node {
                     lacking.push(Body::HostDown { host: id, incarnation });
                 }
                 // Positive evidence only: not lost is not yet seen.
-                (Some(_), Judgement::Up) if self.sees(id, incarnation) => {
+                (Some(_), Judgement::Up) if host.twin.is_none() && self.sees(id, incarnation) => {
                     lacking.push(Body::HostUp { host: id, incarnation });
                 }
                 (None | Some(_), Judgement::Up | Judgement::Suspect | Judgement::Down) => {}

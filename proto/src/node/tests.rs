@@ -17,6 +17,7 @@ mod forgotten;
 mod health;
 mod ledger;
 mod trouble;
+mod starts;
 
 pub(super) struct Mesh {
     pub(super) nodes: BTreeMap<HostId, Node>,

@@ -116,6 +116,7 @@ impl Ledger {
             addresses: Vec::new(),
             incarnation,
             wire,
+            start: 0,
         }));
     }
 

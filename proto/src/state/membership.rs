@@ -1,13 +1,33 @@
 //! Folding who is in the mesh, and who is Down.
 
-use super::{GROUPS_MAX, GroupState, HOSTS_MAX, Host, REMOVED_KEPT, Removed, State};
+use super::{GROUPS_MAX, GroupState, HOSTS_MAX, Host, REMOVED_KEPT, Removed, STARTS_KEPT, State, Twin};
 use crate::alarm::ALARMS_MAX;
 use crate::entry::{ErrorCode, HostRecord};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::Refusal;
 use crate::rollout::Stage;
+use crate::time::LedgerTime;
 use crate::trigger::TRIGGERS_MAX;
+
+impl Host {
+    /// Takes note of the start that announces itself. Returns whether it is one
+    /// that another had followed: then both agents still run.
+    fn note_start(&mut self, record: &HostRecord, now: LedgerTime) -> bool {
+        if self.record.start == record.start {
+            return false;
+        }
+        let speaks_again = self.starts.contains(&record.start);
+        let addresses = self.record.addresses.clone();
+        self.twin = speaks_again.then_some(Twin { addresses, since: now });
+        self.starts.retain(|start| *start != record.start);
+        self.starts.push(self.record.start);
+        if self.starts.len() > STARTS_KEPT {
+            self.starts.remove(0);
+        }
+        speaks_again
+    }
+}
 
 impl State {
     /// A host comes back by itself, with its next start; one that was taken out
@@ -69,6 +89,7 @@ impl State {
                 // It could not have spoken if it were not there.
                 let is_back = known.down.is_some() && record.incarnation > known.record.incarnation;
                 let is_replaced = known.record.voter != record.voter;
+                let is_twin = known.note_start(record, self.clock);
                 if is_replaced {
                     known.store_since = self.clock;
                 }
@@ -78,21 +99,30 @@ impl State {
                 if is_replaced {
                     self.note_replaced(record.host);
                 }
-                if is_back {
+                if is_twin {
+                    self.change_down(record.host, true);
+                } else if is_back && !self.has_twin(record.host) {
                     self.change_down(record.host, false);
                 }
             }
             None => {
                 let (joined_at, store_since) = (self.clock, self.clock);
-                let joined = Host { record: record.clone(), down: None, joined_at, store_since };
-                self.hosts.insert(record.host, joined);
-                self.note_tags(record.host, None);
+                let (record, starts) = (record.clone(), Vec::new());
+                let joined = Host { record, down: None, joined_at, store_since, starts, twin: None };
+                let host = joined.record.host;
+                self.hosts.insert(host, joined);
+                self.note_tags(host, None);
                 // It may have been taken out in the middle of a deployment,
                 // which has counted it Down since.
-                self.change_down(record.host, false);
-                self.replace_by(record.host);
+                self.change_down(host, false);
+                self.replace_by(host);
             }
         }
+    }
+
+    /// Returns whether two agents run with the host's key.
+    pub(crate) fn has_twin(&self, host: HostId) -> bool {
+        self.hosts.get(&host).is_some_and(|known| known.twin.is_some())
     }
 
     pub(super) fn leave(&mut self, host: HostId) {
@@ -152,7 +182,9 @@ impl State {
     pub(super) fn set_down(&mut self, host: HostId, incarnation: u64, down: bool) {
         let Some(known) = self.hosts.get(&host) else { return };
         // A newer start, or a refutation, has outrun the accusation.
-        if known.record.incarnation == incarnation && known.down.is_some() != down {
+        let is_news = known.record.incarnation == incarnation && known.down.is_some() != down;
+        // Somebody is there, but nobody can tell which of the two.
+        if is_news && (down || known.twin.is_none()) {
             self.change_down(host, down);
         }
     }

@@ -48,6 +48,7 @@ impl Mesh {
                 addresses: Vec::new(),
                 incarnation: 1,
                 wire: crate::wire::WIRE,
+                start: 0,
             }));
         }
         mesh.set(Some(check()));

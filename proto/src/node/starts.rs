@@ -1,0 +1,83 @@
+//! Which start of its agent this node is, and what it does about others.
+//!
+//! Each start has a number, counted in the store and durable before the mesh
+//! hears of it, and a random mark. So the committed record of this host shows
+//! whether somebody else has started from this host's key: a record with
+//! another mark and a number that this store has not passed yet. Nobody can
+//! make a host believe that by a frame.
+//!
+//! Such a record means that the store is an older copy of the one that was
+//! started since: it must not vote under the number in it. If this start was in
+//! the ledger before, the other agent runs at the same time, and the host
+//! announces itself once more, so that the fold finds that two agents speak in
+//! turn (`Host::twin`). From then on neither does anything for the host.
+
+use rand::Rng;
+
+use super::Node;
+use crate::id::VoterId;
+use crate::io::WriteId;
+
+impl Node {
+    /// Looks at what the ledger says of this host's starts. A store that was made
+    /// anew counts from 1 and must outrank what the mesh knows, or its words
+    /// would be taken for old ones.
+    pub(super) fn look_for_other_starts(&mut self) {
+        let Some(known) = self.state.host(self.config.host) else { return };
+        let (record, twin) = (&known.record, known.twin.clone());
+        let is_another = record.start != self.start;
+        let mine = self.meta.incarnation;
+        let is_later = record.incarnation > mine || (is_another && record.incarnation == mine);
+        let (incarnation, addresses) = (record.incarnation, record.addresses.join(" "));
+        if !is_another {
+            self.is_fresh = false;
+        }
+        if let Some(twin) = twin.filter(|twin| self.twin_told != Some(twin.since)) {
+            self.twin_told = Some(twin.since);
+            let other = twin.addresses.join(" ");
+            tracing::error!(
+                addresses,
+                other,
+                "two agents run with this host's key, as from a cloned disk, and neither does anything now: \
+                 stop one of them and start the other again"
+            );
+        }
+        if is_later && is_another && !self.is_fresh {
+            self.forget_promises("another agent was started from a copy of it");
+        }
+        if is_later {
+            self.meta.incarnation = incarnation.saturating_add(1);
+            self.write_meta();
+        }
+    }
+
+    /// The store has lost some of what this host promised: it must not vote under
+    /// the same number again, and takes a new one.
+    pub(super) fn forget_promises(&mut self, why: &str) {
+        tracing::error!(voter = %self.meta.voter, why, "the store cannot be relied on: voting under a new number");
+        self.meta.voter = VoterId(self.rng.next_u64().max(1));
+        self.meta.incarnation = self.meta.incarnation.saturating_add(1);
+        self.ledger.forget_votes(self.meta.voter);
+        self.is_fresh = true;
+        self.write_meta();
+    }
+
+    fn write_meta(&mut self) {
+        self.changes.push(self.meta.to_change());
+        self.uncounted = Some(WriteId(self.next_write));
+    }
+
+    /// Whether the mesh has yet to hear of this start. Two starts of one number
+    /// could not be told apart after a power loss, so the number is durable
+    /// first; and one of two agents with one key is silent once both are known.
+    pub(super) fn is_to_announce_itself(&self) -> bool {
+        if self.uncounted.is_some() || self.is_off() {
+            return false;
+        }
+        self.state.host(self.config.host).is_none_or(|known| {
+            let is_found_out = known.twin.is_some()
+                && (known.record.start == self.start || known.starts.contains(&self.start));
+            !is_found_out && !self.is_described_by(&known.record)
+        })
+    }
+}
