@@ -334,6 +334,8 @@ fn opened(path: &Path) -> Opened {
     }
 }
 
+mod damage;
+
 impl Host {
     /// Starts its node from its store, and writes what the start asks for.
     fn restore(&self) -> Restored {
@@ -383,10 +385,15 @@ impl Host {
         host
     }
 
-    fn set_aside(&self) -> usize {
+    /// The stores that were set aside.
+    fn aside(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.dir.path()).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-        names.filter(|name| name.starts_with("store.damaged-")).count()
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.to_string_lossy().contains("store.damaged-")).collect()
+    }
+
+    fn set_aside(&self) -> usize {
+        self.aside().len()
     }
 }
 
