@@ -33,8 +33,12 @@ pub(crate) fn load_or_create(data_dir: &Path) -> Result<Keypair, IdentityError> 
     match secret_file::read(&path) {
         Ok(text) => parse(&text).ok_or(IdentityError::Format { path }),
         Err(SecretFileError::Missing { .. }) => create(&path),
+        // Not made anew by itself: a person may have a copy, and the mesh would
+        // wait for the host that it knows.
+        Err(SecretFileError::Damaged { .. }) => Err(IdentityError::Format { path }),
         Err(
             cause @ (SecretFileError::Exists { .. }
+            | SecretFileError::Exposed { .. }
             | SecretFileError::Read { .. }
             | SecretFileError::Write { .. }),
         ) => Err(IdentityError::File(cause)),

@@ -10,7 +10,7 @@ use proto::id::MeshId;
 
 use crate::config::{founds_mark_in, join_addresses_in, mesh_key_in, removed_mark_in};
 use crate::mesh_key::{JoinToken, MeshKey, MeshKeyError, NotAToken, TOKEN_BYTES_MAX};
-use crate::whole_file;
+use crate::{private, whole_file};
 
 /// Why the host is not in the mesh now.
 #[derive(Debug, thiserror::Error)]
@@ -153,8 +153,11 @@ pub(crate) fn founds(data_dir: &Path) -> bool {
     founds_mark_in(data_dir).exists()
 }
 
-fn make_data_dir(path: &Path) -> Result<(), JoinError> {
-    std::fs::create_dir_all(path).map_err(|cause| JoinError::DataDirectory { path: path.into(), cause })
+/// Makes the data directory. Only what is private in it is closed: by default the
+/// revisions lie in it too, and their scripts may run as other users.
+pub(crate) fn make_data_dir(path: &Path) -> Result<(), JoinError> {
+    let made = private::make_directory(path, private::PASSAGE);
+    made.map_err(|cause| JoinError::DataDirectory { path: path.into(), cause })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), JoinError> {

@@ -26,6 +26,7 @@ mod join;
 mod local;
 mod log_page;
 mod mesh_key;
+mod private;
 mod probe;
 mod questions;
 mod regular_file;

@@ -75,9 +75,11 @@ impl MeshKey {
     pub(crate) fn read(path: &Path) -> Result<Self, MeshKeyError> {
         let text = secret_file::read(path).map_err(|cause| match cause {
             SecretFileError::Missing { .. } => MeshKeyError::Missing(cause),
-            SecretFileError::Exists { .. } | SecretFileError::Read { .. } | SecretFileError::Write { .. } => {
-                MeshKeyError::File(cause)
-            }
+            SecretFileError::Exists { .. }
+            | SecretFileError::Exposed { .. }
+            | SecretFileError::Damaged { .. }
+            | SecretFileError::Read { .. }
+            | SecretFileError::Write { .. } => MeshKeyError::File(cause),
         })?;
         Self::parse(&text).ok_or_else(|| MeshKeyError::Format { path: path.to_owned() })
     }

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::whole_file;
+
 /// Far above any file that we write; what is longer is some other file.
 const FILE_BYTES_MAX: u64 = 16 * 1024;
 
@@ -16,6 +18,14 @@ pub(crate) enum SecretFileError {
     Missing { path: PathBuf },
     #[error("{} exists already and is not overwritten", path.display())]
     Exists { path: PathBuf },
+    #[error(
+        "other users can read the secret {path} (mode {mode:o}): run `chmod 600 {path}` and start again; \
+         if one of them may have read it, replace it",
+        path = path.display()
+    )]
+    Exposed { path: PathBuf, mode: u32 },
+    #[error("{} is damaged: it is not what was written to it", path.display())]
+    Damaged { path: PathBuf },
     #[error("cannot read {}", path.display())]
     Read {
         path: PathBuf,
@@ -30,8 +40,8 @@ pub(crate) enum SecretFileError {
     },
 }
 
-/// Reads the file. That others than its owner may read it is worth a warning,
-/// not a refusal: an agent that does not start protects nobody.
+/// Reads the file. One that others than its owner can read is no secret and is
+/// refused: a warning in a log is read after the secret was.
 pub(crate) fn read(path: &Path) -> Result<String, SecretFileError> {
     let refuse = |cause: io::Error| match cause.kind() == io::ErrorKind::NotFound {
         true => SecretFileError::Missing { path: path.to_owned() },
@@ -40,10 +50,13 @@ pub(crate) fn read(path: &Path) -> Result<String, SecretFileError> {
     let file = File::open(path).map_err(refuse)?;
     let mode = file.metadata().map_err(refuse)?.mode() & 0o777;
     if mode & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), mode = format!("{mode:o}"), "others can read this secret: chmod 600");
+        return Err(SecretFileError::Exposed { path: path.to_owned(), mode });
     }
     let mut text = String::new();
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(refuse)?;
+    (&file).take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(refuse)?;
+    if !whole_file::is_as_sealed(&file, text.as_bytes()).map_err(refuse)? {
+        return Err(SecretFileError::Damaged { path: path.to_owned() });
+    }
     Ok(text)
 }
 
@@ -63,6 +76,7 @@ pub(crate) fn create(path: &Path, text: &str) -> Result<(), SecretFileError> {
     // so that two first starts at once cannot both believe in their own key.
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(refuse)?;
     file.write_all(text.as_bytes()).map_err(refuse)?;
+    whole_file::seal(file.as_file(), text.as_bytes()).map_err(refuse)?;
     file.as_file().sync_all().map_err(refuse)?;
     file.persist_noclobber(path).map_err(|failed| refuse(failed.error))?;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(refuse)

@@ -31,7 +31,7 @@ use crate::join::JoinError;
 use crate::mesh_key::{JoinToken, MeshKey};
 use crate::questions::{self, COPIES};
 use crate::transport::{self, Handle, TransportConfig};
-use crate::{identity, join, telemetry, view, watching};
+use crate::{identity, join, private, telemetry, view, watching};
 
 /// Addresses that a host tells the mesh it can be dialled at.
 const ADDRESSES_MAX: usize = 16;
@@ -48,6 +48,11 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
             Err(error @ JoinError::Removed { .. }) => tracing::warn!("{error}"),
             entered => drop(entered.context("this host did not enter the mesh")?),
         }
+    }
+    join::make_data_dir(&config.data_dir)?;
+    if config.deploy_root.starts_with(&config.data_dir) {
+        let made = private::make_directory(&config.deploy_root, private::PASSAGE);
+        made.with_context(|| format!("cannot keep revisions in {}", config.deploy_root.display()))?;
     }
     let mesh_key = MeshKey::read(&config.mesh_key())?;
     let keypair = identity::load_or_create(&config.data_dir).context("this host has no identity")?;

@@ -20,6 +20,7 @@ use proto::io::Write;
 use proto::node::Fence;
 
 use crate::held::{HELD_MAX, LOOK_EVERY};
+use crate::private;
 use crate::telemetry::panic_text;
 
 mod fence_file;
@@ -170,7 +171,7 @@ impl Store {
 
     fn try_open(path: &Path) -> Result<Opened, sled::Error> {
         let is_new = !path.join("db").exists();
-        fs::create_dir_all(path)?;
+        private::make_directory(path, private::CLOSED)?;
         let fence = open_fence(path, is_new)?;
         let db = sled::Config::new()
             .path(path)
@@ -318,7 +319,7 @@ pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let aside = PathBuf::from(name);
     // The fence last: should this be cut short, it still says what was lost.
     rename_if_there(path, &aside).map_err(failed)?;
-    fs::create_dir_all(&aside).map_err(failed)?;
+    private::make_directory(&aside, private::CLOSED).map_err(failed)?;
     rename_if_there(&fence_file::beside(path), &aside.join("fence")).map_err(failed)?;
     Ok(aside)
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::exec::{self, Exec};
+use crate::private;
 use crate::telemetry::chain;
 use crate::view::{Why, written};
 
@@ -116,7 +117,7 @@ fn secret(file: &Path) -> Result<Vec<u8>, String> {
     use std::io::Read;
     let cannot = |cause: std::io::Error| format!("cannot read secret_file {}: {cause}", file.display());
     let mut secret = Vec::new();
-    let opened = std::fs::File::open(file).map_err(cannot)?;
+    let opened = private::open_secret(file).map_err(cannot)?;
     opened.take(SECRET_BYTES_MAX + 1).read_to_end(&mut secret).map_err(cannot)?;
     if secret.len() as u64 > SECRET_BYTES_MAX {
         return Err(format!("secret_file {} is longer than {SECRET_BYTES_MAX} bytes", file.display()));

@@ -251,6 +251,7 @@ fn a_webhook_is_told_everything_and_can_check_who_says_so() {
     let receiver = Receiver::start();
     let secret = mesh.path().join("secret");
     fs::write(&secret, "between us\n").expect("a file");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("closed to others");
     mesh.group(&format!(
         "config = \"OneAtATime\"\n[[trigger]]\nname = \"chat\"\n\
          on = [\"DeploymentStart\", \"DeploymentSuccess\", \"InstanceStart\", \"InstanceSuccess\"]\n\

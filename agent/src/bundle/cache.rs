@@ -14,6 +14,7 @@ use proto::id::Digest;
 use tempfile::NamedTempFile;
 
 use super::Kind;
+use crate::private;
 
 /// A directory of verified bundles.
 #[derive(Clone, Debug)]
@@ -80,7 +81,7 @@ impl Cache {
     /// One that holds so many bytes.
     pub(crate) fn open_with(dir: impl Into<PathBuf>, bytes_max: u64) -> Result<Cache, CacheError> {
         let cache = Cache { dir: dir.into(), bytes_max };
-        match fs::create_dir_all(&cache.dir).and_then(|()| cache.remove_unfinished()) {
+        match private::make_directory(&cache.dir, private::CLOSED).and_then(|()| cache.remove_unfinished()) {
             Ok(()) => Ok(cache),
             Err(cause) => Err(CacheError::Open { dir: cache.dir, cause }),
         }

@@ -3,8 +3,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::private;
 
 /// As version 2 of the official agent has it: beyond it the file is put aside.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -28,8 +30,12 @@ impl LogFile {
 
     pub(super) fn open_with(path: &Path, bytes_max: u64) -> io::Result<LogFile> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        let file = File::options().append(true).create(true).open(path)?;
+        // What scripts write may hold anything.
+        let file = File::options().append(true).create(true).mode(0o600).open(path)?;
         let metadata = file.metadata()?;
+        if metadata.is_file() {
+            private::narrow(path, 0o600)?;
+        }
         let (inode, bytes) = (metadata.is_file().then(|| metadata.ino()), metadata.len());
         Ok(LogFile { path: path.to_owned(), file, inode, bytes, bytes_max })
     }

@@ -15,9 +15,31 @@ fn a_host_is_the_same_after_a_restart() {
 #[test]
 fn a_damaged_key_is_an_error_and_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join(FILE), "skein-host-key 1\nAAAA\n").unwrap();
+    secret_file::create(&dir.path().join(FILE), "skein-host-key 1\nAAAA\n").unwrap();
     assert!(matches!(load_or_create(dir.path()), Err(IdentityError::Format { .. })));
     assert!(dir.path().join(FILE).exists());
+}
+
+#[test]
+fn a_changed_byte_makes_no_other_host() {
+    let dir = tempfile::tempdir().unwrap();
+    if !crate::whole_file::keeps_checksums(dir.path()) {
+        eprintln!("skipped: needs a file system with extended attributes");
+        return;
+    }
+    load_or_create(dir.path()).unwrap();
+    let path = dir.path().join(FILE);
+    let text = fs::read(&path).unwrap();
+    for at in 0..text.len() {
+        let mut changed = text.clone();
+        changed[at] ^= 1;
+        fs::write(&path, &changed).unwrap();
+        assert!(matches!(load_or_create(dir.path()), Err(IdentityError::Format { .. })), "byte {at}");
+        fs::write(&path, &text[..at]).unwrap();
+        assert!(matches!(load_or_create(dir.path()), Err(IdentityError::Format { .. })), "cut at {at}");
+    }
+    fs::write(&path, &text).unwrap();
+    load_or_create(dir.path()).unwrap();
 }
 
 #[test]

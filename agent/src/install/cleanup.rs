@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -170,7 +171,7 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn open(path: &Path) -> io::Result<Journal> {
-        let file = File::options().append(true).create(true).open(path)?;
+        let file = File::options().append(true).create(true).mode(0o600).open(path)?;
         Ok(Journal { path: path.to_owned(), file })
     }
 

@@ -34,13 +34,17 @@ fn a_missing_key_a_wrong_file_and_open_permissions_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mesh.key");
     assert!(matches!(MeshKey::read(&path), Err(MeshKeyError::Missing(_))));
-    fs::write(&path, "hello").unwrap();
+    crate::secret_file::create(&path, "hello").unwrap();
     assert!(matches!(MeshKey::read(&path), Err(MeshKeyError::Format { .. })));
     fs::remove_file(&path).unwrap();
     let key = MeshKey::generate();
     key.create(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(MeshKey::read(&path).unwrap(), key, "a warning, no refusal");
+    let exposed = MeshKey::read(&path).err().unwrap();
+    let told = std::error::Error::source(&exposed).unwrap().to_string();
+    assert!(told.contains(&format!("run `chmod 600 {}`", path.display())), "{told}");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(MeshKey::read(&path).unwrap(), key);
 }
 
 #[test]

@@ -59,6 +59,7 @@ async fn a_webhook_is_signed_so_that_its_receiver_can_tell() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("secret");
     std::fs::write(&file, "key\n").expect("a file");
+    crate::private::narrow(&file, 0o600).expect("closed to others");
     let secret_file = Some(file.display().to_string());
 
     let url = format!("{at}/hook");

@@ -9,6 +9,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue}
 use super::http::{Answer, Resource, used_up_for};
 use super::{OpenError, Settings};
 use crate::child_env::GITHUB_TOKEN;
+use crate::private;
 
 const API: &str = "https://api.github.com";
 /// The API as it was then: GitHub keeps it as it is.
@@ -61,7 +62,7 @@ fn token(settings: &Settings) -> Result<Option<HeaderValue>, OpenError> {
 
 fn read(path: &Path) -> Result<String, OpenError> {
     let no_token = |cause| OpenError::TokenFile { path: path.to_owned(), cause };
-    let text = std::fs::read_to_string(path).map_err(no_token)?;
+    let text = private::open_secret(path).and_then(std::io::read_to_string).map_err(no_token)?;
     if text.len() > TOKEN_BYTES_MAX {
         return Err(no_token(std::io::Error::other("it is too long for a token")));
     }
