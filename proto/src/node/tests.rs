@@ -16,8 +16,8 @@ use crate::rollout::{Blocker, DeploymentStatus, Rollout, Stage};
 mod forgotten;
 mod health;
 mod ledger;
-mod trouble;
 mod starts;
+mod trouble;
 
 pub(super) struct Mesh {
     pub(super) nodes: BTreeMap<HostId, Node>,
