@@ -61,19 +61,24 @@ async fn read_names(node: &NodeHandle) {
 async fn joined(node: &NodeHandle, record: &HostRecord, is_old: bool) {
     naming::know([(record.host, record.name.clone())]);
     let (host, name) = (record.host, record.name.clone());
-    let namesakes = node.read(move |node| {
+    let look = node.read(move |node| {
         let hosts = node.state().hosts().values();
-        hosts.filter(|other| other.record.name == name && other.record.host != host).count()
+        let namesakes = hosts.filter(|other| other.record.name == name && other.record.host != host).count();
+        (host == node.host(), namesakes)
     });
-    match namesakes.await {
-        Ok(others @ 1..) if !is_old => tracing::warn!(
+    let Ok((is_own, namesakes)) = look.await else { return };
+    if is_own {
+        // Whoever was there before came with a snapshot, perhaps, and not entry by entry.
+        read_names(node).await;
+    }
+    if namesakes > 0 && !is_old {
+        tracing::warn!(
             %host,
             name = record.name,
-            others,
+            others = namesakes,
             "a host joined whose name others have already: commands take its id; `skein mesh remove` takes out one \
              that is gone"
-        ),
-        Ok(_) | Err(_) => {}
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! A host that has lost its mesh says that what it shows is old.
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::bundle::Bundle;
@@ -35,6 +36,8 @@ fn no_command_shows_the_view_of_a_host_without_a_majority_as_the_present() {
         assert!(!is_old(&mesh.agent("web-1").json(question)), "{question:?}");
     }
 
+    // All at once: of those that are still there the others would count one Down.
+    ["web-3", "web-4", "web-5"].iter().for_each(|name| mesh.agent(name).signal(Signal::STOP));
     ["web-3", "web-4", "web-5"].iter().for_each(|name| mesh.kill(name));
     let agent = mesh.agent("web-1");
     wait_until("web-1 knows that it knows no more", || {
