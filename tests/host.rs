@@ -1,5 +1,7 @@
 //! The host side as a process: `skein local`, as people and scripts call it.
 
+#[path = "host/altered.rs"]
+mod altered;
 #[path = "host/check.rs"]
 mod check;
 #[path = "host/codedeploy_local.rs"]
@@ -16,5 +18,7 @@ mod services;
 mod steps;
 #[path = "host/stop_failures.rs"]
 mod stop_failures;
+#[path = "host/swaps.rs"]
+mod swaps;
 #[path = "host/world.rs"]
 mod world;

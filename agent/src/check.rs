@@ -17,6 +17,7 @@ use proto::lifecycle::{EVENT_TIMEOUT_MAX, LifecycleEvent};
 
 use crate::bundle::unpack::{self, Limits};
 use crate::host_side::deployment::{EventError, find_appspec};
+use crate::install;
 
 /// What was found, each in the order of its places.
 #[derive(Debug, Default)]
@@ -89,6 +90,7 @@ pub(crate) fn check_unpacked(
     checker.sources(&appspec);
     checker.scripts(&appspec);
     checker.directories(&appspec);
+    checker.installation(&appspec);
     if hosts == Hosts::This {
         checker.people(&appspec);
     }
@@ -158,6 +160,15 @@ impl Checker<'_> {
                 name.display()
             );
             self.warning(mapping.line, format!("files[{at}].destination"), problem);
+        }
+    }
+
+    /// What Install would refuse on every host.
+    fn installation(&mut self, appspec: &AppSpec) {
+        for (line, problem) in install::foresee(appspec, self.top) {
+            let key = problem.key().to_owned();
+            let problem = problem.to_string().replace(&format!("{}/", self.top.display()), "");
+            self.mistake(line, key, problem);
         }
     }
 

@@ -102,6 +102,11 @@ pub(crate) struct HookFailure {
 pub(crate) enum HookError {
     #[error("there is no `{}`: check `location` in the AppSpec file, and that the bundle holds the script", path.display())]
     Missing { path: PathBuf },
+    #[error(
+        "`{}` is not the script that came with its bundle, so it does not run: {how}; deploy the revision again",
+        path.display()
+    )]
+    Altered { path: PathBuf, how: String },
     #[error("cannot make `{}` executable", path.display())]
     NotExecutable {
         path: PathBuf,
@@ -155,7 +160,7 @@ impl HookError {
             | HookError::ExitCode { .. }
             | HookError::Signal(_)
             | HookError::Wait(_) => ErrorCode::ScriptFailed,
-            HookError::Log { .. } => ErrorCode::UnknownError,
+            HookError::Log { .. } | HookError::Altered { .. } => ErrorCode::UnknownError,
         }
     }
 }

@@ -4,10 +4,11 @@
 //! what is on the disk says whether a revision was installed before.
 
 pub(crate) mod deployment;
-mod kept;
+pub(crate) mod kept;
 mod left;
 mod lookalikes;
 mod people;
+pub(crate) mod unaltered;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use proto::revision::Revision;
 use tokio_util::sync::CancellationToken;
 
 use crate::bundle::Cache;
+use crate::bundle::cache::require_room;
 use crate::bundle::unpack::{self, Limits};
 use crate::hooks::{self, Patience};
 use crate::install::state::{REVISIONS_MAX, State};
@@ -119,6 +121,7 @@ impl HostSide {
         deployment.make_dir(self.revisions_max)?;
         let state = deployment.state.clone();
         blocking(move || Deployment::finish_interrupted(&state)).await?;
+        self.require_room(run, &deployment)?;
         let deployment = match run.anew {
             Some(interrupted) => {
                 blocking(move || deployment.begin_anew(interrupted).map(|()| deployment)).await?
@@ -143,6 +146,30 @@ impl HostSide {
             | LifecycleEvent::ValidateService
             | LifecycleEvent::BeforeAllowTraffic
             | LifecycleEvent::AfterAllowTraffic => deployment.hooks(&Event::Known(run.event), cancel).await,
+        }
+    }
+
+    /// Refuses a turn on a full disk while the old revision still runs. A bundle
+    /// is at least as large unpacked as it is packed.
+    fn require_room(&self, run: &Run, deployment: &Deployment) -> Result<(), EventError> {
+        let brings = run.mode == Mode::Standard && run.event <= LifecycleEvent::DownloadBundle;
+        if !brings || deployment.archive().exists() {
+            return Ok(());
+        }
+        let size = run.revision.size;
+        if !self.has(&run.revision.digest) {
+            require_room(self.cache.dir(), size)?;
+        }
+        match require_room(&deployment.dir, size) {
+            // What goes before the bundle comes is looked at only if it decides.
+            Err(full) => {
+                let freed = deployment.state.retainable(&deployment.dir, self.revisions_max);
+                if full.free.saturating_add(freed) < size.saturating_add(full.kept) {
+                    return Err(full.into());
+                }
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 
@@ -203,8 +230,9 @@ impl HostSide {
         blocking(move || {
             deployment.retain(revisions_max)?;
             let unpacked = unpack::unpack(&archive, &deployment.archive(), limits);
-            unpacked.map_err(EventError::Unpack)?;
-            kept::note(&deployment.dir, &digest);
+            let inventory = unpacked.map_err(EventError::Unpack)?;
+            let noted = kept::note(&deployment.dir, Some(&digest), &inventory);
+            noted.map_err(|cause| EventError::Disk { path: deployment.dir.clone(), cause })?;
             deployment.check_users(&deployment.archive(), &ahead())?;
             deployment.mark_most_recent()
         })

@@ -14,8 +14,13 @@ mod access_list;
 mod apply;
 mod attributes;
 mod cleanup;
+mod expand;
+mod folder;
+pub(crate) mod originals;
 mod plan;
 mod problem;
+mod room;
+mod same;
 mod selection;
 mod selinux;
 pub(crate) mod state;
@@ -30,6 +35,8 @@ use proto::policy::FileExists;
 
 use crate::bundle::cache::no_space;
 use crate::whole_file;
+use originals::Originals;
+pub(crate) use plan::foresee;
 use problem::Problem;
 use state::State;
 
@@ -91,16 +98,18 @@ fn listed(problems: &[Problem]) -> String {
     text
 }
 
-/// Installs the bundle in `archive`. Blocks. May be run again after any failure.
+/// Installs the bundle in `archive`, whose files get the modes and owners of
+/// `originals`. Blocks. May be run again after any failure.
 /// # Errors
 /// See [`InstallError`]; after [`InstallError::Plan`] nothing has changed.
 pub(crate) fn install(
     appspec: &AppSpec,
     archive: &Path,
+    originals: &Originals,
     file_exists: FileExists,
     state: &State,
 ) -> Result<(), InstallError> {
-    watched(appspec, archive, file_exists, state, &mut || ())
+    watched(appspec, archive, originals, file_exists, state, &mut || ())
 }
 
 /// Hears of every change on the disk right after it: where an agent may die.
@@ -109,23 +118,29 @@ type Witness<'w> = &'w mut dyn FnMut();
 fn watched(
     appspec: &AppSpec,
     archive: &Path,
+    originals: &Originals,
     file_exists: FileExists,
     state: &State,
     witness: Witness<'_>,
 ) -> Result<(), InstallError> {
+    let cleanup_file = state.cleanup_file();
     let recorded = |path: PathBuf| move |cause| InstallError::State { path, cause };
-    let previous = cleanup::Previous::read(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
-    let file_exists = appspec.file_exists.unwrap_or(file_exists);
-    let plan = plan::plan(appspec, archive, file_exists, &previous).map_err(InstallError::Plan)?;
+    let previous = cleanup::Previous::read(&cleanup_file).map_err(recorded(cleanup_file.clone()))?;
+    let host = plan::Host {
+        previous: &previous,
+        file_exists: appspec.file_exists.unwrap_or(file_exists),
+        adopts_equal: state.last_successful().is_ok_and(|last| last.is_none()),
+        instructions: cleanup_file.parent().unwrap_or(&cleanup_file),
+    };
+    let plan = plan::plan(appspec, archive, originals, &host).map_err(InstallError::Plan)?;
     previous.remove(witness)?;
-    remove_file(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
+    remove_file(&cleanup_file).map_err(recorded(cleanup_file.clone()))?;
     witness();
     whole_file::replace(&state.install_json(), &plan.to_json()).map_err(recorded(state.install_json()))?;
-    let mut journal =
-        cleanup::Journal::open(&state.cleanup_file()).map_err(recorded(state.cleanup_file()))?;
+    let mut journal = cleanup::Journal::open(&cleanup_file).map_err(recorded(cleanup_file))?;
     witness();
-    apply::apply(&plan, &mut journal, witness)?;
-    attributes::apply(&plan, &mut journal, witness)?;
+    let made = apply::apply(&plan, &mut journal, witness)?;
+    attributes::apply(&plan, &made, &mut journal, witness)?;
     journal.seal()
 }
 

@@ -27,6 +27,7 @@ use crate::bundle::{self, AcquireError, Cache, Kind};
 use crate::check::{self, Hosts};
 use crate::hooks::Patience;
 use crate::host_side::deployment::{Deployment, Event, EventError, Way, failure, scripts_log};
+use crate::host_side::kept;
 use crate::install::state::State;
 
 /// What is to be deployed, and how.
@@ -202,7 +203,8 @@ impl Local {
                     .and_then(|()| unpack::unpack(&kept, &staged, limits))
             }
         };
-        unpacked.map_err(EventError::Unpack)
+        let inventory = unpacked.map_err(EventError::Unpack)?;
+        kept::note(dir, None, &inventory).map_err(on_disk)
     }
 
     /// Downloads the bundle as `kept`.

@@ -26,6 +26,7 @@ mod join;
 mod local;
 mod log_page;
 mod mesh_key;
+mod posix_acl;
 mod private;
 mod probe;
 mod questions;

@@ -1,15 +1,17 @@
-//! No archive, whatever is in it, stops the agent, writes outside its
-//! directory, or leaves a link there that leads out.
+//! No archive, whatever is in it, stops the agent or writes outside its
+//! directory: neither beside it, nor behind a link that leads out.
 
 #![no_main]
 
 mod bundle;
+#[path = "../../agent/src/posix_acl.rs"]
+#[expect(dead_code, reason = "the agent uses more of it")]
+mod posix_acl;
 #[path = "../../agent/src/regular_file.rs"]
 #[expect(dead_code, reason = "the agent uses more of it")]
 mod regular_file;
 
 use std::fs;
-use std::path::Path;
 
 use bundle::unpack::{Limits, unpack};
 use libfuzzer_sys::fuzz_target;
@@ -26,21 +28,4 @@ fuzz_target!(|bytes: &[u8]| {
     names.sort();
     let expected = if unpacked.is_ok() { &["archive", "inside"][..] } else { &["archive"] };
     assert_eq!(names, expected, "something was left beside it");
-    if unpacked.is_ok() {
-        let top = inside.canonicalize().expect("there");
-        stays_inside(&top, &top);
-    }
 });
-
-fn stays_inside(dir: &Path, top: &Path) {
-    // Its owner may have been denied to read it, by the archive.
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if let Ok(target) = path.canonicalize() {
-            assert!(target.starts_with(top), "{} leads to {}", path.display(), target.display());
-        }
-        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            stays_inside(&path, top);
-        }
-    }
-}

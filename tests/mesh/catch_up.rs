@@ -122,7 +122,7 @@ fn notes(agent: &Agent, hex: &str) -> Vec<PathBuf> {
         for entry in fs::read_dir(dir).expect("a directory").filter_map(Result::ok) {
             if entry.path().is_dir() {
                 below.push(entry.path());
-            } else if entry.file_name().to_string_lossy().contains(&format!("unpacked-{hex}")) {
+            } else if entry.file_name().to_string_lossy().contains(&format!("inventory-{hex}")) {
                 found.push(entry.path());
             }
         }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use proto::id::Digest;
+use rustix::fs::StatVfs;
 use tempfile::NamedTempFile;
 
 use super::Kind;
@@ -59,11 +60,50 @@ pub(crate) enum CacheError {
 
 /// What a message about a write adds if the disk is full.
 pub(crate) fn no_space(path: &Path, cause: &io::Error) -> String {
-    if cause.kind() != io::ErrorKind::StorageFull {
+    let is_told = cause.get_ref().is_some_and(|inner| inner.is::<DiskFull>());
+    if cause.kind() != io::ErrorKind::StorageFull || is_told {
         return String::new();
     }
     let free = path.ancestors().find_map(free_bytes).unwrap_or(0);
     format!(": the disk is full ({free} bytes are free)")
+}
+
+/// So much of a disk stays free, whatever is downloaded, fetched or unpacked: the
+/// agent's store is on it, and an agent that cannot write its store ends.
+pub(crate) const FREE_MIN: u64 = 64 * 1024 * 1024;
+/// On a small disk it is this part of it.
+const FREE_PART: u64 = 20;
+/// So many bytes are written between two looks at what is free.
+pub(crate) const LOOK_AFTER: u64 = 8 * 1024 * 1024;
+
+/// A disk that has no room for what is to be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the disk is full: {needed} bytes more are to be written to `{}`, and {free} are free, of which {kept} are kept \
+     for the agent's own records: free some space, then deploy again", path.display()
+)]
+pub(crate) struct DiskFull {
+    pub(crate) path: PathBuf,
+    pub(crate) needed: u64,
+    pub(crate) free: u64,
+    pub(crate) kept: u64,
+}
+
+/// The bytes of a disk that are kept free.
+pub(crate) fn kept_bytes(stat: &StatVfs) -> u64 {
+    (stat.f_blocks.saturating_mul(stat.f_frsize) / FREE_PART).min(FREE_MIN)
+}
+
+/// Makes sure that `needed` bytes can be written below `path`, and enough stays
+/// free. What cannot be found out fails when it is written.
+pub(crate) fn require_room(path: &Path, needed: u64) -> Result<(), DiskFull> {
+    let Some(stat) = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok()) else { return Ok(()) };
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let kept = kept_bytes(&stat);
+    if free < needed.saturating_add(kept) {
+        return Err(DiskFull { path: path.to_owned(), needed, free, kept });
+    }
+    Ok(())
 }
 
 /// Bytes that may still be written below `path`; `None` if it is not there.
@@ -236,6 +276,10 @@ pub(crate) struct Incoming {
 
 impl Write for Incoming {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.size / LOOK_AFTER != (self.size + bytes.len() as u64) / LOOK_AFTER || self.size == 0 {
+            let room = require_room(&self.cache.dir, bytes.len() as u64);
+            room.map_err(|full| io::Error::new(io::ErrorKind::StorageFull, full))?;
+        }
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
         self.size += written as u64;

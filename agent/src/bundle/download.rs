@@ -11,7 +11,7 @@ use proto::id::Digest;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::cache::{Cache, CacheError, Incoming, free_bytes};
+use super::cache::{Cache, CacheError, DiskFull, Incoming, require_room};
 use super::progress::Progress;
 use super::remote::{Again, OpenError, Opened, Remote, Resume, SILENCE_MAX};
 use crate::telemetry::chain;
@@ -31,8 +31,6 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 /// The largest archive that is downloaded, unless the agent's file says
 /// otherwise.
 pub(crate) const BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
-/// What a download leaves free on the disk for everybody else.
-pub(crate) const FREE_MIN: u64 = 64 * 1024 * 1024;
 /// Pieces that wait for the disk; each is what one read brought, at most some
 /// hundred kilobytes.
 const PIECES_MAX: usize = 16;
@@ -59,10 +57,8 @@ pub(crate) enum DownloadError {
          many", .size.map(|size| format!(", {size}")).unwrap_or_default()
     )]
     TooLarge { size: Option<u64>, max: u64 },
-    #[error(
-        "no room in `{}` for its {needed} bytes: {free} are free, of which {FREE_MIN} are left alone", dir.display()
-    )]
-    NoRoom { dir: std::path::PathBuf, needed: u64, free: u64 },
+    #[error(transparent)]
+    NoRoom(#[from] DiskFull),
     #[error("it is neither a zip, tar, tar.gz nor tar.zst archive")]
     NoArchive,
     #[error(transparent)]
@@ -214,12 +210,7 @@ impl Download<'_> {
         if needed > self.bytes_max {
             return Err(DownloadError::TooLarge { size: total, max: self.bytes_max });
         }
-        match free_bytes(self.cache.dir()) {
-            Some(free) if free < needed.saturating_add(FREE_MIN) => {
-                Err(DownloadError::NoRoom { dir: self.cache.dir().to_owned(), needed, free })
-            }
-            Some(_) | None => Ok(()),
-        }
+        Ok(require_room(self.cache.dir(), needed)?)
     }
 }
 

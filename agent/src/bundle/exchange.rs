@@ -21,8 +21,7 @@ use proto::id::{Digest, HostId};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::cache::free_bytes;
-use super::download::FREE_MIN;
+use super::cache::{FREE_MIN, free_bytes};
 use crate::share::Shares;
 use crate::telemetry::chain;
 use crate::transport::{AcceptedElsewhere, Handle, OpenError};

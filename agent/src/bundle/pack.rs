@@ -91,12 +91,13 @@ impl<W: Write> Packer<'_, W> {
             self.directory(below)
         } else if metadata.is_symlink() {
             let target = fs::read_link(&path).map_err(read)?;
-            check_link(below, &target).map_err(refused)?;
+            check_link(&target).map_err(refused)?;
             header.set_entry_type(tar::EntryType::Symlink);
             self.tar.append_link(&mut header, below, &target).map_err(PackError::Write)
         } else if metadata.is_file() {
             header.set_size(metadata.len());
-            let file = Exactly { file: regular_file::open(&path).map_err(read)?, left: metadata.len() };
+            let file =
+                Exactly { file: regular_file::open_no_link(&path).map_err(read)?, left: metadata.len() };
             self.tar.append_data(&mut header, below, file).map_err(read)
         } else {
             let kind = regular_file::kind_in_words(metadata.file_type());

@@ -272,7 +272,7 @@ fn refused(error: &AcquireError) -> BackendError {
             DownloadError::Open(_)
             | DownloadError::GaveUp { .. }
             | DownloadError::TooPatient { .. }
-            | DownloadError::NoRoom { .. }
+            | DownloadError::NoRoom(_)
             | DownloadError::Cache(_)
             | DownloadError::Writer(_) => BackendErrorKind::Unavailable,
         },

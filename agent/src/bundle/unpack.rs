@@ -3,27 +3,32 @@
 //! stranger's release into it.
 //!
 //! Everything goes into a fresh directory beside the destination, which gets
-//! its name only once all is there. As nothing but we write in it, a look at
-//! each parent before each write is enough: a parent is a real directory, or
-//! the entry is refused. Links may stay only if they cannot lead out, so what
-//! follows them later (the install) stays inside too.
+//! its name only once all is there and the archive was read to its end, where
+//! its checksums are. As nothing but the agent writes in it, a look at each
+//! parent before each write is enough: a parent is a real directory, or the
+//! entry is refused. A link may lead anywhere, as in a Python virtual
+//! environment, because nothing follows it out of the bundle: neither
+//! unpacking nor installing.
 
 pub(crate) mod again;
 pub(crate) mod directory;
+mod gzip;
 mod owners;
 mod tarball;
-mod tree;
+pub(crate) mod tree;
 mod zipfile;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::Kind;
-use super::cache::no_space;
+use super::cache::{DiskFull, no_space};
 use crate::regular_file;
+use again::Inventory;
 use tree::Tree;
 
 /// What an archive may hold at most.
@@ -72,10 +77,13 @@ pub(crate) enum Refused {
     TooDeep,
     #[error("its name has a newline or another control character in it, or none at all")]
     ControlCharacter,
-    #[error("it links to `{target}`, which is not inside the bundle, or goes up after a name")]
-    LinkLeaves { target: String },
-    #[error("it lies below something that is not a directory in this archive")]
-    ThroughNonDirectory,
+    #[error("it is a link to nothing, or its target is longer than {PATH_BYTES_MAX} bytes")]
+    LinkTarget,
+    #[error(
+        "it lies below `{above}`, which is a link or a file in this bundle: nothing is written through a link, so \
+         put the files into a real directory"
+    )]
+    ThroughNonDirectory { above: String },
     #[error("it is a hard link to `{target}`, which is no file of this archive before it")]
     HardLink { target: String },
     #[error("it is a {0}: a bundle holds files, directories and links only")]
@@ -130,11 +138,8 @@ pub(crate) enum UnpackError {
         #[source]
         cause: io::Error,
     },
-    #[error(
-        "no room to unpack into `{}`: at least {needed} bytes are needed and {free} are free",
-        path.display()
-    )]
-    NoRoom { path: PathBuf, needed: u64, free: u64 },
+    #[error(transparent)]
+    NoRoom(#[from] DiskFull),
 }
 
 fn damaged(cause: io::Error) -> UnpackError {
@@ -164,7 +169,7 @@ pub(crate) fn require(archive: &Path, kinds: &[Kind]) -> Result<(), UnpackError>
 /// A single directory at the top that has an AppSpec file directly inside
 /// becomes the destination itself, as the official agent has it; but not in an
 /// archive that a directory was packed into.
-pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Result<(), UnpackError> {
+pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Result<Inventory, UnpackError> {
     let read = |cause| UnpackError::Read { path: archive.to_owned(), cause };
     let mut file = regular_file::open(archive).map_err(read)?;
     let packed = file.metadata().map_err(read)?.len();
@@ -176,11 +181,11 @@ pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Resu
         tree.require_room(packed)?;
         match kind {
             // Its headers are read by 512 bytes each.
-            Kind::Tar => tarball::unpack(io::BufReader::new(file), tree)?,
-            Kind::TarGz => tarball::unpack(flate2::read::MultiGzDecoder::new(file), tree)?,
-            Kind::TarZst => tarball::unpack(zstd::Decoder::new(file).map_err(damaged)?, tree)?,
-            Kind::Zip => zipfile::unpack(file, tree)?,
-        }
+            Kind::Tar => tarball::unpack(io::BufReader::new(file), tree)?.require_mark(),
+            Kind::TarGz => tarball::unpack(gzip::Members::new(file), tree).map(|_| ()),
+            Kind::TarZst => tarball::unpack(zstd::Decoder::new(file).map_err(damaged)?, tree).map(|_| ()),
+            Kind::Zip => zipfile::unpack(file, tree),
+        }?;
         Ok(if tree.was_directory { Top::Kept } else { Top::Stripped })
     })
 }
@@ -188,7 +193,7 @@ pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Resu
 /// Copies the directory `source` as the directory `destination`, which is
 /// replaced: the same guards as for an archive, nothing stripped. Owners and
 /// times are this agent's own. Blocks.
-pub(crate) fn copy(source: &Path, destination: &Path, limits: Limits) -> Result<(), UnpackError> {
+pub(crate) fn copy(source: &Path, destination: &Path, limits: Limits) -> Result<Inventory, UnpackError> {
     // No ratio: what is copied is as large as what it is copied from.
     replace(destination, u64::MAX, limits, |tree| directory::copy(source, tree).map(|()| Top::Kept))
 }
@@ -206,29 +211,38 @@ fn replace(
     packed: u64,
     limits: Limits,
     fill: impl FnOnce(&mut Tree) -> Result<Top, UnpackError>,
-) -> Result<(), UnpackError> {
+) -> Result<Inventory, UnpackError> {
     let unfinished = beside(destination);
     let write = |path: &Path| {
         let path = path.to_owned();
         move |cause| UnpackError::Write { path, cause }
     };
     remove(&unfinished).map_err(write(&unfinished))?;
-    fs::create_dir_all(&unfinished).map_err(write(&unfinished))?;
+    let parent = unfinished.parent().unwrap_or(&unfinished);
+    fs::create_dir_all(parent).map_err(write(parent))?;
+    tree::make_directory(&unfinished).map_err(write(&unfinished))?;
     let mut tree = Tree::new(&unfinished, packed, limits);
-    let filled = fill(&mut tree).and_then(|top| tree.finish().map(|()| top));
-    let finished = filled.and_then(|top| {
+    let filled = fill(&mut tree).and_then(|top| Ok((top, tree.finish()?)));
+    let finished = filled.and_then(|(top, mut inventory)| {
         remove(destination).map_err(write(destination))?;
-        let top = match top {
+        let single = match top {
             Top::Kept => None,
             Top::Stripped => single_top(&unfinished).map_err(write(&unfinished))?,
         };
-        let top = top.as_deref().unwrap_or(&unfinished);
-        fs::rename(top, destination).map_err(write(destination))
+        let top = match &single {
+            Some(name) => {
+                inventory.strip(name);
+                unfinished.join(name)
+            }
+            None => unfinished.clone(),
+        };
+        fs::rename(top, destination).map_err(write(destination))?;
+        Ok(inventory)
     });
     // Also after success: the emptied directory around a single one at the top.
     // What failed before is the better thing to report.
     let removed = remove(&unfinished).map_err(write(&unfinished));
-    finished.and(removed)
+    finished.and_then(|inventory| removed.map(|()| inventory))
 }
 
 fn beside(destination: &Path) -> PathBuf {
@@ -237,25 +251,64 @@ fn beside(destination: &Path) -> PathBuf {
     destination.with_file_name(name)
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
+/// Removes what is at `path`, if something is. Directories that their owner may
+/// not write are opened first: only root could remove what is inside.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_directories(path, DEPTH_MAX)?;
+            fs::remove_dir_all(path)
+        }
+        other => other,
+    };
+    match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
 }
 
-/// The directory to strip off: the only thing at the top, with a name like
-/// "appspec" directly inside.
-fn single_top(dir: &Path) -> io::Result<Option<PathBuf>> {
-    let mut entries = fs::read_dir(dir)?;
-    let (Some(only), None) = (entries.next().transpose()?, entries.next()) else { return Ok(None) };
-    if !only.file_type()?.is_dir() {
-        return Ok(None);
+/// Lets their owner write `dir` and the directories below it. Links are not
+/// followed.
+fn open_directories(dir: &Path, depth_left: usize) -> io::Result<()> {
+    const OWNER: u32 = 0o700;
+    let mode = fs::symlink_metadata(dir)?.permissions().mode();
+    if mode & OWNER != OWNER {
+        fs::set_permissions(dir, fs::Permissions::from_mode(mode & 0o7777 | OWNER))?;
     }
-    for entry in fs::read_dir(only.path())? {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if depth_left > 0 && entry.file_type()?.is_dir() {
+            open_directories(&entry.path(), depth_left - 1)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether packers add a file or directory of this name by themselves: the
+/// Finder of macOS, and tar there.
+pub(crate) fn is_noise(name: &OsStr) -> bool {
+    name == "__MACOSX" || name == ".DS_Store" || name.as_bytes().starts_with(b"._")
+}
+
+/// Returns the name of the directory to strip off: the only thing at the top but
+/// for what packers add, with a name like "appspec" directly inside.
+fn single_top(dir: &Path) -> io::Result<Option<OsString>> {
+    let mut only = None;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if is_noise(&entry.file_name()) {
+            continue;
+        }
+        if only.is_some() || !entry.file_type()?.is_dir() {
+            return Ok(None);
+        }
+        only = Some(entry.file_name());
+    }
+    let Some(only) = only else { return Ok(None) };
+    for entry in fs::read_dir(dir.join(&only))? {
         let name = entry?.file_name();
-        if name.to_string_lossy().to_lowercase().contains("appspec") {
-            return Ok(Some(only.path()));
+        if !is_noise(&name) && name.to_string_lossy().to_lowercase().contains("appspec") {
+            return Ok(Some(only));
         }
     }
     Ok(None)
@@ -296,26 +349,23 @@ pub(crate) fn check_path(path: &Path) -> Result<PathBuf, Refused> {
     Ok(checked)
 }
 
-/// Where a link at `below` may point: up only at its start, and no further
-/// than the top. After a name, `..` could go up from wherever that name, itself
-/// a link, leads to.
-pub(crate) fn check_link(below: &Path, target: &Path) -> Result<(), Refused> {
-    let leaves = || Refused::LinkLeaves { target: target.display().to_string() };
-    let mut depth = below.components().count().saturating_sub(1);
-    let mut named = false;
-    if target.as_os_str().is_empty() || target.as_os_str().len() > PATH_BYTES_MAX {
-        return Err(leaves());
+/// Where a link may lead to: anywhere, because no link is followed out of the
+/// bundle. Only what no file system could hold is refused.
+pub(crate) fn check_link(target: &Path) -> Result<(), Refused> {
+    let bytes = target.as_os_str().len();
+    if bytes == 0 || bytes > PATH_BYTES_MAX { Err(Refused::LinkTarget) } else { Ok(()) }
+}
+
+/// Returns where `below` lies in the bundle `top`, with all links followed.
+/// # Errors
+/// If it is not there, or a link leads out of the bundle.
+pub(crate) fn inside(top: &Path, below: &Path) -> io::Result<PathBuf> {
+    let (top, place) = (top.canonicalize()?, top.join(below).canonicalize()?);
+    if place.starts_with(&top) {
+        return Ok(place);
     }
-    for component in target.components() {
-        match component {
-            Component::Normal(_) => named = true,
-            Component::CurDir => {}
-            Component::ParentDir if named => return Err(leaves()),
-            Component::ParentDir => depth = depth.checked_sub(1).ok_or_else(leaves)?,
-            Component::RootDir | Component::Prefix(_) => return Err(leaves()),
-        }
-    }
-    Ok(())
+    let leads = format!("a link in the bundle leads to `{}`, which is outside of it", place.display());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, leads))
 }
 
 #[cfg(test)]

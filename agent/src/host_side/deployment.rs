@@ -10,12 +10,14 @@ use proto::lifecycle::{LifecycleEvent, Scripts};
 use proto::policy::FileExists;
 use tokio_util::sync::CancellationToken;
 
-use super::lookalikes;
 use super::people::missing_users;
-use super::{FetchError, left};
+use super::{FetchError, kept, left, lookalikes, unaltered};
 use crate::bundle::AcquireError;
-use crate::bundle::unpack::UnpackError;
+use crate::bundle::cache::DiskFull;
+use crate::bundle::unpack::again::Inventory;
+use crate::bundle::unpack::{UnpackError, inside};
 use crate::hooks::{self, HookFailure, Hooks, Patience};
+use crate::install::originals::Originals;
 use crate::install::state::{ARCHIVE, State};
 use crate::install::unfinished::{Intent, UnderWay};
 use crate::install::{self, InstallError};
@@ -95,6 +97,9 @@ pub(crate) enum EventError {
     Acquire(#[source] AcquireError),
     #[error("cannot unpack the bundle")]
     Unpack(#[source] UnpackError),
+    /// Found before the old revision was stopped.
+    #[error(transparent)]
+    DiskFull(#[from] DiskFull),
     #[error(
         "there is no AppSpec file `{name}` in `{}`: it must lie at the bundle's top, as appspec.yml, unless \
          another name is given{}", archive.display(), lookalikes::in_words(near)
@@ -145,6 +150,7 @@ impl EventError {
             | EventError::Fetch { .. }
             | EventError::Acquire(_)
             | EventError::Unpack(_)
+            | EventError::DiskFull(_)
             | EventError::NoAppSpec { .. }
             | EventError::LastInstalledGone { .. }
             | EventError::NothingInstalled
@@ -241,7 +247,9 @@ impl Deployment {
     fn install_now(&self, file_exists: FileExists) -> Result<(), EventError> {
         let archive = self.archive();
         let appspec = read_appspec(&archive, &self.appspec_name, CustomEvents::Only(&self.custom_events))?;
-        install::install(&appspec, &archive, file_exists, &self.state).map_err(EventError::Install)?;
+        let originals = self.originals()?;
+        install::install(&appspec, &archive, &originals, file_exists, &self.state)
+            .map_err(EventError::Install)?;
         // The official agent does it here, not at the deployment's end: this
         // is what is on the host now, and what the next one has to stop.
         self.state.mark_last_successful(&self.dir).map_err(|cause| self.on_disk(cause))
@@ -256,6 +264,14 @@ impl Deployment {
         let Ok(parsed) = appspec::parse_with(&file, &bytes, custom) else { return Ok(()) };
         let missing = missing_users(&file, &parsed.appspec, archive, events);
         if missing.is_empty() { Ok(()) } else { Err(EventError::AppSpec(missing)) }
+    }
+
+    /// The modes and owners that the bundle gives its files.
+    fn originals(&self) -> Result<Originals, EventError> {
+        let note =
+            kept::read_note(&self.dir).and_then(|note| note.as_deref().map(Inventory::read).transpose());
+        let inventory = note.map_err(|cause| self.on_disk(cause))?;
+        Ok(inventory.as_ref().map(Originals::of).unwrap_or_default())
     }
 
     /// Runs the scripts that an event has, if it has any.
@@ -280,7 +296,18 @@ impl Deployment {
             deployments_log: &self.state.deployments_log(),
             patience: self.patience,
         };
-        hooks::run(&hooks, cancel).await.map_err(|failure| match revision.is_own {
+        let altered = unaltered::require(&archive, hooks.scripts).await;
+        let altered = altered.map_err(|(script, cause)| {
+            // Whoever reads the log sees it, also where that is passed over.
+            let _ = hooks::note(hooks.log, &format!("Failed - {script}: {cause}"));
+            let path = archive.join(script.trim_start_matches('/'));
+            HookFailure { event: event.name().to_owned(), script, path, log: String::new(), cause }
+        });
+        let ended = match altered {
+            Ok(()) => hooks::run(&hooks, cancel).await,
+            Err(failure) => Err(failure),
+        };
+        ended.map_err(|failure| match revision.is_own {
             true => EventError::Hook(Box::new(failure)),
             false => EventError::OldHook { archive: archive.clone(), failure: Box::new(failure) },
         })
@@ -403,7 +430,9 @@ pub(crate) fn read_appspec(
 pub(crate) fn find_appspec(archive: &Path, name: &str) -> Result<(String, Vec<u8>), EventError> {
     for name in [name, "appspec.yaml", super::APPSPEC_NAME] {
         let path = archive.join(name);
-        match regular_file::read_start(&path, APPSPEC_BYTES_MAX) {
+        // Not one that a link in the bundle leads to elsewhere on the host.
+        let read = inside(archive, Path::new(name));
+        match read.and_then(|real| regular_file::read_start(&real, APPSPEC_BYTES_MAX)) {
             Ok(bytes) => return Ok((name.to_owned(), bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(cause) => return Err(EventError::Disk { path, cause }),

@@ -13,17 +13,45 @@ use crate::bundle::unpack::Limits;
 use crate::bundle::unpack::again::Inventory;
 use crate::whole_file;
 
+/// Starts the name of the file in a deployment's directory that says what was
+/// unpacked there.
+const INVENTORY: &str = "inventory";
+
 /// Writes down, beside what was just unpacked in a deployment's directory, what
-/// it is. Blocks.
-pub(super) fn note(dir: &Path, digest: &Digest) {
-    let noted = Inventory::take(&archive_of(dir)).and_then(|inventory| match inventory {
-        Some(inventory) => write(&note_in(dir, digest), &inventory),
-        None => Ok(()),
-    });
-    if let Err(error) = noted {
-        // The deployment does without it; a rollback takes the bundle then.
-        tracing::warn!(dir = %dir.display(), %error, "cannot note what was unpacked");
+/// it is; the digest is left out where it is not known. Blocks.
+pub(crate) fn note(dir: &Path, digest: Option<&Digest>, inventory: &Inventory) -> io::Result<()> {
+    let path = digest.map_or_else(|| dir.join(format!("{INVENTORY}.json")), |digest| note_in(dir, digest));
+    // Another bundle may have been unpacked there before.
+    for old in notes(dir)?.into_iter().filter(|old| *old != path) {
+        fs::remove_file(old)?;
     }
+    write(&path, inventory)
+}
+
+/// Reads what was written down in a deployment's directory. There is nothing if
+/// the official agent has unpacked it.
+pub(crate) fn read_note(dir: &Path) -> io::Result<Option<Vec<u8>>> {
+    match notes(dir)?.first() {
+        Some(note) => whole_file::read(note),
+        None => Ok(None),
+    }
+}
+
+/// The inventories in a deployment's directory: one, or none.
+fn notes(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut notes = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if name.starts_with(INVENTORY.as_bytes()) && name.ends_with(b".json") {
+            notes.push(path);
+        }
+    }
+    Ok(notes)
 }
 
 /// Unpacks the bundle into a deployment's directory from one that was unpacked
@@ -34,7 +62,7 @@ pub(super) fn unpack_again(root: &Path, dir: &Path, digest: &Digest, limits: Lim
         match inventory.unpack_again(&archive_of(&kept), &archive_of(dir), limits) {
             Ok(()) => {
                 tracing::info!(%digest, from = %kept.display(), "unpacked before, used again");
-                if let Err(error) = write(&note_in(dir, digest), &inventory) {
+                if let Err(error) = note(dir, Some(digest), &inventory) {
                     tracing::warn!(dir = %dir.display(), %error, "cannot note what was unpacked");
                 }
                 return true;
@@ -71,16 +99,17 @@ pub(super) fn subdirectories(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn note_in(dir: &Path, digest: &Digest) -> PathBuf {
-    dir.join(format!("unpacked-{}.json", digest.hex()))
+    dir.join(format!("{INVENTORY}-{}.json", digest.hex()))
 }
 
 fn read(path: &Path) -> Option<Inventory> {
-    let bytes = whole_file::read(path).ok()??;
-    serde_json::from_slice(&bytes).ok()
+    Inventory::read(&whole_file::read(path).ok()??).ok()
 }
 
 fn write(path: &Path, inventory: &Inventory) -> io::Result<()> {
-    whole_file::replace(path, &serde_json::to_vec(inventory)?)
+    let mut content = Vec::new();
+    inventory.write(&mut content)?;
+    whole_file::replace(path, &content)
 }
 
 #[cfg(test)]

@@ -278,11 +278,10 @@ async fn each_revision_is_read_under_its_own_appspec_name() {
 #[tokio::test]
 async fn a_failing_script_of_the_old_revision_says_how_to_go_on_without_it() {
     let host = Host::new();
-    let first = host.bundle("v1", &["ApplicationStop"]);
+    host.bundle("v1", &["ApplicationStop"]);
+    fs::write(host.dir.path().join("v1/hook.sh"), "#!/bin/sh\nexit 3\n").expect("written");
+    let first = acquire_path(&host.dir.path().join("v1"), &host.side.cache).expect("packed");
     host.deploy(&first, id(1)).await.expect("deployed");
-    let group: GroupName = "shop/prod".parse().expect("a name");
-    let archive = host.side.state(&group).deployment_dir(&id(1).to_string()).join("deployment-archive");
-    fs::write(archive.join("hook.sh"), "#!/bin/sh\nexit 3\n").expect("written");
     let second = host.bundle("v2", &[]);
     let failure = host.deploy(&second, id(2)).await.expect_err("failed");
     assert_eq!(
@@ -311,4 +310,18 @@ async fn restarts_push_no_revision_out() {
     assert_eq!(left, [1, 2, 5, 6, 7], "both revisions, and the logs of the last restarts");
     fs::remove_file(host.side.cache.path(&first.digest)).expect("evicted");
     host.deploy(&first, id(9)).await.expect("the way back is still there");
+}
+
+#[tokio::test]
+async fn a_turn_on_a_full_disk_is_refused_while_the_old_revision_runs() {
+    let host = Host::new();
+    let one = host.bundle("one", &["ApplicationStop"]);
+    host.deploy(&one, id(1)).await.expect("deployed");
+    host.trace();
+    // No disk has room for it.
+    let two = Revision { size: u64::MAX / 4, ..host.bundle("two", &[]) };
+    let failure = host.deploy(&two, id(2)).await.expect_err("refused");
+    assert!(failure.message.starts_with("the disk is full: "), "{}", failure.message);
+    assert_eq!(failure.event, Some(LifecycleEvent::BeforeBlockTraffic));
+    assert_eq!(host.trace(), Vec::<String>::new(), "nothing was stopped");
 }

@@ -1,16 +1,15 @@
-//! POSIX access control lists, written as the attribute that the kernel keeps
-//! them in: there is no tool to call and no shell to quote for.
+//! The access control lists that an AppSpec file gives files and directories.
 
-use std::fs;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use nix::errno::Errno;
 use proto::appspec::{Ace, AceKind, Permission};
 use rustix::fs::XattrFlags;
 
 use super::problem::Problem;
+use crate::posix_acl::{ACCESS, Row, Tag, encode};
 
 /// One entry, with the names looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,18 +20,6 @@ pub(super) struct Entry {
     id: Option<u32>,
     bits: u8,
     name: String,
-}
-
-/// The kernel's numbers; its lists are sorted by them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u16)]
-enum Tag {
-    Owner = 1,
-    User = 2,
-    OwningGroup = 4,
-    Group = 8,
-    Mask = 16,
-    Other = 32,
 }
 
 /// Looks up whom the entries of one permission are for.
@@ -91,22 +78,22 @@ impl Entry {
 
 /// Gives the object these entries and no others. What they leave open comes
 /// from its mode.
-pub(super) fn set(path: &Path, entries: &[Entry]) -> io::Result<()> {
-    let mode = fs::metadata(path)?.mode();
+pub(super) fn set(object: &File, entries: &[Entry]) -> io::Result<()> {
+    let mode = object.metadata()?.mode();
     let of = |is_default| entries.iter().filter(move |entry| entry.is_default == is_default);
-    write(path, c"system.posix_acl_access", &encode(&complete(of(false), mode)))?;
+    write(object, ACCESS, &encode(&complete(of(false), mode)))?;
     if of(true).next().is_some() {
-        return write(path, c"system.posix_acl_default", &encode(&complete(of(true), mode)));
+        return write(object, c"system.posix_acl_default", &encode(&complete(of(true), mode)));
     }
     // One that was inherited would go on below the directory.
-    match rustix::fs::removexattr(path, c"system.posix_acl_default") {
+    match rustix::fs::fremovexattr(object, c"system.posix_acl_default") {
         Ok(()) | Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-fn write(path: &Path, name: &std::ffi::CStr, value: &[u8]) -> io::Result<()> {
-    let written = rustix::fs::setxattr(path, name, value, XattrFlags::empty());
+fn write(object: &File, name: &std::ffi::CStr, value: &[u8]) -> io::Result<()> {
+    let written = rustix::fs::fsetxattr(object, name, value, XattrFlags::empty());
     written.map_err(|error| match error {
         rustix::io::Errno::OPNOTSUPP => {
             io::Error::new(io::ErrorKind::Unsupported, "this file system has no access control lists")
@@ -114,8 +101,6 @@ fn write(path: &Path, name: &std::ffi::CStr, value: &[u8]) -> io::Result<()> {
         error => Errno::from_raw(error.raw_os_error()).into(),
     })
 }
-
-type Row = (Tag, Option<u32>, u8);
 
 /// The three that every list has, and the mask that one with names has.
 fn complete<'e>(given: impl Iterator<Item = &'e Entry>, mode: u32) -> Vec<Row> {
@@ -138,18 +123,6 @@ fn complete<'e>(given: impl Iterator<Item = &'e Entry>, mode: u32) -> Vec<Row> {
     }
     rows.sort();
     rows
-}
-
-/// The kernel's form: a version, then tag, bits and id of each entry.
-fn encode(rows: &[Row]) -> Vec<u8> {
-    const VERSION: u32 = 2;
-    let mut bytes = VERSION.to_le_bytes().to_vec();
-    for (tag, id, bits) in rows {
-        bytes.extend((*tag as u16).to_le_bytes());
-        bytes.extend(u16::from(*bits).to_le_bytes());
-        bytes.extend(id.unwrap_or(u32::MAX).to_le_bytes());
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -1,95 +1,95 @@
 //! Laying down the files.
 //!
-//! A file is written beside its place and renamed, so that a running program
-//! never sees half of it. Only where a file that is to be overwritten has more
-//! names than one is it written in place, because the other names are to see
-//! the new content too.
+//! A file is written beside its place, with the mode and owner that it is to
+//! have, and renamed: a running program never sees half of it, and what had the
+//! name before is neither written to nor followed, whoever put it there.
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
-use super::cleanup::{Journal, part_of};
-use super::plan::{Plan, Step};
+use super::attributes;
+use super::cleanup::{Journal, part_name};
+use super::folder::{Folder, Folders, Identity};
+use super::plan::{Copy, Plan, Step};
+use super::selection::Change;
 use super::{InstallError, Witness};
+use crate::regular_file;
+
+/// The directories that were made, and which ones they are.
+pub(super) type Made = HashMap<PathBuf, Identity>;
 
 /// Carries out the plan's steps, each noted before it is taken.
-pub(super) fn apply(plan: &Plan, journal: &mut Journal, witness: Witness<'_>) -> Result<(), InstallError> {
+pub(super) fn apply(plan: &Plan, journal: &mut Journal, witness: Witness<'_>) -> Result<Made, InstallError> {
+    let (mut folders, mut made, changes) = (Folders::new(), Made::new(), plan.changes_of_files());
     for step in &plan.steps {
         match step {
             Step::Mkdir { directory } => {
                 journal.note(directory)?;
                 witness();
-                make_directory(directory)
-                    .map_err(|cause| InstallError::Mkdir { path: directory.clone(), cause })?;
+                let identity =
+                    folders.around(directory).and_then(|(folder, name)| folder.make_directory(name));
+                let failed = |cause| InstallError::Mkdir { path: directory.clone(), cause };
+                made.extend(identity.map_err(failed)?.map(|identity| (directory.clone(), identity)));
             }
-            Step::Copy { source, destination } => {
-                journal.note(destination)?;
+            Step::Copy(copy) => {
+                journal.note(&copy.destination)?;
                 witness();
-                copy(source, destination).map_err(|cause| {
-                    let bytes = fs::symlink_metadata(source).map_or(0, |metadata| metadata.len());
-                    let (source_path, destination) = (source.clone(), destination.clone());
-                    InstallError::Copy { source_path, destination, bytes, cause }
-                })?;
+                let of_file = changes.get(copy.destination.as_path()).map_or(&[][..], Vec::as_slice);
+                lay_down(copy, &mut folders, of_file)?;
             }
         }
         witness();
     }
-    Ok(())
+    Ok(made)
 }
 
-fn make_directory(directory: &Path) -> io::Result<()> {
-    match fs::create_dir(directory) {
-        // Somebody made it since we planned: as good as if it had been there.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
-        other => other,
-    }
-}
-
-fn copy(source: &Path, destination: &Path) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(source)?;
-    let existing = destination.metadata().ok();
-    // Into a directory of that name, as `cp` has it.
-    let destination = match &existing {
-        Some(existing) if existing.is_dir() => destination.join(destination.file_name().unwrap_or_default()),
-        Some(_) => destination.canonicalize()?,
-        None => destination.to_owned(),
+fn lay_down(copy: &Copy, folders: &mut Folders, changes: &[&Change]) -> Result<(), InstallError> {
+    let failed = |cause| InstallError::Copy {
+        source_path: copy.source.clone(),
+        destination: copy.destination.clone(),
+        bytes: copy.bytes,
+        cause,
     };
-    if metadata.is_symlink() {
-        let (part, target) = (part_of(&destination), fs::read_link(source)?);
-        anew(&part, |part| std::os::unix::fs::symlink(&target, part))?;
-        return fs::rename(part, destination);
+    let (folder, name) = folders.around(&copy.destination).map_err(failed)?;
+    let part = part_name(&copy.destination);
+    let written = if copy.is_link {
+        link(copy, folder, &part).map_err(failed).and_then(|()| attributes::give_link(folder, &part, changes))
+    } else {
+        file(copy, folder, &part).map_err(failed).and_then(|file| attributes::give(&file, changes))
+    };
+    let laid_down =
+        written.and_then(|()| folder.rename(&part, name, copy.replaces.is_some()).map_err(failed));
+    if laid_down.is_err() {
+        // On a full disk these are the bytes that are missing most.
+        let _ = folder.remove_file(&part);
     }
-    let source = File::open(source)?;
-    match existing {
-        Some(existing) if existing.is_file() && existing.nlink() > 1 => {
-            let file = File::options().write(true).truncate(true).open(&destination)?;
-            fill(&source, &metadata, &file)
-        }
-        Some(_) | None => {
-            let part = part_of(&destination);
-            // It may be a secret, and has its own mode only in the end.
-            let secret = |part: &Path| File::options().write(true).create_new(true).mode(0o600).open(part);
-            let file = anew(&part, secret)?;
-            let filled = fill(&source, &metadata, &file);
-            if filled.is_err() {
-                // On a full disk these are the bytes that are missing most.
-                let _ = fs::remove_file(&part);
-            }
-            filled?;
-            fs::rename(part, destination)
-        }
-    }
+    laid_down
+}
+
+fn link(copy: &Copy, folder: &Folder, part: &OsStr) -> io::Result<()> {
+    let target = fs::read_link(&copy.source)?;
+    anew(folder, part, || folder.link(&target, part))
+}
+
+fn file(copy: &Copy, folder: &Folder, part: &OsStr) -> io::Result<File> {
+    let source = regular_file::open_no_link(&copy.source)?;
+    // It may be a secret, and has its own mode only in the end.
+    let file = anew(folder, part, || folder.create(part))?;
+    fill(&source, copy, &file)?;
+    Ok(file)
 }
 
 /// Makes what must not be there before. What an agent left that was killed is
 /// rare, so it is looked for only then.
-fn anew<T>(part: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
-    match make(part) {
+fn anew<T>(folder: &Folder, part: &OsStr, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match make() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            super::remove_file(part)?;
-            make(part)
+            folder.remove_file(part)?;
+            make()
         }
         other => other,
     }
@@ -97,14 +97,15 @@ fn anew<T>(part: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> 
 
 /// Content, owner, mode and times of the source, in this order: giving a file
 /// away takes its setuid bits.
-fn fill(source: &File, metadata: &fs::Metadata, file: &File) -> io::Result<()> {
+fn fill(source: &File, copy: &Copy, file: &File) -> io::Result<()> {
+    let metadata = source.metadata()?;
     pour(source, metadata.len(), file)?;
-    let own = nix::unistd::geteuid();
-    let mut mode = metadata.permissions().mode() & 0o7777;
+    let (own, (user, group)) = (nix::unistd::geteuid(), copy.owner);
+    let mut mode = copy.mode;
     if own.is_root() {
-        std::os::unix::fs::fchown(file, Some(metadata.uid()), Some(metadata.gid()))?;
-    } else if own.as_raw() != metadata.uid() {
-        // A file that is now ours must not run with our rights for everybody.
+        std::os::unix::fs::fchown(file, Some(user), Some(group))?;
+    } else if own.as_raw() != user {
+        // A file that is now the agent's must not run with its rights for everybody.
         mode &= 0o1777;
     }
     file.set_permissions(Permissions::from_mode(mode))?;
@@ -119,7 +120,7 @@ fn pour(mut source: &File, bytes: u64, mut file: &File) -> io::Result<()> {
     if bytes > SMALL_BYTES_MAX {
         return io::copy(&mut source, &mut file).map(drop);
     }
-    let mut content = Vec::with_capacity(bytes as usize);
+    let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
     source.take(bytes).read_to_end(&mut content)?;
     file.write_all(&content)
 }

@@ -1,35 +1,97 @@
 //! Modes, access control lists, SELinux contexts and owners of what was laid
 //! down; the owner last, as in the official agent, which takes a setuid bit
 //! away again.
+//!
+//! A file or link gets them before it gets its name, a directory once all that
+//! is inside is there. Both are open then, so that what is changed is what was
+//! laid down and nothing else.
 
-use std::fs::{self, Permissions};
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
+use super::apply::Made;
 use super::cleanup::Journal;
+use super::folder::{Folder, Folders};
 use super::plan::Plan;
+use super::selection::Change;
 use super::{InstallError, Witness, access_list, selinux};
 
-/// Makes the plan's changes. Links are followed, as with `chmod` and `chown`.
-pub(super) fn apply(plan: &Plan, journal: &mut Journal, witness: Witness<'_>) -> Result<(), InstallError> {
-    for change in &plan.changes {
-        let path = &change.path;
-        let failed = |what| move |cause| InstallError::Attribute { what, path: path.clone(), cause };
+/// Makes changes of an open file or directory.
+pub(super) fn give(object: &File, changes: &[&Change]) -> Result<(), InstallError> {
+    for change in changes {
+        let failed = |what| failure(what, &change.path);
         if let Some(mode) = change.mode {
-            fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("mode"))?;
+            object.set_permissions(Permissions::from_mode(mode)).map_err(failed("mode"))?;
         }
         if !change.acl.is_empty() {
-            access_list::set(path, &change.acl).map_err(failed("access control list"))?;
+            access_list::set(object, &change.acl).map_err(failed("access control list"))?;
+        }
+        let (owner, group) = ids(change);
+        if owner.is_some() || group.is_some() {
+            std::os::unix::fs::fchown(object, owner, group).map_err(failed("owner"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes changes of a link that leads out of the installation. It has an owner
+/// and nothing else.
+pub(super) fn give_link(folder: &Folder, name: &OsStr, changes: &[&Change]) -> Result<(), InstallError> {
+    for change in changes {
+        let (owner, group) = ids(change);
+        if owner.is_some() || group.is_some() {
+            folder.give_link(name, owner, group).map_err(failure("owner", &change.path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes what is left of the plan's changes: those of directories, and all
+/// SELinux contexts.
+pub(super) fn apply(
+    plan: &Plan,
+    made: &Made,
+    journal: &mut Journal,
+    witness: Witness<'_>,
+) -> Result<(), InstallError> {
+    let mut folders = Folders::new();
+    for change in &plan.changes {
+        if change.is_directory {
+            let directory = directory(&mut folders, &change.at, made).map_err(failure("mode", &change.at))?;
+            give(&directory, &[change])?;
         }
         if let Some(context) = &change.context {
-            journal.note_context(path)?;
-            selinux::set(path, context).map_err(failed("SELinux context"))?;
-        }
-        let id = |id: &Option<(String, u32)>| id.as_ref().map(|(_, number)| *number);
-        let (owner, group) = (id(&change.owner), id(&change.group));
-        if owner.is_some() || group.is_some() {
-            std::os::unix::fs::chown(path, owner, group).map_err(failed("owner"))?;
+            journal.note_context(&change.at)?;
+            let path =
+                folders.around(&change.at).and_then(|(folder, name)| Ok(folder.real_path()?.join(name)));
+            let set = path.and_then(|path| selinux::set(&path, context));
+            set.map_err(failure("SELinux context", &change.at))?;
         }
         witness();
     }
     Ok(())
+}
+
+fn directory(folders: &mut Folders, path: &Path, made: &Made) -> io::Result<File> {
+    let (folder, name) = folders.around(path)?;
+    let (directory, identity) = folder.directory(name)?;
+    if made.get(path) != Some(&identity) {
+        return Err(io::Error::other(
+            "it is not the directory that was made here: somebody else has made one",
+        ));
+    }
+    Ok(directory)
+}
+
+fn failure(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstallError {
+    move |cause| InstallError::Attribute { what, path: path.to_owned(), cause }
+}
+
+/// The numbers of the new owner and group.
+fn ids(change: &Change) -> (Option<u32>, Option<u32>) {
+    let id = |id: &Option<(String, u32)>| id.as_ref().map(|(_, number)| *number);
+    (id(&change.owner), id(&change.group))
 }

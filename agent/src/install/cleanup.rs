@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::folder::Folders;
 use super::{InstallError, Witness, selinux};
 use crate::whole_file;
 
@@ -69,9 +70,9 @@ impl Previous {
         Ok(Previous { made, gone })
     }
 
-    /// Whether there will be something at `path` after the removal.
-    pub(super) fn leaves(&self, path: &Path) -> bool {
-        fs::symlink_metadata(path).is_ok() && !self.gone.contains(path)
+    /// What there will be at `path` after the removal; a link is not followed.
+    pub(super) fn leaves(&self, path: &Path) -> Option<Metadata> {
+        if self.gone.contains(path) { None } else { fs::symlink_metadata(path).ok() }
     }
 
     /// What is there and will be removed.
@@ -82,11 +83,12 @@ impl Previous {
     /// Removes the files, and the directories that are empty then, last made
     /// first.
     pub(super) fn remove(&self, witness: Witness<'_>) -> Result<(), InstallError> {
+        let mut folders = Folders::new();
         for made in self.made.iter().rev() {
             match made {
                 Made::Path(path) => {
-                    let removed = remove(path).and_then(|()| remove(&part_of(path)));
-                    removed.map_err(|cause| InstallError::Remove { path: path.clone(), cause })?;
+                    remove(&mut folders, path)
+                        .map_err(|cause| InstallError::Remove { path: path.clone(), cause })?;
                     witness();
                 }
                 Made::Context(path) => {
@@ -101,22 +103,41 @@ impl Previous {
     }
 }
 
-/// What can never have been made must not stop all installations after it, nor what
-/// the agent may not see any more: that stays, and is forgotten.
-fn remove(path: &Path) -> io::Result<()> {
-    let is_dir = match fs::symlink_metadata(path) {
+/// Removes what is at `path`, and what was collected for it beside it. What can
+/// never have been made must not stop all installations after it, nor what the
+/// agent may not see any longer, or has to follow somebody's link to: that stays,
+/// and is forgotten.
+fn remove(folders: &mut Folders, path: &Path) -> io::Result<()> {
+    let (folder, name) = match folders.around(path) {
         Err(error) if is_missing(&error) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             tracing::warn!(path = %path.display(), %error, "cannot see what was to be installed here; it stays");
             return Ok(());
         }
-        metadata => metadata?.is_dir(),
+        around => around?,
     };
-    let removed = if is_dir { fs::remove_dir(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(error) if is_missing(&error) || (is_dir && is_in_use(&error)) => Ok(()),
-        other => other,
-    }
+    let kind = match folder.look(name) {
+        Err(error) if is_missing(&error) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::warn!(path = %path.display(), %error, "cannot see what was to be installed here; it stays");
+            return Ok(());
+        }
+        kind => kind?,
+    };
+    let removed = match kind {
+        None => Ok(()),
+        Some(kind) if kind.is_dir() => match folder.remove_directory(name) {
+            Err(error) if is_in_use(&error) => Ok(()),
+            other => other,
+        },
+        Some(_) => folder.remove_file(name),
+    };
+    removed.or_else(if_missing)?;
+    folder.remove_file(&part_name(path)).or_else(if_missing)
+}
+
+fn if_missing(error: io::Error) -> io::Result<()> {
+    if is_missing(&error) { Ok(()) } else { Err(error) }
 }
 
 /// There is no such path, or there cannot be.
@@ -154,13 +175,17 @@ fn foresee<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> HashSet<PathBuf> {
 }
 
 /// Where the new content of `path` is collected. It lies beside it, so that it
-/// can be renamed, and is short, so that any name that fits has one.
+/// can be renamed.
 pub(super) fn part_of(path: &Path) -> PathBuf {
+    path.with_file_name(part_name(path))
+}
+
+/// Its name, which is short, so that any name that fits has one.
+pub(super) fn part_name(path: &Path) -> OsString {
     let hash = blake3::hash(path.as_os_str().as_bytes()).to_hex();
-    let name = OsStr::from_bytes(&hash.as_bytes()[..16]);
     let mut part = OsString::from(".skein-");
-    part.push(name);
-    path.with_file_name(part)
+    part.push(OsStr::from_bytes(&hash.as_bytes()[..16]));
+    part
 }
 
 /// The cleanup file of this installation.

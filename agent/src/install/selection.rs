@@ -8,14 +8,20 @@ use proto::appspec::{Permission, SeContext};
 use serde_json::{Value, json};
 
 use super::access_list::{self, Entry};
-use super::plan::{Step, absolute, text};
+use super::expand::{absolute, normal};
+use super::plan::{Step, text};
 use super::problem::Problem;
 use super::selinux;
 
-/// What one entry changes about one file or directory.
+/// What one entry changes about one file, directory or link.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
+    /// As `permissions` selects it.
     pub(super) path: PathBuf,
+    /// What is changed: if `path` is a link to something that this installation
+    /// lays down, that; otherwise `path` itself.
+    pub(super) at: PathBuf,
+    pub(super) is_directory: bool,
     pub(super) mode: Option<u32>,
     /// Name and number.
     pub(super) owner: Option<(String, u32)>,
@@ -62,38 +68,65 @@ pub(super) fn select(permissions: &[Permission], steps: &[Step], problems: &mut 
                 let second = permission.line;
                 problems.push(Problem::PermissionTwice { path: path.clone(), first, second });
             }
-            if let Some(target) = leads_out(&path, &made) {
-                let (path, target, line) = (path.clone(), text(&target), permission.line);
-                problems.push(Problem::LinkLeads { path, target, line });
-            }
-            let is_file = || made.get(&path).is_some_and(|step| step.file().is_some());
-            if acl.iter().any(Entry::is_default) && is_file() {
+            let at = match target(&path, &made) {
+                Target::Laid(at) => at,
+                Target::Elsewhere(target) if is_named(permission, &path) => {
+                    let (path, target, line) = (path.clone(), text(&target), permission.line);
+                    problems.push(Problem::LinkLeads { path, target, line });
+                    continue;
+                }
+                // A pattern that selects a link which leads out is about the link.
+                Target::Elsewhere(_) => path.clone(),
+            };
+            let is_directory = made.get(&at).is_some_and(|step| step.directory().is_some());
+            if acl.iter().any(Entry::is_default) && !is_directory {
                 problems.push(Problem::DefaultOnFile { path: path.clone(), line: permission.line });
             }
             let ((owner, group), acl, context) = (ids.clone(), acl.clone(), permission.context.clone());
-            changes.push(Change { path, mode: permission.mode, owner, group, acl, context });
+            changes.push(Change {
+                path,
+                at,
+                is_directory,
+                mode: permission.mode,
+                owner,
+                group,
+                acl,
+                context,
+            });
         }
     }
     changes
 }
 
-/// Where a laid down link leads to, if that is nothing that was laid down.
-/// Modes and owners are given through links, and a link in a bundle could point
-/// them at any file of the host.
-fn leads_out(path: &Path, made: &HashMap<&PathBuf, &Step>) -> Option<PathBuf> {
+/// Whether the entry names this path, and not only a directory above it.
+fn is_named(permission: &Permission, path: &Path) -> bool {
+    absolute(&permission.object).is_some_and(|object| object == path)
+}
+
+/// Where a path of this installation leads to.
+enum Target {
+    /// Something that this installation lays down and that is not a link.
+    Laid(PathBuf),
+    /// Anything else of the host, or nothing. It is not this installation's to
+    /// change.
+    Elsewhere(PathBuf),
+}
+
+/// Follows a link through what is laid down.
+fn target(path: &Path, made: &HashMap<&PathBuf, &Step>) -> Target {
     /// As many links in a row as Linux follows.
     const LINKS_MAX: usize = 40;
     let mut at = path.to_owned();
     for _ in 0..LINKS_MAX {
-        let source = match made.get(&at) {
-            None => return Some(at),
-            Some(Step::Mkdir { .. }) => return None,
-            Some(Step::Copy { source, .. }) => source,
+        let link = match made.get(&at) {
+            None => break,
+            Some(Step::Copy(copy)) if copy.is_link => copy,
+            Some(Step::Mkdir { .. } | Step::Copy(_)) => return Target::Laid(at),
         };
-        let Ok(target) = std::fs::read_link(source) else { return None };
-        at = absolute(&at.with_file_name("").join(target).to_string_lossy())?;
+        let Ok(target) = std::fs::read_link(&link.source) else { break };
+        at = normal(&at.with_file_name("").join(target));
     }
-    Some(at)
+    Target::Elsewhere(at)
 }
 
 /// Files first, then directories, each in the order of the steps.

@@ -16,10 +16,9 @@ pub(super) fn is_there() -> bool {
     is_in_path("semanage") && is_in_path("restorecon")
 }
 
-/// Tells the policy what `path` is to have, and gives it that.
+/// Tells the policy what `path` is to have, and gives it that. The policy knows
+/// no links, so there must be none in the path.
 pub(super) fn set(path: &Path, context: &SeContext) -> io::Result<()> {
-    // The policy knows no links.
-    let path = path.canonicalize()?;
     let mut words: Vec<&OsStr> = vec!["fcontext".as_ref(), "-a".as_ref()];
     for (flag, value) in [
         ("-s", context.name.as_deref()),

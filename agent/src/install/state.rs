@@ -17,9 +17,11 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::bundle::unpack::{self, DEPTH_MAX};
 use crate::whole_file;
 
 /// CodeDeploy's default for `max_revisions`.
@@ -139,6 +141,14 @@ impl State {
         Ok(())
     }
 
+    /// The bytes that [`State::retain`] is going to free.
+    pub(crate) fn retainable(&self, current: &Path, revisions_max: usize) -> u64 {
+        let Ok((revisions, _)) = self.others(current) else { return 0 };
+        let last_successful = self.last_successful().ok().flatten();
+        let oldest = oldest(revisions, revisions_max.saturating_sub(1), last_successful.as_deref());
+        oldest.iter().map(|(_, dir)| bytes_below(dir, DEPTH_MAX)).fold(0, u64::saturating_add)
+    }
+
     /// The same of the logs only.
     pub(crate) fn retain_logs(&self, current: &Path, logs_max: usize) -> io::Result<()> {
         let (_, logs) = self.others(current)?;
@@ -162,18 +172,37 @@ impl State {
 /// A deployment's directory, and when something came into it last.
 type Dated = (SystemTime, PathBuf);
 
-/// Removes all but the newest `kept_max`, but not `spared`, in whose place a
-/// newer one goes. One that cannot be removed (a mount point, a file that is
-/// locked) is no reason to fail a deployment.
-fn remove_oldest(mut dirs: Vec<Dated>, kept_max: usize, spared: Option<&Path>) {
+/// All but the newest `kept_max`, but not `spared`, in whose place a newer one
+/// goes.
+fn oldest(mut dirs: Vec<Dated>, kept_max: usize, spared: Option<&Path>) -> Vec<Dated> {
     let extra = dirs.len().saturating_sub(kept_max);
     dirs.retain(|(_, dir)| Some(dir.as_path()) != spared);
     dirs.sort();
-    for (_, dir) in dirs.iter().take(extra) {
-        if let Err(error) = fs::remove_dir_all(dir) {
+    dirs.truncate(extra);
+    dirs
+}
+
+/// Removes the [`oldest`]. One that cannot be removed (a mount point, a file that
+/// is locked) is no reason to fail a deployment.
+fn remove_oldest(dirs: Vec<Dated>, kept_max: usize, spared: Option<&Path>) {
+    for (_, dir) in oldest(dirs, kept_max, spared) {
+        if let Err(error) = unpack::remove(&dir) {
             tracing::warn!(dir = %dir.display(), %error, "cannot remove an old deployment");
         }
     }
+}
+
+/// What the files below a directory take of the disk.
+fn bytes_below(dir: &Path, depth_left: usize) -> u64 {
+    /// The kernel's unit, whatever the file system's blocks are.
+    const BLOCK: u64 = 512;
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let bytes = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() && depth_left > 0 => bytes_below(&entry.path(), depth_left - 1),
+        Ok(metadata) => metadata.blocks().saturating_mul(BLOCK),
+        Err(_) => 0,
+    };
+    entries.map(bytes).fold(0, u64::saturating_add)
 }
 
 /// Reads a marker; none if there is none, or if it names no directory: without

@@ -1,11 +1,13 @@
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tempfile::TempDir;
 
 use super::*;
 
 mod cut_off;
+mod in_the_way;
 mod kept;
+mod links;
 
 /// A host with one group, and bundles to install there.
 struct Host {
@@ -41,7 +43,7 @@ impl Host {
             self.at("dest").display()
         );
         let parsed = proto::appspec::parse("appspec.yml", text.as_bytes()).expect("a good AppSpec file");
-        install(&parsed.appspec, &self.at(bundle), FileExists::Disallow, &self.state)
+        install(&parsed.appspec, &self.at(bundle), &Originals::default(), FileExists::Disallow, &self.state)
     }
 
     fn problems(&self, bundle: &str, rest: &str) -> Vec<String> {
@@ -101,59 +103,11 @@ fn conflicts_are_all_found_before_the_old_revision_is_touched() {
     host.install("v1", "").expect("installed");
     host.put(&[("dest/b", "foreign"), ("dest/c", "foreign")]);
     let exists = "already exists and is not from an earlier deployment: remove it, or choose \
-                  `file_exists_behavior: OVERWRITE` or RETAIN";
+                  `file_exists_behavior: OVERWRITE` or RETAIN (for one deployment to a group: `skein deploy … \
+                  --override file_exists=OVERWRITE`)";
     assert_eq!(host.problems("v2", ""), [format!("`dest/b` {exists}"), format!("`dest/c` {exists}")]);
     host.check("dest/a", Some("1"));
     assert_eq!(host.cleanup(), ["dest", "dest/a"], "the next install still knows what is there");
-}
-
-#[test]
-fn overwritten_files_become_ours_and_retained_ones_do_not() {
-    let host = Host::new();
-    host.put(&[("v1/app/a", "1"), ("v2/app/b", "2"), ("dest/a", "foreign")]);
-    host.install("v1", "file_exists_behavior: RETAIN\n").expect("installed");
-    host.check("dest/a", Some("foreign"));
-    host.install("v1", "file_exists_behavior: OVERWRITE\n").expect("installed");
-    host.check("dest/a", Some("1"));
-    host.install("v2", "").expect("installed");
-    host.check("dest/a", None);
-}
-
-#[test]
-fn overwriting_reaches_the_other_names_of_a_file() {
-    let host = Host::new();
-    host.put(&[("v1/app/a", "1"), ("v1/app/b", "1"), ("dest/a", "foreign"), ("dest/b", "foreign")]);
-    fs::hard_link(host.at("dest/a"), host.at("twin")).expect("linked");
-    let before = fs::metadata(host.at("dest/b")).expect("there").ino();
-    host.install("v1", "file_exists_behavior: OVERWRITE\n").expect("installed");
-    host.check("twin", Some("1"));
-    let after = fs::metadata(host.at("dest/b")).expect("there").ino();
-    assert_ne!(before, after, "a file with one name is replaced whole");
-}
-
-#[test]
-fn what_is_already_there_decides_how_overwriting_goes() {
-    let host = Host::new();
-    host.put(&[("v1/app/thing", "1"), ("v2/app/real", "2"), ("dest/thing/x", "x"), ("dest/link", "f")]);
-    host.install("v1", "file_exists_behavior: OVERWRITE\n").expect("installed");
-    host.check("dest/thing/thing", Some("1"));
-    symlink("real", host.at("v2/app/link")).expect("linked");
-    let said = host.problems("v2", "file_exists_behavior: OVERWRITE\n");
-    assert_eq!(said, ["`dest/link` is a link in the bundle, and links do not overwrite what is there"]);
-}
-
-#[test]
-fn links_that_lead_to_each_other_come_to_an_end() {
-    let host = Host::new();
-    host.put(&[("v1/app/a/x", "1"), ("v1/app/b/y", "1")]);
-    for (at, target) in [("a/one", "../b"), ("a/two", "../b"), ("b/one", "../a"), ("b/two", "../a")] {
-        symlink(target, host.at("v1/app").join(at)).expect("linked");
-    }
-    host.install("v1", "").expect("installed");
-    host.check("dest/a/one/y", Some("1"));
-    let link = fs::read_link(host.at("dest/a/one/two")).expect("what leads back stays a link");
-    assert_eq!(link, Path::new("../a"));
-    assert_eq!(fs::read_dir(host.at("dest/a/one")).expect("listed").count(), 3);
 }
 
 #[test]
@@ -180,56 +134,6 @@ fn a_deep_tree_is_laid_down_and_one_that_is_too_deep_refused() {
 }
 
 #[test]
-fn links_that_multiply_are_refused() {
-    let host = Host::new();
-    // Each of forty directories has two links to the next: 2^40 copies of one file.
-    for level in 0..40 {
-        host.put(&[(&format!("v1/app/{level}/x"), "1")]);
-        for name in ["a", "b"] {
-            let link = host.at(&format!("v1/app/{level}/{name}"));
-            symlink(format!("../{}", level + 1), link).expect("linked");
-        }
-    }
-    host.put(&[("v1/app/40/x", "1")]);
-    let said = host.problems("v1", "");
-    assert!(
-        said.len() == 1 && said[0].contains("v1/app/40` is where more than 1000 links lead to"),
-        "{said:?}"
-    );
-    assert!(!host.at("dest").exists());
-}
-
-#[test]
-fn a_link_to_nowhere_in_a_directorys_place_is_found_in_time() {
-    let host = Host::new();
-    host.put(&[("v1/app/a", "1"), ("v2/app/sub/b", "2")]);
-    host.install("v1", "").expect("installed");
-    symlink("nowhere", host.at("dest/sub")).expect("linked");
-    assert_eq!(
-        host.problems("v2", ""),
-        ["`dest/sub` is to become a directory but is a link that leads nowhere: remove it, or make what it \
-          leads to"]
-    );
-    host.check("dest/a", Some("1"));
-}
-
-#[test]
-fn links_to_files_stay_links_and_links_to_directories_become_copies() {
-    let host = Host::new();
-    host.put(&[("v1/app/sub/a", "1"), ("v1/shared/s", "s")]);
-    for (target, link) in [("sub/a", "file"), ("nowhere", "dangling"), ("../shared", "dir"), (".", "loop")] {
-        symlink(target, host.at("v1/app").join(link)).expect("linked");
-    }
-    host.install("v1", "").expect("installed");
-    let target =
-        |link: &str| fs::read_link(host.at("dest").join(link)).ok().map(|path| path.display().to_string());
-    assert_eq!(target("file").as_deref(), Some("sub/a"));
-    assert_eq!(target("dangling").as_deref(), Some("nowhere"));
-    assert_eq!((target("dir"), fs::read_to_string(host.at("dest/dir/s")).ok()), (None, Some("s".into())));
-    assert_eq!(target("loop").as_deref(), Some("."), "and not forty directories");
-}
-
-#[test]
 fn what_cannot_be_laid_down_is_refused_before_anything_changes() {
     let host = Host::new();
     host.put(&[("v1/app/a", "1"), ("v1/other/a", "1"), ("file", "f")]);
@@ -238,7 +142,7 @@ fn what_cannot_be_laid_down_is_refused_before_anything_changes() {
         |source: &str, destination: &str| format!("  - source: {source}\n    destination: {destination}\n");
     assert_eq!(
         host.problems("v1", &extra("other", &dest)),
-        ["both `v1/app/a` and `v1/other/a` are to be copied to `dest/a`"]
+        ["both `v1/app/a` and `v1/other/a` are to be copied to `dest/a` (lines 4 and 6 of the AppSpec file)"]
     );
     assert_eq!(
         host.problems("v1", &extra("missing", &dest)),
@@ -307,25 +211,6 @@ fn permissions_that_contradict_are_refused_with_their_lines() {
     );
     let said = host.problems("v1", "permissions:\n  - object: DEST/a\n    pattern: \"*\"\n");
     assert!(said[0].contains("`pattern` and `except` do not apply"), "{said:?}");
-}
-
-#[test]
-fn permissions_do_not_reach_out_through_links() {
-    let host = Host::new();
-    host.put(&[("v1/app/a", "1"), ("v1/app/sub/b", "1"), ("secret", "s")]);
-    fs::set_permissions(host.at("secret"), fs::Permissions::from_mode(0o600)).expect("set");
-    symlink("../a", host.at("v1/app/sub/inside")).expect("linked");
-    symlink("inside", host.at("v1/app/sub/twice")).expect("linked");
-    let mode = "permissions:\n  - object: DEST\n    mode: 666\n    type: [file]\n";
-    host.install("v1", mode).expect("links to what is laid down are followed");
-    assert_eq!(host.mode("dest/a"), 0o666);
-    symlink("../../secret", host.at("v1/app/sub/out")).expect("linked");
-    let secret = host.at("secret").display().to_string();
-    let said = host.problems("v1", mode);
-    assert_eq!(said.len(), 1, "{said:?}");
-    let start = format!("`dest/sub/out` is a link to `{secret}`, which is not part of this installation");
-    assert!(said[0].starts_with(&start.replace(&format!("{}/", host.dir.path().display()), "")), "{said:?}");
-    assert_eq!(host.mode("secret"), 0o600);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! directory, in its own session, with nothing on its input, and stopped
 //! whole if it takes too long.
 
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -16,6 +17,7 @@ use super::{ProbeError, last_line};
 use crate::child_env::without_agents_own;
 use crate::exec::{end_with_agent, own_session};
 use crate::hooks;
+use crate::host_side::unaltered;
 use crate::install::state::{ARCHIVE, State};
 
 /// Of the last line that it wrote so much is told.
@@ -26,6 +28,7 @@ pub(super) async fn run(script: &str, group: &GroupName, deploy_root: &Path) -> 
     let archive = installed.join(ARCHIVE);
     let path = archive.join(script);
     if !Path::new(script).is_absolute() {
+        unaltered(&archive, script).await?;
         hooks::make_executable(&path).map_err(ProbeError::Start)?;
     }
     let mut command = Command::new(&path);
@@ -53,6 +56,16 @@ pub(super) async fn run(script: &str, group: &GroupName, deploy_root: &Path) -> 
     }
     let (stdout, stderr) = both.await;
     judge(status, &stdout, &stderr)
+}
+
+async fn unaltered(archive: &Path, script: &str) -> Result<(), ProbeError> {
+    let (archive, script) = (archive.to_owned(), script.to_owned());
+    let checked = tokio::task::spawn_blocking(move || unaltered::check(&archive, &script)).await;
+    match checked {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(ProbeError::Start(io::Error::other(error))),
+        Err(error) => Err(ProbeError::Start(io::Error::other(error))),
+    }
 }
 
 fn judge(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> Result<(), ProbeError> {

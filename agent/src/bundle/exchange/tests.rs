@@ -170,3 +170,13 @@ async fn one_part_is_not_fetched_twice_at_once() {
     let _first = Part::open(&part, 10).await.unwrap();
     assert!(matches!(Part::open(&part, 10).await, Err(FetchError::InProgress { .. })));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_that_no_disk_has_room_for_is_not_asked_for() {
+    let (dir, (a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
+    let part = dir.path().join("part");
+    let fetched = fetch_from_any(&a.handle, &[b.host], Digest::of(b""), u64::MAX / 4, &part).await;
+    let NoSource { failures, .. } = fetched.expect_err("it does not fit");
+    assert!(matches!(failures[..], [FetchError::NoRoom { .. }]), "{failures:?}");
+    assert_eq!(std::fs::metadata(&part).map_or(0, |metadata| metadata.len()), 0);
+}

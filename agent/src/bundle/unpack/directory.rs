@@ -38,7 +38,7 @@ pub(crate) fn refused(source: &Path, limits: Limits) -> Result<Vec<(PathBuf, Ref
                 Err(Refused::TooManyEntries(limits.entries_max))
             } else if kind.is_symlink() {
                 let target = fs::read_link(source.join(&name)).map_err(read)?;
-                check_path(&name).and_then(|name| check_link(&name, &target))
+                check_path(&name).and_then(|_| check_link(&target))
             } else if kind.is_dir() || kind.is_file() {
                 check_path(&name).map(|_| ())
             } else {
@@ -106,8 +106,9 @@ impl Copier<'_> {
             let target = fs::read_link(&path).map_err(read)?;
             self.tree.link(&place, &target)
         } else if kind.is_file() {
-            let mut file = regular_file::open(&path).map_err(read)?;
-            self.tree.file(&place, &mut file, attributes)
+            // It may have become a link since it was looked at.
+            let mut file = regular_file::open_no_link(&path).map_err(read)?;
+            self.tree.file(&place, &mut file, attributes).map(drop)
         } else {
             Err(refused(Refused::Special(regular_file::kind_in_words(kind))))
         }

@@ -19,18 +19,43 @@ const NOTE_BYTES_MAX: u64 = 128;
 pub(super) const HEADERS_BYTES_MAX: u64 = 256 * 1024;
 const BLOCK: u64 = 512;
 
-pub(super) fn unpack(archive: impl Read, tree: &mut Tree) -> Result<(), UnpackError> {
+/// Where the entries end.
+pub(super) enum End {
+    /// With the empty blocks that mark a tar's end.
+    Marked,
+    /// With the archive's last byte.
+    Unmarked,
+}
+
+impl End {
+    /// An archive without any checksum of its bytes must have the mark: nothing
+    /// else tells it from one that was cut between two entries.
+    pub(super) fn require_mark(self) -> Result<(), UnpackError> {
+        match self {
+            End::Marked => Ok(()),
+            End::Unmarked => Err(damaged(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the mark at a tar's end is missing",
+            ))),
+        }
+    }
+}
+
+/// Unpacks the entries, and reads on to the archive's last byte: the checksum of
+/// a compressed one is at its end.
+pub(super) fn unpack(archive: impl Read, tree: &mut Tree) -> Result<End, UnpackError> {
     let limit =
         tree.limits.bytes_max.min(super::RATIO_FROM.max(tree.packed.saturating_mul(tree.limits.ratio_max)));
-    let next = Cell::new(0);
-    let mut archive = tar::Archive::new(Metered { archive, left: metered_max(limit), next: &next });
+    let (next, is_over) = (Cell::new(0), Cell::new(false));
+    let metered = Metered { archive, left: metered_max(limit), next: &next, is_over: &is_over };
+    let mut archive = tar::Archive::new(metered);
     let mut unpacker = Unpacker { tree, owners: Owners::new(), umask: super::directory::umask() };
     let mut entries = archive.entries().map_err(damaged)?;
     let mut unread = 0;
     loop {
         // What is left of the entry before is skipped on the way to the next.
         next.set(HEADERS_BYTES_MAX.saturating_add(unread));
-        let Some(entry) = entries.next() else { return Ok(()) };
+        let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(damaged)?;
         let is_sparse = entry.header().entry_type().is_gnu_sparse();
         // Of a sparse file the crate tells the size with its holes.
@@ -39,6 +64,10 @@ pub(super) fn unpack(archive: impl Read, tree: &mut Tree) -> Result<(), UnpackEr
         unpacker.entry(&mut entry)?;
         unread = size.saturating_sub(u64::MAX - next.get()).saturating_add(BLOCK);
     }
+    let end = if is_over.get() { End::Unmarked } else { End::Marked };
+    next.set(u64::MAX);
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(damaged)?;
+    Ok(end)
 }
 
 struct Unpacker<'t> {
@@ -64,7 +93,7 @@ impl Unpacker<'_> {
         let attributes = self.attributes(entry).map_err(damaged)?;
         match kind {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                self.tree.file(&path, entry, attributes)
+                self.tree.file(&path, entry, attributes).map(drop)
             }
             EntryType::Directory => self.tree.directory(&path, attributes),
             EntryType::Symlink => self.tree.link(&path, &target),
@@ -102,11 +131,14 @@ struct Metered<'n, R> {
     left: u64,
     /// How much may be read until this is set again.
     next: &'n Cell<u64>,
+    /// Set once there is no more.
+    is_over: &'n Cell<bool>,
 }
 
 impl<R: Read> Read for Metered<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.archive.read(buffer)?;
+        self.is_over.set(read == 0 && !buffer.is_empty());
         let left = |of: u64| of.checked_sub(read as u64).ok_or_else(|| io::Error::other(HeadersTooLong));
         self.left = left(self.left)?;
         self.next.set(left(self.next.get())?);

@@ -45,7 +45,7 @@ pub(super) fn unpack(archive: File, tree: &mut Tree) -> Result<(), UnpackError> 
             Some(0o010_000) => return Err(refused(Refused::Special("named pipe"))),
             Some(0o140_000) => return Err(refused(Refused::Special("socket"))),
             Some(_) | None if entry.is_dir() => tree.directory(&path, attributes)?,
-            Some(_) | None => tree.file(&path, &mut entry, attributes)?,
+            Some(_) | None => drop(tree.file(&path, &mut entry, attributes)?),
         }
     }
     Ok(())

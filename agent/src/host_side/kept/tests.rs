@@ -3,24 +3,37 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use tempfile::TempDir;
 
 use super::*;
+use crate::bundle::unpack::unpack;
 
 /// One deployment with an unpacked bundle, noted, and room for another.
 fn kept() -> (TempDir, PathBuf, PathBuf, Digest) {
     let root = TempDir::new().expect("a directory");
     let (first, second) = (root.path().join("group/d-1"), root.path().join("group/d-2"));
-    let archive = archive_of(&first);
-    fs::create_dir_all(archive.join("app/empty")).expect("made");
+    let source = root.path().join("source");
+    fs::create_dir_all(source.join("app/empty")).expect("made");
     fs::create_dir_all(&second).expect("made");
-    fs::write(archive.join("appspec.yml"), "version: 0.0\nos: linux\n").expect("written");
-    fs::write(archive.join("app/run"), "go").expect("written");
-    fs::set_permissions(archive.join("app/run"), fs::Permissions::from_mode(0o750)).expect("set");
-    fs::File::open(archive.join("app/run"))
+    fs::write(source.join("appspec.yml"), "version: 0.0\nos: linux\n").expect("written");
+    fs::write(source.join("app/run"), "go").expect("written");
+    fs::set_permissions(source.join("app/run"), fs::Permissions::from_mode(0o750)).expect("set");
+    symlink("run", source.join("app/link")).expect("linked");
+    symlink("/nowhere", source.join("app/out")).expect("linked");
+    let packed = root.path().join("packed");
+    pack(&source, &packed);
+    let inventory = unpack(&packed, &archive_of(&first), Limits::default()).expect("unpacked");
+    let digest = Digest::of(b"a bundle");
+    note(&first, Some(&digest), &inventory).expect("noted");
+    (root, first, second, digest)
+}
+
+/// As tar has it: with a time.
+fn pack(source: &Path, archive: &Path) {
+    let mut tar = tar::Builder::new(fs::File::create(archive).expect("made"));
+    tar.follow_symlinks(false);
+    fs::File::open(source.join("app/run"))
         .and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000)))
         .expect("set");
-    symlink("run", archive.join("app/link")).expect("linked");
-    let digest = Digest::of(b"a bundle");
-    note(&first, &digest);
-    (root, first, second, digest)
+    tar.append_dir_all("", source).expect("packed");
+    tar.finish().expect("packed");
 }
 
 fn check(change: impl Fn(&Path), is_used: bool) {
@@ -34,6 +47,7 @@ fn check(change: impl Fn(&Path), is_used: bool) {
         let metadata = fs::metadata(archive.join("app/run")).expect("there");
         assert_eq!((metadata.mode() & 0o7777, metadata.mtime()), (0o750, 1_000));
         assert_eq!(fs::read_link(archive.join("app/link")).expect("there"), Path::new("run"));
+        assert_eq!(fs::read_link(archive.join("app/out")).expect("there"), Path::new("/nowhere"));
         assert!(archive.join("app/empty").is_dir() && !archive.join("app/left.log").exists());
         assert_eq!(find(root.path(), &digest).len(), 2, "it can be used again itself");
     }

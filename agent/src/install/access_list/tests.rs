@@ -51,7 +51,8 @@ fn the_kernel_takes_the_list() {
     let dir = tempfile::TempDir::new().expect("a directory");
     let entry = |is_default, tag, id| Entry { is_default, tag, id, bits: 5, name: String::new() };
     let entries = [entry(false, Tag::User, Some(1234)), entry(true, Tag::Group, Some(1234))];
-    match set(dir.path(), &entries) {
+    let object = File::open(dir.path()).expect("opened");
+    match set(&object, &entries) {
         Err(error) if error.kind() == io::ErrorKind::Unsupported => {
             println!("skipped: needs a file system with access control lists");
         }
@@ -60,7 +61,7 @@ fn the_kernel_takes_the_list() {
             let mut value = [0; 256];
             let length = rustix::fs::getxattr(dir.path(), c"system.posix_acl_access", &mut value[..]);
             assert_eq!(length.expect("there"), 4 + 5 * 8);
-            set(dir.path(), &entries[..1]).expect("set again");
+            set(&object, &entries[..1]).expect("set again");
             let gone = rustix::fs::getxattr(dir.path(), c"system.posix_acl_default", &mut value[..]);
             assert_eq!(gone, Err(rustix::io::Errno::NODATA));
         }

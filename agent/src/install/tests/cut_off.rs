@@ -85,7 +85,8 @@ fn an_agent_that_is_killed_at_any_step_ends_in_a_whole_revision() {
                 left -= 1;
             };
             let parts = (&parsed.appspec, &host.state);
-            watched(parts.0, &archive, FileExists::Disallow, parts.1, &mut witness).expect("installed");
+            watched(parts.0, &archive, &Originals::default(), FileExists::Disallow, parts.1, &mut witness)
+                .expect("installed");
         }));
         once_unlocked(|| {
             Deployment::finish_interrupted(&host.state).expect("finished");

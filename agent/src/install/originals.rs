@@ -1,0 +1,39 @@
+//! Mode and owner that the archive gives each file. The unpacked revision itself
+//! belongs to the agent, so they are read from its inventory.
+
+use std::collections::HashMap;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::bundle::unpack::again::Inventory;
+use crate::bundle::unpack::tree::Attributes;
+
+/// By the file's path in the bundle; empty if there is no inventory, as of a
+/// revision that the official agent unpacked.
+#[derive(Debug, Default)]
+pub(crate) struct Originals {
+    files: HashMap<PathBuf, Attributes>,
+}
+
+impl Originals {
+    /// Takes over what differs from what lies in the unpacked revision.
+    pub(crate) fn of(inventory: &Inventory) -> Originals {
+        let differs = |attributes: &Attributes| {
+            attributes.owner.is_some_and(|(user, _)| user != nix::unistd::geteuid().as_raw())
+                || attributes.mode != attributes.kept_mode()
+        };
+        Originals { files: inventory.files().filter(|(_, attributes)| differs(attributes)).collect() }
+    }
+
+    /// The mode and owner that a file is installed with. What a script has given
+    /// it since it was unpacked counts.
+    pub(super) fn of_file(&self, below: &Path, now: &Metadata) -> (u32, (u32, u32)) {
+        let as_it_is = (now.mode() & 0o7777, (now.uid(), now.gid()));
+        let Some(original) = self.files.get(below) else { return as_it_is };
+        let is_untouched = now.uid() == nix::unistd::geteuid().as_raw()
+            && original.owner.is_none_or(|(_, group)| group == now.gid())
+            && [original.kept_mode(), original.listed_mode()].contains(&(now.mode() & 0o7777));
+        if is_untouched { (original.mode, original.owner.unwrap_or(as_it_is.1)) } else { as_it_is }
+    }
+}

@@ -1,0 +1,378 @@
+//! Going through `files` and the bundle, entry by entry.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use proto::appspec::{AppSpec, FileMapping};
+use proto::policy::FileExists;
+use rustix::fs::Access;
+use rustix::io::Errno;
+
+use super::super::expand::absolute;
+use super::super::folder::{Folders, NotFollowed};
+use super::super::originals::Originals;
+use super::super::problem::{COPIES_MAX, ENTRIES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, Problem};
+use super::super::same::is_same;
+use super::{Copy, Host, Step};
+use crate::bundle::unpack::{DEPTH_MAX, inside};
+use crate::regular_file::kind_in_words;
+
+pub(super) struct Planner<'p> {
+    archive: &'p Path,
+    /// The same without links.
+    top: PathBuf,
+    originals: &'p Originals,
+    /// None if there is nothing on the host, whichever it is.
+    host: Option<&'p Host<'p>>,
+    folders: Folders,
+    /// The line of the AppSpec file that is being looked at.
+    line: usize,
+    /// What the steps so far lay down: the file's source and line, or `None` for
+    /// a directory.
+    made: HashMap<PathBuf, Option<(PathBuf, usize)>>,
+    /// Directories that are there and in which something is made or removed.
+    written_into: HashSet<PathBuf>,
+    /// The real directories from which links led to where we are.
+    followed: Vec<PathBuf>,
+    /// How often links led to a directory.
+    copies: HashMap<PathBuf, usize>,
+    /// How many directories deep we are in a source.
+    depth: usize,
+    /// Looked at so far.
+    entries: usize,
+    /// Whether there is too much of it to look at the rest.
+    is_full: bool,
+    steps: Vec<Step>,
+    problems: Vec<Problem>,
+}
+
+impl<'p> Planner<'p> {
+    pub(super) fn new(
+        archive: &'p Path,
+        originals: &'p Originals,
+        host: Option<&'p Host<'p>>,
+    ) -> Planner<'p> {
+        Planner {
+            archive,
+            top: archive.canonicalize().unwrap_or_else(|_| archive.to_owned()),
+            originals,
+            host,
+            folders: Folders::new(),
+            line: 0,
+            made: HashMap::new(),
+            written_into: HashSet::new(),
+            followed: Vec::new(),
+            copies: HashMap::new(),
+            depth: 0,
+            entries: 0,
+            is_full: false,
+            steps: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(mut self, appspec: &AppSpec) -> (Vec<Step>, Vec<Problem>) {
+        appspec.files.iter().for_each(|mapping| self.mapping(mapping));
+        (self.steps, self.problems)
+    }
+
+    fn mapping(&mut self, mapping: &FileMapping) {
+        self.line = mapping.line;
+        let line = mapping.line;
+        let Some(destination) = absolute(&mapping.destination) else {
+            let destination = mapping.destination.clone();
+            return self.problems.push(Problem::NoHome { destination, line });
+        };
+        if destination.as_os_str().len() >= PATH_BYTES_MAX {
+            return self.problems.push(Problem::TooLong { path: destination, line });
+        }
+        if destination.iter().any(|name| name.len() > NAME_BYTES_MAX) {
+            return self.problems.push(Problem::NameTooLong { path: destination, line });
+        }
+        if mapping.source.is_empty() {
+            self.directories_to(&destination);
+            return self.contents(self.archive, &destination, None);
+        }
+        let source = self.archive.join(&mapping.source);
+        if fs::symlink_metadata(&source).is_err() {
+            let source_path = mapping.source.clone();
+            return self.problems.push(Problem::MissingSource { source_path, line });
+        }
+        // A link is copied as the link that it is, unless it leads to a directory
+        // of the bundle; but what lies behind one that leads out is not read.
+        let parent = Path::new(&mapping.source).parent().unwrap_or(Path::new(""));
+        if let Err(cause) = inside(self.archive, parent) {
+            return self.problems.push(Problem::Unreadable { path: source, cause });
+        }
+        let real = inside(self.archive, Path::new(&mapping.source));
+        match real.ok().filter(|real| real.is_dir()) {
+            Some(_) => {
+                self.directories_to(&destination);
+                self.contents(&source, &destination, None);
+            }
+            None => self.named_file(&source, &destination),
+        }
+    }
+
+    /// `destination` is always a directory: a file cannot be renamed on its way.
+    fn named_file(&mut self, source: &Path, destination: &Path) {
+        self.directories_to(destination);
+        let above = source.parent().unwrap_or(source);
+        let real = above.canonicalize().unwrap_or_else(|_| above.to_owned());
+        self.entry(source, &destination.join(source.file_name().unwrap_or_default()), &real);
+    }
+
+    /// `real` is the source without links, if it is known.
+    fn contents(&mut self, source: &Path, destination: &Path, real: Option<PathBuf>) {
+        let real = real.map_or_else(|| source.canonicalize(), Ok);
+        let names = fs::read_dir(source).and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()
+        });
+        let line = self.line;
+        match names.and_then(|names| Ok((names, real?))) {
+            Ok(_) if self.depth > DEPTH_MAX => {
+                self.give_up(Problem::TooDeep { path: source.to_owned(), line })
+            }
+            Ok((mut names, real)) => {
+                names.sort();
+                self.depth += 1;
+                for name in names {
+                    self.entry(&source.join(&name), &destination.join(&name), &real);
+                }
+                self.depth -= 1;
+            }
+            Err(cause) => self.problems.push(Problem::Unreadable { path: source.to_owned(), cause }),
+        }
+    }
+
+    /// `parent` is the source's directory, without links.
+    fn entry(&mut self, source: &Path, destination: &Path, parent: &Path) {
+        if self.is_full {
+            return;
+        }
+        let line = self.line;
+        if destination.as_os_str().len() >= PATH_BYTES_MAX {
+            return self.give_up(Problem::TooLong { path: destination.to_owned(), line });
+        }
+        self.entries += 1;
+        if self.entries > ENTRIES_MAX {
+            return self.give_up(Problem::TooMany { path: source.to_owned(), line });
+        }
+        let real = parent.join(source.file_name().unwrap_or_default());
+        let kind =
+            fs::symlink_metadata(source).map(|metadata| (self.kind(source, parent, &metadata), metadata));
+        match kind {
+            Ok((Kind::Directory, _)) => {
+                self.directory(destination);
+                self.contents(source, destination, Some(real));
+            }
+            Ok((Kind::LinkedDirectory(target), _)) => {
+                let copies = self.copies.entry(target.clone()).or_default();
+                *copies += 1;
+                if *copies > COPIES_MAX {
+                    return self.give_up(Problem::Multiplies { path: target, line });
+                }
+                self.directory(destination);
+                self.followed.push(parent.to_owned());
+                self.contents(source, destination, Some(target));
+                self.followed.pop();
+            }
+            Ok((Kind::File, metadata)) => self.copy(source, destination, &real, &metadata),
+            Ok((Kind::Link, metadata)) => self.copy(source, destination, &real, &metadata),
+            Ok((Kind::Special, _)) => {
+                self.problems.push(Problem::Special { path: source.to_owned(), line });
+            }
+            Err(cause) => self.problems.push(Problem::Unreadable { path: source.to_owned(), cause }),
+        }
+    }
+
+    fn give_up(&mut self, problem: Problem) {
+        self.is_full = true;
+        self.problems.push(problem);
+    }
+
+    /// The directories above `path`, and itself.
+    fn directories_to(&mut self, path: &Path) {
+        let mut from_top: Vec<&Path> = path.ancestors().collect();
+        from_top.reverse();
+        let there = from_top.iter().take_while(|path| self.is_there(path)).count();
+        if let Some(last) = there.checked_sub(1).map(|last| from_top[last]) {
+            self.require_followed(last);
+        }
+        // The last that is there may be a file.
+        from_top[there.saturating_sub(1)..].iter().for_each(|path| self.directory(path));
+    }
+
+    /// Makes sure that Install will follow the links in the path of a directory.
+    fn require_followed(&mut self, path: &Path) {
+        if self.host.is_none() || self.made.contains_key(path) {
+            return;
+        }
+        if let Err(error) = self.folders.open(path)
+            && let Some(NotFollowed(link)) = NotFollowed::of(&error)
+            && !self.problems.iter().any(|problem| problem.is_about_link(link))
+        {
+            self.problems.push(Problem::NotFollowed(NotFollowed(link.clone())));
+        }
+    }
+
+    /// Whoever is no root, or has a file system that is read-only, hears it before
+    /// anything is touched: something is to be made at `path`, or removed.
+    pub(super) fn needs_to_write_beside(&mut self, path: &Path) {
+        if self.host.is_none() {
+            return;
+        }
+        let Some(directory) = path.parent().filter(|above| !self.made.contains_key(*above)) else { return };
+        // A file in a directory's place is another problem.
+        if !self.written_into.insert(directory.to_owned()) || !directory.is_dir() {
+            return;
+        }
+        let access = rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK);
+        if let Err(cause @ (Errno::ACCESS | Errno::ROFS)) = access {
+            self.problems.push(Problem::NotWritable { path: directory.to_owned(), cause: cause.into() });
+        }
+    }
+
+    fn is_there(&self, path: &Path) -> bool {
+        self.made.contains_key(path) || self.existing(path).is_some()
+    }
+
+    /// What will be at `path` after the removal; a link is not followed.
+    fn existing(&self, path: &Path) -> Option<Metadata> {
+        let host = self.host?;
+        // What is made anew has nothing in it, whatever is there now.
+        if path.parent().is_some_and(|above| self.made.contains_key(above)) {
+            return None;
+        }
+        host.previous.leaves(path)
+    }
+
+    fn directory(&mut self, path: &Path) {
+        let line = self.line;
+        match self.made.get(path) {
+            Some(None) => return,
+            Some(Some(_)) => {
+                return self.problems.push(Problem::FileAndDirectory { path: path.to_owned(), line });
+            }
+            None => {}
+        }
+        let path = path.to_owned();
+        match self.existing(&path) {
+            Some(metadata) if metadata.is_dir() => {}
+            Some(metadata) if metadata.is_symlink() => match path.metadata() {
+                Ok(behind) if behind.is_dir() => self.require_followed(&path),
+                Ok(_) => self.problems.push(Problem::FileInTheWay { path }),
+                Err(_) => self.problems.push(Problem::LinkInTheWay { path }),
+            },
+            Some(_) => self.problems.push(Problem::FileInTheWay { path }),
+            None => {
+                self.needs_to_write_beside(&path);
+                self.made.insert(path.clone(), None);
+                self.steps.push(Step::Mkdir { directory: path });
+            }
+        }
+    }
+
+    fn copy(&mut self, source: &Path, destination: &Path, real: &Path, metadata: &Metadata) {
+        let (path, line) = (destination.to_owned(), self.line);
+        match self.made.get(destination) {
+            Some(None) => return self.problems.push(Problem::FileAndDirectory { path, line }),
+            Some(Some((first, first_line))) => {
+                let (first, second) = (first.clone(), source.to_owned());
+                let lines = (*first_line, line);
+                return self.problems.push(Problem::TwoSources { path, first, second, lines });
+            }
+            None => {}
+        }
+        let replaces = match self.existing(destination) {
+            None => None,
+            Some(existing) => match self.replaces(source, destination, metadata, &existing) {
+                Err(problem) => return self.problems.push(problem),
+                // It stays what it is: neither changed nor removed, ever.
+                Ok(Existing::Stays) => return,
+                Ok(Existing::Goes) if existing.nlink() > 1 => Some(0),
+                Ok(Existing::Goes) => Some(existing.blocks() * 512),
+            },
+        };
+        self.needs_to_write_beside(destination);
+        self.made.insert(path.clone(), Some((source.to_owned(), line)));
+        let below = real.strip_prefix(&self.top).unwrap_or(real);
+        let (mode, owner) = self.originals.of_file(below, metadata);
+        let (bytes, is_link) = (metadata.len(), metadata.is_symlink());
+        let (source, destination) = (source.to_owned(), path);
+        let copy = Copy { source, destination, is_link, bytes, mode, owner, replaces, line };
+        self.steps.push(Step::Copy(copy));
+    }
+
+    /// Whether what is at `path` yields to the bundle's entry. A link yields by
+    /// itself: nothing is ever written through it.
+    fn replaces(
+        &self,
+        source: &Path,
+        path: &Path,
+        new: &Metadata,
+        existing: &Metadata,
+    ) -> Result<Existing, Problem> {
+        let path = path.to_owned();
+        let Some(host) = self.host else { return Ok(Existing::Goes) };
+        // As in the official agent, a link that leads nowhere counts as nothing.
+        if existing.is_symlink() && path.metadata().is_err() {
+            return Ok(Existing::Goes);
+        }
+        match host.file_exists {
+            FileExists::Retain => Ok(Existing::Stays),
+            FileExists::Disallow if host.adopts_equal && is_same(source, &path, new, existing) => {
+                Ok(Existing::Goes)
+            }
+            FileExists::Disallow => Err(Problem::Exists { path }),
+            FileExists::Overwrite if !existing.is_file() && !existing.is_symlink() => {
+                Err(Problem::OtherInTheWay { kind: kind_in_words(existing.file_type()), path })
+            }
+            FileExists::Overwrite if new.is_symlink() && !existing.is_symlink() => {
+                Err(Problem::LinkOverExisting { path })
+            }
+            FileExists::Overwrite => Ok(Existing::Goes),
+        }
+    }
+
+    /// A link to a directory of the bundle counts as that directory, so that
+    /// copies come to lie where it was; unless it leads to where we came from.
+    /// One that leads elsewhere stays a link.
+    fn kind(&self, source: &Path, parent: &Path, metadata: &Metadata) -> Kind {
+        if !metadata.is_symlink() {
+            return if metadata.is_dir() {
+                Kind::Directory
+            } else if metadata.is_file() {
+                Kind::File
+            } else {
+                Kind::Special
+            };
+        }
+        let is_absolute = fs::read_link(source).is_ok_and(|target| target.is_absolute());
+        let Ok(target) = source.canonicalize() else { return Kind::Link };
+        if is_absolute || !target.starts_with(&self.top) || !target.is_dir() {
+            return Kind::Link;
+        }
+        let came_from = self.followed.iter().map(PathBuf::as_path).chain([parent]);
+        let is_loop = came_from.into_iter().any(|dir| dir.starts_with(&target));
+        if is_loop { Kind::Link } else { Kind::LinkedDirectory(target) }
+    }
+}
+
+/// What becomes of something that is in the place of an entry.
+enum Existing {
+    Goes,
+    Stays,
+}
+
+enum Kind {
+    Directory,
+    /// A link to this one, which has no links in its path.
+    LinkedDirectory(PathBuf),
+    File,
+    Link,
+    Special,
+}
