@@ -9,6 +9,8 @@ use crate::world::{Mesh, wait_at_most, wait_until};
 
 /// How much an agent may grow, whatever strangers do.
 pub(crate) const GROWTH_MIB_MAX: u64 = 32;
+/// How long a new member may take to join past them.
+const JOIN_MAX: Duration = Duration::from_secs(2);
 /// Lines that an agent may log about them.
 const LINES_MAX: usize = 40;
 
@@ -59,7 +61,7 @@ fn slow_strangers_do_not_keep_a_member_out() {
     let took = time_to_join(&mut mesh, 2);
 
     println!("a member joined past 64 slow strangers in {took:?}");
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(took < JOIN_MAX, "{took:?}");
     runtime.shutdown_background();
     mesh.check();
 }
@@ -99,7 +101,8 @@ fn strangers_cost_little_memory_before_they_are_refused() {
     mesh.check();
 }
 
-/// `SKEIN_FLOOD_SECONDS=30 SKEIN_FLOOD_RATE=1000` is the long form.
+/// The test is short. Its long form, which prints the numbers of the documentation:
+/// `SKEIN_FLOOD_SECONDS=30 SKEIN_FLOOD_RATE=1000 cargo test -p skein-agent --test mesh -- --nocapture a_flood_of`.
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -163,7 +166,7 @@ fn a_flood_of_strangers_costs_neither_memory_nor_log_nor_a_members_time() {
         "{sent} strangers' connections in {seconds} s and 64 slow ones: a member joined in {took:?}, \
          the agent went from {before} to {most} MiB and logged {logged} lines"
     );
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(took < JOIN_MAX, "{took:?}");
     assert!(most <= before + GROWTH_MIB_MAX, "{before} MiB became {most}");
     assert!(logged <= LINES_MAX, "{logged} lines");
     runtime.shutdown_background();
