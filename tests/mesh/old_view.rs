@@ -60,7 +60,9 @@ fn no_command_shows_the_view_of_a_host_without_a_majority_as_the_present() {
     let group = agent.get("/v1/groups/hello/prod").expect("the group");
     assert_eq!((&group["healthy"], &group["unknown"]), (&2.into(), &3.into()), "{group:#}");
     let metrics = agent.get_text("/metrics").expect("metrics");
-    for line in ["skein_stalled 1", "skein_hosts{status=\"unknown\"} 3", "skein_as_of_timestamp_seconds 1"] {
+    for line in
+        ["skein_stalled{} 1", "skein_hosts{status=\"unknown\"} 3", "skein_as_of_timestamp_seconds{} 1"]
+    {
         assert!(metrics.contains(line), "no {line} in {metrics}");
     }
     agent.skein(&["status", "d-ABCDEFGHI"]).expect(1, &["this host reaches 2 of 5 voters"]);

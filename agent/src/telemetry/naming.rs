@@ -51,7 +51,9 @@ fn named(text: &str) -> String {
         let (before, from) = rest.split_at(at);
         named.push_str(before);
         let id = from.get(..ID_LETTERS).unwrap_or(from);
-        named.push_str(names.get(id).map_or(id, String::as_str));
+        // Part of an address that somebody may want to copy.
+        let is_address = before.ends_with("/p2p/");
+        named.push_str(names.get(id).filter(|_| !is_address).map_or(id, String::as_str));
         rest = &from[id.len()..];
     }
     named.push_str(rest);
@@ -71,6 +73,8 @@ mod tests {
         assert_eq!(out.write(line.as_bytes()).expect("written"), line.len());
         let expected = format!("INFO refused from=web-1({}) with={other} 12D3KooW\n", known.short());
         assert_eq!(String::from_utf8(out.0).expect("text"), expected);
+        let address = format!("address=/ip4/10.0.0.1/tcp/7717/p2p/{known}");
+        assert_eq!(named(&address), address);
         assert_eq!(known.to_string().len(), ID_LETTERS);
         assert!(known.to_string().starts_with(ID_START));
         assert_eq!(named("12D3KooWé…"), "12D3KooWé…");
