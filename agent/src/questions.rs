@@ -159,3 +159,22 @@ fn odd(host: HostId) -> BackendError {
         message: format!("{host} gave an answer that this agent does not understand"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_whose_names_are_paths_is_not_read() {
+        let (host, deployment) = (HostId::from_public_key([1; 32]), DeploymentId::derive(b"one"));
+        let request = LogRequest { deployment, host, event: None, from: 0 };
+        let group = "web/prod".parse().expect("a name");
+        let good = serde_json::to_string(&Question::Log { group, request }).expect("JSON");
+        assert!(serde_json::from_str::<Question>(&good).is_ok(), "{good}");
+        for path in ["../../x", "..", ".", "", "a/b"] {
+            let bad = good.replace("\"web\"", &format!("\"{path}\""));
+            assert_ne!(bad, good);
+            assert!(serde_json::from_str::<Question>(&bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -18,11 +18,29 @@ pub const TAGS_PER_SET_MAX: usize = 10;
 
 /// A tag of a host: a key and a value. Text form `key=value`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "TagParts")]
 pub struct Tag {
     /// Up to 128 characters.
     pub key: String,
     /// Up to 256 characters.
     pub value: String,
+}
+
+/// A tag as it comes, from the network or a file.
+#[derive(Deserialize)]
+struct TagParts {
+    key: String,
+    value: String,
+}
+
+impl TryFrom<TagParts> for Tag {
+    type Error = InvalidGroup;
+    fn try_from(TagParts { key, value }: TagParts) -> Result<Tag, InvalidGroup> {
+        match Tag::parse(&format!("{key}={value}")) {
+            Ok(tag) if tag.key == key => Ok(tag),
+            Ok(Tag { .. }) | Err(_) => Err(InvalidGroup::Tag(key.chars().take(100).collect())),
+        }
+    }
 }
 
 /// What a group asks of a host's tags: `key=value`, `key` (any value), or

@@ -19,8 +19,14 @@ pub struct NotAName {
     pub expected: &'static str,
 }
 
+impl NotAName {
+    fn of(text: &str, expected: &'static str) -> Self {
+        NotAName { text: text.chars().take(100).collect(), expected }
+    }
+}
+
 fn refuse<T>(text: &str, expected: &'static str) -> Result<T, NotAName> {
-    Err(NotAName { text: text.chars().take(100).collect(), expected })
+    Err(NotAName::of(text, expected))
 }
 
 /// A host, by its public key. Its text form is the libp2p peer id.
@@ -138,9 +144,12 @@ impl fmt::Debug for VoterId {
 
 /// A deployment: `d-` and nine of A–Z and 0–9, as CodeDeploy's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "[u8; 9]")]
 pub struct DeploymentId([u8; 9]);
 
 impl DeploymentId {
+    const RULE: &str = "a deployment id (d- and nine of A-Z and 0-9)";
+
     /// The id that belongs to `seed`: the same seed, the same id. A rollback
     /// is named after the deployment that it undoes, so that any number of
     /// hosts may submit it and it is still one deployment.
@@ -173,13 +182,19 @@ impl fmt::Debug for DeploymentId {
 impl FromStr for DeploymentId {
     type Err = NotAName;
     fn from_str(text: &str) -> Result<Self, NotAName> {
-        if let Some(rest) = text.strip_prefix("d-")
-            && let Ok(id) = <[u8; 9]>::try_from(rest.as_bytes())
-            && id.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-        {
+        let rest = text.strip_prefix("d-").and_then(|rest| <[u8; 9]>::try_from(rest.as_bytes()).ok());
+        let id = rest.and_then(|id| DeploymentId::try_from(id).ok());
+        id.ok_or_else(|| NotAName::of(text, DeploymentId::RULE))
+    }
+}
+
+impl TryFrom<[u8; 9]> for DeploymentId {
+    type Error = NotAName;
+    fn try_from(id: [u8; 9]) -> Result<Self, NotAName> {
+        if id.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) {
             return Ok(DeploymentId(id));
         }
-        refuse(text, "a deployment id (d- and nine of A-Z and 0-9)")
+        refuse(&String::from_utf8_lossy(&id), DeploymentId::RULE)
     }
 }
 
@@ -234,9 +249,24 @@ impl FromStr for Digest {
 /// any of `. _ + = , @ -` (CodeDeploy's limit on both), and is neither `.` nor
 /// `..`, because both become parts of paths on the hosts.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "GroupNameParts")]
 pub struct GroupName {
     application: String,
     group: String,
+}
+
+/// A group's name as it comes, from the network or a file.
+#[derive(Deserialize)]
+struct GroupNameParts {
+    application: String,
+    group: String,
+}
+
+impl TryFrom<GroupNameParts> for GroupName {
+    type Error = NotAName;
+    fn try_from(parts: GroupNameParts) -> Result<Self, NotAName> {
+        GroupName::new(&parts.application, &parts.group)
+    }
 }
 
 impl GroupName {
@@ -292,7 +322,15 @@ impl FromStr for GroupName {
 /// The name of a deployment configuration: 1–100 letters, digits or any of
 /// `. _ + = , @ -` (CodeDeploy's limit).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ConfigName(String);
+
+impl TryFrom<String> for ConfigName {
+    type Error = NotAName;
+    fn try_from(text: String) -> Result<Self, NotAName> {
+        text.parse()
+    }
+}
 
 impl ConfigName {
     /// As text.

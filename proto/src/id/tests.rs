@@ -43,3 +43,29 @@ fn a_derived_deployment_id_is_a_deployment_id() {
     assert_ne!(id, DeploymentId::derive(b"another"));
     round_trips::<DeploymentId>(&id.to_string());
 }
+
+/// Names that the network brings are held to the rules that people's are held to.
+#[test]
+fn a_name_that_is_none_is_not_decoded() {
+    #[derive(Serialize)]
+    struct Parts<'a> {
+        application: &'a str,
+        group: &'a str,
+    }
+    let check = |application, group, is_name| {
+        let parts = Parts { application, group };
+        let bytes = crate::wire::encode(&parts);
+        assert_eq!(crate::wire::decode::<GroupName>(&bytes).is_ok(), is_name, "{application} {group}");
+        let json = serde_json::to_string(&parts).expect("JSON");
+        assert_eq!(serde_json::from_str::<GroupName>(&json).is_ok(), is_name, "{json}");
+    };
+    check("web", "prod", true);
+    check("../../x", "y", false);
+    check("web", "..", false);
+    check("", "prod", false);
+    check("web", "a/b", false);
+    let config = |text: &str| crate::wire::decode::<ConfigName>(&crate::wire::encode(&text)).is_ok();
+    assert!(config("Canary10") && !config("../x") && !config(""));
+    let deployment = |id: &[u8; 9]| crate::wire::decode::<DeploymentId>(&crate::wire::encode(id)).is_ok();
+    assert!(deployment(b"ABC123XYZ") && !deployment(b"../../etc") && !deployment(&[0; 9]));
+}

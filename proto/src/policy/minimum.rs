@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::PERCENT_MAX;
 
 /// How many hosts must stay healthy (AWS user guide, "instances-health").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +19,7 @@ pub enum Minimum {
     /// This many: `HOST_COUNT`.
     HostCount(u32),
     /// This share, 0–99, rounded up: `FLEET_PERCENT`.
-    FleetPercent(u8),
+    FleetPercent(#[serde(deserialize_with = "percent")] u8),
 }
 
 /// A minimum as numbers, for one deployment.
@@ -78,7 +81,7 @@ pub enum Share {
     /// This many: `HOST_COUNT`.
     Hosts(u32),
     /// This share, 0–99, rounded up: `FLEET_PERCENT`.
-    Percent(u8),
+    Percent(#[serde(deserialize_with = "percent")] u8),
 }
 
 impl Share {
@@ -89,6 +92,12 @@ impl Share {
             Share::Percent(percent) => percent_of(percent, total),
         }
     }
+}
+
+/// Reads a percentage, which is never above [`PERCENT_MAX`].
+fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+    let percent = u8::deserialize(from)?;
+    if percent <= PERCENT_MAX { Ok(percent) } else { Err(D::Error::custom("a percentage above 99")) }
 }
 
 fn percent_of(percent: u8, total: u32) -> u32 {
