@@ -368,6 +368,7 @@ fn to_input(event: TransportEvent) -> Input {
         TransportEvent::Connected(host) => Input::Connected { host },
         TransportEvent::Disconnected(host) => Input::Disconnected { host },
         TransportEvent::Frame { from, frame } => Input::Received { from, frame },
+        TransportEvent::Gossip { by, frame } => Input::Gossip { by, frame },
     }
 }
 

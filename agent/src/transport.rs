@@ -69,8 +69,10 @@ pub(crate) enum TransportEvent {
     Connected(HostId),
     /// The last connection to the host is gone.
     Disconnected(HostId),
-    /// A frame has come, sent to us or published, by way of this neighbour.
+    /// A frame has come that this host sent.
     Frame { from: HostId, frame: Vec<u8> },
+    /// A frame has come that somebody published, by way of this neighbour.
+    Gossip { by: HostId, frame: Vec<u8> },
 }
 
 /// Why the transport does not start.

@@ -58,6 +58,11 @@ impl<Why: Copy + Ord, At: Copy + Ord> Deadlines<Why, At> {
         Some(why)
     }
 
+    /// Whether both maps say the same.
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.at.len() == self.order.len() && self.at.iter().all(|(why, at)| self.order.contains(&(*at, *why)))
+    }
+
     /// When to wake next.
     pub(crate) fn next(&self) -> Option<At> {
         self.order.first().map(|(at, _)| *at)

@@ -63,7 +63,7 @@ pub enum Input {
         /// Who.
         host: HostId,
     },
-    /// A frame came from a connected host, sent to us or published to all.
+    /// A frame came from a connected host, which sent it to this one.
     Received {
         /// The neighbour that it came from.
         from: HostId,
@@ -97,6 +97,13 @@ pub enum Input {
     },
     /// The agent is about to end: no new turn and no new event is begun.
     Leaving,
+    /// A frame that somebody published to all came by way of a neighbour.
+    Gossip {
+        /// The neighbour that passed it on.
+        by: HostId,
+        /// As bytes; nothing is believed of them.
+        frame: Vec<u8>,
+    },
 }
 
 /// What a node asks of the world.

@@ -33,8 +33,10 @@ use entry::NUMBER_MAX;
 use log::Log;
 
 pub(crate) use consensus::TICK;
-pub(crate) use entry::{ChainHash, Content, LogEntry, Snapshot, chain};
+pub(crate) use entry::{ChainHash, Content, LogEntry, Seal, Snapshot, chain};
 pub(crate) use guard::Refused;
+#[cfg(test)]
+pub(crate) use message::Kind;
 pub(crate) use message::RaftMessage;
 pub(crate) use stored::Restored;
 pub(crate) use voters::{Candidate, VoterChange, Voters, next_change};
@@ -117,6 +119,12 @@ pub(crate) struct Ledger {
     arrived: VecDeque<Committed>,
     /// Entries below the log that are still in the store.
     deletable: Range<Index>,
+    /// The newest state that was sealed, for hosts that lag.
+    checkpoint: Option<Box<Snapshot>>,
+    /// The last checkpoints, the newest last.
+    seals: VecDeque<(Index, Seal)>,
+    /// Takes part in nothing any more.
+    is_stopped: bool,
 }
 
 impl Ledger {
@@ -139,6 +147,9 @@ impl Ledger {
             changes: Vec::new(),
             arrived: VecDeque::new(),
             deletable: 0..0,
+            checkpoint: None,
+            seals: VecDeque::new(),
+            is_stopped: false,
         }
     }
 
@@ -168,6 +179,7 @@ impl Ledger {
             .map(|entry| Committed::Entry(entry.clone()))
             .collect();
         self.deletable = restored.left_over.clone();
+        self.set_checkpoint_if_one(&restored.snapshot);
         self.role = Role::Following(Box::new(restored.into_log()));
         // The process may have died before it had synced what is found now.
         self.is_unsure = true;

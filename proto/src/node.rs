@@ -8,10 +8,14 @@
 mod duties;
 mod exchange;
 mod fence;
+mod following;
+mod halt;
 mod health;
 mod ledger_clock;
 mod posts;
+mod progress;
 mod proposals;
+mod proposing;
 mod read;
 mod removal;
 mod requests;
@@ -31,10 +35,10 @@ use rand_chacha::rand_core::SeedableRng;
 use crate::alarm::watch::Watch;
 use crate::config::Config;
 use crate::deadlines::Deadlines;
-use crate::entry::{Entry, HostRecord, Index};
+use crate::entry::{Entry, HostRecord, Index, NotAnEntry};
 use crate::id::{DeploymentId, HostId, VoterId};
 use crate::io::{Input, Outcome, Output, WriteId};
-use crate::ledger::{Change, Content, Ledger, LogEntry, Restored};
+use crate::ledger::{Change, Content, Ledger, LogEntry, Restored, Seal};
 use crate::lifecycle::LifecycleEvent;
 use crate::mesh::liveness::{Judgement, Liveness};
 use crate::run::{Act, OwnTurns};
@@ -49,6 +53,7 @@ use proposals::Proposals;
 use stored::{Meta, read_journal};
 
 pub use fence::{Fence, Loss, Stored};
+pub use halt::Halt;
 pub use ledger_clock::{CLOCK_OFF_MAX, is_clock_off};
 pub use read::MeshView;
 pub use stored::StartError;
@@ -88,10 +93,10 @@ enum Why {
 /// What was heard of a neighbour.
 #[derive(Clone, Debug)]
 struct Heard {
-    voter: VoterId,
     incarnation: u64,
     index: Index,
     leader: Option<VoterId>,
+    checkpoint: Option<(Index, Seal)>,
     clock: HeardClock,
 }
 
@@ -163,7 +168,18 @@ pub struct Node {
     /// Of which state and liveness the duties are.
     duties_of: Option<(Index, u64)>,
     to_prefetch: Vec<DeploymentId>,
-    wanted_at: Option<Time>,
+    /// Who was asked for what comes next, and when.
+    wanted: Option<(HostId, Time)>,
+    unconfirmed: Option<following::Unconfirmed>,
+    /// Since when it lags without help from a voter that it knows.
+    behind_since: Option<Time>,
+    hearsay: Option<following::Hearsay>,
+    relays: proposing::Relays,
+    halted: Option<Halt>,
+    /// Neighbours that have held another state than this host.
+    contradicted_by: BTreeSet<HostId>,
+    /// Heartbeats that claimed more of this host's log than there is.
+    beyond_log: u64,
     farewells: Vec<removal::Farewell>,
     /// This host was taken out of the mesh, and needs nobody any more.
     retired: bool,
@@ -245,7 +261,14 @@ impl Node {
             judged: (0, BTreeMap::new()),
             duties_of: None,
             to_prefetch: Vec::new(),
-            wanted_at: None,
+            wanted: None,
+            unconfirmed: None,
+            behind_since: None,
+            hearsay: None,
+            relays: proposing::Relays::default(),
+            halted: None,
+            contradicted_by: BTreeSet::new(),
+            beyond_log: 0,
             farewells: Vec::new(),
             retired: false,
             leaving: false,
@@ -269,6 +292,7 @@ impl Node {
             Input::Connected { host } => self.on_connected(host, now),
             Input::Disconnected { host } => self.liveness.disconnected(host, now),
             Input::Received { from, frame } => self.on_frame(from, &frame, now),
+            Input::Gossip { by, frame } => self.on_gossip(by, &frame),
             Input::Persisted(write) => self.on_persisted(write, now),
             Input::Done { effect, outcome: Outcome::Event(result) } => {
                 let (me, state) = (self.config.host, &self.state);
@@ -370,10 +394,11 @@ impl Node {
     }
 }
 
-fn decode_entry(entry: &LogEntry) -> Option<Entry> {
+/// What stands there of ours; nothing if it is consensus's own.
+fn decode_entry(entry: &LogEntry) -> Result<Option<Entry>, NotAnEntry> {
     match &entry.content {
-        Content::Entry(bytes) => Entry::decode(bytes).ok(),
-        Content::Empty | Content::Voters(_) => None,
+        Content::Entry(bytes) => Entry::decode(bytes).map(Some),
+        Content::Empty | Content::Voters(_) => Ok(None),
     }
 }
 

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alarm::AlarmStanding;
 use crate::deadlines::Deadlines;
-use crate::entry::{Body, Entry, HostRecord, Index};
+use crate::entry::{Body, Creator, Entry, HostRecord, Index, Submission};
 use crate::group::Group;
 use crate::id::{ConfigName, DeploymentId, GroupName, HostId, VoterId};
 use crate::io::Refusal;
@@ -229,6 +229,8 @@ pub struct State {
     proposers: BTreeMap<HostId, repeats::Proposer>,
     /// Hosts with a lease that wait with their start.
     deferrals: BTreeMap<(DeploymentId, HostId), Deferral>,
+    /// Numbers in consensus that no host may take: see `membership.rs`.
+    taken: membership::Taken,
 }
 
 impl State {
@@ -342,6 +344,7 @@ impl State {
         if self.is_repeated(entry) {
             return Ok(());
         }
+        check_author(entry.proposal.host, &entry.body)?;
         self.note_proposal(entry);
         // The same check that the proposer made: between then and now another
         // entry may have come first.
@@ -435,10 +438,10 @@ impl State {
         };
         match body {
             Body::Tick => self.next_timer().is_none(),
-            // One that was taken out, and does not know it yet, is refused anyway.
+            // One that was taken out, or has another's number, is refused anyway.
             Body::HostJoined(record) => {
                 self.hosts.get(&record.host).is_some_and(|host| host.record == *record)
-                    || self.removed.contains_key(&record.host)
+                    || self.check_join(record).is_err()
             }
             Body::HostDown { host, incarnation } => is_said(host, *incarnation, true),
             Body::HostUp { host, incarnation } => is_said(host, *incarnation, false) || self.has_twin(*host),
@@ -467,10 +470,10 @@ impl State {
             Body::HealthChanged { group, host, healthy, error: _, as_of } => {
                 !self.is_news(group, *host, *healthy, *as_of)
             }
+            Body::Submitted(submission) => submission.creator != Creator::User && !self.is_owed(submission),
             Body::HostLeft { .. }
             | Body::GroupSet(_)
             | Body::GroupDeleted(_)
-            | Body::Submitted(_)
             | Body::StopRequested { .. }
             | Body::AlarmSet { .. }
             | Body::Frozen { .. }
@@ -487,17 +490,31 @@ impl State {
         for rollout in self.running().filter(|rollout| rollout.is_decided()) {
             due.push(Body::Finished { deployment: rollout.submission.deployment });
         }
-        for group in self.groups.values() {
-            if let Some(failed) = group.owes_rollback_of
-                && let Some(submission) = self.rollback_of(group, failed)
-            {
-                due.push(Body::Submitted(Box::new(submission)));
-            }
-            if let Some(submission) = self.catch_up_due(group) {
-                due.push(Body::Submitted(Box::new(submission)));
-            }
-        }
+        let owed = self.groups.values().flat_map(|group| self.owed_to(group));
+        due.extend(owed.map(|submission| Body::Submitted(Box::new(submission))));
         due
+    }
+
+    /// The deployments that the mesh itself submits to a group now.
+    fn owed_to(&self, group: &GroupState) -> impl Iterator<Item = Submission> {
+        let rollback = group.owes_rollback_of.and_then(|failed| self.rollback_of(group, failed));
+        rollback.into_iter().chain(self.catch_up_due(group))
+    }
+
+    /// Whether this is, byte for byte, a deployment that the mesh submits by itself
+    /// now. What its proposer put into it is not believed: it could name another
+    /// revision, or a policy without a minimum.
+    fn is_owed(&self, submission: &Submission) -> bool {
+        let group = self.groups.get(&submission.group);
+        group.is_some_and(|group| self.owed_to(group).any(|owed| owed == *submission))
+    }
+}
+
+/// Whether the host may say this: only itself speaks of itself.
+pub(crate) fn check_author(author: HostId, body: &Body) -> Result<(), Refusal> {
+    match body.author() {
+        Some(of) if of != author => Err(Refusal::NotItsAuthor { of, author }),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Body, Index, ProposalId};
 use crate::id::{HostId, MeshId, VoterId};
 use crate::io::Progress;
-use crate::ledger::{LogEntry, RaftMessage, Snapshot};
+use crate::ledger::{LogEntry, RaftMessage, Seal, Snapshot};
 use crate::time::LedgerTime;
 
 /// The version of the wire that this code speaks: of its frames, and of what
@@ -60,16 +60,29 @@ pub(crate) enum Message {
     Look { group: crate::id::GroupName, number: crate::io::ProbeId },
     /// I have looked; what it failed of, if it did.
     Seen { group: crate::id::GroupName, number: crate::io::ProbeId, error: Option<String> },
+    /// What is your seal at this checkpoint?
+    Confirm { index: Index },
+    /// This is it.
+    Confirmed { index: Index, seal: Seal },
+}
+
+/// What hosts publish to all, by way of neighbours: nothing that anything is decided
+/// by, because whoever passes it on could have made it up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Gossip {
+    /// A host of a running deployment is in another event.
+    Progress(Heard),
 }
 
 /// A sign of life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Beacon {
     pub(crate) incarnation: u64,
-    pub(crate) voter: VoterId,
     pub(crate) index: Index,
     pub(crate) hash: [u8; 32],
     pub(crate) leader: Option<VoterId>,
+    /// The newest index at which the sender has sealed its state, and the seal.
+    pub(crate) checkpoint: Option<(Index, Seal)>,
     /// Hosts that the sender has lost.
     pub(crate) lost: Vec<HostId>,
     /// What the sender's own clock shows.
@@ -126,10 +139,20 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> 
 
 /// Puts a message into its envelope.
 pub(crate) fn frame(mesh: MeshId, message: &Message) -> Vec<u8> {
+    envelope(mesh, message)
+}
+
+/// Puts what is published into its envelope. It arrives as gossip, so it cannot be
+/// taken for a message that a neighbour sent itself.
+pub(crate) fn gossip(mesh: MeshId, gossip: &Gossip) -> Vec<u8> {
+    envelope(mesh, gossip)
+}
+
+fn envelope<T: Serialize>(mesh: MeshId, content: &T) -> Vec<u8> {
     let mut frame = Vec::with_capacity(ENVELOPE_LEN + 64);
     frame.extend_from_slice(&mesh.0);
     frame.extend_from_slice(&WIRE.to_be_bytes());
-    frame.extend_from_slice(&encode(message));
+    frame.extend_from_slice(&encode(content));
     frame
 }
 
@@ -141,6 +164,15 @@ pub fn proposal(mesh: MeshId, id: ProposalId, body: Body) -> Vec<u8> {
 
 /// Takes a message out of its envelope.
 pub(crate) fn unframe(mesh: MeshId, frame: &[u8]) -> Result<Message, WireError> {
+    open(mesh, frame)
+}
+
+/// Takes what was published out of its envelope.
+pub(crate) fn ungossip(mesh: MeshId, frame: &[u8]) -> Result<Gossip, WireError> {
+    open(mesh, frame)
+}
+
+fn open<T: DeserializeOwned>(mesh: MeshId, frame: &[u8]) -> Result<T, WireError> {
     if frame.len() < ENVELOPE_LEN || frame.len() > FRAME_BYTES_MAX {
         return Err(WireError::Length);
     }

@@ -43,7 +43,8 @@ thread_local! {
 
 pub(crate) fn entry(millis: u64, body: Body) -> Entry {
     let number = PROPOSED.replace(PROPOSED.get() + 1);
-    let proposal = ProposalId { host: host(0).record.host, incarnation: 1, number };
+    let author = body.author().unwrap_or(host(0).record.host);
+    let proposal = ProposalId { host: author, incarnation: 1, number };
     Entry { at: LedgerTime::from_millis(millis), proposal, body }
 }
 

@@ -62,6 +62,7 @@ impl Trace {
         self.begin(at, host);
         match input {
             Input::Received { from, frame } => self.frame(b'r', from.public_key(), frame),
+            Input::Gossip { by, frame } => self.frame(b'g', by.public_key(), frame),
             Input::Wake
             | Input::Connected { .. }
             | Input::Disconnected { .. }
@@ -154,6 +155,7 @@ impl fmt::Display for ShortInput<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Input::Received { from, frame } => write!(f, "Received {} B from {from:?}", frame.len()),
+            Input::Gossip { by, frame } => write!(f, "Gossip {} B by {by:?}", frame.len()),
             Input::Wake
             | Input::Connected { .. }
             | Input::Disconnected { .. }

@@ -121,6 +121,7 @@ fn judged(refusal: &Refusal) -> (StatusCode, bool) {
         | Refusal::TooOld { .. }
         | Refusal::PredefinedConfig(_)
         | Refusal::ConfigInUse { .. } => (StatusCode::CONFLICT, true),
+        Refusal::NotItsAuthor { .. } | Refusal::VoterTaken(_) => (StatusCode::FORBIDDEN, false),
         Refusal::UnknownRevision(..) => (StatusCode::NOT_FOUND, true),
         Refusal::InvalidPolicy(_) => (StatusCode::BAD_REQUEST, true),
         Refusal::AlreadyOver(..) | Refusal::LastHost => (StatusCode::CONFLICT, false),
@@ -135,7 +136,9 @@ fn judged(refusal: &Refusal) -> (StatusCode, bool) {
         Refusal::NotCommitted { .. } | Refusal::FoldedUnseen | Refusal::StillVotes { .. } => {
             (StatusCode::GATEWAY_TIMEOUT, false)
         }
-        Refusal::NotJoined(_) | Refusal::Leaving => (StatusCode::SERVICE_UNAVAILABLE, false),
+        Refusal::NotJoined(_) | Refusal::Leaving | Refusal::Halted(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, false)
+        }
         Refusal::Removed { .. } => (StatusCode::GONE, false),
     }
 }

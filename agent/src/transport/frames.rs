@@ -96,8 +96,8 @@ impl Receiving {
                 }
                 Some(frame) = gossip.recv() => {
                     self.gossip_bytes.fetch_sub(frame.len(), Ordering::Relaxed);
-                    let from = self.reader.host;
-                    let _ = self.reader.events.tell(TransportEvent::Frame { from, frame }).await;
+                    let by = self.reader.host;
+                    let _ = self.reader.events.tell(TransportEvent::Gossip { by, frame }).await;
                 }
                 Some(_) = readers.join_next() => {}
             }

@@ -53,7 +53,9 @@ impl Member {
     pub(crate) async fn next_frame(&mut self) -> (HostId, Vec<u8>) {
         match self.next().await {
             TransportEvent::Frame { from, frame } => (from, frame),
-            other @ (TransportEvent::Connected(_) | TransportEvent::Disconnected(_)) => {
+            other @ (TransportEvent::Connected(_)
+            | TransportEvent::Disconnected(_)
+            | TransportEvent::Gossip { .. }) => {
                 panic!("{other:?} instead of a frame")
             }
         }

@@ -119,17 +119,17 @@ async fn what_is_published_reaches_a_host_that_is_connected_to_a_neighbour_only(
     // Whom gossip reaches is agreed upon in the background; until then what is
     // published may be lost, so say it again.
     let mut number = 0_u32;
-    let (from, frame) = loop {
+    let (by, frame) = loop {
         number += 1;
         assert!(number < 200, "nothing arrives");
         a.handle.publish(number.to_be_bytes().to_vec());
-        if let Ok(Some(TransportEvent::Frame { from, frame })) =
+        if let Ok(Some(TransportEvent::Gossip { by, frame })) =
             tokio::time::timeout(Duration::from_millis(100), c.events.recv()).await
         {
-            break (from, frame);
+            break (by, frame);
         }
     };
-    assert_eq!(from, b.host, "by way of the neighbour");
+    assert_eq!(by, b.host, "by way of the neighbour");
     assert!(u32::from_be_bytes(frame.try_into().unwrap()) <= number);
     assert_eq!(a.handle.connected(), BTreeSet::from([b.host]));
     assert!(a.events.try_recv().is_err(), "one does not hear oneself");

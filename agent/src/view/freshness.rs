@@ -41,6 +41,9 @@ impl Freshness {
         if let Some(removed) = node.removed() {
             return Freshness::old("REMOVED", "this host was taken out of the mesh", removed.at, &[]);
         }
+        if let Some(halt) = node.halted() {
+            return Freshness { stalled: Some(Why::of_halt(halt)), as_of: Some(written(state.clock())) };
+        }
         if let Some(Blocker::NoMajority { voters_up, voters }) = node.no_majority() {
             // In a quiet mesh the last entry is old, and was the present all the same.
             let heard_at = node.majority_heard_at().map_or(state.clock(), |at| at.to_ledger());

@@ -90,7 +90,8 @@ fn fold(minimum: Minimum, more: Vec<Body>) -> State {
     bodies.extend(more);
     let mut state = State::default();
     for (index, body) in (1..).zip(bodies) {
-        let proposal = ProposalId { host: host(1), incarnation: 1, number: index };
+        let author = body.author().unwrap_or(host(1));
+        let proposal = ProposalId { host: author, incarnation: 1, number: index };
         let entry = Entry { at: LedgerTime::from_millis(1_000 * index), proposal, body };
         state.apply(index, &entry).expect("accepted");
     }

@@ -1,6 +1,7 @@
 //! Reasons and blockers: a code, numbers, a sentence.
 
 use proto::io::Refusal;
+use proto::node::Halt;
 use proto::rollout::{Blocker, Reason, Rollout};
 
 use super::{Why, written};
@@ -49,6 +50,15 @@ impl Why {
     }
 
     /// Why the next turn may not start now.
+    /// Why this host folds the ledger no further.
+    pub(super) fn of_halt(halt: Halt) -> Self {
+        let (code, index) = match halt {
+            Halt::Unreadable { index, .. } => ("ENTRY_UNREADABLE", index),
+            Halt::Diverged { index, .. } => ("STATE_DIVERGED", index),
+        };
+        Why { code: code.into(), message: halt.to_string(), numbers: [("entry".into(), index)].into() }
+    }
+
     pub(super) fn of_blocker(blocker: &Blocker) -> Self {
         let (code, numbers): (&str, Vec<(&str, u32)>) = match blocker {
             Blocker::TurnsInFlight { in_flight, turns_max } => {

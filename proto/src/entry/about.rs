@@ -60,6 +60,35 @@ impl Body {
         }
     }
 
+    /// The only host that may say this, because it speaks of itself. None if any
+    /// member may say it.
+    pub fn author(&self) -> Option<HostId> {
+        match self {
+            Body::HostJoined(record) => Some(record.host),
+            Body::TurnStarted { host, .. }
+            | Body::TurnEnded { host, .. }
+            | Body::TurnDeferred { host, .. }
+            | Body::TurnBegunAnew { host, .. }
+            | Body::HealthChanged { host, .. } => Some(*host),
+            Body::Tick
+            | Body::HostLeft { .. }
+            | Body::HostDown { .. }
+            | Body::HostUp { .. }
+            | Body::GroupSet(_)
+            | Body::GroupDeleted(_)
+            | Body::Submitted(_)
+            | Body::StopRequested { .. }
+            | Body::Finished { .. }
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_)
+            | Body::AlarmRead { .. }
+            | Body::AlarmSet { .. }
+            | Body::TriggersDelivered { .. }
+            | Body::Frozen { .. }
+            | Body::Unfrozen { .. } => None,
+        }
+    }
+
     /// Whether, folded once more, it could undo what was said since. All others
     /// say nothing new then.
     pub(crate) fn may_undo(&self) -> bool {

@@ -2,7 +2,8 @@
 
 use super::because;
 use crate::health::InvalidCheck;
-use crate::id::{ConfigName, DeploymentId, Digest, GroupName, HostId};
+use crate::id::{ConfigName, DeploymentId, Digest, GroupName, HostId, VoterId};
+use crate::node::Halt;
 use crate::policy::{InvalidPolicy, PREDEFINED};
 use crate::time::LedgerTime;
 
@@ -147,6 +148,20 @@ pub enum Refusal {
          whether it was accepted: look with `skein status` before trying again"
     )]
     FoldedUnseen,
+    /// This host folds the ledger no further.
+    #[error(transparent)]
+    Halted(Halt),
+    /// Only a host itself speaks of itself.
+    #[error("{author} cannot speak for {of}: only a host itself says this of itself")]
+    NotItsAuthor {
+        /// Of which host something was said.
+        of: HostId,
+        /// By which host.
+        author: HostId,
+    },
+    /// A host joins under another's number in consensus.
+    #[error("the {0} is another host's, or was: a host takes a new number with each new store")]
+    VoterTaken(VoterId),
     /// The agent ends.
     #[error("this agent is stopping")]
     Leaving,
@@ -383,6 +398,9 @@ impl Refusal {
             Refusal::Limit { limit, .. } => ("LIMIT", vec![("limit", *limit)]),
             Refusal::NotCommitted { .. } => ("NOT_COMMITTED", vec![]),
             Refusal::FoldedUnseen => ("FOLDED_UNSEEN", vec![]),
+            Refusal::Halted(_) => ("HALTED", vec![]),
+            Refusal::NotItsAuthor { .. } => ("NOT_ITS_AUTHOR", vec![]),
+            Refusal::VoterTaken(_) => ("VOTER_TAKEN", vec![]),
             Refusal::HealthCheck(_) => ("INVALID_GROUP", vec![]),
             Refusal::Leaving => ("STOPPING", vec![]),
             Refusal::InvalidPolicy(_) => ("INVALID_POLICY", vec![]),

@@ -50,7 +50,19 @@ pub(crate) struct Snapshot {
     pub(crate) state: Vec<u8>,
 }
 
+/// What a host says of all that a snapshot holds, at a checkpoint: two hosts that
+/// folded the same say the same.
+pub(crate) type Seal = [u8; 32];
+
 impl Snapshot {
+    pub(crate) fn seal(&self) -> Seal {
+        let Snapshot { index, term, hash, voters, state } = self;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&crate::wire::encode(&(index, term, hash, voters)));
+        hasher.update(state);
+        *hasher.finalize().as_bytes()
+    }
+
     /// Whether a log can start from it.
     pub(super) fn is_sound(&self) -> bool {
         let number = 1..NUMBER_MAX;

@@ -11,7 +11,7 @@ impl Ledger {
     /// does not hear a leader. A voter that was away may have been voted out
     /// meanwhile; then nobody will ever tell it by way of consensus.
     pub(crate) fn is_following(&self) -> bool {
-        !self.is_voting() || self.leader().is_none()
+        !self.is_stopped && (!self.is_voting() || self.leader().is_none())
     }
 
     /// Takes committed entries from a neighbour. Returns how many were new.
@@ -95,6 +95,7 @@ impl Ledger {
         self.changes.push(stored::hard_state(log.hard()));
         self.role = Role::Following(Box::new(log));
         self.adopt(&snapshot);
+        self.set_checkpoint_if_one(&snapshot);
         self.arrived.push_back(Committed::Snapshot(snapshot));
     }
 }

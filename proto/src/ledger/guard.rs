@@ -34,10 +34,8 @@ pub(crate) enum Refused {
     Context,
     #[error("this voter cannot stand for election before what it has is durable")]
     NotDurable,
-    /// The sender remembers more of us than we do: our disk was lost or
-    /// shortened, and we must not vote under this number again.
-    #[error("the sender knows of entries that this host has lost")]
-    Amnesia,
+    #[error("it says that this host's log is longer than it is")]
+    BeyondLog,
 }
 
 pub(super) fn check(
@@ -49,10 +47,9 @@ pub(super) fn check(
     let refuse_if = |broken: bool, why: Refused| if broken { Err(why) } else { Ok(()) };
     let term = consensus.hard_state().term;
     refuse_if(message.to != me, Refused::NotForMe)?;
-    // A voter that lags may not have folded the newer voters yet: a leader of
-    // a later term is let in, because consensus itself asks no more of it.
-    let is_known = voters.has(message.from) || message.term >= term;
-    refuse_if(message.from == me || message.from.0 == 0 || !is_known, Refused::Stranger)?;
+    // A voter that lags may not have folded yet who votes now. It hears no leader
+    // then, and catches up by following.
+    refuse_if(message.from == me || !voters.has(message.from), Refused::Stranger)?;
     // Zero is raft-rs's word for a message of the voter to itself.
     let in_range = 1..=term.saturating_add(TERM_JUMP_MAX).min(NUMBER_MAX);
     refuse_if(!in_range.contains(&message.term), Refused::Term)?;
@@ -63,7 +60,7 @@ pub(super) fn check(
         Kind::Append => check_leader(consensus, message).and_then(|()| check_append(consensus, message)),
         Kind::Heartbeat => {
             check_leader(consensus, message)?;
-            refuse_if(message.commit > consensus.log().last_index(), Refused::Amnesia)
+            refuse_if(message.commit > consensus.log().last_index(), Refused::BeyondLog)
         }
         Kind::Snapshot => check_leader(consensus, message).and_then(|()| check_snapshot(consensus, message)),
         Kind::AppendResponse => check_answer(consensus, message),

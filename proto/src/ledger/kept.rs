@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::entry::{ChainHash, LogEntry, Snapshot};
+use super::entry::{ChainHash, LogEntry, Seal, Snapshot};
 use super::log::Log;
 use super::{Change, Ledger, Role, stored};
 use crate::entry::Index;
@@ -11,39 +11,102 @@ use crate::entry::Index;
 pub(crate) const ENTRIES_PER_ANSWER: usize = 256;
 /// Entries deleted in one write: sled blocks for a second on 100,000.
 const DELETED_PER_WRITE: u64 = 1_000;
+/// Entries between two checkpoints at most. The state of a mesh of 10,000 hosts is a
+/// few megabytes; encoding and hashing it at each takes less time than folding as
+/// many entries does.
+const CHECKPOINT_EVERY_MAX: Index = 1_024;
+/// Checkpoints of which the seal is remembered: a host may confirm to another one
+/// that lies so far back.
+pub(super) const SEALS_KEPT: usize = 16;
 
 impl Ledger {
-    /// Whether consensus needs a snapshot to hand out, or the log is long.
+    /// Whether consensus needs a snapshot to hand out to a voter.
     pub(crate) fn wants_snapshot(&self) -> bool {
-        self.log().wants_snapshot() || self.is_long()
+        self.log().wants_snapshot()
     }
 
-    /// Cut when it is twice as long as what is kept, so that it is rare. Only
-    /// what is folded can be cut off: a leader whose disk is slow may have much
-    /// more than that.
-    fn is_long(&self) -> bool {
-        self.folded.saturating_sub(self.log().base().index) > 2 * self.kept as Index
-    }
-
-    /// Takes the folded state as a snapshot, and drops entries that lie far
-    /// enough behind it.
+    /// Takes the folded state as a snapshot for consensus.
     pub(crate) fn take_snapshot(&mut self, state: Vec<u8>) {
-        let snapshot = Snapshot {
+        let snapshot = self.snapshot(state);
+        self.log_mut().offer(snapshot);
+    }
+
+    fn snapshot(&self, state: Vec<u8>) -> Snapshot {
+        Snapshot {
             index: self.folded,
             term: self.term_folded,
             hash: self.hash,
             voters: self.voters.clone(),
             state,
-        };
-        let compacts = self.is_long();
-        if compacts {
-            self.changes.extend(stored::snapshot(&snapshot));
-            let kept = self.kept;
-            let dropped = self.log_mut().compact(snapshot.index, kept);
-            self.changes.push(stored::base(self.log().base()));
-            self.delete_later(dropped);
         }
-        self.log_mut().offer(snapshot);
+    }
+
+    /// Entries between two checkpoints: a power of two, so that hosts which keep
+    /// less than others have the others' checkpoints too; and no more than are kept,
+    /// so that who starts from the newest checkpoint finds all that comes after it.
+    fn checkpoint_every(&self) -> Index {
+        let most = CHECKPOINT_EVERY_MAX.min(self.kept.max(1) as Index);
+        1 << most.ilog2()
+    }
+
+    /// Whether the state as folded now is to be sealed.
+    pub(crate) fn is_checkpoint_due(&self) -> bool {
+        let is_new = self.newest_seal().is_none_or(|(index, _)| index < self.folded);
+        is_new && self.folded.is_multiple_of(self.checkpoint_every())
+    }
+
+    /// Takes the folded state as the newest checkpoint, and seals it.
+    pub(crate) fn take_checkpoint(&mut self, state: Vec<u8>) {
+        let snapshot = self.snapshot(state);
+        self.set_checkpoint(snapshot);
+    }
+
+    /// Stores the newest checkpoint, and drops entries that lie far enough behind it,
+    /// if the log is twice as long as what is kept. Only what is folded can be cut
+    /// off: a leader whose disk is slow may have much more than that.
+    pub(crate) fn cut(&mut self) {
+        let (base, every, kept) = (self.log().base().index, self.checkpoint_every(), self.kept);
+        let is_long = |snapshot: &&Snapshot| {
+            let held = snapshot.index.saturating_sub(base);
+            held > 0 && held + every > 2 * kept as Index
+        };
+        let Some(snapshot) = self.checkpoint.as_deref().filter(is_long) else { return };
+        let index = snapshot.index;
+        self.changes.extend(stored::snapshot(snapshot));
+        let dropped = self.log_mut().compact(index, kept);
+        self.changes.push(stored::base(self.log().base()));
+        self.delete_later(dropped);
+    }
+
+    /// A snapshot that came is a checkpoint if others have one there: consensus hands
+    /// out others, too.
+    pub(super) fn set_checkpoint_if_one(&mut self, snapshot: &Snapshot) {
+        if snapshot.index == 1 || snapshot.index.is_multiple_of(self.checkpoint_every()) {
+            self.set_checkpoint(snapshot.clone());
+        }
+    }
+
+    fn set_checkpoint(&mut self, snapshot: Snapshot) {
+        self.seals.push_back((snapshot.index, snapshot.seal()));
+        if self.seals.len() > SEALS_KEPT {
+            self.seals.pop_front();
+        }
+        self.checkpoint = Some(Box::new(snapshot));
+    }
+
+    /// The newest state that other hosts can confirm.
+    pub(crate) fn checkpoint(&self) -> Option<&Snapshot> {
+        self.checkpoint.as_deref()
+    }
+
+    /// The newest checkpoint's index and seal.
+    pub(crate) fn newest_seal(&self) -> Option<(Index, Seal)> {
+        self.seals.back().copied()
+    }
+
+    /// The seal of one of the last checkpoints.
+    pub(crate) fn seal_at(&self, index: Index) -> Option<Seal> {
+        self.seals.iter().find(|(at, _)| *at == index).map(|(_, seal)| *seal)
     }
 
     fn log_mut(&mut self) -> &mut Log {
@@ -73,11 +136,6 @@ impl Ledger {
     /// nothing if only a snapshot can help.
     pub(crate) fn entries_after(&self, after: Index) -> Option<Vec<LogEntry>> {
         self.log().range(after + 1, self.folded, ENTRIES_PER_ANSWER)
-    }
-
-    /// The newest snapshot of this host, if it is `after` or later.
-    pub(crate) fn offered(&self, after: Index) -> Option<&Snapshot> {
-        self.log().offered().filter(|snapshot| snapshot.index > after)
     }
 
     /// Index and hash from where the held entries start, and the entries.

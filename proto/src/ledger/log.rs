@@ -163,10 +163,6 @@ impl Log {
         self.offered = Some(Box::new(snapshot));
     }
 
-    pub(super) fn offered(&self) -> Option<&Snapshot> {
-        self.offered.as_deref()
-    }
-
     pub(super) fn wants_snapshot(&self) -> bool {
         self.wants_snapshot.get()
     }

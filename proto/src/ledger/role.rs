@@ -10,6 +10,9 @@ impl Ledger {
     /// was to be written `is_written`, and the last of it synced. Returns whether
     /// there is something to write for that.
     pub(crate) fn settle_role(&mut self, is_written: bool) -> bool {
+        if self.is_stopped {
+            return false;
+        }
         if self.voters.has(self.me) {
             if is_written && self.changes.is_empty() && self.is_unsure {
                 return self.write_to_vote();
@@ -61,11 +64,17 @@ impl Ledger {
         }
     }
 
-    /// Stops voting under this number: another host knows that ours forgot
-    /// what it had promised. Goes on as a follower from what is committed.
+    /// Stops voting under this number: its promises may be another agent's, too. Goes
+    /// on as a follower from what is committed.
     pub(crate) fn forget_votes(&mut self, me: VoterId) {
         self.me = me;
         self.stop_voting();
+    }
+
+    /// Takes part in nothing from now on: not in consensus, and it follows nobody.
+    pub(crate) fn stop(&mut self) {
+        self.stop_voting();
+        self.is_stopped = true;
     }
 
     fn stop_voting(&mut self) {

@@ -118,6 +118,7 @@ impl Replica {
             let state = state_at(self.ledger.folded);
             self.ledger.take_snapshot(state);
         }
+        self.ledger.cut();
         for _ in 0..ROUNDS_MAX {
             if !self.work() {
                 return;
@@ -143,6 +144,9 @@ impl Replica {
             match committed {
                 Committed::Entry(entry) => {
                     self.ledger.note_folded(&entry);
+                    if self.ledger.is_checkpoint_due() {
+                        self.ledger.take_checkpoint(state_at(entry.index));
+                    }
                     let before = self.folded.insert(entry.index, entry.clone());
                     assert!(before.is_none_or(|before| before == entry), "what is committed stays");
                 }

@@ -95,15 +95,16 @@ impl Proposals {
         }
     }
 
-    /// What is to be sent now.
-    pub(super) fn due(&mut self, now: Time) -> Vec<(ProposalId, Body)> {
+    /// What is to be sent now, and whether it was sent before.
+    pub(super) fn due(&mut self, now: Time) -> Vec<(ProposalId, Body, bool)> {
         let mut due = Vec::new();
         for (number, pending) in &mut self.pending {
             if pending.next <= now {
                 pending.next = now + pending.wait;
+                let is_again = pending.wait > RETRY_FIRST;
                 pending.wait = (pending.wait * 2).min(RETRY_MAX);
                 let id = ProposalId { host: self.host, incarnation: self.incarnation, number: *number };
-                due.push((id, pending.body.clone()));
+                due.push((id, pending.body.clone(), is_again));
             }
         }
         due

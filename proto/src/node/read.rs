@@ -30,6 +30,8 @@ pub struct MeshView {
     pub unheard: BTreeSet<HostId>,
     /// Hash of the ledger up to the state's index.
     pub hash: [u8; 32],
+    /// Heartbeats that claimed that this host's log is longer than it is.
+    pub beyond_log: u64,
     /// The newest index that was heard of from any host.
     pub newest_heard: Index,
     /// How far each host's own clock is ahead of the ledger's, in milliseconds, as of
@@ -49,6 +51,7 @@ impl Node {
             suspects: self.suspects(),
             unheard: self.liveness.unheard(self.config.host),
             hash: self.ledger.head().1,
+            beyond_log: self.beyond_log,
             newest_heard: self.newest_heard(),
             clocks_ahead: self.clocks_ahead(),
         }
@@ -160,7 +163,7 @@ impl Node {
 fn chained(mut hash: [u8; 32], entries: Vec<LogEntry>) -> Vec<(Index, [u8; 32], Option<Entry>)> {
     let chained = entries.into_iter().map(|entry| {
         hash = chain(&hash, &entry);
-        (entry.index, hash, decode_entry(&entry))
+        (entry.index, hash, decode_entry(&entry).ok().flatten())
     });
     chained.collect()
 }

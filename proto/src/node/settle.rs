@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::duties;
 use super::voting::VOTERS_EVERY;
-use super::{Node, Unrecorded, Why, decode_entry};
-use crate::entry::{Body, Creator, Entry};
+use super::{Halt, Node, Unrecorded, Why, decode_entry};
+use crate::entry::{Body, Creator, Entry, Index};
 use crate::id::HostId;
 use crate::io::{Notice, Output, Refusal, Write, WriteId};
 use crate::ledger::{Committed, LogEntry, Snapshot, TICK};
 use crate::mesh::liveness::Judgement;
-use crate::state::Host;
+use crate::state::{Host, State};
 use crate::time::Time;
 use crate::wire::Message;
 
@@ -27,6 +27,7 @@ impl Node {
         if self.ledger.wants_snapshot() {
             self.ledger.take_snapshot(self.state.encode());
         }
+        self.ledger.cut();
         for _ in 0..ROUNDS_MAX {
             let worked = self.work_ledger(now) | self.work_health(now) | self.propose_owed(now);
             if !worked {
@@ -104,8 +105,8 @@ impl Node {
         worked || writes_on
     }
 
-    /// A leader tells those who only follow. Gossip announces, it does not
-    /// deliver: who misses this hears of the index in the next beacon.
+    /// A leader tells those who only follow, each itself: from neighbours they would
+    /// not believe it. Who misses this hears of the index in the next beacon.
     fn announce(&mut self, committed: &[Committed]) {
         let all_vote = self.members.len() <= self.ledger.voters().all().len();
         if !self.ledger.is_leader() || all_vote {
@@ -129,20 +130,32 @@ impl Node {
     }
 
     fn fold(&mut self, logged: &LogEntry, now: Time) {
-        self.ledger.note_folded(logged);
-        let Some(entry) = decode_entry(logged) else {
-            self.state.skip(logged.index);
+        if self.halted.is_some() {
             return;
-        };
-        let is_repeated = self.state.is_repeated(&entry);
-        let result = self.state.apply(logged.index, &entry);
+        }
+        match decode_entry(logged) {
+            Ok(entry) => {
+                self.ledger.note_folded(logged);
+                match entry {
+                    Some(entry) => self.fold_entry(logged.index, &entry, now),
+                    None => self.state.skip(logged.index),
+                }
+                self.seal_if_due();
+            }
+            Err(cause) => self.halt(Halt::Unreadable { index: logged.index, cause }),
+        }
+    }
+
+    fn fold_entry(&mut self, index: Index, entry: &Entry, now: Time) {
+        let is_repeated = self.state.is_repeated(entry);
+        let result = self.state.apply(index, entry);
         self.clock.note(entry.at, now);
         if let Body::HostJoined(record) = &entry.body
             && result.is_ok()
         {
-            self.liveness.renewed(record.host, logged.index, now);
+            self.liveness.renewed(record.host, index, now);
         }
-        self.notice(logged.index, &entry);
+        self.notice(index, entry);
         match self.proposals.take(entry.proposal) {
             Some(pending) if is_repeated => self.proposals.put_again(pending, now),
             Some(pending) => self.answer(pending, result, now),
@@ -158,11 +171,15 @@ impl Node {
     }
 
     fn adopt(&mut self, snapshot: &Snapshot, now: Time) {
+        if self.halted.is_some() {
+            return;
+        }
         self.ledger.note_snapshot(snapshot);
         // It was checked when it came; our own is what we wrote.
-        if let Ok(state) = crate::state::State::decode(&snapshot.state, snapshot.index) {
+        if let Ok(state) = State::decode(&snapshot.state, snapshot.index) {
             self.clock.note(state.clock(), now);
-            self.state = state;
+            let before = std::mem::replace(&mut self.state, state);
+            self.note_renewed(&before, now);
             self.derived_at = None;
             // What was answered in what the snapshot stands for is folded already,
             // and how is not known: to propose it anew could undo what came after.
@@ -171,7 +188,23 @@ impl Node {
             for request in folded.into_iter().filter_map(|pending| pending.request) {
                 self.reply(request, Err(Refusal::FoldedUnseen));
             }
+            let state = &self.state;
+            let came_about = self.proposals.take_if(|_, body| state.has_come_about(body));
+            for pending in came_about {
+                self.answer(pending, Ok(()), now);
+            }
             self.forget_progress_of_the_past();
+        }
+    }
+
+    /// Hosts that have said that they are there, in what a snapshot stands for.
+    fn note_renewed(&mut self, before: &State, now: Time) {
+        let index = self.state.index();
+        for Host { record, .. } in self.state.hosts().values() {
+            let known = before.host(record.host).map(|host| host.record.incarnation);
+            if known.is_none_or(|known| known < record.incarnation) {
+                self.liveness.renewed(record.host, index, now);
+            }
         }
     }
 
@@ -234,7 +267,7 @@ impl Node {
     /// Proposes what this host owes the ledger and what its turn it is to
     /// propose for all. Returns whether anything was sent.
     fn propose_owed(&mut self, now: Time) -> bool {
-        if self.ledger.is_empty() {
+        if self.ledger.is_empty() || self.halted.is_some() {
             return false;
         }
         let me = self.config.host;
@@ -272,8 +305,8 @@ impl Node {
         }
         let due = self.proposals.due(now);
         let sent = !due.is_empty();
-        for (id, body) in due {
-            self.send_proposal(id, body, now);
+        for (id, body, is_again) in due {
+            self.send_proposal(id, body, is_again, now);
         }
         sent
     }

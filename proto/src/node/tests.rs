@@ -14,8 +14,10 @@ use crate::revision::Revision;
 use crate::rollout::{Blocker, DeploymentStatus, Rollout, Stage};
 
 mod forgotten;
+mod halts;
 mod health;
 mod ledger;
+mod liars;
 mod starts;
 mod trouble;
 
@@ -111,7 +113,7 @@ impl Mesh {
             Output::Send { to, frame } => self.inputs.push_back((to, Input::Received { from: host, frame })),
             Output::Publish { frame } => {
                 for to in self.nodes.keys().filter(|to| **to != host) {
-                    self.inputs.push_back((*to, Input::Received { from: host, frame: frame.clone() }));
+                    self.inputs.push_back((*to, Input::Gossip { by: host, frame: frame.clone() }));
                 }
             }
             Output::Persist(_) if self.stuck.contains(&host) => {}
@@ -166,7 +168,7 @@ impl Mesh {
             }
             if let Some((host, input)) = self.inputs.pop_front() {
                 let is_lost = match &input {
-                    Input::Received { from, .. } => {
+                    Input::Received { from, .. } | Input::Gossip { by: from, .. } => {
                         self.deaf.contains(&host)
                             || self.cut.contains(&(host, *from))
                             || self.cut.contains(&(*from, host))
@@ -232,6 +234,18 @@ impl Mesh {
             Ok(Accepted::Deployment(id)) => id,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// So many entries at once that the log is cut.
+    fn burst(&mut self) {
+        let name: GroupName = "hello/other".parse().expect("a name");
+        for number in 0..40 {
+            let tags = TagSets(vec![vec![TagFilter::parse("role=db").expect("a filter")]]);
+            let request = Box::new(Request::SetGroup(Group::new(name.clone(), tags, Policy::default())));
+            let id = RequestId(1_000 + number);
+            self.inputs.push_back((HostId::from_public_key([0; 32]), Input::Request { id, request }));
+        }
+        self.run(Duration::from_secs(1));
     }
 
     fn state(&self, of: u8) -> &State {

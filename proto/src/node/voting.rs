@@ -1,5 +1,6 @@
 //! Who votes, and who leads.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Node;
@@ -91,19 +92,26 @@ impl Node {
         heir.is_some()
     }
 
-    /// Who leads: known by consensus itself, or from what others say. Those who
-    /// do not vote repeat what they hear, and could go on about one that does
-    /// not vote any more among themselves.
+    /// Who leads: known by consensus itself, or from what most of the voters say.
+    /// Those who do not vote repeat what they hear, and could go on about one that
+    /// does not vote any more among themselves.
     pub(super) fn leader(&self) -> Option<VoterId> {
         if self.ledger.is_voting() {
             return self.ledger.leader();
         }
         let voters = self.ledger.voters();
-        self.heard
+        let mut tellers = self.voters_known();
+        if tellers.is_empty() {
+            tellers = self.heard.keys().copied().collect();
+        }
+        let told = tellers
             .iter()
-            .filter(|(host, _)| self.liveness.is_heard(**host))
-            .filter_map(|(_, heard)| heard.leader)
-            .find(|leader| voters.voters.is_empty() || voters.has(*leader))
+            .filter(|host| self.liveness.is_heard(**host))
+            .filter_map(|host| self.heard.get(host)?.leader)
+            .filter(|leader| voters.voters.is_empty() || voters.has(*leader));
+        let mut named: BTreeMap<VoterId, usize> = BTreeMap::new();
+        told.for_each(|leader| *named.entry(leader).or_default() += 1);
+        named.into_iter().max_by_key(|(_, times)| *times).map(|(leader, _)| leader)
     }
 
     /// Voters that this host can reach, itself included, and all of them.

@@ -100,8 +100,21 @@ impl Rollout {
         self.count();
     }
 
-    /// Whether the sums are those of the members: what comes from another host is not
-    /// believed.
+    /// Whether it can be gone on with: what comes from another host is not believed.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let is_empty = self.queue.is_empty() && self.mending.is_empty() && self.hopeless.is_empty();
+        let is_bounded = self.counts.in_flight <= self.bounds.turns_max;
+        let is_placed = |member: &Member| {
+            member.stage == Stage::NotTargeted || (member.wave as usize) < self.waves.list.len()
+        };
+        let are_placed = self.members.values().all(is_placed);
+        if self.status.is_over() {
+            return true;
+        }
+        if self.members.is_empty() { is_empty } else { is_bounded && are_placed && self.is_counted_right() }
+    }
+
+    /// Whether the sums are those of the members.
     pub(crate) fn is_counted_right(&self) -> bool {
         let mut again = self.clone();
         again.recount();

@@ -92,7 +92,8 @@ impl Ledger {
 
     fn add_at(&mut self, at: LedgerTime, body: Body) {
         let index = self.0.index() + 1;
-        let proposal = ProposalId { host: me(), incarnation: 1, number: index };
+        let author = body.author().unwrap_or(me());
+        let proposal = ProposalId { host: author, incarnation: 1, number: index };
         self.0.apply(index, &Entry { at, proposal, body }).expect("it is accepted");
     }
 

@@ -192,14 +192,10 @@ impl State {
         Room { available, minimum: policy.bounds(total).minimum, total }
     }
 
-    /// Folds a catch-up's `Submitted`.
+    /// Folds a catch-up's `Submitted`, which is the one that is due.
     pub(super) fn begin_catch_up(&mut self, submission: &Submission) {
         let (id, at) = (submission.deployment, self.clock);
         let Some(group) = self.groups.get(&submission.group) else { return };
-        // Not the catch-up that is due (any more): somebody was slower.
-        if self.catch_up_due(group).is_none_or(|due| due.deployment != id) {
-            return;
-        }
         let Some(good) = group.good.last() else { return };
         let targets = self.to_catch_up(group, good);
         let beside = group.running.is_some();

@@ -27,16 +27,14 @@ impl State {
         if self.rollouts.contains_key(&id) {
             return;
         }
+        // Not what is owed (any more): somebody was slower, or it is forged.
+        if submission.creator != Creator::User && !self.is_owed(submission) {
+            return;
+        }
         let group = self.groups.get_mut(&submission.group).expect("the submission was checked");
         match submission.creator {
             Creator::Autoscale => return self.begin_catch_up(submission),
-            Creator::Rollback => {
-                // Not the rollback that is owed (any more): somebody was slower.
-                if group.owes_rollback_of != submission.rollback_of || submission.rollback_of.is_none() {
-                    return;
-                }
-                group.owes_rollback_of = None;
-            }
+            Creator::Rollback => group.owes_rollback_of = None,
             Creator::User => {}
         }
         group.deployments.push(id);

@@ -7,8 +7,9 @@
 //! groups and policies, and agents of before are not heard any longer (see
 //! [`crate::wire::WIRE`]): it reads no earlier form.
 
-use super::State;
+use super::{GroupState, Host, State};
 use crate::entry::Index;
+use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::Rollout;
 use crate::wire;
 
@@ -48,22 +49,114 @@ impl State {
             other => return Err(NotAState::Version(other)),
         };
         let state: State = read.map_err(|_| NotAState::Malformed)?;
-        if !state.rollouts.values().all(Rollout::is_counted_right) {
+        if !state.is_consistent() {
             return Err(NotAState::Malformed);
         }
         if state.index == index { Ok(state) } else { Err(NotAState::Index(state.index, index)) }
+    }
+
+    /// Whether its parts agree with each other, so that what is folded on top of it
+    /// neither panics nor loops: a snapshot comes from another host, or from a disk.
+    fn is_consistent(&self) -> bool {
+        let is_host = |(id, host): (&HostId, &Host)| *id == host.record.host;
+        let is_rollout = |(id, rollout): (&DeploymentId, &Rollout)| {
+            let group = self.groups.get(&rollout.submission.group);
+            let is_listed = group.is_some_and(|group| group.deployments.contains(id));
+            *id == rollout.submission.deployment && is_listed && rollout.is_consistent()
+        };
+        self.hosts.iter().all(is_host)
+            && self.taken.is_of(&self.hosts)
+            && self.timers.is_consistent()
+            && self.groups.iter().all(|(name, group)| self.is_consistent_group(name, group))
+            && self.rollouts.iter().all(is_rollout)
+    }
+
+    fn is_consistent_group(&self, name: &GroupName, group: &GroupState) -> bool {
+        let of_group = |id: &DeploymentId| {
+            self.rollouts.get(id).is_some_and(|rollout| rollout.submission.group == *name)
+        };
+        let under_way = [group.running, group.queued, group.catching_up];
+        *name == group.group.name
+            && group.deployments.iter().chain(under_way.iter().flatten()).all(of_group)
+            && under_way.iter().flatten().all(|id| group.deployments.contains(id))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::{Body, ErrorCode, TurnOutcome};
+    use crate::policy::Minimum;
+    use crate::state::testing::{Ledger, host};
 
     #[test]
     fn a_state_is_read_back_as_it_was_and_only_as_of_its_index() {
         let state = State::founding();
         assert_eq!(State::decode(&state.encode(), 1), Ok(state.clone()));
         assert_eq!(State::decode(&state.encode(), 2), Err(NotAState::Index(1, 2)));
+    }
+
+    /// A state in which much is under way, so that each byte of it means something.
+    fn busy() -> Ledger {
+        let mut ledger = Ledger::deployed(4, Minimum::HalfAtATime);
+        let bad = ledger.deploy(2);
+        ledger.start(bad, 0);
+        ledger.end(bad, 0, Some(ErrorCode::ScriptFailed));
+        ledger.do_due();
+        ledger.join(5);
+        ledger.down(3);
+        ledger
+    }
+
+    /// Folds on, over a long time.
+    fn go_on(state: &State) {
+        let mut ledger = Ledger { state: state.clone(), millis: 1_000_000 };
+        for number in 0..4 {
+            for deployment in ledger.state.rollouts().keys().copied().collect::<Vec<_>>() {
+                let host = host(number);
+                let _ = ledger.put(Body::TurnStarted { deployment, host });
+                let outcome = TurnOutcome::Succeeded;
+                let _ = ledger.put(Body::TurnEnded { deployment, host, outcome });
+            }
+            let _ = ledger.put(Body::HostDown { host: host(number), incarnation: 1 });
+            ledger.millis += 100_000_000;
+            ledger.state.due().into_iter().for_each(|body| drop(ledger.put(body)));
+        }
+        let _ = ledger.put(Body::HostLeft { host: host(1) });
+        assert!(State::decode(&ledger.state.encode(), ledger.state.index).is_ok());
+    }
+
+    #[test]
+    fn a_state_in_which_much_is_under_way_is_consistent() {
+        let state = busy().state;
+        assert_eq!(State::decode(&state.encode(), state.index), Ok(state.clone()));
+        go_on(&state);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            cases: 3_000,
+            failure_persistence: None,
+            ..proptest::prelude::ProptestConfig::default()
+        })]
+
+        #[test]
+        fn a_spoilt_state_is_refused_or_can_be_gone_on_with(
+            spoilt in proptest::collection::vec((0_usize..100_000, 0_u8..=255), 1..4),
+        ) {
+            thread_local!(static GOOD: (Vec<u8>, Index) = {
+                let state = busy().state;
+                (state.encode(), state.index)
+            });
+            let (mut bytes, index) = GOOD.with(Clone::clone);
+            for (at, byte) in spoilt {
+                let at = 3 + at % (bytes.len() - 3);
+                bytes[at] = byte;
+            }
+            if let Ok(state) = State::decode(&bytes, index) {
+                go_on(&state);
+            }
+        }
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! Folding who is in the mesh, and who is Down.
 
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
 use super::{GROUPS_MAX, GroupState, HOSTS_MAX, Host, REMOVED_KEPT, Removed, STARTS_KEPT, State, Twin};
 use crate::alarm::ALARMS_MAX;
 use crate::entry::{ErrorCode, HostRecord};
 use crate::group::Group;
-use crate::id::{DeploymentId, GroupName, HostId};
+use crate::id::{DeploymentId, GroupName, HostId, VoterId};
 use crate::io::Refusal;
 use crate::rollout::Stage;
 use crate::time::LedgerTime;
@@ -29,6 +33,55 @@ impl Host {
     }
 }
 
+/// Numbers that hosts dropped and that are remembered. One counts only while it is
+/// among the voters, who are at most fourteen in the middle of a change; the leader
+/// replaces it within a second. So many hosts cannot lose their disks in that time.
+const RETIRED_KEPT: usize = 1_024;
+
+/// Numbers in consensus: which host has which, and those that hosts have dropped.
+/// A host that said of itself that it has another's number would vote in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Taken {
+    by: BTreeMap<VoterId, HostId>,
+    /// By whom; the one that was dropped last is the last. Of two agents that run with
+    /// one host's key each announces its own number again and again.
+    retired: VecDeque<(VoterId, HostId)>,
+}
+
+impl Taken {
+    fn check(&self, record: &HostRecord) -> Result<(), Refusal> {
+        let is_anothers = |host: &HostId| *host != record.host;
+        let was_anothers =
+            self.retired.iter().any(|(voter, host)| *voter == record.voter && is_anothers(host));
+        if record.voter.0 == 0 || was_anothers || self.by.get(&record.voter).is_some_and(is_anothers) {
+            return Err(Refusal::VoterTaken(record.voter));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, record: &HostRecord, before: Option<VoterId>) {
+        if let Some(before) = before.filter(|before| *before != record.voter) {
+            self.retire(before, record.host);
+        }
+        self.by.insert(record.voter, record.host);
+    }
+
+    fn retire(&mut self, voter: VoterId, host: HostId) {
+        self.by.remove(&voter);
+        self.retired.retain(|(retired, _)| *retired != voter);
+        self.retired.push_back((voter, host));
+        if self.retired.len() > RETIRED_KEPT {
+            self.retired.pop_front();
+        }
+    }
+
+    /// Whether it says of each host what the host's record says.
+    pub(super) fn is_of(&self, hosts: &BTreeMap<HostId, Host>) -> bool {
+        let is_known = |host: &Host| self.by.get(&host.record.voter) == Some(&host.record.host);
+        self.by.len() == hosts.len() && hosts.values().all(is_known)
+    }
+}
+
 impl State {
     /// A host comes back by itself, with its next start; one that was taken out
     /// must not.
@@ -36,6 +89,7 @@ impl State {
         if let Some(removed) = self.removed.get(&record.host) {
             return Err(Refusal::Removed { at: removed.at });
         }
+        self.taken.check(record)?;
         if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(&record.host) {
             return Err(Refusal::Limit { what: "hosts in one mesh".into(), limit: HOSTS_MAX as u64 });
         }
@@ -94,6 +148,7 @@ impl State {
                     known.store_since = self.clock;
                 }
                 let before = std::mem::replace(&mut known.record, record.clone());
+                self.taken.take(record, Some(before.voter));
                 self.note_tags(record.host, Some(&before.tags));
                 self.set_forget_timer(record.host);
                 if is_replaced {
@@ -110,6 +165,7 @@ impl State {
                 let (record, starts) = (record.clone(), Vec::new());
                 let joined = Host { record, down: None, joined_at, store_since, starts, twin: None };
                 let host = joined.record.host;
+                self.taken.take(&joined.record, None);
                 self.hosts.insert(host, joined);
                 self.note_tags(host, None);
                 // It may have been taken out in the middle of a deployment,
@@ -136,6 +192,7 @@ impl State {
         groups.iter().for_each(|group| self.forget_checks(group, |of| of == host));
         if let Some(Host { record, .. }) = self.hosts.remove(&host) {
             let HostRecord { name, voter, addresses, .. } = record;
+            self.taken.retire(voter, host);
             self.removed.insert(host, Removed { name, at: self.clock, voter, addresses });
         }
         self.set_forget_timer(host);

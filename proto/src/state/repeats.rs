@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use crate::entry::{Body, Entry, Index, ProposalId};
+use crate::rollout::Verdict;
 
 /// Proposers whose last such words are remembered: operators use a few hosts, and
 /// which hosts say Down and Up goes by hash. Beyond it the one that has been
@@ -76,6 +77,40 @@ impl State {
         body.may_undo()
             && starts()
                 .is_some_and(|starts| starts.iter().any(|start| start.name == name && start.has_seen(number)))
+    }
+
+    /// Whether what somebody asked for by this body has come about. Of what only a
+    /// snapshot tells, the answer that its fold gave is not known; this is.
+    pub(crate) fn has_come_about(&self, body: &Body) -> bool {
+        match body {
+            Body::StopRequested { deployment, rollback, .. } => {
+                self.rollouts.get(deployment).is_some_and(|rollout| {
+                    let is_stopped = matches!(rollout.verdict, Some(Verdict::Stopped(_)));
+                    is_stopped && (!rollback || rollout.rollback_asked)
+                })
+            }
+            Body::HostLeft { host } => self.removed.contains_key(host),
+            Body::Submitted(submission) => self.rollouts.contains_key(&submission.deployment),
+            Body::Tick
+            | Body::HostJoined(_)
+            | Body::HostDown { .. }
+            | Body::HostUp { .. }
+            | Body::GroupSet(_)
+            | Body::GroupDeleted(_)
+            | Body::TurnStarted { .. }
+            | Body::TurnEnded { .. }
+            | Body::Finished { .. }
+            | Body::HealthChanged { .. }
+            | Body::ConfigSet(_)
+            | Body::ConfigDeleted(_)
+            | Body::AlarmRead { .. }
+            | Body::AlarmSet { .. }
+            | Body::TriggersDelivered { .. }
+            | Body::Frozen { .. }
+            | Body::Unfrozen { .. }
+            | Body::TurnDeferred { .. }
+            | Body::TurnBegunAnew { .. } => false,
+        }
     }
 
     pub(super) fn note_proposal(&mut self, entry: &Entry) {

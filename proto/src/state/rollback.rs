@@ -35,7 +35,8 @@ impl State {
             creator: Creator::Rollback,
             rollback_of: Some(failed),
             description: format!("rollback of {failed}"),
-            holders: self.holders(group, good.revision.digest),
+            // Who has it may change until this is folded, and is worked out anew then.
+            holders: Vec::new(),
             queue: false,
             by: String::new(),
         })

@@ -64,8 +64,12 @@ impl Ledger {
     }
 
     pub(super) fn put(&mut self, body: Body) -> Result<(), Refusal> {
+        self.put_by(body.author().unwrap_or(host(0)), body)
+    }
+
+    pub(super) fn put_by(&mut self, author: HostId, body: Body) -> Result<(), Refusal> {
         self.millis += 1;
-        let proposal = ProposalId { host: host(0), incarnation: 1, number: self.state.index() };
+        let proposal = ProposalId { host: author, incarnation: 1, number: self.state.index() };
         let entry = Entry { at: LedgerTime::from_millis(self.millis), proposal, body };
         self.state.apply(self.state.index() + 1, &entry)
     }
@@ -171,5 +175,13 @@ impl Ledger {
 
     pub(super) fn revision(&self, number: u8) -> Option<Digest> {
         self.group().standing.get(&host(number))?.revision
+    }
+}
+
+impl State {
+    /// Makes it another state, as a fault in the fold would.
+    pub(crate) fn corrupt(&mut self) {
+        self.clock = self.clock + std::time::Duration::from_millis(1);
+        self.hosts_changed_at += 1;
     }
 }

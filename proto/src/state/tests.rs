@@ -60,7 +60,8 @@ impl Mesh {
     fn add(&mut self, body: Body) -> Result<(), Refusal> {
         self.millis += 1;
         let index = self.state.index() + 1;
-        let proposal = ProposalId { host: host(1), incarnation: 1, number: index };
+        let author = body.author().unwrap_or(host(1));
+        let proposal = ProposalId { host: author, incarnation: 1, number: index };
         let at = LedgerTime::from_millis(self.millis);
         // What stands in the ledger was proposed by somebody who believed in it.
         self.state.apply(index, &Entry { at, proposal, body })

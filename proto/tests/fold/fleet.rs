@@ -89,7 +89,8 @@ impl Fleet {
     /// Folds one more entry, proposed by a host, a while after the last.
     pub(crate) fn say(&mut self, by: u32, body: Body) {
         let index = self.entries.len() as Index + 1;
-        let proposal = ProposalId { host: host(by), incarnation: 1, number: index };
+        let author = body.author().unwrap_or(host(by));
+        let proposal = ProposalId { host: author, incarnation: 1, number: index };
         self.now += self.every;
         let entry = Entry { at: LedgerTime::from_millis(self.now), proposal, body };
         self.state.apply(index, &entry).expect("an entry that is not refused");

@@ -119,6 +119,7 @@ fn is_excused(model: &Model, name: &GroupName, host: HostId, good: Digest) -> bo
 #[cfg(test)]
 mod tests {
     use proto::entry::{Body, Entry, TurnOutcome};
+    use proto::id::Digest;
 
     use super::*;
     use crate::testing;
@@ -135,14 +136,17 @@ mod tests {
         let name = model.groups().keys().next().expect("one group").clone();
         let (id, hosts) = model.catch_up_due(&name).expect("it is due");
         assert_eq!(hosts, [testing::host(3).record.host]);
-        model.apply(&submitted(2_001, id));
+        let good = model.groups()[&name].good.last().expect("a good revision").0;
+        model.apply(&submitted(2_001, id, good));
         (model, id)
     }
 
-    fn submitted(millis: u64, id: DeploymentId) -> Entry {
+    fn submitted(millis: u64, id: DeploymentId, good: Digest) -> Entry {
         let Body::Submitted(mut submission) = testing::submitted("one") else { panic!("a submission") };
         submission.deployment = id;
         submission.creator = Creator::Autoscale;
+        submission.revision.digest = good;
+        submission.policy = submission.policy.of_catch_up();
         testing::entry(millis, Body::Submitted(submission))
     }
 

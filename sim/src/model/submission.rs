@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proto::entry::{Creator, Submission};
 use proto::id::{DeploymentId, GroupName, HostId};
-use proto::policy::Mode;
+use proto::policy::{Mode, Policy};
 use proto::state::DEPLOYMENTS_KEPT;
 
 use super::{Deployment, GroupState, Model};
@@ -16,11 +16,8 @@ impl Model {
             return false;
         }
         match submission.creator {
-            Creator::Rollback => {
-                submission.rollback_of.is_some() && group.owes_rollback_of == submission.rollback_of
-            }
-            // Whether it is the one that is due is seen when it begins.
-            Creator::Autoscale => true,
+            // Whether a catch-up is the one that is due is seen when it begins.
+            Creator::Rollback | Creator::Autoscale => self.is_of_the_mesh(group, submission),
             Creator::User => {
                 // One may also wait for a catch-up to end.
                 let busy =
@@ -36,6 +33,26 @@ impl Model {
                     && (!busy || passes || (submission.queue && group.queued.is_none()))
             }
         }
+    }
+
+    /// Whether the mesh itself would submit just this to the group.
+    fn is_of_the_mesh(&self, group: &GroupState, submission: &Submission) -> bool {
+        let Some((good, _)) = group.good.last() else { return false };
+        let of_group = self.policy_of(&group.group);
+        let undone = submission.rollback_of.filter(|_| submission.rollback_of == group.owes_rollback_of);
+        let undone = undone.and_then(|undone| self.deployments.get(&undone));
+        let policy = match (submission.creator, undone) {
+            (Creator::Rollback, Some(undone)) => Policy {
+                start_timeout: of_group.start_timeout,
+                lost_after: of_group.lost_after,
+                turn_timeout: of_group.turn_timeout,
+                deployment_timeout: of_group.deployment_timeout,
+                ..undone.submission.policy.of_rollback()
+            },
+            (Creator::Autoscale, None) => of_group.of_catch_up(),
+            (Creator::Rollback | Creator::Autoscale | Creator::User, _) => return false,
+        };
+        submission.policy == policy && submission.revision.digest == *good
     }
 
     /// Whether nothing in the policy makes it impossible for the group.

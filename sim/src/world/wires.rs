@@ -39,15 +39,15 @@ impl World {
                 if !self.network.arrives(from, to, connection) {
                     return;
                 }
-                if let Some(gossip) = gossip {
-                    let (is_first, later) = self.network.gossip_arrives(gossip, to, &frame, now);
-                    self.later(later);
-                    if !is_first {
-                        return;
-                    }
+                let id = self.hosts[from.index()].id;
+                let Some(gossip) = gossip else {
+                    return self.feed(to, Input::Received { from: id, frame: frame.to_vec() });
+                };
+                let (is_first, later) = self.network.gossip_arrives(gossip, to, &frame, now);
+                self.later(later);
+                if is_first {
+                    self.feed(to, Input::Gossip { by: id, frame: frame.to_vec() });
                 }
-                let from = self.hosts[from.index()].id;
-                self.feed(to, Input::Received { from, frame: frame.to_vec() });
             }
         }
     }

@@ -32,7 +32,8 @@ fn left_in_the_middle() -> (State, DeploymentId) {
     let mut state = fold(Minimum::OneAtATime, bodies);
     let mut say = |millis: u64, body: Body| {
         let index = state.index() + 1;
-        let proposal = ProposalId { host: host(1), incarnation: 1, number: index };
+        let author = body.author().unwrap_or(host(1));
+        let proposal = ProposalId { host: author, incarnation: 1, number: index };
         let at = LedgerTime::from_millis(state.clock().as_millis() + millis);
         state.apply(index, &Entry { at, proposal, body }).expect("accepted");
         state.due()

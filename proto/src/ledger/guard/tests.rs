@@ -55,7 +55,10 @@ fn an_honest_message_is_let_in() {
 
 #[test]
 fn a_stranger_is_not_believed() {
-    check_one(RaftMessage { from: VoterId(9), term: 2, ..message(Kind::Heartbeat) }, Err(Refused::Stranger));
+    for term in [2, 3, 4] {
+        let of_a_stranger = RaftMessage { from: VoterId(9), term, ..message(Kind::Heartbeat) };
+        check_one(of_a_stranger, Err(Refused::Stranger));
+    }
     check_one(RaftMessage { from: ME, ..message(Kind::Heartbeat) }, Err(Refused::Stranger));
     check_one(RaftMessage { to: VoterId(9), ..message(Kind::Heartbeat) }, Err(Refused::NotForMe));
     check_one(RaftMessage { term: 1 << 50, ..message(Kind::Heartbeat) }, Err(Refused::Term));
@@ -63,7 +66,7 @@ fn a_stranger_is_not_believed() {
 
 #[test]
 fn what_raft_would_panic_on_is_refused() {
-    check_one(RaftMessage { commit: 102, ..message(Kind::Heartbeat) }, Err(Refused::Amnesia));
+    check_one(RaftMessage { commit: 102, ..message(Kind::Heartbeat) }, Err(Refused::BeyondLog));
     check_one(RaftMessage { entries: vec![entry(7, 3)], ..message(Kind::Append) }, Err(Refused::Entries));
     check_one(RaftMessage { entries: vec![entry(6, 9)], ..message(Kind::Append) }, Err(Refused::Entries));
     let rewrites = RaftMessage { index: 3, log_term: 2, entries: vec![entry(4, 2)], ..message(Kind::Append) };

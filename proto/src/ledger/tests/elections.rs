@@ -12,6 +12,9 @@ fn two_voters() -> Voters {
 #[test]
 fn the_only_voter_stands_for_election_again_once_what_it_has_is_durable() {
     let mut voter = Replica::founder(1);
+    let learns = VoterChange { learn: vec![VoterId(2)], ..VoterChange::default() };
+    assert!(voter.ledger.propose_voters(&learns));
+    voter.finish();
     voter.propose(1);
     let newer = message(Kind::Heartbeat, 2, 1, voter.ledger.log().hard().term + 1);
     assert_eq!(voter.step(newer.clone()), Ok(()));

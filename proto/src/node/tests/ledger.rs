@@ -6,14 +6,14 @@ use super::*;
 fn starts_are_not_counted_beyond_what_can_be_counted() {
     let mut mesh = Mesh::of(2);
     mesh.run(Duration::from_secs(10));
-    let (me, other) = (HostId::from_public_key([0; 32]), HostId::from_public_key([1; 32]));
-    let record = mesh.state(0).host(me).expect("it has joined").record.clone();
+    let (leader, other) = (HostId::from_public_key([0; 32]), HostId::from_public_key([1; 32]));
+    let record = mesh.state(0).host(other).expect("it has joined").record.clone();
     let lie = Body::HostJoined(HostRecord { voter: VoterId(77), incarnation: u64::MAX, ..record });
     let id = ProposalId { host: other, incarnation: 1, number: 1 };
     let frame = crate::wire::proposal(MeshId([7; 16]), id, lie);
-    mesh.inputs.push_back((me, Input::Received { from: other, frame }));
+    mesh.inputs.push_back((leader, Input::Received { from: other, frame }));
     mesh.run(Duration::from_secs(10));
-    assert_eq!(mesh.state(1).host(me).expect("it is known").record.incarnation, u64::MAX);
+    assert_eq!(mesh.state(1).host(other).expect("it is known").record.incarnation, u64::MAX);
 }
 
 #[test]
@@ -65,13 +65,45 @@ fn what_a_snapshot_says_was_folded_is_not_proposed_anew() {
     let frozen = |mesh: &Mesh, of: u8| mesh.state(of).group(&group).and_then(|group| group.freeze.clone());
     assert!(frozen(&mesh, 0).is_some());
     assert_eq!(mesh.request(0, Request::Unfreeze(group.clone())), Ok(Accepted::Done));
-    (0..6).for_each(|_| drop(mesh.group()));
+    mesh.burst();
     mesh.deaf.clear();
     mesh.replies.clear();
     mesh.run(Duration::from_secs(10));
 
     assert_eq!((frozen(&mesh, 0), frozen(&mesh, 3)), (None, None));
     assert!(matches!(mesh.replies[..], [Err(Refusal::FoldedUnseen)]), "{:?}", mesh.replies);
+}
+
+#[test]
+fn what_a_snapshot_says_was_done_is_answered_so() {
+    let mut mesh = Mesh::with(5, |number| Config { log_kept: 8, voters_max: 1, ..config(number) });
+    mesh.run(Duration::from_secs(10));
+    let (group, deaf) = (mesh.group(), HostId::from_public_key([3; 32]));
+    mesh.hangs = Some(LifecycleEvent::Install);
+    let deployment = mesh.deploy(0, &group, 1);
+    let renewed = HostId::from_public_key([2; 32]);
+    mesh.deaf.insert(deaf);
+    let stop = Request::Stop { deployment, rollback: false, now: false };
+    let remove = Request::RemoveHost(HostId::from_public_key([4; 32]));
+    for (number, request) in [(8, stop), (9, remove)] {
+        let input = Input::Request { id: RequestId(number), request: Box::new(request) };
+        mesh.inputs.push_back((deaf, input));
+    }
+    mesh.run(Duration::from_secs(1));
+    assert!(mesh.state(0).host(HostId::from_public_key([4; 32])).is_none());
+    // Another host starts again, of which only the snapshot tells.
+    mesh.nodes.get_mut(&renewed).expect("a node").meta.incarnation = 5;
+    mesh.run(Duration::from_secs(1));
+    mesh.burst();
+    mesh.deaf.clear();
+    mesh.replies.clear();
+    mesh.run(Duration::from_secs(10));
+    assert_eq!(mesh.replies, [Ok(Accepted::Done), Ok(Accepted::Done)]);
+    let node = mesh.nodes.get_mut(&deaf).expect("a node");
+    let accusation = BTreeSet::from([renewed]);
+    node.liveness.told(HostId::from_public_key([1; 32]), 1, accusation);
+    node.handle(Input::Wake, mesh.now);
+    assert!(!node.mesh().suspects.contains(&renewed), "what was said of its start before is stale");
 }
 
 #[test]
@@ -101,11 +133,12 @@ fn a_leader_whose_disk_stands_still_takes_more_than_a_log_holds() {
     let folded = node.state.index();
     let mut writes = Vec::new();
     for number in 0..9_000 {
-        let id = crate::entry::ProposalId { host, incarnation: 99, number };
+        let from = HostId::from_public_key([1; 32]);
+        let id = crate::entry::ProposalId { host: from, incarnation: 99, number };
         let body = Box::new(crate::entry::Body::Unfrozen { group: "hello/prod".parse().expect("a name") });
-        let message = crate::wire::Message::Propose { id, body, forwarded: true };
+        let message = crate::wire::Message::Propose { id, body, forwarded: false };
         let frame = crate::wire::frame(MeshId([7; 16]), &message);
-        node.handle(Input::Received { from: HostId::from_public_key([1; 32]), frame }, now);
+        node.handle(Input::Received { from, frame }, now);
         while let Some(output) = node.poll_output() {
             if let Output::Persist(write) = output {
                 writes.push(write.id);

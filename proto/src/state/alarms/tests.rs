@@ -81,7 +81,8 @@ impl Ledger {
     /// The ledger's clock shows as many seconds as it has entries.
     fn offer_at(&mut self, index: Index, body: Body) -> Result<(), Refusal> {
         let at = LedgerTime::from_millis(index * 1_000);
-        let proposal = ProposalId { host: host(1), incarnation: 1, number: index };
+        let author = body.author().unwrap_or(host(1));
+        let proposal = ProposalId { host: author, incarnation: 1, number: index };
         self.0.apply(index, &Entry { at, proposal, body })
     }
 

@@ -89,7 +89,8 @@ impl Mesh {
 
     fn add_at(&mut self, at: LedgerTime, body: Body) {
         let index = self.0.index() + 1;
-        let proposal = ProposalId { host: host(1), incarnation: 1, number: index };
+        let author = body.author().unwrap_or(host(1));
+        let proposal = ProposalId { host: author, incarnation: 1, number: index };
         self.0.apply(index, &Entry { at, proposal, body }).expect("it is accepted");
     }
 

@@ -1,6 +1,7 @@
 use super::super::testing::{Ledger, host, record};
 use super::*;
 use crate::entry::Body;
+use crate::lifecycle::LifecycleEvent;
 use crate::policy::Minimum;
 use crate::rollout::Stage;
 
@@ -36,7 +37,11 @@ fn beyond_the_limit_the_one_that_left_first_is_forgotten() {
     };
     for number in 0..=REMOVED_KEPT {
         let host = gone(number);
-        ledger.say(Body::HostJoined(HostRecord { host, ..record(1, 1, "role=db") }));
+        ledger.say(Body::HostJoined(HostRecord {
+            host,
+            voter: VoterId(10_000 + number as u64),
+            ..record(1, 1, "role=db")
+        }));
         ledger.say(Body::HostLeft { host });
     }
     assert_eq!(ledger.state.all_removed().len(), REMOVED_KEPT);
@@ -57,4 +62,49 @@ fn a_turn_to_come_of_a_host_that_was_taken_out_leaves_no_trace_of_it_in_the_grou
     assert_eq!(ledger.rollout(id).verdict, Some(crate::rollout::Verdict::Succeeded));
     let group = ledger.group();
     assert!(!group.standing.contains_key(&host(2)) && !group.behind.contains_key(&host(2)));
+}
+
+#[test]
+fn a_host_is_not_believed_about_another() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let deployment = ledger.deploy(2);
+    let victim = host(0);
+    let outcome = crate::entry::TurnOutcome::Succeeded;
+    let group = crate::state::testing::name();
+    let error = String::new();
+    let said = [
+        Body::HostJoined(record(0, 2, "role=mine")),
+        Body::TurnStarted { deployment, host: victim },
+        Body::TurnEnded { deployment, host: victim, outcome },
+        Body::TurnDeferred { deployment, host: victim, suspects: Vec::new() },
+        Body::TurnBegunAnew { deployment, host: victim, event: LifecycleEvent::Install, attempt: 2 },
+        Body::HealthChanged { group, host: victim, healthy: false, error, as_of: u64::MAX },
+    ];
+    for body in said {
+        let before = ledger.state.clone();
+        let refused = Refusal::NotItsAuthor { of: victim, author: host(1) };
+        assert_eq!(ledger.put_by(host(1), body.clone()), Err(refused), "{body:?}");
+        assert_eq!(ledger.state.rollouts(), before.rollouts(), "{body:?}");
+        assert_eq!(ledger.state.hosts(), before.hosts(), "{body:?}");
+        assert_eq!(ledger.state.groups(), before.groups(), "{body:?}");
+    }
+}
+
+#[test]
+fn nobody_takes_a_number_that_another_host_has_or_had() {
+    let mut ledger = Ledger::of(3, Minimum::OneAtATime);
+    let voter = |ledger: &Ledger, number| ledger.state.host(host(number)).expect("a host").record.voter;
+    let of_two = voter(&ledger, 2);
+    let claim =
+        |voter, incarnation| Body::HostJoined(HostRecord { voter, incarnation, ..record(1, 1, "role=web") });
+    assert_eq!(ledger.put(claim(of_two, 2)), Err(Refusal::VoterTaken(of_two)));
+    assert_eq!(ledger.put(claim(VoterId(0), 2)), Err(Refusal::VoterTaken(VoterId(0))));
+    // Nor when its host has a new one, or is gone: it may still be among the voters.
+    ledger.say(Body::HostJoined(record(2, 2, "role=web")));
+    assert_eq!(ledger.put(claim(of_two, 2)), Err(Refusal::VoterTaken(of_two)));
+    let of_two = voter(&ledger, 2);
+    ledger.say(Body::HostLeft { host: host(2) });
+    assert_eq!(ledger.put(claim(of_two, 2)), Err(Refusal::VoterTaken(of_two)));
+    let own = voter(&ledger, 1);
+    ledger.say(claim(own, 2));
 }

@@ -1,10 +1,10 @@
 use crate::entry::Submission;
 use crate::entry::{Body, ErrorCode, Failure, TurnOutcome};
 use crate::lifecycle::LifecycleEvent;
-use crate::policy::Minimum;
+use crate::policy::{Minimum, Policy};
 use crate::rollout::Stage;
 use crate::state::State;
-use crate::state::testing::{Ledger, host};
+use crate::state::testing::{Ledger, digest, host};
 
 const FAILED: Option<ErrorCode> = Some(ErrorCode::ScriptFailed);
 
@@ -69,4 +69,45 @@ fn what_never_began_says_nothing_of_where_the_group_is() {
     ledger.say(Body::Finished { deployment: third });
     ledger.finish_well(second);
     assert_eq!(newest(&ledger), Some(second));
+}
+
+#[test]
+fn a_rollback_or_catch_up_with_other_contents_than_the_mesh_works_out_is_not_run() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let bad = ledger.deploy(2);
+    ledger.start(bad, 0);
+    ledger.end(bad, 0, FAILED);
+    ledger.say(Body::Finished { deployment: bad });
+    check_forged(&mut ledger);
+    let rollback = ledger.rollout(bad).rolled_back_by.expect("the true one has begun");
+    ledger.finish_well(rollback);
+    ledger.join(3);
+    check_forged(&mut ledger);
+    assert!(ledger.group().catching_up.is_some(), "the true one has begun");
+}
+
+/// Folds what is due with other contents, in vain, and then as it is.
+fn check_forged(ledger: &mut Ledger) {
+    let [Body::Submitted(due)] = &ledger.state.due()[..] else { panic!("{:?}", ledger.state.due()) };
+    let due = (**due).clone();
+    let mut revision = due.revision.clone();
+    revision.digest = digest(66);
+    let minimum = Minimum::AllAtOnce;
+    let forged = [
+        Submission { revision, ..due.clone() },
+        Submission { policy: Policy { minimum, ..due.policy.clone() }, ..due.clone() },
+        Submission { holders: vec![host(2)], ..due.clone() },
+        Submission { description: "mine".into(), ..due.clone() },
+        Submission { queue: true, ..due.clone() },
+    ];
+    for submission in forged {
+        let body = Body::Submitted(Box::new(submission));
+        let before = (ledger.group().clone(), ledger.state.rollouts().clone());
+        assert!(ledger.state.is_settled(&body), "and no leader puts it in order: {body:?}");
+        ledger.say(body);
+        assert_eq!(before, (ledger.group().clone(), ledger.state.rollouts().clone()));
+    }
+    let body = Body::Submitted(Box::new(due));
+    assert!(!ledger.state.is_settled(&body));
+    ledger.say(body);
 }

@@ -1,0 +1,237 @@
+//! Following: what this host lacks of the ledger, and whom it believes.
+//!
+//! Committed entries are taken from voters only: from the hosts that the folded
+//! ledger binds to the voters' numbers. A snapshot is taken if most of these voters
+//! tell the same seal for it, each on its own connection, so one host that lies
+//! cannot replace what this host knows. A host that was away may know none but voters
+//! that are gone or lag as it does: after a while it also takes what two members of
+//! the mesh tell alike. A host that knows no voter yet believes the
+//! first host that answers it: the join token names whom it dials, and until tokens
+//! are signed nothing better can be checked. A voter that lies can still make up
+//! entries; nothing but signatures helps against that.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::exchange::pick;
+use super::{Node, Why};
+use crate::entry::Index;
+use crate::id::HostId;
+use crate::ledger::{LogEntry, Seal, Snapshot};
+use crate::state::State;
+use crate::time::Time;
+use crate::wire::Message;
+
+/// What was asked for comes within this, or another neighbour is asked.
+const WANT_AGAIN: Duration = Duration::from_millis(300);
+/// The voters confirm a snapshot within this, or it is dropped and asked for anew:
+/// one round trip, and a second for a voter that is busy.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
+
+/// A host that lags for so long without help from a voter that it knows is orphaned.
+/// Voters that are there answer within a second, and elect a leader within three.
+const ORPHANED_AFTER: Duration = Duration::from_secs(10);
+/// Members that must tell an orphaned host the same.
+const WITNESSES: usize = 2;
+/// Members that are asked to confirm a snapshot to an orphaned host.
+const ASKED_MAX: usize = 8;
+
+/// Entries that a member which is no voter told an orphaned host.
+#[derive(Debug)]
+pub(super) struct Hearsay {
+    by: HostId,
+    entries: Vec<LogEntry>,
+}
+
+/// A snapshot that came and is not yet believed. There is one at a time.
+#[derive(Debug)]
+pub(super) struct Unconfirmed {
+    snapshot: Snapshot,
+    seal: Seal,
+    by: BTreeSet<HostId>,
+    since: Time,
+}
+
+impl Node {
+    /// The hosts of the voters, by what is folded here.
+    pub(super) fn voters_known(&self) -> BTreeSet<HostId> {
+        let voters = self.ledger.voters();
+        let all = voters.voters.iter().chain(&voters.outgoing);
+        all.filter_map(|voter| self.voter_hosts.get(voter).copied()).collect()
+    }
+
+    /// Hosts that this one takes entries from; all, if it knows no voter yet.
+    fn is_believed(&self, host: HostId) -> bool {
+        let known = self.voters_known();
+        known.is_empty() || known.contains(&host)
+    }
+
+    /// Whether no voter that this host knows has helped it for too long.
+    fn is_orphaned(&self, now: Time) -> bool {
+        self.behind_since.is_some_and(|since| now.since(since) >= ORPHANED_AFTER)
+    }
+
+    /// Whether this host asks that one for what it lacks.
+    fn may_ask(&self, host: HostId, now: Time) -> bool {
+        let is_second = self.hearsay.as_ref().is_none_or(|hearsay| hearsay.by != host);
+        self.is_believed(host) || (self.is_orphaned(now) && self.members.contains(&host) && is_second)
+    }
+
+    /// Notes how far a neighbour says that it is.
+    pub(super) fn note_lag(&mut self, index: Index, now: Time) {
+        if !self.ledger.is_following() {
+            self.note_help();
+        } else if index > self.ledger.head().0 {
+            self.behind_since.get_or_insert(now);
+        }
+    }
+
+    /// A voter has helped, or nothing more is lacking.
+    fn note_help(&mut self) {
+        (self.behind_since, self.hearsay) = (None, None);
+    }
+
+    /// Asks for what comes next, unless somebody was asked just now.
+    pub(super) fn want(&mut self, from: HostId, now: Time) {
+        let asked_just_now = self.wanted.is_some_and(|(_, at)| now.since(at) < WANT_AGAIN);
+        let waits = self.unconfirmed.as_ref().is_some_and(|it| now.since(it.since) < CONFIRMED_WITHIN);
+        if !self.ledger.is_following() || asked_just_now || waits || self.halted.is_some() {
+            return;
+        }
+        if !self.may_ask(from, now) {
+            return self.want_again(now);
+        }
+        self.unconfirmed = None;
+        self.wanted = Some((from, now));
+        self.deadlines.set(Why::Want, now + WANT_AGAIN);
+        let (after, _) = self.ledger.head();
+        self.send(from, &Message::Want { after });
+    }
+
+    /// Asks again, if this host still lags behind a voter that it hears.
+    pub(super) fn want_again(&mut self, now: Time) {
+        let (index, _) = self.ledger.head();
+        let ahead: Vec<HostId> = self
+            .heard
+            .iter()
+            .filter(|(host, heard)| heard.index > index && self.liveness.is_heard(**host))
+            .filter(|(host, _)| self.may_ask(**host, now))
+            .map(|(host, _)| *host)
+            .collect();
+        if let Some(host) = pick(&mut self.rng, &ahead) {
+            self.want(host, now);
+        }
+    }
+
+    pub(super) fn on_want(&mut self, from: HostId, after: Index) {
+        if after >= self.ledger.head().0 {
+            return;
+        }
+        if let Some(entries) = self.ledger.entries_after(after) {
+            self.send(from, &Message::Committed(entries));
+            return;
+        }
+        if let Some(snapshot) = self.ledger.checkpoint().filter(|snapshot| snapshot.index > after).cloned() {
+            self.send(from, &Message::Snapshot(Box::new(snapshot)));
+        }
+    }
+
+    pub(super) fn on_committed(&mut self, entries: Vec<LogEntry>, from: HostId, now: Time) {
+        if !self.is_believed(from) {
+            return self.on_hearsay(entries, from, now);
+        }
+        let first = entries.first().map(|entry| entry.index);
+        if self.ledger.follow(entries) > 0 {
+            self.wanted = None;
+            self.note_help();
+        } else if first.is_some_and(|first| first > self.ledger.head().0 + 1) {
+            self.want(from, now);
+        }
+    }
+
+    /// Entries from a host that does not vote, by what is known here: taken by an
+    /// orphaned host if another member tells the same.
+    fn on_hearsay(&mut self, entries: Vec<LogEntry>, from: HostId, now: Time) {
+        if !self.is_orphaned(now) || !self.members.contains(&from) {
+            tracing::debug!(%from, "entries from a host that does not vote are refused");
+            return;
+        }
+        let before = self.hearsay.take().filter(|hearsay| hearsay.by != from);
+        let told = before.map(|hearsay| hearsay.entries).unwrap_or_default();
+        let alike: Vec<LogEntry> = entries.iter().filter(|entry| told.contains(entry)).cloned().collect();
+        self.wanted = None;
+        if self.ledger.follow(alike) == 0 {
+            self.hearsay = Some(Hearsay { by: from, entries });
+            self.want_again(now);
+        }
+    }
+
+    /// A snapshot is taken at once by a host that knows nothing; else it waits until
+    /// most voters have confirmed it.
+    pub(super) fn on_snapshot(&mut self, snapshot: Snapshot, from: HostId, now: Time) {
+        let is_asked = self.wanted.is_some_and(|(asked, _)| asked == from);
+        if !is_asked || !self.ledger.is_following() || snapshot.index <= self.ledger.head().0 {
+            return;
+        }
+        if let Err(error) = State::decode(&snapshot.state, snapshot.index) {
+            tracing::warn!(%from, %error, "a neighbour's snapshot cannot be used");
+            return;
+        }
+        self.wanted = None;
+        if self.voters_known().is_empty() {
+            self.ledger.follow_snapshot(snapshot);
+            return;
+        }
+        let (seal, index) = (snapshot.seal(), snapshot.index);
+        // The host that sent it has confirmed it.
+        let by = BTreeSet::from([from]);
+        self.unconfirmed = Some(Unconfirmed { snapshot, seal, by, since: now });
+        self.deadlines.set(Why::Want, now + CONFIRMED_WITHIN);
+        let me = self.config.host;
+        let mut asked = self.voters_known();
+        if self.is_orphaned(now) {
+            let ahead = self.heard.iter().filter(|(host, heard)| {
+                heard.index >= index && self.members.contains(*host) && self.liveness.is_heard(**host)
+            });
+            asked.extend(ahead.map(|(host, _)| *host).take(ASKED_MAX));
+        }
+        let others: Vec<HostId> = asked.into_iter().filter(|it| ![me, from].contains(it)).collect();
+        for voter in others {
+            self.send(voter, &Message::Confirm { index });
+        }
+        self.take_if_confirmed(now);
+    }
+
+    pub(super) fn on_confirm(&mut self, from: HostId, index: Index) {
+        if let Some(seal) = self.ledger.seal_at(index) {
+            self.send(from, &Message::Confirmed { index, seal });
+        }
+    }
+
+    pub(super) fn on_confirmed(&mut self, from: HostId, index: Index, seal: Seal, now: Time) {
+        let Some(waits) = self.unconfirmed.as_mut().filter(|it| it.snapshot.index == index) else { return };
+        if waits.seal == seal {
+            waits.by.insert(from);
+            self.take_if_confirmed(now);
+        } else {
+            tracing::warn!(%from, index, "a host does not confirm a neighbour's snapshot");
+        }
+    }
+
+    fn take_if_confirmed(&mut self, now: Time) {
+        let voters = &self.ledger.voters().voters;
+        let hosts: BTreeSet<HostId> =
+            voters.iter().filter_map(|voter| self.voter_hosts.get(voter).copied()).collect();
+        let (most, is_orphaned) = (voters.len() / 2, self.is_orphaned(now));
+        let members = &self.members;
+        let is_confirmed = |it: &mut Unconfirmed| {
+            let by_voters = it.by.intersection(&hosts).count();
+            by_voters > most || (is_orphaned && it.by.intersection(members).count() >= WITNESSES)
+        };
+        if let Some(Unconfirmed { snapshot, .. }) = self.unconfirmed.take_if(is_confirmed)
+            && self.ledger.follow_snapshot(snapshot)
+        {
+            self.note_help();
+        }
+    }
+}

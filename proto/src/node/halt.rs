@@ -1,0 +1,107 @@
+//! Stopping: a host that cannot fold the ledger as the others do folds no further.
+//!
+//! It starts no turn, proposes nothing and does not vote, but it answers and tells
+//! why. Going on would be worse: a skipped entry or a state of its own would let it
+//! act on what no other host knows.
+//!
+//! Entries are hash-chained, which proves that two hosts read the same bytes, not
+//! that they made the same of them. So every host seals its folded state at the same
+//! indexes, its beacons carry the newest seal, and a host whose seal most voters
+//! contradict stops. The seals are not entries of the ledger: a member that lies
+//! could then make all others stop.
+
+use std::collections::BTreeMap;
+
+use super::Node;
+use crate::entry::{Index, NotAnEntry};
+use crate::id::HostId;
+use crate::io::{Notice, Output};
+use crate::ledger::Seal;
+
+/// Why this host folds no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// An entry cannot be read.
+    #[error(
+        "entry {index} of the ledger cannot be read: {cause}; this host folds no further and takes no turns: \
+         install the agent's version that the other hosts have, and start it again"
+    )]
+    Unreadable {
+        /// Which entry.
+        index: Index,
+        /// What is wrong with it.
+        cause: NotAnEntry,
+    },
+    /// Most voters hold another state.
+    #[error(
+        "{voters} of {of} voters hold another state as of entry {index}: this host folds no further and takes no \
+         turns; report it, move the store out of the data directory, and start the agent again: it gets the mesh's \
+         state anew"
+    )]
+    Diverged {
+        /// As of which entry.
+        index: Index,
+        /// How many voters agree on another state.
+        voters: u32,
+        /// How many voters there are.
+        of: u32,
+    },
+}
+
+impl Node {
+    /// Why this host folds no further, if it does not.
+    pub fn halted(&self) -> Option<Halt> {
+        self.halted
+    }
+
+    pub(super) fn halt(&mut self, why: Halt) {
+        tracing::error!("{why}");
+        self.halted = Some(why);
+        self.ledger.stop();
+    }
+
+    /// Seals the folded state where every host does.
+    pub(super) fn seal_if_due(&mut self) {
+        if self.ledger.is_checkpoint_due() {
+            self.ledger.take_checkpoint(self.state.encode());
+            self.compare_seals();
+        }
+    }
+
+    /// Stops if most voters hold another state than this host.
+    pub(super) fn compare_seals(&mut self) {
+        if self.halted.is_some() {
+            return;
+        }
+        let voters = &self.ledger.voters().voters;
+        let hosts = voters.iter().filter_map(|voter| self.voter_hosts.get(voter));
+        let mut others: BTreeMap<(Index, Seal), u32> = BTreeMap::new();
+        for host in hosts {
+            let told = self.heard.get(host).and_then(|heard| heard.checkpoint);
+            if let Some(told) = told.filter(|(index, seal)| self.differs(*index, *seal)) {
+                *others.entry(told).or_default() += 1;
+            }
+        }
+        let of = u32::try_from(voters.len()).unwrap_or(u32::MAX);
+        if let Some(((index, _), voters)) = others.into_iter().find(|(_, count)| *count > of / 2) {
+            self.halt(Halt::Diverged { index, voters, of });
+        }
+    }
+
+    /// Whether this host's own state was another at that index.
+    fn differs(&self, index: Index, seal: Seal) -> bool {
+        self.ledger.seal_at(index).is_some_and(|own| own != seal)
+    }
+
+    /// A neighbour has told its newest seal.
+    pub(super) fn on_seal(&mut self, from: HostId, index: Index, seal: Seal) {
+        if self.differs(index, seal) {
+            // Said once of each neighbour: it could make up a new one with each beacon.
+            if self.contradicted_by.insert(from) {
+                tracing::error!(%from, index, "this host and its neighbour hold different states");
+                self.outputs.push_back(Output::Notify(Notice::Diverged { with: from, index }));
+            }
+            self.compare_seals();
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Proposals on their way to the leader.
+//!
+//! A host proposes on its own connection to the leader, so the leader knows who
+//! speaks. Where the leader does not hear the host, voters relay what it proposes,
+//! and the leader believes them if most of those that could do so say the same: one
+//! alone could make up words of others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Node;
+use super::proposals::GIVE_UP_AFTER;
+use crate::entry::{BODY_BYTES_MAX, Body, Entry, ProposalId};
+use crate::id::HostId;
+use crate::state::check_author;
+use crate::time::Time;
+use crate::wire::{self, Message};
+
+/// Proposals that wait for more relays, the oldest dropped first: all that the hosts
+/// of one zone have to say while the leader is cut off from them.
+const RELAYED_MAX: usize = 1_024;
+
+/// What voters have relayed, until enough of them have.
+#[derive(Debug, Default)]
+pub(super) struct Relays {
+    by: BTreeMap<(ProposalId, [u8; 32]), (Time, BTreeSet<HostId>)>,
+}
+
+impl Relays {
+    /// Notes a relay. Returns whether there are `needed` now; then it is forgotten.
+    fn add(&mut self, id: ProposalId, bytes: &[u8], by: HostId, needed: usize, now: Time) -> bool {
+        self.by.retain(|_, (since, _)| now.since(*since) < GIVE_UP_AFTER);
+        let key = (id, *blake3::hash(bytes).as_bytes());
+        if self.by.len() >= RELAYED_MAX && !self.by.contains_key(&key) {
+            let oldest = self.by.iter().min_by_key(|(_, (since, _))| *since).map(|(key, _)| *key);
+            oldest.and_then(|oldest| self.by.remove(&oldest));
+        }
+        let (_, relays) = self.by.entry(key).or_insert_with(|| (now, BTreeSet::new()));
+        relays.insert(by);
+        relays.len() >= needed && self.by.remove(&key).is_some()
+    }
+}
+
+impl Node {
+    pub(super) fn on_propose(
+        &mut self,
+        from: HostId,
+        id: ProposalId,
+        body: Body,
+        forwarded: bool,
+        now: Time,
+    ) {
+        let bytes = wire::encode(&body);
+        if bytes.len() > BODY_BYTES_MAX || check_author(id.host, &body).is_err() {
+            return;
+        }
+        if forwarded {
+            let is_believed = self.is_relayed(from, id, &bytes, now);
+            if is_believed && self.ledger.is_leader() {
+                self.put_in_order(id, body, now);
+            }
+        } else if id.host != from {
+            tracing::debug!(%from, of = %id.host, "a proposal in another host's name is refused");
+        } else if self.ledger.is_leader() {
+            self.put_in_order(id, body, now);
+        } else if self.ledger.is_voting()
+            && let Some(leader) = self.leader_host().filter(|leader| self.liveness.is_heard(*leader))
+        {
+            self.send(leader, &Message::Propose { id, body: Box::new(body), forwarded: true });
+        }
+    }
+
+    /// Whether this relay makes a proposal believed, whose author is not heard here.
+    fn is_relayed(&mut self, from: HostId, id: ProposalId, bytes: &[u8], now: Time) -> bool {
+        if !self.ledger.is_leader() || self.liveness.is_heard(id.host) {
+            return false;
+        }
+        let voters = self.ledger.voters().voters.iter();
+        let relays: BTreeSet<HostId> = voters
+            .filter_map(|voter| self.voter_hosts.get(voter).copied())
+            .filter(|host| ![self.config.host, id.host].contains(host))
+            .collect();
+        relays.contains(&from) && self.relays.add(id, bytes, from, relays.len() / 2 + 1, now)
+    }
+
+    /// Proposes one of this host's own, at first to the leader alone. If that did not
+    /// help, the leader may be another one, or not hear this host: all voters get it.
+    pub(super) fn send_proposal(&mut self, id: ProposalId, body: Body, is_again: bool, now: Time) {
+        if self.ledger.is_leader() {
+            self.put_in_order(id, body, now);
+            return;
+        }
+        let message = Message::Propose { id, body: Box::new(body), forwarded: false };
+        let leader = self.leader_host().filter(|leader| self.liveness.is_heard(*leader));
+        match leader.filter(|_| !is_again) {
+            Some(leader) => self.send(leader, &message),
+            None => self.tell(self.voters_connected(), &message),
+        }
+    }
+
+    fn leader_host(&self) -> Option<HostId> {
+        self.leader().and_then(|leader| self.voter_hosts.get(&leader).copied())
+    }
+
+    fn voters_connected(&self) -> BTreeSet<HostId> {
+        let voters = self.ledger.voters().voters.iter();
+        let hosts = voters.filter_map(|voter| self.voter_hosts.get(voter).copied());
+        hosts.filter(|host| self.liveness.is_connected(*host)).collect()
+    }
+
+    pub(super) fn put_in_order(&mut self, proposal: ProposalId, body: Body, now: Time) {
+        // What a lagging host repeats would only make the ledger longer.
+        if self.state.is_settled(&body) {
+            return;
+        }
+        if !self.catch_up_clock(now) {
+            return;
+        }
+        let at = self.ledger_now(now);
+        // Hosts whose clocks run a little ahead of this one's ask for it too early.
+        if body == Body::Tick && self.state.next_timer().is_some_and(|timer| timer > at) {
+            return;
+        }
+        self.ledger.propose(&Entry { at, proposal, body });
+    }
+}

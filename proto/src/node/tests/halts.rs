@@ -1,0 +1,85 @@
+//! A host that cannot fold as the others do stops, and says so.
+
+use super::*;
+use crate::entry::NotAnEntry;
+
+fn host(number: u8) -> HostId {
+    HostId::from_public_key([number; 32])
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_is_not_skipped() {
+    let mut mesh = Mesh::of(7);
+    mesh.run(Duration::from_secs(10));
+    let follows = |node: &&mut Node| !node.ledger.is_voting();
+    let now = mesh.now;
+    let node = mesh.nodes.values_mut().find(follows).expect("two of seven follow");
+    let (index, _) = node.ledger.head();
+    // From an agent of the version 9, whose entries have another form.
+    let content = Content::Entry(vec![0, 9, 200, 200, 200]);
+    assert_eq!(node.ledger.follow(vec![LogEntry { index: index + 1, term: 9, content }]), 1);
+    node.handle(Input::Wake, now);
+    let halt = Halt::Unreadable { index: index + 1, cause: NotAnEntry::Version(9) };
+    assert_eq!(node.halted(), Some(halt));
+    assert!(halt.to_string().contains("version 9"), "{halt}");
+    assert_eq!((node.state().index(), node.ledger.head().0), (index, index), "nothing of it is folded");
+
+    let (stopped, others) = (node.host(), mesh.nodes.len() - 1);
+    let number = *stopped.public_key().first().expect("a byte");
+    let request = mesh.request(number, Request::Unfreeze("hello/prod".parse().expect("a name")));
+    assert_eq!(request, Err(Refusal::Halted(halt)));
+    mesh.group();
+    mesh.run(Duration::from_secs(5));
+    let folded = |node: &&Node| node.state().index() > index;
+    assert_eq!(mesh.nodes.values().filter(folded).count(), others, "the others go on");
+    assert!(mesh.nodes[&host(0)].mesh().connected.contains(&stopped), "and it stays reachable");
+}
+
+#[test]
+fn a_host_that_folds_otherwise_than_most_stops_and_starts_no_turn() {
+    for voters_max in [5, 3] {
+        let mut mesh = Mesh::with(5, |number| Config { log_kept: 8, voters_max, ..config(number) });
+        mesh.run(Duration::from_secs(10));
+        let group = mesh.group();
+        mesh.nodes.get_mut(&host(4)).expect("a node").state.corrupt();
+        mesh.burst();
+        mesh.run(Duration::from_secs(5));
+        let halted = mesh.nodes[&host(4)].halted();
+        assert!(matches!(halted, Some(Halt::Diverged { .. })), "{halted:?} with {voters_max} voters");
+        for number in 0..4 {
+            assert_eq!(mesh.nodes[&host(number)].halted(), None);
+        }
+        let deployment = mesh.deploy(0, &group, 1);
+        mesh.run(Duration::from_secs(30));
+        assert!(mesh.ran.iter().all(|(of, _)| *of != host(4)), "no event runs there");
+        let ended = |number| {
+            let part = mesh.state(0).part(deployment, host(number)).expect("a part");
+            matches!(&*part.stage, Stage::Ended { outcome: TurnOutcome::Succeeded, .. })
+        };
+        assert!((0..4).all(ended), "the others are served");
+    }
+}
+
+#[test]
+fn one_that_lies_about_its_state_stops_nobody() {
+    let mut mesh = Mesh::with(5, |number| Config { log_kept: 8, ..config(number) });
+    mesh.run(Duration::from_secs(10));
+    let (index, _) = mesh.nodes[&host(0)].ledger.newest_seal().expect("a checkpoint");
+    for liar in [3, 4] {
+        let (head, hash) = mesh.nodes[&host(0)].ledger.head();
+        let beacon = crate::wire::Beacon {
+            incarnation: 1,
+            index: head,
+            hash,
+            checkpoint: Some((index, [9; 32])),
+            leader: None,
+            lost: Vec::new(),
+            wall: mesh.now.to_ledger(),
+            clock: None,
+        };
+        let frame = crate::wire::frame(MeshId([7; 16]), &crate::wire::Message::Beacon(beacon));
+        mesh.inputs.push_back((host(0), Input::Received { from: host(liar), frame }));
+    }
+    mesh.run(Duration::from_millis(100));
+    assert_eq!(mesh.nodes[&host(0)].halted(), None);
+}
