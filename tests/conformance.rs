@@ -105,7 +105,13 @@ fn make_user(base: &Path) {
     fs::create_dir(&home).expect("made");
     std::os::unix::fs::chown(&home, Some(4242), Some(4242)).expect("given away");
     let user = format!("cdtest:x:4242:4242::{}:/bin/sh\n", home.display());
-    for (file, line) in [("passwd", user), ("group", "cdtest:x:4242:\ncdextra:x:4343:cdtest\n".to_owned())] {
+    // Without the last one, `su` refuses the user.
+    let files = [
+        ("passwd", user),
+        ("group", "cdtest:x:4242:\ncdextra:x:4343:cdtest\n".to_owned()),
+        ("shadow", "cdtest:*:19000:0:99999:7:::\n".to_owned()),
+    ];
+    for (file, line) in files {
         let system = Path::new("/etc").join(file);
         let known = fs::read_to_string(&system).expect("readable");
         let others =
@@ -113,6 +119,8 @@ fn make_user(base: &Path) {
         let content: String = others.map(|line| format!("{line}\n")).collect();
         let copy = base.join(file);
         fs::write(&copy, content + &line).expect("written");
+        let mode = fs::metadata(&system).expect("there").permissions();
+        fs::set_permissions(&copy, mode).expect("set");
         let output = Command::new("mount").arg("--bind").args([&copy, &system]).output().expect("mount runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }

@@ -203,12 +203,12 @@ async fn one(
 ) -> Result<(), HookError> {
     let path = hooks.path_of(script);
     let Ok(metadata) = path.metadata() else { return Err(HookError::Missing { path }) };
+    make_executable(&path).map_err(|cause| HookError::NotExecutable { path: path.clone(), cause })?;
+    output.note(&format!("Script - {}", script.location));
     if !metadata.is_file() {
         let kind = regular_file::kind_in_words(metadata.file_type());
         return Err(HookError::NotAFile { path, kind });
     }
-    make_executable(&path).map_err(|cause| HookError::NotExecutable { path: path.clone(), cause })?;
-    output.note(&format!("Script - {}", script.location));
     script::run(hooks, script, &path, output, cancel).await
 }
 

@@ -79,6 +79,12 @@ pub(super) fn runs_in(group: i32) -> bool {
     Stat::all().any(|stat| stat.group == group && !stat.has_ended)
 }
 
+/// Lists the processes that still run in a process group.
+pub(super) fn members(group: i32) -> impl Iterator<Item = i32> {
+    let running = Stat::all().filter(move |stat| stat.group == group && !stat.has_ended);
+    running.map(|stat| stat.process.pid)
+}
+
 /// In which boot and for whom a pid means something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reach {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use proto::appspec::Script;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use super::cgroup::Cgroup;
 use super::keeper::Logs;
 use super::output::Output;
 use super::pipes::Pipes;
+use super::process::members;
 use super::running::Running;
 use super::user::{RunAs, Su};
 use super::{HookError, Hooks};
@@ -38,7 +39,7 @@ pub(super) async fn run(
     let over = || running.iter().for_each(Running::ended);
     let limit = hooks.patience.for_script.map_or(script.timeout, |most| script.timeout.min(most));
     let started = start(hooks, script, path, cgroup.as_ref(), running.as_ref()).await;
-    let mut child = started.inspect_err(|_| over())?;
+    let (mut child, by_su) = started.inspect_err(|_| over())?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let mut pipes = Pipes::follow(&mut child, Logs::of(hooks), output);
     let ended = tokio::select! {
@@ -50,7 +51,7 @@ pub(super) async fn run(
     };
     let is_stopped = matches!(ended, Err(HookError::Cancelled | HookError::TimedOut(_)));
     if is_stopped {
-        stop(&mut child, group, hooks.patience.after_terminate).await;
+        stop(&mut child, group, by_su, hooks.patience.after_terminate).await;
         if let Some(cgroup) = &cgroup {
             cgroup.kill();
         }
@@ -61,8 +62,7 @@ pub(super) async fn run(
     let never = CancellationToken::new();
     let hurry = if is_stopped { &never } else { cancel };
     if !pipes.drained(hooks.patience.for_output, hurry).await {
-        let what =
-            "has ended, but a process that it started keeps its output open; what it writes is still logged";
+        let what = "has ended, but a process that it started keeps its output open";
         output.note(&format!("Warning - {} {what}", script.location));
         tracing::warn!(script = %path.display(), "{what}");
         pipes.hand_over().await;
@@ -88,13 +88,17 @@ async fn start(
     path: &Path,
     cgroup: Option<&Cgroup>,
     running: Option<&Running>,
-) -> Result<Child, HookError> {
+) -> Result<(Child, bool), HookError> {
     let mut user = None;
     if let (Some(name), false) = (&script.runas, script.sudo) {
         user = Some(RunAs::look_up(name).map_err(HookError::RunAs)?);
     }
+    let su = match &user {
+        Some(user) => Su::that_lets(user).await,
+        None => None,
+    };
     let spawn = |shell: Option<&Path>| {
-        let mut command = command(hooks, script, path, shell, user.as_ref());
+        let mut command = command(hooks, script, path, shell, su.as_ref());
         // First: its process group is part of what is written down of it.
         own_session(command.as_std_mut());
         if let Some(running) = running {
@@ -105,7 +109,7 @@ async fn start(
         }
         // Last: another user may not move itself.
         if let Some(user) = &user {
-            user.apply(&mut command);
+            user.apply(&mut command, su.is_some());
         }
         command.spawn()
     };
@@ -127,6 +131,7 @@ async fn start(
     if is_unknown && is_for_shell {
         spawned = spawn(Some(shell));
     }
+    let spawned = spawned.map(|child| (child, su.is_some()));
     spawned.map_err(|cause| HookError::Start { why: cause::of_start(&cause, script, path), cause })
 }
 
@@ -139,10 +144,9 @@ pub(super) fn command(
     script: &Script,
     path: &Path,
     shell: Option<&Path>,
-    user: Option<&RunAs>,
+    su: Option<&Su<'_>>,
 ) -> Command {
     let words: Vec<&Path> = shell.into_iter().chain([path]).collect();
-    let su = user.and_then(Su::of);
     let mut command = if script.sudo {
         let mut command = Command::new("sudo");
         command.args(script.runas.iter().flat_map(|user| ["-u", user])).arg("--").args(words);
@@ -161,13 +165,24 @@ pub(super) fn command(
     command
 }
 
-/// Asks the whole group to end, then ends it.
-async fn stop(child: &mut Child, group: Option<Pid>, patience: Duration) {
-    let signal = |signal| group.map(|group| kill_process_group(group, signal));
+/// Asks the whole group to end, then ends it. `su`, if it leads the group, is not
+/// asked: it ends with the script, and would kill it after two seconds.
+async fn stop(child: &mut Child, group: Option<Pid>, by_su: bool, patience: Duration) {
     // Errors mean that nobody is left in the group, which is what we want.
-    let _ = signal(Signal::TERM);
+    match group {
+        Some(group) if by_su => {
+            let asked = members(group.as_raw_nonzero().get()).filter_map(Pid::from_raw);
+            for member in asked.filter(|member| *member != group) {
+                let _ = kill_process(member, Signal::TERM);
+            }
+        }
+        Some(group) => {
+            let _ = kill_process_group(group, Signal::TERM);
+        }
+        None => {}
+    }
     let _ = timeout(patience, child.wait()).await;
     // Also if the script itself has ended: its children may not have.
-    let _ = signal(Signal::KILL);
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
     let _ = child.wait().await;
 }

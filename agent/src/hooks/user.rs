@@ -3,16 +3,22 @@
 //! The official agent asks `su`, with a command line for the user's login shell,
 //! which the user then must have. We ask `su` too, because it opens a PAM session
 //! (so /etc/environment and the user's limits hold), but have it run the script
-//! itself. Where there is no PAM or no `su`, we set the ids ourselves: that is all
-//! that `su` does there.
+//! itself. Where there is no PAM or no `su`, and where PAM refuses the session, we
+//! set the ids ourselves.
 
 use std::ffi::OsString;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, User};
 use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::child_env::without_agents_own;
+use crate::exec::own_session;
 
 /// Why no script can run as that user.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +47,7 @@ pub(crate) struct RunAs {
     gid: Gid,
     groups: Vec<Gid>,
     home: PathBuf,
-    /// The login shell; `/bin/sh` for a user who may not log in.
+    /// The login shell, which for a user who may not log in is none.
     shell: PathBuf,
 }
 
@@ -59,7 +65,6 @@ impl RunAs {
         let c_name = std::ffi::CString::new(name).map_err(|_| UserError::Unknown(name.to_owned()))?;
         let groups = nix::unistd::getgrouplist(&c_name, user.gid).map_err(failed)?;
         let User { uid, gid, dir: home, shell, .. } = user;
-        let shell = if is_shell(&shell) { shell } else { PathBuf::from("/bin/sh") };
         Ok(RunAs { name: name.to_owned(), uid, gid, groups, home, shell })
     }
 
@@ -67,16 +72,18 @@ impl RunAs {
         &self.name
     }
 
+    /// The shell that runs what has no interpreter.
     pub(super) fn shell(&self) -> &Path {
-        &self.shell
+        if is_shell(&self.shell) { &self.shell } else { Path::new("/bin/sh") }
     }
 
-    /// Makes `command` run as the user, with what a login gives it.
+    /// Makes `command` run as the user, with what a login gives it. `by_su` leaves
+    /// the rest to `su`.
     #[expect(unsafe_code, reason = "supplementary groups can be set in no other way on stable Rust")]
-    pub(super) fn apply(&self, command: &mut Command) {
+    pub(super) fn apply(&self, command: &mut Command, by_su: bool) {
         command.env("HOME", &self.home).env("SHELL", &self.shell);
         command.env("USER", &self.name).env("LOGNAME", &self.name);
-        if !nix::unistd::geteuid().is_root() || Su::of(self).is_some() {
+        if !nix::unistd::geteuid().is_root() || by_su {
             return;
         }
         let (uid, gid, groups) = (self.uid, self.gid, self.groups.clone());
@@ -156,14 +163,35 @@ const SU: [&str; 3] = ["/usr/bin/su", "/bin/su", "/run/wrappers/bin/su"];
 const PAM_SERVICES: [&str; 2] = ["/etc/pam.d/su", "/usr/lib/pam.d/su"];
 const ENV: &str = "/usr/bin/env";
 
+/// For a session that opens or is refused; a directory server may have to be
+/// asked.
+const SESSION_WITHIN: Duration = Duration::from_secs(30);
+
 impl Su<'_> {
     /// None if there is none, or it would ask for a password.
-    pub(super) fn of(user: &RunAs) -> Option<Su<'_>> {
+    fn of(user: &RunAs) -> Option<Su<'_>> {
         let is_there = |path: &&str| Path::new(path).exists();
         let program = SU.into_iter().find(|path| is_there(path))?;
         let has_pam = PAM_SERVICES.iter().any(|path| is_there(&path));
         (has_pam && nix::unistd::geteuid().is_root() && Path::new(ENV).exists())
             .then_some(Su { program, user })
+    }
+
+    /// None also if PAM refuses the session: of a user without an entry in
+    /// /etc/shadow, or in a container that may not set its limits. The script runs
+    /// without one then.
+    pub(super) async fn that_lets(user: &RunAs) -> Option<Su<'_>> {
+        let su = Su::of(user)?;
+        let mut attempt = su.command(&[Path::new("true")]);
+        attempt.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        without_agents_own(attempt.as_std_mut());
+        own_session(attempt.as_std_mut());
+        let ended = timeout(SESSION_WITHIN, attempt.status()).await;
+        let is_let = matches!(ended, Ok(Ok(status)) if status.success());
+        if !is_let {
+            tracing::warn!(user = %user.name, "`su` opens no session, so the script runs without one");
+        }
+        is_let.then_some(su)
     }
 
     /// Runs these words as the user. `su` puts the shell that it is given into
