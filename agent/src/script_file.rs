@@ -76,6 +76,11 @@ impl Trouble {
         }
     }
 
+    /// Whether it is a program that no processor of this kind can run.
+    pub(crate) fn is_of_machine(&self) -> bool {
+        matches!(self, Trouble::OtherMachine { .. })
+    }
+
     /// Whether it explains that a script could not be started, or that a command
     /// in it was not found.
     fn explains_failure(&self) -> bool {

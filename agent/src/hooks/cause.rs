@@ -6,7 +6,7 @@ use std::path::Path;
 use proto::appspec::Script;
 
 use super::user::RunAs;
-use crate::script_file::ScriptFile;
+use crate::script_file::{ScriptFile, Trouble};
 
 /// What a shell and `env` end with when they cannot execute what they found.
 const CANNOT_EXECUTE: i32 = 126;
@@ -34,14 +34,19 @@ pub(super) fn of_exit_code(code: i32, script: &Script, path: &Path) -> Option<St
                  unless the script or its user's login sets another"
             ))
         }),
-        _ => None,
+        // The C library gives a program that the system cannot run to a shell, which
+        // ends with a code of its own.
+        _ => file_trouble(script, path).filter(Trouble::is_of_machine).map(|trouble| trouble.to_string()),
     }
 }
 
 fn of_file(script: &Script, path: &Path) -> Option<String> {
+    file_trouble(script, path).map(|trouble| trouble.to_string())
+}
+
+fn file_trouble(script: &Script, path: &Path) -> Option<Trouble> {
     let searched = std::env::var("PATH").unwrap_or_default();
-    let trouble = ScriptFile::read(path).ok()?.why_it_failed(script.runas.is_some(), &searched)?;
-    Some(trouble.to_string())
+    ScriptFile::read(path).ok()?.why_it_failed(script.runas.is_some(), &searched)
 }
 
 /// The directory that the script's user may not enter, or the file that it may
