@@ -22,7 +22,7 @@ mod role;
 mod stored;
 mod voters;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 use crate::entry::{Entry, Index};
@@ -35,10 +35,8 @@ use log::Log;
 pub(crate) use consensus::TICK;
 pub(crate) use entry::{ChainHash, Content, LogEntry, Seal, Snapshot, chain};
 pub(crate) use guard::Refused;
-#[cfg(test)]
-pub(crate) use message::Kind;
-pub(crate) use message::RaftMessage;
-pub(crate) use stored::Restored;
+pub(crate) use message::{Kind, RaftMessage};
+pub(crate) use stored::{OnDisk, Restored};
 pub(crate) use voters::{Candidate, VoterChange, Voters, next_change};
 
 /// What the log now says.
@@ -113,6 +111,8 @@ pub(crate) struct Ledger {
     /// The head before the voters changed, and the write that makes durable that
     /// they did.
     untold: Option<(WriteId, (Index, ChainHash))>,
+    /// The head before a snapshot that is not in a write yet.
+    replaced: Option<(Index, ChainHash)>,
     /// Changes that wait for the next write.
     changes: Vec<Change>,
     /// Committed while following: folded at the next look.
@@ -144,6 +144,7 @@ impl Ledger {
             unwritten: VecDeque::new(),
             is_unsure: false,
             untold: None,
+            replaced: None,
             changes: Vec::new(),
             arrived: VecDeque::new(),
             deletable: 0..0,
@@ -159,6 +160,7 @@ impl Ledger {
         let snapshot = Snapshot { index: 1, term: 1, hash: genesis, voters, state };
         self.install(snapshot);
         self.arrived.clear();
+        self.replaced = None;
         self.start_voting();
         self.campaign();
         self
@@ -210,6 +212,14 @@ impl Ledger {
         }
     }
 
+    /// The voters and the outgoing voters that consensus counts, if it runs here.
+    pub(crate) fn electorate(&self) -> Option<(BTreeSet<VoterId>, BTreeSet<VoterId>)> {
+        match &self.role {
+            Role::Following(_) => None,
+            Role::Voting(consensus) => Some(consensus.electorate()),
+        }
+    }
+
     /// Who leads, if this host votes and knows.
     pub(crate) fn leader(&self) -> Option<VoterId> {
         match &self.role {
@@ -227,7 +237,7 @@ impl Ledger {
     /// most of those that stay know, and they must still know it after a power
     /// loss: none of them could lead without it.
     pub(crate) fn told_head(&self) -> (Index, ChainHash) {
-        self.untold.map_or_else(|| self.head(), |(_, head)| head)
+        self.untold.map(|(_, head)| head).or(self.replaced).unwrap_or_else(|| self.head())
     }
 
     /// Whether anything was ever committed here.
@@ -324,6 +334,7 @@ impl Ledger {
         }
         if todo.committed.iter().any(Committed::changes_voters) {
             self.untold = Some((write, self.told_head()));
+            self.replaced = None;
         }
         let waits = self.unwritten.back().is_some_and(|unwritten| unwritten.write == write);
         let idle = todo.changes.is_empty() && todo.messages.is_empty() && todo.committed.is_empty() && !waits;

@@ -18,6 +18,7 @@ mod mesh;
 pub mod node;
 pub mod origin;
 pub mod policy;
+pub mod promise;
 pub mod revision;
 pub mod rollout;
 mod run;

@@ -9,6 +9,7 @@ mod duties;
 mod exchange;
 mod fence;
 mod following;
+mod footprint;
 mod halt;
 mod health;
 mod ledger_clock;
@@ -57,6 +58,7 @@ pub use halt::Halt;
 pub use ledger_clock::{CLOCK_OFF_MAX, is_clock_off};
 pub use read::MeshView;
 pub use stored::StartError;
+pub(crate) use stored::{stored_running, stored_voter};
 
 /// The number of the first write of a start. It counts the start itself.
 const FIRST_WRITE: u64 = 1;
@@ -321,6 +323,10 @@ impl Node {
     /// When to give it [`Input::Wake`] at the latest.
     pub fn next_wake(&self) -> Option<Time> {
         self.deadlines.next()
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Who this is.

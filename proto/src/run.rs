@@ -43,6 +43,12 @@ pub(crate) struct Record {
     was_stopped: bool,
 }
 
+impl Record {
+    pub(crate) fn running(&self) -> Option<LifecycleEvent> {
+        self.running
+    }
+}
+
 /// What a turn asks of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
@@ -111,6 +117,10 @@ impl OwnTurns {
     /// Begins no turn and no event any more.
     pub(crate) fn leave(&mut self) {
         self.leaving = true;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.turns.len()
     }
 
     /// Whether nothing runs and nothing waits for the disk.

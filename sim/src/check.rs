@@ -11,6 +11,8 @@ mod fold;
 mod health;
 mod ledger_time;
 mod minimum;
+mod outcomes;
+mod promises;
 mod removal;
 mod rolled_back;
 mod told;
@@ -20,13 +22,14 @@ mod waves;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use proto::entry::{Entry, Index};
+use proto::entry::{Entry, Failure, Index};
 use proto::id::{DeploymentId, HostId};
 use proto::io::{Reply, Request, Run};
 use proto::node::Node;
 
 use crate::chronicle::Chronicle;
 use crate::clock::Moment;
+use crate::disk::Contents;
 use crate::host::HostNo;
 use crate::model::Model;
 
@@ -36,6 +39,8 @@ pub use catch_up::CatchUps;
 pub use health::Health;
 pub use ledger_time::LedgerClock;
 pub use minimum::Minimum;
+pub use outcomes::Outcomes;
+pub use promises::Promises;
 pub use removal::Removal;
 pub use told::all_told;
 pub use turns::Turns;
@@ -84,6 +89,10 @@ pub enum Claim {
     /// After healing no healthy host has a revision whose deployment failed and was
     /// to be rolled back.
     RolledBack,
+    /// What a host promises is on its disk when it promises it.
+    Promises,
+    /// What the ledger says of a turn is what ran.
+    Outcomes,
 }
 
 impl fmt::Display for Claim {
@@ -108,6 +117,8 @@ impl fmt::Display for Claim {
             Claim::LedgerTime => "the ledger's time goes on by what passes",
             Claim::RolledBack => "no healthy host stays at a revision that was to be rolled back",
             Claim::Removal => "a host that was taken out has no turn, no vote and no way back",
+            Claim::Promises => "what a host promises is on its disk at that moment",
+            Claim::Outcomes => "what the ledger says of a turn is what ran",
         })
     }
 }
@@ -168,6 +179,8 @@ pub struct Checks {
     pub health: Health,
     pub removal: Removal,
     pub ledger_time: LedgerClock,
+    pub promises: Promises,
+    pub outcomes: Outcomes,
     numbers: BTreeMap<HostId, HostNo>,
     finding: Option<Finding>,
 }
@@ -199,6 +212,8 @@ impl Checks {
 
     /// A host has folded further. Returns the entries that no host had before.
     pub fn folded(&mut self, host: HostNo, node: &Node, now: Moment) -> Vec<Entry> {
+        let verdict = self.promises.counts(host, node);
+        self.report(verdict, now);
         let index = node.state().index();
         let head = node.mesh().hash;
         let known = self.agreement.last();
@@ -244,6 +259,7 @@ impl Checks {
             self.turns.entry(&self.model, &self.numbers),
             self.catch_ups.entry(&self.model),
             self.removal.entry(entry, &self.model, &self.numbers),
+            self.outcomes.entry(entry, &self.model, &self.numbers),
         ];
         verdicts.into_iter().for_each(|verdict| self.report(verdict, now));
     }
@@ -257,11 +273,13 @@ impl Checks {
         }
         let verdict = self.turns.event_begins(host, run);
         self.report(verdict, now);
+        self.outcomes.event_begins(host, run);
     }
 
-    pub fn event_ends(&mut self, host: HostNo, run: &Run, succeeded: bool) {
+    pub fn event_ends(&mut self, host: HostNo, run: &Run, outcome: &Result<(), Failure>) {
         self.turns.event_ends(host, run);
-        self.minimum.event_ends(host, run, succeeded);
+        self.minimum.event_ends(host, run, outcome.is_ok());
+        self.outcomes.event_ends(host, run, outcome);
         self.health.event_ends(host, run);
     }
 
@@ -270,6 +288,13 @@ impl Checks {
         self.health.host_down(host);
         self.removal.host_down(host);
         self.ledger_time.host_down(host);
+        self.outcomes.host_down(host);
+    }
+
+    /// A disk is lost: what was promised on it is known to the checkers alone.
+    pub fn disk_lost(&mut self, host: HostNo, synced: &Contents) {
+        self.promises.lost(host, synced);
+        self.outcomes.disk_lost(host);
     }
 
     /// A node has been told something, and done what it does.
@@ -287,6 +312,8 @@ impl Checks {
     /// Everything that must hold once all faults are over and all is quiet.
     pub fn quiet<'a>(&mut self, nodes: impl Iterator<Item = (HostNo, &'a Node)>, now: Moment) {
         let verdict = catch_up::quiet(&self.model).and_then(|()| rolled_back::quiet(&self.model));
+        self.report(verdict, now);
+        let verdict = self.acknowledged.committed(self.agreement.lines());
         self.report(verdict, now);
         for (host, node) in nodes {
             for (index, hash, entry) in node.entries() {

@@ -15,7 +15,10 @@ use crate::chance::Chance;
 use crate::clock::Moment;
 
 /// A store's contents.
-type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+pub type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Writes that a disk can lose after they were synced.
+const UNDONE_MAX: usize = 32;
 
 /// What a crash leaves of the writes that were not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,12 @@ pub struct Disk {
     cached: VecDeque<Write>,
     /// In order: each write since the last sync, and whether it was reported done.
     unsynced: VecDeque<(Write, bool)>,
+    /// How to undo the last synced writes, the newest last: keys and what they held.
+    undo: VecDeque<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    /// Of these so many are newer than the fence: a crash happened to leave them.
+    unsure: usize,
+    /// It lost writes that it had reported synced.
+    has_lied: bool,
     free_at: Moment,
     /// How many times slower than usual; zero means usual.
     slowness: u32,
@@ -59,21 +68,21 @@ impl Disk {
     }
 
     /// The write is done, and if it asked for that, everything up to it is on
-    /// stable storage.
-    pub fn complete(&mut self, id: WriteId) {
+    /// stable storage. Returns whether it asked for that.
+    pub fn complete(&mut self, id: WriteId) -> bool {
         let Some(at) = self.unsynced.iter().position(|(write, _)| write.id == id) else {
             panic!("{id:?} was never written, or is done already");
         };
         self.unsynced[at].1 = true;
-        if self.unsynced[at].0.sync {
+        let syncs = self.unsynced[at].0.sync;
+        if syncs {
             self.fence = self.unsynced[at].0.fence;
-            for write in self.cached.drain(..) {
-                apply(&mut self.synced, write);
-            }
-            for (write, _) in self.unsynced.drain(..=at) {
-                apply(&mut self.synced, write);
-            }
+            let cached = std::mem::take(&mut self.cached);
+            let synced: Vec<Write> = self.unsynced.drain(..=at).map(|(write, _)| write).collect();
+            cached.into_iter().chain(synced).for_each(|write| self.keep(write));
+            self.unsure = 0;
         }
+        syncs
     }
 
     /// What a crash leaves is what the next start finds.
@@ -87,7 +96,8 @@ impl Disk {
         let kept = chance.between(least as u64, self.cached.len() as u64);
         self.cached.truncate(usize::try_from(kept).expect("a length"));
         if crash == Crash::Power {
-            self.cached.drain(..).for_each(|write| apply(&mut self.synced, write));
+            self.unsure += self.cached.len();
+            std::mem::take(&mut self.cached).into_iter().for_each(|write| self.keep(write));
         }
         self.free_at = Moment::START;
     }
@@ -97,11 +107,55 @@ impl Disk {
         assert!(self.unsynced.is_empty(), "only the disk of a host that is down is wiped");
         self.cached.clear();
         self.synced.clear();
+        self.undo.clear();
+        self.unsure = 0;
+        self.has_lied = false;
         self.fence = Fence::default();
+    }
+
+    fn keep(&mut self, write: Write) {
+        let before = write.changes.iter().map(|(key, _)| (key.clone(), self.synced.get(key).cloned()));
+        self.undo.push_back(before.collect());
+        if self.undo.len() > UNDONE_MAX {
+            self.undo.pop_front();
+        }
+        apply(&mut self.synced, write);
+    }
+
+    /// Loses so many of the last writes, although they were synced: a disk that
+    /// lies, or a store that was put back from a backup. Only the fence, which lies
+    /// elsewhere, is what it was.
+    pub fn forget(&mut self, writes: usize) {
+        for _ in 0..writes {
+            let Some(before) = self.undo.pop_back() else { break };
+            self.has_lied |= self.unsure == 0 && !before.is_empty();
+            self.unsure = self.unsure.saturating_sub(1);
+            for (key, value) in before.into_iter().rev() {
+                match value {
+                    Some(value) => self.synced.insert(key, value),
+                    None => self.synced.remove(&key),
+                };
+            }
+        }
+    }
+
+    /// It lost what it had reported synced.
+    pub fn has_lied(&self) -> bool {
+        self.has_lied
+    }
+
+    /// Does nothing until then.
+    pub fn hang(&mut self, until: Moment) {
+        self.free_at = self.free_at.max(until);
     }
 
     pub fn set_slowness(&mut self, times: u32) {
         self.slowness = times;
+    }
+
+    /// What no crash can take.
+    pub fn synced(&self) -> &Contents {
+        &self.synced
     }
 
     /// What a start finds.
@@ -149,7 +203,9 @@ mod tests {
             for id in 1..=5 {
                 disk.write(write(id, id == 2), Moment::START, &mut chance);
             }
-            (1..=4).for_each(|id| disk.complete(WriteId(id)));
+            for id in 1..=4 {
+                disk.complete(WriteId(id));
+            }
             disk.crash(Crash::Power, &mut chance);
 
             let keys = keys(&disk);
@@ -195,6 +251,26 @@ mod tests {
             found.insert((seed >= 25, keys(&disk).len()));
         }
         assert_eq!(found, [(false, 0), (false, 2), (true, 2)].into());
+    }
+
+    #[test]
+    fn a_disk_lies_if_it_loses_what_was_synced_and_not_if_it_loses_the_rest() {
+        let forgets = |writes: usize| {
+            let mut chance = Chance::new(1);
+            let mut disk = Disk::default();
+            (1..=3).for_each(|id| {
+                disk.write(write(id, id == 2), Moment::START, &mut chance);
+            });
+            (1..=3).for_each(|id| {
+                disk.complete(WriteId(id));
+            });
+            disk.unsynced.clear();
+            disk.keep(write(3, false));
+            disk.unsure = 1;
+            disk.forget(writes);
+            (disk.has_lied(), keys(&disk).len() / 2)
+        };
+        assert_eq!([forgets(0), forgets(1), forgets(2)], [(false, 3), (false, 2), (true, 1)]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::clock::{HostClock, Moment};
 use crate::disk::Disk;
 use crate::hooks::Hooks;
 use crate::network::Boot;
+use crate::world::Armed;
 
 /// A host's number, from 0. People read it as h1, h2 and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -102,6 +103,12 @@ pub struct SimHost {
     /// The wake that lies in the world's queue.
     pub wake_at: Option<Moment>,
     pub hooks: Hooks,
+    /// What becomes of its next write, if anything does.
+    pub at_write: Option<Armed>,
+    /// How often it was started elsewhere.
+    pub moves: u8,
+    /// It is to hear of a ledger that is not its own.
+    pub hears_false_head: bool,
     /// Its disk was lost once: it must not begin a ledger again.
     pub was_wiped: bool,
     /// It was taken out of the mesh and switched off for good.
@@ -134,6 +141,9 @@ impl SimHost {
             looked_at: 0,
             wake_at: None,
             hooks: Hooks::default(),
+            at_write: None,
+            moves: 0,
+            hears_false_head: false,
             was_wiped: false,
             is_off: false,
             tuning: Tuning::default(),
@@ -159,7 +169,7 @@ impl SimHost {
 
     pub fn ip(&self) -> String {
         let [_, b, c, d] = (self.no.0 + 1).to_be_bytes();
-        format!("10.{b}.{c}.{d}")
+        format!("{}.{b}.{c}.{d}", self.moves.wrapping_add(10))
     }
 
     pub fn config(&self, mesh: MeshId, seed: u64) -> Config {

@@ -26,6 +26,7 @@ pub mod record;
 pub mod replay;
 pub mod report;
 pub mod scenario;
+pub mod soak;
 pub mod story;
 pub mod swarm;
 pub mod trace;

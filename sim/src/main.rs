@@ -12,6 +12,7 @@ use sim::record::read;
 use sim::replay::{Replayed, replay};
 use sim::report::{Heading, page};
 use sim::scenario::{Scenario, perform};
+use sim::soak::soak;
 use sim::swarm::{Extent, swarm};
 use sim::world::World;
 
@@ -29,8 +30,19 @@ enum Command {
     Run(Run),
     /// Plays many seeds; each failure is printed with the command that repeats it.
     Swarm(Swarm),
+    /// Plays release after release, and complains of what grows in a node or its store.
+    Soak(Soak),
     /// Tells every node again what it was told in a run, and compares what it does.
     Replay(Replay),
+}
+
+#[derive(Args)]
+struct Soak {
+    /// How many releases.
+    #[arg(long, default_value_t = 2_000)]
+    releases: u32,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 #[derive(Args)]
@@ -77,6 +89,9 @@ struct Swarm {
     /// The first seed.
     #[arg(long, default_value_t = 1, value_name = "SEED")]
     from: u64,
+    /// Stops at the first seed that fails.
+    #[arg(long)]
+    only_first: bool,
 }
 
 fn main() -> ExitCode {
@@ -86,6 +101,7 @@ fn main() -> ExitCode {
             None => run_one(&run),
         },
         Command::Swarm(args) => Ok(run_swarm(&args)),
+        Command::Soak(args) => Ok(run_soak(&args)),
         Command::Replay(args) => run_replay(&args),
     };
     match result {
@@ -206,13 +222,31 @@ fn run_one(run: &Run) -> Result<bool> {
     Ok(report.finding.is_none())
 }
 
+/// Returns whether nothing grew, and all claims held.
+fn run_soak(args: &Soak) -> bool {
+    let soak = soak(args.seed, args.releases);
+    println!("{:<28} {:>12} {:>12} {:>12}", "most that any host held, of", "first third", "second", "last");
+    for (name, [first, second, last]) in &soak.parts {
+        println!("{name:<28} {first:>12} {second:>12} {last:>12}");
+    }
+    println!("{} releases in {} virtual s", soak.releases, soak.lasted.as_secs());
+    if let Some(finding) = &soak.finding {
+        print!("\n{finding}");
+    }
+    let grown: Vec<&str> = soak.grown().map(|(name, _)| *name).collect();
+    if !grown.is_empty() {
+        println!("still growing in the last third: {}", grown.join(", "));
+    }
+    soak.finding.is_none() && grown.is_empty() && soak.releases == args.releases
+}
+
 /// Returns whether all claims held.
 fn run_swarm(args: &Swarm) -> bool {
     let extent = match args.minutes {
         Some(minutes) => Extent::Time(Duration::from_secs(minutes * 60)),
         None => Extent::Seeds(args.seeds),
     };
-    let totals = swarm(args.from, extent, |seed, report| {
+    let totals = swarm(args.from, extent, args.only_first, |seed, report| {
         if let Some(finding) = &report.finding {
             let violation = &finding.violation;
             println!(

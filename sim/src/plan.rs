@@ -3,6 +3,7 @@
 //! Everything is decided here, before the run begins, so that a plan can be
 //! read, and a part of it left out, without changing the rest.
 
+mod disasters;
 mod harder;
 mod troubles;
 mod work;
@@ -18,7 +19,7 @@ use crate::hooks::Bundle;
 use crate::host::{Profile, Tuning};
 use crate::network::Quality;
 use crate::watches::{self, Spell};
-use crate::world::{Asked, Fault, World};
+use crate::world::{Asked, Fault, Wish, World};
 
 #[derive(Debug)]
 pub struct Plan {
@@ -90,6 +91,8 @@ impl Plan {
             wishes.extend(harder.wishes);
             faults.extend(harder.faults);
         }
+        let freezes = wishes.iter().any(|(_, asked)| matches!(asked.wish, Wish::Freeze { .. }));
+        faults.extend(disasters::faults(&mut chance.fork("disasters"), count, heal_at, freezes));
         let spells =
             watches::spells(&mut chance.fork("outside"), &work::GROUPS.map(|(name, _)| name), heal_at);
         Plan { seed, hosts, tuning, quality, clocks, bundles, wishes, faults, spells, heal_at }

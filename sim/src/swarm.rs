@@ -1,7 +1,7 @@
 //! Many seeds, on all cores: each is another mesh with other troubles.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,14 +36,19 @@ pub fn run_seed(seed: u64, hosts: Option<u32>) -> Report {
     play(&plan, &mut world)
 }
 
-/// Plays seed after seed, and tells `each` of every one.
-pub fn swarm(from: u64, extent: Extent, each: impl Fn(u64, &Report) + Sync) -> Totals {
+/// Plays seed after seed, and tells `each` of every one; up to the first that
+/// fails, if `only_first`.
+pub fn swarm(from: u64, extent: Extent, only_first: bool, each: impl Fn(u64, &Report) + Sync) -> Totals {
     let began = Instant::now();
     let next = AtomicU64::new(from);
     let totals = Mutex::new(Totals::default());
-    let goes_on = |seed: u64| match extent {
-        Extent::Seeds(seeds) => seed < from + seeds,
-        Extent::Time(time) => began.elapsed() < time,
+    let has_failed = AtomicBool::new(false);
+    let goes_on = |seed: u64| {
+        let is_within = match extent {
+            Extent::Seeds(seeds) => seed < from + seeds,
+            Extent::Time(time) => began.elapsed() < time,
+        };
+        is_within && !(only_first && has_failed.load(Ordering::Relaxed))
     };
     let work = || {
         loop {
@@ -53,6 +58,7 @@ pub fn swarm(from: u64, extent: Extent, each: impl Fn(u64, &Report) + Sync) -> T
             }
             let report = panics::guard(|| run_seed(seed, None)).unwrap_or_else(simulator_panicked);
             each(seed, &report);
+            has_failed.fetch_or(report.finding.is_some(), Ordering::Relaxed);
             let mut totals = totals.lock().expect("no thread panics while it holds the totals");
             totals.add(seed, &report);
         }

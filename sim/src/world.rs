@@ -16,6 +16,7 @@ mod requests;
 mod stalls;
 mod watches;
 mod wires;
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -40,6 +41,7 @@ use event::Event;
 pub use faults::{Fault, Shown, Who};
 use queue::Queue;
 pub use requests::{Asked, Wish};
+pub use writes::{Armed, AtWrite};
 
 pub struct World {
     now: Moment,
@@ -61,6 +63,8 @@ pub struct World {
     wakes_at_once: (Moment, u32),
     outside: Outside,
     healed_at: Moment,
+    /// The host that hears of another ledger just now must say so.
+    is_lied_to: bool,
 }
 
 /// Each part's own stream.
@@ -107,6 +111,7 @@ impl World {
             wakes_at_once: (Moment::START, 0),
             outside: Outside::default(),
             healed_at: Moment::START,
+            is_lied_to: false,
         }
     }
 
@@ -245,7 +250,7 @@ impl World {
             Event::Network(event) => self.network_event(event),
             Event::Wake { host, boot } if self.is_boot(host, boot) => self.wake(host),
             Event::Persisted { host, boot, write } if self.is_boot(host, boot) => {
-                self.hosts[host.index()].disk.complete(write);
+                self.complete(host, write);
                 self.feed(host, Input::Persisted(write));
             }
             Event::HookEnds { host, boot, effect } if self.is_boot(host, boot) => {

@@ -2,6 +2,7 @@
 //! apply. (raft-rs's own docs on "Processing the Ready State"; the traps are
 //! those its users have reported.)
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -153,6 +154,13 @@ impl Consensus {
     /// Who leads in this term, however long ago it was heard.
     pub(super) fn leads_in_term(&self) -> Option<VoterId> {
         Some(VoterId(self.raw.raft.leader_id)).filter(|leader| leader.0 != raft::INVALID_ID)
+    }
+
+    /// The voters and the outgoing voters, as raft-rs counts them.
+    pub(super) fn electorate(&self) -> (BTreeSet<VoterId>, BTreeSet<VoterId>) {
+        let state = self.raw.raft.prs().conf().to_conf_state();
+        let numbers = |voters: &[u64]| voters.iter().map(|voter| VoterId(*voter)).collect();
+        (numbers(&state.voters), numbers(&state.voters_outgoing))
     }
 
     pub(super) fn hard_state(&self) -> Hard {

@@ -94,6 +94,7 @@ impl Ledger {
         log.set_hard(stored::Hard { term: hard.term.max(snapshot.term), vote, commit: snapshot.index });
         self.changes.push(stored::hard_state(log.hard()));
         self.role = Role::Following(Box::new(log));
+        self.replaced = Some(self.told_head());
         self.adopt(&snapshot);
         self.set_checkpoint_if_one(&snapshot);
         self.arrived.push_back(Committed::Snapshot(snapshot));

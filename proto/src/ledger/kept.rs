@@ -145,6 +145,18 @@ impl Ledger {
         (base.index, base.hash, entries)
     }
 
+    /// What it holds, by name.
+    pub(crate) fn footprint(&self) -> [(&'static str, usize); 4] {
+        let log = self.log();
+        let entries = log.indexes();
+        [
+            ("log entries", usize::try_from(entries.end - entries.start).unwrap_or(usize::MAX)),
+            ("bytes of snapshot", log.offered().map_or(0, |snapshot| snapshot.state.len())),
+            ("unwritten writes", self.unwritten.len() + self.changes.len()),
+            ("unfolded entries", self.arrived.len()),
+        ]
+    }
+
     /// The held entries after an index, unless they are not held any more.
     pub(crate) fn held_after(&self, after: Index) -> Option<Vec<LogEntry>> {
         self.log().range(after + 1, self.folded, usize::MAX)

@@ -80,6 +80,33 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> [Change; 2] {
     [(b"S".to_vec(), Some(encode(snapshot))), base(&start)]
 }
 
+/// Single records of a store, read where they lie.
+pub(crate) struct OnDisk<'a>(pub(crate) &'a BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl OnDisk<'_> {
+    fn record<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Option<T> {
+        decode(self.0.get(key)?).ok()
+    }
+
+    pub(crate) fn hard(&self) -> Option<Hard> {
+        self.record(b"H")
+    }
+
+    pub(crate) fn entry(&self, index: Index) -> Option<LogEntry> {
+        self.record(&entry_key(index))
+    }
+
+    /// The place before the first entry.
+    pub(crate) fn base(&self) -> Option<Index> {
+        self.record(b"B").map(|base: Base| base.index)
+    }
+
+    /// The place that the snapshot is of.
+    pub(crate) fn snapshot(&self) -> Option<Index> {
+        self.record(b"S").map(|snapshot: Snapshot| snapshot.index)
+    }
+}
+
 impl Restored {
     /// Reads it; none if the store holds no ledger.
     pub(crate) fn read(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Option<Restored>, StoredError> {

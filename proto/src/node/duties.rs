@@ -50,6 +50,10 @@ impl Duties {
         self.due.values().filter(|(at, _)| *at <= now).map(|(_, body)| body.clone()).collect()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.due.len()
+    }
+
     /// When the next one becomes this host's.
     pub(super) fn next(&self, now: Time) -> Option<Time> {
         self.due.values().map(|(at, _)| *at).filter(|at| *at > now).min()

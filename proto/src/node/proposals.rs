@@ -55,6 +55,10 @@ impl Proposals {
         self.pending.values().any(|pending| pending.body == *body)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
     pub(super) fn requests(&self) -> usize {
         self.pending.values().filter(|pending| pending.request.is_some()).count()
     }

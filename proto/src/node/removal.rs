@@ -9,6 +9,8 @@
 //! close its connections: if one alone knew it and died, the others could not go
 //! on without this one.
 
+use std::collections::BTreeSet;
+
 use super::proposals::GIVE_UP_AFTER;
 use super::{Node, Why};
 use crate::id::{HostId, VoterId};
@@ -94,13 +96,15 @@ impl Node {
     /// will know it after a power loss.
     fn most_voters_know(&self) -> bool {
         let since = self.ledger.voters_since();
-        let Voters { voters, .. } = self.ledger.voters();
+        let Voters { voters, outgoing, .. } = self.ledger.voters();
         let knows = |voter: &&VoterId| match self.voter_hosts.get(voter) {
             Some(host) if *host == self.config.host => self.ledger.told_head().0 >= since,
             Some(host) => self.heard.get(host).is_some_and(|heard| heard.index >= since),
             None => false,
         };
-        voters.iter().filter(knows).count() > voters.len() / 2
+        // While voters hand over, an election needs most of both.
+        let most_of = |voters: &BTreeSet<VoterId>| voters.iter().filter(knows).count() > voters.len() / 2;
+        most_of(voters) && (outgoing.is_empty() || most_of(outgoing))
     }
 
     /// Takes leave, if this host was taken out, does not vote, and most of

@@ -134,3 +134,17 @@ pub(super) fn read_journal(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Vec<Re
         })
         .collect()
 }
+
+/// The number under which a store's host votes.
+pub(crate) fn stored_voter(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<VoterId> {
+    wire::decode(stored.get(META_KEY)?).ok().map(|meta: Meta| meta.voter)
+}
+
+/// The event that a store's journal says may be running in a turn.
+pub(crate) fn stored_running(
+    stored: &BTreeMap<Vec<u8>, Vec<u8>>,
+    deployment: DeploymentId,
+) -> Option<crate::lifecycle::LifecycleEvent> {
+    let record: Record = wire::decode(stored.get(&journal_key(deployment))?).ok()?;
+    record.running()
+}

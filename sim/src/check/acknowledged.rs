@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::entry::Index;
+use proto::entry::{Body, Index};
 use proto::id::{DeploymentId, GroupName, HostId};
 use proto::io::{Accepted, Reply, Request};
 use proto::state::{DEPLOYMENTS_KEPT, State};
 
-use super::{Claim, Verdict, Violation};
+use super::{Claim, Line, Verdict, Violation};
 use crate::host::HostNo;
 
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub struct Acknowledged {
     removed: BTreeSet<HostId>,
     /// How far the ledger had come at the latest acknowledgement.
     index: Index,
+    /// Who was told that what he asked for is done, and what that was.
+    told: Vec<(HostNo, Request)>,
 }
 
 impl Acknowledged {
@@ -32,6 +34,7 @@ impl Acknowledged {
             self.groups.remove(name);
             self.deployments.retain(|_, group| group.as_ref() != Some(name));
         }
+        self.told.push((host, request.clone()));
         let verdict = own.kept(host, state);
         self.index = self.index.max(own.index);
         self.deployments.extend(own.deployments);
@@ -72,6 +75,22 @@ impl Acknowledged {
         own
     }
 
+    /// For everything that was acknowledged an entry was committed that says the
+    /// same.
+    pub fn committed(&self, lines: &BTreeMap<Index, Line>) -> Verdict {
+        let says = |request: &Request| {
+            let mut entries = lines.values().filter_map(|line| line.entry.as_ref());
+            entries.any(|entry| is_asked_for(&entry.body, request))
+        };
+        match self.told.iter().find(|(_, request)| !says(request)) {
+            Some((host, request)) => {
+                let what = format!("it says that {request:?} is done, and no entry does it");
+                Err(Violation::new(Claim::Acknowledged, [*host], what))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Everything acknowledged so far is in this host's ledger.
     pub fn kept(&self, host: HostNo, state: &State) -> Verdict {
         let lost = |what: String| Err(Violation::new(Claim::Acknowledged, [host], what));
@@ -96,6 +115,28 @@ impl Acknowledged {
             Some(id) => lost(format!("{host} goes on with {id}, which was stopped")),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether the entry does what was asked for. (Deployments have their own ids,
+/// and are looked for by these.)
+fn is_asked_for(body: &Body, request: &Request) -> bool {
+    match request {
+        Request::SetGroup(asked) => matches!(body, Body::GroupSet(group) if group == asked),
+        Request::DeleteGroup(asked) => matches!(body, Body::GroupDeleted(name) if name == asked),
+        Request::Deploy(_) | Request::Rollback { .. } => true,
+        Request::Stop { deployment: asked, .. } => {
+            matches!(body, Body::StopRequested { deployment, .. } if deployment == asked)
+        }
+        Request::RemoveHost(asked) => matches!(body, Body::HostLeft { host } if host == asked),
+        Request::SetAlarm { group: of, alarm: asked, active: wanted, .. } => matches!(
+            body,
+            Body::AlarmSet { group, alarm, active, .. } if group == of && alarm == asked && active == wanted
+        ),
+        Request::Freeze { group: asked, .. } => matches!(body, Body::Frozen { group, .. } if group == asked),
+        Request::Unfreeze(asked) => matches!(body, Body::Unfrozen { group } if group == asked),
+        Request::SetConfig(asked) => matches!(body, Body::ConfigSet(config) if config == asked),
+        Request::DeleteConfig(asked) => matches!(body, Body::ConfigDeleted(name) if name == asked),
     }
 }
 
@@ -138,6 +179,19 @@ mod tests {
         let request = Request::Stop { deployment: id, rollback: false, now: false };
         let verdict = Acknowledged::default().replied(A, &request, &Ok(Accepted::Deployment(id)), &state(3));
         assert!(verdict.is_err());
+    }
+
+    #[test]
+    fn an_answer_for_which_no_entry_was_committed_is_found() {
+        let mut acknowledged = Acknowledged::default();
+        let host = testing::host(1).record.host;
+        acknowledged.told.push((A, Request::RemoveHost(host)));
+        let mut lines = BTreeMap::new();
+        let violation = acknowledged.committed(&lines).expect_err("no entry says so");
+        assert_eq!((violation.claim, violation.hosts), (Claim::Acknowledged, vec![A]));
+        let entry = Some(testing::entry(9_000, Body::HostLeft { host }));
+        lines.insert(7, Line { hash: [0; 32], entry, first: A });
+        assert_eq!(acknowledged.committed(&lines), Ok(()));
     }
 
     #[test]

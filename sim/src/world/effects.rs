@@ -8,6 +8,7 @@ use proto::io::{EffectId, Input, Notice, Outcome, Output, Run};
 use proto::lifecycle::LifecycleEvent;
 
 use super::{Claim, Event, World};
+use crate::check::Promises;
 use crate::hooks::{CANCEL_TAKES, DOWNLOAD_TIMEOUT};
 use crate::host::HostNo;
 
@@ -19,12 +20,14 @@ impl World {
         let now = self.now;
         match output {
             Output::Send { to, frame } => {
+                self.hold(host, &frame);
                 if let Some(to) = self.numbers.get(&to) {
                     let later = self.network.send(host, *to, Rc::from(frame), now);
                     self.later(later);
                 }
             }
             Output::Publish { frame } => {
+                self.hold(host, &frame);
                 let later = self.network.publish(host, &Rc::from(frame), now);
                 self.later(later);
             }
@@ -35,13 +38,7 @@ impl World {
                     self.later(later);
                 }
             }
-            Output::Persist(write) => {
-                let id = write.id;
-                let host = &mut self.hosts[host.index()];
-                let at = host.disk.write(write, now, &mut self.chance.disks);
-                let event = Event::Persisted { host: host.no, boot: host.boot, write: id };
-                self.queue.push(at, event);
-            }
+            Output::Persist(write) => self.persist(host, write),
             // Only a head start: DownloadBundle does without it.
             Output::Fetch { revision, sources } => {
                 if self.can_fetch(host, revision.digest, &sources) {
@@ -62,6 +59,12 @@ impl World {
         }
     }
 
+    /// Holds what a frame promises against the disk of its sender.
+    fn hold(&mut self, host: HostNo, frame: &[u8]) {
+        let verdict = self.checks.promises.sent(&self.hosts[host.index()], self.mesh, frame);
+        self.checks.report(verdict, self.now);
+    }
+
     fn connect(&mut self, from: HostNo, to: HostId, addresses: &[String]) {
         let Some(to) = self.numbers.get(&to).copied() else { return };
         // A node that has the address wrong does not get through.
@@ -75,6 +78,7 @@ impl World {
         if let Some(running) = &self.hosts[no.index()].node {
             self.checks.event_begins(no, &run, &running.0, self.now);
         }
+        self.checks.report(Promises::event_begins(&self.hosts[no.index()], &run), self.now);
         self.story.event_begins(self.now, no, &run);
         let host = &mut self.hosts[no.index()];
         let boot = host.boot;
@@ -100,7 +104,7 @@ impl World {
             }
         }
         let Some(ended) = self.hosts[no.index()].hooks.end(effect, self.now) else { return };
-        self.checks.event_ends(no, &ended.run, ended.outcome.is_ok());
+        self.checks.event_ends(no, &ended.run, &ended.outcome);
         self.feed(no, Input::Done { effect, outcome: Outcome::Event(ended.outcome) });
     }
 
@@ -142,6 +146,9 @@ impl World {
         match notice {
             Notice::Folded { .. } | Notice::Progress(_) => {}
             Notice::Diverged { with, index } => {
+                if std::mem::take(&mut self.is_lied_to) {
+                    return;
+                }
                 let what = format!("it says that it differs from {with:?} at {index} at the latest");
                 self.violated(Claim::Agreement, no, what);
             }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use proto::io::Input;
 use proto::node::Node;
 
-use super::{Event, World};
+use super::{Armed, AtWrite, Event, World};
 use crate::clock::Moment;
 use crate::disk::Crash;
-use crate::host::{HostNo, Tuning};
+use crate::host::{HostNo, SimHost, Tuning};
 use crate::record::Record;
 
 /// One thing that goes wrong, or right again.
@@ -33,6 +33,13 @@ pub enum Fault {
     /// The host goes down and its disk is lost; it comes back with an empty one.
     Wipe {
         host: HostNo,
+        back_after: Duration,
+    },
+    /// The host goes down, and its disk loses the last writes although they were
+    /// synced: a disk that lies, or a store that was put back from a backup.
+    Forget {
+        host: HostNo,
+        writes: usize,
         back_after: Duration,
     },
     /// Its loop does not run for so long, then goes on where it was.
@@ -73,6 +80,28 @@ pub enum Fault {
         who: Who,
         hears: bool,
         lasts: Duration,
+    },
+    /// The host's next write ends otherwise than well, unless that is after `until`.
+    AtWrite {
+        who: Who,
+        what: AtWrite,
+        back_after: Duration,
+        until: Moment,
+    },
+    /// Its disk does nothing for so long, then goes on.
+    HangDisk {
+        who: Who,
+        lasts: Duration,
+    },
+    /// The host goes down and comes back at another address.
+    Move {
+        host: HostNo,
+        back_after: Duration,
+    },
+    /// The next sign of life that it hears from a neighbour that is as far as it
+    /// is tells of another ledger.
+    FalseHead {
+        host: HostNo,
     },
     /// Comes true when the voters change next, and never after `until`.
     WhenVotersChange {
@@ -123,9 +152,24 @@ impl World {
             Fault::Wipe { host, back_after } => {
                 if self.may_wipe(host) {
                     self.down(host, Crash::Power);
+                    self.checks.disk_lost(host, self.hosts[host.index()].disk.synced());
                     self.hosts[host.index()].disk.wipe();
                     self.hosts[host.index()].was_wiped = true;
                     self.say(format!("{host} loses its disk"));
+                    self.start_after(host, Some(back_after));
+                }
+            }
+            Fault::Forget { host, writes, back_after } => {
+                if self.may_wipe(host) {
+                    self.down(host, Crash::Power);
+                    self.say(format!("{host}'s disk loses what was synced"));
+                    let disk = &mut self.hosts[host.index()].disk;
+                    let held = disk.synced().clone();
+                    disk.forget(writes);
+                    if disk.has_lied() {
+                        self.hosts[host.index()].was_wiped = true;
+                        self.checks.disk_lost(host, &held);
+                    }
                     self.start_after(host, Some(back_after));
                 }
             }
@@ -171,6 +215,22 @@ impl World {
                 let (from, to) = if hears { (one, others) } else { (others, one) };
                 self.fault(Fault::Cut { from, to, both_ways: false, lasts: Some(lasts) });
             }
+            Fault::AtWrite { who, what, back_after, until } => {
+                let Some(host) = self.find(who) else { return };
+                self.hosts[host.index()].at_write = Some(Armed { what, back_after, until });
+            }
+            Fault::HangDisk { who, lasts } => {
+                let Some(host) = self.find(who) else { return };
+                self.say(format!("{host}'s disk hangs for {}", Shown(lasts)));
+                self.hosts[host.index()].disk.hang(now + lasts);
+            }
+            Fault::Move { host, back_after } => {
+                self.down(host, Crash::Power);
+                self.hosts[host.index()].moves += 1;
+                self.say(format!("{host} moves to {}", self.hosts[host.index()].ip()));
+                self.start_after(host, Some(back_after));
+            }
+            Fault::FalseHead { host } => self.hosts[host.index()].hears_false_head = true,
             Fault::WhenVotersChange { fault, until } => {
                 if self.nodes().any(|(_, node)| node.is_joint()) {
                     self.fault(*fault);
@@ -223,12 +283,14 @@ impl World {
             return;
         }
         host.wake_at = None;
+        host.at_write = None;
         host.stalled_until = self.now;
         self.waiting.remove(&no);
         self.outside.crash(no);
         let host = &mut self.hosts[no.index()];
         host.hooks.crash();
         host.disk.crash(how, &mut self.chance.disks);
+        self.checks.promises.synced(no, host.disk.synced());
         let how_said = match how {
             Crash::Process => "is killed",
             Crash::Power => "loses power",
@@ -290,19 +352,26 @@ impl World {
 
     /// A ledger survives the loss of one of three disks, not of one of one.
     /// The voters must have changed to the new number of a wiped host before
-    /// the next is wiped, so at most one is, in one run.
+    /// the next is wiped.
     fn may_wipe(&self, host: HostNo) -> bool {
         let Some((_, node)) = self.nodes().max_by_key(|(_, node)| node.state().index()) else { return false };
+        let votes_anew = |wiped: &SimHost| {
+            let number = wiped.node().map(Node::voter);
+            let known = node.state().host(wiped.id).map(|known| known.record.voter);
+            number.is_some() && number == known
+        };
         let voters = node.mesh().voters;
         let is_voter = voters.contains(&self.hosts[host.index()].id);
-        let nobody_was = self.hosts.iter().all(|host| !host.was_wiped);
+        let all_wiped_are_back = self.hosts.iter().filter(|host| host.was_wiped).all(votes_anew);
+        // By their new numbers: an old one that still votes has lost what it knew.
+        let lost_none = self.checks.promises.lost_voters(node).is_empty();
         let is_newest = node.state().index() >= self.checks.agreement.last();
         // Of two hosts, the one that votes may be about to go, and then the other
         // is its only heir.
         let nobody_goes = self.requests.taken_out().is_empty();
         let everybody_agrees = self.nodes().all(|(_, node): (_, &Node)| node.mesh().voters == voters);
         let is_spare = !is_voter && !voters.is_empty() && nobody_goes;
-        nobody_was && is_newest && everybody_agrees && (voters.len() >= 3 || is_spare)
+        all_wiped_are_back && lost_none && is_newest && everybody_agrees && (voters.len() >= 3 || is_spare)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The nodes: how one is started, woken, told things and watched.
 
 use proto::io::Input;
-use proto::node::Node;
+use proto::node::{Node, StartError};
 
 use super::{Event, World};
 use crate::check::Claim;
@@ -37,8 +37,18 @@ impl World {
             stored: stored.contents.clone().into_iter().collect(),
             fence: stored.fence,
         });
+        let has_lied = self.hosts[no.index()].disk.has_lied();
         let node = match panics::guard(|| Node::start(config, stored, local)) {
+            Ok(Ok(_)) if has_lied => {
+                let what = "it starts from a store that has lost what it promised".into();
+                return self.violated(Claim::Promises, no, what);
+            }
             Ok(Ok(node)) => node,
+            // As the agent does: the store is set aside, and the host joins anew.
+            Ok(Err(StartError::Forgotten(_))) if has_lied => {
+                self.hosts[no.index()].disk.wipe();
+                return self.start(no);
+            }
             Ok(Err(error)) => return self.violated(Claim::Alive, no, format!("it does not start: {error}")),
             Err(said) => return self.violated(Claim::Alive, no, said),
         };
@@ -148,9 +158,14 @@ impl World {
         let Some(running) = &host.node else { return };
         self.checks.sees(no, &running.0, self.now);
         let index = running.0.state().index();
-        if std::mem::replace(&mut host.looked_at, index) == index {
+        if host.looked_at == index {
             return;
         }
+        let verdict = self.checks.promises.folded(&self.hosts[no.index()], &self.hosts);
+        self.checks.report(verdict, self.now);
+        let host = &mut self.hosts[no.index()];
+        host.looked_at = index;
+        let Some(running) = &host.node else { return };
         self.story.folded(no, &running.0, &mut self.checks, self.now);
     }
 }

@@ -195,6 +195,10 @@ impl World {
         };
         if let Some(running) = &self.hosts[host.index()].node {
             self.checks.replied(host, &open.request, &reply, &running.0, now);
+            if let (Request::RemoveHost(_), Ok(_)) = (&open.request, &reply) {
+                let verdict = self.checks.promises.removal_told(host, &running.0, &self.hosts);
+                self.checks.report(verdict, now);
+            }
         }
         if let Ok(Accepted::Deployment(deployment)) = &reply {
             self.requests.submitters.insert(*deployment, host);

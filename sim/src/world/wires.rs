@@ -2,7 +2,7 @@
 
 use proto::io::Input;
 
-use super::{Event, World};
+use super::{Claim, Event, World};
 use crate::host::HostNo;
 use crate::network::{Later, NetEvent, Told};
 
@@ -41,7 +41,13 @@ impl World {
                 }
                 let id = self.hosts[from.index()].id;
                 let Some(gossip) = gossip else {
-                    return self.feed(to, Input::Received { from: id, frame: frame.to_vec() });
+                    let frame = self.falsified(to, &frame).unwrap_or_else(|| frame.to_vec());
+                    self.feed(to, Input::Received { from: id, frame });
+                    if std::mem::take(&mut self.is_lied_to) {
+                        let what = "it hears of another ledger than its own, and does not say so".into();
+                        self.violated(Claim::Agreement, to, what);
+                    }
+                    return;
                 };
                 let (is_first, later) = self.network.gossip_arrives(gossip, to, &frame, now);
                 self.later(later);
@@ -50,6 +56,17 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The same sign of life with another ledger in it, if this host is to hear
+    /// one: of its own index, so that it must notice.
+    fn falsified(&mut self, to: HostNo, frame: &[u8]) -> Option<Vec<u8>> {
+        let host = &mut self.hosts[to.index()];
+        let index = host.node().filter(|_| host.hears_false_head)?.state().index();
+        let falsified = proto::promise::falsified(self.mesh, frame, index)?;
+        host.hears_false_head = false;
+        self.is_lied_to = true;
+        Some(falsified)
     }
 
     fn tell(&mut self, host: HostNo, told: Vec<Told>) {

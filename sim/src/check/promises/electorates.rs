@@ -1,0 +1,110 @@
+//! Who votes after each entry: a second account of it, kept from the committed
+//! changes alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::entry::Index;
+use proto::id::VoterId;
+use proto::node::Node;
+use proto::promise::{Change, Electorate, Place};
+
+#[derive(Debug, Default)]
+pub(super) struct Electorates {
+    /// Each by the entry from which on it votes.
+    since: BTreeMap<Index, Electorate>,
+    last: Index,
+}
+
+impl Electorates {
+    /// The mesh begins with one voter. If that one lost power before anything was
+    /// durable it begins once more.
+    pub(super) fn founds(&mut self, node: &Node) -> bool {
+        let index = node.state().index();
+        let is_first = self.since.len() <= 1 && (self.last == 0 || self.last == index);
+        if !is_first || index != FOUNDING || node.electorate().is_none() {
+            return false;
+        }
+        let voters = BTreeSet::from([node.voter()]);
+        self.since.insert(index, Electorate { voters, outgoing: BTreeSet::new() });
+        self.last = index;
+        true
+    }
+
+    pub(super) fn last(&self) -> Index {
+        self.last
+    }
+
+    pub(super) fn follow(&mut self, place: &Place) {
+        if place.index <= self.last {
+            return;
+        }
+        self.last = place.index;
+        let current = self.since.last_key_value().map(|(_, electorate)| electorate.clone());
+        if let (Some(change), Some(current)) = (&place.change, current)
+            && let Some(changed) = changed(&current, change)
+        {
+            self.since.insert(place.index, changed);
+        }
+    }
+
+    pub(super) fn at(&self, index: Index) -> Option<&Electorate> {
+        self.since.range(..=index).next_back().map(|(_, electorate)| electorate)
+    }
+
+    /// The last change up to an index; 0 if there was none since the founding.
+    pub(super) fn changed_at(&self, index: Index) -> Index {
+        let changes = self.since.range(..=index).next_back().map(|(index, _)| *index);
+        changes.filter(|index| *index > FOUNDING).unwrap_or(0)
+    }
+
+    /// Whether it holds for one of those that voted while a host folded these.
+    pub(super) fn any_between(&self, from: Index, to: Index, holds: impl Fn(&Electorate) -> bool) -> bool {
+        let first = self.since.range(..=from).next_back().map_or(from, |(index, _)| *index);
+        self.since.range(first..=to.max(first)).any(|(_, electorate)| holds(electorate))
+    }
+
+    /// Whether it holds for the latest one, or for the one before: a leader counts
+    /// by what it has folded when an entry is committed, which may be less.
+    pub(super) fn any_latest(&self, holds: impl Fn(&Electorate) -> bool) -> bool {
+        self.since.is_empty() || self.since.values().rev().take(2).any(holds)
+    }
+}
+
+/// The index of the snapshot that every mesh begins with.
+const FOUNDING: Index = 1;
+
+/// None if consensus takes no such change.
+fn changed(current: &Electorate, change: &Change) -> Option<Electorate> {
+    let named: Vec<VoterId> =
+        [&change.add, &change.learn, &change.remove].into_iter().flatten().copied().collect();
+    let is_handing_over = !current.outgoing.is_empty();
+    if named.is_empty() {
+        return is_handing_over.then(|| Electorate { outgoing: BTreeSet::new(), ..current.clone() });
+    }
+    let distinct: BTreeSet<VoterId> = named.iter().copied().collect();
+    if is_handing_over || distinct.len() != named.len() || distinct.contains(&VoterId(0)) {
+        return None;
+    }
+    let mut voters = current.voters.clone();
+    voters.extend(&change.add);
+    voters.retain(|voter| !change.remove.contains(voter) && !change.learn.contains(voter));
+    let outgoing = if named.len() > 1 { current.voters.clone() } else { BTreeSet::new() };
+    (!voters.is_empty()).then_some(Electorate { voters, outgoing })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_two_keeps_the_old_voters_until_it_is_complete() {
+        let voters = |list: &[u64]| list.iter().copied().map(VoterId).collect::<BTreeSet<_>>();
+        let first = Electorate { voters: voters(&[1, 2, 3]), outgoing: BTreeSet::new() };
+        let change = Change { add: vec![VoterId(4)], learn: Vec::new(), remove: vec![VoterId(1)] };
+        let joint = changed(&first, &change).expect("a change");
+        assert_eq!((&joint.voters, &joint.outgoing), (&voters(&[2, 3, 4]), &voters(&[1, 2, 3])));
+        assert_eq!(changed(&joint, &change), None, "one at a time");
+        let complete = changed(&joint, &Change::default()).expect("a change");
+        assert_eq!((complete.voters, complete.outgoing), (voters(&[2, 3, 4]), BTreeSet::new()));
+    }
+}

@@ -1,0 +1,60 @@
+//! Writes: how each ends, and what goes wrong between a write and its sync.
+
+use std::time::Duration;
+
+use proto::io::{Write, WriteId};
+
+use super::{Event, Fault, Who, World};
+use crate::clock::Moment;
+use crate::disk::Crash;
+use crate::host::HostNo;
+
+/// What a host's next write comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtWrite {
+    /// The host goes down before the write is synced.
+    Crash(Crash),
+    /// The write fails, as on a disk that is full or broken, and the agent ends.
+    Fails,
+}
+
+/// The next write of a host, unless it comes too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Armed {
+    pub what: AtWrite,
+    pub back_after: Duration,
+    pub until: Moment,
+}
+
+impl World {
+    pub(super) fn persist(&mut self, no: HostNo, write: Write) {
+        let now = self.now;
+        let host = &mut self.hosts[no.index()];
+        let armed = host.at_write.filter(|armed| now <= armed.until);
+        if let Some(Armed { what: AtWrite::Fails, back_after, .. }) = armed {
+            // Nothing is written after it either, until the agent has ended.
+            let boot = host.boot;
+            return self.queue.push(now, Event::Gone { host: no, boot, back_after: Some(back_after) });
+        }
+        let (id, sync, boot) = (write.id, write.sync, host.boot);
+        let at = host.disk.write(write, now, &mut self.chance.disks);
+        self.queue.push(at, Event::Persisted { host: no, boot, write: id });
+        if let Some(Armed { what: AtWrite::Crash(how), back_after, .. }) = armed
+            && sync
+        {
+            self.hosts[no.index()].at_write = None;
+            let within = (at - now).saturating_sub(Duration::from_micros(1));
+            let crash_at = now + self.chance.faults.duration(Duration::ZERO, within);
+            let fault = Fault::Down { who: Who::Host(no), how, back_after: Some(back_after) };
+            self.queue.push(crash_at, Event::Fault(fault));
+        }
+    }
+
+    /// A host's disk has done a write.
+    pub(super) fn complete(&mut self, no: HostNo, write: WriteId) {
+        let disk = &mut self.hosts[no.index()].disk;
+        if disk.complete(write) {
+            self.checks.promises.synced(no, disk.synced());
+        }
+    }
+}
