@@ -64,7 +64,9 @@ impl Promise {
             | Message::Snapshot(_)
             | Message::Progress(_)
             | Message::Look { .. }
-            | Message::Seen { .. } => None,
+            | Message::Seen { .. }
+            | Message::Confirm { .. }
+            | Message::Confirmed { .. } => None,
         }
     }
 }
@@ -107,7 +109,9 @@ pub fn falsified(mesh: MeshId, frame: &[u8], index: Index) -> Option<Vec<u8>> {
         | Message::Snapshot(_)
         | Message::Progress(_)
         | Message::Look { .. }
-        | Message::Seen { .. } => None,
+        | Message::Seen { .. }
+        | Message::Confirm { .. }
+        | Message::Confirmed { .. } => None,
     }
 }
 
