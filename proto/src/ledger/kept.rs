@@ -151,7 +151,7 @@ impl Ledger {
         let entries = log.indexes();
         [
             ("log entries", usize::try_from(entries.end - entries.start).unwrap_or(usize::MAX)),
-            ("bytes of snapshot", log.offered().map_or(0, |snapshot| snapshot.state.len())),
+            ("bytes of snapshot", log.offered_bytes()),
             ("unwritten writes", self.unwritten.len() + self.changes.len()),
             ("unfolded entries", self.arrived.len()),
         ]

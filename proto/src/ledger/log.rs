@@ -163,6 +163,10 @@ impl Log {
         self.offered = Some(Box::new(snapshot));
     }
 
+    pub(super) fn offered_bytes(&self) -> usize {
+        self.offered.as_ref().map_or(0, |snapshot| snapshot.state.len())
+    }
+
     pub(super) fn wants_snapshot(&self) -> bool {
         self.wants_snapshot.get()
     }
