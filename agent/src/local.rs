@@ -235,12 +235,12 @@ impl Local {
         let custom = &self.deployment.custom_events;
         let only = CustomEvents::Only(custom);
         let judged = check::check_unpacked(&self.staged(), &self.request.appspec_name, only, Hosts::This);
-        let judged = judged.map_err(|error| match error {
-            // Where it lies once it was refused.
-            EventError::NoAppSpec { name, near, .. } => {
-                EventError::NoAppSpec { archive: self.deployment.archive(), name, near }
+        let judged = judged.map_err(|mut error| {
+            // A refused bundle is moved there, and a person looks for it there.
+            if let EventError::NoAppSpec { archive, .. } = &mut error {
+                *archive = self.deployment.archive();
             }
-            error => error,
+            error
         })?;
         if !judged.mistakes.is_empty() {
             return Err(EventError::AppSpec(judged.mistakes).into());

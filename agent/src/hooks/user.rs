@@ -171,8 +171,8 @@ impl Su<'_> {
     /// None if there is none, or it would ask for a password.
     fn of(user: &RunAs) -> Option<Su<'_>> {
         let is_there = |path: &&str| Path::new(path).exists();
-        let program = SU.into_iter().find(|path| is_there(path))?;
-        let has_pam = PAM_SERVICES.iter().any(|path| is_there(&path));
+        let program = SU.into_iter().find(is_there)?;
+        let has_pam = PAM_SERVICES.iter().any(is_there);
         (has_pam && nix::unistd::geteuid().is_root() && Path::new(ENV).exists())
             .then_some(Su { program, user })
     }
