@@ -9,6 +9,7 @@ mod words;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -28,6 +29,9 @@ pub(crate) use sending::Pieces;
 use sockets::{Sockets, allowed};
 use words::{Lines, harmless};
 
+/// The time in which an agent answers a read: milliseconds, or some seconds on a
+/// busy machine. One that takes longer is suspended, or hangs.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 /// The longest answer that is read: a deployment of 20,000 hosts whose turns
 /// all failed with full logs.
 const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
@@ -62,6 +66,8 @@ pub(crate) enum ClientError {
         #[source]
         cause: hyper::Error,
     },
+    #[error("the agent at {} has not answered for {} s: it is suspended or hangs; see its log, or restart it", socket.display(), READ_WITHIN.as_secs())]
+    Silent { socket: PathBuf },
     #[error("the agent at {} gave an answer that this skein does not understand ({problem}): are both of one version?", socket.display())]
     Unreadable { socket: PathBuf, problem: String },
     #[error("{}", .0.message)]
@@ -72,7 +78,7 @@ impl ClientError {
     /// Whether the agent could not be reached, as opposed to having said no.
     pub(crate) fn is_unreachable(&self) -> bool {
         match self {
-            ClientError::NotThere { .. } | ClientError::Broken { .. } => true,
+            ClientError::NotThere { .. } | ClientError::Broken { .. } | ClientError::Silent { .. } => true,
             ClientError::Refused(body) => body.code == "STOPPING",
             ClientError::NotAllowed { .. } | ClientError::Unreadable { .. } => false,
         }
@@ -180,7 +186,16 @@ impl Client {
         let request = request.header("host", "skein").header(BY, user()).body(body);
         let request = request.map_err(|error| self.unreadable(error.to_string()))?;
         let asked = format!("{} {}", request.method(), request.uri().path());
-        let answer = sender.send_request(request).await.map_err(|cause| self.broken(cause))?;
+        let is_read = request.method() == Method::GET;
+        let answer = sender.send_request(request);
+        // What is written may take long: the agent downloads, or waits until most voters have it.
+        let answer = if is_read {
+            let answer = tokio::time::timeout(READ_WITHIN, answer).await;
+            answer.map_err(|_| ClientError::Silent { socket: self.socket() })?
+        } else {
+            answer.await
+        };
+        let answer = answer.map_err(|cause| self.broken(cause))?;
         if self.is_verbose {
             eprintln!("{asked}: {}", answer.status());
         }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::namespaces::Network;
+
 /// The port that it listens on, in each host's own namespace.
 pub(crate) const PORT: u16 = 8080;
 /// A stopped or cut-off application has answered by then.
@@ -47,6 +49,16 @@ pub(crate) fn version_at(address: &str) -> Option<String> {
     (!version.is_empty()).then_some(version)
 }
 
+/// Starts the application as a host's init does at boot, where its last hook installed it.
+pub(crate) fn boot(network: &Network, host: u8, version: &str, dir: &Path) {
+    let program = std::env::current_exe().expect("this program has a path");
+    let pid = dir.join(format!("web-{host}.pid"));
+    let start =
+        format!("setsid \"$0\" serve 0.0.0.0:{PORT} {version} </dev/null >/dev/null 2>&1 & echo $! >\"$1\"");
+    let status = network.on(host, "/bin/sh").args(["-c", &start]).args([&program, &pid]).status();
+    assert!(status.expect("a shell").success(), "the application starts");
+}
+
 /// Writes a bundle of this version below `dir`. A bad one starts, and its
 /// ValidateService then fails.
 pub(crate) fn bundle(dir: &Path, version: &str, is_good: bool) -> PathBuf {
@@ -70,16 +82,18 @@ fn script(program: &Path, version: &str, is_good: bool) -> String {
     format!(
         r#"#!/bin/sh
 pid="$TEST_WORLD/$TEST_HOST.pid"
+installed="$TEST_WORLD/$TEST_HOST.version"
 case "$LIFECYCLE_EVENT" in
   ApplicationStop)
     [ ! -e "$pid" ] || kill -9 "$(cat "$pid")" 2>/dev/null
-    rm -f "$pid" ;;
+    rm -f "$pid" "$installed" ;;
   BeforeInstall)
     sleep 1 ;;
   ApplicationStart)
     [ ! -e "$pid" ] || kill -9 "$(cat "$pid")" 2>/dev/null
     setsid "{program}" serve 0.0.0.0:{PORT} {version} </dev/null >/dev/null 2>&1 &
-    echo $! >"$pid" ;;
+    echo $! >"$pid"
+    echo {version} >"$installed" ;;
   ValidateService)
     tries=0
     until "{program}" ask 127.0.0.1:{PORT} {version}; do

@@ -91,7 +91,8 @@ impl Fault {
 
     pub(crate) fn end(self, fleet: &mut Fleet, prober: &Prober) {
         match self {
-            Fault::Kill(host) | Fault::Stop(host) | Fault::PowerOff(host) => fleet.start(host),
+            Fault::Kill(host) | Fault::Stop(host) => fleet.start(host),
+            Fault::PowerOff(host) => fleet.power_on(host),
             Fault::Freeze(host) => fleet.signal(host, Signal::CONT),
             Fault::Cut(host) => fleet.network.plug(host, true),
             Fault::CutPair(a, b) => fleet.network.path(a, b, true),

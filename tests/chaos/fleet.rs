@@ -1,6 +1,7 @@
 //! Agents on the hosts of a network, and the command line that speaks to them.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -16,6 +17,8 @@ use crate::namespaces::{Network, address};
 const SKEIN: &str = env!("CARGO_BIN_EXE_skein");
 /// For what must happen; far more than it takes, because the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(90);
+/// What `skein` has to answer, in seconds.
+const ANSWER_SECONDS: &str = "10";
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A hook's pause, its server's start, and what an agent needs to end in between.
 const STOP_MAX: Duration = Duration::from_secs(30);
@@ -87,8 +90,18 @@ impl Fleet {
         }
         command.env("TEST_WORLD", self.path()).env("TEST_HOST", format!("web-{host}")).env("NO_COLOR", "1");
         command.env_remove("SKEIN_API").stdin(Stdio::null());
-        command.stdout(log.try_clone().expect("a log")).stderr(log);
+        // In a group of its own, so that no signal to it reaches the test.
+        command.stdout(log.try_clone().expect("a log")).stderr(log).process_group(0);
         command
+    }
+
+    /// Starts what a host starts when it boots: the application that is installed, if one is, and the agent.
+    pub(crate) fn power_on(&mut self, host: u8) {
+        let version = fs::read_to_string(self.path().join(format!("web-{host}.version"))).unwrap_or_default();
+        if !version.is_empty() {
+            application::boot(&self.network, host, version.trim(), self.path());
+        }
+        self.start(host);
     }
 
     pub(crate) fn start(&mut self, host: u8) {
@@ -139,12 +152,13 @@ impl Fleet {
     pub(crate) fn stop(&mut self, host: u8) {
         self.signal(host, Signal::TERM);
         let since = Instant::now();
-        let child = self.agents[usize::from(host) - 1].as_mut();
-        let Some(child) = child else { return };
-        while since.elapsed() < STOP_MAX && child.try_wait().expect("a child").is_none() {
+        let Some(mut child) = self.agents[usize::from(host) - 1].take() else { return };
+        while child.try_wait().expect("a child").is_none() {
+            if since.elapsed() > STOP_MAX {
+                child.kill().expect("a child");
+            }
             thread::sleep(LOOK_EVERY);
         }
-        self.kill(host);
     }
 
     /// Kills everything on the host.
@@ -161,8 +175,10 @@ impl Fleet {
 
     /// `skein` on this host.
     pub(crate) fn skein(&self, host: u8, arguments: &[&str]) -> Answer {
-        let mut command = Command::new(SKEIN);
-        command.args(arguments).env("SKEIN_API", self.socket(host)).env("NO_COLOR", "1").stdin(Stdio::null());
+        // A frozen agent does not answer, and the faults must go on.
+        let mut command = Command::new("timeout");
+        command.args([ANSWER_SECONDS, SKEIN]).args(arguments);
+        command.env("SKEIN_API", self.socket(host)).env("NO_COLOR", "1").stdin(Stdio::null());
         Answer::of(command.output().expect("skein runs"))
     }
 

@@ -244,14 +244,15 @@ fn a_disk_without_room_is_noticed_before_the_download() {
         println!("skipped: needs root, for a small disk of its own");
         return;
     }
-    // It says 40 MB and never sends them: who asked for them would wait.
-    let web = Web::start(|_, _| Reply::new(200, b"").header("content-length", "40000000"));
+    // It says 82 MB, which would leave no reserve on a disk of 84 MB, and never sends them: whoever asked for
+    // them would wait.
+    let web = Web::start(|_, _| Reply::new(200, b"").header("content-length", "82000000"));
     let host = host.with_file("SSL_CERT_FILE", "ca.pem", &web.certificate);
     let mut command = host.command("unshare");
     command.args(["--mount", "sh", "-c", &format!("{mount} && exec \"$0\" \"$@\""), SKEIN, "local"]);
     command.args(["-l", &web.url("/app.tar"), "--deploy-root"]).arg(&small);
     let ran = host.run(command);
     ran.refused("no room in");
-    assert!(ran.said.contains("40000000 bytes"), "{}", ran.said);
+    assert!(ran.said.contains("82000000 bytes"), "{}", ran.said);
     assert_eq!(web.asked().len(), 1);
 }
