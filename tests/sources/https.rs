@@ -252,7 +252,7 @@ fn a_disk_without_room_is_noticed_before_the_download() {
     command.args(["--mount", "sh", "-c", &format!("{mount} && exec \"$0\" \"$@\""), SKEIN, "local"]);
     command.args(["-l", &web.url("/app.tar"), "--deploy-root"]).arg(&small);
     let ran = host.run(command);
-    ran.refused("no room in");
+    ran.refused("the disk is full");
     assert!(ran.said.contains("82000000 bytes"), "{}", ran.said);
     assert_eq!(web.asked().len(), 1);
 }

@@ -87,7 +87,7 @@ pub(crate) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         deployments_log: deployments_log.into(),
     };
     // Without a log it reads all the same: the service must not stand still.
-    let output = Output::append(&logs).ok();
+    let output = Output::go_on(&logs).ok();
     let also = output.clone();
     let stderr =
         std::thread::spawn(move || read_on(io::stdout().as_fd().try_clone_to_owned(), "stderr", also));

@@ -28,12 +28,17 @@ impl LogFile {
         LogFile::open_with(path, BYTES_MAX)
     }
 
-    pub(super) fn open_with(path: &Path, bytes_max: u64) -> io::Result<LogFile> {
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        LogFile::open_in_its_directory(path, bytes_max)
+    /// Opens it where its directory is; makes no directory.
+    pub(super) fn open_in_its_directory(path: &Path) -> io::Result<LogFile> {
+        LogFile::open_there(path, BYTES_MAX)
     }
 
-    fn open_in_its_directory(path: &Path, bytes_max: u64) -> io::Result<LogFile> {
+    pub(super) fn open_with(path: &Path, bytes_max: u64) -> io::Result<LogFile> {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        LogFile::open_there(path, bytes_max)
+    }
+
+    fn open_there(path: &Path, bytes_max: u64) -> io::Result<LogFile> {
         // What scripts write may hold anything.
         let file = File::options().append(true).create(true).mode(0o600).open(path)?;
         let metadata = file.metadata()?;
@@ -71,7 +76,7 @@ impl LogFile {
             // What is no regular file, as /dev/null, stays what it is.
             Ok(now) if !now.is_file() => {}
             // The directory may go in this very moment, and is not made again.
-            Ok(_) | Err(_) => *self = LogFile::open_in_its_directory(&self.path, self.bytes_max)?,
+            Ok(_) | Err(_) => *self = LogFile::open_there(&self.path, self.bytes_max)?,
         }
         Ok(true)
     }
@@ -88,7 +93,7 @@ impl LogFile {
             }
         }
         fs::rename(&self.path, aside(&self.path, 1))?;
-        *self = LogFile::open_in_its_directory(&self.path, self.bytes_max)?;
+        *self = LogFile::open_there(&self.path, self.bytes_max)?;
         Ok(())
     }
 }

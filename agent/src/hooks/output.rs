@@ -2,6 +2,7 @@
 //! report of a failure.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::entry::{FAILURE_LOG_MAX, keep_end};
@@ -49,12 +50,18 @@ struct Sink {
 impl Output {
     pub(super) fn open(hooks: &Hooks<'_>) -> Result<Output, HookError> {
         let logs = Logs::of(hooks);
-        Output::append(&logs).map_err(|cause| HookError::Log { path: logs.log, cause })
+        Output::append(&logs, LogFile::open).map_err(|cause| HookError::Log { path: logs.log, cause })
     }
 
-    pub(super) fn append(logs: &Logs) -> io::Result<Output> {
-        let log = LogFile::open(&logs.log)?;
-        let deployments = LogFile::open(&logs.deployments_log).inspect_err(|error| {
+    /// Goes on with logs that the agent has made. Directories that are gone are
+    /// not made again.
+    pub(super) fn go_on(logs: &Logs) -> io::Result<Output> {
+        Output::append(logs, LogFile::open_in_its_directory)
+    }
+
+    fn append(logs: &Logs, open: impl Fn(&Path) -> io::Result<LogFile>) -> io::Result<Output> {
+        let log = open(&logs.log)?;
+        let deployments = open(&logs.deployments_log).inspect_err(|error| {
             tracing::error!(log = %logs.deployments_log.display(), %error, "cannot write all scripts' output");
         });
         let deployments = deployments.ok().map(|log| (log, logs.deployment.clone()));
