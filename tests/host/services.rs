@@ -95,7 +95,8 @@ fn a_service_whose_log_is_gone_goes_on_and_fills_no_disk() {
     fs::remove_dir_all(&away).expect("removed");
     let counted = service.count();
     wait_until("it writes on", || service.count() > counted + 20);
-    assert!(!host.root().exists(), "its log does not come back");
+    let back = Command::new("find").arg(host.root()).output().expect("find runs").stdout;
+    assert!(!host.root().exists(), "came back: {}", String::from_utf8_lossy(&back));
 }
 
 /// Whether this machine can give a command its own view of /etc, and has a `su`
