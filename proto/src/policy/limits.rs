@@ -47,7 +47,7 @@ pub enum InvalidPolicy {
         /// The least that makes sense.
         least: &'static str,
     },
-    /// See [`ATTEMPTS_MAX`].
+    /// A turn may begin only so often.
     #[error("attempts = {0}: a turn may begin at most {ATTEMPTS_MAX} times")]
     Attempts(u8),
     /// Too short or too long.
