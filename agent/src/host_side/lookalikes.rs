@@ -1,5 +1,6 @@
 //! Files that are called nearly as an AppSpec file, for who has none.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,19 +11,26 @@ const LOOKED_AT_MAX: usize = 1_000;
 /// Written into archives by other systems, beside what was packed.
 const NOISE: &str = "__MACOSX";
 
-/// Finds them at the top of a bundle and one directory down, as paths from the
-/// top.
+/// Directories below the top in which they are looked for: an archive that is
+/// packed twice has one within the other.
+const DEPTH_MAX: usize = 2;
+
+/// Finds them at the top of a bundle and up to [`DEPTH_MAX`] directories down, as
+/// paths from the top.
 pub(super) fn find(top: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut directories = vec![PathBuf::new()];
-    for name in names(top) {
-        if name != Path::new(NOISE) && top.join(&name).is_dir() {
-            directories.push(name);
+    let mut directories = VecDeque::from([PathBuf::new()]);
+    for _ in 0..LOOKED_AT_MAX {
+        let Some(directory) = directories.pop_front() else { break };
+        for name in names(&top.join(&directory)) {
+            let path = directory.join(&name);
+            let is_directory = top.join(&path).is_dir();
+            if is_near(&name) && !is_directory {
+                found.push(path);
+            } else if is_directory && name != Path::new(NOISE) && path.components().count() <= DEPTH_MAX {
+                directories.push_back(path);
+            }
         }
-    }
-    for directory in directories.into_iter().take(LOOKED_AT_MAX) {
-        let names = names(&top.join(&directory)).into_iter().filter(|name| is_near(name));
-        found.extend(names.map(|name| directory.join(name)).filter(|path| top.join(path).is_file()));
         if found.len() >= NAMED_MAX {
             break;
         }
@@ -81,6 +89,10 @@ mod tests {
         check(&["appspec.json", "x"], "; did you mean `appspec.json`? Then rename it");
         check(&["appspec.yml.txt"], "; did you mean `appspec.yml.txt`? Then rename it");
         check(&["config/appspec.yml"], "; did you mean `config/appspec.yml`? Then move or rename it");
+        check(
+            &["a/b/appspec.yml", "a/b/c/appspec.yml"],
+            "; did you mean `a/b/appspec.yml`? Then move or rename it",
+        );
         check(&["__MACOSX/appspec.yml", "__MACOSX/._appspec.yml", "._appspec.yml"], "");
         check(
             &["a/appspec.yml", "b/appspec.yml", "c/appspec.yml", "d/appspec.yml"],
