@@ -29,6 +29,9 @@ pub enum Crash {
     Power,
 }
 
+/// Keys that a write changed, and what they held before.
+type Undo = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
 #[derive(Debug, Default)]
 pub struct Disk {
     synced: Contents,
@@ -40,7 +43,7 @@ pub struct Disk {
     /// In order: each write since the last sync, and whether it was reported done.
     unsynced: VecDeque<(Write, bool)>,
     /// How to undo the last synced writes, the newest last: keys and what they held.
-    undo: VecDeque<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    undo: VecDeque<Undo>,
     /// Of these so many are newer than the fence: a crash happened to leave them.
     unsure: usize,
     /// It lost writes that it had reported synced.
