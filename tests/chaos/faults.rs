@@ -97,7 +97,12 @@ impl Fault {
             Fault::Cut(host) => fleet.network.plug(host, true),
             Fault::CutPair(a, b) => fleet.network.path(a, b, true),
             Fault::Loss(host) => fleet.network.loss(host, 0),
-            Fault::Clone(_) => fleet.end_clone(),
+            Fault::Clone(host) => {
+                fleet.end_clone();
+                // What the agents of both ask a person to do.
+                fleet.kill(host);
+                fleet.start(host);
+            }
         }
         if self.excuses() {
             prober.expect(self.host());

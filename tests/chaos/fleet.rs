@@ -1,6 +1,7 @@
 //! Agents on the hosts of a network, and the command line that speaks to them.
 
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -79,16 +80,16 @@ impl Fleet {
         fs::read_to_string(self.path().join(format!("web-{host}.log"))).unwrap_or_default()
     }
 
-    fn agent(&self, on: u8, host: u8, data: &Path) -> Command {
-        let log = self.path().join(format!("web-{host}.log"));
+    /// The agent `web-{host}` that `command` begins, with the log and the processes of `world`.
+    fn agent(&self, mut command: Command, address: Ipv4Addr, host: u8, data: &Path, world: &str) -> Command {
+        let log = self.path().join(format!("{world}.log"));
         let log = File::options().create(true).append(true).open(log).expect("a log");
-        let mut command = self.network.on(on, SKEIN);
         command.args(["agent", "--name", &format!("web-{host}"), "--tag", "role=web"]);
-        command.args(["--listen", &format!("{}:7717", address(on)), "--data-dir"]).arg(data);
+        command.args(["--listen", &format!("{address}:7717"), "--data-dir"]).arg(data);
         if !self.token.is_empty() && host != 1 {
             command.args(["--join", &self.token]);
         }
-        command.env("TEST_WORLD", self.path()).env("TEST_HOST", format!("web-{host}")).env("NO_COLOR", "1");
+        command.env("TEST_WORLD", self.path()).env("TEST_HOST", world).env("NO_COLOR", "1");
         command.env_remove("SKEIN_API").stdin(Stdio::null());
         // In a group of its own, so that no signal to it reaches the test.
         command.stdout(log.try_clone().expect("a log")).stderr(log).process_group(0);
@@ -105,12 +106,14 @@ impl Fleet {
     }
 
     pub(crate) fn start(&mut self, host: u8) {
-        let mut command = self.agent(host, host, &self.data(host));
+        let (begun, world) = (self.network.on(host, SKEIN), format!("web-{host}"));
+        let mut command = self.agent(begun, address(host), host, &self.data(host), &world);
         command.arg("--api").arg(self.socket(host));
         self.agents[usize::from(host) - 1] = Some(command.spawn().expect("the agent starts"));
     }
 
-    /// A second agent with a copy of this host's disk, at another address.
+    /// A second agent with a copy of this host's disk, at another address. It is on another machine, so it has
+    /// processes of its own: those that the copied disk names, and those of the host's application, are not there.
     pub(crate) fn clone_of(&mut self, host: u8) {
         let (from, to) = (self.data(host), self.path().join("impostor"));
         let _ = fs::remove_dir_all(&to);
@@ -118,7 +121,9 @@ impl Fleet {
         // Files that the running agent removes meanwhile are missing in the copy.
         assert!(to.exists(), "{}", String::from_utf8_lossy(&copied.stderr));
         let spare = self.hosts + 1;
-        let mut command = self.agent(spare, host, &to);
+        let mut begun = self.network.on(spare, "unshare");
+        begun.args(["--pid", "--fork", "--mount-proc", "--kill-child", SKEIN]);
+        let mut command = self.agent(begun, address(spare), host, &to, "impostor");
         command.arg("--api").arg(self.path().join("impostor.sock"));
         self.impostor = Some(command.spawn().expect("the agent starts"));
     }
@@ -264,7 +269,7 @@ impl Fleet {
 
     /// Prints what a person would look at first.
     pub(crate) fn tell(&self) {
-        const TAIL: usize = 40;
+        const TAIL: usize = 120;
         for host in self.hosts() {
             eprintln!("--- web-{host} (runs: {})", self.is_running(host));
             for arguments in [&["status"][..], &["hosts"], &["status", "hello/prod"], &["deployments"]] {

@@ -2,6 +2,7 @@
 //! once that no fault has silenced.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -137,6 +138,18 @@ impl Seen {
     }
 }
 
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.version.as_deref().unwrap_or(SILENCE);
+        let excuse = match self.excuse {
+            Excuse::None => "no fault excuses it",
+            Excuse::Fault => "a fault excuses it",
+            Excuse::Recovering => "excused until it answers",
+        };
+        write!(f, "answered {:?} ago with {version}, {excuse}", self.answered_at.elapsed())
+    }
+}
+
 impl Record {
     fn note(&mut self, line: &str) {
         let Some((address, version)) = line.split_once(' ') else { return };
@@ -165,7 +178,11 @@ impl Record {
             self.seen.iter().filter(|(_, seen)| is_silent(seen)).map(|(host, _)| *host).collect();
         self.most_silent = self.most_silent.max(silent.len());
         if silent.len() > silent_max && self.violations.is_empty() {
-            self.violations.push(format!("hosts {silent:?} are out of service at once, {silent_max} may be"));
+            let all: Vec<String> =
+                self.seen.iter().map(|(host, seen)| format!("web-{host}: {seen}")).collect();
+            let all = all.join("\n  ");
+            let what = format!("hosts {silent:?} are out of service at once, {silent_max} may be:\n  {all}");
+            self.violations.push(what);
         }
     }
 }
