@@ -14,19 +14,24 @@ use crate::namespaces::{Network, address};
 
 /// Between two questions to one application.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-/// Silent for so long counts as out of service: a single answer may be late on a busy machine.
+/// An application whose every answer failed for so long counts as out of service: a single answer may be late on a
+/// busy machine. What nobody asked meanwhile counts for nothing: the prober, or its reader, may be late too.
 const SILENT_AFTER: Duration = Duration::from_millis(500);
 /// What is printed for an application that does not answer.
 const SILENCE: &str = "-";
 
-/// Asks every address until killed, and prints a line for each answer.
+/// Asks every address until killed, and prints a line for each question: the address, when it was asked and when that
+/// had ended, in milliseconds since the start, and the version.
 pub(crate) fn probe(addresses: &[&str]) -> ExitCode {
+    let begun = Instant::now();
     thread::scope(|scope| {
         for address in addresses {
             scope.spawn(move || {
                 loop {
+                    let asked = begun.elapsed().as_millis();
                     let version = version_at(address).unwrap_or_else(|| SILENCE.to_string());
-                    if writeln!(std::io::stdout(), "{address} {version}").is_err() {
+                    let ended = begun.elapsed().as_millis();
+                    if writeln!(std::io::stdout(), "{address} {asked} {ended} {version}").is_err() {
                         return;
                     }
                     thread::sleep(ASK_EVERY);
@@ -42,6 +47,8 @@ struct Seen {
     version: Option<String>,
     /// When it last answered.
     answered_at: Instant,
+    /// By the prober's clock, the first question since then that failed, and the end of the last one.
+    failing: Option<(Duration, Duration)>,
     excuse: Excuse,
 }
 
@@ -136,6 +143,10 @@ impl Seen {
     fn serving(&self) -> Option<String> {
         self.version.clone().filter(|_| self.answered_at.elapsed() < SILENT_AFTER)
     }
+
+    fn failed_for(&self) -> Duration {
+        self.failing.map_or(Duration::ZERO, |(since, until)| until - since)
+    }
 }
 
 impl fmt::Display for Seen {
@@ -146,22 +157,30 @@ impl fmt::Display for Seen {
             Excuse::Fault => "a fault excuses it",
             Excuse::Recovering => "excused until it answers",
         };
-        write!(f, "answered {:?} ago with {version}, {excuse}", self.answered_at.elapsed())
+        let (ago, failed_for) = (self.answered_at.elapsed(), self.failed_for());
+        write!(f, "answered {ago:?} ago with {version}, and failed for {failed_for:?}; {excuse}")
     }
 }
 
 impl Record {
     fn note(&mut self, line: &str) {
-        let Some((address, version)) = line.split_once(' ') else { return };
+        let words: Vec<&str> = line.split(' ').collect();
+        let [address, asked, ended, version] = words[..] else { panic!("the prober printed {line:?}") };
+        let millis = |text: &str| Duration::from_millis(text.parse().expect("the prober prints times"));
         let host = address.split([':', '.']).nth(3).and_then(|part| part.parse().ok());
         let host: u8 = host.expect("the prober prints addresses");
         if version == SILENCE {
+            if let Some(seen) = self.seen.get_mut(&host) {
+                let since = seen.failing.map_or(millis(asked), |(since, _)| since);
+                seen.failing = Some((since, millis(ended)));
+            }
             return;
         }
-        let new = Seen { version: None, answered_at: Instant::now(), excuse: Excuse::None };
+        let new = Seen { version: None, answered_at: Instant::now(), failing: None, excuse: Excuse::None };
         let seen = self.seen.entry(host).or_insert(new);
         seen.version = Some(version.to_string());
         seen.answered_at = Instant::now();
+        seen.failing = None;
         if seen.excuse == Excuse::Recovering {
             seen.excuse = Excuse::None;
         }
@@ -172,8 +191,7 @@ impl Record {
         if !self.all_served_once {
             return;
         }
-        let is_silent =
-            |seen: &Seen| seen.excuse == Excuse::None && seen.answered_at.elapsed() >= SILENT_AFTER;
+        let is_silent = |seen: &Seen| seen.excuse == Excuse::None && seen.failed_for() >= SILENT_AFTER;
         let silent: Vec<u8> =
             self.seen.iter().filter(|(_, seen)| is_silent(seen)).map(|(host, _)| *host).collect();
         self.most_silent = self.most_silent.max(silent.len());
