@@ -1,5 +1,5 @@
-//! What the API needs of the rest of the agent: the node, and two things that
-//! the node does not do.
+//! The parts of the agent that the API needs: the node, and the work outside the node, such as
+//! packing bundles and reading logs.
 
 use std::path::PathBuf;
 
@@ -14,35 +14,35 @@ use crate::bundle::upload::Upload;
 use crate::command::NodeHandle;
 use crate::transport::Counts;
 
-/// Something that ends later.
+/// An asynchronous result.
 type Later<T> = BoxFuture<'static, Result<T, BackendError>>;
 
-/// The seam between the API and the agent. Closures, so that the API can be
-/// tried without the rest.
+/// The interface between the API and the agent. It holds closures, so that tests can run the API
+/// without the rest.
 pub(crate) struct Backend {
     pub(crate) node: NodeHandle,
     pub(crate) data_dir: PathBuf,
-    /// Brings a bundle into this host's cache, from a remote SOURCE as users type
-    /// it, and checks its AppSpec file.
+    /// Fetches a bundle from a remote SOURCE, as users type it, into this host's cache, and checks
+    /// its AppSpec file.
     pub(crate) pack: Box<dyn Fn(String, Progress) -> Later<Brought> + Send + Sync>,
-    /// The same with an archive that a client sends.
+    /// Does the same with an archive that a client uploads.
     pub(crate) take: Box<dyn Fn(Upload) -> Later<Brought> + Send + Sync>,
-    /// Whether any host has the bundle, packed or unpacked; this one is looked
-    /// at first, then those that it is connected to.
+    /// Returns true if any host has the bundle, packed or unpacked. Looks on this host first, then
+    /// asks the hosts that it is connected to.
     pub(crate) have: Box<dyn Fn(Digest) -> Later<bool> + Send + Sync>,
-    /// Where this host can be dialled now.
+    /// Returns the addresses at which this host can be dialled now.
     pub(crate) addresses: Box<dyn Fn() -> Vec<String> + Send + Sync>,
-    /// What became of frames to other hosts, since the start.
+    /// Returns the counts of frames to other hosts since the agent's start.
     pub(crate) frames: Box<dyn Fn() -> Counts + Send + Sync>,
-    /// Reads a host's script log; asks the other host if it is not this one.
+    /// Reads the script log of a host; asks that host if it is another one.
     pub(crate) logs: Box<dyn Fn(LogRequest) -> Later<LogPage> + Send + Sync>,
 }
 
-/// A bundle that can be deployed.
+/// A bundle that is ready to be deployed.
 #[derive(Clone, Debug)]
 pub(crate) struct Brought {
     pub(crate) revision: Revision,
-    /// What is odd about it, as it may be meant otherwise.
+    /// Oddities that may be mistakes.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -52,14 +52,14 @@ impl From<Revision> for Brought {
     }
 }
 
-/// Which part of which log.
+/// The part of a script log to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogRequest {
     pub(crate) deployment: DeploymentId,
     pub(crate) host: HostId,
-    /// One event's lines alone.
+    /// If set, only the lines of this event.
     pub(crate) event: Option<LifecycleEvent>,
-    /// From this byte of the log on.
+    /// The byte offset in the log at which to start.
     pub(crate) from: u64,
 }
 
@@ -67,28 +67,30 @@ pub(crate) struct LogRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogPage {
     pub(crate) text: String,
-    /// Where to go on reading. Equal to what was asked for: there is no more now.
+    /// The byte offset at which to continue. If it equals the requested offset, there is no more
+    /// text now.
     pub(crate) next: u64,
 }
 
-/// Why it could not be done.
+/// An error from the rest of the agent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct BackendError {
     pub(crate) kind: BackendErrorKind,
-    /// A whole sentence, causes included.
+    /// A full sentence that includes the causes.
     pub(crate) message: String,
 }
 
-/// Whose fault it is.
+/// The category of a [`BackendError`], which says who must act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BackendErrorKind {
-    /// What was asked for cannot be right: no bundle, or an escaping link.
+    /// The request cannot be right: for example, the source is not a bundle or has a link that
+    /// leads out of it.
     Invalid,
-    /// The bundle was judged, and no host could deploy it: it is refused.
+    /// The bundle was checked and refused, because no host could deploy it.
     Unfit,
-    /// It is not there.
+    /// The requested thing does not exist.
     NotFound,
-    /// It is, but was not to be had now.
+    /// It exists, but could not be reached now.
     Unavailable,
 }

@@ -1,31 +1,30 @@
-//! How the rest of the agent speaks to the one task that owns the node.
+//! The channel through which the rest of the agent talks to the one task that owns the node.
 
 use proto::io::{Notice, Reply, Request};
 use proto::node::Node;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-/// What waits for the node's loop at most. It takes one in microseconds, so a
-/// full queue means that it hangs: callers then wait, and say so when they
-/// run out of patience.
+/// Capacity of the command queue. The loop handles a command in microseconds, so a full queue means
+/// that it hangs. Callers then wait, and report it when they run out of patience.
 pub(crate) const COMMANDS_MAX: usize = 256;
-/// What a slow watcher may be behind. Beyond it, it is told that it missed
-/// something and looks at the whole state again.
+/// The number of notices that a slow watcher may be behind. Beyond it, the watcher is told that it
+/// missed some and reads the whole state again.
 pub(crate) const NOTICES_MAX: usize = 1_024;
 
-/// What the node's loop is asked to do.
+/// A command to the node's loop.
 pub(crate) enum Command {
-    /// Change something in the mesh.
+    /// Requests a change of something in the mesh.
     Request { request: Box<Request>, reply: oneshot::Sender<Reply> },
-    /// Look at the node. Runs inside the loop, so it must be quick.
+    /// Reads from the node. Runs inside the loop, so it must be quick.
     Read(Box<dyn FnOnce(&Node) + Send>),
 }
 
-/// The node's loop has ended.
+/// The error of a command when the node's loop has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this agent is stopping")]
 pub(crate) struct LoopEnded;
 
-/// A way to the node. Cheap to clone.
+/// A handle to the node. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct NodeHandle {
     commands: mpsc::Sender<Command>,
@@ -33,14 +32,14 @@ pub(crate) struct NodeHandle {
 }
 
 impl NodeHandle {
-    /// A handle, and what the node's loop needs of it.
+    /// Creates a handle, and the ends of its channels that the node's loop needs.
     pub(crate) fn new() -> (NodeHandle, mpsc::Receiver<Command>, broadcast::Sender<Notice>) {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (notices, _) = broadcast::channel(NOTICES_MAX);
         (NodeHandle { commands, notices: notices.clone() }, inbox, notices)
     }
 
-    /// Looks at the node and takes what `look` makes of it.
+    /// Calls `look` with the node and returns its result.
     /// # Errors
     /// If the loop has ended.
     pub(crate) async fn read<T: Send + 'static>(
@@ -48,13 +47,13 @@ impl NodeHandle {
         look: impl FnOnce(&Node) -> T + Send + 'static,
     ) -> Result<T, LoopEnded> {
         let (seen, answer) = oneshot::channel();
-        // The asker may have gone away meanwhile; then nobody misses the answer.
+        // If the caller is gone by then, nobody needs the result.
         let look = Box::new(move |node: &Node| drop(seen.send(look(node))));
         self.commands.send(Command::Read(look)).await.map_err(|_| LoopEnded)?;
         answer.await.map_err(|_| LoopEnded)
     }
 
-    /// Asks for a change and waits until it is committed or refused.
+    /// Requests a change and waits until it is committed or refused.
     /// # Errors
     /// If the loop has ended; the change may or may not still happen.
     pub(crate) async fn request(&self, request: Request) -> Result<Reply, LoopEnded> {
@@ -64,7 +63,7 @@ impl NodeHandle {
         answer.await.map_err(|_| LoopEnded)
     }
 
-    /// Everything that happens from now on.
+    /// Returns a receiver of all notices from now on.
     pub(crate) fn watch(&self) -> broadcast::Receiver<Notice> {
         self.notices.subscribe()
     }

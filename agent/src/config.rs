@@ -1,8 +1,7 @@
-//! What an agent is told when it starts: `agent.toml`, overridden by flags.
+//! The agent's configuration: `agent.toml`, overridden by flags.
 //!
-//! [`AgentFile`] is what was typed, [`AgentFlags`] what was added to it on the
-//! command line, [`AgentConfig`] what both mean together: checked, absolute,
-//! with every default filled in.
+//! [`AgentFile`] holds the file as typed, and [`AgentFlags`] the command line. [`AgentConfig`] is
+//! what both mean together: checked, with absolute paths and every default filled in.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -17,15 +16,15 @@ use serde::Deserialize;
 use crate::bundle::remote::Settings;
 use crate::toml_file::{self, TomlError};
 
-/// Where agents listen unless told otherwise: no service is registered there.
+/// The port on which agents listen by default; no registered service uses it.
 pub(crate) const PORT_DEFAULT: u16 = 7717;
-/// Where root's agent keeps its data, and where it answers.
+/// The data directory of root's agent.
 pub(crate) const SYSTEM_DATA_DIR: &str = "/var/lib/skein";
 const SYSTEM_SOCKET: &str = "/run/skein/skein.sock";
-/// Tags that one host may have; far above what groups can ask for.
+/// The number of tags that one host may have; far more than groups can ask for.
 const TAGS_MAX: usize = 100;
 
-/// An `agent.toml`, as typed.
+/// The content of `agent.toml`, as typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AgentFile {
@@ -50,7 +49,7 @@ pub(crate) struct AgentFile {
     sources: Settings,
 }
 
-/// What `skein agent` was told on its command line.
+/// The command-line flags of `skein agent`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct AgentFlags {
     /// Read settings from this TOML file; flags override it
@@ -87,7 +86,7 @@ pub(crate) struct AgentFlags {
     pub(crate) http: Option<String>,
 }
 
-/// How the agent logs.
+/// The format of the agent's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
@@ -98,44 +97,45 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What the agent is told, complete and checked.
+/// The agent's configuration, complete and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AgentConfig {
     pub(crate) data_dir: PathBuf,
-    /// Where to listen, as multiaddresses.
+    /// The addresses to listen on.
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) join: Option<Join>,
     pub(crate) name: String,
     pub(crate) tags: BTreeSet<Tag>,
     pub(crate) zone: String,
     pub(crate) deploy_root: PathBuf,
-    /// The API's Unix socket.
+    /// The path of the API's Unix socket.
     pub(crate) api: PathBuf,
-    /// Whose members may use it, if not the agent's own group's.
+    /// The group whose members may use the socket; `None` for the agent's own group.
     pub(crate) socket_group: Option<Gid>,
-    /// The API's TCP address: it only answers questions there.
+    /// The TCP address of the API, which only answers reads there; `None` if it does not listen on
+    /// TCP.
     pub(crate) http: Option<SocketAddr>,
-    /// Names that it answers to there, besides its addresses.
+    /// Lower-case host names that the API answers to on TCP, besides its addresses.
     pub(crate) http_hosts: BTreeSet<String>,
     pub(crate) voters: u8,
     pub(crate) log: LogFormat,
-    /// How bundles are downloaded.
+    /// Settings for downloading bundles.
     pub(crate) sources: Settings,
 }
 
-/// How a host finds its mesh.
+/// The way in which a host finds its mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Join {
-    /// A join token, not looked at yet, and whether it stood on the command
-    /// line for everybody to read.
+    /// A join token, not parsed yet. `is_exposed` is true if it came from the command line, where
+    /// every user of the host can read it.
     Token { text: String, is_exposed: bool },
-    /// The file that holds one.
+    /// The path of a file that holds a join token.
     File(PathBuf),
-    /// A member's addresses; the mesh key is here already.
+    /// Addresses of a member. The mesh key is on this host already.
     Addresses(Vec<Multiaddr>),
 }
 
-/// Why an agent cannot be started as it was told.
+/// An error in the agent's configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     #[error(transparent)]
@@ -159,8 +159,7 @@ pub(crate) enum ConfigError {
 }
 
 impl AgentConfig {
-    /// Reads the file that the flags name, if they do, and puts the flags on
-    /// top.
+    /// Loads the configuration file that the flags name, if any, and applies the flags to it.
     pub(crate) fn load(flags: AgentFlags, api: Option<PathBuf>) -> Result<Self, ConfigError> {
         let file = match &flags.config {
             Some(path) => toml_file::read(path)?,
@@ -197,34 +196,34 @@ impl AgentConfig {
         })
     }
 
-    /// The file that holds the mesh's key.
+    /// Returns the path of the mesh key's file.
     pub(crate) fn mesh_key(&self) -> PathBuf {
         mesh_key_in(&self.data_dir)
     }
 }
 
-/// The mesh key's file in a data directory.
+/// Returns the path of the mesh key's file in a data directory.
 pub(crate) fn mesh_key_in(data_dir: &Path) -> PathBuf {
     data_dir.join("mesh.key")
 }
 
-/// A file that says that this host begins the ledger of its mesh; written by
-/// `skein mesh init` and nothing else.
+/// Returns the path of the file that marks this host as the founder of its mesh's ledger. Only
+/// `skein mesh init` writes it.
 pub(crate) fn founds_mark_in(data_dir: &Path) -> PathBuf {
     data_dir.join("founds")
 }
 
-/// A file that says that this host was taken out of its mesh, and of which.
+/// Returns the path of the file that says that this host was removed from its mesh, and from which.
 pub(crate) fn removed_mark_in(data_dir: &Path) -> PathBuf {
     data_dir.join("removed")
 }
 
-/// A file with the addresses that a join token named, one a line.
+/// Returns the path of the file with the addresses from the join token, one per line.
 pub(crate) fn join_addresses_in(data_dir: &Path) -> PathBuf {
     data_dir.join("join-addresses")
 }
 
-/// `/var/lib/skein`, or under the home directory of whoever is not root.
+/// Returns `/var/lib/skein` for root, and a path below the home directory for other users.
 pub(crate) fn default_data_dir() -> PathBuf {
     if is_root() {
         return PathBuf::from(SYSTEM_DATA_DIR);
@@ -234,8 +233,8 @@ pub(crate) fn default_data_dir() -> PathBuf {
         .map_or_else(|| std::env::temp_dir().join("skein"), |base| base.join("skein"))
 }
 
-/// `/run/skein/skein.sock`, or under the runtime directory of whoever is not
-/// root.
+/// Returns `/run/skein/skein.sock` for root, and a path below the runtime directory for other
+/// users.
 pub(crate) fn default_socket() -> PathBuf {
     if is_root() {
         return PathBuf::from(SYSTEM_SOCKET);
@@ -243,15 +242,15 @@ pub(crate) fn default_socket() -> PathBuf {
     xdg("XDG_RUNTIME_DIR").map_or_else(default_data_dir, |base| base.join("skein")).join("skein.sock")
 }
 
-/// Where the command line looks for an agent: a user's own comes before the
+/// Returns the sockets at which the command line looks for an agent: the user's own before the
 /// system's.
 pub(crate) fn default_sockets() -> Vec<PathBuf> {
     let (own, system) = (default_socket(), PathBuf::from(SYSTEM_SOCKET));
     if own == system { vec![system] } else { vec![own, system] }
 }
 
-/// Whether this host has, or may have, an agent of the system's beside the one that
-/// whoever is not root would start.
+/// Returns true if this host may have a system agent besides the one that a user other than root
+/// would start.
 pub(crate) fn is_beside_system_agent() -> bool {
     !is_root() && Path::new(SYSTEM_DATA_DIR).exists()
 }
@@ -290,7 +289,7 @@ fn parse_http(text: String) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| ConfigError::Http(text))
 }
 
-/// A group of this host, by name or number.
+/// Parses a Unix group of this host, by name or number.
 fn parse_group(text: String) -> Result<Gid, ConfigError> {
     if let Ok(number) = text.parse() {
         return Ok(Gid::from_raw(number));
@@ -307,7 +306,7 @@ fn parse_listen(texts: Vec<String>) -> Result<Vec<Multiaddr>, ConfigError> {
     Ok(parsed.concat())
 }
 
-/// Flags go before what the file says.
+/// Chooses how to join; flags take precedence over the file.
 fn join_of(
     flag: Option<String>,
     flag_file: Option<PathBuf>,
@@ -330,7 +329,7 @@ fn parse_join(text: String, is_exposed: bool) -> Result<Join, ConfigError> {
     Ok(Join::Token { text, is_exposed })
 }
 
-/// `IP:PORT` stands for both transports, a multiaddress for itself.
+/// Parses an address. `IP:PORT` stands for both transports, a multiaddress for itself.
 fn addresses(text: &str) -> Result<Vec<Multiaddr>, ConfigError> {
     if let Ok(socket) = text.parse::<SocketAddr>() {
         return Ok(both_transports(socket));

@@ -1,5 +1,5 @@
-//! The loop: everything that happens goes into the node, and everything that
-//! the node asks for is started. There is no decision here.
+//! The main loop: it hands every event to the node, and starts every effect that the node asks for.
+//! It makes no decisions.
 
 use std::fs;
 use std::io;
@@ -21,21 +21,23 @@ use crate::store::{self, Done, Found, Opened, Store, StoreError, Writer};
 use crate::telemetry::panic_text;
 use crate::transport::{Events, Handle, TransportEvent};
 
-/// How long running events may take to end once the agent is told to: the
-/// usual timeout of a script. Then they are cancelled.
+/// Time for running lifecycle events to end after the agent is told to stop: the usual timeout of a
+/// script. The agent then cancels them.
 const LEAVE_MAX: Duration = Duration::from_secs(300);
-/// How long a cancelled event may take: SIGTERM, five seconds, SIGKILL.
+/// Time for a cancelled event to end: SIGTERM, five seconds, SIGKILL.
 const CANCEL_MAX: Duration = Duration::from_secs(6);
-/// For the last words to be sent: how a turn ended, who leads from now on.
+/// Time to send the last messages: how a turn ended, and who leads from now on.
 const LINGER: Duration = Duration::from_millis(250);
-/// How long the store may take to be closed.
+/// Time for the store to close.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
-/// Asked of systemd for as long as events still run, again and again.
+/// The extension of the stop timeout that the agent asks of systemd, repeatedly, while events still
+/// run.
 const EXTEND_BY: Duration = Duration::from_secs(30);
-/// How often systemd is told that we are alive, unless it wants it more often.
+/// The interval at which the agent tells systemd that it is alive, unless systemd wants a shorter
+/// one.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// Why the agent ended by itself.
+/// The reason why the agent ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DaemonError {
     #[error("the agent cannot go on without its store")]
@@ -60,15 +62,14 @@ pub(crate) enum DaemonError {
     },
 }
 
-/// A node, and the store that it goes on from.
+/// A node, and the store that it was restored from.
 pub(crate) struct Restored {
     pub(crate) node: Node,
     pub(crate) store: Store,
 }
 
-/// Opens the store and starts the node from it. A store that cannot be read, or
-/// has lost something, is set aside: the host then joins anew, and never begins
-/// a mesh again.
+/// Opens the store and starts the node from it. If the store cannot be read or has lost something,
+/// sets it aside: the host then joins anew and never founds a mesh again.
 pub(crate) fn restore(config: Config, path: &Path, clock: Clock) -> Result<Restored, DaemonError> {
     let Opened { store, contents, fence, is_rebuilt } = match Store::open(path).map_err(DaemonError::Store)? {
         Found::Readable(opened) => *opened,
@@ -83,7 +84,7 @@ pub(crate) fn restore(config: Config, path: &Path, clock: Clock) -> Result<Resto
             Ok(Restored { node, store })
         }
         Err(cause @ (StartError::Corrupt(_) | StartError::Forgotten(_))) => {
-            // Closed before it is moved.
+            // Close the store before moving it.
             drop(store);
             let damage = fence.map_or_else(|why| why.to_string(), |_| cause.to_string());
             start_anew(config, path, clock, &damage)
@@ -95,8 +96,8 @@ pub(crate) fn restore(config: Config, path: &Path, clock: Clock) -> Result<Resto
 }
 
 fn start_anew(config: Config, path: &Path, clock: Clock, damage: &str) -> Result<Restored, DaemonError> {
-    // If this host once began the mesh, the others have its ledger. The mark
-    // goes first: after a crash the next start must not take this host for new.
+    // If this host once founded the mesh, the others have its ledger. Remove the mark first: after
+    // a crash, the next start must not take this host for the founder of a new mesh.
     let mark = founds_mark_in(path.parent().unwrap_or(Path::new("")));
     if let Err(cause) = remove_if_there(&mark) {
         return Err(DaemonError::Mark { path: mark, cause });
@@ -126,7 +127,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What the loop joins together.
+/// The parts that the loop connects.
 pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) restored: Restored,
@@ -135,18 +136,18 @@ pub(crate) struct Parts {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) notices: broadcast::Sender<Notice>,
     pub(crate) work: HostWork,
-    /// The first asks the agent to end, the second to end soon, the third at
-    /// once.
+    /// Requests to stop. The first lets running events end, the second cancels them, and the third
+    /// ends the agent at once.
     pub(crate) stops: mpsc::Receiver<()>,
 }
 
-/// Runs until told to stop, or until it cannot go on.
+/// Runs the loop until it is told to stop or cannot continue.
 pub(crate) async fn run(parts: Parts) -> Result<(), DaemonError> {
     let transport = parts.transport.clone();
     let (mut daemon, mut inbox) = Daemon::new(parts);
     notify(&[NotifyState::Ready]);
     let ended = daemon.run(&mut inbox).await;
-    // Writes that were queued are done, whatever the loop ended of.
+    // However the loop ended, finish the queued writes.
     drop(daemon);
     let closed = async { while inbox.written.recv().await.is_some() {} };
     if tokio::time::timeout(CLOSE_MAX, closed).await.is_err() {
@@ -156,11 +157,11 @@ pub(crate) async fn run(parts: Parts) -> Result<(), DaemonError> {
     ended
 }
 
-/// Tells of SIGTERM and SIGINT.
+/// Returns a channel that receives one message for each SIGTERM or SIGINT.
 pub(crate) fn stop_signals() -> std::io::Result<mpsc::Receiver<()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    // Three are all that make a difference.
+    // More than three requests make no difference.
     let (sender, stops) = mpsc::channel(3);
     tokio::spawn(async move {
         loop {
@@ -176,7 +177,7 @@ pub(crate) fn stop_signals() -> std::io::Result<mpsc::Receiver<()>> {
     Ok(stops)
 }
 
-/// Where everything that happens comes from.
+/// The sources of all input to the loop.
 struct Inbox {
     events: Events,
     commands: mpsc::Receiver<Command>,
@@ -187,7 +188,8 @@ struct Inbox {
 }
 
 impl Inbox {
-    /// The next thing that happens; only what frees room, if there is none.
+    /// Waits for the next input. Without room for writes, takes only input that cannot cause more
+    /// of them.
     async fn next(&mut self, has_room: bool, wake: Option<Instant>, stage_over: Option<Instant>) -> Incoming {
         tokio::select! {
             written = self.written.recv() => {
@@ -196,7 +198,7 @@ impl Inbox {
             event = self.events.recv(), if has_room => {
                 event.map_or(Incoming::Ended("transport"), |event| Incoming::Input(to_input(event)))
             }
-            // Should nobody be left to send these, that ends nothing.
+            // If no sender is left for the next two, the loop just goes on without them.
             Some(input) = self.outcomes.recv(), if has_room => Incoming::Input(input),
             Some(command) = self.commands.recv(), if has_room => Incoming::Command(command),
             () = sleep_until(wake), if has_room => Incoming::Input(Input::Wake),
@@ -207,32 +209,32 @@ impl Inbox {
     }
 }
 
-/// Something that came in.
+/// An input to the loop.
 enum Incoming {
     Input(Input),
     Command(Command),
     Written(Done),
     Stop,
-    /// The stage has lasted long enough.
+    /// The time limit of the current stage has passed.
     StageOver,
     Alive,
-    /// A part of the agent that should not.
+    /// A part of the agent that should never end has ended.
     Ended(&'static str),
 }
 
-/// How far the agent is with its end.
+/// The agent's progress in stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
-    /// Events that run may end.
+    /// Running events may still end by themselves.
     Leaving {
         until: Instant,
     },
-    /// They are told to.
+    /// Running events were told to end.
     Cancelling {
         until: Instant,
     },
-    /// Nothing runs any more.
+    /// No event runs; the last messages are being sent.
     Lingering {
         until: Instant,
     },
@@ -258,7 +260,7 @@ impl Daemon {
     }
 
     async fn run(&mut self, inbox: &mut Inbox) -> Result<(), DaemonError> {
-        // What it already asks for, having only been started.
+        // Start the effects that the node already asks for after its start.
         self.feed(Input::Wake)?;
         while self.stage != Stage::Over {
             let wake = self.node.next_wake().map(|time| self.clock.instant(time));
@@ -285,7 +287,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// The heart of it.
+    /// Hands one input to the node and starts every effect that results.
     fn feed(&mut self, input: Input) -> Result<(), DaemonError> {
         if let Input::Done { effect, outcome: _ } = &input {
             self.effects.ended(*effect);
@@ -295,13 +297,14 @@ impl Daemon {
             node.handle(input, now);
             std::iter::from_fn(|| node.poll_output()).collect::<Vec<Output>>()
         }));
-        // The last belt: what is left of it is not looked at again.
+        // A last line of defence: after a panic, the node is not used again.
         let outputs = outputs.map_err(|panic| DaemonError::NodePanicked(panic_text(panic.as_ref())))?;
         outputs.into_iter().for_each(|output| self.effects.start(output));
         Ok(())
     }
 
-    /// Looking cannot harm the node, so a mistake there costs its answer only.
+    /// Lets a caller look at the node. Looking cannot change the node, so a panic there only costs
+    /// the caller its answer.
     fn show(&self, look: Box<dyn FnOnce(&Node) + Send>) {
         if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| look(&self.node))) {
             tracing::error!(panic = panic_text(panic.as_ref()), "a look at the node failed");
@@ -379,7 +382,7 @@ async fn sleep_until(instant: Option<Instant>) {
     }
 }
 
-/// Tells systemd, if it is there.
+/// Notifies systemd, if the agent runs under it.
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(cause) = sd_notify::notify(state) {
         tracing::warn!(%cause, "cannot tell systemd");

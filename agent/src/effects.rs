@@ -1,5 +1,5 @@
-//! Everything that the node asks of the world is started here. Nothing waits:
-//! however an effect ends, it ends as another input.
+//! Starts every effect that the node asks for. Nothing here blocks: an effect's outcome, whatever
+//! it is, becomes another input to the node.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,14 +23,13 @@ use crate::telemetry::chain;
 use crate::transport::Handle;
 use crate::trigger;
 
-/// Outcomes that wait for the loop; beyond it, what has ended waits to say so.
+/// Capacity of the outcome queue. When it is full, effects that have ended wait to report it.
 const OUTCOMES_MAX: usize = 256;
-/// Bundles that are brought in ahead of their turns at the same time.
+/// Bundles that are fetched ahead of their turns at the same time.
 const FETCHES_MAX: usize = 2;
-/// And those that wait for it; what is beyond is fetched in its turn.
+/// Fetches that may wait for one of these. Beyond that, a bundle is fetched in its turn.
 const FETCHES_WAITING_MAX: usize = 64;
-/// Probes at the same time; those beyond wait, and count as failed if they wait
-/// too long.
+/// Probes that run at the same time. Others wait, and count as failed if they wait too long.
 const PROBES_MAX: usize = 64;
 
 type RunEvent = dyn Fn(Run, CancellationToken) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync;
@@ -40,30 +39,30 @@ type Tell =
 type LookAt = dyn Fn(ProbeTask) -> BoxFuture<'static, Result<(), String>> + Send + Sync;
 type FetchBundle = dyn Fn(Revision, Vec<HostId>) -> BoxFuture<'static, ()> + Send + Sync;
 
-/// What is done on this host for the node: [`HostWork::of`] in an agent,
-/// something harmless in tests.
+/// The work that the node can ask of this host: [`HostWork::of`] in an agent, harmless substitutes
+/// in tests.
 #[derive(Clone)]
 pub(crate) struct HostWork {
-    /// Runs one lifecycle event to its end; cancelled, it ends soon.
+    /// Runs one lifecycle event until it ends; ends it soon after cancellation.
     pub(crate) run: Arc<RunEvent>,
-    /// Brings a bundle into the cache, if one of the hosts gives it.
+    /// Fetches a bundle into the cache, if one of the hosts gives it.
     pub(crate) fetch: Arc<FetchBundle>,
     /// Reads an alarm once.
     pub(crate) read_alarm: Arc<ReadAlarm>,
-    /// Tells a receiver once.
+    /// Delivers one message to a trigger's receiver.
     pub(crate) tell: Arc<Tell>,
-    /// Looks how an application is; dropped, it ends at once.
+    /// Probes an application once; stops at once when dropped.
     pub(crate) probe: Arc<LookAt>,
 }
 
-/// How alarms and receivers are asked: without following redirections, which
-/// would carry what is signed for one place to another.
+/// Creates the HTTP client for alarms and receivers. It does not follow redirections, which would
+/// carry a request that is signed for one place to another.
 pub(crate) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()
 }
 
 impl HostWork {
-    /// What an agent does.
+    /// Creates the work of a real agent.
     pub(crate) fn of(host_side: HostSide, fetcher: Fetcher, http: reqwest::Client) -> Self {
         let http_of_triggers = http.clone();
         let looking = host_side.clone();
@@ -77,13 +76,13 @@ impl HostWork {
             fetch: Arc::new(move |revision, sources| {
                 let (fetcher, looking) = (fetcher.clone(), looking.clone());
                 Box::pin(async move {
-                    // What lies unpacked on this host needs no archive.
+                    // A bundle that is unpacked on this host needs no archive.
                     let look = tokio::task::spawn_blocking(move || looking.has_unpacked(&revision.digest));
                     if look.await.unwrap_or(false) {
                         return;
                     }
                     if let Err(error) = fetcher.fetch(&revision, &sources).await {
-                        // Its turn will try again, and say why if it cannot.
+                        // The bundle's turn tries again, and reports the error if it fails.
                         tracing::info!(digest = %revision.digest, cause = chain(&error), "bundle not fetched ahead");
                     }
                 })
@@ -100,7 +99,7 @@ impl HostWork {
     }
 }
 
-/// How the host side comes by a bundle that is not in its cache.
+/// Returns the function by which the host side gets a bundle that is not in its cache.
 pub(crate) fn fetch_with(fetcher: Fetcher) -> host_side::Fetch {
     Arc::new(move |revision, sources| {
         let fetcher = fetcher.clone();
@@ -108,21 +107,21 @@ pub(crate) fn fetch_with(fetcher: Fetcher) -> host_side::Fetch {
     })
 }
 
-/// The effects that are under way.
+/// The effects in progress.
 pub(crate) struct Effects {
     transport: Handle,
     writer: Writer,
     work: HostWork,
     notices: broadcast::Sender<Notice>,
-    /// Writes for which the writer has no room; while there are any, the loop
-    /// takes nothing that could add to them.
+    /// Writes for which the writer has no room. While there are any, the loop takes no input that
+    /// could add more.
     waiting: VecDeque<Write>,
     running: BTreeMap<EffectId, CancellationToken>,
-    /// Readings and tellings: nobody waits for these when the agent ends.
+    /// Alarm readings and trigger deliveries. The agent does not wait for these when it stops.
     aside: BTreeMap<EffectId, CancellationToken>,
     fetches: Arc<Semaphore>,
     fetches_waiting: Arc<Semaphore>,
-    /// By whose application of which group is looked at: one at a time of each.
+    /// The latest probe of each group's application on each host: one at a time.
     probes: BTreeMap<(GroupName, HostId), AbortHandle>,
     probes_at_once: Arc<Semaphore>,
     replies: BTreeMap<RequestId, oneshot::Sender<Reply>>,
@@ -131,7 +130,7 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    /// Nothing under way yet; outcomes come out of the receiver.
+    /// Creates an empty set of effects, and the receiver of their outcomes.
     pub(crate) fn new(
         transport: Handle,
         writer: Writer,
@@ -158,7 +157,7 @@ impl Effects {
         (effects, inbox)
     }
 
-    /// Starts what the node asks for.
+    /// Starts one effect.
     pub(crate) fn start(&mut self, output: Output) {
         match output {
             Output::Send { to, frame } => self.transport.send(to, frame),
@@ -186,12 +185,13 @@ impl Effects {
             Output::Cancel { effect } => self.cancel(effect),
             Output::Probe { id, task } => self.probe(id, *task),
             Output::Reply { id, reply } => self.reply(id, reply),
-            // It is no error that nobody watches.
+            // It is not an error if nobody watches.
             Output::Notify(notice) => drop(self.notices.send(notice)),
         }
     }
 
-    /// Where the answer to the request that is given to the node next goes.
+    /// Registers the receiver of a reply, and returns the id with which to hand its request to the
+    /// node.
     pub(crate) fn expect_reply(&mut self, reply: oneshot::Sender<Reply>) -> RequestId {
         let id = RequestId(self.next_request);
         self.next_request += 1;
@@ -199,28 +199,28 @@ impl Effects {
         id
     }
 
-    /// An effect has ended, as its outcome tells.
+    /// Forgets an effect that has ended; its outcome is already an input.
     pub(crate) fn ended(&mut self, effect: EffectId) {
         self.running.remove(&effect);
         self.aside.remove(&effect);
     }
 
-    /// Whether a lifecycle event runs.
+    /// Returns true if a lifecycle event is running.
     pub(crate) fn is_running(&self) -> bool {
         !self.running.is_empty()
     }
 
-    /// Stops everything that runs as soon as possible.
+    /// Cancels all running effects.
     pub(crate) fn cancel_all(&self) {
         self.running.values().chain(self.aside.values()).for_each(CancellationToken::cancel);
     }
 
-    /// Whether further writes can be taken.
+    /// Returns true if the effects can take more writes.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// A write was done, so there is room for another.
+    /// Moves waiting writes to the writer after it has finished one.
     pub(crate) fn written(&mut self) {
         while let Some(write) = self.waiting.pop_front() {
             if let Err(write) = self.writer.write(write) {
@@ -231,7 +231,7 @@ impl Effects {
     }
 
     fn persist(&mut self, write: Write) {
-        // They are written in order: none overtakes those that wait.
+        // Writes happen in order: none may overtake those that wait.
         self.waiting.push_back(write);
         self.written();
     }
@@ -240,7 +240,7 @@ impl Effects {
         let cancel = CancellationToken::new();
         self.running.insert(effect, cancel.clone());
         let event = run.event;
-        // A task of its own, so that its panic is an outcome as well.
+        // Spawn a separate task, so that a panic becomes an outcome as well.
         let running = tokio::spawn((self.work.run)(run, cancel));
         let outcomes = self.outcomes.clone();
         tokio::spawn(async move {
@@ -254,7 +254,7 @@ impl Effects {
                     log: String::new(),
                 })
             });
-            // The loop has ended if nobody listens.
+            // If nobody listens, the loop has ended.
             let _ = outcomes.send(Input::Done { effect, outcome: Outcome::Event(result) }).await;
         });
     }
@@ -265,7 +265,7 @@ impl Effects {
         cancel
     }
 
-    /// In a task of its own, so that its panic is an outcome as well.
+    /// Runs the work in a separate task, so that a panic becomes an outcome as well.
     fn beside<T: Send + 'static>(
         &self,
         effect: EffectId,
@@ -278,7 +278,7 @@ impl Effects {
             if let Err(panic) = &ended {
                 tracing::error!(%panic, "reading an alarm or telling a receiver ended by a mistake in the agent");
             }
-            // The loop has ended if nobody listens.
+            // If nobody listens, the loop has ended.
             let _ = outcomes.send(Input::Done { effect, outcome: outcome(ended) }).await;
         });
     }
@@ -298,7 +298,7 @@ impl Effects {
             let permit = at_once.acquire().await;
             let result = looking.await;
             drop(permit);
-            // The loop has ended if nobody listens.
+            // If nobody listens, the loop has ended.
             let _ = outcomes.send(Input::Probed { probe: id, result }).await;
         });
         if let Some(before) = self.probes.insert(of, probe.abort_handle()) {
@@ -319,7 +319,7 @@ impl Effects {
 
     fn reply(&mut self, id: RequestId, reply: Reply) {
         let asker = self.replies.remove(&id).expect("the node answers what it was asked, once");
-        // Whoever asked may have given up.
+        // The caller may have given up.
         let _ = asker.send(reply);
     }
 }

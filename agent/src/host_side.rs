@@ -1,7 +1,7 @@
-//! One lifecycle event on this host, as the node asks for it.
+//! Runs one lifecycle event on this host, when the node asks for it.
 //!
-//! Nothing here decides about a deployment. The node says which event to run;
-//! what is on the disk says whether a revision was installed before.
+//! Nothing here decides about a deployment. The node says which event to run; the state on disk
+//! says whether a revision was installed before.
 
 pub(crate) mod deployment;
 pub(crate) mod kept;
@@ -32,11 +32,11 @@ use deployment::{Deployment, Event, EventError, Way, failure, scripts_log};
 pub(crate) use left::end_left_scripts;
 pub(crate) use people::missing_users;
 
-/// Why a bundle could not be had from other hosts.
+/// The reason why a bundle could not be fetched from other hosts.
 pub(crate) type FetchError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Brings a bundle that is not in the cache into it, from the hosts given (best
-/// first), and says where it lies. Its digest must have been verified.
+/// Fetches a bundle that is not in the cache from the given hosts (best first), and returns its
+/// path. The implementation must verify the digest.
 pub(crate) type Fetch = Arc<
     dyn Fn(Revision, Vec<HostId>) -> Pin<Box<dyn Future<Output = Result<PathBuf, FetchError>> + Send>>
         + Send
@@ -46,21 +46,21 @@ pub(crate) type Fetch = Arc<
 /// CodeDeploy's name for the AppSpec file.
 pub(crate) const APPSPEC_NAME: &str = "appspec.yml";
 
-/// The part of the agent that touches this host's applications.
+/// The part of the agent that works on this host's applications.
 #[derive(Clone)]
 pub(crate) struct HostSide {
-    /// CodeDeploy's `root_dir`; absolute, because scripts start elsewhere.
+    /// CodeDeploy's `root_dir`; absolute, because scripts start in another directory.
     pub(crate) deploy_root: PathBuf,
     pub(crate) cache: Cache,
     pub(crate) fetch: Fetch,
-    /// Revisions kept on disk per group, the current one included.
+    /// The number of revisions to keep on disk per group, including the current one.
     pub(crate) revisions_max: usize,
     pub(crate) limits: Limits,
     pub(crate) patience: Patience,
 }
 
 impl HostSide {
-    /// With CodeDeploy's limits and patience.
+    /// Creates it with CodeDeploy's limits and timeouts.
     pub(crate) fn new(deploy_root: PathBuf, cache: Cache, fetch: Fetch) -> HostSide {
         HostSide {
             deploy_root: std::path::absolute(&deploy_root).unwrap_or(deploy_root),
@@ -72,8 +72,8 @@ impl HostSide {
         }
     }
 
-    /// Finishes what an agent was killed in while it installed. To be called
-    /// at the start; the next event of the group does it too.
+    /// Finishes the installations in which an earlier agent was killed. Call this at the start; the
+    /// next event of the group does it too.
     pub(crate) fn finish_interrupted(&self) {
         let finished = State::installing(&self.deploy_root)
             .map_err(|cause| EventError::Disk { path: self.deploy_root.clone(), cause })
@@ -84,30 +84,28 @@ impl HostSide {
         }
     }
 
-    /// Runs one event to its end. Once `cancel` is cancelled a script gets
-    /// SIGTERM, then SIGKILL; an installation that is under way is finished,
-    /// because half of one helps nobody.
+    /// Runs one event until it ends. After `cancel`, a script gets SIGTERM, then SIGKILL; an
+    /// installation in progress is finished, because half of one is of no use.
     /// # Errors
-    /// What failed, cut to the size that the ledger takes. Any event may be run
-    /// again.
+    /// The failure, cut to the size that the ledger takes. Any event may be run again.
     pub(crate) async fn run(&self, run: Run, cancel: CancellationToken) -> Result<(), Failure> {
         let ended = self.event(&run, &cancel).await;
         ended.map_err(|error| failure(Some(run.event), &error))
     }
 
-    /// Whether the bundle is on this host, packed or unpacked. Blocks.
+    /// Returns true if the bundle is on this host, packed or unpacked. Blocks.
     pub(crate) fn has(&self, digest: &Digest) -> bool {
         self.cache.has(digest) || self.has_unpacked(digest)
     }
 
-    /// Whether the bundle lies unpacked on this host, by what was noted then.
-    /// Blocks.
+    /// Returns true if the bundle is unpacked on this host, according to the note written when it
+    /// was unpacked. Blocks.
     pub(crate) fn has_unpacked(&self, digest: &Digest) -> bool {
         !kept::find(&self.deploy_root, digest).is_empty()
     }
 
-    /// The files with what the deployment's scripts wrote on this host, newest
-    /// first; none if no script ran.
+    /// Returns the files with the output of the deployment's scripts on this host, newest first;
+    /// empty if no script has run.
     pub(crate) fn logs(&self, group: &GroupName, deployment: DeploymentId) -> Vec<PathBuf> {
         hooks::log_files(&scripts_log(&self.state(group).deployment_dir(&deployment.to_string())))
     }
@@ -134,8 +132,7 @@ impl HostSide {
                 let file_exists = run.file_exists;
                 blocking(move || deployment.install(file_exists)).await
             }
-            // Traffic is given and taken by hooks around these, and by load
-            // balancers one day.
+            // Hooks around these events shift the traffic; load balancers may be asked one day.
             LifecycleEvent::BlockTraffic | LifecycleEvent::AllowTraffic => Ok(()),
             LifecycleEvent::BeforeBlockTraffic
             | LifecycleEvent::AfterBlockTraffic
@@ -149,8 +146,8 @@ impl HostSide {
         }
     }
 
-    /// Refuses a turn on a full disk while the old revision still runs. A bundle
-    /// is at least as large unpacked as it is packed.
+    /// Refuses a turn on a full disk while the old revision still runs. A bundle is at least as
+    /// large unpacked as packed.
     fn require_room(&self, run: &Run, deployment: &Deployment) -> Result<(), EventError> {
         let brings = run.mode == Mode::Standard && run.event <= LifecycleEvent::DownloadBundle;
         if !brings || deployment.archive().exists() {
@@ -161,7 +158,7 @@ impl HostSide {
             require_room(self.cache.dir(), size)?;
         }
         match require_room(&deployment.dir, size) {
-            // What goes before the bundle comes is looked at only if it decides.
+            // Look at what will be removed before the bundle arrives only if that decides.
             Err(full) => {
                 let freed = deployment.state.retainable(&deployment.dir, self.revisions_max);
                 if full.free.saturating_add(freed) < size.saturating_add(full.kept) {
@@ -240,7 +237,7 @@ impl HostSide {
     }
 }
 
-/// The events that run scripts of the new revision, once it is here.
+/// Returns the events that run scripts of the new revision.
 fn ahead() -> Vec<Event> {
     let events = Course::InPlace.events().filter(|event| event.step().scripts == Scripts::New);
     events.map(Event::Known).collect()

@@ -1,10 +1,8 @@
-//! A deployment to this host alone, without a mesh: what `codedeploy-local`
-//! does, with the same state on the disk, so that either finds what the other
-//! has left.
+//! Deploys to this host alone, without a mesh, as `codedeploy-local` does. Both use the same state
+//! on disk, so that each finds what the other has left.
 //!
-//! Other than there, the new revision's AppSpec is read before any script of
-//! the old one runs: an application is not stopped for a bundle that cannot be
-//! installed.
+//! Unlike `codedeploy-local`, this reads the new revision's AppSpec file before any script of the
+//! old one runs. So a bundle that cannot be installed does not stop the application.
 
 pub(crate) mod agent_config;
 pub(crate) mod events;
@@ -30,35 +28,34 @@ use crate::host_side::deployment::{Deployment, Event, EventError, Way, failure, 
 use crate::host_side::kept;
 use crate::install::state::State;
 
-/// What is to be deployed, and how.
+/// A request for a local deployment.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) source: Source,
-    /// Which kinds of archives it may be; none if anything goes.
+    /// The kinds of archives that the source may be; empty if any is allowed.
     pub(crate) archives: &'static [Kind],
-    /// How it is downloaded, if it is.
+    /// Download settings, for sources that are downloaded.
     pub(crate) settings: Settings,
     pub(crate) deploy_root: PathBuf,
-    /// Chooses the state on the disk.
+    /// Selects the state on disk.
     pub(crate) group_id: String,
-    /// These two are for the scripts' environment only.
+    /// Used only in the scripts' environment, as is `application`.
     pub(crate) group_name: String,
     pub(crate) application: String,
     pub(crate) file_exists: FileExists,
     pub(crate) events: Vec<Event>,
-    /// Whether the AppSpec file is judged before the first event.
+    /// True if the AppSpec file is checked before the first event.
     pub(crate) checks_first: bool,
-    /// Whether a script of the previous revision that fails to stop it is no
-    /// reason to fail.
+    /// True if a failed stop script of the previous revision does not fail the deployment.
     pub(crate) ignores_stop_failures: bool,
-    /// Whether the events after one that failed run all the same.
+    /// True if the remaining events run after one has failed.
     pub(crate) goes_on: bool,
     pub(crate) appspec_name: String,
     pub(crate) way: Way,
     pub(crate) revisions_max: usize,
 }
 
-/// Why a deployment never came to its first event.
+/// The reason why a deployment did not reach its first event.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LocalError {
     #[error(transparent)]
@@ -70,18 +67,18 @@ pub(crate) enum LocalError {
     NoSuchEvent(String),
 }
 
-/// How one event ended.
+/// The result of one event.
 #[derive(Debug)]
 pub(crate) struct EventEnd {
     pub(crate) event: Event,
     pub(crate) result: Result<(), Failure>,
     /// The script that failed, if one did.
     pub(crate) script: Option<PathBuf>,
-    /// Whether its failure does not count.
+    /// True if the failure does not count.
     pub(crate) is_ignored: bool,
 }
 
-/// A deployment that has its directory, and can run.
+/// A deployment that has its directory and can run.
 #[derive(Debug)]
 pub(crate) struct Local {
     request: Request,
@@ -90,7 +87,7 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Gives the deployment its id and directory.
+    /// Creates the deployment's id and directory.
     pub(crate) fn begin(request: Request) -> Result<Local, LocalError> {
         let state = State::new(&request.deploy_root, &request.group_id);
         let id = format!("{}-local", DeploymentId::derive(&rand::random::<[u8; 16]>()));
@@ -130,11 +127,11 @@ impl Local {
         scripts_log(&self.deployment.dir)
     }
 
-    /// Runs the events until one fails. What is odd about the bundle is warned of
-    /// before the first.
+    /// Runs the events until one fails. Calls `warn` with the bundle's oddities before the first
+    /// event.
     /// # Errors
-    /// If the bundle cannot be had, or its AppSpec is wrong: no script has run
-    /// then, and nothing that is installed has changed.
+    /// If the bundle cannot be obtained or its AppSpec file is wrong. Then no script has run, and
+    /// nothing that is installed has changed.
     pub(crate) async fn run(
         &self,
         cancel: &CancellationToken,
@@ -174,8 +171,8 @@ impl Local {
         self.request.events.contains(&Event::Known(event))
     }
 
-    /// Where the bundle waits, unpacked, until it is DownloadBundle's turn:
-    /// scripts of the old revision run as long as there is no new one.
+    /// Returns the path at which the unpacked bundle waits for the event DownloadBundle. It is
+    /// separate because the old revision's scripts run only while no new revision is in place.
     fn staged(&self) -> PathBuf {
         self.deployment.dir.join("deployment-archive.staged")
     }
@@ -188,7 +185,8 @@ impl Local {
         let unpacked = match &self.request.source {
             Source::Path(path) if path.is_dir() => unpack::copy(path, &staged, limits),
             Source::Path(path) => {
-                // As the official agent does, so that one sees what it was.
+                // Leave a link, as the official agent does, so that people can see which file it
+                // was.
                 let target = std::path::absolute(path).map_err(on_disk)?;
                 std::os::unix::fs::symlink(target, &kept).map_err(on_disk)?;
                 unpack::require(path, self.request.archives)
@@ -207,9 +205,9 @@ impl Local {
         kept::note(dir, None, &inventory).map_err(on_disk)
     }
 
-    /// Downloads the bundle as `kept`.
+    /// Downloads the bundle to `kept`.
     async fn fetch(&self, source: &Source, kept: &Path, progress: &Progress) -> Result<(), EventError> {
-        // Gone at the end, whatever that is.
+        // Removed when this function returns, whatever the result.
         let on_disk = |cause| EventError::Disk { path: kept.to_owned(), cause };
         let arriving = tempfile::Builder::new().prefix("arriving-").tempdir_in(&self.deployment.dir);
         let arriving = arriving.map_err(on_disk)?;
@@ -220,12 +218,12 @@ impl Local {
         fs::rename(cache.path(&revision.digest), kept).map_err(on_disk)
     }
 
-    /// Judges the bundle as `--check`, `plan` and `deploy` do, and finds what this
-    /// host lacks for its scripts. Returns what is odd about it.
+    /// Checks the bundle as `--check`, `plan` and `deploy` do, and also whether this host has what
+    /// the scripts need. Returns the bundle's oddities.
     fn check(&self) -> Result<Vec<Mistake>, LocalError> {
         let checked = self.judge();
         if checked.is_err() {
-            // So that one can look at what was refused, where it would be.
+            // Let people look at the refused bundle where they expect it.
             self.download()?;
         }
         checked
@@ -236,7 +234,7 @@ impl Local {
         let only = CustomEvents::Only(custom);
         let judged = check::check_unpacked(&self.staged(), &self.request.appspec_name, only, Hosts::This);
         let judged = judged.map_err(|mut error| {
-            // A refused bundle is moved there, and a person looks for it there.
+            // A refused bundle is moved there, where people look for it.
             if let EventError::NoAppSpec { archive, .. } = &mut error {
                 *archive = self.deployment.archive();
             }
@@ -252,7 +250,7 @@ impl Local {
         Ok(judged.warnings)
     }
 
-    /// The events that run the bundle's own scripts.
+    /// Returns the events that run scripts of the new bundle.
     fn events_of_bundle(&self) -> &[Event] {
         let events = &self.request.events;
         let is_download = |event: &Event| *event == Event::Known(LifecycleEvent::DownloadBundle);
@@ -260,7 +258,8 @@ impl Local {
         &events[download.map_or(0, |at| at + 1)..]
     }
 
-    /// One event; the bundle was `staged` for the one that takes it.
+    /// Runs one event. `staged` is the result of fetching the bundle, taken by the event that needs
+    /// it.
     async fn event(
         &self,
         event: &Event,

@@ -1,4 +1,4 @@
-//! `skein`: the agent of a host, and the command line that speaks to it.
+//! `skein`: the agent that runs on a host, and the command line that talks to it.
 
 mod alarm;
 mod api;

@@ -1,4 +1,4 @@
-//! The agent, put together and run.
+//! Assembles the parts of the agent and runs them.
 
 use std::io::ErrorKind::AddrInUse;
 use std::path::PathBuf;
@@ -33,10 +33,10 @@ use crate::questions::{self, COPIES};
 use crate::transport::{self, Handle, TransportConfig};
 use crate::{identity, join, private, telemetry, view, watching};
 
-/// Addresses that a host tells the mesh it can be dialled at.
+/// The number of its own addresses that a host announces to the mesh.
 const ADDRESSES_MAX: usize = 16;
 
-/// Runs the agent until it is told to end (SIGTERM, SIGINT).
+/// Runs the agent until SIGTERM or SIGINT tells it to stop.
 pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     telemetry::start(match config.log {
         LogFormat::Text => telemetry::Format::Text,
@@ -44,7 +44,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     })?;
     if let Some(token) = token_of(&config)? {
         match join::enter(&config.data_dir, &token) {
-            // Its agent runs on, and says so to whoever asks it.
+            // The agent of a removed host keeps running and tells whoever asks it.
             Err(error @ JoinError::Removed { .. }) => tracing::warn!("{error}"),
             entered => drop(entered.context("this host did not enter the mesh")?),
         }
@@ -57,7 +57,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let mesh_key = MeshKey::read(&config.mesh_key())?;
     let keypair = identity::load_or_create(&config.data_dir).context("this host has no identity")?;
     let host = identity::own_host_id(&keypair);
-    // First of all: two agents of one socket or one store would be a mess.
+    // Bind before anything else: two agents must not share one socket or one store.
     let (_socket, listener) = ApiSocket::bind(&config.api, config.socket_group).await?;
     let tcp = match config.http {
         Some(address) => Some(
@@ -68,7 +68,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
         None => None,
     };
 
-    // Before other hosts hear of this one: it may take some seconds.
+    // Do this before other hosts hear of this one: it may take some seconds.
     host_side::end_left_scripts(&config.deploy_root);
 
     let listen = config.listen.clone();
@@ -108,7 +108,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let ended = daemon::run(parts).await;
     stopping.cancel();
     for task in served {
-        // Its own failure has been told to whoever asked.
+        // A task that failed has already told its client.
         let _ = tokio::time::timeout(std::time::Duration::from_secs(1), task).await;
     }
     Ok(ended?)
@@ -130,8 +130,8 @@ fn node_config(config: &AgentConfig, host: HostId, key: &MeshKey, transport: &Ha
     }
 }
 
-/// Where others can dial this host. Loopback is told only if there is nothing
-/// else: on another machine it is that machine itself.
+/// Returns the addresses at which other hosts can dial this one. Loopback addresses are included
+/// only if there are no others: on another machine they mean that machine itself.
 fn dialable(transport: &Handle) -> Vec<String> {
     let all = transport.listening();
     let is_loopback = |address: &&Multiaddr| match address.iter().next() {
@@ -141,13 +141,13 @@ fn dialable(transport: &Handle) -> Vec<String> {
     };
     let far: Vec<&Multiaddr> = all.iter().filter(|address| !is_loopback(address)).collect();
     let told: Vec<&Multiaddr> = if far.is_empty() { all.iter().collect() } else { far };
-    // TCP first: bundles and frames are cheaper there.
+    // TCP first: bundles and frames cost less CPU there.
     let (tcp, rest): (Vec<&Multiaddr>, Vec<&Multiaddr>) =
         told.into_iter().partition(|address| address.iter().any(|part| matches!(part, Protocol::Tcp(_))));
     tcp.into_iter().chain(rest).take(ADDRESSES_MAX).map(ToString::to_string).collect()
 }
 
-/// The token that this host was told to enter by, if it was.
+/// Returns the join token from the configuration; `None` if there is none, or none is needed.
 fn token_of(config: &AgentConfig) -> anyhow::Result<Option<JoinToken>> {
     match &config.join {
         Some(Join::Token { text, is_exposed }) => {
@@ -159,7 +159,7 @@ fn token_of(config: &AgentConfig) -> anyhow::Result<Option<JoinToken>> {
             }
             text.parse().context("what --join was given is no token").map(Some)
         }
-        // Once a host is in, its token has done its work and may be gone.
+        // A host that is a member already does not need its token, whose file may be gone.
         Some(Join::File(path)) if config.mesh_key().exists() && !path.exists() => Ok(None),
         Some(Join::File(path)) => {
             join::read_token(path).context("this host did not enter the mesh").map(Some)
@@ -168,7 +168,8 @@ fn token_of(config: &AgentConfig) -> anyhow::Result<Option<JoinToken>> {
     }
 }
 
-/// A host that joins knows nobody yet but whom it was told of.
+/// Dials the addresses from the configuration or the join token: a host that joins knows no others
+/// yet.
 fn dial_joined(config: &AgentConfig, transport: &Handle) {
     let told = match &config.join {
         Some(Join::Addresses(addresses)) => addresses.clone(),
@@ -224,11 +225,12 @@ fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side:
     }
 }
 
-/// Gives copies to other hosts, so that the bundle outlives this one. As many
-/// as there are, up to [`COPIES`]; a lonely host has nobody to ask.
+/// Gives copies of the bundle to other hosts, so that it survives the loss of this one. Up to
+/// [`COPIES`] hosts get a copy; a host without connections has nobody to give one to.
 async fn spread(bundles: &Bundles, revision: &proto::revision::Revision) {
     let ask = |host| async move { (host, questions::hold(bundles.transport(), host, revision).await) };
-    // As many at a time as are wanted: one that hangs holds up nobody else.
+    // Ask as many hosts at once as copies are wanted, so that one that hangs does not delay the
+    // others.
     let mut asked = stream::iter(bundles.transport().connected()).map(ask).buffer_unordered(COPIES);
     let mut copies = 0;
     while copies < COPIES
@@ -241,7 +243,7 @@ async fn spread(bundles: &Bundles, revision: &proto::revision::Revision) {
     }
 }
 
-/// Hosts that are asked at a time whether they have a bundle.
+/// The number of hosts that are asked at the same time whether they have a bundle.
 const ASKED_AT_ONCE: usize = 16;
 
 async fn have(transport: Handle, host_side: Arc<HostSide>, digest: Digest) -> Result<bool, BackendError> {
@@ -285,7 +287,7 @@ async fn logs(
     }
 }
 
-/// In the words of people: they know hosts by their names.
+/// Rewrites an error about another host for people, who know hosts by their names.
 fn away(error: BackendError, host: HostId, name: &str, down: Option<LedgerTime>) -> BackendError {
     let is_away = error.kind == BackendErrorKind::Unavailable;
     let message = match down.filter(|_| is_away) {
@@ -295,12 +297,12 @@ fn away(error: BackendError, host: HostId, name: &str, down: Option<LedgerTime>)
     BackendError { message, ..error }
 }
 
-/// A host begins its mesh's ledger once. Should its store be lost later, the
-/// mark must not make it begin another: it goes once something is committed.
+/// Removes the founding mark once something is committed. A host begins its mesh's ledger only
+/// once: if its store is lost later, the mark must not make it begin another ledger.
 async fn forget_founding(node: NodeHandle, mark: PathBuf) {
     let mut notices = node.watch();
     while node.read(|node| node.state().index() <= 1).await == Ok(true) {
-        // Missed notices are as good as heard ones: something has happened.
+        // A missed notice serves as well as one that arrived: something has happened.
         if let Err(RecvError::Closed) = notices.recv().await {
             return;
         }

@@ -1,5 +1,5 @@
-//! One deployment as one host meets it: its directory, the AppSpec file in it,
-//! and whose scripts each event runs. Agents and `skein local` share it.
+//! One deployment on one host: its directory, its AppSpec file, and the revision whose scripts each
+//! event runs. Agents and `skein local` share this.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,39 +24,39 @@ use crate::install::{self, InstallError};
 use crate::regular_file;
 use crate::whole_file;
 
-/// A deployment, and what its events need to know.
+/// A deployment, and the facts that its events need.
 #[derive(Clone, Debug)]
 pub(crate) struct Deployment {
     pub(crate) state: State,
-    /// Where all of it lies.
+    /// The deployment's directory.
     pub(crate) dir: PathBuf,
-    /// A path below the bundle's top.
+    /// The AppSpec file's path below the bundle's top.
     pub(crate) appspec_name: String,
-    /// What scripts find in their environment, besides the event.
+    /// Environment variables for the scripts, besides the event's.
     pub(crate) environment: Vec<(&'static str, String)>,
-    /// Events of the user's own that the AppSpec may hook.
+    /// Custom events that the AppSpec file may hook.
     pub(crate) custom_events: Vec<String>,
     pub(crate) way: Way,
     pub(crate) patience: Patience,
 }
 
-/// Whether the deployment brings something or takes it back.
+/// The direction of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Forward,
-    /// Traffic goes back to the hosts that it was taken from: scripts are those
-    /// of the table's other column.
+    /// Traffic returns to the hosts that it was taken from. The other column of the lifecycle table
+    /// says whose scripts run.
     BlueGreenRollback,
-    /// Nothing is brought: what is installed is stopped and started again, with
-    /// its own scripts.
+    /// Nothing new is installed. The installed revision is stopped and started again by its own
+    /// scripts.
     Restart,
 }
 
-/// An event by name.
+/// An event, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Known(LifecycleEvent),
-    /// Of the user's own; it runs the new revision's scripts.
+    /// A custom event; it runs the new revision's scripts.
     Custom(String),
 }
 
@@ -78,7 +78,7 @@ impl Event {
     }
 }
 
-/// What an event failed of.
+/// The reason why an event failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EventError {
     #[error("cannot use `{}`", path.display())]
@@ -107,7 +107,7 @@ pub(crate) enum EventError {
     NoAppSpec {
         archive: PathBuf,
         name: String,
-        /// Files that are called nearly so.
+        /// Files with a similar name.
         near: Vec<PathBuf>,
     },
     #[error(
@@ -125,7 +125,7 @@ pub(crate) enum EventError {
     Install(InstallError),
     #[error(transparent)]
     Hook(Box<HookFailure>),
-    /// The script is none of this deployment's, and may be what it mends.
+    /// The script is not this deployment's, and may be the very one that this deployment repairs.
     #[error(
         "the previous revision, in `{}`, failed to make way (ignore_application_stop_failures goes on without it)",
         archive.display()
@@ -160,7 +160,7 @@ impl EventError {
         }
     }
 
-    /// The script that failed, where it lies: an old one is not in the new revision.
+    /// Returns the full path of the script that failed: an old script is not in the new revision.
     pub(crate) fn script(&self) -> Option<PathBuf> {
         self.hook().map(|hook| hook.path.clone())
     }
@@ -172,8 +172,8 @@ fn listed(mistakes: &[Mistake]) -> String {
 }
 
 impl Deployment {
-    /// Makes its directory, if it has none yet. Not all deployments come to
-    /// [`Deployment::retain`], so old logs go here.
+    /// Creates the deployment's directory if it does not exist. Also removes old logs, because not
+    /// all deployments reach [`Deployment::retain`].
     pub(crate) fn make_dir(&self, revisions_max: usize) -> Result<(), EventError> {
         if self.dir.is_dir() {
             return Ok(());
@@ -183,17 +183,17 @@ impl Deployment {
             .map_err(|cause| self.on_disk(cause))
     }
 
-    /// Where its bundle is, or will be, unpacked.
+    /// Returns the directory into which the bundle is, or will be, unpacked.
     pub(crate) fn archive(&self) -> PathBuf {
         archive_of(&self.dir)
     }
 
-    /// Makes room for its bundle among those that were deployed before.
+    /// Removes old revisions to make room for this bundle.
     pub(crate) fn retain(&self, revisions_max: usize) -> Result<(), EventError> {
         self.state.retain(&self.dir, revisions_max).map_err(|cause| self.on_disk(cause))
     }
 
-    /// The end of DownloadBundle.
+    /// Marks this deployment as the most recent; the last step of DownloadBundle.
     pub(crate) fn mark_most_recent(&self) -> Result<(), EventError> {
         if self.appspec_name != super::APPSPEC_NAME {
             let path = self.dir.join(APPSPEC_NAME_FILE);
@@ -217,8 +217,8 @@ impl Deployment {
         installed
     }
 
-    /// Ends the script and finishes the installation that an agent was killed
-    /// in, if one was. Blocks.
+    /// If an earlier agent was killed during an installation, ends its script and finishes the
+    /// installation. Blocks.
     pub(crate) fn finish_interrupted(state: &State) -> Result<(), EventError> {
         left::end_in_group(state);
         let looked = UnderWay::interrupted(state);
@@ -239,7 +239,7 @@ impl Deployment {
         installed
     }
 
-    /// The directory's name.
+    /// Returns the name of the deployment's directory.
     fn id(&self) -> String {
         self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
@@ -250,14 +250,14 @@ impl Deployment {
         let originals = self.originals()?;
         install::install(&appspec, &archive, &originals, file_exists, &self.state)
             .map_err(EventError::Install)?;
-        // The official agent does it here, not at the deployment's end: this
-        // is what is on the host now, and what the next one has to stop.
+        // The official agent does this here, not at the deployment's end: this revision is now on
+        // the host, and the next deployment has to stop it.
         self.state.mark_last_successful(&self.dir).map_err(|cause| self.on_disk(cause))
     }
 
-    /// Finds, while the old revision still stands, that a script of the new one in
-    /// `archive` could not run as the user that it names. A wrong AppSpec file is
-    /// for the event that needs it to tell.
+    /// Fails, while the old revision still stands, if a script of the new one in `archive` could
+    /// not run as the user that it names. A wrong AppSpec file is no failure here: the event that
+    /// needs it reports that.
     pub(crate) fn check_users(&self, archive: &Path, events: &[Event]) -> Result<(), EventError> {
         let Ok((file, bytes)) = find_appspec(archive, &self.appspec_name) else { return Ok(()) };
         let custom = CustomEvents::Only(&self.custom_events);
@@ -266,7 +266,7 @@ impl Deployment {
         if missing.is_empty() { Ok(()) } else { Err(EventError::AppSpec(missing)) }
     }
 
-    /// The modes and owners that the bundle gives its files.
+    /// Returns the modes and owners that the bundle gives to its files.
     fn originals(&self) -> Result<Originals, EventError> {
         let note =
             kept::read_note(&self.dir).and_then(|note| note.as_deref().map(Inventory::read).transpose());
@@ -274,7 +274,7 @@ impl Deployment {
         Ok(inventory.as_ref().map(Originals::of).unwrap_or_default())
     }
 
-    /// Runs the scripts that an event has, if it has any.
+    /// Runs the scripts of an event, if it has any.
     pub(crate) async fn hooks(&self, event: &Event, cancel: &CancellationToken) -> Result<(), EventError> {
         let Some(revision) = self.scripts_from(event)? else { return Ok(()) };
         let archive = revision.archive;
@@ -290,7 +290,7 @@ impl Deployment {
             dir: &self.dir,
             archive: &archive,
             environment: &environment,
-            // Of the deployment that runs, also when old scripts do.
+            // Log to the running deployment, even when old scripts run.
             log: &scripts_log(&self.dir),
             deployment: &self.id(),
             deployments_log: &self.state.deployments_log(),
@@ -298,7 +298,7 @@ impl Deployment {
         };
         let altered = unaltered::require(&archive, hooks.scripts).await;
         let altered = altered.map_err(|(script, cause)| {
-            // Whoever reads the log sees it, also where that is passed over.
+            // Write it to the log, even where the failure is ignored.
             let _ = hooks::note(hooks.log, &format!("Failed - {script}: {cause}"));
             let path = archive.join(script.trim_start_matches('/'));
             HookFailure { event: event.name().to_owned(), script, path, log: String::new(), cause }
@@ -313,9 +313,9 @@ impl Deployment {
         })
     }
 
-    /// The unpacked revision whose scripts an event runs; `None` if it is an
-    /// older one and there is none. As soon as this deployment has a bundle of
-    /// its own, that is the one, whatever the event.
+    /// Returns the unpacked revision whose scripts an event runs; `None` if that is an older
+    /// revision and there is none. Once this deployment's own bundle is unpacked, every event uses
+    /// that.
     fn scripts_from(&self, event: &Event) -> Result<Option<Scripted<'_>>, EventError> {
         let own = || Scripted {
             archive: self.archive(),
@@ -337,19 +337,19 @@ impl Deployment {
         if self.way == Way::Restart && !archive_of(&dir).is_dir() {
             return Err(EventError::LastInstalledGone { dir });
         }
-        // Each revision is read under the name that it came with; one that the
-        // official agent brought, under ours.
+        // Read each revision's AppSpec file under the name that it came with. For one that the
+        // official agent deployed, use the current name.
         let name = whole_file::read(&dir.join(APPSPEC_NAME_FILE)).ok().flatten();
         let name = name.and_then(|name| String::from_utf8(name).ok());
         let appspec_name = name.unwrap_or_else(|| self.appspec_name.clone());
-        // An older revision was judged when it came.
+        // An older revision was checked when it was deployed.
         let custom = CustomEvents::Any;
         Ok(Some(Scripted { archive: archive_of(&dir), appspec_name, custom, is_own: false }))
     }
 
-    /// Prepares for the first event of a turn that begins anew, and says so in
-    /// scripts.log. Unless the bundle was installed by then, the revision that was
-    /// there before is the one to be stopped, so the bundle is unpacked once more.
+    /// Prepares for the first event of a turn that starts again, and says so in scripts.log. Unless
+    /// the bundle was already installed, the previous revision is the one to stop, so removes the
+    /// unpacked bundle; it is unpacked again later.
     pub(crate) fn begin_anew(&self, interrupted: LifecycleEvent) -> Result<(), EventError> {
         let note = format!("The agent was killed or stopped while {interrupted} ran: the turn begins anew");
         hooks::note(&scripts_log(&self.dir), &note).map_err(|cause| self.on_disk(cause))?;
@@ -363,9 +363,8 @@ impl Deployment {
         }
     }
 
-    /// Does without scripts that are no longer on the disk. To fail would block
-    /// this group's every deployment for ever, and there is nothing left that
-    /// somebody could mend.
+    /// Continues without scripts that are no longer on disk. An error would block all of this
+    /// group's deployments forever, and there is nothing left to repair.
     fn pass_over(&self, event: &Event, archive: &Path) -> Result<(), EventError> {
         let name = event.name();
         let gone = archive.display();
@@ -385,15 +384,15 @@ struct Scripted<'d> {
     archive: PathBuf,
     appspec_name: String,
     custom: CustomEvents<'d>,
-    /// Whether it is this deployment's, or an older one's.
+    /// True if it belongs to this deployment, false if to an older one.
     is_own: bool,
 }
 
-/// Beside an archive whose AppSpec file does not have CodeDeploy's name: that
-/// name. The next deployment, which may use another, needs it.
+/// A file beside an archive whose AppSpec file does not have CodeDeploy's name; holds that name.
+/// The next deployment, which may use another name, needs it.
 const APPSPEC_NAME_FILE: &str = "appspec-filename";
 
-/// The scripts that an AppSpec file has for an event.
+/// Returns the scripts that an AppSpec file has for an event.
 pub(super) fn scripts<'a>(appspec: &'a AppSpec, event: &Event) -> &'a [Script] {
     let scripts = match event {
         Event::Known(event) => appspec.hooks.get(event),
@@ -406,13 +405,13 @@ pub(super) fn archive_of(dir: &Path) -> PathBuf {
     dir.join(ARCHIVE)
 }
 
-/// Where a deployment's scripts are heard.
+/// Returns the path of the log with the scripts' output.
 pub(crate) fn scripts_log(dir: &Path) -> PathBuf {
     dir.join("logs").join("scripts.log")
 }
 
-/// Reads the AppSpec file of an unpacked bundle: the name given, or else either
-/// of CodeDeploy's own.
+/// Reads the AppSpec file of an unpacked bundle: the given name first, then each of CodeDeploy's
+/// own.
 pub(crate) fn read_appspec(
     archive: &Path,
     name: &str,
@@ -426,11 +425,11 @@ pub(crate) fn read_appspec(
     Ok(parsed.appspec)
 }
 
-/// The AppSpec file's name and content.
+/// Finds the AppSpec file; returns its name and content.
 pub(crate) fn find_appspec(archive: &Path, name: &str) -> Result<(String, Vec<u8>), EventError> {
     for name in [name, "appspec.yaml", super::APPSPEC_NAME] {
         let path = archive.join(name);
-        // Not one that a link in the bundle leads to elsewhere on the host.
+        // Do not follow a link in the bundle that leads elsewhere on the host.
         let read = inside(archive, Path::new(name));
         match read.and_then(|real| regular_file::read_start(&real, APPSPEC_BYTES_MAX)) {
             Ok(bytes) => return Ok((name.to_owned(), bytes)),
@@ -442,7 +441,7 @@ pub(crate) fn find_appspec(archive: &Path, name: &str) -> Result<(String, Vec<u8
     Err(EventError::NoAppSpec { archive: archive.to_owned(), name: name.to_owned(), near })
 }
 
-/// What the ledger and people get to read of it.
+/// Converts the error into the form that the ledger holds and people read.
 pub(crate) fn failure(event: Option<LifecycleEvent>, error: &EventError) -> Failure {
     let (code, script, log) = match error.hook() {
         Some(hook) => (hook.cause.code(), hook.script.clone(), hook.log.clone()),

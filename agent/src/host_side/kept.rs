@@ -1,5 +1,5 @@
-//! The unpacked revisions that a host keeps, used again: a rollback finds what
-//! it needs here, even if nobody has the bundle any more.
+//! Reuses the unpacked revisions that a host keeps. A rollback finds its revision here even if no
+//! host has the bundle left.
 
 use std::fs;
 use std::io;
@@ -13,12 +13,12 @@ use crate::bundle::unpack::Limits;
 use crate::bundle::unpack::again::Inventory;
 use crate::whole_file;
 
-/// Starts the name of the file in a deployment's directory that says what was
+/// The start of the name of the inventory, a file in a deployment's directory that lists what was
 /// unpacked there.
 const INVENTORY: &str = "inventory";
 
-/// Writes down, beside what was just unpacked in a deployment's directory, what
-/// it is; the digest is left out where it is not known. Blocks.
+/// Writes the inventory of a freshly unpacked bundle into its deployment's directory. `digest` is
+/// `None` if it is not known. Blocks.
 pub(crate) fn note(dir: &Path, digest: Option<&Digest>, inventory: &Inventory) -> io::Result<()> {
     let path = digest.map_or_else(|| dir.join(format!("{INVENTORY}.json")), |digest| note_in(dir, digest));
     // Another bundle may have been unpacked there before.
@@ -28,8 +28,8 @@ pub(crate) fn note(dir: &Path, digest: Option<&Digest>, inventory: &Inventory) -
     write(&path, inventory)
 }
 
-/// Reads what was written down in a deployment's directory. There is nothing if
-/// the official agent has unpacked it.
+/// Reads the inventory in a deployment's directory; `None` if the official agent unpacked the
+/// bundle.
 pub(crate) fn read_note(dir: &Path) -> io::Result<Option<Vec<u8>>> {
     match notes(dir)?.first() {
         Some(note) => whole_file::read(note),
@@ -37,7 +37,7 @@ pub(crate) fn read_note(dir: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The inventories in a deployment's directory: one, or none.
+/// Returns the inventories in a deployment's directory: one or none.
 fn notes(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -54,8 +54,8 @@ fn notes(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(notes)
 }
 
-/// Unpacks the bundle into a deployment's directory from one that was unpacked
-/// before, if it still is what it was. Returns whether it did. Blocks.
+/// Unpacks the bundle into a deployment's directory from an earlier unpacked copy that has not
+/// changed. Returns true if it succeeded. Blocks.
 pub(super) fn unpack_again(root: &Path, dir: &Path, digest: &Digest, limits: Limits) -> bool {
     for kept in find(root, digest).into_iter().filter(|kept| kept != dir) {
         let Some(inventory) = read(&note_in(&kept, digest)) else { continue };
@@ -73,13 +73,12 @@ pub(super) fn unpack_again(root: &Path, dir: &Path, digest: &Digest, limits: Lim
     false
 }
 
-/// The deployments' directories in which the bundle lies unpacked, the newest
-/// first.
+/// Returns the deployment directories in which the bundle is unpacked, newest first.
 pub(super) fn find(root: &Path, digest: &Digest) -> Vec<PathBuf> {
     let mut found: Vec<(SystemTime, PathBuf)> = Vec::new();
     for group in subdirectories(root) {
         for dir in subdirectories(&group) {
-            // It is no mistake if it is removed while it is looked at.
+            // It is not an error if another task removes it meanwhile.
             if let Ok(modified) = fs::metadata(note_in(&dir, digest)).and_then(|note| note.modified()) {
                 found.push((modified, dir));
             }

@@ -1,5 +1,5 @@
-//! Scripts that outlived the agent, or the `skein local`, that ran them: ended
-//! before anything else works on their application, and told of.
+//! Ends scripts that outlived the agent, or the `skein local`, that ran them, before anything else
+//! works on their application. Each one is logged.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,7 @@ use super::kept::subdirectories;
 use crate::hooks::{self, Ended, Patience};
 use crate::install::state::State;
 
-/// Ends those of all groups. Blocks, for as long as a script that is stopped
-/// may take.
+/// Ends the leftover scripts of all groups. Blocks for as long as a script takes to stop.
 pub(crate) fn end_left_scripts(deploy_root: &Path) {
     end(&subdirectories(deploy_root)
         .iter()
@@ -17,7 +16,7 @@ pub(crate) fn end_left_scripts(deploy_root: &Path) {
         .collect::<Vec<PathBuf>>());
 }
 
-/// The same of one group.
+/// Ends the leftover scripts of one group.
 pub(super) fn end_in_group(state: &State) {
     end(&subdirectories(&state.group_dir()));
 }

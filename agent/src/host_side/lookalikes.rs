@@ -1,22 +1,22 @@
-//! Files that are called nearly as an AppSpec file, for who has none.
+//! Finds files whose names resemble an AppSpec file's, for a bundle that has none.
 
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// More than these make no message clearer.
+/// The number of files to name; more do not make the message clearer.
 const NAMED_MAX: usize = 3;
-/// Entries of a directory that are looked at: real bundles have a few at the top.
+/// The number of directory entries to look at; real bundles have few at the top.
 const LOOKED_AT_MAX: usize = 1_000;
-/// Written into archives by other systems, beside what was packed.
+/// A directory that macOS adds to archives, beside what was packed.
 const NOISE: &str = "__MACOSX";
 
-/// Directories below the top in which they are looked for: an archive that is
-/// packed twice has one within the other.
+/// The number of directories below the top to search: an archive that is packed twice has one
+/// within the other.
 const DEPTH_MAX: usize = 2;
 
-/// Finds them at the top of a bundle and up to [`DEPTH_MAX`] directories down, as
-/// paths from the top.
+/// Searches the top of a bundle and up to [`DEPTH_MAX`] directories down; returns paths from the
+/// top.
 pub(super) fn find(top: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut directories = VecDeque::from([PathBuf::new()]);
@@ -46,15 +46,15 @@ fn names(directory: &Path) -> Vec<PathBuf> {
     names
 }
 
-/// `AppSpec.yml`, `app-spec.yaml`, `appspec.json` and `appspec.yml.txt` are; `._appspec.yml`,
-/// which is a Mac's note beside a file, is not.
+/// Returns true for `AppSpec.yml`, `app-spec.yaml`, `appspec.json` and `appspec.yml.txt`, but not
+/// for `._appspec.yml`, which macOS writes beside a file.
 fn is_near(name: &Path) -> bool {
     let name = name.to_string_lossy().to_lowercase();
     let letters: String = name.chars().filter(|letter| letter.is_alphanumeric()).collect();
     !name.starts_with("._") && letters.starts_with("appspec")
 }
 
-/// Continues a message with them.
+/// Formats the files as the end of an error message; empty if there are none.
 pub(super) fn in_words(near: &[PathBuf]) -> String {
     let names: Vec<String> = near.iter().map(|path| format!("`{}`", path.display())).collect();
     let is_below = near.iter().any(|path| path.components().count() > 1);

@@ -1,5 +1,5 @@
-//! Users that scripts are to run as and that this host lacks: found before the
-//! first script of a new revision runs.
+//! Finds users that scripts are to run as but that this host lacks, before the first script of a
+//! new revision runs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,14 @@ use super::deployment::{Event, scripts};
 use crate::hooks::{RunAs, UserError};
 use crate::regular_file;
 
-/// So much of a script is looked through. Real ones are below a few KiB.
+/// The number of bytes of a script to search. Real ones have at most a few KiB.
 const LOOKED_AT_MAX: usize = 256 * 1024;
-/// Programs that make users.
+/// Programs that create users.
 const MAKERS: [&str; 4] = ["useradd", "adduser", "newusers", "sysusers"];
 
-/// Lists the users that scripts of these events, in their order, cannot run as
-/// here, each where it is named first. A user that an earlier script may make,
-/// because it names the user or a program that makes some, is taken to be there
-/// by then.
+/// Lists the users that scripts of these events, in their order, cannot run as on this host, each
+/// at its first mention. Leaves out a user that an earlier script may create, because that script
+/// names the user or a program that creates users.
 pub(crate) fn missing_users(file: &str, appspec: &AppSpec, archive: &Path, events: &[Event]) -> Vec<Mistake> {
     let mut missing = Vec::new();
     let mut looked_up = BTreeSet::new();
@@ -44,7 +43,8 @@ pub(crate) fn missing_users(file: &str, appspec: &AppSpec, archive: &Path, event
     missing
 }
 
-/// A failure to look the user up may be over when the script's event comes.
+/// Returns the reason why a script cannot run as the user. Ignores a failed look-up, which may work
+/// by the time the script's event comes.
 fn cannot_become(user: &str, by_sudo: bool) -> Option<UserError> {
     RunAs::look_up(user).err().filter(|error| match error {
         UserError::Unknown(_) => true,
@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    /// Expects these places and no others to have no user.
+    /// Checks that exactly the places in `expected` have a missing user.
     fn check(hooks: &str, prepare: &str, expected: &[&str]) {
         let dir = tempfile::TempDir::new().expect("a directory");
         std::fs::write(dir.path().join("prepare.sh"), prepare).expect("written");
@@ -105,7 +105,7 @@ mod tests {
         );
         check("  AfterInstall:\n    - location: run.sh\n      runas: root\n      sudo: true\n", "", &[]);
         let both = format!("{}{}", run("AfterInstall"), run("ApplicationStart"));
-        // Each user once.
+        // Each user is reported once.
         check(&both, "", missing);
     }
 }

@@ -1,8 +1,8 @@
-//! Scripts run as root, so each must be what came in the bundle.
+//! Checks that each script is the one from the bundle, because scripts run as root.
 //!
-//! Only the agent writes the unpacked revision, and this is the second lock: a
-//! script whose content is not the one that was unpacked does not run. Anything
-//! else in the directory may change, as when BeforeInstall makes sources.
+//! Only the agent writes the unpacked revision, so this is a second line of defence: a script whose
+//! content differs from what was unpacked does not run. Other files in the directory may change, as
+//! when BeforeInstall builds sources.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,9 @@ use crate::bundle::unpack::inside;
 use crate::hooks::HookError;
 use crate::regular_file;
 
-/// Makes sure that the scripts of an event are those of the bundle that lies
-/// unpacked in `archive`.
+/// Checks that the scripts of an event are those of the bundle that is unpacked in `archive`.
 /// # Errors
-/// The location of the first that is not, and why.
+/// The location of the first script that is not, and the reason.
 pub(crate) async fn require(archive: &Path, scripts: &[Script]) -> Result<(), (String, HookError)> {
     if scripts.is_empty() {
         return Ok(());
@@ -33,7 +32,7 @@ pub(crate) async fn require(archive: &Path, scripts: &[Script]) -> Result<(), (S
     checked.await.unwrap_or_else(|error| Err((first, HookError::Wait(io::Error::other(error)))))
 }
 
-/// The same of one script. Blocks.
+/// Checks one script. Blocks.
 pub(crate) fn check(archive: &Path, location: &str) -> Result<(), HookError> {
     // A location may start with a slash, which means the bundle's top.
     let below = Path::new(location.trim_start_matches('/'));
@@ -43,10 +42,10 @@ pub(crate) fn check(archive: &Path, location: &str) -> Result<(), HookError> {
         Err(cause) if cause.kind() == io::ErrorKind::InvalidInput => {
             return Err(HookError::Altered { path, how: cause.to_string() });
         }
-        // Whoever runs it finds that it is missing.
+        // Running the script will report that it is missing.
         Err(_) => return Ok(()),
     };
-    // And that it is no file.
+    // Running it will report that it is not a file.
     if !real.is_file() {
         return Ok(());
     }
@@ -57,7 +56,7 @@ pub(crate) fn check(archive: &Path, location: &str) -> Result<(), HookError> {
     }
 }
 
-/// How a file differs from what was unpacked; none if it does not.
+/// Compares a file with what was unpacked. Returns how it differs; `None` if it does not.
 fn is_as_unpacked(archive: &Path, real: &Path) -> io::Result<Option<&'static str>> {
     let Some(note) = archive.parent().map(kept::read_note).transpose()?.flatten() else { return Ok(None) };
     let top = archive.canonicalize()?;

@@ -1,14 +1,14 @@
-//! The official agent's configuration file, as far as it matters here: YAML
-//! whose keys are Ruby's symbols (`:root_dir:`).
+//! The parts of the official agent's configuration file that matter here. It is YAML whose keys are
+//! Ruby symbols (`:root_dir:`).
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// Where the official agent looks for it.
+/// The path at which the official agent looks for it.
 pub(crate) const DEFAULT: &str = "/etc/codedeploy-agent/conf/codedeployagent.yml";
 
-/// What is used of it; everything else in it is ignored.
+/// The settings in use; all others in the file are ignored.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct AgentConfig {
     #[serde(rename = ":root_dir:", alias = ":root_dir", alias = "root_dir")]
@@ -23,7 +23,7 @@ pub(crate) struct AgentConfig {
     pub(crate) s3_endpoint: Option<String>,
 }
 
-/// Why it could not be used.
+/// The reason why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     #[error("cannot read the configuration file `{}`", path.display())]
@@ -55,8 +55,8 @@ impl AgentConfig {
         Ok(config)
     }
 
-    /// The file at [`DEFAULT`], if there is one: a host that has the official
-    /// agent goes on with its state.
+    /// Reads the file at [`DEFAULT`], if it exists, so that a host with the official agent
+    /// continues with its state.
     pub(crate) fn of_this_host() -> Result<AgentConfig, ConfigError> {
         match AgentConfig::read(Path::new(DEFAULT)) {
             Err(ConfigError::Read { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {

@@ -1,10 +1,10 @@
-//! Which events a local deployment runs.
+//! Parses the list of events that a local deployment runs.
 
 use proto::lifecycle::{Course, LifecycleEvent, Scripts};
 
 use crate::host_side::deployment::Event;
 
-/// Why a list of events cannot be run.
+/// The reason why a list of events cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EventsError {
     #[error("`{0}` is no event's name: their words start with capitals, as in AfterInstall")]
@@ -15,18 +15,18 @@ pub(crate) enum EventsError {
     TooEarly { event: String, built_in: LifecycleEvent, allowed: String },
 }
 
-/// All of codedeploy-local's, in its order.
+/// Returns all events of codedeploy-local, in its order.
 pub(crate) fn all() -> Vec<Event> {
     Course::Local.events().map(Event::Known).collect()
 }
 
-/// Reads a list with commas, exactly as it is.
+/// Parses a comma-separated list and adds nothing to it.
 pub(crate) fn exactly(list: &str) -> Result<Vec<Event>, EventsError> {
     list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(event).collect()
 }
 
-/// Reads a list with commas. DownloadBundle and Install, without which there
-/// is nothing to run, come first unless they are in it.
+/// Parses a comma-separated list. Puts DownloadBundle and Install, without which there is nothing
+/// to run, in front unless the list has them.
 /// # Errors
 /// See [`EventsError`].
 pub(crate) fn parse(list: &str) -> Result<Vec<Event>, EventsError> {
@@ -81,7 +81,7 @@ fn is_pascal_case(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The names of those that are the user's own.
+/// Returns the names of the custom events in the list.
 pub(crate) fn custom(events: &[Event]) -> Vec<String> {
     let custom = events.iter().filter(|event| matches!(event, Event::Custom(_)));
     custom.map(|event| event.name().to_owned()).collect()
