@@ -1,12 +1,12 @@
-//! All chance in the simulator: numbers drawn from a seed, and from nothing else.
+//! All randomness in the simulator: numbers that are drawn from a seed alone.
 
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// A stream of numbers. Each part of the world has its own, forked by name, so
-/// that one part that draws once more does not change what all others see.
+/// A stream of random numbers. Each part of the world forks its own by name, so
+/// that one more draw in one part does not change what the other parts draw.
 #[derive(Clone, Debug)]
 pub struct Chance {
     seed: u64,
@@ -18,7 +18,8 @@ impl Chance {
         Chance { seed, numbers: ChaCha8Rng::seed_from_u64(seed) }
     }
 
-    /// The stream of a part: the same seed and name, the same stream.
+    /// Returns the stream of a part. The same seed and name always give the
+    /// same stream.
     pub fn fork(&self, name: &str) -> Chance {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.seed.to_le_bytes());
@@ -32,14 +33,15 @@ impl Chance {
         self.numbers.next_u64()
     }
 
-    /// From 0 up to, but not including, `limit`.
+    /// Draws a number from 0 up to, but not including, `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         assert!(limit > 0, "nothing is below zero");
-        // The bias of a remainder is below limit / 2^64: no run can see it.
+        // The modulo bias is below limit / 2^64, too small to matter in any
+        // run.
         self.number() % limit
     }
 
-    /// From `least` to `most`, both included.
+    /// Draws a number from `least` to `most`, both included.
     pub fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.below(most - least + 1)
     }
@@ -49,13 +51,13 @@ impl Chance {
         Duration::from_micros(self.between(micros(least), micros(most)))
     }
 
-    /// True in `per_million` of a million cases.
+    /// Returns true with a probability of `per_million` in a million.
     pub fn per_million(&mut self, per_million: u32) -> bool {
-        // No draw for "never": a perfect network costs nothing.
+        // A probability of 0 draws nothing, so a perfect network costs nothing.
         per_million > 0 && self.below(1_000_000) < u64::from(per_million)
     }
 
-    /// True in `percent` of a hundred cases.
+    /// Returns true with a probability of `percent` in a hundred.
     pub fn percent(&mut self, percent: u32) -> bool {
         self.per_million(percent * 10_000)
     }

@@ -1,5 +1,5 @@
-//! What became of each host and each deployment, entry by entry, by the naive
-//! model: the material of tables and pictures.
+//! The history of each host and each deployment, entry by entry, by the naive
+//! model. Tables and pictures are made from it.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use proto::id::{DeploymentId, Digest, GroupName, HostId};
 use crate::clock::Moment;
 use crate::model::{Host, Model, Stage, Turn};
 
-/// Kept only if somebody asks for it: each entry costs a look at every host.
+/// It is kept only on request, because each entry costs a look at every host.
 #[derive(Clone, Debug, Default)]
 pub struct Chronicle {
     is_kept: bool,
@@ -17,7 +17,7 @@ pub struct Chronicle {
     courses: BTreeMap<DeploymentId, Course>,
 }
 
-/// From this moment on a host is so.
+/// A host's new state from this moment on.
 #[derive(Clone, Debug)]
 pub struct Change {
     pub at: Moment,
@@ -26,37 +26,37 @@ pub struct Change {
     pub seen: Seen,
 }
 
-/// One host in one group.
+/// The state of one host in one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub service: Service,
-    /// What it is known to run.
+    /// The revision that the host is known to run.
     pub revision: Option<Digest>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
     InService,
-    /// It holds a lease, or is in its turn.
+    /// The host holds a lease, or its turn is under way.
     InTurn,
     Unhealthy,
     Down,
 }
 
-/// One deployment.
+/// The course of one deployment.
 #[derive(Clone, Debug, Default)]
 pub struct Course {
     pub began: Option<Moment>,
     pub over: Option<Moment>,
-    /// In the order in which they got their leases.
+    /// In the order in which the hosts got their leases.
     pub turns: Vec<Passed>,
-    /// The most turns that were under way together.
+    /// The largest number of turns that were under way at once.
     pub most_in_flight: u32,
-    /// The fewest hosts that were in service.
+    /// The smallest number of hosts that were in service.
     pub lowest: Option<u32>,
 }
 
-/// One host's turn, as time passed.
+/// One host's turn, with the times of its steps.
 #[derive(Clone, Debug)]
 pub struct Passed {
     pub host: HostId,
@@ -78,7 +78,8 @@ impl Chronicle {
         self.courses.get(&deployment)
     }
 
-    /// An entry was committed, and the model has folded it.
+    /// Notes the changes of an entry that was committed and that the model has
+    /// folded.
     pub(crate) fn entry(&mut self, now: Moment, model: &Model) {
         if !self.is_kept {
             return;
@@ -124,8 +125,9 @@ fn service(host: &Host, turn: Option<&Turn>, healthy: bool) -> Service {
 }
 
 impl Course {
-    /// The hosts whose turn truly began, in the order of their leases: those
-    /// that go together begin in any order.
+    /// The hosts whose turns began, in the order of their leases. The order of
+    /// their starts would say little, because hosts with leases at the same
+    /// time start in any order.
     pub fn begun(&self) -> Vec<HostId> {
         self.turns.iter().filter(|passed| passed.started.is_some()).map(|passed| passed.host).collect()
     }

@@ -1,4 +1,4 @@
-//! The one true time, and the clocks by which hosts mistake it.
+//! True virtual time, and the inaccurate clocks of the hosts.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -7,8 +7,8 @@ use std::time::Duration;
 use proto::time::Time;
 use serde::{Deserialize, Serialize};
 
-/// True virtual time: microseconds since the world began. Only the world
-/// knows it; a node is told its own host's [`Time`].
+/// True virtual time, in microseconds since the world began. Only the world
+/// knows it; a node is told the [`Time`] of its own host's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Moment(u64);
 
@@ -27,16 +27,17 @@ impl Moment {
         self.0 / 1_000_000
     }
 
-    /// The true time at which a clock that is right shows this, as the ledger's
-    /// times are written (RFC 3339).
+    /// Returns the true time at which a correct clock shows `text`, an RFC 3339
+    /// time as in the ledger. Returns None if `text` is not one, or lies before
+    /// the world began.
     pub fn shown_as(text: &str) -> Option<Moment> {
         let shown = humantime::parse_rfc3339(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
         let micros = u64::try_from(shown.as_micros()).ok()?;
         micros.checked_sub(EPOCH_MICROS).map(Moment)
     }
 
-    /// A story's clock, `m:ss`. Whole seconds, so that a story that is told
-    /// again after a small change of the code still reads the same.
+    /// The time since `zero` as a story prints it, `m:ss`. It has whole seconds
+    /// only, so that a small change of the code does not change the story.
     pub fn since(self, zero: Moment) -> String {
         let seconds = self.as_secs().saturating_sub(zero.as_secs());
         let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
@@ -68,14 +69,14 @@ impl fmt::Display for Moment {
     }
 }
 
-/// What host clocks show when the world begins: some day in 2023. Far from
-/// zero, so that a clock that is behind does not run below it.
+/// What host clocks show when the world begins: a day in 2023. It is far from
+/// zero, so that a clock that is behind does not go below zero.
 const EPOCH_MICROS: u64 = 1_700_000_000_000_000;
 
 const MILLION: i64 = 1_000_000;
 
-/// One host's clock: off by some, and running too fast or too slow. Never
-/// backwards while its agent runs, as a monotonic clock.
+/// One host's clock. It is off by some offset and runs too fast or too slow.
+/// While its agent runs it never goes backwards, like a monotonic clock.
 #[derive(Clone, Debug)]
 pub struct HostClock {
     true_at: Moment,
@@ -91,7 +92,8 @@ impl HostClock {
         HostClock { true_at: now, local_at, parts_per_million }
     }
 
-    /// From now on it gains so much. What it shows does not jump.
+    /// Changes the rate of the clock from now on. The time that it shows does
+    /// not jump.
     pub fn drift(&mut self, now: Moment, parts_per_million: i64) {
         assert!(parts_per_million > -MILLION, "a clock does not stand still");
         self.local_at = self.show(now).as_micros();
@@ -106,13 +108,13 @@ impl HostClock {
         Time::from_micros(self.local_at.saturating_add(passed).saturating_add_signed(gained))
     }
 
-    /// The first moment at which it shows `time` or later.
+    /// Returns the first moment at which the clock shows `time` or later.
     pub fn when(&self, time: Time) -> Moment {
         let wanted = i128::from(time.as_micros().saturating_sub(self.local_at));
         let passed = wanted * i128::from(MILLION) / i128::from(MILLION + self.parts_per_million);
         let mut moment = self.true_at + Duration::from_micros(u64::try_from(passed).unwrap_or(u64::MAX / 2));
-        // The division rounds down: a wake that came too early would be asked
-        // for again at the same moment, for ever.
+        // The division rounds down. Without this loop the host could ask for a
+        // wake at the same moment again and again.
         while self.show(moment) < time {
             moment = moment + Duration::from_micros(1);
         }

@@ -1,9 +1,9 @@
-//! A host's disk: an ordered map of which only what was synced survives a
+//! A host's disk: an ordered map, of which only the synced writes survive a
 //! power loss.
 //!
-//! Writes are done in order, one after another. A crash loses any suffix of
-//! what was not synced and never tears a batch, which is what a log-structured
-//! store on a disk that does not lie promises.
+//! Writes complete in order. A crash loses any suffix of the writes that were
+//! not synced, and never tears a batch. This is what a log-structured store
+//! promises on a disk that does not lie.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -17,44 +17,48 @@ use crate::clock::Moment;
 /// A store's contents.
 pub type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Writes that a disk can lose after they were synced.
+/// The number of synced writes that a disk can lose.
 const UNDONE_MAX: usize = 32;
 
-/// What a crash leaves of the writes that were not synced.
+/// The kind of a crash, which decides what remains of the writes that were not
+/// synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
-    /// The process ended: the operating system keeps what it was handed.
+    /// The process ended. The operating system keeps what the process had
+    /// handed over.
     Process,
-    /// The power went: only what was synced is sure.
+    /// The power failed. Only synced writes are sure to remain.
     Power,
 }
 
-/// Keys that a write changed, and what they held before.
+/// The keys that a write changed, with their earlier values.
 type Undo = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 #[derive(Debug, Default)]
 pub struct Disk {
     synced: Contents,
-    /// Kept outside the store, synced after each write that is.
+    /// Kept outside the store. It is synced after each synced write.
     fence: Fence,
-    /// What killed processes had handed over and nobody has synced since: the
-    /// next start finds it, and a power loss may take it all the same.
+    /// Writes of killed processes that nothing has synced since. The next start
+    /// finds them, but a power loss may still take them.
     cached: VecDeque<Write>,
-    /// In order: each write since the last sync, and whether it was reported done.
+    /// The writes since the last sync, in order, each with true if it was
+    /// reported done.
     unsynced: VecDeque<(Write, bool)>,
-    /// How to undo the last synced writes, the newest last: keys and what they held.
+    /// How to undo the last writes that are in `synced`, the newest last.
     undo: VecDeque<Undo>,
-    /// Of these so many are newer than the fence: a crash happened to leave them.
+    /// The number of the newest writes in `undo` that are newer than the fence:
+    /// they were not synced, but a power loss happened to leave them.
     unsure: usize,
-    /// It lost writes that it had reported synced.
+    /// True if the disk lost writes that it had reported synced.
     has_lied: bool,
     free_at: Moment,
-    /// How many times slower than usual; zero means usual.
+    /// How many times slower than usual the disk is; 0 means usual.
     slowness: u32,
 }
 
 impl Disk {
-    /// Takes a write; returns when it will be done.
+    /// Accepts a write, and returns the time at which it will be done.
     pub fn write(&mut self, write: Write, now: Moment, chance: &mut Chance) -> Moment {
         let bytes: usize =
             write.changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
@@ -70,8 +74,8 @@ impl Disk {
         self.free_at
     }
 
-    /// The write is done, and if it asked for that, everything up to it is on
-    /// stable storage. Returns whether it asked for that.
+    /// Completes a write. If it is a synced write, everything up to it is now
+    /// on stable storage. Returns true if it is one.
     pub fn complete(&mut self, id: WriteId) -> bool {
         let Some(at) = self.unsynced.iter().position(|(write, _)| write.id == id) else {
             panic!("{id:?} was never written, or is done already");
@@ -88,7 +92,7 @@ impl Disk {
         syncs
     }
 
-    /// What a crash leaves is what the next start finds.
+    /// Settles what the crash leaves, for the next start to find.
     pub fn crash(&mut self, crash: Crash, chance: &mut Chance) {
         let handed_over = self.cached.len() + self.unsynced.iter().take_while(|(_, done)| *done).count();
         let least = match crash {
@@ -105,7 +109,7 @@ impl Disk {
         self.free_at = Moment::START;
     }
 
-    /// An empty disk in place of this one.
+    /// Replaces the disk by an empty one.
     pub fn wipe(&mut self) {
         assert!(self.unsynced.is_empty(), "only the disk of a host that is down is wiped");
         self.cached.clear();
@@ -125,9 +129,9 @@ impl Disk {
         apply(&mut self.synced, write);
     }
 
-    /// Loses so many of the last writes, although they were synced: a disk that
-    /// lies, or a store that was put back from a backup. Only the fence, which lies
-    /// elsewhere, is what it was.
+    /// Loses the last `writes` writes, even if they were synced, as a disk that
+    /// lies or a store that was restored from a backup does. The fence stays as
+    /// it is, because it is kept elsewhere.
     pub fn forget(&mut self, writes: usize) {
         for _ in 0..writes {
             let Some(before) = self.undo.pop_back() else { break };
@@ -142,12 +146,12 @@ impl Disk {
         }
     }
 
-    /// It lost what it had reported synced.
+    /// Returns true if the disk lost what it had reported synced.
     pub fn has_lied(&self) -> bool {
         self.has_lied
     }
 
-    /// Does nothing until then.
+    /// Completes no write before `until`.
     pub fn hang(&mut self, until: Moment) {
         self.free_at = self.free_at.max(until);
     }
@@ -156,12 +160,12 @@ impl Disk {
         self.slowness = times;
     }
 
-    /// What no crash can take.
+    /// The contents that no crash can take away.
     pub fn synced(&self) -> &Contents {
         &self.synced
     }
 
-    /// What a start finds.
+    /// The contents that a start finds.
     pub fn stored(&self) -> Stored {
         assert!(self.unsynced.is_empty(), "a host starts only after its crash was settled");
         let mut contents = self.synced.clone();
@@ -246,7 +250,7 @@ mod tests {
             disk.crash(Crash::Process, &mut chance);
             assert_eq!(keys(&disk), [1, 1]);
             if seed >= 25 {
-                // The next start numbers its writes anew.
+                // The next start numbers its writes from 1 again.
                 disk.write(write(1, true), Moment::START, &mut chance);
                 disk.complete(WriteId(1));
             }

@@ -1,8 +1,8 @@
-//! Pretend lifecycle events: how long they take, which fail, hang or lie, and
-//! what was truly run on each host.
+//! Simulated lifecycle events: how long they take, which of them fail, hang or
+//! lie, and what each host really runs.
 //!
-//! An event that is under way when its host goes down is gone: nobody will be
-//! told how it ended.
+//! An event that is under way when its host goes down is lost: nobody learns
+//! how it ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,33 +17,35 @@ use crate::chance::Chance;
 use crate::clock::Moment;
 use crate::host::HostNo;
 
-/// A bundle that was never written: its scripts are these.
+/// A simulated bundle: it has no files, only the behaviour of its scripts.
 #[derive(Clone, Debug)]
 pub struct Bundle {
-    /// What people call it.
+    /// The name in scenarios and stories.
     pub name: String,
     pub revision: Revision,
     pub faults: Vec<HookFault>,
-    /// How long each event takes.
+    /// The least and the most time that one event takes.
     pub takes: (Duration, Duration),
-    /// What is wrong with the application once it runs.
+    /// The fault of the application once it runs, if any.
     pub sickness: Option<Sickness>,
 }
 
-/// An application that starts well and is not.
+/// The fault of an application that starts well and later is not well.
 #[derive(Clone, Debug)]
 pub struct Sickness {
-    /// On which hosts; none means on all.
+    /// The hosts on which it happens; None means all hosts.
     pub hosts: Option<BTreeSet<HostNo>>,
-    /// It is well for so long after its start.
+    /// How long the application is well after its start.
     pub after: Duration,
-    /// Then unwell for so long, then well for so long, and so on.
+    /// If set, the application is unwell for this long, then well for as long,
+    /// and so on.
     pub flaps: Option<Duration>,
-    /// A probe is not refused then: it never ends.
+    /// If true, a probe of the unwell application never ends, instead of being
+    /// refused.
     pub is_silent: bool,
 }
 
-/// What a probe of an application finds.
+/// The result of a probe of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     Well,
@@ -51,32 +53,33 @@ pub enum Found {
     Silence,
 }
 
-/// What one script does instead of its work.
+/// A fault of one script.
 #[derive(Clone, Debug)]
 pub struct HookFault {
     pub event: LifecycleEvent,
-    /// On which hosts; none means on all.
+    /// The hosts on which it happens; None means all hosts.
     pub hosts: Option<BTreeSet<HostNo>>,
     pub how: How,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// Ends with another exit code than 0.
+    /// The script ends with an exit code other than 0.
     Fails,
-    /// Ends only when its timeout kills it.
+    /// The script ends only when its timeout kills it.
     Hangs,
-    /// Says it went well; ValidateService then finds that it did not.
+    /// The script reports success, but ValidateService then finds that it
+    /// failed.
     Lies,
 }
 
-/// How long a script may take before the agent kills it.
+/// The longest time that a script may take before the agent kills it.
 pub const SCRIPT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long DownloadBundle looks for somebody who has the bundle.
+/// How long DownloadBundle looks for a host that has the bundle.
 pub const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a cancelled script takes to end.
+/// The time that a cancelled script takes to end.
 pub const CANCEL_TAKES: Duration = Duration::from_millis(100);
 
 impl Bundle {
@@ -116,26 +119,27 @@ impl Sickness {
     }
 }
 
-/// One event under way.
+/// A lifecycle event that is under way.
 #[derive(Clone, Debug)]
 pub struct UnderWay {
     pub run: Run,
     pub outcome: Result<(), Failure>,
-    /// Since when it has looked for its bundle in vain.
+    /// The time since which it has looked for its bundle in vain.
     waits_since: Option<Moment>,
 }
 
-/// What runs on one host, and what is installed there.
+/// The events that run on one host, and the revisions that are installed there.
 #[derive(Clone, Debug, Default)]
 pub struct Hooks {
     under_way: BTreeMap<EffectId, UnderWay>,
     installed: BTreeMap<GroupName, Digest>,
-    /// When ApplicationStart ended last; gone once ApplicationStop has begun.
+    /// When ApplicationStart ended last. The entry is removed once
+    /// ApplicationStop begins.
     started: BTreeMap<GroupName, Moment>,
 }
 
 impl Hooks {
-    /// Begins an event. Returns how long it will take.
+    /// Begins an event. Returns the time that it will take.
     pub fn begin(
         &mut self,
         host: HostNo,
@@ -169,7 +173,7 @@ impl Hooks {
         takes
     }
 
-    /// An event ends. None if it was cancelled and has ended already.
+    /// Ends an event. Returns None if it was cancelled and has already ended.
     pub fn end(&mut self, effect: EffectId, now: Moment) -> Option<UnderWay> {
         let ended = self.under_way.remove(&effect)?;
         if ended.run.event == LifecycleEvent::Install && ended.outcome.is_ok() {
@@ -181,7 +185,7 @@ impl Hooks {
         Some(ended)
     }
 
-    /// How the group's application on this host is now.
+    /// Returns what a probe of the group's application on this host finds now.
     pub fn look(
         &self,
         host: HostNo,
@@ -196,21 +200,23 @@ impl Hooks {
         sickness.map_or(Found::Well, |sickness| sickness.found(host, now - *started))
     }
 
-    /// Makes an event that is under way end as cancelled.
+    /// Makes an event that is under way end as cancelled. Returns false if it
+    /// is not under way.
     pub fn cancel(&mut self, effect: EffectId) -> bool {
         let Some(under_way) = self.under_way.get_mut(&effect) else { return false };
         under_way.outcome = Err(failure(under_way.run.event, ErrorCode::Stopped));
         true
     }
 
-    /// Makes an event that is under way end as failed, for want of its bundle.
+    /// Makes an event that is under way fail because nobody has its bundle.
     pub fn starve(&mut self, effect: EffectId) {
         if let Some(under_way) = self.under_way.get_mut(&effect) {
             under_way.outcome = Err(failure(under_way.run.event, ErrorCode::UnknownError));
         }
     }
 
-    /// Since when an event has waited for its bundle; from now on, if not yet.
+    /// Returns the time since which an event has waited for its bundle, which
+    /// is now if it did not wait yet.
     pub fn waits_since(&mut self, effect: EffectId, now: Moment) -> Moment {
         let under_way = self.under_way.get_mut(&effect);
         under_way.map_or(now, |under_way| *under_way.waits_since.get_or_insert(now))
@@ -224,7 +230,7 @@ impl Hooks {
         self.under_way.values().map(|under_way| &under_way.run)
     }
 
-    /// The host goes down, and all that ran on it.
+    /// Drops everything that ran, because the host goes down.
     pub fn crash(&mut self) {
         self.under_way.clear();
     }

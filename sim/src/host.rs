@@ -1,4 +1,5 @@
-//! A simulated host: a node, its disk, its clock, and what runs on it.
+//! A simulated host: a node, its disk, its clock, and the events that run on
+//! it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,7 +20,7 @@ use crate::hooks::Hooks;
 use crate::network::Boot;
 use crate::world::Armed;
 
-/// A host's number, from 0. People read it as h1, h2 and so on.
+/// A host's number, from 0. It is displayed as h1, h2 and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostNo(pub u32);
 
@@ -28,8 +29,8 @@ impl HostNo {
         self.0 as usize
     }
 
-    /// The host's name in the mesh. Turns go by names, so that h10 comes after
-    /// h9.
+    /// The host's name in the mesh. Zeros fill the number, because turns go in
+    /// the order of names and h10 must come after h9.
     pub fn name(self) -> String {
         format!("h{:05}", self.0 + 1)
     }
@@ -55,7 +56,7 @@ impl FromStr for HostNo {
     }
 }
 
-/// What a host is, whatever happens to it.
+/// The properties of a host that never change.
 #[derive(Clone, Debug)]
 pub struct Profile {
     pub tags: BTreeSet<Tag>,
@@ -70,7 +71,7 @@ impl Default for Profile {
     }
 }
 
-/// What all hosts of a mesh are told alike.
+/// Settings that are the same for all hosts of a mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
     pub voters_max: u8,
@@ -92,31 +93,33 @@ pub struct SimHost {
     pub node: Option<Box<Running>>,
     pub boot: Boot,
     pub clock: HostClock,
-    /// How far ahead its clock is set at the next start.
+    /// How far ahead its clock is set at the next start, in microseconds.
     pub ahead_micros: i64,
     pub drift: i64,
     pub disk: Disk,
-    /// Its loop does not run before this moment.
+    /// Its loop does not run before this moment: a stall.
     pub stalled_until: Moment,
-    /// How far the checkers have seen this start of it fold.
+    /// The index up to which the checkers have looked at what this start of the
+    /// host folded.
     pub looked_at: Index,
-    /// The wake that lies in the world's queue.
+    /// The time of the wake event that is in the world's queue.
     pub wake_at: Option<Moment>,
     pub hooks: Hooks,
-    /// What becomes of its next write, if anything does.
+    /// The fault that strikes at its next write, if any.
     pub at_write: Option<Armed>,
-    /// How often it was started elsewhere.
+    /// How many times the host was moved to another address.
     pub moves: u8,
-    /// It is to hear of a ledger that is not its own.
+    /// If true, the next suitable frame tells the host of a ledger that is not
+    /// its own.
     pub hears_false_head: bool,
-    /// Its disk was lost once: it must not begin a ledger again.
+    /// Its disk was lost once, so it must not begin a ledger again.
     pub was_wiped: bool,
-    /// It was taken out of the mesh and switched off for good.
+    /// The host was removed from the mesh and switched off for good.
     pub is_off: bool,
     pub tuning: Tuning,
 }
 
-/// `Node` says nothing to `Debug`, and need not.
+/// A running node. `Node` does not implement `Debug`, so this type does.
 pub struct Running(pub Node);
 
 impl fmt::Debug for Running {
@@ -162,7 +165,7 @@ impl SimHost {
         self.no.name()
     }
 
-    /// Where it can be dialled.
+    /// The multiaddress at which other hosts dial it.
     pub fn address(&self) -> String {
         format!("/ip4/{}/udp/4001/quic-v1", self.ip())
     }
@@ -192,10 +195,11 @@ impl SimHost {
 /// The host that begins the ledger.
 pub const FOUNDER: HostNo = HostNo(0);
 
-/// How often a host without any connection looks for its mesh again.
+/// How often a host that has no connection looks for its mesh again.
 pub const BOOTSTRAP_EVERY: Duration = Duration::from_secs(1);
 
-/// A key that is nobody's, the same for the same number in every run.
+/// Returns a public key that belongs to nobody. It is the same for the same
+/// number in every run.
 fn host_id(no: HostNo) -> HostId {
     HostId::from_public_key(*blake3::hash(format!("host {}", no.0).as_bytes()).as_bytes())
 }

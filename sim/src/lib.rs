@@ -1,14 +1,14 @@
-//! Whole fleets in virtual time, from one seed.
+//! Simulates whole fleets in virtual time, from one seed.
 //!
-//! A [`world::World`] holds the hosts, and in each of them a real
-//! `proto::Node`. It plays everything that surrounds them: the network, the
-//! disks, the clocks, the scripts. All chance comes from one seed, so a run can
-//! be had again, to the last byte. While it runs, the checkers of [`check`]
-//! compare what the nodes do with what they have promised.
+//! A [`world::World`] holds the hosts, each with a real `proto::Node`. It
+//! simulates everything around them: the network, the disks, the clocks and the
+//! scripts. All random numbers come from one seed, so a run can be repeated to
+//! the last byte. While it runs, the checkers of [`check`] compare what the
+//! nodes do with what they have promised.
 //!
 //! Reading order: `clock` and `chance`, `disk`, `network`, `hooks`, `host`,
-//! `world`; then `check` and `model`; then `plan` (a seed becomes a mesh, its
-//! faults and its work), `swarm`, and `scenario`.
+//! `world`; then `check` and `model`; then `plan` (turns a seed into a mesh,
+//! its faults and its work), `swarm`, and `scenario`.
 
 pub mod chance;
 pub mod check;

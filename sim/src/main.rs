@@ -16,7 +16,7 @@ use sim::soak::soak;
 use sim::swarm::{Extent, swarm};
 use sim::world::World;
 
-/// Whole fleets in virtual time, from one seed.
+/// Simulates whole fleets in virtual time, from one seed.
 #[derive(Parser)]
 #[command(name = "skein-sim", version)]
 struct Cli {
@@ -30,15 +30,17 @@ enum Command {
     Run(Run),
     /// Plays many seeds; each failure is printed with the command that repeats it.
     Swarm(Swarm),
-    /// Plays release after release, and complains of what grows in a node or its store.
+    /// Plays release after release, and fails if anything keeps growing in a
+    /// node or its store.
     Soak(Soak),
-    /// Tells every node again what it was told in a run, and compares what it does.
+    /// Feeds every node the recorded inputs of a run again, and compares what
+    /// it does.
     Replay(Replay),
 }
 
 #[derive(Args)]
 struct Soak {
-    /// How many releases.
+    /// The number of releases.
     #[arg(long, default_value_t = 2_000)]
     releases: u32,
     #[arg(long, default_value_t = 1)]
@@ -47,43 +49,45 @@ struct Soak {
 
 #[derive(Args)]
 struct Replay {
-    /// What `run --trace` wrote.
+    /// The file that `run --trace` wrote.
     trace: PathBuf,
 }
 
 #[derive(Args)]
 struct Run {
-    /// A scenario (see sim/scenarios/README.md). Without one, the seed makes up a mesh, its work and its troubles.
+    /// A scenario file (see sim/scenarios/README.md). Without one, the seed
+    /// decides the mesh, its work and its faults.
     file: Option<PathBuf>,
-    /// All chance comes from it.
+    /// The seed of all random numbers.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many hosts, in place of what the seed says.
+    /// The number of hosts, instead of the one that the seed gives.
     #[arg(long, conflicts_with = "file")]
     hosts: Option<u32>,
-    /// Writes every input, so that the run can be had again: `skein-sim replay OUT`.
+    /// Writes every input to a file, so that the run can be replayed:
+    /// `skein-sim replay OUT`.
     #[arg(long, value_name = "OUT")]
     trace: Option<PathBuf>,
     /// Writes every input and output as text, one line each.
     #[arg(long, value_name = "OUT", conflicts_with = "file")]
     log: Option<PathBuf>,
-    /// Writes the run as a page: each host over time, and the story.
+    /// Writes the run as an HTML page: each host over time, and the story.
     #[arg(long, value_name = "OUT.html")]
     report: Option<PathBuf>,
     /// Prints totals only.
     #[arg(short, long)]
     quiet: bool,
-    /// Tells of each lifecycle event too.
+    /// Also prints each lifecycle event.
     #[arg(long)]
     events: bool,
 }
 
 #[derive(Args)]
 struct Swarm {
-    /// How many seeds.
+    /// The number of seeds.
     #[arg(long, default_value_t = 100, conflicts_with = "minutes")]
     seeds: u64,
-    /// For how long, in place of how many.
+    /// How many minutes to run, instead of a number of seeds.
     #[arg(long)]
     minutes: Option<u64>,
     /// The first seed.
@@ -114,11 +118,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// A claim was violated, or a scenario went otherwise than its `expect` lines
-/// say.
+/// The exit code if a claim was violated, or if an `expect` line of a scenario
+/// did not hold.
 const EXPECTED_OTHERWISE: u8 = 4;
 
-/// Returns whether everything came as expected.
+/// Returns true if every `expect` line held.
 fn run_scenario(file: &Path, run: &Run) -> Result<bool> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
@@ -157,7 +161,7 @@ fn keep(world: &mut World, run: &Run) -> Result<()> {
     }
 }
 
-/// Returns whether it went as it had gone.
+/// Returns true if the nodes did the same again.
 fn run_replay(args: &Replay) -> Result<bool> {
     let name = args.trace.display();
     let bytes = std::fs::read(&args.trace).with_context(|| format!("cannot read {name}"))?;
@@ -177,11 +181,11 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Hosts that are described below a finding: of a large mesh the first say
-/// enough.
+/// The number of hosts that are described below a finding: in a large mesh, the
+/// first few say enough.
 const HOSTS_SHOWN: usize = 12;
 
-/// Returns whether all claims held.
+/// Returns true if all claims held.
 fn run_one(run: &Run) -> Result<bool> {
     let plan = Plan::new(run.seed, run.hosts);
     let mut world = plan.world();
@@ -222,7 +226,7 @@ fn run_one(run: &Run) -> Result<bool> {
     Ok(report.finding.is_none())
 }
 
-/// Returns whether nothing grew, and all claims held.
+/// Returns true if nothing grew and all claims held.
 fn run_soak(args: &Soak) -> bool {
     let soak = soak(args.seed, args.releases);
     println!("{:<28} {:>12} {:>12} {:>12}", "most that any host held, of", "first third", "second", "last");
@@ -240,7 +244,7 @@ fn run_soak(args: &Soak) -> bool {
     soak.finding.is_none() && grown.is_empty() && soak.releases == args.releases
 }
 
-/// Returns whether all claims held.
+/// Returns true if all claims held.
 fn run_swarm(args: &Swarm) -> bool {
     let extent = match args.minutes {
         Some(minutes) => Extent::Time(Duration::from_secs(minutes * 60)),

@@ -1,9 +1,9 @@
-//! A second, naive fold of the ledger: slow, and as obvious as it can be.
+//! A second, naive fold of the ledger. It is slow, and as obvious as it can be.
 //!
-//! This is the one place where the simulator repeats what `proto` decides. It
-//! keeps no sums, no queues and no timers: whatever it needs it counts again
-//! from the list of turns, for every entry. Where it and the fold differ, one
-//! of them is wrong.
+//! This is the only place in which the simulator repeats what `proto` decides.
+//! The model keeps no sums, no queues and no timers: for every entry, it counts
+//! what it needs again from the list of turns. If the model and the fold
+//! differ, one of them is wrong.
 
 mod catch_up;
 mod due;
@@ -31,11 +31,11 @@ pub use watches::{Happening, Watches};
 pub struct Host {
     pub record: HostRecord,
     pub down: bool,
-    /// When it last went Down.
+    /// When the host last went Down.
     pub down_at: Millis,
 }
 
-/// What is known of a host between deployments.
+/// The known state of a host between deployments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub healthy: bool,
@@ -49,15 +49,15 @@ pub struct GroupState {
     pub running: Option<DeploymentId>,
     pub queued: Option<DeploymentId>,
     pub owes_rollback_of: Option<DeploymentId>,
-    /// Each with the deployment that brought it.
+    /// The last good revisions, each with the deployment that installed it.
     pub good: Vec<(Digest, DeploymentId)>,
     pub deployments: Vec<DeploymentId>,
     pub catching_up: Option<DeploymentId>,
     pub catch_ups: u64,
     pub behind: BTreeMap<HostId, Behind>,
-    /// Unwell by the group's check, since when.
+    /// The hosts that are unwell by the group's check, and since when.
     pub ailing: BTreeMap<HostId, Millis>,
-    /// The last entry that said something of a host's health or turn.
+    /// For each host, the index of the last entry about its health or its turn.
     spoken: BTreeMap<HostId, Index>,
     pub watches: Watches,
 }
@@ -72,15 +72,17 @@ pub struct Model {
     hosts: BTreeMap<HostId, Host>,
     groups: BTreeMap<GroupName, GroupState>,
     deployments: BTreeMap<DeploymentId, Deployment>,
-    /// What came due, for whoever tells of it.
+    /// The events that came due, for the story to tell.
     came_due: Vec<Due>,
     configs: BTreeMap<ConfigName, DeploymentConfig>,
-    /// Taken out for good. (So many that one is forgotten are in no run.)
+    /// Hosts that were removed for good. The real fold forgets the oldest of
+    /// very many; no run removes that many.
     removed: BTreeSet<HostId>,
     proposed: repeats::Proposed,
 }
 
-/// What has come due by the ledger's clock, in the order in which it is done.
+/// An event that comes due by the ledger's clock. Events are handled in the
+/// order of the variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
     DidNotStart(DeploymentId, HostId),
@@ -125,17 +127,18 @@ impl Model {
         unfinished.map(|(id, _)| *id).chain(owed).chain(due).collect()
     }
 
-    /// What has come due since this was asked last.
+    /// Takes the events that came due since the last call.
     pub fn take_came_due(&mut self) -> Vec<Due> {
         std::mem::take(&mut self.came_due)
     }
 
-    /// Folds an entry that follows the last one.
+    /// Folds the next entry.
     pub fn apply(&mut self, entry: &Entry) {
         self.apply_at(self.index + 1, entry);
     }
 
-    /// Folds an entry, after some that say nothing here.
+    /// Folds an entry at `index`. Entries of which the model needs nothing may
+    /// lie between.
     pub fn apply_at(&mut self, index: Index, entry: &Entry) {
         self.index = index;
         let mut before = self.before();
@@ -145,7 +148,8 @@ impl Model {
             self.come_due(due);
         }
         if self.came_due.len() > came_due {
-            // Before the entry itself, which may set who is to be told.
+            // The happenings are noted before the entry itself, which may
+            // change the triggers.
             self.note_happenings(&before);
             before = self.before();
         }
@@ -161,7 +165,7 @@ impl Model {
             Body::HostJoined(record) => self.join(record),
             Body::HostLeft { host } => self.leave(*host),
             Body::HostDown { host, incarnation } => {
-                // Who does not count itself cannot count others out.
+                // A host that counts as Down cannot report others as down.
                 let accuser = self.hosts.get(&proposer);
                 if accuser.is_some_and(|accuser| !accuser.down) {
                     self.see(*host, *incarnation, true);
@@ -224,12 +228,12 @@ impl Model {
         members
     }
 
-    /// In the order of the groups' names.
+    /// The running deployments, in the order of their groups' names.
     fn running(&self) -> Vec<DeploymentId> {
         self.groups.values().flat_map(|group| [group.running, group.catching_up]).flatten().collect()
     }
 
-    /// The group's policy, with the configuration that it names.
+    /// The group's policy, with the named configuration that it refers to.
     pub fn policy_of(&self, group: &Group) -> Policy {
         let mut policy = group.policy.clone();
         if let Some(config) = group.config.as_ref().and_then(|name| self.configs.get(name)) {
@@ -361,7 +365,7 @@ impl Model {
         deployment.advance(clock);
         let digest = deployment.submission.revision.digest;
         let Some(group) = self.groups.get_mut(&deployment.submission.group) else { return };
-        // What never began has touched nothing.
+        // A turn that never began has not touched its host.
         if started && self.hosts.contains_key(&host) {
             let revision = succeeded.then_some(digest);
             group.standing.insert(host, Standing { healthy: succeeded, revision });
@@ -418,7 +422,8 @@ impl Model {
         let Some(group) = self.groups.get_mut(&name) else { return };
         group.running = None;
         if succeeded && is_restart {
-            // Nothing was brought: who brought what runs stays known.
+            // A restart installed nothing: the deployment that installed the
+            // revision stays recorded.
         } else if succeeded {
             group.good.retain(|(good, _)| *good != digest);
             group.good.push((digest, id));
@@ -442,13 +447,14 @@ impl Model {
 
 #[cfg(test)]
 impl Model {
-    /// For tests of checkers: as if a host had become well by itself.
+    /// For tests of the checkers: marks a host as healthy without an entry.
     pub fn mend(&mut self, host: HostId) {
         let group = self.groups.values_mut().next().expect("a group");
         group.standing.get_mut(&host).expect("it had a turn").healthy = true;
     }
 
-    /// For tests of checkers: as if a turn had started, whatever the rules say.
+    /// For tests of the checkers: marks a turn as started, whatever the rules
+    /// say.
     pub fn start_anew(&mut self, id: DeploymentId, host: HostId) {
         let turn = self.deployments.get_mut(&id).and_then(|deployment| deployment.turn_mut(host));
         turn.expect("it has a turn").stage = Stage::Started { at: self.clock };

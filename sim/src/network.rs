@@ -1,12 +1,12 @@
 //! The network between hosts: connections that come and go, and frames that
-//! are late, lost, doubled or out of order.
+//! arrive late, twice, out of order or not at all.
 //!
-//! It knows no node. What is to happen later it returns as [`Later`], for the
-//! world to put into its queue and to hand back when the time has come.
+//! The network knows no node. It returns future events as [`Later`]; the world
+//! puts them into its queue and hands them back when their time has come.
 //!
-//! A connection has a number, and each end of it is told on its own that it is
-//! up or lost. So an end may believe in a connection whose other end is long
-//! gone, which is what a cut without a FIN looks like.
+//! A connection has a number, and each end learns on its own that the
+//! connection is up or lost. So one end may believe in a connection whose other
+//! end is long gone, as after a cut without a FIN.
 
 mod gossip;
 
@@ -20,26 +20,28 @@ use crate::host::HostNo;
 
 pub use gossip::GossipId;
 
-/// How good the network is.
+/// The quality of the network.
 #[derive(Clone, Debug)]
 pub struct Quality {
-    /// One way, per link: each link has its own between these.
+    /// The range of the one-way latency. Each link has its own fixed value in
+    /// it.
     pub latency: (Duration, Duration),
-    /// Added to each frame, up to this.
+    /// The most that is added to the latency of one frame.
     pub jitter: Duration,
     pub loss_per_million: u32,
     pub duplicates_per_million: u32,
-    /// Whether a frame may overtake another of its link.
+    /// True if a frame may overtake another one on its link.
     pub reorders: bool,
-    /// How long a silent connection is believed in.
+    /// The range of the time after which an end gives up a silent connection.
     pub idle_timeout: (Duration, Duration),
-    /// How many hosts a published frame may pass through.
+    /// The number of hosts that may relay a published frame.
     pub relays: u8,
-    /// Of frames that come this much too late, if their connection lasts.
+    /// How many frames in a million are late by up to `stray`. They arrive only
+    /// if their connection still exists.
     pub strays_per_million: u32,
     pub stray: Duration,
-    /// How often a connection that takes an older one's place does so without
-    /// the node hearing of it: it never was without a connection.
+    /// How often, in percent, a connection replaces an older one without
+    /// telling the node, which then never saw itself disconnected.
     pub silent_replacement_percent: u32,
 }
 
@@ -60,29 +62,29 @@ impl Default for Quality {
     }
 }
 
-/// Which start of a host's agent.
+/// The number of a start of a host's agent.
 pub type Boot = u32;
 
-/// Something that the network has in store.
+/// A future event of the network.
 #[derive(Clone, Debug)]
 pub enum NetEvent {
     Dial {
         from: HostNo,
         to: HostNo,
     },
-    /// One end is told that the connection is up.
+    /// One end learns that the connection is up.
     Up {
         end: End,
         peer: End,
         connection: u64,
     },
-    /// One end is told that the connection is gone.
+    /// One end learns that the connection is gone.
     Lost {
         host: HostNo,
         peer: HostNo,
         connection: u64,
     },
-    /// A link that has been blocked since then may count as broken.
+    /// A link that has been blocked since `since` may now count as broken.
     Idle {
         a: HostNo,
         b: HostNo,
@@ -97,7 +99,7 @@ pub enum NetEvent {
     },
 }
 
-/// One start of one host.
+/// One end of a connection: one start of one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
     pub host: HostNo,
@@ -106,7 +108,7 @@ pub struct End {
 
 pub type Later = (Moment, NetEvent);
 
-/// What a node is to be told.
+/// What the world tells a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     Connected(HostNo),
@@ -117,7 +119,7 @@ pub enum Told {
 struct Side {
     wanted: bool,
     dialling: bool,
-    /// The connection that this end believes in.
+    /// The connection in which this end believes.
     told: Option<u64>,
     last_arrival: Moment,
 }
@@ -129,7 +131,7 @@ pub struct Network {
     seed: u64,
     boots: Vec<Option<Boot>>,
     sides: BTreeMap<(HostNo, HostNo), Side>,
-    /// How many faults block this direction now.
+    /// The number of faults that block this direction now.
     blocked: BTreeMap<(HostNo, HostNo), u32>,
     blocked_since: BTreeMap<(HostNo, HostNo), Moment>,
     connections: u64,
@@ -164,8 +166,8 @@ impl Network {
         self.boots[host.index()] = Some(boot);
     }
 
-    /// The host is gone. `says_goodbye` if its operating system still closes
-    /// its connections; otherwise the others find out by silence.
+    /// Takes a host down. If `says_goodbye` is true, its operating system still
+    /// closes its connections; otherwise its peers notice only the silence.
     pub fn host_down(&mut self, host: HostNo, says_goodbye: bool, now: Moment) -> Vec<Later> {
         self.boots[host.index()] = None;
         let mut later = Vec::new();
@@ -180,7 +182,7 @@ impl Network {
         later
     }
 
-    /// The host wants a connection, and keeps wanting it.
+    /// Makes the host want a connection to `to` from now on, and dials.
     pub fn connect(&mut self, from: HostNo, to: HostNo, now: Moment) -> Vec<Later> {
         self.sides.entry((from, to)).or_default().wanted = true;
         self.dial_soon(from, to, now, Duration::ZERO)
@@ -201,12 +203,13 @@ impl Network {
         self.sides.get(&(host, peer)).is_some_and(|side| side.told.is_some())
     }
 
-    /// Whom the host believes itself connected to.
+    /// The peers to which the host believes itself connected.
     pub fn connected(&self, host: HostNo) -> Vec<HostNo> {
         self.sides_of(host).filter(|(_, side)| side.told.is_some()).map(|(peer, _)| peer).collect()
     }
 
-    /// Nothing gets from any of `from` to any of `to`, until mended as often.
+    /// Blocks all frames from any of `from` to any of `to`. Each cut needs one
+    /// [`Network::mend`].
     pub fn cut(&mut self, from: &BTreeSet<HostNo>, to: &BTreeSet<HostNo>, now: Moment) -> Vec<Later> {
         let mut later = Vec::new();
         for (from, to) in pairs(from, to) {
@@ -244,7 +247,8 @@ impl Network {
         self.blocked.contains_key(&(from, to))
     }
 
-    /// A frame to a connected host. Without a connection it is lost.
+    /// Sends a frame to a connected host. Without a connection the frame is
+    /// lost.
     pub fn send(&mut self, from: HostNo, to: HostNo, frame: Rc<[u8]>, now: Moment) -> Vec<Later> {
         let mut later = Vec::new();
         later.extend(self.copy(from, to, &frame, None, now));
@@ -254,7 +258,7 @@ impl Network {
         later
     }
 
-    /// What happens to one copy of a frame on one link.
+    /// Schedules one copy of a frame on one link. Returns None if it is lost.
     fn copy(
         &mut self,
         from: HostNo,
@@ -274,7 +278,8 @@ impl Network {
         let mut arrival = now + self.base_latency(from, to);
         if !self.quality.jitter.is_zero() {
             arrival = arrival + self.chance.duration(Duration::ZERO, self.quality.jitter);
-            // Queues are short, but not always.
+            // Queues are short as a rule, but one frame in a hundred meets a
+            // long one.
             if self.chance.percent(1) {
                 arrival = arrival + self.quality.jitter * 20;
             }
@@ -294,7 +299,8 @@ impl Network {
         Some((arrival, NetEvent::Frame { from, to, connection, frame: Rc::clone(frame), gossip }))
     }
 
-    /// Whether a frame still arrives: both ends must mean the same connection.
+    /// Returns true if a frame still arrives. Both ends must believe in the
+    /// same connection.
     pub fn arrives(&mut self, from: HostNo, to: HostNo, connection: u64) -> bool {
         let believes = self.sides.get(&(to, from)).and_then(|side| side.told) == Some(connection);
         let arrives = believes && !self.is_blocked(from, to);
@@ -304,7 +310,7 @@ impl Network {
         arrives
     }
 
-    /// A dial comes to its end. `reachable` unless the other host is stalled.
+    /// Ends a dial. `reachable` is false if the other host is stalled.
     pub fn dial(&mut self, from: HostNo, to: HostNo, reachable: bool, now: Moment) -> Vec<Later> {
         let Some(side) = self.sides.get_mut(&(from, to)) else { return Vec::new() };
         side.dialling = false;
@@ -322,7 +328,7 @@ impl Network {
         let connection = self.connections;
         let dialler = End { host: from, boot: from_boot };
         let listener = End { host: to, boot: to_boot };
-        // The listener's first frame never arrives before the dialler knows
+        // The listener's first frame must not arrive before the dialler knows
         // that it has a connection.
         let after = self.base_latency(to, from);
         vec![
@@ -331,7 +337,7 @@ impl Network {
         ]
     }
 
-    /// One end of a new connection comes up. Returns what its node is told.
+    /// Brings up one end of a new connection. Returns what its node is told.
     pub fn up(&mut self, end: End, peer: End, connection: u64, now: Moment) -> (Vec<Told>, Vec<Later>) {
         if self.boot(end.host) != Some(end.boot) {
             return (Vec::new(), Vec::new());
@@ -342,7 +348,7 @@ impl Network {
         let replaced_silently = self.chance.percent(self.quality.silent_replacement_percent);
         let side = self.sides.entry((end.host, peer.host)).or_default();
         let told = match side.told {
-            // Both dialled at once: both ends keep the newer connection.
+            // Both hosts dialled at once: both ends keep the newer connection.
             Some(newer) if newer > connection => return (Vec::new(), Vec::new()),
             Some(_) if replaced_silently => Vec::new(),
             Some(_) => vec![Told::Disconnected(peer.host), Told::Connected(peer.host)],
@@ -352,7 +358,8 @@ impl Network {
         (told, Vec::new())
     }
 
-    /// One end learns that a connection is gone. Returns what its node is told.
+    /// Tells one end that its connection is gone. Returns what its node is
+    /// told.
     pub fn lost(
         &mut self,
         host: HostNo,
@@ -368,7 +375,8 @@ impl Network {
         (vec![Told::Disconnected(peer)], self.dial_if_wanted(host, peer, now))
     }
 
-    /// A link was blocked some time ago: if it still is, its connection breaks.
+    /// Breaks the connection of a link that was blocked at `since`, if it still
+    /// is.
     pub fn idle(&mut self, a: HostNo, b: HostNo, since: Moment, now: Moment) -> Vec<Later> {
         if self.blocked_since.get(&(a, b)) != Some(&since) {
             return Vec::new();
@@ -414,8 +422,8 @@ impl Network {
         self.chance.duration(self.quality.idle_timeout.0, self.quality.idle_timeout.1)
     }
 
-    /// A link's own latency: worked out, not stored, because a mesh of 10,000
-    /// hosts has a hundred million links.
+    /// The latency of a link. It is computed and not stored, because a mesh of
+    /// 10,000 hosts has a hundred million links.
     fn base_latency(&self, from: HostNo, to: HostNo) -> Duration {
         let (least, most) = self.quality.latency;
         let spread = u64::try_from((most - least).as_micros()).expect("a short duration");
@@ -428,7 +436,7 @@ impl Network {
     }
 
     fn peers(&self, host: HostNo) -> Vec<HostNo> {
-        // A side may exist at the other end alone, if only that one dialled.
+        // Only the other end has a side if only that one dialled.
         let known = (0..self.boots.len()).map(HostNo::from_index);
         known.filter(|peer| *peer != host).collect()
     }
@@ -439,7 +447,7 @@ fn pairs(from: &BTreeSet<HostNo>, to: &BTreeSet<HostNo>) -> Vec<(HostNo, HostNo)
     all.filter(|(from, to)| from != to).collect()
 }
 
-/// splitmix64's finalizer.
+/// The finalizer of splitmix64.
 fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,4 +1,5 @@
-//! What a node said when it panicked: a panic is a finding, not the end.
+//! Catches panics of a node. A panic is a finding, and does not end the
+//! simulator.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
@@ -9,9 +10,9 @@ thread_local! {
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Does what may panic; if it does, answers with what the panic said and where.
+/// Calls `may_panic`. If it panics, returns the panic's message and location.
 ///
-/// The node is not used after a panic, so nobody sees it half changed.
+/// The node is not used after a panic, so nobody sees its half-changed state.
 pub(crate) fn guard<T>(may_panic: impl FnOnce() -> T) -> Result<T, String> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

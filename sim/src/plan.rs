@@ -1,7 +1,7 @@
-//! A seed becomes a plan: a mesh, its network, its work, and what goes wrong.
+//! Turns a seed into a plan: a mesh, its network, its work, and its faults.
 //!
-//! Everything is decided here, before the run begins, so that a plan can be
-//! read, and a part of it left out, without changing the rest.
+//! Everything is decided here, before the run begins. So a person can read a
+//! plan, or leave a part of it out, without a change to the rest.
 
 mod disasters;
 mod harder;
@@ -24,25 +24,28 @@ use crate::world::{Asked, Fault, Wish, World};
 #[derive(Debug)]
 pub struct Plan {
     pub seed: u64,
-    /// Each host, and when it starts first.
+    /// Each host, with the time of its first start.
     pub hosts: Vec<(Profile, Moment)>,
     pub tuning: Tuning,
     pub quality: Quality,
-    /// How far ahead each host's clock is, and what it gains, in ppm.
+    /// For each host, how many microseconds its clock is ahead, and what it
+    /// gains in ppm.
     pub clocks: Vec<(i64, i64)>,
     pub bundles: Vec<Bundle>,
     pub wishes: Vec<(Moment, Asked)>,
     pub faults: Vec<(Moment, Fault)>,
     pub spells: Vec<Spell>,
-    /// When all faults are over.
+    /// The time at which all faults are over.
     pub heal_at: Moment,
 }
 
-/// Every so often a mesh has so many hosts, more than there are voters.
+/// The number of hosts of a large mesh, more than there are voters. A few seeds
+/// get one.
 const LARGE: u64 = 30;
 
-/// A mesh of few zones with many hosts in each: of three zones with a host or
-/// two none could keep a minimum, and what asks for one is refused.
+/// A mesh of few zones with many hosts in each. With three zones of one or two
+/// hosts, no zone could keep a minimum, and a group that asks for one would be
+/// refused.
 struct Wide {
     hosts: u64,
     zones: u64,
@@ -53,7 +56,7 @@ impl Wide {
         dice.percent(25).then(|| Wide { hosts: dice.between(8, 16), zones: dice.between(1, 2) })
     }
 
-    /// One after the other, so that no zone is small.
+    /// Assigns zones in turn, so that no zone is small.
     fn zoned(&self, hosts: Vec<(Profile, Moment)>) -> Vec<(Profile, Moment)> {
         let zoned = |(no, (profile, start)): (u64, (Profile, Moment))| {
             (Profile { zone: format!("z{}", no % self.zones), ..profile }, start)
@@ -63,7 +66,7 @@ impl Wide {
 }
 
 impl Plan {
-    /// The plan of a seed, for so many hosts if that is said.
+    /// Returns the plan of a seed. `hosts` overrides the number of hosts.
     pub fn new(seed: u64, hosts: Option<u32>) -> Self {
         let chance = Chance::new(seed).fork("plan");
         let mut dice = chance.fork("mesh");
@@ -99,7 +102,7 @@ impl Plan {
         Plan { seed, hosts, tuning, quality, clocks, bundles, wishes, faults, spells, heal_at }
     }
 
-    /// The world in which all this is to come.
+    /// Builds the world of this plan.
     pub fn world(&self) -> World {
         let mut world = World::new(self.seed, self.quality.clone());
         for (at, (profile, start)) in self.hosts.iter().enumerate() {
@@ -119,7 +122,7 @@ impl Plan {
 
 fn profile(dice: &mut Chance, no: u64) -> Profile {
     let mut tags = BTreeSet::new();
-    // The first host is in both groups, so that neither is ever empty.
+    // The first host is in both groups, so that no group is ever empty.
     let (web, db) = match dice.below(4) {
         _ if no == 0 => (true, true),
         0 => (false, true),
@@ -134,7 +137,8 @@ fn profile(dice: &mut Chance, no: u64) -> Profile {
     Profile { tags, zone: format!("z{}", dice.below(3)), ..Profile::default() }
 }
 
-/// Most hosts are there from the start, some join in the middle.
+/// Draws when a host first starts. Most hosts start at the beginning, some join
+/// later.
 fn first_start(dice: &mut Chance, no: u64, heal_at: Moment) -> Moment {
     match no {
         0 => Moment::START,
@@ -143,8 +147,9 @@ fn first_start(dice: &mut Chance, no: u64, heal_at: Moment) -> Moment {
     }
 }
 
-/// Most clocks are right to a second and keep time to 100 ppm; a few are
-/// minutes off or run a twentieth too fast or too slow.
+/// Draws a clock's offset and drift. Most clocks are right to a second and keep
+/// time to 100 ppm; a few are minutes off, or run up to a twentieth too fast or
+/// too slow.
 fn clock(dice: &mut Chance) -> (i64, i64) {
     let signed = |dice: &mut Chance, most: u64| {
         let number = i64::try_from(dice.below(2 * most + 1)).expect("small");

@@ -1,5 +1,5 @@
-//! Plays a plan: first the troubles, in which nothing unsafe may happen, then
-//! healing, after which everything must come to its end.
+//! Plays a plan: first the faults, during which nothing unsafe may happen, then
+//! the time after healing, in which everything must come to its end.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::host::{FOUNDER, HostNo, SimHost};
 use crate::plan::Plan;
 use crate::world::{Asked, Wish, World};
 
-/// How a run went.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct Report {
     pub finding: Option<Finding>,
@@ -27,17 +27,17 @@ pub struct Report {
     pub entries: usize,
 }
 
-/// After healing everything ends within this time: the longest timeouts of a
-/// deployment, its rollback and one that is queued behind them, and clocks that
-/// are minutes off.
+/// The time within which everything must end after healing. It covers the
+/// longest timeouts of a deployment, of its rollback and of one that is queued
+/// behind them, and clocks that are minutes off.
 const ALL_ENDS_WITHIN: Duration = Duration::from_secs(3 * 900 + 600);
 
-/// A mesh in which nothing is wrong brings a good revision to its hosts in this
-/// time, for each host.
+/// The time in which a mesh without faults must bring a good revision to its
+/// hosts, plus a time for each host.
 const LAST_WITHIN: Duration = Duration::from_secs(120);
 const LAST_PER_HOST: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether all has ended.
+/// How often the run checks whether all has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub fn play(plan: &Plan, world: &mut World) -> Report {
@@ -55,8 +55,8 @@ pub fn play(plan: &Plan, world: &mut World) -> Report {
     }
 }
 
-/// A mesh that has been through all this still does its work: a revision in
-/// which nothing fails reaches every host of both groups.
+/// Deploys once more. After all its faults, the mesh must still work: a
+/// revision in which nothing fails reaches every host of both groups.
 fn one_more(world: &mut World) {
     let last = Bundle::new("last", (Duration::from_millis(5), Duration::from_millis(50)));
     let digest = last.revision.digest;
@@ -68,7 +68,7 @@ fn one_more(world: &mut World) {
     };
     let groups: Vec<_> = groups.iter().filter(has_members).cloned().collect();
     for group in &groups {
-        // Scripts that were installed before may fail: they are not new.
+        // The scripts that are already installed may be faulty ones.
         let policy = Policy {
             minimum: Minimum::OneAtATime,
             ignore_application_stop_failures: true,
@@ -76,8 +76,8 @@ fn one_more(world: &mut World) {
             ignore_freeze: true,
             ..Policy::default()
         };
-        // What was proposed just before all lost their power may be committed only
-        // now, ahead of this.
+        // A proposal from just before all hosts lost their power may be
+        // committed only now, ahead of this one.
         let wish = Wish::Deploy { group: group.clone(), digest, policy: Some(policy), queue: true };
         world.ask_at(Asked { at: FOUNDER, wish, insists: true }, world.now());
     }
@@ -107,8 +107,9 @@ fn one_more(world: &mut World) {
     }
 }
 
-/// Lets time pass until all deployments are over, all questions answered, and
-/// all hosts equal; complains if that takes too long.
+/// Lets time pass until all deployments are over, all requests are answered,
+/// and all hosts are equal. Reports a violation if that takes longer than
+/// `within`.
 fn wait_for_quiet(world: &mut World, within: Duration, when: &str) {
     let until = world.now() + within;
     while world.checks().finding().is_none() {
@@ -124,7 +125,7 @@ fn wait_for_quiet(world: &mut World, within: Duration, when: &str) {
     world.check_quiet();
 }
 
-/// What still goes on, and where.
+/// Returns what still goes on, and on which hosts; None if all is quiet.
 fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
     let is_down = |host: &&SimHost| !host.is_up() && !host.is_off;
     let down: Vec<HostNo> = world.hosts().iter().filter(is_down).map(|host| host.no).collect();
@@ -136,7 +137,7 @@ fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
         let status = world.checks().model.deployment(*first).map(|deployment| deployment.status);
         return Some((Vec::new(), format!("{first} is not over yet ({status:?})")));
     }
-    // What waits for it comes afterwards: hosts that are behind, too.
+    // Deployments that wait for the freeze, also catch-ups, come after it.
     let mut groups = world.checks().model.groups().iter();
     if let Some((name, _)) = groups.find(|(_, group)| group.watches.frozen_until.is_some()) {
         return Some((Vec::new(), format!("{name} is still frozen")));
@@ -186,7 +187,7 @@ fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
     })
 }
 
-/// It knows that it was taken out, and takes part in nothing.
+/// Returns true if the host knows that it was removed, and does not vote.
 fn has_left(node: &Node) -> bool {
     node.removed().is_some() && !node.is_voting()
 }

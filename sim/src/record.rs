@@ -1,10 +1,11 @@
-//! A run, written down: what every node was told, and when. With it a run can
-//! be had again without the world that made it, on another machine, in a
-//! debugger, after the simulator has changed.
+//! A recorded run: what every node was told, and when. It can be replayed
+//! without the world that made it, on another machine, in a debugger, or after
+//! a change of the simulator.
 //!
-//! The file is a line that says what it is, then one record after another,
-//! each with its length before it. What nodes *did* is not in it but for a
-//! check of eight bytes after each input: they are to do it again.
+//! The file is one line that identifies the format, then one record after
+//! another, each with its length before it. It does not hold what the nodes
+//! did, except for a check of eight bytes after each input: a replay must do
+//! the same again.
 
 use proto::config::Config;
 use proto::id::{Digest, HostId};
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Moment;
 use crate::host::HostNo;
 
-/// One thing that was.
+/// One record of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Record {
     Host {
@@ -26,11 +27,11 @@ pub enum Record {
         digest: Digest,
         name: String,
     },
-    /// An agent starts, with what its disk holds.
+    /// An agent starts with these contents of its disk.
     Started {
         at: Moment,
         host: HostNo,
-        /// What its own clock shows, in microseconds.
+        /// The time that the host's own clock shows, in microseconds.
         local: u64,
         config: Box<Config>,
         stored: Vec<(Vec<u8>, Vec<u8>)>,
@@ -42,17 +43,17 @@ pub enum Record {
         local: u64,
         input: Input,
     },
-    /// What all nodes have done so far, as a hash.
+    /// A hash of what all nodes have done so far.
     Check(u64),
     Down {
         host: HostNo,
     },
-    /// The world's own lines of the story: what broke, and what was healed.
+    /// A line of the story from the world: a fault, or its end.
     Said {
         at: Moment,
         line: String,
     },
-    /// What came before was not the story yet.
+    /// The story begins here; what came before is not part of it.
     Begins {
         at: Moment,
     },
@@ -61,13 +62,14 @@ pub enum Record {
     },
 }
 
-/// The first line of a file.
+/// The first line of a trace file.
 const MAGIC: &[u8] = b"skein-sim trace 2\n";
 
-/// Bytes of one record: a store's contents at a start are the largest.
+/// The most bytes of one record. The contents of a store at a start are the
+/// largest.
 const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Why a file is no trace, or not one that can be read here.
+/// The reason why a file cannot be read as a trace.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotATrace {
     #[error("it does not begin as a trace does: `skein-sim run FILE --trace OUT` writes one")]
@@ -85,7 +87,7 @@ fn codec() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<RECORD_BYTES_MAX>()
 }
 
-/// A file in the making.
+/// Writes a trace into memory.
 #[derive(Debug)]
 pub struct Writer {
     bytes: Vec<u8>,
@@ -110,9 +112,10 @@ impl Writer {
     }
 }
 
-/// Reads a file, record by record.
+/// Reads a trace, record by record.
 /// # Errors
-/// If it is no trace, at once; if it is damaged, where it is.
+/// Fails at once if the file is not a trace; the iterator returns an error
+/// where the file is damaged.
 pub fn read(bytes: &[u8]) -> Result<impl Iterator<Item = Result<Record, NotATrace>>, NotATrace> {
     let mut rest = bytes.strip_prefix(MAGIC).ok_or(NotATrace::Magic)?;
     let mut number = 0;

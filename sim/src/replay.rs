@@ -1,7 +1,8 @@
-//! Plays a written run again: the same inputs at the same times, and no world.
+//! Replays a recorded run: the same inputs at the same times, without a world.
 //!
-//! There is no network here, no disk and no chance. If the nodes do the same
-//! again, to the last byte, then all that they did came from their inputs.
+//! A replay has no network, no disk and no random numbers. If the nodes do the
+//! same again, to the last byte, then all that they did follows from their
+//! inputs.
 
 use std::collections::BTreeMap;
 
@@ -17,18 +18,18 @@ use crate::record::{NotATrace, Record};
 use crate::story::Story;
 use crate::trace::Trace;
 
-/// A run that was had again.
+/// The result of a replay.
 #[derive(Debug, Default)]
 pub struct Replayed {
     pub story: Story,
-    /// When the story begins.
+    /// The time at which the story begins.
     pub zero: Moment,
     pub inputs: u64,
-    /// Where it went otherwise, if it did.
+    /// The first difference from the recorded run, if any.
     pub difference: Option<String>,
 }
 
-/// Why there was nothing to have again.
+/// The reason why a trace cannot be replayed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CannotReplay {
     #[error(transparent)]
@@ -47,9 +48,9 @@ struct Replay {
     done: Replayed,
 }
 
-/// Plays the records again, until their end or the first difference.
+/// Replays the records up to the end or the first difference.
 /// # Errors
-/// If the records are damaged, or not whole.
+/// Fails if the records are damaged or incomplete.
 pub fn replay(records: impl Iterator<Item = Result<Record, NotATrace>>) -> Result<Replayed, CannotReplay> {
     let mut replay = Replay::default();
     for record in records {
@@ -63,7 +64,7 @@ pub fn replay(records: impl Iterator<Item = Result<Record, NotATrace>>) -> Resul
 }
 
 impl Replay {
-    /// Returns whether it was the end.
+    /// Replays one record. Returns true if it was the last one.
     fn take(&mut self, record: Record) -> Result<bool, CannotReplay> {
         let story = &mut self.done.story;
         match record {

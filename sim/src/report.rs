@@ -1,6 +1,6 @@
-//! A run as one page: each host over time, how many were in service and how
-//! many had to be, and the story. Plain HTML and SVG, nothing to load, nothing
-//! to run.
+//! A run as one HTML page: each host over time, how many hosts were in service
+//! and how many had to be, and the story. The page is plain HTML and SVG: it
+//! loads nothing and runs no script.
 
 mod picture;
 
@@ -13,19 +13,19 @@ use crate::world::World;
 
 const STYLE: &str = include_str!("report/style.css");
 
-/// What the page says besides what the world knows.
+/// What the page shows besides the contents of the world.
 pub struct Heading<'t> {
-    /// The first is the title.
+    /// The first line is the title.
     pub title: &'t [String],
-    /// Whether everything came as expected.
+    /// True if every `expect` line held.
     pub holds: bool,
-    /// What it came to, as text.
+    /// The results of the run as text.
     pub tables: &'t str,
-    /// When the story began.
+    /// The time at which the story began.
     pub zero: Moment,
 }
 
-/// The whole page.
+/// Returns the whole page.
 pub fn page(heading: &Heading<'_>, world: &World) -> String {
     let zero = heading.zero;
     let title = heading.title.first().map_or("A run", String::as_str);
@@ -100,7 +100,8 @@ mod tests {
         for foreign in ["<script", "http://", "https://", "<link", "<img"] {
             assert!(!page.contains(foreign), "{foreign}");
         }
-        // Every element that is opened is closed: browsers forgive, readers of the source do not.
+        // Every element that is opened must be closed. Browsers forgive a
+        // missing end tag; people who read the source do not.
         for element in ["svg", "table", "section", "tr", "td", "text", "title", "pre", "g"] {
             let opened =
                 page.matches(&format!("<{element}>")).count() + page.matches(&format!("<{element} ")).count();

@@ -1,12 +1,11 @@
-//! Scenarios: what happens to a mesh, told line by line, and what must come of
-//! it.
+//! Scenarios: what happens to a mesh, told line by line, and what the result
+//! must be.
 //!
 //! A scenario is a text that reads as a story (`sim/scenarios/README.md` says
-//! how to write one). Its lines are carried out one after the other: each waits
-//! for its time or its occasion, then acts. What the mesh does meanwhile is the
-//! run; what it comes to is compared with the lines that begin with `expect`.
-//! The whole is printed, with the same words that `skein explain` would use, so
-//! that it can lie beside the scenario and be read.
+//! how to write one). Its lines are carried out in order: each waits for a time
+//! or an occasion, then acts. The lines that begin with `expect` are compared
+//! with what the mesh did. The output uses the same words as `skein explain`,
+//! and is kept beside the scenario as a golden file.
 
 mod clauses;
 mod expect;
@@ -34,19 +33,20 @@ use crate::world::Fault;
 
 pub use perform::{Performance, perform};
 
-/// Hosts of one scenario: nobody reads a story of more.
+/// The most hosts of one scenario. Nobody reads a story of more.
 pub const HOSTS_MAX: u32 = 200;
-/// Lines of one scenario.
+/// The most lines of one scenario.
 pub const LINES_MAX: usize = 500;
-/// Bytes of one scenario's text.
+/// The most bytes of one scenario's text.
 pub const BYTES_MAX: usize = 64 * 1024;
 
-/// What a text says.
+/// A parsed scenario.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// Its file, for messages.
+    /// The name of its file, for error messages.
     pub file: String,
-    /// The comment at its top: what it shows, and which rule that is.
+    /// The comment at the top of the file: what the scenario shows, and which
+    /// rule that is.
     pub title: Vec<String>,
     hosts: Vec<Performer>,
     bundles: Vec<Bundle>,
@@ -58,16 +58,16 @@ pub struct Scenario {
 #[derive(Clone, Debug)]
 struct Performer {
     profile: Profile,
-    /// Not there from the start: a line starts it.
+    /// If true, the host does not start with the story; a line starts it.
     is_later: bool,
 }
 
-/// What was deployed before the story begins.
+/// A bundle that is deployed before the story begins.
 #[derive(Clone, Debug)]
 struct Running {
     bundle: String,
     group: GroupName,
-    /// Where that failed.
+    /// The hosts on which that deployment failed.
     not_on: BTreeSet<HostNo>,
 }
 
@@ -80,18 +80,18 @@ struct Line {
     does: Step,
 }
 
-/// Until when a line waits.
+/// What a line waits for before it acts.
 #[derive(Clone, Debug)]
 enum Wait {
     No,
-    /// So long after the story began.
+    /// A time since the story began.
     At(Duration),
-    /// So long after the line before it.
+    /// A time since the line before this one.
     After(Duration),
     Until(Occasion),
 }
 
-/// Something that comes true in the run.
+/// An event in the run that a line waits for.
 #[derive(Clone, Debug)]
 enum Occasion {
     Begins { host: HostNo, event: LifecycleEvent, of: Option<String> },
@@ -111,22 +111,23 @@ enum Step {
         wish: Wanted,
     },
     Break(Fault),
-    /// Something outside of all hosts is otherwise from now on; well again
-    /// without a `how`.
+    /// Changes an alarm or a receiver outside of all hosts from now on. Without
+    /// `how`, all is well with it again.
     Outside {
         group: GroupName,
         of: String,
         how: Option<watches::How>,
         lasts: Option<Duration>,
     },
-    /// Adds to the run nothing but its text: where a deployment stands now.
+    /// Prints where a deployment stands now. It changes nothing else in the
+    /// run.
     Show(String),
     Expect(Expectation),
-    /// Only to wait.
+    /// Does nothing after the wait.
     Nothing,
 }
 
-/// What is asked of the mesh, with names in place of digests.
+/// A request to the mesh, with the scenario's names in place of digests.
 #[derive(Clone, Debug)]
 enum Wanted {
     Deploy { bundle: String, group: GroupName, policy: Option<Policy>, queue: bool },
@@ -144,34 +145,34 @@ enum Wanted {
 
 #[derive(Clone, Debug)]
 enum Expectation {
-    /// A deployment's status, and its reason's code. Waits if the status is
-    /// one in which a deployment ends.
+    /// A deployment's status, and the code of its reason. If the status is a
+    /// final one, the line waits for it.
     Status {
         deployment: String,
         status: DeploymentStatus,
         reason: Option<String>,
     },
-    /// The order in which hosts began their turns.
+    /// The order in which the hosts began their turns.
     Order {
         deployment: String,
         hosts: Vec<HostNo>,
     },
-    /// How many hosts began a turn.
+    /// The number of hosts that began a turn.
     Turns {
         deployment: String,
         turns: u32,
     },
-    /// The most turns that were under way together.
+    /// The largest number of turns that were under way at once.
     AtATime {
         deployment: String,
         turns: u32,
     },
-    /// The fewest hosts that were in service.
+    /// The smallest number of hosts that were in service.
     Lowest {
         deployment: String,
         hosts: u32,
     },
-    /// What keeps it, in the words that `explain` prints.
+    /// What blocks the deployment, in the words that `explain` prints.
     WaitsFor {
         deployment: String,
         words: String,
@@ -183,7 +184,7 @@ enum Expectation {
     NoRollback {
         deployment: String,
     },
-    /// How the host's turn ended: a part of the words of the table.
+    /// How the host's turn ended: a part of the text in the table.
     Turn {
         deployment: String,
         host: HostNo,
@@ -198,7 +199,7 @@ enum Expectation {
         group: GroupName,
         hosts: u32,
     },
-    /// The revision that the group was brought to last.
+    /// The last good revision of the group.
     Target {
         group: GroupName,
         bundle: String,
@@ -206,14 +207,15 @@ enum Expectation {
     Refused {
         words: String,
     },
-    /// What a receiver has heard of the story, in the order in which it heard it
-    /// first: these words and no others.
+    /// Exactly the happenings of which a receiver has heard in the story, in
+    /// the order in which it first heard each.
     Heard {
         group: GroupName,
         trigger: String,
         words: Vec<String>,
     },
-    /// What it never heard, because it was given up.
+    /// A happening of which the receiver never heard, because the mesh gave it
+    /// up.
     Missed {
         group: GroupName,
         trigger: String,
@@ -221,7 +223,7 @@ enum Expectation {
     },
 }
 
-/// A line that says nothing that is understood.
+/// An error in one line of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     pub file: String,
@@ -236,9 +238,9 @@ impl fmt::Display for Mistake {
 }
 
 impl Scenario {
-    /// Reads a scenario.
+    /// Parses a scenario.
     /// # Errors
-    /// All lines that are wrong, in their order.
+    /// Every line that cannot be parsed, in order.
     pub fn parse(file: &str, text: &str) -> Result<Scenario, Vec<Mistake>> {
         parse::parse(file, text)
     }

@@ -1,5 +1,5 @@
-//! A mesh that runs for long: release after release, until whatever grows in a
-//! node or in its store would have shown.
+//! A long run: release after release, until anything that grows in a node or in
+//! its store must have shown.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,19 +15,21 @@ use crate::host::{HostNo, Profile, Tuning};
 use crate::network::Quality;
 use crate::world::{Asked, Wish, World};
 
-/// Hosts of the mesh: enough for five voters and one that only follows.
+/// The number of hosts: enough for five voters and one follower.
 const HOSTS: usize = 6;
 
-/// Entries that each host keeps: few, so that the log is cut many times.
+/// The number of entries that each host keeps. It is low, so that the log is
+/// truncated many times.
 const LOG_KEPT: usize = 64;
 
-/// Different bundles, one after another: a host keeps a few revisions back.
+/// The number of different bundles, deployed in turn. A host keeps only the
+/// last few revisions.
 const BUNDLES: usize = 8;
 
-/// One release is through within this, or it hangs.
+/// A release that takes longer than this hangs.
 const RELEASE_WITHIN: Duration = Duration::from_secs(120);
 
-/// What each part held at most, in each third of the run.
+/// The most that any host held of each part, in each third of the run.
 type Thirds = [BTreeMap<&'static str, usize>; 3];
 
 #[derive(Debug)]
@@ -35,25 +37,26 @@ pub struct Soak {
     pub releases: u32,
     pub lasted: Moment,
     pub finding: Option<Finding>,
-    /// The most that any host held: in the first third of the run, when all
-    /// fills up, in the second and in the last one.
+    /// The most that any host held of each part, in the first third of the run
+    /// (when everything fills up), the second and the last.
     pub parts: Vec<(&'static str, [usize; 3])>,
 }
 
 impl Soak {
-    /// What grew after it should have been full.
+    /// The parts that grew after they should have been full.
     pub fn grown(&self) -> impl Iterator<Item = &(&'static str, [usize; 3])> {
         self.parts.iter().filter(|(_, [_, before, after])| *after > most_after(*before))
     }
 }
 
-/// What is not full grows by more than a tenth in a third of the run; a queue of
-/// a few may be longer by chance.
+/// The most that a part may hold in the last third, given the second. A part
+/// that is not full grows by more than a tenth in a third of the run. The 16
+/// are for short queues, which may be longer by chance.
 fn most_after(before: usize) -> usize {
     before + before / 10 + 16
 }
 
-/// Plays so many releases, one after another.
+/// Plays `releases` releases, one after another.
 pub fn soak(seed: u64, releases: u32) -> Soak {
     let mut world = mesh(seed);
     let mut thirds = Thirds::default();
@@ -101,7 +104,7 @@ fn ask(world: &mut World, wish: Wish, at: Moment) {
     world.ask_at(Asked { at: HostNo(0), wish, insists: true }, at);
 }
 
-/// Returns whether it came to its end.
+/// Deploys one release. Returns true if it ended in time.
 fn release(world: &mut World, number: usize) -> bool {
     let digest = Bundle::new(&format!("v{}", number % BUNDLES), Default::default()).revision.digest;
     ask(world, Wish::Deploy { group: group(), digest, policy: None, queue: true }, world.now());
@@ -130,7 +133,8 @@ mod tests {
 
     #[test]
     fn nothing_grows_with_the_releases_that_a_mesh_has_seen() {
-        // The group's history of fifty deployments is full in the first third.
+        // The group keeps the last fifty deployments: its history is full in
+        // the first third.
         let soak = soak(1, 240);
         assert!(soak.finding.is_none(), "{:?}", soak.finding);
         assert_eq!(soak.releases, 240);

@@ -1,8 +1,8 @@
-//! A run as a person would tell it: who asked for what, whose turn it was, what
-//! went wrong, how it ended.
+//! The story of a run, as a person would tell it: who asked for what, whose
+//! turn it was, what failed, and how it ended.
 //!
-//! Hosts are h1, h2 and so on, deployments d1, d2 in the order of their
-//! submission, so that a story reads the same whatever the random ids are.
+//! Hosts are called h1, h2 and so on, and deployments d1, d2 and so on in the
+//! order of their submission, so that a story does not depend on random ids.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,15 +23,16 @@ pub struct Story {
     hosts: BTreeMap<HostId, HostNo>,
     bundles: BTreeMap<Digest, String>,
     deployments: BTreeMap<DeploymentId, usize>,
-    /// Deployments that were before the story: p1, p2 and so on.
+    /// The number of deployments that were submitted before the story began;
+    /// they are called p1, p2 and so on.
     earlier: usize,
-    /// When it began: none for a run that is told from its first moment.
+    /// When the story began; None if the run is told from its first moment.
     zero: Option<Moment>,
-    /// What was told of deployments: an entry may be there twice.
+    /// Lines that the story already holds. An entry may be in the ledger twice.
     said: BTreeSet<String>,
-    /// Who was said to be Down.
+    /// The hosts that the story has reported as Down.
     down: BTreeSet<HostId>,
-    /// Whether each event of a turn is told.
+    /// True if the story has a line for each lifecycle event.
     tells_events: bool,
 }
 
@@ -61,7 +62,7 @@ impl Story {
         self.lines.push((now, line));
     }
 
-    /// What was told so far was not the story yet.
+    /// Discards the lines so far, and begins the story now.
     pub fn begin_anew(&mut self, now: Moment) {
         self.zero = Some(now);
         self.lines.clear();
@@ -69,7 +70,7 @@ impl Story {
         self.earlier = self.deployments.len();
     }
 
-    /// d1, d2 and so on.
+    /// The name of a deployment in the story, such as d1.
     pub fn deployment(&self, id: DeploymentId) -> String {
         match self.deployments.get(&id) {
             Some(number) if *number <= self.earlier => format!("p{number}"),
@@ -83,12 +84,12 @@ impl Story {
         self.deployments.iter().find(|(_, known)| **known == number).map(|(id, _)| *id)
     }
 
-    /// Whether the deployment was before the story.
+    /// Returns true if the deployment was submitted before the story began.
     pub fn is_earlier(&self, id: DeploymentId) -> bool {
         self.deployments.get(&id).is_some_and(|number| *number <= self.earlier)
     }
 
-    /// The story's deployments, in their order.
+    /// The deployments of the story, in the order of their submission.
     pub fn told(&self) -> Vec<DeploymentId> {
         let mut told: Vec<(usize, DeploymentId)> =
             self.deployments.iter().map(|(id, number)| (*number, *id)).collect();
@@ -149,13 +150,14 @@ impl Story {
         }
     }
 
-    /// What a receiver is told, in the words in which a scenario expects it.
+    /// A happening as a receiver hears it, in the words that a scenario
+    /// expects.
     pub fn happening(&self, event: TriggerEvent, deployment: DeploymentId, host: Option<HostId>) -> String {
         let on = host.map(|host| format!(" on {}", self.host(host))).unwrap_or_default();
         format!("{} of {}{on}", event.name(), self.deployment(deployment))
     }
 
-    /// The words, with the story's names in place of random ids.
+    /// Replaces random ids and digests in `words` by the names of the story.
     pub fn named(&self, mut words: String) -> String {
         for id in self.deployments.keys() {
             words = words.replace(&id.to_string(), &self.deployment(*id));
@@ -172,7 +174,8 @@ impl Story {
         }
     }
 
-    /// A node has handled an input: what it has folded that is new to all.
+    /// Adds what a node has folded after an input, if no other node folded it
+    /// before.
     pub(crate) fn folded(&mut self, host: HostNo, node: &Node, checks: &mut Checks, now: Moment) {
         let fresh = checks.folded(host, node, now);
         for due in checks.model.take_came_due() {
@@ -186,7 +189,7 @@ impl Story {
         }
     }
 
-    /// What the ledger's clock alone has brought about.
+    /// Adds a line for something that came due by the ledger's clock alone.
     pub fn came_due(&mut self, now: Moment, due: Due) {
         let line = match due {
             Due::DidNotStart(deployment, host) => {
@@ -211,7 +214,7 @@ impl Story {
         self.tell(now, line);
     }
 
-    /// A committed entry, as the first host folded it.
+    /// Adds a line for a committed entry, when the first host folds it.
     pub fn entry(&mut self, now: Moment, entry: &Entry, model: &Model) {
         let line = match &entry.body {
             Body::Tick => return,
@@ -321,7 +324,8 @@ impl Story {
         }
     }
 
-    /// Not every accusation counts, nor every word in favour.
+    /// Adds a line if the host's state changed. Not every report that a host is
+    /// down or up changes it.
     fn seen(&mut self, now: Moment, host: HostId, model: &Model) {
         let is_down = model.hosts().get(&host).is_some_and(|host| host.down);
         let is_news = if is_down { self.down.insert(host) } else { self.down.remove(&host) };
@@ -346,7 +350,7 @@ impl Story {
     }
 }
 
-/// The ledger's times as a clock shows them that began with the story.
+/// Replaces the ledger's times in `words` by times since the story began.
 fn with_story_times(words: &str, zero: Moment) -> String {
     const AS_WRITTEN: usize = "2023-11-14T22:13:20Z".len();
     let (mut told, mut rest) = (String::new(), words);

@@ -1,4 +1,5 @@
-//! Many seeds, on all cores: each is another mesh with other troubles.
+//! Plays many seeds on all cores. Each seed gives another mesh with other
+//! faults.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use crate::panics;
 use crate::plan::Plan;
 use crate::play::{Report, play};
 
-/// How many seeds, or for how long.
+/// How many seeds to play, or for how long.
 #[derive(Clone, Copy, Debug)]
 pub enum Extent {
     Seeds(u64),
@@ -21,7 +22,7 @@ pub enum Extent {
 #[derive(Debug, Default)]
 pub struct Totals {
     pub seeds: u64,
-    /// Those that violated a claim.
+    /// The seeds that violated a claim.
     pub failed: Vec<u64>,
     pub host_seconds: f64,
     pub inputs: u64,
@@ -36,8 +37,8 @@ pub fn run_seed(seed: u64, hosts: Option<u32>) -> Report {
     play(&plan, &mut world)
 }
 
-/// Plays seed after seed, and tells `each` of every one; up to the first that
-/// fails, if `only_first`.
+/// Plays seed after seed, and calls `each` with every report. If `only_first`
+/// is true, it stops at the first seed that fails.
 pub fn swarm(from: u64, extent: Extent, only_first: bool, each: impl Fn(u64, &Report) + Sync) -> Totals {
     let began = Instant::now();
     let next = AtomicU64::new(from);
@@ -75,8 +76,8 @@ pub fn swarm(from: u64, extent: Extent, only_first: bool, each: impl Fn(u64, &Re
     totals
 }
 
-/// Not the node but what surrounds it: to be told like any other finding, and
-/// no reason to leave out the seeds that follow.
+/// The report of a seed on which the simulator itself panicked. It is reported
+/// like any other finding, and the seeds that follow are still played.
 fn simulator_panicked(said: String) -> Report {
     let what = format!("the simulator itself panicked: {said}");
     let violation = Violation::new(Claim::Alive, [], what);

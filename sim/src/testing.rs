@@ -1,4 +1,4 @@
-//! Small histories for the tests of checkers and model.
+//! Short histories for the tests of the checkers and of the model.
 
 use proto::entry::{
     Body, Creator, Entry, ErrorCode, Failure, HostRecord, ProposalId, Submission, TurnOutcome,
@@ -37,7 +37,7 @@ pub(crate) fn host(no: u32) -> Known {
 }
 
 thread_local! {
-    /// No proposal is made twice.
+    /// The number of the next proposal, so that no proposal is made twice.
     static PROPOSED: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -72,14 +72,16 @@ pub(crate) fn submitted(name: &str) -> Body {
     }))
 }
 
-/// So many hosts, their group, and a first deployment that has just begun.
+/// The entries of `hosts` hosts, their group, and a first deployment that has
+/// just begun.
 pub(crate) fn deployed_to(hosts: u32) -> Vec<Entry> {
     let joins = (0..hosts).map(|no| Body::HostJoined(host(no).record));
     let bodies = joins.chain([Body::GroupSet(group()), submitted("one")]);
     (1_000..).zip(bodies).map(|(millis, body)| entry(millis, body)).collect()
 }
 
-/// The same, with the first deployment through and a second one begun.
+/// As [`deployed_to`], but the first deployment is over and a second one has
+/// begun.
 pub(crate) fn redeployed_to(hosts: u32) -> Vec<Entry> {
     let mut entries = deployed_to(hosts);
     let deployment = DeploymentId::derive(b"one");
@@ -97,7 +99,7 @@ pub(crate) fn redeployed_to(hosts: u32) -> Vec<Entry> {
     entries
 }
 
-/// Of a script's own making.
+/// A failure of a script.
 pub(crate) fn failure() -> Failure {
     let (script, message, log) = (String::new(), String::new(), String::new());
     Failure { event: None, code: ErrorCode::ScriptFailed, script, message, log }

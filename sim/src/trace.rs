@@ -1,5 +1,5 @@
-//! The trace: one running hash of everything that any node was told and asked
-//! for. Two runs are the same run if, and only if, their hashes are equal.
+//! The trace: a running hash of everything that any node was told and asked
+//! for. Two runs are the same if and only if their hashes are equal.
 
 use std::fmt::{self, Write as _};
 
@@ -18,24 +18,25 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Keeps one readable line for each input and output as well.
+    /// Also keeps one readable line for each input and output.
     pub fn keep_lines(&mut self) {
         self.lines = Some(Vec::new());
     }
 
-    /// Keeps a record of the run, so that it can be had again.
+    /// Keeps a record of the run, so that it can be replayed.
     pub fn keep_record(&mut self) {
         self.record = Some(Writer::default());
     }
 
-    /// Writes down what is to be known besides the inputs.
+    /// Adds a record other than an input.
     pub fn note(&mut self, record: impl FnOnce() -> Record) {
         if let Some(writer) = &mut self.record {
             writer.write(&record());
         }
     }
 
-    /// What all nodes have done since the last input is done.
+    /// Adds a check: the nodes have done everything that follows from the last
+    /// input.
     pub fn settled(&mut self) {
         if self.record.is_some() {
             let check = self.check();
@@ -43,14 +44,14 @@ impl Trace {
         }
     }
 
-    /// The file of the whole run; empty if none was kept.
+    /// Returns the trace file of the whole run; empty if no record was kept.
     pub fn recorded(&mut self) -> &[u8] {
         let trace = self.hash();
         self.note(|| Record::End { trace });
         self.record.as_ref().map(Writer::bytes).unwrap_or_default()
     }
 
-    /// The first bytes of the hash so far.
+    /// The first eight bytes of the hash so far.
     pub fn check(&self) -> u64 {
         let hash = self.hasher.finalize();
         let (first, _) = hash.as_bytes().split_first_chunk::<8>().expect("a hash has 32 bytes");
@@ -90,7 +91,7 @@ impl Trace {
                     self.frame(u8::from(value.is_some()), &[0; 32], value.as_deref().unwrap_or_default());
                 }
             }
-            // The entry itself was in the frames.
+            // The frames already held the entry itself.
             Output::Notify(Notice::Folded { index, .. }) => {
                 self.frame(b'f', &[0; 32], &index.to_le_bytes());
             }
@@ -110,12 +111,12 @@ impl Trace {
         }
     }
 
-    /// The hash so far.
+    /// The hash so far, as 32 hexadecimal digits.
     pub fn hash(&self) -> String {
         self.hasher.finalize().to_hex()[..32].to_string()
     }
 
-    /// How many inputs were handled.
+    /// The number of inputs that were handled.
     pub fn inputs(&self) -> u64 {
         self.inputs
     }
@@ -136,7 +137,7 @@ impl Trace {
         self.hasher.update(bytes);
     }
 
-    /// What is rare is hashed as the words that a developer would read.
+    /// Rare values are hashed in their `Debug` form.
     fn words(&mut self, words: &dyn fmt::Debug) {
         struct Into<'a>(&'a mut blake3::Hasher);
         impl fmt::Write for Into<'_> {

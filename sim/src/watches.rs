@@ -1,5 +1,5 @@
-//! What groups watch and whom they tell, in a run: alarms that fire for a
-//! while, and receivers that are away for a while.
+//! The alarms that groups watch and the receivers that they tell. In a run,
+//! alarms fire for a while and receivers do not answer for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,17 +15,19 @@ use crate::clock::Moment;
 use crate::host::HostNo;
 use crate::model::Happening;
 
-/// In made-up runs, the alarm that is read and the one that is set by hand.
+/// The alarm of generated runs that hosts read.
 pub const READ: &str = "errors";
+/// The alarm of generated runs that is set by hand.
 pub const BY_HAND: &str = "pager";
-/// The trigger of every event.
+/// The trigger of generated runs; it sends every event.
 pub const TRIGGER: &str = "chat";
 
-/// How something outside is, for a while. Otherwise all is well.
+/// A period in which something outside of the hosts is not well. Outside of all
+/// spells, everything is well.
 #[derive(Clone, Debug)]
 pub struct Spell {
     pub group: GroupName,
-    /// The alarm's name, or the trigger's.
+    /// The name of the alarm or of the trigger.
     pub of: String,
     pub from: Moment,
     pub until: Moment,
@@ -34,29 +36,29 @@ pub struct Spell {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// The alarm that is read is in this state.
+    /// A reading of the alarm returns this state.
     Alarm(AlarmState),
-    /// Whoever is told does not answer.
+    /// The receiver does not answer.
     Deaf,
 }
 
-/// A reading or a telling that is under way, of an alarm or a trigger.
+/// A reading of an alarm, or a telling of a trigger, that is under way.
 #[derive(Clone, Debug)]
 pub enum Errand {
     Read { group: GroupName, alarm: String },
     Tell { trigger: String, told: Box<Told> },
 }
 
-/// How errands go, if nothing is wrong outside.
+/// How errands go while everything outside is well.
 #[derive(Clone, Debug)]
 pub struct Ways {
-    /// How long a reading or a telling takes.
+    /// The range of the time that a reading or a telling takes.
     pub takes: (Duration, Duration),
-    /// So many of a hundred readings fail all the same, and so many answers of
-    /// receivers are lost although they heard.
+    /// The percentage of readings that fail although all is well, and of
+    /// answers that get lost although the receiver heard.
     pub lost_percent: u32,
-    /// So many of a hundred errands that must fail do so only when nobody waits
-    /// for them any more.
+    /// Of the errands that must fail, the percentage that fail only after
+    /// nobody waits for them any longer.
     pub hang_percent: u32,
 }
 
@@ -67,7 +69,7 @@ impl Default for Ways {
     }
 }
 
-/// What is outside of all hosts.
+/// Everything outside of the hosts.
 #[derive(Debug, Default)]
 pub struct Outside {
     pub ways: Ways,
@@ -78,22 +80,22 @@ pub struct Outside {
     tellers: BTreeMap<(GroupName, String), HostNo>,
 }
 
-/// What a receiver has heard.
+/// The happenings of which a receiver has heard.
 #[derive(Debug, Default)]
 struct Heard {
     all: BTreeSet<Happening>,
-    /// In the order in which it heard it first.
+    /// In the order in which the receiver first heard of each.
     order: Vec<Happening>,
 }
 
 impl Outside {
-    /// From now on something is otherwise.
+    /// Begins a spell. It ends earlier spells of the same alarm or trigger.
     pub fn begin_spell(&mut self, spell: Spell) {
         self.end_spells(&spell.group, &spell.of, spell.from);
         self.spells.push(spell);
     }
 
-    /// From now on all is well with it again.
+    /// Ends all spells of an alarm or a trigger now.
     pub fn end_spells(&mut self, group: &GroupName, of: &str, now: Moment) {
         let its = self.spells.iter_mut().filter(|spell| spell.group == *group && spell.of == of);
         its.filter(|spell| spell.from <= now).for_each(|spell| spell.until = spell.until.min(now));
@@ -103,7 +105,7 @@ impl Outside {
         self.spells = spells;
     }
 
-    /// How an alarm of a group is now.
+    /// Returns the state of a group's alarm now.
     pub fn alarm(&self, group: &GroupName, alarm: &str, now: Moment) -> AlarmState {
         let states = self.spells_of(group, alarm, now).filter_map(|spell| match spell.how {
             How::Alarm(state) => Some(state),
@@ -112,7 +114,8 @@ impl Outside {
         states.last().unwrap_or(AlarmState::Ok)
     }
 
-    /// Since when an alarm of a group has been active without a break.
+    /// Returns the time since which a group's alarm has been active without a
+    /// break.
     pub fn active_since(&self, group: &GroupName, alarm: &str, now: Moment) -> Option<Moment> {
         if self.alarm(group, alarm, now) != AlarmState::Active {
             return None;
@@ -130,14 +133,14 @@ impl Outside {
         self.spells.iter().filter(move |spell| spell.group == *group && spell.of == of).filter(is_now)
     }
 
-    /// Who did what before is not of the story.
+    /// Forgets who read and told before the story.
     pub fn begin_anew(&mut self) {
         self.readers.clear();
         self.tellers.clear();
     }
 
-    /// An errand begins. Returns whether it is another host's than the last one
-    /// of its kind.
+    /// Begins an errand. Returns true if another host ran the last errand for
+    /// the same alarm or trigger.
     pub fn begin(&mut self, host: HostNo, effect: EffectId, errand: Errand) -> bool {
         let (whose, name) = match &errand {
             Errand::Read { group, alarm } => (&mut self.readers, (group.clone(), alarm.clone())),
@@ -148,22 +151,26 @@ impl Outside {
         before != Some(host)
     }
 
-    /// Who read an alarm last, of all groups that have one of this name.
+    /// The host that read an alarm last, in the first group that has an alarm
+    /// of this name.
     pub fn reader(&self, alarm: &str) -> Option<HostNo> {
         self.readers.iter().find(|((_, name), _)| name == alarm).map(|(_, host)| *host)
     }
 
-    /// Who told a receiver last.
+    /// The host that told a receiver last, in the first group that has a
+    /// trigger of this name.
     pub fn teller(&self, trigger: &str) -> Option<HostNo> {
         self.tellers.iter().find(|((_, name), _)| name == trigger).map(|(_, host)| *host)
     }
 
-    /// The errand of a host that ends; none if its agent was killed meanwhile.
+    /// Ends an errand of a host. Returns None if its agent was killed in the
+    /// meantime.
     pub fn end(&mut self, host: HostNo, effect: EffectId) -> Option<Errand> {
         self.under_way.remove(&(host, effect))
     }
 
-    /// A receiver is told. Returns whether it heard, and whether that was news.
+    /// Tells a receiver. Returns whether it heard, and whether that was the
+    /// first time.
     pub fn tell(&mut self, trigger: &str, told: &Told, now: Moment) -> (bool, bool) {
         if !self.hears(&told.group, trigger, now) {
             return (false, false);
@@ -183,19 +190,20 @@ impl Outside {
         heard.is_some_and(|heard| heard.all.contains(happening))
     }
 
-    /// What a receiver has heard, in the order in which it heard it first.
+    /// The happenings of which a receiver has heard, in the order in which it
+    /// first heard of each.
     pub fn heard(&self, group: &GroupName, trigger: &str) -> &[Happening] {
         let heard = self.told.get(&(group.clone(), trigger.to_string()));
         heard.map(|heard| heard.order.as_slice()).unwrap_or_default()
     }
 
-    /// A host is down, and all that it had under way.
+    /// Drops the errands of a host that goes down.
     pub fn crash(&mut self, host: HostNo) {
         self.under_way.retain(|(of, _), _| *of != host);
     }
 }
 
-/// Gives a group what it watches and whom it tells.
+/// Gives a group random alarms and triggers.
 pub fn equip(group: &mut Group, dice: &mut Chance) {
     if dice.percent(60) {
         let source = AlarmSource::Exec { command: "check-errors".into() };
@@ -232,8 +240,8 @@ pub fn equip(group: &mut Group, dice: &mut Chance) {
     }
 }
 
-/// Some alarms fire, some cannot be read, some receivers are away; all that is
-/// over a while after healing.
+/// Draws spells in which alarms fire, alarms cannot be read, and receivers do
+/// not answer. All of them end within a while after healing.
 pub fn spells(dice: &mut Chance, groups: &[&str], heal_at: Moment) -> Vec<Spell> {
     let mut spells = Vec::new();
     for name in groups {

@@ -1,9 +1,8 @@
-//! The world: virtual time, the queue of what is to come, the hosts, and
-//! everything that happens between them.
+//! The simulated world: virtual time, the queue of future events, the hosts,
+//! and everything that happens between them.
 //!
-//! One event after another is taken from the queue, ordered by its time and,
-//! where times are equal, by the order in which it was put there. Nothing else
-//! decides what happens next.
+//! The world takes one event after another from its queue, ordered by time and,
+//! where times are equal, by insertion. Nothing else decides what happens next.
 
 mod effects;
 mod event;
@@ -47,13 +46,13 @@ pub struct World {
     now: Moment,
     queue: Queue<Event>,
     hosts: Vec<SimHost>,
-    /// What has come for hosts that stall.
+    /// Events for hosts whose loop is stalled.
     waiting: BTreeMap<HostNo, VecDeque<Event>>,
     numbers: BTreeMap<HostId, HostNo>,
     mesh: MeshId,
     network: Network,
     bundles: BTreeMap<Digest, Bundle>,
-    /// Which hosts hold which bundle.
+    /// The hosts that hold each bundle.
     holders: BTreeMap<Digest, BTreeSet<HostNo>>,
     requests: requests::Requests,
     chance: Chances,
@@ -63,11 +62,13 @@ pub struct World {
     wakes_at_once: (Moment, u32),
     outside: Outside,
     healed_at: Moment,
-    /// The host that hears of another ledger just now must say so.
+    /// True while a node handles a claim that another ledger exists: it must
+    /// report it.
     is_lied_to: bool,
 }
 
-/// Each part's own stream.
+/// One random stream for each part, so that the parts do not influence each
+/// other.
 struct Chances {
     boots: Chance,
     disks: Chance,
@@ -115,7 +116,8 @@ impl World {
         }
     }
 
-    /// A host that is still down. The first one begins the ledger.
+    /// Adds a host that is still down. The first host that is added begins the
+    /// ledger.
     pub fn add_host(&mut self, profile: Profile) -> HostNo {
         let no = HostNo::from_index(self.hosts.len());
         let host = SimHost::new(no, profile);
@@ -126,7 +128,8 @@ impl World {
         no
     }
 
-    /// How far ahead its clock is from its next start on, and what it gains.
+    /// Sets how far ahead the host's clock is from its next start on, and how
+    /// fast it gains.
     pub fn set_clock(&mut self, host: HostNo, ahead_micros: i64, parts_per_million: i64) {
         let host = &mut self.hosts[host.index()];
         host.ahead_micros = ahead_micros;
@@ -144,7 +147,7 @@ impl World {
         self.bundles.values()
     }
 
-    /// Keeps a record from here on: before anything has happened.
+    /// Keeps a record of the run. Call it before anything has happened.
     pub fn keep_record(&mut self) {
         self.trace.keep_record();
         for host in &self.hosts {
@@ -155,14 +158,14 @@ impl World {
         }
     }
 
-    /// Adds a line to the story that no node can tell.
+    /// Adds a line to the story that comes from the world and not from a node.
     pub fn say(&mut self, line: String) {
         let at = self.now;
         self.trace.note(|| Record::Said { at, line: line.clone() });
         self.story.tell(at, line);
     }
 
-    /// What was told so far was not the story yet.
+    /// Discards the story so far, and begins it now.
     pub fn begin_story(&mut self) {
         let at = self.now;
         self.trace.note(|| Record::Begins { at });
@@ -226,7 +229,7 @@ impl World {
         &mut self.network
     }
 
-    /// Lets time pass until then, or until a claim is violated.
+    /// Lets time pass until `until`, or until a claim is violated.
     pub fn run_until(&mut self, until: Moment) {
         while self.queue.next_at().is_some_and(|at| at <= until) && self.checks.finding().is_none() {
             self.step();
@@ -234,7 +237,7 @@ impl World {
         self.now = self.now.max(until);
     }
 
-    /// Lets the next thing happen. Returns false if nothing is to come.
+    /// Handles the next event. Returns false if the queue is empty.
     pub fn step(&mut self) -> bool {
         let Some((at, event)) = self.queue.pop() else { return false };
         assert!(at >= self.now, "time goes forward");
@@ -287,8 +290,9 @@ impl World {
         host.is_up() && host.boot == boot
     }
 
-    /// Everything that must hold once all is quiet, of every host that has all
-    /// entries: that each has them is another claim.
+    /// Checks everything that must hold once all is quiet, for every host that
+    /// has folded all entries. Another claim says that each host has folded
+    /// them.
     pub fn check_quiet(&mut self) {
         let last = self.checks.agreement.last();
         let nodes = self.hosts.iter().filter_map(|host| Some((host.no, host.node()?)));
@@ -302,8 +306,8 @@ impl World {
         self.checks.report(Err(Violation::new(claim, [host], what)), self.now);
     }
 
-    /// Lets time pass until the question is answered with yes. Returns whether
-    /// it was, within the time.
+    /// Lets time pass while `goes_on` returns true. Returns false if it still
+    /// does after `within`, or if a claim was violated.
     pub fn run_while(&mut self, within: Duration, mut goes_on: impl FnMut(&World) -> bool) -> bool {
         let until = self.now + within;
         while goes_on(self) {
