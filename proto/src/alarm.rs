@@ -1,15 +1,15 @@
-//! Alarms of a group: what stops its deployments, whoever is on call asleep.
+//! The alarms of a group, which stop its deployments even while everybody is
+//! asleep.
 //!
-//! An alarm is read by one host of the group while a deployment runs, or is
-//! set by hand. Only changes enter the ledger; what the fold makes of them is
-//! in `state/alarms.rs`.
+//! One host of the group reads an alarm while a deployment runs, or a person sets
+//! it by hand. Only changes enter the ledger. `state/alarms.rs` folds them.
 //!
-//! Two decisions where CodeDeploy's documents are silent:
+//! We made two decisions where CodeDeploy's documentation says nothing:
 //!
-//! - a reading belongs to the deployment in which it was made: what was read
-//!   in an earlier one says nothing about this one, so no turn starts before
-//!   each alarm was read once;
-//! - an alarm that was set by hand stays set until it is cleared by hand.
+//! - A reading belongs to the deployment in which it was made. A reading of an
+//!   earlier deployment says nothing about this one, so no turn starts before each
+//!   alarm has been read once.
+//! - An alarm that was set by hand stays set until it is cleared by hand.
 
 pub(crate) mod watch;
 
@@ -21,144 +21,150 @@ use crate::entry::keep_start;
 use crate::id::DeploymentId;
 use crate::time::LedgerTime;
 
-/// Alarms that a group may have (CodeDeploy's quota).
+/// The most alarms that a group may have (CodeDeploy's quota).
 pub const ALARMS_MAX: usize = 10;
-/// Longest name of an alarm or a trigger, in characters (CodeDeploy's limit on names).
+/// The longest name of an alarm or a trigger, in characters (CodeDeploy's limit on
+/// names).
 pub const NAME_MAX: usize = 100;
-/// Longest command, address or query, in bytes.
+/// The longest command, address or query, in bytes.
 pub const SOURCE_MAX: usize = 2_048;
-/// Longest [`Reading::detail`] and reason given by hand, in bytes.
+/// The longest [`Reading::detail`] and the longest reason given by hand, in bytes.
 pub const DETAIL_MAX: usize = 512;
-/// How often an alarm is read, unless the group says otherwise.
+/// The time from one reading to the next, unless the group gives one.
 pub const EVERY: Duration = Duration::from_secs(10);
-/// And at most: the reading is a process or a request each time.
+/// The shortest time from one reading to the next: each reading is a process or a
+/// request.
 pub const EVERY_MIN: Duration = Duration::from_secs(1);
-/// How long a reading may take, unless the group says otherwise.
+/// The most time that a reading may take, unless the group gives another.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
-/// And at most.
+/// The longest such timeout that a group may give.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
-/// What is watched while a deployment of the group runs.
+/// A condition that is watched while a deployment of the group runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
-    /// Unique in its group.
+    /// The name of the alarm, unique in its group.
     pub name: String,
-    /// Where its state comes from.
+    /// The source of its state.
     pub source: AlarmSource,
-    /// From the start of one reading to the start of the next.
+    /// The time from the start of one reading to the start of the next.
     pub every: Duration,
-    /// How long one reading may take.
+    /// The most time that one reading may take.
     pub timeout: Duration,
-    /// What it means that it cannot be read.
+    /// What to do if the alarm cannot be read.
     pub unreadable: OnUnreadable,
 }
 
-/// Where an alarm's state comes from.
+/// The source of an alarm's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AlarmSource {
-    /// `skein alarm set` and `clear`.
+    /// A person, who uses `skein alarm set` and `skein alarm clear`.
     Manual,
-    /// A command on the host that reads: exit code 0 is well, 1 is the alarm,
-    /// anything else cannot be read.
+    /// A command on the host that reads the alarm. Exit code 0 means well, and 1
+    /// means that the alarm is active. With any other the alarm counts as
+    /// unreadable.
     Exec {
-        /// An absolute path, or a name that the agent finds on its `PATH`.
+        /// The command: an absolute path, or a name that the agent finds on its
+        /// `PATH`.
         command: String,
     },
-    /// A query to a Prometheus server: the alarm is active if its answer has
-    /// any element, as with Prometheus's own alerting rules.
+    /// A query to a Prometheus server. The alarm is active if the answer has any
+    /// element, as in Prometheus's own alerting rules.
     Prometheus {
         /// The server's address, without `/api/v1/query`.
         url: String,
-        /// In PromQL, with its threshold in it.
+        /// The query in PromQL, including its threshold.
         query: String,
     },
 }
 
-/// What it means that an alarm cannot be read.
+/// What to do if an alarm cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum OnUnreadable {
-    /// As bad as the alarm: CodeDeploy's default.
+    /// Treat it as an active alarm: CodeDeploy's default.
     #[default]
     Stop,
-    /// Nothing: CodeDeploy's `ignorePollAlarmFailure`.
+    /// Do nothing: CodeDeploy's `ignorePollAlarmFailure`.
     Ignore,
 }
 
-/// How an alarm is.
+/// The state of an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AlarmState {
-    /// Nothing is wrong.
+    /// The alarm was read, and is not active.
     Ok,
-    /// It fires.
+    /// The alarm is active.
     Active,
-    /// Nobody can tell.
+    /// The alarm could not be read.
     Unreadable,
 }
 
-/// What one reading of an alarm gave.
+/// The result of reading an alarm once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
-    /// How it is.
+    /// The state that was read.
     pub state: AlarmState,
-    /// One line for people: what the command wrote, what the query gave, why
-    /// it could not be read.
+    /// One line for people: what the command wrote, what the query returned, or why
+    /// the alarm could not be read.
     pub detail: String,
 }
 
 /// What the ledger knows of one alarm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlarmStanding {
-    /// How it is.
+    /// The last known state.
     pub state: AlarmState,
-    /// Since when, by the ledger.
+    /// When the alarm came into this state, by the ledger's clock.
     pub since: LedgerTime,
-    /// In words; for one that was set by hand, the reason and by whom.
+    /// One line for people. For an alarm that was set by hand, the reason and who
+    /// gave it.
     pub detail: String,
-    /// In which deployment it was read; none if it was set by hand.
+    /// The deployment in which it was read; `None` if it was set by hand.
     pub read_in: Option<DeploymentId>,
 }
 
-/// The alarm that stopped a deployment, as it was then.
+/// The alarm that stopped a deployment, as it was at that time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoppedBy {
-    /// Its name.
+    /// The name of the alarm.
     pub alarm: String,
-    /// Active or Unreadable.
+    /// The state: `Active` or `Unreadable`.
     pub state: AlarmState,
-    /// Since when.
+    /// When the alarm came into this state.
     pub since: LedgerTime,
-    /// In words.
+    /// One line for people.
     pub detail: String,
 }
 
-/// Why something is no alarm, or no trigger.
+/// The reason why an alarm or a trigger is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidWatch {
-    /// See [`NAME_MAX`].
+    /// A text that is not a valid name: see [`NAME_MAX`].
     #[error("`{0}` is no name of {1}: 1 to {NAME_MAX} letters, digits or any of . _ -")]
     Name(String, &'static str),
-    /// Two with one name.
+    /// Two alarms, or two triggers, with the same name.
     #[error("two {1}s are called `{0}`: each needs a name of its own")]
     Twice(String, &'static str),
-    /// See [`ALARMS_MAX`].
+    /// More alarms than [`ALARMS_MAX`], or as many triggers.
     #[error("{0} {1}s: a group may have {ALARMS_MAX}")]
     TooMany(usize, &'static str),
-    /// See [`SOURCE_MAX`].
+    /// A command, address, query or file name that is empty, or longer than
+    /// [`SOURCE_MAX`].
     #[error("{1} `{0}` says nothing, or more than {SOURCE_MAX} bytes, of {2}")]
     Source(String, &'static str, &'static str),
-    /// See [`EVERY_MIN`].
+    /// A time between readings below [`EVERY_MIN`].
     #[error("alarm `{0}`: every is at least 1 s")]
     Every(String),
-    /// See [`TIMEOUT_MAX`].
+    /// A timeout of zero, or above [`TIMEOUT_MAX`].
     #[error("alarm `{0}`: timeout is more than nothing and at most 60 s")]
     Timeout(String),
-    /// A trigger that nothing pulls.
+    /// A trigger without any event to tell.
     #[error("trigger `{0}` names no event: on = [\"DeploymentFailure\"], for example")]
     NoEvent(String),
 }
 
 impl Alarm {
-    /// Whether it is read, rather than set by hand.
+    /// Returns true if a host reads the alarm, rather than a person setting it.
     pub fn is_read(&self) -> bool {
         match self.source {
             AlarmSource::Manual => false,
@@ -186,7 +192,7 @@ impl Alarm {
 
 /// Checks the limits on a group's alarms.
 /// # Errors
-/// The first that is broken.
+/// The first limit that is exceeded.
 pub fn check_alarms(alarms: &[Alarm]) -> Result<(), InvalidWatch> {
     if alarms.len() > ALARMS_MAX {
         return Err(InvalidWatch::TooMany(alarms.len(), "alarm"));
@@ -229,7 +235,7 @@ pub(crate) fn check_said(
 }
 
 impl AlarmState {
-    /// The word that JSON carries.
+    /// Returns the name used in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             AlarmState::Ok => "OK",
@@ -240,14 +246,14 @@ impl AlarmState {
 }
 
 impl Reading {
-    /// A reading with its detail cut to size.
+    /// Makes a reading, and cuts its detail to size.
     pub fn new(state: AlarmState, detail: &str) -> Self {
         Reading { state, detail: keep_start(detail.trim(), DETAIL_MAX).to_string() }
     }
 }
 
 impl StoppedBy {
-    /// What it says to people, without the detail.
+    /// Returns a sentence for people, without the detail.
     pub fn sentence(&self) -> String {
         let StoppedBy { alarm, since, .. } = self;
         match self.state {

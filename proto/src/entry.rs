@@ -1,9 +1,9 @@
-//! What the ledger holds: its entries, and what each may say.
+//! The entries of the ledger, and what each may say.
 //!
-//! A host that does not know whether its proposal was lost may propose it
-//! again, and two hosts may propose the same: to fold a body twice in a row is to
-//! fold it once. Where it could undo what came in between, a proposal that comes
-//! again is not folded again (`state/repeats.rs`).
+//! A host that does not know whether its proposal was lost may propose it again,
+//! and two hosts may propose the same. So folding a body twice in a row has the
+//! same effect as folding it once. If a body could undo what came in between, a
+//! repeated proposal is not folded again (`state/repeats.rs`).
 
 mod about;
 mod versioned;
@@ -26,268 +26,274 @@ use crate::trigger::GivenUp;
 pub use about::About;
 pub use versioned::NotAnEntry;
 
-/// A place in the ledger, counted from 1.
+/// The place of an entry in the ledger, counted from 1.
 pub type Index = u64;
 
-/// The longest body that may be proposed, encoded. Far above any real one (a
-/// turn's end with its log tail is 4 KiB), far below consensus's message size.
+/// The longest body that may be proposed, in encoded bytes. This is far more than
+/// any real body needs (a turn's end with its log tail is 4 KiB), and far less than
+/// the size limit of consensus messages.
 pub const BODY_BYTES_MAX: usize = 48 * 1024;
 
-/// One record of the ledger, as it was put in order.
+/// One record of the ledger, in the order that consensus gave it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// When, by the ledger's own clock.
+    /// When the entry was proposed, by the ledger's own clock.
     pub at: LedgerTime,
-    /// Who asked for it: the proposer recognises its own by this.
+    /// The proposal that became this entry. The proposer recognises its own by it.
     pub proposal: ProposalId,
-    /// What it says.
+    /// The content of the entry.
     pub body: Body,
 }
 
-/// Names one proposal of one host.
+/// The identity of one proposal of one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProposalId {
-    /// Who proposes.
+    /// The host that proposes.
     pub host: HostId,
-    /// Which start of that host's agent; its incarnation.
+    /// The incarnation of that host's agent, which counts the agent's starts.
     pub incarnation: u64,
-    /// Which of that start's proposals.
+    /// The number of the proposal within that incarnation.
     pub number: u64,
 }
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "held one at a time: the log keeps bytes")]
 pub enum Body {
-    /// Nothing but that time has passed: something waits on it.
+    /// Time has passed, and something waits for that. Says nothing else.
     Tick,
-    /// A host joined, came back with other facts, or raised its incarnation.
+    /// A host joined, came back with different facts, or raised its incarnation.
     HostJoined(HostRecord),
-    /// An operator took a host out of the mesh.
+    /// A host was taken out of the mesh.
     HostLeft {
-        /// Which.
+        /// The host that was taken out.
         host: HostId,
     },
-    /// Enough observers lost the host: it counts as out of service.
+    /// Enough observers lost the host, so it counts as out of service.
     HostDown {
-        /// Which.
+        /// The host that was lost.
         host: HostId,
-        /// The incarnation they lost; a newer one refutes it.
+        /// The incarnation that the observers lost. A newer one refutes the claim.
         incarnation: u64,
     },
-    /// Its observers see it again.
+    /// The observers of a host see it again.
     HostUp {
-        /// Which.
+        /// The host that is back.
         host: HostId,
-        /// The incarnation they see.
+        /// The incarnation that the observers see.
         incarnation: u64,
     },
-    /// A group is defined, or defined anew.
+    /// A group is defined, or its definition is replaced.
     GroupSet(Group),
-    /// A group is gone, and its deployments with it.
+    /// A group is deleted, and its deployments with it.
     GroupDeleted(GroupName),
-    /// The wish to bring a group to a revision.
+    /// A deployment is submitted.
     Submitted(Box<Submission>),
-    /// The host takes its turn; it touches its application only once this is
-    /// committed and its lease still stands.
+    /// The host starts its turn. It touches its application only once this entry is
+    /// committed and its lease is still valid.
     TurnStarted {
-        /// Of which deployment.
+        /// The deployment that the turn belongs to.
         deployment: DeploymentId,
-        /// Whose turn.
+        /// The host whose turn it is.
         host: HostId,
     },
-    /// How its turn ended.
+    /// The turn of a host has ended.
     TurnEnded {
-        /// Of which deployment.
+        /// The deployment that the turn belongs to.
         deployment: DeploymentId,
-        /// Whose turn.
+        /// The host whose turn it was.
         host: HostId,
-        /// How.
+        /// How the turn ended.
         outcome: TurnOutcome,
     },
-    /// A person asks the deployment to stop.
+    /// A person asks for the deployment to stop.
     StopRequested {
-        /// Which.
+        /// The deployment to stop.
         deployment: DeploymentId,
-        /// Whether to roll back afterwards, whatever the policy says.
+        /// True to roll back afterwards, whatever the policy says.
         rollback: bool,
-        /// Whether events under way are cut short, too.
+        /// True to also interrupt the events under way.
         now: bool,
     },
-    /// The deployment is over, as the fold had worked out before. Ignored if
-    /// the fold has not.
+    /// The deployment is over. The fold ignores this if it has not come to that
+    /// result itself.
     Finished {
-        /// Which.
+        /// The deployment that is over.
         deployment: DeploymentId,
     },
-    /// A host says that its application has become well or unwell, by the
-    /// group's health check. Damped: see [`crate::health`]. Not said in the
-    /// host's turn, which ends well only if the check has passed.
+    /// A host says that its application has become well or unwell by the group's
+    /// health check. These entries are damped: see [`crate::health`]. A host says
+    /// nothing during its turn, because the turn succeeds only if the check passes.
     HealthChanged {
-        /// In which group.
+        /// The group that has the check.
         group: GroupName,
-        /// Which host.
+        /// The host that speaks.
         host: HostId,
-        /// Whether it is well now.
+        /// True if the application is well now.
         healthy: bool,
-        /// What the last probe failed of; empty if it is well.
+        /// Why the last probe failed; empty if the application is well.
         error: String,
-        /// The index that the host had folded when it said so. Older than what
-        /// is known of the host since, and it changes nothing.
+        /// The index that the host had folded when it said this. The entry changes
+        /// nothing if the fold has learned of something newer about the host since
+        /// then.
         as_of: Index,
     },
-    /// A deployment configuration gets a name, or another meaning. Deployments
-    /// that run, or wait, keep what they were submitted with.
+    /// A named deployment configuration is defined or redefined. Deployments that
+    /// run or wait keep what they were submitted with.
     ConfigSet(DeploymentConfig),
-    /// The name means nothing any more.
+    /// The named deployment configuration is deleted.
     ConfigDeleted(ConfigName),
-    /// An alarm was read, and is otherwise than the ledger said.
+    /// An alarm was read, and its state differs from what the ledger said.
     AlarmRead {
-        /// Of which group.
+        /// The group that has the alarm.
         group: GroupName,
-        /// While which deployment ran; it counts in this one only.
+        /// The deployment that ran when the alarm was read. The reading counts for
+        /// this deployment only.
         deployment: DeploymentId,
-        /// Which.
+        /// The name of the alarm.
         alarm: String,
-        /// How it is.
+        /// The state that was read.
         state: AlarmState,
-        /// In words.
+        /// One line for people.
         detail: String,
     },
-    /// A person sets an alarm, or clears it.
+    /// A person sets or clears an alarm.
     AlarmSet {
-        /// Of which group.
+        /// The group that has the alarm.
         group: GroupName,
-        /// Which.
+        /// The name of the alarm.
         alarm: String,
-        /// Whether it is set.
+        /// True to set the alarm, false to clear it.
         active: bool,
         /// Why, and by whom.
         reason: String,
     },
-    /// A trigger has told its receiver of what happened, or given it up.
+    /// A trigger has told its receiver of happenings, or has given them up.
     TriggersDelivered {
-        /// Of which group.
+        /// The group that has the trigger.
         group: GroupName,
-        /// Which.
+        /// The name of the trigger.
         trigger: String,
-        /// Everything up to this happening.
+        /// The number of the last happening that this covers; all earlier ones are
+        /// covered too.
         up_to: u64,
-        /// Of these, what was given up.
+        /// The happenings among them that were given up.
         given_up: Vec<GivenUp>,
     },
     /// A person freezes a group: no new deployment begins for a while.
     Frozen {
-        /// Which.
+        /// The group to freeze.
         group: GroupName,
-        /// Until when, by the ledger's clock.
+        /// When the freeze ends, by the ledger's clock.
         until: LedgerTime,
         /// Why; may be empty.
         reason: String,
-        /// Who, as he said himself.
+        /// The person who asked, by the name that they gave.
         by: String,
     },
-    /// A person ends a group's freeze early.
+    /// A person ends the freeze of a group early.
     Unfrozen {
-        /// Which.
+        /// The group that is no longer frozen.
         group: GroupName,
     },
-    /// A host whose turn has come waits with its start, because others are suspect:
-    /// the time that it has to start in runs anew from here.
+    /// A host with a lease waits before it starts its turn, because other hosts are
+    /// suspect. Its start timeout begins again at this entry.
     TurnDeferred {
-        /// Of which deployment.
+        /// The deployment that the turn belongs to.
         deployment: DeploymentId,
-        /// Whose turn.
+        /// The host whose turn it is.
         host: HostId,
-        /// Who is suspect; at most [`SUSPECTS_NAMED_MAX`] of them.
+        /// The hosts that are suspect, at most [`SUSPECTS_NAMED_MAX`] of them.
         suspects: Vec<HostId>,
     },
-    /// The agent of a host in its turn was killed or stopped while an event ran, and
-    /// is back: the turn begins anew with its first event. Nothing of it runs before
-    /// this is committed.
+    /// The agent of a host in its turn was killed or stopped while an event ran,
+    /// and is back. The turn begins anew with its first event. No event of it runs
+    /// before this entry is committed.
     TurnBegunAnew {
-        /// Of which deployment.
+        /// The deployment that the turn belongs to.
         deployment: DeploymentId,
-        /// Whose turn.
+        /// The host whose turn it is.
         host: HostId,
         /// The event that was interrupted.
         event: LifecycleEvent,
-        /// The attempt that begins, counted from 1. Any other than the next one
-        /// changes nothing.
+        /// The attempt that begins, counted from 1. The entry changes nothing
+        /// unless this is the next attempt.
         attempt: u8,
     },
 }
 
-/// Hosts that a host which waits with its start names.
+/// The most suspects that a host names when it defers its start.
 pub const SUSPECTS_NAMED_MAX: usize = 5;
 
-/// What the mesh knows of a host.
+/// The facts that the mesh knows about a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRecord {
-    /// Who.
+    /// The id of the host.
     pub host: HostId,
-    /// Its number in consensus, should it vote.
+    /// The host's number in consensus, which it uses if it becomes a voter.
     pub voter: VoterId,
-    /// A name for people; unique by custom, not by rule.
+    /// A name for people. It should be unique, but no rule enforces that.
     pub name: String,
-    /// What groups select it by.
+    /// The tags by which groups select the host.
     pub tags: BTreeSet<Tag>,
-    /// Where it stands; empty if unsaid.
+    /// The zone that the host stands in; empty if not given.
     pub zone: String,
-    /// Where it can be dialled, as multiaddresses.
+    /// The multiaddresses at which the host can be dialled.
     pub addresses: Vec<String>,
-    /// Counts its agent's starts and refutations; only the newest counts.
+    /// The number of starts and refutations of its agent. Only the newest counts.
     pub incarnation: u64,
-    /// The wire version that its agent speaks.
+    /// The wire version that the agent speaks.
     pub wire: u16,
-    /// Drawn at random at each start of its agent: tells two agents apart that
-    /// run with one key, as from a cloned disk.
+    /// A random number, drawn at each start of the agent. It tells apart two agents
+    /// that run with the same key, as after a disk was cloned.
     pub start: u64,
 }
 
-/// Who asked for a deployment (CodeDeploy's creators).
+/// The creator of a deployment (CodeDeploy's term).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Creator {
     /// A person or a pipeline.
     User,
-    /// The mesh, to undo another deployment.
+    /// The mesh itself, to undo another deployment.
     Rollback,
-    /// The mesh, for a host that joined or returned.
+    /// The mesh itself, to bring hosts that are behind to the last good revision.
     Autoscale,
 }
 
-/// A deployment as submitted: everything the fold needs to know of it.
+/// A deployment as submitted, with everything that the fold needs to know of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submission {
-    /// Its id, chosen by the submitter.
+    /// The id of the deployment, chosen by the submitter.
     pub deployment: DeploymentId,
-    /// To which group.
+    /// The group to deploy to.
     pub group: GroupName,
-    /// What to install.
+    /// The revision to install.
     pub revision: Revision,
-    /// How, all overrides applied.
+    /// The policy to follow, with all overrides applied.
     pub policy: Policy,
-    /// Who asked.
+    /// Who asked for the deployment.
     pub creator: Creator,
-    /// Which deployment this undoes.
+    /// The deployment that this one undoes, if any.
     pub rollback_of: Option<DeploymentId>,
-    /// The operator's words, up to 256 characters.
+    /// The operator's description, up to 256 characters.
     pub description: String,
-    /// Hosts that held the bundle when it was submitted.
+    /// The hosts that held the bundle when the deployment was submitted.
     pub holders: Vec<HostId>,
-    /// Whether to wait behind a running deployment instead of being refused.
+    /// True to wait behind a running deployment instead of being refused.
     pub queue: bool,
-    /// The person who asked, as the agent knows them. Empty if the mesh asked itself.
+    /// The person who asked, as the agent knows them; empty if the mesh itself
+    /// asked.
     pub by: String,
 }
 
-/// On the way back, and when a host is brought up to date, a script that stops the
-/// old revision has so long, whatever its AppSpec file says: it may be what is
+/// The most time that a script which stops the old revision may take in a rollback
+/// or a catch-up, whatever its AppSpec file says. The old revision may be what is
 /// broken, and hosts wait for the good one.
 pub const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 impl Submission {
-    /// Longest that a script may take that makes way for the revision.
+    /// Returns the most time that a script of the old revision may take to stop it;
+    /// `None` for no limit beyond the AppSpec file's.
     pub fn stop_timeout_max(&self) -> Option<Duration> {
         let is_way_back = self.rollback_of.is_some() || self.creator != Creator::User;
         is_way_back.then_some(STOP_TIMEOUT_MAX)
@@ -299,18 +305,20 @@ impl Submission {
 pub enum TurnOutcome {
     /// Every event succeeded.
     Succeeded,
-    /// One did not.
+    /// One event failed, or the turn was given up.
     Failed(Failure),
 }
 
-/// Why a turn failed. What the host says of it is cut to size at the host.
+/// The reason why a turn failed. The host cuts its own texts to size before it
+/// proposes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// In which event; none if it never began.
+    /// The event that failed; `None` if no event began, or if it is not known.
     pub event: Option<LifecycleEvent>,
-    /// What kind of failure.
+    /// The kind of failure.
     pub code: ErrorCode,
-    /// The script's location as the AppSpec gives it; empty if no script.
+    /// The script's location as written in the AppSpec file; empty if no script was
+    /// involved.
     pub script: String,
     /// One line for people.
     pub message: String,
@@ -319,35 +327,38 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// One that no script said anything of.
+    /// Makes a failure without a script and its output.
     pub const fn new(event: Option<LifecycleEvent>, code: ErrorCode, message: String) -> Self {
         Failure { event, code, script: String::new(), message, log: String::new() }
     }
 }
 
-/// Longest [`Failure::log`], in bytes: CodeDeploy's agent keeps 2,048 characters.
+/// The longest [`Failure::log`], in bytes. CodeDeploy's agent keeps 2,048
+/// characters.
 pub const FAILURE_LOG_MAX: usize = 2_048;
-/// Longest [`Failure::message`], in bytes.
+/// The longest [`Failure::message`], in bytes.
 pub const FAILURE_MESSAGE_MAX: usize = 1_024;
 
-/// CodeDeploy's agent codes 0–7, then ours.
+/// The kind of a failure: CodeDeploy's agent codes 0–7, then our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ErrorCode {
-    /// 0.
+    /// Code 0: no failure.
     Success,
-    /// 1: no such script in the bundle.
+    /// Code 1: the bundle has no such script.
     ScriptMissing,
-    /// 2: the script could not be made executable.
+    /// Code 2: the script could not be made executable.
     ScriptNotExecutable,
-    /// 3: it ran longer than its timeout.
+    /// Code 3: the script ran longer than its timeout.
     ScriptTimedOut,
-    /// 4: it ended with another exit code than 0.
+    /// Code 4: the script ended with an exit code other than 0.
     ScriptFailed,
-    /// 5: anything else: AppSpec, download, conflicts, permissions.
+    /// Code 5: any other failure, such as of the AppSpec file, the download, file
+    /// conflicts or permissions.
     UnknownError,
-    /// 6: it ended, but left its output open. (A warning here, no failure.)
+    /// Code 6: the script ended, but left its output open. (For us this is a
+    /// warning, not a failure.)
     OutputsLeftOpen,
-    /// 7: the agent was killed while the event ran.
+    /// Code 7: the agent was killed while the event ran.
     FailedAfterRestart,
     /// The host did not start within the policy's start timeout.
     DidNotStart,
@@ -360,12 +371,12 @@ pub enum ErrorCode {
     /// All events succeeded, but the group's health check did not pass in time,
     /// or failed again while the deployment still ran.
     HealthCheckFailed,
-    /// The agent was told to stop, and could not wait until the event had ended.
+    /// The agent was told to stop, and could not wait for the event to end.
     AgentStopped,
 }
 
 impl ErrorCode {
-    /// Whether the host failed in its turn rather than the revision on it.
+    /// Returns true if the fault is the host's rather than the revision's.
     pub const fn was_lost(self) -> bool {
         match self {
             ErrorCode::DidNotStart
@@ -385,12 +396,13 @@ impl ErrorCode {
         }
     }
 
-    /// Whether a timer ended the turn, which does not know where it was.
+    /// Returns true if a timer of the fold ended the turn. The timer does not know
+    /// which event the turn was in.
     pub const fn is_of_a_timer(self) -> bool {
         matches!(self, ErrorCode::HostLost | ErrorCode::TurnTimedOut)
     }
 
-    /// The word that JSON carries.
+    /// Returns the name used in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             ErrorCode::Success => "Success",
@@ -418,7 +430,7 @@ impl fmt::Display for ErrorCode {
 }
 
 impl Creator {
-    /// The word that JSON carries.
+    /// Returns the name used in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Creator::User => "user",
@@ -428,8 +440,8 @@ impl Creator {
     }
 }
 
-/// Cuts `text` to at most `bytes_max` bytes at a character's border, keeping
-/// its end: what a script said last is what went wrong.
+/// Cuts `text` to at most `bytes_max` bytes at a character boundary, and keeps its
+/// end: the last output of a script says what went wrong.
 pub fn keep_end(text: &str, bytes_max: usize) -> &str {
     let mut from = text.len().saturating_sub(bytes_max);
     while !text.is_char_boundary(from) {
@@ -438,8 +450,8 @@ pub fn keep_end(text: &str, bytes_max: usize) -> &str {
     &text[from..]
 }
 
-/// Cuts `text` to at most `bytes_max` bytes at a character's border, keeping
-/// its start: what a message says first is what it is about.
+/// Cuts `text` to at most `bytes_max` bytes at a character boundary, and keeps its
+/// start: the beginning of a message says what it is about.
 pub fn keep_start(text: &str, bytes_max: usize) -> &str {
     let mut to = text.len().min(bytes_max);
     while !text.is_char_boundary(to) {

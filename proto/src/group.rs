@@ -1,5 +1,5 @@
-//! A group: the hosts, chosen by tags, that receive the same deployments of
-//! one application, and the policy that those deployments follow.
+//! A group: the hosts, chosen by tags, that receive the same deployments of one
+//! application, and the policy that those deployments follow.
 
 use std::collections::BTreeSet;
 
@@ -11,22 +11,22 @@ use crate::id::{ConfigName, GroupName};
 use crate::policy::Policy;
 use crate::trigger::{Trigger, check_triggers};
 
-/// Sets of tags that a group may have, and tags in each (CodeDeploy's quotas).
+/// The most sets of tags that a group may have (CodeDeploy's quota).
 pub const TAG_SETS_MAX: usize = 3;
-/// See [`TAG_SETS_MAX`].
+/// The most tags that one set may have (CodeDeploy's quota).
 pub const TAGS_PER_SET_MAX: usize = 10;
 
-/// A tag of a host: a key and a value. Text form `key=value`.
+/// A tag of a host: a key and a value, written `key=value`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "TagParts")]
 pub struct Tag {
-    /// Up to 128 characters.
+    /// The key, up to 128 characters.
     pub key: String,
-    /// Up to 256 characters.
+    /// The value, up to 256 characters; may be empty.
     pub value: String,
 }
 
-/// A tag as it comes, from the network or a file.
+/// A tag as read from the network or a file, not yet checked.
 #[derive(Deserialize)]
 struct TagParts {
     key: String,
@@ -43,46 +43,49 @@ impl TryFrom<TagParts> for Tag {
     }
 }
 
-/// What a group asks of a host's tags: `key=value`, `key` (any value), or
-/// `=value` (any key).
+/// A condition on a host's tags: `key=value`, `key` (any value), or `=value` (any
+/// key).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TagFilter {
-    /// CodeDeploy's `KEY_AND_VALUE`.
+    /// The host has this tag (CodeDeploy's `KEY_AND_VALUE`).
     Both(Tag),
-    /// CodeDeploy's `KEY_ONLY`.
+    /// The host has a tag with this key (CodeDeploy's `KEY_ONLY`).
     Key(String),
-    /// CodeDeploy's `VALUE_ONLY`.
+    /// The host has a tag with this value (CodeDeploy's `VALUE_ONLY`).
     Value(String),
 }
 
+/// The tags that choose a group's hosts. A host must match one filter of every set:
 /// OR inside a set, AND between sets.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TagSets(pub Vec<Vec<TagFilter>>);
 
-/// Why a group is not one.
+/// The reason why the definition of a group is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidGroup {
-    /// Matching every host must be said, not happen by an empty list.
+    /// The group has no sets of tags. A group must ask for every host in so many
+    /// words, and not by an empty list.
     #[error("the group has no tags: name at least one set, for example tags = [[\"role=web\"]]")]
     NoTags,
-    /// An empty set matches no host, and AND with it matches none at all.
+    /// The set with this number, counted from 1, is empty. It would match no host,
+    /// and so neither would the group.
     #[error("tag set {0} is empty, so no host can match: remove it or fill it")]
     EmptySet(usize),
-    /// See [`TAG_SETS_MAX`].
+    /// The group has this many sets of tags, more than [`TAG_SETS_MAX`].
     #[error("{0} sets of tags: at most {TAG_SETS_MAX} are allowed")]
     TooManySets(usize),
-    /// See [`TAGS_PER_SET_MAX`].
+    /// A set has more than [`TAGS_PER_SET_MAX`] tags.
     #[error("tag set {set} has {tags} tags: at most {TAGS_PER_SET_MAX} are allowed")]
     TooManyTags {
-        /// Which set, from 1.
+        /// The number of the set, counted from 1.
         set: usize,
-        /// How many it has.
+        /// The number of its tags.
         tags: usize,
     },
-    /// A tag text that is none.
+    /// The text, cut to 100 characters, is not a tag or tag filter.
     #[error("`{0}` is no tag: write key=value (key up to 128 characters, value up to 256)")]
     Tag(String),
-    /// An alarm or a trigger that is none.
+    /// An alarm or a trigger of the group is invalid.
     #[error(transparent)]
     Watch(#[from] InvalidWatch),
 }
@@ -90,33 +93,34 @@ pub enum InvalidGroup {
 /// A group as the ledger holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
-    /// Application and group name.
+    /// The names of the application and the group.
     pub name: GroupName,
-    /// Which hosts.
+    /// The tags that choose its hosts.
     pub tags: TagSets,
-    /// What its deployments follow, unless one overrides it.
+    /// The policy that its deployments follow, unless one overrides it.
     pub policy: Policy,
-    /// How its hosts are checked; none if only their turns say how they are.
+    /// The check of its hosts; `None` if only turns tell how its hosts are.
     pub health: Option<HealthCheck>,
-    /// The named configuration that says how many at a time and in which order,
-    /// in place of what the policy says of that. Looked up when a deployment is
-    /// submitted.
+    /// The name of the configuration that says how many hosts at a time and in
+    /// which order. It replaces that part of the policy, and is looked up when a
+    /// deployment is submitted.
     pub config: Option<ConfigName>,
-    /// What stops them, at most [`crate::alarm::ALARMS_MAX`].
+    /// The alarms that stop its deployments, at most [`crate::alarm::ALARMS_MAX`].
     pub alarms: Vec<Alarm>,
-    /// Who is told of them, at most [`crate::trigger::TRIGGERS_MAX`].
+    /// The triggers that tell others of its deployments, at most
+    /// [`crate::trigger::TRIGGERS_MAX`].
     pub triggers: Vec<Trigger>,
 }
 
 impl Group {
-    /// A group that nobody checks, without alarms and triggers.
+    /// Makes a group without health check, alarms and triggers.
     pub fn new(name: GroupName, tags: TagSets, policy: Policy) -> Self {
         Group { name, tags, policy, health: None, config: None, alarms: Vec::new(), triggers: Vec::new() }
     }
 
-    /// Checks the limits on all its parts.
+    /// Checks the limits on all parts of the group.
     /// # Errors
-    /// The first limit that is broken.
+    /// The first limit that is exceeded.
     pub fn validate(&self) -> Result<(), InvalidGroup> {
         self.tags.validate()?;
         check_alarms(&self.alarms)?;
@@ -128,7 +132,8 @@ impl Group {
 impl Tag {
     /// Parses `key=value`.
     /// # Errors
-    /// [`InvalidGroup::Tag`] if there is no `=`, no key, or a part is too long.
+    /// [`InvalidGroup::Tag`] if there is no `=`, the key is empty, a part is too
+    /// long, or a character is a control character.
     pub fn parse(text: &str) -> Result<Tag, InvalidGroup> {
         match text.split_once('=') {
             Some((key, value))
@@ -153,7 +158,8 @@ impl std::fmt::Display for Tag {
 impl TagFilter {
     /// Parses `key=value`, `key` or `=value`.
     /// # Errors
-    /// [`InvalidGroup::Tag`].
+    /// [`InvalidGroup::Tag`] if the text is empty or only `=`, is too long, or
+    /// holds control characters.
     pub fn parse(text: &str) -> Result<TagFilter, InvalidGroup> {
         let refused = || InvalidGroup::Tag(text.chars().take(100).collect());
         if text.is_empty() || text == "=" || text.chars().count() > 385 || text.chars().any(char::is_control)
@@ -187,14 +193,14 @@ impl std::fmt::Display for TagFilter {
 }
 
 impl TagSets {
-    /// Whether a host with these tags belongs to the group.
+    /// Returns true if a host with these tags belongs to the group.
     pub fn matches(&self, tags: &BTreeSet<Tag>) -> bool {
         self.0.iter().all(|set| set.iter().any(|filter| filter.matches(tags)))
     }
 
-    /// Checks the limits.
+    /// Checks the limits on the number of sets and tags.
     /// # Errors
-    /// The first limit that is broken.
+    /// The first limit that is exceeded.
     pub fn validate(&self) -> Result<(), InvalidGroup> {
         if self.0.is_empty() {
             return Err(InvalidGroup::NoTags);

@@ -1,9 +1,9 @@
-//! The health check of a group: how it is asked whether the application on a
-//! host is well, and what counts as an answer.
+//! The health check of a group: how to find out whether the application on a host
+//! is well, and what counts as an answer.
 //!
-//! "Healthy" is fresh positive evidence, never the absence of bad news: a probe
-//! without an answer is a failed one, and successes further apart than
-//! [`FRESH_PERIODS`] are not in a row.
+//! "Healthy" is fresh positive evidence, never the absence of bad news. A probe
+//! without an answer has failed, and two successes that are further apart than
+//! [`FRESH_PERIODS`] do not count as in a row.
 
 pub(crate) mod monitor;
 pub(crate) mod monitors;
@@ -18,134 +18,135 @@ use serde::{Deserialize, Serialize};
 pub use monitors::{FLAP_WINDOW, HOLD_OFF_FIRST, HOLD_OFF_MAX, WORDS_PER_HOUR_MAX, hold_off};
 pub use target::Endpoint;
 
-/// Evidence is fresh for so many periods.
+/// The number of periods for which evidence is fresh.
 pub const FRESH_PERIODS: u32 = 3;
-/// A probe that was cut off by its own timeout still has so long to say so.
+/// The time after its timeout in which a probe may still report that it timed out.
 pub const ANSWER_MARGIN: Duration = Duration::from_secs(1);
-/// More often than this, and checking is work.
+/// The shortest period. Checking more often would be a load of its own.
 pub const EVERY_MIN: Duration = Duration::from_secs(1);
-/// Less often, and it says nothing about now.
+/// The longest period. Checking less often would say nothing about the present.
 pub const EVERY_MAX: Duration = Duration::from_secs(3_600);
-/// Successes or failures in a row that may be asked for.
+/// The most successes or failures in a row that a check may ask for.
 pub const IN_A_ROW_MAX: u32 = 20;
-/// How long a host may wait in its turn for its check to pass.
+/// The longest grace: see [`HealthCheck::grace`].
 pub const GRACE_MAX: Duration = Duration::from_secs(3_600);
-/// How long it may, unless the group says otherwise.
+/// The grace, unless the group gives one.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(60);
-/// Longest text of a probe, in bytes.
+/// The longest text of a probe, in bytes.
 pub const PROBE_TEXT_MAX: usize = 1_024;
-/// Longest error of a probe that enters the ledger, in bytes.
+/// The longest error of a probe that enters the ledger, in bytes.
 pub const ERROR_BYTES_MAX: usize = 200;
-/// Observers that are asked for each probe.
+/// The number of observers that are asked for each probe.
 pub const OBSERVERS: usize = 3;
 
-/// What is asked.
+/// The way to ask whether an application is well.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Probe {
-    /// `GET` of this URL; a status from 200 to 399 is well. Redirects are not
+    /// `GET` of this URL. A status from 200 to 399 means well. Redirects are not
     /// followed.
     Http(String),
-    /// Whether `host:port` takes a connection.
+    /// A TCP connection to this `host:port`. An accepted connection means well.
     Tcp(String),
-    /// Whether this script ends with 0: absolute, or in the installed bundle.
+    /// A run of this script, whose path is absolute or in the installed bundle.
+    /// Exit code 0 means well.
     Exec(String),
 }
 
-/// From where it is asked.
+/// The place from which the probe is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Viewpoint {
-    /// From the host itself.
+    /// The host itself.
     #[default]
     Host,
-    /// From the host itself and, over the network, from up to [`OBSERVERS`]
-    /// others, most of which must confirm it.
+    /// The host itself and, over the network, up to [`OBSERVERS`] others. Most of
+    /// those must confirm the result.
     Observers,
 }
 
-/// A group's health check.
+/// The health check of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
-    /// What is asked.
+    /// The probe to make.
     pub probe: Probe,
-    /// How often.
+    /// The time from one probe to the next.
     pub every: Duration,
-    /// How long an answer may take.
+    /// The most time that an answer may take.
     pub timeout: Duration,
-    /// So many successes in a row make a host well.
+    /// The number of successes in a row that make a host well.
     pub rise: u32,
-    /// So many failures in a row make it unwell.
+    /// The number of failures in a row that make a host unwell.
     pub fall: u32,
-    /// How long a host waits at the end of its turn for its check to pass, and
-    /// how long one that was updated may then be unwell, before its turn counts
+    /// How long a host waits at the end of its turn for its check to pass. Also how
+    /// long a host that was updated may then be unwell. After that, its turn counts
     /// as failed.
     pub grace: Duration,
-    /// From where.
+    /// The place from which the probe is made.
     pub from: Viewpoint,
 }
 
-/// Why a health check is none.
+/// The reason why a health check is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCheck {
-    /// No URL that can be asked.
+    /// A URL that cannot be probed.
     #[error(
         "`{url}` cannot be probed: write http://HOST:PORT/PATH (for https, use exec with a script that runs \
          curl)"
     )]
     Url {
-        /// As typed.
+        /// The URL that was given, cut to 100 characters.
         url: String,
     },
-    /// No address.
+    /// An address that cannot be probed.
     #[error("`{address}` cannot be probed: write HOST:PORT, for example 127.0.0.1:8080")]
     Address {
-        /// As typed.
+        /// The address that was given, cut to 100 characters.
         address: String,
     },
-    /// No script.
+    /// A path that cannot be a script.
     #[error(
         "`{script}` is no script: write a path in the bundle, such as scripts/check.sh, without `..`, or an \
          absolute one"
     )]
     Script {
-        /// As typed.
+        /// The path that was given, cut to 100 characters.
         script: String,
     },
-    /// A duration out of bounds.
+    /// A duration that is too short or too long.
     #[error("{key} = {} is out of bounds: from {} to {}", seconds(.is), seconds(.least), seconds(.most))]
     Bounds {
-        /// Which.
+        /// The key in the group file.
         key: &'static str,
-        /// What it is.
+        /// The duration that was given.
         is: Duration,
-        /// At least.
+        /// The shortest duration that is allowed.
         least: Duration,
-        /// At most.
+        /// The longest duration that is allowed.
         most: Duration,
     },
-    /// A count out of bounds.
+    /// A count that is zero, or above [`IN_A_ROW_MAX`].
     #[error("{key} = {is} is out of bounds: from 1 to {IN_A_ROW_MAX}")]
     InARow {
-        /// Which.
+        /// The key in the group file.
         key: &'static str,
-        /// What it is.
+        /// The count that was given.
         is: u32,
     },
-    /// Nothing could ever pass.
+    /// A grace in which no host could pass the check.
     #[error(
         "no host could pass within grace = {}: {rise} successes in a row, {} apart, take at least {}",
         seconds(.grace), seconds(.every), seconds(&(*.every * (*.rise - 1) + *.timeout))
     )]
     Grace {
-        /// The limit.
+        /// The grace that was given.
         grace: Duration,
-        /// The successes that it takes.
+        /// The number of successes that the check needs.
         rise: u32,
-        /// Their distance.
+        /// The time between two probes.
         every: Duration,
-        /// What the last may take.
+        /// The most time that the last probe may take.
         timeout: Duration,
     },
-    /// A script runs where it is.
+    /// A script that observers are to run: a script can only run on its own host.
     #[error("a script cannot be run from observers: use http or tcp, or from = \"host\"")]
     ExecFromObservers,
 }
@@ -155,7 +156,8 @@ fn seconds(duration: &Duration) -> String {
 }
 
 impl HealthCheck {
-    /// With 5 s between probes, 2 s for an answer, 2 to rise and 3 to fall.
+    /// Makes a check with 5 s between probes, 2 s for an answer, 2 successes to
+    /// rise and 3 failures to fall.
     pub fn new(probe: Probe) -> Self {
         HealthCheck {
             probe,
@@ -168,15 +170,15 @@ impl HealthCheck {
         }
     }
 
-    /// The grace of a check that does not say: the default, and never so little
-    /// that the check could hardly pass.
+    /// Returns the grace of a check that does not give one: the default, or more if
+    /// the check could hardly pass in that time.
     pub fn default_grace(every: Duration, rise: u32) -> Duration {
         GRACE_DEFAULT.max(every.saturating_mul(rise.saturating_mul(2))).min(GRACE_MAX)
     }
 
-    /// Checks everything that can be checked without asking.
+    /// Checks everything that can be checked without making a probe.
     /// # Errors
-    /// The first bound that is broken.
+    /// The first limit that is exceeded.
     pub fn validate(&self) -> Result<(), InvalidCheck> {
         self.probe.validate()?;
         let within = |key, is: Duration, least, most| match is >= least && is <= most {
@@ -201,12 +203,12 @@ impl HealthCheck {
         }
     }
 
-    /// How old evidence may be.
+    /// Returns how long evidence stays fresh.
     pub fn fresh_for(&self) -> Duration {
         self.every * FRESH_PERIODS
     }
 
-    /// Until when a probe that begins now must have answered.
+    /// Returns the time in which a probe that begins now must have answered.
     pub(crate) fn answers_within(&self) -> Duration {
         self.timeout + ANSWER_MARGIN
     }
@@ -236,9 +238,10 @@ impl Probe {
         }
     }
 
-    /// The same, asked over the network from another host: what means "this
-    /// host" becomes its address, as the mesh knows it (multiaddresses). None
-    /// if there is none, or if it cannot be asked from there.
+    /// Returns this probe as another host makes it over the network: an address
+    /// that means "this host" is replaced by one of `addresses`, the multiaddresses
+    /// that the mesh knows of the host. Returns `None` if there is no such address,
+    /// or if the probe cannot be made from another host.
     pub fn seen_from_afar(&self, addresses: &[String]) -> Option<Probe> {
         match self {
             Probe::Http(url) => {

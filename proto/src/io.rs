@@ -1,9 +1,9 @@
-//! The border: everything that can happen to a node, and everything that a
-//! node can ask of the world.
+//! The border of a node: everything that can happen to it, and everything that it
+//! can ask of the world.
 //!
-//! The shell's whole control flow is to give each [`Input`] to
-//! `Node::handle` and to start each [`Output`] without waiting for it; however
-//! it ends, it ends as another input.
+//! The shell is a simple loop. It gives each [`Input`] to `Node::handle`, and
+//! starts each [`Output`] without waiting for it. When that work ends, well or
+//! badly, its end comes back as another input.
 
 mod refusal;
 
@@ -25,326 +25,334 @@ use crate::trigger::{Target, Told};
 
 pub use refusal::{First, Refusal};
 
-/// Names one write, so that its completion can be told.
+/// The number of a write. [`Input::Persisted`] refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WriteId(pub u64);
 
-/// Names one effect, so that its outcome can be told.
+/// The number of an effect. [`Input::Done`] and [`Output::Cancel`] refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EffectId(pub u64);
 
-/// Each part numbers its own effects, from here on.
+/// Each part of the node numbers its own effects, in a range that starts here.
 impl EffectId {
     pub(crate) const ALARMS: u64 = 1 << 60;
     pub(crate) const TRIGGERS: u64 = 2 << 60;
 }
 
-/// Names one probe of an application, so that its result can be told.
+/// The number of a probe of an application. [`Input::Probed`] refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProbeId(pub u64);
 
-/// Names one request of the API. Chosen by the shell.
+/// The number of an API request, chosen by the shell. [`Output::Reply`] refers to
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
-/// What can happen to a node. With its times it is a node's whole history, so
-/// it can be written down and read again.
+/// Something that happened to a node. The inputs with their times are a node's
+/// whole history, so a history can be saved and replayed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Input {
-    /// A deadline has come: see `Node::next_wake`. Harmless at any time.
+    /// A deadline has passed: see `Node::next_wake`. Harmless at any time.
     Wake,
-    /// A connection to the host is up, the handshake done.
+    /// A connection to the host is up, and its handshake is done.
     Connected {
-        /// Who.
+        /// The host at the other end.
         host: HostId,
     },
-    /// No connection to the host is left.
+    /// The last connection to the host is gone.
     Disconnected {
-        /// Who.
+        /// The host at the other end.
         host: HostId,
     },
-    /// A frame came from a connected host, which sent it to this one.
+    /// A frame arrived that a connected host sent to this one.
     Received {
-        /// The neighbour that it came from.
+        /// The neighbour that sent the frame.
         from: HostId,
-        /// As bytes; nothing is believed of them.
+        /// The bytes of the frame, none of them trusted yet.
         frame: Vec<u8>,
     },
-    /// The write is on stable storage (if it asked for that), and so are all
-    /// writes before it.
+    /// The write is done, and so are all writes before it. If it asked for
+    /// [`sync`](Write::sync), it is on stable storage.
     Persisted(WriteId),
     /// An effect has ended.
     Done {
-        /// Which.
+        /// The effect that ended.
         effect: EffectId,
-        /// How.
+        /// How the effect ended.
         outcome: Outcome,
     },
-    /// A probe has ended: well, or with what it failed of, in one line. One that
-    /// never ends counts as failed all the same.
+    /// A probe has ended. A probe that never ends counts as failed all the same.
     Probed {
-        /// Which.
+        /// The probe that ended.
         probe: ProbeId,
-        /// How.
+        /// `Err` holds one line that says why the probe failed.
         result: Result<(), String>,
     },
-    /// Somebody on this host asks for a change.
+    /// A client on this host asks for a change.
     Request {
-        /// What the answer will carry.
+        /// The number that the reply will carry.
         id: RequestId,
-        /// What is asked.
+        /// The change to make.
         request: Box<Request>,
     },
-    /// The agent is about to end: no new turn and no new event is begun.
+    /// The agent is about to stop: the node begins no more turns and no more
+    /// events.
     Leaving,
-    /// A frame that somebody published to all came by way of a neighbour.
+    /// A frame that some host published to all arrived by way of a neighbour.
     Gossip {
-        /// The neighbour that passed it on.
+        /// The neighbour that passed it on, which need not be its author.
         by: HostId,
-        /// As bytes; nothing is believed of them.
+        /// The bytes of the frame, none of them trusted yet.
         frame: Vec<u8>,
     },
 }
 
-/// What a node asks of the world.
+/// Something that a node asks the shell to do.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Send to a connected host; may be lost.
+    /// Send a frame to a connected host. The frame may be lost.
     Send {
-        /// To whom.
+        /// The receiver.
         to: HostId,
-        /// The bytes.
+        /// The bytes of the frame.
         frame: Vec<u8>,
     },
-    /// Send to all hosts, by way of neighbours; may be lost.
+    /// Send a frame to all hosts, by way of neighbours. The frame may be lost.
     Publish {
-        /// The bytes.
+        /// The bytes of the frame.
         frame: Vec<u8>,
     },
-    /// Keep a connection to the host, dialling it at these addresses.
+    /// Keep a connection to the host: dial it at these addresses if there is none.
     Connect {
-        /// Whom.
+        /// The host to connect to.
         host: HostId,
         /// Multiaddresses, best first.
         addresses: Vec<String>,
     },
-    /// The connection is no longer wanted.
+    /// Close the connection: the node no longer needs it.
     Disconnect {
-        /// To whom.
+        /// The host at the other end.
         host: HostId,
     },
-    /// Write to the store. Writes are done in order.
+    /// Write to the store. The shell does the writes in the order in which they
+    /// come.
     Persist(Write),
-    /// Bring the bundle into this host's cache ahead of its turn. Has no
-    /// outcome: DownloadBundle fetches what is not there.
+    /// Fetch the bundle into this host's cache ahead of its turn. This has no
+    /// outcome: DownloadBundle fetches whatever is still missing.
     Fetch {
-        /// Which bundle.
+        /// The revision whose bundle to fetch.
         revision: Revision,
-        /// Hosts that should have it, best first.
+        /// Hosts that should have the bundle, best first.
         sources: Vec<HostId>,
     },
     /// Run one lifecycle event on this host. Ends as [`Input::Done`].
     Run {
-        /// Names the run.
+        /// The number of this run.
         effect: EffectId,
-        /// What to run.
+        /// The event, and what its scripts need to know.
         run: Box<Run>,
     },
     /// Read an alarm from this host. Ends as [`Input::Done`].
     ReadAlarm {
-        /// Names the reading.
+        /// The number of this reading.
         effect: EffectId,
-        /// Of which group.
+        /// The group that has the alarm.
         group: GroupName,
-        /// While which deployment runs.
+        /// The running deployment for which the alarm is read.
         deployment: DeploymentId,
-        /// What to read, and how long it may take.
+        /// The alarm: what to read, and how long that may take.
         alarm: Box<Alarm>,
     },
     /// Tell a receiver what happened. Ends as [`Input::Done`].
     Tell {
-        /// Names the try.
+        /// The number of this attempt.
         effect: EffectId,
-        /// Whom.
+        /// The receiver.
         target: Target,
-        /// The trigger's name.
+        /// The name of the trigger.
         trigger: String,
-        /// What.
+        /// The message for the receiver.
         told: Box<Told>,
     },
-    /// Stop the effect as soon as possible; it still ends as [`Input::Done`].
+    /// Stop the effect as soon as possible. It still ends as [`Input::Done`].
     Cancel {
-        /// Which.
+        /// The effect to stop.
         effect: EffectId,
     },
-    /// Look how an application is. Ends as [`Input::Probed`]. A second probe of
-    /// the same group and subject takes the place of one that is under way.
+    /// Probe an application. Ends as [`Input::Probed`]. A second probe of the same
+    /// group and subject replaces one that is under way.
     Probe {
-        /// Names the probe.
+        /// The number of this probe.
         id: ProbeId,
-        /// What to do.
+        /// The application, and how to probe it.
         task: Box<ProbeTask>,
     },
     /// Answer a request.
     Reply {
-        /// Which.
+        /// The request to answer.
         id: RequestId,
         /// The answer.
         reply: Reply,
     },
-    /// Something that watchers want to know.
+    /// Tell watchers of something.
     Notify(Notice),
 }
 
-/// One atomic batch for the store, an ordered map from bytes to bytes.
+/// One atomic batch for the store, which is an ordered map from bytes to bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
-    /// Named in [`Input::Persisted`].
+    /// The number of this write, for [`Input::Persisted`].
     pub id: WriteId,
-    /// Whether it must survive a power loss before it is reported done.
+    /// True if the batch must survive a power loss before it is reported done.
     pub sync: bool,
-    /// What to write (and, where `None`, to delete), in this order.
+    /// The keys to change, in this order: each with its new value, or with `None`
+    /// to delete it.
     pub changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    /// If it is synced: to be kept outside the store, synced too, after the write
-    /// and before that is reported done.
+    /// For a write with `sync`: the fence to keep outside the store. The shell
+    /// writes and syncs it after the batch, and only then reports the batch as
+    /// done.
     pub fence: Fence,
 }
 
-/// One lifecycle event to run, and all that its scripts may ask.
+/// One lifecycle event to run, with everything that its scripts may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// Of which deployment.
+    /// The deployment that the event belongs to.
     pub deployment: DeploymentId,
-    /// Of which group.
+    /// The group that the deployment is for.
     pub group: GroupName,
-    /// To which revision.
+    /// The revision to install.
     pub revision: Revision,
     /// Who asked for the deployment.
     pub creator: Creator,
-    /// Which event.
+    /// The event to run.
     pub event: LifecycleEvent,
-    /// What Install does with files in the way.
+    /// What Install does with files that are in the way.
     pub file_exists: FileExists,
     /// Hosts that should have the bundle, best first.
     pub sources: Vec<HostId>,
-    /// Whether the deployment brings a bundle, or restarts what is installed.
+    /// Tells a deployment that brings a bundle from one that restarts what is
+    /// installed.
     pub mode: Mode,
-    /// Longest that one script may take, whatever its AppSpec file says.
+    /// The most time that one script may take, whatever its AppSpec file says;
+    /// `None` for no such limit.
     pub script_timeout_max: Option<Duration>,
-    /// With the first event of a turn that begins anew: the event in which it was
+    /// For the first event of a turn that begins anew: the event that was
     /// interrupted.
     pub anew: Option<LifecycleEvent>,
 }
 
-/// One look at an application.
+/// One probe of an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeTask {
-    /// Of which group.
+    /// The group whose application is probed.
     pub group: GroupName,
-    /// On which host: this one, or one that asked for a look from afar.
+    /// The host that is probed: this one, or one that asked for a probe from afar.
     pub subject: HostId,
-    /// What to ask.
+    /// The probe to make.
     pub probe: Probe,
-    /// How long the answer may take.
+    /// The most time that the answer may take.
     pub timeout: Duration,
 }
 
 /// How an effect ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// A lifecycle event was run.
+    /// The end of a lifecycle event.
     Event(Result<(), Failure>),
-    /// An alarm was read.
+    /// The reading of an alarm.
     Alarm(Reading),
-    /// A receiver was told, or could not be: why.
+    /// The end of an attempt to tell a receiver; `Err` says why the attempt failed.
     Told(Result<(), String>),
 }
 
-/// A change that somebody on this host asks for.
+/// A change that a client on this host asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, and boxed on its way")]
 pub enum Request {
-    /// Define a group, or define it anew.
+    /// Define a group, or replace its definition.
     SetGroup(Group),
-    /// Remove a group.
+    /// Delete a group.
     DeleteGroup(GroupName),
     /// Submit a deployment.
     Deploy(Box<DeployRequest>),
     /// Stop a deployment.
     Stop {
-        /// Which.
+        /// The deployment to stop.
         deployment: DeploymentId,
-        /// Roll back afterwards, whatever the policy says.
+        /// True to roll back afterwards, whatever the policy says.
         rollback: bool,
-        /// Cut events under way short, too.
+        /// True to also interrupt the events under way.
         now: bool,
     },
     /// Bring a group back to an earlier revision, as a new deployment.
     Rollback {
-        /// Which group.
+        /// The group to roll back.
         group: GroupName,
-        /// To which revision; none means the last good one before the current.
+        /// The revision to go back to; `None` means the last good one before the
+        /// current.
         to: Option<crate::id::Digest>,
-        /// How; none means as the group says.
+        /// The policy to follow; `None` means the group's own.
         policy: Option<Box<Policy>>,
         /// The person who asks, as the agent knows them.
         by: String,
     },
-    /// Take a host out of the mesh for good.
+    /// Remove a host from the mesh for good.
     RemoveHost(HostId),
     /// Set or clear an alarm by hand.
     SetAlarm {
-        /// Of which group.
+        /// The group that has the alarm.
         group: GroupName,
-        /// Which.
+        /// The name of the alarm.
         alarm: String,
-        /// Whether it is set.
+        /// True to set the alarm, false to clear it.
         active: bool,
         /// Why, and by whom.
         reason: String,
     },
     /// Let no new deployment of a group begin for a while.
     Freeze {
-        /// Which group.
+        /// The group to freeze.
         group: GroupName,
-        /// For how long.
+        /// When the freeze ends.
         until: Until,
         /// Why; may be empty.
         reason: String,
-        /// Who asks.
+        /// The person who asks.
         by: String,
     },
     /// End a freeze early.
     Unfreeze(GroupName),
-    /// Give a deployment configuration a name.
+    /// Define a named deployment configuration.
     SetConfig(DeploymentConfig),
-    /// Remove a named deployment configuration.
+    /// Delete a named deployment configuration.
     DeleteConfig(ConfigName),
 }
 
-/// Until when something holds, as a person says it.
+/// The end of a period, as a person gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Until {
-    /// This moment of the ledger's clock.
+    /// At this time of the ledger's clock.
     At(LedgerTime),
-    /// For so long from now on.
+    /// After this much time from now.
     For(std::time::Duration),
 }
 
 /// A deployment as an operator asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeployRequest {
-    /// To which group.
+    /// The group to deploy to.
     pub group: GroupName,
-    /// What to install; its bundle lies in this host's cache.
+    /// The revision to install. Its bundle is in this host's cache.
     pub revision: Revision,
-    /// In place of the group's own policy, overrides applied.
+    /// The policy to follow, with overrides already applied; `None` means the
+    /// group's own.
     pub policy: Option<Policy>,
-    /// The operator's words.
+    /// The operator's description.
     pub description: String,
     /// Hosts that hold the bundle.
     pub holders: Vec<HostId>,
-    /// Wait behind a running deployment instead of being refused.
+    /// True to wait behind a running deployment instead of being refused.
     pub queue: bool,
     /// The person who asks, as the agent knows them.
     pub by: String,
@@ -353,56 +361,58 @@ pub struct DeployRequest {
 /// The answer to a [`Request`].
 pub type Reply = Result<Accepted, Refusal>;
 
-/// The change is committed and folded.
+/// A change that is committed and folded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// Done.
+    /// The change is done, and there is nothing more to say.
     Done,
-    /// The deployment has this id.
+    /// A deployment was submitted under this id.
     Deployment(DeploymentId),
 }
 
-/// Something that watchers want to know, as one host has seen it; the ledger's
-/// entries are the truth.
+/// Something that watchers want to know, as one host has seen it. The entries of
+/// the ledger are the truth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// An entry was folded.
+    /// This host folded an entry.
     Folded {
-        /// Where.
+        /// The place of the entry in the ledger.
         index: u64,
-        /// When it was committed: long ago, if this host has just started or returned.
+        /// When the entry was committed. That is long ago if this host has just
+        /// started or returned.
         at: LedgerTime,
-        /// What.
+        /// The content of the entry.
         body: Box<Body>,
     },
-    /// A host of a running deployment is in another event of its turn.
+    /// A host of a running deployment has moved to another event of its turn.
     Progress(Progress),
-    /// Hosts disagree on what was committed: nothing this host says is safe.
+    /// Two hosts disagree on what was committed, so nothing that this host says is
+    /// safe.
     Diverged {
-        /// With whom.
+        /// The host that disagrees with this one.
         with: HostId,
-        /// Where at the latest.
+        /// The last index by which the two must have parted.
         index: u64,
     },
 }
 
-/// Where a host is in its turn. Best effort: it is never decided upon.
+/// Where a host is in its turn. Best effort: no decision depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Progress {
-    /// Of which deployment.
+    /// The deployment that the turn belongs to.
     pub deployment: DeploymentId,
-    /// Which host.
+    /// The host whose turn it is.
     pub host: HostId,
-    /// The event that it is in.
+    /// The event that the host is in.
     pub event: LifecycleEvent,
 }
 
-/// A reason as part of a sentence.
+/// Formats a reason as a suffix in parentheses; nothing if it is empty.
 pub(crate) fn because(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }
 
-/// The submission that an accepted [`DeployRequest`] becomes.
+/// Turns an accepted [`DeployRequest`] into a submission under this policy.
 pub fn submission(request: DeployRequest, deployment: DeploymentId, policy: Policy) -> Submission {
     Submission {
         deployment,

@@ -1,6 +1,7 @@
-//! What Skein decides, and nothing that it does.
+//! The decisions of Skein: everything that is decided, and none of the work.
 //!
-//! Without IO, async, clock, thread, or randomness but a seed.
+//! This crate has no IO, no async code, no clock and no threads. Its only source of
+//! randomness is a seed.
 #![warn(missing_docs)]
 
 pub mod alarm;

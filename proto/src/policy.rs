@@ -1,5 +1,5 @@
-//! A policy: how a group is brought to a revision. CodeDeploy calls it a
-//! deployment configuration.
+//! A policy: the rules by which a group is brought to a revision. CodeDeploy calls
+//! it a deployment configuration.
 
 mod limits;
 mod minimum;
@@ -18,8 +18,8 @@ pub use minimum::{Bounds, Minimum, Share};
 pub use named::{DeploymentConfig, PREDEFINED};
 pub use waves::{Canary, Zonal};
 
-/// What Install does with a file that is there but not from the previous
-/// deployment.
+/// The action of Install for a file that exists already but is not from the
+/// previous deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are CodeDeploy's")]
 pub enum FileExists {
@@ -29,72 +29,76 @@ pub enum FileExists {
     Retain,
 }
 
-/// What makes the mesh roll back by itself.
+/// The outcomes after which the mesh rolls back by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackOn {
-    /// The deployment failed: `DEPLOYMENT_FAILURE`.
+    /// After the deployment failed: `DEPLOYMENT_FAILURE`.
     pub failure: bool,
-    /// An alarm stopped it: `DEPLOYMENT_STOP_ON_ALARM`.
+    /// After an alarm stopped it: `DEPLOYMENT_STOP_ON_ALARM`.
     pub alarm: bool,
-    /// A person stopped it: `DEPLOYMENT_STOP_ON_REQUEST`.
+    /// After a person stopped it: `DEPLOYMENT_STOP_ON_REQUEST`.
     pub stop: bool,
 }
 
-/// CodeDeploy's `deploymentMode`.
+/// What a deployment does on each host (CodeDeploy's `deploymentMode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Mode {
-    /// Brings a revision: `STANDARD`.
+    /// Installs a revision: `STANDARD`.
     #[default]
     Standard,
     /// Stops and starts what is installed, without a download: `RESTART`.
     Restart,
 }
 
-/// The whole policy. Every host must read it alike, so it is written into the
-/// ledger with the deployment.
+/// The whole policy of a deployment. It is written into the ledger with the
+/// deployment, so that every host follows the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// How many hosts must stay healthy.
+    /// The number of hosts that must stay healthy.
     pub minimum: Minimum,
     /// What to do with files that are in the way.
     pub file_exists: FileExists,
-    /// Whether the old revision's stop scripts may fail.
+    /// True if the old revision's stop scripts may fail.
     pub ignore_application_stop_failures: bool,
     /// When to roll back.
     pub rollback: RollbackOn,
-    /// How long a host whose turn it is may take to start (CodeDeploy: 5 min).
+    /// The most time that a host may take to start its turn (CodeDeploy: 5 min).
     pub start_timeout: Duration,
-    /// How long a host that went Down in its turn, or in the bake after it, may
-    /// take to come back before it counts as failed.
+    /// The most time that a host which went Down in its turn, or in the bake after
+    /// it, may take to come back before it counts as failed.
     pub lost_after: Duration,
-    /// How long one turn may take in all.
+    /// The most time that one turn may take in all.
     pub turn_timeout: Duration,
-    /// How long the whole deployment may take (CodeDeploy: 8 h).
+    /// The most time that the whole deployment may take (CodeDeploy: 8 h).
     pub deployment_timeout: Duration,
-    /// At most so many turns at a time, whatever the minimum would let.
+    /// The most turns at a time, even where the minimum would allow more; `None`
+    /// for no such cap.
     pub turns_max: Option<u32>,
-    /// Some hosts first, then a bake.
+    /// Deploy to a few hosts first, and then bake.
     pub canary: Option<Canary>,
-    /// One zone at a time.
+    /// Deploy to one zone at a time.
     pub zonal: Option<Zonal>,
-    /// Whether a revision is brought, or the installed one restarted.
+    /// Tells a deployment that installs a revision from one that restarts what is
+    /// installed.
     pub mode: Mode,
-    /// Only hosts that do not have the revision: CodeDeploy's
-    /// `updateOutdatedInstancesOnly`.
+    /// True to deploy only to hosts that do not have the revision (CodeDeploy's
+    /// `updateOutdatedInstancesOnly`).
     pub outdated_only: bool,
-    /// Whether the group's alarms say nothing to this deployment
-    /// (CodeDeploy's alarm configuration, switched off).
+    /// True if the group's alarms do not stop this deployment (CodeDeploy's alarm
+    /// configuration, switched off).
     pub ignore_alarms: bool,
-    /// Whether a freeze does not hold it: only of what brings back a revision
-    /// that was there before.
+    /// True if a freeze does not hold this deployment. Only [`Policy::of_rollback`]
+    /// sets it, for a deployment that brings back an earlier revision.
     pub ignore_freeze: bool,
-    /// How often a turn may begin in all, if the host's agent is killed or stopped in
-    /// an event and is back before the host counts as lost.
+    /// The most times that a turn may begin in all. It begins again if the host's
+    /// agent is killed or stopped in an event, and is back before the host counts
+    /// as lost.
     pub attempts: u8,
-    /// How long the last wave is watched before the deployment has succeeded.
+    /// How long the last wave is watched before the deployment succeeds.
     pub bake: Duration,
-    /// How long a host may be Down before it is taken out of the mesh for good; none
-    /// leaves that to people. Of a host in several groups the longest counts.
+    /// How long a host may be Down before it is taken out of the mesh for good;
+    /// `None` leaves that to people. If a host is in several groups, the longest
+    /// time counts.
     pub forget_down_after: Option<Duration>,
 }
 
@@ -123,19 +127,19 @@ impl Default for Policy {
     }
 }
 
-/// The wire version that knows canary, zones, cap, RESTART, outdated-only, and
-/// what alarms and freezes there are to ignore.
+/// The first wire version with canary, zones, the cap on turns, RESTART,
+/// outdated-only, and alarms and freezes that can be ignored.
 const WAVES_SINCE: u16 = 2;
 
 impl Policy {
-    /// M and the cap for a group of `total` hosts.
+    /// Returns M and the cap on turns for a group of `total` hosts.
     pub fn bounds(&self, total: u32) -> Bounds {
         let bounds = self.minimum.bounds(total);
         let turns_max = self.turns_max.map_or(bounds.turns_max, |cap| cap.min(bounds.turns_max));
         Bounds { turns_max, ..bounds }
     }
 
-    /// What hosts go through.
+    /// Returns the lifecycle events that each host goes through.
     pub fn course(&self) -> Course {
         match self.mode {
             Mode::Standard => Course::InPlace,
@@ -143,10 +147,10 @@ impl Policy {
         }
     }
 
-    /// The policy of a deployment that undoes one of this policy: nothing is
-    /// tried out on the way back, so there is no canary and no bake; what is
-    /// broken now, an alarm that says so, or a freeze must not block it; and it
-    /// installs, whatever it undoes.
+    /// Returns the policy of a deployment that undoes a deployment of this policy.
+    /// A rollback tries nothing out, so it has no canary and no bake. Nothing that
+    /// is broken now may block it: not a failing stop script, not an alarm, and not
+    /// a freeze. It always installs a revision, even if it undoes a restart.
     #[must_use]
     pub fn of_rollback(&self) -> Policy {
         let unbaked = |zonal: &Zonal| Zonal { bake: Duration::ZERO, first_bake: None, ..zonal.clone() };
@@ -163,15 +167,15 @@ impl Policy {
         }
     }
 
-    /// The policy of a deployment that brings hosts of a group under this one
-    /// to where the group is: as on the way back, and wherever they stand, but
-    /// nothing is so broken that it could not wait for a freeze to end.
+    /// Returns the policy of a deployment that brings hosts which are behind to the
+    /// group's last good revision. It is the policy of a rollback, but takes no
+    /// notice of zones, and waits for a freeze to end because nothing is broken.
     #[must_use]
     pub fn of_catch_up(&self) -> Policy {
         Policy { zonal: None, ignore_freeze: false, ..self.of_rollback() }
     }
 
-    /// The oldest wire version whose fold follows this policy.
+    /// Returns the oldest wire version that can fold this policy.
     pub fn wire(&self) -> u16 {
         let plain = self.turns_max.is_none()
             && self.canary.is_none()
@@ -184,7 +188,7 @@ impl Policy {
     }
 }
 
-/// How many at a time, and in which order: one line for people.
+/// Says in one line for people how many hosts go at a time, and in which order.
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.minimum)?;

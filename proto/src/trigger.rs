@@ -1,9 +1,9 @@
-//! Triggers of a group: who is told of what happens to its deployments.
+//! The triggers of a group, which tell others what happens to its deployments.
 //!
-//! What happened is derived by the fold (`state/triggers.rs`), so every host
-//! has the same list; one of them, by a line of hashes, tells the receiver.
-//! Each happening is told at least once, in order, under an id that never
-//! changes, so that a receiver can drop what it has seen.
+//! The fold derives what happened (`state/triggers.rs`), so every host has the same
+//! list of happenings. One host, chosen by hashes, tells the receiver. It tells
+//! each happening at least once, in order, and under an id that never changes, so
+//! that a receiver can drop duplicates.
 
 pub(crate) mod delivery;
 
@@ -19,42 +19,43 @@ use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::Reason;
 use crate::time::LedgerTime;
 
-/// Triggers that a group may have (CodeDeploy's quota).
+/// The most triggers that a group may have (CodeDeploy's quota).
 pub const TRIGGERS_MAX: usize = 10;
-/// Happenings of one group that wait to be told, about 100 bytes each; beyond
-/// it the oldest is dropped and counted. More than the hosts of most groups
-/// give in one deployment.
+/// The most happenings of one group that wait to be told, at about 100 bytes each.
+/// Beyond that the oldest is dropped and counted. One deployment of most groups
+/// does not produce so many.
 pub const HAPPENINGS_MAX: usize = 4_096;
-/// The last happenings that were given up, as `status` shows them.
+/// The number of given-up happenings that a trigger remembers for `status`: the
+/// last ones.
 pub const GIVEN_UP_KEPT: usize = 10;
 
-/// What can be told: CodeDeploy's ten trigger events.
+/// The events that can be told: CodeDeploy's ten trigger events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TriggerEvent {
     /// A deployment began.
     DeploymentStart,
-    /// It succeeded.
+    /// A deployment succeeded.
     DeploymentSuccess,
-    /// It failed.
+    /// A deployment failed.
     DeploymentFailure,
-    /// It was stopped, by a person or an alarm.
+    /// A deployment was stopped, by a person or an alarm.
     DeploymentStop,
-    /// The mesh undoes another deployment by this one.
+    /// The mesh began a deployment that undoes another.
     DeploymentRollback,
-    /// Of blue/green deployments only: the new hosts are ready.
+    /// The new hosts are ready; in blue/green deployments only.
     DeploymentReady,
     /// A host started its turn.
     InstanceStart,
-    /// Its turn succeeded.
+    /// The turn of a host succeeded.
     InstanceSuccess,
-    /// Its turn failed, or never started in time.
+    /// The turn of a host failed, or did not start in time.
     InstanceFailure,
-    /// Of blue/green deployments only: the new host is ready.
+    /// The new host is ready; in blue/green deployments only.
     InstanceReady,
 }
 
 impl TriggerEvent {
-    /// All of them.
+    /// All events, in the order of their variants.
     pub const ALL: [TriggerEvent; 10] = [
         TriggerEvent::DeploymentStart,
         TriggerEvent::DeploymentSuccess,
@@ -68,7 +69,7 @@ impl TriggerEvent {
         TriggerEvent::InstanceReady,
     ];
 
-    /// CodeDeploy's word.
+    /// Returns CodeDeploy's name of the event.
     pub const fn name(self) -> &'static str {
         match self {
             TriggerEvent::DeploymentStart => "DeploymentStart",
@@ -85,32 +86,33 @@ impl TriggerEvent {
     }
 }
 
-/// Who is told of what.
+/// A rule that a receiver is told of certain events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trigger {
-    /// Unique in its group.
+    /// The name of the trigger, unique in its group.
     pub name: String,
-    /// Of what.
+    /// The events to tell.
     pub on: BTreeSet<TriggerEvent>,
-    /// Who.
+    /// The receiver.
     pub target: Target,
 }
 
-/// Who is told.
+/// A receiver of happenings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
-    /// An HTTP server, by POST.
+    /// An HTTP server, told by POST.
     Webhook {
-        /// `http://` or `https://`.
+        /// The server's URL, which begins with `http://` or `https://`.
         url: String,
-        /// A file on the hosts that holds the key of the signature; the key
-        /// itself never enters the ledger.
+        /// A file on the hosts that holds the key for the signature. The key itself
+        /// never enters the ledger.
         secret_file: Option<String>,
     },
-    /// A command on the host that tells, with the happening on its standard
-    /// input.
+    /// A command on the host that delivers, which gets the happening on its
+    /// standard input.
     Exec {
-        /// An absolute path, or a name that the agent finds on its `PATH`.
+        /// The command: an absolute path, or a name that the agent finds on its
+        /// `PATH`.
         command: String,
     },
 }
@@ -118,22 +120,23 @@ pub enum Target {
 /// Something that happened, as the fold found it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Happening {
-    /// Counts the group's happenings, from 1, without gaps.
+    /// The number of the happening in its group, counted from 1 without gaps.
     pub number: u64,
-    /// The entry that made it happen.
+    /// The index of the entry that caused it.
     pub index: Index,
-    /// When.
+    /// When it happened, by the ledger's clock.
     pub at: LedgerTime,
-    /// What.
+    /// The event.
     pub event: TriggerEvent,
-    /// To which deployment.
+    /// The deployment that it happened to.
     pub deployment: DeploymentId,
-    /// To which host, if to one.
+    /// The host that it happened to, if it is about one host.
     pub host: Option<HostId>,
 }
 
 impl Happening {
-    /// The same for ever and on every host, and no other happening's.
+    /// Returns the id of the happening. It never changes, is the same on every
+    /// host, and no other happening has it.
     pub fn id(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.deployment.to_string().as_bytes());
@@ -147,69 +150,72 @@ impl Happening {
     }
 }
 
-/// How far one trigger is.
+/// How far one trigger has come.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Happenings up to this one are told, given up, or not its business.
+    /// The number of the last happening that is settled. All happenings up to it
+    /// were told, given up, or are not for this trigger.
     pub up_to: u64,
-    /// How many were given up.
+    /// The number of happenings that were given up.
     pub given_up: u64,
-    /// How many were dropped because too many waited.
+    /// The number of happenings that were dropped because too many waited.
     pub dropped: u64,
-    /// The last that were given up, the newest last.
+    /// The happenings that were given up last, the newest at the end.
     pub last_given_up: Vec<GivenUp>,
 }
 
-/// A happening that the receiver was told in vain.
+/// A happening that could not be told to the receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenUp {
-    /// Which.
+    /// The number of the happening.
     pub number: u64,
     /// Its [`Happening::id`].
     pub id: String,
-    /// What.
+    /// The event.
     pub event: TriggerEvent,
-    /// To which deployment.
+    /// The deployment that it happened to.
     pub deployment: DeploymentId,
-    /// Why, after the last try.
+    /// The reason why the last attempt failed.
     pub why: String,
 }
 
-/// Everything that a receiver is told.
+/// The message for a receiver, with everything that it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// Stable over retries and take-overs.
+    /// The [`Happening::id`], the same for every retry and from every host.
     pub id: String,
-    /// When it happened.
+    /// When it happened, by the ledger's clock.
     pub at: LedgerTime,
-    /// What.
+    /// The event.
     pub event: TriggerEvent,
-    /// To which group.
+    /// The group that it happened in.
     pub group: GroupName,
-    /// To which deployment.
+    /// The deployment that it happened to.
     pub deployment: DeploymentId,
-    /// The word for who asked for it.
+    /// The name for the creator of the deployment: see
+    /// [`Creator::name`](crate::entry::Creator::name).
     pub creator: &'static str,
-    /// The word for how it stands.
+    /// The name for the status of the deployment.
     pub status: &'static str,
-    /// Of what it was: the digest and where the bundle came from.
+    /// The revision that is deployed: its digest, and its origin.
     pub revision: (String, String),
-    /// Which deployment it undoes.
+    /// The deployment that this one undoes, if any.
     pub rollback_of: Option<DeploymentId>,
-    /// Why it ended so: the numbers, and the sentence made of them.
+    /// The reason why the deployment ended: in numbers, and as a sentence.
     pub reason: Option<(Reason, String)>,
-    /// To which host, if to one: id, name and, if its turn failed, why.
+    /// The host that it happened to, if it is about one host.
     pub host: Option<ToldHost>,
 }
 
-/// A host's part in a happening.
+/// The host's part in a happening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToldHost {
-    /// Who.
+    /// The id of the host.
     pub host: HostId,
-    /// Its name.
+    /// The name of the host.
     pub name: String,
-    /// How its turn failed: the code's word, the event's name, the message.
+    /// Why its turn failed, if it did: the name of the error code, the name of the
+    /// lifecycle event, and the message.
     pub failure: Option<(&'static str, Option<&'static str>, String)>,
 }
 
@@ -230,7 +236,7 @@ impl Trigger {
 
 /// Checks the limits on a group's triggers.
 /// # Errors
-/// The first that is broken.
+/// The first limit that is exceeded.
 pub fn check_triggers(triggers: &[Trigger]) -> Result<(), InvalidWatch> {
     if triggers.len() > TRIGGERS_MAX {
         return Err(InvalidWatch::TooMany(triggers.len(), "trigger"));

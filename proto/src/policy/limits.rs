@@ -1,81 +1,87 @@
-//! What no policy may say.
+//! The limits that every policy must keep.
 
 use std::time::Duration;
 
 use super::{Minimum, Policy, Share};
 
-/// The largest percentage: with 100 % of them needed, no host could ever be
-/// taken out of service (CodeDeploy: 0–99).
+/// The largest percentage. If 100 % of the hosts had to stay healthy, none could
+/// ever be taken out of service (CodeDeploy: 0–99).
 pub const PERCENT_MAX: u8 = 99;
 /// The longest bake: CodeDeploy's longest wait, 2,880 minutes.
 pub const BAKE_MAX: Duration = Duration::from_secs(2_880 * 60);
-/// No timeout is shorter: the ledger's clock is not finer than its ticks.
+/// The shortest timeout: the ledger's clock is no finer than its ticks.
 pub(super) const TIMEOUT_MIN: Duration = Duration::from_secs(1);
-/// A host that has not started after so long is not going to.
+/// The longest start timeout: a host that has not started after so long is not
+/// going to.
 pub(super) const START_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
-/// Beyond it a turn is not waited for but forgotten.
+/// The longest turn timeout: nobody waits longer than this, they have forgotten the
+/// turn.
 pub(super) const TURN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// Beyond it a deployment is not waited for but forgotten.
+/// The longest deployment timeout: nobody waits longer than this, they have
+/// forgotten the deployment.
 pub(super) const DEPLOYMENT_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
-/// A host that is rebooted, or cut off for a moment, must not be taken out.
+/// The shortest time before a Down host is taken out: a reboot, or a short loss of
+/// connection, must not do that.
 pub(super) const FORGET_MIN: Duration = Duration::from_secs(10 * 60);
-/// Attempts of one turn: an agent that is killed more often is killed by the turn.
+/// The most attempts of one turn. If the agent is killed more often than this, the
+/// turn is what kills it.
 pub(super) const ATTEMPTS_MAX: u8 = 5;
-/// Zones that may be put in order.
+/// The most zones that `zones.order` may name.
 pub(super) const ZONES_ORDERED_MAX: usize = 100;
 /// The longest name of a zone, in characters.
 pub(super) const ZONE_NAME_MAX: usize = 100;
 
-/// Why a policy is none.
+/// The reason why a policy is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPolicy {
-    /// See [`PERCENT_MAX`].
+    /// A percentage above [`PERCENT_MAX`].
     #[error(
         "{key} = {percent}%: a percentage is 0% to {PERCENT_MAX}%, because with 100% no host would be left to go"
     )]
     Percent {
-        /// As the group file calls it.
+        /// The key in the group file.
         key: &'static str,
-        /// As given.
+        /// The percentage that was given.
         percent: u8,
     },
-    /// Nothing can be done with none.
+    /// A count of zero, with which nothing could be done.
     #[error("{key} = 0: give at least {least}, or leave it out")]
     Zero {
-        /// As the group file calls it.
+        /// The key in the group file.
         key: &'static str,
-        /// The least that makes sense.
+        /// The smallest value that makes sense.
         least: &'static str,
     },
-    /// A turn may begin only so often.
+    /// More attempts than a turn may have.
     #[error("attempts = {0}: a turn may begin at most {ATTEMPTS_MAX} times")]
     Attempts(u8),
-    /// Too short or too long.
+    /// A duration that is too short or too long.
     #[error("{key} = {}: it may be {} to {}", words(*.given), words(*.least), words(*.most))]
     Duration {
-        /// As the group file calls it.
+        /// The key in the group file.
         key: &'static str,
-        /// As given.
+        /// The duration that was given.
         given: Duration,
-        /// The shortest.
+        /// The shortest duration that is allowed.
         least: Duration,
-        /// The longest.
+        /// The longest duration that is allowed.
         most: Duration,
     },
-    /// A zone is put in order twice, or without a name.
+    /// A zone that the order names twice, or whose name is empty or too long.
     #[error("zones.order names `{0}` twice, or no zone at all: name each zone once")]
     ZoneOrder(String),
-    /// More zones than anybody can put in order by hand.
+    /// More zones than a person would put in order by hand.
     #[error("zones.order names {0} zones: at most {ZONES_ORDERED_MAX} can be put in order")]
     ZonesMany(usize),
-    /// RESTART brings nothing, so nobody can be behind.
+    /// RESTART together with outdated-only: a restart brings no revision, so no
+    /// host can be outdated.
     #[error(
         "mode = RESTART and outdated_only = true contradict each other: a restart brings no revision; keep one"
     )]
     RestartOutdated,
 }
 
-/// A duration in the unit that divides it.
+/// Formats a duration in the largest unit that divides it.
 fn words(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -89,9 +95,10 @@ fn words(duration: Duration) -> String {
 }
 
 impl Policy {
-    /// Checks what must hold whatever the group: percentages, zeros, durations.
+    /// Checks the limits that hold for every group: on percentages, zeros and
+    /// durations.
     /// # Errors
-    /// The first limit that is broken.
+    /// The first limit that is exceeded.
     pub fn validate(&self) -> Result<(), InvalidPolicy> {
         match self.minimum {
             Minimum::FleetPercent(percent) => check_percent("minimum_healthy", percent)?,

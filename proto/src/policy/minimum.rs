@@ -1,4 +1,4 @@
-//! How many hosts must stay healthy, and shares of hosts.
+//! The number of hosts that must stay healthy, and shares of hosts.
 
 use std::fmt;
 
@@ -7,35 +7,37 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::PERCENT_MAX;
 
-/// How many hosts must stay healthy (AWS user guide, "instances-health").
+/// The number of hosts that must stay healthy (AWS user guide, "instances-health").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Minimum {
-    /// All but one, one at a time.
+    /// All hosts but one, so one turn at a time.
     OneAtATime,
-    /// Half, rounded up.
+    /// Half of the hosts, rounded up.
     HalfAtATime,
-    /// None; at least one host must succeed.
+    /// No host; but at least one must succeed.
     AllAtOnce,
-    /// This many: `HOST_COUNT`.
+    /// This number of hosts: `HOST_COUNT`.
     HostCount(u32),
-    /// This share, 0–99, rounded up: `FLEET_PERCENT`.
+    /// This percentage of the hosts, 0–99, rounded up: `FLEET_PERCENT`.
     FleetPercent(#[serde(deserialize_with = "percent")] u8),
 }
 
-/// A minimum as numbers, for one deployment.
+/// A minimum in numbers, for one deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
-    /// M: this many must stay healthy.
+    /// M: the number of hosts that must stay healthy.
     pub minimum: u32,
-    /// At most so many hosts are in their turn at a time, whatever H − M says.
+    /// The most turns at a time, whatever H − M (healthy hosts less the minimum)
+    /// would allow.
     pub turns_max: u32,
 }
 
 impl Minimum {
-    /// M and the cap for a group of `total` hosts: computed once, at the start.
+    /// Computes M and the cap for a group of `total` hosts, once, when a deployment
+    /// begins.
     ///
-    /// A group of one under HalfAtATime has M = 0: the predefined names never
-    /// describe what cannot start, a custom percentage may.
+    /// A group of one host under HalfAtATime has M = 0. The predefined names never
+    /// describe a deployment that cannot start; a custom percentage may.
     pub fn bounds(self, total: u32) -> Bounds {
         let minimum = match self {
             Minimum::OneAtATime => total.saturating_sub(1),
@@ -45,9 +47,10 @@ impl Minimum {
             Minimum::HostCount(hosts) => hosts,
             Minimum::FleetPercent(percent) => percent_of(percent, total),
         };
-        // Also the bound of the unhealthy-first pass, where AWS is silent: a
-        // brand-new group is all unhealthy, and an operator who asked for one
-        // at a time does not mean "all at once, because nothing runs yet".
+        // The cap also limits the turns of unhealthy hosts, about which AWS says
+        // nothing. In a brand-new group all hosts are unhealthy, and an operator
+        // who asked for one at a time does not mean "all at once, because nothing
+        // runs yet".
         let turns_max = match self {
             Minimum::OneAtATime => 1,
             Minimum::HalfAtATime | Minimum::AllAtOnce | Minimum::HostCount(_) | Minimum::FleetPercent(_) => {
@@ -57,7 +60,7 @@ impl Minimum {
         Bounds { minimum, turns_max }
     }
 
-    /// Whether a group of `total` hosts can be deployed to at all: M < N.
+    /// Returns true if a group of `total` hosts can be deployed to at all: M < N.
     pub fn is_possible(self, total: u32) -> bool {
         self.bounds(total).minimum < total
     }
@@ -75,17 +78,17 @@ impl fmt::Display for Minimum {
     }
 }
 
-/// So many hosts, or such a share of them.
+/// A number of hosts, or a percentage of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Share {
-    /// This many: `HOST_COUNT`.
+    /// This number of hosts: `HOST_COUNT`.
     Hosts(u32),
-    /// This share, 0–99, rounded up: `FLEET_PERCENT`.
+    /// This percentage of the hosts, 0–99, rounded up: `FLEET_PERCENT`.
     Percent(#[serde(deserialize_with = "percent")] u8),
 }
 
 impl Share {
-    /// As a number of hosts, of `total`.
+    /// Returns the number of hosts, out of `total`.
     pub fn of(self, total: u32) -> u32 {
         match self {
             Share::Hosts(hosts) => hosts,
@@ -94,7 +97,7 @@ impl Share {
     }
 }
 
-/// Reads a percentage, which is never above [`PERCENT_MAX`].
+/// Reads a percentage, and refuses one above [`PERCENT_MAX`].
 fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
     let percent = u8::deserialize(from)?;
     if percent <= PERCENT_MAX { Ok(percent) } else { Err(D::Error::custom("a percentage above 99")) }

@@ -1,4 +1,4 @@
-//! Named deployment configurations: how many at a time and in which order,
+//! Named deployment configurations: how many hosts at a time and in which order,
 //! under a name that the groups of a mesh share (CodeDeploy's
 //! `create-deployment-config`).
 
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 use super::{Canary, InvalidPolicy, Minimum, Policy, Zonal};
 use crate::id::ConfigName;
 
-/// The names that mean the same in every mesh, for ever.
+/// The names that have the same meaning in every mesh, and can never be redefined.
 pub const PREDEFINED: [(&str, Minimum); 3] = [
     ("OneAtATime", Minimum::OneAtATime),
     ("HalfAtATime", Minimum::HalfAtATime),
     ("AllAtOnce", Minimum::AllAtOnce),
 ];
 
-/// The part of a policy that can have a name.
+/// The part of a policy that can be given a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentConfig {
-    /// Its name.
+    /// The name of the configuration.
     pub name: ConfigName,
-    /// How many hosts must stay healthy.
+    /// The number of hosts that must stay healthy.
     pub minimum: Minimum,
-    /// At most so many turns at a time.
+    /// The most turns at a time; `None` for no cap besides the minimum.
     pub turns_max: Option<u32>,
-    /// Some hosts first.
+    /// Deploy to a few hosts first.
     pub canary: Option<Canary>,
-    /// One zone at a time.
+    /// Deploy to one zone at a time.
     pub zonal: Option<Zonal>,
 }
 
@@ -38,9 +38,9 @@ impl DeploymentConfig {
         policy.zonal = self.zonal.clone();
     }
 
-    /// Checks what must hold whatever the group.
+    /// Checks the limits that hold for every group.
     /// # Errors
-    /// The first limit that is broken.
+    /// The first limit that is exceeded.
     pub fn validate(&self) -> Result<(), InvalidPolicy> {
         let mut policy = Policy::default();
         self.put_on(&mut policy);

@@ -1,4 +1,4 @@
-//! In which order hosts go, beyond their ranks: some first, zone by zone.
+//! The order of hosts beyond their ranks: a canary first, and then zone by zone.
 
 use std::time::Duration;
 
@@ -6,29 +6,29 @@ use serde::{Deserialize, Serialize};
 
 use super::Share;
 
-/// Some hosts go before all others, and must all go well.
+/// A few hosts that go before all others. All of them must succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canary {
-    /// How many.
+    /// The number of hosts in the canary.
     pub hosts: Share,
-    /// How long they are watched before the others go.
+    /// How long these hosts are watched before the others go.
     pub bake: Duration,
 }
 
-/// One zone at a time: CodeDeploy's `ZonalConfig`.
+/// The rule to deploy to one zone at a time (CodeDeploy's `ZonalConfig`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Zonal {
-    /// How many hosts of each zone must stay healthy:
+    /// The number of hosts of each zone that must stay healthy:
     /// `minimumHealthyHostsPerZone`.
     pub minimum: Share,
     /// How long each zone is watched before the next one goes:
     /// `monitorDurationInSeconds`.
     pub bake: Duration,
-    /// How long the first one is; none means as long as the others:
+    /// How long the first zone is watched; `None` means as long as the others:
     /// `firstZoneMonitorDurationInSeconds`.
     pub first_bake: Option<Duration>,
-    /// The zones that go first, in this order; the others follow in the order
-    /// of their names, and hosts without a zone come last.
+    /// The zones that go first, in this order. The others follow in the order of
+    /// their names, and hosts without a zone come last.
     pub order: Vec<String>,
 }
 
@@ -39,18 +39,18 @@ impl Default for Zonal {
 }
 
 impl Zonal {
-    /// Where a zone stands in the order.
+    /// Returns the sort key of a zone.
     pub fn place<'a>(&self, zone: &'a str) -> (usize, bool, &'a str) {
         let named = self.order.iter().position(|named| named == zone);
         (named.unwrap_or(self.order.len()), zone.is_empty(), zone)
     }
 
-    /// How long the `nth` zone (from 0) is watched.
+    /// Returns how long the `nth` zone (from 0) is watched.
     pub fn bake_after(&self, nth: usize) -> Duration {
         if nth == 0 { self.first_bake.unwrap_or(self.bake) } else { self.bake }
     }
 
-    /// M and the cap of a zone of `total` hosts.
+    /// Returns M and the cap on turns for a zone of `total` hosts.
     pub fn bounds(&self, total: u32) -> super::Bounds {
         let minimum = self.minimum.of(total);
         super::Bounds { minimum, turns_max: total.saturating_sub(minimum).max(1) }
