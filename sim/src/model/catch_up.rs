@@ -1,5 +1,5 @@
-//! Hosts that are behind their group, as obvious as it can be: one list a
-//! group, looked through from end to end for every question.
+//! Hosts that are behind their group, as obvious as it can be: one list for
+//! each group, searched from end to end for every question.
 
 use proto::entry::{Creator, ErrorCode, Submission};
 use proto::group::{Tag, TagSets};
@@ -15,7 +15,7 @@ use super::{Deployment, GroupState, Model, Stage, Turn};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behind {
     pub cause: Cause,
-    /// At which revision it was tried in vain, and how many times.
+    /// The revision at which catch-ups failed for the host, and how many times.
     pub tried: Option<(Digest, u8)>,
 }
 
@@ -58,7 +58,8 @@ impl GroupState {
 }
 
 impl Model {
-    /// The catch-up that is missing: its id, its revision and its hosts.
+    /// Returns the id and the hosts of the catch-up that the group needs, if it
+    /// needs one.
     pub fn catch_up_due(&self, name: &GroupName) -> Option<(DeploymentId, Vec<HostId>)> {
         let group = &self.groups[name];
         let (good, by) = *group.good.last()?;
@@ -90,7 +91,7 @@ impl Model {
         hosts
     }
 
-    /// Whether a host more may be taken out of service between deployments.
+    /// Returns true if one more host may leave service between deployments.
     fn has_room(&self, group: &GroupState) -> bool {
         let members = self.members(&group.group);
         let serving = members.iter().filter(|host| !host.down && serves(group, host.record.host)).count();
@@ -143,7 +144,7 @@ impl Model {
         deployment.advance(clock);
     }
 
-    /// A person stopped it: those who still wait are not tried again.
+    /// A person stopped the catch-up: its waiting hosts are not tried again.
     pub(super) fn give_up_on(&mut self, id: DeploymentId) {
         let Some(deployment) = self.deployments.get(&id) else { return };
         if deployment.submission.creator != Creator::Autoscale || deployment.status.is_over() {
@@ -213,7 +214,8 @@ impl Model {
         self.begin_next(name);
     }
 
-    /// A host's tags were those (none: it was not there), and are what they are.
+    /// Updates the lists after a host's tags changed. `before` is None if the
+    /// host is new.
     pub(super) fn note_tags(&mut self, host: HostId, before: Option<&BTreeSet<Tag>>) {
         let now = &self.hosts[&host].record.tags;
         for group in self.groups.values_mut() {
@@ -227,7 +229,8 @@ impl Model {
         }
     }
 
-    /// A group had those tags (none: it was not there).
+    /// Updates the list after a group's tags changed. `before` is None if the
+    /// group is new.
     pub(super) fn note_members(&mut self, name: &GroupName, before: Option<&TagSets>) {
         let group = self.groups.get_mut(name).expect("it was set");
         for (id, host) in &self.hosts {
@@ -271,15 +274,15 @@ impl Model {
         }
     }
 
-    /// Whether a deployment has a turn for the host that is not over.
+    /// Returns true if the deployment has a turn for the host that is not over.
     pub(super) fn has_turn_to_come(&self, id: DeploymentId, host: HostId) -> bool {
         let turn = self.deployments.get(&id).and_then(|deployment| deployment.turn(host));
         turn.is_some_and(|turn| turn.stage == Stage::Pending || turn.is_in_flight())
     }
 }
 
-/// A host whose application is unwell is healthy, as its last turn went, and
-/// serves nobody.
+/// Returns true if the host is in service. A host whose application is unwell
+/// is healthy, because its last turn succeeded, but it is not in service.
 fn serves(group: &GroupState, host: HostId) -> bool {
     group.is_healthy(host) && !group.ailing.contains_key(&host)
 }

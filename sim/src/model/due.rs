@@ -1,4 +1,4 @@
-//! What comes due by the ledger's clock alone.
+//! Events that come due by the ledger's clock alone.
 
 use proto::entry::ErrorCode;
 use proto::id::{DeploymentId, HostId};
@@ -52,7 +52,7 @@ impl Model {
         let down = self.hosts.values().filter(|host| host.down);
         due.extend(down.filter_map(|host| Some((self.given_up_at(host)?, Due::Forget(host.record.host)))));
         due.sort();
-        // The last host stays, Down or not.
+        // The last host is never removed, Down or not.
         due.retain(|(_, due)| !matches!(due, Due::Forget(_)) || self.hosts.len() > 1);
         due.first().filter(|(at, _)| *at <= self.clock).map(|(_, due)| *due)
     }
@@ -80,13 +80,15 @@ impl Model {
                 deployment.conclude(DeploymentStatus::Failed);
                 for host in deployment.in_flight() {
                     self.end(id, host, Some(ErrorCode::TurnTimedOut));
-                    // Whatever it was doing, nobody knows what it left behind.
+                    // The host stays unhealthy: nobody knows what its turn left
+                    // behind.
                 }
             }
         }
     }
 
-    /// Down for too long in its turn, or in the bake after it.
+    /// Handles a host that was Down for too long in its turn, or in the bake
+    /// after it.
     fn lost(&mut self, id: DeploymentId, host: HostId) {
         let clock = self.clock;
         let deployment = self.deployments.get_mut(&id).expect("it came due");

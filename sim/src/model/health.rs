@@ -1,4 +1,5 @@
-//! What hosts say of their applications' health, folded as naively as the rest.
+//! Folds the health that hosts report of their applications, as naively as the
+//! rest.
 
 use proto::entry::Index;
 use proto::id::{DeploymentId, GroupName, HostId};
@@ -6,7 +7,7 @@ use proto::id::{DeploymentId, GroupName, HostId};
 use super::{Millis, Model, Stage};
 
 impl Model {
-    /// Whether a host's word would change anything.
+    /// Returns true if the host's report would change anything.
     pub fn is_news(&self, name: &GroupName, host: HostId, healthy: bool, as_of: Index) -> bool {
         let Some(group) = self.groups.get(name) else { return false };
         let is_in_turn = [group.running, group.catching_up].into_iter().flatten().any(|deployment| {
@@ -62,7 +63,7 @@ impl Model {
         }
     }
 
-    /// An updated host was unwell for too long.
+    /// Fails an updated host that was unwell for too long.
     pub(super) fn fail_relapsed(&mut self, id: DeploymentId, host: HostId) {
         let clock = self.clock;
         let deployment = self.deployments.get_mut(&id).expect("it came due");
@@ -76,7 +77,7 @@ impl Model {
         }
     }
 
-    /// Nobody checks these hosts any more.
+    /// Forgets the health of hosts that are no longer checked.
     pub(super) fn forget_health(&mut self, name: &GroupName, of: impl Fn(HostId) -> bool) {
         let Some(group) = self.groups.get_mut(name) else { return };
         let under_way = [group.running, group.catching_up];

@@ -1,4 +1,5 @@
-//! Who is in the mesh and who is Down, folded as naively as the rest.
+//! Folds which hosts are in the mesh and which are Down, as naively as the
+//! rest.
 
 use proto::entry::{ErrorCode, HostRecord};
 use proto::id::{GroupName, HostId};
@@ -57,7 +58,8 @@ impl Model {
         });
     }
 
-    /// When a host that is Down is given up, if it is by all of its groups.
+    /// Returns when a host that is Down is removed for good; None unless all of
+    /// its groups have that setting.
     pub(super) fn given_up_at(&self, host: &Host) -> Option<Millis> {
         let groups = self.groups.values().map(|known| &known.group);
         let of_host = groups.filter(|group| group.tags.matches(&host.record.tags));
@@ -66,7 +68,8 @@ impl Model {
         Some(host.down_at + u64::try_from(longest.as_millis()).expect("a short time"))
     }
 
-    /// The newcomer has the name and an address of one that is Down and is given up.
+    /// Removes the host whose name and address the newcomer has, if that host
+    /// is Down and its groups have the setting.
     fn replace_by(&mut self, newcomer: &HostRecord) {
         let is_replaced = |host: &&Host| {
             let record = &host.record;

@@ -1,4 +1,4 @@
-//! Which proposals are in the ledger already: a list of all of them.
+//! Finds proposals that are already in the ledger, with a list of all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,18 +6,20 @@ use proto::entry::{Body, Entry};
 use proto::id::HostId;
 use proto::state::NUMBERS_KEPT;
 
-/// One start of an agent: its incarnation, and the upper half of its numbers.
+/// One start of an agent: its incarnation, and the upper half of its proposal
+/// numbers.
 type Start = (u64, u64);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Proposed {
-    /// Of each host the numbers by start, and the start that spoke last as the
-    /// last. (So many hosts that one is forgotten are in no run.)
+    /// For each host, the numbers of its proposals by start. The start that
+    /// proposed last is the last one. (The real fold forgets the oldest of very
+    /// many hosts; no run has that many.)
     by_host: BTreeMap<HostId, Vec<(Start, BTreeSet<u64>)>>,
 }
 
-/// What says how something is, not that something has happened: said late, it
-/// would be wrong.
+/// Returns true if the entry states how something is, not that something has
+/// happened. Such an entry would be wrong if it were repeated later.
 fn says_how_it_is(body: &Body) -> bool {
     matches!(body, Body::HostDown { .. } | Body::HostUp { .. } | Body::GroupSet(_) | Body::GroupDeleted(_))
         || matches!(body, Body::ConfigSet(_) | Body::ConfigDeleted(_))
@@ -26,8 +28,9 @@ fn says_how_it_is(body: &Body) -> bool {
 }
 
 impl Proposed {
-    /// Whether it is to be folded: it stands there for the first time, as far as
-    /// can be told. Takes note of it.
+    /// Notes the proposal, and returns true if the entry must be folded: its
+    /// proposal is in the ledger for the first time, as far as the list can
+    /// tell.
     pub(super) fn is_first(&mut self, entry: &Entry) -> bool {
         if !says_how_it_is(&entry.body) {
             return true;

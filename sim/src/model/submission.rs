@@ -1,4 +1,5 @@
-//! Whether a deployment may be submitted, what it is for, and that it is there.
+//! Folds submissions: whether a deployment is accepted, and what its targets
+//! are.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +17,16 @@ impl Model {
             return false;
         }
         match submission.creator {
-            // Whether a catch-up is the one that is due is seen when it begins.
+            // Whether a catch-up is the one that is due is checked when it
+            // begins.
             Creator::Rollback | Creator::Autoscale => self.is_of_the_mesh(group, submission),
             Creator::User => {
-                // One may also wait for a catch-up to end.
+                // A deployment may also wait for a catch-up to end.
                 let busy =
                     group.running.is_some() || group.owes_rollback_of.is_some() || group.queued.is_some();
                 let is_known = self.hosts.values().all(|host| host.record.wire >= submission.policy.wire());
-                // What waits for a freeze to end is not in the way of going back.
+                // A deployment that waits for the end of a freeze does not
+                // block a rollback.
                 let passes = group.watches.frozen_until.is_some()
                     && (group.running, group.owes_rollback_of, group.catching_up) == (None, None, None);
                 is_known
@@ -35,7 +38,7 @@ impl Model {
         }
     }
 
-    /// Whether the mesh itself would submit just this to the group.
+    /// Returns true if the mesh itself would submit exactly this to the group.
     fn is_of_the_mesh(&self, group: &GroupState, submission: &Submission) -> bool {
         let Some((good, _)) = group.good.last() else { return false };
         let of_group = self.policy_of(&group.group);
@@ -55,7 +58,8 @@ impl Model {
         submission.policy == policy && submission.revision.digest == *good
     }
 
-    /// Whether nothing in the policy makes it impossible for the group.
+    /// Returns true if the policy does not make success impossible for this
+    /// group.
     fn can_end_well(&self, submission: &Submission, group: &GroupState) -> bool {
         let policy = &submission.policy;
         let members = self.members(&group.group);
@@ -83,8 +87,9 @@ impl Model {
             && members.iter().any(|host| self.is_target(submission, group, host.record.host))
     }
 
-    /// A rollback is for those that the undone deployment touched, a restart
-    /// for those that have the revision, an update for those that do not.
+    /// The targets of a rollback are the hosts that the undone deployment
+    /// touched; those of a restart, the hosts that have the revision; those of
+    /// an update, the hosts that do not.
     pub(super) fn is_target(&self, submission: &Submission, group: &GroupState, host: HostId) -> bool {
         if submission.rollback_of.is_some() && submission.creator == Creator::User {
             let digest = submission.revision.digest;
@@ -132,7 +137,8 @@ impl Model {
         self.forget_old(&submission.group);
     }
 
-    /// Never one that is not over, nor the one that the group is where it is by.
+    /// Never forgets a deployment that is not over, nor the last one that went
+    /// to the group.
     pub(super) fn forget_old(&mut self, name: &GroupName) {
         let group = self.groups.get_mut(name).expect("its group is there");
         let deployments = &self.deployments;

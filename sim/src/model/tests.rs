@@ -30,7 +30,8 @@ fn a_host_that_does_not_start_fails_its_turn() {
     entries.push(testing::entry(late, Body::Tick));
     let model = folded(&entries);
     let second = model.deployment(DeploymentId::derive(b"two")).expect("it runs");
-    // One of three is out now, two must be healthy, and both others are to come.
+    // One of three hosts is out of service, two must be healthy, and both
+    // others have yet to go.
     assert_eq!(second.ends_as, Some(DeploymentStatus::Failed));
     assert_eq!(second.turns[0].stage, Stage::Failed);
     assert_eq!(second.turns[1].stage, Stage::Skipped);

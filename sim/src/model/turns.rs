@@ -1,4 +1,4 @@
-//! One deployment as a list of turns, counted anew for every question.
+//! One deployment as a list of turns, counted again for every question.
 
 use proto::entry::{Creator, Submission};
 use proto::id::{Digest, HostId};
@@ -10,7 +10,8 @@ use super::{Millis, Standing};
 pub enum Stage {
     NotTargeted,
     Pending,
-    /// `deferred_at`: when its holder last said that it waits with its start.
+    /// `deferred_at` is when the holder last reported that it waits with its
+    /// start.
     Leased {
         at: Millis,
         deferred_at: Option<Millis>,
@@ -29,23 +30,26 @@ pub struct Turn {
     pub stage: Stage,
     pub healthy: bool,
     pub down: bool,
-    /// Unknown 1, another revision 2, the one that is deployed 3.
+    /// 1 if the installed revision is unknown, 2 if it is another one, 3 if it
+    /// is the one being deployed.
     pub installed: u8,
-    /// Since when it has been both Down and in its turn.
+    /// The time since which the host has been Down during its turn.
     pub lost_since: Option<Millis>,
-    /// Whether its start was ever committed while it held its lease.
+    /// True if the start was committed while the host held its lease.
     pub was_started: bool,
-    /// Unwell by the group's check now, and when its turn was to begin.
+    /// True if the host is unwell by the group's check now.
     pub ailing: bool,
+    /// True if the host was unwell when its turn was to begin.
     pub was_ailing: bool,
-    /// Its turn went well, it is unwell, and then it has failed after all.
+    /// If the turn succeeded and the host is now unwell: when it counts as
+    /// failed after all.
     pub relapse_fails_at: Option<Millis>,
     pub zone: String,
-    /// The place of its wave.
+    /// The index of its wave.
     pub wave: usize,
-    /// Taken out of the mesh since.
+    /// True if the host was removed from the mesh since the deployment began.
     pub gone: bool,
-    /// How often it has begun.
+    /// How often the turn has begun.
     pub attempt: u8,
 }
 
@@ -60,25 +64,26 @@ pub struct Wave {
 pub struct Deployment {
     pub submission: Submission,
     pub status: DeploymentStatus,
-    /// How it will end, once nobody is in a turn.
+    /// The status with which the deployment will end, once no turn is under
+    /// way.
     pub ends_as: Option<DeploymentStatus>,
     pub began_at: Millis,
     pub timed_out: bool,
     pub rollback_asked: bool,
     pub stopped_by_alarm: bool,
-    /// Alarms let no turn begin.
+    /// True while alarms let no turn begin.
     pub is_held: bool,
     pub minimum: u32,
     pub turns_max: u32,
     /// In the order of the hosts' names.
     pub turns: Vec<Turn>,
     pub waves: Vec<Wave>,
-    /// The place of the wave that it is in.
+    /// The index of the current wave.
     pub wave: usize,
     pub bake_until: Option<Millis>,
-    /// The last wave was watched to its end.
+    /// True if the last wave was watched to its end.
     pub is_baked: bool,
-    /// The fewest hosts in service at any moment of it.
+    /// The fewest hosts in service at any moment of the deployment.
     pub lowest: u32,
 }
 
@@ -122,17 +127,18 @@ impl Turn {
         !self.is_of_no_service() && !self.is_in_flight()
     }
 
-    /// Whether working on it takes nothing out of service.
+    /// Returns true if a turn of this host takes nothing out of service.
     pub fn is_of_no_service(&self) -> bool {
         !self.healthy || self.down || self.ailing || self.gone
     }
 
-    /// Whether it counts for H.
+    /// Returns true if the host counts for H, the number of healthy hosts.
     fn is_well(&self) -> bool {
         self.healthy && !self.gone
     }
 
-    /// Who is broken goes first, and who is not there goes last.
+    /// The place in the order: broken hosts go first, hosts that are Down go
+    /// last.
     fn rank(&self) -> u8 {
         match (self.down, self.is_of_no_service()) {
             (true, _) => u8::MAX,
@@ -141,7 +147,7 @@ impl Turn {
         }
     }
 
-    /// It went well, and now nobody knows how it is.
+    /// Returns true if the turn succeeded, but the host is Down or unwell now.
     fn is_unsure(&self) -> bool {
         self.stage == Stage::Succeeded && self.healthy && (self.down || self.ailing)
     }
@@ -173,14 +179,15 @@ impl Deployment {
         matches!(self.status, DeploymentStatus::InProgress | DeploymentStatus::Baking)
     }
 
-    /// How many of a zone must stay healthy; none if zones do not matter.
+    /// The number of hosts of a zone that must stay healthy; None if zones do
+    /// not matter.
     pub fn zone_minimum(&self, zone: &str) -> Option<u32> {
         let zonal = self.submission.policy.zonal.as_ref()?;
         Some(zonal.minimum.of(self.count(|turn| turn.zone == zone && !turn.gone)))
     }
 
-    /// A host is not one of the group's any longer: the minimum is that of the
-    /// others.
+    /// Removes a host from the group's count: the minimum is now that of the
+    /// other hosts.
     pub fn leave(&mut self, host: HostId) {
         let Some(turn) = self.turn_mut(host) else { return };
         turn.gone = true;
@@ -206,7 +213,7 @@ impl Deployment {
         self.turns.iter().filter(|turn| turn.is_in_flight()).map(|turn| turn.host).collect()
     }
 
-    /// Whose application was touched.
+    /// The hosts whose application was touched.
     pub fn touched(&self) -> Vec<HostId> {
         self.turns.iter().filter(|turn| turn.was_started).map(|turn| turn.host).collect()
     }
@@ -236,7 +243,8 @@ impl Deployment {
         self.advance(at);
     }
 
-    /// One beside another deployment has nobody but its own hosts.
+    /// Begins a catch-up. Beside another deployment, the group consists of its
+    /// own hosts alone.
     pub fn begin_catch_up(&mut self, turns: Vec<Turn>, total: u32, is_beside: bool, at: Millis) {
         self.turns = turns;
         self.status = DeploymentStatus::InProgress;
@@ -252,7 +260,7 @@ impl Deployment {
         self.submission.creator == Creator::Autoscale
     }
 
-    /// Puts every turn that is to come into its wave.
+    /// Assigns every turn to its wave.
     fn divide(&mut self) {
         let policy = self.submission.policy.clone();
         let mut rest: Vec<usize> =
@@ -260,7 +268,7 @@ impl Deployment {
         if let Some(canary) = policy.canary {
             let wanted = canary.hosts.of(self.count(|_| true)) as usize;
             if wanted < rest.len() {
-                // What runs well tells most of a new revision.
+                // A host that runs well shows most about a new revision.
                 rest.sort_by_key(|at| {
                     let turn = &self.turns[*at];
                     (turn.down, !turn.healthy || turn.ailing, turn.rank(), *at)
@@ -295,12 +303,14 @@ impl Deployment {
         }
     }
 
-    /// Whether of the current wave some are done, but Down.
+    /// Returns true if some hosts of the current wave succeeded, but are Down
+    /// or unwell.
     pub fn is_unsure(&self) -> bool {
         self.turns.iter().any(|turn| turn.wave == self.wave && turn.is_unsure())
     }
 
-    /// Ends a turn. Returns whether it had started; none if it was no turn.
+    /// Ends a turn. Returns true if it had started; None if no turn was under
+    /// way.
     pub fn end(&mut self, host: HostId, succeeded: bool) -> Option<bool> {
         let turn = self.turn_mut(host).filter(|turn| turn.is_in_flight())?;
         turn.stage = if succeeded { Stage::Succeeded } else { Stage::Failed };
@@ -329,7 +339,7 @@ impl Deployment {
         }
     }
 
-    /// Returns whether it is over now and was not before.
+    /// Returns true if the deployment is over now and was not before.
     pub fn finish(&mut self) -> bool {
         let Some(ends_as) = self.ends_as else { return false };
         if self.status.is_over() || !self.in_flight().is_empty() {
@@ -351,20 +361,23 @@ impl Deployment {
             | DeploymentStatus::InProgress
             | DeploymentStatus::Baking => false,
         };
-        // A rollback that fails is never rolled back: it would go round for ever.
+        // A rollback that fails is never rolled back, or the mesh would never
+        // stop.
         wanted
             && !self.touched().is_empty()
             && self.submission.creator == Creator::User
             && self.submission.rollback_of.is_none()
     }
 
-    /// Grants what may be granted, or works out how it ends.
+    /// Grants the leases that may be granted, or decides how the deployment
+    /// ends.
     pub fn advance(&mut self, at: Millis) {
         while self.is_running() && self.ends_as.is_none() {
             let pending = self.count(|turn| turn.stage == Stage::Pending);
             let in_flight = self.count(Turn::is_in_flight);
             if self.is_catch_up() {
-                // Each host for itself: the minimum spares some, it ends nothing.
+                // In a catch-up each host is on its own: the minimum spares
+                // some hosts, and ends nothing.
                 if let Some(next) = self.next() {
                     self.turns[next].stage = Stage::Leased { at, deferred_at: None };
                 } else if in_flight == 0 {
@@ -405,8 +418,9 @@ impl Deployment {
         }
     }
 
-    /// Somebody has left service: while too few are left, who was to go and has
-    /// not begun goes on serving, the last of them first.
+    /// Takes leases back after a host left service. While too few hosts are in
+    /// service, hosts that have not begun their turns stay in service, the last
+    /// one first.
     pub fn take_back(&mut self) {
         while self.ends_as.is_none() {
             let lacks = |turn: &Turn| {
@@ -424,7 +438,7 @@ impl Deployment {
         }
     }
 
-    /// Begins the bake, or the next wave. Returns whether it did.
+    /// Begins the bake or the next wave. Returns true if it did.
     fn goes_on(&mut self, at: Millis) -> bool {
         let has_turns = self
             .turns
@@ -448,8 +462,8 @@ impl Deployment {
         self.bake_until.replace(until).is_none()
     }
 
-    /// A canary is not well; or, even if every unhealthy host with a turn to
-    /// come heals in it, a minimum cannot be kept.
+    /// Returns true if a canary failed, or if a minimum cannot be kept even
+    /// when every unhealthy host that still has a turn becomes healthy in it.
     fn is_hopeless(&self) -> bool {
         let is_tried = |turn: &Turn| matches!(turn.stage, Stage::Succeeded | Stage::Failed);
         let is_canary = self.waves.get(self.wave).is_some_and(|wave| wave.is_canary);
@@ -468,13 +482,15 @@ impl Deployment {
             let among = |other: &Turn| other.zone == turn.zone;
             is_lost(&among, minimum, has_turn(turn) || is_tried(turn))
         };
-        // While the last wave is watched nobody heals, but some may still fail.
+        // While the last wave is watched no host becomes healthy, but some may
+        // still fail.
         let may_change = self.count(has_turn) > 0 || self.bake_until.is_some();
         is_lost(&|_| true, self.minimum, may_change) || self.turns.iter().any(of_zone)
     }
 
-    /// The host is of service again. If it was to go because it was of none, it
-    /// may go all the same only if anybody in its place could.
+    /// Handles a host that is in service again. If it held a lease because it
+    /// was out of service, it keeps the lease only if any host in its place
+    /// could go.
     pub fn reconsider(&mut self, host: HostId) {
         let Some(at) = self.turns.iter().position(|turn| turn.host == host) else { return };
         let before = self.turns[at].stage;
@@ -496,8 +512,8 @@ impl Deployment {
         if !self.has_room(next) {
             return None;
         }
-        // Nobody may go, unless somebody of no service goes first. On the way back
-        // who is not there is waited for.
+        // No host may go, unless one that is out of service goes first. A
+        // rollback waits for hosts that are Down.
         let waits = self.submission.rollback_of.is_some();
         let zone_spares = self.zone_spares(next);
         let may_help = |at: &&usize| {
@@ -514,13 +530,14 @@ impl Deployment {
         pending.iter().filter(may_help).min_by_key(place).filter(|_| nobody_goes).copied()
     }
 
-    /// Whether the host may be taken out of service now.
+    /// Returns true if the host may leave service now.
     fn may_go(&self, at: usize) -> bool {
         let spares = || self.zone_spares(at) && self.available() > self.minimum;
         self.has_room(at) && (!self.turns[at].is_available() || spares())
     }
 
-    /// Whether it is its wave's time, and not too many are in their turn.
+    /// Returns true if the host's wave is current and not too many turns are
+    /// under way.
     fn has_room(&self, at: usize) -> bool {
         let turn = &self.turns[at];
         if self.is_held || turn.wave != self.wave || self.bake_until.is_some() {

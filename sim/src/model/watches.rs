@@ -1,5 +1,5 @@
-//! Alarms, freezes and what triggers are to tell, naively: looked up anew for
-//! every entry.
+//! Alarms, freezes and the happenings that triggers must tell, naively: looked
+//! up again for every entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,24 +12,24 @@ use proto::trigger::{GivenUp, TriggerEvent};
 
 use super::{GroupState, Millis, Model, Stage};
 
-/// Something that a receiver is to be told.
+/// An event of which a receiver must be told.
 pub type Happening = (TriggerEvent, DeploymentId, Option<HostId>);
 
-/// What a group watches and tells.
+/// The alarms that a group watches, and the happenings that it tells.
 #[derive(Clone, Debug, Default)]
 pub struct Watches {
-    /// What is known of an alarm, and in which deployment it was read.
+    /// The last reading of each alarm, and the deployment in which it was read.
     pub alarms: BTreeMap<String, (AlarmState, Option<DeploymentId>)>,
     pub frozen_until: Option<Millis>,
-    /// By trigger.
+    /// The happenings that wait, by trigger.
     pub to_tell: BTreeMap<String, BTreeSet<Happening>>,
-    /// By trigger, too.
+    /// The happenings that were given up, by trigger.
     pub given_up: BTreeSet<(String, TriggerEvent, DeploymentId)>,
-    /// When the group was defined last.
+    /// When the group was last set.
     pub set_at: Millis,
 }
 
-/// How the deployments stood before an entry, and each of their turns.
+/// The status of each deployment before an entry, with the stages of its turns.
 pub(super) type Before = BTreeMap<DeploymentId, (DeploymentStatus, Vec<Stage>)>;
 
 pub(super) fn heeds_alarms(submission: &Submission) -> bool {
@@ -69,7 +69,7 @@ impl GroupState {
         is_any_unread || self.is_active_for(submission)
     }
 
-    /// A group is defined anew.
+    /// Updates the alarms after the group was set anew.
     pub(super) fn watch_as(&mut self, new: &Group, at: Millis) {
         let old = self.group.alarms.clone();
         let source = |alarms: &[Alarm], name: &str| {
@@ -90,7 +90,7 @@ impl GroupState {
 }
 
 impl Model {
-    /// Before a deployment begins.
+    /// Notes whether alarms hold the deployment. Called before it begins.
     pub(super) fn hold(&mut self, id: DeploymentId) {
         let submission = &self.deployments[&id].submission;
         let is_held = self.groups[&submission.group].is_held(submission);
@@ -147,7 +147,7 @@ impl Model {
         }
     }
 
-    /// Every freeze whose time has come ends.
+    /// Ends every freeze whose time is over.
     pub(super) fn thaw_all(&mut self) {
         let is_over =
             |group: &GroupState| group.watches.frozen_until.is_some_and(|until| until <= self.clock);
@@ -172,7 +172,7 @@ impl Model {
         stages.collect()
     }
 
-    /// Compares with what was before: what changed has happened.
+    /// Notes as happenings what changed since `before`.
     pub(super) fn note_happenings(&mut self, before: &Before) {
         let mut happened: Vec<(GroupName, Happening)> = Vec::new();
         for (id, deployment) in &self.deployments {
@@ -218,8 +218,8 @@ impl Model {
         }
     }
 
-    /// Since when a deployment of the group has been running that its read
-    /// alarm should stop.
+    /// The time since which the group has had a running deployment that its
+    /// alarms should stop.
     pub fn heeding_since(&self, group: &GroupState) -> Option<Millis> {
         let deployment = group.running.and_then(|id| self.deployments.get(&id))?;
         let is_watched = group.group.alarms.iter().any(Alarm::is_read);

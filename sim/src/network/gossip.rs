@@ -1,8 +1,9 @@
-//! Published frames: passed on from host to host, each host given it once.
+//! Published frames: hosts pass them on, and each host receives each frame
+//! once.
 //!
 //! Real gossip sends a host many copies and drops all but the first. Here a
-//! copy that cannot be the first is not even put into the queue: what nodes
-//! see is the same, and a publication costs about one event a host.
+//! copy that cannot be the first is not even queued. Nodes see the same, and a
+//! publication costs about one event per host.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -11,18 +12,18 @@ use super::{Later, Network};
 use crate::clock::Moment;
 use crate::host::HostNo;
 
-/// Names one publication.
+/// The number of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GossipId(u64);
 
-/// Publications that are remembered: more than are ever under way at once, so
-/// that none is passed on twice by one host.
+/// The number of publications that are remembered. There are never as many
+/// under way at once, so no host passes on a frame twice.
 const REMEMBERED_MAX: usize = 4_096;
 
 #[derive(Debug, Default)]
 pub(super) struct Gossip {
     published: u64,
-    /// For each host the arrival of its earliest copy, by publication.
+    /// For each publication, the arrival of the earliest copy at each host.
     arrivals: BTreeMap<GossipId, BTreeMap<HostNo, Arrival>>,
     order: VecDeque<GossipId>,
 }
@@ -34,7 +35,7 @@ struct Arrival {
 }
 
 impl Network {
-    /// A frame to everybody, by way of neighbours.
+    /// Publishes a frame to all hosts, by way of neighbours.
     pub fn publish(&mut self, from: HostNo, frame: &Rc<[u8]>, now: Moment) -> Vec<Later> {
         self.gossip.published += 1;
         let id = GossipId(self.gossip.published);
@@ -48,8 +49,8 @@ impl Network {
         self.spread(id, from, frame, 0, now)
     }
 
-    /// A copy has come. Returns whether it is the first, for the node, and the
-    /// copies that the host passes on.
+    /// Handles the arrival of a copy. Returns whether it is the first one,
+    /// which goes to the node, and the copies that the host passes on.
     pub fn gossip_arrives(
         &mut self,
         (id, relays): (GossipId, u8),

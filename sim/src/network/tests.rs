@@ -4,7 +4,8 @@ const A: HostNo = HostNo(0);
 const B: HostNo = HostNo(1);
 const C: HostNo = HostNo(2);
 
-/// Runs the network alone: every frame that arrives, and all that ends are told.
+/// A network without a world. It notes every frame that arrives and everything
+/// that the ends are told.
 struct Lab {
     network: Network,
     queue: Vec<Later>,

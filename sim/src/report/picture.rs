@@ -1,5 +1,5 @@
-//! One group as a picture: a row a host, and below them how many were in
-//! service.
+//! Draws one group: a row for each host, and below the rows the number of hosts
+//! in service.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,12 +17,12 @@ const LEFT: f64 = 52.0;
 const RIGHT: f64 = 16.0;
 const ROW: f64 = 20.0;
 const TOP: f64 = 24.0;
-/// Height of the curve below the rows.
+/// The height of the curve below the rows.
 const CURVE: f64 = 90.0;
-/// Revisions that have a colour of their own; then they begin again.
+/// The number of revision colours. Further revisions reuse them from the first.
 const COLOURS: usize = 5;
 
-/// A picture's measures.
+/// The dimensions of a picture.
 struct Scale {
     zero: Moment,
     seconds: f64,
@@ -39,14 +39,14 @@ impl Scale {
         TOP + row as f64 * ROW
     }
 
-    /// Where so many of `most` lie on the curve.
+    /// The height on the curve of `count` out of `most`.
     fn level(&self, count: u32, most: usize) -> f64 {
         let top = self.y(self.rows) + 30.0;
         top + CURVE - f64::from(count) / most.max(1) as f64 * CURVE
     }
 }
 
-/// How each host was, from one moment to the next.
+/// A host's states, each with its start and end.
 struct Row {
     host: HostNo,
     spans: Vec<(Moment, Moment, Seen)>,
@@ -95,7 +95,7 @@ fn number(world: &World, host: HostId) -> Option<HostNo> {
     world.checks().number(host)
 }
 
-/// Each revision's colour: the order of their names.
+/// The colour number of each revision, in the order of their names.
 fn revisions(world: &World) -> BTreeMap<Digest, usize> {
     let mut bundles: Vec<(String, Digest)> =
         world.bundles().map(|bundle| (bundle.name.clone(), bundle.revision.digest)).collect();
@@ -103,7 +103,7 @@ fn revisions(world: &World) -> BTreeMap<Digest, usize> {
     bundles.into_iter().enumerate().map(|(at, (_, digest))| (digest, at % COLOURS)).collect()
 }
 
-/// The colour, and the words for whoever points at it.
+/// The CSS class of a state, and its tooltip.
 fn look(world: &World, seen: &Seen, revisions: &BTreeMap<Digest, usize>) -> (String, String) {
     let runs = seen.revision.map_or("nothing known", |digest| world.story().bundle(&digest));
     match seen.service {
@@ -141,7 +141,8 @@ fn draw(
     );
 }
 
-/// Seconds between two lines of the grid: so that there are at most twelve.
+/// The number of seconds between two grid lines, so that there are at most
+/// twelve.
 fn step(seconds: f64) -> u32 {
     const STEPS: [u32; 13] = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200];
     STEPS.into_iter().find(|step| seconds / f64::from(*step) <= 12.0).unwrap_or(86_400)
@@ -195,7 +196,7 @@ fn span(world: &World, id: DeploymentId, end: Moment) -> Option<(Moment, Moment)
     Some((course.began?, course.over.unwrap_or(end)))
 }
 
-/// How many were in service, as a line of steps.
+/// Draws the number of hosts in service as a step curve.
 fn curve(svg: &mut String, rows: &[Row], scale: &Scale, end: Moment) {
     let in_service = |(_, _, seen): &&(Moment, Moment, Seen)| seen.service == Service::InService;
     let mut steps: BTreeMap<Moment, i64> = BTreeMap::new();
@@ -235,7 +236,7 @@ fn legend(svg: &mut String, world: &World, rows: &[Row], revisions: &BTreeMap<Di
     let mut looks: Vec<(String, String)> = Vec::new();
     for (_, _, seen) in rows.iter().flat_map(|row| &row.spans) {
         let (class, words) = look(world, seen, revisions);
-        // One word for all that is red.
+        // The legend has one entry for all unhealthy states.
         let words = if seen.service == Service::Unhealthy { "unhealthy".into() } else { words };
         if !looks.contains(&(class.clone(), words.clone())) {
             looks.push((class, words));

@@ -1,4 +1,4 @@
-//! The clauses of a group and of a bundle: what stands between commas.
+//! Parses the clauses of a group and of a bundle: the parts between commas.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use proto::trigger::{Target, Trigger, TriggerEvent};
 use super::words::{Words, Wrong, unknown};
 use crate::hooks::{Bundle, HookFault, How, Sickness};
 
-/// How long each event takes, unless the bundle says otherwise: whole seconds,
-/// so that the times of a story are easy to follow.
+/// How long each event takes, unless the bundle says otherwise. It is a whole
+/// second, so that the times of a story are easy to follow.
 const TAKES: Duration = Duration::from_secs(1);
 
-/// How the clauses of a policy begin.
+/// The first words of the clauses of a policy.
 const POLICY_WORDS: [&str; 20] = [
     "attempts 1",
     "bake",
@@ -43,14 +43,14 @@ const POLICY_WORDS: [&str; 20] = [
     "ignore stop failures",
 ];
 
-/// The parts between commas that a space follows: `h1,h2` is one word.
+/// Splits at commas that are followed by a space: `h1,h2` is one word.
 fn clauses(words: &mut Words<'_>) -> Vec<String> {
     let rest = words.rest();
     rest.split(", ").map(|clause| clause.trim().to_string()).filter(|clause| !clause.is_empty()).collect()
 }
 
-/// `NAME CLAUSE, CLAUSE`: a group takes the hosts tagged role=APPLICATION,
-/// unless it says `on TAG`.
+/// Parses `NAME CLAUSE, CLAUSE`. A group takes the hosts tagged
+/// role=APPLICATION, unless it says `on TAG`.
 pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
     let name = group_name(words.next("the group's name")?.trim_end_matches(','))?;
     let mut tag = format!("role={}", name.to_string().split('/').next().unwrap_or_default());
@@ -81,7 +81,7 @@ pub(super) fn group(words: &mut Words<'_>) -> Result<Group, Wrong> {
     Ok(Group { health, config, alarms, triggers, ..Group::new(name, TagSets(vec![vec![filter]]), policy) })
 }
 
-/// `alarm errors every 5s unreadable ignored`, `alarm pager by hand`.
+/// Parses `alarm errors every 5s unreadable ignored` or `alarm pager by hand`.
 fn alarm(words: &mut Words<'_>) -> Result<Alarm, Wrong> {
     let name = words.next("the alarm's name")?.to_string();
     let source = match words.take("by hand") {
@@ -93,7 +93,7 @@ fn alarm(words: &mut Words<'_>) -> Result<Alarm, Wrong> {
     Ok(Alarm { name, source, every, timeout: alarm::TIMEOUT, unreadable })
 }
 
-/// `trigger chat on everything`, `trigger chat on DeploymentStart and
+/// Parses `trigger chat on everything` or `trigger chat on DeploymentStart and
 /// InstanceFailure`.
 fn trigger(words: &mut Words<'_>) -> Result<Trigger, Wrong> {
     let name = words.next("the trigger's name")?.to_string();
@@ -118,14 +118,14 @@ pub(super) fn config_name(text: &str) -> Result<ConfigName, Wrong> {
     text.parse().map_err(|error| format!("`{text}` is no name of a configuration: {error}"))
 }
 
-/// `config careful 1 hosts, zones bake 30s`.
+/// Parses `config careful 1 hosts, zones bake 30s`.
 pub(super) fn config(words: &mut Words<'_>) -> Result<DeploymentConfig, Wrong> {
     let name = config_name(words.next("the configuration's name")?.trim_end_matches(','))?;
     let Policy { minimum, turns_max, canary, zonal, .. } = policy(words, Policy::default())?;
     Ok(DeploymentConfig { name, minimum, turns_max, canary, zonal })
 }
 
-/// `health every 5s rise 2 fall 3 grace 30s from observers`.
+/// Parses `health every 5s rise 2 fall 3 grace 30s from observers`.
 fn health(words: &mut Words<'_>) -> Result<HealthCheck, Wrong> {
     let mut check = HealthCheck::new(Probe::Http("http://127.0.0.1:8080/health".into()));
     while let Some(word) = words.peek() {
@@ -159,7 +159,7 @@ pub(super) fn group_name(text: &str) -> Result<GroupName, Wrong> {
     text.parse().map_err(|_| format!("`{text}` is no name of a group: write application/group"))
 }
 
-/// Changes to a policy.
+/// Parses changes to a policy, and applies them.
 pub(super) fn policy(words: &mut Words<'_>, mut policy: Policy) -> Result<Policy, Wrong> {
     let clauses = clauses(words);
     if clauses.is_empty() {
@@ -211,7 +211,7 @@ fn apply(policy: &mut Policy, clause: &str) -> Result<(), Wrong> {
     words.end()
 }
 
-/// `zones minimum 50% bake 30s first bake 1m order c,a`.
+/// Parses `zones minimum 50% bake 30s first bake 1m order c,a`.
 fn zones(words: &mut Words<'_>) -> Result<Zonal, Wrong> {
     let mut zonal = Zonal::default();
     if words.take("minimum") {
@@ -230,7 +230,7 @@ fn bake(words: &mut Words<'_>, phrase: &str) -> Result<Option<Duration>, Wrong> 
     words.take(phrase).then(|| words.duration()).transpose()
 }
 
-/// `2 hosts`, `20%`.
+/// Parses a share of hosts: `2 hosts` or `20%`.
 fn share(words: &mut Words<'_>) -> Result<Share, Wrong> {
     match minimum(words)? {
         Minimum::HostCount(hosts) => Ok(Share::Hosts(hosts)),
@@ -272,7 +272,7 @@ fn minimum(words: &mut Words<'_>) -> Result<Minimum, Wrong> {
                 return Err(unknown("clause of a policy", Some(word), POLICY_WORDS));
             };
             if is_percent || words.take("percent") || words.take("%") {
-                // What is too much is the mesh's to refuse.
+                // The mesh itself refuses a percentage that is too high.
                 let percent =
                     u8::try_from(number).map_err(|_| format!("{number} %: a share is from 0 to 99"));
                 Minimum::FleetPercent(percent?)
@@ -284,7 +284,7 @@ fn minimum(words: &mut Words<'_>) -> Result<Minimum, Wrong> {
     })
 }
 
-/// `NAME CLAUSE, CLAUSE`: what its scripts do.
+/// Parses `NAME CLAUSE, CLAUSE`: the behaviour of a bundle's scripts.
 pub(super) fn bundle(words: &mut Words<'_>) -> Result<Bundle, Wrong> {
     let name = words.next("the bundle's name")?.trim_end_matches(',');
     let mut bundle = plain_bundle(name);
@@ -303,12 +303,13 @@ pub(super) fn bundle(words: &mut Words<'_>) -> Result<Bundle, Wrong> {
     Ok(bundle)
 }
 
-/// One in which nothing goes wrong.
+/// Returns a bundle in which nothing fails.
 pub(super) fn plain_bundle(name: &str) -> Bundle {
     Bundle::new(name, (TAKES, TAKES))
 }
 
-/// `sick after 10s for 5s silently on h3`: what a check finds once it runs.
+/// Parses `sick after 10s for 5s silently on h3`: the results of a check once
+/// the application runs.
 fn sickness(words: &mut Words<'_>) -> Result<Sickness, Wrong> {
     let after = if words.take("after") { words.duration()? } else { Duration::ZERO };
     let flaps = if words.take("for") { Some(words.duration()?) } else { None };

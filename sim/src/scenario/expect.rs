@@ -1,4 +1,4 @@
-//! Whether what was expected has come.
+//! Compares expectations with the run.
 
 use proto::id::{DeploymentId, Digest, GroupName};
 use proto::node::Node;
@@ -11,14 +11,14 @@ use crate::host::HostNo;
 use crate::model::Deployment;
 use crate::world::World;
 
-/// A line that did not come out.
+/// A line that did not hold.
 pub(super) struct Unmet {
     pub(super) line: usize,
     pub(super) text: String,
     pub(super) what: String,
 }
 
-/// What every host will know: the node that is furthest on.
+/// The node with the highest index. Every host will know what it knows.
 pub(super) fn furthest(world: &World) -> Option<&Node> {
     world.nodes().map(|(_, node)| node).max_by_key(|node| node.state().index())
 }
@@ -60,7 +60,8 @@ pub(super) fn check(world: &mut World, expectation: &Expectation) -> Result<(), 
             let rollout = rollout(world, id)?;
             let by = rollout.rolled_back_by.map(|by| world.story().deployment(by));
             is("it is rolled back by", None, by)?;
-            // As soon as it is over all know whether a rollback is owed.
+            // As soon as a deployment is over, every host knows whether a
+            // rollback is owed.
             let state = furthest(world).ok_or("nobody is up")?.state();
             let owes = state.group(&rollout.submission.group).and_then(|group| group.owes_rollback_of);
             is("whether it is over", true, rollout.status().is_over())?;
@@ -123,14 +124,14 @@ fn missed(world: &World, group: &GroupName, trigger: &str, words: &str) -> Resul
     contains(&of.collect::<Vec<String>>().join(", "), words)
 }
 
-/// Whether some receiver has still to hear of something.
+/// Returns true if a receiver has yet to hear of a happening.
 pub(super) fn is_telling(world: &World) -> bool {
     let groups = furthest(world).into_iter().flat_map(|node| node.state().groups().values());
     groups.into_iter().any(|group| group.group.triggers.iter().any(|it| group.waiting_for(it) > 0))
 }
 
-/// What is said of an end waits for the end, and what is said of a deployment
-/// waits until there is one.
+/// Waits for what the expectation is about: the end of a deployment, or its
+/// submission.
 fn await_it(world: &mut World, expectation: &Expectation) -> Result<(), String> {
     let is_there = |world: &World, name: &str| deployment(world, name).is_some();
     let is_over = |world: &World, name: &str| deployment(world, name).is_some_and(|d| d.status.is_over());
@@ -144,7 +145,7 @@ fn await_it(world: &mut World, expectation: &Expectation) -> Result<(), String> 
             world.run_while(WAITS_MAX, |world| !is_there(world, deployment))
         }
         Expectation::Refused { .. } => world.run_while(WAITS_MAX, |world| world.open_requests() > 0),
-        // All that there is to tell is told, or given up.
+        // Waits until every happening was told or given up.
         Expectation::Heard { .. } | Expectation::Missed { .. } => world.run_while(WAITS_MAX, is_telling),
         Expectation::Order { .. }
         | Expectation::Turns { .. }

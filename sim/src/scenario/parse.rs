@@ -1,4 +1,4 @@
-//! From text to scenario: one line, one statement.
+//! Parses a scenario: each line is one statement.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ use super::{
 use crate::hooks::Bundle;
 use crate::host::{HostNo, Profile};
 
-/// What is known of the scenario so far.
+/// The state of parsing: the scenario so far.
 pub(super) struct Reader {
     pub(super) scenario: Scenario,
-    /// Each deployment that a line names: `d1` has been asked for.
+    /// True after the first line that does not describe the setting.
     story_has_begun: bool,
 }
 
@@ -58,17 +58,17 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Scenario, Vec<Mistake>> {
     if mistakes.is_empty() { Ok(reader.scenario) } else { Err(mistakes) }
 }
 
-/// The comment at the top.
+/// Returns the comment at the top of the file.
 fn title(text: &str) -> Vec<String> {
     let comment = text.lines().map_while(|line| line.strip_prefix('#'));
     comment.map(|line| line.trim().to_string()).filter(|line| !line.is_empty()).collect()
 }
 
-/// What the agent of an older release says that it speaks: the first version, of
-/// before there were canaries.
+/// The wire version of an agent of an older release: the first version, before
+/// canaries.
 const WIRE_BEFORE: u16 = 1;
 
-/// How the lines of the first part begin.
+/// The first words of the lines that describe the setting.
 const SETTING: [&str; 4] = ["hosts", "group", "bundle", "running"];
 
 impl Reader {
@@ -120,7 +120,7 @@ impl Reader {
         words.end()
     }
 
-    /// `hosts 3 zone a tag role=db later`.
+    /// Parses `hosts 3 zone a tag role=db later`.
     fn hosts(&mut self, words: &mut Words<'_>) -> Result<(), Wrong> {
         let count: u32 = words.number("how many hosts")?;
         if count == 0 || self.scenario.hosts.len() + count as usize > HOSTS_MAX as usize {
@@ -151,7 +151,7 @@ impl Reader {
         Ok(())
     }
 
-    /// `running v1 in web/prod but not on h3`.
+    /// Parses `running v1 in web/prod but not on h3`.
     fn running(&mut self, words: &mut Words<'_>) -> Result<(), Wrong> {
         let bundle = self.bundle(words)?;
         let group = self.group_after("in", words)?.name.clone();
@@ -210,7 +210,7 @@ impl Reader {
         Ok(host)
     }
 
-    /// Hosts by number, or `the others`: all that are not `but`.
+    /// Parses hosts by number. All of them must exist.
     pub(super) fn hosts_of(&self, words: &mut Words<'_>) -> Result<BTreeSet<HostNo>, Wrong> {
         let hosts = words.hosts()?;
         hosts.iter().try_for_each(|host| self.is_known(*host))?;
@@ -231,7 +231,8 @@ impl Reader {
         }
     }
 
-    /// A bundle that was described, or one in which nothing goes wrong.
+    /// Parses the name of a bundle. A bundle that no line has described is one
+    /// in which nothing fails.
     pub(super) fn bundle(&mut self, words: &mut Words<'_>) -> Result<String, Wrong> {
         let name = words.next("a bundle's name")?;
         if !self.has_bundle(name) {
@@ -244,7 +245,8 @@ impl Reader {
         self.scenario.bundles.iter().any(|bundle: &Bundle| bundle.name == name)
     }
 
-    /// The group that is named after a word; the first one without that word.
+    /// Parses the group after `word`; returns the first group if the word is
+    /// missing.
     pub(super) fn group_after(&self, word: &str, words: &mut Words<'_>) -> Result<&Group, Wrong> {
         if !words.take(word) {
             return self
@@ -257,13 +259,13 @@ impl Reader {
         self.group(&name)
     }
 
-    /// The group that has an alarm of this name.
+    /// Returns the group that has an alarm of this name.
     pub(super) fn group_of_alarm(&self, name: &str) -> Result<&Group, Wrong> {
         let names = |group: &Group| group.alarms.iter().map(|alarm| alarm.name.clone()).collect();
         self.group_with("alarm", name, names)
     }
 
-    /// The group that has a trigger of this name.
+    /// Returns the group that has a trigger of this name.
     pub(super) fn group_of_trigger(&self, name: &str) -> Result<&Group, Wrong> {
         let names = |group: &Group| group.triggers.iter().map(|trigger| trigger.name.clone()).collect();
         self.group_with("trigger", name, names)
@@ -296,7 +298,7 @@ pub(super) fn is_deployment(word: &str) -> bool {
     word.strip_prefix('d').is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
-/// A deployment by its number in the story.
+/// Parses a deployment's name in the story, such as d1.
 pub(super) fn deployment(words: &mut Words<'_>) -> Result<String, Wrong> {
     let word = words.next("a deployment like d1")?;
     if is_deployment(word) {

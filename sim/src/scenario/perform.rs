@@ -1,4 +1,4 @@
-//! Carries a scenario out, line by line.
+//! Carries out a scenario, line by line.
 
 use std::time::Duration;
 
@@ -14,31 +14,31 @@ use crate::model::Stage;
 use crate::watches::{How, Spell};
 use crate::world::{Asked, Shown, Wish, World};
 
-/// How a scenario went.
+/// The result of a scenario.
 pub struct Performance {
-    /// The story, the tables, and what was expected in vain.
+    /// The story, the tables, and the expectations that did not hold.
     pub text: String,
-    /// Its second part alone: what it came to.
+    /// The second part of `text` alone: the results.
     pub tables: String,
-    /// Whether everything came as expected, and no claim was violated.
+    /// True if every expectation and every claim held.
     pub holds: bool,
     pub world: World,
-    /// When the story began.
+    /// The time at which the story began.
     pub zero: Moment,
 }
 
-/// An occasion that does not come within this will not come: longer than the
-/// timeouts that a scenario is sensible with.
+/// An occasion that does not come within this time will not come. It is longer
+/// than any timeout that is sensible in a scenario.
 pub(super) const WAITS_MAX: Duration = Duration::from_secs(3_600);
 
-/// What is under way when the last line is done gets this long to end.
+/// The time that everything under way has to end after the last line.
 const ENDS_WITHIN: Duration = Duration::from_secs(900);
 
-/// And then everybody hears of it.
+/// The time after that for all hosts to learn of it.
 const SETTLES: Duration = Duration::from_secs(2);
 
-/// Plays a scenario with all chance from `seed`. `begins` sees the world before
-/// anything happens in it.
+/// Plays a scenario with all randomness from `seed`. `begins` is called with
+/// the world before anything happens in it.
 pub fn perform(scenario: &Scenario, seed: u64, begins: impl FnOnce(&mut World)) -> Performance {
     let mut world = stage::world(scenario, seed);
     begins(&mut world);
@@ -66,7 +66,7 @@ fn play(scenario: &Scenario, world: &mut World, zero: Moment, unmet: &mut Vec<Un
         if let Err(what) = went {
             unmet.push(Unmet { line: line.number, text: line.text.clone(), what });
         }
-        // What follows would be another story.
+        // The lines after this one would belong to another story.
         if is_lost || world.checks().finding().is_some() {
             return;
         }
@@ -81,7 +81,7 @@ fn play(scenario: &Scenario, world: &mut World, zero: Moment, unmet: &mut Vec<Un
 
 fn wait(world: &mut World, waits: &Wait, zero: Moment) -> Result<(), String> {
     match waits {
-        // Who asks for one thing and then for another waits for the answer.
+        // A person who makes two requests waits for the answer to the first.
         Wait::No => {
             world.run_while(WAITS_MAX, |world| world.open_requests() > 0);
         }

@@ -1,5 +1,5 @@
-//! A performance as text: the story, then what each deployment came to, host
-//! by host, in the words that users read.
+//! Prints a performance as text: the story, then the result of each deployment,
+//! host by host, in the words that users read.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ use crate::clock::Moment;
 use crate::host::HostNo;
 use crate::world::World;
 
-/// The story, and what it came to.
+/// Returns the story and the results.
 pub(super) fn text(scenario: &Scenario, world: &World, zero: Moment, tables: &str) -> String {
     let mut text = scenario.title.join("\n");
     text.push_str("\n\n");
@@ -26,8 +26,8 @@ pub(super) fn text(scenario: &Scenario, world: &World, zero: Moment, tables: &st
     text + tables
 }
 
-/// What each deployment came to, where each group is, and what was expected in
-/// vain.
+/// Returns the result of each deployment, the state of each group, and the
+/// expectations that did not hold.
 pub(super) fn tables(scenario: &Scenario, world: &World, zero: Moment, unmet: &[Unmet]) -> String {
     let mut text = String::new();
     if let Some(node) = furthest(world) {
@@ -57,7 +57,7 @@ fn outcome(text: &mut String, scenario: &Scenario, world: &World, unmet: &[Unmet
     }
 }
 
-/// Where a deployment stands in the middle of the story.
+/// Returns where a deployment stands in the middle of the story.
 pub(super) fn now(world: &World, name: &str, zero: Moment) -> Result<Vec<String>, String> {
     let id = world.story().deployment_called(name).ok_or_else(|| format!("there is no {name}"))?;
     let mut text = String::new();
@@ -114,7 +114,8 @@ fn numbers(world: &World, id: DeploymentId, rollout: &Rollout) -> String {
     )
 }
 
-/// What keeps it, as the nodes say: the ledger's reasons, and any host's own.
+/// Returns what blocks the deployment, as the nodes say: the reasons in the
+/// ledger, and each host's own.
 pub(super) fn blockers(world: &World, id: DeploymentId) -> Vec<String> {
     let mut blockers: Vec<String> = Vec::new();
     let index = furthest(world).map_or(0, |node| node.state().index());
@@ -144,7 +145,8 @@ fn host_lines(world: &World, id: DeploymentId, zero: Moment) -> Vec<String> {
     hosts.into_iter().map(line).collect()
 }
 
-/// From when to when its turn was: the last one, if a lease was taken back.
+/// Returns the start and the end of the host's turn; of the last turn, if a
+/// lease was taken back.
 fn times(world: &World, id: DeploymentId, host: HostId, zero: Moment) -> String {
     let course = world.checks().chronicle.course(id);
     let passed = course.and_then(|course| course.turns.iter().rfind(|passed| passed.host == host));
@@ -154,7 +156,7 @@ fn times(world: &World, id: DeploymentId, host: HostId, zero: Moment) -> String 
     })
 }
 
-/// Where a host is in a deployment, and why it failed.
+/// Returns the host's stage in a deployment, and why it failed.
 pub(super) fn stage(stage: &Stage) -> String {
     match stage {
         Stage::NotTargeted => "not a target".into(),
@@ -174,7 +176,8 @@ fn group_lines(text: &mut String, world: &World, state: &State, group: &GroupSta
     let mut line = |line: String| writeln!(text, "{line}").expect("a text takes everything");
     let target = group.good.last().map(|good| world.story().bundle(&good.revision.digest));
     line(format!("{}  at the end, target revision: {}", group.group.name, target.unwrap_or("none")));
-    // Hosts that are alike stand in one line, in the order of the first.
+    // Hosts in the same state share one line. The lines are in the order of
+    // their first hosts.
     let mut alike: Vec<(String, Vec<String>)> = Vec::new();
     for host in state.members_of(&group.group) {
         let no = world.checks().number(host.record.host).map_or("?".into(), |no| no.to_string());

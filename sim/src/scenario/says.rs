@@ -1,4 +1,4 @@
-//! What a line of the story says: what is asked, what breaks, what is expected.
+//! Parses the lines of the story: requests, faults and expectations.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::host::HostNo;
 use crate::watches::How;
 use crate::world::{Fault, Who};
 
-/// How the lines of the story may begin, after their time.
+/// The first words of the lines of the story, after their time.
 const STEPS: [&str; 26] = [
     "redeploy", "deploy", "stop", "roll", "set", "clear", "freeze", "unfreeze", "delete", "remove", "expect",
     "show", "alarm", "receiver", "kill", "leave", "power", "start", "restart", "wipe", "stall", "cut",
@@ -42,7 +42,7 @@ pub(super) fn step(reader: &mut Reader, words: &mut Words<'_>) -> Result<Step, W
     }
 }
 
-/// `deploy v2 to web/prod from h3 queued with AllAtOnce, no rollback`.
+/// Parses `deploy v2 to web/prod from h3 queued with AllAtOnce, no rollback`.
 fn asked(reader: &mut Reader, first: &str, words: &mut Words<'_>) -> Result<Step, Wrong> {
     let mut wish = match first {
         "deploy" => {
@@ -98,7 +98,7 @@ fn asked(reader: &mut Reader, first: &str, words: &mut Words<'_>) -> Result<Step
     Ok(Step::Ask { at, wish })
 }
 
-/// `alarm errors fires for 30s`, `receiver chat is away`.
+/// Parses `alarm errors fires for 30s` or `receiver chat is away`.
 fn outside(reader: &Reader, first: &str, words: &mut Words<'_>) -> Result<Step, Wrong> {
     let of = words.next("its name")?.to_string();
     let (group, how) = if first == "alarm" {
@@ -179,7 +179,7 @@ fn broken(reader: &Reader, first: &str, words: &mut Words<'_>) -> Result<Fault, 
     })
 }
 
-/// `clock of h3 2m ahead`: from its next start on.
+/// Parses `clock of h3 2m ahead`. The clock is set at the host's next start.
 fn clock(reader: &Reader, words: &mut Words<'_>) -> Result<Fault, Wrong> {
     words.expect("of")?;
     let host = reader.host(words)?;
@@ -215,7 +215,7 @@ fn lasts(words: &mut Words<'_>) -> Result<Option<Duration>, Wrong> {
     words.take("for").then(|| words.duration()).transpose()
 }
 
-/// The words after `expect d1`.
+/// The words that may follow `expect d1`.
 const OF_DEPLOYMENTS: [&str; 15] = [
     "Queued",
     "InProgress",
@@ -320,7 +320,7 @@ const STATUSES: [DeploymentStatus; 7] = [
     DeploymentStatus::Stopped,
 ];
 
-/// Words between quotation marks.
+/// Parses words between quotation marks.
 fn quoted(words: &mut Words<'_>) -> Result<String, Wrong> {
     let rest = words.rest();
     let inner =

@@ -1,4 +1,5 @@
-//! What is there when the story begins: the mesh, its groups, and what runs.
+//! Prepares the start of the story: the mesh, its groups, and the bundles that
+//! are already deployed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,14 +17,15 @@ use crate::network::Quality;
 use crate::watches::Ways;
 use crate::world::{Asked, Wish, World};
 
-/// A mesh without trouble does each step of its beginning within this.
+/// The time within which a mesh without faults completes each step of the
+/// preparation.
 const EACH_WITHIN: Duration = Duration::from_secs(300);
 
-/// Then the voters are chosen, and everybody knows.
+/// The time after that to choose the voters, and for all hosts to learn of it.
 const SETTLES: Duration = Duration::from_secs(5);
 
-/// A network in which nothing is left to chance: a story's times are those of
-/// its own lines.
+/// A network without randomness, so that the times of a story depend only on
+/// its lines.
 fn quality() -> Quality {
     let latency = Duration::from_micros(500);
     let idle = Duration::from_secs(4);
@@ -35,7 +37,7 @@ fn quality() -> Quality {
     }
 }
 
-/// The hosts, not yet started.
+/// Builds the world, with hosts that are not yet started.
 pub(super) fn world(scenario: &Scenario, seed: u64) -> World {
     let mut world = World::new(seed, quality());
     world.checks_mut().chronicle.keep();
@@ -51,10 +53,10 @@ pub(super) fn world(scenario: &Scenario, seed: u64) -> World {
     world
 }
 
-/// Lets the mesh come together and run what it is to run. Returns when the
-/// story begins: a whole second.
+/// Lets the mesh form and deploy what runs before the story. Returns the time
+/// at which the story begins, a whole second.
 /// # Errors
-/// What did not come about.
+/// Says which step was not completed in time.
 pub(super) fn prepare(scenario: &Scenario, world: &mut World) -> Result<Moment, String> {
     let present = scenario.hosts.iter().filter(|performer| !performer.is_later).count();
     let has_joined = |world: &World| {
@@ -97,7 +99,8 @@ fn deploy(scenario: &Scenario, running: &Running, world: &mut World) -> Result<(
     };
     wait(world, &format!("{} is not deployed", bundle.name), |world| last(world).is_some())?;
     let status = last(world);
-    // The next is refused by a host that has not heard of it yet.
+    // A host that has not heard of the end yet would refuse the next
+    // deployment.
     let is_over = |node: &Node| node.state().rollouts().values().all(|rollout| rollout.status().is_over());
     wait(world, "a host does not hear of it", |world| world.nodes().all(|(_, node)| is_over(node)))?;
     world.add_bundle(bundle.clone());
@@ -107,7 +110,7 @@ fn deploy(scenario: &Scenario, running: &Running, world: &mut World) -> Result<(
     }
 }
 
-/// The same bundle, but on some hosts it does not even get to Install.
+/// Returns the same bundle, except that on some hosts it fails before Install.
 fn failing_on(bundle: &Bundle, hosts: &BTreeSet<HostNo>) -> Bundle {
     let mut bundle = bundle.clone();
     bundle.faults.clear();

@@ -1,4 +1,4 @@
-//! The words of one line, read from left to right.
+//! Reads the words of one line from left to right.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use proto::suggest;
 
 use crate::host::HostNo;
 
-/// What is wrong with a line: for people, without its place.
+/// The error in a line, as text for people and without its location.
 pub(super) type Wrong = String;
 
-/// The words that are still to be read.
+/// The words that are not yet read.
 #[derive(Clone, Debug)]
 pub(super) struct Words<'t> {
     words: Vec<&'t str>,
@@ -30,7 +30,7 @@ impl<'t> Words<'t> {
         self.peek().is_none()
     }
 
-    /// All that is left, as it was written but for the spaces.
+    /// Takes all words that are left, joined by single spaces.
     pub(super) fn rest(&mut self) -> String {
         let rest = self.words[self.at..].join(" ");
         self.at = self.words.len();
@@ -43,7 +43,7 @@ impl<'t> Words<'t> {
         Ok(word)
     }
 
-    /// Takes these words if they are what comes next.
+    /// Takes the words of `phrase` if they come next.
     pub(super) fn take(&mut self, phrase: &str) -> bool {
         let wanted: Vec<&str> = phrase.split(' ').collect();
         let is_next = self.words[self.at..].starts_with(&wanted);
@@ -84,7 +84,7 @@ impl<'t> Words<'t> {
         self.next("a host like h3")?.parse()
     }
 
-    /// `h1,h2` or `h1-h4` or both.
+    /// Parses `h1,h2`, `h1-h4`, or both.
     pub(super) fn hosts(&mut self) -> Result<BTreeSet<HostNo>, Wrong> {
         let word = self.next("hosts like h1,h2 or h1-h4")?;
         let mut hosts = BTreeSet::new();
@@ -100,7 +100,7 @@ impl<'t> Words<'t> {
     }
 }
 
-/// The refusal of a word that is none of those that may stand here.
+/// Returns the error for a word that may not stand here.
 pub(super) fn unknown<'w>(
     what: &str,
     word: Option<&str>,
@@ -112,7 +112,7 @@ pub(super) fn unknown<'w>(
     format!("`{word}` is no {what}{near} ({})", known.join(", "))
 }
 
-/// `1h2m3s`, `500ms`: each unit once, the largest first.
+/// Parses `1h2m3s` or `500ms`: each unit at most once, the largest first.
 fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
     let (mut rest, mut millis, mut least) = (text, 0_u64, 0);

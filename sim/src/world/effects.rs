@@ -1,4 +1,4 @@
-//! What a node asks of the world, and how each of it ends.
+//! Carries out what a node asks of the world, and decides how each effect ends.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use crate::check::Promises;
 use crate::hooks::{CANCEL_TAKES, DOWNLOAD_TIMEOUT};
 use crate::host::HostNo;
 
-/// How long it takes to bring a bundle from one host to another.
+/// The range of the time that it takes to transfer a bundle from one host to
+/// another.
 const TRANSFER_TAKES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(300));
 
 impl World {
@@ -39,7 +40,8 @@ impl World {
                 }
             }
             Output::Persist(write) => self.persist(host, write),
-            // Only a head start: DownloadBundle does without it.
+            // A fetch is only a head start: DownloadBundle also works without
+            // it.
             Output::Fetch { revision, sources } => {
                 if self.can_fetch(host, revision.digest, &sources) {
                     self.holders.entry(revision.digest).or_default().insert(host);
@@ -59,7 +61,7 @@ impl World {
         }
     }
 
-    /// Holds what a frame promises against the disk of its sender.
+    /// Checks that what a frame promises is on the disk of its sender.
     fn hold(&mut self, host: HostNo, frame: &[u8]) {
         let verdict = self.checks.promises.sent(&self.hosts[host.index()], self.mesh, frame);
         self.checks.report(verdict, self.now);
@@ -67,7 +69,7 @@ impl World {
 
     fn connect(&mut self, from: HostNo, to: HostId, addresses: &[String]) {
         let Some(to) = self.numbers.get(&to).copied() else { return };
-        // A node that has the address wrong does not get through.
+        // A dial to a wrong address never connects.
         if addresses.contains(&self.hosts[to.index()].address()) {
             let later = self.network.connect(from, to, self.now);
             self.later(later);
@@ -108,7 +110,8 @@ impl World {
         self.feed(no, Input::Done { effect, outcome: Outcome::Event(ended.outcome) });
     }
 
-    /// A host has the bundle, or somebody has it whom it can ask.
+    /// Returns true if the host has the bundle, or can reach a source that has
+    /// it.
     fn can_fetch(&self, host: HostNo, digest: Digest, sources: &[HostId]) -> bool {
         let Some(holders) = self.holders.get(&digest) else { return false };
         let sources = sources.iter().filter_map(|source| self.numbers.get(source)).copied();
@@ -121,7 +124,8 @@ impl World {
         holders.contains(&host) || sources.chain(self.network.connected(host)).any(reaches)
     }
 
-    /// Looks for the bundle again in a while. False if it has looked for long.
+    /// Schedules another look for the bundle. Returns false if the event has
+    /// looked for too long.
     fn wait_for_bundle(&mut self, no: HostNo, effect: EffectId) -> bool {
         let now = self.now;
         let pause = self.chance.hooks.duration(TRANSFER_TAKES.0, TRANSFER_TAKES.1) * 5;

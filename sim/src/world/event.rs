@@ -1,4 +1,4 @@
-//! What the queue holds.
+//! The events in the world's queue.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{Asked, Fault};
 use crate::host::HostNo;
 use crate::network::{Boot, NetEvent};
 
-/// Something that is to happen.
+/// A future event.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     Network(NetEvent),
@@ -33,7 +33,7 @@ pub(super) enum Event {
         probe: ProbeId,
         result: Result<(), String>,
     },
-    /// An alarm was read, or a receiver told.
+    /// An alarm was read, or a receiver was told.
     ErrandEnds {
         host: HostNo,
         boot: Boot,
@@ -46,17 +46,17 @@ pub(super) enum Event {
     Start {
         host: HostNo,
     },
-    /// A stall is over.
+    /// A stall may be over.
     Resume {
         host: HostNo,
     },
-    /// An agent that was told to leave is gone.
+    /// An agent ends: it was told to leave, or a write failed.
     Gone {
         host: HostNo,
         boot: Boot,
         back_after: Option<Duration>,
     },
-    /// A host that was taken out is switched off for good.
+    /// A host that was removed from the mesh is switched off for good.
     Off {
         host: HostNo,
     },
@@ -68,7 +68,8 @@ pub(super) enum Event {
 }
 
 impl Event {
-    /// The host whose loop must run for it.
+    /// The host whose loop must run to handle the event; None if no host's loop
+    /// needs to run.
     pub(super) fn addressee(&self) -> Option<HostNo> {
         match self {
             Event::Wake { host, .. }

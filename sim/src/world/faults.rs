@@ -1,4 +1,4 @@
-//! Everything that can go wrong with hosts, disks, clocks and links.
+//! Faults of hosts, disks, clocks and links.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,16 +13,16 @@ use crate::disk::Crash;
 use crate::host::{HostNo, SimHost, Tuning};
 use crate::record::Record;
 
-/// One thing that goes wrong, or right again.
+/// A fault, or the end of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The host goes down, and comes back after so long (if at all).
+    /// The host goes down, and starts again after `back_after`, if that is set.
     Down {
         who: Who,
         how: Crash,
         back_after: Option<Duration>,
     },
-    /// Its agent is told to end, and does so a moment later.
+    /// The agent is told to leave, and ends a moment later.
     Leave {
         who: Who,
         back_after: Option<Duration>,
@@ -30,24 +30,27 @@ pub enum Fault {
     Start {
         host: HostNo,
     },
-    /// The host goes down and its disk is lost; it comes back with an empty one.
+    /// The host goes down and loses its disk. It starts again with an empty
+    /// one.
     Wipe {
         host: HostNo,
         back_after: Duration,
     },
-    /// The host goes down, and its disk loses the last writes although they were
-    /// synced: a disk that lies, or a store that was put back from a backup.
+    /// The host goes down, and its disk loses the last writes although they
+    /// were synced, as a disk that lies or a store that was restored from a
+    /// backup does.
     Forget {
         host: HostNo,
         writes: usize,
         back_after: Duration,
     },
-    /// Its loop does not run for so long, then goes on where it was.
+    /// The host's loop does not run for `lasts`, then continues where it was.
     Stall {
         who: Who,
         lasts: Duration,
     },
-    /// Nothing gets from these to those, for so long (or until healed).
+    /// No frame gets from `from` to `to` for `lasts`, or until the world is
+    /// healed.
     Cut {
         from: BTreeSet<HostNo>,
         to: BTreeSet<HostNo>,
@@ -59,75 +62,77 @@ pub enum Fault {
         to: BTreeSet<HostNo>,
         both_ways: bool,
     },
-    /// Its disk is so many times slower than usual. Zero: usual again.
+    /// The disk is `times` times slower than usual; 0 means usual.
     SlowDisk {
         host: HostNo,
         times: u32,
     },
-    /// Its clock gains so much from now on.
+    /// The clock gains this much from now on.
     Drift {
         host: HostNo,
         parts_per_million: i64,
     },
-    /// Its clock is set so far ahead at its next start.
+    /// The clock is set this far ahead at the host's next start.
     Skew {
         host: HostNo,
         ahead_micros: i64,
     },
-    /// Whoever it is, the others hear nothing of it, or it hears nothing of
-    /// them.
+    /// For `lasts`, all other hosts hear nothing of this host if `hears` is
+    /// true; otherwise it hears nothing of them.
     Isolate {
         who: Who,
         hears: bool,
         lasts: Duration,
     },
-    /// The host's next write ends otherwise than well, unless that is after `until`.
+    /// The host's next write fails as `what` says, unless it comes after
+    /// `until`.
     AtWrite {
         who: Who,
         what: AtWrite,
         back_after: Duration,
         until: Moment,
     },
-    /// Its disk does nothing for so long, then goes on.
+    /// The disk completes no write for `lasts`.
     HangDisk {
         who: Who,
         lasts: Duration,
     },
-    /// The host goes down and comes back at another address.
+    /// The host goes down and starts again at another address.
     Move {
         host: HostNo,
         back_after: Duration,
     },
-    /// The next sign of life that it hears from a neighbour that is as far as it
-    /// is tells of another ledger.
+    /// The next beacon that the host hears, from a neighbour with the same
+    /// index, carries the hash of another ledger.
     FalseHead {
         host: HostNo,
     },
-    /// Comes true when the voters change next, and never after `until`.
+    /// The fault occurs when the voters change next, but never after `until`.
     WhenVotersChange {
         fault: Box<Fault>,
         until: Moment,
     },
 }
 
-/// Whom a fault hits.
+/// The host that a fault strikes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
     Host(HostNo),
-    /// Whoever leads consensus then.
+    /// The leader of consensus at that time.
     Leader,
-    /// Whoever read this alarm last.
+    /// The host that last read this alarm.
     Reader(String),
-    /// Whoever told this trigger's receiver last.
+    /// The host that last told the receiver of this trigger.
     Teller(String),
-    /// The first host, by number, on which an event runs then.
+    /// The first host, by number, on which a lifecycle event runs at that time.
     InTurn,
-    /// The first voter, by number, from this host on that does not lead then.
+    /// The first voter, by number from this host on, that does not lead at that
+    /// time.
     Voter(HostNo),
 }
 
-/// How often it is looked whether the voters change: more often than a change
-/// of them takes.
+/// How often the world looks whether the voters change. It is shorter than any
+/// change of the voters.
 const VOTERS_LOOK: Duration = Duration::from_millis(2);
 
 impl World {
@@ -202,7 +207,7 @@ impl World {
                 let host = &mut self.hosts[host.index()];
                 host.drift = parts_per_million;
                 host.clock.drift(now, parts_per_million);
-                // Its next wake is at another true moment now.
+                // The host's next wake is at another true moment now.
                 let no = host.no;
                 host.wake_at = None;
                 self.schedule_wake(no);
@@ -242,7 +247,7 @@ impl World {
         }
     }
 
-    /// All faults are over: what is cut is mended, what is down starts.
+    /// Ends all faults: mends what is cut, and starts hosts that are down.
     pub fn heal(&mut self) {
         self.say("all is healed".into());
         self.healed_at = self.now;
@@ -254,7 +259,7 @@ impl World {
         self.queue_drop_faults();
         for no in 0..self.hosts.len() {
             let host = &mut self.hosts[no];
-            // A stall runs out by itself.
+            // A stall ends by itself.
             host.disk.set_slowness(0);
             if !host.is_up() {
                 let no = host.no;
@@ -263,7 +268,7 @@ impl World {
         }
     }
 
-    /// Faults that were still to come do not.
+    /// Drops the faults that are still in the queue.
     fn queue_drop_faults(&mut self) {
         self.queue.retain(|event| !matches!(event, Event::Fault(_)));
     }
@@ -303,7 +308,7 @@ impl World {
         self.forget_requests_of(no);
     }
 
-    /// The host goes down and is never started again.
+    /// Takes the host down, never to be started again.
     pub(super) fn switch_off(&mut self, no: HostNo) {
         self.down(no, Crash::Power);
         self.hosts[no.index()].is_off = true;
@@ -316,7 +321,8 @@ impl World {
         }
     }
 
-    /// Which host this is, if there is one that is up.
+    /// Returns the host that is meant; None if there is no such host, or if it
+    /// is down.
     pub fn find(&self, who: Who) -> Option<HostNo> {
         let host = match who {
             Who::Host(host) => Some(host),
@@ -339,20 +345,21 @@ impl World {
         host.filter(|host| self.hosts[host.index()].is_up())
     }
 
-    /// Whom the host that is furthest on takes for the leader.
+    /// The leader, as seen by the host with the highest index.
     pub fn leader(&self) -> Option<HostNo> {
         let (_, node) = self.nodes().max_by_key(|(_, node)| node.state().index())?;
         self.numbers.get(&node.mesh().leader?).copied()
     }
 
-    /// What the hosts of the mesh are told alike, from their next start on.
+    /// Changes the settings of all hosts from their next start on.
     pub fn tune(&mut self, tuning: Tuning) {
         self.hosts.iter_mut().for_each(|host| host.tuning = tuning);
     }
 
-    /// A ledger survives the loss of one of three disks, not of one of one.
-    /// The voters must have changed to the new number of a wiped host before
-    /// the next is wiped.
+    /// Returns true if the ledger survives the loss of the host's disk. It
+    /// survives the loss of one of three disks, but not of the only one. The
+    /// voters must have changed to the new number of a wiped host before
+    /// another host is wiped.
     fn may_wipe(&self, host: HostNo) -> bool {
         let Some((_, node)) = self.nodes().max_by_key(|(_, node)| node.state().index()) else { return false };
         let votes_anew = |wiped: &SimHost| {
@@ -363,11 +370,12 @@ impl World {
         let voters = node.mesh().voters;
         let is_voter = voters.contains(&self.hosts[host.index()].id);
         let all_wiped_are_back = self.hosts.iter().filter(|host| host.was_wiped).all(votes_anew);
-        // By their new numbers: an old one that still votes has lost what it knew.
+        // The voters are looked up by their new numbers: an old number that
+        // still votes has lost what it knew.
         let lost_none = self.checks.promises.lost_voters(node).is_empty();
         let is_newest = node.state().index() >= self.checks.agreement.last();
-        // Of two hosts, the one that votes may be about to go, and then the other
-        // is its only heir.
+        // Of two hosts, the voter may be about to be removed; then only the
+        // other host still has the ledger.
         let nobody_goes = self.requests.taken_out().is_empty();
         let everybody_agrees = self.nodes().all(|(_, node): (_, &Node)| node.mesh().voters == voters);
         let is_spare = !is_voter && !voters.is_empty() && nobody_goes;
@@ -375,7 +383,7 @@ impl World {
     }
 }
 
-/// A duration as people say it.
+/// Displays a duration in seconds, with one decimal.
 pub struct Shown(pub Duration);
 
 impl fmt::Display for Shown {

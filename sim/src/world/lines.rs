@@ -1,4 +1,4 @@
-//! One line a host, for whoever looks into a finding.
+//! Describes each host in one line, below a finding.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,8 @@ use super::World;
 use crate::host::{HostNo, SimHost};
 
 impl World {
-    /// One line a host: how far it is, whom it sees, what keeps it.
+    /// Returns one line for each host: its index, the hosts that it sees, and
+    /// what blocks it.
     pub fn host_lines(&self) -> Vec<String> {
         self.hosts.iter().map(|host| self.host_line(host)).collect()
     }

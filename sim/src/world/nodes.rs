@@ -1,4 +1,4 @@
-//! The nodes: how one is started, woken, told things and watched.
+//! Starts, wakes, feeds and watches the nodes.
 
 use proto::io::Input;
 use proto::node::{Node, StartError};
@@ -10,12 +10,12 @@ use crate::host::{BOOTSTRAP_EVERY, FOUNDER, HostNo, Running};
 use crate::panics;
 use crate::record::Record;
 
-/// Wakes that a node may ask for within one microsecond before that counts as
-/// a loop that never ends.
+/// The number of wakes that a node may ask for within one microsecond. More of
+/// them count as an endless loop.
 const WAKES_AT_ONCE_MAX: u32 = 1_000;
 
 impl World {
-    /// Starts a host's agent from what its disk holds.
+    /// Starts a host's agent with the contents of its disk.
     pub(super) fn start(&mut self, no: HostNo) {
         let now = self.now;
         let seed = self.chance.boots.number();
@@ -44,7 +44,8 @@ impl World {
                 return self.violated(Claim::Promises, no, what);
             }
             Ok(Ok(node)) => node,
-            // As the agent does: the store is set aside, and the host joins anew.
+            // The agent does the same: it sets the store aside, and the host
+            // joins again.
             Ok(Err(StartError::Forgotten(_))) if has_lied => {
                 self.hosts[no.index()].disk.wipe();
                 return self.start(no);
@@ -58,8 +59,8 @@ impl World {
         self.after_input(no);
     }
 
-    /// Without any connection a host has only what its operator told it: where
-    /// some host of the mesh is.
+    /// Without any connection, a host has only its operator's configuration:
+    /// the addresses of some hosts of the mesh.
     pub(super) fn bootstrap(&mut self, no: HostNo) {
         let boot = self.hosts[no.index()].boot;
         self.queue.push(self.now + BOOTSTRAP_EVERY, Event::Bootstrap { host: no, boot });
@@ -91,8 +92,8 @@ impl World {
         }
     }
 
-    /// Puts a wake into the queue, unless an earlier one is there: that one
-    /// will look again.
+    /// Schedules the node's next wake, unless an earlier wake is in the queue.
+    /// That one schedules it again.
     pub(super) fn schedule_wake(&mut self, no: HostNo) {
         let now = self.now;
         let host = &mut self.hosts[no.index()];
@@ -120,7 +121,7 @@ impl World {
         }
     }
 
-    /// Tells a node what happened, and does what it asks for.
+    /// Feeds an input to a node, and carries out its outputs.
     pub(super) fn feed(&mut self, no: HostNo, input: Input) {
         let host = &mut self.hosts[no.index()];
         let local = host.clock.show(self.now);
@@ -152,7 +153,7 @@ impl World {
         self.look(no);
     }
 
-    /// Shows the checkers how far the node has come.
+    /// Shows the checkers what the node has folded.
     fn look(&mut self, no: HostNo) {
         let host = &mut self.hosts[no.index()];
         let Some(running) = &host.node else { return };

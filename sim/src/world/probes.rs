@@ -1,4 +1,4 @@
-//! Looks at pretend applications, from their own host or from another.
+//! Probes simulated applications, from their own host or from another one.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{Event, World};
 use crate::hooks::Found;
 use crate::host::HostNo;
 
-/// How long a look takes that finds something.
+/// The range of the time that a probe takes if it gets an answer.
 const LOOK_TAKES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(80));
 
 impl World {
@@ -19,7 +19,7 @@ impl World {
         }
         let takes = self.chance.probes.duration(LOOK_TAKES.0, LOOK_TAKES.1);
         let result = match self.found(at, &task) {
-            // Every other silence is not even told when its time is over.
+            // Every other silence never returns a result, not even a timeout.
             Found::Silence if probe.0.is_multiple_of(2) => return,
             Found::Silence => {
                 let boot = self.hosts[at.index()].boot;
@@ -37,7 +37,7 @@ impl World {
     fn found(&self, at: HostNo, task: &ProbeTask) -> Found {
         let Some(subject) = self.numbers.get(&task.subject).copied() else { return Found::Silence };
         let cannot_reach = self.network.is_blocked(at, subject) || self.network.is_blocked(subject, at);
-        // What a node would look at from afar is at the subject's address.
+        // An observer's probe must be addressed to the subject.
         let address = self.hosts[subject.index()].ip();
         let is_there = match &task.probe {
             Probe::Http(text) | Probe::Tcp(text) => text.contains(&address),

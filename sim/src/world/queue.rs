@@ -1,4 +1,4 @@
-//! What is to come, ordered by time and then by the order of being put there.
+//! A queue of future events, ordered by time and then by insertion.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -34,12 +34,12 @@ impl<T> Queue<T> {
         self.heap.pop().map(|Reverse(queued)| (queued.at, queued.event))
     }
 
-    /// Keeps only some of what is to come.
+    /// Drops the events for which `is_kept` returns false.
     pub(super) fn retain(&mut self, is_kept: impl Fn(&T) -> bool) {
         self.heap.retain(|Reverse(queued)| is_kept(&queued.event));
     }
 
-    /// What is to come, in no order.
+    /// The events in the queue, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.heap.iter().map(|Reverse(queued)| &queued.event)
     }

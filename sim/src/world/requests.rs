@@ -1,4 +1,4 @@
-//! What people ask of the mesh, and how they insist.
+//! The requests that people send to the mesh, and how they repeat them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use super::{Claim, Event, World};
 use crate::clock::Moment;
 use crate::host::HostNo;
 
-/// Somebody at this host wants something. If the host is down, he walks to the
-/// next one.
+/// A person makes a request at this host. If the host is down, the person goes
+/// to the next one.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub at: HostNo,
     pub wish: Wish,
-    /// Whether he asks again if the mesh could not tell.
+    /// If true, the person asks again when the mesh could not answer.
     pub insists: bool,
 }
 
@@ -33,11 +33,11 @@ pub enum Wish {
         policy: Option<Policy>,
         queue: bool,
     },
-    /// Stops what runs in the group, or waits there.
+    /// Stops the deployment that runs or waits in the group.
     Stop {
         group: GroupName,
         rollback: bool,
-        /// Events under way, too.
+        /// If true, it also stops the events that are under way.
         now: bool,
     },
     Rollback {
@@ -62,9 +62,9 @@ pub enum Wish {
     Unfreeze {
         group: GroupName,
     },
-    /// Takes a host out of the mesh, whatever it does there, unless that would
-    /// leave fewer than half of all hosts. Once that is acknowledged, somebody
-    /// may switch it off for good.
+    /// Removes a host from the mesh, whatever it is doing, unless that would
+    /// leave fewer than half of all hosts. Once the removal is acknowledged,
+    /// somebody may switch the host off for good.
     TakeOut(HostNo),
 }
 
@@ -83,17 +83,18 @@ pub(super) struct Requests {
     open: BTreeMap<RequestId, Open>,
     replies: Vec<(Moment, HostNo, Reply)>,
     submitters: BTreeMap<DeploymentId, HostNo>,
-    /// Hosts that were asked to be taken out.
+    /// The hosts whose removal was requested.
     taken_out: BTreeSet<HostNo>,
 }
 
-/// How long somebody waits before he asks again.
+/// How long a person waits before asking again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often he asks: for longer than any fault lasts.
+/// How many times a person asks. Together the tries last longer than any fault.
 const TRIES_MAX: u32 = 100;
 
-/// A node may try for a while, but then it must say so.
+/// The time within which a node must answer, even if only to say that it
+/// failed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(180);
 
 impl Requests {
@@ -116,7 +117,7 @@ impl World {
         self.feed(host, Input::Request { id, request: Box::new(request) });
     }
 
-    /// None if there is nothing to ask for.
+    /// Returns None if there is nothing to request.
     fn request(&mut self, wish: &Wish, host: HostNo) -> Option<Request> {
         let request = match wish {
             Wish::SetGroup(group) => Request::SetGroup(group.clone()),
@@ -218,11 +219,12 @@ impl World {
         {
             self.may_switch_off(host);
         }
-        // Groups are asked for right at the start, when nobody may have joined.
+        // Groups are requested right at the start, when perhaps no host has
+        // joined yet.
         let is_too_early = matches!(reply, Err(Refusal::UnknownGroup(_) | Refusal::NoHosts(_)));
         self.requests.replies.push((now, host, reply));
         if is_out {
-            // Such a host is of no use: there are others.
+            // This host was removed from the mesh: the person asks another one.
             let next = HostNo::from_index((host.index() + 1) % self.hosts.len());
             self.ask_again(Asked { at: next, ..open.asked }, open.tries);
         } else if may_come_true || is_too_early {
@@ -230,7 +232,8 @@ impl World {
         }
     }
 
-    /// Whoever reads that a host is out of the mesh may believe it.
+    /// May switch off a removed host, as an operator may once the removal is
+    /// acknowledged.
     fn may_switch_off(&mut self, host: HostNo) {
         if self.chance.removals.percent(50) {
             let after = self.chance.removals.duration(Duration::ZERO, Duration::from_secs(3));
@@ -238,7 +241,7 @@ impl World {
         }
     }
 
-    /// A host went down: whoever waited there asks again elsewhere.
+    /// Repeats the requests that waited at a host that went down.
     pub(super) fn forget_requests_of(&mut self, host: HostNo) {
         let open = std::mem::take(&mut self.requests.open);
         let (gone, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -249,7 +252,7 @@ impl World {
         }
     }
 
-    /// Complains of a request that nobody answers.
+    /// Reports a violation if a request has waited too long for an answer.
     pub fn check_answers(&mut self) {
         let now = self.now;
         let late = self.requests.open.values().find(|open| now - open.since > ANSWER_WITHIN);
@@ -267,13 +270,13 @@ impl World {
         self.requests.replies.len()
     }
 
-    /// Wishes that are not answered, or are still to be told again.
+    /// The number of requests that have no answer yet or will be repeated.
     pub fn open_requests(&self) -> usize {
         let to_be_told = self.queue.iter().filter(|event| matches!(event, Event::Wish { .. })).count();
         self.requests.open.len() + to_be_told
     }
 
-    /// At which host the deployment was submitted.
+    /// The host at which the deployment was submitted.
     pub fn submitter(&self, deployment: DeploymentId) -> Option<HostNo> {
         self.requests.submitters.get(&deployment).copied()
     }

@@ -1,5 +1,5 @@
-//! Hosts whose loop does not run for a while: what comes for them waits, and
-//! comes in its order when the loop runs again.
+//! Stalls: the loop of a host does not run for a while. Its events wait, and
+//! are handled in their order when the loop runs again.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use super::{Event, World};
 use crate::host::HostNo;
 
 impl World {
-    /// The host's loop stops for so long, or for longer if it has stopped
-    /// already.
+    /// Stalls the host's loop for `lasts`. A stall that is under way and ends
+    /// later is not shortened.
     pub(super) fn stall(&mut self, no: HostNo, lasts: Duration) {
         let until = self.now + lasts;
         let host = &mut self.hosts[no.index()];
@@ -16,8 +16,8 @@ impl World {
         self.queue.push(until, Event::Resume { host: no });
     }
 
-    /// Puts the event aside if its host's loop does not run. Otherwise gives
-    /// it back.
+    /// Sets the event aside if its host's loop is stalled; otherwise returns
+    /// it.
     pub(super) fn unless_stalled(&mut self, event: Event) -> Option<Event> {
         let Some(host) = event.addressee() else { return Some(event) };
         if self.hosts[host.index()].stalled_until <= self.now && !self.waiting.contains_key(&host) {
@@ -27,7 +27,7 @@ impl World {
         None
     }
 
-    /// A stall is over, unless a longer one has begun meanwhile.
+    /// Ends a stall, unless a longer one has begun in the meantime.
     pub(super) fn resume(&mut self, no: HostNo) {
         if self.hosts[no.index()].stalled_until > self.now {
             return;

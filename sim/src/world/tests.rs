@@ -48,7 +48,8 @@ fn an_application_that_flaps_for_hours_costs_the_ledger_few_entries() {
     let host = world.add_host(Profile { tags, ..Profile::default() });
     world.start_at(host, Moment::START);
     let mut bundle = Bundle::new("flaps", (Duration::from_millis(5), Duration::from_millis(50)));
-    // Long enough to be found unwell, and to be found well again.
+    // Each phase is long enough for the check to find the application unwell,
+    // and well again.
     let flaps = Some(Duration::from_secs(20));
     let after = Duration::from_secs(60);
     bundle.sickness = Some(crate::hooks::Sickness { hosts: None, after, flaps, is_silent: false });
@@ -74,8 +75,8 @@ fn an_application_that_flaps_for_hours_costs_the_ledger_few_entries() {
     assert!(world.checks().finding().is_none(), "{:?}", world.checks().finding());
     let said = |words: &str| world.story().lines().iter().filter(|(_, line)| line.contains(words)).count();
     let (unwell, well) = (said("is unwell in"), said("is well again in"));
-    // It flaps 180 times. Once it would have to be well for 30 s it never is,
-    // until that is forgotten after an hour.
+    // The application flaps 180 times. Once it must be well for 30 s or longer,
+    // it never is, until the ledger forgets the count after an hour.
     assert_eq!((unwell, well), (4, 3));
     let probes = world.trace().inputs();
     assert!(probes > 1_400, "it was looked at all the time");

@@ -1,4 +1,5 @@
-//! Alarms are read and receivers told: what is outside of all hosts answers.
+//! Ends the readings of alarms and the tellings of receivers, with the answers
+//! from outside of all hosts.
 
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use super::{Claim, Event, World};
 use crate::host::HostNo;
 use crate::watches::{Errand, Outside, Spell, Ways};
 
-/// A telling without an answer.
+/// How long a telling waits for an answer.
 const TELL_TIMEOUT: Duration = Duration::from_secs(30);
-/// An alarm that has been active for so long, all being healed, must have
-/// stopped the deployment: every period and try, and a host that dies.
+/// The time after which an active alarm must have stopped the deployment, once
+/// all is healed. It covers all periods and tries, and a host that dies.
 const NOTICED_WITHIN: Duration = Duration::from_secs(60);
 
 impl World {
@@ -22,7 +23,7 @@ impl World {
         self.outside.expect(spells);
     }
 
-    /// How errands go from now on.
+    /// Sets how errands go from now on.
     pub fn set_ways(&mut self, ways: Ways) {
         self.outside.ways = ways;
     }
@@ -55,7 +56,8 @@ impl World {
         self.chance.outside.duration(least, most)
     }
 
-    /// Returns whether another host did it before.
+    /// Begins an errand. Returns true if another host ran the last one for the
+    /// same alarm or trigger.
     fn begin_errand(&mut self, no: HostNo, effect: EffectId, errand: Errand, takes: Duration) -> bool {
         let is_other = self.outside.begin(no, effect, errand);
         let boot = self.hosts[no.index()].boot;
@@ -75,7 +77,8 @@ impl World {
             Some(Errand::Tell { trigger, told }) => {
                 let (hears, is_new) = self.outside.tell(&trigger, &told, self.now);
                 if !hears && self.chance.outside.percent(self.outside.ways.hang_percent) {
-                    // It says nothing for as long as it is waited for.
+                    // The receiver is silent for as long as the host waits for
+                    // it.
                     self.begin_errand(no, effect, Errand::Tell { trigger, told }, TELL_TIMEOUT);
                     return;
                 }
@@ -95,8 +98,8 @@ impl World {
         self.feed(no, Input::Done { effect, outcome });
     }
 
-    /// Complains of a deployment that goes on although its alarm has been
-    /// active for long.
+    /// Reports a violation if a deployment goes on although its alarm has been
+    /// active for a long time.
     pub fn check_alarms(&mut self) {
         let healed_at = self.healed_at;
         for (name, group) in self.checks.model.groups() {
@@ -106,7 +109,8 @@ impl World {
                 read.filter_map(|alarm| self.outside.active_since(name, &alarm.name, self.now)).min();
             let Some(active) = active else { continue };
             let since = [active, healed_at].into_iter().max().unwrap_or(active);
-            // Both clocks have run on for this long, whatever they show.
+            // This much has passed by the ledger's clock too, not only in true
+            // time.
             let ran = Duration::from_millis(self.checks.model.clock().saturating_sub(began));
             if self.now - since > NOTICED_WITHIN && ran > NOTICED_WITHIN {
                 let what = format!("{name}: its alarm is active since {active}, and its deployment goes on");
@@ -118,7 +122,7 @@ impl World {
     }
 }
 
-/// What a reading says in words.
+/// The text of a reading.
 fn detail(state: AlarmState) -> &'static str {
     match state {
         AlarmState::Ok => "all is well",

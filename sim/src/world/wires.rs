@@ -1,4 +1,4 @@
-//! What the network has in store, and what hosts are told of it.
+//! Handles the network's events, and feeds hosts what arrives.
 
 use proto::io::Input;
 
@@ -58,8 +58,9 @@ impl World {
         }
     }
 
-    /// The same sign of life with another ledger in it, if this host is to hear
-    /// one: of its own index, so that it must notice.
+    /// Returns the same beacon with the hash of another ledger, if
+    /// `Fault::FalseHead` is due for this host. The beacon has the host's own
+    /// index, so that the host must notice.
     fn falsified(&mut self, to: HostNo, frame: &[u8]) -> Option<Vec<u8>> {
         let host = &mut self.hosts[to.index()];
         let index = host.node().filter(|_| host.hears_false_head)?.state().index();

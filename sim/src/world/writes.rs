@@ -1,4 +1,5 @@
-//! Writes: how each ends, and what goes wrong between a write and its sync.
+//! Writes to the disks: how each ends, and what fails between a write and its
+//! sync.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::clock::Moment;
 use crate::disk::Crash;
 use crate::host::HostNo;
 
-/// What a host's next write comes to.
+/// A fault of a host's next write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtWrite {
     /// The host goes down before the write is synced.
@@ -18,7 +19,8 @@ pub enum AtWrite {
     Fails,
 }
 
-/// The next write of a host, unless it comes too late.
+/// A fault that is armed for a host's next write. It has no effect after
+/// `until`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Armed {
     pub what: AtWrite,
@@ -32,7 +34,7 @@ impl World {
         let host = &mut self.hosts[no.index()];
         let armed = host.at_write.filter(|armed| now <= armed.until);
         if let Some(Armed { what: AtWrite::Fails, back_after, .. }) = armed {
-            // Nothing is written after it either, until the agent has ended.
+            // Nothing else is written before the agent has ended.
             let boot = host.boot;
             return self.queue.push(now, Event::Gone { host: no, boot, back_after: Some(back_after) });
         }
@@ -50,7 +52,7 @@ impl World {
         }
     }
 
-    /// A host's disk has done a write.
+    /// Completes a write on a host's disk.
     pub(super) fn complete(&mut self, no: HostNo, write: WriteId) {
         let disk = &mut self.hosts[no.index()].disk;
         if disk.complete(write) {
