@@ -1,9 +1,8 @@
-//! What users and their scripts read: JSON made of the node's state by pure
-//! functions, and parsed again by the command line.
+//! The JSON that users and their scripts read. Pure functions build
+//! it from the node's state, and the command line parses it again.
 //!
-//! The keys are a contract: more may be added, none may change. Status words
-//! are CodeDeploy's; every reason and every blocker comes as a code, as
-//! numbers, and as a sentence made of those numbers.
+//! The keys are a contract: new ones may be added, but none may change. Status words are CodeDeploy's.
+//! Every reason and every blocker has a code, numbers, and a sentence made of those numbers.
 
 mod aftermath;
 mod behind;
@@ -39,7 +38,7 @@ pub(crate) use plan::{PlanView, Planned, SecondsView};
 pub(crate) use service::OutOfServiceView;
 pub(crate) use watches::{AlarmView, FailingView, FreezeView, StoppedByView, TriggerView, alarms};
 
-/// Why something is as it is: for scripts, in numbers, and for people.
+/// The reason why something is as it is: a code for scripts, numbers, and a message for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Why {
     pub(crate) code: String,
@@ -47,16 +46,17 @@ pub(crate) struct Why {
     pub(crate) numbers: BTreeMap<String, u64>,
 }
 
-/// RFC 3339 in UTC, with milliseconds.
+/// Formats a time as RFC 3339 in UTC, with milliseconds.
 pub(crate) fn written(at: LedgerTime) -> String {
-    /// The end of the year 9999: no later moment can be written.
+    /// The end of the year 9999, the latest time that can be written.
     const LATEST: u64 = 253_402_300_799_999;
     let since_epoch = Duration::from_millis(at.as_millis().min(LATEST));
     humantime::format_rfc3339_millis(UNIX_EPOCH + since_epoch).to_string()
 }
 
-/// The host that a user means: by its id or the end of it, by its label, or by its
-/// name if only one has it, be it one that was taken out of the mesh.
+/// Finds the host that a user means by its id or the end of it, by its label,
+/// or by its name if only one host has it. Also finds hosts that were removed
+/// from the mesh. Otherwise returns the hosts that the text could mean.
 pub(crate) fn find_host(state: &State, text: &str) -> Result<HostId, Vec<HostId>> {
     if let Ok(host) = text.parse() {
         return Ok(host);

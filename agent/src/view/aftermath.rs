@@ -1,5 +1,5 @@
-//! What a deployment leaves that ended otherwise than well: which hosts it was about,
-//! and the command that helps.
+//! Describes what an unsuccessful deployment leaves behind:
+//! which hosts it was about, and the command that helps.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::health::named;
 use super::names::Names;
 use super::written;
 
-/// To be put behind the reason; empty if there is nothing to add.
+/// Returns text to append to the reason; empty if there is nothing to add.
 pub(super) fn words(rollout: &Rollout, parts: &BTreeMap<HostId, Part<'_>>, names: &Names<'_>) -> String {
     match rollout.status() {
         DeploymentStatus::Failed | DeploymentStatus::Stopped => {}
@@ -35,7 +35,7 @@ pub(super) fn words(rollout: &Rollout, parts: &BTreeMap<HostId, Part<'_>>, names
     text + &left_behind(rollout, parts, names)
 }
 
-/// The hosts that a rollback leaves at the revision which it was to undo.
+/// Lists the hosts that a rollback leaves at the revision that it was meant to undo.
 fn left_behind(rollout: &Rollout, parts: &BTreeMap<HostId, Part<'_>>, names: &Names<'_>) -> String {
     let state = names.state;
     let (submission, undone) = (&rollout.submission, rollout.submission.rollback_of);

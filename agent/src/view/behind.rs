@@ -1,4 +1,4 @@
-//! Hosts that are behind their group's last good revision, and why they wait.
+//! Hosts that are behind their group's last good revision, and why they still are.
 
 use proto::entry::{ErrorCode, TurnOutcome};
 use proto::id::{DeploymentId, HostId};
@@ -9,21 +9,20 @@ use serde::{Deserialize, Serialize};
 use super::names::{Named, Names};
 use super::{Why, written};
 
-/// One such host.
+/// A host that is behind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BehindView {
     #[serde(flatten)]
     pub(crate) who: Named,
-    /// What made it so: Joined, Returned, Replaced, Missed, Failed or
-    /// NotRolledBack.
+    /// The cause: Joined, Returned, Replaced, Missed, Failed or NotRolledBack.
     pub(crate) cause: String,
     pub(crate) since: String,
-    /// How it stands with it.
+    /// The state of its catch-up.
     pub(crate) why: Why,
 }
 
 impl BehindView {
-    /// One line for people.
+    /// Returns one line for people.
     pub(crate) fn line(&self) -> String {
         let how = match self.cause.as_str() {
             "Joined" => "joined",
@@ -37,7 +36,7 @@ impl BehindView {
     }
 }
 
-/// The hosts of a group that are behind, by name.
+/// Returns the hosts of a group that are behind, sorted by name.
 pub(super) fn behind(names: &Names<'_>, known: &GroupState) -> Vec<BehindView> {
     let hosts = known.behind.keys();
     let mut all: Vec<BehindView> = hosts.filter_map(|host| of_host(names, known, *host)).collect();
@@ -45,7 +44,7 @@ pub(super) fn behind(names: &Names<'_>, known: &GroupState) -> Vec<BehindView> {
     all
 }
 
-/// One host in one group; none if it is not behind.
+/// Returns one host of a group; `None` if it is not behind.
 pub(super) fn of_host(names: &Names<'_>, known: &GroupState, host: HostId) -> Option<BehindView> {
     let state = names.state;
     let catch_up = state.catch_up(known, host)?;
@@ -89,7 +88,7 @@ fn why(state: &State, host: HostId, catch_up: CatchUp) -> Why {
     Why::new(code, format!("{catch_up}{}", more.unwrap_or_default()), &numbers)
 }
 
-/// What became of the last try to bring a host there.
+/// Describes how the last attempt to bring a host to the revision ended.
 fn in_vain(state: &State, deployment: DeploymentId, host: HostId) -> String {
     let part = state.part(deployment, host);
     let (started, failure) = match part.as_ref().map(|part| &*part.stage) {
@@ -110,7 +109,7 @@ fn in_vain(state: &State, deployment: DeploymentId, host: HostId) -> String {
     }
 }
 
-/// What a host's turn failed of.
+/// Returns the message of a host's failed turn.
 fn failure(state: &State, deployment: DeploymentId, host: HostId) -> Option<String> {
     match &*state.part(deployment, host)?.stage {
         Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } => said(&failure.message),
@@ -127,8 +126,7 @@ fn said(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_string())
 }
 
-/// What somebody means who writes down the first digits of a revision that the
-/// group had.
+/// Finds the revision, among those that the group had, that a user means by its first digits.
 pub(crate) fn find_revision(known: &GroupState, text: &str) -> Result<proto::id::Digest, NoRevision> {
     let of_text = || text.chars().take(80).collect::<String>();
     if let Ok(digest) = text.parse() {
@@ -147,10 +145,10 @@ pub(crate) fn find_revision(known: &GroupState, text: &str) -> Result<proto::id:
     }
 }
 
-/// Digits by which a revision may be named: as with commits, four could be many.
+/// The fewest digits that can name a revision: as with Git commits, four could match many.
 const PREFIX_MIN: usize = 6;
 
-/// Why a text names no revision of a group.
+/// The reason why a text names no revision of a group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoRevision {
     #[error("`{0}` is no revision: give a digest or at least the first {PREFIX_MIN} of its hex digits")]

@@ -1,4 +1,4 @@
-//! Named deployment configurations as users see them.
+//! Named deployment configurations, as users see them.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,28 @@ use super::Why;
 use super::mesh::impossible;
 use crate::group_file::ConfigFile;
 
-/// One configuration.
+/// A named configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ConfigView {
     pub(crate) name: String,
-    /// Whether it means the same in every mesh, for ever.
+    /// True if it means the same in every mesh, forever.
     pub(crate) predefined: bool,
-    /// What it says, in one line.
+    /// The settings, in one line.
     pub(crate) says: String,
-    /// The groups that follow it.
+    /// The groups that use it.
     pub(crate) groups: Vec<String>,
-    /// Those of them that no deployment could run in as they stand, and why: a group
-    /// without hosts is only empty.
+    /// The groups in which no deployment could run at present, and
+    /// why. A group without hosts is not listed: it is only empty.
     #[serde(default)]
     pub(crate) impossible: BTreeMap<String, Why>,
-    /// As a file has it; none if it is predefined.
+    /// The content of its file; `None` if it is predefined.
     pub(crate) definition: Option<ConfigFile>,
 }
 
-// The definition holds nothing that is not equal to itself.
+// The definition contains no value that differs from itself, such as NaN.
 impl Eq for ConfigView {}
 
-/// All of them, the predefined first.
+/// Returns all configurations, the predefined first.
 pub(crate) fn configs(state: &State) -> Vec<ConfigView> {
     let predefined = PREDEFINED.iter().map(|(name, minimum)| {
         let policy = Policy { minimum: *minimum, ..Policy::default() };
@@ -51,7 +51,7 @@ pub(crate) fn configs(state: &State) -> Vec<ConfigView> {
     predefined.chain(state.configs().values().map(|config| own(state, config))).collect()
 }
 
-/// One of them.
+/// Returns the configuration with the given name.
 pub(crate) fn config(state: &State, name: &ConfigName) -> Option<ConfigView> {
     configs(state).into_iter().find(|config| config.name == name.as_str())
 }

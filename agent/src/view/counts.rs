@@ -1,4 +1,4 @@
-//! How many there are of everything, for metrics: counted, and not written out.
+//! Counts for metrics, without lists of what is counted.
 
 use std::collections::BTreeSet;
 
@@ -9,35 +9,35 @@ use proto::state::{GroupState, Host, State};
 use super::service::{in_service, is_unknown};
 use super::{Freshness, MeshCounts};
 
-/// What one agent counts.
+/// The counts of one agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AgentCounts {
     pub(crate) hosts: MeshCounts,
-    /// Entries of the ledger that this host has folded.
+    /// The number of ledger entries that this host has folded.
     pub(crate) index: u64,
     pub(crate) voters: usize,
     pub(crate) has_leader: bool,
-    /// Deployments that are not over.
+    /// The number of deployments that are not over.
     pub(crate) running: usize,
     pub(crate) groups: Vec<GroupCounts>,
-    /// Whether all of this is the present.
+    /// Says if the counts are current.
     pub(crate) freshness: Freshness,
 }
 
-/// What one agent counts of a group.
+/// The counts of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GroupCounts {
     pub(crate) group: String,
-    /// Hosts that have its tags.
+    /// The number of hosts that have the group's tags.
     pub(crate) hosts: usize,
-    /// Of those in service: last turn succeeded, health check passes, not Down, not
-    /// in a turn, and not unknown.
+    /// The number of those in service: the last turn succeeded, the health
+    /// check passes, and the host is not Down, in a turn, or unknown.
     pub(crate) healthy: usize,
-    /// Those that the group's health check finds unhealthy.
+    /// The number of those that the group's health check finds unhealthy.
     pub(crate) unhealthy: usize,
 }
 
-/// What this agent counts.
+/// Returns this agent's counts.
 pub(crate) fn counts(node: &Node) -> AgentCounts {
     let (state, mesh) = (node.state(), node.mesh());
     AgentCounts {

@@ -1,4 +1,4 @@
-//! A deployment as users see it.
+//! Deployments, as users see them.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -26,47 +26,47 @@ pub(crate) struct DeploymentView {
     pub(crate) application: String,
     /// The bundle's digest.
     pub(crate) revision: String,
-    /// Where the bundle came from, as typed.
+    /// The source of the bundle, as typed.
     pub(crate) origin: String,
     pub(crate) status: String,
     pub(crate) creator: String,
     pub(crate) description: String,
-    /// The person who asked for it, and on which host. Empty if the mesh did, or an older
-    /// agent.
+    /// The person who requested it, and on which host. Empty
+    /// if the mesh did, or if an older agent submitted it.
     #[serde(default)]
     pub(crate) by: String,
-    /// How many must stay healthy, as configured.
+    /// The configured number of hosts that must stay healthy.
     pub(crate) config: String,
     pub(crate) created_at: String,
     pub(crate) started_at: Option<String>,
     pub(crate) finished_at: Option<String>,
     pub(crate) rollback_of: Option<String>,
-    /// The deployment that undoes this one.
+    /// The deployment that rolls this one back.
     pub(crate) rolled_back_by: Option<String>,
-    /// How that one stands; none if nobody knows it any more.
+    /// The status of that deployment; `None` if no record of it is left.
     #[serde(default)]
     pub(crate) rollback_status: Option<String>,
-    /// Whether such a deployment is still to come.
+    /// True if a rollback is still to be created.
     pub(crate) rollback_due: bool,
-    /// What is odd about its bundle: said once, to whoever submits it.
+    /// Oddities of the bundle; told only once, to whoever submits the deployment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
     pub(crate) reason: Option<Why>,
     /// The alarm that stopped it.
     pub(crate) alarm: Option<StoppedByView>,
-    /// What keeps the next turn from starting now.
+    /// The reasons why the next turn cannot start now.
     pub(crate) blockers: Vec<Why>,
     pub(crate) counts: Counts,
     pub(crate) healthy: Healthy,
-    /// In their order; one if there is neither canary nor zone.
+    /// The waves in order; only one if there is neither a canary nor a zone.
     #[serde(default)]
     pub(crate) waves: Vec<WaveView>,
-    /// Not part of lists of deployments.
+    /// The hosts' turns; `None` in lists of deployments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hosts: Option<Vec<TurnView>>,
 }
 
-/// How many hosts are where.
+/// The number of hosts in each state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) pending: u32,
@@ -77,7 +77,7 @@ pub(crate) struct Counts {
     pub(crate) ready: u32,
 }
 
-/// Hosts in service against those that must be.
+/// The number of hosts in service, and the number required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Healthy {
     pub(crate) now: u32,
@@ -86,27 +86,26 @@ pub(crate) struct Healthy {
     pub(crate) lowest_seen: u32,
 }
 
-/// Hosts that go together.
+/// The hosts that go together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WaveView {
     /// `canary`, `zone a`, or `rest`.
     pub(crate) name: String,
-    /// Pending, InProgress, Baking, Succeeded (all its turns went well), Failed
-    /// (some did not) or Skipped.
+    /// Pending, InProgress, Baking, Succeeded (all its turns did), Failed (some did) or Skipped.
     pub(crate) status: String,
     pub(crate) hosts: u32,
     pub(crate) succeeded: u32,
     pub(crate) failed: u32,
-    /// How long it is watched before the next one goes.
+    /// The bake time, in seconds, before the next wave may start.
     pub(crate) bake_seconds: u64,
-    /// Until when, while it is.
+    /// The end of the bake, while it lasts.
     pub(crate) bakes_until: Option<String>,
-    /// Of its zone: in service now, that must be, and all; none if the
-    /// deployment does not go zone by zone.
+    /// The hosts of its zone: in service now, required, and
+    /// all; `None` if the deployment does not go zone by zone.
     pub(crate) zone: Option<ZoneView>,
 }
 
-/// Hosts of a zone in service against those that must be.
+/// The number of a zone's hosts in service, and the number required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ZoneView {
     pub(crate) now: u32,
@@ -114,41 +113,41 @@ pub(crate) struct ZoneView {
     pub(crate) total: u32,
 }
 
-/// One host in a deployment.
+/// A host's turn in a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TurnView {
     #[serde(flatten)]
     pub(crate) who: Named,
     pub(crate) zone: String,
     pub(crate) status: String,
-    /// The event that it is in, or that failed.
+    /// The event in progress, or the one that failed.
     pub(crate) event: Option<String>,
     pub(crate) error_code: Option<String>,
     pub(crate) message: Option<String>,
     /// The script that failed.
     pub(crate) script: Option<String>,
-    /// The last lines that the failed script wrote.
+    /// The last lines of the failed script's output.
     pub(crate) log: Option<String>,
     pub(crate) started_at: Option<String>,
     pub(crate) finished_at: Option<String>,
-    /// The wave that it goes with.
+    /// The wave that the host belongs to.
     #[serde(default)]
     pub(crate) wave: Option<String>,
 }
 
 impl DeploymentView {
-    /// Whether nothing more will happen to this deployment.
+    /// Returns true if nothing more will happen to this deployment.
     pub(crate) fn is_over(&self) -> bool {
         ["Succeeded", "Failed", "Stopped"].contains(&self.status.as_str())
     }
 
-    /// Whether it was over before it began: no host was ever looked at.
+    /// Returns true if it was over before it began, so that no host was ever considered.
     pub(crate) fn never_began(&self) -> bool {
         let Counts { succeeded, failed, skipped, .. } = self.counts;
         self.is_over() && self.started_at.is_none() && succeeded + failed + skipped == 0
     }
 
-    /// What has become of its rollback, in one sentence; none if it has none.
+    /// Describes its rollback in one sentence; `None` if it has none.
     pub(crate) fn rollback_words(&self) -> Option<String> {
         let by = self.rolled_back_by.as_deref()?;
         Some(match self.rollback_status.as_deref() {
@@ -156,31 +155,30 @@ impl DeploymentView {
             Some("Failed") => format!("Its rollback {by} failed: skein explain {by}."),
             Some("Stopped") => format!("Its rollback {by} was stopped: skein explain {by}."),
             Some(_) => format!("It is being rolled back by {by}: skein status {by}."),
-            // An older agent does not say, and of one long past nobody knows.
+            // An older agent sends no status, and no record is left of an old rollback.
             None => format!("Its rollback is {by}."),
         })
     }
 
-    /// Its hosts; none if it is part of a list.
+    /// Returns its hosts; empty if it is part of a list.
     pub(crate) fn hosts(&self) -> &[TurnView] {
         self.hosts.as_deref().unwrap_or(&[])
     }
 }
 
-/// One deployment with its hosts.
+/// Returns a deployment with its hosts.
 pub(crate) fn deployment(node: &Node, id: DeploymentId) -> Option<DeploymentView> {
     let rollout = node.state().rollout(id)?;
     let event_of = |host| node.progress(id, host);
     Some(with_hosts(rollout, node.state(), &node.blockers(id), &event_of))
 }
 
-/// The deployments of one group or of all, the newest first, without their
-/// hosts.
+/// Returns the deployments of one group, or of all, the newest first and without hosts.
 pub(crate) fn deployments(node: &Node, group: Option<&GroupName>) -> Vec<DeploymentView> {
     listed(node, |rollout| group.is_none_or(|group| rollout.submission.group == *group))
 }
 
-/// The deployments in which it is, or will be, the host's turn.
+/// Returns the deployments in which the host's turn is running or still to come.
 pub(crate) fn waiting_for(state: &State, host: HostId) -> Vec<String> {
     let waits = |rollout: &&Rollout| match rollout.members().get(&host).map(|member| &member.stage) {
         Some(Stage::Pending | Stage::Leased { .. } | Stage::Started { .. }) => true,
@@ -189,7 +187,7 @@ pub(crate) fn waiting_for(state: &State, host: HostId) -> Vec<String> {
     state.running().filter(waits).map(|rollout| rollout.submission.deployment.to_string()).collect()
 }
 
-/// The deployments that are not over, the newest first, without their hosts.
+/// Returns the deployments that are not over, the newest first and without hosts.
 pub(super) fn running(node: &Node) -> Vec<DeploymentView> {
     listed(node, |rollout| !rollout.status().is_over())
 }
@@ -270,14 +268,14 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
     }
 }
 
-/// Whether its hosts were ever looked at: not if it waits, nor if it was stopped
-/// while it did.
+/// Returns true if the deployment has taken in its hosts. It has
+/// not while it is queued, nor if it was stopped while queued.
 fn has_begun(rollout: &Rollout) -> bool {
     rollout.status() != DeploymentStatus::Queued && rollout.total() > 0
 }
 
-/// Of one that waits: its group as it is now, as its hosts are counted when it
-/// begins.
+/// Counts a deployment's healthy hosts. For a queued deployment, counts
+/// the group's hosts as they are now: they are taken in when it begins.
 fn healthy(rollout: &Rollout, state: &State) -> Healthy {
     let group = state.group(&rollout.submission.group);
     match group.filter(|_| rollout.status() == DeploymentStatus::Queued) {
@@ -356,7 +354,7 @@ fn turn(
     let group = state.group(&rollout.submission.group);
     let unwell = group.filter(|_| part.ailing.is_some());
     let unwell = unwell.and_then(|group| super::health::unwell(state, group, host));
-    // Its host alone knows whether the last event is over.
+    // Only the host itself knows if its last event is over.
     let is_last =
         matches!(*part.stage, Stage::Started { .. }) && event == Some(LifecycleEvent::ValidateService);
     let check = group.and_then(|group| group.group.health.as_ref()).filter(|_| is_last);
@@ -412,7 +410,7 @@ fn with_stage(
             let message = part.down.map(|_| down).or(view.message.clone());
             TurnView { status: "InProgress".into(), message, ..view }
         }
-        // Nobody can know what a host does that nobody can reach.
+        // Nobody can know what an unreachable host does.
         Stage::Started { .. } if part.down.is_some() => {
             let message = format!(
                 "it went Down in its turn, which counts as failed if it is not back within {lost_after} s"
@@ -428,7 +426,7 @@ fn with_stage(
             event: failure
                 .event
                 .map(|event| event.name().into())
-                // Who has heard it from the host knows what a timer does not.
+                // Progress that was heard from the host tells more than a timer's failure.
                 .or(event.filter(|_| failure.code.is_of_a_timer())),
             error_code: Some(failure.code.name().into()),
             message: said(&failure.message).or_else(|| Some(beyond(failure.code))),
@@ -447,8 +445,7 @@ fn with_stage(
     }
 }
 
-/// What is said of a host that failed after many others, whose words were not
-/// kept.
+/// Describes the failure of a host after so many others that its message was not kept.
 fn beyond(code: ErrorCode) -> String {
     format!("{code}; {FAILURES_TOLD} hosts had failed before it, so its words are on the host alone")
 }

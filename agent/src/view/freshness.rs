@@ -1,5 +1,5 @@
-//! Whether what a host says is the present. Decided here, once, for all that
-//! users and their scripts read.
+//! Decides if an answer of this host is current: in one
+//! place, for everything that users and their scripts read.
 
 use std::time::UNIX_EPOCH;
 
@@ -10,17 +10,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{Why, written};
 
-/// Entries that a host may lag behind the newest that it has heard of, and still
-/// speak of the present: more than a busy mesh commits between two beacons.
+/// The number of entries that a host may lag behind the newest that it has heard of
+/// and still count as current: more than a busy mesh commits between two beacons.
 const LAG_MAX: u64 = 1_000;
 
-/// Whether all that a host says is the present.
+/// Says if an answer of this host is current.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Freshness {
-    /// Why it is not; none if it is.
+    /// The reason why it is not; `None` if it is.
     #[serde(default)]
     pub(crate) stalled: Option<Why>,
-    /// As of when it is; none if it is the present.
+    /// The time at which it was current; `None` if it still is.
     #[serde(default)]
     pub(crate) as_of: Option<String>,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Dated<T> {
 }
 
 impl Freshness {
-    /// What holds for everything that is read of the node now.
+    /// Returns the freshness of everything that is read from the node now.
     pub(crate) fn of(node: &Node) -> Self {
         let state = node.state();
         if let Some(removed) = node.removed() {
@@ -45,7 +45,7 @@ impl Freshness {
             return Freshness { stalled: Some(Why::of_halt(halt)), as_of: Some(written(state.clock())) };
         }
         if let Some(Blocker::NoMajority { voters_up, voters }) = node.no_majority() {
-            // In a quiet mesh the last entry is old, and was the present all the same.
+            // In a quiet mesh the last entry is old, but was still current.
             let heard_at = node.majority_heard_at().map_or(state.clock(), |at| at.to_ledger());
             let needed = voters / 2 + 1;
             let cause = format!("this host reaches {voters_up} of {voters} voters, and it takes {needed}");
@@ -75,13 +75,12 @@ impl Freshness {
         Freshness { stalled: Some(Why::new(code, message, numbers)), as_of: Some(as_of) }
     }
 
-    /// The line that stands before everything else that a person reads of an old
-    /// view; none if it is the present.
+    /// Returns the line that people read above an old view; `None` if it is current.
     pub(crate) fn banner(&self) -> Option<String> {
         self.stalled.as_ref().map(|why| format!("warning: {}", why.message))
     }
 
-    /// `as_of` in seconds since the epoch.
+    /// Returns `as_of` in seconds since the Unix epoch.
     pub(crate) fn as_of_seconds(&self) -> Option<u64> {
         let as_of = humantime::parse_rfc3339(self.as_of.as_deref()?).ok()?;
         Some(as_of.duration_since(UNIX_EPOCH).ok()?.as_secs())

@@ -1,5 +1,5 @@
-//! Which hosts are out of service, since when, and what their health check
-//! says; and which wait with their start.
+//! Describes the hosts that are out of service, since when, and
+//! what their health check says; also those that defer their start.
 
 use proto::alarm::Alarm;
 use proto::id::HostId;
@@ -10,12 +10,12 @@ use proto::state::{Deferral, GroupState, State};
 use super::names::Names;
 use super::{Why, name_of, written};
 
-/// Hosts that a sentence names; of the rest it says how many there are.
+/// The number of hosts that a sentence names; the others are counted.
 const NAMED_MAX: usize = 5;
 
 impl Why {
-    /// With the hosts that a blocker is about: those out of service, or those
-    /// that wait with their start.
+    /// Appends the hosts that a blocker is about: those out
+    /// of service, or those that defer their start.
     pub(super) fn naming(mut self, blocker: &Blocker, rollout: &Rollout, state: &State) -> Self {
         match blocker {
             Blocker::TooFewHealthy { .. } | Blocker::ZoneTooFewHealthy { .. } | Blocker::Relapsed { .. } => {
@@ -48,8 +48,8 @@ impl Why {
     }
 }
 
-/// What a person can do who does not want to wait for those that are out of
-/// service: nothing else would end it before its timeout.
+/// Describes what a person can do instead of waiting for hosts that are
+/// out of service; nothing else would end the wait before its timeout.
 fn way_out(blocker: &Blocker, rollout: &Rollout, state: &State) -> String {
     let is_of_zone = matches!(blocker, Blocker::ZoneTooFewHealthy { .. });
     let waits_for_others = match blocker {
@@ -89,7 +89,7 @@ fn way_out(blocker: &Blocker, rollout: &Rollout, state: &State) -> String {
     format!("; bring them back{remove}, or stop it (skein stop {id}) and {again} --override {minimum}=N")
 }
 
-/// The alarms that were not read in the deployment.
+/// Returns the alarms that were not read in the deployment.
 fn unread(rollout: &Rollout, state: &State) -> Vec<String> {
     let Some(known) = state.group(&rollout.submission.group) else { return Vec::new() };
     let is_unread = |alarm: &&Alarm| {
@@ -106,15 +106,15 @@ pub(super) fn named(what: &str, hosts: Vec<String>) -> String {
     if hosts.is_empty() { String::new() } else { format!("; {what}: {}{more}", hosts.join(", ")) }
 }
 
-/// Since when a host waits with its start, and who is suspect.
+/// Describes since when a host defers its start, and which hosts are suspect.
 pub(super) fn deferred(deferral: &Deferral, state: &State) -> String {
     let suspects: Vec<String> = deferral.suspects.iter().map(|host| name_of(state, *host)).collect();
     let are = if suspects.len() == 1 { "is" } else { "are" };
     format!("since {}: {} {are} suspect", written(deferral.leased), suspects.join(" and "))
 }
 
-/// The hosts of a rollout that are of no service, other than by their turn:
-/// each with since when, and why.
+/// Returns the hosts of a rollout that are out of service for
+/// another reason than their turn: each with since when, and why.
 fn out_of_service(rollout: &Rollout, state: &State) -> Vec<String> {
     let group = state.group(&rollout.submission.group);
     let of_no_service = rollout.members().iter().filter(|(host, member)| {
@@ -134,14 +134,14 @@ fn out_of_service(rollout: &Rollout, state: &State) -> Vec<String> {
     hosts
 }
 
-/// What the check says of a host, in words; none if it finds it well.
+/// Describes what the health check says of a host; `None` if it passes.
 pub(super) fn unwell(state: &State, known: &GroupState, host: HostId) -> Option<String> {
     let ailing = known.ailing(host)?;
     let held = held_back(state, known, host).map(|held| format!("; {held}")).unwrap_or_default();
     Some(format!("unhealthy since {}: {}{held}", written(ailing.since), ailing.error))
 }
 
-/// Why an unhealthy host may be so although its check passes again.
+/// Describes why a host may stay unhealthy although its check passes again.
 pub(super) fn held_back(state: &State, known: &GroupState, host: HostId) -> Option<String> {
     let (times, held) = state.held_back(known, host)?;
     Some(format!(

@@ -1,4 +1,4 @@
-//! History, line by line: entries of the ledger and notices, as sentences.
+//! The history as lines: ledger entries and notices, as sentences.
 
 use proto::entry::{Body, Creator, Submission, TurnOutcome};
 use proto::id::{GroupName, HostId};
@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{DeploymentView, deployments, name_of, written};
 
-/// One thing that happened, in words.
+/// One event, as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HistoryLine {
-    /// Its place in the ledger; none if it is not part of it.
+    /// Its index in the ledger; `None` if it is not a ledger entry.
     pub(crate) index: Option<u64>,
-    /// Of the ledger up to there.
+    /// The hash of the ledger up to this entry.
     pub(crate) hash: Option<String>,
     pub(crate) at: Option<String>,
     pub(crate) kind: String,
@@ -24,26 +24,25 @@ pub(crate) struct HistoryLine {
     pub(crate) text: String,
 }
 
-/// A piece of the ledger.
+/// A part of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HistoryView {
     pub(crate) mesh: String,
-    /// Without their hosts, the oldest first.
+    /// The deployments without their hosts, the oldest first.
     #[serde(default)]
     pub(crate) deployments: Vec<DeploymentView>,
-    /// The oldest first.
+    /// The entries, the oldest first.
     pub(crate) entries: Vec<HistoryLine>,
-    /// Whether older entries of this kind were left out.
+    /// True if older entries of this kind were left out.
     pub(crate) is_cut: bool,
-    /// If asked for: the first and the last entry whose hashes were folded
-    /// again and found right.
+    /// If verification was requested: the first and the last
+    /// entry whose hashes were recomputed and found correct.
     pub(crate) verified: Option<(u64, u64)>,
-    /// If asked for: the first entry at which the chain does not match.
+    /// If verification was requested: the first entry at which the chain does not match.
     pub(crate) broken_at: Option<u64>,
 }
 
-/// The deployments and the entries that this host still holds, at most `limit`
-/// of each.
+/// Returns the deployments and entries that this host still holds, at most `limit` of each.
 pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, verify: bool) -> HistoryView {
     let state = node.state();
     let mut deployments = deployments(node, group);
@@ -77,7 +76,7 @@ pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, veri
     }
 }
 
-/// What an entry says, in words, and whom it is about.
+/// Describes an entry, and whom it is about.
 pub(crate) fn history_line(state: &State, body: &Body) -> HistoryLine {
     let about = body.about();
     let of_deployment =
@@ -154,7 +153,7 @@ fn submitted(submission: &Submission) -> String {
     format!("{what}: {} to {}", submission.group, submission.revision.digest.short())
 }
 
-/// Where a host is in its turn, in words.
+/// Describes a host's progress in its turn.
 pub(crate) fn progress(state: &State, progress: &Progress) -> HistoryLine {
     let group = state.rollout(progress.deployment).map(|rollout| rollout.submission.group.to_string());
     HistoryLine {
@@ -165,7 +164,7 @@ pub(crate) fn progress(state: &State, progress: &Progress) -> HistoryLine {
     }
 }
 
-/// That this host and another hold different ledgers, in words.
+/// Describes that this host and another hold different ledgers.
 pub(crate) fn diverged(state: &State, with: HostId, index: u64) -> HistoryLine {
     let text = format!(
         "this host and {} disagree on what was committed, at entry {index} at the latest: trust neither",

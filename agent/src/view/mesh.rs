@@ -1,4 +1,4 @@
-//! The mesh, its hosts and its groups as users see them.
+//! The mesh, its hosts and its groups, as users see them.
 
 use std::collections::BTreeMap;
 
@@ -15,47 +15,48 @@ use super::service::{OutOfServiceView, in_service, in_turn, is_unknown, out_of_s
 use super::{AlarmView, DeploymentView, FreezeView, TriggerView, Why, written};
 use crate::group_file::GroupFile;
 
-/// What one agent knows of its mesh.
+/// An agent's view of its mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StatusView {
-    /// The host that answers.
+    /// The id of the host that answers.
     pub(crate) host: String,
     pub(crate) name: String,
     /// The agent's version.
     pub(crate) version: String,
     pub(crate) mesh: String,
-    /// Where this host can be dialled.
+    /// The addresses at which this host can be dialled.
     pub(crate) addresses: Vec<String>,
     pub(crate) data_dir: String,
-    /// Entries of the ledger that this host has folded, and their hash.
+    /// The number of ledger entries that this host has folded. `hash` is their hash.
     pub(crate) index: u64,
     pub(crate) hash: String,
     pub(crate) leader: Option<String>,
     pub(crate) voters: Vec<String>,
     pub(crate) hosts: MeshCounts,
     pub(crate) groups: Vec<GroupView>,
-    /// Hosts whose clocks are off, each with how much.
+    /// Hosts whose clocks are off, each with the difference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) clocks_off: Vec<String>,
-    /// The deployments that run now, without their hosts.
+    /// The deployments in progress, without their hosts.
     pub(crate) running: Vec<DeploymentView>,
-    /// Hosts with whose key two agents run.
+    /// Hosts whose key two agents use at the same time.
     #[serde(default)]
     pub(crate) twins: Vec<TwinView>,
     /// Names that more than one host has.
     #[serde(default)]
     pub(crate) shared_names: Vec<String>,
-    /// When this host was taken out of the mesh: all else is as of then.
+    /// The time at which this host was removed from the mesh;
+    /// all else is as of then. `None` if it is a member.
     #[serde(default)]
     pub(crate) removed_at: Option<String>,
 }
 
-/// Two agents with one key: nothing is done by either.
+/// Two agents with one key. Neither does anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TwinView {
     #[serde(flatten)]
     pub(crate) who: Named,
-    /// Of the agent that spoke last.
+    /// The addresses of the agent that spoke last.
     pub(crate) addresses: Vec<String>,
     pub(crate) other_addresses: Vec<String>,
     pub(crate) since: String,
@@ -76,7 +77,7 @@ impl TwinView {
         state.hosts().values().filter_map(twin).collect()
     }
 
-    /// What happened, and what to do.
+    /// Describes what happened and what to do.
     pub(crate) fn line(&self) -> String {
         format!(
             "two agents run with the key of {}, at {} and at {}, since {}: a data directory was copied; stop \
@@ -89,20 +90,20 @@ impl TwinView {
     }
 }
 
-/// How many hosts there are.
+/// The number of hosts in each state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MeshCounts {
     pub(crate) total: usize,
     pub(crate) up: usize,
     pub(crate) down: usize,
-    /// Neither Down nor heard, by this host or by any that it hears.
+    /// Hosts that are not Down, but that neither this host nor any that it hears can hear.
     #[serde(default)]
     pub(crate) unknown: usize,
-    /// That this host is connected to and hears, itself not included.
+    /// Hosts that this one is connected to and hears, itself excluded.
     pub(crate) connected: usize,
 }
 
-/// One host of the mesh.
+/// A host of the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HostView {
     #[serde(flatten)]
@@ -110,41 +111,41 @@ pub(crate) struct HostView {
     pub(crate) zone: String,
     pub(crate) tags: Vec<String>,
     pub(crate) addresses: Vec<String>,
-    /// Up, Suspect, Down, or Unknown: nobody in reach hears it.
+    /// Up, Suspect, Down, or Unknown: no reachable host hears it.
     pub(crate) status: String,
     pub(crate) down_since: Option<String>,
     pub(crate) joined_at: String,
     pub(crate) is_voter: bool,
-    /// Whether it is the host that answers.
+    /// True if it is the host that answers.
     pub(crate) is_self: bool,
-    /// How far its clock is ahead of the ledger's, in milliseconds; none if it is not
-    /// heard.
+    /// The lead of its clock over the ledger's, in milliseconds;
+    /// negative if it is behind, `None` if the host is not heard.
     #[serde(default)]
     pub(crate) clock_ahead_ms: Option<i64>,
-    /// What it runs, by group.
+    /// The state of each group on the host.
     pub(crate) groups: BTreeMap<String, StandingView>,
 }
 
-/// What one host runs of one group.
+/// The state of one group on one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StandingView {
     /// Healthy, Unhealthy, or Unknown before its first turn.
     pub(crate) health: String,
     pub(crate) revision: Option<String>,
-    /// The deployment in which it is its turn, which takes it out of service.
+    /// The deployment in which its turn runs, which takes it out of service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) in_turn: Option<String>,
-    /// If it is not at the group's last good revision: how it stands with it.
+    /// The state of its catch-up, if it is not at the group's last good revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) behind: Option<BehindView>,
-    /// Since when the group's health check says so; none if it was never
-    /// unhealthy since its last turn.
+    /// The time since which the group's health check gives this result;
+    /// `None` if the host was never unhealthy since its last turn.
     #[serde(default)]
     pub(crate) since: Option<String>,
-    /// What the check fails of.
+    /// The reason why the check fails.
     #[serde(default)]
     pub(crate) error: Option<String>,
-    /// Why that may last although the check passes again.
+    /// The reason why the host may stay unhealthy although the check passes again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) held_back: Option<String>,
 }
@@ -156,64 +157,64 @@ pub(crate) struct UnhealthyView {
     pub(crate) who: Named,
     pub(crate) since: String,
     pub(crate) error: String,
-    /// Why it may be so although its check passes again.
+    /// The reason why it may stay unhealthy although the check passes again.
     #[serde(default)]
     pub(crate) held_back: Option<String>,
 }
 
-/// One group.
+/// A group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GroupView {
     pub(crate) group: String,
     pub(crate) application: String,
     pub(crate) name: String,
     pub(crate) config: String,
-    /// Hosts that have its tags.
+    /// The number of hosts that have its tags.
     pub(crate) hosts: usize,
-    /// Of those in service: last turn succeeded, health check passes, not Down, not
-    /// in a turn, and not unknown.
+    /// The number of those in service: the last turn succeeded, the health
+    /// check passes, and the host is not Down, in a turn, or unknown.
     pub(crate) healthy: usize,
-    /// Those that nobody in reach hears, and that are not Down.
+    /// The number of those that are not Down but that no reachable host hears.
     #[serde(default)]
     pub(crate) unknown: usize,
     /// Those that the group's health check finds unhealthy.
     #[serde(default)]
     pub(crate) unhealthy: Vec<UnhealthyView>,
-    /// Those that are not in service for another reason than their turn.
+    /// Those that are out of service for another reason than their turn.
     #[serde(default)]
     pub(crate) out_of_service: Vec<OutOfServiceView>,
-    /// The revision that it was brought to last.
+    /// The revision of its last successful deployment.
     pub(crate) revision: Option<String>,
-    /// Hosts that have another one: a deployment that failed, or was stopped, left
-    /// them there.
+    /// The number of hosts with another revision, left
+    /// there by a deployment that failed or was stopped.
     #[serde(default)]
     pub(crate) elsewhere: usize,
     pub(crate) origin: Option<String>,
     pub(crate) running: Option<String>,
     pub(crate) queued: Option<String>,
-    /// The deployment that brings hosts which were behind to its revision now.
+    /// The deployment that is now bringing hosts that were behind to its revision.
     pub(crate) catching_up: Option<String>,
-    /// Hosts that are not at its revision, and how it stands with each.
+    /// Hosts that are not at its revision, each with the state of its catch-up.
     pub(crate) behind: Vec<BehindView>,
-    /// The newest deployment that somebody wanted, and how it stands.
+    /// The newest deployment that a person requested. `last_status` is its status.
     pub(crate) last_deployment: Option<String>,
     pub(crate) last_status: Option<String>,
-    /// Nothing new begins in it.
+    /// The freeze in which nothing new begins in the group, if there is one.
     pub(crate) frozen: Option<FreezeView>,
     pub(crate) alarms: Vec<AlarmView>,
     pub(crate) triggers: Vec<TriggerView>,
-    /// Why no deployment of it could run as it stands.
+    /// The reason why no deployment of it could run at present.
     #[serde(default)]
     pub(crate) impossible: Option<Why>,
-    /// As a group file has it.
+    /// The content of its group file.
     pub(crate) definition: GroupFile,
 }
 
-// The definition holds nothing that is not equal to itself.
+// The definition contains no value that differs from itself, such as NaN.
 impl Eq for GroupView {}
 
-/// What this agent knows. Where it can be dialled is what it listens on now:
-/// the ledger may have an older word on it, and no majority for a newer one.
+/// Returns this agent's view of the mesh. Its addresses are those that it listens on now:
+/// the ledger may hold an older record, and there may be no majority to commit a newer one.
 pub(crate) fn status(node: &Node, addresses: Vec<String>, data_dir: &str) -> StatusView {
     let (state, mesh, config) = (node.state(), node.mesh(), node.config());
     StatusView {
@@ -237,7 +238,7 @@ pub(crate) fn status(node: &Node, addresses: Vec<String>, data_dir: &str) -> Sta
     }
 }
 
-/// Hosts whose clocks differ from the ledger's by more than half a minute.
+/// Returns the hosts whose clocks differ from the ledger's by more than half a minute.
 fn clocks_off(mesh: &MeshView, state: &State) -> Vec<String> {
     let off = mesh.clocks_ahead.iter().filter(|(_, ahead)| is_clock_off(**ahead));
     let mut off: Vec<String> =
@@ -246,14 +247,14 @@ fn clocks_off(mesh: &MeshView, state: &State) -> Vec<String> {
     off
 }
 
-/// By how much a clock is off.
+/// Describes the difference of a clock.
 pub(crate) fn clock_words(ahead_ms: i64) -> String {
     let by = humantime::format_duration(std::time::Duration::from_secs(ahead_ms.unsigned_abs() / 1_000));
     let way = if ahead_ms < 0 { "behind" } else { "ahead" };
     format!("{by} {way}")
 }
 
-/// The hosts of the mesh, or of one group, by name.
+/// Returns the hosts of the mesh, or of one group, sorted by name.
 pub(crate) fn hosts(node: &Node, group: Option<&GroupName>) -> Vec<HostView> {
     let (state, mesh) = (node.state(), node.mesh());
     let mut hosts: Vec<&Host> = match group {
@@ -315,14 +316,14 @@ fn standing(names: &Names<'_>, known: &GroupState, host: HostId) -> StandingView
     }
 }
 
-/// All groups, by name.
+/// Returns all groups, sorted by name.
 pub(crate) fn groups(node: &Node) -> Vec<GroupView> {
     let names = Names::seen(node);
     let seen = |known: &GroupState| group_view(&names, known).seen_by(node);
     node.state().groups().values().map(seen).collect()
 }
 
-/// One group.
+/// Returns the group with the given name.
 pub(crate) fn group(node: &Node, name: &GroupName) -> Option<GroupView> {
     let known = node.state().group(name)?;
     Some(group_view(&Names::seen(node), known).seen_by(node))
@@ -368,7 +369,7 @@ pub(super) fn group_view(names: &Names<'_>, known: &GroupState) -> GroupView {
     }
 }
 
-/// Why the group's hosts leave its policy no turn.
+/// Returns the reason why the policy leaves the group's hosts no turn; `None` if it leaves some.
 pub(super) fn impossible(state: &State, known: &GroupState) -> Option<Why> {
     let policy = state.policy_of(&known.group).ok()?;
     state.check_policy(&known.group.name, &policy).err().as_ref().map(Why::of_refusal)
@@ -384,7 +385,7 @@ fn unhealthy(names: &Names<'_>, known: &GroupState, host: &Host) -> Option<Unhea
     })
 }
 
-/// A host's name, also after it was taken out; else the end of its id.
+/// Returns a host's name, even after its removal; without a name, the end of its id.
 pub(crate) fn name_of(state: &State, host: HostId) -> String {
     let of_member = state.host(host).map(|known| &known.record.name);
     let name = of_member.or_else(|| Some(&state.removed(host)?.name));

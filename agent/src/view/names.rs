@@ -1,6 +1,6 @@
-//! Hosts' names, with which two that have the same can be told apart.
+//! The names of hosts, and labels that tell hosts of the same name apart.
 //!
-//! Nothing forbids that: a machine that is replaced comes back under its name
+//! Two hosts may have one name: a replaced machine returns under its name
 //! with a new store, and so a new id, while the old one is still a member.
 
 use std::collections::BTreeSet;
@@ -12,35 +12,34 @@ use serde::{Deserialize, Serialize};
 
 use super::name_of;
 
-/// Which host a part of a view is about.
+/// The host that a part of a view is about.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Named {
-    /// Its id.
+    /// The host's id.
     pub(crate) host: String,
-    /// Its name, which others may have as well.
+    /// The host's name, which others may have as well.
     pub(crate) name: String,
-    /// The name, and if others have the same with what tells them apart. An older
-    /// agent does not say it.
+    /// The name; if others have the same, with the end of the id. Empty if an older agent sent it.
     #[serde(default)]
     pub(crate) label: String,
 }
 
 impl Named {
-    /// Lists are in this order.
+    /// Returns the key by which lists are sorted.
     pub(super) fn order(&self) -> (&str, &str) {
         (&self.name, &self.host)
     }
 
-    /// What people read, and may write in its place.
+    /// Returns the text that people read, and may type for the host.
     pub(crate) fn label(&self) -> &str {
         if self.label.is_empty() { &self.name } else { &self.label }
     }
 }
 
-/// The names of a mesh, counted once for all hosts of a list.
+/// The names of a mesh's hosts, collected once for a whole list.
 pub(super) struct Names<'s> {
     pub(super) state: &'s State,
-    /// Hosts that nobody in reach hears. Empty where only the ledger counts.
+    /// Hosts that no reachable host hears. Empty where only the ledger counts.
     pub(super) unheard: BTreeSet<HostId>,
     shared: BTreeSet<&'s str>,
 }
@@ -53,23 +52,23 @@ impl<'s> Names<'s> {
         Names { state, unheard: BTreeSet::new(), shared }
     }
 
-    /// The same, with the hosts that the answering host knows nothing of now.
+    /// Returns the names together with the hosts that the answering host hears nothing of now.
     pub(super) fn seen(node: &'s Node) -> Self {
         Names { unheard: node.mesh().unheard, ..Names::of(node.state()) }
     }
 
-    /// Names that more than one host has.
+    /// Returns the names that more than one host has.
     pub(super) fn shared(&self) -> Vec<String> {
         self.shared.iter().map(ToString::to_string).collect()
     }
 
-    /// What a command takes for it.
+    /// Returns the shortest text that commands accept for the host.
     pub(super) fn word(&self, host: HostId) -> String {
         let name = name_of(self.state, host);
         if self.shared.contains(name.as_str()) { host.short() } else { name }
     }
 
-    /// The host with its name.
+    /// Returns the host with its name.
     pub(super) fn named(&self, host: HostId) -> Named {
         let name = name_of(self.state, host);
         let label = if self.shared.contains(name.as_str()) { label(&name, host) } else { name.clone() };
@@ -77,7 +76,7 @@ impl<'s> Names<'s> {
     }
 }
 
-/// The name with the end of the id: all ids begin alike.
+/// Returns the name with the end of the id, because all ids begin alike.
 pub(super) fn label(name: &str, host: HostId) -> String {
     format!("{name} ({})", host.short())
 }

@@ -1,6 +1,5 @@
-//! What a deployment would do, worked out by the very fold that will do it:
-//! who goes when, what would stop it, how long it takes, and, if it cannot
-//! finish or would be refused, the smallest change after which it can.
+//! Predicts a deployment by the same fold that will run it: who goes when, what would stop it, and how
+//! long it takes. If it cannot finish or would be refused, gives the smallest change with which it can.
 
 mod advice;
 mod pace;
@@ -23,119 +22,117 @@ use super::{Why, name_of, written};
 use advice::Change;
 use pace::Pace;
 
-/// A deployment as it would go.
+/// The prediction of a deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PlanView {
     pub(crate) group: String,
     pub(crate) config: String,
-    /// N.
+    /// The number of hosts in the group, N.
     pub(crate) total: u32,
-    /// Hosts that it is for: not all, if only outdated ones or a restart.
+    /// The number of hosts that it would deploy to; not all
+    /// if it covers only outdated hosts, or is a restart.
     #[serde(default)]
     pub(crate) targets: u32,
-    /// M.
+    /// The number of hosts that must stay healthy, M.
     pub(crate) minimum: u32,
-    /// At most so many at a time.
+    /// The most turns that run at a time.
     pub(crate) turns_max: u32,
-    /// Whether it would be accepted now, and can end well as things are.
+    /// True if it would be accepted now and can end well in the present state.
     pub(crate) is_possible: bool,
-    /// Why not: the first of the reasons.
+    /// The first of `reasons`; `None` if it is possible.
     #[serde(default)]
     pub(crate) reason: Option<Why>,
-    /// All that stands against it, in the order in which it would be met, each
-    /// with what helps against it alone.
+    /// All obstacles, in the order in which they would be met, each with what helps against it alone.
     #[serde(default)]
     pub(crate) reasons: Vec<CauseView>,
-    /// Whether what refuses it passes, and it could end well then: a freeze, an
-    /// alarm, another deployment. The batches are how it would go then.
+    /// True if only temporary obstacles refuse it (a freeze, an alarm, another deployment)
+    /// and it could end well after them. The batches are then a prediction for that time.
     #[serde(default)]
     pub(crate) passes: bool,
-    /// What would make it possible, the smallest change first; as of the reason
-    /// that does not pass.
+    /// Changes that would make it possible, the smallest
+    /// first; they address the reason that does not pass.
     #[serde(default)]
     pub(crate) advice: Vec<String>,
-    /// What else there is to know before it begins.
+    /// Other facts to know before it begins.
     #[serde(default)]
     pub(crate) notes: Vec<String>,
-    /// What is odd about the bundle.
+    /// Oddities of the bundle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
     /// The hosts' names in the order of their turns, if all go well.
     pub(crate) batches: Vec<Vec<String>>,
-    /// Of each batch: canary or zone, if it is one, and when it begins, by past
-    /// turns.
+    /// For each batch: its canary or zone, if any, and when it begins according to past turns.
     #[serde(default)]
     pub(crate) waves: Vec<StepView>,
     /// Hosts that are Down: they are tried first, and fail if they stay away.
     #[serde(default)]
     pub(crate) down: Vec<DownView>,
-    /// How long a host that is Down has to come back once its turn has come.
+    /// The time, in seconds, that a Down host has to return once its turn has come.
     #[serde(default)]
     pub(crate) lost_after_seconds: u64,
-    /// Hosts that are up and unhealthy: they go first, too.
+    /// Hosts that are up but unhealthy: they go first, too.
     #[serde(default)]
     pub(crate) unhealthy: Vec<UnwellView>,
-    /// Hosts that get their first turn: unhealthy until they have had it.
+    /// The number of hosts that get their first turn; they count as unhealthy until then.
     #[serde(default)]
     pub(crate) never_deployed: u32,
-    /// Hosts out of service that get no turn, and why they are.
+    /// Hosts that are out of service and get no turn, and why they are out of service.
     #[serde(default)]
     pub(crate) left_out: Vec<UnwellView>,
-    /// Hosts that are healthy now.
+    /// The number of hosts that are healthy now.
     #[serde(default)]
     pub(crate) healthy: u32,
-    /// Fewest hosts in service at any moment, if all go well.
+    /// The fewest hosts in service at any moment, if all turns go well.
     pub(crate) lowest_in_service: u32,
-    /// The fewest failed turns that can stop it: fewer never do, whichever hosts
-    /// fail; 0 if it cannot end well. Zone by zone: the same of the first turns.
-    /// Hosts that are Down fail if they stay so, and are not counted, nor below.
+    /// The fewest failed turns that can stop it: fewer never do, whichever hosts fail. It
+    /// is 0 if the deployment cannot end well. If it goes zone by zone, this counts the
+    /// first turns. Down hosts fail if they stay Down, and are not counted, here or below.
     pub(crate) stopped_by_failures: u32,
-    /// The same of the turns after the canary; none without one, and 0 if all of
-    /// them may fail.
+    /// The same number for the turns after the canary; `None`
+    /// without a canary, and 0 if all of them may fail.
     #[serde(default)]
     pub(crate) stopped_after_canary: Option<u32>,
-    /// The most turns that may fail if they are the last ones, none of the
-    /// canary's. One more stops it, whichever hosts fail. Less than the number
-    /// above: the last ones are no exception.
+    /// The most turns that may fail if they are the last ones, none of them the canary's. One more
+    /// stops it, whichever hosts fail. If less than the number above, the last turns are no exception.
     #[serde(default)]
     pub(crate) last_may_fail: u32,
-    /// Turns of hosts that are up, without the canary's.
+    /// The number of turns of hosts that are up, without the canary's.
     #[serde(default)]
     pub(crate) turns_after_canary: u32,
-    /// Whether it goes zone by zone, each with a minimum of its own.
+    /// True if it goes zone by zone, each with its own minimum.
     #[serde(default)]
     pub(crate) is_zonal: bool,
     /// How it ends if every turn fails.
     #[serde(default)]
     pub(crate) worst: Option<WorstView>,
-    /// Whether a failure is rolled back, and to which revision.
+    /// True if a failure is rolled back. `rollback_to` is the revision.
     #[serde(default)]
     pub(crate) rolls_back: bool,
     #[serde(default)]
     pub(crate) rollback_to: Option<String>,
-    /// How long it takes, by past turns; none if there were none.
+    /// The predicted duration, from past turns; `None` if there were none.
     #[serde(default)]
     pub(crate) seconds: Option<SecondsView>,
 }
 
-/// When a batch goes, and as part of what.
+/// The start of a batch, and the wave that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StepView {
-    /// The canary, or a zone; none if all hosts are one wave.
+    /// The canary or a zone; `None` if all hosts are one wave.
     pub(crate) wave: Option<String>,
-    /// Seconds from the first turn, bakes counted; turns too, as far as past
-    /// ones say how long they take.
+    /// Seconds from the first turn. Includes bakes, and
+    /// turns as far as past ones show how long they take.
     pub(crate) after: u64,
 }
 
-/// One thing that stands against a deployment.
+/// An obstacle to a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CauseView {
     #[serde(flatten)]
     pub(crate) why: Why,
-    /// Whether it goes by without a change of the deployment or of the group.
+    /// True if it passes without a change of the deployment or the group.
     pub(crate) passes: bool,
-    /// Any one of these helps against it, the smallest change first.
+    /// Changes, any one of which removes it; the smallest first.
     pub(crate) advice: Vec<String>,
 }
 
@@ -155,7 +152,7 @@ pub(crate) struct UnwellView {
     pub(crate) why: String,
 }
 
-/// The end of a deployment of which every turn fails.
+/// The end of a deployment in which every turn fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WorstView {
     pub(crate) failed: u32,
@@ -165,41 +162,41 @@ pub(crate) struct WorstView {
     pub(crate) in_service: u32,
 }
 
-/// How long it takes.
+/// The predicted duration of a deployment, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SecondsView {
-    /// If every turn takes as long as half of the past ones did at most.
+    /// The duration if every turn takes the median of past turns.
     pub(crate) typical: u64,
-    /// If every turn takes as long as nine of ten did at most.
+    /// The duration if every turn takes the 90th percentile of past turns.
     pub(crate) slow: u64,
-    /// Of one turn.
+    /// The duration of one turn.
     pub(crate) turn: u64,
-    /// How many turns that is known from.
+    /// The number of past turns that this is based on.
     pub(crate) past_turns: usize,
 }
 
-/// All that the node knows of a deployment that could be. It is taken out of the
-/// node's loop, because to play a large one through takes longer than a look may.
+/// Everything that the node knows of a possible deployment. It is taken out of the node's loop,
+/// because a look inside the loop must be shorter than it takes to play a large deployment through.
 pub(crate) struct Planned {
     group: String,
-    /// That nothing can be committed now, so that it could not be submitted.
+    /// Set if nothing can be committed now, so that it could not be submitted.
     no_majority: Option<Blocker>,
-    /// Why it would be refused if it were submitted now.
+    /// The reason why it would be refused if it were submitted now.
     refusal: Option<Refusal>,
     forecast: Forecast,
-    /// As it was asked for.
+    /// The deployment as requested.
     wish: Submission,
-    /// What would be accepted instead.
+    /// Changes with which it would be accepted.
     changes: Vec<Change>,
-    /// Whether it would be accepted with another minimum.
+    /// True if it would be accepted with another minimum.
     takes_minimum: bool,
     pace: Option<Pace>,
     names: BTreeMap<HostId, String>,
-    /// Of those that are Down: to write out an id takes long.
+    /// The names of the Down hosts only, because formatting an id takes long.
     down: BTreeMap<HostId, Named>,
-    /// The first host that is Down, as a command takes it.
+    /// The first Down host, as a command takes it.
     first_down: Option<String>,
-    /// How many hosts of the group are in service now.
+    /// The number of the group's hosts in service now.
     healthy: u32,
     unhealthy: Vec<UnwellView>,
     left_out: Vec<UnwellView>,
@@ -214,7 +211,7 @@ impl Planned {
     pub(crate) fn of(state: &State, wish: Submission) -> Result<Self, Refusal> {
         let unknown = || Refusal::UnknownGroup(wish.group.clone());
         let known = state.group(&wish.group).ok_or_else(unknown)?;
-        // The policy first, as `deploy` does, which would not bring a bundle for it.
+        // Check the policy first, as `deploy` does, which would not fetch a bundle for a bad policy.
         let refusal = state.check_policy(&wish.group, &wish.policy).err();
         let refusal = refusal.or_else(|| state.check(&Body::Submitted(Box::new(wish.clone()))).err());
         let pace = pace::pace(state, known);
@@ -263,13 +260,13 @@ impl Planned {
         })
     }
 
-    /// The same on a host that may reach too few voters for anything to begin.
+    /// Adds the fact that this host may reach too few voters for anything to begin.
     #[must_use]
     pub(crate) fn without_majority(self, no_majority: Option<Blocker>) -> Self {
         Planned { no_majority, ..self }
     }
 
-    /// Plays it through, and says what there is to say of it.
+    /// Plays the deployment through and describes the result.
     pub(crate) fn view(self) -> PlanView {
         let outlook = self.forecast.outlook(self.pace.map(|pace| pace.slow));
         let (rollout, counts) = (&outlook.well.rollout, outlook.well.rollout.counts());
@@ -282,7 +279,7 @@ impl Planned {
         let reasons = self.reasons(&outlook);
         let is_possible = reasons.is_empty();
         let passes = !is_possible && reasons.iter().all(|cause| cause.passes);
-        // What would never be accepted has no course.
+        // A deployment that would never be accepted has no course to show.
         let is_playable = self.is_playable();
         let batches: &[Batch] = if is_playable { &outlook.well.batches } else { &[] };
         PlanView {
@@ -320,13 +317,12 @@ impl Planned {
         }
     }
 
-    /// Whether it would be accepted, if not now: what never is has no course.
+    /// Returns true if it would be accepted now or later; one that never would has no course to show.
     fn is_playable(&self) -> bool {
         self.refusal.as_ref().is_none_or(Refusal::passes)
     }
 
-    /// What keeps it from being submitted, what refuses it, and then what it would
-    /// fail by.
+    /// Returns what prevents its submission, what refuses it, and then what would make it fail.
     fn reasons(&self, outlook: &Outlook) -> Vec<CauseView> {
         let away = self.no_majority.iter().map(|blocker| CauseView {
             why: Why::of_blocker(blocker),
@@ -336,7 +332,7 @@ impl Planned {
         let mut reasons: Vec<CauseView> = away.collect();
         if let Some(refusal) = &self.refusal {
             let passes = refusal.passes();
-            // What passes says itself what ends it.
+            // The message of a temporary refusal says what ends it.
             let advice = if passes { Vec::new() } else { self.advice() };
             reasons.push(CauseView { why: Why::of_refusal(refusal), passes, advice });
         }
@@ -355,7 +351,7 @@ impl Planned {
         hosts.iter().map(|host| self.names.get(host).cloned().unwrap_or_else(|| host.short())).collect()
     }
 
-    /// Of these hosts those that are Down.
+    /// Returns those of these hosts that are Down.
     fn down(&self, of: impl Fn(&Entrant) -> bool) -> Vec<DownView> {
         let of = self.forecast.entrants().iter().filter(|entrant| of(entrant));
         let down = of.filter_map(|entrant| Some((entrant.host, entrant.down?)));
@@ -373,10 +369,9 @@ impl Planned {
         check_shape(&self.wish.group, &self.wish.policy, &zones).is_ok() && left.play(|_| false).ends_well()
     }
 
-    /// What would make an impossible deployment possible, the smallest change
-    /// first.
+    /// Returns the changes that would make an impossible deployment possible, the smallest first.
     fn advice(&self) -> Vec<String> {
-        /// More names than this are counted, not listed.
+        /// The number of names to list; more are only counted.
         const NAMED_MAX: usize = 3;
         let mut advice: Vec<String> = self.changes.iter().filter_map(Change::words).collect();
         let missing = self.down(|_| true).into_iter();
@@ -423,8 +418,8 @@ impl WorstView {
     }
 }
 
-/// Why it would end otherwise than well. Nothing of it has happened, and it
-/// should not read as if it had.
+/// Describes why it would not end well. Nothing of it has
+/// happened, and the sentence must not read as if it had.
 fn foretold(well: &Played) -> Option<Why> {
     if well.ends_well() {
         return None;
@@ -439,7 +434,7 @@ fn count<T>(of: impl Iterator<Item = T>) -> u32 {
     u32::try_from(of.count()).unwrap_or(u32::MAX)
 }
 
-/// Why a host that is up is not in service; none if it is, or never had a turn.
+/// Returns why a host that is up is not in service; `None` if it is, or never had a turn.
 fn unwell(labels: &Names<'_>, known: &GroupState, entrant: &Entrant) -> Option<UnwellView> {
     if entrant.is_in_service() || entrant.down.is_some() || entrant.standing.is_none() {
         return None;
@@ -449,7 +444,7 @@ fn unwell(labels: &Names<'_>, known: &GroupState, entrant: &Entrant) -> Option<U
     Some(UnwellView { who: labels.named(entrant.host), why })
 }
 
-/// Why a host that gets no turn is out of service; none if it is not.
+/// Returns why a host without a turn is out of service; `None` if it is in service.
 fn left_out(labels: &Names<'_>, known: &GroupState, entrant: &Entrant) -> Option<UnwellView> {
     let why = match (entrant.down, entrant.standing) {
         (Some(since), _) => format!("Down since {}", written(since)),
@@ -459,7 +454,7 @@ fn left_out(labels: &Names<'_>, known: &GroupState, entrant: &Entrant) -> Option
     Some(UnwellView { who: labels.named(entrant.host), why })
 }
 
-/// What happens before the first turn.
+/// Describes what happens before the first turn.
 fn notes(known: &GroupState, wish: &Submission) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(running) = known.running.filter(|_| wish.queue) {
@@ -498,7 +493,7 @@ fn seconds(pace: Pace, lasted: Duration, slow: Duration) -> SecondsView {
     }
 }
 
-/// Whole seconds, up.
+/// Returns whole seconds, rounded up.
 fn rounded(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

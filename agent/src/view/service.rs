@@ -1,4 +1,4 @@
-//! Which hosts of a group are in service, and why each of the others is not.
+//! Finds which hosts of a group are in service, and why each of the others is not.
 
 use std::collections::BTreeSet;
 
@@ -11,22 +11,22 @@ use super::health::held_back;
 use super::names::{Named, Names};
 use super::written;
 
-/// A host that is not in service, other than by its turn.
+/// A host that is out of service for another reason than its turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OutOfServiceView {
     #[serde(flatten)]
     pub(crate) who: Named,
-    /// Down, Unknown (nobody in reach hears it), Unhealthy (by the group's health
-    /// check), or Failed (its last turn).
+    /// Down, Unknown (no reachable host hears it), Unhealthy (by
+    /// the group's health check), or Failed (its last turn).
     pub(crate) why: String,
-    /// Since when; none if that is not kept.
+    /// The start of this state; `None` if it is not recorded.
     pub(crate) since: Option<String>,
-    /// What the check fails of, and why that may last although it passes again.
+    /// The reason why the check fails, and why the host may stay unhealthy although it passes again.
     pub(crate) message: Option<String>,
 }
 
 impl OutOfServiceView {
-    /// One line for people.
+    /// Returns one line for people.
     pub(crate) fn line(&self) -> String {
         let since = self.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
         let message = self.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
@@ -44,8 +44,8 @@ impl OutOfServiceView {
     }
 }
 
-/// Counts those of the group's hosts that are in service. Hosts that nobody in reach
-/// hears do not count: the ledger's last word may be long out of date.
+/// Counts the group's hosts in service. Hosts that no reachable host hears
+/// do not count: the ledger's last record of them may be long out of date.
 pub(super) fn in_service(
     state: &State,
     known: &GroupState,
@@ -56,14 +56,13 @@ pub(super) fn in_service(
     hosts.iter().filter(is_counted).count()
 }
 
-/// Whether nobody knows how the host is: it is not Down by the ledger, and nobody
-/// in reach hears it.
+/// Returns true if the host's state is unknown: the ledger
+/// does not say Down, but no reachable host hears it.
 pub(super) fn is_unknown(host: &Host, unheard: &BTreeSet<HostId>) -> bool {
     host.down.is_none() && unheard.contains(&host.record.host)
 }
 
-/// Whether its last turn went well, its check passes, it is up, and it is not its
-/// turn now.
+/// Returns true if the host is up, its last turn succeeded, its check passes, and no turn of it runs.
 fn is_in_service(state: &State, known: &GroupState, host: &Host) -> bool {
     let standing = known.standing.get(&host.record.host);
     host.down.is_none()
@@ -72,7 +71,7 @@ fn is_in_service(state: &State, known: &GroupState, host: &Host) -> bool {
         && in_turn(state, known, host.record.host).is_none()
 }
 
-/// Where it is its turn: in the group's deployment, or in its catch-up.
+/// Returns the deployment in which the host's turn runs: the group's deployment or its catch-up.
 pub(super) fn in_turn(state: &State, known: &GroupState, host: HostId) -> Option<DeploymentId> {
     let is_its_turn = |id: &DeploymentId| {
         let member = state.rollout(*id).and_then(|rollout| rollout.members().get(&host));
@@ -81,8 +80,8 @@ pub(super) fn in_turn(state: &State, known: &GroupState, host: HostId) -> Option
     [known.running, known.catching_up].into_iter().flatten().find(is_its_turn)
 }
 
-/// Those of the members that are not in service. Not those in their turn, which
-/// their deployment shows, nor those that never had one: they are only new.
+/// Returns the members that are out of service. Leaves out hosts in their turn,
+/// which their deployment shows, and hosts that never had one, which are only new.
 pub(super) fn out_of_service(
     names: &Names<'_>,
     known: &GroupState,

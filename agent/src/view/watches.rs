@@ -1,4 +1,4 @@
-//! Alarms, triggers and freezes of a group as users see them.
+//! Alarms, triggers and freezes of a group, as users see them.
 
 use proto::alarm::{Alarm, AlarmSource, StoppedBy};
 use proto::id::GroupName;
@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{GroupView, written};
 
-/// One alarm.
+/// An alarm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AlarmView {
     pub(crate) name: String,
-    /// manual, exec or prometheus.
+    /// `manual`, `exec` or `prometheus`.
     pub(crate) source: String,
-    /// OK, ALARM or UNREADABLE; UNREAD if nobody has read it yet.
+    /// OK, ALARM or UNREADABLE; UNREAD if no host has read it yet.
     pub(crate) state: String,
     pub(crate) since: Option<String>,
     pub(crate) detail: String,
-    /// In which deployment it was read: in others it does not count.
+    /// The deployment in which it was read; in others the reading does not count.
     pub(crate) deployment: Option<String>,
 }
 
@@ -32,36 +32,36 @@ pub(crate) struct StoppedByView {
     pub(crate) detail: String,
 }
 
-/// One trigger, and how far it is.
+/// A trigger and its deliveries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TriggerView {
     pub(crate) name: String,
     pub(crate) on: Vec<String>,
-    /// Events that its receiver is still to be told.
+    /// The number of events still to be delivered to its receiver.
     pub(crate) waiting: usize,
-    /// Events that were told in vain, in all.
+    /// The total number of events that were given up after failed deliveries.
     pub(crate) given_up: u64,
-    /// Events that were dropped because too many waited, in all.
+    /// The total number of events that were dropped because too many waited.
     pub(crate) dropped: u64,
-    /// The last that were given up, the newest last.
+    /// The last events that were given up, the newest last.
     pub(crate) last_given_up: Vec<GivenUpView>,
-    /// That telling it fails now, as the host that tells it shows it.
+    /// Set if deliveries fail now. Only the host that makes them knows.
     #[serde(default)]
     pub(crate) failing: Option<FailingView>,
 }
 
-/// Tries to tell a receiver, none of which went well.
+/// A series of failed deliveries to a receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FailingView {
-    /// One after the other.
+    /// The number of tries in a row.
     pub(crate) tries: u32,
     pub(crate) since: String,
     pub(crate) last: String,
-    /// Why the last one failed.
+    /// The reason why the last try failed.
     pub(crate) why: String,
 }
 
-/// An event that a receiver was told in vain.
+/// An event that was given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GivenUpView {
     pub(crate) id: String,
@@ -70,7 +70,7 @@ pub(crate) struct GivenUpView {
     pub(crate) why: String,
 }
 
-/// That nothing new begins in a group.
+/// A freeze: nothing new begins in the group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FreezeView {
     pub(crate) until: String,
@@ -79,7 +79,7 @@ pub(crate) struct FreezeView {
     pub(crate) reason: String,
 }
 
-/// The alarms of a group, in the order of its file.
+/// Returns the alarms of a group, in the order of its file.
 pub(crate) fn alarms(known: &GroupState) -> Vec<AlarmView> {
     known.group.alarms.iter().map(|alarm| of_alarm(known, alarm)).collect()
 }
@@ -119,8 +119,7 @@ pub(super) fn triggers(known: &GroupState) -> Vec<TriggerView> {
 }
 
 impl GroupView {
-    /// The same, with what this host alone knows: what goes wrong with triggers that
-    /// are its to tell.
+    /// Adds what only this host knows: failures of the triggers that it delivers.
     #[must_use]
     pub(crate) fn seen_by(mut self, node: &Node) -> Self {
         let Ok(name) = GroupName::new(&self.application, &self.name) else { return self };

@@ -1,4 +1,4 @@
-//! Reasons and blockers: a code, numbers, a sentence.
+//! Formats reasons and blockers: a code, numbers, and a sentence.
 
 use proto::io::Refusal;
 use proto::node::Halt;
@@ -12,7 +12,7 @@ impl Why {
         Why { code: code.into(), message, numbers }
     }
 
-    /// Why a deployment ends, or ended, otherwise than well.
+    /// Returns the reason why a deployment did not, or will not, end well.
     pub(super) fn of_rollout(rollout: &Rollout) -> Option<Self> {
         let (reason, message) = rollout.reason_told()?;
         Some(Why::of_reason(reason, message))
@@ -42,15 +42,14 @@ impl Why {
         Why::new(reason.code.name(), message, &numbers)
     }
 
-    /// Why a request is refused, or would be.
+    /// Converts the reason why a request is, or would be, refused.
     pub(super) fn of_refusal(refusal: &Refusal) -> Self {
         let (code, numbers) = refusal.in_numbers();
         let numbers = numbers.into_iter().map(|(name, number)| (name.into(), number)).collect();
         Why { code: code.into(), message: refusal.to_string(), numbers }
     }
 
-    /// Why the next turn may not start now.
-    /// Why this host folds the ledger no further.
+    /// Converts the reason why this host folds the ledger no further.
     pub(super) fn of_halt(halt: Halt) -> Self {
         let (code, index) = match halt {
             Halt::Unreadable { index, .. } => ("ENTRY_UNREADABLE", index),
@@ -59,6 +58,7 @@ impl Why {
         Why { code: code.into(), message: halt.to_string(), numbers: [("entry".into(), index)].into() }
     }
 
+    /// Converts the reason why the next turn may not start now.
     pub(super) fn of_blocker(blocker: &Blocker) -> Self {
         let (code, numbers): (&str, Vec<(&str, u32)>) = match blocker {
             Blocker::TurnsInFlight { in_flight, turns_max } => {

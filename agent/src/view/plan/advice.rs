@@ -1,5 +1,5 @@
-//! What would make an impossible deployment possible. Each change is tried on
-//! the same fold, and on the same checks, before it is advised.
+//! Finds changes that would make an impossible deployment possible. Each change
+//! is tested on the same fold, and with the same checks, before it is advised.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,25 +11,23 @@ use proto::rollout::Entrant;
 use proto::rollout::forecast::Forecast;
 use proto::state::{State, check_shape};
 
-/// Hosts that are added at most before it is said that adding some would help.
+/// The most hosts to add to one zone in search of a size that fits.
 const ADDED_MAX: u32 = 100;
 
-/// A change under which a deployment would be accepted, in words, and how it
-/// would go.
+/// A change with which a deployment would be accepted, and the resulting forecast.
 pub(super) struct Change {
     words: String,
     forecast: Forecast,
 }
 
 impl Change {
-    /// In words, if it would end well.
+    /// Describes the change; `None` if the deployment would not end well with it.
     pub(super) fn words(&self) -> Option<String> {
         self.forecast.play(|_| false).ends_well().then(|| self.words.clone())
     }
 }
 
-/// The changes under which what is refused now would be accepted, the smallest
-/// first.
+/// Returns the changes with which a refused deployment would be accepted, the smallest first.
 pub(super) fn changes(state: &State, wish: &Submission, refusal: &Refusal, turn: Duration) -> Vec<Change> {
     let is_accepted = |wish: &Submission| {
         let body = Body::Submitted(Box::new(wish.clone()));
@@ -43,7 +41,7 @@ pub(super) fn changes(state: &State, wish: &Submission, refusal: &Refusal, turn:
     accepted.chain(with_hosts_in_zones(state, wish, refusal, turn)).collect()
 }
 
-/// Changes of the policy that answer the refusal.
+/// Returns the changes of the policy that could answer the refusal.
 fn candidates(state: &State, wish: &Submission, refusal: &Refusal) -> Vec<(String, Policy)> {
     let policy = &wish.policy;
     let without_zones = || (said("go through all zones at once", &["zones.enabled=false"]), unzoned(policy));
@@ -90,8 +88,7 @@ fn unzoned(policy: &Policy) -> Policy {
     Policy { zonal: None, ..policy.clone() }
 }
 
-/// The largest minimum of a zone, below the one that is asked for, that every
-/// zone leaves a turn.
+/// Returns the largest minimum per zone, below the requested one, that leaves every zone a turn.
 fn lower_in_zones(state: &State, wish: &Submission, zonal: &Zonal) -> Option<(String, Policy)> {
     let share = |number: u32| match zonal.minimum {
         Share::Hosts(_) => Share::Hosts(number),
@@ -106,7 +103,7 @@ fn lower_in_zones(state: &State, wish: &Submission, zonal: &Zonal) -> Option<(St
         Share::Hosts(hosts) => hosts,
         Share::Percent(percent) => percent.into(),
     };
-    // The lower it is, the more is possible.
+    // A lower minimum allows more.
     let (mut low, mut high) = (0, works(0).then_some(asked)?);
     while high - low > 1 {
         let probe = low + (high - low) / 2;
@@ -137,14 +134,14 @@ fn for_bakes(policy: &Policy, seconds: u64) -> Vec<(String, Policy)> {
     ]
 }
 
-/// How many hosts are in each zone.
+/// Counts the hosts in each zone.
 pub(super) fn zones<'a>(entrants: impl Iterator<Item = &'a Entrant>) -> BTreeMap<&'a str, u32> {
     let mut zones = BTreeMap::new();
     entrants.for_each(|entrant| *zones.entry(entrant.zone.as_str()).or_insert(0) += 1);
     zones
 }
 
-/// With as many hosts as each zone needs that is too small.
+/// Adds as many hosts as needed to each zone that is too small.
 fn with_hosts_in_zones(
     state: &State,
     wish: &Submission,
@@ -172,8 +169,8 @@ fn with_hosts_in_zones(
     Some(Change { words, forecast: forecast.with_new(&added) })
 }
 
-/// The size of the smallest group larger than this one in which it would end
-/// well, wherever the new hosts are.
+/// Returns the size of the smallest larger group in which
+/// it would end well, wherever the new hosts are.
 pub(super) fn hosts_needed(wish: &Submission, forecast: &Forecast) -> Option<usize> {
     if wish.policy.zonal.is_some() {
         return None;

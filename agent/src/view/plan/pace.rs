@@ -1,25 +1,25 @@
-//! How long turns of a group took so far.
+//! Measures how long turns of a group have taken.
 
 use std::time::Duration;
 
 use proto::rollout::Rollout;
 use proto::state::{GroupState, State};
 
-/// Turns that are looked at, the newest deployments' first.
+/// The number of turns to look at, the newest deployments' first.
 const TURNS_MAX: usize = 2_000;
 
-/// What past turns say of the next ones.
+/// The durations of past turns, as a prediction of the next ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pace {
-    /// Half of them were done by then.
+    /// The median.
     pub(super) median: Duration,
-    /// Nine of ten were.
+    /// The 90th percentile.
     pub(super) slow: Duration,
-    /// How many were looked at.
+    /// The number of turns measured.
     pub(super) turns: usize,
 }
 
-/// The pace of the group's turns that succeeded; none if there were none.
+/// Returns the pace of the group's successful turns; `None` if there were none.
 pub(super) fn pace(state: &State, known: &GroupState) -> Option<Pace> {
     let rollouts = known.deployments.iter().rev().filter_map(|id| state.rollout(*id));
     let mut took: Vec<Duration> = rollouts.flat_map(Rollout::took).take(TURNS_MAX).collect();
