@@ -1,9 +1,9 @@
-//! Bundles: from wherever they lie into one verified, content-addressed cache,
-//! and from there onto the disk.
+//! Bundles. A source becomes one verified archive in a content-addressed cache,
+//! and is unpacked onto the disk from there.
 //!
-//! A bundle is named by the BLAKE3 digest of its archive. A directory becomes
-//! one canonical archive first ([`pack`]), so that equal trees are the same
-//! bundle on every host; an archive file is taken as it is.
+//! A bundle is named by the BLAKE3 digest of its archive. A directory is first
+//! packed into one canonical archive ([`pack`]), so that equal trees are the same
+//! bundle on every host. An archive file is taken unchanged.
 
 pub(crate) mod cache;
 pub(crate) mod download;
@@ -34,17 +34,17 @@ use source::Source;
 
 use crate::regular_file;
 
-/// Why a source did not become a bundle in the cache.
+/// The reason why a source did not become a bundle in the cache.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AcquireError {
-    /// Not there, or not readable.
+    /// The path does not exist or cannot be read.
     #[error("cannot read the bundle `{}`", path.display())]
     Read {
         path: PathBuf,
         #[source]
         cause: io::Error,
     },
-    /// A file that is no archive we know.
+    /// The file is not a known kind of archive.
     #[error(
         "`{}` is no bundle: it is neither a directory nor a zip, tar, tar.gz or tar.zst archive",
         path.display()
@@ -56,7 +56,7 @@ pub(crate) enum AcquireError {
         #[source]
         cause: DownloadError,
     },
-    /// Named by its digest, but this host does not have it.
+    /// The source is a digest, but this host does not have that bundle.
     #[error("bundle {digest} is not in this host's cache: `skein push SOURCE` brings it into the mesh")]
     NotCached { digest: Digest },
     #[error("cannot make one archive of the directory `{}`", path.display())]
@@ -77,7 +77,7 @@ pub(crate) enum AcquireError {
 
 /// Brings a source into the cache and pins it by its digest.
 /// # Errors
-/// See [`AcquireError`]; the cache holds nothing new then.
+/// See [`AcquireError`]; the cache then holds nothing new.
 pub(crate) async fn acquire(
     source: Source,
     cache: &Cache,
@@ -111,7 +111,7 @@ pub(crate) async fn acquire(
     }
 }
 
-/// The same for a directory or an archive on this host. Blocks.
+/// Does the same for a directory or an archive on this host. Blocks.
 pub(crate) fn acquire_path(path: &Path, cache: &Cache) -> Result<Revision, AcquireError> {
     let origin = path.display().to_string();
     let in_cache = |cause| AcquireError::Cache { origin: origin.clone(), cause };

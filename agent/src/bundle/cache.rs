@@ -1,9 +1,8 @@
-//! The cache: every bundle this host has, each under the name of its digest.
+//! The cache: every bundle that this host has, each in a file named by its digest.
 //!
-//! A file with a digest as its name is whole and was verified: it only ever
-//! gets that name by a rename after its bytes were hashed and synced. Its time
-//! is that of its last use: when the cache is full, those go first that were
-//! not used for longest. What is deployed lies unpacked elsewhere.
+//! A file with a digest as its name is complete and verified: it gets that name only by a rename after
+//! its bytes were hashed and synced. Its modification time is the time of its last use. When the cache
+//! is full, the least recently used bundles are removed. Deployed revisions are unpacked elsewhere.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -24,15 +23,16 @@ pub(crate) struct Cache {
     bytes_max: u64,
 }
 
-/// Some forty bundles of a common size; beyond it the least recently used go.
+/// The default size of the cache: some forty bundles of a common size. Beyond it,
+/// the least recently used are removed.
 const BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
-/// As many of the last used stay, whatever their size: a bundle that was only
-/// just brought here, and the one to roll back to.
+/// The number of most recently used bundles that stay, whatever their size: among
+/// them one that has just arrived, and the one to roll back to.
 const KEPT_MIN: usize = 5;
-/// A transfer that nobody has gone on with for so long is given up.
+/// A partial transfer is removed if nothing was written to it for this long.
 const UNFINISHED_MAX: Duration = Duration::from_secs(24 * 3_600);
 
-/// Why the cache could not do its part.
+/// An error of the cache.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CacheError {
     #[error("cannot open the cache directory `{}`", dir.display())]
@@ -53,12 +53,12 @@ pub(crate) enum CacheError {
         #[source]
         cause: io::Error,
     },
-    /// The bytes are not those that were asked for; they are gone.
+    /// The bytes are not those that were requested; they were removed.
     #[error("the bundle that arrived is {got}, not {wanted}: it was damaged or swapped on its way")]
     WrongDigest { wanted: Digest, got: Digest },
 }
 
-/// What a message about a write adds if the disk is full.
+/// Returns the end of a message about a failed write: the free space, if the disk is full.
 pub(crate) fn no_space(path: &Path, cause: &io::Error) -> String {
     let is_told = cause.get_ref().is_some_and(|inner| inner.is::<DiskFull>());
     if cause.kind() != io::ErrorKind::StorageFull || is_told {
@@ -68,15 +68,15 @@ pub(crate) fn no_space(path: &Path, cause: &io::Error) -> String {
     format!(": the disk is full ({free} bytes are free)")
 }
 
-/// So much of a disk stays free, whatever is downloaded, fetched or unpacked: the
-/// agent's store is on it, and an agent that cannot write its store ends.
+/// The number of bytes that stay free on a disk, whatever is downloaded, fetched or unpacked.
+/// The agent's store is on that disk, and an agent that cannot write its store ends.
 pub(crate) const FREE_MIN: u64 = 64 * 1024 * 1024;
-/// On a small disk it is this part of it.
+/// On a small disk, the disk's size divided by this stays free instead.
 const FREE_PART: u64 = 20;
-/// So many bytes are written between two looks at what is free.
+/// The number of bytes to write between two checks of the free space.
 pub(crate) const LOOK_AFTER: u64 = 8 * 1024 * 1024;
 
-/// A disk that has no room for what is to be written.
+/// The disk has no room for what is to be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the disk is full: {needed} bytes more are to be written to `{}`, and {free} are free, of which {kept} are kept \
@@ -89,13 +89,13 @@ pub(crate) struct DiskFull {
     pub(crate) kept: u64,
 }
 
-/// The bytes of a disk that are kept free.
+/// Returns the number of bytes to keep free on a disk.
 pub(crate) fn kept_bytes(stat: &StatVfs) -> u64 {
     (stat.f_blocks.saturating_mul(stat.f_frsize) / FREE_PART).min(FREE_MIN)
 }
 
-/// Makes sure that `needed` bytes can be written below `path`, and enough stays
-/// free. What cannot be found out fails when it is written.
+/// Fails unless `needed` bytes can be written below `path` while enough stays free.
+/// If the free space cannot be determined, succeeds: the write itself will then fail.
 pub(crate) fn require_room(path: &Path, needed: u64) -> Result<(), DiskFull> {
     let Some(stat) = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok()) else { return Ok(()) };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -106,19 +106,19 @@ pub(crate) fn require_room(path: &Path, needed: u64) -> Result<(), DiskFull> {
     Ok(())
 }
 
-/// Bytes that may still be written below `path`; `None` if it is not there.
+/// Returns the number of bytes that can still be written below `path`; `None` if `path` does not exist.
 pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 impl Cache {
-    /// Opens the cache in `dir`, and makes the directory if need be.
+    /// Opens the cache in `dir`, and creates the directory if necessary.
     pub(crate) fn open(dir: impl Into<PathBuf>) -> Result<Cache, CacheError> {
         Cache::open_with(dir, BYTES_MAX)
     }
 
-    /// One that holds so many bytes.
+    /// Opens a cache that holds up to `bytes_max` bytes.
     pub(crate) fn open_with(dir: impl Into<PathBuf>, bytes_max: u64) -> Result<Cache, CacheError> {
         let cache = Cache { dir: dir.into(), bytes_max };
         match private::make_directory(&cache.dir, private::CLOSED).and_then(|()| cache.remove_unfinished()) {
@@ -127,27 +127,27 @@ impl Cache {
         }
     }
 
-    /// Notes that the bundle is used now.
+    /// Records that the bundle is used now.
     pub(crate) fn used(&self, digest: &Digest) {
-        // It may be gone by now, and an old time costs no more than a fetch.
+        // The bundle may be gone by now; and an old time costs no more than another fetch.
         let _ = File::open(self.path(digest)).and_then(|file| file.set_modified(SystemTime::now()));
     }
 
     fn remove_unfinished(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            // Somebody else may have removed it since it was listed.
+            // Another task may have removed it since it was listed.
             let Ok(metadata) = entry.metadata() else { continue };
             let age = metadata.modified()?.elapsed().unwrap_or_default();
             if digest_of(&entry.path()).is_none() && age > UNFINISHED_MAX {
-                // What cannot be removed is no reason not to start.
+                // A file that cannot be removed must not prevent the start.
                 let _ = fs::remove_file(entry.path());
             }
         }
         Ok(())
     }
 
-    /// Makes room for what has come: called after each new bundle.
+    /// Removes bundles until the cache is within its limit; called after each new bundle.
     fn trim(&self) {
         if let Err(error) = self.try_trim() {
             tracing::warn!(cache = %self.dir.display(), %error, "cannot remove bundles that are not used");
@@ -159,7 +159,7 @@ impl Cache {
         let mut bundles = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
-            // Somebody else may have removed it since it was listed.
+            // Another task may have removed it since it was listed.
             if let (Some(_), Ok(metadata)) = (digest_of(&path), path.metadata()) {
                 bundles.push((metadata.modified()?, metadata.len(), path));
             }
@@ -181,7 +181,7 @@ impl Cache {
         &self.dir
     }
 
-    /// The bundles that are here, with their sizes.
+    /// Returns the bundles in the cache with their sizes in bytes.
     pub(crate) fn bundles(&self) -> io::Result<Vec<(Digest, u64)>> {
         let mut bundles = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
@@ -193,37 +193,37 @@ impl Cache {
         Ok(bundles)
     }
 
-    /// Where the bundle lies, or will.
+    /// Returns the path that the bundle has, or will have.
     pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())
     }
 
-    /// Where the bundle's bytes are collected while it is not whole.
+    /// Returns the path that collects the bundle's bytes until it is complete.
     pub(crate) fn part(&self, digest: &Digest) -> PathBuf {
         self.dir.join(format!("{}.part", digest.hex()))
     }
 
-    /// Whether the whole bundle is here.
+    /// Returns true if the complete bundle is in the cache.
     pub(crate) fn has(&self, digest: &Digest) -> bool {
         self.size(digest).is_some()
     }
 
-    /// The archive's size in bytes, if it is here.
+    /// Returns the archive's size in bytes; `None` if it is not in the cache.
     pub(crate) fn size(&self, digest: &Digest) -> Option<u64> {
         let metadata = self.path(digest).metadata().ok()?;
         metadata.is_file().then_some(metadata.len())
     }
 
-    /// Makes the bundle's [`Cache::part`] the bundle, if it has the digest.
+    /// Turns the bundle's [`Cache::part`] into the bundle, if it has the digest.
     /// # Errors
-    /// [`CacheError::WrongDigest`] if it has not; the part is removed then,
-    /// because nobody can tell which of its bytes are good.
+    /// [`CacheError::WrongDigest`] if it does not. The part is then removed,
+    /// because nothing shows which of its bytes are good.
     pub(crate) fn adopt(&self, digest: &Digest) -> Result<PathBuf, CacheError> {
         let part = self.part(digest);
         let hashed = File::open(&part).and_then(|file| Ok((hash(&file)?, file)));
         let (got, file) = hashed.map_err(|cause| CacheError::Read { path: part.clone(), cause })?;
         if got != *digest {
-            // If it cannot be removed, the next fetch truncates it.
+            // If the removal fails, the next fetch truncates the file.
             let _ = fs::remove_file(&part);
             return Err(CacheError::WrongDigest { wanted: *digest, got });
         }
@@ -235,7 +235,7 @@ impl Cache {
         Ok(path)
     }
 
-    /// A file for a bundle whose digest is not known yet.
+    /// Creates a file for a bundle whose digest is not known yet.
     pub(crate) fn incoming(&self) -> Result<Incoming, CacheError> {
         let file = tempfile::Builder::new().prefix("incoming-").tempfile_in(&self.dir);
         let file = file.map_err(|cause| CacheError::Write { path: self.dir.clone(), cause })?;
@@ -248,7 +248,7 @@ impl Cache {
     }
 }
 
-/// Whose bundle a file of the cache is; none if it is not whole.
+/// Returns the digest that a cache file is named by; `None` if the file is incomplete.
 fn digest_of(path: &Path) -> Option<Digest> {
     path.file_name()?.to_str()?.parse().ok()
 }
@@ -265,8 +265,8 @@ fn hash(mut file: &File) -> io::Result<Digest> {
     }
 }
 
-/// A bundle on its way into the cache, hashed as it is written. Dropped before
-/// [`Incoming::keep`], it leaves nothing behind.
+/// A bundle being written into the cache, hashed as it is written. If dropped
+/// before [`Incoming::keep`], it leaves nothing behind.
 pub(crate) struct Incoming {
     cache: Cache,
     file: NamedTempFile,
@@ -292,7 +292,7 @@ impl Write for Incoming {
 }
 
 impl Incoming {
-    /// Forgets all that was written.
+    /// Discards everything written so far.
     pub(crate) fn restart(&mut self) -> Result<(), CacheError> {
         let file = self.file.as_file_mut();
         let emptied = file.set_len(0).and_then(|()| file.rewind());
@@ -302,20 +302,20 @@ impl Incoming {
         Ok(())
     }
 
-    /// As [`Write::write_all`], with a message.
+    /// Writes all bytes, as [`Write::write_all`] does, but with a [`CacheError`].
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), CacheError> {
         let written = self.write_all(bytes);
         written.map_err(|cause| CacheError::Write { path: self.file.path().to_owned(), cause })
     }
 
-    /// Whether what was written is of a kind that can be unpacked.
+    /// Returns true if the bytes are of a kind of archive that can be unpacked.
     pub(crate) fn is_archive(&self) -> Result<bool, CacheError> {
         let path = self.file.path();
         let kind = File::open(path).and_then(|mut file| Kind::of_file(&mut file));
         Ok(kind.map_err(|cause| CacheError::Read { path: path.to_owned(), cause })?.is_some())
     }
 
-    /// Gives it its name; one that was there already is the same.
+    /// Renames the file to its digest. A file that has this name already has the same content.
     pub(crate) fn keep(self) -> Result<(Digest, u64), CacheError> {
         let digest = Digest(*self.hasher.finalize().as_bytes());
         let path = self.cache.path(&digest);

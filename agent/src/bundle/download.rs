@@ -1,8 +1,8 @@
-//! From a remote into the cache: one stream at a time, straight to the disk.
+//! Downloads from a remote into the cache: one stream at a time, directly to disk.
 //!
-//! A connection that is cut goes on at the byte reached if the server promises
-//! that the bytes are still the same, and else from the start. What never
-//! becomes whole leaves nothing behind.
+//! After a cut connection, the download continues at the byte reached if the
+//! server promises that the bytes are unchanged, and otherwise starts again. A
+//! download that does not complete leaves nothing behind.
 
 use std::time::Duration;
 
@@ -16,26 +16,25 @@ use super::progress::Progress;
 use super::remote::{Again, OpenError, Opened, Remote, Resume, SILENCE_MAX};
 use crate::telemetry::chain;
 
-/// Tries in a row that together brought less than [`PROGRESS_MIN`].
+/// The most tries in a row that together bring less than [`PROGRESS_MIN`].
 const TRIES_MAX: u32 = 6;
-/// Bytes that were not here before, after which tries are counted anew: so
-/// a download has at most a stream for every so many bytes, and a few more.
+/// The number of new bytes after which the count of tries starts again. So a
+/// download opens at most one stream per this many bytes, and a few more.
 const PROGRESS_MIN: u64 = 1024 * 1024;
-/// Before the second try; each further one waits twice as long. With all tries
-/// that is half a minute, where the official agent waits 130 seconds.
+/// The wait before the second try; each later wait is twice as long. All tries
+/// take half a minute, where the official agent waits 130 seconds.
 const WAIT_FIRST: Duration = Duration::from_secs(1);
-/// However often it is doubled.
+/// The longest wait, however often it doubles.
 const WAIT_MAX: Duration = Duration::from_secs(16);
-/// A server that asks for more patience is not waited for.
+/// The longest `Retry-After` that the download waits for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
-/// The largest archive that is downloaded, unless the agent's file says
-/// otherwise.
+/// The largest archive to download, in bytes, unless the agent's configuration file sets another limit.
 pub(crate) const BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
-/// Pieces that wait for the disk; each is what one read brought, at most some
-/// hundred kilobytes.
+/// The number of pieces that may wait for the disk. Each is the result of one
+/// read, at most a few hundred kilobytes.
 const PIECES_MAX: usize = 16;
 
-/// Why a bundle did not come.
+/// The reason why a bundle could not be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DownloadError {
     #[error(transparent)]
@@ -67,7 +66,7 @@ pub(crate) enum DownloadError {
     Writer(#[source] tokio::task::JoinError),
 }
 
-/// Why one try was not the last.
+/// The reason why a try failed, although another may succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
     #[error(transparent)]
@@ -90,20 +89,20 @@ impl Trouble {
     }
 }
 
-/// One download.
+/// A download into the cache.
 pub(super) struct Download<'d> {
     pub(super) cache: &'d Cache,
     pub(super) bytes_max: u64,
     pub(super) progress: &'d Progress,
 }
 
-/// How far it is.
+/// The progress of a download.
 #[derive(Default)]
 struct Reached {
     bytes: u64,
     tag: Option<String>,
     total: Option<u64>,
-    /// The furthest byte of all tries.
+    /// The furthest byte that any try reached.
     furthest: u64,
 }
 
@@ -114,8 +113,7 @@ enum Ended {
 
 impl Download<'_> {
     /// # Errors
-    /// See [`DownloadError`]; the cache holds nothing new then, and neither if
-    /// this is dropped.
+    /// See [`DownloadError`]. On an error, or if the future is dropped, the cache holds nothing new.
     pub(super) async fn run(&self, mut remote: Remote) -> Result<(Digest, u64), DownloadError> {
         let mut writer = Writer::start(self.cache.incoming()?);
         let mut reached = Reached::default();
@@ -148,7 +146,7 @@ impl Download<'_> {
             Ok(opened) => opened,
             Err(error) if error.again() == Again::Never => return Err(error.into()),
             Err(error) => {
-                // What there is now may be something else: ask for all of it.
+                // The remote may hold something else now, so request all of it.
                 reached.tag = reached.tag.take().filter(|_| is_busy(&error));
                 return Ok(Ended::Troubled(Trouble::Open(error)));
             }
@@ -204,7 +202,7 @@ impl Download<'_> {
         });
     }
 
-    /// Before a byte is asked for that could not be kept.
+    /// Fails if the archive is too large or has no room on disk, before any of its bytes is requested.
     pub(super) fn require_room(&self, total: Option<u64>) -> Result<(), DownloadError> {
         let needed = total.unwrap_or(0);
         if needed > self.bytes_max {
@@ -214,7 +212,8 @@ impl Download<'_> {
     }
 }
 
-/// Whether the server said no more than that it has no time.
+/// Returns true if the failure says only that the server is busy or out of reach,
+/// so that its content may be unchanged.
 fn is_busy(error: &OpenError) -> bool {
     match error {
         OpenError::Unreachable { .. } => true,
@@ -230,11 +229,11 @@ fn is_busy(error: &OpenError) -> bool {
 
 struct Pause {
     time: Duration,
-    /// Why and how long, for whoever waits.
+    /// The reason and the length of the pause, for people who wait.
     said: String,
 }
 
-/// How long to wait after the `tries`th try in a row without progress.
+/// Returns the wait after the `tries`th try in a row without progress.
 fn pause(tries: u32, trouble: Trouble) -> Result<Pause, DownloadError> {
     let asked = match trouble.again() {
         Again::After(asked) => asked,
@@ -247,7 +246,7 @@ fn pause(tries: u32, trouble: Trouble) -> Result<Pause, DownloadError> {
         return Err(DownloadError::GaveUp { tries, cause: Box::new(trouble) });
     }
     let doubled = WAIT_FIRST.saturating_mul(1 << (tries - 1).min(16)).min(WAIT_MAX);
-    // Between half and all of it, so that hosts do not come back in step.
+    // Wait between half and all of it, so that hosts do not retry in step.
     let jittered = doubled.mul_f64(rand::random_range(0.5..=1.0));
     let time = asked.max(jittered);
     let said =
@@ -256,14 +255,13 @@ fn pause(tries: u32, trouble: Trouble) -> Result<Pause, DownloadError> {
 }
 
 pub(super) enum Piece {
-    /// All that came before is void.
+    /// Discards all earlier pieces.
     Restart,
     Bytes(Bytes),
     End,
 }
 
-/// Writes and hashes on a thread of its own, so that neither waits for the
-/// network nor holds it up.
+/// Writes and hashes on a separate thread, so that the disk and the network do not wait for each other.
 pub(super) struct Writer {
     pieces: mpsc::Sender<Piece>,
     thread: JoinHandle<Result<Option<(Digest, u64)>, DownloadError>>,
@@ -281,7 +279,7 @@ impl Writer {
                     Piece::End => return Err(DownloadError::NoArchive),
                 }
             }
-            // Nobody waits for it any more.
+            // Nobody waits for the result.
             Ok(None)
         });
         Writer { pieces, thread }
@@ -290,7 +288,7 @@ impl Writer {
     pub(super) async fn put(&mut self, piece: Piece) -> Result<(), DownloadError> {
         match self.pieces.send(piece).await {
             Ok(()) => Ok(()),
-            // It has ended before its time, and says why.
+            // The thread has ended early; its result says why.
             Err(_) => Err(self.end().await.err().unwrap_or(DownloadError::NoArchive)),
         }
     }
@@ -300,10 +298,10 @@ impl Writer {
         self.end().await?.ok_or(DownloadError::NoArchive)
     }
 
-    /// Forgets what was written, and returns once nothing of it is left.
+    /// Discards what was written, and returns once nothing of it is left on disk.
     pub(super) async fn abandon(self) {
         drop(self.pieces);
-        // It has failed already, or was told to forget all.
+        // The thread has failed already, or discarded everything as requested.
         let _ = self.thread.await;
     }
 

@@ -1,13 +1,13 @@
-//! Bundles from one agent to another: a request for the bytes from an offset
-//! on, and the bytes.
+//! Transfers bundles between agents. The request names a bundle and an offset,
+//! and the answer holds the bytes from there on.
 //!
 //! ```text
 //! asking  -> digest (32), offset (8)
 //! serving -> status (1), size of the whole (8), and, if it has it, the bytes
 //! ```
-//! What was received stays in the part file, so that another host, or this one
-//! after a restart, goes on where it ended. Nothing of it is believed before
-//! the digest of the whole is right.
+//! Received bytes stay in the part file, so that a transfer from another host, or
+//! after a restart, continues where the last one ended. Nothing of it is trusted
+//! before the digest of the whole bundle is verified.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, SeekFrom};
@@ -27,21 +27,21 @@ use crate::telemetry::chain;
 use crate::transport::{AcceptedElsewhere, Handle, OpenError};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/skein/bundle/1");
-/// Bundles that are sent at the same time. Each further one would only make
-/// all of them slower; who is told `BUSY` asks another host, or again.
+/// The number of bundles that a host sends at the same time. More would only slow
+/// down all of them; a host that gets `BUSY` asks another host, or asks again.
 const SENT_AT_ONCE_MAX: usize = 8;
-/// Of these, to one host: it fetches one for each group that it is in.
+/// The number of these that may go to one host, which fetches one bundle for each group that it is in.
 const SENT_TO_HOST_MAX: usize = 2;
-/// A side from which no byte comes, or which takes none, is given up.
+/// A transfer ends if one side sends no byte, or takes none, for this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A request of forty bytes comes in one piece.
+/// Time for the request to arrive; its forty bytes come in one piece.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// A side that takes bytes more slowly than this, on average, is given up: it
-/// holds a place that others wait for.
+/// A receiver that takes fewer bytes per second, on average, is cut off: it
+/// occupies a place that others wait for.
 const BYTES_A_SECOND_MIN: u64 = 32 * 1024;
-/// Of memory for each transfer and side.
+/// The size of the buffer of each transfer, on each side.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// How long all sources may be busy, and how often they are asked meanwhile.
+/// The number of times that busy sources are asked; `NEXT_ROUND_AFTER` is the time between.
 const ROUNDS_MAX: u32 = 240;
 const NEXT_ROUND_AFTER: Duration = Duration::from_millis(250);
 
@@ -49,8 +49,8 @@ const HAVE: u8 = 0;
 const MISSING: u8 = 1;
 const BUSY: u8 = 2;
 
-/// Why a bundle was not fetched from a host. The part file holds what came,
-/// unless the digest was wrong.
+/// The reason why a bundle could not be fetched from a host. The part file keeps
+/// what was received, unless the digest was wrong.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
     #[error("cannot ask {host} for bundle {digest:?}")]
@@ -89,7 +89,7 @@ pub(crate) enum FetchError {
     InProgress { path: PathBuf },
 }
 
-/// No host gave the bundle; why, for each.
+/// No host gave the bundle. `failures` has the reason for each.
 #[derive(Debug, thiserror::Error)]
 #[error("no host could send bundle {digest:?}: {}", reasons(failures))]
 pub(crate) struct NoSource {
@@ -104,8 +104,8 @@ fn reasons(failures: &[FetchError]) -> String {
     failures.iter().map(|failure| chain(failure)).collect::<Vec<_>>().join("; ")
 }
 
-/// Sends bundles to whoever asks, until the transport stops. `path_of` says
-/// where a bundle lies if this host has it.
+/// Sends bundles to whoever asks, until the transport stops. `path_of` returns
+/// the path that a bundle has if this host has it.
 pub(crate) fn serve(
     handle: &Handle,
     path_of: impl Fn(&Digest) -> PathBuf + Send + Sync + 'static,
@@ -116,7 +116,7 @@ pub(crate) fn serve(
     tokio::spawn(async move {
         while let Some((host, mut stream)) = incoming.next().await {
             let (shares, path_of) = (shares.clone(), path_of.clone());
-            // Whoever asks slowly holds up nobody else.
+            // Use a task for each request, so that a slow host does not delay others.
             tokio::spawn(async move {
                 let Some((digest, offset)) = read_request(&mut stream).await else { return };
                 let sent = match shares.try_take(host) {
@@ -175,9 +175,8 @@ async fn copy(file: &mut tokio::fs::File, stream: &mut (impl AsyncWrite + Unpin)
     }
 }
 
-/// Fetches a bundle of `size` bytes from the host into the file `part`, going
-/// on where it ends. On success it holds the whole bundle, verified and on
-/// stable storage.
+/// Fetches a bundle of `size` bytes from a host into the file `part`, continuing at its
+/// end. On success, the file holds the whole bundle, verified and on stable storage.
 pub(crate) async fn fetch(
     handle: &Handle,
     from: HostId,
@@ -247,8 +246,8 @@ async fn ask(
     timeout(IDLE_TIMEOUT, asked).await?
 }
 
-/// Fetches a bundle from the first of the hosts that gives it; they are asked
-/// in order, and again while one of them is only busy. Gives back which it was.
+/// Fetches a bundle from the first of the hosts that gives it. Asks them in order,
+/// and again while one of them is only busy. Returns the host that gave it.
 pub(crate) async fn fetch_from_any(
     handle: &Handle,
     sources: &[HostId],
@@ -262,7 +261,7 @@ pub(crate) async fn fetch_from_any(
         for &host in sources {
             let mut fetched = fetch(handle, host, digest, size, part).await;
             if let Err(FetchError::WrongDigest { resumed: true, .. }) = fetched {
-                // The beginning may have been another's.
+                // The beginning may have come from another host.
                 fetched = fetch(handle, host, digest, size, part).await;
             }
             match fetched {
@@ -295,19 +294,19 @@ pub(crate) async fn fetch_from_any(
     Err(NoSource { digest, failures })
 }
 
-/// A file that grows to a bundle.
+/// A file that grows into a bundle.
 struct Part {
     path: PathBuf,
     file: tokio::fs::File,
     bytes: u64,
-    /// Of all bytes so far.
+    /// The hash of all bytes so far.
     hasher: blake3::Hasher,
 }
 
 impl Part {
     async fn open(path: &Path, size: u64) -> Result<Self, FetchError> {
         let whole = path.to_owned();
-        // It does not end by itself if the agent is stopping.
+        // The join fails only if the agent is stopping.
         let opened = tokio::task::spawn_blocking(move || Self::open_now(&whole, size)).await;
         let path = path.to_owned();
         match opened {
@@ -328,8 +327,7 @@ impl Part {
         Ok(Part { path: path.to_owned(), file: tokio::fs::File::from_std(file), bytes, hasher })
     }
 
-    /// A disk that fills up while a bundle is fetched would stop everything
-    /// else on this host, too.
+    /// Fails if the bundle would fill the disk, which would stop everything else on this host, too.
     fn make_sure_of_room(&self, digest: Digest, size: u64) -> Result<(), FetchError> {
         let needed = size.saturating_sub(self.bytes);
         let dir = self.path.parent().unwrap_or(Path::new(".")).to_owned();
@@ -348,7 +346,7 @@ impl Part {
         Ok(())
     }
 
-    /// Waits until all that was appended is in the file; how much that is.
+    /// Waits until everything appended is in the file; returns its size in bytes.
     async fn finish(&mut self) -> Result<u64, FetchError> {
         self.file.flush().await.map_err(|cause| self.failed(cause))?;
         Ok(self.bytes)
@@ -363,7 +361,8 @@ impl Part {
     }
 }
 
-/// Reads what is there already. More than the whole cannot be a part of it.
+/// Hashes the bytes that are there already. A file longer than the bundle cannot
+/// be part of it, so it is truncated to nothing.
 fn hash_of(file: &mut File, size: u64) -> io::Result<(u64, blake3::Hasher)> {
     if file.metadata()?.len() > size {
         file.set_len(0)?;

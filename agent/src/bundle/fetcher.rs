@@ -1,4 +1,4 @@
-//! Bundles from other hosts into this host's cache.
+//! Fetches bundles from other hosts into this host's cache.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::exchange::{self, NoSource};
 use crate::command::NodeHandle;
 use crate::transport::Handle;
 
-/// Why a bundle is not in the cache.
+/// The reason why a bundle could not be brought into the cache.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetcherError {
     #[error(transparent)]
@@ -25,13 +25,13 @@ pub(crate) enum FetcherError {
     },
 }
 
-/// Fetches each bundle once, however many ask for it. Cheap to clone.
+/// Fetches each bundle once, however many callers ask for it. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Fetcher {
     transport: Handle,
     node: NodeHandle,
     cache: Cache,
-    /// Held while a bundle is being fetched, and only then there.
+    /// One lock for each bundle that is being fetched; entries exist only meanwhile.
     fetching: Arc<Fetching>,
 }
 
@@ -40,9 +40,8 @@ impl Fetcher {
         Fetcher { transport, node, cache, fetching: Arc::default() }
     }
 
-    /// Brings the bundle into the cache, if it is not there, and says where it
-    /// lies. The sources are asked first; then whoever is connected, because
-    /// any host that had its turn has it too.
+    /// Brings the bundle into the cache if it is not there, and returns its path. Asks the sources
+    /// first, then all connected hosts, because any host that has had its turn has the bundle, too.
     pub(crate) async fn fetch(
         &self,
         revision: &Revision,
@@ -58,8 +57,8 @@ impl Fetcher {
         self.fetch_from(&hosts, revision).await
     }
 
-    /// The same for another host's sake and from it alone: what is not whole
-    /// when this ends, or is given up, is removed.
+    /// Fetches a bundle that another host asks this one to keep, from that host
+    /// only. If this fails or is cancelled, the incomplete part is removed.
     pub(crate) async fn fetch_all_or_nothing(
         &self,
         revision: &Revision,
@@ -82,13 +81,13 @@ impl Fetcher {
         tracing::info!(%digest, %from, bytes = revision.size, "bundle fetched");
         let cache = self.cache.clone();
         let adopted = tokio::task::spawn_blocking(move || cache.adopt(&digest)).await;
-        // It does not end by itself if the agent is stopping.
+        // The join fails only if the agent is stopping.
         let adopted =
             adopted.unwrap_or_else(|cause| Err(CacheError::Read { path: part, cause: cause.into() }));
         adopted.map_err(|cause| FetcherError::Cache { digest, cause })
     }
 
-    /// Also tells the transport where they can be dialled.
+    /// Returns the hosts to ask, and tells the transport their addresses.
     async fn whom_to_ask(&self, sources: &[HostId]) -> Vec<HostId> {
         let wanted = sources.to_vec();
         let known = self.node.read(move |node| {
@@ -96,7 +95,7 @@ impl Fetcher {
             let address = |host| (host, node.state().host(host).map(|host| host.record.addresses.clone()));
             others.map(address).collect::<Vec<_>>()
         });
-        // Without the node there is still who is connected.
+        // Without the node, the connected hosts are still known.
         let known = known.await.unwrap_or_default();
         let mut hosts = Vec::new();
         for (host, addresses) in known {
@@ -113,7 +112,7 @@ impl Fetcher {
 
 type Fetching = Mutex<BTreeMap<Digest, Arc<tokio::sync::Mutex<()>>>>;
 
-/// A place in the line of those who want one bundle.
+/// A place in the queue of callers that want one bundle.
 struct Turn {
     fetching: Arc<Fetching>,
     digest: Digest,
@@ -130,7 +129,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut fetching = lock(&self.fetching);
-        // Nobody else is in line: the map has the other one.
+        // Only this caller and the map are left: nobody else is in the queue.
         if Arc::strong_count(&self.lock) == 2 {
             fetching.remove(&self.digest);
         }
@@ -141,7 +140,7 @@ fn lock(fetching: &Fetching) -> MutexGuard<'_, BTreeMap<Digest, Arc<tokio::sync:
     fetching.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file that is gone with this.
+/// A file that is removed on drop.
 struct RemovedWhenDropped(PathBuf);
 
 impl Drop for RemovedWhenDropped {

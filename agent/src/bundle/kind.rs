@@ -1,10 +1,10 @@
-//! What an archive is, by its first bytes: names lie, and the official agent's
-//! tar looks at the bytes too.
+//! Recognizes the kind of an archive by its first bytes. Names can be wrong, and
+//! the official agent's tar looks at the bytes, too.
 
 use std::fmt;
 use std::io::{self, Read};
 
-/// The kinds that we unpack.
+/// The kinds of archives that can be unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Tar,
@@ -14,7 +14,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Looks at the start of the file and goes back to it.
+    /// Reads the start of the file and seeks back to it.
     pub(crate) fn of_file(file: &mut (impl Read + io::Seek)) -> io::Result<Option<Kind>> {
         let mut head = Vec::with_capacity(TAR_BLOCK);
         file.by_ref().take(TAR_BLOCK as u64).read_to_end(&mut head)?;
@@ -48,7 +48,8 @@ impl fmt::Display for Kind {
 
 const TAR_BLOCK: usize = 512;
 
-/// The oldest tars have no magic, but all have a checksum of their header.
+/// Returns true if the block is a tar header. The oldest tars have no magic
+/// number, but all have a checksum of their header.
 fn is_tar(head: &[u8]) -> bool {
     let Ok(block) = <&[u8; TAR_BLOCK]>::try_from(head) else { return false };
     let told = std::str::from_utf8(&block[148..156]).unwrap_or_default();

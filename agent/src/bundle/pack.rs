@@ -1,8 +1,8 @@
-//! A directory as one canonical archive: equal trees give equal bytes, so the
-//! digest says whether two hosts install the same.
+//! Packs a directory into one canonical archive. Equal trees give equal bytes, so
+//! the digest shows if two hosts install the same.
 //!
-//! So entries are sorted, and times and owners are left out. Modes and links
-//! are part of the tree and are kept.
+//! Therefore entries are sorted, and times and owners are left out. Modes and
+//! links are part of the tree and are kept.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use super::unpack::{Refused, check_link, check_path};
 use crate::regular_file;
 
-/// Fast, and within a tenth of what slower levels reach. Part of the format:
-/// another level is another digest.
+/// Fast, and within a tenth of the size that slower levels reach. It is part of
+/// the format: another level gives another digest.
 const ZSTD_LEVEL: i32 = 3;
 
-/// A comment as POSIX has it: its own length in decimal, a key, a value.
+/// A pax comment record, as POSIX defines it: its own length in decimal, a key, and a value.
 pub(super) const DIRECTORY_NOTE: &[u8] = b"27 comment=skein directory\n";
 
-/// Why a directory is no bundle.
+/// The reason why a directory cannot become a bundle.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PackError {
     #[error("cannot read `{}`", path.display())]
@@ -28,7 +28,7 @@ pub(crate) enum PackError {
         #[source]
         cause: io::Error,
     },
-    /// Something that no host could be given.
+    /// A kind of file that no archive can carry to other hosts.
     #[error("`{}` is a {kind}: a bundle holds files, directories and links only", path.display())]
     Special { path: PathBuf, kind: &'static str },
     #[error("`{}` cannot be part of a bundle", path.display())]
@@ -57,8 +57,8 @@ struct Packer<'d, W: Write> {
 }
 
 impl<W: Write> Packer<'_, W> {
-    /// Says first that this was a directory: of what looks like an archive of a
-    /// release, a single directory at the top would be stripped.
+    /// Records in a first entry that the archive was made from a directory. Without this
+    /// note, a single directory at the top would be stripped, as for release archives.
     fn note_directory(&mut self) -> io::Result<()> {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::XGlobalHeader);
@@ -108,7 +108,7 @@ impl<W: Write> Packer<'_, W> {
 
 fn header(metadata: &Metadata) -> tar::Header {
     let mut header = tar::Header::new_gnu();
-    // A link's own mode means nothing and differs between systems.
+    // A link's own mode has no meaning and differs between systems.
     let mode = if metadata.is_symlink() { 0o777 } else { metadata.permissions().mode() & 0o7777 };
     header.set_mode(mode);
     header.set_uid(0);
@@ -118,8 +118,8 @@ fn header(metadata: &Metadata) -> tar::Header {
     header
 }
 
-/// A file that changes its length while it is read would shift all that
-/// follows it in the archive.
+/// Reads a file of known length. A file that changes its length while it is read
+/// would shift everything after it in the archive.
 struct Exactly {
     file: File,
     left: u64,

@@ -1,37 +1,37 @@
-//! How far a download is: told by whoever downloads, read by whoever waits.
+//! The progress of a download, between the task that downloads and the one that waits.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// How far a download is.
+/// The progress of a download.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Far {
-    /// What is downloaded, as its origin is shown.
+    /// The source, as its origin is displayed.
     pub(crate) source: String,
-    /// Bytes that are here.
+    /// The number of bytes received.
     pub(crate) bytes: u64,
-    /// Bytes of the whole; the server need not say.
+    /// The total number of bytes; `None` if the server does not say.
     pub(crate) total: Option<u64>,
-    /// What went wrong last, and when it is tried again; gone once bytes come.
+    /// The last problem, and when the next try starts; `None` again once bytes arrive.
     pub(crate) trouble: Option<String>,
-    /// Whether it is over, well or not.
+    /// True once the download has ended, successfully or not.
     pub(crate) is_over: bool,
 }
 
-/// Where to tell it. Only the newest is kept, so it may be told as often as it
-/// changes.
+/// The sender of the progress. Only the newest value is kept, so it may be
+/// updated as often as it changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress(Arc<watch::Sender<Far>>);
 
 impl Progress {
-    /// Told to nobody.
+    /// Creates a progress that nobody reads.
     pub(crate) fn unheard() -> Progress {
         Progress(Arc::new(watch::Sender::default()))
     }
 
-    /// Told to the receiver, which ends with the last copy of the first.
+    /// Creates a progress and its receiver, which ends with the last copy of the sender.
     pub(crate) fn heard() -> (Progress, watch::Receiver<Far>) {
         let (sender, receiver) = watch::channel(Far::default());
         (Progress(Arc::new(sender)), receiver)

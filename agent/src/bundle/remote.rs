@@ -1,5 +1,5 @@
-//! Bundles that lie elsewhere. A remote only opens a stream at a byte and says
-//! what it is a stream of; [`super::download`] does all the rest.
+//! Bundles on other servers. A remote only opens a stream at a byte and describes
+//! it; [`super::download`] does everything else.
 
 mod github;
 mod http;
@@ -17,26 +17,26 @@ use super::source::WebAddress;
 use http::Resource;
 use s3::Object;
 
-/// How long a server may take to answer a connection.
+/// The time limit for connecting to a server.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// How long it may then be silent, before its answer and within it.
+/// The time that a server may then be silent, before its answer and within it.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// What the agent's file says about sources (`[sources]`), besides what the
-/// environment says.
+/// Settings for sources (`[sources]` in the agent's configuration file), in
+/// addition to environment variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// The largest archive that is downloaded, in bytes.
+    /// The largest archive to download, in bytes.
     pub(crate) bytes_max: Option<u64>,
-    /// Instead of AWS's; also `AWS_ENDPOINT_URL_S3` and `AWS_ENDPOINT_URL`.
+    /// An S3 endpoint to use instead of AWS's; also `AWS_ENDPOINT_URL_S3` and `AWS_ENDPOINT_URL`.
     pub(crate) s3_endpoint: Option<String>,
     pub(crate) s3_region: Option<String>,
     /// A profile of AWS's configuration files; also `AWS_PROFILE`.
     pub(crate) s3_profile: Option<String>,
-    /// Default: as soon as the endpoint is not AWS's.
+    /// True to put the bucket's name into the path. Default: true if the endpoint is not AWS's.
     pub(crate) s3_path_style: Option<bool>,
-    /// Ask without credentials.
+    /// True to send requests without credentials.
     pub(crate) s3_anonymous: Option<bool>,
     /// A GitHub Enterprise server's `https://HOST/api/v3`; also `GITHUB_API_URL`.
     pub(crate) github_api: Option<String>,
@@ -44,30 +44,30 @@ pub(crate) struct Settings {
     pub(crate) github_token_file: Option<PathBuf>,
 }
 
-/// A bundle elsewhere.
+/// A bundle on another server.
 pub(super) enum Remote {
     S3(Box<Object>),
     Http(Box<Resource>),
 }
 
-/// Where to go on: `byte` of exactly what has this tag.
+/// The position at which to continue: `byte` of exactly the content with this tag.
 pub(super) struct Resume {
     pub(super) byte: u64,
     pub(super) tag: String,
 }
 
-/// An answer whose body is about to come.
+/// An answer whose body is about to arrive.
 pub(super) struct Opened {
-    /// The byte that it begins at: 0, or what was asked for.
+    /// The offset of the body's first byte: 0, or the requested one.
     pub(super) start: u64,
-    /// Bytes of the whole, not of this body.
+    /// The number of bytes of the whole content, not of this body.
     pub(super) total: Option<u64>,
-    /// What changes whenever the bytes do; none if the server cannot say.
+    /// A tag that changes whenever the bytes do; `None` if the server gives none.
     pub(super) tag: Option<String>,
     pub(super) body: Body,
 }
 
-/// The bytes of an answer.
+/// The body of an answer.
 pub(super) enum Body {
     S3(aws_sdk_s3::primitives::ByteStream),
     Http(reqwest::Response),
@@ -75,7 +75,7 @@ pub(super) enum Body {
 
 type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why there is no stream.
+/// The reason why no stream could be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     #[error("cannot reach {whom}")]
@@ -84,7 +84,7 @@ pub(crate) enum OpenError {
         #[source]
         cause: Cause,
     },
-    /// As [`OpenError::Unreachable`], but it will be the same a second later.
+    /// As [`OpenError::Unreachable`], but another try would fail in the same way.
     #[error("cannot talk to {whom}{advice}")]
     Refused {
         whom: String,
@@ -117,12 +117,12 @@ pub(crate) enum OpenError {
     Odd { whom: String, problem: &'static str },
 }
 
-/// Whether the same may go well later.
+/// Says if the same request may succeed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Again {
     Never,
     Later,
-    /// Not before so long, as the server said.
+    /// Not before this time has passed, according to the server.
     After(Duration),
 }
 
@@ -140,7 +140,7 @@ impl OpenError {
     }
 }
 
-/// What a status means for another try; `after` is the `Retry-After` header.
+/// Returns what a status means for another try; `after` is the `Retry-After` header.
 fn again(status: u16, after: Option<&str>) -> Again {
     match status {
         408 | 429 | 500 | 502 | 503 | 504 => after.and_then(wait_of).map_or(Again::Later, Again::After),
@@ -148,7 +148,7 @@ fn again(status: u16, after: Option<&str>) -> Again {
     }
 }
 
-/// Seconds, or the time when it may be tried again.
+/// Parses a `Retry-After` header: seconds, or the time of the next try.
 fn wait_of(header: &str) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse() {
@@ -158,7 +158,7 @@ fn wait_of(header: &str) -> Option<Duration> {
     Some(then.duration_since(jiff::Timestamp::now()).try_into().unwrap_or(Duration::ZERO))
 }
 
-/// The start and the total of `bytes START-END/TOTAL`.
+/// Parses the start and the total of `bytes START-END/TOTAL`.
 fn content_range(header: &str) -> Option<(u64, u64)> {
     let (range, total) = header.strip_prefix("bytes ")?.split_once('/')?;
     let (start, _) = range.split_once('-')?;
@@ -177,8 +177,8 @@ impl Remote {
         Ok(Remote::Http(Box::new(Resource::new(address.secret().clone())?)))
     }
 
-    /// Asks for all of it, or for what is still missing. A server that cannot
-    /// go on, or whose bytes have changed, answers from the start.
+    /// Requests the whole content, or what is still missing. A server that cannot
+    /// continue, or whose bytes have changed, answers from the start.
     pub(super) async fn open(&mut self, from: Option<&Resume>) -> Result<Opened, OpenError> {
         match self {
             Remote::S3(object) => object.open(from).await,
@@ -188,7 +188,7 @@ impl Remote {
 }
 
 impl Body {
-    /// The next bytes; `None` at the end.
+    /// Returns the next bytes; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Cause> {
         match self {
             Body::S3(body) => Ok(body.next().await.transpose()?),

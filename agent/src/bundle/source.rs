@@ -1,4 +1,4 @@
-//! Where a bundle comes from, as users type it.
+//! The source of a bundle, as users type it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,25 +8,25 @@ use proto::id::{Digest, NotAName};
 use proto::origin::{GitHubCommit, NotAnOrigin, Origin};
 use url::Url;
 
-/// A bundle's source. Its text form has no secret in it.
+/// A bundle's source. Its text form contains no secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A directory or an archive file on this host.
     Path(PathBuf),
     /// A bundle that is in the cache already.
     Cached(Digest),
-    /// In S3 or on GitHub.
+    /// An object in S3 or a commit on GitHub.
     Origin(Origin),
-    /// On some web server.
+    /// A resource on another web server.
     Web(WebAddress),
 }
 
-/// An `https://` address. It may hold a password, or a signature in its query:
-/// only [`WebAddress::secret`] gives them away.
+/// An `https://` address. It may contain a password, or a signature in its query;
+/// only [`WebAddress::secret`] reveals them.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct WebAddress(Url);
 
-/// A text that names no source.
+/// The reason why a text does not name a source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotASource {
     #[error("`{scheme}` is an unknown kind of source: {KINDS}")]
@@ -48,9 +48,9 @@ pub(crate) enum NotASource {
     TooLong,
 }
 
-/// The longest text: it goes into the ledger, and no path is longer.
+/// The longest text, in bytes: it goes into the ledger, and no path is longer.
 const TEXT_BYTES_MAX: usize = 4_096;
-/// What can be given, for messages.
+/// The forms that users can give, for messages.
 pub(crate) const KINDS: &str = "give a directory, a .zip, .tar, .tgz or .tar.zst file, s3://BUCKET/KEY, \
                                 github:OWNER/REPO@COMMIT, https://…, or blake3:DIGEST";
 
@@ -69,7 +69,7 @@ impl FromStr for Source {
         if text.starts_with("github:") || text.starts_with("s3://") {
             return Ok(Source::Origin(text.parse()?));
         }
-        // A file may have a colon in its name, but such a start is meant as a kind.
+        // A file may have a colon in its name, but a start like this is meant as a kind of source.
         match text.split_once("://") {
             Some(("file", path)) => Ok(Source::Path(path.into())),
             Some(("https", _)) => web(text),
@@ -80,8 +80,8 @@ impl FromStr for Source {
     }
 }
 
-/// GitHub's own addresses, as codedeploy-local takes them, mean a commit: what
-/// lies at the address itself is a page, or wants a token.
+/// Parses a web address. GitHub's own addresses, in the forms that codedeploy-local
+/// takes, mean a commit: the address itself leads to a page, or requires a token.
 fn web(text: &str) -> Result<Source, NotASource> {
     let url: Url = text.parse().map_err(NotASource::NoAddress)?;
     let parts: Vec<&str> =
@@ -107,12 +107,12 @@ fn web(text: &str) -> Result<Source, NotASource> {
 }
 
 impl WebAddress {
-    /// The whole address, for the request alone.
+    /// Returns the whole address; only for the request itself.
     pub(super) fn secret(&self) -> &Url {
         &self.0
     }
 
-    /// With another address's secrets left out of it.
+    /// Formats an address without its secrets.
     pub(super) fn shown(url: &Url) -> String {
         let mut shown = url.clone();
         // Neither can fail for an address that has a host.

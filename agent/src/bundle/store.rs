@@ -1,5 +1,5 @@
-//! The bundles of this host: brought into its cache from a source, or fetched
-//! from other hosts, and checked before anybody is told of them.
+//! The bundles of this host. They are brought into the cache from a source, or
+//! fetched from other hosts, and checked before anybody is told of them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -26,11 +26,11 @@ use crate::host_side::{APPSPEC_NAME, FetchError};
 use crate::telemetry::chain;
 use crate::transport::Handle;
 
-/// The newest bundles that were checked, with what is odd about them: who sends one asks
-/// for it by its digest next.
+/// The last bundles that were checked, with their oddities: a client that sends a
+/// bundle soon refers to it by its digest.
 type Checked = VecDeque<(Digest, Vec<String>)>;
 
-/// The cache, and the way to the other hosts' caches.
+/// The cache, and access to the other hosts' caches.
 #[derive(Clone)]
 pub(crate) struct Bundles {
     cache: Cache,
@@ -38,7 +38,7 @@ pub(crate) struct Bundles {
     node: NodeHandle,
     fetcher: Fetcher,
     settings: Arc<Settings>,
-    /// Bytes of bundles that other hosts have announced and are being fetched.
+    /// The bytes of bundles that other hosts announced and that are being fetched.
     announced: Arc<Mutex<u64>>,
     uploads: Arc<Semaphore>,
     checked: Arc<Mutex<Checked>>,
@@ -86,7 +86,7 @@ impl Bundles {
         self.checked(Revision { digest, size, origin }).await
     }
 
-    /// The bundle with what is odd about it.
+    /// Checks the bundle and adds its oddities.
     async fn checked(&self, revision: Revision) -> Result<Brought, BackendError> {
         let digest = revision.digest;
         if let Some(warnings) = self.known_warnings(digest) {
@@ -113,7 +113,7 @@ impl Bundles {
         known.iter().find(|(known, _)| *known == digest).map(|(_, warnings)| warnings.clone())
     }
 
-    /// A bundle that was deployed before may still be with those who have it.
+    /// Finds a bundle that was deployed before, and that other hosts may still have.
     async fn find_in_mesh(&self, digest: Digest) -> Result<Revision, BackendError> {
         let unavailable = |message| BackendError { kind: BackendErrorKind::Unavailable, message };
         let known = self.node.read(move |node| known_revision(node, digest)).await;
@@ -129,16 +129,15 @@ impl Bundles {
         Ok(revision)
     }
 
-    /// Fetches a bundle into the cache: from the hosts that should have it,
-    /// then from any other that is there.
+    /// Fetches a bundle into the cache: from the hosts that should have it, then
+    /// from any connected host.
     pub(crate) async fn fetch(&self, revision: &Revision, sources: &[HostId]) -> Result<PathBuf, FetchError> {
         Ok(self.fetcher.fetch(revision, sources).await?)
     }
 }
 
 impl Bundles {
-    /// Keeps a copy of another host's bundle. What that host says of its size
-    /// is held against what this one has to spare.
+    /// Keeps a copy of another host's bundle, if its announced size is within this host's limits.
     pub(crate) async fn hold(&self, revision: &Revision, from: HostId) -> Result<(), HoldError> {
         if self.cache.has(&revision.digest) {
             return Ok(());
@@ -152,8 +151,8 @@ impl Bundles {
         Ok(())
     }
 
-    /// Counts a bundle that is about to come among those that no deployment
-    /// names, if there may be so many.
+    /// Counts a bundle that is about to arrive among those that no deployment
+    /// names; fails if there are too many bytes of these.
     async fn announce(&self, size: u64) -> Result<Announced, HoldError> {
         let cached = self.cache.bundles().unwrap_or_default();
         let unnamed = self.node.read(move |node| {
@@ -173,11 +172,11 @@ impl Bundles {
     }
 }
 
-/// Bundles that others asked this host to keep and that no deployment names:
-/// half of what the cache holds, so that the other half is left for those.
+/// The most bytes of bundles that others asked this host to keep and that no deployment
+/// names: half of the cache, so that the other half is left for deployed ones.
 const UNNAMED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
-/// A bundle that is on its way here; counted until dropped.
+/// A bundle that is being fetched; counted until dropped.
 struct Announced {
     all: Arc<Mutex<u64>>,
     size: u64,
@@ -189,7 +188,7 @@ impl Drop for Announced {
     }
 }
 
-/// Why a copy is not kept for another host.
+/// The reason why a copy is not kept for another host.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HoldError {
     #[error(
@@ -216,22 +215,21 @@ fn known_revision(node: &Node, digest: Digest) -> Option<(Revision, Vec<HostId>)
     Some((submission.revision.clone(), holders))
 }
 
-/// Bundles of which it is remembered that they were checked: more than are sent
-/// between an upload and its deployment, at a few kilobytes each.
+/// The number of checked bundles to remember, at a few kilobytes each: more than
+/// are sent between an upload and its deployment.
 const CHECKED_KEPT_MAX: usize = 32;
-/// What is odd about a bundle fills no screen.
+/// The number of oddities to report, so that they do not fill the screen.
 const WARNINGS_TOLD_MAX: usize = 20;
 
-/// Nothing is submitted that no host could deploy: the AppSpec file is there,
-/// has no mistake, and every script that it names is in the bundle. Returns what is
-/// odd about it.
+/// Refuses a bundle that no host could deploy: its AppSpec file must exist and have no mistakes,
+/// and every script that it names must be in the bundle. Returns the bundle's oddities.
 fn check_appspec(cache: &Cache, revision: &Revision) -> Result<Vec<String>, BackendError> {
     let custom = CustomEvents::Only(&[]);
     let origin = &revision.origin;
     let found = check::check(&cache.path(&revision.digest), APPSPEC_NAME, custom, check::Hosts::Others)
         .map_err(|mut error| {
             if let EventError::NoAppSpec { archive, .. } = &mut error {
-                // Where it lies in the cache tells nobody anything.
+                // Its path in the cache would tell users nothing.
                 *archive = origin.into();
             }
             unfit(format!("`{origin}` cannot be deployed: {}", chain(&error)))

@@ -1,14 +1,11 @@
-//! An archive becomes a directory. Archives are hostile until proven
-//! otherwise: a bundle is signed, but the one who signs may have unpacked a
-//! stranger's release into it.
+//! Unpacks archives into directories. An archive counts as hostile: a bundle is
+//! signed, but the person who signs it may have unpacked a stranger's release into it.
 //!
-//! Everything goes into a fresh directory beside the destination, which gets
-//! its name only once all is there and the archive was read to its end, where
-//! its checksums are. As nothing but the agent writes in it, a look at each
-//! parent before each write is enough: a parent is a real directory, or the
-//! entry is refused. A link may lead anywhere, as in a Python virtual
-//! environment, because nothing follows it out of the bundle: neither
-//! unpacking nor installing.
+//! Everything goes into a fresh directory beside the destination, which is renamed only once
+//! all is there and the archive was read to its end, where its checksums are. Only the agent
+//! writes in that directory, so checking each parent before each write is enough: a parent must
+//! be a real directory, or the entry is refused. A link may point anywhere, as in a Python
+//! virtual environment, because neither unpacking nor installing follows it out of the bundle.
 
 pub(crate) mod again;
 pub(crate) mod directory;
@@ -31,14 +28,14 @@ use crate::regular_file;
 use again::Inventory;
 use tree::Tree;
 
-/// What an archive may hold at most.
+/// The limits of an archive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Files, directories and links together.
+    /// The number of files, directories and links together.
     pub(crate) entries_max: u64,
-    /// Bytes of all that is unpacked.
+    /// The total number of unpacked bytes.
     pub(crate) bytes_max: u64,
-    /// Unpacked bytes to archive bytes, once [`RATIO_FROM`] are unpacked.
+    /// The ratio of unpacked bytes to archive bytes, once [`RATIO_FROM`] are unpacked.
     pub(crate) ratio_max: u64,
 }
 
@@ -48,23 +45,25 @@ impl Default for Limits {
             // Ten times the largest bundle we know of (a whole node_modules).
             entries_max: 2_000_000,
             bytes_max: 64 * 1024 * 1024 * 1024,
-            // Text compresses to a tenth, logs to a fiftieth; bombs start at a thousandth.
+            // Text compresses to a tenth and logs to a fiftieth; bombs start at a thousandth.
             ratio_max: 200,
         }
     }
 }
 
-/// Small archives of empty files have any ratio.
+/// The number of unpacked bytes from which the ratio counts: small archives of
+/// empty files can have any ratio.
 const RATIO_FROM: u64 = 64 * 1024 * 1024;
-/// The longest name that Linux file systems hold.
+/// The longest name that Linux file systems hold, in bytes.
 const NAME_BYTES_MAX: usize = 255;
-/// Linux refuses longer paths; some room is left for where it is unpacked.
+/// The longest path, in bytes. Linux refuses paths over 4096 bytes; the rest is
+/// for the directory above.
 const PATH_BYTES_MAX: usize = 3_072;
-/// Names in a path. No bundle that we know of has a fifth of it, and what walks a
-/// tree takes a part of the stack, and removing it an open file, for each.
+/// The most names in a path. No bundle that we know of has a fifth of it. For each
+/// name, walking a tree takes a part of the stack, and removing it an open file.
 pub(crate) const DEPTH_MAX: usize = 256;
 
-/// Why one entry, or an archive as a whole, is not let onto the disk.
+/// The reason why an entry, or a whole archive, is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("an absolute path: paths in a bundle are relative to its top")]
@@ -100,7 +99,7 @@ pub(crate) enum Refused {
     Itself,
 }
 
-/// What stands before an entry's content is longer than any that is real.
+/// The headers before an entry's content are longer than any real ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "its entries' headers are too long (at most {} bytes for one entry's name and attributes): it looks like a \
@@ -109,7 +108,7 @@ pub(crate) enum Refused {
 )]
 pub(crate) struct HeadersTooLong;
 
-/// Why an archive was not unpacked. The destination is as if it never had been.
+/// The reason why an archive was not unpacked. The destination is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnpackError {
     #[error("cannot read the archive `{}`", path.display())]
@@ -149,9 +148,9 @@ fn damaged(cause: io::Error) -> UnpackError {
     }
 }
 
-/// Whether `archive` is one of these kinds; if there are none, any will do.
+/// Checks that `archive` is of one of these kinds; without kinds, any will do.
 /// # Errors
-/// If it is another, or cannot be read.
+/// If it is of another kind, or cannot be read.
 pub(crate) fn require(archive: &Path, kinds: &[Kind]) -> Result<(), UnpackError> {
     let Some(wanted) = kinds.first() else { return Ok(()) };
     let kind = regular_file::open(archive).and_then(|mut file| Kind::of_file(&mut file));
@@ -166,9 +165,9 @@ pub(crate) fn require(archive: &Path, kinds: &[Kind]) -> Result<(), UnpackError>
 
 /// Unpacks `archive` as the directory `destination`, which is replaced. Blocks.
 ///
-/// A single directory at the top that has an AppSpec file directly inside
-/// becomes the destination itself, as the official agent has it; but not in an
-/// archive that a directory was packed into.
+/// A single directory at the top that has an AppSpec file directly inside becomes
+/// the destination itself, as with the official agent. This does not apply to an
+/// archive that was made from a directory.
 pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Result<Inventory, UnpackError> {
     let read = |cause| UnpackError::Read { path: archive.to_owned(), cause };
     let mut file = regular_file::open(archive).map_err(read)?;
@@ -177,10 +176,10 @@ pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Resu
         return Err(UnpackError::NoArchive { path: archive.to_owned() });
     };
     replace(destination, packed, limits, |tree| {
-        // What is smaller unpacked than packed is rare enough to be turned away.
+        // An archive larger than its content is rare enough to be refused on a nearly full disk.
         tree.require_room(packed)?;
         match kind {
-            // Its headers are read by 512 bytes each.
+            // The tar reader reads headers in blocks of 512 bytes.
             Kind::Tar => tarball::unpack(io::BufReader::new(file), tree)?.require_mark(),
             Kind::TarGz => tarball::unpack(gzip::Members::new(file), tree).map(|_| ()),
             Kind::TarZst => tarball::unpack(zstd::Decoder::new(file).map_err(damaged)?, tree).map(|_| ()),
@@ -190,22 +189,21 @@ pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Resu
     })
 }
 
-/// Copies the directory `source` as the directory `destination`, which is
-/// replaced: the same guards as for an archive, nothing stripped. Owners and
-/// times are this agent's own. Blocks.
+/// Copies the directory `source` as the directory `destination`, which is replaced. Applies the same
+/// checks as for an archive, and strips nothing. Owners and times become the agent's own. Blocks.
 pub(crate) fn copy(source: &Path, destination: &Path, limits: Limits) -> Result<Inventory, UnpackError> {
-    // No ratio: what is copied is as large as what it is copied from.
+    // There is no ratio to check: the copy is as large as the source.
     replace(destination, u64::MAX, limits, |tree| directory::copy(source, tree).map(|()| Top::Kept))
 }
 
-/// What becomes of a single directory around everything else.
+/// What happens to a single directory at the top.
 enum Top {
     Kept,
     Stripped,
 }
 
-/// Fills a directory beside the destination, and puts it in its place when it is
-/// whole: whatever happens, there is either the old one or the new one.
+/// Fills a directory beside the destination, and moves it there once it is
+/// complete. Whatever happens, either the old or the new one is there.
 fn replace(
     destination: &Path,
     packed: u64,
@@ -239,8 +237,8 @@ fn replace(
         fs::rename(top, destination).map_err(write(destination))?;
         Ok(inventory)
     });
-    // Also after success: the emptied directory around a single one at the top.
-    // What failed before is the better thing to report.
+    // Remove it even after success: an emptied single top directory may be left.
+    // If an error came before, report that one.
     let removed = remove(&unfinished).map_err(write(&unfinished));
     finished.and_then(|inventory| removed.map(|()| inventory))
 }
@@ -251,8 +249,8 @@ fn beside(destination: &Path) -> PathBuf {
     destination.with_file_name(name)
 }
 
-/// Removes what is at `path`, if something is. Directories that their owner may
-/// not write are opened first: only root could remove what is inside.
+/// Removes `path`, if it exists. Directories that their owner may not write are
+/// made writable first: only root could remove their content otherwise.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -267,8 +265,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Lets their owner write `dir` and the directories below it. Links are not
-/// followed.
+/// Makes `dir` and the directories below it writable for their owner. Does not follow links.
 fn open_directories(dir: &Path, depth_left: usize) -> io::Result<()> {
     const OWNER: u32 = 0o700;
     let mode = fs::symlink_metadata(dir)?.permissions().mode();
@@ -284,14 +281,14 @@ fn open_directories(dir: &Path, depth_left: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether packers add a file or directory of this name by themselves: the
-/// Finder of macOS, and tar there.
+/// Returns true if packers add a file or directory of this name by themselves:
+/// the macOS Finder and tar do.
 pub(crate) fn is_noise(name: &OsStr) -> bool {
     name == "__MACOSX" || name == ".DS_Store" || name.as_bytes().starts_with(b"._")
 }
 
-/// Returns the name of the directory to strip off: the only thing at the top but
-/// for what packers add, with a name like "appspec" directly inside.
+/// Returns the name of the directory to strip: the only entry at the top, apart
+/// from what packers add, with a file named like "appspec" directly inside.
 fn single_top(dir: &Path) -> io::Result<Option<OsString>> {
     let mut only = None;
     for entry in fs::read_dir(dir)? {
@@ -314,7 +311,7 @@ fn single_top(dir: &Path) -> io::Result<Option<OsString>> {
     Ok(None)
 }
 
-/// One name of a path: not too long, nothing in it that breaks a line.
+/// Checks one name of a path: it must not be too long, or contain anything that breaks a line.
 fn check_name(name: &[u8]) -> Result<(), Refused> {
     if name.len() > NAME_BYTES_MAX {
         return Err(Refused::TooLong);
@@ -325,7 +322,7 @@ fn check_name(name: &[u8]) -> Result<(), Refused> {
     Ok(())
 }
 
-/// A path of an archive, relative to its top; empty for the top itself.
+/// Checks a path of an archive and returns it relative to the top; empty for the top itself.
 pub(crate) fn check_path(path: &Path) -> Result<PathBuf, Refused> {
     if path.as_os_str().len() > PATH_BYTES_MAX {
         return Err(Refused::TooLong);
@@ -349,16 +346,16 @@ pub(crate) fn check_path(path: &Path) -> Result<PathBuf, Refused> {
     Ok(checked)
 }
 
-/// Where a link may lead to: anywhere, because no link is followed out of the
-/// bundle. Only what no file system could hold is refused.
+/// Checks a link's target. It may point anywhere, because no link is followed out
+/// of the bundle; only a target that no file system could hold is refused.
 pub(crate) fn check_link(target: &Path) -> Result<(), Refused> {
     let bytes = target.as_os_str().len();
     if bytes == 0 || bytes > PATH_BYTES_MAX { Err(Refused::LinkTarget) } else { Ok(()) }
 }
 
-/// Returns where `below` lies in the bundle `top`, with all links followed.
+/// Returns the path of `below` in the bundle `top`, with all links followed.
 /// # Errors
-/// If it is not there, or a link leads out of the bundle.
+/// If it does not exist, or a link leads out of the bundle.
 pub(crate) fn inside(top: &Path, below: &Path) -> io::Result<PathBuf> {
     let (top, place) = (top.canonicalize()?, top.join(below).canonicalize()?);
     if place.starts_with(&top) {
@@ -371,8 +368,8 @@ pub(crate) fn inside(top: &Path, below: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod mutations;
 
-/// A name that was refused, for a message: in full if it is short, and with
-/// nothing in it that breaks a line.
+/// Formats a refused name for a message: shortened if it is long, and without
+/// anything that breaks a line.
 pub(crate) fn shown(name: &Path) -> String {
     const LETTERS_MAX: usize = 160;
     let letters = name.to_string_lossy().chars().flat_map(escaped).collect::<Vec<_>>();

@@ -1,8 +1,7 @@
-//! From a client into the cache: an archive's bytes, as they come, straight to the
-//! disk.
+//! Takes an archive from a client into the cache: the bytes go directly to disk as they arrive.
 //!
-//! The agent is root on most hosts, and whoever may use its socket may not read
-//! every file there. So a client reads its files itself, with its own rights, and
+//! The agent is root on most hosts, but users of its socket may not read every
+//! file there. So the client reads its files itself, with its own rights, and
 //! sends the bytes; the agent opens no path that a client names.
 
 use std::time::Duration;
@@ -16,25 +15,24 @@ use super::cache::Cache;
 use super::download::{Download, DownloadError, Piece, Writer};
 use super::progress::Progress;
 
-/// A client that sends nothing for so long has gone away. Longer than it takes to
-/// read and compress a piece of any file; a pipe that a person types into is not
-/// waited for.
+/// The upload is given up if the client sends nothing for this long. It is longer than reading
+/// and compressing a piece of any file takes; a pipe that a person types into is not waited for.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// Between two looks at how much room is left, where the size is not known.
+/// The number of bytes between two checks of the free space, where the size is not known.
 const ROOM_LOOKED_AT_EVERY: u64 = 64 * 1024 * 1024;
-/// Uploads at the same time: more would only make all of them slower.
+/// The number of uploads at the same time: more would only slow down all of them.
 pub(super) const AT_ONCE_MAX: usize = 4;
 
 /// An archive that a client sends.
 pub(crate) struct Upload {
-    /// Where the client has it from, for people.
+    /// The client's source of it, for people.
     pub(crate) origin: String,
-    /// Its size, if the client says.
+    /// The size in bytes; `None` if the client does not say.
     pub(crate) total: Option<u64>,
     pub(crate) bytes: BoxStream<'static, Result<Bytes, String>>,
 }
 
-/// Why it was not taken.
+/// The reason why an upload failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
     #[error(
@@ -52,10 +50,9 @@ pub(crate) enum UploadError {
     Kept(#[from] DownloadError),
 }
 
-/// Takes all of it.
+/// Takes the whole upload into the cache.
 /// # Errors
-/// See [`UploadError`]; the cache holds nothing new then, and neither if this is
-/// dropped.
+/// See [`UploadError`]. On an error, or if the future is dropped, the cache holds nothing new.
 pub(super) async fn take(
     cache: &Cache,
     bytes_max: u64,
@@ -108,7 +105,7 @@ async fn receive(
 mod tests {
     use super::*;
 
-    /// Sends the pieces, and checks what becomes of it and that only a whole bundle
+    /// Sends the pieces, and checks the result, and that only a whole bundle
     /// leaves something in the cache.
     async fn check(total: Option<u64>, pieces: Vec<Result<&[u8], &str>>, expected: Result<u64, &str>) {
         let dir = tempfile::tempdir().expect("a directory");

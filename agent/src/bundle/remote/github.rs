@@ -12,13 +12,12 @@ use crate::child_env::GITHUB_TOKEN;
 use crate::private;
 
 const API: &str = "https://api.github.com";
-/// The API as it was then: GitHub keeps it as it is.
+/// The version of the API; GitHub keeps it stable.
 const API_VERSION: HeaderValue = HeaderValue::from_static("2022-11-28");
-/// The longest file that is taken for a token.
+/// The longest file that is accepted as a token, in bytes.
 const TOKEN_BYTES_MAX: usize = 4_096;
 
-/// The archive, and the token that the API, and it alone, gets: it answers with
-/// the address of another server.
+/// Returns the archive's resource. Only the API gets the token: it redirects to another server.
 pub(super) fn resource(commit: &GitHubCommit, settings: &Settings) -> Result<Resource, OpenError> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));

@@ -1,4 +1,4 @@
-//! Something at an `https://` address.
+//! A resource at an `https://` address.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use super::{Again, Body, CONNECT_MAX, OpenError, Opened, Resume, SILENCE_MAX, again, content_range};
 use crate::bundle::source::WebAddress;
 
-/// Servers that are asked one after the other, each named by the one before.
+/// The most redirects to follow.
 const REDIRECTS_MAX: usize = 5;
 
 /// A resource of a web server.
@@ -20,19 +20,19 @@ pub(in crate::bundle) struct Resource {
     client: Client,
     url: Url,
     headers: HeaderMap,
-    /// What to say about a status.
+    /// Returns the advice to add to a message about a status.
     advice: fn(&Answer<'_>) -> String,
 }
 
-/// What a server refused with.
+/// A server's refusal.
 pub(super) struct Answer<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
-    /// Whether the request had a token or a password.
+    /// True if the request had a token or a password.
     pub(super) had_credentials: bool,
 }
 
-/// Why a redirect is not followed.
+/// The reason why a redirect is not followed.
 #[derive(Debug)]
 enum Refusal {
     Insecure(String),
@@ -55,7 +55,7 @@ impl Resource {
         Resource::with(url, HeaderMap::new(), advice)
     }
 
-    /// With headers for the first server alone, if they are secret.
+    /// Creates a resource with extra headers; secret ones go only to the first server.
     pub(super) fn with(
         url: Url,
         headers: HeaderMap,
@@ -66,7 +66,7 @@ impl Resource {
             .redirect(Policy::custom(follow))
             .connect_timeout(CONNECT_MAX)
             .read_timeout(SILENCE_MAX)
-            // The downloader tries again, and knows when to stop.
+            // The downloader retries, and knows when to stop.
             .retry(reqwest::retry::never())
             .referer(false)
             .user_agent(concat!("skein/", env!("CARGO_PKG_VERSION")))
@@ -88,12 +88,12 @@ impl Resource {
         match answer.status() {
             StatusCode::OK => Ok(whole(answer)),
             StatusCode::PARTIAL_CONTENT => self.rest(answer, from),
-            // What we have is longer than what is there now.
+            // The part on disk is longer than what is there now.
             StatusCode::RANGE_NOT_SATISFIABLE if from.is_some() => Err(self.status(&answer, Again::Later)),
             status => {
                 let after = text(answer.headers(), RETRY_AFTER);
                 let after = after.as_deref();
-                // GitHub's secondary limit is a 403 that says when to come again.
+                // GitHub's secondary rate limit is a 403 that says when to retry.
                 let again = match status.as_u16() {
                     403 if after.is_some() => again(429, after),
                     status => again(status, after),
@@ -140,7 +140,7 @@ impl Resource {
     }
 }
 
-/// Where to, without a password and without a query.
+/// Returns the address without its password and query.
 fn host(url: &Url) -> String {
     WebAddress::shown(url)
 }
@@ -162,7 +162,7 @@ fn whole(answer: Response) -> Opened {
     Opened { start: 0, total: answer.content_length(), tag, body: Body::Http(answer) }
 }
 
-/// A weak one does not promise the same bytes.
+/// Returns the `ETag` unless it is weak: a weak one does not promise the same bytes.
 fn strong_tag(headers: &HeaderMap) -> Option<String> {
     text(headers, ETAG).filter(|tag| tag.starts_with('"'))
 }
@@ -184,7 +184,7 @@ fn advice(answer: &Answer<'_>) -> String {
     format!(": {words}")
 }
 
-/// GitHub's way to say that the hour's requests are used up.
+/// Returns the time until GitHub allows requests again, if the hour's requests are used up.
 pub(super) fn used_up_for(headers: &HeaderMap) -> Option<Duration> {
     let left = text(headers, HeaderName::from_static("x-ratelimit-remaining"))?;
     let reset: i64 = text(headers, HeaderName::from_static("x-ratelimit-reset"))?.parse().ok()?;

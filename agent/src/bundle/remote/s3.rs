@@ -1,7 +1,7 @@
-//! An object in S3, or in what speaks like it.
+//! An object in S3, or in a store that speaks its protocol.
 //!
-//! Credentials come the way of all AWS tools: environment, profile, web
-//! identity, container, instance (IMDSv2).
+//! Credentials come from where all AWS tools find them: the environment, a
+//! profile, a web identity, the container, or the instance (IMDSv2).
 
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::retry::RetryConfig;
@@ -20,10 +20,10 @@ use super::{
 };
 use crate::child_env::AWS_ACCESS_KEY_ID;
 
-/// Where a bucket is looked for if nobody says; AWS's answer names the right one.
+/// The region in which to look for a bucket by default; AWS's answer names the right one.
 const REGION: &str = "us-east-1";
 
-/// An object, and a client that may ask for it.
+/// An object, and a client that may request it.
 pub(in crate::bundle) struct Object {
     object: S3Object,
     client: Client,
@@ -31,7 +31,7 @@ pub(in crate::bundle) struct Object {
     path_style: bool,
     endpoint: Option<String>,
     sdk: SdkConfig,
-    /// Whose credentials they are, for messages.
+    /// Whose credentials are used, for messages.
     asks_as: String,
 }
 
@@ -40,7 +40,7 @@ impl Object {
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_MAX).read_timeout(SILENCE_MAX);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .timeout_config(timeouts.build())
-            // The downloader tries again, watches the stream, and knows when to stop.
+            // The downloader retries, watches the stream, and knows when to stop.
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(profile) = &settings.s3_profile {
@@ -90,7 +90,8 @@ impl Object {
         request.send().await
     }
 
-    /// Whether the bucket is in another region, where it is looked for then.
+    /// Returns true if the answer says that the bucket is in another region;
+    /// later requests then go there.
     fn moves_to(&mut self, answer: &HttpResponse) -> bool {
         match answer.headers().get("x-amz-bucket-region") {
             Some(region) if region != self.region && matches!(answer.status().as_u16(), 301 | 307 | 400) => {
@@ -143,7 +144,7 @@ impl Object {
         let code = service.err().code().unwrap_or_default().to_owned();
         let advice = self.advice(status, &code);
         let again = match (status, code.as_str()) {
-            // It has changed: from the start, and what it is now.
+            // The object has changed: start again with what it is now.
             (412, _) | (_, "InvalidRange") => Again::Later,
             // Some stores throttle with a status of their own.
             (_, "SlowDown" | "RequestTimeout" | "Throttling" | "InternalError") => Again::Later,
@@ -194,8 +195,8 @@ fn client(sdk: &SdkConfig, region: &str, path_style: bool, endpoint: Option<&str
     Client::from_conf(config.build())
 }
 
-/// Gets the credentials once: without any, nothing needs to be asked. The key's
-/// id is no secret, but most of it is nobody's business either.
+/// Gets the credentials once: without any, no request needs to be sent. Returns a description of
+/// them. It shows only a part of the key's id, which is not a secret but need not be shown in full.
 async fn asks_as(sdk: &SdkConfig) -> Result<String, OpenError> {
     let tried =
         "the environment, the profile, a web identity, the container and the instance's role have none";

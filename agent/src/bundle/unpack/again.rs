@@ -1,12 +1,10 @@
-//! The inventory of a bundle: what came out of the archive, written down while
-//! it is unpacked.
+//! The inventory of a bundle: what was in the archive, recorded while it is unpacked.
 //!
-//! A script may change what it finds in its directory. So the inventory is what
-//! a copy of the revision is made from: each file must still have the content
-//! that it had; owner, mode and time are given as they were, whatever they are
-//! now; what was not in the archive is left out. It also says which content a
-//! script had that is about to run, and which owner and mode the archive gives
-//! a file, which only what is installed gets.
+//! A script may change what it finds in its directory. So a copy of the revision is made
+//! according to the inventory: each file must still have its original content; owner, mode and
+//! time are set as they were, whatever they are now; and files that were not in the archive are
+//! left out. The inventory also holds the content hash of each script that is about to run, and
+//! the owner and mode that the archive gives to each file, which only installed files get.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -19,7 +17,7 @@ use super::tree::{Attributes, Tree, make_directory};
 use super::{Limits, UnpackError, beside, path_of, remove};
 use crate::regular_file;
 
-/// What an archive held, each directory before what is in it.
+/// The content of an archive, each directory before the entries in it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inventory {
     items: Vec<Item>,
@@ -34,7 +32,7 @@ pub(crate) enum What {
     Link(PathBuf),
 }
 
-/// The written form. Paths are relative to the top; see [`text`].
+/// The serialized form of an entry. Paths are relative to the top; see [`text`].
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Item {
     Directory { path: String, mode: u32, owner: Option<(u32, u32)>, modified: u64 },
@@ -42,22 +40,22 @@ enum Item {
     Link { path: String, target: String },
 }
 
-/// Around the written entries.
+/// The text around the serialized entries.
 const START: &[u8] = b"{\"items\":[";
 const END: &[u8] = b"\n]}\n";
 
-/// What an inventory says of a file.
+/// The record of a file in an inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
     /// The BLAKE3 hash of its content, in hexadecimal.
     Hash(String),
     /// The archive had no such file.
     NoFile,
-    /// It is not a whole inventory.
+    /// The inventory is incomplete.
     NoInventory,
 }
 
-/// Why a directory could not be made again. The destination is as it was.
+/// The reason why a directory could not be copied. The destination is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AgainError {
     #[error("`{}` is not as it was unpacked", .0.display())]
@@ -83,7 +81,7 @@ impl Inventory {
         Inventory { items: entries.into_iter().map(item).collect() }
     }
 
-    /// Leaves out all but what is below `top`, which becomes the top.
+    /// Leaves out everything except what is below `top`, which becomes the top.
     pub(super) fn strip(&mut self, top: &OsStr) {
         self.items.retain_mut(|item| {
             let path = match item {
@@ -95,7 +93,7 @@ impl Inventory {
         });
     }
 
-    /// Writes it as JSON, each entry in a line of its own.
+    /// Writes it as JSON, one entry per line.
     pub(crate) fn write(&self, mut to: impl Write) -> io::Result<()> {
         to.write_all(START)?;
         for (at, item) in self.items.iter().enumerate() {
@@ -109,10 +107,9 @@ impl Inventory {
         Ok(serde_json::from_slice(written)?)
     }
 
-    /// Returns what a written inventory says of the file `path`, without reading
-    /// all of its entries.
+    /// Looks up the file `path` in a serialized inventory without parsing all of its entries.
     pub(crate) fn look_up(written: &[u8], path: &Path) -> io::Result<Known> {
-        // Without a checksum, what a power loss left of it shows only so.
+        // There is no checksum; this is how damage by a power loss shows.
         let Some(items) = written.strip_prefix(START).and_then(|rest| rest.strip_suffix(END)) else {
             return Ok(Known::NoInventory);
         };
@@ -127,7 +124,7 @@ impl Inventory {
         }
     }
 
-    /// The attributes of each file.
+    /// Returns the attributes of each file.
     pub(crate) fn files(&self) -> impl Iterator<Item = (PathBuf, Attributes)> {
         self.items.iter().filter_map(|item| match item {
             Item::File { path, mode, owner, modified, .. } => {
@@ -138,9 +135,9 @@ impl Inventory {
         })
     }
 
-    /// Makes `destination`, which is replaced, from `source`. Blocks.
+    /// Creates `destination`, which is replaced, from `source`. Blocks.
     /// # Errors
-    /// [`AgainError::Changed`] as soon as something is not what it was.
+    /// [`AgainError::Changed`] as soon as something differs from the inventory.
     pub(crate) fn unpack_again(
         &self,
         source: &Path,
@@ -158,7 +155,7 @@ impl Inventory {
             Ok(renamed.map_err(|cause| UnpackError::Write { path: destination.to_owned(), cause })?)
         });
         if finished.is_err() {
-            // What failed is the better thing to report.
+            // Report the earlier error instead.
             let _ = remove(&unfinished);
         }
         finished
@@ -185,7 +182,7 @@ fn copy(item: &Item, source: &Path, tree: &mut Tree) -> Result<(), AgainError> {
         Item::File { path, mode, owner, modified, blake3 } => {
             let path = path_of_text(path);
             let changed = || AgainError::Changed(source.join(&path));
-            // What lies there now may be a link that leads away.
+            // The file may have been replaced by a link that leads elsewhere.
             let mut file = regular_file::open_no_link(&source.join(&path)).map_err(|_| changed())?;
             if let Some(place) = tree.place(&path)? {
                 let hash = tree.file(&place, &mut file, attributes(*mode, *owner, *modified))?;
@@ -198,13 +195,12 @@ fn copy(item: &Item, source: &Path, tree: &mut Tree) -> Result<(), AgainError> {
     Ok(())
 }
 
-/// Only root gives files away.
+/// Leaves out the owner unless the agent is root, because only root can give files away.
 fn attributes(mode: u32, owner: Option<(u32, u32)>, modified: u64) -> Attributes {
     Attributes { mode, owner: owner.filter(|_| nix::unistd::geteuid().is_root()), modified }
 }
 
-/// Starts a path that is not UTF-8, of which the rest are its bytes in
-/// hexadecimal. No path has a NUL.
+/// The prefix of a path that is not UTF-8; its bytes follow in hexadecimal. No path contains a NUL.
 const NOT_UTF8: &str = "\0";
 
 fn text(path: &Path) -> String {

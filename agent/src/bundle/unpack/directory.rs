@@ -1,4 +1,4 @@
-//! A directory on this host, copied as it lies.
+//! Copies a directory on this host.
 
 use std::fs;
 use std::io;
@@ -9,8 +9,8 @@ use super::tree::{Attributes, Tree};
 use super::{Limits, Refused, UnpackError, check_link, check_path};
 use crate::regular_file;
 
-/// A directory's own mode is not copied: it gets what a new one has. Else a user
-/// that a script runs as could not reach what a careful packer keeps closed.
+/// The mode of copied directories, before the umask. A directory's own mode is not copied: a
+/// user that a script runs as might then not reach files that a careful packer keeps closed.
 pub(super) const MODE: u32 = 0o777;
 
 pub(super) fn copy(source: &Path, tree: &mut Tree) -> Result<(), UnpackError> {
@@ -19,8 +19,8 @@ pub(super) fn copy(source: &Path, tree: &mut Tree) -> Result<(), UnpackError> {
     copier.directory(Path::new(""))
 }
 
-/// What of the directory `source` would be refused if it were copied: the first
-/// [`REFUSED_MAX`], each with its path relative to the top. Writes nothing.
+/// Lists the entries of the directory `source` that a copy would refuse: the
+/// first [`REFUSED_MAX`], each with its path relative to the top. Writes nothing.
 /// # Errors
 /// If something cannot be read.
 pub(crate) fn refused(source: &Path, limits: Limits) -> Result<Vec<(PathBuf, Refused)>, UnpackError> {
@@ -57,10 +57,10 @@ pub(crate) fn refused(source: &Path, limits: Limits) -> Result<Vec<(PathBuf, Ref
     Ok(refused)
 }
 
-/// Who has so many has made one mistake, and sees which.
+/// The number of refused entries to list; so many have one common cause, which the list shows.
 const REFUSED_MAX: usize = 20;
 
-/// What the process leaves out of the modes of what it makes.
+/// Returns the process's umask.
 pub(super) fn umask() -> u32 {
     // The system call can only read it by changing it, for all threads.
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -106,7 +106,7 @@ impl Copier<'_> {
             let target = fs::read_link(&path).map_err(read)?;
             self.tree.link(&place, &target)
         } else if kind.is_file() {
-            // It may have become a link since it was looked at.
+            // It may have become a link since it was examined.
             let mut file = regular_file::open_no_link(&path).map_err(read)?;
             self.tree.file(&place, &mut file, attributes).map(drop)
         } else {

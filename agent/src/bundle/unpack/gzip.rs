@@ -1,14 +1,14 @@
-//! Gzip, read to its end: each member's checksum is compared.
+//! Reads gzip to the end, and verifies the checksum of each member.
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::GzDecoder;
 
-/// Starts each member of a gzip file.
+/// The first byte of each member of a gzip file.
 const MAGIC: u8 = 0x1f;
 
-/// The content of all members, one after the other. Zeros after the last one
-/// are padding, as gzip has it; anything else there is damage.
+/// The content of all members in sequence. Zeros after the last one are padding,
+/// as for gzip itself; anything else there is damage.
 pub(super) struct Members<R> {
     now: Now<BufReader<R>>,
 }
@@ -16,7 +16,7 @@ pub(super) struct Members<R> {
 enum Now<R> {
     Inside(Box<GzDecoder<R>>),
     Between(R),
-    /// Something failed, and goes on failing.
+    /// A read failed; all later reads fail, too.
     Failed,
 }
 

@@ -1,6 +1,6 @@
-//! Archives with mistakes in them, thousands, the same each time: what the fuzz
-//! target does with more patience (`fuzz/fuzz_targets/archive.rs`). The variable
-//! `MUTATION_ROUNDS` asks for more of them, where there is no nightly compiler.
+//! Unpacks thousands of archives with mistakes, the same ones each time. The fuzz
+//! target (`fuzz/fuzz_targets/archive.rs`) does this for longer. The variable
+//! `MUTATION_ROUNDS` asks for more rounds, where there is no nightly compiler.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,14 +8,14 @@ use tempfile::TempDir;
 
 use super::{Limits, unpack};
 
-/// A few seconds' worth.
+/// Takes a few seconds.
 const ROUNDS: u64 = 1_000;
 const LIMITS: Limits = Limits { entries_max: 100, bytes_max: 1024 * 1024, ratio_max: 200 };
-/// A tar header, and the place of its checksum.
+/// The size of a tar header, and the position of its checksum.
 const BLOCK: usize = 512;
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 
-/// As SplitMix64: every round its own numbers, the same in every run.
+/// A SplitMix64 generator: each round gets its own numbers, the same in every run.
 struct Chance(u64);
 
 impl Chance {
@@ -72,7 +72,7 @@ fn zip() -> Vec<u8> {
     zip.finish().expect("finished").into_inner()
 }
 
-/// A few bytes are others than they were, or the end is missing.
+/// Changes a few bytes, or cuts off the end.
 fn mutate(archive: &mut Vec<u8>, chance: &mut Chance) {
     const TELLING: [&[u8]; 10] =
         [b"dir/out/x", b"../", b"/etc/", b"..", b"\0", b"\n", b"\xff\xff\xff\xff", b"0", b"2", b"5"];
@@ -88,7 +88,7 @@ fn mutate(archive: &mut Vec<u8>, chance: &mut Chance) {
             }
             _ => {
                 let word = TELLING[chance.below(TELLING.len())];
-                // Names, types and targets are where it gets interesting.
+                // Names, types and targets are the interesting fields.
                 let field = [0, 100, 124, 156, 157, 345][chance.below(6)];
                 let start = (at / BLOCK * BLOCK + field).min(archive.len());
                 let end = archive.len().min(start + word.len());
@@ -98,7 +98,7 @@ fn mutate(archive: &mut Vec<u8>, chance: &mut Chance) {
     }
 }
 
-/// Makes changed headers count: without it all would end at the checksum.
+/// Recomputes the checksums of changed headers; otherwise every change would be found by its checksum.
 fn sum_up(archive: &mut [u8]) {
     for block in archive.chunks_exact_mut(BLOCK).filter(|block| block[257..262] == *b"ustar") {
         block[CHECKSUM].fill(b' ');
@@ -112,7 +112,7 @@ fn mutated_archives_write_nothing_outside_and_leave_nothing_behind() {
     let (tar, zip) = (tar(), zip());
     let dir = TempDir::new().expect("a directory");
     let (archive, inside) = (dir.path().join("archive"), dir.path().join("inside"));
-    // Links lead there, and nothing is to follow them.
+    // Links point there, and nothing may follow them.
     let outside = dir.path().join("outside");
     fs::create_dir(&outside).expect("made");
     let mut good = 0;

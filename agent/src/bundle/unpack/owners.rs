@@ -1,5 +1,5 @@
-//! Whose the entries of a tar are: by name, if this host knows the name, else
-//! by number, as root's tar has it. A number is one on the host that packed.
+//! Determines the owners of tar entries: by name if this host knows the name, and
+//! otherwise by number, as root's tar does. The number is one of the host that packed.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use nix::unistd::{Group, User};
 
 pub(super) struct Owners {
-    /// Only root gives files away.
+    /// True if the agent is root: only root can give files away.
     gives_away: bool,
     users: HashMap<Vec<u8>, Option<u32>>,
     groups: HashMap<Vec<u8>, Option<u32>>,
@@ -19,7 +19,7 @@ impl Owners {
         Owners { gives_away, users: HashMap::new(), groups: HashMap::new() }
     }
 
-    /// User and group of an entry; none if all is to be the agent's own.
+    /// Returns the user and group of an entry; `None` if the agent is to own it.
     pub(super) fn of(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Option<(u32, u32)>> {
         if !self.gives_away {
             return Ok(None);
@@ -28,7 +28,7 @@ impl Owners {
         let (uid, gid) = (header.uid()?, header.gid()?);
         let mut user = header.username_bytes().unwrap_or_default().to_vec();
         let mut group = header.groupname_bytes().unwrap_or_default().to_vec();
-        // Long or foreign names stand there instead.
+        // Long or foreign names are in these instead.
         for extension in entry.pax_extensions()?.into_iter().flatten() {
             let extension = extension?;
             match extension.key_bytes() {
@@ -43,8 +43,8 @@ impl Owners {
     }
 }
 
-/// Each name is looked up once: an archive has many entries, and the answer may
-/// come over the network.
+/// Looks a name up, each only once: an archive has many entries, and the answer
+/// may come over the network.
 fn known(
     names: &mut HashMap<Vec<u8>, Option<u32>>,
     name: Vec<u8>,
@@ -63,7 +63,7 @@ fn known(
     found
 }
 
-/// Names kept; a bundle has one or two, and beyond it they are looked up again.
+/// The number of names to keep. A bundle has one or two; beyond this number, names are looked up again.
 const NAMES_MAX: usize = 1_000;
 
 fn number(id: u64) -> io::Result<u32> {

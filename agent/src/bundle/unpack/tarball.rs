@@ -1,4 +1,4 @@
-//! Tar, with GNU's and POSIX's (pax) extensions.
+//! Unpacks tar, with the extensions of GNU and POSIX (pax).
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -10,16 +10,15 @@ use super::owners::Owners;
 use super::tree::{Attributes, Tree};
 use super::{HeadersTooLong, Refused, UnpackError, damaged, path_of};
 
-/// Ours is shorter; of others' nothing is used.
+/// The longest comment to read, in bytes. Ours is shorter, and others are not used.
 const NOTE_BYTES_MAX: u64 = 128;
 
-/// What may stand before one entry's content: its name, its link's target, its
-/// attributes, where a sparse file has holes. All of that is held in memory;
-/// real ones have a hundredth of it.
+/// The most bytes before an entry's content: its name, its link target, its attributes, and the
+/// holes of a sparse file. All of that is held in memory; real headers have a hundredth of it.
 pub(super) const HEADERS_BYTES_MAX: u64 = 256 * 1024;
 const BLOCK: u64 = 512;
 
-/// Where the entries end.
+/// The way in which the entries end.
 pub(super) enum End {
     /// With the empty blocks that mark a tar's end.
     Marked,
@@ -28,8 +27,8 @@ pub(super) enum End {
 }
 
 impl End {
-    /// An archive without any checksum of its bytes must have the mark: nothing
-    /// else tells it from one that was cut between two entries.
+    /// Fails without the mark. An archive without a checksum of its bytes must have
+    /// it: nothing else distinguishes it from one that was cut between two entries.
     pub(super) fn require_mark(self) -> Result<(), UnpackError> {
         match self {
             End::Marked => Ok(()),
@@ -41,8 +40,8 @@ impl End {
     }
 }
 
-/// Unpacks the entries, and reads on to the archive's last byte: the checksum of
-/// a compressed one is at its end.
+/// Unpacks the entries, and reads to the archive's last byte: a compressed
+/// archive has its checksum at the end.
 pub(super) fn unpack(archive: impl Read, tree: &mut Tree) -> Result<End, UnpackError> {
     let limit =
         tree.limits.bytes_max.min(super::RATIO_FROM.max(tree.packed.saturating_mul(tree.limits.ratio_max)));
@@ -53,12 +52,12 @@ pub(super) fn unpack(archive: impl Read, tree: &mut Tree) -> Result<End, UnpackE
     let mut entries = archive.entries().map_err(damaged)?;
     let mut unread = 0;
     loop {
-        // What is left of the entry before is skipped on the way to the next.
+        // The rest of the previous entry is skipped on the way to the next.
         next.set(HEADERS_BYTES_MAX.saturating_add(unread));
         let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(damaged)?;
         let is_sparse = entry.header().entry_type().is_gnu_sparse();
-        // Of a sparse file the crate tells the size with its holes.
+        // For a sparse file, the crate returns the size including holes.
         let size = if is_sparse { entry.header().entry_size().map_err(damaged)? } else { entry.size() };
         next.set(u64::MAX);
         unpacker.entry(&mut entry)?;
@@ -109,7 +108,7 @@ impl Unpacker<'_> {
         let header = entry.header();
         let mut mode = header.mode()?;
         if self.tree.was_directory {
-            // As if it had been copied to here, which is what CodeDeploy does.
+            // Set the mode as if the directory had been copied here, which is what CodeDeploy does.
             let is_directory = header.entry_type() == EntryType::Directory;
             mode = if is_directory { super::directory::MODE } else { mode } & !self.umask;
         }
@@ -121,7 +120,7 @@ fn special(name: std::path::PathBuf, kind: &'static str) -> UnpackError {
     UnpackError::Refused { name, cause: Refused::Special(kind) }
 }
 
-/// Headers and padding come on top of what is in the files.
+/// Returns the most bytes to read: headers and padding come in addition to the files' content.
 fn metered_max(files: u64) -> u64 {
     files.saturating_mul(2).saturating_add(1024 * 1024)
 }
@@ -129,9 +128,9 @@ fn metered_max(files: u64) -> u64 {
 struct Metered<'n, R> {
     archive: R,
     left: u64,
-    /// How much may be read until this is set again.
+    /// The number of bytes that may be read until it is set again.
     next: &'n Cell<u64>,
-    /// Set once there is no more.
+    /// Set at the archive's end.
     is_over: &'n Cell<bool>,
 }
 

@@ -1,9 +1,9 @@
-//! The directory that an archive is unpacked into, and what may go there.
+//! The directory that an archive is unpacked into, and the rules for what may go there.
 //!
-//! It belongs to the agent, and only the agent writes it: scripts run from here
-//! as root. The owner and mode that the archive gives an entry are noted in the
-//! [`Inventory`], and given to what is installed. Their read access is kept
-//! here too, so that a script that runs as that owner finds its files.
+//! The directory belongs to the agent, and only the agent writes it: scripts run from
+//! here as root. The owner and mode that the archive gives to an entry are recorded
+//! in the [`Inventory`], and set on installed files. The owner's read access is also
+//! set here, so that a script that runs as that owner finds its files.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -18,37 +18,35 @@ use crate::posix_acl;
 
 /// The setuid and setgid bits.
 const SET_IDS: u32 = 0o6000;
-/// The bits that an entry keeps in the unpacked directory: others than the agent
-/// do not write there.
+/// The mode bits that an entry keeps in the unpacked directory: only the agent may write there.
 const KEPT_BITS: u32 = 0o755;
-/// The bits that a directory has in any case: without them the agent could not
-/// remove what is inside, unless it is root.
+/// The mode bits that every directory gets: without them, an agent that is not
+/// root could not remove the content.
 const DIRECTORY_BITS: u32 = 0o700;
 
-/// What a file or directory of an archive has besides its bytes.
+/// The metadata of a file or directory in an archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Attributes {
     pub(crate) mode: u32,
-    /// Known only where the agent may give files away.
+    /// User and group id; `None` where the agent may not give files away.
     pub(crate) owner: Option<(u32, u32)>,
-    /// Seconds since 1970; zero means that the archive does not say.
+    /// Seconds since 1970; zero if the archive does not say.
     pub(crate) modified: u64,
 }
 
 impl Attributes {
-    /// The mode in the unpacked directory, where access control lists are not
-    /// supported or not needed.
+    /// The mode in the unpacked directory, where access control lists are not supported or not needed.
     pub(crate) fn kept_mode(&self) -> u32 {
         self.mode & KEPT_BITS
     }
 
-    /// The owner's right to read and to run.
+    /// Returns the owner's rights to read and to execute.
     pub(crate) fn owner_bits(&self) -> u32 {
         self.mode >> 6 & 0o5
     }
 
-    /// The mode that the kernel shows if the owner has this right by an access
-    /// control list: the group's bits are the list's mask then.
+    /// Returns the mode that the kernel shows if the owner has these rights by an
+    /// access control list: the group bits are then the list's mask.
     pub(crate) fn listed_mode(&self) -> u32 {
         self.kept_mode() | self.owner_bits() << 3
     }
@@ -61,17 +59,17 @@ pub(super) struct Tree {
     pub(super) packed: u64,
     entries: u64,
     bytes: u64,
-    /// Whether the archive is a packed directory, of which nothing is stripped.
+    /// True if the archive was made from a directory; nothing is then stripped.
     pub(super) was_directory: bool,
-    /// Known to be real directories, made by this tree.
+    /// Paths that are known to be real directories, made by this tree.
     directories: HashSet<PathBuf>,
-    /// All that was laid down; the later of two entries with one name counts.
+    /// Everything written so far; of two entries with one name, the later counts.
     inventory: HashMap<PathBuf, What>,
-    /// What a file's content goes through.
+    /// The buffer for copying files.
     buffer: Vec<u8>,
 }
 
-/// What is read and written at once.
+/// The number of bytes to read and write at once.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 impl Tree {
@@ -89,7 +87,7 @@ impl Tree {
         }
     }
 
-    /// Which directory on which device it is.
+    /// Returns the device and inode of the directory.
     pub(super) fn identity(&self) -> Result<(u64, u64), UnpackError> {
         let metadata = self.top.metadata();
         let metadata = metadata.map_err(|cause| UnpackError::Read { path: self.top.clone(), cause })?;
@@ -100,7 +98,7 @@ impl Tree {
         Ok(require_room(&self.top, needed)?)
     }
 
-    /// Counts an entry and says where it goes; `None` for the top itself.
+    /// Counts an entry and returns its checked path; `None` for the top itself.
     pub(super) fn place(&mut self, name: &Path) -> Result<Option<PathBuf>, UnpackError> {
         self.entries += 1;
         let too_many = self.entries > self.limits.entries_max;
@@ -116,7 +114,7 @@ impl Tree {
         }
     }
 
-    /// Makes sure that all of the path above its last name are directories.
+    /// Checks that all parents of the path are directories, and creates missing ones.
     fn parents(&mut self, path: &Path) -> Result<(), Refused> {
         let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
             return Ok(());
@@ -129,7 +127,7 @@ impl Tree {
         match fs::symlink_metadata(&place) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => return Err(Refused::ThroughNonDirectory { above: parent.display().to_string() }),
-            // Should this fail, so does what is to go inside, and says why.
+            // If this fails, creating the entry inside fails, too, and reports the reason.
             Err(_) => drop(make_directory(&place)),
         }
         self.directories.insert(parent.to_owned());
@@ -147,7 +145,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Returns the hash of the content.
+    /// Writes a file and returns the hash of its content.
     pub(super) fn file(
         &mut self,
         path: &Path,
@@ -158,8 +156,8 @@ impl Tree {
         let create = |place: &Path| File::options().write(true).create_new(true).mode(0o600).open(place);
         let mut file = self.anew(&place, create)?;
         let hash = self.copy(path, content, &mut file)?;
-        // Whoever can put a file into a bundle would else run as its owner;
-        // `mode` in the AppSpec gives the bits to what is installed.
+        // With setuid, anybody who can put a file into a bundle could run code as
+        // its owner. `mode` in the AppSpec file sets these bits on installed files.
         let attributes = Attributes { mode: attributes.mode & !SET_IDS & 0o7777, ..attributes };
         let kept = keep(&file, &attributes, attributes.kept_mode());
         kept.map_err(|cause| UnpackError::Write { path: place, cause })?;
@@ -214,7 +212,7 @@ impl Tree {
         let checked = check_path(target).and_then(|target| self.parents(&target).map(|()| target));
         let source = checked.ok().and_then(|target| match self.inventory.get(&target) {
             Some(file @ What::File(..)) => Some((self.top.join(target), file.clone())),
-            // A link to a link would be judged at another place than its own.
+            // A link to a link would be resolved at another place than its own.
             Some(What::Directory(_) | What::Link(_)) | None => None,
         });
         let Some((source, file)) = source else {
@@ -230,9 +228,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes what is not there yet. Of two entries with one name the later
-    /// wins, as with tar; only a directory, which may have something inside by
-    /// now, does not yield.
+    /// Creates an entry that may exist already. Of two entries with one name the later
+    /// wins, as with tar; but a directory, which may have content by now, is not replaced.
     fn anew<T>(&self, place: &Path, make: impl Fn(&Path) -> io::Result<T>) -> Result<T, UnpackError> {
         let made = match make(place) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -243,11 +240,11 @@ impl Tree {
         made.map_err(|cause| UnpackError::Write { path: place.to_owned(), cause })
     }
 
-    /// Gives directories what they keep, and returns what was laid down.
+    /// Sets the attributes of directories, and returns the inventory.
     pub(super) fn finish(self) -> Result<Inventory, UnpackError> {
         let mut items: Vec<_> = self.inventory.into_iter().collect();
         items.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        // Those below first, so that their times stay.
+        // Start with the deepest, so that writes below do not change a directory's time.
         for (path, what) in items.iter().rev() {
             let What::Directory(attributes) = what else { continue };
             let place = self.top.join(path);
@@ -259,12 +256,12 @@ impl Tree {
     }
 }
 
-/// Makes a directory that others than the agent do not write, whatever the umask.
+/// Creates a directory that only the agent can write, whatever the umask.
 pub(super) fn make_directory(place: &Path) -> io::Result<()> {
     DirBuilder::new().mode(KEPT_BITS).create(place)
 }
 
-/// Gives an entry its time, `mode`, and the read access that its owner has.
+/// Sets an entry's time and mode, and the read access of its owner.
 fn keep(file: &File, attributes: &Attributes, mode: u32) -> io::Result<()> {
     let agent = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     let (user, group) = attributes.owner.unwrap_or(agent);

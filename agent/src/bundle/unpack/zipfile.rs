@@ -1,4 +1,4 @@
-//! Zip, with the modes and links that Unix zips store.
+//! Unpacks zip archives, with the modes and links that Unix zips store.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -12,9 +12,9 @@ use zip::{ExtraField, System, ZipArchive};
 use super::tree::{Attributes, Tree};
 use super::{Refused, UnpackError, path_of};
 
-/// A link's target is a file's content in a zip; a longer one is no path.
+/// The longest link target, in bytes. In a zip it is a file's content; a longer one is not a path.
 const TARGET_BYTES_MAX: u64 = super::PATH_BYTES_MAX as u64 + 1;
-/// The bits of a Unix mode that say what kind of file it is.
+/// The bits of a Unix mode that hold the file type.
 const KIND: u32 = 0o170_000;
 
 pub(super) fn unpack(archive: File, tree: &mut Tree) -> Result<(), UnpackError> {
@@ -51,8 +51,8 @@ pub(super) fn unpack(archive: File, tree: &mut Tree) -> Result<(), UnpackError> 
     Ok(())
 }
 
-/// Some tools for DOS and Windows write its separators; the official agent takes
-/// them for what they are.
+/// Returns the entry's name with slashes. Some tools for DOS and Windows write
+/// backslashes; the official agent accepts them as separators.
 fn name<'e, R: Read>(entry: &'e ZipFile<'_, R>) -> Cow<'e, [u8]> {
     let raw = entry.name_raw();
     if entry.system() != System::Dos || !raw.contains(&b'\\') {
@@ -61,8 +61,8 @@ fn name<'e, R: Read>(entry: &'e ZipFile<'_, R>) -> Cow<'e, [u8]> {
     raw.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect()
 }
 
-/// As with unzip: what comes from DOS or without a mode gets that of a new file,
-/// and setuid and the like do not come out of a zip.
+/// Returns the mode, as unzip sets it: an entry from DOS or without a mode gets
+/// that of a new file, and setuid and similar bits are never set from a zip.
 fn mode<R: Read>(entry: &ZipFile<'_, R>, umask: u32) -> u32 {
     const READ_ONLY: u32 = 1;
     let stored = entry.unix_mode().map(|mode| mode & 0o777).filter(|mode| *mode != 0);
@@ -74,8 +74,8 @@ fn mode<R: Read>(entry: &ZipFile<'_, R>, umask: u32) -> u32 {
     }
 }
 
-/// When the file was changed last, as unzip has it: exactly, if the zip says so,
-/// or to two seconds and in whatever time zone this is.
+/// Returns the time of the last change, as unzip does: exact if the zip says so,
+/// and otherwise to two seconds and in the time zone of this host.
 #[expect(clippy::wildcard_enum_match_arm, reason = "of what a zip may add, only this tells the time")]
 fn modified<R: Read>(entry: &ZipFile<'_, R>) -> Option<u64> {
     let exact = entry.extra_data_fields().find_map(|field| match field {
