@@ -1,15 +1,15 @@
-//! The AppSpec file: what a bundle says about its own installation.
+//! The AppSpec file: a bundle's description of its own installation.
 //!
-//! [`parse`] is CodeDeploy's grammar as its agent reads it, with two
-//! differences: all mistakes are found at once, each with its place and what to
-//! write instead, and what that agent passes over in silence although it is
-//! surely not meant (`permission:`, `overwrite:`) becomes a warning. The YAML
-//! is read as a tree with positions (`tree`), never into structs directly,
-//! because a place is what a reader of a refusal needs first.
+//! [`parse`] accepts CodeDeploy's grammar as CodeDeploy's agent reads it, with two
+//! differences. It finds all mistakes at once, each with its place and what to
+//! write instead. And where that agent silently ignores something that is surely a
+//! mistake (`permission:`, `overwrite:`), it warns. It reads the YAML as a tree
+//! with positions (`tree`) and never directly into structs, because the first thing
+//! that a reader of an error needs is the place.
 //!
-//! Documented differences: a byte order mark and anchors are accepted, `mode:
-//! 0644` means 0644, names of unknown events are refused, and so are paths
-//! that leave the bundle.
+//! Documented differences: a byte order mark and anchors are accepted, `mode: 0644`
+//! means 0644, and names of unknown events and paths that leave the bundle are
+//! refused.
 
 mod access;
 mod advice;
@@ -31,121 +31,124 @@ use crate::policy::FileExists;
 use crate::suggest;
 use reader::{Cursor, Reader};
 
-/// The longest AppSpec file that is read. Real ones are below 8 KiB; a longer
-/// one than this is something else under that name.
+/// The longest AppSpec file that is read, in bytes. Real ones are below 8 KiB; a
+/// file longer than this is something else under that name.
 pub const APPSPEC_BYTES_MAX: usize = 256 * 1024;
 
-/// An AppSpec file. `version` and `os` each have one accepted value (0.0,
-/// linux), so they are checked and not kept.
+/// The content of an AppSpec file. `version` and `os` have one accepted value each
+/// (0.0 and linux), so they are checked but not kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AppSpec {
     /// What to copy where, in the file's order.
     pub files: Vec<FileMapping>,
-    /// What to do with files in the way; wins over the deployment's own.
+    /// What to do with files that are in the way. Takes precedence over the
+    /// deployment's own setting.
     pub file_exists: Option<FileExists>,
-    /// Modes, owners and so on of what was copied, in the file's order.
+    /// The modes, owners and so on of copied files, in the file's order.
     pub permissions: Vec<Permission>,
     /// The scripts of each event that has any, in the file's order.
     pub hooks: BTreeMap<LifecycleEvent, Vec<Script>>,
-    /// The same of events that somebody made up: only `skein local` runs them.
+    /// The scripts of events that the user invented. Only `skein local` runs them.
     pub custom_hooks: BTreeMap<String, Vec<Script>>,
 }
 
-/// Which names that are no lifecycle event an AppSpec file may hook.
+/// The names besides the lifecycle events that an AppSpec file may hook.
 #[derive(Clone, Copy, Debug)]
 pub enum CustomEvents<'n> {
-    /// These and no others.
+    /// These names and no others.
     Only(&'n [String]),
-    /// All: the file was judged when its revision was installed.
+    /// Any name: the file was checked when its revision was installed.
     Any,
 }
 
 /// One entry of `files`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileMapping {
-    /// Relative to the bundle, without `..`; empty for all of it.
+    /// The path in the bundle, relative and without `..`; empty for the whole
+    /// bundle.
     pub source: String,
-    /// The directory that it goes into, as written.
+    /// The directory to copy to, as written.
     pub destination: String,
-    /// Where in the AppSpec file.
+    /// The line in the AppSpec file.
     pub line: usize,
 }
 
 /// One script of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
-    /// Relative to the bundle, as written.
+    /// The path in the bundle, as written.
     pub location: String,
-    /// How long it may run.
+    /// The most time that the script may run.
     pub timeout: Duration,
-    /// Whether the AppSpec file says so, or `timeout` is the default.
+    /// True if the AppSpec file gives `timeout`, false if it is the default.
     pub timeout_given: bool,
-    /// As whom it runs; none means as the agent.
+    /// The user that runs the script; `None` for the agent's own user.
     pub runas: Option<String>,
-    /// Whether it is started through `sudo`.
+    /// True if the script is started through `sudo`.
     pub sudo: bool,
-    /// Where in the AppSpec file.
+    /// The line in the AppSpec file.
     pub line: usize,
 }
 
 /// One entry of `permissions`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permission {
-    /// The file or directory that it is about.
+    /// The file or directory that the entry is for.
     pub object: String,
-    /// Which names below a directory; `**` is all, at any depth.
+    /// A pattern for names below a directory; `**` matches all, at any depth.
     pub pattern: String,
-    /// Names directly below a directory that are left out.
+    /// Names directly below the directory that the entry leaves out.
     pub except: Vec<String>,
-    /// Whether it is about files.
+    /// True if the entry applies to files.
     pub files: bool,
-    /// Whether it is about directories.
+    /// True if the entry applies to directories.
     pub directories: bool,
     /// The twelve mode bits.
     pub mode: Option<u32>,
-    /// A user's name.
+    /// The name of the owner.
     pub owner: Option<String>,
-    /// A group's name.
+    /// The name of the owning group.
     pub group: Option<String>,
     /// Entries of the access control list.
     pub acls: Vec<Ace>,
-    /// What SELinux is to know of it.
+    /// The SELinux context.
     pub context: Option<SeContext>,
-    /// Where in the AppSpec file.
+    /// The line in the AppSpec file.
     pub line: usize,
 }
 
-/// An AppSpec file that was read, and what is odd about it.
+/// An AppSpec file that was read without mistakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
-    /// What it says.
+    /// The content of the file.
     pub appspec: AppSpec,
-    /// What is accepted, but surely not meant.
+    /// Warnings: what is accepted, but is probably a mistake.
     pub warnings: Vec<Mistake>,
 }
 
-/// All that can be said of an AppSpec file, good or bad.
+/// The full result of examining an AppSpec file, valid or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Examined {
-    /// What it says, as far as it could be read: for looking at, never to be
-    /// carried out while there are mistakes.
+    /// The content of the file, as far as it could be read. It may be shown, but
+    /// must never be carried out while there are mistakes.
     pub appspec: AppSpec,
-    /// What must be put right, in the order of their places.
+    /// The mistakes to correct, in the order of their places.
     pub mistakes: Vec<Mistake>,
-    /// What is accepted, but surely not meant.
+    /// Warnings: what is accepted, but is probably a mistake.
     pub warnings: Vec<Mistake>,
 }
 
-/// Something wrong at one place of an AppSpec file.
+/// A mistake at one place of an AppSpec file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// The AppSpec file's name, or that of another file of the bundle.
+    /// The name of the AppSpec file, or of another file in the bundle.
     pub file: String,
-    /// From 1; 0 if it is about the file as a whole.
+    /// The line, counted from 1; 0 for the file as a whole.
     pub line: usize,
-    /// In characters, from 1.
+    /// The column in characters, counted from 1.
     pub column: usize,
-    /// Which key, as `hooks.AfterInstall[0].timeout`; empty for the whole file.
+    /// The key, such as `hooks.AfterInstall[0].timeout`; empty for the file as a
+    /// whole.
     pub key: String,
     /// What is wrong, and what to write instead.
     pub problem: String,
@@ -166,12 +169,12 @@ impl fmt::Display for Mistake {
 
 /// Reads an AppSpec file. `file` is its name, for the messages.
 /// # Errors
-/// All mistakes that are in it, in the order of their places.
+/// All mistakes in the file, in the order of their places.
 pub fn parse(file: &str, bytes: &[u8]) -> Result<Parsed, Vec<Mistake>> {
     parse_with(file, bytes, CustomEvents::Only(&[]))
 }
 
-/// Reads an AppSpec file that may hook events of its user's own.
+/// Reads an AppSpec file that may also hook `custom` events.
 /// # Errors
 /// As [`parse`].
 pub fn parse_with(file: &str, bytes: &[u8], custom: CustomEvents<'_>) -> Result<Parsed, Vec<Mistake>> {
@@ -179,9 +182,9 @@ pub fn parse_with(file: &str, bytes: &[u8], custom: CustomEvents<'_>) -> Result<
     if mistakes.is_empty() { Ok(Parsed { appspec, warnings }) } else { Err(mistakes) }
 }
 
-/// Looks an AppSpec file over, with all that is wrong and all that is odd. What
-/// is left of a file with mistakes helps to find those that lie outside of it,
-/// such as scripts that are not in the bundle.
+/// Examines an AppSpec file, and returns all mistakes and warnings. What could be
+/// read of a file with mistakes helps to find mistakes outside of it, such as
+/// scripts that are missing from the bundle.
 pub fn examine(file: &str, bytes: &[u8], custom: CustomEvents<'_>) -> Examined {
     let mut reader = Reader::new(file);
     let appspec = match read_text(bytes) {
@@ -208,7 +211,8 @@ fn read_text(bytes: &[u8]) -> Result<&str, (tree::Position, String)> {
         let column = good.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
         (tree::Position { line, column }, "not UTF-8 from here on: save the file as UTF-8".to_owned())
     })?;
-    // The official agent counts the mark as a column and then misses the first key.
+    // The official agent takes the mark as a column, and then does not find the
+    // first key.
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
@@ -221,7 +225,7 @@ fn read(reader: &mut Reader, text: &str, custom: CustomEvents<'_>) -> AppSpec {
             let problem = error.problem;
             let advice = advice::on_syntax(text, error.at.line, &TOP_KEYS);
             let problem = match advice {
-                // The parser gives up on what may well be YAML.
+                // The parser gives up here on text that may be valid YAML.
                 _ if problem.starts_with("recursion limit") => {
                     "nested deeper than any AppSpec file is".to_owned()
                 }

@@ -1,4 +1,4 @@
-//! What a node is told when it starts. Checked once, here.
+//! The configuration that a node gets when it starts.
 
 use std::collections::BTreeSet;
 
@@ -7,39 +7,40 @@ use serde::{Deserialize, Serialize};
 use crate::group::Tag;
 use crate::id::{HostId, MeshId};
 
-/// Voters in a mesh of five hosts and more, unless told otherwise.
+/// The default number of voters, in a mesh of at least five hosts.
 pub const VOTERS_DEFAULT: u8 = 5;
 
-/// Entries of the ledger that a host keeps, unless told otherwise: some hundred
-/// turns, and a few megabytes.
+/// The default number of ledger entries that a host keeps: some hundred turns, and
+/// a few megabytes.
 pub const LOG_KEPT_DEFAULT: usize = 4_096;
 
-/// What a node is told when it starts.
+/// The configuration that a node gets when it starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Config {
-    /// Who this host is.
+    /// The id of this host.
     pub host: HostId,
-    /// Which mesh it belongs to.
+    /// The mesh that it belongs to.
     pub mesh: MeshId,
-    /// Its name for people.
+    /// The host's name for people.
     pub name: String,
-    /// What groups select it by.
+    /// The tags by which groups select the host.
     pub tags: BTreeSet<Tag>,
-    /// Where it stands; empty if unsaid.
+    /// The zone that the host stands in; empty if not given.
     pub zone: String,
-    /// Where it can be dialled, as multiaddresses.
+    /// The multiaddresses at which the host can be dialled.
     pub addresses: Vec<String>,
-    /// Whether it begins the mesh's ledger if its store is empty. At most one
-    /// host of a mesh may ever be told so: two beginnings are two meshes.
+    /// True if the host begins the mesh's ledger when its store is empty. At most
+    /// one host of a mesh may ever have this: two beginnings make two meshes.
     pub founds: bool,
-    /// Seeds all chance in the node.
+    /// The seed of all randomness in the node.
     pub seed: u64,
-    /// 1, 3, 5 or 7.
+    /// The most voters: 1, 3, 5 or 7.
     pub voters_max: u8,
-    /// The newest wire version that it says it speaks: [`crate::wire::WIRE`],
-    /// unless it plays an agent of an older release.
+    /// The newest wire version that the host claims to speak. It is
+    /// [`crate::wire::WIRE`], unless the host plays an agent of an older release.
     pub wire: u16,
-    /// Entries that are kept for hosts that lag; who lags further behind gets
-    /// the state itself. The log is cut when it is twice as long.
+    /// The number of entries to keep for hosts that lag. A host that lags further
+    /// behind gets the whole state instead. The log is cut when it is twice as
+    /// long.
     pub log_kept: usize,
 }

@@ -1,14 +1,14 @@
-//! When somebody wants waking, and why.
+//! Deadlines, each with its reason.
 //!
-//! The same map answers "when next" and "what is due", so a timer that is
-//! handled but never scheduled cannot be written. The node has one on its own
-//! clock, the fold has one on the ledger's.
+//! One structure answers both "when next?" and "what is due?", so a timer that is
+//! handled but never scheduled cannot be written. The node has one for its own
+//! clock, and the fold has one for the ledger's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// For each reason at most one moment.
+/// At most one deadline for each reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(deserialize = "Why: Ord + Deserialize<'de>, At: Ord + Deserialize<'de>"))]
 pub(crate) struct Deadlines<Why, At> {
@@ -27,28 +27,28 @@ impl<Why: Copy + Ord, At: Copy + Ord> Deadlines<Why, At> {
         Self::default()
     }
 
-    /// Wakes for `why` at `at`, and at no other time.
+    /// Sets the deadline for `why` to `at`, in place of any earlier one.
     pub(crate) fn set(&mut self, why: Why, at: At) {
         self.clear(why);
         self.at.insert(why, at);
         self.order.insert((at, why));
     }
 
-    /// Wakes for `why` at `at`, unless a moment is set already.
+    /// Sets the deadline for `why` to `at`, unless it has one already.
     pub(crate) fn set_if_none(&mut self, why: Why, at: At) {
         if !self.at.contains_key(&why) {
             self.set(why, at);
         }
     }
 
-    /// No longer wakes for `why`.
+    /// Removes the deadline for `why`.
     pub(crate) fn clear(&mut self, why: Why) {
         if let Some(at) = self.at.remove(&why) {
             self.order.remove(&(at, why));
         }
     }
 
-    /// Takes the earliest reason that is due.
+    /// Removes the earliest deadline that is due, and returns its reason.
     pub(crate) fn due(&mut self, now: At) -> Option<Why> {
         let (at, why) = *self.order.first()?;
         if at > now {
@@ -58,12 +58,12 @@ impl<Why: Copy + Ord, At: Copy + Ord> Deadlines<Why, At> {
         Some(why)
     }
 
-    /// Whether both maps say the same.
+    /// Returns true if both maps hold the same deadlines.
     pub(crate) fn is_consistent(&self) -> bool {
         self.at.len() == self.order.len() && self.at.iter().all(|(why, at)| self.order.contains(&(*at, *why)))
     }
 
-    /// When to wake next.
+    /// Returns the earliest deadline.
     pub(crate) fn next(&self) -> Option<At> {
         self.order.first().map(|(at, _)| *at)
     }

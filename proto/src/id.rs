@@ -1,7 +1,7 @@
-//! The names of things: hosts, meshes, voters, deployments, digests, groups.
+//! Identifiers and names of hosts, meshes, voters, deployments, digests and groups.
 //!
-//! Each is parsed once, at the edge, and passed on as its type. All have one
-//! text form, the one that users read and type.
+//! Each is parsed once, at the edge, and then passed on as its own type. Each has
+//! one text form, which users read and type.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,13 +9,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text is not the name it should be. The message names the rule.
+/// An error from parsing an identifier or a name. Its message gives the rule that
+/// is broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {expected}")]
 pub struct NotAName {
-    /// What was given, cut to 100 characters.
+    /// The text that was given, cut to 100 characters.
     pub text: String,
-    /// The rule that it breaks, as words that follow "is not".
+    /// The rule that it breaks, in words that follow "is not".
     pub expected: &'static str,
 }
 
@@ -29,46 +30,50 @@ fn refuse<T>(text: &str, expected: &'static str) -> Result<T, NotAName> {
     Err(NotAName::of(text, expected))
 }
 
-/// A host, by its public key. Its text form is the libp2p peer id.
+/// The id of a host: its ed25519 public key. Its text form is the libp2p peer id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostId([u8; 32]);
 
-/// What a libp2p peer id of an ed25519 key has before the key: an identity
-/// multihash of 36 bytes, which hold a protobuf of key type and key.
+/// The bytes that precede the key in the libp2p peer id of an ed25519 key: an
+/// identity multihash of 36 bytes, which hold a protobuf message of key type and
+/// key.
 const PEER_ID_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
 impl HostId {
-    /// The host whose ed25519 public key is `key`.
+    /// Makes the id of the host with this ed25519 public key.
     pub const fn from_public_key(key: [u8; 32]) -> Self {
         HostId(key)
     }
 
-    /// The ed25519 public key.
+    /// Returns the ed25519 public key.
     pub const fn public_key(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The bytes of the libp2p peer id.
+    /// Returns the bytes of the libp2p peer id.
     pub fn to_peer_id_bytes(self) -> Vec<u8> {
         let mut bytes = PEER_ID_PREFIX.to_vec();
         bytes.extend_from_slice(&self.0);
         bytes
     }
 
-    /// From the bytes of a libp2p peer id; `None` if its key is not ed25519.
+    /// Reads the bytes of a libp2p peer id. Returns `None` if its key is not
+    /// ed25519.
     pub fn from_peer_id_bytes(bytes: &[u8]) -> Option<Self> {
         let key = bytes.strip_prefix(&PEER_ID_PREFIX)?;
         Some(HostId(key.try_into().ok()?))
     }
 
-    /// The last eight characters, for a narrow table. Not unique, never parsed.
+    /// Returns the last eight characters, for narrow tables. They are not unique,
+    /// and are never parsed.
     pub fn short(&self) -> String {
         let text = self.to_string();
         text[text.len() - 8..].to_string()
     }
 }
 
-/// By the key's bytes. The first eight nearly always decide, as keys are random.
+/// Orders hosts by the bytes of their keys. The first eight bytes nearly always
+/// decide, because keys are random.
 impl Ord for HostId {
     fn cmp(&self, other: &Self) -> Ordering {
         let [a, b] = [self, other].map(|host| host.0.first_chunk().map(|head| u64::from_be_bytes(*head)));
@@ -97,7 +102,7 @@ impl fmt::Debug for HostId {
 impl FromStr for HostId {
     type Err = NotAName;
     fn from_str(text: &str) -> Result<Self, NotAName> {
-        // Longer texts would only cost time: base 58 decodes in O(n²).
+        // Decoding base 58 takes O(n²), so longer texts would only cost time.
         if text.len() <= 64
             && let Ok(bytes) = bs58::decode(text).into_vec()
             && let Some(host) = HostId::from_peer_id_bytes(&bytes)
@@ -108,7 +113,8 @@ impl FromStr for HostId {
     }
 }
 
-/// A mesh. Random, made once by `skein mesh init`, and in every frame.
+/// The id of a mesh: random, made once by `skein mesh init`, and part of every
+/// frame.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MeshId(pub [u8; 16]);
 
@@ -124,9 +130,9 @@ impl fmt::Debug for MeshId {
     }
 }
 
-/// A voter's number in consensus: random, made anew for every wiped disk, so
-/// that a host which forgot its promises is never taken for the one that made
-/// them. Never zero.
+/// The number of a voter in consensus. It is random and never zero. A host whose
+/// disk was wiped draws a new one, so it is never mistaken for the voter whose
+/// promises it has forgotten.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VoterId(pub u64);
 
@@ -142,7 +148,8 @@ impl fmt::Debug for VoterId {
     }
 }
 
-/// A deployment: `d-` and nine of A–Z and 0–9, as CodeDeploy's.
+/// The id of a deployment: `d-` and nine characters from A–Z and 0–9, as in
+/// CodeDeploy.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "[u8; 9]")]
 pub struct DeploymentId([u8; 9]);
@@ -150,15 +157,15 @@ pub struct DeploymentId([u8; 9]);
 impl DeploymentId {
     const RULE: &str = "a deployment id (d- and nine of A-Z and 0-9)";
 
-    /// The id that belongs to `seed`: the same seed, the same id. A rollback
-    /// is named after the deployment that it undoes, so that any number of
+    /// Derives an id from `seed`: the same seed gives the same id. The id of a
+    /// rollback is derived from the deployment that it undoes, so any number of
     /// hosts may submit it and it is still one deployment.
     pub fn derive(seed: &[u8]) -> Self {
         const ALPHABET: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
         let hash = blake3::hash(seed);
         let mut id = [b'A'; 9];
         for (at, letter) in id.iter_mut().enumerate() {
-            // Two bytes a letter: the bias of 65,536 mod 36 is below 0.1 %.
+            // Each letter uses two bytes: the bias of 65,536 mod 36 is below 0.1 %.
             let pair = u16::from_le_bytes([hash.as_bytes()[2 * at], hash.as_bytes()[2 * at + 1]]);
             *letter = ALPHABET[usize::from(pair) % ALPHABET.len()];
         }
@@ -198,23 +205,24 @@ impl TryFrom<[u8; 9]> for DeploymentId {
     }
 }
 
-/// The BLAKE3 digest of a bundle's archive. Text form: 64 hex digits, with or
-/// without `blake3:` before them.
+/// The BLAKE3 digest of a bundle's archive. Its text form is 64 hex digits, with or
+/// without a leading `blake3:`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// Of these bytes.
+    /// Computes the digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Digest(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The first twelve hex digits, for people. Not unique, never parsed.
+    /// Returns the first twelve hex digits, for people. They are not unique, and
+    /// are never parsed.
     pub fn short(&self) -> String {
         data_encoding::HEXLOWER.encode(&self.0[..6])
     }
 
-    /// The 64 hex digits alone, as file names need them.
+    /// Returns the 64 hex digits without a prefix, for file names.
     pub fn hex(&self) -> String {
         data_encoding::HEXLOWER.encode(&self.0)
     }
@@ -245,9 +253,9 @@ impl FromStr for Digest {
     }
 }
 
-/// A group's name: `application/group`. Each part has 1–100 letters, digits or
-/// any of `. _ + = , @ -` (CodeDeploy's limit on both), and is neither `.` nor
-/// `..`, because both become parts of paths on the hosts.
+/// The name of a group: `application/group`. Each part has 1–100 letters, digits or
+/// any of `. _ + = , @ -` (CodeDeploy's limit on both). Neither may be `.` or `..`,
+/// because both become parts of paths on the hosts.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "GroupNameParts")]
 pub struct GroupName {
@@ -255,7 +263,7 @@ pub struct GroupName {
     group: String,
 }
 
-/// A group's name as it comes, from the network or a file.
+/// A group's name as read from the network or a file, not yet checked.
 #[derive(Deserialize)]
 struct GroupNameParts {
     application: String,
@@ -270,26 +278,27 @@ impl TryFrom<GroupNameParts> for GroupName {
 }
 
 impl GroupName {
-    /// Joins an application's and a group's name.
+    /// Joins the names of an application and a group.
     /// # Errors
-    /// If either is no name.
+    /// If either is not a valid name.
     pub fn new(application: &str, group: &str) -> Result<Self, NotAName> {
         format!("{application}/{group}").parse()
     }
 
-    /// The application's name: CodeDeploy's `APPLICATION_NAME`.
+    /// Returns the application's name: CodeDeploy's `APPLICATION_NAME`.
     pub fn application(&self) -> &str {
         &self.application
     }
 
-    /// The group's own name: CodeDeploy's `DEPLOYMENT_GROUP_NAME`.
+    /// Returns the group's own name: CodeDeploy's `DEPLOYMENT_GROUP_NAME`.
     pub fn group(&self) -> &str {
         &self.group
     }
 
-    /// The name as one path component, unique per group: `DEPLOYMENT_GROUP_ID`.
+    /// Returns the name as one path component, unique to the group:
+    /// `DEPLOYMENT_GROUP_ID`.
     pub fn id(&self) -> String {
-        // `~` is in neither part, so no two groups share an id.
+        // Neither part may contain `~`, so no two groups share an id.
         format!("{}~{}", self.application, self.group)
     }
 }
@@ -319,8 +328,8 @@ impl FromStr for GroupName {
     }
 }
 
-/// The name of a deployment configuration: 1–100 letters, digits or any of
-/// `. _ + = , @ -` (CodeDeploy's limit).
+/// The name of a deployment configuration: 1–100 letters, digits or any of `. _ + =
+/// , @ -` (CodeDeploy's limit).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ConfigName(String);
@@ -333,7 +342,7 @@ impl TryFrom<String> for ConfigName {
 }
 
 impl ConfigName {
-    /// As text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -361,7 +370,7 @@ impl FromStr for ConfigName {
     }
 }
 
-/// A name that may become a part of a path.
+/// Returns true if the text may be a part of a name, and so of a path.
 fn is_part(part: &str) -> bool {
     (1..=100).contains(&part.len())
         && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+=,@-".contains(&byte))

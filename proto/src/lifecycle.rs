@@ -1,7 +1,9 @@
-//! All that the code knows of each lifecycle event: one table, one row each.
+//! Everything that the code knows about lifecycle events, in one table with one row
+//! for each event.
 //!
-//! Order per kind of deployment, whose scripts run, whether they may fail, how
-//! long the event may take. To add an event, add a variant and a row.
+//! A row says to which kinds of deployment the event belongs, whose scripts run,
+//! and whether they may fail. The rows stand in the order in which events run. To
+//! add an event, add a variant and a row.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::NotAName;
 
-/// A lifecycle event, named letter for letter as CodeDeploy's.
+/// A lifecycle event, with exactly CodeDeploy's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are CodeDeploy's; the table below says what each is")]
 pub enum LifecycleEvent {
@@ -30,49 +32,50 @@ pub enum LifecycleEvent {
     AfterAllowTraffic,
 }
 
-/// What the host is told to go through. The order of one kind is a filter over
-/// the table, never a list of its own.
+/// The sequence of events that a host goes through. Each is a filter over the
+/// table, never a list of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Course {
-    /// In place, no load balancer: what `skein deploy` does.
+    /// In place and without a load balancer: what `skein deploy` does.
     InPlace,
     /// In place, with traffic taken away before and given back after.
     InPlaceWithTraffic,
-    /// What `skein local` does unless told otherwise, as `codedeploy-local`.
+    /// The sequence of `skein local` unless it is told otherwise, as in
+    /// `codedeploy-local`.
     Local,
-    /// The installed revision, stopped and started again, without a download.
-    /// Nothing is installed, so the hooks around Install do not run either:
-    /// many of them clear the way for files that would not come.
+    /// Stops and starts the installed revision, without a download. Nothing is
+    /// installed, so the hooks around Install do not run either: many of them
+    /// remove files, and no new files would replace them.
     Restart,
 }
 
-/// Whose bundle holds the scripts of an event.
+/// The bundle whose scripts an event runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scripts {
-    /// Nobody's: the event is built in, and scripts that an AppSpec hooks to it
-    /// are passed over with a warning.
+    /// No bundle: the event is built in. Scripts that an AppSpec file hooks to it
+    /// are ignored with a warning.
     BuiltIn,
-    /// Those of the revision that was installed before. They surprise
-    /// everybody, so this is a column and not an `if`.
+    /// The bundle of the revision that was installed before. Users do not expect
+    /// that, so it is a column and not an `if`.
     LastInstalled,
-    /// Those of the revision whose bundle came last, installed or not.
+    /// The bundle that was downloaded last, whether it was installed or not.
     MostRecent,
-    /// Those of the revision that is being deployed.
+    /// The bundle of the revision that is being deployed.
     New,
 }
 
-/// One row.
+/// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// Which event.
+    /// The event.
     pub event: LifecycleEvent,
-    /// Its name in the AppSpec file and in `LIFECYCLE_EVENT`.
+    /// The event's name in the AppSpec file and in `LIFECYCLE_EVENT`.
     pub name: &'static str,
-    /// Whose scripts run.
+    /// The bundle whose scripts run.
     pub scripts: Scripts,
-    /// Whose scripts run when a blue/green deployment is rolled back.
+    /// The bundle whose scripts run when a blue/green deployment is rolled back.
     pub rollback_scripts: Scripts,
-    /// Whether `ignore_application_stop_failures` lets it fail.
+    /// True if `ignore_application_stop_failures` lets the event fail.
     pub may_be_ignored: bool,
     in_place: bool,
     traffic: bool,
@@ -80,8 +83,8 @@ pub struct Step {
     restart: bool,
 }
 
-/// How long one script may take if its AppSpec does not say, and how long all
-/// scripts of one event may take together (CodeDeploy: 3,600 s both).
+/// The most time that one script may take if its AppSpec file does not say, and
+/// that all scripts of one event may take together (CodeDeploy: 3,600 s for both).
 pub const EVENT_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
 const fn step(
@@ -99,10 +102,11 @@ use Scripts::{BuiltIn, LastInstalled, MostRecent, New};
 const Y: bool = true;
 const N: bool = false;
 
-/// The table. Columns: event, name, whose scripts [forward, in a blue/green
-/// rollback], may its failure be ignored, part of [in place, in place with
-/// traffic, local, restart]. `LastInstalled` and `MostRecent` hold as long as the
-/// deployment has no bundle of its own on the host.
+/// The table. The columns are: the event; its name; the bundle with its scripts
+/// [forward, in a blue/green rollback]; whether its failure may be ignored; whether
+/// it is part of [in place, in place with traffic, local, restart]. `LastInstalled`
+/// and `MostRecent` apply only as long as the deployment has no bundle of its own
+/// on the host.
 #[rustfmt::skip]
 pub const LIFECYCLE: [Step; 13] = [
     step(E::BeforeBlockTraffic, "BeforeBlockTraffic", [LastInstalled, MostRecent],   Y, [N, Y, Y, N]),
@@ -120,7 +124,7 @@ pub const LIFECYCLE: [Step; 13] = [
     step(E::AfterAllowTraffic,  "AfterAllowTraffic",  [New, LastInstalled],          N, [N, Y, Y, N]),
 ];
 
-// The table is indexed by the enum: a row out of order would run the wrong hook.
+// The enum indexes the table, so a row in the wrong place would run the wrong hook.
 const _: () = {
     let mut row = 0;
     while row < LIFECYCLE.len() {
@@ -130,24 +134,24 @@ const _: () = {
 };
 
 impl LifecycleEvent {
-    /// The event's row.
+    /// Returns the event's row in the table.
     pub const fn step(self) -> &'static Step {
         &LIFECYCLE[self as usize]
     }
 
-    /// The name as users write it.
+    /// Returns the name that users write.
     pub const fn name(self) -> &'static str {
         self.step().name
     }
 }
 
 impl Course {
-    /// The events of this course, in order.
+    /// Returns the events of this course, in order.
     pub fn events(self) -> impl Iterator<Item = LifecycleEvent> {
         LIFECYCLE.iter().filter(move |step| self.has(step)).map(|step| step.event)
     }
 
-    /// The event after `event`; the first one after none.
+    /// Returns the event after `event`, or the first event if that is `None`.
     pub fn after(self, event: Option<LifecycleEvent>) -> Option<LifecycleEvent> {
         self.events().find(|next| event.is_none_or(|event| *next > event))
     }

@@ -1,78 +1,80 @@
-//! Where a bundle lies outside the mesh, in the words of CodeDeploy: an object
-//! of S3, or a commit on GitHub. Text in, text out; nothing here is a secret.
+//! The source of a bundle outside the mesh, in CodeDeploy's terms: an object in S3,
+//! or a commit on GitHub. This module only parses and formats text. An origin holds
+//! no secret.
 //!
-//! The ledger holds the text ([`crate::revision::Revision::origin`]), and every
-//! host reads in it what scripts get to know.
+//! The ledger holds the text ([`crate::revision::Revision::origin`]). Every host
+//! derives from it the variables that scripts get.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// An object in a bucket: `s3://bucket/key?versionId=…&etag=…`.
 ///
-/// A key is taken as it is; what follows the last `?` is the query, with
-/// percent-encoding.
+/// The key is taken literally. What follows the last `?` is the query, which is
+/// percent-encoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct S3Object {
-    /// CodeDeploy's Bucket.
+    /// The bucket (CodeDeploy's Bucket).
     pub bucket: String,
-    /// CodeDeploy's Key.
+    /// The key of the object (CodeDeploy's Key).
     pub key: String,
-    /// `versionId=`; the newest if there is none.
+    /// `versionId=`: the version of the object; `None` for the newest.
     pub version: Option<String>,
-    /// `etag=`, without its quotation marks: what the object must have.
+    /// `etag=`: the ETag that the object must have, without its quotation marks.
     pub etag: Option<String>,
-    /// `region=`: where the bucket is.
+    /// `region=`: the region of the bucket.
     pub region: Option<String>,
-    /// `pathStyle=true`: the bucket's name stands in the path, not in the host.
+    /// `pathStyle=true`: the bucket's name is part of the path, not of the host
+    /// name.
     pub path_style: Option<bool>,
-    /// `anonymous=true`: ask without credentials.
+    /// `anonymous=true`: send requests without credentials.
     pub anonymous: Option<bool>,
 }
 
-/// A commit of a repository: `github:owner/repo@commit`, and with `?zip` behind
-/// it as a zipball.
+/// A commit in a repository: `github:owner/repo@commit`, followed by `?zip` to
+/// fetch it as a zipball.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitHubCommit {
-    /// CodeDeploy's Account.
+    /// The owner of the repository (CodeDeploy's Account).
     pub owner: String,
-    /// CodeDeploy's Repository.
+    /// The name of the repository (CodeDeploy's Repository).
     pub repository: String,
-    /// CodeDeploy's CommitId; a branch's or a tag's name does too.
+    /// The commit (CodeDeploy's CommitId), or the name of a branch or a tag.
     pub commit: String,
-    /// Which of GitHub's two archives.
+    /// True for GitHub's zipball, false for its tarball.
     pub is_zip: bool,
 }
 
-/// A bundle's origin, as far as it is one of CodeDeploy's.
+/// The source of a bundle, if it is one of CodeDeploy's kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// In S3, or what speaks like it.
+    /// An object in S3, or on a server that speaks the same protocol.
     S3(S3Object),
-    /// On GitHub, or a GitHub Enterprise server.
+    /// A commit on GitHub, or on a GitHub Enterprise server.
     GitHub(GitHubCommit),
 }
 
-/// Why a text is no origin.
+/// An error from parsing an origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnOrigin {
-    /// No bucket or no key.
+    /// An S3 source without a bucket or a key.
     #[error("`{0}` names no object of S3: write s3://BUCKET/KEY, for example s3://releases/shop/1.2.tgz")]
     NoObject(String),
-    /// A name that the query does not have.
+    /// An unknown parameter in the query.
     #[error(
         "`{0}` is unknown behind the `?` of an S3 source: there are versionId=…, etag=…, region=…, \
          pathStyle=true and anonymous=true"
     )]
     UnknownParameter(String),
-    /// Neither true nor false.
+    /// A parameter that is neither `true` nor `false`.
     #[error("`{name}={value}` is neither true nor false")]
     NotABoolean {
-        /// The parameter.
+        /// The name of the parameter.
         name: &'static str,
-        /// What it was given.
+        /// The value that was given.
         value: String,
     },
-    /// Not `owner/repo@commit`.
+    /// A GitHub source that is not of the form `owner/repo@commit`.
     #[error(
         "`{0}` names no commit on GitHub: write github:OWNER/REPO@COMMIT, for example \
          github:acme/shop@8c2f1de"
@@ -80,12 +82,13 @@ pub enum NotAnOrigin {
     NoCommit(String),
 }
 
-/// The longest part of a GitHub source: a branch's name may have 244 bytes.
+/// The longest part of a GitHub source, in bytes: the name of a branch may have
+/// 244.
 const GITHUB_PART_MAX: usize = 255;
 
 impl Origin {
-    /// What scripts find in their environment: CodeDeploy's `BUNDLE_*`, only
-    /// those that the operator gave.
+    /// Returns the variables for the scripts' environment: CodeDeploy's `BUNDLE_*`,
+    /// as far as the operator gave their values.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         match self {
             Origin::S3(object) => {
@@ -120,7 +123,8 @@ impl GitHubCommit {
         GitHubCommit::new(owner, repository, commit, is_zip)
     }
 
-    /// `None` if a part is none: it becomes part of an address.
+    /// Makes a commit. Returns `None` if a part is invalid: all parts become part
+    /// of a URL.
     pub fn new(owner: &str, repository: &str, commit: &str, is_zip: bool) -> Option<GitHubCommit> {
         let is_name = |text: &str| {
             let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
@@ -158,7 +162,8 @@ impl S3Object {
         Ok(object)
     }
 
-    /// Names in any case, as codedeploy-local has it. An empty value is none.
+    /// Sets one parameter. Its name is case-insensitive, as in codedeploy-local. An
+    /// empty text value counts as not given.
     fn set(&mut self, pair: &str) -> Result<(), NotAnOrigin> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = decoded(value);
@@ -180,7 +185,7 @@ impl S3Object {
     }
 }
 
-/// An ETag without its quotation marks.
+/// Removes the quotation marks around an ETag.
 pub fn unquoted(etag: &str) -> &str {
     etag.trim_matches('"')
 }
@@ -210,7 +215,8 @@ impl fmt::Display for S3Object {
         let booleans = booleans.into_iter().filter_map(|(name, value)| Some((name, value?.to_string())));
         let query: Vec<String> =
             texts.chain(booleans).map(|(name, value)| format!("{name}={value}")).collect();
-        // A key may hold a `?`: the last one begins the query, also an empty one.
+        // A key may contain a `?`. The last one begins the query, so an empty query
+        // is written too.
         if query.is_empty() && !self.key.contains('?') {
             return Ok(());
         }
@@ -226,7 +232,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
-/// What is no encoding stays as it is.
+/// Decodes percent-encoding. Text that is not validly encoded stays as it is.
 fn decoded(text: &str) -> String {
     let (bytes, mut decoded, mut at) = (text.as_bytes(), Vec::new(), 0);
     while let Some(byte) = bytes.get(at) {

@@ -1,7 +1,8 @@
-//! What a host promises with a frame, and what its store holds to keep it.
+//! The promises that a host makes by sending a frame, and what its store holds to
+//! keep them.
 //!
-//! For tools that hold one against the other, as the simulator does. No node
-//! reads anything of this.
+//! This is for tools that compare the two, such as the simulator. Nodes do not use
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,48 +13,48 @@ use crate::lifecycle::LifecycleEvent;
 use crate::node::Node;
 use crate::wire::{self, Message};
 
-/// What the sender of a frame must not forget.
+/// A fact that the sender of a frame must not forget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Promise {
     /// The voter has heard of this term, and takes no part in an earlier one.
     Term {
-        /// Who says so.
+        /// The voter that promises.
         by: VoterId,
-        /// Which term.
+        /// The term of consensus.
         term: u64,
     },
-    /// The voter gave its only vote of this term.
+    /// The voter gave its only vote in this term.
     Vote {
-        /// Whose vote it was.
+        /// The voter that voted.
         by: VoterId,
-        /// In which term.
+        /// The term of the vote.
         term: u64,
-        /// Who got it: itself, if it stands for election or leads.
+        /// The candidate: the voter itself, if it stands for election or leads.
         to: VoterId,
-        /// Whether it leads: then most voters voted for it.
+        /// True if the voter leads, so that most voters have voted for it.
         leads: bool,
         /// Entries of its log, by index and term.
         places: Vec<(Index, u64)>,
     },
-    /// The voter's log is the leader's of this term up to an index.
+    /// The voter's log is the same as that of this term's leader, up to an index.
     Log {
-        /// Whose log.
+        /// The voter that has the log.
         by: VoterId,
-        /// In which term.
+        /// The term of the leader.
         term: u64,
-        /// Up to where.
+        /// The last index that is the same.
         index: Index,
     },
-    /// The host has folded all entries up to here, and knows who votes then.
+    /// The host has folded all entries up to an index, and knows the voters there.
     Head {
-        /// Up to where.
+        /// The last index that it has folded.
         index: Index,
     },
 }
 
 impl Promise {
-    /// The promise that a frame makes; none if it makes none or is no frame of
-    /// this mesh.
+    /// Returns the promise that a frame makes; `None` if it makes none, or is not a
+    /// frame of this mesh.
     pub fn of(mesh: MeshId, frame: &[u8]) -> Option<Promise> {
         match wire::unframe(mesh, frame).ok()? {
             Message::Beacon(beacon) => Some(Promise::Head { index: beacon.index }),
@@ -83,7 +84,7 @@ fn of_consensus(message: &RaftMessage) -> Option<Promise> {
         Kind::RequestVoteResponse | Kind::AppendResponse | Kind::HeartbeatResponse => {
             Some(Promise::Term { by, term })
         }
-        // A poll before an election: nobody remembers who answered what.
+        // A pre-vote poll before an election: nobody remembers the answers.
         Kind::RequestPreVote | Kind::RequestPreVoteResponse => None,
     }
 }
@@ -93,8 +94,8 @@ fn places(append: &RaftMessage) -> Vec<(Index, u64)> {
     std::iter::once(before).chain(append.entries.iter().map(|entry| (entry.index, entry.term))).collect()
 }
 
-/// The same sign of life with another hash of the ledger, if the frame is one of
-/// this index: what a host says whose ledger differs.
+/// Returns a beacon with another hash of the ledger, as a host would send whose
+/// ledger differs; `None` if the frame is not a beacon at this index.
 pub fn falsified(mesh: MeshId, frame: &[u8], index: Index) -> Option<Vec<u8>> {
     match wire::unframe(mesh, frame).ok()? {
         Message::Beacon(mut beacon) if beacon.index == index && index > 0 => {
@@ -115,34 +116,36 @@ pub fn falsified(mesh: MeshId, frame: &[u8], index: Index) -> Option<Vec<u8>> {
     }
 }
 
-/// Who takes part in consensus.
+/// The voters that take part in consensus.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Electorate {
-    /// Most of them must agree.
+    /// The voters. Most of them must agree.
     pub voters: BTreeSet<VoterId>,
-    /// And most of these, while they hand over to the others. Empty otherwise.
+    /// The voters that are handing over, of which most must agree too. Empty at
+    /// other times.
     pub outgoing: BTreeSet<VoterId>,
 }
 
-/// A committed change of the voters. Empty: the voters that hand over are gone.
+/// A committed change of the voters. An empty one removes the outgoing voters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    /// Who votes from now on.
+    /// The voters to add.
     pub add: Vec<VoterId>,
-    /// Who gets all entries, and does not vote yet.
+    /// The hosts that get all entries, but do not vote yet.
     pub learn: Vec<VoterId>,
-    /// Who does not vote any longer.
+    /// The voters to remove.
     pub remove: Vec<VoterId>,
 }
 
-/// A place in the log: its index and term, and the change of voters if it is one.
+/// A place in the log: its index and term, and the change of voters if there is
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Which.
+    /// The index of the place.
     pub index: Index,
     /// The term of the leader that put the entry there.
     pub term: u64,
-    /// What becomes of the voters, if anything does.
+    /// The change of voters; `None` for other entries.
     pub change: Option<Change>,
 }
 
@@ -159,52 +162,55 @@ impl From<LogEntry> for Place {
 }
 
 impl Node {
-    /// The voters that consensus itself counts; none if it does not run here.
+    /// Returns the voters as consensus itself counts them; `None` if consensus does
+    /// not run on this host.
     pub fn electorate(&self) -> Option<Electorate> {
         let (voters, outgoing) = self.ledger().electorate()?;
         Some(Electorate { voters, outgoing })
     }
 
-    /// The committed places after an index, as far as this node still holds them.
+    /// Returns the committed places after an index, as far as this node still holds
+    /// them.
     pub fn places_after(&self, after: Index) -> Vec<Place> {
         let held = self.ledger().held_after(after).unwrap_or_else(|| self.ledger().held().2);
         held.into_iter().map(Place::from).collect()
     }
 }
 
-/// What a store holds, read as a node reads it at its start.
+/// The content of a store, read as a node reads it at its start.
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'a>(pub &'a BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Held<'_> {
-    /// The number under which its host votes.
+    /// Returns the number under which the host votes.
     pub fn voter(&self) -> Option<VoterId> {
         crate::node::stored_voter(self.0)
     }
 
-    /// Consensus's term, and to whom its vote in it went.
+    /// Returns consensus's term, and the voter that got this host's vote in it.
     pub fn vote(&self) -> Option<(u64, Option<VoterId>)> {
         let hard = OnDisk(self.0).hard()?;
         Some((hard.term, Some(VoterId(hard.vote)).filter(|vote| vote.0 != 0)))
     }
 
-    /// The term of the entry there, if the entry itself is held.
+    /// Returns the term of the entry at this index, if the entry itself is held.
     pub fn term_at(&self, index: Index) -> Option<u64> {
         OnDisk(self.0).entry(index).map(|entry| entry.term)
     }
 
-    /// Whether the entry there is held, or a snapshot that covers it.
+    /// Returns true if the entry at this index is held, or a snapshot that covers
+    /// it.
     pub fn reaches(&self, index: Index) -> bool {
         OnDisk(self.0).base().is_some_and(|base| index <= base) || self.term_at(index).is_some()
     }
 
-    /// Up to where a start would fold what is held.
+    /// Returns the last index that a start would fold from this store.
     pub fn committed(&self) -> Index {
         let disk = OnDisk(self.0);
         disk.hard().map_or(0, |hard| hard.commit).max(disk.snapshot().unwrap_or(0))
     }
 
-    /// The event that the journal says may be running in a turn.
+    /// Returns the event that the journal says may be running in the turn.
     pub fn running(&self, deployment: DeploymentId) -> Option<LifecycleEvent> {
         crate::node::stored_running(self.0, deployment)
     }

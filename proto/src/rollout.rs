@@ -1,15 +1,14 @@
 //! A rollout: how far one deployment has come, folded from the ledger.
 //!
-//! Every host folds the same entries and so reaches the same answer to the one
-//! question that matters: whose turn is it now? The idea is that of a dance
-//! card rather than of a dispatcher: nobody hands out turns, everybody reads
-//! them off the same card. (The better-known idea, a scheduler that is elected
-//! and sends commands, needs somebody to be right about who is elected.)
+//! Every host folds the same entries, and so finds the same answer to the one
+//! question that matters: whose turn is it now? Nobody hands out turns; each host
+//! derives its own from the ledger. (The better-known design, an elected scheduler
+//! that sends commands, needs agreement on who is elected.)
 //!
-//! Invariants, checked after every change: the counters equal a fresh count;
-//! no more turns in flight than the policy's cap; no lease is granted that
-//! would leave fewer than the minimum available, in the group or in its zone,
-//! and none is left unused that would do so by now.
+//! Invariants, checked after every change: the counters equal a fresh count. No
+//! more turns are in flight than the policy's cap. No lease is granted that would
+//! leave fewer hosts than the minimum available, in the group or in the host's
+//! zone, and no such lease stays unused.
 
 mod ailing;
 mod alarm_gate;
@@ -49,69 +48,70 @@ pub use wave::{Wave, WaveKind, Zone};
 /// One deployment, as far as it has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
-    /// What was wished.
+    /// The deployment as submitted.
     pub submission: Submission,
     /// When it was submitted.
     pub created_at: LedgerTime,
-    /// When it began; none while it is queued.
+    /// When it began; `None` while it is queued.
     pub started_at: Option<LedgerTime>,
-    /// When it was over.
+    /// When it was over; `None` before.
     pub finished_at: Option<LedgerTime>,
-    /// M and the cap.
+    /// M and the cap on turns.
     pub bounds: Bounds,
-    /// How it will end, or ended.
+    /// How it ends or ended; `None` while that is open.
     pub verdict: Option<Verdict>,
     /// The deployment that undoes this one.
     pub rolled_back_by: Option<DeploymentId>,
-    /// Whether a person asked for a rollback when stopping it.
+    /// True if a person asked for a rollback when stopping it.
     pub rollback_asked: bool,
-    /// The fewest hosts that were in service at any moment of it.
+    /// The smallest number of hosts in service at any time during the deployment.
     pub lowest_available: u32,
     status: DeploymentStatus,
-    /// Nobody before it begins, and nobody when it is over: then there is `past`.
+    /// Empty before the deployment begins, and after it is over: then there is
+    /// `past`.
     members: BTreeMap<HostId, Member>,
     past: Option<Past>,
     counts: Counts,
-    /// Those whose turn is to come, in the order of their turns: wave, rank,
-    /// place among equals.
+    /// The hosts whose turn is still to come, in the order of their turns: wave,
+    /// rank, and place among equals.
     queue: BTreeSet<(u32, u8, u32, HostId)>,
     waves: Waves,
     zones: Vec<Zone>,
-    /// Of the queue those that are of no service now.
+    /// Those hosts of the queue that are out of service now.
     mending: BTreeSet<Mending>,
-    /// Zones whose minimum is lost.
+    /// The zones whose minimum can no longer be kept.
     hopeless: BTreeSet<u32>,
-    /// Whether events under way are to be cut short.
+    /// True if events under way are to be interrupted.
     stops_now: bool,
-    /// Whether alarms let turns begin.
+    /// Whether the group's alarms let turns begin.
     pub alarms: AlarmGate,
     /// The alarm that stopped it.
     pub stopped_by: Option<StoppedBy>,
 }
 
-/// A host that is of no service and whose turn is to come: whether it is Down, its
-/// zone, its wave, its place among equals.
+/// The sort key of a host that is out of service and whose turn is still to come:
+/// whether it is Down, its zone, its wave, its place among equals, its id.
 type Mending = (bool, u32, u32, u32, HostId);
 
-/// What a host brings into a rollout.
+/// A host of the group as it is when a rollout begins.
 #[derive(Clone, Debug)]
 pub struct Entrant {
-    /// Who.
+    /// The id of the host.
     pub host: HostId,
-    /// What was known of it before; none if it never had a turn.
+    /// What was known of it before; `None` if it never had a turn.
     pub standing: Option<Standing>,
-    /// Since when it is Down.
+    /// When the mesh counted it Down; `None` if it is up.
     pub down: Option<LedgerTime>,
-    /// Since when its check has found it unwell.
+    /// When its check found it unwell; `None` if it is well.
     pub ailing: Option<LedgerTime>,
-    /// Whether it is to be deployed to.
+    /// True if it is to be deployed to.
     pub target: bool,
-    /// Where it stands; empty if unsaid.
+    /// The zone that the host stands in; empty if not given.
     pub zone: String,
 }
 
 impl Rollout {
-    /// A deployment that waits for its group to be free.
+    /// Makes a deployment that waits for its group to be free.
     pub fn queued(submission: Submission, at: LedgerTime) -> Self {
         Rollout {
             submission,
@@ -138,8 +138,8 @@ impl Rollout {
         }
     }
 
-    /// Begins, with the group's hosts in the order of their names. Grants the
-    /// first leases. Returns the hosts that got one.
+    /// Begins the deployment with the group's hosts, in the order of their names.
+    /// Grants the first leases, and returns the hosts that got one.
     pub fn begin(&mut self, entrants: &[Entrant], at: LedgerTime) -> Vec<HostId> {
         let total = u32::try_from(entrants.len()).expect("fewer hosts than 2^32");
         let bounds = self.submission.policy.bounds(total);
@@ -169,8 +169,8 @@ impl Rollout {
         self.lowest_available = self.counts.available;
     }
 
-    /// Why it can never be done: a minimum of the group, or of a zone that has
-    /// a turn to come, that is all of its hosts.
+    /// Returns the reason why the deployment can never be done: the minimum of the
+    /// group, or of a zone with a turn to come, includes all hosts there.
     fn impossible(&self) -> Option<Reason> {
         let reason = self.reason(ReasonCode::HealthConstraintsInvalid);
         if self.bounds.minimum >= self.present() {
@@ -207,21 +207,22 @@ impl Rollout {
         }
     }
 
-    /// Folds `TurnStarted`. Returns whether it counts.
+    /// Folds `TurnStarted`. Returns true if the start counts.
     pub fn start_turn(&mut self, host: HostId, at: LedgerTime) -> bool {
         let counts = self.may_start(host);
         if counts {
             self.change(host, |member| {
                 member.stage = Stage::Started { at };
-                // What its check said was said of what is replaced now.
+                // What the check said was about the revision that is now being
+                // replaced.
                 member.ailing = None;
             });
         }
         counts
     }
 
-    /// Folds that a turn begins anew, because the host's agent was killed or stopped in
-    /// an event. The turn's time goes on.
+    /// Folds that a turn begins anew, because the host's agent was killed or
+    /// stopped in an event. The turn's timeout goes on.
     pub(crate) fn begin_anew(&mut self, host: HostId, event: LifecycleEvent, attempt: u8) {
         let is_next = self.members.get(&host).is_some_and(|member| member.may_begin_anew(attempt));
         if is_next && attempt <= self.submission.policy.attempts {
@@ -232,8 +233,8 @@ impl Rollout {
         }
     }
 
-    /// Folds the end of a turn, told by the host or by a timer. Returns whether
-    /// it counts, and which hosts got a lease by it.
+    /// Folds the end of a turn, as told by the host or by a timer. Returns the
+    /// hosts that got a lease because of it; `None` if the end does not count.
     pub fn end_turn(&mut self, host: HostId, outcome: TurnOutcome, at: LedgerTime) -> Option<Vec<HostId>> {
         let started = match self.members.get(&host)?.stage {
             Stage::Leased { .. } => None,
@@ -251,8 +252,9 @@ impl Rollout {
         Some(self.advance(at))
     }
 
-    /// Folds that the mesh lost or found a host. One that is lost before it has used
-    /// its lease gives way to others. Returns which hosts got or lost a lease by it.
+    /// Folds that the mesh lost or found a host. A host that is lost before it has
+    /// used its lease gives way to others. Returns the hosts that got or lost a
+    /// lease because of it.
     pub fn set_down(&mut self, host: HostId, down: Option<LedgerTime>, at: LedgerTime) -> Vec<HostId> {
         if !self.members.contains_key(&host) || self.status != DeploymentStatus::InProgress {
             return Vec::new();
@@ -272,17 +274,17 @@ impl Rollout {
         changed
     }
 
-    /// A host came into service or left it, other than by a turn. Returns which
-    /// hosts got or lost a lease by it.
+    /// Continues after a host came into service or left it other than by a turn.
+    /// Returns the hosts that got or lost a lease because of it.
     fn go_on(&mut self, at: LedgerTime) -> Vec<HostId> {
         let mut changed = self.take_back();
         changed.extend(self.advance(at));
         changed
     }
 
-    /// Folds that a host has been Down for too long after its turn, while its
-    /// wave was still watched: that turn has failed after all. Returns which
-    /// hosts got a lease by it; none if it is not watched any more.
+    /// Folds that a host has been Down for too long after its turn, while its wave
+    /// was still watched: the turn has failed after all. Returns the hosts that got
+    /// a lease because of it; `None` if the host is no longer watched.
     pub fn lose(&mut self, host: HostId, failure: Failure, at: LedgerTime) -> Option<Vec<HostId>> {
         if !self.watches(host) {
             return None;
@@ -291,7 +293,7 @@ impl Rollout {
         Some(self.advance(at))
     }
 
-    /// A turn that ended well has failed by what was found out since.
+    /// Fails a turn that had succeeded, because of what was found out since.
     fn fail_after_all(&mut self, host: HostId, failure: Failure) {
         let failed = self.kept(TurnOutcome::Failed(failure));
         self.change(host, |member| {
@@ -302,13 +304,14 @@ impl Rollout {
         });
     }
 
-    /// Goes on if a bake is over by now. Returns which hosts got a lease by it.
+    /// Goes on if a bake is over by now. Returns the hosts that got a lease because
+    /// of it.
     pub fn wake(&mut self, at: LedgerTime) -> Vec<HostId> {
         self.advance(at)
     }
 
-    /// Folds a person's wish to stop. Turns under way end at their next event,
-    /// or `now`, in the middle of it.
+    /// Folds a person's request to stop. Turns under way end before their next
+    /// event, or in the middle of an event if `now` is true.
     pub fn stop(&mut self, rollback: bool, now: bool, at: LedgerTime) {
         self.rollback_asked |= rollback;
         self.stops_now |= now;
@@ -319,14 +322,14 @@ impl Rollout {
         self.conclude(Verdict::Stopped(self.reason(ReasonCode::ManualStop)));
     }
 
-    /// Folds that the whole deployment took too long. Turns under way are the
-    /// caller's to end.
+    /// Folds that the whole deployment took too long. The caller must end the turns
+    /// under way.
     pub fn time_out(&mut self) {
         self.conclude(Verdict::Failed(self.reason(ReasonCode::Timeout)));
     }
 
-    /// Folds `Finished`. Returns whether it counts: only a deployment with a
-    /// verdict and no turn under way is over.
+    /// Folds `Finished`. Returns true if it counts: a deployment is over only if it
+    /// has a verdict and no turn is under way.
     pub fn finish(&mut self, at: LedgerTime) -> bool {
         if self.status.is_over() || !self.is_decided() {
             return false;
@@ -342,12 +345,13 @@ impl Rollout {
         true
     }
 
-    /// Whether the only thing left is to write down that it is over.
+    /// Returns true if the only thing left is to record that the deployment is
+    /// over.
     pub fn is_decided(&self) -> bool {
         self.verdict.is_some() && self.counts.in_flight == 0 && !self.status.is_over()
     }
 
-    /// Whether the verdict asks for a rollback.
+    /// Returns true if the verdict asks for a rollback.
     pub fn wants_rollback(&self) -> bool {
         let on = self.submission.policy.rollback;
         match self.verdict {
@@ -360,12 +364,12 @@ impl Rollout {
         }
     }
 
-    /// The hosts that hold a lease, used or not.
+    /// Returns the hosts that have a lease, used or not.
     pub fn in_flight(&self) -> Vec<HostId> {
         self.members.iter().filter(|(_, member)| member.is_in_flight()).map(|(host, _)| *host).collect()
     }
 
-    /// CodeDeploy's word for where it is.
+    /// Returns the status, in CodeDeploy's words.
     pub fn status(&self) -> DeploymentStatus {
         match self.waves.bake_until {
             Some(_) => DeploymentStatus::Baking,
@@ -373,40 +377,41 @@ impl Rollout {
         }
     }
 
-    /// Whether the events under way are to be cut short.
+    /// Returns true if the events under way are to be interrupted.
     pub fn stops_now(&self) -> bool {
         self.stops_now
     }
 
-    /// The group's hosts as they were when it began, those not targeted too; none
-    /// when it is over: [`Rollout::parts`] says what became of them.
+    /// Returns the group's hosts as they were when the deployment began, including
+    /// those not targeted. Empty when it is over: [`Rollout::parts`] says what
+    /// became of them.
     pub fn members(&self) -> &BTreeMap<HostId, Member> {
         &self.members
     }
 
-    /// The sums over the hosts.
+    /// Returns the sums over the hosts.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// N: the hosts of the group when it began.
+    /// Returns N: the number of hosts in the group when the deployment began.
     pub fn total(&self) -> u32 {
         let hosts = self.past.as_ref().map_or(self.members.len(), Past::total);
         u32::try_from(hosts).expect("fewer hosts than 2^32")
     }
 
-    /// The hosts of the group when it began that are still in the mesh. Known while
-    /// it runs.
+    /// Returns the number of those hosts that are still in the mesh. Known only
+    /// while the deployment runs.
     pub(super) fn present(&self) -> u32 {
         self.total() - self.counts.gone
     }
 
-    /// Whether it brings back a revision that was there before.
+    /// Returns true if it is a rollback, which brings back an earlier revision.
     pub fn is_way_back(&self) -> bool {
         self.submission.rollback_of.is_some()
     }
 
-    /// Whose turn is next, or why it is nobody's.
+    /// Returns the host whose turn is next, or why no host may go.
     pub fn turn(&self) -> Turn {
         turn::next(self)
     }
@@ -415,7 +420,8 @@ impl Rollout {
         Reason { code, counts: self.counts, minimum: self.bounds.minimum, total: self.present(), zone: None }
     }
 
-    /// Grants every lease that may be granted, or works out how it ends.
+    /// Grants every lease that may be granted, or works out how the deployment
+    /// ends.
     fn advance(&mut self, at: LedgerTime) -> Vec<HostId> {
         let mut granted = Vec::new();
         while self.verdict.is_none() && self.status == DeploymentStatus::InProgress {
@@ -440,8 +446,8 @@ impl Rollout {
         granted
     }
 
-    /// Decides how it ends, once: a lease that was not used is taken back, and
-    /// no turn is to come.
+    /// Decides how the deployment ends, once. Unused leases are taken back, and no
+    /// more turns come.
     fn conclude(&mut self, verdict: Verdict) {
         if self.verdict.is_some() {
             return;

@@ -1,12 +1,12 @@
-//! This host's own turns: through the lifecycle, one event after the other,
-//! with a journal that lets an agent which was killed tell the truth.
+//! This host's own turns: they run the lifecycle events one after the other, and
+//! keep a journal, from which an agent that was killed can tell what it did.
 //!
-//! The idea is a ship's log written before the manoeuvre, not after: what is
-//! about to run is on stable storage before it runs. So a record without an
-//! end means "killed while this ran", and no record means "nothing ran".
+//! The journal works like a write-ahead log: what is about to run is on stable
+//! storage before it runs. So a record without an end means "killed while this
+//! ran", and no record means "nothing ran".
 //!
-//! Invariants: an event runs only after the turn's start is committed and its
-//! record is durable; no turn is begun twice.
+//! Invariants: an event runs only after the turn's start is committed and the
+//! event's record is durable. No turn is begun twice.
 
 mod start;
 
@@ -24,22 +24,23 @@ use crate::time::LedgerTime;
 
 pub(crate) use start::start_blocker;
 
-/// What the journal says of one turn.
+/// The journal's record of one turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) deployment: DeploymentId,
-    /// The state's index when the turn began: until the fold is there again,
-    /// nothing can be said of it.
+    /// The state's index when the turn began. Until the fold has come that far
+    /// again, nothing can be said about the turn.
     began: Index,
     /// The last event that has ended.
     done: Option<LifecycleEvent>,
     /// The event that may be running.
     running: Option<LifecycleEvent>,
-    /// How the turn ended.
+    /// How the turn ended; `None` while it is not over.
     outcome: Option<TurnOutcome>,
-    /// Which attempt of the turn this is, counted from 1.
+    /// The attempt of the turn, counted from 1.
     attempt: u8,
-    /// Whether the running event was cut short because the agent was told to stop.
+    /// True if the running event was interrupted because the agent was told to
+    /// stop.
     was_stopped: bool,
 }
 
@@ -49,36 +50,37 @@ impl Record {
     }
 }
 
-/// What a turn asks of the node.
+/// Something that a turn asks the node to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// Write this down durably, and say when it is.
+    /// Write this record durably, and report when that is done.
     Write(Record),
-    /// The ledger knows how it ended: the record is not needed any more.
+    /// Delete the record: the ledger knows how the turn ended.
     Forget(DeploymentId),
     /// Run this event.
     Run { effect: EffectId, deployment: DeploymentId, event: LifecycleEvent },
-    /// Stop running it.
+    /// Stop running the event.
     Cancel(EffectId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
-    /// Read back from the journal, not yet compared with the ledger.
+    /// Read back from the journal, and not yet compared with the ledger.
     Restored,
-    /// The record of the event is on its way to the disk.
+    /// The record of the event is being written to disk.
     Writing,
-    /// The event runs.
+    /// The event is running.
     Running(EffectId),
-    /// The agent is leaving: the next start goes on from here.
+    /// The agent is stopping. The next start goes on from here.
     Paused,
-    /// The agent was killed or stopped in an event. Once the ledger has it, the turn
-    /// begins anew.
+    /// The agent was killed or stopped in an event. The turn begins anew once the
+    /// ledger says so.
     Interrupted,
-    /// All events have succeeded: the group's health check must pass. An agent
-    /// that is killed here was killed in no event, and waits on when it is back.
+    /// All events have succeeded, and the group's health check must pass. If the
+    /// agent is killed here, no event is interrupted, and it goes on waiting when
+    /// it is back.
     Waiting,
-    /// It is over; to be proposed until the ledger has it.
+    /// The turn is over. Its end is proposed until the ledger has it.
     Over,
 }
 
@@ -86,7 +88,7 @@ enum Step {
 struct OwnTurn {
     record: Record,
     step: Step,
-    /// Whether its event was told to end, because the deployment stops now.
+    /// True if its event was told to end because the deployment stops now.
     is_cut_short: bool,
 }
 
@@ -96,7 +98,7 @@ impl OwnTurn {
     }
 }
 
-/// All turns of this host that are not yet in the ledger to their end.
+/// All turns of this host whose end is not yet in the ledger.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OwnTurns {
     turns: BTreeMap<DeploymentId, OwnTurn>,
@@ -105,7 +107,7 @@ pub(crate) struct OwnTurns {
 }
 
 impl OwnTurns {
-    /// Goes on from the journal.
+    /// Restores the turns from the journal.
     pub(crate) fn restore(records: Vec<Record>) -> Self {
         let turns = records
             .into_iter()
@@ -114,7 +116,7 @@ impl OwnTurns {
         OwnTurns { turns, ..OwnTurns::default() }
     }
 
-    /// Begins no turn and no event any more.
+    /// Begins no more turns and no more events from now on.
     pub(crate) fn leave(&mut self) {
         self.leaving = true;
     }
@@ -123,12 +125,13 @@ impl OwnTurns {
         self.turns.len()
     }
 
-    /// Whether nothing runs and nothing waits for the disk.
+    /// Returns true if no event runs and no record waits for the disk.
     pub(crate) fn is_idle(&self) -> bool {
         !self.turns.values().any(|turn| matches!(turn.step, Step::Running(_) | Step::Writing))
     }
 
-    /// Compares with the ledger: begins what was started, ends what is over.
+    /// Compares the turns with the ledger: begins those that it says are started,
+    /// and ends those that are over.
     pub(crate) fn reconcile(&mut self, me: HostId, state: &State) -> Vec<Act> {
         let mut acts = Vec::new();
         for rollout in state.running() {
@@ -150,8 +153,8 @@ impl OwnTurns {
         acts
     }
 
-    /// `forgot`: the turn was started under a store that is lost, so what ran
-    /// of it nobody knows.
+    /// Begins a turn. If `forgot` is true, the turn was started under a store that
+    /// is lost, so nobody knows which of its events ran, and it fails.
     fn begin(&mut self, mut record: Record, forgot: bool) -> Act {
         let mut step = Step::Writing;
         if forgot {
@@ -171,7 +174,8 @@ impl OwnTurns {
         }
         let current = Current::of(state, deployment, me);
         let Some(current) = current else {
-            // The ledger has an end for it, its own or the fold's.
+            // The ledger has an end for this turn, proposed by this host or set by
+            // the fold.
             match turn.step {
                 Step::Running(effect) => acts.push(Act::Cancel(effect)),
                 Step::Writing => {}
@@ -199,20 +203,21 @@ impl OwnTurns {
             | Step::Waiting
             | Step::Over => {}
         }
-        // Nobody checks it any more, so there is nothing to wait for.
+        // The group has no health check now, so there is nothing to wait for.
         if turn.step == Step::Waiting && !current.is_checked {
             end(turn, TurnOutcome::Succeeded);
             acts.push(Act::Write(turn.record.clone()));
         }
     }
 
-    /// The turns whose events are over and that wait for their health check.
+    /// Returns the turns whose events are over and that wait for their health
+    /// check.
     pub(crate) fn waiting(&self) -> BTreeSet<DeploymentId> {
         let waits = self.turns.values().filter(|turn| turn.step == Step::Waiting);
         waits.map(|turn| turn.record.deployment).collect()
     }
 
-    /// The wait for the health check is over.
+    /// Ends the wait for the health check with this result.
     pub(crate) fn waited(
         &mut self,
         deployment: DeploymentId,
@@ -226,8 +231,8 @@ impl OwnTurns {
         Some(Act::Write(turn.record.clone()))
     }
 
-    /// The record is durable: what it announces may run. `current` is none if
-    /// the turn is not this host's any more.
+    /// Runs the event that a record announces, now that the record is durable.
+    /// `current` is `None` if the turn is no longer this host's.
     pub(crate) fn written(&mut self, deployment: DeploymentId, current: Option<Current>) -> Option<Act> {
         let turn = self.turns.get_mut(&deployment)?;
         if turn.step != Step::Writing {
@@ -242,7 +247,7 @@ impl OwnTurns {
             return Some(Act::Write(turn.record.clone()));
         }
         let Some(event) = turn.record.running.filter(|_| !self.leaving) else {
-            // The agent is leaving: what was announced has not begun.
+            // The agent is stopping: the announced event has not begun.
             turn.record.running = None;
             turn.step = Step::Paused;
             return Some(Act::Write(turn.record.clone()));
@@ -253,7 +258,8 @@ impl OwnTurns {
         Some(Act::Run { effect, deployment, event })
     }
 
-    /// An event has ended. `rollout` is the deployment's, while its turn is
+    /// Takes the end of an event, and decides how the turn goes on. `rollout` looks
+    /// up what the turn needs to know of its deployment, as long as the turn is
     /// still this host's.
     pub(crate) fn done(
         &mut self,
@@ -278,7 +284,7 @@ impl OwnTurns {
                 let (event, code) = (Some(event), ErrorCode::Stopped);
                 end(turn, TurnOutcome::Failed(Failure { event, code, message, ..failure }));
             }
-            // Only the agent's own end cancels events while it leaves.
+            // Nothing but the stop of the agent cancels events while it is leaving.
             (Err(failure), _) if self.leaving && failure.code == ErrorCode::Stopped => {
                 (turn.record.running, turn.record.done) = (Some(event), done_before);
                 turn.record.was_stopped = true;
@@ -301,8 +307,9 @@ impl OwnTurns {
         vec![Act::Write(turn.record.clone())]
     }
 
-    /// What this host owes the ledger: starts of turns whose lease it holds, or
-    /// that it waits with them; ends of turns that are over.
+    /// Returns what this host must propose: starts of turns for which it has a
+    /// lease, or that it defers them; new attempts of interrupted turns; and ends
+    /// of turns that are over.
     pub(crate) fn owed(
         &self,
         me: HostId,
@@ -332,9 +339,9 @@ impl OwnTurns {
         owed
     }
 
-    /// Whether a script of an earlier turn in the group still runs: the mesh
-    /// has given that turn up and the script was told to end, but until it has,
-    /// two turns would work on one application.
+    /// Returns true if a script of an earlier turn in the group still runs. The
+    /// mesh has given that turn up, and the script was told to end. Until it has
+    /// ended, two turns would work on the same application.
     fn runs_in(&self, group: &GroupName, state: &State) -> bool {
         self.turns.values().filter(|turn| matches!(turn.step, Step::Running(_))).any(|turn| {
             let rollout = state.rollout(turn.record.deployment);
@@ -349,16 +356,17 @@ pub(crate) struct Current {
     pub(crate) course: Course,
     pub(crate) ignores_stop_failures: bool,
     pub(crate) is_stopped: bool,
-    /// Whether the group's health check must pass before the turn may end well.
+    /// True if the group's health check must pass before the turn may succeed.
     pub(crate) is_checked: bool,
     pub(crate) stops_now: bool,
-    /// Which attempt of the turn the ledger lets run, and how many there may be.
+    /// The attempt of the turn that the ledger allows, and below it the most
+    /// attempts that the policy allows.
     pub(crate) attempt: u8,
     pub(crate) attempts: u8,
 }
 
 impl Current {
-    /// None if the host's turn in it is not under way.
+    /// Returns `None` if the host's turn in the deployment is not under way.
     pub(crate) fn of(state: &State, deployment: DeploymentId, me: HostId) -> Option<Current> {
         let rollout = state.rollout(deployment)?;
         let group = state.group(&rollout.submission.group);
@@ -375,7 +383,8 @@ impl Current {
         })
     }
 
-    /// Whether a turn that was interrupted in this attempt begins once more.
+    /// Returns true if a turn that was interrupted in this attempt begins once
+    /// more.
     fn may_begin_anew(&self, record: &Record) -> bool {
         !self.is_stopped && record.attempt < self.attempts
     }
@@ -388,8 +397,7 @@ impl Record {
     }
 }
 
-/// What the journal says about a turn that this host was in when it was last
-/// awake.
+/// Resumes a turn from its journal record, after a restart of the agent.
 fn resume(turn: &mut OwnTurn, current: Current) -> Option<Act> {
     if turn.record.outcome.is_some() {
         turn.step = Step::Over;
@@ -415,8 +423,8 @@ fn resume(turn: &mut OwnTurn, current: Current) -> Option<Act> {
     Some(Act::Write(turn.record.clone()))
 }
 
-/// The ledger lets the next attempt begin. Nothing of it has run, or the journal would
-/// say so.
+/// Begins the next attempt, which the ledger allows. No event of it has run yet, or
+/// the journal would say so.
 fn begin_anew(turn: &mut OwnTurn, current: Current) -> Act {
     let Record { deployment, began, .. } = turn.record;
     turn.record = Record::new(deployment, began, current.attempt, current.course);
@@ -424,7 +432,7 @@ fn begin_anew(turn: &mut OwnTurn, current: Current) -> Act {
     Act::Write(turn.record.clone())
 }
 
-/// An interrupted turn that does not begin anew has failed.
+/// Fails an interrupted turn that does not begin anew.
 fn give_up(turn: &mut OwnTurn) -> Act {
     if let Some(event) = turn.record.running {
         let (event, code, message) = interruption(&turn.record, event);

@@ -1,8 +1,8 @@
-//! All that is folded from the ledger: hosts, groups, rollouts.
+//! Everything that is folded from the ledger: hosts, groups and rollouts.
 //!
-//! A pure function of the entries. Two hosts that folded the same entries are
-//! equal to the last bit, and [`State::due`] tells each of them what the
-//! ledger still lacks, so that any host can propose it.
+//! The state is a pure function of the entries. Two hosts that folded the same
+//! entries have identical states. [`State::due`] tells each of them what the ledger
+//! still lacks, so that any host can propose it.
 
 mod admission;
 mod alarms;
@@ -47,120 +47,122 @@ pub use deferrals::Deferral;
 pub use health::{Ailing, Checked};
 pub use repeats::{NUMBERS_KEPT, PROPOSERS_KEPT};
 
-/// Deployments of one group that are kept; older ones are dropped from the state
-/// (their entries may still be in the ledger). Those that are over cost about
-/// seven bytes a host each, and what the first that failed had to say.
+/// The number of deployments that a group keeps. Older ones are dropped from the
+/// state (their entries may still be in the ledger). A deployment that is over
+/// costs about seven bytes for each host, and the messages of its first failures.
 pub const DEPLOYMENTS_KEPT: usize = 50;
-/// Good revisions of one group that can be rolled back to.
+/// The number of good revisions of a group that can be rolled back to.
 pub const GOOD_KEPT: usize = 10;
-/// Hosts that a mesh may have: what was designed and simulated for.
+/// The most hosts that a mesh may have: it was designed and simulated for this
+/// many.
 pub const HOSTS_MAX: usize = 20_000;
-/// Hosts that were taken out and are remembered: so many more than a mesh
-/// loses in a year of repairs. Beyond it the one that left first is forgotten,
-/// and would join again if it came back.
+/// The number of removed hosts that are remembered: far more than a mesh loses in a
+/// year of repairs. Beyond that, the host that left first is forgotten, and could
+/// join again if it came back.
 pub const REMOVED_KEPT: usize = 4_096;
-/// Starts of one host's agent that are remembered. Agents that run with one key
-/// announce themselves in turn, so with so many of them at least one is found
-/// to speak again.
+/// The number of starts of one host's agent that are remembered. Agents that run
+/// with the same key announce themselves in turn, so even with this many of them at
+/// least one is recognised when it speaks again.
 pub const STARTS_KEPT: usize = 4;
-/// Groups that a mesh may have.
+/// The most groups that a mesh may have.
 pub const GROUPS_MAX: usize = 5_000;
 
-/// What the mesh knows of one host.
+/// Everything that the mesh knows of one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
-    /// What it says of itself.
+    /// The facts that the host gives about itself.
     pub record: HostRecord,
-    /// Since when the mesh counts it Down.
+    /// When the mesh counted it Down; `None` if it is up.
     pub down: Option<LedgerTime>,
-    /// When it joined first.
+    /// When it first joined.
     pub joined_at: LedgerTime,
-    /// When its store was made: it knows nothing of what it did before.
+    /// When its store was created. The host knows nothing of what it did before.
     pub store_since: LedgerTime,
-    /// Earlier starts of its agent, the newest last.
+    /// Random numbers of its agent's earlier starts, the newest last: see
+    /// [`HostRecord::start`].
     pub starts: Vec<u64>,
-    /// Set while two agents run with its key.
+    /// The other agent, while two of them run with this host's key.
     pub twin: Option<Twin>,
 }
 
-/// Another agent with a host's key. Neither may act for the host until one of
-/// them has been stopped and the other was started again.
+/// Another agent with a host's key. Neither may act for the host until one of them
+/// has been stopped and the other was started again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Twin {
-    /// Where the other one can be dialled; the host's record says where the one
-    /// that spoke last can be.
+    /// The addresses at which the other agent can be dialled. The host's record has
+    /// those of the agent that spoke last.
     pub addresses: Vec<String>,
-    /// When both were known to run.
+    /// When both were first known to run.
     pub since: LedgerTime,
 }
 
-/// A host that was taken out of the mesh. It never comes back under its key.
+/// A host that was taken out of the mesh. It can never come back under its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
-    /// What it was called.
+    /// The host's name for people.
     pub name: String,
     /// When it was taken out.
     pub at: LedgerTime,
-    /// Its number in consensus, in which it takes part until it is replaced.
+    /// Its number in consensus. It takes part there until it is replaced.
     pub(crate) voter: VoterId,
-    /// Where it can be dialled until then.
+    /// The addresses at which it can be dialled until then.
     pub(crate) addresses: Vec<String>,
 }
 
-/// A revision that a group was brought to.
+/// A revision that a deployment brought a group to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Good {
-    /// Which.
+    /// The revision.
     pub revision: Revision,
-    /// By which deployment.
+    /// The deployment that brought it.
     pub deployment: DeploymentId,
-    /// When.
+    /// When that deployment succeeded.
     pub at: LedgerTime,
 }
 
-/// One group and where it is.
+/// One group and its current situation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupState {
-    /// Its definition.
+    /// The definition of the group.
     pub group: Group,
     /// What is known of its hosts between deployments.
     pub standing: BTreeMap<HostId, Standing>,
     /// The deployment that runs now.
     pub running: Option<DeploymentId>,
-    /// The one that waits behind it.
+    /// The deployment that waits behind it.
     pub queued: Option<DeploymentId>,
-    /// The deployment whose rollback is owed before anything else may run.
+    /// The failed deployment that must be rolled back before anything else may run.
     pub owes_rollback_of: Option<DeploymentId>,
-    /// The revisions it was brought to, the newest last.
+    /// The revisions that it was brought to, the newest last.
     pub good: Vec<Good>,
     /// Its deployments, the newest last.
     pub deployments: Vec<DeploymentId>,
-    /// The deployment that brings hosts which were behind to the last good
-    /// revision now. It may run beside another.
+    /// The deployment that now brings hosts which were behind to the last good
+    /// revision. It may run beside another.
     pub catching_up: Option<DeploymentId>,
-    /// How many such deployments it has had.
+    /// The number of such deployments so far.
     pub catch_ups: u64,
     /// Hosts that may have to be brought to the last good revision.
     pub behind: BTreeMap<HostId, Behind>,
-    /// What its health check says of its hosts; only of those of which it has
+    /// The findings of its health check. Holds only hosts on which the check has
     /// said something, or whose turn it has seen.
     pub checks: BTreeMap<HostId, Checked>,
     /// What is known of its alarms, by name.
     pub alarms: BTreeMap<String, AlarmStanding>,
-    /// That nothing new begins.
+    /// The freeze, if there is one: no new deployment begins.
     pub freeze: Option<Freeze>,
-    /// How far its triggers are, by name.
+    /// How far its triggers have come, by name.
     pub cursors: BTreeMap<String, Cursor>,
-    /// The hosts that its past deployments speak of.
+    /// The hosts that its past deployments refer to.
     roster: Roster,
-    /// What some trigger has still to tell, the oldest first.
+    /// The happenings that some trigger has still to tell, the oldest first.
     happenings: VecDeque<Happening>,
     /// The number of the newest happening.
     last_happening: u64,
 }
 
 impl GroupState {
-    /// A group to which nothing was deployed yet.
+    /// Makes a group to which nothing was deployed yet.
     fn new(group: Group) -> Self {
         GroupState {
             group,
@@ -183,14 +185,14 @@ impl GroupState {
         }
     }
 
-    /// Its deployments that have begun and are not over: at most a person's, or
-    /// its rollback, and a catch-up beside it.
+    /// Returns the deployments that have begun and are not over. There are at most
+    /// two: a person's or its rollback, and a catch-up beside it.
     pub(crate) fn under_way(&self) -> Vec<DeploymentId> {
         self.running.into_iter().chain(self.catching_up).collect()
     }
 }
 
-/// What the fold waits for.
+/// A reason for which the fold waits for the ledger's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Timer {
     /// A host with a lease must start.
@@ -201,17 +203,17 @@ enum Timer {
     Turn(DeploymentId, HostId),
     /// The whole deployment must end.
     Deployment(DeploymentId),
-    /// A host that was updated and is unwell must be well again.
+    /// An updated host that is unwell must become well again.
     Relapsed(DeploymentId, HostId),
-    /// A bake is over.
+    /// A bake ends.
     Bake(DeploymentId),
-    /// The first of the freezes is over.
+    /// The first of the freezes ends.
     Thaw,
-    /// A host that is Down must be back, or is taken out of the mesh.
+    /// A host that is Down must come back, or it is taken out of the mesh.
     Forget(HostId),
 }
 
-/// Everything the ledger says, folded.
+/// Everything that the ledger says, folded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct State {
     index: Index,
@@ -220,98 +222,98 @@ pub struct State {
     groups: BTreeMap<GroupName, GroupState>,
     rollouts: BTreeMap<DeploymentId, Rollout>,
     timers: Deadlines<Timer, LedgerTime>,
-    /// The last entry that changed a host's record or whether it is Down.
+    /// The last entry that changed a host's record, or whether it is Down.
     hosts_changed_at: Index,
     configs: BTreeMap<ConfigName, DeploymentConfig>,
     /// Hosts that were taken out for good.
     removed: BTreeMap<HostId, Removed>,
-    /// What is remembered of who proposed what could undo other things.
+    /// What is remembered of each host's proposals that could undo other entries.
     proposers: BTreeMap<HostId, repeats::Proposer>,
-    /// Hosts with a lease that wait with their start.
+    /// Hosts with a lease that defer their start.
     deferrals: BTreeMap<(DeploymentId, HostId), Deferral>,
     /// Numbers in consensus that no host may take: see `membership.rs`.
     taken: membership::Taken,
 }
 
 impl State {
-    /// The state of a mesh that has just begun.
+    /// Makes the state of a new mesh.
     pub(crate) fn founding() -> Self {
         State { index: 1, ..State::default() }
     }
 
-    /// Moves on over an entry of consensus's own, which says nothing here.
+    /// Skips an entry that consensus made for itself, which changes nothing here.
     pub(crate) fn skip(&mut self, index: Index) {
         assert!(index > self.index, "entries are folded in order: {index} after {}", self.index);
         self.index = index;
     }
 
-    /// The index of the last entry that was folded; 0 before the first.
+    /// Returns the index of the last entry that was folded; 0 before the first.
     pub fn index(&self) -> Index {
         self.index
     }
 
-    /// The ledger's clock: the stamp of the last entry.
+    /// Returns the time on the ledger's clock: the latest stamp of an entry so far.
     pub fn clock(&self) -> LedgerTime {
         self.clock
     }
 
-    /// The index of the last entry that changed what is known of a host.
+    /// Returns the index of the last entry that changed what is known of a host.
     pub fn hosts_changed_at(&self) -> Index {
         self.hosts_changed_at
     }
 
-    /// The mesh's hosts.
+    /// Returns the mesh's hosts.
     pub fn hosts(&self) -> &BTreeMap<HostId, Host> {
         &self.hosts
     }
 
-    /// One host.
+    /// Returns one host, if it is in the mesh.
     pub fn host(&self, host: HostId) -> Option<&Host> {
         self.hosts.get(&host)
     }
 
-    /// What is remembered of a host that was taken out of the mesh.
+    /// Returns what is remembered of a host that was taken out of the mesh.
     pub fn removed(&self, host: HostId) -> Option<&Removed> {
         self.removed.get(&host)
     }
 
-    /// The hosts that were taken out of the mesh.
+    /// Returns the hosts that were taken out of the mesh.
     pub fn all_removed(&self) -> &BTreeMap<HostId, Removed> {
         &self.removed
     }
 
-    /// The groups.
+    /// Returns the groups.
     pub fn groups(&self) -> &BTreeMap<GroupName, GroupState> {
         &self.groups
     }
 
-    /// One group.
+    /// Returns one group.
     pub fn group(&self, name: &GroupName) -> Option<&GroupState> {
         self.groups.get(name)
     }
 
-    /// The mesh's own named configurations.
+    /// Returns the mesh's own named configurations.
     pub fn configs(&self) -> &BTreeMap<ConfigName, DeploymentConfig> {
         &self.configs
     }
 
-    /// All deployments that are kept.
+    /// Returns all deployments that are kept.
     pub fn rollouts(&self) -> &BTreeMap<DeploymentId, Rollout> {
         &self.rollouts
     }
 
-    /// One deployment.
+    /// Returns one deployment, if it is kept.
     pub fn rollout(&self, deployment: DeploymentId) -> Option<&Rollout> {
         self.rollouts.get(&deployment)
     }
 
-    /// The deployments that run now, catch-ups among them.
+    /// Returns the deployments that run now, including catch-ups.
     pub fn running(&self) -> impl Iterator<Item = &Rollout> {
         let both = |group: &GroupState| [group.running, group.catching_up];
         self.groups.values().flat_map(both).filter_map(|id| self.rollouts.get(&id?))
     }
 
-    /// The hosts of a group, in the order of their names.
+    /// Returns the hosts of a group, in the order of their names.
     pub fn members_of(&self, group: &Group) -> Vec<&Host> {
         let mut members: Vec<&Host> =
             self.hosts.values().filter(|host| group.tags.matches(&host.record.tags)).collect();
@@ -319,14 +321,17 @@ impl State {
         members
     }
 
-    /// When the ledger's clock must have moved for something to happen.
+    /// Returns the time of the ledger's clock at which the next timer fires.
     pub fn next_timer(&self) -> Option<LedgerTime> {
         self.timers.next()
     }
 
-    /// Folds one entry. The answer is for its proposer: an entry that is
-    /// refused stands in the ledger and changes nothing but the clock, as does one
-    /// that [is repeated](Self::is_repeated).
+    /// Folds one entry. The result is for the proposer. A refused entry stays in
+    /// the ledger, and changes nothing but the clock. The same holds for one that
+    /// [is repeated](Self::is_repeated).
+    ///
+    /// # Errors
+    /// The reason why the entry is refused.
     ///
     /// # Panics
     /// If `index` does not follow the last one.
@@ -346,15 +351,16 @@ impl State {
         }
         check_author(entry.proposal.host, &entry.body)?;
         self.note_proposal(entry);
-        // The same check that the proposer made: between then and now another
-        // entry may have come first.
+        // The proposer made the same check. Another entry may have come between
+        // then and now.
         self.check(&entry.body)?;
         match &entry.body {
             Body::Tick => {}
             Body::HostJoined(record) => self.join(record),
             Body::HostLeft { host } => self.leave(*host),
-            // Behind a cut each side loses the other. The accusations of the side
-            // that was counted out come when the cut is over: they are stale.
+            // During a network partition each side loses the other. The accusations
+            // of the side that was counted out arrive after the partition: they are
+            // stale.
             Body::HostDown { .. } if self.is_counted_out(entry.proposal.host) => {}
             Body::HostDown { host, incarnation } => self.set_down(*host, *incarnation, true),
             Body::HostUp { host, incarnation } => self.set_down(*host, *incarnation, false),
@@ -395,9 +401,11 @@ impl State {
         Ok(())
     }
 
-    /// Whether an entry of this body would be refused now, and why. Entries of
-    /// hosts about themselves are never refused: they change nothing if they
-    /// come too late.
+    /// Checks whether an entry with this body would be refused now. Entries of
+    /// hosts about themselves are never refused here: if they come too late they
+    /// change nothing.
+    /// # Errors
+    /// The reason why the entry would be refused.
     pub fn check(&self, body: &Body) -> Result<(), Refusal> {
         match body {
             Body::HostJoined(record) => self.check_join(record),
@@ -425,20 +433,22 @@ impl State {
         }
     }
 
-    /// Whether an entry of this body would change nothing, because it is said
-    /// already. Only for what hosts repeat until the ledger has it.
+    /// Returns true if an entry with this body would change nothing, because the
+    /// ledger says it already. Meant only for what hosts repeat until the ledger
+    /// has it.
     pub(crate) fn is_settled(&self, body: &Body) -> bool {
         let stage = |deployment: &DeploymentId, host: &HostId| {
             self.part(*deployment, *host).map(|part| part.stage.into_owned())
         };
-        // An accusation of an older start changes as little as a second one.
+        // An accusation of an older start changes as little as a repeated one.
         let is_said = |host, incarnation, down| match self.hosts.get(host) {
             Some(known) => known.record.incarnation != incarnation || known.down.is_some() == down,
             None => true,
         };
         match body {
             Body::Tick => self.next_timer().is_none(),
-            // One that was taken out, or has another's number, is refused anyway.
+            // A host that was taken out, or has another host's number, is refused
+            // anyway.
             Body::HostJoined(record) => {
                 self.hosts.get(&record.host).is_some_and(|host| host.record == *record)
                     || self.check_join(record).is_err()
@@ -483,8 +493,8 @@ impl State {
         }
     }
 
-    /// What the ledger lacks: any host may propose it, and all would propose
-    /// the same.
+    /// Returns what the ledger lacks. Any host may propose it, and all hosts would
+    /// propose the same.
     pub fn due(&self) -> Vec<Body> {
         let mut due = Vec::new();
         for rollout in self.running().filter(|rollout| rollout.is_decided()) {
@@ -495,14 +505,14 @@ impl State {
         due
     }
 
-    /// The deployments that the mesh itself submits to a group now.
+    /// Returns the deployments that the mesh itself submits to a group now.
     fn owed_to(&self, group: &GroupState) -> impl Iterator<Item = Submission> {
         let rollback = group.owes_rollback_of.and_then(|failed| self.rollback_of(group, failed));
         rollback.into_iter().chain(self.catch_up_due(group))
     }
 
-    /// Whether this is, byte for byte, a deployment that the mesh submits by itself
-    /// now. What its proposer put into it is not believed: it could name another
+    /// Returns true if this is, byte for byte, a deployment that the mesh itself
+    /// submits now. The proposer is not trusted: it could have put in another
     /// revision, or a policy without a minimum.
     fn is_owed(&self, submission: &Submission) -> bool {
         let group = self.groups.get(&submission.group);
@@ -510,7 +520,9 @@ impl State {
     }
 }
 
-/// Whether the host may say this: only itself speaks of itself.
+/// Checks that the host may propose this: only a host itself may speak of itself.
+/// # Errors
+/// [`Refusal::NotItsAuthor`] if the body is about another host.
 pub(crate) fn check_author(author: HostId, body: &Body) -> Result<(), Refusal> {
     match body.author() {
         Some(of) if of != author => Err(Refusal::NotItsAuthor { of, author }),

@@ -1,9 +1,10 @@
-//! "Did you mean": the nearest of the words that would have been right.
+//! Suggestions of the form "did you mean": finds the nearest valid word.
 
-/// The nearest of `words`, if it is near enough to be meant: a third of its
-/// letters may be wrong, missing, doubled or swapped.
+/// Returns the nearest of `words`, if it is near enough to be meant: a third of its
+/// letters may be wrong, missing, added or swapped.
 pub fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
-    // Longer texts are no slip of a short word, and the distance costs n·m.
+    // A longer text is not a misspelling of a short word, and computing the
+    // distance costs n·m.
     if text.len() > 64 {
         return None;
     }
@@ -12,12 +13,13 @@ pub fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Opti
     (distance <= (word.len() / 3).max(1)).then_some(word)
 }
 
-/// What follows the description of a mistake.
+/// Formats a suggestion to append to an error message.
 pub fn did_you_mean(word: Option<&str>) -> String {
     word.map(|word| format!("; did you mean {word}?")).unwrap_or_default()
 }
 
-/// Letters to change, add, drop or swap to make one of the other.
+/// Counts the letters to change, add, drop or swap to turn one word into the other
+/// (the optimal string alignment distance).
 fn distance(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];

@@ -1,7 +1,8 @@
-//! What travels and what is stored, as bytes: one codec, one envelope.
+//! Encodes and decodes what is sent and what is stored: one codec, and one envelope
+//! for frames.
 //!
 //! A frame is the mesh's id, the wire version and a message. Decoding never
-//! allocates more than the bytes that came, and never panics.
+//! allocates more than the bytes that arrived, and never panics.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,65 +13,69 @@ use crate::io::Progress;
 use crate::ledger::{LogEntry, RaftMessage, Seal, Snapshot};
 use crate::time::LedgerTime;
 
-/// The version of the wire that this code speaks: of its frames, and of what
-/// entries may say. It is told with every host's record, so that nothing is
+/// The wire version that this code speaks. It covers the form of frames and what
+/// entries may say. The record of every host gives its version, so that nothing is
 /// submitted that some host of the mesh could not fold.
 ///
-/// - 1: the first.
-/// - 2: canary, zones, cap, RESTART, named configurations, stop now, alarms, triggers,
-///   freezes.
-/// - 3: a host says that it waits with its start. Removals, rollbacks by hand and
-///   repeated proposals are folded otherwise than before, so no older agent is heard.
-/// - 4: an entry carries the version that it was written in. Entries are held to the
-///   host that proposed them, so no older agent is heard.
+/// - 1: the first version.
+/// - 2: canary, zones, cap, RESTART, named configurations, stop now, alarms,
+///   triggers, freezes.
+/// - 3: a host says that it defers its start. Removals, rollbacks by hand and
+///   repeated proposals are folded differently than before, so frames of older
+///   agents are refused.
+/// - 4: an entry carries the version that it was written in. An entry about a host
+///   counts only if that host proposed it, so frames of older agents are refused.
 pub const WIRE: u16 = 4;
-/// Who speaks an older version does not know `TurnDeferred`.
+/// The first version that knows `TurnDeferred`.
 pub(crate) const DEFERRAL_SINCE: u16 = 3;
-/// The oldest version whose frames are read. A newer agent's are read as far as
-/// they can be: variants are only ever added at an enum's end, and what cannot
-/// be read is dropped like any other damage.
+/// The oldest version whose frames are read. Frames of a newer agent are read as
+/// far as possible: variants are only ever added at the end of an enum, and what
+/// cannot be read is dropped like any other damage.
 pub(crate) const WIRE_OLDEST: u16 = 4;
-/// The longest frame: far above the snapshot of a mesh of 10,000 hosts with fifty
-/// deployments behind it, which is a few megabytes.
+/// The longest frame, in bytes. That is far more than the snapshot of a mesh of
+/// 10,000 hosts with fifty past deployments, which takes a few megabytes.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// The longest record that is read back. Far above a frame: a host must never
-/// take what it wrote itself for damaged because it has grown.
+/// The longest record that is read back from the store, in bytes. It is far longer
+/// than a frame: a host must never mistake its own data for damaged because it has
+/// grown.
 const STORED_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 const ENVELOPE_LEN: usize = 18;
 
-/// What hosts say to each other.
+/// A message from one host to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Message {
-    /// I am here, and this is how far I am.
+    /// The sender is alive, and has folded up to this index.
     Beacon(Beacon),
-    /// Consensus among voters.
+    /// A message of consensus between voters.
     Raft(Box<RaftMessage>),
-    /// Put this in order. `forwarded` once at most.
+    /// Asks the receiver to put this body in order. A proposal is `forwarded` at
+    /// most once.
     Propose { id: ProposalId, body: Box<Body>, forwarded: bool },
-    /// I have everything up to here: what comes next?
+    /// Asks for the entries that follow an index.
     Want { after: Index },
-    /// This was committed.
+    /// Entries that were committed.
     Committed(Vec<LogEntry>),
-    /// This takes the place of what came before.
+    /// A snapshot, which replaces all entries before it.
     Snapshot(Box<Snapshot>),
-    /// A host of a running deployment is in another event.
+    /// A host of a running deployment has moved to another event.
     Progress(Heard),
-    /// Look how my application of this group is, as you see it from there.
+    /// Asks the receiver to probe the sender's application of this group over the
+    /// network.
     Look { group: crate::id::GroupName, number: crate::io::ProbeId },
-    /// I have looked; what it failed of, if it did.
+    /// Answers a `Look`; `error` says why the probe failed, if it did.
     Seen { group: crate::id::GroupName, number: crate::io::ProbeId, error: Option<String> },
-    /// What is your seal at this checkpoint?
+    /// Asks for the receiver's seal at this checkpoint.
     Confirm { index: Index },
-    /// This is it.
+    /// Answers a `Confirm`.
     Confirmed { index: Index, seal: Seal },
 }
 
-/// What hosts publish to all, by way of neighbours: nothing that anything is decided
-/// by, because whoever passes it on could have made it up.
+/// A message that hosts publish to all, by way of neighbours. No decision depends
+/// on it, because any host that passes it on could have made it up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Gossip {
-    /// A host of a running deployment is in another event.
+    /// A host of a running deployment has moved to another event.
     Progress(Heard),
 }
 
@@ -81,17 +86,17 @@ pub(crate) struct Beacon {
     pub(crate) index: Index,
     pub(crate) hash: [u8; 32],
     pub(crate) leader: Option<VoterId>,
-    /// The newest index at which the sender has sealed its state, and the seal.
+    /// The newest index at which the sender has sealed its state, and that seal.
     pub(crate) checkpoint: Option<(Index, Seal)>,
-    /// Hosts that the sender has lost.
+    /// The hosts that the sender has lost.
     pub(crate) lost: Vec<HostId>,
-    /// What the sender's own clock shows.
+    /// The time on the sender's own clock.
     pub(crate) wall: LedgerTime,
-    /// The ledger's time, if the sender has counted it without a break.
+    /// The ledger's time, if the sender has counted it without interruption.
     pub(crate) clock: Option<LedgerTime>,
 }
 
-/// Progress, as it travels.
+/// The progress of a turn, as sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Heard {
     pub(crate) deployment: crate::id::DeploymentId,
@@ -105,7 +110,7 @@ impl From<Heard> for Progress {
     }
 }
 
-/// Why bytes are not what they should be.
+/// An error from decoding bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireError {
     #[error("the frame is too short or too long")]
@@ -119,7 +124,8 @@ pub(crate) enum WireError {
 }
 
 fn codec() -> impl bincode::config::Config {
-    // Frames are measured before; what a slice claims is held against its bytes.
+    // The length of frames is checked before. The codec checks lengths inside
+    // against the bytes that are left.
     bincode::config::standard().with_limit::<STORED_BYTES_MAX>()
 }
 
@@ -129,7 +135,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(value, codec()).expect("our own types can be encoded")
 }
 
-/// Decodes all of `bytes`, and nothing but.
+/// Decodes a value from `bytes`; fails if any bytes are left over.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     match bincode::serde::decode_from_slice(bytes, codec()) {
         Ok((value, read)) if read == bytes.len() => Ok(value),
@@ -142,8 +148,8 @@ pub(crate) fn frame(mesh: MeshId, message: &Message) -> Vec<u8> {
     envelope(mesh, message)
 }
 
-/// Puts what is published into its envelope. It arrives as gossip, so it cannot be
-/// taken for a message that a neighbour sent itself.
+/// Puts published content into its envelope. The receiver gets it as gossip, so it
+/// cannot be mistaken for a message that a neighbour itself sent.
 pub(crate) fn gossip(mesh: MeshId, gossip: &Gossip) -> Vec<u8> {
     envelope(mesh, gossip)
 }
@@ -156,8 +162,8 @@ fn envelope<T: Serialize>(mesh: MeshId, content: &T) -> Vec<u8> {
     frame
 }
 
-/// The frame with which a host asks that an entry be put in order: for tools that
-/// play a host, as benchmarks do.
+/// Makes the frame by which a host asks for an entry to be put in order. It is
+/// meant for tools that play a host, such as benchmarks.
 pub fn proposal(mesh: MeshId, id: ProposalId, body: Body) -> Vec<u8> {
     frame(mesh, &Message::Propose { id, body: Box::new(body), forwarded: false })
 }
@@ -167,7 +173,7 @@ pub(crate) fn unframe(mesh: MeshId, frame: &[u8]) -> Result<Message, WireError> 
     open(mesh, frame)
 }
 
-/// Takes what was published out of its envelope.
+/// Takes published content out of its envelope.
 pub(crate) fn ungossip(mesh: MeshId, frame: &[u8]) -> Result<Gossip, WireError> {
     open(mesh, frame)
 }

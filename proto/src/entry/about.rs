@@ -1,18 +1,18 @@
-//! What each entry is about: the one table of all bodies, for whoever wants to
-//! know that and nothing else. A new body gets its row here.
+//! The group, deployment and host that each entry is about, in one table for all
+//! bodies. A new body gets its row here.
 
 use super::{Body, Submission};
 use crate::id::{DeploymentId, GroupName, HostId};
 
-/// Whom and what an entry names.
+/// The group, deployment and host that an entry names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct About<'a> {
-    /// Which group, if the entry itself says so: one that names a deployment
-    /// leaves it to that.
+    /// The group, if the entry itself names it. An entry that names a deployment
+    /// may leave this out.
     pub group: Option<&'a GroupName>,
-    /// Which deployment.
+    /// The deployment, if the entry names one.
     pub deployment: Option<DeploymentId>,
-    /// Which host.
+    /// The host, if the entry names one.
     pub host: Option<HostId>,
 }
 
@@ -31,7 +31,7 @@ fn deployment<'a>(deployment: DeploymentId) -> About<'a> {
 }
 
 impl Body {
-    /// The word for its kind, and what it is about.
+    /// The name of the body's kind, and what it is about.
     #[rustfmt::skip]
     fn row(&self) -> (&'static str, About<'_>) {
         match self {
@@ -60,8 +60,8 @@ impl Body {
         }
     }
 
-    /// The only host that may say this, because it speaks of itself. None if any
-    /// member may say it.
+    /// Returns the only host that may propose this, because the body is about that
+    /// host itself; `None` if any member may propose it.
     pub fn author(&self) -> Option<HostId> {
         match self {
             Body::HostJoined(record) => Some(record.host),
@@ -89,8 +89,8 @@ impl Body {
         }
     }
 
-    /// Whether, folded once more, it could undo what was said since. All others
-    /// say nothing new then.
+    /// Returns true if folding this body once more could undo a later entry. Any
+    /// other body changes nothing when it is folded again.
     pub(crate) fn may_undo(&self) -> bool {
         match self {
             Body::HostDown { .. }
@@ -118,17 +118,17 @@ impl Body {
         }
     }
 
-    /// The word for its kind, as the history shows it.
+    /// Returns the name of the body's kind, as the history shows it.
     pub fn kind(&self) -> &'static str {
         self.row().0
     }
 
-    /// Whom and what it names.
+    /// Returns the group, deployment and host that the body names.
     pub fn about(&self) -> About<'_> {
         self.row().1
     }
 
-    /// What was submitted, if this is a submission.
+    /// Returns the submission, if this is one.
     pub fn submission(&self) -> Option<&Submission> {
         if let Body::Submitted(submission) = self { Some(submission) } else { None }
     }

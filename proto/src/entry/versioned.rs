@@ -1,32 +1,33 @@
-//! An entry as bytes, as the log holds it: the version that it was written in, then
-//! the entry.
+//! The encoding of entries in the log: the version that the entry was written in,
+//! and then the entry.
 
 use super::Entry;
 use crate::wire::{self, WIRE, WIRE_OLDEST};
 
-/// Why the bytes of a log entry cannot be read.
+/// The reason why the bytes of a log entry cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnEntry {
-    /// It was written by an agent of another version.
+    /// An agent of a version that this one cannot read wrote the entry.
     #[error("it was written in version {0}, and this agent reads versions {WIRE_OLDEST} to {WIRE}")]
     Version(u16),
-    /// It is of a version that this agent reads, and yet not an entry.
+    /// The version is one that this agent reads, but the bytes are not an entry.
     #[error("its bytes are not an entry")]
     Malformed,
 }
 
 impl Entry {
-    /// The bytes that stand in the log.
+    /// Encodes the entry for the log.
     pub(crate) fn encode(&self) -> Vec<u8> {
         [WIRE.to_be_bytes().as_slice(), &wire::encode(self)].concat()
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Decodes what [`encode`](Self::encode) wrote.
     ///
-    /// A newer version's entry is read if it can be: variants are only ever added at
-    /// an enum's end.
+    /// An entry of a newer version is read if possible: variants are only ever
+    /// added at the end of an enum.
     /// # Errors
-    /// If the entry is of a version that this agent does not read, or is none.
+    /// If this agent does not read the entry's version, or if the bytes are not an
+    /// entry.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Entry, NotAnEntry> {
         let Some(([high, low], form)) = bytes.split_first_chunk::<2>() else {
             return Err(NotAnEntry::Malformed);

@@ -1,4 +1,4 @@
-//! One host, seen from one deployment, and the sums over all of them.
+//! One host as seen by one deployment, and the sums over all hosts.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,24 +7,25 @@ use crate::id::Digest;
 use crate::lifecycle::LifecycleEvent;
 use crate::time::LedgerTime;
 
-/// Whether the application on a host is known to be well: how its last turn
-/// ended. A host that never had one is not.
+/// The health of the application on a host, by the outcome of its last turn. A host
+/// that never had a turn is unhealthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Health {
-    /// Its last turn succeeded.
+    /// The last turn succeeded.
     Healthy,
-    /// Its last turn failed, or it never had one.
+    /// The last turn failed, or there was none.
     Unhealthy,
 }
 
-/// What a host runs, seen from one deployment (CodeDeploy's order of hosts).
+/// What a host runs, compared with the revision of one deployment. (CodeDeploy
+/// orders hosts by it.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Installed {
-    /// A turn failed on it, so nobody knows.
+    /// Not known, because the host had no turn yet or a turn failed on it.
     Unknown,
     /// Another revision.
     Old,
-    /// The one that is being deployed.
+    /// The revision that is being deployed.
     Current,
 }
 
@@ -33,139 +34,144 @@ pub enum Installed {
 pub struct Standing {
     /// How its last turn ended.
     pub health: Health,
-    /// Which revision it has; none if a turn failed on it.
+    /// The revision that it has; `None` if a turn failed on it.
     pub revision: Option<Digest>,
 }
 
-/// Where one host is in a deployment.
+/// How far one host has come in a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
-    /// Counted in the minimum, but not to be deployed to.
+    /// The host counts for the minimum, but is not to be deployed to.
     NotTargeted,
-    /// Its turn is to come.
+    /// Its turn is still to come.
     Pending,
-    /// Its turn is now: it counts as out of service from here on.
+    /// The host has a lease: it counts as out of service from now on.
     Leased {
-        /// Since when.
+        /// When it got the lease.
         at: LedgerTime,
     },
     /// Its turn is under way.
     Started {
-        /// Since when.
+        /// When it started.
         at: LedgerTime,
     },
     /// Its turn is over.
     Ended {
-        /// When it started; none if it never did.
+        /// When the turn started; `None` if it never did.
         started: Option<LedgerTime>,
-        /// When it ended.
+        /// When the turn ended.
         at: LedgerTime,
-        /// How.
+        /// How the turn ended.
         outcome: TurnOutcome,
     },
-    /// The deployment ended before its turn.
+    /// The deployment ended before its turn, or the host was taken out of the mesh.
     Skipped,
 }
 
-/// One host of the group, seen from one deployment.
+/// One host of the group, as seen by one deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Where its turn is.
+    /// How far its turn has come.
     pub stage: Stage,
-    /// How its application is.
+    /// The health of its application, by its last turn.
     pub health: Health,
     /// What it ran when the deployment began.
     pub installed: Installed,
-    /// Since when the mesh has counted it Down; none if it is up.
+    /// When the mesh counted it Down; `None` if it is up.
     pub down: Option<LedgerTime>,
-    /// Its place among equals: the order of the hosts' names.
+    /// The order of the hosts' names, which decides among equals.
     pub(super) position: u32,
-    /// Since when the group's check has found it unwell; none if it has not.
+    /// When the group's check found it unwell; `None` if it is well.
     pub ailing: Option<LedgerTime>,
-    /// With whom it goes.
+    /// The place of its wave, from 0.
     pub(super) wave: u32,
-    /// Its place among the zones, if the rollout goes zone by zone.
+    /// The place of its zone, if the rollout goes zone by zone.
     pub(super) zone: u32,
-    /// Which attempt its turn is in, counted from 1.
+    /// The attempt that its turn is in, counted from 1.
     pub attempt: u8,
-    /// The event in which the attempt before was interrupted.
+    /// The event in which the previous attempt was interrupted.
     pub interrupted: Option<LifecycleEvent>,
-    /// Taken out of the mesh since: not one of the N hosts any longer.
+    /// True if it was taken out of the mesh since, and is no longer one of the N
+    /// hosts.
     pub(super) gone: bool,
 }
 
 /// Sums over the members, kept up to date so that an entry costs O(log hosts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// Healthy by their last turn and their check, up, and not in a turn: in
-    /// service now.
+    /// Hosts in service now: healthy by their last turn and their check, up, and
+    /// not in a turn.
     pub available: u32,
-    /// H: healthy by their last turn, those in a turn included.
+    /// H: hosts that are healthy by their last turn, including those in a turn.
     pub healthy: u32,
-    /// Unhealthy, but with a turn to come or under way that may heal them.
+    /// Unhealthy hosts with a turn to come or under way, which may heal them.
     pub hopeful: u32,
-    /// With a lease or in a turn.
+    /// Hosts with a lease or in a turn.
     pub in_flight: u32,
-    /// Counted Down by the mesh.
+    /// Hosts that the mesh counts Down.
     pub down: u32,
-    /// In service, and their turn is to come: what a turn takes away.
+    /// Hosts in service whose turn is still to come. Each turn takes one of them
+    /// out of service.
     pub pending_available: u32,
-    /// All whose turn is to come.
+    /// All hosts whose turn is still to come.
     pub pending: u32,
-    /// Whose turn succeeded.
+    /// Hosts whose turn succeeded.
     pub succeeded: u32,
-    /// Whose turn failed.
+    /// Hosts whose turn failed.
     pub failed: u32,
-    /// Whose turn will not come.
+    /// Hosts whose turn will not come.
     pub skipped: u32,
-    /// Unwell by the group's health check.
+    /// Hosts that are unwell by the group's health check.
     pub ailing: u32,
-    /// Of those, the ones whose turn had succeeded.
+    /// Those of them whose turn had succeeded.
     pub relapsed: u32,
-    /// Taken out of the mesh since it began.
+    /// Hosts that were taken out of the mesh since the deployment began.
     pub gone: u32,
 }
 
 impl Member {
-    /// With a lease or in its turn: out of service.
+    /// Returns true if the host has a lease or is in its turn, and so is out of
+    /// service.
     pub fn is_in_flight(&self) -> bool {
         matches!(self.stage, Stage::Leased { .. } | Stage::Started { .. })
     }
 
-    /// Whether its turn is under way and this is its next attempt.
+    /// Returns true if its turn is under way and `attempt` is its next one.
     pub(crate) fn may_begin_anew(&self, attempt: u8) -> bool {
         matches!(self.stage, Stage::Started { .. }) && self.attempt.checked_add(1) == Some(attempt)
     }
 
-    /// With a lease that it has not used yet.
+    /// Returns true if it has a lease that it has not used yet.
     pub(super) fn may_start(&self) -> bool {
         matches!(self.stage, Stage::Leased { .. })
     }
 
-    /// Its turn is to come, or is now.
+    /// Returns true if its turn is still to come, or is now.
     pub(super) fn is_ahead(&self) -> bool {
         self.stage == Stage::Pending || self.is_in_flight()
     }
 
-    /// Healthy by its last turn and by its check, up, and not in a turn.
+    /// Returns true if the host is in service: healthy by its last turn and by its
+    /// check, up, and not in a turn.
     pub fn is_available(&self) -> bool {
         !self.is_of_no_service() && !self.is_in_flight()
     }
 
-    /// Unhealthy by its last turn or by its check, or Down: a turn takes
-    /// nothing away.
+    /// Returns true if the host is unhealthy by its last turn, unwell by its check,
+    /// Down, or gone. A turn then takes nothing out of service.
     pub fn is_of_no_service(&self) -> bool {
         self.gone || self.health == Health::Unhealthy || self.down.is_some() || self.ailing.is_some()
     }
 
-    /// Updated well, and unwell since.
+    /// Returns true if its turn succeeded, but its check has found it unwell since.
     pub(super) fn has_relapsed(&self) -> bool {
         self.ailing.is_some() && matches!(&self.stage, Stage::Ended { outcome: TurnOutcome::Succeeded, .. })
     }
 
-    /// Unhealthy hosts first, because a turn takes nothing away from them; then by
-    /// what is installed. Hosts that are Down come last: one of them would use up
-    /// its time to start while another could be updated.
+    /// Returns the rank by which hosts are ordered, the lowest first. Unhealthy
+    /// hosts go first, because a turn takes nothing out of service there. The next
+    /// ranks depend on what is installed. Hosts that are Down go last: such a host
+    /// would use up its time to start while another could be updated.
     pub(super) fn rank(&self) -> u8 {
         if self.down.is_some() {
             return 4;

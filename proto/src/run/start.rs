@@ -1,7 +1,8 @@
-//! Whether a host that holds a lease begins its turn now.
+//! Decides whether a host that has a lease begins its turn now.
 //!
-//! The fold says whose turn it is; the host itself may know better: it counts as
-//! Down and is not, or others are suspect and it does not trust the count.
+//! The fold says whose turn it is, but the host itself may know better. It may
+//! count as Down although it is up, or it may suspect other hosts and so distrust
+//! the count of those in service.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,11 +14,11 @@ use crate::state::State;
 use crate::time::LedgerTime;
 use crate::wire::DEFERRAL_SINCE;
 
-/// A host that waits for suspects has waited so long with its start when it says
-/// so.
+/// How long a host waits because of suspects before it says so in the ledger.
 pub(super) const DEFERRED_AFTER: Duration = Duration::from_secs(10);
 
-/// Its start, or that it waits with it, or nothing.
+/// Returns the start of this host's turn, or its deferral, if either is to be
+/// proposed now.
 pub(super) fn owed(
     rollout: &Rollout,
     me: HostId,
@@ -34,16 +35,18 @@ pub(super) fn owed(
     }
 }
 
-/// Who is well and counts as Down is back first, and counted in service again:
-/// what it got its turn for, that it is of no service, does not hold then.
+/// Returns true for a host that is well but counts as Down. It got its lease
+/// because it was out of service, which is no longer true. So it must first be
+/// back, and be counted as in service.
 fn is_to_be_back_first(rollout: &Rollout, me: HostId) -> bool {
     rollout.members().get(&me).is_some_and(|member| {
         member.down.is_some() && member.health == Health::Healthy && member.ailing.is_none()
     })
 }
 
-/// Suspicion pauses: a host whose going would leave fewer than the minimum
-/// among those that it can still trust waits with its start.
+/// Returns the reason not to start yet. The host waits if its going would leave
+/// fewer than the minimum among the hosts that it still trusts. Suspicion only
+/// pauses; it fails nobody.
 pub(crate) fn start_blocker(rollout: &Rollout, me: HostId, suspects: &BTreeSet<HostId>) -> Option<Blocker> {
     let member = rollout.members().get(&me)?;
     if member.health == Health::Unhealthy || member.ailing.is_some() {
@@ -62,9 +65,10 @@ pub(crate) fn start_blocker(rollout: &Rollout, me: HostId, suspects: &BTreeSet<H
     of_group.or_else(|| blocker(there.count(), zone.counts.available, zone.minimum))
 }
 
-/// That this host waits with its start, if it is time to say so: when it has
-/// waited for a while, as most losses are over in seconds, and again while half
-/// of its time to start in is left. Beacons wake a node often enough for both.
+/// Returns this host's deferral, if it is time to propose one. The first is due
+/// after a short wait, because most losses are over within seconds. Another is due
+/// while half of the start timeout is left. Beacons wake a node often enough for
+/// both.
 fn deferral(
     rollout: &Rollout,
     me: HostId,
@@ -87,7 +91,7 @@ fn deferral(
     })
 }
 
-/// Suspects that are counted in service.
+/// Returns the suspects that are counted as in service.
 fn doubtful<'a>(rollout: &'a Rollout, suspects: &'a BTreeSet<HostId>) -> impl Iterator<Item = HostId> + 'a {
     let is_counted = |host: &HostId| rollout.members().get(host).is_some_and(|member| member.is_available());
     suspects.iter().copied().filter(is_counted)
