@@ -1,8 +1,8 @@
-//! The checkers: one file a claim, and what all of them share.
+//! The checkers: one file for each claim, and what they share.
 //!
-//! Each is a value that is told what happened and answers with a [`Violation`]
-//! as soon as the claim does not hold. None of them asks a node what it thinks:
-//! they believe the committed entries and what truly ran.
+//! Each checker is a value that is told what happened, and returns a
+//! [`Violation`] as soon as its claim does not hold. No checker asks a node
+//! what it thinks: they rely on the committed entries and on what really ran.
 
 mod acknowledged;
 mod agreement;
@@ -46,52 +46,56 @@ pub use told::all_told;
 pub use turns::Turns;
 pub use waves::Waves;
 
-/// What must hold in every run.
+/// The claims that must hold in every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claim {
-    /// What one host has folded at an index, no host ever sees otherwise.
+    /// If one host has folded an entry at an index, no host ever folds another
+    /// entry there.
     Agreement,
-    /// The fold is what its rules say.
+    /// The fold follows its rules.
     Fold,
-    /// A turn takes no host out of service that the minimum needs.
+    /// A turn never takes a host out of service that the minimum needs.
     Minimum,
-    /// The next wave comes when the one before is through and was watched.
+    /// The next wave begins only after the one before it is over and was
+    /// watched.
     Waves,
-    /// No event runs without a committed start of its turn.
+    /// No event runs before the start of its turn is committed.
     CommittedStart,
-    /// No event of a turn runs twice, and none out of its order.
+    /// No event of a turn runs twice or out of order.
     Once,
-    /// On one host one turn of a group at a time.
+    /// A host has at most one turn of a group at a time.
     OneTurn,
-    /// What was acknowledged is never lost.
+    /// Nothing that was acknowledged is lost.
     Acknowledged,
     /// Every request is answered.
     Answered,
-    /// After healing all ends, and all hosts are equal.
+    /// After healing everything ends, and all hosts are equal.
     Progress,
-    /// An alarm that is active stops the deployment that heeds it.
+    /// An active alarm stops a deployment that heeds it.
     Alarms,
-    /// Every receiver hears of everything at least once, or it is recorded
-    /// that it was given up.
+    /// Every receiver hears of every happening at least once, or the ledger
+    /// records that it was given up.
     Told,
-    /// Hosts that are behind are caught up, each so often, and nobody else.
+    /// Exactly the hosts that are behind are caught up, each a limited number
+    /// of times.
     CatchUp,
-    /// A node never panics, and starts from whatever a crash left.
+    /// A node never panics, and starts from whatever a crash left on its disk.
     Alive,
-    /// No turn of a checked group ends well unless its check has passed.
+    /// In a group with a check, no turn succeeds unless the check has passed.
     Checked,
     /// A host that flaps costs the ledger a bounded number of entries.
     Damped,
-    /// A host that was taken out takes part in nothing any more.
+    /// A host that was removed from the mesh takes no further part in anything.
     Removal,
-    /// The ledger's time goes on by what passes, not by what clocks show.
+    /// The ledger's time advances by the time that passes, whatever the clocks
+    /// show.
     LedgerTime,
-    /// After healing no healthy host has a revision whose deployment failed and was
-    /// to be rolled back.
+    /// After healing, no healthy host has a revision whose deployment failed
+    /// and had to be rolled back.
     RolledBack,
-    /// What a host promises is on its disk when it promises it.
+    /// A host promises only what is on its disk.
     Promises,
-    /// What the ledger says of a turn is what ran.
+    /// The ledger reports of a turn only what really ran.
     Outcomes,
 }
 
@@ -139,7 +143,7 @@ impl Violation {
 
 pub type Verdict = Result<(), Violation>;
 
-/// A violation, and all that helps to understand it.
+/// A violation, with context that helps to understand it.
 #[derive(Clone, Debug)]
 pub struct Finding {
     pub violation: Violation,
@@ -157,11 +161,11 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Entries that a finding shows.
+/// The number of entries that a finding shows.
 const ENTRIES_SHOWN: usize = 12;
 
-/// In meshes larger than this the model is compared only now and then: it is
-/// slow, and it has been right about thousands of small ones.
+/// In meshes larger than this the model is compared only now and then, because
+/// it is slow and has been compared in thousands of small meshes.
 const ALWAYS_COMPARED_MAX: usize = 40;
 const COMPARED_EVERY: u64 = 50;
 
@@ -194,7 +198,7 @@ impl Checks {
         self.numbers.get(&id).copied()
     }
 
-    /// The first violation; what follows from it is noise.
+    /// The first violation. Later ones only follow from it.
     pub fn finding(&self) -> Option<&Finding> {
         self.finding.as_ref()
     }
@@ -210,7 +214,8 @@ impl Checks {
         }
     }
 
-    /// A host has folded further. Returns the entries that no host had before.
+    /// Handles that a host has folded further. Returns the entries that no host
+    /// had folded before.
     pub fn folded(&mut self, host: HostNo, node: &Node, now: Moment) -> Vec<Entry> {
         let verdict = self.promises.counts(host, node);
         self.report(verdict, now);
@@ -219,8 +224,8 @@ impl Checks {
         let known = self.agreement.last();
         let mut fresh = Vec::new();
         if index > known {
-            // Chained on what all agree on: had this host another past, its own
-            // head would be another one.
+            // The entries are chained to the hash on which all hosts agree. If
+            // this host had another past, the hash of its head would differ.
             for (at, hash, entry) in node.entries_after(known, self.agreement.hash(known)) {
                 if at > index {
                     break;
@@ -291,13 +296,14 @@ impl Checks {
         self.outcomes.host_down(host);
     }
 
-    /// A disk is lost: what was promised on it is known to the checkers alone.
+    /// Handles the loss of a disk. From now on only the checkers know what the
+    /// host had promised.
     pub fn disk_lost(&mut self, host: HostNo, synced: &Contents) {
         self.promises.lost(host, synced);
         self.outcomes.disk_lost(host);
     }
 
-    /// A node has been told something, and done what it does.
+    /// Handles that a node has processed an input.
     pub fn sees(&mut self, host: HostNo, node: &Node, now: Moment) {
         let verdict = self.removal.sees(host, node);
         self.report(verdict, now);
@@ -309,7 +315,8 @@ impl Checks {
         self.report(Removal::replied(host, request, reply, node), now);
     }
 
-    /// Everything that must hold once all faults are over and all is quiet.
+    /// Checks everything that must hold once all faults are over and all is
+    /// quiet.
     pub fn quiet<'a>(&mut self, nodes: impl Iterator<Item = (HostNo, &'a Node)>, now: Moment) {
         let verdict = catch_up::quiet(&self.model).and_then(|()| rolled_back::quiet(&self.model));
         self.report(verdict, now);
@@ -347,7 +354,7 @@ impl Checks {
         }
     }
 
-    /// With h1, h2 and so on in place of the hosts' keys.
+    /// Replaces the keys of hosts by h1, h2 and so on.
     fn with_names(&self, mut text: String) -> String {
         for (id, no) in &self.numbers {
             text = text.replace(&format!("{id:?}"), &no.to_string());
@@ -371,7 +378,7 @@ impl Checks {
         })
     }
 
-    /// The deployments that are not over yet, by the committed entries.
+    /// The deployments that are not over, by the committed entries.
     pub fn unfinished(&self) -> Vec<DeploymentId> {
         self.model.unfinished()
     }

@@ -1,4 +1,4 @@
-//! What only whole runs can show.
+//! Tests that need whole runs.
 
 #[path = "sim/determinism.rs"]
 mod determinism;

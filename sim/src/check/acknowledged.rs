@@ -1,5 +1,5 @@
-//! Nothing acknowledged is lost: what a host once answered with Ok is in its
-//! own ledger then, and in every host's at the end.
+//! Nothing that was acknowledged is lost: a host that answers with Ok has it in
+//! its own ledger, and in the end every host has it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,20 +13,20 @@ use crate::host::HostNo;
 
 #[derive(Debug, Default)]
 pub struct Acknowledged {
-    /// Each with its group, as the host knew it that answered.
+    /// Each deployment with its group, as the host that answered knew it.
     deployments: BTreeMap<DeploymentId, Option<GroupName>>,
     stopped: BTreeSet<DeploymentId>,
     groups: BTreeSet<GroupName>,
     removed: BTreeSet<HostId>,
-    /// How far the ledger had come at the latest acknowledgement.
+    /// The highest index of any host that answered, at the time of its answer.
     index: Index,
-    /// Who was told that what he asked for is done, and what that was.
+    /// For each acknowledged request, the host that answered.
     told: Vec<(HostNo, Request)>,
 }
 
 impl Acknowledged {
-    /// A host has answered a request. It must know itself what it answers for;
-    /// what others have acknowledged it may not have heard of yet.
+    /// Handles a reply. The host itself must know what it acknowledges, but
+    /// perhaps not yet what others have acknowledged.
     pub fn replied(&mut self, host: HostNo, request: &Request, reply: &Reply, state: &State) -> Verdict {
         let Ok(accepted) = reply else { return Ok(()) };
         let own = Acknowledged::of(accepted, request, state);
@@ -75,8 +75,8 @@ impl Acknowledged {
         own
     }
 
-    /// For everything that was acknowledged an entry was committed that says the
-    /// same.
+    /// Checks that for everything acknowledged an entry was committed that does
+    /// the same.
     pub fn committed(&self, lines: &BTreeMap<Index, Line>) -> Verdict {
         let says = |request: &Request| {
             let mut entries = lines.values().filter_map(|line| line.entry.as_ref());
@@ -91,7 +91,8 @@ impl Acknowledged {
         }
     }
 
-    /// Everything acknowledged so far is in this host's ledger.
+    /// Checks that this host's ledger has everything that was acknowledged so
+    /// far.
     pub fn kept(&self, host: HostNo, state: &State) -> Verdict {
         let lost = |what: String| Err(Violation::new(Claim::Acknowledged, [host], what));
         if state.index() < self.index {
@@ -118,8 +119,8 @@ impl Acknowledged {
     }
 }
 
-/// Whether the entry does what was asked for. (Deployments have their own ids,
-/// and are looked for by these.)
+/// Returns true if the entry does what was requested. (Deployments are not
+/// compared here: they are looked up by their ids.)
 fn is_asked_for(body: &Body, request: &Request) -> bool {
     match request {
         Request::SetGroup(asked) => matches!(body, Body::GroupSet(group) if group == asked),
@@ -140,8 +141,8 @@ fn is_asked_for(body: &Body, request: &Request) -> bool {
     }
 }
 
-/// Whether the group has all deployments that it ever had: it drops the oldest
-/// of many, and a deleted one all of them.
+/// Returns true if the group still has all of its deployments. The ledger drops
+/// the oldest of many, and all deployments of a deleted group.
 fn keeps_all(state: &State, group: &GroupName) -> bool {
     state.group(group).is_some_and(|group| group.deployments.len() < DEPLOYMENTS_KEPT)
 }

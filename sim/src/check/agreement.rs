@@ -1,5 +1,5 @@
-//! Hosts agree on every committed entry: what one of them has folded at an
-//! index, none ever sees otherwise, before or after any crash.
+//! Hosts agree on every committed entry: if one host has folded an entry at an
+//! index, no host ever sees another one there, before or after any crash.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use proto::entry::{Entry, Index};
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
 
-/// One committed entry, as the first host saw it that folded it.
+/// A committed entry, as the first host folded it.
 #[derive(Clone, Debug)]
 pub struct Line {
     pub hash: [u8; 32],
@@ -23,7 +23,7 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// A host holds this entry as committed.
+    /// Checks an entry that a host holds as committed.
     pub fn holds(&mut self, host: HostNo, index: Index, hash: [u8; 32], entry: Option<&Entry>) -> Verdict {
         let Some(line) = self.lines.get(&index) else {
             self.lines.insert(index, Line { hash, entry: entry.cloned(), first: host });
@@ -36,7 +36,8 @@ impl Agreement {
         self.sees(host, index, hash)
     }
 
-    /// A host has folded up to here, with this hash of everything.
+    /// Checks the hash of the whole ledger up to the index that a host has
+    /// folded.
     pub fn sees(&self, host: HostNo, index: Index, hash: [u8; 32]) -> Verdict {
         match self.lines.get(&index) {
             Some(line) if line.hash != hash => {
@@ -52,7 +53,7 @@ impl Agreement {
         self.lines.last_key_value().map_or(0, |(index, _)| *index)
     }
 
-    /// The hash of everything up to here, as the first host saw it.
+    /// The hash of the ledger up to this index, as the first host folded it.
     pub fn hash(&self, index: Index) -> [u8; 32] {
         self.lines.get(&index).map_or([0; 32], |line| line.hash)
     }

@@ -1,5 +1,5 @@
-//! Hosts that fall behind are caught up: never at the cost of a deployment
-//! that runs, never again and again, and in the end all of them.
+//! Hosts that are behind are caught up: never at the cost of a running
+//! deployment, never again and again, and in the end all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,21 +11,22 @@ use proto::state::ATTEMPTS_MAX;
 use super::{Claim, Verdict, Violation};
 use crate::model::{Deployment, Model, Stage, Turn};
 
-/// A host as it is until its store is another one.
+/// A host in a group, until its store is replaced.
 type Place = (GroupName, HostId, VoterId);
 
 #[derive(Debug, Default)]
 pub struct CatchUps {
-    /// Turns in vain, at which revision, since a person deployed last.
+    /// The catch-ups that failed at each revision since a person last deployed.
     in_vain: BTreeMap<(Place, Digest), BTreeSet<DeploymentId>>,
     /// Deployments that a person wanted and that have begun.
     wanted: BTreeSet<DeploymentId>,
 }
 
 impl CatchUps {
-    /// An entry was committed, and the model has folded it.
+    /// Checks a committed entry that the model has folded.
     pub fn entry(&mut self, model: &Model) -> Verdict {
-        // A host that was taken out of the mesh and is back is a new one to it.
+        // A host that was removed from the mesh and joins again counts as a new
+        // one.
         self.in_vain.retain(|((_, host, _), _), _| model.hosts().contains_key(host));
         for (id, deployment) in model.deployments() {
             match deployment.submission.creator {
@@ -58,8 +59,8 @@ impl CatchUps {
                 continue;
             }
             let Some(host) = model.hosts().get(&turn.host) else { continue };
-            // What ended before a person deployed, or under another store, is
-            // no longer counted; only what is new is.
+            // Catch-ups that ended before a person deployed, or under another
+            // store, are not counted again.
             let is_under_way = !deployment.status.is_over();
             let place = (name.clone(), turn.host, host.record.voter);
             let tries = self.in_vain.entry((place, revision.digest)).or_default();
@@ -80,8 +81,9 @@ impl CatchUps {
     }
 }
 
-/// Once all is quiet: whoever is up and not at its group's last good revision
-/// has had what it may have, or is left alone for a reason that can be named.
+/// Checks, once all is quiet, that each host that is up either has its group's
+/// last good revision, or used all of its attempts, or has another known
+/// excuse.
 pub(super) fn quiet(model: &Model) -> Verdict {
     for (name, group) in model.groups() {
         let Some((good, _)) = group.good.last() else { continue };
@@ -108,9 +110,10 @@ fn is_excused(model: &Model, name: &GroupName, host: HostId, good: Digest) -> bo
         .values()
         .filter(of_group)
         .filter_map(|deployment| Some((&deployment.submission, deployment.turn(host)?)));
-    // It failed at something, or a stop kept it from being tried.
+    // The host failed in a deployment, or a stop kept it from being tried.
     let has_failed = |(_, turn): (&Submission, &Turn)| matches!(turn.stage, Stage::Failed | Stage::Skipped);
-    // A person left it at a revision that never became good, or was not then.
+    // A person left the host at a revision that never became good, or is not
+    // any longer.
     let standing = group.standing.get(&host);
     let is_elsewhere = standing.is_some_and(|known| known.healthy && known.revision != Some(good));
     is_elsewhere || turns.any(has_failed)
@@ -124,8 +127,8 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    /// Three hosts at a good revision; a fourth has joined, and its catch-up
-    /// is submitted.
+    /// Returns a model of three hosts at a good revision; a fourth has joined,
+    /// and its catch-up is submitted.
     fn caught_up() -> (Model, DeploymentId) {
         let mut entries = testing::redeployed_to(3);
         entries.pop();
@@ -171,7 +174,7 @@ mod tests {
         fail(&mut model, id, 3);
         let mut catch_ups = CatchUps::default();
         assert_eq!(catch_ups.entry(&model), Ok(()));
-        // As if the same had happened in other deployments before.
+        // As if the same had failed in other deployments before.
         let tries = catch_ups.in_vain.values_mut().next().expect("one host");
         tries.extend([b"a", b"b"].map(|name| DeploymentId::derive(name)));
         let violation = catch_ups.entry(&model).expect_err("too many");

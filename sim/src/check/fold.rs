@@ -11,7 +11,7 @@ use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
 use crate::model::{self, Model};
 
-/// Compares the model after an entry with the state of a host after the same.
+/// Compares the model with the state of a host after the same entry.
 pub(super) fn agrees(host: HostNo, model: &Model, state: &State) -> Verdict {
     let what = difference(model, state);
     what.map_or(Ok(()), |what| Err(Violation::new(Claim::Fold, [host], what)))
@@ -133,7 +133,7 @@ fn deployment(ours: &model::Deployment, theirs: &Rollout, state: &State) -> Opti
         .or_else(|| differ("fewest in service", &ours.lowest, &theirs.lowest_available))
 }
 
-/// What is known of a host as long as the deployment is kept.
+/// Compares what is known of a host as long as its deployment is kept.
 fn part(turn: &model::Turn, part: &Part<'_>, deferral: Option<&Deferral>) -> Option<String> {
     let deferred_at = deferral.map(|deferral| deferral.at.as_millis());
     let stage = match &*part.stage {
@@ -148,7 +148,7 @@ fn part(turn: &model::Turn, part: &Part<'_>, deferral: Option<&Deferral>) -> Opt
     differ("stage", &turn.stage, &stage).map(|what| format!("{:?}: {what}", turn.host))
 }
 
-/// And what is known of it while it runs.
+/// Compares what is known of a host only while its deployment runs.
 fn member(turn: &model::Turn, theirs: &Rollout) -> Option<String> {
     let member = theirs.members().get(&turn.host)?;
     differ("healthy", &turn.healthy, &(member.health == Health::Healthy))
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    /// Both fold the entries, and agree after each.
+    /// Folds the entries with both, and checks that they agree after each.
     fn folded(entries: &[Entry]) -> (Model, State) {
         let mut model = Model::default();
         let mut state = State::default();
@@ -193,8 +193,9 @@ mod tests {
         assert!(agrees(HostNo(0), &model, &state).is_err());
     }
 
-    /// Three hosts, one at a time; these were Down when the second deployment
-    /// began, and the last one got its lease because of that.
+    /// Returns three hosts, to be deployed to one at a time. The hosts `downs`
+    /// were Down when the second deployment began, and the last one got its
+    /// lease because of that.
     fn begun_with(downs: &[u32]) -> (Vec<Entry>, DeploymentId) {
         let mut entries = testing::redeployed_to(3);
         let second = entries.pop().expect("the second deployment");
@@ -205,7 +206,8 @@ mod tests {
         (entries, model.unfinished()[0])
     }
 
-    /// In which turns they are once the host is back.
+    /// Returns the hosts whose turns are under way once the host `back` is up
+    /// again.
     fn in_flight_after(mut entries: Vec<Entry>, id: DeploymentId, back: u32) -> Vec<HostId> {
         let host = testing::host(back).record.host;
         entries.push(testing::entry(1_102, Body::HostUp { host, incarnation: 1 }));
@@ -218,7 +220,8 @@ mod tests {
     fn a_host_that_is_back_before_it_started_keeps_its_turn_if_it_can_be_spared() {
         let (entries, id) = begun_with(&[2]);
         assert_eq!(in_flight_after(entries, id, 2), [testing::host(2).record.host]);
-        // Two were Down: with one back, two are in service, and two must stay so.
+        // Two hosts were Down. With one of them back, two are in service, and
+        // two must stay in service.
         let (entries, id) = begun_with(&[1, 2]);
         let (model, _) = folded(&entries);
         assert_eq!(model.deployments()[&id].in_flight(), [testing::host(1).record.host]);

@@ -1,4 +1,4 @@
-//! What a group's health check promises: no turn of a checked group ends well
+//! The promises of a group's health check: in a checked group, no turn succeeds
 //! before the check has passed since its last event, and a host that flaps
 //! costs the ledger a bounded number of entries.
 
@@ -14,18 +14,19 @@ use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
 use crate::model::{Deployment, Millis, Model, Stage};
 
-/// One application on one host, since its last event.
+/// What the probes found of one application on one host since its last event.
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    /// The group's check, as far as this host has folded: it is the one that the
-    /// host goes by, whatever the ledger says by now.
+    /// The group's check, as far as this host has folded. The host goes by this
+    /// check, whatever the ledger says by now.
     check: Option<HealthCheck>,
-    /// Successes in a row under it.
+    /// The number of successive successes under that check.
     in_row: u32,
-    /// Whether the turn might end at some moment since then: its check had
+    /// True if the turn could end at some moment since then: its check had
     /// passed, or there was none.
     may_end: bool,
-    /// The look that is under way: a new one begins when it has failed.
+    /// The probe that is under way. If another one begins before it ended, it
+    /// has failed.
     under_way: Option<ProbeId>,
 }
 
@@ -36,7 +37,7 @@ pub struct Health {
 }
 
 impl Seen {
-    /// What was seen before is no evidence any more.
+    /// Forgets earlier probes: they are no evidence any longer.
     fn begin_anew(&mut self) {
         (self.in_row, self.under_way) = (0, None);
     }
@@ -48,7 +49,7 @@ impl Seen {
 }
 
 impl Health {
-    /// A host has folded further, and does nothing by it yet.
+    /// Handles that a host has folded further, but not yet acted on it.
     pub fn folded(&mut self, host: HostNo, state: &State) {
         for (name, group) in state.groups() {
             let check = &group.group.health;
@@ -61,7 +62,7 @@ impl Health {
         }
     }
 
-    /// A host begins to look at its own application.
+    /// Handles that a host begins to probe its own application.
     pub fn probes(&mut self, host: HostNo, group: &GroupName, probe: ProbeId) {
         let seen = self.seen.entry((host, group.clone())).or_default();
         if seen.under_way.replace(probe).is_some() {
@@ -69,10 +70,11 @@ impl Health {
         }
     }
 
-    /// It has looked.
+    /// Handles the end of a probe.
     pub fn probed(&mut self, host: HostNo, group: &GroupName, probe: ProbeId, is_well: bool) {
         let seen = self.seen.entry((host, group.clone())).or_default();
-        // Begun before the last event, it says nothing of what runs now.
+        // A probe that began before the last event says nothing about the
+        // application that runs now.
         if seen.under_way == Some(probe) {
             seen.under_way = None;
             seen.saw(is_well);
@@ -85,13 +87,13 @@ impl Health {
         seen.may_end = seen.check.is_none();
     }
 
-    /// Its agent is gone, and all that it had counted.
+    /// Handles the end of an agent, which loses everything that it had counted.
     pub fn host_down(&mut self, host: HostNo) {
         let its = self.seen.iter_mut().filter(|((of, _), _)| *of == host);
         its.for_each(|(_, seen)| seen.begin_anew());
     }
 
-    /// An entry was committed; the model has not folded it yet.
+    /// Checks a committed entry that the model has not folded yet.
     pub fn entry(
         &mut self,
         index: Index,
@@ -118,7 +120,7 @@ impl Health {
         numbers: &BTreeMap<HostId, HostNo>,
     ) {
         let Some(deployment) = deployment else { return };
-        // It may be said twice.
+        // The same start may be committed twice.
         let begins = deployment.turn(host).is_some_and(|turn| matches!(turn.stage, Stage::Leased { .. }));
         if let Some(number) = numbers.get(&host).filter(|_| begins) {
             let place = (*number, deployment.submission.group.clone());

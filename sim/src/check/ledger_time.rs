@@ -1,8 +1,9 @@
-//! The ledger's time goes on by what truly passes, whatever clocks show.
+//! The ledger's time advances by the time that really passes, whatever the
+//! clocks show.
 //!
-//! It may run a tenth faster while most voters' clocks are ahead. Only when most hosts
-//! were down together since the last entry may it be set anew: then nobody may know
-//! how long that took.
+//! It may run a tenth faster while most voters' clocks are ahead. It may be set
+//! anew only if most hosts were down at the same time since the last entry,
+//! because then perhaps nobody knows how long that took.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,22 +14,23 @@ use super::{Claim, Verdict, Violation};
 use crate::clock::Moment;
 use crate::host::HostNo;
 
-/// How much further it may come than what passes, in percent of that: a tenth, and
-/// what host clocks gain.
+/// How much the ledger's time may gain, in percent of the time that passes: a
+/// tenth, and what host clocks gain.
 const GAINS_MAX: i64 = 15;
-/// An entry is stamped up to so long before it is first seen here.
+/// How long before an entry is first seen here it may have been stamped.
 const SLACK_MS: i64 = 20_000;
-/// When most hosts have been down, the first entries may still be older ones.
+/// After most hosts were down, how long the first entries may still be older
+/// ones.
 const LEARNS_FOR: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 pub struct LedgerClock {
-    /// By how many milliseconds the stamps are ahead of what passed since the world
-    /// began, at most, and when that was seen.
+    /// By how many milliseconds, at most, the stamps were ahead of the time
+    /// since the world began, and when that was seen.
     ahead: Option<(i64, Moment)>,
-    /// Until then it is found out anew.
+    /// Until this moment, `ahead` is determined anew.
     learns_until: Moment,
-    /// Who went down since the last entry.
+    /// The hosts that went down since the last entry.
     went_down: BTreeSet<HostNo>,
 }
 
@@ -37,7 +39,7 @@ impl LedgerClock {
         self.went_down.insert(host);
     }
 
-    /// An entry was committed, in a mesh of so many hosts.
+    /// Checks a committed entry in a mesh of `hosts` hosts.
     pub fn entry(&mut self, stamp: LedgerTime, hosts: usize, now: Moment) -> Verdict {
         let millis = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let passed = millis(now.as_micros() / 1_000);

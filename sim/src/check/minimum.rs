@@ -1,12 +1,12 @@
-//! A turn takes no host out of service that the minimum needs.
+//! A turn never takes a host out of service that the minimum needs.
 //!
-//! Checked twice. By the committed entries: as long as a host in service holds a
-//! lease that it has not used, so many others are in service as the minimum
-//! says, in the group and, where zones matter, in its zone, and never more turns
-//! are under way than the cap. And by the truth: when the
-//! first script of a turn begins, count the hosts on which the application
-//! truly runs. A host that went down for other reasons is not counted against
-//! anybody: no turn took it out.
+//! There are two checks. The first goes by the committed entries: as long as a
+//! host in service holds a lease that it has not used, at least the minimum of
+//! other hosts is in service (in the group and, where zones matter, in the
+//! host's zone), and no more turns are under way than the cap allows. The
+//! second goes by the truth: when the first script of a turn begins, it counts
+//! the hosts on which the application really runs. A host that went down for
+//! another reason is not held against anybody, because no turn took it out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,15 +21,15 @@ use crate::model::{Deployment, Model, Stage, Turn};
 
 #[derive(Debug, Default)]
 pub struct Minimum {
-    /// Where the application of a group truly runs: its last turn went well to
-    /// the end, and no other has begun.
+    /// The hosts on which a group's application really runs: the last turn
+    /// succeeded, and no other turn has begun.
     in_service: BTreeMap<GroupName, BTreeSet<HostNo>>,
-    /// Who was in a turn after the last entry.
+    /// The hosts whose turns were under way after the previous entry.
     before: BTreeMap<DeploymentId, BTreeSet<HostId>>,
 }
 
 impl Minimum {
-    /// An entry was committed, and the model has folded it.
+    /// Checks a committed entry that the model has folded.
     pub fn entry(&mut self, index: Index, model: &Model) -> Verdict {
         let mut verdict = Ok(());
         for (id, deployment) in model.deployments() {
@@ -44,7 +44,7 @@ impl Minimum {
         verdict
     }
 
-    /// The first event of a turn begins.
+    /// Checks the first event of a turn.
     pub fn turn_begins(
         &mut self,
         host: HostNo,
@@ -59,8 +59,9 @@ impl Minimum {
         let Some(own) = deployment.turns.iter().find(|turn| number(turn) == Some(host)) else {
             return Ok(());
         };
-        // One that the mesh has counted out already is of no service to it,
-        // whatever its application thinks: it may be what the group needs.
+        // A host that the mesh already counts as out of service does not serve
+        // it, even if its application runs. Its turn may be what the group
+        // needs.
         if !was_in_service || !own.healthy || own.down || own.was_ailing {
             return Ok(());
         }
@@ -85,13 +86,13 @@ impl Minimum {
         }
     }
 
-    /// Where the group's application truly runs.
+    /// The number of hosts on which the group's application really runs.
     pub fn in_service(&self, group: &GroupName) -> usize {
         self.in_service.get(group).map_or(0, BTreeSet::len)
     }
 }
 
-/// With it a turn is through.
+/// The event that completes a turn.
 const LAST_EVENT: LifecycleEvent = LifecycleEvent::ValidateService;
 
 fn leases(
@@ -109,7 +110,7 @@ fn leases(
         let is_new = turn.is_in_flight() && before.is_some_and(|before| !before.contains(&turn.host));
         is_new || matches!(turn.stage, Stage::Leased { .. })
     };
-    // What is unhealthy or Down already is not taken out of service by a turn.
+    // A turn takes no host out of service that is already unhealthy or Down.
     let taken = || deployment.turns.iter().filter(may_begin).filter(|turn| !turn.is_of_no_service());
     for turn in taken() {
         let Some(minimum) = deployment.zone_minimum(&turn.zone) else { continue };
@@ -142,8 +143,8 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    /// Three hosts with the first revision truly in service, and a second
-    /// deployment submitted, one at a time.
+    /// Returns three hosts with the first revision really in service, and a
+    /// second deployment, one host at a time.
     fn in_service() -> (Minimum, Model, BTreeMap<HostId, HostNo>, DeploymentId) {
         let mut model = Model::default();
         let mut minimum = Minimum::default();

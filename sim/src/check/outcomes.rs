@@ -1,4 +1,4 @@
-//! What the ledger says of a turn is what truly ran on its host.
+//! What the ledger reports of a turn is what really ran on its host.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
 use crate::model::Model;
 
-/// How an event truly ended.
+/// How an event really ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     UnderWay,
     Well,
     Failed(ErrorCode),
-    /// Its host went down in it.
+    /// The host went down during the event.
     Cut,
 }
 
@@ -25,11 +25,11 @@ enum End {
 pub struct Outcomes {
     /// The last run of each event of each turn.
     ran: BTreeMap<(DeploymentId, HostNo), BTreeMap<LifecycleEvent, End>>,
-    /// Hosts that went down at least once.
+    /// The hosts that went down at least once.
     were_down: BTreeSet<HostNo>,
-    /// Turns whose host went down after the last event of theirs had begun.
+    /// The turns whose host went down after their last event had begun.
     were_cut: BTreeSet<(DeploymentId, HostNo)>,
-    /// And those that lost their disk.
+    /// The hosts that lost their disk.
     were_wiped: BTreeSet<HostNo>,
 }
 
@@ -37,7 +37,7 @@ impl Outcomes {
     pub fn event_begins(&mut self, host: HostNo, run: &Run) {
         self.were_cut.remove(&(run.deployment, host));
         let ran = self.ran.entry((run.deployment, host)).or_default();
-        // What is begun once more is another attempt.
+        // An event that begins again belongs to another attempt.
         if ran.range(run.event..).next().is_some() {
             ran.clear();
         }
@@ -62,7 +62,7 @@ impl Outcomes {
         self.were_wiped.insert(host);
     }
 
-    /// An entry was committed, and the model has folded it.
+    /// Checks a committed entry that the model has folded.
     pub fn entry(&self, entry: &Entry, model: &Model, numbers: &BTreeMap<HostId, HostNo>) -> Verdict {
         let Body::TurnEnded { deployment, host, outcome } = &entry.body else { return Ok(()) };
         let (Some(no), Some(known)) = (numbers.get(host), model.deployment(*deployment)) else {
@@ -83,10 +83,11 @@ impl Outcomes {
                 ErrorCode::FailedAfterRestart | ErrorCode::AgentStopped => {
                     self.was_interrupted((*deployment, *no), failure, ran)
                 }
-                // In the wait for the health check, when all events are over.
+                // The turn was stopped while it waited for the health check,
+                // after all events had ended.
                 ErrorCode::Stopped if failure.event.is_none() => policy.course().events().all(went_well),
                 ErrorCode::Stopped => self.was_stopped((*deployment, *no), failure, ran),
-                // Only the fold itself says these.
+                // Only the fold itself sets these codes.
                 ErrorCode::DidNotStart
                 | ErrorCode::HostLost
                 | ErrorCode::TurnTimedOut
@@ -109,8 +110,9 @@ impl Outcomes {
         Err(Violation::new(Claim::Outcomes, [*no], what))
     }
 
-    /// The host went down before its journal said how the event ended: it may not
-    /// have begun, and it may have ended. A host that lost its disk does not know.
+    /// Returns true if the host went down before its journal recorded how the
+    /// event ended. The event may not have begun, and it may have ended. A host
+    /// that lost its disk does not know which event it was.
     fn was_interrupted(
         &self,
         turn: (DeploymentId, HostNo),
@@ -127,8 +129,9 @@ impl Outcomes {
         }
     }
 
-    /// The event was cut short, or never began: in this attempt, if its host went
-    /// down in an earlier one.
+    /// Returns true if the event was cut short or never began. If it ended well
+    /// or was cut off by a crash, that was in an earlier attempt, after which
+    /// the host went down.
     fn was_stopped(
         &self,
         turn: (DeploymentId, HostNo),
@@ -150,7 +153,8 @@ mod tests {
 
     const A: HostNo = HostNo(0);
 
-    /// Three hosts of which the first has run these events, each well.
+    /// Returns three hosts, of which the first has run these events
+    /// successfully.
     fn ran(events: impl Iterator<Item = LifecycleEvent>) -> (Outcomes, Model, DeploymentId) {
         let mut model = Model::default();
         testing::deployed_to(3).iter().for_each(|entry| model.apply(entry));

@@ -1,10 +1,11 @@
-//! Each promise is held against the disk of the host that makes it, at the
-//! moment it is made: what a power loss would take is not to be promised.
+//! Checks each promise against the disk of the host that makes it, at the
+//! moment it is made: a host must not promise what a power loss could take
+//! away.
 //!
-//! The checker reads the frames that hosts send, and what their simulated disks
-//! hold synced. It also keeps its own account of who votes, and counts votes and
-//! entries on disks: a leader was elected by most voters, and an entry that any
-//! host has folded is on most of their disks.
+//! The checker reads the frames that hosts send and the synced contents of
+//! their disks. It also keeps its own record of the voters, and counts votes
+//! and entries on disks: a leader was elected by most voters, and an entry that
+//! any host has folded is on most voters' disks.
 
 mod electorates;
 
@@ -25,25 +26,26 @@ use electorates::Electorates;
 #[derive(Debug, Default)]
 pub struct Promises {
     electorates: Electorates,
-    /// On whose disk each voter's promises lie.
+    /// The host whose disk holds each voter's promises.
     disks: BTreeMap<VoterId, HostNo>,
-    /// What the disks held that were lost.
+    /// The contents of disks that were lost.
     lost: BTreeMap<VoterId, Contents>,
-    /// Votes that were told to anybody, by voter and term.
+    /// The votes that were sent to anybody, by voter and term.
     votes: BTreeMap<(VoterId, u64), VoterId>,
-    /// Votes that were on a disk, by term and voter.
+    /// The votes that were on a disk, by term and voter.
     durable: BTreeMap<(u64, VoterId), VoterId>,
     leaders: BTreeMap<u64, VoterId>,
-    /// The term of each entry in a leader's log, by the leader's term and index.
+    /// The term of each entry in a leader's log, by the leader's term and the
+    /// index.
     places: BTreeMap<(u64, Index), u64>,
-    /// The newest change of voters that each host is known to have on its disk.
+    /// The newest change of the voters that each host surely has on its disk.
     surely_known: BTreeMap<HostNo, Index>,
-    /// The last frame: the same one is sent to many.
+    /// The last frame and its sender. The same frame is sent to many hosts.
     last_frame: Option<(HostNo, Vec<u8>)>,
 }
 
 impl Promises {
-    /// A host's disk has synced, or what a crash left of it is settled.
+    /// Notes what a disk holds after a sync, or after a crash is settled.
     pub fn synced(&mut self, host: HostNo, synced: &Contents) {
         let held = Held(synced);
         let Some(voter) = held.voter() else { return };
@@ -54,7 +56,7 @@ impl Promises {
         self.last_frame = None;
     }
 
-    /// A disk is lost, with all that was promised on it.
+    /// Notes the loss of a disk, with all that was promised on it.
     pub fn lost(&mut self, host: HostNo, synced: &Contents) {
         if let Some(voter) = Held(synced).voter() {
             self.lost.insert(voter, synced.clone());
@@ -62,7 +64,7 @@ impl Promises {
         self.surely_known.remove(&host);
     }
 
-    /// A host sends a frame.
+    /// Checks a frame that a host sends.
     pub fn sent(&mut self, host: &SimHost, mesh: MeshId, frame: &[u8]) -> Verdict {
         if self.last_frame.as_ref().is_some_and(|(no, last)| *no == host.no && last == frame) {
             return Ok(());
@@ -144,7 +146,7 @@ impl Promises {
         Ok(())
     }
 
-    /// A host has folded what no other had folded before.
+    /// Checks the entries that a host is the first to fold.
     pub fn folded(&mut self, host: &SimHost, hosts: &[SimHost]) -> Verdict {
         let Some(node) = host.node() else { return Ok(()) };
         if self.electorates.founds(node) {
@@ -161,7 +163,7 @@ impl Promises {
         Ok(())
     }
 
-    /// An entry is folded: it is on the disks of most voters.
+    /// Checks that a folded entry is on the disks of most voters.
     fn committed(&self, first: HostNo, place: &Place, hosts: &[SimHost]) -> Verdict {
         let has_it = |voter: &VoterId| {
             let has = |contents: &Contents| {
@@ -185,7 +187,8 @@ impl Promises {
         violated(first, what)
     }
 
-    /// A host has folded further: consensus counts the voters that were agreed on.
+    /// Checks that the consensus of a host that has folded further counts the
+    /// voters on which the mesh agreed.
     pub fn counts(&self, host: HostNo, node: &Node) -> Verdict {
         let (Some(counted), Some(agreed)) = (node.electorate(), self.electorates.at(node.state().index()))
         else {
@@ -197,15 +200,15 @@ impl Promises {
         violated(host, format!("its consensus counts {counted:?}; by the entries it is {agreed:?}"))
     }
 
-    /// Voters by this host's account whose disk is lost.
+    /// The voters, by this host's record, whose disks are lost.
     pub fn lost_voters(&self, node: &Node) -> Vec<VoterId> {
         let electorate = self.electorates.at(node.state().index());
         let voters = electorate.into_iter().flat_map(|e| e.voters.iter().chain(&e.outgoing));
         voters.filter(|voter| self.lost.contains_key(voter)).copied().collect()
     }
 
-    /// A removal is answered: after a power loss most of those that vote would
-    /// still know that the host does not.
+    /// Checks an acknowledged removal: after a power loss, most of the current
+    /// voters must still know that the host does not vote.
     pub fn removal_told(&self, host: HostNo, node: &Node, hosts: &[SimHost]) -> Verdict {
         let index = node.state().index();
         let (changed_at, Some(electorate)) = (self.electorates.changed_at(index), self.electorates.at(index))
@@ -224,7 +227,7 @@ impl Promises {
         violated(host, what)
     }
 
-    /// An event begins: the journal says so, whatever happens next.
+    /// Checks that the synced journal records the event that begins.
     pub fn event_begins(host: &SimHost, run: &Run) -> Verdict {
         if Held(host.disk.synced()).running(run.deployment) == Some(run.event) {
             return Ok(());
@@ -233,15 +236,17 @@ impl Promises {
     }
 }
 
-/// Whether most voters do, and most of those that hand over to them.
+/// Returns true if `does` holds for most voters and, during a change, for most
+/// of the outgoing ones.
 fn most(electorate: &Electorate, does: impl Fn(&VoterId) -> bool) -> bool {
     [&electorate.voters, &electorate.outgoing].into_iter().all(|voters| {
         voters.is_empty() || voters.iter().filter(|voter| does(voter)).count() > voters.len() / 2
     })
 }
 
-/// A voter speaks in a term: its disk knows both. Returns the vote there, or
-/// none if the disk knows a later term.
+/// Checks that the disk of a voter knows its number and the term in which it
+/// speaks. Returns its vote in that term, or None if the disk knows a later
+/// term.
 fn is_on_disk(host: &SimHost, by: VoterId, term: u64) -> Result<Option<Option<VoterId>>, Violation> {
     let held = Held(host.disk.synced());
     let (known, vote) = held.vote().unwrap_or_default();

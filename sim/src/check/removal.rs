@@ -1,5 +1,5 @@
-//! A host that was taken out of the mesh has no turn again, votes no more once
-//! it knows that it is not needed, and never comes back.
+//! A host that was removed from the mesh gets no further turn, stops voting
+//! once it knows that it is not needed, and never comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,12 +14,12 @@ use crate::model::{Model, Stage};
 
 #[derive(Debug, Default)]
 pub struct Removal {
-    /// Hosts that knew that they were taken out and voted no more.
+    /// Hosts that knew that they were removed, and had stopped voting.
     retired: BTreeSet<HostNo>,
 }
 
 impl Removal {
-    /// An entry was committed, and the model has folded it.
+    /// Checks a committed entry that the model has folded.
     pub fn entry(&self, entry: &Entry, model: &Model, numbers: &BTreeMap<HostId, HostNo>) -> Verdict {
         let number = |host: &HostId| numbers.get(host).copied().into_iter().collect::<Vec<_>>();
         if let Some(back) = model.removed().iter().find(|host| model.hosts().contains_key(host)) {
@@ -36,7 +36,7 @@ impl Removal {
         }
     }
 
-    /// A node has been told something, and done what it does.
+    /// Checks a node that has processed an input.
     pub fn sees(&mut self, host: HostNo, node: &Node) -> Verdict {
         let Some(_) = node.removed() else { return Ok(()) };
         if !node.is_needed() {
@@ -48,12 +48,13 @@ impl Removal {
         Ok(())
     }
 
-    /// Another start of it may have to find out again.
+    /// Forgets that the host had retired: after its next start it may have to
+    /// learn that again.
     pub fn host_down(&mut self, host: HostNo) {
         self.retired.remove(&host);
     }
 
-    /// An event begins there.
+    /// Checks that the host of an event does not know that it was removed.
     pub fn event_begins(host: HostNo, node: &Node) -> Verdict {
         match node.removed() {
             Some(_) => {
@@ -63,7 +64,8 @@ impl Removal {
         }
     }
 
-    /// Whoever reads that a host is out may switch it off.
+    /// Checks an acknowledged removal, because whoever reads it may switch the
+    /// host off.
     pub fn replied(host: HostNo, request: &Request, reply: &Reply, node: &Node) -> Verdict {
         let (Request::RemoveHost(removed), Ok(_)) = (request, reply) else { return Ok(()) };
         if node.mesh().voters.contains(removed) || node.state().removed(*removed).is_none() {
@@ -96,7 +98,7 @@ mod tests {
         };
         assert_eq!(check(Body::TurnStarted { deployment, host }, &mut model), Ok(()));
         assert_eq!(check(Body::HostLeft { host }, &mut model), Ok(()));
-        // The model knows better than to start it: as if it did not.
+        // The model would not start such a turn, so the test starts it.
         let other = DeploymentId::derive(b"another");
         assert_eq!(check(Body::TurnStarted { deployment: other, host }, &mut model), Ok(()));
         model.start_anew(deployment, host);

@@ -1,9 +1,10 @@
-//! After healing, no healthy host is at a revision whose deployment failed and was
-//! to be rolled back.
+//! After healing, no healthy host has a revision whose deployment failed and
+//! had to be rolled back.
 //!
-//! Told from the deployments and from what the hosts have, not from who is said to
-//! be behind: whoever was updated by the deployment, and could be brought back
-//! without breaking the minimum, has been, or it was tried in vain.
+//! The check goes by the deployments and by what the hosts have installed, not
+//! by which hosts are behind. Each host that the deployment updated, and that
+//! could be brought back without breaking the minimum, must have been brought
+//! back or tried without success.
 
 use proto::entry::Creator;
 use proto::id::{DeploymentId, HostId};
@@ -13,7 +14,7 @@ use proto::state::ATTEMPTS_MAX;
 use super::{Claim, Verdict, Violation};
 use crate::model::{Deployment, GroupState, Model, Stage};
 
-/// Once all is quiet.
+/// Checks the claim once all is quiet.
 pub(super) fn quiet(model: &Model) -> Verdict {
     for (name, group) in model.groups() {
         for host in model.members(&group.group) {
@@ -36,8 +37,9 @@ pub(super) fn quiet(model: &Model) -> Verdict {
     Ok(())
 }
 
-/// The last deployment that touched the host, if it brought what the host has, and
-/// that never became good while the group has something better.
+/// Returns the last deployment that touched the host, if it installed what the
+/// host has, and if that revision never became good while the group has a good
+/// one.
 fn failed_revision_of<'m>(
     model: &'m Model,
     group: &GroupState,
@@ -55,7 +57,7 @@ fn failed_revision_of<'m>(
     (deployment.submission.revision.digest == revision).then_some((id, deployment))
 }
 
-/// Whether one host more may leave service.
+/// Returns true if one more host may leave service.
 fn has_room(model: &Model, group: &GroupState) -> bool {
     let members = model.members(&group.group);
     let serves = |host: HostId| {
@@ -67,7 +69,8 @@ fn has_room(model: &Model, group: &GroupState) -> bool {
     serving > model.policy_of(&group.group).bounds(total).minimum as usize
 }
 
-/// A person ended what would have brought it back, or it was tried in vain.
+/// Returns true if a person stopped what would have brought the host back, or
+/// if the attempts failed.
 fn is_excused(model: &Model, group: &GroupState, failed: DeploymentId, host: HostId) -> bool {
     let since = group.deployments.iter().position(|id| *id == failed).unwrap_or(0);
     let later: Vec<&Deployment> =
@@ -90,8 +93,9 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    /// Three hosts at a good revision. A second deployment updates the first of them
-    /// and fails on the second; its rollback ends before it begins.
+    /// Returns three hosts at a good revision. A second deployment updates the
+    /// first host and fails on the second one; its rollback ends before it
+    /// begins.
     fn left_in_the_middle() -> Model {
         let mut model = Model::default();
         testing::redeployed_to(3).iter().for_each(|entry| model.apply(entry));
@@ -113,7 +117,8 @@ mod tests {
     #[test]
     fn a_host_that_is_left_at_a_failed_revision_is_found() {
         let mut model = left_in_the_middle();
-        // Only two serve, and two must: to bring the third back would be one too many.
+        // Only two hosts serve, and two must serve, so the third cannot be
+        // brought back.
         assert_eq!(quiet(&model), Ok(()));
         let group = model.groups().values().next().expect("one group");
         assert!(group.owes_rollback_of.is_some(), "it is due");

@@ -1,5 +1,5 @@
-//! Once all is quiet, every receiver has heard of everything that happened at
-//! least once, or the ledger says that it was given up.
+//! Once all is quiet, every receiver has heard of every happening at least
+//! once, or the ledger records that it was given up.
 
 use super::{Claim, Verdict, Violation};
 use crate::model::Model;

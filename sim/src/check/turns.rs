@@ -1,5 +1,5 @@
-//! No event without a committed start of its turn, none twice in one attempt of it,
-//! none out of order, and on one host one turn of a group at a time.
+//! No event runs without a committed start of its turn, twice in one attempt,
+//! or out of order; and a host has at most one turn of a group at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,17 +15,17 @@ use crate::model::Model;
 pub struct Turns {
     /// Turns whose start was committed while the host held its lease.
     started: BTreeSet<(DeploymentId, HostNo)>,
-    /// The attempt of each turn that is committed.
+    /// The committed attempt of each turn.
     attempts: BTreeMap<(DeploymentId, HostNo), u8>,
-    /// Turns of which any event was begun.
+    /// Turns of which at least one event began.
     touched: BTreeSet<(DeploymentId, HostNo)>,
-    /// The last event that was begun of each attempt.
+    /// The last event that began in the current attempt of each turn.
     begun: BTreeMap<(DeploymentId, HostNo), LifecycleEvent>,
     under_way: BTreeMap<(HostNo, GroupName), (DeploymentId, LifecycleEvent)>,
 }
 
 impl Turns {
-    /// An entry was committed, and the model has folded it.
+    /// Notes the turns after a committed entry that the model has folded.
     pub fn entry(&mut self, model: &Model, numbers: &BTreeMap<HostId, HostNo>) -> Verdict {
         for (id, deployment) in model.deployments() {
             for turn in deployment.turns.iter().filter(|turn| turn.was_started) {
@@ -70,7 +70,8 @@ impl Turns {
         self.under_way.remove(&(host, run.group.clone()));
     }
 
-    /// What ran there is gone, and what had begun has begun.
+    /// Handles that a host went down. Its events are not under way any longer,
+    /// but they did begin.
     pub fn host_down(&mut self, host: HostNo) {
         self.under_way.retain(|(at, _), _| *at != host);
     }

@@ -1,9 +1,10 @@
-//! The next wave comes only when the one before is through and was watched.
+//! The next wave begins only after the one before it is over and was watched.
 //!
-//! By the committed entries alone: whenever a host in service gets a lease, no
-//! turn of an earlier wave is to come or under way, none of its canaries has
-//! failed, and the last of its turns ended at least a bake ago. Who is of no
-//! service already may go ahead of its wave: working on it takes nothing away.
+//! The check goes by the committed entries alone. Whenever a host in service
+//! gets a lease, no turn of an earlier wave is pending or under way, no canary
+//! of it has failed, and its last turn ended at least one bake ago. A host that
+//! is already out of service may go ahead of its wave, because its turn takes
+//! nothing out of service.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ pub struct Waves {
     seen: BTreeMap<DeploymentId, Seen>,
 }
 
-/// One deployment as it was after the last entry.
+/// One deployment as it was after the previous entry.
 #[derive(Debug, Default)]
 struct Seen {
     in_flight: BTreeSet<HostId>,
@@ -27,7 +28,7 @@ struct Seen {
 }
 
 impl Waves {
-    /// An entry was committed, and the model has folded it.
+    /// Checks a committed entry that the model has folded.
     pub fn entry(&mut self, index: Index, model: &Model) -> Verdict {
         let mut verdict = Ok(());
         for (id, deployment) in model.deployments() {
@@ -97,8 +98,8 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    /// Three hosts, the second revision under way: the canary is through, and
-    /// bakes for ten seconds.
+    /// Returns three hosts with the second revision under way: the canary has
+    /// succeeded, and bakes for ten seconds.
     fn in_the_bake() -> (Waves, Model, DeploymentId) {
         let mut entries = testing::redeployed_to(3);
         let last = entries.last_mut().expect("the second deployment");

@@ -1,6 +1,7 @@
-//! What a run may have besides: disks that hang, fail or lose power between a
-//! write and its sync, clocks that are hours off, hosts that sleep or move.
-//! Drawn from a stream of its own, so that a plan without it stays what it was.
+//! Optional parts of a run: disks that hang, fail, or lose power between a
+//! write and its sync; clocks that are hours off; hosts that sleep or move.
+//! They are drawn from their own random stream, so that plans without them do
+//! not change.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,11 +12,11 @@ use crate::disk::Crash;
 use crate::host::HostNo;
 use crate::world::{AtWrite, Fault, Who};
 
-/// Of a hundred runs so many have disasters.
+/// The percentage of runs that have them.
 const DISASTERS_PERCENT: u32 = 40;
 
-/// A host that waits for its next synced write to lose power in it waits so
-/// long: some hosts write nothing for minutes.
+/// How long a host waits for a synced write in which to lose power. Some hosts
+/// write nothing for minutes.
 const GAP_WITHIN: Duration = Duration::from_secs(10);
 
 const HOUR_MICROS: i64 = 3_600_000_000;
@@ -24,17 +25,17 @@ const HOUR_MICROS: i64 = 3_600_000_000;
 enum Kind {
     /// A host goes down between a write and its sync.
     Gap,
-    /// All hosts do, each at its next write.
+    /// All hosts go down, each at its next write.
     GapOfAll,
-    /// A disk does nothing for a while.
+    /// A disk completes no write for a while.
     HungDisk,
     /// A write fails, which ends the agent.
     DiskError,
-    /// A clock is set by hours, in either direction.
+    /// A clock is set hours ahead or behind.
     Hours,
-    /// A host sleeps for minutes, and nobody reaches it.
+    /// A host sleeps for minutes and is unreachable.
     Suspend,
-    /// A host is started elsewhere.
+    /// A host starts at another address.
     Move,
     /// One disk after another is lost.
     Wipes,
@@ -56,15 +57,15 @@ const KINDS: [Kind; 8] = [
 ];
 
 /// Seeds from here on also lose disks, and what disks had reported synced, one
-/// after the other. That can cost most voters their memory, which no protocol of
-/// this kind survives without a person, and some of these seeds still fail: see
-/// docs/simulator.md. They are for the long form, `.ci/long`.
+/// after the other. That can cost most voters their memory, which no protocol
+/// of this kind survives without a person, and some of these seeds still fail:
+/// see docs/simulator.md. They are for the long form, `.ci/long`.
 pub(super) const FORGETFUL_SEEDS: u64 = 1_000_000;
 
 const FORGETFUL_KINDS: [Kind; 2] = [Kind::Wipes, Kind::Forget];
 
-/// A freeze ends by the clock of the host that was asked for it, so in a run that
-/// `freezes` no clock is off by hours.
+/// A freeze ends by the clock of the host that accepted it. So in a run that
+/// `freezes`, no clock is off by hours.
 pub(super) fn faults(
     dice: &mut Chance,
     hosts: u64,

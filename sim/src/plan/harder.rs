@@ -1,6 +1,6 @@
-//! What a run may have besides its plan: what is rare in the world and hard on
-//! consensus. Drawn from a stream of its own, so that a plan without it stays
-//! what it was.
+//! Optional parts of a run that are rare in practice and hard on consensus.
+//! They are drawn from their own random stream, so that plans without them do
+//! not change.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::host::{HostNo, Tuning};
 use crate::network::Quality;
 use crate::world::{Asked, Fault, Who, Wish};
 
-/// Of a hundred runs so many are harder.
+/// The percentage of runs that have them.
 const HARDER_PERCENT: u32 = 40;
 
 #[derive(Debug)]
@@ -22,13 +22,14 @@ pub(super) struct Harder {
     pub(super) faults: Vec<(Moment, Fault)>,
 }
 
-/// None if the run is one like any other.
+/// Returns None if the run has none of them.
 pub(super) fn harder(dice: &mut Chance, hosts: u64, until: Moment, quality: &mut Quality) -> Option<Harder> {
     if !dice.percent(HARDER_PERCENT) {
         return None;
     }
-    // A log of a few entries: who was away for a moment needs a snapshot. (Fewer
-    // would be cut in the moment they are folded, before a checker sees them.)
+    // With a log of a few entries, a host that was away for a moment needs a
+    // snapshot. (With even fewer, the log would be truncated as it is folded,
+    // before a checker sees the entries.)
     let log_kept = *dice.pick(&[8, 8, 16, 64, 4_096]);
     let voters_max = *dice.pick(&[5, 5, 3, 1, 7]);
     if dice.percent(30) {
@@ -43,7 +44,7 @@ pub(super) fn harder(dice: &mut Chance, hosts: u64, until: Moment, quality: &mut
     Some(Harder { tuning: Tuning { voters_max, log_kept }, wishes, faults })
 }
 
-/// Several hosts are taken out at almost the same time.
+/// Removes several hosts at almost the same time.
 fn leavings(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Moment, Asked)> {
     let mut wishes = Vec::new();
     let mut at = moment(dice, until);
@@ -58,17 +59,17 @@ fn leavings(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Moment, Asked)
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// A process dies, and soon after its restart the power goes.
+    /// A process dies, and soon after its restart the power fails.
     KillThenPower,
-    /// The voters lose power almost together, again and again.
+    /// The voters lose power almost together, several times.
     Blackouts,
-    /// Whoever leads is heard by nobody, or hears nobody.
+    /// The others do not hear the leader, or the leader does not hear them.
     DeafOrMuteLeader,
     /// All hosts reach one of them, and no other.
     Hub,
-    /// Each host reaches its neighbours by number alone.
+    /// Each host reaches only its neighbours by number.
     Chain,
-    /// Something happens while the voters change.
+    /// A fault occurs while the voters change.
     InTheChange,
 }
 
@@ -140,7 +141,7 @@ fn down(who: Who, how: Crash, back_after: Duration) -> Fault {
     Fault::Down { who, how, back_after: Some(back_after) }
 }
 
-/// One cut for each host, from the others that it shall not reach.
+/// Returns one cut for each host, from the hosts that it must not reach.
 fn cuts(
     hosts: u64,
     at: Moment,

@@ -1,4 +1,4 @@
-//! What goes wrong in a run: how bad the network is, and when what breaks.
+//! The faults of a run: how bad the network is, and what breaks when.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::world::{Fault, Who};
 
 pub(super) fn quality(dice: &mut Chance) -> Quality {
     let micros = Duration::from_micros;
-    // A rack, a region, or hosts all over the world.
+    // The latency of a rack, of a region, or of hosts all over the world.
     let (latency, jitter) = match dice.below(4) {
         0 | 1 => ((micros(100), micros(1_000)), micros(300)),
         2 => ((micros(500), micros(15_000)), micros(3_000)),
@@ -37,7 +37,8 @@ pub(super) fn quality(dice: &mut Chance) -> Quality {
     }
 }
 
-/// Kinds of trouble: a run has some of them, so that each is seen alone too.
+/// The kinds of faults. A run has some of them, so that each is also seen
+/// alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Kill,
@@ -87,8 +88,8 @@ pub(super) fn faults(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Momen
     faults
 }
 
-/// Whoever reads an alarm or tells a receiver goes down, so that the next in
-/// line takes over.
+/// Takes down hosts that read an alarm or tell a receiver, so that the next
+/// host in line takes over.
 pub(super) fn of_posts(dice: &mut Chance, until: Moment) -> Vec<(Moment, Fault)> {
     let mut faults = Vec::new();
     if dice.percent(70) {
@@ -108,7 +109,7 @@ pub(super) fn of_posts(dice: &mut Chance, until: Moment) -> Vec<(Moment, Fault)>
 fn fault(dice: &mut Chance, kind: Kind, hosts: u64) -> Vec<Fault> {
     let host = HostNo(u32::try_from(dice.below(hosts)).expect("few hosts"));
     let all = || (0..hosts).map(|no| HostNo(u32::try_from(no).expect("few hosts")));
-    // Often much shorter than any timeout, often longer than most.
+    // Often much shorter than any timeout, often longer than most of them.
     let most = *dice.pick(&[1, 5, 20, 60]);
     let lasts = dice.duration(Duration::from_millis(20), Duration::from_secs(most));
     let back_after = Some(lasts);

@@ -1,4 +1,4 @@
-//! What people ask of the mesh: two groups, and deployments of all kinds.
+//! The requests of a run: two groups, and deployments of all kinds.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,10 +16,11 @@ use crate::host::HostNo;
 use crate::watches;
 use crate::world::{Asked, Wish};
 
-/// By name and tag.
+/// The name and the tag of each group.
 pub(super) const GROUPS: [(&str, &str); 2] = [("web/prod", "role=web"), ("db/prod", "role=db")];
 
-/// The first is good; of the others some fail here and there.
+/// The number of bundles. The first one is good; some of the others fail on
+/// some hosts.
 const BUNDLES: u64 = 6;
 
 pub(super) fn bundles(dice: &mut Chance, hosts: u64) -> Vec<Bundle> {
@@ -38,14 +39,15 @@ pub(super) fn bundles(dice: &mut Chance, hosts: u64) -> Vec<Bundle> {
     all.collect()
 }
 
-/// All hosts, as none, or some of them.
+/// Draws all hosts (None) or some of them.
 fn some(dice: &mut Chance, hosts: u64) -> Option<BTreeSet<HostNo>> {
     let some = (0..hosts).filter(|_| dice.percent(40)).map(|no| HostNo(u32::try_from(no).expect("few")));
     let some = some.collect();
     if dice.percent(50) { None } else { Some(some) }
 }
 
-/// From an application that never gets well to one that flaps an hour later.
+/// Draws a sickness, from an application that is never well to one that becomes
+/// unwell only later and flaps.
 fn sickness(dice: &mut Chance, hosts: u64) -> Sickness {
     let seconds = |dice: &mut Chance, most: u64| Duration::from_millis(dice.between(100, most * 1_000));
     let most = *dice.pick(&[1, 10, 60]);
@@ -57,7 +59,7 @@ fn sickness(dice: &mut Chance, hosts: u64) -> Sickness {
     }
 }
 
-/// Most groups are checked.
+/// Draws a health check. Most groups have one.
 fn health(dice: &mut Chance) -> Option<HealthCheck> {
     if dice.percent(30) {
         return None;
@@ -103,7 +105,8 @@ pub(super) fn wishes(
         wishes.push((at, Asked { at: any_host(dice, hosts), wish, insists: true }));
     }
     let mut at = Moment::from_micros(dice.between(2_000_000, 9_000_000));
-    // The first deployments are of what is good: there is something to go back to.
+    // The first deployments are of a good bundle, so that a rollback has
+    // something to return to.
     let mut is_first = 2;
     while at < until {
         let (name, _) = groups[usize::try_from(dice.below(2)).expect("0 or 1")];
@@ -132,7 +135,8 @@ pub(super) fn wishes(
     wishes
 }
 
-/// Alarms set by hand and freezes: each is ended again some day, or runs out.
+/// Draws an alarm that is set or cleared by hand, or a freeze. Each freeze runs
+/// out by itself.
 fn by_hand(dice: &mut Chance, group: GroupName) -> Wish {
     match dice.below(5) {
         0 | 1 => Wish::SetAlarm { group, alarm: watches::BY_HAND.into(), active: true },
@@ -147,8 +151,8 @@ fn watched(mut group: Group, dice: &mut Chance) -> Group {
     group
 }
 
-/// Hosts are taken out, voters and leaders among them, and groups take in
-/// others than before, while deployments run.
+/// Removes hosts, voters and leaders among them, and changes the members of
+/// groups, while deployments run.
 pub(super) fn comings(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Moment, Asked)> {
     let mut wishes = Vec::new();
     if dice.percent(40) {
@@ -187,13 +191,14 @@ pub(super) fn group(name: &str, tag: &str, policy: Policy, health: Option<Health
     Group { health, ..Group::new(name, tags, policy) }
 }
 
-/// With all hosts in it: those that were not come in the middle.
+/// Makes all hosts members of the group. Hosts that were not members join it in
+/// the middle of the run.
 fn of_all_hosts(group: Group) -> Group {
     let filters = ["role=web", "role=db"].map(|tag| TagFilter::parse(tag).expect("a filter"));
     Group { tags: TagSets(vec![filters.to_vec()]), ..group }
 }
 
-/// Short timeouts: what they are for is tried, not waited for.
+/// Draws a policy. Timeouts are short, so that runs reach them.
 fn policy(dice: &mut Chance, hosts: u64) -> Policy {
     let minimum = match dice.below(8) {
         0..=2 => Minimum::OneAtATime,
@@ -237,9 +242,10 @@ fn canary(dice: &mut Chance) -> Option<Canary> {
     dice.percent(25).then(|| Canary { hosts, bake: bake(dice) })
 }
 
-/// The zones of the hosts are z0, z1 and z2, some of them perhaps nobody's.
+/// Draws zone rules. The zones are z0, z1 and z2; some of them may have no
+/// hosts.
 fn zonal(dice: &mut Chance, hosts: u64) -> Option<Zonal> {
-    // In a small mesh a zone has hardly more than two.
+    // In a small mesh a zone has hardly more than two hosts.
     let most = if hosts < 8 { 2 } else { hosts / 4 };
     let minimum = match dice.below(3) {
         0 => Share::Percent(u8::try_from(dice.below(80)).expect("a percentage")),
@@ -251,7 +257,7 @@ fn zonal(dice: &mut Chance, hosts: u64) -> Option<Zonal> {
     dice.percent(30).then(|| Zonal { minimum, bake: bake(dice), first_bake, order })
 }
 
-/// Often none, seldom longer than a host may be lost.
+/// Draws a bake time. It is often 0, and seldom longer than a host may be lost.
 fn bake(dice: &mut Chance) -> Duration {
     if dice.percent(30) { Duration::ZERO } else { Duration::from_secs(dice.between(1, 20)) }
 }

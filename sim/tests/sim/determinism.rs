@@ -1,5 +1,5 @@
-//! One seed is one run, in whichever process: this one test guards determinism
-//! better than all review.
+//! The same seed gives the same run in every process. This test guards
+//! determinism better than any review.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! A run that was written down can be had again by another process, and is the
-//! same to the last byte.
+//! Another process can replay a recorded run, and the replay is the same to the
+//! last byte.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -12,7 +12,7 @@ fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("it prints text")
 }
 
-/// A file of this process's own.
+/// Returns a path that only this process uses.
 fn file(name: &str) -> String {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     folder.join(format!("{}-{name}", std::process::id())).display().to_string()

@@ -1,4 +1,4 @@
-//! The scenarios, each against the golden text beside it.
+//! Plays each scenario, and compares its text with the golden file beside it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ fn scenarios() -> Vec<PathBuf> {
     files
 }
 
-/// Plays it and returns its text. What does not hold is a failure of its own,
-/// whatever the golden text says.
+/// Plays a scenario and returns its text; fails if an expectation does not
+/// hold, whatever the golden file says.
 fn play(file: &Path) -> Result<String, String> {
     let name = file.file_name().expect("a name").to_string_lossy();
     let text = fs::read_to_string(file).expect("a text");

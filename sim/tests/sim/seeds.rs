@@ -1,11 +1,12 @@
-//! Seeds that once found something, and a first handful of others.
+//! Plays seeds that once found something, and the first few others.
 
 use sim::swarm::run_seed;
 
-/// One a line: the number, then what it found.
+/// Seeds that once found something: the number, then what it found, one per
+/// line.
 const SEEDS: &str = include_str!("../../seeds.txt");
 
-/// Others, so that the tests of every change meet some troubles at least.
+/// Further seeds, so that the tests of every change meet some faults.
 const FIRST: std::ops::RangeInclusive<u64> = 1..=20;
 
 fn check(seed: u64, why: &str) {

@@ -1,5 +1,5 @@
-//! Who votes after each entry: a second account of it, kept from the committed
-//! changes alone.
+//! The voters after each entry: a second record, which is kept from the
+//! committed changes alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,14 +10,14 @@ use proto::promise::{Change, Electorate, Place};
 
 #[derive(Debug, Default)]
 pub(super) struct Electorates {
-    /// Each by the entry from which on it votes.
+    /// Each electorate, by the entry from which on it votes.
     since: BTreeMap<Index, Electorate>,
     last: Index,
 }
 
 impl Electorates {
-    /// The mesh begins with one voter. If that one lost power before anything was
-    /// durable it begins once more.
+    /// Notes the founding of the mesh, which begins with one voter. If that
+    /// voter loses power before anything is durable, it founds the mesh again.
     pub(super) fn founds(&mut self, node: &Node) -> bool {
         let index = node.state().index();
         let is_first = self.since.len() <= 1 && (self.last == 0 || self.last == index);
@@ -51,29 +51,32 @@ impl Electorates {
         self.since.range(..=index).next_back().map(|(_, electorate)| electorate)
     }
 
-    /// The last change up to an index; 0 if there was none since the founding.
+    /// The index of the last change up to `index`; 0 if there was none since
+    /// the founding.
     pub(super) fn changed_at(&self, index: Index) -> Index {
         let changes = self.since.range(..=index).next_back().map(|(index, _)| *index);
         changes.filter(|index| *index > FOUNDING).unwrap_or(0)
     }
 
-    /// Whether it holds for one of those that voted while a host folded these.
+    /// Returns true if `holds` is true for an electorate that voted while a
+    /// host folded the entries between `from` and `to`.
     pub(super) fn any_between(&self, from: Index, to: Index, holds: impl Fn(&Electorate) -> bool) -> bool {
         let first = self.since.range(..=from).next_back().map_or(from, |(index, _)| *index);
         self.since.range(first..=to.max(first)).any(|(_, electorate)| holds(electorate))
     }
 
-    /// Whether it holds for the latest one, or for the one before: a leader counts
-    /// by what it has folded when an entry is committed, which may be less.
+    /// Returns true if `holds` is true for the latest electorate or the one
+    /// before it. When an entry is committed, the leader counts by what it has
+    /// folded, which may be less.
     pub(super) fn any_latest(&self, holds: impl Fn(&Electorate) -> bool) -> bool {
         self.since.is_empty() || self.since.values().rev().take(2).any(holds)
     }
 }
 
-/// The index of the snapshot that every mesh begins with.
+/// The index of the snapshot with which every mesh begins.
 const FOUNDING: Index = 1;
 
-/// None if consensus takes no such change.
+/// Applies a change; returns None if consensus does not accept it.
 fn changed(current: &Electorate, change: &Change) -> Option<Electorate> {
     let named: Vec<VoterId> =
         [&change.add, &change.learn, &change.remove].into_iter().flatten().copied().collect();
