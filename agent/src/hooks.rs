@@ -1,9 +1,8 @@
-//! Running the scripts of one lifecycle event.
+//! Runs the scripts of one lifecycle event.
 //!
-//! A script runs in a session of its own, without a terminal, so that it can be
-//! stopped whole; in the revision's directory; with nothing on its input; as the
-//! user that the AppSpec names. Nothing is ever passed through a shell. Hooks may
-//! be run twice: nothing here assumes that they ran once.
+//! A script runs in its own session without a terminal, so that it can be stopped with all its
+//! processes; in the revision's directory; with no input; and as the user that the AppSpec file names.
+//! Nothing is passed through a shell. Hooks may run twice: nothing here assumes that they run once.
 
 mod cause;
 mod cgroup;
@@ -34,14 +33,14 @@ pub(crate) use user::{RunAs, UserError};
 
 use crate::regular_file;
 
-/// How long we wait for what should end by itself.
+/// Time limits for what should end by itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// Between SIGTERM and SIGKILL.
+    /// The time between SIGTERM and SIGKILL.
     pub(crate) after_terminate: Duration,
-    /// For a background child to close the output of a script that has ended.
+    /// The time for a background child to close the output of a script that has ended.
     pub(crate) for_output: Duration,
-    /// For a script, whatever its AppSpec file says.
+    /// The time limit of a script, instead of its AppSpec file's.
     pub(crate) for_script: Option<Duration>,
 }
 
@@ -53,51 +52,51 @@ impl Default for Patience {
     }
 }
 
-/// One event, and all that its scripts need.
+/// One event, and everything that its scripts need.
 #[derive(Debug)]
 pub(crate) struct Hooks<'e> {
-    /// Its name.
+    /// The event's name.
     pub(crate) event: &'e str,
-    /// In order; the first that fails ends the event.
+    /// The scripts in order; the first that fails ends the event.
     pub(crate) scripts: &'e [Script],
-    /// The deployment's directory, where it is written down which one runs.
+    /// The deployment's directory, which holds the record of the running script.
     pub(crate) dir: &'e Path,
-    /// The unpacked revision that they belong to.
+    /// The unpacked revision that the scripts belong to.
     pub(crate) archive: &'e Path,
-    /// What they find in their environment besides the agent's own.
+    /// Environment variables for the scripts, besides the agent's own.
     pub(crate) environment: &'e [(&'static str, String)],
-    /// The scripts.log that their output goes to.
+    /// The scripts.log for their output.
     pub(crate) log: &'e Path,
-    /// The deployment's id, which stands in each line of the next.
+    /// The deployment's id, which is in each line of `deployments_log`.
     pub(crate) deployment: &'e str,
-    /// The same lines of all deployments of this host.
+    /// The log with the same lines of all deployments of this host.
     pub(crate) deployments_log: &'e Path,
     pub(crate) patience: Patience,
 }
 
 impl Hooks<'_> {
-    /// A location may start with a slash, which means the bundle's top.
+    /// Returns the script's path. A location may start with a slash, which means the bundle's top.
     fn path_of(&self, script: &Script) -> PathBuf {
         self.archive.join(script.location.trim_start_matches('/'))
     }
 }
 
-/// An event that failed.
+/// The failure of an event.
 #[derive(Debug, thiserror::Error)]
 #[error("script `{script}` of {event}")]
 pub(crate) struct HookFailure {
     pub(crate) event: String,
-    /// Its location, as the AppSpec gives it.
+    /// The script's location, as the AppSpec file gives it.
     pub(crate) script: String,
-    /// Where it lies: in this deployment's revision, or in an older one's.
+    /// The script's full path: in this deployment's revision, or in an older one's.
     pub(crate) path: PathBuf,
-    /// The end of what the scripts of this event wrote.
+    /// The end of the output of this event's scripts.
     pub(crate) log: String,
     #[source]
     pub(crate) cause: HookError,
 }
 
-/// Why one script failed.
+/// The reason why a script failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HookError {
     #[error("there is no `{}`: check `location` in the AppSpec file, and that the bundle holds the script", path.display())]
@@ -119,7 +118,7 @@ pub(crate) enum HookError {
     NotAFile { path: PathBuf, kind: &'static str },
     #[error("cannot start it{}", after_colon(why))]
     Start {
-        /// What was found to be wrong.
+        /// The cause that was found, if any.
         why: Option<String>,
         #[source]
         cause: io::Error,
@@ -147,7 +146,7 @@ fn after_colon(why: &Option<String>) -> String {
 }
 
 impl HookError {
-    /// CodeDeploy's code for it.
+    /// Returns CodeDeploy's code for the failure.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             HookError::Missing { .. } => ErrorCode::ScriptMissing,
@@ -171,8 +170,7 @@ pub(crate) fn note(log: &Path, text: &str) -> io::Result<()> {
     log_file::LogFile::open(log)?.add(format!("{time} {text}\n").as_bytes())
 }
 
-/// Runs the event's scripts, one after the other. An event without scripts
-/// succeeds and leaves no log.
+/// Runs the event's scripts one after the other. An event without scripts succeeds and leaves no log.
 pub(crate) async fn run(hooks: &Hooks<'_>, cancel: &CancellationToken) -> Result<(), HookFailure> {
     let Some(first) = hooks.scripts.first() else { return Ok(()) };
     let failure = |script: &Script, log: String, cause| HookFailure {
@@ -187,7 +185,7 @@ pub(crate) async fn run(hooks: &Hooks<'_>, cancel: &CancellationToken) -> Result
     for script in hooks.scripts {
         if let Err(cause) = one(hooks, script, &output, cancel).await {
             let failed = failure(script, output.tail(), cause);
-            // Whoever reads the log sees how it ended, also where that is passed over.
+            // Write the failure to the log, even where it is ignored.
             output.note(&format!("Failed - {}: {}", script.location, failed.cause));
             return Err(failed);
         }
@@ -212,14 +210,14 @@ async fn one(
     script::run(hooks, script, &path, output, cancel).await
 }
 
-/// Bundles come from zips and from Windows, where nothing is executable.
+/// Makes a script executable: bundles come from zips and from Windows, where nothing is.
 pub(crate) fn make_executable(path: &Path) -> io::Result<()> {
     let metadata = path.metadata()?;
     let mode = metadata.permissions().mode();
     if metadata.is_dir() || mode & 0o111 == 0o111 {
         return Ok(());
     }
-    // One who may run it already is enough, if that one is us.
+    // If not all users may run it, it is enough that this one may.
     if mode & 0o111 != 0 && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() {
         return Ok(());
     }

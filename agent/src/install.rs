@@ -1,14 +1,12 @@
-//! Install: the files of a bundle take the place of those of the one before.
+//! Install: the files of a bundle replace those of the previous one.
 //!
-//! First all is planned, and whatever is in the way is found while the old
-//! revision still stands (the official agent looks only after it has removed
-//! it). Then the old files go, the new ones are laid down in the AppSpec's
-//! order, and modes, owners and so on follow.
+//! Everything is planned first, so that obstacles are found while the old revision still stands
+//! (the official agent looks only after removing it). Then the old files are removed, the new
+//! ones are written in the order of the AppSpec file, and modes, owners and the like follow.
 //!
-//! The cleanup file is the journal: a path is in it before it is on the disk,
-//! so whatever an install that was cut off has left, the next one removes. It
-//! is the official agent's own format, and so is all else in [`state`]: a host
-//! can change from one agent to the other between two deployments.
+//! The cleanup file is the journal: a path is in it before it is on the disk. So whatever an
+//! interrupted installation left, the next one removes. It has the official agent's own format, as has
+//! everything else in [`state`]: a host can change from one agent to the other between two deployments.
 
 mod access_list;
 mod apply;
@@ -40,7 +38,7 @@ pub(crate) use plan::foresee;
 use problem::Problem;
 use state::State;
 
-/// Why an installation did not come to its end.
+/// The reason why an installation did not complete.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstallError {
     /// Found before anything was touched: the old revision still stands.
@@ -88,7 +86,8 @@ pub(crate) enum InstallError {
 }
 
 fn listed(problems: &[Problem]) -> String {
-    /// More would not fit into a failure's message; the count tells of the rest.
+    /// The most problems to list: more would not fit into a failure's message, so
+    /// the others are counted.
     const SHOWN: usize = 8;
     let shown = problems.iter().take(SHOWN).map(ToString::to_string);
     let mut text = shown.collect::<Vec<_>>().join("; ");
@@ -98,10 +97,10 @@ fn listed(problems: &[Problem]) -> String {
     text
 }
 
-/// Installs the bundle in `archive`, whose files get the modes and owners of
+/// Installs the bundle in `archive`; its files get the modes and owners of
 /// `originals`. Blocks. May be run again after any failure.
 /// # Errors
-/// See [`InstallError`]; after [`InstallError::Plan`] nothing has changed.
+/// See [`InstallError`]. After [`InstallError::Plan`] nothing has changed.
 pub(crate) fn install(
     appspec: &AppSpec,
     archive: &Path,
@@ -112,7 +111,7 @@ pub(crate) fn install(
     watched(appspec, archive, originals, file_exists, state, &mut || ())
 }
 
-/// Hears of every change on the disk right after it: where an agent may die.
+/// A callback after every change on the disk, for tests: the points at which an agent may be killed.
 type Witness<'w> = &'w mut dyn FnMut();
 
 fn watched(

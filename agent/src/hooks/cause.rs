@@ -1,4 +1,4 @@
-//! Why a script did not start, or why something in it did not, in words.
+//! Explains why a script did not start, or why a command in it did not.
 
 use std::io;
 use std::path::Path;
@@ -8,12 +8,12 @@ use proto::appspec::Script;
 use super::user::RunAs;
 use crate::script_file::{ScriptFile, Trouble};
 
-/// What a shell and `env` end with when they cannot execute what they found.
+/// The exit code of a shell and of `env` when they cannot execute the file they found.
 const CANNOT_EXECUTE: i32 = 126;
-/// And when they found nothing.
+/// The exit code when they found nothing.
 const NOT_FOUND: i32 = 127;
 
-/// What can be added to the system's own words.
+/// Returns an addition to the system's error message.
 pub(super) fn of_start(cause: &io::Error, script: &Script, path: &Path) -> Option<String> {
     if cause.kind() == io::ErrorKind::PermissionDenied {
         return closed(script, path);
@@ -21,7 +21,7 @@ pub(super) fn of_start(cause: &io::Error, script: &Script, path: &Path) -> Optio
     of_file(script, path)
 }
 
-/// What can be added to an exit code.
+/// Returns an addition to an exit code.
 pub(super) fn of_exit_code(code: i32, script: &Script, path: &Path) -> Option<String> {
     match code {
         CANNOT_EXECUTE => closed(script, path).or_else(|| of_file(script, path)).or_else(|| {
@@ -34,8 +34,8 @@ pub(super) fn of_exit_code(code: i32, script: &Script, path: &Path) -> Option<St
                  unless the script or its user's login sets another"
             ))
         }),
-        // The C library gives a program that the system cannot run to a shell, which
-        // ends with a code of its own.
+        // The C library passes a program that the system cannot run to a shell,
+        // which ends with its own exit code.
         _ => file_trouble(script, path).filter(Trouble::is_of_machine).map(|trouble| trouble.to_string()),
     }
 }
@@ -49,8 +49,7 @@ fn file_trouble(script: &Script, path: &Path) -> Option<Trouble> {
     ScriptFile::read(path).ok()?.why_it_failed(script.runas.is_some(), &searched)
 }
 
-/// The directory that the script's user may not enter, or the file that it may
-/// not read.
+/// Describes the directory that the script's user may not enter, or the file that it may not read.
 fn closed(script: &Script, path: &Path) -> Option<String> {
     if script.sudo {
         return None;

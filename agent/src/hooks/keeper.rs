@@ -1,12 +1,11 @@
-//! Reading on what comes after a script has ended, because a service that it
-//! started still writes to the script's output.
+//! Reads the output that arrives after a script has ended, because a service that
+//! it started still writes to it.
 //!
-//! Closing the pipe would kill the service with SIGPIPE at its next line, and
-//! nobody reading it would stop the service once the pipe is full. The service
-//! also outlives the agent, and `skein local`. So the pipe goes to a process of
-//! its own, the keeper, which logs as the agent did until nobody can write any
-//! longer. Only an agent that is killed (SIGKILL) between the end of a script and
-//! the handing over, [`super::Patience::for_output`] later, breaks the pipe.
+//! Closing the pipe would kill the service with SIGPIPE at its next line, and a full pipe
+//! that nobody reads would block it. The service also outlives the agent, and `skein local`.
+//! So the pipe goes to a separate process, the keeper, which continues the agent's log until
+//! no process can write to the pipe. The pipe breaks only if the agent is killed (SIGKILL)
+//! between the end of a script and the handover, [`super::Patience::for_output`] later.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -22,14 +21,14 @@ use super::Hooks;
 use super::output::{Lines, Output};
 use crate::exec::own_session;
 
-/// The keeper is this program, called with this word.
+/// The argument with which this program runs as a keeper.
 pub(crate) const VERB: &str = "keep-output";
-/// Of the variables, only the time zone of the log's lines matters to it.
+/// The only environment variable that a keeper needs: the time zone of the log's lines.
 const TIME_ZONE: &str = "TZ";
-/// Between a service's lines it waits in the pipe; this much is read at once.
+/// The number of bytes to read at once; between a service's lines the keeper waits in the read.
 const READ_BYTES_MAX: usize = 8 * 1024;
 
-/// Where the lines go.
+/// The logs that the lines go to.
 #[derive(Clone, Debug)]
 pub(super) struct Logs {
     pub(super) log: PathBuf,
@@ -47,34 +46,34 @@ impl Logs {
     }
 }
 
-/// Whether there is a keeper: a unit test's own program is none.
+/// Returns true if keepers can be started; a unit test's own program cannot be one.
 pub(super) const fn is_there() -> bool {
     !cfg!(test)
 }
 
-/// Gives the reading ends of standard output and standard error to a keeper.
+/// Hands the reading ends of standard output and standard error to a keeper.
 pub(super) fn hand_over([stdout, stderr]: [OwnedFd; 2], logs: &Logs) -> io::Result<()> {
-    // The program that runs, even if another one has taken its place on the disk.
+    // The running program, even if another one has replaced it on disk.
     let mut command = Command::new("/proc/self/exe");
     command.arg(VERB).arg(&logs.deployment).arg(&logs.log).arg(&logs.deployments_log);
     command.env_clear().envs(std::env::var_os(TIME_ZONE).map(|zone| (TIME_ZONE, zone))).current_dir("/");
-    // It reads from its own standard output too: to the system that is a
+    // The keeper reads from its own standard output too: to the system that is a
     // descriptor like any other.
     command.stdin(stdout).stdout(stderr).stderr(Stdio::null());
     own_session(&mut command);
     let keeper = command.spawn()?;
     let mut keepers = KEEPERS.lock().unwrap_or_else(PoisonError::into_inner);
-    // One that has ended stays in the process table until it is asked for.
+    // Reap keepers that have ended; they stay in the process table until then.
     keepers.retain_mut(|keeper| !matches!(keeper.try_wait(), Ok(Some(_)) | Err(_)));
     keepers.push(keeper);
     Ok(())
 }
 
-/// Those that this process has started and that may still run: as many as there
-/// are services that write to their hook's output.
+/// The keepers that this process has started and that may still run: one for each
+/// service that writes to its hook's output.
 static KEEPERS: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
-/// Runs a keeper, with the arguments that follow [`VERB`].
+/// Runs a keeper with the arguments that follow [`VERB`].
 pub(crate) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let (Some(deployment), Some(log), Some(deployments_log)) =
         (arguments.next(), arguments.next(), arguments.next())
@@ -86,7 +85,7 @@ pub(crate) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         deployment: deployment.to_string_lossy().into_owned(),
         deployments_log: deployments_log.into(),
     };
-    // Without a log it reads all the same: the service must not stand still.
+    // Without a log, read all the same: the service must not block.
     let output = Output::go_on(&logs).ok();
     let also = output.clone();
     let stderr =
@@ -96,7 +95,7 @@ pub(crate) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Reads until nobody can write any longer.
+/// Reads until no process can write any longer.
 fn read_on(stream: io::Result<OwnedFd>, name: &'static str, output: Option<Output>) {
     let Ok(stream) = stream.inspect(block) else { return };
     let mut stream = File::from(stream);
@@ -113,9 +112,9 @@ fn read_on(stream: io::Result<OwnedFd>, name: &'static str, output: Option<Outpu
     output.iter().for_each(|output| output.end(&mut lines));
 }
 
-/// The agent read it without blocking.
+/// Makes the pipe blocking again; the agent read it without blocking.
 fn block(stream: &OwnedFd) {
     let flags = fcntl_getfl(stream).unwrap_or(OFlags::empty());
-    // If that fails, the first read says so, and ends it.
+    // If this fails, the first read reports it and ends.
     let _ = fcntl_setfl(stream, flags - OFlags::NONBLOCK);
 }

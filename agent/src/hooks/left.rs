@@ -1,10 +1,8 @@
-//! Scripts that outlived who ran them, found by what was written down of them
-//! ([`super::running`]) and ended as a timeout ends them, before another script
-//! works on the same application.
+//! Finds scripts that outlived the process that ran them, by their records ([`super::running`]),
+//! and ends them as a timeout does, before another script works on the same application.
 //!
-//! Never touched: a script whose agent lives, another process that has its pid
-//! by now, and what a script left behind that has ended, since that is how
-//! services are started.
+//! It never touches a script whose agent is alive, another process that has the script's pid by now,
+//! or processes that a script which has ended left running, since services are started that way.
 
 use std::fs;
 use std::io::{self, Read};
@@ -20,31 +18,32 @@ use super::process::{Process, Reach, Stat, invalid, runs_in};
 use super::running::{PREFIX, Record};
 use crate::regular_file;
 
-/// Ours are a kilobyte or two, or six with the longest path of a control group.
+/// The longest record, in bytes. Ours have a kilobyte or two, or six with the
+/// longest path of a control group.
 const RECORD_BYTES_MAX: usize = 16 * 1024;
-/// A host runs one script a group at a time. What is beyond waits for the next
-/// start or event.
+/// The most records to handle at once. A host runs one script per group at a
+/// time; records beyond this wait for the next start or event.
 const RECORDS_MAX: usize = 1_000;
-/// For what was killed to be gone; only what hangs in the kernel takes longer.
+/// The time for killed processes to disappear; only those that hang in the kernel take longer.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
-/// Between two looks at what is to end.
+/// The interval between checks if they have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// One that was ended.
+/// A script that was ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Its deployment's directory.
+    /// The directory of its deployment.
     pub(crate) dir: PathBuf,
     pub(crate) deployment: String,
     pub(crate) event: String,
     pub(crate) script: String,
     pub(crate) pid: i32,
-    /// Whether nothing of it runs any more.
+    /// True if nothing of it runs any longer.
     pub(crate) is_gone: bool,
 }
 
-/// Ends all such scripts of the deployments in these directories, side by side.
-/// What cannot be read is passed over. Blocks.
+/// Ends all such scripts of the deployments in these directories, in parallel.
+/// Skips records that cannot be read. Blocks.
 pub(crate) fn end_left(dirs: &[PathBuf], patience: Patience) -> Vec<Ended> {
     let left: Vec<Left> =
         dirs.iter().flat_map(|dir| records(dir)).take(RECORDS_MAX).filter_map(look).collect();
@@ -65,7 +64,7 @@ fn records(dir: &Path) -> Vec<PathBuf> {
     of_ours.map(|entry| entry.path()).collect()
 }
 
-/// The script, if it is one that runs and that nobody waits for.
+/// Returns the script of a record if it still runs and nobody waits for it.
 fn look(path: PathBuf) -> Option<Left> {
     let found = read(&path).and_then(|(record, leader)| judge(&path, record, leader));
     match found {
@@ -82,19 +81,19 @@ fn look(path: PathBuf) -> Option<Left> {
     }
 }
 
-/// What became of a script that was written down.
+/// The state of a recorded script.
 enum Found {
-    /// Whoever runs it lives, or cannot be seen from here.
+    /// Its owner is alive, or cannot be seen from here.
     NotOurs,
-    /// It does not run any more, or never did.
+    /// The script has ended, or never ran.
     Over,
     Left(Box<Left>),
 }
 
-/// What the file says; no second line if no process came to write it.
+/// Reads a record. The second line is `None` if no process came to write it.
 fn read(path: &Path) -> io::Result<(Record, Option<Stat>)> {
     let file = regular_file::open_no_link(path)?;
-    // Else any user could have us, as root, end any process.
+    // Otherwise any user could make us, as root, end any process.
     if file.metadata()?.uid() != geteuid().as_raw() {
         return Err(invalid("it belongs to another user"));
     }
@@ -125,7 +124,7 @@ fn judge(path: &Path, record: Record, leader: Option<Stat>) -> io::Result<Found>
     if leader.group != pid || pid <= 1 {
         return Err(invalid(format!("process {pid} leads no group")));
     }
-    // Once the script itself has ended, what goes on was left on purpose.
+    // Once the script itself has ended, what still runs was left on purpose.
     let Some(now) = leader.process.now() else { return Ok(Found::Over) };
     if now.group != pid {
         return Err(invalid(format!("process {pid} has left the group that it led")));
@@ -136,7 +135,7 @@ fn judge(path: &Path, record: Record, leader: Option<Stat>) -> io::Result<Found>
     Ok(Found::Left(Box::new(left)))
 }
 
-/// A script that runs, and that nobody waits for.
+/// A running script that nobody waits for.
 struct Left {
     path: PathBuf,
     record: Record,
@@ -147,16 +146,16 @@ struct Left {
 
 impl Left {
     fn signal(&self, signal: Signal) {
-        // The number stays taken as long as anybody is in the group. Once it is
-        // another process's, nobody is.
+        // The number stays taken as long as any process is in the group. If it
+        // belongs to another process, the group is empty.
         if !self.leader.is_replaced() {
-            // An error means that too.
+            // An error means the same.
             let _ = kill_process_group(self.group, signal);
         }
     }
 
     fn kill(&self) {
-        // Also if the script itself has ended: its children may not have.
+        // Even if the script itself has ended, its children may still run.
         self.signal(Signal::KILL);
         if let Some(cgroup) = &self.cgroup {
             cgroup.kill();
@@ -168,7 +167,7 @@ impl Left {
         is_out && (self.leader.is_replaced() || !runs_in(self.leader.pid))
     }
 
-    /// What came of it. The file of one that goes on all the same stays.
+    /// Returns the result. The record of a script that still runs is kept.
     fn close(self) -> Ended {
         let is_gone = self.is_gone();
         if is_gone {

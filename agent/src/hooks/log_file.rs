@@ -1,5 +1,4 @@
-//! A file that lines are added to, by several processes, and whose size has a
-//! limit.
+//! A size-limited log file that several processes append to.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -8,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use crate::private;
 
-/// As version 2 of the official agent has it: beyond it the file is put aside.
+/// The size, in bytes, at which the file is rotated, as in version 2 of the official agent.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// The one that is written and those put aside; the oldest goes.
+/// The number of files, including the current one; the oldest is removed.
 const FILES_MAX: u32 = 8;
 
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
     file: File,
-    /// None if it is no regular file.
+    /// `None` if it is not a regular file.
     inode: Option<u64>,
     bytes: u64,
     bytes_max: u64,
@@ -28,7 +27,7 @@ impl LogFile {
         LogFile::open_with(path, BYTES_MAX)
     }
 
-    /// Opens it where its directory is; makes no directory.
+    /// Opens it only if its directory exists.
     pub(super) fn open_in_its_directory(path: &Path) -> io::Result<LogFile> {
         LogFile::open_there(path, BYTES_MAX)
     }
@@ -39,7 +38,7 @@ impl LogFile {
     }
 
     fn open_there(path: &Path, bytes_max: u64) -> io::Result<LogFile> {
-        // What scripts write may hold anything.
+        // Scripts may write secrets.
         let file = File::options().append(true).create(true).mode(0o600).open(path)?;
         let metadata = file.metadata()?;
         if metadata.is_file() {
@@ -64,18 +63,18 @@ impl LogFile {
         self.file.write_all(line)
     }
 
-    /// Looks at what is at the path now: another process may have added to it, or
-    /// put it aside. Returns whether there is anything to add to: a log that was
-    /// removed with its directory does not come back, and must not grow unseen.
+    /// Checks what is at the path now, since another process may have added to the
+    /// file or rotated it. Returns false if there is nothing to add to: a log that
+    /// was removed with its directory is not created again, and must not grow unseen.
     fn look(&mut self) -> io::Result<bool> {
         match fs::metadata(&self.path) {
             Ok(now) if Some(now.ino()) == self.inode => self.bytes = now.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.has_directory() => {
                 return Ok(false);
             }
-            // What is no regular file, as /dev/null, stays what it is.
+            // A file that is not regular, such as /dev/null, is kept.
             Ok(now) if !now.is_file() => {}
-            // The directory may go in this very moment, and is not made again.
+            // The directory may be removed at this moment, and is not created again.
             Ok(_) | Err(_) => *self = LogFile::open_there(&self.path, self.bytes_max)?,
         }
         Ok(true)
@@ -104,7 +103,7 @@ fn aside(path: &Path, number: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The file and those put aside, newest first.
+/// Returns the file and the rotated ones, newest first.
 pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
     let all = std::iter::once(path.to_owned()).chain((1..FILES_MAX).map(|number| aside(path, number)));
     all.filter(|file| file.exists()).collect()

@@ -1,5 +1,5 @@
-//! What scripts write: every line into scripts.log, the end of it kept for the
-//! report of a failure.
+//! The output of scripts: every line goes to scripts.log, and the end is kept for
+//! the report of a failure.
 
 use std::io;
 use std::path::Path;
@@ -14,11 +14,11 @@ use super::keeper::Logs;
 use super::log_file::LogFile;
 use super::{HookError, Hooks};
 
-/// A longer line is cut into lines of this length: a script that writes
-/// without ever ending a line must not fill the agent's memory.
+/// A longer line is cut into lines of this many bytes: a script that never ends a
+/// line must not fill the agent's memory.
 const LINE_BYTES_MAX: usize = 16 * 1024;
 
-/// What a stream has brought of a line that has not ended yet.
+/// The bytes of a stream's current line, which has not ended yet.
 #[derive(Debug)]
 pub(super) struct Lines {
     prefix: String,
@@ -31,7 +31,7 @@ impl Lines {
     }
 }
 
-/// The log of one event. Clones write to the same.
+/// The log of one event. Clones write to the same log.
 #[derive(Clone, Debug)]
 pub(super) struct Output {
     sink: Arc<Mutex<Sink>>,
@@ -40,10 +40,10 @@ pub(super) struct Output {
 #[derive(Debug)]
 struct Sink {
     log: LogFile,
-    /// That of all deployments, if it can be written, and this one's id.
+    /// The log of all deployments, if it can be written, and this deployment's id.
     deployments: Option<(LogFile, String)>,
     tail: String,
-    /// The first error is told once; a full disk does not stop a deployment.
+    /// True after the first error, which is logged once; a full disk does not stop a deployment.
     failed: bool,
 }
 
@@ -53,8 +53,7 @@ impl Output {
         Output::append(&logs, LogFile::open).map_err(|cause| HookError::Log { path: logs.log, cause })
     }
 
-    /// Goes on with logs that the agent has made. Directories that are gone are
-    /// not made again.
+    /// Continues logs that the agent created. Does not create missing directories again.
     pub(super) fn go_on(logs: &Logs) -> io::Result<Output> {
         Output::append(logs, LogFile::open_in_its_directory)
     }
@@ -74,13 +73,13 @@ impl Output {
         self.sink().line("", text.as_bytes());
     }
 
-    /// The end of what was written, as the ledger has room for it.
+    /// Returns the end of the output, cut to the size that the ledger takes.
     pub(super) fn tail(&self) -> String {
         keep_end(&self.sink().tail, FAILURE_LOG_MAX).to_owned()
     }
 
-    /// Reads a script's stream to its end, or until it is to `leave` the rest.
-    /// `name` is `stdout` or `stderr`.
+    /// Reads a script's stream to its end, or until `leave` is cancelled. `name`
+    /// is `stdout` or `stderr`.
     pub(super) async fn follow(self, name: &'static str, mut stream: Receiver, leave: CancellationToken) {
         let mut lines = Lines::new(name);
         let mut buffer = vec![0; 8 * 1024];
@@ -99,7 +98,7 @@ impl Output {
         self.end(&mut lines);
     }
 
-    /// Logs the lines that `bytes` end, and keeps the rest.
+    /// Logs the lines that `bytes` complete, and keeps the rest.
     pub(super) fn add(&self, lines: &mut Lines, bytes: &[u8]) {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -114,7 +113,7 @@ impl Output {
         }
     }
 
-    /// Logs what is left, as a line.
+    /// Logs the rest as a line.
     pub(super) fn end(&self, lines: &mut Lines) {
         if !lines.line.is_empty() {
             self.sink().line(&lines.prefix, &lines.line);
@@ -123,7 +122,7 @@ impl Output {
     }
 
     fn sink(&self) -> MutexGuard<'_, Sink> {
-        // A line half written is no reason to lose the lines after it.
+        // A half-written line is no reason to lose the lines after it.
         self.sink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -144,7 +143,7 @@ impl Sink {
             let start = format!("[{time}.{millis:03}] [{deployment}]{prefix}");
             let line = [start.as_bytes(), text.trim_ascii(), b"\n"].concat();
             if log.add(&line).is_err() {
-                // The deployment's own log has it, and says why if it has not.
+                // The deployment's own log has the line, or reports its own error.
                 self.deployments = None;
             }
         }

@@ -1,4 +1,4 @@
-//! What a script writes to, as long as somebody may still write.
+//! The pipes that a script writes to, as long as any process may still write.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use super::keeper::{self, Logs};
 use super::output::Output;
 
 /// The reading ends of both pipes. Unless they were read to their end, they are
-/// handed over when this is dropped, however that comes about.
+/// handed over on drop, however that comes about.
 pub(super) struct Pipes {
     ends: Option<[OwnedFd; 2]>,
     logs: Logs,
     readers: Vec<JoinHandle<()>>,
-    /// Tells the readers to leave the rest to somebody else.
+    /// Tells the readers to leave the rest to another process.
     leave: CancellationToken,
 }
 
 impl Pipes {
-    /// Begins to read what a script writes. Without free descriptors it is read
+    /// Starts to read a script's output. Without free descriptors, it is read
     /// only as long as this process lives.
     pub(super) fn follow(child: &mut Child, logs: Logs, output: &Output) -> Pipes {
         let stdout = child.stdout.take().and_then(|stream| stream.into_owned_fd().ok());
@@ -41,7 +41,7 @@ impl Pipes {
         Pipes { ends: clones.map(|(stdout, stderr)| [stdout, stderr]), logs, readers, leave }
     }
 
-    /// Waits for both to end; returns whether they did. `hurry` ends the wait.
+    /// Waits for both to end; returns true if they did. `hurry` ends the wait.
     pub(super) async fn drained(&mut self, patience: Duration, hurry: &CancellationToken) -> bool {
         let all = async {
             for reader in &mut self.readers {
@@ -59,7 +59,7 @@ impl Pipes {
         drained
     }
 
-    /// Leaves what still comes to a process that outlives this one.
+    /// Leaves later output to a process that outlives this one.
     pub(super) async fn hand_over(mut self) {
         if keeper::is_there() {
             self.leave.cancel();
@@ -68,7 +68,7 @@ impl Pipes {
     }
 }
 
-/// A reader stops at once, unless the disk that it logs to hangs.
+/// The time for a reader to stop. It stops at once, unless the disk that it logs to hangs.
 const LEFT_WITHIN: Duration = Duration::from_secs(5);
 
 impl Drop for Pipes {

@@ -1,60 +1,60 @@
-//! Which process is which. A pid alone does not say: it belongs to another
-//! process some time later, and after the next boot.
+//! Identifies processes. A pid alone does not: it belongs to another process some
+//! time later, and after the next boot.
 
 use std::fs;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
-/// A process, for as long as this boot lasts.
+/// A process, identified until the next boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Process {
     pub(super) pid: i32,
-    /// In clock ticks since the boot.
+    /// The start time, in clock ticks since boot.
     started: u64,
 }
 
 impl Process {
-    /// This one.
+    /// Returns this process.
     pub(super) fn own() -> io::Result<Process> {
         let stat = fs::read("/proc/self/stat")?;
         let stat = Stat::parse(&stat).ok_or_else(|| invalid("/proc/self/stat is not as it should be"))?;
         Ok(stat.process)
     }
 
-    /// What runs under its pid now, if it still is this process; one that has
-    /// ended and that nobody has waited for yet is gone.
+    /// Returns the state of this process; `None` if it is gone. One that has
+    /// ended counts as gone, even before its parent has waited for it.
     pub(super) fn now(&self) -> Option<Stat> {
         Stat::of(self.pid).filter(|stat| stat.process == *self && !stat.has_ended)
     }
 
-    /// Whether its pid is that of another process by now.
+    /// Returns true if its pid belongs to another process by now.
     pub(super) fn is_replaced(&self) -> bool {
         Stat::of(self.pid).is_some_and(|stat| stat.process != *self)
     }
 }
 
-/// What is used of `/proc/PID/stat`.
+/// The fields of `/proc/PID/stat` that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
     pub(super) process: Process,
-    /// Its process group.
+    /// The process group's id.
     pub(super) group: i32,
     pub(super) has_ended: bool,
 }
 
-/// A line of `/proc/PID/stat` is three hundred bytes long, and none of its
-/// fifty numbers can be longer than twenty.
+/// The size of a buffer for a line of `/proc/PID/stat`. A line has three hundred
+/// bytes, and none of its fifty numbers can be longer than twenty.
 pub(super) const STAT_BYTES_MAX: usize = 1_280;
 
 impl Stat {
     pub(super) fn parse(line: &[u8]) -> Option<Stat> {
         let line = String::from_utf8_lossy(line);
-        // The name between the brackets may hold anything, brackets too.
+        // The name between the brackets may contain anything, even brackets.
         let (start, rest) = line.rsplit_once(')')?;
         let pid = start.split_once(' ')?.0.parse().ok()?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        // As proc(5) counts them, from one; the state is the third.
+        // Fields are counted from one, as in proc(5); the state is the third.
         let field = |number: usize| fields.get(number - 3).copied();
         Some(Stat {
             process: Process { pid, started: field(22)?.parse().ok()? },
@@ -67,25 +67,25 @@ impl Stat {
         Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// All processes that can be seen from here.
+    /// Returns all processes that are visible from here.
     fn all() -> impl Iterator<Item = Stat> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         entries.filter_map(|entry| Stat::of(entry.file_name().to_str()?.parse().ok()?))
     }
 }
 
-/// Whether anything still runs in a process group.
+/// Returns true if any process still runs in a process group.
 pub(super) fn runs_in(group: i32) -> bool {
     Stat::all().any(|stat| stat.group == group && !stat.has_ended)
 }
 
-/// Lists the processes that still run in a process group.
+/// Returns the processes that still run in a process group.
 pub(super) fn members(group: i32) -> impl Iterator<Item = i32> {
     let running = Stat::all().filter(move |stat| stat.group == group && !stat.has_ended);
     running.map(|stat| stat.process.pid)
 }
 
-/// In which boot and for whom a pid means something.
+/// The boot and the namespace in which a pid is valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reach {
     pub(super) boot: String,

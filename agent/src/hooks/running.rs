@@ -1,12 +1,10 @@
-//! What is written down of a script for as long as it runs: a file in its
-//! deployment's directory. An agent that is killed leaves the script behind,
-//! and the file with which the next one finds it ([`super::left`]).
+//! The record of a running script: a file in its deployment's directory. If the agent is killed,
+//! the script stays, and so does the file with which the next agent finds it ([`super::left`]).
 //!
-//! The agent writes who it is and what it runs; the script's process adds
-//! itself before it becomes the script, which it does only if the agent still
-//! lives then. So there is no moment at which a script runs that is not written
-//! down, whenever the agent is killed. The disk is not waited for: no script
-//! outlives a power failure.
+//! The agent writes its own identity and what it runs. The script's process adds
+//! its identity before it executes the script, and it executes it only if the agent
+//! is still alive then. So a running script has a record at every moment, whenever
+//! the agent is killed. The file is not synced: no script outlives a power failure.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -24,14 +22,13 @@ use super::Hooks;
 use super::cgroup::{Cgroup, Place};
 use super::process::{Process, Reach, STAT_BYTES_MAX};
 
-/// Begins the file's name; the pid of who runs the script ends it, so that two
-/// who deploy to one root never write the same.
+/// The prefix of the file's name. The owner's pid follows, so that two processes
+/// that deploy to one root never write the same file.
 pub(super) const PREFIX: &str = "running-";
-/// Of a script's location, which people read in the log.
+/// The most bytes of a script's location to record; people read it in the log.
 const LOCATION_BYTES_MAX: usize = 1_024;
 
-/// The file's first line, as JSON; the second is the script's line of
-/// `/proc/PID/stat`.
+/// The first line of the file, as JSON. The second is the script's line of `/proc/PID/stat`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) reach: Reach,
@@ -43,20 +40,19 @@ pub(super) struct Record {
     pub(super) cgroup: Option<Place>,
 }
 
-/// A script that is written down. Only [`Running::ended`] removes it: an agent
-/// that leaves a script behind in another way than by being killed must leave
-/// the file too.
+/// The record of a script. Only [`Running::ended`] removes it: an agent that leaves
+/// a script behind in any other way than by being killed must leave the file, too.
 #[derive(Debug)]
 pub(super) struct Running {
     path: PathBuf,
     owner: Process,
     file: Arc<File>,
-    /// Where the second line begins.
+    /// The offset of the second line.
     second_line: u64,
 }
 
 impl Running {
-    /// `None` if it cannot be written: a full disk is no reason to run nothing.
+    /// Writes the record; `None` if that fails. A full disk is no reason not to run the script.
     pub(super) fn begin(hooks: &Hooks<'_>, script: &Script, cgroup: Option<&Cgroup>) -> Option<Running> {
         let begun = Running::write(hooks, script, cgroup);
         let begun = begun.inspect_err(|error| {
@@ -73,12 +69,12 @@ impl Running {
             deployment: hooks.deployment.to_owned(),
             event: hooks.event.to_owned(),
             script: keep_start(&script.location, LOCATION_BYTES_MAX).to_owned(),
-            // Without it, its group of processes is ended all the same.
+            // Without it, the script's process group is still ended.
             cgroup: cgroup.and_then(|cgroup| cgroup.place().ok()),
         };
         let mut line = serde_json::to_vec(&record)?;
         line.push(b'\n');
-        // Of mode 0600, and never half there.
+        // Create it with mode 0600, and never half written.
         let mut file = tempfile::NamedTempFile::new_in(hooks.dir)?;
         file.write_all(&line)?;
         let owner = record.owner;
@@ -87,11 +83,11 @@ impl Running {
         Ok(Running { path, owner, file, second_line: line.len() as u64 })
     }
 
-    /// Makes `command`'s process write itself down before it begins. To be
-    /// called first of all that is done in it.
+    /// Makes `command`'s process add itself to the record before it executes the
+    /// script. Call this before anything else that is to happen in that process.
     #[expect(unsafe_code, reason = "only the process itself knows who it is before it begins")]
     pub(super) fn enter(&self, command: &mut Command) {
-        // Another try to start it writes over the last one.
+        // Another attempt to start it overwrites the last one.
         let (file, at, owner) = (Arc::clone(&self.file), self.second_line, self.owner.pid);
         let write_itself = move || -> rustix::io::Result<()> {
             let mut line = [0; STAT_BYTES_MAX];
@@ -104,19 +100,19 @@ impl Running {
         // nothing and takes no lock.
         unsafe {
             command.pre_exec(move || {
-                // As above: a full disk does not stop a deployment.
+                // As above, a full disk does not stop a deployment.
                 let _ = write_itself();
-                // Who comes after the agent may have looked already.
+                // The agent's successor may have looked already.
                 let is_orphan = getppid().is_some_and(|parent| parent.as_raw_nonzero().get() != owner);
                 if is_orphan { Err(rustix::io::Errno::CANCELED.into()) } else { Ok(()) }
             })
         };
     }
 
-    /// The script has ended, or never began.
+    /// Removes the record after the script has ended, or did not start.
     pub(super) fn ended(&self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            // Harmless: whoever finds it sees that nothing of it runs.
+            // This is harmless: whoever finds the file sees that nothing of the script runs.
             tracing::warn!(file = %self.path.display(), %error, "cannot remove the note of a script that has ended");
         }
     }

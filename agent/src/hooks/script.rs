@@ -1,4 +1,4 @@
-//! One script as a process: starting it, waiting for it, stopping it.
+//! One script as a process: starts it, waits for it, and stops it.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -26,7 +26,7 @@ use crate::child_env::without_agents_own;
 use crate::exec::own_session;
 use crate::script_file::ScriptFile;
 
-/// Runs the script at `path` to its end, or stops it.
+/// Runs the script at `path` until it ends, or stops it.
 pub(super) async fn run(
     hooks: &Hooks<'_>,
     script: &Script,
@@ -43,7 +43,7 @@ pub(super) async fn run(
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let mut pipes = Pipes::follow(&mut child, Logs::of(hooks), output);
     let ended = tokio::select! {
-        // In this order, so that a script that ended in time has ended in time.
+        // Check in this order, so that a script that ended in time counts as such.
         biased;
         status = child.wait() => status.map_err(HookError::Wait).and_then(|status| judge(status, script, path)),
         () = cancel.cancelled() => Err(HookError::Cancelled),
@@ -57,8 +57,8 @@ pub(super) async fn run(
         }
     }
     over();
-    // What was stopped closes its output at once. Otherwise an agent that is to
-    // end has no time to wait for a service.
+    // A stopped script closes its output at once. Otherwise, an agent that is
+    // stopping has no time to wait for a service.
     let never = CancellationToken::new();
     let hurry = if is_stopped { &never } else { cancel };
     if !pipes.drained(hooks.patience.for_output, hurry).await {
@@ -78,8 +78,8 @@ fn judge(status: ExitStatus, script: &Script, path: &Path) -> Result<(), HookErr
     }
 }
 
-/// How often, 10 ms apart, we try to start a script that is still open for
-/// writing somewhere.
+/// The number of attempts, 10 ms apart, to start a script that another process
+/// still has open for writing.
 const BUSY_TRIES_MAX: u32 = 100;
 
 async fn start(
@@ -99,7 +99,7 @@ async fn start(
     };
     let spawn = |shell: Option<&Path>| {
         let mut command = command(hooks, script, path, shell, su.as_ref());
-        // First: its process group is part of what is written down of it.
+        // First: the process group is part of the record.
         own_session(command.as_std_mut());
         if let Some(running) = running {
             running.enter(&mut command);
@@ -107,19 +107,19 @@ async fn start(
         if let Some(cgroup) = cgroup {
             cgroup.enter(&mut command);
         }
-        // Last: another user may not move itself.
+        // Last: another user may not have the right to join the group.
         if let Some(user) = &user {
             user.apply(&mut command, su.is_some());
         }
         command.spawn()
     };
-    // No `#!`: such a file is a shell's, by old custom.
+    // A file without `#!` is a shell script, by old custom.
     let shell = user.as_ref().map_or(Path::new(SHELL), RunAs::shell);
     let is_for_shell = ScriptFile::read(path).is_ok_and(|file| !file.starts_by_itself());
     let first = (is_for_shell && user.is_some()).then_some(shell);
     let mut spawned = spawn(first);
     // A process that we forked elsewhere just when this file was unpacked holds
-    // it open until it becomes its own program, which is a matter of moments.
+    // it open until it executes its own program, which takes only moments.
     for _ in 0..BUSY_TRIES_MAX {
         if !matches!(&spawned, Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy) {
             break;
@@ -135,10 +135,10 @@ async fn start(
     spawned.map_err(|cause| HookError::Start { why: cause::of_start(&cause, script, path), cause })
 }
 
-/// Runs what has no interpreter and no user.
+/// The shell for scripts without an interpreter and without a user.
 const SHELL: &str = "/bin/sh";
 
-/// The script's process. With `sudo` the user is sudo's to become.
+/// Builds the command of the script's process. With `sudo`, sudo changes to the user.
 pub(super) fn command(
     hooks: &Hooks<'_>,
     script: &Script,
@@ -165,10 +165,10 @@ pub(super) fn command(
     command
 }
 
-/// Asks the whole group to end, then ends it. `su`, if it leads the group, is not
-/// asked: it ends with the script, and would kill it after two seconds.
+/// Sends SIGTERM to the whole group, then SIGKILL. If `su` leads the group, it gets
+/// no SIGTERM: it ends with the script, and would kill the script after two seconds.
 async fn stop(child: &mut Child, group: Option<Pid>, by_su: bool, patience: Duration) {
-    // Errors mean that nobody is left in the group, which is what we want.
+    // Errors mean that no process is left in the group, which is the aim.
     match group {
         Some(group) if by_su => {
             let asked = members(group.as_raw_nonzero().get()).filter_map(Pid::from_raw);
@@ -182,7 +182,7 @@ async fn stop(child: &mut Child, group: Option<Pid>, by_su: bool, patience: Dura
         None => {}
     }
     let _ = timeout(patience, child.wait()).await;
-    // Also if the script itself has ended: its children may not have.
+    // Even if the script itself has ended, its children may still run.
     let _ = group.map(|group| kill_process_group(group, Signal::KILL));
     let _ = child.wait().await;
 }

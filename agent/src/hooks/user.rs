@@ -1,10 +1,9 @@
 //! The user that a script runs as.
 //!
-//! The official agent asks `su`, with a command line for the user's login shell,
-//! which the user then must have. We ask `su` too, because it opens a PAM session
-//! (so /etc/environment and the user's limits hold), but have it run the script
-//! itself. Where there is no PAM or no `su`, and where PAM refuses the session, we
-//! set the ids ourselves.
+//! The official agent uses `su` with a command line for the user's login shell, which
+//! the user must then have. We use `su` too, because it opens a PAM session (so that
+//! /etc/environment and the user's limits apply), but let it run the script itself.
+//! Without PAM or `su`, and where PAM refuses the session, we set the ids ourselves.
 
 use std::ffi::OsString;
 use std::fs::Metadata;
@@ -20,7 +19,7 @@ use tokio::time::timeout;
 use crate::child_env::without_agents_own;
 use crate::exec::own_session;
 
-/// Why no script can run as that user.
+/// The reason why no script can run as a user.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UserError {
     #[error("there is no user `{0}` on this host: make it, or change `runas` in the AppSpec file")]
@@ -38,8 +37,8 @@ pub(crate) enum UserError {
     },
 }
 
-/// A user, looked up before the script is started: after the fork there is no
-/// safe way to.
+/// A user, looked up before the script is started, because there is no safe way
+/// to do so after the fork.
 #[derive(Debug)]
 pub(crate) struct RunAs {
     name: String,
@@ -47,13 +46,14 @@ pub(crate) struct RunAs {
     gid: Gid,
     groups: Vec<Gid>,
     home: PathBuf,
-    /// The login shell, which for a user who may not log in is none.
+    /// The login shell; for a user who may not log in it is not a shell.
     shell: PathBuf,
 }
 
 impl RunAs {
+    /// Looks up a user by name.
     /// # Errors
-    /// If there is no such user, or the agent may not become it.
+    /// If there is no such user, or the agent may not change to it.
     pub(crate) fn look_up(name: &str) -> Result<RunAs, UserError> {
         let failed = |cause| UserError::LookUp { name: name.to_owned(), cause };
         let user = User::from_name(name).map_err(failed)?;
@@ -72,13 +72,13 @@ impl RunAs {
         &self.name
     }
 
-    /// The shell that runs what has no interpreter.
+    /// Returns the shell that runs scripts without an interpreter.
     pub(super) fn shell(&self) -> &Path {
         if is_shell(&self.shell) { &self.shell } else { Path::new("/bin/sh") }
     }
 
-    /// Makes `command` run as the user, with what a login gives it. `by_su` leaves
-    /// the rest to `su`.
+    /// Makes `command` run as the user, with the environment of a login. If
+    /// `by_su`, leaves the rest to `su`.
     #[expect(unsafe_code, reason = "supplementary groups can be set in no other way on stable Rust")]
     pub(super) fn apply(&self, command: &mut Command, by_su: bool) {
         command.env("HOME", &self.home).env("SHELL", &self.shell);
@@ -98,9 +98,9 @@ impl RunAs {
         unsafe { command.pre_exec(become_user) };
     }
 
-    /// The first directory above `path` that the user may not enter, or `path`
-    /// itself if the user may not read it. Access control lists are not looked
-    /// at: this only explains what the system has refused.
+    /// Returns the first directory above `path` that the user may not enter, or
+    /// `path` itself if the user may not read it. Ignores access control lists:
+    /// this only explains what the system has refused.
     pub(super) fn closed_on_way_to(&self, path: &Path) -> Option<Closed> {
         const READ: u32 = 4;
         const ENTER: u32 = 1;
@@ -117,7 +117,7 @@ impl RunAs {
         closed.map(|(path, metadata)| Closed { path, metadata })
     }
 
-    /// Read 4, write 2, enter or execute 1, as far as the mode says.
+    /// Returns the rights according to the mode: read 4, write 2, enter or execute 1.
     fn bits(&self, metadata: &Metadata) -> u32 {
         let is_of_group = self.groups.iter().any(|group| group.as_raw() == metadata.gid());
         let class = if metadata.uid() == self.uid.as_raw() {
@@ -131,7 +131,7 @@ impl RunAs {
     }
 }
 
-/// What a user may not enter or read.
+/// A path that a user may not enter or read.
 pub(super) struct Closed {
     pub(super) path: PathBuf,
     metadata: Metadata,
@@ -145,7 +145,7 @@ impl Closed {
     }
 }
 
-/// The programs that a user has instead of a shell are called one of these.
+/// Returns true unless it is one of the programs that some users have instead of a shell.
 fn is_shell(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| name != "nologin" && name != "false") && path.exists()
@@ -157,18 +157,17 @@ pub(super) struct Su<'u> {
     user: &'u RunAs,
 }
 
-/// Where `su` lies; not looked for in PATH, because it becomes root's process.
+/// The places of `su`. PATH is not searched, because `su` runs as root.
 const SU: [&str; 3] = ["/usr/bin/su", "/bin/su", "/run/wrappers/bin/su"];
-/// How PAM knows it. Without this file `su` was built without PAM.
+/// The PAM configuration of `su`. If both files are missing, `su` was built without PAM.
 const PAM_SERVICES: [&str; 2] = ["/etc/pam.d/su", "/usr/lib/pam.d/su"];
 const ENV: &str = "/usr/bin/env";
 
-/// For a session that opens or is refused; a directory server may have to be
-/// asked.
+/// The time limit for opening a session; PAM may have to ask a directory server.
 const SESSION_WITHIN: Duration = Duration::from_secs(30);
 
 impl Su<'_> {
-    /// None if there is none, or it would ask for a password.
+    /// Returns `None` if there is no `su`, or if it would ask for a password.
     fn of(user: &RunAs) -> Option<Su<'_>> {
         let is_there = |path: &&str| Path::new(path).exists();
         let program = SU.into_iter().find(is_there)?;
@@ -177,9 +176,8 @@ impl Su<'_> {
             .then_some(Su { program, user })
     }
 
-    /// None also if PAM refuses the session: of a user without an entry in
-    /// /etc/shadow, or in a container that may not set its limits. The script runs
-    /// without one then.
+    /// Returns `None` also if PAM refuses the session, as for a user without an entry in /etc/shadow,
+    /// or in a container that may not set its limits. The script then runs without a session.
     pub(super) async fn that_lets(user: &RunAs) -> Option<Su<'_>> {
         let su = Su::of(user)?;
         let mut attempt = su.command(&[Path::new("true")]);
@@ -194,8 +192,8 @@ impl Su<'_> {
         is_let.then_some(su)
     }
 
-    /// Runs these words as the user. `su` puts the shell that it is given into
-    /// `SHELL`, so `env`, which it is given, puts the login shell back.
+    /// Builds a command that runs these words as the user. `su` sets `SHELL` to the
+    /// shell that it is given, which is `env`; so `env` sets it back to the login shell.
     pub(super) fn command(&self, words: &[&Path]) -> Command {
         let mut shell = OsString::from("SHELL=");
         shell.push(&self.user.shell);

@@ -1,4 +1,4 @@
-//! The access control lists that an AppSpec file gives files and directories.
+//! The access control lists that an AppSpec file sets on files and directories.
 
 use std::fs::File;
 use std::io;
@@ -11,18 +11,18 @@ use rustix::fs::XattrFlags;
 use super::problem::Problem;
 use crate::posix_acl::{ACCESS, Row, Tag, encode};
 
-/// One entry, with the names looked up.
+/// One entry, with its name resolved to an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     is_default: bool,
     tag: Tag,
-    /// Of a named user or group.
+    /// The id of a named user or group; `None` for other entries.
     id: Option<u32>,
     bits: u8,
     name: String,
 }
 
-/// Looks up whom the entries of one permission are for.
+/// Resolves the names in the entries of one permission.
 pub(super) fn entries(permission: &Permission, problems: &mut Vec<Problem>) -> Vec<Entry> {
     let entry = |ace: &Ace| match look_up(ace, permission.line) {
         Ok((tag, id, name)) => {
@@ -36,7 +36,7 @@ pub(super) fn entries(permission: &Permission, problems: &mut Vec<Problem>) -> V
     permission.acls.iter().filter_map(entry).collect()
 }
 
-/// Names, or numbers as `setfacl` takes them too.
+/// Resolves a name; a number is accepted too, as by `setfacl`.
 fn look_up(ace: &Ace, line: usize) -> Result<(Tag, Option<u32>, &str), Problem> {
     match &ace.kind {
         AceKind::User(name) if name.is_empty() => Ok((Tag::Owner, None, "")),
@@ -57,12 +57,12 @@ fn look_up(ace: &Ace, line: usize) -> Result<(Tag, Option<u32>, &str), Problem> 
 }
 
 impl Entry {
-    /// Whether it is for what will be made below a directory.
+    /// Returns true if the entry is a default for new files below a directory.
     pub(super) fn is_default(&self) -> bool {
         self.is_default
     }
 
-    /// In the official agent's form.
+    /// Formats the entry in the official agent's form.
     pub(super) fn text(&self) -> String {
         let default = if self.is_default { "default:" } else { "" };
         let kind = match self.tag {
@@ -76,8 +76,8 @@ impl Entry {
     }
 }
 
-/// Gives the object these entries and no others. What they leave open comes
-/// from its mode.
+/// Sets exactly these entries on an open file or directory. Required entries that
+/// are missing come from its mode.
 pub(super) fn set(object: &File, entries: &[Entry]) -> io::Result<()> {
     let mode = object.metadata()?.mode();
     let of = |is_default| entries.iter().filter(move |entry| entry.is_default == is_default);
@@ -85,7 +85,7 @@ pub(super) fn set(object: &File, entries: &[Entry]) -> io::Result<()> {
     if of(true).next().is_some() {
         return write(object, c"system.posix_acl_default", &encode(&complete(of(true), mode)));
     }
-    // One that was inherited would go on below the directory.
+    // Remove an inherited default list, which would continue below the directory.
     match rustix::fs::fremovexattr(object, c"system.posix_acl_default") {
         Ok(()) | Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(()),
         Err(error) => Err(error.into()),
@@ -102,12 +102,12 @@ fn write(object: &File, name: &std::ffi::CStr, value: &[u8]) -> io::Result<()> {
     })
 }
 
-/// The three that every list has, and the mask that one with names has.
+/// Adds the three entries that every list has, and the mask that a list with names has.
 fn complete<'e>(given: impl Iterator<Item = &'e Entry>, mode: u32) -> Vec<Row> {
     let bits = |shift: u32| u8::try_from(mode >> shift & 7).unwrap_or(7);
     let mut rows: Vec<Row> = Vec::new();
     for entry in given {
-        // Of two for the same the later counts, as with `setfacl`.
+        // Of two entries for the same subject the later counts, as with `setfacl`.
         rows.retain(|(tag, id, _)| (*tag, *id) != (entry.tag, entry.id));
         rows.push((entry.tag, entry.id, entry.bits));
     }

@@ -1,8 +1,8 @@
-//! Laying down the files.
+//! Writes the files.
 //!
-//! A file is written beside its place, with the mode and owner that it is to
-//! have, and renamed: a running program never sees half of it, and what had the
-//! name before is neither written to nor followed, whoever put it there.
+//! Each file is written under a temporary name beside its destination, with its final
+//! mode and owner, and then renamed. A running program never sees half of it, and
+//! what had the name before is neither written to nor followed, whoever put it there.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -19,10 +19,10 @@ use super::selection::Change;
 use super::{InstallError, Witness};
 use crate::regular_file;
 
-/// The directories that were made, and which ones they are.
+/// The directories that the installation made, with their identities.
 pub(super) type Made = HashMap<PathBuf, Identity>;
 
-/// Carries out the plan's steps, each noted before it is taken.
+/// Carries out the plan's steps, each recorded in the journal first.
 pub(super) fn apply(plan: &Plan, journal: &mut Journal, witness: Witness<'_>) -> Result<Made, InstallError> {
     let (mut folders, mut made, changes) = (Folders::new(), Made::new(), plan.changes_of_files());
     for step in &plan.steps {
@@ -64,7 +64,7 @@ fn lay_down(copy: &Copy, folders: &mut Folders, changes: &[&Change]) -> Result<(
     let laid_down =
         written.and_then(|()| folder.rename(&part, name, copy.replaces.is_some()).map_err(failed));
     if laid_down.is_err() {
-        // On a full disk these are the bytes that are missing most.
+        // On a full disk, these bytes are needed most.
         let _ = folder.remove_file(&part);
     }
     laid_down
@@ -77,14 +77,14 @@ fn link(copy: &Copy, folder: &Folder, part: &OsStr) -> io::Result<()> {
 
 fn file(copy: &Copy, folder: &Folder, part: &OsStr) -> io::Result<File> {
     let source = regular_file::open_no_link(&copy.source)?;
-    // It may be a secret, and has its own mode only in the end.
+    // The content may be secret, so the file gets its own mode only at the end.
     let file = anew(folder, part, || folder.create(part))?;
     fill(&source, copy, &file)?;
     Ok(file)
 }
 
-/// Makes what must not be there before. What an agent left that was killed is
-/// rare, so it is looked for only then.
+/// Creates something that must not exist yet. A leftover of an agent that was
+/// killed is rare, so it is removed only if the creation fails.
 fn anew<T>(folder: &Folder, part: &OsStr, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match make() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -95,8 +95,8 @@ fn anew<T>(folder: &Folder, part: &OsStr, make: impl Fn() -> io::Result<T>) -> i
     }
 }
 
-/// Content, owner, mode and times of the source, in this order: giving a file
-/// away takes its setuid bits.
+/// Sets content, owner, mode and times as in the source, in this order: a change
+/// of owner clears the setuid bits.
 fn fill(source: &File, copy: &Copy, file: &File) -> io::Result<()> {
     let metadata = source.metadata()?;
     pour(source, metadata.len(), file)?;
@@ -105,15 +105,15 @@ fn fill(source: &File, copy: &Copy, file: &File) -> io::Result<()> {
     if own.is_root() {
         std::os::unix::fs::fchown(file, Some(user), Some(group))?;
     } else if own.as_raw() != user {
-        // A file that is now the agent's must not run with its rights for everybody.
+        // A file that now belongs to the agent must not run with the agent's rights for everybody.
         mode &= 0o1777;
     }
     file.set_permissions(Permissions::from_mode(mode))?;
     file.set_times(FileTimes::new().set_accessed(metadata.accessed()?).set_modified(metadata.modified()?))
 }
 
-/// Up to this size a read and a write cost less than the kernel's own copy,
-/// which looks at both files first and asks once more for the end.
+/// Up to this size, a read and a write cost less than the kernel's own copy,
+/// which examines both files first and asks once more for the end.
 const SMALL_BYTES_MAX: u64 = 64 * 1024;
 
 fn pour(mut source: &File, bytes: u64, mut file: &File) -> io::Result<()> {

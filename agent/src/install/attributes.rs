@@ -1,10 +1,8 @@
-//! Modes, access control lists, SELinux contexts and owners of what was laid
-//! down; the owner last, as in the official agent, which takes a setuid bit
-//! away again.
+//! Sets the modes, access control lists, SELinux contexts and owners of installed files.
+//! As in the official agent, the owner comes last, which clears a setuid bit again.
 //!
-//! A file or link gets them before it gets its name, a directory once all that
-//! is inside is there. Both are open then, so that what is changed is what was
-//! laid down and nothing else.
+//! A file or link gets them before it gets its name, a directory once its content is complete.
+//! Both are open then, so that exactly the installed object is changed and nothing else.
 
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
@@ -19,7 +17,7 @@ use super::plan::Plan;
 use super::selection::Change;
 use super::{InstallError, Witness, access_list, selinux};
 
-/// Makes changes of an open file or directory.
+/// Applies changes to an open file or directory.
 pub(super) fn give(object: &File, changes: &[&Change]) -> Result<(), InstallError> {
     for change in changes {
         let failed = |what| failure(what, &change.path);
@@ -37,8 +35,7 @@ pub(super) fn give(object: &File, changes: &[&Change]) -> Result<(), InstallErro
     Ok(())
 }
 
-/// Makes changes of a link that leads out of the installation. It has an owner
-/// and nothing else.
+/// Applies changes to a link that leads out of the installation. Only its owner can be changed.
 pub(super) fn give_link(folder: &Folder, name: &OsStr, changes: &[&Change]) -> Result<(), InstallError> {
     for change in changes {
         let (owner, group) = ids(change);
@@ -49,8 +46,7 @@ pub(super) fn give_link(folder: &Folder, name: &OsStr, changes: &[&Change]) -> R
     Ok(())
 }
 
-/// Makes what is left of the plan's changes: those of directories, and all
-/// SELinux contexts.
+/// Applies the rest of the plan's changes: those of directories, and all SELinux contexts.
 pub(super) fn apply(
     plan: &Plan,
     made: &Made,
@@ -90,7 +86,7 @@ fn failure(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Install
     move |cause| InstallError::Attribute { what, path: path.to_owned(), cause }
 }
 
-/// The numbers of the new owner and group.
+/// Returns the ids of the new owner and group.
 fn ids(change: &Change) -> (Option<u32>, Option<u32>) {
     let id = |id: &Option<(String, u32)>| id.as_ref().map(|(_, number)| *number);
     (id(&change.owner), id(&change.group))

@@ -1,5 +1,5 @@
-//! What the previous revision put on the disk: foreseeing what remains of it,
-//! removing it, and writing down the same for the next one.
+//! The files that the previous revision put on the disk: predicts what will remain
+//! of them, removes them, and records those of this installation for the next one.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -15,15 +15,15 @@ use super::folder::Folders;
 use super::{InstallError, Witness, selinux};
 use crate::whole_file;
 
-/// Starts a line that is no path but one whose SELinux context was set.
+/// The prefix of a line that is not a path to remove, but one whose SELinux context was set.
 const CONTEXT_PREFIX: &[u8] = b"semanage\0";
 
-/// The previous revision's cleanup file.
+/// The cleanup file of the previous revision.
 #[derive(Debug, Default)]
 pub(super) struct Previous {
-    /// In the order in which they were made.
+    /// The entries in the order in which they were made.
     made: Vec<Made>,
-    /// Those that will not be there any more once they are removed.
+    /// The paths that will not exist after the removal.
     gone: HashSet<PathBuf>,
 }
 
@@ -42,7 +42,7 @@ impl Made {
             Some(rest) => Made::Context(path(rest)),
             None => Made::Path(path(line)),
         };
-        // A relative path is none of ours, and would be somebody else's.
+        // A relative path is not from us, and could mean somebody else's file.
         let is_absolute = match &made {
             Made::Path(path) | Made::Context(path) => path.is_absolute(),
         };
@@ -53,13 +53,13 @@ impl Made {
 impl Previous {
     pub(super) fn read(file: &Path) -> io::Result<Previous> {
         let Some(content) = whole_file::read(file)? else { return Ok(Previous::default()) };
-        // A last line without its end was being written when the agent died,
-        // so what it names was not made yet.
+        // A last line without a newline was being written when the agent died, so
+        // its path was not made yet.
         let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let lines = content[..whole].split(|byte| *byte == b'\n');
         let made: Vec<Made> = lines.filter_map(Made::of_line).collect();
         if content.first() == Some(&0) {
-            // Without a checksum, zeros in place of lines show only so.
+            // The file has no checksum; zeros in place of lines are the only sign of damage.
             whole_file::set_aside(file, "it holds no path");
         }
         let paths = made.iter().filter_map(|made| match made {
@@ -70,18 +70,18 @@ impl Previous {
         Ok(Previous { made, gone })
     }
 
-    /// What there will be at `path` after the removal; a link is not followed.
+    /// Returns what will be at `path` after the removal, without following a
+    /// link; `None` if nothing will.
     pub(super) fn leaves(&self, path: &Path) -> Option<Metadata> {
         if self.gone.contains(path) { None } else { fs::symlink_metadata(path).ok() }
     }
 
-    /// What is there and will be removed.
+    /// Returns the paths that exist and will be removed.
     pub(super) fn goes(&self) -> impl Iterator<Item = &Path> {
         self.gone.iter().map(PathBuf::as_path).filter(|path| fs::symlink_metadata(path).is_ok())
     }
 
-    /// Removes the files, and the directories that are empty then, last made
-    /// first.
+    /// Removes the files, and the directories that are then empty, the last made first.
     pub(super) fn remove(&self, witness: Witness<'_>) -> Result<(), InstallError> {
         let mut folders = Folders::new();
         for made in self.made.iter().rev() {
@@ -92,7 +92,7 @@ impl Previous {
                     witness();
                 }
                 Made::Context(path) => {
-                    // It may never have been set, or be forgotten already.
+                    // The context may never have been set, or may be removed already.
                     if let Err(error) = selinux::forget(path) {
                         tracing::warn!(path = %path.display(), %error, "cannot remove an SELinux context");
                     }
@@ -103,10 +103,9 @@ impl Previous {
     }
 }
 
-/// Removes what is at `path`, and what was collected for it beside it. What can
-/// never have been made must not stop all installations after it, nor what the
-/// agent may not see any longer, or has to follow somebody's link to: that stays,
-/// and is forgotten.
+/// Removes what is at `path`, and the temporary file beside it. A path that can never have
+/// been made must not block all later installations. Nor must one that the agent may no longer
+/// see, or could reach only by following somebody's link: such a path stays and is forgotten.
 fn remove(folders: &mut Folders, path: &Path) -> io::Result<()> {
     let (folder, name) = match folders.around(path) {
         Err(error) if is_missing(&error) => return Ok(()),
@@ -140,7 +139,7 @@ fn if_missing(error: io::Error) -> io::Result<()> {
     if is_missing(&error) { Ok(()) } else { Err(error) }
 }
 
-/// There is no such path, or there cannot be.
+/// Returns true if the error says that the path does not or cannot exist.
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
         || [Errno::NAMETOOLONG, Errno::LOOP]
@@ -148,20 +147,20 @@ fn is_missing(error: &io::Error) -> bool {
             .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Something is in the directory, or it is where something is mounted.
+/// Returns true if the error says that the directory has content, or is a mount point.
 fn is_in_use(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy)
 }
 
-/// Files go; a directory goes if all that is in it goes before it. `paths` are
-/// in the order of their removal.
+/// Predicts which paths will be gone. Files will; a directory will if everything
+/// in it is removed before it. `paths` are in the order of their removal.
 fn foresee<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> HashSet<PathBuf> {
     let mut gone = HashSet::new();
     for path in paths {
         gone.insert(part_of(path));
         let goes = match fs::symlink_metadata(path) {
             Err(_) => false,
-            // One that cannot be looked into stays.
+            // A directory that cannot be read stays.
             Ok(metadata) if metadata.is_dir() => fs::read_dir(path).is_ok_and(|mut inside| {
                 inside.all(|entry| entry.is_ok_and(|entry| gone.contains(&entry.path())))
             }),
@@ -174,13 +173,13 @@ fn foresee<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> HashSet<PathBuf> {
     gone
 }
 
-/// Where the new content of `path` is collected. It lies beside it, so that it
-/// can be renamed.
+/// Returns the temporary path at which the new content of `path` is written. It
+/// is beside it, so that it can be renamed.
 pub(super) fn part_of(path: &Path) -> PathBuf {
     path.with_file_name(part_name(path))
 }
 
-/// Its name, which is short, so that any name that fits has one.
+/// Returns the name of the temporary file. It is short, so that there is one for every name that fits.
 pub(super) fn part_name(path: &Path) -> OsString {
     let hash = blake3::hash(path.as_os_str().as_bytes()).to_hex();
     let mut part = OsString::from(".skein-");
@@ -200,18 +199,18 @@ impl Journal {
         Ok(Journal { path: path.to_owned(), file })
     }
 
-    /// Notes that `path` is ours to remove.
+    /// Records that `path` is ours to remove.
     pub(super) fn note(&mut self, path: &Path) -> Result<(), InstallError> {
         self.line(path.as_os_str().as_bytes().to_owned())
     }
 
-    /// Notes that the SELinux context of `path` is ours to remove.
+    /// Records that the SELinux context of `path` is ours to remove.
     pub(super) fn note_context(&mut self, path: &Path) -> Result<(), InstallError> {
         self.line([CONTEXT_PREFIX, path.as_os_str().as_bytes()].concat())
     }
 
-    /// Ends the file: from now on it is checked when it is read. It is on stable
-    /// storage when this returns.
+    /// Completes the file with a checksum, which is verified when it is read. The
+    /// file is on stable storage when this returns.
     pub(super) fn seal(self) -> Result<(), InstallError> {
         let sealed = fs::read(&self.path).and_then(|content| whole_file::seal(&self.file, &content));
         let synced = sealed.and_then(|()| self.file.sync_all());
@@ -220,7 +219,7 @@ impl Journal {
 
     fn line(&mut self, mut line: Vec<u8>) -> Result<(), InstallError> {
         line.push(b'\n');
-        // In one write: a line is there or it is not.
+        // One write: a line is there completely or not at all.
         let written = self.file.write_all(&line);
         written.map_err(|cause| InstallError::State { path: self.path.clone(), cause })
     }

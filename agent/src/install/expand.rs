@@ -1,9 +1,9 @@
-//! Paths as people write them.
+//! Resolves paths as people write them.
 
 use std::path::{Component, Path, PathBuf};
 
-/// Expands a path as Ruby's `expand_path` does: `~`, and relative to where the
-/// agent was started. Returns `None` if there is no such home directory.
+/// Expands a path as Ruby's `expand_path` does: resolves `~`, and takes relative paths
+/// from the agent's working directory. Returns `None` if there is no such home directory.
 pub(super) fn absolute(path: &str) -> Option<PathBuf> {
     let expanded = match path.strip_prefix('~') {
         Some(rest) => {
@@ -16,7 +16,7 @@ pub(super) fn absolute(path: &str) -> Option<PathBuf> {
     Some(normal(&start.join(expanded)))
 }
 
-/// Takes `.` and `..` out of an absolute path.
+/// Removes `.` and `..` from an absolute path.
 pub(super) fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::from("/");
     for component in path.components() {

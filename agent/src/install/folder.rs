@@ -1,16 +1,14 @@
-//! Directories of the host, opened so that nobody else decides where files go.
+//! Directories of the host, opened so that no other user decides where files go.
 //!
-//! An application's user may own the directory that the agent, as root, installs
-//! into, and can put a link where a directory was at any moment. So a path is
-//! walked once, name by name, and never followed by the kernel; all that is done
-//! then is done inside the open directory, to names without a slash.
+//! An application's user may own the directory into which the agent, as root, installs, and can replace
+//! a directory with a link at any moment. So a path is walked once, name by name, and never followed by
+//! the kernel. Everything after that happens inside the open directory, on names without a slash.
 //!
-//! A link is followed in two cases only. One that nobody but root and the
-//! agent's user could have put there, such as `/var/www` of an administrator,
-//! may lead anywhere. Any other may lead to a directory of its own owner, such
-//! as a `current` beside `releases`: its owner gains nothing, because there he
-//! can write by himself. `openat2` can refuse links but not judge them, and not
-//! every kernel has it.
+//! A link is followed in two cases only. A link that only root or the agent's user
+//! could have put there, such as an administrator's `/var/www`, may lead anywhere.
+//! Any other link may lead to a directory of the link's owner, such as a `current`
+//! beside `releases`: the owner gains nothing, having write access there anyway.
+//! `openat2` can refuse links but not judge them, and not every kernel has it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -22,10 +20,10 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
-/// As many links in a row as Linux follows.
+/// The number of links in a row that Linux follows.
 const LINKS_MAX: usize = 40;
 
-/// A link that is not followed, because others could have put it there.
+/// The error for a link that is not followed, because other users could have put it there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{}` is a link that others than root can change, and it leads to a directory that is not its owner's: it is \
@@ -40,20 +38,20 @@ impl NotFollowed {
     }
 }
 
-/// A directory that is open.
+/// An open directory.
 pub(super) struct Folder {
     directory: OwnedFd,
     owner: u32,
     group: u32,
     mode: u32,
-    /// Whether nobody but root and the agent's user decides what its path leads to.
+    /// True if only root and the agent's user decide what its path leads to.
     is_safe: bool,
 }
 
-/// Which file or directory it is, on which device.
+/// The device and inode of a file or directory.
 pub(super) type Identity = (u64, u64);
 
-/// Open directories: the last one that was asked for, and all above it.
+/// Open directories: the last one that was requested, and all above it.
 pub(super) struct Folders {
     open: Vec<(PathBuf, Folder)>,
 }
@@ -63,9 +61,9 @@ impl Folders {
         Folders { open: Vec::new() }
     }
 
-    /// Opens the directory at `path`, which is absolute and has no `..`.
+    /// Opens the directory at `path`, which must be absolute and without `..`.
     /// # Errors
-    /// Also if it is not a directory, or [`NotFollowed`].
+    /// If it is not a directory, or with [`NotFollowed`].
     pub(super) fn open(&mut self, path: &Path) -> io::Result<&Folder> {
         while self.open.last().is_some_and(|(open, _)| !path.starts_with(open)) {
             self.open.pop();
@@ -83,7 +81,7 @@ impl Folders {
         self.open.last().map(|(_, folder)| folder).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Opens the directory of `path`, and returns it with the name inside it.
+    /// Opens the directory of `path`; returns it and the name inside it.
     pub(super) fn around<'p>(&mut self, path: &'p Path) -> io::Result<(&Folder, &'p OsStr)> {
         let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is the root of the file system"));
@@ -96,7 +94,7 @@ fn is_trusted(user: u32) -> bool {
     user == 0 || user == nix::unistd::geteuid().as_raw()
 }
 
-/// Opens without the right to read: to look at it, and to go on from it.
+/// Opens without read access: enough to examine it and to continue from it.
 const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Folder {
@@ -110,16 +108,15 @@ impl Folder {
         Folder { directory, owner: stat.st_uid, group: stat.st_gid, mode: stat.st_mode, is_safe }
     }
 
-    /// Whether others than root and the agent's user can write into it. A group
-    /// that has the agent's own as its only member is none of the others.
+    /// Returns true if users other than root and the agent's can write into it. A
+    /// group whose only member is the agent's user does not count.
     fn others_write(&self) -> bool {
         let own = nix::unistd::getegid().as_raw();
         let is_own_group = self.group == own && !nix::unistd::geteuid().is_root();
         self.mode & 0o002 != 0 || (self.mode & 0o020 != 0 && !is_own_group)
     }
 
-    /// Whether nobody but root and the agent's user can put something else in the
-    /// place of what is inside it.
+    /// Returns true if only root and the agent's user can replace what is inside it.
     fn guards(&self, inside: &Stat) -> bool {
         let is_sticky = self.mode & 0o1000 != 0;
         let is_closed = !self.others_write() || (is_sticky && is_trusted(inside.st_uid));
@@ -152,8 +149,8 @@ impl Folder {
             };
         }
         if !self.guards(stat) {
-            // Whoever it was that put it there: a link that root made can have been
-            // moved by the owner of the directory.
+            // Find out who put the link there: the owner of the directory can
+            // have moved a link that root made.
             let by = if !is_trusted(stat.st_uid) {
                 Some(stat.st_uid)
             } else {
@@ -167,19 +164,20 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Goes to the directory itself, or the one above it.
+    /// Opens the directory itself, or the one above it.
     fn step(&self, to: &str) -> io::Result<Folder> {
         let opened = rustix::fs::openat(&self.directory, to, LOOK | OFlags::DIRECTORY, Mode::empty())?;
         let stat = rustix::fs::fstat(&opened)?;
         Ok(Folder::of(opened, &stat, self.is_safe))
     }
 
-    /// Its path, with no links in it.
+    /// Returns its path without links.
     pub(super) fn real_path(&self) -> io::Result<PathBuf> {
         std::fs::read_link(format!("/proc/self/fd/{}", self.directory.as_raw_fd()))
     }
 
-    /// What has this name, if something has; a link is not followed.
+    /// Returns the type of the entry with this name, without following a link;
+    /// `None` if there is no entry.
     pub(super) fn look(&self, name: &OsStr) -> io::Result<Option<FileType>> {
         match rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
@@ -188,7 +186,7 @@ impl Folder {
         }
     }
 
-    /// Makes a file that only its owner reads.
+    /// Creates a file that only its owner can read and write.
     pub(super) fn create(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.directory, name, flags, Mode::from_raw_mode(0o600))?.into())
@@ -198,7 +196,7 @@ impl Folder {
         Ok(rustix::fs::symlinkat(target, &self.directory, name)?)
     }
 
-    /// Gives the link of this name to somebody.
+    /// Changes the owner of the link with this name.
     pub(super) fn give_link(&self, name: &OsStr, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
         let link = rustix::fs::openat(&self.directory, name, LOOK, Mode::empty())?;
         if !FileType::from_raw_mode(rustix::fs::fstat(&link)?.st_mode).is_symlink() {
@@ -208,8 +206,8 @@ impl Folder {
         Ok(rustix::fs::chownat(&link, "", user, group, AtFlags::EMPTY_PATH)?)
     }
 
-    /// Makes a directory. Returns which one it is; none if somebody else has made
-    /// one of that name.
+    /// Creates a directory and returns its identity; `None` if another process
+    /// had already created a directory of that name.
     pub(super) fn make_directory(&self, name: &OsStr) -> io::Result<Option<Identity>> {
         match rustix::fs::mkdirat(&self.directory, name, Mode::from_raw_mode(0o777)) {
             Ok(()) => {}
@@ -220,7 +218,8 @@ impl Folder {
             Err(error) => return Err(error.into()),
         }
         let (directory, identity) = self.directory(name)?;
-        // Where others write, one of theirs, or of root's, may have this name now.
+        // Where other users can write, a directory of theirs, or of root's, may
+        // have taken this name meanwhile.
         if !self.is_safe || self.others_write() || !is_trusted(self.owner) {
             let is_own = rustix::fs::fstat(&directory)?.st_uid == nix::unistd::geteuid().as_raw();
             let mut inside = rustix::fs::Dir::read_from(&directory)?;
@@ -240,14 +239,14 @@ impl Folder {
         Ok((directory.into(), (stat.st_dev, stat.st_ino)))
     }
 
-    /// Renames inside it; what has the new name already goes only if `replaces`.
+    /// Renames an entry inside it. An existing entry with the new name is replaced only if `replaces`.
     pub(super) fn rename(&self, from: &OsStr, to: &OsStr, replaces: bool) -> io::Result<()> {
         let within = &self.directory;
         if replaces {
             return Ok(rustix::fs::renameat(within, from, within, to)?);
         }
         match rustix::fs::renameat_with(within, from, within, to, RenameFlags::NOREPLACE) {
-            // Network file systems and old ones cannot do it at once.
+            // Network and old file systems cannot do this atomically.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 if self.look(to)?.is_some() {
                     return Err(taken());

@@ -1,5 +1,5 @@
-//! Mode and owner that the archive gives each file. The unpacked revision itself
-//! belongs to the agent, so they are read from its inventory.
+//! The modes and owners that the archive gives to files. The unpacked revision
+//! itself belongs to the agent, so they come from its inventory.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use crate::bundle::unpack::again::Inventory;
 use crate::bundle::unpack::tree::Attributes;
 
-/// By the file's path in the bundle; empty if there is no inventory, as of a
-/// revision that the official agent unpacked.
+/// The attributes by the file's path in the bundle. Empty if there is no
+/// inventory, as for a revision that the official agent unpacked.
 #[derive(Debug, Default)]
 pub(crate) struct Originals {
     files: HashMap<PathBuf, Attributes>,
 }
 
 impl Originals {
-    /// Takes over what differs from what lies in the unpacked revision.
+    /// Takes from the inventory the attributes that differ from those in the unpacked revision.
     pub(crate) fn of(inventory: &Inventory) -> Originals {
         let differs = |attributes: &Attributes| {
             attributes.owner.is_some_and(|(user, _)| user != nix::unistd::geteuid().as_raw())
@@ -26,8 +26,8 @@ impl Originals {
         Originals { files: inventory.files().filter(|(_, attributes)| differs(attributes)).collect() }
     }
 
-    /// The mode and owner that a file is installed with. What a script has given
-    /// it since it was unpacked counts.
+    /// Returns the mode and owner to install a file with. If a script changed
+    /// them after unpacking, the script's count.
     pub(super) fn of_file(&self, below: &Path, now: &Metadata) -> (u32, (u32, u32)) {
         let as_it_is = (now.mode() & 0o7777, (now.uid(), now.gid()));
         let Some(original) = self.files.get(below) else { return as_it_is };

@@ -1,4 +1,4 @@
-//! The steps that Install will take, or everything that stands against them.
+//! The plan of an installation: its steps, or the problems that prevent it.
 
 mod planner;
 
@@ -16,33 +16,32 @@ use super::room;
 use super::selection::{self, Change};
 use planner::Planner;
 
-/// One thing to lay down.
+/// One object to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Mkdir { directory: PathBuf },
     Copy(Copy),
 }
 
-/// A file or link of the bundle, and all that it is to be on the host before
-/// `permissions` change it.
+/// A file or link of the bundle, and its attributes on the host before `permissions` change them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Copy {
     pub(super) source: PathBuf,
     pub(super) destination: PathBuf,
-    /// A symbolic link is laid down with the target that it has.
+    /// True for a symbolic link, which is installed with its target unchanged.
     pub(super) is_link: bool,
     pub(super) bytes: u64,
     pub(super) mode: u32,
     pub(super) owner: (u32, u32),
-    /// The bytes that are free once it has taken the place of what is there, if
-    /// it may take it.
+    /// The number of bytes that are freed by replacing what exists there; `None`
+    /// if nothing may be replaced.
     pub(super) replaces: Option<u64>,
-    /// The line of the AppSpec file that brings it.
+    /// The line of the AppSpec file that caused this copy.
     pub(super) line: usize,
 }
 
 impl Step {
-    /// The file that it lays down.
+    /// Returns the file that the step creates.
     pub(super) fn file(&self) -> Option<&PathBuf> {
         match self {
             Step::Copy(copy) => Some(&copy.destination),
@@ -50,7 +49,7 @@ impl Step {
         }
     }
 
-    /// The directory that it makes.
+    /// Returns the directory that the step creates.
     pub(super) fn directory(&self) -> Option<&PathBuf> {
         match self {
             Step::Mkdir { directory } => Some(directory),
@@ -59,7 +58,7 @@ impl Step {
     }
 }
 
-/// What to lay down, then what to change about it, both in order.
+/// The objects to create, then the changes of their attributes, each in order.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
@@ -67,7 +66,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// In the official agent's form.
+    /// Formats the plan in the official agent's form.
     pub(super) fn to_json(&self) -> Vec<u8> {
         let step = |step: &Step| match step {
             Step::Mkdir { directory } => json!({"type": "mkdir", "directory": text(directory)}),
@@ -80,7 +79,7 @@ impl Plan {
         json!({"instructions": steps.chain(changes).collect::<Vec<Value>>()}).to_string().into_bytes()
     }
 
-    /// The changes of each file and link, by where it lies.
+    /// Returns the changes of each file and link, by path.
     pub(super) fn changes_of_files(&self) -> HashMap<&Path, Vec<&Change>> {
         let mut of_files: HashMap<&Path, Vec<&Change>> = HashMap::new();
         for change in self.changes.iter().filter(|change| !change.is_directory) {
@@ -96,20 +95,20 @@ pub(super) fn text(path: &Path) -> String {
 
 /// The host that a plan is for.
 pub(super) struct Host<'h> {
-    /// What the previous revision has laid down.
+    /// The files of the previous revision.
     pub(super) previous: &'h Previous,
     pub(super) file_exists: FileExists,
-    /// Whether a file that is there may be taken over if it has the content that
-    /// it is to have: nothing was ever installed from this deployment root, so an
-    /// earlier host of the same name may have left it.
+    /// True if an existing file may be taken over when it already has the content
+    /// that it is to have. This holds if nothing was ever installed from this
+    /// deployment root, so that an earlier host of the same name may have left it.
     pub(super) adopts_equal: bool,
-    /// Where the journal is written.
+    /// The directory in which the journal is written.
     pub(super) instructions: &'h Path,
 }
 
-/// Plans the installation of `archive` after `host.previous` is removed.
+/// Plans the installation of `archive` after the removal of `host.previous`.
 /// # Errors
-/// Everything that stands against it.
+/// All problems that prevent it.
 pub(super) fn plan(
     appspec: &AppSpec,
     archive: &Path,
@@ -126,8 +125,8 @@ pub(super) fn plan(
     if problems.is_empty() { Ok(Plan { steps, changes }) } else { Err(problems) }
 }
 
-/// Returns what would stand against an installation on any host, even an empty
-/// one, each with the line of the AppSpec file that brings it.
+/// Returns the problems that would prevent an installation on any host, even an
+/// empty one, each with the line of the AppSpec file that causes it.
 pub(crate) fn foresee(appspec: &AppSpec, archive: &Path) -> Vec<(usize, Problem)> {
     let originals = Originals::default();
     let (steps, mut problems) = Planner::new(archive, &originals, None).run(appspec);

@@ -1,4 +1,4 @@
-//! What can stand against an installation, found before anything is touched.
+//! The problems that can prevent an installation, found before anything is touched.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,19 +6,18 @@ use std::path::{Path, PathBuf};
 use super::folder::NotFollowed;
 use crate::bundle::unpack::{DEPTH_MAX, shown};
 
-/// Linux takes no path of more than 4,096 bytes; there is room left for the name
-/// under which a file's content is collected.
+/// The longest path, in bytes. Linux accepts 4,096; the difference leaves room
+/// for the temporary name of a file.
 pub(super) const PATH_BYTES_MAX: usize = 4_096 - 32;
-/// And no name of more than 255.
+/// The longest name that Linux accepts, in bytes.
 pub(super) const NAME_BYTES_MAX: usize = 255;
-/// As many as a bundle may have; links to directories can make more of it.
+/// The number of entries that a bundle may have; links to directories can multiply them.
 pub(super) const ENTRIES_MAX: usize = 2_000_000;
-/// How often one directory is copied because links lead to it. Real bundles have
-/// a few; forty directories, each with two links to the next, would be a
-/// million million copies.
+/// The number of times that a directory is copied because links lead to it. Real bundles have a
+/// few; forty directories, each with two links to the next, would make a million million copies.
 pub(super) const COPIES_MAX: usize = 1_000;
 
-/// One reason why a plan cannot be carried out.
+/// A reason why a plan cannot be carried out.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
     #[error("`{source_path}` is not in the bundle (line {line} of the AppSpec file)")]
@@ -121,8 +120,8 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
-    /// The line of the AppSpec file that brings it, if it stands against the
-    /// installation on every host, whatever is there.
+    /// Returns the line of the AppSpec file that causes the problem, if it
+    /// prevents the installation on every host.
     pub(super) fn line_if_on_every_host(&self) -> Option<usize> {
         match self {
             Problem::TwoSources { lines: (_, line), .. }
@@ -136,8 +135,8 @@ impl Problem {
             | Problem::PatternOnFile { line, .. }
             | Problem::LinkLeads { line, .. }
             | Problem::DefaultOnFile { line, .. } => Some(*line),
-            // What a script makes in the meantime may still be put right, or a check
-            // of its own tells of it; the others are the host's.
+            // A script may still correct the first two, or a check of their own
+            // reports them; the others depend on the host.
             Problem::MissingSource { .. }
             | Problem::Special { .. }
             | Problem::Exists { .. }
@@ -157,7 +156,7 @@ impl Problem {
         }
     }
 
-    /// The part of the AppSpec file that it is about.
+    /// Returns the section of the AppSpec file that the problem is about.
     pub(crate) fn key(&self) -> &'static str {
         let is_about_permissions = matches!(
             self,
@@ -172,7 +171,7 @@ impl Problem {
         if is_about_permissions { "permissions" } else { "files" }
     }
 
-    /// Whether it says that this link is not followed.
+    /// Returns true if the problem is that this link is not followed.
     pub(super) fn is_about_link(&self, link: &Path) -> bool {
         matches!(self, Problem::NotFollowed(NotFollowed(other)) if other == link)
     }

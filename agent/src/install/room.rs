@@ -1,5 +1,4 @@
-//! Whether what is to be laid down fits onto the disks it goes to, found out
-//! while the old revision still stands.
+//! Checks, while the old revision still stands, that the new files fit onto their disks.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -14,17 +13,17 @@ use super::plan::{Host, Step};
 use super::problem::Problem;
 use crate::bundle::cache::kept_bytes;
 
-/// What one file system is to take.
+/// The demand on one file system.
 struct Disk {
     /// A directory on it.
     path: PathBuf,
     stat: StatVfs,
-    /// More bytes than now, and at most so far: files are written beside those
-    /// that they replace.
+    /// The additional bytes after the steps so far, and `bytes_most`, their
+    /// maximum: files are written beside those that they replace.
     bytes: u64,
     bytes_most: u64,
     inodes: u64,
-    /// Bytes that stay free, on the disk where the agent's own records are.
+    /// The bytes that stay free, on the disk that holds the agent's own records.
     kept: u64,
 }
 
@@ -34,21 +33,21 @@ impl Disk {
         self.bytes_most = self.bytes_most.max(self.bytes);
     }
 
-    /// Root may use what is kept from others.
+    /// Returns the free bytes. Root may use those that are reserved.
     fn free(&self) -> u64 {
         let is_root = nix::unistd::geteuid().is_root();
         let blocks = if is_root { self.stat.f_bfree } else { self.stat.f_bavail };
         blocks.saturating_mul(self.stat.f_frsize).saturating_sub(self.kept)
     }
 
-    /// Some file systems do not count inodes.
+    /// Returns the free inodes. Some file systems do not count them.
     fn free_inodes(&self) -> u64 {
         if self.stat.f_files == 0 { u64::MAX } else { self.stat.f_ffree }
     }
 }
 
-/// Returns which disks are too full. The bytes and inodes of the previous
-/// revision count as free, since it goes first.
+/// Returns a problem for each disk that is too full. The previous revision's
+/// bytes and inodes count as free, because it is removed first.
 pub(super) fn missing(steps: &[Step], host: &Host<'_>) -> Vec<Problem> {
     let disks = wanted(steps, host.instructions);
     let is_short = |disk: &Disk| disk.bytes_most > disk.free() || disk.inodes > disk.free_inodes();
@@ -70,7 +69,7 @@ pub(super) fn missing(steps: &[Step], host: &Host<'_>) -> Vec<Problem> {
     problems
 }
 
-/// What each disk is to take, by its device.
+/// Computes the demand on each disk, by device.
 fn wanted(steps: &[Step], instructions: &Path) -> BTreeMap<u64, Disk> {
     let (mut disks, mut devices) = (BTreeMap::<u64, Disk>::new(), HashMap::<&Path, u64>::new());
     let mut journal = 0_u64;
@@ -83,7 +82,7 @@ fn wanted(steps: &[Step], instructions: &Path) -> BTreeMap<u64, Disk> {
         let above = path.parent().unwrap_or(path);
         let device = match devices.get(above) {
             Some(device) => *device,
-            // What cannot be seen fails later, and says why.
+            // A directory that cannot be examined fails later with its own error.
             None => match add_disk(&mut disks, above) {
                 Some(device) => *devices.entry(above).or_insert(device),
                 None => continue,
@@ -119,9 +118,9 @@ fn add_disk(disks: &mut BTreeMap<u64, Disk>, dir: &Path) -> Option<u64> {
     Some(device)
 }
 
-/// What the removal of the previous revision frees, by device.
+/// Computes what the removal of the previous revision frees, as bytes and inodes by device.
 fn freed(host: &Host<'_>) -> BTreeMap<u64, (u64, u64)> {
-    /// The kernel's unit, whatever the file system's blocks are.
+    /// The kernel's unit, whatever the file system's block size.
     const BLOCK: u64 = 512;
     let mut freed = BTreeMap::<u64, (u64, u64)>::new();
     for path in host.previous.goes() {

@@ -1,4 +1,4 @@
-//! Whether a file on the host is already what it is to become.
+//! Compares a file on the host with the one that is to replace it.
 
 use std::fs::{self, Metadata};
 use std::io::{self, BufRead, BufReader};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::regular_file;
 
-/// Whether both are files with equal content, or links with equal targets.
+/// Returns true if both are files with equal content, or links with equal targets.
 pub(super) fn is_same(one: &Path, other: &Path, of_one: &Metadata, of_other: &Metadata) -> bool {
     if of_one.is_symlink() && of_other.is_symlink() {
         return fs::read_link(one).is_ok_and(|target| fs::read_link(other).is_ok_and(|same| same == target));

@@ -1,4 +1,4 @@
-//! Which of the laid down things each entry of `permissions` is about.
+//! Finds the installed objects that each entry of `permissions` selects.
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -13,26 +13,26 @@ use super::plan::{Step, text};
 use super::problem::Problem;
 use super::selinux;
 
-/// What one entry changes about one file, directory or link.
+/// The changes of one entry to one file, directory or link.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
-    /// As `permissions` selects it.
+    /// The path, as `permissions` selects it.
     pub(super) path: PathBuf,
-    /// What is changed: if `path` is a link to something that this installation
-    /// lays down, that; otherwise `path` itself.
+    /// The path to change: the target if `path` is a link to something that this
+    /// installation creates, and `path` itself otherwise.
     pub(super) at: PathBuf,
     pub(super) is_directory: bool,
     pub(super) mode: Option<u32>,
-    /// Name and number.
+    /// Name and id.
     pub(super) owner: Option<(String, u32)>,
     pub(super) group: Option<(String, u32)>,
-    /// All that its access control list is to have, if it is to have one.
+    /// The complete access control list; empty if it is not to have one.
     pub(super) acl: Vec<Entry>,
     pub(super) context: Option<SeContext>,
 }
 
 impl Change {
-    /// In the official agent's form, in the order in which they are made.
+    /// Formats the changes in the official agent's form, in the order in which they are made.
     pub(super) fn to_json(&self) -> Vec<Value> {
         let file = text(&self.path);
         let mode = self.mode.map(|mode| json!({"type": "chmod", "mode": format!("{mode:o}"), "file": file}));
@@ -50,8 +50,8 @@ impl Change {
     }
 }
 
-/// Applies `permissions` to what `steps` lay down, and to nothing else: what
-/// was there before is not ours to change.
+/// Applies `permissions` to the objects that `steps` create, and to nothing else:
+/// what existed before is not ours to change.
 pub(super) fn select(permissions: &[Permission], steps: &[Step], problems: &mut Vec<Problem>) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut lines: HashMap<PathBuf, usize> = HashMap::new();
@@ -75,7 +75,7 @@ pub(super) fn select(permissions: &[Permission], steps: &[Step], problems: &mut 
                     problems.push(Problem::LinkLeads { path, target, line });
                     continue;
                 }
-                // A pattern that selects a link which leads out is about the link.
+                // For a pattern that selects a link which leads out, change the link itself.
                 Target::Elsewhere(_) => path.clone(),
             };
             let is_directory = made.get(&at).is_some_and(|step| step.directory().is_some());
@@ -98,23 +98,22 @@ pub(super) fn select(permissions: &[Permission], steps: &[Step], problems: &mut 
     changes
 }
 
-/// Whether the entry names this path, and not only a directory above it.
+/// Returns true if the entry names this path, and not only a directory above it.
 fn is_named(permission: &Permission, path: &Path) -> bool {
     absolute(&permission.object).is_some_and(|object| object == path)
 }
 
-/// Where a path of this installation leads to.
+/// The target of a path in this installation.
 enum Target {
-    /// Something that this installation lays down and that is not a link.
+    /// An object that this installation creates and that is not a link.
     Laid(PathBuf),
-    /// Anything else of the host, or nothing. It is not this installation's to
-    /// change.
+    /// Anything else on the host, or nothing. This installation must not change it.
     Elsewhere(PathBuf),
 }
 
-/// Follows a link through what is laid down.
+/// Follows a link through the objects that the steps create.
 fn target(path: &Path, made: &HashMap<&PathBuf, &Step>) -> Target {
-    /// As many links in a row as Linux follows.
+    /// The number of links in a row that Linux follows.
     const LINKS_MAX: usize = 40;
     let mut at = path.to_owned();
     for _ in 0..LINKS_MAX {
@@ -129,7 +128,7 @@ fn target(path: &Path, made: &HashMap<&PathBuf, &Step>) -> Target {
     Target::Elsewhere(at)
 }
 
-/// Files first, then directories, each in the order of the steps.
+/// Returns the selected files, then the directories, each in the order of the steps.
 fn matching(permission: &Permission, steps: &[Step], problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let Some(object) = absolute(&permission.object) else { return Vec::new() };
     let files = || steps.iter().filter_map(Step::file);
@@ -156,8 +155,9 @@ fn matching(permission: &Permission, steps: &[Step], problems: &mut Vec<Problem>
     found
 }
 
-/// Patterns and exceptions look at names directly inside the object; only `**`
-/// goes deeper, and nothing is excepted there. The object itself never counts.
+/// Returns true if the entry selects the path. Patterns and exceptions apply to
+/// names directly inside the object; only `**` goes deeper, and exceptions do not
+/// apply there. The object itself is never selected.
 fn is_below(object: &Path, path: &Path, permission: &Permission) -> bool {
     let Ok(below) = path.strip_prefix(object) else { return false };
     let mut names = below.iter();
@@ -172,7 +172,7 @@ fn is_below(object: &Path, path: &Path, permission: &Permission) -> bool {
     !excepted && (everything || matches(permission.pattern.as_bytes(), name))
 }
 
-/// `*` stands for any run of bytes; everything else for itself.
+/// Matches a name against a pattern in which `*` stands for any run of bytes.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut in_name) = (0, 0);
     let mut last_star = None;
@@ -183,7 +183,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
         } else if pattern.get(at) == Some(&name[in_name]) {
             (at, in_name) = (at + 1, in_name + 1);
         } else if let Some((star, from)) = last_star {
-            // The last star takes one byte more; an earlier one need not.
+            // Let the last star match one byte more; earlier stars need not change.
             (at, in_name) = (star + 1, from + 1);
             last_star = Some((star, from + 1));
         } else {

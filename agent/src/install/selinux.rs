@@ -1,6 +1,5 @@
-//! SELinux contexts. They are kept in the system's policy, which only its own
-//! tools can change: `semanage` and `restorecon`, with arguments, never with a
-//! shell.
+//! Sets SELinux contexts. They are part of the system's policy, which only its own tools can
+//! change: `semanage` and `restorecon`, called with arguments and never through a shell.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,15 +8,15 @@ use std::process::{Command, Stdio};
 
 use proto::appspec::SeContext;
 
-/// Whether this host has the tools.
+/// Returns true if this host has the tools.
 pub(super) fn is_there() -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let is_in_path = |tool: &str| std::env::split_paths(&paths).any(|dir| dir.join(tool).is_file());
     is_in_path("semanage") && is_in_path("restorecon")
 }
 
-/// Tells the policy what `path` is to have, and gives it that. The policy knows
-/// no links, so there must be none in the path.
+/// Adds the context of `path` to the policy, and applies it. The policy does not
+/// resolve links, so the path must contain none.
 pub(super) fn set(path: &Path, context: &SeContext) -> io::Result<()> {
     let mut words: Vec<&OsStr> = vec!["fcontext".as_ref(), "-a".as_ref()];
     for (flag, value) in [
@@ -32,7 +31,7 @@ pub(super) fn set(path: &Path, context: &SeContext) -> io::Result<()> {
     run("restorecon", &["-v".as_ref(), path.as_os_str()])
 }
 
-/// Makes the policy forget `path`.
+/// Removes the context of `path` from the policy.
 pub(super) fn forget(path: &Path) -> io::Result<()> {
     run("semanage", &["fcontext".as_ref(), "-d".as_ref(), path.as_os_str()])
 }

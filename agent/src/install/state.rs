@@ -1,5 +1,4 @@
-//! What is kept on disk about a group's deployments, where the official agent
-//! keeps it:
+//! The files that describe a group's deployments, at the official agent's paths:
 //!
 //! ```text
 //! <root>/<group id>/<deployment id>/deployment-archive/    scripts run from here
@@ -27,13 +26,13 @@ use crate::whole_file;
 /// CodeDeploy's default for `max_revisions`.
 pub(crate) const REVISIONS_MAX: usize = 5;
 
-/// Ends the name of a file that says what is being installed.
+/// The suffix of the file that names the deployment being installed.
 const INSTALLING: &str = "-installing.json";
 
-/// A bundle's directory in that of its deployment.
+/// The directory of the unpacked bundle within its deployment's directory.
 pub(crate) const ARCHIVE: &str = "deployment-archive";
 
-/// One group's part of the deployment root.
+/// The part of the deployment root that belongs to one group.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     root: PathBuf,
@@ -41,42 +40,42 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// `group_id` is one path component.
+    /// Creates it; `group_id` is one path component.
     pub(crate) fn new(root: &Path, group_id: &str) -> State {
         State { root: root.to_owned(), group_id: group_id.to_owned() }
     }
 
-    /// Where all of one deployment lies.
+    /// Returns the directory of one deployment.
     pub(crate) fn deployment_dir(&self, deployment: &str) -> PathBuf {
         self.group_dir().join(deployment)
     }
 
-    /// Where all of the group's deployments lie.
+    /// Returns the directory of all the group's deployments.
     pub(crate) fn group_dir(&self) -> PathBuf {
         self.root.join(&self.group_id)
     }
 
-    /// What the next Install removes first, one path a line.
+    /// Returns the file with what the next Install removes first, one path per line.
     pub(crate) fn cleanup_file(&self) -> PathBuf {
         self.instructions(&format!("{}-cleanup", self.group_id))
     }
 
-    /// What Install did, for people.
+    /// Returns the file that tells people what Install did.
     pub(crate) fn install_json(&self) -> PathBuf {
         self.instructions(&format!("{}-install.json", self.group_id))
     }
 
-    /// There while an installation is under way, and after one was cut off.
+    /// Returns the file that exists during an installation, and after one was interrupted.
     pub(crate) fn installing_file(&self) -> PathBuf {
         self.instructions(&format!("{}{INSTALLING}", self.group_id))
     }
 
-    /// What all scripts of all groups write, one line after the other.
+    /// Returns the log of the scripts of all groups.
     pub(crate) fn deployments_log(&self) -> PathBuf {
         self.root.join("deployment-logs").join("codedeploy-agent-deployments.log")
     }
 
-    /// The groups whose installation is under way or was cut off.
+    /// Returns the groups with an installation in progress or interrupted.
     pub(crate) fn installing(root: &Path) -> io::Result<Vec<State>> {
         let mut groups = Vec::new();
         let entries = match fs::read_dir(root.join("deployment-instructions")) {
@@ -104,35 +103,33 @@ impl State {
         self.instructions(&format!("{}_most_recent_install", self.group_id))
     }
 
-    /// The deployment whose Install ended last, whatever became of it then.
+    /// Returns the deployment whose Install completed last, whatever happened to it afterwards.
     pub(crate) fn last_successful(&self) -> io::Result<Option<PathBuf>> {
         read_marker(&self.last_successful_file())
     }
 
-    /// The deployment whose bundle came last, installed or not.
+    /// Returns the deployment whose bundle arrived last, installed or not.
     pub(crate) fn most_recent(&self) -> io::Result<Option<PathBuf>> {
         read_marker(&self.most_recent_file())
     }
 
-    /// Marks the deployment in `dir` as the one whose Install ended last.
+    /// Marks the deployment in `dir` as the one whose Install completed last.
     pub(crate) fn mark_last_successful(&self, dir: &Path) -> io::Result<()> {
         whole_file::write(&self.last_successful_file(), dir.as_os_str().as_bytes())
     }
 
-    /// Marks the deployment in `dir` as the one whose bundle came last. Nothing
-    /// is decided by it before the next event, so the disk is not waited for:
-    /// that would be most of what a small deployment takes.
+    /// Marks the deployment in `dir` as the one whose bundle arrived last.
+    /// Nothing depends on this before the next event, so the file is not synced:
+    /// syncing would take most of the time of a small deployment.
     pub(crate) fn mark_most_recent(&self, dir: &Path) -> io::Result<()> {
         whole_file::replace(&self.most_recent_file(), dir.as_os_str().as_bytes())
     }
 
-    /// Removes the oldest deployments of the group, so that with `current`
-    /// there are at most `revisions_max`; never the last successful one, which
-    /// still has scripts to run.
+    /// Removes the group's oldest deployments, so that with `current` at most `revisions_max`
+    /// remain. Never removes the last successful one, which still has scripts to run.
     ///
-    /// Of deployments that brought nothing (restarts, and those that failed
-    /// before their bundle came) there are only logs: they are no revisions and
-    /// push none out, and as many of them are kept besides.
+    /// Deployments without a bundle (restarts, and those that failed before their bundle arrived)
+    /// have only logs. They do not count as revisions; the same number of them is kept in addition.
     pub(crate) fn retain(&self, current: &Path, revisions_max: usize) -> io::Result<()> {
         let (revisions, logs) = self.others(current)?;
         let last_successful = self.last_successful()?;
@@ -141,7 +138,7 @@ impl State {
         Ok(())
     }
 
-    /// The bytes that [`State::retain`] is going to free.
+    /// Returns the number of bytes that [`State::retain`] would free.
     pub(crate) fn retainable(&self, current: &Path, revisions_max: usize) -> u64 {
         let Ok((revisions, _)) = self.others(current) else { return 0 };
         let last_successful = self.last_successful().ok().flatten();
@@ -149,14 +146,14 @@ impl State {
         oldest.iter().map(|(_, dir)| bytes_below(dir, DEPTH_MAX)).fold(0, u64::saturating_add)
     }
 
-    /// The same of the logs only.
+    /// Removes old logs only.
     pub(crate) fn retain_logs(&self, current: &Path, logs_max: usize) -> io::Result<()> {
         let (_, logs) = self.others(current)?;
         remove_oldest(logs, logs_max, None);
         Ok(())
     }
 
-    /// The other deployments of the group, apart by whether they have a bundle.
+    /// Returns the group's other deployments: those with a bundle, and those without.
     fn others(&self, current: &Path) -> io::Result<(Vec<Dated>, Vec<Dated>)> {
         let mut others = Vec::new();
         for entry in fs::read_dir(self.group_dir())? {
@@ -169,11 +166,10 @@ impl State {
     }
 }
 
-/// A deployment's directory, and when something came into it last.
+/// A deployment's directory, and the time of the last addition to it.
 type Dated = (SystemTime, PathBuf);
 
-/// All but the newest `kept_max`, but not `spared`, in whose place a newer one
-/// goes.
+/// Returns all but the newest `kept_max`. Leaves out `spared`, in whose place a newer one goes.
 fn oldest(mut dirs: Vec<Dated>, kept_max: usize, spared: Option<&Path>) -> Vec<Dated> {
     let extra = dirs.len().saturating_sub(kept_max);
     dirs.retain(|(_, dir)| Some(dir.as_path()) != spared);
@@ -182,8 +178,8 @@ fn oldest(mut dirs: Vec<Dated>, kept_max: usize, spared: Option<&Path>) -> Vec<D
     dirs
 }
 
-/// Removes the [`oldest`]. One that cannot be removed (a mount point, a file that
-/// is locked) is no reason to fail a deployment.
+/// Removes the [`oldest`] directories. One that cannot be removed (a mount point,
+/// a locked file) does not fail the deployment.
 fn remove_oldest(dirs: Vec<Dated>, kept_max: usize, spared: Option<&Path>) {
     for (_, dir) in oldest(dirs, kept_max, spared) {
         if let Err(error) = unpack::remove(&dir) {
@@ -192,9 +188,9 @@ fn remove_oldest(dirs: Vec<Dated>, kept_max: usize, spared: Option<&Path>) {
     }
 }
 
-/// What the files below a directory take of the disk.
+/// Returns the disk space of the files below a directory, in bytes.
 fn bytes_below(dir: &Path, depth_left: usize) -> u64 {
-    /// The kernel's unit, whatever the file system's blocks are.
+    /// The kernel's unit, whatever the file system's block size.
     const BLOCK: u64 = 512;
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let bytes = |entry: fs::DirEntry| match entry.metadata() {
@@ -205,8 +201,8 @@ fn bytes_below(dir: &Path, depth_left: usize) -> u64 {
     entries.map(bytes).fold(0, u64::saturating_add)
 }
 
-/// Reads a marker; none if there is none, or if it names no directory: without
-/// a checksum, what a power loss left of it shows only so.
+/// Reads a marker; `None` if it does not exist or does not name a directory.
+/// There is no checksum; this is how damage by a power loss shows.
 fn read_marker(path: &Path) -> io::Result<Option<PathBuf>> {
     let Some(bytes) = whole_file::read(path)? else { return Ok(None) };
     let name = bytes.trim_ascii_end();

@@ -26,7 +26,7 @@ impl Host {
         self.dir.path().join(path)
     }
 
-    /// Writes below the host's directory; what ends in `/` is a directory.
+    /// Writes files below the host's directory; a path that ends in `/` is a directory.
     fn put(&self, files: &[(&str, &str)]) {
         for (path, content) in files {
             let path = self.at(path);

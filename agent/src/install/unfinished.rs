@@ -1,9 +1,9 @@
-//! What tells that an installation is under way. An agent that is killed in
-//! the middle of one leaves this file; whoever comes next finishes it, so that
-//! the host has the new revision, and never half of one.
+//! The file that marks an installation in progress. An agent that is killed in
+//! the middle of one leaves this file; the next agent finishes the installation,
+//! so that the host has the complete new revision and never half of one.
 //!
-//! Forward and not back: all of the new revision is in the archive and was
-//! found to fit, while the old files may be gone already.
+//! It goes forward and not back: the new revision is complete in the archive and
+//! was found to fit, while the old files may be gone already.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -15,28 +15,29 @@ use serde::{Deserialize, Serialize};
 use super::state::State;
 use crate::whole_file;
 
-/// All that it takes to begin the installation again.
+/// The facts that are needed to start the installation again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intent {
-    /// The deployment's id, which is its directory's name.
+    /// The deployment's id, which is the name of its directory.
     pub(crate) deployment: String,
     pub(crate) appspec_name: String,
     pub(crate) custom_events: Vec<String>,
     pub(crate) file_exists: FileExists,
 }
 
-/// An installation that only this process may carry out. Dropped before
-/// [`UnderWay::done`], it is still under way for whoever looks next.
+/// An installation that only this process may carry out. If dropped before
+/// [`UnderWay::done`], it still counts as in progress.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
     path: PathBuf,
-    /// Ends with the process, however that ends.
+    /// The lock; it ends with the process, however that ends.
     _locked: File,
 }
 
 impl UnderWay {
+    /// Marks the start of an installation.
     /// # Errors
-    /// [`io::ErrorKind::ResourceBusy`] if the group is being installed to now.
+    /// [`io::ErrorKind::ResourceBusy`] if another process installs for the group now.
     pub(crate) fn begin(state: &State, intent: &Intent) -> io::Result<UnderWay> {
         let path = state.installing_file();
         fs::create_dir_all(path.parent().unwrap_or(&path))?;
@@ -51,7 +52,7 @@ impl UnderWay {
         Ok(UnderWay { path, _locked: file })
     }
 
-    /// The one that was cut off, if one was.
+    /// Returns the interrupted installation, if there is one.
     pub(crate) fn interrupted(state: &State) -> io::Result<Option<(UnderWay, Intent)>> {
         let path = state.installing_file();
         let file = match File::options().read(true).write(true).open(&path) {
@@ -59,13 +60,13 @@ impl UnderWay {
             file => file?,
         };
         let mut file = match lock(file) {
-            // Not cut off: somebody is at it.
+            // It is not interrupted: another process is working on it.
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Ok(None),
             locked => locked?,
         };
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
-        // It is whole on the disk before anything else is touched.
+        // The file is completely on disk before anything else is touched.
         let is_whole = whole_file::is_as_sealed(&file, &content)?;
         let under_way = UnderWay { path, _locked: file };
         match serde_json::from_slice(&content) {
@@ -76,7 +77,8 @@ impl UnderWay {
         }
     }
 
-    /// It came to its end, well or badly, and that was told.
+    /// Removes the file once the installation has ended, successfully or not, and
+    /// its result was reported.
     pub(crate) fn done(self) -> io::Result<()> {
         super::remove_file(&self.path)
     }

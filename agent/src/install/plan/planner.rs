@@ -1,4 +1,4 @@
-//! Going through `files` and the bundle, entry by entry.
+//! Goes through `files` and the bundle, entry by entry.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
@@ -22,28 +22,28 @@ use crate::regular_file::kind_in_words;
 
 pub(super) struct Planner<'p> {
     archive: &'p Path,
-    /// The same without links.
+    /// The same path without links.
     top: PathBuf,
     originals: &'p Originals,
-    /// None if there is nothing on the host, whichever it is.
+    /// `None` to plan for any host, as if there were nothing on it.
     host: Option<&'p Host<'p>>,
     folders: Folders,
-    /// The line of the AppSpec file that is being looked at.
+    /// The line of the AppSpec file that is being planned.
     line: usize,
-    /// What the steps so far lay down: the file's source and line, or `None` for
-    /// a directory.
+    /// The paths that the steps so far create: the source and line of a file, or
+    /// `None` for a directory.
     made: HashMap<PathBuf, Option<(PathBuf, usize)>>,
-    /// Directories that are there and in which something is made or removed.
+    /// Existing directories in which something is created or removed.
     written_into: HashSet<PathBuf>,
-    /// The real directories from which links led to where we are.
+    /// The real directories from which links led to the present place.
     followed: Vec<PathBuf>,
-    /// How often links led to a directory.
+    /// The number of times that links led to each directory.
     copies: HashMap<PathBuf, usize>,
-    /// How many directories deep we are in a source.
+    /// The present depth below a source, in directories.
     depth: usize,
-    /// Looked at so far.
+    /// The number of entries so far.
     entries: usize,
-    /// Whether there is too much of it to look at the rest.
+    /// True if there are too many entries to go on.
     is_full: bool,
     steps: Vec<Step>,
     problems: Vec<Problem>,
@@ -101,8 +101,8 @@ impl<'p> Planner<'p> {
             let source_path = mapping.source.clone();
             return self.problems.push(Problem::MissingSource { source_path, line });
         }
-        // A link is copied as the link that it is, unless it leads to a directory
-        // of the bundle; but what lies behind one that leads out is not read.
+        // A link is copied as a link, unless it leads to a directory of the bundle.
+        // A source that is reached through a link out of the bundle is not read.
         let parent = Path::new(&mapping.source).parent().unwrap_or(Path::new(""));
         if let Err(cause) = inside(self.archive, parent) {
             return self.problems.push(Problem::Unreadable { path: source, cause });
@@ -117,7 +117,7 @@ impl<'p> Planner<'p> {
         }
     }
 
-    /// `destination` is always a directory: a file cannot be renamed on its way.
+    /// Plans a single file. `destination` is always a directory: a file cannot be renamed.
     fn named_file(&mut self, source: &Path, destination: &Path) {
         self.directories_to(destination);
         let above = source.parent().unwrap_or(source);
@@ -125,7 +125,7 @@ impl<'p> Planner<'p> {
         self.entry(source, &destination.join(source.file_name().unwrap_or_default()), &real);
     }
 
-    /// `real` is the source without links, if it is known.
+    /// Plans the content of a directory. `real` is the source without links, if it is known.
     fn contents(&mut self, source: &Path, destination: &Path, real: Option<PathBuf>) {
         let real = real.map_or_else(|| source.canonicalize(), Ok);
         let names = fs::read_dir(source).and_then(|entries| {
@@ -148,7 +148,7 @@ impl<'p> Planner<'p> {
         }
     }
 
-    /// `parent` is the source's directory, without links.
+    /// Plans one entry. `parent` is the source's directory, without links.
     fn entry(&mut self, source: &Path, destination: &Path, parent: &Path) {
         if self.is_full {
             return;
@@ -194,7 +194,7 @@ impl<'p> Planner<'p> {
         self.problems.push(problem);
     }
 
-    /// The directories above `path`, and itself.
+    /// Plans the directories above `path`, and `path` itself.
     fn directories_to(&mut self, path: &Path) {
         let mut from_top: Vec<&Path> = path.ancestors().collect();
         from_top.reverse();
@@ -202,11 +202,11 @@ impl<'p> Planner<'p> {
         if let Some(last) = there.checked_sub(1).map(|last| from_top[last]) {
             self.require_followed(last);
         }
-        // The last that is there may be a file.
+        // The last existing one may be a file.
         from_top[there.saturating_sub(1)..].iter().for_each(|path| self.directory(path));
     }
 
-    /// Makes sure that Install will follow the links in the path of a directory.
+    /// Checks that Install will follow the links in the path of a directory.
     fn require_followed(&mut self, path: &Path) {
         if self.host.is_none() || self.made.contains_key(path) {
             return;
@@ -219,14 +219,14 @@ impl<'p> Planner<'p> {
         }
     }
 
-    /// Whoever is no root, or has a file system that is read-only, hears it before
-    /// anything is touched: something is to be made at `path`, or removed.
+    /// Records that something will be created at `path`, or removed. So an agent without
+    /// root's rights, or on a read-only file system, fails before anything is touched.
     pub(super) fn needs_to_write_beside(&mut self, path: &Path) {
         if self.host.is_none() {
             return;
         }
         let Some(directory) = path.parent().filter(|above| !self.made.contains_key(*above)) else { return };
-        // A file in a directory's place is another problem.
+        // A file in the place of a directory is another problem.
         if !self.written_into.insert(directory.to_owned()) || !directory.is_dir() {
             return;
         }
@@ -240,10 +240,10 @@ impl<'p> Planner<'p> {
         self.made.contains_key(path) || self.existing(path).is_some()
     }
 
-    /// What will be at `path` after the removal; a link is not followed.
+    /// Returns what will be at `path` after the removal, without following a link.
     fn existing(&self, path: &Path) -> Option<Metadata> {
         let host = self.host?;
-        // What is made anew has nothing in it, whatever is there now.
+        // A new directory is empty, whatever is there now.
         if path.parent().is_some_and(|above| self.made.contains_key(above)) {
             return None;
         }
@@ -291,7 +291,7 @@ impl<'p> Planner<'p> {
             None => None,
             Some(existing) => match self.replaces(source, destination, metadata, &existing) {
                 Err(problem) => return self.problems.push(problem),
-                // It stays what it is: neither changed nor removed, ever.
+                // It stays as it is: it is never changed or removed.
                 Ok(Existing::Stays) => return,
                 Ok(Existing::Goes) if existing.nlink() > 1 => Some(0),
                 Ok(Existing::Goes) => Some(existing.blocks() * 512),
@@ -307,8 +307,8 @@ impl<'p> Planner<'p> {
         self.steps.push(Step::Copy(copy));
     }
 
-    /// Whether what is at `path` yields to the bundle's entry. A link yields by
-    /// itself: nothing is ever written through it.
+    /// Decides if the bundle's entry replaces what is at `path`. A link is
+    /// replaced itself: nothing is ever written through it.
     fn replaces(
         &self,
         source: &Path,
@@ -318,7 +318,7 @@ impl<'p> Planner<'p> {
     ) -> Result<Existing, Problem> {
         let path = path.to_owned();
         let Some(host) = self.host else { return Ok(Existing::Goes) };
-        // As in the official agent, a link that leads nowhere counts as nothing.
+        // As in the official agent, a dangling link counts as nothing.
         if existing.is_symlink() && path.metadata().is_err() {
             return Ok(Existing::Goes);
         }
@@ -338,9 +338,9 @@ impl<'p> Planner<'p> {
         }
     }
 
-    /// A link to a directory of the bundle counts as that directory, so that
-    /// copies come to lie where it was; unless it leads to where we came from.
-    /// One that leads elsewhere stays a link.
+    /// Returns the kind of an entry. A link to a directory of the bundle counts as that
+    /// directory, so that its content is copied to the link's place; unless it leads to
+    /// a directory that we came from. A link that leads elsewhere stays a link.
     fn kind(&self, source: &Path, parent: &Path, metadata: &Metadata) -> Kind {
         if !metadata.is_symlink() {
             return if metadata.is_dir() {
@@ -362,7 +362,7 @@ impl<'p> Planner<'p> {
     }
 }
 
-/// What becomes of something that is in the place of an entry.
+/// What happens to an existing object in the place of an entry.
 enum Existing {
     Goes,
     Stays,
@@ -370,7 +370,7 @@ enum Existing {
 
 enum Kind {
     Directory,
-    /// A link to this one, which has no links in its path.
+    /// A link to this directory, whose path has no links.
     LinkedDirectory(PathBuf),
     File,
     Link,
