@@ -1,10 +1,9 @@
-//! Reading alarms on this host: which ones are its to read now, and what it
-//! has found that the ledger does not say yet.
+//! Reads alarms on this host: decides which alarms are its to read now, and keeps
+//! what it found until the ledger says it.
 //!
-//! The idea is a night watch with a roster: for each alarm the hosts stand in
-//! line by hash, the first that is up goes the rounds, and the next steps in
-//! when it is gone. Two that both believe to be first read twice and say the
-//! same; nothing breaks.
+//! For each alarm the hosts stand in a line by hash. The first one that is up reads
+//! the alarm, and the next one steps in when it is gone. If two hosts both believe
+//! to be the first, they read twice and say the same, which does no harm.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,16 +14,17 @@ use crate::id::{DeploymentId, GroupName};
 use crate::io::EffectId;
 use crate::time::Time;
 
-/// So many readings in a row must fail before "unreadable" is said: one lost
-/// packet should stop no release.
+/// The number of readings in a row that must fail before the alarm is reported
+/// unreadable: one lost packet should not stop a release.
 pub(crate) const UNREADABLE_TRIES: u32 = 3;
-/// After a failed reading the next comes so soon, if not sooner anyway.
+/// The longest pause after a failed reading.
 const UNREADABLE_RETRY: Duration = Duration::from_secs(2);
-/// How much longer than a first reading may take is waited for each host
-/// before one in line, should it be there and yet say nothing.
+/// Part of the wait for hosts that are before this one in line, in case they are up
+/// but say nothing. For each of them it waits as long as a first reading may take,
+/// and this much longer.
 const FIRST_SLACK: Duration = Duration::from_secs(10);
 
-/// Names an alarm while a deployment runs.
+/// The identity of an alarm while a deployment runs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Watched {
     pub(crate) group: GroupName,
@@ -32,40 +32,41 @@ pub(crate) struct Watched {
     pub(crate) alarm: String,
 }
 
-/// An alarm to be read, as the ledger and this host's place in line say.
+/// An alarm to read, by the ledger and by this host's place in line.
 #[derive(Clone, Debug)]
 pub(crate) struct ToRead {
     pub(crate) watched: Watched,
     pub(crate) alarm: Alarm,
-    /// What the ledger says of it in this deployment; none if nothing yet.
+    /// The state of the alarm in this deployment, by the ledger; `None` if it was
+    /// not read yet.
     pub(crate) said: Option<AlarmState>,
-    /// How many hosts stand before this one; none if it is not in line.
+    /// The number of hosts before this one in line; `None` if it is not in line.
     pub(crate) place: Option<u32>,
 }
 
-/// What the watch asks of the node.
+/// Something that the watch asks the node to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WatchAct {
     /// Read this alarm.
     Read(EffectId, Box<(Watched, Alarm)>),
-    /// Nobody needs this reading any more.
+    /// Stop the reading: it is no longer needed.
     Cancel(EffectId),
 }
 
 #[derive(Clone, Debug)]
 struct Post {
     to_read: ToRead,
-    /// Since when it is watched here.
+    /// When this host began to watch the alarm.
     since: Time,
-    /// When it is read next, unless it is being read.
+    /// When the next reading begins, unless one is under way.
     next: Time,
-    /// When the reading under way began.
+    /// The reading under way, and when it began.
     reading: Option<(EffectId, Time)>,
-    /// How often in a row it could not be read.
+    /// The number of failed readings in a row.
     failures: u32,
-    /// What the last reading gave, until the ledger has said it. One reading
-    /// is said once: two hosts that read different things do not go on
-    /// contradicting each other between their readings.
+    /// The last result, until the ledger says it. Each result is proposed once, so
+    /// two hosts that read different states do not contradict each other again and
+    /// again between their readings.
     found: Option<Reading>,
 }
 
@@ -77,10 +78,10 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// These alarms are to be watched now. Gives up the others.
+    /// Sets the alarms to watch now, and gives up all others.
     pub(crate) fn set(&mut self, to_read: Vec<ToRead>, now: Time) -> Vec<WatchAct> {
         let before = std::mem::take(&mut self.posts);
-        // One that is defined in another way now is another alarm.
+        // An alarm whose definition has changed is a different alarm.
         let defined: BTreeMap<Watched, ToRead> =
             to_read.into_iter().map(|to_read| (to_read.watched.clone(), to_read)).collect();
         let is_still_it = |post: &Post| {
@@ -120,7 +121,7 @@ impl Watch {
         acts
     }
 
-    /// A reading has ended.
+    /// Takes the result of a reading.
     pub(crate) fn done(&mut self, effect: EffectId, reading: Reading, now: Time) {
         let is_its = |post: &&mut Post| post.reading.is_some_and(|(reading, _)| reading == effect);
         let Some(post) = self.posts.values_mut().find(is_its) else { return };
@@ -144,7 +145,7 @@ impl Watch {
         post.forget_said();
     }
 
-    /// What was found here and the ledger does not say.
+    /// Returns what was found here and the ledger does not say.
     pub(crate) fn owed(&self) -> Vec<Body> {
         let mine = self.posts.values().filter(|post| post.next_at().is_some());
         let news = mine.filter_map(|post| {
@@ -156,7 +157,7 @@ impl Watch {
         news.collect()
     }
 
-    /// When the next reading begins here.
+    /// Returns when the next reading begins here.
     pub(crate) fn next(&self) -> Option<Time> {
         let idle = self.posts.values().filter(|post| post.reading.is_none());
         idle.filter_map(Post::next_at).min()
@@ -168,8 +169,8 @@ impl Post {
         self.found = self.found.take().filter(|found| self.to_read.said != Some(found.state));
     }
 
-    /// The first in line reads; who comes after it only if the ledger still
-    /// knows nothing although there was time enough.
+    /// Returns when this host reads the alarm. The first in line reads it. A host
+    /// after it reads only if the ledger still knows nothing after enough time.
     fn next_at(&self) -> Option<Time> {
         let place = self.to_read.place?;
         if place == 0 {

@@ -1,6 +1,7 @@
-//! One application on one host, probed again and again: what was seen in a row.
+//! A monitor: probes one application on one host again and again, and counts the
+//! results in a row.
 //!
-//! It knows nothing of the ledger. It counts, and says what the count means;
+//! It knows nothing of the ledger. It only counts, and says what the count means.
 //! `monitors` compares that with what the ledger says.
 
 use std::collections::BTreeMap;
@@ -12,12 +13,12 @@ use crate::id::{DeploymentId, HostId};
 use crate::io::ProbeId;
 use crate::time::Time;
 
-/// What a monitor is there for.
+/// The purpose of a monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Aim {
-    /// Between turns: the ledger is to know of every lasting change.
+    /// Between turns: reports every lasting change to the ledger.
     Watch,
-    /// At the end of a turn: it may end once the check has passed.
+    /// At the end of a turn: the turn may end once the check has passed.
     Turn(DeploymentId),
 }
 
@@ -27,18 +28,18 @@ struct Attempt {
     id: ProbeId,
     due: Time,
     own: Option<Result<(), String>>,
-    /// Those that were asked, and what they said.
+    /// The observers that were asked, and their results.
     observers: BTreeMap<HostId, Option<Result<(), String>>>,
 }
 
-/// How a wait for the check goes.
+/// The state of a turn's wait for the check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// Neither yet.
+    /// The check has neither passed nor failed yet.
     Goes,
-    /// It has passed.
+    /// The check has passed.
     Passed,
-    /// It did not pass in time: why, in numbers.
+    /// The check did not pass in time; the text says why, in numbers.
     Failed(String),
 }
 
@@ -59,7 +60,7 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// The first probe is due at once.
+    /// Makes a monitor whose first probe is due at once.
     pub(super) fn new(check: HealthCheck, aim: Aim, now: Time) -> Self {
         Monitor {
             check,
@@ -77,7 +78,7 @@ impl Monitor {
         }
     }
 
-    /// When something is to be done.
+    /// Returns when there is something to do.
     pub(super) fn next(&self) -> Time {
         let probing = self.attempt.as_ref().map_or(self.next_at, |attempt| attempt.due);
         match self.aim {
@@ -86,7 +87,8 @@ impl Monitor {
         }
     }
 
-    /// Whether a probe is to be begun now. One that does not answer has failed.
+    /// Returns true if a probe is to begin now. A probe that has not answered in
+    /// time is counted as failed.
     pub(super) fn is_due(&mut self, now: Time) -> bool {
         if self.attempt.as_ref().is_some_and(|attempt| attempt.due <= now) {
             self.run_out();
@@ -94,7 +96,7 @@ impl Monitor {
         self.attempt.is_none() && self.next_at <= now
     }
 
-    /// A probe begins, here and at these observers.
+    /// Begins a probe on this host and at these observers.
     pub(super) fn begin(&mut self, id: ProbeId, observers: &[HostId], now: Time) {
         let observers = observers.iter().map(|host| (*host, None)).collect();
         let due = now + self.check.answers_within();
@@ -106,7 +108,7 @@ impl Monitor {
         self.attempt.as_ref().is_some_and(|attempt| attempt.id == id)
     }
 
-    /// What the host's own probe saw.
+    /// Takes the result of the host's own probe.
     pub(super) fn answered(&mut self, id: ProbeId, result: Result<(), String>, now: Time) {
         if let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.id == id) {
             attempt.own = Some(result);
@@ -114,7 +116,7 @@ impl Monitor {
         }
     }
 
-    /// What an observer saw. Only one that was asked is listened to.
+    /// Takes the result of an observer; ignored unless that observer was asked.
     pub(super) fn observed(&mut self, id: ProbeId, by: HostId, result: Result<(), String>, now: Time) {
         if let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.id == id)
             && let Some(said) = attempt.observers.get_mut(&by)
@@ -124,7 +126,7 @@ impl Monitor {
         }
     }
 
-    /// Counts the probe as soon as it cannot end otherwise any more.
+    /// Counts the probe as soon as its result can no longer change.
     fn judge(&mut self, now: Time) {
         let Some(attempt) = &self.attempt else { return };
         let needed = needed(attempt.observers.len());
@@ -147,7 +149,7 @@ impl Monitor {
         }
     }
 
-    /// The time for an answer is over.
+    /// Counts the probe as failed, because its time to answer is over.
     fn run_out(&mut self) {
         let Some(attempt) = &self.attempt else { return };
         let error = match attempt.own {
@@ -169,8 +171,8 @@ impl Monitor {
     fn count_success(&mut self, now: Time) {
         self.attempt = None;
         self.probes = self.probes.saturating_add(1);
-        // What lies further back is no evidence of now: a host that was asleep
-        // between two successes has not been well all the time.
+        // An older success says nothing about now: a host that was asleep between
+        // two successes was not well all the time.
         let is_fresh = self.good_in_row > 0 && now.since(self.good_at) <= self.check.fresh_for();
         if !is_fresh {
             self.good_in_row = 0;
@@ -190,17 +192,18 @@ impl Monitor {
         self.last_error = keep_start(&error.replace(char::is_control, " "), ERROR_BYTES_MAX).to_owned();
     }
 
-    /// Well: as many fresh successes in a row as it takes, for at least so long.
+    /// Returns true if enough fresh successes in a row were seen, over at least
+    /// `steady_for`.
     pub(super) fn is_well(&self, steady_for: Duration) -> bool {
         self.good_in_row >= self.check.rise && self.good_at.since(self.good_since) >= steady_for
     }
 
-    /// Unwell: as many failures in a row as it takes, the last one of this kind.
+    /// Returns the last error, if enough failures in a row were seen.
     pub(super) fn is_unwell(&self) -> Option<&str> {
         (self.bad_in_row >= self.check.fall).then_some(&self.last_error)
     }
 
-    /// Of a turn: whether it may end.
+    /// Returns whether the turn that waits may end.
     pub(super) fn wait(&self, now: Time) -> Wait {
         if self.is_well(Duration::ZERO) {
             return Wait::Passed;
@@ -215,7 +218,7 @@ impl Monitor {
         ))
     }
 
-    /// What was seen, in numbers.
+    /// Says in numbers what was seen.
     pub(super) fn so_far(&self) -> String {
         let last = match self.last_error.as_str() {
             "" => String::new(),
@@ -235,7 +238,8 @@ impl Monitor {
     }
 }
 
-/// How many of those that were asked must confirm it: most of them.
+/// Returns how many of the observers that were asked must confirm a success: a
+/// majority.
 fn needed(asked: usize) -> usize {
     if asked == 0 { 0 } else { asked / 2 + 1 }
 }

@@ -1,11 +1,11 @@
 //! All monitors of this host, and what they want the ledger to know.
 //!
-//! A word is said only when the ledger says otherwise, so a host that starts
-//! again does not repeat itself: the ledger's last word stands until fresh
-//! evidence contradicts it. Bad news is said at once. Good news after bad
-//! waits, the longer the more often the host has been unwell of late: a host
-//! that flaps stays out until it is steady, and costs the ledger a bounded
-//! number of entries (see [`HOLD_OFF_MAX`]).
+//! A monitor proposes an entry only when the ledger says something else. So a host
+//! that restarts does not repeat itself: what the ledger says holds until fresh
+//! evidence contradicts it. Bad news is proposed at once. Good news after bad news
+//! waits, and the longer the more often the host has been unwell recently. So a
+//! host that flaps stays out of service until it is steady, and costs the ledger a
+//! bounded number of entries (see [`HOLD_OFF_MAX`]).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,19 +17,21 @@ use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::ProbeId;
 use crate::time::Time;
 
-/// The second time within [`FLAP_WINDOW`] that a host was unwell, it must have
-/// been well for so long before it is said to be; then twice as long each time.
+/// How long a host must have been well before it is reported well, after it was
+/// unwell for the second time within [`FLAP_WINDOW`]. The time doubles with each
+/// further time.
 pub const HOLD_OFF_FIRST: Duration = Duration::from_secs(30);
-/// Never longer than this. With it a host is said to be unwell nine times in an
-/// hour at most, and well again as often.
+/// The longest hold-off. With it a host is reported unwell at most nine times in an
+/// hour, and well again as often.
 pub const HOLD_OFF_MAX: Duration = Duration::from_secs(15 * 60);
-/// Being unwell longer ago than this is forgiven.
+/// How long it counts that a host was unwell.
 pub const FLAP_WINDOW: Duration = Duration::from_secs(3_600);
-/// Words about one host and group that enter the ledger in an hour, at most,
-/// besides those about its turns: follows from the numbers above.
+/// The most entries about one host and group in an hour, besides those about its
+/// turns. It follows from the numbers above.
 pub const WORDS_PER_HOUR_MAX: usize = 20;
 
-/// How long a host must have been well that was unwell so often of late.
+/// Returns how long a host must have been well, if it was unwell this often
+/// recently.
 pub fn hold_off(unwell_of_late: u32) -> Duration {
     match unwell_of_late {
         0 | 1 => Duration::ZERO,
@@ -40,36 +42,36 @@ pub fn hold_off(unwell_of_late: u32) -> Duration {
 /// What the ledger says of this host in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
-    /// Whether it is unwell.
+    /// True if the host is unwell.
     pub(crate) is_ailing: bool,
     /// How often it was found unwell within [`FLAP_WINDOW`].
     pub(crate) unwell_of_late: u32,
-    /// Words older than this say nothing new.
+    /// Entries that are based on an older index than this are ignored.
     pub(crate) since: Index,
 }
 
-/// What a monitor asks of the node.
+/// A probe that a monitor asks the node to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ask {
     pub(crate) id: ProbeId,
     pub(crate) group: GroupName,
     pub(crate) probe: Probe,
     pub(crate) timeout: Duration,
-    /// Those that are to look too.
+    /// The observers that are to probe too.
     pub(crate) observers: Vec<HostId>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Monitors {
     monitors: BTreeMap<GroupName, Monitor>,
-    /// What the ledger is to be told, the same until it is.
+    /// The bodies to propose, unchanged until the ledger has them.
     words: BTreeMap<GroupName, Body>,
     next_probe: u64,
 }
 
 impl Monitors {
-    /// These are the checks of this host now, and what each is for. One that is
-    /// new or was changed begins anew; one that is gone ends.
+    /// Sets the checks of this host, each with its aim. A monitor that is new or
+    /// changed starts afresh, and one that is no longer wanted ends.
     pub(crate) fn set(&mut self, wanted: &BTreeMap<GroupName, (HealthCheck, Aim)>, now: Time) {
         self.monitors.retain(|group, monitor| {
             wanted.get(group).is_some_and(|(check, aim)| monitor.check == *check && monitor.aim == *aim)
@@ -81,7 +83,8 @@ impl Monitors {
         }
     }
 
-    /// The probes that begin now. `observers` are those of a group.
+    /// Begins the probes that are due. `observers` returns the observers for a
+    /// group.
     pub(crate) fn begin(&mut self, now: Time, observers: impl Fn(&GroupName) -> Vec<HostId>) -> Vec<Ask> {
         let mut asks = Vec::new();
         for (group, monitor) in &mut self.monitors {
@@ -98,21 +101,21 @@ impl Monitors {
         asks
     }
 
-    /// Names a probe: its own, or one that is done for another host.
+    /// Returns the number for a new probe: the host's own, or one for another host.
     pub(crate) fn next_id(&mut self) -> ProbeId {
         self.next_probe += 1;
         ProbeId(self.next_probe)
     }
 
-    /// What the host's own probe saw; one that nobody waits for any more is
-    /// not heard.
+    /// Takes the result of the host's own probe. It is ignored if no monitor waits
+    /// for it any longer.
     pub(crate) fn answered(&mut self, id: ProbeId, result: Result<(), String>, now: Time) {
         if let Some(monitor) = self.monitors.values_mut().find(|monitor| monitor.is_probing(id)) {
             monitor.answered(id, result, now);
         }
     }
 
-    /// What an observer saw.
+    /// Takes the result of an observer.
     pub(crate) fn observed(
         &mut self,
         group: &GroupName,
@@ -126,7 +129,7 @@ impl Monitors {
         }
     }
 
-    /// How the turns that wait for their check do.
+    /// Returns how the turns that wait for their check are doing.
     pub(crate) fn waits(&self, now: Time) -> Vec<(DeploymentId, Wait)> {
         let waits = self.monitors.values().filter_map(|monitor| match monitor.aim {
             Aim::Turn(deployment) => Some((deployment, monitor.wait(now))),
@@ -135,14 +138,14 @@ impl Monitors {
         waits.collect()
     }
 
-    /// What a turn has seen of its check so far, in numbers.
+    /// Says in numbers what a turn has seen of its check so far.
     pub(crate) fn so_far(&self, deployment: DeploymentId) -> Option<String> {
         let monitor = self.monitors.values().find(|monitor| monitor.aim == Aim::Turn(deployment))?;
         Some(monitor.so_far())
     }
 
-    /// What the ledger lacks, as of an index. The same words until the ledger
-    /// has them, or until they are no longer true.
+    /// Returns the bodies that the ledger lacks, as of an index. They stay the same
+    /// until the ledger has them, or until they are no longer true.
     pub(crate) fn words(
         &mut self,
         me: HostId,
@@ -173,7 +176,7 @@ impl Monitors {
         self.words.values().cloned().collect()
     }
 
-    /// When there is something to do.
+    /// Returns when there is something to do.
     pub(crate) fn next(&self) -> Option<Time> {
         self.monitors.values().map(Monitor::next).min()
     }

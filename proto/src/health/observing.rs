@@ -1,10 +1,10 @@
-//! Looking at another host's application, because it asked.
+//! Probes another host's application, because that host asked for it.
 //!
-//! The host that is looked at asks and keeps count; an observer remembers
-//! nothing but what it looks at right now. So nobody has to take over from an
-//! observer that goes Down: the next probe asks another. What is looked at is
-//! the group's probe as the ledger has it, at the asker's own address: nobody
-//! can make a host look anywhere else.
+//! The host that asks keeps count. An observer remembers only the probes that it is
+//! making right now. So no host has to take over from an observer that goes Down:
+//! the next probe asks another one. An observer only uses the group's probe as the
+//! ledger has it, at the address of the host that asks. So no host can make it
+//! probe anything else.
 
 use std::collections::BTreeMap;
 
@@ -13,27 +13,28 @@ use crate::id::{GroupName, HostId};
 use crate::io::ProbeId;
 use crate::time::Time;
 
-/// Looks under way at a time; beyond it a host does not answer, and the asker
-/// counts one observer less.
+/// The most looks under way at a time. Beyond that a host does not answer, and for
+/// the host that asks an observer is missing.
 const LOOKS_MAX: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Look {
     pub(crate) subject: HostId,
     pub(crate) group: GroupName,
-    /// What the asker calls it.
+    /// The number that the asking host gave the probe.
     pub(crate) number: ProbeId,
     due: Time,
 }
 
-/// What this host looks at now.
+/// The looks that are under way on this host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observing {
     looks: BTreeMap<ProbeId, Look>,
 }
 
 impl Observing {
-    /// Begins a look, unless there are too many, or one at the same place.
+    /// Begins a look; returns false if there are too many, or one at the same host
+    /// and group.
     pub(crate) fn begin(
         &mut self,
         id: ProbeId,
@@ -52,14 +53,14 @@ impl Observing {
         true
     }
 
-    /// A look has ended.
+    /// Ends a look.
     pub(crate) fn end(&mut self, id: ProbeId) -> Option<Look> {
         self.looks.remove(&id)
     }
 }
 
-/// Who looks at a host's application: the first of those that are up, in an
-/// order that is another one for each host and group.
+/// Returns the observers of a host's application: the first of the hosts that are
+/// up, in an order that differs for each host and group.
 pub(crate) fn observers(subject: HostId, group: &GroupName, up: impl Iterator<Item = HostId>) -> Vec<HostId> {
     let place = |host: &HostId| {
         let mut hasher = blake3::Hasher::new();

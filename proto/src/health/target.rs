@@ -1,21 +1,22 @@
-//! Where a probe goes, and where it goes if another host sends it.
+//! The endpoint that a probe goes to, and the one to use from another host.
 
-// Addresses as words: `core` has no sockets.
+// Only the address types: `core` has no sockets.
 use core::net::{IpAddr, Ipv6Addr};
 use std::fmt;
 
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// A name or an IP address; IPv6 without its brackets.
+    /// A name or an IP address; an IPv6 address without its brackets.
     pub host: String,
-    /// From 1.
+    /// The port, from 1.
     pub port: u16,
 }
 
 impl Endpoint {
-    /// Of `http://host[:port][/path]`, with what follows the port. None if the
-    /// URL is of another kind, or carries a user's name.
+    /// Parses `http://host[:port][/path]`. Returns the endpoint, and what follows
+    /// the port. Returns `None` for other kinds of URL, and for one with a user
+    /// name or a fragment.
     pub fn of_url(url: &str) -> Option<(Endpoint, &str)> {
         let scheme = url.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"))?;
         let rest = &url[scheme.len()..];
@@ -35,7 +36,7 @@ impl Endpoint {
         Some((endpoint, path))
     }
 
-    /// Of `host:port`.
+    /// Parses `host:port`.
     pub fn of_address(text: &str) -> Option<Endpoint> {
         let (host, port) = text.rsplit_once(':')?;
         let port = port.parse().ok().filter(|port| *port > 0)?;
@@ -51,13 +52,14 @@ impl Endpoint {
         Some(Endpoint { host, port })
     }
 
-    /// Whether it means "this host", whoever reads it.
+    /// Returns true if the address means "this host" on every host.
     fn is_local(&self) -> bool {
         let is_local = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
         self.host.eq_ignore_ascii_case("localhost") || self.host.parse().is_ok_and(is_local)
     }
 
-    /// With a host's address in place of what means "this host".
+    /// Returns the endpoint as other hosts reach it: if it means "this host", with
+    /// one of the host's addresses.
     pub(super) fn seen_from_afar(&self, addresses: &[String]) -> Option<Endpoint> {
         if !self.is_local() {
             return Some(self.clone());
@@ -67,7 +69,7 @@ impl Endpoint {
     }
 }
 
-/// The IP address or name in a multiaddress.
+/// Returns the IP address or the name in a multiaddress.
 fn host_of(multiaddress: &str) -> Option<String> {
     let mut parts = multiaddress.strip_prefix('/')?.split('/');
     let (kind, host) = (parts.next()?, parts.next()?);

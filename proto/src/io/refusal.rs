@@ -1,4 +1,5 @@
-//! Why a request is refused: typed, with numbers, and with what to do.
+//! The reasons why a request is refused: typed, with numbers, and with what to do
+//! about it.
 
 use super::because;
 use crate::health::InvalidCheck;
@@ -7,35 +8,38 @@ use crate::node::Halt;
 use crate::policy::{InvalidPolicy, PREDEFINED};
 use crate::time::LedgerTime;
 
-/// What must come first for who wants to go back.
+/// What an operator who wants to roll back must do or wait for first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
-    /// Another rollback is on its way.
+    /// Wait: another rollback is on its way.
     GoesBack,
-    /// What runs may be stopped in such a way that the mesh goes back there.
+    /// Stop the running deployment with a rollback, which goes back to the wanted
+    /// revision.
     StopAndGoBack,
-    /// What runs may be stopped.
+    /// Stop the running deployment.
     Stop,
-    /// What waits may be stopped.
+    /// Stop the queued deployment.
     StopQueued,
 }
 
-/// Why a request is refused. Nothing has changed, unless it says so.
+/// The reason why a request is refused. Nothing has changed, unless the variant
+/// says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// This host has not joined a mesh yet.
     #[error("this host has not joined its mesh yet: {0}")]
     NotJoined(String),
-    /// No such group.
+    /// There is no group with this name.
     #[error("no group {0}: `skein group list` shows the groups, `skein group set FILE` defines one")]
     UnknownGroup(GroupName),
-    /// No such deployment.
+    /// There is no deployment with this id.
     #[error("no deployment {0}: `skein deployments` lists them")]
     UnknownDeployment(DeploymentId),
-    /// No host has the tags.
+    /// No host has the group's tags.
     #[error("no host matches the tags of group {0}: `skein hosts` shows every host's tags")]
     NoHosts(GroupName),
-    /// M ≥ N: nothing could ever be taken out of service.
+    /// The minimum includes every host (M ≥ N), so none could ever be taken out of
+    /// service.
     #[error(
         "{config} of {total} hosts means {minimum} must stay healthy, so no host may ever be taken out of \
          service: {advice}"
@@ -43,135 +47,137 @@ pub enum Refusal {
     ImpossibleMinimum {
         /// The minimum as configured.
         config: String,
-        /// N.
+        /// N: the number of hosts in the group.
         total: u32,
-        /// M.
+        /// M: the number of hosts that must stay healthy.
         minimum: u32,
-        /// The smallest change that makes it possible.
+        /// The smallest change that makes the deployment possible.
         advice: String,
     },
-    /// One deployment per group at a time.
+    /// The group has a running deployment, and may have one at a time.
     #[error("deployment {running} of {group} is still running: stop it, wait for it, or submit with --queue")]
     AlreadyRunning {
         /// The group.
         group: GroupName,
-        /// What runs.
+        /// The running deployment.
         running: DeploymentId,
     },
-    /// Nothing goes back beside a deployment that runs.
+    /// A rollback cannot run beside another deployment.
     #[error("{}", stop_first(group, *busy, *first))]
     StopFirst {
         /// The group.
         group: GroupName,
-        /// What is in the way.
+        /// The deployment that is in the way.
         busy: DeploymentId,
-        /// What comes first.
+        /// What must be done first.
         first: First,
     },
-    /// The queue holds one.
+    /// The group's queue holds one deployment, and it is taken.
     #[error("deployment {queued} of {group} is waiting already: a group's queue holds one")]
     QueueFull {
         /// The group.
         group: GroupName,
-        /// What waits.
+        /// The deployment that waits.
         queued: DeploymentId,
     },
-    /// The deployment is over.
+    /// The deployment is over already; its status follows.
     #[error("deployment {0} is over already ({1})")]
     AlreadyOver(DeploymentId, &'static str),
-    /// No revision to go back to.
+    /// The group has no revision to go back to.
     #[error("group {0} has no earlier good revision to roll back to")]
     NothingToRollBackTo(GroupName),
-    /// A revision that was never deployed to the group.
+    /// The revision was never deployed to the group.
     #[error("revision {0} was never deployed successfully to {1}: `skein history {1}` lists what was")]
     UnknownRevision(Digest, GroupName),
-    /// A group that is being deployed to cannot be removed.
+    /// The group is being deployed to, so it cannot be deleted.
     #[error("group {group} has a running deployment, {running}: stop it first")]
     GroupInUse {
         /// The group.
         group: GroupName,
-        /// What runs.
+        /// The running deployment.
         running: DeploymentId,
     },
-    /// No such host.
+    /// There is no host with this id.
     #[error("no host {0} in this mesh")]
     UnknownHost(HostId),
-    /// The host that is asked does not belong to the mesh any more.
+    /// The host that was asked no longer belongs to the mesh.
     #[error(
         "this host was taken out of its mesh at {at}: what it knows is as of then. To let the machine in again, \
          give its agent a new data directory and a token (`skein mesh token` on a member)"
     )]
     Removed {
-        /// When.
+        /// When it was taken out.
         at: LedgerTime,
     },
-    /// A mesh without hosts would know nothing.
+    /// The host is the last one: a mesh without hosts would know nothing.
     #[error("it is the only host of this mesh: stop its agent and remove its data directory instead")]
     LastHost,
-    /// It is out of the mesh, but the mesh still needs it.
+    /// The host is out of the mesh, but the mesh still needs its vote.
     #[error(
         "the host is out of the mesh, but after {seconds} s no other has taken its place in consensus ({voters_up} \
          of {voters} voters are connected): leave its agent running, and say this again until it is done"
     )]
     StillVotes {
-        /// How long it was waited for.
+        /// How long the request has waited for it, in seconds.
         seconds: u64,
-        /// Voters that this host is connected to, itself included.
+        /// The number of voters that this host is connected to, including itself.
         voters_up: u32,
-        /// Voters in all.
+        /// The number of all voters.
         voters: u32,
     },
-    /// Too large, too many, out of bounds.
+    /// Something is too large, or there are too many.
     #[error("{what}: at most {limit}")]
     Limit {
-        /// What is too much.
+        /// The thing that exceeds the limit.
         what: String,
         /// The limit.
         limit: u64,
     },
-    /// Consensus did not answer. The change may or may not still happen.
+    /// Consensus did not answer in time. The change may still happen.
     #[error(
         "the mesh did not commit this within {seconds} s ({voters_up} of {voters} voters are connected): it may \
          still happen; look with `skein status` before trying again"
     )]
     NotCommitted {
-        /// How long it was tried.
+        /// How long it was tried, in seconds.
         seconds: u64,
-        /// Voters that this host is connected to, itself included.
+        /// The number of voters that this host is connected to, including itself.
         voters_up: u32,
-        /// Voters in all.
+        /// The number of all voters.
         voters: u32,
     },
-    /// It was folded where this host did not see it.
+    /// The entry was folded, but this host got it with a snapshot and does not know
+    /// the result.
     #[error(
         "the mesh has folded this, but this host was behind and learned it from a snapshot, which does not say \
          whether it was accepted: look with `skein status` before trying again"
     )]
     FoldedUnseen,
-    /// This host folds the ledger no further.
+    /// This host has stopped folding the ledger.
     #[error(transparent)]
     Halted(Halt),
-    /// Only a host itself speaks of itself.
+    /// A host said something about another host that only that host may say of
+    /// itself.
     #[error("{author} cannot speak for {of}: only a host itself says this of itself")]
     NotItsAuthor {
-        /// Of which host something was said.
+        /// The host that the statement is about.
         of: HostId,
-        /// By which host.
+        /// The host that made the statement.
         author: HostId,
     },
-    /// A host joins under another's number in consensus.
+    /// A host tried to join under another host's number in consensus.
     #[error("the {0} is another host's, or was: a host takes a new number with each new store")]
     VoterTaken(VoterId),
-    /// The agent ends.
+    /// The agent is stopping.
     #[error("this agent is stopping")]
     Leaving,
-    /// The group's health check could not work.
+    /// The group's health check is invalid.
     #[error("the group's health check: {0}")]
     HealthCheck(#[from] InvalidCheck),
-    /// What no policy may say.
+    /// The policy is invalid.
     #[error(transparent)]
     InvalidPolicy(InvalidPolicy),
-    /// M ≥ N in a zone.
+    /// The minimum of a zone includes every host there (M ≥ N).
     #[error(
         "{config} of the {total} hosts {} means {minimum} must stay healthy, so none of them may ever be taken out \
          of service: {advice}", in_zone(.zone)
@@ -179,16 +185,16 @@ pub enum Refusal {
     ImpossibleZoneMinimum {
         /// The zone's minimum as configured.
         config: String,
-        /// Which zone; empty for hosts that name none.
+        /// The name of the zone; empty for hosts without a zone.
         zone: String,
         /// N of the zone.
         total: u32,
         /// M of the zone.
         minimum: u32,
-        /// The smallest change that makes it possible.
+        /// The smallest change that makes the deployment possible.
         advice: String,
     },
-    /// Zone by zone, with no zones.
+    /// The policy goes zone by zone, but no host of the group names a zone.
     #[error(
         "{group} is to be deployed to zone by zone, but none of its {hosts} hosts says in which zone it is: start \
          their agents with --zone, or remove [zones] (for one deployment: --override zones.enabled=false)"
@@ -196,20 +202,20 @@ pub enum Refusal {
     NoZones {
         /// The group.
         group: GroupName,
-        /// N.
+        /// N: the number of hosts in the group.
         hosts: u32,
     },
-    /// A zone is put in order that no host is in.
+    /// The order of zones names a zone that no host is in.
     #[error("zones.order names {}, but no host of {group} is there; its zones are: {}", list(.unknown), list(.known))]
     UnknownZones {
         /// The group.
         group: GroupName,
-        /// Those that no host has.
+        /// The names in the order that no host has.
         unknown: Vec<String>,
-        /// Those that its hosts have.
+        /// The zones of the group's hosts.
         known: Vec<String>,
     },
-    /// A canary that nobody follows.
+    /// The canary would include every host, so none would follow it.
     #[error(
         "a canary of {config} takes in every host of {group} ({total}), so nobody would follow it: make it \
          smaller{}, or leave it out (--override canary.enabled=false)", smaller(*.total)
@@ -219,23 +225,24 @@ pub enum Refusal {
         group: GroupName,
         /// The canary as configured.
         config: String,
-        /// As a number of hosts.
+        /// The canary as a number of hosts.
         canary: u32,
-        /// N.
+        /// N: the number of hosts in the group.
         total: u32,
     },
-    /// It would time out while it bakes.
+    /// The deployment would reach its timeout while it bakes.
     #[error(
         "the bakes of this deployment take {bakes} s in all and its timeout is {timeout} s, so it could never end \
          well: make the bakes shorter, or the timeout longer (--override timeout={}s)", .bakes + .timeout
     )]
     BakesTooLong {
-        /// Seconds in all.
+        /// The length of all bakes together, in seconds.
         bakes: u64,
-        /// Seconds.
+        /// The timeout of the deployment, in seconds.
         timeout: u64,
     },
-    /// All hosts have it.
+    /// All hosts have the revision already, so outdated-only leaves none to deploy
+    /// to.
     #[error(
         "all {hosts} hosts of {group} run {} already, so outdated_only leaves nothing to do: deploy without it to \
          install it again", .digest.short()
@@ -243,12 +250,12 @@ pub enum Refusal {
     NothingOutdated {
         /// The group.
         group: GroupName,
-        /// N.
+        /// N: the number of hosts in the group.
         hosts: u32,
         /// The revision.
         digest: Digest,
     },
-    /// A rollback to where the group is.
+    /// The rollback leads to the revision that the group is at already.
     #[error(
         "{group} is back at {} already: to go back further, name an older revision (`skein rollback {group} --to \
          …`; `skein history {group}` lists them)", .digest.short()
@@ -256,70 +263,71 @@ pub enum Refusal {
     AlreadyBack {
         /// The group.
         group: GroupName,
-        /// Where it is.
+        /// The revision that the group is at.
         digest: Digest,
     },
-    /// A restart of what is not there.
+    /// No host of the group runs its last good revision, so there is nothing to
+    /// restart.
     #[error(
         "no host of {0} runs its last good revision, so there is nothing to restart: deploy a bundle to it"
     )]
     NothingToRestart(GroupName),
-    /// The revision has changed since the restart was asked for.
+    /// The last good revision has changed since the restart was asked for.
     #[error("the last good revision of {group} is not {} any more: ask for the restart again", .digest.short())]
     RestartOutrun {
         /// The group.
         group: GroupName,
-        /// What was to be restarted.
+        /// The revision that was to be restarted.
         digest: Digest,
     },
-    /// Agents that could not follow it.
+    /// Some agents are too old to fold this deployment.
     #[error(
         "this deployment asks for what {} cannot follow ({} of the mesh {} older than wire version {needs}): \
          upgrade the agents there, or take hosts that are gone out of the mesh", list(.hosts), .older,
          if *.older == 1 { "is" } else { "are" }
     )]
     TooOld {
-        /// Their names, the first few.
+        /// The names of their hosts, at most the first few.
         hosts: Vec<String>,
-        /// How many.
+        /// The number of such hosts.
         older: u32,
-        /// The wire version that is needed.
+        /// The wire version that the deployment needs.
         needs: u16,
     },
-    /// No such configuration.
+    /// There is no deployment configuration with this name.
     #[error(
         "no deployment configuration `{name}`: there are {}; `skein config set FILE` defines one", configs(.known)
     )]
     UnknownConfig {
-        /// As given.
+        /// The name that was given.
         name: ConfigName,
-        /// Those of the mesh's own.
+        /// The mesh's own configurations.
         known: Vec<ConfigName>,
     },
-    /// The predefined names mean the same everywhere.
+    /// The name is predefined, and cannot be redefined or deleted.
     #[error("`{0}` is predefined and means the same in every mesh: choose another name")]
     PredefinedConfig(ConfigName),
-    /// A configuration that groups follow cannot be removed.
+    /// Groups follow the configuration, so it cannot be deleted.
     #[error("configuration `{name}` is used by {}: set another one there first", list(.groups))]
     ConfigInUse {
-        /// Which.
+        /// The name of the configuration.
         name: ConfigName,
-        /// By whom.
+        /// The names of the groups that follow it.
         groups: Vec<String>,
     },
-    /// No such alarm.
+    /// The group has no alarm with this name that is set by hand.
     #[error(
         "group {group} has no alarm `{alarm}` that is set by hand ({known}): see `skein alarm list {group}`"
     )]
     UnknownAlarm {
         /// The group.
         group: GroupName,
-        /// As typed.
+        /// The name that was given.
         alarm: String,
-        /// Those that it has, in words.
+        /// The alarms that it has, as text.
         known: String,
     },
-    /// An alarm that was set by hand would stop it at once.
+    /// An alarm is active, and would stop the deployment at once.
     #[error(
         "alarm `{alarm}` of {group} is active since {since} ({detail}), so a deployment would be stopped at \
          once: `skein alarm clear {group} {alarm}`, or submit with --override alarms=ignore"
@@ -327,14 +335,14 @@ pub enum Refusal {
     AlarmActive {
         /// The group.
         group: GroupName,
-        /// Which.
+        /// The name of the alarm.
         alarm: String,
-        /// Since when.
+        /// When it became active.
         since: LedgerTime,
         /// Why, and by whom.
         detail: String,
     },
-    /// Nothing new begins now.
+    /// The group is frozen, so nothing new may begin.
     #[error(
         "group {group} is frozen until {until} by {by}{}: wait, or end it with `skein unfreeze {group}`; \
          rollbacks and stops are allowed",
@@ -343,9 +351,9 @@ pub enum Refusal {
     Frozen {
         /// The group.
         group: GroupName,
-        /// Until when.
+        /// When the freeze ends.
         until: LedgerTime,
-        /// Who did it.
+        /// The person who froze the group.
         by: String,
         /// Why; may be empty.
         reason: String,
@@ -355,22 +363,22 @@ pub enum Refusal {
         "until {until} is no freeze: it must be later than now ({now}) and at most {max_days} days ahead"
     )]
     NotAFreeze {
-        /// As asked.
+        /// The end that was asked for.
         until: LedgerTime,
-        /// The ledger's clock.
+        /// The time on the ledger's clock.
         now: LedgerTime,
-        /// See `state::FREEZE_MAX`.
+        /// The longest freeze, in days: see `state::FREEZE_MAX`.
         max_days: u64,
     },
 }
 
 impl Refusal {
-    /// What kind: the word that JSON carries.
+    /// Returns the name of the kind, as used in JSON.
     pub fn code(&self) -> &'static str {
         self.in_numbers().0
     }
 
-    /// The kind, and the numbers that it is about.
+    /// Returns the name of the kind, and the numbers that it is about.
     pub fn in_numbers(&self) -> (&'static str, Vec<(&'static str, u64)>) {
         match self {
             Refusal::NotJoined(_) => ("NOT_JOINED", vec![]),
@@ -429,8 +437,8 @@ impl Refusal {
         }
     }
 
-    /// Whether it passes by itself, or by what somebody does elsewhere: the
-    /// deployment as it was asked for could be submitted then.
+    /// Returns true if the reason goes away with time, or can be removed elsewhere.
+    /// The same deployment could then be submitted unchanged.
     pub const fn passes(&self) -> bool {
         matches!(
             self,

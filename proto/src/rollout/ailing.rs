@@ -1,9 +1,10 @@
 //! Hosts whose application the group's check has found unwell.
 //!
-//! Such a host is not in service, like one that is Down, and goes first: its turn
-//! takes nothing away. Being unwell may pass, so it stops nothing for good: H
-//! counts how turns ended. But a host that was *updated* and is unwell longer than
-//! the check's grace has failed its turn after all.
+//! Like a host that is Down, such a host is out of service. It goes first, because
+//! its turn takes nothing out of service. Being unwell may pass, so it does not
+//! fail a deployment by itself: H counts the outcomes of turns. But if a host that
+//! was *updated* is unwell for longer than the check's grace, its turn has failed
+//! after all.
 
 use super::Rollout;
 use crate::entry::Failure;
@@ -11,8 +12,8 @@ use crate::id::HostId;
 use crate::time::LedgerTime;
 
 impl Rollout {
-    /// Folds that a host became unwell by its check, or well again. Returns
-    /// which hosts got or lost a lease by it.
+    /// Folds that a host became unwell by its check, or well again. Returns the
+    /// hosts that got or lost a lease because of it.
     pub fn set_ailing(&mut self, host: HostId, ailing: Option<LedgerTime>, at: LedgerTime) -> Vec<HostId> {
         if !self.members.contains_key(&host) || self.status.is_over() {
             return Vec::new();
@@ -24,13 +25,13 @@ impl Rollout {
         self.go_on(at)
     }
 
-    /// Whether its turn went well, and it is unwell now.
+    /// Returns true if the host's turn succeeded and it is unwell now.
     pub fn has_relapsed(&self, host: HostId) -> bool {
         self.members.get(&host).is_some_and(super::Member::has_relapsed)
     }
 
-    /// Folds that an updated host was unwell for too long. Returns which hosts
-    /// got a lease by it.
+    /// Folds that an updated host was unwell for too long. Returns the hosts that
+    /// got a lease because of it.
     pub(crate) fn fail_relapsed(&mut self, host: HostId, failure: Failure, at: LedgerTime) -> Vec<HostId> {
         if self.verdict.is_some() || !self.has_relapsed(host) {
             return Vec::new();

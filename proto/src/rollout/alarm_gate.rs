@@ -1,5 +1,5 @@
-//! What a rollout knows of its group's alarms: enough to hold its turns back,
-//! and to stop.
+//! What a rollout knows of its group's alarms: enough to hold back turns, and to
+//! stop.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,19 +8,20 @@ use crate::alarm::StoppedBy;
 use crate::id::HostId;
 use crate::time::LedgerTime;
 
-/// Whether alarms let turns begin. Open if there are none, or none counts.
+/// The state of the alarms that decides whether turns may begin. The gate is open
+/// if there are no alarms, or none of them counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AlarmGate {
-    /// Alarms that were not read yet since the deployment began.
+    /// The number of alarms that were not read since the deployment began.
     pub unread: u32,
-    /// Alarms that are to be read.
+    /// The number of alarms that must be read.
     pub total: u32,
-    /// Whether one is active: the deployment is about to be stopped.
+    /// True if an alarm is active: the deployment is about to be stopped.
     pub is_active: bool,
 }
 
 impl AlarmGate {
-    /// What it holds turns back for.
+    /// Returns the reason to hold back turns, if there is one.
     pub(super) fn blocker(self) -> Option<Blocker> {
         let AlarmGate { unread, total, is_active } = self;
         (unread > 0 || is_active).then_some(Blocker::AlarmUnread { unread, total })
@@ -28,14 +29,15 @@ impl AlarmGate {
 }
 
 impl Rollout {
-    /// Folds what is known of the alarms now. Returns which hosts got a lease
-    /// by it.
+    /// Folds what is known of the alarms now. Returns the hosts that got a lease
+    /// because of it.
     pub(crate) fn set_alarm_gate(&mut self, gate: AlarmGate, at: LedgerTime) -> Vec<HostId> {
         self.alarms = gate;
         self.advance(at)
     }
 
-    /// Folds that an alarm says stop. Turns under way end at their next event.
+    /// Folds that an alarm stops the deployment. Turns under way end before their
+    /// next event.
     pub(crate) fn stop_on_alarm(&mut self, stopped_by: StoppedBy) {
         if self.verdict.is_none() {
             self.stopped_by = Some(stopped_by);

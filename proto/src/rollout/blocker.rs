@@ -1,4 +1,4 @@
-//! What keeps the next turn from starting, in numbers.
+//! The reasons why the next turn may not start, with numbers.
 
 use std::fmt;
 
@@ -7,133 +7,135 @@ use crate::id::DeploymentId;
 use crate::io::because;
 use crate::time::LedgerTime;
 
-/// Why the next turn may not start now. `status` prints these as they are.
+/// A reason why the next turn may not start now. `status` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocker {
-    /// As many turns are under way as the policy lets.
+    /// As many turns are under way as the policy allows.
     TurnsInFlight {
-        /// Under way.
+        /// The turns under way.
         in_flight: u32,
-        /// At most.
+        /// The most turns at a time.
         turns_max: u32,
     },
-    /// One host less in service would break the minimum.
+    /// One more host out of service would break the minimum.
     TooFewHealthy {
-        /// In service now.
+        /// The hosts in service now.
         available: u32,
-        /// M.
+        /// M: the hosts that must stay in service.
         minimum: u32,
-        /// N.
+        /// N: the hosts of the group.
         total: u32,
-        /// Of those not in service, how many the mesh counts Down.
+        /// Of the hosts that are out of service, those that the mesh counts Down.
         down: u32,
-        /// And how many are unwell by the group's health check.
+        /// Of the hosts that are out of service, those that are unwell by the
+        /// group's health check.
         ailing: u32,
     },
-    /// Nobody is left to start; the last turns are under way.
+    /// No host is left to start, and the last turns are under way.
     LastTurns {
-        /// How many.
+        /// The turns under way.
         in_flight: u32,
     },
-    /// The deployment is ending; turns under way come to their end first.
+    /// The deployment is ending: its turns under way come to their end first.
     Ending {
-        /// How many.
+        /// The turns under way.
         in_flight: u32,
     },
-    /// All turns are over, but hosts that were updated are unwell by the group's
-    /// health check: they become well again, or their turns have failed.
+    /// All turns are over, but some updated hosts are unwell by the group's health
+    /// check. They become well again, or their turns count as failed.
     Relapsed {
-        /// How many.
+        /// The number of these hosts.
         relapsed: u32,
     },
     /// Another deployment of the group goes first.
     Queued {
-        /// Which, if one runs.
+        /// The deployment that runs; `None` if a rollback is about to begin.
         behind: Option<DeploymentId>,
     },
-    /// The group's alarms must be read once before the first turn.
+    /// The group's alarms must each be read once before the first turn.
     AlarmUnread {
-        /// Not read yet.
+        /// The alarms that are not read yet.
         unread: u32,
-        /// In all.
+        /// All alarms that must be read.
         total: u32,
     },
     /// The group is frozen: what waits begins afterwards.
     Frozen {
-        /// Until when.
+        /// When the freeze ends.
         until: LedgerTime,
-        /// Who did it.
+        /// The person who froze the group.
         by: String,
         /// Why; may be empty.
         reason: String,
     },
-    /// Hosts that count as in service are lost to too many of their observers, so
-    /// this host does not trust the count enough to go out of service. Known only
-    /// to it.
+    /// Too many observers have lost hosts that count as in service. So this host
+    /// does not trust the count enough to go out of service. No other host knows
+    /// this blocker.
     Suspects {
-        /// How many hosts are suspect.
+        /// The number of suspects.
         suspects: u32,
-        /// Hosts in service by the ledger.
+        /// The hosts in service by the ledger.
         available: u32,
-        /// M.
+        /// M: the hosts that must stay in service.
         minimum: u32,
     },
-    /// This host reaches too few voters, so nothing is committed that it could
-    /// know of: all that it says is as of its last entry. Known only to that host.
+    /// This host reaches too few voters, so it learns of no new entries. Everything
+    /// that it says is as of its last entry. No other host knows this blocker.
     NoMajority {
-        /// Voters that it reaches, itself included if it is one.
+        /// The voters that it reaches, including itself if it votes.
         voters_up: u32,
-        /// All of them.
+        /// All voters.
         voters: u32,
     },
-    /// Hosts whose turn has come have said that they wait with their start: others
-    /// are suspect.
+    /// Hosts with a lease have said that they defer their start, because other
+    /// hosts are suspect.
     Deferred {
-        /// How many.
+        /// The number of these hosts.
         deferred: u32,
     },
-    /// As many turns of the zone are under way as its minimum lets.
+    /// As many turns in the zone are under way as its minimum allows.
     ZoneTurnsInFlight {
-        /// Which; empty for hosts that name none.
+        /// The name of the zone; empty for hosts without a zone.
         zone: String,
-        /// Under way.
+        /// The turns under way.
         in_flight: u32,
-        /// At most.
+        /// The most turns at a time.
         turns_max: u32,
     },
-    /// One host less in service would break the zone's minimum.
+    /// One more host out of service would break the zone's minimum.
     ZoneTooFewHealthy {
-        /// Which; empty for hosts that name none.
+        /// The name of the zone; empty for hosts without a zone.
         zone: String,
-        /// In service now.
+        /// The hosts in service now.
         available: u32,
         /// M of the zone.
         minimum: u32,
         /// N of the zone.
         total: u32,
-        /// Of those not in service, how many the mesh counts Down.
+        /// Of the hosts that are out of service, those that the mesh counts Down.
         down: u32,
-        /// And how many are unwell by the group's health check.
+        /// Of the hosts that are out of service, those that are unwell by the
+        /// group's health check.
         ailing: u32,
     },
-    /// The last turns of a wave are under way; the next wave comes after them.
+    /// The last turns of a wave are under way, and the next wave follows them.
     WaveEnding {
-        /// Which.
+        /// The current wave.
         wave: WaveKind,
-        /// How many.
+        /// The turns under way.
         in_flight: u32,
     },
-    /// A wave is watched before the next one goes, or, after the last one, before the
-    /// deployment has succeeded.
+    /// A wave is watched before the next one goes. After the last wave: before the
+    /// deployment succeeds.
     Baking {
-        /// Which.
+        /// The wave that is watched.
         wave: WaveKind,
-        /// Until when, by the ledger's clock.
+        /// When the bake ends, by the ledger's clock.
         until: LedgerTime,
-        /// How many of its hosts are Down or unwell: it is watched until they
-        /// are back, or count as failed.
+        /// The number of its hosts that are Down or unwell. The wave is watched
+        /// until they are back, or count as failed.
         unsure: u32,
-        /// Whether it is the last one.
+        /// True if it is the last wave.
         is_last: bool,
     },
 }

@@ -1,10 +1,10 @@
-//! How a catch-up goes: a rollout for hosts that are behind their group.
+//! Catch-ups: rollouts for hosts that are behind their group.
 //!
-//! It differs from what a person asks for in one thing. A person's deployment
-//! stops as soon as it can no longer end well, to leave the rest of the group
-//! in peace. A catch-up is for exactly the hosts that need it, each for itself:
-//! that one of them fails says nothing about the next. So it never gives up
-//! because of the minimum; it leaves alone whom the minimum protects.
+//! A catch-up differs from a person's deployment in one thing. A person's
+//! deployment stops as soon as it can no longer succeed, to leave the rest of the
+//! group alone. A catch-up is for exactly the hosts that need it. If one of them
+//! fails, that says nothing about the next. So a catch-up never fails because of
+//! the minimum; it only leaves out the hosts that the minimum protects.
 
 use super::{Entrant, ReasonCode, Rollout, Turn, Verdict, turn};
 use crate::entry::Creator;
@@ -13,14 +13,16 @@ use crate::policy::Bounds;
 use crate::time::LedgerTime;
 
 impl Rollout {
-    /// Whether it brings hosts that are behind to what their group has.
+    /// Returns true if the deployment brings hosts that are behind to what their
+    /// group has.
     pub fn is_catch_up(&self) -> bool {
         self.submission.creator == Creator::Autoscale
     }
 
-    /// Begins a catch-up in a group of `total` hosts. One that runs `beside` a
-    /// deployment has only its own hosts for members, so there is no minimum
-    /// that it could break. Grants the first leases; returns who got one.
+    /// Begins a catch-up in a group of `total` hosts. If it runs `beside` a
+    /// deployment, it has only its own hosts as members, so there is no minimum
+    /// that it could break. Grants the first leases, and returns the hosts that got
+    /// one.
     pub(crate) fn begin_catch_up(
         &mut self,
         entrants: &[Entrant],
@@ -34,14 +36,14 @@ impl Rollout {
         self.advance(at)
     }
 
-    /// Something newer goes first: whoever is in its turn ends it, nobody else
-    /// begins one.
+    /// Ends the catch-up because something newer goes first. Hosts in their turn
+    /// finish it, and no other host begins one.
     pub(crate) fn supersede(&mut self, at: LedgerTime) {
         self.conclude(Verdict::Stopped(self.reason(ReasonCode::Superseded)));
         self.advance(at);
     }
 
-    /// Whether a turn under way is to end before its next event.
+    /// Returns true if turns under way are to end before their next event.
     pub fn ends_turns_early(&self) -> bool {
         match &self.verdict {
             Some(Verdict::Stopped(reason)) => reason.code != ReasonCode::Superseded,
@@ -54,8 +56,8 @@ pub(super) fn next(rollout: &Rollout) -> Turn {
     let in_flight = rollout.counts.in_flight;
     match rollout.queue.first() {
         Some((_, _, _, candidate)) => match turn::turn_of(rollout, *candidate) {
-            // Nobody is under way who could make room: it is no use to wait,
-            // and while it waits, nobody else who joins is caught up.
+            // No host in a turn could make room, so waiting is useless. And while
+            // it waits, other hosts that join are not caught up.
             Turn::Blocked(_) if in_flight == 0 => Turn::Over(conclusion(rollout)),
             other @ (Turn::Of(_) | Turn::Blocked(_) | Turn::Over(_)) => other,
         },

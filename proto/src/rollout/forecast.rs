@@ -1,10 +1,10 @@
-//! How a deployment would go: a rollout played through in no time, by the very
-//! fold that will do it.
+//! A forecast of a deployment: a rollout that is played through in no time, by the
+//! same fold that will run it.
 //!
-//! So what is foretold and what is done cannot follow different rules. Foretold
-//! is what the ledger knows: hosts that are Down do not come back (that they do is
-//! a hope, no plan), hosts that are unhealthy heal in their turn, and each turn
-//! takes as long as past ones.
+//! So the forecast and the real deployment cannot follow different rules. A
+//! forecast assumes only what the ledger knows: hosts that are Down do not come
+//! back (that would be a hope, not a plan), unhealthy hosts are healed by their
+//! turn, and each turn takes as long as past ones.
 
 mod bounds;
 
@@ -20,7 +20,8 @@ use crate::id::HostId;
 use crate::policy::{Mode, Policy};
 use crate::time::LedgerTime;
 
-/// A deployment that could be: the group's hosts as they are, and what is wished.
+/// A possible deployment: the group's hosts as they are, and what is to be
+/// deployed.
 #[derive(Clone, Debug)]
 pub struct Forecast {
     entrants: Vec<Entrant>,
@@ -29,38 +30,39 @@ pub struct Forecast {
     turn: Duration,
 }
 
-/// How it went.
+/// The course of a forecast.
 #[derive(Clone, Debug)]
 pub struct Played {
-    /// Hosts that got their leases in the same moment, in order.
+    /// The hosts that got their leases at the same time, in order.
     pub batches: Vec<Batch>,
     /// The rollout at its end.
     pub rollout: Rollout,
-    /// From the first lease to the last turn's end.
+    /// The time from the first lease to the end of the last turn.
     pub lasted: Duration,
-    /// Of the turns that were to fail, those that had when it was decided how it
-    /// ends.
+    /// Of the turns that were to fail, those that had failed when the verdict was
+    /// decided.
     failed_by_then: u32,
 }
 
-/// Hosts that go together.
+/// Hosts that go at the same time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// After the first lease.
+    /// The time since the first lease.
     pub after: Duration,
-    /// As part of what.
+    /// The wave that they belong to.
     pub wave: WaveKind,
-    /// Who, in the order of their turns.
+    /// The hosts, in the order of their turns.
     pub hosts: Vec<HostId>,
 }
 
 impl Played {
-    /// Whether it would end as wished.
+    /// Returns true if the deployment would succeed.
     pub fn ends_well(&self) -> bool {
         matches!(self.rollout.verdict, Some(Verdict::Succeeded))
     }
 
-    /// What it would wait for until its time is up; nothing if it would end.
+    /// Returns what the deployment would wait for until it times out; empty if it
+    /// would end.
     pub fn waits_for(&self) -> Vec<Blocker> {
         match self.rollout.turn() {
             Turn::Blocked(blockers) => blockers,
@@ -70,33 +72,34 @@ impl Played {
 }
 
 impl Forecast {
-    /// Of these hosts, in the order of their names, with turns that take so long.
+    /// Makes a forecast with these hosts, in the order of their names, in which
+    /// each turn takes this long.
     pub fn new(submission: Submission, entrants: Vec<Entrant>, turn: Duration) -> Self {
         Forecast { entrants, submission, turn }
     }
 
-    /// The hosts, in the order of their names.
+    /// Returns the hosts, in the order of their names.
     pub fn entrants(&self) -> &[Entrant] {
         &self.entrants
     }
 
-    /// What is wished.
+    /// Returns the policy of the deployment.
     pub fn policy(&self) -> &Policy {
         &self.submission.policy
     }
 
-    /// The same under another policy.
+    /// Returns the same forecast under another policy.
     fn under(&self, policy: Policy) -> Forecast {
         let submission = Submission { policy, ..self.submission.clone() };
         Forecast { entrants: self.entrants.clone(), submission, turn: self.turn }
     }
 
-    /// The same, with turns that take so long.
+    /// Returns the same forecast with turns of this length.
     fn at_pace(&self, turn: Duration) -> Forecast {
         Forecast { turn, ..self.clone() }
     }
 
-    /// The same, with nobody Down.
+    /// Returns the same forecast as if no host were Down.
     #[must_use]
     pub fn with_all_up(&self) -> Forecast {
         let up = |entrant: &Entrant| Entrant { down: None, ..entrant.clone() };
@@ -104,14 +107,14 @@ impl Forecast {
         Forecast { entrants, submission: self.submission.clone(), turn: self.turn }
     }
 
-    /// The same, without those that are Down.
+    /// Returns the same forecast without the hosts that are Down.
     #[must_use]
     pub fn without_down(&self) -> Forecast {
         let up = self.entrants.iter().filter(|entrant| entrant.down.is_none());
         Forecast { entrants: up.cloned().collect(), submission: self.submission.clone(), turn: self.turn }
     }
 
-    /// The same, with a new host for each of these zones.
+    /// Returns the same forecast with one new host in each of these zones.
     #[must_use]
     pub fn with_new(&self, zones: &[&str]) -> Forecast {
         let new = zones.iter().enumerate().map(|(number, zone)| Entrant {
@@ -126,13 +129,14 @@ impl Forecast {
         Forecast { entrants, submission: self.submission.clone(), turn: self.turn }
     }
 
-    /// How it would be over before any host had its turn, if it would.
+    /// Returns the verdict if the deployment would be over before any host had its
+    /// turn.
     pub fn stillborn(&self) -> Option<Verdict> {
         let begun = Playing::begin(self).rollout;
         begun.verdict.filter(|_| begun.counts.in_flight == 0)
     }
 
-    /// Plays it through; `fails` says whose turns fail.
+    /// Plays the deployment through; `fails` says whose turns fail.
     pub fn play(&self, fails: impl Fn(HostId) -> bool) -> Played {
         Playing::begin(self).play_out(fails)
     }
@@ -146,10 +150,10 @@ struct Playing<'a> {
     rollout: Rollout,
     batches: Vec<Batch>,
     now: LedgerTime,
-    /// Those in their turn, by when it ends; of those that end in one moment, the
-    /// first that began is first.
+    /// The hosts in their turn, ordered by when it ends. Of turns that end at the
+    /// same time, the one that began first comes first.
     flying: BinaryHeap<Reverse<(LedgerTime, u32, HostId)>>,
-    /// Turns that began.
+    /// The number of turns that began.
     begun: u32,
     failed_by_then: u32,
 }
@@ -186,8 +190,8 @@ impl<'a> Playing<'a> {
         }
     }
 
-    /// Up to where no more than so many hosts wait for their turn, if all goes
-    /// well until then.
+    /// Plays until at most this many hosts wait for their turn, if every turn
+    /// succeeds until then.
     fn until_so_many_wait(mut self, hosts: u32) -> Self {
         while self.rollout.counts.pending > hosts {
             let Some(next) = self.next_moment() else { break };
@@ -204,7 +208,7 @@ impl<'a> Playing<'a> {
     fn go_on(&mut self, next: LedgerTime, fails: &impl Fn(HostId) -> bool) {
         self.now = next;
         let mut granted = Vec::new();
-        // All that ends in one moment, before anybody begins.
+        // Every turn that ends at this time does so before another begins.
         while let Some(host) = self.lands() {
             let outcome = if self.down.contains(&host) {
                 failed()
@@ -220,16 +224,16 @@ impl<'a> Playing<'a> {
         self.take_off(granted);
     }
 
-    /// The next whose turn ends now.
+    /// Returns the next host whose turn ends now.
     fn lands(&mut self) -> Option<HostId> {
         self.flying.peek().filter(|Reverse((at, ..))| *at <= self.now)?;
         self.flying.pop().map(|Reverse((.., host))| host)
     }
 
-    /// They have their leases and begin.
+    /// Begins the turns of hosts that got their leases.
     fn take_off(&mut self, granted: Vec<HostId>) {
         for host in granted {
-            // Whoever is Down cannot start; its turn is given up.
+            // A host that is Down cannot start, so its turn is given up.
             let policy = &self.of.submission.policy;
             let (is_off, takes) = if self.down.contains(&host) {
                 (self.rollout.may_start(host), policy.lost_after.min(policy.start_timeout))
@@ -260,8 +264,8 @@ fn failed() -> TurnOutcome {
 }
 
 impl Entrant {
-    /// Whether it is in service: its last turn went well, its check passes, and
-    /// it is up.
+    /// Returns true if the host is in service: its last turn succeeded, its check
+    /// passes, and it is up.
     pub fn is_in_service(&self) -> bool {
         let is_well = self.standing.is_some_and(|standing| standing.health == Health::Healthy);
         is_well && self.down.is_none() && self.ailing.is_none()

@@ -1,26 +1,25 @@
 //! Leases that are not used yet.
 //!
-//! A lease takes its host out of service on paper; the host itself goes on
-//! serving until its start is committed. So as long as a lease is unused, it can
-//! be taken back and nobody has lost anything by it. That is done as soon as it
-//! may not be used: another host left service, and the minimum would break. The
-//! host did nothing wrong, so no timeout runs down for it; it gets a lease again
-//! when there is room.
+//! A lease takes its host out of service on paper only: the host goes on serving
+//! until its start is committed. So an unused lease can be taken back, and nothing
+//! is lost. That happens as soon as the lease may not be used, because another host
+//! left service and the minimum would break. The host did nothing wrong, so none of
+//! its timeouts goes on. It gets a lease again when there is room.
 //!
-//! The other reason not to use a lease is known to its holder alone:
+//! There is another reason not to use a lease, which only its holder knows: see
 //! `state/deferrals.rs`.
 
 use super::{HostId, Member, Rollout, Stage, Zone, turn};
 
 impl Rollout {
-    /// Whether the host holds a lease that it has not used yet.
+    /// Returns true if the host has a lease that it has not used yet.
     pub fn may_start(&self, host: HostId) -> bool {
         self.members.get(&host).is_some_and(Member::may_start)
     }
 
-    /// A host is of service again. A lease that it got because it was of none is
-    /// not one to take it out of service: it keeps it only if it could get one
-    /// now as well.
+    /// Reconsiders the lease of a host that is in service again. The host may have
+    /// got it because it was out of service, and such a lease must not take it out
+    /// of service now. It keeps the lease only if it could also get one now.
     pub(super) fn reconsider_lease(&mut self, host: HostId) {
         let lease = self.members.get(&host).filter(|member| member.may_start());
         let Some(lease) = lease.map(|member| member.stage.clone()) else { return };
@@ -30,9 +29,9 @@ impl Rollout {
         }
     }
 
-    /// Takes back what may not be used now, the last in line first. Returns
-    /// whose leases those were. To be called when a host has left service other
-    /// than by a turn; rare enough to look through all of them.
+    /// Takes back leases that may not be used now, the last in line first. Returns
+    /// the hosts that lost them. Call this when a host has left service other than
+    /// by a turn. That is rare, so it may look at all members.
     pub(super) fn take_back(&mut self) -> Vec<HostId> {
         let lacks_somewhere = self.lacks(None) || self.zones.iter().any(Zone::lacks);
         if self.verdict.is_some() || !lacks_somewhere {
@@ -56,8 +55,8 @@ impl Rollout {
         taken
     }
 
-    /// Whether fewer hosts are in service than must be, in the group or in the
-    /// zone.
+    /// Returns true if fewer hosts are in service than must be, in the group or in
+    /// the zone.
     fn lacks(&self, zone: Option<u32>) -> bool {
         let zone = zone.and_then(|zone| self.zones.get(zone as usize));
         self.counts.available < self.bounds.minimum || zone.is_some_and(Zone::lacks)

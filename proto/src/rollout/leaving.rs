@@ -1,17 +1,17 @@
 //! Hosts that are taken out of the mesh while a rollout runs.
 //!
-//! Such a host is none of the group's hosts any longer, so the minimum is worked out
-//! anew for those that are left. Taking out a dead host thereby lets a rollout go on
-//! that the minimum holds up because of it.
+//! Such a host is no longer one of the group's hosts, so the minimum is computed
+//! anew for those that are left. So if the minimum holds up a rollout because of a
+//! dead host, taking that host out lets the rollout go on.
 
 use super::{Rollout, Stage};
 use crate::id::HostId;
 use crate::time::LedgerTime;
 
 impl Rollout {
-    /// Folds that a host was taken out of the mesh for good. Its turn does not come;
-    /// one under way is the caller's to end. Returns which hosts got or lost a lease
-    /// by it.
+    /// Folds that a host was taken out of the mesh for good. A turn that has not
+    /// started is skipped; the caller must end one that has. Returns the hosts that
+    /// got or lost a lease because of it.
     pub fn leave(&mut self, host: HostId, at: LedgerTime) -> Vec<HostId> {
         if self.status.is_over() || self.members.get(&host).is_none_or(|member| member.gone) {
             return Vec::new();

@@ -1,12 +1,12 @@
-//! What a rollout keeps of its hosts beside the hosts themselves: their sums,
-//! and who comes next. Kept up to date with each change, so that whose turn it
-//! is costs no look through all of them.
+//! The sums over a rollout's hosts, and the queue of those that come next. Each
+//! change keeps them up to date, so finding the next turn needs no look at all
+//! hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Counts, HostId, Member, Mending, Rollout, Stage, Wave, Zone};
 
-/// All that follows from the members of one rollout.
+/// Everything that is derived from the members of one rollout.
 struct Sums<'a> {
     counts: &'a mut Counts,
     queue: &'a mut BTreeSet<(u32, u8, u32, HostId)>,
@@ -66,8 +66,8 @@ fn wave_of<'a>(waves: &'a mut [Wave], member: &Member) -> Option<&'a mut Wave> {
 }
 
 impl Rollout {
-    /// The only way to change a member: its part in the sums goes out before
-    /// and comes in after.
+    /// Changes a member, and adjusts the sums. No other function may change
+    /// members.
     pub(super) fn change(&mut self, host: HostId, change: impl FnOnce(&mut Member)) {
         let (members, mut sums) = self.members_and_sums();
         let member = members.get_mut(&host).expect("a member is changed");
@@ -76,13 +76,13 @@ impl Rollout {
         sums.take_in(host, member);
     }
 
-    /// Counts all members, from nothing.
+    /// Adds all members to sums that are empty.
     pub(super) fn count(&mut self) {
         let (members, mut sums) = self.members_and_sums();
         members.iter().for_each(|(host, member)| sums.take_in(*host, member));
     }
 
-    /// Finds the zones whose minimum is lost, after their minimums have changed.
+    /// Finds the zones whose minimum is lost, after the minimums have changed.
     pub(super) fn judge_zones(&mut self) {
         let is_hopeless = |(_, zone): &(u32, &Zone)| zone.is_hopeless();
         self.hopeless = (0..).zip(&self.zones).filter(is_hopeless).map(|(place, _)| place).collect();
@@ -100,7 +100,8 @@ impl Rollout {
         self.count();
     }
 
-    /// Whether it can be gone on with: what comes from another host is not believed.
+    /// Returns true if the rollout can be folded further. A snapshot may come from
+    /// another host, so it is not trusted.
     pub(crate) fn is_consistent(&self) -> bool {
         let is_empty = self.queue.is_empty() && self.mending.is_empty() && self.hopeless.is_empty();
         let is_bounded = self.counts.in_flight <= self.bounds.turns_max;
@@ -114,7 +115,7 @@ impl Rollout {
         if self.members.is_empty() { is_empty } else { is_bounded && are_placed && self.is_counted_right() }
     }
 
-    /// Whether the sums are those of the members.
+    /// Returns true if the sums match the members.
     pub(crate) fn is_counted_right(&self) -> bool {
         let mut again = self.clone();
         again.recount();

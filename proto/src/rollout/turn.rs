@@ -1,41 +1,43 @@
-//! Whose turn is next, or which blockers stand in its way: a pure function of
-//! a rollout, so that `status`, `plan` and the fold cannot disagree.
+//! Finds the host whose turn is next, or the blockers that stand in its way. This
+//! is a pure function of a rollout, so `status`, `plan` and the fold cannot
+//! disagree.
 //!
-//! The rule is CodeDeploy's (AWS user guide, "instances-health"), with H the
-//! healthy hosts and M the minimum:
+//! The rule is CodeDeploy's (AWS user guide, "instances-health"). H is the number
+//! of healthy hosts, and M is the minimum:
 //!
-//! - hosts that are of no service (unhealthy, or unwell by their check) go first;
-//!   they lower nothing;
-//! - hosts that are Down go last: they get a lease when nobody who is up has a turn
-//!   to come, or when the minimum lets nobody else go;
-//! - a healthy host may go only if M others stay in service;
-//! - as soon as H can no longer rise above M with hosts in service still to come,
-//!   or no longer reach M at all, the deployment has failed: *at* M and not
-//!   below it, so that the next host cannot break it;
-//! - with nobody left to come, H = M is enough, if one host succeeded.
+//! - Hosts that are out of service (unhealthy, or unwell by their check) go first,
+//!   because their turns take nothing out of service.
+//! - Hosts that are Down go last. They get a lease when no host that is up has a
+//!   turn to come, or when the minimum lets no other host go.
+//! - A healthy host may go only if M others stay in service.
+//! - The deployment has failed as soon as H can no longer rise above M while hosts
+//!   in service are still to come, or can no longer reach M at all. It fails *at* M
+//!   and not below it, so that the next host cannot break the minimum.
+//! - When no host is left to come, H = M is enough, if at least one host succeeded.
 //!
-//! Zone by zone, the same holds for each zone with its own H and M: a host goes
-//! only if both let it, and the last host of a zone may fail at its zone's M,
-//! but at the group's M only if it is the last of all. Canaries have no such
-//! exception: others always follow them, so all of them must go well.
+//! Zone by zone, the same holds for each zone with its own H and M. A host goes
+//! only if both its zone and the group allow it. The last host of a zone may fail
+//! at its zone's M, but at the group's M only if it is the last host of all.
+//! Canaries have no such exception: other hosts always follow them, so all of them
+//! must succeed.
 //!
-//! Unhealthy hosts of a later wave, and then hosts that are Down, go ahead of the
-//! others only when the minimum would else stop everything: one at a time, with
-//! nobody else in a turn. On the way back hosts that are Down do not: what is lost
-//! with them is the way back itself, so it waits until they return, are taken out of
-//! the mesh, or its time is up.
+//! If the minimum would otherwise stop everything, unhealthy hosts of a later wave
+//! go ahead of the others, and after them hosts that are Down: one at a time, with
+//! no other host in a turn. In a rollback, hosts that are Down do not go ahead: a
+//! Down host that fails would end the rollback itself. So the rollback waits until
+//! they return, are taken out of the mesh, or its time is up.
 
 use super::{Blocker, Reason, ReasonCode, Rollout, Verdict, WaveKind, ZoneReason};
 use crate::id::HostId;
 
-/// The answer.
+/// The answer to the question whose turn is next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// This host may be taken out of service now.
     Of(HostId),
-    /// Nobody may, for these reasons.
+    /// No host may go now, for these reasons.
     Blocked(Vec<Blocker>),
-    /// Nobody may any more.
+    /// No more turns come, and the deployment ends like this.
     Over(Verdict),
 }
 
@@ -72,7 +74,7 @@ pub(super) fn next(rollout: &Rollout) -> Turn {
     turn_of(rollout, *candidate)
 }
 
-/// What keeps the next host waiting if it belongs to a later wave.
+/// Returns the reason to wait if the next host belongs to a later wave.
 fn between_waves(rollout: &Rollout, wave_of_next: u32) -> Option<Blocker> {
     let wave = rollout.waves.current()?;
     let kind = wave.kind.clone();
@@ -86,9 +88,9 @@ fn between_waves(rollout: &Rollout, wave_of_next: u32) -> Option<Blocker> {
     }
 }
 
-/// Why it can only fail: a canary is not well; or H, of the group or of a zone,
-/// can no longer become what it must be, even if every unhealthy host that
-/// still has a turn heals in it.
+/// Returns the reason why the deployment can only fail: a canary is not well, or H
+/// of the group or of a zone can no longer become large enough, even if every
+/// unhealthy host with a turn to come is healed by it.
 pub(super) fn hopeless(rollout: &Rollout) -> Option<Reason> {
     let is_spoiled = |wave: &super::Wave| wave.kind == WaveKind::Canary && wave.spoiled > 0;
     if rollout.waves.current().is_some_and(is_spoiled) {
@@ -102,8 +104,9 @@ pub(super) fn hopeless(rollout: &Rollout) -> Option<Reason> {
     Some(Reason { zone: Some(ZoneReason::of(zone)), ..reason })
 }
 
-/// Hosts to come that are Down or unwell by their check are like unhealthy ones
-/// here, however their last turn ended: a turn takes nothing away from them.
+/// Hosts with a turn to come that are Down, or unwell by their check, are treated
+/// as unhealthy here, whatever the outcome of their last turn: a turn takes nothing
+/// out of service there.
 fn is_hopeless(rollout: &Rollout) -> bool {
     let counts = &rollout.counts;
     let best = counts.healthy + counts.hopeful;
@@ -125,8 +128,8 @@ pub(super) fn turn_of(rollout: &Rollout, candidate: HostId) -> Turn {
     }
 }
 
-/// Whether a host whose turn is to come could get a lease now, whoever else
-/// stands before it.
+/// Returns true if a host whose turn is still to come could get a lease now, even
+/// if other hosts are before it in the queue.
 pub(super) fn may_go(rollout: &Rollout, host: HostId) -> bool {
     let wave = rollout.members[&host].wave;
     rollout.alarms.blocker().is_none()
@@ -147,8 +150,8 @@ fn blockers(rollout: &Rollout, candidate: HostId) -> Vec<Blocker> {
         let (in_flight, turns_max) = (zone.counts.in_flight, zone.turns_max);
         blockers.push(Blocker::ZoneTurnsInFlight { zone: zone.name.clone(), in_flight, turns_max });
     }
-    // A host that is of no service now lowers nothing by being worked on, and
-    // may be what the group needs to come back above its minimum.
+    // A turn takes nothing out of service on a host that is out of service already.
+    // It may even be what the group needs to rise above its minimum again.
     if !member.is_available() {
         return blockers;
     }
@@ -174,8 +177,9 @@ fn blockers(rollout: &Rollout, candidate: HostId) -> Vec<Blocker> {
     blockers
 }
 
-/// A host of no service that must go now, or nobody ever may: of the candidate's
-/// zone, if that is what has too few in service.
+/// Returns a host that is out of service and must go now, because otherwise no host
+/// ever may. It is in the candidate's zone, if that zone has too few hosts in
+/// service.
 fn mend(rollout: &Rollout, candidate: HostId, blockers: &[Blocker]) -> Option<HostId> {
     if rollout.counts.in_flight > 0 {
         return None;

@@ -1,4 +1,4 @@
-//! How a deployment stands and how it ends, in CodeDeploy's words.
+//! The status of a deployment, and how it ends, in CodeDeploy's terms.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Counts, Rollout, Zone};
 
-/// CodeDeploy's words for a deployment's status.
+/// The status of a deployment (CodeDeploy's terms).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the words are CodeDeploy's")]
 pub enum DeploymentStatus {
@@ -20,7 +20,7 @@ pub enum DeploymentStatus {
 }
 
 impl DeploymentStatus {
-    /// The word that users read.
+    /// Returns the name that users read.
     pub const fn name(self) -> &'static str {
         match self {
             DeploymentStatus::Created => "Created",
@@ -33,7 +33,7 @@ impl DeploymentStatus {
         }
     }
 
-    /// Whether nothing more will happen.
+    /// Returns true if nothing more will happen.
     pub const fn is_over(self) -> bool {
         match self {
             DeploymentStatus::Created
@@ -45,25 +45,25 @@ impl DeploymentStatus {
     }
 }
 
-/// Why a deployment ended otherwise than well, or was never begun.
+/// The reason why a deployment did not succeed, or never began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// What kind.
+    /// The kind of reason.
     pub code: ReasonCode,
-    /// The numbers at that moment.
+    /// The sums at the time of the verdict.
     pub counts: Counts,
-    /// M at that moment.
+    /// M at the time of the verdict.
     pub minimum: u32,
-    /// N at that moment.
+    /// N at the time of the verdict.
     pub total: u32,
-    /// The zone whose minimum it was, if it was not the group's.
+    /// The zone whose minimum was the reason; `None` if it was the group's.
     pub zone: Option<ZoneReason>,
 }
 
-/// One zone's numbers at the moment of a verdict.
+/// The numbers of one zone at the time of a verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZoneReason {
-    /// Its name; empty for hosts that name none.
+    /// The name of the zone; empty for hosts without a zone.
     pub name: String,
     /// H of the zone.
     pub healthy: u32,
@@ -80,31 +80,32 @@ impl ZoneReason {
     }
 }
 
-/// CodeDeploy's codes, where it has one.
+/// The kind of a reason, with CodeDeploy's code where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReasonCode {
-    /// One host more out of service would break the minimum.
+    /// One more host out of service would break the minimum, or too few hosts
+    /// succeeded.
     HealthConstraints,
     /// The minimum could never have been kept.
     HealthConstraintsInvalid,
-    /// A person stopped it.
+    /// A person stopped the deployment.
     ManualStop,
-    /// It took longer than the policy allows.
+    /// The deployment took longer than the policy allows.
     Timeout,
-    /// No host was left to deploy to.
+    /// There was no host to deploy to.
     NoInstances,
-    /// Something newer went first (catch-ups only).
+    /// A newer deployment goes first (catch-ups only).
     Superseded,
-    /// Hosts that were to catch up did not (catch-ups only).
+    /// Some hosts that were to catch up did not (catch-ups only).
     CatchUpFailed,
-    /// A host on which the revision was tried first is not well.
+    /// A host of the canary is not well.
     CanaryFailed,
     /// An alarm stopped it: see [`super::Rollout::stopped_by`].
     AlarmActive,
 }
 
 impl ReasonCode {
-    /// The word that JSON carries.
+    /// Returns the name used in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             ReasonCode::HealthConstraints => "HEALTH_CONSTRAINTS",
@@ -180,8 +181,8 @@ impl Reason {
     }
 }
 
-/// Which of the rule's ways to fail it was: nobody succeeded, the minimum cannot
-/// be reached any more, or one host less would break it.
+/// Says which part of the rule failed the deployment: no host succeeded, the
+/// minimum can no longer be reached, or one host less would break it.
 fn health_constraints(f: &mut fmt::Formatter<'_>, reason: &Reason) -> fmt::Result {
     let Reason { counts, minimum, total, .. } = reason;
     let Counts { healthy, hopeful, failed, pending, in_flight, .. } = counts;
@@ -196,7 +197,7 @@ fn health_constraints(f: &mut fmt::Formatter<'_>, reason: &Reason) -> fmt::Resul
         write!(f, "{healthy} of {total} hosts are healthy and {minimum} must be; {failed} failed")?;
         match (hopeful, pending + in_flight) {
             (0, 0) => f.write_str(", and none is still to come")?,
-            // Healthy by their last turn, and so counted already.
+            // Such hosts are healthy by their last turn, and so counted already.
             (0, 1) => f.write_str(", and that is too few even if the one still to come goes well")?,
             (0, to_come) => write!(f, ", and that is too few even if the {to_come} still to come go well")?,
             _ => write!(f, ", and even with the {hopeful} that may still get well that is too few")?,
@@ -211,8 +212,8 @@ fn health_constraints(f: &mut fmt::Formatter<'_>, reason: &Reason) -> fmt::Resul
     absent(f, counts)
 }
 
-/// Who was not there when it was decided, if anybody: healthy means by the last
-/// turn.
+/// Adds the hosts that were absent at the time of the verdict, if any: the count of
+/// healthy hosts goes by their last turns.
 fn absent(f: &mut fmt::Formatter<'_>, counts: &Counts) -> fmt::Result {
     match (counts.down, counts.ailing) {
         (0, 0) => Ok(()),
@@ -240,20 +241,20 @@ fn of_zone(f: &mut fmt::Formatter<'_>, zone: &ZoneReason, reason: &Reason) -> fm
     )
 }
 
-/// How the deployment will end, once the turns under way are over.
+/// How the deployment ends, once the turns under way are over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// Well.
+    /// It succeeds.
     Succeeded,
-    /// Badly.
+    /// It fails.
     Failed(Reason),
-    /// By a person's wish, or by an alarm.
+    /// A person or an alarm stops it.
     Stopped(Reason),
 }
 
 impl Rollout {
-    /// Why it ends, or ended, otherwise than well: the numbers, and the sentence
-    /// made of them and of the alarm that did it.
+    /// Returns the reason why the deployment does not succeed, in numbers, and as a
+    /// sentence that also names the alarm that stopped it.
     pub fn reason_told(&self) -> Option<(&Reason, String)> {
         let (Verdict::Failed(reason) | Verdict::Stopped(reason)) = self.verdict.as_ref()? else {
             return None;

@@ -1,8 +1,8 @@
-//! Waves: the hosts of a rollout in the order in which they are risked.
+//! Waves: the hosts of a rollout, in the order in which they are risked.
 //!
-//! The idea is a tide rather than a tap: the next wave comes only when the one
-//! before has run out, and after a bake, in which it is watched. Without canary
-//! and zones everything is one wave.
+//! The next wave begins only when all turns of the wave before are over, and after
+//! a bake, in which that wave is watched. Without canary and zones there is only
+//! one wave.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,57 +15,57 @@ use crate::id::HostId;
 use crate::policy::Policy;
 use crate::time::LedgerTime;
 
-/// Which hosts go together.
+/// The kind of a wave: which hosts it consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WaveKind {
-    /// All that are left.
+    /// All hosts that are left.
     Rest,
-    /// Those on which the revision is tried first.
+    /// The hosts on which the revision is tried first.
     Canary,
-    /// Those of one zone; empty for hosts that name none.
+    /// The hosts of one zone; its name is empty for hosts without a zone.
     Zone(String),
 }
 
-/// Hosts that go together.
+/// Hosts that are risked together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wave {
-    /// Which.
+    /// The kind of the wave.
     pub kind: WaveKind,
-    /// How long it is watched before the next one goes, or, after the last, before the
-    /// deployment has succeeded.
+    /// How long the wave is watched before the next one goes. After the last wave:
+    /// before the deployment succeeds.
     pub bake: Duration,
-    /// How far its hosts are.
+    /// How far its hosts have come.
     pub counts: Counts,
-    /// Of those whose turn is over, how many are not healthy.
+    /// Of the hosts whose turn is over, those that are not healthy.
     pub spoiled: u32,
-    /// Of those whose turn went well, how many are unwell now by the group's
-    /// health check, or Down, so that nobody knows how they are.
+    /// Of the hosts whose turn succeeded, those that are now unwell by the group's
+    /// health check, or Down and so in an unknown state.
     pub unsure: u32,
 }
 
-/// All waves of a rollout, and which one it is in.
+/// All waves of a rollout, and the current one.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Waves {
     pub(super) list: Vec<Wave>,
     pub(super) current: u32,
-    /// Until when the current one is watched, once its turns are over.
+    /// When the bake of the current wave ends; `None` while its turns are not over.
     pub(super) bake_until: Option<LedgerTime>,
-    /// Whether the last one was watched to the end.
+    /// True if the last wave was watched to the end.
     pub(super) is_baked: bool,
 }
 
 /// One zone of the group, in a deployment that goes zone by zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Zone {
-    /// Its name; empty for hosts that name none.
+    /// The name of the zone; empty for hosts without a zone.
     pub name: String,
     /// N of the zone.
     pub total: u32,
     /// M of the zone.
     pub minimum: u32,
-    /// At most so many of it are in their turn at a time.
+    /// The most turns at a time in the zone.
     pub turns_max: u32,
-    /// How far its hosts are.
+    /// How far its hosts have come.
     pub counts: Counts,
 }
 
@@ -74,7 +74,7 @@ impl Wave {
         Wave { kind, bake, counts: Counts::default(), spoiled: 0, unsure: 0 }
     }
 
-    /// Whether all its turns are over.
+    /// Returns true if all its turns are over.
     pub fn is_through(&self) -> bool {
         self.counts.pending == 0 && self.counts.in_flight == 0
     }
@@ -106,7 +106,7 @@ fn is_unsure(member: &Member) -> bool {
 }
 
 impl Waves {
-    /// The wave that the rollout is in; none before it begins.
+    /// Returns the wave that the rollout is in; `None` before it begins.
     pub(super) fn current(&self) -> Option<&Wave> {
         self.list.get(self.current as usize)
     }
@@ -115,7 +115,7 @@ impl Waves {
         (self.current as usize) + 1 < self.list.len()
     }
 
-    /// Goes on to the bake, or to the next wave, if it is time. Returns whether
+    /// Goes on to the bake or to the next wave, if it is time. Returns true if
     /// anything changed.
     pub(super) fn go_on(&mut self, at: LedgerTime) -> bool {
         let Some(wave) = self.current() else { return false };
@@ -139,8 +139,8 @@ impl Waves {
 }
 
 impl Zone {
-    /// Its minimum is lost, or will be with the next host: at M and not below
-    /// it, as for the whole group.
+    /// Returns true if the zone's minimum is lost, or would be lost with the next
+    /// host. As for the whole group, this is at M and not below it.
     pub(super) fn is_hopeless(&self) -> bool {
         let counts = &self.counts;
         let best = counts.healthy + counts.hopeful;
@@ -148,46 +148,46 @@ impl Zone {
         (counts.pending_available > 0 && best <= self.minimum) || (turns > 0 && best < self.minimum)
     }
 
-    /// Fewer of it are in service than must be.
+    /// Returns true if fewer of its hosts are in service than must be.
     pub(super) fn lacks(&self) -> bool {
         self.counts.available < self.minimum
     }
 }
 
 impl Rollout {
-    /// The waves, in their order; none before it begins.
+    /// Returns the waves in their order; none before the rollout begins.
     pub fn waves(&self) -> &[Wave] {
         &self.waves.list
     }
 
-    /// The place of the wave that it is in, from 0.
+    /// Returns the place of the current wave, from 0.
     pub fn wave(&self) -> usize {
         self.waves.current as usize
     }
 
-    /// Until when the current wave is watched before the next one goes.
+    /// Returns the end of the current wave's bake; `None` while it does not bake.
     pub fn bakes_until(&self) -> Option<LedgerTime> {
         self.waves.bake_until
     }
 
-    /// The zones, if it goes zone by zone, in their order.
+    /// Returns the zones in their order, if the rollout goes zone by zone.
     pub fn zones(&self) -> &[Zone] {
         &self.zones
     }
 
-    /// The zone of a host, if it goes zone by zone.
+    /// Returns the zone of a host, if the rollout goes zone by zone.
     pub fn zone_of(&self, host: HostId) -> Option<&Zone> {
         self.zones.get(self.members.get(&host)?.zone as usize)
     }
 
-    /// The wave of a host.
+    /// Returns the wave of a host; `None` if the host is not targeted.
     pub fn wave_of(&self, host: HostId) -> Option<&Wave> {
         let member = self.members.get(&host).filter(|member| member.stage != Stage::NotTargeted)?;
         self.waves.list.get(member.wave as usize)
     }
 
-    /// Whether a host whose turn went well is watched still, because its wave
-    /// will be, and is Down: if it stays so, it counts as failed.
+    /// Returns true if the host's turn succeeded, its wave bakes now or later, and
+    /// the host is Down. If it stays Down, its turn counts as failed.
     pub fn watches(&self, host: HostId) -> bool {
         let Some(member) = self.members.get(&host) else { return false };
         let wave = self.waves.list.get(member.wave as usize);
@@ -200,16 +200,16 @@ impl Rollout {
     }
 }
 
-/// Where the hosts of a rollout belong.
+/// The waves and zones that the hosts of a rollout are divided into.
 pub(super) struct Division {
     pub(super) waves: Vec<Wave>,
     pub(super) zones: Vec<Zone>,
-    /// For each entrant, its wave and its zone.
+    /// For each entrant, the place of its wave and of its zone.
     pub(super) places: Vec<(u32, u32)>,
 }
 
-/// Divides the group's hosts into waves and zones. `members` are the
-/// entrants' sides of the rollout, in the same order.
+/// Divides the group's hosts into waves and zones. `members` are the entrants as
+/// members of the rollout, in the same order.
 pub(super) fn divide(policy: &Policy, entrants: &[Entrant], members: &[Member]) -> Division {
     let mut zones = zones_of(policy, entrants);
     let place: BTreeMap<&str, u32> = (0..).zip(&zones).map(|(at, zone)| (zone.name.as_str(), at)).collect();
@@ -258,8 +258,8 @@ pub(super) fn divide(policy: &Policy, entrants: &[Entrant], members: &[Member]) 
     Division { waves, zones, places }
 }
 
-/// The zones of a group's hosts, in the order in which they go; none if the
-/// policy does not ask for it.
+/// Returns the zones of the group's hosts, in the order in which they go; none if
+/// the policy does not go zone by zone.
 fn zones_of(policy: &Policy, entrants: &[Entrant]) -> Vec<Zone> {
     let Some(zonal) = &policy.zonal else { return Vec::new() };
     let mut names: Vec<&str> = entrants.iter().map(|entrant| entrant.zone.as_str()).collect();
@@ -275,9 +275,10 @@ fn zones_of(policy: &Policy, entrants: &[Entrant]) -> Vec<Zone> {
     names.iter().map(empty).collect()
 }
 
-/// The places of the canaries: hosts in service if there are enough, because on
-/// a host that was broken before a failure says nothing of the revision. None
-/// if nobody would follow them: that is no canary.
+/// Returns the places of the canaries in `members`. Hosts in service come first: on
+/// a host that was broken before, a failure says nothing about the revision.
+/// Returns none if every target would be a canary, because then no host would
+/// follow.
 fn canaries(policy: &Policy, members: &[Member]) -> std::collections::BTreeSet<usize> {
     let Some(canary) = &policy.canary else { return Default::default() };
     let total = u32::try_from(members.len()).expect("fewer hosts than 2^32");

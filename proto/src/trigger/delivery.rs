@@ -1,8 +1,8 @@
-//! Telling receivers what happened, on the host whose duty it is: one
-//! happening after the other, again and again until it arrives or is given up.
+//! Tells receivers what happened, on the host that has that duty: one happening
+//! after the other, and each again and again until it arrives or is given up.
 //!
-//! Invariants: one delivery at a time for each trigger; the ledger hears of
-//! them at most once in [`REPORT_EVERY`] for each trigger.
+//! Invariants: each trigger has at most one delivery under way. The ledger hears of
+//! the deliveries of each trigger at most once in [`REPORT_EVERY`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -14,56 +14,57 @@ use crate::id::GroupName;
 use crate::io::EffectId;
 use crate::time::Time;
 
-/// How often a happening is told before it is given up. The pauses between the
-/// tries are 127 seconds in all; a receiver that never answers makes each try as
-/// long as the agent lets it be.
+/// The number of attempts to tell a happening before it is given up. The pauses
+/// between them are 127 seconds in all. With a receiver that never answers, each
+/// attempt takes as long as the agent allows.
 pub(crate) const TRIES_MAX: u32 = 8;
-/// After the first failed try; then twice as long each time, so 64 seconds
-/// before the last.
+/// The pause after the first failed attempt. It doubles each time, so it is 64
+/// seconds before the last.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Whatever was told in this time costs one entry.
+/// The shortest time between two entries about one trigger: one entry covers
+/// everything told meanwhile.
 pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// Happenings given up that one entry tells of.
+/// The most given-up happenings in one entry.
 pub(crate) const GIVEN_UP_PER_REPORT_MAX: usize = 16;
 
-/// Names a trigger.
+/// The identity of a trigger.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Bell {
     pub(crate) group: GroupName,
     pub(crate) trigger: String,
 }
 
-/// What a trigger that is this host's to serve has still to tell.
+/// A trigger that this host must serve, and what it has still to tell.
 #[derive(Clone, Debug)]
 pub(crate) struct ToTell {
     pub(crate) bell: Bell,
     pub(crate) trigger: Trigger,
-    /// The ledger's word on how far it is.
+    /// The number of the last happening that is settled, by the ledger.
     pub(crate) up_to: u64,
-    /// What comes after, the oldest first.
+    /// The happenings after that, the oldest first.
     pub(crate) waiting: Vec<Happening>,
 }
 
-/// What the deliveries ask of the node.
+/// Something that the deliveries ask the node to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TellAct {
-    /// Tell this.
+    /// Tell this happening.
     Tell(EffectId, Box<(Bell, Trigger, Happening)>),
-    /// It is another host's duty now.
+    /// Stop telling: it is another host's duty now.
     Cancel(EffectId),
 }
 
-/// Tries to tell a receiver, none of which went well. Known to the host that
-/// tells it alone, until it gives up: the ledger does not hear of each try.
+/// Attempts to tell a receiver that have failed in a row. Only the host that makes
+/// them knows this, until it gives up: the ledger does not hear of each attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
-    /// How many, one after the other; of one event or of several.
+    /// The number of failed attempts in a row, for one happening or several.
     pub tries: u32,
-    /// When the first of them had failed, by this host's clock.
+    /// When the first of them failed, by this host's clock.
     pub since: Time,
-    /// When the last had.
+    /// When the last of them failed, by this host's clock.
     pub last: Time,
-    /// Why the last one had.
+    /// The reason why the last of them failed.
     pub why: String,
 }
 
@@ -79,23 +80,23 @@ impl Failing {
 struct Post {
     trigger: Trigger,
     waiting: VecDeque<Happening>,
-    /// Told or given up here.
+    /// The last happening that was told or given up here.
     through: u64,
-    /// What the ledger says of it.
+    /// The last happening that is settled by the ledger.
     said: u64,
     given_up: Vec<GivenUp>,
     tries: u32,
-    /// What went wrong, until a try goes well.
+    /// The failures in a row; `None` once an attempt succeeds.
     failing: Option<Failing>,
-    /// The try under way, and of which happening.
+    /// The attempt under way, and the number of its happening.
     telling: Option<(EffectId, u64)>,
-    /// When the next try begins, unless one is under way.
+    /// When the next attempt begins, unless one is under way.
     next: Time,
-    /// When the ledger may hear of it again.
+    /// When the next entry about the trigger may be proposed.
     report_at: Time,
 }
 
-/// All triggers that are this host's to serve.
+/// All triggers that this host must serve.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Deliveries {
     posts: BTreeMap<Bell, Post>,
@@ -103,7 +104,7 @@ pub(crate) struct Deliveries {
 }
 
 impl Deliveries {
-    /// These are this host's to serve now. Gives up serving the others.
+    /// Sets the triggers to serve now, and gives up all others.
     pub(crate) fn set(&mut self, to_tell: Vec<ToTell>, now: Time) -> Vec<TellAct> {
         let mut before = std::mem::take(&mut self.posts);
         for ToTell { bell, trigger, up_to, waiting } in to_tell {
@@ -125,8 +126,8 @@ impl Deliveries {
             post.given_up.retain(|given_up| given_up.number > up_to);
             let first = post.first();
             post.waiting = waiting.into_iter().filter(|happening| happening.number > post.through).collect();
-            // Another host has told the first, or the group does not want it
-            // told any more.
+            // Another host has told the first happening, or the group no longer
+            // wants it told.
             if first != post.first() {
                 post.tries = 0;
                 post.failing = None;
@@ -141,7 +142,7 @@ impl Deliveries {
             .collect()
     }
 
-    /// Begins what is due.
+    /// Begins the attempts that are due.
     pub(crate) fn begin(&mut self, now: Time) -> Vec<TellAct> {
         let mut acts = Vec::new();
         for (bell, post) in &mut self.posts {
@@ -159,7 +160,7 @@ impl Deliveries {
         acts
     }
 
-    /// A try has ended.
+    /// Takes the result of an attempt.
     pub(crate) fn done(&mut self, effect: EffectId, result: Result<(), String>, now: Time) {
         let Some(post) = self.post_of(effect) else { return };
         let number = post.telling.take().map(|(_, number)| number);
@@ -168,7 +169,8 @@ impl Deliveries {
         match result {
             Ok(()) => {}
             Err(_) if post.tries < TRIES_MAX => {
-                // None is counted if it was begun for a happening that was not wanted in between.
+                // The count is zero if the attempt began for a happening that was
+                // unwanted meanwhile.
                 let pause = RETRY_FIRST * 2_u32.saturating_pow(post.tries.saturating_sub(1));
                 post.next = now + pause;
                 return;
@@ -191,12 +193,12 @@ impl Deliveries {
         self.posts.values_mut().find(|post| post.telling.is_some_and(|(telling, _)| telling == effect))
     }
 
-    /// What goes wrong with a trigger, if it is this host's to serve.
+    /// Returns the failures of a trigger, if this host serves it and they go on.
     pub(crate) fn failing(&self, bell: &Bell) -> Option<&Failing> {
         self.posts.get(bell)?.failing.as_ref()
     }
 
-    /// There is no use in trying.
+    /// Gives a happening up at once, because an attempt would be useless.
     pub(crate) fn cannot(&mut self, effect: EffectId, why: &str, now: Time) {
         if let Some(post) = self.post_of(effect) {
             post.tries = TRIES_MAX;
@@ -204,14 +206,14 @@ impl Deliveries {
         self.done(effect, Err(why.to_string()), now);
     }
 
-    /// What the ledger may hear now.
+    /// Returns what may be proposed to the ledger now.
     pub(crate) fn owed(&mut self, now: Time) -> Vec<Body> {
         let mut owed = Vec::new();
         for (bell, post) in &mut self.posts {
             if post.through <= post.said || post.report_at > now {
                 continue;
             }
-            // What does not fit is told with the next entry.
+            // Given-up happenings that do not fit go into the next entry.
             let given_up: Vec<GivenUp> =
                 post.given_up.iter().take(GIVEN_UP_PER_REPORT_MAX).cloned().collect();
             let is_cut = given_up.len() < post.given_up.len();
@@ -223,7 +225,7 @@ impl Deliveries {
         owed
     }
 
-    /// When something is to be done here next.
+    /// Returns when there is something to do.
     pub(crate) fn next(&self) -> Option<Time> {
         let reports = self.posts.values().filter(|post| post.through > post.said).map(|post| post.report_at);
         self.posts.values().filter_map(Post::next_try).chain(reports).min()

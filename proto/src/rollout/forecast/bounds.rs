@@ -1,5 +1,5 @@
-//! What a deployment stands: how many failures it takes, and how much has to be
-//! changed in one that cannot end well.
+//! The limits of a deployment: how many failures it survives, and what would have
+//! to change in one that cannot succeed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,20 +9,21 @@ use crate::id::HostId;
 use crate::policy::{Minimum, Policy};
 use crate::rollout::WaveKind;
 
-/// What a deployment would do, and what it stands.
+/// What a deployment would do, and what it survives.
 #[derive(Clone, Debug)]
 pub struct Outlook {
-    /// How it goes if all goes well.
+    /// The course if every turn succeeds.
     pub well: Played,
-    /// How it ends if every turn fails.
+    /// The end if every turn fails.
     pub worst: Worst,
-    /// How many failed turns it takes to stop it.
+    /// The number of failed turns that stop it.
     pub stops: Stops,
-    /// How long it lasts if turns are slow.
+    /// How long it lasts with slow turns; `None` if that was not asked for, or if
+    /// it cannot succeed.
     pub slow: Option<Duration>,
 }
 
-/// The end of a deployment of which every turn fails.
+/// The end of a deployment in which every turn fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Worst {
     /// Turns that have failed by then.
@@ -33,25 +34,25 @@ pub struct Worst {
     pub in_service: u32,
 }
 
-/// How many turns must fail to stop a deployment that would end well. Hosts
-/// that are Down fail in any case, and none of these numbers counts them. All
-/// are nothing for a deployment that cannot end well.
+/// The numbers of turns that must fail to stop a deployment that would otherwise
+/// succeed. Hosts that are Down fail in any case, and no number counts them. All
+/// numbers are zero or `None` for a deployment that cannot succeed.
 ///
-/// Zone by zone it depends on the zone whose hosts fail: there `fewest` and
-/// `after_canary` hold for the first turns, `last` for the last ones.
+/// Zone by zone, the numbers depend on the zone whose hosts fail. Then `fewest` and
+/// `after_canary` hold for the first turns, and `last` for the last ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Stops {
-    /// The fewest failed turns that can stop it: fewer never do, whichever hosts
+    /// The fewest failed turns that can stop it. Fewer never do, whichever hosts
     /// fail.
     pub fewest: u32,
-    /// The same of the turns after the canary; none without a canary, and 0 if all
-    /// the others may fail.
+    /// The same for the turns after the canary; `None` without a canary, and 0 if
+    /// all other turns may fail.
     pub after_canary: Option<u32>,
-    /// The most turns, none of the canary's, that may fail if they are the last
-    /// ones. One more stops it, whichever hosts fail. Less than the fewest: there
-    /// is no difference between the last ones and others.
+    /// The most turns after the canary that may fail if they are the last ones. One
+    /// more stops the deployment, whichever hosts fail. If this is less than
+    /// `fewest`, it makes no difference whether the last turns fail or others.
     pub last: u32,
-    /// Turns of hosts that are up, after the canary.
+    /// Turns after the canary of hosts that are up.
     pub turns: u32,
 }
 
@@ -60,10 +61,11 @@ impl Forecast {
         u32::try_from(self.entrants.len()).unwrap_or(u32::MAX)
     }
 
-    /// Plays through what there is to know, with turns that take so long if they
-    /// are `slow`.
+    /// Plays through everything that there is to know. If `slow` is given, also
+    /// plays with turns of that length.
     pub fn outlook(&self, slow: Option<Duration>) -> Outlook {
-        // No more failures than this can be among the last turns of what ends well.
+        // A deployment that succeeds has at most this many failures among its last
+        // turns.
         let spare_max = self.total().saturating_sub(self.policy().bounds(self.total()).minimum) + 1;
         let late = Playing::begin(self).until_so_many_wait(spare_max);
         let well = late.clone().play_out(|_| false);
@@ -100,7 +102,8 @@ impl Forecast {
             false => all_fail.failed_by_then,
         };
         let fewest = least(0, others.len(), guess, |first| is_stopped(from(0), &others[..first]));
-        // Among the last turns no fewer can stop it, unless these are another zone's.
+        // Fewer failures among the last turns cannot stop it, unless those turns
+        // are in another zone.
         let zone = well.rollout.zones.last();
         let never = if zone.is_some() { 0 } else { fewest.map_or(others.len(), |hosts| hosts as usize - 1) };
         let spare = well.rollout.counts.healthy.saturating_sub(well.rollout.bounds.minimum);
@@ -111,7 +114,7 @@ impl Forecast {
         });
         let turns = u32::try_from(others.len()).unwrap_or(u32::MAX);
         Stops {
-            // A canary that fails stops it at once.
+            // One failed canary stops it at once.
             fewest: if has_canary { 1 } else { fewest.unwrap_or(0) },
             after_canary: has_canary.then(|| fewest.unwrap_or(0)),
             last: beyond_last.map_or(turns, |beyond| beyond - 1),
@@ -119,21 +122,21 @@ impl Forecast {
         }
     }
 
-    /// How long it lasts with turns of another length.
+    /// Returns how long the deployment lasts with turns of another length.
     fn lasts(&self, well: &Played, turn: Duration) -> Duration {
         if turn == self.turn { well.lasted } else { self.at_pace(turn).play(|_| false).lasted }
     }
 
-    /// The largest minimum, below the one that is asked for, under which it can
-    /// end well; none if no minimum helps.
+    /// Returns the largest minimum below the requested one with which the
+    /// deployment can succeed; `None` if no minimum helps.
     pub fn largest_minimum(&self) -> Option<u32> {
         let total = self.total();
         let works = |hosts: u32| {
             let policy = Policy { minimum: Minimum::HostCount(hosts), ..self.policy().clone() };
             self.under(policy).play(|_| false).ends_well()
         };
-        // The lower the minimum, the more is possible. Mostly it is the hosts that
-        // are Down that are too many: what they leave is looked at first.
+        // The lower the minimum, the more is possible. The usual cause is too many
+        // hosts that are Down, so the number of the others is tried first.
         let beyond = self.policy().bounds(total).minimum.min(total);
         let down = self.entrants.iter().filter(|entrant| entrant.down.is_some()).count();
         let left = total.saturating_sub(u32::try_from(down).unwrap_or(u32::MAX).saturating_add(1));
@@ -154,8 +157,8 @@ impl Forecast {
         Some(low)
     }
 
-    /// The size of the smallest group larger than this one that the minimum lets
-    /// go, if the next hundred hosts make one.
+    /// Returns the size of the smallest larger group that the minimum allows to
+    /// deploy, if at most a hundred more hosts are enough.
     pub fn hosts_needed(&self) -> Option<u32> {
         const LOOKED_AT: u32 = 100;
         let total = self.total();
@@ -164,8 +167,9 @@ impl Forecast {
     }
 }
 
-/// The least number above `low`, and up to `most`, for which it is so, as it is for
-/// all that are larger; none if it is for none. A good guess costs two looks.
+/// Returns the least number above `low`, and up to `most`, for which `is_so` holds;
+/// `None` if it holds for none. If it holds for a number, it must hold for all
+/// larger ones. A good guess needs two calls.
 fn least(mut low: usize, most: usize, guess: u32, is_so: impl Fn(usize) -> bool) -> Option<u32> {
     let (never, mut high) = (low, most + 1);
     let (mut probe, mut step) = (usize::try_from(guess).unwrap_or(most), 1);
