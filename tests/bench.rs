@@ -1,8 +1,9 @@
-//! The numbers of a mesh of real agents, on this machine: `cargo bench -p
-//! skein-agent --bench mesh`. Prints a table; judges nothing.
+//! Measures a mesh of real agents on this machine: `cargo bench -p skein-agent
+//! --bench mesh`. It prints a table and judges nothing.
 //!
-//! Whole processes on loopback, each with its own store on the disk that holds
-//! the temporary directory. CPU and memory are the kernel's own accounts.
+//! The agents are whole processes on loopback, each with its own store on the
+//! disk of the temporary directory. CPU time and memory are the kernel's
+//! numbers.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,22 +15,22 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const SKEIN: &str = env!("CARGO_BIN_EXE_skein");
-/// How long an idle mesh is watched.
+/// How long an idle mesh is measured.
 const IDLE: Duration = Duration::from_secs(20);
-/// How long a mesh may take to form.
+/// The longest time that a mesh may take to form.
 const FORM_MAX: Duration = Duration::from_secs(60);
 
 fn main() {
-    // As a hook: write down when it began, and nothing else. A shell that
-    // starts `date` would be most of what is measured.
+    // As a hook, this program writes down when it began, and does nothing else.
+    // A shell that starts `date` would dominate the measurement.
     let mut arguments = std::env::args().skip(1);
     if let (Some(flag), Some(script)) = (arguments.next(), arguments.next())
         && let Some(word) = flag.strip_prefix("--stamp-")
     {
         return stamp(word, Path::new(&script));
     }
-    // `cargo bench` passes flags of its own; `cargo test --benches` asks for a
-    // quick look only.
+    // `cargo bench` passes flags of its own. `cargo test --benches` only checks
+    // that the program starts.
     let is_test = std::env::args().any(|argument| argument == "--test");
     if is_test {
         return;
@@ -53,7 +54,8 @@ fn size_of(path: &Path) -> String {
     format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
 }
 
-/// The hook of `rolling`: its first line names this program and a word.
+/// Runs as the hook of `rolling`. The first line of the hook names this program
+/// and a word.
 fn stamp(word: &str, script: &Path) {
     let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos();
     let trace = fs::read_to_string(script.with_file_name("trace-file")).expect("where to write");
@@ -61,7 +63,7 @@ fn stamp(word: &str, script: &Path) {
     writeln!(trace.expect("the trace"), "{word} {now}").expect("written");
 }
 
-/// Agents as processes, gone when this is.
+/// Agents as processes. They end when this is dropped.
 struct Mesh {
     home: tempfile::TempDir,
     agents: Vec<Child>,
@@ -148,7 +150,7 @@ fn skein(dir: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// One request on one connection, as the command line does it.
+/// Sends one request on one connection, as the command line does.
 fn http(socket: &Path, method: &str, path: &str, body: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     let length = body.len();
@@ -164,7 +166,8 @@ fn http(socket: &Path, method: &str, path: &str, body: &str) -> std::io::Result<
     Ok(body.to_string())
 }
 
-/// CPU time and resident memory of a process, from the kernel.
+/// Returns the CPU time and the resident memory (in KiB) of a process, from the
+/// kernel.
 fn used_by(process: u32) -> (Duration, u64) {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("it lives");
     let after_name = stat.rsplit_once(')').expect("a name").1;
@@ -180,7 +183,7 @@ fn idle(hosts: usize) {
     let began = Instant::now();
     let mesh = Mesh::start(hosts);
     row(&format!("{hosts} agents started and one mesh"), &format!("{:.1} s", began.elapsed().as_secs_f64()));
-    // The voters are chosen and everything is told before it is idle.
+    // The mesh is idle only after the voters are chosen and all hosts know it.
     std::thread::sleep(Duration::from_secs(5));
     let before: Vec<_> = mesh.agents.iter().map(|agent| used_by(agent.id())).collect();
     std::thread::sleep(IDLE);
@@ -207,7 +210,7 @@ fn spread(values: &mut [f64], unit: &str, digits: usize) -> String {
     )
 }
 
-/// Deploys a bundle whose hooks only write down when they ran, again and again.
+/// Deploys a bundle whose hooks only write down when they ran, `rounds` times.
 fn rolling(hosts: usize, rounds: usize) {
     let mesh = Mesh::start(hosts);
     mesh.group();
@@ -244,8 +247,8 @@ fn rolling(hosts: usize, rounds: usize) {
     row("the same -> its BeforeInstall, bundle unpacked", &spread(&mut to_install, "ms", 1));
 }
 
-/// Milliseconds from each host's `last` to the next host's `first`, each as
-/// the hook itself saw it when it began.
+/// Returns the milliseconds from each host's `last` to the next host's `first`,
+/// each as the hook itself recorded it when it began.
 fn handovers(trace: &str, first: &str) -> Vec<f64> {
     let lines = trace
         .lines()
@@ -260,7 +263,8 @@ fn handovers(trace: &str, first: &str) -> Vec<f64> {
         .collect()
 }
 
-/// Requests that each cost one durable entry: a group, set again and again.
+/// Sends requests that each cost one durable entry: it sets a group again and
+/// again.
 fn commits(hosts: usize, clients: usize, requests: usize) {
     let mesh = Mesh::start(hosts);
     mesh.group();

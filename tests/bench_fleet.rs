@@ -1,10 +1,12 @@
-//! How quickly an agent of a mesh of 10,000 hosts answers: `cargo bench -p
-//! skein-agent --bench fleet [-- HOSTS]`. Prints a table; judges nothing.
+//! Measures how quickly an agent in a mesh of 10,000 hosts answers: `cargo
+//! bench -p skein-agent --bench fleet [-- HOSTS]`. It prints a table and judges
+//! nothing.
 //!
-//! A real agent and whole commands; one host in a hundred is Down. What is made up is its store: 10,000 agents
-//! do not run on one machine, so the other hosts' entries are put in order by a
-//! node in this process, under the agent's own name, and the agent goes on from
-//! what that wrote. The others have no address, and so are not dialled.
+//! The agent and the commands are real; one host in a hundred is Down. Only the
+//! agent's store is generated, because 10,000 agents do not run on one machine:
+//! a node in this process, under the agent's own name, commits the entries of
+//! the other hosts, and the agent continues from the resulting store. The other
+//! hosts have no address, so the agent does not dial them.
 
 #[path = "../proto/tests/fold/fleet.rs"]
 mod fleet;
@@ -27,11 +29,11 @@ use proto::time::Time;
 const SKEIN: &str = env!("CARGO_BIN_EXE_skein");
 const HOSTS: u32 = 10_000;
 const ROUNDS: usize = 20;
-/// How long an agent may take until it answers.
+/// The longest time that an agent may take until it answers.
 const START_MAX: Duration = Duration::from_secs(120);
 
 fn main() {
-    // `cargo test --benches` asks for a quick look only.
+    // `cargo test --benches` only checks that the program starts.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
@@ -76,7 +78,8 @@ fn row(what: &str, sorted: &[f64]) {
     println!("{what:<58} p50 {p50:.0}  max {max:.0} ms (of {})", sorted.len());
 }
 
-/// A mesh whose hosts were all deployed to once; one in a hundred is Down now.
+/// Returns a mesh whose hosts have all been deployed to once; one in a hundred
+/// is Down now.
 fn fleet_of(hosts: u32) -> Fleet {
     let mut fleet = Fleet::new(hosts);
     fleet.deploy("first", Policy { minimum: Minimum::AllAtOnce, ..Policy::default() }, |_| false);
@@ -93,7 +96,7 @@ fn bundle(home: &Path) -> String {
     dir.display().to_string()
 }
 
-/// Puts the fleet's entries in order after what the store holds.
+/// Commits the fleet's entries after what the store holds.
 fn fill(store: &Path, identity: &serde_json::Value, fleet: &Fleet) {
     let text = |key: &str| identity[key].as_str().expect("it is said").to_string();
     let mesh = data_encoding::HEXLOWER.decode(text("mesh").as_bytes()).expect("hex digits");
@@ -143,7 +146,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Starts it, and waits until it leads.
+    /// Starts the node, and waits until it leads.
     fn new(config: Config, stored: BTreeMap<Vec<u8>, Vec<u8>>) -> Writer {
         let since_1970 = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
         let now = Time::from_micros(u64::try_from(since_1970.as_micros()).expect("before the year 500,000"));
@@ -183,14 +186,14 @@ impl Writer {
     }
 }
 
-/// A real agent, gone when this is.
+/// A real agent. It ends when this is dropped.
 struct Agent {
     home: PathBuf,
     process: Option<Child>,
 }
 
 impl Agent {
-    /// The first of its mesh.
+    /// Starts the first agent of a mesh.
     fn found(home: &Path) -> Agent {
         let mut agent = Agent { home: home.to_owned(), process: None };
         agent.skein(&["mesh", "init", "--data-dir", &home.display().to_string()]);
@@ -233,12 +236,13 @@ impl Agent {
         }
     }
 
-    /// Milliseconds that a command takes, from its start to its end.
+    /// Returns the milliseconds that a command takes, from its start to its
+    /// end.
     fn time(&self, arguments: &[&str]) -> f64 {
         let began = Instant::now();
         let output = self.skein(arguments);
         let took = began.elapsed().as_secs_f64() * 1_000.0;
-        // 3: refused, which is an answer too.
+        // Exit code 3 is a refusal, which is an answer too.
         let has_answered = matches!(output.status.code(), Some(0 | 3)) && !output.stdout.is_empty();
         assert!(has_answered, "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         took

@@ -1,8 +1,8 @@
-//! The numbers of the host side, beside those of its peers on this machine:
-//! `cargo bench -p skein-agent --bench host`. Prints a table; judges nothing.
+//! Compares the host side with other tools on this machine: `cargo bench -p
+//! skein-agent --bench host`. It prints a table and judges nothing.
 //!
-//! Time is that of whole processes, peak memory the kernel's own account.
-//! Each peer runs in turn with skein, so that a busy machine is busy for both.
+//! It measures whole processes; peak memory is the kernel's number. Each other
+//! tool runs in turn with skein, so that a busy machine slows both.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -20,7 +20,7 @@ const FILES: usize = 10_000;
 const ROUNDS: usize = 7;
 
 fn main() {
-    // `cargo test --benches` asks for a quick look only.
+    // `cargo test --benches` only checks that the program starts.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
@@ -47,8 +47,8 @@ fn many_files() {
     let home = tempfile::tempdir().expect("a directory");
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     // Each round is a first deployment, into directories of its own. Nothing is
-    // removed before the end: ext4 does not give the numbers of removed files
-    // to new ones for some seconds, and passes over each of them every time.
+    // removed before the end: for some seconds, ext4 does not reuse the inode
+    // numbers of removed files, and it skips each of them every time.
     for round in 0..ROUNDS {
         let fresh = home.path().join(format!("round-{round}"));
         let (archive, unpacked) = (fresh.join("b.tar"), fresh.join("unpacked"));
@@ -116,14 +116,15 @@ fn millis(times: &[Duration]) -> String {
     words.collect::<Vec<_>>().join(" / ")
 }
 
-/// The most memory that the program held, in MiB, read when it was about to
-/// end. (What a parent is told about its children counts what they held before
-/// they became that program.)
+/// Returns the most memory that the program held, in MiB, read when it was
+/// about to end. (The peak that a parent is told of its children includes what
+/// they held before they executed that program.)
 #[expect(unsafe_code, reason = "a process can only ask to be traced between fork and exec")]
 #[expect(clippy::zombie_processes, reason = "it is waited for by its number")]
 #[expect(clippy::wildcard_enum_match_arm, reason = "of the ways to stop only these are asked for")]
 fn peak(mut command: Command) -> f64 {
-    // SAFETY: it makes one system call, allocates nothing and takes no lock.
+    // SAFETY: the closure makes one system call, allocates nothing and takes no
+    // lock.
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
     let child = command.spawn().expect("it starts");
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));

@@ -1,11 +1,11 @@
-//! How fast a bundle comes from S3: `cargo bench -p skein-agent --bench
-//! sources [-- MIB]`. Prints a table; judges nothing.
+//! Measures how fast a bundle is downloaded from S3: `cargo bench -p
+//! skein-agent --bench sources [-- MIB]`. It prints a table and judges nothing.
 //!
-//! 1 GiB, or as many MiB as are asked for, from an S3 server on loopback, by
-//! `skein local` and by `curl`, in turn and on the same cores as the server.
-//! The archive is a small tar and the zeros that may follow one, so that
-//! unpacking it costs nothing: what is measured is the way onto the disk,
-//! hashed and synced.
+//! It downloads 1 GiB, or the given number of MiB, from an S3 server on
+//! loopback, by `skein local` and by `curl` in turn, on the same cores as the
+//! server. The archive is a small tar followed by zeros, which a tar may have,
+//! so that unpacking costs nothing: the measurement covers the way onto the
+//! disk, with hashing and sync.
 
 #[path = "sources/bundle.rs"]
 mod bundle;
@@ -24,7 +24,7 @@ const MIB: u64 = 1024 * 1024;
 const ROUNDS: usize = 3;
 
 fn main() {
-    // `cargo test --benches` asks for a quick look only.
+    // `cargo test --benches` only checks that the program starts.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
@@ -36,7 +36,8 @@ fn main() {
     archive.set_len(size * MIB).expect("padded");
     store.put("releases", "small.tar", &bundle::tar("", "bench", 0));
     let url = format!("{}/releases/app.tar", store.endpoint());
-    // By the protocol, so that the server knows the ETag and need not read it all.
+    // The upload goes through the protocol, so that the server knows the ETag
+    // and need not read the whole file.
     curl(&["-T", &file.display().to_string(), &url]);
 
     let small = local(&store, dir.path(), "small");
@@ -62,7 +63,7 @@ fn main() {
     row("most memory of `skein local`, 10 KiB", format!("{} MiB", small / MIB));
 }
 
-/// Deploys it, and says how much memory that took.
+/// Deploys the bundle, and returns the peak memory in bytes.
 fn local(store: &ObjectStore, dir: &Path, key: &str) -> u64 {
     let trace = dir.join("trace");
     let mut command = Command::new(env!("CARGO_BIN_EXE_skein"));

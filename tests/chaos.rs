@@ -1,19 +1,22 @@
-//! Breaks a mesh of real agents while applications are asked from outside.
+//! Breaks a mesh of real agents while a prober asks the applications from
+//! outside.
 //!
 //! Every host is a network namespace on one bridge. A prober in the bridge's
-//! own namespace asks each application, several times a second, which version
-//! it serves; nothing that the agents say of themselves is believed. Agents are
-//! killed, stopped, frozen, cut off, slowed by packet loss and cloned while
-//! releases run, a bad one now and then. Held to account:
+//! own namespace asks each application, several times a second, for the version
+//! that it serves; the test trusts nothing that the agents report of
+//! themselves. While releases run, some of them bad, agents are killed,
+//! stopped, frozen, cut off, cloned, and slowed by packet loss. The test checks
+//! these claims:
 //!
-//! - never more hosts out of service at once than the group allows, except those
-//!   that a fault took out;
-//! - every acknowledged deployment is known to every host, and ends;
+//! - at no time are more hosts out of service than the group allows, except for
+//!   hosts that a fault took out;
+//! - every host knows every acknowledged deployment, and each of them ends;
 //! - once the faults end, all hosts serve one good version.
 //!
-//! Needs root, `ip`, `nft` and `nsenter`, and says so if it has them not.
-//! `CHAOS_SECONDS` and `CHAOS_SEED` make it longer and repeat it;
-//! `CHAOS_SOAK_SECONDS` adds a quiet mesh under releases, whose memory is bounded.
+//! The test needs root, `ip`, `nft` and `nsenter`; without them it says so and
+//! is skipped. `CHAOS_SECONDS` makes it longer, and `CHAOS_SEED` repeats a run.
+//! `CHAOS_SOAK_SECONDS` adds a quiet mesh under releases, whose memory must
+//! stay bounded.
 
 #[path = "chaos/application.rs"]
 mod application;
@@ -31,7 +34,8 @@ mod runs;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
-/// A run's name as it is printed and filtered by, and what it does.
+/// For each run, the name by which it is printed and filtered, and its
+/// function.
 const RUNS: [(&str, fn()); 4] = [
     ("the_prober_notices_a_release_of_all_at_once", runs::negative_control),
     ("a_host_that_was_away_does_not_leave_a_failed_release_in_service", runs::rollback_waits),

@@ -1,16 +1,17 @@
-//! What the official CodeDeploy agent 1.8.1 was seen to do with bundles made
-//! for the purpose, and what we do with the same: `tests/conformance/*`.
+//! Compares skein with recordings of the official CodeDeploy agent 1.8.1, on
+//! bundles that were made for this purpose: `tests/conformance/*`.
 //!
 //! Each case is a directory of bundles and a `case.json`. A step's `expect` is
-//! what was recorded; `ours` names what we do otherwise on purpose, and why.
-//! In all files `/conformance` stands for the directory that a case runs in,
-//! and `<DEPLOYMENT_n>` for the n-th deployment there.
+//! what was recorded; `ours` names what skein does differently on purpose, and
+//! why. In all files, `/conformance` stands for the directory in which the case
+//! runs, and `<DEPLOYMENT_n>` for its n-th deployment.
 //!
-//! Two differences are met at nearly every step and are taken out here: hooks
-//! start in the revision's directory, and every line of output ends as a line.
+//! Two differences occur at nearly every step and are removed before the
+//! comparison: skein starts hooks in the revision's directory, and ends every
+//! line of output as a line.
 //!
-//! Owners need root, and the user `cdtest` must exist: all runs in namespaces
-//! of its own, where /etc/passwd is another file.
+//! File owners need root, and the user `cdtest` must exist. So everything runs
+//! in its own namespaces, with another /etc/passwd.
 
 #[path = "conformance/judging.rs"]
 mod judging;
@@ -30,7 +31,7 @@ use judging::judge;
 use listing::entry_line;
 use serde_json::{Map, Value, json};
 
-/// Set for the process that runs in the namespaces.
+/// Set in the process that runs in the namespaces.
 const INSIDE: &str = "SKEIN_CONFORMANCE_INSIDE";
 const PLACEHOLDER: &str = "/conformance";
 const GROUP: &str = "default-local-deployment-group";
@@ -38,7 +39,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const ALL_EVENTS: &str = "BeforeBlockTraffic,AfterBlockTraffic,ApplicationStop,DownloadBundle,BeforeInstall,\
                           Install,AfterInstall,ApplicationStart,ValidateService,BeforeAllowTraffic,\
                           AfterAllowTraffic";
-/// Cases that run at the same time: most of their time is waiting.
+/// The number of cases that run at the same time. They spend most of their time
+/// waiting.
 const AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
@@ -98,14 +100,14 @@ fn inside(filters: &[String]) -> ExitCode {
     }
 }
 
-/// Adds user and group `cdtest`, and a group that the user is in besides, for
-/// this mount namespace only.
+/// Adds the user and the group `cdtest`, and a supplementary group of the user,
+/// in this mount namespace only.
 fn make_user(base: &Path) {
     let home = base.join("home");
     fs::create_dir(&home).expect("made");
     std::os::unix::fs::chown(&home, Some(4242), Some(4242)).expect("given away");
     let user = format!("cdtest:x:4242:4242::{}:/bin/sh\n", home.display());
-    // Without the last one, `su` refuses the user.
+    // `su` refuses a user that has no entry in /etc/shadow.
     let files = [
         ("passwd", user),
         ("group", "cdtest:x:4242:\ncdextra:x:4343:cdtest\n".to_owned()),
@@ -128,11 +130,11 @@ fn make_user(base: &Path) {
 
 struct Case {
     name: String,
-    /// Stands where `/conformance` is written.
+    /// The directory for which `/conformance` stands.
     dir: PathBuf,
     home: PathBuf,
     case: Value,
-    /// Ids in the order of their steps, as far as they are known.
+    /// The ids of the deployments so far, in the order of their steps.
     deployments: Vec<String>,
 }
 
@@ -153,7 +155,8 @@ impl Case {
         Case { name: name.to_owned(), dir, home: base.join("home"), case, deployments: Vec::new() }
     }
 
-    /// A row a step, and how many are not as they should be.
+    /// Returns a row for each step, and the number of steps with a wrong
+    /// result.
     fn run(mut self) -> (String, usize) {
         if let Some(needed) = self.missing() {
             return (format!("{:<40} skipped: needs {needed}\n", self.name), 0);
@@ -186,12 +189,13 @@ impl Case {
         self.said(&output.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// Runs one step, and tells in the form of `expect` what came of it.
+    /// Runs one step, and returns its result in the form of `expect`.
     fn step(&mut self, step: &Value) -> Value {
         for command in step["before"].as_array().into_iter().flatten() {
             self.shell(command.as_str().expect("a command"));
         }
-        // Scripts run as several users, and whoever is first would else own it.
+        // Scripts run as several users, and otherwise the first of them would
+        // own the file.
         let trace = self.dir.join("trace/trace.log");
         fs::write(&trace, "").expect("emptied");
         fs::set_permissions(&trace, Permissions::from_mode(0o666)).expect("opened to all");
@@ -279,7 +283,8 @@ impl Case {
         command.output().expect("skein runs")
     }
 
-    /// The archive that a command of the case makes as `$OUT`.
+    /// Runs a command of the case that makes an archive at `$OUT`, and returns
+    /// the archive.
     fn packed_by(&self, packed: &str, kind: &str) -> PathBuf {
         let work = self.dir.join("case").join(&self.name);
         let archive = work.join(format!("packed.{kind}"));
@@ -305,7 +310,7 @@ impl Case {
             Some((time, rest)) if is_time(time) => format!("<TIME>{rest}"),
             Some(_) | None => line,
         });
-        // How a script failed only ours says there.
+        // Only skein's log says here how a script failed.
         lines.filter(|line| !line.starts_with("<TIME> Failed - ")).collect()
     }
 
@@ -328,12 +333,12 @@ impl Case {
         lines
     }
 
-    /// As written in the case, for this run.
+    /// Replaces the placeholder of the case by this run's directory.
     fn real(&self, text: &str) -> String {
         text.replace(PLACEHOLDER, &self.dir.display().to_string())
     }
 
-    /// As it was in this run, for the case.
+    /// Replaces this run's directories and ids by the placeholders of the case.
     fn said(&self, bytes: &[u8]) -> String {
         let text = String::from_utf8_lossy(bytes);
         let text = text.replace(&self.dir.display().to_string(), PLACEHOLDER);
@@ -345,7 +350,8 @@ impl Case {
     }
 }
 
-/// Copies a case, with `/conformance` become the directory that it runs in.
+/// Copies a case, and replaces `/conformance` by the directory in which the
+/// case runs.
 fn copy(from: &Path, to: &Path, real: &str) {
     for entry in fs::read_dir(from).expect("readable") {
         let entry = entry.expect("readable");
@@ -376,7 +382,7 @@ fn replace(content: &[u8], real: &str) -> Vec<u8> {
     replaced
 }
 
-/// The bundle as the kind of archive that the step asks for.
+/// Packs the bundle as the kind of archive that the step asks for.
 fn pack(bundle: &Path, kind: &str) -> PathBuf {
     let archive = bundle.with_extension(kind);
     let mut command = match kind {
@@ -403,12 +409,12 @@ fn with_umask(command: &mut Command, umask: u32) {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(umask));
         Ok(())
     };
-    // SAFETY: between fork and exec it makes one system call, allocates nothing
-    // and takes no lock.
+    // SAFETY: between fork and exec the closure makes one system call,
+    // allocates nothing and takes no lock.
     unsafe { std::os::unix::process::CommandExt::pre_exec(command, set) };
 }
 
-/// CodeDeploy's number for it.
+/// Returns CodeDeploy's number of an error code.
 fn code(name: &Value) -> u8 {
     match name.as_str() {
         Some("Success") => 0,

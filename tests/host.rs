@@ -1,4 +1,5 @@
-//! The host side as a process: `skein local`, as people and scripts call it.
+//! Tests the host side as a process: `skein local`, as people and scripts call
+//! it.
 
 #[path = "host/altered.rs"]
 mod altered;

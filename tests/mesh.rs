@@ -1,7 +1,8 @@
-//! Real agents as processes on loopback: only what the simulator cannot know.
+//! Tests real agents as processes on loopback: only what the simulator cannot
+//! cover.
 //!
-//! Every test has a mesh of its own: own directories, own loopback addresses,
-//! own trace of what its hooks did.
+//! Every test has a mesh of its own, with its own directories, its own loopback
+//! addresses, and its own trace of what its hooks did.
 
 #[path = "hostile/after_admission.rs"]
 mod after_admission;

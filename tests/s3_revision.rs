@@ -1,5 +1,5 @@
-//! The S3 server of the conformance cases: one object, with the version and the
-//! ETag of the recording.
+//! The S3 server of the conformance cases. It has one object, with the version
+//! and the ETag of the recording.
 
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
@@ -12,22 +12,22 @@ use tokio::runtime::Runtime;
 const KEY: &str = "AKIACONFORMANCE00001";
 const SECRET: &str = "conformance";
 
-/// A server of one object, for as long as it lives.
+/// A server of one object. It stops when this is dropped.
 pub(crate) struct Server {
     port: u16,
-    /// What the object is called where it is asked for.
+    /// The source under which `skein` finds the object.
     pub(crate) source: String,
     _runtime: Runtime,
 }
 
-/// Named by what a step says of its revision.
+/// The object, named by the revision of a step.
 struct Object {
     bucket: String,
     key: String,
     archive: Vec<u8>,
 }
 
-/// As in the recording.
+/// The object's version and ETag are those of the recording.
 const VERSION: &str = "v-1";
 const ETAG: &str = "0123456789abcdef";
 
@@ -51,7 +51,8 @@ impl S3 for Object {
 }
 
 impl Server {
-    /// For a step whose revision lies in S3.
+    /// Starts a server for a step whose revision is in S3; None for other
+    /// steps.
     pub(crate) fn of(revision: &Value, archive: Vec<u8>) -> Option<Server> {
         let word = |key: &str| revision[key].as_str().map(str::to_owned);
         let (bucket, key) = (word("Bucket")?, word("Key")?);
@@ -72,7 +73,7 @@ impl Server {
         Some(Server { port, source, _runtime: runtime })
     }
 
-    /// What tells `skein` of it.
+    /// The environment variables that point `skein` to the server.
     pub(crate) fn environment(&self) -> [(&'static str, String); 3] {
         [
             ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port)),

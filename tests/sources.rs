@@ -1,5 +1,5 @@
-//! Bundles from where they really lie: S3 servers, web servers, GitHub's
-//! protocol, and the `skein` that is shipped.
+//! Downloads bundles from real sources with the shipped `skein`: S3 servers,
+//! web servers, and GitHub's protocol.
 
 #[path = "sources/bundle.rs"]
 mod bundle;

@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md says about the layout, held by a test.
+//! Checks what ARCHITECTURE.md says about the layout.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
 }
 
-/// All Rust files below a folder of the workspace, with their text.
+/// Returns all Rust files below a folder of the workspace, with their text.
 fn sources(folder: &str) -> Vec<(String, String)> {
     fn walk(path: &Path, found: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path()) {
@@ -82,8 +82,8 @@ fn modules_lie_beside_their_folder() {
     }
 }
 
-/// Whether a text names the file in backquotes, whole or as part of a path: a
-/// folder of that name says so, too.
+/// Returns true if the text names the file in backquotes, alone or in a path.
+/// The name of its folder counts, too.
 fn names(text: &str, file: &str) -> bool {
     let folder = file.replace(".rs", "/");
     let mut quoted = text.split('`').skip(1).step_by(2);
@@ -114,7 +114,8 @@ fn the_code_map_names_every_part() {
 
 #[test]
 fn files_stay_readable() {
-    /// Half as long again as what we aim at: a question, asked here.
+    /// Half as long again as a file should be. A longer file may hold two
+    /// parts.
     const LINES_MAX: usize = 560;
     for folder in ALL {
         for (path, text) in sources(folder) {
@@ -126,7 +127,7 @@ fn files_stay_readable() {
 
 #[test]
 fn public_names_use_the_table_of_words() {
-    // The "Not" column of ARCHITECTURE.md, as far as a word has no other use.
+    // The words in the "Not" column of ARCHITECTURE.md that have no other use.
     let banned = ["cluster", "artifact", "daemonset", "strategy", "Manager", "util"];
     let is_public_name = |line: &str| {
         let line = line.trim_start();

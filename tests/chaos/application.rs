@@ -1,4 +1,4 @@
-//! The application that is deployed: a process that answers with its version,
+//! The application that is deployed, a process that answers with its version,
 //! and the bundle whose hooks start and stop it.
 
 use std::fs;
@@ -10,19 +10,19 @@ use std::time::Duration;
 
 use crate::namespaces::Network;
 
-/// The port that it listens on, in each host's own namespace.
+/// The port on which the application listens, in each host's own namespace.
 pub(crate) const PORT: u16 = 8080;
-/// A stopped or cut-off application has answered by then.
+/// The time after which a stopped or unreachable application counts as silent.
 const ANSWER_MAX: Duration = Duration::from_millis(300);
-/// No version is longer.
+/// The most bytes of a version.
 const VERSION_MAX: u64 = 64;
 
-/// Answers every connection with the version, until killed.
+/// Answers every connection with the version until it is killed.
 pub(crate) fn serve(address: &str, version: &str) -> ExitCode {
     let listener = TcpListener::bind(address).expect("the port is free");
     for stream in listener.incoming().flatten() {
         let mut stream = stream;
-        // Whoever asked may be gone already.
+        // The client may already be gone.
         let _ = stream.write_all(version.as_bytes());
     }
     ExitCode::SUCCESS
@@ -39,7 +39,7 @@ pub(crate) fn ask(address: &str, version: &str) -> ExitCode {
     }
 }
 
-/// The version that answers at `address`, if any does in time.
+/// Returns the version that answers at `address`; None if none does in time.
 pub(crate) fn version_at(address: &str) -> Option<String> {
     let address = address.parse().expect("an address and a port");
     let stream = TcpStream::connect_timeout(&address, ANSWER_MAX).ok()?;
@@ -49,7 +49,8 @@ pub(crate) fn version_at(address: &str) -> Option<String> {
     (!version.is_empty()).then_some(version)
 }
 
-/// Starts the application as a host's init does at boot, where its last hook installed it.
+/// Starts the application as a host's init does at boot, in the version that
+/// the last hook installed.
 pub(crate) fn boot(network: &Network, host: u8, version: &str, dir: &Path) {
     let program = std::env::current_exe().expect("this program has a path");
     let pid = dir.join(format!("web-{host}.pid"));
@@ -59,8 +60,8 @@ pub(crate) fn boot(network: &Network, host: u8, version: &str, dir: &Path) {
     assert!(status.expect("a shell").success(), "the application starts");
 }
 
-/// Writes a bundle of this version below `dir`. A bad one starts, and its
-/// ValidateService then fails.
+/// Writes a bundle of this version below `dir`. If it is not good, the
+/// application starts, but ValidateService fails.
 pub(crate) fn bundle(dir: &Path, version: &str, is_good: bool) -> PathBuf {
     let bundle = dir.join(format!("bundle-{version}"));
     fs::create_dir_all(&bundle).expect("a directory");
@@ -74,8 +75,8 @@ pub(crate) fn bundle(dir: &Path, version: &str, is_good: bool) -> PathBuf {
     bundle
 }
 
-/// The hooks. The pause in BeforeInstall is the time out of service that the
-/// prober can see.
+/// Returns the hook script. It pauses in BeforeInstall, so that the prober sees
+/// the host out of service.
 fn script(program: &Path, version: &str, is_good: bool) -> String {
     let program = program.display();
     let verdict = if is_good { "" } else { "echo this version is bad; exit 1" };

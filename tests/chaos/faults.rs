@@ -1,4 +1,4 @@
-//! What is done to hosts, and how it is undone.
+//! Faults of hosts, and how to undo them.
 
 use std::fmt;
 
@@ -9,32 +9,32 @@ use rustix::process::Signal;
 use crate::fleet::Fleet;
 use crate::prober::Prober;
 
-/// Packets lost of 100 on a bad link.
+/// How many of 100 packets a bad link loses.
 const LOSS_PERCENT: u8 = 25;
 
-/// One fault on one host, or on the path between two.
+/// A fault of one host, or of the path between two hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The agent is killed with SIGKILL; hooks and the application go on.
+    /// The agent is killed with SIGKILL. Hooks and the application continue.
     Kill(u8),
-    /// The agent is asked to end.
+    /// The agent is asked to end, with SIGTERM.
     Stop(u8),
-    /// Everything on the host is killed.
+    /// Every process on the host is killed.
     PowerOff(u8),
     /// The agent is suspended.
     Freeze(u8),
     /// The host's cable is unplugged.
     Cut(u8),
-    /// Two hosts do not hear each other; others hear both.
+    /// The two hosts cannot reach each other, but all others can reach both.
     CutPair(u8, u8),
-    /// Packets to the host are lost.
+    /// Some packets to the host are lost.
     Loss(u8),
     /// A copy of the host's disk is started elsewhere.
     Clone(u8),
 }
 
 impl Fault {
-    /// Draws a fault for a mesh of so many hosts.
+    /// Draws a fault for a mesh of `hosts` hosts.
     pub(crate) fn draw(rng: &mut StdRng, hosts: u8) -> Fault {
         let host = rng.random_range(1..=hosts);
         let other = 1 + (host - 1 + rng.random_range(1..hosts)) % hosts;
@@ -63,7 +63,8 @@ impl Fault {
         }
     }
 
-    /// The application itself may be silent, or not be heard, because of it.
+    /// Returns true if the fault may silence the application or make it
+    /// unreachable.
     fn excuses(self) -> bool {
         match self {
             Fault::PowerOff(_) | Fault::Cut(_) | Fault::Loss(_) => true,
@@ -99,7 +100,7 @@ impl Fault {
             Fault::Loss(host) => fleet.network.loss(host, 0),
             Fault::Clone(host) => {
                 fleet.end_clone();
-                // What the agents of both ask a person to do.
+                // The agents of both ask a person to do this.
                 fleet.kill(host);
                 fleet.start(host);
             }

@@ -1,4 +1,4 @@
-//! Agents on the hosts of a network, and the command line that speaks to them.
+//! Agents on the hosts of a network, and the command line for them.
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -16,15 +16,17 @@ use crate::application;
 use crate::namespaces::{Network, address};
 
 const SKEIN: &str = env!("CARGO_BIN_EXE_skein");
-/// For what must happen; far more than it takes, because the machine may be busy.
+/// The time within which everything must happen. It is far longer than needed,
+/// because the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(90);
-/// What `skein` has to answer, in seconds.
+/// The time within which `skein` must answer, in seconds.
 const ANSWER_SECONDS: &str = "10";
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A hook's pause, its server's start, and what an agent needs to end in between.
+/// Covers a hook's pause, the start of its server, and what an agent needs to
+/// end meanwhile.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
-/// A mesh of agents, each on a host of its own.
+/// A mesh of agents, each on its own host.
 pub(crate) struct Fleet {
     pub(crate) network: Network,
     hosts: u8,
@@ -34,7 +36,7 @@ pub(crate) struct Fleet {
     dir: TempDir,
 }
 
-/// The exit code and the text of a command.
+/// The exit code and the output of a command.
 pub(crate) struct Answer {
     pub(crate) code: i32,
     pub(crate) stdout: String,
@@ -42,7 +44,8 @@ pub(crate) struct Answer {
 }
 
 impl Fleet {
-    /// A mesh in which all agents are up. One more namespace is kept for an impostor.
+    /// Returns a mesh in which all agents are up, with one spare namespace for
+    /// an impostor.
     pub(crate) fn of(hosts: u8) -> Fleet {
         let dir = tempfile::Builder::new().prefix("skein-chaos-").tempdir().expect("a directory");
         let network = Network::of(hosts + 1);
@@ -80,7 +83,8 @@ impl Fleet {
         fs::read_to_string(self.path().join(format!("web-{host}.log"))).unwrap_or_default()
     }
 
-    /// The agent `web-{host}` that `command` begins, with the log and the processes of `world`.
+    /// Returns the command of agent `web-{host}`: `command` runs it, and it
+    /// uses the log and the processes of `world`.
     fn agent(&self, mut command: Command, address: Ipv4Addr, host: u8, data: &Path, world: &str) -> Command {
         let log = self.path().join(format!("{world}.log"));
         let log = File::options().create(true).append(true).open(log).expect("a log");
@@ -91,12 +95,14 @@ impl Fleet {
         }
         command.env("TEST_WORLD", self.path()).env("TEST_HOST", world).env("NO_COLOR", "1");
         command.env_remove("SKEIN_API").stdin(Stdio::null());
-        // In a group of its own, so that no signal to it reaches the test.
+        // The agent gets its own process group, so that no signal to it reaches
+        // the test.
         command.stdout(log.try_clone().expect("a log")).stderr(log).process_group(0);
         command
     }
 
-    /// Starts what a host starts when it boots: the application that is installed, if one is, and the agent.
+    /// Starts what a host starts at boot: the installed application, if any,
+    /// and the agent.
     pub(crate) fn power_on(&mut self, host: u8) {
         let version = fs::read_to_string(self.path().join(format!("web-{host}.version"))).unwrap_or_default();
         if !version.is_empty() {
@@ -112,13 +118,16 @@ impl Fleet {
         self.agents[usize::from(host) - 1] = Some(command.spawn().expect("the agent starts"));
     }
 
-    /// A second agent with a copy of this host's disk, at another address. It is on another machine, so it has
-    /// processes of its own: those that the copied disk names, and those of the host's application, are not there.
+    /// Starts a second agent with a copy of this host's disk, at another
+    /// address. It stands for another machine, so it has its own processes:
+    /// neither those that the copied disk names nor the host's application
+    /// exist there.
     pub(crate) fn clone_of(&mut self, host: u8) {
         let (from, to) = (self.data(host), self.path().join("impostor"));
         let _ = fs::remove_dir_all(&to);
         let copied = Command::new("cp").arg("-a").args([&from, &to]).output().expect("cp runs");
-        // Files that the running agent removes meanwhile are missing in the copy.
+        // Files that the running agent removes during the copy may be missing
+        // in it.
         assert!(to.exists(), "{}", String::from_utf8_lossy(&copied.stderr));
         let spare = self.hosts + 1;
         let mut begun = self.network.on(spare, "unshare");
@@ -142,18 +151,19 @@ impl Fleet {
 
     pub(crate) fn signal(&self, host: u8, signal: Signal) {
         if let Some(child) = &self.agents[usize::from(host) - 1] {
-            // It may have ended by itself; that is found out at the end.
+            // The agent may have ended by itself; the check at the end finds
+            // that.
             let _ = kill_process(Pid::from_child(child), signal);
         }
     }
 
-    /// Kills the agent; its hooks and the application go on.
+    /// Kills the agent. Its hooks and the application continue.
     pub(crate) fn kill(&mut self, host: u8) {
         self.signal(host, Signal::KILL);
         self.reap(host);
     }
 
-    /// Asks the agent to end, and kills it if it takes too long.
+    /// Asks the agent to end, and kills it if that takes too long.
     pub(crate) fn stop(&mut self, host: u8) {
         self.signal(host, Signal::TERM);
         let since = Instant::now();
@@ -166,7 +176,7 @@ impl Fleet {
         }
     }
 
-    /// Kills everything on the host.
+    /// Kills every process on the host.
     pub(crate) fn power_off(&mut self, host: u8) {
         self.network.kill_all(host);
         self.reap(host);
@@ -178,7 +188,7 @@ impl Fleet {
         }
     }
 
-    /// `skein` on this host.
+    /// Runs `skein` on this host.
     pub(crate) fn skein(&self, host: u8, arguments: &[&str]) -> Answer {
         // A frozen agent does not answer, and the faults must go on.
         let mut command = Command::new("timeout");
@@ -187,20 +197,21 @@ impl Fleet {
         Answer::of(command.output().expect("skein runs"))
     }
 
-    /// The document of `skein … --json`, if it gives one.
+    /// Returns the document that `skein … --json` prints, if it prints one.
     pub(crate) fn json(&self, host: u8, arguments: &[&str]) -> Option<Value> {
         let answer = self.skein(host, &[arguments, &["--json"]].concat());
         serde_json::from_str(&answer.stdout).ok()
     }
 
-    /// Submits a version, and returns the deployment's id if that is acknowledged.
+    /// Submits a version, and returns the deployment's id if the submission is
+    /// acknowledged.
     pub(crate) fn submit(&self, on: u8, version: &str, is_good: bool, more: &[&str]) -> Option<String> {
         let bundle = application::bundle(self.path(), version, is_good).display().to_string();
         let answer = self.skein(on, &[&["deploy", "hello/prod", &bundle, "--detach"], more].concat());
         (answer.code == 0).then(|| answer.stdout.trim().to_string())
     }
 
-    /// The deployment's status word, as this host sees it.
+    /// Returns the deployment's status, as this host sees it.
     pub(crate) fn status_of(&self, on: u8, deployment: &str) -> Option<String> {
         let view = self.json(on, &["status", deployment])?;
         view["status"].as_str().map(str::to_string)
@@ -211,7 +222,7 @@ impl Fleet {
         ["Succeeded", "Failed", "Stopped"].contains(&status.as_str())
     }
 
-    /// Defines `hello/prod` with these lines of `[deployment]`.
+    /// Sets the group `hello/prod` with these lines of `[deployment]`.
     pub(crate) fn group(&self, lines: &str) {
         let file = self.path().join("prod.toml");
         let text = "application = \"hello\"\nname = \"prod\"\ntags = [[\"role=web\"]]\n[deployment]\n";
@@ -220,7 +231,7 @@ impl Fleet {
         assert_eq!(answer.code, 0, "{}{}", answer.stdout, answer.stderr);
     }
 
-    /// Waits until every agent runs and sees all others up.
+    /// Waits until every agent runs and sees all others as up.
     #[track_caller]
     pub(crate) fn wait_until_whole(&self) {
         self.wait("the mesh is whole", |fleet| {
@@ -247,7 +258,8 @@ impl Fleet {
         }
     }
 
-    /// No agent has panicked or ended by itself, and every ledger's chain is right.
+    /// Checks that no agent has panicked or ended by itself, and that the hash
+    /// chain of every ledger is valid.
     #[track_caller]
     pub(crate) fn check(&self) {
         for host in self.hosts() {
@@ -259,7 +271,8 @@ impl Fleet {
         }
     }
 
-    /// The agent's own memory in KiB: pages that it shares with nothing.
+    /// Returns the agent's private memory in KiB: the pages that it shares with
+    /// no other process.
     pub(crate) fn private_kib(&self, host: u8) -> u64 {
         let child = self.agents[usize::from(host) - 1].as_ref().expect("a running agent");
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", child.id())).unwrap_or_default();
@@ -287,7 +300,8 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         self.end_clone();
         for host in self.hosts() {
-            // Whatever was frozen must go on to be killed and reaped.
+            // A frozen process must continue before it can be killed and
+            // reaped.
             self.signal(host, Signal::CONT);
             self.power_off(host);
         }

@@ -1,14 +1,13 @@
-//! Hosts as network namespaces on one bridge, and what can be done to their
-//! links.
+//! Hosts as network namespaces on one bridge, and faults of their links.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 
-/// Where the bridge is, and the prober.
+/// The namespace of the bridge and of the prober.
 const HUB: &str = "hub";
 
-/// What is missing to run here, if anything is.
+/// Returns what is missing to run here, if anything.
 pub(crate) fn lack() -> Option<&'static str> {
     let works = |program: &str, arguments: &[&str]| {
         Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
@@ -30,7 +29,8 @@ pub(crate) fn lack() -> Option<&'static str> {
     (!can).then_some("leave to make network namespaces")
 }
 
-/// A bridge and its hosts, numbered from 1. Gone when dropped, or with this process.
+/// A bridge and its hosts, numbered from 1. They are removed when this is
+/// dropped or when this process ends.
 pub(crate) struct Network {
     prefix: String,
     janitor: Child,
@@ -84,13 +84,13 @@ impl Network {
         run("ip", &["netns", "exec", &netns, "nft", rules]);
     }
 
-    /// A command that runs on this host. Mounts stay as they are, unlike with `ip netns exec`, which hides the
-    /// control groups.
+    /// Returns a command that runs on this host. It keeps the mounts, while `ip
+    /// netns exec` hides the control groups.
     pub(crate) fn on(&self, host: u8, program: &str) -> Command {
         self.inside(&host.to_string(), program)
     }
 
-    /// A command that runs outside of all hosts.
+    /// Returns a command that runs outside of all hosts.
     pub(crate) fn outside(&self, program: &str) -> Command {
         self.inside(HUB, program)
     }
@@ -107,13 +107,13 @@ impl Network {
         run("ip", &["-n", &self.name(HUB), "link", "set", &link(host), state]);
     }
 
-    /// Breaks or mends the path between two hosts only.
+    /// Breaks or mends the path between only these two hosts.
     pub(crate) fn path(&self, a: u8, b: u8, is_whole: bool) {
         let verb = if is_whole { "delete" } else { "add" };
         self.nft(a, &format!("{verb} element inet chaos cut {{ {} }}", address(b)));
     }
 
-    /// Drops so many of 100 packets that arrive at the host.
+    /// Drops `percent` of 100 packets that arrive at the host.
     pub(crate) fn loss(&self, host: u8, percent: u8) {
         self.nft(host, "flush chain inet chaos loss");
         if percent > 0 {
@@ -129,7 +129,7 @@ impl Network {
         let pids =
             output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         for pid in pids.split_whitespace() {
-            // It may have ended by itself.
+            // The process may have ended by itself.
             let _ = Command::new("kill").args(["-9", pid]).stderr(Stdio::null()).status();
         }
     }
@@ -142,7 +142,7 @@ impl Drop for Network {
     }
 }
 
-/// The address of a host.
+/// Returns the address of a host.
 pub(crate) fn address(host: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, host)
 }
@@ -151,8 +151,8 @@ fn link(host: u8) -> String {
     format!("host{host}")
 }
 
-/// A shell that removes the namespaces, and all that runs in them, once this
-/// process is gone, however it ended.
+/// Starts a shell that removes the namespaces and everything that runs in them,
+/// once this process has ended in any way.
 fn janitor(prefix: &str) -> Child {
     let script = r#"read end
         for netns in $(ip netns list | cut -d ' ' -f 1 | grep "^$0-"); do

@@ -1,5 +1,5 @@
-//! The outside view: what each application answers, and how many are silent at
-//! once that no fault has silenced.
+//! The view from outside: what each application answers, and how many
+//! applications are silent at once without a fault that explains it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,16 +12,19 @@ use std::time::{Duration, Instant};
 use crate::application::{PORT, version_at};
 use crate::namespaces::{Network, address};
 
-/// Between two questions to one application.
+/// The pause between two questions to one application.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-/// An application whose every answer failed for so long counts as out of service: a single answer may be late on a
-/// busy machine. What nobody asked meanwhile counts for nothing: the prober, or its reader, may be late too.
+/// An application counts as out of service if every answer failed for this
+/// long. A single answer may be late on a busy machine. Time in which nobody
+/// asked does not count: the prober, or the thread that reads it, may be late
+/// too.
 const SILENT_AFTER: Duration = Duration::from_millis(500);
-/// What is printed for an application that does not answer.
+/// What the prober prints for an application that does not answer.
 const SILENCE: &str = "-";
 
-/// Asks every address until killed, and prints a line for each question: the address, when it was asked and when that
-/// had ended, in milliseconds since the start, and the version.
+/// Asks every address until it is killed. For each question it prints a line:
+/// the address, the start and the end of the question in milliseconds since the
+/// prober started, and the version.
 pub(crate) fn probe(addresses: &[&str]) -> ExitCode {
     let begun = Instant::now();
     thread::scope(|scope| {
@@ -45,20 +48,21 @@ pub(crate) fn probe(addresses: &[&str]) -> ExitCode {
 /// What is known of one application.
 struct Seen {
     version: Option<String>,
-    /// When it last answered.
+    /// When the application last answered.
     answered_at: Instant,
-    /// By the prober's clock, the first question since then that failed, and the end of the last one.
+    /// The first question since then that failed, and the end of the last one,
+    /// by the prober's clock.
     failing: Option<(Duration, Duration)>,
     excuse: Excuse,
 }
 
-/// Whether a fault may be why an application is silent.
+/// Whether a fault may explain why an application is silent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Excuse {
     None,
-    /// The fault is there.
+    /// The fault is present.
     Fault,
-    /// The fault is over: the next answer ends the excuse.
+    /// The fault is over. The next answer ends the excuse.
     Recovering,
 }
 
@@ -66,20 +70,22 @@ enum Excuse {
 struct Record {
     seen: BTreeMap<u8, Seen>,
     violations: Vec<String>,
-    /// The most that were silent at once, excused ones left out.
+    /// The most applications that were silent at once, without those that have
+    /// an excuse.
     most_silent: usize,
     all_served_once: bool,
 }
 
-/// Asks from outside, for as long as it lives.
+/// Asks the applications from outside until it is dropped.
 pub(crate) struct Prober {
     record: Arc<Mutex<Record>>,
     process: Child,
 }
 
 impl Prober {
-    /// Starts asking. More than `silent_max` applications silent at once, without a fault to excuse them, are a
-    /// violation; before all have served once, nothing is.
+    /// Starts asking. It is a violation if more than `silent_max` applications
+    /// without an excuse are silent at once. Before all applications have
+    /// served once, nothing is a violation.
     pub(crate) fn start(network: &Network, hosts: u8, silent_max: usize) -> Prober {
         let own = std::env::current_exe().expect("this program has a path").display().to_string();
         let mut command = network.outside(&own);
@@ -98,22 +104,23 @@ impl Prober {
         Prober { record, process }
     }
 
-    /// From now on the silence of this host is the fault's doing. It ends when the application has answered again
-    /// after [`Prober::expect`].
+    /// Attributes the silence of this host to a fault from now on. This ends
+    /// with the first answer after [`Prober::expect`].
     pub(crate) fn excuse(&self, host: u8) {
         if let Some(seen) = lock(&self.record).seen.get_mut(&host) {
             seen.excuse = Excuse::Fault;
         }
     }
 
-    /// The fault on this host is over: the next answer ends its excuse.
+    /// Ends the fault on this host. The next answer ends its excuse.
     pub(crate) fn expect(&self, host: u8) {
         if let Some(seen) = lock(&self.record).seen.get_mut(&host) {
             seen.excuse = Excuse::Recovering;
         }
     }
 
-    /// The versions in service; [`None`] for an application that is silent.
+    /// Returns the versions in service; [`None`] stands for an application that
+    /// is silent.
     pub(crate) fn versions(&self) -> BTreeSet<Option<String>> {
         lock(&self.record).seen.values().map(Seen::serving).collect()
     }
@@ -122,7 +129,7 @@ impl Prober {
         lock(&self.record).seen.get(&host).and_then(Seen::serving)
     }
 
-    /// Takes what was found wrong so far.
+    /// Takes the violations that were found so far.
     pub(crate) fn violations(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.record).violations)
     }

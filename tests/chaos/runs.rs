@@ -1,4 +1,4 @@
-//! The runs: each makes a fleet, breaks it, and holds it to account.
+//! The runs: each builds a fleet, breaks it, and checks the claims.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -12,28 +12,32 @@ use crate::faults::Fault;
 use crate::fleet::Fleet;
 use crate::prober::Prober;
 
-/// How long hosts break in the tests of every change.
+/// How long the faults last in the tests of every change, in seconds.
 const CHAOS_SECONDS: u64 = 45;
-/// The faults of every change are the same; at night others are drawn.
+/// The tests of every change always draw the same faults; nightly runs draw
+/// others.
 const CHAOS_SEED: u64 = 1;
-/// A fault lasts between these.
+/// The range of a fault's duration.
 const FAULT_MILLIS: std::ops::Range<u64> = 300..7_000;
-/// Faults that are there at once: a majority of five is left.
+/// The most faults at once. Three of the five hosts, a majority, are always
+/// left.
 const FAULTS_MAX: usize = 2;
-/// Every third or so release is bad.
+/// How many of ten releases are bad.
 const BAD_OF_TEN: u32 = 3;
-/// Private memory that an agent may gain in a soak, in KiB, once it is warm: caches that fill up to their limits,
-/// the log that is kept, and the allocator's slack.
+/// How much private memory an agent may gain in a soak, in KiB, once it is
+/// warm: caches that fill up to their limits, the log that is kept, and the
+/// allocator's slack.
 const SOAK_GROWTH_MAX: u64 = 24 * 1024;
 
 const ONE_AT_A_TIME: &str = "config = \"OneAtATime\"\nlost_after = \"5s\"\nstart_timeout = \"20s\"";
 
-/// A number from the environment, or what is usual.
+/// Returns a number from the environment, or the default.
 fn setting(name: &str, usual: u64) -> u64 {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-/// Five hosts that all serve a first version, with a prober that allows one to be silent.
+/// Returns five hosts that all serve a first version, with a prober that allows
+/// one to be silent.
 fn serving(group: &str) -> (Fleet, Prober) {
     let fleet = Fleet::of(5);
     fleet.group(group);
@@ -60,8 +64,9 @@ pub(crate) fn negative_control() {
     assert_ne!(prober.violations(), [] as [String; 0], "all at once");
 }
 
-/// A host that is still to come is away for longer than `lost_after`; the release fails, or waits; when the host is
-/// back, no host is left at a version whose release failed.
+/// A host that has not had its turn is away for longer than `lost_after`, so
+/// the release fails or waits. Once the host is back, no host may keep a
+/// version whose release failed.
 pub(crate) fn rollback_waits() {
     let (mut fleet, prober) =
         serving("config = \"OneAtATime\"\nlost_after = \"3s\"\nstart_timeout = \"20s\"");
@@ -98,7 +103,8 @@ pub(crate) fn chaos() {
         if faults.len() < FAULTS_MAX && next_fault <= now {
             next_fault = now + Duration::from_millis(rng.random_range(500..4_000));
             let fault = Fault::draw(&mut rng, 5);
-            // Only one fault at a time for a host: each is undone by itself. One namespace is spare, for one clone.
+            // A host has only one fault at a time, because each fault is undone
+            // on its own. There is one spare namespace, for one clone.
             let excludes = |other: Fault| {
                 let are_clones = matches!((fault, other), (Fault::Clone(_), Fault::Clone(_)));
                 are_clones || touches(other, fault.host()) || touches(fault, other.host())
@@ -143,7 +149,8 @@ impl Work {
         self.submitted += 1;
         let is_good = rng.random_range(0..10) >= BAD_OF_TEN;
         let version = format!("v{}{}", self.submitted, if is_good { "" } else { "-bad" });
-        // A host that is cut off or frozen refuses or does not answer: then another is asked next time.
+        // A host that is cut off or frozen refuses or does not answer. The next
+        // try may ask another one.
         if let Some(id) = fleet.submit(on, &version, is_good, &["--queue"]) {
             self.running = Some(id.clone());
             self.acknowledged.push(id);
@@ -159,7 +166,8 @@ fn hold(fleet: &Fleet, prober: &Prober) {
     }
 }
 
-/// Once nothing is broken any longer: what was acknowledged is known and ends, and one version serves everywhere.
+/// Checks, once all faults are over, that every host knows every acknowledged
+/// deployment, that each has ended, and that all hosts serve one version.
 fn settle(fleet: &Fleet, prober: &Prober, work: &Work) {
     fleet.wait_until_whole();
     for id in &work.acknowledged {
@@ -180,7 +188,8 @@ fn settle(fleet: &Fleet, prober: &Prober, work: &Work) {
     println!("chaos: {} releases acknowledged of {} submitted", work.acknowledged.len(), work.submitted);
 }
 
-/// A quiet mesh under trivial releases. Skipped unless asked for: it proves something only after many minutes.
+/// A quiet mesh under trivial releases. It is skipped unless asked for, because
+/// it proves something only after many minutes.
 pub(crate) fn soak() {
     let seconds = setting("CHAOS_SOAK_SECONDS", 0);
     if seconds == 0 {
@@ -195,7 +204,7 @@ pub(crate) fn soak() {
         let version = format!("v{}", releases % 2);
         let id = fleet.submit(1, &version, true, &[]).expect("acknowledged");
         fleet.wait("the release ends", |fleet| fleet.has_ended(1, &id));
-        // A quarter of the time fills caches and the log that is kept.
+        // The first quarter of the time fills the caches and the log.
         if warm.is_none() && begun.elapsed() > Duration::from_secs(seconds / 4) {
             warm = Some((releases, fleet.private_kib(1)));
         }

@@ -1,10 +1,11 @@
-//! Whether what was found is what was recorded, or what we do otherwise on purpose.
+//! Compares what was found with the recording, or with what skein does
+//! differently on purpose.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-/// The word for the step's row, and what is not as it should be.
+/// Returns the word for the step's row, and a description of what is wrong.
 pub(crate) fn judge(step: &Value, found: &Value) -> (String, String) {
     let expect = step["expect"].as_object().expect("what is expected");
     let empty = Map::new();
@@ -30,7 +31,7 @@ pub(crate) fn judge(step: &Value, found: &Value) -> (String, String) {
     }
 }
 
-/// Without what differs everywhere, and without what differs from run to run.
+/// Removes differences that occur everywhere, or that vary from run to run.
 fn comparable(key: &str, value: &Value) -> Value {
     match key {
         "hooks" => value.as_array().into_iter().flatten().map(without_cwd).collect(),
@@ -39,7 +40,7 @@ fn comparable(key: &str, value: &Value) -> Value {
                 value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             json!(deployments)
         }
-        // The order of stdout against stderr varies.
+        // The order of stdout and stderr varies.
         "log" => {
             let of = |lines: &Value| {
                 let lines = lines.as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -54,8 +55,9 @@ fn comparable(key: &str, value: &Value) -> Value {
     }
 }
 
-/// Hooks start in their revision's directory, not in the agent's, which is the
-/// root of the disk where a whole agent was recorded.
+/// Removes the working directory. Skein starts hooks in their revision's
+/// directory; the official agent starts them in its own, which is `/` where a
+/// whole agent was recorded.
 fn without_cwd(line: &Value) -> Value {
     let line = line.as_str().unwrap_or_default();
     let Some((start, rest)) = line.split_once(" cwd=") else { return line.into() };

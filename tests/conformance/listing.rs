@@ -1,4 +1,4 @@
-//! What lies on the disk, a line each, as it was recorded.
+//! Lists the files on the disk, one per line, in the form of the recordings.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -35,7 +35,7 @@ pub(crate) fn entry_line(path: &Path, below: &Path, wants_acl: bool) -> String {
     line
 }
 
-/// What `getfacl` says, which not every machine has.
+/// Returns the output of `getfacl`, which not every machine has.
 fn access_list(path: &Path, mode: u32) -> String {
     let read = |name: &str| {
         let mut value = [0; 1024];

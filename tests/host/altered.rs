@@ -1,4 +1,4 @@
-//! Whose the unpacked revision is, and what runs of it.
+//! Who owns an unpacked revision, and what runs from it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,7 +9,7 @@ use crate::world::{Host, expect};
 
 const GROUP: &str = "default-local-deployment-group";
 
-/// The unpacked revision of the only deployment.
+/// Returns the unpacked revision of the only deployment.
 fn archive(host: &Host) -> PathBuf {
     let mut deployments = fs::read_dir(host.root().join(GROUP)).expect("deployments").flatten();
     let first = deployments.next().expect("one").path();

@@ -1,4 +1,4 @@
-//! `skein local --check`, as a person reads it and as a script does.
+//! Tests `skein local --check`, as a person and as a script reads it.
 
 use std::fs;
 
@@ -43,7 +43,8 @@ fn a_deployment_of_a_wrong_appspec_names_each_mistake_on_its_line() {
     assert!(!host.dest().join("page").exists());
 }
 
-/// A bundle with two hooks, each of which leaves a file in the host's directory.
+/// Writes a bundle with two hooks, each of which leaves a file in the host's
+/// directory.
 fn bundle_with_hooks(host: &Host, hooks: &str) -> std::path::PathBuf {
     let leave = format!("echo ran >>{}", host.path().join("ran").display());
     let bundle = host.bundle("b", &[("page", "one")], &[("BeforeInstall", &leave), ("AfterInstall", &leave)]);
@@ -73,7 +74,8 @@ fn what_would_fail_in_a_later_event_is_found_before_the_first() {
         0,
         &["warning: ", "there is no user `nobody-here` on this host"],
     );
-    // A script that runs before may make the user, so its event has to tell.
+    // A script that runs earlier may create the user, so only the event itself
+    // can report it.
     let maker = bundle.join("BeforeInstall.sh");
     fs::write(&maker, "#!/bin/sh\n# useradd nobody-here\n").expect("written");
     expect(

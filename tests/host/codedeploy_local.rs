@@ -1,4 +1,4 @@
-//! Called as `codedeploy-local`, skein is that tool.
+//! Called as `codedeploy-local`, skein behaves like that tool.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,8 @@ use std::process::Command;
 
 use crate::world::{Host, SKEIN, expect};
 
-/// A link of that name, and a configuration file as the official agent has it.
+/// Creates a link with that name, and a configuration file in the form of the
+/// official agent.
 fn codedeploy_local(host: &Host, args: &[&str]) -> Command {
     let link = host.path().join("codedeploy-local");
     if !link.exists() {

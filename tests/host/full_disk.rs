@@ -1,12 +1,12 @@
-//! Disks that are too small for what is to be installed on them.
+//! Installs onto disks that are too small.
 
 use std::process::Command;
 
 use crate::world::{Host, SKEIN, said};
 
-/// In a mount namespace of its own, with a small disk at `$1`: deploys three
-/// revisions and lists what each leaves. `$2` is skein, `$3` the root, `$4` what
-/// the disk is mounted with, then the bundles.
+/// Runs in its own mount namespace, with a small disk at `$1`: deploys three
+/// revisions and lists the files that each leaves. `$2` is skein, `$3` the
+/// root, `$4` the mount options of the disk, followed by the bundles.
 const SCRIPT: &str = "mount -t tmpfs -o \"$4\" none \"$1\" || { echo CANNOT MOUNT; exit 0; }
     echo theirs > \"$1/foreign\"
     for bundle in \"$5\" \"$6\" \"$7\"; do
@@ -14,8 +14,8 @@ const SCRIPT: &str = "mount -t tmpfs -o \"$4\" none \"$1\" || { echo CANNOT MOUN
         (cd \"$1\" && find . -type f | sort | xargs wc -c | grep -v total)
     done";
 
-/// What was said, and which files each revision left; none if no disk can be
-/// mounted.
+/// Returns the output, and the files that each revision left; None if no disk
+/// can be mounted.
 fn deploy(
     mounted: &str,
     large: &[(&str, &str)],
@@ -81,7 +81,8 @@ fn a_disk_without_room_for_more_names_is_full_too() {
     check_refused(&said, &left, &["the disk is full at", "40 new files and directories", "df -i"]);
 }
 
-/// What was there before goes first, so it needs no room beside the new files.
+/// The old revision's files are removed first, so they need no room beside the
+/// new ones.
 #[test]
 fn a_revision_that_fits_in_the_place_of_the_old_one_is_installed() {
     let (two, three) = ("2".repeat(150_000), "3".repeat(150_000));

@@ -1,4 +1,4 @@
-//! `kill -9` at every step of an installation.
+//! Kills skein with `kill -9` at every step of an installation.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::steps::{Ended, can_trace, kill_at};
 use crate::world::{FOREIGN, Host, Tree, expect, said};
 
-/// Three revisions that share some names and differ in others.
+/// Three revisions that have some file names in common and differ in others.
 const REVISIONS: [(&str, [(&str, &str); 3]); 3] = [
     ("v1", [("page", "one"), ("sub/a", "one"), ("shared/own", "one")]),
     ("v2", [("page", "two"), ("new/deep/b", "two"), ("shared/own", "two")]),
@@ -29,8 +29,9 @@ fn whole(revision: usize) -> Tree {
         .collect()
 }
 
-/// What somebody sees who looks just now: foreign files as they were, and of
-/// ours whole ones only, of the old revision or the new. Modes come after.
+/// Checks what a reader sees at this moment: foreign files are unchanged, and
+/// each of our files is complete, in the old revision or the new one. Modes are
+/// set later.
 fn check_nothing_is_half_written(host: &Host, revisions: [usize; 2], step: usize) {
     let tree = host.tree();
     for (name, text) in foreign() {
@@ -45,7 +46,7 @@ fn check_nothing_is_half_written(host: &Host, revisions: [usize; 2], step: usize
     }
 }
 
-/// Kills at each step that `counts`, and deploys again each time.
+/// Kills skein at each step that `counts`, and deploys again each time.
 fn kill_everywhere(
     host: &Host,
     steps: std::ops::Range<usize>,
@@ -75,7 +76,7 @@ fn kill_everywhere(
             assert_eq!(host.tree(), whole(next));
             return step;
         }
-        // The same once more, or the one after it.
+        // Deploys the same revision again, or the one after it.
         current = if step % 2 == 0 { next } else { (next + 1) % REVISIONS.len() };
         deploy(current);
     }
@@ -101,16 +102,17 @@ fn killed_at_any_step_before_its_install_a_deployment_leaves_the_old_revision() 
         return;
     }
     let host = Host::new();
-    // From its first step on; those of the install have their own test.
+    // Counts from the first step of the deployment. The steps of the
+    // installation itself have their own test.
     let steps = kill_everywhere(&host, 0..2_000, 7, || true);
     assert!(steps > 80, "only {steps} steps were seen");
 }
 
-/// Whether the processes whose pids are in a file run.
+/// Returns, for each pid in the file, true if the process runs.
 fn pids_run(file: &Path) -> Vec<bool> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let stat = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // A zombie that nobody has waited for yet is gone.
+    // A zombie counts as gone: only nobody has waited for it yet.
     text.split_whitespace().map(stat).map(|stat| !stat.is_empty() && !stat.contains(") Z ")).collect()
 }
 
@@ -123,7 +125,8 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Files in the directories of all deployments whose name starts so.
+/// Returns the files in the directories of all deployments whose names start
+/// with `prefix`.
 fn beside_archives(host: &Host, prefix: &str) -> Vec<PathBuf> {
     let group = host.root().join("default-local-deployment-group");
     let deployments = fs::read_dir(group).expect("deployments").flatten();
@@ -136,7 +139,7 @@ fn beside_archives(host: &Host, prefix: &str) -> Vec<PathBuf> {
 fn a_script_that_outlives_its_deployment_is_ended_before_another_runs() {
     let host = Host::new();
     let at = |name: &str| host.path().join(name);
-    // Nothing of it outlives the test.
+    // No process of it outlives the test.
     let hang = format!("while [ -d {} ]; do sleep 0.1; done", host.root().display());
     let leave = format!("({hang}) >/dev/null 2>&1 & echo $! >{}", at("service").display());
     let together = format!(

@@ -1,13 +1,14 @@
-//! Disks that are mounted where something is to be installed, or was.
+//! Disks that are mounted where a revision is installed, or was.
 
 use std::process::Command;
 
 use crate::world::{Host, SKEIN, said};
 
-/// In a mount namespace of its own: deploys a revision with a directory, mounts a
-/// disk there, deploys the next one, makes everything read-only, deploys a third
-/// one, and then two more, the second with a read-only disk where it has a file. `$1` is where deployments go, `$2` skein, `$3` the root, then the
-/// bundles.
+/// Runs in its own mount namespace: deploys a revision with a directory, mounts
+/// a disk there, deploys the next one, makes everything read-only, deploys a
+/// third one, and then two more, the second of them with a read-only disk in
+/// the place of a file. `$1` is the destination, `$2` skein, `$3` the root,
+/// followed by the bundles.
 const SCRIPT: &str = "deploy() { \"$skein\" local \"$1\" --deploy-root \"$root\" 2>&1; echo EXIT $?; }
     skein=$2 root=$3
     deploy \"$4\"

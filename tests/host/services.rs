@@ -1,5 +1,5 @@
-//! Services that hooks start: they keep what they were given to write to, and
-//! must not die of it, whoever ends.
+//! Services that hooks start keep the output that they were given, and must not
+//! die of it, whichever process ends.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::world::{Host, expect};
 
-/// For everything that must happen. Nothing waits so long unless it fails.
+/// The time within which everything must happen. A wait takes that long only if
+/// it fails.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
@@ -19,8 +20,8 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// A service that writes a line and then the line's number to a file, and ends
-/// when a file is there, or when it was told that nobody reads.
+/// A service that writes a line and then the line's number to a file. It ends
+/// when a certain file exists, or when a write fails because nobody reads.
 struct Service {
     dir: PathBuf,
 }
@@ -46,14 +47,14 @@ impl Drop for Service {
     }
 }
 
-/// The only scripts.log below a deployment root.
+/// Returns the only scripts.log below a deployment root.
 fn log(root: &Path) -> PathBuf {
     let group = root.join("default-local-deployment-group");
     let entries = fs::read_dir(&group).expect("there").map(|entry| entry.expect("an entry").path());
     entries.map(|entry| entry.join("logs/scripts.log")).find(|log| log.exists()).expect("a log")
 }
 
-/// How many keepers write to this log.
+/// Returns the number of keepers that write to this log.
 fn keepers(log: &Path) -> usize {
     let processes = fs::read_dir("/proc").expect("there").flatten();
     let commands = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
@@ -89,7 +90,8 @@ fn a_service_whose_log_is_gone_goes_on_and_fills_no_disk() {
     let service = Service { dir: host.path().to_owned() };
     let bundle = host.bundle("b", &[("page", "one")], &[("ApplicationStart", &service.script())]);
     expect(host.local(&bundle, &[]), 0, &[]);
-    // At once: a log that is rotated while its directory is emptied would come back.
+    // The directory is renamed at once, because a log that is rotated while its
+    // directory is being removed would come back.
     let away = host.path().join("away");
     fs::rename(host.root(), &away).expect("moved");
     fs::remove_dir_all(&away).expect("removed");
@@ -99,8 +101,8 @@ fn a_service_whose_log_is_gone_goes_on_and_fills_no_disk() {
     assert!(!host.root().exists(), "came back: {}", String::from_utf8_lossy(&back));
 }
 
-/// Whether this machine can give a command its own view of /etc, and has a `su`
-/// that opens PAM sessions which read /etc/environment.
+/// Returns true if this machine can give a command its own view of /etc, and if
+/// its `su` opens PAM sessions that read /etc/environment.
 fn has_pam() -> bool {
     let reads = fs::read_to_string("/etc/pam.d/su").unwrap_or_default();
     let reads = reads.lines().any(|line| line.contains("pam_env.so") && !line.starts_with('#'));
@@ -123,7 +125,7 @@ fn runas_opens_a_pam_session() {
     let (environment, limits) = (host.path().join("environment"), host.path().join("limits"));
     fs::write(&environment, "FROM_ETC=\"it is\"\n").expect("written");
     fs::write(&limits, "nobody - nofile 321\n").expect("written");
-    // The user must reach the script.
+    // The user must be able to reach the script.
     open(host.path());
     let local = host.local(&bundle, &[]);
     let mut inside = Command::new("unshare");
@@ -160,7 +162,7 @@ fn a_hook_that_asks_the_terminal_gets_an_error_at_once() {
     let local = host.local(&bundle, &[]);
     let mut words = vec![local.get_program().display().to_string()];
     words.extend(local.get_args().map(|word| word.display().to_string()));
-    // It gives its command a terminal.
+    // `script` gives its command a terminal.
     let mut inside = Command::new("script");
     inside.args(["-qec", &words.join(" "), "/dev/null"]).stdin(std::process::Stdio::null());
     expect(inside, 0, &["Local deployment successful"]);

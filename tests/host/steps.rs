@@ -1,6 +1,6 @@
-//! Killing a program at its n-th step: between two of the system calls that
-//! change something on the disk. The program is the one that users have; that
-//! it stops there is the kernel's doing (ptrace), not its own.
+//! Kills a program at its n-th step: between two of the system calls that
+//! change something on the disk. The program is the one that users run; the
+//! kernel stops it there (ptrace), not the program itself.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -13,33 +13,34 @@ use nix::unistd::Pid;
 /// How a traced program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// Right before the step that was asked for.
+    /// It was killed right before the requested step.
     Killed,
-    /// Before it came to that step.
+    /// It ended before that step, with this exit code.
     ByItself(i32),
 }
 
-/// The calls that change something on the disk. Numbers are x86-64's.
+/// The system calls that change something on the disk, by their x86-64 numbers.
 #[cfg(target_arch = "x86_64")]
 const STEPS: [u64; 34] = [
     1, 18, 20, 40, 74, 75, 76, 77, 82, 83, 84, 85, 86, 87, 88, 90, 91, 92, 93, 94, 188, 258, 260, 263, 264,
     265, 266, 268, 277, 280, 285, 316, 326, 452,
 ];
-/// `open` and `openat`, and the flag with which they make a file.
+/// `open` and `openat`, and the flag with which they create a file.
 #[cfg(target_arch = "x86_64")]
 const OPENS: [u64; 2] = [2, 257];
 #[cfg(target_arch = "x86_64")]
 const CREATE: u64 = 0o100;
 
-/// Runs `command` and kills it before its step number `step` (from 0), counted
-/// while `counts` says so.
+/// Runs `command`, and kills it before step number `step`, counted from 0. Only
+/// steps at which `counts` returns true are counted.
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "a process can only ask to be traced between fork and exec")]
 #[expect(clippy::zombie_processes, reason = "it is waited for by its number")]
 #[expect(clippy::wildcard_enum_match_arm, reason = "of the ways to stop only these are asked for")]
 pub(crate) fn kill_at(mut command: Command, step: usize, counts: impl Fn() -> bool) -> Ended {
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    // SAFETY: it makes one system call, allocates nothing and takes no lock.
+    // SAFETY: the closure makes one system call, allocates nothing and takes no
+    // lock.
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
     let child = command.spawn().expect("it starts");
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
@@ -87,7 +88,7 @@ fn kill(pid: Pid) {
     }
 }
 
-/// Whether processes may be traced here, which some containers do not allow.
+/// Returns true if processes may be traced here, which some containers forbid.
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) fn can_trace() -> bool {
@@ -97,7 +98,7 @@ pub(crate) fn can_trace() -> bool {
     let Ok(mut child) = command.spawn() else { return false };
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
     let stopped = matches!(waitpid(pid, None), Ok(WaitStatus::Stopped(..)));
-    // It may be gone already, which is what we want.
+    // The process may already be gone, which is fine.
     let _ = child.kill();
     let _ = child.wait();
     stopped

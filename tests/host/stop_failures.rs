@@ -1,4 +1,4 @@
-//! A stop script that is broken, in the revision that is to be replaced.
+//! A broken stop script in the revision that is to be replaced.
 
 use crate::world::{Host, expect};
 
@@ -12,7 +12,8 @@ fn a_broken_stop_script_can_be_passed_over() {
         ["error: ApplicationStop failed", "exit code 9", "[stdout]stuck", "ignore_application_stop_failures"];
     expect(host.local(&mended, &[]), 1, &words);
     assert_eq!(host.tree()["page"], "640 one");
-    // The script is named where it lies: in the revision that it belongs to.
+    // The error names the script by its place: in the revision that it belongs
+    // to.
     let said = expect(host.local(&mended, &[]), 1, &["failed while trying to execute your script at "]);
     let (_, script) = said.split_once("your script at ").expect("named");
     let script = script.lines().next().expect("a path");

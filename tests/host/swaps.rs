@@ -1,5 +1,5 @@
-//! A user who owns the directory that root installs into, and swaps what is in
-//! it for links while root is at work.
+//! A user owns the directory into which root installs, and replaces its
+//! contents by links while root works there.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -10,42 +10,42 @@ use std::time::{Duration, Instant};
 
 use crate::world::{Host, said};
 
-/// Set for the process that is the user: where root installs to, and where
-/// root's files are.
+/// Set in the process that acts as the user: the directory into which root
+/// installs, and the directory of root's files.
 const DEST: &str = "SKEIN_SWAPS_DEST";
 const SECRET: &str = "SKEIN_SWAPS_SECRET";
 const USER: u32 = 4_711;
-/// Files and directories that are fought for.
+/// The number of files and of directories that the user replaces.
 const NAMES: u32 = 40;
-/// Each is a race of some thousand system calls.
+/// Each round is a race of some thousand system calls.
 const ROUNDS: usize = 12;
 /// Longer than the rounds take on a busy machine.
 const ATTACK_MAX: Duration = Duration::from_secs(120);
 
-/// Ends with the test, however that ends: it would go on in a directory that
-/// cannot be removed because of it.
+/// The attacking process. It must end with the test, or the test's directory
+/// could not be removed.
 struct Attacker(Child);
 
 impl Drop for Attacker {
     fn drop(&mut self) {
-        // An error means that it has ended.
+        // An error means that it has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// What the user does; nothing if this is not that process.
+/// Acts as the user. Does nothing if this is not that process.
 #[test]
 fn attack() {
     let (Some(dest), Some(secret)) = (std::env::var_os(DEST), std::env::var_os(SECRET)) else { return };
     let (dest, secret) = (PathBuf::from(dest), PathBuf::from(secret));
     let shadow = secret.join("shadow");
     fs::write(dest.join("began"), "").expect("the directory is the user's");
-    // Whoever started it may be gone without a word.
+    // The process that started this one may be gone without a signal.
     let since = Instant::now();
     while dest.exists() && since.elapsed() < ATTACK_MAX {
         for n in 0..NAMES {
-            // All of it fails at times, as the names come and go.
+            // Each call fails at times, as the names come and go.
             let (dir, away, file) =
                 (dest.join(format!("d{n}")), dest.join(format!(".away{n}")), dest.join(format!("f{n}")));
             let _ = fs::rename(&dir, &away);
@@ -64,7 +64,8 @@ fn attack() {
     }
 }
 
-/// Starts the attack as the user, who may not reach where this program lies.
+/// Starts the attack as the user, who cannot reach the directory of this
+/// program.
 fn start(host: &Host, secret: &Path) -> Attacker {
     let program = host.path().join("attacker");
     fs::copy(std::env::current_exe().expect("this program has a path"), &program).expect("copied");
@@ -107,7 +108,8 @@ fn a_user_who_swaps_links_gets_nothing_of_roots() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     for round in 0..ROUNDS {
-        // It may fail, because the user is in its way; it must not be misled.
+        // The installation may fail because of the user, but must not be
+        // misled.
         let file_exists = if round % 2 == 0 { "OVERWRITE" } else { "DISALLOW" };
         let output = host.local(&bundle, &["-b", file_exists]).output().expect("it runs");
         let found = fs::metadata(secret.join("shadow")).map(|found| (found.uid(), found.mode() & 0o777));

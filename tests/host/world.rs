@@ -1,4 +1,4 @@
-//! One host: where bundles lie, where deployments are kept, and where they go.
+//! One host: its bundles, its deployment root, and its destination.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,18 +9,18 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 pub(crate) const SKEIN: &str = env!("CARGO_BIN_EXE_skein");
-/// Made by somebody else, in the directory that is deployed to.
+/// Files that somebody else made in the destination.
 pub(crate) const FOREIGN: [(&str, &str); 2] = [("foreign", "theirs"), ("shared/foreign", "theirs too")];
 
 pub(crate) struct Host {
     dir: TempDir,
 }
 
-/// What lies below a directory: a file's content, a link's target.
+/// The files below a directory: a file's content, or a link's target, by name.
 pub(crate) type Tree = BTreeMap<String, String>;
 
 impl Host {
-    /// With foreign files where deployments go.
+    /// Returns a host with foreign files in the destination.
     pub(crate) fn new() -> Host {
         let host = Host { dir: TempDir::new().expect("a directory") };
         for (name, content) in FOREIGN {
@@ -41,14 +41,14 @@ impl Host {
         self.path().join("root")
     }
 
-    /// The file that is there while an installation is under way.
+    /// The file that exists while an installation is under way.
     pub(crate) fn installing(&self) -> PathBuf {
         let name = "default-local-deployment-group-installing.json";
         self.root().join("deployment-instructions").join(name)
     }
 
-    /// Writes a bundle of these files, all of which get mode 0640, and of a
-    /// script for each event given.
+    /// Writes a bundle of these files, all with mode 0640, and of a script for
+    /// each given event.
     pub(crate) fn bundle(&self, name: &str, files: &[(&str, &str)], scripts: &[(&str, &str)]) -> PathBuf {
         let bundle = self.path().join(name);
         for (name, content) in files {
@@ -74,7 +74,7 @@ impl Host {
         command
     }
 
-    /// What is where deployments go.
+    /// Returns the files in the destination.
     pub(crate) fn tree(&self) -> Tree {
         let mut tree = Tree::new();
         let mut below = vec![self.dest()];
@@ -102,7 +102,7 @@ fn put(path: &Path, content: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("set");
 }
 
-/// Both streams, for a failure's message and for words that must be there.
+/// Returns both streams, for messages and for words that must occur.
 pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

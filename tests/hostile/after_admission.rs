@@ -1,4 +1,4 @@
-//! Members that misuse what they may do: each has the mesh's key.
+//! Members that misuse their rights. Each has the mesh's key.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::bundle::Bundle;
 use crate::intruder::{Key, Member, connect_as_member};
 use crate::world::{Mesh, wait_until};
 
-/// A member's connection to an agent of the mesh.
+/// Opens a member's connection to an agent of the mesh.
 async fn intruder(to: &str, data_dir: &Path) -> Member {
     connect_as_member(to, &Key::of(data_dir)).await.expect("a member is admitted")
 }
@@ -27,7 +27,7 @@ fn frames_that_are_never_finished_cost_little_memory() {
         let member = intruder(&to, &data).await;
         for _ in 0..24 {
             let mut stream = member.open("/skein/frames/1").await.expect("a stream");
-            // All but the end of the longest frame that there may be.
+            // Sends all but the end of the longest frame that is allowed.
             stream.write_all(&(64 * 1024 * 1024_u32).to_be_bytes()).await.expect("taken");
             tokio::spawn(async move {
                 let chunk = [0; 64 * 1024];
@@ -50,13 +50,13 @@ fn frames_that_are_never_finished_cost_little_memory() {
 
     println!("24 unfinished frames took an agent from {before} to {most} MiB");
     assert!(most >= before + 32, "one frame of 64 MiB may come, and does: {before} MiB became {most}");
-    // In a buffer that grew by doubling.
+    // The agent reads it into a buffer that grows by doubling.
     assert!(most <= before + 128 + GROWTH_MIB_MAX, "{before} MiB became {most}");
     runtime.shutdown_background();
     mesh.check();
 }
 
-/// Asks a question as agents do, in JSON; returns the answer.
+/// Asks a question in JSON, as agents do; returns the answer.
 async fn ask(member: &Member, question: &str) -> std::io::Result<String> {
     let mut stream = member.open("/skein/ask/1").await?;
     stream.write_all(&(question.len() as u32).to_be_bytes()).await?;
@@ -89,7 +89,7 @@ fn a_bundle_that_is_announced_too_large_is_not_begun_and_leaves_nothing() {
 
     let refused = answer(1 << 40);
     assert!(refused.contains("is not kept here: the limit is"), "{refused}");
-    // It may be kept, but the intruder does not send it.
+    // The agent would store this one, but the intruder does not send it.
     let refused = answer(300 * 1024 * 1024);
     assert!(refused.contains("No"), "{refused}");
 

@@ -1,4 +1,4 @@
-//! Strangers: connections that do not have the mesh's key.
+//! Strangers: connections without the mesh's key.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -7,14 +7,14 @@ use crate::agent::Agent;
 use crate::intruder::{Stranger, connect};
 use crate::world::{Mesh, wait_at_most, wait_until};
 
-/// How much an agent may grow, whatever strangers do.
+/// How much an agent's memory may grow, whatever strangers do.
 pub(crate) const GROWTH_MIB_MAX: u64 = 32;
-/// How long a new member may take to join past them.
+/// How long a new member may take to join in spite of them.
 const JOIN_MAX: Duration = Duration::from_secs(2);
-/// Lines that an agent may log about them.
+/// How many lines an agent may log about them.
 const LINES_MAX: usize = 40;
 
-/// Resident memory of an agent, in MiB.
+/// Returns the resident memory of an agent, in MiB.
 pub(crate) fn resident_mib(agent: &Agent) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
@@ -26,7 +26,7 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 }
 
-/// The time a fresh agent takes until it is a host of the mesh.
+/// Returns the time that a new agent takes to become a host of the mesh.
 fn time_to_join(mesh: &mut Mesh, number: u8) -> Duration {
     let began = Instant::now();
     let name = mesh.add(number);
@@ -44,7 +44,7 @@ fn slow_strangers_do_not_keep_a_member_out() {
     let mut mesh = Mesh::of(1);
     let to = mesh.agent("web-1").listen().to_string();
     let runtime = runtime();
-    // They say nothing, and come back whenever they are sent away.
+    // The strangers send nothing, and reconnect whenever they are disconnected.
     for stranger in 0..64_u8 {
         let to = to.clone();
         runtime.spawn(async move {
@@ -101,8 +101,10 @@ fn strangers_cost_little_memory_before_they_are_refused() {
     mesh.check();
 }
 
-/// The test is short. Its long form, which prints the numbers of the documentation:
-/// `SKEIN_FLOOD_SECONDS=30 SKEIN_FLOOD_RATE=1000 cargo test -p skein-agent --test mesh -- --nocapture a_flood_of`.
+/// Returns a number from the environment, or the default. The test is short.
+/// Its long form prints the numbers of the documentation:
+/// `SKEIN_FLOOD_SECONDS=30 SKEIN_FLOOD_RATE=1000 cargo test -p skein-agent
+/// --test mesh -- --nocapture a_flood_of`.
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -135,7 +137,7 @@ fn a_flood_of_strangers_costs_neither_memory_nor_log_nor_a_members_time() {
             for number in sent..due {
                 let (to, from) = (to.clone(), Ipv4Addr::new(127, 0, 1, (number % 200) as u8 + 1));
                 tokio::spawn(async move {
-                    // Every fourth goes as far as a stranger can.
+                    // One connection in four goes as far as a stranger can.
                     let stream = connect(from, &to).await?;
                     if number % 4 == 0 {
                         let mut stranger = Stranger::new(stream).await?;

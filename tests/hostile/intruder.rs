@@ -1,6 +1,6 @@
-//! A client that speaks just enough of the agents' protocol to misuse it.
-//! Nothing of the agent's own code is used: what it would refuse to send is
-//! what has to be tried.
+//! A client that speaks just enough of the agents' protocol to misuse it. It
+//! uses none of the agent's own code, because it must send what that code would
+//! refuse to send.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,7 +20,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
-/// A step that takes longer than this is a test's mistake.
+/// A step that takes longer than this is an error in the test.
 const STEP_MAX: Duration = Duration::from_secs(20);
 
 /// The contents of an agent's `mesh.key`.
@@ -48,7 +48,7 @@ pub(crate) async fn connect(from: Ipv4Addr, to: &str) -> io::Result<TcpStream> {
     socket.connect(to.parse().expect("an address")).await
 }
 
-/// A connection that is encrypted and multiplexed, and not admitted yet.
+/// A connection that is encrypted and multiplexed, but not yet admitted.
 pub(crate) struct Stranger {
     muxer: StreamMuxerBox,
     own: PeerId,
@@ -79,8 +79,8 @@ impl Stranger {
         .await
     }
 
-    /// Writes to a substream for as long as the agent takes it, at most
-    /// `bytes`; returns how many it took.
+    /// Writes to a substream as long as the agent accepts data, up to `bytes`.
+    /// Returns the number of bytes that it accepted.
     pub(crate) async fn pour(&mut self, stream: &mut SubstreamBox, bytes: usize) -> usize {
         let (mut poured, chunk) = (0, [0_u8; 16 * 1024]);
         while poured < bytes {
@@ -93,8 +93,8 @@ impl Stranger {
         poured
     }
 
-    /// Runs `work` while the connection makes progress; `None` if that takes
-    /// longer than a blocked write deserves, or the connection ends.
+    /// Runs `work` while the connection makes progress. Returns `None` if it
+    /// takes longer than a blocked write should, or if the connection ends.
     async fn drive<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let (mut work, muxer) = (std::pin::pin!(work), &mut self.muxer);
         let driven = poll_fn(|cx| {
@@ -114,7 +114,7 @@ impl Stranger {
         poll_fn(|cx| progress(muxer, cx)).await;
     }
 
-    /// Proves to be a member, as the dialling end does.
+    /// Proves membership, as the dialling end does.
     pub(crate) async fn admitted(mut self, key: &Key) -> io::Result<Member> {
         let mut stream = self.open().await?;
         let (own, other) = (public_key(&self.own), public_key(&self.other));
@@ -132,7 +132,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Opens a stream of a protocol that begins with the agent's one byte.
+    /// Opens a stream of a protocol in which the agent first sends one byte.
     pub(crate) async fn open(&self, protocol: &'static str) -> io::Result<Negotiated<SubstreamBox>> {
         let (wish, opened) = oneshot::channel();
         self.wishes.send(wish).await.map_err(|_| io::ErrorKind::NotConnected)?;
@@ -145,7 +145,7 @@ impl Member {
     }
 }
 
-/// A whole way in: connected, encrypted, admitted.
+/// Connects, encrypts, and is admitted.
 pub(crate) async fn connect_as_member(to: &str, key: &Key) -> io::Result<Member> {
     let stream = connect(Ipv4Addr::LOCALHOST, to).await?;
     Stranger::new(stream).await?.admitted(key).await
@@ -160,7 +160,7 @@ where
     selected.map_err(io::Error::from)?.map_err(io::Error::other)
 }
 
-/// Lets the connection do what it has to; ready with the error that ends it.
+/// Lets the connection make progress. Ready with the error that ends it.
 fn progress(muxer: &mut StreamMuxerBox, cx: &mut std::task::Context<'_>) -> Poll<io::Error> {
     loop {
         match muxer.poll_unpin(cx) {
@@ -172,7 +172,7 @@ fn progress(muxer: &mut StreamMuxerBox, cx: &mut std::task::Context<'_>) -> Poll
 }
 
 async fn prove(stream: &mut SubstreamBox, key: &Key, own: &[u8], other: &[u8]) -> io::Result<()> {
-    // A nonce, and a start of long ago.
+    // A nonce, and a start time of long ago.
     let hello: [u8; 40] = rand::random();
     stream.write_all(&[&[2], &hello[..]].concat()).await?;
     stream.flush().await?;
@@ -190,13 +190,13 @@ async fn prove(stream: &mut SubstreamBox, key: &Key, own: &[u8], other: &[u8]) -
     stream.close().await
 }
 
-/// The last 32 bytes of an ed25519 peer id are the key.
+/// Returns the public key: the last 32 bytes of an ed25519 peer id.
 fn public_key(peer: &PeerId) -> Vec<u8> {
     let bytes = peer.to_bytes();
     bytes[bytes.len() - 32..].to_vec()
 }
 
-/// Whoever does not answer these is disconnected.
+/// Answers pings. The agent disconnects peers that do not.
 async fn answer_pings(stream: SubstreamBox) -> io::Result<()> {
     let selected = listener_select_proto(stream, ["/ipfs/ping/1.0.0"]).await;
     let (_, mut stream) = selected.map_err(io::Error::other)?;
@@ -208,7 +208,7 @@ async fn answer_pings(stream: SubstreamBox) -> io::Result<()> {
     }
 }
 
-/// Keeps the connection going: opens streams, and takes no others than pings.
+/// Drives the connection: opens streams, and accepts only pings.
 async fn run(
     mut muxer: StreamMuxerBox,
     mut wished: mpsc::Receiver<oneshot::Sender<io::Result<SubstreamBox>>>,

@@ -1,4 +1,4 @@
-//! One agent: a process, where it keeps its things, and the ways to ask it.
+//! One agent: its process, its files, and the ways to ask it.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -14,11 +14,11 @@ use serde_json::Value;
 
 /// The program under test.
 pub(crate) const SKEIN: &str = env!("CARGO_BIN_EXE_skein");
-/// Every agent has an address of its own, so the port may be the same. Below
-/// the ephemeral ports: no outgoing connection may take it while the agent is
-/// down.
+/// Every agent has its own address, so all can use the same port. It lies below
+/// the ephemeral ports, so that no outgoing connection takes it while the agent
+/// is down.
 const PORT: u16 = 7717;
-/// For one answer of an agent that may be stopped.
+/// The longest wait for an answer, since the agent may be stopped.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 pub(crate) struct Agent {
@@ -26,12 +26,12 @@ pub(crate) struct Agent {
     pub(crate) data: PathBuf,
     pub(crate) socket: PathBuf,
     pub(crate) log: PathBuf,
-    /// Of the whole mesh: what hooks find in `TEST_WORLD`.
+    /// The directory of the whole mesh, which hooks find in `TEST_WORLD`.
     world: PathBuf,
     listen: String,
-    /// Besides the name, where it listens and where it keeps its things.
+    /// Flags besides the name, the address and the data directory.
     pub(crate) flags: Vec<String>,
-    /// What the agent is run by, if not directly.
+    /// The command that runs the agent; empty if it runs directly.
     pub(crate) wrapper: Vec<String>,
     process: Option<Child>,
 }
@@ -63,13 +63,13 @@ impl Agent {
         &self.listen
     }
 
-    /// Listens on QUIC alone.
+    /// Makes the agent listen on QUIC only.
     pub(crate) fn over_quic(&mut self) {
         let (address, port) = self.listen.split_once(':').expect("an address and a port");
         self.listen = format!("/ip4/{address}/udp/{port}/quic-v1");
     }
 
-    /// Starts it; it may take a moment until it answers. Gives back its pid.
+    /// Starts the agent, which may take a moment to answer. Returns its pid.
     pub(crate) fn start(&mut self) -> u32 {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(&self.log).expect("a log");
@@ -112,7 +112,7 @@ impl Agent {
         kill_process(pid, signal).expect("a process of ours");
     }
 
-    /// As if somebody pulled the plug; hooks that run go on.
+    /// Kills the agent as a power failure would, but hooks that run continue.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);
         self.wait();
@@ -122,13 +122,13 @@ impl Agent {
         self.signal(Signal::TERM);
     }
 
-    /// Waits until the process is gone.
+    /// Waits until the process has ended.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut child = self.process.take().expect("a running agent");
         child.wait().expect("a child of ours")
     }
 
-    /// How it ended, if it has.
+    /// Returns how the process ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         let ended = self.process.as_mut().expect("a started agent").try_wait().expect("a child of ours");
         if ended.is_some() {
@@ -137,7 +137,7 @@ impl Agent {
         ended
     }
 
-    /// `skein` on this host.
+    /// Returns the command `skein` on this host.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = command(args);
         command.env("SKEIN_API", &self.socket);
@@ -148,19 +148,20 @@ impl Agent {
         Ran::of(self.command(args).output().expect("skein runs"))
     }
 
-    /// The one document of `skein … --json`.
+    /// Returns the document that `skein … --json` prints.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let ran = self.skein(&[args, &["--json"]].concat());
         serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {ran:?}"))
     }
 
-    /// The API, asked directly: for looking often, starting a program each
-    /// time is too slow. `None` if there is no answer, or no good one.
+    /// Asks the API directly, because starting a program for each of many looks
+    /// is too slow. Returns `None` without an answer, or if it is not a
+    /// success.
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
         serde_json::from_str(&self.get_text(path)?).ok()
     }
 
-    /// The same, of what is no JSON.
+    /// As [`Agent::get`], for answers that are not JSON.
     pub(crate) fn get_text(&self, path: &str) -> Option<String> {
         let mut stream = UnixStream::connect(&self.socket).ok()?;
         stream.set_read_timeout(Some(ANSWER_MAX)).expect("a socket");
@@ -186,14 +187,14 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         if let Some(mut child) = self.process.take() {
-            // It may have ended by itself.
+            // The agent may have ended by itself.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-/// `skein` on no host in particular.
+/// Returns the command `skein` on no host in particular.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(SKEIN);
     command.args(args).env("NO_COLOR", "1").env_remove("SKEIN_API").stdin(Stdio::null());
@@ -213,7 +214,7 @@ impl Ran {
         }
     }
 
-    /// The exit code, and words that what was printed must hold.
+    /// Checks the exit code, and that the output contains these words.
     #[track_caller]
     pub(crate) fn expect(&self, code: i32, words: &[&str]) {
         let text = format!("{}{}", self.stdout, self.stderr);

@@ -14,7 +14,8 @@ use sha2::Sha256;
 use crate::bundle::{Bundle, Deed};
 use crate::world::{Mesh, Watcher, wait_until};
 
-/// A command that says ALARM once `fires` is there, and writes down who ran it.
+/// Returns a command that reports an alarm once the file `fires` exists, and
+/// records the host that ran it.
 fn check_errors(world: &Path) -> String {
     let script = world.join("check-errors");
     let text = format!(
@@ -39,7 +40,8 @@ fn held() -> Bundle {
     Bundle::new("v2").does(Deed::Hold, "BeforeInstall", "web-2")
 }
 
-/// Brought to v1, and v2 held in the second host's turn, somebody watching.
+/// Brings the mesh to v1, and holds v2 in the second host's turn, while
+/// somebody watches it.
 fn in_the_middle(mesh: &Mesh) -> (Watcher, String) {
     mesh.begin_with(&Bundle::new("v1"));
     let held = held().write(mesh.path());
@@ -77,7 +79,7 @@ fn an_alarm_stops_the_release_and_it_is_rolled_back() {
         !mesh.trace().of(&id).events("web-2").contains(&"AfterInstall".to_string()),
         "it ended at the next event"
     );
-    // The alarm still fires: it does not hold up the way back.
+    // The alarm still fires, but it does not block the rollback.
     mesh.wait_for_rollback_of(&id);
     // A new release is stopped before its first turn.
     let ran = mesh.deploy("web-1", &Bundle::new("v3"));
@@ -123,7 +125,8 @@ fn another_host_reads_the_alarm_when_its_reader_is_killed() {
     let id = mesh.submit("web-1", &held());
     mesh.wait_for_hook_on(&id, "BeforeInstall", "web-2");
     let readers = |mesh: &Mesh| fs::read_to_string(mesh.path().join("read-by")).unwrap_or_default();
-    // The line is another one for each deployment: whoever read last reads now.
+    // The line of readers differs for each deployment: the host that read last
+    // is the current reader.
     wait_until("it is read twice by one host", || {
         let text = readers(&mesh);
         let last: Vec<&str> = text.lines().rev().take(2).collect();
@@ -184,10 +187,11 @@ fn a_frozen_group_begins_nothing_new() {
     mesh.check();
 }
 
-/// Headers, by their names in lower case, and body.
+/// A request that was received: its headers, by lower-case names, and its body.
 type Heard = (Vec<(String, String)>, String);
 
-/// A small HTTP server that keeps what it is told, and fails the first try.
+/// A small HTTP server that keeps what it receives, and fails the first
+/// request.
 struct Receiver {
     url: String,
     told: Arc<Mutex<Vec<Heard>>>,
@@ -212,7 +216,8 @@ impl Receiver {
                     line.clear();
                 }
                 let length = headers.iter().find(|(name, _)| name == "content-length");
-                // Who is killed as it begins to tell has said nothing.
+                // An agent that was killed at the start of a request has told
+                // nothing.
                 let Some(length) = length.and_then(|(_, length)| length.parse::<usize>().ok()) else {
                     continue;
                 };
@@ -232,7 +237,8 @@ impl Receiver {
         Receiver { url, told }
     }
 
-    /// Event, deployment and host of all that was told, each id once.
+    /// Returns the event, the deployment and the host of each message, one for
+    /// each id.
     fn events(&self) -> Vec<(String, String, String)> {
         let mut seen = std::collections::BTreeSet::new();
         let told = self.told.lock().expect("a lock");
@@ -263,8 +269,8 @@ fn a_webhook_is_told_everything_and_can_check_who_says_so() {
     let first = mesh.submit("web-1", &Bundle::new("v1").does(Deed::Hold, "AfterInstall", "web-2"));
     mesh.wait_for_hook_on(&first, "AfterInstall", "web-2");
     wait_until("the receiver hears of the first hosts", || receiver.events().len() >= 4);
-    // Whoever tells may go at any time; that web-2 is in its turn is the
-    // other test's business.
+    // Any host that tells may fail at any time. The other test covers that
+    // web-2 fails in its turn.
     mesh.kill("web-3");
     mesh.go("v1");
     mesh.start("web-3");

@@ -1,5 +1,5 @@
-//! Bundles made for tests: an AppSpec, and one script for all hooks that
-//! leaves a trace and then does as it was told.
+//! Bundles for tests: an AppSpec, and one script for all hooks, which leaves a
+//! trace and then does what the test wants.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,24 +10,25 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Deed {
     /// Waits until [`crate::world::Mesh::go`].
     Hold,
-    /// Says why and exits 3.
+    /// Prints the reason and exits with code 3.
     Fail,
     /// Never ends by itself.
     Hang,
-    /// The same, with a child that does not heed SIGTERM; both pids are told.
+    /// Never ends by itself, and has a child that ignores SIGTERM. It writes
+    /// down both pids.
     HangTogether,
-    /// Leaves a process behind, as one does that starts a service; its pid is
-    /// told.
+    /// Leaves a process behind, as a hook that starts a service does, and
+    /// writes down its pid.
     LeaveService,
-    /// Tells which of those that hang it meets.
+    /// Writes down which of the hanging processes still run.
     Look,
 }
 
-/// In the order of a turn.
+/// The hooks in the order of a turn.
 const HOOKS: [&str; 5] =
     ["ApplicationStop", "BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"];
-/// A hook that nobody needs any more ends with its mesh's directory, or, if
-/// that stays, after so many tenths of a second.
+/// How long a hook waits that nobody needs any longer, in tenths of a second.
+/// It ends earlier if its mesh's directory is removed.
 const PATIENCE: u32 = 1_200;
 
 pub(crate) struct Bundle {
@@ -42,26 +43,27 @@ impl Bundle {
         Bundle { version: version.into(), deeds: Vec::new(), files: Vec::new(), timeout: 100 }
     }
 
-    /// In one event, on the hosts that the shell pattern matches.
+    /// Makes the hook of one event do something, on the hosts that match the
+    /// shell pattern.
     pub(crate) fn does(mut self, deed: Deed, event: &str, hosts: &str) -> Bundle {
         assert!(HOOKS.contains(&event), "{event} has no hook");
         self.deeds.push((deed, format!("{event}:{hosts}")));
         self
     }
 
-    /// A file that Install brings into a directory.
+    /// Adds a file that Install copies into a directory.
     pub(crate) fn installs(mut self, name: &str, content: Vec<u8>, directory: &Path) -> Bundle {
         self.files.push((name.into(), content, directory.display().to_string()));
         self
     }
 
-    /// Of each hook, in seconds.
+    /// Sets the timeout of each hook, in seconds.
     pub(crate) fn timeout(mut self, seconds: u32) -> Bundle {
         self.timeout = seconds;
         self
     }
 
-    /// Writes it as a directory into `world`.
+    /// Writes the bundle as a directory into `world`.
     pub(crate) fn write(&self, world: &Path) -> PathBuf {
         let path = world.join(format!("bundle-{}", self.version));
         fs::create_dir_all(&path).expect("a directory");

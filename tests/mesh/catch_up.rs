@@ -1,4 +1,4 @@
-//! Hosts that come late, and ways back for which nobody has the bundle.
+//! Hosts that join late, and rollbacks to a bundle that nobody has any longer.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::agent::Agent;
 use crate::bundle::{Bundle, Deed};
 use crate::world::{Mesh, wait_until};
 
-/// What a host runs of `hello/prod`, as another host knows it.
+/// Returns what a host runs in `hello/prod`, as another host knows it.
 fn standing(mesh: &Mesh, of: &str) -> Value {
     let hosts = mesh.agent("web-1").get("/v1/hosts").unwrap_or_default();
     let all = hosts.as_array().cloned().unwrap_or_default();
@@ -25,7 +25,7 @@ fn wait_for_revision(mesh: &Mesh, host: &str, revision: &Value) {
     });
 }
 
-/// The group's deployments that nobody asked for, the newest first.
+/// Returns the group's deployments that nobody requested, the newest first.
 fn catch_ups(mesh: &Mesh) -> Vec<Value> {
     let deployments = mesh.agent("web-2").json(&["deployments", "hello/prod"]);
     let all = deployments.as_array().cloned().unwrap_or_default();
@@ -50,7 +50,7 @@ fn a_host_that_joins_late_gets_the_last_good_revision_and_a_bad_host_is_tried_on
     assert_eq!(hosts.iter().map(|host| host["name"].clone()).collect::<Vec<_>>(), ["web-3"]);
     assert_eq!(mesh.trace().of(&id).hosts(), ["web-3"]);
 
-    // On the next one the revision does not come up.
+    // On the next host the revision does not start.
     mesh.add(4);
     wait_until("web-4 is given up", || {
         standing(&mesh, "web-4")["behind"]["why"]["code"] == "ATTEMPTS_USED_UP"
@@ -88,8 +88,8 @@ fn a_host_that_joins_in_the_middle_gets_the_previous_revision_and_follows() {
     mesh.check();
 }
 
-/// Without the one that is brought up to date it could spare nobody: it waits for
-/// that one, and is not refused.
+/// While one host is being brought up to date, no other can leave service. The
+/// restart waits for that host and is not refused.
 #[test]
 fn a_restart_waits_for_a_catch_up() {
     let mut mesh = Mesh::of(3);
@@ -114,7 +114,7 @@ fn hex(revision: &Value) -> String {
     revision.as_str().expect("a digest").trim_start_matches("blake3:").to_string()
 }
 
-/// What a host noted of a revision that it unpacked.
+/// Returns the files in which a host recorded a revision that it unpacked.
 fn notes(agent: &Agent, hex: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut below = vec![agent.data.clone()];

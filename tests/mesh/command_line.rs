@@ -1,4 +1,5 @@
-//! What people type, and what they are asked and told before something is lost.
+//! The commands that people type, and the questions and warnings before data is
+//! lost.
 
 use std::fs;
 

@@ -1,20 +1,21 @@
-//! A host whose network is gone for a while, and how soon all is well again.
-//! Each agent has a network namespace; the cable to one of them is pulled, so
-//! that nothing tells either side that the other is gone.
+//! A host loses its network for a while; the test measures how soon the mesh is
+//! whole again. Each agent has a network namespace, and the test unplugs the
+//! cable of one of them, so that neither side learns that the other is gone.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::world::{Mesh, wait_at_most};
 
-/// Namespaces of this test alone, joined by a bridge, and gone with it.
+/// Namespaces of one test, joined by a bridge. They are removed when this is
+/// dropped.
 pub(crate) struct Net {
     prefix: String,
     hosts: u8,
 }
 
 impl Net {
-    /// `None` where they cannot be made: that needs root and `ip`.
+    /// Returns `None` where they cannot be created: that needs root and `ip`.
     fn of(hosts: u8) -> Option<Net> {
         let net = Net { prefix: format!("skein-{}", std::process::id()), hosts };
         let bridge = net.bridge();
@@ -46,7 +47,7 @@ impl Net {
         format!("{}-{number}", self.prefix)
     }
 
-    /// What is sent to or from the host is lost from now on.
+    /// Drops everything that is sent to or from the host from now on.
     fn cut(&self, number: u8) {
         assert!(ip(&["-n", &self.bridge(), "link", "set", &format!("v{number}"), "nomaster"]));
     }
@@ -59,7 +60,7 @@ impl Net {
 impl Drop for Net {
     fn drop(&mut self) {
         for name in (1..=self.hosts).map(|number| self.namespace(number)).chain([self.bridge()]) {
-            // It may never have been made.
+            // The namespace may never have been created.
             ip(&["netns", "del", &name]);
         }
     }
@@ -99,7 +100,7 @@ fn after_a_cut_all_are_connected_again_within_seconds() {
         println!("after a cut of {cut} s all are connected within {:?}", healed.elapsed());
         longest = longest.max(healed.elapsed());
     }
-    // Three seconds, and one for a machine with other work.
+    // Three seconds, plus one for a machine with other work.
     assert!(longest < Duration::from_secs(4), "{longest:?}");
     mesh.check();
 }
@@ -109,7 +110,8 @@ fn an_agent_that_is_killed_twice_over_quic_is_heard_again_at_once() {
     let mut mesh = Mesh::over_quic(3);
     let mut longest = Duration::ZERO;
     for _ in 0..2 {
-        // Nothing tells the others: over QUIC its connections only seem to live.
+        // Nothing tells the other hosts: over QUIC, the connections of a killed
+        // agent seem alive.
         mesh.kill("web-3");
         mesh.start("web-3");
         let started = Instant::now();

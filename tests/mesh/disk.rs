@@ -1,4 +1,4 @@
-//! A disk that is full just when files are installed.
+//! A disk fills up just when files are installed.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::bundle::Bundle;
 use crate::world::{Mesh, turn_of};
 
-/// Runs what follows in its own mount namespace, with a small disk at `$1`.
+/// Runs a command in its own mount namespace, with a small disk at `$1`.
 const WITH_SMALL_DISK: &str = "mount -t tmpfs -o size=256k none \"$1\" && shift && exec \"$@\"";
 
 fn wrapper(disk: &Path) -> Vec<String> {
@@ -15,7 +15,8 @@ fn wrapper(disk: &Path) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
 
-/// Whether we may mount at all: containers and other users often may not.
+/// Returns true if this process may mount. In containers and for other users it
+/// often may not.
 fn may_mount(disk: &Path) -> bool {
     let words = [wrapper(disk), vec!["true".into()]].concat();
     Command::new(&words[0]).args(&words[1..]).output().is_ok_and(|output| output.status.success())
@@ -33,15 +34,16 @@ fn a_full_disk_during_install_fails_that_host_alone_and_the_next_release_succeed
     mesh.prepare(3).wrapper = wrapper(&app);
     mesh.start("web-3");
     mesh.wait_until_whole();
-    // The others share this machine's disk, so each finds the other's files.
+    // The other hosts share this machine's disk, so each finds the files of the
+    // others.
     mesh.group("config = \"OneAtATime\"\nfile_exists = \"OVERWRITE\"");
     mesh.begin_with(&Bundle::new("v1").installs("page", b"small".to_vec(), &app));
 
     let large: Vec<u8> = (0..2_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let ran = mesh.deploy("web-1", &Bundle::new("v2").installs("page", large, &app));
 
-    // One at a time of three: at the last host one failure is within the
-    // minimum.
+    // With one at a time of three hosts, a failure of the last host is within
+    // the minimum.
     let deployments = mesh.agent("web-1").json(&["deployments"]);
     let view = deployments.as_array().expect("a list").iter().find(|one| one["creator"] == "user");
     let id = view.expect("the deployment")["id"].as_str().expect("an id").to_string();

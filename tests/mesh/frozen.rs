@@ -1,5 +1,5 @@
-//! Agents that are frozen, which to the others looks as if they were cut off,
-//! and that go on later as if no time had passed.
+//! Frozen agents: to the others they seem cut off, and later they continue as
+//! if no time had passed.
 
 use rustix::process::Signal;
 
@@ -28,7 +28,7 @@ fn a_minority_cut_off_in_a_turn_costs_time_and_nothing_else() {
     let id = mesh.submit("web-3", &Bundle::new("v2").does(Deed::Hold, "AfterInstall", "web-2"));
     mesh.wait_for_hook_on(&id, "AfterInstall", "web-2");
 
-    // The host in its turn, and the leader if that is another.
+    // The host in its turn, and the leader if that is another host.
     let leader = mesh.leader();
     let other = if leader == "web-2" { "web-4" } else { leader.as_str() };
     let minority = ["web-2", other];
@@ -38,7 +38,7 @@ fn a_minority_cut_off_in_a_turn_costs_time_and_nothing_else() {
     wait_until("the others count them Down", || is_down(&mesh, &seen_by, &minority));
     let view = mesh.agent(&seen_by).deployment(&id).expect("the deployment");
     assert_eq!(view["status"], "InProgress");
-    // The majority still decides.
+    // The majority can still commit.
     mesh.group_on(&seen_by, "canary", "config = \"AllAtOnce\"");
 
     thaw(&mesh, &minority);
@@ -62,7 +62,8 @@ fn a_host_left_alone_refuses_with_numbers_and_recovers() {
 
     thaw(&mesh, &["web-2", "web-3"]);
     mesh.wait_until_whole();
-    // It may have happened after all; either way the mesh works.
+    // The deployment may have been submitted after all. In both cases the mesh
+    // works.
     wait_until("no deployment runs", || {
         let list = mesh.agent("web-1").get("/v1/deployments").unwrap_or_default();
         list.as_array().is_some_and(|list| list.iter().all(|one| !one["finished_at"].is_null()))

@@ -31,7 +31,7 @@ hooks:
       timeout: 60
 ";
 
-/// `skein demo-app` is a web server; each host has an address of its own.
+/// `skein demo-app` is a web server. Each host has its own address.
 const START: &str = r#"#!/bin/sh
 set -eu
 tries=0
@@ -57,7 +57,7 @@ const CHECK: &str = r#"#!/bin/sh
 exec SKEIN demo-app "$(cat "$TEST_WORLD/$TEST_HOST.address")" "$(cat release)" --check
 "#;
 
-/// Hosts with an application each.
+/// Hosts with one application each.
 struct Applications {
     mesh: Mesh,
 }
@@ -99,7 +99,7 @@ impl Applications {
         path
     }
 
-    /// As if it had crashed.
+    /// Kills the application, as a crash would.
     fn kill(&self, host: &str) {
         let file = self.mesh.path().join(format!("{host}.pid"));
         let pid = fs::read_to_string(&file).expect("it runs").parse().expect("a pid");
@@ -107,7 +107,7 @@ impl Applications {
         fs::remove_file(file).expect("it is there");
     }
 
-    /// As a person would who sees that it has crashed.
+    /// Starts the application again, as a person would after a crash.
     fn revive(&self, host: &str, bundle: &str) {
         let status = Command::new("./start.sh")
             .current_dir(bundle)
@@ -138,7 +138,7 @@ fn an_application_that_is_unwell_after_the_update_fails_the_turn_and_is_rolled_b
     let good = hosts.bundle("v1", false);
     hosts.mesh.agent("web-1").skein(&["deploy", "hello/prod", &good]).expect(0, &["Succeeded"]);
 
-    // Every script of it succeeds.
+    // All of its scripts succeed.
     let bad = hosts.bundle("v2", true);
     let ran = hosts.mesh.agent("web-2").skein(&["deploy", "hello/prod", &bad]);
 
@@ -211,7 +211,7 @@ fn an_application_that_dies_in_the_middle_pauses_the_rollout_until_it_is_back() 
     mesh.check();
 }
 
-/// Takes connections until it is closed.
+/// Accepts connections until it is closed.
 struct Listener(Arc<AtomicBool>, Option<JoinHandle<()>>);
 
 impl Listener {
@@ -258,7 +258,8 @@ fn observers_look_from_afar_and_most_of_them_must_confirm() {
     };
     assert_eq!(unhealthy(&mesh), [] as [Value; 0]);
 
-    // It still runs, but listens where nobody else can reach it.
+    // The application still runs, but listens on an address that nobody else
+    // can reach.
     drop(application);
     let here = TcpListener::bind(("127.0.0.1", port)).expect("the same port");
     let application = Listener::new(here);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::bundle::Bundle;
 use crate::world::{Mesh, turn_of, wait_until};
 
-/// Enough that an installation takes longer than a look at it.
+/// Enough files that an installation takes longer than one look at it.
 const FILES: usize = 300;
 
 fn bundle(mesh: &Mesh, version: &str) -> Bundle {
@@ -17,7 +17,7 @@ fn bundle(mesh: &Mesh, version: &str) -> Bundle {
     })
 }
 
-/// The versions whose files lie there, and how many files there are.
+/// Returns the versions whose files are installed, and the number of files.
 fn installed(mesh: &Mesh) -> (BTreeSet<String>, usize) {
     let files: Vec<PathBuf> = fs::read_dir(mesh.path().join("app"))
         .expect("there")
@@ -45,7 +45,7 @@ fn an_agent_killed_in_an_install_comes_back_to_a_whole_revision_and_says_what_ha
     for (round, wanted) in [1, 40, 120, 200, 280].into_iter().enumerate() {
         let version = format!("v{}", round + 1);
         let id = mesh.submit("web-1", &bundle(&mesh, &version));
-        // Looks as often as it can: the moment is short.
+        // The moment is short, so the test looks as often as it can.
         let deadline = std::time::Instant::now() + crate::world::DEADLINE;
         let is_over = || mesh.trace().of(&id).has_begun("AfterInstall", "web-1");
         let is_in_the_middle = || is_installing() && (wanted..=FILES).contains(&lines());

@@ -1,16 +1,17 @@
-//! The plug is pulled in the middle of a deployment.
+//! Kills agents in the middle of a deployment.
 
 use std::fs;
 
 use crate::bundle::{Bundle, Deed};
 use crate::world::{Mesh, turn_of, wait_until};
 
-/// Held in the second host's turn.
+/// Returns a bundle that is held in the second host's turn.
 fn held() -> Bundle {
     Bundle::new("v2").does(Deed::Hold, "AfterInstall", "web-2")
 }
 
-/// Brought to v1, and v2 under way: web-1 is through, web-2 holds in its turn.
+/// Brings the mesh to v1 and submits v2: web-1 is done, and web-2 is held in
+/// its turn.
 fn in_the_middle(hosts: u8, lines: &str, submitter: &str) -> (Mesh, String) {
     let mesh = Mesh::of(hosts);
     mesh.group(lines);
@@ -54,7 +55,7 @@ fn the_leader_is_killed_and_the_release_goes_on() {
     });
     mesh.start(&leader);
 
-    // Should the leader be in its turn itself, that turn has failed.
+    // If the leader is in its turn itself, that turn has failed.
     let view = mesh.wait_for(&id, if is_in_its_turn { "Failed" } else { "Succeeded" });
     assert_eq!(view["counts"]["succeeded"] == 5, !is_in_its_turn, "{view:#}");
     mesh.trace().of(&id).at_most_at_once(1);
@@ -114,11 +115,12 @@ fn a_turn_whose_agent_was_killed_begins_anew_and_says_so() {
     logs.expect(0, &["while AfterInstall ran: the turn begins anew"]);
 }
 
-/// Whether the processes whose pids are in a file of the mesh's directory run.
+/// Returns, for each pid in a file of the mesh's directory, true if the process
+/// runs.
 fn pids_run(mesh: &Mesh, file: &str) -> Vec<bool> {
     let text = fs::read_to_string(mesh.path().join(file)).unwrap_or_default();
     let stat = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // A zombie that nobody has waited for yet is gone.
+    // A zombie counts as gone: only nobody has waited for it yet.
     text.split_whitespace().map(stat).map(|stat| !stat.is_empty() && !stat.contains(") Z ")).collect()
 }
 
@@ -130,7 +132,7 @@ fn a_script_that_outlives_its_agent_is_ended_before_another_runs_there() {
     let hangs = Bundle::new("v2")
         .does(Deed::LeaveService, "AfterInstall", "web-2")
         .does(Deed::HangTogether, "ApplicationStart", "web-2")
-        // The rollback's first script there.
+        // The first script of the rollback on that host.
         .does(Deed::Look, "ApplicationStop", "web-2");
     let id = mesh.submit("web-1", &hangs);
     wait_until("the script hangs", || pids_run(&mesh, "hang") == [true, true]);

@@ -1,4 +1,4 @@
-//! A host that has lost its mesh says that what it shows is old.
+//! A host that has lost its mesh says that its view is old.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::bundle::Bundle;
 use crate::world::{Mesh, wait_until};
 
-/// What a JSON document says of its own age, in each of its elements.
+/// Returns true if each element of a JSON document says that it is old.
 fn is_old(document: &Value) -> bool {
     let says_so = |one: &Value| one["stalled"]["code"] == "NO_MAJORITY" && one["as_of"].is_string();
     match document.as_array() {
@@ -36,7 +36,8 @@ fn no_command_shows_the_view_of_a_host_without_a_majority_as_the_present() {
         assert!(!is_old(&mesh.agent("web-1").json(question)), "{question:?}");
     }
 
-    // All at once: of those that are still there the others would count one Down.
+    // All three stop at once. If they were killed one by one, the others could
+    // still count one Down.
     ["web-3", "web-4", "web-5"].iter().for_each(|name| mesh.agent(name).signal(Signal::STOP));
     ["web-3", "web-4", "web-5"].iter().for_each(|name| mesh.kill(name));
     let agent = mesh.agent("web-1");
@@ -51,7 +52,7 @@ fn no_command_shows_the_view_of_a_host_without_a_majority_as_the_present() {
         assert!(first.contains("what it shows is as of 20"), "{question:?}: {first}");
         assert!(is_old(&agent.json(question)), "{question:?}");
     }
-    // Too few are left to count them Down.
+    // Too few hosts are left to count them Down.
     let status = |host: &Value| (host["name"].to_string(), host["status"].to_string());
     let hosts = agent.get("/v1/hosts").unwrap_or_default();
     let unknown: Vec<_> = hosts.as_array().expect("a list").iter().map(status).collect();

@@ -1,5 +1,5 @@
-//! A real Prometheus, which scrapes a real exporter whose value changes, stops
-//! a release.
+//! A real Prometheus scrapes a real exporter, whose value changes, and stops a
+//! release.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::bundle::{Bundle, Deed};
 use crate::world::{Mesh, wait_until};
 
-/// Named by the environment, or on the `PATH`.
+/// Returns the binary that the environment names, or the one on the `PATH`.
 fn binary() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("SKEIN_TEST_PROMETHEUS") {
         return Some(PathBuf::from(named)).filter(|path| path.is_file());
@@ -21,7 +21,7 @@ fn binary() -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join("prometheus")).find(|path| path.is_file())
 }
 
-/// Tells one number to whoever scrapes it.
+/// Serves one number to whoever scrapes it.
 fn exporter(errors: Arc<AtomicU32>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -38,7 +38,7 @@ fn exporter(errors: Arc<AtomicU32>) -> SocketAddr {
     address
 }
 
-/// Gone with the test.
+/// A Prometheus process. It ends with the test.
 struct Prometheus {
     process: Child,
     url: String,

@@ -1,5 +1,5 @@
-//! Bad input: every error says what, where, why and what to do, has its exit
-//! code, and leaves the agent as it was.
+//! Bad input. Every error says what is wrong, where, why and what to do, has
+//! its exit code, and leaves the agent unchanged.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::agent::{Agent, skein};
 use crate::bundle::{Bundle, Deed};
 use crate::world::{Mesh, wait_until};
 
-/// A bundle of an AppSpec alone, or of none.
+/// Writes a bundle with only an AppSpec, or without one.
 fn bundle(mesh: &Mesh, name: &str, appspec: Option<&str>) -> String {
     let path = mesh.path().join(name);
     fs::create_dir_all(&path).expect("a directory");
@@ -57,12 +57,12 @@ fn what_is_odd_about_a_bundle_is_said_to_whoever_submits_it() {
     mesh.check();
 }
 
-/// What a bundle's judgement is on the command line.
+/// The judgement of a bundle on the command line.
 enum Judged {
     Good,
-    /// Accepted, with these words in a warning.
+    /// Accepted, with a warning that contains these words.
     Odd(&'static str),
-    /// Refused, with these words in an error.
+    /// Refused, with an error that contains these words.
     Unfit(&'static str),
 }
 
@@ -138,7 +138,8 @@ fn what_would_be_over_before_it_began_is_refused() {
     let bad = Bundle::new("v2").does(Deed::Fail, "ValidateService", "web-2");
     let failed = mesh.submit("web-1", &bad);
     mesh.wait_for(&failed, "Failed");
-    // web-1 has v2, web-2 failed: only web-3 has what is restarted, and cannot be spared.
+    // web-1 has v2 and web-2 failed. Only web-3 has the revision that is to be
+    // restarted, and it may not leave service.
     let on = mesh.agent("web-2");
     let restart = &["hello/prod", "--restart"];
     on.skein(&[&["plan"][..], restart].concat()).expect(3, &["NOT POSSIBLE"]);
@@ -164,7 +165,8 @@ fn groups_that_cannot_be_deployed_to_are_refused_with_advice() {
         3,
         &["NOT POSSIBLE as things are", "let 2 of 3 stay healthy", "--override minimum_healthy=2"],
     );
-    // What `deploy` refuses, `plan` refuses, in the same words and with the same exit.
+    // `plan` refuses what `deploy` refuses, with the same words and the same
+    // exit code.
     for (overrides, words) in [
         (&["minimum_healthy=100%"][..], "0% to 99%"),
         (&["minimum_healthy=1", "config=AllAtOnce"], "keep one"),
@@ -177,7 +179,8 @@ fn groups_that_cannot_be_deployed_to_are_refused_with_advice() {
         on.skein(&of("deploy")).expect(3, &[words]);
         on.skein(&of("plan")).expect(3, &[words]);
     }
-    // What is mistyped is usage, and what can be read is refused.
+    // A value that cannot be parsed is a usage error; one that can be parsed is
+    // refused.
     for (overrides, code, words) in [
         (&["minimum_healthy=-1"][..], 2, "`-1` is no number of hosts"),
         (&["colour=red"], 2, "override `colour`: unknown key"),
@@ -295,7 +298,7 @@ fn a_stranger_with_another_meshs_key_is_not_let_in() {
     skein(&["mesh", "join", other.token(), "--data-dir", &data])
         .expect(1, &["did not enter the mesh", "is in mesh", "another data directory"]);
 
-    // It has its own mesh's key and dials this one.
+    // The stranger has its own mesh's key and dials this mesh.
     let mut stranger = stranger(&other, mesh.agent("web-1").listen());
     stranger.start();
     wait_until("the stranger is refused", || {
@@ -308,7 +311,8 @@ fn a_stranger_with_another_meshs_key_is_not_let_in() {
     mesh.check();
 }
 
-/// A host of `of` that is told to join at another's address.
+/// Returns a host of the mesh `of` that is told to join at another mesh's
+/// address.
 fn stranger(of: &Mesh, join: &str) -> Agent {
     let mut path = of.path().join("stranger");
     let data = path.display().to_string();

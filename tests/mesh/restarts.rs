@@ -1,5 +1,4 @@
-//! Agents that are ended, one or all, and come back in the middle of a
-//! deployment.
+//! One or all agents end in the middle of a deployment, and start again.
 
 use crate::bundle::{Bundle, Deed};
 use crate::world::{Mesh, turn_of, wait_until};

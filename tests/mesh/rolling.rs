@@ -1,4 +1,4 @@
-//! Deployments that go as they should, and those that stop as they should.
+//! Deployments that succeed, and deployments that stop as they should.
 
 use crate::bundle::{Bundle, Deed};
 use crate::world::Mesh;

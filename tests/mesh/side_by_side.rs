@@ -1,4 +1,4 @@
-//! More than one thing at a time, and people who look or change their minds.
+//! Several things at the same time, and people who watch or change their minds.
 
 use rustix::process::Signal;
 

@@ -1,4 +1,4 @@
-//! Ways into a mesh, and what a token says when its host is gone.
+//! The ways to join a mesh, and what a token says when its host is gone.
 
 use std::fs;
 use std::io::Write;
@@ -24,7 +24,7 @@ fn a_token_outlives_the_host_that_printed_it_and_is_read_where_nobody_sees_it() 
         mesh.agent("web-2").get("/v1/status").is_some_and(|status| status["hosts"]["total"] == 4)
     });
     assert!(!mesh.agent(&name).log_text().contains("command line"));
-    // Once it is in, the token may be gone.
+    // Once the host is a member, it no longer needs the token.
     fs::remove_file(&file).expect("a file of ours");
     mesh.kill(&name);
     mesh.start(&name);

@@ -1,5 +1,5 @@
-//! What the hooks really did, in the order in which they did it, and the claims
-//! that must hold of it whatever happens to the agents.
+//! What the hooks really did, in order, and the claims that must hold whatever
+//! happens to the agents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,7 +23,7 @@ impl Trace {
         Trace(text.lines().map(Line::parse).collect())
     }
 
-    /// Of one deployment.
+    /// Returns the trace of one deployment.
     pub(crate) fn of(&self, deployment: &str) -> Trace {
         Trace(self.0.iter().filter(|line| line.deployment == deployment).cloned().collect())
     }
@@ -44,19 +44,19 @@ impl Trace {
         count(true) > count(false)
     }
 
-    /// Hosts in the order of their first hooks.
+    /// Returns the hosts in the order of their first hooks.
     pub(crate) fn hosts(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();
         self.0.iter().filter(|line| seen.insert(&line.host)).map(|line| line.host.clone()).collect()
     }
 
-    /// The events that began on one host.
+    /// Returns the events that began on one host.
     pub(crate) fn events(&self, host: &str) -> Vec<String> {
         let begun = self.0.iter().filter(|line| line.is_begin && line.host == host);
         begun.map(|line| line.event.clone()).collect()
     }
 
-    /// No hook of a deployment began twice on a host.
+    /// Checks that no hook of a deployment began twice on a host.
     #[track_caller]
     pub(crate) fn no_turn_ran_twice(&self) {
         let mut begun = BTreeSet::new();
@@ -66,7 +66,8 @@ impl Trace {
         }
     }
 
-    /// At no moment were more hosts between their first and their last hook.
+    /// Checks that at no moment more than `hosts_max` hosts were between their
+    /// first and their last hook.
     #[track_caller]
     pub(crate) fn at_most_at_once(&self, hosts_max: usize) {
         let mut spans: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();

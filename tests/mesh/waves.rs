@@ -1,4 +1,4 @@
-//! Canary, zones and bakes; restarts; stops that do not wait.
+//! Canaries, zones and bakes; restarts; stops that take effect at once.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,8 @@ fn the_canary_goes_first_and_then_zone_by_zone_with_bakes() {
     let well = |name| (Some(name), Some("Succeeded"));
     assert_eq!(names, [well("canary"), well("zone a"), well("zone b")]);
     let trace = mesh.trace().of(&id);
-    // Of each zone one host stays in service, so they go one at a time.
+    // One host of each zone must stay in service, so the hosts go one at a
+    // time.
     assert_eq!(trace.hosts(), ["web-1", "web-2", "web-4", "web-3"]);
     trace.at_most_at_once(1);
     mesh.check();

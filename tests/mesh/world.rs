@@ -1,4 +1,4 @@
-//! A mesh of agents, made for one test and gone with it.
+//! A mesh of agents, created for one test and removed with it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,13 +19,13 @@ use crate::bundle::Bundle;
 use crate::cut_off::Net;
 use crate::trace::Trace;
 
-/// For everything that must happen: far more than it takes, because the
-/// machine may be busy. Nothing waits so long unless it fails.
+/// The time within which everything must happen. It is far longer than needed,
+/// because the machine may be busy; a wait takes that long only if it fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
-/// Between two looks.
+/// The pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 
-/// The namespace of each host, by its number.
+/// Returns the namespace of each host, by its number.
 type Namespaces = Box<dyn Fn(u8) -> String>;
 
 /// A mesh of agents `web-1`, `web-2`, …
@@ -33,16 +33,16 @@ pub(crate) struct Mesh {
     pub(crate) agents: Vec<Agent>,
     network: [u8; 3],
     token: String,
-    /// The namespace that each agent runs in, if not in this one.
+    /// The namespace in which each agent runs; None means this process's own.
     namespace: Option<Namespaces>,
     is_quic: bool,
     watchdog: Child,
-    // Last: the directory goes when nobody needs it any more.
+    // Last, so that the directory is removed after everything that uses it.
     dir: TempDir,
 }
 
 impl Mesh {
-    /// With every agent connected to every other.
+    /// Starts a mesh in which every agent is connected to every other one.
     pub(crate) fn of(hosts: u8) -> Mesh {
         let mut mesh = Mesh::founded();
         for number in 2..=hosts {
@@ -52,7 +52,7 @@ impl Mesh {
         mesh
     }
 
-    /// With each agent in a zone.
+    /// Starts a mesh with each agent in a zone.
     pub(crate) fn in_zones(zones: &[&str]) -> Mesh {
         let mut mesh = Mesh::founded_in(&["--zone", zones[0]]);
         for (number, zone) in (2..).zip(&zones[1..]) {
@@ -65,7 +65,7 @@ impl Mesh {
         mesh
     }
 
-    /// With each agent in a network namespace of its own.
+    /// Starts a mesh with each agent in its own network namespace.
     pub(crate) fn in_namespaces(net: &Net, hosts: u8) -> Mesh {
         let names: Vec<String> = (0..=hosts).map(|number| net.namespace(number)).collect();
         let namespace = Box::new(move |number: u8| names[usize::from(number)].clone());
@@ -77,7 +77,7 @@ impl Mesh {
         mesh
     }
 
-    /// With agents that have QUIC alone between them.
+    /// Starts a mesh whose agents are connected by QUIC only.
     pub(crate) fn over_quic(hosts: u8) -> Mesh {
         let mut mesh = Mesh::founded_by(free_network(), None, true, &[]);
         for number in 2..=hosts {
@@ -87,7 +87,7 @@ impl Mesh {
         mesh
     }
 
-    /// With its first agent alone.
+    /// Starts a mesh of one agent.
     fn founded() -> Mesh {
         Mesh::founded_in(&[])
     }
@@ -113,7 +113,7 @@ impl Mesh {
         mesh
     }
 
-    /// An address in this mesh's network that none of its agents has.
+    /// Returns an address in this mesh's network that none of its agents has.
     pub(crate) fn free_address(&self) -> Ipv4Addr {
         let [a, b, c] = self.network;
         Ipv4Addr::new(a, b, c, 200)
@@ -132,7 +132,7 @@ impl Mesh {
         agent
     }
 
-    /// One more agent, started and joining.
+    /// Adds an agent, starts it and lets it join. Returns its name.
     pub(crate) fn add(&mut self, number: u8) -> String {
         let agent = self.prepare(number);
         let name = agent.name.clone();
@@ -140,7 +140,7 @@ impl Mesh {
         name
     }
 
-    /// One more agent, not yet started.
+    /// Adds an agent, but does not start it.
     pub(crate) fn prepare(&mut self, number: u8) -> &mut Agent {
         let mut agent = self.agent_of(number);
         agent.flags.extend(["--join".to_string(), self.token.clone()]);
@@ -182,12 +182,12 @@ impl Mesh {
         self.agents.iter().filter(|agent| agent.is_running())
     }
 
-    /// Some agent that runs, but not the one given.
+    /// Returns a running agent other than the given one.
     pub(crate) fn other_than(&self, name: &str) -> &Agent {
         self.running().find(|agent| agent.name != name).expect("another agent")
     }
 
-    /// Who puts entries in order, as `agent` sees it.
+    /// Returns the name of the leader, as the first running agent sees it.
     pub(crate) fn leader(&self) -> String {
         let mut leader = String::new();
         wait_until("there is a leader", || {
@@ -198,8 +198,8 @@ impl Mesh {
         leader
     }
 
-    /// Every running agent is connected to every other, all are up, and as many
-    /// vote as should.
+    /// Waits until every running agent is connected to every other one, all are
+    /// up, and the right number of hosts vote.
     #[track_caller]
     pub(crate) fn wait_until_whole(&self) {
         let hosts = self.running().count();
@@ -221,7 +221,7 @@ impl Mesh {
         });
     }
 
-    /// Defines the group `hello/prod` of all hosts, with these lines of
+    /// Sets the group `hello/prod` of all hosts, with these lines of
     /// `[deployment]` and further sections.
     #[track_caller]
     pub(crate) fn group(&self, lines: &str) {
@@ -252,7 +252,7 @@ impl Mesh {
         self.running().next().expect("a running agent")
     }
 
-    /// Submits on a host and gives back the deployment's id.
+    /// Submits a bundle on a host, and returns the deployment's id.
     #[track_caller]
     pub(crate) fn submit(&self, on: &str, bundle: &Bundle) -> String {
         self.submit_to(on, "hello/prod", bundle, &[])
@@ -267,7 +267,7 @@ impl Mesh {
         ran.stdout.trim().to_string()
     }
 
-    /// Deploys and waits for the end, as a person would.
+    /// Deploys a bundle and waits for the end, as a person would.
     #[track_caller]
     pub(crate) fn deploy(&self, on: &str, bundle: &Bundle) -> Ran {
         let source = bundle.write(self.path()).display().to_string();
@@ -282,7 +282,8 @@ impl Mesh {
         id
     }
 
-    /// Lets the hooks of a version that hold go on.
+    /// Lets the hooks of a version continue that
+    /// [`Deed::Hold`](crate::bundle::Deed::Hold) has stopped.
     pub(crate) fn go(&self, version: &str) {
         fs::write(self.path().join(format!("go.{version}")), "").expect("a file");
     }
@@ -298,8 +299,8 @@ impl Mesh {
         });
     }
 
-    /// Waits until all running agents say that the deployment is over in this
-    /// way, and gives back what one of them says.
+    /// Waits until all running agents say that the deployment is over with this
+    /// status, and returns the view of one of them.
     #[track_caller]
     pub(crate) fn wait_for(&self, deployment: &str, status: &str) -> Value {
         let view = self.wait_for_end(deployment);
@@ -307,7 +308,7 @@ impl Mesh {
         view
     }
 
-    /// The same, however it ends.
+    /// As [`Mesh::wait_for`], with any final status.
     #[track_caller]
     pub(crate) fn wait_for_end(&self, deployment: &str) -> Value {
         let over = ["Succeeded", "Failed", "Stopped"];
@@ -323,7 +324,7 @@ impl Mesh {
         view
     }
 
-    /// Waits for the deployment that rolls another back, to its good end.
+    /// Waits until the rollback of a deployment has succeeded.
     #[track_caller]
     pub(crate) fn wait_for_rollback_of(&self, deployment: &str) -> Value {
         let mut id = String::new();
@@ -335,8 +336,9 @@ impl Mesh {
         self.wait_for(&id, "Succeeded")
     }
 
-    /// The claims that hold whatever happened: hosts agree on the ledger, its
-    /// chain is right, no hook ran twice, nobody died of a mistake of ours.
+    /// Checks the claims that hold whatever happened: the hosts agree on the
+    /// ledger, its hash chain is valid, no hook ran twice, and no agent died of
+    /// a bug.
     #[track_caller]
     pub(crate) fn check(&self) {
         self.trace().no_turn_ran_twice();
@@ -389,14 +391,14 @@ impl Drop for Mesh {
             self.dump();
         }
         self.agents.clear();
-        // It removes the directory, which ends hooks that still hold.
+        // The watchdog removes the directory, which ends hooks that still wait.
         drop(self.watchdog.stdin.take());
         let _ = self.watchdog.wait();
     }
 }
 
-/// Kills the agents and removes the mesh's directory when this process is gone,
-/// however it went.
+/// Kills the agents and removes the mesh's directory once this process has
+/// ended in any way.
 fn watchdog(dir: &Path) -> Child {
     let script = "while read pid; do pids=\"$pids $pid\"; done
         [ -z \"$pids\" ] || kill -9 $pids
@@ -411,14 +413,14 @@ fn watchdog(dir: &Path) -> Child {
         .expect("a shell")
 }
 
-/// Loopback addresses that nobody else has: 127.a.b.*, one network a mesh, by
-/// process and by number.
+/// Returns a network of loopback addresses that nobody else uses, 127.a.b.*, by
+/// the process id and a counter.
 fn free_network() -> [u8; 3] {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        // 127.0.* is everybody's.
+        // 127.0.* is used by everybody.
         let network = [127, 1 + high % 250, low ^ number];
         let address = Ipv4Addr::new(network[0], network[1], network[2], 1);
         if TcpListener::bind((address, 7717)).is_ok() {
@@ -427,7 +429,7 @@ fn free_network() -> [u8; 3] {
     }
 }
 
-/// Looks again and again until it is so. Fails if it takes too long.
+/// Waits until `is_so` returns true. Fails if that takes too long.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     wait_at_most(DEADLINE, what, &mut is_so);
@@ -442,7 +444,7 @@ pub(crate) fn wait_at_most(deadline: Duration, what: &str, mut is_so: impl FnMut
     }
 }
 
-/// A `skein` that somebody has left running, and what it prints.
+/// A running `skein` command, and what it prints.
 pub(crate) struct Watcher(Child);
 
 impl Watcher {
@@ -450,7 +452,8 @@ impl Watcher {
         Watcher(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skein runs"))
     }
 
-    /// Until it has printed its first line, and so listens to signals.
+    /// Waits until the command has printed its first line, and therefore
+    /// handles signals.
     pub(crate) fn wait_for_line(&mut self) {
         let stdout = self.0.stdout.as_mut().expect("a pipe");
         let mut byte = [0];
@@ -466,7 +469,7 @@ impl Watcher {
     }
 }
 
-/// One host's part in a deployment.
+/// Returns one host's part in a deployment.
 #[track_caller]
 pub(crate) fn turn_of<'a>(view: &'a Value, host: &str) -> &'a Value {
     let turns = view["hosts"].as_array().expect("hosts");

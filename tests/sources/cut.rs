@@ -1,5 +1,5 @@
-//! A wire with scissors: a TCP relay that cuts its first connections after so
-//! many bytes, and keeps what was asked through it.
+//! A TCP relay that cuts its first connections after a given number of bytes,
+//! and keeps the requests that pass through it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 
 pub(crate) struct Cut {
     address: SocketAddr,
-    /// The bytes that clients sent, a connection each.
+    /// The bytes that clients sent, one string for each connection.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Cut {
-    /// Relays to `endpoint`; the n-th connection brings `after[n]` bytes back, and
-    /// any further one all.
+    /// Starts a relay to `endpoint`. The n-th connection returns `after[n]`
+    /// bytes; connections after those return everything.
     pub(crate) fn before(endpoint: &str, after: &'static [usize]) -> Cut {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");

@@ -1,5 +1,6 @@
-//! A mesh of two agents: the one that is asked downloads, the other gets the
-//! bundle from it, and scripts of both know where it came from.
+//! A mesh of two agents. The agent that is asked downloads the bundle, the
+//! other one gets the bundle from it, and the scripts on both know where it
+//! came from.
 
 use std::fs;
 use std::path::PathBuf;
@@ -28,7 +29,8 @@ impl Drop for Fleet {
 }
 
 impl Fleet {
-    /// Only the first agent has credentials, and a file that says where S3 is.
+    /// Only the first agent has credentials, and a configuration file with the
+    /// address of S3.
     fn start(host: Host, store: &ObjectStore) -> Fleet {
         let mut fleet = Fleet { host, agents: Vec::new() };
         let config = format!("[sources]\ns3_endpoint = \"{}\"\nbytes_max = 1000000\n", store.endpoint());
@@ -122,7 +124,8 @@ fn one_agent_downloads_and_all_hosts_know_from_where() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && said.contains("1000000 bytes that are downloaded"), "{said}");
 
-    // The agent's troubles are told to whoever waits, its secrets to nobody.
+    // The waiting command is told of the agent's problems, but nobody is told
+    // its secrets.
     let address = web.url("/app.tgz?sig=s3cret").replace("https://", "https://joe:s3cret@");
     let output = fleet.command(0).args(["push", &address]).output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);

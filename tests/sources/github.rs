@@ -1,14 +1,15 @@
-//! `github:…` against GitHub's protocol: an API that sends on to another host,
-//! where the archive is.
+//! Tests `github:…` against GitHub's protocol: an API that redirects to another
+//! host, which has the archive.
 
 use crate::host::Host;
 use crate::packed;
 use crate::web::{Reply, Web};
 
-/// As GitHub names the one directory at the top.
+/// The name of the directory at the top of an archive, as GitHub chooses it.
 const TOP: &str = "acme-shop-8c2f1de/";
 
-/// The API is at one name and the archives at the other.
+/// Starts a server with the API under one host name and the archives under
+/// another.
 fn github(is_private: bool) -> Web {
     let (tgz, zip) = (packed::tgz(TOP, "tarball"), packed::zip(TOP, "zipball"));
     Web::start(move |asked, _| {

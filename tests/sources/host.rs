@@ -1,4 +1,4 @@
-//! One host that runs `skein local`, with an environment of its own.
+//! A host that runs `skein local` with its own environment.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ pub(crate) struct Host {
     environment: Vec<(String, String)>,
 }
 
-/// What came of it.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) is_success: bool,
-    /// Both streams.
+    /// Both output streams.
     pub(crate) said: String,
     /// What the hook wrote down.
     pub(crate) trace: String,
@@ -24,7 +24,7 @@ pub(crate) struct Ran {
 }
 
 impl Host {
-    /// Without any credentials, and without a cloud around it.
+    /// Returns a host without credentials and without a cloud around it.
     pub(crate) fn new() -> Host {
         let host = Host { dir: tempfile::tempdir().expect("a directory"), environment: Vec::new() };
         host.with("AWS_EC2_METADATA_DISABLED", "true")
@@ -42,7 +42,7 @@ impl Host {
         self.with(variable, &path.display().to_string())
     }
 
-    /// A command that sees nothing of this machine's own settings.
+    /// Returns a command that sees nothing of this machine's own settings.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("PATH", std::env::var("PATH").unwrap_or_default());
@@ -75,7 +75,7 @@ impl Host {
         Ran { is_success: status.success(), said, trace, took: began.elapsed() }
     }
 
-    /// Nothing of a bundle that did not come whole is left.
+    /// Checks that nothing is left of a bundle that did not arrive completely.
     pub(crate) fn assert_clean(&self) {
         let mut below = vec![self.dir.path().join("root")];
         while let Some(dir) = below.pop() {
@@ -97,7 +97,7 @@ impl Ran {
         self
     }
 
-    /// It did what the bundle's word says.
+    /// Checks that the deployment succeeded with the bundle of this word.
     pub(crate) fn deployed(&self, word: &str) -> &Ran {
         self.succeeded();
         assert!(self.trace.contains(&format!("content={word}\n")), "{}\n{}", self.trace, self.said);
@@ -114,12 +114,12 @@ impl Ran {
         self
     }
 
-    /// The hook's variables of that name's start.
+    /// Returns the hook's variables whose names begin with `start`.
     pub(crate) fn variables(&self, start: &str) -> Vec<&str> {
         self.trace.lines().filter(|line| line.starts_with(start)).collect()
     }
 
-    /// The most memory that it needed, in bytes.
+    /// Returns the peak memory, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let line = self.trace.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024

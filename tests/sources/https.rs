@@ -1,4 +1,4 @@
-//! `https://…`
+//! Tests `https://…` sources.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -58,7 +58,8 @@ fn what_has_changed_meanwhile_is_taken_from_the_start() {
         _ => Reply::ranged(asked, &new, "\"v2\""),
     });
     host_of(&web).local(&web.url("/app.tar")).deployed("new");
-    // And where nobody promises anything, from the start too.
+    // A weak ETag does not promise the same bytes, so this download starts
+    // again from the beginning, too.
     let tar = bundle::tar("", "weak", 900_000);
     let web = Web::start(move |_, before| match before {
         0 => Reply::new(200, &tar).header("etag", "W/\"v1\"").cut_after(500_000),
@@ -73,7 +74,7 @@ fn a_part_of_something_else_is_not_taken_for_the_rest() {
     let (old, new) = (bundle::tar("", "old", 900_000), bundle::tar("", "new", 900_000));
     let web = Web::start(move |asked, before| match before {
         0 => Reply::ranged(asked, &old, "\"v1\"").cut_after(500_000),
-        // It promised not to.
+        // The server breaks its promise.
         1 => Reply::ranged(asked, &new, "\"v1\"").header("etag", "\"v2\""),
         _ => Reply::ranged(asked, &new, "\"v2\""),
     });
@@ -202,7 +203,8 @@ fn a_proxy_is_used_if_the_environment_names_one() {
     assert_eq!(used.load(Ordering::SeqCst), 1, "NO_PROXY is honoured");
 }
 
-/// A proxy that knows `CONNECT`, and how often it was used.
+/// Starts a proxy for `CONNECT`. Returns its address and the number of
+/// connections.
 fn proxy() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("bound"));
@@ -244,8 +246,8 @@ fn a_disk_without_room_is_noticed_before_the_download() {
         println!("skipped: needs root, for a small disk of its own");
         return;
     }
-    // It says 82 MB, which would leave no reserve on a disk of 84 MB, and never sends them: whoever asked for
-    // them would wait.
+    // The server announces 82 MB, which would leave no reserve on a disk of 84
+    // MB, and never sends them: a client that asked for them would hang.
     let web = Web::start(|_, _| Reply::new(200, b"").header("content-length", "82000000"));
     let host = host.with_file("SSL_CERT_FILE", "ca.pem", &web.certificate);
     let mut command = host.command("unshare");

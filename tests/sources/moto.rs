@@ -1,5 +1,6 @@
-//! moto, an S3 server with versions and conditions, from PyPI: once into the
-//! build directory, and a process a test.
+//! moto from PyPI, an S3 server with versions and conditional requests. It is
+//! installed once into the build directory, and each test starts its own
+//! process.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 const PACKAGE: &str = "moto[server,s3]==5.2.5";
-/// It imports half of Python, on a machine that may be busy.
+/// The longest time that moto may take to start. It imports many Python
+/// modules, and the machine may be busy.
 const START_MAX: Duration = Duration::from_secs(120);
 
 pub(crate) struct Moto {
@@ -17,7 +19,7 @@ pub(crate) struct Moto {
 }
 
 impl Moto {
-    /// `Err` says what is missing.
+    /// Starts the server. `Err` says what is missing.
     pub(crate) fn start() -> Result<Moto, String> {
         static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         let server = INSTALLED.get_or_init(install).clone()?;
@@ -45,11 +47,11 @@ impl Drop for Moto {
     }
 }
 
-/// The server's program.
+/// Installs the server, and returns its program.
 fn install() -> Result<PathBuf, String> {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("moto-5.2.5");
     let server = dir.join("bin/moto_server");
-    // Written last: an installation that was cut off is begun again.
+    // Written last, so that an interrupted installation starts again.
     let mark = dir.join("installed");
     if mark.exists() {
         return Ok(server);

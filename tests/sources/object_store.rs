@@ -9,7 +9,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// A server, and the directory that its buckets are in.
+/// A server and the directory of its buckets.
 pub(crate) struct ObjectStore {
     address: SocketAddr,
     dir: tempfile::TempDir,
@@ -17,7 +17,8 @@ pub(crate) struct ObjectStore {
 }
 
 impl ObjectStore {
-    /// Where only this user may read and write; or everybody.
+    /// Starts a server. With `user`, only that user may read and write;
+    /// without, everybody may.
     pub(crate) fn start(user: Option<(&str, &str)>) -> ObjectStore {
         let dir = tempfile::tempdir().expect("a directory");
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir.path()).expect("a store"));
@@ -31,7 +32,7 @@ impl ObjectStore {
         ObjectStore { address, dir, _runtime: runtime }
     }
 
-    /// Puts an object there, the way of the server's own files.
+    /// Writes an object in the form of the server's own files.
     pub(crate) fn put(&self, bucket: &str, key: &str, bytes: &[u8]) {
         let path: PathBuf = self.dir.path().join(bucket).join(key);
         std::fs::create_dir_all(path.parent().expect("a bucket")).expect("made");

@@ -1,17 +1,17 @@
-//! The bundle in the archives that releases come in.
+//! The bundle in the archive formats that releases have.
 
 use std::io::Write;
 
 use crate::bundle::{self, APPSPEC, HOOK};
 
-/// A bundle as a tgz.
+/// Returns the bundle as a tgz.
 pub(crate) fn tgz(top: &str, word: &str) -> Vec<u8> {
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gz.write_all(&bundle::tar(top, word, 0)).expect("written");
     gz.finish().expect("finished")
 }
 
-/// As a zip.
+/// Returns the bundle as a zip.
 pub(crate) fn zip(top: &str, word: &str) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default();

@@ -1,4 +1,4 @@
-//! `s3://…` against a server that checks signatures.
+//! Tests `s3://…` against a server that checks signatures.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,17 +10,17 @@ use crate::host::Host;
 use crate::object_store::ObjectStore;
 use crate::packed;
 
-/// The one user that the server knows.
+/// The only user that the server knows.
 pub(crate) const KEY: &str = "AKIASKEINTESTKEY0001";
 pub(crate) const SECRET: &str = "s3cret-of-the-test";
 const MIB: usize = 1024 * 1024;
 
-/// Where only the one user may read.
+/// Starts a server that only this user may read.
 pub(crate) fn guarded() -> ObjectStore {
     ObjectStore::start(Some((KEY, SECRET)))
 }
 
-/// Where everybody may.
+/// Starts a server that everybody may read.
 fn open() -> ObjectStore {
     ObjectStore::start(None)
 }
@@ -130,9 +130,9 @@ fn an_instances_role_opens_it() {
     host.local("s3://releases/app.tgz").deployed("instance");
 }
 
-/// The part of an instance's metadata service (IMDSv2) that gives credentials.
-/// A stand-in, because the real one exists on EC2 alone, and moto's answers
-/// without the header that says how long a token is good for.
+/// Starts a stand-in for the part of an instance's metadata service (IMDSv2)
+/// that returns credentials. The real one exists only on EC2, and moto's
+/// answers lack the header with the lifetime of a token.
 fn instance_metadata() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("bound"));
@@ -178,8 +178,9 @@ fn a_bucket_in_another_region_is_found_there() {
     ran.deployed("elsewhere");
 }
 
-/// Answers for a bucket of eu-west-3, and sends who asks another region there.
-/// A stand-in, because neither of the S3 servers here has regions.
+/// Starts a server for a bucket in eu-west-3, which redirects requests for
+/// another region. It is a stand-in, because neither of the S3 servers here has
+/// regions.
 fn two_regions() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("bound"));
@@ -208,7 +209,8 @@ fn a_cut_connection_goes_on_where_it_was() {
     let cut = Cut::before(&store.endpoint(), &[3 * MIB, 2 * MIB]);
     let host = with_key(Host::new().with("AWS_ENDPOINT_URL_S3", &cut.endpoint()), SECRET);
     let ran = host.local("s3://releases/app.tar");
-    // The signature covers the host's name, so it fits the relay's port.
+    // The signature covers the name of the host, which here is that of the
+    // relay.
     ran.deployed("cut");
     let asked = cut.asked();
     let range = |at: usize| {

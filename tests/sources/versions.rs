@@ -1,4 +1,4 @@
-//! `s3://…?versionId=…&etag=…` against a server that keeps versions.
+//! Tests `s3://…?versionId=…&etag=…` against a server that keeps versions.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
@@ -24,7 +24,8 @@ fn client(endpoint: &str) -> Client {
     Client::from_conf(config.build())
 }
 
-/// A bucket with versions, and each of `bundles` put under one key.
+/// Creates a bucket with versions, and puts each of `bundles` under the same
+/// key.
 async fn fill(client: &Client, bundles: &[Vec<u8>]) -> Vec<Put> {
     client.create_bucket().bucket("releases").send().await.expect("a bucket");
     let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
@@ -72,7 +73,7 @@ fn a_version_and_an_etag_say_which_of_several_it_is() {
     ];
     assert_eq!(ran.variables("BUNDLE"), expected);
 
-    // The newest has the second's.
+    // The newest version has the second object's ETag.
     let ran = host.local(&format!("s3://releases/app.tgz?etag={}", first.etag));
     ran.refused(&format!("the object's ETag is {}, not {}", second.etag, first.etag));
     let ran = host.local("s3://releases/app.tgz?versionId=00000000-0000-0000-0000-000000000000");

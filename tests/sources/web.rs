@@ -1,5 +1,5 @@
-//! A web server with TLS whose answers a test writes, down to the byte at which
-//! the connection is cut.
+//! A web server with TLS. The test writes its answers, down to the byte at
+//! which the connection is cut.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,23 +9,23 @@ use std::sync::{Arc, Mutex};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// What was asked.
+/// A request that was received.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    /// As the client wrote it: `localhost:1234`.
+    /// The host as the client wrote it, such as `localhost:1234`.
     pub(crate) host: String,
     pub(crate) target: String,
-    /// Names in small letters.
+    /// The headers, by lower-case names.
     pub(crate) headers: BTreeMap<String, String>,
 }
 
-/// What is answered.
+/// An answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     status: u16,
     headers: Vec<String>,
     body: Vec<u8>,
-    /// Bytes of the body that are really sent.
+    /// The number of bytes of the body that are really sent.
     sent: usize,
 }
 
@@ -50,7 +50,8 @@ impl Reply {
         self
     }
 
-    /// All of it, or the part that was asked for, as a server with ETags does.
+    /// Returns the whole body, or the requested range, as a server with ETags
+    /// does.
     pub(crate) fn ranged(asked: &Asked, body: &[u8], tag: &str) -> Reply {
         let range =
             asked.headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
@@ -78,17 +79,17 @@ impl Reply {
 
 type Answers = dyn Fn(&Asked, usize) -> Reply + Send + Sync;
 
-/// A server; it lives as long as the test's process.
+/// A server. It runs until the test's process ends.
 pub(crate) struct Web {
     pub(crate) port: u16,
-    /// What to put into `SSL_CERT_FILE`.
+    /// The certificate to put into `SSL_CERT_FILE`.
     pub(crate) certificate: String,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Web {
-    /// Answers with what `answers` makes of a request and of how many there
-    /// were before it.
+    /// Starts a server. `answers` gets each request and the number of requests
+    /// before it.
     pub(crate) fn start(answers: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Web {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
@@ -123,7 +124,8 @@ impl Web {
     }
 }
 
-/// One request a connection. A client that goes away is none of our business.
+/// Serves one request per connection. Clients that disconnect early are
+/// ignored.
 fn serve(stream: TcpStream, config: Arc<ServerConfig>, answers: &Answers, asked: &Mutex<Vec<Asked>>) {
     let connection = ServerConnection::new(config).expect("a connection");
     let mut stream = StreamOwned::new(connection, stream);
@@ -140,7 +142,7 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, answers: &Answers, asked:
         let _ = stream.flush();
     }
     let _ = stream.sock.shutdown(Shutdown::Write);
-    // Not before the client has read: a reset would take the answer with it.
+    // Waits until the client has read: a reset would discard the answer.
     let _ = stream.sock.read(&mut [0; 1]);
 }
 

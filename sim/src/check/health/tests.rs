@@ -16,8 +16,8 @@ fn check(rise: u32) -> HealthCheck {
     HealthCheck { every, timeout, rise, ..HealthCheck::new(probe) }
 }
 
-/// Three checked hosts; the first has begun its turn of the first deployment,
-/// and its last event has ended. It has folded what the state has.
+/// Three hosts with a check. The first has begun its turn of the first
+/// deployment, and the last event of the turn has ended. It has folded `state`.
 struct InATurn {
     health: Health,
     model: Model,
@@ -48,7 +48,7 @@ fn in_a_turn() -> InATurn {
 }
 
 impl InATurn {
-    /// An entry is committed, and the first host folds it.
+    /// Commits an entry, which the first host folds.
     fn commit(&mut self, entry: &Entry) {
         let index = self.state.index() + 1;
         assert_eq!(self.health.entry(index, entry, &self.model, &self.numbers), Ok(()));
@@ -66,7 +66,7 @@ impl InATurn {
         self.health.event_ends(A, &testing::run(self.deployment, LifecycleEvent::ValidateService));
     }
 
-    /// These looks, from their beginning to their end.
+    /// Runs probes with these results, from beginning to end.
     fn looks(&mut self, results: &[bool]) {
         for is_well in results {
             self.health.probes(A, &self.group.name, ProbeId(1));
@@ -74,7 +74,7 @@ impl InATurn {
         }
     }
 
-    /// What is found if it ends its turn well now.
+    /// Returns the claim that is violated if the turn succeeds now.
     fn ended(&mut self) -> Option<Claim> {
         let (deployment, outcome) = (self.deployment, TurnOutcome::Succeeded);
         let body = Body::TurnEnded { deployment, host: testing::host(0).record.host, outcome };
@@ -131,7 +131,7 @@ fn a_group_that_is_set_anew_in_a_turn_is_judged_by_what_its_host_has_folded() {
 #[test]
 fn a_storm_of_words_is_found() {
     let InATurn { mut health, mut model, numbers, group, .. } = in_a_turn();
-    // Of a host that is not in its turn, more often than damped words come.
+    // The host is not in its turn, and reports more often than damping allows.
     let host = testing::host(1).record.host;
     let said = (0..60_u64).map(|number| {
         let (healthy, error, as_of) = (number % 2 == 1, String::new(), 100 + number);
