@@ -10,8 +10,7 @@ use super::{Millis, Standing};
 pub enum Stage {
     NotTargeted,
     Pending,
-    /// `deferred_at` is when the holder last reported that it waits with its
-    /// start.
+    /// `deferred_at` is when the holder last reported that it waits with its start.
     Leased {
         at: Millis,
         deferred_at: Option<Millis>,
@@ -30,8 +29,7 @@ pub struct Turn {
     pub stage: Stage,
     pub healthy: bool,
     pub down: bool,
-    /// 1 if the installed revision is unknown, 2 if it is another one, 3 if it
-    /// is the one being deployed.
+    /// 1 if the installed revision is unknown, 2 if it is another one, 3 if it is the one being deployed.
     pub installed: u8,
     /// The time since which the host has been Down during its turn.
     pub lost_since: Option<Millis>,
@@ -41,8 +39,7 @@ pub struct Turn {
     pub ailing: bool,
     /// True if the host was unwell when its turn was to begin.
     pub was_ailing: bool,
-    /// If the turn succeeded and the host is now unwell: when it counts as
-    /// failed after all.
+    /// If the turn succeeded and the host is now unwell: when it counts as failed after all.
     pub relapse_fails_at: Option<Millis>,
     pub zone: String,
     /// The index of its wave.
@@ -64,8 +61,7 @@ pub struct Wave {
 pub struct Deployment {
     pub submission: Submission,
     pub status: DeploymentStatus,
-    /// The status with which the deployment will end, once no turn is under
-    /// way.
+    /// The status with which the deployment will end, once no turn is under way.
     pub ends_as: Option<DeploymentStatus>,
     pub began_at: Millis,
     pub timed_out: bool,
@@ -137,8 +133,7 @@ impl Turn {
         self.healthy && !self.gone
     }
 
-    /// The place in the order: broken hosts go first, hosts that are Down go
-    /// last.
+    /// The place in the order: broken hosts go first, hosts that are Down go last.
     fn rank(&self) -> u8 {
         match (self.down, self.is_of_no_service()) {
             (true, _) => u8::MAX,
@@ -179,15 +174,13 @@ impl Deployment {
         matches!(self.status, DeploymentStatus::InProgress | DeploymentStatus::Baking)
     }
 
-    /// The number of hosts of a zone that must stay healthy; None if zones do
-    /// not matter.
+    /// The number of hosts of a zone that must stay healthy; None if zones do not matter.
     pub fn zone_minimum(&self, zone: &str) -> Option<u32> {
         let zonal = self.submission.policy.zonal.as_ref()?;
         Some(zonal.minimum.of(self.count(|turn| turn.zone == zone && !turn.gone)))
     }
 
-    /// Removes a host from the group's count: the minimum is now that of the
-    /// other hosts.
+    /// Removes a host from the group's count: the minimum is now that of the other hosts.
     pub fn leave(&mut self, host: HostId) {
         let Some(turn) = self.turn_mut(host) else { return };
         turn.gone = true;
@@ -243,8 +236,7 @@ impl Deployment {
         self.advance(at);
     }
 
-    /// Begins a catch-up. Beside another deployment, the group consists of its
-    /// own hosts alone.
+    /// Begins a catch-up. Beside another deployment, the group consists of its own hosts alone.
     pub fn begin_catch_up(&mut self, turns: Vec<Turn>, total: u32, is_beside: bool, at: Millis) {
         self.turns = turns;
         self.status = DeploymentStatus::InProgress;
@@ -303,14 +295,12 @@ impl Deployment {
         }
     }
 
-    /// Returns true if some hosts of the current wave succeeded, but are Down
-    /// or unwell.
+    /// Returns true if some hosts of the current wave succeeded, but are Down or unwell.
     pub fn is_unsure(&self) -> bool {
         self.turns.iter().any(|turn| turn.wave == self.wave && turn.is_unsure())
     }
 
-    /// Ends a turn. Returns true if it had started; None if no turn was under
-    /// way.
+    /// Ends a turn. Returns true if it had started; None if no turn was under way.
     pub fn end(&mut self, host: HostId, succeeded: bool) -> Option<bool> {
         let turn = self.turn_mut(host).filter(|turn| turn.is_in_flight())?;
         turn.stage = if succeeded { Stage::Succeeded } else { Stage::Failed };
@@ -361,23 +351,20 @@ impl Deployment {
             | DeploymentStatus::InProgress
             | DeploymentStatus::Baking => false,
         };
-        // A rollback that fails is never rolled back, or the mesh would never
-        // stop.
+        // A rollback that fails is never rolled back, or the mesh would never stop.
         wanted
             && !self.touched().is_empty()
             && self.submission.creator == Creator::User
             && self.submission.rollback_of.is_none()
     }
 
-    /// Grants the leases that may be granted, or decides how the deployment
-    /// ends.
+    /// Grants the leases that may be granted, or decides how the deployment ends.
     pub fn advance(&mut self, at: Millis) {
         while self.is_running() && self.ends_as.is_none() {
             let pending = self.count(|turn| turn.stage == Stage::Pending);
             let in_flight = self.count(Turn::is_in_flight);
             if self.is_catch_up() {
-                // In a catch-up each host is on its own: the minimum spares
-                // some hosts, and ends nothing.
+                // In a catch-up each host is on its own: the minimum spares some hosts, and ends nothing.
                 if let Some(next) = self.next() {
                     self.turns[next].stage = Stage::Leased { at, deferred_at: None };
                 } else if in_flight == 0 {
@@ -418,9 +405,8 @@ impl Deployment {
         }
     }
 
-    /// Takes leases back after a host left service. While too few hosts are in
-    /// service, hosts that have not begun their turns stay in service, the last
-    /// one first.
+    /// Takes leases back after a host left service. While too few hosts are in service, hosts that have
+    /// not begun their turns stay in service, the last one first.
     pub fn take_back(&mut self) {
         while self.ends_as.is_none() {
             let lacks = |turn: &Turn| {
@@ -462,8 +448,8 @@ impl Deployment {
         self.bake_until.replace(until).is_none()
     }
 
-    /// Returns true if a canary failed, or if a minimum cannot be kept even
-    /// when every unhealthy host that still has a turn becomes healthy in it.
+    /// Returns true if a canary failed, or if a minimum cannot be kept even when every unhealthy host
+    /// that still has a turn becomes healthy in it.
     fn is_hopeless(&self) -> bool {
         let is_tried = |turn: &Turn| matches!(turn.stage, Stage::Succeeded | Stage::Failed);
         let is_canary = self.waves.get(self.wave).is_some_and(|wave| wave.is_canary);
@@ -482,15 +468,13 @@ impl Deployment {
             let among = |other: &Turn| other.zone == turn.zone;
             is_lost(&among, minimum, has_turn(turn) || is_tried(turn))
         };
-        // While the last wave is watched no host becomes healthy, but some may
-        // still fail.
+        // While the last wave is watched no host becomes healthy, but some may still fail.
         let may_change = self.count(has_turn) > 0 || self.bake_until.is_some();
         is_lost(&|_| true, self.minimum, may_change) || self.turns.iter().any(of_zone)
     }
 
-    /// Handles a host that is in service again. If it held a lease because it
-    /// was out of service, it keeps the lease only if any host in its place
-    /// could go.
+    /// Handles a host that is in service again. If it held a lease because it was out of service, it
+    /// keeps the lease only if any host in its place could go.
     pub fn reconsider(&mut self, host: HostId) {
         let Some(at) = self.turns.iter().position(|turn| turn.host == host) else { return };
         let before = self.turns[at].stage;
@@ -512,8 +496,8 @@ impl Deployment {
         if !self.has_room(next) {
             return None;
         }
-        // No host may go, unless one that is out of service goes first. A
-        // rollback waits for hosts that are Down.
+        // No host may go, unless one that is out of service goes first. A rollback waits for hosts that
+        // are Down.
         let waits = self.submission.rollback_of.is_some();
         let zone_spares = self.zone_spares(next);
         let may_help = |at: &&usize| {
@@ -536,8 +520,7 @@ impl Deployment {
         self.has_room(at) && (!self.turns[at].is_available() || spares())
     }
 
-    /// Returns true if the host's wave is current and not too many turns are
-    /// under way.
+    /// Returns true if the host's wave is current and not too many turns are under way.
     fn has_room(&self, at: usize) -> bool {
         let turn = &self.turns[at];
         if self.is_held || turn.wave != self.wave || self.bake_until.is_some() {
