@@ -1,8 +1,7 @@
-//! HTTP and JSON: the one interface of the command line, of users' scripts and
-//! of dashboards.
+//! The HTTP and JSON API: the only interface of the command line, of users' scripts and of dashboards.
 //!
-//! Everything is on the Unix socket, where the file's permissions say who may.
-//! On TCP, where nothing says who asks, it only answers questions.
+//! The Unix socket offers everything; the file's permissions decide who may use
+//! it. TCP, where nothing shows who asks, only answers reads.
 
 mod archive_body;
 mod error;
@@ -48,22 +47,22 @@ pub(crate) use seen::FRESHNESS;
 pub(crate) use watches::{AlarmBody, FreezeBody, parse_until};
 pub(crate) use write::{CheckBody, DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
 
-/// The longest body of a request: a group file or an override list is far
-/// below, and nothing else is sent.
+/// The longest request body, in bytes. Group files and overrides are far shorter,
+/// and nothing else is sent.
 const BODY_BYTES_MAX: usize = 256 * 1024;
-/// Connections to the socket that are open at a time: far more than people
-/// watch, far fewer than the files that an agent may open.
+/// The number of connections that the socket keeps open: far more than people
+/// watch, and far fewer than the files that an agent may open.
 const CONNECTIONS_MAX: usize = 512;
 
-/// What every handler is given.
+/// The state that every handler gets.
 #[derive(Clone)]
 struct Shared {
     backend: Arc<Backend>,
-    /// Ends the streams, which would else keep the agent from ending.
+    /// Ends the event streams, which would otherwise keep the agent from ending.
     stopping: CancellationToken,
 }
 
-/// Answers on the Unix socket until `stopping`.
+/// Serves the API on the Unix socket until `stopping` is cancelled.
 pub(crate) async fn serve_socket(
     listener: UnixListener,
     backend: Arc<Backend>,
@@ -76,8 +75,8 @@ pub(crate) async fn serve_socket(
         .await
 }
 
-/// Answers questions on TCP until `stopping`, if they are asked of an address
-/// or of one of the names.
+/// Serves reads on TCP until `stopping` is cancelled, if the request names an IP
+/// address or one of `names` as its host.
 pub(crate) async fn serve_tcp(
     listener: TcpListener,
     backend: Arc<Backend>,

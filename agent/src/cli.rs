@@ -1,4 +1,4 @@
-//! The command line: what can be typed, and which part answers it.
+//! The command line: its commands, and the module that runs each.
 
 mod alarm;
 mod config;
@@ -50,7 +50,7 @@ pub(crate) struct Cli {
     verb: Verb,
 }
 
-/// What every command takes.
+/// The options of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Global {
     /// The agent's Unix socket [default: one's own agent's, then /run/skein/skein.sock]
@@ -123,19 +123,19 @@ enum Verb {
     DemoApp(demo::AppArgs),
 }
 
-/// Whether `--json` is among words that clap does not understand.
+/// Returns true if `--json` is among arguments that clap could not parse.
 pub(crate) fn wants_json(words: impl Iterator<Item = OsString>) -> bool {
     words.take_while(|word| word != "--").any(|word| word == "--json")
 }
 
-/// What a command needs to do its work.
+/// The client and the screen, which every command needs.
 pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) screen: Screen,
 }
 
 impl Session {
-    /// A question's answer. If it is not the present, that is the first thing said.
+    /// Prints an answer. If it is not current, says so first.
     pub(crate) fn answer<T: Serialize>(
         &self,
         view: &T,
@@ -146,7 +146,7 @@ impl Session {
         self.screen.result(&Dated { view, freshness }, || with_banner(banner, words()))
     }
 
-    /// The same of a list.
+    /// Prints an answer that is a list.
     pub(crate) fn answer_list<T: Serialize>(
         &self,
         views: &[T],
@@ -166,7 +166,7 @@ fn with_banner(banner: Option<String>, words: String) -> String {
     }
 }
 
-/// Does what was typed.
+/// Runs the command that was typed.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
     let mut runtime = match matches!(cli.verb, Verb::Agent(_)) {
         true => tokio::runtime::Builder::new_multi_thread(),

@@ -15,18 +15,18 @@ use super::ApiError;
 use crate::bundle::source::Source;
 use crate::bundle::upload::Upload;
 
-/// The content type that says so.
+/// The content type of such a body.
 pub(crate) const ARCHIVE: &str = "application/octet-stream";
-/// The part of the query that says where the client has it from.
+/// The query parameter with the client's origin of the bundle.
 pub(crate) const ORIGIN: &str = "origin";
 
-/// How long a client that goes on sending is read from once it was refused: it ends as
+/// The time for which a refused client's upload is still read: the client ends as
 /// soon as it has read the answer.
 const REFUSED_READ_MAX: Duration = Duration::from_secs(10);
-/// What is said of a bundle whose client names no origin.
+/// The origin to record if the client names none.
 const UNNAMED: &str = "an upload";
 
-/// Where the archive in the body comes from; none if the body is none.
+/// Returns the origin of the archive in the body; `None` if the body is not an archive.
 pub(super) fn of(request: &Request) -> Result<Option<String>, ApiError> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with(ARCHIVE) {
@@ -37,8 +37,8 @@ pub(super) fn of(request: &Request) -> Result<Option<String>, ApiError> {
     named.map_or(Ok(UNNAMED.into()), |(_, named)| origin(named.into_owned())).map(Some)
 }
 
-/// An origin as a client may name it: a path of its own. Scripts believe what is said
-/// of S3 and GitHub, so no client may claim that.
+/// Checks an origin that a client names: it must be a path. Scripts trust origins
+/// in S3 and GitHub, so no client may claim one.
 pub(super) fn origin(text: String) -> Result<String, ApiError> {
     match text.parse() {
         Ok(Source::Path(_)) => Ok(text),
@@ -50,7 +50,7 @@ pub(super) fn origin(text: String) -> Result<String, ApiError> {
     }
 }
 
-/// The archive in the body.
+/// Returns the archive in the body.
 pub(super) fn archive(request: Request, origin: String) -> Upload {
     let total = request.headers().get(CONTENT_LENGTH);
     let total = total.and_then(|total| total.to_str().ok()?.parse().ok());
@@ -58,10 +58,10 @@ pub(super) fn archive(request: Request, origin: String) -> Upload {
     Upload { origin, total, bytes: body.boxed() }
 }
 
-/// The bytes of a body. If they are not wanted any longer, the rest is still read for a
-/// while: a client that sends reads its answer only as long as it can send.
+/// The bytes of a body. If dropped early, the rest is still read for a while: a
+/// client that is sending reads its answer only as long as it can send.
 struct Sent {
-    /// None once it has ended.
+    /// `None` once it has ended.
     body: Option<BodyDataStream>,
 }
 

@@ -1,5 +1,4 @@
-//! Errors of the API: `{"error": {"code", "message", "refused"}}` and an HTTP
-//! status.
+//! Errors of the API: `{"error": {"code", "message", "refused"}}` and an HTTP status.
 
 use axum::Json;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
@@ -15,23 +14,23 @@ use crate::command::LoopEnded;
 use crate::group_file::GroupFileError;
 use crate::view::NoRevision;
 
-/// Why a request was not fulfilled.
+/// The reason why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiError {
     status: StatusCode,
     body: ErrorBody,
 }
 
-/// What the client reads of it.
+/// The part of the error that the client reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ErrorBody {
     pub(crate) code: String,
     pub(crate) message: String,
-    /// Whether policy, plan or trust forbids it: trying again is of no use.
+    /// True if policy, plan or trust forbids the request, so that trying again is of no use.
     pub(crate) refused: bool,
 }
 
-/// The whole document.
+/// The whole JSON document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ErrorDocument {
     pub(crate) error: ErrorBody,
@@ -62,12 +61,12 @@ impl ApiError {
         ApiError::new(StatusCode::FORBIDDEN, code, message).refused()
     }
 
-    /// Asked of a name that is not this agent's.
+    /// The request named a host that this agent does not answer to.
     pub(super) fn misdirected(message: String) -> Self {
         ApiError::new(StatusCode::MISDIRECTED_REQUEST, "MISDIRECTED", message).refused()
     }
 
-    /// Nobody has what the group is to go back to.
+    /// No host has the revision that the group is to return to.
     pub(super) fn revision_missing(message: String) -> Self {
         ApiError::new(StatusCode::CONFLICT, "REVISION_MISSING", message).refused()
     }
@@ -96,8 +95,7 @@ impl From<Refusal> for ApiError {
     }
 }
 
-/// The status, and whether it is the policy, and not a mistake or a failure,
-/// that says no.
+/// Returns the status, and true if the policy refuses, rather than a mistake or a failure.
 fn judged(refusal: &Refusal) -> (StatusCode, bool) {
     match refusal {
         Refusal::NoHosts(_)

@@ -1,7 +1,7 @@
-//! What happens, as it happens: server-sent events.
+//! Live events, as server-sent events.
 //!
-//! They are hints and may be missed: whoever needs the truth asks for the
-//! deployment again.
+//! Events are hints and may be missed: a client that needs the exact state asks
+//! for the deployment again.
 
 use std::convert::Infallible;
 
@@ -44,7 +44,7 @@ pub(super) async fn events(
 }
 
 impl Watcher {
-    /// The next event; none when the agent ends.
+    /// Returns the next event; `None` when the agent stops.
     async fn next(&mut self) -> Option<Event> {
         let stopping = self.shared.stopping.clone();
         loop {

@@ -1,5 +1,5 @@
-//! A listener that has only so many connections open at a time: who comes
-//! when all are taken waits in the kernel's queue, and costs nothing here.
+//! A listener with a limit on open connections. When all are in use, new ones
+//! wait in the kernel's queue, at no cost here.
 
 use std::io;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ pub(super) struct Limited<L> {
     limit: usize,
 }
 
-/// A connection, counted until it is dropped.
+/// A connection; it counts until it is dropped.
 pub(super) struct Counted<Io> {
     io: Io,
     _permit: OwnedSemaphorePermit,
@@ -31,7 +31,7 @@ impl<L> Limited<L> {
 }
 
 impl<Io> Counted<Io> {
-    /// The connection itself.
+    /// Returns the connection itself.
     pub(super) fn inner(&self) -> &Io {
         &self.io
     }

@@ -1,4 +1,4 @@
-//! The Unix socket: made with its permissions, cleared away at the end.
+//! The Unix socket: created with its permissions, and removed at the end.
 
 use std::fs::Permissions;
 use std::io;
@@ -13,13 +13,13 @@ use crate::held::once_let_go;
 /// Owner and group may connect; whoever may connect may deploy.
 const SOCKET_MODE: u32 = 0o660;
 
-/// The socket's file; removed when dropped.
+/// The socket's file; removed on drop.
 #[derive(Debug)]
 pub(crate) struct ApiSocket {
     path: PathBuf,
 }
 
-/// Why the socket is not there.
+/// The reason why the socket could not be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
     #[error(
@@ -38,9 +38,8 @@ pub(crate) enum BindError {
 }
 
 impl ApiSocket {
-    /// Listens at `path`. The socket of an agent that was killed is replaced,
-    /// that of a live one is not.
-    /// Its group is that of the agent, unless another is given.
+    /// Listens at `path`. Replaces the socket of an agent that was killed, but not that
+    /// of a live one. The socket's group is the agent's own, unless `group` is given.
     pub(crate) async fn bind(
         path: &Path,
         group: Option<Gid>,
@@ -54,7 +53,7 @@ impl ApiSocket {
 
 impl Drop for ApiSocket {
     fn drop(&mut self) {
-        // Best effort: one that stays is replaced at the next start.
+        // Best effort: a socket that stays is replaced at the next start.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -67,8 +66,8 @@ async fn refuse_if_taken(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// Made under another name and moved, so that it is never there with the
-/// wrong permissions.
+/// Creates the socket under another name and renames it, so that it never has the
+/// wrong permissions at `path`.
 fn make(path: &Path, group: Option<Gid>) -> io::Result<UnixListener> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;

@@ -1,4 +1,4 @@
-//! `GET /metrics`: the state as Prometheus reads it, made anew at each scrape.
+//! `GET /metrics`: the state in Prometheus' format, computed at each scrape.
 
 use std::sync::atomic::AtomicU64;
 

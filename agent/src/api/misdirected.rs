@@ -1,6 +1,5 @@
-//! Which names the API answers to on TCP. A web page may send a visitor's
-//! browser to this address under a name of its own, and would then read the
-//! answer: whoever asks for a name that is not ours gets none.
+//! Checks the host names that the API answers to on TCP. Without this check, a web page could point a
+//! name of its own at this address, send a visitor's browser here, and read the answer (DNS rebinding).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,8 +16,7 @@ use super::ApiError;
 /// The names in `http_hosts`, in lower case.
 pub(super) type Names = Arc<BTreeSet<String>>;
 
-/// Passes on what was asked of a literal IP address, `localhost` or one of the
-/// names.
+/// Passes on a request to a literal IP address, `localhost` or one of the names; refuses others.
 pub(super) async fn refuse(State(names): State<Names>, request: Request, next: Next) -> Response {
     let told = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let told = request.uri().authority().map(Authority::as_str).or(told).unwrap_or_default();

@@ -1,17 +1,17 @@
-//! `GET /v1/openapi.json`: what can be asked, made of one table.
+//! `GET /v1/openapi.json`: the API's operations, generated from one table.
 
 use axum::Json;
 use serde_json::{Map, Value, json};
 
 use super::ARCHIVE;
 
-/// One thing that can be asked.
+/// An operation of the API.
 pub(super) struct Operation {
     pub(super) method: &'static str,
     pub(super) path: &'static str,
     summary: &'static str,
     query: &'static [&'static str],
-    /// The keys of the body, if it takes one.
+    /// The keys of the body; empty if it takes none.
     pub(super) body: &'static [&'static str],
 }
 
@@ -25,7 +25,7 @@ const fn operation(
     Operation { method, path, summary, query, body }
 }
 
-/// Everything that can be asked. A test asks each of it.
+/// All operations. A test calls each of them.
 #[rustfmt::skip]
 pub(super) const OPERATIONS: &[Operation] = &[
     operation("get",    "/v1/status", "This host's view of the mesh", &[], &[]),

@@ -1,6 +1,6 @@
-//! HTTP on TCP, where anybody may connect: each connection has a time for its
-//! request and a size, each address a share, and when all places are taken
-//! the connection goes that has waited longest for a request.
+//! HTTP on TCP, where anybody may connect. Each request has limits on time and size,
+//! and each address a share of the connections. When all places are taken, the
+//! connection that has been open longest without a request in progress is closed.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,25 +20,25 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
-/// How long the head of a request may take, and a connection be idle.
+/// Time for the head of a request to arrive, and for a connection to be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest head of a request, and what is buffered of an answer: hyper's
-/// own limit would be 400 KiB for each connection.
+/// The longest head of a request, and the size of an answer's buffer, in bytes.
+/// Hyper's own limit is 400 KiB per connection.
 const BUFFER_BYTES_MAX: usize = 32 * 1024;
-/// Connections that are open at a time, and those of one address: a proxy with
-/// a hundred users has one.
+/// The number of open connections, and `CONNECTIONS_OF_ADDRESS`, the number of
+/// one address. A proxy with a hundred users has one address.
 const CONNECTIONS_MAX: usize = 512;
 const CONNECTIONS_OF_ADDRESS: usize = 128;
-/// After a connection could not be accepted: no file is left to be opened.
+/// The wait after a connection could not be accepted because no file descriptor is left.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// Answers on TCP until `stopping`.
+/// Serves on TCP until `stopping` is cancelled.
 pub(super) async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) {
     let (open, answering) = (Arc::new(Open::default()), TaskTracker::new());
     while let Some(accepted) = stopping.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, from)) => {
-                // Whoever has no place is hung up on.
+                // A connection that gets no place is closed.
                 if let Some(place) = Open::enter(&open, from.ip()) {
                     answering.spawn(answer(stream, router.clone(), place, stopping.clone()));
                 }
@@ -70,7 +70,7 @@ async fn answer(stream: TcpStream, router: Router, place: Place, stopping: Cance
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        // How it ended is the client's affair.
+        // The client knows how it ended.
         _ = connection.as_mut() => return,
         () = place.displaced.cancelled() => return,
         () = stopping.cancelled() => {}
@@ -79,7 +79,7 @@ async fn answer(stream: TcpStream, router: Router, place: Place, stopping: Cance
     let _ = connection.await;
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Default)]
 struct Open {
     connections: Mutex<Connections>,
@@ -87,20 +87,20 @@ struct Open {
 
 #[derive(Default)]
 struct Connections {
-    /// By number, so the oldest comes first.
+    /// The connections by number, so that the oldest comes first.
     by_id: BTreeMap<u64, Connection>,
     next: u64,
 }
 
 struct Connection {
     from: IpAddr,
-    /// Requests that are being answered. The body of an answer does not count:
-    /// events are told for as long as anybody listens.
+    /// The number of requests that are being answered. The body of an answer does
+    /// not count: events are sent for as long as anybody listens.
     asked: Arc<AtomicUsize>,
     displaced: CancellationToken,
 }
 
-/// A place among the open connections, held until dropped.
+/// A place among the open connections, held until it is dropped.
 struct Place {
     open: Arc<Open>,
     id: u64,
@@ -109,8 +109,8 @@ struct Place {
 }
 
 impl Open {
-    /// A place for a connection from there. If need be an older one makes room
-    /// whose client has not asked anything that is still to be answered.
+    /// Returns a place for a connection from this address. If necessary, closes
+    /// the oldest connection that has no request in progress.
     fn enter(this: &Arc<Self>, from: IpAddr) -> Option<Place> {
         let from = from.to_canonical();
         let mut connections = this.lock();
@@ -129,7 +129,7 @@ impl Open {
 }
 
 impl Connections {
-    /// Leaves room for one more of these; `None` if all are busy.
+    /// Makes room for one more of these connections; `None` if all are busy.
     fn make_room(&mut self, most: usize, is_one: impl Fn(&Connection) -> bool) -> Option<()> {
         if self.by_id.values().filter(|open| is_one(open)).count() < most {
             return Some(());
@@ -148,7 +148,7 @@ impl Drop for Place {
     }
 }
 
-/// A request that is being answered, until dropped.
+/// A request that is being answered, until it is dropped.
 struct Answering(Arc<AtomicUsize>);
 
 impl Answering {

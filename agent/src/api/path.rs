@@ -1,4 +1,4 @@
-//! Parts of a path, refused as everything is refused.
+//! Path parameters whose errors have the API's own form.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::ApiError;
 
-/// As axum's, whose own refusal is no JSON.
+/// The same as axum's `Path`, whose own errors are not JSON.
 pub(super) struct Path<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {

@@ -1,5 +1,5 @@
-//! Who asks: the user at the other end of the socket, as the kernel knows them.
-//! Until operators sign what they ask for, there is no better word.
+//! The user who sends a request, from the kernel's credentials of the socket's
+//! peer. Until operators sign their requests, no better evidence exists.
 
 use std::convert::Infallible;
 
@@ -12,10 +12,10 @@ use tokio::net::UnixListener;
 
 use super::limit::Limited;
 
-/// The header in which a client says for whom it asks. Believed of root, who may be
-/// anybody by `sudo`, and of nobody else.
+/// The header in which a client says for whom it acts. Only root is believed, who
+/// may be anybody by `sudo`.
 pub(crate) const BY: &str = "skein-by";
-/// Characters of a name that are kept: more fill no table.
+/// The most characters of a name to keep, so that it fits into tables.
 const NAME_MAX: usize = 64;
 
 /// The user of a connection.
@@ -30,7 +30,7 @@ impl Connected<IncomingStream<'_, Limited<UnixListener>>> for Peer {
     }
 }
 
-/// Who asks, in words.
+/// The name of the user who sends a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Who {
     pub(super) name: String,
@@ -57,7 +57,7 @@ impl Who {
         Who { name: kept(&name), is_root: uid == 0 }
     }
 
-    /// The same, or for whom root says in the request itself that it asks.
+    /// Replaces the name with `said`, from the request's body, if the user is root.
     pub(super) fn or(self, said: &str) -> Who {
         if self.is_root && !said.is_empty() { Who { name: kept(said), ..self } } else { self }
     }

@@ -1,6 +1,5 @@
-//! How far a download is, for a client that asks for it: a request with
-//! `Accept: text/event-stream` is answered with events, of which the last is
-//! the answer.
+//! Download progress for a client that wants it: a request with `Accept:
+//! text/event-stream` is answered with events, the last of which is the answer.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -21,16 +20,16 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use crate::bundle::progress::{Far, Progress};
 
-/// The event that says how far it is; its data is a [`Far`].
+/// The name of the progress event; its data is a [`Far`].
 pub(crate) const PROGRESS: &str = "progress";
-/// The last event; its data is an [`AnswerEvent`].
+/// The name of the last event; its data is an [`AnswerEvent`].
 pub(crate) const ANSWER: &str = "answer";
-/// Between two events of one download.
+/// The interval between two events of a download.
 pub(super) const TOLD_EVERY: Duration = Duration::from_millis(200);
-/// The longest answer: the view of a deployment to 20,000 hosts.
+/// The longest answer, in bytes: the view of a deployment to 20,000 hosts.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What the same request would have been answered with at once.
+/// The answer that the same request would have got without events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AnswerEvent {
     pub(crate) status: u16,
@@ -39,12 +38,12 @@ pub(crate) struct AnswerEvent {
 
 struct Telling {
     answer: BoxFuture<'static, Response>,
-    /// `None` once it is answered.
+    /// `None` once the answer was sent.
     far: Option<watch::Receiver<Far>>,
     stopping: CancellationToken,
 }
 
-/// Gives every request a [`Progress`] to tell its downloads to.
+/// Gives every request a [`Progress`] for its downloads.
 pub(super) async fn told(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let accepted = request.headers().get(ACCEPT).and_then(|accepted| accepted.to_str().ok());
     let wants_events = accepted.is_some_and(|accepted| accepted.contains("text/event-stream"));
@@ -69,7 +68,7 @@ impl Telling {
         let told = async {
             match far.changed().await {
                 Ok(()) => tokio::time::sleep(TOLD_EVERY).await,
-                // The download is over, and the rest takes its time.
+                // The download is over; the rest of the work takes its time.
                 Err(_) => std::future::pending().await,
             }
         };

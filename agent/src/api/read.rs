@@ -1,4 +1,4 @@
-//! The questions.
+//! The operations that read.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -18,7 +18,7 @@ use crate::view::{
     self, ConfigView, Dated, DeploymentView, Freshness, GroupView, HistoryView, HostView, StatusView,
 };
 
-/// Entries of the ledger in one answer, unless asked for otherwise, and at most.
+/// The default and the largest number of ledger entries in one answer.
 const HISTORY_DEFAULT: usize = 1_000;
 const HISTORY_MAX: usize = 100_000;
 
@@ -26,16 +26,16 @@ type Answer<T> = Result<Json<Dated<T>>, ApiError>;
 type AnswerList<T> = Result<Json<Vec<Dated<T>>>, ApiError>;
 type Asked<T> = Result<Query<T>, QueryRejection>;
 
-/// A piece of a script log.
+/// A part of a script log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogsView {
     pub(crate) deployment: String,
     pub(crate) host: String,
     pub(crate) name: String,
     pub(crate) text: String,
-    /// Ask with `from` set to this for what comes next.
+    /// The value of `from` that continues the reading.
     pub(crate) next: u64,
-    /// Whether the host's turn is over, so that nothing comes next.
+    /// True if the host's turn is over, so that nothing more will follow.
     pub(crate) is_final: bool,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct RevisionView {
     pub(crate) digest: String,
     pub(crate) size: u64,
     pub(crate) origin: String,
-    /// What is odd about it.
+    /// Oddities of the bundle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
 }
@@ -73,7 +73,7 @@ pub(super) struct LogsQuery {
     from: u64,
 }
 
-/// A group's name as it stands in a query.
+/// A group's name in a query.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct GroupText(GroupName);
@@ -122,11 +122,11 @@ pub(super) async fn config(State(shared): State<Shared>, Path(name): Path<String
     config_of(&shared, name.parse()?).await
 }
 
-/// The configuration as it stands now.
+/// Returns the configuration in the present state.
 pub(super) async fn config_of(shared: &Shared, name: ConfigName) -> Answer<ConfigView> {
     let look = move |node: &Node| match view::config(node.state(), &name) {
         Some(view) => Ok(view),
-        // Not predefined either: the mesh says which there are.
+        // It is not predefined either: the state's error lists those that exist.
         None => Err(node.state().config(&name).err().unwrap_or(Refusal::PredefinedConfig(name))),
     };
     seen(shared, look).await
@@ -151,7 +151,7 @@ pub(super) async fn deployment(
     seen(&shared, move |node| view::deployment(node, id).ok_or(Refusal::UnknownDeployment(id))).await
 }
 
-/// The deployment as it stands now.
+/// Returns the deployment in the present state.
 pub(super) async fn look_up(shared: &Shared, id: DeploymentId) -> Result<DeploymentView, ApiError> {
     let found = shared.backend.node.read(move |node| view::deployment(node, id)).await?;
     Ok(found.ok_or(Refusal::UnknownDeployment(id))?)
@@ -183,7 +183,7 @@ pub(super) async fn logs(
         deployment: deployment.to_string(),
         host: host.to_string(),
         name,
-        // What was asked before the turn's end may have more to come.
+        // A page from before the turn's end may be followed by more.
         is_final: is_final && page.next == from,
         text: page.text,
         next: page.next,
@@ -191,7 +191,7 @@ pub(super) async fn logs(
     Ok(Json(Dated { view, freshness }))
 }
 
-/// Who the host is, its name, and whether its turn in the deployment is over.
+/// Returns the host's id, its name, and true if its turn in the deployment is over.
 fn turn_of(node: &Node, deployment: DeploymentId, host: &str) -> Result<(HostId, String, bool), ApiError> {
     let state = node.state();
     let rollout = state.rollout(deployment).ok_or(Refusal::UnknownDeployment(deployment))?;
@@ -209,7 +209,7 @@ fn turn_of(node: &Node, deployment: DeploymentId, host: &str) -> Result<(HostId,
     Ok((host, name, is_over || matches!(*part.stage, Stage::Ended { .. })))
 }
 
-/// Whether the host has not begun anything in the deployment, and never will.
+/// Returns true if the host has started nothing in the deployment, and never will.
 fn had_no_turn(stage: &Stage, is_over: bool) -> bool {
     match stage {
         Stage::Skipped | Stage::NotTargeted => true,
@@ -218,7 +218,7 @@ fn had_no_turn(stage: &Stage, is_over: bool) -> bool {
     }
 }
 
-/// The host that a user means.
+/// Finds the host that a user means.
 pub(super) fn resolve(node: &Node, text: &str) -> Result<HostId, ApiError> {
     view::find_host(node.state(), text).map_err(|named| {
         let shown: String = text.chars().take(100).collect();
@@ -229,9 +229,9 @@ pub(super) fn resolve(node: &Node, text: &str) -> Result<HostId, ApiError> {
     })
 }
 
-/// Several have the name: their ids, with what tells them apart.
+/// Returns the error for a name that several hosts have: their ids, with what distinguishes them.
 fn ambiguous(node: &Node, name: &str, named: &[HostId]) -> ApiError {
-    /// More are found with `skein hosts --json`.
+    /// `skein hosts --json` lists them all.
     const NAMED_MAX: usize = 5;
     let one = |host: &HostId| match node.state().host(*host).and_then(|known| known.down) {
         Some(since) => format!("{host} (Down since {})", view::written(since)),

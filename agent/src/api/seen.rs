@@ -1,5 +1,5 @@
-//! What is read of the node, and whether it is the present: in each answer's
-//! body, and in a header of every answer, errors and empty lists included.
+//! Reads from the node, together with the freshness of what is read. Each answer
+//! has it in its body, and in a header, even errors and empty lists.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -11,11 +11,10 @@ use proto::node::Node;
 use super::{ApiError, Shared};
 use crate::view::{Dated, Freshness};
 
-/// The header of an answer that is not the present; its value is a
-/// [`Freshness`] as JSON.
+/// The header of an answer that is not current; its value is a [`Freshness`] as JSON.
 pub(crate) const FRESHNESS: &str = "skein-freshness";
 
-/// Reads one thing.
+/// Reads one object.
 pub(super) async fn seen<T: Send + 'static, E: Into<ApiError> + Send + 'static>(
     shared: &Shared,
     look: impl FnOnce(&Node) -> Result<T, E> + Send + 'static,
@@ -24,7 +23,7 @@ pub(super) async fn seen<T: Send + 'static, E: Into<ApiError> + Send + 'static>(
     Ok(Json(Dated { view: view.map_err(Into::into)?, freshness }))
 }
 
-/// Reads a list: each of its elements says how old it is.
+/// Reads a list; each element has its own freshness.
 pub(super) async fn seen_list<T: Send + 'static, E: Into<ApiError> + Send + 'static>(
     shared: &Shared,
     look: impl FnOnce(&Node) -> Result<Vec<T>, E> + Send + 'static,
@@ -34,7 +33,7 @@ pub(super) async fn seen_list<T: Send + 'static, E: Into<ApiError> + Send + 'sta
     Ok(Json(views.into_iter().map(|view| Dated { view, freshness: freshness.clone() }).collect()))
 }
 
-/// Sets the header.
+/// Adds the header.
 pub(super) async fn dated(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let freshness = shared.backend.node.read(Freshness::of).await.unwrap_or_default();
     let mut answer = next.run(request).await;

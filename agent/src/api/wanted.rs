@@ -1,5 +1,4 @@
-//! The bundle of a deployment: sent by the client, brought from elsewhere, or installed
-//! already.
+//! The bundle of a deployment: sent by the client, fetched from elsewhere, or already installed.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest as _, Request, State};
@@ -34,7 +33,7 @@ pub(super) async fn push(
     Ok((StatusCode::CREATED, Json(RevisionView { digest, size, origin, warnings })))
 }
 
-/// What a deployment is to bring, or to restart.
+/// Returns the revision to deploy, or to restart.
 pub(super) async fn wanted_revision(
     shared: &Shared,
     group: &GroupName,
@@ -48,14 +47,14 @@ pub(super) async fn wanted_revision(
     }
 }
 
-/// A bundle as it was asked for.
+/// A bundle, as the request names it.
 pub(super) struct Wanted {
     pub(super) source: Option<String>,
     pub(super) digest: Option<String>,
     pub(super) origin: Option<String>,
 }
 
-/// What a restart restarts: the group's last good revision.
+/// Returns the revision that a restart uses: the group's last good one.
 async fn installed(shared: &Shared, group: &GroupName, source: Option<String>) -> Result<Revision, ApiError> {
     if source.is_some() {
         let message = "a restart brings no bundle: leave source and digest out, or mode = RESTART";
@@ -87,8 +86,8 @@ async fn revision_of(shared: &Shared, wanted: Wanted, progress: Progress) -> Res
     }
 }
 
-/// Brings a bundle that lies elsewhere. The agent reads more than its clients may, so
-/// it opens no path for them.
+/// Fetches a bundle from elsewhere. The agent can read more files than its
+/// clients may, so it opens no path for them.
 async fn bring(shared: &Shared, source: String, progress: Progress) -> Result<Brought, ApiError> {
     if let Ok(Source::Path(path)) = source.parse() {
         let message = format!(

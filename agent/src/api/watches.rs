@@ -1,4 +1,4 @@
-//! Alarms set by hand, and freezes.
+//! Alarms that people set, and freezes.
 
 use std::time::UNIX_EPOCH;
 
@@ -17,37 +17,36 @@ use super::write::{Body, parse, request, signed};
 use super::{ApiError, Shared};
 use crate::view::{self, AlarmView, Dated, GroupView};
 
-/// What `POST /v1/groups/{application}/{name}/alarms/{alarm}/set` and `clear`
-/// take.
+/// The body of `POST /v1/groups/{application}/{name}/alarms/{alarm}/set` and `clear`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AlarmBody {
     #[serde(default)]
     pub(crate) reason: String,
-    /// Who asks: believed of root, of others the socket says it.
+    /// The person who asks. Used only if root sends it; for other users the socket shows who they are.
     #[serde(default)]
     pub(crate) by: String,
 }
 
-/// What `POST /v1/groups/{application}/{name}/freeze` takes.
+/// The body of `POST /v1/groups/{application}/{name}/freeze`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FreezeBody {
-    /// RFC 3339 (`2026-12-24T12:00:00Z`), or a duration (`5m`, `2h`, `3d`).
+    /// A time in RFC 3339 (`2026-12-24T12:00:00Z`), or a duration (`5m`, `2h`, `3d`).
     pub(crate) until: String,
     #[serde(default)]
     pub(crate) reason: String,
-    /// Who asks: believed of root, of others the socket says it.
+    /// The person who asks. Used only if root sends it; for other users the socket shows who they are.
     #[serde(default)]
     pub(crate) by: String,
 }
 
-/// A moment or a duration, as people write them.
+/// Parses a time or a duration, as people write them.
 pub(crate) fn parse_until(text: &str) -> Result<Until, String> {
     if let Ok(duration) = humantime::parse_duration(text) {
         return Ok(Until::For(duration));
     }
-    // Beyond what the calendar of time zones holds, but a moment all the same.
+    // This also accepts times beyond the range of jiff's calendar.
     if let Ok(moment) = humantime::parse_rfc3339(text)
         && let Ok(since_epoch) = moment.duration_since(UNIX_EPOCH)
     {

@@ -1,4 +1,4 @@
-//! The changes.
+//! The operations that change something.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,7 +33,7 @@ use crate::view::{self, ConfigView, Dated, DeploymentView, GroupView, PlanView, 
 pub(super) type Body = Result<Bytes, BytesRejection>;
 type Submitted = Result<(StatusCode, Json<DeploymentView>), ApiError>;
 
-/// What `POST /v1/deployments` takes: the group, and `source` or `digest`, or
+/// The body of `POST /v1/deployments`: the group, and `source` or `digest`, or
 /// neither with `mode = RESTART` among the overrides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,44 +42,44 @@ pub(crate) struct DeployBody {
     /// A remote SOURCE: S3, GitHub, the web, or a digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<String>,
-    /// A bundle that is in the mesh already.
+    /// The digest of a bundle that is in the mesh already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) digest: Option<String>,
-    /// Where the client that sent this bundle has it from, for people.
+    /// The origin of a bundle that the client sent, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<String>,
     #[serde(default)]
     pub(crate) description: String,
-    /// Keys as in a group file's `[deployment]`.
+    /// Settings by their keys in a group file's `[deployment]`.
     #[serde(default)]
     pub(crate) overrides: BTreeMap<String, String>,
-    /// Wait behind a running deployment instead of being refused.
+    /// True to wait behind a running deployment instead of being refused.
     #[serde(default)]
     pub(crate) queue: bool,
 }
 
-/// What `POST /v1/plan` takes.
+/// The body of `POST /v1/plan`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlanBody {
     pub(crate) group: String,
-    /// As of a deployment.
+    /// As in [`DeployBody`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<String>,
-    /// As of a deployment.
+    /// As in [`DeployBody`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) digest: Option<String>,
-    /// As of a deployment.
+    /// As in [`DeployBody`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<String>,
     #[serde(default)]
     pub(crate) overrides: BTreeMap<String, String>,
-    /// As of a deployment.
+    /// As in [`DeployBody`].
     #[serde(default)]
     pub(crate) queue: bool,
 }
 
-/// What `POST /v1/deployments/check` takes: a deployment's group and policy.
+/// The body of `POST /v1/deployments/check`: a deployment's group and policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CheckBody {
@@ -88,32 +88,32 @@ pub(crate) struct CheckBody {
     pub(crate) overrides: BTreeMap<String, String>,
 }
 
-/// What `POST /v1/bundles` takes, if it is not an archive's bytes.
+/// The body of `POST /v1/bundles`, if it is not an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PushBody {
     pub(crate) source: String,
 }
 
-/// What `POST /v1/deployments/{id}/stop` takes; an empty body means neither.
+/// The body of `POST /v1/deployments/{id}/stop`; if it is empty, both are false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StopBody {
     #[serde(default)]
     pub(crate) rollback: bool,
-    /// Cut events under way short, too.
+    /// True to cut running events short, too.
     #[serde(default)]
     pub(crate) now: bool,
 }
 
-/// What `POST /v1/groups/{application}/{name}/rollback` takes.
+/// The body of `POST /v1/groups/{application}/{name}/rollback`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RollbackBody {
-    /// A digest or the beginning of one; none means the last good revision before the current.
+    /// A digest or its first digits. `None` means the last good revision before the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) to: Option<String>,
-    /// As of a deployment.
+    /// As in [`DeployBody`].
     #[serde(default)]
     pub(crate) overrides: BTreeMap<String, String>,
 }
@@ -149,7 +149,7 @@ pub(super) async fn remove_host(
     Path(host): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     let host = shared.backend.node.read(move |node| resolve(node, &host)).await??;
-    // By being taken out, its turn is over.
+    // Look first: the removal ends its turn.
     let counted_in = shared.backend.node.read(move |node| view::waiting_for(node.state(), host)).await?;
     request(&shared, Request::RemoveHost(host)).await?;
     let mut answer = serde_json::json!({ "removed": host.to_string() });
@@ -170,7 +170,7 @@ pub(super) async fn plan(
     let (name, wanted) = (group.clone(), policy.clone());
     let is_refused = move |node: &Node| node.state().check_policy(&name, &wanted).is_err();
     let Brought { revision, warnings } = match shared.backend.node.read(is_refused).await? {
-        // Which bundle it would be makes no difference, so none is brought.
+        // A refused policy needs no bundle, so none is fetched.
         true => Revision { digest: Digest([0; 32]), size: 0, origin: String::new() }.into(),
         false => wanted_revision(&shared, &group, &policy, wanted_bundle, progress).await?,
     };
@@ -201,14 +201,14 @@ pub(super) async fn deploy(
     body: Body,
 ) -> Submitted {
     let DeployBody { group, source, digest, origin, description, overrides, queue } = parse(body)?;
-    // The group comes first: a mistyped name must not cost an upload.
+    // Check the group first: a mistyped name must not cost an upload.
     let (group, policy) = policy_of(&shared, group.parse()?, Policy::clone, &overrides).await?;
     let (name, wanted) = (group.clone(), policy.clone());
     shared.backend.node.read(move |node| node.state().check_policy(&name, &wanted)).await??;
     let wanted = Wanted { source, digest, origin };
     let brought = wanted_revision(&shared, &group, &policy, wanted, progress).await?;
     let Brought { revision, warnings } = brought;
-    // What waits begins in a group that may be another by then.
+    // A queued deployment begins in a group that may have changed by then.
     if !queue {
         refuse_stillborn(&shared, &group, &revision, &policy).await?;
     }
@@ -221,8 +221,8 @@ pub(super) async fn deploy(
     Ok((status, Json(DeploymentView { warnings, ..view })))
 }
 
-/// Whether a deployment's group and policy are fine: asked before a bundle is sent, as
-/// a mistyped name must not cost an upload.
+/// Checks a deployment's group and policy. Clients call this before they send a
+/// bundle, because a mistyped name must not cost an upload.
 pub(super) async fn check(State(shared): State<Shared>, body: Body) -> Result<Json<Value>, ApiError> {
     let CheckBody { group, overrides } = parse(body)?;
     let (group, policy) = policy_of(&shared, group.parse()?, Policy::clone, &overrides).await?;
@@ -231,8 +231,8 @@ pub(super) async fn check(State(shared): State<Shared>, body: Body) -> Result<Js
     Ok(Json(serde_json::json!({ "group": group.to_string() })))
 }
 
-/// A deployment that would be over as soon as it begins would only be one more
-/// that failed.
+/// Refuses a deployment that would be over as soon as it begins, which would only
+/// add a failed deployment.
 async fn refuse_stillborn(
     shared: &Shared,
     group: &GroupName,
@@ -250,12 +250,12 @@ async fn refuse_stillborn(
     };
     let wish = io::submission(request, DeploymentId::derive(b"a look"), policy.clone());
     let look = move |node: &Node| {
-        // What waits for a catch-up begins in a group that is another by then.
+        // A deployment that waits for a catch-up begins in a group that will have changed by then.
         let known = node.state().group(&wish.group)?;
         if known.catching_up.is_some() {
             return None;
         }
-        // Whatever else refuses it says so itself.
+        // Any other refusal comes from the submission itself.
         node.state().check(&entry::Body::Submitted(Box::new(wish.clone()))).ok()?;
         node.state().forecast(wish, Duration::from_secs(1))
     };
@@ -280,7 +280,7 @@ pub(super) async fn rollback(
 ) -> Submitted {
     let RollbackBody { to, overrides } = parse(body)?;
     let group = GroupName::new(&application, &name)?;
-    // What is asked for here is asked for on the way back, a canary too.
+    // Overrides apply to the rollback as well, even a canary.
     let (group, policy) = policy_of(&shared, group, Policy::of_rollback, &overrides).await?;
     if policy.mode != Mode::Standard || policy.outdated_only {
         let message = "a rollback installs a revision where it is not: leave out mode and outdated_only";
@@ -341,7 +341,7 @@ pub(super) async fn delete_config(
     Ok(Json(serde_json::json!({ "deleted": name.to_string() })))
 }
 
-/// The person who asks, and on which host: the kernel knows the first.
+/// Returns the person who asks, as the kernel knows them, and the host.
 pub(super) async fn signed(shared: &Shared, who: Who) -> Result<String, ApiError> {
     let host = shared.backend.node.read(|node: &Node| node.config().name.clone()).await?;
     Ok(format!("{} on {host}", who.name))
@@ -358,8 +358,7 @@ async fn submitted(shared: &Shared, accepted: Accepted) -> Submitted {
     }
 }
 
-/// The group that is meant, and what is made of its policy, with the overrides on
-/// top.
+/// Returns the group, and the policy that `made` derives from its policy, with the overrides applied.
 async fn policy_of(
     shared: &Shared,
     name: GroupName,
@@ -375,7 +374,7 @@ async fn policy_of(
     };
     let policy = shared.backend.node.read(look).await?.map_err(|error| {
         if let GroupFileError::Refused(refusal) = error {
-            // A word that can be read, and that this mesh says no to.
+            // The override is valid, but this mesh refuses it.
             let is_unknown_config = matches!(refusal, Refusal::UnknownConfig { .. });
             let error = ApiError::from(refusal);
             return if is_unknown_config { error.refused() } else { error };
@@ -387,11 +386,11 @@ async fn policy_of(
     Ok((name, policy))
 }
 
-/// An empty body is an empty object.
+/// Parses a body; an empty one stands for an empty object.
 pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
     let body = body?;
     let body = if body.is_empty() { &b"{}"[..] } else { &body[..] };
-    // An array would be read as the fields in their order, which nobody means.
+    // An array would be read as the fields in order, which nobody means.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(ApiError::invalid("INVALID_BODY", "the body: an object is expected".into()));
     }

@@ -1,5 +1,4 @@
-//! `skein alarm`, `skein freeze` and `unfreeze`: what holds deployments back
-//! by a person's word.
+//! `skein alarm`, `skein freeze` and `unfreeze`: ways in which people hold deployments back.
 
 use clap::{Args, Subcommand};
 use proto::id::GroupName;
@@ -59,7 +58,7 @@ pub(crate) struct UnfreezeArgs {
     group: GroupName,
 }
 
-/// A mistyped time is found before anybody is asked.
+/// Finds a mistyped time before anything is sent.
 fn until(text: &str) -> Result<String, String> {
     parse_until(text).map(|_| text.to_string())
 }
@@ -82,7 +81,7 @@ async fn list(session: &Session, group: &GroupName) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// An alarm with the group that it is of.
+/// An alarm and its group.
 #[derive(Serialize)]
 struct OfGroup<'a> {
     group: &'a str,
@@ -127,7 +126,7 @@ async fn change(
     Ok(Exit::Done)
 }
 
-/// What became of the reason of an alarm that was set already.
+/// Describes what happened to the reason of an alarm that was set already.
 fn set_again(before: Option<&AlarmView>, now: Option<&AlarmView>) -> String {
     let Some((before, now)) = before.zip(now).filter(|(before, _)| before.state == "ALARM") else {
         return String::new();
@@ -139,7 +138,7 @@ fn set_again(before: Option<&AlarmView>, now: Option<&AlarmView>) -> String {
     }
 }
 
-/// With their groups, if they are of more than one.
+/// Formats alarms as a table, with their groups if given.
 fn alarms_table(session: &Session, alarms: &[(Option<&str>, &AlarmView)]) -> String {
     let row = |(group, alarm): &(Option<&str>, &AlarmView)| {
         let name = group.map_or(alarm.name.clone(), |group| format!("{group} {}", alarm.name));
@@ -175,9 +174,9 @@ pub(super) async fn freeze(session: &Session, args: FreezeArgs) -> anyhow::Resul
     Ok(Exit::Done)
 }
 
-/// That somebody's freeze ends earlier now; nothing if none does.
+/// Describes that the end of a freeze is now earlier; empty if it is not.
 fn shortened(before: Option<&FreezeView>, now: Option<&FreezeView>) -> String {
-    // Both are written alike, so the earlier one is the lesser text.
+    // Both have the same format, so the earlier time is the lesser text.
     match before.zip(now).filter(|(before, now)| now.until < before.until) {
         Some((before, _)) => {
             format!(" This shortens the freeze of {}, which was until {}.", before.by, before.until)
@@ -193,7 +192,7 @@ pub(super) async fn unfreeze(session: &Session, args: UnfreezeArgs) -> anyhow::R
     Ok(Exit::Done)
 }
 
-/// What is held back in the group, and what was told in vain: a line each.
+/// Describes what holds the group back, and failed deliveries: one line each.
 pub(super) fn watches_words(group: &GroupView) -> String {
     let mut text = String::new();
     if let Some(freeze) = &group.frozen {
@@ -202,7 +201,7 @@ pub(super) fn watches_words(group: &GroupView) -> String {
     }
     for alarm in group.alarms.iter().filter(|alarm| alarm.state == "ALARM" || alarm.state == "UNREADABLE") {
         let since = alarm.since.as_deref().unwrap_or("-");
-        // It is read while a deployment runs, and only then.
+        // An alarm is read only while a deployment runs.
         let stale = alarm.deployment.as_ref().filter(|read_in| group.running.as_ref() != Some(*read_in));
         let stale = stale.map(|read_in| format!(", as last read, in {read_in}")).unwrap_or_default();
         text.push_str(&format!(
@@ -216,7 +215,7 @@ pub(super) fn watches_words(group: &GroupView) -> String {
     text
 }
 
-/// How far a trigger is, what goes wrong with it, and what was given up.
+/// Describes a trigger's deliveries, their failures, and what was given up.
 fn trigger_words(trigger: &TriggerView) -> String {
     let mut text = String::new();
     if trigger.waiting > 0 || trigger.given_up > 0 || trigger.dropped > 0 {
@@ -237,8 +236,8 @@ fn trigger_words(trigger: &TriggerView) -> String {
     text
 }
 
-/// How far a receiver was told. What goes wrong before it is given up is known to
-/// the host that tells it, and no other.
+/// Describes how many events were delivered. Only the delivering host knows of
+/// failures before an event is given up.
 fn told_words(trigger: &TriggerView) -> String {
     let TriggerView { name, waiting, given_up, dropped, .. } = trigger;
     let wait = if *waiting == 1 { "1 event waits".into() } else { format!("{waiting} events wait") };

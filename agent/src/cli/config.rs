@@ -48,7 +48,7 @@ fn path_of(name: &ConfigName) -> String {
 
 async fn set(session: &Session, path: PathBuf) -> anyhow::Result<Exit> {
     let file = ConfigFile::read(&path)?;
-    // Checked here too: the file's name belongs into the message.
+    // Check it here too, because the message must name the file.
     let config = file.config().with_context(|| format!("{} defines no configuration", path.display()))?;
     let view: ConfigView = session.client.put(&path_of(&config.name), &file).await?;
     session.screen.result(&view, || format!("Configuration {} is set: {}.", view.name, view.says))?;
@@ -56,10 +56,10 @@ async fn set(session: &Session, path: PathBuf) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Groups that are named one by one; `--json` has all.
+/// The number of groups to list; `--json` has all.
 const NAMED_MAX: usize = 20;
 
-/// A line for each group in which nothing could be deployed any more.
+/// Returns a line for each group in which no deployment could run now.
 fn impossible(view: &ConfigView) -> Vec<String> {
     let name = &view.name;
     let words = |(group, why): (&String, &Why)| {

@@ -1,4 +1,4 @@
-//! `skein push`, `deploy`, `stop`, `rollback`: what changes hosts.
+//! `skein push`, `deploy`, `stop`, `rollback`: the commands that change hosts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(crate) struct DeployArgs {
     description: String,
 }
 
-/// What is to be deployed, where and how: of `deploy`, and of `plan`.
+/// The bundle, the group and the settings of a deployment, for `deploy` and `plan`.
 #[derive(Args)]
 pub(super) struct Wish {
     /// APPLICATION/GROUP
@@ -112,12 +112,12 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl Wish {
-    /// Where its bundle lies; none if it restarts what is installed.
+    /// Returns the place of the bundle; `None` for a restart.
     pub(super) fn place(&self) -> anyhow::Result<Option<Place>> {
         self.source.as_deref().map(Place::of).transpose()
     }
 
-    /// By key, `--restart` among them.
+    /// Returns the overrides by key, including `--restart`.
     /// # Errors
     /// If they contradict each other.
     pub(super) fn overrides(&self) -> anyhow::Result<BTreeMap<String, String>> {
@@ -132,9 +132,9 @@ impl Wish {
 }
 
 impl Overrides {
-    /// By key.
+    /// Returns the overrides by key.
     /// # Errors
-    /// If a key is given two values.
+    /// If a key has two values.
     fn map(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let mut map = BTreeMap::new();
         for (key, value) in &self.pairs {
@@ -164,7 +164,7 @@ pub(super) async fn deploy(session: &Session, args: DeployArgs) -> anyhow::Resul
     let wish = args.wish;
     let (group, overrides, place) = (wish.group.to_string(), wish.overrides()?, wish.place()?);
     if matches!(place, Some(Place::Here(_))) {
-        // A mistyped name must not cost an upload.
+        // Check first: a mistyped name must not cost an upload.
         let check = CheckBody { group: group.clone(), overrides: overrides.clone() };
         let _: serde_json::Value = session.client.post("/v1/deployments/check", &check).await?;
     }
@@ -176,7 +176,7 @@ pub(super) async fn deploy(session: &Session, args: DeployArgs) -> anyhow::Resul
     follow(session, submitted, args.waiting).await
 }
 
-/// What a request says of a bundle, once it needs to be sent no more.
+/// The reference to a bundle in a request, after the bundle itself was sent if necessary.
 #[derive(Default)]
 pub(super) struct Sent {
     pub(super) source: Option<String>,
@@ -184,7 +184,7 @@ pub(super) struct Sent {
     pub(super) origin: Option<String>,
 }
 
-/// Sends the bundle, if it lies here.
+/// Sends the bundle, if it is on this machine.
 pub(super) async fn sent(session: &Session, place: Option<Place>) -> anyhow::Result<Sent> {
     Ok(match place {
         Some(Place::Here(path)) => {
@@ -196,7 +196,7 @@ pub(super) async fn sent(session: &Session, place: Option<Place>) -> anyhow::Res
     })
 }
 
-/// What is odd about a bundle.
+/// Prints the oddities of a bundle.
 pub(super) fn warn(session: &Session, warnings: &[String]) {
     warnings.iter().for_each(|warning| session.screen.note(&format!("warning: {}", clean(warning))));
 }
@@ -217,7 +217,7 @@ async fn follow(session: &Session, submitted: DeploymentView, waiting: Waiting) 
 }
 
 pub(super) async fn stop(session: &Session, args: StopArgs) -> anyhow::Result<Exit> {
-    // A script that is cut short may have ended before the answer is there.
+    // A script that is cut short may have ended before the answer arrives.
     let id = which::deployment(session, &args.deployment, OfGroup::Running).await?;
     let before: DeploymentView = session.client.get(&deployment_path(id)).await?;
     let path = format!("/v1/deployments/{id}/stop");
@@ -227,11 +227,11 @@ pub(super) async fn stop(session: &Session, args: StopArgs) -> anyhow::Result<Ex
     Ok(Exit::Done)
 }
 
-/// Hosts under way that are named one by one.
+/// The number of running turns to list.
 const UNDER_WAY_SHOWN: usize = 10;
 
-/// Which turns were under way when it was asked, where they were in it, and what
-/// becomes of them. A lease that was not used is taken back: that is no turn.
+/// Describes which turns were running at the time of the request, their events, and what
+/// happens to them. A lease that was not used is taken back, which does not count as a turn.
 fn stops(before: &DeploymentView, stopped: &DeploymentView, rollback: bool, now: bool) -> String {
     let id = &stopped.id;
     if stopped.never_began() {
@@ -267,7 +267,7 @@ fn stops(before: &DeploymentView, stopped: &DeploymentView, rollback: bool, now:
     format!("{id} stops: {under_way}{then}.")
 }
 
-/// What becomes of the wish to roll it back.
+/// Describes what happens to a requested rollback.
 fn then(stopped: &DeploymentView, turns: usize) -> &'static str {
     if stopped.rollback_of.is_some() {
         return "it is a rollback itself, so it is not rolled back";
@@ -281,7 +281,7 @@ fn then(stopped: &DeploymentView, turns: usize) -> &'static str {
     }
 }
 
-/// Asks for what needs a bundle, which the agent may have to download first.
+/// Sends a request that needs a bundle, which the agent may have to download first; shows its progress.
 pub(super) async fn bring<T: DeserializeOwned>(
     session: &Session,
     path: &str,

@@ -1,4 +1,4 @@
-//! How a command ends: the exit codes, once, and the words on stderr.
+//! The ends of commands: the exit codes, and the messages on stderr.
 
 use serde_json::json;
 
@@ -6,24 +6,24 @@ use super::screen::clean_lines;
 use crate::api::ErrorBody;
 use crate::client::ClientError;
 
-/// Exit codes. A contract: users' scripts branch on them.
+/// Exit codes. They are a contract: users' scripts branch on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done,
     Error,
-    /// Clap's own number.
+    /// Clap's own code.
     Usage,
-    /// By policy, plan or trust.
+    /// Refused by policy, plan or trust.
     Refused,
     Failed,
     RolledBack,
     Stopped,
-    /// Waiting timed out; the deployment goes on.
+    /// Waiting timed out; the deployment continues.
     TimedOut,
-    /// By Ctrl-C while a deployment was followed, which goes on. As a shell has it:
-    /// 128 and the signal's number.
+    /// Interrupted by Ctrl-C while following a deployment, which continues. The
+    /// code is the shell's: 128 plus the signal's number.
     Interrupted,
-    /// The same by SIGTERM.
+    /// Ended by SIGTERM in the same way.
     Terminated,
 }
 
@@ -44,21 +44,20 @@ impl From<Exit> for u8 {
     }
 }
 
-/// A mistake in the words of the command line itself that clap does not know of.
+/// A mistake on the command line that clap cannot find.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Mistyped(pub(crate) String);
 
-/// What a person was to confirm, and has not.
+/// A question that a person had to confirm and did not.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct NotConfirmed(pub(crate) String);
 
-/// What the agent says of a command line's words, which only it can judge.
+/// The codes of mistakes on the command line that only the agent can find.
 const MISTYPED: [&str; 2] = ["INVALID_OVERRIDE", "INVALID_REVISION"];
 
-/// Says on stderr what went wrong, with its causes; in JSON on stdout too, if
-/// that is what the user reads.
+/// Prints an error with its causes on stderr; with `--json`, also as JSON on stdout.
 pub(crate) fn report(error: &anyhow::Error, as_json: bool) -> Exit {
     let refused = match error.downcast_ref::<ClientError>() {
         Some(ClientError::Refused(body)) => Some(body),
@@ -67,7 +66,7 @@ pub(crate) fn report(error: &anyhow::Error, as_json: bool) -> Exit {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
-        // Transparent wrappers say the same thing twice.
+        // Transparent wrappers repeat the message of their cause.
         if !text.ends_with(&cause) {
             text = format!("{text}: {cause}");
         }
@@ -99,21 +98,21 @@ fn of_answer(body: &ErrorBody) -> Exit {
     }
 }
 
-/// The lines on stderr. Further ones are set in: one that somebody else wrote
-/// must not pass for one of ours.
+/// Formats the lines for stderr. Lines after the first are indented: a line that
+/// somebody else wrote must not look like one of ours.
 fn said(text: &str) -> String {
     format!("error: {}", clean_lines(text.trim_end()).replace('\n', "\n  "))
 }
 
-/// What a script reads on stdout: the same as the API answers.
+/// Returns the document that scripts read on stdout, in the form of the API's errors.
 fn document(code: &str, message: &str, refused: bool) -> serde_json::Value {
     json!({ "error": { "code": code, "message": message, "refused": refused } })
 }
 
-/// Says what was mistyped, as clap does, or what was asked for (`--help`); in
-/// JSON on stdout too, if that is what the user reads.
+/// Prints what was mistyped, as clap does, or the requested help; with `--json`,
+/// also as JSON on stdout.
 pub(crate) fn usage(error: &clap::Error, as_json: bool) -> Exit {
-    // Nobody is there to be told that nobody is there.
+    // If printing fails, there is nobody to tell.
     let _ = error.print();
     if !error.use_stderr() {
         return Exit::Done;

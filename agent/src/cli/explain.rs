@@ -1,5 +1,5 @@
-//! `skein explain`: why a deployment is where it is, in numbers, with what the
-//! failing scripts wrote last.
+//! `skein explain`: the reasons for a deployment's state, in numbers, with the
+//! last output of failed scripts.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -13,10 +13,10 @@ use super::which::{self, OfGroup};
 use super::{Exit, Session};
 use crate::view::{DeploymentView, GroupView, OutOfServiceView, TurnView};
 
-/// Failed hosts that are shown with what they wrote, the first to fail first;
-/// after these the failures repeat.
+/// The number of failed hosts to show with their output, the first to fail first;
+/// later failures repeat the same causes.
 const FAILED_SHOWN: usize = 10;
-/// Hosts under way, or of which there is something else to say, that get a line.
+/// The number of lines for hosts in their turn, or with some other message.
 const OTHERS_SHOWN: usize = 20;
 
 #[derive(Args)]
@@ -43,7 +43,7 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
     Ok(Exit::Done)
 }
 
-/// The sums, whether it went well or not.
+/// Formats the counts, whether the deployment succeeded or not.
 fn numbers(view: &DeploymentView) -> String {
     let (healthy, counts) = (view.healthy, view.counts);
     if view.never_began() {
@@ -77,8 +77,8 @@ fn numbers(view: &DeploymentView) -> String {
     text
 }
 
-/// Whom the sums are about: the group, or of a catch-up those that were behind. One
-/// that runs beside a deployment counts no others.
+/// Describes which hosts the counts cover: the group, or for a catch-up those
+/// that were behind. A catch-up that runs beside a deployment counts no others.
 fn scope(view: &DeploymentView, targets: u32) -> (String, &'static str) {
     let total = view.healthy.total;
     match view.creator == "autoscale" && targets > 0 {
@@ -88,7 +88,7 @@ fn scope(view: &DeploymentView, targets: u32) -> (String, &'static str) {
     }
 }
 
-/// From when to when, by whom and for what.
+/// Describes when it began and ended, by whom and for what.
 fn times(view: &DeploymentView) -> Option<String> {
     let began = view.started_at.as_ref()?;
     let at = |text: &str| humantime::parse_rfc3339(text).ok();
@@ -103,7 +103,7 @@ fn times(view: &DeploymentView) -> Option<String> {
     })
 }
 
-/// Whole seconds, unless it is less than one.
+/// Returns whole seconds, or milliseconds below one second.
 fn in_words(lasted: Duration) -> Duration {
     match lasted.as_secs() {
         0 => Duration::from_millis(lasted.subsec_millis().into()),
@@ -111,7 +111,7 @@ fn in_words(lasted: Duration) -> Duration {
     }
 }
 
-/// What there is to say of single hosts: first of those that failed.
+/// Describes single hosts, those that failed first.
 fn told(view: &DeploymentView) -> String {
     let (mut failed, others): (Vec<&TurnView>, Vec<&TurnView>) =
         view.hosts().iter().partition(|host| host.status == "Failed");
@@ -132,7 +132,7 @@ fn told(view: &DeploymentView) -> String {
     text
 }
 
-/// Of what a host failed, and what its script wrote last.
+/// Describes a host's failure, and the last output of its script.
 fn failure(host: &TurnView) -> String {
     let message = host.message.as_deref().unwrap_or("no reason was given");
     let event = host.event.as_deref().map(|event| format!(" in {event}")).unwrap_or_default();
@@ -148,8 +148,7 @@ fn failure(host: &TurnView) -> String {
     )
 }
 
-/// Many that failed, by what they have in common: `12 more failed in Install
-/// (ScriptFailed)`.
+/// Counts failed hosts by what they have in common: `12 more failed in Install (ScriptFailed)`.
 fn alike(failed: &[&TurnView]) -> String {
     let mut kinds: BTreeMap<(Option<&str>, Option<&str>), usize> = BTreeMap::new();
     for host in failed {
@@ -164,7 +163,7 @@ fn alike(failed: &[&TurnView]) -> String {
     kinds.into_iter().map(words).collect::<Vec<_>>().join(", ")
 }
 
-/// A host that has not failed: nothing if all is as it should be.
+/// Describes a host that has not failed; `None` if there is nothing to say.
 fn other(host: &TurnView) -> Option<String> {
     let event = host.event.as_deref().map(|event| format!(" in {event}")).unwrap_or_default();
     let since = host.started_at.as_deref().map(|since| format!(", its turn began {since}"));
@@ -180,8 +179,7 @@ fn other(host: &TurnView) -> Option<String> {
     Some(format!("{}: {}{event}{what}\n", host.who.label(), host.status))
 }
 
-/// Of a rollback that did not go well: the hosts that it did not bring back, and what
-/// does.
+/// Describes the hosts that a failed rollback did not bring back, and the command that does.
 fn stranded(view: &DeploymentView) -> String {
     let is_broken_off = view.is_over() && view.status != "Succeeded";
     if view.rollback_of.is_none() || !is_broken_off {
@@ -201,7 +199,7 @@ fn stranded(view: &DeploymentView) -> String {
     )
 }
 
-/// Hosts that are Down now, if that may be why it ended otherwise than well.
+/// Lists the hosts that are Down now, if that may be why the deployment did not succeed.
 fn gone(group: &GroupView, view: &DeploymentView) -> String {
     let is_of_hosts = view.reason.as_ref().is_some_and(|reason| reason.code.contains("HEALTH_CONSTRAINTS"));
     let down = group.out_of_service.iter().filter(|host| is_of_hosts && host.why == "Down");
@@ -209,7 +207,7 @@ fn gone(group: &GroupView, view: &DeploymentView) -> String {
     down.take(OTHERS_SHOWN).map(line).collect()
 }
 
-/// What receivers were told of it in vain.
+/// Describes the events that could not be delivered to receivers.
 fn untold(group: &GroupView, deployment: &str) -> String {
     let mut text = String::new();
     for trigger in &group.triggers {

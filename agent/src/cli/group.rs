@@ -1,4 +1,4 @@
-//! `skein group`: define what is deployed to.
+//! `skein group`: commands that define groups.
 
 mod difference;
 
@@ -43,7 +43,7 @@ pub(crate) enum GroupVerb {
     },
 }
 
-/// Where the API has a group.
+/// Returns the API's path of a group.
 pub(super) fn path_of(name: &GroupName) -> String {
     format!("/v1/groups/{}/{}", encoded(name.application()), encoded(name.group()))
 }
@@ -59,7 +59,7 @@ pub(super) async fn run(session: &Session, verb: GroupVerb) -> anyhow::Result<Ex
 
 async fn set(session: &Session, path: PathBuf, dry_run: bool, yes: bool) -> anyhow::Result<Exit> {
     let file = GroupFile::read(&path)?;
-    // Checked here too: the file's name belongs into the message.
+    // Check it here too, because the message must name the file.
     let group = file.group().with_context(|| format!("{} defines no group", path.display()))?;
     let name = &group.name;
     let before = match session.client.get::<GroupView>(&path_of(name)).await {
@@ -87,7 +87,7 @@ async fn set(session: &Session, path: PathBuf, dry_run: bool, yes: bool) -> anyh
     Ok(Exit::Done)
 }
 
-/// What the file would change.
+/// Shows what the file would change.
 fn would_change(
     session: &Session,
     name: &GroupName,
@@ -107,8 +107,8 @@ fn would_change(
     Ok(Exit::Done)
 }
 
-/// Asks before what watched over the group is dropped: a file that lacks it may only be
-/// an old one.
+/// Asks for confirmation before a safeguard of the group is dropped: a file that
+/// lacks it may just be old.
 fn confirm(session: &Session, name: &GroupName, difference: &Difference, yes: bool) -> anyhow::Result<()> {
     if yes || difference.drops.is_empty() {
         return Ok(());
@@ -141,7 +141,7 @@ async fn list(session: &Session) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// One line a group.
+/// Formats groups as a table.
 pub(super) fn groups_table(session: &Session, groups: &[GroupView]) -> String {
     let row = |group: &GroupView| {
         let dash = || "-".to_string();
@@ -158,7 +158,7 @@ pub(super) fn groups_table(session: &Session, groups: &[GroupView]) -> String {
     table(&session.screen, &headings, &groups.iter().map(row).collect::<Vec<_>>())
 }
 
-/// The first twelve hex digits.
+/// Returns the first twelve hex digits.
 pub(super) fn short_revision(digest: &str) -> String {
     digest.trim_start_matches("blake3:").chars().take(12).collect()
 }

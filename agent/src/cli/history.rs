@@ -1,4 +1,4 @@
-//! `skein history`: what was deployed, and the ledger that says so.
+//! `skein history`: the past deployments, and the ledger that records them.
 
 use std::time::{Duration, SystemTime};
 
@@ -64,7 +64,7 @@ fn deployments(session: &Session, history: &HistoryView) -> String {
     table(&session.screen, &headings, &history.deployments.iter().map(row).collect::<Vec<_>>())
 }
 
-/// `8 ok, 1 failed, 1 skipped`; what is nought is left out.
+/// Formats the counts as `8 ok, 1 failed, 1 skipped`, without zeros.
 fn hosts(view: &DeploymentView) -> String {
     let counts = view.counts;
     let parts = [
@@ -79,7 +79,7 @@ fn hosts(view: &DeploymentView) -> String {
     if words.is_empty() { "-".into() } else { words.join(", ") }
 }
 
-/// From its beginning to its end, to the tenth of a second.
+/// Formats the time from its beginning to its end, to a tenth of a second.
 fn took(view: &DeploymentView) -> String {
     let moment = |text: &Option<String>| -> Option<SystemTime> {
         text.as_deref().and_then(|text| humantime::parse_rfc3339(text).ok())
@@ -110,7 +110,7 @@ fn remarks(view: &DeploymentView) -> String {
         remarks.push("restart".into());
     }
     if let Some(words) = view.rollback_words() {
-        // One remark among others, and no sentence of its own.
+        // It is one remark among others, not a sentence of its own.
         let words = words.trim_end_matches('.');
         remarks.push(words[..1].to_lowercase() + &words[1..]);
     }

@@ -57,10 +57,10 @@ pub(crate) struct LocalArgs {
     deploy_root: Option<PathBuf>,
 }
 
-/// Where the official agent keeps its deployments.
+/// The directory in which the official agent keeps its deployments.
 const DEPLOY_ROOT: &str = "/opt/codedeploy-agent/deployment-root";
 
-/// Deploys, or checks. Ends with 0 if all went well, else with 1.
+/// Deploys or checks a bundle. The exit code is 0 on success, otherwise 1.
 pub(crate) async fn run(args: LocalArgs, screen: &Screen) -> anyhow::Result<Exit> {
     let location = args.source.as_ref().or(args.options.bundle_location.as_ref()).cloned();
     let location = location.unwrap_or_else(|| ".".to_owned());
@@ -82,14 +82,14 @@ fn require(kind: BundleType, source: &Source) -> anyhow::Result<()> {
         BundleType::Tar | BundleType::Tgz | BundleType::Zip if metadata.is_dir() => {
             anyhow::bail!("`{}` is a directory: --type directory is for those", path.display())
         }
-        // Which kind it is, is seen when it is unpacked.
+        // The kind of archive shows when it is unpacked.
         BundleType::Tar | BundleType::Tgz | BundleType::Zip => Ok(()),
     }
 }
 
 async fn check(args: &LocalArgs, source: Source, screen: &Screen) -> anyhow::Result<bool> {
     let as_json = screen.is_json();
-    // Gone, with what was downloaded into it, at the end.
+    // Removed at the end, with everything that was downloaded into it.
     let dir = tempfile::TempDir::new().context("cannot make a temporary directory")?;
     let path = match source {
         Source::Path(path) => path,
@@ -132,7 +132,7 @@ async fn check(args: &LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     Ok(is_good)
 }
 
-/// A line for each; what they quote was written by others.
+/// Prints one line per finding, cleaned, because findings quote text that others wrote.
 fn print_findings(what: &str, findings: &[Mistake]) {
     findings.iter().for_each(|finding| eprintln!("{what}: {}", clean(&finding.to_string())));
 }
@@ -153,7 +153,7 @@ async fn deploy(args: LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     say(format!("Starting to execute deployment from within folder {dir}"));
     let cancel = CancellationToken::new();
     stop_on_signals(&cancel)?;
-    // A deployment that ran no script has none.
+    // A deployment that ran no script has no log.
     let see_log = || {
         if log.exists() {
             say(format!("See the deployment log at {log} for more details", log = log.display()));
@@ -212,11 +212,11 @@ async fn deploy(args: LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     }
 }
 
-/// What failed, what its script said last, and what is on the host now.
+/// Describes the failure, with the last output of the script.
 fn in_words(end: &EventEnd, failure: &Failure) -> String {
     let event = end.event.name();
     let mut text = format!("error: {event} failed: {}\n", clean(&failure.message));
-    // The first lines only say which event and script it was.
+    // The first lines only name the event and the script.
     let said: Vec<&str> = failure.log.lines().filter(|line| line.starts_with('[')).collect();
     if !said.is_empty() {
         text += "the last that it said:\n";
@@ -227,7 +227,7 @@ fn in_words(end: &EventEnd, failure: &Failure) -> String {
     text
 }
 
-/// All of it is in the log, whose path was printed.
+/// The most lines of output to print. The log, whose path was printed, has all.
 const SAID_LINES_MAX: usize = 20;
 
 fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
@@ -235,7 +235,7 @@ fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
     let options = args.options;
     let config = match &options.agent_configuration_file {
         Some(path) => AgentConfig::read(path)?,
-        // Not there is no fault: only the official agent needs the file.
+        // A missing file is not an error: only the official agent needs it.
         None => AgentConfig::of_this_host()
             .with_context(|| format!("`{}` tells where to deploy to", agent_config::DEFAULT))?,
     };
@@ -255,7 +255,7 @@ fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
         && path.is_dir()
         && checks_first
     {
-        // Before anything is copied: it may be a home directory, or the whole disk.
+        // Check before anything is copied: the path may be a home directory, or the whole disk.
         find_appspec(path, &options.appspec_filename)?;
     }
     Ok(Request {
@@ -278,14 +278,14 @@ fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
 }
 
 impl LocalArgs {
-    /// Which kinds of archives the bundle may be; none if anything goes.
+    /// Returns the kinds of archives that the bundle may be; empty if any is allowed.
     fn archives(&self) -> &'static [Kind] {
         self.kind.map_or(&[], BundleType::archives)
     }
 }
 
-/// Another word is an error only where it matters, as with codedeploy-local:
-/// when something is in the way.
+/// Parses the behaviour for existing files. As with codedeploy-local, an unknown word
+/// matters only when a file is in the way; here it gives a warning and means DISALLOW.
 fn file_exists(word: &str) -> FileExists {
     match word.to_ascii_uppercase().as_str() {
         "DISALLOW" => FileExists::Disallow,
@@ -302,8 +302,8 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains('/') && text != "." && text != ".."
 }
 
-/// The script that runs is stopped too: it is in a process group of its own,
-/// so the terminal's Ctrl-C does not reach it.
+/// Cancels on a signal. The running script is stopped too: it has its own process
+/// group, so the terminal's Ctrl-C does not reach it.
 fn stop_on_signals(cancel: &CancellationToken) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     for kind in [SignalKind::interrupt(), SignalKind::terminate()] {

@@ -1,4 +1,4 @@
-//! `skein logs`: what the scripts wrote.
+//! `skein logs`: prints the output of scripts.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::api::LogsView;
 use crate::client::encoded;
 use crate::view::{DeploymentView, TurnView};
 
-/// Between two looks when following: a person reads no faster.
+/// The interval between reads when following; people read no faster.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// Hosts whose logs one command prints; more than anybody reads at once.
+/// The most hosts whose logs one command prints; more than anybody reads at once.
 const HOSTS_MAX: usize = 100;
 
 #[derive(Args)]
@@ -40,7 +40,7 @@ pub(crate) struct LogsArgs {
     follow: bool,
 }
 
-/// Which log is read.
+/// The log to read.
 struct Log<'a> {
     session: &'a Session,
     deployment: DeploymentId,
@@ -70,7 +70,7 @@ pub(super) async fn logs(session: &Session, args: LogsArgs) -> anyhow::Result<Ex
     Ok(exit)
 }
 
-/// The hosts whose logs are meant, by name.
+/// Returns the hosts whose logs were requested, by name.
 fn chosen(view: &DeploymentView, only_failed: bool) -> Vec<&TurnView> {
     let is_meant = |host: &&TurnView| match only_failed {
         true => host.status == "Failed",
@@ -104,7 +104,7 @@ async fn print_one(log: &Log<'_>) -> anyhow::Result<Exit> {
     }
 }
 
-/// One after the other. A host that cannot be asked does not keep the others' logs back.
+/// Prints logs one after the other. A host that cannot be asked does not hold back the logs of others.
 async fn print_many(session: &Session, logs: &[Log<'_>], hosts: &[&TurnView]) -> anyhow::Result<Exit> {
     let (mut exit, mut pages) = (Exit::Done, Vec::new());
     for (log, host) in logs.iter().zip(hosts) {
@@ -128,7 +128,7 @@ async fn print_many(session: &Session, logs: &[Log<'_>], hosts: &[&TurnView]) ->
 }
 
 impl Log<'_> {
-    /// All pages as one, up to the end if that is asked for.
+    /// Joins all pages into one; waits for the end of the turn when following.
     async fn whole(&self, first: LogsView) -> anyhow::Result<LogsView> {
         let mut all = first;
         loop {

@@ -1,4 +1,4 @@
-//! `skein mesh`: make one, enter one, look at it.
+//! `skein mesh`: creates a mesh, joins one, and shows its hosts.
 
 use std::path::{Path, PathBuf};
 
@@ -66,8 +66,8 @@ pub(super) async fn run(session: &Session, verb: MeshVerb) -> anyhow::Result<Exi
     }
 }
 
-/// Beside an agent that runs here another mesh is made only if its directory is named:
-/// whoever is not root, or whose agent has another directory, would not notice.
+/// Refuses to create another mesh beside a running agent, unless its directory is named. A
+/// user who is not root, or whose agent has another directory, would not notice the mistake.
 async fn refuse_second_mesh(session: &Session) -> anyhow::Result<()> {
     let another = "To make another mesh all the same, say where it keeps its data: --data-dir DIR";
     match session.client.get::<StatusView>("/v1/status").await {
@@ -103,8 +103,8 @@ fn init(session: &Session, data_dir: PathBuf) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The key is read from its file and not from the agent: who may not read the
-/// file shall not learn it from the socket.
+/// Prints a join token. The key is read from its file and not from the agent: a
+/// user who may not read the file must not learn it through the socket.
 async fn token(session: &Session, data_dir: Option<PathBuf>) -> anyhow::Result<Exit> {
     let status: StatusView = session.client.get("/v1/status").await?;
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(&status.data_dir));
@@ -116,7 +116,7 @@ async fn token(session: &Session, data_dir: Option<PathBuf>) -> anyhow::Result<E
     Ok(Exit::Done)
 }
 
-/// The command that starts the agent of this directory.
+/// Returns the command that starts the agent of this directory.
 fn agent_in(data_dir: &Path) -> String {
     match data_dir == default_data_dir() {
         true => "skein agent".into(),
@@ -124,12 +124,12 @@ fn agent_in(data_dir: &Path) -> String {
     }
 }
 
-/// Addresses of this host in a token; the rest is for other members, because
-/// this one may be gone when the token is used.
+/// The most addresses of this host in a token. The rest is for other members,
+/// because this host may be gone when the token is used.
 const OWN_ADDRESSES_MAX: usize = 4;
 
-/// Where a new host can look for the mesh: this host first, then one address of
-/// each other host that is up, then their further ones.
+/// Returns the addresses at which a new host can find the mesh: this host's first,
+/// then one address of each other host that is up, then their further ones.
 fn ways_in(own: &[String], hosts: &[HostView]) -> Vec<Multiaddr> {
     let others: Vec<&HostView> = hosts.iter().filter(|host| !host.is_self && host.status == "Up").collect();
     let nth = |at: usize| others.iter().filter_map(move |host| host.addresses.get(at));
@@ -143,8 +143,8 @@ fn ways_in(own: &[String], hosts: &[HostView]) -> Vec<Multiaddr> {
     ways
 }
 
-/// The token from where it was left. The command line is the worst place: other
-/// users see it there, and the shell remembers it.
+/// Reads the token from where the user left it. The command line is the worst
+/// place: other users see it there, and the shell keeps it in its history.
 fn token_from(session: &Session, token: Option<String>, file: Option<PathBuf>) -> anyhow::Result<JoinToken> {
     let from = file.or_else(|| token.as_deref().filter(|text| *text == "-").map(PathBuf::from));
     if let Some(from) = from {

@@ -1,5 +1,4 @@
-//! How far a download is, for whoever waits: a bar on a terminal, else a line
-//! now and then.
+//! Shows download progress to people who wait: a bar on a terminal, and otherwise a line now and then.
 
 use std::io::{self, IsTerminal};
 use std::pin::pin;
@@ -12,14 +11,14 @@ use super::Screen;
 use super::screen::clean;
 use crate::bundle::progress::{Far, Progress};
 
-/// Between two looks at how far it is.
+/// The interval between updates of the bar.
 const SHOWN_EVERY: Duration = Duration::from_millis(100);
-/// Between two lines where there is no bar.
+/// The interval between lines where there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const BAR: &str = "{prefix} {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {msg}";
 const NO_TOTAL: &str = "{prefix} {spinner} {decimal_bytes} {decimal_bytes_per_sec} {msg}";
 
-/// Shows it on standard error, where it is no part of the result.
+/// Shows progress on standard error, where it is not part of the result.
 pub(crate) struct Meter {
     way: Way,
     last: Far,
@@ -44,7 +43,7 @@ impl Meter {
         Meter { way, last: Far::default() }
     }
 
-    /// What has come since.
+    /// Shows the new progress.
     pub(crate) fn show(&mut self, far: Far) {
         match &mut self.way {
             Way::Nothing => {}
@@ -78,7 +77,7 @@ impl Meter {
     }
 }
 
-/// Does `work` and shows how far it is.
+/// Runs `work` and shows its progress.
 pub(crate) async fn shown<T>(screen: &Screen, work: impl AsyncFnOnce(&Progress) -> T) -> T {
     let (progress, far) = Progress::heard();
     let mut work = pin!(work(&progress));
@@ -89,7 +88,7 @@ pub(crate) async fn shown<T>(screen: &Screen, work: impl AsyncFnOnce(&Progress) 
     work.await
 }
 
-/// Shows what the receiver hears until it is over.
+/// Shows what the receiver gets until the download is over.
 async fn follow(mut meter: Meter, mut far: watch::Receiver<Far>) {
     while far.changed().await.is_ok() {
         let now = far.borrow_and_update().clone();

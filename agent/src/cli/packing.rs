@@ -1,5 +1,5 @@
-//! A bundle that lies here, on its way to the agent: read with the rights of whoever
-//! typed the command.
+//! A bundle on this machine, being sent to the agent. It is read with the rights
+//! of the user who typed the command.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -18,21 +18,21 @@ use crate::client::{Pieces, encoded};
 use crate::regular_file;
 use crate::telemetry::chain;
 
-/// A piece on its way, and how many may wait: two megabytes of memory, whatever the
-/// bundle's size.
+/// The size of a piece, and `PIECES_MAX`, the number that may wait: two megabytes
+/// of memory, whatever the bundle's size.
 const PIECE_BYTES: usize = 64 * 1024;
 const PIECES_MAX: usize = 32;
 
-/// Where a bundle lies.
+/// The place of a bundle.
 pub(super) enum Place {
     /// A directory or an archive on this host.
     Here(PathBuf),
-    /// Where the agent gets it from by itself.
+    /// A source that the agent fetches itself.
     Elsewhere(String),
 }
 
 impl Place {
-    /// What a SOURCE means, before anything is asked.
+    /// Determines the place that a SOURCE means, before any request is sent.
     pub(super) fn of(source: &str) -> anyhow::Result<Place> {
         let path = match source.parse().map_err(|error: NotASource| anyhow::anyhow!(chain(&error)))? {
             Source::Path(path) => path,
@@ -53,7 +53,7 @@ impl Place {
     }
 }
 
-/// Packs and sends it, and says how far it is.
+/// Packs and sends the bundle, and shows the progress.
 pub(super) async fn send(session: &Session, path: &Path) -> anyhow::Result<RevisionView> {
     let bundle = Bundle::open(path)?;
     let size = bundle.size();
@@ -84,10 +84,10 @@ async fn ask(
     Ok(session.client.upload(&to, pieces, size).await?)
 }
 
-/// A bundle that is open.
+/// An open bundle.
 struct Bundle {
     path: PathBuf,
-    /// None if it is a directory.
+    /// `None` if it is a directory.
     archive: Option<File>,
 }
 
@@ -108,7 +108,8 @@ impl Bundle {
         self.archive.as_ref()?.metadata().ok().map(|metadata| metadata.len())
     }
 
-    /// Blocks. That the agent takes no more is no error here: its answer says why.
+    /// Reads the bundle into `out`. Blocks. It is no error here if the agent
+    /// takes no more: its answer gives the reason.
     fn read(self, mut out: Out) -> Result<(), AcquireError> {
         let read = match self.archive {
             None => pack::pack(&self.path, &mut out)
@@ -135,7 +136,7 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// Cuts what is written into pieces.
+/// Cuts the written bytes into pieces.
 struct Out {
     sender: mpsc::Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
@@ -143,7 +144,7 @@ struct Out {
 }
 
 impl Out {
-    /// Ends the request, so that the agent does not take a part for the whole.
+    /// Aborts the request, so that the agent does not take a part for the whole.
     fn fail(&self, why: &str) {
         let _ = self.sender.blocking_send(Err(io::Error::other(why.to_owned())));
     }
@@ -165,7 +166,7 @@ impl Write for Out {
         }
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
         let sent = piece.len() as u64;
-        // Nobody takes it any longer: the agent has answered, or is gone.
+        // The receiver is gone: the agent has answered, or has stopped.
         let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
         self.sender.blocking_send(Ok(piece.into())).map_err(gone)?;
         self.progress.tell(|far| far.bytes += sent);

@@ -1,4 +1,4 @@
-//! `skein plan`: what a deployment would do, before it does anything.
+//! `skein plan`: shows what a deployment would do, before it does anything.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,13 +14,12 @@ use crate::api::{CheckBody, PlanBody};
 use crate::view::plan::{CauseView, UnwellView};
 use crate::view::{PlanView, SecondsView};
 
-/// Batches that are shown from the first on, and of the rest the last ones;
-/// `--json` has all.
+/// The number of first batches to show, and of last ones; `--json` has all.
 const FIRST_SHOWN: usize = 12;
 const LAST_SHOWN: usize = 2;
-/// Names of one batch that are shown; `--json` has all.
+/// The number of names to show per batch; `--json` has all.
 const NAMES_SHOWN: usize = 8;
-/// Hosts out of service that are named; `--json` has all.
+/// The number of hosts out of service to name; `--json` has all.
 const OUT_SHOWN: usize = 5;
 
 #[derive(Args)]
@@ -33,7 +32,7 @@ pub(super) async fn plan(session: &Session, args: PlanArgs) -> anyhow::Result<Ex
     let wish = args.wish;
     let (group, overrides, place) = (wish.group.to_string(), wish.overrides()?, wish.place()?);
     let Sent { source, digest, origin } = match is_ruled_out(session, &group, &overrides, &place).await {
-        // Which bundle it would be makes no difference then.
+        // The bundle makes no difference then.
         true => Sent::default(),
         false => sent(session, place).await?,
     };
@@ -44,8 +43,8 @@ pub(super) async fn plan(session: &Session, args: PlanArgs) -> anyhow::Result<Ex
     Ok(if plan.is_possible { Exit::Done } else { Exit::Refused })
 }
 
-/// Whether its group or policy rules it out before a bundle that lies here is sent. Why
-/// is said by the plan.
+/// Returns true if the group or the policy rules the deployment out, before a
+/// bundle on this machine is sent. The plan gives the reason.
 async fn is_ruled_out(
     session: &Session,
     group: &str,
@@ -69,7 +68,7 @@ fn words(plan: &PlanView) -> String {
     text.trim_end().to_string()
 }
 
-/// The group, its hosts, and the rule.
+/// Describes the group, its hosts, and the rule.
 fn head(plan: &PlanView) -> String {
     let PlanView { group, config, total, minimum, turns_max, healthy, targets, .. } = plan;
     let of_all = if targets == total { String::new() } else { format!(", for {targets} of them") };
@@ -85,7 +84,7 @@ fn head(plan: &PlanView) -> String {
     text
 }
 
-/// Hosts that are not in service before it begins, and what that means.
+/// Describes the hosts that are out of service before it begins, and the consequences.
 fn out_of_service(plan: &PlanView) -> String {
     let mut text = String::new();
     if !plan.down.is_empty() {
@@ -117,14 +116,14 @@ fn out_of_service(plan: &PlanView) -> String {
     text
 }
 
-/// The first, and how many more there are.
+/// Lists the first ones, and counts the rest.
 fn some_of(all: &[String]) -> String {
     let more = all.len().saturating_sub(OUT_SHOWN);
     let more = if more > 0 { format!("; and {more} more (--json shows all)") } else { String::new() };
     format!("{}{more}", all[..all.len().min(OUT_SHOWN)].join("; "))
 }
 
-/// All that stands against it, one after the other, each with what helps.
+/// Describes all obstacles in order, each with what helps.
 fn refusal(plan: &PlanView) -> String {
     let mut text = String::from(match plan.reasons.first().is_some_and(|cause| cause.passes) {
         true => "\nNOT NOW: it would not be accepted.\n",
@@ -152,7 +151,7 @@ fn remedies(advice: &[String], then: &str) -> String {
     text
 }
 
-/// Who goes when: the first ones, and how it goes on.
+/// Describes who goes when: the first batches, a summary, and the last ones.
 fn batches(plan: &PlanView) -> String {
     let all = plan.batches.len();
     let is_cut = all > FIRST_SHOWN + LAST_SHOWN + 1;
@@ -180,8 +179,8 @@ fn batch(plan: &PlanView, at: usize) -> String {
     format!("  {:>5}. {shown}{more}{}\n", at + 1, step(plan, at))
 }
 
-/// ` (zone a, after 5m)`: of what it is a part, and when that begins, if a bake
-/// comes before it.
+/// Describes the wave of a batch and when it begins, as in ` (zone a, about 5m
+/// after the first turn begins)`.
 fn step(plan: &PlanView, at: usize) -> String {
     let Some(step) = plan.waves.get(at) else { return String::new() };
     let is_first = at == 0 || plan.waves[at - 1].wave != step.wave;
@@ -193,7 +192,7 @@ fn step(plan: &PlanView, at: usize) -> String {
     }
 }
 
-/// What it costs and what it stands, a line each.
+/// Describes the costs and what the deployment can withstand, one line each.
 fn course(plan: &PlanView) -> String {
     let mut text = line(
         "In service",
@@ -226,7 +225,7 @@ fn line(what: &str, how: String) -> String {
     format!("{what:<12} {how}\n")
 }
 
-/// How many failed turns stop it: true of every choice of hosts that fail.
+/// Describes how many failed turns stop it, whichever hosts fail.
 fn stops(plan: &PlanView) -> String {
     let canary = match plan.stopped_after_canary {
         Some(_) => "any failed turn of the canary; then ",

@@ -1,5 +1,4 @@
-//! Where words go: results to stdout, everything else to stderr; colour only
-//! where a person reads.
+//! The output: results go to stdout, everything else to stderr. Colours are used only on a terminal.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
@@ -9,10 +8,10 @@ use serde::Serialize;
 use super::Global;
 use super::width::columns;
 
-/// Of an answer to a question: `yes` is meant.
+/// The most bytes to read of a person's answer to a question.
 const ANSWER_BYTES_MAX: u64 = 64;
 
-/// The two streams, and what may go where.
+/// The two streams, and the rules for each.
 #[derive(Clone, Debug)]
 pub(crate) struct Screen {
     is_json: bool,
@@ -35,7 +34,7 @@ impl Screen {
         }
     }
 
-    /// Whether a person watches, so that lines may be redrawn.
+    /// Returns true if a person watches, so that lines may be redrawn.
     pub(crate) fn is_live(&self) -> bool {
         self.is_terminal && !self.is_json && !self.is_quiet
     }
@@ -52,7 +51,7 @@ impl Screen {
         self.has_colour
     }
 
-    /// The command's result: as JSON, or in words.
+    /// Prints the command's result: as JSON, or in words.
     pub(crate) fn result<T: Serialize>(
         &self,
         value: &T,
@@ -67,20 +66,20 @@ impl Screen {
         Ok(())
     }
 
-    /// To stdout as it is. That nobody reads any more (`| head`) is no error.
+    /// Writes text to stdout unchanged. It is no error if nobody reads any longer (`| head`).
     pub(crate) fn text(&self, text: &str) {
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     }
 
-    /// A line on the way to the result: nothing if only results are wanted.
+    /// Prints a line before the result; nothing if only results are wanted.
     pub(crate) fn progress(&self, line: &str) {
         if !self.is_json && !self.is_quiet {
             self.text(&format!("{line}\n"));
         }
     }
 
-    /// Whether a person says yes. Where nobody can be asked, nobody has.
+    /// Asks a question and returns true if a person says yes. Where nobody can be asked, returns false.
     pub(crate) fn asks(&self, question: &str) -> bool {
         if !self.is_live() || !io::stdin().is_terminal() {
             return false;
@@ -91,14 +90,14 @@ impl Screen {
         read.is_ok() && ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str())
     }
 
-    /// A line for people beside the result, on stderr.
+    /// Prints a line for people on stderr, beside the result.
     pub(crate) fn note(&self, line: &str) {
         if !self.is_quiet {
             eprintln!("{line}");
         }
     }
 
-    /// A status word in its colour.
+    /// Returns a status word in its colour.
     pub(crate) fn status(&self, word: &str) -> String {
         self.styled(word, status_style(word))
     }
@@ -112,19 +111,19 @@ impl Screen {
     }
 }
 
-/// What hosts and scripts said, without control characters: it must not be able
-/// to redraw the operator's terminal, nor add a line to what we say.
+/// Removes control characters from text that hosts or scripts wrote: it must not
+/// be able to redraw the operator's terminal, or to add a line to our output.
 pub(crate) fn clean(text: &str) -> String {
     let spaced = text.chars().map(|letter| if ['\n', '\r'].contains(&letter) { ' ' } else { letter });
     spaced.filter(|letter| !letter.is_control() || *letter == '\t').collect()
 }
 
-/// The same of more than one line.
+/// Does the same for text of several lines.
 pub(crate) fn clean_lines(text: &str) -> String {
     text.split('\n').map(|line| clean(line.trim_end_matches('\r'))).collect::<Vec<_>>().join("\n")
 }
 
-/// Green is good, red is bad, yellow is under way, all else is plain.
+/// Green is good, red is bad, yellow is in progress, and everything else is plain.
 pub(crate) fn status_style(word: &str) -> Style {
     let style = Style::new();
     match word {
@@ -135,8 +134,7 @@ pub(crate) fn status_style(word: &str) -> Style {
     }
 }
 
-/// Columns under headings, each as wide as its widest cell. A cell that is a
-/// status word gets its colour.
+/// Formats columns under headings, each as wide as its widest cell. Status words get their colour.
 pub(crate) fn table(screen: &Screen, headings: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = headings
         .iter()

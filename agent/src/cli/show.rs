@@ -1,4 +1,4 @@
-//! `skein status`, `hosts`, `deployments`, `explain`: questions.
+//! `skein status`, `hosts`, `deployments`: the commands that read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -42,8 +42,7 @@ pub(super) async fn status(session: &Session, args: StatusArgs) -> anyhow::Resul
     group_status(session, &group, args.watch).await
 }
 
-/// The group, with the deployment that runs, or else the last one, and what waits
-/// behind it.
+/// Shows the group, with its running deployment or else its last one, and the one that is queued.
 async fn group_status(session: &Session, group: &GroupView, watch: bool) -> anyhow::Result<Exit> {
     let shown = asked(session, group.running.as_ref().or(group.last_deployment.as_ref())).await?;
     let shown = match shown {
@@ -72,7 +71,7 @@ async fn asked(session: &Session, id: Option<&String>) -> anyhow::Result<Option<
     Ok(Some(session.client.get(&format!("/v1/deployments/{id}")).await?))
 }
 
-/// `Queued: d-…, waits for d-… to be over`.
+/// Formats `Queued: d-…, waits for d-… to be over`.
 fn queued_words(queued: &DeploymentView) -> String {
     let waits = queued.blockers.iter().map(|blocker| format!(", {}", blocker.message));
     format!("Queued: {}{}\n", queued.id, waits.collect::<String>())
@@ -97,11 +96,12 @@ fn group_words(group: &GroupView) -> String {
     format!("{head}\n{}", watches_words(group)).trim_end().to_string()
 }
 
-/// Hosts that are named one by one; of many the first say enough.
+/// The number of hosts to list; with more, the first ones say enough.
 const NAMED_MAX: usize = 20;
 
-/// A line for each host that is not in service, and not in its turn; nothing if all
-/// are. What failed its turn and is behind has its line there, which says more.
+/// Returns a line for each host that is out of service for another reason than
+/// its turn; empty if there are none. A host that failed its turn and is behind
+/// is left out, because its line under `Behind` says more.
 fn out_of_service_words(group: &GroupView) -> String {
     let behind: BTreeSet<&str> = told_behind(group).iter().map(|host| host.who.host.as_str()).collect();
     let is_told = |host: &&OutOfServiceView| host.why != "Failed" || !behind.contains(host.who.host.as_str());
@@ -114,12 +114,13 @@ fn out_of_service_words(group: &GroupView) -> String {
     text
 }
 
-/// Before its first deployment every host is new, and that is no news.
+/// Returns the hosts that are behind. Before the group's first deployment every
+/// host is new, which is not worth a line.
 fn told_behind(group: &GroupView) -> Vec<&BehindView> {
     group.behind.iter().filter(|host| host.why.code != "NO_GOOD_REVISION").collect()
 }
 
-/// A line for each host that is not where its group is; nothing if all are.
+/// Returns a line for each host that is behind its group; empty if there are none.
 pub(super) fn behind_words(group: &GroupView) -> String {
     let all = told_behind(group);
     let mut text = String::new();
@@ -198,11 +199,11 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
     text
 }
 
-/// Lines about groups in the view of the whole mesh; each group's own view has all.
+/// The most lines about groups in the view of the whole mesh; each group's own view has all.
 const GROUP_LINES_MAX: usize = 20;
 
-/// What somebody may have to look at in any group: freezes, alarms, hosts that are behind
-/// or out of service.
+/// Lists what may need attention in any group: freezes, alarms, and hosts that
+/// are behind or out of service.
 fn to_look_at(groups: &[GroupView]) -> String {
     let mut lines = Vec::new();
     for group in groups {
@@ -218,12 +219,12 @@ fn to_look_at(groups: &[GroupView]) -> String {
     if lines.is_empty() { String::new() } else { format!("\n{}", lines.concat()) }
 }
 
-/// `, 15 unknown`; nothing if there are none.
+/// Formats `, 15 unknown`; empty if there are none.
 fn unknown_words(unknown: usize) -> String {
     if unknown == 0 { String::new() } else { format!(", {unknown} unknown") }
 }
 
-/// A deployment in one line.
+/// Formats a deployment in one line.
 pub(super) fn headline(session: &Session, view: &DeploymentView) -> String {
     if view.status == "Queued" || view.never_began() {
         let DeploymentView { id, group, status, .. } = view;
@@ -273,10 +274,10 @@ fn deployment_words(session: &Session, view: &DeploymentView) -> String {
     text
 }
 
-/// Hosts that are shown one by one; of more those that are not as most are.
+/// The most hosts to list; with more, only those with an unusual status are.
 const HOSTS_SHOWN_MAX: usize = 50;
 
-/// The hosts that get a line, and what to say of the others.
+/// Returns the hosts that get a line, and a summary of the others.
 fn of_note(hosts: &[TurnView]) -> (Vec<&TurnView>, String) {
     if hosts.len() <= HOSTS_SHOWN_MAX {
         return (hosts.iter().collect(), String::new());
@@ -297,7 +298,7 @@ fn of_note(hosts: &[TurnView]) -> (Vec<&TurnView>, String) {
     (shown, format!("and of the others {} (--json shows all)\n", others.join(", ")))
 }
 
-/// One line a wave, if there is more than one.
+/// Formats one line per wave, if there is more than one.
 pub(super) fn waves(session: &Session, view: &DeploymentView) -> String {
     if view.waves.len() < 2 {
         return String::new();
@@ -316,7 +317,7 @@ pub(super) fn waves(session: &Session, view: &DeploymentView) -> String {
     format!("\n{}", table(&session.screen, &["WAVE", "STATUS", "DONE", "IN SERVICE", "BAKE"], &rows))
 }
 
-/// How long it is until then, by this host's clock.
+/// Formats the time left until then, by this host's clock.
 fn left_words(until: &str) -> String {
     let until = humantime::parse_rfc3339(until).ok();
     let left = until.and_then(|until| until.duration_since(SystemTime::now()).ok());
@@ -325,7 +326,7 @@ fn left_words(until: &str) -> String {
     words.unwrap_or_default()
 }
 
-/// Reason, blockers, and what became of it: a line each.
+/// Describes the reason, the blockers, and the outcome: one line each.
 pub(super) fn why(view: &DeploymentView) -> String {
     let mut text = String::new();
     if !view.by.is_empty() {
@@ -335,7 +336,7 @@ pub(super) fn why(view: &DeploymentView) -> String {
         text.push_str(&format!("Why: {} ({})\n", reason.message, reason.code));
     }
     for blocker in &view.blockers {
-        // Of one that is queued the message is a whole sentence.
+        // For a queued deployment the message is a whole sentence.
         let message = blocker.message.strip_prefix("waits ").unwrap_or(&blocker.message);
         text.push_str(&format!("Waits: {message} ({})\n", blocker.code));
     }

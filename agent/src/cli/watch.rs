@@ -1,9 +1,8 @@
-//! Following a deployment to its end, and its rollback to its: live on a
-//! terminal, a line a change elsewhere.
+//! Follows a deployment and its rollback until they end: live on a terminal, with
+//! one line per change elsewhere.
 //!
-//! What is shown is always the whole deployment, asked for anew; the agent's
-//! events only say when to ask. So nothing is missed when events are, and the
-//! agent may die and come back meanwhile.
+//! It always shows the whole deployment, requested anew; the agent's events only say when
+//! to ask. So nothing is missed if events are, and the agent may stop and return meanwhile.
 
 mod changes;
 mod ending;
@@ -21,20 +20,20 @@ use super::{Exit, Session};
 use crate::client::{Client, Events, Signal};
 use crate::view::{DeploymentView, HistoryLine};
 
-/// Without an event: an agent that lost its mesh sends none.
+/// The interval of requests without an event: an agent that lost its mesh sends none.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Between two looks at most so often: the eye sees no more.
+/// The shortest time between two requests: the eye notices no more.
 const LOOK_PAUSE: Duration = Duration::from_millis(80);
-/// With many hosts every look costs the agent some milliseconds.
+/// The same with many hosts, where each request costs the agent some milliseconds.
 const LOOK_PAUSE_MANY: Duration = Duration::from_millis(500);
 const MANY_HOSTS: u32 = 500;
-/// How long an agent that went away is tried for: longer than its restart.
+/// Time for which an unreachable agent is retried: longer than its restart.
 const LOST_MAX: Duration = Duration::from_secs(15);
 const RETRY_EVERY: Duration = Duration::from_millis(250);
-/// Recent lines of history on a terminal.
+/// The number of recent history lines on a terminal.
 const HISTORY_MAX: usize = 5;
 
-/// How long somebody waits.
+/// The time that a user is willing to wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     until: Option<Instant>,
@@ -55,7 +54,7 @@ impl Patience {
     }
 }
 
-/// Follows the deployment, and whatever rolls it back, until all is over.
+/// Follows the deployment, and a rollback of it, until all is over.
 pub(crate) async fn follow(
     session: &Session,
     first: DeploymentView,
@@ -81,12 +80,12 @@ struct Watch<'a> {
     patience: Patience,
     /// The deployment that is followed now, as last seen.
     shown: DeploymentView,
-    /// Those that were followed before it.
+    /// The deployments that were followed before it.
     over: Vec<DeploymentView>,
     history: VecDeque<HistoryLine>,
     live: Live,
     since: Instant,
-    /// Said already, where nobody redraws.
+    /// The banner that was printed already, where nothing is redrawn.
     banner: Option<String>,
 }
 
@@ -132,15 +131,13 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Waits until there may be something new, but not for less than the
-    /// pause between looks.
+    /// Waits until there may be something new, and at least for the pause between requests.
     async fn wait(&mut self) {
         let many = self.shown.healthy.total > MANY_HOSTS;
         tokio::time::sleep(if many { LOOK_PAUSE_MANY } else { LOOK_PAUSE }).await;
         let until = tokio::time::Instant::now() + LOOK_EVERY.min(self.patience.left());
         loop {
-            // Everything that has come by now is one look; only the first of
-            // it is waited for.
+            // Wait for the first event only; all that have arrived by now lead to one request.
             tokio::select! {
                 biased;
                 signal = self.events.next() => if self.hear(signal) { break },
@@ -152,7 +149,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Whether it is a reason to look again.
+    /// Returns true if the signal is a reason to look again.
     fn hear(&mut self, signal: Signal) -> bool {
         match signal {
             Signal::Missed => true,
@@ -184,7 +181,7 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Asks the agent; if it has gone away, again and again for a while.
+    /// Asks the agent; if it is unreachable, retries for a while.
     async fn ask(&mut self, path: &str) -> anyhow::Result<DeploymentView> {
         let lost_at = Instant::now();
         let mut is_said = false;
@@ -231,8 +228,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The deployment is over and was rolled back: its end is told, and the
-    /// rollback followed.
+    /// Prints the end of the deployment, which was rolled back, and continues with its rollback.
     async fn go_on_with(&mut self, rollback: &str) -> anyhow::Result<()> {
         self.live.keep();
         self.tell(&ending::of(&self.shown));
@@ -244,8 +240,8 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// The whole story is the deployment that was asked for. Its rollback is named
-    /// in it, and had only begun when it was seen last.
+    /// Returns the deployment that the user asked for, with the current status of
+    /// its rollback, which had only begun when the deployment was last seen.
     fn asked_for(&self) -> DeploymentView {
         let Some(first) = self.over.first() else { return self.shown.clone() };
         let rollback = self.over.get(1).unwrap_or(&self.shown);

@@ -1,4 +1,4 @@
-//! The deployment that a word on the command line means.
+//! Finds the deployment that an argument means.
 
 use anyhow::bail;
 use proto::id::{DeploymentId, GroupName};
@@ -7,15 +7,15 @@ use super::Session;
 use super::group::path_of;
 use crate::view::{DeploymentView, GroupView};
 
-/// Ids that are named if several begin alike.
+/// The number of ids to list if several have the same beginning.
 const NAMED_MAX: usize = 5;
-/// What every id begins with.
+/// The prefix of every id.
 const ID_START: &str = "d-";
 
-/// For the help of each command that takes one.
+/// The help text of each command that takes a deployment.
 pub(super) const WORDS: &str = "A deployment's id, or the beginning of it; or APPLICATION/GROUP";
 
-/// What a group stands for.
+/// The deployment that a group's name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OfGroup {
     /// Its running deployment, or else its last one.
@@ -24,7 +24,7 @@ pub(super) enum OfGroup {
     Running,
 }
 
-/// The deployment that is meant by an id, by the beginning of one, or by a group.
+/// Finds the deployment by an id, by the beginning of one, or by a group.
 pub(super) async fn deployment(
     session: &Session,
     word: &str,
@@ -58,7 +58,7 @@ fn of(group: &GroupView, of_group: OfGroup) -> anyhow::Result<&str> {
     }
 }
 
-/// The only id that begins so, in capitals or not.
+/// Returns the only id with this beginning; ignores case.
 fn beginning_with<'i>(ids: &[&'i str], start: &str) -> anyhow::Result<&'i str> {
     let begins = |id: &&&str| id.get(..start.len()).is_some_and(|own| own.eq_ignore_ascii_case(start));
     let found: Vec<&str> = ids.iter().filter(begins).copied().collect();

@@ -1,14 +1,13 @@
-//! The columns that a text takes on a terminal: wide letters take two, marks that are
-//! combined with the letter before them none.
+//! The columns that a text takes on a terminal: wide letters take two, and combining marks none.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// How many columns the text takes.
+/// Returns the number of columns of the text.
 pub(super) fn columns(text: &str) -> usize {
     text.width()
 }
 
-/// The beginning of the text that fits into so many columns.
+/// Returns the beginning of the text that fits into this many columns.
 pub(super) fn fitting(text: &str, columns_max: usize) -> &str {
     let mut taken = 0;
     for (at, letter) in text.char_indices() {
@@ -20,7 +19,7 @@ pub(super) fn fitting(text: &str, columns_max: usize) -> &str {
     text
 }
 
-/// The end of the text that fits into so many columns.
+/// Returns the end of the text that fits into this many columns.
 fn fitting_end(text: &str, columns_max: usize) -> &str {
     let mut taken = 0;
     for (at, letter) in text.char_indices().rev() {
@@ -32,13 +31,13 @@ fn fitting_end(text: &str, columns_max: usize) -> &str {
     text
 }
 
-/// The text with spaces after it, up to so many columns.
+/// Pads the text with spaces to this many columns.
 pub(super) fn padded(text: &str, to: usize) -> String {
     format!("{text}{}", " ".repeat(to.saturating_sub(columns(text))))
 }
 
-/// A name that is not too long, with both its ends: names of one fleet begin alike,
-/// and what tells namesakes apart stands last.
+/// Shortens a long name but keeps both ends: the names of a fleet begin alike,
+/// and what distinguishes hosts of the same name comes last.
 pub(super) fn shortened(name: &str, columns_max: usize, end: usize) -> String {
     if columns(name) <= columns_max {
         return name.into();
@@ -47,8 +46,8 @@ pub(super) fn shortened(name: &str, columns_max: usize, end: usize) -> String {
     format!("{start}…{}", fitting_end(name, end))
 }
 
-/// The text in lines of so many columns, broken between words, and at most so many
-/// lines: then the last one ends with `…`.
+/// Breaks the text between words into at most `lines_max` lines of this many
+/// columns; if it is longer, the last line ends with `…`.
 pub(super) fn wrapped(text: &str, columns_max: usize, lines_max: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

@@ -1,5 +1,5 @@
-//! What setting a group anew would change: setting by setting, and what would be gone
-//! altogether.
+//! The difference that setting a group again would make: changed settings, and
+//! safeguards that would be gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,32 +8,32 @@ use serde_json::Value;
 
 use crate::group_file::GroupFile;
 
-/// One setting before and after.
+/// A setting before and after.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Change {
     pub(super) key: String,
-    /// None if it is new.
+    /// `None` if it is new.
     pub(super) from: Option<Value>,
-    /// None if it is gone.
+    /// `None` if it is removed.
     pub(super) to: Option<Value>,
 }
 
-/// All that differs.
+/// All differences.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Difference {
     pub(super) changes: Vec<Change>,
-    /// What watched over the group, and would no longer: a health check, an alarm, a
-    /// trigger, a canary, zones, a reason to roll back.
+    /// The safeguards that would be gone: a health check, an alarm, a trigger, a
+    /// canary, zones, a reason to roll back.
     pub(super) drops: Vec<String>,
 }
 
-/// Sections without which a group is less careful.
+/// The sections that are safeguards.
 const WATCHFUL: [&str; 5] = ["health", "canary", "zones", "alarm", "trigger"];
-/// The reasons to roll back.
+/// The key of the reasons to roll back.
 const ROLLBACK_ON: &str = "rollback.on";
 
 impl Difference {
-    /// Both with every setting written out.
+    /// Compares two group files in which every setting is written out.
     pub(super) fn between(before: &GroupFile, after: &GroupFile) -> Result<Self, serde_json::Error> {
         let (before, after) = (settings(before)?, settings(after)?);
         let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -46,7 +46,7 @@ impl Difference {
         Ok(Difference { changes, drops: drops(&before, &after) })
     }
 
-    /// A line for each change.
+    /// Formats one line per change.
     pub(super) fn words(&self) -> String {
         let line = |change: &Change| match (&change.from, &change.to) {
             (Some(from), Some(to)) => format!("  ~ {} = {from} -> {to}\n", change.key),
@@ -71,7 +71,7 @@ fn drops(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> V
     drops
 }
 
-/// The watchful part that a setting belongs to: `health`, `alarm.error-rate`.
+/// Returns the safeguard that a setting belongs to, such as `health` or `alarm.error-rate`.
 fn part(key: &str) -> Option<String> {
     let mut words = key.split('.');
     let section = words.next().filter(|section| WATCHFUL.contains(section))?;
@@ -81,7 +81,7 @@ fn part(key: &str) -> Option<String> {
     }
 }
 
-/// Each setting by its dotted key; alarms and triggers by their names.
+/// Returns each setting by its dotted key; alarms and triggers by their names.
 fn settings(file: &GroupFile) -> Result<BTreeMap<String, Value>, serde_json::Error> {
     let mut found = BTreeMap::new();
     collect("", serde_json::to_value(file)?, &mut found);

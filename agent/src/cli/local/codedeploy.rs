@@ -1,10 +1,9 @@
-//! `codedeploy-local`: what this program is when it is called by that name.
+//! `codedeploy-local`: the behaviour of this program when called by that name.
 //!
-//! Its options, their defaults and forms, its checks and its two exit codes are
-//! the official tool's, so that scripts need no change. What it does is what
-//! `skein local` does. Two checks of that tool are left out: a configuration
-//! file need not be there unless one is named, and any path may be a bundle's
-//! location, also one with blanks.
+//! Its options, their defaults and forms, its checks and its two exit codes are the
+//! official tool's, so that scripts need no change. The work is done by `skein local`.
+//! Two of that tool's checks are left out: the configuration file need not exist
+//! unless one is named, and any path may be a bundle's location, even one with blanks.
 
 use std::ffi::OsString;
 
@@ -15,7 +14,7 @@ use super::options::{BundleType, Options};
 use super::{Exit, LocalArgs};
 use crate::cli::{Global, Screen};
 
-/// The name that makes it so.
+/// The program name that selects this behaviour.
 pub(crate) const NAME: &str = "codedeploy-local";
 
 /// Deploys a bundle to this host alone, as AWS CodeDeploy's tool of this name does
@@ -33,7 +32,7 @@ struct CodeDeployArgs {
     version: bool,
 }
 
-/// Does what was typed; all that can go wrong ends with 1, as there.
+/// Runs what was typed. Every error ends with code 1, as in the official tool.
 pub(crate) fn run(words: impl Iterator<Item = OsString>) -> Exit {
     let args = match CodeDeployArgs::try_parse_from(words) {
         Ok(args) => args,
@@ -47,7 +46,7 @@ pub(crate) fn run(words: impl Iterator<Item = OsString>) -> Exit {
         }
     };
     if args.version {
-        // The tool's own number is one that scripts may look for.
+        // Scripts may look for the official tool's version number.
         println!("1.0 (skein {})", env!("CARGO_PKG_VERSION"));
         return Exit::Done;
     }
@@ -59,7 +58,7 @@ pub(crate) fn run(words: impl Iterator<Item = OsString>) -> Exit {
 }
 
 impl CodeDeployArgs {
-    /// The same for `skein local`.
+    /// Converts the arguments to those of `skein local`.
     fn into_local(self) -> LocalArgs {
         LocalArgs {
             source: None,

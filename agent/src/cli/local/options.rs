@@ -1,4 +1,4 @@
-//! What `skein local` and `codedeploy-local` both take.
+//! The options that `skein local` and `codedeploy-local` share.
 
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ pub(super) struct Options {
     pub(super) appspec_filename: String,
 }
 
-/// What a bundle is said to be.
+/// The declared kind of a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum BundleType {
     Directory,
@@ -47,8 +47,8 @@ pub(super) enum BundleType {
 }
 
 impl BundleType {
-    /// The archives that the official agent's tools would unpack: its tar finds
-    /// out by itself how an archive is packed, unless it is told.
+    /// Returns the kinds of archives that the official agent's tools would
+    /// unpack. Its tar detects the compression itself, unless told.
     pub(super) fn archives(self) -> &'static [Kind] {
         match self {
             BundleType::Directory => &[],

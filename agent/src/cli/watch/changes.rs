@@ -1,11 +1,11 @@
-//! Where nobody redraws: a line for each thing that has changed.
+//! Output without redrawing: one line per change.
 
 use std::collections::BTreeMap;
 
 use crate::cli::group::short_revision;
 use crate::view::{DeploymentView, TurnView, Why};
 
-/// The first lines of a deployment: what it is, and what has happened so far.
+/// Returns the first lines of a deployment: what it is, and what has happened so far.
 pub(super) fn opening(view: &DeploymentView) -> Vec<String> {
     let DeploymentView { id, group, config, .. } = view;
     let what = match &view.rollback_of {
@@ -20,10 +20,10 @@ pub(super) fn opening(view: &DeploymentView) -> Vec<String> {
     lines
 }
 
-/// What is different.
+/// Returns the lines for the changes between two states.
 pub(super) fn between(before: &DeploymentView, now: &DeploymentView) -> Vec<String> {
     let id = &now.id;
-    // What has ended stands before what began, as it went: the next one began by it.
+    // Print ended turns before new ones, in the order of events: an end lets the next turn begin.
     let mut moved: Vec<&TurnView> = moved(before, now).collect();
     moved.sort_by_key(|host| host.finished_at.is_none());
     let mut lines: Vec<String> = moved.iter().map(|host| format!("{id} {}", turn_line(host))).collect();
@@ -43,17 +43,17 @@ pub(super) fn between(before: &DeploymentView, now: &DeploymentView) -> Vec<Stri
     lines
 }
 
-/// What it waits for, as far as it is worth a line.
+/// Describes what it waits for, as far as that is worth a line.
 pub(super) fn waits(view: &DeploymentView) -> impl Iterator<Item = String> {
     let worth_it = view.blockers.iter().filter(|blocker| is_worth_a_line(blocker, view));
-    // Of one that is queued the message is a whole sentence.
+    // For a queued deployment the message is a whole sentence.
     worth_it.map(|blocker| match blocker.message.starts_with("waits ") {
         true => blocker.message.clone(),
         false => format!("waits: {}", blocker.message),
     })
 }
 
-/// The hosts that are elsewhere in their turns.
+/// Returns the hosts whose turns have moved on.
 fn moved<'v>(before: &'v DeploymentView, now: &'v DeploymentView) -> impl Iterator<Item = &'v TurnView> {
     let before = before.hosts().iter().map(|host| (host.who.host.as_str(), place(host)));
     let before: BTreeMap<&str, _> = before.collect();
@@ -63,8 +63,8 @@ fn moved<'v>(before: &'v DeploymentView, now: &'v DeploymentView) -> impl Iterat
     })
 }
 
-/// A rolling deployment always waits for the turn under way, as long as nobody else is
-/// out of service: that is no news.
+/// Returns true unless the blocker is routine: a rolling deployment always waits
+/// for the turn in progress, as long as no other host is out of service.
 fn is_worth_a_line(blocker: &Why, view: &DeploymentView) -> bool {
     let is_out = |what: &str| blocker.numbers.get(what).is_some_and(|count| *count > 0);
     match blocker.code.as_str() {
@@ -76,7 +76,7 @@ fn is_worth_a_line(blocker: &Why, view: &DeploymentView) -> bool {
     }
 }
 
-/// Whether it waits for something that may not come about by itself.
+/// Returns true if it waits for something that may not happen by itself.
 pub(super) fn needs_a_person(view: &DeploymentView) -> bool {
     const BY_ITSELF: [&str; 5] = ["QUEUED", "BAKING", "FROZEN", "ALARM_UNREAD", "WAVE_ENDING"];
     let worth_it = view.blockers.iter().filter(|blocker| is_worth_a_line(blocker, view));

@@ -1,4 +1,4 @@
-//! How it ended, truthfully, in numbers, and with what the failing script said.
+//! Describes how the deployment ended, in numbers, and with the output of failed scripts.
 
 use std::time::Duration;
 
@@ -6,13 +6,12 @@ use crate::cli::Exit;
 use crate::cli::group::short_revision;
 use crate::view::{DeploymentView, TurnView};
 
-/// Lines of a failing script's log that are shown; `skein logs` has the rest.
+/// The most lines of a failed script's log to show; `skein logs` has the rest.
 const LOG_LINES_MAX: usize = 10;
-/// Failed hosts that are shown with their logs; after the first few, the
-/// failures repeat.
+/// The number of failed hosts to show with their logs; later failures repeat the same causes.
 const FAILED_SHOWN_MAX: usize = 3;
 
-/// The last lines of a deployment.
+/// Returns the last lines of a deployment.
 pub(super) fn of(view: &DeploymentView) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let failed: Vec<&TurnView> = view.hosts().iter().filter(|host| host.status == "Failed").collect();
@@ -60,7 +59,7 @@ fn headline(view: &DeploymentView) -> String {
     }
 }
 
-/// ` after 1m 7s`, from its submission on; nothing if that is not known.
+/// Formats ` after 1m 7s`, counted from its submission; empty if that is not known.
 fn took(view: &DeploymentView) -> String {
     let at = |text: &str| humantime::parse_rfc3339(text).ok();
     let ended = view.finished_at.as_deref().and_then(at);
@@ -83,14 +82,14 @@ fn failure(host: &TurnView) -> Vec<String> {
     lines
 }
 
-/// The exit code: `asked_for` is the deployment that was watched first, if
-/// another one, its rollback, was the `last`.
+/// Returns the exit code. `asked_for` is the deployment that was followed first,
+/// if `last` is its rollback.
 pub(super) fn exit(asked_for: Option<&DeploymentView>, last: &DeploymentView) -> Exit {
     let asked_for = asked_for.unwrap_or(last);
     let is_rolled_back = asked_for.id != last.id && last.status == "Succeeded";
     match asked_for.status.as_str() {
         "Succeeded" => Exit::Done,
-        // What an alarm stopped has failed; what a person stopped has not.
+        // A deployment that an alarm stopped has failed; one that a person stopped has not.
         "Stopped" if !is_rolled_back || is_by_hand(asked_for) => Exit::Stopped,
         _ if is_rolled_back => Exit::RolledBack,
         _ => Exit::Failed,

@@ -1,6 +1,6 @@
-//! The live view: one frame a look, redrawn in place.
+//! The live view: one frame per look, redrawn in place.
 //!
-//! A frame always fits the terminal: what is drawn over must not have scrolled away.
+//! A frame always fits the terminal: lines to be overwritten must not have scrolled away.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -14,40 +14,40 @@ use crate::cli::watch::changes::{needs_a_person, waits};
 use crate::cli::width::{columns, fitting, padded, shortened, wrapped};
 use crate::view::{DeploymentView, HistoryLine, TurnView};
 
-/// Hosts that are shown; those in their turn and those that failed first.
+/// The most hosts to show; those in their turn and those that failed come first.
 const ROWS_MAX: usize = 20;
-/// As many are shown on the smallest terminal.
+/// The number of hosts to show on the smallest terminal.
 const ROWS_MIN: usize = 3;
-/// Columns of a name, of which so many belong to its end.
+/// The most columns of a name, and `NAME_END`, the columns for its end.
 const NAME_MAX: usize = 24;
 const NAME_END: usize = 12;
 const BAR_MAX: usize = 30;
-/// Lines of the sentence that says what it waits for.
+/// The most lines of the sentence that says what it waits for.
 const WHY_LINES_MAX: usize = 3;
-/// Below the frame there is the cursor's line, and a note if the agent goes away.
+/// The lines below the frame: the cursor's, and a note if the agent is unreachable.
 const LINES_BELOW: usize = 2;
 
-/// What is drawn.
+/// The content of a frame.
 pub(super) struct Frame<'a> {
     pub(super) deployment: &'a DeploymentView,
     pub(super) history: &'a VecDeque<HistoryLine>,
     pub(super) elapsed: Duration,
-    /// Why all this is not the present.
+    /// The reason why all this is not current.
     pub(super) banner: Option<String>,
 }
 
-/// Words of one line, each with its style: cut to the terminal's width before
-/// a colour can be cut in two.
+/// The words of one line, each with its style. They are cut to the terminal's
+/// width before colours are added, so that no colour code is cut in two.
 type Line = Vec<(String, Style)>;
 
 impl Frame<'_> {
-    /// At most `height` lines, with room for what comes below them.
+    /// Returns at most `height` lines, with room for those below the frame.
     pub(super) fn lines(&self, width: usize, height: usize) -> Vec<Line> {
         let mut lines = self.banner(width);
         lines.extend([self.header(), self.progress(), self.in_service(), Vec::new()]);
         let why = self.why(width);
         let room = height.saturating_sub(LINES_BELOW + lines.len() + why.len());
-        // Of a low terminal the hosts get what there is.
+        // On a low terminal, the hosts get the room there is.
         let history =
             self.history.len().min(room.saturating_sub(ROWS_MAX.min(self.deployment.hosts().len()) + 2));
         let below = if history > 0 { history + 1 } else { 0 };
@@ -71,7 +71,7 @@ impl Frame<'_> {
         let view = self.deployment;
         let rollback = view.rollback_of.as_deref().map(|undone| format!("  (rollback of {undone})"));
         let revision = short_revision(&view.revision);
-        // What matters most stands first: a narrow terminal cuts the rest.
+        // The most important part comes first: a narrow terminal cuts the rest.
         vec![
             (view.id.clone(), Style::new().bold()),
             (format!("  {}", view.status), status_style(&view.status).bold()),
@@ -81,13 +81,13 @@ impl Frame<'_> {
         ]
     }
 
-    /// Turns that are over as a bar: those that went well, those that did not, and what
-    /// is under way.
+    /// Formats the progress bar: turns that succeeded, turns that ended
+    /// otherwise, and turns in progress.
     fn progress(&self) -> Line {
         let counts = self.deployment.counts;
         let total = counts.pending + counts.in_progress + counts.succeeded + counts.failed + counts.skipped;
         let cells = (total as usize).min(BAR_MAX);
-        // Rounded down: the bar is full when all is over, and not before.
+        // Round down, so that the bar is full only when all is over.
         let scale = |hosts: u32| (hosts as usize * cells).checked_div(total as usize).unwrap_or(0);
         let good = scale(counts.succeeded);
         let over = scale(counts.succeeded + counts.failed + counts.skipped);
@@ -115,7 +115,7 @@ impl Frame<'_> {
         vec![(words, style), (format!(" ({config})"), Style::new())]
     }
 
-    /// The hosts, in so many lines, the last of which counts those that are not shown.
+    /// Formats the hosts in up to `room` lines; the last one counts the hosts that are not shown.
     fn rows(&self, room: usize) -> Vec<Line> {
         let hosts = self.deployment.hosts();
         let mut shown: Vec<&TurnView> = hosts.iter().collect();
@@ -149,7 +149,7 @@ impl Frame<'_> {
     }
 }
 
-/// `… and 87 more: 80 Succeeded, 7 Pending`.
+/// Formats `… and 87 more: 80 Succeeded, 7 Pending`.
 fn more(left_out: &[&TurnView]) -> String {
     let mut counts: BTreeMap<(u8, &str), usize> = BTreeMap::new();
     for host in left_out {
@@ -160,7 +160,7 @@ fn more(left_out: &[&TurnView]) -> String {
     format!("  … and {} more: {}", left_out.len(), counts.join(", "))
 }
 
-/// What a person must see first.
+/// Returns the rank of a status; people must see the lowest first.
 fn urgency(status: &str) -> u8 {
     match status {
         "Failed" => 0,
@@ -204,14 +204,14 @@ impl Live {
         Live { term: Term::stdout(), has_colour: screen.has_colour(), drawn: 0, note: None }
     }
 
-    /// Draws over what was drawn before. Forgets the note: the agent answers.
+    /// Draws a frame over the previous one. Forgets the note, because the agent answers.
     pub(super) fn draw(&mut self, frame: &Frame<'_>) {
         self.note = None;
         let (height, width) = self.term.size();
         self.replace(&frame.lines(usize::from(width), usize::from(height)));
     }
 
-    /// A line under the last frame, until the next one.
+    /// Prints a line below the last frame, until the next one.
     pub(super) fn note(&mut self, line: &str) {
         if self.note.as_deref() != Some(line) {
             self.note = Some(line.to_string());
@@ -223,7 +223,7 @@ impl Live {
         }
     }
 
-    /// What is drawn stays, and the next frame begins below it.
+    /// Keeps what is drawn; the next frame begins below it.
     pub(super) fn keep(&mut self) {
         if self.drawn > 0 {
             self.write("\n");
@@ -231,14 +231,14 @@ impl Live {
         self.drawn = 0;
     }
 
-    /// Nothing more will be drawn.
+    /// Ends the drawing.
     pub(super) fn finish(&mut self) {
         self.drawn = 0;
     }
 
     fn replace(&mut self, lines: &[Line]) {
-        // Each line is wiped as it is written, and the rest at the end:
-        // clearing all first would flicker.
+        // Clear each line as it is written, and the rest at the end: clearing
+        // everything first would flicker.
         let mut text = match self.drawn {
             0 => String::new(),
             drawn => format!("\x1b[{drawn}A\r"),
@@ -255,12 +255,12 @@ impl Live {
     }
 
     fn write(&self, text: &str) {
-        // A terminal that is gone needs no picture.
+        // If the terminal is gone, nothing needs to be drawn.
         let _ = self.term.write_str(text).and_then(|()| self.term.flush());
     }
 }
 
-/// The line, at most `width` columns wide.
+/// Formats the line, at most `width` columns wide.
 pub(super) fn painted(line: &Line, width: usize, has_colour: bool) -> String {
     let mut left = width.saturating_sub(1);
     let mut text = String::new();

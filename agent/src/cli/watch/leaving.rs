@@ -1,13 +1,11 @@
-//! Who is told to leave by a signal: the deployment goes on, and they are told
-//! so.
+//! Handles a signal that ends the command: the deployment continues, and the user is told so.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Exit;
 use crate::view::DeploymentView;
 
-/// Listens from now on for Ctrl-C and SIGTERM. The answer is the exit code that
-/// says which came.
+/// Listens from now on for Ctrl-C and SIGTERM. Returns the exit code for the signal that arrives.
 pub(super) fn told() -> impl Future<Output = Exit> {
     let interrupted = listen(SignalKind::interrupt());
     let terminated = listen(SignalKind::terminate());
@@ -19,7 +17,7 @@ pub(super) fn told() -> impl Future<Output = Exit> {
     }
 }
 
-/// None if it cannot: then the signal ends us as it ends everybody.
+/// Returns `None` if it cannot listen: the signal then ends the process as usual.
 fn listen(kind: SignalKind) -> Option<Signal> {
     signal(kind).ok()
 }
@@ -31,7 +29,7 @@ async fn comes(signals: Option<Signal>) {
     }
 }
 
-/// What goes on without them, and the commands for it.
+/// Describes what continues, and the commands for it.
 pub(super) fn words(shown: &DeploymentView) -> String {
     let id = &shown.id;
     if shown.is_over() {
