@@ -1,28 +1,28 @@
-//! `acls` and `context`: what goes beyond mode, owner and group.
+//! Reads `acls` and `context`: access rights beyond mode, owner and group.
 
 use super::reader::{Cursor, Reader};
 
 /// One entry of an access control list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ace {
-    /// Whether it is for what will be created below a directory.
+    /// True if it is for what is later created below a directory.
     pub default: bool,
-    /// Whom it is for.
+    /// The user or group that it is for.
     pub kind: AceKind,
-    /// Read 4, write 2, execute 1.
+    /// The permissions: read 4, write 2, execute 1.
     pub bits: u8,
 }
 
-/// Whom an entry is for.
+/// The user or group that an entry is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AceKind {
-    /// A user by name; the owner if it is empty.
+    /// A user by name; the owner if the name is empty.
     User(String),
-    /// A group by name; the owning group if it is empty.
+    /// A group by name; the owning group if the name is empty.
     Group(String),
     /// The most that named entries and the owning group can have.
     Mask,
-    /// Everybody else.
+    /// All others.
     Other,
 }
 
@@ -31,14 +31,15 @@ pub enum AceKind {
 pub struct SeContext {
     /// The SELinux user.
     pub name: Option<String>,
-    /// The type.
+    /// The SELinux type.
     pub type_: String,
-    /// The range, in its canonical form.
+    /// The SELinux range, in its canonical form.
     pub range: String,
 }
 
 impl Ace {
-    /// Whether it is one of the three that every object has and `mode` sets.
+    /// Returns true if it is one of the three entries that every object has and
+    /// that `mode` sets.
     pub fn is_base(&self) -> bool {
         match &self.kind {
             AceKind::User(name) | AceKind::Group(name) => name.is_empty(),
@@ -107,7 +108,7 @@ pub(super) fn context(reader: &mut Reader, context: &Cursor<'_>) -> Option<SeCon
     let type_ = map.require(reader, "type", &KEYS, "an SELinux type, for example httpd_sys_content_t");
     let type_ = type_.and_then(|given| given.text(reader)).map(str::to_owned);
     let name = map.given("name").and_then(|given| given.text(reader)).map(str::to_owned);
-    // The official agent fails without one, in the middle of its installation.
+    // Without a range the official agent fails in the middle of its installation.
     let given = map.require(reader, "range", &KEYS, "an SELinux range, for example s0")?;
     let text = given.text(reader)?;
     let range = canonical_range(text);
@@ -118,7 +119,8 @@ pub(super) fn context(reader: &mut Reader, context: &Cursor<'_>) -> Option<SeCon
     Some(SeContext { name, type_: type_?, range: range? })
 }
 
-/// `s0-s2:c1,c2,c3,c7` becomes `s0-s2:c1.c3,c7`; `None` if it is no range.
+/// Normalises a range: `s0-s2:c1,c2,c3,c7` becomes `s0-s2:c1.c3,c7`. Returns `None`
+/// if the text is not a range.
 fn canonical_range(text: &str) -> Option<String> {
     let (levels, categories) = match text.split_once(':') {
         Some((levels, categories)) => (levels, Some(categories)),

@@ -1,12 +1,13 @@
-//! What most likely went wrong in a file that is no YAML: the parser says where
-//! it gave up, which is rarely what the author has to change.
+//! Finds the most likely mistake in a file that is not YAML. The parser says where
+//! it gave up, which is rarely the place that the author has to change.
 
 mod colons;
 mod quotes;
 
 pub(super) use colons::without_blank;
 
-/// What to say of `line` before the parser's words; nothing if nothing is known.
+/// Returns what to say about `line` before the parser's message, if anything is
+/// known.
 pub(super) fn on_syntax(text: &str, line: usize, keys: &[&str]) -> Option<String> {
     missing_colon(text, line, keys)
         .or_else(|| tab(text, line))
@@ -18,7 +19,8 @@ pub(super) fn on_syntax(text: &str, line: usize, keys: &[&str]) -> Option<String
         .or_else(|| other_indentation(text, line))
 }
 
-/// `version 0.0` is the commonest way to write no YAML mapping at all.
+/// Finds `version 0.0`, the most common way to write something that is not a YAML
+/// mapping.
 fn missing_colon(text: &str, line: usize, keys: &[&str]) -> Option<String> {
     let near = text.lines().take(line).skip(line.saturating_sub(2));
     let slip = near.map(str::trim).find(|line| {
@@ -31,13 +33,13 @@ fn missing_colon(text: &str, line: usize, keys: &[&str]) -> Option<String> {
 fn tab(text: &str, line: usize) -> Option<String> {
     let indentation = |text: &str| text.len() - text.trim_start().len();
     let has_tab = |line: &str| line[..indentation(line)].contains('\t');
-    // The parser may have come a line further before it noticed.
+    // The parser may have read one more line before it noticed.
     let mut near = text.lines().zip(1..).take(line).skip(line.saturating_sub(2));
     let (_, number) = near.find(|(line, _)| has_tab(line))?;
     Some(format!("line {number} is indented with a tab: YAML takes blanks only"))
 }
 
-/// A line that says something: how far it is indented, and what it says.
+/// A line with text: its indentation, and the text.
 #[derive(Clone, Copy)]
 struct Said<'t> {
     number: usize,
@@ -46,7 +48,7 @@ struct Said<'t> {
 }
 
 impl Said<'_> {
-    /// How far the text after the dashes of an item is indented.
+    /// Returns the indentation of the text after the dashes of an item.
     fn first_key_at(&self) -> usize {
         self.indented + self.text.len() - self.text.trim_start_matches('-').trim_start().len()
     }
@@ -61,14 +63,14 @@ fn said(text: &str) -> impl DoubleEndedIterator<Item = Said<'_>> {
     lines.into_iter()
 }
 
-/// A key of a list's item that does not stand below the item's first key.
+/// Finds a key of a list item that is not aligned with the item's first key.
 fn below_a_dash(text: &str, line: usize) -> Option<String> {
     let here = said(text).find(|said| said.number == line)?;
     let key = key_of(here.text).filter(|_| !here.text.starts_with('-'))?;
     let above = said(text).rev().find(|said| said.number < line && said.text.starts_with('-'))?;
     let first = above.text.trim_start_matches('-').trim_start();
     let wanted = above.first_key_at();
-    // Further left it is a key of something above the list.
+    // A key further to the left belongs to something above the list.
     let is_item = here.indented >= above.indented && here.indented != wanted;
     let first = key_of(first).filter(|_| is_item)?;
     Some(format!(
@@ -79,11 +81,12 @@ fn below_a_dash(text: &str, line: usize) -> Option<String> {
     ))
 }
 
-/// A key that stands neither where those above it do nor inside one of them.
+/// Finds a key that is neither aligned with the keys above it nor inside one of
+/// them.
 fn other_indentation(text: &str, line: usize) -> Option<String> {
     let here = said(text).find(|said| said.number == line)?;
     let key = key_of(here.text)?;
-    // A key that stands below the first of its item stands where it should.
+    // A key that is aligned with the first key of its item is where it should be.
     let item = said(text).rev().find(|said| said.number < line && said.text.starts_with('-'));
     if item.is_some_and(|item| item.first_key_at() == here.indented) {
         return None;
@@ -103,7 +106,7 @@ fn other_indentation(text: &str, line: usize) -> Option<String> {
                 blanks(above.indented)
             ));
         }
-        // What has a value beside it has no map below it that this could end.
+        // A key with a value beside it has no map below it that could end here.
         if above.text.trim_end().ends_with(':') {
             further = Some((name, above));
         }

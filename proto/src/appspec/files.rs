@@ -1,4 +1,4 @@
-//! `files`: what to copy where.
+//! Reads `files`: what to copy where.
 
 use super::FileMapping;
 use super::reader::{Cursor, Map, Reader};
@@ -27,8 +27,8 @@ fn mapping(reader: &mut Reader, item: &Cursor<'_>) -> Option<FileMapping> {
     Some(FileMapping { source: source?, destination: destination?, line: item.line() })
 }
 
-/// Warns of a path on the host that depends on who the agent is and where it was
-/// started.
+/// Warns of a path on the host that depends on the agent's user, or on where the
+/// agent was started.
 pub(super) fn odd_path(reader: &mut Reader, path: &Cursor<'_>, text: &str) {
     let problem = if text == "~" || text.starts_with("~/") {
         let home = "the home directory of the user that the agent runs as, which is root's as a rule";
@@ -43,7 +43,7 @@ pub(super) fn odd_path(reader: &mut Reader, path: &Cursor<'_>, text: &str) {
     path.warning(reader, problem);
 }
 
-/// What people write here, and where it belongs.
+/// Explains keys that people write here, but that belong elsewhere.
 fn misplaced(key: &str) -> Option<&'static str> {
     match key {
         "overwrite" => {
@@ -57,7 +57,7 @@ fn misplaced(key: &str) -> Option<&'static str> {
     }
 }
 
-/// A path below the bundle's top, without the slashes and dots that mean nothing.
+/// Returns a path below the bundle's top, without redundant slashes and dots.
 pub(super) fn inside_bundle(reader: &mut Reader, path: &Cursor<'_>) -> Option<String> {
     let text = path.strict_text(reader)?;
     let text = path.path_text(reader, text)?;
@@ -71,7 +71,8 @@ pub(super) fn inside_bundle(reader: &mut Reader, path: &Cursor<'_>) -> Option<St
     parts
 }
 
-/// `None` if the path leaves where it starts, even if only to come back.
+/// Normalises a relative path. Returns `None` if it leaves its start, even if it
+/// comes back.
 pub(super) fn relative(path: &str) -> Option<String> {
     let mut parts = Vec::new();
     for part in path.split('/') {

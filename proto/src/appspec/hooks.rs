@@ -1,4 +1,4 @@
-//! `hooks`: the scripts of each event.
+//! Reads `hooks`: the scripts of each event.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::suggest;
 const KEYS: [&str; 4] = ["location", "timeout", "runas", "sudo"];
 /// Events that CodeDeploy has, but not for hosts.
 const TRAFFIC_TESTS: [&str; 2] = ["AfterAllowTestTraffic", "BeforeAllowTestTraffic"];
-/// Keys of the file that end up among the events when they are indented.
+/// Top-level keys that become events by mistake when they are indented.
 const TOP_LEVEL: [&str; 5] = ["version", "os", "files", "file_exists_behavior", "permissions"];
 const EXAMPLE: &str = "- location: scripts/start.sh";
 
-/// Scripts by event, and by the names of events that are no lifecycle events.
+/// The scripts by lifecycle event, and those by the names of other events.
 type Hooks = (BTreeMap<LifecycleEvent, Vec<Script>>, BTreeMap<String, Vec<Script>>);
 
 pub(super) fn read(reader: &mut Reader, top: &Map<'_>, custom: CustomEvents<'_>) -> Hooks {
@@ -34,7 +34,7 @@ pub(super) fn read(reader: &mut Reader, top: &Map<'_>, custom: CustomEvents<'_>)
         match event {
             _ if scripts.is_empty() => {}
             Event::Known(event) => drop(hooks.insert(event, scripts)),
-            // A file with an unknown one is refused, but its other mistakes are
+            // A file with an unknown event is refused, but its other mistakes are
             // worth finding.
             Event::Custom | Event::Unknown => drop(custom_hooks.insert(name.to_owned(), scripts)),
             Event::Never | Event::Misplaced => {}
@@ -48,9 +48,9 @@ enum Event {
     Known(LifecycleEvent),
     Custom,
     Unknown,
-    /// CodeDeploy's, but its scripts never run on a host.
+    /// One of CodeDeploy's events whose scripts never run on a host.
     Never,
-    /// Another part of the file: what is in it are no scripts.
+    /// Another part of the file, which holds no scripts.
     Misplaced,
 }
 
@@ -61,7 +61,7 @@ fn event(reader: &mut Reader, name: &str, cursor: &Cursor<'_>, custom: CustomEve
     };
     let (event, problem) = match name.parse::<LifecycleEvent>() {
         Ok(event) if event.step().scripts != Scripts::BuiltIn => return Event::Known(event),
-        // The official agent never comes to scripts of such an event either.
+        // The official agent never reaches the scripts of such an event either.
         Ok(_) if cursor.is_empty() => return Event::Never,
         Ok(event) => (Event::Never, built_in(event)),
         Err(_) if is_custom => return Event::Custom,
@@ -77,7 +77,7 @@ fn event(reader: &mut Reader, name: &str, cursor: &Cursor<'_>, custom: CustomEve
         }
         Err(_) => (Event::Unknown, unknown(name)),
     };
-    // A name without scripts is nothing that could run or fail.
+    // A name without scripts is harmless: nothing could run or fail.
     let is_harmless = event == Event::Never || cursor.is_empty();
     match is_harmless {
         true => reader.warning(cursor.key_at(), cursor.path(), problem),
@@ -86,7 +86,8 @@ fn event(reader: &mut Reader, name: &str, cursor: &Cursor<'_>, custom: CustomEve
     event
 }
 
-/// The events around a built-in one are where its scripts were meant to run.
+/// Names the events around a built-in one, where its scripts were probably meant to
+/// run.
 fn built_in(event: LifecycleEvent) -> String {
     let scriptable = |step: &&Step| step.scripts != Scripts::BuiltIn;
     let before = LIFECYCLE.iter().rev().filter(scriptable).find(|step| step.event < event);
@@ -117,7 +118,7 @@ fn script(reader: &mut Reader, item: &Cursor<'_>) -> Option<Script> {
         })
     });
     let advice = match map.iter().next() {
-        // A dash too many makes of one script two.
+        // One dash too many turns one script into two.
         Some((key, _)) if KEYS.contains(&key) && !item.path().ends_with("[0]") => format!(
             "the script's path in the bundle; if `{key}` belongs to the script above, write it below that \
              one's `location`, without a dash"
@@ -134,7 +135,7 @@ fn script(reader: &mut Reader, item: &Cursor<'_>) -> Option<Script> {
     let runas = map.given("runas").and_then(|runas| {
         let user = runas.text(reader)?.trim();
         if user.is_empty() {
-            // The official agent's command is then `su -c`, which is root's.
+            // Then the official agent runs `su -c`, which means root.
             let problem = "names nobody, so the script runs as the agent does: leave the key out";
             runas.warning(reader, problem.to_owned());
             return None;
@@ -160,19 +161,20 @@ fn location(reader: &mut Reader, location: &Cursor<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// More than fits is as good as for ever.
+/// Parses digits. A number that is too large counts as the largest.
 fn whole(digits: &str) -> Option<u64> {
     (!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
-/// Whether the text says that number of seconds, and nothing else.
+/// Returns true if the text is exactly this number of seconds.
 fn is_whole(text: &str, seconds: u64) -> bool {
     let text = text.trim();
     let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
     self::whole(whole) == Some(seconds) && rest.bytes().all(|digit| digit == b'0')
 }
 
-/// Whole seconds; text counts up to its first non-digit, as Ruby's `to_i` has it.
+/// Reads whole seconds. Text counts up to its first non-digit, as with Ruby's
+/// `to_i`.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be above zero")]
 fn timeout(reader: &mut Reader, timeout: &Cursor<'_>) -> Option<Duration> {
     let text = timeout.text(reader)?;
@@ -183,7 +185,7 @@ fn timeout(reader: &mut Reader, timeout: &Cursor<'_>) -> Option<Duration> {
             timeout.mistake(reader, format!("`{text}` is no timeout: write whole seconds, 1 or more"));
             return None;
         }
-        // `1.5`, `30s` and `1:30` all are something else than they look like.
+        // The values `1.5`, `30s` and `1:30` do not mean what they seem to.
         Some(seconds) if !is_whole(text, seconds) => {
             let plural = if seconds == 1 { "" } else { "s" };
             let problem = format!(

@@ -1,4 +1,4 @@
-//! `permissions`: modes, owners and so on of what was copied.
+//! Reads `permissions`: modes, owners and so on of copied files.
 
 use super::access;
 use super::reader::{Cursor, Map, Reader};
@@ -18,7 +18,7 @@ pub(super) fn read(reader: &mut Reader, top: &Map<'_>, files: &[FileMapping]) ->
     permissions.collect()
 }
 
-/// Warns of what changes nothing, which nobody writes on purpose.
+/// Warns of an entry that changes nothing, which nobody writes on purpose.
 fn useless(reader: &mut Reader, item: &Cursor<'_>, permission: &Permission, files: &[FileMapping]) {
     let Permission { object, pattern, except, mode, owner, group, acls, context, .. } = permission;
     if mode.is_none() && owner.is_none() && group.is_none() && acls.is_empty() && context.is_none() {
@@ -40,8 +40,8 @@ fn useless(reader: &mut Reader, item: &Cursor<'_>, permission: &Permission, file
     }
 }
 
-/// Whether one of the paths may be the other or above it. Of relative ones
-/// nobody knows.
+/// Returns true if the paths may be the same, or one may be above the other. For
+/// relative paths this is not known, so they may.
 fn may_meet(object: &str, destination: &str) -> bool {
     let parts = |path: &str| -> Option<Vec<String>> {
         let is_known = path.starts_with('/') && !path.split('/').any(|part| part == "..");
@@ -94,8 +94,8 @@ fn permission(reader: &mut Reader, item: &Cursor<'_>) -> Option<Permission> {
     Some(permission)
 }
 
-/// A file's own mode has no default to speak of, so entries that set it are
-/// refused by the official agent too; `mode` says it better.
+/// Refuses entries that set the object's own mode, as the official agent does:
+/// `mode` is the way to say that.
 fn base_entries(reader: &mut Reader, map: &Map<'_>, permission: &Permission) {
     if let Some(acls) = map.given("acls")
         && permission.acls.iter().any(|ace| !ace.default && ace.is_base())
@@ -106,8 +106,8 @@ fn base_entries(reader: &mut Reader, map: &Map<'_>, permission: &Permission) {
     }
 }
 
-/// Octal digits, as in `chmod`. YAML would make 0644 the number 420 before we
-/// see it, and the official agent then sets 0420; so we read what was written.
+/// Reads octal digits, as in `chmod`. A YAML reader would turn 0644 into the number
+/// 420, and the official agent then sets 0420. So we read the text as written.
 fn mode(reader: &mut Reader, mode: &Cursor<'_>) -> Option<u32> {
     let text = mode.text(reader)?;
     if (1..=4).contains(&text.len())

@@ -1,7 +1,7 @@
-//! Walking the tree: where we are, what was wrong so far.
+//! Walks the tree, and knows the current place and what was wrong so far.
 //!
-//! Nothing here stops at the first mistake: a value that is wrong is noted and
-//! counts as absent.
+//! Nothing here stops at the first mistake: a wrong value is noted, and then
+//! treated as absent.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use super::tree::{Node, Position, Value};
 use super::{Mistake, advice, scalar};
 use crate::suggest;
 
-/// Collects what is wrong and what is odd.
+/// Collects mistakes and warnings.
 pub(super) struct Reader {
     file: String,
     mistakes: Vec<Mistake>,
     warnings: Vec<Mistake>,
 }
 
-/// A node and the keys that lead to it.
+/// A node, and the keys that lead to it.
 #[derive(Clone)]
 pub(super) struct Cursor<'t> {
     node: &'t Node,
@@ -24,7 +24,8 @@ pub(super) struct Cursor<'t> {
     path: String,
 }
 
-/// A map's entries by key: of doubles the last, as in the official agent.
+/// The entries of a map by key. Of duplicate keys the last one counts, as in the
+/// official agent.
 pub(super) struct Map<'t> {
     at: Position,
     path: String,
@@ -49,7 +50,7 @@ impl Reader {
         Mistake { file: self.file.clone(), line, column, key: key.to_owned(), problem }
     }
 
-    /// The mistakes and the warnings, in the order of their places.
+    /// Returns the mistakes and the warnings, in the order of their places.
     pub(super) fn finish(mut self) -> (Vec<Mistake>, Vec<Mistake>) {
         let place = |mistake: &Mistake| (mistake.line, mistake.column);
         self.mistakes.sort_by_key(place);
@@ -71,7 +72,7 @@ impl<'t> Cursor<'t> {
         self.node.at.line
     }
 
-    /// Where its key stands; its own place if it has none.
+    /// Returns the place of its key; its own place if it has none.
     pub(super) fn key_at(&self) -> Position {
         self.key_at
     }
@@ -88,12 +89,12 @@ impl<'t> Cursor<'t> {
         reader.warning(self.at(), &self.path, problem);
     }
 
-    /// Whether there is nothing: `key:` alone, `~` or `null`.
+    /// Returns true if there is no value: `key:` alone, `~` or `null`.
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.node.value, Value::Scalar { text, plain: true } if scalar::is_null(text))
     }
 
-    /// Its text as written, whatever it means.
+    /// Returns its text as written, whatever it means.
     pub(super) fn scalar(&self) -> Option<&'t str> {
         match &self.node.value {
             Value::Scalar { text, .. } => Some(text),
@@ -101,7 +102,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// The number that it is; text in quotes is none.
+    /// Returns its value as a number. Quoted text is not a number.
     pub(super) fn number(&self) -> Option<f64> {
         match &self.node.value {
             Value::Scalar { text, plain: true } => scalar::number(text),
@@ -109,12 +110,13 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// Whether it holds nothing at all: no value, or a list without items.
+    /// Returns true if it holds nothing: no value, or a list without items.
     pub(super) fn is_empty(&self) -> bool {
         self.is_null() || matches!(&self.node.value, Value::List(items) if items.is_empty())
     }
 
-    /// What Ruby takes for true: everything but `false` and nothing.
+    /// Returns true for everything that is true in Ruby: all but `false` and no
+    /// value.
     pub(super) fn is_truthy(&self) -> bool {
         match &self.node.value {
             Value::Scalar { text, plain: true } => {
@@ -124,7 +126,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// Its text; anything but a scalar is a mistake.
+    /// Returns its text. Anything but a scalar is a mistake.
     pub(super) fn text(&self, reader: &mut Reader) -> Option<&'t str> {
         let text = self.scalar();
         if text.is_none() {
@@ -133,7 +135,8 @@ impl<'t> Cursor<'t> {
         text
     }
 
-    /// Its text; a number, a truth value and anything but a scalar are mistakes.
+    /// Returns its text. A number, a truth value, and anything but a scalar are
+    /// mistakes.
     pub(super) fn strict_text(&self, reader: &mut Reader) -> Option<&'t str> {
         let text = self.text(reader)?;
         let is_plain = matches!(&self.node.value, Value::Scalar { plain: true, .. });
@@ -144,8 +147,8 @@ impl<'t> Cursor<'t> {
         Some(text)
     }
 
-    /// `text`, which is its, as a path. One with a line break would be another
-    /// path in the records that are kept of an installation.
+    /// Returns `text`, which is this node's, if it can be a path. A path with a
+    /// line break would become another path in the records of an installation.
     pub(super) fn path_text(&self, reader: &mut Reader, text: &'t str) -> Option<&'t str> {
         if text.chars().any(char::is_control) {
             self.mistake(reader, "a path has no line breaks, tabs or other control characters".to_owned());
@@ -154,7 +157,8 @@ impl<'t> Cursor<'t> {
         Some(text)
     }
 
-    /// Its items; nothing is an empty list. `example` shows how one is written.
+    /// Returns its items. No value means an empty list. `example` shows how to
+    /// write an item.
     pub(super) fn list(&self, reader: &mut Reader, example: &str) -> Vec<Cursor<'t>> {
         match &self.node.value {
             Value::List(items) => {
@@ -171,7 +175,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// Its entries. `example` says what they look like.
+    /// Returns its entries. `example` says what they look like.
     pub(super) fn map(&self, reader: &mut Reader, example: &str) -> Option<Map<'t>> {
         let Value::Map(pairs) = &self.node.value else {
             let problem = match self.scalar().and_then(advice::without_blank) {
@@ -215,7 +219,7 @@ impl<'t> Map<'t> {
         }
     }
 
-    /// YAML's merge key: what is there already stays.
+    /// Applies YAML's merge key: entries that are there already stay.
     fn merge(&mut self, value: &'t Node) {
         match &value.value {
             Value::Map(pairs) => {
@@ -236,7 +240,7 @@ impl<'t> Map<'t> {
         self.entries.get(key)
     }
 
-    /// The value of `key`, unless it is absent or nothing.
+    /// Returns the value of `key`, unless it is absent or has no value.
     pub(super) fn given(&self, key: &str) -> Option<&Cursor<'t>> {
         self.get(key).filter(|value| !value.is_null())
     }
@@ -245,8 +249,9 @@ impl<'t> Map<'t> {
         self.entries.iter().map(|(key, value)| (*key, value))
     }
 
-    /// The value of `key`; it is a mistake if there is none. Among the other
-    /// keys, one that is near and not `known` is shown as the likely slip.
+    /// Returns the value of `key`; if there is none, that is a mistake. If a key
+    /// that is not `known` is similar, the message names it as the likely
+    /// misspelling.
     pub(super) fn require(
         &self,
         reader: &mut Reader,
@@ -271,8 +276,8 @@ impl<'t> Map<'t> {
         None
     }
 
-    /// Warns of keys that are not `known` and so ignored. `explain` may have
-    /// better words for one; empty words mean that it was dealt with.
+    /// Warns of keys that are not `known` and so ignored. `explain` may return a
+    /// better text for a key; an empty text means that no warning is needed.
     pub(super) fn warn_unknown(
         &self,
         reader: &mut Reader,

@@ -1,12 +1,12 @@
-//! What a scalar without quotes means in YAML 1.1, as the official agent's
+//! The meaning of a scalar without quotes in YAML 1.1, as the official agent's
 //! parser (Psych) reads it.
 
-/// Whether it says that there is no value.
+/// Returns true if the text means that there is no value.
 pub(super) fn is_null(text: &str) -> bool {
     matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
-/// The truth value that it is, if it is one.
+/// Returns the truth value, if the text is one.
 pub(super) fn boolean(text: &str) -> Option<bool> {
     let is = |words: [&str; 3]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
     match (is(["true", "yes", "on"]), is(["false", "no", "off"])) {
@@ -16,8 +16,8 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// The number that it is, if it is one: `0x1f`, `0755` (octal), `1_000`,
-/// `1:30` (base 60) and `1.5e+3` all are.
+/// Returns the number, if the text is one. `0x1f`, `0755` (octal), `1_000`, `1:30`
+/// (base 60) and `1.5e+3` all are.
 pub(super) fn number(text: &str) -> Option<f64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

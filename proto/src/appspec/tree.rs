@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 
-/// What a tree may weigh: its text, and [`NODE_WEIGHT`] a node. Aliases count
-/// as often as they are used, so that ten lines cannot become a gigabyte.
+/// The most that a tree may weigh: the bytes of its text, and [`NODE_WEIGHT`] for
+/// each node. An alias counts each time that it is used, so that ten lines cannot
+/// become a gigabyte.
 const TREE_WEIGHT_MAX: usize = 4 * 1024 * 1024;
 const NODE_WEIGHT: usize = 64;
 
-/// A place in the file, both from 1.
+/// A place in the file: line and column, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
     pub(super) line: usize,
@@ -24,20 +25,21 @@ pub(super) struct Node {
 
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    /// `plain` is without quotes: only such text can mean a number or nothing.
+    /// A single value. It is `plain` if it has no quotes: only then can it mean a
+    /// number or no value.
     Scalar {
         text: String,
         plain: bool,
     },
     List(Vec<Node>),
-    /// In the file's order, doubles included.
+    /// The entries in the file's order, including duplicate keys.
     Map(Vec<(Node, Node)>),
 }
 
 pub(super) struct Document {
-    /// None if the file holds no node at all.
+    /// `None` if the file holds no node at all.
     pub(super) root: Option<Node>,
-    /// Where a second document starts.
+    /// The place where a second document starts.
     pub(super) more: Option<Position>,
 }
 
@@ -46,8 +48,8 @@ pub(super) struct SyntaxError {
     pub(super) problem: String,
 }
 
-/// Reads the first document of `text`; what follows is not even looked at, as
-/// in the official agent.
+/// Parses the first document of `text`. As in the official agent, what follows is
+/// ignored.
 #[expect(clippy::wildcard_enum_match_arm, reason = "of the parser's events only these matter")]
 pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
     let mut builder = Builder::default();
@@ -56,7 +58,7 @@ pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
             Ok(event) => event,
-            // An error in a second document is as ignored as the document.
+            // A second document is ignored, and so is an error in it.
             Err(_) if ended => break,
             Err(error) => {
                 return Err(SyntaxError { at: position(error.marker()), problem: error.kind().to_string() });
@@ -68,7 +70,7 @@ pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
             }
             Event::DocumentEnd => ended = true,
             event if root.is_none() => root = builder.take(event, span)?,
-            // Comments, and what follows the first document.
+            // Comments, and everything after the first document.
             _ => {}
         }
     }
@@ -94,7 +96,7 @@ struct Open {
 }
 
 impl Builder {
-    /// Returns the root once it is whole.
+    /// Takes one event. Returns the root once it is complete.
     #[expect(clippy::wildcard_enum_match_arm, reason = "of the parser's events only these matter")]
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<Option<Node>, SyntaxError> {
         let at = position(&span.start);
@@ -116,11 +118,11 @@ impl Builder {
                     return Err(SyntaxError { at, problem });
                 };
                 self.weigh(at, weight(&node))?;
-                // What is wrong with the copy is best shown where it is used.
+                // A mistake in the copy is best shown where the alias is used.
                 node.at = at;
                 self.close(node, 0)
             }
-            // What is left is presentation: comments, starts and ends.
+            // The other events are presentation: comments, starts and ends.
             _ => Ok(None),
         }
     }

@@ -1,11 +1,12 @@
-//! Who is lost: every host's own losses, and how many agree.
+//! Finds out which hosts are lost: what this host has lost itself, and how many
+//! others agree.
 //!
-//! After Rapid (Suresh et al., ATC '18): a host is suspect when L of its
-//! observers have lost it and Down when H have, so that one bad link is never
-//! taken for a dead host. An observer that is itself suspect counts as having
-//! lost everybody ("implicit alerts"): it cannot say so any more.
+//! After Rapid (Suresh et al., ATC '18): a host is suspect when L of its observers
+//! have lost it, and Down when H have. So one bad link is never mistaken for a dead
+//! host. An observer that is itself suspect counts as having lost every host
+//! ("implicit alerts"), because it can no longer say so.
 //!
-//! A verdict here is telemetry. Only a committed `HostDown` counts a host out.
+//! A judgement here is telemetry. Only a committed `HostDown` counts a host out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,29 +15,30 @@ use crate::entry::Index;
 use crate::id::HostId;
 use crate::time::Time;
 
-/// A sign of life is sent so often.
+/// The time from one beacon to the next.
 pub(crate) const BEACON_EVERY: Duration = Duration::from_secs(1);
-/// A host not heard for so long is lost to its observer.
+/// How long a host may be silent before its observer has lost it.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(3);
-/// A closed connection may be back within this, before the host is lost.
+/// How long a closed connection may take to come back before the host is lost.
 pub(crate) const REDIAL_WITHIN: Duration = Duration::from_millis(250);
-/// After its own start a host gives the others so long to appear.
+/// How long a host waits after its own start for the others to appear.
 pub(crate) const GRACE: Duration = Duration::from_secs(4);
-/// Hosts that one beacon may accuse, the first by id: far more than a mesh in
-/// which everybody watches everybody can have.
+/// The most hosts that one beacon may accuse, the first ones by id. A mesh in which
+/// every host watches all others cannot have so many.
 pub(crate) const LOST_TOLD_MAX: usize = 1_000;
 
-/// How many observers it takes.
+/// The numbers of observers that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Watermarks {
-    /// L.
+    /// L: the observers that make a host suspect.
     pub(crate) suspect: usize,
-    /// H.
+    /// H: the observers that make a host Down.
     pub(crate) down: usize,
 }
 
 impl Watermarks {
-    /// For a mesh of `hosts` in which everybody watches everybody.
+    /// Returns the watermarks for a mesh of `hosts` in which every host watches all
+    /// others.
     pub(crate) fn of(hosts: usize) -> Self {
         let observers = hosts.saturating_sub(1);
         Watermarks { suspect: (observers * 3).div_ceil(10).max(1), down: (observers * 7).div_ceil(10).max(1) }
@@ -54,27 +56,27 @@ pub(crate) enum Judgement {
 #[derive(Clone, Debug)]
 struct Neighbour {
     connected: bool,
-    /// When it counts as lost, if nothing is heard until then.
+    /// When the host counts as lost, if nothing is heard from it until then.
     lost_at: Time,
-    /// When it was last heard. `None` if it was not since this host started.
+    /// When the host was last heard; `None` if it was not since this host started.
     heard_at: Option<Time>,
 }
 
-/// One host's view of who is lost.
+/// One host's view of which hosts are lost.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Liveness {
     neighbours: BTreeMap<HostId, Neighbour>,
     lost: BTreeSet<HostId>,
-    /// What the others say they have lost.
+    /// The losses that other hosts report.
     told: BTreeMap<HostId, BTreeSet<HostId>>,
-    /// The entry by which a host last said itself that it is there.
+    /// The entry by which each host last announced itself.
     renewed: BTreeMap<HostId, Index>,
-    /// Counts the changes, so that what follows from them is worked out once.
+    /// Counts the changes, so that what is derived from them is computed once.
     version: u64,
 }
 
 impl Liveness {
-    /// The mesh's other hosts are these. New ones get the grace of a start.
+    /// Sets the other hosts of the mesh. New ones get the same grace as at a start.
     pub(crate) fn set_members(&mut self, members: &BTreeSet<HostId>, now: Time) {
         self.version += 1;
         self.neighbours.retain(|host, neighbour| members.contains(host) || neighbour.connected);
@@ -87,7 +89,7 @@ impl Liveness {
         }
     }
 
-    /// Returns whether the host was lost until now.
+    /// Notes a connection to the host. Returns true if the host was lost until now.
     pub(crate) fn connected(&mut self, host: HostId, now: Time) -> bool {
         let new = Neighbour { connected: true, lost_at: now + SILENCE_MAX, heard_at: None };
         let neighbour = self.neighbours.entry(host).or_insert(new);
@@ -96,7 +98,7 @@ impl Liveness {
         self.heard(host, now)
     }
 
-    /// The last connection is gone.
+    /// Notes that the last connection to the host is gone.
     pub(crate) fn disconnected(&mut self, host: HostId, now: Time) {
         if let Some(neighbour) = self.neighbours.get_mut(&host) {
             neighbour.connected = false;
@@ -105,7 +107,8 @@ impl Liveness {
         }
     }
 
-    /// Something came from the host. Returns whether it was lost until now.
+    /// Notes that something came from the host. Returns true if the host was lost
+    /// until now.
     pub(crate) fn heard(&mut self, host: HostId, now: Time) -> bool {
         let Some(neighbour) = self.neighbours.get_mut(&host) else { return false };
         neighbour.heard_at = Some(now);
@@ -117,9 +120,9 @@ impl Liveness {
         was_lost
     }
 
-    /// The host has said itself that it is there, by this entry: what was lost is
-    /// its agent of before. Like one that has just started it is given time until
-    /// all see it again.
+    /// Notes that the host has announced itself with this entry. Reports of its
+    /// loss are about its previous agent. As after a start, it gets time until all
+    /// hosts see it again.
     pub(crate) fn renewed(&mut self, host: HostId, index: Index, now: Time) {
         self.lost.remove(&host);
         for lost in self.told.values_mut() {
@@ -132,8 +135,9 @@ impl Liveness {
         self.version += 1;
     }
 
-    /// What another host has lost, which has folded the entries up to `index`. One
-    /// that has not heard that a host is there again speaks of the one before.
+    /// Notes the losses of another host that has folded the entries up to `index`.
+    /// If it has not folded yet that a lost host announced itself anew, it speaks
+    /// of that host's previous agent.
     pub(crate) fn told(&mut self, observer: HostId, index: Index, mut lost: BTreeSet<HostId>) {
         lost.retain(|host| self.renewed.get(host).is_none_or(|renewed| *renewed <= index));
         if self.told.get(&observer) != Some(&lost) {
@@ -142,7 +146,8 @@ impl Liveness {
         }
     }
 
-    /// Hosts that fall silent now. Returns whether there were any new ones.
+    /// Loses the hosts that have been silent for too long. Returns true if that is
+    /// new for any of them.
     pub(crate) fn expire(&mut self, now: Time) -> bool {
         let before = self.lost.len();
         let silent = self.neighbours.iter().filter(|(_, neighbour)| neighbour.lost_at <= now);
@@ -152,7 +157,7 @@ impl Liveness {
         fell_silent
     }
 
-    /// When the next host would fall silent.
+    /// Returns when the next host would be lost.
     pub(crate) fn next_silence(&self) -> Option<Time> {
         self.neighbours
             .iter()
@@ -161,7 +166,7 @@ impl Liveness {
             .min()
     }
 
-    /// Another number whenever anything here has changed.
+    /// Returns a number that changes with every change here.
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
@@ -174,23 +179,24 @@ impl Liveness {
         self.neighbours.get(&host).is_some_and(|neighbour| neighbour.connected)
     }
 
-    /// Connected, and not silent for too long.
+    /// Returns true if the host is connected, and was not silent for too long.
     pub(crate) fn is_heard(&self, host: HostId) -> bool {
         self.is_connected(host) && !self.lost.contains(&host)
     }
 
-    /// All that are connected and not silent for too long.
+    /// Returns all hosts that are connected and were not silent for too long.
     pub(crate) fn all_heard(&self) -> BTreeSet<HostId> {
         self.connections().into_iter().filter(|host| !self.lost.contains(host)).collect()
     }
 
-    /// When the host was last heard. `None` if it was not since this host started.
+    /// Returns when the host was last heard; `None` if it was not since this host
+    /// started.
     pub(crate) fn last_heard(&self, host: HostId) -> Option<Time> {
         self.neighbours.get(&host)?.heard_at
     }
 
-    /// The hosts that neither this host hears nor any host that it hears: nobody
-    /// in reach knows how they are.
+    /// Returns the hosts that neither this host hears nor any host that it hears.
+    /// No host within reach knows how they are.
     pub(crate) fn unheard(&self, me: HostId) -> BTreeSet<HostId> {
         let is_silent = |(host, neighbour): &(&HostId, &Neighbour)| {
             **host != me && (neighbour.heard_at.is_none() || self.lost.contains(host))
@@ -201,7 +207,8 @@ impl Liveness {
             if unheard.is_empty() {
                 break;
             }
-            // Who has lost more than it can tell vouches for nobody.
+            // A host that has lost more than one beacon can hold vouches for no
+            // host.
             let is_cut = lost.len() >= LOST_TOLD_MAX;
             unheard.retain(|host| is_cut || host == observer || lost.contains(host));
         }
@@ -212,22 +219,24 @@ impl Liveness {
         self.neighbours.iter().filter(|(_, n)| n.connected).map(|(host, _)| *host).collect()
     }
 
-    /// What the observers together say of each host that any of them has lost.
+    /// Returns what the observers together say of each host that any of them has
+    /// lost.
     ///
-    /// Counted observer by observer: in a mesh of thousands that lost its network
-    /// everybody accuses everybody, and to ask for each host who accuses it would
-    /// cost the square of that.
+    /// It goes through the observers one by one. When a mesh of thousands of hosts
+    /// loses its network, every host accuses every other. To look up for each host
+    /// who accuses it would cost the square of that.
     pub(crate) fn judge(&self, me: HostId, members: &BTreeSet<HostId>) -> BTreeMap<HostId, Judgement> {
         let marks = Watermarks::of(members.len());
         let explicit = self.accusations(me, members, |_| true);
-        // Only hosts that I cannot hear myself lend their silence to others.
+        // Only hosts that this host itself cannot hear count as silent.
         let is_suspect = |host: &HostId| explicit.get(host).is_some_and(|count| *count >= marks.suspect);
         let silent: BTreeSet<HostId> = self.lost.iter().copied().filter(is_suspect).collect();
         let by_silent = self.accusations(me, members, |observer| silent.contains(&observer));
         let judged = explicit.iter().map(|(host, explicit)| {
-            // A silent host says nothing of itself, and what it said counts once.
+            // A silent host says nothing of itself, and its own earlier accusation
+            // counts once.
             let said = usize::from(silent.contains(host)) + by_silent.get(host).copied().unwrap_or(0);
-            // Implicit alerts strengthen a suspicion; they never begin one.
+            // Implicit alerts strengthen a suspicion, but never begin one.
             let implicit = if *explicit >= marks.suspect { silent.len() - said } else { 0 };
             let judgement = match explicit + implicit {
                 count if count >= marks.down => Judgement::Down,
@@ -239,7 +248,8 @@ impl Liveness {
         judged.collect()
     }
 
-    /// By how many members that `counts` each host is said to be lost.
+    /// Counts for each host the members for which `counts` is true and that have
+    /// lost it.
     fn accusations(
         &self,
         me: HostId,

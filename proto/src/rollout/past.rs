@@ -1,14 +1,14 @@
-//! What is kept of a rollout that is over: how every host's turn ended and when,
-//! in a few bytes each, and in full what the first hosts that failed had to say.
+//! The record of a rollout that is over. It says in a few bytes for each host how
+//! and when its turn ended, and keeps the full messages of the first failures.
 //!
-//! The idea is that of class photographs with one list of names for all years:
-//! a group numbers its hosts once ([`Roster`]), and each of its deployments says
-//! of numbers what became of them. So fifty deployments of 10,000 hosts are a
-//! few megabytes of a snapshot, and not a frame full.
+//! A group numbers its hosts once ([`Roster`]), and each of its past deployments
+//! refers to hosts by these numbers. So fifty deployments of 10,000 hosts take a
+//! few megabytes of a snapshot, and do not fill a frame.
 //!
-//! Hosts that ended alike stand together, and each moment is told by how long
-//! after the one before it was: neighbours by number are neighbours by name, and
-//! so by the order of their turns.
+//! Hosts whose turns ended in the same way are stored together, and each time is
+//! stored as the difference from the one before. That keeps the numbers small:
+//! hosts with neighbouring numbers have neighbouring names, and so have their turns
+//! one after the other.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,45 +22,46 @@ use crate::id::HostId;
 use crate::lifecycle::LifecycleEvent;
 use crate::time::LedgerTime;
 
-/// Failures of one deployment that are kept with all that their hosts said. Who
-/// looks at more than these looks for a pattern, not for words: of later ones
-/// event and code are kept, and each host has its log.
+/// The number of failures of one deployment that keep everything that their hosts
+/// said. A person who looks at more than these wants to see a pattern, not
+/// messages. Of later failures only event and error code are kept, and each host
+/// has its own log.
 pub const FAILURES_TOLD: u32 = 32;
 
-/// The part of one host in a deployment, under way or over.
+/// The part of one host in a deployment that is under way or over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// Where its turn is.
+    /// How far its turn has come.
     pub stage: Cow<'a, Stage>,
-    /// The wave that it goes with; none if it is not targeted.
+    /// The wave that it belongs to; `None` if it is not targeted.
     pub wave: Option<&'a Wave>,
-    /// Since when the mesh has counted it Down; known while it runs.
+    /// When the mesh counted it Down; known only while the deployment runs.
     pub down: Option<LedgerTime>,
-    /// Since when the check has found it unwell; known while it runs.
+    /// When the check found it unwell; known only while the deployment runs.
     pub ailing: Option<LedgerTime>,
     /// The event in which its turn was interrupted before it began anew.
     pub interrupted: Option<LifecycleEvent>,
 }
 
-/// The hosts that a group's past deployments speak of, by number.
+/// The numbers of the hosts that a group's past deployments refer to.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Roster(pub(super) BTreeMap<HostId, u32>);
 
-/// How the hosts ended, by what they have in common.
+/// How the hosts ended, grouped by what they have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Past {
     turns: BTreeMap<Kind, Vec<PastTurn>>,
-    /// What hosts said of their failures.
+    /// What hosts said about their failures.
     told: BTreeMap<HostId, Told>,
-    /// Hosts whose turn began anew, and the event in which it was interrupted; at most
-    /// [`FAILURES_TOLD`] of them.
+    /// Hosts whose turn began anew, with the event in which it was interrupted; at
+    /// most [`FAILURES_TOLD`] of them.
     anew: BTreeMap<HostId, LifecycleEvent>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Kind {
     wave: u32,
-    /// Whether its application was touched.
+    /// True if the turn started, so that the application was touched.
     started: bool,
     how: How,
 }
@@ -70,7 +71,7 @@ enum How {
     NotTargeted,
     Skipped,
     Succeeded,
-    /// Read from older states only: who is lost after its turn has failed.
+    /// Only read from older states: the host was lost after its turn had succeeded.
     Lost,
     Failed {
         event: Option<LifecycleEvent>,
@@ -78,14 +79,15 @@ enum How {
     },
 }
 
-/// One host, told by how it differs from the one before of its kind.
+/// One host, stored as the difference from the one before of the same kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct PastTurn {
-    /// Numbers between the two.
+    /// The numbers that lie between the two hosts.
     gap: u32,
-    /// Milliseconds by which it ended later; of the first, since the beginning.
+    /// How much later the turn ended, in milliseconds; for the first host, since
+    /// the deployment began.
     later: i64,
-    /// Milliseconds from its start to its end.
+    /// The milliseconds from the turn's start to its end.
     took: u64,
 }
 
@@ -96,7 +98,7 @@ struct Told {
     log: String,
 }
 
-/// Where the list of one kind has come to.
+/// The current place in the list of one kind, when writing or reading it.
 #[derive(Clone, Copy, Default)]
 struct Place {
     next: u32,
@@ -110,7 +112,7 @@ impl Place {
         turn
     }
 
-    /// The number, and when it ended.
+    /// Returns the host's number, and when its turn ended.
     fn read(&mut self, turn: &PastTurn) -> (u32, i64) {
         let number = self.next.saturating_add(turn.gap);
         *self = Place { next: number.saturating_add(1), ended: self.ended.saturating_add(turn.later) };
@@ -119,7 +121,7 @@ impl Place {
 }
 
 impl Roster {
-    /// Gives the lowest free numbers to those hosts that have none yet.
+    /// Gives the lowest free numbers to the hosts that have none yet.
     pub(super) fn enter(&mut self, hosts: impl Iterator<Item = HostId>) {
         let taken: BTreeSet<u32> = self.0.values().copied().collect();
         let mut free = (0..).filter(|number| !taken.contains(number));
@@ -132,11 +134,12 @@ impl Roster {
         self.0.iter().map(|(host, number)| (*number, *host)).collect()
     }
 
-    /// Forgets the hosts of which none of these speaks.
+    /// Forgets the hosts that none of these rollouts refers to.
     pub(crate) fn keep<'a>(&mut self, spoken_of_by: impl Iterator<Item = &'a Rollout>) {
         let pasts = spoken_of_by.filter_map(|rollout| rollout.past.as_ref());
         let mut used: Vec<u32> = pasts.flat_map(Past::turns).map(|(_, number, ..)| number).collect();
-        // They come in long ascending runs, of which this makes use.
+        // The numbers come in long ascending runs, which the stable sort makes use
+        // of.
         used.sort();
         used.dedup();
         self.0.retain(|_, number| used.binary_search(number).is_ok());
@@ -163,7 +166,8 @@ impl Past {
         past
     }
 
-    /// Every host: its kind, its number, when it ended and how long it took.
+    /// Returns for every host its kind, its number, when its turn ended and how
+    /// long it took.
     fn turns(&self) -> impl Iterator<Item = (Kind, u32, i64, u64)> {
         self.turns.iter().flat_map(|(kind, turns)| {
             let mut place = Place::default();
@@ -179,14 +183,14 @@ impl Past {
     }
 }
 
-/// What is kept of a host, besides its words.
+/// Returns what is kept of a host, except for its messages.
 fn told_of(member: &Member, began: LedgerTime) -> (Kind, i64, u64) {
     let wave = member.wave;
     let of = |how| (Kind { wave, started: false, how }, 0, 0);
     let (started, at, outcome) = match &member.stage {
         Stage::NotTargeted => return of(How::NotTargeted),
         Stage::Ended { started, at, outcome } => (*started, *at, outcome),
-        // No other turn is left to come when a deployment is over.
+        // No turn is left to come when a deployment is over.
         Stage::Skipped | Stage::Pending | Stage::Leased { .. } | Stage::Started { .. } => {
             return of(How::Skipped);
         }
@@ -211,7 +215,7 @@ impl Told {
 }
 
 impl Kind {
-    /// The stage of a host of this kind.
+    /// Returns the stage of a host of this kind.
     fn stage(self, began: LedgerTime, ended: i64, took: u64, told: Option<&Told>) -> Stage {
         let ended = began.as_millis().saturating_add_signed(ended);
         let started = self.started.then(|| LedgerTime::from_millis(ended.saturating_sub(took)));
@@ -231,12 +235,13 @@ impl Kind {
 }
 
 impl Rollout {
-    /// When it began, or was submitted, if it never did.
+    /// Returns when the deployment began, or when it was submitted if it never
+    /// began.
     fn began(&self) -> LedgerTime {
         self.started_at.unwrap_or(self.created_at)
     }
 
-    /// It is over: keeps what will be asked for.
+    /// Replaces the members of a rollout that is over by a short record.
     pub(crate) fn shorten(&mut self, roster: &mut Roster) {
         assert!(self.status.is_over(), "only what is over is shortened");
         let mut by_name: Vec<(u32, HostId)> =
@@ -247,7 +252,7 @@ impl Rollout {
         self.members.clear();
     }
 
-    /// The part of every host in it.
+    /// Returns the part of every host in the deployment.
     pub fn parts(&self, roster: &Roster) -> BTreeMap<HostId, Part<'_>> {
         let Some(past) = &self.past else {
             return self.members.iter().map(|(host, member)| (*host, self.live(member))).collect();
@@ -257,7 +262,7 @@ impl Rollout {
         named.map(|(host, turn)| (host, self.passed(host, turn))).collect()
     }
 
-    /// The part of one host in it; none if it had none.
+    /// Returns the part of one host in the deployment; `None` if it had none.
     pub fn part(&self, host: HostId, roster: &Roster) -> Option<Part<'_>> {
         let Some(past) = &self.past else { return self.members.get(&host).map(|member| self.live(member)) };
         let known = roster.0.get(&host)?;
@@ -287,7 +292,7 @@ impl Rollout {
         self.waves().get(wave as usize).filter(|_| *stage != Stage::NotTargeted)
     }
 
-    /// The hosts whose application was touched.
+    /// Returns the hosts whose application was touched.
     pub fn touched(&self, roster: &Roster) -> Vec<HostId> {
         if let Some(past) = &self.past {
             let hosts = roster.by_number();
@@ -305,7 +310,7 @@ impl Rollout {
         self.members.iter().filter(|(_, member)| is_touched(member)).map(|(host, _)| *host).collect()
     }
 
-    /// How long the turns took that have gone well.
+    /// Returns the durations of the turns that succeeded.
     pub fn took(&self) -> Vec<Duration> {
         let went_well = |kind: Kind| kind.started && kind.how == How::Succeeded;
         let began = self.began();
@@ -316,8 +321,8 @@ impl Rollout {
         turns.map(|(_, took)| Duration::from_millis(took)).collect()
     }
 
-    /// What is kept of a failure: all, or of those beyond [`FAILURES_TOLD`] what
-    /// they have in common.
+    /// Returns what is kept of a turn's outcome: all of it, except that a failure
+    /// beyond [`FAILURES_TOLD`] keeps only event and error code.
     pub(super) fn kept(&self, outcome: TurnOutcome) -> TurnOutcome {
         match outcome {
             TurnOutcome::Failed(Failure { event, code, .. }) if self.counts.failed >= FAILURES_TOLD => {

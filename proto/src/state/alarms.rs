@@ -1,4 +1,4 @@
-//! Folding alarms: which hold back or stop the deployment that runs.
+//! Folds alarms, which hold back or stop the running deployment.
 
 use super::State;
 use crate::alarm::{Alarm, AlarmStanding, AlarmState, OnUnreadable, StoppedBy};
@@ -9,11 +9,11 @@ use crate::io::Refusal;
 use crate::rollout::{AlarmGate, Rollout};
 use crate::state::GroupState;
 
-/// Whether the group's alarms can stop the deployment.
+/// Returns true if the group's alarms can stop the deployment.
 ///
-/// A rollback is not stopped by the alarm that caused it. A host that joins or
-/// returns only gets what the group runs already: to leave it out of service
-/// because something is wrong would make that worse.
+/// The alarm that caused a rollback must not stop it. A host that joins or returns
+/// only gets what the group runs already: leaving it out of service because of an
+/// alarm would make things worse.
 pub fn heeds_alarms(submission: &Submission) -> bool {
     match submission.creator {
         Creator::User => !submission.policy.ignore_alarms,
@@ -22,14 +22,15 @@ pub fn heeds_alarms(submission: &Submission) -> bool {
 }
 
 impl GroupState {
-    /// What the ledger says of an alarm, as far as it counts for the
-    /// deployment; none if it was not read in it yet.
+    /// Returns what the ledger says of an alarm, as far as it counts for the
+    /// deployment; `None` if the alarm was not read in it yet.
     pub fn alarm_in(&self, deployment: DeploymentId, alarm: &Alarm) -> Option<&AlarmStanding> {
         let standing = self.alarms.get(&alarm.name)?;
         (!alarm.is_read() || standing.read_in == Some(deployment)).then_some(standing)
     }
 
-    /// The first alarm that stops the deployment, by name.
+    /// Returns the alarm that stops the deployment; if there are several, the first
+    /// by name.
     fn stopping(&self, deployment: DeploymentId) -> Option<StoppedBy> {
         let stops = |alarm: &&Alarm| match self.alarm_in(deployment, alarm).map(|standing| standing.state) {
             Some(AlarmState::Active) => true,
@@ -41,7 +42,8 @@ impl GroupState {
         Some(StoppedBy { alarm: alarm.name.clone(), state, since, detail })
     }
 
-    /// How far the deployment's alarms were read.
+    /// Returns how many of the deployment's alarms were read, and whether one is
+    /// active.
     fn gate(&self, submission: &Submission) -> AlarmGate {
         if !heeds_alarms(submission) {
             return AlarmGate::default();
@@ -56,7 +58,7 @@ impl GroupState {
         }
     }
 
-    /// Only what is still as it was defined when it was read.
+    /// Forgets the alarms whose source has changed since they were read or set.
     pub(super) fn forget_changed_alarms(&mut self, new: &Group) {
         let old = &self.group.alarms;
         self.alarms.retain(|name, _| {
@@ -88,8 +90,8 @@ impl State {
         Err(Refusal::UnknownAlarm { group: name.clone(), alarm: alarm.into(), known })
     }
 
-    /// An alarm that is known to be active stops a deployment as soon as it is
-    /// submitted: better to say so at once.
+    /// Refuses a deployment that a known active alarm would stop as soon as it is
+    /// submitted.
     pub(super) fn check_alarms_of(&self, submission: &Submission) -> Result<(), Refusal> {
         let Some(group) = self.groups.get(&submission.group).filter(|_| heeds_alarms(submission)) else {
             return Ok(());
@@ -112,7 +114,7 @@ impl State {
     ) {
         let at = self.clock;
         let Some(group) = self.groups.get_mut(name) else { return };
-        // What comes late is of a deployment that is over.
+        // A late reading belongs to a deployment that is over.
         let known = group.group.alarms.iter().find(|known| known.name == alarm && known.is_read());
         let Some(known) = known.filter(|_| group.running == Some(deployment)) else { return };
         if group.alarm_in(deployment, known).is_some_and(|standing| standing.state == state) {
@@ -136,7 +138,8 @@ impl State {
         self.heed_alarms(name);
     }
 
-    /// Before a deployment begins: it finds its gate closed, not open.
+    /// Sets the alarm gate before a deployment begins, so that it does not find the
+    /// gate open.
     pub(super) fn close_alarm_gate(&mut self, deployment: DeploymentId) {
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         if let Some(group) = self.groups.get(&rollout.submission.group) {
@@ -144,8 +147,8 @@ impl State {
         }
     }
 
-    /// Stops the deployment that runs if an alarm says so, or lets it begin if
-    /// all were read.
+    /// Stops the running deployment if an alarm says so, or lets it begin if all
+    /// alarms were read.
     pub(super) fn heed_alarms(&mut self, name: &GroupName) {
         let at = self.clock;
         let Some(group) = self.groups.get(name) else { return };
@@ -166,7 +169,8 @@ impl State {
         }
     }
 
-    /// The alarms that are to be read now, each with the deployment for which.
+    /// Returns the alarms to read now, each with its group and the deployment for
+    /// which it is read.
     pub(crate) fn alarms_to_read(&self) -> Vec<(&GroupState, &Rollout, &Alarm)> {
         let mut to_read = Vec::new();
         for group in self.groups.values() {

@@ -1,19 +1,19 @@
-//! Hosts that are behind their group: those that joined, returned, were
-//! replaced, were away when their turn came, or were not reached by a rollback.
+//! Hosts that are behind their group: those that joined, returned, were replaced,
+//! were away when their turn came, or were not reached by a rollback.
 //!
-//! Nobody is sent to look for them. Whatever makes a host fall behind is an
-//! entry, and its fold notes the host in [`GroupState::behind`]; whatever ends
-//! it (a turn, mostly) takes it out. So the question whether the ledger lacks a
-//! catch-up costs what is behind, not what is in the group.
+//! Nothing searches for them. An entry makes a host fall behind, and folding that
+//! entry notes the host in [`GroupState::behind`]. Whatever ends it (mostly a turn)
+//! removes the host there. So the cost of finding out whether the ledger lacks a
+//! catch-up depends on the hosts that are behind, not on the size of the group.
 //!
-//! Not behind is a host that a person left where it is: one whose turn a stopped
-//! or failed deployment ended well, or ended badly for reasons of its own. What
-//! becomes of those, rollback decides, or the next deployment.
+//! A host that a person left where it is, is not behind: its turn in a stopped or
+//! failed deployment succeeded, or failed for reasons of its own. A rollback or the
+//! next deployment decides what becomes of it.
 //!
-//! Invariants: a group has at most one catch-up at a time; while a deployment
-//! runs, no catch-up has a turn for one of its members; a host gets at most
-//! [`ATTEMPTS_MAX`] turns at one good revision, unless a person deploys or its
-//! store is a new one.
+//! Invariants: a group has at most one catch-up at a time. While a deployment runs,
+//! no catch-up has a turn for one of its members. A host gets at most
+//! [`ATTEMPTS_MAX`] turns at one good revision, unless a person deploys or the host
+//! has a new store.
 
 mod place;
 
@@ -30,58 +30,61 @@ use crate::time::LedgerTime;
 
 pub use place::CatchUp;
 
-/// Turns at one good revision that a host gets without a person: a second one
-/// only if the host was lost in the first. A revision that fails by itself
+/// The most turns at one good revision that a host gets without a person. It gets a
+/// second turn only if it was lost in the first: a revision that fails by itself
 /// would fail again.
 pub const ATTEMPTS_MAX: u8 = 2;
 
 /// A host that may have to be brought to its group's last good revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Behind {
-    /// What made it so.
+    /// Why the host fell behind.
     pub cause: Cause,
-    /// Since when.
+    /// When it fell behind.
     pub since: LedgerTime,
-    /// What was tried in vain since a person deployed last.
+    /// The failed attempts since a person last deployed.
     pub tried: Option<Tried>,
 }
 
-/// What makes a host fall behind.
+/// The reason why a host fell behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
-    /// It is new to the group.
+    /// The host is new to the group.
     Joined,
-    /// It was Down, and came back with an old revision or an unknown one.
+    /// The host was Down, and came back with an old or unknown revision.
     Returned,
-    /// Its store is a new one: what runs there, nobody knows.
+    /// The host has a new store, so nobody knows what runs there.
     Replaced,
-    /// It was lost when it had its turn, or in it.
+    /// The host was lost when it had its turn, or during it.
     Missed,
-    /// Its turn failed for reasons of its own: left to people, until it returns.
+    /// Its turn failed for reasons of its own. People must act, or the host must
+    /// return from being Down.
     Failed,
-    /// It was updated by a deployment that failed, and the rollback failed before it
-    /// came to the host.
+    /// A deployment that failed had updated the host, and the rollback failed
+    /// before it reached it.
     NotRolledBack,
 }
 
-/// Turns in vain.
+/// Failed attempts to bring a host up to date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {
-    /// At which revision.
+    /// The revision that was tried.
     pub revision: Digest,
-    /// How many of [`ATTEMPTS_MAX`] are used; a failure uses all.
+    /// The number of [`ATTEMPTS_MAX`] attempts that are used. A failure that is the
+    /// revision's own uses all of them.
     pub attempts: u8,
-    /// In which deployment last.
+    /// The deployment of the last attempt.
     pub deployment: DeploymentId,
 }
 
 impl GroupState {
-    /// Whether the host is known to be well at the group's last good revision.
+    /// Returns true if the host is known to be well at the group's last good
+    /// revision.
     pub fn is_current(&self, host: HostId) -> bool {
         self.good.last().is_some_and(|good| self.is_well_at(host, good.revision.digest))
     }
 
-    /// Whether its last turn went well, with this revision.
+    /// Returns true if the host's last turn succeeded, with this revision.
     pub(super) fn is_well_at(&self, host: HostId, digest: Digest) -> bool {
         self.standing
             .get(&host)
@@ -92,13 +95,13 @@ impl GroupState {
         self.standing.get(&host).is_some_and(|standing| standing.health == Health::Healthy)
     }
 
-    /// Whether its application serves, as far as is known. Whoever is unwell is of
-    /// no service now, as in a deployment.
+    /// Returns true if the host's application is in service, as far as is known. As
+    /// in a deployment, an unwell host is not.
     fn serves(&self, host: HostId) -> bool {
         self.is_healthy(host) && self.ailing(host).is_none()
     }
 
-    /// Whether a person left the host at a revision that never became good.
+    /// Returns true if a person left the host at a revision that never became good.
     fn is_elsewhere(&self, host: HostId) -> bool {
         let revision = self.standing.get(&host).and_then(|standing| standing.revision);
         let was_good = |digest| self.good.iter().any(|good| good.revision.digest == digest);
@@ -111,13 +114,13 @@ impl GroupState {
         }
         let behind = self.behind.entry(host).or_insert(Behind { cause, since, tried: None });
         match behind.cause {
-            // A host that never had a turn is new, however often it returns.
+            // A host that never had a turn stays new, however often it returns.
             Cause::Joined | Cause::Replaced | Cause::Returned | Cause::NotRolledBack => {}
             Cause::Missed | Cause::Failed => (behind.cause, behind.since) = (cause, since),
         }
     }
 
-    /// Between deployments: whoever is where it should be is not behind.
+    /// Removes hosts that are where they should be, if no deployment runs.
     fn forget_current(&mut self) {
         if self.running.is_none() {
             let mut behind = std::mem::take(&mut self.behind);
@@ -128,9 +131,9 @@ impl GroupState {
 }
 
 impl State {
-    /// The catch-up that the ledger lacks. Its bytes do not depend on who is
-    /// behind: that is worked out when it is folded, so that hosts which join
-    /// while it is on its way are in it.
+    /// Returns the catch-up that the ledger lacks. Its bytes do not depend on which
+    /// hosts are behind. They are found when it is folded, so that it includes
+    /// hosts which join while it is on its way.
     pub(super) fn catch_up_due(&self, group: &GroupState) -> Option<Submission> {
         if group.catching_up.is_some() || group.owes_rollback_of.is_some() {
             return None;
@@ -156,8 +159,8 @@ impl State {
         group.freeze_of(&submission).is_none().then_some(submission)
     }
 
-    /// The hosts that a catch-up would be for now. Those in service are left
-    /// out while the minimum has no room for any of them.
+    /// Returns the hosts that a catch-up would be for now. Those in service are
+    /// left out while the minimum has no room for any of them.
     fn to_catch_up(&self, group: &GroupState, good: &Good) -> BTreeSet<HostId> {
         let is_due = |(host, behind): &(&HostId, &Behind)| {
             behind.cause != Cause::Failed
@@ -174,8 +177,8 @@ impl State {
         if room.available > room.minimum { due } else { BTreeSet::new() }
     }
 
-    /// Whether the host is up and one of the group's: a host may fail in its
-    /// turn when it is not any more.
+    /// Returns true if the host is up and in the group. It may have left the group
+    /// before its turn failed.
     fn is_up_in(&self, group: &GroupState, host: HostId) -> bool {
         let known = self.hosts.get(&host).filter(|host| host.down.is_none());
         known.is_some_and(|host| group.group.tags.matches(&host.record.tags))
@@ -192,7 +195,7 @@ impl State {
         Room { available, minimum: policy.bounds(total).minimum, total }
     }
 
-    /// Folds a catch-up's `Submitted`, which is the one that is due.
+    /// Folds `Submitted` of the catch-up that is due.
     pub(super) fn begin_catch_up(&mut self, submission: &Submission) {
         let (id, at) = (submission.deployment, self.clock);
         let Some(group) = self.groups.get(&submission.group) else { return };
@@ -215,7 +218,7 @@ impl State {
         self.forget_old(&submission.group);
     }
 
-    /// Folds a catch-up's `Finished`: the group may go on.
+    /// Folds `Finished` of a catch-up: the group may go on.
     pub(super) fn end_catch_up(&mut self, name: &GroupName) {
         if let Some(group) = self.groups.get_mut(name) {
             group.catching_up = None;
@@ -224,7 +227,7 @@ impl State {
         self.begin_next(name);
     }
 
-    /// Something newer goes first.
+    /// Ends a catch-up early, because something newer goes first.
     pub(super) fn supersede(&mut self, id: DeploymentId) {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&id) else { return };
@@ -235,7 +238,8 @@ impl State {
         }
     }
 
-    /// A person stopped a catch-up: its hosts are not tried again by the mesh.
+    /// Folds that a person stopped a catch-up: the mesh does not try its hosts
+    /// again.
     pub(super) fn give_up_on(&mut self, id: DeploymentId) {
         let Some(rollout) = self.rollouts.get(&id).filter(|rollout| rollout.is_catch_up()) else { return };
         let revision = rollout.submission.revision.digest;
@@ -250,7 +254,8 @@ impl State {
         }
     }
 
-    /// A turn has ended: whether its host is behind now, and what it has used.
+    /// Notes the end of a turn: whether its host is behind now, and which attempts
+    /// it has used.
     pub(super) fn note_turn(&mut self, id: DeploymentId, host: HostId, failed: Option<ErrorCode>) {
         let since = self.clock;
         let is_there = self.hosts.contains_key(&host);
@@ -259,7 +264,8 @@ impl State {
         let (revision, is_catch_up) = (submission.revision.digest, submission.creator == Creator::Autoscale);
         let Some(group) = self.groups.get_mut(&submission.group) else { return };
         let Some(code) = failed else {
-            // A host that was caught up beside a deployment is to follow it.
+            // A host that was caught up beside a running deployment must still
+            // follow that one.
             if !is_catch_up || group.running.is_none() && group.is_current(host) {
                 group.behind.remove(&host);
             }
@@ -273,7 +279,7 @@ impl State {
         let before =
             behind.tried.filter(|tried| tried.revision == revision).map_or(0, |tried| tried.attempts);
         let attempts = if code == ErrorCode::AgentStopped {
-            // A person stopped the agent: that says nothing of the host.
+            // A person stopped the agent, which says nothing about the host.
             before
         } else if code.was_lost() {
             before.saturating_add(1)
@@ -283,15 +289,15 @@ impl State {
         behind.tried = Some(Tried { revision, attempts: attempts.min(ATTEMPTS_MAX), deployment: id });
     }
 
-    /// A person deploys: every host has all its attempts again.
+    /// Gives every host all its attempts again, because a person deploys.
     pub(super) fn forget_attempts(&mut self, name: &GroupName) {
         if let Some(group) = self.groups.get_mut(name) {
             group.behind.values_mut().for_each(|behind| behind.tried = None);
         }
     }
 
-    /// A rollback has failed before it came to these hosts. They are brought back as
-    /// soon as the group can bear it, each for itself.
+    /// Notes the hosts that a failed rollback did not reach. Each is brought back
+    /// as soon as the group has room for it.
     pub(super) fn leave_behind(&mut self, name: &GroupName, hosts: &[HostId]) {
         let since = self.clock;
         let known: Vec<HostId> = hosts.iter().filter(|host| self.hosts.contains_key(host)).copied().collect();
@@ -300,17 +306,17 @@ impl State {
         }
     }
 
-    /// A deployment of the group has ended.
+    /// Updates the hosts that are behind after a deployment of the group has ended.
     pub(super) fn settle_behind(&mut self, name: &GroupName, has_new_good: bool) {
         let Some(group) = self.groups.get_mut(name) else { return };
         group.forget_current();
-        // What it brings is no longer what they are to have.
+        // The running catch-up brings a revision that is no longer the one to have.
         if let Some(beside) = group.catching_up.filter(|_| has_new_good) {
             self.supersede(beside);
         }
     }
 
-    /// A host has joined the mesh, or has other tags than before.
+    /// Notes that a host has joined the mesh, or has other tags than before.
     pub(super) fn note_tags(&mut self, host: HostId, before: Option<&Tags>) {
         let since = self.clock;
         let Some(tags) = self.hosts.get(&host).map(|host| &host.record.tags) else { return };
@@ -326,7 +332,8 @@ impl State {
         }
     }
 
-    /// A group was defined: with these tags before, if it was known.
+    /// Notes that a group was defined. `before` are its earlier tags, if it was
+    /// known.
     pub(super) fn note_members(&mut self, name: &GroupName, before: Option<&TagSets>) {
         let since = self.clock;
         let Some(group) = self.groups.get_mut(name) else { return };
@@ -342,7 +349,7 @@ impl State {
         }
     }
 
-    /// A host is up again.
+    /// Notes that a host is up again.
     pub(super) fn note_return(&mut self, host: HostId) {
         let since = self.clock;
         for group in self.groups_of(host) {
@@ -352,7 +359,7 @@ impl State {
         }
     }
 
-    /// A host has a new store: its application is as new, for all we know.
+    /// Notes that a host has a new store: nothing is known of its application.
     pub(super) fn note_replaced(&mut self, host: HostId) {
         let since = self.clock;
         for group in self.groups_of(host) {
@@ -370,7 +377,7 @@ impl State {
         self.rollouts.get(&id).is_some_and(|rollout| rollout.members().contains_key(&host))
     }
 
-    /// Whether the host has a turn in it that is not over.
+    /// Returns true if the host has a turn in the deployment that is not over.
     pub(super) fn has_turn_to_come(&self, id: DeploymentId, host: HostId) -> bool {
         let member = self.rollouts.get(&id).and_then(|rollout| rollout.members().get(&host));
         member.is_some_and(|member| member.stage == Stage::Pending || member.is_in_flight())
@@ -379,7 +386,7 @@ impl State {
 
 type Tags = BTreeSet<crate::group::Tag>;
 
-/// A group in numbers, between deployments.
+/// A group's hosts in numbers, between deployments.
 struct Room {
     available: u32,
     minimum: u32,
@@ -387,7 +394,7 @@ struct Room {
 }
 
 impl Behind {
-    /// The attempts, if all that a host has at this revision are used.
+    /// Returns the attempts, if the host has used all that it has at this revision.
     fn used_up(&self, good: &Good) -> Option<Tried> {
         self.tried.filter(|tried| tried.revision == good.revision.digest && tried.attempts >= ATTEMPTS_MAX)
     }

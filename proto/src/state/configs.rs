@@ -1,4 +1,4 @@
-//! Folding named deployment configurations.
+//! Folds named deployment configurations.
 
 use super::State;
 use crate::group::Group;
@@ -6,7 +6,7 @@ use crate::id::ConfigName;
 use crate::io::Refusal;
 use crate::policy::{DeploymentConfig, PREDEFINED, Policy};
 
-/// Named configurations that a mesh may have (CodeDeploy's quota).
+/// The most named configurations that a mesh may have (CodeDeploy's quota).
 pub(super) const CONFIGS_MAX: usize = 200;
 
 fn is_predefined(name: &ConfigName) -> bool {
@@ -15,9 +15,9 @@ fn is_predefined(name: &ConfigName) -> bool {
 }
 
 impl State {
-    /// The configuration of that name, the mesh's own.
+    /// Returns the mesh's own configuration with this name.
     /// # Errors
-    /// [`Refusal::UnknownConfig`] with those that there are.
+    /// [`Refusal::UnknownConfig`] with the names that exist.
     pub fn config(&self, name: &ConfigName) -> Result<&DeploymentConfig, Refusal> {
         self.configs.get(name).ok_or_else(|| Refusal::UnknownConfig {
             name: name.clone(),
@@ -25,10 +25,10 @@ impl State {
         })
     }
 
-    /// What a deployment of the group follows if it is submitted now: the
-    /// group's own policy, with the named configuration that it follows.
+    /// Returns the policy of a deployment to the group if it is submitted now: the
+    /// group's own policy, changed by its named configuration.
     /// # Errors
-    /// [`Refusal::UnknownConfig`].
+    /// [`Refusal::UnknownConfig`] if the configuration does not exist.
     pub fn policy_of(&self, group: &Group) -> Result<Policy, Refusal> {
         let mut policy = group.policy.clone();
         if let Some(name) = &group.config {

@@ -1,8 +1,9 @@
-//! Hosts that wait with the start of their turn.
+//! Hosts that defer the start of their turn.
 //!
-//! Whoever finds hosts suspect that the ledger counts in service does not trust
-//! the count, and does not use its lease. Nobody else can know that: it says so,
-//! and its time to start in runs anew. Suspicion pauses; it never fails anybody.
+//! A host may suspect hosts that the ledger counts as in service. Then it does not
+//! trust the count, and does not use its lease. No other host can know that, so it
+//! says so in the ledger, and its start timeout begins anew. Suspicion only pauses;
+//! it never fails a host.
 
 use std::collections::BTreeMap;
 
@@ -12,26 +13,26 @@ use super::{DeploymentId, HostId, LedgerTime, State, Timer};
 use crate::entry::SUSPECTS_NAMED_MAX;
 use crate::rollout::{Rollout, Stage};
 
-/// What a host said that waits with its start.
+/// A deferral: what a host said that waits with its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deferral {
-    /// When it got its lease.
+    /// When the host got its lease.
     pub leased: LedgerTime,
-    /// Since when it says so.
+    /// When the host first said that it waits.
     pub since: LedgerTime,
-    /// When it last said so: its time to start in runs from there.
+    /// When the host last said so. Its start timeout counts from here.
     pub at: LedgerTime,
-    /// Who was suspect, at most [`SUSPECTS_NAMED_MAX`] of them.
+    /// The hosts that were suspect, at most [`SUSPECTS_NAMED_MAX`] of them.
     pub suspects: Vec<HostId>,
 }
 
 impl State {
-    /// What the host said, if it waits with its start in this deployment.
+    /// Returns the host's deferral in this deployment, if it waits with its start.
     pub fn deferral(&self, deployment: DeploymentId, host: HostId) -> Option<&Deferral> {
         self.deferrals.get(&(deployment, host))
     }
 
-    /// The hosts that wait with their start in this deployment.
+    /// Returns the hosts that wait with their start in this deployment.
     pub fn deferrals(&self, deployment: DeploymentId) -> impl Iterator<Item = (HostId, &Deferral)> {
         let of_it = self.deferrals.iter().filter(move |((of, _), _)| *of == deployment);
         of_it.map(|((_, host), deferral)| (*host, deferral))
@@ -47,8 +48,8 @@ impl State {
         self.timers.set(Timer::Start(deployment, host), due);
     }
 
-    /// Forgets what was said of leases that are used or gone by now. After every
-    /// entry: a lease ends in many ways, and hardly anybody ever waits.
+    /// Forgets deferrals of leases that are used or gone. This runs after every
+    /// entry, because a lease can end in many ways and deferrals are rare.
     pub(super) fn forget_deferrals(&mut self) {
         let rollouts = &self.rollouts;
         self.deferrals.retain(|(deployment, host), deferral| {
@@ -57,7 +58,7 @@ impl State {
     }
 }
 
-/// Since when the host has a lease that it has not used.
+/// Returns when the host got the lease that it has not used.
 fn leased_at(
     rollouts: &BTreeMap<DeploymentId, Rollout>,
     deployment: DeploymentId,

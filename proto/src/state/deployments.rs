@@ -1,4 +1,4 @@
-//! Folding deployments: submitted, turn by turn, over, rolled back.
+//! Folds deployments: their submission, their turns, their end and their rollback.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,7 +27,8 @@ impl State {
         if self.rollouts.contains_key(&id) {
             return;
         }
-        // Not what is owed (any more): somebody was slower, or it is forged.
+        // This submission is not owed, or no longer: another host was faster, or it
+        // is forged.
         if submission.creator != Creator::User && !self.is_owed(submission) {
             return;
         }
@@ -38,8 +39,8 @@ impl State {
             Creator::User => {}
         }
         group.deployments.push(id);
-        // A rollback has hosts to mend: it does not wait for a catch-up, whose
-        // hosts are none of those.
+        // A rollback has hosts to repair. It does not wait for a catch-up, because
+        // none of them are that catch-up's hosts.
         let catching_up = group.catching_up.filter(|_| submission.creator == Creator::User);
         let is_busy = group.running.is_some() || group.owes_rollback_of.is_some();
         let must_wait = is_busy || catching_up.is_some();
@@ -58,7 +59,7 @@ impl State {
         self.forget_old(&submission.group);
     }
 
-    /// The queue's turn: the group is free.
+    /// Begins a deployment, now that the group is free.
     fn begin(&mut self, id: DeploymentId) {
         let at = self.clock;
         let rollout = &self.rollouts[&id];
@@ -67,7 +68,7 @@ impl State {
         let timeout = rollout.submission.policy.deployment_timeout;
         let targets = self.targets(&rollout.submission);
         let group = &self.groups[&name];
-        // Two deployments never have a turn for one host at once.
+        // One host never has turns in two deployments at once.
         let is_taken = |host| group.catching_up.is_some_and(|id| self.has_turn_to_come(id, host));
         let mut entrants = self.entrants(group, targets.as_ref());
         entrants.retain(|entrant| !is_taken(entrant.host));
@@ -86,8 +87,8 @@ impl State {
         self.heed_alarms(&name);
     }
 
-    /// Begins what waits, if nothing is in its way any more. A catch-up ends
-    /// for it as soon as nobody is in a turn of it.
+    /// Begins the queued deployment, if nothing is in its way any longer. A
+    /// catch-up gives way to it, and ends as soon as no host is in a turn.
     pub(super) fn begin_next(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get(name) else { return };
         let Some(next) = group.queued.and_then(|queued| self.rollouts.get(&queued)) else { return };
@@ -102,8 +103,9 @@ impl State {
         }
     }
 
-    /// What each host of a group brings into a deployment for these targets, or
-    /// for all, in the order of the names.
+    /// Returns the hosts of a group as entrants of a deployment, in the order of
+    /// their names. The deployment is for `targets`, or for all hosts if that is
+    /// `None`.
     pub(super) fn entrants(&self, group: &GroupState, targets: Option<&BTreeSet<HostId>>) -> Vec<Entrant> {
         let entrant = |host: &Host| Entrant {
             host: host.record.host,
@@ -116,8 +118,8 @@ impl State {
         self.members_of(&group.group).into_iter().map(entrant).collect()
     }
 
-    /// How the deployment would go if its group were free, with turns that take
-    /// so long; none if there is no such group.
+    /// Returns a forecast of the deployment, as if its group were free, with turns
+    /// of this length; `None` if there is no such group.
     pub fn forecast(&self, submission: Submission, turn: Duration) -> Option<Forecast> {
         let group = self.groups.get(&submission.group)?;
         let targets = self.targets(&submission);
@@ -125,13 +127,15 @@ impl State {
         Some(Forecast::new(submission, entrants, turn))
     }
 
-    /// Which hosts a deployment is for; none means all of the group. A
-    /// rollback is for those alone that need it, a restart for those that have
-    /// the revision, and one of outdated hosts for those that do not.
+    /// Returns the hosts that a deployment is for; `None` means all hosts of the
+    /// group. A rollback is only for the hosts that need it. A restart is for those
+    /// that have the revision, and an outdated-only deployment for those that do
+    /// not.
     pub fn targets(&self, submission: &Submission) -> Option<BTreeSet<HostId>> {
         if let Some(undone) = submission.rollback_of {
             let group = self.groups.get(&submission.group)?;
-            // By hand a group goes to where one wants it, whoever was touched.
+            // A rollback by hand brings the group where the person wants it, even
+            // hosts that were not touched.
             return Some(match submission.creator {
                 Creator::User => self.not_well_at(group, submission.revision.digest),
                 Creator::Rollback | Creator::Autoscale => {
@@ -185,15 +189,16 @@ impl State {
         }
         self.turn_happened(deployment, host);
         self.clear_timers(deployment, host);
-        // Down, although it told how its turn ended: in a bake that counts.
+        // The host told how its turn ended although it counts as Down. During a
+        // bake that matters.
         self.set_lost_timer(deployment, host);
         self.set_timers(deployment, &granted);
     }
 
-    /// What the group knows of the host after a turn. One that never began says
-    /// nothing of its host, which keeps its revision and its health.
+    /// Records what the group knows of the host after its turn. A turn that never
+    /// began says nothing about its host, which keeps its revision and health.
     fn note_standing(&mut self, deployment: DeploymentId, host: HostId, revision: Option<Digest>) {
-        // One that was taken out meanwhile is no host of the group any more.
+        // A host that was taken out meanwhile is no longer a host of the group.
         if !self.hosts.contains_key(&host) {
             return;
         }
@@ -224,7 +229,8 @@ impl State {
         self.clear_start_timers(deployment, &unused);
         self.set_timers(deployment, &[]);
         if was_queued {
-            // It never ran, so there is no turn to wait for: it is over now.
+            // The deployment never ran, so there is no turn to wait for: it is over
+            // now.
             let rollout = self.rollouts.get_mut(&deployment).expect("looked up above");
             rollout.finish(at);
             let name = rollout.submission.group.clone();
@@ -246,7 +252,7 @@ impl State {
             return;
         }
         let succeeded = rollout.status() == DeploymentStatus::Succeeded;
-        // A rollback that fails is never rolled back: it would go round for ever.
+        // A failed rollback is never rolled back, because that could go on forever.
         let is_way_forward =
             rollout.submission.creator == Creator::User && rollout.submission.rollback_of.is_none();
         let rolls_back = rollout.wants_rollback() && is_way_forward;
@@ -266,7 +272,8 @@ impl State {
         group.running = None;
         let needs_it = to_roll_back(group, rollout).next().is_some();
         if succeeded {
-            // A restart brought nothing: who did bring it stays known.
+            // A restart brought no revision, so the deployment that did stays
+            // recorded.
             if mode == Mode::Standard {
                 note_good(group, good);
             }
@@ -278,7 +285,7 @@ impl State {
         self.begin_next(&name);
     }
 
-    /// The hosts that a rollback which failed did not come to.
+    /// Returns the hosts that a failed rollback did not reach.
     fn not_reached(&self, deployment: DeploymentId) -> Vec<HostId> {
         let failed = |rollout: &&Rollout| {
             rollout.submission.creator == Creator::Rollback && rollout.status() == DeploymentStatus::Failed
@@ -288,7 +295,7 @@ impl State {
         members.filter(|(_, member)| member.stage == Stage::Skipped).map(|(host, _)| *host).collect()
     }
 
-    /// It is over: keeps what will be asked for.
+    /// Shortens the record of a deployment that is over.
     fn shorten(&mut self, deployment: DeploymentId) {
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         if let Some(group) = self.groups.get_mut(&rollout.submission.group) {
@@ -296,20 +303,22 @@ impl State {
         }
     }
 
-    /// The part of every host in a deployment that is kept, under way or over.
+    /// Returns the part of every host in a deployment that is kept, under way or
+    /// over.
     pub fn parts(&self, deployment: DeploymentId) -> BTreeMap<HostId, Part<'_>> {
         let found = self.rollouts.get(&deployment);
         let group = found.and_then(|rollout| self.groups.get(&rollout.submission.group));
         found.zip(group).map(|(rollout, group)| rollout.parts(&group.roster)).unwrap_or_default()
     }
 
-    /// The part of one host in a deployment that is kept; none if it had none.
+    /// Returns the part of one host in a deployment that is kept; `None` if it had
+    /// none.
     pub fn part(&self, deployment: DeploymentId, host: HostId) -> Option<Part<'_>> {
         let rollout = self.rollouts.get(&deployment)?;
         rollout.part(host, &self.groups.get(&rollout.submission.group)?.roster)
     }
 
-    /// Hosts that should still have the bundle, at most eight.
+    /// Returns hosts that should still have the bundle, at most eight.
     pub fn holders(&self, group: &GroupState, digest: Digest) -> Vec<HostId> {
         const HOLDERS_MAX: usize = 8;
         group
@@ -352,7 +361,7 @@ impl State {
         }
     }
 
-    /// A bake is over.
+    /// Goes on with a deployment whose bake is over.
     fn wake(&mut self, deployment: DeploymentId) {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
@@ -360,8 +369,8 @@ impl State {
         self.set_timers(deployment, &granted);
     }
 
-    /// A host went Down in a bake and did not come back: the group knows it as
-    /// unhealthy from now on.
+    /// Fails a host that went Down in a bake and did not come back. The group
+    /// counts it as unhealthy from now on.
     fn lose(&mut self, deployment: DeploymentId, host: HostId, message: String) {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
@@ -375,7 +384,7 @@ impl State {
         self.turn_happened(deployment, host);
     }
 
-    /// The whole deployment took too long: every turn under way has failed. A
+    /// Ends a deployment that took too long: every turn under way has failed. A
     /// lease that was not used has changed nothing on its host.
     fn time_out(&mut self, deployment: DeploymentId) {
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
@@ -411,8 +420,8 @@ impl State {
         format!("the host {was} and did not come back within {} s", limit.unwrap_or_default().as_secs())
     }
 
-    /// What a rollout waits for from now on: hosts that got a lease must start,
-    /// those that lost it need not any more, and a bake will be over.
+    /// Sets the timers of a rollout after leases have changed. Hosts that got a
+    /// lease must start, those that lost it need not, and a bake must end.
     pub(super) fn set_timers(&mut self, deployment: DeploymentId, changed: &[HostId]) {
         let Some(rollout) = self.rollouts.get(&deployment) else { return };
         match rollout.bakes_until().filter(|until| *until > self.clock) {
@@ -430,7 +439,8 @@ impl State {
         }
     }
 
-    /// While a host with a lease is Down, its turn is running out.
+    /// Sets the timer of a host that is Down while it has a lease, is in its turn,
+    /// or is watched after it.
     pub(super) fn set_lost_timer(&mut self, deployment: DeploymentId, host: HostId) {
         let lost = Timer::Lost(deployment, host);
         self.timers.clear(lost);
@@ -441,9 +451,9 @@ impl State {
         }
     }
 
-    /// A host whose lease was taken back has no time to keep. One that is Down in
-    /// the bake after its turn has: whatever is heard of it meanwhile, it must
-    /// come back.
+    /// Clears the timers of a host that has no lease and is in no turn. A host that
+    /// is Down in the bake after its turn keeps its timer: whatever is heard of it
+    /// meanwhile, it must come back.
     pub(super) fn clear_timers_if_idle(&mut self, deployment: DeploymentId, host: HostId) {
         let rollout = self.rollouts.get(&deployment);
         let member = rollout.and_then(|rollout| rollout.members().get(&host));
@@ -464,14 +474,15 @@ impl State {
         self.timers.clear(Timer::Turn(deployment, host));
     }
 
-    /// The deployments in which the host has a turn, used or not.
+    /// Returns the deployments in which the host has a lease or is in its turn.
     pub fn turns_of(&self, host: HostId) -> Vec<DeploymentId> {
         let has_turn = |rollout: &&Rollout| rollout.members().get(&host).is_some_and(Member::is_in_flight);
         self.running().filter(has_turn).map(|rollout| rollout.submission.deployment).collect()
     }
 
-    /// The newest deployment that went to the group: what brought single hosts up
-    /// to date, and what never began, says nothing about where the group is.
+    /// Returns the newest deployment that went to the group. Catch-ups and
+    /// deployments that never began do not count, because they say nothing about
+    /// where the group is.
     pub(crate) fn newest_of(&self, group: &GroupState) -> Option<&Rollout> {
         let newest_first = group.deployments.iter().rev().filter_map(|id| self.rollouts.get(id));
         newest_first.into_iter().find(|rollout| !rollout.is_catch_up() && rollout.total() > 0)
@@ -479,7 +490,8 @@ impl State {
 
     pub(super) fn forget_old(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get(name) else { return };
-        // Many catch-ups may come and go after it, and beside one long deployment.
+        // Many catch-ups may come after the newest deployment, or run beside one
+        // that is long.
         let newest = self.newest_of(group).map(|rollout| rollout.submission.deployment);
         let Some(group) = self.groups.get_mut(name) else { return };
         while group.deployments.len() > DEPLOYMENTS_KEPT {

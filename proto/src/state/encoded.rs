@@ -1,11 +1,11 @@
-//! The folded state as bytes: what a snapshot holds.
+//! Encodes the folded state for snapshots.
 //!
-//! The bytes name the version of their form, because it may change from version to
-//! version of the agent. A host that is offered a state of another version leaves it
-//! alone and goes on with entries; one that finds it in its own store does not start,
-//! rather than forget what it has promised. Version 3 has new fields in the middle of
-//! groups and policies, and agents of before are not heard any longer (see
-//! [`crate::wire::WIRE`]): it reads no earlier form.
+//! The bytes begin with the version of their form, because an agent of another
+//! version may use another form. A host that is offered a state of another version
+//! ignores it, and goes on with entries. A host that finds one in its own store
+//! does not start, because it must not forget what it has promised. Version 3 has
+//! new fields in the middle of groups and policies. Older agents are no longer
+//! heard (see [`crate::wire::WIRE`]), so no earlier form is read.
 
 use super::{GroupState, Host, State};
 use crate::entry::Index;
@@ -15,11 +15,11 @@ use crate::wire;
 
 /// The version of the form that is written, and the only one that is read.
 pub(crate) const VERSION: u16 = 3;
-/// Stands before the version. No number begins with it in our codec, so a state
-/// from before there were versions is told apart.
+/// The byte before the version. No number in our codec begins with it, so it tells
+/// states apart from those that had no version yet.
 const MARK: u8 = 255;
 
-/// Why bytes are not the state that is wanted.
+/// The reason why bytes are not the wanted state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAState {
     #[error("it is a state of version {0}, this agent reads version {VERSION}")]
@@ -31,7 +31,7 @@ pub(crate) enum NotAState {
 }
 
 impl State {
-    /// As a snapshot holds it.
+    /// Encodes the state for a snapshot.
     pub fn encode(&self) -> Vec<u8> {
         let [high, low] = VERSION.to_be_bytes();
         let mut bytes = vec![MARK, high, low];
@@ -39,7 +39,7 @@ impl State {
         bytes
     }
 
-    /// From a snapshot's bytes, if they are a state as of `index`.
+    /// Decodes the bytes of a snapshot, if they are a state as of `index`.
     pub(crate) fn decode(bytes: &[u8], index: Index) -> Result<State, NotAState> {
         let Some(([MARK, high, low], form)) = bytes.split_first_chunk::<3>() else {
             return Err(NotAState::Malformed);
@@ -55,8 +55,9 @@ impl State {
         if state.index == index { Ok(state) } else { Err(NotAState::Index(state.index, index)) }
     }
 
-    /// Whether its parts agree with each other, so that what is folded on top of it
-    /// neither panics nor loops: a snapshot comes from another host, or from a disk.
+    /// Returns true if the parts of the state agree with each other, so that
+    /// folding more entries neither panics nor loops. A snapshot comes from another
+    /// host or from a disk, and is not trusted.
     fn is_consistent(&self) -> bool {
         let is_host = |(id, host): (&HostId, &Host)| *id == host.record.host;
         let is_rollout = |(id, rollout): (&DeploymentId, &Rollout)| {
@@ -96,7 +97,7 @@ mod tests {
         assert_eq!(State::decode(&state.encode(), 2), Err(NotAState::Index(1, 2)));
     }
 
-    /// A state in which much is under way, so that each byte of it means something.
+    /// A state with much under way, so that each of its bytes means something.
     fn busy() -> Ledger {
         let mut ledger = Ledger::deployed(4, Minimum::HalfAtATime);
         let bad = ledger.deploy(2);
@@ -108,7 +109,7 @@ mod tests {
         ledger
     }
 
-    /// Folds on, over a long time.
+    /// Goes on folding for a long time.
     fn go_on(state: &State) {
         let mut ledger = Ledger { state: state.clone(), millis: 1_000_000 };
         for number in 0..4 {

@@ -1,8 +1,8 @@
-//! Hosts that are Down for so long that their groups give them up.
+//! Takes out hosts that are Down for so long that their groups give them up.
 //!
-//! A machine that was replaced leaves a host behind that never comes back, and that
-//! counts in every deployment of its groups. Somebody has to take it out of the mesh:
-//! a person, or all of its groups by their setting.
+//! When a machine is replaced, its old host never comes back, but still counts in
+//! every deployment of its groups. It must be taken out of the mesh: by a person,
+//! or by the settings of all its groups.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::entry::HostRecord;
 use crate::group::Group;
 
 impl State {
-    /// How long the host may be Down; none if it is in no group, or some group of it
-    /// leaves that to people.
+    /// Returns how long the host may be Down; `None` if it is in no group, or if
+    /// one of its groups leaves that to people.
     fn forget_after(&self, record: &HostRecord) -> Option<Duration> {
         let groups = self.groups.values().map(|known| &known.group);
         let mut of_host = groups.filter(|group: &&Group| group.tags.matches(&record.tags)).peekable();
@@ -22,7 +22,7 @@ impl State {
         })
     }
 
-    /// To be called when the host goes Down or comes back, or its groups change.
+    /// Sets the timer after the host went Down or came back, or its groups changed.
     pub(super) fn set_forget_timer(&mut self, host: HostId) {
         let timer = Timer::Forget(host);
         self.timers.clear(timer);
@@ -32,14 +32,14 @@ impl State {
         }
     }
 
-    /// The groups have changed.
+    /// Sets the timers of all Down hosts after groups have changed.
     pub(super) fn set_forget_timers(&mut self) {
         let down = self.hosts.iter().filter(|(_, known)| known.down.is_some());
         let down: Vec<HostId> = down.map(|(host, _)| *host).collect();
         down.into_iter().for_each(|host| self.set_forget_timer(host));
     }
 
-    /// The host was Down for too long.
+    /// Takes out a host that was Down for too long.
     pub(super) fn forget_host(&mut self, host: HostId) {
         let is_down = self.hosts.get(&host).is_some_and(|known| known.down.is_some());
         if is_down && self.check_leave(host).is_ok() {
@@ -47,8 +47,8 @@ impl State {
         }
     }
 
-    /// A new host has joined: it takes the place of one that is Down and had the same
-    /// name and address, if the groups of that one give hosts up.
+    /// Takes out the host that a new one replaces: a host that is Down, had the
+    /// same name and an address in common, and is in groups that all give hosts up.
     pub(super) fn replace_by(&mut self, newcomer: HostId) {
         let Some(record) = self.hosts.get(&newcomer).map(|known| &known.record) else { return };
         if record.name.is_empty() {

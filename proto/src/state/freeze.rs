@@ -1,7 +1,8 @@
-//! Folding freezes: for a while, nothing new begins in a group.
+//! Folds freezes: for a while, no new deployment begins in a group.
 //!
-//! What runs goes on: it was let in before, and a rollout that is left in the
-//! middle is worse than one that ends. Stops and ways back are always open.
+//! A running deployment goes on. It was admitted before, and a rollout that is left
+//! in the middle is worse than one that ends. Stops and rollbacks are always
+//! possible.
 
 use std::time::Duration;
 
@@ -14,24 +15,24 @@ use crate::io::Refusal;
 use crate::state::GroupState;
 use crate::time::LedgerTime;
 
-/// The longest freeze: a mistyped year should not hold a group for ever.
+/// The longest freeze: a mistyped year should not freeze a group forever.
 pub const FREEZE_MAX: Duration = Duration::from_secs(FREEZE_MAX_DAYS * 24 * 3_600);
 const FREEZE_MAX_DAYS: u64 = 366;
 
-/// That nothing new begins in a group.
+/// A freeze of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Freeze {
-    /// Until when.
+    /// When the freeze ends.
     pub until: LedgerTime,
-    /// Since when.
+    /// When the freeze began.
     pub since: LedgerTime,
     /// Why; may be empty.
     pub reason: String,
-    /// Who did it, as he said himself.
+    /// The person who froze the group, by the name that they gave.
     pub by: String,
 }
 
-/// Whether a freeze of its group holds the deployment.
+/// Returns true if a freeze of its group holds the deployment back.
 pub fn heeds_freeze(submission: &Submission) -> bool {
     match submission.creator {
         Creator::User => !submission.policy.ignore_freeze,
@@ -41,7 +42,7 @@ pub fn heeds_freeze(submission: &Submission) -> bool {
 }
 
 impl GroupState {
-    /// The freeze that holds the deployment now.
+    /// Returns the freeze that holds the deployment back now.
     pub fn freeze_of(&self, submission: &Submission) -> Option<&Freeze> {
         self.freeze.as_ref().filter(|_| heeds_freeze(submission))
     }
@@ -101,7 +102,7 @@ impl State {
         self.set_thaw_timer();
     }
 
-    /// One timer for all groups: it rings for the first that thaws.
+    /// Sets the one timer for all groups to the earliest end of a freeze.
     pub(super) fn set_thaw_timer(&mut self) {
         self.timers.clear(Timer::Thaw);
         let first = self.groups.values().filter_map(|group| group.freeze.as_ref()).map(|it| it.until).min();

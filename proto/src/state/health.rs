@@ -1,8 +1,8 @@
-//! Folding what hosts say of their applications' health.
+//! Folds what hosts say about the health of their applications.
 //!
-//! Two things must both be good: how the host's last turn ended, and what its
-//! check says since then. The check's part is a mark of its own ([`Ailing`]),
-//! so that good news takes away only what bad news brought.
+//! Two things must both be good: the outcome of the host's last turn, and what its
+//! check has said since then. The check has a mark of its own ([`Ailing`]), so that
+//! good news from it only takes back its own bad news.
 
 use std::time::Duration;
 
@@ -16,39 +16,42 @@ use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::Stage;
 use crate::time::LedgerTime;
 
-/// Moments at which a host was found unwell that are kept: with so many in the
-/// window the hold-off has long been at its longest.
+/// The number of times that a host was found unwell which are kept. With this many
+/// in the window, the hold-off has long reached its maximum.
 const UNWELL_KEPT: usize = 10;
 
 /// A host that its group's check has found unwell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ailing {
-    /// Since when the ledger knows.
+    /// When the ledger learned of it.
     pub since: LedgerTime,
-    /// What the probe failed of.
+    /// Why the probe failed.
     pub error: String,
 }
 
 /// What the ledger knows of one host by its group's check.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Checked {
-    /// None if the last word was good, or if there was none since its turn.
+    /// `None` if the last word was good, or if there was none since the host's
+    /// turn.
     pub ailing: Option<Ailing>,
-    /// Since when it has been well again; none if it was never found unwell.
+    /// When it became well again; `None` if it was never found unwell since its
+    /// turn.
     pub well_since: Option<LedgerTime>,
-    /// The last entry that changed anything of this.
+    /// The last entry that changed any of this.
     changed_at: Index,
-    /// When it was found unwell, of late, the newest last.
+    /// The recent times at which it was found unwell, the newest last.
     unwell_at: Vec<LedgerTime>,
 }
 
 impl GroupState {
-    /// What is wrong with the host by the group's check; none if nothing is.
+    /// Returns what is wrong with the host by the group's check; `None` if nothing
+    /// is.
     pub fn ailing(&self, host: HostId) -> Option<&Ailing> {
         self.checks.get(&host)?.ailing.as_ref()
     }
 
-    /// What a host's monitor needs to know of it, at a moment.
+    /// Returns what a host's monitor needs to know of the host at this time.
     pub(crate) fn known(&self, host: HostId, now: LedgerTime) -> Known {
         let Some(checked) = self.checks.get(&host) else {
             return Known { is_ailing: false, unwell_of_late: 0, since: 0 };
@@ -63,16 +66,17 @@ impl GroupState {
 }
 
 impl State {
-    /// How often an unhealthy host was found so within an hour, and how long its
-    /// check must pass without a break before that is believed; none if at once.
-    /// Since when it passes the host alone knows.
+    /// Returns how often an unhealthy host was found so within [`FLAP_WINDOW`], and
+    /// how long its check must pass without interruption before the host counts as
+    /// well; `None` if it does so at once. Only the host itself knows since when
+    /// its check passes.
     pub fn held_back(&self, group: &GroupState, host: HostId) -> Option<(u32, Duration)> {
         let known = group.known(host, self.clock);
         let held = hold_off(known.unwell_of_late);
         (known.is_ailing && !held.is_zero()).then_some((known.unwell_of_late, held))
     }
 
-    /// Whether the host's word would change anything.
+    /// Returns true if the host's word would change anything.
     pub(super) fn is_news(&self, name: &GroupName, host: HostId, healthy: bool, as_of: Index) -> bool {
         let Some(group) = self.groups.get(name).filter(|group| group.group.health.is_some()) else {
             return false;
@@ -135,8 +139,9 @@ impl State {
         self.set_timers(deployment, &changed);
     }
 
-    /// The host's turn has begun or ended: what its check said before is said
-    /// of another application. Words about that come too late from now on.
+    /// Notes that the host's turn has begun or ended. What its check said before
+    /// was about another revision. Words about that revision come too late from now
+    /// on.
     pub(super) fn note_checked_turn(&mut self, deployment: DeploymentId, host: HostId, succeeded: bool) {
         let Some(name) = self.rollouts.get(&deployment).map(|rollout| rollout.submission.group.clone())
         else {
@@ -155,8 +160,7 @@ impl State {
         checked.ailing = None;
     }
 
-    /// An updated host has been unwell for too long: its turn has failed after
-    /// all.
+    /// Fails the turn of an updated host that has been unwell for too long.
     pub(super) fn fail_relapsed(&mut self, deployment: DeploymentId, host: HostId) {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
@@ -177,8 +181,8 @@ impl State {
         }
     }
 
-    /// Nobody checks these hosts any more, so nothing could ever say that they
-    /// are well again.
+    /// Forgets the checks of these hosts. They are no longer checked, so nothing
+    /// could ever say that they are well again.
     pub(super) fn forget_checks(&mut self, name: &GroupName, of: impl Fn(HostId) -> bool) {
         let Some(group) = self.groups.get_mut(name) else { return };
         let under_way = group.under_way();

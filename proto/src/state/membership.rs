@@ -1,4 +1,4 @@
-//! Folding who is in the mesh, and who is Down.
+//! Folds which hosts are in the mesh, and which of them are Down.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,8 +15,8 @@ use crate::time::LedgerTime;
 use crate::trigger::TRIGGERS_MAX;
 
 impl Host {
-    /// Takes note of the start that announces itself. Returns whether it is one
-    /// that another had followed: then both agents still run.
+    /// Notes the start of the agent that announces itself. Returns true if another
+    /// start had already followed this one: then two agents run.
     fn note_start(&mut self, record: &HostRecord, now: LedgerTime) -> bool {
         if self.record.start == record.start {
             return false;
@@ -33,18 +33,20 @@ impl Host {
     }
 }
 
-/// Numbers that hosts dropped and that are remembered. One counts only while it is
-/// among the voters, who are at most fourteen in the middle of a change; the leader
-/// replaces it within a second. So many hosts cannot lose their disks in that time.
+/// The number of dropped voter numbers that are remembered. A dropped number
+/// matters only while it is among the voters. There are at most fourteen voters, in
+/// the middle of a change, and the leader replaces a dropped one within a second.
+/// Fewer hosts than this can lose their disks in that time.
 const RETIRED_KEPT: usize = 1_024;
 
-/// Numbers in consensus: which host has which, and those that hosts have dropped.
-/// A host that said of itself that it has another's number would vote in its place.
+/// The numbers in consensus: which host has which, and which ones hosts have
+/// dropped. A host that claimed another host's number would vote in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Taken {
     by: BTreeMap<VoterId, HostId>,
-    /// By whom; the one that was dropped last is the last. Of two agents that run with
-    /// one host's key each announces its own number again and again.
+    /// The dropped numbers and the hosts that had them, the last one at the end. If
+    /// two agents run with the same key, each announces its own number again and
+    /// again.
     retired: VecDeque<(VoterId, HostId)>,
 }
 
@@ -75,7 +77,7 @@ impl Taken {
         }
     }
 
-    /// Whether it says of each host what the host's record says.
+    /// Returns true if the numbers match the records of these hosts.
     pub(super) fn is_of(&self, hosts: &BTreeMap<HostId, Host>) -> bool {
         let is_known = |host: &Host| self.by.get(&host.record.voter) == Some(&host.record.host);
         self.by.len() == hosts.len() && hosts.values().all(is_known)
@@ -83,8 +85,8 @@ impl Taken {
 }
 
 impl State {
-    /// A host comes back by itself, with its next start; one that was taken out
-    /// must not.
+    /// Checks whether a host may join. A host comes back by itself with its next
+    /// start, but not if it was taken out.
     pub(super) fn check_join(&self, record: &HostRecord) -> Result<(), Refusal> {
         if let Some(removed) = self.removed.get(&record.host) {
             return Err(Refusal::Removed { at: removed.at });
@@ -129,7 +131,7 @@ impl State {
         }
     }
 
-    /// What keeps a group from taking another deployment now.
+    /// Returns the deployment that keeps a group from taking another one now.
     pub(super) fn busy_with(&self, group: &GroupState) -> Option<DeploymentId> {
         group.running.or_else(|| group.owes_rollback_of.map(super::rollback::rollback_id)).or(group.queued)
     }
@@ -137,10 +139,10 @@ impl State {
     pub(super) fn join(&mut self, record: &HostRecord) {
         self.hosts_changed_at = self.index;
         match self.hosts.get_mut(&record.host) {
-            // An older start of the same agent speaks: its words came late.
+            // An older start of the same agent: its words came late.
             Some(known) if known.record.incarnation > record.incarnation => {}
             Some(known) => {
-                // It could not have spoken if it were not there.
+                // The agent has spoken, so the host is up.
                 let is_back = known.down.is_some() && record.incarnation > known.record.incarnation;
                 let is_replaced = known.record.voter != record.voter;
                 let is_twin = known.note_start(record, self.clock);
@@ -168,7 +170,7 @@ impl State {
                 self.taken.take(&joined.record, None);
                 self.hosts.insert(host, joined);
                 self.note_tags(host, None);
-                // It may have been taken out in the middle of a deployment,
+                // The host may have been taken out in the middle of a deployment,
                 // which has counted it Down since.
                 self.change_down(host, false);
                 self.replace_by(host);
@@ -176,7 +178,7 @@ impl State {
         }
     }
 
-    /// Returns whether two agents run with the host's key.
+    /// Returns true if two agents run with the host's key.
     pub(crate) fn has_twin(&self, host: HostId) -> bool {
         self.hosts.get(&host).is_some_and(|known| known.twin.is_some())
     }
@@ -184,7 +186,8 @@ impl State {
     pub(super) fn leave(&mut self, host: HostId) {
         self.hosts_changed_at = self.index;
         self.leave_rollouts(host);
-        // One that is Down already has no more time to come back by being taken out.
+        // A host that is Down already gets no more time to come back by being taken
+        // out.
         if self.hosts.get(&host).is_some_and(|known| known.down.is_none()) {
             self.change_down(host, true);
         }
@@ -203,8 +206,9 @@ impl State {
         }
     }
 
-    /// A turn under way has failed, and counts as any other failure. Otherwise the
-    /// rollouts go on as if the group had never had the host.
+    /// Takes the host out of the running rollouts. A turn under way fails, and
+    /// counts as any other failure. Apart from that the rollouts go on as if the
+    /// group had never had the host.
     fn leave_rollouts(&mut self, host: HostId) {
         let running: Vec<DeploymentId> =
             self.running().map(|rollout| rollout.submission.deployment).collect();
@@ -230,17 +234,19 @@ impl State {
         }
     }
 
-    /// Whether the mesh does not count on the host now: what it says of others
-    /// is not counted either.
+    /// Returns true if the mesh does not count on the host now. Then the host's
+    /// claims about others do not count either.
     pub(crate) fn is_counted_out(&self, host: HostId) -> bool {
         self.hosts.get(&host).is_none_or(|known| known.down.is_some())
     }
 
     pub(super) fn set_down(&mut self, host: HostId, incarnation: u64, down: bool) {
         let Some(known) = self.hosts.get(&host) else { return };
-        // A newer start, or a refutation, has outrun the accusation.
+        // The accusation came too late if the agent has started anew since, or has
+        // refuted it.
         let is_news = known.record.incarnation == incarnation && known.down.is_some() != down;
-        // Somebody is there, but nobody can tell which of the two.
+        // A host with a twin is up, but nobody can tell which of the two agents it
+        // is.
         if is_news && (down || known.twin.is_none()) {
             self.change_down(host, down);
         }

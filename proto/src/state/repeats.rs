@@ -1,10 +1,10 @@
-//! Entries that stand in the ledger twice.
+//! Entries that are in the ledger twice.
 //!
-//! A proposer that does not know whether its proposal was lost sends it again,
-//! and a network may double it, so one proposal can be committed twice with
-//! another in between. Most bodies say nothing new then. Those that could undo
-//! what was said in between are folded once: for each proposer the state
-//! remembers which of its last proposals it has seen.
+//! A proposer that does not know whether its proposal was lost sends it again, and
+//! a network may duplicate it. So one proposal can be committed twice, with another
+//! in between. Most bodies change nothing the second time. Those that could undo
+//! what came in between are folded once: for each proposer the state remembers
+//! which of its last proposals it has seen.
 
 use std::collections::VecDeque;
 
@@ -14,37 +14,38 @@ use super::State;
 use crate::entry::{Body, Entry, Index, ProposalId};
 use crate::rollout::Verdict;
 
-/// Proposers whose last such words are remembered: operators use a few hosts, and
-/// which hosts say Down and Up goes by hash. Beyond it the one that has been
-/// silent longest is forgotten, and a repetition of its words is folded again.
+/// The number of proposers that are remembered. Operators use a few hosts, and
+/// hashes choose the hosts that propose Down and Up. Beyond this number, the
+/// proposer that has been silent longest is forgotten, and a repeated proposal of
+/// it is folded again.
 pub const PROPOSERS_KEPT: usize = 1_024;
-/// Starts of one agent that are told apart: the one that runs, and the one whose
-/// frames may still be on their way.
+/// The number of starts of one agent that are remembered: the running one, and the
+/// one before, whose frames may still be on their way.
 const STARTS_KEPT: usize = 2;
-/// How many of a start's numbers are remembered, back from the newest: half of
-/// the requests that a host may have open. What is older counts as seen, and its
-/// proposer proposes it anew, under a new number.
+/// The number of a start's proposals that are remembered, counted back from the
+/// newest. It is half the number of requests that a host may have open. An older
+/// proposal counts as seen, and its proposer proposes it again under a new number.
 pub const NUMBERS_KEPT: u32 = u128::BITS;
 
 /// What is remembered of one proposer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Proposer {
-    /// Its last entry that counts here.
+    /// Its last entry that could undo others.
     last: Index,
-    /// The one that spoke last is the last.
+    /// Its starts; the one that spoke last is at the end.
     starts: VecDeque<Start>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Start {
-    /// Which start: the incarnation, and what was drawn at it.
+    /// The name of the start: the incarnation, and a number drawn at random.
     name: (u64, u32),
     newest: u32,
-    /// The n-th bit: the number that is n before the newest was seen.
+    /// A bit set: bit n is set if the proposal n before the newest was seen.
     seen: u128,
 }
 
-/// The start, and the number within it.
+/// Splits a proposal id into its start, and its number within that start.
 fn parts(proposal: ProposalId) -> ((u64, u32), u32) {
     let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(u32::MAX);
     ((proposal.incarnation, low(proposal.number >> 32)), low(proposal.number))
@@ -65,8 +66,8 @@ impl Start {
 }
 
 impl State {
-    /// Whether this was folded before, or is so old that nobody could tell: it
-    /// changes nothing.
+    /// Returns true if the entry was folded before, or is so old that nobody could
+    /// tell. Then it changes nothing.
     pub fn is_repeated(&self, entry: &Entry) -> bool {
         self.has_seen(entry.proposal, &entry.body)
     }
@@ -79,8 +80,9 @@ impl State {
                 .is_some_and(|starts| starts.iter().any(|start| start.name == name && start.has_seen(number)))
     }
 
-    /// Whether what somebody asked for by this body has come about. Of what only a
-    /// snapshot tells, the answer that its fold gave is not known; this is.
+    /// Returns true if what this body asks for is the case already. A host that
+    /// learns of an entry by a snapshot does not know the result of folding it, but
+    /// it can find this out.
     pub(crate) fn has_come_about(&self, body: &Body) -> bool {
         match body {
             Body::StopRequested { deployment, rollback, .. } => {

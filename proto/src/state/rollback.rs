@@ -1,4 +1,4 @@
-//! The way back: which revision, for which hosts, under which policy.
+//! Rollbacks: to which revision, for which hosts, under which policy.
 
 use super::{GroupState, State};
 use crate::entry::{Creator, Submission};
@@ -6,19 +6,22 @@ use crate::id::{DeploymentId, HostId};
 use crate::policy::Policy;
 use crate::rollout::Rollout;
 
-/// The id of the rollback of a deployment: the same, whoever submits it.
+/// Returns the id of the rollback of a deployment, which is the same whoever
+/// submits it.
 pub(super) fn rollback_id(of: DeploymentId) -> DeploymentId {
     DeploymentId::derive(format!("rollback of {of}").as_bytes())
 }
 
 impl State {
-    /// The rollback that undoes `failed`: the group's last good revision, for
-    /// the hosts that need it.
+    /// Returns the rollback that undoes `failed`: it brings the hosts that need it
+    /// to the group's last good revision.
     pub(super) fn rollback_of(&self, group: &GroupState, failed: DeploymentId) -> Option<Submission> {
         let undone = &self.rollouts.get(&failed)?.submission;
         let good = group.good.last()?;
-        // As careful as what it undoes, but what was overridden there was not meant
-        // for it: it would time out as that did.
+        // The rollback is as careful as the deployment that it undoes, but takes
+        // the group's own timeouts. Timeouts that were overridden for the
+        // deployment were not meant for the rollback: they could make it time out
+        // too.
         let of_group = self.policy_of(&group.group).unwrap_or_else(|_| undone.policy.clone());
         let policy = Policy {
             start_timeout: of_group.start_timeout,
@@ -35,7 +38,8 @@ impl State {
             creator: Creator::Rollback,
             rollback_of: Some(failed),
             description: format!("rollback of {failed}"),
-            // Who has it may change until this is folded, and is worked out anew then.
+            // The hosts with the bundle may change until this is folded, and are
+            // found again then.
             holders: Vec::new(),
             queue: false,
             by: String::new(),
@@ -43,8 +47,9 @@ impl State {
     }
 }
 
-/// The hosts that a deployment touched and that are not back at the last good
-/// revision already: it may have been that very revision which failed.
+/// Returns the hosts that a deployment touched and that are not at the last good
+/// revision. They may be there already, because the deployment that failed may have
+/// been of that very revision.
 pub(super) fn to_roll_back(group: &GroupState, undone: &Rollout) -> impl Iterator<Item = HostId> {
     undone.touched(&group.roster).into_iter().filter(|host| !group.is_current(*host))
 }

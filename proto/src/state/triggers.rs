@@ -1,5 +1,5 @@
-//! Folding what happened into what triggers tell: the same list on every
-//! host, and how far each trigger is with it.
+//! Folds what happened into the list that triggers tell. The list, and how far each
+//! trigger has come, are the same on every host.
 
 use super::State;
 use crate::entry::{Creator, TurnOutcome};
@@ -12,14 +12,14 @@ use crate::trigger::{
 };
 
 impl GroupState {
-    /// What the trigger has still to tell, the oldest first.
+    /// Returns what the trigger has still to tell, the oldest first.
     pub(crate) fn to_tell<'a>(&'a self, trigger: &'a Trigger) -> impl Iterator<Item = &'a Happening> {
         let up_to = self.cursors.get(&trigger.name).map_or(u64::MAX, |cursor| cursor.up_to);
         let first = self.happenings.partition_point(|happening| happening.number <= up_to);
         self.happenings.range(first..).filter(|happening| trigger.on.contains(&happening.event))
     }
 
-    /// How many happenings the trigger has still to tell.
+    /// Returns how many happenings the trigger has still to tell.
     pub fn waiting_for(&self, trigger: &Trigger) -> usize {
         self.to_tell(trigger).count()
     }
@@ -44,7 +44,7 @@ impl GroupState {
         }
     }
 
-    /// Keeps only what some trigger has still to tell.
+    /// Keeps only the happenings that some trigger has still to tell.
     fn forget_told(&mut self) {
         let (triggers, cursors) = (&self.group.triggers, &self.cursors);
         let is_waited_for = |happening: &Happening| {
@@ -56,7 +56,8 @@ impl GroupState {
         self.happenings.retain(is_waited_for);
     }
 
-    /// A new trigger is told what happens from now on.
+    /// Updates the cursors for a new definition of the group. A new trigger tells
+    /// what happens from now on.
     pub(super) fn keep_cursors(&mut self, new: &Group) {
         let names = |trigger: &Trigger| trigger.name.clone();
         self.cursors.retain(|name, _| new.triggers.iter().any(|trigger| trigger.name == *name));
@@ -68,7 +69,7 @@ impl GroupState {
 }
 
 impl State {
-    /// Something happened that triggers may tell.
+    /// Notes a happening that triggers may tell.
     pub(super) fn happened(&mut self, event: TriggerEvent, deployment: DeploymentId, host: Option<HostId>) {
         let (index, at) = (self.index, self.clock);
         let Some(rollout) = self.rollouts.get(&deployment) else { return };
@@ -77,7 +78,7 @@ impl State {
         }
     }
 
-    /// A turn is over.
+    /// Notes the end of a turn.
     pub(super) fn turn_happened(&mut self, deployment: DeploymentId, host: HostId) {
         let member = self.rollouts.get(&deployment).and_then(|rollout| rollout.members().get(&host));
         let event = match member.map(|member| &member.stage) {
@@ -88,7 +89,7 @@ impl State {
         self.happened(event, deployment, Some(host));
     }
 
-    /// A deployment began.
+    /// Notes the start of a deployment.
     pub(super) fn begin_happened(&mut self, deployment: DeploymentId) {
         let creator = self.rollouts.get(&deployment).map(|rollout| rollout.submission.creator);
         if creator == Some(Creator::Rollback) {
@@ -97,7 +98,7 @@ impl State {
         self.happened(TriggerEvent::DeploymentStart, deployment, None);
     }
 
-    /// A deployment is over.
+    /// Notes the end of a deployment.
     pub(super) fn end_happened(&mut self, deployment: DeploymentId) {
         let event = match self.rollouts.get(&deployment).map(|rollout| rollout.status()) {
             Some(DeploymentStatus::Succeeded) => TriggerEvent::DeploymentSuccess,
@@ -141,12 +142,12 @@ impl State {
         cursor.is_none_or(|cursor| cursor.up_to >= up_to)
     }
 
-    /// Everything that a receiver is told of a happening; none if its
-    /// deployment is forgotten.
+    /// Returns the message for a receiver; `None` if the deployment is forgotten.
     pub(crate) fn told(&self, happening: &Happening) -> Option<Told> {
         let rollout = self.rollouts.get(&happening.deployment)?;
         let submission = &rollout.submission;
-        // It may be told long after, when all is over.
+        // The message may be sent long after the happening, when everything is
+        // over.
         let is_end = status_at(happening.event).is_over();
         let reason = rollout.reason_told().filter(|_| is_end);
         Some(Told {
@@ -164,8 +165,9 @@ impl State {
         })
     }
 
-    /// A turn that went well may have failed by the time it is told: the host
-    /// relapsed, or was lost while it was watched. Only the failure says why.
+    /// Returns the host's part in a happening. Only a failure says why: a turn that
+    /// had succeeded may have failed by the time of telling, because the host
+    /// relapsed, or was lost while it was watched.
     fn told_host(&self, happening: &Happening, host: HostId) -> ToldHost {
         let part = self.part(happening.deployment, host);
         let part = part.filter(|_| happening.event == TriggerEvent::InstanceFailure);
@@ -181,7 +183,7 @@ impl State {
     }
 }
 
-/// How the deployment stood when it happened.
+/// Returns the status of the deployment when the event happened.
 fn status_at(event: TriggerEvent) -> DeploymentStatus {
     match event {
         TriggerEvent::DeploymentSuccess => DeploymentStatus::Succeeded,

@@ -1,9 +1,10 @@
-//! Colons that are missing, stick to their value, or are part of one.
+//! Finds colons that are missing, are not followed by a blank, or are part of a
+//! value.
 
 use super::said;
 use crate::lifecycle::LifecycleEvent;
 
-/// Every key that an AppSpec file may have, except the events.
+/// All keys of an AppSpec file except the events.
 const KEYS: [&str; 21] = [
     "version",
     "os",
@@ -28,7 +29,8 @@ const KEYS: [&str; 21] = [
     "context",
 ];
 
-/// The parser may notice in the line below.
+/// Looks at the line, and at the one above: the parser may notice a mistake only
+/// one line later.
 pub(super) fn on_syntax(text: &str, line: usize) -> Option<String> {
     let near = || said(text).filter(|said| said.number <= line && said.number + 2 > line);
     near()
@@ -37,7 +39,7 @@ pub(super) fn on_syntax(text: &str, line: usize) -> Option<String> {
         .or_else(|| near().rev().find_map(|said| colon_in_value(said.text)))
 }
 
-/// A key whose colon is not followed by a blank: YAML reads both as one word.
+/// Finds a key whose colon is not followed by a blank: YAML reads both as one word.
 pub(crate) fn without_blank(line: &str) -> Option<String> {
     let line = line.trim_start_matches('-').trim();
     let (key, value) = line.split_once(':')?;

@@ -1,9 +1,9 @@
-//! Values that need quotes, and quotes that are not closed.
+//! Finds values that need quotes, and quotes that are not closed.
 
 use super::said;
 
-/// A quote that is opened and never closed; the parser notices at the end of
-/// the file, or at the next quote.
+/// Finds a quote that is never closed. The parser notices it at the end of the
+/// file, or at the next quote.
 pub(super) fn open(text: &str, line: usize) -> Option<String> {
     let upto = said(text).filter(|said| said.number <= line);
     let (number, key, quote, value) = upto.rev().find_map(|said| {
@@ -21,7 +21,7 @@ pub(super) fn open(text: &str, line: usize) -> Option<String> {
     Some(format!("the quote that opens in line {number} is not closed: write `{wanted}`"))
 }
 
-/// A value whose first character means something else to YAML.
+/// Finds a value whose first character means something else in YAML.
 pub(super) fn special_start(text: &str, line: usize) -> Option<String> {
     let here = said(text).find(|said| said.number == line)?;
     let (key, value) = match here.text.split_once(": ") {
@@ -52,13 +52,13 @@ pub(super) fn special_start(text: &str, line: usize) -> Option<String> {
 fn is_special(value: &str, text: &str) -> bool {
     match value.chars().next() {
         Some('%' | '@' | '`') => true,
-        // An alias, unless nothing has that name.
+        // It is an alias, unless no anchor has that name.
         Some('*') => !text.contains(&format!("&{}", &value[1..])) || value.len() == 1,
         Some(_) | None => false,
     }
 }
 
-/// Text between the closing quote and the end of its line.
+/// Finds text between a closing quote and the end of the line.
 pub(super) fn text_after(text: &str, line: usize) -> Option<String> {
     let here = said(text).find(|said| said.number == line)?;
     let (_, value) = here.text.split_once(": ")?;

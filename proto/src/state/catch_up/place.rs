@@ -1,4 +1,4 @@
-//! How it stands with one host that is behind, for people.
+//! What happens next with a host that is behind, for people to read.
 
 use std::fmt;
 
@@ -8,42 +8,42 @@ use crate::state::rollback::rollback_id;
 use crate::state::{GroupState, State};
 use crate::time::LedgerTime;
 
-/// How it stands with a host that is behind. `status` prints these as they are.
+/// What happens next with a host that is behind. `status` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CatchUp {
-    /// This deployment brings it there.
+    /// This deployment brings it up to date.
     UnderWay(DeploymentId),
     /// Its deployment is about to be submitted.
     Due,
     /// This deployment goes first.
     After(DeploymentId),
-    /// The group has no good revision that it could get.
+    /// The group has no good revision that the host could get.
     NoRevision,
-    /// It is Down.
+    /// The host is Down.
     Down,
-    /// It is in service, and one host less would break the minimum.
+    /// The host is in service, and one host less would break the minimum.
     TooFewHealthy {
-        /// In service now.
+        /// The hosts in service now.
         available: u32,
-        /// M.
+        /// M: the hosts that must stay in service.
         minimum: u32,
-        /// N.
+        /// N: the hosts of the group.
         total: u32,
     },
-    /// Nothing new begins in its group.
+    /// The group is frozen, so nothing new begins.
     Frozen {
-        /// Until when.
+        /// When the freeze ends.
         until: LedgerTime,
     },
-    /// It was tried often enough.
+    /// All attempts are used.
     GivenUp {
-        /// In which deployment last.
+        /// The deployment of the last attempt.
         deployment: DeploymentId,
-        /// How many turns it was spared, of [`super::ATTEMPTS_MAX`]: what fails by
-        /// itself uses all at once.
+        /// The number of used attempts, of [`super::ATTEMPTS_MAX`]. A failure that
+        /// is the revision's own uses all at once.
         attempts: u8,
     },
-    /// Its turn failed in this deployment, which a person wanted.
+    /// Its turn failed in this deployment of a person's.
     LeftAlone(Option<DeploymentId>),
 }
 
@@ -81,8 +81,8 @@ impl fmt::Display for CatchUp {
 }
 
 impl State {
-    /// How it stands with a host that is behind the group's last good revision;
-    /// none if it is not.
+    /// Returns what happens next with a host that is behind the group's last good
+    /// revision; `None` if it is not behind.
     pub fn catch_up(&self, group: &GroupState, host: HostId) -> Option<CatchUp> {
         let behind = group.behind.get(&host)?;
         let known = self.hosts.get(&host)?;
@@ -119,7 +119,8 @@ impl State {
         if let Some(freeze) = &group.freeze {
             return Some(CatchUp::Frozen { until: freeze.until });
         }
-        // Counting the group's hosts comes last: it is asked for each that is behind.
+        // Counting the group's hosts comes last, because this runs for each host
+        // that is behind.
         let takes_away = group.running.is_none() && group.serves(host);
         let room = takes_away.then(|| self.room(group)).filter(|room| room.available <= room.minimum);
         Some(room.map_or(CatchUp::Due, |super::Room { available, minimum, total }| CatchUp::TooFewHealthy {
