@@ -1,15 +1,15 @@
-//! The ledger: the only shared truth, an ordered log that voters agree on and
-//! that every other host follows.
+//! The ledger: the only shared truth, an ordered log that voters agree on and that
+//! every other host follows.
 //!
-//! Consensus is raft-rs behind our own types; none of its types leaves this
-//! folder. A host either votes (it runs consensus) or follows (it only appends
-//! what others committed). Both hold the same log in the same form, so that a
-//! follower that is made a voter starts consensus from the log it has.
+//! Consensus is raft-rs behind our own types; none of its types leaves this folder.
+//! A host either votes (it runs consensus) or follows (it only appends what others
+//! committed). Both hold the same log in the same form, so a follower that becomes
+//! a voter starts consensus from the log that it has.
 //!
-//! Invariants: only committed entries are handed out, in order, each once; a
-//! message that promises something is released only after the write that makes
-//! it durable is reported done; entries are hash-chained, and the chain's head
-//! is the same on every host at the same index.
+//! Invariants: only committed entries are handed out, in order, and each once. A
+//! message that promises something is released only after the write that makes the
+//! promise durable is reported done. Entries are hash-chained, and the head of the
+//! chain is the same on every host at the same index.
 
 mod consensus;
 mod entry;
@@ -39,12 +39,12 @@ pub(crate) use message::{Kind, RaftMessage};
 pub(crate) use stored::{OnDisk, Restored};
 pub(crate) use voters::{Candidate, VoterChange, Voters, next_change};
 
-/// What the log now says.
+/// Something that was committed.
 #[derive(Debug)]
 pub(crate) enum Committed {
     /// The next entry.
     Entry(LogEntry),
-    /// A snapshot that takes the place of everything before.
+    /// A snapshot, which replaces everything before it.
     Snapshot(Snapshot),
 }
 
@@ -57,19 +57,19 @@ impl Committed {
     }
 }
 
-/// Something for the store: key, and value or deletion.
+/// A change for the store: a key, and its new value or its deletion.
 pub(crate) type Change = (Vec<u8>, Option<Vec<u8>>);
 
-/// What the ledger wants done.
+/// Something that the ledger wants done.
 #[derive(Debug, Default)]
 pub(crate) struct Todo {
-    /// To be written, in order.
+    /// The changes to write, in order.
     pub(crate) changes: Vec<Change>,
-    /// Whether the write carries a promise.
+    /// True if the write carries a promise.
     pub(crate) sync: bool,
-    /// May be sent at once.
+    /// The messages that may be sent at once.
     pub(crate) messages: Vec<RaftMessage>,
-    /// To be folded, in order.
+    /// What to fold, in order.
     pub(crate) committed: Vec<Committed>,
 }
 
@@ -78,14 +78,14 @@ enum Role {
     Voting(Box<Consensus>),
 }
 
-/// A write of consensus's that is under way.
+/// A write of consensus that is under way.
 struct Unwritten {
     write: WriteId,
-    /// Consensus's own name for it.
+    /// Consensus's own number for the write.
     number: u64,
-    /// Whether a term or a vote is in it.
+    /// True if the write holds a new term or a vote.
     vows: bool,
-    /// What may be sent when it is done.
+    /// The messages that may be sent once the write is done.
     messages: Vec<RaftMessage>,
 }
 
@@ -94,41 +94,42 @@ pub(crate) struct Ledger {
     me: VoterId,
     role: Role,
     seed: u64,
-    /// Entries that are kept behind the newest snapshot, for hosts that lag.
+    /// The number of entries that are kept before the newest snapshot, for hosts
+    /// that lag.
     kept: usize,
-    /// As of the last folded entry.
+    /// The voters as of the last folded entry.
     voters: Voters,
     hash: ChainHash,
     folded: Index,
     term_folded: u64,
     /// The last entry that changed the voters.
     voters_since: Index,
-    /// Written, not yet reported done.
+    /// Writes that are not yet reported done.
     unwritten: VecDeque<Unwritten>,
-    /// Something was written since the last write that was synced: a power loss
-    /// may take it.
+    /// True if something was written since the last synced write: a power loss may
+    /// take it.
     is_unsure: bool,
-    /// The head before the voters changed, and the write that makes durable that
-    /// they did.
+    /// The head before the voters changed, and the write that makes the change
+    /// durable.
     untold: Option<(WriteId, (Index, ChainHash))>,
-    /// The head before a snapshot that is not in a write yet.
+    /// The head before a snapshot that is not yet part of a write.
     replaced: Option<(Index, ChainHash)>,
     /// Changes that wait for the next write.
     changes: Vec<Change>,
-    /// Committed while following: folded at the next look.
+    /// What was committed while this host follows, and is not folded yet.
     arrived: VecDeque<Committed>,
-    /// Entries below the log that are still in the store.
+    /// Entries before the start of the log that are still in the store.
     deletable: Range<Index>,
     /// The newest state that was sealed, for hosts that lag.
     checkpoint: Option<Box<Snapshot>>,
-    /// The last checkpoints, the newest last.
+    /// The seals of the last checkpoints, the newest last.
     seals: VecDeque<(Index, Seal)>,
-    /// Takes part in nothing any more.
+    /// True if the ledger takes part in nothing any longer.
     is_stopped: bool,
 }
 
 impl Ledger {
-    /// An empty ledger that waits to be told what was committed.
+    /// Makes an empty ledger, which waits to be told what was committed.
     pub(crate) fn empty(me: VoterId, seed: u64, kept: usize) -> Self {
         let log = Log::new(log::Base::default());
         Ledger {
@@ -154,7 +155,7 @@ impl Ledger {
         }
     }
 
-    /// Begins a mesh's ledger: one voter, an empty state, index 1.
+    /// Begins the ledger of a mesh: one voter, an empty state, index 1.
     pub(crate) fn found(mut self, genesis: ChainHash, state: Vec<u8>) -> Self {
         let voters = Voters::only(self.me);
         let snapshot = Snapshot { index: 1, term: 1, hash: genesis, voters, state };
@@ -166,7 +167,8 @@ impl Ledger {
         self
     }
 
-    /// Goes on from what the store held, which is to be folded first.
+    /// Goes on from what the store held. Its committed entries are to be folded
+    /// first.
     pub(crate) fn restore(mut self, restored: Restored) -> Self {
         self.voters = restored.snapshot.voters.clone();
         self.hash = restored.snapshot.hash;
@@ -183,7 +185,7 @@ impl Ledger {
         self.deletable = restored.left_over.clone();
         self.set_checkpoint_if_one(&restored.snapshot);
         self.role = Role::Following(Box::new(restored.into_log()));
-        // The process may have died before it had synced what is found now.
+        // The process may have died before it synced what it reads now.
         self.is_unsure = true;
         self
     }
@@ -196,7 +198,8 @@ impl Ledger {
         &self.voters
     }
 
-    /// No later than here these became the voters.
+    /// Returns the last entry that changed the voters. After a snapshot this is the
+    /// snapshot's index: the change may have been earlier.
     pub(crate) fn voters_since(&self) -> Index {
         self.voters_since
     }
@@ -212,7 +215,8 @@ impl Ledger {
         }
     }
 
-    /// The voters and the outgoing voters that consensus counts, if it runs here.
+    /// Returns the voters and the outgoing voters as consensus counts them, if it
+    /// runs on this host.
     pub(crate) fn electorate(&self) -> Option<(BTreeSet<VoterId>, BTreeSet<VoterId>)> {
         match &self.role {
             Role::Following(_) => None,
@@ -220,7 +224,7 @@ impl Ledger {
         }
     }
 
-    /// Who leads, if this host votes and knows.
+    /// Returns the leader, if this host votes and knows it.
     pub(crate) fn leader(&self) -> Option<VoterId> {
         match &self.role {
             Role::Following(_) => None,
@@ -228,19 +232,20 @@ impl Ledger {
         }
     }
 
-    /// The last folded index, and the chain's head there.
+    /// Returns the last folded index, and the head of the hash chain there.
     pub(crate) fn head(&self) -> (Index, ChainHash) {
         (self.folded, self.hash)
     }
 
-    /// What others may hear of it. Who is voted out leaves when it hears that
-    /// most of those that stay know, and they must still know it after a power
-    /// loss: none of them could lead without it.
+    /// Returns the head that other hosts may be told. A host that is voted out
+    /// leaves when it hears that most of those that stay know of it. They must
+    /// still know it after a power loss, because none of them could lead without
+    /// it.
     pub(crate) fn told_head(&self) -> (Index, ChainHash) {
         self.untold.map(|(_, head)| head).or(self.replaced).unwrap_or_else(|| self.head())
     }
 
-    /// Whether anything was ever committed here.
+    /// Returns true if nothing was ever committed here.
     pub(crate) fn is_empty(&self) -> bool {
         self.folded == 0
     }
@@ -273,14 +278,15 @@ impl Ledger {
         }
     }
 
-    /// Hands leadership over, if this host leads.
+    /// Hands leadership to another voter, if this host leads.
     pub(crate) fn transfer(&mut self, to: VoterId) {
         if let Role::Voting(consensus) = &mut self.role {
             consensus.transfer(to);
         }
     }
 
-    /// How far the leader knows a voter's or learner's log to reach.
+    /// Returns up to which index the leader knows the log of a voter or learner to
+    /// match its own.
     pub(crate) fn matched(&self, voter: VoterId) -> Option<Index> {
         match &self.role {
             Role::Following(_) => None,
@@ -294,7 +300,7 @@ impl Ledger {
 
     /// Takes a message of consensus from an authenticated voter.
     /// # Errors
-    /// Why it was not even looked at.
+    /// The reason why the message was refused without giving it to consensus.
     pub(crate) fn step(&mut self, message: RaftMessage) -> Result<(), Refused> {
         match &mut self.role {
             Role::Following(_) => Err(Refused::NotVoting),
@@ -314,13 +320,13 @@ impl Ledger {
         self.voters_since = snapshot.index;
     }
 
-    /// What is to be written, sent and folded now. `write` names the write, if
-    /// there is one.
+    /// Returns what to write, send and fold now. `write` is the number for the
+    /// write, if there is one.
     pub(crate) fn todo(&mut self, write: WriteId) -> Option<Todo> {
         let mut todo = Todo { changes: std::mem::take(&mut self.changes), ..Todo::default() };
         todo.committed.extend(self.arrived.drain(..));
-        // Who was voted out may leave, and then those that stay must not have
-        // forgotten that he was.
+        // A host that was voted out may leave then, and those that stay must not
+        // forget that it was.
         todo.sync = todo.committed.iter().any(Committed::changes_voters);
         if let Role::Voting(consensus) = &mut self.role
             && let Some(ready) = consensus.ready()
@@ -341,7 +347,7 @@ impl Ledger {
         (!idle).then_some(todo)
     }
 
-    /// What consensus wants done, as part of this write.
+    /// Adds what consensus wants done to this write.
     fn take_ready(&mut self, ready: Ready, write: WriteId, todo: &mut Todo) {
         todo.changes.extend(ready.entries.iter().map(stored::entry));
         todo.changes.extend(ready.truncated.map(stored::delete_entry));
@@ -353,21 +359,23 @@ impl Ledger {
         todo.changes.extend(ready.hard.map(stored::hard_state));
         let mut promises = ready.promises;
         if ready.vows || self.unwritten.iter().any(|write| write.vows) {
-            // A leader may send before it has written: but the only voter leads in
-            // a term, by its own vote, that it would not remember.
+            // A leader may send before it has written. But a voter that is the only
+            // one leads by its own vote, which it would forget if the write were
+            // lost.
             promises.splice(..0, ready.messages);
         } else {
             todo.messages = ready.messages;
         }
         todo.committed.extend(ready.committed.into_iter().map(Committed::Entry));
         todo.sync = ready.sync || todo.committed.iter().any(Committed::changes_voters);
-        // Even with nothing to write: promises go out in order.
+        // This is needed even if there is nothing to write, because promises go out
+        // in order.
         let (number, vows) = (ready.number, ready.vows);
         self.unwritten.push_back(Unwritten { write, number, vows, messages: promises });
     }
 
-    /// Takes note that an entry is folded: the chain goes on, and a change of
-    /// the voters takes effect.
+    /// Notes that an entry is folded: extends the chain, and applies a change of
+    /// the voters.
     pub(crate) fn note_folded(&mut self, entry: &LogEntry) {
         assert_eq!(entry.index, self.folded + 1, "entries are folded in order");
         self.hash = chain(&self.hash, entry);
@@ -386,7 +394,7 @@ impl Ledger {
         }
     }
 
-    /// Takes note that a snapshot is folded.
+    /// Notes that a snapshot is folded.
     pub(crate) fn note_snapshot(&mut self, snapshot: &Snapshot) {
         self.adopt(snapshot);
         if let Role::Voting(consensus) = &mut self.role {
@@ -394,8 +402,8 @@ impl Ledger {
         }
     }
 
-    /// The write is durable, and so are all before it: what it promised may be
-    /// said.
+    /// Notes that a write is durable, and so are all before it. Returns the
+    /// messages that may be sent now.
     pub(crate) fn persisted(&mut self, write: WriteId) -> Vec<RaftMessage> {
         self.untold = self.untold.filter(|(untold, _)| *untold > write);
         let mut messages = Vec::new();

@@ -1,6 +1,6 @@
-//! raft-rs, driven: its ticks, its randomness, its order of send, persist and
-//! apply. (raft-rs's own docs on "Processing the Ready State"; the traps are
-//! those its users have reported.)
+//! Drives raft-rs: its ticks, its randomness, and its order of sending, persisting
+//! and applying. (See "Processing the Ready State" in the documentation of raft-rs.
+//! The pitfalls are those that its users have reported.)
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -19,42 +19,45 @@ use super::{LogEntry, Snapshot};
 use crate::entry::Index;
 use crate::id::VoterId;
 
-/// Consensus's unit of time.
+/// The time unit of consensus.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
-/// A leader's heartbeat: with [`TICK`], five in two seconds.
+/// The time between heartbeats of a leader: with [`TICK`], five in two seconds.
 const HEARTBEAT_TICKS: usize = 4;
-/// A follower waits between this and twice this before it stands for election.
+/// The shortest election timeout. A follower waits between this and twice this
+/// before it stands for election.
 const ELECTION_TICKS: usize = 12;
-/// Bytes of one append: raft-rs's default is one entry a message.
+/// The most bytes of one append. By default raft-rs sends one entry per message.
 const APPEND_BYTES_MAX: u64 = 64 * 1024;
-/// Appends under way to one voter.
+/// The most appends under way to one voter.
 const APPENDS_IN_FLIGHT_MAX: usize = 64;
-/// Bytes proposed and not yet committed; beyond, proposals are refused.
+/// The most bytes that are proposed and not yet committed. Beyond that, proposals
+/// are refused.
 const UNCOMMITTED_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Ticks after which a snapshot on its way counts as lost: raft-rs would wait
-/// for it for ever.
+/// The ticks after which a snapshot on its way counts as lost. Otherwise raft-rs
+/// would wait for it forever.
 const SNAPSHOT_TICKS: u32 = 20;
 
 pub(super) struct Consensus {
     raw: RawNode<Log>,
     rng: ChaCha8Rng,
-    /// The election timeout that was drawn, and for which term and leader.
+    /// The election timeout that was drawn, and the term and leader for which it
+    /// was drawn.
     drawn: (usize, u64, u64),
     elapsed: usize,
     ticks: u32,
     folded: Index,
 }
 
-/// What raft-rs wants done.
+/// Something that raft-rs wants done.
 pub(super) struct Ready {
     pub(super) number: u64,
     pub(super) entries: Vec<LogEntry>,
     pub(super) truncated: Range<Index>,
-    /// What a snapshot made superfluous below it.
+    /// The entries that a snapshot has made superfluous.
     pub(super) superseded: Range<Index>,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) hard: Option<Hard>,
-    /// Whether its term or its vote is another one.
+    /// True if the term or the vote has changed.
     pub(super) vows: bool,
     pub(super) sync: bool,
     pub(super) messages: Vec<RaftMessage>,
@@ -73,14 +76,16 @@ impl Consensus {
             max_inflight_msgs: APPENDS_IN_FLIGHT_MAX,
             max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
             batch_append: true,
-            // Both or neither: each alone stalls in some partial partition.
+            // Use both or neither: each alone stalls in some partial network
+            // partition.
             check_quorum: true,
             pre_vote: true,
             ..raft::Config::default()
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, log, &logger).ok()?;
-        // A start of its own stream for each voter number: no two draw alike.
+        // Each voter number has its own stream, so that no two voters draw the same
+        // timeouts.
         let rng = ChaCha8Rng::seed_from_u64(seed ^ me.0);
         let drawn = (0, u64::MAX, u64::MAX);
         let mut consensus = Consensus { raw, rng, drawn, elapsed: 0, ticks: 0, folded: applied };
@@ -88,8 +93,9 @@ impl Consensus {
         Some(consensus)
     }
 
-    /// raft-rs draws its election timeout from the operating system. It reads
-    /// it only in `tick`, so ours is put in its place before each.
+    /// Sets the election timeout. raft-rs draws its own from the randomness of the
+    /// operating system, but reads it only in `tick`. So ours replaces it before
+    /// each tick.
     fn draw_timeout(&mut self) {
         let (term, leader) = (self.raw.raft.term, self.raw.raft.leader_id);
         let fired = self.raw.raft.election_elapsed < self.elapsed;
@@ -113,9 +119,9 @@ impl Consensus {
         }
     }
 
-    /// Whether all that is in the log is durable. raft-rs panics if it is to
-    /// stand for election before: with entries on their way to the disk if
-    /// nobody else votes, with a snapshot in any case.
+    /// Returns true if everything in the log is durable. raft-rs panics if it must
+    /// stand for election earlier: with entries that are not yet on disk if there
+    /// is no other voter, and with such a snapshot in any case.
     pub(super) fn may_campaign(&self) -> bool {
         let log = &self.raw.raft.raft_log;
         log.persisted == log.last_index() && log.applied + 1 >= log.first_index()
@@ -136,7 +142,7 @@ impl Consensus {
     }
 
     pub(super) fn campaign(&mut self) {
-        // Refused only in states in which another election is under way.
+        // This is refused only in states in which another election is under way.
         let _ = self.raw.campaign();
     }
 
@@ -144,19 +150,19 @@ impl Consensus {
         self.raw.raft.state == StateRole::Leader
     }
 
-    /// Who leads, if it was heard lately. A learner never stands for election,
-    /// so raft-rs would believe in its last leader for ever.
+    /// Returns the leader, if it was heard recently. A learner never stands for
+    /// election, so raft-rs would believe in its last leader forever.
     pub(super) fn leader(&self) -> Option<VoterId> {
         let is_heard = self.is_leader() || self.raw.raft.election_elapsed < 2 * ELECTION_TICKS;
         Some(VoterId(self.raw.raft.leader_id)).filter(|leader| leader.0 != 0 && is_heard)
     }
 
-    /// Who leads in this term, however long ago it was heard.
+    /// Returns the leader of this term, even if it was heard long ago.
     pub(super) fn leads_in_term(&self) -> Option<VoterId> {
         Some(VoterId(self.raw.raft.leader_id)).filter(|leader| leader.0 != raft::INVALID_ID)
     }
 
-    /// The voters and the outgoing voters, as raft-rs counts them.
+    /// Returns the voters and the outgoing voters, as raft-rs counts them.
     pub(super) fn electorate(&self) -> (BTreeSet<VoterId>, BTreeSet<VoterId>) {
         let state = self.raw.raft.prs().conf().to_conf_state();
         let numbers = |voters: &[u64]| voters.iter().map(|voter| VoterId(*voter)).collect();
@@ -202,18 +208,20 @@ impl Consensus {
     }
 
     pub(super) fn step(&mut self, message: RaftMessage) {
-        // What raft-rs refuses here it only ignores: an old term, an unknown peer.
+        // What raft-rs refuses here can be ignored: an old term, or an unknown
+        // peer.
         let _ = self.raw.step(message.into_raft());
     }
 
-    /// Follows a committed change. Raft's own answer must be ours.
+    /// Applies a committed change. raft-rs must come to the same voters as we do.
     pub(super) fn apply_voters(&mut self, change: &VoterChange, expected: &Voters) {
         if let Ok(state) = self.raw.apply_conf_change(&change_to_raft(change)) {
             let got: std::collections::BTreeSet<VoterId> = state.voters.iter().map(|v| VoterId(*v)).collect();
             assert_eq!(got, expected.voters, "consensus and the fold agree on who votes");
         }
-        // Elected by the outgoing voters, it may lead when they are gone, and
-        // itself with them. raft-rs lets it, and panics at the next answer.
+        // A leader that the outgoing voters elected may still lead when they are
+        // gone, although it is gone with them. raft-rs allows that, and panics at
+        // the next response.
         let raft = &mut self.raw.raft;
         if raft.state == StateRole::Leader && raft.prs().get(raft.id).is_none() {
             raft.become_follower(raft.term, raft::INVALID_ID);
@@ -230,8 +238,9 @@ impl Consensus {
         self.tell_folded();
     }
 
-    /// A snapshot is folded before it is durable, and raft-rs panics on what
-    /// is applied and not durable: it is told when both are true.
+    /// Tells raft-rs what is folded. A snapshot is folded before it is durable, and
+    /// raft-rs panics if something is applied but not durable. So it is told only
+    /// when both are true.
     fn tell_folded(&mut self) {
         let log = &self.raw.raft.raft_log;
         let index = self.folded.min(log.persisted).min(log.committed);
@@ -240,8 +249,9 @@ impl Consensus {
         }
     }
 
-    /// What is to be done now. The log in memory has it at once (consensus
-    /// reads from there); the caller writes it and reports that by `persisted`.
+    /// Returns what is to be done now. The log in memory has it at once, because
+    /// consensus reads from there. The caller writes it, and reports that with
+    /// `persisted`.
     pub(super) fn ready(&mut self) -> Option<Ready> {
         if !self.raw.has_ready() {
             return None;
@@ -265,7 +275,8 @@ impl Consensus {
         let convert = |messages: Vec<raft::eraftpb::Message>| {
             messages.into_iter().filter_map(RaftMessage::from_raft).collect::<Vec<_>>()
         };
-        // Of what lies between the old log and the snapshot, nothing was ever here.
+        // Entries between the end of the old log and the snapshot were never on
+        // this host.
         let superseded = before.start..before.end.min(self.log().base().index + 1);
         let ours = Ready {
             number: ready.number(),

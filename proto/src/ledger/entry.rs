@@ -1,17 +1,18 @@
-//! What stands in the log, and what may stand for its beginning.
+//! The entries of the log, and the snapshot that can replace its beginning.
 
 use serde::{Deserialize, Serialize};
 
 use super::{VoterChange, Voters};
 use crate::entry::Index;
 
-/// No index, and no term, is ever so high: there is room to count on from it.
+/// The limit for indexes and terms. Real ones stay far below it, and there is room
+/// to count beyond it.
 pub(super) const NUMBER_MAX: u64 = 1 << 56;
 
 /// The head of the hash chain at some index.
 pub(crate) type ChainHash = [u8; 32];
 
-/// One place in the log.
+/// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogEntry {
     pub(crate) index: Index,
@@ -19,27 +20,28 @@ pub(crate) struct LogEntry {
     pub(crate) content: Content,
 }
 
-/// What stands there.
+/// The content of a log entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Content {
-    /// A new leader's first entry.
+    /// The first entry of a new leader.
     Empty,
-    /// An [`Entry`], encoded.
+    /// An [`Entry`](crate::entry::Entry), encoded.
     Entry(Vec<u8>),
-    /// Who votes from here on.
+    /// A change of the voters, from here on.
     Voters(VoterChange),
 }
 
 impl LogEntry {
-    /// Whether it can stand in a log. An entry without a byte would be another
-    /// one after its way through raft-rs.
+    /// Returns true if the entry can be in a log. An entry without any bytes would
+    /// become a different one on its way through raft-rs.
     pub(super) fn is_sound(&self) -> bool {
         let in_range = self.index < NUMBER_MAX && (1..NUMBER_MAX).contains(&self.term);
         in_range && self.content != Content::Entry(Vec::new())
     }
 }
 
-/// The state up to some index, to start from instead of the entries before.
+/// The state up to some index, from which a host can start instead of from the
+/// entries before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
     pub(crate) index: Index,
@@ -50,8 +52,8 @@ pub(crate) struct Snapshot {
     pub(crate) state: Vec<u8>,
 }
 
-/// What a host says of all that a snapshot holds, at a checkpoint: two hosts that
-/// folded the same say the same.
+/// The digest of everything that a snapshot holds, at a checkpoint. Two hosts that
+/// folded the same entries have the same seal.
 pub(crate) type Seal = [u8; 32];
 
 impl Snapshot {
@@ -63,14 +65,14 @@ impl Snapshot {
         *hasher.finalize().as_bytes()
     }
 
-    /// Whether a log can start from it.
+    /// Returns true if a log can start from this snapshot.
     pub(super) fn is_sound(&self) -> bool {
         let number = 1..NUMBER_MAX;
         number.contains(&self.index) && number.contains(&self.term) && self.voters.is_sound()
     }
 }
 
-/// The chain's head after `entry`.
+/// Returns the head of the chain after `entry`.
 pub(crate) fn chain(before: &ChainHash, entry: &LogEntry) -> ChainHash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(before);

@@ -1,20 +1,19 @@
-//! Following: taking what others committed, without consensus.
+//! Following: takes what others committed, without consensus.
 //!
-//! What every host does that does not vote, and what a voter does that hears
-//! no leader.
+//! Every host that does not vote follows, and so does a voter that hears no leader.
 
 use super::{Committed, Ledger, Log, LogEntry, Role, Snapshot, log, stored};
 use crate::entry::Index;
 
 impl Ledger {
-    /// Whether committed entries are taken from neighbours: by everybody who
-    /// does not hear a leader. A voter that was away may have been voted out
-    /// meanwhile; then nobody will ever tell it by way of consensus.
+    /// Returns true if this host takes committed entries from neighbours, which
+    /// every host does that hears no leader. A voter that was away may have been
+    /// voted out meanwhile, and then consensus will never tell it.
     pub(crate) fn is_following(&self) -> bool {
         !self.is_stopped && (!self.is_voting() || self.leader().is_none())
     }
 
-    /// Takes committed entries from a neighbour. Returns how many were new.
+    /// Takes committed entries from a neighbour. Returns the number of new ones.
     pub(crate) fn follow(&mut self, entries: Vec<LogEntry>) -> usize {
         let next = self.folded + self.arrived.len() as Index + 1;
         let is_of_use = entries.iter().any(|entry| entry.index == next);
@@ -31,11 +30,11 @@ impl Ledger {
             }
             let known = log.at(entry.index).filter(|known| known.term == entry.term);
             if known.is_some_and(|known| *known != entry) {
-                // One leader put one entry there: somebody lies.
+                // Only one leader put an entry there, so one of the two hosts lies.
                 break;
             }
             if known.is_none() {
-                // What stood there, and after it, was never committed.
+                // The entries from here on were never committed.
                 let dropped = log.truncate_after(entry.index - 1);
                 self.changes.extend(dropped.map(stored::delete_entry));
                 self.changes.push(stored::entry(&entry));
@@ -50,7 +49,8 @@ impl Ledger {
         new
     }
 
-    /// Takes a snapshot from a neighbour, if it is ahead of this host.
+    /// Takes a snapshot from a neighbour, if it is ahead of this host. Returns true
+    /// if it was taken.
     pub(crate) fn follow_snapshot(&mut self, snapshot: Snapshot) -> bool {
         let is_of_use = snapshot.index > self.folded && snapshot.is_sound();
         if !self.is_following() || !is_of_use || !self.arrived.is_empty() {
@@ -61,9 +61,9 @@ impl Ledger {
         true
     }
 
-    /// Consensus stops until everything that arrives is folded; then it starts
-    /// again from the longer log, if this host still votes. The log keeps what
-    /// is not committed: it may have been promised.
+    /// Stops consensus until everything that arrives is folded. Then it starts
+    /// again from the longer log, if this host still votes. The log keeps its
+    /// uncommitted entries, because they may have been promised.
     fn pause_voting(&mut self) {
         let Role::Voting(consensus) = &self.role else { return };
         let mut log = consensus.log().clone();
@@ -75,7 +75,7 @@ impl Ledger {
     pub(super) fn install(&mut self, snapshot: Snapshot) {
         let old = self.log();
         let hard = old.hard();
-        // Entries after the snapshot stay if it is of the same history.
+        // Entries after the snapshot stay, if they belong to the same history.
         let fits = old.term_at(snapshot.index) == Some(snapshot.term);
         let kept = if fits { old.range(snapshot.index + 1, Index::MAX, usize::MAX) } else { None };
         let kept = kept.unwrap_or_default();
@@ -89,7 +89,7 @@ impl Ledger {
             voters: snapshot.voters.clone(),
         });
         kept.into_iter().for_each(|entry| log.append(entry));
-        // A vote stands, whatever else is forgotten.
+        // The vote stays, whatever else is forgotten.
         let vote = if hard.term >= snapshot.term { hard.vote } else { 0 };
         log.set_hard(stored::Hard { term: hard.term.max(snapshot.term), vote, commit: snapshot.index });
         self.changes.push(stored::hard_state(log.hard()));

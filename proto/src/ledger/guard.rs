@@ -1,5 +1,5 @@
-//! What is checked before raft-rs sees a message from the network. It panics
-//! on several of these, and believes a stranger on the rest.
+//! Checks messages from the network before raft-rs sees them. On several of these
+//! mistakes raft-rs would panic, and on the others it would believe a stranger.
 
 use super::consensus::Consensus;
 use super::message::{CONTEXT_MAX, Kind, RaftMessage};
@@ -7,11 +7,11 @@ use super::voters::Voters;
 use super::{NUMBER_MAX, Snapshot};
 use crate::id::VoterId;
 
-/// Terms a peer may be ahead: elections, not arithmetic. A term that jumps
-/// further would exhaust the numbers.
+/// The most terms that a peer may be ahead. Terms grow by elections only; a larger
+/// jump could exhaust the numbers.
 const TERM_JUMP_MAX: u64 = 1 << 20;
 
-/// Why a message of consensus was not looked at.
+/// The reason why a message of consensus was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("this host does not vote")]
@@ -47,14 +47,15 @@ pub(super) fn check(
     let refuse_if = |broken: bool, why: Refused| if broken { Err(why) } else { Ok(()) };
     let term = consensus.hard_state().term;
     refuse_if(message.to != me, Refused::NotForMe)?;
-    // A voter that lags may not have folded yet who votes now. It hears no leader
-    // then, and catches up by following.
+    // A voter that lags may not know the current voters yet. Then it hears no
+    // leader, and catches up by following.
     refuse_if(message.from == me || !voters.has(message.from), Refused::Stranger)?;
-    // Zero is raft-rs's word for a message of the voter to itself.
+    // In raft-rs, term zero means a message of the voter to itself.
     let in_range = 1..=term.saturating_add(TERM_JUMP_MAX).min(NUMBER_MAX);
     refuse_if(!in_range.contains(&message.term), Refused::Term)?;
     refuse_if(message.context.len() > CONTEXT_MAX, Refused::Context)?;
-    // None of ours asks for a snapshot: it is sent where it is needed.
+    // None of our hosts asks for a snapshot: the leader sends one when it is
+    // needed.
     refuse_if(message.request_snapshot != 0, Refused::Snapshot)?;
     match message.kind {
         Kind::Append => check_leader(consensus, message).and_then(|()| check_append(consensus, message)),
@@ -77,7 +78,7 @@ pub(super) fn check(
     }
 }
 
-/// There is one leader in a term.
+/// Refuses a second leader in the same term.
 fn check_leader(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refused> {
     let another = consensus.leads_in_term().is_some_and(|leader| leader != message.from);
     if another && message.term == consensus.hard_state().term { Err(Refused::NotLeader) } else { Ok(()) }
@@ -86,7 +87,7 @@ fn check_leader(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refu
 fn check_append(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refused> {
     let mut expected = message.index;
     let mut term = message.log_term;
-    // raft-rs takes any place beyond its log for one of term zero.
+    // raft-rs treats any place beyond the end of its log as one of term zero.
     if term == 0 {
         return Err(Refused::Entries);
     }
@@ -106,8 +107,8 @@ fn check_append(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refu
     Ok(())
 }
 
-/// What a voter says of its log lies within ours, from which it has it; raft-rs
-/// counts on from there.
+/// Checks that the log of a voter, as it reports it, lies within our own, from
+/// which the voter got it. raft-rs relies on that.
 fn check_answer(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refused> {
     let last = consensus.log().last_index();
     let hint = if message.reject { message.reject_hint } else { 0 };

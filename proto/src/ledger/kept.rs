@@ -1,4 +1,4 @@
-//! How much of the log is kept, and what of it others are given.
+//! Decides how much of the log is kept, and which part of it other hosts get.
 
 use std::ops::Range;
 
@@ -7,20 +7,20 @@ use super::log::Log;
 use super::{Change, Ledger, Role, stored};
 use crate::entry::Index;
 
-/// Entries that one host sends another at a time when it is asked.
+/// The most entries that one host sends to another in one answer.
 pub(crate) const ENTRIES_PER_ANSWER: usize = 256;
-/// Entries deleted in one write: sled blocks for a second on 100,000.
+/// The most entries that one write deletes: sled blocks for a second on 100,000.
 const DELETED_PER_WRITE: u64 = 1_000;
-/// Entries between two checkpoints at most. The state of a mesh of 10,000 hosts is a
-/// few megabytes; encoding and hashing it at each takes less time than folding as
-/// many entries does.
+/// The most entries between two checkpoints. The state of a mesh of 10,000 hosts
+/// takes a few megabytes. Encoding and hashing it takes less time than folding this
+/// many entries.
 const CHECKPOINT_EVERY_MAX: Index = 1_024;
-/// Checkpoints of which the seal is remembered: a host may confirm to another one
-/// that lies so far back.
+/// The number of checkpoints whose seals are remembered. A host can confirm any of
+/// them to another.
 pub(super) const SEALS_KEPT: usize = 16;
 
 impl Ledger {
-    /// Whether consensus needs a snapshot to hand out to a voter.
+    /// Returns true if consensus needs a snapshot to send to a voter.
     pub(crate) fn wants_snapshot(&self) -> bool {
         self.log().wants_snapshot()
     }
@@ -41,15 +41,16 @@ impl Ledger {
         }
     }
 
-    /// Entries between two checkpoints: a power of two, so that hosts which keep
-    /// less than others have the others' checkpoints too; and no more than are kept,
-    /// so that who starts from the newest checkpoint finds all that comes after it.
+    /// Returns the number of entries between two checkpoints. It is a power of two,
+    /// so that hosts which keep fewer entries also have the checkpoints of the
+    /// others. It is not more than the number of entries kept, so that a host which
+    /// starts from the newest checkpoint finds all entries after it.
     fn checkpoint_every(&self) -> Index {
         let most = CHECKPOINT_EVERY_MAX.min(self.kept.max(1) as Index);
         1 << most.ilog2()
     }
 
-    /// Whether the state as folded now is to be sealed.
+    /// Returns true if the current folded state is to be sealed.
     pub(crate) fn is_checkpoint_due(&self) -> bool {
         let is_new = self.newest_seal().is_none_or(|(index, _)| index < self.folded);
         is_new && self.folded.is_multiple_of(self.checkpoint_every())
@@ -61,9 +62,9 @@ impl Ledger {
         self.set_checkpoint(snapshot);
     }
 
-    /// Stores the newest checkpoint, and drops entries that lie far enough behind it,
-    /// if the log is twice as long as what is kept. Only what is folded can be cut
-    /// off: a leader whose disk is slow may have much more than that.
+    /// Stores the newest checkpoint and drops entries that are far enough before
+    /// it, if the log is twice as long as what is kept. Only folded entries can be
+    /// dropped; a leader whose disk is slow may have many more.
     pub(crate) fn cut(&mut self) {
         let (base, every, kept) = (self.log().base().index, self.checkpoint_every(), self.kept);
         let is_long = |snapshot: &&Snapshot| {
@@ -78,8 +79,8 @@ impl Ledger {
         self.delete_later(dropped);
     }
 
-    /// A snapshot that came is a checkpoint if others have one there: consensus hands
-    /// out others, too.
+    /// Takes a received snapshot as a checkpoint, if other hosts have one at its
+    /// index. Consensus also sends snapshots at other indexes.
     pub(super) fn set_checkpoint_if_one(&mut self, snapshot: &Snapshot) {
         if snapshot.index == 1 || snapshot.index.is_multiple_of(self.checkpoint_every()) {
             self.set_checkpoint(snapshot.clone());
@@ -94,17 +95,17 @@ impl Ledger {
         self.checkpoint = Some(Box::new(snapshot));
     }
 
-    /// The newest state that other hosts can confirm.
+    /// Returns the newest state that other hosts can confirm.
     pub(crate) fn checkpoint(&self) -> Option<&Snapshot> {
         self.checkpoint.as_deref()
     }
 
-    /// The newest checkpoint's index and seal.
+    /// Returns the index and the seal of the newest checkpoint.
     pub(crate) fn newest_seal(&self) -> Option<(Index, Seal)> {
         self.seals.back().copied()
     }
 
-    /// The seal of one of the last checkpoints.
+    /// Returns the seal of the checkpoint at this index, if it is one of the last.
     pub(crate) fn seal_at(&self, index: Index) -> Option<Seal> {
         self.seals.iter().find(|(at, _)| *at == index).map(|(_, seal)| *seal)
     }
@@ -116,7 +117,7 @@ impl Ledger {
         }
     }
 
-    /// These entries are not needed any more, nor is any below them.
+    /// Notes that these entries and all before them are no longer needed.
     pub(super) fn delete_later(&mut self, entries: Range<Index>) {
         let start = match self.deletable.is_empty() {
             true => entries.start,
@@ -125,27 +126,28 @@ impl Ledger {
         self.deletable = start..entries.end;
     }
 
-    /// Deletes what lies below the log, a slice at a time.
+    /// Deletes some of the entries before the start of the log.
     pub(super) fn delete_some(&mut self, changes: &mut Vec<Change>) {
         let end = self.deletable.end.min(self.deletable.start + DELETED_PER_WRITE);
         changes.extend((self.deletable.start..end).map(stored::delete_entry));
         self.deletable.start = end.max(self.deletable.start);
     }
 
-    /// What a host that has everything up to `after` lacks: entries, or
-    /// nothing if only a snapshot can help.
+    /// Returns the entries that a host lacks which has everything up to `after`;
+    /// `None` if only a snapshot can help.
     pub(crate) fn entries_after(&self, after: Index) -> Option<Vec<LogEntry>> {
         self.log().range(after + 1, self.folded, ENTRIES_PER_ANSWER)
     }
 
-    /// Index and hash from where the held entries start, and the entries.
+    /// Returns the entries that are held, preceded by the index and the hash from
+    /// which they start.
     pub(crate) fn held(&self) -> (Index, ChainHash, Vec<LogEntry>) {
         let base = self.log().base();
         let entries = self.log().range(base.index + 1, self.folded, usize::MAX).unwrap_or_default();
         (base.index, base.hash, entries)
     }
 
-    /// What it holds, by name.
+    /// Returns the sizes of its parts, by name.
     pub(crate) fn footprint(&self) -> [(&'static str, usize); 4] {
         let log = self.log();
         let entries = log.indexes();
@@ -157,7 +159,7 @@ impl Ledger {
         ]
     }
 
-    /// The held entries after an index, unless they are not held any more.
+    /// Returns the entries after an index, unless they are no longer held.
     pub(crate) fn held_after(&self, after: Index) -> Option<Vec<LogEntry>> {
         self.log().range(after + 1, self.folded, usize::MAX)
     }

@@ -1,4 +1,4 @@
-//! The log in memory: entries since some base, and consensus's view of them.
+//! The log in memory: the entries after some base, and consensus's access to them.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use super::voters::Voters;
 use super::{ChainHash, LogEntry, Snapshot};
 use crate::entry::Index;
 
-/// Where the entries start: the place before the first one.
+/// The place before the first entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Base {
     pub(crate) index: Index,
@@ -24,17 +24,18 @@ pub(crate) struct Base {
     pub(crate) voters: Voters,
 }
 
-/// Entries from a base on. On a follower all are committed.
+/// The entries after a base. On a follower all of them are committed.
 #[derive(Clone)]
 pub(crate) struct Log {
     base: Base,
     entries: VecDeque<LogEntry>,
     hard: Hard,
-    /// As of the index that consensus started from.
+    /// The voters as of the index at which consensus started.
     voters: Voters,
-    /// The newest snapshot that can be handed out.
+    /// The newest snapshot that can be sent to voters.
     offered: Option<Box<Snapshot>>,
-    /// Consensus asked for a snapshot and there was none, or an old one.
+    /// True if consensus asked for a snapshot, and there was none or only an old
+    /// one.
     wants_snapshot: Cell<bool>,
 }
 
@@ -84,14 +85,14 @@ impl Log {
         self.entries.get(usize::try_from(offset).ok()?)
     }
 
-    /// Appends; what stood at its index and after it is replaced.
+    /// Appends an entry. It replaces an entry at the same index, and all after it.
     pub(super) fn append(&mut self, entry: LogEntry) {
         self.truncate_after(entry.index - 1);
         assert_eq!(entry.index, self.last_index() + 1, "the log has no gap");
         self.entries.push_back(entry);
     }
 
-    /// Drops everything after `index`. Returns what was dropped.
+    /// Drops all entries after `index`. Returns the range that was dropped.
     pub(super) fn truncate_after(&mut self, index: Index) -> Range<Index> {
         let last = self.last_index();
         while self.last_index() > index && !self.entries.is_empty() {
@@ -100,35 +101,36 @@ impl Log {
         self.last_index() + 1..last + 1
     }
 
-    /// Starts consensus from here: everything up to `folded` is committed, and
-    /// these voters are as of there.
+    /// Prepares the log for starting consensus: everything up to `folded` is
+    /// committed, and `voters` are the voters there.
     pub(super) fn begin_consensus(&mut self, folded: Index, term: u64, voters: Voters) {
         self.voters = voters;
         self.hard.commit = folded;
         self.raise_term(term);
     }
 
-    /// In a term of which it hears only now it has given nobody its vote.
+    /// Moves to a later term. In a term that this host only now hears of, it has
+    /// not voted.
     pub(super) fn raise_term(&mut self, term: u64) {
         if term > self.hard.term {
             (self.hard.term, self.hard.vote) = (term, 0);
         }
     }
 
-    /// Entries from `first` to `last`, at most `max`; none if the first is not
-    /// here any more.
+    /// Returns the entries from `first` to `last`, at most `max`; `None` if the
+    /// first is no longer here.
     pub(super) fn range(&self, first: Index, last: Index, max: usize) -> Option<Vec<LogEntry>> {
         Some(self.from(first)?.take_while(|entry| entry.index <= last).take(max).cloned().collect())
     }
 
-    /// All entries from `first` on; none if it is not here any more.
+    /// Returns all entries from `first` on; `None` if it is no longer here.
     fn from(&self, first: Index) -> Option<impl Iterator<Item = &LogEntry>> {
         let skip = usize::try_from(first.checked_sub(self.base.index + 1)?).ok()?;
         Some(self.entries.iter().skip(skip))
     }
 
-    /// Moves the base up so that `keep` entries up to `index` stay. Returns
-    /// the dropped ones.
+    /// Moves the base so that `keep` entries up to `index` stay. Returns the range
+    /// that was dropped.
     pub(super) fn compact(&mut self, index: Index, keep: usize) -> Range<Index> {
         let first = self.base.index + 1;
         let until = index.saturating_sub(keep as Index);
@@ -190,8 +192,8 @@ impl Storage for Log {
         if high > self.last_index() + 1 {
             return Err(raft::Error::Store(StorageError::Unavailable));
         }
-        // Only what fits is converted: this is asked for every append to a voter
-        // that lags by thousands. The first always fits.
+        // Only the entries that fit are converted, because this runs for every
+        // append to a voter that lags by thousands. The first one always fits.
         let (most, mut bytes) = (max_size.into().unwrap_or(u64::MAX), 0);
         let fits = |entry: &eraftpb::Entry| {
             let is_first = bytes == 0;
@@ -217,8 +219,9 @@ impl Storage for Log {
         Ok(Log::last_index(self))
     }
 
-    /// A snapshot must know its receiver as a voter or learner, or it would be
-    /// ignored for ever: an old one is refused and a fresh one made meanwhile.
+    /// Returns a snapshot whose voters or learners include its receiver, because
+    /// the receiver would ignore any other forever. If there is no such snapshot,
+    /// this fails, and a new one is made meanwhile.
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<eraftpb::Snapshot> {
         match &self.offered {
             Some(snapshot)

@@ -1,8 +1,9 @@
-//! Consensus's messages as our own types, and the way to raft-rs's and back.
+//! Consensus's messages as our own types, and the conversion to raft-rs's types and
+//! back.
 //!
-//! Only this file and its neighbours know raft-rs. Protobuf is never parsed
-//! from the network: what comes is decoded into these types, and raft-rs's are
-//! built from them.
+//! Only this file and its neighbours know raft-rs. Protobuf is never parsed from
+//! the network: bytes are decoded into our own types, and raft-rs's types are built
+//! from those.
 #![expect(clippy::field_reassign_with_default, reason = "generated types, read as a list of fields")]
 
 use protobuf::Message as _;
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::{Content, LogEntry, Snapshot, VoterChange, Voters};
 use crate::id::VoterId;
 
-/// Longest [`RaftMessage::context`]: raft-rs itself writes at most 16 bytes.
+/// The longest [`RaftMessage::context`], in bytes. raft-rs itself writes at most
+/// 16.
 pub(super) const CONTEXT_MAX: usize = 64;
 
 /// The kinds of message that may come from the network.
@@ -30,7 +32,7 @@ pub(crate) enum Kind {
     TimeoutNow,
 }
 
-/// One message from voter to voter.
+/// One message from a voter to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RaftMessage {
     pub(crate) kind: Kind,
@@ -73,7 +75,7 @@ impl Kind {
 }
 
 impl RaftMessage {
-    /// None for a message that raft-rs means for its own node.
+    /// Converts a message; `None` if raft-rs means it for its own node.
     pub(super) fn from_raft(message: eraftpb::Message) -> Option<RaftMessage> {
         let snapshot = message.snapshot.as_ref().filter(|snapshot| !snapshot.is_empty());
         Some(RaftMessage {
@@ -133,7 +135,7 @@ pub(super) fn entry_from_raft(entry: &eraftpb::Entry) -> LogEntry {
     let content = match entry.entry_type {
         EntryType::EntryNormal if entry.data.is_empty() => Content::Empty,
         EntryType::EntryNormal => Content::Entry(entry.data.to_vec()),
-        // Only ever bytes that raft-rs or `entry_to_raft` wrote in this process.
+        // Only raft-rs or `entry_to_raft` in this process has written these bytes.
         EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
             let mut change = eraftpb::ConfChangeV2::default();
             match change.merge_from_bytes(&entry.data) {
@@ -194,7 +196,8 @@ pub(super) fn snapshot_to_raft(snapshot: &Snapshot) -> eraftpb::Snapshot {
     metadata.conf_state = Some(conf_state(&snapshot.voters)).into();
     let mut raft = eraftpb::Snapshot::default();
     raft.metadata = Some(metadata).into();
-    // The whole of ours: raft-rs carries the data and never looks at it.
+    // The data holds our whole snapshot: raft-rs carries it, and never looks
+    // inside.
     raft.data = crate::wire::encode(snapshot).into();
     raft
 }

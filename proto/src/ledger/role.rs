@@ -1,14 +1,14 @@
-//! Whether this host votes: when consensus starts here, and when it stops.
+//! Decides whether this host votes: starts consensus on this host, and stops it.
 
 use super::consensus::Consensus;
 use super::{Ledger, Role, stored};
 use crate::id::VoterId;
 
 impl Ledger {
-    /// Votes from now on, or no longer, as the folded entries say. Consensus
-    /// takes what is in the log for durable, so it starts only when all that
-    /// was to be written `is_written`, and the last of it synced. Returns whether
-    /// there is something to write for that.
+    /// Starts or stops voting, as the folded entries say. Consensus takes
+    /// everything in the log as durable. So it starts only when all writes are done
+    /// (`is_written`), and the last one was synced. Returns true if there is
+    /// something to write first.
     pub(crate) fn settle_role(&mut self, is_written: bool) -> bool {
         if self.is_stopped {
             return false;
@@ -20,14 +20,15 @@ impl Ledger {
                 self.start_voting();
             }
         } else if !self.is_leader() {
-            // A leader that was removed hands over first, in consensus's time.
+            // A leader that was removed hands over first, which takes some time.
             self.stop_voting();
             self.drop_uncommitted();
         }
         false
     }
 
-    /// Takes part in consensus, as soon as what it has is durable.
+    /// Returns true if this host is to take part in consensus as soon as its log is
+    /// durable.
     pub(super) fn is_to_vote(&self) -> bool {
         !self.is_voting() && self.voters.has(self.me)
     }
@@ -39,8 +40,8 @@ impl Ledger {
         true
     }
 
-    /// A host that voted when it was last awake may hold entries that were
-    /// never committed: a follower's log has none.
+    /// Drops entries that were never committed. A host may hold some if it voted
+    /// when it last ran; the log of a follower must have none.
     fn drop_uncommitted(&mut self) {
         if let Role::Following(log) = &mut self.role
             && self.arrived.is_empty()
@@ -50,7 +51,7 @@ impl Ledger {
         }
     }
 
-    /// Starts consensus if this host votes. Everything committed must be
+    /// Starts consensus, if this host votes. Everything that is committed must be
     /// folded before.
     pub(super) fn start_voting(&mut self) {
         let Role::Following(log) = &self.role else { return };
@@ -64,14 +65,14 @@ impl Ledger {
         }
     }
 
-    /// Stops voting under this number: its promises may be another agent's, too. Goes
-    /// on as a follower from what is committed.
+    /// Stops voting under the old number, because another agent may also have made
+    /// promises under it. Goes on as a follower from what is committed.
     pub(crate) fn forget_votes(&mut self, me: VoterId) {
         self.me = me;
         self.stop_voting();
     }
 
-    /// Takes part in nothing from now on: not in consensus, and it follows nobody.
+    /// Stops for good: this host takes no part in consensus, and follows nobody.
     pub(crate) fn stop(&mut self) {
         self.stop_voting();
         self.is_stopped = true;
@@ -81,8 +82,9 @@ impl Ledger {
         let Role::Voting(consensus) = &self.role else { return };
         let mut log = consensus.log().clone();
         let dropped = log.truncate_after(self.folded);
-        // More may be committed than was durable here, and so was not folded: a
-        // follower that believed that it has all this would take none of it.
+        // More may be committed than was durable here, and so was not folded. If
+        // the follower believed that it already has all of that, it would take none
+        // of it.
         log.set_commit(self.folded);
         self.changes.extend(dropped.into_iter().map(stored::delete_entry));
         self.changes.push(stored::hard_state(log.hard()));

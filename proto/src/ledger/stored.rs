@@ -1,7 +1,7 @@
-//! How the ledger lies in the store: one ordered map, one key per thing.
+//! The ledger in the store, which is one ordered map with one key for each thing.
 //!
-//! `E` and an index: an entry. `H`: what consensus promised. `B`: where the
-//! entries start. `S`: the newest snapshot. (`M` and `J` are the node's.)
+//! `E` and an index: an entry. `H`: what consensus promised. `B`: where the entries
+//! start. `S`: the newest snapshot. (`M` and `J` belong to the node.)
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use super::{Change, LogEntry, NUMBER_MAX, Snapshot};
 use crate::entry::Index;
 use crate::wire::{decode, encode};
 
-/// What consensus promised: its term, its vote in it, and what is committed.
+/// What consensus promised: its term, its vote in that term, and what is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Hard {
     pub(crate) term: u64,
@@ -21,20 +21,21 @@ pub(crate) struct Hard {
     pub(crate) commit: Index,
 }
 
-/// What the store held.
+/// The ledger as read from the store.
 #[derive(Debug)]
 pub(crate) struct Restored {
     pub(crate) snapshot: Snapshot,
     pub(crate) entries: Vec<LogEntry>,
     pub(crate) commit: Index,
-    /// Entries below the log, which the process died before it had deleted.
+    /// Entries before the start of the log, which the process did not delete before
+    /// it died.
     pub(super) left_over: Range<Index>,
     base: Base,
     hard: Hard,
 }
 
-/// Why it cannot be gone on from. Consensus would panic on each of these, or
-/// break a promise.
+/// The reason why the ledger cannot go on from a store. In each of these cases
+/// consensus would panic, or break a promise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StoredError {
     #[error("the record {0} is damaged")]
@@ -69,7 +70,7 @@ pub(super) fn base(base: &Base) -> Change {
     (b"B".to_vec(), Some(encode(base)))
 }
 
-/// A snapshot that everything starts from.
+/// Returns the changes that store a snapshot as the start of everything.
 pub(super) fn snapshot(snapshot: &Snapshot) -> [Change; 2] {
     let start = Base {
         index: snapshot.index,
@@ -80,7 +81,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> [Change; 2] {
     [(b"S".to_vec(), Some(encode(snapshot))), base(&start)]
 }
 
-/// Single records of a store, read where they lie.
+/// Access to single records of a store.
 pub(crate) struct OnDisk<'a>(pub(crate) &'a BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl OnDisk<'_> {
@@ -96,19 +97,19 @@ impl OnDisk<'_> {
         self.record(&entry_key(index))
     }
 
-    /// The place before the first entry.
+    /// Returns the index before the first entry.
     pub(crate) fn base(&self) -> Option<Index> {
         self.record(b"B").map(|base: Base| base.index)
     }
 
-    /// The place that the snapshot is of.
+    /// Returns the index of the snapshot.
     pub(crate) fn snapshot(&self) -> Option<Index> {
         self.record(b"S").map(|snapshot: Snapshot| snapshot.index)
     }
 }
 
 impl Restored {
-    /// Reads it; none if the store holds no ledger.
+    /// Reads the ledger from the store; `None` if the store holds none.
     pub(crate) fn read(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Option<Restored>, StoredError> {
         let Some(snapshot) = stored.get(b"S".as_slice()) else { return Ok(None) };
         let snapshot: Snapshot = decode(snapshot).map_err(|_| StoredError::Damaged("S"))?;
@@ -141,7 +142,7 @@ impl Restored {
     }
 }
 
-/// From the first entry in the store to the last one, up to `most`.
+/// Returns the range from the first to the last entry in the store, up to `most`.
 fn indexes(stored: &BTreeMap<Vec<u8>, Vec<u8>>, most: Index) -> Range<Index> {
     let index = |key: &Vec<u8>| Some(Index::from_be_bytes(key.get(1..)?.try_into().ok()?));
     let mut keys = stored.range(entry_key(0)..=entry_key(most)).filter_map(|(key, _)| index(key));

@@ -1,5 +1,5 @@
-//! Who votes: the configuration of consensus as our own value, and how the
-//! mesh chooses it.
+//! The voters: the configuration of consensus as our own value, and how the mesh
+//! chooses it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,23 +8,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::VoterId;
 
-/// A voter that is Down for so long is replaced; never on suspicion.
+/// How long a voter must be Down before it is replaced. Suspicion alone never
+/// replaces one.
 pub(crate) const REPLACE_AFTER: Duration = Duration::from_secs(60);
 
-/// raft-rs's word for nobody.
+/// The number that means no voter in raft-rs.
 const NOBODY: VoterId = VoterId(0);
 
-/// Voters, old voters while a change is under way, and those that learn the
-/// log before they may vote.
+/// The voters, the outgoing voters while a change is under way, and the learners,
+/// which get the log before they may vote.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Voters {
     pub(crate) voters: BTreeSet<VoterId>,
-    /// Not empty while a joint change is under way: both sets must agree.
+    /// Not empty while a joint change is under way: then both sets must agree.
     pub(crate) outgoing: BTreeSet<VoterId>,
     pub(crate) learners: BTreeSet<VoterId>,
 }
 
-/// A change of the voters. Empty: the joint change under way is completed.
+/// A change of the voters. An empty one completes the joint change under way.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct VoterChange {
     pub(crate) add: Vec<VoterId>,
@@ -33,7 +34,8 @@ pub(crate) struct VoterChange {
 }
 
 impl VoterChange {
-    /// Changes of more than one voter go through a joint configuration.
+    /// Returns true if the change needs a joint configuration, because it changes
+    /// more than one voter.
     pub(crate) fn is_joint(&self) -> bool {
         self.add.len() + self.learn.len() + self.remove.len() > 1
     }
@@ -42,7 +44,8 @@ impl VoterChange {
         self.add.is_empty() && self.learn.is_empty() && self.remove.is_empty()
     }
 
-    /// Whether it names each voter once, and none by raft-rs's word for nobody.
+    /// Returns true if the change names each voter once, and none of them is
+    /// [`NOBODY`].
     fn is_sound(&self) -> bool {
         let named: Vec<&VoterId> = self.add.iter().chain(&self.learn).chain(&self.remove).collect();
         let distinct: BTreeSet<&VoterId> = named.iter().copied().collect();
@@ -55,7 +58,7 @@ impl Voters {
         Voters { voters: BTreeSet::from([voter]), ..Voters::default() }
     }
 
-    /// Takes part in consensus in any way.
+    /// Returns true if the voter takes part in consensus in any way.
     pub(crate) fn has(&self, voter: VoterId) -> bool {
         self.voters.contains(&voter) || self.outgoing.contains(&voter) || self.learners.contains(&voter)
     }
@@ -64,7 +67,7 @@ impl Voters {
         self.voters.iter().chain(&self.outgoing).chain(&self.learners).copied().collect()
     }
 
-    /// Whether there can be such voters: raft-rs panics on others.
+    /// Returns true if such a configuration is possible: raft-rs panics on others.
     pub(crate) fn is_sound(&self) -> bool {
         !self.voters.is_empty()
             && !self.all().contains(&NOBODY)
@@ -72,8 +75,9 @@ impl Voters {
             && self.learners.is_disjoint(&self.outgoing)
     }
 
-    /// Follows a committed change, as consensus does. Returns whether it was
-    /// one: what no leader of ours proposes changes nothing, here or there.
+    /// Applies a committed change, as consensus does. Returns true if anything
+    /// changed: a change that our leaders would not propose has no effect, here or
+    /// in consensus.
     pub(crate) fn apply(&mut self, change: &VoterChange) -> bool {
         match self.changed_by(change) {
             Some(changed) => {
@@ -110,37 +114,36 @@ impl Voters {
     }
 }
 
-/// A host that votes or might, seen by the leader.
+/// A host that votes or could vote, as the leader sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) voter: VoterId,
     pub(crate) zone: String,
-    /// How long the mesh has counted it Down.
+    /// How long the mesh has counted it Down; `None` if it is up.
     pub(crate) down_for: Option<Duration>,
-    /// Its log reaches nearly as far as the leader's.
+    /// True if its log reaches nearly as far as the leader's.
     pub(crate) is_caught_up: bool,
 }
 
-/// How many voters a mesh of `hosts` should have.
+/// Returns the number of voters that a mesh of `hosts` should have.
 pub(crate) fn voters_wanted(hosts: usize, voters_max: usize) -> usize {
     let wanted = match hosts {
         0..=2 => 1,
         3..=4 => 3,
         5.. => 5.max(voters_max),
     };
-    // Up to seven, but never more than the mesh has hosts.
+    // At most seven, but never more than the mesh has hosts.
     let wanted = wanted.min(voters_max.max(1));
     if wanted > hosts { (hosts.max(1) - 1) / 2 * 2 + 1 } else { wanted }
 }
 
-/// The next change to make, one at a time: learners first, then one (joint)
-/// change that lets them vote and removes whom they replace.
+/// Returns the next change to make, one at a time: first learners are added, and
+/// then one (joint) change lets them vote and removes the voters that they replace.
 ///
-/// A voter is given up only if its host left, came back under another number,
-/// or is Down for [`REPLACE_AFTER`]; and one that is merely Down only if
-/// another takes its place, so that failures never shrink the set. A leader
-/// that left itself only brings in who is to take its place: to be let go is
-/// for the next leader.
+/// A voter is given up only if its host left, came back under another number, or is
+/// Down for [`REPLACE_AFTER`]. A voter that is only Down is given up only if
+/// another takes its place, so failures never shrink the set. A leader that has
+/// itself left only brings in its replacement; the next leader lets it go.
 pub(crate) fn next_change(
     voters: &Voters,
     me: VoterId,
@@ -180,7 +183,7 @@ pub(crate) fn next_change(
     shrink(voters, me, &known, wanted)
 }
 
-/// Lets the learners vote, in place of those that are given up.
+/// Lets the learners vote, in place of the voters that are given up.
 fn promote(voters: &Voters, given_up: &[VoterId]) -> VoterChange {
     VoterChange {
         add: voters.learners.iter().copied().collect(),
@@ -189,7 +192,8 @@ fn promote(voters: &Voters, given_up: &[VoterId]) -> VoterChange {
     }
 }
 
-/// Hosts that are up and do not vote, zones without a voter first.
+/// Returns hosts that are up and do not vote, first from zones with the fewest
+/// voters.
 fn choose(voters: &Voters, candidates: &[Candidate], lacking: usize) -> Vec<VoterId> {
     let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
     for candidate in candidates.iter().filter(|c| voters.voters.contains(&c.voter)) {
@@ -209,8 +213,8 @@ fn choose(voters: &Voters, candidates: &[Candidate], lacking: usize) -> Vec<Vote
     chosen
 }
 
-/// Voters whose host is gone for good, and those that a smaller mesh no longer
-/// needs, who is Down first. An even number is never left behind.
+/// Removes voters whose host is gone for good, and voters that a smaller mesh no
+/// longer needs, those that are Down first. Leaves an odd number of voters.
 fn shrink(
     voters: &Voters,
     me: VoterId,
