@@ -1,14 +1,13 @@
-//! What an agent that was killed had open (its socket, its port, its store)
-//! stays open a moment longer if it was starting a process just then, until
-//! that one becomes its own program. Who comes next waits for it.
+//! Waits for resources of a killed agent. Its socket, port and store stay open for a moment if it was
+//! just starting a process, until that process executes its own program. The next agent waits for this.
 
 use std::time::{Duration, Instant};
 
-/// How long at most, and how often we look.
+/// The longest wait, and `LOOK_EVERY`, the interval of attempts.
 pub(crate) const HELD_MAX: Duration = Duration::from_secs(2);
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Attempts it until it is no longer refused as held, or for [`HELD_MAX`].
+/// Repeats the attempt until it is not refused as held, or for [`HELD_MAX`].
 pub(crate) async fn once_let_go<T, E>(
     mut attempt: impl AsyncFnMut() -> Result<T, E>,
     is_held: impl Fn(&E) -> bool,

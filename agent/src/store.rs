@@ -1,12 +1,11 @@
-//! What the node must not forget: one ordered map from bytes to bytes, on sled.
+//! The node's persistent state: one ordered map from bytes to bytes, on sled.
 //!
-//! Two things sled does not do are done here. Its `flush` does not reach
-//! stable storage (it calls `sync_file_range`), so every write that asks for
-//! it is followed by an fdatasync of our own. And it cuts its log at the first
-//! record that it cannot read and calls the store whole: so the number of the
-//! last synced write is kept in a file of its own, the fence, and the node
-//! judges by it whether anything is missing. A store that has lost something is
-//! set aside: a host that starts empty and says so is a known case to the mesh.
+//! This module adds two things that sled lacks. First, sled's `flush` does not reach stable
+//! storage (it calls `sync_file_range`), so our own fdatasync follows every write that asks
+//! for it. Second, sled cuts its log at the first record that it cannot read, and calls the
+//! store complete. So the number of the last synced write is kept in a separate file, the
+//! fence, by which the node judges if anything is missing. A store that has lost something
+//! is set aside: the mesh knows how to treat a host that starts empty and says so.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -30,36 +29,36 @@ use fence_file::FenceFile;
 pub(crate) use fence_file::NoFence;
 pub(crate) use writer::{Done, Writer};
 
-/// sled's default is 1 GiB. The node holds all it needs in memory; only the
-/// pages that are being written are worth a cache.
+/// The size of sled's cache; its default is 1 GiB. The node holds all it needs in
+/// memory, so only pages that are being written are worth a cache.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
-/// sled's own flusher also frees segments that are no longer used: without it
-/// the file only grows.
+/// The interval of sled's own flusher, in milliseconds. It also frees unused
+/// segments: without it the file only grows.
 const FLUSH_EVERY_MS: u64 = 500;
-/// Written when a store is made. A damaged file can open as an empty map; this
-/// tells that map from one that was never written.
+/// The key that is written when a store is created. A damaged file can open as an
+/// empty map; the key distinguishes that from a map that was never written.
 const FORMAT_KEY: &[u8] = b"format";
 const FORMAT: &[u8] = b"skein-store-1";
-/// The tree that holds it; the node's own is sled's default.
+/// The tree with the format key; the node's data is in sled's default tree.
 const META_TREE: &str = "meta";
 
-/// Everything that a store holds.
+/// All data of a store.
 pub(crate) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// An open store.
 pub(crate) struct Store {
     db: sled::Db,
     path: PathBuf,
-    /// The file that holds sled's log, for our own fdatasync: it works on the
-    /// file, whichever descriptor wrote.
+    /// The file of sled's log, for our own fdatasync, which works on the file
+    /// whichever descriptor wrote.
     log: File,
-    /// sled puts large pages into files of their own, and never syncs those.
+    /// The directory of large pages, which sled puts into separate files and never syncs.
     blobs: PathBuf,
-    /// The newest of them that is on stable storage.
+    /// The newest of these files that is on stable storage.
     blobs_synced: Option<u64>,
-    /// None if it is of no use: then the store is, too, and only read.
+    /// `None` if the fence is unusable: the store is then only read.
     fence: Option<FenceFile>,
-    /// The fence of the last write that was applied.
+    /// The fence of the last applied write.
     applied: Fence,
 }
 
@@ -67,21 +66,21 @@ pub(crate) struct Store {
 pub(crate) struct Opened {
     pub(crate) store: Store,
     pub(crate) contents: Contents,
-    /// The last one that was kept, or why it is of no use.
+    /// The last stored fence, or the reason why it is unusable.
     pub(crate) fence: Result<Fence, NoFence>,
-    /// Its index was damaged and was built anew.
+    /// True if the store's index was damaged and was rebuilt.
     pub(crate) is_rebuilt: bool,
 }
 
-/// What lies where the store should be.
+/// What was found at the store's path.
 pub(crate) enum Found {
-    /// Contents, which may have lost some writes: see [`Opened::fence`].
+    /// The contents, which may lack some writes: see [`Opened::fence`].
     Readable(Box<Opened>),
-    /// Something that sled cannot read.
+    /// Data that sled cannot read.
     Unreadable { damage: String },
 }
 
-/// Why the store cannot be used. All are fatal to the agent.
+/// The reason why the store cannot be used. All of these are fatal to the agent.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     #[error("another process has the store {} open: is an agent running already?", path.display())]
@@ -100,7 +99,7 @@ pub(crate) enum StoreError {
     },
 }
 
-/// What a person can do about it, as words that follow the error.
+/// Returns advice for a person, to be appended to the error.
 fn advice(cause: &sled::Error) -> &'static str {
     let sled::Error::Io(cause) = cause else { return "" };
     if cause.kind() == io::ErrorKind::StorageFull {
@@ -114,17 +113,17 @@ fn advice(cause: &sled::Error) -> &'static str {
     }
 }
 
-/// One attempt to open.
+/// The result of one attempt to open the store.
 enum Attempt {
     Opened(Box<Opened>),
-    /// What is there cannot be read.
+    /// The data there cannot be read.
     Damaged(String),
-    /// The fault is not in what is there.
+    /// The fault is not in the data.
     Refused(StoreError),
 }
 
 impl Store {
-    /// Opens the store in the directory `path`, or makes it.
+    /// Opens the store in the directory `path`, or creates it.
     pub(crate) fn open(path: &Path) -> Result<Found, StoreError> {
         let failed = |cause: io::Error| StoreError::Open { path: path.to_owned(), cause: cause.into() };
         let mut is_rebuilt = false;
@@ -146,8 +145,8 @@ impl Store {
         }
     }
 
-    /// sled's threads keep the lock for a moment after a store was closed, or
-    /// could not be opened; so may a process that a killed agent was starting.
+    /// Waits for the lock and opens the store. sled's threads keep the lock for a moment after a store
+    /// was closed or could not be opened, and so may a process that a killed agent was starting.
     fn attempt_unlocked(path: &Path) -> Attempt {
         let until = Instant::now() + HELD_MAX;
         loop {
@@ -161,7 +160,7 @@ impl Store {
     }
 
     fn attempt(path: &Path) -> Attempt {
-        // sled panics on some damage that it does not expect.
+        // sled panics on some unexpected damage.
         match panic::catch_unwind(|| Self::try_open(path)) {
             Ok(Ok(opened)) => Attempt::Opened(Box::new(opened)),
             Ok(Err(cause)) => judge(path, cause),
@@ -189,12 +188,12 @@ impl Store {
         let applied = Fence::default();
         let mut store = Store { db, path: path.to_owned(), log, blobs, blobs_synced: None, fence, applied };
         let meta = store.db.open_tree(META_TREE)?;
-        // The process may have died before it had written this.
+        // The process may have died before it wrote this.
         let is_untouched = kept == Ok(Fence::default()) && store.db.is_empty();
         if is_untouched && meta.get(FORMAT_KEY)?.is_none() {
             meta.insert(FORMAT_KEY, FORMAT)?;
             store.sync()?;
-            // The files' names must survive too.
+            // The files' names must survive a crash, too.
             File::open(path)?.sync_all()?;
             if let Some(parent) = path.parent().filter(|parent| *parent != Path::new("")) {
                 File::open(parent)?.sync_all()?;
@@ -205,15 +204,14 @@ impl Store {
         let contents = store.db.iter().map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())));
         let contents = contents.collect::<Result<Contents, _>>()?;
         if contents.is_empty() && kept.is_err() {
-            // Nothing tells it from a store that lost all it held.
+            // Nothing distinguishes it from a store that lost all its data.
             return Err(sled::Error::Corruption { at: None, bt: () });
         }
         store.applied = Fence::of(&contents);
         Ok(Opened { store, contents, fence: kept, is_rebuilt: false })
     }
 
-    /// Does the write as one: all of its changes are there afterwards, or,
-    /// after a crash, none.
+    /// Applies the write atomically: after a crash, all of its changes are there, or none.
     fn apply(&mut self, write: &Write) -> Result<(), sled::Error> {
         let mut batch = sled::Batch::default();
         for (key, value) in &write.changes {
@@ -228,8 +226,8 @@ impl Store {
     }
 
     /// Brings everything that was applied to stable storage, and then the fence
-    /// that says so: in the other order a power loss between the two would make
-    /// a store that lost nothing look as if it had.
+    /// that says so. In the other order, a power loss between the two would make
+    /// an intact store look as if it had lost something.
     fn sync(&mut self) -> Result<(), sled::Error> {
         self.db.flush()?;
         self.sync_blobs()?;
@@ -240,7 +238,8 @@ impl Store {
         }
     }
 
-    /// They are named by their place in the log, so only the newer ones count.
+    /// Syncs the files of large pages. They are named by their position in the
+    /// log, so only newer ones matter.
     fn sync_blobs(&mut self) -> Result<(), sled::Error> {
         let mut newest = self.blobs_synced;
         for blob in fs::read_dir(&self.blobs)? {
@@ -268,11 +267,10 @@ impl Store {
     }
 }
 
-/// Whether opening failed because of what is there, or of something that would
-/// be no better with an empty store.
+/// Decides if opening failed because of the data, or for a reason that an empty store would not change.
 fn judge(path: &Path, cause: sled::Error) -> Attempt {
     let sled::Error::Io(error) = &cause else { return Attempt::Damaged(cause.to_string()) };
-    // sled has no kind of its own for this.
+    // sled has no error kind for this.
     if error.to_string().contains("could not acquire lock") {
         return Attempt::Refused(StoreError::Locked { path: path.to_owned() });
     }
@@ -288,7 +286,7 @@ fn judge(path: &Path, cause: sled::Error) -> Attempt {
     Attempt::Refused(StoreError::Open { path: path.to_owned(), cause })
 }
 
-/// sled can do without: a snapshot only spares it reading the whole log.
+/// Removes sled's snapshots. They only save it from reading the whole log.
 fn remove_snapshots(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -299,8 +297,8 @@ fn remove_snapshots(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the fence of the store at `path`. The file is made before the store
-/// holds anything, so that a crash between the two is no loss.
+/// Opens the fence of the store at `path`. The file is created before the store
+/// holds any data, so that a crash between the two is no loss.
 fn open_fence(path: &Path, is_new: bool) -> io::Result<Result<FenceFile, NoFence>> {
     let at = fence_file::beside(path);
     match FenceFile::open(&at)? {
@@ -309,15 +307,15 @@ fn open_fence(path: &Path, is_new: bool) -> io::Result<Result<FenceFile, NoFence
     }
 }
 
-/// Moves the store at `path` away, and its fence. Neither is deleted: a person
-/// may still get something out of what sled, in trying to open it, has left.
+/// Moves the store at `path` and its fence away. Neither is deleted: a person may
+/// still recover data from what sled left after its attempts.
 pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let failed = |cause: io::Error| StoreError::Open { path: path.to_owned(), cause: cause.into() };
     let seconds = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".damaged-{seconds}"));
     let aside = PathBuf::from(name);
-    // The fence last: should this be cut short, it still says what was lost.
+    // Move the fence last: if this is interrupted, it still says what was lost.
     rename_if_there(path, &aside).map_err(failed)?;
     private::make_directory(&aside, private::CLOSED).map_err(failed)?;
     rename_if_there(&fence_file::beside(path), &aside.join("fence")).map_err(failed)?;

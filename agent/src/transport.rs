@@ -1,9 +1,8 @@
 //! Frames and streams to other hosts of the mesh, over libp2p.
 //!
-//! It connects to whom it is told to, keeps these connections, and tells who
-//! is there. Nobody is there who does not have the mesh key: see [`admission`].
-//! What it is given may be lost, never invented, and frames from one host
-//! arrive in the order in which they were sent.
+//! The transport connects to the hosts that it is told to, keeps these connections, and reports which
+//! hosts are connected. Only holders of the mesh key get in: see [`admission`]. Frames may be lost
+//! but are never invented, and frames from one host arrive in the order in which they were sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -38,44 +37,44 @@ pub(crate) use peers::Counts;
 pub(crate) use streams::{AcceptedElsewhere, HeldStream, IncomingStreams, OpenError};
 pub(crate) use told::Events;
 
-/// Events that wait to be taken. When it is full, hosts that send to us wait.
+/// Capacity of the event queue. When it is full, hosts that send to us wait.
 const EVENTS_MAX: usize = 1_024;
-/// Frames that wait to be published; beyond it they are dropped and counted.
+/// Capacity of the queue of frames to publish; beyond it, frames are dropped and counted.
 const PUBLISHED_MAX: usize = 1_024;
-/// Of one host; more would only be dialled in vain.
+/// The most addresses to keep per host; dialling more would be in vain.
 const ADDRESSES_MAX: usize = 16;
 
-/// So much later a way into the mesh is tried over QUIC than over TCP, which
-/// as a rule has led there by then. Two connections to one host are one too
-/// many: when its agent is killed, the one over QUIC seems to live on.
+/// The delay after which a way into the mesh is tried over QUIC; TCP has usually
+/// led there by then. A second connection to the host would do harm: when its
+/// agent is killed, the one over QUIC seems to live on.
 const QUIC_AFTER: Duration = Duration::from_secs(1);
 
-/// How long sockets may take to be ready, and the last of their addresses to
-/// be known after the first ones.
+/// Time for sockets to be ready. `LISTENING_SETTLES` is the time to wait for
+/// further addresses after each one.
 const LISTENING_MAX: Duration = Duration::from_secs(2);
 const LISTENING_SETTLES: Duration = Duration::from_millis(20);
 
-/// What the transport is started with.
+/// The settings of a transport.
 pub(crate) struct TransportConfig {
     pub(crate) keypair: Keypair,
     pub(crate) mesh_key: MeshKey,
     pub(crate) listen: Vec<Multiaddr>,
 }
 
-/// What happens.
+/// An event of the transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TransportEvent {
     /// The first connection to the host is up.
     Connected(HostId),
     /// The last connection to the host is gone.
     Disconnected(HostId),
-    /// A frame has come that this host sent.
+    /// A frame that this host sent has arrived.
     Frame { from: HostId, frame: Vec<u8> },
-    /// A frame has come that somebody published, by way of this neighbour.
+    /// A published frame has arrived by way of this neighbour.
     Gossip { by: HostId, frame: Vec<u8> },
 }
 
-/// Why the transport does not start.
+/// The reason why the transport cannot start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransportError {
     #[error("cannot listen on {address}{}", in_use(cause))]
@@ -94,7 +93,7 @@ pub(crate) enum TransportError {
     Frames(#[source] AcceptedElsewhere),
 }
 
-/// What helps if another program has the port.
+/// Returns advice for the case that another program has the port.
 fn in_use(cause: &libp2p::TransportError<io::Error>) -> &'static str {
     match cause {
         libp2p::TransportError::Other(cause) if cause.kind() == io::ErrorKind::AddrInUse => {
@@ -105,8 +104,8 @@ fn in_use(cause: &libp2p::TransportError<io::Error>) -> &'static str {
     }
 }
 
-/// Starts the transport, and gives it back once it listens; it runs until [`Handle::stop`], or until the events
-/// are no longer listened to.
+/// Starts the transport and returns once it listens. It runs until
+/// [`Handle::stop`], or until nobody listens to the events.
 pub(crate) async fn start(config: TransportConfig) -> Result<(Handle, Events), TransportError> {
     let shared = Arc::new(Shared::new());
     let mut swarm = swarm::build(&config, shared.door.clone())?;
@@ -114,7 +113,7 @@ pub(crate) async fn start(config: TransportConfig) -> Result<(Handle, Events), T
     let incoming = streams::accept(control.clone(), shared.clone(), frames::PROTOCOL);
     let incoming = incoming.map_err(TransportError::Frames)?;
     for address in &config.listen {
-        // What the system refuses now it may grant a moment later.
+        // An address that the system refuses now may be free a moment later.
         let is_refused = |cause: &_| matches!(cause, libp2p::TransportError::Other(_));
         let listening = once_let_go(async || swarm.listen_on(address.clone()), is_refused).await;
         listening.map_err(|cause| TransportError::Listen { address: address.clone(), cause })?;
@@ -150,16 +149,16 @@ async fn take_streams(mut incoming: IncomingStreams, shared: Arc<Shared>) {
     }
 }
 
-/// What the handles and the swarm's task share.
+/// The state that the handles share with the swarm's task.
 struct Shared {
     peers: Arc<peers::Peers>,
     door: Arc<door::Door>,
     wishes: Mutex<wishes::Wishes>,
-    /// Where hosts can be dialled, connected or not.
+    /// The addresses at which hosts can be dialled, connected or not.
     addresses: Mutex<BTreeMap<HostId, Vec<Multiaddr>>>,
-    /// A wish was added or taken back.
+    /// Notified when a wish was added or taken back.
     changed: Notify,
-    /// Where we can be dialled, as far as this host knows.
+    /// The addresses at which this host listens.
     listening: watch::Sender<BTreeSet<Multiaddr>>,
     stop: CancellationToken,
 }
@@ -190,8 +189,7 @@ impl Shared {
     }
 }
 
-/// The transport, for those who use it. None of its methods waits, except to
-/// open a stream and to stop.
+/// A handle to the transport. No method waits, except those that open a stream or stop.
 #[derive(Clone)]
 pub(crate) struct Handle {
     shared: Arc<Shared>,
@@ -201,24 +199,23 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// Sends the frame to a connected host; dropped and counted if it is not,
-    /// or if too much waits for it already.
+    /// Sends the frame to a connected host. The frame is dropped and counted if
+    /// the host is not connected, or if too much is queued for it.
     pub(crate) fn send(&self, to: HostId, frame: Vec<u8>) {
         self.shared.peers.send(to, frame);
     }
 
-    /// Sends the frame to all hosts, by way of neighbours: at most
-    /// [`swarm::PUBLISH_BYTES_MAX`] bytes. The same bytes again within five minutes
-    /// are taken for the same frame, and not sent.
+    /// Sends the frame to all hosts, by way of neighbours. It may have at most
+    /// [`swarm::PUBLISH_BYTES_MAX`] bytes. The same bytes again within five
+    /// minutes count as the same frame and are not sent.
     pub(crate) fn publish(&self, frame: Vec<u8>) {
         if self.publish.try_send(frame).is_err() {
             peers::count(&self.shared.peers.counters.dropped_full);
         }
     }
 
-    /// Wants a connection to the host until [`Handle::disconnect`]; it is
-    /// dialled again whenever there is none. Called again, it replaces the
-    /// addresses.
+    /// Keeps a connection to the host until [`Handle::disconnect`], and dials it
+    /// again whenever there is none. Another call replaces the addresses.
     pub(crate) fn connect(&self, host: HostId, addresses: Vec<String>) {
         self.know(host, addresses);
         let addresses = self.shared.addresses_of(host);
@@ -227,8 +224,8 @@ impl Handle {
         self.shared.changed.notify_one();
     }
 
-    /// Remembers where the host can be dialled, should a stream to it be
-    /// wanted. One per host of the mesh.
+    /// Stores the addresses at which the host can be dialled, in case a stream to
+    /// it is needed. Call this once for each host of the mesh.
     pub(crate) fn know(&self, host: HostId, addresses: Vec<String>) {
         let parse = |address: &String| match address.parse::<Multiaddr>() {
             Ok(address) => Some(address),
@@ -243,34 +240,33 @@ impl Handle {
         self.shared.door.know(&addresses, &before);
     }
 
-    /// Wants no connection to the host any more, and closes what there is once
-    /// no stream is open on it.
+    /// Stops wanting a connection to the host. The present one is closed once no stream is open on it.
     pub(crate) fn disconnect(&self, host: HostId) {
         self.shared.wishes().unwant(host);
         self.shared.changed.notify_one();
     }
 
-    /// Wants a connection to whoever is at the address while no host is
-    /// connected that [`Handle::connect`] asked for: a way into the mesh.
+    /// Wants a connection to any host at the address, as a way into the mesh,
+    /// while no host is connected that [`Handle::connect`] asked for.
     pub(crate) fn dial(&self, address: Multiaddr) {
         let after = if is_quic(&address) { QUIC_AFTER } else { Duration::ZERO };
         self.shared.wishes().want_address(address, Instant::now() + after);
         self.shared.changed.notify_one();
     }
 
-    /// Opens a stream to a host. If it is not connected but known, it is for
-    /// as long as the stream is open.
+    /// Opens a stream to a host. If the host is not connected but its addresses
+    /// are known, a connection is made for as long as the stream is open.
     pub(crate) async fn open(&self, host: HostId, protocol: StreamProtocol) -> Result<HeldStream, OpenError> {
         streams::reach(&self.control, &self.shared, host, protocol).await
     }
 
-    /// Accepts streams of the protocol from now on; only one may.
+    /// Accepts streams of the protocol from now on; only one caller may.
     pub(crate) fn accept(&self, protocol: StreamProtocol) -> Result<IncomingStreams, AcceptedElsewhere> {
         streams::accept(self.control.clone(), self.shared.clone(), protocol)
     }
 
-    /// Where this host listens: every address of every interface, if it was
-    /// told to listen on all.
+    /// Returns the addresses on which this host listens: every address of every
+    /// interface, if it was told to listen on all.
     pub(crate) fn listening(&self) -> BTreeSet<Multiaddr> {
         self.shared.listening.borrow().clone()
     }
@@ -281,19 +277,19 @@ impl Handle {
             let _ = listening.wait_for(|addresses| addresses.len() >= number).await;
         };
         let _ = tokio::time::timeout(LISTENING_MAX, listens).await;
-        // The addresses of one interface after the other.
+        // The addresses of interfaces arrive one after the other.
         while tokio::time::timeout(LISTENING_SETTLES, listening.changed())
             .await
             .is_ok_and(|more| more.is_ok())
         {}
     }
 
-    /// The hosts that we are connected to.
+    /// Returns the connected hosts.
     pub(crate) fn connected(&self) -> BTreeSet<HostId> {
         self.shared.peers.connected()
     }
 
-    /// What became of frames, since the start.
+    /// Returns the counts of frames since the start.
     pub(crate) fn counts(&self) -> Counts {
         self.shared.peers.counts()
     }

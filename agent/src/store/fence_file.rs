@@ -1,11 +1,9 @@
 //! The file beside the store that holds its fence: see `proto::node::Fence`.
 //!
-//! It has two slots of a fixed size, written in turn and in place, so that a
-//! write that is torn by a power loss leaves the one before it readable, and a
-//! write costs one fdatasync of one block. The file also names itself by its
-//! inode and its time of birth: a data directory that was copied, or restored
-//! from a backup, holds a fence that is as old as the store and would vouch
-//! for it.
+//! The file has two slots of a fixed size, written in turn and in place. So a write that is torn by
+//! a power loss leaves the previous one readable, and a write costs one fdatasync of one block. The
+//! file also identifies itself by its inode and its time of birth: a copied data directory, or one
+//! restored from a backup, has a fence that is as old as the store and would wrongly vouch for it.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write as _};
@@ -15,10 +13,10 @@ use std::time::SystemTime;
 
 use proto::node::Fence;
 
-/// A slot lies on a sector of its own, whatever the disk's sectors are.
+/// The size of a slot, so that each has its own sector, whatever the disk's sector size.
 const SLOT_BYTES: usize = 4096;
 const SLOTS: u64 = 2;
-/// What a slot begins with; a later format counts up.
+/// The beginning of a slot; a later format increases the number.
 const MAGIC: &[u8; 16] = b"skein-fence-1\n\0\0";
 const CHECKSUM_BYTES: usize = 32;
 const RECORD_BYTES: usize = MAGIC.len() + 3 * 8 + Fence::BYTES + CHECKSUM_BYTES;
@@ -29,33 +27,33 @@ pub(crate) struct FenceFile {
     file: File,
     identity: Identity,
     sequence: u64,
-    /// The last one written.
+    /// The last fence written.
     fence: Fence,
 }
 
-/// What tells a file from a copy of it. A birth time of zero is unknown: some
-/// file systems keep none.
+/// The identity that distinguishes a file from its copy. A birth time of zero is
+/// unknown: some file systems record none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     inode: u64,
     born_nanos: u64,
 }
 
-/// Why there is no fence to judge a store by.
+/// The reason why there is no fence by which to judge a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoFence {
     #[error("the file beside the store that says how much it held is missing")]
     Missing,
     #[error("the file beside the store that says how much it held is damaged")]
     Damaged,
-    /// It was written to another file than this one.
+    /// The fence was written to another file than this one.
     #[error(
         "its data directory was copied, or restored from a backup, and may be older than what was promised"
     )]
     Copied,
 }
 
-/// Returns where the fence of the store at `path` lies.
+/// Returns the path of the fence of the store at `path`.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".fence");
@@ -63,8 +61,7 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
 }
 
 impl FenceFile {
-    /// Makes a new file, unless there is one. It is on stable storage when this
-    /// returns.
+    /// Creates a new file unless one exists. The file is on stable storage when this returns.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
         let mut new = tempfile::NamedTempFile::new_in(directory)?;
@@ -78,7 +75,7 @@ impl FenceFile {
         Ok(FenceFile { file, identity, sequence: 0, fence: Fence::default() })
     }
 
-    /// Opens the file at `path` and looks at what it holds.
+    /// Opens the file at `path` and checks its content.
     pub(crate) fn open(path: &Path) -> io::Result<Result<Self, NoFence>> {
         let file = match File::options().read(true).write(true).open(path) {
             Ok(file) => file,
@@ -128,7 +125,7 @@ impl Identity {
     }
 }
 
-/// What a slot holds.
+/// The content of a slot.
 struct Slot {
     identity: Identity,
     sequence: u64,
@@ -150,7 +147,7 @@ fn encode(identity: Identity, sequence: u64, fence: Fence) -> Vec<u8> {
     record
 }
 
-/// Reads a slot; none if it was never written, or not to its end.
+/// Reads a slot; `None` if it was never written, or not completely.
 fn read_slot(file: &File, slot: u64) -> Option<Slot> {
     let mut record = [0; RECORD_BYTES];
     file.read_exact_at(&mut record, place(slot)).ok()?;

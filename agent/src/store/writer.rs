@@ -1,4 +1,4 @@
-//! The one thread that writes to the store, in order.
+//! The only thread that writes to the store, in order.
 
 use std::thread;
 
@@ -7,13 +7,12 @@ use tokio::sync::mpsc;
 
 use super::{Store, StoreError};
 
-/// Writes that wait for the disk. A node has a handful under way; beyond this
-/// the disk is slower than the mesh, and the agent takes no further input
-/// until it has caught up.
+/// The number of writes that wait for the disk. A node has a few in progress. Beyond this number, the
+/// disk is slower than the mesh, and the agent takes no further input until the disk has caught up.
 const QUEUE_MAX: usize = 1_024;
 
-/// How a write ended. The first error is also the last report: what follows a
-/// lost write must not be written either.
+/// The result of a write. The first error is also the last result: writes after a
+/// lost one must not be written.
 pub(crate) type Done = Result<WriteId, StoreError>;
 
 /// Hands writes to the thread.
@@ -22,12 +21,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. It ends, everything written, when the writer is
-    /// dropped; the receiver then yields `None`.
+    /// Starts the thread. When the writer is dropped, the thread writes the rest
+    /// and ends; the receiver then yields `None`.
     pub(crate) fn start(store: Store) -> (Self, mpsc::Receiver<Done>) {
         let (queue, writes) = mpsc::channel(QUEUE_MAX);
-        // Room for a whole queue, so that the thread does not wait for the
-        // loop while the loop waits for room in the queue.
+        // Room for a whole queue, so that the thread does not wait for the loop
+        // while the loop waits for room in the queue.
         let (done, reports) = mpsc::channel(2 * QUEUE_MAX);
         thread::Builder::new()
             .name("store".into())
@@ -36,13 +35,12 @@ impl Writer {
         (Writer { queue }, reports)
     }
 
-    /// Queues the write without waiting; gives it back if the queue is full.
+    /// Queues the write without waiting; returns it if the queue is full.
     pub(crate) fn write(&self, write: Write) -> Result<(), Write> {
         match self.queue.try_send(write) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(write)) => Err(write),
-            // The thread ends early only after it has reported an error, which
-            // ends the agent.
+            // The thread ends early only after it has reported an error, which ends the agent.
             Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         }
     }
@@ -58,7 +56,7 @@ fn run(mut store: Store, mut writes: mpsc::Receiver<Write>, done: &mpsc::Sender<
             Err(error) => vec![Err(error)],
         };
         for report in reports {
-            // Nobody listens any more once the agent is ending.
+            // Nobody listens once the agent is ending.
             let _ = done.blocking_send(report);
         }
         if failed {
@@ -70,7 +68,7 @@ fn run(mut store: Store, mut writes: mpsc::Receiver<Write>, done: &mpsc::Sender<
     }
 }
 
-/// All that waited goes to the disk by one sync.
+/// Writes all waiting writes with one sync.
 fn write_group(store: &mut Store, group: &[Write]) -> Result<(), sled::Error> {
     for write in group {
         store.apply(write)?;

@@ -1,9 +1,9 @@
-//! Who may speak to us: the two ends of a fresh connection prove to each other
-//! that they know the mesh's secret, before any protocol sees the connection.
+//! Decides which hosts may speak to us. The two ends of a fresh connection prove to each
+//! other that they know the mesh's secret, before any protocol sees the connection.
 //!
-//! It happens inside the transport, on the connection's first substream, and
-//! so in one way over TCP and QUIC. (libp2p's own pre-shared key wraps raw TCP
-//! only, and blocking peers by id needs their ids beforehand.)
+//! This happens inside the transport, on the connection's first substream, and so
+//! in the same way over TCP and QUIC. (libp2p's own pre-shared key only wraps raw
+//! TCP, and blocking peers by id requires knowing their ids beforehand.)
 //!
 //! ```text
 //! dialler  -> version, nonce, start
@@ -11,12 +11,11 @@
 //! dialler  -> verdict, proof                  mesh id, role, and both ends'
 //! listener -> verdict                         nonces, starts and host ids
 //! ```
-//! A start is the time at which the agent was started: of two connections to
-//! one host, that to its later start shows that the other one is dead.
+//! A start is the time at which an agent was started. If two connections lead to
+//! one host, the one with the later start shows that the other is dead.
 //!
-//! The host ids are those that encryption has proven to each end, so a proof
-//! cannot be passed on by somebody in the middle; the role keeps it from being
-//! sent back to its maker.
+//! The host ids are those that encryption has proven to each end, so nobody in the middle
+//! can pass a proof on. The role prevents a proof from being sent back to its maker.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -37,8 +36,8 @@ use super::meter::Meter;
 use crate::identity;
 use crate::mesh_key::MeshKey;
 
-/// Two round trips; a peer that needs longer would be of no use to a mesh
-/// whose edges time out after three seconds.
+/// Time for two round trips. A peer that needs longer would be of no use to a
+/// mesh whose edges time out after three seconds.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 const VERSION: u8 = 2;
 const NONCE_BYTES: usize = 32;
@@ -49,7 +48,7 @@ const MEMBER: u8 = 1;
 const STRANGER: u8 = 0;
 const CONTEXT: &[u8] = b"skein admission 2";
 
-/// Why a connection was refused.
+/// The reason why a connection was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("it does not have this mesh's key")]
@@ -70,30 +69,30 @@ pub(crate) enum Refusal {
     HungUp(#[source] io::Error),
 }
 
-/// Our own half of what a proof is made of.
+/// The local part of what a proof is made of.
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) own: HostId,
     pub(super) mesh_key: MeshKey,
     pub(super) door: Arc<Door>,
-    /// When this agent was started, in microseconds.
+    /// The time at which this agent was started, in microseconds since 1970.
     pub(super) start: u64,
 }
 
-/// Which end of a connection.
+/// An end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Dialler,
     Listener,
 }
 
-/// What both ends know of one connection.
+/// What both ends know about a connection.
 struct Challenge {
     dialler: End,
     listener: End,
 }
 
-/// One end of a connection, as encryption shows it and as it says itself.
+/// An end of a connection: the host that encryption has proven, and what it says itself.
 #[derive(Clone, Copy, Debug)]
 struct End {
     host: HostId,
@@ -109,8 +108,7 @@ impl End {
 }
 
 impl Gate {
-    /// Gives the connection back if its other end is a member, with its limits
-    /// lifted.
+    /// Returns the connection, with its limits lifted, if its other end is a member.
     pub(super) async fn admit(
         &self,
         (peer, mut muxer): (PeerId, StreamMuxerBox),
@@ -143,14 +141,14 @@ impl Gate {
         }
     }
 
-    /// The connection ended before it was even encrypted.
+    /// Reports a connection that ended before it was encrypted, if it had used up its limit.
     pub(super) fn not_encrypted(&self, endpoint: &ConnectedPoint, meter: &Meter) {
         if meter.is_spent() {
             self.report(None, endpoint, &Refusal::TooMuch);
         }
     }
 
-    /// A stranger is worth a word; one that merely went away is not: it happens
+    /// Reports strangers, but not connections that merely ended, which happens
     /// whenever two ways to one host are tried at once.
     fn report(&self, peer: Option<&PeerId>, endpoint: &ConnectedPoint, refusal: &Refusal) {
         let address = endpoint.get_remote_address();
@@ -233,7 +231,7 @@ impl Gate {
         if is_member { Ok(dialler) } else { Err(Refusal::Stranger) }
     }
 
-    /// Our own end of a new connection.
+    /// Creates our end of a new connection.
     fn hello(&self) -> End {
         let nonce: [u8; NONCE_BYTES] = rand::random();
         let mut hello = [0; HELLO_BYTES];
@@ -242,7 +240,7 @@ impl Gate {
         End { host: self.own, hello }
     }
 
-    /// Two of these are compared in constant time.
+    /// Computes a proof; the result type compares in constant time.
     fn proof(&self, challenge: &Challenge, role: Role) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(&self.mesh_key.secret);
         hasher.update(CONTEXT);
@@ -272,7 +270,7 @@ async fn receive<const N: usize>(stream: &mut (impl AsyncRead + Unpin)) -> Resul
 
 type Context<'a, 'b> = &'a mut std::task::Context<'b>;
 
-/// Polls for a stream, and the connection itself, which else makes no progress.
+/// Polls for a stream, and also the connection itself, which would otherwise make no progress.
 fn poll_with<T>(
     muxer: &mut StreamMuxerBox,
     cx: Context<'_, '_>,
@@ -284,10 +282,10 @@ fn poll_with<T>(
     poll_connection(muxer, cx).map(Err)
 }
 
-/// Ends only with an error.
+/// Polls the connection; only ends with an error.
 fn poll_connection(muxer: &mut StreamMuxerBox, cx: Context<'_, '_>) -> Poll<io::Error> {
     while let Poll::Ready(event) = muxer.poll_unpin(cx) {
-        // The only event is that the address has changed.
+        // The only event is a change of the address.
         if let Err(error) = event {
             return Poll::Ready(error);
         }
@@ -295,8 +293,7 @@ fn poll_connection(muxer: &mut StreamMuxerBox, cx: Context<'_, '_>) -> Poll<io::
     Poll::Pending
 }
 
-/// Runs `work` on the one stream that the connection may have until its other
-/// end has `proven` itself.
+/// Runs `work` on the only stream that the connection may have until its other end has `proven` itself.
 async fn drive<T>(
     muxer: &mut StreamMuxerBox,
     proven: &AtomicBool,
@@ -307,7 +304,7 @@ async fn drive<T>(
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
-        // Streams of a member are left for whoever gets the connection.
+        // A member's further streams are left for the connection's new owner.
         if !proven.load(Ordering::Relaxed)
             && let Poll::Ready(Ok(_second)) = muxer.poll_inbound_unpin(cx)
         {

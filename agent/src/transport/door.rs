@@ -1,5 +1,4 @@
-//! The door: every incoming connection passes it before anything is spent on
-//! it, over TCP and QUIC alike.
+//! The door: every incoming connection, over TCP or QUIC, passes it before any work is done for it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,21 +20,20 @@ use super::is_quic;
 use super::places::{Given, Places, Source};
 use super::refusals::Refusals;
 
-/// From the first packet to the end of admission, six round trips.
+/// The time limit from the first packet to the end of admission, six round trips.
 const ADMISSION_MAX: Duration = Duration::from_secs(3);
-/// Refused in a row before other work gets its turn.
+/// The number of connections to refuse in a row before other work gets a turn.
 const REFUSED_AT_ONCE: usize = 64;
 
-/// What is remembered of connections that are not admitted, and of addresses.
+/// The state of connections that are not admitted, and of their addresses.
 pub(super) struct Door {
     places: Mutex<Places>,
     refusals: Mutex<Refusals>,
-    /// When the agents were started whose connections are admitted and not yet
-    /// reported by the swarm.
+    /// The start times of agents whose connections are admitted but not yet reported by the swarm.
     starts: Mutex<BTreeMap<(HostId, Option<Multiaddr>), u64>>,
 }
 
-/// Admitted connections that are not reported yet: as many as there may be.
+/// The most admitted connections that are not reported yet: the limit on all connections.
 const STARTS_MAX: usize = 1_024;
 
 impl Door {
@@ -47,41 +45,40 @@ impl Door {
         }
     }
 
-    /// A connection to an agent that was started then is admitted.
+    /// Records the start time of an agent whose connection is admitted.
     pub(super) fn started(&self, host: HostId, endpoint: &ConnectedPoint, start: u64) {
         let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         if starts.len() >= STARTS_MAX {
-            // Connections that a limit refused were never reported.
+            // Connections that a limit refused are never reported; forget them.
             starts.clear();
         }
         starts.insert((host, from_where(endpoint)), start);
     }
 
-    /// When the agent at the other end was started; 0 if that is not known.
+    /// Returns the time at which the agent at the other end was started; 0 if it is not known.
     pub(super) fn take_start(&self, host: HostId, endpoint: &ConnectedPoint) -> u64 {
         let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         starts.remove(&(host, from_where(endpoint))).unwrap_or(0)
     }
 
-    /// A host is to be found at these addresses, and no longer at those.
+    /// Records the addresses of a host, and forgets its previous ones.
     pub(super) fn know(&self, now: &[Multiaddr], before: &[Multiaddr]) {
         self.places().know(now, before);
     }
 
-    /// A member has come from there.
+    /// Records that a member has come from this address.
     pub(super) fn admitted(&self, address: &Multiaddr) {
         self.places().admitted(Source::of(address));
     }
 
-    /// Counts a connection that was refused, and says so if it is the first of
-    /// its address.
+    /// Counts a connection that was refused, and logs it if it is the first of its address.
     pub(super) fn refused(&self, address: &Multiaddr, reason: &str) {
         if self.refusals().note(Source::of(address), reason) {
             tracing::warn!(%address, reason, "connection refused; further ones are counted once a minute");
         }
     }
 
-    /// Says in one line what was refused since the last time.
+    /// Logs one line about the connections refused since the last call.
     pub(super) fn sum_up(&self) {
         if let Some(sum) = self.refusals().sum_up() {
             tracing::warn!(refused = sum, "connections were refused in the last minute");
@@ -102,8 +99,8 @@ impl Door {
     }
 }
 
-/// What tells apart the connections of one host that comes in. One that we
-/// dialled reaches whatever agent runs there now.
+/// Returns what distinguishes the incoming connections of one host. A connection
+/// that we dialled reaches the agent that runs there now, so it needs nothing.
 fn from_where(endpoint: &ConnectedPoint) -> Option<Multiaddr> {
     match endpoint {
         ConnectedPoint::Listener { send_back_addr, .. } => Some(send_back_addr.clone()),
@@ -111,7 +108,7 @@ fn from_where(endpoint: &ConnectedPoint) -> Option<Multiaddr> {
     }
 }
 
-/// A place, held until dropped.
+/// A place, held until it is dropped.
 struct Seat {
     door: Arc<Door>,
     given: Given,
@@ -136,7 +133,7 @@ impl Guarded {
         Guarded { inner, door }
     }
 
-    /// The connection's way in, if it may come in at all.
+    /// Returns the upgrade of an incoming connection; `None` if it is refused.
     fn take_in(
         &self,
         upgrade: <Boxed<Connection> as Transport>::ListenerUpgrade,
@@ -193,7 +190,7 @@ impl Transport for Guarded {
         for _ in 0..REFUSED_AT_ONCE {
             let event = std::task::ready!(Pin::new(&mut self.inner).poll(cx));
             let TransportEvent::Incoming { listener_id, upgrade, local_addr, send_back_addr } = event else {
-                // No other event has an upgrade in it.
+                // No other event contains an upgrade.
                 return Poll::Ready(event.map_upgrade(|upgrade| upgrade.boxed()));
             };
             if let Some(upgrade) = self.take_in(upgrade, &send_back_addr) {

@@ -1,5 +1,5 @@
-//! The task that owns the swarm: it keeps the wishes, publishes, and tells what
-//! happens to connections.
+//! The task that owns the swarm: it fulfils the wishes, publishes, and reports
+//! what happens to connections.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,13 +25,12 @@ use super::{Shared, frames};
 use crate::identity;
 use crate::telemetry::chain;
 
-/// Two hosts that dial each other at once have two connections, and keep them.
+/// The most connections per host. Two hosts that dial each other at once have two, and keep them.
 const CONNECTIONS_PER_HOST: usize = 2;
-/// How much older than a host's new connection its others must be to be held
-/// for dead, if both are to the same start of its agent: longer than dials that
-/// began together can differ.
+/// The age beyond a host's new connection at which its other ones count as dead, if both are to the
+/// same start of its agent. It is longer than the difference between dials that began together.
 const STALE_AFTER: Duration = Duration::from_secs(10);
-/// How long what is queued may take to be sent when the transport stops.
+/// Time for queued frames to be sent when the transport stops.
 const STOP_MAX: Duration = Duration::from_millis(500);
 
 pub(super) struct Driver {
@@ -44,21 +43,21 @@ pub(super) struct Driver {
     pub(super) hosts: BTreeMap<HostId, Host>,
 }
 
-/// One connection to a host.
+/// A connection to a host.
 struct Connection {
     id: ConnectionId,
     since: Instant,
-    /// When the agent at its other end was started.
+    /// The time at which the agent at its other end was started.
     start: u64,
 }
 
-/// What the driver holds of a host; kept until its end has been told.
+/// The driver's state of a host, kept until the end of its connections was reported.
 #[derive(Default)]
 pub(super) struct Host {
-    /// Oldest first.
+    /// The connections, oldest first.
     connections: Vec<Connection>,
-    /// One of them has ended, and others have not. If the host's agent was
-    /// killed, those over TCP end at once; those over QUIC only seem to live.
+    /// True if one connection has ended and others have not. If the host's agent
+    /// was killed, those over TCP end at once; those over QUIC only seem to live.
     is_doubtful: bool,
     task: Option<JoinHandle<()>>,
 }
@@ -89,7 +88,7 @@ impl Driver {
             (wishes.take_unwanted(now), wishes.due(now))
         };
         for host in unwanted {
-            // It fails if there is no connection, which is what was asked for.
+            // This fails if there is no connection, which is the aim.
             let _ = self.swarm.disconnect_peer_id(identity::peer_id(host));
         }
         for (target, addresses) in due {
@@ -98,9 +97,8 @@ impl Driver {
     }
 
     fn dial(&mut self, target: &Target, mut addresses: Vec<Multiaddr>, now: Instant) {
-        // From a port of its own: a dial from the port that we listen on meets
-        // one that comes the other way, and then both ends take themselves for
-        // the dialler.
+        // Dial from a new port: a dial from the port that we listen on could meet
+        // one from the other side, and then both ends would act as the dialler.
         let dial = match target {
             Target::Host(host) | Target::Held(host) => DialOpts::peer_id(identity::peer_id(*host))
                 .condition(PeerCondition::Disconnected)
@@ -192,7 +190,7 @@ impl Driver {
     }
 
     fn on_connection(&mut self, peer: &PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
-        // Admission lets no other in.
+        // Admission lets no other key types in.
         let Some(host) = identity::host_id(peer) else { return };
         let now = Instant::now();
         if endpoint.is_listener() {
@@ -237,17 +235,17 @@ impl Driver {
         }
         let failures = self.shared.wishes().failed(id, Instant::now());
         let (peer, cause) = (peer.map(|peer| peer.to_string()), chain(error));
-        // Once for the person on call; that it goes on is no news.
+        // Log the first failure for the person on call; later ones are not news.
         match failures {
             Some(1) => tracing::info!(peer, cause, "cannot connect, trying again"),
             Some(_) | None => tracing::debug!(peer, failures, cause, "cannot connect"),
         }
     }
 
-    /// What was sent before is still on its way out.
+    /// Stops after sending what was queued.
     async fn stop(mut self) {
-        // The queues empty while the swarm goes on; then connections are
-        // closed, and each tells when it is through with what it had.
+        // The queues empty while the swarm still runs. Then the connections are
+        // closed, and each reports when it is done with what it had.
         let deadline = tokio::time::Instant::now() + STOP_MAX;
         let mut closing = false;
         loop {
@@ -277,10 +275,9 @@ impl Host {
         self.connections.is_empty() && self.task.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// The connections that the newest one shows to be dead or superfluous: all
-    /// to an earlier start of the host's agent. A host dials only when it has no
-    /// connection, so one that dials us while we have an old one, or have just
-    /// seen one end, has lost the others too.
+    /// Returns the connections that the newest one shows to be dead or superfluous: those to an
+    /// earlier start of the host's agent, and more. A host dials only when it has no connection. So if
+    /// it dials us while we have an old one, or have just seen one end, it has lost the others too.
     fn stale(&self, now: Instant, endpoint: &ConnectedPoint) -> Vec<ConnectionId> {
         let Some((newest, older)) = self.connections.split_last() else { return Vec::new() };
         let surplus = self.connections.len().saturating_sub(CONNECTIONS_PER_HOST);

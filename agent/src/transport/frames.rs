@@ -1,5 +1,5 @@
-//! Frames on the wire: one long-lived stream for each direction between two
-//! hosts, each frame its length as four bytes, big-endian, and its bytes.
+//! Frames on the wire: one long-lived stream per direction between two hosts.
+//! Each frame is its length as four bytes, big-endian, and its bytes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,28 +21,27 @@ use super::told::Teller;
 use super::{TransportEvent, streams};
 
 pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/skein/frames/1");
-/// Frames that are queued are joined up to this before they are written, so
-/// that a burst of small ones is one packet.
+/// Queued frames are joined up to this size before they are written, so that a
+/// burst of small ones is one packet.
 const BATCH_BYTES: usize = 64 * 1024;
 const BATCH_FRAMES: usize = 256;
-/// For reading; longer frames do not pass through it.
+/// The size of the read buffer; longer frames bypass it.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
-/// A frame up to this may be on its way on each stream of a host. Of longer
-/// ones, one at a time for each host, until it is taken.
+/// A frame up to this size, in bytes, may be in transit on each stream of a host.
+/// Of longer frames, each host may have only one at a time, until it is taken.
 const SMALL_FRAME_BYTES: usize = 64 * 1024;
-/// How long a frame that has begun may take: this, and its bytes at the
-/// slowest link that a mesh can live with.
+/// The time limit of a frame that has begun, in addition to the time for its
+/// bytes on the slowest link that a mesh can live with (`BYTES_A_SECOND_MIN`).
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 const BYTES_A_SECOND_MIN: usize = 128 * 1024;
-/// After a stream could not be opened although the connection stands.
+/// The wait after a stream could not be opened although the connection stands.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// How long what has come from a host may take to be read once its connection
-/// is gone, before its end is told.
+/// Time to read what has arrived from a host after its connection is gone, before the end is reported.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
-/// Starts what receives from and sends to a host that was just connected. The
-/// task ends once the end of the connection has been told; `previous` is that
-/// of the host's last connection, so that everything is told in order.
+/// Starts the tasks that receive from and send to a host that has just connected.
+/// The returned task ends once the end of the connection was reported. `previous` is
+/// the task of the host's last connection, so that everything is reported in order.
 pub(super) fn start(
     mail: Mail,
     previous: Option<JoinHandle<()>>,
@@ -52,13 +51,13 @@ pub(super) fn start(
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         if let Some(previous) = previous {
-            // It cannot fail but by its own panic, which was reported.
+            // It can only fail by its own panic, which was reported.
             let _ = previous.await;
         }
         let Mail { host, frames, queued_bytes, gossip, gossip_bytes, streams, closed } = mail;
         let sending = Sending { host, control, peers: peers.clone(), queued_bytes };
         let writer = tokio::spawn(closed.clone().run_until_cancelled_owned(sending.run(frames)));
-        // The agent is ending if nobody listens.
+        // If nobody listens, the agent is ending.
         let _ = events.tell(TransportEvent::Connected(host)).await;
         let reader = Reader { host, peers, events: events.clone(), large: Arc::new(Semaphore::new(1)) };
         let receiving = Receiving { reader, gossip_bytes };
@@ -88,7 +87,7 @@ impl Receiving {
                 () = &mut closed => break,
                 Some(stream) = streams.recv() => {
                     oldest_first.retain(|reader| !reader.is_finished());
-                    // Its newest stream is the one that it writes to.
+                    // The host writes to its newest stream.
                     if oldest_first.len() >= STREAMS_MAX && let Some(oldest) = oldest_first.pop_front() {
                         oldest.abort();
                     }
@@ -108,13 +107,13 @@ impl Receiving {
     }
 }
 
-/// What reads the streams of one host.
+/// Reads the streams of one host.
 #[derive(Clone)]
 struct Reader {
     host: HostId,
     peers: Arc<Peers>,
     events: Teller,
-    /// The room for one large frame.
+    /// The permit for one large frame.
     large: Arc<Semaphore>,
 }
 
@@ -162,7 +161,7 @@ impl Reader {
             true => Some(self.large.clone().acquire_owned().await.map_err(io::Error::other)?),
             false => None,
         };
-        // Grows with what comes: to announce much must not cost us memory.
+        // It grows with the received bytes: announcing a long frame must not cost us memory.
         let mut frame = Vec::with_capacity(length.min(BATCH_BYTES));
         let read = stream.take(length as u64).read_to_end(&mut frame).await?;
         match read == length {
@@ -180,7 +179,7 @@ struct Sending {
 }
 
 impl Sending {
-    /// Sends what is queued until the queue is closed and empty.
+    /// Sends queued frames until the queue is closed and empty.
     async fn run(self, mut frames: mpsc::Receiver<Vec<u8>>) {
         loop {
             let mut stream = match streams::open(&self.control, self.host, PROTOCOL).await {
@@ -207,8 +206,8 @@ impl Sending {
             let mut end = [0];
             tokio::select! {
                 biased;
-                // Nothing ever comes this way, so this tells that the stream
-                // has ended before a frame is lost on it.
+                // Nothing is ever sent in this direction, so a result means that
+                // the stream has ended, before a frame is lost on it.
                 ended = stream.read(&mut end) => {
                     return Err(ended.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
                 }
@@ -229,7 +228,7 @@ impl Sending {
     }
 }
 
-/// Leaves both vectors empty, and small.
+/// Writes all frames. Leaves both vectors empty and small.
 async fn write_batch(stream: &mut Stream, batch: &mut Vec<Vec<u8>>, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.clear();
     for frame in batch.drain(..) {

@@ -1,4 +1,4 @@
-//! A limit on what a connection may send before it is admitted.
+//! Limits the bytes that a connection may send before it is admitted.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use futures::io::{AsyncRead, AsyncWrite};
 
-/// How many more bytes are taken.
+/// The number of bytes that are still accepted.
 #[derive(Clone)]
 pub(super) struct Meter(Arc<AtomicUsize>);
 
@@ -17,7 +17,7 @@ impl Meter {
         Meter(Arc::new(AtomicUsize::new(bytes)))
     }
 
-    /// From now on everything is taken.
+    /// Removes the limit.
     pub(super) fn lift(&self) {
         self.0.store(usize::MAX, Ordering::Relaxed);
     }
@@ -54,7 +54,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         if let Poll::Ready(Ok(read)) = read
             && left != usize::MAX
         {
-            // Lifted meanwhile, the limit stays lifted.
+            // If the limit was lifted meanwhile, it stays lifted.
             let _ = self.meter.0.compare_exchange(left, left - read, Ordering::Relaxed, Ordering::Relaxed);
         }
         read

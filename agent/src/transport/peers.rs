@@ -1,5 +1,5 @@
-//! The hosts that we are connected to, as the rest of the agent sees them: a
-//! queue of frames to each, however many connections there are below.
+//! The connected hosts, as the rest of the agent sees them: a queue of frames to
+//! each, however many connections carry it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -12,32 +12,33 @@ use proto::wire::FRAME_BYTES_MAX;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Frames that wait for one host. The node sends a few per turn and host;
-/// beyond this the host is cut off, and what is lost the node repairs.
+/// The most frames that may be queued for a host. The node sends a few per turn and
+/// host. Beyond this limit the host is cut off, and the node repairs the losses.
 const QUEUE_FRAMES_MAX: usize = 4_096;
-/// And their bytes: a few snapshots of a large ledger.
+/// The most bytes of these frames: a few snapshots of a large ledger.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Published frames from one host that wait to be taken, and their bytes.
+/// The most published frames from one host that wait to be taken;
+/// `GOSSIP_BYTES_MAX` limits their bytes.
 const GOSSIP_MAX: usize = 1_024;
 const GOSSIP_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Streams of frames from one host that are read, or wait to be; one is normal.
+/// The most streams of frames from one host that are read or wait to be; one is normal.
 pub(super) const STREAMS_MAX: usize = 16;
-/// A stream may be ready a moment before its connection is reported.
+/// The time to wait for a connection to be reported: a stream may be ready a moment before that.
 const STREAM_WAITS: Duration = Duration::from_secs(1);
 
-/// What became of frames, since the start.
+/// The counts of frames since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) sent: u64,
     pub(crate) received: u64,
     pub(crate) published: u64,
-    /// Sent to a host that we are not connected to.
+    /// Dropped because the host was not connected.
     pub(crate) dropped_unknown: u64,
-    /// The host's queue was full, or the queue of what is published.
+    /// Dropped because the host's queue was full, or the queue of frames to publish.
     pub(crate) dropped_full: u64,
-    /// The stream broke while it was written.
+    /// Dropped because the stream broke during the write.
     pub(crate) dropped_broken: u64,
-    /// Published, but too long, or with no neighbour to take it.
+    /// Not published because it was too long, or because no neighbour could take it.
     pub(crate) dropped_unpublished: u64,
 }
 
@@ -52,10 +53,10 @@ pub(super) struct Counters {
     pub(super) dropped_unpublished: AtomicU64,
 }
 
-/// One connected host.
+/// A connected host.
 struct Peer {
     frames: mpsc::Sender<Vec<u8>>,
-    /// Of frames that are queued or being written.
+    /// The bytes of frames that are queued or being written.
     queued_bytes: Arc<AtomicUsize>,
     gossip: mpsc::Sender<Vec<u8>>,
     gossip_bytes: Arc<AtomicUsize>,
@@ -69,15 +70,14 @@ pub(super) struct Mail {
     pub(super) frames: mpsc::Receiver<Vec<u8>>,
     pub(super) queued_bytes: Arc<AtomicUsize>,
     pub(super) gossip: mpsc::Receiver<Vec<u8>>,
-    /// Of what waits in it.
+    /// The bytes of the frames that wait in `gossip`.
     pub(super) gossip_bytes: Arc<AtomicUsize>,
     pub(super) streams: mpsc::Receiver<Stream>,
-    /// Once its last connection is gone.
+    /// Cancelled once its last connection is gone.
     pub(super) closed: CancellationToken,
 }
 
-/// All connected hosts. Shared by whoever sends and the task of the swarm; no
-/// lock is held while anything waits.
+/// All connected hosts, shared by senders and the swarm's task. No lock is held while anything waits.
 pub(super) struct Peers {
     peers: Mutex<BTreeMap<HostId, Peer>>,
     connected: watch::Sender<BTreeSet<HostId>>,
@@ -93,7 +93,7 @@ impl Peers {
         }
     }
 
-    /// The first connection to the host is up.
+    /// Adds a host when its first connection is up.
     pub(super) fn add(&self, host: HostId) -> Mail {
         let (frames, frames_out) = mpsc::channel(QUEUE_FRAMES_MAX);
         let (gossip, gossip_in) = mpsc::channel(GOSSIP_MAX);
@@ -123,7 +123,7 @@ impl Peers {
         }
     }
 
-    /// The last connection to the host is gone.
+    /// Removes a host when its last connection is gone.
     pub(super) fn remove(&self, host: HostId) {
         if let Some(peer) = self.lock().remove(&host) {
             peer.closed.cancel();
@@ -133,7 +133,7 @@ impl Peers {
         });
     }
 
-    /// Whether all that was queued is on its way.
+    /// Returns true if everything that was queued is on its way.
     pub(super) fn are_sent(&self) -> bool {
         self.lock().values().all(|peer| peer.queued_bytes.load(Ordering::Relaxed) == 0)
     }
@@ -155,7 +155,7 @@ impl Peers {
         }
     }
 
-    /// Hands on a published frame that came by way of the host.
+    /// Passes on a published frame that arrived by way of the host.
     pub(super) fn gossip(&self, from: HostId, frame: Vec<u8>) {
         let peers = self.lock();
         let Some(peer) = peers.get(&from) else {
@@ -171,18 +171,18 @@ impl Peers {
         }
     }
 
-    /// Hands on a stream of frames that the host has opened.
+    /// Passes on a stream of frames that the host has opened.
     pub(super) async fn deliver(&self, host: HostId, stream: Stream) {
         if !self.wait_for(host, STREAM_WAITS).await {
             return;
         }
         if let Some(peer) = self.lock().get(&host) {
-            // A host that opens more than it may has these dropped.
+            // Streams beyond the host's limit are dropped.
             let _ = peer.streams.try_send(stream);
         }
     }
 
-    /// Waits until the host is connected; whether it is.
+    /// Waits until the host is connected; returns true if it is.
     pub(super) async fn wait_for(&self, host: HostId, at_most: Duration) -> bool {
         let mut connected = self.connected.subscribe();
         let known = connected.wait_for(|connected| connected.contains(&host));
@@ -212,8 +212,8 @@ impl Peers {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<HostId, Peer>> {
-        // Every change to the table is a single call: it is whole even if
-        // whoever held the lock has panicked.
+        // Every change to the map is a single call, so it is consistent even if a
+        // holder of the lock has panicked.
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

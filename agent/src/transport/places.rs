@@ -1,10 +1,9 @@
-//! Places for connections that are not admitted yet.
+//! The places for connections that are not admitted yet.
 //!
-//! Before encryption nothing is known of a connection but its address, so the
-//! address is what is limited: how often it may come, and how many places it
-//! may hold. When all are taken, the stranger that has waited longest goes: a
-//! member is through within a few round trips, so a newcomer is more likely to
-//! be one than whoever still has not proven anything.
+//! Before encryption, only the address of a connection is known. So limits apply to addresses:
+//! how often one may connect, and how many places it may hold. When all places are taken, the
+//! stranger that has waited longest is displaced. A member is admitted within a few round trips,
+//! so a newcomer is more likely to be a member than one that still has not proven anything.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,32 +13,32 @@ use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use tokio_util::sync::CancellationToken;
 
-/// Connections that are being encrypted and admitted at a time. Each costs up
-/// to a file descriptor, 16 KiB received and a millisecond of a core.
+/// The number of connections that are being encrypted and admitted at the same time. Each
+/// costs up to a file descriptor, 16 KiB of received bytes, and a millisecond of CPU time.
 const PLACES_MAX: usize = 64;
-/// Of these, places that only addresses of known hosts may take.
+/// The number of these that only addresses of known hosts may take.
 const KEPT_FOR_KNOWN: usize = 16;
-/// Places of one address. A known address may be a whole site behind NAT.
+/// The number of places of one address. A known address may be a whole site behind NAT.
 const PLACES_OF_ADDRESS: usize = 16;
 const PLACES_OF_KNOWN_ADDRESS: usize = 32;
-/// Places of strangers over QUIC, which costs more memory than TCP and whose
-/// first packet may carry a forged address.
+/// The number of places of strangers over QUIC, which costs more memory than TCP,
+/// and whose first packet may have a forged address.
 const PLACES_OVER_QUIC: usize = 16;
-/// One new connection in this time, and so many at once. A host dials another
-/// once a second at most; a site may hold some dozens of hosts.
+/// The rate of new connections per address, and the burst that is allowed. A host
+/// dials another at most once a second; a site may hold some dozens of hosts.
 const PACE: Pace = Pace { every: Duration::from_millis(50), burst: 40 };
 const PACE_OF_KNOWN: Pace = Pace { every: Duration::from_millis(10), burst: 200 };
-/// Addresses whose pace is remembered, about 100 bytes each. To forget one
-/// early costs little: the places still bound what it can do.
+/// The number of addresses whose rate is remembered, at about 100 bytes each.
+/// Forgetting one early does little harm: the places still limit it.
 const ADDRESSES_MAX: usize = 4_096;
 
-/// An address as the limits see it: an IPv4 address, or the /64 of an IPv6
-/// address, all of which one customer of a provider usually has.
+/// An address in the view of the limits: an IPv4 address, or the /64 of an IPv6
+/// address, which usually belongs to one customer of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
     V4(Ipv4Addr),
     V6([u16; 4]),
-    /// Not an IP address; all of these are limited together.
+    /// An address that is not IP; all of these share one limit.
     Other,
 }
 
@@ -63,8 +62,8 @@ impl Source {
     }
 }
 
-/// Maps that remember only what was used lately: when the young one is full,
-/// the old one is forgotten. Constant work, whoever comes and in which order.
+/// A map that keeps only recently used entries: when the young half is full, the old
+/// one is dropped. An access takes constant time, whatever the order of addresses.
 #[derive(Debug)]
 pub(super) struct Lately<V> {
     young: BTreeMap<Source, V>,
@@ -76,7 +75,7 @@ impl<V> Lately<V> {
         Lately { young: BTreeMap::new(), old: BTreeMap::new() }
     }
 
-    /// The value of the source, used now.
+    /// Returns the value of the source, and marks it as used now.
     pub(super) fn entry(&mut self, source: Source, new: impl FnOnce() -> V) -> &mut V {
         if !self.young.contains_key(&source) && self.young.len() >= ADDRESSES_MAX / 2 {
             self.old = std::mem::take(&mut self.young);
@@ -104,27 +103,26 @@ struct Pending {
     displaced: CancellationToken,
 }
 
-/// A place that was given.
+/// A place that was given to a connection.
 pub(super) struct Given {
     pub(super) id: u64,
-    /// Cancelled when the place goes to somebody else.
+    /// Cancelled when the place goes to another connection.
     pub(super) displaced: CancellationToken,
-    /// Who had to go for it.
+    /// The address of the connection that was displaced for it, if one was.
     pub(super) instead_of: Option<Source>,
 }
 
-/// All places, and what is remembered of addresses.
+/// All places, and the state of addresses.
 #[derive(Debug)]
 pub(super) struct Places {
-    /// By number, so the oldest comes first.
+    /// The connections by number, so that the oldest comes first.
     pending: BTreeMap<u64, Pending>,
     next: u64,
-    /// When each address has used up what it was allowed so far.
+    /// The time at which each address has used up its allowance so far.
     paces: Lately<Instant>,
-    /// How many hosts are known at each address.
+    /// The number of hosts that are known at each address.
     known: BTreeMap<Source, u32>,
-    /// Addresses from which members came, whatever they say of themselves:
-    /// behind NAT these differ.
+    /// The addresses from which members connected, whatever they announce: behind NAT these differ.
     admitted: Lately<()>,
 }
 
@@ -139,7 +137,7 @@ impl Places {
         }
     }
 
-    /// A host is, or was, to be found at these addresses.
+    /// Records the addresses of a host, and forgets its previous ones.
     pub(super) fn know(&mut self, now: &[Multiaddr], before: &[Multiaddr]) {
         for source in before.iter().map(Source::of) {
             if let Some(hosts) = self.known.get_mut(&source) {
@@ -154,12 +152,12 @@ impl Places {
         }
     }
 
-    /// A member has come from there.
+    /// Records that a member has come from this address.
     pub(super) fn admitted(&mut self, source: Source) {
         self.admitted.entry(source, || ());
     }
 
-    /// Gives a place to a new connection; `None` if its address comes too often.
+    /// Gives a place to a new connection; `None` if its address connects too often.
     pub(super) fn enter(&mut self, source: Source, is_quic: bool, now: Instant) -> Option<Given> {
         let is_known = self.known.contains_key(&source) || self.admitted.contains(&source);
         let pace = if is_known { PACE_OF_KNOWN } else { PACE };
@@ -180,7 +178,7 @@ impl Places {
         Some(Given { id, displaced, instead_of })
     }
 
-    /// The connection is admitted, refused or gone.
+    /// Frees the place of a connection that is admitted, refused or gone.
     pub(super) fn free(&mut self, id: u64) {
         self.leave(id);
     }
@@ -189,7 +187,7 @@ impl Places {
         self.pending.remove(&id)
     }
 
-    /// The connection that must go so that there is room for one more.
+    /// Returns the connection to displace so that there is room for one more.
     fn to_displace(&self, source: Source, is_known: bool, is_quic: bool) -> Option<u64> {
         let of_address = if is_known { PLACES_OF_KNOWN_ADDRESS } else { PLACES_OF_ADDRESS };
         let is_stranger = |pending: &Pending| !pending.is_known;
@@ -208,7 +206,7 @@ impl Places {
             })
     }
 
-    /// The oldest of these connections, if there are as many as there may be.
+    /// Returns the oldest of these connections, if their number has reached the limit.
     fn oldest_of(&self, most: usize, is_one: impl Fn(&Pending) -> bool) -> Option<u64> {
         let mut these = self.pending.iter().filter(|(_, pending)| is_one(pending)).map(|(id, _)| *id);
         let oldest = these.next()?;

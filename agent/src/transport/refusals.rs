@@ -1,21 +1,21 @@
-//! What an agent says of connections that it refused: strangers decide how
-//! many there are, and must not decide how long the log becomes.
+//! Limits the log lines about refused connections: strangers decide how many
+//! there are, and must not decide how long the log becomes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::places::{Lately, Source};
 
-/// How often the refused connections are summed up in one line.
+/// The interval of the summary line.
 pub(super) const SUMMED_UP_EVERY: Duration = Duration::from_secs(60);
-/// Addresses that get a line of their own in that time; the rest is counted.
+/// The number of addresses that get their own line in that time; others are only counted.
 const LINES_MAX: u32 = 8;
 
-/// Refusals since they were last summed up.
+/// The refusals since the last summary.
 pub(super) struct Refusals {
-    /// By reason. The reasons are our own words, so there are few.
+    /// The counts by reason. The reasons are our own texts, so there are few.
     counts: BTreeMap<String, u64>,
-    /// Addresses that were refused before.
+    /// The addresses that were logged before.
     told: Lately<()>,
     lines: u32,
 }
@@ -25,8 +25,7 @@ impl Refusals {
         Refusals { counts: BTreeMap::new(), told: Lately::new(), lines: 0 }
     }
 
-    /// Counts a refusal; returns whether it deserves a line, as the first one
-    /// of its address.
+    /// Counts a refusal. Returns true if it deserves a line, as the first one of its address.
     pub(super) fn note(&mut self, source: Source, reason: &str) -> bool {
         *self.counts.entry(reason.to_owned()).or_default() += 1;
         let is_first = !self.told.contains(&source);
@@ -38,8 +37,7 @@ impl Refusals {
         false
     }
 
-    /// The sum of what was refused since the last time, if there is more to
-    /// say than was said already.
+    /// Returns a summary of the refusals since the last one; `None` if all were logged already.
     pub(super) fn sum_up(&mut self) -> Option<String> {
         let counts = std::mem::take(&mut self.counts);
         let lines = u64::from(std::mem::take(&mut self.lines));

@@ -1,8 +1,8 @@
 //! Streams to other hosts, by protocol.
 //!
-//! libp2p-stream drops an incoming stream, without a word to either side, when
-//! another one is still being taken. So the accepting side begins each stream
-//! with one byte, and the opening side tries again if that does not come.
+//! libp2p-stream drops an incoming stream, without telling either side, while
+//! another one is still being taken. So the accepting side starts each stream
+//! with one byte, and the opening side tries again if the byte does not arrive.
 
 use std::io;
 use std::pin::Pin;
@@ -21,18 +21,18 @@ use super::Shared;
 use crate::identity;
 
 const ACCEPTED: u8 = 1;
-/// One round trip to agree on the protocol, one for [`ACCEPTED`].
+/// Time for one round trip to agree on the protocol, and one for [`ACCEPTED`].
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// To connect to a host for one stream, if it is no neighbour.
+/// Time to connect to a host for one stream, if it is not a neighbour.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often it is tried again, and how long after.
+/// The most attempts; `TRY_AGAIN_AFTER` is the wait between them.
 const TRIES_MAX: u32 = 5;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(20);
-/// Streams that were accepted and not yet taken; what comes beyond is dropped,
-/// and tried again.
+/// The number of streams that were accepted but not yet taken. Further ones are
+/// dropped, and tried again by the other side.
 const INCOMING_MAX: usize = 256;
 
-/// Why no stream could be opened.
+/// The reason why no stream could be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     #[error("not connected to {0}, and where it can be dialled is not known")]
@@ -51,33 +51,32 @@ pub(crate) enum OpenError {
     },
 }
 
-/// Somebody accepts this protocol already.
+/// The error if another part of the agent accepts this protocol already.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is accepted elsewhere in this agent")]
 pub(crate) struct AcceptedElsewhere(StreamProtocol);
 
-/// The streams that others open to us. To accept no more, drop it.
+/// The streams that other hosts open to us. Drop it to accept no more.
 pub(crate) struct IncomingStreams {
     streams: mpsc::Receiver<(HostId, Stream)>,
     shared: Arc<Shared>,
 }
 
 impl IncomingStreams {
-    /// The next stream, and who opened it; `None` once the transport has stopped.
+    /// Returns the next stream, and the host that opened it; `None` once the transport has stopped.
     pub(crate) async fn next(&mut self) -> Option<(HostId, HeldStream)> {
         let (host, stream) = self.next_frames().await?;
         Some((host, HeldStream { stream, _hold: Hold::new(self.shared.clone(), host, Vec::new(), true) }))
     }
 
-    /// As [`IncomingStreams::next`], but the stream does not hold on to the
-    /// connection.
+    /// As [`IncomingStreams::next`], but the stream does not keep the connection open.
     pub(super) async fn next_frames(&mut self) -> Option<(HostId, Stream)> {
         self.streams.recv().await
     }
 }
 
-/// A stream to or from another host. While it is open, the connection is not
-/// closed by us, whatever the node wants of it.
+/// A stream to or from another host. While it is open, we do not close the
+/// connection, whatever the node wants.
 pub(crate) struct HeldStream {
     stream: Stream,
     _hold: Hold,
@@ -128,7 +127,7 @@ impl Drop for Hold {
     }
 }
 
-/// Opens a stream, over a connection made for it if there is none.
+/// Opens a stream; makes a connection for it if there is none.
 pub(super) async fn reach(
     control: &Control,
     shared: &Arc<Shared>,
@@ -171,7 +170,7 @@ async fn try_open(control: &Control, host: HostId, protocol: StreamProtocol) -> 
     let mut stream = opened.map_err(|error| match error {
         OpenStreamError::UnsupportedProtocol(protocol) => OpenError::Protocol { host, protocol },
         OpenStreamError::Io(cause) => failed(cause),
-        // The type is open to further variants.
+        // The type may get further variants.
         other => failed(io::Error::other(other)),
     })?;
     let mut accepted = [0];
@@ -204,10 +203,10 @@ pub(super) fn accept(
     Ok(IncomingStreams { streams, shared })
 }
 
-/// In a task of its own: the next stream would be dropped if we waited here.
+/// Greets in a separate task: waiting here would drop the next stream.
 fn greet(sender: &mpsc::Sender<(HostId, Stream)>, peer: &libp2p::PeerId, mut stream: Stream) {
     let Ok(place) = sender.clone().try_reserve_owned() else { return };
-    // Admission lets no other in.
+    // Admission lets no other key types in.
     let Some(host) = identity::host_id(peer) else { return };
     tokio::spawn(async move {
         let greeted = async {

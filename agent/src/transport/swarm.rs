@@ -1,4 +1,4 @@
-//! The libp2p swarm: which transports, which protocols, which limits.
+//! The libp2p swarm: its transports, protocols and limits.
 
 use std::io;
 use std::sync::Arc;
@@ -18,38 +18,39 @@ use super::meter::Meter;
 use super::{TransportConfig, TransportError, admission::Gate, tcp_layers};
 use crate::identity;
 
-/// For all of a dial: a name to look up, a connection, encryption, admission.
-/// Each has a shorter limit of its own.
+/// The time limit of a whole dial: the name look-up, the connection, encryption
+/// and admission. Each of these has a shorter limit of its own.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(6);
-/// For QUIC's handshake, as for TCP's. Whoever needs longer is dialled again.
+/// The time limit of QUIC's handshake, as of TCP's. A host that needs longer is dialled again.
 const QUIC_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
-/// QUIC notices by this that the other end is gone: it sends something at
-/// least every `QUIC_ALIVE_EVERY`.
+/// The silence, in milliseconds, after which QUIC takes the other end for gone.
+/// Each end sends something at least every `QUIC_ALIVE_EVERY`.
 const QUIC_SILENT_MAX_MS: u32 = 6_000;
 const QUIC_ALIVE_EVERY: Duration = Duration::from_secs(2);
-/// What a QUIC connection holds that was not read: strangers', too, because
-/// the limit cannot be raised once one is admitted. It also bounds a bundle's
-/// speed over QUIC, to this in each round trip.
+/// The most unread bytes that a QUIC connection holds. It applies to strangers,
+/// too, because the limit cannot be raised after admission. It also limits the
+/// speed of a bundle over QUIC, to this number of bytes per round trip.
 const QUIC_UNREAD_MAX: u32 = 1024 * 1024;
 const QUIC_STREAMS_MAX: u32 = 128;
-/// Two is normal when both dial at once; the driver closes what is more, but
-/// the newest must first be let in to show that the older ones are dead.
+/// The most connections per peer. Two are normal if both dial at once. The driver closes
+/// the rest, but must first let the newest in to see that the older ones are dead.
 const PER_PEER_MAX: u32 = 4;
-/// About twenty are normal. Each is a file descriptor and up to 60 KiB.
+/// The most connections. About twenty are normal. Each costs a file descriptor and up to 60 KiB.
 const CONNECTIONS_MAX: u32 = 1_024;
-/// Finds a peer that is silently gone where the node does not look.
+/// The ping interval; finds peers that are silently gone where the node does not look.
 const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest frame that can be published; larger ones travel on streams.
 pub(crate) const PUBLISH_BYTES_MAX: usize = 256 * 1024;
-/// Longer than any partition whose end brings old messages back.
+/// The time for which duplicates are recognized: longer than any partition whose
+/// end brings old messages back.
 const DUPLICATES_KEPT: Duration = Duration::from_secs(300);
-/// Published messages that wait for one peer; gossipsub's 5,000 would be half
-/// a gibibyte of memory under overload.
+/// The number of published messages that wait for one peer; gossipsub's default
+/// of 5,000 could take half a gibibyte of memory under overload.
 const GOSSIP_QUEUE_MAX: usize = 512;
 
-/// The protocols of a connection. The limits come first: what they refuse, the
-/// others never see.
+/// The protocols of a connection. The limits come first, so that the others never
+/// see a connection that is refused.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
@@ -59,7 +60,7 @@ pub(super) struct Behaviour {
     pub(super) streams: libp2p_stream::Behaviour,
 }
 
-/// The one topic of a mesh.
+/// Returns the only topic of a mesh.
 pub(super) fn topic(mesh: MeshId) -> gossipsub::IdentTopic {
     gossipsub::IdentTopic::new(format!("skein/{mesh}"))
 }
@@ -67,7 +68,7 @@ pub(super) fn topic(mesh: MeshId) -> gossipsub::IdentTopic {
 pub(super) fn build(config: &TransportConfig, door: Arc<Door>) -> Result<Swarm<Behaviour>, TransportError> {
     let keypair = &config.keypair;
     let settings = swarm::Config::with_tokio_executor()
-        // Whoever wants a connection no more says so: `Handle::disconnect`.
+        // Connections that are no longer wanted are closed by `Handle::disconnect`.
         .with_idle_connection_timeout(Duration::MAX);
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(
@@ -99,7 +100,7 @@ fn transport(
     let tcp = tcp_layers::transport(noise, gate.clone());
     let quic =
         quic::tokio::Transport::new(quic_settings(keypair)).and_then(move |(peer, connection), end| {
-            // Its windows are its limit.
+            // QUIC's windows are its limit.
             let connection = StreamMuxerBox::new(connection);
             async move { gate.admit((peer, connection), end, &Meter::of(usize::MAX)).await }
         });
@@ -122,8 +123,8 @@ fn quic_settings(keypair: &Keypair) -> quic::Config {
     settings
 }
 
-/// Anonymous, because members trust one another and what must be signed is
-/// signed inside: gossipsub would verify every copy of a message.
+/// Creates gossipsub. Messages are anonymous, because members trust one another, and
+/// what must be signed is signed inside: gossipsub would verify every copy of a message.
 fn gossip(mesh: MeshId) -> Result<gossipsub::Behaviour, TransportError> {
     let settings = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Anonymous)
@@ -131,8 +132,8 @@ fn gossip(mesh: MeshId) -> Result<gossipsub::Behaviour, TransportError> {
         .max_transmit_size(PUBLISH_BYTES_MAX)
         .duplicate_cache_time(DUPLICATES_KEPT)
         .connection_handler_queue_len(GOSSIP_QUEUE_MAX)
-        // In a mesh of up to about twenty hosts everybody is one hop away, and
-        // what is published is rare and small.
+        // In a mesh of up to about twenty hosts all are one hop away, and
+        // published messages are rare and small.
         .flood_publish(true)
         .build()
         .map_err(|cause| TransportError::Gossip(io::Error::other(cause)))?;

@@ -1,8 +1,7 @@
-//! TCP connections: their timeouts, and what lies on top of them until they
-//! are admitted.
+//! TCP connections: their timeouts, and the layers on top until they are admitted.
 //!
-//! libp2p's own builder would do the same, but nothing could then be known of
-//! a connection's bytes from outside: see [`Metered`].
+//! libp2p's own builder would do the same, but the bytes of a connection could
+//! then not be counted from outside: see [`Metered`].
 
 use std::io;
 use std::time::Duration;
@@ -20,21 +19,20 @@ use super::meter::{Meter, Metered};
 
 const NOISE: &str = "/noise";
 const YAMUX: &str = "/yamux/1.0.0";
-/// From the first packet until the other end has answered. Two packets are
-/// lost within it; whoever needs longer is dialled again.
+/// The time limit from the first packet to the other end's answer. It tolerates
+/// the loss of two packets; a host that needs longer is dialled again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// What was sent and is not acknowledged for so long ends the connection.
-/// Without it the kernel goes on for a quarter of an hour, ever more rarely.
+/// The time after which unacknowledged data ends the connection. Without it, the
+/// kernel retries for a quarter of an hour, at growing intervals.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
-/// What a connection may send until it is admitted: encryption and admission
-/// take less than one KiB.
+/// The most bytes that a connection may send until it is admitted; encryption and
+/// admission take less than one KiB.
 const UNADMITTED_BYTES_MAX: usize = 16 * 1024;
-/// Streams of one connection, from both ends. Some twenty are normal, up to
-/// eight bundles and sixteen questions may come on top. Each may hold 256 KiB
-/// that nobody has read.
+/// The most streams of one connection, from both ends. Some twenty are normal; up to eight
+/// bundles and sixteen questions may be added. Each may hold 256 KiB that nobody has read.
 const STREAMS_MAX: usize = 128;
 
-/// TCP, encrypted, multiplexed, and admitted.
+/// Creates the TCP transport: encrypted, multiplexed, and with admission.
 pub(super) fn transport(
     noise: noise::Config,
     gate: Gate,

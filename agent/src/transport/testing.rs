@@ -1,4 +1,4 @@
-//! Real transports on loopback, for the tests of whatever is built on them.
+//! Real transports on loopback, for tests of what is built on them.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use super::{Events, Handle, TransportConfig, TransportEvent, start};
 use crate::identity;
 use crate::mesh_key::MeshKey;
 
-/// Far longer than anything takes that works, on a machine with other work.
+/// Far longer than anything that works takes, even on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 pub(crate) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 
-/// A member of a mesh: a transport and what it tells.
+/// A member of a mesh: a transport and its events.
 pub(crate) struct Member {
     pub(crate) host: HostId,
     pub(crate) handle: Handle,
@@ -44,7 +44,7 @@ impl Member {
         Dead { keypair: self.keypair, mesh_key: self.mesh_key, address: self.address }
     }
 
-    /// The next thing that happens.
+    /// Returns the next event.
     pub(crate) async fn next(&mut self) -> TransportEvent {
         let next = tokio::time::timeout(DEADLINE, self.events.recv()).await;
         next.expect("something happens").expect("the transport runs")
@@ -61,7 +61,7 @@ impl Member {
         }
     }
 
-    /// Wants a connection to the other, and waits until both are told of it.
+    /// Connects to the other member, and waits until both have seen the event.
     pub(crate) async fn meet(&mut self, other: &mut Member) {
         self.handle.connect(other.host, vec![other.address.to_string()]);
         assert_eq!(self.next().await, TransportEvent::Connected(other.host));
@@ -69,7 +69,7 @@ impl Member {
     }
 }
 
-/// A member that is gone, and may come back.
+/// A member that has ended, and can come back.
 pub(crate) struct Dead {
     keypair: Keypair,
     mesh_key: MeshKey,
@@ -82,7 +82,7 @@ impl Dead {
     }
 }
 
-/// Two members that are connected.
+/// Returns two members that are connected.
 pub(crate) async fn pair(listen: &str) -> (Member, Member) {
     let key = MeshKey::generate();
     let (mut a, mut b) = (Member::start(&key, listen).await, Member::start(&key, listen).await);

@@ -1,24 +1,24 @@
-//! The way of events to whoever uses the transport. A large frame keeps its
-//! host's room for large frames until it is taken from here.
+//! The queue of events to the transport's user. A large frame keeps its host's
+//! permit for large frames until it is taken from here.
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::TransportEvent;
 
-/// An event, and the room that it takes.
+/// An event, and the permit that it holds.
 pub(super) struct Told {
     event: TransportEvent,
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// What happens, in order.
+/// The receiver of events, in order.
 pub(crate) struct Events(mpsc::Receiver<Told>);
 
-/// Where it is told.
+/// The sender of events.
 #[derive(Clone)]
 pub(super) struct Teller(mpsc::Sender<Told>);
 
-/// Nobody listens to the events any more.
+/// The error if nobody listens to the events any longer.
 pub(super) struct Unheard;
 
 pub(super) fn channel(size: usize) -> (Teller, Events) {
@@ -46,7 +46,7 @@ impl Teller {
 }
 
 impl Events {
-    /// The next event; `None` once the transport has stopped.
+    /// Returns the next event; `None` once the transport has stopped.
     pub(crate) async fn recv(&mut self) -> Option<TransportEvent> {
         self.0.recv().await.map(|told| told.event)
     }
@@ -54,7 +54,7 @@ impl Events {
 
 #[cfg(test)]
 impl Events {
-    /// An event that is there already.
+    /// Returns an event if one is there already.
     pub(crate) fn try_recv(&mut self) -> Result<TransportEvent, mpsc::error::TryRecvError> {
         self.0.try_recv().map(|told| told.event)
     }

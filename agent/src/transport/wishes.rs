@@ -1,11 +1,10 @@
-//! Whom we want to be connected to, and when each is dialled next.
+//! The hosts that we want to be connected to, and the time of each one's next dial.
 //!
-//! A wish is a state and not a message: it stands until it is taken back,
-//! whatever happens to connections in between. A host is wanted by the node. An
-//! address, somebody at it, is only a way into the mesh: while a host that is
-//! wanted is connected, it is not dialled, and whoever was found there is let
-//! go. So a host that all others were told to join through does not keep a
-//! connection to each.
+//! A wish is a state and not a message: it stands until it is taken back, whatever
+//! happens to connections in between. The node wants hosts. An address, with any
+//! host at it, is only a way into the mesh: while a wanted host is connected, the
+//! address is not dialled, and the host that was found there is let go. So a host
+//! through which all others were told to join does not keep a connection to each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,33 +14,32 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use proto::id::HostId;
 
-/// After the first failure; doubles with each further one.
+/// The wait after the first failure; doubles with each further one.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// With the two seconds that a dial may take, a host that comes back is found
-/// within three.
+/// The longest wait. With the two seconds that a dial may take, a host that
+/// returns is found within three.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// Dials under way at a time, so that their number does not grow with the
-/// mesh. Each is a socket for two seconds.
+/// The number of dials at the same time, so that it does not grow with the mesh.
+/// Each is a socket for two seconds.
 const DIALS_MAX: usize = 64;
-/// When one host is back, the others are dialled within this: what had cut them
-/// off is over.
+/// After one host has returned, the others are dialled within this time: what had cut them off is over.
 const ALL_TRIED_WITHIN: Duration = Duration::from_millis(250);
-/// A connection that ended sooner than this counts as a failure: two hosts of
-/// which one always hangs up must not dial in a circle.
+/// A connection that ends sooner than this counts as a failure: if one of two
+/// hosts always hangs up, they must not dial in a loop.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
-/// How long whoever was found at an address is kept besides wanted hosts: time
-/// to learn everything from him.
+/// The time for which a host that was found at an address is kept beside wanted
+/// hosts, so that everything can be learned from it.
 const WAY_IN_KEPT: Duration = Duration::from_secs(30);
 
-/// Whom or what to dial.
+/// A target to dial.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
     /// This host, wherever it is.
     Host(HostId),
-    /// Whoever is there.
+    /// Any host at this address.
     Address(Multiaddr),
-    /// This host, for as long as something is held open to it.
+    /// This host, while a stream to it is open.
     Held(HostId),
 }
 
@@ -54,7 +52,7 @@ enum State {
 
 #[derive(Debug)]
 struct Wish {
-    /// Where to look for it, best first.
+    /// The addresses to try, best first.
     addresses: Vec<Multiaddr>,
     state: State,
     failures: u32,
@@ -65,8 +63,8 @@ struct Wish {
 pub(super) struct Wishes {
     wishes: BTreeMap<Target, Wish>,
     unwanted: BTreeSet<HostId>,
-    /// How many streams are open to each host: while one is, its connections
-    /// are not closed by us.
+    /// The number of streams that are open to each host. While there are any, we
+    /// do not close its connections.
     held: BTreeMap<HostId, u32>,
 }
 
@@ -87,28 +85,28 @@ impl Wishes {
             return;
         }
         wish.addresses = addresses;
-        // Its old addresses may be why it was not found.
+        // The old addresses may be the reason why it was not found.
         if let State::Waiting { until } = &mut wish.state {
             *until = now;
             wish.failures = 0;
         }
     }
 
-    /// Wants a connection to whoever is at the address from now on.
+    /// Wants a connection to any host at the address from now on.
     pub(super) fn want_address(&mut self, address: Multiaddr, now: Instant) {
         let addresses = vec![address.clone()];
         let wish = Wish { addresses, state: State::Waiting { until: now }, failures: 0 };
         self.wishes.entry(Target::Address(address)).or_insert(wish);
     }
 
-    /// Wants no connection to the host any more.
+    /// Stops wanting a connection to the host.
     pub(super) fn unwant(&mut self, host: HostId) {
         self.unwanted.insert(host);
         self.wishes.remove(&Target::Host(host));
     }
 
-    /// Holds on to the host: its connections are not closed by us until
-    /// [`Wishes::let_go`], and if there is none, it is dialled.
+    /// Holds on to the host: we do not close its connections until
+    /// [`Wishes::let_go`], and dial it if there is none.
     pub(super) fn hold(&mut self, host: HostId, addresses: Vec<Multiaddr>, is_connected: bool, now: Instant) {
         *self.held.entry(host).or_default() += 1;
         if !is_connected {
@@ -125,7 +123,7 @@ impl Wishes {
             return;
         }
         self.held.remove(&host);
-        // It was connected for this alone, if nobody else wants it by now.
+        // It was connected for this only, unless another wish has come meanwhile.
         if self.wishes.remove(&Target::Held(host)).is_some() && !self.is_wanted(host) {
             self.unwanted.insert(host);
         }
@@ -139,7 +137,7 @@ impl Wishes {
         })
     }
 
-    /// The hosts whose connections are to be closed; each is told once.
+    /// Returns the hosts whose connections are to be closed, each only once.
     pub(super) fn take_unwanted(&mut self, now: Instant) -> BTreeSet<HostId> {
         if self.is_in() {
             let found = self.found_at_addresses(now);
@@ -151,8 +149,8 @@ impl Wishes {
         now
     }
 
-    /// Hosts that are connected for no other reason than that they were found
-    /// at an address, and have been for long enough.
+    /// Returns the hosts that are connected only because they were found at an
+    /// address, and have been for long enough.
     fn found_at_addresses(&self, now: Instant) -> Vec<HostId> {
         let found = |(target, wish): (&Target, &Wish)| match (target, &wish.state) {
             (Target::Address(_), State::Connected { to, since }) => {
@@ -165,30 +163,30 @@ impl Wishes {
         self.wishes.iter().filter_map(found).collect()
     }
 
-    /// Whether a wanted host is connected, so that no way in is needed.
+    /// Returns true if a wanted host is connected, so that no way in is needed.
     fn is_in(&self) -> bool {
         self.wishes
             .iter()
             .any(|(target, wish)| matches!((target, &wish.state), (Target::Host(_), State::Connected { .. })))
     }
 
-    /// When a target is to be dialled next.
+    /// Returns the time at which a target is to be dialled next.
     pub(super) fn next_dial(&self) -> Option<Instant> {
         if self.dials() >= DIALS_MAX {
-            // The end of any of them is an event that wakes us.
+            // The end of any dial is an event that wakes us.
             return None;
         }
         self.dialled().filter_map(|(_, wish)| wish.next_dial()).min()
     }
 
-    /// The targets that are to be dialled now, with their addresses.
+    /// Returns the targets that are to be dialled now, with their addresses.
     pub(super) fn due(&self, now: Instant) -> Vec<(Target, Vec<Multiaddr>)> {
         let due = self.dialled().filter(|(_, wish)| wish.next_dial().is_some_and(|at| at <= now));
         let free = DIALS_MAX.saturating_sub(self.dials());
         due.take(free).map(|(target, wish)| (target.clone(), wish.addresses_to_dial())).collect()
     }
 
-    /// Dials that are under way.
+    /// Returns the number of dials in progress.
     fn dials(&self) -> usize {
         self.wishes.values().filter(|wish| matches!(wish.state, State::Dialling(_))).count()
     }
@@ -201,26 +199,26 @@ impl Wishes {
         })
     }
 
-    /// The target is being dialled.
+    /// Records that the target is being dialled.
     pub(super) fn dialling(&mut self, target: &Target, connection: ConnectionId) {
         if let Some(wish) = self.wishes.get_mut(target) {
             wish.state = State::Dialling(connection);
         }
     }
 
-    /// A dial has failed; how often in a row, if it was one of ours.
+    /// Records a failed dial. Returns the number of failures in a row, if the dial was ours.
     pub(super) fn failed(&mut self, connection: ConnectionId, now: Instant) -> Option<u32> {
         let wish = self.dialled_by(connection)?;
         wish.fail(now);
         Some(wish.failures)
     }
 
-    /// A dial has found ourselves: that address is of no use.
+    /// Removes the wish whose dial reached ourselves, because its address is of no use.
     pub(super) fn found_ourselves(&mut self, connection: ConnectionId) {
         self.wishes.retain(|_, wish| !matches!(wish.state, State::Dialling(by) if by == connection));
     }
 
-    /// A connection to the host is up, whoever dialled it.
+    /// Records that a connection to the host is up, whoever dialled it.
     pub(super) fn connected(&mut self, host: HostId, connection: ConnectionId, now: Instant) {
         if let Some(wish) = self.dialled_by(connection) {
             wish.state = State::Connected { to: host, since: now };
@@ -230,18 +228,18 @@ impl Wishes {
             self.try_all_soon(now);
         }
         if let Some(wish) = self.wishes.get_mut(&Target::Host(host)) {
-            // Also while it is dialled: how that ends does not matter any more.
+            // Do so even while it is being dialled: the result of that dial does not matter now.
             wish.state = State::Connected { to: host, since: now };
         }
         if let Some(wish) = self.wishes.get(&Target::Held(host))
             && !matches!(wish.state, State::Connected { .. })
         {
-            // It has dialled us, so it is for it to say when that is over.
+            // The host has dialled us, so it decides when to close the connection.
             self.wishes.remove(&Target::Held(host));
         }
     }
 
-    /// Whoever waits for its next dial is dialled now or a moment later.
+    /// Dials all waiting targets within a moment.
     fn try_all_soon(&mut self, now: Instant) {
         for wish in self.wishes.values_mut() {
             if let State::Waiting { until } = &mut wish.state {
@@ -250,7 +248,7 @@ impl Wishes {
         }
     }
 
-    /// The last connection to the host is gone.
+    /// Records that the last connection to the host is gone.
     pub(super) fn disconnected(&mut self, host: HostId, now: Instant) {
         for wish in self.wishes.values_mut() {
             match wish.state {
@@ -273,7 +271,8 @@ impl Wishes {
 }
 
 impl Wish {
-    /// A host without an address cannot be dialled; it may still dial us.
+    /// Returns the time of the next dial. A host without an address cannot be
+    /// dialled, but may still dial us.
     fn next_dial(&self) -> Option<Instant> {
         match self.state {
             State::Waiting { until } if !self.addresses.is_empty() => Some(until),
@@ -281,9 +280,8 @@ impl Wish {
         }
     }
 
-    /// TCP and QUIC in turn, if it has both: at once, QUIC would win, and the
-    /// end of a process is not seen on it (TCP says it at once), while bundles
-    /// cost more.
+    /// Returns TCP and QUIC addresses in turn, if there are both. Dialled at once, QUIC would win;
+    /// but it does not show the end of a process (TCP does at once), and bundles cost more on it.
     fn addresses_to_dial(&self) -> Vec<Multiaddr> {
         let (quic, tcp): (Vec<_>, Vec<_>) = self
             .addresses
@@ -299,8 +297,8 @@ impl Wish {
     }
 }
 
-/// With jitter, so that two hosts that dial each other do not collide for ever,
-/// and a mesh does not fall upon a host that comes back.
+/// Returns the wait, with jitter, so that two hosts that dial each other do not
+/// collide forever, and a mesh does not overwhelm a host that returns.
 fn backoff(failures: u32) -> Duration {
     let doubled = BACKOFF_MIN.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
     doubled.mul_f64(rand::random_range(0.75..1.25))
