@@ -1,9 +1,9 @@
-//! The node: a value. The only way to change it is [`Node::handle`]; the only
-//! way it acts is [`Node::poll_output`].
+//! The node, which is a plain value. Only [`Node::handle`] changes it, and it acts
+//! only through [`Node::poll_output`].
 //!
-//! Its parts (ledger, state, liveness, own turns) do not know each other; they
-//! meet here, in `settle`, which runs after every input and carries what one
-//! part has found out to the others until none has anything new to say.
+//! Its parts (ledger, state, liveness, own turns) do not know each other. They meet
+//! in `settle`, which runs after every input. It carries what one part has found
+//! out to the others, until no part has anything new to say.
 
 mod duties;
 mod exchange;
@@ -60,39 +60,40 @@ pub use read::MeshView;
 pub use stored::StartError;
 pub(crate) use stored::{stored_running, stored_voter};
 
-/// The number of the first write of a start. It counts the start itself.
+/// The number of the first write after a start. This write makes the start's own
+/// number durable.
 const FIRST_WRITE: u64 = 1;
 
-/// Why the node wants waking.
+/// A reason to wake the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Why {
-    /// Consensus's clock.
+    /// The next tick of consensus.
     Tick,
-    /// A sign of life is due.
+    /// The next beacon.
     Beacon,
-    /// Somebody may have fallen silent.
+    /// A host may have been silent for too long.
     Silence,
-    /// A proposal is to be sent again, or given up.
+    /// A proposal must be sent again, or given up.
     Proposals,
-    /// Something that the ledger lacks is now this host's to propose.
+    /// It is now this host's turn to propose something that the ledger lacks.
     Duties,
     /// The ledger's clock must move.
     LedgerTimer,
-    /// What was asked of a neighbour did not come.
+    /// A neighbour did not answer with what this host asked for.
     Want,
     /// Progress that was held back may be told.
     Progress,
-    /// The voters are to be looked at.
+    /// The leader must check the voters.
     Voters,
-    /// An alarm is to be read here, or a receiver to be told.
+    /// An alarm must be read on this host, or a receiver told.
     Posts,
-    /// A probe is due, or should have answered.
+    /// A probe is due, or should have been answered.
     Health,
-    /// Somebody has waited long enough for a host to be out of consensus.
+    /// A request has waited long enough for a removed host to leave consensus.
     Farewells,
 }
 
-/// What was heard of a neighbour.
+/// What was last heard from a neighbour.
 #[derive(Clone, Debug)]
 struct Heard {
     incarnation: u64,
@@ -106,13 +107,13 @@ struct Heard {
 #[derive(Clone, Debug)]
 struct Unrecorded {
     write: WriteId,
-    /// When it was asked for.
+    /// When the node asked for the write.
     since: Time,
-    /// The turns whose journal it holds.
+    /// The turns whose journal records are in the write.
     turns: Vec<DeploymentId>,
 }
 
-/// A node.
+/// A node: the state machine inside an agent or a simulated host.
 pub struct Node {
     config: Config,
     meta: Meta,
@@ -131,68 +132,75 @@ pub struct Node {
     deadlines: Deadlines<Why, Time>,
     outputs: VecDeque<Output>,
     account: Account,
-    /// What the next write holds, besides the ledger's.
+    /// The changes for the next write, besides the ledger's.
     changes: Vec<Change>,
-    /// Records of the journal that the next write makes durable.
+    /// The turns whose journal records the next write makes durable.
     recording: Vec<DeploymentId>,
-    /// And those that written ones did.
+    /// The writes that are under way, the oldest first.
     recorded: VecDeque<Unrecorded>,
     next_write: u64,
-    /// The write that makes this start's number durable, while it is under way.
+    /// The write that makes the number of this start durable, while it is under
+    /// way.
     uncounted: Option<WriteId>,
-    /// Drawn at random: see [`HostRecord::start`].
+    /// A random number: see [`HostRecord::start`].
     start: u64,
-    /// Nothing was promised under the voter's number yet, as far as is known.
+    /// True if nothing was promised under the voter's number yet, as far as is
+    /// known.
     is_fresh: bool,
-    /// When the last twin was found that was told of.
+    /// When the twin was found that was last logged.
     twin_told: Option<LedgerTime>,
     progress: BTreeMap<(DeploymentId, HostId), LifecycleEvent>,
     unsent_progress: Option<(DeploymentId, LifecycleEvent)>,
     clock: LedgerClock,
     /// How far this host's own clock is ahead of the ledger's, in milliseconds.
     own_clock_ahead: Option<i64>,
-    /// The last timer of the ledger for which a `Tick` was worked out, and when that
-    /// is this host's to propose.
+    /// The last timer of the ledger for which a `Tick` was planned, and how long
+    /// this host waits before it proposes that.
     tick: Option<(LedgerTime, Duration)>,
-    /// Whether the disk of this leader hangs, and that was told.
+    /// True if this host leads, its disk hangs, and that was logged.
     disk_hangs: bool,
     started: Time,
-    /// The mesh's hosts, this one included.
+    /// The mesh's hosts, including this one.
     members: BTreeSet<HostId>,
     addresses: BTreeMap<HostId, Vec<String>>,
     voter_hosts: BTreeMap<VoterId, HostId>,
-    /// Hosts that are kept connected: the members, and who still votes.
+    /// The hosts to stay connected with: the members, and removed hosts that still
+    /// vote.
     neighbours: BTreeSet<HostId>,
-    /// Of which hosts and voters the four above are.
+    /// The versions of hosts and voters from which the four fields above are
+    /// derived.
     derived_at: Option<(Index, Index)>,
-    /// What the observers say, and of which liveness that is.
+    /// What the observers say together, and the version of liveness that it is
+    /// derived from.
     judged: (u64, BTreeMap<HostId, Judgement>),
-    /// Of which state and liveness the duties are.
+    /// The versions of state and liveness that the duties are derived from.
     duties_of: Option<(Index, u64)>,
     to_prefetch: Vec<DeploymentId>,
-    /// Who was asked for what comes next, and when.
+    /// The host that was asked for the next entries, and when.
     wanted: Option<(HostId, Time)>,
     unconfirmed: Option<following::Unconfirmed>,
-    /// Since when it lags without help from a voter that it knows.
+    /// When this host began to lag without help from a voter that it knows.
     behind_since: Option<Time>,
     hearsay: Option<following::Hearsay>,
     relays: proposing::Relays,
     halted: Option<Halt>,
-    /// Neighbours that have held another state than this host.
+    /// Neighbours that held another state than this host.
     contradicted_by: BTreeSet<HostId>,
-    /// Heartbeats that claimed more of this host's log than there is.
+    /// The number of heartbeats that claimed more of this host's log than there is.
     beyond_log: u64,
     farewells: Vec<removal::Farewell>,
-    /// This host was taken out of the mesh, and needs nobody any more.
+    /// True if this host was taken out of the mesh, and the mesh no longer needs
+    /// it.
     retired: bool,
     leaving: bool,
 }
 
 impl Node {
-    /// Starts from what the store holds (empty at the first start).
+    /// Starts a node from what the store holds, which is nothing at the first
+    /// start.
     /// # Errors
-    /// If the store is somebody else's, cannot be read, or has lost something
-    /// that was promised from it.
+    /// If the store belongs to another mesh or host, cannot be read, or has lost
+    /// something that was promised from it.
     pub fn start(config: Config, stored: Stored, now: Time) -> Result<Node, StartError> {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let mut meta = Meta::read(&config, &stored.contents, &mut rng)?;
@@ -202,8 +210,8 @@ impl Node {
         let start = rng.next_u64();
         let is_fresh = restored.is_none();
         if is_fresh {
-            // Without a ledger nothing was promised under the number that may be
-            // stored, or it is not known what.
+            // Without a ledger, either nothing was promised under the number that
+            // may be stored, or nobody knows what.
             meta.voter = VoterId(rng.next_u64().max(1));
         }
         let ledger = Ledger::empty(meta.voter, config.seed, config.log_kept);
@@ -280,7 +288,7 @@ impl Node {
         node.deadlines.set(Why::Beacon, now);
         node.settle(now);
         if node.derived_at.is_none() && !node.ledger.is_empty() {
-            // The store held a snapshot and nothing after it.
+            // The store held a snapshot and no entries after it.
             node.after_folding(now);
             node.settle(now);
         }
@@ -315,12 +323,12 @@ impl Node {
         self.settle(now);
     }
 
-    /// Takes what the node asks of the world, one thing at a time.
+    /// Takes the next thing that the node asks the shell to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to give it [`Input::Wake`] at the latest.
+    /// Returns when to give the node [`Input::Wake`] at the latest.
     pub fn next_wake(&self) -> Option<Time> {
         self.deadlines.next()
     }
@@ -329,32 +337,33 @@ impl Node {
         &self.ledger
     }
 
-    /// Who this is.
+    /// Returns the id of this host.
     pub fn host(&self) -> HostId {
         self.config.host
     }
 
-    /// What it is told to be.
+    /// Returns the configuration of this host.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Everything the ledger says, as far as this node has it.
+    /// Returns everything that the ledger says, as far as this node has it.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Its number in consensus, should it vote.
+    /// Returns the host's number in consensus, which it uses if it becomes a voter.
     pub fn voter(&self) -> VoterId {
         self.meta.voter
     }
 
-    /// Counts this host's starts.
+    /// Returns the number of this host's starts and refutations.
     pub fn incarnation(&self) -> u64 {
         self.meta.incarnation
     }
 
-    /// Whether no event runs on this host.
+    /// Returns true if no event runs on this host, and no journal record waits for
+    /// the disk.
     pub fn is_idle(&self) -> bool {
         self.turns.is_idle()
     }
@@ -362,7 +371,7 @@ impl Node {
     fn on_leaving(&mut self) {
         self.leaving = true;
         self.turns.leave();
-        // Somebody who is up takes over now, not after an election's wait.
+        // Another host takes over now, and not only after an election timeout.
         self.hand_over();
     }
 
@@ -373,7 +382,8 @@ impl Node {
         self.judged.1.iter().filter(|(host, j)| is_suspect(host, j)).map(|(host, _)| *host).collect()
     }
 
-    /// Compared field by field: this is asked after every input.
+    /// Compares field by field without making a record, because this runs after
+    /// every input.
     fn is_described_by(&self, record: &HostRecord) -> bool {
         let config = &self.config;
         record.voter == self.meta.voter
@@ -400,7 +410,7 @@ impl Node {
     }
 }
 
-/// What stands there of ours; nothing if it is consensus's own.
+/// Decodes our own entry; `None` if consensus made the log entry for itself.
 fn decode_entry(entry: &LogEntry) -> Result<Option<Entry>, NotAnEntry> {
     match &entry.content {
         Content::Entry(bytes) => Entry::decode(bytes).map(Some),

@@ -1,8 +1,8 @@
-//! What the ledger lacks and any host may propose: one host does it at once,
-//! the others only if it does not come.
+//! Duties: what the ledger lacks and any host may propose. One host does it at
+//! once, and the others only if it does not come.
 //!
-//! No host is special. For each duty the hosts stand in another order, by
-//! hash; the n-th waits n times [`STAGGER`].
+//! No host is special. For each duty the hosts stand in another order, by hash. The
+//! n-th host waits n times [`STAGGER`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::mesh::liveness::SILENCE_MAX;
 use crate::time::{LedgerTime, Time};
 use crate::wire;
 
-/// How long each host leaves it to the one before.
+/// How long each host waits for the one before.
 const STAGGER: Duration = Duration::from_millis(300);
-/// How long hosts are left behind before a deployment is made for them: many
-/// that join within this time share one. A burst of fifty takes less.
+/// How long hosts are behind before a deployment is made for them. Many hosts that
+/// join within this time share one; a burst of fifty takes less.
 const CATCH_UP_AFTER: Duration = Duration::from_secs(2);
-/// Hosts that stand in line; the rest wait as long as the last.
+/// The longest line; hosts further back wait as long as its last one.
 const LINE_MAX: usize = 16;
 
 #[derive(Clone, Debug, Default)]
@@ -27,8 +27,8 @@ pub(super) struct Duties {
 }
 
 impl Duties {
-    /// These are the bodies that the ledger lacks now; those that it no longer
-    /// lacks are forgotten.
+    /// Sets the bodies that the ledger lacks now, and forgets those that it no
+    /// longer lacks.
     pub(super) fn set(&mut self, me: HostId, hosts: &[HostId], bodies: Vec<Body>, now: Time) {
         let mut due = BTreeMap::new();
         for body in bodies {
@@ -40,12 +40,12 @@ impl Duties {
         self.due = due;
     }
 
-    /// Whether the ledger still lacks it.
+    /// Returns true if the ledger still lacks this body.
     pub(super) fn lacks(&self, body: &Body) -> bool {
         self.due.contains_key(blake3::hash(&wire::encode(body)).as_bytes())
     }
 
-    /// The bodies that are this host's to propose now.
+    /// Returns the bodies that this host is to propose now.
     pub(super) fn mine(&self, now: Time) -> Vec<Body> {
         self.due.values().filter(|(at, _)| *at <= now).map(|(_, body)| body.clone()).collect()
     }
@@ -54,16 +54,16 @@ impl Duties {
         self.due.len()
     }
 
-    /// When the next one becomes this host's.
+    /// Returns when this host is to propose the next one.
     pub(super) fn next(&self, now: Time) -> Option<Time> {
         self.due.values().map(|(at, _)| *at).filter(|at| *at > now).min()
     }
 }
 
-/// How long something must have been lacking without a break before anybody
-/// proposes it. Behind a cut that only some hosts feel, one sees what others
-/// have lost: without this, Down and Up would follow each other for as long as
-/// the cut lasts.
+/// Returns how long the ledger must lack a body without interruption before any
+/// host proposes it. In a network partition that affects only some hosts, one host
+/// sees another that others have lost. Without this wait, Down and Up would
+/// alternate for as long as the partition lasts.
 fn steady(body: &Body) -> Duration {
     let is_catch_up = body.submission().is_some_and(|submission| submission.creator == Creator::Autoscale);
     if is_catch_up {
@@ -75,9 +75,9 @@ fn steady(body: &Body) -> Duration {
     }
 }
 
-/// How long a host that does not lead leaves it to the others to say that a timer of
-/// the ledger is due. Spread evenly, another way for each timer, without a look at
-/// the other hosts: timers change with every turn.
+/// Returns how long a host that does not lead waits before it proposes that a timer
+/// of the ledger is due. The waits are spread evenly, differently for each timer,
+/// and without looking at the other hosts, because timers change with every turn.
 pub(super) fn tick_wait(me: HostId, hosts: usize, timer: LedgerTime) -> Duration {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&timer.as_millis().to_be_bytes());
@@ -91,7 +91,7 @@ fn wait(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> Duration {
     STAGGER * u32::try_from(place_in_line(me, hosts, key).min(LINE_MAX)).unwrap_or(u32::MAX)
 }
 
-/// How many of the hosts stand before this one in the line of a duty.
+/// Returns the number of hosts before this one in the line of a duty.
 pub(super) fn place_in_line(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> usize {
     let place = |host: &HostId| {
         let mut hasher = blake3::Hasher::new();

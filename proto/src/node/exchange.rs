@@ -1,4 +1,4 @@
-//! What hosts say to each other, and what a node makes of it.
+//! The messages between hosts, and what a node does with each.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,8 @@ impl Node {
         if self.retired {
             self.outputs.push_back(Output::Disconnect { host });
         }
-        // What either lacks is known at once, not at the next beacon.
+        // Both hosts then know at once what they lack, and not only after the next
+        // beacon.
         self.send(host, &self.beacon(now));
     }
 
@@ -72,7 +73,7 @@ impl Node {
             self.on_seal(from, index, seal);
         }
         if before.is_none_or(|before| before.incarnation != beacon.incarnation) {
-            // Whether a host that was Down is seen again hangs on this.
+            // A duty depends on this: a host that was Down may be back.
             self.duties_of = None;
         }
         self.note_lag(beacon.index, now);
@@ -81,9 +82,10 @@ impl Node {
         }
     }
 
-    /// A voter's message is taken from the host that the folded ledger binds to its
-    /// number, and from no other: what beacons claim is not believed. A host that
-    /// has not folded yet who votes now refuses it, and catches up by following.
+    /// Takes a voter's message only from the host that the folded ledger assigns to
+    /// its number; what beacons claim is not believed. A host that has not folded
+    /// the current voters yet refuses messages from new ones, and catches up by
+    /// following.
     fn on_raft(&mut self, from: HostId, message: RaftMessage) {
         if self.voter_hosts.get(&message.from) != Some(&from) {
             tracing::debug!(%from, voter = %message.from, "a voter's message from another host is refused");
@@ -96,9 +98,10 @@ impl Node {
         }
     }
 
-    /// A leader says that this host has promised more than its log holds. That is
-    /// counted and not obeyed, or one frame could end a voter: whether this store has
-    /// lost something, this host finds out by itself when it starts.
+    /// Notes that a leader claims that this host has promised more than its log
+    /// holds. The claim is counted but has no effect, because otherwise one frame
+    /// could end a voter. This host finds out by itself at its start whether its
+    /// store has lost something.
     fn on_beyond_log(&mut self, from: HostId) {
         self.beyond_log = self.beyond_log.saturating_add(1);
         if self.beyond_log.is_power_of_two() {
@@ -107,7 +110,7 @@ impl Node {
         }
     }
 
-    /// Tells each of these hosts.
+    /// Sends a message to each of these hosts.
     pub(super) fn tell(&mut self, hosts: BTreeSet<HostId>, message: &Message) {
         let frame = wire::frame(self.config.mesh, message);
         let sends = hosts.into_iter().map(|to| Output::Send { to, frame: frame.clone() });

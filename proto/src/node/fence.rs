@@ -1,12 +1,12 @@
-//! The fence: what a host keeps outside its store to find out that the store
-//! has lost something.
+//! The fence: a small file that a host keeps outside its store, to find out that
+//! the store has lost something.
 //!
-//! A store cannot tell by itself that its end is missing: a log that was cut
-//! at a damaged record looks like one that was never longer. So each write
-//! carries its number and a digest of all that the store then holds, and once
-//! the write is synced, the same two are kept in a small file beside the store.
-//! A store that ends before its fence has lost votes or entries that this host
-//! promised to keep, and the host must not vote under the same number again.
+//! A store cannot tell by itself that its end is missing: a log that was cut at a
+//! damaged record looks like one that was never longer. So each write carries its
+//! number and a digest of everything that the store then holds. Once the write is
+//! synced, the same two values are kept in a small file beside the store. If a
+//! store ends before its fence, it has lost votes or entries that this host
+//! promised to keep. Then the host must not vote under the same number again.
 
 use std::collections::BTreeMap;
 
@@ -15,50 +15,53 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::Change;
 use crate::wire;
 
-/// The record in the store; the first of all keys, far from the large snapshot
-/// that sled would otherwise rewrite with it.
+/// The key of the record in the store. It is the first of all keys, far from the
+/// large snapshot that sled would otherwise rewrite with it.
 const KEY: &[u8] = b"A";
 
-/// Names one state of a store. Written outside it, after the write that made it
-/// is synced and before anything that the write promised is sent.
+/// The identity of one state of a store. It is written outside the store after the
+/// write that made that state is synced, and before anything that the write
+/// promised is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Fence {
-    /// Writes that were ever done to the store.
+    /// The number of writes that were ever done to the store.
     writes: u64,
-    /// Of all that it then held.
+    /// The digest of everything that the store held then.
     digest: u128,
 }
 
 /// Everything that a node starts from.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Stored {
-    /// Of the store.
+    /// The contents of the store.
     pub contents: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The last one that was kept; `None` if it is missing or cannot be read.
+    /// The last fence that was kept; `None` if it is missing or cannot be read.
     pub fence: Option<Fence>,
 }
 
-/// Why a store cannot be trusted to hold all that was promised from it.
+/// The reason why a store cannot be trusted to hold everything that was promised
+/// from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Loss {
-    /// The file was deleted, is damaged, or belongs to another directory.
+    /// The fence file was deleted, is damaged, or belongs to another directory.
     #[error("its fence is missing or damaged, so it may have lost anything")]
     NoFence,
-    /// Its end was cut off, or it was replaced by an older copy.
+    /// The end of the store was cut off, or the store was replaced by an older
+    /// copy.
     #[error("it ends at write {holds}, and {synced} were synced: it lost votes or entries")]
     Behind {
-        /// The last write in the store.
+        /// The number of the last write in the store.
         holds: u64,
-        /// The last write that its fence names.
+        /// The number of the last write that the fence names.
         synced: u64,
     },
-    /// A record is missing, stale or changed.
+    /// A record is missing, outdated or changed.
     #[error("it does not hold what was written to it as write {0}")]
     Altered(u64),
 }
 
 impl Fence {
-    /// Bytes of its encoded form.
+    /// The length of the encoded form, in bytes.
     pub const BYTES: usize = 24;
 
     /// Returns the fence that a store with these contents has if it lost nothing.
@@ -66,7 +69,7 @@ impl Fence {
         contents.get(KEY).and_then(|bytes| wire::decode(bytes).ok()).unwrap_or_default()
     }
 
-    /// Encodes it, always to the same length.
+    /// Encodes the fence, always to the same length.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..8].copy_from_slice(&self.writes.to_be_bytes());
@@ -83,10 +86,10 @@ impl Fence {
     }
 }
 
-/// Keeps count of the writes and of what the store holds.
+/// Counts the writes, and keeps the digest of what the store holds.
 pub(super) struct Account {
     fence: Fence,
-    /// The part of each record in the digest.
+    /// The contribution of each record to the digest.
     parts: BTreeMap<Vec<u8>, u128>,
 }
 
@@ -99,7 +102,7 @@ impl Account {
         let fence = Fence::of(&stored.contents);
         let kept = match stored.fence {
             Some(kept) => kept,
-            // A new host.
+            // The store of a new host has no fence.
             None if stored.contents.is_empty() => Fence::default(),
             None => return Err(Loss::NoFence),
         };
@@ -136,7 +139,7 @@ impl Account {
     }
 }
 
-/// Hashes one record. Parts are summed by exclusive or, so that the digest can
+/// Hashes one record. The digest is the exclusive or of these parts, so it can
 /// follow each change without reading the rest of the store.
 fn part(key: &[u8], value: &[u8]) -> u128 {
     let mut hasher = blake3::Hasher::new();

@@ -1,14 +1,15 @@
-//! Following: what this host lacks of the ledger, and whom it believes.
+//! Following: gets what this host lacks of the ledger, and decides which hosts to
+//! believe.
 //!
-//! Committed entries are taken from voters only: from the hosts that the folded
-//! ledger binds to the voters' numbers. A snapshot is taken if most of these voters
-//! tell the same seal for it, each on its own connection, so one host that lies
-//! cannot replace what this host knows. A host that was away may know none but voters
-//! that are gone or lag as it does: after a while it also takes what two members of
-//! the mesh tell alike. A host that knows no voter yet believes the
-//! first host that answers it: the join token names whom it dials, and until tokens
-//! are signed nothing better can be checked. A voter that lies can still make up
-//! entries; nothing but signatures helps against that.
+//! A host takes committed entries from voters only, which are the hosts that the
+//! folded ledger assigns to the voters' numbers. It takes a snapshot if most of
+//! these voters tell the same seal for it, each on its own connection. So one lying
+//! host cannot replace what this host knows. A host that was away may only know
+//! voters that are gone or lag like itself. After a while such a host also takes
+//! what two members of the mesh tell alike. A host that does not know any voter yet
+//! believes the first host that answers it: the join token says which host to dial,
+//! and until tokens are signed nothing better can be checked. A lying voter can
+//! still make up entries; only signatures could prevent that.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,28 +23,29 @@ use crate::state::State;
 use crate::time::Time;
 use crate::wire::Message;
 
-/// What was asked for comes within this, or another neighbour is asked.
+/// How long a host waits for an answer before it asks another neighbour.
 const WANT_AGAIN: Duration = Duration::from_millis(300);
-/// The voters confirm a snapshot within this, or it is dropped and asked for anew:
-/// one round trip, and a second for a voter that is busy.
+/// How long the voters may take to confirm a snapshot before it is dropped and
+/// asked for anew: one round trip, and a second for a voter that is busy.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 
-/// A host that lags for so long without help from a voter that it knows is orphaned.
-/// Voters that are there answer within a second, and elect a leader within three.
+/// How long a host must lag without help from a voter that it knows before it
+/// counts as orphaned. Voters that are up answer within a second, and elect a
+/// leader within three.
 const ORPHANED_AFTER: Duration = Duration::from_secs(10);
-/// Members that must tell an orphaned host the same.
+/// The number of members that must tell an orphaned host the same.
 const WITNESSES: usize = 2;
-/// Members that are asked to confirm a snapshot to an orphaned host.
+/// The most members that are asked to confirm a snapshot to an orphaned host.
 const ASKED_MAX: usize = 8;
 
-/// Entries that a member which is no voter told an orphaned host.
+/// Entries that an orphaned host got from a member that is not a voter.
 #[derive(Debug)]
 pub(super) struct Hearsay {
     by: HostId,
     entries: Vec<LogEntry>,
 }
 
-/// A snapshot that came and is not yet believed. There is one at a time.
+/// A received snapshot that is not believed yet. There is at most one.
 #[derive(Debug)]
 pub(super) struct Unconfirmed {
     snapshot: Snapshot,
@@ -53,31 +55,32 @@ pub(super) struct Unconfirmed {
 }
 
 impl Node {
-    /// The hosts of the voters, by what is folded here.
+    /// Returns the hosts of the voters, by what is folded here.
     pub(super) fn voters_known(&self) -> BTreeSet<HostId> {
         let voters = self.ledger.voters();
         let all = voters.voters.iter().chain(&voters.outgoing);
         all.filter_map(|voter| self.voter_hosts.get(voter).copied()).collect()
     }
 
-    /// Hosts that this one takes entries from; all, if it knows no voter yet.
+    /// Returns true if this host takes entries from `host`. It takes them from any
+    /// host if it knows no voter yet.
     fn is_believed(&self, host: HostId) -> bool {
         let known = self.voters_known();
         known.is_empty() || known.contains(&host)
     }
 
-    /// Whether no voter that this host knows has helped it for too long.
+    /// Returns true if no voter that this host knows has helped it for too long.
     fn is_orphaned(&self, now: Time) -> bool {
         self.behind_since.is_some_and(|since| now.since(since) >= ORPHANED_AFTER)
     }
 
-    /// Whether this host asks that one for what it lacks.
+    /// Returns true if this host may ask `host` for what it lacks.
     fn may_ask(&self, host: HostId, now: Time) -> bool {
         let is_second = self.hearsay.as_ref().is_none_or(|hearsay| hearsay.by != host);
         self.is_believed(host) || (self.is_orphaned(now) && self.members.contains(&host) && is_second)
     }
 
-    /// Notes how far a neighbour says that it is.
+    /// Notes how far a neighbour says that it has come.
     pub(super) fn note_lag(&mut self, index: Index, now: Time) {
         if !self.ledger.is_following() {
             self.note_help();
@@ -86,12 +89,12 @@ impl Node {
         }
     }
 
-    /// A voter has helped, or nothing more is lacking.
+    /// Notes that a voter has helped, or that nothing is lacking any longer.
     fn note_help(&mut self) {
         (self.behind_since, self.hearsay) = (None, None);
     }
 
-    /// Asks for what comes next, unless somebody was asked just now.
+    /// Asks for the next entries, unless a host was asked just now.
     pub(super) fn want(&mut self, from: HostId, now: Time) {
         let asked_just_now = self.wanted.is_some_and(|(_, at)| now.since(at) < WANT_AGAIN);
         let waits = self.unconfirmed.as_ref().is_some_and(|it| now.since(it.since) < CONFIRMED_WITHIN);
@@ -108,7 +111,7 @@ impl Node {
         self.send(from, &Message::Want { after });
     }
 
-    /// Asks again, if this host still lags behind a voter that it hears.
+    /// Asks again, if this host still lags behind a host that it may ask.
     pub(super) fn want_again(&mut self, now: Time) {
         let (index, _) = self.ledger.head();
         let ahead: Vec<HostId> = self
@@ -149,8 +152,8 @@ impl Node {
         }
     }
 
-    /// Entries from a host that does not vote, by what is known here: taken by an
-    /// orphaned host if another member tells the same.
+    /// Takes entries from a host that does not vote, as far as this host knows. An
+    /// orphaned host takes them if another member tells the same.
     fn on_hearsay(&mut self, entries: Vec<LogEntry>, from: HostId, now: Time) {
         if !self.is_orphaned(now) || !self.members.contains(&from) {
             tracing::debug!(%from, "entries from a host that does not vote are refused");
@@ -166,8 +169,8 @@ impl Node {
         }
     }
 
-    /// A snapshot is taken at once by a host that knows nothing; else it waits until
-    /// most voters have confirmed it.
+    /// Takes a snapshot. A host that knows no voters takes it at once; otherwise it
+    /// waits until most voters have confirmed it.
     pub(super) fn on_snapshot(&mut self, snapshot: Snapshot, from: HostId, now: Time) {
         let is_asked = self.wanted.is_some_and(|(asked, _)| asked == from);
         if !is_asked || !self.ledger.is_following() || snapshot.index <= self.ledger.head().0 {
@@ -183,7 +186,7 @@ impl Node {
             return;
         }
         let (seal, index) = (snapshot.seal(), snapshot.index);
-        // The host that sent it has confirmed it.
+        // The host that sent the snapshot has thereby confirmed it.
         let by = BTreeSet::from([from]);
         self.unconfirmed = Some(Unconfirmed { snapshot, seal, by, since: now });
         self.deadlines.set(Why::Want, now + CONFIRMED_WITHIN);

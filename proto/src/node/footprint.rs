@@ -1,11 +1,11 @@
-//! What a node holds, in numbers: nothing of it may grow with the time that an
+//! The sizes of what a node holds. None of them may grow with the time that an
 //! agent has run.
 
 use super::Node;
 
 impl Node {
-    /// What each part holds, by its name: bytes of the folded state as it is
-    /// stored, and the number of things in every queue, map and log.
+    /// Returns the size of each part, with its name: the bytes of the encoded
+    /// state, and the number of items in every queue, map and log.
     pub fn footprint(&self) -> Vec<(&'static str, usize)> {
         let mut parts = vec![
             ("bytes of state", self.state.encode().len()),

@@ -1,14 +1,14 @@
-//! Stopping: a host that cannot fold the ledger as the others do folds no further.
+//! Halting: a host that cannot fold the ledger as the others do stops folding.
 //!
-//! It starts no turn, proposes nothing and does not vote, but it answers and tells
-//! why. Going on would be worse: a skipped entry or a state of its own would let it
-//! act on what no other host knows.
+//! It starts no turn, proposes nothing and does not vote, but it still answers and
+//! says why it halted. Going on would be worse. With a skipped entry, or a state
+//! that differs, it could act on what no other host knows.
 //!
-//! Entries are hash-chained, which proves that two hosts read the same bytes, not
-//! that they made the same of them. So every host seals its folded state at the same
-//! indexes, its beacons carry the newest seal, and a host whose seal most voters
-//! contradict stops. The seals are not entries of the ledger: a member that lies
-//! could then make all others stop.
+//! Entries are hash-chained. That proves that two hosts read the same bytes, but
+//! not that they derived the same state. So every host seals its folded state at
+//! the same indexes, and its beacons carry the newest seal. A host halts if most
+//! voters contradict its seal. The seals are not entries of the ledger, because a
+//! lying member could then make all others halt.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::id::HostId;
 use crate::io::{Notice, Output};
 use crate::ledger::Seal;
 
-/// Why this host folds no further.
+/// The reason why this host has stopped folding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
     /// An entry cannot be read.
@@ -27,9 +27,9 @@ pub enum Halt {
          install the agent's version that the other hosts have, and start it again"
     )]
     Unreadable {
-        /// Which entry.
+        /// The index of the entry.
         index: Index,
-        /// What is wrong with it.
+        /// What is wrong with the entry.
         cause: NotAnEntry,
     },
     /// Most voters hold another state.
@@ -39,17 +39,17 @@ pub enum Halt {
          state anew"
     )]
     Diverged {
-        /// As of which entry.
+        /// The index at which the states differ.
         index: Index,
-        /// How many voters agree on another state.
+        /// The number of voters that agree on another state.
         voters: u32,
-        /// How many voters there are.
+        /// The number of all voters.
         of: u32,
     },
 }
 
 impl Node {
-    /// Why this host folds no further, if it does not.
+    /// Returns the reason why this host has stopped folding, if it has.
     pub fn halted(&self) -> Option<Halt> {
         self.halted
     }
@@ -60,7 +60,7 @@ impl Node {
         self.ledger.stop();
     }
 
-    /// Seals the folded state where every host does.
+    /// Seals the folded state, if this is an index at which every host does.
     pub(super) fn seal_if_due(&mut self) {
         if self.ledger.is_checkpoint_due() {
             self.ledger.take_checkpoint(self.state.encode());
@@ -68,7 +68,7 @@ impl Node {
         }
     }
 
-    /// Stops if most voters hold another state than this host.
+    /// Halts if most voters hold another state than this host.
     pub(super) fn compare_seals(&mut self) {
         if self.halted.is_some() {
             return;
@@ -88,15 +88,16 @@ impl Node {
         }
     }
 
-    /// Whether this host's own state was another at that index.
+    /// Returns true if this host's own seal at that index is another.
     fn differs(&self, index: Index, seal: Seal) -> bool {
         self.ledger.seal_at(index).is_some_and(|own| own != seal)
     }
 
-    /// A neighbour has told its newest seal.
+    /// Compares a neighbour's newest seal with this host's own.
     pub(super) fn on_seal(&mut self, from: HostId, index: Index, seal: Seal) {
         if self.differs(index, seal) {
-            // Said once of each neighbour: it could make up a new one with each beacon.
+            // This is told once for each neighbour, because a neighbour could make
+            // up a new seal with each beacon.
             if self.contradicted_by.insert(from) {
                 tracing::error!(%from, index, "this host and its neighbour hold different states");
                 self.outputs.push_back(Output::Notify(Notice::Diverged { with: from, index }));

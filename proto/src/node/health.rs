@@ -1,5 +1,5 @@
-//! Health checks, as the node meets them: which of them are this host's now,
-//! what they tell the ledger, and looks at other hosts' applications.
+//! The node's side of health checks: which checks this host makes now, what they
+//! tell the ledger, and looks at other hosts' applications.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +16,12 @@ use crate::run::Current;
 use crate::time::Time;
 use crate::wire::Message;
 
-/// This host's monitors, and what it looks at for others.
+/// This host's monitors, and the looks that it makes for others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Health {
     monitors: Monitors,
     observing: Observing,
-    /// Of which state and waiting turns the monitors are.
+    /// The state and the waiting turns from which the monitors are derived.
     of: Option<(Index, BTreeSet<DeploymentId>)>,
 }
 
@@ -32,8 +32,8 @@ impl Health {
 }
 
 impl Node {
-    /// Begins the probes that are due, and ends the turns whose check has
-    /// passed or will not. Returns whether a turn has ended.
+    /// Begins the probes that are due, and ends the turns whose check has passed or
+    /// failed. Returns true if a turn has ended.
     pub(super) fn work_health(&mut self, now: Time) -> bool {
         if self.leaving {
             self.health.monitors.set(&BTreeMap::new(), now);
@@ -41,7 +41,8 @@ impl Node {
         }
         let of = Some((self.state.index(), self.turns.waiting()));
         if self.health.of != of {
-            // Before the mesh knows this store, its turns are another's.
+            // Until the mesh knows this store, the turns belong to an earlier store
+            // of the host.
             let wanted = if self.is_known() { self.checks() } else { BTreeMap::new() };
             self.health.monitors.set(&wanted, now);
             self.health.of = of;
@@ -50,7 +51,7 @@ impl Node {
         self.end_waits(now)
     }
 
-    /// The checks of this host's applications, and what each is for now.
+    /// Returns the checks of this host's applications, each with its purpose.
     fn checks(&self) -> BTreeMap<GroupName, (HealthCheck, Aim)> {
         let me = self.config.host;
         let mut checks = BTreeMap::new();
@@ -62,8 +63,8 @@ impl Node {
                 member.is_some_and(|member| matches!(member.stage, Stage::Started { .. }))
             });
             let aim = match in_turn {
-                // What is to be replaced, or half is, is nobody's business: the
-                // turn's end says how it went.
+                // An application that is being replaced is not checked. The end of
+                // the turn says how that went.
                 Some(deployment) if self.is_waiting(deployment) => Aim::Turn(deployment),
                 Some(_) => continue,
                 None => Aim::Watch,
@@ -124,7 +125,7 @@ impl Node {
         ended
     }
 
-    /// What this host owes the ledger about its applications.
+    /// Returns what this host must tell the ledger about its applications.
     pub(super) fn health_words(&mut self, now: Time) -> Vec<Body> {
         if self.leaving {
             return Vec::new();
@@ -135,7 +136,7 @@ impl Node {
         self.health.monitors.words(me, index, known)
     }
 
-    /// A probe has ended: this host's own, or one for another.
+    /// Takes the result of a probe: this host's own, or one for another host.
     pub(super) fn on_probed(&mut self, id: ProbeId, result: Result<(), String>, now: Time) {
         match self.health.observing.end(id) {
             Some(look) => {
@@ -147,7 +148,7 @@ impl Node {
         }
     }
 
-    /// Another host asks for a look at its application, from here.
+    /// Begins a look at another host's application, because that host asked for it.
     pub(super) fn on_look(&mut self, from: HostId, group: &GroupName, number: ProbeId, now: Time) {
         let Some((check, subject)) = self.look_at(from, group) else { return };
         let Some(probe) = check.probe.seen_from_afar(&subject) else { return };
@@ -159,7 +160,7 @@ impl Node {
         }
     }
 
-    /// The check, and where the host is, if it may ask.
+    /// Returns the check and the host's addresses, if the host may ask for a look.
     fn look_at(&self, host: HostId, name: &GroupName) -> Option<(HealthCheck, Vec<String>)> {
         let group = self.state.group(name)?;
         let check = group.group.health.as_ref().filter(|check| check.from == Viewpoint::Observers)?;

@@ -1,15 +1,16 @@
-//! The ledger's clock, as one host counts it on.
+//! The ledger's clock, as one host keeps it.
 //!
-//! The ledger's time goes on by what passes on the monotonic clocks of the hosts.
-//! What their wall clocks show never moves it at once: a clock that is hours ahead
-//! would end turns and deployments as too long. Wall clocks only make it run a
-//! little faster or slower, and only where most voters agree.
+//! The ledger's time advances with the time that passes on the hosts' monotonic
+//! clocks. Wall clocks never move it at once, because a clock that is hours ahead
+//! would time out turns and deployments. They only make it run slightly faster or
+//! slower, and only if most voters agree.
 //!
-//! The one exception is a mesh that stood still as a whole: then no host knows how
-//! long that took, and the clock goes on from what most voters' wall clocks show.
+//! There is one exception: after the whole mesh stood still, no host knows how long
+//! that took. Then the clock goes on from what most voters' wall clocks show.
 //!
-//! A voter does not refuse an entry because of its stamp. A voter whose own clock is
-//! wrong would stop the mesh by that, and an honest leader stamps by elapsed time.
+//! A voter does not refuse an entry because of its stamp. If it did, a voter whose
+//! own clock is wrong would stop the mesh. And an honest leader stamps by elapsed
+//! time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,25 +20,27 @@ use crate::id::{HostId, VoterId};
 use crate::mesh::liveness::GRACE;
 use crate::time::{LedgerTime, Time};
 
-/// The clock follows the wall clocks of the voters no faster than this, in percent of
-/// elapsed time: a timeout comes at most a tenth of itself too early or too late.
+/// How much faster or slower the clock runs to follow the voters' wall clocks, in
+/// percent of elapsed time. A timeout comes too early or too late by at most a
+/// tenth of its length.
 const FAST: u64 = 110;
 const SLOW: u64 = 90;
-/// Closer than this it is right: beacons take some time, and come once a second.
+/// The difference within which the clock counts as right: beacons take some time,
+/// and come once a second.
 const CLOSE: Duration = Duration::from_millis(500);
-/// A clock that is off by more is told of.
+/// The largest error of a host's clock that is not logged.
 pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(30);
 
-/// Counts the ledger's time on from the last known moment.
+/// Advances the ledger's time from the last known moment.
 #[derive(Clone, Debug)]
 pub(super) struct LedgerClock {
-    /// In microseconds, so that nothing is lost however often it is steered.
+    /// In microseconds, so that nothing is lost however often the rate changes.
     at: u64,
     seen: Time,
     percent: u64,
-    /// Whether it was counted without a break from a moment that the mesh knew. Only
-    /// from hosts that know do others learn it. Before that it may lag by as long as
-    /// this host's agent was away.
+    /// True if the time was counted without interruption from a moment that the
+    /// mesh knew. Other hosts learn the time only from such hosts. Before that it
+    /// may lag by as long as this host's agent was away.
     is_counted: bool,
 }
 
@@ -55,20 +58,20 @@ impl LedgerClock {
         LedgerTime::from_millis(self.micros(now) / 1_000)
     }
 
-    /// The ledger has come to this moment by now, or is further.
+    /// Notes that the ledger has reached this moment by now, or is further.
     pub(super) fn note(&mut self, moment: LedgerTime, now: Time) {
         if micros(moment) > self.micros(now) {
             (self.at, self.seen) = (micros(moment), now);
         }
     }
 
-    /// The same, of a moment that is known not to be an old one.
+    /// Does the same for a moment that is known not to be an old one.
     pub(super) fn note_current(&mut self, moment: LedgerTime, now: Time) {
         self.note(moment, now);
         self.is_counted = true;
     }
 
-    /// The ledger's time, if this host has counted it without a break.
+    /// Returns the ledger's time, if this host has counted it without interruption.
     pub(super) fn counted(&self, now: Time) -> Option<LedgerTime> {
         self.is_counted.then(|| self.now(now))
     }
@@ -82,25 +85,25 @@ fn micros(moment: LedgerTime) -> u64 {
     moment.as_millis().saturating_mul(1_000)
 }
 
-/// What a host's beacon said of its clocks.
+/// What a host's beacon said about its clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeardClock {
-    /// What its wall clock showed.
+    /// The time on its wall clock.
     pub(super) wall: LedgerTime,
     /// When that was heard.
     pub(super) at: Time,
-    /// How far it was ahead of the ledger's then, in milliseconds.
+    /// How far its wall clock was ahead of the ledger's then, in milliseconds.
     pub(super) ahead: i64,
 }
 
 impl Node {
-    /// The ledger's clock, as far as it must have come by now.
+    /// Returns the time that the ledger's clock must have reached by now.
     pub(super) fn ledger_now(&self, now: Time) -> LedgerTime {
         self.clock.now(now)
     }
 
-    /// The wall clocks of the voters that are heard, the earliest first, and how many
-    /// are most of all voters.
+    /// Returns the wall clocks of the voters that are heard, the earliest first,
+    /// and the number of voters that make a majority.
     fn walls(&self, now: Time) -> (Vec<LedgerTime>, usize) {
         let voters = &self.ledger.voters().voters;
         let wall_of = |voter: &VoterId| {
@@ -115,14 +118,15 @@ impl Node {
         (walls, voters.len() / 2 + 1)
     }
 
-    /// Lets the clock run a little faster or slower, towards what most voters' wall
-    /// clocks show. Asked for with every beacon of this host.
+    /// Lets the clock run slightly faster or slower, towards what most voters' wall
+    /// clocks show. Runs with every beacon of this host.
     pub(super) fn steer_clock(&mut self, now: Time) {
         let (walls, most) = self.walls(now);
         let percent = match walls.len() {
             heard if heard < most || most == 0 => 100,
             heard => {
-                // Most voters show at least the one, and most at most the other.
+                // Most voters show at least `least`, and most show at most
+                // `greatest`.
                 let (least, greatest) = (walls[heard - most], walls[most - 1]);
                 let clock = self.ledger_now(now);
                 match () {
@@ -136,18 +140,20 @@ impl Node {
         self.tell_own_clock(now);
     }
 
-    /// A host has said what time it is in the ledger. One that has just started, and
-    /// does not know how much time has passed since the last entry, takes it from there.
+    /// Takes the ledger's time from a host that knows it. A host that has just
+    /// started does not know how much time has passed since the last entry, and
+    /// gets it this way.
     pub(super) fn hear_clock(&mut self, counted: Option<LedgerTime>, now: Time) {
         if let Some(counted) = counted.filter(|_| !self.clock.is_counted) {
             self.clock.note_current(counted, now);
         }
     }
 
-    /// Before the first entry that this host stamps: if it has heard no host that knows
-    /// how much time has passed since the last one, the mesh stood still, and what most
-    /// voters' wall clocks show counts. Returns whether it may stamp entries: just after
-    /// its start it first listens for a host that knows.
+    /// Prepares the clock before this host stamps its first entry. If it has heard
+    /// no host that knows how much time has passed since the last entry, the mesh
+    /// stood still, and the wall clocks of most voters count. Returns true if the
+    /// host may stamp entries: just after its start it first listens for a host
+    /// that knows.
     pub(super) fn catch_up_clock(&mut self, now: Time) -> bool {
         if self.clock.is_counted {
             return true;
@@ -169,21 +175,23 @@ impl Node {
         true
     }
 
-    /// How far a host's wall clock is ahead of the ledger's, in milliseconds.
+    /// Returns how far a host's wall clock is ahead of the ledger's, in
+    /// milliseconds.
     pub(super) fn clock_ahead(&self, wall: LedgerTime, now: Time) -> i64 {
         let clock = self.ledger_now(now);
         let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         millis(wall.since(clock)) - millis(clock.since(wall))
     }
 
-    /// How far the clocks of the hosts that are heard are ahead of the ledger's.
+    /// Returns how far the clocks of the hosts that are heard are ahead of the
+    /// ledger's, in milliseconds.
     pub(super) fn clocks_ahead(&self) -> BTreeMap<HostId, i64> {
         let heard = self.heard.iter().filter(|(host, _)| self.liveness.is_heard(**host));
         let own = self.own_clock_ahead.map(|ahead| (self.config.host, ahead));
         heard.map(|(host, heard)| (*host, heard.clock.ahead)).chain(own).collect()
     }
 
-    /// The leader says once in its log that another host's clock is off.
+    /// Logs once, on the leader, that another host's clock is off.
     pub(super) fn tell_clock_of(&self, host: HostId, before: Option<i64>, ahead: i64) {
         let is_news = is_clock_off(ahead) && !before.is_some_and(is_clock_off);
         if is_news && self.ledger.is_leader() && self.clock.is_counted {
@@ -192,7 +200,7 @@ impl Node {
         }
     }
 
-    /// Says once in the log that this host's clock is off, or right again.
+    /// Logs once that this host's clock is off, or right again.
     fn tell_own_clock(&mut self, now: Time) {
         if !self.clock.is_counted {
             return;
@@ -213,7 +221,8 @@ impl Node {
     }
 }
 
-/// Whether a clock that is so many milliseconds ahead (or behind) is told of.
+/// Returns true if a clock that is this many milliseconds ahead (or behind) is
+/// logged.
 pub fn is_clock_off(ahead_ms: i64) -> bool {
     u128::from(ahead_ms.unsigned_abs()) > CLOCK_OFF_MAX.as_millis()
 }

@@ -1,10 +1,10 @@
-//! What one host does for all while a deployment runs: reading alarms, and
-//! telling receivers what happened.
+//! The duties that one host has for all while a deployment runs: reading alarms,
+//! and telling receivers what happened.
 //!
-//! For each of them the hosts stand in a line of its own, by hash; hosts of
-//! the group come before all others. Who is first does it for as long as it is
-//! there; nothing about it is agreed on. So that a host which is gone is
-//! followed by the next, the line is made of hosts that this one can see.
+//! For each duty the hosts stand in a line of its own, ordered by hash; hosts of
+//! the group come before all others. The first one does it for as long as it is up.
+//! The hosts do not agree on this. The line holds only hosts that this one can see,
+//! so that the next one follows when a host is gone.
 
 use std::collections::BTreeMap;
 
@@ -18,25 +18,25 @@ use crate::io::Output;
 use crate::time::Time;
 use crate::trigger::delivery::{Bell, TellAct, ToTell};
 
-/// Happenings of one trigger that are looked at ahead: more than can be told
+/// The most happenings of one trigger to look at ahead: more than can be told
 /// before the ledger has heard of the first.
 const AHEAD_MAX: usize = 256;
 
-/// Places that are kept: a mesh that never changes has new duties with every
-/// deployment.
+/// The most places that are remembered: each deployment brings new duties, even in
+/// a mesh whose hosts never change.
 const PLACES_MAX: usize = 4_096;
 
-/// Places in line that were worked out: each costs a hash for every host.
+/// The places in line that were computed. Each costs one hash for every host.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
-    /// Of which hosts, and which of them were there.
+    /// The versions of hosts and of liveness for which the places hold.
     of: (Index, u64),
     known: BTreeMap<String, (TagSets, Option<u32>)>,
 }
 
 impl Node {
-    /// Which alarms and triggers are this host's, as the ledger and its
-    /// connections have it now.
+    /// Takes the alarms and triggers that are this host's by the ledger and its
+    /// connections, and gives up all others.
     pub(super) fn take_posts(&mut self, up: &[HostId], now: Time) {
         let (to_read, to_tell) = match self.is_off() {
             true => (Vec::new(), Vec::new()),
@@ -48,7 +48,7 @@ impl Node {
         self.act_on_triggers(acts, now);
     }
 
-    /// Begins what is due; what the ledger is owed of it.
+    /// Begins what is due, and returns what must be proposed to the ledger.
     pub(super) fn keep_posts(&mut self, now: Time) -> Vec<Body> {
         if self.is_off() {
             return Vec::new();
@@ -108,14 +108,15 @@ impl Node {
         to_tell
     }
 
-    /// The places that still hold.
+    /// Returns the places, if they still hold.
     fn take_places(&mut self) -> Places {
         let of = (self.state.hosts_changed_at(), self.liveness.version());
         let places = std::mem::take(&mut self.places);
         if places.of == of { places } else { Places { of, known: BTreeMap::new() } }
     }
 
-    /// How many hosts stand before this one; none if it does not stand there.
+    /// Returns the number of hosts before this one in line; `None` if it is not in
+    /// the line.
     fn place(&self, places: &mut Places, duty: String, group: &Group, up: &[HostId]) -> Option<u32> {
         if let Some((tags, place)) = places.known.get(&duty)
             && *tags == group.tags

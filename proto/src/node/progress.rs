@@ -1,5 +1,5 @@
-//! In which event the turns under way are: told for people to see, believed by
-//! nothing that decides.
+//! The events that turns under way are in. They are shown to people, and no
+//! decision depends on them.
 
 use std::time::Duration;
 
@@ -13,23 +13,25 @@ use crate::state::State;
 use crate::time::Time;
 use crate::wire::{self, Gossip, Message};
 
-/// Progress is told at most so often: beyond it only the newest counts.
+/// The shortest time between two messages about progress. In between only the
+/// newest event counts.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-/// Hosts of a mesh in which everybody is a neighbour and is told directly.
+/// The most hosts of a mesh in which a host tells its progress to each of them
+/// directly.
 const TOLD_DIRECTLY_MAX: usize = 21;
-/// Turns of which progress is remembered.
+/// The most turns whose progress is remembered.
 const PROGRESS_KEPT: usize = 50_000;
 
 impl Node {
-    /// Progress that its host tells itself.
+    /// Takes progress from the host that it is about.
     pub(super) fn on_told_progress(&mut self, from: HostId, progress: Progress) {
         if progress.host == from {
             self.on_progress(progress);
         }
     }
 
-    /// A published frame, by way of a neighbour. It holds progress and nothing else:
-    /// who said it first is not proven, so it is only shown.
+    /// Takes a published frame that came by way of a neighbour. It can only hold
+    /// progress. Nothing proves which host published it, so it is only shown.
     pub(super) fn on_gossip(&mut self, by: HostId, frame: &[u8]) {
         match wire::ungossip(self.config.mesh, frame) {
             Ok(Gossip::Progress(heard)) => self.on_progress(heard.into()),
@@ -48,9 +50,9 @@ impl Node {
         }
     }
 
-    /// Of a turn that its host has ended nothing needs to be remembered. Where
-    /// those were that a timer ended is all that anybody knows of them, so some
-    /// of it stays, for as long as their deployment does.
+    /// Forgets the progress of a turn that its host has ended. If a timer ended the
+    /// turn, nothing else tells where it was. So some of that stays for as long as
+    /// the deployment does.
     pub(super) fn forget_progress(&mut self, body: &Body) {
         if let Body::TurnEnded { deployment, host, .. } = body
             && !is_worth_remembering(&self.state, *deployment, *host)
@@ -66,12 +68,13 @@ impl Node {
         }
     }
 
-    /// The same after a snapshot, which tells of no turn's end.
+    /// Does the same after a snapshot, which does not tell of the ends of turns.
     pub(super) fn forget_progress_of_the_past(&mut self) {
         self.progress.retain(|(of, host), _| is_worth_remembering(&self.state, *of, *host));
     }
 
-    /// This host's own turn is in another event: told to all, not too often.
+    /// Tells all hosts, but not too often, that this host's own turn is in another
+    /// event.
     pub(super) fn tell_progress(&mut self, deployment: DeploymentId, event: LifecycleEvent, now: Time) {
         let host = self.config.host;
         self.progress.insert((deployment, host), event);
@@ -80,9 +83,9 @@ impl Node {
         self.deadlines.set_if_none(Why::Progress, now + PROGRESS_EVERY);
     }
 
-    /// Tells the neighbours, or all if the mesh is too large to tell each: then
-    /// neighbours pass it on. Gossip costs every host a millisecond a message,
-    /// most of it for copies that it has already.
+    /// Tells the neighbours directly, or publishes the progress if the mesh is too
+    /// large for that. Gossip costs every host a millisecond for each message,
+    /// mostly for copies that it already has.
     pub(super) fn publish_progress(&mut self) {
         let Some((deployment, event)) = self.unsent_progress.take() else { return };
         let heard = wire::Heard { deployment, host: self.config.host, event };
@@ -95,8 +98,8 @@ impl Node {
     }
 }
 
-/// Whether nobody else knows in which event the turn is, or was when it ended. Of a
-/// deployment that is over what is left was looked at before.
+/// Returns true if nothing else tells in which event the turn is, or was when it
+/// ended. What is left of a deployment that is over was checked before.
 fn is_worth_remembering(state: &State, deployment: DeploymentId, host: HostId) -> bool {
     let Some(rollout) = state.rollout(deployment) else { return false };
     rollout.members().get(&host).is_none_or(|member| match &member.stage {

@@ -1,9 +1,9 @@
-//! What this host wants in the ledger and is not there yet: sent to the
-//! leader, and sent again until it is.
+//! This host's proposals that are not in the ledger yet: they are sent to the
+//! leader, and sent again until they are.
 //!
-//! Proposals in flight at a change of leader are lost without a word, so all
-//! that is known is whether an entry came. Sending one twice costs an entry and
-//! nothing else: the fold knows it again.
+//! Proposals in flight are lost silently when the leader changes, so a host only
+//! knows whether an entry came. Sending a proposal twice costs one entry and
+//! nothing else, because the fold recognises it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,12 +13,13 @@ use crate::id::HostId;
 use crate::io::RequestId;
 use crate::time::Time;
 
-/// The first repetition of a proposal; then twice as long each time.
+/// The wait before a proposal is sent again. It doubles each time, up to
+/// `RETRY_MAX`.
 const RETRY_FIRST: Duration = Duration::from_millis(400);
 const RETRY_MAX: Duration = Duration::from_secs(2);
-/// A request is answered after so long, whatever happened.
+/// How long a request may wait before it is answered in any case.
 pub(super) const GIVE_UP_AFTER: Duration = Duration::from_secs(15);
-/// Requests that may wait for the ledger at a time; more are refused.
+/// The most requests that may wait for the ledger at a time; more are refused.
 pub(super) const REQUESTS_MAX: usize = 256;
 
 #[derive(Clone, Debug)]
@@ -39,8 +40,9 @@ pub(super) struct Proposals {
 }
 
 impl Proposals {
-    /// `first` is drawn anew at each start: after a power loss a host may count
-    /// its starts wrong, and must not take an older start's entry for its own.
+    /// Makes an empty list. `first` is drawn at random at each start: after a power
+    /// loss a host may miscount its starts, and must not mistake an older start's
+    /// entry for its own.
     pub(super) fn new(host: HostId, incarnation: u64, first: u32) -> Self {
         Proposals { host, incarnation, next_number: u64::from(first) << 32, pending: BTreeMap::new() }
     }
@@ -63,13 +65,13 @@ impl Proposals {
         self.pending.values().filter(|pending| pending.request.is_some()).count()
     }
 
-    /// An entry came: takes the proposal that it answers.
+    /// Takes the proposal that became the entry with this id.
     pub(super) fn take(&mut self, id: ProposalId) -> Option<Pending> {
         let is_mine = id.host == self.host && id.incarnation == self.incarnation;
         if is_mine { self.pending.remove(&id.number) } else { None }
     }
 
-    /// Takes those of which this holds.
+    /// Takes the proposals for which `holds` returns true.
     pub(super) fn take_if(&mut self, holds: impl Fn(ProposalId, &Body) -> bool) -> Vec<Pending> {
         let (host, incarnation) = (self.host, self.incarnation);
         let holds =
@@ -80,26 +82,27 @@ impl Proposals {
             .collect()
     }
 
-    /// Drops those of this host's own accord of which this holds. Nobody waits for an
-    /// answer.
+    /// Drops this host's own proposals for which `is_done` returns true. Proposals
+    /// for requests stay, because their answers are awaited.
     pub(super) fn withdraw(&mut self, is_done: impl Fn(&Body) -> bool) {
         self.pending.retain(|_, pending| pending.request.is_some() || !is_done(&pending.body));
     }
 
-    /// It came too late to be folded: it goes out anew, under a new number.
+    /// Proposes again under a new number, because the entry came too late to be
+    /// folded.
     pub(super) fn put_again(&mut self, pending: Pending, now: Time) {
         self.pending.insert(self.next_number, Pending { next: now, ..pending });
         self.next_number += 1;
     }
 
-    /// A new leader: everything is to be sent again now.
+    /// Sends everything again now, because there is a new leader.
     pub(super) fn resend(&mut self, now: Time) {
         for pending in self.pending.values_mut() {
             pending.next = now;
         }
     }
 
-    /// What is to be sent now, and whether it was sent before.
+    /// Returns what to send now, and whether each was sent before.
     pub(super) fn due(&mut self, now: Time) -> Vec<(ProposalId, Body, bool)> {
         let mut due = Vec::new();
         for (number, pending) in &mut self.pending {
@@ -114,8 +117,8 @@ impl Proposals {
         due
     }
 
-    /// Takes what was tried for too long. What the mesh still owes itself is
-    /// found again from the state.
+    /// Takes the proposals that were tried for too long. What the mesh itself must
+    /// submit is found again from the state.
     pub(super) fn expired(&mut self, now: Time) -> Vec<Pending> {
         let is_expired = |pending: &Pending| now.since(pending.since) >= GIVE_UP_AFTER;
         self.pending.extract_if(.., |_, pending| is_expired(pending)).map(|(_, expired)| expired).collect()

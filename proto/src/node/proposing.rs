@@ -1,9 +1,9 @@
 //! Proposals on their way to the leader.
 //!
 //! A host proposes on its own connection to the leader, so the leader knows who
-//! speaks. Where the leader does not hear the host, voters relay what it proposes,
-//! and the leader believes them if most of those that could do so say the same: one
-//! alone could make up words of others.
+//! speaks. If the leader does not hear the host, voters relay its proposals. The
+//! leader believes a relayed proposal if most voters that could relay it say the
+//! same, because a single one could make it up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,18 +15,20 @@ use crate::state::check_author;
 use crate::time::Time;
 use crate::wire::{self, Message};
 
-/// Proposals that wait for more relays, the oldest dropped first: all that the hosts
-/// of one zone have to say while the leader is cut off from them.
+/// The most proposals that wait for more relays; the oldest is dropped first. This
+/// is enough for everything that the hosts of one zone propose while they cannot
+/// reach the leader.
 const RELAYED_MAX: usize = 1_024;
 
-/// What voters have relayed, until enough of them have.
+/// The proposals that voters have relayed, until enough of them have.
 #[derive(Debug, Default)]
 pub(super) struct Relays {
     by: BTreeMap<(ProposalId, [u8; 32]), (Time, BTreeSet<HostId>)>,
 }
 
 impl Relays {
-    /// Notes a relay. Returns whether there are `needed` now; then it is forgotten.
+    /// Notes a relay. Returns true if there are `needed` of them now, and then
+    /// forgets them.
     fn add(&mut self, id: ProposalId, bytes: &[u8], by: HostId, needed: usize, now: Time) -> bool {
         self.by.retain(|_, (since, _)| now.since(*since) < GIVE_UP_AFTER);
         let key = (id, *blake3::hash(bytes).as_bytes());
@@ -69,7 +71,8 @@ impl Node {
         }
     }
 
-    /// Whether this relay makes a proposal believed, whose author is not heard here.
+    /// Returns true if this relay makes a proposal believed whose author is not
+    /// heard here.
     fn is_relayed(&mut self, from: HostId, id: ProposalId, bytes: &[u8], now: Time) -> bool {
         if !self.ledger.is_leader() || self.liveness.is_heard(id.host) {
             return false;
@@ -82,8 +85,9 @@ impl Node {
         relays.contains(&from) && self.relays.add(id, bytes, from, relays.len() / 2 + 1, now)
     }
 
-    /// Proposes one of this host's own, at first to the leader alone. If that did not
-    /// help, the leader may be another one, or not hear this host: all voters get it.
+    /// Proposes a body of this host's own, at first to the leader alone. If that
+    /// did not help, there may be another leader, or the leader may not hear this
+    /// host. Then all voters get it.
     pub(super) fn send_proposal(&mut self, id: ProposalId, body: Body, is_again: bool, now: Time) {
         if self.ledger.is_leader() {
             self.put_in_order(id, body, now);
@@ -108,7 +112,7 @@ impl Node {
     }
 
     pub(super) fn put_in_order(&mut self, proposal: ProposalId, body: Body, now: Time) {
-        // What a lagging host repeats would only make the ledger longer.
+        // An entry that a lagging host repeats would only make the ledger longer.
         if self.state.is_settled(&body) {
             return;
         }
@@ -116,7 +120,7 @@ impl Node {
             return;
         }
         let at = self.ledger_now(now);
-        // Hosts whose clocks run a little ahead of this one's ask for it too early.
+        // Hosts whose clocks run slightly ahead of this one's ask for it too early.
         if body == Body::Tick && self.state.next_timer().is_some_and(|timer| timer > at) {
             return;
         }

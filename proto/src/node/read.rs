@@ -1,4 +1,4 @@
-//! What others read of a node. Nothing here changes it.
+//! What others may read of a node. Nothing here changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,34 +13,36 @@ use crate::time::Time;
 use crate::trigger::Failing;
 use crate::trigger::delivery::Bell;
 
-/// How this node sees the mesh.
+/// The mesh as this node sees it.
 #[derive(Clone, Debug, Default)]
 pub struct MeshView {
-    /// Connected to, this host not included.
+    /// The hosts that this one is connected to, without itself.
     pub connected: BTreeSet<HostId>,
-    /// Of all hosts, those that this one has not heard for too long.
+    /// The hosts that this one has not heard for too long.
     pub lost: BTreeSet<HostId>,
-    /// Hosts that take part in consensus.
+    /// The hosts that vote.
     pub voters: BTreeSet<HostId>,
-    /// Who puts entries in order, as far as is known.
+    /// The host that leads, as far as this one knows.
     pub leader: Option<HostId>,
-    /// Hosts that too many observers have lost, not yet Down by the ledger.
+    /// Hosts that too many observers have lost, and that are not yet Down by the
+    /// ledger.
     pub suspects: BTreeSet<HostId>,
     /// Hosts that neither this host hears nor any host that it hears.
     pub unheard: BTreeSet<HostId>,
-    /// Hash of the ledger up to the state's index.
+    /// The hash of the ledger up to the state's index.
     pub hash: [u8; 32],
-    /// Heartbeats that claimed that this host's log is longer than it is.
+    /// The number of heartbeats that claimed that this host's log is longer than it
+    /// is.
     pub beyond_log: u64,
     /// The newest index that was heard of from any host.
     pub newest_heard: Index,
-    /// How far each host's own clock is ahead of the ledger's, in milliseconds, as of
-    /// its last sign of life.
+    /// How far each host's own clock was ahead of the ledger's at its last beacon,
+    /// in milliseconds.
     pub clocks_ahead: BTreeMap<HostId, i64>,
 }
 
 impl Node {
-    /// How it sees the mesh.
+    /// Returns the mesh as this node sees it.
     pub fn mesh(&self) -> MeshView {
         let host_of = |voter: &VoterId| self.voter_hosts.get(voter).copied();
         MeshView {
@@ -57,13 +59,13 @@ impl Node {
         }
     }
 
-    /// Where a host is in its turn, as far as was heard.
+    /// Returns the event that a host is in during its turn, as far as was heard.
     pub fn progress(&self, deployment: DeploymentId, host: HostId) -> Option<LifecycleEvent> {
         self.progress.get(&(deployment, host)).copied()
     }
 
-    /// What keeps the deployment from its next turn, this host's own doubts
-    /// included.
+    /// Returns what keeps the deployment from its next turn, including this host's
+    /// own doubts.
     pub fn blockers(&self, deployment: DeploymentId) -> Vec<Blocker> {
         let Some(rollout) = self.state.rollout(deployment) else { return Vec::new() };
         if rollout.started_at.is_none() {
@@ -71,7 +73,7 @@ impl Node {
         }
         let me = self.config.host;
         let mut blockers: Vec<Blocker> = self.no_majority().into_iter().collect();
-        // What the others wait for stands first.
+        // The reason for which other hosts wait comes first.
         if let deferred @ 1.. = self.state.deferrals(deployment).count() {
             blockers.push(Blocker::Deferred { deferred: u32::try_from(deferred).unwrap_or(u32::MAX) });
         }
@@ -86,20 +88,22 @@ impl Node {
         blockers
     }
 
-    /// Whether this host reaches too few voters for anything to be committed. One
-    /// that has not heard of its mesh yet knows of none.
+    /// Returns a blocker if this host reaches too few voters for anything to be
+    /// committed. A host that has not heard of its mesh yet knows no voters, and
+    /// gets `None`.
     pub fn no_majority(&self) -> Option<Blocker> {
         let (voters_up, voters) = self.voters_up();
         (voters > 0 && voters_up <= voters / 2).then_some(Blocker::NoMajority { voters_up, voters })
     }
 
-    /// The newest index that was heard of from any host.
+    /// Returns the newest index that was heard of from any host.
     pub fn newest_heard(&self) -> Index {
         self.heard.values().map(|heard| heard.index).max().unwrap_or(0)
     }
 
-    /// When this host last heard a majority of the voters, by its own clock. `None`
-    /// if it has not since it started, or needs nobody else for one.
+    /// Returns when this host last heard a majority of the voters, by its own
+    /// clock; `None` if it has not since it started, or if it is a majority by
+    /// itself.
     pub fn majority_heard_at(&self) -> Option<Time> {
         let voters = &self.ledger.voters().voters;
         let others = voters.iter().filter(|voter| **voter != self.meta.voter);
@@ -111,8 +115,8 @@ impl Node {
         newest_first.get(wanted).copied().flatten()
     }
 
-    /// What goes wrong with a trigger that is this host's to tell; none on all other
-    /// hosts.
+    /// Returns the failures of a trigger, if this host has the duty to tell it and
+    /// they go on; `None` on all other hosts.
     pub fn failing_trigger(&self, group: &GroupName, trigger: &str) -> Option<&Failing> {
         self.deliveries.failing(&Bell { group: group.clone(), trigger: trigger.into() })
     }
@@ -129,16 +133,16 @@ impl Node {
         }
     }
 
-    /// The committed entries that this node still holds, the oldest first:
-    /// index, hash of the chain up to it, and the entry (none for consensus's
-    /// own bookkeeping).
+    /// Returns the committed entries that this node still holds, the oldest first.
+    /// Each comes with its index and with the hash of the chain up to it. The entry
+    /// is `None` if consensus made it for itself.
     pub fn entries(&self) -> Vec<(Index, [u8; 32], Option<Entry>)> {
         let (_, hash, entries) = self.ledger.held();
         chained(hash, entries)
     }
 
-    /// Of these only those after an index, at which the chain's head is known.
-    /// All of them, if the entries there are not held any more.
+    /// Returns only those entries that follow an index, at which the head of the
+    /// chain is known. Returns all of them if the entries there are no longer held.
     pub fn entries_after(&self, after: Index, hash_there: [u8; 32]) -> Vec<(Index, [u8; 32], Option<Entry>)> {
         match self.ledger.held_after(after) {
             Some(entries) => chained(hash_there, entries),
@@ -146,8 +150,8 @@ impl Node {
         }
     }
 
-    /// Hashes the held entries again: from where to where they match the
-    /// chain's head.
+    /// Hashes the held entries again. Returns the range of indexes that match the
+    /// head of the chain.
     /// # Errors
     /// The index at which the chain does not match.
     pub fn verify_chain(&self) -> Result<(Index, Index), Index> {

@@ -1,13 +1,13 @@
-//! Hosts that are taken out of the mesh: who asked for it, and how such a host
-//! takes its leave.
+//! Hosts that are taken out of the mesh: answers the requests for it, and lets such
+//! a host leave.
 //!
-//! A host is out as soon as the entry is folded, but if it votes, consensus
-//! needs it until others vote in its place: it stays connected and goes on
-//! voting until that is committed too. Only when most voters are known to know
-//! it, and to know it after a power loss, is the request answered, so that
-//! whoever reads the answer may switch the host off, and does the host itself
-//! close its connections: if one alone knew it and died, the others could not go
-//! on without this one.
+//! A host is out as soon as the entry is folded. But if it votes, consensus needs
+//! it until others vote in its place: it stays connected and goes on voting until
+//! that is committed too. The request is answered only when most voters are known
+//! to know of the change, and to know it after a power loss. After the answer the
+//! operator may switch the host off, and the host itself closes its connections. If
+//! only one voter knew of the change and died, the others could not go on without
+//! this host.
 
 use std::collections::BTreeSet;
 
@@ -28,47 +28,48 @@ pub(super) struct Farewell {
 }
 
 impl Node {
-    /// What is remembered of this host, if it was taken out of the mesh.
+    /// Returns what is remembered of this host, if it was taken out of the mesh.
     pub fn removed(&self) -> Option<&Removed> {
         self.state.removed(self.config.host)
     }
 
-    /// Whether this host takes part in consensus now.
+    /// Returns true if this host takes part in consensus now.
     pub fn is_voting(&self) -> bool {
         self.ledger.is_voting()
     }
 
-    /// Whether consensus counts on this host, by all that it has folded. (It
-    /// does not vote while it lags behind its neighbours.)
+    /// Returns true if consensus counts on this host, by everything that it has
+    /// folded. (It does not vote while it lags behind its neighbours.)
     pub fn is_needed(&self) -> bool {
         self.ledger.voters().has(self.meta.voter)
     }
 
-    /// Whether the voters are about to change: two sets of them must agree.
+    /// Returns true if a change of the voters is under way, in which two sets of
+    /// them must agree.
     pub fn is_joint(&self) -> bool {
         !self.ledger.voters().outgoing.is_empty()
     }
 
-    /// Whether this host does nothing for the mesh any more.
+    /// Returns true if this host no longer does anything for the mesh.
     pub(super) fn is_off(&self) -> bool {
         self.leaving || self.removed().is_some()
     }
 
-    /// Hosts that are out of the mesh and without which consensus cannot do yet.
+    /// Returns the hosts that are out of the mesh, but that consensus still needs.
     pub(super) fn still_voting(&self) -> impl Iterator<Item = (HostId, &Removed)> {
         let voters = self.ledger.voters();
         let removed = self.state.all_removed().iter().map(|(host, removed)| (*host, removed));
         removed.filter(|(_, removed)| voters.has(removed.voter))
     }
 
-    /// Answers when the host does not vote any more.
+    /// Answers the request once the host no longer votes.
     pub(super) fn see_off(&mut self, request: RequestId, host: HostId, now: Time) {
         self.farewells.push(Farewell { request, host, since: now });
         self.deadlines.set_if_none(Why::Farewells, now + GIVE_UP_AFTER);
     }
 
-    /// Answers the removals that are complete, and those that were waited for
-    /// long enough.
+    /// Answers the removals that are complete, and those that have waited for too
+    /// long.
     pub(super) fn answer_farewells(&mut self, now: Time) {
         for farewell in std::mem::take(&mut self.farewells) {
             let Farewell { request, host, since } = farewell;
@@ -85,15 +86,15 @@ impl Node {
         self.set_or_clear(Why::Farewells, next);
     }
 
-    /// Whether nothing would be missed if the host were switched off now. That
-    /// it does not vote any more must be durable with most of those that do.
+    /// Returns true if the host could be switched off now. Most voters must know
+    /// durably that it no longer votes.
     fn is_gone(&self, host: HostId) -> bool {
         let is_out = self.state.removed(host).is_none_or(|removed| !self.ledger.voters().has(removed.voter));
         is_out && self.most_voters_know() && (host != self.config.host || self.retired)
     }
 
-    /// Whether most of those that vote know it, as far as is known here, and
-    /// will know it after a power loss.
+    /// Returns true if most voters know of the last change of the voters, as far as
+    /// this host knows, and will know it after a power loss.
     fn most_voters_know(&self) -> bool {
         let since = self.ledger.voters_since();
         let Voters { voters, outgoing, .. } = self.ledger.voters();
@@ -102,13 +103,13 @@ impl Node {
             Some(host) => self.heard.get(host).is_some_and(|heard| heard.index >= since),
             None => false,
         };
-        // While voters hand over, an election needs most of both.
+        // While voters hand over, an election needs a majority of both sets.
         let most_of = |voters: &BTreeSet<VoterId>| voters.iter().filter(knows).count() > voters.len() / 2;
         most_of(voters) && (outgoing.is_empty() || most_of(outgoing))
     }
 
-    /// Takes leave, if this host was taken out, does not vote, and most of
-    /// those that do know it.
+    /// Lets this host leave, if it was taken out, does not vote, and most voters
+    /// know that.
     pub(super) fn retire(&mut self, now: Time) {
         if self.retired || self.removed().is_none() || self.is_needed() || !self.most_voters_know() {
             return;

@@ -1,6 +1,6 @@
-//! What somebody on this host asks for: checked here first, so that most
-//! refusals come at once and cost no entry; then proposed, and answered when
-//! it is folded.
+//! Requests from this host. They are checked here first, so that most refusals come
+//! at once and cost no entry. Then they are proposed, and answered when they are
+//! folded.
 
 use rand::Rng;
 
@@ -16,7 +16,7 @@ use crate::rollout::DeploymentStatus;
 use crate::time::Time;
 use crate::wire;
 
-/// Bytes of a person's name that are kept.
+/// The most bytes of a person's name that are kept.
 const BY_BYTES_MAX: usize = 256;
 
 impl Node {
@@ -25,7 +25,8 @@ impl Node {
             && *host != self.config.host
             && self.state.removed(*host).is_some()
         {
-            // Asked again: what is left is that it votes no more.
+            // This was asked again. All that may be missing is that the host no
+            // longer votes.
             return self.see_off(id, *host, now);
         }
         match self.body_of(request, now) {
@@ -38,7 +39,7 @@ impl Node {
         self.outputs.push_back(Output::Reply { id, reply });
     }
 
-    /// The entry that the request asks for.
+    /// Returns the body that the request asks for.
     fn body_of(&mut self, request: Request, now: Time) -> Result<Body, Refusal> {
         if self.leaving {
             return Err(Refusal::Leaving);
@@ -101,7 +102,7 @@ impl Node {
         let mut seed = [0; 16];
         self.rng.fill_bytes(&mut seed);
         let id = DeploymentId::derive(&[&seed, self.config.host.public_key().as_slice()].concat());
-        // It is shown in tables, and shall not be what makes an entry too long.
+        // The name is shown in tables, and must not make an entry too long.
         let by = keep_start(&request.by, BY_BYTES_MAX).to_string();
         Ok(io::submission(DeployRequest { by, ..request }, id, policy))
     }
@@ -128,11 +129,11 @@ impl Node {
         Ok(Body::Submitted(Box::new(Submission { rollback_of: undone, ..submission })))
     }
 
-    /// The revision to go back to: the one that is named, or the last good one
-    /// that the group is not at.
+    /// Returns the revision to go back to: the one that is named, or the last good
+    /// one that is not the group's current one.
     /// # Errors
-    /// If there is no such group, or no such revision in its history; or none is
-    /// named, and the group was rolled back already.
+    /// If there is no such group, or no such revision in its history. Also if none
+    /// is named, and the group was rolled back already.
     pub fn way_back_to(&self, name: &GroupName, to: Option<Digest>) -> Result<Revision, Refusal> {
         let group = self.state.group(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         let good = group.good.iter().rev();
@@ -145,7 +146,8 @@ impl Node {
         }
         let newest = self.state.newest_of(group).map(|rollout| (rollout.status(), &rollout.submission));
         let at = match newest {
-            // Who asks now may not know that it is done, and would lose another release.
+            // A person who asks now may not know that the rollback is done, and
+            // would go back one more release.
             Some((DeploymentStatus::Succeeded, Submission { rollback_of: Some(_), revision, .. })) => {
                 return Err(Refusal::AlreadyBack { group: name.clone(), digest: revision.digest });
             }
@@ -158,7 +160,7 @@ impl Node {
             .ok_or_else(|| Refusal::NothingToRollBackTo(name.clone()))
     }
 
-    /// The entry that answers a proposal was folded.
+    /// Answers the request whose proposal was folded.
     pub(super) fn answer(&mut self, pending: Pending, result: Result<(), Refusal>, now: Time) {
         let Some(request) = pending.request else { return };
         if let (Body::HostLeft { host }, Ok(())) = (&pending.body, &result) {
@@ -171,7 +173,7 @@ impl Node {
         self.reply(request, result.map(|()| accepted));
     }
 
-    /// Nothing came for too long.
+    /// Refuses a request that was not committed in time.
     pub(super) fn give_up(&mut self, pending: Pending) {
         let Some(request) = pending.request else { return };
         let (voters_up, voters) = self.voters_up();

@@ -1,5 +1,5 @@
-//! After every input: what one part has found out is carried to the others,
-//! until none has anything new to say.
+//! Settling, after every input: carries what one part has found out to the others,
+//! until no part has anything new to say.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,14 +16,15 @@ use crate::state::{Host, State};
 use crate::time::Time;
 use crate::wire::Message;
 
-/// Rounds after which a settling that does not settle is a fault of ours.
+/// The most rounds of one settling. More would mean that we made a mistake.
 const ROUNDS_MAX: usize = 10_000;
 
 impl Node {
     pub(super) fn settle(&mut self, now: Time) {
         self.take_due(now);
-        // Once an input, and of what the last one left: whoever looks at the node
-        // in between still finds all that it has just folded.
+        // This happens once for each input, with what the last one left. So a
+        // reader that looks at the node in between still finds everything that it
+        // has just folded.
         if self.ledger.wants_snapshot() {
             self.ledger.take_snapshot(self.state.encode());
         }
@@ -58,13 +59,13 @@ impl Node {
                 Why::Want => self.want_again(now),
                 Why::Progress => self.publish_progress(),
                 Why::Voters => self.change_voters(now),
-                // What these wake for is found by looking.
+                // The reasons for these are found by looking.
                 Why::Duties | Why::LedgerTimer | Why::Posts | Why::Health | Why::Farewells => {}
             }
         }
     }
 
-    /// Writes, sends and folds what the ledger has. Returns whether there was
+    /// Writes, sends and folds what the ledger has. Returns true if there was
     /// anything.
     fn work_ledger(&mut self, now: Time) -> bool {
         let leader = self.leader();
@@ -83,7 +84,8 @@ impl Node {
             let fence = self.account.count(&mut changes);
             self.outputs.push_back(Output::Persist(Write { id: write, sync, changes, fence }));
         } else if worked {
-            // Nothing to write and nothing under way: it is as good as done.
+            // There is nothing to write and no write under way, so it is as good as
+            // done.
             self.next_write += 1;
             self.on_persisted(write, now);
         }
@@ -105,8 +107,9 @@ impl Node {
         worked || writes_on
     }
 
-    /// A leader tells those who only follow, each itself: from neighbours they would
-    /// not believe it. Who misses this hears of the index in the next beacon.
+    /// Lets the leader itself tell each host that only follows, because followers
+    /// would not believe it from neighbours. A host that misses this hears of the
+    /// index in the next beacon.
     fn announce(&mut self, committed: &[Committed]) {
         let all_vote = self.members.len() <= self.ledger.voters().all().len();
         if !self.ledger.is_leader() || all_vote {
@@ -175,14 +178,15 @@ impl Node {
             return;
         }
         self.ledger.note_snapshot(snapshot);
-        // It was checked when it came; our own is what we wrote.
+        // A neighbour's snapshot was checked when it came, and this host wrote its
+        // own.
         if let Ok(state) = State::decode(&snapshot.state, snapshot.index) {
             self.clock.note(state.clock(), now);
             let before = std::mem::replace(&mut self.state, state);
             self.note_renewed(&before, now);
             self.derived_at = None;
-            // What was answered in what the snapshot stands for is folded already,
-            // and how is not known: to propose it anew could undo what came after.
+            // Proposals that the snapshot covers are folded already, with an
+            // unknown result. To propose them again could undo what came after.
             let state = &self.state;
             let folded = self.proposals.take_if(|id, body| state.has_seen(id, body));
             for request in folded.into_iter().filter_map(|pending| pending.request) {
@@ -197,7 +201,8 @@ impl Node {
         }
     }
 
-    /// Hosts that have said that they are there, in what a snapshot stands for.
+    /// Notes the hosts that have announced themselves in the entries that a
+    /// snapshot covers.
     fn note_renewed(&mut self, before: &State, now: Time) {
         let index = self.state.index();
         for Host { record, .. } in self.state.hosts().values() {
@@ -218,8 +223,8 @@ impl Node {
         for deployment in std::mem::take(&mut self.to_prefetch) {
             self.prefetch(deployment);
         }
-        // Before this store is the one that the mesh knows, its host's turns
-        // are those of another. A host that was taken out ends what it is in.
+        // Until the mesh knows this store, the turns belong to an earlier store of
+        // the host. A host that was taken out ends its turn.
         let me = self.config.host;
         if self.is_known() || self.removed().is_some() {
             let acts = self.turns.reconcile(me, &self.state);
@@ -227,7 +232,7 @@ impl Node {
         }
     }
 
-    /// Whether the mesh knows this host by this store.
+    /// Returns true if the mesh knows this host by this store.
     pub(super) fn is_known(&self) -> bool {
         self.state.host(self.config.host).is_some_and(|host| host.record.voter == self.meta.voter)
     }
@@ -259,13 +264,13 @@ impl Node {
         let others = self.members.iter().filter(|host| self.neighbours.contains(host)).copied().collect();
         self.liveness.set_members(&others, now);
         if self.ledger.is_leader() && self.still_voting().next().is_some() {
-            // Somebody waits for it.
+            // A request waits for this.
             self.deadlines.set(Why::Voters, now);
         }
     }
 
-    /// Proposes what this host owes the ledger and what its turn it is to
-    /// propose for all. Returns whether anything was sent.
+    /// Proposes what this host must tell the ledger, and what it is its turn to
+    /// propose for all. Returns true if anything was sent.
     fn propose_owed(&mut self, now: Time) -> bool {
         if self.ledger.is_empty() || self.halted.is_some() {
             return false;
@@ -279,7 +284,8 @@ impl Node {
         if self.is_to_announce_itself() {
             bodies.push(Body::HostJoined(self.record()));
         }
-        // Before the mesh knows this store, its turns are another's.
+        // Until the mesh knows this store, the turns belong to an earlier store of
+        // the host.
         if self.is_known() && !self.state.has_twin(me) {
             bodies.extend(self.turns.owed(me, &self.state, &suspects, self.ledger_now(now)));
             bodies.extend(self.health_words(now));
@@ -311,9 +317,9 @@ impl Node {
         sent
     }
 
-    /// When it is this host's to say that the ledger's next timer is due; none if
-    /// there is no timer. The leader says so at once, the others only if nothing
-    /// comes: a leader whose disk hangs says nothing.
+    /// Returns when this host is to propose that the ledger's next timer is due;
+    /// `None` if there is no timer. The leader does it at once, and the others only
+    /// if nothing comes, because a leader whose disk hangs proposes nothing.
     fn tick_at(&mut self, now: Time) -> Option<Time> {
         let timer = self.state.next_timer()?;
         let wait = match self.tick {
@@ -330,9 +336,8 @@ impl Node {
         Some(now + timer.since(clock) + Duration::from_millis(1) + wait)
     }
 
-    /// Takes back what this host proposed because the ledger lacked it, and what it
-    /// does not lack any more: committed late it could be false, as that a host is
-    /// Down which is up again.
+    /// Withdraws proposals for what the ledger no longer lacks. Committed late they
+    /// could be false, for example that a host is Down which is up again.
     fn withdraw_what_is_done(&mut self, now: Time) {
         let clock = self.ledger_now(now);
         let is_tick_due = self.state.next_timer().is_some_and(|timer| timer <= clock);
@@ -361,10 +366,10 @@ impl Node {
         });
     }
 
-    /// What the ledger lacks, by the fold and by the observers.
+    /// Returns what the ledger lacks, by the fold and by the observers.
     fn lacking(&self) -> Vec<Body> {
-        // One that was taken out stands by until others vote in its place: it may
-        // be the only one that can see them.
+        // A host that was taken out helps until others vote in its place: it may be
+        // the only one that can see them.
         if self.removed().is_some() && !self.is_needed() {
             return Vec::new();
         }
@@ -374,11 +379,12 @@ impl Node {
             && alone.down.is_some()
             && alone.twin.is_none()
         {
-            // Whoever said so has been taken out since: nobody else could see it.
+            // The host that reported it Down was taken out since, so no other host
+            // could see it up.
             lacking.push(Body::HostUp { host: me, incarnation: alone.record.incarnation });
         }
         let judged = &self.judged.1;
-        // The fold would not believe it: it would be said again and again.
+        // The fold would ignore it, so it would be proposed again and again.
         let may_accuse = !self.state.is_counted_out(me);
         for host in self.state.hosts().values().filter(|host| host.record.host != me) {
             let id = host.record.host;
@@ -388,7 +394,8 @@ impl Node {
                 (None, Judgement::Down) if may_accuse => {
                     lacking.push(Body::HostDown { host: id, incarnation });
                 }
-                // Positive evidence only: not lost is not yet seen.
+                // This takes positive evidence: a host that is not lost has not yet
+                // been seen.
                 (Some(_), Judgement::Up) if host.twin.is_none() && self.sees(id, incarnation) => {
                     lacking.push(Body::HostUp { host: id, incarnation });
                 }
@@ -420,7 +427,7 @@ impl Node {
         self.set_or_clear(Why::Proposals, self.proposals.next());
         self.set_or_clear(Why::Duties, self.duties.next(now));
         self.set_or_clear(Why::Posts, self.next_post());
-        // What is due already is on its way: its proposal has a deadline of its own.
+        // What is due already was proposed, and the proposal has its own deadline.
         let due = self.tick_at(now).filter(|at| *at > now);
         self.set_or_clear(Why::LedgerTimer, due);
         if self.ledger.is_leader() {

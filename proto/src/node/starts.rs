@@ -1,15 +1,16 @@
-//! Which start of its agent this node is, and what it does about others.
+//! The starts of this host's agent: which one this node is, and what it does about
+//! others.
 //!
-//! Each start has a number, counted in the store and durable before the mesh
-//! hears of it, and a random mark. So the committed record of this host shows
-//! whether somebody else has started from this host's key: a record with
-//! another mark and a number that this store has not passed yet. Nobody can
-//! make a host believe that by a frame.
+//! Each start has a number and a random mark. The number is counted in the store,
+//! and is durable before the mesh hears of it. So the committed record of this host
+//! shows whether another agent has started with this host's key: the record then
+//! has another mark, and a number that this store has not passed yet. No frame can
+//! make a host believe that.
 //!
-//! Such a record means that the store is an older copy of the one that was
-//! started since: it must not vote under the number in it. If this start was in
-//! the ledger before, the other agent runs at the same time, and the host
-//! announces itself once more, so that the fold finds that two agents speak in
+//! Such a record means that this store is an older copy of the one from which the
+//! other agent started. The host must not vote under the number in it. If this
+//! start was in the ledger before, the other agent runs at the same time. Then the
+//! host announces itself once more, so that the fold finds that two agents speak in
 //! turn (`Host::twin`). From then on neither does anything for the host.
 
 use rand::Rng;
@@ -19,9 +20,9 @@ use crate::id::VoterId;
 use crate::io::WriteId;
 
 impl Node {
-    /// Looks at what the ledger says of this host's starts. A store that was made
-    /// anew counts from 1 and must outrank what the mesh knows, or its words
-    /// would be taken for old ones.
+    /// Checks what the ledger says about this host's starts. A new store counts
+    /// from 1, and must get past the number that the mesh knows, because otherwise
+    /// its words would count as old ones.
     pub(super) fn look_for_other_starts(&mut self) {
         let Some(known) = self.state.host(self.config.host) else { return };
         let (record, twin) = (&known.record, known.twin.clone());
@@ -51,8 +52,8 @@ impl Node {
         }
     }
 
-    /// The store has lost some of what this host promised: it must not vote under
-    /// the same number again, and takes a new one.
+    /// Takes a new voter number. The store has lost some of what this host
+    /// promised, so it must not vote under the old number again.
     pub(super) fn forget_promises(&mut self, why: &str) {
         tracing::error!(voter = %self.meta.voter, why, "the store cannot be relied on: voting under a new number");
         self.meta.voter = VoterId(self.rng.next_u64().max(1));
@@ -67,9 +68,10 @@ impl Node {
         self.uncounted = Some(WriteId(self.next_write));
     }
 
-    /// Whether the mesh has yet to hear of this start. Two starts of one number
-    /// could not be told apart after a power loss, so the number is durable
-    /// first; and one of two agents with one key is silent once both are known.
+    /// Returns true if the mesh does not know of this start yet. After a power
+    /// loss, two starts could have the same number and be confused, so the number
+    /// must be durable first. If two agents run with the same key, each is silent
+    /// once both are known.
     pub(super) fn is_to_announce_itself(&self) -> bool {
         if self.uncounted.is_some() || self.is_off() {
             return false;

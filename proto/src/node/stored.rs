@@ -1,5 +1,5 @@
-//! What a node's store says besides the ledger: whose it is, and which of this
-//! host's turns were under way.
+//! What a node's store holds besides the ledger: to which host and mesh it belongs,
+//! and which of this host's turns were under way.
 
 use std::collections::BTreeMap;
 
@@ -16,37 +16,37 @@ use crate::wire;
 
 use super::Loss;
 
-/// Why a node cannot start from what its store holds.
+/// The reason why a node cannot start from its store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
-    /// The store is another mesh's.
+    /// The store belongs to another mesh.
     #[error("the store belongs to mesh {stored}, not to {wanted}: use another data directory")]
     OtherMesh {
-        /// In the store.
+        /// The mesh in the store.
         stored: MeshId,
-        /// In the key file.
+        /// The mesh in the key file.
         wanted: MeshId,
     },
-    /// The store is another host's.
+    /// The store belongs to another host.
     #[error("the store belongs to another host's key: use another data directory")]
     OtherHost,
-    /// What is stored cannot be read. To go on from here could break a promise
-    /// that was made: the store must be set aside, and the host joins anew.
+    /// The store cannot be read. Going on from here could break a promise, so the
+    /// store must be set aside, and the host joins anew.
     #[error("the store cannot be read: {0}")]
     Corrupt(String),
-    /// It can be read, but is not all that was written. As for a corrupt one: it
-    /// must be set aside, and the host joins anew.
+    /// The store can be read, but something that was written is missing. As with a
+    /// corrupt one, the store must be set aside, and the host joins anew.
     #[error("the store has lost something: {0}")]
     Forgotten(Loss),
-    /// The agent that wrote it was of another version. Nothing is damaged.
+    /// An agent of another version wrote the store. Nothing is damaged.
     #[error(
         "the store holds a state of version {stored}, this agent reads version {reads}: start the version of the \
          agent that wrote it, or use another data directory and join the mesh anew"
     )]
     OtherVersion {
-        /// In the store.
+        /// The version in the store.
         stored: u16,
-        /// By this agent.
+        /// The version that this agent reads.
         reads: u16,
     },
 }
@@ -62,25 +62,26 @@ impl StartError {
     }
 }
 
-/// Who the store belongs to.
+/// The host and mesh that the store belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Meta {
     format: u16,
     host: HostId,
     mesh: MeshId,
     pub(super) voter: VoterId,
-    /// Counts this host's starts.
+    /// The number of this host's starts and refutations.
     pub(super) incarnation: u64,
 }
 
-/// 2: with an account of its writes, see `node/fence.rs`. A store of version 1
-/// has none and could not be told from a damaged one; its agent's ledger cannot
-/// be read either.
+/// The format of [`Meta`]. Format 2 comes with an account of the writes: see
+/// `node/fence.rs`. A store of format 1 has none, so it could not be told from a
+/// damaged one. This agent could not read its ledger either.
 const META_FORMAT: u16 = 2;
 const META_KEY: &[u8] = b"M";
 
 impl Meta {
-    /// As of this start. At the first one the host gets a voter number.
+    /// Reads it, and counts this start. At the first start the host gets a voter
+    /// number.
     pub(super) fn read(
         config: &Config,
         stored: &BTreeMap<Vec<u8>, Vec<u8>>,
@@ -90,7 +91,7 @@ impl Meta {
             if !stored.is_empty() {
                 return Err(StartError::Corrupt("it holds records, but not whose they are".into()));
             }
-            // Zero is raft-rs's word for nobody.
+            // In raft-rs, zero means no voter.
             let voter = VoterId(rng.next_u64().max(1));
             let (host, mesh) = (config.host, config.mesh);
             return Ok(Meta { format: META_FORMAT, host, mesh, voter, incarnation: 1 });
@@ -114,7 +115,7 @@ impl Meta {
     }
 }
 
-/// What the journal says of a turn from now on; nothing, if it is forgotten.
+/// Returns the change that sets the journal's record of a turn, or deletes it.
 pub(super) fn journal_change(deployment: DeploymentId, record: Option<&Record>) -> Change {
     (journal_key(deployment), record.map(wire::encode))
 }
@@ -135,12 +136,12 @@ pub(super) fn read_journal(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Vec<Re
         .collect()
 }
 
-/// The number under which a store's host votes.
+/// Returns the number under which the store's host votes.
 pub(crate) fn stored_voter(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<VoterId> {
     wire::decode(stored.get(META_KEY)?).ok().map(|meta: Meta| meta.voter)
 }
 
-/// The event that a store's journal says may be running in a turn.
+/// Returns the event that the store's journal says may be running in a turn.
 pub(crate) fn stored_running(
     stored: &BTreeMap<Vec<u8>, Vec<u8>>,
     deployment: DeploymentId,

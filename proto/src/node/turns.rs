@@ -1,4 +1,5 @@
-//! What this host's own turns ask for, and the bundles that they need.
+//! Carries out what this host's own turns ask for, and fetches the bundles that
+//! they need.
 
 use super::stored::journal_change;
 use super::{Act, Node};
@@ -10,7 +11,7 @@ use crate::rollout::{Rollout, Stage};
 use crate::run::Current;
 use crate::time::Time;
 
-/// Hosts that a bundle may be fetched from, as told with one event.
+/// The most hosts that an event names as sources of the bundle.
 const SOURCES_MAX: usize = 8;
 
 impl Node {
@@ -62,7 +63,7 @@ impl Node {
         })
     }
 
-    /// A host that will have a turn fetches the bundle before it.
+    /// Fetches the bundle ahead of this host's turn, if it will have one.
     pub(super) fn prefetch(&mut self, deployment: DeploymentId) {
         let is_to_come = |rollout: &&Rollout| {
             !rollout.status().is_over() && rollout.submission.policy.mode == Mode::Standard
@@ -72,7 +73,7 @@ impl Node {
         let has_tags = || group.is_some_and(|group| group.group.tags.matches(&self.config.tags));
         let is_for_me = match rollout.members().get(&self.config.host) {
             Some(member) => member.stage != Stage::NotTargeted,
-            // It waits, so its members are not known yet.
+            // The deployment waits, so its members are not known yet.
             None => rollout.started_at.is_none() && has_tags(),
         };
         if is_for_me {
@@ -81,8 +82,8 @@ impl Node {
         }
     }
 
-    /// Hosts that should have the bundle and are there. Each host asks them in
-    /// another order, so that not all ask the same one.
+    /// Returns connected hosts that should have the bundle. Each host asks them in
+    /// another order, so that they do not all ask the same one.
     fn sources(&self, rollout: &Rollout) -> Vec<HostId> {
         let digest = rollout.submission.revision.digest;
         let group = self.state.group(&rollout.submission.group);

@@ -1,4 +1,4 @@
-//! Who votes, and who leads.
+//! Decides which hosts vote, and which one leads.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,22 +8,24 @@ use crate::id::VoterId;
 use crate::ledger::{Candidate, next_change};
 use crate::time::Time;
 
-/// A log this close to the leader's lets a learner vote.
+/// A learner may vote if its log is at most this many entries shorter than the
+/// leader's.
 const CAUGHT_UP_WITHIN: u64 = 64;
-/// A leader whose disk has not done a write for so long lets another one lead: long
-/// enough for a disk that is busy, and short enough that no host's turn notices.
+/// How long a leader's disk may take for a write before the leader hands over. That
+/// is enough for a busy disk, and so short that no turn is affected.
 const DISK_HANGS_AFTER: Duration = Duration::from_secs(3);
-/// The leader looks at the voters so often.
+/// The time from one check of the voters by the leader to the next.
 pub(super) const VOTERS_EVERY: Duration = Duration::from_millis(500);
 
 impl Node {
-    /// The leader's one duty besides order: who votes. One change at a time.
+    /// Changes the voters, one change at a time. Besides putting entries in order,
+    /// this is the leader's only duty.
     pub(super) fn change_voters(&mut self, now: Time) {
         if !self.ledger.is_leader() || self.leave_to_others_if_the_disk_hangs(now) {
             return;
         }
-        // In a short log nearly everything is nothing: it must have answered since
-        // it was let in.
+        // In a short log every learner would be close enough, so a learner must
+        // also have answered since it was added.
         let since = self.ledger.voters_since();
         let last = self.ledger.last_index();
         let clock = self.ledger_now(now);
@@ -44,13 +46,13 @@ impl Node {
         let me = self.ledger.me();
         if !self.ledger.voters().outgoing.is_empty() {
             // raft-rs leaves a joint configuration by itself, unless the leader
-            // that entered it is gone: then its successor does.
+            // that entered it is gone. Then its successor must do it.
             self.ledger.propose_voters(&Default::default());
             return;
         }
         if candidates.iter().all(|candidate| candidate.voter != me) && self.hand_over() {
-            // This host was taken out of the mesh: another leads first, and then
-            // lets it go.
+            // This host was taken out of the mesh. Another host leads first, and
+            // then lets this one go.
             return;
         }
         let voters_max = usize::from(self.config.voters_max);
@@ -60,8 +62,8 @@ impl Node {
         }
     }
 
-    /// A leader that cannot write goes on sending heartbeats, but folds nothing and
-    /// stamps nothing. Returns whether it hands over because of that.
+    /// Hands over if the disk hangs. A leader that cannot write still sends
+    /// heartbeats, but it folds and stamps nothing. Returns true if it hands over.
     fn leave_to_others_if_the_disk_hangs(&mut self, now: Time) -> bool {
         let hangs = self.recorded.front().is_some_and(|first| now.since(first.since) >= DISK_HANGS_AFTER);
         let hands_over = hangs && self.hand_over();
@@ -77,8 +79,8 @@ impl Node {
         hands_over
     }
 
-    /// Lets another member lead, the one that has most of the log. Returns
-    /// whether there is one.
+    /// Hands leadership to the member whose log reaches furthest. Returns true if
+    /// there is one.
     pub(super) fn hand_over(&mut self) -> bool {
         let is_there = |voter: &VoterId| {
             let host = self.voter_hosts.get(voter).filter(|host| self.members.contains(host));
@@ -92,9 +94,9 @@ impl Node {
         heir.is_some()
     }
 
-    /// Who leads: known by consensus itself, or from what most of the voters say.
-    /// Those who do not vote repeat what they hear, and could go on about one that
-    /// does not vote any more among themselves.
+    /// Returns the leader: as consensus itself knows it, or as most voters name it.
+    /// Hosts that do not vote only repeat what they hear. Among themselves they
+    /// could go on naming one that no longer votes.
     pub(super) fn leader(&self) -> Option<VoterId> {
         if self.ledger.is_voting() {
             return self.ledger.leader();
@@ -114,7 +116,8 @@ impl Node {
         named.into_iter().max_by_key(|(_, times)| *times).map(|(leader, _)| leader)
     }
 
-    /// Voters that this host can reach, itself included, and all of them.
+    /// Returns the number of voters that this host reaches, including itself, and
+    /// the number of all voters.
     pub(super) fn voters_up(&self) -> (u32, u32) {
         let voters = &self.ledger.voters().voters;
         let is_there = |voter: &&crate::id::VoterId| {
