@@ -1,7 +1,7 @@
-//! Reading an alarm from this host: a command, or a query to Prometheus.
+//! Reads an alarm from this host: runs a command, or queries Prometheus.
 //!
-//! There is no decision here: how often, on which host, and what a state means
-//! for a deployment are `proto`'s.
+//! Nothing is decided here: how often to read, on which host, and what a state
+//! means for a deployment is decided in `proto`.
 
 mod prometheus;
 
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exec::{self, Ended, Exec};
 
-/// An alarm to be read, and for what.
+/// An alarm to read, and the deployment that it is for.
 #[derive(Clone, Debug)]
 pub(crate) struct ToRead {
     pub(crate) group: GroupName,
@@ -19,11 +19,11 @@ pub(crate) struct ToRead {
     pub(crate) alarm: Alarm,
 }
 
-/// Reads it once, in its timeout.
+/// Reads it once, within its timeout.
 pub(crate) async fn read(http: &reqwest::Client, to_read: ToRead, cancel: CancellationToken) -> Reading {
     let ToRead { group, deployment, alarm } = &to_read;
     match &alarm.source {
-        // Nobody asks for what is set by hand.
+        // The node does not ask for alarms that are set by hand.
         AlarmSource::Manual => Reading::new(AlarmState::Unreadable, "it is set by hand"),
         AlarmSource::Exec { command } => {
             let environment = vec![

@@ -1,5 +1,5 @@
-//! Short questions from one agent to another, such as for the output of its
-//! hooks: one request, one answer, both as bytes that others give a meaning.
+//! Short questions from one agent to another, such as for the output of its hooks:
+//! one request and one answer, both bytes whose meaning is defined elsewhere.
 
 use std::io;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use crate::share::{Own, Shares};
 use crate::transport::{AcceptedElsewhere, Handle, HeldStream, OpenError};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/skein/ask/1");
-/// A question is a line or two of JSON.
+/// The longest request. A question is a line or two of JSON.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
-/// The log of a deployment is cut to this by whoever answers.
+/// The longest answer. The answering host cuts the log of a deployment to this.
 pub(crate) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// From the question to the end of the answer; a person is waiting.
+/// The time limit from the question to the end of the answer; a person is waiting.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Questions that are answered at the same time, in all and for one host;
-/// further ones wait. Sixteen hosts must be malicious to hold up the others,
-/// and each for no longer than [`TIMEOUT`].
+/// The number of questions that are answered at the same time, and `ANSWERED_TO_HOST_MAX`,
+/// the number for one host; others wait. It takes sixteen malicious hosts to delay the
+/// others, and each can do so for no longer than [`TIMEOUT`].
 const ANSWERED_AT_ONCE_MAX: usize = 64;
 const ANSWERED_TO_HOST_MAX: usize = 4;
-/// A question is sent in one piece; whoever takes longer is not asking.
+/// The time limit for receiving a question, which is sent in one piece.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
     #[error("cannot ask {host}")]
@@ -47,7 +47,7 @@ pub(crate) enum AskError {
     },
 }
 
-/// Asks a host, connected or known.
+/// Asks a host, which must be connected, or have known addresses.
 pub(crate) async fn ask(handle: &Handle, host: HostId, request: &[u8]) -> Result<Vec<u8>, AskError> {
     let asked = async {
         let opened = handle.open(host, PROTOCOL).await;
@@ -61,7 +61,7 @@ pub(crate) async fn ask(handle: &Handle, host: HostId, request: &[u8]) -> Result
     timeout(TIMEOUT, asked).await.unwrap_or(Err(AskError::Timeout { host }))
 }
 
-/// Answers whoever asks, until the transport stops. An answer beyond
+/// Answers other hosts until the transport stops. An answer longer than
 /// [`ANSWER_BYTES_MAX`] is not sent.
 pub(crate) fn serve_asks<A, F>(handle: &Handle, answer: A) -> Result<(), AcceptedElsewhere>
 where

@@ -1,10 +1,9 @@
-//! Judging a bundle before anything runs: all mistakes at once. `skein local`,
-//! `skein local --check`, `plan` and `deploy` call this one judgement.
+//! Checks a bundle before anything runs, and reports all mistakes at once. `skein
+//! local`, `skein local --check`, `plan` and `deploy` all use this check.
 //!
-//! A mistake is what no host could deploy, and a warning what may go wrong. Of
-//! what only the host can know, `skein local --check` warns (is there such a
-//! user, such an interpreter); what is in the way of the files is for Install
-//! to find, before it touches anything.
+//! A mistake is something that no host could deploy; a warning is something that may go wrong.
+//! `skein local --check` also warns of what only the host can know (such as a missing user or
+//! interpreter). Files that are in the way are for Install to find, before it touches anything.
 
 mod directories;
 mod people;
@@ -19,30 +18,30 @@ use crate::bundle::unpack::{self, Limits};
 use crate::host_side::deployment::{EventError, find_appspec};
 use crate::install;
 
-/// What was found, each in the order of its places.
+/// The findings, each list in the order of their places.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// Any of these fails the deployment, on every host.
     pub(crate) mistakes: Vec<Mistake>,
-    /// What may go wrong, or is surely not meant.
+    /// Things that may go wrong, or are surely not intended.
     pub(crate) warnings: Vec<Mistake>,
-    /// The user's own events that have scripts.
+    /// The custom events that have scripts.
     pub(crate) custom_events: Vec<String>,
 }
 
 /// The hosts that the bundle is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hosts {
-    /// This one: what it lacks is warned of too.
+    /// This host: what it lacks is a warning, too.
     This,
-    /// Those of a group, of which nothing is known here.
+    /// The hosts of a group, about which nothing is known here.
     Others,
 }
 
-/// Checks a bundle on this host: a directory as it lies, an archive after it
-/// was unpacked into a temporary directory. Blocks.
+/// Checks a bundle on this host: a directory in place, an archive after unpacking
+/// it into a temporary directory. Blocks.
 /// # Errors
-/// If it cannot be looked at, or has no AppSpec file.
+/// If it cannot be read, or has no AppSpec file.
 pub(crate) fn check(
     path: &Path,
     appspec_name: &str,
@@ -67,13 +66,13 @@ pub(crate) fn check(
     unpack::unpack(path, &unpacked, Limits::default()).map_err(EventError::Unpack)?;
     let mut checked = check_unpacked(&unpacked, appspec_name, custom, hosts);
     if let Err(EventError::NoAppSpec { archive, .. }) = &mut checked {
-        // A directory that is gone by now tells nobody anything.
+        // The temporary directory is gone by now and would tell nobody anything.
         *archive = path.to_owned();
     }
     checked
 }
 
-/// The same for a bundle that lies unpacked.
+/// Checks a bundle that is unpacked.
 /// # Errors
 /// If it has no AppSpec file.
 pub(crate) fn check_unpacked(
@@ -103,7 +102,7 @@ pub(crate) fn check_unpacked(
 struct Checker<'c> {
     /// The AppSpec file's name.
     file: &'c str,
-    /// Where the bundle lies.
+    /// The bundle's top directory.
     top: &'c Path,
     hosts: Hosts,
     findings: Findings,
@@ -120,8 +119,8 @@ impl Checker<'_> {
         }
     }
 
-    /// What is not in the bundle may be made by a script that runs in its
-    /// directory before the files are installed.
+    /// Reports a source that is not in the bundle. A script that runs in the
+    /// bundle's directory before the installation may still create it.
     fn missing_source(&mut self, key: String, mapping: &FileMapping, is_prepared: bool) {
         let source = &mapping.source;
         let near = match scripts::matching(self.top, source) {
@@ -138,8 +137,8 @@ impl Checker<'_> {
         }
     }
 
-    /// A destination is always a directory, which nobody thinks who gives one
-    /// file its full path on the host.
+    /// Warns of a destination that looks like a file's full path: a destination
+    /// is always a directory, which people forget who write such a path.
     fn destination(&mut self, at: usize, mapping: &FileMapping) {
         let (source, destination) = (Path::new(&mapping.source), Path::new(&mapping.destination));
         let (Some(name), Some(last)) = (source.file_name(), destination.file_name()) else { return };
@@ -163,7 +162,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What Install would refuse on every host.
+    /// Reports what Install would refuse on every host.
     fn installation(&mut self, appspec: &AppSpec) {
         for (line, problem) in install::foresee(appspec, self.top) {
             let key = problem.key().to_owned();
@@ -190,11 +189,11 @@ impl Checker<'_> {
         }
     }
 
-    /// CodeDeploy's service lets an event's scripts take an hour together; its
-    /// agent does not count, and neither do we: few scripts take all that they
-    /// are given.
+    /// Warns if the scripts of an event have more than an hour in total, the
+    /// limit of CodeDeploy's service. Its agent does not enforce this, and
+    /// neither do we: few scripts take all the time that they are given.
     fn timeouts(&mut self, event: &str, scripts: &[Script]) {
-        // The default is that hour itself, and no sign that it is needed.
+        // The default is that hour itself, and does not show that it is needed.
         let given = scripts.iter().filter(|script| script.timeout_given);
         let sum = given.fold(0_u64, |sum, script| sum.saturating_add(script.timeout.as_secs()));
         let most = EVENT_TIMEOUT_MAX.as_secs();
@@ -206,7 +205,7 @@ impl Checker<'_> {
         self.warning(first.line, format!("hooks.{event}"), problem);
     }
 
-    /// A mode that lets directories be read but not entered.
+    /// Warns of a mode with which directories can be listed but not entered.
     fn directories(&mut self, appspec: &AppSpec) {
         for (at, permission) in appspec.permissions.iter().enumerate() {
             if let Some(problem) = directories::closed_by(permission, &appspec.files, self.top) {
@@ -215,7 +214,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Without them, scripts and Install will fail here.
+    /// Warns of missing users and groups, without which scripts and Install will fail here.
     fn people(&mut self, appspec: &AppSpec) {
         for ((line, key), problem) in people::missing(appspec) {
             self.warning(line, key, problem);

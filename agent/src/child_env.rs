@@ -1,16 +1,15 @@
-//! Variables of the agent's own environment that no script inherits.
+//! Variables of the agent's own environment that scripts do not inherit.
 
 use std::process::Command;
 
-/// Read by the AWS credential chain, and here to tell which key was used.
+/// Read by the AWS credential chain; used here to say which key was used.
 pub(crate) const AWS_ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 /// Read for GitHub's API.
 pub(crate) const GITHUB_TOKEN: &str = "GITHUB_TOKEN";
 
-/// What the agent's credentials are found by: everything that the chain of
-/// AWS's credential providers reads (keys, profile, web identity, container),
-/// the names that the official agent and older tools read, and GitHub's token.
-/// The region, the endpoint and the proxy are no secrets, and stay.
+/// The variables that lead to the agent's credentials: everything that the AWS credential chain reads
+/// (keys, profile, web identity, container), the names that the official agent and older tools read,
+/// and GitHub's token. The region, the endpoint and the proxy are not secret, and are inherited.
 const CREDENTIALS: [&str; 18] = [
     AWS_ACCESS_KEY_ID,
     "AWS_SECRET_ACCESS_KEY",
@@ -32,8 +31,8 @@ const CREDENTIALS: [&str; 18] = [
     GITHUB_TOKEN,
 ];
 
-/// What systemd tells the agent alone: a script that had it could report that
-/// the agent is ready, feed its watchdog, or read the unit's secrets.
+/// The variables that systemd sets for the agent alone. With them, a script could
+/// report that the agent is ready, feed its watchdog, or read the unit's secrets.
 const OF_THE_UNIT: [&str; 8] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
@@ -45,20 +44,20 @@ const OF_THE_UNIT: [&str; 8] = [
     "MAINPID",
 ];
 
-/// Lists both, for scripts of hooks and of health checks.
+/// Returns both lists, for the scripts of hooks and of health checks.
 pub(crate) fn not_for_scripts() -> impl Iterator<Item = &'static str> {
     CREDENTIALS.into_iter().chain(OF_THE_UNIT)
 }
 
-/// Takes them from a command, whoever set them.
+/// Removes all of these from a command's environment, whoever set them.
 pub(crate) fn without_agents_own(command: &mut Command) {
     for name in not_for_scripts() {
         command.env_remove(name);
     }
 }
 
-/// Takes what is the unit's from a command of the operator's, which may use the
-/// agent's credentials.
+/// Removes the unit's variables from the environment of an operator's command,
+/// which may use the agent's credentials.
 pub(crate) fn without_units_own(command: &mut Command) {
     for name in OF_THE_UNIT {
         command.env_remove(name);

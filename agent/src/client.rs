@@ -1,4 +1,4 @@
-//! The command line's side of the API: HTTP over the agent's Unix socket.
+//! The command line's client of the API: HTTP over the agent's Unix socket.
 
 mod events;
 mod progress;
@@ -30,23 +30,23 @@ use sockets::{Sockets, allowed};
 use words::{Lines, harmless};
 
 /// The time in which an agent answers a read: milliseconds, or some seconds on a
-/// busy machine. One that takes longer is suspended, or hangs.
+/// busy machine. An agent that takes longer is suspended, or hangs.
 const READ_WITHIN: Duration = Duration::from_secs(60);
-/// The longest answer that is read: a deployment of 20,000 hosts whose turns
+/// The longest answer to read, in bytes: a deployment of 20,000 hosts whose turns
 /// all failed with full logs.
 const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 
-/// A way to an agent.
+/// A client of an agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     sockets: Sockets,
     is_verbose: bool,
     is_exact: bool,
-    /// Of the last answer; shared by all clones.
+    /// The freshness of the last answer; shared by all clones.
     freshness: Arc<Mutex<Freshness>>,
 }
 
-/// Why there is no answer, or not the one that was hoped for.
+/// The reason why there is no answer, or only an error.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error(
@@ -75,7 +75,7 @@ pub(crate) enum ClientError {
 }
 
 impl ClientError {
-    /// Whether the agent could not be reached, as opposed to having said no.
+    /// Returns true if the agent could not be reached, rather than having refused.
     pub(crate) fn is_unreachable(&self) -> bool {
         match self {
             ClientError::NotThere { .. } | ClientError::Broken { .. } | ClientError::Silent { .. } => true,
@@ -86,33 +86,33 @@ impl ClientError {
 }
 
 impl Client {
-    /// For the agent at this socket.
+    /// Creates a client of the agent at this socket.
     pub(crate) fn new(socket: PathBuf) -> Self {
         Client::of(vec![socket])
     }
 
-    /// For the first of these sockets at which an agent answers.
+    /// Creates a client of the first of these sockets at which an agent answers.
     pub(crate) fn of(sockets: Vec<PathBuf>) -> Self {
         let sockets = Sockets(sockets);
         Client { sockets, is_verbose: false, is_exact: false, freshness: Arc::default() }
     }
 
-    /// Tells of each request on standard error.
+    /// Sets if each request is reported on standard error.
     pub(crate) fn verbose(self, is_verbose: bool) -> Self {
         Client { is_verbose, ..self }
     }
 
-    /// Gives answers as they are, for scripts, and not as a terminal may show them.
+    /// Sets if answers are returned unchanged, for scripts, rather than made safe for a terminal.
     pub(crate) fn exact(self, is_exact: bool) -> Self {
         Client { is_exact, ..self }
     }
 
-    /// Whether the last answer was the present.
+    /// Returns the freshness of the last answer.
     pub(crate) fn freshness(&self) -> Freshness {
         self.freshness.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Where the agent is.
+    /// Returns the socket at which the agent probably is.
     pub(crate) fn socket(&self) -> PathBuf {
         self.sockets.likely()
     }
@@ -122,7 +122,7 @@ impl Client {
         self.read(answer).await
     }
 
-    /// The same, of what is text of many lines.
+    /// Does the same for an answer that is text of many lines.
     pub(crate) async fn get_lines<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let answer = self.ask(Method::GET, path, Bytes::new()).await?;
         self.read_as(answer, Lines::Many).await
@@ -155,8 +155,8 @@ impl Client {
         serde_json::to_vec(body).map(Bytes::from).map_err(|error| self.unreadable(error.to_string()))
     }
 
-    /// One connection a request: on a Unix socket it costs microseconds, and
-    /// none is ever stale.
+    /// Sends a request on a connection of its own: on a Unix socket that costs
+    /// microseconds, and no connection is ever stale.
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
         self.ask_for(method, path, body, "application/json").await
     }
@@ -181,14 +181,14 @@ impl Client {
         let stream = self.sockets.connect().await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(e))?;
-        // Its error is that of the request below.
+        // The request below returns the connection's error.
         tokio::spawn(async move { connection.await.ok() });
         let request = request.header("host", "skein").header(BY, user()).body(body);
         let request = request.map_err(|error| self.unreadable(error.to_string()))?;
         let asked = format!("{} {}", request.method(), request.uri().path());
         let is_read = request.method() == Method::GET;
         let answer = sender.send_request(request);
-        // What is written may take long: the agent downloads, or waits until most voters have it.
+        // A write may take long: the agent downloads, or waits until most voters have the entry.
         let answer = if is_read {
             let answer = tokio::time::timeout(READ_WITHIN, answer).await;
             answer.map_err(|_| ClientError::Silent { socket: self.socket() })?
@@ -226,7 +226,7 @@ impl Client {
         self.parse(&body, lines).map_err(|error| self.unreadable(error.to_string()))
     }
 
-    /// The only way in for what an agent says.
+    /// Parses an answer. All data from an agent enters here.
     fn parse<T: DeserializeOwned>(&self, text: &[u8], lines: Lines) -> serde_json::Result<T> {
         if self.is_exact {
             return serde_json::from_slice(text);
@@ -248,7 +248,7 @@ impl Client {
     fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
         match self.parse::<ErrorDocument>(body, Lines::Many) {
             Ok(ErrorDocument { mut error }) => {
-                // What is not there may only be too new for an old view.
+                // A missing object may only be too new for an old view.
                 if let (StatusCode::NOT_FOUND, Some(why)) = (status, self.freshness().stalled) {
                     error.message.push_str(&format!("\n{}", why.message));
                 }
@@ -267,16 +267,16 @@ impl Client {
     }
 }
 
-/// Who is at the keyboard, for those who read it later: by `sudo`, who was.
+/// Returns the user at the keyboard, for the history; under `sudo`, the user who called it.
 pub(crate) fn user() -> String {
     let name = || nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
     let user = std::env::var("SUDO_USER").ok().filter(|user| !user.is_empty()).or_else(name);
-    // It goes into a header.
+    // The name goes into a header.
     let is_plain = |user: &String| user.bytes().all(|byte| byte.is_ascii_graphic());
     user.filter(is_plain).unwrap_or_else(|| format!("uid {}", nix::unistd::getuid()))
 }
 
-/// A text as one part of a path or a query.
+/// Encodes a text as one part of a path or a query.
 pub(crate) fn encoded(text: &str) -> String {
     let encode = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),

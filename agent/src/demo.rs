@@ -1,8 +1,7 @@
-//! `skein demo`: real agents on this machine, three releases, one of them bad.
+//! `skein demo`: real agents on this machine, and three releases, one of them bad.
 //!
-//! Everything is done as an operator would do it, by running this very
-//! executable: agents as child processes, every step a command. Nothing else
-//! is needed but /bin/sh.
+//! Everything is done as an operator would, by running this executable: agents as
+//! child processes, and every step as a command. It needs only /bin/sh.
 
 mod app;
 mod bundles;
@@ -29,7 +28,7 @@ pub(crate) struct DemoArgs {
     keep: bool,
 }
 
-/// Plays the demo. Whatever it started ends with it, unless it is to be kept.
+/// Plays the demo. Everything it started ends with it, unless it is to be kept.
 pub(crate) async fn run(screen: &Screen, args: DemoArgs) -> anyhow::Result<Exit> {
     let mut fleet = fleet::Fleet::prepare(args.hosts)?;
     let told = tokio::select! {

@@ -1,5 +1,5 @@
-//! One command on this host that is no lifecycle hook: an alarm's, a
-//! trigger's. Started without a shell, ended in time with all its children.
+//! Runs a command on this host that is not a lifecycle hook: an alarm's or a
+//! trigger's. It starts without a shell, and ends in time with all its children.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{ExitStatus, Stdio};
@@ -14,32 +14,32 @@ use tokio_util::sync::CancellationToken;
 
 use crate::child_env::without_units_own;
 
-/// What is read of a command's output: enough for a line to people.
+/// The most bytes of a command's output to read: enough for a line to people.
 const OUTPUT_BYTES_MAX: usize = 4 * 1024;
-/// How long the rest of its output is waited for once it has ended: a child
-/// that it left behind may hold it open for ever.
+/// Time to wait for the rest of the output after the command has ended: a child
+/// that it left behind may hold the output open forever.
 const OUTPUT_PATIENCE: Duration = Duration::from_millis(500);
 
-/// What to run.
+/// A command to run.
 pub(crate) struct Exec<'a> {
-    /// The program and its arguments, parted by spaces; no shell sees them.
+    /// The program and its arguments, separated by spaces; no shell sees them.
     pub(crate) command: &'a str,
-    /// Besides the agent's own environment.
+    /// Variables in addition to the agent's own environment.
     pub(crate) environment: Vec<(&'static str, String)>,
     pub(crate) stdin: Vec<u8>,
     pub(crate) timeout: Duration,
 }
 
-/// How it ended.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// None if a signal ended it.
+    /// `None` if a signal ended it.
     pub(crate) code: Option<i32>,
-    /// The first line that it wrote, on either output.
+    /// The first line of either output.
     pub(crate) said: String,
 }
 
-/// Why it has no end to speak of.
+/// The reason why a command has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExecError {
     #[error("no command is given")]
@@ -54,8 +54,7 @@ pub(crate) enum ExecError {
     Cancelled { program: String },
 }
 
-/// Runs a command to its end; whatever it leaves behind is killed, unless it
-/// ended by itself.
+/// Runs a command until it ends. If it does not end by itself in time, kills its process group.
 pub(crate) async fn run(exec: Exec<'_>, cancel: &CancellationToken) -> Result<Ended, ExecError> {
     let mut words = exec.command.split_whitespace();
     let program = words.next().ok_or(ExecError::Empty)?.to_string();
@@ -70,7 +69,7 @@ pub(crate) async fn run(exec: Exec<'_>, cancel: &CancellationToken) -> Result<En
     let (input, stdin) = (child.stdin.take(), exec.stdin);
     tokio::spawn(async move {
         if let Some(mut input) = input {
-            // A command that does not read it has its reasons.
+            // A command need not read its input.
             let _ = input.write_all(&stdin).await;
         }
     });
@@ -94,9 +93,9 @@ pub(crate) async fn run(exec: Exec<'_>, cancel: &CancellationToken) -> Result<En
     }
 }
 
-/// Starts the command in a session of its own, so also in its own process group,
-/// and without a terminal: if it asks one, it gets an error at once, instead of
-/// being stopped or reading what is typed to the agent.
+/// Starts the command in its own session, and so in its own process group and
+/// without a terminal. If it asks a terminal, it gets an error at once, instead
+/// of being stopped or reading what is typed to the agent.
 #[expect(unsafe_code, reason = "a process begins its own session, and nobody else can")]
 pub(crate) fn own_session(command: &mut std::process::Command) {
     let begin = || {
@@ -108,16 +107,16 @@ pub(crate) fn own_session(command: &mut std::process::Command) {
     unsafe { command.pre_exec(begin) };
 }
 
-/// Has the command killed if the agent is: the next agent knows nothing of it.
-/// (What the command itself started goes on; a hook, which may leave half of an
-/// application behind, is ended whole by the next agent.) To be started on a
-/// thread that lasts as long as the agent.
+/// Lets the command be killed if the agent is, because the next agent knows nothing
+/// of it. Processes that the command itself started continue. (A hook, which may
+/// leave half of an application behind, is ended with all its processes by the next
+/// agent.) The command must be started on a thread that lasts as long as the agent.
 #[expect(unsafe_code, reason = "a process asks for its own end in no other way")]
 pub(crate) fn end_with_agent(command: &mut std::process::Command) {
     let agent = rustix::process::getpid();
     let ask = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It may have been killed before that.
+        // The agent may have been killed before that.
         if getppid() == Some(agent) { Ok(()) } else { Err(rustix::io::Errno::CANCELED.into()) }
     };
     // SAFETY: between fork and exec it makes two system calls, allocates nothing
@@ -125,15 +124,14 @@ pub(crate) fn end_with_agent(command: &mut std::process::Command) {
     unsafe { command.pre_exec(ask) };
 }
 
-/// What was read of both outputs so far.
+/// The part of both outputs that was read so far.
 type Said = Arc<Mutex<Vec<u8>>>;
 
-/// Reads an output to its end, keeping its beginning: what is not read would
-/// hold the command up.
+/// Reads an output to its end, and keeps the beginning: unread output would block the command.
 async fn listen(stream: Option<impl AsyncRead + Unpin>, said: Said) {
     let Some(mut stream) = stream else { return };
     let mut chunk = [0; 4 * 1024];
-    // An error ends the stream as its end does.
+    // An error ends the stream, too.
     while let Ok(read @ 1..) = stream.read(&mut chunk).await {
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
         let room = OUTPUT_BYTES_MAX.saturating_sub(said.len());
@@ -143,7 +141,7 @@ async fn listen(stream: Option<impl AsyncRead + Unpin>, said: Said) {
 
 async fn first_line(readers: [JoinHandle<()>; 2], said: Said, status: ExitStatus) -> String {
     let [stdout, stderr] = readers;
-    // Whoever still writes goes on writing, and is read in the background.
+    // A process that still writes continues, and is read in the background.
     let _ = tokio::time::timeout(OUTPUT_PATIENCE, async { tokio::join!(stdout, stderr) }).await;
     let said = said.lock().unwrap_or_else(PoisonError::into_inner);
     let text = String::from_utf8_lossy(&said);
@@ -154,7 +152,7 @@ async fn first_line(readers: [JoinHandle<()>; 2], said: Said, status: ExitStatus
 }
 
 async fn kill(child: &mut Child, group: Option<Pid>) {
-    // Errors mean that nobody is left in the group, which is what we want.
+    // Errors mean that no process is left in the group, which is the aim.
     let _ = group.map(|group| kill_process_group(group, Signal::KILL));
     let _ = child.wait().await;
 }
@@ -165,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// Time enough also on a machine that has much else to do.
+    /// Time enough, even on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(20);
 
     async fn check(command: &str, expected: Result<(Option<i32>, &str), &str>) {
@@ -187,7 +185,7 @@ mod tests {
         }
     }
 
-    /// Waits until the process whose id a file holds is gone, or a zombie.
+    /// Waits until the process whose id is in the file is gone, or a zombie.
     async fn until_gone(pid_file: &std::path::Path) {
         let since = Instant::now();
         let pid = std::fs::read_to_string(pid_file).expect("it had begun");
@@ -221,7 +219,7 @@ mod tests {
         check("cat", Ok((Some(0), "hello"))).await;
         check("printenv ALARM_NAME", Ok((Some(0), "errors"))).await;
         check("echo $HOME ;false", Ok((Some(0), "$HOME ;false"))).await;
-        // It leads a session of its own.
+        // It leads its own session.
         check("awk BEGIN{getline<\"/proc/self/stat\";print($1==$6)}", Ok((Some(0), "1"))).await;
         check("no-such-command-here", Err("cannot start `no-such-command-here`")).await;
         check("", Err("no command")).await;
@@ -240,7 +238,7 @@ mod tests {
     #[test]
     fn a_command_is_killed_with_its_agent() {
         use std::os::unix::process::ExitStatusExt as _;
-        // For the kernel the agent is the thread that started it.
+        // To the kernel, the thread that started the command is the agent.
         let started = std::thread::spawn(|| {
             let mut command = std::process::Command::new("sleep");
             end_with_agent(command.arg("60"));

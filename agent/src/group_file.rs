@@ -1,5 +1,5 @@
-//! The group file: a group as people write it, in TOML, and as the API carries
-//! it, in JSON. Both are the same structure.
+//! The group file: a group as people write it in TOML, and as the API transfers
+//! it in JSON. Both have the same structure.
 
 mod config_file;
 mod health;
@@ -55,7 +55,7 @@ struct ApprovalsSection {
     needed: u32,
 }
 
-/// Why a group file describes no group.
+/// The reason why a group file does not describe a group.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GroupFileError {
     #[error(transparent)]
@@ -113,7 +113,7 @@ pub(crate) enum GroupFileError {
     Override { key: String, problem: String },
 }
 
-/// Why a share of all hosts is none.
+/// Explains why a share of all hosts is not allowed.
 fn why_not_all(key: &str) -> &'static str {
     match key {
         "canary.hosts" => "a canary of 100% would leave nobody to go after it",
@@ -122,8 +122,8 @@ fn why_not_all(key: &str) -> &'static str {
 }
 
 impl GroupFileError {
-    /// Whether it asks for what no policy may say, or for two things that
-    /// contradict each other, rather than being mistyped.
+    /// Returns true if the file asks for what no policy allows, or for two things
+    /// that contradict each other, rather than being mistyped.
     pub(crate) fn is_of_policy(&self) -> bool {
         match self {
             GroupFileError::TwoMinimums
@@ -157,7 +157,7 @@ impl GroupFile {
         Ok(toml_file::read(path)?)
     }
 
-    /// The group that the file describes.
+    /// Returns the group that the file describes.
     pub(crate) fn group(&self) -> Result<Group, GroupFileError> {
         self.refuse_later_sections()?;
         let parse_set = |set: &Vec<String>| set.iter().map(|text| TagFilter::parse(text)).collect();
@@ -184,8 +184,8 @@ impl GroupFile {
         Ok(group)
     }
 
-    /// A safety that is asked for and silently not given would be worse than
-    /// none.
+    /// Refuses sections that are not implemented: a safeguard that is requested
+    /// but silently missing would be worse than none.
     fn refuse_later_sections(&self) -> Result<(), GroupFileError> {
         let approvals = self.approvals.as_ref().is_some_and(|approvals| approvals.needed > 0);
         let sections = [("approvals", approvals)];
@@ -195,7 +195,7 @@ impl GroupFile {
         }
     }
 
-    /// The file that describes the group, every setting written out.
+    /// Returns the file that describes the group, with every setting written out.
     pub(crate) fn of(group: &Group) -> Self {
         let sections = Sections::of(&group.policy, group.config.as_ref());
         GroupFile {
@@ -213,14 +213,14 @@ impl GroupFile {
         }
     }
 
-    /// As TOML.
+    /// Formats the file as TOML.
     pub(crate) fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
     }
 }
 
-/// A group keeps only the name of its configuration: what it says is looked up
-/// when a deployment is submitted.
+/// Returns a placeholder: a group stores only the name of its configuration,
+/// which is looked up when a deployment is submitted.
 fn to_be_looked_up(name: &ConfigName) -> DeploymentConfig {
     let minimum = Minimum::OneAtATime;
     DeploymentConfig { name: name.clone(), minimum, turns_max: None, canary: None, zonal: None }

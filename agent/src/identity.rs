@@ -1,5 +1,5 @@
-//! Who this host is: an ed25519 key pair, made at the first start and kept in
-//! the data directory; its public half is the [`HostId`].
+//! The identity of this host: an ed25519 key pair, created at the first start and
+//! kept in the data directory. Its public half is the [`HostId`].
 
 use std::path::{Path, PathBuf};
 
@@ -10,12 +10,12 @@ use proto::id::HostId;
 
 use crate::secret_file::{self, SecretFileError};
 
-/// The key's file, in the data directory.
+/// The name of the key's file in the data directory.
 const FILE: &str = "host.key";
-/// What it begins with; a later format counts up.
+/// The first line of the file; a later format increases the number.
 const FILE_HEADER: &str = "skein-host-key 1";
 
-/// Why the host has no key.
+/// The reason why the host has no key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
     #[error("no access to this host's key")]
@@ -27,13 +27,13 @@ pub(crate) enum IdentityError {
     Format { path: PathBuf },
 }
 
-/// Reads the host's key pair, or makes it if there is none yet.
+/// Reads the host's key pair, or creates it if there is none.
 pub(crate) fn load_or_create(data_dir: &Path) -> Result<Keypair, IdentityError> {
     let path = data_dir.join(FILE);
     match secret_file::read(&path) {
         Ok(text) => parse(&text).ok_or(IdentityError::Format { path }),
         Err(SecretFileError::Missing { .. }) => create(&path),
-        // Not made anew by itself: a person may have a copy, and the mesh would
+        // Do not create a new key: a person may have a copy, and the mesh would
         // wait for the host that it knows.
         Err(SecretFileError::Damaged { .. }) => Err(IdentityError::Format { path }),
         Err(
@@ -61,17 +61,17 @@ fn parse(text: &str) -> Option<Keypair> {
     Keypair::ed25519_from_bytes(secret).ok()
 }
 
-/// The host that libp2p knows by this id; `None` if its key is not ed25519.
+/// Returns the host with this libp2p id; `None` if its key is not ed25519.
 pub(crate) fn host_id(peer: &PeerId) -> Option<HostId> {
     HostId::from_peer_id_bytes(&peer.to_bytes())
 }
 
-/// The host as libp2p names it.
+/// Returns the host's libp2p id.
 pub(crate) fn peer_id(host: HostId) -> PeerId {
     PeerId::from_bytes(&host.to_peer_id_bytes()).expect("an identity multihash of 36 bytes is a peer id")
 }
 
-/// The host whose key pair this is.
+/// Returns the host of this key pair.
 pub(crate) fn own_host_id(keypair: &Keypair) -> HostId {
     host_id(&keypair.public().to_peer_id()).expect("host keys are ed25519")
 }

@@ -1,5 +1,5 @@
-//! Into a mesh: what `skein mesh init` and `skein mesh join` leave in the data
-//! directory for the agent to find.
+//! Founding and joining a mesh: the files that `skein mesh init` and `skein mesh
+//! join` leave in the data directory for the agent.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::config::{founds_mark_in, join_addresses_in, mesh_key_in, removed_mark
 use crate::mesh_key::{JoinToken, MeshKey, MeshKeyError, NotAToken, TOKEN_BYTES_MAX};
 use crate::{private, whole_file};
 
-/// Why the host is not in the mesh now.
+/// The reason why the host did not enter a mesh.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JoinError {
     #[error("cannot make the data directory {}", path.display())]
@@ -59,7 +59,7 @@ const STANDARD_INPUT: &str = "-";
 pub(crate) fn read_token(from: &Path) -> Result<JoinToken, JoinError> {
     let cannot = |cause| JoinError::ReadToken { from: from.into(), cause };
     let mut text = String::new();
-    // A longer text is no token, and is refused as one that is cut.
+    // A longer text is not a token, and is refused as truncated.
     let most = TOKEN_BYTES_MAX as u64 + 1;
     match from == Path::new(STANDARD_INPUT) {
         true => io::stdin().lock().take(most).read_to_string(&mut text).map_err(cannot)?,
@@ -71,7 +71,7 @@ pub(crate) fn read_token(from: &Path) -> Result<JoinToken, JoinError> {
     text.parse().map_err(|cause| JoinError::NotAToken { from: from.into(), cause })
 }
 
-/// Makes a new mesh, whose ledger this host begins.
+/// Creates a new mesh, whose ledger this host begins.
 pub(crate) fn found(data_dir: &Path) -> Result<MeshId, JoinError> {
     make_data_dir(data_dir)?;
     let path = mesh_key_in(data_dir);
@@ -79,15 +79,15 @@ pub(crate) fn found(data_dir: &Path) -> Result<MeshId, JoinError> {
         return Err(JoinError::AlreadyIn(MeshKey::read(&path)?.id, path));
     }
     let key = MeshKey::generate();
-    // The mark comes first: a key without it would be a mesh that nobody
-    // begins, a mark without a key is nothing.
+    // Write the mark first: a key without a mark would be a mesh that no host
+    // begins, while a mark without a key has no effect.
     write(&founds_mark_in(data_dir), &format!("{}\n", key.id))?;
     key.create(&path)?;
     Ok(key.id)
 }
 
-/// Takes the key and the addresses out of a token. To do it again with a token
-/// of the same mesh only renews the addresses.
+/// Stores the key and the addresses of a token. Doing it again with a token of
+/// the same mesh only renews the addresses.
 pub(crate) fn enter(data_dir: &Path, token: &JoinToken) -> Result<MeshId, JoinError> {
     make_data_dir(data_dir)?;
     if let Ok(mesh) = std::fs::read_to_string(removed_mark_in(data_dir)) {
@@ -107,24 +107,24 @@ pub(crate) fn enter(data_dir: &Path, token: &JoinToken) -> Result<MeshId, JoinEr
     Ok(token.key.id)
 }
 
-/// Notes that this host was taken out of its mesh, for whoever joins it anew.
+/// Records that this host was removed from its mesh, for users who try to join it again.
 pub(crate) fn note_removed(data_dir: &Path, mesh: MeshId) -> Result<(), JoinError> {
     write(&removed_mark_in(data_dir), &format!("{mesh}\n"))
 }
 
-/// The addresses that a token named; none if there was no token.
+/// Returns the addresses from the token; empty if there was no token.
 pub(crate) fn addresses(data_dir: &Path) -> Vec<Multiaddr> {
     let content = whole_file::read(&join_addresses_in(data_dir)).ok().flatten().unwrap_or_default();
     let text = String::from_utf8_lossy(&content);
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-/// How long a way into the mesh is looked for before the person who waits for
-/// it is told, and how often again.
+/// The time without a way into the mesh after which the agent tells the person
+/// who waits, and `TOLD_AGAIN_EVERY`, the interval of further messages.
 pub(crate) const ALONE_MAX: Duration = Duration::from_secs(60);
 const TOLD_AGAIN_EVERY: Duration = Duration::from_secs(600);
 
-/// Says what was tried, and what to do, if no member is reached.
+/// Logs which addresses were tried and what to do, as long as no member is reached.
 pub(crate) async fn tell_if_alone(connected: impl Fn() -> bool, tried: Vec<Multiaddr>, mut wait: Duration) {
     while !tried.is_empty() {
         tokio::time::sleep(wait).await;
@@ -148,13 +148,13 @@ fn alone(tried: &[Multiaddr]) -> String {
     )
 }
 
-/// Whether this host begins its mesh's ledger.
+/// Returns true if this host begins its mesh's ledger.
 pub(crate) fn founds(data_dir: &Path) -> bool {
     founds_mark_in(data_dir).exists()
 }
 
-/// Makes the data directory. Only what is private in it is closed: by default the
-/// revisions lie in it too, and their scripts may run as other users.
+/// Creates the data directory. Only the private parts in it are closed to others: by
+/// default the revisions are in it, too, and their scripts may run as other users.
 pub(crate) fn make_data_dir(path: &Path) -> Result<(), JoinError> {
     let made = private::make_directory(path, private::PASSAGE);
     made.map_err(|cause| JoinError::DataDirectory { path: path.into(), cause })

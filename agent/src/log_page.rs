@@ -1,4 +1,4 @@
-//! Reading a script log piece by piece, as CodeDeploy's format has it.
+//! Reads a script log in CodeDeploy's format, page by page.
 
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::Path;
@@ -7,17 +7,17 @@ use proto::lifecycle::LifecycleEvent;
 
 use crate::backend::LogPage;
 
-/// Bytes of one piece: what a terminal can show at once, and far below what
-/// one host sends another.
+/// The size of a page, in bytes: what a terminal can show at once, and far below
+/// what one host sends another.
 const PAGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// Whole lines from byte `from` on; with `event`, those of that event alone.
+/// Reads whole lines from byte `from` on; if `event` is given, only the lines of that event.
 /// # Errors
 /// If the log cannot be read.
 pub(crate) fn read(path: &Path, event: Option<LifecycleEvent>, from: u64) -> io::Result<LogPage> {
     let mut file = std::fs::File::open(path)?;
-    // Whose line it is, is known from a line before: with an event to look
-    // for, what lies before `from` is read too, but not kept.
+    // The event of a line is named in a line before it. So to find an event's
+    // lines, the part before `from` is read, too, but not returned.
     let mut at = if event.is_some() { 0 } else { from };
     file.seek(SeekFrom::Start(at))?;
     let mut reader = BufReader::new(file);
@@ -27,7 +27,7 @@ pub(crate) fn read(path: &Path, event: Option<LifecycleEvent>, from: u64) -> io:
     while page.text.len() < PAGE_BYTES_MAX {
         line.clear();
         let read = reader.read_until(b'\n', &mut line)?;
-        // A line without its end is still being written.
+        // A line without a newline is still being written.
         if read == 0 || line.last() != Some(&b'\n') {
             break;
         }
@@ -46,7 +46,7 @@ pub(crate) fn read(path: &Path, event: Option<LifecycleEvent>, from: u64) -> io:
     Ok(page)
 }
 
-/// The event that begins with this line: "DATE TIME LifecycleEvent - NAME".
+/// Returns the event that begins with this line: "DATE TIME LifecycleEvent - NAME".
 fn event_begun(line: &str) -> Option<&str> {
     let (_, name) = line.split_once("LifecycleEvent - ")?;
     Some(name.trim_end())

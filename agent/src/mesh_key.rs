@@ -1,7 +1,7 @@
-//! The mesh key: which mesh this is, and the secret that its members share.
+//! The mesh key: the mesh's id, and the secret that its members share.
 //!
-//! Whoever has it is a member. It lies in a file on each host, and travels to
-//! a new host inside a join token, by the operator's hand.
+//! Whoever has the key is a member. It is in a file on each host, and reaches a
+//! new host inside a join token, which the operator carries.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,32 +13,32 @@ use proto::id::MeshId;
 
 use crate::secret_file::{self, SecretFileError};
 
-/// What the file begins with; a later format counts up.
+/// The first line of the file; a later format increases the number.
 const FILE_HEADER: &str = "skein-mesh-key 1";
-/// What a token begins with; a later format counts up.
+/// The beginning of a token; a later format increases the number.
 const TOKEN_PREFIX: &str = "skein1.";
-/// The longest token that is looked at: a key and sixteen long addresses.
+/// The longest token, in bytes: a key and sixteen long addresses.
 pub(crate) const TOKEN_BYTES_MAX: usize = 4 * 1024;
 /// The most addresses in a token: a new host needs one that answers.
 pub(crate) const TOKEN_ADDRESSES_MAX: usize = 16;
-/// Of a token's BLAKE3 hash: tells a cut-off token from a whole one.
+/// The length of the checksum, the start of the token's BLAKE3 hash; it reveals a truncated token.
 const CHECK_BYTES: usize = 4;
 
-/// Which mesh, and its members' shared secret.
+/// A mesh's id and its members' shared secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct MeshKey {
     pub(crate) id: MeshId,
     pub(crate) secret: [u8; 32],
 }
 
-/// What `skein mesh join` is given: the key, and where members can be dialled.
+/// The input of `skein mesh join`: the key, and addresses of members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JoinToken {
     pub(crate) key: MeshKey,
     pub(crate) addresses: Vec<Multiaddr>,
 }
 
-/// Why there is no mesh key.
+/// The reason why there is no mesh key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MeshKeyError {
     #[error(
@@ -51,8 +51,7 @@ pub(crate) enum MeshKeyError {
     Format { path: PathBuf },
 }
 
-/// Why a text is no join token. Never quotes it: it may be a secret that was
-/// mistyped.
+/// The reason why a text is not a join token. It never quotes the text, which may be a mistyped secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAToken {
     #[error("a join token begins with `{TOKEN_PREFIX}`: `skein mesh token` prints one")]
@@ -66,7 +65,7 @@ pub(crate) enum NotAToken {
 }
 
 impl MeshKey {
-    /// A new mesh's key.
+    /// Creates the key of a new mesh.
     pub(crate) fn generate() -> Self {
         MeshKey { id: MeshId(rand::random()), secret: rand::random() }
     }
@@ -84,8 +83,8 @@ impl MeshKey {
         Self::parse(&text).ok_or_else(|| MeshKeyError::Format { path: path.to_owned() })
     }
 
-    /// Writes the key to a new file. One that is there is never overwritten:
-    /// it may be the last copy of another mesh's key.
+    /// Writes the key to a new file. Never overwrites an existing one, which may
+    /// be the last copy of another mesh's key.
     pub(crate) fn create(&self, path: &Path) -> Result<(), MeshKeyError> {
         let (id, secret) = (HEXLOWER.encode(&self.id.0), BASE64URL_NOPAD.encode(&self.secret));
         secret_file::create(path, &format!("{FILE_HEADER}\nid {id}\nsecret {secret}\n"))
@@ -110,7 +109,7 @@ impl fmt::Debug for MeshKey {
 }
 
 impl JoinToken {
-    /// The text that an operator carries to the new host.
+    /// Returns the text that an operator carries to the new host.
     /// # Errors
     /// If there are more addresses than a token can hold.
     pub(crate) fn encode(&self) -> Result<String, NotAToken> {

@@ -1,5 +1,5 @@
-//! POSIX access control lists, in the form of the attribute that the kernel keeps
-//! them in: there is no tool to call and no shell to quote for.
+//! POSIX access control lists, in the kernel's attribute format: so no tool needs
+//! to be called, and nothing quoted for a shell.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 /// The attribute with the list of a file or directory.
 pub(crate) const ACCESS: &CStr = c"system.posix_acl_access";
 
-/// Whom an entry is for: the kernel's numbers, by which its lists are sorted.
+/// The subject of an entry. The values are the kernel's, by which it sorts its lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
 pub(crate) enum Tag {
@@ -23,10 +23,10 @@ pub(crate) enum Tag {
     Other = 32,
 }
 
-/// An entry: for whom, the number of a named user or group, and what is allowed.
+/// An entry: its subject, the id of a named user or group, and the permission bits.
 pub(crate) type Row = (Tag, Option<u32>, u8);
 
-/// The kernel's form: a version, then tag, bits and id of each entry.
+/// Encodes the list in the kernel's format: a version, then tag, bits and id of each entry.
 pub(crate) fn encode(rows: &[Row]) -> Vec<u8> {
     const VERSION: u32 = 2;
     let mut bytes = VERSION.to_le_bytes().to_vec();
@@ -38,8 +38,8 @@ pub(crate) fn encode(rows: &[Row]) -> Vec<u8> {
     bytes
 }
 
-/// Lets `user` do what `bits` say with a file or directory of this `mode`. A file
-/// system without access control lists is left as it is.
+/// Grants `user` the rights `bits` to a file or directory of this `mode`. Does
+/// nothing on a file system without access control lists.
 pub(crate) fn let_user(file: &File, user: u32, bits: u32, mode: u32) -> io::Result<()> {
     let of = |bits: u32| u8::try_from(bits & 7).unwrap_or(0);
     let group = of(mode >> 3);

@@ -1,7 +1,7 @@
-//! Directories and files that other users must not look into.
+//! Directories and files that other users must not read.
 //!
-//! They are made so, and narrowed if they are found wider: by an agent before
-//! this one, or by a umask.
+//! They are created with narrow permissions, and narrowed if they were left wider
+//! by an earlier agent or a umask.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
@@ -10,27 +10,26 @@ use std::path::Path;
 
 use crate::regular_file;
 
-/// Only its owner may enter.
+/// Only the owner may enter.
 pub(crate) const CLOSED: u32 = 0o700;
-/// Others may pass through to what is theirs to reach, such as the revisions
-/// whose scripts run as another user, and see nothing on the way.
+/// Other users may pass through to what they may reach, such as the revisions
+/// whose scripts run as another user, but cannot list anything on the way.
 pub(crate) const PASSAGE: u32 = 0o711;
 
-/// Makes the directory, with all above it, and gives it at most these
-/// permissions.
+/// Creates the directory and its parents, and limits its permissions to `mode`.
 pub(crate) fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
     match DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => narrow(path, mode),
-        // A umask only ever takes away.
+        // A umask can only remove permissions.
         made => made,
     }
 }
 
-/// Takes from a file or directory of this user all permissions beyond these.
-/// One that many share, such as `/tmp`, is left alone.
+/// Removes all permissions beyond `mode` from a file or directory of this user. A
+/// shared one, such as `/tmp`, is left alone.
 pub(crate) fn narrow(path: &Path, mode: u32) -> io::Result<()> {
     let found = fs::metadata(path)?;
     let is_shared = found.mode() & 0o1000 != 0 || found.uid() != rustix::process::geteuid().as_raw();
@@ -45,8 +44,7 @@ pub(crate) fn narrow(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a file in which a person has put a secret. The file's group may read
-/// it, everybody may not.
+/// Opens a file in which a person has put a secret. The file's group may read it, but not all users.
 pub(crate) fn open_secret(path: &Path) -> io::Result<File> {
     let file = regular_file::open(path)?;
     let mode = file.metadata()?.mode() & 0o777;

@@ -1,8 +1,7 @@
-//! Looking how an application is, as the node asks for it: one HTTP request,
-//! one connection, or one script.
+//! Probes an application when the node asks for it: by one HTTP request, one connection, or one script.
 //!
-//! Nothing here decides what an answer means for a deployment. A look ends
-//! well, or with one line about what it failed of.
+//! Nothing here decides what a result means for a deployment. A probe succeeds,
+//! or fails with one line about the reason.
 
 mod http;
 mod script;
@@ -17,7 +16,7 @@ use proto::io::ProbeTask;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// What a look failed of.
+/// The reason why a probe failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProbeError {
     #[error("no answer within {} s", .0.as_secs_f64())]
@@ -38,7 +37,7 @@ pub(crate) enum ProbeError {
     Ended { how: String, said: String },
 }
 
-/// As `Connection refused`, without the number that means the same.
+/// Returns the error as `Connection refused`, without its number, which means the same.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
@@ -48,7 +47,7 @@ fn after_colon(said: &str) -> String {
     if said.is_empty() { String::new() } else { format!(": {said}") }
 }
 
-/// Looks once, within the task's timeout. Dropped, a script that runs is killed.
+/// Probes once, within the task's timeout. If dropped, a running script is killed.
 pub(crate) async fn look(task: ProbeTask, deploy_root: PathBuf) -> Result<(), String> {
     let looking = async {
         match &task.probe {
@@ -66,7 +65,7 @@ async fn connect(endpoint: Option<Endpoint>, text: &str) -> Result<TcpStream, Pr
     TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(ProbeError::Connect)
 }
 
-/// The last line with something on it, cut to `chars_max`.
+/// Returns the last non-empty line, cut to `chars_max`.
 fn last_line(text: &[u8], chars_max: usize) -> String {
     let text = String::from_utf8_lossy(text);
     let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());

@@ -1,5 +1,5 @@
-//! What one agent asks another, outside the ledger: to read a log that lies
-//! there, to keep a copy of a bundle, and whether it has one.
+//! The questions that one agent asks another outside the ledger: to read a log on
+//! that host, to keep a copy of a bundle, and to say if it has one.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use crate::log_page;
 use crate::telemetry::chain;
 use crate::transport::{AcceptedElsewhere, Handle};
 
-/// Hosts besides the submitter's that hold a bundle before its deployment is
-/// submitted: the submitter may die the moment after.
+/// The number of hosts besides the submitter's that hold a bundle before its
+/// deployment is submitted: the submitter may die the moment after.
 pub(crate) const COPIES: usize = 2;
 
-/// A question, as it travels (JSON: it is rare, and may grow).
+/// A question as sent: JSON, because questions are rare and may get new fields.
 #[derive(Debug, Serialize, Deserialize)]
 enum Question {
     Log { group: GroupName, request: LogRequest },
@@ -27,7 +27,7 @@ enum Question {
     Have { digest: Digest },
 }
 
-/// The answer to any of them.
+/// The answer to any question.
 #[derive(Debug, Serialize, Deserialize)]
 enum Answer {
     Log(LogPage),
@@ -35,9 +35,9 @@ enum Answer {
     No { not_found: bool, message: String },
 }
 
-/// Answers the other hosts' questions from now on.
+/// Answers other hosts' questions from now on.
 /// # Errors
-/// If somebody else in this agent does already.
+/// If another part of this agent does so already.
 pub(crate) fn serve(
     handle: &Handle,
     host_side: Arc<HostSide>,
@@ -78,7 +78,7 @@ fn no(not_found: bool, message: String) -> Answer {
     Answer::No { not_found, message }
 }
 
-/// A script log of this host.
+/// Reads a script log of this host.
 pub(crate) async fn own_log(
     host_side: &HostSide,
     group: &GroupName,
@@ -104,7 +104,7 @@ fn no_log(deployment: DeploymentId) -> BackendError {
     }
 }
 
-/// A script log of another host.
+/// Reads a script log of another host.
 pub(crate) async fn log_of(
     handle: &Handle,
     group: GroupName,
@@ -120,14 +120,14 @@ pub(crate) async fn log_of(
     }
 }
 
-/// Whether this host has a bundle, packed or unpacked.
+/// Returns true if this host has a bundle, packed or unpacked.
 pub(crate) async fn own_have(host_side: &HostSide, digest: Digest) -> bool {
     let host_side = host_side.clone();
     tokio::task::spawn_blocking(move || host_side.has(&digest)).await.unwrap_or(false)
 }
 
-/// Whether another host has a bundle. One that does not answer, or is too old
-/// to know the question, is counted as one that has not.
+/// Asks if another host has a bundle. A host that does not answer, or is too old
+/// to know the question, counts as one that does not.
 pub(crate) async fn have(handle: &Handle, host: HostId, digest: Digest) -> bool {
     match put(handle, host, &Question::Have { digest }).await {
         Ok(Answer::Held) => true,

@@ -1,5 +1,5 @@
-//! Reading files and nothing else. What lies at a path that a user or a bundle
-//! names may be a pipe, and opening one waits for a writer, for ever.
+//! Reads regular files and nothing else. A path that a user or a bundle names may
+//! be a pipe, and opening one waits for a writer, forever.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,20 +8,19 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Opens the file at `path`; links are followed.
+/// Opens the file at `path`; follows links.
 /// # Errors
-/// Also if something else is there.
+/// If the path is not a regular file, too.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     open_with(path, OFlags::NONBLOCK)
 }
 
-/// The same, but a link is no file.
+/// Does the same, but refuses a link.
 pub(crate) fn open_no_link(path: &Path) -> io::Result<File> {
     open_with(path, OFlags::NONBLOCK | OFlags::NOFOLLOW)
 }
 
-/// Its content, of which no more than `bytes_max` bytes and one are read: so
-/// the reader sees that there is more.
+/// Reads at most `bytes_max` bytes and one more, by which the caller sees that the file is longer.
 pub(crate) fn read_start(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut content)?;
@@ -39,7 +38,7 @@ fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is a {what}, not a file")))
 }
 
-/// What is no file, in words.
+/// Returns the name of a kind of file that is not regular.
 pub(crate) fn kind_in_words(kind: fs::FileType) -> &'static str {
     if kind.is_dir() {
         "directory"

@@ -1,5 +1,4 @@
-//! What can be seen of a script's file: who will run it, and why it may not
-//! start.
+//! Examines a script's file: what will run it, and why it may not start.
 
 mod machine;
 
@@ -8,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use crate::regular_file;
 
-/// So much of a file is looked at. Real scripts are shorter; what is in the
-/// middle of a longer one is for its interpreter to say.
+/// The number of bytes of a file to look at. Real scripts are shorter; its
+/// interpreter will report what is wrong further down in a longer one.
 const LOOKED_AT_MAX: u64 = 256 * 1024;
-/// Linux reads so much of a first line.
+/// The number of bytes of a first line that Linux reads.
 const FIRST_LINE_MAX: usize = 256;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Those that take a carriage return for a part of the command.
+/// The shells, which take a carriage return for a part of the command.
 const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"];
 
 /// The beginning of a script.
@@ -23,7 +22,7 @@ pub(crate) struct ScriptFile {
     bytes: Vec<u8>,
 }
 
-/// Something that stops a script from starting, or may.
+/// A defect that prevents, or may prevent, a script from starting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Trouble {
     #[error(
@@ -60,7 +59,7 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// Whether another host may have none of it.
+    /// Returns true if another host may not have this trouble.
     fn is_of_this_host(&self) -> bool {
         match self {
             Trouble::InterpreterMissing(_)
@@ -76,13 +75,13 @@ impl Trouble {
         }
     }
 
-    /// Whether it is a program that no processor of this kind can run.
+    /// Returns true if it is a program that no processor of this kind can run.
     pub(crate) fn is_of_machine(&self) -> bool {
         matches!(self, Trouble::OtherMachine { .. })
     }
 
-    /// Whether it explains that a script could not be started, or that a command
-    /// in it was not found.
+    /// Returns true if it explains that a script could not start, or that a
+    /// command in it was not found.
     fn explains_failure(&self) -> bool {
         match self {
             Trouble::Empty | Trouble::NoInterpreter { .. } => false,
@@ -105,20 +104,18 @@ impl ScriptFile {
         Ok(ScriptFile { bytes })
     }
 
-    /// Whether the system itself knows how to start it. Other files are run by a
-    /// shell, by old custom.
+    /// Returns true if the system itself can start it. Other files are run by a shell, by old custom.
     pub(crate) fn starts_by_itself(&self) -> bool {
         self.bytes.starts_with(b"#!") || machine::is_program(&self.bytes)
     }
 
-    /// What may go wrong with it on hosts that may be others than this one.
+    /// Returns what may go wrong with it; leaves out what concerns only this host, unless `is_here`.
     pub(crate) fn warnings(&self, has_user: bool, is_here: bool) -> Vec<Trouble> {
         let troubles = self.troubles(has_user, &std::env::var("PATH").unwrap_or_default());
         troubles.into_iter().filter(|trouble| is_here || !trouble.is_of_this_host()).collect()
     }
 
-    /// Why it did not start here, or why one of its commands was not found, with
-    /// that `PATH`.
+    /// Returns why it did not start here, or why one of its commands was not found, with this `PATH`.
     pub(crate) fn why_it_failed(&self, has_user: bool, path: &str) -> Option<Trouble> {
         self.troubles(has_user, path).into_iter().find(Trouble::explains_failure)
     }
@@ -146,7 +143,7 @@ impl ScriptFile {
     }
 
     fn without_interpreter(&self, runner: &'static str) -> Trouble {
-        /// Further down it is a comment, or part of something else.
+        /// The number of lines to search; further down it is a comment, or part of something else.
         const NEAR: usize = 3;
         let mut near = self.bytes.split(|byte| *byte == b'\n').take(NEAR);
         match near.position(|line| line.trim_ascii_start().starts_with(b"#!")) {
@@ -167,14 +164,14 @@ impl ScriptFile {
         })
     }
 
-    /// The first line that ends in CR LF.
+    /// Returns the number of the first line that ends in CR LF.
     fn windows_line(&self) -> Option<usize> {
         let mut lines = self.bytes.split_inclusive(|byte| *byte == b'\n');
         lines.position(|line| line.ends_with(b"\r\n")).map(|at| at + 1)
     }
 }
 
-/// What a first line names.
+/// The content of a `#!` line.
 struct Interpreter {
     ends_as_on_windows: bool,
     program: String,
@@ -182,7 +179,7 @@ struct Interpreter {
 }
 
 impl Interpreter {
-    /// The program that `env` is asked for, if it is `env`.
+    /// Returns the program that `env` is to run, if the interpreter is `env`.
     fn asked_of_env(&self) -> Option<&str> {
         let is_env = Path::new(&self.program).file_name().is_some_and(|name| name == "env");
         let mut words = self.arguments.iter().map(String::as_str);

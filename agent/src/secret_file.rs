@@ -1,5 +1,5 @@
-//! Small text files that hold a secret: readable by their owner alone, written
-//! whole or not at all, and never over one that is there.
+//! Small text files that contain a secret: readable only by their owner, written
+//! completely or not at all, and never overwritten.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use crate::whole_file;
 
-/// Far above any file that we write; what is longer is some other file.
+/// The longest file, in bytes, far longer than any that we write; a longer one is some other file.
 const FILE_BYTES_MAX: u64 = 16 * 1024;
 
-/// Why a secret could not be read or kept.
+/// The reason why a secret could not be read or stored.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretFileError {
     #[error("{} does not exist", path.display())]
@@ -40,8 +40,8 @@ pub(crate) enum SecretFileError {
     },
 }
 
-/// Reads the file. One that others than its owner can read is no secret and is
-/// refused: a warning in a log is read after the secret was.
+/// Reads the file. Refuses a file that users other than its owner can read: a
+/// warning in a log would come too late.
 pub(crate) fn read(path: &Path) -> Result<String, SecretFileError> {
     let refuse = |cause: io::Error| match cause.kind() == io::ErrorKind::NotFound {
         true => SecretFileError::Missing { path: path.to_owned() },
@@ -60,8 +60,7 @@ pub(crate) fn read(path: &Path) -> Result<String, SecretFileError> {
     Ok(text)
 }
 
-/// Writes a new file with mode 0600; it is there whole, after a power loss
-/// too, or not at all.
+/// Writes a new file with mode 0600. It exists completely or not at all, even after a power loss.
 pub(crate) fn create(path: &Path, text: &str) -> Result<(), SecretFileError> {
     let refuse = |cause: io::Error| match cause.kind() == io::ErrorKind::AlreadyExists {
         true => SecretFileError::Exists { path: path.to_owned() },
@@ -72,8 +71,8 @@ pub(crate) fn create(path: &Path, text: &str) -> Result<(), SecretFileError> {
         _ => Path::new("."),
     };
     fs::create_dir_all(directory).map_err(refuse)?;
-    // Temporary files are made with mode 0600 here, and linked, not renamed,
-    // so that two first starts at once cannot both believe in their own key.
+    // The temporary file has mode 0600. It is linked, not renamed, so that two
+    // first starts at once cannot both keep their own key.
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(refuse)?;
     file.write_all(text.as_bytes()).map_err(refuse)?;
     whole_file::seal(file.as_file(), text.as_bytes()).map_err(refuse)?;

@@ -1,4 +1,4 @@
-//! What one host may take of something that all hosts share.
+//! Limits what one host may take of a resource that all hosts share.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -6,24 +6,24 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use proto::id::HostId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// So many at a time for all hosts, and so many for each.
+/// A number of permits for all hosts, and a number for each.
 pub(crate) struct Shares {
     all: Arc<Semaphore>,
     each: usize,
-    /// Only of hosts that hold or want something now.
+    /// The permits of hosts that hold or want one now.
     hosts: Mutex<BTreeMap<HostId, Weak<Semaphore>>>,
 }
 
-/// One of them, held until dropped.
+/// A permit, held until it is dropped.
 pub(crate) struct Share {
     _of_all: OwnedSemaphorePermit,
     _of_host: Own,
 }
 
-/// Of a host's own share; needed before one of all can be had.
+/// A permit of a host's own share, which is needed before one of all can be had.
 pub(crate) struct Own {
     _permit: OwnedSemaphorePermit,
-    // Keeps the host's entry alive for as long as it counts.
+    // Keeps the host's entry alive while it counts.
     _host: Arc<Semaphore>,
 }
 
@@ -32,20 +32,20 @@ impl Shares {
         Shares { all: Arc::new(Semaphore::new(all)), each, hosts: Mutex::default() }
     }
 
-    /// Waits for one of the host's own.
+    /// Waits for a permit of the host's own share.
     pub(crate) async fn own(&self, host: HostId) -> Own {
         let own = self.of(host);
         let permit = own.clone().acquire_owned().await.expect("the semaphore is never closed");
         Own { _permit: permit, _host: own }
     }
 
-    /// Waits for one of all, on top of the host's own.
+    /// Waits for a permit of all, in addition to the host's own.
     pub(crate) async fn of_all(&self, own: Own) -> Share {
         let of_all = self.all.clone().acquire_owned().await.expect("the semaphore is never closed");
         Share { _of_all: of_all, _of_host: own }
     }
 
-    /// One at once, or none.
+    /// Takes a permit if one is free now.
     pub(crate) fn try_take(&self, host: HostId) -> Option<Share> {
         let own = self.of(host);
         let permit = own.clone().try_acquire_owned().ok()?;

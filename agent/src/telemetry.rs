@@ -1,4 +1,4 @@
-//! What the agent tells of itself: its log, and errors with their causes.
+//! The agent's own telemetry: its log, and errors with their causes.
 
 pub(crate) mod naming;
 
@@ -9,23 +9,23 @@ use std::io::IsTerminal;
 use naming::Naming;
 use tracing_subscriber::EnvFilter;
 
-/// Overrides what is logged, in tracing-subscriber's language.
+/// The variable that sets the log filter, in tracing-subscriber's syntax.
 const FILTER_VARIABLE: &str = "SKEIN_LOG";
-/// libp2p tells much that is of no use to the person on call.
+/// The default filter. libp2p logs much that is of no use to the person on call.
 const FILTER_DEFAULT: &str = "info,libp2p=warn,libp2p_swarm=warn,libp2p_gossipsub=warn,libp2p_core=warn,\
      libp2p_tcp=warn,libp2p_quic=warn,libp2p_stream=warn,libp2p_identify=warn,libp2p_dns=warn,libp2p_ping=warn,\
      yamux=warn,quinn=warn,aws_config=warn,aws_smithy_runtime=warn,sled=warn,hickory=error";
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One object a line, for collectors.
+    /// One JSON object per line, for collectors.
     Json,
 }
 
-/// The filter in `SKEIN_LOG` is none.
+/// The error for an invalid filter in `SKEIN_LOG`.
 #[derive(Debug, thiserror::Error)]
 #[error("{FILTER_VARIABLE}=`{filter}` is not a log filter (like `info` or `skein=debug,libp2p=info`)")]
 pub(crate) struct FilterError {
@@ -49,19 +49,19 @@ pub(crate) fn start(format: Format) -> Result<(), FilterError> {
     Ok(())
 }
 
-/// A log that goes into a file or to a collector is no place for colours.
+/// Returns true if the log goes to a terminal and colours are allowed; never for a file or a collector.
 fn has_colour() -> bool {
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stderr().is_terminal() && !no_colour
 }
 
-/// An error and its causes, in one line.
+/// Formats an error and its causes in one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let next = error.to_string();
-        // Some libraries repeat their cause in their own words.
+        // Some libraries include the text of their cause.
         if !text.ends_with(&next) {
             text = format!("{text}: {next}");
         }
@@ -70,7 +70,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word").to_owned()

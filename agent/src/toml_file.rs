@@ -1,15 +1,14 @@
-//! Reading TOML that people typed: every mistake with its line, and what was
-//! probably meant.
+//! Reads TOML that people typed; reports every mistake with its line and the probable intention.
 
 use std::path::{Path, PathBuf};
 
 use proto::suggest::nearest;
 use serde::de::DeserializeOwned;
 
-/// The longest file that is read: a thousand times any real one.
+/// The longest file to read, in bytes: a thousand times any real one.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Why a file does not say what it should.
+/// The reason why a file could not be read as what it should be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TomlError {
     #[error("cannot read {}", path.display())]
@@ -43,8 +42,7 @@ pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, T
     })
 }
 
-/// Serde says "unknown field `x`, expected one of `a`, `b`": adds which of
-/// those was probably meant.
+/// Adds a suggestion to Serde's messages of the form "unknown field `x`, expected one of `a`, `b`".
 pub(crate) fn with_suggestion(message: &str) -> String {
     let message = message.trim();
     let mut quoted = message.split('`').skip(1).step_by(2);

@@ -1,7 +1,6 @@
-//! Telling a receiver what happened: a signed POST, or a command.
+//! Tells a receiver what happened, by a signed POST or a command.
 //!
-//! Which host does it, when it is tried again and when it is given up are
-//! `proto`'s to decide.
+//! `proto` decides which host does it, when it is tried again, and when it is given up.
 
 mod signature;
 
@@ -17,12 +16,12 @@ use crate::private;
 use crate::telemetry::chain;
 use crate::view::{Why, written};
 
-/// How long one try may take.
+/// The time limit of one try.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest secret that is read.
+/// The longest secret to read, in bytes.
 const SECRET_BYTES_MAX: u64 = 4 * 1024;
 
-/// Something to be told, and to whom.
+/// A message and its receiver.
 #[derive(Clone, Debug)]
 pub(crate) struct ToTell {
     pub(crate) trigger: String,
@@ -30,7 +29,7 @@ pub(crate) struct ToTell {
     pub(crate) told: Told,
 }
 
-/// Tries once; what went wrong is for people.
+/// Tries once; the error is a message for people.
 pub(crate) async fn tell(
     http: &reqwest::Client,
     to_tell: ToTell,
@@ -51,8 +50,8 @@ pub(crate) async fn tell(
     }
 }
 
-/// The receiver's name alone: path, query and user of an address are often a
-/// token, and what went wrong is shown to everybody.
+/// Returns only the receiver's host name: the path, query and user of an address
+/// often contain a token, and errors are shown to everybody.
 fn receiver(url: &str) -> String {
     let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
     host.unwrap_or_else(|| "the receiver".into())
@@ -104,7 +103,7 @@ async fn post(
             .header("x-skein-timestamp", now.to_string())
             .header("x-skein-signature", signature::of(&secret, now, &body));
     }
-    // An address may hold a token: it stays out of the message.
+    // An address may contain a token, so leave it out of the message.
     let response = request.body(body).send().await.map_err(|error| chain(&error.without_url()))?;
     match response.status() {
         status if status.is_success() => Ok(()),
@@ -112,7 +111,7 @@ async fn post(
     }
 }
 
-/// Read anew for each try, so that it can be changed at any time.
+/// Reads the secret, anew for each try, so that it can be changed at any time.
 fn secret(file: &Path) -> Result<Vec<u8>, String> {
     use std::io::Read;
     let cannot = |cause: std::io::Error| format!("cannot read secret_file {}: {cause}", file.display());
@@ -122,7 +121,7 @@ fn secret(file: &Path) -> Result<Vec<u8>, String> {
     if secret.len() as u64 > SECRET_BYTES_MAX {
         return Err(format!("secret_file {} is longer than {SECRET_BYTES_MAX} bytes", file.display()));
     }
-    // An editor's last line end is no part of it.
+    // Trailing whitespace, such as an editor's newline, is not part of it.
     while secret.last().is_some_and(u8::is_ascii_whitespace) {
         secret.pop();
     }
@@ -132,7 +131,7 @@ fn secret(file: &Path) -> Result<Vec<u8>, String> {
     Ok(secret)
 }
 
-/// What the receiver reads.
+/// Returns the body that the receiver reads.
 fn body(trigger: &str, told: &Told) -> Value {
     let (digest, origin) = &told.revision;
     let mut body = json!({

@@ -1,4 +1,4 @@
-//! What the agent says in its log of the mesh, for the person on call.
+//! The agent's log messages about the mesh, for the person on call.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::command::NodeHandle;
 use crate::join;
 use crate::telemetry::naming;
 
-/// Between two looks at all hosts' names: one that came with a snapshot is named after
-/// so long at the latest.
+/// The interval at which all hosts' names are read: the longest time until a host
+/// that came with a snapshot is named.
 const NAMES_READ_EVERY: Duration = Duration::from_secs(60);
 
-/// Logs what happens until the node's loop ends. What was committed before `started` was
-/// logged when it happened, by the agent of then or by other hosts.
+/// Logs what happens until the node's loop ends. Entries that were committed
+/// before `started` were logged then, by this host's agent or by other hosts.
 pub(crate) async fn log_notices(node: NodeHandle, started: LedgerTime, data_dir: PathBuf) {
     let mut notices = node.watch();
     let mut names_due = tokio::time::interval(NAMES_READ_EVERY);
@@ -57,7 +57,7 @@ async fn read_names(node: &NodeHandle) {
     naming::know(names.await.unwrap_or_default());
 }
 
-/// Names the host, and warns if another one has its name already.
+/// Records the host's name, and warns if another host has the same name.
 async fn joined(node: &NodeHandle, record: &HostRecord, is_old: bool) {
     naming::know([(record.host, record.name.clone())]);
     let (host, name) = (record.host, record.name.clone());
@@ -68,7 +68,7 @@ async fn joined(node: &NodeHandle, record: &HostRecord, is_old: bool) {
     });
     let Ok((is_own, namesakes)) = look.await else { return };
     if is_own {
-        // Whoever was there before came with a snapshot, perhaps, and not entry by entry.
+        // The earlier hosts may have come with a snapshot, and not entry by entry.
         read_names(node).await;
     }
     if namesakes > 0 && !is_old {
@@ -82,7 +82,8 @@ async fn joined(node: &NodeHandle, record: &HostRecord, is_old: bool) {
     }
 }
 
-/// So that nobody joins this host anew and wonders why it is not let in.
+/// Records the removal in the data directory, so that nobody joins this host
+/// again and wonders why it is not let in.
 async fn note_removal(node: &NodeHandle, data_dir: &Path) {
     let removed = node.read(|node| node.removed().map(|_| node.config().mesh)).await;
     if let Ok(Some(mesh)) = removed {
@@ -93,8 +94,7 @@ async fn note_removal(node: &NodeHandle, data_dir: &Path) {
     }
 }
 
-/// What somebody may have to look at, on every host: the one that found it may
-/// be gone by then.
+/// Logs what may need attention, on every host: the one that found it may be gone by then.
 fn log_watches(body: &Body, is_old: bool) {
     if let Body::AlarmRead { group, deployment, alarm, state, detail } = body {
         let state = state.name();

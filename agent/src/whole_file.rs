@@ -1,11 +1,10 @@
-//! Files that are written whole and checked when they are read.
+//! Files that are written completely and verified when they are read.
 //!
-//! A power loss can leave a file short or full of zeros, and a disk can change
-//! it. The checksum that finds this out is an extended attribute of the file,
-//! not a part of its text: scripts of users and the official agent read some of
-//! these files, and agents before this one wrote them without it. A file
-//! without the attribute is taken as it is; on a file system that has no
-//! extended attributes that is every file.
+//! A power loss can leave a file short or full of zeros, and a disk can change it. The
+//! checksum that reveals this is an extended attribute of the file, not a part of its
+//! text: users' scripts and the official agent read some of these files, and earlier
+//! agents wrote them without a checksum. A file without the attribute is accepted as
+//! it is; on a file system without extended attributes, that is every file.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -15,13 +14,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
 use rustix::io::Errno;
 
-/// Holds the BLAKE3 hash of the content.
+/// The attribute with the BLAKE3 hash of the content.
 const CHECKSUM: &CStr = c"user.skein.checksum";
-/// Names a damaged file after it was moved out of the way.
+/// The suffix of a damaged file that was moved out of the way.
 const DAMAGED: &str = ".damaged";
 
-/// Writes the file at `path`. It has its old content or the new, never half,
-/// and stays so when the power fails.
+/// Writes the file at `path`, atomically and durably: it has its old content or
+/// the new one, even after a power loss.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let (directory, file) = beside(path, content)?;
     file.as_file().sync_all()?;
@@ -29,16 +28,16 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Writes the file without waiting for the disk: if the process dies, the file
-/// is whole; if the power fails, it may be damaged, and [`read`] says so.
+/// Writes the file without syncing it. If the process dies, the file is complete;
+/// if the power fails, it may be damaged, and [`read`] reports that.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let (_, file) = beside(path, content)?;
     file.persist(path)?;
     Ok(())
 }
 
-/// Reads the file at `path`; none if it is not there, or is not what was
-/// written. A damaged one is moved out of the way, so that it is told of once.
+/// Reads the file at `path`; `None` if it does not exist, or differs from what was
+/// written. A damaged file is moved out of the way, so that it is reported once.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -53,7 +52,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// Moves a damaged file out of the way and tells of it.
+/// Moves a damaged file out of the way and logs it.
 pub(crate) fn set_aside(path: &Path, damage: &str) {
     let (file, aside) = (path.display(), aside(path));
     match fs::rename(path, &aside) {
@@ -67,8 +66,7 @@ pub(crate) fn set_aside(path: &Path, damage: &str) {
     }
 }
 
-/// Records the checksum of a file that is written in another way, once its
-/// content is complete.
+/// Records the checksum of a file that is written by other means, once its content is complete.
 pub(crate) fn seal(file: &File, content: &[u8]) -> io::Result<()> {
     match fsetxattr(file, CHECKSUM, blake3::hash(content).as_bytes(), XattrFlags::empty()) {
         Err(Errno::NOTSUP | Errno::NOSPC | Errno::DQUOT | Errno::PERM) => Ok(()),
@@ -76,13 +74,12 @@ pub(crate) fn seal(file: &File, content: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Returns whether the file holds what it held when it was sealed; true if it
-/// never was.
+/// Returns true if the file's content is what it was when it was sealed, or if it never was sealed.
 pub(crate) fn is_as_sealed(file: &File, content: &[u8]) -> io::Result<bool> {
     let mut checksum = [0; blake3::OUT_LEN];
     match fgetxattr(file, CHECKSUM, &mut checksum) {
         Ok(length) => Ok(length == checksum.len() && checksum == *blake3::hash(content).as_bytes()),
-        // Longer than any checksum.
+        // The attribute is longer than any checksum.
         Err(Errno::RANGE) => Ok(false),
         Err(Errno::NODATA | Errno::NOTSUP) => Ok(true),
         Err(error) => Err(error.into()),
@@ -105,7 +102,7 @@ fn aside(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Returns whether the file system at `directory` keeps checksums.
+/// Returns true if the file system at `directory` stores checksums.
 #[cfg(test)]
 pub(crate) fn keeps_checksums(directory: &Path) -> bool {
     let file = tempfile::tempfile_in(directory).expect("a file");

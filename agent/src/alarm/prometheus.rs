@@ -1,7 +1,6 @@
-//! An instant query to Prometheus's HTTP API, read as its own alerting rules
-//! are: any element of the answer is the alarm. The threshold belongs into the
-//! query (`rate(errors[5m]) > 0.1`), where no element means that nothing is
-//! above it.
+//! Sends an instant query to Prometheus's HTTP API, and judges the answer as Prometheus's
+//! own alerting rules do: any element of the answer is an alarm. The threshold belongs in
+//! the query (`rate(errors[5m]) > 0.1`), where no element means that nothing is above it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use serde::Deserialize;
 use crate::client::encoded;
 use crate::telemetry::chain;
 
-/// The longest answer that is read: an alarm's query gives a handful of lines.
+/// The longest answer to read, in bytes: an alarm's query returns a few lines.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Deserialize)]
@@ -27,7 +26,7 @@ struct Answer {
 #[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
 enum Data {
     Vector(Vec<Element>),
-    /// A moment, and a number as text.
+    /// A timestamp, and a number as text.
     Scalar((f64, String)),
     Matrix(serde::de::IgnoredAny),
     String(serde::de::IgnoredAny),
@@ -40,7 +39,7 @@ struct Element {
     value: Option<(f64, String)>,
 }
 
-/// Asks once.
+/// Queries once.
 pub(super) async fn ask(http: &reqwest::Client, url: &str, query: &str, timeout: Duration) -> Reading {
     match tokio::time::timeout(timeout, answer(http, url, query)).await {
         Ok(Ok(reading)) => reading,
@@ -63,7 +62,7 @@ async fn answer(http: &reqwest::Client, url: &str, query: &str) -> Result<Readin
         }
         body.extend_from_slice(&chunk);
     }
-    // Its errors are JSON too, with a status of their own.
+    // Prometheus's errors are JSON, too, with a status of their own.
     let answer: Answer = serde_json::from_slice(&body)
         .map_err(|_| format!("{url} answers {status}, and not as a Prometheus server does"))?;
     match answer.data {
@@ -75,7 +74,7 @@ async fn answer(http: &reqwest::Client, url: &str, query: &str) -> Result<Readin
 fn judge(data: Data, query: &str) -> Result<Reading, String> {
     match data {
         Data::Vector(elements) => Ok(of_vector(&elements)),
-        // `scalar(…)` and plain numbers have no "no element".
+        // `scalar(…)` and plain numbers always have a value.
         Data::Scalar((_, value)) => match value.parse::<f64>() {
             Ok(number) if number.is_nan() => Err(format!("`{query}` gives NaN")),
             Ok(0.0) => Ok(Reading::new(AlarmState::Ok, "0")),

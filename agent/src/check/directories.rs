@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use proto::appspec::{FileMapping, Permission};
 
-/// Says that an entry of `permissions` gives directories a mode with which
-/// somebody may list but not enter them, if the bundle has directories that it is
-/// about.
+/// Describes an entry of `permissions` that gives directories a mode with which some
+/// users may list but not enter them; `None` if the bundle has no such directories.
 pub(super) fn closed_by(permission: &Permission, files: &[FileMapping], top: &Path) -> Option<String> {
     let mode = permission.mode.filter(|mode| permission.directories && closes(*mode))?;
     let is_everything = permission.pattern.bytes().all(|byte| byte == b'*');
@@ -23,17 +22,17 @@ pub(super) fn closed_by(permission: &Permission, files: &[FileMapping], top: &Pa
     ))
 }
 
-/// Whether a class may read, and may not execute.
+/// Returns true if some class of users may read but not execute.
 fn closes(mode: u32) -> bool {
     mode >> 2 & !mode & 0o111 != 0
 }
 
-/// With the right to enter for all who may read.
+/// Adds the right to enter for all who may read.
 fn opened(mode: u32) -> u32 {
     mode | mode >> 2 & 0o111
 }
 
-/// A directory that the mapping lays down and the entry is about.
+/// Returns a directory that the mapping creates and the entry selects.
 fn directory(permission: &Permission, mapping: &FileMapping, top: &Path) -> Option<PathBuf> {
     let (object, destination) = (Path::new(&permission.object), Path::new(&mapping.destination));
     let source = top.join(&mapping.source);
@@ -41,11 +40,11 @@ fn directory(permission: &Permission, mapping: &FileMapping, top: &Path) -> Opti
         let inside = below_in(&source.join(below))?;
         return (source.is_dir()).then(|| object.join(inside));
     }
-    // The object is above: whatever lies on the way is made if it is not there.
+    // The object is above: missing directories on the way are created.
     destination.starts_with(object).then(|| destination.to_owned())
 }
 
-/// The first directory in a directory.
+/// Returns the first directory in a directory.
 fn below_in(dir: &Path) -> Option<std::ffi::OsString> {
     let entries = fs::read_dir(dir).ok()?.flatten();
     entries

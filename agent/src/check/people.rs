@@ -1,4 +1,4 @@
-//! Users and groups that an AppSpec file names and this host lacks.
+//! Users and groups that an AppSpec file names but this host lacks.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,10 +9,10 @@ use proto::appspec::{AppSpec, Mistake};
 use crate::host_side::deployment::Event;
 use crate::host_side::missing_users;
 
-/// Where a name stands: its line and key.
+/// The place of a name: its line and key.
 type Place = (usize, String);
 
-/// Each owner and group that this host lacks, where it stands first, in words.
+/// Describes each owner and group that this host lacks, at its first mention.
 pub(super) fn missing(appspec: &AppSpec) -> Vec<(Place, String)> {
     let (mut users, mut groups) = (BTreeMap::<&str, Place>::new(), BTreeMap::<&str, Place>::new());
     for (at, permission) in appspec.permissions.iter().enumerate() {
@@ -31,7 +31,7 @@ pub(super) fn missing(appspec: &AppSpec) -> Vec<(Place, String)> {
     users.chain(groups).collect()
 }
 
-/// The scripts that cannot run here as the user that they name.
+/// Returns the scripts that cannot run here as the user that they name.
 pub(super) fn cannot_run(file: &str, appspec: &AppSpec, top: &Path) -> Vec<Mistake> {
     let known = appspec.hooks.keys().map(|event| Event::Known(*event));
     let custom = appspec.custom_hooks.keys().map(|event| Event::Custom(event.clone()));

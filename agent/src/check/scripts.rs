@@ -1,4 +1,4 @@
-//! What can be seen of a script without running it.
+//! Checks a script without running it.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use proto::appspec::Script;
 use crate::regular_file;
 use crate::script_file::ScriptFile;
 
-/// Why the script cannot run at all.
+/// Returns the reason why the script cannot run at all.
 pub(super) fn problem_of(top: &Path, script: &Script) -> Option<String> {
     let location = script.location.trim_start_matches('/');
     match top.join(location).metadata() {
@@ -34,15 +34,15 @@ pub(super) fn problem_of(top: &Path, script: &Script) -> Option<String> {
     }
 }
 
-/// What may go wrong with it: some of it only `is_here`, on the host that will
-/// run it.
+/// Returns what may go wrong with it; some of it is reported only if `is_here`,
+/// on the host that will run it.
 pub(super) fn odd_about(top: &Path, script: &Script, is_here: bool) -> Vec<String> {
     let path = top.join(script.location.trim_start_matches('/'));
     let warnings = ScriptFile::read(&path).map(|file| file.warnings(script.runas.is_some(), is_here));
     warnings.unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
-/// What a pattern in place of a path would have meant, if it is one.
+/// Describes what a pattern in place of a path would have matched, if it is a pattern.
 pub(super) fn matching(top: &Path, pattern: &str) -> Option<String> {
     let (before, after) = pattern.split_once('*')?;
     let dir = Path::new(before).parent().unwrap_or(Path::new(""));
@@ -60,8 +60,7 @@ pub(super) fn matching(top: &Path, pattern: &str) -> Option<String> {
     })
 }
 
-/// A name in the bundle that differs in its letters' case or in its ending
-/// only, as an advice.
+/// Suggests a name in the bundle that differs only in upper or lower case, or in its ending.
 pub(super) fn near(top: &Path, location: &str) -> String {
     let path = Path::new(location);
     let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().to_lowercase());

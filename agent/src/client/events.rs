@@ -1,5 +1,4 @@
-//! Server-sent events, read for as long as somebody listens, across the
-//! agent's restarts.
+//! Server-sent events, read for as long as somebody listens, across restarts of the agent.
 
 use std::time::Duration;
 
@@ -12,30 +11,30 @@ use super::Client;
 use super::words::Lines;
 use crate::view::HistoryLine;
 
-/// Between two tries to reach the agent.
+/// The interval of attempts to reach the agent.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
-/// What the listener may be behind; beyond it the reader waits, and then the
-/// agent says that something was missed.
+/// The number of signals that the listener may be behind. Beyond it the reader
+/// waits, and the agent then says that something was missed.
 const SIGNALS_MAX: usize = 256;
-/// The longest event: a turn's end with its log is a few kilobytes.
+/// The longest event, in bytes: a turn's end with its log is a few kilobytes.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// What a listener hears.
+/// A signal to the listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// Something happened.
+    /// An event.
     Happened(HistoryLine),
-    /// Something may have been missed: look at the whole again.
+    /// Events may have been missed: read the whole state again.
     Missed,
 }
 
-/// A stream of signals. Ends when dropped.
+/// A stream of signals. It ends on drop.
 pub(crate) struct Events {
     signals: mpsc::Receiver<Signal>,
 }
 
 impl Events {
-    /// Listens at `path`, and again whenever the connection is lost.
+    /// Listens at `path`, and reconnects whenever the connection is lost.
     pub(crate) fn listen(client: Client, path: String) -> Self {
         let (sender, signals) = mpsc::channel(SIGNALS_MAX);
         tokio::spawn(async move {
@@ -47,7 +46,7 @@ impl Events {
         Events { signals }
     }
 
-    /// The next signal. Waits for ever if nothing happens.
+    /// Returns the next signal. Waits forever if nothing happens.
     pub(crate) async fn next(&mut self) -> Signal {
         match self.signals.recv().await {
             Some(signal) => signal,
@@ -56,13 +55,13 @@ impl Events {
     }
 }
 
-/// Ends when the connection does; none if nobody listens any more.
+/// Listens until the connection ends; returns `None` then, or once nobody listens.
 async fn listen_once(client: &Client, path: &str, signals: &mpsc::Sender<Signal>) -> Option<()> {
     let answer = client.ask(Method::GET, path, bytes::Bytes::new()).await.ok()?;
     if !answer.status().is_success() {
         return None;
     }
-    // Whatever happened before the connection was up was not heard.
+    // Events before the connection was up were missed.
     signals.send(Signal::Missed).await.ok()?;
     let mut body: Incoming = answer.into_body();
     let mut cutter = Cutter::new(EVENT_BYTES_MAX);
@@ -91,15 +90,15 @@ pub(super) struct RawEvent {
 }
 
 impl Cutter {
-    /// For events of at most so many bytes.
+    /// Creates a cutter for events of at most this many bytes.
     pub(super) fn new(bytes_max: usize) -> Cutter {
         Cutter { rest: Vec::new(), bytes_max }
     }
 
-    /// The events that are whole now, without comments, which only keep the
-    /// connection alive; `None` if one is too long: its bytes are dropped.
+    /// Returns the events that are complete now, without comments, which only keep the
+    /// connection alive. Returns `None` if one is too long: its bytes are dropped.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Option<Vec<RawEvent>> {
-        // What was searched before is not searched again.
+        // Do not search the same bytes again.
         let mut from = self.rest.len().saturating_sub(1);
         self.rest.extend_from_slice(bytes);
         let mut events = Vec::new();

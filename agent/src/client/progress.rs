@@ -1,4 +1,4 @@
-//! Requests that may take as long as a download, and tell how far it is.
+//! Requests that may take as long as a download, and report its progress.
 
 use http_body_util::BodyExt;
 use hyper::{Method, StatusCode};
@@ -12,7 +12,7 @@ use crate::api::{ANSWER, AnswerEvent, PROGRESS};
 use crate::bundle::progress::Far;
 
 impl Client {
-    /// As [`Client::post`], and says on the way how far it is.
+    /// Does the same as [`Client::post`], and calls `far` with the progress.
     pub(crate) async fn post_watching<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -20,7 +20,7 @@ impl Client {
         mut far: impl FnMut(Far),
     ) -> Result<T, ClientError> {
         let answer = self.ask_for(Method::POST, path, self.encode(body)?, "text/event-stream").await?;
-        // Refused before it began, or an agent that tells nothing.
+        // The request was refused before it began, or the agent reports no progress.
         let is_told = answer.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream");
         if !is_told {
             return self.read(answer).await;
@@ -36,7 +36,7 @@ impl Client {
                 match event.name.as_str() {
                     PROGRESS => self.parse(event.data.as_bytes(), Lines::One).map_or((), &mut far),
                     ANSWER => return self.answer(&event.data),
-                    // Of a newer agent.
+                    // An event of a newer agent.
                     _ => {}
                 }
             }

@@ -1,4 +1,4 @@
-//! Sends a bundle's bytes.
+//! Sends the bytes of a bundle.
 
 use std::io;
 
@@ -14,12 +14,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{Client, ClientError};
 use crate::api::ARCHIVE;
 
-/// Pieces of an archive. An error among them ends the request, and the agent keeps
-/// nothing.
+/// The pieces of an archive. An error among them ends the request, and the agent keeps nothing.
 pub(crate) type Pieces = mpsc::Receiver<io::Result<Bytes>>;
 
 impl Client {
-    /// Sends all of them, and reads the answer.
+    /// Sends all pieces and reads the answer.
     pub(crate) async fn upload<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -40,8 +39,8 @@ impl Client {
     }
 }
 
-/// The pieces until there is an answer: whoever has answered wants no more of them, and
-/// whoever reads them shall not wait for a connection that takes none.
+/// Passes the pieces on until there is an answer. An agent that has answered wants no
+/// more of them, and their producer must not wait for a connection that takes none.
 fn until(is_answered: oneshot::Receiver<()>, mut pieces: Pieces) -> Pieces {
     let (out, wanted) = mpsc::channel(1);
     tokio::spawn(async move {

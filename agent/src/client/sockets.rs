@@ -1,4 +1,4 @@
-//! Where an agent may answer, and who may ask it.
+//! The sockets at which an agent may answer, and the users who may use them.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ use super::ClientError;
 pub(crate) struct Sockets(pub(super) Vec<PathBuf>);
 
 impl Sockets {
-    /// Connects to the first at which somebody listens.
+    /// Connects to the first socket at which an agent listens.
     pub(super) async fn connect(&self) -> Result<UnixStream, ClientError> {
         let mut not_there = io::Error::from(io::ErrorKind::NotFound);
         let mut forbidden = None;
@@ -32,7 +32,7 @@ impl Sockets {
         })
     }
 
-    /// The one that is there, or the first.
+    /// Returns the first socket that exists, or else the first.
     pub(super) fn likely(&self) -> PathBuf {
         let there = self.0.iter().find(|socket| socket.exists());
         there.or(self.0.first()).cloned().unwrap_or_default()
@@ -46,7 +46,7 @@ impl fmt::Display for Sockets {
     }
 }
 
-/// Who may use the socket, and what to do.
+/// Describes who may use the socket, and what to do.
 pub(super) fn allowed(socket: &Path) -> String {
     let group = socket.metadata().ok().map(|metadata| Gid::from_raw(metadata.gid()));
     let name = |group: Gid| Group::from_gid(group).ok().flatten().map(|group| group.name);

@@ -1,28 +1,28 @@
-//! What others wrote, on its way to a terminal.
+//! Makes text from others safe for a terminal.
 //!
 //! Whoever writes a description, names a host or lets a script fail chooses the
 //! words that an operator reads. They are made harmless here, where all answers
-//! come in, so that no command can forget it; who reads JSON gets them as they are.
+//! arrive, so that no command can forget it. Users of JSON get them unchanged.
 
 use serde_json::Value;
 
 use crate::cli::{clean, clean_lines};
 
-/// Of more than one line by their nature.
+/// The keys whose texts have several lines.
 const OF_LINES: [&str; 1] = ["log"];
-/// Written as TOML, which escapes what it holds.
+/// The keys whose values are printed as TOML, which escapes them.
 const AS_FILES: [&str; 1] = ["definition"];
 
-/// Whether texts may be of more than one line.
+/// Says if texts may have several lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lines {
-    /// A line end in them could pass for a line of ours.
+    /// A line break in them could look like a line of ours.
     One,
-    /// The whole answer is what a script wrote, or an error.
+    /// The whole answer is the output of a script, or an error.
     Many,
 }
 
-/// The answer without control characters.
+/// Removes control characters from the answer.
 pub(super) fn harmless(answer: &mut Value, lines: Lines) {
     match answer {
         Value::String(text) if text.chars().any(char::is_control) => {

@@ -1,7 +1,7 @@
 //! The demo's sample application: answers every request with its release.
 //!
-//! On SIGTERM it stops accepting and finishes what it has begun, as an
-//! application must that is to be updated without losing a request.
+//! On SIGTERM it stops accepting and finishes the requests in progress, as an
+//! application must do to be updated without losing a request.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,11 +17,11 @@ use tokio::task::JoinSet;
 use super::request::ask;
 use crate::cli::Exit;
 
-/// Requests under way are finished within this, or cut off.
+/// Time for requests in progress to finish; then they are cut off.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
-/// A request that is longer is not one of the demo's.
+/// The longest request, in bytes; a longer one is not from the demo.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
-/// How often it looks whether the demo is still there.
+/// The interval at which it checks if the demo still exists.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
@@ -82,7 +82,7 @@ async fn answer_all(args: &AppArgs, listener: TcpListener, pid_file: &Path) -> a
                 }
             }
             Some(_) = under_way.join_next() => {}
-            // The demo's directory is gone, and so is the demo.
+            // The demo's directory is gone, so the demo is over.
             _ = look.tick() => if !pid_file.exists() { break },
             _ = terminate.recv() => break,
         }
@@ -93,7 +93,7 @@ async fn answer_all(args: &AppArgs, listener: TcpListener, pid_file: &Path) -> a
     Ok(Exit::Done)
 }
 
-/// One request a connection: reads its head and answers.
+/// Handles a connection's only request: reads its head and answers.
 async fn answer(mut stream: TcpStream, release: String, broken: bool) -> Option<()> {
     let mut head = Vec::new();
     let mut chunk = [0; 1024];

@@ -1,7 +1,7 @@
 //! The sample bundles: an AppSpec file, three scripts, and the release's name.
 //!
-//! No files are installed: all hosts of the demo are one machine, and an
-//! AppSpec file names one place for all.
+//! No files are installed: all hosts of the demo are one machine, and an AppSpec
+//! file names the same place for all.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -22,8 +22,7 @@ hooks:
       timeout: 30
 ";
 
-/// HELLO_DIR and HELLO_PORT are set for each agent, SKEIN_BIN for all; scripts
-/// inherit them.
+/// HELLO_DIR and HELLO_PORT are set for each agent, and SKEIN_BIN for all; scripts inherit them.
 const STOP: &str = r#"#!/bin/sh
 # Out of service first, so that nobody asks any more; then the end.
 set -eu
@@ -63,7 +62,7 @@ set -eu
 : > "$HELLO_DIR/in-service"
 "#;
 
-/// Writes the bundle of a release, and gives its directory.
+/// Writes the bundle of a release, and returns its directory.
 pub(super) fn write(directory: &Path, release: &str, is_broken: bool) -> io::Result<PathBuf> {
     let bundle = directory.join(format!("hello-{release}"));
     let scripts = bundle.join("scripts");

@@ -1,5 +1,4 @@
-//! The demo's hosts: an agent each, as a child process with a directory, a
-//! socket and a port of its own.
+//! The demo's hosts: an agent for each, as a child process with its own directory, socket and port.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -16,39 +15,40 @@ use crate::client::Client;
 use crate::secret_file;
 use crate::view::StatusView;
 
-/// Agents on a busy machine need a second or two; then something is wrong.
+/// Time for agents to be ready. On a busy machine they need a second or two; more
+/// means that something is wrong.
 const READY_MAX: Duration = Duration::from_secs(60);
-/// What an agent gets to end by itself.
+/// Time for an agent to end by itself.
 const END_MAX: Duration = Duration::from_secs(3);
-/// Lines of an agent's log that are shown if the demo fails.
+/// The number of lines of an agent's log to show if the demo fails.
 const LOG_LINES_MAX: usize = 8;
 
 /// One host of the demo.
 pub(super) struct Host {
     pub(super) name: String,
-    /// Holds everything of this host.
+    /// The directory with all of this host's files.
     pub(super) directory: PathBuf,
     pub(super) socket: PathBuf,
-    /// Where its sample application listens.
+    /// The address of its sample application.
     pub(super) application: SocketAddr,
     agent: Option<Child>,
 }
 
-/// All of them.
+/// All hosts of the demo.
 pub(super) struct Fleet {
     pub(super) hosts: Vec<Host>,
     pub(super) executable: PathBuf,
-    /// Removed when dropped, unless it is kept.
+    /// Removed on drop, unless it is kept.
     directory: TempDir,
 }
 
 impl Fleet {
-    /// Directories and ports for so many hosts; nothing runs yet.
+    /// Creates directories and ports for this many hosts; nothing runs yet.
     pub(super) fn prepare(hosts: u16) -> anyhow::Result<Self> {
         let executable = std::env::current_exe().context("cannot find this executable")?;
         let directory = tempfile::Builder::new().prefix("skein-demo-").tempdir();
         let directory = directory.context("cannot make a temporary directory (TMPDIR says where)")?;
-        // All are held until all are chosen, so that no two are the same.
+        // Hold all ports until all are chosen, so that no two are the same.
         let ports: Vec<TcpListener> =
             (0..hosts).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
         let mut prepared = Vec::new();
@@ -71,25 +71,25 @@ impl Fleet {
         self.directory.path()
     }
 
-    /// The first host: commands go to its agent.
+    /// Returns the first host, whose agent gets the commands.
     pub(super) fn first(&self) -> &Host {
         &self.hosts[0]
     }
 
-    /// Runs `skein` with these arguments against the first host's agent, its
-    /// output where this process has its own.
+    /// Runs `skein` with these arguments against the first host's agent; the
+    /// output goes where this process's does.
     pub(super) async fn skein(&self, arguments: &[&str]) -> anyhow::Result<ExitStatus> {
         let status = self.command(arguments).status().await;
         status.with_context(|| format!("cannot run skein {}", arguments.join(" ")))
     }
 
-    /// The same, without its output.
+    /// Does the same, but discards the output.
     pub(super) async fn skein_silently(&self, arguments: &[&str]) -> anyhow::Result<ExitStatus> {
         let status = self.command(arguments).stdout(Stdio::null()).status().await;
         status.with_context(|| format!("cannot run skein {}", arguments.join(" ")))
     }
 
-    /// The same, its output taken and no failure accepted.
+    /// Does the same, but returns the output, and fails if the command does.
     pub(super) async fn skein_quietly(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = self.command(arguments).stderr(Stdio::piped()).stdout(Stdio::piped()).output().await;
         let Output { status, stdout, stderr } =
@@ -110,7 +110,7 @@ impl Fleet {
         command
     }
 
-    /// Starts the agent of one host, which enters by the token if it has one.
+    /// Starts the agent of one host, which joins by the token if one is given.
     pub(super) fn start(&mut self, at: usize, token: Option<&str>) -> anyhow::Result<()> {
         let executable = self.executable.clone();
         let host = &mut self.hosts[at];
@@ -145,8 +145,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Waits until the agent of one host sees as many hosts as this, and
-    /// knows who puts entries in order.
+    /// Waits until the agent of one host sees this many hosts and knows the leader.
     pub(super) async fn wait_for(&mut self, at: usize, hosts: usize) -> anyhow::Result<()> {
         let begun = Instant::now();
         let host = &mut self.hosts[at];
@@ -176,18 +175,18 @@ impl Fleet {
             let Some(agent) = &mut host.agent else { continue };
             let left = deadline.saturating_duration_since(Instant::now());
             if tokio::time::timeout(left, agent.wait()).await.is_err() {
-                // A turn may be under way; nobody needs its end any more.
+                // A turn may be in progress, but nobody needs its result.
                 let _ = agent.kill().await;
             }
         }
         for host in &self.hosts {
             end_application(host);
         }
-        // With the directory, whatever a late script may still start ends too.
+        // Removing the directory also ends what a late script may still start.
         drop(self.directory);
     }
 
-    /// Once to end, once more to end soon: what the agents run is of no use.
+    /// Signals the agents twice, so that they end soon: their running events are of no use.
     fn signal_agents(&self) {
         for _ in 0..2 {
             let pids = self.hosts.iter().filter_map(|host| host.agent.as_ref()?.id());
@@ -195,7 +194,7 @@ impl Fleet {
         }
     }
 
-    /// What the agents logged last.
+    /// Returns the last lines of the agents' logs.
     pub(super) fn logs(&self) -> String {
         let tail = |host: &Host| {
             let log = std::fs::read_to_string(host.directory.join("agent.log")).unwrap_or_default();
@@ -206,12 +205,12 @@ impl Fleet {
         self.hosts.iter().map(tail).collect()
     }
 
-    /// From now on nobody ends them but the user.
+    /// Keeps the agents running; from now on only the user ends them.
     pub(super) fn leave_running(self) {
         let _ = self.directory.keep();
     }
 
-    /// The agents' process ids.
+    /// Returns the agents' process ids.
     pub(super) fn pids(&self) -> Vec<u32> {
         self.hosts.iter().filter_map(|host| host.agent.as_ref()?.id()).collect()
     }
@@ -225,7 +224,7 @@ fn end_application(host: &Host) {
 }
 
 fn send(pid: u32, signal: Signal) {
-    // One that has ended needs no signal.
+    // A process that has ended needs no signal.
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }

@@ -1,4 +1,4 @@
-//! One HTTP request, as small as can be.
+//! A minimal HTTP request.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// On one machine an answer takes a millisecond; this only ends what hangs.
+/// The time limit of a request. On one machine an answer takes a millisecond;
+/// this only ends what hangs.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// Asks the sample application and gives its answer.
+/// Asks the sample application and returns its answer.
 /// # Errors
-/// What went wrong, in words.
+/// A description of what went wrong.
 pub(super) async fn ask(address: SocketAddr) -> Result<String, String> {
     match tokio::time::timeout(ANSWER_MAX, exchange(address)).await {
         Ok(Ok(answer)) => body(&answer),

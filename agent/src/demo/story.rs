@@ -1,4 +1,4 @@
-//! What the demo tells, and whether it went as told.
+//! The story that the demo tells, and the check that it went as told.
 
 use std::path::Path;
 use std::time::Instant;
@@ -25,7 +25,7 @@ config = "OneAtATime"
 on = ["failure"]
 "#;
 
-/// Plays it. `Done` only if everything went as told.
+/// Plays the story. Returns `Done` only if everything went as told.
 pub(super) async fn tell(screen: &Screen, fleet: &mut Fleet) -> anyhow::Result<Exit> {
     let begun = Instant::now();
     let hosts = fleet.hosts.len();
@@ -86,7 +86,7 @@ async fn deploy(
     shown(screen, fleet, &["deploy", GROUP, &bundle, "--description", &description], ends).await
 }
 
-/// Shows the command, runs it as the user would, and wants this end of it.
+/// Shows the command, runs it as the user would, and checks its exit code.
 async fn shown(screen: &Screen, fleet: &Fleet, arguments: &[&str], ends: Exit) -> anyhow::Result<()> {
     screen.progress(&screen.bold(&format!("$ skein {}", quoted(arguments))));
     let status = match screen.is_json() || screen.is_quiet() {
@@ -121,7 +121,7 @@ async fn group(fleet: &Fleet) -> anyhow::Result<GroupView> {
     Ok(client.get(&format!("/v1/groups/{GROUP}")).await?)
 }
 
-/// What came of it.
+/// The results of the demo.
 struct Told {
     tally: Tally,
     deployments: Vec<DeploymentView>,
@@ -129,7 +129,7 @@ struct Told {
 }
 
 impl Told {
-    /// The first thing that is not as it was told.
+    /// Fails with the first thing that differs from the story.
     fn check(&self, hosts: usize) -> anyhow::Result<()> {
         let statuses: Vec<&str> = self.deployments.iter().map(|view| view.status.as_str()).collect();
         if statuses != ["Succeeded", "Succeeded", "Failed", "Succeeded"] {
@@ -188,7 +188,7 @@ impl Told {
     }
 }
 
-/// How to go on by oneself.
+/// Prints how to explore the mesh.
 pub(super) fn look_around(screen: &Screen, fleet: &Fleet) {
     let executable = fleet.executable.display();
     let pids: Vec<String> = fleet.pids().iter().map(ToString::to_string).collect();

@@ -1,5 +1,5 @@
-//! The users of the sample application, and the load balancer before it: hosts
-//! in service are asked one after the other, all the while.
+//! The users of the sample application, and the load balancer before it: sends
+//! requests to the hosts in service in turn, all the time.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,22 +12,22 @@ use tokio::task::AbortHandle;
 use super::fleet::Fleet;
 use super::request::ask;
 
-/// A hundred a second: enough to hit every moment of a release.
+/// A hundred requests a second: enough to hit every moment of a release.
 const ASK_EVERY: Duration = Duration::from_millis(10);
-/// Failures that are told one by one.
+/// The number of failures to describe; others are only counted.
 const FAILURES_TOLD_MAX: usize = 5;
 
-/// How the requests ended.
+/// The results of the requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// By the release that answered.
+    /// The number of answers by release.
     pub(super) answered: BTreeMap<String, u64>,
     pub(super) failed: u64,
-    /// The first few, in words.
+    /// The first few failures, as text.
     pub(super) failures: Vec<String>,
 }
 
-/// Asks until it is dropped.
+/// Sends requests until it is dropped.
 pub(super) struct Traffic {
     tally: Arc<Mutex<Tally>>,
     asking: AbortHandle,
@@ -36,7 +36,7 @@ pub(super) struct Traffic {
 struct Target {
     name: String,
     address: SocketAddr,
-    /// There while the host is in service.
+    /// The file that exists while the host is in service.
     mark: PathBuf,
 }
 
@@ -79,7 +79,7 @@ async fn ask_on(targets: Vec<Target>, tally: Arc<Mutex<Tally>>) {
                 last = at;
                 ask(targets[at].address).await.map_err(|problem| format!("{}: {problem}", targets[at].name))
             }
-            // Before the first release there is nobody to ask.
+            // Before the first release there is no host to ask.
             None if !has_begun => continue,
             None => Err("no host was in service".to_string()),
         };

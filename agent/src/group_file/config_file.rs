@@ -16,7 +16,7 @@ use crate::toml_file;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConfigFile {
     name: String,
-    /// A predefined one to begin with.
+    /// The predefined configuration to start from.
     #[serde(skip_serializing_if = "Option::is_none")]
     config: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +35,7 @@ impl ConfigFile {
         Ok(toml_file::read(path)?)
     }
 
-    /// The configuration that the file describes.
+    /// Returns the configuration that the file describes.
     pub(crate) fn config(&self) -> Result<DeploymentConfig, GroupFileError> {
         let name: ConfigName = self.name.parse()?;
         if self.config.is_none() && self.minimum_healthy.is_none() {
@@ -61,7 +61,7 @@ impl ConfigFile {
         Ok(DeploymentConfig { name, minimum, turns_max, canary, zonal })
     }
 
-    /// The file that describes the configuration.
+    /// Returns the file that describes the configuration.
     pub(crate) fn of(config: &DeploymentConfig) -> Self {
         let mut policy = Policy::default();
         config.put_on(&mut policy);
@@ -76,7 +76,7 @@ impl ConfigFile {
         }
     }
 
-    /// As TOML.
+    /// Formats the file as TOML.
     pub(crate) fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
     }

@@ -1,4 +1,4 @@
-//! `[health]`: how the group's hosts are checked.
+//! The section `[health]`: how the group's hosts are checked.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::GroupFileError;
 use super::sections::{put_duration, with_unit};
 
-/// As typed.
+/// The section as typed.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HealthSection {
@@ -39,7 +39,7 @@ enum From {
     Observers,
 }
 
-/// Why a `[health]` section describes no check.
+/// The reason why a `[health]` section does not describe a check.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HealthSectionError {
     #[error("[health] names no probe: write http = \"http://…\", tcp = \"HOST:PORT\" or exec = \"SCRIPT\"")]
@@ -51,7 +51,7 @@ pub(crate) enum HealthSectionError {
 }
 
 impl HealthSection {
-    /// The check that the section describes.
+    /// Returns the check that the section describes.
     pub(super) fn check(&self) -> Result<HealthCheck, GroupFileError> {
         let probe = match (&self.http, &self.tcp, &self.exec) {
             (Some(url), None, None) => Probe::Http(url.clone()),
@@ -62,7 +62,7 @@ impl HealthSection {
         };
         let mut check = HealthCheck::new(probe);
         put_duration("[health] every", self.every.as_deref(), &mut check.every)?;
-        // An answer that takes longer than a period would be nobody's.
+        // An answer must not take longer than a period.
         check.timeout = check.timeout.min(check.every);
         put_duration("[health] timeout", self.timeout.as_deref(), &mut check.timeout)?;
         check.rise = self.rise.unwrap_or(check.rise);
@@ -77,7 +77,7 @@ impl HealthSection {
         Ok(check)
     }
 
-    /// The section that describes the check, every setting written out.
+    /// Returns the section that describes the check, with every setting written out.
     pub(super) fn of(check: &HealthCheck) -> Self {
         let (http, tcp, exec) = match check.probe.clone() {
             Probe::Http(url) => (Some(url), None, None),

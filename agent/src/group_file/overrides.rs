@@ -1,4 +1,4 @@
-//! `--override key=value`: the group file's words, for one deployment alone.
+//! `--override key=value`: settings of the group file for a single deployment.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,7 @@ use super::GroupFileError;
 use super::sections::{LookUp, Sections};
 use crate::toml_file;
 
-/// Every key, as `--override` takes it; those of `[deployment]` have no section
-/// before them.
+/// All keys, as `--override` takes them. Those of `[deployment]` have no section prefix.
 const KEYS: [&str; 24] = [
     "config",
     "minimum_healthy",
@@ -38,13 +37,12 @@ const KEYS: [&str; 24] = [
     "rollback.on",
 ];
 
-/// Of these the value is a list.
+/// The keys whose value is a list.
 const LISTS: [&str; 2] = ["zones.order", "rollback.on"];
 
-/// The policy of one deployment: the group's, with the overrides put on top.
+/// Returns the policy of one deployment: the group's, with the overrides applied.
 /// # Errors
-/// Names the key that is unknown, or whose value is none, or the two that
-/// contradict each other.
+/// Names the key that is unknown or has an invalid value, or the two that contradict each other.
 pub(crate) fn with_overrides(
     policy: &Policy,
     overrides: &BTreeMap<String, String>,
@@ -53,7 +51,7 @@ pub(crate) fn with_overrides(
     let mut lines: BTreeMap<&str, String> = BTreeMap::new();
     for (key, value) in overrides {
         let line = line_of(key, value)?;
-        // Alone first, so that a mistake names its key.
+        // Parse it alone first, so that an error names its key.
         parse(&document(&BTreeMap::from([(section_of(key), line.clone())])), key)?;
         lines.entry(section_of(key)).or_default().push_str(&line);
     }
@@ -90,8 +88,8 @@ fn parse(text: &str, key: &str) -> Result<Sections, GroupFileError> {
     })
 }
 
-/// On a command line nobody wants to quote: a word becomes a string, and words
-/// with commas a list where one is wanted.
+/// Converts a value from the command line, where nobody wants to quote, to TOML: a word
+/// becomes a string, and comma-separated words become a list where one is expected.
 fn as_toml(key: &str, value: &str) -> String {
     let quoted = |text: &str| toml::Value::String(text.trim().to_string()).to_string();
     if LISTS.contains(&key) {
@@ -105,7 +103,8 @@ fn as_toml(key: &str, value: &str) -> String {
     quoted(value)
 }
 
-/// On a command line nobody quotes. A share that can be read is judged by the policy.
+/// Replaces an error about TOML quotes with one that fits the command line. A
+/// share that can be read is left to the policy's own error.
 fn as_typed(error: GroupFileError) -> GroupFileError {
     if let GroupFileError::Amount { key, value } = &error
         && value.strip_suffix('%').is_none_or(|share| share.trim().parse::<u32>().is_err())

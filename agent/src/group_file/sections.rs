@@ -1,6 +1,5 @@
-//! The sections of a group file that make a policy: how many at a time, in
-//! which order, how long. A named configuration and the overrides of one
-//! deployment are written in the same words.
+//! The sections of a group file that make a policy: how many at a time, in which order,
+//! how long. A named configuration and the overrides of one deployment use the same keys.
 
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::GroupFileError;
 
-/// Looks a named configuration up.
+/// Looks up a named configuration.
 pub(crate) type LookUp<'a> = &'a dyn Fn(&ConfigName) -> Result<DeploymentConfig, GroupFileError>;
 
 /// All sections that make a policy.
@@ -31,8 +30,8 @@ pub(crate) struct Sections {
     pub(crate) rollback: RollbackSection,
 }
 
-/// How deployments go. Every key may also be given to one deployment alone, as
-/// `--override key=value`.
+/// The settings of deployments. Every key can also be set for one deployment
+/// alone, as `--override key=value`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeploymentSection {
@@ -58,16 +57,16 @@ pub(crate) struct DeploymentSection {
     pub(crate) turn_timeout: Option<String>,
     #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<String>,
-    /// How long the last wave is watched.
+    /// The bake time of the last wave.
     #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     pub(crate) bake: Option<String>,
-    /// How long a host may be Down before it is taken out of the mesh.
+    /// The time after which a host that stays Down is removed from the mesh.
     #[serde(default, deserialize_with = "with_unit", skip_serializing_if = "Option::is_none")]
     pub(crate) forget_down_after: Option<String>,
-    /// How often a turn may begin, if its agent is killed in it.
+    /// The number of times that a turn may begin, if its agent is killed during it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) attempts: Option<u8>,
-    /// Whether the group's alarms stop it.
+    /// Says if the group's alarms stop it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) alarms: Option<AlarmsWord>,
 }
@@ -79,7 +78,7 @@ pub(crate) enum AlarmsWord {
     Ignore,
 }
 
-/// Some hosts first.
+/// Deploys to some hosts first.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CanarySection {
@@ -91,7 +90,7 @@ pub(crate) struct CanarySection {
     pub(crate) bake: Option<String>,
 }
 
-/// One zone at a time.
+/// Deploys to one zone at a time.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ZonesSection {
@@ -107,7 +106,7 @@ pub(crate) struct ZonesSection {
     pub(crate) order: Option<Vec<String>>,
 }
 
-/// So many hosts, or a share of them.
+/// A number of hosts, or a share of them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged, expecting = "write a number of hosts (6) or a share of them (\"75%\")")]
 pub(crate) enum Amount {
@@ -147,13 +146,13 @@ pub(crate) enum RollbackCause {
     Stop,
 }
 
-/// What `config = "…"` names.
+/// The configuration that `config = "…"` names.
 pub(crate) enum Named {
     Predefined(Minimum),
     Own(ConfigName),
 }
 
-/// CodeDeploy writes its predefined names with this before them.
+/// The prefix of CodeDeploy's predefined names.
 const CODEDEPLOY: &str = "CodeDeployDefault.";
 
 pub(crate) fn named(text: &str) -> Result<Named, GroupFileError> {
@@ -165,8 +164,8 @@ pub(crate) fn named(text: &str) -> Result<Named, GroupFileError> {
 }
 
 impl Sections {
-    /// Puts everything that is said on a policy. A named configuration is
-    /// looked up, and nothing that it says may be said beside it.
+    /// Applies all settings to a policy. A named configuration is looked up; its
+    /// settings must not be repeated beside it.
     pub(crate) fn put_on(&self, policy: &mut Policy, look_up: LookUp<'_>) -> Result<(), GroupFileError> {
         if let Some(name) = self.own_config()? {
             look_up(&name)?.put_on(policy);
@@ -183,7 +182,7 @@ impl Sections {
         Ok(())
     }
 
-    /// The named configuration of the mesh that these sections follow.
+    /// Returns the named configuration of the mesh that these sections use.
     pub(crate) fn own_config(&self) -> Result<Option<ConfigName>, GroupFileError> {
         let Some(text) = &self.deployment.config else { return Ok(None) };
         let Named::Own(name) = named(text)? else { return Ok(None) };
@@ -199,8 +198,7 @@ impl Sections {
         }
     }
 
-    /// The sections that make this policy; what a named configuration says is
-    /// left to it.
+    /// Returns the sections that make this policy, without the settings of its named configuration.
     pub(crate) fn of(policy: &Policy, config: Option<&ConfigName>) -> Self {
         let mut sections = Sections {
             deployment: DeploymentSection::of(policy),
@@ -240,7 +238,7 @@ impl DeploymentSection {
         if let Some(word) = self.alarms {
             policy.ignore_alarms = word == AlarmsWord::Ignore;
         }
-        // Who restarts one deployment does not mean the group's habit.
+        // A restart of one deployment does not follow the group's default.
         let habit = policy.outdated_only && self.mode != Some(ModeWord::Restart);
         policy.outdated_only = self.outdated_only.unwrap_or(habit);
         policy.mode = match self.mode {
@@ -449,8 +447,7 @@ pub(super) fn put_duration(
     Ok(())
 }
 
-/// A duration as text. A bare number is the mistake that is made, and nobody
-/// could know of what it is a number.
+/// Reads a duration as text. A bare number is a common mistake, and its unit would be unknown.
 pub(super) fn with_unit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "write a duration with its unit: \"30s\", \"1h\"")]

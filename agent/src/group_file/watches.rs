@@ -1,4 +1,4 @@
-//! `[[alarm]]` and `[[trigger]]` of a group file.
+//! The sections `[[alarm]]` and `[[trigger]]` of a group file.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ impl AlarmSection {
         Ok(Alarm { name: self.name.clone(), source, every, timeout, unreadable })
     }
 
-    /// With every setting written out.
+    /// Converts an alarm, with every setting written out.
     pub(super) fn of(alarm: &Alarm) -> Self {
         let (exec, prometheus) = match &alarm.source {
             AlarmSource::Manual => (None, None),

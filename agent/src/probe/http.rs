@@ -1,5 +1,5 @@
-//! One `GET`. The status alone decides, and redirects are answers like any
-//! other: what stands behind them is not this application.
+//! Sends one `GET`. Only the status decides, and redirects are answers like any
+//! other: their target is not this application.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -10,9 +10,9 @@ use proto::health::Endpoint;
 
 use super::{ProbeError, connect, last_line};
 
-/// Of the answer to a failed probe so much is read, for its last line.
+/// The most bytes of a failed probe's answer to read, for its last line.
 const BODY_BYTES_MAX: usize = 4 * 1024;
-/// Of which so much is told.
+/// The most characters of that line to report.
 const SAID_CHARS_MAX: usize = 80;
 
 pub(super) async fn get(url: &str) -> Result<(), ProbeError> {
@@ -36,13 +36,13 @@ pub(super) async fn get(url: &str) -> Result<(), ProbeError> {
         let answer = sender.send_request(request).await.map_err(ProbeError::Http)?;
         judge(answer).await
     };
-    // The connection does its work only while it is looked at; it ends with
-    // this probe, not after it.
+    // Poll the connection only together with the request, so that it ends with
+    // this probe and not after it.
     let mut asking = std::pin::pin!(asking);
     tokio::select! {
         judged = &mut asking => judged,
         ended = connection => match ended {
-            // All was received; what is left to do needs no connection.
+            // Everything was received; the rest of the work needs no connection.
             Ok(()) => asking.await,
             Err(error) => Err(ProbeError::Http(error)),
         },

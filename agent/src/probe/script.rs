@@ -1,6 +1,5 @@
-//! One run of a script, as hooks are run: in the installed revision's
-//! directory, in its own session, with nothing on its input, and stopped
-//! whole if it takes too long.
+//! Runs a script once, as hooks are run: in the installed revision's directory, in its
+//! own session, without input, and stopped with all its processes if it takes too long.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -20,7 +19,7 @@ use crate::hooks;
 use crate::host_side::unaltered;
 use crate::install::state::{ARCHIVE, State};
 
-/// Of the last line that it wrote so much is told.
+/// The most characters of the last line of its output to report.
 const SAID_CHARS_MAX: usize = 120;
 
 pub(super) async fn run(script: &str, group: &GroupName, deploy_root: &Path) -> Result<(), ProbeError> {
@@ -45,7 +44,7 @@ pub(super) async fn run(script: &str, group: &GroupName, deploy_root: &Path) -> 
     let _whole = pid.map(Whole);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let both = async { tokio::join!(tail(stdout), tail(stderr)) };
-    // A background child may keep the output open: the script's own end counts.
+    // A background child may keep the output open; only the script's own end counts.
     let mut both = std::pin::pin!(both);
     let status = tokio::select! {
         (stdout, stderr) = &mut both => return judge(child.wait().await.map_err(ProbeError::Start)?, &stdout, &stderr),
@@ -78,18 +77,18 @@ fn judge(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> Result<(), ProbeEr
     Err(ProbeError::Ended { how, said: said.into_iter().find(|line| !line.is_empty()).unwrap_or_default() })
 }
 
-/// The directory of the deployment whose Install ended last.
+/// Returns the directory of the deployment whose Install completed last.
 fn installed(group: &GroupName, deploy_root: &Path) -> Result<PathBuf, ProbeError> {
     let marked = State::new(deploy_root, &group.id()).last_successful().map_err(ProbeError::Start)?;
     marked.ok_or(ProbeError::NothingInstalled)
 }
 
-/// The end of what a stream says.
+/// Reads a stream and returns the end of its output.
 async fn tail(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     let mut tail = Vec::new();
     let mut buffer = [0; 4 * 1024];
     let Some(mut stream) = stream else { return tail };
-    // An error ends it like its end.
+    // An error ends it, too.
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
         tail.extend_from_slice(&buffer[..read]);
         if tail.len() > 4 * FAILURE_LOG_MAX {
@@ -99,12 +98,12 @@ async fn tail(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     tail
 }
 
-/// Ends the process group when the probe is over, however that came about.
+/// Kills the process group when the probe is over, however that came about.
 struct Whole(Pid);
 
 impl Drop for Whole {
     fn drop(&mut self) {
-        // An error means that nobody is left in it, which is what we want.
+        // An error means that no process is left in it, which is the aim.
         let _ = kill_process_group(self.0, Signal::KILL);
     }
 }

@@ -1,4 +1,4 @@
-//! Programs (ELF): which processor and which loader they were built for.
+//! The processor and the loader that a program (ELF) was built for.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use super::Trouble;
 
 const MAGIC: &[u8] = b"\x7fELF";
-/// Where the header says whether numbers are of 64 bits, and in which order
-/// their bytes are.
+/// The offset of the byte that says if numbers have 64 bits; `ORDER_AT` is that of their byte order.
 const CLASS_AT: usize = 4;
 const ORDER_AT: usize = 5;
 const MACHINE_AT: usize = 18;
-/// Of the processor, by the number that the header has for it.
+/// The names of processors, by their numbers in the header.
 const NAMES: [(u16, &str); 7] =
     [(3, "i386"), (8, "mips"), (21, "ppc64"), (22, "s390x"), (40, "arm"), (62, "x86_64"), (183, "aarch64")];
 const I386: u16 = 3;
@@ -27,11 +26,11 @@ pub(super) fn is_program(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
-/// Why this host cannot start the program.
+/// Returns why this host cannot start the program.
 pub(super) fn trouble(bytes: &[u8]) -> Option<Trouble> {
     let built_for = machine(bytes)?;
     let here = own()?;
-    // Most of those systems also run the older programs.
+    // Most of these systems also run the older programs.
     let runs = built_for == here || (built_for == I386 && here == X86_64);
     if !runs {
         return Some(Trouble::OtherMachine { built_for: name(built_for), here: name(here) });
@@ -40,7 +39,7 @@ pub(super) fn trouble(bytes: &[u8]) -> Option<Trouble> {
     Some(Trouble::LoaderMissing(loader))
 }
 
-/// This process runs here, so its own program is for this host.
+/// Returns this host's processor, from this process's own program.
 fn own() -> Option<u16> {
     let mut start = [0; MACHINE_AT + 2];
     std::fs::File::open("/proc/self/exe").ok()?.read_exact(&mut start).ok()?;
@@ -58,7 +57,7 @@ fn name(machine: u16) -> String {
     known.map_or_else(|| format!("processor type {machine}"), |(_, name)| (*name).to_owned())
 }
 
-/// The loader that a program of 64 bits, lowest byte first, asks for.
+/// Returns the loader that a 64-bit little-endian program asks for.
 fn loader(bytes: &[u8]) -> Option<PathBuf> {
     if (bytes.get(CLASS_AT), bytes.get(ORDER_AT)) != (Some(&2), Some(&1)) {
         return None;

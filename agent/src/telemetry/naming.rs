@@ -1,5 +1,5 @@
-//! Hosts by name in the log. Whoever writes a log line knows hosts by their ids; people
-//! know them by their names. So names are put in where all lines pass.
+//! Adds hosts' names to the log. The code that logs knows hosts by their ids, but
+//! people know them by their names. So names replace ids where all lines pass.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -7,14 +7,14 @@ use std::sync::{PoisonError, RwLock};
 
 use proto::id::HostId;
 
-/// Every id of a host begins so: a libp2p peer id of an Ed25519 key.
+/// The start of every host's id: a libp2p peer id of an Ed25519 key.
 const ID_START: &str = "12D3KooW";
-/// Letters of an id.
+/// The length of an id, in letters.
 const ID_LETTERS: usize = 52;
 
 static NAMES: RwLock<BTreeMap<String, String>> = RwLock::new(BTreeMap::new());
 
-/// Hosts that are named from now on: `web-3(Xc5Q9k)`, with the end of the id.
+/// Adds hosts to name from now on, as `web-3(Xc5Q9k)`, with the end of the id.
 pub(crate) fn know(hosts: impl IntoIterator<Item = (HostId, String)>) {
     let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
     for (host, name) in hosts.into_iter().filter(|(_, name)| !name.is_empty()) {
@@ -22,12 +22,12 @@ pub(crate) fn know(hosts: impl IntoIterator<Item = (HostId, String)>) {
     }
 }
 
-/// As it may stand in a line, and in the JSON of one.
+/// Removes characters that would break a line, or the JSON of one.
 fn harmless(name: &str) -> String {
     name.chars().filter(|letter| !letter.is_control() && !['"', '\\'].contains(letter)).collect()
 }
 
-/// Puts names in for ids.
+/// A writer that replaces ids with names.
 pub(super) struct Naming<W>(pub(super) W);
 
 impl<W: Write> Write for Naming<W> {
@@ -51,7 +51,7 @@ fn named(text: &str) -> String {
         let (before, from) = rest.split_at(at);
         named.push_str(before);
         let id = from.get(..ID_LETTERS).unwrap_or(from);
-        // Part of an address that somebody may want to copy.
+        // Leave an id in an address unchanged, so that people can copy the address.
         let is_address = before.ends_with("/p2p/");
         named.push_str(names.get(id).filter(|_| !is_address).map_or(id, String::as_str));
         rest = &from[id.len()..];

@@ -1,14 +1,13 @@
-//! Signatures of webhooks: `sha256=` and the HMAC-SHA256, in hex, of the
-//! timestamp's digits, a dot, and the body as it is sent.
+//! Signatures of webhooks: `sha256=`, and the HMAC-SHA256, in hexadecimal, of the
+//! timestamp's digits, a dot, and the body as sent.
 //!
-//! A receiver works out the same with the secret that it shares, compares in
-//! constant time, and refuses timestamps that are more than a few minutes off,
-//! so that nobody can send an old message again.
+//! A receiver computes the same with the shared secret, compares in constant time, and refuses
+//! timestamps that are more than a few minutes off, so that nobody can replay an old message.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The value of `x-skein-signature`.
+/// Returns the value of `x-skein-signature`.
 pub(super) fn of(secret: &[u8], timestamp: u64, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
     mac.update(timestamp.to_string().as_bytes());
@@ -21,7 +20,7 @@ pub(super) fn of(secret: &[u8], timestamp: u64, body: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// As `printf '1700000000.{}' | openssl dgst -sha256 -hmac key` has it.
+    /// The result of `printf '1700000000.{}' | openssl dgst -sha256 -hmac key`.
     #[test]
     fn the_signature_is_what_others_work_out() {
         let expected = "sha256=9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae";
