@@ -37,8 +37,8 @@ async fn a_commands_exit_code_is_the_state() {
     check(exec("/there/is/none"), AlarmState::Unreadable, "cannot start").await;
 }
 
-/// Not a Prometheus, but servers as they are met in its place: the real one is
-/// asked in the tests of the mesh.
+/// These are not Prometheus, but servers that may be found in its place; the
+/// tests of the mesh query the real one.
 #[tokio::test]
 async fn what_is_no_answer_of_a_prometheus_is_unreadable() {
     let hang = || async {

@@ -17,8 +17,7 @@ use crate::bundle::upload::Upload;
 use crate::client::{Client, ClientError, Pieces};
 use crate::command::{Command, NodeHandle};
 
-/// An API on a real socket, with a node that knows nothing, and that refuses
-/// every change.
+/// An API on a real socket, with a node that knows nothing and refuses every change.
 struct Agent {
     client: Client,
     stopping: CancellationToken,
@@ -86,7 +85,7 @@ async fn agent() -> Agent {
         pack: Box::new(|source, progress| {
             progress.tell(|far| far.bytes = 7);
             Box::pin(async move {
-                // As long as somebody may want to hear of it.
+                // Lasts as long as a client may want to hear of the progress.
                 tokio::time::sleep(if source == "s3://b/slow" { 2 * TOLD_EVERY } else { Duration::ZERO })
                     .await;
                 let message = format!("{source} holds no appspec.yml");
@@ -110,7 +109,7 @@ async fn agent() -> Agent {
     Agent { client: Client::new(path), stopping, directory, _socket: socket }
 }
 
-/// Counts what comes, and does not even read what is announced as too large.
+/// Counts the bytes received; does not even read a bundle that is announced as too large.
 async fn taken(mut upload: Upload) -> Result<Brought, BackendError> {
     use futures::StreamExt as _;
     let invalid = |message: String| BackendError { kind: BackendErrorKind::Invalid, message };
@@ -231,7 +230,7 @@ async fn every_operation_of_the_document_is_there() {
     }
 }
 
-/// What an operation says of a body in which nothing is known to it.
+/// Returns what an operation says of a body without a known key.
 async fn said_of_unknown_key(client: &Client, operation: &openapi::Operation) -> String {
     let path = operation.path.replace("{id}", "d-ABCDEFGH1").replace(['{', '}'], "");
     let body = json!({ "0": null });
@@ -250,7 +249,7 @@ async fn the_document_lists_the_keys_that_bodies_have() {
         let said = said_of_unknown_key(&agent.client, operation).await;
         let known = said.strip_prefix("the body: unknown key `0`; known here: ");
         let known = known.unwrap_or_else(|| panic!("{}: {said}", operation.path));
-        // A group file that needs approvals is refused, for now.
+        // A group file that requires approvals is refused, for now.
         let taken: BTreeSet<&str> = known.split(", ").filter(|key| *key != "approvals").collect();
         let listed: BTreeSet<&str> = operation.body.iter().copied().collect();
         assert_eq!(listed, taken, "{} {}", operation.method, operation.path);

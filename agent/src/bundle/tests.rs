@@ -9,7 +9,7 @@ use super::*;
 
 mod damage;
 
-/// A directory's tree as lines: path, kind, mode, content.
+/// Lists a directory's tree as lines: path, kind, mode, content.
 fn listing(top: &Path) -> Vec<String> {
     let mut lines = Vec::new();
     let mut below = vec![PathBuf::new()];
@@ -46,14 +46,14 @@ fn sample(dir: &Path) {
 
 const SAMPLE: [&str; 5] = [
     "app dir 755",
-    // A directory's own mode is not kept, as CodeDeploy does not keep it.
+    // A directory's own mode is not kept, as in CodeDeploy.
     "app/empty dir 755",
     "app/link -> run",
     "app/run 755 go",
     "appspec.yml 644 version: 0.0\nos: linux\n",
 ];
 
-/// Blocks.
+/// Acquires the source. Blocks.
 fn acquire(source: &Source, cache: &Cache) -> Result<Revision, AcquireError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (settings, progress) = (Settings::default(), Progress::unheard());
@@ -66,7 +66,7 @@ fn cache() -> (TempDir, Cache) {
     (dir, cache)
 }
 
-/// Unpacks `archive` and lists what came out.
+/// Unpacks `archive` and lists the result.
 fn unpacked(archive: &[u8], limits: Limits) -> Result<Vec<String>, UnpackError> {
     let dir = TempDir::new().expect("a directory");
     let file = dir.path().join("archive");
@@ -86,7 +86,7 @@ fn check_refused(archive: &[u8], limits: Limits, refused: &Refused) {
     }
 }
 
-/// A tar whose names and links nobody has checked.
+/// A tar whose names and links were not checked.
 struct Hostile(tar::Builder<Vec<u8>>);
 
 impl Hostile {
@@ -133,7 +133,7 @@ fn a_directory_comes_out_as_it_went_in() {
     assert_eq!(listing(&dir.path().join("out")), SAMPLE);
 }
 
-/// Threads that work on bundles have no more stack than those of tests.
+/// The threads that work on bundles have no more stack than those of tests.
 #[test]
 fn the_deepest_tree_that_is_allowed_fits_on_the_stack() {
     let dir = TempDir::new().expect("a directory");
@@ -320,7 +320,7 @@ fn a_hard_link_to_an_earlier_file_is_one_file() {
     assert_eq!(unpacked(&tar, Limits::default()).expect("unpacked"), ["a 644 x", "b 644 x"]);
 }
 
-/// A gzipped tar of one empty entry that has this before it.
+/// Returns a gzipped tar of one empty entry, after a long name of this many bytes.
 fn with_long_name(bytes: usize) -> Vec<u8> {
     let name = vec![b'a'; bytes];
     let tar = Hostile::new().entry(tar::EntryType::GNULongName, "././@LongLink", "", &name).file("x").done();
@@ -333,14 +333,14 @@ fn with_long_name(bytes: usize) -> Vec<u8> {
 fn a_name_is_refused_before_it_fills_the_memory() {
     let refused = unpacked(&with_long_name(50 * 1024 * 1024), Limits::default()).expect_err("refused");
     assert!(matches!(refused, UnpackError::Headers(_)), "{refused:?}");
-    // What is long but might be real is refused as what it is.
+    // A name that is long but could be real is refused for its length.
     check_refused(&with_long_name(4_000), Limits::default(), &Refused::TooLong);
-    // A large file before it is no excuse.
+    // A large file before it makes no difference.
     let (large, name) = (vec![0; 1024 * 1024], vec![b'a'; 1024 * 1024]);
     let tar = Hostile::new().entry(tar::EntryType::Regular, "large", "", &large);
     let tar = tar.entry(tar::EntryType::GNULongName, "././@LongLink", "", &name).file("x").done();
     assert!(matches!(unpacked(&tar, Limits::default()), Err(UnpackError::Headers(_))));
-    // Nor is one that is skipped: the top itself has no content.
+    // Nor does one that is skipped: the top itself has no content.
     let tar = Hostile::new().entry(tar::EntryType::Regular, ".", "", &large).file("x").done();
     assert_eq!(unpacked(&tar, Limits::default()).expect("unpacked"), ["x 644 x"]);
 }
@@ -504,7 +504,7 @@ fn a_full_cache_loses_what_was_not_used_for_longest() {
         let mut incoming = cache.incoming().expect("a file");
         incoming.write_all(&[number; 100]).expect("written");
         let (digest, _) = incoming.keep().expect("kept");
-        // Their own times could be one and the same.
+        // Their own times could be equal.
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000 + u64::from(number));
         File::open(cache.path(&digest)).and_then(|file| file.set_modified(time)).expect("set");
         digest

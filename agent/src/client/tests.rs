@@ -82,7 +82,7 @@ async fn an_answer_ends_what_is_sent_although_nobody_reads_it() {
         let body = r#"{"error":{"code":"INVALID_BUNDLE","message":"no","refused":false}}"#;
         let head = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n", body.len());
         stream.write_all(format!("{head}{body}").as_bytes()).await.expect("answered");
-        // Neither read from nor closed.
+        // The stream is neither read from nor closed.
         stream
     });
     let (sender, pieces) = tokio::sync::mpsc::channel(1);

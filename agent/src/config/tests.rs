@@ -81,7 +81,7 @@ fn a_token_in_a_file_goes_before_one_in_the_open_and_flags_before_the_settings()
     assert_eq!(join_of(None, None, None, None).expect("none"), None);
 }
 
-/// The keys that a section of the file may have, by what is said of an unknown one.
+/// Returns the keys that a section of the file may have, from the error about an unknown one.
 fn keys_of(section: &str) -> Vec<String> {
     let text = format!("{section}\n\"0\" = 1\n");
     let error =
@@ -94,7 +94,7 @@ fn keys_of(section: &str) -> Vec<String> {
 fn the_example_has_every_setting() {
     let example = include_str!("../../../docs/examples/agent.toml");
     parse(example, AgentFlags::default()).expect("the example as it is");
-    // What is commented out is right too.
+    // The commented settings must be right, too.
     let is_setting = |line: &&str| {
         let mut words = line.trim_start_matches("# ").split(" = ");
         words

@@ -22,7 +22,7 @@ use crate::mesh_key::MeshKey;
 use crate::transport::testing::{DEADLINE, TCP};
 use crate::transport::{self, TransportConfig};
 
-/// An agent without an API and hooks: its events only count.
+/// An agent without an API and hooks: its events are only counted.
 struct Agent {
     host: HostId,
     node: NodeHandle,
@@ -32,7 +32,7 @@ struct Agent {
     hands: Arc<Hands>,
 }
 
-/// What an agent's events do, and did.
+/// The behaviour of an agent's events, and a record of them.
 #[derive(Default)]
 struct Hands {
     ran: AtomicU32,
@@ -70,7 +70,7 @@ impl Hands {
     }
 }
 
-/// What stays of a host while its agent does not run.
+/// The parts of a host that remain while its agent does not run.
 struct Host {
     dir: TempDir,
     keypair: Keypair,
@@ -185,7 +185,7 @@ impl Agent {
     }
 }
 
-/// A mesh of agents that all know each other.
+/// Starts a mesh of agents that all know each other.
 async fn mesh(number: usize) -> Vec<(Host, Agent)> {
     let key = MeshKey::generate();
     let founder = Host::new(&key, true);
@@ -257,7 +257,7 @@ async fn a_host_that_was_killed_comes_back_and_catches_up() {
     agent.running.abort();
     let _ = agent.running.await;
     let group = agents[0].1.group().await;
-    // The dead one's store may still be open: whoever opens it waits for that.
+    // The dead agent's store may still be open; opening it waits for that.
     let agent = host.start(Some(&agents[0].1)).await;
     agent.until("it knows the group", move |node| node.state().group(&group).is_some()).await;
     agent.stop().await;
@@ -278,7 +278,7 @@ async fn an_agent_that_is_told_to_stop_lets_its_event_end() {
     );
 }
 
-/// An agent whose event goes on until it is let go.
+/// Starts an agent whose event continues until `held` is cleared.
 async fn in_an_event(host: &Host) -> Agent {
     let agent = host.start(None).await;
     agent.until("it has joined itself", |node| node.state().hosts().len() == 1).await;
@@ -289,7 +289,7 @@ async fn in_an_event(host: &Host) -> Agent {
     agent
 }
 
-/// An event that is only announced in the journal does not run yet.
+/// Returns true if an event runs; one that is only announced in the journal does not run yet.
 fn runs_an_event(node: &Node) -> bool {
     let mut running = node.state().running();
     running.any(|rollout| node.progress(rollout.submission.deployment, node.host()).is_some())
@@ -355,8 +355,8 @@ impl Host {
         restore(config, &self.store(), Clock::start()).unwrap()
     }
 
-    /// Starts its node and ends it once all is written. Returns its voter number
-    /// and the last index of its ledger.
+    /// Starts its node and ends it once everything is written. Returns its voter
+    /// number and the last index of its ledger.
     fn start_and_end(&self) -> (proto::id::VoterId, u64) {
         let Restored { mut node, store } = self.restore();
         let (writer, mut done) = Writer::start(store);
@@ -385,7 +385,7 @@ impl Host {
         host
     }
 
-    /// The stores that were set aside.
+    /// Returns the stores that were set aside.
     fn aside(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.dir.path()).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
@@ -427,7 +427,7 @@ fn a_store_put_back_from_an_earlier_day_is_set_aside_and_its_host_votes_under_a_
     let (after, index) = host.start_and_end();
     assert_ne!(after, voter);
     assert_eq!((index, host.set_aside()), (0, 1));
-    // What is new is a store like another.
+    // The new store works like any other.
     assert_eq!((host.start_and_end().0 == after, host.set_aside()), (false, 1), "nothing joined it yet");
 }
 

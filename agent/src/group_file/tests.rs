@@ -249,10 +249,10 @@ fn one_deployment_may_override_its_groups_policy() {
         (Mode::Restart, vec!["b".into(), "a".into()])
     );
     assert_eq!(policy.canary, Some(Canary { hosts: Share::Hosts(2), bake: Duration::ZERO }));
-    // A configuration takes the place of what the group says of the same.
+    // A configuration replaces what the group says about the same settings.
     let policy = over(&policy_with_canary(), &[("config", "careful")]).expect("a known configuration");
     assert_eq!((policy.minimum, policy.turns_max, policy.canary), (Minimum::FleetPercent(75), Some(2), None));
-    // And what a group says can be left out.
+    // Settings of a group can be left out.
     let policy = over(&policy_with_canary(), &[("canary.enabled", "false")]).expect("valid");
     assert_eq!(policy.canary, None);
     let policy = over(&policy_with_canary(), &[("canary.bake", "10s")]).expect("valid");

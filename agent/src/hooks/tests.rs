@@ -16,7 +16,7 @@ impl Revision {
         for (name, content) in scripts {
             std::fs::write(dir.path().join(name), content).expect("written");
         }
-        // A user other than root must reach what it is to run.
+        // Users other than root must reach what they are to run.
         let open = std::fs::Permissions::from_mode(0o777);
         std::fs::set_permissions(dir.path(), open).expect("set");
         Revision { dir }
@@ -26,7 +26,7 @@ impl Revision {
         self.dir.path().join("logs/scripts.log")
     }
 
-    /// The log without its times.
+    /// Returns the log without its times.
     fn logged(&self) -> Vec<String> {
         let bytes = std::fs::read(self.log()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).lines().map(|line| line[20..].to_owned()).collect()
@@ -41,7 +41,7 @@ impl Revision {
         run(&hooks, cancel).await
     }
 
-    /// An event with these scripts that writes no log.
+    /// Returns an event with these scripts that writes no log.
     fn hooks<'e>(&'e self, scripts: &'e [Script], environment: &'e [(&'static str, String)]) -> Hooks<'e> {
         Hooks {
             event: "AfterInstall",
@@ -88,7 +88,7 @@ async fn wait_until(what: &str, done: impl Fn() -> bool) {
 
 fn is_alive(pid_file: &Path) -> bool {
     let pid = std::fs::read_to_string(pid_file).expect("written");
-    // A zombie that nobody has waited for yet is as good as gone.
+    // A zombie that nobody has waited for yet counts as gone.
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     !stat.is_empty() && !stat.contains(") Z ")
 }
@@ -103,7 +103,7 @@ async fn scripts_run_in_order_in_the_revision_with_codedeploys_environment() {
     revision.run(&[script("/a"), script("./b")]).await.expect("succeeded");
     let here = revision.dir.path().canonicalize().expect("there").display().to_string();
     let mut logged = revision.logged();
-    // The two streams come in no order of each other.
+    // The order between the two streams is not defined.
     let warned = logged.iter().position(|line| line == "[stderr]warned").expect("logged");
     logged.remove(warned);
     assert_eq!(
@@ -140,7 +140,7 @@ async fn every_line_has_its_time_and_stream_in_both_logs() {
 fn the_agents_own_credentials_are_not_the_scripts() {
     let revision = Revision::new(&[]);
     let scripts = [script("s"), Script { sudo: true, ..script("s") }];
-    // Not even if the deployment's own environment had one.
+    // Scripts must not inherit it even if the deployment's own environment has one.
     let environment = [("DEPLOYMENT_ID", "d-ABCDEFGHI".to_owned()), ("GITHUB_TOKEN", "secret".into())];
     let hooks = revision.hooks(&scripts, &environment);
     for script in &scripts {
@@ -193,7 +193,7 @@ async fn each_way_to_fail_has_its_code_and_words() {
     let revision = Revision::new(&[]);
     let missing = revision.run(&[script("s")]).await.expect_err("missing");
     assert_eq!(missing.cause.code(), ErrorCode::ScriptMissing);
-    // Nobody, not even root, can change the mode of what is in /proc.
+    // Nobody, not even root, can change the mode of a file in /proc.
     std::os::unix::fs::symlink("/proc/self/status", revision.dir.path().join("fixed")).expect("linked");
     let fixed = revision.run(&[script("fixed")]).await.expect_err("not executable");
     assert_eq!(fixed.cause.code(), ErrorCode::ScriptNotExecutable);
@@ -207,8 +207,7 @@ async fn each_way_to_fail_has_its_code_and_words() {
     );
 }
 
-/// Runs one script with this content, and expects this exit code with a cause
-/// that says this.
+/// Runs one script with this content, and expects this exit code with a cause that contains this text.
 async fn check_cause(content: &[u8], code: i32, says: &str) {
     let revision = Revision::new(&[]);
     std::fs::write(revision.dir.path().join("s"), content).expect("written");
@@ -356,7 +355,7 @@ async fn a_script_without_an_interpreter_is_its_users_shells() {
         return;
     }
     let revision = Revision::new(&[("s", "words=(a b c)\necho ${#words[@]} $SHELL\n")]);
-    // Root's shell is bash on most systems, and /bin/sh is not.
+    // Root's shell is bash on most systems, and /bin/sh often is not.
     let root = nix::unistd::User::from_name("root").expect("looked up").expect("there");
     if root.shell != Path::new("/bin/bash") {
         println!("skipped: needs a root whose shell is bash");

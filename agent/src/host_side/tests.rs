@@ -23,7 +23,7 @@ impl Host {
         Host { dir, side }
     }
 
-    /// A bundle whose hooks each write one line into the trace.
+    /// Returns a bundle whose hooks each write one line into the trace.
     fn bundle(&self, version: &str, hooks: &[&str]) -> Revision {
         let dir = self.dir.path().join(version);
         let (dest, trace) = (self.dir.path().join("dest"), self.dir.path().join("trace"));
@@ -57,7 +57,7 @@ impl Host {
         }
     }
 
-    /// Goes through all events until one fails.
+    /// Runs all events until one fails.
     async fn deploy(&self, revision: &Revision, deployment: DeploymentId) -> Result<(), Failure> {
         for event in Course::InPlaceWithTraffic.events() {
             self.side.run(self.run(revision, deployment, event), CancellationToken::new()).await?;
@@ -109,7 +109,7 @@ async fn a_restart_runs_the_installed_scripts_and_touches_no_file() {
 
     host.deploy(&first, id(1)).await.expect("deployed");
     host.trace();
-    // Neither the cache nor another host is asked.
+    // A restart needs neither the cache nor another host.
     fs::remove_file(host.side.cache.path(&first.digest)).expect("in the cache");
     fs::write(host.dir.path().join("dest/version"), "changed by hand").expect("written");
     for event in Course::Restart.events() {
@@ -229,7 +229,7 @@ async fn the_way_back_needs_neither_the_cache_nor_another_host() {
     assert_eq!(host.trace(), [format!("v1 ApplicationStart {}", id(3))]);
     assert_eq!(fs::read_to_string(host.dir.path().join("dest/version")).expect("there"), "v1");
 
-    // Once what lies there has been changed, it is no revision any more.
+    // Once the unpacked files were changed, they are not the revision any longer.
     for number in [1, 3] {
         let dir =
             host.side.state(&"shop/prod".parse().expect("a name")).deployment_dir(&id(number).to_string());
@@ -265,7 +265,7 @@ async fn each_revision_is_read_under_its_own_appspec_name() {
         deployment
     };
     host.deploy(&first, id(1)).await.expect("deployed");
-    // As if the first had come with another name than CodeDeploy's.
+    // Pretend that the first came with another name than CodeDeploy's.
     let first = named(&first, 1, LifecycleEvent::Install, "deploy/hello.yml");
     fs::create_dir(first.archive().join("deploy")).expect("made");
     fs::rename(first.archive().join("appspec.yml"), first.archive().join("deploy/hello.yml")).expect("moved");

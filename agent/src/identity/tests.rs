@@ -49,7 +49,7 @@ fn a_host_id_and_a_peer_id_are_two_names_of_one_key() {
     let host = own_host_id(&keypair);
     assert_eq!(peer_id(host), peer);
     assert_eq!(host.to_string(), peer.to_string());
-    // Even what is no point of the curve has a peer id: the node may name it.
+    // Even a key that is not a point on the curve has a peer id: the node may name it.
     peer_id(HostId::from_public_key([0xff; 32]));
     peer_id(HostId::from_public_key([0; 32]));
 }

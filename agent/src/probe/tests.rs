@@ -18,8 +18,8 @@ fn task(probe: Probe, timeout: Duration) -> ProbeTask {
     ProbeTask { group: group(), subject: HostId::from_public_key([1; 32]), probe, timeout }
 }
 
-/// A server that answers every connection with these bytes, once it has read a
-/// request, and closes it unless it is to hang.
+/// Starts a server that answers every connection with these bytes once it has
+/// read a request, and then closes it unless it is to hang.
 async fn server(answer: &'static str, hangs: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
     let address = listener.local_addr().expect("an address").to_string();
@@ -53,7 +53,7 @@ async fn the_status_of_an_answer_decides() {
     assert_eq!(get("HTTP/1.1 204 No Content\r\n\r\n", false).await, Ok(()));
     let elsewhere = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(get(elsewhere, false).await, Ok(()), "redirects are not followed");
-    // A body that never ends is no matter if the status is good.
+    // A body that never ends does not matter if the status is good.
     assert_eq!(get("HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\n\r\nx", true).await, Ok(()));
     let bad = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 20\r\n\r\nno\n\nthe database is";
     assert_eq!(
@@ -82,7 +82,7 @@ async fn an_address_is_well_if_it_takes_a_connection() {
     assert_eq!(look(task(nowhere, second), "/".into()).await, Err(refused));
 }
 
-/// A deployment root in which a revision with this script is installed.
+/// Creates a deployment root in which a revision with this script is installed.
 fn installed(script: &str) -> TempDir {
     let root = TempDir::new().expect("a directory");
     let state = State::new(root.path(), &group().id());

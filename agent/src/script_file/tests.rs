@@ -2,7 +2,7 @@ use super::*;
 
 const PATH: &str = "/usr/bin:/bin";
 
-/// Expects these troubles of a file, where it would run here without a user.
+/// Expects these troubles of a file that would run here without a user.
 fn check(content: &[u8], expected: &[Trouble]) {
     let file = ScriptFile { bytes: content.to_vec() };
     let shown = String::from_utf8_lossy(content);
@@ -40,7 +40,7 @@ fn each_trouble_is_recognized() {
         b"#!/usr/bin/env no-such-program-here\n",
         &[Trouble::ProgramMissing { program, path: PATH.to_owned() }],
     );
-    // Only shells mind.
+    // Only shells have trouble with it.
     check(b"#!/usr/bin/env cat\nx\r\n", &[]);
 }
 
@@ -49,7 +49,7 @@ fn a_program_for_another_processor_or_system_is_recognized() {
     let own = std::fs::read("/proc/self/exe").expect("readable");
     let machine = machine::trouble;
     let mut other = own.clone();
-    // S/390's; no machine is both.
+    // The number of S/390, which no other machine has.
     other[18..20].copy_from_slice(&22_u16.to_le_bytes());
     assert!(
         matches!(machine(&other), Some(Trouble::OtherMachine { built_for, .. }) if built_for == "s390x"),
@@ -64,7 +64,7 @@ fn a_program_for_another_processor_or_system_is_recognized() {
     other[at + 1] = b'X';
     assert!(matches!(machine(&other), Some(Trouble::LoaderMissing(_))), "{:?}", machine(&other));
     for cut in 0..64 {
-        // Whatever it is, it is no reason to panic.
+        // Whatever the bytes are, this must not panic.
         let _ = machine(&other[..cut]);
     }
 }

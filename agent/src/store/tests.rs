@@ -16,7 +16,7 @@ fn write(id: u64, changes: &[(&str, Option<&str>)]) -> Write {
     Write { id: WriteId(id), sync: true, changes, fence: fence(id) }
 }
 
-/// Some fence, another for each number.
+/// Returns a fence that differs for each number.
 fn fence(number: u64) -> Fence {
     let mut bytes = [0; Fence::BYTES];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
@@ -41,7 +41,7 @@ fn contents(pairs: &[(&str, &str)]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     pairs.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
 }
 
-/// A closed store of a thousand keys.
+/// Creates and closes a store of a thousand keys.
 async fn thousand(path: &Path) {
     let writes = (0..1_000).map(|id| write(id, &[(&format!("key{id:04}"), Some("value"))])).collect();
     write_all(opened(path).store, writes).await;
@@ -117,7 +117,7 @@ async fn a_store_that_cannot_be_read_is_set_aside_with_its_fence() {
     assert!(matches!(Store::open(&path).unwrap(), Found::Unreadable { .. }));
     let aside = set_aside(&path).unwrap();
     assert!(aside.join("db").exists() && aside.join("fence").exists());
-    // The new store is a store.
+    // The new store can be used.
     let new = opened(&path);
     assert_eq!((new.contents.len(), new.fence), (0, Ok(Fence::default())));
     write_all(new.store, vec![write(1, &[("a", Some("1"))])]).await;
@@ -144,7 +144,7 @@ async fn a_store_whose_directory_was_deleted_still_has_its_fence() {
     thousand(&path).await;
     fs::remove_dir_all(&path).unwrap();
     assert!(matches!(Store::open(&path).unwrap(), Found::Unreadable { .. }));
-    // Deleted again, by a process that died before it had made the new fence.
+    // Deleted again, by a process that died before it had created the new fence.
     fs::remove_dir_all(&path).unwrap();
     fs::remove_file(fence_file::beside(&path)).unwrap();
     assert_eq!(opened(&path).fence, Ok(Fence::default()));
@@ -154,7 +154,7 @@ async fn a_store_whose_directory_was_deleted_still_has_its_fence() {
 async fn a_store_that_was_being_made_when_its_process_died_is_new() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    // The fence is made first, then sled's files, then the format is written.
+    // The fence is created first, then sled's files, and then the format is written.
     FenceFile::create(&fence_file::beside(&path)).unwrap();
     assert_eq!(opened(&path).contents.len(), 0);
     let other = dir.path().join("other");
@@ -173,12 +173,12 @@ async fn a_fence_that_is_gone_damaged_or_a_copy_is_no_fence() {
     let bytes = fs::read(&beside).unwrap();
     fs::remove_file(&beside).unwrap();
     assert_eq!(opened(&path).fence, Err(NoFence::Missing));
-    // As `cp -a` or a restored backup would leave it.
+    // The state that `cp -a` or a restored backup would leave.
     fs::write(&beside, &bytes).unwrap();
     assert_eq!(opened(&path).fence, Err(NoFence::Copied));
     fs::write(&beside, "").unwrap();
     assert_eq!(opened(&path).fence, Err(NoFence::Damaged));
-    // Looking at it has not made it whole.
+    // Opening it has not repaired it.
     let found = opened(&path);
     assert_eq!((found.fence, found.contents.len()), (Err(NoFence::Damaged), 1_000));
 }

@@ -52,8 +52,8 @@ async fn a_frame_is_received_within_milliseconds() {
         b.next_frame().await;
         fastest = fastest.min(sent.elapsed());
     }
-    // The fastest of many: a machine with other work must not fail this, and a
-    // delayed packet (Nagle: 40 ms) still does.
+    // Take the fastest of many: a busy machine must not fail this, but a delayed
+    // packet (Nagle: 40 ms) still does.
     assert!(fastest < Duration::from_millis(5), "{fastest:?}");
     println!("fastest of 100: {fastest:?}");
 }
@@ -69,7 +69,7 @@ async fn a_stranger_is_refused_whoever_dials_and_nobody_is_told_of_him() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(member.events.try_recv().is_err() && stranger.events.try_recv().is_err(), "{listen}");
         assert!(member.handle.connected().is_empty() && stranger.handle.connected().is_empty());
-        // And a member is still let in.
+        // A member is still let in.
         let mut friend = Member::start(&member.mesh_key, listen).await;
         friend.meet(&mut member).await;
     }
@@ -92,7 +92,7 @@ async fn a_host_that_dies_is_told_gone_and_is_found_again_when_it_comes_back() {
         let host = b.host;
         let dead = b.kill();
         assert_eq!(a.next().await, TransportEvent::Disconnected(host), "{listen}");
-        // Nobody is there: some dials fail.
+        // The host is gone, so some dials fail.
         tokio::time::sleep(Duration::from_millis(500)).await;
         let mut b = dead.come_back().await;
         assert_eq!(a.next().await, TransportEvent::Connected(host), "{listen}");
@@ -116,8 +116,8 @@ async fn what_is_published_reaches_a_host_that_is_connected_to_a_neighbour_only(
     let (mut a, mut b) = pair(TCP).await;
     let mut c = Member::start(&a.mesh_key, TCP).await;
     c.meet(&mut b).await;
-    // Whom gossip reaches is agreed upon in the background; until then what is
-    // published may be lost, so say it again.
+    // Gossip agrees on its neighbours in the background. Until then a published
+    // frame may be lost, so publish repeatedly.
     let mut number = 0_u32;
     let (by, frame) = loop {
         number += 1;
@@ -187,7 +187,7 @@ async fn an_address_is_dialled_until_somebody_is_there_and_oneself_does_not_coun
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_that_is_held_a_moment_longer_is_waited_for() {
-    // An address that nobody else uses: its port stays free once it is let go.
+    // An address that nothing else uses, so that its port stays free once released.
     let held = std::net::TcpListener::bind("127.77.7.7:0").unwrap();
     let listen = format!("/ip4/127.77.7.7/tcp/{}", held.local_addr().unwrap().port());
     let let_go = tokio::spawn(async move {
@@ -254,7 +254,7 @@ async fn a_host_that_is_no_neighbour_is_connected_for_as_long_as_a_stream_is_ope
     let (from, _taken) = incoming.next().await.unwrap();
     assert_eq!((from, a.next().await), (a.host, TransportEvent::Connected(b.host)));
     assert_eq!(b.next().await, TransportEvent::Connected(a.host));
-    // Neither node has any use for the other, but the stream is open.
+    // Neither node wants the other, but the stream is open.
     a.handle.disconnect(b.host);
     b.handle.disconnect(a.host);
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -84,7 +84,7 @@ fn failure() -> TurnOutcome {
     })
 }
 
-/// Three hosts, a group, and what else happened.
+/// Returns the state with three hosts, a group, and further entries.
 fn fold(minimum: Minimum, more: Vec<Body>) -> State {
     let mut bodies = vec![joined(1), joined(2), joined(3), group_set(minimum), submitted(minimum)];
     bodies.extend(more);
@@ -111,8 +111,8 @@ fn view(state: &State) -> DeploymentView {
     deployment::with_hosts(rollout, state, &blockers, &|_| Some(LifecycleEvent::Install))
 }
 
-/// Each host as `status event error_code`, then the deployment's status, its
-/// reason and its blockers.
+/// Checks each host as `status event error_code`, then the deployment's status,
+/// its reason and its blockers.
 fn check(minimum: Minimum, more: Vec<Body>, hosts: &[&str], status: &str, why: &[&str]) {
     let view = view(&fold(minimum, more));
     let row = |host: &TurnView| {

@@ -19,7 +19,7 @@ fn a_file_that_was_changed_in_any_way_is_not_there() {
     for damaged in damages {
         write(&path, content).unwrap();
         assert_eq!(read(&path).unwrap().unwrap(), content);
-        // In place, as a disk damages it.
+        // Damage it in place, as a disk does.
         let file = File::options().write(true).open(&path).unwrap();
         file.set_len(damaged.len() as u64).unwrap();
         file.write_all_at(&damaged, 0).unwrap();

@@ -31,7 +31,7 @@ async fn a_bundle_of_50_mib_arrives() {
         fetch(&a.handle, b.host, digest, bytes.len() as u64, &part).await.unwrap();
         println!("50 MiB over {listen} in {:?}", started.elapsed());
         assert!(std::fs::read(&part).unwrap() == bytes);
-        // Once more is once less: it is there.
+        // Fetching it again succeeds, because it is there.
         fetch(&a.handle, b.host, digest, bytes.len() as u64, &part).await.unwrap();
     }
 }
@@ -51,7 +51,7 @@ async fn after_a_cut_the_rest_comes_from_another_host() {
     let mut c = Member::start(&b.mesh_key, TCP).await;
     let mut a = a;
     c.meet(&mut a).await;
-    // This one sends a third of the whole at a time, and no more.
+    // This host sends a third of the bundle at a time, and no more.
     let mut incoming = b.handle.accept(PROTOCOL).unwrap();
     let (all, size) = (bytes.clone(), bytes.len() as u64);
     tokio::spawn(async move {
@@ -66,7 +66,7 @@ async fn after_a_cut_the_rest_comes_from_another_host() {
     let cut = fetch(&a.handle, b.host, digest, size, &part).await;
     assert!(matches!(cut, Err(FetchError::Cut { received: 1_000_000, .. })), "{cut:?}");
     assert_eq!(std::fs::metadata(&part).unwrap().len(), 1_000_000);
-    // It sends the second third; the other has all of it.
+    // It sends the second third; the other host has the whole bundle.
     put(dir.path(), digest, &bytes);
     serve_from(&c, dir.path());
     let from = fetch_from_any(&a.handle, &[b.host, c.host], digest, size, &part).await;
@@ -81,7 +81,7 @@ async fn only_the_rest_is_sent_again() {
     let (dir, (a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
     let part = dir.path().join("part");
     std::fs::write(&part, &bytes[..2_999_990]).unwrap();
-    // The host has other bytes where we have ours: they must not be sent.
+    // The host has different bytes in place of ours: they must not be sent.
     let mut other = bytes.clone();
     other[..2_999_990].fill(0);
     put(dir.path(), digest, &other);
@@ -142,7 +142,7 @@ async fn whoever_is_told_that_a_host_is_busy_asks_again() {
     let (dir, (mut a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
     put(dir.path(), digest, &bytes);
     serve_from(&b, dir.path());
-    // All places of this host are taken by streams that nobody reads.
+    // Streams that nobody reads take all places of this host.
     let mut held = Vec::new();
     let large = bundle(40 * 1024 * 1024);
     put(dir.path(), large.1, &large.0);

@@ -1,4 +1,4 @@
-//! Archives that are not whole, or not what their own checksums say.
+//! Archives that are incomplete, or that differ from their own checksums.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn a_cut_archive_leaves_nothing() {
     assert!(matches!(unpacked(&zstd[..zstd.len() / 2], Limits::default()), Err(UnpackError::Damaged(_))));
 }
 
-/// One archive of each kind with its own checksum, with some content that does not compress.
+/// Returns one archive of each kind with its own checksum, with some content that does not compress.
 fn checked_archives() -> [(&'static str, Vec<u8>); 3] {
     let mut noise = vec![0; 20_000];
     blake3::Hasher::new().finalize_xof().fill(&mut noise);
@@ -78,7 +78,7 @@ fn a_tar_without_its_end_is_cut_unless_a_checksum_says_otherwise() {
     assert_eq!(unpacked_names(&gzip).expect("its checksum is right"), ["a", "b"]);
 }
 
-/// The names at the top of what comes out.
+/// Returns the names at the top of the unpacked archive.
 fn unpacked_names(archive: &[u8]) -> Result<Vec<String>, UnpackError> {
     let dir = TempDir::new().expect("a directory");
     fs::write(dir.path().join("archive"), archive).expect("written");

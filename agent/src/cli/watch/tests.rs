@@ -183,7 +183,7 @@ fn what_a_script_says_cannot_redraw_the_terminal() {
     assert!(lines.iter().all(|line| !line.contains(char::is_control)), "{lines:?}");
 }
 
-/// Every fifteen hosts in the middle of a rollout, with all that a frame may hold.
+/// Returns fifteen hosts in the middle of a rollout, with everything that a frame may hold.
 fn busy() -> (DeploymentView, VecDeque<HistoryLine>) {
     let name = |at: usize| match at {
         3 => "東京-web-3".to_string(),

@@ -1,6 +1,5 @@
-//! Every file of a stopped agent's store, damaged in every way: the host starts
-//! with all that it promised, or sets the store aside and votes under a new
-//! number, and it says which.
+//! Damages every file of a stopped agent's store in every way. The host must start with
+//! everything that it promised, or set the store aside, vote under a new number, and say so.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,14 +10,14 @@ use proto::id::VoterId;
 
 use super::Host;
 
-/// One byte of so many is damaged. `SKEIN_DAMAGE_EVERY=1` damages all of them,
-/// which takes minutes.
+/// Returns the interval of the bytes to damage. `SKEIN_DAMAGE_EVERY=1` damages
+/// all of them, which takes minutes.
 fn every() -> usize {
     let asked = std::env::var("SKEIN_DAMAGE_EVERY").ok().and_then(|every| every.parse().ok());
     asked.filter(|every| *every > 0).unwrap_or(17)
 }
 
-/// A stopped host, and what its files held then.
+/// A stopped host, and the content of its files at that time.
 struct Stopped {
     host: Host,
     files: BTreeMap<PathBuf, Vec<u8>>,
@@ -26,7 +25,7 @@ struct Stopped {
     index: u64,
 }
 
-/// How a host started from damaged files.
+/// The way in which a host started from damaged files.
 #[derive(Debug, PartialEq, Eq)]
 enum Start {
     Whole,
@@ -44,7 +43,7 @@ impl Stopped {
         Stopped { host, files, voter, index }
     }
 
-    /// Starts after this damage.
+    /// Starts the host after this damage.
     fn start_after(&self, damage: impl FnOnce()) -> Start {
         self.put_back();
         damage();
@@ -64,8 +63,8 @@ impl Stopped {
         }
     }
 
-    /// Puts all back as it was when the host stopped. The fence is moved and
-    /// written in place: it knows itself from a copy.
+    /// Restores everything to the state when the host stopped. The fence is moved
+    /// and written in place, because it recognizes a copy of itself.
     fn put_back(&self) {
         for aside in self.host.aside() {
             if aside.join("fence").exists() {
@@ -102,7 +101,7 @@ fn write_in_place(path: &Path, content: &[u8]) {
     file.write_all_at(content, 0).unwrap();
 }
 
-/// Where to damage a file: densely where it holds something.
+/// Returns the places to damage in a file: densely where it has data.
 fn places(content: &[u8], every: usize) -> impl Iterator<Item = usize> {
     let end = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     (0..end).step_by(every).chain((end..content.len()).step_by(content.len() / 4 + 1))

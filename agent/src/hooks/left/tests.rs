@@ -5,23 +5,23 @@ use tokio::process::Command;
 
 use super::*;
 
-/// A script that runs, as a child of this test, and what was written of it.
+/// A script that runs as a child of this test, and its record.
 struct Outlived {
     dir: TempDir,
     child: Child,
     record: Record,
-    /// The second line.
+    /// The second line of the record.
     stat: String,
 }
 
 impl Outlived {
-    /// Its agent has ended; the script has a child of its own, and neither
-    /// heeds SIGTERM.
+    /// Starts a script whose agent has ended. The script has a child of its own,
+    /// and both ignore SIGTERM.
     fn new() -> Outlived {
         Outlived::running("trap '' TERM; sleep 600 & : >\"$0\"; wait; sleep 600", None)
     }
 
-    /// It makes the file `$0` once it is as it should be.
+    /// Starts a script that creates the file `$0` once it is ready.
     fn running(script: &str, cgroup: Option<&Cgroup>) -> Outlived {
         let dir = TempDir::new().expect("a directory");
         let ready = dir.path().join("ready");
@@ -51,8 +51,8 @@ impl Outlived {
         self.dir.path().join("running-1.json")
     }
 
-    /// Looks at what was written, and expects this many ended, a file that
-    /// stays or not, and a script that runs or not.
+    /// Looks for leftover scripts, and expects this many to be ended, the record
+    /// to stay or not, and the script to run or not.
     #[track_caller]
     fn check(&mut self, ended: usize, stays: bool, runs: bool) {
         let record = serde_json::to_string(&self.record).expect("text");
@@ -77,7 +77,7 @@ impl Outlived {
 
 impl Drop for Outlived {
     fn drop(&mut self) {
-        // Of what is gone there is nothing to kill.
+        // If it is gone, there is nothing to kill.
         let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let _ = group.map(|group| kill_process_group(group, Signal::KILL));
         let _ = self.child.wait();
@@ -92,7 +92,7 @@ fn stat_of(pid: u32) -> String {
 fn a_script_that_outlived_its_agent_is_ended_with_its_children() {
     let mut outlived = Outlived::new();
     outlived.check(1, false, false);
-    // Looked at again, as it is after it was ended by itself.
+    // Look again: the second time, it is already ended.
     outlived.check(0, false, false);
 }
 
@@ -122,7 +122,7 @@ fn what_a_script_left_behind_that_has_ended_is_let_run() {
     let leader = i32::try_from(outlived.child.id()).ok().and_then(Pid::from_raw).expect("a pid");
     rustix::process::kill_process(leader, Signal::KILL).expect("ours");
     let stat = Stat::parse(outlived.stat.as_bytes()).expect("a line");
-    // A zombie now, then nobody: both have ended.
+    // First it is a zombie, then nothing: both count as ended.
     wait_at_most(Duration::from_secs(20), || stat.process.now().is_none());
     outlived.check(0, false, true);
     outlived.child.wait().expect("ours");
@@ -184,6 +184,6 @@ fn what_another_user_wrote_is_passed_over() {
     let mut outlived = Outlived::new();
     fs::write(outlived.file(), "").expect("written");
     std::os::unix::fs::chown(outlived.file(), Some(65_534), None).expect("given away");
-    // Writing into it does not make it ours.
+    // Writing into the file does not make it ours.
     outlived.check(0, true, true);
 }

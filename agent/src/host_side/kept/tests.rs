@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::bundle::unpack::unpack;
 
-/// One deployment with an unpacked bundle, noted, and room for another.
+/// Returns one deployment with an unpacked bundle and its inventory, and the directory for another.
 fn kept() -> (TempDir, PathBuf, PathBuf, Digest) {
     let root = TempDir::new().expect("a directory");
     let (first, second) = (root.path().join("group/d-1"), root.path().join("group/d-2"));
@@ -25,7 +25,7 @@ fn kept() -> (TempDir, PathBuf, PathBuf, Digest) {
     (root, first, second, digest)
 }
 
-/// As tar has it: with a time.
+/// Packs with times, as tar does.
 fn pack(source: &Path, archive: &Path) {
     let mut tar = tar::Builder::new(fs::File::create(archive).expect("made"));
     tar.follow_symlinks(false);
@@ -56,7 +56,7 @@ fn check(change: impl Fn(&Path), is_used: bool) {
 #[test]
 fn what_was_unpacked_before_is_used_again() {
     check(|_| {}, true);
-    // Whatever scripts left there, and whatever they did to modes, is not taken over.
+    // Files that scripts left there, and modes that they changed, are not copied.
     check(|archive| fs::write(archive.join("app/left.log"), "x").expect("written"), true);
     check(
         |archive| {
@@ -79,7 +79,7 @@ fn what_is_no_longer_what_was_unpacked_is_not_used() {
     );
     check(
         |archive| {
-            // The same content, but by a link that may lead elsewhere tomorrow.
+            // The same content, but through a link that may lead elsewhere tomorrow.
             fs::rename(archive.join("app/run"), archive.join("app/away")).expect("moved");
             symlink("away", archive.join("app/run")).expect("linked");
         },

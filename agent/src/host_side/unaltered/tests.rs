@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::bundle::unpack::{self, Limits};
 
-/// A deployment's directory with a bundle that was unpacked there.
+/// Returns a deployment's directory with an unpacked bundle.
 fn unpacked() -> (TempDir, PathBuf) {
     let dir = TempDir::new().expect("a directory");
     let (source, archive) = (dir.path().join("source"), dir.path().join("d-1/deployment-archive"));
@@ -37,7 +37,7 @@ fn only_scripts_as_they_were_unpacked_run() {
     }
     check_refused(&archive, "sh", "outside");
     check_refused(&archive, &format!("{}bin/sh", "../".repeat(30)), "outside");
-    // Sources that a script makes may lie there, but are no script of the bundle.
+    // Sources that a script created may be there, but are not scripts of the bundle.
     fs::write(archive.join("made.sh"), "#!/bin/sh\n").expect("written");
     check_refused(&archive, "made.sh", "not part of the bundle");
     check(&archive, "stop").expect("what else lies there does not matter");

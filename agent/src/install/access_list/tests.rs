@@ -1,7 +1,7 @@
 use super::*;
 
-/// The list that these entries of an AppSpec file become for an object of this
-/// mode, in the form of `getfacl`.
+/// Checks the list that these entries of an AppSpec file become for an object of
+/// this mode, in the form of `getfacl`.
 fn check(acls: &str, mode: u32, access: &[&str], default: &[&str]) {
     let text = format!(
         "version: 0.0\nos: linux\npermissions:\n  - object: /a\n    type: [directory]\n    acls: {acls}\n"

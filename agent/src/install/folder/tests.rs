@@ -9,8 +9,8 @@ use super::*;
 const USER: u32 = 4_711;
 const OTHER: u32 = 4_712;
 
-/// Directories and links below one that is root's: the path, the owner, the mode
-/// or the link's target.
+/// Creates directories and links below one that root owns: the path, the owner,
+/// and the mode or the link's target.
 fn tree(entries: &[(&str, u32, Result<u32, &str>)]) -> Option<TempDir> {
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: needs root, to give directories away");
@@ -54,7 +54,7 @@ fn links_of_an_administrator_are_followed() {
         check(&[www[0], www[1], www[2], ("var/www", 0, Err(target))], "var/www", Some("srv/www"));
     }
     check(&[www[0], www[1], www[2], ("var/www", 0, Err("../srv/www"))], "var", Some("var"));
-    // Nobody but its owner can change a link of root's in a sticky directory.
+    // Only its owner can change a link of root's in a sticky directory.
     let sticky = [("tmp", 0, Ok(0o1777)), ("srv", 0, Ok(0o755)), ("tmp/link", 0, Err("../srv"))];
     check(&sticky, "tmp/link", Some("srv"));
 }

@@ -1,4 +1,4 @@
-//! Installations that end in the middle, and two at a time.
+//! Installations that are interrupted, and two at a time.
 
 use super::*;
 
@@ -19,8 +19,8 @@ fn what_was_noted_and_cannot_have_been_made_stops_no_installation() {
 fn an_install_that_was_cut_off_is_cleaned_up_by_the_next() {
     let host = Host::new();
     host.put(&[("v1/app/a", "1"), ("v1/app/b", "1"), ("v2/app/c", "2")]);
-    // As left behind by an agent that died while it copied `b`, and once more
-    // while it noted a path.
+    // The state left by an agent that died while it copied `b`, and by another
+    // while it recorded a path.
     let dest = host.at("dest").display().to_string();
     host.put(&[("dest/a", "1")]);
     fs::write(cleanup::part_of(&host.at("dest/b")), "half").expect("written");
@@ -32,8 +32,8 @@ fn an_install_that_was_cut_off_is_cleaned_up_by_the_next() {
     assert_eq!(names, ["c"]);
 }
 
-/// A process that a test beside this one is just starting shares our open files,
-/// and so our lock, until it becomes its own program.
+/// Waits for a lock: a process that another test is just starting shares our open
+/// files, and so our lock, until it executes its own program.
 fn once_unlocked<T>(look: impl Fn() -> Option<T>) -> T {
     for _ in 0..5_000 {
         if let Some(found) = look() {
@@ -44,7 +44,7 @@ fn once_unlocked<T>(look: impl Fn() -> Option<T>) -> T {
     panic!("it stays locked")
 }
 
-/// What an installation's witness does instead of letting the agent go on.
+/// The panic by which a witness stops the installation, as if the agent were killed.
 struct Killed;
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is already where a file is to lie.
+//! Files that already exist at a destination.
 
 use super::*;
 
@@ -83,7 +83,7 @@ fn a_first_installation_takes_over_what_is_already_as_it_is_to_be() {
     host.install("v1", "").expect("installed");
     host.state.mark_last_successful(&host.state.deployment_dir("d-1")).expect("marked");
     host.check("dest/b", Some("1"));
-    // Later ones do not: what is there then is somebody's.
+    // Later installations do not: a file that is there then belongs to somebody.
     let said = host.problems("v2", "");
     assert!(said.len() == 1 && said[0].starts_with("`dest/c` already exists"), "{said:?}");
     fs::remove_file(host.at("dest/c")).expect("removed");

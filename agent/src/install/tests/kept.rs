@@ -1,8 +1,8 @@
-//! Which revisions stay on the disk.
+//! The revisions that stay on the disk.
 
 use super::*;
 
-/// Makes these deployments, the oldest first: a name with a `+` has a bundle.
+/// Creates these deployments, the oldest first; one whose name has a `+` has a bundle.
 fn deployments(host: &Host, names: &[&str]) {
     for (name, seconds) in names.iter().zip(1_000..) {
         let dir = host.state.deployment_dir(name);

@@ -19,7 +19,7 @@ fn links_that_lead_to_each_other_come_to_an_end() {
 #[test]
 fn links_that_multiply_are_refused() {
     let host = Host::new();
-    // Each of forty directories has two links to the next: 2^40 copies of one file.
+    // Each of forty directories has two links to the next, which gives 2^40 copies of one file.
     for level in 0..40 {
         host.put(&[(&format!("v1/app/{level}/x"), "1")]);
         for name in ["a", "b"] {
@@ -110,7 +110,7 @@ fn links_that_lead_out_of_the_bundle_are_laid_down_and_never_followed() {
     for (link, target) in links {
         assert_eq!(fs::read_link(host.at("dest").join(link)).expect("a link"), Path::new(target), "{link}");
     }
-    // Another source that is to lie behind one of them.
+    // Another source with a destination behind one of the links.
     let behind = |version: &str| {
         fs::create_dir_all(host.at(&format!("{version}/more"))).expect("made");
         fs::write(host.at(&format!("{version}/more/x")), "bad").expect("written");
@@ -122,10 +122,10 @@ fn links_that_lead_out_of_the_bundle_are_laid_down_and_never_followed() {
         said[0].starts_with("`dest/storage` is to become a directory, and something that is no directory"),
         "{said:?}"
     );
-    // A source behind one, which is not the bundle's.
+    // A source behind a link, which is not part of the bundle.
     let said = host.problems("v1", "  - source: app/storage/x\n    destination: DEST\n");
     assert!(said.len() == 1 && said[0].contains("outside of it"), "{said:?}");
-    // The next revision has a directory where the last one had the link.
+    // The next revision has a directory where the previous one had the link.
     symlink("nowhere", host.at("v2/app/storage")).expect("linked");
     host.install("v2", "").expect("installed");
     host.put(&[("v3/app/storage/x", "3")]);

@@ -35,7 +35,7 @@ fn a_write_that_was_torn_leaves_the_one_before_it() {
     file.write(fence(2)).unwrap();
     let after = fs::read(&path).unwrap();
     for torn in 0..RECORD_BYTES {
-        // In place, so that the inode stays.
+        // Write in place, so that the inode stays.
         let mixed = [&after[..torn], &before[torn..]].concat();
         file.file.write_all_at(&mixed, 0).unwrap();
         assert_eq!(whole(&path).fence(), fence(1), "torn after {torn} bytes");

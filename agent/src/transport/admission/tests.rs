@@ -12,8 +12,8 @@ const LISTENER: HostId = HostId::from_public_key([2; 32]);
 const MIDDLE: HostId = HostId::from_public_key([3; 32]);
 const KEY: MeshKey = MeshKey { id: MeshId([4; 16]), secret: [5; 32] };
 
-/// Runs the handshake between two ends, each with its key and with whom
-/// encryption has shown it to talk to.
+/// Runs the handshake between two ends. Each has its key, and the host that
+/// encryption has shown it to be connected to.
 async fn check(dialler: (MeshKey, HostId), listener: (MeshKey, HostId), expected: [&str; 2]) {
     let (near, far) = tokio::io::duplex(512);
     let (mut near, mut far) = (near.compat(), far.compat());
@@ -56,8 +56,8 @@ async fn our_own_proof_sent_back_is_refused() {
     let mirror = async {
         let [_] = receive(&mut far).await.unwrap();
         let hello: [u8; HELLO_BYTES] = receive(&mut far).await.unwrap();
-        // The best a stranger can do: a proof of the other role, over its
-        // choice of nonces, made by a member.
+        // The best that a stranger can do: a proof of the other role, over nonces
+        // of its choice, made by a member.
         let here = gate(LISTENER, KEY);
         let end = |host| End { host, hello };
         let challenge = Challenge { dialler: end(DIALLER), listener: end(LISTENER) };

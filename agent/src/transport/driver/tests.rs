@@ -3,13 +3,13 @@ use libp2p::core::transport::PortUse;
 
 use super::*;
 
-/// Whether the connections of these ages are closed when the newest of them,
-/// the last, comes in or was dialled by us.
+/// Checks which connections of these ages are closed when the last and newest of
+/// them comes in, or was dialled by us.
 fn check(ages: &[u64], comes_in: bool, closed: &[usize]) {
     check_doubtful(false, ages, comes_in, closed);
 }
 
-/// The same if another has just ended.
+/// Does the same after another connection has just ended.
 fn check_doubtful(is_doubtful: bool, ages: &[u64], comes_in: bool, closed: &[usize]) {
     let now = Instant::now() + Duration::from_secs(1_000);
     let address = Multiaddr::empty();

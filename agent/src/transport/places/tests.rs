@@ -1,6 +1,6 @@
 use super::*;
 
-/// Times from one start, so that rows can say them in milliseconds.
+/// Places with times relative to one start, so that rows can give them in milliseconds.
 struct Run {
     places: Places,
     start: Instant,
@@ -15,7 +15,7 @@ impl Run {
         self.places.enter(source, false, self.start + Duration::from_millis(ms))
     }
 
-    /// Enters as often as told, at once; how many were let in.
+    /// Enters this many times at once; returns the number of places given.
     fn burst(&mut self, ms: u64, source: Source, times: usize) -> usize {
         (0..times).filter(|_| self.enter(ms, source).is_some()).count()
     }

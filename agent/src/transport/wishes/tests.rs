@@ -16,7 +16,7 @@ fn wanted(now: Instant) -> Wishes {
     wishes
 }
 
-/// How long until the host is dialled next, without jitter's quarter.
+/// Checks the time until the host is dialled next, within a quarter for jitter.
 fn check_wait(wishes: &Wishes, now: Instant, millis: u64) {
     let wait = wishes.next_dial().expect("it is wanted").duration_since(now).as_millis() as u64;
     assert!((millis * 3 / 4..=millis * 5 / 4).contains(&wait), "{wait} ms, expected about {millis} ms");

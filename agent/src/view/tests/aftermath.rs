@@ -1,4 +1,4 @@
-//! What is said of a deployment that ended otherwise than well.
+//! Messages about a deployment that did not end well.
 
 use super::*;
 
@@ -17,8 +17,8 @@ fn turn(of: &str, number: u8, outcome: TurnOutcome) -> [Body; 2] {
     ]
 }
 
-/// Three hosts at v1. Then v2 comes to the first and ends on the second, which goes
-/// Down in its turn for good; the rollback waits for it until its time is up.
+/// Three hosts run v1. Then v2 succeeds on the first and fails on the second, which
+/// goes Down in its turn for good; the rollback waits for it until its time is up.
 fn left_in_the_middle() -> (State, DeploymentId) {
     let second = "d-ABCDEFGH2";
     let mut bodies: Vec<Body> =

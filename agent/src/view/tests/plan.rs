@@ -28,7 +28,7 @@ fn plan_of(state: &State, minimum: Minimum) -> PlanView {
     plan_under(state, Policy { minimum, ..Policy::default() })
 }
 
-/// Three hosts that run v1; each turn of it took a second.
+/// Three hosts that run v1; each of its turns took a second.
 fn deployed() -> Vec<Body> {
     let turn = |number| [started(number), ended(number, TurnOutcome::Succeeded)];
     let mut bodies: Vec<Body> = (1..=3).flat_map(turn).collect();
@@ -127,13 +127,13 @@ fn a_host_that_has_no_turn_and_keeps_all_others_waiting_is_named_too() {
     assert!(plan.left_out[0].why.starts_with("Down since "), "{:?}", plan.left_out);
 }
 
-/// A host whose agent knows all that there is now.
+/// A host whose agent knows everything that exists now.
 fn newer(number: u8) -> Body {
     let Body::HostJoined(record) = joined(number) else { panic!("a host joins") };
     Body::HostJoined(HostRecord { wire: proto::wire::WIRE, incarnation: 2, ..record })
 }
 
-/// What `deploy` would be refused for, `plan` says in the same words.
+/// Checks that `plan` gives the same message with which `deploy` would be refused.
 fn check(state: &State, policy: Policy, passes: bool) -> Why {
     let refusal: Refusal =
         state.check(&Body::Submitted(Box::new(wish(policy.clone())))).expect_err("it would be refused");
@@ -283,7 +283,7 @@ fn a_plan_on_a_host_without_a_majority_says_that_nothing_can_begin() {
     assert_eq!((reason.code.as_str(), reason.message), ("NO_MAJORITY", alone.to_string()));
 }
 
-/// Hosts in these zones, that know all there is now and run v1.
+/// Hosts in these zones that know everything that exists now and run v1.
 fn in_zones(zones: &[&str]) -> State {
     let mut bodies = deployed();
     for (number, zone) in (1..).zip(zones) {
@@ -293,7 +293,7 @@ fn in_zones(zones: &[&str]) -> State {
     fold(Minimum::OneAtATime, bodies)
 }
 
-/// What is advised works, if it is done.
+/// Checks that the advice works if it is followed.
 fn check_advice(state: &State, policy: Policy, advice: &[&str]) {
     let plan = plan_under(state, policy.clone());
     assert!(!plan.is_possible);

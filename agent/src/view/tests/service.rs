@@ -11,12 +11,12 @@ fn down(number: u8) -> Body {
     Body::HostDown { host: host(number), incarnation: 1 }
 }
 
-/// All three have had their turn.
+/// All three hosts have had their turn.
 fn deployed() -> Vec<Body> {
     (1..=3).flat_map(turn).chain([Body::Finished { deployment: id() }]).collect()
 }
 
-/// The group with a check that it has.
+/// The group with a health check.
 fn checked() -> Body {
     let check = proto::health::HealthCheck::new(proto::health::Probe::Tcp("127.0.0.1:80".into()));
     let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
@@ -65,7 +65,7 @@ fn a_host_in_its_turn_is_in_service_nowhere() {
     let planned = Planned::of(&state, *first).expect("the group").view();
     assert_eq!((shown.healthy.now, group.healthy, counted.healthy, planned.healthy), (2, 2, 2, 2));
     assert!(group.out_of_service.is_empty(), "{:?}", group.out_of_service);
-    // Where it would fail if it were taken out.
+    // The deployments in which it would count as failed if it were removed.
     assert_eq!(waiting_for(&state, host(1)), [second.to_string()]);
     assert_eq!(waiting_for(&state, host(9)), [""; 0]);
 }
@@ -157,7 +157,7 @@ fn hosts_of_the_same_name_are_told_apart_by_their_ids() {
     assert_eq!(shown.behind.iter().map(|host| host.who.label()).collect::<Vec<_>>(), [&new]);
     let names: Vec<String> = view(&state).hosts().iter().map(|host| host.who.label().into()).collect();
     assert_eq!(names, ["web-1", &old, "web-3"]);
-    // Scripts find the name as it is, and whoever writes what is shown is understood.
+    // Scripts get the plain name, and the displayed label is understood.
     assert_eq!(shown.out_of_service[0].who.name, "web-2");
     assert_eq!((find_host(&state, &old), find_host(&state, &new)), (Ok(host(2)), Ok(host(4))));
     assert_eq!(find_host(&state, "web-2"), Err(vec![host(2), host(4)]));
@@ -174,7 +174,7 @@ fn a_host_that_nobody_in_reach_hears_is_unknown_and_not_counted_in_service() {
     more.push(down(1));
     let state = fold(Minimum::OneAtATime, more);
     let known = state.group(&name()).expect("the group");
-    // Of a host that is Down by the ledger that much is known.
+    // A host that the ledger says is Down is not unknown.
     let unheard = BTreeSet::from([host(1), host(3)]);
     let counted = GroupCounts::of(&state, known, &unheard);
     let mut names = names::Names::of(&state);
