@@ -1,8 +1,8 @@
-//! How fast entries are folded, with 10,000 hosts in the group: every host
+//! Measures how fast entries are folded, with 10,000 hosts in the group. Every host
 //! folds every entry, so this bounds what a mesh can do.
 //!
-//! `cargo bench -p skein-proto --bench fold`; the goal is 100,000 entries a
-//! second. Prints what a rollout costs the ledger as well, and how large a
+//! Run with `cargo bench -p skein-proto --bench fold`; the goal is 100,000 entries
+//! a second. It also prints what a rollout costs the ledger, and how large a
 //! snapshot becomes.
 
 use std::hint::black_box;
@@ -60,7 +60,8 @@ fn fold(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Joining and being seen Down and up again: what a mesh says outside rollouts.
+/// Measures joins, and hosts that go Down and come up again: the entries of a mesh
+/// outside rollouts.
 fn membership(criterion: &mut Criterion) {
     let fleet = Fleet::new(HOSTS);
     let mut group = criterion.benchmark_group(format!("membership of {HOSTS} hosts"));
@@ -78,8 +79,8 @@ fn membership(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What a new host is sent: all hosts, and fifty deployments that are over. The
-/// longest frame is 64 MiB.
+/// Measures the snapshot that a new host gets: all hosts, and fifty deployments
+/// that are over. The longest frame is 64 MiB.
 fn snapshot(criterion: &mut Criterion) {
     let mut fleet = Fleet::new(HOSTS);
     fleet.every = 35;

@@ -1,7 +1,7 @@
-//! How long it takes to foretell a deployment of 10,000 hosts: all that
-//! `skein plan` asks the fold.
+//! Measures how long it takes to forecast a deployment of 10,000 hosts: everything
+//! that `skein plan` asks the fold.
 //!
-//! `cargo bench -p skein-proto --bench plan`; the goal is 200 ms.
+//! Run with `cargo bench -p skein-proto --bench plan`; the goal is 200 ms.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The fold as a whole, from outside: what holds for any group, any policy and
-//! any order of ends and failures, and what a rollout costs.
+//! Tests the fold as a whole, from outside: what holds for any group, any policy,
+//! and any order of ends and failures, and what a rollout costs.
 
 #[path = "fold/cost.rs"]
 mod cost;

@@ -4,7 +4,7 @@ use super::*;
 
 const HEAD: &str = "version: 0.0\nos: linux\n";
 
-/// What is said of the file: mistakes, or else warnings after `ok`.
+/// Returns the mistakes of a file, or else `ok` followed by its warnings.
 fn verdict(text: &[u8]) -> Vec<String> {
     match parse("appspec.yml", text) {
         Ok(parsed) => parsed.warnings.iter().map(|warning| format!("ok, {warning}")).collect(),
@@ -16,7 +16,7 @@ fn check(text: &str, said: &[&str]) {
     assert_eq!(verdict(text.as_bytes()), said, "\n{text}");
 }
 
-/// The same below a good head of two lines.
+/// Checks a file that begins with two correct lines.
 fn check_body(body: &str, said: &[&str]) {
     check(&format!("{HEAD}{body}"), said);
 }

@@ -44,7 +44,7 @@ fn a_derived_deployment_id_is_a_deployment_id() {
     round_trips::<DeploymentId>(&id.to_string());
 }
 
-/// Names that the network brings are held to the rules that people's are held to.
+/// Names from the network must keep the same rules as names that people type.
 #[test]
 fn a_name_that_is_none_is_not_decoded() {
     #[derive(Serialize)]

@@ -1,5 +1,5 @@
-//! Ledgers without their nodes: writes are done when a test says so, and
-//! messages go nowhere unless it carries them.
+//! Tests ledgers without their nodes: writes are done when a test says so, and
+//! messages only go where a test takes them.
 
 mod elections;
 mod hostile;
@@ -16,29 +16,30 @@ use crate::time::LedgerTime;
 
 type Store = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Rounds after which a settling that does not settle is a fault.
+/// The most rounds of one settling. More would be a bug.
 const ROUNDS_MAX: usize = 100;
-/// Entries that a ledger keeps behind its snapshot: few, so that logs are cut.
+/// The number of entries that a ledger keeps before its snapshot: few, so that logs
+/// are cut.
 const KEPT: usize = 4;
 
 pub(super) struct Replica {
     pub(super) ledger: Ledger,
     /// What the next start finds.
     stored: Store,
-    /// What it finds after a power loss: what was synced.
+    /// What the next start finds after a power loss: only what was synced.
     durable: Store,
-    /// Done since the last write that was synced.
+    /// The changes since the last write that was synced.
     unsure: Vec<Change>,
-    /// Writes under way, in order, and which are to be synced.
+    /// The writes under way, in order; the flag says whether to sync.
     writes: VecDeque<(WriteId, bool, Vec<Change>)>,
     next_write: u64,
-    /// What it has sent.
+    /// The messages that it has sent.
     pub(super) sent: Vec<RaftMessage>,
-    /// What it was told was committed.
+    /// The entries that it was told are committed.
     pub(super) folded: BTreeMap<Index, LogEntry>,
 }
 
-/// The folded state of a ledger in which nothing was said.
+/// Encodes the folded state of a ledger without any entries of ours.
 fn state_at(index: Index) -> Vec<u8> {
     let mut state = State::founding();
     if index > 1 {
@@ -62,7 +63,7 @@ fn apply(store: &mut Store, changes: &[Change]) {
     }
 }
 
-/// A message of one voter to another that says as little as it can.
+/// Makes a message of one voter to another with default values in all other fields.
 pub(super) fn message(kind: Kind, from: u64, to: u64, term: u64) -> RaftMessage {
     RaftMessage {
         kind,
@@ -96,14 +97,14 @@ impl Replica {
         }
     }
 
-    /// Begins a ledger, and has led for a moment.
+    /// Makes a founder that has begun a ledger and leads it.
     pub(super) fn founder(me: u64) -> Replica {
         let mut founder = Replica::new(Ledger::empty(VoterId(me), 0, KEPT).found([0; 32], state_at(1)));
         founder.finish();
         founder
     }
 
-    /// Has nothing but a snapshot of index 1, by which these vote.
+    /// Makes a replica that has only a snapshot at index 1, with these voters.
     pub(super) fn voter(me: u64, voters: &Voters) -> Replica {
         let mut replica = Replica::new(Ledger::empty(VoterId(me), 0, KEPT));
         let voters = voters.clone();
@@ -112,7 +113,7 @@ impl Replica {
         replica
     }
 
-    /// As a node does after every input.
+    /// Settles, as a node does after every input.
     pub(super) fn settle(&mut self) {
         if self.ledger.wants_snapshot() {
             let state = state_at(self.ledger.folded);
@@ -157,7 +158,7 @@ impl Replica {
         true
     }
 
-    /// The first write under way is done. Returns whether there was one.
+    /// Does the first write under way. Returns true if there was one.
     pub(super) fn write(&mut self) -> bool {
         let Some((write, sync, changes)) = self.writes.pop_front() else { return false };
         apply(&mut self.stored, &changes);
@@ -176,7 +177,7 @@ impl Replica {
         self.sent.extend(messages);
     }
 
-    /// What others build upon must be there after a power loss.
+    /// Checks that what others rely on would survive a power loss.
     fn check_promise(&self, message: &RaftMessage) {
         let hard: stored::Hard = self
             .durable
@@ -214,7 +215,7 @@ impl Replica {
         }
     }
 
-    /// The process dies, and starts again from what it had handed over.
+    /// Restarts the process; the writes that it had handed over are done.
     pub(super) fn restart(&mut self) {
         for (_, _, changes) in std::mem::take(&mut self.writes) {
             apply(&mut self.stored, &changes);
@@ -223,7 +224,7 @@ impl Replica {
         self.start();
     }
 
-    /// The power goes and comes back.
+    /// Loses power and starts again.
     pub(super) fn lose_power(&mut self) {
         self.writes.clear();
         self.unsure.clear();
@@ -238,7 +239,8 @@ impl Replica {
             Some(restored) => Ledger::empty(me, 0, KEPT).restore(restored),
             None => Ledger::empty(me, 0, KEPT),
         };
-        // It folded some before they were written: to another these may never come.
+        // It had folded some entries before they were written. After the restart
+        // these may never come.
         let commit = self.ledger.log().hard().commit;
         self.folded.retain(|index, _| *index <= commit);
         self.sent.clear();

@@ -1,5 +1,5 @@
-//! A mesh in a few lines: frames arrive at once, writes are done at once, and
-//! every event succeeds. (The simulator is where things go wrong.)
+//! A mesh in memory: frames arrive at once, writes are done at once, and every
+//! event succeeds. (Faults are the simulator's business.)
 
 use std::time::Duration;
 
@@ -27,21 +27,21 @@ pub(super) struct Mesh {
     pub(super) inputs: VecDeque<(HostId, Input)>,
     pub(super) replies: Vec<Reply>,
     ran: Vec<(HostId, LifecycleEvent)>,
-    /// What may not take as long as its scripts like.
+    /// The events whose scripts got a time limit.
     hurried: BTreeSet<(DeploymentId, LifecycleEvent)>,
-    /// Digests whose ValidateService fails.
+    /// The digests of revisions whose ValidateService fails.
     bad: Vec<Digest>,
-    /// Hosts that hear nothing, and are heard.
+    /// Hosts that hear nothing, but are heard.
     deaf: BTreeSet<HostId>,
-    /// Pairs of hosts that hear nothing of each other, though they are connected.
+    /// Pairs of hosts that do not hear each other, although they are connected.
     cut: BTreeSet<(HostId, HostId)>,
-    /// Hosts whose disks do no write.
+    /// Hosts whose disks do no writes.
     stuck: BTreeSet<HostId>,
-    /// An event that goes on until it is cancelled.
+    /// An event that runs until it is cancelled.
     hangs: Option<LifecycleEvent>,
-    /// Hosts whose application does not answer well.
+    /// Hosts whose application is unwell.
     unwell: BTreeSet<HostId>,
-    /// Who looked at whose application.
+    /// The host that looked, and the host whose application it looked at.
     looks: BTreeSet<(HostId, HostId)>,
 }
 
@@ -96,7 +96,7 @@ impl Mesh {
         mesh
     }
 
-    /// One more host, connected to all.
+    /// Adds one host that is connected to all others.
     fn add(&mut self, number: u8) -> HostId {
         let config = config(number);
         let host = config.host;
@@ -182,7 +182,7 @@ impl Mesh {
                     | Input::Request { .. }
                     | Input::Leaving => false,
                 };
-                // One that is gone hears nothing.
+                // A host that is gone gets no input.
                 if let Some(node) = self.nodes.get_mut(&host).filter(|_| !is_lost) {
                     node.handle(input, self.now);
                 }
@@ -236,7 +236,7 @@ impl Mesh {
         }
     }
 
-    /// So many entries at once that the log is cut.
+    /// Adds so many entries at once that the log is cut.
     fn burst(&mut self) {
         let name: GroupName = "hello/other".parse().expect("a name");
         for number in 0..40 {
@@ -275,7 +275,7 @@ fn a_deployment_goes_through_all_hosts_one_at_a_time() {
     let rollout = mesh.state(3).rollout(deployment).expect("it is known");
     assert_eq!(rollout.status(), DeploymentStatus::Succeeded, "{rollout:#?}");
     assert_eq!(mesh.ran.len(), 7 * 7);
-    // One host's events never mix with another's.
+    // The events of one host are never interleaved with those of another.
     for turn in mesh.ran.chunks(7) {
         assert!(turn.iter().all(|(host, _)| *host == turn[0].0));
     }
@@ -344,7 +344,7 @@ fn where_a_turn_was_that_a_timer_ended_is_remembered_and_no_other() {
     assert_eq!(code, Some(crate::entry::ErrorCode::TurnTimedOut));
     assert!(mesh.state(2).rollout(deployment).expect("it is known").status().is_over());
     for (host, node) in &mut mesh.nodes {
-        // What the host says of its turn when that is over makes no difference.
+        // What the host says about its turn after the end makes no difference.
         node.forget_progress(&Body::TurnEnded { deployment, host: first, outcome: TurnOutcome::Succeeded });
         assert_eq!(node.progress(deployment, first), Some(LifecycleEvent::ApplicationStart), "on {host}");
         for other in [0, 1, 2] {

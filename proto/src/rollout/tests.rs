@@ -36,7 +36,7 @@ fn failed() -> TurnOutcome {
     })
 }
 
-/// What a host of the tests is before it enters.
+/// The state of a host before it enters the rollout.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Was {
     Well,
@@ -44,8 +44,8 @@ enum Was {
     Down,
 }
 
-/// Hosts 0, 1, 2 … of these zones, all healthy with an older revision but those
-/// that are named.
+/// Makes hosts 0, 1, 2 … in these zones. All are healthy with an older revision,
+/// except for those in `others`.
 fn entrants(zones: &[&str], others: &[(u32, Was)]) -> Vec<Entrant> {
     let old = Standing { health: Health::Healthy, revision: Some(Digest([1; 32])) };
     let was = |number| others.iter().find(|(at, _)| *at == number).map_or(Was::Well, |(_, was)| *was);
@@ -62,8 +62,8 @@ fn entrants(zones: &[&str], others: &[(u32, Was)]) -> Vec<Entrant> {
         .collect()
 }
 
-/// Begins a rollout under a policy, and plays it: every line is a step and the
-/// hosts that are in their turn after it.
+/// A rollout that a test plays step by step. Each step names the hosts that are in
+/// their turn after it.
 struct Play {
     rollout: Rollout,
     at: u64,
@@ -87,12 +87,12 @@ impl Play {
         self.rollout.in_flight().iter().map(number).collect()
     }
 
-    /// A host takes its turn.
+    /// A host starts its turn.
     fn starts(&mut self, number: u32) {
         assert!(self.rollout.start_turn(host(number), self.now()), "host {number} has a lease");
     }
 
-    /// The turn of a host ends; it starts before, if it has not.
+    /// The turn of a host ends, after it has started.
     fn end(&mut self, number: u32, outcome: TurnOutcome, flying: &[u32]) {
         let at = self.now();
         if !matches!(self.rollout.members()[&host(number)].stage, Stage::Started { .. }) {
@@ -110,7 +110,7 @@ impl Play {
         self.end(number, failed(), flying);
     }
 
-    /// So many seconds go by.
+    /// This many seconds pass.
     fn later(&mut self, seconds: u64, flying: &[u32]) {
         self.at += seconds * 1_000;
         self.rollout.wake(self.now());

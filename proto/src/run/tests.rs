@@ -44,7 +44,7 @@ fn submitted_with(deployment: DeploymentId, attempts: u8) -> Body {
     }))
 }
 
-/// A mesh of this one host, whose turn has started; entries can be added.
+/// A mesh of this one host, whose turn has started. Tests can add entries.
 struct Ledger(State);
 
 impl Ledger {
@@ -58,7 +58,8 @@ impl Ledger {
         Ledger::of(&[1])
     }
 
-    /// In name order this host is the first, and so the first to get a lease.
+    /// Makes a mesh of three. This host is first in name order, and so gets the
+    /// first lease.
     fn with_a_mesh_of_three() -> Ledger {
         let mut ledger = Ledger::of(&[1, 2, 3]);
         let first = deployment();
@@ -126,7 +127,7 @@ impl Ledger {
     }
 }
 
-/// What the newest record in `acts` says, and what is to run.
+/// Returns the newest record in `acts`.
 fn written(acts: &[Act]) -> Record {
     match acts {
         [Act::Write(record)] => record.clone(),
@@ -164,7 +165,7 @@ fn who_serves_and_counts_as_down_says_that_it_is_back_before_it_starts() {
     let mut ledger = Ledger::with_a_lease();
     let turns = OwnTurns::default();
     let start = |deployment| Body::TurnStarted { deployment, host: me() };
-    // It never had a turn: Down or not, it is of no service.
+    // The host never had a turn, so it is out of service whether it is Down or not.
     ledger.add(Body::HostDown { host: me(), incarnation: 1 });
     assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), [start(deployment())]);
     ledger.join(VoterId(1), 2);
@@ -203,7 +204,7 @@ fn who_waits_with_its_start_says_so_before_its_time_runs_out_and_again() {
     let start = Body::TurnStarted { deployment: next(), host: me() };
     assert_eq!(turns.owed(me(), &ledger.0, &none, leased + timeout), [start]);
 
-    // Its time runs anew from what it said, and not for ever.
+    // The start timeout begins again from the deferral, but not forever.
     let has_lease = |ledger: &Ledger| ledger.0.rollout(next()).expect("it runs").may_start(me());
     ledger.add_at(leased + timeout, Body::Tick);
     assert!(has_lease(&ledger));
@@ -246,7 +247,7 @@ fn a_turn_goes_through_all_events_and_owes_its_end() {
     assert!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()).is_empty());
 }
 
-/// An agent that was killed in the second event, and is back.
+/// Makes an agent that was killed in the second event, and is back.
 fn killed_in_download_bundle(ledger: &Ledger) -> OwnTurns {
     let mut before = OwnTurns::default();
     before.reconcile(me(), &ledger.0);
@@ -281,7 +282,8 @@ fn a_turn_that_was_interrupted_begins_anew_once_when_the_ledger_has_it() {
     written(&turns.done(effect, Ok(()), |_| ledger.current()));
     runs(turns.written(deployment(), ledger.current()));
 
-    // Killed between the ledger's word and the journal's: the attempt has not begun.
+    // The agent was killed between the ledger's entry and the journal's record: the
+    // attempt has not begun.
     let mut late = killed_in_download_bundle(&ledger);
     assert_eq!(written(&late.reconcile(me(), &ledger.0)).attempt, 2);
 
@@ -392,7 +394,7 @@ fn a_deployment_stopped_now_cuts_its_event_short_once() {
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
     let (effect, _) = runs(turns.written(deployment(), ledger.current()));
-    // A person who stopped it may lose patience.
+    // A person who stopped the deployment may then want it to stop now.
     ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: false });
     assert!(turns.reconcile(me(), &ledger.0).is_empty());
     ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: true });
@@ -426,7 +428,7 @@ fn an_event_that_was_only_announced_does_not_begin_after_a_stop() {
 fn a_restart_goes_through_its_own_events() {
     let policy = Policy { mode: crate::policy::Mode::Restart, ..Policy::default() };
     let mut ledger = Ledger::with_a_turn();
-    // It was brought to the revision; now it is restarted.
+    // The host was brought to the revision; now it is restarted.
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
     ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome: TurnOutcome::Succeeded });
@@ -477,7 +479,7 @@ fn check_of_tcp() -> HealthCheck {
     HealthCheck::new(Probe::Tcp("127.0.0.1:80".into()))
 }
 
-/// All events have succeeded in a group that is checked.
+/// Makes a turn whose events have all succeeded, in a group with a health check.
 fn waiting() -> (Ledger, OwnTurns, Record) {
     let mut ledger = Ledger::with_a_turn();
     ledger.set_check(Some(check_of_tcp()));

@@ -12,8 +12,8 @@ use crate::revision::Revision;
 use crate::rollout::{DeploymentStatus, Rollout, Stage};
 use crate::time::LedgerTime;
 
-/// A ledger in a few lines: what is due is committed at once, turns are taken
-/// by hand.
+/// A ledger for tests: what is due is committed at once, and the test takes the
+/// turns.
 pub(super) struct Ledger {
     pub(super) state: State,
     pub(super) millis: u64,
@@ -46,7 +46,7 @@ pub(super) fn record(number: u8, store: u64, tag: &str) -> HostRecord {
 }
 
 impl Ledger {
-    /// Hosts from 0 on, and their group.
+    /// Makes hosts from 0 on, and their group.
     pub(super) fn of(hosts: u8, minimum: Minimum) -> Ledger {
         let mut ledger = Ledger { state: State::founding(), millis: 1_000 };
         (0..hosts).for_each(|number| ledger.join(number));
@@ -54,7 +54,7 @@ impl Ledger {
         ledger
     }
 
-    /// The same, brought to version 1.
+    /// Makes the same, with version 1 deployed.
     pub(super) fn deployed(hosts: u8, minimum: Minimum) -> Ledger {
         let mut ledger = Ledger::of(hosts, minimum);
         let first = ledger.deploy(1);
@@ -126,7 +126,8 @@ impl Ledger {
         self.state.rollout(id).expect("it is kept")
     }
 
-    /// Commits what the ledger lacks. Returns the catch-up that began by it.
+    /// Commits what the ledger lacks. Returns the catch-up that began because of
+    /// it.
     pub(super) fn do_due(&mut self) -> Option<DeploymentId> {
         let before = self.group().catch_ups;
         for _ in 0..10 {
@@ -152,7 +153,7 @@ impl Ledger {
         self.say(Body::TurnEnded { deployment: id, host: host(number), outcome });
     }
 
-    /// Lets every turn to come succeed, and writes the end down.
+    /// Lets every turn that is still to come succeed, and records the end.
     pub(super) fn finish_well(&mut self, id: DeploymentId) {
         while let Some(next) = self.leased(id).first().copied() {
             self.say(Body::TurnStarted { deployment: id, host: next });
@@ -162,7 +163,7 @@ impl Ledger {
         assert_eq!(self.rollout(id).status(), DeploymentStatus::Succeeded);
     }
 
-    /// How it stands with every host that is behind.
+    /// Returns what happens next with every host that is behind.
     pub(super) fn behind(&self) -> Vec<(HostId, CatchUp)> {
         let of = |host: HostId| Some((host, self.state.catch_up(self.group(), host)?));
         self.state.hosts().keys().filter_map(|host| of(*host)).collect()
@@ -179,7 +180,7 @@ impl Ledger {
 }
 
 impl State {
-    /// Makes it another state, as a fault in the fold would.
+    /// Makes the state differ, as a bug in the fold would.
     pub(crate) fn corrupt(&mut self) {
         self.clock = self.clock + std::time::Duration::from_millis(1);
         self.hosts_changed_at += 1;

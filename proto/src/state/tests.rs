@@ -26,7 +26,7 @@ struct Mesh {
 }
 
 impl Mesh {
-    /// One host a zone that is given; empty for none.
+    /// Makes one host for each zone given; an empty name means no zone.
     fn of(zones: &[&str]) -> Mesh {
         let mut mesh = Mesh { state: State::founding(), millis: 0 };
         for (number, zone) in (1..).zip(zones) {
@@ -63,7 +63,7 @@ impl Mesh {
         let author = body.author().unwrap_or(host(1));
         let proposal = ProposalId { host: author, incarnation: 1, number: index };
         let at = LedgerTime::from_millis(self.millis);
-        // What stands in the ledger was proposed by somebody who believed in it.
+        // The proposer of an entry has checked it before.
         self.state.apply(index, &Entry { at, proposal, body })
     }
 
@@ -96,7 +96,7 @@ impl Mesh {
         self.add(Body::Finished { deployment: DeploymentId::derive(&[id]) }).expect("finished");
     }
 
-    /// Brought to a revision, all hosts in the order of their names.
+    /// Makes a mesh that is deployed to, all hosts in the order of their names.
     fn brought_to(zones: &[&str], version: u8) -> Mesh {
         let mut mesh = Mesh::of(zones);
         mesh.submit(0, version, Policy::default()).expect("submitted");
@@ -232,7 +232,7 @@ fn a_named_configuration_is_looked_up_when_a_deployment_is_submitted() {
     let policy = policy_of(&mesh).expect("known");
     assert_eq!((policy.minimum, policy.canary.is_some()), (Minimum::AllAtOnce, true));
     mesh.submit(1, 1, policy).expect("submitted");
-    // Another meaning does not change what runs.
+    // A new definition does not change a running deployment.
     mesh.add(Body::ConfigSet(careful(Minimum::HalfAtATime))).expect("set again");
     assert_eq!(mesh.rollout(1).submission.policy.minimum, Minimum::AllAtOnce);
     assert_eq!(policy_of(&mesh).expect("known").minimum, Minimum::HalfAtATime);
@@ -264,7 +264,7 @@ fn predefined_names_mean_the_same_everywhere() {
     assert!(matches!(mesh.add(Body::ConfigSet(config)), Err(Refusal::InvalidPolicy(_))));
 }
 
-/// Zone a is through and bakes for a minute.
+/// Makes a mesh in which zone a is done and bakes for a minute.
 fn baking(minimum: Minimum) -> Mesh {
     let mut mesh = Mesh::brought_to(&["a", "b", "c"], 1);
     let zonal = Some(Zonal { bake: Duration::from_secs(60), ..Zonal::default() });
@@ -291,7 +291,7 @@ fn a_zone_that_is_lost_in_its_bake_counts() {
     for (minimum, goes_on) in [(Minimum::HostCount(1), true), (Minimum::HostCount(2), false)] {
         let mut mesh = baking(minimum);
         mesh.add(Body::HostDown { host: host(1), incarnation: 1 }).expect("down");
-        // It has a minute to come back, as long as the bake lasts.
+        // The host has a minute to come back, as long as the bake lasts.
         mesh.millis += 60_000;
         mesh.add(Body::Tick).expect("time passes");
         let rollout = mesh.rollout(1);

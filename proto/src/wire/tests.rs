@@ -10,7 +10,7 @@ fn a_frame_survives_a_round_trip() {
 
 #[test]
 fn the_wire_does_not_change_by_accident() {
-    // 16 bytes of mesh, version 4, variant 3, 300 as a varint.
+    // The bytes are 16 of the mesh, version 4, variant 3, and 300 as a varint.
     let mut expected = vec![3; 16];
     expected.extend([0, 4, 3, 251, 44, 1]);
     assert_eq!(frame(MESH, &Message::Want { after: 300 }), expected);
@@ -33,7 +33,7 @@ fn a_newer_agents_frame_is_read_as_far_as_it_can_be() {
     let mut newer = frame(MESH, &Message::Want { after: 1 });
     newer[17] = 9;
     assert_eq!(unframe(MESH, &newer), Ok(Message::Want { after: 1 }));
-    // A variant that this version does not know.
+    // This version does not know this variant.
     newer[18] = 200;
     assert_eq!(unframe(MESH, &newer), Err(WireError::Malformed));
 }

@@ -1,4 +1,4 @@
-//! What a rollout costs the ledger.
+//! Tests what a rollout costs the ledger.
 
 use proto::entry::Body;
 use proto::policy::{Minimum, Policy};
@@ -7,7 +7,7 @@ use proto::rollout::DeploymentStatus;
 use super::fleet::Fleet;
 use proto::state::DEPLOYMENTS_KEPT;
 
-/// Besides the hosts' own: the submission and the end.
+/// The entries besides the hosts' own: the submission and the end.
 const ENTRIES_OF_THE_DEPLOYMENT: usize = 2;
 
 #[test]
@@ -16,7 +16,7 @@ fn a_rollout_costs_two_entries_a_host() {
     let mut fleet = Fleet::new(HOSTS);
     let before = fleet.entries.len();
     let policy = Policy { minimum: Minimum::FleetPercent(90), ..Policy::default() };
-    // A brand-new group: nothing is left out because nothing was to be done.
+    // The group is brand-new, so every host has something to do.
     let deployment = fleet.deploy("first", policy, |_| false);
     assert_eq!(fleet.rollout(deployment).status(), DeploymentStatus::Succeeded);
     assert_eq!(fleet.rollout(deployment).counts().succeeded, HOSTS);
@@ -29,8 +29,8 @@ fn a_rollout_costs_two_entries_a_host() {
     assert!(fleet.state.due().is_empty(), "nothing more is to be said");
 }
 
-/// Bytes of a snapshot for one host of one deployment that is over. With 10,000
-/// hosts and fifty deployments that makes 4 MB, a sixteenth of the longest frame.
+/// The most snapshot bytes for one host of one past deployment. With 10,000 hosts
+/// and fifty deployments that makes 4 MB, a sixteenth of the longest frame.
 const BYTES_PER_PAST_TURN: usize = 8;
 
 #[test]
@@ -49,7 +49,7 @@ fn a_deployment_that_is_over_costs_a_few_bytes_a_host() {
     let turns = HOSTS as usize * (DEPLOYMENTS_KEPT - 1);
     let each = (fleet.state.encode().len() - before).div_ceil(turns);
     assert!(each <= BYTES_PER_PAST_TURN, "{each} bytes a host and deployment");
-    // Nor does it grow from here on.
+    // The state no longer grows from here on.
     let full = fleet.state.encode().len();
     fleet.deploy("one more", policy(), |_| false);
     assert!(fleet.state.encode().len() < full + full / 10, "the oldest is dropped");

@@ -1,4 +1,4 @@
-//! Hosts that fold entries and do nothing else: for properties and for speed.
+//! Hosts that only fold entries, for property tests and benchmarks.
 
 use proto::entry::{
     Body, Creator, Entry, ErrorCode, Failure, HostRecord, Index, ProposalId, Submission, TurnOutcome,
@@ -11,17 +11,17 @@ use proto::rollout::Rollout;
 use proto::state::State;
 use proto::time::LedgerTime;
 
-/// The state of a mesh, and all that led to it.
+/// The state of a mesh, and all entries that led to it.
 #[derive(Clone)]
 pub(crate) struct Fleet {
     pub(crate) state: State,
     pub(crate) entries: Vec<Entry>,
-    /// The ledger's clock, in milliseconds, and how far each entry moves it.
+    /// The ledger's clock, and how far each entry moves it, in milliseconds.
     pub(crate) now: u64,
     pub(crate) every: u64,
 }
 
-/// The n-th host, from 0: their keys are in the order of their names.
+/// Returns the n-th host, from 0. The hosts' keys are in the order of their names.
 pub(crate) fn host(number: u32) -> HostId {
     let mut key = [0; 32];
     key[..4].copy_from_slice(&number.to_be_bytes());
@@ -51,7 +51,7 @@ pub(crate) fn name() -> GroupName {
     "web/prod".parse().expect("a name")
 }
 
-/// The wish to bring a revision, whose name is that of the deployment.
+/// Makes the submission of a revision, which has the same name as the deployment.
 pub(crate) fn submission(revision: &str, policy: Policy) -> Submission {
     Submission {
         deployment: DeploymentId::derive(revision.as_bytes()),
@@ -78,7 +78,7 @@ pub(crate) fn failed() -> TurnOutcome {
 }
 
 impl Fleet {
-    /// So many hosts and their group.
+    /// Makes this many hosts and their group.
     pub(crate) fn new(hosts: u32) -> Self {
         let mut fleet = Fleet { state: State::default(), entries: Vec::new(), now: 1_000, every: 1 };
         (0..hosts).for_each(|number| fleet.say(0, Body::HostJoined(record(number))));
@@ -86,7 +86,7 @@ impl Fleet {
         fleet
     }
 
-    /// Folds one more entry, proposed by a host, a while after the last.
+    /// Folds one more entry, which a host proposes some time after the last.
     pub(crate) fn say(&mut self, by: u32, body: Body) {
         let index = self.entries.len() as Index + 1;
         let author = body.author().unwrap_or(host(by));
@@ -97,7 +97,7 @@ impl Fleet {
         self.entries.push(entry);
     }
 
-    /// Submits a revision; returns what the deployment is called.
+    /// Submits a revision; returns the id of the deployment.
     pub(crate) fn submit(&mut self, revision: &str, policy: Policy) -> DeploymentId {
         let submission = submission(revision, policy);
         let deployment = submission.deployment;
@@ -125,7 +125,7 @@ impl Fleet {
         }
     }
 
-    /// Goes through a whole deployment, all hosts of a round at once.
+    /// Runs a whole deployment; all hosts of a round go at once.
     pub(crate) fn deploy(
         &mut self,
         revision: &str,

@@ -1,4 +1,4 @@
-//! What is foretold is what happens, if all goes well.
+//! Tests that a forecast is what happens, if every turn succeeds.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use proto::time::LedgerTime;
 
 use super::fleet::{Fleet, host, submission};
 
-/// No multiple of any timeout or bake: nothing else happens in the same moment.
+/// Not a multiple of any timeout or bake, so nothing else happens at the same time.
 const TURN: Duration = Duration::from_millis(7_001);
 
-/// Who got a lease in the same moment, and how long after the beginning.
+/// The hosts that got a lease at the same time, and how long after the beginning.
 type Batches = Vec<(Duration, BTreeSet<HostId>)>;
 
-/// A deployment in which every host begins as soon as it may, and every turn
-/// takes as long and goes well.
+/// A deployment in which every host begins as soon as it may, and every turn takes
+/// the same time and succeeds.
 struct Rolling {
     fleet: Fleet,
     deployment: DeploymentId,
     began: u64,
-    /// Those in their turn, by when it ends.
+    /// The hosts in their turn, ordered by when it ends.
     flying: BTreeSet<(u64, HostId)>,
     batches: Batches,
 }
@@ -40,7 +40,8 @@ impl Rolling {
         rolling
     }
 
-    /// Whoever holds a new lease begins; whoever is Down cannot.
+    /// Starts the turns of hosts that have a new lease; a host that is Down cannot
+    /// start.
     fn take_off(&mut self) {
         let known: BTreeSet<HostId> = self.batches.iter().flat_map(|(_, hosts)| hosts).copied().collect();
         let rollout = self.fleet.rollout(self.deployment);
@@ -125,7 +126,8 @@ proptest! {
         let mut fleet = Fleet::new(hosts);
         let all_at_once = Policy { minimum: Minimum::AllAtOnce, ..Policy::default() };
         fleet.deploy("old", all_at_once.clone(), |host| at(&unhealthy, host));
-        // Some have the new one already: a person stopped before the others.
+        // Some hosts have the new revision already: a person stopped that
+        // deployment before the others had it.
         let stopped = fleet.submit("new", Policy { turns_max: Some(1), ..all_at_once });
         for _ in 0..updated {
             let Some(next) = fleet.rollout(stopped).in_flight().first().copied() else { break };
@@ -145,7 +147,8 @@ proptest! {
         let foretold_batches: Batches =
             foretold.batches.iter().map(|batch| (batch.after, batch.hosts.iter().copied().collect())).collect();
         prop_assert_eq!(foretold_batches, batches);
-        // A host that has no turn and is Down is waited for until the time is up.
+        // The deployment waits for a Down host that has no turn yet, until it times
+        // out.
         let waits = !foretold.waits_for().is_empty();
         let is_timeout = matches!(&verdict, Some(Verdict::Failed(reason)) if reason.code == ReasonCode::Timeout);
         prop_assert_eq!(waits, is_timeout);

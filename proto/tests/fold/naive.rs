@@ -1,14 +1,14 @@
-//! The rule once more, as short as it can be said: AWS user guide,
-//! "instances-health", for one group without anything else.
+//! The rule once more, in its shortest form: AWS user guide, "instances-health",
+//! for one group and nothing else.
 //!
-//! Nothing is kept but the list of hosts; every question goes through all of it.
+//! It keeps only the list of hosts, and goes through all of it for every question.
 
-/// One host, by its place in the order of names.
+/// One host; its place is that in the order of names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Host {
     pub(crate) healthy: bool,
     pub(crate) down: bool,
-    /// Whether anything is known to run on it.
+    /// True if it is known what runs on the host.
     pub(crate) known: bool,
     pub(crate) turn: Turn,
 }
@@ -25,9 +25,10 @@ pub(crate) struct Naive {
     pub(crate) hosts: Vec<Host>,
     /// M.
     pub(crate) minimum: usize,
-    /// Turns at a time, whatever H − M says.
+    /// The most turns at a time, whatever H − M (healthy hosts less the minimum)
+    /// would allow.
     pub(crate) cap: usize,
-    /// Whether it succeeds, once that is known.
+    /// Whether the deployment succeeds, once that is decided.
     pub(crate) ends: Option<bool>,
 }
 
@@ -52,8 +53,8 @@ impl Naive {
 
     pub(crate) fn set_down(&mut self, at: usize, down: bool) {
         self.hosts[at].down = down;
-        // In these tests nobody whose turn is now has begun. Who got it because he
-        // was Down keeps it only if he can be spared.
+        // In these tests no host whose turn is now has started. A host that got its
+        // turn because it was Down keeps it only if it can be spared.
         let host = self.hosts[at];
         if down && host.turn == Turn::Now {
             self.hosts[at].turn = Turn::ToCome;
@@ -65,8 +66,9 @@ impl Naive {
         self.go_on();
     }
 
-    /// Who has not begun goes on serving while too few others do: the last of
-    /// those who were to go. (Here nobody has begun who has its turn now.)
+    /// Takes turns back while too few hosts are in service, the last in line first:
+    /// a host that has not started goes on serving. (Here no host has started whose
+    /// turn it is now.)
     fn take_back(&mut self) {
         while self.ends.is_none() && self.in_service() < self.minimum {
             let serves = |at: &usize| self.hosts[*at].healthy && !self.hosts[*at].down;
@@ -81,9 +83,9 @@ impl Naive {
         while self.ends.is_none() {
             let to_come = |host: &Host| host.turn == Turn::ToCome;
             let now = |host: &Host| host.turn == Turn::Now;
-            // H at its best: every unhealthy host with a turn heals in it.
+            // H is at its best if every unhealthy host with a turn is healed by it.
             let best = self.count(|host| host.healthy || to_come(host) || now(host));
-            // Who is Down takes nothing out of service by going.
+            // The turn of a Down host takes nothing out of service.
             let must_exceed = self.count(|host| host.healthy && !host.down && to_come(host)) > 0;
             let (coming, going) = (self.count(to_come), self.count(now));
             if best < self.minimum + usize::from(must_exceed) && coming + going > 0 {
@@ -100,8 +102,9 @@ impl Naive {
         }
     }
 
-    /// Unhealthy first, then unknown, then old, and Down last; by name among equals.
-    /// Where nobody may go and nobody is in a turn, Down is better than nothing.
+    /// Returns the next host: unhealthy hosts first, then unknown, then old, and
+    /// Down last; by name among equals. If no host may go and none is in a turn, a
+    /// Down host may.
     fn next(&self) -> Option<usize> {
         let first = |at: &usize| (self.hosts[*at].down, self.hosts[*at].healthy, self.hosts[*at].known, *at);
         let to_come = |at: &usize| self.hosts[*at].turn == Turn::ToCome;
@@ -120,8 +123,8 @@ impl Naive {
 
     fn conclude(&mut self, succeeds: bool) {
         self.ends = Some(succeeds);
-        // In these tests a host starts and ends in one step, so who has its turn
-        // now has not begun: what it holds is taken back.
+        // In these tests a host starts and ends in one step, so a host whose turn
+        // is now has not started: its turn is taken back.
         let is_unused = |host: &&mut Host| matches!(host.turn, Turn::ToCome | Turn::Now);
         self.hosts.iter_mut().filter(is_unused).for_each(|host| host.turn = Turn::Never);
     }

@@ -1,4 +1,4 @@
-//! Random groups, policies, and orders of ends and failures.
+//! Tests random groups, policies, and orders of ends and failures.
 
 use proptest::prelude::*;
 use proto::entry::{Body, TurnOutcome};
@@ -9,7 +9,7 @@ use proto::rollout::{DeploymentStatus, Stage, Verdict};
 use super::fleet::{Fleet, host};
 use super::naive::{self, Naive, Turn};
 
-/// What happens next, to one of those to whom it can happen.
+/// A step that happens next, to one of the hosts to which it can happen.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Succeeds(usize),
@@ -39,25 +39,28 @@ fn steps(with_downs: bool) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..120)
 }
 
-/// Long enough that no timer plays a part: they have tests of their own.
+/// The timeouts are so long that no timer matters here: timers have tests of their
+/// own.
 fn policy(minimum: Minimum) -> Policy {
     Policy { minimum, ..Policy::default() }
 }
 
-/// A group in which some hosts failed the first deployment, and some are Down.
+/// Makes a group in which some hosts failed the first deployment, and some are
+/// Down.
 fn group(hosts: u32, unhealthy: &[bool], down: &[bool]) -> Fleet {
     let mut fleet = Fleet::new(hosts);
     let is = |list: &[bool], number: u32| list.get(number as usize).copied().unwrap_or_default();
     let fails = |id: HostId| (0..hosts).any(|number| host(number) == id && is(unhealthy, number));
     fleet.deploy("first", policy(Minimum::AllAtOnce), fails);
-    // The first one stays up: somebody has to say it of the others.
+    // The first host stays up, because some host must propose that the others are
+    // Down.
     for number in (1..hosts).filter(|number| is(down, *number)) {
         fleet.say(0, Body::HostDown { host: host(number), incarnation: 1 });
     }
     fleet
 }
 
-/// The naive model of what is about to begin.
+/// Makes the naive model of the deployment that is about to begin.
 fn naive(fleet: &Fleet, deployment: DeploymentId, unhealthy: &[bool], down: &[bool]) -> Naive {
     let rollout = fleet.rollout(deployment);
     let host = |number: usize| {
@@ -93,16 +96,17 @@ fn agree(fleet: &Fleet, deployment: DeploymentId, naive: &Naive) -> Result<(), T
     Ok(())
 }
 
-/// H − M, bounded by the cap: as many as cannot break the minimum, and no
-/// fewer. Holds as it stands while no host was ever Down: one that was gets its
-/// turn beside those, and when it fails there, H falls and they fly on.
+/// Checks the number of turns in flight: H − M, bounded by the cap. That is as many
+/// as cannot break the minimum, and no fewer. The formula holds only if no host was
+/// ever Down. Such a host gets its turn beside the others, and when it fails, H
+/// falls while their turns go on.
 fn in_flight_is_the_rules(fleet: &Fleet, deployment: DeploymentId) -> Result<(), TestCaseError> {
     let rollout = fleet.rollout(deployment);
     if rollout.verdict.is_some() {
         return Ok(());
     }
     let counts = rollout.counts();
-    // An unhealthy host in its turn lowers nothing.
+    // The turn of an unhealthy host takes nothing out of service.
     let healing = rollout
         .members()
         .values()
@@ -116,7 +120,7 @@ fn in_flight_is_the_rules(fleet: &Fleet, deployment: DeploymentId) -> Result<(),
     Ok(())
 }
 
-/// One step, told to both.
+/// Takes one step in both models.
 fn take(fleet: &mut Fleet, deployment: DeploymentId, naive: &mut Naive, step: Step) {
     let pick = |from: Vec<usize>, number: usize| (!from.is_empty()).then(|| from[number % from.len()]);
     let id = |at: usize| host(u32::try_from(at).expect("few"));
@@ -142,19 +146,20 @@ fn take(fleet: &mut Fleet, deployment: DeploymentId, naive: &mut Naive, step: St
             naive.set_down(at, false);
         }
     }
-    // A turn takes nobody out of service that the minimum needs.
+    // No turn takes a host out of service that the minimum needs.
     let rollout = fleet.rollout(deployment);
     let (after, minimum) = (rollout.counts().available, rollout.bounds.minimum);
     let is_loss = matches!(step, Step::Down(_) | Step::Fails(_));
     assert!(after >= minimum.min(before) || is_loss, "{before} in service, then {after}, at least {minimum}");
     assert!(rollout.counts().in_flight <= rollout.bounds.turns_max);
-    // Nor will it: whoever may begin now may do so without harm.
+    // That also holds for leases that are not used yet: a host that may start now
+    // can do so without harm.
     let serves = |host: &HostId| !rollout.members()[host].is_of_no_service() && rollout.may_start(*host);
     let may_begin = rollout.in_flight().iter().any(serves);
     assert!(!may_begin || after >= minimum, "{after} in service and a lease unused, at least {minimum}");
 }
 
-/// From any beginning, through any steps, to the end.
+/// Checks a rollout from any beginning, through any steps, to its end.
 fn check(
     hosts: u32,
     minimum: Minimum,
@@ -181,7 +186,7 @@ fn check(
     }
     fleet.do_what_is_due();
     let status = fleet.rollout(deployment).status();
-    // Nothing but a host that is Down can keep a rollout from its end.
+    // Only a host that is Down can keep a rollout from ending.
     let is_over = matches!(status, DeploymentStatus::Succeeded | DeploymentStatus::Failed);
     prop_assert!(is_over || naive.hosts.iter().any(|host| host.down), "{:?}", status);
     Ok(())
@@ -210,8 +215,8 @@ proptest! {
         check(hosts, minimum, &unhealthy, &down, &steps)?;
     }
 
-    /// In whichever order hosts end, the deployment comes to the same end as
-    /// batch by batch, which is how the user guide's examples are worked.
+    /// Hosts may end in any order: the deployment comes to the same end as batch by
+    /// batch, which is how the user guide's examples are worked.
     #[test]
     fn batches_and_a_sliding_window_come_to_the_same_end(
         hosts in 1_u32..30,
@@ -233,7 +238,7 @@ proptest! {
     }
 }
 
-/// Whether a group of healthy hosts gets through, batch by batch.
+/// Returns true if a group of healthy hosts succeeds, batch by batch.
 fn by_batches(hosts: usize, minimum: usize, cap: usize, fails: &[bool]) -> bool {
     let (mut healthy, mut succeeded, mut next) = (hosts, 0, 0);
     while next < hosts {

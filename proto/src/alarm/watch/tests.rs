@@ -18,7 +18,7 @@ fn to_read(place: u32, said: Option<AlarmState>) -> ToRead {
     ToRead { watched, alarm, said, place: Some(place) }
 }
 
-/// Begins what is due, and ends it with this state at once.
+/// Begins the reading that is due, and ends it at once with this state.
 fn read(watch: &mut Watch, state: AlarmState, now: Time) {
     let acts = watch.begin(now);
     let [WatchAct::Read(effect, _)] = acts[..] else { panic!("{acts:?} at {now:?}") };

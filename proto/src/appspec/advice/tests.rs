@@ -1,6 +1,7 @@
 use super::super::parse;
 
-/// The file is refused at this line, and told so in these words at the start.
+/// Checks that the file is refused at this line, with a message that begins like
+/// this.
 fn check(text: &str, line: usize, advice: &str) {
     let mistakes = parse("appspec.yml", text.as_bytes()).expect_err("no YAML");
     let [only] = mistakes.as_slice() else { panic!("{mistakes:?}") };

@@ -17,8 +17,8 @@ fn observer(number: u8) -> HostId {
     HostId::from_public_key([number; 32])
 }
 
-/// One probe for each letter, 5 s apart: `+` well, `-` unwell, `?` no answer.
-/// After them the monitor is well, unwell or neither.
+/// Checks a monitor after one probe for each letter, 5 s apart: `+` well, `-`
+/// unwell, `?` no answer. Then it is well, unwell or neither.
 fn check(probes: &str, expected: &str) {
     let mut monitor = monitor();
     let mut now = second(0);
@@ -69,7 +69,7 @@ fn a_probe_that_does_not_answer_has_failed() {
     assert!(!monitor.is_due(second(3)), "it has run out, and the next one is due at 5 s");
     assert_eq!(monitor.next(), second(5));
     assert!(monitor.so_far().contains("did not answer within 2 s"), "{}", monitor.so_far());
-    // What comes now is of a probe that was counted already.
+    // This is the answer to a probe that was counted already.
     monitor.answered(ProbeId(1), Ok(()), second(4));
     assert_eq!(monitor.good_in_row, 0);
 }
@@ -105,8 +105,9 @@ fn a_turn_waits_for_the_rise_and_no_longer_than_the_grace() {
     assert_eq!(said, expected);
 }
 
-/// The host's own probe, then what each of three observers saw; `.` has not
-/// answered. Successes and failures counted, before and after time runs out.
+/// Checks the counts of successes and failures, before and after time runs out.
+/// `own` is the result of the host's own probe, and `seen` has the result of each
+/// observer; `.` means no answer.
 fn observed(own: Result<(), String>, seen: &str, expected: (u32, u32), after: (u32, u32)) {
     let mut monitor = Monitor::new(check_of(Viewpoint::Observers), Aim::Watch, second(0));
     let observers: Vec<HostId> = (0..).map(observer).take(seen.len()).collect();

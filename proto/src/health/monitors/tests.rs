@@ -24,7 +24,7 @@ fn wanted(aim: Aim) -> BTreeMap<GroupName, (HealthCheck, Aim)> {
     BTreeMap::from([(group(), (check, aim))])
 }
 
-/// A ledger of one host's health, as the fold keeps it, and its monitors.
+/// One host's monitors, and a ledger of its health as the fold keeps it.
 struct Host {
     monitors: Monitors,
     known: RefCell<Known>,
@@ -40,7 +40,8 @@ impl Host {
         Host { monitors, known, unwell_at: Vec::new(), words: Vec::new() }
     }
 
-    /// A second with one probe; what is said is committed at once.
+    /// Runs one second with one probe; what the monitors propose is committed at
+    /// once.
     fn probe(&mut self, at: u64, result: Result<(), String>) {
         let asks = self.monitors.begin(second(at), |_| Vec::new());
         assert_eq!(asks.len(), 1, "one probe a second");
@@ -61,8 +62,8 @@ impl Host {
         }
     }
 
-    /// What is said if the application is well when `is_well` says so, for so
-    /// many seconds.
+    /// Runs for this many seconds, with a well application whenever `is_well` says
+    /// so. Returns what was proposed.
     fn run(&mut self, seconds: u64, is_well: impl Fn(u64) -> bool) -> &[(u64, bool)] {
         for at in 0..seconds {
             self.probe(at, if is_well(at) { Ok(()) } else { Err("refused".into()) });
@@ -82,13 +83,13 @@ fn only_changes_that_last_are_said() {
 
 #[test]
 fn a_host_that_flaps_waits_longer_and_longer_before_it_counts_as_well() {
-    // Well for three seconds, unwell for three.
+    // The application is well for three seconds, and then unwell for three.
     let mut host = Host::new();
     let words = host.run(600, |at| at % 6 < 3);
     assert_eq!(words, [(5, false), (7, true), (11, false)], "then it is never steady for 30 s");
 
     let mut host = Host::new();
-    // Unwell for three seconds of each hundred.
+    // The application is unwell for three seconds of each hundred.
     let words = host.run(1_200, |at| at % 100 < 97);
     let well_after: Vec<u64> = words.chunks(2).filter_map(|pair| Some(pair.get(1)?.0 - pair[0].0)).collect();
     assert_eq!(well_after, [2, 31, 61], "then it would have to be well for 120 s");
@@ -106,7 +107,7 @@ fn however_it_flaps_an_hour_holds_a_bounded_number_of_words() {
             |from: u64| host.words.iter().filter(|(at, _)| (from..from + 3_600).contains(at)).count();
         most = most.max((0..3 * 3_600).step_by(60).map(in_window).max().unwrap_or(0));
     }
-    // The worst that can be: it falls as soon as it was said to be well.
+    // In the worst case, it becomes unwell as soon as it was reported well.
     let mut host = Host::new();
     for at in 0..4 * 3_600 {
         let is_well = host.known.borrow().is_ailing;

@@ -6,7 +6,7 @@ use crate::ledger::ChainHash;
 const ME: VoterId = VoterId(1);
 const OTHER: VoterId = VoterId(2);
 
-/// A voter with entries 2..=5 of term 3, all committed.
+/// Makes a voter with entries 2..=5 of term 3, all of them committed.
 fn consensus() -> (Voters, Consensus) {
     let mut voters = Voters::only(ME);
     voters.voters.insert(OTHER);

@@ -3,7 +3,7 @@ use super::*;
 use crate::id::VoterId;
 use crate::io::WriteId;
 
-/// What a founder has written after a few entries.
+/// Returns the store of a founder after a few entries.
 fn founded() -> BTreeMap<Vec<u8>, Vec<u8>> {
     let ledger = Ledger::empty(VoterId(1), 0, 100);
     let mut ledger = ledger.found([0; 32], crate::state::State::founding().encode());

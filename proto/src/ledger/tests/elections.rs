@@ -1,8 +1,8 @@
-//! Standing for election while the disk is slow.
+//! Tests elections while the disk is slow.
 
 use super::*;
 
-/// Longer than anybody waits before it stands for election.
+/// More ticks than any host waits before it stands for election.
 const LONG: u32 = 60;
 
 fn two_voters() -> Voters {

@@ -1,5 +1,5 @@
-//! Messages that no honest voter sends, and honest ones at the wrong moment:
-//! whatever comes, nothing panics, and what was committed stays.
+//! Tests messages that no honest voter sends, and honest ones at the wrong time.
+//! Whatever arrives, nothing panics, and what was committed stays.
 
 use proptest::prelude::*;
 
@@ -22,9 +22,9 @@ struct Odd {
     term: Number,
     log_term: Number,
     index: Number,
-    /// Terms of its entries, and what stands in them.
+    /// The terms of its entries, and their contents.
     entries: Vec<(Number, u8)>,
-    /// Whether its entries follow each other.
+    /// True if the indexes of its entries follow each other.
     in_order: bool,
     commit: Number,
     commit_term: Number,
@@ -38,10 +38,10 @@ struct Odd {
 #[derive(Clone, Debug)]
 enum Step {
     Odd(Odd),
-    /// By a neighbour, not by way of consensus.
+    /// Entries from a neighbour, not from consensus.
     Committed(Vec<(Number, u8)>, Number),
     Snapshot(Number, Number, u8),
-    /// The other voters say yes to whatever it stands for.
+    /// The other voters grant every vote that it asks for.
     Elected,
     Tick(u8),
     Propose,
@@ -69,7 +69,8 @@ fn odd() -> impl Strategy<Value = Odd> {
     (first, rest).prop_map(|(first, rest)| {
         let (kind, from, term, log_term, index, entries, in_order) = first;
         let (commit, commit_term, reject, hint, snapshot, request_snapshot, context) = rest;
-        // Mostly none: it would hide all others behind one refusal.
+        // It is mostly zero, because another value would hide all other mistakes
+        // behind one refusal.
         let request_snapshot = if context < 16 { request_snapshot } else { Number::Small(0) };
         Odd {
             kind,
@@ -107,7 +108,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// Voters of which some can be, and some not.
+/// Returns voters, some of which are possible and some not.
 fn voters(which: u8) -> Voters {
     let set = |numbers: &[u64]| numbers.iter().map(|number| VoterId(*number)).collect();
     let (voters, outgoing, learners): (&[u64], &[u64], &[u64]) = match which % 14 {
@@ -120,7 +121,7 @@ fn voters(which: u8) -> Voters {
         6 => (&[2], &[1, 3], &[]),
         7 => (&[1, 4], &[1, 2, 3], &[5]),
         8 => (&[2, 3], &[], &[]),
-        // From here on there are none like these.
+        // From here on the configurations are impossible.
         9 => (&[], &[], &[]),
         10 => (&[], &[1, 2], &[]),
         11 => (&[0, 1], &[], &[]),

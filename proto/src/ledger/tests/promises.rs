@@ -1,5 +1,5 @@
-//! What is said only when it is durable. (Each message is held against the
-//! disk as it is sent.)
+//! Tests that a host says only what is durable. (Each message is compared with the
+//! disk when it is sent.)
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn second() -> LogEntry {
     LogEntry { index: 2, term: 2, content: Content::Empty }
 }
 
-/// The leader asks whether it has the second entry.
+/// The leader asks whether this host has the second entry.
 fn probe() -> RaftMessage {
     RaftMessage { index: 2, log_term: 2, ..message(Kind::Append, 2, 1, 2) }
 }

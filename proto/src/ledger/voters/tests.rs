@@ -11,8 +11,8 @@ fn list(numbers: &[u64]) -> Vec<VoterId> {
     numbers.iter().map(|number| VoterId(*number)).collect()
 }
 
-/// Hosts 1..=`hosts`; those in `down` are Down for long enough, those in
-/// `gone` have left.
+/// Makes hosts 1..=`hosts`. Those in `down` have been Down for long enough, and
+/// those in `gone` have left.
 fn candidates(hosts: u64, down: &[u64], gone: &[u64]) -> Vec<Candidate> {
     (1..=hosts)
         .filter(|number| !gone.contains(number))
@@ -75,7 +75,7 @@ fn a_mesh_that_shrinks_by_will_keeps_an_odd_number() {
 
 #[test]
 fn a_mesh_that_shrinks_lets_go_of_who_is_down_before_who_is_there() {
-    // Of five hosts one leaves: three are to vote.
+    // One of five hosts leaves, so three should vote.
     check(&[1, 2, 3, 4, 5], &[], &candidates(5, &[2], &[5]), Some([&[], &[], &[5, 2]]));
     check(&[1, 2, 3, 4, 5], &[], &candidates(5, &[2, 3], &[5]), Some([&[], &[], &[5, 3]]));
     let mut hosts = candidates(5, &[4], &[]);
@@ -100,7 +100,7 @@ fn a_learner_that_is_lost_is_let_go() {
 
 #[test]
 fn zones_without_a_voter_come_first() {
-    // 1 and 4 stand in one zone: 2 or 3, of the others, are chosen.
+    // Hosts 1 and 4 are in one zone, so 2 and 3 from the others are chosen.
     let voters = Voters::only(ME);
     let change = next_change(&voters, ME, &candidates(4, &[], &[]), 3).expect("a change");
     assert_eq!(change.learn, list(&[2, 3]));

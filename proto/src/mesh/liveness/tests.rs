@@ -4,7 +4,7 @@ fn host(number: u8) -> HostId {
     HostId::from_public_key([number; 32])
 }
 
-/// Hosts 0..`hosts`, we are 0; `lost[i]` is what host i has lost.
+/// Checks hosts 0..`hosts` as host 0 sees them; `lost[i]` is what host i has lost.
 fn check(hosts: u8, lost: &[&[u8]], expected: &[(u8, Judgement)]) {
     let members: BTreeSet<HostId> = (0..hosts).map(host).collect();
     let own = lost[0].iter().copied().map(host).collect();
@@ -48,7 +48,8 @@ fn three_lost_of_five_are_known_by_implicit_alerts() {
 
 #[test]
 fn an_observer_that_lost_everybody_is_alone() {
-    // It is the one with the bad network: four suspects, none Down by the others' word.
+    // Host 1 is the one with the bad network: it suspects four others, but no other
+    // host confirms that.
     check(
         5,
         &[&[], &[0, 2, 3, 4], &[1], &[1]],
@@ -62,8 +63,8 @@ fn an_observer_that_lost_everybody_is_alone() {
     );
 }
 
-/// The rule as it is said: for each host, who has lost it, and whose silence
-/// counts as having lost everybody.
+/// The rule in its literal form: for each host, who has lost it, and whose silence
+/// counts as having lost every host.
 fn judged_one_by_one(liveness: &Liveness, members: &BTreeSet<HostId>) -> BTreeMap<HostId, Judgement> {
     let marks = Watermarks::of(members.len());
     let none = BTreeSet::new();
@@ -93,7 +94,8 @@ proptest::proptest! {
     ) {
         let members: BTreeSet<HostId> = (0..hosts).map(host).collect();
         let mut lost = lost.into_iter().map(|lost| lost.into_iter().map(host).collect());
-        // We never lose ourselves; the others may say anything, and some are no members.
+        // This host never loses itself. The others may say anything, and some of
+        // them are not members.
         let own: BTreeSet<HostId> = lost.next().expect("there are 12");
         let own = own.into_iter().filter(|lost| *lost != host(0)).collect();
         let mut liveness = Liveness { lost: own, ..Liveness::default() };
@@ -136,7 +138,7 @@ fn who_is_there_again_is_not_accused_by_what_was_lost_before() {
     all_have_lost_it(&mut liveness, 7);
     liveness.expire(later + GRACE - Duration::from_micros(1));
     assert!(!liveness.judge(host(0), &members).contains_key(&host(1)), "they speak of the one before");
-    // Nobody hears it, and now that is said of this one.
+    // No host hears it any longer, and now the reports are about its current agent.
     liveness.expire(later + GRACE);
     all_have_lost_it(&mut liveness, 8);
     assert_eq!(liveness.judge(host(0), &members)[&host(1)], Judgement::Down);
@@ -153,8 +155,8 @@ fn silence_on_an_open_connection_is_loss_after_three_seconds() {
     assert!(liveness.expire(now + Duration::from_secs(5)));
 }
 
-/// Hosts 0..`hosts`, we are 0 and hear `heard`; `lost[i]` is what `heard[i]` says
-/// that it has lost.
+/// Checks hosts 0..`hosts` as host 0 sees them, which hears `heard`; `lost[i]` is
+/// what `heard[i]` has lost.
 fn check_unheard(hosts: u8, heard: &[u8], lost: &[&[u8]], expected: &[u8]) {
     let (members, now) = ((0..hosts).map(host).collect(), Time::from_micros(1));
     let mut liveness = Liveness::default();
@@ -171,11 +173,11 @@ fn check_unheard(hosts: u8, heard: &[u8], lost: &[&[u8]], expected: &[u8]) {
 fn a_host_is_unheard_if_nobody_in_reach_hears_it() {
     check_unheard(3, &[1, 2], &[&[], &[]], &[]);
     check_unheard(3, &[], &[], &[1, 2]);
-    // One that this host hears vouches for one that it does not hear.
+    // A host that is heard vouches for one that this host does not hear.
     check_unheard(4, &[1, 2], &[&[], &[3]], &[]);
     check_unheard(4, &[1, 2], &[&[3], &[3]], &[3]);
-    // Too few are left for seven tenths of the observers.
+    // Too few hosts are left to make up seven tenths of the observers.
     check_unheard(6, &[1], &[&[2, 3, 4, 5]], &[2, 3, 4, 5]);
-    // Of itself a host says nothing.
+    // A host's report about itself does not count.
     check_unheard(3, &[1], &[&[2]], &[2]);
 }

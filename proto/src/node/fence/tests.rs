@@ -69,7 +69,8 @@ fn a_record_that_is_missing_stale_or_changed_is_found() {
         without.remove(key);
         let mut changed = contents.clone();
         changed.insert(key.clone(), b"other".to_vec());
-        // Also if the fence is of the write before: the store carries its own.
+        // This holds also if the kept fence is one write older: the store carries
+        // its own.
         for kept in [*fence, states[2].1] {
             assert_eq!(open(&without, Some(kept)), Err(Loss::Altered(3)));
             assert_eq!(open(&changed, Some(kept)), Err(Loss::Altered(3)));

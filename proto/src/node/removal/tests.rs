@@ -8,7 +8,7 @@ fn host(number: u8) -> HostId {
     HostId::from_public_key([number; 32])
 }
 
-/// Hosts that vote, by the number of one that is asked.
+/// Returns the voters, as host `of` knows them.
 fn voters(mesh: &Mesh, of: u8) -> Vec<HostId> {
     mesh.nodes[&host(of)].mesh().voters.into_iter().collect()
 }
@@ -17,7 +17,8 @@ fn leader(mesh: &Mesh) -> HostId {
     mesh.nodes.values().find_map(|node| node.mesh().leader).expect("somebody leads")
 }
 
-/// Answered only when the voters have changed, one step after another.
+/// Removes a host. The answer comes only after the voters have changed, step by
+/// step.
 fn remove(mesh: &mut Mesh, out: u8, by: u8) {
     mesh.replies.clear();
     let request = Box::new(Request::RemoveHost(host(out)));
@@ -26,7 +27,7 @@ fn remove(mesh: &mut Mesh, out: u8, by: u8) {
     assert_eq!(mesh.replies, [Ok(Accepted::Done)]);
 }
 
-/// Takes a host out of a mesh, by way of another one, and returns the mesh.
+/// Makes a mesh, and removes host `out` by a request to host `by`.
 fn taken_out(hosts: u8, out: u8, by: u8) -> Mesh {
     let mut mesh = Mesh::of(hosts);
     mesh.run(Duration::from_secs(10));
@@ -67,7 +68,7 @@ fn a_host_that_was_taken_out_says_so_and_closes_its_connections() {
     let at = node.removed().expect("looked at above").at;
     let refusal = Err(Refusal::Removed { at });
     assert_eq!(mesh.request(3, Request::RemoveHost(host(0))), refusal);
-    // Whoever connects with it is sent away.
+    // A host that connects to it is disconnected.
     let node = mesh.nodes.get_mut(&host(3)).expect("its node");
     node.handle(Input::Connected { host: host(0) }, mesh.now);
     let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
@@ -78,7 +79,7 @@ fn a_host_that_was_taken_out_says_so_and_closes_its_connections() {
 fn while_nobody_can_take_its_place_it_is_not_told_to_be_gone() {
     let mut mesh = Mesh::of(2);
     mesh.run(Duration::from_secs(10));
-    // The other one is not there.
+    // The other host is gone.
     mesh.nodes.remove(&host(1));
     let ask = Input::Request { id: RequestId(7), request: Box::new(Request::RemoveHost(host(0))) };
     mesh.inputs.push_back((host(0), ask));

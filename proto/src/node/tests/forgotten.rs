@@ -1,10 +1,10 @@
-//! Nodes whose store has lost something.
+//! Tests nodes whose store has lost something.
 
 use super::*;
 use crate::io::Write;
 
-/// A store in memory: what it held after each write, and the newest fence that
-/// was kept by then.
+/// A store in memory: its content after each write, and the newest fence that was
+/// kept by then.
 struct Disk {
     states: Vec<Stored>,
 }
@@ -32,7 +32,7 @@ impl Disk {
         self.states.push(state);
     }
 
-    /// Starts the founder from the newest state, and runs it for as many wakes.
+    /// Starts the founder from the newest state, and runs it for this many wakes.
     fn run(&mut self, wakes: u32) -> Node {
         let mut now = Time::from_micros(1_000_000_000_000_000);
         let mut node = Node::start(config(0), self.newest(), now).expect("it starts");
@@ -80,7 +80,7 @@ fn a_store_without_its_fence_or_with_a_lost_record_is_refused() {
     let newest = disk.newest();
     let found = start(Stored { fence: None, ..newest.clone() });
     assert!(matches!(found, Err(StartError::Forgotten(Loss::NoFence))));
-    // Of these nothing but the digest knows.
+    // Only the digest covers this record.
     let entry = newest.contents.keys().rfind(|key| key.first() == Some(&b'E')).expect("an entry").clone();
     let mut stored = newest;
     stored.contents.remove(&entry);

@@ -1,4 +1,4 @@
-//! A host that cannot fold as the others do stops, and says so.
+//! Tests that a host which cannot fold as the others do halts, and says so.
 
 use super::*;
 use crate::entry::NotAnEntry;
@@ -15,7 +15,7 @@ fn an_entry_that_cannot_be_read_is_not_skipped() {
     let now = mesh.now;
     let node = mesh.nodes.values_mut().find(follows).expect("two of seven follow");
     let (index, _) = node.ledger.head();
-    // From an agent of the version 9, whose entries have another form.
+    // The entry is from an agent of version 9, in which entries have another form.
     let content = Content::Entry(vec![0, 9, 200, 200, 200]);
     assert_eq!(node.ledger.follow(vec![LogEntry { index: index + 1, term: 9, content }]), 1);
     node.handle(Input::Wake, now);

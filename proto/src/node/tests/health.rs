@@ -1,4 +1,4 @@
-//! The group's check, in turns and between them.
+//! Tests the group's health check, during turns and between them.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn a_turn_ends_with_its_check_and_later_news_enters_the_ledger() {
     };
     let group = mesh.checked_group(Some(HealthCheck { grace: Duration::from_secs(10), ..check }));
     let first = mesh.deploy(0, &group, 1);
-    // Five hosts, one after the other, and each waits for a second success.
+    // Five hosts go one after the other, and each waits for a second success.
     mesh.run(Duration::from_secs(3));
     assert_eq!(mesh.state(0).rollout(first).map(Rollout::status), Some(DeploymentStatus::InProgress));
     mesh.run(Duration::from_secs(3));
@@ -31,7 +31,8 @@ fn a_turn_ends_with_its_check_and_later_news_enters_the_ledger() {
 
     mesh.unwell.extend(mesh.nodes.keys().copied().collect::<Vec<_>>());
     let bad = mesh.deploy(0, &group, 2);
-    // Two fail: the others are unwell too, so one alone takes nothing away.
+    // Two hosts fail. The other hosts are unwell too, so a single failure takes
+    // nothing out of service.
     mesh.run(Duration::from_secs(30));
     assert_eq!(code_of(mesh.state(2), bad, sick), Some(crate::entry::ErrorCode::HealthCheckFailed));
     assert!(mesh.state(2).rollout(bad).expect("it is known").rolled_back_by.is_some());

@@ -1,4 +1,5 @@
-//! What a node makes of its ledger, its store, and what it has forgotten.
+//! Tests how a node uses its ledger and its store, and what happens when it has
+//! forgotten something.
 
 use super::*;
 
@@ -91,7 +92,7 @@ fn what_a_snapshot_says_was_done_is_answered_so() {
     }
     mesh.run(Duration::from_secs(1));
     assert!(mesh.state(0).host(HostId::from_public_key([4; 32])).is_none());
-    // Another host starts again, of which only the snapshot tells.
+    // Another host starts anew, which only the snapshot tells.
     mesh.nodes.get_mut(&renewed).expect("a node").meta.incarnation = 5;
     mesh.run(Duration::from_secs(1));
     mesh.burst();
@@ -181,7 +182,7 @@ fn a_host_that_has_forgotten_a_start_outranks_what_the_mesh_knows_of_it() {
     let mut mesh = Mesh::of(3);
     mesh.run(Duration::from_secs(10));
     let host = HostId::from_public_key([2; 32]);
-    // Its store lost power before it had counted two starts.
+    // The store lost power before it had counted two starts.
     let node = mesh.nodes.get_mut(&host).expect("a node");
     node.meta.incarnation = 3;
     mesh.run(Duration::from_secs(5));

@@ -1,4 +1,4 @@
-//! One member that lies: it speaks the protocol, and nobody else believes it.
+//! Tests one lying member: it speaks the protocol, and no other host believes it.
 
 use super::*;
 use crate::ledger::{Kind, RaftMessage, Snapshot, Voters};
@@ -30,7 +30,7 @@ impl Mesh {
         self.nodes.values().map(|node| node.meta.voter).collect()
     }
 
-    /// All have folded the same, and can go on.
+    /// Checks that all hosts have folded the same, and can go on.
     fn check_well(&mut self) {
         self.run(Duration::from_secs(10));
         self.group();
@@ -69,7 +69,8 @@ fn no_frame_makes_a_voter_give_up_its_number() {
     let voter = mesh.voting(true).into_iter().find(|host| *host != leader).expect("five vote");
     let number = |mesh: &Mesh, of: HostId| mesh.nodes[&of].meta.voter;
     let before = mesh.numbers();
-    // Under a number that nobody has, under the leader's, and one of five under its own.
+    // The stranger claims a number that no host has, its own, and the leader's. One
+    // voter claims its own.
     let claims = [
         (stranger, VoterId(99)),
         (stranger, number(&mesh, stranger)),
@@ -102,7 +103,8 @@ fn a_false_snapshot_takes_no_follower_over() {
     let false_one = Snapshot { index, term: 9, hash: [6; 32], voters, state: state.encode() };
     let message = Message::Snapshot(Box::new(false_one));
     let before = mesh.nodes[&follower].ledger.head();
-    // Unasked, and as the answer to what it asked this very neighbour.
+    // The snapshot comes once unasked, and once as the answer of the very neighbour
+    // that was asked.
     for is_asked in [false, true] {
         let now = mesh.now;
         let node = mesh.nodes.get_mut(&follower).expect("a node");
@@ -143,7 +145,7 @@ fn nobody_proposes_in_the_name_of_another() {
     let lie = Body::HostJoined(HostRecord { tags: BTreeSet::new(), incarnation: 9, ..record.clone() });
     let id = |host| ProposalId { host, incarnation: 1, number: 7 };
     let propose = |host, forwarded| Message::Propose { id: id(host), body: Box::new(lie.clone()), forwarded };
-    // The victim is heard, so nobody needs to relay what it says.
+    // The victim is heard, so nothing needs to relay its proposals.
     for message in [propose(victim, false), propose(liar, false), propose(victim, true), propose(liar, true)]
     {
         mesh.hear(leader, liar, &message);
@@ -151,7 +153,8 @@ fn nobody_proposes_in_the_name_of_another() {
     mesh.run(Duration::from_secs(1));
     assert_eq!(mesh.state(0).host(victim).expect("it has joined").record, record);
 
-    // Nor when it is not heard, if one relays it who alone says so.
+    // When the victim is not heard, a relay by the liar alone is not believed
+    // either.
     for other in [leader, liar] {
         mesh.cut.extend([(victim, other), (other, victim)]);
     }
@@ -206,7 +209,8 @@ fn what_is_published_is_progress_and_nothing_else() {
         mesh.run(Duration::from_millis(10));
         assert!(mesh.nodes[&judge].mesh().suspects.is_empty());
     }
-    // Nor is progress taken as a message, or told by another than its host.
+    // Nor is progress taken as a message, or believed from a host that it is not
+    // about.
     let group = mesh.group();
     mesh.hangs = Some(LifecycleEvent::Install);
     let deployment = mesh.deploy(0, &group, 1);

@@ -1,9 +1,10 @@
-//! Two agents with one key, and stores that are older than the mesh knows.
+//! Tests two agents with the same key, and stores that are older than the mesh
+//! knows.
 
 use super::*;
 use crate::wire::{self, Message};
 
-/// A mesh of three, whose host 2 may have a twin that a test speaks for.
+/// A mesh of three hosts. Host 2 may have a twin, for which a test speaks.
 struct Cloned {
     mesh: Mesh,
     host: HostId,
@@ -25,7 +26,7 @@ impl Cloned {
         self.mesh.state(0).host(self.host).expect("it is known").clone()
     }
 
-    /// The other agent announces itself by this number.
+    /// The other agent announces itself with this number.
     fn announce(&mut self, start: u64, incarnation: u64) {
         let addresses = vec!["/ip4/10.9.9.9/tcp/1".to_string()];
         let record = HostRecord { start, incarnation, addresses, ..self.known().record };
@@ -60,7 +61,7 @@ fn two_agents_with_one_key_are_found_out_and_fall_silent() {
     assert!(cloned.mesh.ran.iter().all(|(host, _)| *host != cloned.host), "it starts nothing");
     assert!(cloned.mesh.state(0).rollout(deployment).is_some());
 
-    // One of them has stopped, and the other is started again.
+    // One of the two agents was stopped, and the other is started again.
     let (host, number) = (cloned.host, cloned.node().incarnation());
     let mut again =
         Node::start(Config { seed: 99, ..config(2) }, Stored::default(), cloned.mesh.now).expect("started");
@@ -79,7 +80,7 @@ fn two_agents_with_one_key_are_found_out_and_fall_silent() {
 fn an_older_copy_of_a_store_does_not_vote_under_its_number() {
     let mut cloned = Cloned::new();
     let (voter, incarnation) = (cloned.node().voter(), cloned.node().incarnation());
-    // The mesh has seen three starts of this host, and its store knows of one.
+    // The mesh has seen three starts of this host, but its store knows of one.
     cloned.announce(77, incarnation + 3);
     assert_ne!(cloned.node().voter(), voter);
     assert!(cloned.node().incarnation() > incarnation + 3);

@@ -1,4 +1,4 @@
-//! Links and disks that fail without a word.
+//! Tests links and disks that fail silently.
 
 use super::*;
 
@@ -81,7 +81,7 @@ fn what_is_not_lacking_any_more_is_not_proposed_any_longer() {
     let mut mesh = Mesh::of(3);
     mesh.run(Duration::from_secs(10));
     let lost = host(2);
-    // Nothing is committed, so what is proposed stays pending.
+    // Nothing is committed, so proposals stay pending.
     mesh.stuck.extend((0..3).map(host));
     for other in [0, 1] {
         mesh.cut.insert((host(other), lost));

@@ -1,4 +1,4 @@
-//! Bakes: how long, after which wave, and what is noticed in them.
+//! Tests bakes: how long, after which wave, and what is noticed during them.
 
 use super::*;
 use crate::policy::{Canary, Share, Zonal};
@@ -13,7 +13,7 @@ fn policy(bake: u64, first_bake: Option<u64>) -> Policy {
     Policy { minimum: Minimum::AllAtOnce, zonal: Some(zonal), ..Policy::default() }
 }
 
-/// What is said of one that does not come back.
+/// Returns the failure of a host that does not come back.
 fn lost() -> Failure {
     let TurnOutcome::Failed(failure) = failed() else { panic!("it failed") };
     Failure { code: ErrorCode::HostLost, ..failure }
@@ -21,7 +21,7 @@ fn lost() -> Failure {
 
 const THREE_ZONES: [&str; 3] = ["a", "b", "c"];
 
-/// How long each wave of three zones of one host is watched.
+/// Checks how long each wave is watched, with three zones of one host each.
 fn check(policy: Policy, bakes: &[u64]) {
     let play = Play::of(policy, entrants(&THREE_ZONES, &[]));
     let got: Vec<u64> = play.rollout.waves().iter().map(|wave| wave.bake.as_secs()).collect();
@@ -75,7 +75,7 @@ fn one_that_does_not_come_back_counts_as_failed() {
     assert!(play.rollout.lose(host(0), lost(), at).is_some());
     play.ends_as(Some(ReasonCode::HealthConstraints));
     assert_eq!((play.rollout.counts().failed, play.rollout.counts().succeeded), (1, 0));
-    // With a host to spare it goes on when the bake is over.
+    // With a host to spare, the rollout goes on when the bake is over.
     let mut play = Play::of(policy(60, None), entrants(&THREE_ZONES, &[]));
     play.succeeds(0, &[]);
     play.down(0, true, &[]);
@@ -105,7 +105,7 @@ fn a_host_is_watched_only_in_the_bake_of_its_own_wave() {
     assert!(!play.rollout.watches(host(0)));
     let at = play.now();
     assert_eq!(play.rollout.lose(host(0), lost(), at), None);
-    // Nor without a bake, nor once it is decided how it ends.
+    // Nor is it watched without a bake, or once the verdict is decided.
     let mut play = Play::of(policy(0, None), entrants(&THREE_ZONES, &[]));
     play.succeeds(0, &[1]);
     play.down(0, true, &[1]);

@@ -1,4 +1,4 @@
-//! Some hosts first: who they are, and that all of them must go well.
+//! Tests the canary: which hosts are in it, and that all of them must succeed.
 
 use super::*;
 use crate::policy::{Canary, Share};
@@ -62,7 +62,7 @@ fn a_canary_is_a_host_in_service_if_there_is_one() {
     let others = [(0, Was::Down), (1, Was::Broken)];
     let play = Play::of(policy(Minimum::AllAtOnce, Share::Hosts(1), 60), entrants(&GROUP, &others));
     assert_eq!(play.flying(), [2]);
-    // Unhealthy ones before those that are not there.
+    // Unhealthy hosts come before those that are Down.
     let others = [(0, Was::Down), (1, Was::Broken), (2, Was::Down), (3, Was::Down), (4, Was::Down)];
     let play = Play::of(policy(Minimum::AllAtOnce, Share::Hosts(1), 60), entrants(&GROUP, &others));
     assert_eq!(play.flying(), [1]);
@@ -70,13 +70,14 @@ fn a_canary_is_a_host_in_service_if_there_is_one() {
 
 #[test]
 fn an_unhealthy_host_goes_ahead_of_the_canary_only_if_nobody_else_may() {
-    // Four of five are healthy and four must stay so: the broken one first.
+    // Four of five hosts are healthy and four must stay so, so the broken one goes
+    // first.
     let mut play =
         Play::of(policy(Minimum::OneAtATime, Share::Hosts(1), 0), entrants(&GROUP, &[(3, Was::Broken)]));
     assert_eq!(play.flying(), [3]);
     play.succeeds(3, &[0]);
     play.succeeds(0, &[1]);
-    // With one to spare the canary is first.
+    // With one host to spare, the canary goes first.
     let play =
         Play::of(policy(Minimum::HostCount(3), Share::Hosts(1), 0), entrants(&GROUP, &[(3, Was::Broken)]));
     assert_eq!(play.flying(), [0]);

@@ -1,4 +1,5 @@
-//! Entries that come when they do not count, and what is noted beside the rule.
+//! Tests entries that come when they do not count, and what is recorded besides the
+//! rule.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! What a forecast says of the failures that a deployment stands is held against
-//! every choice of failing hosts.
+//! Tests what a forecast says about the failures that a deployment survives,
+//! against every choice of failing hosts.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::rollout::forecast::{Forecast, Played, Stops};
 
 const TURN: Duration = Duration::from_secs(1);
 
-/// What a host of a small group may be before.
+/// The state of a host in a small group before the deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
     Old,
@@ -20,7 +20,7 @@ enum Before {
     Broken,
     Down,
     Unwell,
-    /// Healthy and without a turn in this deployment.
+    /// Healthy, and without a turn in this deployment.
     Apart,
 }
 
@@ -46,7 +46,7 @@ fn group(before: &[Before]) -> Vec<Entrant> {
     (0..).zip(before).map(entrant).collect()
 }
 
-/// The same hosts, dealt out to so many zones.
+/// Distributes the same hosts over this many zones.
 fn in_zones(of: &Forecast, zones: usize) -> Forecast {
     let moved = |(at, entrant): (usize, &Entrant)| Entrant {
         zone: format!("zone {}", at % zones),
@@ -87,7 +87,7 @@ fn hosts_that_are_new_may_fail_once_whichever_it_is() {
 fn one_that_succeeds_is_enough_without_a_minimum() {
     let none = Policy { minimum: Minimum::HostCount(0), ..Policy::default() };
     check(&[Before::New; 3], none.clone(), (3, None, 2));
-    // The canary is that one.
+    // The successful canary is that host.
     check(&[Before::Old; 5], Policy { canary: canary_of(2), ..none }, (1, Some(0), 3));
 }
 
@@ -99,13 +99,13 @@ fn the_fewest_that_stop_it_are_not_all_that_fail_in_the_same_moment() {
     assert_eq!((outlook.stops.fewest, outlook.stops.last), (5, 4));
 }
 
-/// The hosts of this choice.
+/// Returns the hosts whose bits are set in `choice`.
 fn chosen(of: &[HostId], choice: u32) -> Vec<HostId> {
     (0..).zip(of).filter(|(bit, _)| choice >> bit & 1 == 1).map(|(_, host)| *host).collect()
 }
 
-/// The turns of hosts that are up, those that began together in one list. Hosts that
-/// are Down come after them, and none of what is said counts them.
+/// Returns the turns of hosts that are up; turns that began together are in one
+/// list. Hosts that are Down come after them, and no number counts them.
 fn turns_of_up_hosts(played: &Played) -> Vec<(Duration, Vec<HostId>)> {
     let is_up = |host: &HostId| played.rollout.members()[host].down.is_none();
     let up = |hosts: &[HostId]| hosts.iter().copied().filter(is_up).collect::<Vec<_>>();
@@ -113,7 +113,7 @@ fn turns_of_up_hosts(played: &Played) -> Vec<(Duration, Vec<HostId>)> {
     batches.filter(|(_, hosts)| !hosts.is_empty()).collect()
 }
 
-/// How many of these had failed when the last turn began.
+/// Counts those of the failing hosts that had failed when the last turn began.
 fn failed_while_others_waited(played: &Played, failing: &[HostId]) -> usize {
     let batches = turns_of_up_hosts(played);
     let last = batches.last().expect("a batch").0;
@@ -121,7 +121,7 @@ fn failed_while_others_waited(played: &Played, failing: &[HostId]) -> usize {
     before_it.flat_map(|(_, hosts)| hosts).filter(|host| failing.contains(host)).count()
 }
 
-/// Every sentence that is said of the failures is true of these hosts.
+/// Checks that everything said about failures is true if these hosts fail.
 fn holds_for(forecast: &Forecast, well: &Played, stops: Stops, failing: &[HostId]) {
     let played = forecast.play(|host| failing.contains(&host));
     let is_canary = |host: &&HostId| well.rollout.wave_of(**host).expect("a wave").kind == WaveKind::Canary;

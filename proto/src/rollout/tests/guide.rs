@@ -1,12 +1,12 @@
-//! The rule without waves: each row of the AWS user guide's worked examples, and
-//! those that follow from the same rule.
+//! Tests the rule without waves: each row of the worked examples in the AWS user
+//! guide, and examples that follow from the same rule.
 
 use super::*;
 
-/// Runs a rollout over `total` hosts of which the first `unhealthy` are so;
+/// Runs a rollout over `total` hosts, of which the first `unhealthy` are unhealthy.
 /// `fails` says whether the n-th turn (from 0) fails. Turns end in the order in
-/// which they began. Returns how it ended, how many succeeded, M, and how many
-/// turns were in flight at most among the healthy hosts.
+/// which they began. Returns how it ended, how many succeeded, M, and the most
+/// turns in flight at a time among the healthy hosts.
 fn run(
     minimum: Minimum,
     total: u32,
@@ -133,7 +133,7 @@ fn a_brand_new_group_stops_when_its_minimum_is_out_of_reach() {
     check_with_unhealthy(OneAtATime, 5, 5, &[0, 3], ("Failed", 2, 4, 0));
 }
 
-/// What is said when these turns fail, of so many hosts.
+/// Checks the reason that is given when these turns fail.
 fn check_reason(minimum: Minimum, entrants: Vec<Entrant>, fails: &[u32], sentence: &str) {
     let mut play = Play::of(Policy { minimum, ..Policy::default() }, entrants);
     while let Some(next) = play.flying().first().copied() {
@@ -213,7 +213,7 @@ fn a_host_that_is_down_gets_its_turn_first_and_blocks_nobody_for_ever() {
         .collect();
     let mut rollout = Rollout::queued(submission(OneAtATime), at);
     assert_eq!(rollout.begin(&entrants, at), [host(3)]);
-    // It does not come back in time: its turn is over, and with it the deployment.
+    // The host does not come back in time. That ends its turn and the deployment.
     assert_eq!(rollout.end_turn(host(3), failed(), at), Some(vec![]));
     let Some(Verdict::Failed(reason)) = &rollout.verdict else { panic!("{:?}", rollout.verdict) };
     assert_eq!(reason.code, ReasonCode::HealthConstraints);
@@ -239,7 +239,7 @@ fn a_group_that_falls_to_its_minimum_for_other_reasons_waits() {
     rollout.start_turn(host(0), at);
     assert_eq!(rollout.end_turn(host(0), TurnOutcome::Succeeded, at), Some(vec![host(1)]));
     rollout.start_turn(host(1), at);
-    // The one that is done goes Down: nobody new may go.
+    // The updated host goes Down, so no other host may go.
     assert!(rollout.set_down(host(0), Some(at), at).is_empty());
     assert_eq!(rollout.end_turn(host(1), TurnOutcome::Succeeded, at), Some(vec![]));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Leases that are not used yet, when another host leaves service.
+//! Tests unused leases when another host leaves service.
 
 use std::time::Duration;
 

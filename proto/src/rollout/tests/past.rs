@@ -1,4 +1,5 @@
-//! What is kept of a rollout that is over is what was known of it before.
+//! Tests that the record of a rollout that is over tells the same as the rollout
+//! did.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,8 +20,8 @@ fn said(number: u32) -> TurnOutcome {
     })
 }
 
-/// Goes through it, a while each turn, and writes its end down. Where nothing
-/// goes on by itself any more, a person stops it.
+/// Plays the rollout to its end: each turn takes a while, and the end is recorded.
+/// When nothing goes on by itself, a person stops it.
 fn finish(play: &mut Play, fails: impl Fn(u32) -> bool, goes_down: impl Fn(u32) -> bool) {
     while play.rollout.verdict.is_none() {
         let Some(number) = play.flying().first().copied() else {
@@ -55,14 +56,15 @@ fn finish(play: &mut Play, fails: impl Fn(u32) -> bool, goes_down: impl Fn(u32) 
     assert!(play.rollout.finish(now));
 }
 
-/// What is asked of a rollout that is over, before and after it is shortened.
+/// Returns what readers ask of a rollout that is over, before and after it is
+/// shortened.
 fn known(
     rollout: &Rollout,
     roster: &Roster,
 ) -> (BTreeMap<HostId, Part<'static>>, Vec<HostId>, Vec<Duration>) {
     let parts = rollout.parts(roster).into_iter().map(|(host, part)| {
         let stage = std::borrow::Cow::Owned(part.stage.into_owned());
-        // Whether it was Down when the deployment ended is asked of the mesh.
+        // The mesh knows whether a host was Down when the deployment ended.
         (host, Part { stage, wave: None, down: None, ailing: None, interrupted: None })
     });
     let mut touched = rollout.touched(roster);
@@ -109,7 +111,8 @@ proptest! {
         entrants.iter_mut().zip(&targets).for_each(|(entrant, is_target)| entrant.target = *is_target);
         let mut play = Play::of(Policy { minimum, canary, zonal, ..Policy::default() }, entrants);
         finish(&mut play, |number| fails[number as usize], |number| goes_down[number as usize]);
-        // Not the first deployment of its group: some hosts have their numbers.
+        // This is not the group's first deployment, so some hosts have their
+        // numbers already.
         let mut roster = Roster::default();
         roster.enter((0..others).map(|number| host(3 * number)));
         check(play.rollout, &mut roster);

@@ -1,4 +1,5 @@
-//! Zone by zone: the order, the lesser of two minimums, and what breaks.
+//! Tests deployments zone by zone: the order, the lesser of two minimums, and what
+//! breaks.
 
 use super::*;
 use crate::policy::{Share, Zonal};
@@ -34,7 +35,7 @@ fn an_order_of_zones_comes_before_their_names() {
     assert_eq!(play.flying(), [0, 2, 4]);
 }
 
-/// How many of two zones of three go at once in the first zone.
+/// Checks how many hosts go at once in the first of two zones of three.
 fn check_at_once(minimum: Minimum, of_zone: Share, cap: Option<u32>, at_once: usize) {
     let policy = Policy { turns_max: cap, ..policy(minimum, of_zone) };
     let play = Play::of(policy, entrants(&TWO_ZONES, &[]));
@@ -78,7 +79,7 @@ fn the_last_host_of_a_zone_may_fail_at_the_zones_minimum() {
 
 #[test]
 fn the_last_host_of_a_zone_that_is_not_the_last_counts_for_the_group() {
-    // OneAtATime: one failure is too many while any host is still to come.
+    // With OneAtATime, one failure is too many while any host is still to come.
     let mut play = Play::of(policy(Minimum::OneAtATime, Share::Percent(0)), entrants(&TWO_ZONES, &[]));
     play.succeeds(1, &[3]);
     play.succeeds(3, &[5]);
@@ -98,7 +99,7 @@ fn a_zone_of_which_all_must_stay_deploys_nothing() {
 
 #[test]
 fn a_zone_with_nothing_to_do_breaks_nothing() {
-    // Zone b is below its minimum, and zone c could never keep one: neither has
+    // Zone b is below its minimum, and zone c could never keep one. But neither has
     // a host that is to be deployed to.
     let zones = ["a", "a", "a", "b", "b", "b", "c"];
     let mut entrants = entrants(&zones, &[(3, Was::Broken), (4, Was::Broken)]);
@@ -112,7 +113,8 @@ fn a_zone_with_nothing_to_do_breaks_nothing() {
 
 #[test]
 fn a_zone_that_cannot_reach_its_minimum_any_more_stops_all_zones() {
-    // Zone b is brand-new: with two of its three failed, two cannot be healthy.
+    // Zone b is brand-new. When two of its three hosts have failed, two can no
+    // longer be healthy.
     let mut play = Play::of(
         policy(Minimum::AllAtOnce, Share::Hosts(2)),
         entrants(&["b", "b", "b", "c", "c", "c"], &[(0, Was::Broken), (1, Was::Broken), (2, Was::Broken)]),
@@ -125,22 +127,23 @@ fn a_zone_that_cannot_reach_its_minimum_any_more_stops_all_zones() {
 
 #[test]
 fn an_unhealthy_host_of_a_later_zone_goes_ahead_only_if_nobody_else_may() {
-    // One is broken in zone b, and all but one must stay healthy.
+    // One host is broken in zone b, and all but one must stay healthy.
     let mut play =
         Play::of(policy(Minimum::OneAtATime, Share::Percent(0)), entrants(&TWO_ZONES, &[(2, Was::Broken)]));
     assert_eq!(play.flying(), [2]);
     play.succeeds(2, &[1]);
-    // It was Down, and is back before it has started: it waits for its zone.
+    // The host was Down, and is back before it has started, so it waits for its
+    // zone.
     let mut play =
         Play::of(policy(Minimum::HostCount(5), Share::Percent(0)), entrants(&TWO_ZONES, &[(2, Was::Down)]));
     assert_eq!(play.flying(), [2]);
     play.down(2, false, &[1]);
-    // It fails again: then there is no way.
+    // The host fails again, and then no other host may go.
     let mut play =
         Play::of(policy(Minimum::OneAtATime, Share::Percent(0)), entrants(&TWO_ZONES, &[(2, Was::Broken)]));
     play.fails(2, &[]);
     play.ends_as(Some(ReasonCode::HealthConstraints));
-    // With one to spare it waits for its zone.
+    // With one host to spare, it waits for its zone.
     let play =
         Play::of(policy(Minimum::HostCount(4), Share::Percent(0)), entrants(&TWO_ZONES, &[(2, Was::Broken)]));
     assert_eq!(play.flying(), [1]);
@@ -175,7 +178,8 @@ fn a_zone_that_falls_to_its_minimum_for_other_reasons_waits() {
     assert_eq!(play.flying(), [0, 1]);
     play.succeeds(0, &[1, 2]);
     play.succeeds(1, &[2]);
-    // Both that are done go Down; the one in its turn takes nothing more away.
+    // Both updated hosts go Down. The one in its turn takes nothing more out of
+    // service.
     play.starts(2);
     play.down(0, true, &[2]);
     play.down(1, true, &[2]);
@@ -193,7 +197,8 @@ fn a_zone_that_falls_to_its_minimum_for_other_reasons_waits() {
     play.starts(1);
     play.down(0, true, &[1]);
     play.down(2, true, &[1]);
-    // The other one that is Down is left to come; when it is back, it would be the last in service.
+    // The other Down host is still to come. When it is back, it is the last one in
+    // service.
     play.succeeds(1, &[2]);
     play.down(1, true, &[2]);
     play.down(2, false, &[]);

@@ -1,4 +1,4 @@
-//! Alarms, freezes and happenings in the fold, told as ledgers of three hosts.
+//! Tests alarms, freezes and happenings in the fold, with ledgers of three hosts.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ impl Ledger {
         self.offer_at(self.0.index() + 1, body)
     }
 
-    /// The ledger's clock shows as many seconds as it has entries.
+    /// Sets the ledger's clock to one second for each entry.
     fn offer_at(&mut self, index: Index, body: Body) -> Result<(), Refusal> {
         let at = LedgerTime::from_millis(index * 1_000);
         let author = body.author().unwrap_or(host(1));
@@ -132,7 +132,7 @@ impl Ledger {
         self.0.group(&name()).expect("it is defined")
     }
 
-    /// Every host takes its turn, and it succeeds.
+    /// Every host takes its turn and succeeds.
     fn run(&mut self, deployment: &str) {
         for number in 1..=3 {
             let (deployment, host) = (id(deployment), host(number));
@@ -336,7 +336,7 @@ fn who_is_told_that_it_failed_is_told_why_in_numbers() {
         ledger.add(Body::TurnEnded { deployment: id("one"), host, outcome: TurnOutcome::Failed(failure) });
     }
     ledger.add(Body::Finished { deployment: id("one") });
-    // All is over, and each is told as it was.
+    // Everything is over, and each happening is told as it was at its time.
     for happening in ledger.group().happenings.clone() {
         let told = ledger.0.told(&happening).expect("told");
         let is_end = happening.event == TriggerEvent::DeploymentFailure;

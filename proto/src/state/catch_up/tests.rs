@@ -17,7 +17,8 @@ fn hosts_that_join_get_the_last_good_revision_together() {
     (3..6).for_each(|number| ledger.join(number));
     assert_eq!(ledger.behind(), [3, 4, 5].map(|number| (host(number), CatchUp::Due)));
     let due = ledger.state.due();
-    // One that joins while it is on its way is in it: the bytes are the same.
+    // A host that joins while the proposal is on its way is in it, because the
+    // bytes are the same.
     ledger.join(6);
     assert_eq!(ledger.state.due(), due);
     let id = ledger.do_due().expect("a catch-up");
@@ -39,7 +40,7 @@ fn all_hosts_propose_the_same_and_folding_it_twice_changes_nothing() {
     let before = (ledger.group().clone(), ledger.state.rollouts().clone());
     ledger.say(body.clone());
     assert_eq!(before, (ledger.group().clone(), ledger.state.rollouts().clone()));
-    // Nor once it is over.
+    // It also changes nothing once the catch-up is over.
     let id = ledger.group().catching_up.expect("it runs");
     ledger.finish_well(id);
     ledger.say(body.clone());
@@ -50,7 +51,7 @@ fn all_hosts_propose_the_same_and_folding_it_twice_changes_nothing() {
 fn a_group_without_a_good_revision_is_not_caught_up() {
     let mut ledger = Ledger::of(2, Minimum::OneAtATime);
     assert_eq!((ledger.do_due(), ledger.behind()[0].1), (None, CatchUp::NoRevision));
-    // Nor while its first deployment runs; but then it follows.
+    // There is no catch-up while the first deployment runs; it follows afterwards.
     let first = ledger.deploy(1);
     ledger.join(2);
     assert_eq!((ledger.do_due(), ledger.behind()[2]), (None, (host(2), CatchUp::After(first))));
@@ -93,7 +94,7 @@ fn a_host_that_joined_stays_where_it_is_if_the_deployment_failed() {
     let beside = ledger.do_due().expect("a catch-up beside it");
     ledger.start(main, 0);
     ledger.end(main, 0, FAILED);
-    // The rollback begins at once, beside the catch-up, whose host it leaves alone.
+    // The rollback begins at once, beside the catch-up, and leaves its host alone.
     assert_eq!(ledger.do_due(), None);
     let rollback = ledger.rollout(main).rolled_back_by.expect("a rollback");
     assert_eq!((ledger.group().running, ledger.group().catching_up), (Some(rollback), Some(beside)));
@@ -210,7 +211,7 @@ fn a_bad_revision_never_loops() {
         assert_eq!(ledger.rollout(id).status(), DeploymentStatus::Failed);
         let given_up = CatchUp::GivenUp { deployment: id, attempts: expected };
         assert_eq!(ledger.behind(), [(host(2), given_up)], "{codes:?}");
-        // Neither a restart nor a new group file changes that.
+        // Neither a return from Down nor a new group file changes that.
         ledger.down(2);
         ledger.up(2);
         ledger.set_group(Minimum::AllAtOnce);
@@ -221,7 +222,7 @@ fn a_bad_revision_never_loops() {
     check(&[FAILED], 2);
     check(&[LOST, FAILED], 2);
     let mut ledger = check(&[LOST, LOST], 2);
-    // A new store is a new chance, and so is a person's deployment.
+    // A new store gives new attempts, and so does a person's deployment.
     ledger.say(Body::HostJoined(record(2, 2, "role=web")));
     let id = ledger.do_due().expect("another attempt");
     ledger.start(id, 2);
@@ -248,8 +249,8 @@ fn one_failure_keeps_nobody_else_from_catching_up() {
     assert_eq!((ledger.rollout(id).counts().succeeded, ledger.behind().len()), (1, 3));
 }
 
-/// Three hosts, one at a time, and a fourth that joined while they were deployed
-/// to and got what they had before.
+/// Makes three hosts, deployed to one at a time, and a fourth that joined during
+/// that and got the earlier revision.
 fn one_serves_with_the_old_revision() -> Ledger {
     let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
     let main = ledger.deploy(2);
@@ -295,7 +296,8 @@ fn an_unwell_host_makes_no_room_for_one_that_serves() {
 #[test]
 fn a_catch_up_does_not_wait_for_room_that_nobody_makes() {
     let mut ledger = one_serves_with_the_old_revision();
-    // A new host goes first; it fails, and 3 of 5 hosts then serve with 4 to be.
+    // A new host goes first and fails. Then 3 of 5 hosts are in service, and 4 must
+    // be.
     ledger.join(4);
     ledger.down(0);
     let id = ledger.do_due().expect("a catch-up");
@@ -322,7 +324,7 @@ fn what_a_person_wants_goes_before_a_catch_up() {
     (3..5).for_each(|number| ledger.join(number));
     let id = ledger.do_due().expect("a catch-up");
     ledger.start(id, 3);
-    // It is not refused; it waits for the one turn that is under way.
+    // The deployment is not refused; it waits for the one turn that is under way.
     let wanted = ledger.deploy(2);
     assert_eq!(ledger.rollout(wanted).status(), DeploymentStatus::Queued);
     assert_eq!(ledger.rollout(id).members()[&host(4)].stage, Stage::Skipped);
@@ -336,7 +338,7 @@ fn what_a_person_wants_goes_before_a_catch_up() {
     ledger.finish_well(wanted);
     assert_eq!((ledger.behind(), ledger.do_due()), (vec![], None));
 
-    // One that has not begun is dropped.
+    // A catch-up that has not begun is dropped.
     ledger.join(5);
     let due = ledger.state.due();
     let wanted = ledger.deploy(4);
@@ -374,7 +376,7 @@ fn what_a_person_left_where_it_is_stays_there() {
         (ledger.revision(0), ledger.behind()),
         (Some(digest(2)), vec![(host(1), CatchUp::LeftAlone(Some(main)))])
     );
-    // A host that returns well at it is left there; one that is broken is mended.
+    // A healthy host that returns is left where it is; a broken one is caught up.
     for number in 0..2 {
         ledger.down(number);
         ledger.up(number);
@@ -409,7 +411,7 @@ fn a_long_deployment_outlives_any_number_of_catch_ups() {
     };
     catch_up_many(&mut ledger, 10);
     ledger.finish_well(main);
-    // Nor do they hide where the group is, or `rollback` would not know from where.
+    // Catch-ups also do not hide where the group is, which a rollback must know.
     catch_up_many(&mut ledger, 100);
     let newest = ledger.state.newest_of(ledger.group()).expect("it is kept");
     assert_eq!(newest.submission.deployment, main);

@@ -6,7 +6,7 @@ use crate::state::testing::{Ledger, host, record};
 
 const AFTER: Duration = Duration::from_secs(3_600);
 
-/// A group of three that gives hosts up, and its third host Down.
+/// Makes a group of three that gives hosts up, whose third host is Down.
 fn with_a_ghost() -> Ledger {
     let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
     let mut group = ledger.group().group.clone();

@@ -26,7 +26,8 @@ fn check() -> HealthCheck {
     HealthCheck::new(Probe::Tcp("127.0.0.1:80".into()))
 }
 
-/// Five checked hosts; the first revision is through, a second is submitted.
+/// Five hosts with a health check. The first revision is deployed, and a second is
+/// submitted.
 struct Mesh(State);
 
 impl Mesh {
@@ -282,7 +283,7 @@ fn a_lease_that_may_not_be_used_runs_no_timeout_down() {
     assert_eq!(failure.code, ErrorCode::DidNotStart, "with room, it had to");
 }
 
-/// A host goes Down in its bake, this is said of it, and then its time is over.
+/// A host goes Down during its bake, `then` runs, and the host's time ends.
 fn check_lost(then: impl Fn(&mut Mesh)) {
     let mut mesh = Mesh::deployed();
     let canary = Some(Canary { hosts: Share::Hosts(1), bake: Duration::from_secs(600) });

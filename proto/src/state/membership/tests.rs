@@ -99,7 +99,8 @@ fn nobody_takes_a_number_that_another_host_has_or_had() {
         |voter, incarnation| Body::HostJoined(HostRecord { voter, incarnation, ..record(1, 1, "role=web") });
     assert_eq!(ledger.put(claim(of_two, 2)), Err(Refusal::VoterTaken(of_two)));
     assert_eq!(ledger.put(claim(VoterId(0), 2)), Err(Refusal::VoterTaken(VoterId(0))));
-    // Nor when its host has a new one, or is gone: it may still be among the voters.
+    // The number also stays taken if its host has a new one or is gone, because it
+    // may still be among the voters.
     ledger.say(Body::HostJoined(record(2, 2, "role=web")));
     assert_eq!(ledger.put(claim(of_two, 2)), Err(Refusal::VoterTaken(of_two)));
     let of_two = voter(&ledger, 2);

@@ -22,7 +22,7 @@ impl Ledger {
         let _ = self.0.apply(self.0.index() + 1, &Entry { at, proposal, body });
     }
 
-    /// Sets the group so that it says by which entry it was set.
+    /// Sets the group so that it shows which entry set it.
     fn set(&mut self, proposal: ProposalId, hosts: u32) {
         self.put(proposal, set(hosts));
     }

@@ -21,7 +21,7 @@ fn a_rollback_is_for_those_alone_that_need_it() {
     let rollback = ledger.rollout(again).rolled_back_by.expect("a rollback");
     assert_eq!(ledger.targets(rollback), [host(1)]);
     assert!(ledger.rollout(rollback).submission.policy.ignore_application_stop_failures);
-    // Its own failure is the end of it.
+    // If the rollback itself fails, nothing follows.
     ledger.start(rollback, 1);
     ledger.end(rollback, 1, FAILED);
     assert_eq!(ledger.do_due(), None);
@@ -86,7 +86,8 @@ fn a_rollback_or_catch_up_with_other_contents_than_the_mesh_works_out_is_not_run
     assert!(ledger.group().catching_up.is_some(), "the true one has begun");
 }
 
-/// Folds what is due with other contents, in vain, and then as it is.
+/// Folds the due submission with other contents, which has no effect, and then as
+/// it is.
 fn check_forged(ledger: &mut Ledger) {
     let [Body::Submitted(due)] = &ledger.state.due()[..] else { panic!("{:?}", ledger.state.due()) };
     let due = (**due).clone();

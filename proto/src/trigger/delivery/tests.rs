@@ -25,7 +25,7 @@ fn to_tell(up_to: u64, newest: u64) -> ToTell {
     ToTell { bell, trigger, up_to, waiting: (up_to + 1..=newest).map(happening).collect() }
 }
 
-/// Tells what is due; gives its number.
+/// Tells the happening that is due, and returns its number.
 fn tell(deliveries: &mut Deliveries, result: Result<(), String>, now: Time) -> u64 {
     let acts = deliveries.begin(now);
     let [TellAct::Tell(effect, what)] = &acts[..] else { panic!("{acts:?} at {now:?}") };
@@ -109,7 +109,8 @@ fn what_was_told_counts_for_no_other_happening() {
     deliveries.set(vec![to_tell(0, 3)], at(0));
     let acts = deliveries.begin(at(0));
     let [TellAct::Tell(effect, _)] = acts[..] else { panic!("{acts:?}") };
-    // Meanwhile another host has told the first, or nobody wants it any more.
+    // Meanwhile another host has told the first happening, or the group no longer
+    // wants it told.
     deliveries.set(vec![to_tell(1, 3)], at(1));
     deliveries.done(effect, Ok(()), at(2));
     assert_eq!(tell(&mut deliveries, Ok(()), at(2)), 2);
@@ -122,7 +123,7 @@ fn a_try_fails_of_a_happening_that_was_not_wanted_for_a_while() {
     deliveries.set(vec![to_tell(0, 3)], at(0));
     let acts = deliveries.begin(at(0));
     let [TellAct::Tell(effect, _)] = acts[..] else { panic!("{acts:?}") };
-    // The group takes the event out of its trigger, and puts it in again.
+    // The group removes the event from its trigger, and adds it again.
     let mut without = to_tell(0, 3);
     without.waiting.retain(|happening| happening.number > 1);
     deliveries.set(vec![without], at(1));
