@@ -1,5 +1,5 @@
-//! Checks a bundle before anything runs, and reports all mistakes at once. `skein
-//! local`, `skein local --check`, `plan` and `deploy` all use this check.
+//! Checks a bundle before anything runs, and reports all mistakes at once.
+//! `skein local`, `skein local --check`, `plan` and `deploy` all use this check.
 //!
 //! A mistake is something that no host could deploy; a warning is something that may go wrong.
 //! `skein local --check` also warns of what only the host can know (such as a missing user or

@@ -1,5 +1,5 @@
-//! Founding and joining a mesh: the files that `skein mesh init` and `skein mesh
-//! join` leave in the data directory for the agent.
+//! Founding and joining a mesh: the files that `skein mesh init` and
+//! `skein mesh join` leave in the data directory for the agent.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

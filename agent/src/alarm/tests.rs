@@ -37,7 +37,7 @@ async fn a_commands_exit_code_is_the_state() {
     check(exec("/there/is/none"), AlarmState::Unreadable, "cannot start").await;
 }
 
-/// These are not Prometheus, but servers that may be found in its place; the
+/// Queries servers that may be found in Prometheus's place; the
 /// tests of the mesh query the real one.
 #[tokio::test]
 async fn what_is_no_answer_of_a_prometheus_is_unreadable() {

@@ -61,12 +61,12 @@ impl ApiError {
         ApiError::new(StatusCode::FORBIDDEN, code, message).refused()
     }
 
-    /// The request named a host that this agent does not answer to.
+    /// Returns the error for a request to a host name that this agent does not answer to.
     pub(super) fn misdirected(message: String) -> Self {
         ApiError::new(StatusCode::MISDIRECTED_REQUEST, "MISDIRECTED", message).refused()
     }
 
-    /// No host has the revision that the group is to return to.
+    /// Returns the error if no host has the revision that the group is to return to.
     pub(super) fn revision_missing(message: String) -> Self {
         ApiError::new(StatusCode::CONFLICT, "REVISION_MISSING", message).refused()
     }

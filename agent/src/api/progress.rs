@@ -1,5 +1,5 @@
-//! Download progress for a client that wants it: a request with `Accept:
-//! text/event-stream` is answered with events, the last of which is the answer.
+//! Download progress for a client that wants it. A request with `Accept: text/event-stream` is
+//! answered with events, the last of which is the answer.
 
 use std::convert::Infallible;
 use std::time::Duration;

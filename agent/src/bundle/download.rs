@@ -112,6 +112,7 @@ enum Ended {
 }
 
 impl Download<'_> {
+    /// Downloads the bundle; returns its digest and its size in bytes.
     /// # Errors
     /// See [`DownloadError`]. On an error, or if the future is dropped, the cache holds nothing new.
     pub(super) async fn run(&self, mut remote: Remote) -> Result<(Digest, u64), DownloadError> {

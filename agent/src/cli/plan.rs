@@ -179,8 +179,8 @@ fn batch(plan: &PlanView, at: usize) -> String {
     format!("  {:>5}. {shown}{more}{}\n", at + 1, step(plan, at))
 }
 
-/// Describes the wave of a batch and when it begins, as in ` (zone a, about 5m
-/// after the first turn begins)`.
+/// Describes the wave of a batch and when it begins, as in
+/// ` (zone a, about 5m after the first turn begins)`.
 fn step(plan: &PlanView, at: usize) -> String {
     let Some(step) = plan.waves.get(at) else { return String::new() };
     let is_first = at == 0 || plan.waves[at - 1].wave != step.wave;

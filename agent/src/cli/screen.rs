@@ -123,7 +123,8 @@ pub(crate) fn clean_lines(text: &str) -> String {
     text.split('\n').map(|line| clean(line.trim_end_matches('\r'))).collect::<Vec<_>>().join("\n")
 }
 
-/// Green is good, red is bad, yellow is in progress, and everything else is plain.
+/// Returns the style of a status word: green is good, red is bad, yellow is in progress, and
+/// everything else is plain.
 pub(crate) fn status_style(word: &str) -> Style {
     let style = Style::new();
     match word {

@@ -69,7 +69,7 @@ impl IncomingStreams {
         Some((host, HeldStream { stream, _hold: Hold::new(self.shared.clone(), host, Vec::new(), true) }))
     }
 
-    /// As [`IncomingStreams::next`], but the stream does not keep the connection open.
+    /// Does the same as [`IncomingStreams::next`], but the stream does not keep the connection open.
     pub(super) async fn next_frames(&mut self) -> Option<(HostId, Stream)> {
         self.streams.recv().await
     }

@@ -205,6 +205,7 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
+    /// Collects what the state knows of the deployment.
     /// # Errors
     /// If there is no such group. Whatever else refuses the deployment is part
     /// of the plan.

@@ -9,7 +9,7 @@ fn bundle(size: usize) -> (Vec<u8>, Digest) {
     (bytes, digest)
 }
 
-/// A host that has the bundle, and serves it from `dir`.
+/// Lets the member serve the bundles in `dir`.
 fn serve_from(member: &Member, dir: &Path) {
     let dir = dir.to_owned();
     serve(&member.handle, move |digest| dir.join(digest.hex())).unwrap();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::transport::testing::{Member, TCP, pair};
 
-/// A fetcher whose node has stopped: it asks all connected hosts.
+/// Returns a fetcher whose node has stopped: it asks all connected hosts.
 fn fetcher(member: &Member, cache: &Cache) -> Fetcher {
     let (node, _, _) = NodeHandle::new();
     Fetcher::new(member.handle.clone(), node, cache.clone())

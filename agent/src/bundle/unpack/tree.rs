@@ -35,7 +35,7 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    /// The mode in the unpacked directory, where access control lists are not supported or not needed.
+    /// Returns the mode in the unpacked directory, where access control lists are unsupported or unneeded.
     pub(crate) fn kept_mode(&self) -> u32 {
         self.mode & KEPT_BITS
     }

@@ -17,7 +17,7 @@ fn turn(of: &str, number: u8, outcome: TurnOutcome) -> [Body; 2] {
     ]
 }
 
-/// Three hosts run v1. Then v2 succeeds on the first and fails on the second, which
+/// Returns a state in which three hosts run v1. Then v2 succeeds on the first and fails on the second, which
 /// goes Down in its turn for good; the rollback waits for it until its time is up.
 fn left_in_the_middle() -> (State, DeploymentId) {
     let second = "d-ABCDEFGH2";

@@ -28,7 +28,7 @@ fn plan_of(state: &State, minimum: Minimum) -> PlanView {
     plan_under(state, Policy { minimum, ..Policy::default() })
 }
 
-/// Three hosts that run v1; each of its turns took a second.
+/// Lets three hosts run v1; each of its turns took a second.
 fn deployed() -> Vec<Body> {
     let turn = |number| [started(number), ended(number, TurnOutcome::Succeeded)];
     let mut bodies: Vec<Body> = (1..=3).flat_map(turn).collect();
@@ -127,7 +127,7 @@ fn a_host_that_has_no_turn_and_keeps_all_others_waiting_is_named_too() {
     assert!(plan.left_out[0].why.starts_with("Down since "), "{:?}", plan.left_out);
 }
 
-/// A host whose agent knows everything that exists now.
+/// Adds a host whose agent knows everything that exists now.
 fn newer(number: u8) -> Body {
     let Body::HostJoined(record) = joined(number) else { panic!("a host joins") };
     Body::HostJoined(HostRecord { wire: proto::wire::WIRE, incarnation: 2, ..record })
@@ -283,7 +283,7 @@ fn a_plan_on_a_host_without_a_majority_says_that_nothing_can_begin() {
     assert_eq!((reason.code.as_str(), reason.message), ("NO_MAJORITY", alone.to_string()));
 }
 
-/// Hosts in these zones that know everything that exists now and run v1.
+/// Returns a state with hosts in these zones that know everything that exists now and run v1.
 fn in_zones(zones: &[&str]) -> State {
     let mut bodies = deployed();
     for (number, zone) in (1..).zip(zones) {

@@ -11,12 +11,12 @@ fn down(number: u8) -> Body {
     Body::HostDown { host: host(number), incarnation: 1 }
 }
 
-/// All three hosts have had their turn.
+/// Lets all three hosts have their turn.
 fn deployed() -> Vec<Body> {
     (1..=3).flat_map(turn).chain([Body::Finished { deployment: id() }]).collect()
 }
 
-/// The group with a health check.
+/// Sets the group with a health check.
 fn checked() -> Body {
     let check = proto::health::HealthCheck::new(proto::health::Probe::Tcp("127.0.0.1:80".into()));
     let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
