@@ -275,9 +275,10 @@ impl Host {
         self.connections.is_empty() && self.task.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Returns the connections that the newest one shows to be dead or superfluous: those to an
-    /// earlier start of the host's agent, and more. A host dials only when it has no connection. So if
-    /// it dials us while we have an old one, or have just seen one end, it has lost the others too.
+    /// Returns the connections that the newest one shows to be superfluous or dead: those beyond
+    /// `CONNECTIONS_PER_HOST`, those to an earlier start of the host's agent, and old ones if the host
+    /// has dialled us. A host dials only when it has no connection. So if it dials us while we have an
+    /// old one, or have just seen one end, it has lost the others too.
     fn stale(&self, now: Instant, endpoint: &ConnectedPoint) -> Vec<ConnectionId> {
         let Some((newest, older)) = self.connections.split_last() else { return Vec::new() };
         let surplus = self.connections.len().saturating_sub(CONNECTIONS_PER_HOST);
