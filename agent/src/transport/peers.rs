@@ -34,7 +34,8 @@ pub(crate) struct Counts {
     pub(crate) published: u64,
     /// Dropped because the host was not connected.
     pub(crate) dropped_unknown: u64,
-    /// Dropped because the host's queue was full, or the queue of frames to publish.
+    /// Dropped because a queue was full: the host's, the queue of frames to publish, or the one of
+    /// published frames that have arrived. Also counts those from a neighbour that is gone by now.
     pub(crate) dropped_full: u64,
     /// Dropped because the stream broke during the write.
     pub(crate) dropped_broken: u64,
