@@ -51,7 +51,7 @@ pub struct Alarm {
     pub every: Duration,
     /// The most time that one reading may take.
     pub timeout: Duration,
-    /// What to do if the alarm cannot be read.
+    /// The meaning of a reading that fails.
     pub unreadable: OnUnreadable,
 }
 
@@ -78,7 +78,7 @@ pub enum AlarmSource {
     },
 }
 
-/// What to do if an alarm cannot be read.
+/// The meaning of a reading that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum OnUnreadable {
     /// Treat it as an active alarm: CodeDeploy's default.
@@ -109,12 +109,12 @@ pub struct Reading {
     pub detail: String,
 }
 
-/// What the ledger knows of one alarm.
+/// The state of one alarm, as the ledger knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlarmStanding {
     /// The last known state.
     pub state: AlarmState,
-    /// When the alarm came into this state, by the ledger's clock.
+    /// The time at which the alarm came into this state, by the ledger's clock.
     pub since: LedgerTime,
     /// One line for people. For an alarm that was set by hand, the reason and who
     /// gave it.
@@ -130,7 +130,7 @@ pub struct StoppedBy {
     pub alarm: String,
     /// The state: `Active` or `Unreadable`.
     pub state: AlarmState,
-    /// When the alarm came into this state.
+    /// The time at which the alarm came into this state.
     pub since: LedgerTime,
     /// One line for people.
     pub detail: String,

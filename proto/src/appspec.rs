@@ -39,10 +39,10 @@ pub const APPSPEC_BYTES_MAX: usize = 256 * 1024;
 /// (0.0 and linux), so they are checked but not kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AppSpec {
-    /// What to copy where, in the file's order.
+    /// The files to copy, in the file's order.
     pub files: Vec<FileMapping>,
-    /// What to do with files that are in the way. Takes precedence over the
-    /// deployment's own setting.
+    /// The action of Install for files that are in the way. Takes precedence over
+    /// the deployment's own setting.
     pub file_exists: Option<FileExists>,
     /// The modes, owners and so on of copied files, in the file's order.
     pub permissions: Vec<Permission>,
@@ -150,7 +150,7 @@ pub struct Mistake {
     /// The key, such as `hooks.AfterInstall[0].timeout`; empty for the file as a
     /// whole.
     pub key: String,
-    /// What is wrong, and what to write instead.
+    /// The mistake, and what to write instead.
     pub problem: String,
 }
 

@@ -37,7 +37,7 @@ pub const BODY_BYTES_MAX: usize = 48 * 1024;
 /// One record of the ledger, in the order that consensus gave it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// When the entry was proposed, by the ledger's own clock.
+    /// The time of the proposal, by the ledger's own clock.
     pub at: LedgerTime,
     /// The proposal that became this entry. The proposer recognises its own by it.
     pub proposal: ProposalId,
@@ -103,7 +103,7 @@ pub enum Body {
         deployment: DeploymentId,
         /// The host whose turn it was.
         host: HostId,
-        /// How the turn ended.
+        /// The outcome of the turn.
         outcome: TurnOutcome,
     },
     /// A person asks for the deployment to stop.
@@ -131,7 +131,7 @@ pub enum Body {
         host: HostId,
         /// True if the application is well now.
         healthy: bool,
-        /// Why the last probe failed; empty if the application is well.
+        /// The reason why the last probe failed; empty if the application is well.
         error: String,
         /// The index that the host had folded when it said this. The entry changes
         /// nothing if the fold has learned of something newer about the host since
@@ -165,7 +165,7 @@ pub enum Body {
         alarm: String,
         /// True to set the alarm, false to clear it.
         active: bool,
-        /// Why, and by whom.
+        /// The reason, and the person who gave it.
         reason: String,
     },
     /// A trigger has told its receiver of happenings, or has given them up.
@@ -184,9 +184,9 @@ pub enum Body {
     Frozen {
         /// The group to freeze.
         group: GroupName,
-        /// When the freeze ends, by the ledger's clock.
+        /// The end of the freeze, by the ledger's clock.
         until: LedgerTime,
-        /// Why; may be empty.
+        /// The reason; may be empty.
         reason: String,
         /// The person who asked, by the name that they gave.
         by: String,
@@ -271,7 +271,7 @@ pub struct Submission {
     pub revision: Revision,
     /// The policy to follow, with all overrides applied.
     pub policy: Policy,
-    /// Who asked for the deployment.
+    /// The creator of the deployment: a person, or the mesh itself.
     pub creator: Creator,
     /// The deployment that this one undoes, if any.
     pub rollback_of: Option<DeploymentId>,
@@ -300,7 +300,7 @@ impl Submission {
     }
 }
 
-/// How a turn ended.
+/// The outcome of a turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TurnOutcome {
     /// Every event succeeded.

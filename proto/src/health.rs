@@ -76,9 +76,9 @@ pub struct HealthCheck {
     pub rise: u32,
     /// The number of failures in a row that make a host unwell.
     pub fall: u32,
-    /// How long a host waits at the end of its turn for its check to pass. Also how
-    /// long a host that was updated may then be unwell. After that, its turn counts
-    /// as failed.
+    /// The time that a host waits at the end of its turn for its check to pass.
+    /// Also the time that a host which was updated may then be unwell. After that,
+    /// its turn counts as failed.
     pub grace: Duration,
     /// The place from which the probe is made.
     pub from: Viewpoint,

@@ -78,7 +78,7 @@ pub enum Input {
     Done {
         /// The effect that ended.
         effect: EffectId,
-        /// How the effect ended.
+        /// The outcome of the effect.
         outcome: Outcome,
     },
     /// A probe has ended. A probe that never ends counts as failed all the same.
@@ -223,11 +223,11 @@ pub struct Run {
     pub group: GroupName,
     /// The revision to install.
     pub revision: Revision,
-    /// Who asked for the deployment.
+    /// The creator of the deployment: a person, or the mesh itself.
     pub creator: Creator,
     /// The event to run.
     pub event: LifecycleEvent,
-    /// What Install does with files that are in the way.
+    /// The action of Install for files that are in the way.
     pub file_exists: FileExists,
     /// Hosts that should have the bundle, best first.
     pub sources: Vec<HostId>,
@@ -255,7 +255,7 @@ pub struct ProbeTask {
     pub timeout: Duration,
 }
 
-/// How an effect ended.
+/// The outcome of an effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The end of a lifecycle event.
@@ -307,16 +307,16 @@ pub enum Request {
         alarm: String,
         /// True to set the alarm, false to clear it.
         active: bool,
-        /// Why, and by whom.
+        /// The reason, and the person who gave it.
         reason: String,
     },
     /// Let no new deployment of a group begin for a while.
     Freeze {
         /// The group to freeze.
         group: GroupName,
-        /// When the freeze ends.
+        /// The end of the freeze.
         until: Until,
-        /// Why; may be empty.
+        /// The reason; may be empty.
         reason: String,
         /// The person who asks.
         by: String,
@@ -378,8 +378,8 @@ pub enum Notice {
     Folded {
         /// The place of the entry in the ledger.
         index: u64,
-        /// When the entry was committed. That is long ago if this host has just
-        /// started or returned.
+        /// The time of the entry by the ledger's clock. It is long ago if this host
+        /// has just started or returned.
         at: LedgerTime,
         /// The content of the entry.
         body: Box<Body>,
@@ -396,7 +396,7 @@ pub enum Notice {
     },
 }
 
-/// Where a host is in its turn. Best effort: no decision depends on it.
+/// The progress of a host in its turn. Best effort: no decision depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Progress {
     /// The deployment that the turn belongs to.

@@ -69,7 +69,7 @@ pub(crate) struct Todo {
     pub(crate) sync: bool,
     /// The messages that may be sent at once.
     pub(crate) messages: Vec<RaftMessage>,
-    /// What to fold, in order.
+    /// The entries and snapshots to fold, in order.
     pub(crate) committed: Vec<Committed>,
 }
 
@@ -116,7 +116,8 @@ pub(crate) struct Ledger {
     replaced: Option<(Index, ChainHash)>,
     /// Changes that wait for the next write.
     changes: Vec<Change>,
-    /// What was committed while this host follows, and is not folded yet.
+    /// The entries and snapshots that were committed while this host follows, and
+    /// are not folded yet.
     arrived: VecDeque<Committed>,
     /// Entries before the start of the log that are still in the store.
     deletable: Range<Index>,

@@ -93,7 +93,7 @@ enum Why {
     Farewells,
 }
 
-/// What was last heard from a neighbour.
+/// The last news of a neighbour.
 #[derive(Clone, Debug)]
 struct Heard {
     incarnation: u64,
@@ -107,7 +107,7 @@ struct Heard {
 #[derive(Clone, Debug)]
 struct Unrecorded {
     write: WriteId,
-    /// When the node asked for the write.
+    /// The time at which the node asked for the write.
     since: Time,
     /// The turns whose journal records are in the write.
     turns: Vec<DeploymentId>,
@@ -147,12 +147,13 @@ pub struct Node {
     /// True if nothing was promised under the voter's number yet, as far as is
     /// known.
     is_fresh: bool,
-    /// When the twin was found that was last logged.
+    /// The [`Twin::since`](crate::state::Twin::since) of the last twin that was
+    /// logged.
     twin_told: Option<LedgerTime>,
     progress: BTreeMap<(DeploymentId, HostId), LifecycleEvent>,
     unsent_progress: Option<(DeploymentId, LifecycleEvent)>,
     clock: LedgerClock,
-    /// How far this host's own clock is ahead of the ledger's, in milliseconds.
+    /// The lead of this host's own clock over the ledger's, in milliseconds.
     own_clock_ahead: Option<i64>,
     /// The last timer of the ledger for which a `Tick` was planned, and how long
     /// this host waits before it proposes that.
@@ -170,8 +171,8 @@ pub struct Node {
     /// The versions of hosts and voters from which the four fields above are
     /// derived.
     derived_at: Option<(Index, Index)>,
-    /// What the observers say together, and the version of liveness that it is
-    /// derived from.
+    /// The judgements of the observers together, and the version of liveness that
+    /// they are derived from.
     judged: (u64, BTreeMap<HostId, Judgement>),
     /// The versions of state and liveness that the duties are derived from.
     duties_of: Option<(Index, u64)>,
@@ -179,7 +180,8 @@ pub struct Node {
     /// The host that was asked for the next entries, and when.
     wanted: Option<(HostId, Time)>,
     unconfirmed: Option<following::Unconfirmed>,
-    /// When this host began to lag without help from a voter that it knows.
+    /// The time at which this host began to lag without help from a voter that it
+    /// knows.
     behind_since: Option<Time>,
     hearsay: Option<following::Hearsay>,
     relays: proposing::Relays,

@@ -40,7 +40,7 @@ pub struct RollbackOn {
     pub stop: bool,
 }
 
-/// What a deployment does on each host (CodeDeploy's `deploymentMode`).
+/// The work of a deployment on each host (CodeDeploy's `deploymentMode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Mode {
     /// Installs a revision: `STANDARD`.
@@ -56,11 +56,11 @@ pub enum Mode {
 pub struct Policy {
     /// The number of hosts that must stay healthy.
     pub minimum: Minimum,
-    /// What to do with files that are in the way.
+    /// The action of Install for files that are in the way.
     pub file_exists: FileExists,
     /// True if the old revision's stop scripts may fail.
     pub ignore_application_stop_failures: bool,
-    /// When to roll back.
+    /// The outcomes after which the mesh rolls back.
     pub rollback: RollbackOn,
     /// The most time that a host may take to start its turn (CodeDeploy: 5 min).
     pub start_timeout: Duration,
@@ -94,11 +94,11 @@ pub struct Policy {
     /// agent is killed or stopped in an event, and is back before the host counts
     /// as lost.
     pub attempts: u8,
-    /// How long the last wave is watched before the deployment succeeds.
+    /// The time for which the last wave is watched before the deployment succeeds.
     pub bake: Duration,
-    /// How long a host may be Down before it is taken out of the mesh for good;
-    /// `None` leaves that to people. If a host is in several groups, the longest
-    /// time counts.
+    /// The time that a host may be Down before it is taken out of the mesh for
+    /// good; `None` leaves that to people. If a host is in several groups, the
+    /// longest time counts.
     pub forget_down_after: Option<Duration>,
 }
 

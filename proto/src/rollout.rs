@@ -50,15 +50,15 @@ pub use wave::{Wave, WaveKind, Zone};
 pub struct Rollout {
     /// The deployment as submitted.
     pub submission: Submission,
-    /// When it was submitted.
+    /// The time of submission.
     pub created_at: LedgerTime,
-    /// When it began; `None` while it is queued.
+    /// The time at which it began; `None` while it is queued.
     pub started_at: Option<LedgerTime>,
-    /// When it was over; `None` before.
+    /// The time at which it was over; `None` before.
     pub finished_at: Option<LedgerTime>,
     /// M and the cap on turns.
     pub bounds: Bounds,
-    /// How it ends or ended; `None` while that is open.
+    /// The result, once it is decided; `None` before.
     pub verdict: Option<Verdict>,
     /// The deployment that undoes this one.
     pub rolled_back_by: Option<DeploymentId>,
@@ -83,7 +83,7 @@ pub struct Rollout {
     hopeless: BTreeSet<u32>,
     /// True if events under way are to be interrupted.
     stops_now: bool,
-    /// Whether the group's alarms let turns begin.
+    /// The group's alarms, as far as they hold back turns.
     pub alarms: AlarmGate,
     /// The alarm that stopped it.
     pub stopped_by: Option<StoppedBy>,
@@ -98,11 +98,11 @@ type Mending = (bool, u32, u32, u32, HostId);
 pub struct Entrant {
     /// The id of the host.
     pub host: HostId,
-    /// What was known of it before; `None` if it never had a turn.
+    /// The host's standing before; `None` if it never had a turn.
     pub standing: Option<Standing>,
-    /// When the mesh counted it Down; `None` if it is up.
+    /// The time at which the mesh counted it Down; `None` if it is up.
     pub down: Option<LedgerTime>,
-    /// When its check found it unwell; `None` if it is well.
+    /// The time at which its check found it unwell; `None` if it is well.
     pub ailing: Option<LedgerTime>,
     /// True if it is to be deployed to.
     pub target: bool,

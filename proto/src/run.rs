@@ -35,7 +35,7 @@ pub(crate) struct Record {
     done: Option<LifecycleEvent>,
     /// The event that may be running.
     running: Option<LifecycleEvent>,
-    /// How the turn ended; `None` while it is not over.
+    /// The outcome of the turn; `None` while it is not over.
     outcome: Option<TurnOutcome>,
     /// The attempt of the turn, counted from 1.
     attempt: u8,
@@ -350,7 +350,7 @@ impl OwnTurns {
     }
 }
 
-/// What a host needs to know of its turn's deployment between two events.
+/// The facts that a host needs about its turn's deployment between two events.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Current {
     pub(crate) course: Course,

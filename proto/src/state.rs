@@ -72,11 +72,12 @@ pub const GROUPS_MAX: usize = 5_000;
 pub struct Host {
     /// The facts that the host gives about itself.
     pub record: HostRecord,
-    /// When the mesh counted it Down; `None` if it is up.
+    /// The time at which the mesh counted it Down; `None` if it is up.
     pub down: Option<LedgerTime>,
-    /// When it first joined.
+    /// The time at which it first joined.
     pub joined_at: LedgerTime,
-    /// When its store was created. The host knows nothing of what it did before.
+    /// The time at which its store was created. The host knows nothing of what it
+    /// did before.
     pub store_since: LedgerTime,
     /// Random numbers of its agent's earlier starts, the newest last: see
     /// [`HostRecord::start`].
@@ -92,7 +93,7 @@ pub struct Twin {
     /// The addresses at which the other agent can be dialled. The host's record has
     /// those of the agent that spoke last.
     pub addresses: Vec<String>,
-    /// When both were first known to run.
+    /// The time at which both were first known to run.
     pub since: LedgerTime,
 }
 
@@ -101,7 +102,7 @@ pub struct Twin {
 pub struct Removed {
     /// The host's name for people.
     pub name: String,
-    /// When it was taken out.
+    /// The time at which it was taken out.
     pub at: LedgerTime,
     /// Its number in consensus. It takes part there until it is replaced.
     pub(crate) voter: VoterId,
@@ -116,7 +117,7 @@ pub struct Good {
     pub revision: Revision,
     /// The deployment that brought it.
     pub deployment: DeploymentId,
-    /// When that deployment succeeded.
+    /// The time at which that deployment succeeded.
     pub at: LedgerTime,
 }
 
@@ -125,7 +126,7 @@ pub struct Good {
 pub struct GroupState {
     /// The definition of the group.
     pub group: Group,
-    /// What is known of its hosts between deployments.
+    /// The standing of its hosts between deployments.
     pub standing: BTreeMap<HostId, Standing>,
     /// The deployment that runs now.
     pub running: Option<DeploymentId>,
@@ -147,11 +148,11 @@ pub struct GroupState {
     /// The findings of its health check. Holds only hosts on which the check has
     /// said something, or whose turn it has seen.
     pub checks: BTreeMap<HostId, Checked>,
-    /// What is known of its alarms, by name.
+    /// The state of its alarms, by name.
     pub alarms: BTreeMap<String, AlarmStanding>,
     /// The freeze, if there is one: no new deployment begins.
     pub freeze: Option<Freeze>,
-    /// How far its triggers have come, by name.
+    /// The progress of its triggers, by name.
     pub cursors: BTreeMap<String, Cursor>,
     /// The hosts that its past deployments refer to.
     roster: Roster,
@@ -227,7 +228,8 @@ pub struct State {
     configs: BTreeMap<ConfigName, DeploymentConfig>,
     /// Hosts that were taken out for good.
     removed: BTreeMap<HostId, Removed>,
-    /// What is remembered of each host's proposals that could undo other entries.
+    /// The proposals of each host that could undo other entries, as far as they are
+    /// remembered.
     proposers: BTreeMap<HostId, repeats::Proposer>,
     /// Hosts with a lease that defer their start.
     deferrals: BTreeMap<(DeploymentId, HostId), Deferral>,

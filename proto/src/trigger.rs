@@ -124,7 +124,7 @@ pub struct Happening {
     pub number: u64,
     /// The index of the entry that caused it.
     pub index: Index,
-    /// When it happened, by the ledger's clock.
+    /// The time at which it happened, by the ledger's clock.
     pub at: LedgerTime,
     /// The event.
     pub event: TriggerEvent,
@@ -150,7 +150,7 @@ impl Happening {
     }
 }
 
-/// How far one trigger has come.
+/// The progress of one trigger.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Cursor {
     /// The number of the last happening that is settled. All happenings up to it
@@ -184,7 +184,7 @@ pub struct GivenUp {
 pub struct Told {
     /// The [`Happening::id`], the same for every retry and from every host.
     pub id: String,
-    /// When it happened, by the ledger's clock.
+    /// The time at which it happened, by the ledger's clock.
     pub at: LedgerTime,
     /// The event.
     pub event: TriggerEvent,
@@ -214,8 +214,8 @@ pub struct ToldHost {
     pub host: HostId,
     /// The name of the host.
     pub name: String,
-    /// Why its turn failed, if it did: the name of the error code, the name of the
-    /// lifecycle event, and the message.
+    /// The failure of its turn, if it failed: the name of the error code, the name
+    /// of the lifecycle event, and the message.
     pub failure: Option<(&'static str, Option<&'static str>, String)>,
 }
 

@@ -56,9 +56,9 @@ pub(crate) enum WatchAct {
 #[derive(Clone, Debug)]
 struct Post {
     to_read: ToRead,
-    /// When this host began to watch the alarm.
+    /// The time at which this host began to watch the alarm.
     since: Time,
-    /// When the next reading begins, unless one is under way.
+    /// The time of the next reading, unless one is under way.
     next: Time,
     /// The reading under way, and when it began.
     reading: Option<(EffectId, Time)>,

@@ -17,14 +17,14 @@ use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::ProbeId;
 use crate::time::Time;
 
-/// How long a host must have been well before it is reported well, after it was
-/// unwell for the second time within [`FLAP_WINDOW`]. The time doubles with each
+/// The time that a host must have been well before it is reported well, after it
+/// was unwell for the second time within [`FLAP_WINDOW`]. It doubles with each
 /// further time.
 pub const HOLD_OFF_FIRST: Duration = Duration::from_secs(30);
 /// The longest hold-off. With it a host is reported unwell at most nine times in an
 /// hour, and well again as often.
 pub const HOLD_OFF_MAX: Duration = Duration::from_secs(15 * 60);
-/// How long it counts that a host was unwell.
+/// The time for which it counts that a host was unwell.
 pub const FLAP_WINDOW: Duration = Duration::from_secs(3_600);
 /// The most entries about one host and group in an hour, besides those about its
 /// turns. It follows from the numbers above.
@@ -39,12 +39,12 @@ pub fn hold_off(unwell_of_late: u32) -> Duration {
     }
 }
 
-/// What the ledger says of this host in a group.
+/// The health of this host in a group, by the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     /// True if the host is unwell.
     pub(crate) is_ailing: bool,
-    /// How often it was found unwell within [`FLAP_WINDOW`].
+    /// The number of times that it was found unwell within [`FLAP_WINDOW`].
     pub(crate) unwell_of_late: u32,
     /// Entries that are based on an older index than this are ignored.
     pub(crate) since: Index,

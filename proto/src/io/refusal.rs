@@ -8,7 +8,7 @@ use crate::node::Halt;
 use crate::policy::{InvalidPolicy, PREDEFINED};
 use crate::time::LedgerTime;
 
-/// What an operator who wants to roll back must do or wait for first.
+/// The thing that an operator who wants to roll back must do or wait for first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
     /// Wait: another rollback is on its way.
@@ -69,7 +69,7 @@ pub enum Refusal {
         group: GroupName,
         /// The deployment that is in the way.
         busy: DeploymentId,
-        /// What must be done first.
+        /// The thing to do or wait for first.
         first: First,
     },
     /// The group's queue holds one deployment, and it is taken.
@@ -106,7 +106,7 @@ pub enum Refusal {
          give its agent a new data directory and a token (`skein mesh token` on a member)"
     )]
     Removed {
-        /// When it was taken out.
+        /// The time at which it was taken out.
         at: LedgerTime,
     },
     /// The host is the last one: a mesh without hosts would know nothing.
@@ -118,7 +118,7 @@ pub enum Refusal {
          of {voters} voters are connected): leave its agent running, and say this again until it is done"
     )]
     StillVotes {
-        /// How long the request has waited for it, in seconds.
+        /// The time that the request has waited for it, in seconds.
         seconds: u64,
         /// The number of voters that this host is connected to, including itself.
         voters_up: u32,
@@ -139,7 +139,7 @@ pub enum Refusal {
          still happen; look with `skein status` before trying again"
     )]
     NotCommitted {
-        /// How long it was tried, in seconds.
+        /// The time for which it was tried, in seconds.
         seconds: u64,
         /// The number of voters that this host is connected to, including itself.
         voters_up: u32,
@@ -337,9 +337,9 @@ pub enum Refusal {
         group: GroupName,
         /// The name of the alarm.
         alarm: String,
-        /// When it became active.
+        /// The time at which it became active.
         since: LedgerTime,
-        /// Why, and by whom.
+        /// The reason, and the person who gave it.
         detail: String,
     },
     /// The group is frozen, so nothing new may begin.
@@ -351,11 +351,11 @@ pub enum Refusal {
     Frozen {
         /// The group.
         group: GroupName,
-        /// When the freeze ends.
+        /// The end of the freeze.
         until: LedgerTime,
         /// The person who froze the group.
         by: String,
-        /// Why; may be empty.
+        /// The reason; may be empty.
         reason: String,
     },
     /// A freeze that would end before it begins, or last too long.

@@ -208,8 +208,8 @@ impl Consensus {
     }
 
     pub(super) fn step(&mut self, message: RaftMessage) {
-        // What raft-rs refuses here can be ignored: an old term, or an unknown
-        // peer.
+        // Messages that raft-rs refuses here can be ignored: they have an old term,
+        // or come from an unknown peer.
         let _ = self.raw.step(message.into_raft());
     }
 

@@ -13,7 +13,8 @@ use super::{Change, LogEntry, NUMBER_MAX, Snapshot};
 use crate::entry::Index;
 use crate::wire::{decode, encode};
 
-/// What consensus promised: its term, its vote in that term, and what is committed.
+/// The promises of consensus: its term, its vote in that term, and what is
+/// committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Hard {
     pub(crate) term: u64,

@@ -24,9 +24,10 @@ const KEPT: usize = 4;
 
 pub(super) struct Replica {
     pub(super) ledger: Ledger,
-    /// What the next start finds.
+    /// The contents that the next start finds.
     stored: Store,
-    /// What the next start finds after a power loss: only what was synced.
+    /// The contents that the next start finds after a power loss: only what was
+    /// synced.
     durable: Store,
     /// The changes since the last write that was synced.
     unsure: Vec<Change>,

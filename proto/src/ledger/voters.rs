@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::VoterId;
 
-/// How long a voter must be Down before it is replaced. Suspicion alone never
+/// The time that a voter must be Down before it is replaced. Suspicion alone never
 /// replaces one.
 pub(crate) const REPLACE_AFTER: Duration = Duration::from_secs(60);
 
@@ -119,7 +119,7 @@ impl Voters {
 pub(crate) struct Candidate {
     pub(crate) voter: VoterId,
     pub(crate) zone: String,
-    /// How long the mesh has counted it Down; `None` if it is up.
+    /// The time since the mesh counted it Down; `None` if it is up.
     pub(crate) down_for: Option<Duration>,
     /// True if its log reaches nearly as far as the leader's.
     pub(crate) is_caught_up: bool,

@@ -17,11 +17,12 @@ use crate::time::Time;
 
 /// The time from one beacon to the next.
 pub(crate) const BEACON_EVERY: Duration = Duration::from_secs(1);
-/// How long a host may be silent before its observer has lost it.
+/// The longest silence of a host before its observer has lost it.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(3);
-/// How long a closed connection may take to come back before the host is lost.
+/// The most time that a closed connection may take to come back before the host is
+/// lost.
 pub(crate) const REDIAL_WITHIN: Duration = Duration::from_millis(250);
-/// How long a host waits after its own start for the others to appear.
+/// The time that a host waits after its own start for the others to appear.
 pub(crate) const GRACE: Duration = Duration::from_secs(4);
 /// The most hosts that one beacon may accuse, the first ones by id. A mesh in which
 /// every host watches all others cannot have so many.
@@ -45,7 +46,7 @@ impl Watermarks {
     }
 }
 
-/// What the observers together say of a host.
+/// The judgement of the observers together on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Judgement {
     Up,
@@ -56,9 +57,11 @@ pub(crate) enum Judgement {
 #[derive(Clone, Debug)]
 struct Neighbour {
     connected: bool,
-    /// When the host counts as lost, if nothing is heard from it until then.
+    /// The time at which the host counts as lost, if nothing is heard from it until
+    /// then.
     lost_at: Time,
-    /// When the host was last heard; `None` if it was not since this host started.
+    /// The time at which the host was last heard; `None` if it was not since this
+    /// host started.
     heard_at: Option<Time>,
 }
 

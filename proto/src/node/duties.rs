@@ -13,10 +13,10 @@ use crate::mesh::liveness::SILENCE_MAX;
 use crate::time::{LedgerTime, Time};
 use crate::wire;
 
-/// How long each host waits for the one before.
+/// The time that each host waits for the one before.
 const STAGGER: Duration = Duration::from_millis(300);
-/// How long hosts are behind before a deployment is made for them. Many hosts that
-/// join within this time share one; a burst of fifty takes less.
+/// The time that hosts are behind before a deployment is made for them. Many hosts
+/// that join within this time share one; a burst of fifty takes less.
 const CATCH_UP_AFTER: Duration = Duration::from_secs(2);
 /// The longest line; hosts further back wait as long as its last one.
 const LINE_MAX: usize = 16;

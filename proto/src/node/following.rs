@@ -23,13 +23,13 @@ use crate::state::State;
 use crate::time::Time;
 use crate::wire::Message;
 
-/// How long a host waits for an answer before it asks another neighbour.
+/// The time that a host waits for an answer before it asks another neighbour.
 const WANT_AGAIN: Duration = Duration::from_millis(300);
-/// How long the voters may take to confirm a snapshot before it is dropped and
-/// asked for anew: one round trip, and a second for a voter that is busy.
+/// The time that the voters may take to confirm a snapshot before it is dropped and
+/// asked for again: one round trip, and a second for a voter that is busy.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a host must lag without help from a voter that it knows before it
+/// The time that a host must lag without help from a voter that it knows before it
 /// counts as orphaned. Voters that are up answer within a second, and elect a
 /// leader within three.
 const ORPHANED_AFTER: Duration = Duration::from_secs(10);

@@ -29,7 +29,7 @@ pub enum Halt {
     Unreadable {
         /// The index of the entry.
         index: Index,
-        /// What is wrong with the entry.
+        /// The reason why it cannot be read.
         cause: NotAnEntry,
     },
     /// Most voters hold another state.

@@ -20,9 +20,9 @@ use crate::id::{HostId, VoterId};
 use crate::mesh::liveness::GRACE;
 use crate::time::{LedgerTime, Time};
 
-/// How much faster or slower the clock runs to follow the voters' wall clocks, in
-/// percent of elapsed time. A timeout comes too early or too late by at most a
-/// tenth of its length.
+/// The bounds of the clock's rate, in percent of elapsed time, while it follows the
+/// voters' wall clocks. A timeout comes too early or too late by at most a tenth of
+/// its length.
 const FAST: u64 = 110;
 const SLOW: u64 = 90;
 /// The difference within which the clock counts as right: beacons take some time,
@@ -85,14 +85,14 @@ fn micros(moment: LedgerTime) -> u64 {
     moment.as_millis().saturating_mul(1_000)
 }
 
-/// What a host's beacon said about its clocks.
+/// The clocks of a neighbour, as told by its beacon.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeardClock {
     /// The time on its wall clock.
     pub(super) wall: LedgerTime,
-    /// When that was heard.
+    /// The time at which that was heard.
     pub(super) at: Time,
-    /// How far its wall clock was ahead of the ledger's then, in milliseconds.
+    /// The lead of its wall clock over the ledger's at that time, in milliseconds.
     pub(super) ahead: i64,
 }
 

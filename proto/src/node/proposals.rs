@@ -17,7 +17,7 @@ use crate::time::Time;
 /// `RETRY_MAX`.
 const RETRY_FIRST: Duration = Duration::from_millis(400);
 const RETRY_MAX: Duration = Duration::from_secs(2);
-/// How long a request may wait before it is answered in any case.
+/// The longest time that a request waits before it is answered in any case.
 pub(super) const GIVE_UP_AFTER: Duration = Duration::from_secs(15);
 /// The most requests that may wait for the ledger at a time; more are refused.
 pub(super) const REQUESTS_MAX: usize = 256;

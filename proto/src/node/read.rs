@@ -1,4 +1,4 @@
-//! What others may read of a node. Nothing here changes it.
+//! Read access to a node. Nothing here changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,8 +36,8 @@ pub struct MeshView {
     pub beyond_log: u64,
     /// The newest index that was heard of from any host.
     pub newest_heard: Index,
-    /// How far each host's own clock was ahead of the ledger's at its last beacon,
-    /// in milliseconds.
+    /// The lead of each host's own clock over the ledger's at its last beacon, in
+    /// milliseconds.
     pub clocks_ahead: BTreeMap<HostId, i64>,
 }
 

@@ -427,7 +427,8 @@ impl Node {
         self.set_or_clear(Why::Proposals, self.proposals.next());
         self.set_or_clear(Why::Duties, self.duties.next(now));
         self.set_or_clear(Why::Posts, self.next_post());
-        // What is due already was proposed, and the proposal has its own deadline.
+        // A tick that is due already was proposed, and the proposal has its own
+        // deadline.
         let due = self.tick_at(now).filter(|at| *at > now);
         self.set_or_clear(Why::LedgerTimer, due);
         if self.ledger.is_leader() {

@@ -1,5 +1,5 @@
-//! What a node's store holds besides the ledger: to which host and mesh it belongs,
-//! and which of this host's turns were under way.
+//! The part of a node's store besides the ledger: to which host and mesh the store
+//! belongs, and which of this host's turns were under way.
 
 use std::collections::BTreeMap;
 

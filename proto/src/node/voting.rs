@@ -11,8 +11,8 @@ use crate::time::Time;
 /// A learner may vote if its log is at most this many entries shorter than the
 /// leader's.
 const CAUGHT_UP_WITHIN: u64 = 64;
-/// How long a leader's disk may take for a write before the leader hands over. That
-/// is enough for a busy disk, and so short that no turn is affected.
+/// The time that a leader's disk may take for a write before the leader hands over.
+/// That is enough for a busy disk, and so short that no turn is affected.
 const DISK_HANGS_AFTER: Duration = Duration::from_secs(3);
 /// The time from one check of the voters by the leader to the next.
 pub(super) const VOTERS_EVERY: Duration = Duration::from_millis(500);

@@ -11,7 +11,7 @@ use super::Share;
 pub struct Canary {
     /// The number of hosts in the canary.
     pub hosts: Share,
-    /// How long these hosts are watched before the others go.
+    /// The time for which these hosts are watched before the others go.
     pub bake: Duration,
 }
 
@@ -21,11 +21,11 @@ pub struct Zonal {
     /// The number of hosts of each zone that must stay healthy:
     /// `minimumHealthyHostsPerZone`.
     pub minimum: Share,
-    /// How long each zone is watched before the next one goes:
+    /// The time for which each zone is watched before the next one goes:
     /// `monitorDurationInSeconds`.
     pub bake: Duration,
-    /// How long the first zone is watched; `None` means as long as the others:
-    /// `firstZoneMonitorDurationInSeconds`.
+    /// The time for which the first zone is watched; `None` means as long as the
+    /// others: `firstZoneMonitorDurationInSeconds`.
     pub first_bake: Option<Duration>,
     /// The zones that go first, in this order. The others follow in the order of
     /// their names, and hosts without a zone come last.

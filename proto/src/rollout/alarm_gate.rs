@@ -1,5 +1,5 @@
-//! What a rollout knows of its group's alarms: enough to hold back turns, and to
-//! stop.
+//! The group's alarms, as far as a rollout knows them: enough to hold back turns,
+//! and to stop.
 
 use serde::{Deserialize, Serialize};
 

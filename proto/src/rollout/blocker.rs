@@ -10,7 +10,7 @@ use crate::time::LedgerTime;
 /// A reason why the next turn may not start now. `status` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocker {
-    /// As many turns are under way as the policy allows.
+    /// The policy allows no more turns at a time than are under way.
     TurnsInFlight {
         /// The turns under way.
         in_flight: u32,
@@ -25,10 +25,9 @@ pub enum Blocker {
         minimum: u32,
         /// N: the hosts of the group.
         total: u32,
-        /// Of the hosts that are out of service, those that the mesh counts Down.
+        /// The hosts out of service that the mesh counts Down.
         down: u32,
-        /// Of the hosts that are out of service, those that are unwell by the
-        /// group's health check.
+        /// The hosts out of service that are unwell by the group's health check.
         ailing: u32,
     },
     /// No host is left to start, and the last turns are under way.
@@ -61,11 +60,11 @@ pub enum Blocker {
     },
     /// The group is frozen: what waits begins afterwards.
     Frozen {
-        /// When the freeze ends.
+        /// The end of the freeze.
         until: LedgerTime,
         /// The person who froze the group.
         by: String,
-        /// Why; may be empty.
+        /// The reason; may be empty.
         reason: String,
     },
     /// Too many observers have lost hosts that count as in service. So this host
@@ -93,7 +92,7 @@ pub enum Blocker {
         /// The number of these hosts.
         deferred: u32,
     },
-    /// As many turns in the zone are under way as its minimum allows.
+    /// The zone's minimum allows no more turns there than are under way.
     ZoneTurnsInFlight {
         /// The name of the zone; empty for hosts without a zone.
         zone: String,
@@ -112,10 +111,9 @@ pub enum Blocker {
         minimum: u32,
         /// N of the zone.
         total: u32,
-        /// Of the hosts that are out of service, those that the mesh counts Down.
+        /// The hosts out of service that the mesh counts Down.
         down: u32,
-        /// Of the hosts that are out of service, those that are unwell by the
-        /// group's health check.
+        /// The hosts out of service that are unwell by the group's health check.
         ailing: u32,
     },
     /// The last turns of a wave are under way, and the next wave follows them.
@@ -130,7 +128,7 @@ pub enum Blocker {
     Baking {
         /// The wave that is watched.
         wave: WaveKind,
-        /// When the bake ends, by the ledger's clock.
+        /// The end of the bake, by the ledger's clock.
         until: LedgerTime,
         /// The number of its hosts that are Down or unwell. The wave is watched
         /// until they are back, or count as failed.

@@ -26,7 +26,7 @@ use crate::time::LedgerTime;
 pub struct Forecast {
     entrants: Vec<Entrant>,
     submission: Submission,
-    /// How long a turn takes.
+    /// The length of a turn.
     turn: Duration,
 }
 
@@ -39,7 +39,7 @@ pub struct Played {
     pub rollout: Rollout,
     /// The time from the first lease to the end of the last turn.
     pub lasted: Duration,
-    /// Of the turns that were to fail, those that had failed when the verdict was
+    /// The number of turns that were to fail and had failed when the verdict was
     /// decided.
     failed_by_then: u32,
 }

@@ -17,8 +17,8 @@ pub enum Health {
     Unhealthy,
 }
 
-/// What a host runs, compared with the revision of one deployment. (CodeDeploy
-/// orders hosts by it.)
+/// The revision on a host, compared with that of one deployment. (CodeDeploy orders
+/// hosts by it.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Installed {
     /// Not known, because the host had no turn yet or a turn failed on it.
@@ -29,16 +29,16 @@ pub enum Installed {
     Current,
 }
 
-/// What is known of one host in one group, between deployments.
+/// The standing of one host in one group, between deployments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// How its last turn ended.
+    /// The health by the outcome of its last turn.
     pub health: Health,
     /// The revision that it has; `None` if a turn failed on it.
     pub revision: Option<Digest>,
 }
 
-/// How far one host has come in a deployment.
+/// The stage of one host in a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// The host counts for the minimum, but is not to be deployed to.
@@ -47,21 +47,21 @@ pub enum Stage {
     Pending,
     /// The host has a lease: it counts as out of service from now on.
     Leased {
-        /// When it got the lease.
+        /// The time at which it got the lease.
         at: LedgerTime,
     },
     /// Its turn is under way.
     Started {
-        /// When it started.
+        /// The time at which it started.
         at: LedgerTime,
     },
     /// Its turn is over.
     Ended {
-        /// When the turn started; `None` if it never did.
+        /// The time at which the turn started; `None` if it never did.
         started: Option<LedgerTime>,
-        /// When the turn ended.
+        /// The time at which the turn ended.
         at: LedgerTime,
-        /// How the turn ended.
+        /// The outcome of the turn.
         outcome: TurnOutcome,
     },
     /// The deployment ended before its turn, or the host was taken out of the mesh.
@@ -71,17 +71,18 @@ pub enum Stage {
 /// One host of the group, as seen by one deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// How far its turn has come.
+    /// The stage of its turn.
     pub stage: Stage,
     /// The health of its application, by its last turn.
     pub health: Health,
-    /// What it ran when the deployment began.
+    /// The revision that it ran when the deployment began, compared with the new
+    /// one.
     pub installed: Installed,
-    /// When the mesh counted it Down; `None` if it is up.
+    /// The time at which the mesh counted it Down; `None` if it is up.
     pub down: Option<LedgerTime>,
     /// The order of the hosts' names, which decides among equals.
     pub(super) position: u32,
-    /// When the group's check found it unwell; `None` if it is well.
+    /// The time at which the group's check found it unwell; `None` if it is well.
     pub ailing: Option<LedgerTime>,
     /// The place of its wave, from 0.
     pub(super) wave: u32,

@@ -31,13 +31,15 @@ pub const FAILURES_TOLD: u32 = 32;
 /// The part of one host in a deployment that is under way or over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// How far its turn has come.
+    /// The stage of its turn.
     pub stage: Cow<'a, Stage>,
     /// The wave that it belongs to; `None` if it is not targeted.
     pub wave: Option<&'a Wave>,
-    /// When the mesh counted it Down; known only while the deployment runs.
+    /// The time at which the mesh counted it Down; known only while the deployment
+    /// runs.
     pub down: Option<LedgerTime>,
-    /// When the check found it unwell; known only while the deployment runs.
+    /// The time at which the check found it unwell; known only while the deployment
+    /// runs.
     pub ailing: Option<LedgerTime>,
     /// The event in which its turn was interrupted before it began anew.
     pub interrupted: Option<LifecycleEvent>,
@@ -47,11 +49,11 @@ pub struct Part<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Roster(pub(super) BTreeMap<HostId, u32>);
 
-/// How the hosts ended, grouped by what they have in common.
+/// The turns of all hosts, grouped by what they have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Past {
     turns: BTreeMap<Kind, Vec<PastTurn>>,
-    /// What hosts said about their failures.
+    /// The messages of hosts about their failures.
     told: BTreeMap<HostId, Told>,
     /// Hosts whose turn began anew, with the event in which it was interrupted; at
     /// most [`FAILURES_TOLD`] of them.
@@ -84,7 +86,7 @@ enum How {
 struct PastTurn {
     /// The numbers that lie between the two hosts.
     gap: u32,
-    /// How much later the turn ended, in milliseconds; for the first host, since
+    /// The milliseconds by which the turn ended later; for the first host, since
     /// the deployment began.
     later: i64,
     /// The milliseconds from the turn's start to its end.

@@ -241,7 +241,7 @@ fn of_zone(f: &mut fmt::Formatter<'_>, zone: &ZoneReason, reason: &Reason) -> fm
     )
 }
 
-/// How the deployment ends, once the turns under way are over.
+/// The result of the deployment, once the turns under way are over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// It succeeds.

@@ -31,15 +31,15 @@ pub enum WaveKind {
 pub struct Wave {
     /// The kind of the wave.
     pub kind: WaveKind,
-    /// How long the wave is watched before the next one goes. After the last wave:
-    /// before the deployment succeeds.
+    /// The time for which the wave is watched before the next one goes. After the
+    /// last wave: before the deployment succeeds.
     pub bake: Duration,
-    /// How far its hosts have come.
+    /// The sums over its hosts.
     pub counts: Counts,
-    /// Of the hosts whose turn is over, those that are not healthy.
+    /// The number of its hosts whose turn is over and that are not healthy.
     pub spoiled: u32,
-    /// Of the hosts whose turn succeeded, those that are now unwell by the group's
-    /// health check, or Down and so in an unknown state.
+    /// The number of its hosts whose turn succeeded and that are now unwell by the
+    /// group's health check, or Down and so in an unknown state.
     pub unsure: u32,
 }
 
@@ -48,7 +48,7 @@ pub struct Wave {
 pub(super) struct Waves {
     pub(super) list: Vec<Wave>,
     pub(super) current: u32,
-    /// When the bake of the current wave ends; `None` while its turns are not over.
+    /// The end of the current wave's bake; `None` while its turns are not over.
     pub(super) bake_until: Option<LedgerTime>,
     /// True if the last wave was watched to the end.
     pub(super) is_baked: bool,
@@ -65,7 +65,7 @@ pub struct Zone {
     pub minimum: u32,
     /// The most turns at a time in the zone.
     pub turns_max: u32,
-    /// How far its hosts have come.
+    /// The sums over its hosts.
     pub counts: Counts,
 }
 

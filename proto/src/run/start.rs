@@ -14,7 +14,7 @@ use crate::state::State;
 use crate::time::LedgerTime;
 use crate::wire::DEFERRAL_SINCE;
 
-/// How long a host waits because of suspects before it says so in the ledger.
+/// The time that a host waits because of suspects before it says so in the ledger.
 pub(super) const DEFERRED_AFTER: Duration = Duration::from_secs(10);
 
 /// Returns the start of this host's turn, or its deferral, if either is to be

@@ -1,5 +1,6 @@
-//! Whether a deployment may be submitted: whatever could never end well is
-//! refused here, with numbers and the smallest change that makes it possible.
+//! Decides whether a deployment may be submitted. A deployment that could never
+//! succeed is refused here, with numbers and the smallest change that makes it
+//! possible.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +11,9 @@ use crate::id::{DeploymentId, GroupName};
 use crate::io::{First, Refusal};
 use crate::policy::{Mode, Policy, Share, Zonal};
 
-/// Characters of an operator's description (CodeDeploy's quota).
+/// The longest description from an operator, in characters (CodeDeploy's quota).
 pub(super) const DESCRIPTION_MAX: usize = 256;
-/// Hosts that a refusal names.
+/// The most hosts that a refusal names.
 const NAMED_MAX: usize = 5;
 
 impl State {
@@ -24,18 +25,21 @@ impl State {
             return Err(Refusal::Limit { what, limit: DESCRIPTION_MAX as u64 });
         }
         if self.rollouts.contains_key(&submission.deployment) || submission.creator != Creator::User {
-            // Submitted twice by a retry, or by the mesh itself: folding it
-            // again changes nothing, and the mesh has checked what it wants.
+            // A retry has submitted it twice, or the mesh itself has submitted it.
+            // Folding it again changes nothing, and the mesh has checked what it
+            // submits.
             return Ok(());
         }
         self.check_frozen(submission)?;
         self.check_alarms_of(submission)?;
         self.check_policy(name, &submission.policy)?;
-        // What waits for a freeze to end is not in the way of going back.
+        // A deployment that waits for a freeze to end is not in the way of a
+        // rollback.
         let is_free =
             group.running.is_none() && group.owes_rollback_of.is_none() && group.catching_up.is_none();
         let busy_with = self.busy_with(group).filter(|_| group.freeze.is_none() || !is_free);
-        // Before its targets: who is in a turn counts as what it was until that is over.
+        // This comes before the check of the targets, because a host in its turn
+        // counts as what it was until the turn is over.
         if let Some(running) = busy_with.filter(|_| !submission.queue) {
             return Err(self.busy(group, submission, running));
         }
@@ -64,9 +68,9 @@ impl State {
         Refusal::StopFirst { group: name, busy, first }
     }
 
-    /// Whether a deployment of the group under this policy can end well.
+    /// Checks whether a deployment of the group under this policy can succeed.
     /// # Errors
-    /// Why it cannot, in numbers, with the smallest change that helps.
+    /// The reason why it cannot, in numbers, with the smallest change that helps.
     pub fn check_policy(&self, name: &GroupName, policy: &Policy) -> Result<(), Refusal> {
         let group = self.groups.get(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         policy.validate().map_err(Refusal::InvalidPolicy)?;
@@ -79,8 +83,8 @@ impl State {
         check_shape(name, policy, &zones(&members))
     }
 
-    /// Every host folds every deployment, so all of the mesh must know what its
-    /// policy asks for.
+    /// Checks that all hosts of the mesh know what the policy asks for, because
+    /// every host folds every deployment.
     fn check_age(&self, policy: &Policy) -> Result<(), Refusal> {
         let needs = policy.wire();
         let older = self.hosts.values().filter(|host| host.record.wire < needs);
@@ -92,7 +96,7 @@ impl State {
         Err(Refusal::TooOld { hosts: names.into_iter().take(NAMED_MAX).collect(), older, needs })
     }
 
-    /// Whether there is a host that the deployment is for.
+    /// Checks that there is a host to deploy to.
     fn check_targets(&self, group: &GroupState, submission: &Submission) -> Result<(), Refusal> {
         let name = &group.group.name;
         let digest = submission.revision.digest;
@@ -114,10 +118,10 @@ impl State {
     }
 }
 
-/// Whether a policy leaves room for a turn in a group of so many hosts a zone
-/// (those that name none under an empty name).
+/// Checks whether a policy leaves room for a turn in a group. `zones` has the
+/// number of hosts in each zone; hosts without a zone are under an empty name.
 /// # Errors
-/// Why it does not, in numbers, with the smallest change that helps.
+/// The reason why it does not, in numbers, with the smallest change that helps.
 pub fn check_shape(name: &GroupName, policy: &Policy, zones: &BTreeMap<&str, u32>) -> Result<(), Refusal> {
     let total = zones.values().sum();
     let minimum = policy.minimum;
@@ -146,7 +150,7 @@ fn count(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// Hosts by zone; those that name none under an empty name.
+/// Counts the hosts by zone; hosts without a zone are under an empty name.
 fn zones<'a>(members: &[&'a Host]) -> BTreeMap<&'a str, u32> {
     let mut zones = BTreeMap::new();
     for host in members {
@@ -167,7 +171,7 @@ fn check_zones(group: &GroupName, zonal: &Zonal, zones: &BTreeMap<&str, u32>) ->
     }
     let impossible = zones.iter().find(|(_, total)| zonal.bounds(**total).minimum >= **total);
     let Some((zone, total)) = impossible else { return Ok(()) };
-    // What helps this zone alone would be refused for the next one.
+    // A change that helps only this zone would be refused for the next one.
     let smallest = zones.values().min().unwrap_or(total);
     let spared = smallest - 1;
     Err(Refusal::ImpossibleZoneMinimum {
@@ -179,7 +183,8 @@ fn check_zones(group: &GroupName, zonal: &Zonal, zones: &BTreeMap<&str, u32>) ->
             Share::Hosts(_) => {
                 format!("let at most {spared} of each zone stay healthy (zones.minimum_healthy = {spared})")
             }
-            // The largest share that, rounded up, leaves one host to take out.
+            // This is the largest share that, rounded up, leaves one host to take
+            // out.
             Share::Percent(_) => format!(
                 "let fewer of each zone stay healthy (zones.minimum_healthy = \"{}%\"), or add hosts to each zone \
                  that is too small",
@@ -189,7 +194,7 @@ fn check_zones(group: &GroupName, zonal: &Zonal, zones: &BTreeMap<&str, u32>) ->
     })
 }
 
-/// All bakes together must leave some of the deployment's time.
+/// Checks that all bakes together leave some of the deployment's time.
 fn check_bakes(policy: &Policy, zones: usize) -> Result<(), Refusal> {
     let canary = policy.canary.map_or(Duration::ZERO, |canary| canary.bake);
     let of_zones: Duration = policy

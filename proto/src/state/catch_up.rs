@@ -38,9 +38,9 @@ pub const ATTEMPTS_MAX: u8 = 2;
 /// A host that may have to be brought to its group's last good revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Behind {
-    /// Why the host fell behind.
+    /// The reason why the host fell behind.
     pub cause: Cause,
-    /// When it fell behind.
+    /// The time at which it fell behind.
     pub since: LedgerTime,
     /// The failed attempts since a person last deployed.
     pub tried: Option<Tried>,

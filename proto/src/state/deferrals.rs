@@ -16,11 +16,11 @@ use crate::rollout::{Rollout, Stage};
 /// A deferral: what a host said that waits with its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deferral {
-    /// When the host got its lease.
+    /// The time at which the host got its lease.
     pub leased: LedgerTime,
-    /// When the host first said that it waits.
+    /// The time at which the host first said that it waits.
     pub since: LedgerTime,
-    /// When the host last said so. Its start timeout counts from here.
+    /// The time at which the host last said so. Its start timeout counts from here.
     pub at: LedgerTime,
     /// The hosts that were suspect, at most [`SUSPECTS_NAMED_MAX`] of them.
     pub suspects: Vec<HostId>,

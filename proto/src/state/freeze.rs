@@ -22,11 +22,11 @@ const FREEZE_MAX_DAYS: u64 = 366;
 /// A freeze of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Freeze {
-    /// When the freeze ends.
+    /// The end of the freeze.
     pub until: LedgerTime,
-    /// When the freeze began.
+    /// The beginning of the freeze.
     pub since: LedgerTime,
-    /// Why; may be empty.
+    /// The reason; may be empty.
     pub reason: String,
     /// The person who froze the group, by the name that they gave.
     pub by: String,

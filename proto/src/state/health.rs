@@ -23,20 +23,20 @@ const UNWELL_KEPT: usize = 10;
 /// A host that its group's check has found unwell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ailing {
-    /// When the ledger learned of it.
+    /// The time at which the ledger learned of it.
     pub since: LedgerTime,
-    /// Why the probe failed.
+    /// The reason why the probe failed.
     pub error: String,
 }
 
-/// What the ledger knows of one host by its group's check.
+/// The health of one host by its group's check, as the ledger knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Checked {
     /// `None` if the last word was good, or if there was none since the host's
     /// turn.
     pub ailing: Option<Ailing>,
-    /// When it became well again; `None` if it was never found unwell since its
-    /// turn.
+    /// The time at which it became well again; `None` if it was never found unwell
+    /// since its turn.
     pub well_since: Option<LedgerTime>,
     /// The last entry that changed any of this.
     changed_at: Index,

@@ -27,7 +27,7 @@ const STARTS_KEPT: usize = 2;
 /// proposal counts as seen, and its proposer proposes it again under a new number.
 pub const NUMBERS_KEPT: u32 = u128::BITS;
 
-/// What is remembered of one proposer.
+/// The memory of one proposer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Proposer {
     /// Its last entry that could undo others.

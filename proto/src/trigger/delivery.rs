@@ -60,9 +60,9 @@ pub(crate) enum TellAct {
 pub struct Failing {
     /// The number of failed attempts in a row, for one happening or several.
     pub tries: u32,
-    /// When the first of them failed, by this host's clock.
+    /// The time at which the first of them failed, by this host's clock.
     pub since: Time,
-    /// When the last of them failed, by this host's clock.
+    /// The time at which the last of them failed, by this host's clock.
     pub last: Time,
     /// The reason why the last of them failed.
     pub why: String,
@@ -90,9 +90,9 @@ struct Post {
     failing: Option<Failing>,
     /// The attempt under way, and the number of its happening.
     telling: Option<(EffectId, u64)>,
-    /// When the next attempt begins, unless one is under way.
+    /// The time of the next attempt, unless one is under way.
     next: Time,
-    /// When the next entry about the trigger may be proposed.
+    /// The time from which the next entry about the trigger may be proposed.
     report_at: Time,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Naive {
     /// The most turns at a time, whatever H − M (healthy hosts less the minimum)
     /// would allow.
     pub(crate) cap: usize,
-    /// Whether the deployment succeeds, once that is decided.
+    /// True if the deployment succeeds; `None` while that is open.
     pub(crate) ends: Option<bool>,
 }
 

@@ -9,7 +9,7 @@ use crate::id::HostId;
 use crate::policy::{Minimum, Policy};
 use crate::rollout::WaveKind;
 
-/// What a deployment would do, and what it survives.
+/// The course of a deployment, and the failures that it survives.
 #[derive(Clone, Debug)]
 pub struct Outlook {
     /// The course if every turn succeeds.
@@ -18,8 +18,8 @@ pub struct Outlook {
     pub worst: Worst,
     /// The number of failed turns that stop it.
     pub stops: Stops,
-    /// How long it lasts with slow turns; `None` if that was not asked for, or if
-    /// it cannot succeed.
+    /// The length of the deployment with slow turns; `None` if that was not asked
+    /// for, or if it cannot succeed.
     pub slow: Option<Duration>,
 }
 

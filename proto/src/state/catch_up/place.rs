@@ -1,4 +1,4 @@
-//! What happens next with a host that is behind, for people to read.
+//! The next step for a host that is behind, for people to read.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::state::rollback::rollback_id;
 use crate::state::{GroupState, State};
 use crate::time::LedgerTime;
 
-/// What happens next with a host that is behind. `status` prints it.
+/// The next step for a host that is behind. `status` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CatchUp {
     /// This deployment brings it up to date.
@@ -32,7 +32,7 @@ pub enum CatchUp {
     },
     /// The group is frozen, so nothing new begins.
     Frozen {
-        /// When the freeze ends.
+        /// The end of the freeze.
         until: LedgerTime,
     },
     /// All attempts are used.
