@@ -1,5 +1,5 @@
-//! No AppSpec file, whatever is in it, stops the agent; and one that is good
-//! is good again.
+//! Checks that no AppSpec file can stop the agent, whatever it contains, and that a
+//! valid file is read the same a second time.
 
 #![no_main]
 

@@ -37,7 +37,7 @@ pub const BODY_BYTES_MAX: usize = 48 * 1024;
 /// One record of the ledger, in the order that consensus gave it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The time of the proposal, by the ledger's own clock.
+    /// The time at which the leader stamped the entry, by the ledger's own clock.
     pub at: LedgerTime,
     /// The proposal that became this entry. The proposer recognises its own by it.
     pub proposal: ProposalId,
@@ -64,7 +64,7 @@ pub enum Body {
     Tick,
     /// A host joined, came back with different facts, or raised its incarnation.
     HostJoined(HostRecord),
-    /// A host was taken out of the mesh.
+    /// An operator took a host out of the mesh.
     HostLeft {
         /// The host that was taken out.
         host: HostId,
@@ -73,7 +73,8 @@ pub enum Body {
     HostDown {
         /// The host that was lost.
         host: HostId,
-        /// The incarnation that the observers lost. A newer one refutes the claim.
+        /// The incarnation that the observers lost. A newer one makes the entry
+        /// void.
         incarnation: u64,
     },
     /// The observers of a host see it again.
@@ -240,7 +241,8 @@ pub struct HostRecord {
     pub zone: String,
     /// The multiaddresses at which the host can be dialled.
     pub addresses: Vec<String>,
-    /// The number of starts and refutations of its agent. Only the newest counts.
+    /// The number of the agent's start: it grows with each start. Only the newest
+    /// counts.
     pub incarnation: u64,
     /// The wire version that the agent speaks.
     pub wire: u16,
@@ -313,7 +315,8 @@ pub enum TurnOutcome {
 /// proposes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The event that failed; `None` if no event began, or if it is not known.
+    /// The event that failed; `None` if no event began, if it is not known, or if
+    /// all events had succeeded.
     pub event: Option<LifecycleEvent>,
     /// The kind of failure.
     pub code: ErrorCode,
@@ -366,7 +369,7 @@ pub enum ErrorCode {
     HostLost,
     /// The turn took longer than the policy allows.
     TurnTimedOut,
-    /// The deployment was stopped before the host was through.
+    /// The deployment was stopped before the turn had ended.
     Stopped,
     /// All events succeeded, but the group's health check did not pass in time,
     /// or failed again while the deployment still ran.

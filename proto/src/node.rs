@@ -359,7 +359,7 @@ impl Node {
         self.meta.voter
     }
 
-    /// Returns the number of this host's starts and refutations.
+    /// Returns the number of this start of the host, which grows with each start.
     pub fn incarnation(&self) -> u64 {
         self.meta.incarnation
     }

@@ -82,8 +82,7 @@ pub enum NotAnOrigin {
     NoCommit(String),
 }
 
-/// The longest part of a GitHub source, in bytes: the name of a branch may have
-/// 244.
+/// The longest part of a GitHub source, in bytes. A branch's name may have 244.
 const GITHUB_PART_MAX: usize = 255;
 
 impl Origin {

@@ -57,7 +57,7 @@ pub enum Refusal {
     /// The group has a running deployment, and may have one at a time.
     #[error("deployment {running} of {group} is still running: stop it, wait for it, or submit with --queue")]
     AlreadyRunning {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// The running deployment.
         running: DeploymentId,
@@ -65,7 +65,7 @@ pub enum Refusal {
     /// A rollback cannot run beside another deployment.
     #[error("{}", stop_first(group, *busy, *first))]
     StopFirst {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// The deployment that is in the way.
         busy: DeploymentId,
@@ -75,7 +75,7 @@ pub enum Refusal {
     /// The group's queue holds one deployment, and it is taken.
     #[error("deployment {queued} of {group} is waiting already: a group's queue holds one")]
     QueueFull {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// The deployment that waits.
         queued: DeploymentId,
@@ -92,7 +92,7 @@ pub enum Refusal {
     /// The group is being deployed to, so it cannot be deleted.
     #[error("group {group} has a running deployment, {running}: stop it first")]
     GroupInUse {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// The running deployment.
         running: DeploymentId,
@@ -187,9 +187,9 @@ pub enum Refusal {
         config: String,
         /// The name of the zone; empty for hosts without a zone.
         zone: String,
-        /// N of the zone.
+        /// N: the hosts of the zone.
         total: u32,
-        /// M of the zone.
+        /// M: the hosts of the zone that must stay healthy.
         minimum: u32,
         /// The smallest change that makes the deployment possible.
         advice: String,
@@ -200,7 +200,7 @@ pub enum Refusal {
          their agents with --zone, or remove [zones] (for one deployment: --override zones.enabled=false)"
     )]
     NoZones {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// N: the number of hosts in the group.
         hosts: u32,
@@ -208,7 +208,7 @@ pub enum Refusal {
     /// The order of zones names a zone that no host is in.
     #[error("zones.order names {}, but no host of {group} is there; its zones are: {}", list(.unknown), list(.known))]
     UnknownZones {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// The names in the order that no host has.
         unknown: Vec<String>,
@@ -221,7 +221,7 @@ pub enum Refusal {
          smaller{}, or leave it out (--override canary.enabled=false)", smaller(*.total)
     )]
     ImpossibleCanary {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// The canary as configured.
         config: String,
@@ -248,7 +248,7 @@ pub enum Refusal {
          install it again", .digest.short()
     )]
     NothingOutdated {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// N: the number of hosts in the group.
         hosts: u32,
@@ -261,7 +261,7 @@ pub enum Refusal {
          …`; `skein history {group}` lists them)", .digest.short()
     )]
     AlreadyBack {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// The revision that the group is at.
         digest: Digest,
@@ -275,7 +275,7 @@ pub enum Refusal {
     /// The last good revision has changed since the restart was asked for.
     #[error("the last good revision of {group} is not {} any more: ask for the restart again", .digest.short())]
     RestartOutrun {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// The revision that was to be restarted.
         digest: Digest,
@@ -320,7 +320,7 @@ pub enum Refusal {
         "group {group} has no alarm `{alarm}` that is set by hand ({known}): see `skein alarm list {group}`"
     )]
     UnknownAlarm {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// The name that was given.
         alarm: String,
@@ -333,7 +333,7 @@ pub enum Refusal {
          once: `skein alarm clear {group} {alarm}`, or submit with --override alarms=ignore"
     )]
     AlarmActive {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// The name of the alarm.
         alarm: String,
@@ -349,7 +349,7 @@ pub enum Refusal {
         because(reason)
     )]
     Frozen {
-        /// The group.
+        /// The name of the group.
         group: GroupName,
         /// The end of the freeze.
         until: LedgerTime,

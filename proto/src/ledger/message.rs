@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::{Content, LogEntry, Snapshot, VoterChange, Voters};
 use crate::id::VoterId;
 
-/// The longest [`RaftMessage::context`], in bytes. raft-rs itself writes at most
-/// 16.
+/// The longest [`RaftMessage::context`], in bytes. raft-rs writes at most 16 of
+/// them.
 pub(super) const CONTEXT_MAX: usize = 64;
 
 /// The kinds of message that may come from the network.

@@ -69,7 +69,7 @@ pub(super) struct Meta {
     host: HostId,
     mesh: MeshId,
     pub(super) voter: VoterId,
-    /// The number of this host's starts and refutations.
+    /// The number of this start of the host; it grows with each start.
     pub(super) incarnation: u64,
 }
 

@@ -107,9 +107,9 @@ pub enum Blocker {
         zone: String,
         /// The hosts in service now.
         available: u32,
-        /// M of the zone.
+        /// M: the hosts of the zone that must stay in service.
         minimum: u32,
-        /// N of the zone.
+        /// N: the hosts of the zone.
         total: u32,
         /// The hosts out of service that the mesh counts Down.
         down: u32,

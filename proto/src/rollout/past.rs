@@ -74,6 +74,7 @@ enum How {
     Skipped,
     Succeeded,
     /// Only read from older states: the host was lost after its turn had succeeded.
+    /// Today such a turn counts as failed.
     Lost,
     Failed {
         event: Option<LifecycleEvent>,

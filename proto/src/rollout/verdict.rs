@@ -65,11 +65,11 @@ pub struct Reason {
 pub struct ZoneReason {
     /// The name of the zone; empty for hosts without a zone.
     pub name: String,
-    /// H of the zone.
+    /// H: the healthy hosts of the zone.
     pub healthy: u32,
-    /// M of the zone.
+    /// M: the hosts of the zone that must stay healthy.
     pub minimum: u32,
-    /// N of the zone.
+    /// N: the hosts of the zone.
     pub total: u32,
 }
 

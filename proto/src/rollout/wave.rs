@@ -59,9 +59,9 @@ pub(super) struct Waves {
 pub struct Zone {
     /// The name of the zone; empty for hosts without a zone.
     pub name: String,
-    /// N of the zone.
+    /// N: the hosts of the zone.
     pub total: u32,
-    /// M of the zone.
+    /// M: the hosts of the zone that must stay healthy.
     pub minimum: u32,
     /// The most turns at a time in the zone.
     pub turns_max: u32,

@@ -39,8 +39,8 @@ impl State {
             Creator::User => {}
         }
         group.deployments.push(id);
-        // A rollback has hosts to repair. It does not wait for a catch-up, because
-        // none of them are that catch-up's hosts.
+        // A rollback repairs hosts, and does not wait for a catch-up: no host is in
+        // both.
         let catching_up = group.catching_up.filter(|_| submission.creator == Creator::User);
         let is_busy = group.running.is_some() || group.owes_rollback_of.is_some();
         let must_wait = is_busy || catching_up.is_some();

@@ -242,8 +242,7 @@ impl State {
 
     pub(super) fn set_down(&mut self, host: HostId, incarnation: u64, down: bool) {
         let Some(known) = self.hosts.get(&host) else { return };
-        // The accusation came too late if the agent has started anew since, or has
-        // refuted it.
+        // A claim counts only if it is about the newest start, and says something new.
         let is_news = known.record.incarnation == incarnation && known.down.is_some() != down;
         // A host with a twin is up, but nobody can tell which of the two agents it
         // is.
