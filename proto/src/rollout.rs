@@ -383,8 +383,8 @@ impl Rollout {
     }
 
     /// Returns the group's hosts as they were when the deployment began, including
-    /// those not targeted. Empty when it is over: [`Rollout::parts`] says what
-    /// became of them.
+    /// those not targeted. Empty before it begins and when it is over; then
+    /// [`Rollout::parts`] says what became of them.
     pub fn members(&self) -> &BTreeMap<HostId, Member> {
         &self.members
     }

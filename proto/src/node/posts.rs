@@ -1,5 +1,5 @@
-//! The duties that one host has for all while a deployment runs: reading alarms,
-//! and telling receivers what happened.
+//! The duties that one host has for all: reading alarms while a deployment runs, and
+//! telling receivers what happened.
 //!
 //! For each duty the hosts stand in a line of its own, ordered by hash; hosts of
 //! the group come before all others. The first one does it for as long as it is up.
