@@ -353,6 +353,9 @@ impl State {
         }
         check_author(entry.proposal.host, &entry.body)?;
         self.note_proposal(entry);
+        if self.is_of_an_earlier_start(entry) {
+            return Ok(());
+        }
         // The proposer made the same check. Another entry may have come between
         // then and now.
         self.check(&entry.body)?;
@@ -401,6 +404,15 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Returns true if a host speaks of itself through a start of its agent that a
+    /// later one has followed. The later one says the same again if its store knows
+    /// of it. If not, a second agent ran with the host's key, as from a cloned disk:
+    /// what that one did, it did on another machine.
+    fn is_of_an_earlier_start(&self, entry: &Entry) -> bool {
+        let known = entry.body.author().and_then(|host| self.hosts.get(&host));
+        known.is_some_and(|known| entry.proposal.incarnation < known.record.incarnation)
     }
 
     /// Checks whether an entry with this body would be refused now. Entries of
