@@ -115,7 +115,7 @@ enum Verb {
     Demo(demo::DemoArgs),
     /// Print completions for a shell
     Completions {
-        /// Which
+        /// The shell to complete for
         shell: clap_complete::Shell,
     },
     /// The demo's sample application

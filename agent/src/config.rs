@@ -69,19 +69,19 @@ pub(crate) struct AgentFlags {
     /// `-` standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) join_file: Option<PathBuf>,
-    /// The host's name for people [default: its host name]
+    /// The name that people know the host by [default: its host name]
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// A tag that groups select the host by; may be repeated
     #[arg(long = "tag", value_name = "KEY=VALUE")]
     pub(crate) tags: Vec<String>,
-    /// Where the host stands
+    /// The zone that the host is in, such as a data center or rack
     #[arg(long)]
     pub(crate) zone: Option<String>,
     /// Where deployments and their logs are kept
     #[arg(long, value_name = "DIR")]
     pub(crate) deploy_root: Option<PathBuf>,
-    /// Also answer the API's reading half on this TCP address
+    /// Also answer API requests that only read on this TCP address
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) http: Option<String>,
 }

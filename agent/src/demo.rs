@@ -20,7 +20,7 @@ pub(crate) use app::{AppArgs, serve};
 
 #[derive(Args)]
 pub(crate) struct DemoArgs {
-    /// How many hosts
+    /// The number of hosts
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=30))]
     hosts: u16,
     /// Leave the agents running at the end, and print how to look around

@@ -23,12 +23,12 @@ pub(crate) enum ConfigVerb {
     List,
     /// Show a configuration as a file that could set it
     Show {
-        /// Its name
+        /// The name of the configuration
         name: ConfigName,
     },
     /// Delete a configuration that no group follows
     Delete {
-        /// Its name
+        /// The name of the configuration
         name: ConfigName,
     },
 }

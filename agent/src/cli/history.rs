@@ -21,7 +21,7 @@ pub(crate) struct HistoryArgs {
     /// Fold the hashes again; exit 1 if the chain is broken
     #[arg(long)]
     verify: bool,
-    /// At most so many, the newest
+    /// Show at most this many entries, the newest ones
     #[arg(long, default_value_t = 200, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     limit: usize,
 }

@@ -35,7 +35,7 @@ pub(crate) struct LocalArgs {
     /// Only say what is wrong with the bundle; run and change nothing
     #[arg(long)]
     check: bool,
-    /// What the bundle must be [default: what it is]
+    /// The form that the bundle must have [default: the form that it has]
     #[arg(short = 't', long = "type", value_name = "TYPE", ignore_case = true)]
     kind: Option<BundleType>,
     #[command(flatten)]
@@ -52,7 +52,7 @@ pub(crate) struct LocalArgs {
     /// Run the scripts that the rollback of a blue/green deployment runs on a host
     #[arg(long)]
     blue_green_rollback: bool,
-    /// Where deployments are kept [default: root_dir of the configuration file]
+    /// The directory for deployments [default: root_dir of the configuration file]
     #[arg(long, value_name = "DIR")]
     deploy_root: Option<PathBuf>,
 }

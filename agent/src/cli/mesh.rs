@@ -44,7 +44,7 @@ pub(crate) enum MeshVerb {
     Members,
     /// Take a host out of the mesh for good. When this is done, it may be switched off
     Remove {
-        /// Its name or id
+        /// The name or id of the host
         host: String,
     },
 }

@@ -35,7 +35,7 @@ pub(crate) struct Counts {
     /// Dropped because the host was not connected.
     pub(crate) dropped_unknown: u64,
     /// Dropped because a queue was full: the host's, the queue of frames to publish, or the one of
-    /// published frames that have arrived. Also counts those from a neighbour that is gone by now.
+    /// published frames that have arrived.
     pub(crate) dropped_full: u64,
     /// Dropped because the stream broke during the write.
     pub(crate) dropped_broken: u64,
@@ -160,7 +160,7 @@ impl Peers {
     pub(super) fn gossip(&self, from: HostId, frame: Vec<u8>) {
         let peers = self.lock();
         let Some(peer) = peers.get(&from) else {
-            count(&self.counters.dropped_full);
+            count(&self.counters.dropped_unknown);
             return;
         };
         let bytes = frame.len();
