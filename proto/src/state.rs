@@ -353,7 +353,7 @@ impl State {
         }
         check_author(entry.proposal.host, &entry.body)?;
         self.note_proposal(entry);
-        if self.is_of_an_earlier_start(entry) {
+        if self.speaks_for_two(&entry.body) {
             return Ok(());
         }
         // The proposer made the same check. Another entry may have come between
@@ -406,13 +406,11 @@ impl State {
         Ok(())
     }
 
-    /// Returns true if a host speaks of itself through a start of its agent that a
-    /// later one has followed. The later one says the same again if its store knows
-    /// of it. If not, a second agent ran with the host's key, as from a cloned disk:
-    /// what that one did, it did on another machine.
-    fn is_of_an_earlier_start(&self, entry: &Entry) -> bool {
-        let known = entry.body.author().and_then(|host| self.hosts.get(&host));
-        known.is_some_and(|known| entry.proposal.incarnation < known.record.incarnation)
+    /// Returns true if this is a report of a host about itself while two agents run
+    /// with its key, as from a cloned disk: what one of them did, it may have done on
+    /// another machine. Only the start of an agent counts, which ends that.
+    fn speaks_for_two(&self, body: &Body) -> bool {
+        !matches!(body, Body::HostJoined(_)) && body.author().is_some_and(|host| self.has_twin(host))
     }
 
     /// Checks whether an entry with this body would be refused now. Entries of

@@ -153,23 +153,10 @@ impl Model {
             self.note_happenings(&before);
             before = self.before();
         }
-        if self.proposed.is_first(entry) && !self.is_of_an_earlier_start(entry) {
+        if self.proposed.is_first(entry) {
             self.apply_body(&entry.body, entry.proposal.host);
         }
         self.note_happenings(&before);
-    }
-
-    /// What a host says of itself counts only if no later start of its agent has joined.
-    fn is_of_an_earlier_start(&self, entry: &Entry) -> bool {
-        let speaks_of = match &entry.body {
-            Body::TurnStarted { host, .. }
-            | Body::TurnDeferred { host, .. }
-            | Body::TurnBegunAnew { host, .. }
-            | Body::TurnEnded { host, .. }
-            | Body::HealthChanged { host, .. } => host,
-            _ => return false,
-        };
-        self.hosts.get(speaks_of).is_some_and(|known| known.record.incarnation > entry.proposal.incarnation)
     }
 
     fn apply_body(&mut self, body: &Body, proposer: HostId) {

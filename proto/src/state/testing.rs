@@ -68,19 +68,8 @@ impl Ledger {
     }
 
     pub(super) fn put_by(&mut self, author: HostId, body: Body) -> Result<(), Refusal> {
-        let incarnation = self.state.host(author).map_or(1, |known| known.record.incarnation);
-        self.put_by_start(author, incarnation, body)
-    }
-
-    /// Commits what one start of the author's agent says.
-    pub(super) fn put_by_start(
-        &mut self,
-        author: HostId,
-        incarnation: u64,
-        body: Body,
-    ) -> Result<(), Refusal> {
         self.millis += 1;
-        let proposal = ProposalId { host: author, incarnation, number: self.state.index() };
+        let proposal = ProposalId { host: author, incarnation: 1, number: self.state.index() };
         let entry = Entry { at: LedgerTime::from_millis(self.millis), proposal, body };
         self.state.apply(self.state.index() + 1, &entry)
     }

@@ -118,20 +118,17 @@ fn a_turn_that_an_agent_with_a_copied_disk_took_is_not_ended_by_it_once_the_host
         let voter = VoterId(900 + incarnation);
         Body::HostJoined(HostRecord { start, incarnation, voter, ..record(0, 1, "role=web") })
     };
-    let ended =
-        || Body::TurnEnded { deployment: id, host: host(0), outcome: crate::entry::TurnOutcome::Succeeded };
-    ledger.say(start(77, 2));
-    ledger.put_by_start(host(0), 2, Body::TurnStarted { deployment: id, host: host(0) }).expect("folded");
     let stage = |ledger: &Ledger| ledger.rollout(id).members()[&host(0)].stage.clone();
-    assert!(matches!(stage(&ledger), Stage::Started { .. }));
-
+    ledger.say(start(77, 2));
+    ledger.start(id, 0);
     ledger.say(start(0, 3));
     assert!(ledger.state.has_twin(host(0)));
-    ledger.put_by_start(host(0), 2, ended()).expect("folded");
-    assert!(matches!(stage(&ledger), Stage::Started { .. }), "another machine is not this host");
+    ledger.end(id, 0, None);
+    assert!(matches!(stage(&ledger), Stage::Started { .. }), "the other machine is not this host");
     assert_eq!(ledger.revision(0), None, "nobody knows what this one runs");
 
+    // One of the two is stopped, and the other started again.
     ledger.say(start(1, 4));
-    ledger.put_by_start(host(0), 4, ended()).expect("folded");
+    ledger.end(id, 0, None);
     assert!(matches!(stage(&ledger), Stage::Ended { .. }));
 }
