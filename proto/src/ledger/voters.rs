@@ -170,6 +170,9 @@ pub(crate) fn next_change(
     let lacking = wanted.saturating_sub(staying);
 
     if !voters.learners.is_empty() {
+        if (staying + voters.learners.len()).is_multiple_of(2) {
+            return Some(make_odd(voters, candidates, lacking));
+        }
         let ready = voters.learners.iter().all(|learner| known[learner].is_caught_up);
         return ready.then(|| promote(voters, &given_up));
     }
@@ -181,6 +184,16 @@ pub(crate) fn next_change(
         return None;
     }
     shrink(voters, me, &known, wanted)
+}
+
+/// A learner was lost, or a voter that was given up is back: with the learners that
+/// there are, the number of voters would be even. Two voters survive the loss of
+/// neither, so another host learns too, or one learner is let go.
+fn make_odd(voters: &Voters, candidates: &[Candidate], lacking: usize) -> VoterChange {
+    let is_one_lacking = lacking > voters.learners.len();
+    let another = if is_one_lacking { choose(voters, candidates, 1) } else { Vec::new() };
+    let remove = if another.is_empty() { voters.learners.last().copied() } else { None };
+    VoterChange { add: Vec::new(), learn: another, remove: remove.into_iter().collect() }
 }
 
 /// Lets the learners vote, in place of the voters that are given up.

@@ -99,6 +99,19 @@ fn a_learner_that_is_lost_is_let_go() {
 }
 
 #[test]
+fn learners_never_make_the_voters_an_even_number() {
+    // Of two learners one was lost: another one takes its place, if there is any.
+    check(&[1], &[2], &candidates(3, &[], &[]), Some([&[], &[3], &[]]));
+    check(&[1], &[2], &candidates(3, &[3], &[]), Some([&[], &[], &[2]]));
+    check(&[1], &[], &candidates(3, &[3], &[]), None);
+    // A voter is back whose place a learner was to take.
+    check(&[1, 2, 3], &[4], &candidates(4, &[], &[]), Some([&[], &[], &[4]]));
+    check(&[1, 2, 3], &[4, 5], &candidates(5, &[2], &[]), Some([&[], &[], &[5]]));
+    // A leader that left needs one heir.
+    check(&[1], &[2, 3], &candidates(3, &[], &[1]), Some([&[], &[], &[3]]));
+}
+
+#[test]
 fn zones_without_a_voter_come_first() {
     // Hosts 1 and 4 are in one zone, so 2 and 3 from the others are chosen.
     let voters = Voters::only(ME);
