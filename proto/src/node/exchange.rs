@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{Heard, HeardClock, Node, Why};
+use crate::entry::Index;
 use crate::id::HostId;
 use crate::io::{Notice, Output, WriteId};
-use crate::ledger::{RaftMessage, Refused};
+use crate::ledger::{ChainHash, RaftMessage, Refused};
 use crate::mesh::liveness::{BEACON_EVERY, LOST_TOLD_MAX};
 use crate::time::Time;
 use crate::wire::{self, Beacon, Message};
@@ -125,8 +126,14 @@ impl Node {
         self.deadlines.set(Why::Beacon, now + BEACON_EVERY);
     }
 
+    /// The head that others may hear of: nothing before this start's first write is
+    /// synced, because a power loss may take what a killed agent had not synced.
+    pub(super) fn told_head(&self) -> (Index, ChainHash) {
+        if self.uncounted.is_some() { (0, [0; 32]) } else { self.ledger.told_head() }
+    }
+
     fn beacon(&self, now: Time) -> Message {
-        let (index, hash) = self.ledger.told_head();
+        let (index, hash) = self.told_head();
         Message::Beacon(Beacon {
             incarnation: self.meta.incarnation,
             index,

@@ -99,7 +99,7 @@ impl Node {
         let since = self.ledger.voters_since();
         let Voters { voters, outgoing, .. } = self.ledger.voters();
         let knows = |voter: &&VoterId| match self.voter_hosts.get(voter) {
-            Some(host) if *host == self.config.host => self.ledger.told_head().0 >= since,
+            Some(host) if *host == self.config.host => self.told_head().0 >= since,
             Some(host) => self.heard.get(host).is_some_and(|heard| heard.index >= since),
             None => false,
         };

@@ -104,14 +104,18 @@ fn a_store_without_a_ledger_starts_under_a_new_number() {
     assert_eq!((node.incarnation(), again.incarnation()), (1, 2));
 }
 
+/// What a killed agent had handed over, its next start finds, and a power loss may
+/// still take it: also that the voters changed, or the snapshot that says so.
 #[test]
-fn a_start_is_announced_once_it_is_counted_and_no_sooner() {
+fn a_start_is_announced_and_tells_of_its_ledger_once_it_is_synced_and_no_sooner() {
     let mut disk = Disk::new();
     disk.run(100);
     let now = Time::from_micros(2_000_000_000_000_000);
     let mut node = Node::start(config(0), disk.newest(), now).expect("it starts");
     let announced = |node: &Node| node.proposals.has(&Body::HostJoined(node.record()));
     assert!(!announced(&node));
+    assert!(node.ledger.head().0 > 0);
+    assert_eq!(node.told_head().0, 0);
     let Some(Output::Persist(write)) =
         std::iter::from_fn(|| node.poll_output()).find(|output| matches!(output, Output::Persist(_)))
     else {
@@ -119,4 +123,5 @@ fn a_start_is_announced_once_it_is_counted_and_no_sooner() {
     };
     node.handle(Input::Persisted(write.id), now);
     assert!(announced(&node));
+    assert_eq!(node.told_head(), node.ledger.head());
 }
