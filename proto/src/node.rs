@@ -25,6 +25,7 @@ mod starts;
 mod stored;
 mod turns;
 mod voting;
+mod whereabouts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -184,6 +185,8 @@ pub struct Node {
     /// knows.
     behind_since: Option<Time>,
     hearsay: Option<following::Hearsay>,
+    /// When it last asked its neighbours where other hosts are.
+    asked_where: Option<Time>,
     relays: proposing::Relays,
     halted: Option<Halt>,
     /// Neighbours that held another state than this host.
@@ -277,6 +280,7 @@ impl Node {
             unconfirmed: None,
             behind_since: None,
             hearsay: None,
+            asked_where: None,
             relays: proposing::Relays::default(),
             halted: None,
             contradicted_by: BTreeSet::new(),

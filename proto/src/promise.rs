@@ -67,7 +67,9 @@ impl Promise {
             | Message::Look { .. }
             | Message::Seen { .. }
             | Message::Confirm { .. }
-            | Message::Confirmed { .. } => None,
+            | Message::Confirmed { .. }
+            | Message::WhereAre(_)
+            | Message::Places(_) => None,
         }
     }
 }
@@ -112,7 +114,9 @@ pub fn falsified(mesh: MeshId, frame: &[u8], index: Index) -> Option<Vec<u8>> {
         | Message::Look { .. }
         | Message::Seen { .. }
         | Message::Confirm { .. }
-        | Message::Confirmed { .. } => None,
+        | Message::Confirmed { .. }
+        | Message::WhereAre(_)
+        | Message::Places(_) => None,
     }
 }
 

@@ -69,6 +69,10 @@ pub(crate) enum Message {
     Confirm { index: Index },
     /// Answers a `Confirm`.
     Confirmed { index: Index, seal: Seal },
+    /// Where are these hosts now?
+    WhereAre(Vec<HostId>),
+    /// The addresses of those that I know.
+    Places(Vec<(HostId, Vec<String>)>),
 }
 
 /// A message that hosts publish to all, by way of neighbours. No decision depends

@@ -44,6 +44,8 @@ impl Node {
             Message::Look { group, number } => self.on_look(from, &group, number, now),
             Message::Confirm { index } => self.on_confirm(from, index),
             Message::Confirmed { index, seal } => self.on_confirmed(from, index, seal, now),
+            Message::WhereAre(hosts) => self.on_where_are(from, &hosts),
+            Message::Places(places) => self.on_places(places, now),
             Message::Seen { group, number, error } => self.on_seen(from, &group, number, error, now),
         }
     }
@@ -80,6 +82,7 @@ impl Node {
         self.note_lag(beacon.index, now);
         if beacon.index > index {
             self.want(from, now);
+            self.ask_where_others_are(now);
         }
     }
 

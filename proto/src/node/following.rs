@@ -70,7 +70,7 @@ impl Node {
     }
 
     /// Returns true if no voter that this host knows has helped it for too long.
-    fn is_orphaned(&self, now: Time) -> bool {
+    pub(super) fn is_orphaned(&self, now: Time) -> bool {
         self.behind_since.is_some_and(|since| now.since(since) >= ORPHANED_AFTER)
     }
 

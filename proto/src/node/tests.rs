@@ -34,7 +34,7 @@ pub(super) struct Mesh {
     /// Hosts that hear nothing, but are heard.
     deaf: BTreeSet<HostId>,
     /// Pairs of hosts that do not hear each other, although they are connected.
-    cut: BTreeSet<(HostId, HostId)>,
+    pub(super) cut: BTreeSet<(HostId, HostId)>,
     /// Hosts whose disks do no writes.
     stuck: BTreeSet<HostId>,
     /// An event that runs until it is cancelled.
@@ -45,7 +45,7 @@ pub(super) struct Mesh {
     looks: BTreeSet<(HostId, HostId)>,
 }
 
-fn config(number: u8) -> Config {
+pub(super) fn config(number: u8) -> Config {
     Config {
         host: HostId::from_public_key([number; 32]),
         mesh: MeshId([7; 16]),
@@ -66,7 +66,7 @@ impl Mesh {
         Mesh::with(hosts, config)
     }
 
-    fn with(hosts: u8, config: impl Fn(u8) -> Config) -> Mesh {
+    pub(super) fn with(hosts: u8, config: impl Fn(u8) -> Config) -> Mesh {
         let now = Time::from_micros(1_000_000_000_000_000);
         let mut mesh = Mesh {
             nodes: BTreeMap::new(),

@@ -1,0 +1,48 @@
+use super::super::tests::{Mesh, config};
+use super::*;
+use crate::config::Config;
+use crate::wire;
+
+const NEW: &str = "/ip4/10.9.9.9/tcp/1";
+
+fn host(number: u8) -> HostId {
+    HostId::from_public_key([number; 32])
+}
+
+fn places_of(mesh: &Mesh, of: u8, host: HostId) -> &[String] {
+    &mesh.nodes[&self::host(of)].addresses[&host]
+}
+
+/// Three hosts, of which the first alone votes.
+fn mesh() -> Mesh {
+    let mut mesh = Mesh::with(3, |number| Config { voters_max: 1, ..config(number) });
+    mesh.run(Duration::from_secs(5));
+    mesh
+}
+
+#[test]
+fn a_host_that_lags_hears_from_a_member_where_the_only_voter_has_moved() {
+    let mut mesh = mesh();
+    mesh.cut.insert((host(0), host(2)));
+    for (number, other) in [(0, 2), (2, 0)] {
+        mesh.inputs.push_back((host(number), crate::io::Input::Disconnected { host: host(other) }));
+    }
+    let voter = mesh.nodes.get_mut(&host(0)).expect("its node");
+    voter.config.addresses = vec![NEW.into()];
+    voter.meta.incarnation += 1;
+    mesh.run(ASK_EVERY / 2);
+    assert_eq!(places_of(&mesh, 1, host(0)), [NEW]);
+    assert_eq!(places_of(&mesh, 2, host(0)), ["/ip4/10.0.0.0/tcp/1"]);
+    mesh.run(2 * ASK_EVERY);
+    assert_eq!(places_of(&mesh, 2, host(0)), [NEW, "/ip4/10.0.0.0/tcp/1"]);
+}
+
+#[test]
+fn a_host_that_needs_no_help_looks_for_nobody_elsewhere() {
+    let mut mesh = mesh();
+    let places = Message::Places(vec![(host(1), vec![NEW.into()])]);
+    let frame = wire::frame(mesh.nodes[&host(2)].config.mesh, &places);
+    mesh.inputs.push_back((host(2), crate::io::Input::Received { from: host(1), frame }));
+    mesh.run(Duration::from_secs(1));
+    assert_eq!(places_of(&mesh, 2, host(1)), ["/ip4/10.0.0.1/tcp/1"]);
+}
