@@ -133,7 +133,11 @@ impl Disk {
     /// lies or a store that was restored from a backup does. The fence stays as
     /// it is, because it is kept elsewhere.
     pub fn forget(&mut self, writes: usize) {
-        for _ in 0..writes {
+        assert!(self.unsynced.is_empty(), "only the disk of a host that is down forgets");
+        // A log loses its end first, and what was never synced is no lie.
+        let cached = self.cached.len().min(writes);
+        self.cached.truncate(self.cached.len() - cached);
+        for _ in cached..writes {
             let Some(before) = self.undo.pop_back() else { break };
             self.has_lied |= self.unsure == 0 && !before.is_empty();
             self.unsure = self.unsure.saturating_sub(1);
@@ -278,6 +282,26 @@ mod tests {
             (disk.has_lied(), keys(&disk).len() / 2)
         };
         assert_eq!([forgets(0), forgets(1), forgets(2)], [(false, 3), (false, 2), (true, 1)]);
+    }
+
+    #[test]
+    fn a_disk_that_forgets_loses_first_what_a_killed_process_left_and_never_has_a_hole() {
+        let found = |writes: usize| {
+            let mut chance = Chance::new(1);
+            let mut disk = Disk::default();
+            (1..=2).for_each(|id| {
+                disk.write(write(id, id == 1), Moment::START, &mut chance);
+            });
+            (1..=2).for_each(|id| {
+                disk.complete(WriteId(id));
+            });
+            disk.crash(Crash::Process, &mut chance);
+            disk.forget(writes);
+            (disk.has_lied(), keys(&disk))
+        };
+        assert_eq!(found(0), (false, vec![1, 2, 1, 2]));
+        assert_eq!(found(1), (false, vec![1, 1]));
+        assert_eq!(found(2), (true, vec![]));
     }
 
     #[test]

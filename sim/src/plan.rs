@@ -95,8 +95,7 @@ impl Plan {
             faults.extend(harder.faults);
         }
         let freezes = wishes.iter().any(|(_, asked)| matches!(asked.wish, Wish::Freeze { .. }));
-        let forgets = seed >= disasters::FORGETFUL_SEEDS;
-        faults.extend(disasters::faults(&mut chance.fork("disasters"), count, heal_at, freezes, forgets));
+        faults.extend(disasters::faults(&mut chance.fork("disasters"), count, heal_at, freezes));
         let spells =
             watches::spells(&mut chance.fork("outside"), &work::GROUPS.map(|(name, _)| name), heal_at);
         Plan { seed, hosts, tuning, quality, clocks, bundles, wishes, faults, spells, heal_at }

@@ -207,6 +207,13 @@ impl Promises {
         voters.filter(|voter| self.lost.contains_key(voter)).copied().collect()
     }
 
+    /// Returns true if most voters, and most outgoing voters, keep their disks when
+    /// this host loses its own. Without them a ledger needs a person's help.
+    pub fn can_lose(&self, host: HostNo) -> bool {
+        let keeps = |voter: &VoterId| !self.lost.contains_key(voter) && self.disks.get(voter) != Some(&host);
+        self.electorates.latest().is_some_and(|electorate| most(electorate, keeps))
+    }
+
     /// Checks an acknowledged removal: after a power loss, most of the current
     /// voters must still know that the host does not vote.
     pub fn removal_told(&self, host: HostNo, node: &Node, hosts: &[SimHost]) -> Verdict {
@@ -278,6 +285,24 @@ mod tests {
         assert!(!most(&electorate(&[1, 2, 3, 4], &[]), agree(&[1, 3])));
         assert!(!most(&electorate(&[1, 4, 5], &[1, 2, 3]), agree(&[4, 5, 1])));
         assert!(most(&electorate(&[1, 4, 5], &[1, 2, 3]), agree(&[4, 1, 2])));
+    }
+
+    #[test]
+    fn a_disk_may_be_lost_if_most_of_both_sets_of_voters_are_left() {
+        let check = |voters: &[u64], outgoing: &[u64], lost: &[u64], can_lose: &[u32]| {
+            let mut promises = Promises::default();
+            promises.electorates.begin(electorate(voters, outgoing));
+            promises.disks = (1..=5).map(|no| (VoterId(u64::from(no)), HostNo(no))).collect();
+            promises.lost = lost.iter().map(|voter| (VoterId(*voter), Contents::new())).collect();
+            let found: Vec<u32> = (1..=5).filter(|no| promises.can_lose(HostNo(*no))).collect();
+            assert_eq!(found, can_lose);
+        };
+        check(&[1], &[], &[], &[2, 3, 4, 5]);
+        check(&[1, 2], &[], &[], &[3, 4, 5]);
+        check(&[1, 2, 3], &[], &[], &[1, 2, 3, 4, 5]);
+        check(&[1, 2, 3], &[], &[3], &[3, 4, 5]);
+        check(&[1, 2, 3, 4, 5], &[], &[3], &[1, 2, 3, 4, 5]);
+        check(&[1, 2, 3, 4, 5], &[1, 2], &[], &[3, 4, 5]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ enum Kind {
     FalseHead,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 10] = [
     Kind::Gap,
     Kind::GapOfAll,
     Kind::HungDisk,
@@ -53,31 +53,18 @@ const KINDS: [Kind; 8] = [
     Kind::Hours,
     Kind::Suspend,
     Kind::Move,
+    Kind::Wipes,
     Kind::FalseHead,
+    Kind::Forget,
 ];
-
-/// Seeds from here on also lose disks, and what disks had reported synced, one
-/// after the other. That can cost most voters their memory, which no protocol
-/// of this kind survives without a person, and some of these seeds still fail:
-/// see docs/simulator.md. They are for the long form, `.ci/long`.
-pub(super) const FORGETFUL_SEEDS: u64 = 1_000_000;
-
-const FORGETFUL_KINDS: [Kind; 2] = [Kind::Wipes, Kind::Forget];
 
 /// A freeze ends by the clock of the host that accepted it. So in a run that
 /// `freezes`, no clock is off by hours.
-pub(super) fn faults(
-    dice: &mut Chance,
-    hosts: u64,
-    until: Moment,
-    freezes: bool,
-    forgets: bool,
-) -> Vec<(Moment, Fault)> {
+pub(super) fn faults(dice: &mut Chance, hosts: u64, until: Moment, freezes: bool) -> Vec<(Moment, Fault)> {
     if !dice.percent(DISASTERS_PERCENT) {
         return Vec::new();
     }
-    let forgetful = FORGETFUL_KINDS.into_iter().filter(|_| forgets);
-    let kinds: Vec<Kind> = KINDS.into_iter().chain(forgetful).filter(|_| dice.percent(40)).collect();
+    let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| dice.percent(40)).collect();
     let kinds: Vec<Kind> = kinds.into_iter().filter(|kind| !freezes || *kind != Kind::Hours).collect();
     let mut faults = Vec::new();
     if kinds.is_empty() {

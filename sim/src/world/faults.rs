@@ -378,8 +378,11 @@ impl World {
         // other host still has the ledger.
         let nobody_goes = self.requests.taken_out().is_empty();
         let everybody_agrees = self.nodes().all(|(_, node): (_, &Node)| node.mesh().voters == voters);
-        let is_spare = !is_voter && !voters.is_empty() && nobody_goes;
-        all_wiped_are_back && lost_none && is_newest && everybody_agrees && (voters.len() >= 3 || is_spare)
+        let is_spare = !voters.is_empty() && nobody_goes;
+        // Also while voters hand over: an election needs most of both.
+        let most_are_left = self.checks.promises.can_lose(host);
+        let may_go = most_are_left && (is_voter || is_spare);
+        all_wiped_are_back && lost_none && is_newest && everybody_agrees && may_go
     }
 }
 

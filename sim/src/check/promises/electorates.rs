@@ -30,6 +30,11 @@ impl Electorates {
         true
     }
 
+    #[cfg(test)]
+    pub(super) fn begin(&mut self, electorate: Electorate) {
+        self.since.insert(FOUNDING, electorate);
+    }
+
     pub(super) fn last(&self) -> Index {
         self.last
     }
@@ -49,6 +54,10 @@ impl Electorates {
 
     pub(super) fn at(&self, index: Index) -> Option<&Electorate> {
         self.since.range(..=index).next_back().map(|(_, electorate)| electorate)
+    }
+
+    pub(super) fn latest(&self) -> Option<&Electorate> {
+        self.since.last_key_value().map(|(_, electorate)| electorate)
     }
 
     /// The index of the last change up to `index`; 0 if there was none since
