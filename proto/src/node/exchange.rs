@@ -14,9 +14,6 @@ use crate::wire::{self, Beacon, Message};
 impl Node {
     pub(super) fn on_connected(&mut self, host: HostId, now: Time) {
         self.liveness.connected(host, now);
-        if self.retired {
-            self.outputs.push_back(Output::Disconnect { host });
-        }
         // Both hosts then know at once what they lack, and not only after the next
         // beacon.
         self.send(host, &self.beacon(now));
@@ -79,6 +76,11 @@ impl Node {
             // A duty depends on this: a host that was Down may be back.
             self.duties_of = None;
         }
+        if self.retired && beacon.index >= index {
+            // A host that lags keeps its connection: it dials because it has not heard
+            // of the removal, and this may be the only voter that it knows.
+            self.outputs.push_back(Output::Disconnect { host: from });
+        }
         self.note_lag(beacon.index, now);
         if beacon.index > index {
             self.want(from, now);
@@ -135,7 +137,7 @@ impl Node {
         if self.uncounted.is_some() { (0, [0; 32]) } else { self.ledger.told_head() }
     }
 
-    fn beacon(&self, now: Time) -> Message {
+    pub(super) fn beacon(&self, now: Time) -> Message {
         let (index, hash) = self.told_head();
         Message::Beacon(Beacon {
             incarnation: self.meta.incarnation,

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::super::tests::Mesh;
 use super::*;
 use crate::io::{Input, Request};
+use crate::wire::{self, Beacon, Message};
 
 fn host(number: u8) -> HostId {
     HostId::from_public_key([number; 32])
@@ -68,11 +69,20 @@ fn a_host_that_was_taken_out_says_so_and_closes_its_connections() {
     let at = node.removed().expect("looked at above").at;
     let refusal = Err(Refusal::Removed { at });
     assert_eq!(mesh.request(3, Request::RemoveHost(host(0))), refusal);
-    // A host that connects to it is disconnected.
+    // A host that connects to it and lacks nothing that it has is disconnected.
+    let Message::Beacon(beacon) = mesh.nodes[&host(0)].beacon(mesh.now) else { panic!("a beacon") };
     let node = mesh.nodes.get_mut(&host(3)).expect("its node");
     node.handle(Input::Connected { host: host(0) }, mesh.now);
-    let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
-    assert!(outputs.iter().any(|o| matches!(o, Output::Disconnect { host: peer } if *peer == host(0))));
+    let (index, hash) = node.ledger.head();
+    let mut is_sent_away_at = |told: u64| {
+        let beacon = Message::Beacon(Beacon { index: told, hash, ..beacon.clone() });
+        let frame = wire::frame(node.config.mesh, &beacon);
+        node.handle(Input::Received { from: host(0), frame }, mesh.now);
+        let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+        outputs.iter().any(|o| matches!(o, Output::Disconnect { host: peer } if *peer == host(0)))
+    };
+    assert!(!is_sent_away_at(index - 1), "it may take the rest from nobody else");
+    assert!(is_sent_away_at(index));
 }
 
 #[test]
