@@ -125,19 +125,28 @@ pub(crate) const ALONE_MAX: Duration = Duration::from_secs(60);
 const TOLD_AGAIN_EVERY: Duration = Duration::from_secs(600);
 
 /// Logs which addresses were tried and what to do, as long as no member is reached.
-pub(crate) async fn tell_if_alone(connected: impl Fn() -> bool, tried: Vec<Multiaddr>, mut wait: Duration) {
+pub(crate) async fn tell_if_alone(
+    connected: impl Fn() -> bool,
+    why_not: impl Fn(&Multiaddr) -> Option<String>,
+    tried: Vec<Multiaddr>,
+    mut wait: Duration,
+) {
     while !tried.is_empty() {
         tokio::time::sleep(wait).await;
         if connected() {
             return;
         }
-        tracing::error!("{}", alone(&tried));
+        tracing::error!("{}", alone(&tried, &why_not));
         wait = TOLD_AGAIN_EVERY;
     }
 }
 
-fn alone(tried: &[Multiaddr]) -> String {
-    let tried: Vec<String> = tried.iter().map(Multiaddr::to_string).collect();
+fn alone(tried: &[Multiaddr], why_not: impl Fn(&Multiaddr) -> Option<String>) -> String {
+    let told = |address: &Multiaddr| match why_not(address) {
+        Some(why) => format!("{address} ({why})"),
+        None => address.to_string(),
+    };
+    let tried: Vec<String> = tried.iter().map(told).collect();
     format!(
         "no member of the mesh was reached for {} s. Tried: {}. These addresses come from the join token or from `join`: if \
          its hosts are gone or have other addresses now, run `skein mesh token` on a running member and \
@@ -214,12 +223,14 @@ mod tests {
     #[tokio::test]
     async fn whoever_is_alone_is_told_and_nobody_else() {
         let tried = || vec!["/ip4/10.0.0.1/tcp/1".parse().expect("an address")];
-        tell_if_alone(|| true, tried(), Duration::ZERO).await;
-        tell_if_alone(|| panic!("a founder looks for nobody"), vec![], Duration::ZERO).await;
-        let still_alone = tell_if_alone(|| false, tried(), Duration::ZERO);
+        let why_not = |_: &Multiaddr| Some("no answer: timed out".to_string());
+        tell_if_alone(|| true, why_not, tried(), Duration::ZERO).await;
+        tell_if_alone(|| panic!("a founder looks for nobody"), why_not, vec![], Duration::ZERO).await;
+        let still_alone = tell_if_alone(|| false, why_not, tried(), Duration::ZERO);
         let ended = tokio::time::timeout(Duration::from_millis(50), still_alone).await;
         assert!(ended.is_err(), "it looks again later");
-        let said = alone(&["/ip4/10.0.0.1/tcp/1".parse().expect("an address")]);
-        assert!(said.contains("Tried: /ip4/10.0.0.1/tcp/1") && said.contains("`skein mesh token`"), "{said}");
+        let said = alone(&tried(), why_not);
+        let told = "Tried: /ip4/10.0.0.1/tcp/1 (no answer: timed out)";
+        assert!(said.contains(told) && said.contains("`skein mesh token`"), "{said}");
     }
 }

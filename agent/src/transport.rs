@@ -20,6 +20,7 @@ use crate::held::once_let_go;
 use crate::mesh_key::MeshKey;
 
 mod admission;
+mod dial_error;
 mod door;
 mod driver;
 mod frames;
@@ -160,6 +161,8 @@ struct Shared {
     changed: Notify,
     /// The addresses at which this host listens.
     listening: watch::Sender<BTreeSet<Multiaddr>>,
+    /// Why addresses that may lead into the mesh did not.
+    ways_in: Mutex<dial_error::WaysIn>,
     stop: CancellationToken,
 }
 
@@ -172,12 +175,17 @@ impl Shared {
             addresses: Mutex::default(),
             changed: Notify::new(),
             listening: watch::Sender::new(BTreeSet::new()),
+            ways_in: Mutex::default(),
             stop: CancellationToken::new(),
         }
     }
 
     fn wishes(&self) -> MutexGuard<'_, wishes::Wishes> {
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ways_in(&self) -> MutexGuard<'_, dial_error::WaysIn> {
+        self.ways_in.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn addresses(&self) -> MutexGuard<'_, BTreeMap<HostId, Vec<Multiaddr>>> {
@@ -252,6 +260,11 @@ impl Handle {
         let after = if is_quic(&address) { QUIC_AFTER } else { Duration::ZERO };
         self.shared.wishes().want_address(address, Instant::now() + after);
         self.shared.changed.notify_one();
+    }
+
+    /// Why the last dial of an address that [`Handle::dial`] was told failed, in words.
+    pub(crate) fn why_not(&self, address: &Multiaddr) -> Option<String> {
+        self.shared.ways_in().why_not(address)
     }
 
     /// Opens a stream to a host. If the host is not connected but its addresses

@@ -69,6 +69,22 @@ pub(crate) enum Refusal {
     HungUp(#[source] io::Error),
 }
 
+impl Refusal {
+    /// The refusal that an error's text tells of: on its way through the transport an
+    /// error loses its type, and keeps its words.
+    pub(super) fn in_text(text: &str) -> Option<Refusal> {
+        let told = [
+            Refusal::Stranger,
+            Refusal::RefusedThere,
+            Refusal::KeyType,
+            Refusal::Timeout,
+            Refusal::TooMuch,
+            Refusal::SecondStream,
+        ];
+        told.into_iter().find(|refusal| text.contains(&refusal.to_string()))
+    }
+}
+
 /// The local part of what a proof is made of.
 #[derive(Clone)]
 pub(super) struct Gate {

@@ -16,6 +16,7 @@ use proto::id::HostId;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::dial_error::in_words;
 use super::peers::count;
 use super::refusals::SUMMED_UP_EVERY;
 use super::swarm::{Behaviour, BehaviourEvent};
@@ -234,11 +235,16 @@ impl Driver {
             return;
         }
         let failures = self.shared.wishes().failed(id, Instant::now());
-        let (peer, cause) = (peer.map(|peer| peer.to_string()), chain(error));
+        let (peer, cause) = (peer.map(|peer| peer.to_string()), in_words(error));
         // Log the first failure for the person on call; later ones are not news.
         match failures {
             Some(1) => tracing::info!(peer, cause, "cannot connect, trying again"),
-            Some(_) | None => tracing::debug!(peer, failures, cause, "cannot connect"),
+            Some(_) | None => {
+                tracing::debug!(peer, failures, cause, details = chain(error), "cannot connect")
+            }
+        }
+        if peer.is_none() {
+            self.shared.ways_in().note(error);
         }
     }
 

@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::testing::{DEADLINE, Member, QUIC, TCP, pair};
 use super::*;
+use crate::mesh_key::MeshKey;
 
 async fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + DEADLINE;
@@ -265,4 +266,30 @@ async fn a_host_that_is_no_neighbour_is_connected_for_as_long_as_a_stream_is_ope
     assert_eq!(b.next().await, TransportEvent::Disconnected(a.host));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(a.events.try_recv().is_err(), "it is not dialled again");
+}
+
+/// What is said of a dial that failed comes from several layers, so it is made to fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_an_address_leads_nowhere_is_said_in_plain_words() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody: Multiaddr = format!("/ip4/127.0.0.1/tcp/{free}").parse().unwrap();
+    // It takes the connection and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_at: Multiaddr =
+        format!("/ip4/127.0.0.1/tcp/{}", silent.local_addr().unwrap().port()).parse().unwrap();
+    let other_mesh = Member::start(&MeshKey::generate(), TCP).await;
+    let named: Multiaddr = format!("/dns4/host.invalid/tcp/{free}").parse().unwrap();
+    let a = Member::start(&MeshKey::generate(), TCP).await;
+    let expected = [
+        (nobody, "connection refused"),
+        (silent_at, "timed out"),
+        (other_mesh.address.clone(), "does not have this mesh's key"),
+        (named, "name"),
+    ];
+    for (address, says) in expected {
+        a.handle.dial(address.clone());
+        wait_until(&format!("{address} is told"), || a.handle.why_not(&address).is_some()).await;
+        let said = a.handle.why_not(&address).unwrap();
+        assert!(said.contains(says) && !said.contains("os error") && !said.contains('['), "{said}");
+    }
 }
