@@ -13,7 +13,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
@@ -39,6 +39,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// A receiver that takes fewer bytes per second, on average, is cut off: it
 /// occupies a place that others wait for.
 const BYTES_A_SECOND_MIN: u64 = 32 * 1024;
+/// What a source must send to be kept while there are others: 512 KiB a second, so that
+/// a bundle of one GiB takes at most half an hour. Most networks give a hundred times that.
+const GOOD_SPEED: Speed = Speed { bytes: 10 * 512 * 1024, within: Duration::from_secs(10) };
+/// And to be kept at all, when no source was that fast: what a source asks of us.
+const LEAST_SPEED: Speed = Speed { bytes: 30 * BYTES_A_SECOND_MIN, within: Duration::from_secs(30) };
 /// The size of the buffer of each transfer, on each side.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// The number of times that busy sources are asked; `NEXT_ROUND_AFTER` is the time between.
@@ -75,6 +80,11 @@ pub(crate) enum FetchError {
         #[source]
         cause: io::Error,
     },
+    #[error(
+        "{host} sends bundle {digest:?} too slowly: less than {} KiB in {} s, with {received} of {size} bytes here",
+        least.bytes / 1024, least.within.as_secs()
+    )]
+    TooSlow { host: HostId, digest: Digest, received: u64, size: u64, least: Speed },
     #[error("what {host} sent is not bundle {digest:?}: discarded")]
     WrongDigest { host: HostId, digest: Digest, resumed: bool },
     #[error("no room in `{}` for the {needed} bytes of bundle {digest:?}: {free} are free, of which {FREE_MIN} are left alone", dir.display())]
@@ -102,6 +112,38 @@ fn reasons(failures: &[FetchError]) -> String {
         return "no host is known to have it".into();
     }
     failures.iter().map(|failure| chain(failure)).collect::<Vec<_>>().join("; ")
+}
+
+/// So many bytes in each such time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Speed {
+    bytes: u64,
+    within: Duration,
+}
+
+/// Measures a sender against a speed, window by window: a single byte now and then
+/// would satisfy a limit on silence for days.
+struct Pace {
+    least: Speed,
+    began: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn of(least: Speed, now: Instant) -> Self {
+        Pace { least, began: now, bytes: 0 }
+    }
+
+    /// Takes note of bytes that came; returns whether they come fast enough.
+    fn note(&mut self, bytes: usize, now: Instant) -> bool {
+        self.bytes += bytes as u64;
+        if now.saturating_duration_since(self.began) < self.least.within {
+            return true;
+        }
+        let is_kept = self.bytes >= self.least.bytes;
+        *self = Pace::of(self.least, now);
+        is_kept
+    }
 }
 
 /// Sends bundles to whoever asks, until the transport stops. `path_of` returns
@@ -175,20 +217,28 @@ async fn copy(file: &mut tokio::fs::File, stream: &mut (impl AsyncWrite + Unpin)
     }
 }
 
-/// Fetches a bundle of `size` bytes from a host into the file `part`, continuing at its
-/// end. On success, the file holds the whole bundle, verified and on stable storage.
-pub(crate) async fn fetch(
-    handle: &Handle,
-    from: HostId,
+/// The bundle that is fetched.
+#[derive(Clone, Copy)]
+struct Wanted {
     digest: Digest,
     size: u64,
+}
+
+/// Fetches a bundle from the host into the file `part`, going on where it ends. On
+/// success it holds the whole bundle, verified and on stable storage.
+async fn fetch(
+    handle: &Handle,
+    from: HostId,
+    wanted: Wanted,
     part: &Path,
+    least: Speed,
 ) -> Result<(), FetchError> {
+    let Wanted { digest, size } = wanted;
     let mut part = Part::open(part, size).await?;
     part.make_sure_of_room(digest, size)?;
     let resumed = part.bytes > 0;
     if part.bytes < size {
-        receive(handle, from, digest, size, &mut part).await?;
+        receive(handle, from, wanted, &mut part, least).await?;
     }
     if part.hasher.finalize() != blake3::Hash::from_bytes(digest.0) {
         part.discard()?;
@@ -200,9 +250,9 @@ pub(crate) async fn fetch(
 async fn receive(
     handle: &Handle,
     host: HostId,
-    digest: Digest,
-    size: u64,
+    Wanted { digest, size }: Wanted,
     part: &mut Part,
+    least: Speed,
 ) -> Result<(), FetchError> {
     let opened = handle.open(host, PROTOCOL).await;
     let mut stream = opened.map_err(|cause| FetchError::Open { host, digest, cause })?;
@@ -217,12 +267,19 @@ async fn receive(
         _ => return Err(cut(part.bytes, io::ErrorKind::InvalidData.into())),
     }
     let mut buffer = vec![0; BUFFER_BYTES];
+    let mut pace = Pace::of(least, Instant::now());
     while part.bytes < size {
         let wanted = buffer.len().min(usize::try_from(size - part.bytes).unwrap_or(BUFFER_BYTES));
         let read = timeout(IDLE_TIMEOUT, stream.read(&mut buffer[..wanted])).await;
         match read.unwrap_or_else(|elapsed| Err(elapsed.into())) {
             Ok(0) => return Err(cut(part.finish().await?, io::ErrorKind::UnexpectedEof.into())),
-            Ok(read) => part.append(&buffer[..read]).await?,
+            Ok(read) => {
+                part.append(&buffer[..read]).await?;
+                if !pace.note(read, Instant::now()) && part.bytes < size {
+                    let received = part.finish().await?;
+                    return Err(FetchError::TooSlow { host, digest, received, size, least });
+                }
+            }
             Err(cause) => return Err(cut(part.finish().await?, cause)),
         }
     }
@@ -246,8 +303,8 @@ async fn ask(
     timeout(IDLE_TIMEOUT, asked).await?
 }
 
-/// Fetches a bundle from the first of the hosts that gives it. Asks them in order,
-/// and again while one of them is only busy. Returns the host that gave it.
+/// Fetches a bundle from the first of the hosts that gives it. Asks them in order, and
+/// again while one of them is only busy, or all are slow. Returns the host that gave it.
 pub(crate) async fn fetch_from_any(
     handle: &Handle,
     sources: &[HostId],
@@ -255,14 +312,27 @@ pub(crate) async fn fetch_from_any(
     size: u64,
     part: &Path,
 ) -> Result<HostId, NoSource> {
+    fetch_at(handle, sources, Wanted { digest, size }, part, [GOOD_SPEED, LEAST_SPEED]).await
+}
+
+/// In the first round whoever is slower than `good` is left for the next source.
+async fn fetch_at(
+    handle: &Handle,
+    sources: &[HostId],
+    wanted: Wanted,
+    part: &Path,
+    [good, least]: [Speed; 2],
+) -> Result<HostId, NoSource> {
+    let digest = wanted.digest;
     let mut failures = Vec::new();
-    for _ in 0..ROUNDS_MAX {
+    for round in 0..ROUNDS_MAX {
+        let asked = if round == 0 && sources.len() > 1 { good } else { least };
         failures.clear();
         for &host in sources {
-            let mut fetched = fetch(handle, host, digest, size, part).await;
+            let mut fetched = fetch(handle, host, wanted, part, asked).await;
             if let Err(FetchError::WrongDigest { resumed: true, .. }) = fetched {
                 // The beginning may have come from another host.
-                fetched = fetch(handle, host, digest, size, part).await;
+                fetched = fetch(handle, host, wanted, part, asked).await;
             }
             match fetched {
                 Ok(()) => return Ok(host),
@@ -279,6 +349,7 @@ pub(crate) async fn fetch_from_any(
                     | FetchError::Busy { .. }
                     | FetchError::Size { .. }
                     | FetchError::Cut { .. }
+                    | FetchError::TooSlow { .. }
                     | FetchError::WrongDigest { .. }),
                 ) => {
                     tracing::debug!(%digest, failure = chain(&failure), "bundle not fetched from this host");
@@ -286,7 +357,19 @@ pub(crate) async fn fetch_from_any(
                 }
             }
         }
-        if !failures.iter().any(|failure| matches!(failure, FetchError::Busy { .. })) {
+        let may_give = |failure: &FetchError| match failure {
+            FetchError::Busy { .. } => true,
+            FetchError::TooSlow { least: missed, .. } => *missed != least,
+            FetchError::Open { .. }
+            | FetchError::Missing { .. }
+            | FetchError::Size { .. }
+            | FetchError::Cut { .. }
+            | FetchError::WrongDigest { .. }
+            | FetchError::NoRoom { .. }
+            | FetchError::Disk { .. }
+            | FetchError::InProgress { .. } => false,
+        };
+        if !failures.iter().any(may_give) {
             break;
         }
         tokio::time::sleep(NEXT_ROUND_AFTER.mul_f64(rand::random_range(0.5..1.5))).await;

@@ -28,11 +28,15 @@ async fn a_bundle_of_50_mib_arrives() {
         serve_from(&b, dir.path());
         let part = dir.path().join("part");
         let started = std::time::Instant::now();
-        fetch(&a.handle, b.host, digest, bytes.len() as u64, &part).await.unwrap();
+        fetch(&a.handle, b.host, Wanted { digest, size: bytes.len() as u64 }, &part, LEAST_SPEED)
+            .await
+            .unwrap();
         println!("50 MiB over {listen} in {:?}", started.elapsed());
         assert!(std::fs::read(&part).unwrap() == bytes);
         // Fetching it again succeeds, because it is there.
-        fetch(&a.handle, b.host, digest, bytes.len() as u64, &part).await.unwrap();
+        fetch(&a.handle, b.host, Wanted { digest, size: bytes.len() as u64 }, &part, LEAST_SPEED)
+            .await
+            .unwrap();
     }
 }
 
@@ -40,7 +44,7 @@ async fn a_bundle_of_50_mib_arrives() {
 async fn an_empty_bundle_arrives() {
     let (dir, (a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
     let part = dir.path().join("part");
-    fetch(&a.handle, b.host, Digest::of(b""), 0, &part).await.unwrap();
+    fetch(&a.handle, b.host, Wanted { digest: Digest::of(b""), size: 0 }, &part, LEAST_SPEED).await.unwrap();
     assert_eq!(std::fs::read(&part).unwrap(), b"");
 }
 
@@ -63,7 +67,7 @@ async fn after_a_cut_the_rest_comes_from_another_host() {
         }
     });
     let part = dir.path().join("part");
-    let cut = fetch(&a.handle, b.host, digest, size, &part).await;
+    let cut = fetch(&a.handle, b.host, Wanted { digest, size: size }, &part, LEAST_SPEED).await;
     assert!(matches!(cut, Err(FetchError::Cut { received: 1_000_000, .. })), "{cut:?}");
     assert_eq!(std::fs::metadata(&part).unwrap().len(), 1_000_000);
     // It sends the second third; the other host has the whole bundle.
@@ -86,7 +90,7 @@ async fn only_the_rest_is_sent_again() {
     other[..2_999_990].fill(0);
     put(dir.path(), digest, &other);
     serve_from(&b, dir.path());
-    fetch(&a.handle, b.host, digest, bytes.len() as u64, &part).await.unwrap();
+    fetch(&a.handle, b.host, Wanted { digest, size: bytes.len() as u64 }, &part, LEAST_SPEED).await.unwrap();
     assert!(std::fs::read(&part).unwrap() == bytes);
 }
 
@@ -99,7 +103,8 @@ async fn a_wrong_bundle_is_discarded_and_its_sender_named() {
     put(dir.path(), digest, &wrong);
     serve_from(&b, dir.path());
     let part = dir.path().join("part");
-    let refused = fetch(&a.handle, b.host, digest, bytes.len() as u64, &part).await;
+    let refused =
+        fetch(&a.handle, b.host, Wanted { digest, size: bytes.len() as u64 }, &part, LEAST_SPEED).await;
     assert!(matches!(&refused, Err(FetchError::WrongDigest { host, .. }) if *host == b.host), "{refused:?}");
     assert!(!part.exists());
 }
@@ -125,12 +130,12 @@ async fn missing_another_size_and_no_connection_are_told_apart() {
     serve_from(&b, dir.path());
     let part = dir.path().join("part");
     let stranger = HostId::from_public_key([9; 32]);
-    let refused = fetch(&a.handle, b.host, digest, 1_000, &part).await;
+    let refused = fetch(&a.handle, b.host, Wanted { digest, size: 1_000 }, &part, LEAST_SPEED).await;
     assert!(matches!(refused, Err(FetchError::Missing { .. })), "{refused:?}");
     put(dir.path(), digest, &bytes);
-    let refused = fetch(&a.handle, b.host, digest, 999, &part).await;
+    let refused = fetch(&a.handle, b.host, Wanted { digest, size: 999 }, &part, LEAST_SPEED).await;
     assert!(matches!(refused, Err(FetchError::Size { told: 1_000, size: 999, .. })), "{refused:?}");
-    let refused = fetch(&a.handle, stranger, digest, 1_000, &part).await;
+    let refused = fetch(&a.handle, stranger, Wanted { digest, size: 1_000 }, &part, LEAST_SPEED).await;
     assert!(matches!(refused, Err(FetchError::Open { cause: OpenError::NoAddress(_), .. })), "{refused:?}");
     let refused = fetch_from_any(&a.handle, &[stranger, b.host], digest, 999, &part).await.unwrap_err();
     assert_eq!(refused.failures.len(), 2, "{refused}");
@@ -152,7 +157,7 @@ async fn whoever_is_told_that_a_host_is_busy_asks_again() {
         held.push(stream);
     }
     let part = dir.path().join("part");
-    let refused = fetch(&a.handle, b.host, digest, 500_000, &part).await;
+    let refused = fetch(&a.handle, b.host, Wanted { digest, size: 500_000 }, &part, LEAST_SPEED).await;
     assert!(matches!(refused, Err(FetchError::Busy { .. })), "{refused:?}");
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -179,4 +184,58 @@ async fn a_bundle_that_no_disk_has_room_for_is_not_asked_for() {
     let NoSource { failures, .. } = fetched.expect_err("it does not fit");
     assert!(matches!(failures[..], [FetchError::NoRoom { .. }]), "{failures:?}");
     assert_eq!(std::fs::metadata(&part).map_or(0, |metadata| metadata.len()), 0);
+}
+
+#[test]
+fn a_pace_is_measured_window_by_window() {
+    let (begun, second) = (Instant::now(), Duration::from_secs(1));
+    let mut pace = Pace::of(Speed { bytes: 1_000, within: 10 * second }, begun);
+    assert!(pace.note(1, begun + 9 * second), "the first window is not over");
+    assert!(pace.note(999, begun + 10 * second));
+    assert!(pace.note(100_000, begun + 19 * second));
+    assert!(pace.note(1, begun + 20 * second));
+    assert!(!pace.note(999, begun + 30 * second), "what came before counts no longer");
+}
+
+/// A byte now and then keeps the connection alive; without a least speed this took hours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_sender_is_left_for_another_source() {
+    let (bytes, digest) = bundle(3_000_000);
+    let (dir, (mut a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
+    let mut c = Member::start(&b.mesh_key, TCP).await;
+    c.meet(&mut a).await;
+    let mut incoming = b.handle.accept(PROTOCOL).unwrap();
+    let (all, size) = (bytes.clone(), bytes.len() as u64);
+    tokio::spawn(async move {
+        while let Some((_, mut stream)) = incoming.next().await {
+            let (_, offset) = read_request(&mut stream).await.unwrap();
+            answer(&mut stream, HAVE, size).await.unwrap();
+            for some in all[offset as usize..].chunks(10) {
+                if stream.write_all(some).await.is_err() || stream.flush().await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    });
+    let part = dir.path().join("part");
+    let least = Speed { bytes: 100_000, within: Duration::from_millis(300) };
+    let wanted = Wanted { digest, size };
+    let refused = fetch(&a.handle, b.host, wanted, &part, least).await;
+    assert!(matches!(refused, Err(FetchError::TooSlow { .. })), "{refused:?}");
+    // Alone it is left, too, and not asked again and again.
+    let refused = fetch_at(&a.handle, &[b.host], wanted, &part, [least, least]).await;
+    assert!(matches!(refused.unwrap_err().failures[..], [FetchError::TooSlow { .. }]));
+
+    put(dir.path(), digest, &bytes);
+    serve_from(&c, dir.path());
+    let from = fetch_at(&a.handle, &[b.host, c.host], wanted, &part, [least, least]).await;
+    assert_eq!(from.unwrap(), c.host);
+    assert!(std::fs::read(&part).unwrap() == bytes);
+    // Slow as it is, it is better than none: the round after the first asks for less.
+    std::fs::write(&part, &bytes[..bytes.len() - 100]).unwrap();
+    let nothing = Speed { bytes: 1, within: Duration::from_millis(300) };
+    let all_at_once = Speed { bytes: 1_000_000, within: Duration::from_millis(1) };
+    let from = fetch_at(&a.handle, &[b.host, b.host], wanted, &part, [all_at_once, nothing]).await;
+    assert_eq!(from.unwrap(), b.host);
 }
