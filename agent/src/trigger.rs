@@ -72,12 +72,14 @@ async fn run(
         ("TRIGGER_EVENT", told.event.name().to_string()),
         ("TRIGGER_EVENT_ID", told.id.clone()),
     ];
+    // Its arguments may hold a token, and what went wrong is shown to everybody.
+    let program = command.split_whitespace().next().unwrap_or_default();
     let exec = Exec { command, environment, stdin: body, timeout: TRY_TIMEOUT };
     match exec::run(exec, cancel).await {
         Ok(ended) if ended.code == Some(0) => Ok(()),
         Ok(ended) => Err(match ended.code {
-            Some(code) => format!("`{command}` ended with exit code {code}: {}", ended.said),
-            None => format!("`{command}` was ended: {}", ended.said),
+            Some(code) => format!("`{program}` ended with exit code {code}: {}", ended.said),
+            None => format!("`{program}` was ended: {}", ended.said),
         }),
         Err(error) => Err(error.to_string()),
     }

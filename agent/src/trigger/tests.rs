@@ -106,6 +106,35 @@ async fn a_command_reads_it_on_its_standard_input() {
     assert_eq!(told(exec(format!("tee {}", file.display()))).await, Ok(()));
     let body: Value = serde_json::from_str(&std::fs::read_to_string(&file).expect("told")).expect("JSON");
     assert_eq!((&body["id"], &body["trigger"]), (&json!("e-0123"), &json!("chat")));
-    let failed = told(exec("false".into())).await.expect_err("exit code 1");
-    assert!(failed.contains("exit code 1"), "{failed}");
+}
+
+/// What went wrong is shown to everybody who may look at the group.
+#[tokio::test]
+async fn a_failure_says_nothing_of_a_commands_arguments() {
+    for (program, says) in [("false", "exit code 1"), ("no-such-command-here", "cannot start")] {
+        let command = format!("{program} --token s3cret");
+        let failed = told(Target::Exec { command }).await.expect_err(program);
+        assert!(failed.contains(says) && failed.contains(program), "{failed}");
+        assert!(!failed.contains("s3cret"), "{failed}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_says_nothing_of_a_webhooks_address_but_its_host() {
+    let (at, _) = receiver().await;
+    let answering = at.trim_start_matches("http://");
+    let urls = [
+        format!("http://user:s3cret@{answering}/none/s3cret?token=s3cret"),
+        format!("http://user:s3cret@{answering}/away?token=s3cret"),
+        "http://user:s3cret@127.0.0.1:1/s3cret?token=s3cret".to_string(),
+        "http://user:s3cret@host.invalid/s3cret?token=s3cret".to_string(),
+        "http://user:s3cret@[/s3cret".to_string(),
+        "ftp://user:s3cret@127.0.0.1/s3cret".to_string(),
+        "s3cret".to_string(),
+    ];
+    for url in urls {
+        let failed = told(Target::Webhook { url: url.clone(), secret_file: None }).await;
+        let failed = failed.expect_err("nobody takes it");
+        assert!(!failed.contains("s3cret"), "{url}: {failed}");
+    }
 }
