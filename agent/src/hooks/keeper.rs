@@ -4,8 +4,8 @@
 //! Closing the pipe would kill the service with SIGPIPE at its next line, and a full pipe
 //! that nobody reads would block it. The service also outlives the agent, and `skein local`.
 //! So the pipe goes to a separate process, the keeper, which continues the agent's log until
-//! no process can write to the pipe. The pipe breaks only if the agent is killed (SIGKILL)
-//! between the end of a script and the handover, [`super::Patience::for_output`] later.
+//! no process can write to the pipe. It takes over a moment after the script has ended: the
+//! pipe breaks only if the agent is killed (SIGKILL) within that moment.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
@@ -51,8 +52,9 @@ pub(super) const fn is_there() -> bool {
     !cfg!(test)
 }
 
-/// Hands the reading ends of standard output and standard error to a keeper.
-pub(super) fn hand_over([stdout, stderr]: [OwnedFd; 2], logs: &Logs) -> io::Result<()> {
+/// Hands the reading ends of standard output and standard error to a keeper. Returns its
+/// process id.
+pub(super) fn hand_over([stdout, stderr]: [OwnedFd; 2], logs: &Logs) -> io::Result<u32> {
     // The running program, even if another one has replaced it on disk.
     let mut command = Command::new("/proc/self/exe");
     command.arg(VERB).arg(&logs.deployment).arg(&logs.log).arg(&logs.deployments_log);
@@ -62,12 +64,32 @@ pub(super) fn hand_over([stdout, stderr]: [OwnedFd; 2], logs: &Logs) -> io::Resu
     command.stdin(stdout).stdout(stderr).stderr(Stdio::null());
     own_session(&mut command);
     let keeper = command.spawn()?;
+    let id = keeper.id();
     let mut keepers = KEEPERS.lock().unwrap_or_else(PoisonError::into_inner);
     // Reap keepers that have ended; they stay in the process table until then.
     keepers.retain_mut(|keeper| !matches!(keeper.try_wait(), Ok(Some(_)) | Err(_)));
     keepers.push(keeper);
-    Ok(())
+    Ok(id)
 }
+
+/// Waits until this keeper has read to the end.
+pub(super) async fn ended(id: u32) {
+    let has_ended = |keeper: &mut Child| matches!(keeper.try_wait(), Ok(Some(_)) | Err(_));
+    loop {
+        let is_over = {
+            let mut keepers = KEEPERS.lock().unwrap_or_else(PoisonError::into_inner);
+            // One that is not there any longer was found to have ended.
+            keepers.iter_mut().find(|keeper| keeper.id() == id).is_none_or(has_ended)
+        };
+        if is_over {
+            return;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// From one look at a keeper to the next.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The keepers that this process has started and that may still run: one for each
 /// service that writes to its hook's output.

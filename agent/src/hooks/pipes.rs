@@ -44,7 +44,7 @@ impl Pipes {
     /// Waits for both to end; returns true if they did. `hurry` ends the wait.
     pub(super) async fn drained(&mut self, patience: Duration, hurry: &CancellationToken) -> bool {
         let all = async {
-            for reader in &mut self.readers {
+            for reader in self.readers.iter_mut().filter(|reader| !reader.is_finished()) {
                 // A reader that panicked has ended too.
                 let _ = reader.await;
             }
@@ -59,12 +59,32 @@ impl Pipes {
         drained
     }
 
-    /// Leaves later output to a process that outlives this one.
-    pub(super) async fn hand_over(mut self) {
-        if keeper::is_there() {
-            self.leave.cancel();
-            let _ = timeout(LEFT_WITHIN, join_all(std::mem::take(&mut self.readers))).await;
+    /// Leaves later output to a process that outlives this one, and waits for it. Returns
+    /// whether it has read to the end. `hurry` ends the wait.
+    pub(super) async fn hand_over(mut self, patience: Duration, hurry: &CancellationToken) -> bool {
+        if !keeper::is_there() {
+            return self.drained(patience, hurry).await;
         }
+        self.leave.cancel();
+        let _ = timeout(LEFT_WITHIN, join_all(std::mem::take(&mut self.readers))).await;
+        let Some(keeper) = self.give_away() else { return false };
+        tokio::select! {
+            ended = timeout(patience, keeper::ended(keeper)) => ended.is_ok(),
+            () = hurry.cancelled() => false,
+        }
+    }
+
+    /// Starts the process that reads on, unless all was read.
+    fn give_away(&mut self) -> Option<u32> {
+        let ends = self.ends.take().filter(|_| keeper::is_there())?;
+        self.leave.cancel();
+        let given = keeper::hand_over(ends, &self.logs);
+        given
+            .inspect_err(|error| {
+                let log = self.logs.log.display();
+                tracing::error!(%log, %error, "cannot leave a service's output to another process");
+            })
+            .ok()
     }
 }
 
@@ -73,10 +93,6 @@ const LEFT_WITHIN: Duration = Duration::from_secs(5);
 
 impl Drop for Pipes {
     fn drop(&mut self) {
-        let Some(ends) = self.ends.take().filter(|_| keeper::is_there()) else { return };
-        self.leave.cancel();
-        if let Err(error) = keeper::hand_over(ends, &self.logs) {
-            tracing::error!(log = %self.logs.log.display(), %error, "cannot leave a service's output to another process");
-        }
+        self.give_away();
     }
 }

@@ -61,14 +61,20 @@ pub(super) async fn run(
     // stopping has no time to wait for a service.
     let never = CancellationToken::new();
     let hurry = if is_stopped { &never } else { cancel };
-    if !pipes.drained(hooks.patience.for_output, hurry).await {
+    let patience = hooks.patience.for_output;
+    let brief = HANDED_OVER_AFTER.min(patience / 4);
+    // Soon, because an agent that is killed before it takes the pipe with it.
+    if !pipes.drained(brief, hurry).await && !pipes.hand_over(patience - brief, hurry).await {
         let what = "has ended, but a process that it started keeps its output open";
         output.note(&format!("Warning - {} {what}", script.location));
-        tracing::warn!(script = %path.display(), "{what}");
-        pipes.hand_over().await;
+        tracing::warn!(script = %path.display(), "a script {what}");
     }
     ended
 }
+
+/// Most that a script starts in the background for itself ends with it, so a process to
+/// read on is not started for each.
+const HANDED_OVER_AFTER: Duration = Duration::from_millis(200);
 
 fn judge(status: ExitStatus, script: &Script, path: &Path) -> Result<(), HookError> {
     match (status.code(), status.signal()) {
