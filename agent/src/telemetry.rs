@@ -4,10 +4,15 @@ pub(crate) mod naming;
 
 use std::any::Any;
 use std::error::Error;
+use std::fmt;
 use std::io::IsTerminal;
 
 use naming::Naming;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 /// The variable that sets the log filter, in tracing-subscriber's syntax.
 const FILTER_VARIABLE: &str = "SKEIN_LOG";
@@ -15,6 +20,9 @@ const FILTER_VARIABLE: &str = "SKEIN_LOG";
 const FILTER_DEFAULT: &str = "info,libp2p=warn,libp2p_swarm=warn,libp2p_gossipsub=warn,libp2p_core=warn,\
      libp2p_tcp=warn,libp2p_quic=warn,libp2p_stream=warn,libp2p_identify=warn,libp2p_dns=warn,libp2p_ping=warn,\
      yamux=warn,quinn=warn,aws_config=warn,aws_smithy_runtime=warn,sled=warn,hickory=error";
+
+/// Our own warnings alone.
+const FILTER_PLAIN: &str = "skein=warn";
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +55,38 @@ pub(crate) fn start(format: Format) -> Result<(), FilterError> {
         Format::Json => log.json().init(),
     }
     Ok(())
+}
+
+/// From now on warnings stand on standard error as the command line's own do: for a
+/// command that does itself what an agent does elsewhere.
+pub(crate) fn start_plain() {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(FILTER_PLAIN))
+        .with_writer(std::io::stderr)
+        .event_format(Plain);
+    // Whoever started one before has it.
+    let _ = log.try_init();
+}
+
+/// A warning without time, level or place.
+struct Plain;
+
+impl<S, N> FormatEvent<S, N> for Plain
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let what = if *event.metadata().level() == Level::ERROR { "error" } else { "warning" };
+        write!(writer, "{what}: ")?;
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
 }
 
 /// Returns true if the log goes to a terminal and colours are allowed; never for a file or a collector.
@@ -93,5 +133,6 @@ mod tests {
     #[test]
     fn the_default_filter_is_a_filter() {
         FILTER_DEFAULT.parse::<EnvFilter>().unwrap();
+        FILTER_PLAIN.parse::<EnvFilter>().unwrap();
     }
 }

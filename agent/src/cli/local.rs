@@ -23,6 +23,7 @@ use crate::host_side::deployment::{EventError, Way, find_appspec};
 use crate::install::state::REVISIONS_MAX;
 use crate::local::agent_config::{self, AgentConfig};
 use crate::local::{EventEnd, Local, LocalError, Request, events};
+use crate::telemetry;
 use options::{BundleType, Options};
 
 /// Deploy a bundle to this host alone, without a mesh
@@ -62,6 +63,7 @@ const DEPLOY_ROOT: &str = "/opt/codedeploy-agent/deployment-root";
 
 /// Deploys or checks a bundle. The exit code is 0 on success, otherwise 1.
 pub(crate) async fn run(args: LocalArgs, screen: &Screen) -> anyhow::Result<Exit> {
+    telemetry::start_plain();
     let location = args.source.as_ref().or(args.options.bundle_location.as_ref()).cloned();
     let location = location.unwrap_or_else(|| ".".to_owned());
     let source: Source = location.parse().context("this is no bundle")?;
