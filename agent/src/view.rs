@@ -27,13 +27,16 @@ use proto::state::State;
 use proto::time::LedgerTime;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use aftermath::STILL_THERE;
 pub(crate) use behind::{BehindView, NoRevision, find_revision};
 pub(crate) use config::{ConfigView, config, configs};
 pub(crate) use counts::{AgentCounts, GroupCounts, counts};
 pub(crate) use deployment::{DeploymentView, TurnView, WaveView, deployment, deployments, waiting_for};
 pub(crate) use freshness::{Dated, Freshness};
 pub(crate) use history_line::{HistoryLine, HistoryView, diverged, history, history_line, progress};
-pub(crate) use mesh::{GroupView, HostView, MeshCounts, StatusView, group, groups, hosts, name_of, status};
+pub(crate) use mesh::{
+    GroupView, HostView, MeshCounts, StatusView, clock_off, group, groups, hosts, name_of, status,
+};
 pub(crate) use plan::{PlanView, Planned, SecondsView};
 pub(crate) use service::OutOfServiceView;
 pub(crate) use watches::{AlarmView, FailingView, FreezeView, StoppedByView, TriggerView, alarms};

@@ -10,8 +10,8 @@ use super::group::path_of;
 use super::screen::clean;
 use super::show::{behind_words, deployment_path, headline, waves, why};
 use super::which::{self, OfGroup};
-use super::{Exit, Session};
-use crate::view::{DeploymentView, GroupView, OutOfServiceView, TurnView};
+use super::{Exit, Session, plan};
+use crate::view::{DeploymentView, GroupView, OutOfServiceView, STILL_THERE, TurnView};
 
 /// The number of failed hosts to show with their output, the first to fail first;
 /// later failures repeat the same causes.
@@ -71,6 +71,10 @@ fn numbers(view: &DeploymentView) -> String {
         "Hosts: {hosts}; {sums}\n{in_service}: {} of {} {when}{fewest}; {} must be ({})\n",
         healthy.now, healthy.total, healthy.minimum, view.config
     );
+    if targets > 1 {
+        let order = if view.rollback_of.is_some() { plan::ORDER_BACK } else { plan::ORDER };
+        text.push_str(&format!("Order: {order}\n"));
+    }
     if let Some(times) = times(view) {
         text.push_str(&times);
     }
@@ -190,9 +194,16 @@ fn stranded(view: &DeploymentView) -> String {
     if left.is_empty() {
         return String::new();
     }
+    let group = &view.group;
+    // The reason names those that have the failed revision, and the way back by itself.
+    if view.reason.as_ref().is_some_and(|reason| reason.message.contains(STILL_THERE)) {
+        return format!(
+            "With fewer in service than the minimum: skein rollback {group} --override minimum_healthy=N\n"
+        );
+    }
     let more = left.len().saturating_sub(OTHERS_SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let (named, group) = (left[..left.len().min(OTHERS_SHOWN)].join(", "), &view.group);
+    let named = left[..left.len().min(OTHERS_SHOWN)].join(", ");
     format!(
         "Not brought back: {named}{more}. They may still run the release that failed. Once enough hosts are in \
          service: skein rollback {group}; with fewer: skein rollback {group} --override minimum_healthy=N\n"

@@ -81,8 +81,18 @@ fn head(plan: &PlanView) -> String {
         hosts(*total)
     );
     text.push_str(&out_of_service(plan));
+    if *targets > 1 && (plan.is_possible || plan.passes) {
+        text.push_str(&line("Order", ORDER.into()));
+    }
     text
 }
+
+/// In which order hosts have their turns: within a wave, if there are waves.
+pub(super) const ORDER: &str = "hosts of no service first, then those with an older revision, then those that have \
+    this one, equals by name; hosts that are Down last";
+/// The same of a deployment that undoes another.
+pub(super) const ORDER_BACK: &str = "hosts of no service first, then those with the revision that is undone, equals by \
+    name; a host that is Down is waited for";
 
 /// Describes the hosts that are out of service before it begins, and the consequences.
 fn out_of_service(plan: &PlanView) -> String {
@@ -91,7 +101,7 @@ fn out_of_service(plan: &PlanView) -> String {
         let down: Vec<String> =
             plan.down.iter().map(|host| format!("{} since {}", host.who.label(), host.since)).collect();
         let within = written(plan.lost_after_seconds);
-        let then = format!("tried first, and failed if not back within {within}");
+        let then = format!("its turn comes last, and fails if it is not back within {within}");
         text.push_str(&line("Down", format!("{}: {then}", some_of(&down))));
     }
     let why = |host: &UnwellView| format!("{}, {}", host.who.label(), clean(&host.why));

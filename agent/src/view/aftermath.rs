@@ -12,6 +12,9 @@ use super::health::named;
 use super::names::Names;
 use super::written;
 
+/// Of hosts that a rollback did not bring back: to be recognised where more is said.
+pub(crate) const STILL_THERE: &str = "still at the revision that failed";
+
 /// Returns text to append to the reason; empty if there is nothing to add.
 pub(super) fn words(rollout: &Rollout, parts: &BTreeMap<HostId, Part<'_>>, names: &Names<'_>) -> String {
     match rollout.status() {
@@ -50,7 +53,7 @@ fn left_behind(rollout: &Rollout, parts: &BTreeMap<HostId, Part<'_>>, names: &Na
     if left.is_empty() {
         return String::new();
     }
-    let what = format!("still at the revision that failed ({})", failed.short());
+    let what = format!("{STILL_THERE} ({})", failed.short());
     let hosts = named(&what, left.iter().map(|host| label(names, *host)).collect());
     let is_automatic =
         submission.creator == Creator::Rollback && left.iter().all(|host| group.behind.contains_key(host));

@@ -64,7 +64,7 @@ pub(crate) struct PlanView {
     /// For each batch: its canary or zone, if any, and when it begins according to past turns.
     #[serde(default)]
     pub(crate) waves: Vec<StepView>,
-    /// Hosts that are Down: they are tried first, and fail if they stay away.
+    /// Hosts that are Down: their turns come last, and fail if they stay away.
     #[serde(default)]
     pub(crate) down: Vec<DownView>,
     /// The time, in seconds, that a Down host has to return once its turn has come.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::cli::watch::tests::{deployment, host};
+use crate::view::Why;
 use crate::view::deployment::Healthy;
 
 fn failed(name: &str, second: u32) -> TurnView {
@@ -22,6 +23,7 @@ fn a_failure_is_told_in_numbers_with_what_the_script_wrote_last() {
     let expected = "\
 Hosts: 5 in the group; 1 succeeded, 1 failed, 1 never touched
 In service: 4 of 5 at its end, 4 at the fewest; 4 must be (OneAtATime)
+Order: hosts of no service first, then those with an older revision, then those that have this one, equals by name; hosts that are Down last
 Time: began 2026-01-01T00:00:00.000Z, ended 2026-01-01T00:01:07.000Z, after 1m 7s
 web-2: Failed in ValidateService (ScriptFailed): scripts/check.sh: it ended with 7
     | checking
@@ -100,4 +102,26 @@ fn a_rollback_that_broke_off_names_the_hosts_that_it_left_and_what_helps() {
     assert_eq!(of("Failed", Some("d-ABCDEFGH2")), expected);
     assert_eq!(of("InProgress", Some("d-ABCDEFGH2")), "");
     assert_eq!(of("Failed", None), "", "it is no rollback");
+}
+
+#[test]
+fn the_order_of_a_rollback_is_explained_as_what_it_is() {
+    let hosts = vec![host("web-1", "Succeeded", None), host("web-2", "Succeeded", None)];
+    let view = DeploymentView { rollback_of: Some("d-ABCDEFGH2".into()), ..deployment("Succeeded", hosts) };
+    assert!(
+        numbers(&view)
+            .contains("Order: hosts of no service first, then those with the revision that is undone")
+    );
+}
+
+#[test]
+fn hosts_that_the_reason_names_are_not_named_again() {
+    let hosts = vec![host("web-1", "Succeeded", None), failed("web-3", 1)];
+    let undone = Some("d-ABCDEFGH2".into());
+    let mut view = DeploymentView { rollback_of: undone, ..deployment("Failed", hosts) };
+    assert!(stranded(&view).contains("web-3"));
+    let message = "too few are healthy; still at the revision that failed (0123456789ab): web-3".into();
+    view.reason = Some(Why { code: "HEALTH_CONSTRAINTS".into(), message, numbers: Default::default() });
+    let said = stranded(&view);
+    assert!(!said.contains("web-3") && said.contains("minimum_healthy=N"), "{said}");
 }

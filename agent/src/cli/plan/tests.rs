@@ -37,6 +37,7 @@ fn a_plan_says_who_goes_when_what_stops_it_and_how_long_it_takes() {
     let expected = "\
 hello/prod: 4 hosts, 4 in service now.
 HalfAtATime: 2 must stay in service, at most 2 at a time.
+Order        hosts of no service first, then those with an older revision, then those that have this one, equals by name; hosts that are Down last
 
       1. web-1, web-2
       2. web-3, web-4
@@ -66,7 +67,7 @@ fn a_plan_that_cannot_finish_says_why_and_what_would_help() {
     let expected = "\
 hello/prod: 4 hosts, 3 in service now.
 HalfAtATime: 2 must stay in service, at most 2 at a time.
-Down         web-4 since 2026-01-01T00:00:00.000Z: tried first, and failed if not back within 1m
+Down         web-4 since 2026-01-01T00:00:00.000Z: its turn comes last, and fails if it is not back within 1m
 
 NOT POSSIBLE as things are.
 Why: 3 of 4 hosts are healthy and 3 must stay so (HEALTH_CONSTRAINTS)
@@ -154,7 +155,7 @@ fn a_plan_for_many_hosts_fits_on_a_screen() {
     let text = words(&PlanView { batches: vec![batch; 100], down: down.collect(), ..possible() });
     assert!(text.contains(", web-7 and 492 more\n"), "{text}");
     assert!(text.contains("… 86 more batches, 500 hosts each (--json shows all)\n"), "{text}");
-    assert!(text.contains("; and 295 more (--json shows all): tried first"), "{text}");
+    assert!(text.contains("; and 295 more (--json shows all): its turn comes last"), "{text}");
     assert!(text.contains("    100. web-0"), "the last ones are shown");
     assert!(text.lines().count() < 30, "{text}");
 }
