@@ -13,6 +13,7 @@ use proto::node::{Node, StartError, Stored};
 use sd_notify::NotifyState;
 use tokio::sync::{broadcast, mpsc};
 
+use crate::ballast::Ballast;
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::config::founds_mark_in;
@@ -131,6 +132,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) restored: Restored,
+    pub(crate) ballast: Ballast,
     pub(crate) transport: Handle,
     pub(crate) events: Events,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -250,8 +252,8 @@ struct Daemon {
 
 impl Daemon {
     fn new(parts: Parts) -> (Self, Inbox) {
-        let Parts { clock, restored, transport, events, commands, notices, work, stops } = parts;
-        let (writer, written) = Writer::start(restored.store);
+        let Parts { clock, restored, ballast, transport, events, commands, notices, work, stops } = parts;
+        let (writer, written) = Writer::start(restored.store, ballast);
         let (effects, outcomes) = Effects::new(transport, writer, work, notices);
         let every = sd_notify::watchdog_enabled().map_or(ALIVE_EVERY, |limit| ALIVE_EVERY.min(limit / 2));
         let alive = tokio::time::interval(every);

@@ -116,10 +116,10 @@ impl HostSide {
 
     async fn event(&self, run: &Run, cancel: &CancellationToken) -> Result<(), EventError> {
         let deployment = self.deployment(run);
+        self.require_room(run, &deployment)?;
         deployment.make_dir(self.revisions_max)?;
         let state = deployment.state.clone();
         blocking(move || Deployment::finish_interrupted(&state)).await?;
-        self.require_room(run, &deployment)?;
         let deployment = match run.anew {
             Some(interrupted) => {
                 blocking(move || deployment.begin_anew(interrupted).map(|()| deployment)).await?

@@ -4,6 +4,7 @@ mod alarm;
 mod api;
 mod ask;
 mod backend;
+mod ballast;
 mod bundle;
 mod check;
 mod child_env;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiSocket};
 use crate::backend::{Backend, BackendError, BackendErrorKind, LogPage, LogRequest};
+use crate::ballast::Ballast;
 use crate::bundle::store::Bundles;
 use crate::bundle::{Cache, exchange};
 use crate::clock::Clock;
@@ -76,6 +77,8 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let (transport, events) =
         transport::start(transport_config).await.context("this agent cannot listen for other hosts")?;
     let clock = Clock::start();
+    let ballast = Ballast::hold(&config.data_dir);
+    tokio::spawn(ballast.clone().watch());
     let restored = daemon::restore(
         node_config(&config, host, &mesh_key, &transport),
         &config.data_dir.join("store"),
@@ -93,7 +96,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     questions::serve(&transport, host_side.clone(), bundles.clone()).context("cannot answer other hosts")?;
 
     let stopping = CancellationToken::new();
-    let backend = Arc::new(backend(&config, node.clone(), &bundles, &host_side));
+    let backend = Arc::new(backend(&config, node.clone(), &bundles, &host_side, ballast.clone()));
     let mut served = vec![tokio::spawn(api::serve_socket(listener, backend.clone(), stopping.clone()))];
     let names = config.http_hosts.clone();
     served.extend(tcp.map(|tcp| tokio::spawn(api::serve_tcp(tcp, backend, names, stopping.clone()))));
@@ -104,7 +107,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let stops = daemon::stop_signals().context("cannot hear signals")?;
     let http = effects::http_client().context("cannot ask HTTP servers")?;
     let work = HostWork::of(HostSide::clone(&host_side), bundles.fetcher(), http);
-    let parts = Parts { clock, restored, transport, events, commands, notices, work, stops };
+    let parts = Parts { clock, restored, ballast, transport, events, commands, notices, work, stops };
     let ended = daemon::run(parts).await;
     stopping.cancel();
     for task in served {
@@ -178,11 +181,19 @@ fn dial_joined(config: &AgentConfig, transport: &Handle) {
     for address in &told {
         transport.dial(address.clone());
     }
-    let reached = transport.clone();
-    tokio::spawn(join::tell_if_alone(move || !reached.connected().is_empty(), told, join::ALONE_MAX));
+    let (reached, asked) = (transport.clone(), transport.clone());
+    let is_reached = move || !reached.connected().is_empty();
+    let why_not = move |address: &Multiaddr| asked.why_not(address);
+    tokio::spawn(join::tell_if_alone(is_reached, why_not, told, join::ALONE_MAX));
 }
 
-fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side: &Arc<HostSide>) -> Backend {
+fn backend(
+    config: &AgentConfig,
+    node: NodeHandle,
+    bundles: &Bundles,
+    host_side: &Arc<HostSide>,
+    ballast: Ballast,
+) -> Backend {
     let (bringing, reading, transport) = (bundles.clone(), host_side.clone(), bundles.transport().clone());
     let asked = node.clone();
     Backend {
@@ -215,6 +226,7 @@ fn backend(config: &AgentConfig, node: NodeHandle, bundles: &Bundles, host_side:
             let transport = bundles.transport().clone();
             Box::new(move || dialable(&transport))
         },
+        disk: Box::new(move || ballast.room().words()),
         frames: {
             let transport = bundles.transport().clone();
             Box::new(move || transport.counts())

@@ -17,6 +17,7 @@ use std::time::{Instant, SystemTime};
 
 use proto::io::Write;
 use proto::node::Fence;
+use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::held::{HELD_MAX, LOOK_EVERY};
 use crate::private;
@@ -35,6 +36,8 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// The interval of sled's own flusher, in milliseconds. It also frees unused
 /// segments: without it the file only grows.
 const FLUSH_EVERY_MS: u64 = 500;
+/// Room that the log has on the disk beyond its end: some thousand entries.
+const RESERVED_BYTES: u64 = 4 * 1024 * 1024;
 /// The key that is written when a store is created. A damaged file can open as an
 /// empty map; the key distinguishes that from a map that was never written.
 const FORMAT_KEY: &[u8] = b"format";
@@ -60,6 +63,8 @@ pub(crate) struct Store {
     fence: Option<FenceFile>,
     /// The fence of the last applied write.
     applied: Fence,
+    /// Up to where the log's file has room of its own on the disk.
+    reserved_to: u64,
 }
 
 /// A store that could be read.
@@ -177,7 +182,8 @@ impl Store {
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(Some(FLUSH_EVERY_MS))
             .open()?;
-        let (log, blobs) = (File::open(path.join("db"))?, path.join("blobs"));
+        let (log, blobs) =
+            (File::options().read(true).write(true).open(path.join("db"))?, path.join("blobs"));
         let (fence, kept) = match fence {
             Ok(file) => {
                 let kept = file.fence();
@@ -186,7 +192,16 @@ impl Store {
             Err(why) => (None, Err(why)),
         };
         let applied = Fence::default();
-        let mut store = Store { db, path: path.to_owned(), log, blobs, blobs_synced: None, fence, applied };
+        let mut store = Store {
+            db,
+            path: path.to_owned(),
+            log,
+            blobs,
+            blobs_synced: None,
+            fence,
+            applied,
+            reserved_to: 0,
+        };
         let meta = store.db.open_tree(META_TREE)?;
         // The process may have died before it wrote this.
         let is_untouched = kept == Ok(Fence::default()) && store.db.is_empty();
@@ -229,12 +244,26 @@ impl Store {
     /// that says so. In the other order, a power loss between the two would make
     /// an intact store look as if it had lost something.
     fn sync(&mut self) -> Result<(), sled::Error> {
+        self.reserve();
         self.db.flush()?;
         self.sync_blobs()?;
         self.log.sync_data()?;
         match &mut self.fence {
             Some(fence) => Ok(fence.write(self.applied)?),
             None => Err(io::Error::other("its fence is missing").into()),
+        }
+    }
+
+    /// Makes sure that the log can grow although others fill the disk. What is reserved
+    /// lies behind the file's end, where sled does not see it. A file system that cannot
+    /// do it, or has no room, leaves it to the [ballast](crate::ballast).
+    fn reserve(&mut self) {
+        let Ok(end) = self.log.metadata().map(|metadata| metadata.len()) else { return };
+        if end + RESERVED_BYTES / 2 <= self.reserved_to {
+            return;
+        }
+        if fallocate(&self.log, FallocateFlags::KEEP_SIZE, end, RESERVED_BYTES).is_ok() {
+            self.reserved_to = end + RESERVED_BYTES;
         }
     }
 

@@ -20,13 +20,14 @@ type Gauges = Family<Labels, Gauge<u64, AtomicU64>>;
 pub(super) async fn metrics(State(shared): State<Shared>) -> Result<Response, ApiError> {
     let counts = shared.backend.node.read(view::counts).await?;
     let mut text = String::new();
-    encode(&mut text, &registry(&counts, (shared.backend.frames)()))
+    let is_full = (shared.backend.disk)().is_some();
+    encode(&mut text, &registry(&counts, (shared.backend.frames)(), is_full))
         .map_err(|error| ApiError::ours(error.to_string()))?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, content_type)], text).into_response())
 }
 
-fn registry(counts: &AgentCounts, frames: Counts) -> Registry {
+fn registry(counts: &AgentCounts, frames: Counts, is_full: bool) -> Registry {
     let mut registry = Registry::with_prefix("skein");
     let mut add = |name: &str, help: &str, values: Vec<(Labels, u64)>| {
         let gauges = Gauges::default();
@@ -53,6 +54,12 @@ fn registry(counts: &AgentCounts, frames: Counts) -> Registry {
     add("ledger_entries", "Entries of the ledger that this host has folded", plain(counts.index));
     add("voters", "Hosts that take part in consensus", plain(counts.voters as u64));
     add("has_leader", "Whether somebody puts entries in order", plain(u64::from(counts.has_leader)));
+    add(
+        "claims_beyond_log",
+        "How often a leader claimed that this host's log holds more than it does, since the agent started",
+        plain(counts.beyond_log),
+    );
+    add("disk_full", "Whether the disk of the data directory has no room for bundles", plain(is_full.into()));
     add("running_deployments", "Deployments that are not over", plain(counts.running as u64));
     let of_groups = |value: &dyn Fn(&GroupCounts) -> usize| {
         let row = |group: &GroupCounts| (vec![("group", group.group.clone())], value(group) as u64);

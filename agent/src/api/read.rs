@@ -88,7 +88,10 @@ impl TryFrom<String> for GroupText {
 pub(super) async fn status(State(shared): State<Shared>) -> Answer<StatusView> {
     let data_dir = shared.backend.data_dir.display().to_string();
     let addresses = (shared.backend.addresses)();
-    seen(&shared, move |node| Ok::<_, Refusal>(view::status(node, addresses, &data_dir))).await
+    let look = move |node: &Node| Ok::<_, Refusal>(view::status(node, addresses, &data_dir));
+    let mut status = seen(&shared, look).await?;
+    status.0.view.disk = (shared.backend.disk)();
+    Ok(status)
 }
 
 pub(super) async fn hosts(State(shared): State<Shared>, asked: Asked<OfGroup>) -> AnswerList<HostView> {

@@ -16,6 +16,7 @@ use crate::backend::{BackendError, BackendErrorKind, Brought, LogPage};
 use crate::bundle::upload::Upload;
 use crate::client::{Client, ClientError, Pieces};
 use crate::command::{Command, NodeHandle};
+use crate::view::StatusView;
 
 /// An API on a real socket, with a node that knows nothing and refuses every change.
 struct Agent {
@@ -97,6 +98,7 @@ async fn agent() -> Agent {
         take: Box::new(|upload| Box::pin(taken(upload))),
         have: Box::new(|_| Box::pin(async { Ok(true) })),
         addresses: Box::new(|| vec!["/ip4/127.0.0.1/tcp/9".into()]),
+        disk: Box::new(|| Some("disk full: `/var/lib/skein` has 3 MiB free".into())),
         frames: Box::new(Default::default),
         logs: Box::new(|request| {
             Box::pin(async move { Ok(LogPage { text: String::new(), next: request.from }) })
@@ -377,6 +379,7 @@ async fn tcp_only_answers_questions() {
         take: Box::new(|_| panic!("nothing may be sent by way of TCP")),
         have: Box::new(|_| Box::pin(async { Ok(true) })),
         addresses: Box::new(|| vec!["/ip4/127.0.0.1/tcp/9".into()]),
+        disk: Box::new(|| Some("disk full: `/var/lib/skein` has 3 MiB free".into())),
         frames: Box::new(Default::default),
         logs: Box::new(|_| panic!("not asked for")),
     };
@@ -404,4 +407,13 @@ async fn tcp_only_answers_questions() {
     assert!(ask("POST /v1/bundles").await.starts_with("HTTP/1.1 403"));
     let metrics = ask("GET /metrics").await;
     assert!(metrics.contains("skein_hosts{status=\"up\"} 0") && metrics.contains("# EOF"), "{metrics}");
+}
+
+/// The ledger may have an older word on it, and no majority for a newer one.
+#[tokio::test]
+async fn an_agent_says_of_itself_where_it_is_now_and_how_its_disk_is() {
+    let agent = agent().await;
+    let status: StatusView = agent.client.get("/v1/status").await.expect("an answer");
+    assert_eq!(status.addresses, ["/ip4/127.0.0.1/tcp/9"]);
+    assert!(status.disk.is_some_and(|disk| disk.starts_with("disk full")));
 }

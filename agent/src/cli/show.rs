@@ -14,6 +14,7 @@ use super::{Exit, Session, which};
 use crate::client::encoded;
 use crate::view::{
     BehindView, DeploymentView, GroupView, HostView, OutOfServiceView, StatusView, TurnView, WaveView,
+    clock_off,
 };
 
 #[derive(Args)]
@@ -176,6 +177,16 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
             "Warning   clocks are off: {}; set them right and restart the agents there. Deployments go by elapsed \
              time and are not affected\n",
             clean(&status.clocks_off.join(", "))
+        ));
+    }
+    if let Some(disk) = &status.disk {
+        text.push_str(&format!("Warning   {}\n", clean(disk)));
+    }
+    if status.beyond_log > 0 {
+        text.push_str(&format!(
+            "Warning   a leader has claimed {} times that this host's ledger holds more than it does: its disk may \
+             have lost something, or that host is not what it should be. It was refused; see this agent's log\n",
+            status.beyond_log
         ));
     }
     for name in &status.shared_names {
@@ -378,13 +389,16 @@ fn hosts_table(session: &Session, hosts: &[HostView]) -> String {
             (false, true) => "this host",
             (false, false) => "",
         };
+        let clock = host.clock_ahead_ms.and_then(clock_off).map(|off| format!("clock {off}"));
+        let role = [clock.as_deref().unwrap_or_default(), role];
+        let role = role.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
         vec![
             host.who.label().into(),
             host.status.clone(),
             host.zone.clone(),
             host.tags.join(" "),
             runs.collect::<Vec<_>>().join(", "),
-            role.to_string(),
+            role,
         ]
     };
     let headings = ["HOST", "STATUS", "ZONE", "TAGS", "RUNS", "ROLE"];

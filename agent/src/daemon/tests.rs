@@ -116,6 +116,7 @@ impl Host {
         let hands = Arc::new(Hands::default());
         let restored = restore(config, &self.store(), clock).unwrap();
         let parts = Parts {
+            ballast: Ballast::hold(self.dir.path()),
             clock,
             restored,
             transport: handle,
@@ -359,7 +360,7 @@ impl Host {
     /// number and the last index of its ledger.
     fn start_and_end(&self) -> (proto::id::VoterId, u64) {
         let Restored { mut node, store } = self.restore();
-        let (writer, mut done) = Writer::start(store);
+        let (writer, mut done) = Writer::start(store, Ballast::hold(self.dir.path()));
         let mut waits = 0;
         loop {
             while let Some(output) = node.poll_output() {
@@ -400,7 +401,7 @@ impl Host {
 #[test]
 fn a_store_that_holds_nonsense_is_set_aside_and_no_mesh_is_begun_anew() {
     let host = Host::founding();
-    let (writer, mut done) = Writer::start(opened(&host.store()).store);
+    let (writer, mut done) = Writer::start(opened(&host.store()).store, Ballast::hold(host.dir.path()));
     let changes = vec![(b"M".to_vec(), Some(b"nonsense".to_vec()))];
     let write =
         proto::io::Write { id: proto::io::WriteId(1), sync: true, changes, fence: Default::default() };

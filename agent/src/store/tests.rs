@@ -25,7 +25,8 @@ fn fence(number: u64) -> Fence {
 
 /// Writes through the thread and closes the store again.
 async fn write_all(store: Store, writes: Vec<Write>) -> Vec<WriteId> {
-    let (writer, mut done) = Writer::start(store);
+    let dir = store.path.parent().expect("a directory").to_owned();
+    let (writer, mut done) = Writer::start(store, crate::ballast::Ballast::hold(&dir));
     for write in writes {
         writer.write(write).expect("there is room");
     }

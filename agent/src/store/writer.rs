@@ -6,6 +6,7 @@ use proto::io::{Write, WriteId};
 use tokio::sync::mpsc;
 
 use super::{Store, StoreError};
+use crate::ballast::Ballast;
 
 /// The number of writes that wait for the disk. A node has a few in progress. Beyond this number, the
 /// disk is slower than the mesh, and the agent takes no further input until the disk has caught up.
@@ -23,14 +24,14 @@ pub(crate) struct Writer {
 impl Writer {
     /// Starts the thread. When the writer is dropped, the thread writes the rest
     /// and ends; the receiver then yields `None`.
-    pub(crate) fn start(store: Store) -> (Self, mpsc::Receiver<Done>) {
+    pub(crate) fn start(store: Store, ballast: Ballast) -> (Self, mpsc::Receiver<Done>) {
         let (queue, writes) = mpsc::channel(QUEUE_MAX);
         // Room for a whole queue, so that the thread does not wait for the loop
         // while the loop waits for room in the queue.
         let (done, reports) = mpsc::channel(2 * QUEUE_MAX);
         thread::Builder::new()
             .name("store".into())
-            .spawn(move || run(store, writes, &done))
+            .spawn(move || run(store, writes, &done, &ballast))
             .expect("a thread can be started at the agent's start");
         (Writer { queue }, reports)
     }
@@ -46,9 +47,11 @@ impl Writer {
     }
 }
 
-fn run(mut store: Store, mut writes: mpsc::Receiver<Write>, done: &mpsc::Sender<Done>) {
+fn run(mut store: Store, mut writes: mpsc::Receiver<Write>, done: &mpsc::Sender<Done>, ballast: &Ballast) {
     let mut group = Vec::new();
     while writes.blocking_recv_many(&mut group, QUEUE_MAX) > 0 {
+        // Once sled has met a full disk, it takes no further write.
+        ballast.make_room();
         let written = write_group(&mut store, &group).map_err(|cause| store.write_error(cause));
         let failed = written.is_err();
         let reports = match written {

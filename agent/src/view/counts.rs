@@ -17,6 +17,8 @@ pub(crate) struct AgentCounts {
     pub(crate) index: u64,
     pub(crate) voters: usize,
     pub(crate) has_leader: bool,
+    /// How often a leader claimed more of this host's log than there is.
+    pub(crate) beyond_log: u64,
     /// The number of deployments that are not over.
     pub(crate) running: usize,
     pub(crate) groups: Vec<GroupCounts>,
@@ -45,6 +47,7 @@ pub(crate) fn counts(node: &Node) -> AgentCounts {
         index: state.index(),
         voters: mesh.voters.len(),
         has_leader: mesh.leader.is_some(),
+        beyond_log: mesh.beyond_log,
         running: state.rollouts().values().filter(|rollout| !rollout.status().is_over()).count(),
         groups: state.groups().values().map(|known| GroupCounts::of(state, known, &mesh.unheard)).collect(),
         freshness: Freshness::of(node),

@@ -37,6 +37,13 @@ pub(crate) struct StatusView {
     /// Hosts whose clocks are off, each with the difference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) clocks_off: Vec<String>,
+    /// What is wrong with the disk of this host's data directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) disk: Option<String>,
+    /// How often a leader has claimed that this host's log holds more than it does, since
+    /// the agent was started. That was refused.
+    #[serde(default)]
+    pub(crate) beyond_log: u64,
     /// The deployments in progress, without their hosts.
     pub(crate) running: Vec<DeploymentView>,
     /// Hosts whose key two agents use at the same time.
@@ -231,6 +238,8 @@ pub(crate) fn status(node: &Node, addresses: Vec<String>, data_dir: &str) -> Sta
         hosts: MeshCounts::of(state, &mesh),
         groups: groups(node),
         clocks_off: clocks_off(&mesh, state),
+        disk: None,
+        beyond_log: mesh.beyond_log,
         running: running(node),
         twins: TwinView::all(state),
         shared_names: Names::of(state).shared(),
@@ -240,15 +249,18 @@ pub(crate) fn status(node: &Node, addresses: Vec<String>, data_dir: &str) -> Sta
 
 /// Returns the hosts whose clocks differ from the ledger's by more than half a minute.
 fn clocks_off(mesh: &MeshView, state: &State) -> Vec<String> {
-    let off = mesh.clocks_ahead.iter().filter(|(_, ahead)| is_clock_off(**ahead));
-    let mut off: Vec<String> =
-        off.map(|(host, ahead)| format!("{} {}", name_of(state, *host), clock_words(*ahead))).collect();
+    let off = mesh.clocks_ahead.iter().filter_map(|(host, ahead)| Some((host, clock_off(*ahead)?)));
+    let mut off: Vec<String> = off.map(|(host, off)| format!("{} {off}", name_of(state, *host))).collect();
     off.sort();
     off
 }
 
-/// Describes the difference of a clock.
-pub(crate) fn clock_words(ahead_ms: i64) -> String {
+/// Describes the difference of a clock; none if it is small.
+pub(crate) fn clock_off(ahead_ms: i64) -> Option<String> {
+    is_clock_off(ahead_ms).then(|| clock_words(ahead_ms))
+}
+
+fn clock_words(ahead_ms: i64) -> String {
     let by = humantime::format_duration(std::time::Duration::from_secs(ahead_ms.unsigned_abs() / 1_000));
     let way = if ahead_ms < 0 { "behind" } else { "ahead" };
     format!("{by} {way}")
