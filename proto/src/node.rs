@@ -187,6 +187,10 @@ pub struct Node {
     hearsay: Option<following::Hearsay>,
     /// When it last asked its neighbours where other hosts are.
     asked_where: Option<Time>,
+    /// Since when this host has known no leader.
+    leaderless_since: Option<Time>,
+    /// Addresses that members told of themselves and that are not in the ledger yet.
+    moved: BTreeMap<HostId, Vec<String>>,
     relays: proposing::Relays,
     halted: Option<Halt>,
     /// Neighbours that held another state than this host.
@@ -281,6 +285,8 @@ impl Node {
             behind_since: None,
             hearsay: None,
             asked_where: None,
+            leaderless_since: None,
+            moved: BTreeMap::new(),
             relays: proposing::Relays::default(),
             halted: None,
             contradicted_by: BTreeSet::new(),

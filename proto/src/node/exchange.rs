@@ -17,6 +17,7 @@ impl Node {
         // Both hosts then know at once what they lack, and not only after the next
         // beacon.
         self.send(host, &self.beacon(now));
+        self.tell_own_place(host);
     }
 
     pub(super) fn on_frame(&mut self, from: HostId, frame: &[u8], now: Time) {
@@ -42,7 +43,7 @@ impl Node {
             Message::Confirm { index } => self.on_confirm(from, index),
             Message::Confirmed { index, seal } => self.on_confirmed(from, index, seal, now),
             Message::WhereAre(hosts) => self.on_where_are(from, &hosts),
-            Message::Places(places) => self.on_places(places, now),
+            Message::Places(places) => self.on_places(from, places, now),
             Message::Seen { group, number, error } => self.on_seen(from, &group, number, error, now),
         }
     }
@@ -84,7 +85,6 @@ impl Node {
         self.note_lag(beacon.index, now);
         if beacon.index > index {
             self.want(from, now);
-            self.ask_where_others_are(now);
         }
     }
 
@@ -125,6 +125,8 @@ impl Node {
 
     pub(super) fn beacon_all(&mut self, now: Time) {
         self.steer_clock(now);
+        self.note_leader(now);
+        self.ask_where_others_are(now);
         let frame = wire::frame(self.config.mesh, &self.beacon(now));
         let to_all = self.liveness.connections().into_iter();
         self.outputs.extend(to_all.map(|to| Output::Send { to, frame: frame.clone() }));

@@ -33,6 +33,10 @@ const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 /// counts as orphaned. Voters that are up answer within a second, and elect a
 /// leader within three.
 const ORPHANED_AFTER: Duration = Duration::from_secs(10);
+/// The time after which an orphaned host takes a snapshot from a single voter, if it
+/// hears no other host. It takes entries from that voter anyway, and in a mesh of two
+/// there is nobody else. Longer than any restart of an agent.
+const ALONE_AFTER: Duration = Duration::from_secs(60);
 /// The number of members that must tell an orphaned host the same.
 const WITNESSES: usize = 2;
 /// The most members that are asked to confirm a snapshot to an orphaned host.
@@ -221,15 +225,27 @@ impl Node {
         }
     }
 
+    /// Returns the voter that is the only host that this one hears, if no voter has
+    /// helped it for a long time: nobody else can confirm what that voter tells.
+    fn only_voter_heard(&self, now: Time) -> Option<HostId> {
+        let is_alone = self.behind_since.is_some_and(|since| now.since(since) >= ALONE_AFTER);
+        let mut heard = self.liveness.all_heard().into_iter().filter(|_| is_alone);
+        let (only, another) = (heard.next()?, heard.next());
+        (another.is_none() && self.voters_known().contains(&only)).then_some(only)
+    }
+
     fn take_if_confirmed(&mut self, now: Time) {
         let voters = &self.ledger.voters().voters;
         let hosts: BTreeSet<HostId> =
             voters.iter().filter_map(|voter| self.voter_hosts.get(voter).copied()).collect();
         let (most, is_orphaned) = (voters.len() / 2, self.is_orphaned(now));
+        let only_voter = self.only_voter_heard(now);
         let members = &self.members;
         let is_confirmed = |it: &mut Unconfirmed| {
             let by_voters = it.by.intersection(&hosts).count();
-            by_voters > most || (is_orphaned && it.by.intersection(members).count() >= WITNESSES)
+            by_voters > most
+                || (is_orphaned && it.by.intersection(members).count() >= WITNESSES)
+                || only_voter.is_some_and(|voter| it.by.contains(&voter))
         };
         if let Some(Unconfirmed { snapshot, .. }) = self.unconfirmed.take_if(is_confirmed)
             && self.ledger.follow_snapshot(snapshot)
@@ -238,3 +254,6 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

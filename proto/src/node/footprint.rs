@@ -17,7 +17,7 @@ impl Node {
             ("unwritten changes", self.changes.len()),
             ("unwritten journal records", self.recording.len() + self.recorded.len()),
             ("progress of turns", self.progress.len()),
-            ("hosts", self.members.len() + self.addresses.len() + self.neighbours.len()),
+            ("hosts", self.members.len() + self.addresses.len() + self.neighbours.len() + self.moved.len()),
             ("voters", self.voter_hosts.len()),
             ("bundles to fetch", self.to_prefetch.len()),
             ("removals to answer", self.farewells.len()),

@@ -1,9 +1,11 @@
-//! Where other hosts are now: asked by a host that lags and reaches no voter.
+//! New addresses of hosts that this one does not reach.
 //!
-//! Addresses stand in the ledger, so a host that was away while others moved looks
-//! for them at their old places, and cannot read the entries that name the new ones.
-//! Any neighbour may tell it. An address decides nothing: whoever answers there has
-//! to prove its key.
+//! Addresses are in the ledger. So a host that was away while others moved dials
+//! their old addresses, and cannot read the entries with the new ones. If two of
+//! three voters move at once, they do not find each other, and without a leader
+//! nothing is committed that would help them. Any neighbour may tell the new
+//! addresses: they decide nothing, because the host that answers there must prove
+//! its key.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,31 +18,45 @@ use crate::io::Output;
 use crate::time::Time;
 use crate::wire::Message;
 
-/// A host that needs help asks so often: dials to the last places take seconds to fail.
+/// The time between two questions, and the time without a leader before the first:
+/// dials to the last addresses take seconds to fail.
 const ASK_EVERY: Duration = Duration::from_secs(10);
-/// Hosts that are asked for at once: all voters, the old ones that hand over to them,
-/// and some members, of which two can vouch for what they tell alike.
+/// Hosts in one question: all voters, the outgoing voters, and some other members, of
+/// which two can confirm what they both tell.
 const HOSTS_MAX: usize = 32;
-/// Neighbours that are asked at once. One of them has probably heard of the last moves.
+/// Neighbours that are asked at once: one of them has probably seen the last moves.
 const NEIGHBOURS_MAX: usize = 8;
-/// Addresses of one host that are taken from a neighbour: half of what an agent
-/// dials, so that those in the ledger are dialled too.
+/// Addresses of one host that are taken from a neighbour: half of those that an agent
+/// dials, so that it dials those in the ledger too.
 const ADDRESSES_MAX: usize = 8;
-/// The longest address that is taken: twice a DNS name of the greatest length.
+/// The longest address that is taken: twice the longest DNS name.
 const ADDRESS_BYTES_MAX: usize = 512;
 
 impl Node {
-    /// Asks the neighbours that are further on, if no voter has helped for too long.
+    /// Notes whether a leader is known, once with every beacon.
+    pub(super) fn note_leader(&mut self, now: Time) {
+        self.leaderless_since = match self.leader() {
+            Some(_) => None,
+            None => self.leaderless_since.or(Some(now)),
+        };
+    }
+
+    /// Returns true if no voter has helped this host, or nobody has led, for too long.
+    fn is_lost(&self, now: Time) -> bool {
+        self.is_orphaned(now) || self.leaderless_since.is_some_and(|since| now.since(since) >= ASK_EVERY)
+    }
+
+    /// Asks some neighbours for the addresses of hosts that this one does not reach.
     pub(super) fn ask_where_others_are(&mut self, now: Time) {
         let asked_lately = self.asked_where.is_some_and(|asked| now.since(asked) < ASK_EVERY);
-        if asked_lately || !self.is_orphaned(now) {
+        if asked_lately || !self.is_lost(now) {
             return;
         }
         self.asked_where = Some(now);
-        let (index, _) = self.ledger.head();
-        let is_ahead = |host: &HostId| self.heard.get(host).is_some_and(|heard| heard.index > index);
-        let heard = self.liveness.all_heard().into_iter();
-        let asked: BTreeSet<HostId> = heard.filter(is_ahead).take(NEIGHBOURS_MAX).collect();
+        let heard: Vec<HostId> = self.liveness.all_heard().into_iter().collect();
+        let first = self.rng.random_range(0..heard.len().max(1));
+        let neighbours = heard.len().min(NEIGHBOURS_MAX);
+        let asked: BTreeSet<HostId> = heard.iter().cycle().skip(first).take(neighbours).copied().collect();
         let hosts = self.unreached();
         if !hosts.is_empty() {
             self.tell(asked, &Message::WhereAre(hosts));
@@ -61,16 +77,28 @@ impl Node {
         host == self.config.host || self.liveness.is_connected(host)
     }
 
+    /// Tells a neighbour this host's addresses, if the ledger has others.
+    pub(super) fn tell_own_place(&mut self, to: HostId) {
+        let (me, addresses) = (self.config.host, &self.config.addresses);
+        if self.addresses_of(me).is_some_and(|known| known != addresses.as_slice()) {
+            let places = vec![(me, addresses.clone())];
+            self.send(to, &Message::Places(places));
+        }
+    }
+
     pub(super) fn on_where_are(&mut self, from: HostId, hosts: &[HostId]) {
-        let known = hosts.iter().take(HOSTS_MAX);
-        let places: Vec<_> =
-            known.filter_map(|host| Some((*host, self.addresses_of(*host)?.to_vec()))).collect();
+        let place = |host: &HostId| {
+            let told = self.moved.get(host).map(Vec::as_slice);
+            Some((*host, told.or_else(|| self.addresses_of(*host))?.to_vec()))
+        };
+        let places: Vec<(HostId, Vec<String>)> = hosts.iter().take(HOSTS_MAX).filter_map(place).collect();
         if !places.is_empty() {
             self.send(from, &Message::Places(places));
         }
     }
 
-    /// The addresses of a member, or of a host that was taken out and may still vote.
+    /// The addresses in the ledger of a member, or of a removed host, which may still
+    /// vote.
     fn addresses_of(&self, host: HostId) -> Option<&[String]> {
         match self.state.host(host) {
             Some(member) => Some(&member.record.addresses),
@@ -78,24 +106,32 @@ impl Node {
         }
     }
 
-    /// Looks for hosts at these places too, as long as this host needs help.
-    pub(super) fn on_places(&mut self, places: Vec<(HostId, Vec<String>)>, now: Time) {
-        if !self.is_orphaned(now) {
+    /// Remembers the addresses that a member tells of itself, and dials those of
+    /// others as long as this host needs help.
+    pub(super) fn on_places(&mut self, from: HostId, places: Vec<(HostId, Vec<String>)>, now: Time) {
+        self.moved.retain(|host, _| self.members.contains(host));
+        let is_lost = self.is_lost(now);
+        for (host, told) in places.into_iter().take(HOSTS_MAX) {
+            let told = told.into_iter().filter(|address| address.len() <= ADDRESS_BYTES_MAX);
+            let told: Vec<String> = told.take(ADDRESSES_MAX).collect();
+            if host == from && self.members.contains(&host) {
+                self.moved.insert(host, told);
+            } else if is_lost && !self.is_reached(host) {
+                self.dial_too(host, told);
+            }
+        }
+    }
+
+    /// Dials a known host at these addresses and at those in the ledger: the neighbour
+    /// that told them may be wrong.
+    fn dial_too(&mut self, host: HostId, mut addresses: Vec<String>) {
+        if !self.members.contains(&host) && !self.voters_known().contains(&host) {
             return;
         }
-        let voters = self.voters_known();
-        for (host, told) in places.into_iter().take(HOSTS_MAX) {
-            let is_known = voters.contains(&host) || self.members.contains(&host);
-            if !is_known || self.is_reached(host) {
-                continue;
-            }
-            let told = told.into_iter().filter(|address| address.len() <= ADDRESS_BYTES_MAX);
-            let mut addresses: Vec<String> = told.take(ADDRESSES_MAX).collect();
-            addresses.extend(self.addresses_of(host).into_iter().flatten().cloned());
-            if self.addresses.get(&host) != Some(&addresses) {
-                self.addresses.insert(host, addresses.clone());
-                self.outputs.push_back(Output::Connect { host, addresses });
-            }
+        addresses.extend(self.addresses_of(host).into_iter().flatten().cloned());
+        if self.addresses.get(&host) != Some(&addresses) {
+            self.addresses.insert(host, addresses.clone());
+            self.outputs.push_back(Output::Connect { host, addresses });
         }
     }
 }

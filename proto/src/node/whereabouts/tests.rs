@@ -46,3 +46,27 @@ fn a_host_that_needs_no_help_looks_for_nobody_elsewhere() {
     mesh.run(Duration::from_secs(1));
     assert_eq!(places_of(&mesh, 2, host(1)), ["/ip4/10.0.0.1/tcp/1"]);
 }
+
+#[test]
+fn voters_that_move_at_once_find_each_other_by_a_neighbour_that_they_reach() {
+    let mut mesh = Mesh::of(4);
+    mesh.run(Duration::from_secs(10));
+    let voters = mesh.nodes[&host(3)].voters_known();
+    let follower = (0..4).map(host).find(|host| !voters.contains(host)).expect("three of four vote");
+    let [a, b, c] = voters.into_iter().collect::<Vec<_>>()[..] else { panic!("three vote") };
+    // One voter is gone, and the two others, which have moved, reach the follower alone.
+    mesh.nodes.remove(&c);
+    mesh.cut.insert((a, b));
+    for (one, other) in [(a, b), (b, a), (a, c), (b, c), (follower, c)] {
+        mesh.inputs.push_back((one, crate::io::Input::Disconnected { host: other }));
+    }
+    mesh.run(Duration::from_secs(1));
+    for voter in [a, b] {
+        mesh.nodes.get_mut(&voter).expect("its node").config.addresses = vec![NEW.into()];
+        mesh.inputs.push_back((voter, crate::io::Input::Disconnected { host: follower }));
+        mesh.inputs.push_back((voter, crate::io::Input::Connected { host: follower }));
+    }
+    mesh.run(3 * ASK_EVERY);
+    assert_eq!(mesh.nodes[&a].addresses[&b].first().map(String::as_str), Some(NEW));
+    assert_eq!(mesh.nodes[&b].addresses[&a].first().map(String::as_str), Some(NEW));
+}
