@@ -288,6 +288,10 @@ impl Checks {
         self.health.event_ends(host, run);
     }
 
+    pub fn host_up(&mut self, host: HostNo) {
+        self.ledger_time.host_up(host);
+    }
+
     pub fn host_down(&mut self, host: HostNo) {
         self.turns.host_down(host);
         self.health.host_down(host);

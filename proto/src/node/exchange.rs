@@ -57,16 +57,16 @@ impl Node {
         }
         let lost: BTreeSet<HostId> = beacon.lost.iter().take(LOST_TOLD_MAX).copied().collect();
         self.liveness.told(from, beacon.index, lost);
-        self.hear_clock(beacon.clock, now);
         let ahead = self.clock_ahead(beacon.wall, now);
         let heard = Heard {
             incarnation: beacon.incarnation,
             index: beacon.index,
             leader: beacon.leader,
             checkpoint: beacon.checkpoint,
-            clock: HeardClock { wall: beacon.wall, at: now, ahead },
+            clock: HeardClock { wall: beacon.wall, counted: beacon.clock, at: now, ahead },
         };
         let before = self.heard.insert(from, heard);
+        self.hear_clock(now);
         self.tell_clock_of(from, before.as_ref().map(|before| before.clock.ahead), ahead);
         if let Some((index, seal)) = beacon.checkpoint
             && before.as_ref().is_none_or(|before| before.checkpoint != beacon.checkpoint)

@@ -90,11 +90,17 @@ fn micros(moment: LedgerTime) -> u64 {
 pub(super) struct HeardClock {
     /// The time on its wall clock.
     pub(super) wall: LedgerTime,
+    /// The ledger's time, if it has counted it without a break.
+    pub(super) counted: Option<LedgerTime>,
     /// The time at which that was heard.
     pub(super) at: Time,
     /// The lead of its wall clock over the ledger's at that time, in milliseconds.
     pub(super) ahead: i64,
 }
+
+/// The number of hosts that must tell the ledger's time to one that has just
+/// started.
+const TELLERS: usize = 2;
 
 impl Node {
     /// Returns the time that the ledger's clock must have reached by now.
@@ -140,12 +146,38 @@ impl Node {
         self.tell_own_clock(now);
     }
 
-    /// Takes the ledger's time from a host that knows it. A host that has just
+    /// Takes the ledger's time from hosts that know it. A host that has just
     /// started does not know how much time has passed since the last entry, and
-    /// gets it this way.
-    pub(super) fn hear_clock(&mut self, counted: Option<LedgerTime>, now: Time) {
-        if let Some(counted) = counted.filter(|_| !self.clock.is_counted) {
-            self.clock.note_current(counted, now);
+    /// gets it this way. A single host could lie, and a clock that is too far ahead
+    /// is never set back, so two must tell it, unless after some seconds only one does.
+    pub(super) fn hear_clock(&mut self, now: Time) {
+        if self.clock.is_counted {
+            return;
+        }
+        let told = self.clocks_told(now);
+        let wanted = TELLERS.min(self.members.len().saturating_sub(1));
+        // The others may be as new as this host: then the only one that knows counts.
+        if told.len() >= wanted.max(1) || now.since(self.started) >= GRACE {
+            self.take_clock(&told, now);
+        }
+    }
+
+    /// Returns the ledger's time as told by each member that is heard and has
+    /// counted it, the earliest first.
+    fn clocks_told(&self, now: Time) -> Vec<LedgerTime> {
+        let is_member = |host: &HostId| self.members.contains(host) && self.liveness.is_heard(*host);
+        let heard = self.heard.iter().filter(|(host, _)| is_member(host));
+        let mut told: Vec<LedgerTime> =
+            heard.filter_map(|(_, heard)| Some(heard.clock.counted? + now.since(heard.clock.at))).collect();
+        told.sort_unstable();
+        told
+    }
+
+    /// Takes the middle of what was told, or the earlier of two: a clock that lags
+    /// follows the entries, and one that is ahead ends deployments too early.
+    fn take_clock(&mut self, told: &[LedgerTime], now: Time) {
+        if let Some(middle) = told.get(told.len().saturating_sub(1) / 2) {
+            self.clock.note_current(*middle, now);
         }
     }
 
@@ -161,6 +193,12 @@ impl Node {
         let is_unheard = |host: &HostId| *host != self.config.host && !self.liveness.is_heard(*host);
         if now.since(self.started) < GRACE && self.members.iter().any(is_unheard) {
             return false;
+        }
+        let told = self.clocks_told(now);
+        if !told.is_empty() {
+            // Only one host knows it, and no other has come.
+            self.take_clock(&told, now);
+            return true;
         }
         let (walls, most) = self.walls(now);
         if most > 0 && walls.len() >= most {

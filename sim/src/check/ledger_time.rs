@@ -30,13 +30,20 @@ pub struct LedgerClock {
     ahead: Option<(i64, Moment)>,
     /// Until this moment, `ahead` is determined anew.
     learns_until: Moment,
-    /// The hosts that went down since the last entry.
-    went_down: BTreeSet<HostNo>,
+    /// The hosts that are up.
+    up: BTreeSet<HostNo>,
+    /// The hosts that have been up all the time since the last entry.
+    stayed: BTreeSet<HostNo>,
 }
 
 impl LedgerClock {
+    pub fn host_up(&mut self, host: HostNo) {
+        self.up.insert(host);
+    }
+
     pub fn host_down(&mut self, host: HostNo) {
-        self.went_down.insert(host);
+        self.up.remove(&host);
+        self.stayed.remove(&host);
     }
 
     /// Checks a committed entry in a mesh of `hosts` hosts.
@@ -44,7 +51,8 @@ impl LedgerClock {
         let millis = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let passed = millis(now.as_micros() / 1_000);
         let ahead = millis(stamp.as_millis()) - passed;
-        if std::mem::take(&mut self.went_down).len() * 2 >= hosts || self.ahead.is_none() {
+        let stayed = std::mem::replace(&mut self.stayed, self.up.clone());
+        if stayed.len() * 2 <= hosts || self.ahead.is_none() {
             self.learns_until = now + LEARNS_FOR;
         }
         let (known, since) = self.ahead.unwrap_or((ahead, now));
@@ -70,15 +78,18 @@ mod tests {
         let at = |seconds: u64| LedgerTime::from_millis(seconds * 1_000);
         let now = |seconds: u64| Moment::from_micros(seconds * 1_000_000);
         let mut clock = LedgerClock::default();
+        (0..3).for_each(|no| clock.host_up(HostNo(no)));
         assert_eq!(clock.entry(at(1_000), 3, now(10)), Ok(()));
         assert_eq!(clock.entry(at(1_100), 3, now(110)), Ok(()));
         clock.host_down(HostNo(0));
         let violation = clock.entry(at(9_000), 3, now(120)).expect_err("hours in ten seconds");
         assert_eq!(violation.claim, Claim::LedgerTime);
-        clock.host_down(HostNo(0));
+        // Two of three are down now, one of them for some time.
         clock.host_down(HostNo(1));
         assert_eq!(clock.entry(at(1_105), 3, now(200)), Ok(()), "stamped before they went down");
         assert_eq!(clock.entry(at(9_000), 3, now(201)), Ok(()));
+        (0..2).for_each(|no| clock.host_up(HostNo(no)));
+        assert_eq!(clock.entry(at(9_001), 3, now(202)), Ok(()));
         assert_eq!(clock.entry(at(9_100), 3, now(301)), Ok(()));
         assert!(clock.entry(at(9_900), 3, now(311)).is_err());
     }

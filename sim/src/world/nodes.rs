@@ -55,6 +55,7 @@ impl World {
         };
         self.hosts[no.index()].node = Some(Box::new(Running(node)));
         self.network.host_up(no, boot);
+        self.checks.host_up(no);
         self.queue.push(now, Event::Bootstrap { host: no, boot });
         self.after_input(no);
     }

@@ -225,3 +225,38 @@ fn what_is_published_is_progress_and_nothing_else() {
     mesh.run(Duration::from_millis(10));
     assert_eq!(mesh.nodes[&judge].progress(deployment, victim), Some(event));
 }
+
+#[test]
+fn one_member_does_not_set_the_clock_of_a_host_that_has_just_started() {
+    let mut mesh = Mesh::of(5);
+    mesh.run(Duration::from_secs(10));
+    let leader = mesh.leader();
+    let [starter, liar, ..] =
+        mesh.nodes.keys().copied().filter(|host| *host != leader).collect::<Vec<_>>()[..]
+    else {
+        panic!("five hosts")
+    };
+    let now = mesh.now;
+    let truth = mesh.nodes[&leader].ledger_now(now);
+    let node = mesh.nodes.get_mut(&starter).expect("a node");
+    node.clock = super::super::LedgerClock::new(node.state.clock(), now);
+    node.heard.clear();
+    let (index, hash) = node.ledger.head();
+    let far = truth + Duration::from_secs(1 << 30);
+    let beacon = Beacon {
+        incarnation: 1,
+        index,
+        hash,
+        checkpoint: None,
+        leader: None,
+        lost: Vec::new(),
+        wall: now.to_ledger(),
+        clock: Some(far),
+    };
+    mesh.hear(starter, liar, &Message::Beacon(beacon));
+    mesh.run(Duration::from_secs(3));
+    let (node, now) = (&mesh.nodes[&starter], mesh.now);
+    let clock = node.clock.counted(now).expect("the others have told it");
+    assert!(clock.since(truth) < Duration::from_secs(30), "{clock:?} and not {far:?}");
+    mesh.check_well();
+}
