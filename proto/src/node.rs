@@ -13,6 +13,7 @@ mod footprint;
 mod halt;
 mod health;
 mod ledger_clock;
+pub mod lies;
 mod posts;
 mod progress;
 mod proposals;

@@ -79,7 +79,7 @@ pub const SCRIPT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long DownloadBundle looks for a host that has the bundle.
 pub const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The time that a cancelled script takes to end.
+/// The time that a script takes to end after it is cancelled, unless a plan says otherwise.
 pub const CANCEL_TAKES: Duration = Duration::from_millis(100);
 
 impl Bundle {

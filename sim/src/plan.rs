@@ -5,6 +5,7 @@
 
 mod disasters;
 mod harder;
+mod liars;
 mod troubles;
 mod work;
 
@@ -35,6 +36,8 @@ pub struct Plan {
     pub wishes: Vec<(Moment, Asked)>,
     pub faults: Vec<(Moment, Fault)>,
     pub spells: Vec<Spell>,
+    /// The time that a cancelled script takes to end.
+    pub cancels_take: Duration,
     /// The time at which all faults are over.
     pub heal_at: Moment,
 }
@@ -96,9 +99,12 @@ impl Plan {
         }
         let freezes = wishes.iter().any(|(_, asked)| matches!(asked.wish, Wish::Freeze { .. }));
         faults.extend(disasters::faults(&mut chance.fork("disasters"), count, heal_at, freezes));
-        let spells =
-            watches::spells(&mut chance.fork("outside"), &work::GROUPS.map(|(name, _)| name), heal_at);
-        Plan { seed, hosts, tuning, quality, clocks, bundles, wishes, faults, spells, heal_at }
+        faults.extend(liars::faults(&mut chance.fork("liars"), count, heal_at));
+        let groups = work::GROUPS.map(|(name, _)| name);
+        let mut spells = watches::spells(&mut chance.fork("outside"), &groups, heal_at);
+        spells.extend(watches::late_spell(&mut chance.fork("late spell"), &groups, heal_at));
+        let cancels_take = troubles::cancels_take(&mut chance.fork("cancels"));
+        Plan { seed, hosts, tuning, quality, clocks, bundles, wishes, faults, spells, cancels_take, heal_at }
     }
 
     /// Builds the world of this plan.
@@ -111,6 +117,7 @@ impl Plan {
             world.start_at(no, *start);
         }
         world.tune(self.tuning);
+        world.set_cancels_take(self.cancels_take);
         self.bundles.iter().for_each(|bundle| world.add_bundle(bundle.clone()));
         self.wishes.iter().for_each(|(at, asked)| world.ask_at(asked.clone(), *at));
         world.expect_spells(self.spells.clone());

@@ -261,3 +261,15 @@ pub fn spells(dice: &mut Chance, groups: &[&str], heal_at: Moment) -> Vec<Spell>
     }
     spells
 }
+
+/// In some runs, draws an alarm that fires shortly before healing and for minutes
+/// after it: only then must the deployment stop within a known time.
+pub fn late_spell(dice: &mut Chance, groups: &[&str], heal_at: Moment) -> Option<Spell> {
+    if !dice.percent(25) {
+        return None;
+    }
+    let group = dice.pick(groups).parse().expect("a name");
+    let from = Moment::from_micros(heal_at.as_micros().saturating_sub(dice.below(30_000_000)));
+    let until = heal_at + dice.duration(Duration::from_secs(90), Duration::from_secs(200));
+    Some(Spell { group, of: READ.into(), from, until, how: How::Alarm(AlarmState::Active) })
+}

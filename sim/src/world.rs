@@ -7,6 +7,7 @@
 mod effects;
 mod event;
 mod faults;
+mod lies;
 mod lines;
 mod nodes;
 mod probes;
@@ -28,7 +29,7 @@ use crate::chance::Chance;
 use crate::check::{Checks, Claim, Violation};
 use crate::clock::Moment;
 use crate::disk::Crash;
-use crate::hooks::Bundle;
+use crate::hooks::{Bundle, CANCEL_TAKES};
 use crate::host::{HostNo, Profile, SimHost};
 use crate::network::{Boot, Network, Quality};
 use crate::record::Record;
@@ -65,6 +66,9 @@ pub struct World {
     /// True while a node handles a claim that another ledger exists: it must
     /// report it.
     is_lied_to: bool,
+    /// The time that a cancelled script takes to end.
+    cancels_take: Duration,
+    lies: Option<lies::Lies>,
 }
 
 /// One random stream for each part, so that the parts do not influence each
@@ -78,6 +82,7 @@ struct Chances {
     requests: Chance,
     outside: Chance,
     removals: Chance,
+    lies: Chance,
 }
 
 impl World {
@@ -105,6 +110,7 @@ impl World {
                 requests: chance.fork("requests"),
                 outside: chance.fork("outside"),
                 removals: chance.fork("removals"),
+                lies: chance.fork("lies"),
             },
             trace: Trace::default(),
             checks: Checks::default(),
@@ -113,6 +119,8 @@ impl World {
             outside: Outside::default(),
             healed_at: Moment::START,
             is_lied_to: false,
+            cancels_take: CANCEL_TAKES,
+            lies: None,
         }
     }
 
@@ -156,6 +164,11 @@ impl World {
         for (digest, bundle) in &self.bundles {
             self.trace.note(|| Record::Bundle { digest: *digest, name: bundle.name.clone() });
         }
+    }
+
+    /// Sets the time that every cancelled script takes to end.
+    pub fn set_cancels_take(&mut self, takes: Duration) {
+        self.cancels_take = takes;
     }
 
     /// Adds a line to the story that comes from the world and not from a node.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::chance::Chance;
 use crate::clock::Moment;
 use crate::disk::Crash;
+use crate::hooks::CANCEL_TAKES;
 use crate::host::HostNo;
 use crate::network::Quality;
 use crate::watches::{READ, TRIGGER};
@@ -151,4 +152,11 @@ fn fault(dice: &mut Chance, kind: Kind, hosts: u64) -> Vec<Fault> {
             })
             .collect(),
     }
+}
+
+/// Most scripts end at once when they are told to. In some runs they resist, for as long
+/// as the agent lets them.
+pub(super) fn cancels_take(dice: &mut Chance) -> Duration {
+    let most = Duration::from_secs(10);
+    if dice.percent(30) { dice.duration(CANCEL_TAKES, most) } else { CANCEL_TAKES }
 }

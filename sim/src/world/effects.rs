@@ -9,7 +9,7 @@ use proto::lifecycle::LifecycleEvent;
 
 use super::{Claim, Event, World};
 use crate::check::Promises;
-use crate::hooks::{CANCEL_TAKES, DOWNLOAD_TIMEOUT};
+use crate::hooks::DOWNLOAD_TIMEOUT;
 use crate::host::HostNo;
 
 /// The range of the time that it takes to transfer a bundle from one host to
@@ -22,9 +22,11 @@ impl World {
         match output {
             Output::Send { to, frame } => {
                 self.hold(host, &frame);
-                if let Some(to) = self.numbers.get(&to) {
-                    let later = self.network.send(host, *to, Rc::from(frame), now);
-                    self.later(later);
+                if let Some(to) = self.numbers.get(&to).copied() {
+                    for frame in self.with_lies(host, to, frame) {
+                        let later = self.network.send(host, to, Rc::from(frame), now);
+                        self.later(later);
+                    }
                 }
             }
             Output::Publish { frame } => {
@@ -142,7 +144,7 @@ impl World {
         let host = &mut self.hosts[no.index()];
         if host.hooks.cancel(effect) {
             let event = Event::HookEnds { host: no, boot: host.boot, effect };
-            self.queue.push(self.now + CANCEL_TAKES, event);
+            self.queue.push(self.now + self.cancels_take, event);
         }
     }
 
@@ -150,7 +152,8 @@ impl World {
         match notice {
             Notice::Folded { .. } | Notice::Progress(_) => {}
             Notice::Diverged { with, index } => {
-                if std::mem::take(&mut self.is_lied_to) {
+                let by_a_liar = self.numbers.get(with).is_some_and(|with| self.has_lied(*with));
+                if std::mem::take(&mut self.is_lied_to) || by_a_liar {
                     return;
                 }
                 let what = format!("it says that it differs from {with:?} at {index} at the latest");

@@ -107,6 +107,11 @@ pub enum Fault {
     FalseHead {
         host: HostNo,
     },
+    /// The host sends false frames beside its true ones, for so long.
+    Liar {
+        host: HostNo,
+        lasts: Duration,
+    },
     /// The fault occurs when the voters change next, but never after `until`.
     WhenVotersChange {
         fault: Box<Fault>,
@@ -236,6 +241,7 @@ impl World {
                 self.start_after(host, Some(back_after));
             }
             Fault::FalseHead { host } => self.hosts[host.index()].hears_false_head = true,
+            Fault::Liar { host, lasts } => self.begin_to_lie(host, now + lasts),
             Fault::WhenVotersChange { fault, until } => {
                 if self.nodes().any(|(_, node)| node.is_joint()) {
                     self.fault(*fault);
@@ -257,6 +263,7 @@ impl World {
         quality.duplicates_per_million = 0;
         quality.strays_per_million = 0;
         self.queue_drop_faults();
+        self.end_lies();
         for no in 0..self.hosts.len() {
             let host = &mut self.hosts[no];
             // A stall ends by itself.
