@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Breaks the code on purpose, one small change at a time, and asks the swarm to
 # notice each: a checker that cannot fail checks nothing. The changes are listed
-# in mutants.txt; they are made in a copy of the tree, never in the tree itself.
+# in mutants.txt. They are made in a copy of the tree, never in the tree itself, and
+# all at once: each is switched on by its number when the simulator runs, so one
+# build serves the whole list.
 #
 #   sim/mutants.sh --all     every mutant: before a release
-#   sim/mutants.sh --part    the few that .ci/run plays
+#   sim/mutants.sh --part    those that .ci/run plays
 #   sim/mutants.sh NAME...   these
 #   sim/mutants.sh --list
 #
@@ -20,18 +22,19 @@ build=$target/mutants/build
 
 die() { echo "mutants: $*" >&2; exit 1; }
 
-# Fills `names`, `parts` and `breaks`, and the changes as `files`, `olds` and
-# `news`, each with the name of its mutant in `owners`.
-names=() parts=() breaks=() owners=() files=() olds=() news=()
+# Fills `names` and what belongs to each, and the changes as `files`, `olds` and
+# `news`.
+names=() parts=() breaks=() claims=() hints=() files=() olds=() news=()
 read_list() {
-  local line state=outside name='' text=''
+  local line state=outside name='' text='' call=''
   while IFS= read -r line || [ -n "$line" ]; do
     case $state in
       old | new)
         if [ "$state" = old ] && [ "$line" = new ]; then
           olds+=("$text") text='' state=new
         elif [ "$state" = new ] && [ "$line" = end ]; then
-          news+=("$text") text='' state=outside
+          [[ $text == *MUTANT* ]] || die "$list: a change of $name does not ask whether it is on (MUTANT)"
+          news+=("${text//MUTANT/$call}") text='' state=outside
         else
           text+=$line$'\n'
         fi
@@ -42,10 +45,16 @@ read_list() {
       '' | '#'*) ;;
       'mutant '*)
         read -r _ name part <<<"$line"
-        names+=("$name") parts+=("${part:-}") breaks+=('')
+        names+=("$name") parts+=("${part:-}") breaks+=('') claims+=('') hints+=('')
         ;;
       'breaks '*) breaks[-1]=${line#breaks } ;;
-      'file '*) owners+=("$name") files+=("${line#file }") ;;
+      'caught-by '*) claims[-1]=${line#caught-by } ;;
+      'seed '*) hints[-1]=${line#seed } ;;
+      'file '*)
+        files+=("${line#file }")
+        call="mutant::is($((${#names[@]} - 1)))"
+        case $line in 'file proto/'*) call=crate::$call ;; *) call=proto::$call ;; esac
+        ;;
       old) state=old ;;
       *) die "$list: cannot read: $line" ;;
     esac
@@ -53,8 +62,15 @@ read_list() {
   [ "$state" = outside ] || die "$list: $name has no end"
 }
 
-# The tree as it is, committed or not. Its files are new to cargo, so nothing that
-# an earlier mutant left is taken for theirs.
+# Every claim of the checkers has a mutant that its checker must catch.
+check_claims() {
+  local claim
+  while read -r claim; do
+    [[ " ${claims[*]} " == *" $claim "* ]] || die "$list: no mutant is caught by $claim: add one"
+  done < <(sed -n '/^pub enum Claim/,/^}/s/^ *\([A-Z][A-Za-z]*\),$/\1/p' sim/src/check.rs)
+}
+
+# The tree as it is, committed or not.
 copy_tree() {
   rm -rf "$tree"
   mkdir -p "$tree"
@@ -87,70 +103,106 @@ change() {
   printf '%s' "$before$new$after" >"$path"
 }
 
-# The last line of a text stands alone or begins the line that goes on: both the
-# old and the new text of an entry are whole lines but for their last one.
+# Makes all changes. The last line of a text stands alone or begins the line that
+# goes on: both texts of an entry are whole lines but for their last one.
 mutate() {
-  local name=$1 at
-  for at in "${!owners[@]}"; do
-    if [ "${owners[at]}" = "$name" ]; then
-      change "${files[at]}" "${olds[at]%$'\n'}" "${news[at]%$'\n'}"
-    fi
+  local at
+  for at in "${!files[@]}"; do
+    change "${files[at]}" "${olds[at]%$'\n'}" "${news[at]%$'\n'}"
   done
+  echo '#[doc(hidden)] #[allow(missing_docs)] pub mod mutant;' >>"$tree/proto/src/lib.rs"
+  cat >"$tree/proto/src/mutant.rs" <<'RUST'
+use std::env::var;
+use std::sync::OnceLock;
+
+/// Whether the mutant with this number is on.
+pub fn is(number: usize) -> bool {
+    static ON: OnceLock<Option<usize>> = OnceLock::new();
+    *ON.get_or_init(|| var("SKEIN_MUTANT").ok().and_then(|on| on.parse().ok())) == Some(number)
 }
 
-restore() {
-  local name=$1 at
-  for at in "${!owners[@]}"; do
-    if [ "${owners[at]}" = "$name" ]; then cp "${files[at]}" "$tree/${files[at]}"; fi
-  done
+/// Whether a violation counts: of the one claim if one is named, of all others if that
+/// begins with `!`. A node that panics always does: it cannot go on.
+pub fn counts(claim: &str) -> bool {
+    static ONLY: OnceLock<String> = OnceLock::new();
+    let only = ONLY.get_or_init(|| var("SKEIN_CLAIM").unwrap_or_default());
+    match only.strip_prefix('!') {
+        Some(other) => claim != other,
+        None => only.is_empty() || claim == only || claim == "Alive",
+    }
+}
+RUST
+  change sim/src/check.rs \
+    '        let Err(violation) = verdict else { return };' \
+    '        let Err(violation) = verdict else { return };
+        if !proto::mutant::counts(&format!("{:?}", violation.claim)) { return; }'
 }
 
-# Returns whether the swarm finds it.
-play() {
-  local name=$1 log=$target/mutants/$1.log found began=$SECONDS
+compile() {
+  local log=$target/mutants/build.log
   if ! (cd "$tree" && CARGO_TARGET_DIR=$build cargo build --quiet --locked -p skein-sim) >"$log" 2>&1; then
-    grep -m 3 -A 5 '^error' "$log" >&2 || true
-    die "$name does not build: see $log"
+    grep -m 5 -A 12 '^error' "$log" >&2 || true
+    die "the mutants do not build: see $log"
   fi
-  "$build/debug/skein-sim" swarm --seeds "$seeds" --only-first >"$log" 2>&1 || true
-  found=$(grep -m 1 '^skein-sim run --seed' "$log" || true)
+}
+
+# swarm NUMBER CLAIM ARGUMENT...: prints the first seed that fails.
+swarm() {
+  local number=$1 claim=$2 log=$target/mutants/${names[$1]}.log
+  shift 2
+  SKEIN_MUTANT=$number SKEIN_CLAIM=$claim timeout 600 "$build/debug/skein-sim" swarm "$@" --only-first >"$log" 2>&1 || true
+  grep -q ' failed; ' "$log" || die "${names[number]}: the swarm did not come to its end within ten minutes: see $log"
+  sed -n 's/^skein-sim run --seed //p;T;q' "$log"
+}
+
+# Returns whether the swarm finds it: its checker, if the list names one.
+play() {
+  local number=$1 name=${names[$1]} claim=${claims[$1]} hint=${hints[$1]} found='' began=$SECONDS
+  if [ -n "$hint" ]; then found=$(swarm "$number" "$claim" --from "$hint" --seeds 1) || exit 1; fi
+  if [ -z "$found" ]; then found=$(swarm "$number" "$claim" --seeds "$seeds") || exit 1; fi
   if [ -z "$found" ]; then
-    grep -q " 0 failed" "$log" || die "$name: the swarm did not come to its end: see $log"
     printf '%-40s SURVIVED %s seeds (%s s)\n' "$name" "$seeds" "$((SECONDS - began))"
     return 1
   fi
-  found=${found#skein-sim run --seed }
-  printf '%-40s seed %s (%s s)\n' "$name" "${found:0:150}" "$((SECONDS - began))"
+  printf '%-40s %-14s seed %s (%s s)\n' "$name" "$claim" "${found:0:150}" "$((SECONDS - began))"
 }
 
 main() {
   local wanted=() at name survivors=()
   read_list
+  check_claims
   case ${1:-} in
     --list)
-      for at in "${!names[@]}"; do printf '%-40s %s\n' "${names[at]}" "${breaks[at]}"; done
+      for at in "${!names[@]}"; do
+        printf '%-40s %-14s %s\n' "${names[at]}" "${claims[at]}" "${breaks[at]}"
+      done
       return
       ;;
-    --all) wanted=("${names[@]}") ;;
+    --all) wanted=("${!names[@]}") ;;
     --part)
       for at in "${!names[@]}"; do
-        if [ "${parts[at]}" = part ]; then wanted+=("${names[at]}"); fi
+        if [ "${parts[at]}" = part ]; then wanted+=("$at"); fi
       done
       ;;
     '' | -*) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" && return 2 ;;
-    *) wanted=("$@") ;;
+    *)
+      for name in "$@"; do
+        for at in "${!names[@]}"; do
+          if [ "${names[at]}" = "$name" ]; then wanted+=("$at") && continue 2; fi
+        done
+        die "there is no mutant $name: see $0 --list"
+      done
+      ;;
   esac
-  for name in "${wanted[@]}"; do
-    [[ " ${names[*]} " == *" $name "* ]] || die "there is no mutant $name: see $0 --list"
-  done
+  mkdir -p "$target/mutants"
+  exec 9>"$target/mutants/lock"
+  flock -n 9 || die "another run uses $target/mutants: wait for it, or set CARGO_TARGET_DIR"
   copy_tree
-  # All texts are looked for before anything is built.
-  for name in "${names[@]}"; do mutate "$name" && restore "$name"; done
+  mutate
   seed_dependencies
-  for name in "${wanted[@]}"; do
-    mutate "$name"
-    play "$name" || survivors+=("$name")
-    restore "$name"
+  compile
+  for at in "${wanted[@]}"; do
+    play "$at" || survivors+=("${names[at]}")
   done
   if [ "${#survivors[@]}" -gt 0 ]; then
     echo "nothing notices: ${survivors[*]}"
