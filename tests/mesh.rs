@@ -16,6 +16,8 @@ mod before_admission;
 mod bundle;
 #[path = "mesh/catch_up.rs"]
 mod catch_up;
+#[path = "mesh/cloned.rs"]
+mod cloned;
 #[path = "mesh/command_line.rs"]
 mod command_line;
 #[path = "mesh/cut_off.rs"]

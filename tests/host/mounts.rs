@@ -51,3 +51,29 @@ fn what_is_mounted_stays_and_what_is_read_only_is_seen_before_anything_changes()
     assert!(refused[1].contains("dest/data`"), "{}", refused[1]);
     assert!(said.ends_with("four"), "{said}");
 }
+
+/// Deploys one revision after the other, with a disk mounted in the oldest. `$1` is
+/// skein, `$2` the root, `$3` the bundle.
+const REST: &str = "deploy() { \"$skein\" local \"$bundle\" --deploy-root \"$root\" 2>&1; echo EXIT $?; }
+    skein=$1 root=$2 bundle=$3
+    deploy
+    first=$(ls -d \"$root\"/*/d-*/deployment-archive | head -n 1)
+    mount -t tmpfs -o size=64k none \"$first\" || { echo CANNOT MOUNT; exit 0; }
+    for turn in 1 2 3 4 5; do deploy; done";
+
+#[test]
+fn an_old_revision_that_cannot_be_removed_is_named_and_fails_nothing() {
+    let host = Host::new();
+    let bundle = host.bundle("v1", &[("page", "one")], &[]);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", REST, "sh", SKEIN]);
+    let said = said(&command.arg(host.root()).arg(bundle).output().expect("unshare runs"));
+    if said.contains("CANNOT MOUNT") || !said.contains("EXIT") {
+        println!("skipped: needs root, to mount a disk");
+        return;
+    }
+    assert_eq!(said.matches("EXIT 0").count(), 6, "{said}");
+    let warned: Vec<&str> = said.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let is_named = |line: &&str| line.contains("cannot remove an old deployment") && line.contains("/d-");
+    assert!(!warned.is_empty() && warned.iter().all(is_named), "{said}");
+}

@@ -84,6 +84,36 @@ fn a_service_goes_on_writing_when_skein_local_has_ended() {
     wait_until("nobody is left to read nothing", || keepers(&log) == 0);
 }
 
+/// What reads the pipe is killed, and nobody hears of it before.
+#[test]
+fn a_service_goes_on_writing_when_skein_is_killed_soon_after_the_script_has_ended() {
+    let host = Host::new();
+    let service = Service { dir: host.path().to_owned() };
+    let bundle = host.bundle("b", &[("page", "one")], &[("ApplicationStart", &service.script())]);
+    let mut local = host.local(&bundle, &[]).spawn().expect("skein runs");
+    wait_until("the service serves", || service.count() > 0);
+    let (began, log) = (Instant::now(), log(&host.root()));
+    wait_until("its output is in other hands", || keepers(&log) == 1);
+    assert!(began.elapsed() < Duration::from_secs(4), "not before all patience was at its end");
+    local.kill().expect("killed");
+    local.wait().expect("it ends");
+    let counted = service.count();
+    wait_until("it writes on", || service.count() > counted + 20);
+    assert!(!host.path().join("killed").exists());
+}
+
+/// A child that ends a little later is no service, and nothing is said of it.
+#[test]
+fn a_child_that_ends_within_the_patience_is_waited_for_and_all_it_writes_is_logged() {
+    let host = Host::new();
+    let script = "(sleep 1; echo late) & echo started";
+    let bundle = host.bundle("b", &[("page", "one")], &[("ApplicationStart", script)]);
+    expect(host.local(&bundle, &[]), 0, &[]);
+    let said = fs::read_to_string(log(&host.root())).expect("readable");
+    assert!(said.contains("[stdout]late"), "{said}");
+    assert!(!said.contains("keeps its output open"), "{said}");
+}
+
 #[test]
 fn a_service_whose_log_is_gone_goes_on_and_fills_no_disk() {
     let host = Host::new();

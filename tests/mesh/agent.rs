@@ -63,6 +63,11 @@ impl Agent {
         &self.listen
     }
 
+    /// Listens there, the next time that it is started.
+    pub(crate) fn move_to(&mut self, address: Ipv4Addr) {
+        self.listen = format!("{address}:{PORT}");
+    }
+
     /// Makes the agent listen on QUIC only.
     pub(crate) fn over_quic(&mut self) {
         let (address, port) = self.listen.split_once(':').expect("an address and a port");
