@@ -115,6 +115,7 @@ fn fill(store: &Path, identity: &serde_json::Value, fleet: &Fleet) {
         seed: 1,
         voters_max: VOTERS_DEFAULT,
         wire: proto::wire::WIRE,
+        replaces: String::new(),
         log_kept: proto::config::LOG_KEPT_DEFAULT,
     };
     let mut writer = Writer::new(config, stored);

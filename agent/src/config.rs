@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use libp2p::Multiaddr;
 use nix::unistd::{Gid, Group};
-use proto::config::VOTERS_DEFAULT;
+use proto::config::{VOTERS, VOTERS_DEFAULT};
+use proto::entry::TAGS_MAX;
 use proto::group::{InvalidGroup, Tag};
 use serde::Deserialize;
 
@@ -21,8 +22,6 @@ pub(crate) const PORT_DEFAULT: u16 = 7717;
 /// The data directory of root's agent.
 pub(crate) const SYSTEM_DATA_DIR: &str = "/var/lib/skein";
 const SYSTEM_SOCKET: &str = "/run/skein/skein.sock";
-/// The number of tags that one host may have; far more than groups can ask for.
-const TAGS_MAX: usize = 100;
 
 /// The content of `agent.toml`, as typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -34,6 +33,7 @@ pub(crate) struct AgentFile {
     join: Option<String>,
     join_file: Option<PathBuf>,
     name: Option<String>,
+    replace: Option<String>,
     #[serde(default)]
     tags: Vec<String>,
     zone: Option<String>,
@@ -69,6 +69,9 @@ pub(crate) struct AgentFlags {
     /// `-` standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) join_file: Option<PathBuf>,
+    /// Take the place of this host, by name or id, when joining: it leaves the mesh, if it is Down
+    #[arg(long, value_name = "NAME")]
+    pub(crate) replace: Option<String>,
     /// The name that people know the host by [default: its host name]
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -104,6 +107,8 @@ pub(crate) struct AgentConfig {
     /// The addresses to listen on.
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) join: Option<Join>,
+    /// The host whose place it takes when it joins; empty if none.
+    pub(crate) replace: String,
     pub(crate) name: String,
     pub(crate) tags: BTreeSet<Tag>,
     pub(crate) zone: String,
@@ -175,7 +180,7 @@ impl AgentConfig {
         let listen = if flags.listen.is_empty() { file.listen } else { flags.listen };
         let tags = if flags.tags.is_empty() { file.tags } else { flags.tags };
         let voters = file.voters.unwrap_or(VOTERS_DEFAULT);
-        if ![1, 3, 5, 7].contains(&voters) {
+        if !VOTERS.contains(&voters) {
             return Err(ConfigError::Voters(voters));
         }
         Ok(AgentConfig {
@@ -183,6 +188,7 @@ impl AgentConfig {
             listen: parse_listen(listen)?,
             join: join_of(flags.join, flags.join_file, file.join, file.join_file)?,
             name: word("name", flags.name.or(file.name).unwrap_or_else(host_name))?,
+            replace: word("replace", flags.replace.or(file.replace).unwrap_or_default())?,
             tags: parse_tags(&tags)?,
             zone: word("zone", flags.zone.or(file.zone).unwrap_or_default())?,
             api: absolute(api.or(file.api).unwrap_or_else(default_socket))?,

@@ -9,6 +9,7 @@ use futures::{StreamExt as _, stream};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use proto::config::{Config, LOG_KEPT_DEFAULT};
+use proto::entry::ADDRESSES_MAX;
 use proto::id::{Digest, HostId};
 use proto::time::LedgerTime;
 use rand::Rng as _;
@@ -33,9 +34,6 @@ use crate::mesh_key::{JoinToken, MeshKey};
 use crate::questions::{self, COPIES};
 use crate::transport::{self, Handle, TransportConfig};
 use crate::{identity, join, private, telemetry, view, watching};
-
-/// The number of its own addresses that a host announces to the mesh.
-const ADDRESSES_MAX: usize = 16;
 
 /// Runs the agent until SIGTERM or SIGINT tells it to stop.
 pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
@@ -80,7 +78,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let ballast = Ballast::hold(&config.data_dir);
     tokio::spawn(ballast.clone().watch());
     let restored = daemon::restore(
-        node_config(&config, host, &mesh_key, &transport),
+        node_config(&config, host, &mesh_key, &transport)?,
         &config.data_dir.join("store"),
         clock,
     )?;
@@ -117,8 +115,13 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-fn node_config(config: &AgentConfig, host: HostId, key: &MeshKey, transport: &Handle) -> Config {
-    Config {
+fn node_config(
+    config: &AgentConfig,
+    host: HostId,
+    key: &MeshKey,
+    transport: &Handle,
+) -> anyhow::Result<Config> {
+    let told = Config {
         host,
         mesh: key.id,
         name: config.name.clone(),
@@ -129,8 +132,11 @@ fn node_config(config: &AgentConfig, host: HostId, key: &MeshKey, transport: &Ha
         seed: rand::rng().next_u64(),
         voters_max: config.voters,
         wire: proto::wire::WIRE,
+        replaces: config.replace.clone(),
         log_kept: LOG_KEPT_DEFAULT,
-    }
+    };
+    told.validate().context("this host cannot introduce itself to the mesh")?;
+    Ok(told)
 }
 
 /// Returns the addresses at which other hosts can dial this one. Loopback addresses are included

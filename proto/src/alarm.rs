@@ -35,6 +35,8 @@ pub const EVERY: Duration = Duration::from_secs(10);
 /// The shortest time from one reading to the next: each reading is a process or a
 /// request.
 pub const EVERY_MIN: Duration = Duration::from_secs(1);
+/// And at least: less often, and a deployment would be over before it is read again.
+pub const EVERY_MAX: Duration = Duration::from_secs(3_600);
 /// The most time that a reading may take, unless the group gives another.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest such timeout that a group may give.
@@ -150,10 +152,12 @@ pub enum InvalidWatch {
     TooMany(usize, &'static str),
     /// A command, address, query or file name that is empty, or longer than
     /// [`SOURCE_MAX`].
-    #[error("{1} `{0}` says nothing, or more than {SOURCE_MAX} bytes, of {2}")]
+    #[error(
+        "{1} `{0}` says nothing, or more than {SOURCE_MAX} bytes, of {2}, or has control characters there"
+    )]
     Source(String, &'static str, &'static str),
-    /// A time between readings below [`EVERY_MIN`].
-    #[error("alarm `{0}`: every is at least 1 s")]
+    /// See [`EVERY_MIN`] and [`EVERY_MAX`].
+    #[error("alarm `{0}`: every is at least 1 s and at most 1 h")]
     Every(String),
     /// A timeout of zero, or above [`TIMEOUT_MAX`].
     #[error("alarm `{0}`: timeout is more than nothing and at most 60 s")]
@@ -180,7 +184,7 @@ impl Alarm {
             AlarmSource::Prometheus { url, query } => &[("url", url), ("query", query)],
         };
         check_said(&self.name, "alarm", said)?;
-        if self.every < EVERY_MIN {
+        if self.every < EVERY_MIN || self.every > EVERY_MAX {
             return Err(InvalidWatch::Every(self.name.clone()));
         }
         if self.timeout.is_zero() || self.timeout > TIMEOUT_MAX {
@@ -227,7 +231,12 @@ pub(crate) fn check_said(
     what: &'static str,
     said: &[(&'static str, &str)],
 ) -> Result<(), InvalidWatch> {
-    let wrong = said.iter().find(|(_, text)| text.trim().is_empty() || text.len() > SOURCE_MAX);
+    let is_wrong = |text: &str| {
+        // A query may have several lines.
+        let is_control = |letter: char| letter.is_control() && !"\n\r\t".contains(letter);
+        text.trim().is_empty() || text.len() > SOURCE_MAX || text.chars().any(is_control)
+    };
+    let wrong = said.iter().find(|(_, text)| is_wrong(text));
     match wrong {
         Some((key, _)) => Err(InvalidWatch::Source(name.to_string(), what, key)),
         None => Ok(()),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::entry::{InvalidEntry, check_facts};
 use crate::group::Tag;
 use crate::id::{HostId, MeshId};
 
@@ -39,8 +40,65 @@ pub struct Config {
     /// The newest wire version that the host claims to speak. It is
     /// [`crate::wire::WIRE`], unless the host plays an agent of an older release.
     pub wire: u16,
+    /// The name or id of a host whose place it takes when it joins; empty if none.
+    pub replaces: String,
     /// The number of entries to keep for hosts that lag. A host that lags further
     /// behind gets the whole state instead. The log is cut when it is twice as
     /// long.
     pub log_kept: usize,
+}
+
+/// Numbers of voters that a mesh may aim at: odd, because an even one more tolerates no
+/// further loss, and few, because all of them write each entry.
+pub const VOTERS: [u8; 4] = [1, 3, 5, 7];
+
+/// Why a node cannot be started like this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidConfig {
+    /// See [`VOTERS`].
+    #[error("voters = {0}: a mesh has 1, 3, 5 or 7")]
+    Voters(u8),
+    /// What the host would say of itself, and every other host would refuse.
+    #[error(transparent)]
+    Facts(#[from] InvalidEntry),
+}
+
+impl Config {
+    /// Checks what a node would do its work by, or tell the mesh.
+    /// # Errors
+    /// The first value that is out of its bounds.
+    pub fn validate(&self) -> Result<(), InvalidConfig> {
+        if !VOTERS.contains(&self.voters_max) {
+            return Err(InvalidConfig::Voters(self.voters_max));
+        }
+        Ok(check_facts(&self.name, &self.zone, self.tags.len(), &self.addresses)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_host_would_refuse_is_refused_before_it_is_said() {
+        let good = Config {
+            host: HostId::from_public_key([1; 32]),
+            mesh: MeshId([1; 16]),
+            name: "web-1".into(),
+            tags: BTreeSet::new(),
+            zone: "a".into(),
+            addresses: vec!["/ip4/10.0.0.1/tcp/1".into()],
+            founds: false,
+            seed: 1,
+            voters_max: VOTERS_DEFAULT,
+            wire: crate::wire::WIRE,
+            replaces: String::new(),
+            log_kept: LOG_KEPT_DEFAULT,
+        };
+        assert_eq!(good.validate(), Ok(()));
+        assert_eq!(Config { voters_max: 4, ..good.clone() }.validate(), Err(InvalidConfig::Voters(4)));
+        let named = |name: &str| Config { name: name.into(), ..good.clone() }.validate();
+        assert!(named("a\u{1b}[2J").is_err() && named(&"x".repeat(500)).is_err());
+        assert!(Config { addresses: vec!["/a\nb".into()], ..good }.validate().is_err());
+    }
 }

@@ -6,6 +6,7 @@
 //! repeated proposal is not folded again (`state/repeats.rs`).
 
 mod about;
+mod form;
 mod versioned;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,10 @@ use crate::time::LedgerTime;
 use crate::trigger::GivenUp;
 
 pub use about::About;
+pub(crate) use form::check_facts;
+pub use form::{
+    ADDRESSES_MAX, BY_BYTES_MAX, HOST_NAME_MAX, InvalidEntry, ORIGIN_BYTES_MAX, TAGS_MAX, one_line,
+};
 pub use versioned::NotAnEntry;
 
 /// The place of an entry in the ledger, counted from 1.
@@ -115,6 +120,8 @@ pub enum Body {
         rollback: bool,
         /// True to also interrupt the events under way.
         now: bool,
+        /// Who, as the agent knows them.
+        by: String,
     },
     /// The deployment is over. The fold ignores this if it has not come to that
     /// result itself.
@@ -246,6 +253,9 @@ pub struct HostRecord {
     pub incarnation: u64,
     /// The wire version that the agent speaks.
     pub wire: u16,
+    /// The name or id of the host whose place it takes when it joins: that one leaves the
+    /// mesh, if it is Down. Empty if there is none.
+    pub replaces: String,
     /// A random number, drawn at each start of the agent. It tells apart two agents
     /// that run with the same key, as after a disk was cloned.
     pub start: u64,

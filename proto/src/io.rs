@@ -284,6 +284,8 @@ pub enum Request {
         rollback: bool,
         /// True to also interrupt the events under way.
         now: bool,
+        /// The person who asks, as the agent knows them.
+        by: String,
     },
     /// Bring a group back to an earlier revision, as a new deployment.
     Rollback {

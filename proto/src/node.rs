@@ -40,7 +40,7 @@ use crate::config::Config;
 use crate::deadlines::Deadlines;
 use crate::entry::{Entry, HostRecord, Index, NotAnEntry};
 use crate::id::{DeploymentId, HostId, VoterId};
-use crate::io::{Input, Outcome, Output, WriteId};
+use crate::io::{Input, Outcome, Output, Refusal, WriteId};
 use crate::ledger::{Change, Content, Ledger, LogEntry, Restored, Seal};
 use crate::lifecycle::LifecycleEvent;
 use crate::mesh::liveness::{Judgement, Liveness};
@@ -198,6 +198,8 @@ pub struct Node {
     contradicted_by: BTreeSet<HostId>,
     /// The number of heartbeats that claimed more of this host's log than there is.
     beyond_log: u64,
+    /// Why the mesh would not take this host, as it was told last.
+    not_let_in: Option<Refusal>,
     farewells: Vec<removal::Farewell>,
     /// True if this host was taken out of the mesh, and the mesh no longer needs
     /// it.
@@ -292,6 +294,7 @@ impl Node {
             halted: None,
             contradicted_by: BTreeSet::new(),
             beyond_log: 0,
+            not_let_in: None,
             farewells: Vec::new(),
             retired: false,
             leaving: false,
@@ -418,6 +421,7 @@ impl Node {
             addresses: self.config.addresses.clone(),
             incarnation: self.meta.incarnation,
             wire: self.config.wire,
+            replaces: self.config.replaces.clone(),
             start: self.start,
         }
     }

@@ -87,6 +87,8 @@ pub struct Rollout {
     pub alarms: AlarmGate,
     /// The alarm that stopped it.
     pub stopped_by: Option<StoppedBy>,
+    /// The person who stopped it; empty if nobody did.
+    pub stop_by: String,
 }
 
 /// The sort key of a host that is out of service and whose turn is still to come:
@@ -135,6 +137,7 @@ impl Rollout {
             stops_now: false,
             alarms: AlarmGate::default(),
             stopped_by: None,
+            stop_by: String::new(),
         }
     }
 
@@ -320,6 +323,17 @@ impl Rollout {
             self.started_at = Some(at);
         }
         self.conclude(Verdict::Stopped(self.reason(ReasonCode::ManualStop)));
+    }
+
+    /// Keeps who asked first that it be stopped.
+    pub(crate) fn note_stop_by(&mut self, by: &str) {
+        let is_manual = match &self.verdict {
+            Some(Verdict::Stopped(reason)) => reason.code == ReasonCode::ManualStop,
+            Some(Verdict::Succeeded | Verdict::Failed(_)) | None => false,
+        };
+        if self.stop_by.is_empty() && is_manual {
+            by.clone_into(&mut self.stop_by);
+        }
     }
 
     /// Folds that the whole deployment took too long. The caller must end the turns

@@ -374,9 +374,11 @@ impl State {
             Body::Submitted(submission) => self.submit(submission),
             Body::TurnStarted { deployment, host } => self.start_turn(*deployment, *host),
             Body::TurnEnded { deployment, host, outcome } => {
-                self.end_turn(*deployment, *host, outcome.clone())
+                self.end_turn(*deployment, *host, outcome.clone().fitted())
             }
-            Body::StopRequested { deployment, rollback, now } => self.stop(*deployment, *rollback, *now),
+            Body::StopRequested { deployment, rollback, now, by } => {
+                self.stop(*deployment, *rollback, *now, by);
+            }
             Body::Finished { deployment } => self.finish(*deployment),
             Body::HealthChanged { group, host, healthy, error, as_of } => {
                 self.change_health(group, *host, *healthy, error, *as_of);
@@ -419,6 +421,7 @@ impl State {
     /// # Errors
     /// The reason why the entry would be refused.
     pub fn check(&self, body: &Body) -> Result<(), Refusal> {
+        body.check_values()?;
         match body {
             Body::HostJoined(record) => self.check_join(record),
             Body::HostLeft { host } => self.check_leave(*host),

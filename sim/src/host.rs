@@ -186,6 +186,7 @@ impl SimHost {
             founds: self.no == FOUNDER && !self.was_wiped,
             seed,
             wire: self.profile.wire,
+            replaces: String::new(),
             voters_max: self.tuning.voters_max,
             log_kept: self.tuning.log_kept,
         }

@@ -195,7 +195,7 @@ impl Model {
                 };
                 self.end(*deployment, *host, failed);
             }
-            Body::StopRequested { deployment, rollback, now: _ } => self.stop(*deployment, *rollback),
+            Body::StopRequested { deployment, rollback, now: _, by: _ } => self.stop(*deployment, *rollback),
             Body::Finished { deployment } => self.finish(*deployment),
             Body::AlarmRead { group, deployment, alarm, state, .. } => {
                 self.alarm_read(group, *deployment, alarm, *state);

@@ -121,7 +121,7 @@ impl Story {
                 let queue = if deploy.queue { ", waiting its turn" } else { "" };
                 format!("deploy {} to {}{queue}", self.bundle(&deploy.revision.digest), deploy.group)
             }
-            Request::Stop { deployment, rollback, now } => {
+            Request::Stop { deployment, rollback, now, by: _ } => {
                 let back = if *rollback { " and roll back" } else { "" };
                 let now = if *now { " now" } else { "" };
                 format!("stop {}{now}{back}", self.deployment(*deployment))

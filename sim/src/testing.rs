@@ -31,6 +31,7 @@ pub(crate) fn host(no: u32) -> Known {
             addresses: vec![host.address()],
             incarnation: 1,
             wire: proto::wire::WIRE,
+            replaces: String::new(),
             start: 0,
         },
     }

@@ -122,15 +122,16 @@ fn judged(refusal: &Refusal) -> (StatusCode, bool) {
         Refusal::NotItsAuthor { .. } | Refusal::VoterTaken(_) => (StatusCode::FORBIDDEN, false),
         Refusal::UnknownRevision(..) => (StatusCode::NOT_FOUND, true),
         Refusal::InvalidPolicy(_) => (StatusCode::BAD_REQUEST, true),
-        Refusal::AlreadyOver(..) | Refusal::LastHost => (StatusCode::CONFLICT, false),
+        Refusal::AlreadyOver(..) | Refusal::LastHost | Refusal::StillUp(_) => (StatusCode::CONFLICT, false),
         Refusal::UnknownGroup(_)
         | Refusal::UnknownDeployment(_)
         | Refusal::UnknownAlarm { .. }
         | Refusal::UnknownHost(_)
         | Refusal::UnknownConfig { .. } => (StatusCode::NOT_FOUND, false),
-        Refusal::NotAFreeze { .. } | Refusal::Limit { .. } | Refusal::HealthCheck(_) => {
-            (StatusCode::BAD_REQUEST, false)
-        }
+        Refusal::NotAFreeze { .. }
+        | Refusal::Limit { .. }
+        | Refusal::InvalidEntry(_)
+        | Refusal::HealthCheck(_) => (StatusCode::BAD_REQUEST, false),
         Refusal::NotCommitted { .. } | Refusal::FoldedUnseen | Refusal::StillVotes { .. } => {
             (StatusCode::GATEWAY_TIMEOUT, false)
         }

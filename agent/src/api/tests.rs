@@ -44,6 +44,7 @@ fn config() -> Config {
         seed: 1,
         voters_max: 5,
         wire: proto::wire::WIRE,
+        replaces: String::new(),
         log_kept: proto::config::LOG_KEPT_DEFAULT,
     }
 }

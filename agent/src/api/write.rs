@@ -307,12 +307,14 @@ pub(super) async fn rollback(
 
 pub(super) async fn stop(
     State(shared): State<Shared>,
+    who: Who,
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Json<DeploymentView>, ApiError> {
     let StopBody { rollback, now } = parse(body)?;
     let deployment: DeploymentId = id.parse()?;
-    request(&shared, Request::Stop { deployment, rollback, now }).await?;
+    let by = signed(&shared, who).await?;
+    request(&shared, Request::Stop { deployment, rollback, now, by }).await?;
     Ok(Json(look_up(&shared, deployment).await?))
 }
 

@@ -343,6 +343,9 @@ pub(super) fn why(view: &DeploymentView) -> String {
     if !view.by.is_empty() {
         text.push_str(&format!("By: {}, {}\n", clean(&view.by), view.created_at));
     }
+    if !view.stopped_by.is_empty() {
+        text.push_str(&format!("Stopped by: {}\n", clean(&view.stopped_by)));
+    }
     if let Some(reason) = &view.reason {
         text.push_str(&format!("Why: {} ({})\n", reason.message, reason.code));
     }

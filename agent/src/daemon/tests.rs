@@ -108,6 +108,7 @@ impl Host {
             seed: rand::random(),
             voters_max: 5,
             wire: proto::wire::WIRE,
+            replaces: String::new(),
             log_kept: proto::config::LOG_KEPT_DEFAULT,
         };
         let clock = Clock::start();
@@ -351,6 +352,7 @@ impl Host {
             seed: rand::random(),
             voters_max: 5,
             wire: proto::wire::WIRE,
+            replaces: String::new(),
             log_kept: proto::config::LOG_KEPT_DEFAULT,
         };
         restore(config, &self.store(), Clock::start()).unwrap()

@@ -35,6 +35,9 @@ pub(crate) struct DeploymentView {
     /// if the mesh did, or if an older agent submitted it.
     #[serde(default)]
     pub(crate) by: String,
+    /// The person who stopped it, and on which host. Empty if nobody did.
+    #[serde(default)]
+    pub(crate) stopped_by: String,
     /// The configured number of hosts that must stay healthy.
     pub(crate) config: String,
     pub(crate) created_at: String,
@@ -238,6 +241,7 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
         creator: submission.creator.name().into(),
         description: submission.description.clone(),
         by: submission.by.clone(),
+        stopped_by: rollout.stop_by.clone(),
         config: submission.policy.to_string(),
         created_at: written(rollout.created_at),
         started_at: rollout.started_at.filter(|_| has_begun(rollout)).map(written),

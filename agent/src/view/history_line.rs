@@ -93,6 +93,9 @@ fn words(state: &State, body: &Body) -> String {
     let name = |host: &HostId| name_of(state, *host);
     match body {
         Body::Tick => "time passed".into(),
+        Body::HostJoined(record) if !record.replaces.is_empty() => {
+            format!("{} joined in the place of {}, or came back", record.name, record.replaces)
+        }
         Body::HostJoined(record) => format!("{} joined, or came back", record.name),
         Body::HostLeft { host } => format!("{} was taken out of the mesh", name(host)),
         Body::HostDown { host, .. } => format!("{} is Down", name(host)),
@@ -110,10 +113,11 @@ fn words(state: &State, body: &Body) -> String {
             format!("{} waits with its start, as these are suspect: {}", name(host), suspects.join(", "))
         }
         Body::TurnEnded { host, outcome, .. } => format!("{} {}", name(host), ended(outcome)),
-        Body::StopRequested { deployment, rollback, now } => {
+        Body::StopRequested { deployment, rollback, now, by } => {
             let now = if *now { " now" } else { "" };
             let and = if *rollback { ", and to roll it back" } else { "" };
-            format!("a person asked to stop {deployment}{now}{and}")
+            let who = if by.is_empty() { "a person" } else { by };
+            format!("{who} asked to stop {deployment}{now}{and}")
         }
         Body::ConfigSet(config) => format!("configuration {} was set", config.name),
         Body::ConfigDeleted(name) => format!("configuration {name} was deleted"),

@@ -42,6 +42,7 @@ fn joined(number: u8) -> Body {
         addresses: vec![],
         incarnation: 1,
         wire: 1,
+        replaces: String::new(),
         start: 0,
     })
 }
@@ -167,7 +168,10 @@ fn hosts_and_deployments_are_shown_in_codedeploys_words() {
     );
     check(
         one,
-        vec![started(1), Body::StopRequested { deployment: id(), rollback: false, now: false }],
+        vec![
+            started(1),
+            Body::StopRequested { deployment: id(), rollback: false, now: false, by: String::new() },
+        ],
         &["InProgress Install", "Skipped", "Skipped"],
         "InProgress",
         &["MANUAL_STOP", "ENDING"],
@@ -367,13 +371,26 @@ fn what_waits_has_the_numbers_of_its_group_and_what_never_began_says_so() {
     let healthy = waits.healthy;
     assert_eq!((healthy.now, healthy.minimum, healthy.total, healthy.lowest_seen), (1, 2, 3, 1));
 
-    bodies.push(Body::StopRequested { deployment: second, rollback: true, now: false });
+    bodies.push(Body::StopRequested { deployment: second, rollback: true, now: false, by: String::new() });
     bodies.push(Body::Finished { deployment: second });
     let stopped = of(&bodies);
     assert_eq!((stopped.status.as_str(), stopped.started_at.as_ref()), ("Stopped", None));
     assert!(stopped.never_began());
     let reason = stopped.reason.expect("a reason");
     assert_eq!(reason.message, "stopped by a person before it began: no host was touched");
+}
+
+#[test]
+fn who_stopped_a_deployment_first_is_kept_and_told() {
+    let stop = |by: &str| Body::StopRequested { deployment: id(), rollback: false, now: true, by: by.into() };
+    let state = fold(Minimum::OneAtATime, vec![started(1), stop("ann on web-1"), stop("bob on web-2")]);
+    let shown = deployment::with_hosts(state.rollout(id()).expect("it is known"), &state, &[], &|_| None);
+    assert_eq!(shown.stopped_by, "ann on web-1");
+    let line = history_line(&state, &stop("bob on web-2"));
+    assert_eq!(line.text, format!("bob on web-2 asked to stop {} now", id()));
+    let running = fold(Minimum::OneAtATime, vec![started(1)]);
+    let shown = deployment::with_hosts(running.rollout(id()).expect("it is known"), &running, &[], &|_| None);
+    assert_eq!(shown.stopped_by, "");
 }
 
 #[test]
@@ -448,7 +465,8 @@ fn alarms_that_were_not_read_and_timeouts_that_are_over_are_named() {
     let Body::Submitted(first) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
     let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
     let policy = Policy { deployment_timeout: Duration::from_secs(3), ..first.policy.clone() };
-    let mut more = vec![Body::StopRequested { deployment: id(), rollback: false, now: false }];
+    let mut more =
+        vec![Body::StopRequested { deployment: id(), rollback: false, now: false, by: String::new() }];
     more.extend([started(1), ended(1, TurnOutcome::Succeeded), Body::Finished { deployment: id() }]);
     more.push(Body::GroupSet(Group { alarms: vec![alarm], ..known }));
     more.push(Body::Submitted(Box::new(Submission { deployment: second, policy, ..*first })));

@@ -32,7 +32,12 @@ fn an_alarm_keeps_its_limits() {
         |alarm| alarm.source = AlarmSource::Prometheus { url: "http://p".into(), query: "q".repeat(2_049) },
         Some("more than 2048 bytes, of query"),
     );
+    check(
+        |alarm| alarm.source = AlarmSource::Exec { command: "a\u{1b}b".into() },
+        Some("control characters"),
+    );
     check(|alarm| alarm.every = Duration::from_millis(999), Some("every is at least 1 s"));
+    check(|alarm| alarm.every = Duration::from_secs(3_601), Some("at most 1 h"));
     check(|alarm| alarm.timeout = Duration::ZERO, Some("at most 60 s"));
     check(|alarm| alarm.timeout = Duration::from_secs(61), Some("at most 60 s"));
 }

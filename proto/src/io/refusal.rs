@@ -2,6 +2,7 @@
 //! about it.
 
 use super::because;
+use crate::entry::InvalidEntry;
 use crate::health::InvalidCheck;
 use crate::id::{ConfigName, DeploymentId, Digest, GroupName, HostId, VoterId};
 use crate::node::Halt;
@@ -177,6 +178,15 @@ pub enum Refusal {
     /// The policy is invalid.
     #[error(transparent)]
     InvalidPolicy(InvalidPolicy),
+    /// Who is up is not replaced.
+    #[error(
+        "this host is to take the place of {0}, which is up: stop the agent there first and wait until {0} counts \
+         as Down, or start this one without --replace"
+    )]
+    StillUp(String),
+    /// A value of the entry is out of its bounds.
+    #[error(transparent)]
+    InvalidEntry(InvalidEntry),
     /// The minimum of a zone includes every host there (M ≥ N).
     #[error(
         "{config} of the {total} hosts {} means {minimum} must stay healthy, so none of them may ever be taken out \
@@ -372,6 +382,18 @@ pub enum Refusal {
     },
 }
 
+impl From<InvalidEntry> for Refusal {
+    fn from(error: InvalidEntry) -> Refusal {
+        match error {
+            InvalidEntry::Policy(error) => Refusal::InvalidPolicy(error),
+            error @ (InvalidEntry::Long { .. }
+            | InvalidEntry::Control(_)
+            | InvalidEntry::Many { .. }
+            | InvalidEntry::Group(_)) => Refusal::InvalidEntry(error),
+        }
+    }
+}
+
 impl Refusal {
     /// Returns the name of the kind, as used in JSON.
     pub fn code(&self) -> &'static str {
@@ -412,6 +434,8 @@ impl Refusal {
             Refusal::HealthCheck(_) => ("INVALID_GROUP", vec![]),
             Refusal::Leaving => ("STOPPING", vec![]),
             Refusal::InvalidPolicy(_) => ("INVALID_POLICY", vec![]),
+            Refusal::InvalidEntry(_) => ("INVALID_ENTRY", vec![]),
+            Refusal::StillUp(_) => ("STILL_UP", vec![]),
             Refusal::ImpossibleZoneMinimum { total, minimum, .. } => (
                 "HEALTH_CONSTRAINTS_INVALID",
                 vec![("zone_total", (*total).into()), ("zone_minimum", (*minimum).into())],

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Node;
-use crate::entry::{Body, ErrorCode, Index, keep_start};
+use crate::entry::{Body, ErrorCode, Index, one_line};
 use crate::health::monitor::{Aim, Wait};
 use crate::health::monitors::{Ask, Monitors};
 use crate::health::observing::{Observing, observers};
@@ -140,7 +140,7 @@ impl Node {
     pub(super) fn on_probed(&mut self, id: ProbeId, result: Result<(), String>, now: Time) {
         match self.health.observing.end(id) {
             Some(look) => {
-                let error = result.err().map(|error| keep_start(&error, ERROR_BYTES_MAX).to_owned());
+                let error = result.err().map(|error| one_line(&error, ERROR_BYTES_MAX));
                 let seen = Message::Seen { group: look.group, number: look.number, error };
                 self.send(look.subject, &seen);
             }
@@ -176,7 +176,7 @@ impl Node {
         error: Option<String>,
         now: Time,
     ) {
-        let result = error.map_or(Ok(()), |error| Err(keep_start(&error, ERROR_BYTES_MAX).to_owned()));
+        let result = error.map_or(Ok(()), |error| Err(one_line(&error, ERROR_BYTES_MAX)));
         self.health.monitors.observed(group, number, from, result, now);
     }
 }

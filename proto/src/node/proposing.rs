@@ -51,6 +51,10 @@ impl Node {
         forwarded: bool,
         now: Time,
     ) {
+        if let Err(error) = body.check_values() {
+            tracing::debug!(%from, %error, "a proposal is refused");
+            return;
+        }
         let bytes = wire::encode(&body);
         if bytes.len() > BODY_BYTES_MAX || check_author(id.host, &body).is_err() {
             return;

@@ -7,7 +7,7 @@ use rand::Rng;
 use super::Node;
 use super::proposals::{GIVE_UP_AFTER, Pending, REQUESTS_MAX};
 use crate::alarm::DETAIL_MAX;
-use crate::entry::{BODY_BYTES_MAX, Body, Submission, keep_start};
+use crate::entry::{BODY_BYTES_MAX, BY_BYTES_MAX, Body, Submission, one_line};
 use crate::id::{DeploymentId, Digest, GroupName};
 use crate::io::{self, Accepted, DeployRequest, Output, Refusal, Reply, Request, RequestId, Until};
 use crate::policy::Policy;
@@ -15,9 +15,6 @@ use crate::revision::Revision;
 use crate::rollout::DeploymentStatus;
 use crate::time::Time;
 use crate::wire;
-
-/// The most bytes of a person's name that are kept.
-const BY_BYTES_MAX: usize = 256;
 
 impl Node {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request, now: Time) {
@@ -60,13 +57,16 @@ impl Node {
             Request::SetGroup(group) => Body::GroupSet(group),
             Request::DeleteGroup(name) => Body::GroupDeleted(name),
             Request::Deploy(request) => Body::Submitted(Box::new(self.submission(*request)?)),
-            Request::Stop { deployment, rollback, now } => Body::StopRequested { deployment, rollback, now },
+            Request::Stop { deployment, rollback, now, by } => {
+                let by = one_line(&by, BY_BYTES_MAX);
+                Body::StopRequested { deployment, rollback, now, by }
+            }
             Request::Rollback { group, to, policy, by } => {
                 self.way_back(group, to, policy.map(|policy| *policy), by)?
             }
             Request::RemoveHost(host) => Body::HostLeft { host },
             Request::SetAlarm { group, alarm, active, reason } => {
-                let reason = keep_start(&reason, DETAIL_MAX).to_string();
+                let reason = one_line(&reason, DETAIL_MAX);
                 Body::AlarmSet { group, alarm, active, reason }
             }
             Request::Freeze { group, until, reason, by } => {
@@ -74,7 +74,7 @@ impl Node {
                     Until::At(until) => until,
                     Until::For(duration) => self.ledger_now(now) + duration,
                 };
-                let cut = |text: String| keep_start(&text, DETAIL_MAX).to_string();
+                let cut = |text: String| one_line(&text, DETAIL_MAX);
                 Body::Frozen { group, until, reason: cut(reason), by: cut(by) }
             }
             Request::Unfreeze(group) => Body::Unfrozen { group },
@@ -103,7 +103,7 @@ impl Node {
         self.rng.fill_bytes(&mut seed);
         let id = DeploymentId::derive(&[&seed, self.config.host.public_key().as_slice()].concat());
         // The name is shown in tables, and must not make an entry too long.
-        let by = keep_start(&request.by, BY_BYTES_MAX).to_string();
+        let by = one_line(&request.by, BY_BYTES_MAX);
         Ok(io::submission(DeployRequest { by, ..request }, id, policy))
     }
 

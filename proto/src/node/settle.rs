@@ -282,7 +282,9 @@ impl Node {
         let suspects = self.suspects();
         let mut bodies = Vec::new();
         if self.is_to_announce_itself() {
-            bodies.push(Body::HostJoined(self.record()));
+            let record = self.record();
+            self.tell_if_not_let_in(&record);
+            bodies.push(Body::HostJoined(record));
         }
         // Until the mesh knows this store, the turns belong to an earlier store of
         // the host.

@@ -16,6 +16,7 @@
 use rand::Rng;
 
 use super::Node;
+use crate::entry::{Body, HostRecord};
 use crate::id::VoterId;
 use crate::io::WriteId;
 
@@ -61,6 +62,16 @@ impl Node {
         self.ledger.forget_votes(self.meta.voter);
         self.is_fresh = true;
         self.write_meta();
+    }
+
+    /// Says once why the mesh would not take this host now. It asks again when that has
+    /// passed.
+    pub(super) fn tell_if_not_let_in(&mut self, record: &HostRecord) {
+        let refusal = self.state.check(&Body::HostJoined(record.clone())).err();
+        if let Some(why) = refusal.as_ref().filter(|_| self.not_let_in != refusal) {
+            tracing::warn!(%why, "this host is not let into the mesh");
+        }
+        self.not_let_in = refusal;
     }
 
     fn write_meta(&mut self) {

@@ -57,6 +57,7 @@ pub(super) fn config(number: u8) -> Config {
         seed: u64::from(number),
         voters_max: 5,
         wire: crate::wire::WIRE,
+        replaces: String::new(),
         log_kept: crate::config::LOG_KEPT_DEFAULT,
     }
 }

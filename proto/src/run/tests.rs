@@ -118,6 +118,7 @@ impl Ledger {
             addresses: Vec::new(),
             incarnation,
             wire,
+            replaces: String::new(),
             start: 0,
         }));
     }
@@ -382,7 +383,12 @@ fn a_stopped_deployment_ends_its_turn_at_the_next_event() {
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
     let (effect, _) = runs(turns.written(deployment(), ledger.current()));
-    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: false });
+    ledger.add(Body::StopRequested {
+        deployment: deployment(),
+        rollback: false,
+        now: false,
+        by: String::new(),
+    });
     assert!(turns.reconcile(me(), &ledger.0).is_empty(), "what runs comes to its end");
     let record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
     assert_eq!(code(&record), Some((Some(E::DownloadBundle), ErrorCode::Stopped)));
@@ -395,9 +401,19 @@ fn a_deployment_stopped_now_cuts_its_event_short_once() {
     turns.reconcile(me(), &ledger.0);
     let (effect, _) = runs(turns.written(deployment(), ledger.current()));
     // A person who stopped the deployment may then want it to stop now.
-    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: false });
+    ledger.add(Body::StopRequested {
+        deployment: deployment(),
+        rollback: false,
+        now: false,
+        by: String::new(),
+    });
     assert!(turns.reconcile(me(), &ledger.0).is_empty());
-    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: true });
+    ledger.add(Body::StopRequested {
+        deployment: deployment(),
+        rollback: false,
+        now: true,
+        by: String::new(),
+    });
     assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(effect)]);
     assert!(turns.reconcile(me(), &ledger.0).is_empty(), "it is told once");
     let killed = Failure {
@@ -419,7 +435,12 @@ fn an_event_that_was_only_announced_does_not_begin_after_a_stop() {
     let mut ledger = Ledger::with_a_turn();
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
-    ledger.add(Body::StopRequested { deployment: deployment(), rollback: false, now: false });
+    ledger.add(Body::StopRequested {
+        deployment: deployment(),
+        rollback: false,
+        now: false,
+        by: String::new(),
+    });
     let act = turns.written(deployment(), ledger.current()).expect("the end is written down");
     assert_eq!(code(&written(&[act])), Some((Some(E::ApplicationStop), ErrorCode::Stopped)));
 }

@@ -1,8 +1,8 @@
 //! Folds alarms, which hold back or stop the running deployment.
 
 use super::State;
-use crate::alarm::{Alarm, AlarmStanding, AlarmState, OnUnreadable, StoppedBy};
-use crate::entry::{Creator, Submission};
+use crate::alarm::{Alarm, AlarmStanding, AlarmState, DETAIL_MAX, OnUnreadable, StoppedBy};
+use crate::entry::{Creator, Submission, one_line};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName};
 use crate::io::Refusal;
@@ -120,7 +120,12 @@ impl State {
         if group.alarm_in(deployment, known).is_some_and(|standing| standing.state == state) {
             return;
         }
-        let standing = AlarmStanding { state, since: at, detail: detail.into(), read_in: Some(deployment) };
+        let standing = AlarmStanding {
+            state,
+            since: at,
+            detail: one_line(detail, DETAIL_MAX),
+            read_in: Some(deployment),
+        };
         group.alarms.insert(alarm.into(), standing);
         self.heed_alarms(name);
     }

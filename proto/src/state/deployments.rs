@@ -218,7 +218,7 @@ impl State {
         self.end_turn(deployment, host, TurnOutcome::Failed(Failure::new(None, code, message)));
     }
 
-    pub(super) fn stop(&mut self, deployment: DeploymentId, rollback: bool, now: bool) {
+    pub(super) fn stop(&mut self, deployment: DeploymentId, rollback: bool, now: bool, by: &str) {
         let at = self.clock;
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         let was_queued = rollout.status() == DeploymentStatus::Queued;
@@ -226,6 +226,7 @@ impl State {
         self.give_up_on(deployment);
         let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
         rollout.stop(rollback, now, at);
+        rollout.note_stop_by(by);
         self.clear_start_timers(deployment, &unused);
         self.set_timers(deployment, &[]);
         if was_queued {

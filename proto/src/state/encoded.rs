@@ -9,6 +9,7 @@
 
 use super::{GroupState, Host, State};
 use crate::entry::Index;
+use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::Rollout;
 use crate::wire;
@@ -59,15 +60,20 @@ impl State {
     /// folding more entries neither panics nor loops. A snapshot comes from another
     /// host or from a disk, and is not trusted.
     fn is_consistent(&self) -> bool {
-        let is_host = |(id, host): (&HostId, &Host)| *id == host.record.host;
+        let is_host =
+            |(id, host): (&HostId, &Host)| *id == host.record.host && host.record.check_values().is_ok();
         let is_rollout = |(id, rollout): (&DeploymentId, &Rollout)| {
             let group = self.groups.get(&rollout.submission.group);
             let is_listed = group.is_some_and(|group| group.deployments.contains(id));
-            *id == rollout.submission.deployment && is_listed && rollout.is_consistent()
+            *id == rollout.submission.deployment
+                && rollout.submission.check_values().is_ok()
+                && is_listed
+                && rollout.is_consistent()
         };
         self.hosts.iter().all(is_host)
             && self.taken.is_of(&self.hosts)
             && self.timers.is_consistent()
+            && self.configs.values().all(|config| config.validate().is_ok())
             && self.groups.iter().all(|(name, group)| self.is_consistent_group(name, group))
             && self.rollouts.iter().all(is_rollout)
     }
@@ -77,7 +83,12 @@ impl State {
             self.rollouts.get(id).is_some_and(|rollout| rollout.submission.group == *name)
         };
         let under_way = [group.running, group.queued, group.catching_up];
+        let is_valid = |group: &Group| {
+            let is_checked = group.health.as_ref().is_none_or(|check| check.validate().is_ok());
+            is_checked && group.validate().is_ok() && group.policy.validate().is_ok()
+        };
         *name == group.group.name
+            && is_valid(&group.group)
             && group.deployments.iter().chain(under_way.iter().flatten()).all(of_group)
             && under_way.iter().flatten().all(|id| group.deployments.contains(id))
     }
@@ -132,6 +143,22 @@ mod tests {
         let state = busy().state;
         assert_eq!(State::decode(&state.encode(), state.index), Ok(state.clone()));
         go_on(&state);
+    }
+
+    /// A policy that no fold would have taken: from a host that lies, or a spoilt disk.
+    #[test]
+    fn a_state_with_values_out_of_their_bounds_is_refused() {
+        let good = busy().state;
+        let mut bad = good.clone();
+        let group = bad.groups.values_mut().next().expect("a group");
+        group.group.policy.turn_timeout = std::time::Duration::MAX;
+        assert_eq!(State::decode(&bad.encode(), bad.index), Err(NotAState::Malformed));
+        let mut bad = good.clone();
+        bad.hosts.values_mut().next().expect("a host").record.name = "a\u{1b}[2J".into();
+        assert_eq!(State::decode(&bad.encode(), bad.index), Err(NotAState::Malformed));
+        let mut bad = good;
+        bad.rollouts.values_mut().next().expect("a rollout").submission.revision.origin = "x".repeat(5_000);
+        assert_eq!(State::decode(&bad.encode(), bad.index), Err(NotAState::Malformed));
     }
 
     proptest::proptest! {

@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
-use super::{HostId, State, Timer};
+use super::{Host, HostId, State, Timer};
 use crate::entry::HostRecord;
 use crate::group::Group;
+use crate::io::Refusal;
 
 impl State {
     /// Returns how long the host may be Down; `None` if it is in no group, or if
@@ -47,10 +48,37 @@ impl State {
         }
     }
 
-    /// Takes out the host that a new one replaces: a host that is Down, had the
-    /// same name and an address in common, and is in groups that all give hosts up.
+    /// The hosts that the newcomer says it replaces: one, unless others have its name.
+    fn replaced_by<'a>(&'a self, record: &'a HostRecord) -> impl Iterator<Item = &'a Host> {
+        let is_meant = |known: &&Host| {
+            let HostRecord { host, name, .. } = &known.record;
+            *host != record.host && (*name == record.replaces || host.to_string() == record.replaces)
+        };
+        let names_one = !record.replaces.is_empty();
+        self.hosts.values().filter(move |known| names_one && is_meant(known))
+    }
+
+    /// Whoever is up cannot be replaced: two hosts would do the work of one, or the wrong
+    /// name was typed. One that has joined already, or whose predecessor is gone, has
+    /// nothing more to replace.
+    pub(super) fn check_replaces(&self, record: &HostRecord) -> Result<(), Refusal> {
+        if self.hosts.contains_key(&record.host) {
+            return Ok(());
+        }
+        let mut replaced = self.replaced_by(record).peekable();
+        let Some(first) = replaced.peek().map(|known| known.record.name.clone()) else { return Ok(()) };
+        if replaced.all(|known| known.down.is_none()) { Err(Refusal::StillUp(first)) } else { Ok(()) }
+    }
+
+    /// Takes out the host that a new one replaces: a host that is Down and that the new one
+    /// names, or that had the same name and an address in common and is in groups that all
+    /// give hosts up.
     pub(super) fn replace_by(&mut self, newcomer: HostId) {
         let Some(record) = self.hosts.get(&newcomer).map(|known| &known.record) else { return };
+        let named = self.replaced_by(record).filter(|known| known.down.is_some());
+        if let Some(gone) = named.min_by_key(|known| known.down).map(|known| known.record.host) {
+            return self.forget_host(gone);
+        }
         if record.name.is_empty() {
             return;
         }

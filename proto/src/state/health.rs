@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{GroupState, State, Timer};
-use crate::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, Index, keep_start};
+use crate::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, Index, one_line};
 use crate::health::ERROR_BYTES_MAX;
 use crate::health::monitors::{FLAP_WINDOW, Known, hold_off};
 use crate::id::{DeploymentId, GroupName, HostId};
@@ -114,7 +114,7 @@ impl State {
             checked.ailing = None;
             checked.well_since = Some(clock);
         } else {
-            let error = keep_start(error, ERROR_BYTES_MAX).to_owned();
+            let error = one_line(error, ERROR_BYTES_MAX);
             checked.ailing = Some(Ailing { since: clock, error });
             checked.unwell_at.push(clock);
             let extra = checked.unwell_at.len().saturating_sub(UNWELL_KEPT);
@@ -171,7 +171,7 @@ impl State {
             at.since(ailing.since).as_secs(),
             ailing.error
         );
-        let message = keep_start(&message, FAILURE_MESSAGE_MAX).to_owned();
+        let message = one_line(&message, FAILURE_MESSAGE_MAX);
         let failure = Failure::new(None, ErrorCode::HealthCheckFailed, message);
         let has_relapsed = rollout.verdict.is_none() && rollout.has_relapsed(host);
         let granted = rollout.fail_relapsed(host, failure, at);

@@ -92,6 +92,7 @@ impl State {
             return Err(Refusal::Removed { at: removed.at });
         }
         self.taken.check(record)?;
+        self.check_replaces(record)?;
         if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(&record.host) {
             return Err(Refusal::Limit { what: "hosts in one mesh".into(), limit: HOSTS_MAX as u64 });
         }

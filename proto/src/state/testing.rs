@@ -41,6 +41,7 @@ pub(super) fn record(number: u8, store: u64, tag: &str) -> HostRecord {
         addresses: Vec::new(),
         incarnation: store,
         wire: 1,
+        replaces: String::new(),
         start: 0,
     }
 }

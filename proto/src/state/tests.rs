@@ -46,6 +46,7 @@ impl Mesh {
             addresses: Vec::new(),
             incarnation: 1,
             wire,
+            replaces: String::new(),
             start: 0,
         };
         self.add(Body::HostJoined(record)).expect("joined");

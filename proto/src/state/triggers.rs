@@ -2,7 +2,8 @@
 //! trigger has come, are the same on every host.
 
 use super::State;
-use crate::entry::{Creator, TurnOutcome};
+use crate::alarm::{DETAIL_MAX, NAME_MAX};
+use crate::entry::{Creator, TurnOutcome, one_line};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::{DeploymentStatus, Stage};
@@ -129,7 +130,9 @@ impl State {
         };
         for given_up in given_up.iter().filter(|given_up| given_up.number > cursor.up_to) {
             cursor.given_up += 1;
-            cursor.last_given_up.push(given_up.clone());
+            let why = one_line(&given_up.why, DETAIL_MAX);
+            let id = one_line(&given_up.id, NAME_MAX);
+            cursor.last_given_up.push(GivenUp { why, id, ..given_up.clone() });
         }
         let too_many = cursor.last_given_up.len().saturating_sub(GIVEN_UP_KEPT);
         cursor.last_given_up.drain(..too_many);

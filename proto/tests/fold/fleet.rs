@@ -38,6 +38,7 @@ fn record(number: u32) -> HostRecord {
         addresses: vec!["/ip4/192.0.2.1/udp/4001/quic-v1".into()],
         incarnation: 1,
         wire: proto::wire::WIRE,
+        replaces: String::new(),
         start: 0,
     }
 }

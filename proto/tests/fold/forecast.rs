@@ -134,7 +134,7 @@ proptest! {
             fleet.start(stopped, next);
             fleet.end(stopped, next, true);
         }
-        fleet.say(0, Body::StopRequested { deployment: stopped, rollback: false, now: false });
+        fleet.say(0, Body::StopRequested { deployment: stopped, rollback: false, now: false, by: String::new() });
         fleet.do_what_is_due();
         (1..hosts).filter(|number| down[*number as usize]).for_each(|number| {
             fleet.say(0, Body::HostDown { host: host(number), incarnation: 1 });

@@ -167,7 +167,7 @@ mod tests {
         let mut acknowledged = Acknowledged::default();
         let whole = state(usize::MAX);
         let id = *whole.rollouts().first_key_value().expect("one").0;
-        let request = Request::Stop { deployment: id, rollback: false, now: false };
+        let request = Request::Stop { deployment: id, rollback: false, now: false, by: String::new() };
         let reply = Ok(Accepted::Deployment(id));
         assert_eq!(acknowledged.replied(A, &request, &reply, &whole), Ok(()));
         let violation = acknowledged.kept(A, &state(3)).expect_err("it is lost");
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn an_answer_that_comes_before_the_entry_is_found() {
         let id = DeploymentId::derive(b"never committed");
-        let request = Request::Stop { deployment: id, rollback: false, now: false };
+        let request = Request::Stop { deployment: id, rollback: false, now: false, by: String::new() };
         let verdict = Acknowledged::default().replied(A, &request, &Ok(Accepted::Deployment(id)), &state(3));
         assert!(verdict.is_err());
     }
@@ -200,7 +200,7 @@ mod tests {
         let mut acknowledged = Acknowledged::default();
         let whole = state(usize::MAX);
         let id = *whole.rollouts().first_key_value().expect("one").0;
-        let request = Request::Stop { deployment: id, rollback: false, now: false };
+        let request = Request::Stop { deployment: id, rollback: false, now: false, by: String::new() };
         assert!(acknowledged.replied(A, &request, &Ok(Accepted::Done), &whole).is_err());
     }
 }

@@ -140,7 +140,7 @@ impl World {
                 let state = self.hosts[host.index()].node()?.state();
                 let group = state.group(group)?;
                 let deployment = group.running.or(group.queued)?;
-                Request::Stop { deployment, rollback: *rollback, now: *now }
+                Request::Stop { deployment, rollback: *rollback, now: *now, by: String::new() }
             }
             Wish::Rollback { group, to } => {
                 Request::Rollback { group: group.clone(), to: *to, policy: None, by: String::new() }

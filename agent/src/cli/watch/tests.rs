@@ -37,6 +37,7 @@ pub(in crate::cli) fn deployment(status: &str, hosts: Vec<TurnView>) -> Deployme
         status: status.into(),
         creator: "user".into(),
         description: String::new(),
+        stopped_by: String::new(),
         by: String::new(),
         config: "OneAtATime".into(),
         created_at: String::new(),

@@ -110,7 +110,7 @@ fn a_host_that_has_no_turn_and_keeps_all_others_waiting_is_named_too() {
         Body::Submitted(Box::new(Submission { deployment: second, ..wish(Policy::default()) })),
         Body::TurnStarted { deployment: second, host: host(1) },
         Body::TurnEnded { deployment: second, host: host(1), outcome: TurnOutcome::Succeeded },
-        Body::StopRequested { deployment: second, rollback: false, now: false },
+        Body::StopRequested { deployment: second, rollback: false, now: false, by: String::new() },
         Body::Finished { deployment: second },
         Body::HostDown { host: host(1), incarnation: 2 },
     ]);
@@ -241,7 +241,7 @@ fn a_host_whose_last_turn_failed_is_not_first_in_line_of_a_restart_that_leaves_i
         Body::Submitted(Box::new(Submission { deployment: second, ..wish(all) })),
         Body::TurnStarted { deployment: second, host: host(3) },
         Body::TurnEnded { deployment: second, host: host(3), outcome: TurnOutcome::Failed(failure) },
-        Body::StopRequested { deployment: second, rollback: false, now: false },
+        Body::StopRequested { deployment: second, rollback: false, now: false, by: String::new() },
         Body::Finished { deployment: second },
     ]);
     let mut restart =

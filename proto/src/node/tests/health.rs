@@ -49,7 +49,7 @@ fn a_stop_ends_the_wait_for_the_check() {
     let waits = HostId::from_public_key([0; 32]);
     assert_eq!(mesh.state(1).turns_of(waits), [deployment]);
     assert_eq!(
-        mesh.request(1, Request::Stop { deployment, rollback: false, now: false }),
+        mesh.request(1, Request::Stop { deployment, rollback: false, now: false, by: String::new() }),
         Ok(Accepted::Done)
     );
     assert_eq!(mesh.state(1).rollout(deployment).map(Rollout::status), Some(DeploymentStatus::Stopped));

@@ -84,7 +84,7 @@ fn what_a_snapshot_says_was_done_is_answered_so() {
     let deployment = mesh.deploy(0, &group, 1);
     let renewed = HostId::from_public_key([2; 32]);
     mesh.deaf.insert(deaf);
-    let stop = Request::Stop { deployment, rollback: false, now: false };
+    let stop = Request::Stop { deployment, rollback: false, now: false, by: String::new() };
     let remove = Request::RemoveHost(HostId::from_public_key([4; 32]));
     for (number, request) in [(8, stop), (9, remove)] {
         let input = Input::Request { id: RequestId(number), request: Box::new(request) };

@@ -67,6 +67,7 @@ impl Ledger {
                 addresses: Vec::new(),
                 incarnation: 1,
                 wire: crate::wire::WIRE,
+                replaces: String::new(),
                 start: 0,
             }));
         }

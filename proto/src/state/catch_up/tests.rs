@@ -353,7 +353,7 @@ fn a_catch_up_that_a_person_stops_is_not_begun_again() {
     (2..4).for_each(|number| ledger.join(number));
     let id = ledger.do_due().expect("a catch-up");
     ledger.start(id, 2);
-    ledger.say(Body::StopRequested { deployment: id, rollback: true, now: false });
+    ledger.say(Body::StopRequested { deployment: id, rollback: true, now: false, by: String::new() });
     assert!(ledger.rollout(id).ends_turns_early());
     ledger.end(id, 2, Some(ErrorCode::Stopped));
     assert_eq!(ledger.do_due(), None);
@@ -368,7 +368,7 @@ fn what_a_person_left_where_it_is_stays_there() {
     let main = ledger.deploy(2);
     ledger.start(main, 0);
     ledger.start(main, 1);
-    ledger.say(Body::StopRequested { deployment: main, rollback: false, now: false });
+    ledger.say(Body::StopRequested { deployment: main, rollback: false, now: false, by: String::new() });
     ledger.end(main, 0, None);
     ledger.end(main, 1, FAILED);
     assert_eq!(ledger.do_due(), None);

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use crate::entry::Body;
+use crate::entry::{Body, HostRecord};
+use crate::io::Refusal;
 use crate::policy::Minimum;
 use crate::state::testing::{Ledger, host, record};
 
@@ -59,4 +60,34 @@ fn a_newcomer_with_its_name_and_address_takes_its_place_at_once() {
     (newcomer.name, newcomer.addresses) = (ghost.name, ghost.addresses);
     ledger.say(Body::HostJoined(newcomer));
     assert!(ledger.state.host(host(2)).is_none() && ledger.state.host(host(4)).is_some());
+}
+
+/// Whatever its groups' setting, and wherever the newcomer stands.
+#[test]
+fn a_newcomer_takes_the_place_of_the_host_that_it_names_once_that_is_down() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let ghost = ledger.state.host(host(2)).expect("it is there").record.clone();
+    let newcomer = |number, replaces: &str| {
+        let replaces = replaces.to_string();
+        Body::HostJoined(HostRecord { name: "new".into(), replaces, ..record(number, 1, "role=web") })
+    };
+    let refused = ledger.put(newcomer(5, &ghost.name));
+    assert_eq!(refused, Err(Refusal::StillUp(ghost.name.clone())));
+    assert!(ledger.state.host(host(5)).is_none() && ledger.state.host(host(2)).is_some());
+
+    ledger.down(2);
+    ledger.say(newcomer(5, &ghost.name));
+    assert!(ledger.state.host(host(5)).is_some());
+    assert!(ledger.state.host(host(2)).is_none() && ledger.state.removed(host(2)).is_some());
+    // Started again with the same flag, and another one of that name has come since.
+    ledger.say(Body::HostJoined(HostRecord { name: ghost.name.clone(), ..record(6, 1, "role=web") }));
+    ledger.say(newcomer(5, &ghost.name));
+    assert!(ledger.state.host(host(6)).is_some(), "it has joined already and replaces nobody");
+
+    // By its id; and who is gone already is in nobody's way.
+    ledger.down(1);
+    ledger.say(newcomer(7, &host(1).to_string()));
+    assert!(ledger.state.host(host(1)).is_none());
+    ledger.say(newcomer(8, "web-long-gone"));
+    assert!(ledger.state.host(host(8)).is_some());
 }

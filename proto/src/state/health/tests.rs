@@ -49,6 +49,7 @@ impl Mesh {
                 addresses: Vec::new(),
                 incarnation: 1,
                 wire: crate::wire::WIRE,
+                replaces: String::new(),
                 start: 0,
             }));
         }

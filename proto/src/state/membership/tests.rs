@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use super::super::testing::{Ledger, host, record};
 use super::*;
 use crate::entry::Body;
+use crate::group::TagSets;
 use crate::lifecycle::LifecycleEvent;
-use crate::policy::Minimum;
+use crate::policy::{Minimum, Policy};
 use crate::rollout::Stage;
 
 #[test]
@@ -108,6 +111,19 @@ fn nobody_takes_a_number_that_another_host_has_or_had() {
     assert_eq!(ledger.put(claim(of_two, 2)), Err(Refusal::VoterTaken(of_two)));
     let own = voter(&ledger, 1);
     ledger.say(claim(own, 2));
+}
+
+/// The fold asks too, because a leader's own entries never were another's proposal.
+#[test]
+fn an_entry_with_a_value_out_of_its_bounds_changes_nothing() {
+    let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
+    let before = ledger.group().group.clone();
+    let policy = Policy { turn_timeout: Duration::MAX, ..Policy::default() };
+    let refused = ledger.put(Body::GroupSet(Group { policy, ..before.clone() }));
+    assert!(matches!(refused, Err(Refusal::InvalidPolicy(_))), "{refused:?}");
+    let refused = ledger.put(Body::GroupSet(Group { tags: TagSets(vec![]), ..before.clone() }));
+    assert!(matches!(refused, Err(Refusal::InvalidEntry(_))), "{refused:?}");
+    assert_eq!(ledger.group().group, before);
 }
 
 #[test]

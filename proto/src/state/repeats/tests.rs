@@ -1,7 +1,7 @@
 use super::super::testing::{host, name};
 use super::*;
 use crate::entry::Body;
-use crate::group::{Group, TagSets};
+use crate::group::{Group, TagFilter, TagSets};
 use crate::policy::{Minimum, Policy};
 use crate::time::LedgerTime;
 
@@ -9,7 +9,8 @@ struct Ledger(State);
 
 fn set(hosts: u32) -> Body {
     let policy = Policy { minimum: Minimum::HostCount(hosts), ..Policy::default() };
-    Body::GroupSet(Group::new(name(), TagSets(Vec::new()), policy))
+    let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
+    Body::GroupSet(Group::new(name(), tags, policy))
 }
 
 fn proposal(by: u8, number: u64) -> ProposalId {

@@ -65,7 +65,7 @@ fn what_never_began_says_nothing_of_where_the_group_is() {
     ledger.say(Body::Submitted(Box::new(waiting)));
     let newest = |ledger: &Ledger| ledger.state.newest_of(ledger.group()).map(|r| r.submission.deployment);
     assert_eq!(newest(&ledger), Some(second));
-    ledger.say(Body::StopRequested { deployment: third, rollback: false, now: false });
+    ledger.say(Body::StopRequested { deployment: third, rollback: false, now: false, by: String::new() });
     ledger.say(Body::Finished { deployment: third });
     ledger.finish_well(second);
     assert_eq!(newest(&ledger), Some(second));
