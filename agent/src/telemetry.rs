@@ -63,6 +63,7 @@ pub(crate) fn start_plain() {
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(FILTER_PLAIN))
         .with_writer(std::io::stderr)
+        .with_ansi(false)
         .event_format(Plain);
     // Whoever started one before has it.
     let _ = log.try_init();
