@@ -67,7 +67,7 @@ async fn after_a_cut_the_rest_comes_from_another_host() {
         }
     });
     let part = dir.path().join("part");
-    let cut = fetch(&a.handle, b.host, Wanted { digest, size: size }, &part, LEAST_SPEED).await;
+    let cut = fetch(&a.handle, b.host, Wanted { digest, size }, &part, LEAST_SPEED).await;
     assert!(matches!(cut, Err(FetchError::Cut { received: 1_000_000, .. })), "{cut:?}");
     assert_eq!(std::fs::metadata(&part).unwrap().len(), 1_000_000);
     // It sends the second third; the other host has the whole bundle.
