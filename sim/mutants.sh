@@ -72,11 +72,27 @@ check_claims() {
 
 # The tree as it is, committed or not.
 copy_tree() {
+  local tree=$1
   rm -rf "$tree"
   mkdir -p "$tree"
   git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
     if [ -f "$file" ]; then printf '%s\0' "$file"; fi
   done | xargs -0 cp --parents -t "$tree"
+}
+
+# Takes over what differs in a fresh copy: cargo builds again what is newer.
+renew_tree() {
+  local fresh=$1 file
+  mkdir -p "$tree"
+  (cd "$tree" && find . -type f -print0) | while IFS= read -r -d '' file; do
+    if [ ! -e "$fresh/$file" ]; then rm "$tree/$file"; fi
+  done
+  (cd "$fresh" && find . -type f -print0) | while IFS= read -r -d '' file; do
+    if ! cmp -s "$fresh/$file" "$tree/$file"; then
+      mkdir -p "$tree/$(dirname "$file")"
+      cp "$fresh/$file" "$tree/$file"
+    fi
+  done
 }
 
 # Dependencies that are built already are linked, not built again.
@@ -197,8 +213,9 @@ main() {
   mkdir -p "$target/mutants"
   exec 9>"$target/mutants/lock"
   flock -n 9 || die "another run uses $target/mutants: wait for it, or set CARGO_TARGET_DIR"
-  copy_tree
-  mutate
+  copy_tree "$target/mutants/fresh"
+  tree=$target/mutants/fresh mutate
+  renew_tree "$target/mutants/fresh"
   seed_dependencies
   compile
   for at in "${wanted[@]}"; do
