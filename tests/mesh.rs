@@ -38,6 +38,8 @@ mod kills;
 mod old_view;
 #[path = "mesh/prometheus.rs"]
 mod prometheus;
+#[path = "mesh/recovered.rs"]
+mod recovered;
 #[path = "mesh/refused.rs"]
 mod refused;
 #[path = "mesh/restarts.rs"]

@@ -16,6 +16,7 @@ mod path;
 mod peer;
 mod progress;
 mod read;
+mod recovery;
 mod seen;
 mod wanted;
 mod watches;
@@ -43,6 +44,7 @@ pub(crate) use peer::BY;
 use peer::Peer;
 pub(crate) use progress::{ANSWER, AnswerEvent, PROGRESS};
 pub(crate) use read::{LogsView, RevisionView};
+pub(crate) use recovery::RecoverBody;
 pub(crate) use seen::FRESHNESS;
 pub(crate) use watches::{AlarmBody, FreezeBody, parse_until};
 pub(crate) use write::{CheckBody, DeployBody, PlanBody, PushBody, RollbackBody, StopBody};
@@ -95,6 +97,7 @@ fn router(shared: Shared) -> Router {
         .route("/v1/status", get(read::status))
         .route("/v1/hosts", get(read::hosts))
         .route("/v1/hosts/{host}", axum::routing::delete(write::remove_host))
+        .route("/v1/mesh/recovery", get(recovery::offer).post(recovery::recover))
         .route("/v1/groups", get(read::groups))
         .route(
             "/v1/groups/{application}/{name}",

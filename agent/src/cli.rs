@@ -13,6 +13,7 @@ mod mesh;
 mod meter;
 mod packing;
 mod plan;
+mod recover;
 mod screen;
 mod show;
 mod watch;

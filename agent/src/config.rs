@@ -213,6 +213,12 @@ pub(crate) fn mesh_key_in(data_dir: &Path) -> PathBuf {
     data_dir.join("mesh.key")
 }
 
+/// The file in which `skein mesh init` leaves the mesh's recovery key, until somebody
+/// moves it away.
+pub(crate) fn recovery_key_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("recovery.key")
+}
+
 /// Returns the path of the file that marks this host as the founder of its mesh's ledger. Only
 /// `skein mesh init` writes it.
 pub(crate) fn founds_mark_in(data_dir: &Path) -> PathBuf {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 use proto::id::MeshId;
 
-use crate::config::{founds_mark_in, join_addresses_in, mesh_key_in, removed_mark_in};
+use crate::config::{founds_mark_in, join_addresses_in, mesh_key_in, recovery_key_in, removed_mark_in};
 use crate::mesh_key::{JoinToken, MeshKey, MeshKeyError, NotAToken, TOKEN_BYTES_MAX};
+use crate::recovery_key::{self, RecoveryKeyError};
 use crate::{private, whole_file};
 
 /// The reason why the host did not enter a mesh.
@@ -49,6 +50,8 @@ pub(crate) enum JoinError {
     Removed { mesh: String, data_dir: PathBuf },
     #[error(transparent)]
     Key(#[from] MeshKeyError),
+    #[error(transparent)]
+    RecoveryKey(#[from] RecoveryKeyError),
 }
 
 /// Standard input, as people write it.
@@ -78,9 +81,10 @@ pub(crate) fn found(data_dir: &Path) -> Result<MeshId, JoinError> {
     if path.exists() {
         return Err(JoinError::AlreadyIn(MeshKey::read(&path)?.id, path));
     }
-    let key = MeshKey::generate();
-    // Write the mark first: a key without a mark would be a mesh that no host
-    // begins, while a mark without a key has no effect.
+    // The mesh's id is the hash of its recovery key's public half.
+    let key = MeshKey::of(recovery_key::load_or_create(&recovery_key_in(data_dir))?.mesh());
+    // The mark and the recovery key come first: a mesh key without them would be a mesh
+    // that nobody begins or recovers, and they without it are nothing.
     write(&founds_mark_in(data_dir), &format!("{}\n", key.id))?;
     key.create(&path)?;
     Ok(key.id)
@@ -183,6 +187,8 @@ mod tests {
             (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
         let mesh = found(first.path()).expect("founded");
         assert!(founds(first.path()));
+        let recovery = recovery_key::read(&recovery_key_in(first.path())).expect("the recovery key");
+        assert_eq!(recovery.mesh(), mesh);
         assert!(matches!(found(first.path()), Err(JoinError::AlreadyIn(known, _)) if known == mesh));
 
         let key = MeshKey::read(&mesh_key_in(first.path())).expect("the key");

@@ -31,6 +31,7 @@ mod posix_acl;
 mod private;
 mod probe;
 mod questions;
+mod recovery_key;
 mod regular_file;
 mod script_file;
 mod secret_file;

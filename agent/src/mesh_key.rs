@@ -65,9 +65,15 @@ pub(crate) enum NotAToken {
 }
 
 impl MeshKey {
-    /// Creates the key of a new mesh.
+    /// A new key of this mesh.
+    pub(crate) fn of(id: MeshId) -> Self {
+        MeshKey { id, secret: rand::random() }
+    }
+
+    /// The key of a mesh that nobody can recover.
+    #[cfg(test)]
     pub(crate) fn generate() -> Self {
-        MeshKey { id: MeshId(rand::random()), secret: rand::random() }
+        MeshKey::of(MeshId(rand::random()))
     }
 
     /// Reads the key from its file.

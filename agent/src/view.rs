@@ -15,6 +15,7 @@ mod history_line;
 mod mesh;
 pub(crate) mod names;
 pub(crate) mod plan;
+mod recovery;
 mod service;
 mod watches;
 mod why;
@@ -38,6 +39,7 @@ pub(crate) use mesh::{
     GroupView, HostView, MeshCounts, StatusView, clock_off, group, groups, hosts, name_of, status,
 };
 pub(crate) use plan::{PlanView, Planned, SecondsView};
+pub(crate) use recovery::{OutOfReachView, RecoveryView, recovery};
 pub(crate) use service::OutOfServiceView;
 pub(crate) use watches::{AlarmView, FailingView, FreezeView, StoppedByView, TriggerView, alarms};
 

@@ -20,6 +20,7 @@ use crate::group::{Group, Tag};
 use crate::id::{ConfigName, DeploymentId, GroupName, HostId, VoterId};
 use crate::lifecycle::LifecycleEvent;
 use crate::policy::{DeploymentConfig, Policy};
+use crate::recovery::SignedRecovery;
 use crate::revision::Revision;
 use crate::time::LedgerTime;
 use crate::trigger::GivenUp;
@@ -228,6 +229,9 @@ pub enum Body {
         /// unless this is the next attempt.
         attempt: u8,
     },
+    /// An operator recovered the mesh without most of its voters. Only the recovering
+    /// host writes this entry; it cannot be proposed.
+    MeshRecovered(Box<SignedRecovery>),
 }
 
 /// The most suspects that a host names when it defers its start.

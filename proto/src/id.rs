@@ -113,10 +113,21 @@ impl FromStr for HostId {
     }
 }
 
-/// The id of a mesh: random, made once by `skein mesh init`, and part of every
+/// A mesh. The hash of its recovery key, made once by `skein mesh init`, and in every
 /// frame.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MeshId(pub [u8; 16]);
+
+impl MeshId {
+    /// The mesh that the key with this public half can recover. 128 bits: another key
+    /// of the same mesh cannot be found.
+    pub fn of_recovery_key(public: &[u8; 32]) -> Self {
+        let hash = blake3::derive_key("skein 2026-11-30 mesh id of a recovery key", public);
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash[..16]);
+        MeshId(id)
+    }
+}
 
 impl fmt::Display for MeshId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,6 +19,7 @@ use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
 use crate::lifecycle::LifecycleEvent;
 use crate::node::Fence;
 use crate::policy::{DeploymentConfig, FileExists, Mode, Policy};
+use crate::recovery::SignedRecovery;
 use crate::revision::Revision;
 use crate::time::LedgerTime;
 use crate::trigger::{Target, Told};
@@ -329,6 +330,8 @@ pub enum Request {
     SetConfig(DeploymentConfig),
     /// Delete a named deployment configuration.
     DeleteConfig(ConfigName),
+    /// Continue from this host alone, because most voters are gone for good.
+    Recover(Box<SignedRecovery>),
 }
 
 /// The end of a period, as a person gives it.

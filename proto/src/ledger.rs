@@ -18,6 +18,7 @@ mod guard;
 mod kept;
 mod log;
 mod message;
+mod recover;
 mod role;
 mod stored;
 mod voters;
@@ -51,7 +52,7 @@ pub(crate) enum Committed {
 impl Committed {
     fn changes_voters(&self) -> bool {
         match self {
-            Committed::Entry(entry) => matches!(entry.content, Content::Voters(_)),
+            Committed::Entry(entry) => matches!(entry.content, Content::Voters(_) | Content::Recovered(_)),
             Committed::Snapshot(_) => true,
         }
     }
@@ -382,13 +383,20 @@ impl Ledger {
         self.hash = chain(&self.hash, entry);
         self.folded = entry.index;
         self.term_folded = entry.term;
-        if let Content::Voters(change) = &entry.content {
-            let is_change = self.voters.apply(change);
-            self.voters_since = entry.index;
-            match &mut self.role {
-                Role::Voting(consensus) if is_change => consensus.apply_voters(change, &self.voters),
-                Role::Voting(_) | Role::Following(_) => {}
+        match &entry.content {
+            Content::Voters(change) => {
+                let is_change = self.voters.apply(change);
+                self.voters_since = entry.index;
+                match &mut self.role {
+                    Role::Voting(consensus) if is_change => consensus.apply_voters(change, &self.voters),
+                    Role::Voting(_) | Role::Following(_) => {}
+                }
             }
+            Content::Recovered(signed) => {
+                self.voters = Voters::only(signed.recovery().voter);
+                self.voters_since = entry.index;
+            }
+            Content::Empty | Content::Entry(_) => {}
         }
         if let Role::Voting(consensus) = &mut self.role {
             consensus.note_folded(entry.index);

@@ -20,6 +20,7 @@ pub mod node;
 pub mod origin;
 pub mod policy;
 pub mod promise;
+pub mod recovery;
 pub mod revision;
 pub mod rollout;
 mod run;

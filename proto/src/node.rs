@@ -19,6 +19,7 @@ mod progress;
 mod proposals;
 mod proposing;
 mod read;
+mod recovery;
 mod removal;
 mod requests;
 mod settle;
@@ -59,6 +60,7 @@ pub use fence::{Fence, Loss, Stored};
 pub use halt::Halt;
 pub use ledger_clock::{CLOCK_OFF_MAX, is_clock_off};
 pub use read::MeshView;
+pub use recovery::{Offer, OutOfReach};
 pub use stored::StartError;
 pub(crate) use stored::{stored_running, stored_voter};
 
@@ -103,6 +105,8 @@ struct Heard {
     leader: Option<VoterId>,
     checkpoint: Option<(Index, Seal)>,
     clock: HeardClock,
+    /// Term and index of its last entry.
+    last: (u64, Index),
 }
 
 /// A write that is under way.
@@ -163,6 +167,8 @@ pub struct Node {
     /// True if this host leads, its disk hangs, and that was logged.
     disk_hangs: bool,
     started: Time,
+    /// When it was told something last.
+    handled_at: Time,
     /// The mesh's hosts, including this one.
     members: BTreeSet<HostId>,
     addresses: BTreeMap<HostId, Vec<String>>,
@@ -200,6 +206,7 @@ pub struct Node {
     beyond_log: u64,
     /// Why the mesh would not take this host, as it was told last.
     not_let_in: Option<Refusal>,
+    recoveries: recovery::Recoveries,
     farewells: Vec<removal::Farewell>,
     /// True if this host was taken out of the mesh, and the mesh no longer needs
     /// it.
@@ -275,6 +282,7 @@ impl Node {
             tick: None,
             disk_hangs: false,
             started: now,
+            handled_at: now,
             members: BTreeSet::new(),
             addresses: BTreeMap::new(),
             voter_hosts: BTreeMap::new(),
@@ -295,6 +303,7 @@ impl Node {
             contradicted_by: BTreeSet::new(),
             beyond_log: 0,
             not_let_in: None,
+            recoveries: recovery::Recoveries::read(&stored)?,
             farewells: Vec::new(),
             retired: false,
             leaving: false,
@@ -308,11 +317,13 @@ impl Node {
             node.after_folding(now);
             node.settle(now);
         }
+        node.halt_if_superseded();
         Ok(node)
     }
 
     /// Tells the node what happened.
     pub fn handle(&mut self, input: Input, now: Time) {
+        self.handled_at = now;
         match input {
             Input::Wake => {}
             Input::Connected { host } => self.on_connected(host, now),
@@ -432,6 +443,7 @@ fn decode_entry(entry: &LogEntry) -> Result<Option<Entry>, NotAnEntry> {
     match &entry.content {
         Content::Entry(bytes) => Entry::decode(bytes).map(Some),
         Content::Empty | Content::Voters(_) => Ok(None),
+        Content::Recovered(signed) => Ok(Some(recovery::as_entry(signed))),
     }
 }
 

@@ -56,7 +56,7 @@ impl Promise {
     /// Returns the promise that a frame makes; `None` if it makes none, or is not a
     /// frame of this mesh.
     pub fn of(mesh: MeshId, frame: &[u8]) -> Option<Promise> {
-        match wire::unframe(mesh, frame).ok()? {
+        match wire::unframe(mesh, frame).ok()?.1 {
             Message::Beacon(beacon) => Some(Promise::Head { index: beacon.index }),
             Message::Raft(message) => of_consensus(&message),
             Message::Propose { .. }
@@ -69,7 +69,8 @@ impl Promise {
             | Message::Confirm { .. }
             | Message::Confirmed { .. }
             | Message::WhereAre(_)
-            | Message::Places(_) => None,
+            | Message::Places(_)
+            | Message::Recoveries(_) => None,
         }
     }
 }
@@ -99,10 +100,11 @@ fn places(append: &RaftMessage) -> Vec<(Index, u64)> {
 /// Returns a beacon with another hash of the ledger, as a host would send whose
 /// ledger differs; `None` if the frame is not a beacon at this index.
 pub fn falsified(mesh: MeshId, frame: &[u8], index: Index) -> Option<Vec<u8>> {
-    match wire::unframe(mesh, frame).ok()? {
+    let (history, message) = wire::unframe(mesh, frame).ok()?;
+    match message {
         Message::Beacon(mut beacon) if beacon.index == index && index > 0 => {
             beacon.hash[0] ^= 1;
-            Some(wire::frame(mesh, &Message::Beacon(beacon)))
+            Some(wire::frame(mesh, history, &Message::Beacon(beacon)))
         }
         Message::Beacon(_)
         | Message::Raft(_)
@@ -116,7 +118,8 @@ pub fn falsified(mesh: MeshId, frame: &[u8], index: Index) -> Option<Vec<u8>> {
         | Message::Confirm { .. }
         | Message::Confirmed { .. }
         | Message::WhereAre(_)
-        | Message::Places(_) => None,
+        | Message::Places(_)
+        | Message::Recoveries(_) => None,
     }
 }
 
@@ -151,17 +154,23 @@ pub struct Place {
     pub term: u64,
     /// The change of voters; `None` for other entries.
     pub change: Option<Change>,
+    /// The only voter from here on, if the mesh was recovered here.
+    pub recovered_by: Option<VoterId>,
 }
 
 impl From<LogEntry> for Place {
     fn from(entry: LogEntry) -> Place {
+        let recovered_by = match &entry.content {
+            Content::Recovered(signed) => Some(signed.recovery().voter),
+            Content::Empty | Content::Entry(_) | Content::Voters(_) => None,
+        };
         let change = match entry.content {
             Content::Voters(change) => {
                 Some(Change { add: change.add, learn: change.learn, remove: change.remove })
             }
-            Content::Empty | Content::Entry(_) => None,
+            Content::Empty | Content::Entry(_) | Content::Recovered(_) => None,
         };
-        Place { index: entry.index, term: entry.term, change }
+        Place { index: entry.index, term: entry.term, change, recovered_by }
     }
 }
 

@@ -15,6 +15,7 @@ mod forgetting;
 mod freeze;
 mod health;
 mod membership;
+mod recovered;
 mod repeats;
 mod rollback;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use freeze::{FREEZE_MAX, Freeze, heeds_freeze};
 pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
 pub use deferrals::Deferral;
 pub use health::{Ailing, Checked};
+pub use recovered::Recovered;
 pub use repeats::{NUMBERS_KEPT, PROPOSERS_KEPT};
 
 /// The number of deployments that a group keeps. Older ones are dropped from the
@@ -235,6 +237,8 @@ pub struct State {
     deferrals: BTreeMap<(DeploymentId, HostId), Deferral>,
     /// Numbers in consensus that no host may take: see `membership.rs`.
     taken: membership::Taken,
+    /// How often the mesh was recovered, and by whom.
+    recoveries: VecDeque<Recovered>,
 }
 
 impl State {
@@ -399,6 +403,7 @@ impl State {
             Body::TurnDeferred { deployment, host, suspects } => {
                 self.defer_turn(*deployment, *host, suspects);
             }
+            Body::MeshRecovered(_) => {}
             Body::TurnBegunAnew { deployment, host, event, attempt } => {
                 if let Some(rollout) = self.rollouts.get_mut(deployment) {
                     rollout.begin_anew(*host, *event, *attempt);
@@ -434,6 +439,7 @@ impl State {
             Body::AlarmSet { group, alarm, .. } => self.check_alarm_set(group, alarm),
             Body::Frozen { group, until, .. } => self.check_freeze(group, *until),
             Body::Unfrozen { group } => self.check_unfreeze(group),
+            Body::MeshRecovered(_) => Err(Refusal::NotProposed),
             Body::Tick
             | Body::HostDown { .. }
             | Body::HostUp { .. }
@@ -462,6 +468,7 @@ impl State {
         };
         match body {
             Body::Tick => self.next_timer().is_none(),
+            Body::MeshRecovered(_) => true,
             // A host that was taken out, or has another host's number, is refused
             // anyway.
             Body::HostJoined(record) => {

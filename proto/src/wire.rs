@@ -1,8 +1,9 @@
 //! Encodes and decodes what is sent and what is stored: one codec, and one envelope
 //! for frames.
 //!
-//! A frame is the mesh's id, the wire version and a message. Decoding never
-//! allocates more than the bytes that arrived, and never panics.
+//! A frame is the mesh's id, the wire version, the history that the sender goes by, and
+//! a message. Decoding never
+//! allocates more than the bytes that came, and never panics.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::entry::{Body, Index, ProposalId};
 use crate::id::{HostId, MeshId, VoterId};
 use crate::io::Progress;
 use crate::ledger::{LogEntry, RaftMessage, Seal, Snapshot};
+use crate::recovery::{History, SignedRecovery};
 use crate::time::LedgerTime;
 
 /// The wire version that this code speaks. It covers the form of frames and what
@@ -40,7 +42,8 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// grown.
 const STORED_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-const ENVELOPE_LEN: usize = 18;
+/// Mesh, version, and the history's epoch and id.
+const ENVELOPE_LEN: usize = 16 + 2 + 8 + 8;
 
 /// A message from one host to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +76,8 @@ pub(crate) enum Message {
     WhereAre(Vec<HostId>),
     /// The addresses of those that I know.
     Places(Vec<(HostId, Vec<String>)>),
+    /// The mesh was recovered: these are the proofs, the oldest first.
+    Recoveries(Vec<SignedRecovery>),
 }
 
 /// A message that hosts publish to all, by way of neighbours. No decision depends
@@ -98,6 +103,8 @@ pub(crate) struct Beacon {
     pub(crate) wall: LedgerTime,
     /// The ledger's time, if the sender has counted it without interruption.
     pub(crate) clock: Option<LedgerTime>,
+    /// Term and index of the last entry that the sender has, committed or not.
+    pub(crate) last: (u64, Index),
 }
 
 /// The progress of a turn, as sent.
@@ -148,41 +155,43 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> 
 }
 
 /// Puts a message into its envelope.
-pub(crate) fn frame(mesh: MeshId, message: &Message) -> Vec<u8> {
-    envelope(mesh, message)
+pub(crate) fn frame(mesh: MeshId, history: History, message: &Message) -> Vec<u8> {
+    envelope(mesh, history, message)
 }
 
-/// Puts published content into its envelope. The receiver gets it as gossip, so it
-/// cannot be mistaken for a message that a neighbour itself sent.
-pub(crate) fn gossip(mesh: MeshId, gossip: &Gossip) -> Vec<u8> {
-    envelope(mesh, gossip)
+/// Puts what is published into its envelope. It arrives as gossip, so it cannot be
+/// taken for a message that a neighbour sent itself.
+pub(crate) fn gossip(mesh: MeshId, history: History, gossip: &Gossip) -> Vec<u8> {
+    envelope(mesh, history, gossip)
 }
 
-fn envelope<T: Serialize>(mesh: MeshId, content: &T) -> Vec<u8> {
+fn envelope<T: Serialize>(mesh: MeshId, history: History, content: &T) -> Vec<u8> {
     let mut frame = Vec::with_capacity(ENVELOPE_LEN + 64);
     frame.extend_from_slice(&mesh.0);
     frame.extend_from_slice(&WIRE.to_be_bytes());
+    frame.extend_from_slice(&history.epoch.to_be_bytes());
+    frame.extend_from_slice(&history.id.to_be_bytes());
     frame.extend_from_slice(&encode(content));
     frame
 }
 
-/// Makes the frame by which a host asks for an entry to be put in order. It is
-/// meant for tools that play a host, such as benchmarks.
+/// The frame with which a host asks that an entry be put in order: for tools that
+/// play a host of a mesh that was never recovered, as benchmarks do.
 pub fn proposal(mesh: MeshId, id: ProposalId, body: Body) -> Vec<u8> {
-    frame(mesh, &Message::Propose { id, body: Box::new(body), forwarded: false })
+    frame(mesh, History::default(), &Message::Propose { id, body: Box::new(body), forwarded: false })
 }
 
 /// Takes a message out of its envelope.
-pub(crate) fn unframe(mesh: MeshId, frame: &[u8]) -> Result<Message, WireError> {
+pub(crate) fn unframe(mesh: MeshId, frame: &[u8]) -> Result<(History, Message), WireError> {
     open(mesh, frame)
 }
 
-/// Takes published content out of its envelope.
-pub(crate) fn ungossip(mesh: MeshId, frame: &[u8]) -> Result<Gossip, WireError> {
+/// Takes what was published out of its envelope.
+pub(crate) fn ungossip(mesh: MeshId, frame: &[u8]) -> Result<(History, Gossip), WireError> {
     open(mesh, frame)
 }
 
-fn open<T: DeserializeOwned>(mesh: MeshId, frame: &[u8]) -> Result<T, WireError> {
+fn open<T: DeserializeOwned>(mesh: MeshId, frame: &[u8]) -> Result<(History, T), WireError> {
     if frame.len() < ENVELOPE_LEN || frame.len() > FRAME_BYTES_MAX {
         return Err(WireError::Length);
     }
@@ -194,7 +203,10 @@ fn open<T: DeserializeOwned>(mesh: MeshId, frame: &[u8]) -> Result<T, WireError>
     if version < WIRE_OLDEST {
         return Err(WireError::Version(version));
     }
-    decode(body)
+    let number =
+        |at: usize| envelope[at..at + 8].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
+    let history = History { epoch: number(18), id: number(26) };
+    Ok((history, decode(body)?))
 }
 
 #[cfg(test)]

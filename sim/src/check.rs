@@ -13,6 +13,7 @@ mod ledger_time;
 mod minimum;
 mod outcomes;
 mod promises;
+mod recovery;
 mod removal;
 mod rolled_back;
 mod told;
@@ -41,6 +42,7 @@ pub use ledger_time::LedgerClock;
 pub use minimum::Minimum;
 pub use outcomes::Outcomes;
 pub use promises::Promises;
+pub use recovery::Recoveries;
 pub use removal::Removal;
 pub use told::all_told;
 pub use turns::Turns;
@@ -97,6 +99,8 @@ pub enum Claim {
     Promises,
     /// The ledger reports of a turn only what really ran.
     Outcomes,
+    /// A recovery is signed, keeps all that its host had, and begins one history.
+    Recovery,
 }
 
 impl fmt::Display for Claim {
@@ -122,6 +126,9 @@ impl fmt::Display for Claim {
             Claim::RolledBack => "no healthy host stays at a revision that was to be rolled back",
             Claim::Removal => "a host that was taken out has no turn, no vote and no way back",
             Claim::Promises => "what a host promises is on its disk at that moment",
+            Claim::Recovery => {
+                "a recovery is signed, keeps what its host had on its disk, and begins one history"
+            }
             Claim::Outcomes => "what the ledger says of a turn is what ran",
         })
     }
@@ -184,6 +191,7 @@ pub struct Checks {
     pub removal: Removal,
     pub ledger_time: LedgerClock,
     pub promises: Promises,
+    pub recoveries: Recoveries,
     pub outcomes: Outcomes,
     numbers: BTreeMap<HostId, HostNo>,
     finding: Option<Finding>,
@@ -311,12 +319,16 @@ impl Checks {
     pub fn sees(&mut self, host: HostNo, node: &Node, now: Moment) {
         let verdict = self.removal.sees(host, node);
         self.report(verdict, now);
+        let verdict = self.recoveries.sees(host, node);
+        self.report(verdict, now);
     }
 
     pub fn replied(&mut self, host: HostNo, request: &Request, reply: &Reply, node: &Node, now: Moment) {
         let verdict = self.acknowledged.replied(host, request, reply, node.state());
         self.report(verdict, now);
         self.report(Removal::replied(host, request, reply, node), now);
+        let verdict = self.recoveries.replied(host, request, reply, node);
+        self.report(verdict, now);
     }
 
     /// Checks everything that must hold once all faults are over and all is

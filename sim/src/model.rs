@@ -79,6 +79,8 @@ pub struct Model {
     /// very many; no run removes that many.
     removed: BTreeSet<HostId>,
     proposed: repeats::Proposed,
+    /// How often the mesh was recovered.
+    recoveries: Vec<proto::recovery::SignedRecovery>,
 }
 
 /// An event that comes due by the ledger's clock. Events are handled in the
@@ -204,6 +206,7 @@ impl Model {
             Body::TriggersDelivered { group, trigger, given_up, .. } => self.told(group, trigger, given_up),
             Body::Frozen { group, until, .. } => self.freeze(group, until.as_millis()),
             Body::Unfrozen { group } => self.thaw(group),
+            Body::MeshRecovered(signed) => self.recover(signed),
             Body::HealthChanged { group, host, healthy, error: _, as_of } => {
                 self.change_health(group, *host, *healthy, *as_of);
             }

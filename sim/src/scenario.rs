@@ -138,6 +138,7 @@ enum Wanted {
     SetGroup(Group),
     DeleteGroup(GroupName),
     RemoveHost(HostNo),
+    Recover,
     SetAlarm { group: GroupName, alarm: String, active: bool },
     Freeze { group: GroupName, lasts: Duration },
     Unfreeze(GroupName),

@@ -139,6 +139,12 @@ impl Story {
             Request::Unfreeze(group) => format!("unfreeze {group}"),
             Request::SetConfig(config) => format!("set configuration {}", config.name),
             Request::DeleteConfig(name) => format!("delete configuration {name}"),
+            Request::Recover(signed) => {
+                let gone = signed.recovery().gone.iter();
+                let mut gone: Vec<String> = gone.map(|host| self.host(*host)).collect();
+                gone.sort();
+                format!("recover the mesh, without {}", gone.join(", "))
+            }
         };
         self.tell(now, format!("{host} is asked to {what}"));
     }
@@ -312,6 +318,11 @@ impl Story {
             }
             Body::Frozen { group, .. } => {
                 self.tell(now, format!("group {group} is frozen"));
+                return;
+            }
+            Body::MeshRecovered(signed) => {
+                let from = self.host(signed.recovery().host);
+                self.tell(now, format!("the mesh goes on from {from}: epoch {}", signed.recovery().epoch));
                 return;
             }
             Body::Unfrozen { group } => {

@@ -24,6 +24,7 @@ use std::time::Duration;
 use proto::id::{Digest, HostId, MeshId};
 use proto::io::Input;
 use proto::node::Node;
+use proto::recovery::RecoveryKey;
 
 use crate::chance::Chance;
 use crate::check::{Checks, Claim, Violation};
@@ -51,6 +52,8 @@ pub struct World {
     waiting: BTreeMap<HostNo, VecDeque<Event>>,
     numbers: BTreeMap<HostId, HostNo>,
     mesh: MeshId,
+    /// The mesh's recovery key, which no host has.
+    recovery_key: RecoveryKey,
     network: Network,
     bundles: BTreeMap<Digest, Bundle>,
     /// The hosts that hold each bundle.
@@ -88,15 +91,17 @@ struct Chances {
 impl World {
     pub fn new(seed: u64, quality: Quality) -> Self {
         let chance = Chance::new(seed);
-        let mut mesh = [0; 16];
-        mesh[..8].copy_from_slice(&chance.fork("mesh").number().to_le_bytes());
+        let mut secret = [0; 32];
+        secret[..8].copy_from_slice(&chance.fork("mesh").number().to_le_bytes());
+        let recovery_key = RecoveryKey::from_secret(&secret);
         World {
             now: Moment::START,
             queue: Queue::default(),
             hosts: Vec::new(),
             waiting: BTreeMap::new(),
             numbers: BTreeMap::new(),
-            mesh: MeshId(mesh),
+            mesh: recovery_key.mesh(),
+            recovery_key,
             network: Network::new(quality, chance.fork("network")),
             bundles: BTreeMap::new(),
             holders: BTreeMap::new(),

@@ -118,8 +118,11 @@ fn judged(refusal: &Refusal) -> (StatusCode, bool) {
         | Refusal::RestartOutrun { .. }
         | Refusal::TooOld { .. }
         | Refusal::PredefinedConfig(_)
-        | Refusal::ConfigInUse { .. } => (StatusCode::CONFLICT, true),
-        Refusal::NotItsAuthor { .. } | Refusal::VoterTaken(_) => (StatusCode::FORBIDDEN, false),
+        | Refusal::ConfigInUse { .. }
+        | Refusal::Recovery(_) => (StatusCode::CONFLICT, true),
+        Refusal::NotItsAuthor { .. } | Refusal::VoterTaken(_) | Refusal::NotProposed => {
+            (StatusCode::FORBIDDEN, false)
+        }
         Refusal::UnknownRevision(..) => (StatusCode::NOT_FOUND, true),
         Refusal::InvalidPolicy(_) => (StatusCode::BAD_REQUEST, true),
         Refusal::AlreadyOver(..) | Refusal::LastHost | Refusal::StillUp(_) => (StatusCode::CONFLICT, false),

@@ -65,7 +65,8 @@ fn refuse(request: &Ask) -> Refusal {
         | Ask::Freeze { .. }
         | Ask::Unfreeze(_)
         | Ask::SetConfig(_)
-        | Ask::DeleteConfig(_) => Refusal::UnknownGroup(group),
+        | Ask::DeleteConfig(_)
+        | Ask::Recover(_) => Refusal::UnknownGroup(group),
     }
 }
 

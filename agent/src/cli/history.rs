@@ -6,7 +6,7 @@ use clap::Args;
 use proto::id::GroupName;
 
 use super::group::short_revision;
-use super::screen::table;
+use super::screen::{clean, table};
 use super::{Exit, Session};
 use crate::client::encoded;
 use crate::view::{DeploymentView, HistoryView};
@@ -32,7 +32,7 @@ pub(super) async fn history(session: &Session, args: HistoryArgs) -> anyhow::Res
     let history: HistoryView = session.client.get(&path).await?;
     session.answer(&history, || {
         let text = if args.entries { entries(&history) } else { deployments(session, &history) };
-        format!("{text}{}", chain(&history))
+        format!("{text}{}{}", recoveries(&history), chain(&history))
     })?;
     if let Some(index) = history.broken_at {
         session.screen.note(&format!(
@@ -133,6 +133,11 @@ fn entries(history: &HistoryView) -> String {
         text.push_str(&format!("{index:>6} {hash} {at} {of:<11} {}\n", entry.text));
     }
     text
+}
+
+/// A history that was cut off and went on from one host says so, however long ago.
+fn recoveries(history: &HistoryView) -> String {
+    history.recoveries.iter().map(|recovered| format!("{}\n", clean(&recovered.line()))).collect()
 }
 
 fn chain(history: &HistoryView) -> String {

@@ -7,9 +7,11 @@ use clap::Subcommand;
 use libp2p::Multiaddr;
 use serde_json::{Value, json};
 
-use super::{Exit, Session, show};
+use super::{Exit, Session, recover, show};
 use crate::client::{ClientError, encoded};
-use crate::config::{SYSTEM_DATA_DIR, default_data_dir, is_beside_system_agent, mesh_key_in};
+use crate::config::{
+    SYSTEM_DATA_DIR, default_data_dir, is_beside_system_agent, mesh_key_in, recovery_key_in,
+};
 use crate::join;
 use crate::mesh_key::{JoinToken, MeshKey, TOKEN_ADDRESSES_MAX};
 use crate::view::{HostView, StatusView};
@@ -42,6 +44,8 @@ pub(crate) enum MeshVerb {
     },
     /// List the hosts of the mesh
     Members,
+    /// Go on from this host alone, when most voters are gone for good. Needs the recovery key
+    Recover(recover::RecoverArgs),
     /// Take a host out of the mesh for good. When this is done, it may be switched off
     Remove {
         /// The name or id of the host
@@ -62,6 +66,7 @@ pub(super) async fn run(session: &Session, verb: MeshVerb) -> anyhow::Result<Exi
             enter(session, &token, data_dir.unwrap_or_else(default_data_dir))
         }
         MeshVerb::Members => show::hosts(session, show::OfGroup { group: None }).await,
+        MeshVerb::Recover(args) => recover::recover(session, args).await,
         MeshVerb::Remove { host } => remove(session, &host).await,
     }
 }
@@ -100,6 +105,11 @@ fn init(session: &Session, data_dir: PathBuf) -> anyhow::Result<Exit> {
             mesh_key_in(&data_dir).display()
         )
     })?;
+    session.screen.note(&format!(
+        "note: the mesh's recovery key is in {}. Move it off this host into a safe place, and keep a copy: \
+         `skein mesh recover` needs it if most voters are lost for good, and whoever has it can take the mesh over.",
+        recovery_key_in(&data_dir).display()
+    ));
     Ok(Exit::Done)
 }
 

@@ -195,6 +195,17 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
              `skein mesh remove` takes out one that is gone\n"
         ));
     }
+    if let Some(recovered) = &status.recovered {
+        text.push_str(&format!("Recovered {}\n", clean(&recovered.line())));
+    }
+    if !status.contradicting.is_empty() {
+        text.push_str(&format!(
+            "Warning   {} go by another recovery of this mesh, and nothing is taken from them: decide which one goes \
+             on; on each host of the other one stop the agent, move the store out of the data directory and start it \
+             again\n",
+            clean(&status.contradicting.join(", "))
+        ));
+    }
     for twin in &status.twins {
         text.push_str(&format!("Warning   {}\n", clean(&twin.line())));
     }

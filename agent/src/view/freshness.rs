@@ -52,7 +52,10 @@ impl Freshness {
             let numbers = [("voters_up", voters_up), ("voters", voters)];
             let mut old = Freshness::old("NO_MAJORITY", &cause, heard_at.max(state.clock()), &numbers);
             if let Some(why) = &mut old.stalled {
-                why.message.push_str(". Bring voters, or this host's network, back");
+                why.message.push_str(
+                    ". Bring voters, or this host's network, back; if most voters are gone for good, `skein mesh \
+                     recover` goes on without them",
+                );
             }
             return old;
         }

@@ -4,9 +4,11 @@ use proto::entry::{Body, Creator, Submission, TurnOutcome};
 use proto::id::{GroupName, HostId};
 use proto::io::Progress;
 use proto::node::Node;
+use proto::recovery::Recovery;
 use proto::state::State;
 use serde::{Deserialize, Serialize};
 
+use super::recovery::{RecoveredView, recoveries};
 use super::{DeploymentView, deployments, name_of, written};
 
 /// One event, as a sentence.
@@ -33,6 +35,9 @@ pub(crate) struct HistoryView {
     pub(crate) deployments: Vec<DeploymentView>,
     /// The entries, the oldest first.
     pub(crate) entries: Vec<HistoryLine>,
+    /// How often the mesh was recovered, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) recoveries: Vec<RecoveredView>,
     /// True if older entries of this kind were left out.
     pub(crate) is_cut: bool,
     /// If verification was requested: the first and the last
@@ -70,6 +75,7 @@ pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, veri
         mesh: node.config().mesh.to_string(),
         deployments,
         entries,
+        recoveries: recoveries(state),
         is_cut: left_out > 0,
         verified: chain.and_then(Result::ok),
         broken_at: chain.and_then(Result::err),
@@ -146,6 +152,15 @@ fn words(state: &State, body: &Body) -> String {
             format!("{by} froze {group} until {until}{why}")
         }
         Body::Unfrozen { group } => format!("the freeze of {group} was ended"),
+        Body::MeshRecovered(signed) => {
+            let Recovery { epoch, base, host, gone, by, .. } = signed.recovery();
+            let mut gone: Vec<String> = gone.iter().map(name).collect();
+            gone.sort();
+            let (from, gone) = (name(host), gone.join(", "));
+            format!(
+                "{by} recovered the mesh from {from} as of entry {base} (epoch {epoch}), and gave up {gone}"
+            )
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::behind::{self, BehindView};
 use super::deployment::running;
 use super::names::{Named, Names};
+use super::recovery::{RecoveredView, recoveries};
 use super::service::{OutOfServiceView, in_service, in_turn, is_unknown, out_of_service};
 use super::{AlarmView, DeploymentView, FreezeView, TriggerView, Why, written};
 use crate::group_file::GroupFile;
@@ -52,6 +53,12 @@ pub(crate) struct StatusView {
     /// Names that more than one host has.
     #[serde(default)]
     pub(crate) shared_names: Vec<String>,
+    /// That the mesh was recovered, the last time it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recovered: Option<RecoveredView>,
+    /// Hosts in reach that go by another recovery of the same epoch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) contradicting: Vec<String>,
     /// The time at which this host was removed from the mesh;
     /// all else is as of then. `None` if it is a member.
     #[serde(default)]
@@ -243,6 +250,8 @@ pub(crate) fn status(node: &Node, addresses: Vec<String>, data_dir: &str) -> Sta
         running: running(node),
         twins: TwinView::all(state),
         shared_names: Names::of(state).shared(),
+        recovered: recoveries(state).pop(),
+        contradicting: node.contradicting().iter().map(|host| name_of(state, *host)).collect(),
         removed_at: node.removed().map(|removed| written(removed.at)),
     }
 }

@@ -54,6 +54,7 @@ impl Why {
         let (code, index) = match halt {
             Halt::Unreadable { index, .. } => ("ENTRY_UNREADABLE", index),
             Halt::Diverged { index, .. } => ("STATE_DIVERGED", index),
+            Halt::Superseded { index, .. } => ("LEDGER_SUPERSEDED", index),
         };
         Why { code: code.into(), message: halt.to_string(), numbers: [("entry".into(), index)].into() }
     }

@@ -57,6 +57,7 @@ impl Body {
             Body::Unfrozen { group: of } => ("Unfrozen", group(of)),
             Body::TurnDeferred { deployment: of, host, .. } => ("TurnDeferred", About { host: Some(*host), ..deployment(*of) }),
             Body::TurnBegunAnew { deployment: of, host, .. } => ("TurnBegunAnew", About { host: Some(*host), ..deployment(*of) }),
+            Body::MeshRecovered(signed) => ("MeshRecovered", host(signed.recovery().host)),
         }
     }
 
@@ -70,6 +71,7 @@ impl Body {
             | Body::TurnDeferred { host, .. }
             | Body::TurnBegunAnew { host, .. }
             | Body::HealthChanged { host, .. } => Some(*host),
+            Body::MeshRecovered(signed) => Some(signed.recovery().host),
             Body::Tick
             | Body::HostLeft { .. }
             | Body::HostDown { .. }
@@ -114,7 +116,8 @@ impl Body {
             | Body::HealthChanged { .. }
             | Body::TriggersDelivered { .. }
             | Body::TurnDeferred { .. }
-            | Body::TurnBegunAnew { .. } => false,
+            | Body::TurnBegunAnew { .. }
+            | Body::MeshRecovered(_) => false,
         }
     }
 

@@ -98,7 +98,9 @@ impl Body {
             | Body::TriggersDelivered { .. }
             | Body::Unfrozen { .. }
             | Body::TurnDeferred { .. }
-            | Body::TurnBegunAnew { .. } => Ok(()),
+            | Body::TurnBegunAnew { .. }
+            // Bounded before its signature is verified.
+            | Body::MeshRecovered(_) => Ok(()),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::health::InvalidCheck;
 use crate::id::{ConfigName, DeploymentId, Digest, GroupName, HostId, VoterId};
 use crate::node::Halt;
 use crate::policy::{InvalidPolicy, PREDEFINED};
+use crate::recovery::NotRecovered;
 use crate::time::LedgerTime;
 
 /// The thing that an operator who wants to roll back must do or wait for first.
@@ -137,7 +138,7 @@ pub enum Refusal {
     /// Consensus did not answer in time. The change may still happen.
     #[error(
         "the mesh did not commit this within {seconds} s ({voters_up} of {voters} voters are connected): it may \
-         still happen; look with `skein status` before trying again"
+         still happen; look with `skein status` before trying again{}", without(*.voters_up, *.voters)
     )]
     NotCommitted {
         /// The time for which it was tried, in seconds.
@@ -169,6 +170,12 @@ pub enum Refusal {
     /// A host tried to join under another host's number in consensus.
     #[error("the {0} is another host's, or was: a host takes a new number with each new store")]
     VoterTaken(VoterId),
+    /// A member proposed a recovery like any other entry.
+    #[error("a recovery is not proposed: `skein mesh recover` makes it on the host that goes on")]
+    NotProposed,
+    /// The recovery is refused.
+    #[error(transparent)]
+    Recovery(#[from] NotRecovered),
     /// The agent is stopping.
     #[error("this agent is stopping")]
     Leaving,
@@ -431,6 +438,8 @@ impl Refusal {
             Refusal::Halted(_) => ("HALTED", vec![]),
             Refusal::NotItsAuthor { .. } => ("NOT_ITS_AUTHOR", vec![]),
             Refusal::VoterTaken(_) => ("VOTER_TAKEN", vec![]),
+            Refusal::NotProposed => ("NOT_PROPOSED", vec![]),
+            Refusal::Recovery(why) => (why.code(), vec![]),
             Refusal::HealthCheck(_) => ("INVALID_GROUP", vec![]),
             Refusal::Leaving => ("STOPPING", vec![]),
             Refusal::InvalidPolicy(_) => ("INVALID_POLICY", vec![]),
@@ -488,6 +497,14 @@ fn stop_first(group: &GroupName, busy: DeploymentId, first: First) -> String {
             "deployment {busy} of {group} is about to begin: take it back with `skein stop {busy}`, then ask again"
         ),
     }
+}
+
+fn without(voters_up: u32, voters: u32) -> &'static str {
+    if voters_up > voters / 2 {
+        return "";
+    }
+    ". Nothing can be committed without most of them: if they are gone for good, `skein mesh recover` goes on without \
+     them"
 }
 
 fn list(names: &[String]) -> String {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{VoterChange, Voters};
 use crate::entry::Index;
+use crate::recovery::SignedRecovery;
 
 /// The limit for indexes and terms. Real ones stay far below it, and there is room
 /// to count beyond it.
@@ -29,6 +30,9 @@ pub(crate) enum Content {
     Entry(Vec<u8>),
     /// A change of the voters, from here on.
     Voters(VoterChange),
+    /// The mesh was recovered: one host alone votes from here on. Verified before it
+    /// was appended; consensus never carries it.
+    Recovered(Box<SignedRecovery>),
 }
 
 impl LogEntry {

@@ -64,7 +64,7 @@ impl Ledger {
     /// Stops consensus until everything that arrives is folded. Then it starts
     /// again from the longer log, if this host still votes. The log keeps its
     /// uncommitted entries, because they may have been promised.
-    fn pause_voting(&mut self) {
+    pub(super) fn pause_voting(&mut self) {
         let Role::Voting(consensus) = &self.role else { return };
         let mut log = consensus.log().clone();
         log.set_commit(self.folded);

@@ -4,7 +4,7 @@
 use super::consensus::Consensus;
 use super::message::{CONTEXT_MAX, Kind, RaftMessage};
 use super::voters::Voters;
-use super::{NUMBER_MAX, Snapshot};
+use super::{Content, NUMBER_MAX, Snapshot};
 use crate::id::VoterId;
 
 /// The most terms that a peer may be ahead. Terms grow by elections only; a larger
@@ -94,7 +94,10 @@ fn check_append(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refu
     for entry in &message.entries {
         expected = expected.checked_add(1).ok_or(Refused::Entries)?;
         let follows = entry.index == expected && entry.term >= term && entry.term <= message.term;
-        if !follows || !entry.is_sound() {
+        // A recovery is proven to a host before it gets the entry, and then not by
+        // consensus, in which only those take part who have folded it.
+        let is_recovery = matches!(entry.content, Content::Recovered(_));
+        if !follows || !entry.is_sound() || is_recovery {
             return Err(Refused::Entries);
         }
         term = entry.term;

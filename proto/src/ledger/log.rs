@@ -140,8 +140,14 @@ impl Log {
             self.base.hash = super::chain(&self.base.hash, entry);
             self.base.index = entry.index;
             self.base.term = entry.term;
-            if let super::Content::Voters(change) = &entry.content {
-                self.base.voters.apply(change);
+            match &entry.content {
+                super::Content::Voters(change) => {
+                    self.base.voters.apply(change);
+                }
+                super::Content::Recovered(signed) => {
+                    self.base.voters = Voters::only(signed.recovery().voter);
+                }
+                super::Content::Empty | super::Content::Entry(_) => {}
             }
             self.entries.pop_front();
         }

@@ -17,6 +17,9 @@ use crate::id::VoterId;
 /// them.
 pub(super) const CONTEXT_MAX: usize = 64;
 
+/// Marks an entry of raft-rs's that is a recovery.
+const RECOVERED: &[u8] = b"recovered";
+
 /// The kinds of message that may come from the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
@@ -127,6 +130,10 @@ pub(super) fn entry_to_raft(entry: &LogEntry) -> eraftpb::Entry {
             raft.entry_type = EntryType::EntryConfChangeV2;
             raft.data = change_to_raft(change).write_to_bytes().unwrap_or_default().into();
         }
+        Content::Recovered(signed) => {
+            raft.context = RECOVERED.to_vec().into();
+            raft.data = crate::wire::encode(signed).into();
+        }
     }
     raft
 }
@@ -134,6 +141,10 @@ pub(super) fn entry_to_raft(entry: &LogEntry) -> eraftpb::Entry {
 pub(super) fn entry_from_raft(entry: &eraftpb::Entry) -> LogEntry {
     let content = match entry.entry_type {
         EntryType::EntryNormal if entry.data.is_empty() => Content::Empty,
+        // Only ever bytes that `entry_to_raft` wrote in this process.
+        EntryType::EntryNormal if &*entry.context == RECOVERED => {
+            crate::wire::decode(&entry.data).map_or(Content::Empty, Content::Recovered)
+        }
         EntryType::EntryNormal => Content::Entry(entry.data.to_vec()),
         // Only raft-rs or `entry_to_raft` in this process has written these bytes.
         EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {

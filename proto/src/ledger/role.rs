@@ -72,9 +72,10 @@ impl Ledger {
         self.stop_voting();
     }
 
-    /// Stops for good: this host takes no part in consensus, and follows nobody.
+    /// Stops for good: this host takes no part in consensus, and follows nobody. Its log
+    /// stays whole: its end may have been promised, and acknowledged.
     pub(crate) fn stop(&mut self) {
-        self.stop_voting();
+        self.pause_voting();
         self.is_stopped = true;
     }
 

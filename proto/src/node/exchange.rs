@@ -21,8 +21,8 @@ impl Node {
     }
 
     pub(super) fn on_frame(&mut self, from: HostId, frame: &[u8], now: Time) {
-        let message = match wire::unframe(self.config.mesh, frame) {
-            Ok(message) => message,
+        let (history, message) = match wire::unframe(self.config.mesh, frame) {
+            Ok(read) => read,
             Err(error) => {
                 tracing::debug!(%from, %error, "frame refused");
                 return;
@@ -31,8 +31,12 @@ impl Node {
         if self.liveness.heard(from, now) {
             self.deadlines.set(Why::Beacon, now);
         }
+        if !self.is_of_this_history(from, history, &message) {
+            return;
+        }
         match message {
             Message::Beacon(beacon) => self.on_beacon(from, beacon, now),
+            Message::Recoveries(recoveries) => self.on_recoveries(from, recoveries, now),
             Message::Raft(message) => self.on_raft(from, *message),
             Message::Propose { id, body, forwarded } => self.on_propose(from, id, *body, forwarded, now),
             Message::Want { after } => self.on_want(from, after),
@@ -64,6 +68,7 @@ impl Node {
             leader: beacon.leader,
             checkpoint: beacon.checkpoint,
             clock: HeardClock { wall: beacon.wall, counted: beacon.clock, at: now, ahead },
+            last: beacon.last,
         };
         let before = self.heard.insert(from, heard);
         self.hear_clock(now);
@@ -118,7 +123,7 @@ impl Node {
 
     /// Sends a message to each of these hosts.
     pub(super) fn tell(&mut self, hosts: BTreeSet<HostId>, message: &Message) {
-        let frame = wire::frame(self.config.mesh, message);
+        let frame = wire::frame(self.config.mesh, self.told_history(), message);
         let sends = hosts.into_iter().map(|to| Output::Send { to, frame: frame.clone() });
         self.outputs.extend(sends);
     }
@@ -127,7 +132,7 @@ impl Node {
         self.steer_clock(now);
         self.note_leader(now);
         self.ask_where_others_are(now);
-        let frame = wire::frame(self.config.mesh, &self.beacon(now));
+        let frame = wire::frame(self.config.mesh, self.told_history(), &self.beacon(now));
         let to_all = self.liveness.connections().into_iter();
         self.outputs.extend(to_all.map(|to| Output::Send { to, frame: frame.clone() }));
         self.deadlines.set(Why::Beacon, now + BEACON_EVERY);
@@ -150,6 +155,7 @@ impl Node {
             wall: now.to_ledger(),
             clock: self.clock.counted(now),
             lost: self.liveness.lost().iter().take(LOST_TOLD_MAX).copied().collect(),
+            last: self.ledger.last(),
         })
     }
 
@@ -162,7 +168,7 @@ impl Node {
     }
 
     pub(super) fn send(&mut self, to: HostId, message: &Message) {
-        let frame = wire::frame(self.config.mesh, message);
+        let frame = wire::frame(self.config.mesh, self.told_history(), message);
         if frame.len() > wire::FRAME_BYTES_MAX {
             let (bytes, limit) = (frame.len(), wire::FRAME_BYTES_MAX);
             tracing::error!(%to, bytes, limit, "what a host lacks is too long to be sent: it cannot catch up");
@@ -175,6 +181,7 @@ impl Node {
         if self.uncounted.is_some_and(|uncounted| uncounted <= write) {
             self.uncounted = None;
         }
+        self.on_recovery_written(write, now);
         let messages = self.ledger.persisted(write);
         self.send_raft(messages);
         while let Some(done) = self.recorded.pop_front_if(|unrecorded| unrecorded.write <= write) {

@@ -70,7 +70,7 @@ impl Node {
     /// host if it knows no voter yet.
     fn is_believed(&self, host: HostId) -> bool {
         let known = self.voters_known();
-        known.is_empty() || known.contains(&host)
+        known.is_empty() || known.contains(&host) || self.recovering_host() == Some(host)
     }
 
     /// Returns true if no voter that this host knows has helped it for too long.
@@ -147,6 +147,7 @@ impl Node {
         if !self.is_believed(from) {
             return self.on_hearsay(entries, from, now);
         }
+        let entries = self.up_to_a_stranger_recovery(entries);
         let first = entries.first().map(|entry| entry.index);
         if self.ledger.follow(entries) > 0 {
             self.wanted = None;
@@ -163,6 +164,7 @@ impl Node {
             tracing::debug!(%from, "entries from a host that does not vote are refused");
             return;
         }
+        let entries = self.up_to_a_stranger_recovery(entries);
         let before = self.hearsay.take().filter(|hearsay| hearsay.by != from);
         let told = before.map(|hearsay| hearsay.entries).unwrap_or_default();
         let alike: Vec<LogEntry> = entries.iter().filter(|entry| told.contains(entry)).cloned().collect();
@@ -196,6 +198,7 @@ impl Node {
         self.deadlines.set(Why::Want, now + CONFIRMED_WITHIN);
         let me = self.config.host;
         let mut asked = self.voters_known();
+        asked.extend(self.recovering_host());
         if self.is_orphaned(now) {
             let ahead = self.heard.iter().filter(|(host, heard)| {
                 heard.index >= index && self.members.contains(*host) && self.liveness.is_heard(**host)
@@ -239,12 +242,14 @@ impl Node {
         let hosts: BTreeSet<HostId> =
             voters.iter().filter_map(|voter| self.voter_hosts.get(voter).copied()).collect();
         let (most, is_orphaned) = (voters.len() / 2, self.is_orphaned(now));
+        let recovered = self.recovering_host();
         let only_voter = self.only_voter_heard(now);
         let members = &self.members;
         let is_confirmed = |it: &mut Unconfirmed| {
             let by_voters = it.by.intersection(&hosts).count();
             by_voters > most
                 || (is_orphaned && it.by.intersection(members).count() >= WITNESSES)
+                || recovered.is_some_and(|host| it.by.contains(&host))
                 || only_voter.is_some_and(|voter| it.by.contains(&voter))
         };
         if let Some(Unconfirmed { snapshot, .. }) = self.unconfirmed.take_if(is_confirmed)

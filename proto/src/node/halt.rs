@@ -32,6 +32,21 @@ pub enum Halt {
         /// The reason why it cannot be read.
         cause: NotAnEntry,
     },
+    /// This host holds committed entries that the recovered ledger lacks.
+    #[error(
+        "the mesh was recovered from entry {base} of another host (epoch {epoch}), and this host holds committed \
+         entries up to {index} that the recovered ledger does not have: it folds no further, does not vote and takes \
+         no turns. Nothing is deleted: `skein history` on this host shows its entries. To take this host back into \
+         the mesh, stop its agent, move the store out of the data directory (and keep it), and start the agent again"
+    )]
+    Superseded {
+        /// The newest entry that this host holds as committed.
+        index: Index,
+        /// The last entry before the recovery.
+        base: Index,
+        /// Of the recovery.
+        epoch: u64,
+    },
     /// Most voters hold another state.
     #[error(
         "{voters} of {of} voters hold another state as of entry {index}: this host folds no further and takes no \

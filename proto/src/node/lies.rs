@@ -65,7 +65,8 @@ impl Liar {
             let old = dice(self.sent.len() as u64);
             return self.sent.get(usize::try_from(old).ok()?).cloned();
         }
-        let lie = match wire::unframe(mesh, frame).ok()? {
+        let (history, message) = wire::unframe(mesh, frame).ok()?;
+        let lie = match message {
             // Only the leader takes proposals.
             Message::Beacon(beacon) => match dice(if to.ledger.is_leader() { 6 } else { 3 }) {
                 0 => Some(Message::Beacon(altered_beacon(me, beacon, dice))),
@@ -93,9 +94,13 @@ impl Liar {
                 let nowhere = |(host, _)| (host, vec!["/ip4/203.0.113.1/udp/1/quic-v1".to_string()]);
                 Some(Message::Places(places.into_iter().map(nowhere).collect()))
             }
-            Message::Want { .. } | Message::Look { .. } | Message::Seen { .. } | Message::WhereAre(_) => None,
+            Message::Want { .. }
+            | Message::Look { .. }
+            | Message::Seen { .. }
+            | Message::WhereAre(_)
+            | Message::Recoveries(_) => None,
         }?;
-        Some(wire::frame(mesh, &lie))
+        Some(wire::frame(mesh, history, &lie))
     }
 
     /// Makes a proposal about another host or a deployment, in the name of either.

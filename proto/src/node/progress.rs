@@ -34,7 +34,10 @@ impl Node {
     /// progress. Nothing proves which host published it, so it is only shown.
     pub(super) fn on_gossip(&mut self, by: HostId, frame: &[u8]) {
         match wire::ungossip(self.config.mesh, frame) {
-            Ok(Gossip::Progress(heard)) => self.on_progress(heard.into()),
+            Ok((history, Gossip::Progress(heard))) if history == self.history() => {
+                self.on_progress(heard.into())
+            }
+            Ok(_) => tracing::debug!(%by, "what is published in another history is ignored"),
             Err(error) => tracing::debug!(%by, %error, "published frame refused"),
         }
     }
@@ -90,7 +93,7 @@ impl Node {
         let Some((deployment, event)) = self.unsent_progress.take() else { return };
         let heard = wire::Heard { deployment, host: self.config.host, event };
         if self.members.len() > TOLD_DIRECTLY_MAX {
-            let frame = wire::gossip(self.config.mesh, &Gossip::Progress(heard));
+            let frame = wire::gossip(self.config.mesh, self.told_history(), &Gossip::Progress(heard));
             self.outputs.push_back(Output::Publish { frame });
         } else {
             self.tell(self.liveness.connections(), &Message::Progress(heard));

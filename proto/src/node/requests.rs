@@ -26,6 +26,10 @@ impl Node {
             // longer votes.
             return self.see_off(id, *host, now);
         }
+        let request = match request {
+            Request::Recover(signed) => return self.on_recover(id, *signed),
+            other => other,
+        };
         match self.body_of(request, now) {
             Ok(body) => self.proposals.add(body, Some(id), now),
             Err(refusal) => self.reply(id, Err(refusal)),
@@ -80,6 +84,8 @@ impl Node {
             Request::Unfreeze(group) => Body::Unfrozen { group },
             Request::SetConfig(config) => Body::ConfigSet(config),
             Request::DeleteConfig(name) => Body::ConfigDeleted(name),
+            // Taken before: it is not proposed.
+            Request::Recover(_) => return Err(Refusal::NotProposed),
         };
         self.state.check(&body)?;
         let size = wire::encode(&body).len();

@@ -10,7 +10,7 @@ use super::{Halt, Node, Unrecorded, Why, decode_entry};
 use crate::entry::{Body, Creator, Entry, Index};
 use crate::id::HostId;
 use crate::io::{Notice, Output, Refusal, Write, WriteId};
-use crate::ledger::{Committed, LogEntry, Snapshot, TICK};
+use crate::ledger::{Committed, Content, LogEntry, Snapshot, TICK};
 use crate::mesh::liveness::Judgement;
 use crate::state::{Host, State};
 use crate::time::Time;
@@ -136,6 +136,9 @@ impl Node {
         if self.halted.is_some() {
             return;
         }
+        if let Content::Recovered(signed) = &logged.content {
+            return self.fold_recovery(logged, signed, now);
+        }
         match decode_entry(logged) {
             Ok(entry) => {
                 self.ledger.note_folded(logged);
@@ -166,7 +169,7 @@ impl Node {
         }
     }
 
-    fn notice(&mut self, index: u64, entry: &Entry) {
+    pub(super) fn notice(&mut self, index: u64, entry: &Entry) {
         self.to_prefetch.extend(entry.body.submission().map(|submission| submission.deployment));
         self.forget_progress(&entry.body);
         let body = Box::new(entry.body.clone());
@@ -364,7 +367,8 @@ impl Node {
             | Body::AlarmSet { .. }
             | Body::TriggersDelivered { .. }
             | Body::Frozen { .. }
-            | Body::Unfrozen { .. } => false,
+            | Body::Unfrozen { .. }
+            | Body::MeshRecovered(_) => false,
         });
     }
 

@@ -74,7 +74,7 @@ impl Node {
         self.not_let_in = refusal;
     }
 
-    fn write_meta(&mut self) {
+    pub(super) fn write_meta(&mut self) {
         self.changes.push(self.meta.to_change());
         self.uncounted = Some(WriteId(self.next_write));
     }

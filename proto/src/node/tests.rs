@@ -18,6 +18,7 @@ mod halts;
 mod health;
 mod ledger;
 mod liars;
+mod recovery;
 mod starts;
 mod trouble;
 
@@ -43,6 +44,8 @@ pub(super) struct Mesh {
     unwell: BTreeSet<HostId>,
     /// The host that looked, and the host whose application it looked at.
     looks: BTreeSet<(HostId, HostId)>,
+    /// What each host has written, all of it synced.
+    disks: BTreeMap<HostId, Stored>,
 }
 
 pub(super) fn config(number: u8) -> Config {
@@ -83,6 +86,7 @@ impl Mesh {
             hangs: None,
             unwell: BTreeSet::new(),
             looks: BTreeSet::new(),
+            disks: BTreeMap::new(),
         };
         for number in 0..hosts {
             let config = config(number);
@@ -118,7 +122,17 @@ impl Mesh {
                 }
             }
             Output::Persist(_) if self.stuck.contains(&host) => {}
-            Output::Persist(write) => self.inputs.push_back((host, Input::Persisted(write.id))),
+            Output::Persist(write) => {
+                let disk = self.disks.entry(host).or_default();
+                for (key, value) in write.changes {
+                    match value {
+                        Some(value) => disk.contents.insert(key, value),
+                        None => disk.contents.remove(&key),
+                    };
+                }
+                disk.fence = Some(write.fence);
+                self.inputs.push_back((host, Input::Persisted(write.id)));
+            }
             Output::Run { effect, run } => {
                 self.ran.push((host, run.event));
                 self.hurried.extend(run.script_timeout_max.map(|_| (run.deployment, run.event)));

@@ -61,7 +61,7 @@ impl Taken {
         Ok(())
     }
 
-    fn take(&mut self, record: &HostRecord, before: Option<VoterId>) {
+    pub(super) fn take(&mut self, record: &HostRecord, before: Option<VoterId>) {
         if let Some(before) = before.filter(|before| *before != record.voter) {
             self.retire(before, record.host);
         }
@@ -139,13 +139,14 @@ impl State {
 
     pub(super) fn join(&mut self, record: &HostRecord) {
         self.hosts_changed_at = self.index;
+        let is_renumbered = self.is_renumbered(self.hosts.get(&record.host), record.voter);
         match self.hosts.get_mut(&record.host) {
             // An older start of the same agent: its words came late.
             Some(known) if known.record.incarnation > record.incarnation => {}
             Some(known) => {
                 // The agent has spoken, so the host is up.
                 let is_back = known.down.is_some() && record.incarnation > known.record.incarnation;
-                let is_replaced = known.record.voter != record.voter;
+                let is_replaced = known.record.voter != record.voter && !is_renumbered;
                 let is_twin = known.note_start(record, self.clock);
                 if is_replaced {
                     known.store_since = self.clock;
@@ -252,7 +253,7 @@ impl State {
         }
     }
 
-    fn change_down(&mut self, host: HostId, down: bool) {
+    pub(super) fn change_down(&mut self, host: HostId, down: bool) {
         self.hosts_changed_at = self.index;
         let since = down.then_some(self.clock);
         if let Some(known) = self.hosts.get_mut(&host) {

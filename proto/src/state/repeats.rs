@@ -111,7 +111,8 @@ impl State {
             | Body::Frozen { .. }
             | Body::Unfrozen { .. }
             | Body::TurnDeferred { .. }
-            | Body::TurnBegunAnew { .. } => false,
+            | Body::TurnBegunAnew { .. }
+            | Body::MeshRecovered(_) => false,
         }
     }
 

@@ -69,7 +69,8 @@ impl Acknowledged {
                 | Request::Freeze { .. }
                 | Request::Unfreeze(_)
                 | Request::SetConfig(_)
-                | Request::DeleteConfig(_),
+                | Request::DeleteConfig(_)
+                | Request::Recover(_),
             ) => {}
         }
         own
@@ -137,6 +138,7 @@ fn is_asked_for(body: &Body, request: &Request) -> bool {
         Request::Freeze { group: asked, .. } => matches!(body, Body::Frozen { group, .. } if group == asked),
         Request::Unfreeze(asked) => matches!(body, Body::Unfrozen { group } if group == asked),
         Request::SetConfig(asked) => matches!(body, Body::ConfigSet(config) if config == asked),
+        Request::Recover(asked) => matches!(body, Body::MeshRecovered(signed) if signed == asked),
         Request::DeleteConfig(asked) => matches!(body, Body::ConfigDeleted(name) if name == asked),
     }
 }

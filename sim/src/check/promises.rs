@@ -153,11 +153,14 @@ impl Promises {
             return Ok(());
         }
         let index = node.state().index();
-        for place in node.places_after(self.electorates.last()) {
-            if place.index > index {
-                break;
+        let mut places = node.places_after(self.electorates.last());
+        places.retain(|place| place.index <= index);
+        // What a recovery keeps, most voters need not have: `check/recovery.rs` sees to it.
+        let recovered = places.iter().rposition(|place| place.recovered_by.is_some());
+        for (at, place) in places.into_iter().enumerate() {
+            if recovered.is_none_or(|recovered| at > recovered) {
+                self.committed(host.no, &place, hosts)?;
             }
-            self.committed(host.no, &place, hosts)?;
             self.electorates.follow(&place);
         }
         Ok(())

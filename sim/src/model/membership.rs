@@ -2,7 +2,8 @@
 //! rest.
 
 use proto::entry::{ErrorCode, HostRecord};
-use proto::id::{GroupName, HostId};
+use proto::id::{GroupName, HostId, VoterId};
+use proto::recovery::SignedRecovery;
 
 use super::{Host, Millis, Model, Stage};
 
@@ -24,12 +25,35 @@ impl Model {
         let is_back = known.down && record.incarnation > known.record.incarnation;
         let before = std::mem::replace(&mut known.record, record.clone());
         self.note_tags(record.host, Some(&before.tags));
-        if before.voter != record.voter {
+        if before.voter != record.voter && !self.is_renumbered(before.voter, record.voter) {
             self.note_replaced(record.host);
         }
         if is_back {
             self.set_down(record.host, false);
         }
+    }
+
+    /// The host that goes on has a new number, and is there.
+    pub(super) fn recover(&mut self, signed: &SignedRecovery) {
+        let host = signed.recovery().host;
+        self.recoveries.push(signed.clone());
+        if let Some(known) = self.hosts.get_mut(&host) {
+            known.record.voter = signed.recovery().voter;
+            if known.down {
+                self.set_down(host, false);
+            }
+        }
+    }
+
+    /// Whether a host gave its number up because of one recovery, or of some in a row.
+    fn is_renumbered(&self, before: VoterId, now: VoterId) -> bool {
+        (0..self.recoveries.len()).any(|first| {
+            let mut number = before;
+            self.recoveries[first..].iter().any(|signed| {
+                number = signed.renumbered(number);
+                number == now
+            })
+        })
     }
 
     pub(super) fn leave(&mut self, host: HostId) {

@@ -200,6 +200,7 @@ fn wish_of(world: &World, wanted: &Wanted) -> Result<Wish, String> {
         Wanted::SetGroup(group) => Wish::SetGroup(group.clone()),
         Wanted::DeleteGroup(group) => Wish::DeleteGroup(group.clone()),
         Wanted::RemoveHost(host) => Wish::RemoveHost(*host),
+        Wanted::Recover => Wish::Recover,
         Wanted::SetAlarm { group, alarm, active } => {
             Wish::SetAlarm { group: group.clone(), alarm: alarm.clone(), active: *active }
         }

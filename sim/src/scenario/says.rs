@@ -16,10 +16,10 @@ use crate::watches::How;
 use crate::world::{Fault, Who};
 
 /// The first words of the lines of the story, after their time.
-const STEPS: [&str; 26] = [
-    "redeploy", "deploy", "stop", "roll", "set", "clear", "freeze", "unfreeze", "delete", "remove", "expect",
-    "show", "alarm", "receiver", "kill", "leave", "power", "start", "restart", "wipe", "stall", "cut",
-    "mend", "slow", "clock", "drift",
+const STEPS: [&str; 27] = [
+    "redeploy", "recover", "deploy", "stop", "roll", "set", "clear", "freeze", "unfreeze", "delete",
+    "remove", "expect", "show", "alarm", "receiver", "kill", "leave", "power", "start", "restart", "wipe",
+    "stall", "cut", "mend", "slow", "clock", "drift",
 ];
 
 pub(super) fn step(reader: &mut Reader, words: &mut Words<'_>) -> Result<Step, Wrong> {
@@ -32,6 +32,11 @@ pub(super) fn step(reader: &mut Reader, words: &mut Words<'_>) -> Result<Step, W
         }
         "deploy" | "stop" | "roll" | "set" | "clear" | "freeze" | "unfreeze" | "delete" | "remove" => {
             asked(reader, first, words)
+        }
+        "recover" => {
+            words.expect("on")?;
+            let at = Some(reader.host(words)?);
+            Ok(Step::Ask { at, wish: Wanted::Recover })
         }
         "alarm" | "receiver" => outside(reader, first, words),
         "expect" => expectation(reader, words).map(Step::Expect),

@@ -62,6 +62,8 @@ pub enum Wish {
     Unfreeze {
         group: GroupName,
     },
+    /// Goes on from the host that is asked, without the voters that it does not hear.
+    Recover,
     /// Removes a host from the mesh, whatever it is doing, unless that would
     /// leave fewer than half of all hosts. Once the removal is acknowledged,
     /// somebody may switch the host off for good.
@@ -157,6 +159,19 @@ impl World {
                     queue: false,
                     by: String::new(),
                 }))
+            }
+            Wish::Recover => {
+                let node = self.hosts[host.index()].node()?;
+                let offer = match node.recovery_offer("a person") {
+                    Ok(offer) => offer,
+                    Err(refusal) => {
+                        self.story.replied(self.now, host, &Err(refusal));
+                        return None;
+                    }
+                };
+                let signed = self.recovery_key.sign(offer.recovery);
+                self.checks.recoveries.asked(host, &signed, self.hosts[host.index()].disk.synced());
+                Request::Recover(Box::new(signed))
             }
             Wish::RemoveHost(host) => Request::RemoveHost(self.hosts[host.index()].id),
             Wish::SetAlarm { group, alarm, active } => {

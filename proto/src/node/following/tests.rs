@@ -26,7 +26,7 @@ fn a_snapshot_of_the_only_voter_that_is_left_is_taken_after_a_while() {
     state.skip(index);
     let voters = Voters::only(voter.meta.voter);
     let snapshot = Snapshot { index, term: 9, hash: [6; 32], voters, state: state.encode() };
-    let frame = wire::frame(voter.config.mesh, &Message::Snapshot(Box::new(snapshot)));
+    let frame = wire::frame(voter.config.mesh, Default::default(), &Message::Snapshot(Box::new(snapshot)));
     for (alone_for, is_taken) in [(ALONE_AFTER - Duration::from_secs(1), false), (ALONE_AFTER, true)] {
         let now = mesh.now;
         let node = mesh.nodes.get_mut(&away).expect("its node");

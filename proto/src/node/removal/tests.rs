@@ -76,7 +76,7 @@ fn a_host_that_was_taken_out_says_so_and_closes_its_connections() {
     let (index, hash) = node.ledger.head();
     let mut is_sent_away_at = |told: u64| {
         let beacon = Message::Beacon(Beacon { index: told, hash, ..beacon.clone() });
-        let frame = wire::frame(node.config.mesh, &beacon);
+        let frame = wire::frame(node.config.mesh, Default::default(), &beacon);
         node.handle(Input::Received { from: host(0), frame }, mesh.now);
         let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
         outputs.iter().any(|o| matches!(o, Output::Disconnect { host: peer } if *peer == host(0)))

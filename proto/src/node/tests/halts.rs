@@ -76,8 +76,10 @@ fn one_that_lies_about_its_state_stops_nobody() {
             lost: Vec::new(),
             wall: mesh.now.to_ledger(),
             clock: None,
+            last: (1, head),
         };
-        let frame = crate::wire::frame(MeshId([7; 16]), &crate::wire::Message::Beacon(beacon));
+        let frame =
+            crate::wire::frame(MeshId([7; 16]), Default::default(), &crate::wire::Message::Beacon(beacon));
         mesh.inputs.push_back((host(0), Input::Received { from: host(liar), frame }));
     }
     mesh.run(Duration::from_millis(100));

@@ -138,7 +138,7 @@ fn a_leader_whose_disk_stands_still_takes_more_than_a_log_holds() {
         let id = crate::entry::ProposalId { host: from, incarnation: 99, number };
         let body = Box::new(crate::entry::Body::Unfrozen { group: "hello/prod".parse().expect("a name") });
         let message = crate::wire::Message::Propose { id, body, forwarded: false };
-        let frame = crate::wire::frame(MeshId([7; 16]), &message);
+        let frame = crate::wire::frame(MeshId([7; 16]), Default::default(), &message);
         node.handle(Input::Received { from, frame }, now);
         while let Some(output) = node.poll_output() {
             if let Output::Persist(write) = output {

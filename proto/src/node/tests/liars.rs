@@ -12,7 +12,7 @@ fn host(number: u8) -> HostId {
 
 impl Mesh {
     fn hear(&mut self, to: HostId, from: HostId, message: &Message) {
-        let frame = wire::frame(MESH, message);
+        let frame = wire::frame(MESH, Default::default(), message);
         self.inputs.push_back((to, Input::Received { from, frame }));
     }
 
@@ -202,8 +202,9 @@ fn what_is_published_is_progress_and_nothing_else() {
         lost,
         wall: mesh.now.to_ledger(),
         clock: None,
+        last: (1, index),
     };
-    let frame = wire::frame(MESH, &Message::Beacon(beacon));
+    let frame = wire::frame(MESH, Default::default(), &Message::Beacon(beacon));
     for by in [1, 2, 3, 4].map(host) {
         mesh.inputs.push_back((judge, Input::Gossip { by, frame: frame.clone() }));
         mesh.run(Duration::from_millis(10));
@@ -216,7 +217,7 @@ fn what_is_published_is_progress_and_nothing_else() {
     let deployment = mesh.deploy(0, &group, 1);
     let event = LifecycleEvent::ValidateService;
     let heard = wire::Heard { deployment, host: victim, event };
-    let progress = wire::gossip(MESH, &Gossip::Progress(heard));
+    let progress = wire::gossip(MESH, Default::default(), &Gossip::Progress(heard));
     mesh.inputs.push_back((judge, Input::Received { from: host(1), frame: progress }));
     mesh.hear(judge, host(1), &Message::Progress(heard));
     mesh.run(Duration::from_millis(10));
@@ -252,6 +253,7 @@ fn one_member_does_not_set_the_clock_of_a_host_that_has_just_started() {
         lost: Vec::new(),
         wall: now.to_ledger(),
         clock: Some(far),
+        last: (1, index),
     };
     mesh.hear(starter, liar, &Message::Beacon(beacon));
     mesh.run(Duration::from_secs(3));

@@ -33,7 +33,11 @@ impl Cloned {
         self.said += 1;
         let id = ProposalId { host: self.host, incarnation, number: self.said };
         let body = Box::new(Body::HostJoined(record));
-        let frame = wire::frame(self.node().config().mesh, &Message::Propose { id, body, forwarded: false });
+        let frame = wire::frame(
+            self.node().config().mesh,
+            Default::default(),
+            &Message::Propose { id, body, forwarded: false },
+        );
         let leader = self.mesh.nodes.values().find(|node| node.ledger.is_leader()).expect("a leader").host();
         self.mesh.inputs.push_back((leader, Input::Received { from: self.host, frame }));
         self.mesh.run(Duration::from_secs(1));

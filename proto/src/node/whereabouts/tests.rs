@@ -41,7 +41,7 @@ fn a_host_that_lags_hears_from_a_member_where_the_only_voter_has_moved() {
 fn a_host_that_needs_no_help_looks_for_nobody_elsewhere() {
     let mut mesh = mesh();
     let places = Message::Places(vec![(host(1), vec![NEW.into()])]);
-    let frame = wire::frame(mesh.nodes[&host(2)].config.mesh, &places);
+    let frame = wire::frame(mesh.nodes[&host(2)].config.mesh, Default::default(), &places);
     mesh.inputs.push_back((host(2), crate::io::Input::Received { from: host(1), frame }));
     mesh.run(Duration::from_secs(1));
     assert_eq!(places_of(&mesh, 2, host(1)), ["/ip4/10.0.0.1/tcp/1"]);

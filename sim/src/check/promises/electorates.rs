@@ -44,6 +44,11 @@ impl Electorates {
             return;
         }
         self.last = place.index;
+        if let Some(voter) = place.recovered_by {
+            let voters = BTreeSet::from([voter]);
+            self.since.insert(place.index, Electorate { voters, outgoing: BTreeSet::new() });
+            return;
+        }
         let current = self.since.last_key_value().map(|(_, electorate)| electorate.clone());
         if let (Some(change), Some(current)) = (&place.change, current)
             && let Some(changed) = changed(&current, change)

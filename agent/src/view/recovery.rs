@@ -1,0 +1,145 @@
+//! What a recovery of the mesh would be, for the person who decides.
+
+use data_encoding::BASE64;
+use proto::id::HostId;
+use proto::io::Refusal;
+use proto::node::{Node, OutOfReach};
+use proto::state::{Recovered, State};
+use serde::{Deserialize, Serialize};
+
+use super::names::{Named, Names};
+use super::written;
+
+/// A recovery from the host that answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecoveryView {
+    pub(crate) mesh: String,
+    /// The host that answers, and would be the only voter.
+    pub(crate) name: String,
+    /// Which recovery of the mesh it would be.
+    pub(crate) epoch: u64,
+    /// The newest entry that this host has: all up to it are kept.
+    pub(crate) entry: u64,
+    /// The newest one that it knows to be committed.
+    pub(crate) committed: u64,
+    /// Voters that it does not hear, and would give up.
+    pub(crate) out_of_reach: Vec<OutOfReachView>,
+    /// Voters that it hears, itself included.
+    pub(crate) in_reach: Vec<String>,
+    /// The other hosts that it hears, which would follow.
+    pub(crate) others: Vec<OtherView>,
+    /// Deployments that run, and go on or fail by the usual rules.
+    pub(crate) running: Vec<String>,
+    /// In base 64: what the recovery key is to sign.
+    pub(crate) to_sign: String,
+}
+
+/// A voter that is not heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OutOfReachView {
+    #[serde(flatten)]
+    pub(crate) who: Named,
+    /// None: not since the agent of the host that answers was started.
+    pub(crate) last_heard: Option<String>,
+}
+
+/// Another host that is heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OtherView {
+    #[serde(flatten)]
+    pub(crate) who: Named,
+    /// The newest entry that it has.
+    pub(crate) entry: u64,
+}
+
+/// That the mesh was recovered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecoveredView {
+    /// Counts the mesh's recoveries.
+    pub(crate) epoch: u64,
+    /// The entry that says so; all before it were kept.
+    pub(crate) entry: u64,
+    pub(crate) at: String,
+    /// The person who decided it.
+    pub(crate) by: String,
+    /// The host from whose ledger the mesh went on.
+    pub(crate) from: String,
+    /// The voters that were given up.
+    pub(crate) gone: Vec<String>,
+}
+
+impl RecoveredView {
+    /// In one sentence.
+    pub(crate) fn line(&self) -> String {
+        let gone = if self.gone.is_empty() { "nobody".into() } else { self.gone.join(", ") };
+        format!(
+            "{} recovered the mesh at {} from {} as of entry {} (epoch {}), and gave up {gone}",
+            self.by,
+            self.at,
+            self.from,
+            self.entry - 1,
+            self.epoch
+        )
+    }
+}
+
+/// The mesh's recoveries, the newest last.
+pub(super) fn recoveries(state: &State) -> Vec<RecoveredView> {
+    let names = Names::of(state);
+    let name = |host: &HostId| names.named(*host).label().to_string();
+    let sorted = |gone: &[HostId]| {
+        let mut gone: Vec<String> = gone.iter().map(name).collect();
+        gone.sort();
+        gone
+    };
+    let view = |recovered: &Recovered| RecoveredView {
+        epoch: recovered.epoch,
+        entry: recovered.index,
+        at: written(recovered.at),
+        by: recovered.by.clone(),
+        from: name(&recovered.host),
+        gone: sorted(&recovered.gone),
+    };
+    state.recoveries().map(view).collect()
+}
+
+/// What a recovery from this host would be.
+/// # Errors
+/// Why the mesh is not to be recovered from here.
+pub(crate) fn recovery(node: &Node, by: &str) -> Result<RecoveryView, Refusal> {
+    let offer = node.recovery_offer(by)?;
+    let state = node.state();
+    let names = Names::of(state);
+    let mut out: Vec<OutOfReachView> =
+        offer.out_of_reach.iter().map(|voter| out_of_reach(state, voter)).collect();
+    out.sort_by(|a, b| a.who.order().cmp(&b.who.order()));
+    let named = |host: &HostId| names.named(*host);
+    Ok(RecoveryView {
+        mesh: offer.recovery.mesh.to_string(),
+        name: node.config().name.clone(),
+        epoch: offer.recovery.epoch,
+        entry: offer.recovery.base,
+        committed: offer.recovery.committed,
+        out_of_reach: out,
+        in_reach: offer.in_reach.iter().map(|host| named(host).label().to_string()).collect(),
+        others: offer
+            .others
+            .iter()
+            .map(|(host, entry)| OtherView { who: named(host), entry: *entry })
+            .collect(),
+        running: state.running().map(|rollout| rollout.submission.deployment.to_string()).collect(),
+        to_sign: BASE64.encode(&offer.recovery.to_bytes()),
+    })
+}
+
+fn out_of_reach(state: &State, voter: &OutOfReach) -> OutOfReachView {
+    let who = match voter.host {
+        Some(host) => Names::of(state).named(host),
+        // Its host dropped the number, with a new disk, just before.
+        None => {
+            let name = format!("voter-{}", voter.voter);
+            Named { host: String::new(), label: name.clone(), name }
+        }
+    };
+    OutOfReachView { who, last_heard: voter.heard_at.map(|at| written(at.to_ledger())) }
+}
