@@ -83,3 +83,16 @@ fn that_the_voters_changed_is_told_when_it_is_durable() {
     leader.lose_power();
     assert_eq!(leader.ledger.voters().learners, [VoterId(2)].into());
 }
+
+#[test]
+fn a_snapshot_is_told_of_when_it_is_durable() {
+    let mut voter = Replica::voter(1, &three_voters());
+    let before = voter.ledger.head();
+    let snapshot = Snapshot { index: 9, term: 2, hash: [9; 32], voters: three_voters(), state: state_at(9) };
+    assert!(voter.ledger.follow_snapshot(snapshot));
+    assert_eq!(voter.ledger.told_head(), before, "it is not even in a write");
+    voter.settle();
+    assert_eq!((voter.ledger.head().0, voter.ledger.told_head()), (9, before));
+    voter.finish();
+    assert_eq!(voter.ledger.told_head(), voter.ledger.head());
+}

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::super::tests::Mesh;
 use super::*;
 use crate::io::{Input, Request};
+use crate::ledger::{Content, LogEntry, VoterChange};
 use crate::wire::{self, Beacon, Message};
 
 fn host(number: u8) -> HostId {
@@ -99,4 +100,24 @@ fn while_nobody_can_take_its_place_it_is_not_told_to_be_gone() {
     let refusal = Refusal::StillVotes { seconds: 15, voters_up: 1, voters: 1 };
     assert_eq!(mesh.replies, [Err(refusal)]);
     assert!(mesh.nodes[&host(0)].is_voting(), "and it stands by");
+}
+
+#[test]
+fn while_voters_hand_over_most_of_both_sets_must_know() {
+    let mut mesh = Mesh::of(6);
+    mesh.run(Duration::from_secs(10));
+    let voting = voters(&mesh, 0);
+    let follower = (0..6).map(host).find(|host| !voting.contains(host)).expect("five of six vote");
+    let numbers: Vec<VoterId> = voting.iter().map(|host| mesh.nodes[host].voter()).collect();
+    let node = mesh.nodes.get_mut(&follower).expect("its node");
+    let (index, term) = (node.ledger.head().0 + 1, 9);
+    let change = VoterChange { remove: numbers[3..].to_vec(), ..VoterChange::default() };
+    node.ledger.note_folded(&LogEntry { index, term, content: Content::Voters(change) });
+    assert_eq!((node.ledger.voters().voters.len(), node.ledger.voters().outgoing.len()), (3, 5));
+    for (known, most_know) in [(0, false), (1, false), (2, false), (3, true)] {
+        for host in &voting[..known] {
+            node.heard.get_mut(host).expect("it was heard").index = index;
+        }
+        assert_eq!(node.most_voters_know(), most_know, "{known} of five, which are among the three");
+    }
 }
