@@ -241,6 +241,7 @@ fn one_member_does_not_set_the_clock_of_a_host_that_has_just_started() {
     let truth = mesh.nodes[&leader].ledger_now(now);
     let node = mesh.nodes.get_mut(&starter).expect("a node");
     node.clock = super::super::LedgerClock::new(node.state.clock(), now);
+    node.started = now;
     node.heard.clear();
     let (index, hash) = node.ledger.head();
     let far = truth + Duration::from_secs(1 << 30);
