@@ -17,12 +17,11 @@ fn bundle(mesh: &Mesh, version: &str) -> Bundle {
     })
 }
 
-/// Returns the versions whose files are installed, and the number of files.
+/// Returns the versions whose files are installed, and the number of files. The directory is
+/// missing after the old revision's files are removed and before the first new one is there.
 fn installed(mesh: &Mesh) -> (BTreeSet<String>, usize) {
-    let files: Vec<PathBuf> = fs::read_dir(mesh.path().join("app"))
-        .expect("there")
-        .map(|entry| entry.expect("one").path())
-        .collect();
+    let entries = fs::read_dir(mesh.path().join("app")).into_iter().flatten();
+    let files: Vec<PathBuf> = entries.map(|entry| entry.expect("one").path()).collect();
     (files.iter().map(|file| fs::read_to_string(file).expect("text")).collect(), files.len())
 }
 
