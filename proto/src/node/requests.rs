@@ -26,10 +26,9 @@ impl Node {
             // longer votes.
             return self.see_off(id, *host, now);
         }
-        let request = match request {
-            Request::Recover(signed) => return self.on_recover(id, *signed),
-            other => other,
-        };
+        if let Request::Recover(signed) = request {
+            return self.on_recover(id, *signed);
+        }
         match self.body_of(request, now) {
             Ok(body) => self.proposals.add(body, Some(id), now),
             Err(refusal) => self.reply(id, Err(refusal)),
