@@ -70,7 +70,7 @@ pub(crate) fn no_space(path: &Path, cause: &io::Error) -> String {
 
 /// The number of bytes that stay free on a disk, whatever is downloaded, fetched or unpacked.
 /// The agent's store is on that disk, and an agent that cannot write its store ends.
-pub(crate) const FREE_MIN: u64 = 64 * 1024 * 1024;
+const FREE_MIN: u64 = 64 * 1024 * 1024;
 /// On a small disk, the disk's size divided by this stays free instead.
 const FREE_PART: u64 = 20;
 /// The number of bytes to write between two checks of the free space.
@@ -107,7 +107,7 @@ pub(crate) fn require_room(path: &Path, needed: u64) -> Result<(), DiskFull> {
 }
 
 /// Returns the number of bytes that can still be written below `path`; `None` if `path` does not exist.
-pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
+fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

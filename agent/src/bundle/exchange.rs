@@ -21,7 +21,7 @@ use proto::id::{Digest, HostId};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::cache::{FREE_MIN, free_bytes};
+use super::cache::{DiskFull, require_room};
 use crate::share::Shares;
 use crate::telemetry::chain;
 use crate::transport::{AcceptedElsewhere, Handle, OpenError};
@@ -87,8 +87,8 @@ pub(crate) enum FetchError {
     TooSlow { host: HostId, digest: Digest, received: u64, size: u64, least: Speed },
     #[error("what {host} sent is not bundle {digest:?}: discarded")]
     WrongDigest { host: HostId, digest: Digest, resumed: bool },
-    #[error("no room in `{}` for the {needed} bytes of bundle {digest:?}: {free} are free, of which {FREE_MIN} are left alone", dir.display())]
-    NoRoom { dir: PathBuf, digest: Digest, needed: u64, free: u64 },
+    #[error("cannot fetch bundle {digest:?}: {full}")]
+    NoRoom { digest: Digest, full: DiskFull },
     #[error("cannot write {}", path.display())]
     Disk {
         path: PathBuf,
@@ -413,13 +413,11 @@ impl Part {
     /// Fails if the bundle would fill the disk, which would stop everything else on this host, too.
     fn make_sure_of_room(&self, digest: Digest, size: u64) -> Result<(), FetchError> {
         let needed = size.saturating_sub(self.bytes);
-        let dir = self.path.parent().unwrap_or(Path::new(".")).to_owned();
-        match free_bytes(&dir) {
-            Some(free) if needed > 0 && free < needed.saturating_add(FREE_MIN) => {
-                Err(FetchError::NoRoom { dir, digest, needed, free })
-            }
-            Some(_) | None => Ok(()),
+        if needed == 0 {
+            return Ok(());
         }
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        require_room(dir, needed).map_err(|full| FetchError::NoRoom { digest, full })
     }
 
     async fn append(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
