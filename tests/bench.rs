@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const SKEIN: &str = env!("CARGO_BIN_EXE_skein");
-/// How long an idle mesh is measured.
+/// The time for which an idle mesh is measured.
 const IDLE: Duration = Duration::from_secs(20);
 /// The longest time that a mesh may take to form.
 const FORM_MAX: Duration = Duration::from_secs(60);

@@ -32,7 +32,7 @@ pub(crate) struct Backend {
     pub(crate) have: Box<dyn Fn(Digest) -> Later<bool> + Send + Sync>,
     /// Returns the addresses at which this host can be dialled now.
     pub(crate) addresses: Box<dyn Fn() -> Vec<String> + Send + Sync>,
-    /// What is wrong with the disk of the data directory; none if nothing is.
+    /// The problem with the data directory's disk; `None` if there is none.
     pub(crate) disk: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// Returns the counts of frames to other hosts since the agent's start.
     pub(crate) frames: Box<dyn Fn() -> Counts + Send + Sync>,

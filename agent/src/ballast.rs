@@ -35,7 +35,7 @@ const PLENTY_BYTES: u64 = 4 * LOW_BYTES;
 /// From one look to the next, besides those before each write.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Whether the agent's disk has room.
+/// The state of the agent's disk: room or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
     /// For all that is to come.
@@ -44,13 +44,13 @@ pub(crate) enum Room {
     Full {
         /// Where.
         dir: PathBuf,
-        /// How much is free, the rest of the ballast not included.
+        /// The free bytes, without the rest of the ballast.
         free: u64,
     },
 }
 
 impl Room {
-    /// What is wrong and what helps; none if nothing is.
+    /// The problem and its remedy; `None` if there is none.
     pub(crate) fn words(&self) -> Option<String> {
         match self {
             Room::Enough => None,
@@ -70,9 +70,9 @@ pub(crate) struct Ballast(Arc<Mutex<Held>>);
 struct Held {
     dir: PathBuf,
     file: Option<File>,
-    /// What the file is to hold on this disk.
+    /// The size that the file should have on this disk, in bytes.
     whole: u64,
-    /// What it holds now.
+    /// Its present size, in bytes.
     bytes: u64,
     room: Room,
 }
@@ -101,7 +101,7 @@ impl Ballast {
         self.lock().look(true);
     }
 
-    /// How the disk was at the last look.
+    /// The state of the disk at the last look.
     pub(crate) fn room(&self) -> Room {
         self.lock().room.clone()
     }

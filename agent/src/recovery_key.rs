@@ -8,7 +8,7 @@ use proto::recovery::RecoveryKey;
 
 use crate::secret_file::{self, SecretFileError};
 
-/// What the file begins with; a later format counts up.
+/// The first bytes of the file; a later format counts up.
 const FILE_HEADER: &str = "skein-recovery-key 1";
 
 /// Why there is no recovery key.

@@ -77,7 +77,7 @@ pub(crate) struct Opened {
     pub(crate) is_rebuilt: bool,
 }
 
-/// What was found at the store's path.
+/// The object found at the store's path.
 pub(crate) enum Found {
     /// The contents, which may lack some writes: see [`Opened::fence`].
     Readable(Box<Opened>),

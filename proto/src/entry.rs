@@ -121,7 +121,7 @@ pub enum Body {
         rollback: bool,
         /// True to also interrupt the events under way.
         now: bool,
-        /// Who, as the agent knows them.
+        /// The person who asks, as the agent knows that person.
         by: String,
     },
     /// The deployment is over. The fold ignores this if it has not come to that

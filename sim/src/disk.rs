@@ -53,7 +53,7 @@ pub struct Disk {
     /// True if the disk lost writes that it had reported synced.
     has_lied: bool,
     free_at: Moment,
-    /// How many times slower than usual the disk is; 0 means usual.
+    /// The factor by which the disk is slower than usual; 0 means usual.
     slowness: u32,
 }
 

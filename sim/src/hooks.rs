@@ -35,7 +35,7 @@ pub struct Bundle {
 pub struct Sickness {
     /// The hosts on which it happens; None means all hosts.
     pub hosts: Option<BTreeSet<HostNo>>,
-    /// How long the application is well after its start.
+    /// The time for which the application is well after its start.
     pub after: Duration,
     /// If set, the application is unwell for this long, then well for as long,
     /// and so on.
@@ -76,7 +76,7 @@ pub enum How {
 /// The longest time that a script may take before the agent kills it.
 pub const SCRIPT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long DownloadBundle looks for a host that has the bundle.
+/// The time for which DownloadBundle looks for a host that has the bundle.
 pub const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time that a script takes to end after it is cancelled, unless a plan says otherwise.

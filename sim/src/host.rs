@@ -93,7 +93,7 @@ pub struct SimHost {
     pub node: Option<Box<Running>>,
     pub boot: Boot,
     pub clock: HostClock,
-    /// How far ahead its clock is set at the next start, in microseconds.
+    /// The microseconds by which its clock is ahead at the next start.
     pub ahead_micros: i64,
     pub drift: i64,
     pub disk: Disk,
@@ -107,7 +107,7 @@ pub struct SimHost {
     pub hooks: Hooks,
     /// The fault that strikes at its next write, if any.
     pub at_write: Option<Armed>,
-    /// How many times the host was moved to another address.
+    /// The number of times the host was moved to another address.
     pub moves: u8,
     /// If true, the next suitable frame tells the host of a ledger that is not
     /// its own.
@@ -196,7 +196,7 @@ impl SimHost {
 /// The host that begins the ledger.
 pub const FOUNDER: HostNo = HostNo(0);
 
-/// How often a host that has no connection looks for its mesh again.
+/// The interval at which a host without a connection looks for its mesh.
 pub const BOOTSTRAP_EVERY: Duration = Duration::from_secs(1);
 
 /// Returns a public key that belongs to nobody. It is the same for the same

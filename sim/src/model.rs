@@ -79,7 +79,7 @@ pub struct Model {
     /// very many; no run removes that many.
     removed: BTreeSet<HostId>,
     proposed: repeats::Proposed,
-    /// How often the mesh was recovered.
+    /// The number of recoveries of the mesh.
     recoveries: Vec<proto::recovery::SignedRecovery>,
 }
 

@@ -108,7 +108,7 @@ pub struct End {
 
 pub type Later = (Moment, NetEvent);
 
-/// What the world tells a node.
+/// The inputs that the world gives a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     Connected(HostNo),

@@ -37,7 +37,7 @@ const ALL_ENDS_WITHIN: Duration = Duration::from_secs(3 * 900 + 600);
 const LAST_WITHIN: Duration = Duration::from_secs(120);
 const LAST_PER_HOST: Duration = Duration::from_secs(30);
 
-/// How often the run checks whether all has ended.
+/// The interval at which the run checks whether all has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub fn play(plan: &Plan, world: &mut World) -> Report {

@@ -13,7 +13,7 @@ use crate::world::World;
 
 const STYLE: &str = include_str!("report/style.css");
 
-/// What the page shows besides the contents of the world.
+/// The facts that the page shows besides the contents of the world.
 pub struct Heading<'t> {
     /// The first line is the title.
     pub title: &'t [String],

@@ -80,7 +80,7 @@ struct Line {
     does: Step,
 }
 
-/// What a line waits for before it acts.
+/// The condition that a line waits for before it acts.
 #[derive(Clone, Debug)]
 enum Wait {
     No,
@@ -173,7 +173,7 @@ enum Expectation {
         deployment: String,
         hosts: u32,
     },
-    /// What blocks the deployment, in the words that `explain` prints.
+    /// The blocker of the deployment, in the words that `explain` prints.
     WaitsFor {
         deployment: String,
         words: String,
@@ -185,7 +185,7 @@ enum Expectation {
     NoRollback {
         deployment: String,
     },
-    /// How the host's turn ended: a part of the text in the table.
+    /// The end of the host's turn: a part of the text in the table.
     Turn {
         deployment: String,
         host: HostNo,

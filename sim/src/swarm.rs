@@ -12,7 +12,7 @@ use crate::panics;
 use crate::plan::Plan;
 use crate::play::{Report, play};
 
-/// How many seeds to play, or for how long.
+/// The number of seeds to play, or the time to play for.
 #[derive(Clone, Copy, Debug)]
 pub enum Extent {
     Seeds(u64),

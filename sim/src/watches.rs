@@ -49,7 +49,7 @@ pub enum Errand {
     Tell { trigger: String, told: Box<Told> },
 }
 
-/// How errands go while everything outside is well.
+/// The result of errands while everything outside is well.
 #[derive(Clone, Debug)]
 pub struct Ways {
     /// The range of the time that a reading or a telling takes.

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::fleet::Fleet;
 use crate::prober::Prober;
 
-/// How many of 100 packets a bad link loses.
+/// The packets of 100 that a bad link loses.
 const LOSS_PERCENT: u8 = 25;
 
 /// A fault of one host, or of the path between two hosts.

@@ -19,7 +19,7 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 /// asked does not count: the prober, or the thread that reads it, may be late
 /// too.
 const SILENT_AFTER: Duration = Duration::from_millis(500);
-/// What the prober prints for an application that does not answer.
+/// The word that the prober prints for an application that does not answer.
 const SILENCE: &str = "-";
 
 /// Asks every address until it is killed. For each question it prints a line:
@@ -56,7 +56,7 @@ struct Seen {
     excuse: Excuse,
 }
 
-/// Whether a fault may explain why an application is silent.
+/// The excuse that a fault gives an application for its silence.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Excuse {
     None,

@@ -12,7 +12,7 @@ use crate::faults::Fault;
 use crate::fleet::Fleet;
 use crate::prober::Prober;
 
-/// How long the faults last in the tests of every change, in seconds.
+/// The duration of the faults in the tests of every change, in seconds.
 const CHAOS_SECONDS: u64 = 45;
 /// The tests of every change always draw the same faults; nightly runs draw
 /// others.
@@ -22,7 +22,7 @@ const FAULT_MILLIS: std::ops::Range<u64> = 300..7_000;
 /// The most faults at once. Three of the five hosts, a majority, are always
 /// left.
 const FAULTS_MAX: usize = 2;
-/// How many of ten releases are bad.
+/// The number of bad releases in ten.
 const BAD_OF_TEN: u32 = 3;
 /// How much private memory an agent may gain in a soak, in KiB, once it is
 /// warm: caches that fill up to their limits, the log that is kept, and the

@@ -7,11 +7,11 @@ use crate::agent::Agent;
 use crate::intruder::{Stranger, connect};
 use crate::world::{Mesh, wait_at_most, wait_until};
 
-/// How much an agent's memory may grow, whatever strangers do.
+/// The most that an agent's memory may grow, whatever strangers do.
 pub(crate) const GROWTH_MIB_MAX: u64 = 32;
-/// How long a new member may take to join in spite of them.
+/// The longest time that a new member may take to join in spite of them.
 const JOIN_MAX: Duration = Duration::from_secs(2);
-/// How many lines an agent may log about them.
+/// The most lines that an agent may log about them.
 const LINES_MAX: usize = 40;
 
 /// Returns the resident memory of an agent, in MiB.

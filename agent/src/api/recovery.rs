@@ -14,7 +14,7 @@ use super::write::{Body, parse, request, signed};
 use super::{ApiError, Shared};
 use crate::view::{self, RecoveryView};
 
-/// What `POST /v1/mesh/recovery` takes.
+/// The body of `POST /v1/mesh/recovery`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecoverBody {

@@ -392,7 +392,7 @@ async fn policy_of(
 pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
     let body = body?;
     let body = if body.is_empty() { &b"{}"[..] } else { &body[..] };
-    // An array would be read as the fields in order, which nobody means.
+    // serde would accept an array as the fields in order. A client that sends one has made a mistake.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(ApiError::invalid("INVALID_BODY", "the body: an object is expected".into()));
     }

@@ -196,7 +196,7 @@ pub(crate) fn copy(source: &Path, destination: &Path, limits: Limits) -> Result<
     replace(destination, u64::MAX, limits, |tree| directory::copy(source, tree).map(|()| Top::Kept))
 }
 
-/// What happens to a single directory at the top.
+/// The treatment of a single directory at the top.
 enum Top {
     Kept,
     Stripped,

@@ -18,7 +18,7 @@ use crate::config::recovery_key_in;
 use crate::recovery_key;
 use crate::view::{OutOfReachView, RecoveryView, StatusView};
 
-/// Of the names that a person types: far more than seven voters have.
+/// The longest line of names that a person types, in bytes: far more than seven voters have.
 const ANSWER_BYTES_MAX: u64 = 4 * 1024;
 
 #[derive(Args)]
@@ -85,7 +85,7 @@ fn signed(key: &RecoveryKey, offer: &RecoveryView) -> anyhow::Result<String> {
     Ok(BASE64.encode(&key.sign(recovery).to_bytes()))
 }
 
-/// What is there to know before.
+/// The facts to know before the decision.
 fn situation(session: &Session, offer: &RecoveryView) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for voter in &offer.out_of_reach {
@@ -146,7 +146,7 @@ fn unconfirmed(offer: &RecoveryView) -> NotConfirmed {
     ))
 }
 
-/// Whether exactly the voters out of reach were named.
+/// Checks that exactly the voters out of reach were named.
 fn check_gone(out_of_reach: &[OutOfReachView], gone: &[String]) -> anyhow::Result<()> {
     let is_named = |voter: &OutOfReachView| {
         gone.iter().any(|name| [voter.who.label(), &voter.who.name, &voter.who.host].contains(&name.as_str()))

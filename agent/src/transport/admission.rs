@@ -102,7 +102,7 @@ enum Role {
     Listener,
 }
 
-/// What both ends know about a connection.
+/// The facts that both ends know about a connection.
 struct Challenge {
     dialler: End,
     listener: End,

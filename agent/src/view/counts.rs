@@ -17,7 +17,7 @@ pub(crate) struct AgentCounts {
     pub(crate) index: u64,
     pub(crate) voters: usize,
     pub(crate) has_leader: bool,
-    /// How often a leader claimed more of this host's log than there is.
+    /// The number of times a leader claimed more of this host's log than there is.
     pub(crate) beyond_log: u64,
     /// The number of deployments that are not over.
     pub(crate) running: usize,

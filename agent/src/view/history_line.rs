@@ -35,7 +35,7 @@ pub(crate) struct HistoryView {
     pub(crate) deployments: Vec<DeploymentView>,
     /// The entries, the oldest first.
     pub(crate) entries: Vec<HistoryLine>,
-    /// How often the mesh was recovered, the newest last.
+    /// The recoveries of the mesh, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) recoveries: Vec<RecoveredView>,
     /// True if older entries of this kind were left out.

@@ -38,7 +38,7 @@ pub(crate) struct StatusView {
     /// Hosts whose clocks are off, each with the difference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) clocks_off: Vec<String>,
-    /// What is wrong with the disk of this host's data directory.
+    /// The problem with the disk of this host's data directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) disk: Option<String>,
     /// How often a leader has claimed that this host's log holds more than it does, since

@@ -16,7 +16,7 @@ pub(crate) struct RecoveryView {
     pub(crate) mesh: String,
     /// The host that answers, and would be the only voter.
     pub(crate) name: String,
-    /// Which recovery of the mesh it would be.
+    /// The number of the recovery, counted from 1.
     pub(crate) epoch: u64,
     /// The newest entry that this host has: all up to it are kept.
     pub(crate) entry: u64,
@@ -103,7 +103,7 @@ pub(super) fn recoveries(state: &State) -> Vec<RecoveredView> {
     state.recoveries().map(view).collect()
 }
 
-/// What a recovery from this host would be.
+/// The recovery that this host offers.
 /// # Errors
 /// Why the mesh is not to be recovered from here.
 pub(crate) fn recovery(node: &Node, by: &str) -> Result<RecoveryView, Refusal> {

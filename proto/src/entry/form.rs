@@ -40,9 +40,9 @@ pub enum InvalidEntry {
     /// Longer than anything that it is for.
     #[error("{what} is longer than {limit} bytes")]
     Long {
-        /// Which value.
+        /// The kind of value.
         what: &'static str,
-        /// How long it may be.
+        /// The longest length allowed.
         limit: usize,
     },
     /// It could change what a terminal shows.
@@ -51,9 +51,9 @@ pub enum InvalidEntry {
     /// More than anybody needs.
     #[error("{what}: at most {limit} are allowed")]
     Many {
-        /// Of what.
+        /// The kind of values.
         what: &'static str,
-        /// How many there may be.
+        /// The most that are allowed.
         limit: usize,
     },
     /// A group that is none.

@@ -44,7 +44,7 @@ pub enum Halt {
         index: Index,
         /// The last entry before the recovery.
         base: Index,
-        /// Of the recovery.
+        /// The number of the recovery.
         epoch: u64,
     },
     /// Most voters hold another state.

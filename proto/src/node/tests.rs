@@ -44,7 +44,7 @@ pub(super) struct Mesh {
     unwell: BTreeSet<HostId>,
     /// The host that looked, and the host whose application it looked at.
     looks: BTreeSet<(HostId, HostId)>,
-    /// What each host has written, all of it synced.
+    /// The contents of each host's disk, all of it synced.
     disks: BTreeMap<HostId, Stored>,
 }
 

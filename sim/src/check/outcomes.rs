@@ -11,7 +11,7 @@ use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
 use crate::model::Model;
 
-/// How an event really ended.
+/// The real end of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     UnderWay,

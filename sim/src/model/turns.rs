@@ -46,7 +46,7 @@ pub struct Turn {
     pub wave: usize,
     /// True if the host was removed from the mesh since the deployment began.
     pub gone: bool,
-    /// How often the turn has begun.
+    /// The number of times the turn has begun.
     pub attempt: u8,
 }
 

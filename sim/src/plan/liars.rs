@@ -8,7 +8,7 @@ use crate::clock::Moment;
 use crate::host::HostNo;
 use crate::world::Fault;
 
-/// Of a hundred runs so many have a liar.
+/// The percentage of runs that have a liar.
 const LIARS_PERCENT: u32 = 20;
 
 pub(super) fn faults(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Moment, Fault)> {

@@ -89,10 +89,10 @@ pub(super) struct Requests {
     taken_out: BTreeSet<HostNo>,
 }
 
-/// How long a person waits before asking again.
+/// The time that a person waits before asking again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many times a person asks. Together the tries last longer than any fault.
+/// The number of times a person asks. Together the tries last longer than any fault.
 const TRIES_MAX: u32 = 100;
 
 /// The time within which a node must answer, even if only to say that it

@@ -12,7 +12,7 @@ use super::{Claim, Event, World};
 use crate::host::HostNo;
 use crate::watches::{Errand, Outside, Spell, Ways};
 
-/// How long a telling waits for an answer.
+/// The time that a notification waits for an answer.
 const TELL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time after which an active alarm must have stopped the deployment, once
 /// all is healed. It covers all periods and tries, and a host that dies.

@@ -85,7 +85,8 @@ async fn only_the_rest_is_sent_again() {
     let (dir, (a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
     let part = dir.path().join("part");
     std::fs::write(&part, &bytes[..2_999_990]).unwrap();
-    // The host has different bytes in place of ours: they must not be sent.
+    // The other host's first bytes differ from those that are here already. If it sent
+    // them again, the digest would be wrong.
     let mut other = bytes.clone();
     other[..2_999_990].fill(0);
     put(dir.path(), digest, &other);
@@ -147,7 +148,7 @@ async fn whoever_is_told_that_a_host_is_busy_asks_again() {
     let (dir, (mut a, b)) = (tempfile::tempdir().unwrap(), pair(TCP).await);
     put(dir.path(), digest, &bytes);
     serve_from(&b, dir.path());
-    // Streams that nobody reads take all places of this host.
+    // This host fills all its places with streams that it never reads.
     let mut held = Vec::new();
     let large = bundle(40 * 1024 * 1024);
     put(dir.path(), large.1, &large.0);

@@ -362,7 +362,7 @@ impl<'p> Planner<'p> {
     }
 }
 
-/// What happens to an existing object in the place of an entry.
+/// The treatment of an existing object in the place of an entry.
 enum Existing {
     Goes,
     Stays,
