@@ -24,7 +24,7 @@ mod selinux;
 pub(crate) mod state;
 pub(crate) mod unfinished;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -97,6 +97,12 @@ fn listed(problems: &[Problem]) -> String {
     text
 }
 
+/// The cleanup file of a completed installation. It is complete, but not on stable storage before
+/// [`State::mark_last_successful`] has returned.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Record(pub(crate) File);
+
 /// Installs the bundle in `archive`; its files get the modes and owners of
 /// `originals`. Blocks. May be run again after any failure.
 /// # Errors
@@ -107,7 +113,7 @@ pub(crate) fn install(
     originals: &Originals,
     file_exists: FileExists,
     state: &State,
-) -> Result<(), InstallError> {
+) -> Result<Record, InstallError> {
     watched(appspec, archive, originals, file_exists, state, &mut || ())
 }
 
@@ -121,7 +127,7 @@ fn watched(
     file_exists: FileExists,
     state: &State,
     witness: Witness<'_>,
-) -> Result<(), InstallError> {
+) -> Result<Record, InstallError> {
     let cleanup_file = state.cleanup_file();
     let recorded = |path: PathBuf| move |cause| InstallError::State { path, cause };
     let previous = cleanup::Previous::read(&cleanup_file).map_err(recorded(cleanup_file.clone()))?;

@@ -10,6 +10,7 @@ use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
 use rustix::io::Errno;
@@ -26,6 +27,28 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     File::open(directory)?.sync_all()
+}
+
+/// Does the same, once `earlier` is on stable storage too. Both files are synced at the same time: a
+/// journaling file system then commits once instead of twice, and each commit waits for the disk.
+pub(crate) fn write_after(earlier: &File, path: &Path, content: &[u8]) -> io::Result<()> {
+    let (directory, file) = beside(path, content)?;
+    sync_both(earlier, file.as_file())?;
+    file.persist(path)?;
+    File::open(directory)?.sync_all()
+}
+
+fn sync_both(one: &File, other: &File) -> io::Result<()> {
+    thread::scope(|scope| {
+        let beside = thread::Builder::new().spawn_scoped(scope, || one.sync_all());
+        let other = other.sync_all();
+        let one = match beside {
+            Ok(beside) => beside.join().unwrap_or_else(|_| Err(io::Error::other("the sync panicked"))),
+            // There may be no thread left for this user.
+            Err(_) => one.sync_all(),
+        };
+        one.and(other)
+    })
 }
 
 /// Writes the file without syncing it. If the process dies, the file is complete;
@@ -89,8 +112,13 @@ pub(crate) fn is_as_sealed(file: &File, content: &[u8]) -> io::Result<bool> {
 /// Returns the directory of `path`, and a new file in it with this content.
 fn beside<'p>(path: &'p Path, content: &[u8]) -> io::Result<(&'p Path, tempfile::NamedTempFile)> {
     let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-    fs::create_dir_all(directory)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut file = match tempfile::NamedTempFile::new_in(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(directory)?;
+            tempfile::NamedTempFile::new_in(directory)?
+        }
+        file => file?,
+    };
     file.write_all(content)?;
     seal(file.as_file(), content)?;
     Ok((directory, file))

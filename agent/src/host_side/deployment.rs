@@ -248,11 +248,11 @@ impl Deployment {
         let archive = self.archive();
         let appspec = read_appspec(&archive, &self.appspec_name, CustomEvents::Only(&self.custom_events))?;
         let originals = self.originals()?;
-        install::install(&appspec, &archive, &originals, file_exists, &self.state)
+        let record = install::install(&appspec, &archive, &originals, file_exists, &self.state)
             .map_err(EventError::Install)?;
         // The official agent does this here, not at the deployment's end: this revision is now on
         // the host, and the next deployment has to stop it.
-        self.state.mark_last_successful(&self.dir).map_err(|cause| self.on_disk(cause))
+        self.state.mark_last_successful(&self.dir, &record).map_err(|cause| self.on_disk(cause))
     }
 
     /// Fails, while the old revision still stands, if a script of the new one in `archive` could

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::folder::Folders;
-use super::{InstallError, Witness, selinux};
+use super::{InstallError, Record, Witness, selinux};
 use crate::whole_file;
 
 /// The prefix of a line that is not a path to remove, but one whose SELinux context was set.
@@ -209,12 +209,11 @@ impl Journal {
         self.line([CONTEXT_PREFIX, path.as_os_str().as_bytes()].concat())
     }
 
-    /// Completes the file with a checksum, which is verified when it is read. The
-    /// file is on stable storage when this returns.
-    pub(super) fn seal(self) -> Result<(), InstallError> {
+    /// Completes the file with a checksum, which is verified when it is read.
+    pub(super) fn seal(self) -> Result<Record, InstallError> {
         let sealed = fs::read(&self.path).and_then(|content| whole_file::seal(&self.file, &content));
-        let synced = sealed.and_then(|()| self.file.sync_all());
-        synced.map_err(|cause| InstallError::State { path: self.path, cause })
+        sealed.map_err(|cause| InstallError::State { path: self.path, cause })?;
+        Ok(Record(self.file))
     }
 
     fn line(&mut self, mut line: Vec<u8>) -> Result<(), InstallError> {

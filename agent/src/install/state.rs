@@ -20,6 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::Record;
 use crate::bundle::unpack::{self, DEPTH_MAX};
 use crate::whole_file;
 
@@ -113,9 +114,10 @@ impl State {
         read_marker(&self.most_recent_file())
     }
 
-    /// Marks the deployment in `dir` as the one whose Install completed last.
-    pub(crate) fn mark_last_successful(&self, dir: &Path) -> io::Result<()> {
-        whole_file::write(&self.last_successful_file(), dir.as_os_str().as_bytes())
+    /// Marks the deployment in `dir` as the one whose Install completed last, once the `record` of
+    /// what it installed is on stable storage.
+    pub(crate) fn mark_last_successful(&self, dir: &Path, record: &Record) -> io::Result<()> {
+        whole_file::write_after(&record.0, &self.last_successful_file(), dir.as_os_str().as_bytes())
     }
 
     /// Marks the deployment in `dir` as the one whose bundle arrived last.

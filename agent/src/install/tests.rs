@@ -44,6 +44,12 @@ impl Host {
         );
         let parsed = proto::appspec::parse("appspec.yml", text.as_bytes()).expect("a good AppSpec file");
         install(&parsed.appspec, &self.at(bundle), &Originals::default(), FileExists::Disallow, &self.state)
+            .map(drop)
+    }
+
+    fn mark_last_successful(&self, deployment: &str) {
+        let record = Record(tempfile::tempfile().expect("a file"));
+        self.state.mark_last_successful(&self.state.deployment_dir(deployment), &record).expect("marked");
     }
 
     fn problems(&self, bundle: &str, rest: &str) -> Vec<String> {

@@ -40,9 +40,15 @@ impl UnderWay {
     /// [`io::ErrorKind::ResourceBusy`] if another process installs for the group now.
     pub(crate) fn begin(state: &State, intent: &Intent) -> io::Result<UnderWay> {
         let path = state.installing_file();
-        fs::create_dir_all(path.parent().unwrap_or(&path))?;
-        let mut file =
-            lock(File::options().read(true).write(true).create(true).truncate(false).open(&path)?)?;
+        let open = || File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(path.parent().unwrap_or(&path))?;
+                open()?
+            }
+            file => file?,
+        };
+        let mut file = lock(file)?;
         file.set_len(0)?;
         file.rewind()?;
         let content = serde_json::to_vec(intent)?;

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::install::Record;
 use crate::install::state::{ARCHIVE, State};
 
 fn group() -> GroupName {
@@ -91,7 +92,7 @@ fn installed(script: &str) -> TempDir {
     std::fs::create_dir_all(&archive).expect("a directory");
     std::fs::write(archive.join("check.sh"), format!("#!/bin/sh\n{script}\n")).expect("a file");
     std::fs::set_permissions(archive.join("check.sh"), std::fs::Permissions::from_mode(0o644)).expect("set");
-    state.mark_last_successful(&dir).expect("marked");
+    state.mark_last_successful(&dir, &Record(tempfile::tempfile().expect("a file"))).expect("marked");
     root
 }
 

@@ -58,3 +58,17 @@ fn a_file_that_grew_line_by_line_is_checked_once_it_is_sealed() {
     file.write_all(b"two\n").unwrap();
     assert_eq!(read(&path).unwrap(), None);
 }
+
+#[test]
+fn a_file_is_not_written_before_another_that_cannot_be_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("marker");
+    let earlier = tempfile::tempfile().unwrap();
+    write_after(&earlier, &path, b"old").unwrap();
+    assert_eq!(read(&path).unwrap().unwrap(), b"old");
+    // The kernel refuses to sync a device without storage.
+    let earlier = File::open("/dev/null").unwrap();
+    write_after(&earlier, &path, b"new").unwrap_err();
+    assert_eq!(read(&path).unwrap().unwrap(), b"old");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
+}

@@ -86,6 +86,7 @@ fn an_agent_that_is_killed_at_any_step_ends_in_a_whole_revision() {
             };
             let parts = (&parsed.appspec, &host.state);
             watched(parts.0, &archive, &Originals::default(), FileExists::Disallow, parts.1, &mut witness)
+                .map(drop)
                 .expect("installed");
         }));
         once_unlocked(|| {

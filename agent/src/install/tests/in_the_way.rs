@@ -81,7 +81,7 @@ fn a_first_installation_takes_over_what_is_already_as_it_is_to_be() {
     assert!(said.len() == 1 && said[0].starts_with("`dest/b` already exists"), "{said:?}");
     fs::remove_file(host.at("dest/b")).expect("removed");
     host.install("v1", "").expect("installed");
-    host.state.mark_last_successful(&host.state.deployment_dir("d-1")).expect("marked");
+    host.mark_last_successful("d-1");
     host.check("dest/b", Some("1"));
     // Later installations do not: a file that is there then belongs to somebody.
     let said = host.problems("v2", "");

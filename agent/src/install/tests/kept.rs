@@ -26,7 +26,7 @@ fn check_kept(host: &Host, kept: &[&str]) {
 fn the_oldest_revisions_go_but_never_the_last_good_one() {
     let host = Host::new();
     deployments(&host, &["0+", "1+", "2+", "3+", "4+", "5+", "6"]);
-    host.state.mark_last_successful(&host.state.deployment_dir("0+")).expect("marked");
+    host.mark_last_successful("0+");
     host.state.retain(&host.state.deployment_dir("6"), 5).expect("retained");
     check_kept(&host, &["0+", "3+", "4+", "5+", "6"]);
     host.state.retain(&host.state.deployment_dir("6"), 1).expect("retained");
