@@ -15,7 +15,8 @@ use proto::appspec::{self, AppSpec, CustomEvents, Examined, FileMapping, Mistake
 use proto::lifecycle::{EVENT_TIMEOUT_MAX, LifecycleEvent};
 
 use crate::bundle::unpack::{self, Limits};
-use crate::host_side::deployment::{EventError, find_appspec};
+use crate::host_side::appspec_file::find_appspec;
+use crate::host_side::deployment::EventError;
 use crate::install;
 
 /// The findings, each list in the order of their places.

@@ -3,6 +3,7 @@
 //! Nothing here decides about a deployment. The node says which event to run; the state on disk
 //! says whether a revision was installed before.
 
+pub(crate) mod appspec_file;
 pub(crate) mod deployment;
 pub(crate) mod kept;
 mod left;
@@ -28,6 +29,7 @@ use crate::bundle::cache::require_room;
 use crate::bundle::unpack::{self, Limits};
 use crate::hooks::{self, Patience};
 use crate::install::state::{REVISIONS_MAX, State};
+use appspec_file::AppSpecs;
 use deployment::{Deployment, Event, EventError, Way, failure, scripts_log};
 pub(crate) use left::end_left_scripts;
 pub(crate) use people::missing_users;
@@ -190,6 +192,7 @@ impl HostSide {
                 Mode::Restart => Way::Restart,
             },
             patience: Patience { for_script: run.script_timeout_max, ..self.patience },
+            appspecs: AppSpecs::default(),
         }
     }
 

@@ -24,6 +24,7 @@ use crate::bundle::unpack::{self, Limits};
 use crate::bundle::{self, AcquireError, Cache, Kind};
 use crate::check::{self, Hosts};
 use crate::hooks::Patience;
+use crate::host_side::appspec_file::AppSpecs;
 use crate::host_side::deployment::{Deployment, Event, EventError, Way, failure, scripts_log};
 use crate::host_side::kept;
 use crate::install::state::State;
@@ -110,6 +111,7 @@ impl Local {
             custom_events: events::custom(&request.events),
             way: request.way,
             patience: Patience::default(),
+            appspecs: AppSpecs::default(),
         };
         deployment.make_dir(request.revisions_max)?;
         Ok(Local { request, deployment, id })

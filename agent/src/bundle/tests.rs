@@ -516,3 +516,38 @@ fn a_full_cache_loses_what_was_not_used_for_longest() {
     let left: Vec<bool> = digests.iter().map(|digest| cache.has(digest)).collect();
     assert_eq!(left, [true, false, false, true, true, true]);
 }
+
+#[test]
+fn a_path_in_a_bundle_is_resolved_unless_a_link_leads_out() {
+    let dir = TempDir::new().expect("a directory");
+    let top = dir.path().join("top");
+    fs::create_dir_all(top.join("a/b")).expect("made");
+    fs::write(top.join("a/b/file"), "").expect("written");
+    fs::write(dir.path().join("secret"), "").expect("written");
+    let links = [("near", "a/b"), ("back", "../top/a"), ("out", "../secret"), ("a/up", "../..")];
+    for (link, target) in links {
+        symlink(target, top.join(link)).expect("linked");
+    }
+    symlink(top.join("a"), top.join("full")).expect("linked");
+    // The way to the bundle may have links of its own.
+    symlink("top", dir.path().join("way")).expect("linked");
+    for top in [top, dir.path().join("way")] {
+        let inside = |below: &str| unpack::inside(&top, Path::new(below)).map_err(|error| error.kind());
+        for (below, real) in [
+            ("", ""),
+            ("a/b/file", "a/b/file"),
+            ("./a//b/./file", "a/b/file"),
+            ("a/b/../b/file", "a/b/file"),
+            ("near/file", "a/b/file"),
+            ("back/b", "a/b"),
+            ("full/b", "a/b"),
+        ] {
+            assert_eq!(inside(below).as_deref(), Ok(Path::new(real)), "{below}");
+        }
+        for below in ["out", "a/up/secret", "../secret", "/etc/passwd"] {
+            assert_eq!(inside(below), Err(io::ErrorKind::InvalidInput), "{below}");
+        }
+        assert_eq!(inside("a/missing"), Err(io::ErrorKind::NotFound));
+        assert_eq!(inside("a/b/file/x"), Err(io::ErrorKind::NotADirectory));
+    }
+}

@@ -4,24 +4,24 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use proto::appspec::{self, APPSPEC_BYTES_MAX, AppSpec, CustomEvents, Mistake, Script};
+use proto::appspec::{AppSpec, CustomEvents, Mistake, Script};
 use proto::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, keep_start};
 use proto::lifecycle::{LifecycleEvent, Scripts};
 use proto::policy::FileExists;
 use tokio_util::sync::CancellationToken;
 
+use super::appspec_file::AppSpecs;
 use super::people::missing_users;
 use super::{FetchError, kept, left, lookalikes, unaltered};
 use crate::bundle::AcquireError;
 use crate::bundle::cache::DiskFull;
+use crate::bundle::unpack::UnpackError;
 use crate::bundle::unpack::again::Inventory;
-use crate::bundle::unpack::{UnpackError, inside};
 use crate::hooks::{self, HookFailure, Hooks, Patience};
 use crate::install::originals::Originals;
 use crate::install::state::{ARCHIVE, State};
 use crate::install::unfinished::{Intent, UnderWay};
 use crate::install::{self, InstallError};
-use crate::regular_file;
 use crate::whole_file;
 
 /// A deployment, and the facts that its events need.
@@ -38,6 +38,7 @@ pub(crate) struct Deployment {
     pub(crate) custom_events: Vec<String>,
     pub(crate) way: Way,
     pub(crate) patience: Patience,
+    pub(crate) appspecs: AppSpecs,
 }
 
 /// The direction of a deployment.
@@ -233,6 +234,7 @@ impl Deployment {
             custom_events: intent.custom_events,
             way: Way::Forward,
             patience: Patience::default(),
+            appspecs: AppSpecs::default(),
         };
         let installed = deployment.install_now(intent.file_exists);
         under_way.done().map_err(on_disk)?;
@@ -246,7 +248,8 @@ impl Deployment {
 
     fn install_now(&self, file_exists: FileExists) -> Result<(), EventError> {
         let archive = self.archive();
-        let appspec = read_appspec(&archive, &self.appspec_name, CustomEvents::Only(&self.custom_events))?;
+        let custom = CustomEvents::Only(&self.custom_events);
+        let (_, appspec) = self.appspecs.read(&archive, &self.appspec_name, custom)?;
         let originals = self.originals()?;
         let record = install::install(&appspec, &archive, &originals, file_exists, &self.state)
             .map_err(EventError::Install)?;
@@ -259,10 +262,10 @@ impl Deployment {
     /// not run as the user that it names. A wrong AppSpec file is no failure here: the event that
     /// needs it reports that.
     pub(crate) fn check_users(&self, archive: &Path, events: &[Event]) -> Result<(), EventError> {
-        let Ok((file, bytes)) = find_appspec(archive, &self.appspec_name) else { return Ok(()) };
         let custom = CustomEvents::Only(&self.custom_events);
-        let Ok(parsed) = appspec::parse_with(&file, &bytes, custom) else { return Ok(()) };
-        let missing = missing_users(&file, &parsed.appspec, archive, events);
+        let read = self.appspecs.read(archive, &self.appspec_name, custom);
+        let Ok((file, appspec)) = read else { return Ok(()) };
+        let missing = missing_users(&file, &appspec, archive, events);
         if missing.is_empty() { Ok(()) } else { Err(EventError::AppSpec(missing)) }
     }
 
@@ -278,7 +281,7 @@ impl Deployment {
     pub(crate) async fn hooks(&self, event: &Event, cancel: &CancellationToken) -> Result<(), EventError> {
         let Some(revision) = self.scripts_from(event)? else { return Ok(()) };
         let archive = revision.archive;
-        let appspec = match read_appspec(&archive, &revision.appspec_name, revision.custom) {
+        let (_, appspec) = match self.appspecs.read(&archive, &revision.appspec_name, revision.custom) {
             Err(EventError::NoAppSpec { .. }) if !revision.is_own => return self.pass_over(event, &archive),
             read => read?,
         };
@@ -408,37 +411,6 @@ pub(super) fn archive_of(dir: &Path) -> PathBuf {
 /// Returns the path of the log with the scripts' output.
 pub(crate) fn scripts_log(dir: &Path) -> PathBuf {
     dir.join("logs").join("scripts.log")
-}
-
-/// Reads the AppSpec file of an unpacked bundle: the given name first, then each of CodeDeploy's
-/// own.
-pub(crate) fn read_appspec(
-    archive: &Path,
-    name: &str,
-    custom: CustomEvents<'_>,
-) -> Result<AppSpec, EventError> {
-    let (found, bytes) = find_appspec(archive, name)?;
-    let parsed = appspec::parse_with(&found, &bytes, custom).map_err(EventError::AppSpec)?;
-    for warning in &parsed.warnings {
-        tracing::debug!(%warning, "AppSpec");
-    }
-    Ok(parsed.appspec)
-}
-
-/// Finds the AppSpec file; returns its name and content.
-pub(crate) fn find_appspec(archive: &Path, name: &str) -> Result<(String, Vec<u8>), EventError> {
-    for name in [name, "appspec.yaml", super::APPSPEC_NAME] {
-        let path = archive.join(name);
-        // Do not follow a link in the bundle that leads elsewhere on the host.
-        let read = inside(archive, Path::new(name));
-        match read.and_then(|real| regular_file::read_start(&real, APPSPEC_BYTES_MAX)) {
-            Ok(bytes) => return Ok((name.to_owned(), bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(cause) => return Err(EventError::Disk { path, cause }),
-        }
-    }
-    let near = lookalikes::find(archive);
-    Err(EventError::NoAppSpec { archive: archive.to_owned(), name: name.to_owned(), near })
 }
 
 /// Converts the error into the form that the ledger holds and people read.

@@ -1,5 +1,6 @@
 //! Goes through `files` and the bundle, entry by entry.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io;
@@ -22,8 +23,8 @@ use crate::regular_file::kind_in_words;
 
 pub(super) struct Planner<'p> {
     archive: &'p Path,
-    /// The same path without links.
-    top: PathBuf,
+    /// The same path without links, resolved for the first link in the bundle.
+    top: OnceCell<PathBuf>,
     originals: &'p Originals,
     /// `None` to plan for any host, as if there were nothing on it.
     host: Option<&'p Host<'p>>,
@@ -35,9 +36,10 @@ pub(super) struct Planner<'p> {
     made: HashMap<PathBuf, Option<(PathBuf, usize)>>,
     /// Existing directories in which something is created or removed.
     written_into: HashSet<PathBuf>,
-    /// The real directories from which links led to the present place.
+    /// The real directories from which links led to the present place. Their paths are relative to
+    /// the archive, as are all real paths here.
     followed: Vec<PathBuf>,
-    /// The number of times that links led to each directory.
+    /// The number of times that links led to each real directory.
     copies: HashMap<PathBuf, usize>,
     /// The present depth below a source, in directories.
     depth: usize,
@@ -57,7 +59,7 @@ impl<'p> Planner<'p> {
     ) -> Planner<'p> {
         Planner {
             archive,
-            top: archive.canonicalize().unwrap_or_else(|_| archive.to_owned()),
+            top: OnceCell::new(),
             originals,
             host,
             folders: Folders::new(),
@@ -94,7 +96,7 @@ impl<'p> Planner<'p> {
         }
         if mapping.source.is_empty() {
             self.directories_to(&destination);
-            return self.contents(self.archive, &destination, None);
+            return self.contents(self.archive, &destination, Path::new(""));
         }
         let source = self.archive.join(&mapping.source);
         if fs::symlink_metadata(&source).is_err() {
@@ -104,43 +106,34 @@ impl<'p> Planner<'p> {
         // A link is copied as a link, unless it leads to a directory of the bundle.
         // A source that is reached through a link out of the bundle is not read.
         let parent = Path::new(&mapping.source).parent().unwrap_or(Path::new(""));
-        if let Err(cause) = inside(self.archive, parent) {
-            return self.problems.push(Problem::Unreadable { path: source, cause });
-        }
+        let parent = match inside(self.archive, parent) {
+            Ok(parent) => parent,
+            Err(cause) => return self.problems.push(Problem::Unreadable { path: source, cause }),
+        };
+        self.directories_to(&destination);
         let real = inside(self.archive, Path::new(&mapping.source));
-        match real.ok().filter(|real| real.is_dir()) {
-            Some(_) => {
-                self.directories_to(&destination);
-                self.contents(&source, &destination, None);
-            }
-            None => self.named_file(&source, &destination),
+        match real.ok().filter(|real| self.archive.join(real).is_dir()) {
+            Some(real) => self.contents(&source, &destination, &real),
+            // A destination is always a directory: a file cannot be renamed.
+            None => self.entry(&source, &destination.join(source.file_name().unwrap_or_default()), &parent),
         }
     }
 
-    /// Plans a single file. `destination` is always a directory: a file cannot be renamed.
-    fn named_file(&mut self, source: &Path, destination: &Path) {
-        self.directories_to(destination);
-        let above = source.parent().unwrap_or(source);
-        let real = above.canonicalize().unwrap_or_else(|_| above.to_owned());
-        self.entry(source, &destination.join(source.file_name().unwrap_or_default()), &real);
-    }
-
-    /// Plans the content of a directory. `real` is the source without links, if it is known.
-    fn contents(&mut self, source: &Path, destination: &Path, real: Option<PathBuf>) {
-        let real = real.map_or_else(|| source.canonicalize(), Ok);
+    /// Plans the content of a directory. `real` is the real path of the source.
+    fn contents(&mut self, source: &Path, destination: &Path, real: &Path) {
         let names = fs::read_dir(source).and_then(|entries| {
             entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()
         });
         let line = self.line;
-        match names.and_then(|names| Ok((names, real?))) {
+        match names {
             Ok(_) if self.depth > DEPTH_MAX => {
                 self.give_up(Problem::TooDeep { path: source.to_owned(), line })
             }
-            Ok((mut names, real)) => {
+            Ok(mut names) => {
                 names.sort();
                 self.depth += 1;
                 for name in names {
-                    self.entry(&source.join(&name), &destination.join(&name), &real);
+                    self.entry(&source.join(&name), &destination.join(&name), real);
                 }
                 self.depth -= 1;
             }
@@ -148,7 +141,7 @@ impl<'p> Planner<'p> {
         }
     }
 
-    /// Plans one entry. `parent` is the source's directory, without links.
+    /// Plans one entry. `parent` is the real path of the source's directory.
     fn entry(&mut self, source: &Path, destination: &Path, parent: &Path) {
         if self.is_full {
             return;
@@ -167,17 +160,17 @@ impl<'p> Planner<'p> {
         match kind {
             Ok((Kind::Directory, _)) => {
                 self.directory(destination);
-                self.contents(source, destination, Some(real));
+                self.contents(source, destination, &real);
             }
             Ok((Kind::LinkedDirectory(target), _)) => {
                 let copies = self.copies.entry(target.clone()).or_default();
                 *copies += 1;
                 if *copies > COPIES_MAX {
-                    return self.give_up(Problem::Multiplies { path: target, line });
+                    return self.give_up(Problem::Multiplies { path: self.archive.join(target), line });
                 }
                 self.directory(destination);
                 self.followed.push(parent.to_owned());
-                self.contents(source, destination, Some(target));
+                self.contents(source, destination, &target);
                 self.followed.pop();
             }
             Ok((Kind::File, metadata)) => self.copy(source, destination, &real, &metadata),
@@ -299,8 +292,7 @@ impl<'p> Planner<'p> {
         };
         self.needs_to_write_beside(destination);
         self.made.insert(path.clone(), Some((source.to_owned(), line)));
-        let below = real.strip_prefix(&self.top).unwrap_or(real);
-        let (mode, owner) = self.originals.of_file(below, metadata);
+        let (mode, owner) = self.originals.of_file(real, metadata);
         let (bytes, is_link) = (metadata.len(), metadata.is_symlink());
         let (source, destination) = (source.to_owned(), path);
         let copy = Copy { source, destination, is_link, bytes, mode, owner, replaces, line };
@@ -352,13 +344,16 @@ impl<'p> Planner<'p> {
             };
         }
         let is_absolute = fs::read_link(source).is_ok_and(|target| target.is_absolute());
-        let Ok(target) = source.canonicalize() else { return Kind::Link };
-        if is_absolute || !target.starts_with(&self.top) || !target.is_dir() {
-            return Kind::Link;
-        }
+        let target = if is_absolute { None } else { source.canonicalize().ok() };
+        let Some(target) = target.filter(|target| target.is_dir()) else { return Kind::Link };
+        let Ok(target) = target.strip_prefix(self.top()) else { return Kind::Link };
         let came_from = self.followed.iter().map(PathBuf::as_path).chain([parent]);
-        let is_loop = came_from.into_iter().any(|dir| dir.starts_with(&target));
-        if is_loop { Kind::Link } else { Kind::LinkedDirectory(target) }
+        let is_loop = came_from.into_iter().any(|dir| dir.starts_with(target));
+        if is_loop { Kind::Link } else { Kind::LinkedDirectory(target.to_owned()) }
+    }
+
+    fn top(&self) -> &Path {
+        self.top.get_or_init(|| self.archive.canonicalize().unwrap_or_else(|_| self.archive.to_owned()))
     }
 }
 
@@ -370,7 +365,7 @@ enum Existing {
 
 enum Kind {
     Directory,
-    /// A link to this directory, whose path has no links.
+    /// A link to this real directory.
     LinkedDirectory(PathBuf),
     File,
     Link,
