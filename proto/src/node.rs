@@ -28,6 +28,7 @@ mod stored;
 mod turns;
 mod voting;
 mod whereabouts;
+mod witnesses;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -192,6 +193,7 @@ pub struct Node {
     /// knows.
     behind_since: Option<Time>,
     hearsay: Option<following::Hearsay>,
+    helpers: witnesses::Helpers,
     /// When it last asked its neighbours where other hosts are.
     asked_where: Option<Time>,
     /// Since when this host has known no leader.
@@ -295,6 +297,7 @@ impl Node {
             unconfirmed: None,
             behind_since: None,
             hearsay: None,
+            helpers: witnesses::Helpers::default(),
             asked_where: None,
             leaderless_since: None,
             moved: BTreeMap::new(),

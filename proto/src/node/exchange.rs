@@ -131,6 +131,7 @@ impl Node {
     pub(super) fn beacon_all(&mut self, now: Time) {
         self.steer_clock(now);
         self.note_leader(now);
+        self.note_helpers(now);
         self.ask_where_others_are(now);
         let frame = wire::frame(self.config.mesh, self.told_history(), &self.beacon(now));
         let to_all = self.liveness.connections().into_iter();

@@ -5,16 +5,17 @@
 //! folded ledger assigns to the voters' numbers. It takes a snapshot if most of
 //! these voters tell the same seal for it, each on its own connection. So one lying
 //! host cannot replace what this host knows. A host that was away may only know
-//! voters that are gone or lag like itself. After a while such a host also takes
-//! what two members of the mesh tell alike. A host that does not know any voter yet
-//! believes the first host that answers it: the join token says which host to dial,
-//! and until tokens are signed nothing better can be checked. A lying voter can
-//! still make up entries; only signatures could prevent that.
+//! voters that are gone or lag like itself; `witnesses` decides which other hosts
+//! it believes then. A host that does not know any voter yet believes the first host
+//! that answers it: the join token says which host to dial, and until tokens are signed
+//! nothing better can be checked. A lying voter can still make up entries; only
+//! signatures could prevent that.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::exchange::pick;
+use super::witnesses::WITNESSES;
 use super::{Node, Why};
 use crate::entry::Index;
 use crate::id::HostId;
@@ -29,17 +30,7 @@ const WANT_AGAIN: Duration = Duration::from_millis(300);
 /// asked for again: one round trip, and a second for a voter that is busy.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 
-/// The time that a host must lag without help from a voter that it knows before it
-/// counts as orphaned. Voters that are up answer within a second, and elect a
-/// leader within three.
-const ORPHANED_AFTER: Duration = Duration::from_secs(10);
-/// The time after which an orphaned host takes a snapshot from a single voter, if it
-/// hears no other host. It takes entries from that voter anyway, and in a mesh of two
-/// there is nobody else. Longer than any restart of an agent.
-const ALONE_AFTER: Duration = Duration::from_secs(60);
-/// The number of members that must tell an orphaned host the same.
-const WITNESSES: usize = 2;
-/// The most members that are asked to confirm a snapshot to an orphaned host.
+/// The most witnesses that are asked to confirm a snapshot to an orphaned host.
 const ASKED_MAX: usize = 8;
 
 /// Entries that an orphaned host got from a member that is not a voter.
@@ -73,15 +64,12 @@ impl Node {
         known.is_empty() || known.contains(&host) || self.recovering_host() == Some(host)
     }
 
-    /// Returns true if no voter that this host knows has helped it for too long.
-    pub(super) fn is_orphaned(&self, now: Time) -> bool {
-        self.behind_since.is_some_and(|since| now.since(since) >= ORPHANED_AFTER)
-    }
-
     /// Returns true if this host may ask `host` for what it lacks.
     fn may_ask(&self, host: HostId, now: Time) -> bool {
         let is_second = self.hearsay.as_ref().is_none_or(|hearsay| hearsay.by != host);
-        self.is_believed(host) || (self.is_orphaned(now) && self.members.contains(&host) && is_second)
+        self.is_believed(host)
+            || (self.is_witness(host, now) && is_second)
+            || self.only_helper(now) == Some(host)
     }
 
     /// Notes how far a neighbour says that it has come.
@@ -158,13 +146,20 @@ impl Node {
     }
 
     /// Takes entries from a host that does not vote, as far as this host knows. An
-    /// orphaned host takes them if another member tells the same.
+    /// orphaned host takes them if another witness tells the same, or if there is no
+    /// other.
     fn on_hearsay(&mut self, entries: Vec<LogEntry>, from: HostId, now: Time) {
-        if !self.is_orphaned(now) || !self.members.contains(&from) {
+        let is_only = self.only_helper(now) == Some(from);
+        if !is_only && !self.is_witness(from, now) {
             tracing::debug!(%from, "entries from a host that does not vote are refused");
             return;
         }
         let entries = self.up_to_a_stranger_recovery(entries);
+        if is_only {
+            (self.wanted, self.hearsay) = (None, None);
+            self.ledger.follow(entries);
+            return;
+        }
         let before = self.hearsay.take().filter(|hearsay| hearsay.by != from);
         let told = before.map(|hearsay| hearsay.entries).unwrap_or_default();
         let alike: Vec<LogEntry> = entries.iter().filter(|entry| told.contains(entry)).cloned().collect();
@@ -199,12 +194,10 @@ impl Node {
         let me = self.config.host;
         let mut asked = self.voters_known();
         asked.extend(self.recovering_host());
-        if self.is_orphaned(now) {
-            let ahead = self.heard.iter().filter(|(host, heard)| {
-                heard.index >= index && self.members.contains(*host) && self.liveness.is_heard(**host)
-            });
-            asked.extend(ahead.map(|(host, _)| *host).take(ASKED_MAX));
-        }
+        let ahead = self.heard.iter().filter(|(host, heard)| {
+            heard.index >= index && self.is_witness(**host, now) && self.liveness.is_heard(**host)
+        });
+        asked.extend(ahead.map(|(host, _)| *host).take(ASKED_MAX));
         let others: Vec<HostId> = asked.into_iter().filter(|it| ![me, from].contains(it)).collect();
         for voter in others {
             self.send(voter, &Message::Confirm { index });
@@ -228,37 +221,24 @@ impl Node {
         }
     }
 
-    /// Returns the voter that is the only host that this one hears, if no voter has
-    /// helped it for a long time: nobody else can confirm what that voter tells.
-    fn only_voter_heard(&self, now: Time) -> Option<HostId> {
-        let is_alone = self.behind_since.is_some_and(|since| now.since(since) >= ALONE_AFTER);
-        let mut heard = self.liveness.all_heard().into_iter().filter(|_| is_alone);
-        let (only, another) = (heard.next()?, heard.next());
-        (another.is_none() && self.voters_known().contains(&only)).then_some(only)
-    }
-
     fn take_if_confirmed(&mut self, now: Time) {
         let voters = &self.ledger.voters().voters;
         let hosts: BTreeSet<HostId> =
             voters.iter().filter_map(|voter| self.voter_hosts.get(voter).copied()).collect();
-        let (most, is_orphaned) = (voters.len() / 2, self.is_orphaned(now));
-        let recovered = self.recovering_host();
-        let only_voter = self.only_voter_heard(now);
-        let members = &self.members;
-        let is_confirmed = |it: &mut Unconfirmed| {
-            let by_voters = it.by.intersection(&hosts).count();
-            by_voters > most
-                || (is_orphaned && it.by.intersection(members).count() >= WITNESSES)
-                || recovered.is_some_and(|host| it.by.contains(&host))
-                || only_voter.is_some_and(|voter| it.by.contains(&voter))
+        let most = voters.len() / 2;
+        let sufficient = [self.recovering_host(), self.only_helper(now)];
+        let is_confirmed = |by: &BTreeSet<HostId>| {
+            by.intersection(&hosts).count() > most
+                || by.iter().filter(|host| self.is_witness(**host, now)).count() >= WITNESSES
+                || sufficient.into_iter().flatten().any(|host| by.contains(&host))
         };
-        if let Some(Unconfirmed { snapshot, .. }) = self.unconfirmed.take_if(is_confirmed)
+        if !self.unconfirmed.as_ref().is_some_and(|it| is_confirmed(&it.by)) {
+            return;
+        }
+        if let Some(Unconfirmed { snapshot, .. }) = self.unconfirmed.take()
             && self.ledger.follow_snapshot(snapshot)
         {
             self.note_help();
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -102,7 +102,7 @@ impl Mesh {
     }
 
     /// Adds one host that is connected to all others.
-    fn add(&mut self, number: u8) -> HostId {
+    pub(super) fn add(&mut self, number: u8) -> HostId {
         let config = config(number);
         let host = config.host;
         for other in self.nodes.keys() {
