@@ -15,7 +15,11 @@
 //! - what one of three voters relays for another that the leader does not hear: nobody
 //!   else could relay it;
 //! - what a host says about itself, about its own turn, and about what it reads or tells
-//!   for all (alarms, triggers, the application of another host as it sees it);
+//!   for all (alarms, triggers, the application of another host as it sees it). That
+//!   includes the frames of its earlier starts: to the mesh, a host that repeats how it
+//!   announced an earlier start is two agents with one key;
+//! - what the only host that could help tells a host that was away for long, after ten
+//!   minutes;
 //! - that a host is Down or up again, which any member may propose: the others correct a
 //!   false word as soon as they notice;
 //! - what any member may request in a person's name, for example a removal.
@@ -48,6 +52,8 @@ pub type Dice<'a> = &'a mut dyn FnMut(u64) -> u64;
 /// A member that lies, and the frames that it has sent.
 #[derive(Debug, Default)]
 pub struct Liar {
+    /// The start that sent the frames.
+    start: u64,
     sent: VecDeque<Vec<u8>>,
     proposals: u64,
 }
@@ -57,6 +63,10 @@ impl Liar {
     /// beside it, unless it has no lie of that kind.
     pub fn lie(&mut self, me: &Node, to: &Node, frame: &[u8], dice: Dice<'_>) -> Option<Vec<u8>> {
         let mesh = me.config.mesh;
+        if self.start != me.start {
+            self.start = me.start;
+            self.sent.clear();
+        }
         self.sent.push_back(frame.to_vec());
         if self.sent.len() > REMEMBERED_MAX {
             self.sent.pop_front();
@@ -253,4 +263,27 @@ fn false_snapshot(me: &Node, to: &Node, dice: Dice<'_>) -> Option<Message> {
     state.skip(index);
     let (term, hash, voters) = (1 + dice(12), drawn(dice), me.ledger.voters().clone());
     Some(Message::Snapshot(Box::new(Snapshot { index, term, hash, voters, state: state.encode() })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Stored;
+    use crate::node::tests::config;
+    use crate::time::Time;
+
+    #[test]
+    fn it_repeats_no_frame_of_an_earlier_start() {
+        let start = |number: u8, seed: u64| {
+            let config = crate::config::Config { seed, ..config(number) };
+            Node::start(config, Stored::default(), Time::from_micros(1)).expect("it starts")
+        };
+        let (first, second, other) = (start(0, 1), start(0, 2), start(1, 3));
+        let mut liar = Liar::default();
+        // With this die it always repeats the first frame that it remembers.
+        let mut lie = |me: &Node, frame: &[u8]| liar.lie(me, &other, frame, &mut |_| 0);
+        assert_eq!(lie(&first, b"one"), Some(b"one".to_vec()));
+        assert_eq!(lie(&first, b"two"), Some(b"one".to_vec()));
+        assert_eq!(lie(&second, b"three"), Some(b"three".to_vec()));
+    }
 }
