@@ -256,7 +256,9 @@ impl World {
     /// Ends all faults: mends what is cut, and starts hosts that are down.
     pub fn heal(&mut self) {
         self.say("all is healed".into());
-        self.healed_at = self.now;
+        // A stall ends by itself.
+        let stalls_end = self.hosts.iter().map(|host| host.stalled_until).max();
+        self.healed_at = stalls_end.max(Some(self.now)).unwrap_or_default();
         self.network.mend_all();
         let quality = self.network.quality_mut();
         quality.loss_per_million = 0;
@@ -266,7 +268,6 @@ impl World {
         self.end_lies();
         for no in 0..self.hosts.len() {
             let host = &mut self.hosts[no];
-            // A stall ends by itself.
             host.disk.set_slowness(0);
             if !host.is_up() {
                 let no = host.no;
