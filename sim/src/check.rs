@@ -27,6 +27,7 @@ use proto::entry::{Entry, Failure, Index};
 use proto::id::{DeploymentId, HostId};
 use proto::io::{Reply, Request, Run};
 use proto::node::Node;
+use proto::time::LedgerTime;
 
 use crate::chronicle::Chronicle;
 use crate::clock::Moment;
@@ -228,10 +229,12 @@ impl Checks {
         let verdict = self.promises.counts(host, node);
         self.report(verdict, now);
         let index = node.state().index();
-        let head = node.mesh().hash;
+        let mesh = node.mesh();
+        let head = mesh.hash;
         let known = self.agreement.last();
         let mut fresh = Vec::new();
         if index > known {
+            self.ledger_time.voters(mesh.voters.iter().filter_map(|host| self.number(*host)).collect());
             // The entries are chained to the hash on which all hosts agree. If
             // this host had another past, the hash of its head would differ.
             for (at, hash, entry) in node.entries_after(known, self.agreement.hash(known)) {
@@ -248,6 +251,7 @@ impl Checks {
                 }
             }
         }
+        self.ledger_time.folded(host, index, now);
         let verdict = self.agreement.sees(host, index, head);
         self.report(verdict, now);
         if index <= known {
@@ -266,7 +270,7 @@ impl Checks {
         self.model.apply_at(index, entry);
         self.chronicle.entry(now, &self.model);
         let verdicts = [
-            self.ledger_time.entry(entry.at, self.numbers.len(), now),
+            self.ledger_time.entry(index, entry.at, now),
             self.minimum.entry(index, &self.model),
             self.waves.entry(index, &self.model),
             self.turns.entry(&self.model, &self.numbers),
@@ -296,8 +300,8 @@ impl Checks {
         self.health.event_ends(host, run);
     }
 
-    pub fn host_up(&mut self, host: HostNo) {
-        self.ledger_time.host_up(host);
+    pub fn host_up(&mut self, host: HostNo, shows: LedgerTime, now: Moment) {
+        self.ledger_time.host_up(host, shows, now);
     }
 
     pub fn host_down(&mut self, host: HostNo) {

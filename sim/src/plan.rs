@@ -20,7 +20,7 @@ use crate::hooks::Bundle;
 use crate::host::{Profile, Tuning};
 use crate::network::Quality;
 use crate::watches::{self, Spell};
-use crate::world::{Asked, Fault, Wish, World};
+use crate::world::{Asked, Fault, World};
 
 #[derive(Debug)]
 pub struct Plan {
@@ -97,8 +97,7 @@ impl Plan {
             wishes.extend(harder.wishes);
             faults.extend(harder.faults);
         }
-        let freezes = wishes.iter().any(|(_, asked)| matches!(asked.wish, Wish::Freeze { .. }));
-        faults.extend(disasters::faults(&mut chance.fork("disasters"), count, heal_at, freezes));
+        faults.extend(disasters::faults(&mut chance.fork("disasters"), count, heal_at));
         faults.extend(liars::faults(&mut chance.fork("liars"), count, heal_at));
         let groups = work::GROUPS.map(|(name, _)| name);
         let mut spells = watches::spells(&mut chance.fork("outside"), &groups, heal_at);

@@ -1,96 +1,138 @@
-//! The ledger's time advances by the time that really passes, whatever the
-//! clocks show.
+//! The ledger's time advances by the time that really passes. Wall clocks move it
+//! only as far as most voters' clocks show, and only in small steps: it gains at most
+//! a tenth of the time that passes.
 //!
-//! It may run a tenth faster while most voters' clocks are ahead. It may be set
-//! anew only if most hosts were down at the same time since the last entry,
-//! because then perhaps nobody knows how long that took.
+//! It goes on from what most voters' clocks show in one step only if fewer voters than
+//! a majority still know the time. This is exact: the host that stamps such an entry
+//! hears most voters, and would have taken the time from any of them that knew it. So
+//! at most the others can know it. A voter knows the time if it has folded an entry
+//! when that was new, some seconds after it started, and has not gone down since: it
+//! heard the host that stamped the entry, and the beacons of that host tell the time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use proto::entry::Index;
 use proto::time::LedgerTime;
 
 use super::{Claim, Verdict, Violation};
 use crate::clock::Moment;
 use crate::host::HostNo;
 
-/// How much the ledger's time may gain, in percent of the time that passes: a
-/// tenth, and what host clocks gain.
-const GAINS_MAX: i64 = 15;
+/// What a host's own clock gains at most, in percent of the time that passes.
+const DRIFT_MAX: i64 = 5;
+/// The most that the ledger's time gains while most voters' clocks are ahead: a tenth,
+/// and what host clocks gain.
+const GAINS_MAX: i64 = 16;
 /// How long before an entry is first seen here it may have been stamped.
 const SLACK_MS: i64 = 20_000;
-/// After most hosts were down, how long the first entries may still be older
-/// ones.
-const LEARNS_FOR: Duration = Duration::from_secs(30);
+/// The time after its start in which a host hears the ledger's time from its
+/// neighbours.
+const LISTENS: Duration = Duration::from_secs(6);
+/// The time after its first fold in which an entry is new: later it may come from a
+/// host that does not know the time.
+const NEW_FOR: Duration = Duration::from_secs(3);
+/// After most voters have forgotten the time, how long the first entries may still be
+/// older ones.
+const OLDER_ONES: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Default)]
+/// All leads are over the time since the world began, in milliseconds.
+#[derive(Clone, Debug, Default)]
 pub struct LedgerClock {
-    /// By how many milliseconds, at most, the stamps were ahead of the time
-    /// since the world began, and when that was seen.
+    /// The greatest lead of the entries' stamps, and when it was seen.
     ahead: Option<(i64, Moment)>,
-    /// Until this moment, `ahead` is determined anew.
-    learns_until: Moment,
-    /// The hosts that are up.
-    up: BTreeSet<HostNo>,
-    /// The hosts that have been up all the time since the last entry.
-    stayed: BTreeSet<HostNo>,
+    /// The greatest lead that the clocks of most voters have shown.
+    of_voters: Option<i64>,
+    voters: BTreeSet<HostNo>,
+    /// The lead of each host's clock.
+    clocks: BTreeMap<HostNo, i64>,
+    /// The hosts that are up, and since when.
+    up: BTreeMap<HostNo, Moment>,
+    /// The hosts that know the ledger's time.
+    know: BTreeSet<HostNo>,
+    /// The newest entry with a stamp, and when it was first seen.
+    newest: (Index, Moment),
+    /// Until this moment, the ledger's time may be taken from the voters' clocks.
+    forgotten_until: Moment,
+}
+
+fn millis(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn since_start(now: Moment) -> i64 {
+    millis(now.as_micros() / 1_000)
 }
 
 impl LedgerClock {
-    pub fn host_up(&mut self, host: HostNo) {
-        self.up.insert(host);
+    pub fn host_up(&mut self, host: HostNo, shows: LedgerTime, now: Moment) {
+        self.up.insert(host, now);
+        self.clock(host, shows, now);
     }
 
     pub fn host_down(&mut self, host: HostNo) {
         self.up.remove(&host);
-        self.stayed.remove(&host);
+        self.know.remove(&host);
     }
 
-    /// Checks a committed entry in a mesh of `hosts` hosts.
-    pub fn entry(&mut self, stamp: LedgerTime, hosts: usize, now: Moment) -> Verdict {
-        let millis = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let passed = millis(now.as_micros() / 1_000);
-        let ahead = millis(stamp.as_millis()) - passed;
-        let stayed = std::mem::replace(&mut self.stayed, self.up.clone());
-        if stayed.len() * 2 <= hosts || self.ahead.is_none() {
-            self.learns_until = now + LEARNS_FOR;
+    /// Notes what a host's clock shows.
+    pub fn clock(&mut self, host: HostNo, shows: LedgerTime, now: Moment) {
+        self.clocks.insert(host, millis(shows.as_millis()) - since_start(now));
+        self.compare_clocks();
+    }
+
+    pub fn voters(&mut self, voters: BTreeSet<HostNo>) {
+        self.voters = voters;
+        self.compare_clocks();
+    }
+
+    /// Notes that a host has folded the entries up to `index`.
+    pub fn folded(&mut self, host: HostNo, index: Index, now: Moment) {
+        let (newest, seen) = self.newest;
+        let is_new = index >= newest && now - seen <= NEW_FOR;
+        if is_new && self.up.get(&host).is_some_and(|since| now - *since >= LISTENS) {
+            self.know.insert(host);
         }
-        let (known, since) = self.ahead.unwrap_or((ahead, now));
-        if now < self.learns_until {
-            self.ahead = Some((known.max(ahead), now));
-            return Ok(());
+    }
+
+    fn most(&self) -> usize {
+        self.voters.len() / 2 + 1
+    }
+
+    fn compare_clocks(&mut self) {
+        let mut leads: Vec<i64> =
+            self.voters.iter().filter_map(|voter| self.clocks.get(voter)).copied().collect();
+        leads.sort_unstable_by(|a, b| b.cmp(a));
+        // So many voters show at least this.
+        self.of_voters = self.of_voters.max(leads.get(self.most() - 1).copied());
+    }
+
+    /// Checks a committed entry.
+    pub fn entry(&mut self, index: Index, stamp: LedgerTime, now: Moment) -> Verdict {
+        self.newest = (index, now);
+        let ahead = millis(stamp.as_millis()) - since_start(now);
+        let know = self.know.intersection(&self.voters).count();
+        if know + self.most() <= self.voters.len() {
+            self.forgotten_until = now + OLDER_ONES;
         }
-        let gains = (passed - millis(since.as_micros() / 1_000)) * GAINS_MAX / 100;
-        if ahead <= known + gains + SLACK_MS {
-            return Ok(());
+        let is_forgotten = now < self.forgotten_until;
+        let by_time = |percent: i64| {
+            let (known, since) = self.ahead?;
+            Some(known + (since_start(now) - since_start(since)) * percent / 100)
+        };
+        let is_within = |limit: Option<i64>| limit.is_some_and(|limit| ahead <= limit + SLACK_MS);
+        let by_the_clocks = is_within(self.of_voters) && (is_forgotten || is_within(by_time(GAINS_MAX)));
+        if !by_the_clocks && !is_within(by_time(DRIFT_MAX)) {
+            let before = by_time(DRIFT_MAX).or(self.of_voters).unwrap_or_default();
+            let what = format!("an entry is stamped {} s too late", (ahead - before) / 1_000);
+            return Err(Violation::new(Claim::LedgerTime, [], what));
         }
-        let what = format!("an entry is stamped {} s too late", (ahead - known) / 1_000);
-        Err(Violation::new(Claim::LedgerTime, [], what))
+        if is_forgotten && self.ahead.is_none_or(|(known, _)| ahead > known) {
+            self.ahead = Some((ahead, now));
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_that_jumps_is_found_unless_the_mesh_stood_still() {
-        let at = |seconds: u64| LedgerTime::from_millis(seconds * 1_000);
-        let now = |seconds: u64| Moment::from_micros(seconds * 1_000_000);
-        let mut clock = LedgerClock::default();
-        (0..3).for_each(|no| clock.host_up(HostNo(no)));
-        assert_eq!(clock.entry(at(1_000), 3, now(10)), Ok(()));
-        assert_eq!(clock.entry(at(1_100), 3, now(110)), Ok(()));
-        clock.host_down(HostNo(0));
-        let violation = clock.entry(at(9_000), 3, now(120)).expect_err("hours in ten seconds");
-        assert_eq!(violation.claim, Claim::LedgerTime);
-        // Two of three are down now, one of them for some time.
-        clock.host_down(HostNo(1));
-        assert_eq!(clock.entry(at(1_105), 3, now(200)), Ok(()), "stamped before they went down");
-        assert_eq!(clock.entry(at(9_000), 3, now(201)), Ok(()));
-        (0..2).for_each(|no| clock.host_up(HostNo(no)));
-        assert_eq!(clock.entry(at(9_001), 3, now(202)), Ok(()));
-        assert_eq!(clock.entry(at(9_100), 3, now(301)), Ok(()));
-        assert!(clock.entry(at(9_900), 3, now(311)).is_err());
-    }
-}
+mod tests;

@@ -58,14 +58,11 @@ const KINDS: [Kind; 10] = [
     Kind::Forget,
 ];
 
-/// A freeze ends by the clock of the host that accepted it. So in a run that
-/// `freezes`, no clock is off by hours.
-pub(super) fn faults(dice: &mut Chance, hosts: u64, until: Moment, freezes: bool) -> Vec<(Moment, Fault)> {
+pub(super) fn faults(dice: &mut Chance, hosts: u64, until: Moment) -> Vec<(Moment, Fault)> {
     if !dice.percent(DISASTERS_PERCENT) {
         return Vec::new();
     }
     let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| dice.percent(40)).collect();
-    let kinds: Vec<Kind> = kinds.into_iter().filter(|kind| !freezes || *kind != Kind::Hours).collect();
     let mut faults = Vec::new();
     if kinds.is_empty() {
         return faults;

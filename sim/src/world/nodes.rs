@@ -55,7 +55,7 @@ impl World {
         };
         self.hosts[no.index()].node = Some(Box::new(Running(node)));
         self.network.host_up(no, boot);
-        self.checks.host_up(no);
+        self.checks.host_up(no, local.to_ledger(), now);
         self.queue.push(now, Event::Bootstrap { host: no, boot });
         self.after_input(no);
     }
@@ -168,6 +168,7 @@ impl World {
         let host = &mut self.hosts[no.index()];
         host.looked_at = index;
         let Some(running) = &host.node else { return };
+        self.checks.ledger_time.clock(no, host.clock.show(self.now).to_ledger(), self.now);
         self.story.folded(no, &running.0, &mut self.checks, self.now);
     }
 }
