@@ -18,6 +18,9 @@ use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
+use tokio::sync::watch;
+
+use crate::bundle::cache::free_for_bundles;
 
 /// What the ballast holds: days of the agent's records, a few hundred bytes a turn, and
 /// small against any disk that serves.
@@ -75,7 +78,14 @@ struct Held {
     /// Its present size, in bytes.
     bytes: u64,
     room: Room,
+    /// The directory below which bundles are unpacked, which may be on another disk.
+    unpacked: Option<PathBuf>,
+    free: watch::Sender<u64>,
 }
+
+/// The free bytes are told in steps of this size, so that each record that the agent
+/// writes is not news.
+const STEP_BYTES: u64 = 1024 * 1024;
 
 impl Ballast {
     /// Takes hold of the ballast in the data directory, or of as much of it as fits now.
@@ -90,9 +100,23 @@ impl Ballast {
         let bytes = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
         let whole = statvfs(dir).map_or(0, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) / BALLAST_PART);
         let whole = whole.min(BALLAST_BYTES);
-        let mut held = Held { dir: dir.to_owned(), file, whole, bytes, room: Room::Enough };
+        let (free, _) = watch::channel(u64::MAX);
+        let (dir, room) = (dir.to_owned(), Room::Enough);
+        let mut held = Held { dir, file, whole, bytes, room, unpacked: None, free };
         held.look(true);
         Ballast(Arc::new(Mutex::new(held)))
+    }
+
+    /// Also looks at the disk of the directory below which bundles are unpacked.
+    pub(crate) fn look_also_at(&self, unpacked: &Path) {
+        let mut held = self.lock();
+        held.unpacked = Some(unpacked.to_owned());
+        held.look(false);
+    }
+
+    /// Returns the bytes that bundles and their files may take, as they change.
+    pub(crate) fn free(&self) -> watch::Receiver<u64> {
+        self.lock().free.subscribe()
     }
 
     /// Looks at the disk before something is written to it: lets go of a piece if there
@@ -142,6 +166,16 @@ impl Held {
         } else {
             self.set_room(Room::Enough);
         }
+        self.tell_free();
+    }
+
+    fn tell_free(&self) {
+        let lacks = self.whole.saturating_sub(self.bytes);
+        let packed = free_for_bundles(&self.dir).map(|free| free.saturating_sub(lacks));
+        let unpacked = self.unpacked.as_deref().and_then(free_for_bundles);
+        let Some(free) = packed.into_iter().chain(unpacked).min() else { return };
+        let free = free / STEP_BYTES * STEP_BYTES;
+        self.free.send_if_modified(|told| std::mem::replace(told, free) != free);
     }
 
     /// Makes the file so long, with blocks of its own.

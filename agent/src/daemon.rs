@@ -11,7 +11,7 @@ use proto::config::Config;
 use proto::io::{Input, Notice, Output};
 use proto::node::{Node, StartError, Stored};
 use sd_notify::NotifyState;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::ballast::Ballast;
 use crate::clock::Clock;
@@ -185,6 +185,7 @@ struct Inbox {
     commands: mpsc::Receiver<Command>,
     outcomes: mpsc::Receiver<Input>,
     written: mpsc::Receiver<Done>,
+    free: watch::Receiver<u64>,
     stops: mpsc::Receiver<()>,
     alive: tokio::time::Interval,
 }
@@ -203,11 +204,17 @@ impl Inbox {
             // If no sender is left for the next two, the loop just goes on without them.
             Some(input) = self.outcomes.recv(), if has_room => Incoming::Input(input),
             Some(command) = self.commands.recv(), if has_room => Incoming::Command(command),
+            Ok(()) = self.free.changed(), if has_room => Incoming::Input(self.disk()),
             () = sleep_until(wake), if has_room => Incoming::Input(Input::Wake),
             Some(()) = self.stops.recv() => Incoming::Stop,
             () = sleep_until(stage_over) => Incoming::StageOver,
             _ = self.alive.tick() => Incoming::Alive,
         }
+    }
+
+    /// Returns the newest look at the disk.
+    fn disk(&mut self) -> Input {
+        Input::Disk { free: *self.free.borrow_and_update() }
     }
 }
 
@@ -253,17 +260,18 @@ struct Daemon {
 impl Daemon {
     fn new(parts: Parts) -> (Self, Inbox) {
         let Parts { clock, restored, ballast, transport, events, commands, notices, work, stops } = parts;
+        let free = ballast.free();
         let (writer, written) = Writer::start(restored.store, ballast);
         let (effects, outcomes) = Effects::new(transport, writer, work, notices);
         let every = sd_notify::watchdog_enabled().map_or(ALIVE_EVERY, |limit| ALIVE_EVERY.min(limit / 2));
         let alive = tokio::time::interval(every);
         let daemon = Daemon { clock, node: restored.node, effects, stage: Stage::Running };
-        (daemon, Inbox { events, commands, outcomes, written, stops, alive })
+        (daemon, Inbox { events, commands, outcomes, written, free, stops, alive })
     }
 
     async fn run(&mut self, inbox: &mut Inbox) -> Result<(), DaemonError> {
         // Start the effects that the node already asks for after its start.
-        self.feed(Input::Wake)?;
+        self.feed(inbox.disk())?;
         while self.stage != Stage::Over {
             let wake = self.node.next_wake().map(|time| self.clock.instant(time));
             match inbox.next(self.effects.has_room(), wake, self.stage.until()).await {

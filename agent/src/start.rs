@@ -76,6 +76,7 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
         transport::start(transport_config).await.context("this agent cannot listen for other hosts")?;
     let clock = Clock::start();
     let ballast = Ballast::hold(&config.data_dir);
+    ballast.look_also_at(&config.deploy_root);
     tokio::spawn(ballast.clone().watch());
     let restored = daemon::restore(
         node_config(&config, host, &mesh_key, &transport)?,

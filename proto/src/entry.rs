@@ -232,6 +232,32 @@ pub enum Body {
     /// An operator recovered the mesh without most of its voters. Only the recovering
     /// host writes this entry; it cannot be proposed.
     MeshRecovered(Box<SignedRecovery>),
+    /// A host whose turn is still to begin says that its disk lacks room for the
+    /// deployment, or has room again: see `state/shortages.rs`.
+    RoomReported {
+        /// The deployment that the turn belongs to.
+        deployment: DeploymentId,
+        /// The host that speaks.
+        host: HostId,
+        /// The shortage; `None` once there is room again.
+        shortage: Option<Shortage>,
+    },
+}
+
+/// A disk with less free space than a deployment needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortage {
+    /// The bytes that the deployment needs at least.
+    pub needed: u64,
+    /// The bytes that are free for it.
+    pub free: u64,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MIB: u64 = 1024 * 1024;
+        write!(f, "{} MiB free, {} MiB needed", self.free / MIB, self.needed.div_ceil(MIB))
+    }
 }
 
 /// The most suspects that a host names when it defers its start.

@@ -106,6 +106,12 @@ pub enum Input {
         /// The bytes of the frame, none of them trusted yet.
         frame: Vec<u8>,
     },
+    /// The shell has looked at the disk with the agent's data. Until the first look,
+    /// the node assumes that there is room.
+    Disk {
+        /// The bytes that bundles and what is unpacked from them may take.
+        free: u64,
+    },
 }
 
 /// Something that a node asks the shell to do.

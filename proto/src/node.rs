@@ -349,6 +349,7 @@ impl Node {
             Input::Probed { probe, result } => self.on_probed(probe, result, now),
             Input::Request { id, request } => self.on_request(id, *request, now),
             Input::Leaving => self.on_leaving(),
+            Input::Disk { free } => self.turns.note_free(free),
         }
         self.settle(now);
     }

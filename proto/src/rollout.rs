@@ -19,6 +19,7 @@ mod lease;
 mod leaving;
 mod member;
 mod past;
+mod short;
 mod sums;
 mod turn;
 mod verdict;

@@ -8,6 +8,7 @@
 //! Invariants: an event runs only after the turn's start is committed and the
 //! event's record is durable. No turn is begun twice.
 
+mod room;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,6 +105,8 @@ pub(crate) struct OwnTurns {
     turns: BTreeMap<DeploymentId, OwnTurn>,
     next_effect: u64,
     leaving: bool,
+    /// The free bytes of the disk at the last look.
+    free: Option<u64>,
 }
 
 impl OwnTurns {
@@ -119,6 +122,11 @@ impl OwnTurns {
     /// Begins no more turns and no more events from now on.
     pub(crate) fn leave(&mut self) {
         self.leaving = true;
+    }
+
+    /// Notes the free bytes of the disk.
+    pub(crate) fn note_free(&mut self, free: u64) {
+        self.free = Some(free);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -334,7 +342,12 @@ impl OwnTurns {
         let mut owed: Vec<Body> = ended.chain(anew).collect();
         if !self.leaving {
             let free = state.running().filter(|rollout| !self.runs_in(&rollout.submission.group, state));
-            owed.extend(free.filter_map(|rollout| start::owed(rollout, me, state, suspects, clock)));
+            owed.extend(free.filter_map(|rollout| {
+                match room::report(rollout, me, state, self.free, clock) {
+                    Some(report) => report,
+                    None => start::owed(rollout, me, state, suspects, clock),
+                }
+            }));
         }
         owed
     }

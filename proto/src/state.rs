@@ -18,6 +18,7 @@ mod membership;
 mod recovered;
 mod repeats;
 mod rollback;
+mod shortages;
 #[cfg(test)]
 mod testing;
 mod triggers;
@@ -48,6 +49,7 @@ pub use deferrals::Deferral;
 pub use health::{Ailing, Checked};
 pub use recovered::Recovered;
 pub use repeats::{NUMBERS_KEPT, PROPOSERS_KEPT};
+pub use shortages::Short;
 
 /// The number of deployments that a group keeps. Older ones are dropped from the
 /// state (their entries may still be in the ledger). A deployment that is over
@@ -239,6 +241,9 @@ pub struct State {
     taken: membership::Taken,
     /// How often the mesh was recovered, and by whom.
     recoveries: VecDeque<Recovered>,
+    /// Hosts whose disk lacks room for their turn to come. This is the last field,
+    /// because the form before it ends here: see `encoded.rs`.
+    shortages: BTreeMap<(DeploymentId, HostId), Short>,
 }
 
 impl State {
@@ -348,6 +353,7 @@ impl State {
         self.fire_timers();
         let folded = self.fold(entry);
         self.forget_deferrals();
+        self.forget_shortages();
         folded
     }
 
@@ -403,6 +409,9 @@ impl State {
             Body::TurnDeferred { deployment, host, suspects } => {
                 self.defer_turn(*deployment, *host, suspects);
             }
+            Body::RoomReported { deployment, host, shortage } => {
+                self.report_room(*deployment, *host, *shortage);
+            }
             Body::MeshRecovered(_) => {}
             Body::TurnBegunAnew { deployment, host, event, attempt } => {
                 if let Some(rollout) = self.rollouts.get_mut(deployment) {
@@ -450,6 +459,7 @@ impl State {
             | Body::TriggersDelivered { .. }
             | Body::TurnDeferred { .. }
             | Body::TurnBegunAnew { .. }
+            | Body::RoomReported { .. }
             | Body::HealthChanged { .. } => Ok(()),
         }
     }
@@ -482,6 +492,11 @@ impl State {
             }
             Body::TurnDeferred { deployment, host, .. } => {
                 !matches!(stage(deployment, host), Some(Stage::Leased { .. }))
+            }
+            Body::RoomReported { deployment, host, shortage } => {
+                let is_to_come =
+                    matches!(stage(deployment, host), Some(Stage::Pending | Stage::Leased { .. }));
+                !is_to_come || self.shortage(*deployment, *host).map(|short| short.shortage) == *shortage
             }
             Body::TurnBegunAnew { deployment, host, event: _, attempt } => {
                 let member = self.rollouts.get(deployment).and_then(|rollout| rollout.members().get(host));

@@ -27,9 +27,13 @@ use crate::time::LedgerTime;
 ///   agents are refused.
 /// - 4: an entry carries the version that it was written in. An entry about a host
 ///   counts only if that host proposed it, so frames of older agents are refused.
-pub const WIRE: u16 = 4;
+/// - 5: a host says that its disk lacks room for its turn. Until all agents of a
+///   mesh know that, no host says it, so frames of version 4 are read.
+pub const WIRE: u16 = 5;
 /// The first version that knows `TurnDeferred`.
 pub(crate) const DEFERRAL_SINCE: u16 = 3;
+/// The first version that knows `RoomReported`.
+pub(crate) const ROOM_SINCE: u16 = 5;
 /// The oldest version whose frames are read. Frames of a newer agent are read as
 /// far as possible: variants are only ever added at the end of an enum, and what
 /// cannot be read is dropped like any other damage.

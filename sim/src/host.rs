@@ -97,6 +97,8 @@ pub struct SimHost {
     pub ahead_micros: i64,
     pub drift: i64,
     pub disk: Disk,
+    /// The bytes that bundles may take, if that was ever limited.
+    pub free: Option<u64>,
     /// Its loop does not run before this moment: a stall.
     pub stalled_until: Moment,
     /// The index up to which the checkers have looked at what this start of the
@@ -140,6 +142,7 @@ impl SimHost {
             ahead_micros: 0,
             drift: 0,
             disk: Disk::default(),
+            free: None,
             stalled_until: Moment::START,
             looked_at: 0,
             wake_at: None,

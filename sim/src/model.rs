@@ -179,6 +179,9 @@ impl Model {
             Body::Submitted(submission) => self.submit(submission),
             Body::TurnStarted { deployment, host } => self.start(*deployment, *host),
             Body::TurnDeferred { deployment, host, suspects: _ } => self.defer(*deployment, *host),
+            Body::RoomReported { deployment, host, shortage } => {
+                self.report_room(*deployment, *host, shortage.is_some());
+            }
             Body::TurnBegunAnew { deployment, host, event: _, attempt } => {
                 let deployment = self.deployments.get_mut(deployment);
                 let most = deployment.as_ref().map_or(0, |deployment| deployment.submission.policy.attempts);
@@ -357,6 +360,13 @@ impl Model {
         let turn = self.deployments.get_mut(&id).and_then(|deployment| deployment.turn_mut(host));
         if let Some(Stage::Leased { deferred_at, .. }) = turn.map(|turn| &mut turn.stage) {
             *deferred_at = Some(clock);
+        }
+    }
+
+    fn report_room(&mut self, id: DeploymentId, host: HostId, is_short: bool) {
+        let clock = self.clock;
+        if let Some(deployment) = self.deployments.get_mut(&id) {
+            deployment.report_room(host, is_short, clock);
         }
     }
 

@@ -278,6 +278,13 @@ impl Story {
                     self.host(*host)
                 )
             }
+            Body::RoomReported { deployment, host, shortage } => {
+                let (deployment, host) = (self.deployment(*deployment), self.host(*host));
+                match shortage {
+                    Some(shortage) => format!("{deployment}: disk full on {host}: {shortage}"),
+                    None => format!("{deployment}: {host} has room for its turn"),
+                }
+            }
             Body::TurnBegunAnew { deployment, host, event, attempt: _ } => {
                 let deployment = self.deployment(*deployment);
                 format!("{deployment}: {} begins its turn anew, interrupted in {event}", self.host(*host))

@@ -71,7 +71,8 @@ impl Trace {
             | Input::Done { .. }
             | Input::Probed { .. }
             | Input::Request { .. }
-            | Input::Leaving => self.words(input),
+            | Input::Leaving
+            | Input::Disk { .. } => self.words(input),
         }
         if let Some(lines) = &mut self.lines {
             lines.push(format!("{at} {host} < {}", ShortInput(input)));
@@ -164,7 +165,8 @@ impl fmt::Display for ShortInput<'_> {
             | Input::Done { .. }
             | Input::Probed { .. }
             | Input::Request { .. }
-            | Input::Leaving => write!(f, "{:?}", self.0),
+            | Input::Leaving
+            | Input::Disk { .. } => write!(f, "{:?}", self.0),
         }
     }
 }

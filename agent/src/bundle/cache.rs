@@ -106,6 +106,13 @@ pub(crate) fn require_room(path: &Path, needed: u64) -> Result<(), DiskFull> {
     Ok(())
 }
 
+/// Returns the number of bytes that bundles and their files may still take below `path`; `None` if that
+/// cannot be determined.
+pub(crate) fn free_for_bundles(path: &Path) -> Option<u64> {
+    let stat = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok())?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize).saturating_sub(kept_bytes(&stat)))
+}
+
 /// Returns the number of bytes that can still be written below `path`; `None` if `path` does not exist.
 fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;

@@ -368,6 +368,8 @@ fn turn(
     let deferral = state.deferral(rollout.submission.deployment, host);
     let waits = deferral
         .map(|deferral| format!("it waits with its start {}", super::health::deferred(deferral, state)));
+    let short = state.shortage(rollout.submission.deployment, host);
+    let short = short.map(|short| super::health::short_words(host, short, &part.stage, rollout, state));
     let down = part.down.map(|since| format!("Down since {}", written(since)));
     let view = TurnView {
         who: names.named(host),
@@ -375,7 +377,7 @@ fn turn(
         status: String::new(),
         event: None,
         error_code: None,
-        message: down.or(waits).or(unwell).or(checked),
+        message: down.or(short).or(waits).or(unwell).or(checked),
         script: None,
         log: None,
         started_at: started_at.map(written),

@@ -4,8 +4,8 @@
 use proto::alarm::Alarm;
 use proto::id::HostId;
 use proto::policy::Mode;
-use proto::rollout::{Blocker, Rollout};
-use proto::state::{Deferral, GroupState, State};
+use proto::rollout::{Blocker, Rollout, Stage};
+use proto::state::{Deferral, GroupState, Short, State};
 
 use super::names::Names;
 use super::{Why, name_of, written};
@@ -32,6 +32,12 @@ impl Why {
             }
             Blocker::AlarmUnread { .. } => {
                 self.message += &named("unread", unread(rollout, state));
+                self
+            }
+            Blocker::NoRoom { .. } => {
+                let short = state.shortages(rollout.submission.deployment);
+                self.message +=
+                    &named("short of room", short.map(|(host, it)| short_of(host, it, state)).collect());
                 self
             }
             Blocker::TurnsInFlight { .. }
@@ -64,6 +70,7 @@ fn way_out(blocker: &Blocker, rollout: &Rollout, state: &State) -> String {
         | Blocker::Suspects { .. }
         | Blocker::NoMajority { .. }
         | Blocker::Deferred { .. }
+        | Blocker::NoRoom { .. }
         | Blocker::ZoneTurnsInFlight { .. }
         | Blocker::WaveEnding { .. }
         | Blocker::Baking { .. } => false,
@@ -111,6 +118,34 @@ pub(super) fn deferred(deferral: &Deferral, state: &State) -> String {
     let suspects: Vec<String> = deferral.suspects.iter().map(|host| name_of(state, *host)).collect();
     let are = if suspects.len() == 1 { "is" } else { "are" };
     format!("since {}: {} {are} suspect", written(deferral.leased), suspects.join(" and "))
+}
+
+/// Describes what a host waits for whose disk lacks room for its turn.
+pub(super) fn short_words(
+    host: HostId,
+    short: &Short,
+    stage: &Stage,
+    rollout: &Rollout,
+    state: &State,
+) -> String {
+    let words =
+        format!("disk full on {}: {} (since {})", name_of(state, host), short.shortage, written(short.since));
+    match stage {
+        Stage::Leased { at } => {
+            let until = *at + rollout.submission.policy.start_timeout;
+            format!("{words}: its turn fails if there is no room by {}", written(until))
+        }
+        Stage::Pending
+        | Stage::NotTargeted
+        | Stage::Started { .. }
+        | Stage::Ended { .. }
+        | Stage::Skipped => format!("{words}: others go first"),
+    }
+}
+
+/// Describes a host that lacks disk space, and since when.
+fn short_of(host: HostId, short: &Short, state: &State) -> String {
+    format!("{} since {}: {}", name_of(state, host), written(short.since), short.shortage)
 }
 
 /// Returns the hosts of a rollout that are out of service for

@@ -118,6 +118,10 @@ fn words(state: &State, body: &Body) -> String {
             let suspects: Vec<String> = suspects.iter().map(name).collect();
             format!("{} waits with its start, as these are suspect: {}", name(host), suspects.join(", "))
         }
+        Body::RoomReported { host, shortage: Some(shortage), .. } => {
+            format!("disk full on {}: {shortage}", name(host))
+        }
+        Body::RoomReported { host, shortage: None, .. } => format!("{} has room for its turn", name(host)),
         Body::TurnEnded { host, outcome, .. } => format!("{} {}", name(host), ended(outcome)),
         Body::StopRequested { deployment, rollback, now, by } => {
             let now = if *now { " now" } else { "" };

@@ -316,6 +316,26 @@ fn a_host_that_waits_with_its_start_is_named_and_who_is_suspect() {
 }
 
 #[test]
+fn a_host_whose_disk_is_full_is_named_with_its_numbers() {
+    const MIB: u64 = 1024 * 1024;
+    let shortage = proto::entry::Shortage { needed: 180 * MIB - 1, free: 12 * MIB };
+    let report = Body::RoomReported { deployment: id(), host: host(1), shortage: Some(shortage) };
+    let state = fold(Minimum::OneAtATime, vec![report.clone()]);
+    assert_eq!(history_line(&state, &report).text, "disk full on web-1: 12 MiB free, 180 MiB needed");
+    let rollout = state.rollout(id()).expect("the deployment");
+    let blocker = Blocker::NoRoom { host: "web-1".into(), shortage, short: 1 };
+    let view = deployment::with_hosts(rollout, &state, &[blocker], &|_| None);
+    let blocker = &view.blockers[0];
+    assert_eq!(blocker.code, "NO_ROOM");
+    assert_eq!((blocker.numbers["short"], blocker.numbers["free_bytes"]), (1, 12 * MIB));
+    let words = "disk full on web-1: 12 MiB free, 180 MiB needed; it goes after the others of its wave";
+    assert!(blocker.message.starts_with(words), "{}", blocker.message);
+    let turn = view.hosts()[0].message.clone().expect("why it waits");
+    assert!(turn.starts_with("disk full on web-1: 12 MiB free, 180 MiB needed (since 1970-"), "{turn}");
+    assert!(turn.contains("others go first") || turn.contains("its turn fails"), "{turn}");
+}
+
+#[test]
 fn a_blocker_names_the_hosts_that_are_out_of_service_and_since_when() {
     let check = proto::health::HealthCheck::new(proto::health::Probe::Tcp("127.0.0.1:80".into()));
     let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };

@@ -83,6 +83,7 @@ impl Why {
                 ("NO_MAJORITY", vec![("voters_up", *voters_up), ("voters", *voters)])
             }
             Blocker::Deferred { deferred } => ("DEFERRED", vec![("deferred", *deferred)]),
+            Blocker::NoRoom { host: _, shortage: _, short } => ("NO_ROOM", vec![("short", *short)]),
             Blocker::ZoneTurnsInFlight { zone: _, in_flight, turns_max } => {
                 ("ZONE_TURNS_IN_FLIGHT", vec![("in_progress", *in_flight), ("turns_max", *turns_max)])
             }
@@ -98,6 +99,10 @@ impl Why {
         if let Blocker::Baking { until, .. } = blocker {
             why.message = format!("{}, until {}", why.message, written(*until));
             why.numbers.insert("until_ms".into(), until.as_millis());
+        }
+        if let Blocker::NoRoom { shortage, .. } = blocker {
+            why.numbers.insert("needed_bytes".into(), shortage.needed);
+            why.numbers.insert("free_bytes".into(), shortage.free);
         }
         why
     }

@@ -58,6 +58,7 @@ impl Body {
             Body::TurnDeferred { deployment: of, host, .. } => ("TurnDeferred", About { host: Some(*host), ..deployment(*of) }),
             Body::TurnBegunAnew { deployment: of, host, .. } => ("TurnBegunAnew", About { host: Some(*host), ..deployment(*of) }),
             Body::MeshRecovered(signed) => ("MeshRecovered", host(signed.recovery().host)),
+            Body::RoomReported { deployment: of, host, .. } => ("RoomReported", About { host: Some(*host), ..deployment(*of) }),
         }
     }
 
@@ -70,6 +71,7 @@ impl Body {
             | Body::TurnEnded { host, .. }
             | Body::TurnDeferred { host, .. }
             | Body::TurnBegunAnew { host, .. }
+            | Body::RoomReported { host, .. }
             | Body::HealthChanged { host, .. } => Some(*host),
             Body::MeshRecovered(signed) => Some(signed.recovery().host),
             Body::Tick
@@ -103,6 +105,7 @@ impl Body {
             | Body::ConfigDeleted(_)
             | Body::AlarmRead { .. }
             | Body::AlarmSet { .. }
+            | Body::RoomReported { .. }
             | Body::Frozen { .. }
             | Body::Unfrozen { .. } => true,
             Body::Tick

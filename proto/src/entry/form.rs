@@ -98,6 +98,7 @@ impl Body {
             | Body::TriggersDelivered { .. }
             | Body::Unfrozen { .. }
             | Body::TurnDeferred { .. }
+            | Body::RoomReported { .. }
             | Body::TurnBegunAnew { .. }
             // Bounded before its signature is verified.
             | Body::MeshRecovered(_) => Ok(()),

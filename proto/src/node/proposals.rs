@@ -53,8 +53,15 @@ impl Proposals {
         self.next_number += 1;
     }
 
+    /// Returns true if this body is proposed already. Of a host's reports about room,
+    /// one at a time is proposed, because their numbers change all the time.
     pub(super) fn has(&self, body: &Body) -> bool {
-        self.pending.values().any(|pending| pending.body == *body)
+        let is_report =
+            |body: &Body, of| matches!(body, Body::RoomReported { deployment, .. } if *deployment == of);
+        self.pending.values().any(|pending| match body {
+            Body::RoomReported { deployment, .. } => is_report(&pending.body, *deployment),
+            other => pending.body == *other,
+        })
     }
 
     pub(super) fn len(&self) -> usize {

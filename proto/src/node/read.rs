@@ -77,6 +77,7 @@ impl Node {
         if let deferred @ 1.. = self.state.deferrals(deployment).count() {
             blockers.push(Blocker::Deferred { deferred: u32::try_from(deferred).unwrap_or(u32::MAX) });
         }
+        blockers.extend(self.no_room(deployment));
         let has_said_so = self.state.deferral(deployment, me).is_some();
         if rollout.may_start(me) && !has_said_so {
             blockers.extend(crate::run::start_blocker(rollout, me, &self.suspects()));
@@ -86,6 +87,18 @@ impl Node {
             Turn::Of(_) | Turn::Over(_) => {}
         }
         blockers
+    }
+
+    /// Returns a blocker if hosts lack disk space for their turn to come.
+    fn no_room(&self, deployment: DeploymentId) -> Option<Blocker> {
+        let name = |host| self.state.host(host).map(|known| known.record.name.clone()).unwrap_or_default();
+        let short: Vec<_> = self.state.shortages(deployment).map(|(host, it)| (name(host), it)).collect();
+        let (host, first) = short.iter().min_by_key(|(name, _)| name)?;
+        Some(Blocker::NoRoom {
+            host: host.clone(),
+            shortage: first.shortage,
+            short: u32::try_from(short.len()).unwrap_or(u32::MAX),
+        })
     }
 
     /// Returns a blocker if this host reaches too few voters for anything to be

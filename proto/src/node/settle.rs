@@ -358,6 +358,7 @@ impl Node {
             | Body::TurnStarted { .. }
             | Body::TurnEnded { .. }
             | Body::TurnDeferred { .. }
+            | Body::RoomReported { .. }
             | Body::TurnBegunAnew { .. }
             | Body::StopRequested { .. }
             | Body::HealthChanged { .. }

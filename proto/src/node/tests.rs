@@ -195,7 +195,8 @@ impl Mesh {
                     | Input::Done { .. }
                     | Input::Probed { .. }
                     | Input::Request { .. }
-                    | Input::Leaving => false,
+                    | Input::Leaving
+                    | Input::Disk { .. } => false,
                 };
                 // A host that is gone gets no input.
                 if let Some(node) = self.nodes.get_mut(&host).filter(|_| !is_lost) {

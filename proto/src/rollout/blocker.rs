@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::WaveKind;
+use crate::entry::Shortage;
 use crate::id::DeploymentId;
 use crate::io::because;
 use crate::time::LedgerTime;
@@ -91,6 +92,16 @@ pub enum Blocker {
     Deferred {
         /// The number of these hosts.
         deferred: u32,
+    },
+    /// Hosts whose turn is still to begin have said that their disk lacks room for
+    /// it.
+    NoRoom {
+        /// The name of the first of these hosts.
+        host: String,
+        /// Its numbers.
+        shortage: Shortage,
+        /// The number of these hosts.
+        short: u32,
     },
     /// The zone's minimum allows no more turns there than are under way.
     ZoneTurnsInFlight {
@@ -197,6 +208,14 @@ impl fmt::Display for Blocker {
                  they are seen by all again, or are counted Down: mend the network between them, or stop the \
                  deployment",
             ),
+            Blocker::NoRoom { host, shortage, short } => {
+                let others = if *short > 1 { format!(", and on {} more", short - 1) } else { String::new() };
+                write!(
+                    f,
+                    "disk full on {host}: {shortage}{others}; it goes after the others of its wave, begins as soon as \
+                     there is room, and fails if there is none within the start timeout: free some space there"
+                )
+            }
             Blocker::ZoneTurnsInFlight { zone, in_flight, turns_max } => {
                 write!(f, "{in_flight} of at most {turns_max} turns {} are under way", in_zone(zone))
             }

@@ -80,7 +80,8 @@ pub struct Member {
     pub installed: Installed,
     /// The time at which the mesh counted it Down; `None` if it is up.
     pub down: Option<LedgerTime>,
-    /// The order of the hosts' names, which decides among equals.
+    /// The order of the hosts' names, which decides among equals. A host that lacks
+    /// disk space is behind all others: its position has [`LAST`] added.
     pub(super) position: u32,
     /// The time at which the group's check found it unwell; `None` if it is well.
     pub ailing: Option<LedgerTime>,
@@ -96,6 +97,9 @@ pub struct Member {
     /// hosts.
     pub(super) gone: bool,
 }
+
+/// Added to the position of a host that goes last. No group has so many hosts.
+const LAST: u32 = 1 << 31;
 
 /// Sums over the members, kept up to date so that an entry costs O(log hosts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -169,13 +173,27 @@ impl Member {
         self.ailing.is_some() && matches!(&self.stage, Stage::Ended { outcome: TurnOutcome::Succeeded, .. })
     }
 
+    /// Lets the host go after all others of its wave that are up, or no longer.
+    pub(super) fn put_last(&mut self, is_last: bool) {
+        self.position = if is_last { self.place() | LAST } else { self.place() };
+    }
+
+    /// Returns the place of its name among those of all hosts.
+    pub(super) fn place(&self) -> u32 {
+        self.position & !LAST
+    }
+
     /// Returns the rank by which hosts are ordered, the lowest first. Unhealthy
     /// hosts go first, because a turn takes nothing out of service there. The next
-    /// ranks depend on what is installed. Hosts that are Down go last: such a host
-    /// would use up its time to start while another could be updated.
+    /// ranks depend on what is installed. Hosts that are Down go last, and before
+    /// them those that lack disk space: such a host would use up its time to start
+    /// while another could be updated.
     pub(super) fn rank(&self) -> u8 {
         if self.down.is_some() {
             return 4;
+        }
+        if self.position != self.place() {
+            return 3;
         }
         if self.is_of_no_service() {
             return 0;

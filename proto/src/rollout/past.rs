@@ -248,7 +248,7 @@ impl Rollout {
     pub(crate) fn shorten(&mut self, roster: &mut Roster) {
         assert!(self.status.is_over(), "only what is over is shortened");
         let mut by_name: Vec<(u32, HostId)> =
-            self.members.iter().map(|(host, member)| (member.position, *host)).collect();
+            self.members.iter().map(|(host, member)| (member.place(), *host)).collect();
         by_name.sort_unstable();
         roster.enter(by_name.into_iter().map(|(_, host)| host));
         self.past = Some(Past::of(self, roster));

@@ -401,12 +401,19 @@ impl State {
 
     fn did_not_start(&self, deployment: DeploymentId, host: HostId) -> String {
         let limit = self.rollouts.get(&deployment).map(|r| r.submission.policy.start_timeout);
-        let down = self.hosts.get(&host).and_then(|host| host.down);
-        match down {
-            Some(_) => "the host is Down: it did not come back in time for its turn".into(),
-            None => {
-                format!("the host did not start its turn within {} s", limit.unwrap_or_default().as_secs())
+        let known = self.hosts.get(&host);
+        let seconds = limit.unwrap_or_default().as_secs();
+        match (known.and_then(|known| known.down), self.shortage(deployment, host)) {
+            (Some(_), _) => "the host is Down: it did not come back in time for its turn".into(),
+            (None, Some(short)) => {
+                let name = known.map_or("the host", |known| &known.record.name);
+                format!(
+                    "disk full on {name}: {}. It did not start its turn within {seconds} s: free some space there, \
+                     then deploy again",
+                    short.shortage
+                )
             }
+            (None, None) => format!("the host did not start its turn within {seconds} s"),
         }
     }
 

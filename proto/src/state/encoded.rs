@@ -6,6 +6,11 @@
 //! does not start, because it must not forget what it has promised. Version 3 has
 //! new fields in the middle of groups and policies. Older agents are no longer
 //! heard (see [`crate::wire::WIRE`]), so no earlier form is read.
+//!
+//! Version 4 adds the hosts that lack disk space, at the end. A state without any is
+//! written as version 3. So an agent of the last release can read it, and agents of
+//! both releases seal the same bytes. A state with such hosts exists only once all
+//! agents of the mesh are newer.
 
 use super::{GroupState, Host, State};
 use crate::entry::Index;
@@ -14,8 +19,13 @@ use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::Rollout;
 use crate::wire;
 
-/// The version of the form that is written, and the only one that is read.
-pub(crate) const VERSION: u16 = 3;
+/// The newest version of the form.
+pub(crate) const VERSION: u16 = 4;
+/// The version without [`State::shortages`].
+const VERSION_BEFORE: u16 = 3;
+/// The encoding of an empty map, with which a state of the newest version ends if
+/// no host lacks disk space.
+const NO_SHORTAGES: u8 = 0;
 /// The byte before the version. No number in our codec begins with it, so it tells
 /// states apart from those that had no version yet.
 const MARK: u8 = 255;
@@ -23,7 +33,7 @@ const MARK: u8 = 255;
 /// The reason why bytes are not the wanted state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAState {
-    #[error("it is a state of version {0}, this agent reads version {VERSION}")]
+    #[error("it is a state of version {0}, this agent reads versions {VERSION_BEFORE} and {VERSION}")]
     Version(u16),
     #[error("it is no state")]
     Malformed,
@@ -34,10 +44,16 @@ pub(crate) enum NotAState {
 impl State {
     /// Encodes the state for a snapshot.
     pub fn encode(&self) -> Vec<u8> {
-        let [high, low] = VERSION.to_be_bytes();
-        let mut bytes = vec![MARK, high, low];
-        bytes.extend_from_slice(&wire::encode(self));
-        bytes
+        let mut form = wire::encode(self);
+        let version = match self.shortages.is_empty() {
+            true => {
+                assert_eq!(form.pop(), Some(NO_SHORTAGES), "an empty map is encoded as its length");
+                VERSION_BEFORE
+            }
+            false => VERSION,
+        };
+        let [high, low] = version.to_be_bytes();
+        [&[MARK, high, low], form.as_slice()].concat()
     }
 
     /// Decodes the bytes of a snapshot, if they are a state as of `index`.
@@ -47,6 +63,7 @@ impl State {
         };
         let read = match u16::from_be_bytes([*high, *low]) {
             VERSION => wire::decode(form),
+            VERSION_BEFORE => wire::decode(&[form, &[NO_SHORTAGES]].concat()),
             other => return Err(NotAState::Version(other)),
         };
         let state: State = read.map_err(|_| NotAState::Malformed)?;
@@ -190,8 +207,8 @@ mod tests {
     #[test]
     fn a_state_of_another_version_is_named_and_one_of_none_is_told_apart() {
         let mut newer = State::founding().encode();
-        newer[2] = 4;
-        assert_eq!(State::decode(&newer, 1), Err(NotAState::Version(4)));
+        newer[2] = 5;
+        assert_eq!(State::decode(&newer, 1), Err(NotAState::Version(5)));
         newer[2] = 2;
         assert_eq!(State::decode(&newer, 1), Err(NotAState::Version(2)));
         assert_eq!(State::decode(&wire::encode(&State::founding()), 1), Err(NotAState::Malformed));

@@ -58,6 +58,7 @@ impl State {
             self.recoveries.pop_front();
         }
         self.forget_deferrals();
+        self.forget_shortages();
     }
 
     /// Returns true if a host took this number because of recoveries, and so has lost

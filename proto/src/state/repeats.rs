@@ -111,6 +111,7 @@ impl State {
             | Body::Frozen { .. }
             | Body::Unfrozen { .. }
             | Body::TurnDeferred { .. }
+            | Body::RoomReported { .. }
             | Body::TurnBegunAnew { .. }
             | Body::MeshRecovered(_) => false,
         }

@@ -11,9 +11,9 @@ fn a_frame_survives_a_round_trip() {
 
 #[test]
 fn the_wire_does_not_change_by_accident() {
-    // 16 bytes of mesh, version 4, epoch 1, history 258, variant 3, 300 as a varint.
+    // 16 bytes of mesh, version 5, epoch 1, history 258, variant 3, 300 as a varint.
     let mut expected = vec![3; 16];
-    expected.extend([0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2, 3, 251, 44, 1]);
+    expected.extend([0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2, 3, 251, 44, 1]);
     assert_eq!(frame(MESH, HISTORY, &Message::Want { after: 300 }), expected);
 }
 

@@ -128,6 +128,15 @@ fn deployment(ours: &model::Deployment, theirs: &Rollout, state: &State) -> Opti
             );
             differ("hosts that wait with their start", &ours, &theirs)
         })
+        .or_else(|| {
+            let is_to_begin = |turn: &&model::Turn| {
+                matches!(turn.stage, model::Stage::Pending | model::Stage::Leased { .. }) && turn.is_short
+            };
+            let ours: BTreeSet<_> = ours.turns.iter().filter(is_to_begin).map(|turn| turn.host).collect();
+            let theirs: BTreeSet<_> =
+                state.shortages(theirs.submission.deployment).map(|(host, _)| host).collect();
+            differ("hosts that lack disk space", &ours, &theirs)
+        })
         .or_else(|| ours.turns.iter().find_map(|turn| member(turn, theirs)))
         .or_else(|| differ("hosts in service", &ours.available(), &theirs.counts().available))
         .or_else(|| differ("fewest in service", &ours.lowest, &theirs.lowest_available))

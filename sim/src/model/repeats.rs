@@ -24,7 +24,7 @@ fn says_how_it_is(body: &Body) -> bool {
     matches!(body, Body::HostDown { .. } | Body::HostUp { .. } | Body::GroupSet(_) | Body::GroupDeleted(_))
         || matches!(body, Body::ConfigSet(_) | Body::ConfigDeleted(_))
         || matches!(body, Body::AlarmRead { .. } | Body::AlarmSet { .. })
-        || matches!(body, Body::Frozen { .. } | Body::Unfrozen { .. })
+        || matches!(body, Body::Frozen { .. } | Body::Unfrozen { .. } | Body::RoomReported { .. })
 }
 
 impl Proposed {

@@ -48,6 +48,8 @@ pub struct Turn {
     pub gone: bool,
     /// The number of times the turn has begun.
     pub attempt: u8,
+    /// True if the host reported that its disk lacks room for the turn.
+    pub is_short: bool,
 }
 
 /// Hosts that go together, and how long they are watched.
@@ -112,6 +114,7 @@ impl Turn {
             wave: 0,
             gone: false,
             attempt: 1,
+            is_short: false,
         }
     }
 
@@ -133,10 +136,11 @@ impl Turn {
         self.healthy && !self.gone
     }
 
-    /// The place in the order: broken hosts go first, hosts that are Down go last.
+    /// The place in the order: broken hosts go first, hosts without room and hosts that are Down go last.
     fn rank(&self) -> u8 {
         match (self.down, self.is_of_no_service()) {
             (true, _) => u8::MAX,
+            (false, _) if self.is_short => 3,
             (false, true) => 0,
             (false, false) => self.installed,
         }
@@ -418,7 +422,10 @@ impl Deployment {
                 let turn = &self.turns[*at];
                 matches!(turn.stage, Stage::Leased { .. }) && !turn.is_of_no_service() && lacks(turn)
             };
-            let place = |at: &usize| (self.turns[*at].wave, self.turns[*at].rank(), *at);
+            let place = |at: &usize| {
+                let turn = &self.turns[*at];
+                (turn.wave, turn.rank(), turn.is_short, *at)
+            };
             let Some(last) = (0..self.turns.len()).filter(is_needed).max_by_key(place) else { return };
             self.turns[last].stage = Stage::Pending;
         }
@@ -473,6 +480,24 @@ impl Deployment {
         is_lost(&|_| true, self.minimum, may_change) || self.turns.iter().any(of_zone)
     }
 
+    /// Handles the report of a host whose turn has not begun. Without room, it goes last; with room
+    /// again, it goes before those without.
+    pub fn report_room(&mut self, host: HostId, is_short: bool, at: Millis) {
+        let may_start = |turn: &Turn| matches!(turn.stage, Stage::Leased { .. });
+        let Some(turn) = self.turn_mut(host) else { return };
+        if turn.is_short == is_short || !(turn.stage == Stage::Pending || may_start(turn)) {
+            return;
+        }
+        turn.is_short = is_short;
+        if is_short {
+            turn.stage = Stage::Pending;
+        } else if turn.stage == Stage::Pending {
+            let give_way = self.turns.iter_mut().filter(|turn| turn.is_short && may_start(turn));
+            give_way.for_each(|turn| turn.stage = Stage::Pending);
+        }
+        self.advance(at);
+    }
+
     /// Handles a host that is in service again. If it held a lease because it was out of service, it
     /// keeps the lease only if any host in its place could go.
     pub fn reconsider(&mut self, host: HostId) {
@@ -489,7 +514,10 @@ impl Deployment {
     fn next(&self) -> Option<usize> {
         let pending: Vec<usize> =
             (0..self.turns.len()).filter(|at| self.turns[*at].stage == Stage::Pending).collect();
-        let next = *pending.iter().min_by_key(|at| (self.turns[**at].wave, self.turns[**at].rank(), **at))?;
+        let next = *pending.iter().min_by_key(|at| {
+            let turn = &self.turns[**at];
+            (turn.wave, turn.rank(), turn.is_short, **at)
+        })?;
         if self.may_go(next) {
             return Some(next);
         }
@@ -508,7 +536,7 @@ impl Deployment {
         let place = |at: &&usize| {
             let other = &self.turns[**at];
             let zone = self.submission.policy.zonal.as_ref().map(|zonal| zonal.place(&other.zone));
-            (other.down, zone, other.wave, **at)
+            (other.down, zone, other.wave, other.is_short, **at)
         };
         let nobody_goes = self.count(Turn::is_in_flight) == 0;
         pending.iter().filter(may_help).min_by_key(place).filter(|_| nobody_goes).copied()

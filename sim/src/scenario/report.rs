@@ -138,7 +138,8 @@ fn host_lines(world: &World, id: DeploymentId, zero: Moment) -> Vec<String> {
     hosts.sort();
     let line = |(no, host): (HostNo, HostId)| {
         let waits = if state.deferral(id, host).is_some() { ": it waits" } else { "" };
-        let stage = format!("{}{waits}", stage(&parts[&host].stage));
+        let short = state.shortage(id, host).map(|short| format!(": disk full, {}", short.shortage));
+        let stage = format!("{}{waits}{}", stage(&parts[&host].stage), short.unwrap_or_default());
         let times = times(world, id, host, zero);
         format!("    {:<4} {:<13} {stage}", no.to_string(), times).trim_end().to_string()
     };

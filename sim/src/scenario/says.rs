@@ -16,10 +16,10 @@ use crate::watches::How;
 use crate::world::{Fault, Who};
 
 /// The first words of the lines of the story, after their time.
-const STEPS: [&str; 27] = [
+const STEPS: [&str; 28] = [
     "redeploy", "recover", "deploy", "stop", "roll", "set", "clear", "freeze", "unfreeze", "delete",
     "remove", "expect", "show", "alarm", "receiver", "kill", "leave", "power", "start", "restart", "wipe",
-    "stall", "cut", "mend", "slow", "clock", "drift",
+    "stall", "cut", "mend", "slow", "disk", "clock", "drift",
 ];
 
 pub(super) fn step(reader: &mut Reader, words: &mut Words<'_>) -> Result<Step, Wrong> {
@@ -42,7 +42,7 @@ pub(super) fn step(reader: &mut Reader, words: &mut Words<'_>) -> Result<Step, W
         "expect" => expectation(reader, words).map(Step::Expect),
         "show" => deployment(words).map(Step::Show),
         "kill" | "leave" | "power" | "start" | "restart" | "wipe" | "stall" | "cut" | "mend" | "slow"
-        | "clock" | "drift" => broken(reader, first, words).map(Step::Break),
+        | "disk" | "clock" | "drift" => broken(reader, first, words).map(Step::Break),
         other => Err(unknown("step", Some(other), STEPS)),
     }
 }
@@ -169,6 +169,15 @@ fn broken(reader: &Reader, first: &str, words: &mut Words<'_>) -> Result<Fault, 
             let times = words.number("how many times slower")?;
             words.expect("times")?;
             Fault::SlowDisk { host, times }
+        }
+        "disk" => {
+            words.expect("of")?;
+            let host = reader.host(words)?;
+            if words.take("is full") {
+                return Ok(Fault::Room { host, free: 0 });
+            }
+            words.expect("has room again")?;
+            Fault::Room { host, free: u64::MAX }
         }
         "clock" => clock(reader, words)?,
         _drift => {

@@ -67,6 +67,12 @@ pub enum Fault {
         host: HostNo,
         times: u32,
     },
+    /// Others fill the disk, or empty it again: bundles may take so many bytes from
+    /// now on, in all starts of the agent.
+    Room {
+        host: HostNo,
+        free: u64,
+    },
     /// The clock gains this much from now on.
     Drift {
         host: HostNo,
@@ -206,6 +212,12 @@ impl World {
             Fault::SlowDisk { host, times } => {
                 self.say(format!("{host}'s disk takes {} times as long", times.max(1)));
                 self.hosts[host.index()].disk.set_slowness(times);
+            }
+            Fault::Room { host, free } => {
+                let how = if free == 0 { "is full" } else { "has room again" };
+                self.say(format!("{host}'s disk {how}"));
+                self.hosts[host.index()].free = Some(free);
+                self.feed(host, Input::Disk { free });
             }
             Fault::Drift { host, parts_per_million } => {
                 self.say(format!("{host}'s clock gains {parts_per_million} ppm"));

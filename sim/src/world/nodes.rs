@@ -58,6 +58,9 @@ impl World {
         self.checks.host_up(no, local.to_ledger(), now);
         self.queue.push(now, Event::Bootstrap { host: no, boot });
         self.after_input(no);
+        if let Some(free) = self.hosts[no.index()].free {
+            self.feed(no, Input::Disk { free });
+        }
     }
 
     /// Without any connection, a host has only its operator's configuration:

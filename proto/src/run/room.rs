@@ -1,0 +1,59 @@
+//! Looks for room on this host's disk before its turn begins.
+
+use std::time::Duration;
+
+use crate::entry::{Body, Shortage};
+use crate::id::HostId;
+use crate::policy::Mode;
+use crate::rollout::{Rollout, Stage};
+use crate::state::State;
+use crate::time::LedgerTime;
+use crate::wire::ROOM_SINCE;
+
+/// The time from one report to the next one in the same deployment. A disk that
+/// others fill and empty again must not fill the ledger.
+pub(super) const REPORT_EVERY: Duration = Duration::from_secs(10);
+/// The bytes that a turn needs besides its bundle, for scripts' logs and records.
+pub(super) const BESIDES: u64 = 1024 * 1024;
+
+/// Returns the report that this host proposes in place of its start: `Some(None)` if
+/// it lacks room and has nothing new to say. Returns `None` if it has room, or if its
+/// turn is not still to begin.
+pub(super) fn report(
+    rollout: &Rollout,
+    me: HostId,
+    state: &State,
+    free: Option<u64>,
+    clock: LedgerTime,
+) -> Option<Option<Body>> {
+    let has_lease = match rollout.members().get(&me)?.stage {
+        Stage::Pending => false,
+        Stage::Leased { .. } => true,
+        Stage::NotTargeted | Stage::Started { .. } | Stage::Ended { .. } | Stage::Skipped => return None,
+    };
+    let deployment = rollout.submission.deployment;
+    let told = state.shortage(deployment, me);
+    let shortage = shortage(rollout, free?);
+    // A host that has room and a lease starts, which says that it has room.
+    let has_nothing_to_say = shortage.is_none() && (has_lease || told.is_none());
+    if has_nothing_to_say || state.hosts().values().any(|host| host.record.wire < ROOM_SINCE) {
+        return None;
+    }
+    let is_news = told.map(|short| short.shortage) != shortage;
+    let is_time = told.is_none_or(|short| clock >= short.at + REPORT_EVERY);
+    Some((is_news && is_time).then_some(Body::RoomReported { deployment, host: me, shortage }))
+}
+
+/// Returns what the disk lacks for the deployment. The files are seldom smaller than
+/// their bundle, so that much is needed at least, whether the bundle is still to be
+/// fetched or only to be unpacked. If more is needed, that is found when the bundle is
+/// unpacked or installed, before the old revision is touched.
+fn shortage(rollout: &Rollout, free: u64) -> Option<Shortage> {
+    let submission = &rollout.submission;
+    let needed = match submission.policy.mode {
+        Mode::Standard => submission.revision.size.saturating_add(BESIDES),
+        // A restart installs nothing.
+        Mode::Restart => return None,
+    };
+    (free < needed).then_some(Shortage { needed, free })
+}
