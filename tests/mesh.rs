@@ -42,6 +42,8 @@ mod prometheus;
 mod recovered;
 #[path = "mesh/refused.rs"]
 mod refused;
+#[path = "mesh/replaced.rs"]
+mod replaced;
 #[path = "mesh/restarts.rs"]
 mod restarts;
 #[path = "mesh/rolling.rs"]
