@@ -47,6 +47,7 @@ pub use freeze::{FREEZE_MAX, Freeze, heeds_freeze};
 pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
 pub use deferrals::Deferral;
 pub use health::{Ailing, Checked};
+pub use membership::Twin;
 pub use recovered::Recovered;
 pub use repeats::{NUMBERS_KEPT, PROPOSERS_KEPT};
 pub use shortages::Short;
@@ -88,17 +89,6 @@ pub struct Host {
     pub starts: Vec<u64>,
     /// The other agent, while two of them run with this host's key.
     pub twin: Option<Twin>,
-}
-
-/// Another agent with a host's key. Neither may act for the host until one of them
-/// has been stopped and the other was started again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Twin {
-    /// The addresses at which the other agent can be dialled. The host's record has
-    /// those of the agent that spoke last.
-    pub addresses: Vec<String>,
-    /// The time at which both were first known to run.
-    pub since: LedgerTime,
 }
 
 /// A host that was taken out of the mesh. It can never come back under its key.
@@ -494,9 +484,7 @@ impl State {
                 !matches!(stage(deployment, host), Some(Stage::Leased { .. }))
             }
             Body::RoomReported { deployment, host, shortage } => {
-                let is_to_come =
-                    matches!(stage(deployment, host), Some(Stage::Pending | Stage::Leased { .. }));
-                !is_to_come || self.shortage(*deployment, *host).map(|short| short.shortage) == *shortage
+                self.is_room_settled(*deployment, *host, *shortage)
             }
             Body::TurnBegunAnew { deployment, host, event: _, attempt } => {
                 let member = self.rollouts.get(deployment).and_then(|rollout| rollout.members().get(host));

@@ -363,11 +363,24 @@ impl Model {
         }
     }
 
+    /// Without room, a host whose turn has not begun goes last; with room again, it goes before
+    /// those without.
     fn report_room(&mut self, id: DeploymentId, host: HostId, is_short: bool) {
         let clock = self.clock;
-        if let Some(deployment) = self.deployments.get_mut(&id) {
-            deployment.report_room(host, is_short, clock);
+        let may_start = |turn: &Turn| matches!(turn.stage, Stage::Leased { .. });
+        let Some(deployment) = self.deployments.get_mut(&id) else { return };
+        let Some(turn) = deployment.turn_mut(host) else { return };
+        if turn.is_short == is_short || !(turn.stage == Stage::Pending || may_start(turn)) {
+            return;
         }
+        turn.is_short = is_short;
+        if is_short {
+            turn.stage = Stage::Pending;
+        } else if turn.stage == Stage::Pending {
+            let give_way = deployment.turns.iter_mut().filter(|turn| turn.is_short && may_start(turn));
+            give_way.for_each(|turn| turn.stage = Stage::Pending);
+        }
+        deployment.advance(clock);
     }
 
     fn end(&mut self, id: DeploymentId, host: HostId, failed: Option<ErrorCode>) {

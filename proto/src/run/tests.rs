@@ -1,8 +1,9 @@
+mod disk_space;
 use std::time::Duration;
 
 use super::start::DEFERRED_AFTER;
 use super::*;
-use crate::entry::{Creator, Entry, HostRecord, ProposalId, Shortage, Submission};
+use crate::entry::{Creator, Entry, HostRecord, ProposalId, Submission};
 use crate::group::{Group, Tag, TagFilter, TagSets};
 use crate::health::{HealthCheck, Probe};
 use crate::id::{Digest, VoterId};
@@ -11,7 +12,7 @@ use crate::policy::Policy;
 use crate::revision::Revision;
 use crate::state::Deferral;
 use crate::time::LedgerTime;
-use crate::wire::{DEFERRAL_SINCE, ROOM_SINCE, WIRE};
+use crate::wire::{DEFERRAL_SINCE, WIRE};
 
 fn me() -> HostId {
     HostId::from_public_key([1; 32])
@@ -224,50 +225,6 @@ fn nobody_says_that_it_waits_to_an_agent_that_does_not_know_what_that_is() {
     let suspects = BTreeSet::from([HostId::from_public_key([2; 32])]);
     let later = ledger.0.clock() + DEFERRED_AFTER;
     assert_eq!(OwnTurns::default().owed(me(), &ledger.0, &suspects, later), []);
-}
-
-#[test]
-fn who_lacks_room_reports_that_in_place_of_its_start() {
-    let mut ledger = Ledger::with_a_mesh_of_three();
-    let next = || DeploymentId::derive(b"the next");
-    let none = BTreeSet::new();
-    let mut turns = OwnTurns::default();
-    let start = Body::TurnStarted { deployment: next(), host: me() };
-    let report = |shortage| Body::RoomReported { deployment: next(), host: me(), shortage };
-    let leased = ledger.0.clock();
-    let owed = |turns: &OwnTurns, ledger: &Ledger, clock| turns.owed(me(), &ledger.0, &none, clock);
-    // Before the first look at the disk it starts.
-    assert_eq!(owed(&turns, &ledger, leased), std::slice::from_ref(&start));
-    turns.note_free(5);
-    let shortage = Some(Shortage { needed: 1 + room::BESIDES, free: 5 });
-    assert_eq!(owed(&turns, &ledger, leased), [report(shortage)]);
-    ledger.add_at(leased, report(shortage));
-    assert_eq!(owed(&turns, &ledger, leased + room::REPORT_EVERY), []);
-    // The others go first, and newer numbers are not told too often.
-    assert!(!ledger.0.rollout(next()).expect("it runs").may_start(me()));
-    turns.note_free(6);
-    assert_eq!(owed(&turns, &ledger, leased + (room::REPORT_EVERY - Duration::from_millis(1))), []);
-    let newer = Some(Shortage { needed: 1 + room::BESIDES, free: 6 });
-    assert_eq!(owed(&turns, &ledger, leased + room::REPORT_EVERY), [report(newer)]);
-    turns.note_free(u64::MAX);
-    assert_eq!(owed(&turns, &ledger, leased + room::REPORT_EVERY), [report(None)]);
-    for number in 2..=3 {
-        let host = HostId::from_public_key([number; 32]);
-        ledger.add(Body::TurnStarted { deployment: next(), host });
-        ledger.add(Body::TurnEnded { deployment: next(), host, outcome: TurnOutcome::Succeeded });
-    }
-    // Its start says that it has room.
-    assert_eq!(owed(&turns, &ledger, leased + room::REPORT_EVERY), [start]);
-}
-
-#[test]
-fn nobody_reports_room_to_an_agent_that_does_not_know_what_that_is() {
-    let mut ledger = Ledger::with_a_mesh_of_three();
-    ledger.join_as(4, VoterId(4), 1, ROOM_SINCE - 1);
-    let mut turns = OwnTurns::default();
-    turns.note_free(0);
-    let start = Body::TurnStarted { deployment: DeploymentId::derive(b"the next"), host: me() };
-    assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), [start]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{GROUPS_MAX, GroupState, HOSTS_MAX, Host, REMOVED_KEPT, Removed, STARTS_KEPT, State, Twin};
+use super::{GROUPS_MAX, GroupState, HOSTS_MAX, Host, REMOVED_KEPT, Removed, STARTS_KEPT, State};
 use crate::alarm::ALARMS_MAX;
 use crate::entry::{ErrorCode, HostRecord};
 use crate::group::Group;
@@ -13,6 +13,17 @@ use crate::io::Refusal;
 use crate::rollout::Stage;
 use crate::time::LedgerTime;
 use crate::trigger::TRIGGERS_MAX;
+
+/// Another agent with a host's key. Neither may act for the host until one of them
+/// has been stopped and the other was started again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Twin {
+    /// The addresses at which the other agent can be dialled. The host's record has
+    /// those of the agent that spoke last.
+    pub addresses: Vec<String>,
+    /// The time at which both were first known to run.
+    pub since: LedgerTime,
+}
 
 impl Host {
     /// Notes the start of the agent that announces itself. Returns true if another

@@ -67,6 +67,17 @@ impl State {
         self.set_timers(deployment, &changed);
     }
 
+    /// Returns true if this report would change nothing.
+    pub(super) fn is_room_settled(
+        &self,
+        deployment: DeploymentId,
+        host: HostId,
+        shortage: Option<Shortage>,
+    ) -> bool {
+        let is_to_come = self.rollouts.get(&deployment).is_some_and(|rollout| is_to_begin(rollout, host));
+        !is_to_come || self.shortage(deployment, host).map(|short| short.shortage) == shortage
+    }
+
     /// Forgets shortages of hosts whose turn has begun or will not come. This runs
     /// after every entry, because a turn can end in many ways and shortages are
     /// rare.

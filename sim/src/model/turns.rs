@@ -480,24 +480,6 @@ impl Deployment {
         is_lost(&|_| true, self.minimum, may_change) || self.turns.iter().any(of_zone)
     }
 
-    /// Handles the report of a host whose turn has not begun. Without room, it goes last; with room
-    /// again, it goes before those without.
-    pub fn report_room(&mut self, host: HostId, is_short: bool, at: Millis) {
-        let may_start = |turn: &Turn| matches!(turn.stage, Stage::Leased { .. });
-        let Some(turn) = self.turn_mut(host) else { return };
-        if turn.is_short == is_short || !(turn.stage == Stage::Pending || may_start(turn)) {
-            return;
-        }
-        turn.is_short = is_short;
-        if is_short {
-            turn.stage = Stage::Pending;
-        } else if turn.stage == Stage::Pending {
-            let give_way = self.turns.iter_mut().filter(|turn| turn.is_short && may_start(turn));
-            give_way.for_each(|turn| turn.stage = Stage::Pending);
-        }
-        self.advance(at);
-    }
-
     /// Handles a host that is in service again. If it held a lease because it was out of service, it
     /// keeps the lease only if any host in its place could go.
     pub fn reconsider(&mut self, host: HostId) {
