@@ -130,7 +130,7 @@ fn a_release_passes_by_a_host_whose_disk_is_full_and_returns_when_it_has_room() 
     std::fs::remove_file(&filler).expect("the filler");
     let view = mesh.wait_for(&id, "Succeeded");
     assert_eq!(turn_of(&view, "web-0")["status"], "Succeeded");
-    mesh.agent("web-1").skein(&["history"]).expect(0, &["disk full on web-0"]);
+    mesh.agent("web-1").skein(&["history", "--entries"]).expect(0, &["disk full on web-0"]);
     mesh.check();
 }
 

@@ -39,7 +39,7 @@ fn a_new_machine_takes_the_place_of_one_that_is_down_and_of_none_that_is_up() {
         let group = mesh.agent("web-1").get("/v1/groups/hello/prod").unwrap_or_default();
         group["hosts"] == 4 && group["healthy"] == 4
     });
-    mesh.agent("web-1").skein(&["history"]).expect(0, &["web-9 joined in the place of web-2"]);
+    mesh.agent("web-1").skein(&["history", "--entries"]).expect(0, &["web-9 joined in the place of web-2"]);
     let source = Bundle::new("v2").write(mesh.path()).display().to_string();
     let ran = mesh.agent("web-9").skein(&["deploy", "hello/prod", &source]);
     ran.expect(0, &["Succeeded", "on 4 of 4 hosts"]);
