@@ -194,6 +194,11 @@ impl Node {
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'a>(pub &'a BTreeMap<Vec<u8>, Vec<u8>>);
 
+/// Returns true if a write replaces the ledger's snapshot.
+pub fn holds_snapshot(changes: &[(Vec<u8>, Option<Vec<u8>>)]) -> bool {
+    changes.iter().any(|(key, _)| OnDisk::is_snapshot(key))
+}
+
 impl Held<'_> {
     /// Returns the number under which the host votes.
     pub fn voter(&self) -> Option<VoterId> {

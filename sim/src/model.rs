@@ -110,6 +110,10 @@ impl Model {
         &self.groups
     }
 
+    pub fn configs(&self) -> &BTreeMap<ConfigName, DeploymentConfig> {
+        &self.configs
+    }
+
     pub fn deployments(&self) -> &BTreeMap<DeploymentId, Deployment> {
         &self.deployments
     }

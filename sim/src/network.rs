@@ -40,6 +40,9 @@ pub struct Quality {
     /// if their connection still exists.
     pub strays_per_million: u32,
     pub stray: Duration,
+    /// How many frames in a million arrive a second time, up to `echo` later.
+    pub echoes_per_million: u32,
+    pub echo: Duration,
     /// How often, in percent, a connection replaces an older one without
     /// telling the node, which then never saw itself disconnected.
     pub silent_replacement_percent: u32,
@@ -57,6 +60,8 @@ impl Default for Quality {
             relays: 2,
             strays_per_million: 0,
             stray: Duration::ZERO,
+            echoes_per_million: 0,
+            echo: Duration::ZERO,
             silent_replacement_percent: 0,
         }
     }
@@ -254,6 +259,10 @@ impl Network {
         later.extend(self.copy(from, to, &frame, None, now));
         if self.chance.per_million(self.quality.duplicates_per_million) {
             later.extend(self.copy(from, to, &frame, None, now));
+        }
+        if self.chance.per_million(self.quality.echoes_per_million) {
+            let late = self.chance.duration(Duration::ZERO, self.quality.echo);
+            later.extend(self.copy(from, to, &frame, None, now).map(|(at, event)| (at + late, event)));
         }
         later
     }

@@ -3,6 +3,7 @@
 //! Everything is decided here, before the run begins. So a person can read a
 //! plan, or leave a part of it out, without a change to the rest.
 
+mod aimed;
 mod disasters;
 mod harder;
 mod liars;
@@ -103,7 +104,23 @@ impl Plan {
         let mut spells = watches::spells(&mut chance.fork("outside"), &groups, heal_at);
         spells.extend(watches::late_spell(&mut chance.fork("late spell"), &groups, heal_at));
         let cancels_take = troubles::cancels_take(&mut chance.fork("cancels"));
-        Plan { seed, hosts, tuning, quality, clocks, bundles, wishes, faults, spells, cancels_take, heal_at }
+        let mut plan = Plan {
+            seed,
+            hosts,
+            tuning,
+            quality,
+            clocks,
+            bundles,
+            wishes,
+            faults,
+            spells,
+            cancels_take,
+            heal_at,
+        };
+        // Drawn last, from a stream of its own: a plan that aims at nothing stays
+        // what it was.
+        aimed::aim(&mut chance.fork("aimed"), &mut plan);
+        plan
     }
 
     /// Builds the world of this plan.

@@ -103,6 +103,10 @@ impl OnDisk<'_> {
         self.record(b"B").map(|base: Base| base.index)
     }
 
+    pub(crate) fn is_snapshot(key: &[u8]) -> bool {
+        key == b"S"
+    }
+
     /// Returns the index of the snapshot.
     pub(crate) fn snapshot(&self) -> Option<Index> {
         self.record(b"S").map(|snapshot: Snapshot| snapshot.index)

@@ -169,7 +169,11 @@ fn altered_beacon(me: &Node, beacon: Beacon, dice: Dice<'_>) -> Beacon {
         1 => Beacon { hash: drawn(dice), ..beacon },
         2 => Beacon { leader: another(me, dice).map(|(_, record)| record.voter), ..beacon },
         3 => Beacon { lost: others, ..beacon },
-        4 => Beacon { checkpoint: Some((index, drawn(dice))), ..beacon },
+        4 => {
+            // Hosts compare only the seals of checkpoints that both have.
+            let sealed = beacon.checkpoint.map_or(index, |(sealed, _)| sealed);
+            Beacon { checkpoint: Some((sealed, drawn(dice))), ..beacon }
+        }
         5 => Beacon { wall: LedgerTime::from_millis(dice(FAR)), ..beacon },
         _ => Beacon { clock: Some(LedgerTime::from_millis(dice(FAR))), ..beacon },
     }

@@ -32,6 +32,7 @@ fn difference(model: &Model, state: &State) -> Option<String> {
             let theirs: BTreeSet<_> = state.all_removed().keys().copied().collect();
             differ("hosts that were taken out", model.removed(), &theirs)
         })
+        .or_else(|| differ("the configurations", model.configs(), state.configs()))
         .or_else(|| {
             let ours: Vec<_> = model.groups().keys().collect();
             differ("the groups", &ours, &state.groups().keys().collect())
@@ -55,7 +56,8 @@ fn difference(model: &Model, state: &State) -> Option<String> {
 }
 
 fn group(ours: &model::GroupState, theirs: &GroupState) -> Option<String> {
-    differ("running", &ours.running, &theirs.running)
+    differ("its definition", &ours.group, &theirs.group)
+        .or_else(|| differ("running", &ours.running, &theirs.running))
         .or_else(|| differ("queued", &ours.queued, &theirs.queued))
         .or_else(|| watches(&ours.watches, theirs))
         .or_else(|| differ("the rollback owed", &ours.owes_rollback_of, &theirs.owes_rollback_of))

@@ -276,6 +276,7 @@ impl World {
         quality.loss_per_million = 0;
         quality.duplicates_per_million = 0;
         quality.strays_per_million = 0;
+        quality.echoes_per_million = 0;
         self.queue_drop_faults();
         self.end_lies();
         for no in 0..self.hosts.len() {

@@ -1,9 +1,11 @@
 //! Writes to the disks: how each ends, and what fails between a write and its
 //! sync.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proto::io::{Write, WriteId};
+use proto::promise::holds_snapshot;
 
 use super::{Event, Fault, Who, World};
 use crate::clock::Moment;
@@ -17,6 +19,10 @@ pub enum AtWrite {
     Crash(Crash),
     /// The write fails, as on a disk that is full or broken, and the agent ends.
     Fails,
+    /// The disk hangs at the next write that holds a snapshot, and meanwhile the
+    /// host and all others do not hear each other. So it stands for election
+    /// before its snapshot is durable, unless it knows better.
+    HangsOnSnapshot,
 }
 
 /// A fault that is armed for a host's next write. It has no effect after
@@ -24,6 +30,7 @@ pub enum AtWrite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Armed {
     pub what: AtWrite,
+    /// The time for which the host is down, or for which its disk hangs.
     pub back_after: Duration,
     pub until: Moment,
 }
@@ -38,6 +45,14 @@ impl World {
             let boot = host.boot;
             return self.queue.push(now, Event::Gone { host: no, boot, back_after: Some(back_after) });
         }
+        if let Some(Armed { what: AtWrite::HangsOnSnapshot, back_after, .. }) = armed
+            && holds_snapshot(&write.changes)
+        {
+            host.at_write = None;
+            self.fault(Fault::HangDisk { who: Who::Host(no), lasts: back_after });
+            self.cut_off(no, back_after);
+        }
+        let host = &mut self.hosts[no.index()];
         let (id, sync, boot) = (write.id, write.sync, host.boot);
         let at = host.disk.write(write, now, &mut self.chance.disks);
         self.queue.push(at, Event::Persisted { host: no, boot, write: id });
@@ -50,6 +65,12 @@ impl World {
             let fault = Fault::Down { who: Who::Host(no), how, back_after: Some(back_after) };
             self.queue.push(crash_at, Event::Fault(fault));
         }
+    }
+
+    /// Cuts a host off from all others.
+    fn cut_off(&mut self, no: HostNo, lasts: Duration) {
+        let to = self.hosts.iter().map(|host| host.no).filter(|other| *other != no).collect();
+        self.fault(Fault::Cut { from: BTreeSet::from([no]), to, both_ways: true, lasts: Some(lasts) });
     }
 
     /// Completes a write on a host's disk.
