@@ -21,11 +21,14 @@ const NAMES_READ_EVERY: Duration = Duration::from_secs(60);
 pub(crate) async fn log_notices(node: NodeHandle, started: LedgerTime, data_dir: PathBuf) {
     let mut notices = node.watch();
     let mut names_due = tokio::time::interval(NAMES_READ_EVERY);
+    let mut is_noted = false;
     loop {
         let notice = tokio::select! {
             notice = notices.recv() => notice,
             _ = names_due.tick() => {
                 read_names(&node).await;
+                // Timers and snapshots also take out hosts.
+                is_noted = is_noted || note_removal(&node, &data_dir).await;
                 continue;
             }
         };
@@ -33,10 +36,12 @@ pub(crate) async fn log_notices(node: NodeHandle, started: LedgerTime, data_dir:
             Ok(Notice::Folded { index, at, body }) => {
                 if let Body::HostJoined(record) = &*body {
                     joined(&node, record, at < started).await;
-                } else if let Body::HostLeft { .. } = &*body {
-                    note_removal(&node, &data_dir).await;
                 } else {
                     log_watches(&body, at < started);
+                }
+                // A host that joins may take the place of this one.
+                if matches!(&*body, Body::HostJoined(_) | Body::HostLeft { .. }) {
+                    is_noted = is_noted || note_removal(&node, &data_dir).await;
                 }
                 tracing::debug!(index, ?body, "folded");
             }
@@ -83,15 +88,15 @@ async fn joined(node: &NodeHandle, record: &HostRecord, is_old: bool) {
 }
 
 /// Records the removal in the data directory, so that nobody joins this host
-/// again and wonders why it is not let in.
-async fn note_removal(node: &NodeHandle, data_dir: &Path) {
+/// again and wonders why it is not let in. Returns true if this host was taken out.
+async fn note_removal(node: &NodeHandle, data_dir: &Path) -> bool {
     let removed = node.read(|node| node.removed().map(|_| node.config().mesh)).await;
-    if let Ok(Some(mesh)) = removed {
-        tracing::warn!("this host was taken out of the mesh");
-        if let Err(error) = join::note_removed(data_dir, mesh) {
-            tracing::warn!(%error, "that this host was taken out of the mesh is not noted");
-        }
+    let Ok(Some(mesh)) = removed else { return false };
+    tracing::warn!("this host was taken out of the mesh");
+    if let Err(error) = join::note_removed(data_dir, mesh) {
+        tracing::warn!(%error, "that this host was taken out of the mesh is not noted");
     }
+    true
 }
 
 /// Logs what may need attention, on every host: the one that found it may be gone by then.
