@@ -63,6 +63,76 @@ fn only_the_ledger_knows_raft() {
     }
 }
 
+/// Returns true if the line compares what a deployment's kind is derived from, or
+/// matches it, instead of asking the kind. Constructing these values is fine.
+fn asks_around_the_kind(line: &str) -> bool {
+    // A group owes a rollback: that is another field.
+    let code = line.split("//").next().unwrap_or_default().replace("owes_rollback_of", "owed");
+    let values =
+        ["Creator::User", "Creator::Rollback", "Creator::Autoscale", "Mode::Standard", "Mode::Restart"];
+    let words = [
+        "creator ==",
+        "creator !=",
+        "match submission.creator",
+        "policy.mode ==",
+        "policy.mode !=",
+        "match policy.mode",
+        "rollback_of.is_some()",
+        "rollback_of.is_none()",
+        "rollback_of: Some(_)",
+        "rollback_of: None, .. }",
+        "\"autoscale\"",
+    ];
+    let has = |code: &str, words: &[&str]| words.iter().any(|word| code.contains(word));
+    // Before the arrow stands what is matched, after it what is made of it.
+    let is_matched = code.split_once("=>").is_some_and(|(pattern, _)| has(pattern, &values));
+    has(&code, &words) || is_matched || has(&code, &values) && has(&code, &["==", "!=", "matches!"])
+}
+
+#[test]
+fn only_its_table_tells_the_kind_of_a_deployment() {
+    // The simulator's model is a second opinion, so it reads the rules for itself.
+    // Views turn what is shown back into a kind in one place.
+    let may = ["proto/src/deployment_kind", "sim/src/model", "agent/src/view/deployment.rs"];
+    // A stored form lists its values, and decides nothing.
+    let forms = ["form", "forms", "stored", "versioned"];
+    let is_form = |path: &str| path.split(['/', '.']).any(|part| forms.contains(&part));
+    // The creator's name in JSON.
+    let is_name = |path: &str, line: &str| path == "proto/src/entry.rs" && line.contains("=> \"");
+    let mut broken = Vec::new();
+    for (path, text) in ["proto/src", "agent/src", "sim/src"].into_iter().flat_map(sources) {
+        let is_exempt = may.iter().any(|start| path.starts_with(start)) || is_form(&path);
+        if is_exempt || path.ends_with("tests.rs") || path.contains("/tests/") {
+            continue;
+        }
+        let lines = text.lines().enumerate();
+        let wrong = lines.filter(|(_, line)| asks_around_the_kind(line) && !is_name(&path, line));
+        broken.extend(wrong.map(|(at, line)| format!("{path}:{}: {}", at + 1, line.trim())));
+    }
+    assert!(broken.is_empty(), "ask `kind()` of proto/src/deployment_kind.rs:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn a_question_around_the_kind_is_found() {
+    for line in [
+        "if submission.creator != Creator::User {",
+        "            Creator::Rollback | Creator::Autoscale => false,",
+        "let is_back = self.submission.rollback_of.is_some();",
+        "let is_restart = submission.policy.mode == Mode::Restart;",
+        "if view.creator == \"autoscale\" {",
+    ] {
+        assert!(asks_around_the_kind(line), "{line}");
+    }
+    for line in [
+        "creator: Creator::User,",
+        "0 => (Creator::Autoscale, None),",
+        "policy.mode = Mode::Restart;",
+        "// creator == Creator::User",
+    ] {
+        assert!(!asks_around_the_kind(line), "{line}");
+    }
+}
+
 #[test]
 fn nothing_is_left_undone() {
     let marks = ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!(", "#[ignore", "allow(dead_code", "dbg!("];

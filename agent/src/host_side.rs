@@ -20,7 +20,6 @@ use proto::entry::Failure;
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
 use proto::io::Run;
 use proto::lifecycle::{Course, LifecycleEvent, Scripts};
-use proto::policy::Mode;
 use proto::revision::Revision;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +29,7 @@ use crate::bundle::unpack::{self, Limits};
 use crate::hooks::{self, Patience};
 use crate::install::state::{REVISIONS_MAX, State};
 use appspec_file::AppSpecs;
-use deployment::{Deployment, Event, EventError, Way, failure, scripts_log};
+use deployment::{Deployment, Event, EventError, failure, scripts_log};
 pub(crate) use left::end_left_scripts;
 pub(crate) use people::missing_users;
 
@@ -151,7 +150,7 @@ impl HostSide {
     /// Refuses a turn on a full disk while the old revision still runs. A bundle is at least as
     /// large unpacked as packed.
     fn require_room(&self, run: &Run, deployment: &Deployment) -> Result<(), EventError> {
-        let brings = run.mode == Mode::Standard && run.event <= LifecycleEvent::DownloadBundle;
+        let brings = run.kind.installs() && run.event <= LifecycleEvent::DownloadBundle;
         if !brings || deployment.archive().exists() {
             return Ok(());
         }
@@ -187,10 +186,7 @@ impl HostSide {
             appspec_name: APPSPEC_NAME.to_owned(),
             environment,
             custom_events: Vec::new(),
-            way: match run.mode {
-                Mode::Standard => Way::Forward,
-                Mode::Restart => Way::Restart,
-            },
+            course: run.kind.traits().course,
             patience: Patience { for_script: run.script_timeout_max, ..self.patience },
             appspecs: AppSpecs::default(),
         }

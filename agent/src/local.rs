@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use proto::appspec::{CustomEvents, Mistake};
 use proto::entry::Failure;
 use proto::id::DeploymentId;
-use proto::lifecycle::LifecycleEvent;
+use proto::lifecycle::{Course, LifecycleEvent};
 use proto::policy::FileExists;
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +25,7 @@ use crate::bundle::{self, AcquireError, Cache, Kind};
 use crate::check::{self, Hosts};
 use crate::hooks::Patience;
 use crate::host_side::appspec_file::AppSpecs;
-use crate::host_side::deployment::{Deployment, Event, EventError, Way, failure, scripts_log};
+use crate::host_side::deployment::{Deployment, Event, EventError, failure, scripts_log};
 use crate::host_side::kept;
 use crate::install::state::State;
 
@@ -52,7 +52,8 @@ pub(crate) struct Request {
     /// True if the remaining events run after one has failed.
     pub(crate) goes_on: bool,
     pub(crate) appspec_name: String,
-    pub(crate) way: Way,
+    /// Says whose scripts run.
+    pub(crate) course: Course,
     pub(crate) revisions_max: usize,
 }
 
@@ -109,7 +110,7 @@ impl Local {
             appspec_name: request.appspec_name.clone(),
             environment,
             custom_events: events::custom(&request.events),
-            way: request.way,
+            course: request.course,
             patience: Patience::default(),
             appspecs: AppSpecs::default(),
         };

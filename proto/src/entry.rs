@@ -11,7 +11,6 @@ mod versioned;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -326,20 +325,6 @@ pub struct Submission {
     /// The person who asked, as the agent knows them; empty if the mesh itself
     /// asked.
     pub by: String,
-}
-
-/// The most time that a script which stops the old revision may take in a rollback
-/// or a catch-up, whatever its AppSpec file says. The old revision may be what is
-/// broken, and hosts wait for the good one.
-pub const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(60);
-
-impl Submission {
-    /// Returns the most time that a script of the old revision may take to stop it;
-    /// `None` for no limit beyond the AppSpec file's.
-    pub fn stop_timeout_max(&self) -> Option<Duration> {
-        let is_way_back = self.rollback_of.is_some() || self.creator != Creator::User;
-        is_way_back.then_some(STOP_TIMEOUT_MAX)
-    }
 }
 
 /// The outcome of a turn.

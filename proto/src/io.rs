@@ -12,13 +12,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::{Alarm, Reading};
+use crate::deployment_kind::DeploymentKind;
 use crate::entry::{Body, Creator, Failure, Submission};
 use crate::group::Group;
 use crate::health::Probe;
 use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
 use crate::lifecycle::LifecycleEvent;
 use crate::node::Fence;
-use crate::policy::{DeploymentConfig, FileExists, Mode, Policy};
+use crate::policy::{DeploymentConfig, FileExists, Policy};
 use crate::recovery::SignedRecovery;
 use crate::revision::Revision;
 use crate::time::LedgerTime;
@@ -230,17 +231,14 @@ pub struct Run {
     pub group: GroupName,
     /// The revision to install.
     pub revision: Revision,
-    /// The creator of the deployment: a person, or the mesh itself.
-    pub creator: Creator,
+    /// The kind of the deployment.
+    pub kind: DeploymentKind,
     /// The event to run.
     pub event: LifecycleEvent,
     /// The action of Install for files that are in the way.
     pub file_exists: FileExists,
     /// Hosts that should have the bundle, best first.
     pub sources: Vec<HostId>,
-    /// Tells a deployment that brings a bundle from one that restarts what is
-    /// installed.
-    pub mode: Mode,
     /// The most time that one script may take, whatever its AppSpec file says;
     /// `None` for no such limit.
     pub script_timeout_max: Option<Duration>,

@@ -8,6 +8,7 @@ pub mod alarm;
 pub mod appspec;
 pub mod config;
 mod deadlines;
+pub mod deployment_kind;
 pub mod entry;
 pub mod group;
 pub mod health;

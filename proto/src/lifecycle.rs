@@ -47,6 +47,9 @@ pub enum Course {
     /// installed, so the hooks around Install do not run either: many of them
     /// remove files, and no new files would replace them.
     Restart,
+    /// The sequence of `skein local` for a blue/green deployment that is rolled back:
+    /// traffic returns to the hosts that it was taken from.
+    LocalRollback,
 }
 
 /// The bundle whose scripts an event runs.
@@ -156,11 +159,26 @@ impl Course {
         self.events().find(|next| event.is_none_or(|event| *next > event))
     }
 
+    /// Returns the bundle whose scripts the event runs.
+    pub const fn scripts(self, event: LifecycleEvent) -> Scripts {
+        match self {
+            Course::InPlace | Course::InPlaceWithTraffic | Course::Local => event.step().scripts,
+            Course::LocalRollback => event.step().rollback_scripts,
+            Course::Restart => Scripts::LastInstalled,
+        }
+    }
+
+    /// Returns true if a revision is installed in this course, so that its bundle is
+    /// needed.
+    pub const fn installs(self) -> bool {
+        self.has(LifecycleEvent::Install.step())
+    }
+
     const fn has(self, step: &Step) -> bool {
         match self {
             Course::InPlace => step.in_place,
             Course::InPlaceWithTraffic => step.traffic,
-            Course::Local => step.local,
+            Course::Local | Course::LocalRollback => step.local,
             Course::Restart => step.restart,
         }
     }

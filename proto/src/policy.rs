@@ -11,8 +11,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::Course;
-
 pub use limits::{BAKE_MAX, InvalidPolicy, PERCENT_MAX};
 pub use minimum::{Bounds, Minimum, Share};
 pub use named::{DeploymentConfig, PREDEFINED};
@@ -88,7 +86,7 @@ pub struct Policy {
     /// configuration, switched off).
     pub ignore_alarms: bool,
     /// True if a freeze does not hold this deployment. Only [`Policy::of_rollback`]
-    /// sets it, for a deployment that brings back an earlier revision.
+    /// sets it, and only a deployment that goes back may have it.
     pub ignore_freeze: bool,
     /// The most times that a turn may begin in all. It begins again if the host's
     /// agent is killed or stopped in an event, and is back before the host counts
@@ -131,20 +129,15 @@ impl Default for Policy {
 /// outdated-only, and alarms and freezes that can be ignored.
 const WAVES_SINCE: u16 = 2;
 
+/// The words by which a policy says that it restarts what is installed.
+pub const RESTART_WORDS: &str = ", restart";
+
 impl Policy {
     /// Returns M and the cap on turns for a group of `total` hosts.
     pub fn bounds(&self, total: u32) -> Bounds {
         let bounds = self.minimum.bounds(total);
         let turns_max = self.turns_max.map_or(bounds.turns_max, |cap| cap.min(bounds.turns_max));
         Bounds { turns_max, ..bounds }
-    }
-
-    /// Returns the lifecycle events that each host goes through.
-    pub fn course(&self) -> Course {
-        match self.mode {
-            Mode::Standard => Course::InPlace,
-            Mode::Restart => Course::Restart,
-        }
     }
 
     /// Returns the policy of a deployment that undoes a deployment of this policy.
@@ -180,7 +173,7 @@ impl Policy {
         let plain = self.turns_max.is_none()
             && self.canary.is_none()
             && self.zonal.is_none()
-            && self.mode == Mode::Standard
+            && self.kind().installs()
             && !self.outdated_only
             && !self.ignore_alarms
             && !self.ignore_freeze;
@@ -204,9 +197,8 @@ impl fmt::Display for Policy {
                 write!(f, " with {} of each", zonal.minimum)?;
             }
         }
-        match self.mode {
-            Mode::Standard => {}
-            Mode::Restart => f.write_str(", restart")?,
+        if !self.kind().installs() {
+            f.write_str(RESTART_WORDS)?;
         }
         if self.outdated_only { f.write_str(", outdated hosts only") } else { Ok(()) }
     }

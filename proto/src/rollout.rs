@@ -421,11 +421,6 @@ impl Rollout {
         self.total() - self.counts.gone
     }
 
-    /// Returns true if it is a rollback, which brings back an earlier revision.
-    pub fn is_way_back(&self) -> bool {
-        self.submission.rollback_of.is_some()
-    }
-
     /// Returns the host whose turn is next, or why no host may go.
     pub fn turn(&self) -> Turn {
         turn::next(self)

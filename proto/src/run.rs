@@ -148,7 +148,7 @@ impl OwnTurns {
                 let deployment = rollout.submission.deployment;
                 if !self.turns.contains_key(&deployment) && !self.leaving {
                     let forgot = state.host(me).is_some_and(|host| host.store_since > *at);
-                    let course = rollout.submission.policy.course();
+                    let course = rollout.traits().course;
                     let fresh = Record::new(deployment, state.index(), member.attempt, course);
                     acts.push(self.begin(fresh, forgot));
                 }
@@ -386,7 +386,7 @@ impl Current {
         let member = rollout.members().get(&me)?;
         let policy = &rollout.submission.policy;
         matches!(member.stage, Stage::Started { .. }).then_some(Current {
-            course: policy.course(),
+            course: rollout.traits().course,
             ignores_stop_failures: policy.ignore_application_stop_failures,
             is_stopped: rollout.stops_now() || rollout.ends_turns_early(),
             stops_now: rollout.stops_now(),

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alarm::AlarmStanding;
 use crate::deadlines::Deadlines;
-use crate::entry::{Body, Creator, Entry, HostRecord, Index, Submission};
+use crate::entry::{Body, Entry, HostRecord, Index, Submission};
 use crate::group::Group;
 use crate::id::{ConfigName, DeploymentId, GroupName, HostId, VoterId};
 use crate::io::Refusal;
@@ -40,9 +40,8 @@ use crate::time::LedgerTime;
 use crate::trigger::{Cursor, Happening};
 
 pub use admission::check_shape;
-pub use alarms::heeds_alarms;
 pub(crate) use encoded::{NotAState, VERSION};
-pub use freeze::{FREEZE_MAX, Freeze, heeds_freeze};
+pub use freeze::{FREEZE_MAX, Freeze};
 
 pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
 pub use deferrals::Deferral;
@@ -505,7 +504,7 @@ impl State {
             Body::HealthChanged { group, host, healthy, error: _, as_of } => {
                 !self.is_news(group, *host, *healthy, *as_of)
             }
-            Body::Submitted(submission) => submission.creator != Creator::User && !self.is_owed(submission),
+            Body::Submitted(submission) => submission.kind().is_by_mesh() && !self.is_owed(submission),
             Body::HostLeft { .. }
             | Body::GroupSet(_)
             | Body::GroupDeleted(_)

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use proto::entry::Creator;
 use proto::id::DeploymentId;
 use proto::node::Node;
 use proto::policy::{Minimum, Policy};
@@ -73,7 +72,6 @@ fn one_more(world: &mut World) {
             minimum: Minimum::OneAtATime,
             ignore_application_stop_failures: true,
             ignore_alarms: true,
-            ignore_freeze: true,
             ..Policy::default()
         };
         // A proposal from just before all hosts lost their power may be
@@ -90,7 +88,7 @@ fn one_more(world: &mut World) {
     for group in groups {
         let state = &world.checks().model.groups()[&group];
         let known = world.checks().model.deployments();
-        let wanted = |id: &&DeploymentId| known[*id].submission.creator != Creator::Autoscale;
+        let wanted = |id: &&DeploymentId| known[*id].submission.kind().traits().counts_as_newest;
         let status = state.deployments.iter().rev().find(wanted).map(|id| known[id].status);
         let good = state.good.last().map(|(good, _)| *good);
         let members = world.checks().model.members(&state.group);

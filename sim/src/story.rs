@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::entry::{Body, Creator, Entry, Failure, Submission, TurnOutcome};
+use proto::deployment_kind::DeploymentKind;
+use proto::entry::{Body, Entry, Failure, Submission, TurnOutcome};
 use proto::id::{DeploymentId, Digest, HostId};
 use proto::io::{Reply, Request, Run};
 use proto::node::Node;
@@ -356,13 +357,15 @@ impl Story {
     fn submitted(&self, submission: &Submission) -> String {
         let name = self.deployment(submission.deployment);
         let to = format!("{} to {}", self.bundle(&submission.revision.digest), submission.group);
-        match (submission.creator, submission.rollback_of) {
-            (Creator::Rollback, Some(undone)) => {
-                format!("{name}: {to}, to roll back {}", self.deployment(undone))
-            }
-            (Creator::Autoscale, _) => format!("{name}: {to}, for hosts that are behind"),
-            (Creator::User | Creator::Rollback, _) => {
-                format!("{name}: {to}, {}", submission.policy.minimum)
+        let minimum = submission.policy.minimum;
+        match submission.kind() {
+            DeploymentKind::Rollback => match submission.rollback_of {
+                Some(undone) => format!("{name}: {to}, to roll back {}", self.deployment(undone)),
+                None => format!("{name}: {to}, {minimum}"),
+            },
+            DeploymentKind::CatchUp => format!("{name}: {to}, for hosts that are behind"),
+            DeploymentKind::InPlace | DeploymentKind::Restart | DeploymentKind::ManualRollback => {
+                format!("{name}: {to}, {minimum}")
             }
         }
     }

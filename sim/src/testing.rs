@@ -111,11 +111,10 @@ pub(crate) fn run(deployment: DeploymentId, event: LifecycleEvent) -> Run {
         deployment,
         group: group().name,
         revision: revision("one"),
-        creator: Creator::User,
+        kind: proto::deployment_kind::DeploymentKind::InPlace,
         event,
         file_exists: FileExists::default(),
         sources: Vec::new(),
-        mode: proto::policy::Mode::Standard,
         script_timeout_max: None,
         anew: None,
     }

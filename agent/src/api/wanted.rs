@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 use proto::id::{Digest, GroupName};
 use proto::io::Refusal;
 use proto::node::Node;
-use proto::policy::{Mode, Policy};
+use proto::policy::Policy;
 use proto::revision::Revision;
 
 use super::read::RevisionView;
@@ -41,9 +41,9 @@ pub(super) async fn wanted_revision(
     wanted: Wanted,
     progress: Progress,
 ) -> Result<Brought, ApiError> {
-    match policy.mode {
-        Mode::Standard => revision_of(shared, wanted, progress).await,
-        Mode::Restart => installed(shared, group, wanted.source.or(wanted.digest)).await.map(Brought::from),
+    match policy.kind().installs() {
+        true => revision_of(shared, wanted, progress).await,
+        false => installed(shared, group, wanted.source.or(wanted.digest)).await.map(Brought::from),
     }
 }
 

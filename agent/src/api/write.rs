@@ -12,7 +12,7 @@ use proto::entry;
 use proto::id::{ConfigName, DeploymentId, Digest, GroupName};
 use proto::io::{self, Accepted, DeployRequest, Refusal, Request};
 use proto::node::Node;
-use proto::policy::{Mode, Policy};
+use proto::policy::Policy;
 use proto::revision::Revision;
 use proto::rollout::Verdict;
 use serde::de::DeserializeOwned;
@@ -282,7 +282,7 @@ pub(super) async fn rollback(
     let group = GroupName::new(&application, &name)?;
     // Overrides apply to the rollback as well, even a canary.
     let (group, policy) = policy_of(&shared, group, Policy::of_rollback, &overrides).await?;
-    if policy.mode != Mode::Standard || policy.outdated_only {
+    if !policy.kind().installs() || policy.outdated_only {
         let message = "a rollback installs a revision where it is not: leave out mode and outdated_only";
         return Err(ApiError::invalid("INVALID_OVERRIDE", message.into()));
     }

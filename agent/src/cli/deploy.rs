@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
+use proto::deployment_kind::DeploymentKind;
 use proto::id::GroupName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -269,11 +270,14 @@ fn stops(before: &DeploymentView, stopped: &DeploymentView, rollback: bool, now:
 
 /// Describes what happens to a requested rollback.
 fn then(stopped: &DeploymentView, turns: usize) -> &'static str {
-    if stopped.rollback_of.is_some() {
-        return "it is a rollback itself, so it is not rolled back";
-    }
-    if stopped.creator == "autoscale" {
-        return "it only brings hosts up to date that fell behind, so it is not rolled back";
+    match stopped.kind() {
+        DeploymentKind::ManualRollback | DeploymentKind::Rollback => {
+            return "it is a rollback itself, so it is not rolled back";
+        }
+        DeploymentKind::CatchUp => {
+            return "it only brings hosts up to date that fell behind, so it is not rolled back";
+        }
+        DeploymentKind::InPlace | DeploymentKind::Restart => {}
     }
     match stopped.counts.succeeded + stopped.counts.failed {
         0 if turns == 0 => "no host was touched, so there is nothing to roll back",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use proto::deployment_kind::Targets;
 
 use super::group::path_of;
 use super::screen::clean;
@@ -72,7 +73,7 @@ fn numbers(view: &DeploymentView) -> String {
         healthy.now, healthy.total, healthy.minimum, view.config
     );
     if targets > 1 {
-        let order = if view.rollback_of.is_some() { plan::ORDER_BACK } else { plan::ORDER };
+        let order = if view.kind().traits().waits_for_down { plan::ORDER_BACK } else { plan::ORDER };
         text.push_str(&format!("Order: {order}\n"));
     }
     if let Some(times) = times(view) {
@@ -85,7 +86,7 @@ fn numbers(view: &DeploymentView) -> String {
 /// that were behind. A catch-up that runs beside a deployment counts no others.
 fn scope(view: &DeploymentView, targets: u32) -> (String, &'static str) {
     let total = view.healthy.total;
-    match view.creator == "autoscale" && targets > 0 {
+    match view.kind().traits().targets == Targets::Behind && targets > 0 {
         true if targets == total => (format!("{targets} to catch up"), "Of these in service"),
         true => (format!("{targets} to catch up, of {total} in the group"), "In service"),
         false => (format!("{total} in the group"), "In service"),
@@ -186,7 +187,7 @@ fn other(host: &TurnView) -> Option<String> {
 /// Describes the hosts that a failed rollback did not bring back, and the command that does.
 fn stranded(view: &DeploymentView) -> String {
     let is_broken_off = view.is_over() && view.status != "Succeeded";
-    if view.rollback_of.is_none() || !is_broken_off {
+    if !view.kind().traits().goes_back || !is_broken_off {
         return String::new();
     }
     let left = view.hosts().iter().filter(|host| host.status != "Succeeded");

@@ -103,10 +103,10 @@ fn remarks(view: &DeploymentView) -> String {
     }
     if let Some(undone) = &view.rollback_of {
         remarks.push(format!("rollback of {undone}"));
-    } else if view.creator != "user" {
+    } else if view.kind().is_by_mesh() {
         remarks.push(format!("by {}", view.creator));
     }
-    if view.config.contains(", restart") {
+    if !view.kind().installs() {
         remarks.push("restart".into());
     }
     if let Some(words) = view.rollback_words() {
@@ -114,7 +114,7 @@ fn remarks(view: &DeploymentView) -> String {
         let words = words.trim_end_matches('.');
         remarks.push(words[..1].to_lowercase() + &words[1..]);
     }
-    if view.rollback_of.is_none() && !view.description.is_empty() {
+    if !view.kind().traits().goes_back && !view.description.is_empty() {
         remarks.push(view.description.clone());
     }
     remarks.join("; ")

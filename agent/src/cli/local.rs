@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use proto::appspec::{CustomEvents, Mistake};
 use proto::entry::Failure;
+use proto::lifecycle::Course;
 use proto::policy::FileExists;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use crate::bundle::source::Source;
 use crate::bundle::{self, Cache, Kind, unpack};
 use crate::check;
 use crate::host_side::appspec_file::find_appspec;
-use crate::host_side::deployment::{EventError, Way};
+use crate::host_side::deployment::EventError;
 use crate::install::state::REVISIONS_MAX;
 use crate::local::agent_config::{self, AgentConfig};
 use crate::local::{EventEnd, Local, LocalError, Request, events};
@@ -275,7 +276,7 @@ fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
         ignores_stop_failures: args.ignore_application_stop_failures,
         goes_on: args.keep_going,
         appspec_name: options.appspec_filename,
-        way: if args.blue_green_rollback { Way::BlueGreenRollback } else { Way::Forward },
+        course: if args.blue_green_rollback { Course::LocalRollback } else { Course::Local },
         revisions_max: config.max_revisions.unwrap_or(REVISIONS_MAX),
     })
 }

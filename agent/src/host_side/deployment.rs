@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use proto::appspec::{AppSpec, CustomEvents, Mistake, Script};
 use proto::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, keep_start};
-use proto::lifecycle::{LifecycleEvent, Scripts};
+use proto::lifecycle::{Course, LifecycleEvent, Scripts};
 use proto::policy::FileExists;
 use tokio_util::sync::CancellationToken;
 
@@ -36,21 +36,10 @@ pub(crate) struct Deployment {
     pub(crate) environment: Vec<(&'static str, String)>,
     /// Custom events that the AppSpec file may hook.
     pub(crate) custom_events: Vec<String>,
-    pub(crate) way: Way,
+    /// The sequence of events of which these are part; it says whose scripts run.
+    pub(crate) course: Course,
     pub(crate) patience: Patience,
     pub(crate) appspecs: AppSpecs,
-}
-
-/// The direction of a deployment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    Forward,
-    /// Traffic returns to the hosts that it was taken from. The other column of the lifecycle table
-    /// says whose scripts run.
-    BlueGreenRollback,
-    /// Nothing new is installed. The installed revision is stopped and started again by its own
-    /// scripts.
-    Restart,
 }
 
 /// An event, by name.
@@ -69,12 +58,10 @@ impl Event {
         }
     }
 
-    fn scripts(&self, way: Way) -> Scripts {
-        match (self, way) {
-            (Event::Known(event), Way::Forward) => event.step().scripts,
-            (Event::Known(event), Way::BlueGreenRollback) => event.step().rollback_scripts,
-            (Event::Known(_), Way::Restart) => Scripts::LastInstalled,
-            (Event::Custom(_), Way::Forward | Way::BlueGreenRollback | Way::Restart) => Scripts::New,
+    fn scripts(&self, course: Course) -> Scripts {
+        match self {
+            Event::Known(event) => course.scripts(*event),
+            Event::Custom(_) => Scripts::New,
         }
     }
 }
@@ -232,7 +219,7 @@ impl Deployment {
             appspec_name: intent.appspec_name,
             environment: Vec::new(),
             custom_events: intent.custom_events,
-            way: Way::Forward,
+            course: Course::InPlace,
             patience: Patience::default(),
             appspecs: AppSpecs::default(),
         };
@@ -329,15 +316,15 @@ impl Deployment {
         if self.archive().exists() {
             return Ok(Some(own()));
         }
-        let marked = match event.scripts(self.way) {
+        let marked = match event.scripts(self.course) {
             Scripts::New | Scripts::BuiltIn => return Ok(Some(own())),
             Scripts::LastInstalled => self.state.last_successful(),
             Scripts::MostRecent => self.state.most_recent(),
         };
         let Some(dir) = marked.map_err(|cause| self.on_disk(cause))? else {
-            return if self.way == Way::Restart { Err(EventError::NothingInstalled) } else { Ok(None) };
+            return if self.course.installs() { Ok(None) } else { Err(EventError::NothingInstalled) };
         };
-        if self.way == Way::Restart && !archive_of(&dir).is_dir() {
+        if !self.course.installs() && !archive_of(&dir).is_dir() {
             return Err(EventError::LastInstalledGone { dir });
         }
         // Read each revision's AppSpec file under the name that it came with. For one that the

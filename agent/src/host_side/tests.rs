@@ -1,6 +1,7 @@
 use std::fs;
 
-use proto::entry::{Creator, ErrorCode};
+use proto::deployment_kind::DeploymentKind;
+use proto::entry::ErrorCode;
 use proto::lifecycle::Course;
 use proto::policy::FileExists;
 use tempfile::TempDir;
@@ -47,11 +48,10 @@ impl Host {
             deployment,
             group: "shop/prod".parse().expect("a name"),
             revision: revision.clone(),
-            creator: Creator::User,
             event,
             file_exists: FileExists::Disallow,
             sources: Vec::new(),
-            mode: proto::policy::Mode::Standard,
+            kind: DeploymentKind::InPlace,
             script_timeout_max: None,
             anew: None,
         }
@@ -101,8 +101,8 @@ async fn a_restart_runs_the_installed_scripts_and_touches_no_file() {
     let hooks = ["ApplicationStop", "BeforeInstall", "ApplicationStart", "ValidateService"];
     let first = host.bundle("v1", &hooks);
     let restart = |event| {
-        let mode = proto::policy::Mode::Restart;
-        host.side.run(Run { mode, ..host.run(&first, id(2), event) }, CancellationToken::new())
+        let kind = DeploymentKind::Restart;
+        host.side.run(Run { kind, ..host.run(&first, id(2), event) }, CancellationToken::new())
     };
     let failure = restart(LifecycleEvent::ApplicationStop).await.expect_err("nothing is installed");
     assert!(failure.message.contains("nothing to restart"), "{}", failure.message);
@@ -301,7 +301,7 @@ async fn restarts_push_no_revision_out() {
     host.deploy(&second, id(2)).await.expect("deployed");
     for number in 3..8 {
         let run = host.run(&second, id(number), LifecycleEvent::ApplicationStop);
-        let run = Run { mode: proto::policy::Mode::Restart, ..run };
+        let run = Run { kind: DeploymentKind::Restart, ..run };
         host.side.run(run, CancellationToken::new()).await.expect("stopped");
     }
     let state = host.side.state(&"shop/prod".parse().expect("a name"));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proto::entry::{Creator, TurnOutcome};
+use proto::entry::TurnOutcome;
 use proto::id::HostId;
 use proto::rollout::{DeploymentStatus, Part, Rollout, Stage};
 use proto::state::State;
@@ -56,7 +56,7 @@ fn left_behind(rollout: &Rollout, parts: &BTreeMap<HostId, Part<'_>>, names: &Na
     let what = format!("{STILL_THERE} ({})", failed.short());
     let hosts = named(&what, left.iter().map(|host| label(names, *host)).collect());
     let is_automatic =
-        submission.creator == Creator::Rollback && left.iter().all(|host| group.behind.contains_key(host));
+        rollout.traits().leaves_behind && left.iter().all(|host| group.behind.contains_key(host));
     let good = submission.revision.digest.short();
     let advice = match is_automatic {
         true => format!(

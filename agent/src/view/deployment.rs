@@ -3,10 +3,12 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use proto::deployment_kind::DeploymentKind;
 use proto::entry::{ErrorCode, TurnOutcome};
 use proto::id::{DeploymentId, GroupName, HostId};
 use proto::lifecycle::LifecycleEvent;
 use proto::node::Node;
+use proto::policy::RESTART_WORDS;
 use proto::rollout::{
     Blocker, DeploymentStatus, FAILURES_TOLD, Part, Rollout, Stage, Verdict, Wave, WaveKind,
 };
@@ -139,6 +141,14 @@ pub(crate) struct TurnView {
 }
 
 impl DeploymentView {
+    /// Returns the kind of the deployment. One of a kind that only a newer agent knows counts
+    /// as a person's.
+    pub(crate) fn kind(&self) -> DeploymentKind {
+        let restarts = self.config.contains(RESTART_WORDS);
+        let shown = DeploymentKind::shown(&self.creator, self.rollback_of.is_some(), restarts);
+        shown.unwrap_or(DeploymentKind::InPlace)
+    }
+
     /// Returns true if nothing more will happen to this deployment.
     pub(crate) fn is_over(&self) -> bool {
         ["Succeeded", "Failed", "Stopped"].contains(&self.status.as_str())
@@ -238,7 +248,7 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
         revision: submission.revision.digest.to_string(),
         origin: submission.revision.origin.clone(),
         status: rollout.status().name().into(),
-        creator: submission.creator.name().into(),
+        creator: rollout.traits().creator.name().into(),
         description: submission.description.clone(),
         by: submission.by.clone(),
         stopped_by: rollout.stop_by.clone(),

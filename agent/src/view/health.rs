@@ -2,8 +2,8 @@
 //! what their health check says; also those that defer their start.
 
 use proto::alarm::Alarm;
+use proto::deployment_kind::DeploymentKind;
 use proto::id::HostId;
-use proto::policy::Mode;
 use proto::rollout::{Blocker, Rollout, Stage};
 use proto::state::{Deferral, GroupState, Short, State};
 
@@ -79,13 +79,15 @@ fn way_out(blocker: &Blocker, rollout: &Rollout, state: &State) -> String {
         return String::new();
     }
     let (id, group) = (rollout.submission.deployment, &rollout.submission.group);
-    let again = match (rollout.submission.rollback_of, rollout.submission.policy.mode) {
-        (Some(_), _) => format!(
+    let again = match rollout.kind() {
+        DeploymentKind::ManualRollback | DeploymentKind::Rollback => format!(
             "go back with less: skein rollback {group} --to {}",
             rollout.submission.revision.digest.short()
         ),
-        (None, Mode::Restart) => format!("go on with less: skein deploy {group} --restart"),
-        (None, Mode::Standard) => format!("go on with less: skein deploy {group} SOURCE"),
+        DeploymentKind::Restart => format!("go on with less: skein deploy {group} --restart"),
+        DeploymentKind::InPlace | DeploymentKind::CatchUp => {
+            format!("go on with less: skein deploy {group} SOURCE")
+        }
     };
     let minimum = if is_of_zone { "zones.minimum_healthy" } else { "minimum_healthy" };
     let is_down = |host: &&HostId| state.host(**host).is_some_and(|known| known.down.is_some());

@@ -1,6 +1,6 @@
 //! The history as lines: ledger entries and notices, as sentences.
 
-use proto::entry::{Body, Creator, Submission, TurnOutcome};
+use proto::entry::{Body, Submission, TurnOutcome};
 use proto::id::{GroupName, HostId};
 use proto::io::Progress;
 use proto::node::Node;
@@ -169,9 +169,9 @@ fn words(state: &State, body: &Body) -> String {
 }
 
 fn submitted(submission: &Submission) -> String {
-    let what = match (submission.creator, submission.rollback_of) {
-        (Creator::Rollback, Some(undone)) => format!("the mesh rolls back {undone}"),
-        (Creator::User | Creator::Autoscale | Creator::Rollback, _) => "submitted".to_string(),
+    let what = match submission.rollback_of.filter(|_| submission.kind().is_by_mesh()) {
+        Some(undone) => format!("the mesh rolls back {undone}"),
+        None => "submitted".to_string(),
     };
     format!("{what}: {} to {}", submission.group, submission.revision.digest.short())
 }

@@ -359,7 +359,7 @@ pub(super) fn group_view(names: &Names<'_>, known: &GroupState) -> GroupView {
         good.zip(has).is_some_and(|(good, has)| good.revision.digest != has)
     };
     let mut newest_first = known.deployments.iter().rev().filter_map(|id| state.rollout(*id));
-    let last = newest_first.find(|rollout| !rollout.is_catch_up());
+    let last = newest_first.find(|rollout| rollout.traits().counts_as_newest);
     GroupView {
         group: known.group.name.to_string(),
         application: known.group.name.application().into(),

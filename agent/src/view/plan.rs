@@ -13,7 +13,7 @@ use proto::io::Refusal;
 use proto::policy::{Minimum, Policy};
 use proto::rollout::forecast::{Batch, Forecast, Outlook, Played, Worst};
 use proto::rollout::{Blocker, Entrant, WaveKind};
-use proto::state::{GroupState, State, check_shape, heeds_alarms};
+use proto::state::{GroupState, State, check_shape};
 use serde::{Deserialize, Serialize};
 
 use super::names::{Named, Names};
@@ -469,7 +469,7 @@ fn notes(known: &GroupState, wish: &Submission) -> Vec<String> {
     }
     let read: Vec<&str> =
         known.group.alarms.iter().filter(|alarm| alarm.is_read()).map(|alarm| alarm.name.as_str()).collect();
-    if !read.is_empty() && heeds_alarms(wish) {
+    if !read.is_empty() && wish.heeds_alarms() {
         let (alarms, are) = if read.len() == 1 { ("Alarm", "is") } else { ("Alarms", "are") };
         notes
             .push(format!("{alarms} {} {are} read before the first turn, and may stop it.", read.join(", ")));

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::entry::{Body, Creator};
+use crate::entry::Body;
 use crate::id::HostId;
 use crate::mesh::liveness::SILENCE_MAX;
 use crate::time::{LedgerTime, Time};
@@ -15,9 +15,6 @@ use crate::wire;
 
 /// The time that each host waits for the one before.
 const STAGGER: Duration = Duration::from_millis(300);
-/// The time that hosts are behind before a deployment is made for them. Many hosts
-/// that join within this time share one; a burst of fifty takes less.
-const CATCH_UP_AFTER: Duration = Duration::from_secs(2);
 /// The longest line; hosts further back wait as long as its last one.
 const LINE_MAX: usize = 16;
 
@@ -65,9 +62,8 @@ impl Duties {
 /// sees another that others have lost. Without this wait, Down and Up would
 /// alternate for as long as the partition lasts.
 fn steady(body: &Body) -> Duration {
-    let is_catch_up = body.submission().is_some_and(|submission| submission.creator == Creator::Autoscale);
-    if is_catch_up {
-        CATCH_UP_AFTER
+    if let Some(submission) = body.submission() {
+        submission.kind().traits().due_after
     } else if let Body::HostUp { .. } = body {
         SILENCE_MAX
     } else {

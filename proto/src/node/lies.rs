@@ -236,10 +236,12 @@ fn altered_raft(me: &Node, message: RaftMessage, dice: Dice<'_>) -> Option<Messa
 
 /// Makes a rollback or a catch-up that the mesh does not owe.
 fn forged(submission: &Submission, dice: Dice<'_>) -> Submission {
-    let creator = if dice(2) == 0 { Creator::Autoscale } else { Creator::Rollback };
-    let mut forged = Submission { creator, ..submission.clone() };
+    let (creator, rollback_of) = match dice(2) {
+        0 => (Creator::Autoscale, None),
+        _ => (Creator::Rollback, Some(submission.deployment)),
+    };
+    let mut forged = Submission { creator, rollback_of, ..submission.clone() };
     forged.deployment = DeploymentId::derive(&drawn(dice));
-    forged.rollback_of = Some(submission.deployment).filter(|_| creator == Creator::Rollback);
     forged.revision.digest.0 = drawn(dice);
     forged
 }

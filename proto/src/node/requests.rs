@@ -149,16 +149,14 @@ impl Node {
                 .map(|good| good.revision.clone())
                 .ok_or_else(|| Refusal::UnknownRevision(digest, name.clone()));
         }
-        let newest = self.state.newest_of(group).map(|rollout| (rollout.status(), &rollout.submission));
-        let at = match newest {
+        let newest = self.state.newest_of(group);
+        let newest = newest.filter(|rollout| rollout.status() == DeploymentStatus::Succeeded);
+        let at = newest.map(|rollout| rollout.submission.revision.digest);
+        if let Some(digest) = at.filter(|_| newest.is_some_and(|rollout| rollout.traits().goes_back)) {
             // A person who asks now may not know that the rollback is done, and
             // would go back one more release.
-            Some((DeploymentStatus::Succeeded, Submission { rollback_of: Some(_), revision, .. })) => {
-                return Err(Refusal::AlreadyBack { group: name.clone(), digest: revision.digest });
-            }
-            Some((DeploymentStatus::Succeeded, submission)) => Some(submission.revision.digest),
-            Some(_) | None => None,
-        };
+            return Err(Refusal::AlreadyBack { group: name.clone(), digest });
+        }
         good.clone()
             .find(|good| Some(good.revision.digest) != at)
             .map(|good| good.revision.clone())

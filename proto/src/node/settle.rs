@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::duties;
 use super::voting::VOTERS_EVERY;
 use super::{Halt, Node, Unrecorded, Why, decode_entry};
-use crate::entry::{Body, Creator, Entry, Index};
+use crate::entry::{Body, Entry, Index};
 use crate::id::HostId;
 use crate::io::{Notice, Output, Refusal, Write, WriteId};
 use crate::ledger::{Committed, Content, LogEntry, Snapshot, TICK};
@@ -350,7 +350,7 @@ impl Node {
         self.proposals.withdraw(|body| match body {
             Body::Tick => !is_tick_due,
             Body::HostDown { .. } | Body::HostUp { .. } | Body::Finished { .. } => !duties.lacks(body),
-            Body::Submitted(submission) => submission.creator != Creator::User && !duties.lacks(body),
+            Body::Submitted(submission) => submission.kind().is_by_mesh() && !duties.lacks(body),
             Body::HostJoined(_)
             | Body::HostLeft { .. }
             | Body::GroupSet(_)

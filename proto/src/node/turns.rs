@@ -6,7 +6,6 @@ use super::{Act, Node};
 use crate::id::{DeploymentId, HostId};
 use crate::io::{Output, Run};
 use crate::lifecycle::LifecycleEvent;
-use crate::policy::Mode;
 use crate::rollout::{Rollout, Stage};
 use crate::run::Current;
 use crate::time::Time;
@@ -47,27 +46,25 @@ impl Node {
     fn run_of(&self, deployment: DeploymentId, event: LifecycleEvent) -> Option<Run> {
         let rollout = self.state.rollout(deployment)?;
         let submission = &rollout.submission;
-        let is_first = submission.policy.course().after(None) == Some(event);
+        let traits = rollout.traits();
+        let is_first = traits.course.after(None) == Some(event);
         let member = rollout.members().get(&self.config.host).filter(|_| is_first);
         Some(Run {
             deployment,
             group: submission.group.clone(),
             revision: submission.revision.clone(),
-            creator: submission.creator,
+            kind: traits.kind,
             event,
             file_exists: submission.policy.file_exists,
             sources: self.sources(rollout),
-            mode: submission.policy.mode,
-            script_timeout_max: submission.stop_timeout_max().filter(|_| event.step().may_be_ignored),
+            script_timeout_max: traits.stop_timeout_max.filter(|_| event.step().may_be_ignored),
             anew: member.and_then(|member| member.interrupted),
         })
     }
 
     /// Fetches the bundle ahead of this host's turn, if it will have one.
     pub(super) fn prefetch(&mut self, deployment: DeploymentId) {
-        let is_to_come = |rollout: &&Rollout| {
-            !rollout.status().is_over() && rollout.submission.policy.mode == Mode::Standard
-        };
+        let is_to_come = |rollout: &&Rollout| !rollout.status().is_over() && rollout.kind().installs();
         let Some(rollout) = self.state.rollout(deployment).filter(is_to_come) else { return };
         let group = self.state.group(&rollout.submission.group);
         let has_tags = || group.is_some_and(|group| group.group.tags.matches(&self.config.tags));

@@ -117,7 +117,7 @@ impl Policy {
             check_duration("forget_down_after", after, FORGET_MIN, DEPLOYMENT_TIMEOUT_MAX)?;
         }
         self.validate_waves()?;
-        if self.mode == super::Mode::Restart && self.outdated_only {
+        if !self.kind().installs() && self.outdated_only {
             return Err(InvalidPolicy::RestartOutdated);
         }
         let timeouts = [

@@ -7,18 +7,11 @@
 //! the minimum; it only leaves out the hosts that the minimum protects.
 
 use super::{Entrant, ReasonCode, Rollout, Turn, Verdict, turn};
-use crate::entry::Creator;
 use crate::id::HostId;
 use crate::policy::Bounds;
 use crate::time::LedgerTime;
 
 impl Rollout {
-    /// Returns true if the deployment brings hosts that are behind to what their
-    /// group has.
-    pub fn is_catch_up(&self) -> bool {
-        self.submission.creator == Creator::Autoscale
-    }
-
     /// Begins a catch-up in a group of `total` hosts. If it runs `beside` a
     /// deployment, it has only its own hosts as members, so there is no minimum
     /// that it could break. Grants the first leases, and returns the hosts that got

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::{Blocker, Entrant, Health, Rollout, Turn, Verdict, WaveKind};
 use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::HostId;
-use crate::policy::{Mode, Policy};
+use crate::policy::Policy;
 use crate::time::LedgerTime;
 
 /// A possible deployment: the group's hosts as they are, and what is to be
@@ -122,7 +122,7 @@ impl Forecast {
             standing: None,
             down: None,
             ailing: None,
-            target: self.policy().mode == Mode::Standard,
+            target: self.submission.kind().traits().targets.take_new_hosts(),
             zone: (*zone).to_string(),
         });
         let entrants = self.entrants.iter().cloned().chain(new).collect();

@@ -48,7 +48,7 @@ pub(super) fn next(rollout: &Rollout) -> Turn {
             in_flight => Turn::Blocked(vec![Blocker::Ending { in_flight }]),
         };
     }
-    if rollout.is_catch_up() {
+    if rollout.traits().hosts_alone {
         return super::catch_up::next(rollout);
     }
     if let Some(reason) = hopeless(rollout) {
@@ -191,7 +191,7 @@ fn mend(rollout: &Rollout, candidate: HostId, blockers: &[Blocker]) -> Option<Ho
         let (down, of_zone, _, _, first) = rollout.mending.range(from..).next()?;
         (*down == is_down && zone.is_none_or(|zone| zone == *of_zone)).then_some(*first)
     };
-    first(false).or_else(|| first(true).filter(|_| !rollout.is_way_back()))
+    first(false).or_else(|| first(true).filter(|_| !rollout.traits().waits_for_down))
 }
 
 fn conclusion(rollout: &Rollout) -> Verdict {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::entry::{Body, Shortage};
 use crate::id::HostId;
-use crate::policy::Mode;
 use crate::rollout::{Rollout, Stage};
 use crate::state::State;
 use crate::time::LedgerTime;
@@ -49,11 +48,9 @@ pub(super) fn report(
 /// fetched or only to be unpacked. If more is needed, that is found when the bundle is
 /// unpacked or installed, before the old revision is touched.
 fn shortage(rollout: &Rollout, free: u64) -> Option<Shortage> {
-    let submission = &rollout.submission;
-    let needed = match submission.policy.mode {
-        Mode::Standard => submission.revision.size.saturating_add(BESIDES),
-        // A restart installs nothing.
-        Mode::Restart => return None,
-    };
+    if !rollout.kind().installs() {
+        return None;
+    }
+    let needed = rollout.submission.revision.size.saturating_add(BESIDES);
     (free < needed).then_some(Shortage { needed, free })
 }

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{GroupState, Host, State};
-use crate::entry::{Creator, Submission};
+use crate::deployment_kind::Targets;
+use crate::entry::Submission;
 use crate::id::{DeploymentId, GroupName};
 use crate::io::{First, Refusal};
-use crate::policy::{Mode, Policy, Share, Zonal};
+use crate::policy::{Policy, Share, Zonal};
+use crate::rollout::Rollout;
 
 /// The longest description from an operator, in characters (CodeDeploy's quota).
 pub(super) const DESCRIPTION_MAX: usize = 256;
@@ -24,7 +26,7 @@ impl State {
             let what = "characters of a description".into();
             return Err(Refusal::Limit { what, limit: DESCRIPTION_MAX as u64 });
         }
-        if self.rollouts.contains_key(&submission.deployment) || submission.creator != Creator::User {
+        if self.rollouts.contains_key(&submission.deployment) || submission.kind().is_by_mesh() {
             // A retry has submitted it twice, or the mesh itself has submitted it.
             // Folding it again changes nothing, and the mesh has checked what it
             // submits.
@@ -52,15 +54,15 @@ impl State {
 
     fn busy(&self, group: &GroupState, submission: &Submission, busy: DeploymentId) -> Refusal {
         let name = submission.group.clone();
-        if submission.rollback_of.is_none() {
+        if !submission.kind().traits().goes_back {
             return Refusal::AlreadyRunning { group: name, running: busy };
         }
-        let running = group.running.and_then(|id| self.rollouts.get(&id)).map(|rollout| &rollout.submission);
+        let running = group.running.and_then(|id| self.rollouts.get(&id)).map(Rollout::traits);
         let is_wanted =
             group.good.last().is_some_and(|good| good.revision.digest == submission.revision.digest);
         let first = match running {
-            Some(running) if running.rollback_of.is_some() => First::GoesBack,
-            Some(running) if is_wanted && running.policy.mode == Mode::Standard => First::StopAndGoBack,
+            Some(running) if running.goes_back => First::GoesBack,
+            Some(running) if is_wanted && running.makes_good => First::StopAndGoBack,
             Some(_) => First::Stop,
             None if group.owes_rollback_of.is_some() => First::GoesBack,
             None => First::StopQueued,
@@ -100,21 +102,21 @@ impl State {
     fn check_targets(&self, group: &GroupState, submission: &Submission) -> Result<(), Refusal> {
         let name = &group.group.name;
         let digest = submission.revision.digest;
-        let is_restart = submission.policy.mode == Mode::Restart;
-        if is_restart && group.good.last().is_none_or(|good| good.revision.digest != digest) {
+        let kind = submission.kind();
+        if !kind.installs() && group.good.last().is_none_or(|good| good.revision.digest != digest) {
             return Err(Refusal::RestartOutrun { group: name.clone(), digest });
         }
         if !self.targets(submission).is_some_and(|targets| targets.is_empty()) {
             return Ok(());
         }
-        if is_restart {
-            return Err(Refusal::NothingToRestart(name.clone()));
-        }
-        if submission.rollback_of.is_some() {
-            return Err(Refusal::AlreadyBack { group: name.clone(), digest });
-        }
-        let hosts = count(self.members_of(&group.group).len());
-        Err(Refusal::NothingOutdated { group: name.clone(), hosts, digest })
+        Err(match kind.traits().targets {
+            Targets::HaveIt => Refusal::NothingToRestart(name.clone()),
+            Targets::NotWell | Targets::Touched => Refusal::AlreadyBack { group: name.clone(), digest },
+            Targets::All | Targets::Behind => {
+                let hosts = count(self.members_of(&group.group).len());
+                Refusal::NothingOutdated { group: name.clone(), hosts, digest }
+            }
+        })
     }
 }
 

@@ -2,24 +2,12 @@
 
 use super::State;
 use crate::alarm::{Alarm, AlarmStanding, AlarmState, DETAIL_MAX, OnUnreadable, StoppedBy};
-use crate::entry::{Creator, Submission, one_line};
+use crate::entry::{Submission, one_line};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName};
 use crate::io::Refusal;
 use crate::rollout::{AlarmGate, Rollout};
 use crate::state::GroupState;
-
-/// Returns true if the group's alarms can stop the deployment.
-///
-/// The alarm that caused a rollback must not stop it. A host that joins or returns
-/// only gets what the group runs already: leaving it out of service because of an
-/// alarm would make things worse.
-pub fn heeds_alarms(submission: &Submission) -> bool {
-    match submission.creator {
-        Creator::User => !submission.policy.ignore_alarms,
-        Creator::Rollback | Creator::Autoscale => false,
-    }
-}
 
 impl GroupState {
     /// Returns what the ledger says of an alarm, as far as it counts for the
@@ -45,7 +33,7 @@ impl GroupState {
     /// Returns how many of the deployment's alarms were read, and whether one is
     /// active.
     fn gate(&self, submission: &Submission) -> AlarmGate {
-        if !heeds_alarms(submission) {
+        if !submission.heeds_alarms() {
             return AlarmGate::default();
         }
         let read = self.group.alarms.iter().filter(|alarm| alarm.is_read());
@@ -93,7 +81,7 @@ impl State {
     /// Refuses a deployment that a known active alarm would stop as soon as it is
     /// submitted.
     pub(super) fn check_alarms_of(&self, submission: &Submission) -> Result<(), Refusal> {
-        let Some(group) = self.groups.get(&submission.group).filter(|_| heeds_alarms(submission)) else {
+        let Some(group) = self.groups.get(&submission.group).filter(|_| submission.heeds_alarms()) else {
             return Ok(());
         };
         match group.stopping(submission.deployment) {
@@ -181,7 +169,7 @@ impl State {
         for group in self.groups.values() {
             let rollout = group.running.and_then(|running| self.rollouts.get(&running));
             let heeding =
-                rollout.filter(|rollout| rollout.verdict.is_none() && heeds_alarms(&rollout.submission));
+                rollout.filter(|rollout| rollout.verdict.is_none() && rollout.submission.heeds_alarms());
             if let Some(rollout) = heeding {
                 let read = group.group.alarms.iter().filter(|alarm| alarm.is_read());
                 to_read.extend(read.map(|alarm| (group, rollout, alarm)));

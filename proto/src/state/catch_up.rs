@@ -22,7 +22,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Good, GroupState, State, Timer};
-use crate::entry::{Creator, ErrorCode, Submission};
+use crate::deployment_kind::DeploymentKind;
+use crate::entry::{ErrorCode, Submission};
 use crate::group::TagSets;
 use crate::id::{DeploymentId, Digest, GroupName, HostId};
 use crate::rollout::{Health, Rollout, Stage};
@@ -149,7 +150,7 @@ impl State {
             group: name.clone(),
             revision: good.revision.clone(),
             policy: self.policy_of(&group.group).ok()?.of_catch_up(),
-            creator: Creator::Autoscale,
+            creator: DeploymentKind::CatchUp.traits().creator,
             rollback_of: None,
             description: "hosts that joined or returned get the last good revision".into(),
             holders: Vec::new(),
@@ -161,7 +162,7 @@ impl State {
 
     /// Returns the hosts that a catch-up would be for now. Those in service are
     /// left out while the minimum has no room for any of them.
-    fn to_catch_up(&self, group: &GroupState, good: &Good) -> BTreeSet<HostId> {
+    pub(super) fn to_catch_up(&self, group: &GroupState, good: &Good) -> BTreeSet<HostId> {
         let is_due = |(host, behind): &(&HostId, &Behind)| {
             behind.cause != Cause::Failed
                 && behind.used_up(good).is_none()
@@ -198,9 +199,8 @@ impl State {
     /// Folds `Submitted` of the catch-up that is due.
     pub(super) fn begin_catch_up(&mut self, submission: &Submission) {
         let (id, at) = (submission.deployment, self.clock);
+        let Some(targets) = self.targets(submission) else { return };
         let Some(group) = self.groups.get(&submission.group) else { return };
-        let Some(good) = group.good.last() else { return };
-        let targets = self.to_catch_up(group, good);
         let beside = group.running.is_some();
         let mut entrants = self.entrants(group, Some(&targets));
         let total = u32::try_from(entrants.len()).unwrap_or(u32::MAX);
@@ -241,7 +241,8 @@ impl State {
     /// Folds that a person stopped a catch-up: the mesh does not try its hosts
     /// again.
     pub(super) fn give_up_on(&mut self, id: DeploymentId) {
-        let Some(rollout) = self.rollouts.get(&id).filter(|rollout| rollout.is_catch_up()) else { return };
+        let rollout = self.rollouts.get(&id).filter(|rollout| rollout.kind() == DeploymentKind::CatchUp);
+        let Some(rollout) = rollout else { return };
         let revision = rollout.submission.revision.digest;
         let Some(group) = self.groups.get_mut(&rollout.submission.group) else { return };
         let tried = Tried { revision, attempts: ATTEMPTS_MAX, deployment: id };
@@ -261,7 +262,8 @@ impl State {
         let is_there = self.hosts.contains_key(&host);
         let rollout = self.rollouts.get(&id).filter(|_| is_there);
         let Some(submission) = rollout.map(|rollout| &rollout.submission) else { return };
-        let (revision, is_catch_up) = (submission.revision.digest, submission.creator == Creator::Autoscale);
+        let revision = submission.revision.digest;
+        let is_catch_up = submission.kind() == DeploymentKind::CatchUp;
         let Some(group) = self.groups.get_mut(&submission.group) else { return };
         let Some(code) = failed else {
             // A host that was caught up beside a running deployment must still

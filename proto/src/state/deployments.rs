@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::rollback::to_roll_back;
 use super::{DEPLOYMENTS_KEPT, GOOD_KEPT, Good, GroupState, Host, State, Timer};
-use crate::entry::{Creator, ErrorCode, Failure, Submission, TurnOutcome};
+use crate::deployment_kind::{DeploymentKind, Slot, Targets};
+use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, Digest, GroupName, HostId};
 use crate::io::Refusal;
-use crate::policy::Mode;
 use crate::rollout::forecast::Forecast;
 use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Part, Rollout, Stage, Standing};
 use crate::trigger::TriggerEvent;
@@ -29,19 +29,20 @@ impl State {
         }
         // This submission is not owed, or no longer: another host was faster, or it
         // is forged.
-        if submission.creator != Creator::User && !self.is_owed(submission) {
+        let kind = submission.kind();
+        if kind.is_by_mesh() && !self.is_owed(submission) {
             return;
         }
         let group = self.groups.get_mut(&submission.group).expect("the submission was checked");
-        match submission.creator {
-            Creator::Autoscale => return self.begin_catch_up(submission),
-            Creator::Rollback => group.owes_rollback_of = None,
-            Creator::User => {}
-        }
+        let catching_up = match kind.traits().slot {
+            Slot::Beside => return self.begin_catch_up(submission),
+            Slot::Reserved => {
+                group.owes_rollback_of = None;
+                None
+            }
+            Slot::InLine => group.catching_up,
+        };
         group.deployments.push(id);
-        // A rollback repairs hosts, and does not wait for a catch-up: no host is in
-        // both.
-        let catching_up = group.catching_up.filter(|_| submission.creator == Creator::User);
         let is_busy = group.running.is_some() || group.owes_rollback_of.is_some();
         let must_wait = is_busy || catching_up.is_some();
         if must_wait {
@@ -64,7 +65,7 @@ impl State {
         let at = self.clock;
         let rollout = &self.rollouts[&id];
         let name = rollout.submission.group.clone();
-        let is_wanted = rollout.submission.creator == Creator::User;
+        let renews_attempts = rollout.traits().renews_attempts;
         let timeout = rollout.submission.policy.deployment_timeout;
         let targets = self.targets(&rollout.submission);
         let group = &self.groups[&name];
@@ -80,7 +81,7 @@ impl State {
         let granted = rollout.begin(&entrants, at);
         self.timers.set(Timer::Deployment(id), at + timeout);
         self.set_timers(id, &granted);
-        if is_wanted {
+        if renews_attempts {
             self.forget_attempts(&name);
         }
         self.begin_happened(id);
@@ -128,34 +129,25 @@ impl State {
     }
 
     /// Returns the hosts that a deployment is for; `None` means all hosts of the
-    /// group. A rollback is only for the hosts that need it. A restart is for those
-    /// that have the revision, and an outdated-only deployment for those that do
-    /// not.
+    /// group.
     pub fn targets(&self, submission: &Submission) -> Option<BTreeSet<HostId>> {
-        if let Some(undone) = submission.rollback_of {
-            let group = self.groups.get(&submission.group)?;
-            // A rollback by hand brings the group where the person wants it, even
-            // hosts that were not touched.
-            return Some(match submission.creator {
-                Creator::User => self.not_well_at(group, submission.revision.digest),
-                Creator::Rollback | Creator::Autoscale => {
-                    to_roll_back(group, self.rollouts.get(&undone)?).collect()
-                }
-            });
-        }
-        let (mode, outdated_only) = (submission.policy.mode, submission.policy.outdated_only);
-        let group = self.groups.get(&submission.group).filter(|_| mode == Mode::Restart || outdated_only)?;
+        let group = self.groups.get(&submission.group)?;
         let digest = submission.revision.digest;
         let has_it = |host: HostId| {
             group.standing.get(&host).is_some_and(|standing| standing.revision == Some(digest))
         };
-        let members = self.members_of(&group.group).into_iter().map(|host| host.record.host);
-        Some(members.filter(|host| has_it(*host) == (mode == Mode::Restart)).collect())
-    }
-
-    fn not_well_at(&self, group: &GroupState, digest: Digest) -> BTreeSet<HostId> {
-        let members = self.members_of(&group.group).into_iter().map(|host| host.record.host);
-        members.filter(|host| !group.is_well_at(*host, digest)).collect()
+        let members = || self.members_of(&group.group).into_iter().map(|host| host.record.host);
+        match submission.kind().traits().targets {
+            Targets::All if !submission.policy.outdated_only => None,
+            Targets::All => Some(members().filter(|host| !has_it(*host)).collect()),
+            Targets::HaveIt => Some(members().filter(|host| has_it(*host)).collect()),
+            Targets::NotWell => Some(members().filter(|host| !group.is_well_at(*host, digest)).collect()),
+            Targets::Touched => {
+                let undone = submission.rollback_of.and_then(|undone| self.rollouts.get(&undone))?;
+                Some(to_roll_back(group, undone).collect())
+            }
+            Targets::Behind => group.good.last().map(|good| self.to_catch_up(group, good)),
+        }
     }
 
     pub(super) fn start_turn(&mut self, deployment: DeploymentId, host: HostId) {
@@ -253,29 +245,25 @@ impl State {
             return;
         }
         let succeeded = rollout.status() == DeploymentStatus::Succeeded;
-        // A failed rollback is never rolled back, because that could go on forever.
-        let is_way_forward =
-            rollout.submission.creator == Creator::User && rollout.submission.rollback_of.is_none();
-        let rolls_back = rollout.wants_rollback() && is_way_forward;
-        let is_catch_up = rollout.is_catch_up();
-        let (name, mode) = (rollout.submission.group.clone(), rollout.submission.policy.mode);
+        let traits = rollout.traits();
+        let rolls_back = rollout.wants_rollback() && traits.undone_by == Some(DeploymentKind::Rollback);
+        let name = rollout.submission.group.clone();
         let good = Good { revision: rollout.submission.revision.clone(), deployment, at };
         self.timers.clear(Timer::Deployment(deployment));
         self.end_happened(deployment);
         self.timers.clear(Timer::Bake(deployment));
         let not_reached = self.not_reached(deployment);
         self.shorten(deployment);
-        if is_catch_up {
-            return self.end_catch_up(&name);
+        match traits.slot {
+            Slot::Beside => return self.end_catch_up(&name),
+            Slot::InLine | Slot::Reserved => {}
         }
         let rollout = &self.rollouts[&deployment];
         let Some(group) = self.groups.get_mut(&name) else { return };
         group.running = None;
         let needs_it = to_roll_back(group, rollout).next().is_some();
         if succeeded {
-            // A restart brought no revision, so the deployment that did stays
-            // recorded.
-            if mode == Mode::Standard {
+            if traits.makes_good {
                 note_good(group, good);
             }
         } else if rolls_back && needs_it && !group.good.is_empty() {
@@ -286,12 +274,13 @@ impl State {
         self.begin_next(&name);
     }
 
-    /// Returns the hosts that a failed rollback did not reach.
+    /// Returns the hosts that a failed deployment did not reach and that fall behind
+    /// by that.
     fn not_reached(&self, deployment: DeploymentId) -> Vec<HostId> {
-        let failed = |rollout: &&Rollout| {
-            rollout.submission.creator == Creator::Rollback && rollout.status() == DeploymentStatus::Failed
+        let leaves_some = |rollout: &&Rollout| {
+            rollout.traits().leaves_behind && rollout.status() == DeploymentStatus::Failed
         };
-        let rollout = self.rollouts.get(&deployment).filter(failed);
+        let rollout = self.rollouts.get(&deployment).filter(leaves_some);
         let members = rollout.into_iter().flat_map(Rollout::members);
         members.filter(|(_, member)| member.stage == Stage::Skipped).map(|(host, _)| *host).collect()
     }
@@ -493,7 +482,7 @@ impl State {
     /// where the group is.
     pub(crate) fn newest_of(&self, group: &GroupState) -> Option<&Rollout> {
         let newest_first = group.deployments.iter().rev().filter_map(|id| self.rollouts.get(id));
-        newest_first.into_iter().find(|rollout| !rollout.is_catch_up() && rollout.total() > 0)
+        newest_first.into_iter().find(|rollout| rollout.traits().counts_as_newest && rollout.total() > 0)
     }
 
     pub(super) fn forget_old(&mut self, name: &GroupName) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{State, Timer};
-use crate::entry::{Creator, Submission};
+use crate::entry::Submission;
 use crate::id::GroupName;
 use crate::io::Refusal;
 use crate::state::GroupState;
@@ -32,19 +32,10 @@ pub struct Freeze {
     pub by: String,
 }
 
-/// Returns true if a freeze of its group holds the deployment back.
-pub fn heeds_freeze(submission: &Submission) -> bool {
-    match submission.creator {
-        Creator::User => !submission.policy.ignore_freeze,
-        Creator::Autoscale => true,
-        Creator::Rollback => false,
-    }
-}
-
 impl GroupState {
     /// Returns the freeze that holds the deployment back now.
     pub fn freeze_of(&self, submission: &Submission) -> Option<&Freeze> {
-        self.freeze.as_ref().filter(|_| heeds_freeze(submission))
+        self.freeze.as_ref().filter(|_| submission.heeds_freeze())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Rollbacks: to which revision, for which hosts, under which policy.
 
 use super::{GroupState, State};
-use crate::entry::{Creator, Submission};
+use crate::deployment_kind::DeploymentKind;
+use crate::entry::Submission;
 use crate::id::{DeploymentId, HostId};
 use crate::policy::Policy;
 use crate::rollout::Rollout;
@@ -35,7 +36,7 @@ impl State {
             group: undone.group.clone(),
             revision: good.revision.clone(),
             policy,
-            creator: Creator::Rollback,
+            creator: DeploymentKind::Rollback.traits().creator,
             rollback_of: Some(failed),
             description: format!("rollback of {failed}"),
             // The hosts with the bundle may change until this is folded, and are

@@ -3,7 +3,7 @@
 
 use super::State;
 use crate::alarm::{DETAIL_MAX, NAME_MAX};
-use crate::entry::{Creator, TurnOutcome, one_line};
+use crate::entry::{TurnOutcome, one_line};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::{DeploymentStatus, Stage};
@@ -92,9 +92,8 @@ impl State {
 
     /// Notes the start of a deployment.
     pub(super) fn begin_happened(&mut self, deployment: DeploymentId) {
-        let creator = self.rollouts.get(&deployment).map(|rollout| rollout.submission.creator);
-        if creator == Some(Creator::Rollback) {
-            self.happened(TriggerEvent::DeploymentRollback, deployment, None);
+        if let Some(event) = self.rollouts.get(&deployment).and_then(|rollout| rollout.traits().announces) {
+            self.happened(event, deployment, None);
         }
         self.happened(TriggerEvent::DeploymentStart, deployment, None);
     }

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::entry::{Creator, Submission};
+use proto::deployment_kind::DeploymentKind;
+use proto::entry::Submission;
 use proto::id::{DeploymentId, Digest, GroupName, HostId, VoterId};
 use proto::rollout::DeploymentStatus;
 use proto::state::ATTEMPTS_MAX;
@@ -29,15 +30,14 @@ impl CatchUps {
         // one.
         self.in_vain.retain(|((_, host, _), _), _| model.hosts().contains_key(host));
         for (id, deployment) in model.deployments() {
-            match deployment.submission.creator {
-                Creator::User if deployment.status != DeploymentStatus::Queued => {
-                    if self.wanted.insert(*id) {
-                        let group = &deployment.submission.group;
-                        self.in_vain.retain(|((name, _, _), _), _| name != group);
-                    }
-                }
-                Creator::Autoscale => self.catch_up(*id, deployment, model)?,
-                Creator::User | Creator::Rollback => {}
+            let kind = deployment.submission.kind();
+            if kind == DeploymentKind::CatchUp {
+                self.catch_up(*id, deployment, model)?;
+            }
+            let has_begun = deployment.status != DeploymentStatus::Queued;
+            if !kind.is_by_mesh() && has_begun && self.wanted.insert(*id) {
+                let group = &deployment.submission.group;
+                self.in_vain.retain(|((name, _, _), _), _| name != group);
             }
         }
         Ok(())
@@ -147,7 +147,7 @@ mod tests {
     fn submitted(millis: u64, id: DeploymentId, good: Digest) -> Entry {
         let Body::Submitted(mut submission) = testing::submitted("one") else { panic!("a submission") };
         submission.deployment = id;
-        submission.creator = Creator::Autoscale;
+        submission.creator = proto::entry::Creator::Autoscale;
         submission.revision.digest = good;
         submission.policy = submission.policy.of_catch_up();
         testing::entry(millis, Body::Submitted(submission))

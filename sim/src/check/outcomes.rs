@@ -69,6 +69,7 @@ impl Outcomes {
             return Ok(());
         };
         let policy = &known.submission.policy;
+        let course = known.submission.kind().traits().course;
         let none = BTreeMap::new();
         let ran = self.ran.get(&(*deployment, *no)).unwrap_or(&none);
         let went_well = |event: LifecycleEvent| match ran.get(&event) {
@@ -77,15 +78,15 @@ impl Outcomes {
             Some(End::UnderWay | End::Cut) | None => false,
         };
         let is_true = match outcome {
-            TurnOutcome::Succeeded => policy.course().events().all(went_well),
+            TurnOutcome::Succeeded => course.events().all(went_well),
             TurnOutcome::Failed(failure) => match failure.code {
-                ErrorCode::HealthCheckFailed => policy.course().events().all(went_well),
+                ErrorCode::HealthCheckFailed => course.events().all(went_well),
                 ErrorCode::FailedAfterRestart | ErrorCode::AgentStopped => {
                     self.was_interrupted((*deployment, *no), failure, ran)
                 }
                 // The turn was stopped while it waited for the health check,
                 // after all events had ended.
-                ErrorCode::Stopped if failure.event.is_none() => policy.course().events().all(went_well),
+                ErrorCode::Stopped if failure.event.is_none() => course.events().all(went_well),
                 ErrorCode::Stopped => self.was_stopped((*deployment, *no), failure, ran),
                 // Only the fold itself sets these codes.
                 ErrorCode::DidNotStart
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_success_of_which_an_event_never_ran_is_found() {
-        let course = proto::policy::Policy::default().course();
+        let course = proto::lifecycle::Course::InPlace;
         let (outcomes, model, deployment) = ran(course.events());
         assert_eq!(says(&outcomes, &model, deployment, TurnOutcome::Succeeded), Ok(()));
         let (outcomes, model, deployment) = ran(course.events().skip(1));

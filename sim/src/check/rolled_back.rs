@@ -6,7 +6,6 @@
 //! could be brought back without breaking the minimum, must have been brought
 //! back or tried without success.
 
-use proto::entry::Creator;
 use proto::id::{DeploymentId, HostId};
 use proto::rollout::DeploymentStatus;
 use proto::state::ATTEMPTS_MAX;
@@ -75,7 +74,7 @@ fn is_excused(model: &Model, group: &GroupState, failed: DeploymentId, host: Hos
     let since = group.deployments.iter().position(|id| *id == failed).unwrap_or(0);
     let later: Vec<&Deployment> =
         group.deployments[since + 1..].iter().map(|id| &model.deployments()[id]).collect();
-    let way_back = || later.iter().filter(|deployment| deployment.submission.creator != Creator::User);
+    let way_back = || later.iter().filter(|deployment| deployment.submission.kind().is_by_mesh());
     let was_stopped = |deployment: &&&Deployment| {
         deployment.status == DeploymentStatus::Stopped
             && deployment.turn(host).is_some_and(|turn| turn.stage == Stage::Skipped)

@@ -40,7 +40,8 @@ fn heeds_freeze(submission: &Submission) -> bool {
     match submission.creator {
         Creator::Rollback => false,
         Creator::Autoscale => true,
-        Creator::User => !submission.policy.ignore_freeze,
+        // Only a rollback by hand may pass it.
+        Creator::User => !submission.policy.ignore_freeze || submission.rollback_of.is_none(),
     }
 }
 

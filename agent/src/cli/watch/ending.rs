@@ -28,7 +28,7 @@ pub(super) fn of(view: &DeploymentView) -> Vec<String> {
     if let Some(words) = view.rollback_words() {
         lines.push(format!("  {words}"));
     } else if (view.status == "Failed" || view.alarm.is_some())
-        && view.rollback_of.is_none()
+        && !view.kind().traits().goes_back
         && !view.never_began()
     {
         let why = match view.counts.succeeded + view.counts.failed {

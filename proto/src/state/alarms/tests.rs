@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::alarm::AlarmSource;
-use crate::entry::{Body, Entry, ErrorCode, Failure, HostRecord, Index, ProposalId, TurnOutcome};
+use crate::deployment_kind::DeploymentKind;
+use crate::entry::{Body, Creator, Entry, ErrorCode, Failure, HostRecord, Index, ProposalId, TurnOutcome};
 use crate::group::{Tag, TagFilter, TagSets};
 use crate::id::{Digest, HostId, VoterId};
 use crate::policy::{Minimum, Policy};
@@ -201,7 +202,7 @@ fn an_alarm_stops_what_runs_and_not_the_way_back() {
         ledger.add(rollback);
         let running = ledger.group().running.expect("it runs");
         let back = ledger.0.rollout(running).expect("it is kept");
-        assert_eq!((back.submission.creator, back.in_flight()), (Creator::Rollback, vec![host(1)]));
+        assert_eq!((back.kind(), back.in_flight()), (DeploymentKind::Rollback, vec![host(1)]));
     }
 }
 
@@ -267,9 +268,12 @@ fn a_frozen_group_begins_nothing_until_it_thaws_by_itself_or_by_hand() {
     assert_eq!((ledger.group().running, ledger.group().queued), (None, Some(id("two"))), "what ran went on");
     assert!(matches!(ledger.submit("three"), Err(Refusal::Frozen { by, .. }) if by == "alice"));
 
+    // Only a deployment that goes back may pass it, whatever the policy says.
     let back = Policy { ignore_alarms: true, ignore_freeze: true, ..group().policy };
-    let body = ledger.submission("back", back, false);
-    ledger.add(body);
+    let Body::Submitted(submission) = ledger.submission("back", back, false) else { unreachable!() };
+    let refused = ledger.offer(Body::Submitted(submission.clone()));
+    assert!(matches!(refused, Err(Refusal::Frozen { .. })), "{refused:?}");
+    ledger.add(Body::Submitted(Box::new(Submission { rollback_of: Some(id("one")), ..*submission })));
     ledger.run("back");
     assert_eq!(ledger.group().running, None);
 

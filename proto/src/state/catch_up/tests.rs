@@ -24,7 +24,7 @@ fn hosts_that_join_get_the_last_good_revision_together() {
     let id = ledger.do_due().expect("a catch-up");
     assert_eq!(ledger.targets(id), [3, 4, 5, 6].map(host));
     let submission = &ledger.rollout(id).submission;
-    assert_eq!((submission.creator, submission.revision.digest), (Creator::Autoscale, digest(1)));
+    assert_eq!((submission.kind(), submission.revision.digest), (DeploymentKind::CatchUp, digest(1)));
     ledger.finish_well(id);
     assert_eq!((ledger.behind(), ledger.state.due()), (vec![], vec![]));
     assert!(ledger.group().behind.is_empty(), "{:?}", ledger.group().behind);
@@ -191,7 +191,7 @@ fn the_way_back_goes_before_a_catch_up() {
     ledger.say(Body::Finished { deployment: main });
     assert_eq!(ledger.group().owes_rollback_of, Some(main));
     let [Body::Submitted(due)] = &ledger.state.due()[..] else { panic!("{:?}", ledger.state.due()) };
-    assert_eq!(due.creator, Creator::Rollback);
+    assert_eq!(due.kind(), DeploymentKind::Rollback);
 }
 
 #[test]
