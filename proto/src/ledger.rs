@@ -39,6 +39,8 @@ pub(crate) use guard::Refused;
 pub(crate) use message::{Kind, RaftMessage};
 pub(crate) use stored::{OnDisk, Restored};
 pub(crate) use voters::{Candidate, VoterChange, Voters, next_change};
+#[cfg(test)]
+pub(crate) use {log::Base, stored::Hard};
 
 /// Something that was committed.
 #[derive(Debug)]

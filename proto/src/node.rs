@@ -55,15 +55,17 @@ use duties::Duties;
 use fence::Account;
 use ledger_clock::{HeardClock, LedgerClock};
 use proposals::Proposals;
-use stored::{Meta, read_journal};
+use stored::read_journal;
 
 pub use fence::{Fence, Loss, Stored};
 pub use halt::Halt;
 pub use ledger_clock::{CLOCK_OFF_MAX, is_clock_off};
 pub use read::MeshView;
+#[cfg(test)]
+pub(crate) use recovery::KnownRecovery;
 pub use recovery::{Offer, OutOfReach};
 pub use stored::StartError;
-pub(crate) use stored::{stored_running, stored_voter};
+pub(crate) use stored::{Meta, stored_running, stored_voter};
 
 /// The number of the first write after a start. This write makes the start's own
 /// number durable.

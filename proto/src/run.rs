@@ -31,18 +31,18 @@ pub(crate) struct Record {
     pub(crate) deployment: DeploymentId,
     /// The state's index when the turn began. Until the fold has come that far
     /// again, nothing can be said about the turn.
-    began: Index,
+    pub(crate) began: Index,
     /// The last event that has ended.
-    done: Option<LifecycleEvent>,
+    pub(crate) done: Option<LifecycleEvent>,
     /// The event that may be running.
-    running: Option<LifecycleEvent>,
+    pub(crate) running: Option<LifecycleEvent>,
     /// The outcome of the turn; `None` while it is not over.
-    outcome: Option<TurnOutcome>,
+    pub(crate) outcome: Option<TurnOutcome>,
     /// The attempt of the turn, counted from 1.
-    attempt: u8,
+    pub(crate) attempt: u8,
     /// True if the running event was interrupted because the agent was told to
     /// stop.
-    was_stopped: bool,
+    pub(crate) was_stopped: bool,
 }
 
 impl Record {

@@ -25,9 +25,9 @@ const KEY: &[u8] = b"A";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Fence {
     /// The number of writes that were ever done to the store.
-    writes: u64,
+    pub(crate) writes: u64,
     /// The digest of everything that the store held then.
-    digest: u128,
+    pub(crate) digest: u128,
 }
 
 /// Everything that a node starts from.

@@ -29,16 +29,16 @@ const KEY: &[u8] = b"R";
 
 /// A recovery that this host has verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Known {
-    signed: SignedRecovery,
+pub(crate) struct KnownRecovery {
+    pub(crate) signed: SignedRecovery,
     /// False if this host holds committed entries that the recovered ledger lacks.
-    is_followed: bool,
+    pub(crate) is_followed: bool,
 }
 
 /// The recoveries that this host knows, and the history that it follows.
 #[derive(Debug, Default)]
 pub(super) struct Recoveries {
-    known: Vec<Known>,
+    known: Vec<KnownRecovery>,
     /// The history that this host follows.
     history: History,
     /// The history that its frames name: a newer one is not durable yet.
@@ -54,7 +54,7 @@ impl Recoveries {
     pub(super) fn read(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Self, StartError> {
         let Some(bytes) = stored.get(KEY) else { return Ok(Recoveries::default()) };
         let damaged = |_| StartError::Corrupt("record R is damaged".into());
-        let known: Vec<Known> = wire::decode(bytes).map_err(damaged)?;
+        let known: Vec<KnownRecovery> = wire::decode(bytes).map_err(damaged)?;
         let followed = known.iter().rfind(|known| known.is_followed);
         let history = followed.map(|known| known.signed.history()).unwrap_or_default();
         Ok(Recoveries { known, history, told: history, ..Recoveries::default() })
@@ -72,7 +72,7 @@ impl Recoveries {
         if is_followed {
             self.history = signed.history();
         }
-        self.known.push(Known { signed, is_followed });
+        self.known.push(KnownRecovery { signed, is_followed });
         if self.known.len() > RECOVERIES_MAX {
             self.known.remove(0);
         }

@@ -64,13 +64,13 @@ impl StartError {
 
 /// The host and mesh that the store belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Meta {
-    format: u16,
-    host: HostId,
-    mesh: MeshId,
-    pub(super) voter: VoterId,
+pub(crate) struct Meta {
+    pub(crate) format: u16,
+    pub(crate) host: HostId,
+    pub(crate) mesh: MeshId,
+    pub(crate) voter: VoterId,
     /// The number of this start of the host; it grows with each start.
-    pub(super) incarnation: u64,
+    pub(crate) incarnation: u64,
 }
 
 /// The format of [`Meta`]. Format 2 comes with an account of the writes: see
