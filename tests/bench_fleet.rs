@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 
 use fleet::Fleet;
 use proto::config::{Config, VOTERS_DEFAULT};
-use proto::entry::Body;
 use proto::id::{HostId, MeshId};
 use proto::io::{Input, Output};
 use proto::node::{Fence, Node, Stored};
 use proto::policy::{Minimum, Policy};
+use proto::statement::{Report, Statement};
 use proto::time::Time;
 
 const SKEIN: &str = env!("CARGO_BIN_EXE_skein");
@@ -84,7 +84,7 @@ fn fleet_of(hosts: u32) -> Fleet {
     let mut fleet = Fleet::new(hosts);
     fleet.deploy("first", Policy { minimum: Minimum::AllAtOnce, ..Policy::default() }, |_| false);
     for number in 0..hosts / 100 {
-        fleet.say(1, Body::HostDown { host: fleet::host(2 + 50 * number), incarnation: 1 });
+        fleet.say(1, Report::HostDown { host: fleet::host(2 + 50 * number), incarnation: 1 });
     }
     fleet
 }
@@ -120,8 +120,8 @@ fn fill(store: &Path, identity: &serde_json::Value, fleet: &Fleet) {
     };
     let mut writer = Writer::new(config, stored);
     for entry in &fleet.entries {
-        let mut body = entry.body.clone();
-        if let Body::HostJoined(record) = &mut body {
+        let mut body = entry.statement.clone();
+        if let Statement::Report(Report::HostJoined(record)) = &mut body {
             record.addresses.clear();
         }
         let frame = proto::wire::proposal(mesh, entry.proposal, body);

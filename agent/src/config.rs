@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use libp2p::Multiaddr;
 use nix::unistd::{Gid, Group};
 use proto::config::{VOTERS, VOTERS_DEFAULT};
-use proto::entry::TAGS_MAX;
 use proto::group::{InvalidGroup, Tag};
+use proto::statement::TAGS_MAX;
 use serde::Deserialize;
 
 use crate::bundle::remote::Settings;

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use proto::entry::{Body, HostRecord};
+use proto::entry::HostRecord;
 use proto::io::Notice;
+use proto::statement::{Intent, Report, Statement};
 use proto::time::LedgerTime;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -33,17 +34,19 @@ pub(crate) async fn log_notices(node: NodeHandle, started: LedgerTime, data_dir:
             }
         };
         match notice {
-            Ok(Notice::Folded { index, at, body }) => {
-                if let Body::HostJoined(record) = &*body {
+            Ok(Notice::Folded { index, at, statement }) => {
+                if let Statement::Report(Report::HostJoined(record)) = &*statement {
                     joined(&node, record, at < started).await;
                 } else {
-                    log_watches(&body, at < started);
+                    log_watches(&statement, at < started);
                 }
                 // A host that joins may take the place of this one.
-                if matches!(&*body, Body::HostJoined(_) | Body::HostLeft { .. }) {
+                if let Statement::Report(Report::HostJoined(_)) | Statement::Intent(Intent::RemoveHost(_)) =
+                    &*statement
+                {
                     is_noted = is_noted || note_removal(&node, &data_dir).await;
                 }
-                tracing::debug!(index, ?body, "folded");
+                tracing::debug!(index, ?statement, "folded");
             }
             Ok(Notice::Diverged { with, index }) => {
                 tracing::error!(%with, index, "ledgers differ: trust neither host before this is understood");
@@ -100,15 +103,15 @@ async fn note_removal(node: &NodeHandle, data_dir: &Path) -> bool {
 }
 
 /// Logs what may need attention, on every host: the one that found it may be gone by then.
-fn log_watches(body: &Body, is_old: bool) {
-    if let Body::AlarmRead { group, deployment, alarm, state, detail } = body {
+fn log_watches(statement: &Statement, is_old: bool) {
+    if let Statement::Report(Report::AlarmRead { group, deployment, alarm, state, detail }) = statement {
         let state = state.name();
         match is_old {
             false => tracing::info!(%group, %deployment, alarm, state, detail, "alarm read"),
             true => tracing::debug!(%group, %deployment, alarm, state, detail, "alarm was read"),
         }
     }
-    if let Body::TriggersDelivered { group, trigger, given_up, .. } = body {
+    if let Statement::Report(Report::TriggersDelivered { group, trigger, given_up, .. }) = statement {
         for gone in given_up.iter().filter(|_| !is_old) {
             let (event, deployment) = (gone.event.name(), gone.deployment);
             tracing::warn!(%group, trigger, event, %deployment, id = gone.id, cause = gone.why, "trigger given up");

@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use proto::entry::Body;
 use proto::policy::{Canary, Minimum, Policy, Share, Zonal};
+use proto::statement::{Intent, Report};
 
 #[path = "../tests/fold/fleet.rs"]
 mod fleet;
@@ -27,7 +27,7 @@ fn plan(criterion: &mut Criterion) {
     let mut fleet = Fleet::new(HOSTS);
     fleet.deploy("first", policy(Minimum::AllAtOnce), |_| false);
     for number in 0..HOSTS / 100 {
-        fleet.say(1, Body::HostDown { host: host(2 + 50 * number), incarnation: 1 });
+        fleet.say(1, Report::HostDown { host: host(2 + 50 * number), incarnation: 1 });
     }
     let bake = Duration::from_secs(300);
     let canary = Some(Canary { hosts: Share::Hosts(5), bake });
@@ -43,7 +43,7 @@ fn plan(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let wish = submission("second", policy.clone());
-                let refusal = fleet.state.check(&Body::Submitted(Box::new(wish.clone())));
+                let refusal = fleet.state.check_intent(&Intent::Deploy(Box::new(wish.clone())));
                 let forecast = fleet.state.forecast(wish, TURN).expect("the group is there");
                 let outlook = forecast.outlook(Some(SLOW));
                 let advice = (!outlook.well.ends_well()).then(|| forecast.largest_minimum());

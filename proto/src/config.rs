@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{InvalidEntry, check_facts};
 use crate::group::Tag;
 use crate::id::{HostId, MeshId};
+use crate::statement::{InvalidEntry, check_facts};
 
 /// The default number of voters, in a mesh of at least five hosts.
 pub const VOTERS_DEFAULT: u8 = 5;

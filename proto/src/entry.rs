@@ -1,12 +1,7 @@
-//! The entries of the ledger, and what each may say.
-//!
-//! A host that does not know whether its proposal was lost may propose it again,
-//! and two hosts may propose the same. So folding a body twice in a row has the
-//! same effect as folding it once. If a body could undo what came in between, a
-//! repeated proposal is not folded again (`state/repeats.rs`).
+//! The entries of the ledger, and the records that they hold. [`crate::statement`] has
+//! what they say.
 
-mod about;
-mod form;
+mod body;
 mod versioned;
 
 use std::collections::BTreeSet;
@@ -14,30 +9,24 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::AlarmState;
-use crate::group::{Group, Tag};
-use crate::id::{ConfigName, DeploymentId, GroupName, HostId, VoterId};
+use crate::group::Tag;
+use crate::id::{DeploymentId, GroupName, HostId, VoterId};
 use crate::lifecycle::LifecycleEvent;
-use crate::policy::{DeploymentConfig, Policy};
-use crate::recovery::SignedRecovery;
+use crate::policy::Policy;
 use crate::revision::Revision;
+use crate::statement::Statement;
 use crate::time::LedgerTime;
-use crate::trigger::GivenUp;
 
-pub use about::About;
-pub(crate) use form::check_facts;
-pub use form::{
-    ADDRESSES_MAX, BY_BYTES_MAX, HOST_NAME_MAX, InvalidEntry, ORIGIN_BYTES_MAX, TAGS_MAX, one_line,
-};
+pub(crate) use body::Body;
 pub use versioned::NotAnEntry;
 
 /// The place of an entry in the ledger, counted from 1.
 pub type Index = u64;
 
-/// The longest body that may be proposed, in encoded bytes. This is far more than
-/// any real body needs (a turn's end with its log tail is 4 KiB), and far less than
+/// The longest statement that may be proposed, in encoded bytes. This is far more than
+/// any real statement needs (a turn's end with its log tail is 4 KiB), and far less than
 /// the size limit of consensus messages.
-pub const BODY_BYTES_MAX: usize = 48 * 1024;
+pub const STATEMENT_BYTES_MAX: usize = 48 * 1024;
 
 /// One record of the ledger, in the order that consensus gave it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +36,14 @@ pub struct Entry {
     /// The proposal that became this entry. The proposer recognises its own by it.
     pub proposal: ProposalId,
     /// The content of the entry.
-    pub body: Body,
+    pub statement: Statement,
+}
+
+impl Entry {
+    /// Returns the host that proposed the entry. Its connection proved that.
+    pub fn author(&self) -> HostId {
+        self.proposal.host
+    }
 }
 
 /// The identity of one proposal of one host.
@@ -59,188 +55,6 @@ pub struct ProposalId {
     pub incarnation: u64,
     /// The number of the proposal within that incarnation.
     pub number: u64,
-}
-
-/// The content of an entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "held one at a time: the log keeps bytes")]
-pub enum Body {
-    /// Time has passed, and something waits for that. Says nothing else.
-    Tick,
-    /// A host joined, came back with different facts, or raised its incarnation.
-    HostJoined(HostRecord),
-    /// An operator took a host out of the mesh.
-    HostLeft {
-        /// The host that was taken out.
-        host: HostId,
-    },
-    /// Enough observers lost the host, so it counts as out of service.
-    HostDown {
-        /// The host that was lost.
-        host: HostId,
-        /// The incarnation that the observers lost. A newer one makes the entry
-        /// void.
-        incarnation: u64,
-    },
-    /// The observers of a host see it again.
-    HostUp {
-        /// The host that is back.
-        host: HostId,
-        /// The incarnation that the observers see.
-        incarnation: u64,
-    },
-    /// A group is defined, or its definition is replaced.
-    GroupSet(Group),
-    /// A group is deleted, and its deployments with it.
-    GroupDeleted(GroupName),
-    /// A deployment is submitted.
-    Submitted(Box<Submission>),
-    /// The host starts its turn. It touches its application only once this entry is
-    /// committed and its lease is still valid.
-    TurnStarted {
-        /// The deployment that the turn belongs to.
-        deployment: DeploymentId,
-        /// The host whose turn it is.
-        host: HostId,
-    },
-    /// The turn of a host has ended.
-    TurnEnded {
-        /// The deployment that the turn belongs to.
-        deployment: DeploymentId,
-        /// The host whose turn it was.
-        host: HostId,
-        /// The outcome of the turn.
-        outcome: TurnOutcome,
-    },
-    /// A person asks for the deployment to stop.
-    StopRequested {
-        /// The deployment to stop.
-        deployment: DeploymentId,
-        /// True to roll back afterwards, whatever the policy says.
-        rollback: bool,
-        /// True to also interrupt the events under way.
-        now: bool,
-        /// The person who asks, as the agent knows that person.
-        by: String,
-    },
-    /// The deployment is over. The fold ignores this if it has not come to that
-    /// result itself.
-    Finished {
-        /// The deployment that is over.
-        deployment: DeploymentId,
-    },
-    /// A host says that its application has become well or unwell by the group's
-    /// health check. These entries are damped: see [`crate::health`]. A host says
-    /// nothing during its turn, because the turn succeeds only if the check passes.
-    HealthChanged {
-        /// The group that has the check.
-        group: GroupName,
-        /// The host that speaks.
-        host: HostId,
-        /// True if the application is well now.
-        healthy: bool,
-        /// The reason why the last probe failed; empty if the application is well.
-        error: String,
-        /// The index that the host had folded when it said this. The entry changes
-        /// nothing if the fold has learned of something newer about the host since
-        /// then.
-        as_of: Index,
-    },
-    /// A named deployment configuration is defined or redefined. Deployments that
-    /// run or wait keep what they were submitted with.
-    ConfigSet(DeploymentConfig),
-    /// The named deployment configuration is deleted.
-    ConfigDeleted(ConfigName),
-    /// An alarm was read, and its state differs from what the ledger said.
-    AlarmRead {
-        /// The group that has the alarm.
-        group: GroupName,
-        /// The deployment that ran when the alarm was read. The reading counts for
-        /// this deployment only.
-        deployment: DeploymentId,
-        /// The name of the alarm.
-        alarm: String,
-        /// The state that was read.
-        state: AlarmState,
-        /// One line for people.
-        detail: String,
-    },
-    /// A person sets or clears an alarm.
-    AlarmSet {
-        /// The group that has the alarm.
-        group: GroupName,
-        /// The name of the alarm.
-        alarm: String,
-        /// True to set the alarm, false to clear it.
-        active: bool,
-        /// The reason, and the person who gave it.
-        reason: String,
-    },
-    /// A trigger has told its receiver of happenings, or has given them up.
-    TriggersDelivered {
-        /// The group that has the trigger.
-        group: GroupName,
-        /// The name of the trigger.
-        trigger: String,
-        /// The number of the last happening that this covers; all earlier ones are
-        /// covered too.
-        up_to: u64,
-        /// The happenings among them that were given up.
-        given_up: Vec<GivenUp>,
-    },
-    /// A person freezes a group: no new deployment begins for a while.
-    Frozen {
-        /// The group to freeze.
-        group: GroupName,
-        /// The end of the freeze, by the ledger's clock.
-        until: LedgerTime,
-        /// The reason; may be empty.
-        reason: String,
-        /// The person who asked, by the name that they gave.
-        by: String,
-    },
-    /// A person ends the freeze of a group early.
-    Unfrozen {
-        /// The group that is no longer frozen.
-        group: GroupName,
-    },
-    /// A host with a lease waits before it starts its turn, because other hosts are
-    /// suspect. Its start timeout begins again at this entry.
-    TurnDeferred {
-        /// The deployment that the turn belongs to.
-        deployment: DeploymentId,
-        /// The host whose turn it is.
-        host: HostId,
-        /// The hosts that are suspect, at most [`SUSPECTS_NAMED_MAX`] of them.
-        suspects: Vec<HostId>,
-    },
-    /// The agent of a host in its turn was killed or stopped while an event ran,
-    /// and is back. The turn begins anew with its first event. No event of it runs
-    /// before this entry is committed.
-    TurnBegunAnew {
-        /// The deployment that the turn belongs to.
-        deployment: DeploymentId,
-        /// The host whose turn it is.
-        host: HostId,
-        /// The event that was interrupted.
-        event: LifecycleEvent,
-        /// The attempt that begins, counted from 1. The entry changes nothing
-        /// unless this is the next attempt.
-        attempt: u8,
-    },
-    /// An operator recovered the mesh without most of its voters. Only the recovering
-    /// host writes this entry; it cannot be proposed.
-    MeshRecovered(Box<SignedRecovery>),
-    /// A host whose turn is still to begin says that its disk lacks room for the
-    /// deployment, or has room again: see `state/shortages.rs`.
-    RoomReported {
-        /// The deployment that the turn belongs to.
-        deployment: DeploymentId,
-        /// The host that speaks.
-        host: HostId,
-        /// The shortage; `None` once there is room again.
-        shortage: Option<Shortage>,
-    },
 }
 
 /// A disk with less free space than a deployment needs.
@@ -258,9 +72,6 @@ impl fmt::Display for Shortage {
         write!(f, "{} MiB free, {} MiB needed", self.free / MIB, self.needed.div_ceil(MIB))
     }
 }
-
-/// The most suspects that a host names when it defers its start.
-pub const SUSPECTS_NAMED_MAX: usize = 5;
 
 /// The facts that the mesh knows about a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,15 +13,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::alarm::{Alarm, Reading};
 use crate::deployment_kind::DeploymentKind;
-use crate::entry::{Body, Creator, Failure, Submission};
-use crate::group::Group;
+use crate::entry::{Creator, Failure, Submission};
 use crate::health::Probe;
-use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
+use crate::id::{DeploymentId, GroupName, HostId};
 use crate::lifecycle::LifecycleEvent;
 use crate::node::Fence;
-use crate::policy::{DeploymentConfig, FileExists, Policy};
+use crate::policy::{FileExists, Policy};
 use crate::recovery::SignedRecovery;
 use crate::revision::Revision;
+use crate::statement::{Intent, Statement};
 use crate::time::LedgerTime;
 use crate::trigger::{Target, Told};
 
@@ -275,23 +275,10 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, and boxed on its way")]
 pub enum Request {
-    /// Define a group, or replace its definition.
-    SetGroup(Group),
-    /// Delete a group.
-    DeleteGroup(GroupName),
-    /// Submit a deployment.
+    /// An intent that is complete.
+    Intent(Intent),
+    /// Submit a deployment. The node gives it an id, and the group's policy if it has none.
     Deploy(Box<DeployRequest>),
-    /// Stop a deployment.
-    Stop {
-        /// The deployment to stop.
-        deployment: DeploymentId,
-        /// True to roll back afterwards, whatever the policy says.
-        rollback: bool,
-        /// True to also interrupt the events under way.
-        now: bool,
-        /// The person who asks, as the agent knows them.
-        by: String,
-    },
     /// Bring a group back to an earlier revision, as a new deployment.
     Rollback {
         /// The group to roll back.
@@ -304,19 +291,6 @@ pub enum Request {
         /// The person who asks, as the agent knows them.
         by: String,
     },
-    /// Remove a host from the mesh for good.
-    RemoveHost(HostId),
-    /// Set or clear an alarm by hand.
-    SetAlarm {
-        /// The group that has the alarm.
-        group: GroupName,
-        /// The name of the alarm.
-        alarm: String,
-        /// True to set the alarm, false to clear it.
-        active: bool,
-        /// The reason, and the person who gave it.
-        reason: String,
-    },
     /// Let no new deployment of a group begin for a while.
     Freeze {
         /// The group to freeze.
@@ -328,14 +302,14 @@ pub enum Request {
         /// The person who asks.
         by: String,
     },
-    /// End a freeze early.
-    Unfreeze(GroupName),
-    /// Define a named deployment configuration.
-    SetConfig(DeploymentConfig),
-    /// Delete a named deployment configuration.
-    DeleteConfig(ConfigName),
     /// Continue from this host alone, because most voters are gone for good.
     Recover(Box<SignedRecovery>),
+}
+
+impl From<Intent> for Request {
+    fn from(intent: Intent) -> Self {
+        Request::Intent(intent)
+    }
 }
 
 /// The end of a period, as a person gives it.
@@ -391,7 +365,7 @@ pub enum Notice {
         /// has just started or returned.
         at: LedgerTime,
         /// The content of the entry.
-        body: Box<Body>,
+        statement: Box<Statement>,
     },
     /// A host of a running deployment has moved to another event of its turn.
     Progress(Progress),

@@ -27,6 +27,7 @@ pub mod revision;
 pub mod rollout;
 mod run;
 pub mod state;
+pub mod statement;
 pub mod suggest;
 pub mod time;
 pub mod trigger;

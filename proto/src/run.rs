@@ -15,12 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Body, ErrorCode, Failure, Index, TurnOutcome};
+use crate::entry::{ErrorCode, Failure, Index, TurnOutcome};
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::EffectId;
 use crate::lifecycle::{Course, LifecycleEvent};
 use crate::rollout::Stage;
 use crate::state::State;
+use crate::statement::{Report, Statement};
 use crate::time::LedgerTime;
 
 pub(crate) use start::start_blocker;
@@ -324,22 +325,25 @@ impl OwnTurns {
         state: &State,
         suspects: &BTreeSet<HostId>,
         clock: LedgerTime,
-    ) -> Vec<Body> {
+    ) -> Vec<Statement> {
         let interrupted = self.turns.values().filter(|turn| turn.step == Step::Interrupted);
         let anew = interrupted.filter_map(|turn| {
             let Record { deployment, running, attempt, .. } = turn.record;
-            Some(Body::TurnBegunAnew {
-                deployment,
-                host: me,
-                event: running?,
-                attempt: attempt.checked_add(1)?,
-            })
+            Some(
+                Report::TurnBegunAnew {
+                    deployment,
+                    host: me,
+                    event: running?,
+                    attempt: attempt.checked_add(1)?,
+                }
+                .into(),
+            )
         });
         let ended = self.turns.values().filter(|turn| turn.step == Step::Over).filter_map(|turn| {
             let outcome = turn.record.outcome.clone()?;
-            Some(Body::TurnEnded { deployment: turn.record.deployment, host: me, outcome })
+            Some(Report::TurnEnded { deployment: turn.record.deployment, host: me, outcome }.into())
         });
-        let mut owed: Vec<Body> = ended.chain(anew).collect();
+        let mut owed: Vec<Statement> = ended.chain(anew).collect();
         if !self.leaving {
             let free = state.running().filter(|rollout| !self.runs_in(&rollout.submission.group, state));
             owed.extend(free.filter_map(|rollout| {

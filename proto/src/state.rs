@@ -11,6 +11,7 @@ mod configs;
 mod deferrals;
 mod deployments;
 mod encoded;
+mod fold;
 mod forgetting;
 mod freeze;
 mod health;
@@ -29,13 +30,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::alarm::AlarmStanding;
 use crate::deadlines::Deadlines;
-use crate::entry::{Body, Entry, HostRecord, Index, Submission};
+use crate::entry::{Entry, HostRecord, Index};
 use crate::group::Group;
 use crate::id::{ConfigName, DeploymentId, GroupName, HostId, VoterId};
 use crate::io::Refusal;
 use crate::policy::DeploymentConfig;
 use crate::revision::Revision;
-use crate::rollout::{Rollout, Roster, Stage, Standing};
+use crate::rollout::{Rollout, Roster, Standing};
 use crate::time::LedgerTime;
 use crate::trigger::{Cursor, Happening};
 
@@ -344,213 +345,6 @@ impl State {
         self.forget_deferrals();
         self.forget_shortages();
         folded
-    }
-
-    fn fold(&mut self, entry: &Entry) -> Result<(), Refusal> {
-        if self.is_repeated(entry) {
-            return Ok(());
-        }
-        check_author(entry.proposal.host, &entry.body)?;
-        self.note_proposal(entry);
-        if self.speaks_for_two(&entry.body) {
-            return Ok(());
-        }
-        // The proposer made the same check. Another entry may have come between
-        // then and now.
-        self.check(&entry.body)?;
-        match &entry.body {
-            Body::Tick => {}
-            Body::HostJoined(record) => self.join(record),
-            Body::HostLeft { host } => self.leave(*host),
-            // During a network partition each side loses the other. The accusations
-            // of the side that was counted out arrive after the partition: they are
-            // stale.
-            Body::HostDown { .. } if self.is_counted_out(entry.proposal.host) => {}
-            Body::HostDown { host, incarnation } => self.set_down(*host, *incarnation, true),
-            Body::HostUp { host, incarnation } => self.set_down(*host, *incarnation, false),
-            Body::GroupSet(group) => self.set_group(group),
-            Body::GroupDeleted(name) => self.delete_group(name),
-            Body::Submitted(submission) => self.submit(submission),
-            Body::TurnStarted { deployment, host } => self.start_turn(*deployment, *host),
-            Body::TurnEnded { deployment, host, outcome } => {
-                self.end_turn(*deployment, *host, outcome.clone().fitted())
-            }
-            Body::StopRequested { deployment, rollback, now, by } => {
-                self.stop(*deployment, *rollback, *now, by);
-            }
-            Body::Finished { deployment } => self.finish(*deployment),
-            Body::HealthChanged { group, host, healthy, error, as_of } => {
-                self.change_health(group, *host, *healthy, error, *as_of);
-            }
-            Body::ConfigSet(config) => self.set_config(config),
-            Body::ConfigDeleted(name) => self.delete_config(name),
-            Body::AlarmRead { group, deployment, alarm, state, detail } => {
-                self.alarm_read(group, *deployment, alarm, *state, detail);
-            }
-            Body::AlarmSet { group, alarm, active, reason } => {
-                self.alarm_set(group, alarm, *active, reason);
-            }
-            Body::TriggersDelivered { group, trigger, up_to, given_up } => {
-                self.triggers_delivered(group, trigger, *up_to, given_up);
-            }
-            Body::Frozen { group, until, reason, by } => self.freeze(group, *until, reason, by),
-            Body::Unfrozen { group } => self.unfreeze(group),
-            Body::TurnDeferred { deployment, host, suspects } => {
-                self.defer_turn(*deployment, *host, suspects);
-            }
-            Body::RoomReported { deployment, host, shortage } => {
-                self.report_room(*deployment, *host, *shortage);
-            }
-            Body::MeshRecovered(_) => {}
-            Body::TurnBegunAnew { deployment, host, event, attempt } => {
-                if let Some(rollout) = self.rollouts.get_mut(deployment) {
-                    rollout.begin_anew(*host, *event, *attempt);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns true if this is a report of a host about itself while two agents run
-    /// with its key, as from a cloned disk: what one of them did, it may have done on
-    /// another machine. Only the start of an agent counts, which ends that.
-    fn speaks_for_two(&self, body: &Body) -> bool {
-        !matches!(body, Body::HostJoined(_)) && body.author().is_some_and(|host| self.has_twin(host))
-    }
-
-    /// Checks whether an entry with this body would be refused now. Entries of
-    /// hosts about themselves are never refused here: if they come too late they
-    /// change nothing.
-    /// # Errors
-    /// The reason why the entry would be refused.
-    pub fn check(&self, body: &Body) -> Result<(), Refusal> {
-        body.check_values()?;
-        match body {
-            Body::HostJoined(record) => self.check_join(record),
-            Body::HostLeft { host } => self.check_leave(*host),
-            Body::GroupSet(group) => self.check_group(group),
-            Body::GroupDeleted(name) => self.check_delete(name),
-            Body::Submitted(submission) => self.check_submission(submission),
-            Body::StopRequested { deployment, .. } => self.check_stop(*deployment),
-            Body::ConfigSet(config) => self.check_config(config),
-            Body::ConfigDeleted(name) => self.check_delete_config(name),
-            Body::AlarmSet { group, alarm, .. } => self.check_alarm_set(group, alarm),
-            Body::Frozen { group, until, .. } => self.check_freeze(group, *until),
-            Body::Unfrozen { group } => self.check_unfreeze(group),
-            Body::MeshRecovered(_) => Err(Refusal::NotProposed),
-            Body::Tick
-            | Body::HostDown { .. }
-            | Body::HostUp { .. }
-            | Body::TurnStarted { .. }
-            | Body::TurnEnded { .. }
-            | Body::Finished { .. }
-            | Body::AlarmRead { .. }
-            | Body::TriggersDelivered { .. }
-            | Body::TurnDeferred { .. }
-            | Body::TurnBegunAnew { .. }
-            | Body::RoomReported { .. }
-            | Body::HealthChanged { .. } => Ok(()),
-        }
-    }
-
-    /// Returns true if an entry with this body would change nothing, because the
-    /// ledger says it already. Meant only for what hosts repeat until the ledger
-    /// has it.
-    pub(crate) fn is_settled(&self, body: &Body) -> bool {
-        let stage = |deployment: &DeploymentId, host: &HostId| {
-            self.part(*deployment, *host).map(|part| part.stage.into_owned())
-        };
-        // An accusation of an older start changes as little as a repeated one.
-        let is_said = |host, incarnation, down| match self.hosts.get(host) {
-            Some(known) => known.record.incarnation != incarnation || known.down.is_some() == down,
-            None => true,
-        };
-        match body {
-            Body::Tick => self.next_timer().is_none(),
-            Body::MeshRecovered(_) => true,
-            // A host that was taken out, or has another host's number, is refused
-            // anyway.
-            Body::HostJoined(record) => {
-                self.hosts.get(&record.host).is_some_and(|host| host.record == *record)
-                    || self.check_join(record).is_err()
-            }
-            Body::HostDown { host, incarnation } => is_said(host, *incarnation, true),
-            Body::HostUp { host, incarnation } => is_said(host, *incarnation, false) || self.has_twin(*host),
-            Body::TurnStarted { deployment, host } => {
-                matches!(stage(deployment, host), Some(Stage::Started { .. } | Stage::Ended { .. }))
-            }
-            Body::TurnDeferred { deployment, host, .. } => {
-                !matches!(stage(deployment, host), Some(Stage::Leased { .. }))
-            }
-            Body::RoomReported { deployment, host, shortage } => {
-                self.is_room_settled(*deployment, *host, *shortage)
-            }
-            Body::TurnBegunAnew { deployment, host, event: _, attempt } => {
-                let member = self.rollouts.get(deployment).and_then(|rollout| rollout.members().get(host));
-                member.is_none_or(|member| !member.may_begin_anew(*attempt))
-            }
-            Body::TurnEnded { deployment, host, .. } => {
-                matches!(stage(deployment, host), Some(Stage::Ended { .. }))
-            }
-            Body::Finished { deployment } => {
-                self.rollouts.get(deployment).is_some_and(|rollout| rollout.status().is_over())
-            }
-            Body::AlarmRead { group, deployment, alarm, state, .. } => {
-                self.is_alarm_settled(group, *deployment, alarm, *state)
-            }
-            Body::TriggersDelivered { group, trigger, up_to, .. } => {
-                self.is_delivery_settled(group, trigger, *up_to)
-            }
-            Body::HealthChanged { group, host, healthy, error: _, as_of } => {
-                !self.is_news(group, *host, *healthy, *as_of)
-            }
-            Body::Submitted(submission) => submission.kind().is_by_mesh() && !self.is_owed(submission),
-            Body::HostLeft { .. }
-            | Body::GroupSet(_)
-            | Body::GroupDeleted(_)
-            | Body::StopRequested { .. }
-            | Body::AlarmSet { .. }
-            | Body::Frozen { .. }
-            | Body::Unfrozen { .. }
-            | Body::ConfigSet(_)
-            | Body::ConfigDeleted(_) => false,
-        }
-    }
-
-    /// Returns what the ledger lacks. Any host may propose it, and all hosts would
-    /// propose the same.
-    pub fn due(&self) -> Vec<Body> {
-        let mut due = Vec::new();
-        for rollout in self.running().filter(|rollout| rollout.is_decided()) {
-            due.push(Body::Finished { deployment: rollout.submission.deployment });
-        }
-        let owed = self.groups.values().flat_map(|group| self.owed_to(group));
-        due.extend(owed.map(|submission| Body::Submitted(Box::new(submission))));
-        due
-    }
-
-    /// Returns the deployments that the mesh itself submits to a group now.
-    fn owed_to(&self, group: &GroupState) -> impl Iterator<Item = Submission> {
-        let rollback = group.owes_rollback_of.and_then(|failed| self.rollback_of(group, failed));
-        rollback.into_iter().chain(self.catch_up_due(group))
-    }
-
-    /// Returns true if this is, byte for byte, a deployment that the mesh itself
-    /// submits now. The proposer is not trusted: it could have put in another
-    /// revision, or a policy without a minimum.
-    fn is_owed(&self, submission: &Submission) -> bool {
-        let group = self.groups.get(&submission.group);
-        group.is_some_and(|group| self.owed_to(group).any(|owed| owed == *submission))
-    }
-}
-
-/// Checks that the host may propose this: only a host itself may speak of itself.
-/// # Errors
-/// [`Refusal::NotItsAuthor`] if the body is about another host.
-pub(crate) fn check_author(author: HostId, body: &Body) -> Result<(), Refusal> {
-    match body.author() {
-        Some(of) if of != author => Err(Refusal::NotItsAuthor { of, author }),
-        Some(_) | None => Ok(()),
     }
 }
 

@@ -8,11 +8,12 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Body, Index, ProposalId};
+use crate::entry::{Index, ProposalId};
 use crate::id::{HostId, MeshId, VoterId};
 use crate::io::Progress;
 use crate::ledger::{LogEntry, RaftMessage, Seal, Snapshot};
 use crate::recovery::{History, SignedRecovery};
+use crate::statement::Statement;
 use crate::time::LedgerTime;
 
 /// The wire version that this code speaks. It covers the form of frames and what
@@ -56,9 +57,9 @@ pub(crate) enum Message {
     Beacon(Beacon),
     /// A message of consensus between voters.
     Raft(Box<RaftMessage>),
-    /// Asks the receiver to put this body in order. A proposal is `forwarded` at
+    /// Asks the receiver to put this statement in order. A proposal is `forwarded` at
     /// most once.
-    Propose { id: ProposalId, body: Box<Body>, forwarded: bool },
+    Propose { id: ProposalId, statement: Box<Statement>, forwarded: bool },
     /// Asks for the entries that follow an index.
     Want { after: Index },
     /// Entries that were committed.
@@ -181,8 +182,12 @@ fn envelope<T: Serialize>(mesh: MeshId, history: History, content: &T) -> Vec<u8
 
 /// The frame with which a host asks that an entry be put in order: for tools that
 /// play a host of a mesh that was never recovered, as benchmarks do.
-pub fn proposal(mesh: MeshId, id: ProposalId, body: Body) -> Vec<u8> {
-    frame(mesh, History::default(), &Message::Propose { id, body: Box::new(body), forwarded: false })
+pub fn proposal(mesh: MeshId, id: ProposalId, statement: Statement) -> Vec<u8> {
+    frame(
+        mesh,
+        History::default(),
+        &Message::Propose { id, statement: Box::new(statement), forwarded: false },
+    )
 }
 
 /// Takes a message out of its envelope.
@@ -199,7 +204,7 @@ fn open<T: DeserializeOwned>(mesh: MeshId, frame: &[u8]) -> Result<(History, T),
     if frame.len() < ENVELOPE_LEN || frame.len() > FRAME_BYTES_MAX {
         return Err(WireError::Length);
     }
-    let (envelope, body) = frame.split_at(ENVELOPE_LEN);
+    let (envelope, statement) = frame.split_at(ENVELOPE_LEN);
     if envelope[..16] != mesh.0 {
         return Err(WireError::OtherMesh);
     }
@@ -210,7 +215,7 @@ fn open<T: DeserializeOwned>(mesh: MeshId, frame: &[u8]) -> Result<(History, T),
     let number =
         |at: usize| envelope[at..at + 8].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
     let history = History { epoch: number(18), id: number(26) };
-    Ok((history, decode(body)?))
+    Ok((history, decode(statement)?))
 }
 
 #[cfg(test)]

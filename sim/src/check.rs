@@ -153,13 +153,13 @@ pub type Verdict = Result<(), Violation>;
 
 /// A violation, with context that helps to understand it.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub struct Counterexample {
     pub violation: Violation,
     pub at: Moment,
     pub last_entries: Vec<String>,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for Counterexample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hosts: Vec<String> = self.violation.hosts.iter().map(HostNo::to_string).collect();
         let (claim, what) = (self.violation.claim, &self.violation.what);
@@ -169,7 +169,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The number of entries that a finding shows.
+/// The number of entries that a counterexample shows.
 const ENTRIES_SHOWN: usize = 12;
 
 /// In meshes larger than this the model is compared only now and then, because
@@ -195,7 +195,7 @@ pub struct Checks {
     pub recoveries: Recoveries,
     pub outcomes: Outcomes,
     numbers: BTreeMap<HostId, HostNo>,
-    finding: Option<Finding>,
+    counterexample: Option<Counterexample>,
 }
 
 impl Checks {
@@ -208,18 +208,18 @@ impl Checks {
     }
 
     /// The first violation. Later ones only follow from it.
-    pub fn finding(&self) -> Option<&Finding> {
-        self.finding.as_ref()
+    pub fn counterexample(&self) -> Option<&Counterexample> {
+        self.counterexample.as_ref()
     }
 
     pub fn report(&mut self, verdict: Verdict, now: Moment) {
         let Err(violation) = verdict else { return };
-        if self.finding.is_none() {
+        if self.counterexample.is_none() {
             let mut last_entries = self.last_entries();
             last_entries.extend(self.unfinished_lines());
             let what = self.with_names(violation.what);
             let violation = Violation { what, ..violation };
-            self.finding = Some(Finding { violation, at: now, last_entries });
+            self.counterexample = Some(Counterexample { violation, at: now, last_entries });
         }
     }
 
@@ -367,7 +367,8 @@ impl Checks {
     fn describe(&self, index: Index, line: &Line) -> String {
         match &line.entry {
             Some(entry) => {
-                let text = format!("{index} {:?} by {:?}: {:?}", entry.at, entry.proposal.host, entry.body);
+                let text =
+                    format!("{index} {:?} by {:?}: {:?}", entry.at, entry.proposal.host, entry.statement);
                 self.with_names(text)
             }
             None => format!("{index} (of consensus itself)"),

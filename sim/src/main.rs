@@ -181,7 +181,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The number of hosts that are described below a finding: in a large mesh, the
+/// The number of hosts that are described below a counterexample: in a large mesh, the
 /// first few say enough.
 const HOSTS_SHOWN: usize = 12;
 
@@ -219,11 +219,11 @@ fn run_one(run: &Run) -> Result<bool> {
         report.host_seconds() / took.as_secs_f64(),
         took.as_secs_f64()
     );
-    if let Some(finding) = &report.finding {
-        print!("\n{finding}");
+    if let Some(counterexample) = &report.counterexample {
+        print!("\n{counterexample}");
         world.host_lines().iter().take(HOSTS_SHOWN).for_each(|line| println!("  {line}"));
     }
-    Ok(report.finding.is_none())
+    Ok(report.counterexample.is_none())
 }
 
 /// Returns true if nothing grew and all claims held.
@@ -234,14 +234,14 @@ fn run_soak(args: &Soak) -> bool {
         println!("{name:<28} {first:>12} {second:>12} {last:>12}");
     }
     println!("{} releases in {} virtual s", soak.releases, soak.lasted.as_secs());
-    if let Some(finding) = &soak.finding {
-        print!("\n{finding}");
+    if let Some(counterexample) = &soak.counterexample {
+        print!("\n{counterexample}");
     }
     let grown: Vec<&str> = soak.grown().map(|(name, _)| *name).collect();
     if !grown.is_empty() {
         println!("still growing in the last third: {}", grown.join(", "));
     }
-    soak.finding.is_none() && grown.is_empty() && soak.releases == args.releases
+    soak.counterexample.is_none() && grown.is_empty() && soak.releases == args.releases
 }
 
 /// Returns true if all claims held.
@@ -251,11 +251,11 @@ fn run_swarm(args: &Swarm) -> bool {
         None => Extent::Seeds(args.seeds),
     };
     let totals = swarm(args.from, extent, args.only_first, |seed, report| {
-        if let Some(finding) = &report.finding {
-            let violation = &finding.violation;
+        if let Some(counterexample) = &report.counterexample {
+            let violation = &counterexample.violation;
             println!(
                 "skein-sim run --seed {seed}  # {}, at {}: {}",
-                violation.claim, finding.at, violation.what
+                violation.claim, counterexample.at, violation.what
             );
         }
     });

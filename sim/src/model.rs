@@ -16,12 +16,13 @@ mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::entry::{Body, Creator, Entry, ErrorCode, HostRecord, Index, TurnOutcome};
+use proto::entry::{Creator, Entry, ErrorCode, HostRecord, Index, TurnOutcome};
 use proto::group::Group;
 use proto::id::{ConfigName, DeploymentId, Digest, GroupName, HostId};
 use proto::policy::{DeploymentConfig, Mode, Policy};
 use proto::rollout::DeploymentStatus;
 use proto::state::{Cause, GOOD_KEPT};
+use proto::statement::{Finding, Intent, Report, Statement};
 
 pub use catch_up::Behind;
 pub use turns::{Deployment, Stage, Turn};
@@ -160,33 +161,62 @@ impl Model {
             before = self.before();
         }
         if self.proposed.is_first(entry) {
-            self.apply_body(&entry.body, entry.proposal.host);
+            self.apply_statement(&entry.statement, entry.proposal.host);
         }
         self.note_happenings(&before);
     }
 
-    fn apply_body(&mut self, body: &Body, proposer: HostId) {
-        match body {
-            Body::Tick => {}
-            Body::HostJoined(record) => self.join(record),
-            Body::HostLeft { host } => self.leave(*host),
-            Body::HostDown { host, incarnation } => {
+    fn apply_statement(&mut self, statement: &Statement, proposer: HostId) {
+        match statement {
+            Statement::Intent(intent) => self.apply_intent(intent),
+            Statement::Report(report) => self.apply_report(report, proposer),
+            Statement::Finding(Finding::Tick) => {}
+            Statement::Finding(Finding::Finished { deployment }) => self.finish(*deployment),
+            Statement::Finding(Finding::Spelled(submission)) => self.submit(submission),
+        }
+    }
+
+    fn apply_intent(&mut self, intent: &Intent) {
+        match intent {
+            Intent::SetGroup(group) => self.set_group(group),
+            Intent::DeleteGroup(name) => self.delete_group(name),
+            Intent::Deploy(submission) => self.submit(submission),
+            Intent::Stop { deployment, rollback, now: _, by: _ } => self.stop(*deployment, *rollback),
+            Intent::RemoveHost(host) => self.leave(*host),
+            Intent::SetConfig(config) => {
+                if config.validate().is_ok() {
+                    self.configs.insert(config.name.clone(), config.clone());
+                }
+            }
+            Intent::DeleteConfig(name) => {
+                if !self.groups.values().any(|group| group.group.config.as_ref() == Some(name)) {
+                    self.configs.remove(name);
+                }
+            }
+            Intent::SetAlarm { group, alarm, active, .. } => self.alarm_set(group, alarm, *active),
+            Intent::Freeze { group, until, .. } => self.freeze(group, until.as_millis()),
+            Intent::Unfreeze(group) => self.thaw(group),
+            Intent::Recover(signed) => self.recover(signed),
+        }
+    }
+
+    fn apply_report(&mut self, report: &Report, proposer: HostId) {
+        match report {
+            Report::HostJoined(record) => self.join(record),
+            Report::HostDown { host, incarnation } => {
                 // A host that counts as Down cannot report others as down.
                 let accuser = self.hosts.get(&proposer);
                 if accuser.is_some_and(|accuser| !accuser.down) {
                     self.see(*host, *incarnation, true);
                 }
             }
-            Body::HostUp { host, incarnation } => self.see(*host, *incarnation, false),
-            Body::GroupSet(group) => self.set_group(group),
-            Body::GroupDeleted(name) => self.delete_group(name),
-            Body::Submitted(submission) => self.submit(submission),
-            Body::TurnStarted { deployment, host } => self.start(*deployment, *host),
-            Body::TurnDeferred { deployment, host, suspects: _ } => self.defer(*deployment, *host),
-            Body::RoomReported { deployment, host, shortage } => {
+            Report::HostUp { host, incarnation } => self.see(*host, *incarnation, false),
+            Report::TurnStarted { deployment, host } => self.start(*deployment, *host),
+            Report::TurnDeferred { deployment, host, suspects: _ } => self.defer(*deployment, *host),
+            Report::RoomReported { deployment, host, shortage } => {
                 self.report_room(*deployment, *host, shortage.is_some());
             }
-            Body::TurnBegunAnew { deployment, host, event: _, attempt } => {
+            Report::TurnBegunAnew { deployment, host, event: _, attempt } => {
                 let deployment = self.deployments.get_mut(deployment);
                 let most = deployment.as_ref().map_or(0, |deployment| deployment.submission.policy.attempts);
                 if let Some(turn) = deployment.and_then(|deployment| deployment.turn_mut(*host))
@@ -197,35 +227,19 @@ impl Model {
                     turn.attempt = *attempt;
                 }
             }
-            Body::TurnEnded { deployment, host, outcome } => {
+            Report::TurnEnded { deployment, host, outcome } => {
                 let failed = match outcome {
                     TurnOutcome::Succeeded => None,
                     TurnOutcome::Failed(failure) => Some(failure.code),
                 };
                 self.end(*deployment, *host, failed);
             }
-            Body::StopRequested { deployment, rollback, now: _, by: _ } => self.stop(*deployment, *rollback),
-            Body::Finished { deployment } => self.finish(*deployment),
-            Body::AlarmRead { group, deployment, alarm, state, .. } => {
+            Report::AlarmRead { group, deployment, alarm, state, .. } => {
                 self.alarm_read(group, *deployment, alarm, *state);
             }
-            Body::AlarmSet { group, alarm, active, .. } => self.alarm_set(group, alarm, *active),
-            Body::TriggersDelivered { group, trigger, given_up, .. } => self.told(group, trigger, given_up),
-            Body::Frozen { group, until, .. } => self.freeze(group, until.as_millis()),
-            Body::Unfrozen { group } => self.thaw(group),
-            Body::MeshRecovered(signed) => self.recover(signed),
-            Body::HealthChanged { group, host, healthy, error: _, as_of } => {
+            Report::TriggersDelivered { group, trigger, given_up, .. } => self.told(group, trigger, given_up),
+            Report::HealthChanged { group, host, healthy, error: _, as_of } => {
                 self.change_health(group, *host, *healthy, *as_of);
-            }
-            Body::ConfigSet(config) => {
-                if config.validate().is_ok() {
-                    self.configs.insert(config.name.clone(), config.clone());
-                }
-            }
-            Body::ConfigDeleted(name) => {
-                if !self.groups.values().any(|group| group.group.config.as_ref() == Some(name)) {
-                    self.configs.remove(name);
-                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Catches panics of a node. A panic is a finding, and does not end the
+//! Catches panics of a node. A panic is a counterexample, and does not end the
 //! simulator.
 
 use std::cell::{Cell, RefCell};

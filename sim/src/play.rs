@@ -8,7 +8,7 @@ use proto::node::Node;
 use proto::policy::{Minimum, Policy};
 use proto::rollout::DeploymentStatus;
 
-use crate::check::{Claim, Finding, Violation};
+use crate::check::{Claim, Counterexample, Violation};
 use crate::clock::Moment;
 use crate::hooks::Bundle;
 use crate::host::{FOUNDER, HostNo, SimHost};
@@ -17,8 +17,8 @@ use crate::world::{Asked, Wish, World};
 
 /// The result of a run.
 #[derive(Debug, Default)]
-pub struct Report {
-    pub finding: Option<Finding>,
+pub struct RunSummary {
+    pub counterexample: Option<Counterexample>,
     pub lasted: Moment,
     pub hosts: usize,
     pub trace: String,
@@ -39,13 +39,13 @@ const LAST_PER_HOST: Duration = Duration::from_secs(30);
 /// The interval at which the run checks whether all has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-pub fn play(plan: &Plan, world: &mut World) -> Report {
+pub fn play(plan: &Plan, world: &mut World) -> RunSummary {
     world.run_until(plan.heal_at);
     world.heal();
     wait_for_quiet(world, ALL_ENDS_WITHIN, "after healing");
     one_more(world);
-    Report {
-        finding: world.checks().finding().cloned(),
+    RunSummary {
+        counterexample: world.checks().counterexample().cloned(),
         lasted: world.now(),
         hosts: world.hosts().len(),
         trace: world.trace().hash(),
@@ -82,7 +82,7 @@ fn one_more(world: &mut World) {
     let hosts = u32::try_from(world.hosts().len()).expect("few hosts");
     world.run_until(world.now() + Duration::from_secs(1));
     wait_for_quiet(world, LAST_WITHIN + LAST_PER_HOST * hosts, "of the last deployment");
-    if world.checks().finding().is_some() {
+    if world.checks().counterexample().is_some() {
         return;
     }
     for group in groups {
@@ -110,7 +110,7 @@ fn one_more(world: &mut World) {
 /// `within`.
 fn wait_for_quiet(world: &mut World, within: Duration, when: &str) {
     let until = world.now() + within;
-    while world.checks().finding().is_none() {
+    while world.checks().counterexample().is_none() {
         let Some((hosts, unquiet)) = unquiet(world) else { break };
         if world.now() >= until {
             let what = format!("{} s {when}, {unquiet}", within.as_secs());

@@ -8,7 +8,7 @@ use proto::group::{Group, Tag, TagFilter, TagSets};
 use proto::id::GroupName;
 use proto::policy::{Minimum, Policy};
 
-use crate::check::Finding;
+use crate::check::Counterexample;
 use crate::clock::Moment;
 use crate::hooks::Bundle;
 use crate::host::{HostNo, Profile, Tuning};
@@ -36,7 +36,7 @@ type Thirds = [BTreeMap<&'static str, usize>; 3];
 pub struct Soak {
     pub releases: u32,
     pub lasted: Moment,
-    pub finding: Option<Finding>,
+    pub counterexample: Option<Counterexample>,
     /// The most that any host held of each part, in the first third of the run
     /// (when everything fills up), the second and the last.
     pub parts: Vec<(&'static str, [usize; 3])>,
@@ -72,8 +72,8 @@ pub fn soak(seed: u64, releases: u32) -> Soak {
     let names = thirds[2].keys().copied();
     let held = |name| [0, 1, 2].map(|third: usize| thirds[third].get(name).copied().unwrap_or(0));
     let parts = names.map(|name| (name, held(name))).collect();
-    let (finding, lasted) = (world.checks().finding().cloned(), world.now());
-    Soak { releases: done, lasted, finding, parts }
+    let (counterexample, lasted) = (world.checks().counterexample().cloned(), world.now());
+    Soak { releases: done, lasted, counterexample, parts }
 }
 
 fn mesh(seed: u64) -> World {
@@ -136,7 +136,7 @@ mod tests {
         // The group keeps the last fifty deployments: its history is full in
         // the first third.
         let soak = soak(1, 240);
-        assert!(soak.finding.is_none(), "{:?}", soak.finding);
+        assert!(soak.counterexample.is_none(), "{:?}", soak.counterexample);
         assert_eq!(soak.releases, 240);
         let grown: Vec<_> = soak.grown().collect();
         assert!(grown.is_empty(), "{grown:?}");
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn what_grows_is_found() {
         let parts = vec![("steady", [5, 80, 90]), ("grows", [100, 1_000, 2_000])];
-        let soak = Soak { releases: 1, lasted: Moment::START, finding: None, parts };
+        let soak = Soak { releases: 1, lasted: Moment::START, counterexample: None, parts };
         assert_eq!(soak.grown().map(|(name, _)| *name).collect::<Vec<_>>(), ["grows"]);
     }
 }

@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::deployment_kind::DeploymentKind;
-use proto::entry::{Body, Entry, Failure, Submission, TurnOutcome};
+use proto::entry::{Entry, Failure, Submission, TurnOutcome};
 use proto::id::{DeploymentId, Digest, HostId};
 use proto::io::{Reply, Request, Run};
 use proto::node::Node;
+use proto::recovery::SignedRecovery;
+use proto::statement::{Finding, Intent, Report, Statement};
 use proto::trigger::TriggerEvent;
 
 use crate::check::Checks;
@@ -114,38 +116,50 @@ impl Story {
         }
     }
 
-    pub fn asked(&mut self, now: Moment, host: HostNo, request: &Request) {
-        let what = match request {
-            Request::SetGroup(group) => format!("set group {}", group.name),
-            Request::DeleteGroup(name) => format!("delete group {name}"),
-            Request::Deploy(deploy) => {
-                let queue = if deploy.queue { ", waiting its turn" } else { "" };
-                format!("deploy {} to {}{queue}", self.bundle(&deploy.revision.digest), deploy.group)
+    /// Says what an intent asks for.
+    fn intended(&self, intent: &Intent) -> String {
+        match intent {
+            Intent::SetGroup(group) => format!("set group {}", group.name),
+            Intent::DeleteGroup(name) => format!("delete group {name}"),
+            Intent::Deploy(submission) => {
+                format!("deploy {} to {}", self.bundle(&submission.revision.digest), submission.group)
             }
-            Request::Stop { deployment, rollback, now, by: _ } => {
+            Intent::Stop { deployment, rollback, now, by: _ } => {
                 let back = if *rollback { " and roll back" } else { "" };
                 let now = if *now { " now" } else { "" };
                 format!("stop {}{now}{back}", self.deployment(*deployment))
+            }
+            Intent::RemoveHost(host) => format!("remove {}", self.host(*host)),
+            Intent::SetConfig(config) => format!("set configuration {}", config.name),
+            Intent::DeleteConfig(name) => format!("delete configuration {name}"),
+            Intent::SetAlarm { group, alarm, active, .. } => {
+                format!("{} alarm {alarm} of {group}", if *active { "set" } else { "clear" })
+            }
+            Intent::Freeze { group, .. } => format!("freeze {group}"),
+            Intent::Unfreeze(group) => format!("unfreeze {group}"),
+            Intent::Recover(signed) => self.recovers(signed),
+        }
+    }
+
+    fn recovers(&self, signed: &SignedRecovery) -> String {
+        let mut gone: Vec<String> = signed.recovery().gone.iter().map(|host| self.host(*host)).collect();
+        gone.sort();
+        format!("recover the mesh, without {}", gone.join(", "))
+    }
+
+    pub fn asked(&mut self, now: Moment, host: HostNo, request: &Request) {
+        let what = match request {
+            Request::Intent(intent) => self.intended(intent),
+            Request::Deploy(deploy) => {
+                let queue = if deploy.queue { ", waiting its turn" } else { "" };
+                format!("deploy {} to {}{queue}", self.bundle(&deploy.revision.digest), deploy.group)
             }
             Request::Rollback { group, to: None, .. } => format!("roll {group} back"),
             Request::Rollback { group, to: Some(digest), .. } => {
                 format!("roll {group} back to {}", self.bundle(digest))
             }
-            Request::RemoveHost(host) => format!("remove {}", self.host(*host)),
-            Request::SetAlarm { group, alarm, active: true, .. } => format!("set alarm {alarm} of {group}"),
-            Request::SetAlarm { group, alarm, active: false, .. } => {
-                format!("clear alarm {alarm} of {group}")
-            }
             Request::Freeze { group, .. } => format!("freeze {group}"),
-            Request::Unfreeze(group) => format!("unfreeze {group}"),
-            Request::SetConfig(config) => format!("set configuration {}", config.name),
-            Request::DeleteConfig(name) => format!("delete configuration {name}"),
-            Request::Recover(signed) => {
-                let gone = signed.recovery().gone.iter();
-                let mut gone: Vec<String> = gone.map(|host| self.host(*host)).collect();
-                gone.sort();
-                format!("recover the mesh, without {}", gone.join(", "))
-            }
+            Request::Recover(signed) => self.recovers(signed),
         };
         self.tell(now, format!("{host} is asked to {what}"));
     }
@@ -189,7 +203,7 @@ impl Story {
             self.came_due(now, due);
         }
         for entry in fresh {
-            if let Body::Submitted(submission) = &entry.body {
+            if let Some(submission) = entry.statement.submission() {
                 self.know_deployment(submission);
             }
             self.entry(now, &entry, &checks.model);
@@ -223,18 +237,20 @@ impl Story {
 
     /// Adds a line for a committed entry, when the first host folds it.
     pub fn entry(&mut self, now: Moment, entry: &Entry, model: &Model) {
-        let line = match &entry.body {
-            Body::Tick => return,
-            Body::HostJoined(record) => {
+        let line = match &entry.statement {
+            Statement::Finding(Finding::Tick) => return,
+            Statement::Report(Report::HostJoined(record)) => {
                 self.down.remove(&record.host);
                 format!("{} joins", self.host(record.host))
             }
-            Body::HostLeft { host } => format!("{} is out of the mesh", self.host(*host)),
-            Body::HostDown { host, .. } | Body::HostUp { host, .. } => {
+            Statement::Intent(Intent::RemoveHost(host)) => {
+                format!("{} is out of the mesh", self.host(*host))
+            }
+            Statement::Report(Report::HostDown { host, .. } | Report::HostUp { host, .. }) => {
                 self.seen(now, *host, model);
                 return;
             }
-            Body::HealthChanged { group, host, healthy, error, .. } => {
+            Statement::Report(Report::HealthChanged { group, host, healthy, error, .. }) => {
                 let line = match healthy {
                     true => format!("{} is well again in {group}", self.host(*host)),
                     false => format!("{} is unwell in {group}: {error}", self.host(*host)),
@@ -242,27 +258,30 @@ impl Story {
                 self.tell(now, line);
                 return;
             }
-            Body::GroupSet(group) => {
+            Statement::Intent(Intent::SetGroup(group)) => {
                 self.tell(now, format!("group {} is set", group.name));
                 return;
             }
-            Body::GroupDeleted(name) => {
+            Statement::Intent(Intent::DeleteGroup(name)) => {
                 self.tell(now, format!("group {name} is deleted"));
                 return;
             }
-            Body::ConfigSet(config) => {
+            Statement::Intent(Intent::SetConfig(config)) => {
                 self.tell(now, format!("configuration {} is set", config.name));
                 return;
             }
-            Body::ConfigDeleted(name) => {
+            Statement::Intent(Intent::DeleteConfig(name)) => {
                 self.tell(now, format!("configuration {name} is deleted"));
                 return;
             }
-            Body::Submitted(submission) => match model.deployment(submission.deployment) {
-                Some(_) => self.submitted(submission),
-                None => return,
-            },
-            Body::TurnStarted { deployment, host } => {
+            Statement::Intent(Intent::Deploy(submission))
+            | Statement::Finding(Finding::Spelled(submission)) => {
+                match model.deployment(submission.deployment) {
+                    Some(_) => self.submitted(submission),
+                    None => return,
+                }
+            }
+            Statement::Report(Report::TurnStarted { deployment, host }) => {
                 let turn = model.deployment(*deployment).and_then(|deployment| deployment.turn(*host));
                 match turn {
                     Some(turn) if turn.was_started => {
@@ -271,7 +290,7 @@ impl Story {
                     Some(_) | None => return,
                 }
             }
-            Body::TurnDeferred { deployment, host, suspects } => {
+            Statement::Report(Report::TurnDeferred { deployment, host, suspects }) => {
                 let suspects: Vec<String> = suspects.iter().map(|host| self.host(*host)).collect();
                 let (deployment, suspects) = (self.deployment(*deployment), suspects.join(", "));
                 format!(
@@ -279,43 +298,43 @@ impl Story {
                     self.host(*host)
                 )
             }
-            Body::RoomReported { deployment, host, shortage } => {
+            Statement::Report(Report::RoomReported { deployment, host, shortage }) => {
                 let (deployment, host) = (self.deployment(*deployment), self.host(*host));
                 match shortage {
                     Some(shortage) => format!("{deployment}: disk full on {host}: {shortage}"),
                     None => format!("{deployment}: {host} has room for its turn"),
                 }
             }
-            Body::TurnBegunAnew { deployment, host, event, attempt: _ } => {
+            Statement::Report(Report::TurnBegunAnew { deployment, host, event, attempt: _ }) => {
                 let deployment = self.deployment(*deployment);
                 format!("{deployment}: {} begins its turn anew, interrupted in {event}", self.host(*host))
             }
-            Body::TurnEnded { deployment, host, outcome } => {
+            Statement::Report(Report::TurnEnded { deployment, host, outcome }) => {
                 let how = match outcome {
                     TurnOutcome::Succeeded => "succeeded".into(),
                     TurnOutcome::Failed(failure) => format!("failed{}", because(failure)),
                 };
                 format!("{}: {} has ended its turn: {how}", self.deployment(*deployment), self.host(*host))
             }
-            Body::StopRequested { deployment, .. } => {
+            Statement::Intent(Intent::Stop { deployment, .. }) => {
                 format!("{} is to stop", self.deployment(*deployment))
             }
-            Body::Finished { deployment } => match model.deployment(*deployment) {
+            Statement::Finding(Finding::Finished { deployment }) => match model.deployment(*deployment) {
                 Some(over) if over.status.is_over() => {
                     format!("{} is over: {}", self.deployment(*deployment), over.status.name())
                 }
                 Some(_) | None => return,
             },
-            Body::AlarmRead { group, alarm, state, .. } => {
+            Statement::Report(Report::AlarmRead { group, alarm, state, .. }) => {
                 self.tell(now, format!("alarm {alarm} of {group} is {}", state.name()));
                 return;
             }
-            Body::AlarmSet { group, alarm, active, .. } => {
+            Statement::Intent(Intent::SetAlarm { group, alarm, active, .. }) => {
                 let how = if *active { "set" } else { "cleared" };
                 self.tell(now, format!("alarm {alarm} of {group} is {how}"));
                 return;
             }
-            Body::TriggersDelivered { trigger, given_up, .. } => {
+            Statement::Report(Report::TriggersDelivered { trigger, given_up, .. }) => {
                 for it in given_up {
                     let event = it.event.name();
                     let what =
@@ -324,16 +343,16 @@ impl Story {
                 }
                 return;
             }
-            Body::Frozen { group, .. } => {
+            Statement::Intent(Intent::Freeze { group, .. }) => {
                 self.tell(now, format!("group {group} is frozen"));
                 return;
             }
-            Body::MeshRecovered(signed) => {
+            Statement::Intent(Intent::Recover(signed)) => {
                 let from = self.host(signed.recovery().host);
                 self.tell(now, format!("the mesh goes on from {from}: epoch {}", signed.recovery().epoch));
                 return;
             }
-            Body::Unfrozen { group } => {
+            Statement::Intent(Intent::Unfreeze(group)) => {
                 self.tell(now, format!("group {group} is not frozen any more"));
                 return;
             }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::check::{Claim, Finding, Violation};
+use crate::check::{Claim, Counterexample, Violation};
 use crate::clock::Moment;
 use crate::panics;
 use crate::plan::Plan;
-use crate::play::{Report, play};
+use crate::play::{RunSummary, play};
 
 /// The number of seeds to play, or the time to play for.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub struct Totals {
 }
 
 /// Plays one seed.
-pub fn run_seed(seed: u64, hosts: Option<u32>) -> Report {
+pub fn run_seed(seed: u64, hosts: Option<u32>) -> RunSummary {
     let plan = Plan::new(seed, hosts);
     let mut world = plan.world();
     play(&plan, &mut world)
@@ -39,7 +39,7 @@ pub fn run_seed(seed: u64, hosts: Option<u32>) -> Report {
 
 /// Plays seed after seed, and calls `each` with every report. If `only_first`
 /// is true, it stops at the first seed that fails.
-pub fn swarm(from: u64, extent: Extent, only_first: bool, each: impl Fn(u64, &Report) + Sync) -> Totals {
+pub fn swarm(from: u64, extent: Extent, only_first: bool, each: impl Fn(u64, &RunSummary) + Sync) -> Totals {
     let began = Instant::now();
     let next = AtomicU64::new(from);
     let totals = Mutex::new(Totals::default());
@@ -59,7 +59,7 @@ pub fn swarm(from: u64, extent: Extent, only_first: bool, each: impl Fn(u64, &Re
             }
             let report = panics::guard(|| run_seed(seed, None)).unwrap_or_else(simulator_panicked);
             each(seed, &report);
-            has_failed.fetch_or(report.finding.is_some(), Ordering::Relaxed);
+            has_failed.fetch_or(report.counterexample.is_some(), Ordering::Relaxed);
             let mut totals = totals.lock().expect("no thread panics while it holds the totals");
             totals.add(seed, &report);
         }
@@ -77,27 +77,27 @@ pub fn swarm(from: u64, extent: Extent, only_first: bool, each: impl Fn(u64, &Re
 }
 
 /// The report of a seed on which the simulator itself panicked. It is reported
-/// like any other finding, and the seeds that follow are still played.
-fn simulator_panicked(said: String) -> Report {
+/// like any other counterexample, and the seeds that follow are still played.
+fn simulator_panicked(said: String) -> RunSummary {
     let what = format!("the simulator itself panicked: {said}");
     let violation = Violation::new(Claim::Alive, [], what);
-    let finding = Finding { violation, at: Moment::START, last_entries: Vec::new() };
-    Report { finding: Some(finding), ..Report::default() }
+    let counterexample = Counterexample { violation, at: Moment::START, last_entries: Vec::new() };
+    RunSummary { counterexample: Some(counterexample), ..RunSummary::default() }
 }
 
 impl Totals {
-    fn add(&mut self, seed: u64, report: &Report) {
+    fn add(&mut self, seed: u64, report: &RunSummary) {
         self.seeds += 1;
         self.host_seconds += report.host_seconds();
         self.inputs += report.inputs;
         self.entries += report.entries;
-        if report.finding.is_some() {
+        if report.counterexample.is_some() {
             self.failed.push(seed);
         }
     }
 }
 
-impl Report {
+impl RunSummary {
     pub fn host_seconds(&self) -> f64 {
         Duration::from_micros(self.lasted.as_micros()).as_secs_f64() * self.hosts as f64
     }

@@ -1,14 +1,13 @@
 //! Short histories for the tests of the checkers and of the model.
 
-use proto::entry::{
-    Body, Creator, Entry, ErrorCode, Failure, HostRecord, ProposalId, Submission, TurnOutcome,
-};
+use proto::entry::{Creator, Entry, ErrorCode, Failure, HostRecord, ProposalId, Submission, TurnOutcome};
 use proto::group::{Group, TagFilter, TagSets};
 use proto::id::{DeploymentId, Digest, VoterId};
 use proto::io::Run;
 use proto::lifecycle::LifecycleEvent;
 use proto::policy::{FileExists, Policy};
 use proto::revision::Revision;
+use proto::statement::{Finding, Intent, Report, Statement};
 use proto::time::LedgerTime;
 use std::cell::Cell;
 
@@ -42,11 +41,12 @@ thread_local! {
     static PROPOSED: Cell<u64> = const { Cell::new(0) };
 }
 
-pub(crate) fn entry(millis: u64, body: Body) -> Entry {
+pub(crate) fn entry(millis: u64, statement: impl Into<Statement>) -> Entry {
+    let statement = statement.into();
     let number = PROPOSED.replace(PROPOSED.get() + 1);
-    let author = body.author().unwrap_or(host(0).record.host);
+    let author = statement.author().unwrap_or(host(0).record.host);
     let proposal = ProposalId { host: author, incarnation: 1, number };
-    Entry { at: LedgerTime::from_millis(millis), proposal, body }
+    Entry { at: LedgerTime::from_millis(millis), proposal, statement }
 }
 
 fn group() -> Group {
@@ -58,8 +58,8 @@ fn revision(name: &str) -> Revision {
     Revision { digest: Digest::of(name.as_bytes()), size: 1, origin: name.into() }
 }
 
-pub(crate) fn submitted(name: &str) -> Body {
-    Body::Submitted(Box::new(Submission {
+pub(crate) fn submitted(name: &str) -> Statement {
+    Intent::Deploy(Box::new(Submission {
         deployment: DeploymentId::derive(name.as_bytes()),
         group: group().name,
         revision: revision(name),
@@ -71,14 +71,15 @@ pub(crate) fn submitted(name: &str) -> Body {
         queue: false,
         by: String::new(),
     }))
+    .into()
 }
 
 /// The entries of `hosts` hosts, their group, and a first deployment that has
 /// just begun.
 pub(crate) fn deployed_to(hosts: u32) -> Vec<Entry> {
-    let joins = (0..hosts).map(|no| Body::HostJoined(host(no).record));
-    let bodies = joins.chain([Body::GroupSet(group()), submitted("one")]);
-    (1_000..).zip(bodies).map(|(millis, body)| entry(millis, body)).collect()
+    let joins = (0..hosts).map(|no| Statement::Report(Report::HostJoined(host(no).record)));
+    let statements = joins.chain([Intent::SetGroup(group()).into(), submitted("one")]);
+    (1_000..).zip(statements).map(|(millis, statement)| entry(millis, statement)).collect()
 }
 
 /// As [`deployed_to`], but the first deployment is over and a second one has
@@ -86,16 +87,16 @@ pub(crate) fn deployed_to(hosts: u32) -> Vec<Entry> {
 pub(crate) fn redeployed_to(hosts: u32) -> Vec<Entry> {
     let mut entries = deployed_to(hosts);
     let deployment = DeploymentId::derive(b"one");
-    let mut add = |body| {
+    let mut add = |statement: Statement| {
         let millis = 1_000 + entries.len() as u64;
-        entries.push(entry(millis, body));
+        entries.push(entry(millis, statement));
     };
     for no in 0..hosts {
         let host = host(no).record.host;
-        add(Body::TurnStarted { deployment, host });
-        add(Body::TurnEnded { deployment, host, outcome: TurnOutcome::Succeeded });
+        add(Report::TurnStarted { deployment, host }.into());
+        add(Report::TurnEnded { deployment, host, outcome: TurnOutcome::Succeeded }.into());
     }
-    add(Body::Finished { deployment });
+    add(Finding::Finished { deployment }.into());
     add(submitted("two"));
     entries
 }

@@ -249,7 +249,7 @@ impl World {
 
     /// Lets time pass until `until`, or until a claim is violated.
     pub fn run_until(&mut self, until: Moment) {
-        while self.queue.next_at().is_some_and(|at| at <= until) && self.checks.finding().is_none() {
+        while self.queue.next_at().is_some_and(|at| at <= until) && self.checks.counterexample().is_none() {
             self.step();
         }
         self.now = self.now.max(until);
@@ -329,7 +329,7 @@ impl World {
     pub fn run_while(&mut self, within: Duration, mut goes_on: impl FnMut(&World) -> bool) -> bool {
         let until = self.now + within;
         while goes_on(self) {
-            if self.checks.finding().is_some() || self.queue.next_at().is_none_or(|at| at > until) {
+            if self.checks.counterexample().is_some() || self.queue.next_at().is_none_or(|at| at > until) {
                 self.now = self.now.max(until);
                 return false;
             }

@@ -120,7 +120,7 @@ fn judged(refusal: &Refusal) -> (StatusCode, bool) {
         | Refusal::PredefinedConfig(_)
         | Refusal::ConfigInUse { .. }
         | Refusal::Recovery(_) => (StatusCode::CONFLICT, true),
-        Refusal::NotItsAuthor { .. } | Refusal::VoterTaken(_) | Refusal::NotProposed => {
+        Refusal::NotItsAuthor { .. } | Refusal::VoterTaken(_) | Refusal::NotProposed | Refusal::NotDue => {
             (StatusCode::FORBIDDEN, false)
         }
         Refusal::UnknownRevision(..) => (StatusCode::NOT_FOUND, true),

@@ -73,9 +73,9 @@ impl Watcher {
         let described = node.read(move |node| {
             let state = node.state();
             match notice {
-                Notice::Folded { index, at, body } => {
+                Notice::Folded { index, at, statement } => {
                     let (index, at) = (Some(index), Some(view::written(at)));
-                    ("folded", HistoryLine { index, at, ..view::history_line(state, &body) })
+                    ("folded", HistoryLine { index, at, ..view::history_line(state, &statement) })
                 }
                 Notice::Progress(progress) => ("progress", view::progress(state, &progress)),
                 Notice::Diverged { with, index } => ("diverged", view::diverged(state, with, index)),

@@ -7,6 +7,7 @@ use proto::id::{Digest, GroupName, HostId, MeshId};
 use proto::io::{Refusal, Request as Ask};
 use proto::node::{Node, Stored};
 use proto::revision::Revision;
+use proto::statement::Intent;
 use proto::time::Time;
 use serde_json::{Value, json};
 
@@ -52,21 +53,14 @@ fn config() -> Config {
 fn refuse(request: &Ask) -> Refusal {
     let group: GroupName = "a/b".parse().expect("a name");
     match request {
-        Ask::SetGroup(group) => Refusal::AlreadyRunning {
+        Ask::Intent(Intent::SetGroup(group)) => Refusal::AlreadyRunning {
             group: group.name.clone(),
             running: "d-ABCDEFGH1".parse().expect("an id"),
         },
-        Ask::Stop { deployment, .. } => Refusal::UnknownDeployment(*deployment),
-        Ask::DeleteGroup(_)
-        | Ask::Deploy(_)
-        | Ask::Rollback { .. }
-        | Ask::RemoveHost(_)
-        | Ask::SetAlarm { .. }
-        | Ask::Freeze { .. }
-        | Ask::Unfreeze(_)
-        | Ask::SetConfig(_)
-        | Ask::DeleteConfig(_)
-        | Ask::Recover(_) => Refusal::UnknownGroup(group),
+        Ask::Intent(Intent::Stop { deployment, .. }) => Refusal::UnknownDeployment(*deployment),
+        Ask::Intent(_) | Ask::Deploy(_) | Ask::Rollback { .. } | Ask::Freeze { .. } | Ask::Recover(_) => {
+            Refusal::UnknownGroup(group)
+        }
     }
 }
 

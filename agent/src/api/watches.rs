@@ -7,6 +7,7 @@ use axum::extract::State;
 use proto::id::GroupName;
 use proto::io::{Refusal, Request, Until};
 use proto::node::Node;
+use proto::statement::Intent;
 use proto::time::LedgerTime;
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +101,8 @@ async fn change_alarm(
     let by = signed(shared, who.or(&body.by)).await?;
     let reason =
         if body.reason.is_empty() { format!("by {by}") } else { format!("{}, by {by}", body.reason) };
-    request(shared, Request::SetAlarm { group: group.clone(), alarm, active, reason }).await?;
+    request(shared, Request::Intent(Intent::SetAlarm { group: group.clone(), alarm, active, reason }))
+        .await?;
     alarms_of(shared, group).await
 }
 
@@ -129,7 +131,7 @@ pub(super) async fn unfreeze(
     Path((application, name)): Path<(String, String)>,
 ) -> Result<Json<GroupView>, ApiError> {
     let group = GroupName::new(&application, &name)?;
-    request(&shared, Request::Unfreeze(group.clone())).await?;
+    request(&shared, Request::Intent(Intent::Unfreeze(group.clone()))).await?;
     group_of(&shared, group).await
 }
 

@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use proto::entry;
 use proto::id::{ConfigName, DeploymentId, Digest, GroupName};
 use proto::io::{self, Accepted, DeployRequest, Refusal, Request};
 use proto::node::Node;
 use proto::policy::Policy;
 use proto::revision::Revision;
 use proto::rollout::Verdict;
+use proto::statement::Intent;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -130,7 +130,7 @@ pub(super) async fn set_group(
         let message = format!("the path names group {name}, the body {}", group.name);
         return Err(ApiError::invalid("INVALID_GROUP", message));
     }
-    request(&shared, Request::SetGroup(group)).await?;
+    request(&shared, Request::Intent(Intent::SetGroup(group))).await?;
     let look = move |node: &Node| view::group(node, &name).ok_or(Refusal::UnknownGroup(name));
     Ok(Json(shared.backend.node.read(look).await??))
 }
@@ -140,7 +140,7 @@ pub(super) async fn delete_group(
     Path((application, name)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let name = GroupName::new(&application, &name)?;
-    request(&shared, Request::DeleteGroup(name.clone())).await?;
+    request(&shared, Request::Intent(Intent::DeleteGroup(name.clone()))).await?;
     Ok(Json(serde_json::json!({ "deleted": name.to_string() })))
 }
 
@@ -151,7 +151,7 @@ pub(super) async fn remove_host(
     let host = shared.backend.node.read(move |node| resolve(node, &host)).await??;
     // Look first: the removal ends its turn.
     let counted_in = shared.backend.node.read(move |node| view::waiting_for(node.state(), host)).await?;
-    request(&shared, Request::RemoveHost(host)).await?;
+    request(&shared, Request::Intent(Intent::RemoveHost(host))).await?;
     let mut answer = serde_json::json!({ "removed": host.to_string() });
     if !counted_in.is_empty() {
         answer["counted_in"] = counted_in.into();
@@ -256,7 +256,7 @@ async fn refuse_stillborn(
             return None;
         }
         // Any other refusal comes from the submission itself.
-        node.state().check(&entry::Body::Submitted(Box::new(wish.clone()))).ok()?;
+        node.state().check_intent(&Intent::Deploy(Box::new(wish.clone()))).ok()?;
         node.state().forecast(wish, Duration::from_secs(1))
     };
     let Some(forecast) = shared.backend.node.read(look).await? else { return Ok(()) };
@@ -314,7 +314,7 @@ pub(super) async fn stop(
     let StopBody { rollback, now } = parse(body)?;
     let deployment: DeploymentId = id.parse()?;
     let by = signed(&shared, who).await?;
-    request(&shared, Request::Stop { deployment, rollback, now, by }).await?;
+    request(&shared, Request::Intent(Intent::Stop { deployment, rollback, now, by })).await?;
     Ok(Json(look_up(&shared, deployment).await?))
 }
 
@@ -330,7 +330,7 @@ pub(super) async fn set_config(
         return Err(ApiError::invalid("INVALID_CONFIG", message));
     }
     let name = config.name.clone();
-    request(&shared, Request::SetConfig(config)).await?;
+    request(&shared, Request::Intent(Intent::SetConfig(config))).await?;
     super::read::config_of(&shared, name).await
 }
 
@@ -339,7 +339,7 @@ pub(super) async fn delete_config(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     let name: ConfigName = name.parse()?;
-    request(&shared, Request::DeleteConfig(name.clone())).await?;
+    request(&shared, Request::Intent(Intent::DeleteConfig(name.clone()))).await?;
     Ok(Json(serde_json::json!({ "deleted": name.to_string() })))
 }
 

@@ -12,6 +12,7 @@ use proto::lifecycle::LifecycleEvent;
 use proto::policy::Policy;
 use proto::revision::Revision;
 use proto::rollout::DeploymentStatus;
+use proto::statement::Intent;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -141,7 +142,7 @@ impl Agent {
         let name: GroupName = "hello/prod".parse().unwrap();
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").unwrap()]]);
         let group = Group::new(name.clone(), tags, Policy::default());
-        assert_eq!(self.request(Request::SetGroup(group)).await, Accepted::Done);
+        assert_eq!(self.request(Request::Intent(Intent::SetGroup(group))).await, Accepted::Done);
         name
     }
 

@@ -1,11 +1,12 @@
 //! The history as lines: ledger entries and notices, as sentences.
 
-use proto::entry::{Body, Submission, TurnOutcome};
+use proto::entry::{Submission, TurnOutcome};
 use proto::id::{GroupName, HostId};
 use proto::io::Progress;
 use proto::node::Node;
 use proto::recovery::Recovery;
 use proto::state::State;
+use proto::statement::{Finding, Intent, Report, Statement};
 use serde::{Deserialize, Serialize};
 
 use super::recovery::{RecoveredView, recoveries};
@@ -63,7 +64,7 @@ pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, veri
                 index: Some(index),
                 hash: Some(data_encoding::HEXLOWER.encode(&hash)),
                 at: Some(written(entry.at)),
-                ..history_line(state, &entry.body)
+                ..history_line(state, &entry.statement)
             })
         })
         .filter(|entry| group.is_none() || entry.group == group)
@@ -83,80 +84,92 @@ pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, veri
 }
 
 /// Describes an entry, and whom it is about.
-pub(crate) fn history_line(state: &State, body: &Body) -> HistoryLine {
-    let about = body.about();
+pub(crate) fn history_line(state: &State, statement: &Statement) -> HistoryLine {
+    let about = statement.about();
     let of_deployment =
         about.deployment.and_then(|id| state.rollout(id)).map(|rollout| &rollout.submission.group);
     HistoryLine {
         group: of_deployment.or(about.group).map(ToString::to_string),
         deployment: about.deployment.map(|id| id.to_string()),
         host: about.host.map(|host| host.to_string()),
-        ..said(body.kind(), words(state, body))
+        ..said(statement.kind(), words(state, statement))
     }
 }
 
-fn words(state: &State, body: &Body) -> String {
+fn words(state: &State, statement: &Statement) -> String {
     let name = |host: &HostId| name_of(state, *host);
-    match body {
-        Body::Tick => "time passed".into(),
-        Body::HostJoined(record) if !record.replaces.is_empty() => {
+    match statement {
+        Statement::Finding(Finding::Tick) => "time passed".into(),
+        Statement::Report(Report::HostJoined(record)) if !record.replaces.is_empty() => {
             format!("{} joined in the place of {}, or came back", record.name, record.replaces)
         }
-        Body::HostJoined(record) => format!("{} joined, or came back", record.name),
-        Body::HostLeft { host } => format!("{} was taken out of the mesh", name(host)),
-        Body::HostDown { host, .. } => format!("{} is Down", name(host)),
-        Body::HostUp { host, .. } => format!("{} is back", name(host)),
-        Body::GroupSet(group) => format!("group {} was set", group.name),
-        Body::GroupDeleted(name) => format!("group {name} was deleted"),
-        Body::Submitted(submission) => submitted(submission),
-        Body::TurnStarted { host, .. } => format!("{} took its turn", name(host)),
-        Body::TurnBegunAnew { host, event, attempt, .. } => format!(
+        Statement::Report(Report::HostJoined(record)) => format!("{} joined, or came back", record.name),
+        Statement::Intent(Intent::RemoveHost(host)) => format!("{} was taken out of the mesh", name(host)),
+        Statement::Report(Report::HostDown { host, .. }) => format!("{} is Down", name(host)),
+        Statement::Report(Report::HostUp { host, .. }) => format!("{} is back", name(host)),
+        Statement::Intent(Intent::SetGroup(group)) => format!("group {} was set", group.name),
+        Statement::Intent(Intent::DeleteGroup(name)) => format!("group {name} was deleted"),
+        Statement::Intent(Intent::Deploy(submission)) | Statement::Finding(Finding::Spelled(submission)) => {
+            submitted(submission)
+        }
+        Statement::Report(Report::TurnStarted { host, .. }) => format!("{} took its turn", name(host)),
+        Statement::Report(Report::TurnBegunAnew { host, event, attempt, .. }) => format!(
             "{} begins its turn anew (attempt {attempt}): its agent was killed or stopped while {event} ran",
             name(host)
         ),
-        Body::TurnDeferred { host, suspects, .. } => {
+        Statement::Report(Report::TurnDeferred { host, suspects, .. }) => {
             let suspects: Vec<String> = suspects.iter().map(name).collect();
             format!("{} waits with its start, as these are suspect: {}", name(host), suspects.join(", "))
         }
-        Body::RoomReported { host, shortage: Some(shortage), .. } => {
+        Statement::Report(Report::RoomReported { host, shortage: Some(shortage), .. }) => {
             format!("disk full on {}: {shortage}", name(host))
         }
-        Body::RoomReported { host, shortage: None, .. } => format!("{} has room for its turn", name(host)),
-        Body::TurnEnded { host, outcome, .. } => format!("{} {}", name(host), ended(outcome)),
-        Body::StopRequested { deployment, rollback, now, by } => {
+        Statement::Report(Report::RoomReported { host, shortage: None, .. }) => {
+            format!("{} has room for its turn", name(host))
+        }
+        Statement::Report(Report::TurnEnded { host, outcome, .. }) => {
+            format!("{} {}", name(host), ended(outcome))
+        }
+        Statement::Intent(Intent::Stop { deployment, rollback, now, by }) => {
             let now = if *now { " now" } else { "" };
             let and = if *rollback { ", and to roll it back" } else { "" };
             let who = if by.is_empty() { "a person" } else { by };
             format!("{who} asked to stop {deployment}{now}{and}")
         }
-        Body::ConfigSet(config) => format!("configuration {} was set", config.name),
-        Body::ConfigDeleted(name) => format!("configuration {name} was deleted"),
-        Body::Finished { deployment } => {
+        Statement::Intent(Intent::SetConfig(config)) => format!("configuration {} was set", config.name),
+        Statement::Intent(Intent::DeleteConfig(name)) => format!("configuration {name} was deleted"),
+        Statement::Finding(Finding::Finished { deployment }) => {
             let status = state.rollout(*deployment).map_or("over", |rollout| rollout.status().name());
             format!("{deployment} is over: {status}")
         }
-        Body::HealthChanged { host, healthy: true, .. } => format!("{} is healthy again", name(host)),
-        Body::HealthChanged { host, error, .. } => format!("{} is unhealthy: {error}", name(host)),
-        Body::AlarmRead { alarm, state: is, detail, .. } => {
+        Statement::Report(Report::HealthChanged { host, healthy: true, .. }) => {
+            format!("{} is healthy again", name(host))
+        }
+        Statement::Report(Report::HealthChanged { host, error, .. }) => {
+            format!("{} is unhealthy: {error}", name(host))
+        }
+        Statement::Report(Report::AlarmRead { alarm, state: is, detail, .. }) => {
             format!("alarm {alarm} is {}: {detail}", is.name())
         }
-        Body::AlarmSet { alarm, active: true, reason, .. } => {
+        Statement::Intent(Intent::SetAlarm { alarm, active: true, reason, .. }) => {
             format!("alarm {alarm} was set by hand: {reason}")
         }
-        Body::AlarmSet { alarm, reason, .. } => format!("alarm {alarm} was cleared: {reason}"),
-        Body::TriggersDelivered { trigger, up_to, given_up, .. } => {
+        Statement::Intent(Intent::SetAlarm { alarm, reason, .. }) => {
+            format!("alarm {alarm} was cleared: {reason}")
+        }
+        Statement::Report(Report::TriggersDelivered { trigger, up_to, given_up, .. }) => {
             let gone = match given_up.len() {
                 0 => String::new(),
                 gone => format!(", {gone} given up"),
             };
             format!("trigger {trigger} has told everything up to {up_to}{gone}")
         }
-        Body::Frozen { group, until, reason, by } => {
+        Statement::Intent(Intent::Freeze { group, until, reason, by }) => {
             let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
             format!("{by} froze {group} until {until}{why}")
         }
-        Body::Unfrozen { group } => format!("the freeze of {group} was ended"),
-        Body::MeshRecovered(signed) => {
+        Statement::Intent(Intent::Unfreeze(group)) => format!("the freeze of {group} was ended"),
+        Statement::Intent(Intent::Recover(signed)) => {
             let Recovery { epoch, base, host, gone, by, .. } = signed.recovery();
             let mut gone: Vec<String> = gone.iter().map(name).collect();
             gone.sort();

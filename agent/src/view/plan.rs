@@ -7,13 +7,14 @@ mod pace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use proto::entry::{Body, Submission};
+use proto::entry::Submission;
 use proto::id::HostId;
 use proto::io::Refusal;
 use proto::policy::{Minimum, Policy};
 use proto::rollout::forecast::{Batch, Forecast, Outlook, Played, Worst};
 use proto::rollout::{Blocker, Entrant, WaveKind};
 use proto::state::{GroupState, State, check_shape};
+use proto::statement::Intent;
 use serde::{Deserialize, Serialize};
 
 use super::names::{Named, Names};
@@ -214,7 +215,7 @@ impl Planned {
         let known = state.group(&wish.group).ok_or_else(unknown)?;
         // Check the policy first, as `deploy` does, which would not fetch a bundle for a bad policy.
         let refusal = state.check_policy(&wish.group, &wish.policy).err();
-        let refusal = refusal.or_else(|| state.check(&Body::Submitted(Box::new(wish.clone()))).err());
+        let refusal = refusal.or_else(|| state.check_intent(&Intent::Deploy(Box::new(wish.clone()))).err());
         let pace = pace::pace(state, known);
         let turn = pace.map_or(Duration::from_secs(1), |pace| pace.median);
         let notes = notes(known, &wish);
@@ -233,7 +234,7 @@ impl Planned {
             let policy = Policy { minimum: Minimum::AllAtOnce, ..wish.policy.clone() };
             let wish = Submission { policy, ..wish.clone() };
             state.check_policy(&wish.group, &wish.policy).is_ok()
-                && state.check(&Body::Submitted(Box::new(wish))).is_ok()
+                && state.check_intent(&Intent::Deploy(Box::new(wish))).is_ok()
         });
         Ok(Planned {
             no_majority: None,

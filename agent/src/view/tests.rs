@@ -1,14 +1,13 @@
 use std::collections::BTreeSet;
 
-use proto::entry::{
-    Body, Creator, Entry, ErrorCode, Failure, HostRecord, ProposalId, Submission, TurnOutcome,
-};
+use proto::entry::{Creator, Entry, ErrorCode, Failure, HostRecord, ProposalId, Submission, TurnOutcome};
 use proto::group::{Group, Tag, TagFilter, TagSets};
 use proto::id::{DeploymentId, Digest, GroupName, HostId, VoterId};
 use proto::lifecycle::LifecycleEvent;
 use proto::policy::{Minimum, Policy};
 use proto::revision::Revision;
 use proto::rollout::Blocker;
+use proto::statement::{Finding, Intent, Report, Statement};
 
 use super::*;
 
@@ -32,8 +31,8 @@ fn tag() -> Tag {
     Tag::parse("role=web").expect("a tag")
 }
 
-fn joined(number: u8) -> Body {
-    Body::HostJoined(HostRecord {
+fn joined(number: u8) -> Statement {
+    Report::HostJoined(HostRecord {
         host: host(number),
         voter: VoterId(number.into()),
         name: format!("web-{number}"),
@@ -45,15 +44,16 @@ fn joined(number: u8) -> Body {
         replaces: String::new(),
         start: 0,
     })
+    .into()
 }
 
-fn group_set(minimum: Minimum) -> Body {
+fn group_set(minimum: Minimum) -> Statement {
     let tags = TagSets(vec![vec![TagFilter::Both(tag())]]);
-    Body::GroupSet(Group::new(name(), tags, Policy { minimum, ..Policy::default() }))
+    Intent::SetGroup(Group::new(name(), tags, Policy { minimum, ..Policy::default() })).into()
 }
 
-fn submitted(minimum: Minimum) -> Body {
-    Body::Submitted(Box::new(Submission {
+fn submitted(minimum: Minimum) -> Statement {
+    Intent::Deploy(Box::new(Submission {
         deployment: id(),
         group: name(),
         revision: Revision { digest: Digest::of(b"v1"), size: 2, origin: "/tmp/v1".into() },
@@ -65,14 +65,15 @@ fn submitted(minimum: Minimum) -> Body {
         queue: false,
         by: String::new(),
     }))
+    .into()
 }
 
-fn started(number: u8) -> Body {
-    Body::TurnStarted { deployment: id(), host: host(number) }
+fn started(number: u8) -> Statement {
+    Report::TurnStarted { deployment: id(), host: host(number) }.into()
 }
 
-fn ended(number: u8, outcome: TurnOutcome) -> Body {
-    Body::TurnEnded { deployment: id(), host: host(number), outcome }
+fn ended(number: u8, outcome: TurnOutcome) -> Statement {
+    Report::TurnEnded { deployment: id(), host: host(number), outcome }.into()
 }
 
 fn failure() -> TurnOutcome {
@@ -86,14 +87,14 @@ fn failure() -> TurnOutcome {
 }
 
 /// Returns the state with three hosts, a group, and further entries.
-fn fold(minimum: Minimum, more: Vec<Body>) -> State {
+fn fold(minimum: Minimum, more: Vec<Statement>) -> State {
     let mut bodies = vec![joined(1), joined(2), joined(3), group_set(minimum), submitted(minimum)];
     bodies.extend(more);
     let mut state = State::default();
-    for (index, body) in (1..).zip(bodies) {
-        let author = body.author().unwrap_or(host(1));
+    for (index, statement) in (1..).zip(bodies) {
+        let author = statement.author().unwrap_or(host(1));
         let proposal = ProposalId { host: author, incarnation: 1, number: index };
-        let entry = Entry { at: LedgerTime::from_millis(1_000 * index), proposal, body };
+        let entry = Entry { at: LedgerTime::from_millis(1_000 * index), proposal, statement };
         state.apply(index, &entry).expect("accepted");
     }
     state
@@ -114,7 +115,7 @@ fn view(state: &State) -> DeploymentView {
 
 /// Checks each host as `status event error_code`, then the deployment's status,
 /// its reason and its blockers.
-fn check(minimum: Minimum, more: Vec<Body>, hosts: &[&str], status: &str, why: &[&str]) {
+fn check(minimum: Minimum, more: Vec<Statement>, hosts: &[&str], status: &str, why: &[&str]) {
     let view = view(&fold(minimum, more));
     let row = |host: &TurnView| {
         let words = [Some(host.status.clone()), host.event.clone(), host.error_code.clone()];
@@ -160,7 +161,7 @@ fn hosts_and_deployments_are_shown_in_codedeploys_words() {
             ended(1, failure()),
             started(2),
             ended(2, failure()),
-            Body::Finished { deployment: id() },
+            Finding::Finished { deployment: id() }.into(),
         ],
         &["Failed ValidateService ScriptFailed", "Failed ValidateService ScriptFailed", "Skipped"],
         "Failed",
@@ -170,7 +171,7 @@ fn hosts_and_deployments_are_shown_in_codedeploys_words() {
         one,
         vec![
             started(1),
-            Body::StopRequested { deployment: id(), rollback: false, now: false, by: String::new() },
+            Intent::Stop { deployment: id(), rollback: false, now: false, by: String::new() }.into(),
         ],
         &["InProgress Install", "Skipped", "Skipped"],
         "InProgress",
@@ -178,7 +179,7 @@ fn hosts_and_deployments_are_shown_in_codedeploys_words() {
     );
     check(
         one,
-        vec![started(1), Body::HostDown { host: host(1), incarnation: 1 }],
+        vec![started(1), Report::HostDown { host: host(1), incarnation: 1 }.into()],
         &["Unknown Install", "Pending", "Pending"],
         "InProgress",
         &["TURNS_IN_FLIGHT"],
@@ -187,10 +188,10 @@ fn hosts_and_deployments_are_shown_in_codedeploys_words() {
 
 #[test]
 fn a_turn_that_a_timer_ended_is_shown_where_it_was_last_heard_of() {
-    let lost = Body::HostDown { host: host(1), incarnation: 1 };
+    let lost = Report::HostDown { host: host(1), incarnation: 1 }.into();
     let mut state = fold(Minimum::OneAtATime, vec![started(1), lost]);
     let proposal = ProposalId { host: host(2), incarnation: 1, number: 8 };
-    let later = Entry { at: LedgerTime::from_millis(100_000), proposal, body: Body::Tick };
+    let later = Entry { at: LedgerTime::from_millis(100_000), proposal, statement: Finding::Tick.into() };
     state.apply(8, &later).expect("accepted");
 
     let view = view(&state);
@@ -250,7 +251,7 @@ fn hosts_are_found_by_id_and_by_a_name_that_only_one_has() {
     assert_eq!(find_host(&state, "web-2"), Ok(host(2)));
     assert_eq!(find_host(&state, &host(3).to_string()), Ok(host(3)));
     assert_eq!(find_host(&state, "nobody"), Err(vec![]));
-    let state = fold(Minimum::OneAtATime, vec![Body::HostLeft { host: host(2) }]);
+    let state = fold(Minimum::OneAtATime, vec![Intent::RemoveHost(host(2)).into()]);
     assert_eq!(find_host(&state, "web-2"), Ok(host(2)), "to be asked for again");
     assert_eq!(name_of(&state, host(2)), "web-2");
 }
@@ -258,19 +259,21 @@ fn hosts_are_found_by_id_and_by_a_name_that_only_one_has() {
 #[test]
 fn a_group_says_how_many_hosts_a_failed_deployment_left_at_another_revision() {
     let all = |number| [started(number), ended(number, TurnOutcome::Succeeded)];
-    let mut more: Vec<Body> = (1..4).flat_map(all).collect();
-    more.push(Body::Finished { deployment: id() });
-    let count = |more: &[Body]| {
+    let mut more: Vec<Statement> = (1..4).flat_map(all).collect();
+    more.push(Finding::Finished { deployment: id() }.into());
+    let count = |more: &[Statement]| {
         let state = fold(Minimum::HostCount(1), more.to_vec());
         group(&state, state.group(&name()).expect("the group")).elsewhere
     };
     assert_eq!(count(&more), 0);
-    let Body::Submitted(first) = submitted(Minimum::HostCount(1)) else { panic!("it is a submission") };
+    let Statement::Intent(Intent::Deploy(first)) = submitted(Minimum::HostCount(1)) else {
+        panic!("it is a submission")
+    };
     let deployment = DeploymentId::derive(b"the next");
     let revision = Revision { digest: Digest::of(b"v2"), ..first.revision.clone() };
-    more.push(Body::Submitted(Box::new(Submission { deployment, revision, ..*first })));
-    more.push(Body::TurnStarted { deployment, host: host(1) });
-    more.push(Body::TurnEnded { deployment, host: host(1), outcome: TurnOutcome::Succeeded });
+    more.push(Statement::Intent(Intent::Deploy(Box::new(Submission { deployment, revision, ..*first }))));
+    more.push(Report::TurnStarted { deployment, host: host(1) }.into());
+    more.push(Report::TurnEnded { deployment, host: host(1), outcome: TurnOutcome::Succeeded }.into());
     assert_eq!(count(&more), 1);
 }
 
@@ -287,13 +290,13 @@ fn groups_are_counted_and_can_be_set_again_as_they_are_shown() {
 #[test]
 fn what_happened_is_told_in_sentences() {
     let state = fold(Minimum::OneAtATime, vec![started(1), ended(1, failure())]);
-    let tell = |body: &Body| history_line(&state, body);
+    let tell = |statement: &Statement| history_line(&state, statement);
     let failed = tell(&ended(1, failure()));
     assert_eq!(failed.text, "web-1 failed in ValidateService: exit code 1");
     assert_eq!(failed.deployment.as_deref(), Some("d-ABCDEFGH1"));
     assert_eq!(failed.group.as_deref(), Some("hello/prod"));
     assert_eq!(tell(&joined(2)).text, "web-2 joined, or came back");
-    assert_eq!(tell(&Body::GroupDeleted(name())).group.as_deref(), Some("hello/prod"));
+    assert_eq!(tell(&Intent::DeleteGroup(name()).into()).group.as_deref(), Some("hello/prod"));
 }
 
 #[test]
@@ -303,7 +306,8 @@ fn a_moment_that_no_calendar_has_is_no_reason_to_panic() {
 
 #[test]
 fn a_host_that_waits_with_its_start_is_named_and_who_is_suspect() {
-    let waits = Body::TurnDeferred { deployment: id(), host: host(1), suspects: vec![host(2), host(3)] };
+    let waits =
+        Report::TurnDeferred { deployment: id(), host: host(1), suspects: vec![host(2), host(3)] }.into();
     let state = fold(Minimum::OneAtATime, vec![waits]);
     let rollout = state.rollout(id()).expect("the deployment");
     let view = deployment::with_hosts(rollout, &state, &[Blocker::Deferred { deferred: 1 }], &|_| None);
@@ -319,7 +323,8 @@ fn a_host_that_waits_with_its_start_is_named_and_who_is_suspect() {
 fn a_host_whose_disk_is_full_is_named_with_its_numbers() {
     const MIB: u64 = 1024 * 1024;
     let shortage = proto::entry::Shortage { needed: 180 * MIB - 1, free: 12 * MIB };
-    let report = Body::RoomReported { deployment: id(), host: host(1), shortage: Some(shortage) };
+    let report: Statement =
+        Report::RoomReported { deployment: id(), host: host(1), shortage: Some(shortage) }.into();
     let state = fold(Minimum::OneAtATime, vec![report.clone()]);
     assert_eq!(history_line(&state, &report).text, "disk full on web-1: 12 MiB free, 180 MiB needed");
     let rollout = state.rollout(id()).expect("the deployment");
@@ -338,14 +343,19 @@ fn a_host_whose_disk_is_full_is_named_with_its_numbers() {
 #[test]
 fn a_blocker_names_the_hosts_that_are_out_of_service_and_since_when() {
     let check = proto::health::HealthCheck::new(proto::health::Probe::Tcp("127.0.0.1:80".into()));
-    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
-    let checked = Body::GroupSet(Group { health: Some(check), ..known });
-    let unwell = |number: u8| Body::HealthChanged {
-        group: name(),
-        host: host(number),
-        healthy: false,
-        error: "it answered 500".into(),
-        as_of: 100,
+    let Statement::Intent(Intent::SetGroup(known)) = group_set(Minimum::OneAtATime) else {
+        panic!("a group is set")
+    };
+    let checked = Intent::SetGroup(Group { health: Some(check), ..known }).into();
+    let unwell = |number: u8| {
+        Report::HealthChanged {
+            group: name(),
+            host: host(number),
+            healthy: false,
+            error: "it answered 500".into(),
+            as_of: 100,
+        }
+        .into()
     };
     let turn = |number| [started(number), ended(number, TurnOutcome::Succeeded)];
     let mut more = vec![checked];
@@ -379,10 +389,13 @@ fn a_blocker_names_the_hosts_that_are_out_of_service_and_since_when() {
 #[test]
 fn what_waits_has_the_numbers_of_its_group_and_what_never_began_says_so() {
     let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
-    let Body::Submitted(first) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
-    let queued = Body::Submitted(Box::new(Submission { deployment: second, queue: true, ..*first }));
+    let Statement::Intent(Intent::Deploy(first)) = submitted(Minimum::OneAtATime) else {
+        panic!("a submission")
+    };
+    let queued =
+        Statement::Intent(Intent::Deploy(Box::new(Submission { deployment: second, queue: true, ..*first })));
     let mut bodies = vec![started(1), ended(1, TurnOutcome::Succeeded), queued];
-    let of = |bodies: &[Body]| {
+    let of = |bodies: &[Statement]| {
         let state = fold(Minimum::OneAtATime, bodies.to_vec());
         deployment::with_hosts(state.rollout(second).expect("the deployment"), &state, &[], &|_| None)
     };
@@ -391,8 +404,8 @@ fn what_waits_has_the_numbers_of_its_group_and_what_never_began_says_so() {
     let healthy = waits.healthy;
     assert_eq!((healthy.now, healthy.minimum, healthy.total, healthy.lowest_seen), (1, 2, 3, 1));
 
-    bodies.push(Body::StopRequested { deployment: second, rollback: true, now: false, by: String::new() });
-    bodies.push(Body::Finished { deployment: second });
+    bodies.push(Intent::Stop { deployment: second, rollback: true, now: false, by: String::new() }.into());
+    bodies.push(Finding::Finished { deployment: second }.into());
     let stopped = of(&bodies);
     assert_eq!((stopped.status.as_str(), stopped.started_at.as_ref()), ("Stopped", None));
     assert!(stopped.never_began());
@@ -402,7 +415,7 @@ fn what_waits_has_the_numbers_of_its_group_and_what_never_began_says_so() {
 
 #[test]
 fn who_stopped_a_deployment_first_is_kept_and_told() {
-    let stop = |by: &str| Body::StopRequested { deployment: id(), rollback: false, now: true, by: by.into() };
+    let stop = |by: &str| Intent::Stop { deployment: id(), rollback: false, now: true, by: by.into() }.into();
     let state = fold(Minimum::OneAtATime, vec![started(1), stop("ann on web-1"), stop("bob on web-2")]);
     let shown = deployment::with_hosts(state.rollout(id()).expect("it is known"), &state, &[], &|_| None);
     assert_eq!(shown.stopped_by, "ann on web-1");
@@ -416,19 +429,24 @@ fn who_stopped_a_deployment_first_is_kept_and_told() {
 #[test]
 fn a_host_that_flaps_is_said_to_be_held_back() {
     let check = proto::health::HealthCheck::new(proto::health::Probe::Tcp("127.0.0.1:80".into()));
-    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
-    let changed = |healthy: bool, as_of: u64| Body::HealthChanged {
-        group: name(),
-        host: host(1),
-        healthy,
-        error: if healthy { String::new() } else { "it cannot connect".into() },
-        as_of,
+    let Statement::Intent(Intent::SetGroup(known)) = group_set(Minimum::OneAtATime) else {
+        panic!("a group is set")
     };
-    let mut more = vec![Body::GroupSet(Group { health: Some(check), ..known })];
+    let changed = |healthy: bool, as_of: u64| {
+        Report::HealthChanged {
+            group: name(),
+            host: host(1),
+            healthy,
+            error: if healthy { String::new() } else { "it cannot connect".into() },
+            as_of,
+        }
+        .into()
+    };
+    let mut more = vec![Intent::SetGroup(Group { health: Some(check), ..known }).into()];
     more.extend((1..=3).flat_map(|number| [started(number), ended(number, TurnOutcome::Succeeded)]));
-    more.push(Body::Finished { deployment: id() });
+    more.push(Finding::Finished { deployment: id() }.into());
     more.push(changed(false, 100));
-    let shown = |more: &[Body]| {
+    let shown = |more: &[Statement]| {
         let state = fold(Minimum::OneAtATime, more.to_vec());
         let known = state.group(&name()).expect("the group");
         let counted = GroupCounts { group: "hello/prod".into(), hosts: 3, healthy: 2, unhealthy: 1 };
@@ -444,19 +462,19 @@ fn a_host_that_flaps_is_said_to_be_held_back() {
 
 #[test]
 fn a_host_that_failed_once_is_not_said_to_have_been_tried_twice() {
-    let mut more: Vec<Body> =
+    let mut more: Vec<Statement> =
         (1..=3).flat_map(|number| [started(number), ended(number, TurnOutcome::Succeeded)]).collect();
-    more.extend([Body::Finished { deployment: id() }, joined(4)]);
-    let Some(Body::Submitted(due)) = fold(Minimum::OneAtATime, more.clone()).due().pop() else {
+    more.extend([Finding::Finished { deployment: id() }.into(), joined(4)]);
+    let Some(Finding::Spelled(due)) = fold(Minimum::OneAtATime, more.clone()).due().pop() else {
         panic!("a catch-up is due")
     };
     let deployment = due.deployment;
     let caught_up = |outcome: TurnOutcome| {
         let mut more = more.clone();
         more.extend([
-            Body::Submitted(due.clone()),
-            Body::TurnStarted { deployment, host: host(4) },
-            Body::TurnEnded { deployment, host: host(4), outcome },
+            Intent::Deploy(due.clone()).into(),
+            Report::TurnStarted { deployment, host: host(4) }.into(),
+            Report::TurnEnded { deployment, host: host(4), outcome }.into(),
         ]);
         let state = fold(Minimum::OneAtATime, more);
         group(&state, state.group(&name()).expect("the group")).behind.remove(0)
@@ -474,7 +492,9 @@ fn a_host_that_failed_once_is_not_said_to_have_been_tried_twice() {
 
 #[test]
 fn alarms_that_were_not_read_and_timeouts_that_are_over_are_named() {
-    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    let Statement::Intent(Intent::SetGroup(known)) = group_set(Minimum::OneAtATime) else {
+        panic!("a group is set")
+    };
     let alarm = proto::alarm::Alarm {
         name: "error-rate".into(),
         source: proto::alarm::AlarmSource::Exec { command: "check-errors".into() },
@@ -482,15 +502,25 @@ fn alarms_that_were_not_read_and_timeouts_that_are_over_are_named() {
         every: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
     };
-    let Body::Submitted(first) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
+    let Statement::Intent(Intent::Deploy(first)) = submitted(Minimum::OneAtATime) else {
+        panic!("a submission")
+    };
     let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
     let policy = Policy { deployment_timeout: Duration::from_secs(3), ..first.policy.clone() };
     let mut more =
-        vec![Body::StopRequested { deployment: id(), rollback: false, now: false, by: String::new() }];
-    more.extend([started(1), ended(1, TurnOutcome::Succeeded), Body::Finished { deployment: id() }]);
-    more.push(Body::GroupSet(Group { alarms: vec![alarm], ..known }));
-    more.push(Body::Submitted(Box::new(Submission { deployment: second, policy, ..*first })));
-    let of = |more: &[Body]| {
+        vec![Intent::Stop { deployment: id(), rollback: false, now: false, by: String::new() }.into()];
+    more.extend([
+        started(1),
+        ended(1, TurnOutcome::Succeeded),
+        Finding::Finished { deployment: id() }.into(),
+    ]);
+    more.push(Intent::SetGroup(Group { alarms: vec![alarm], ..known }).into());
+    more.push(Statement::Intent(Intent::Deploy(Box::new(Submission {
+        deployment: second,
+        policy,
+        ..*first
+    }))));
+    let of = |more: &[Statement]| {
         let state = fold(Minimum::OneAtATime, more.to_vec());
         let rollout = state.rollout(second).expect("the deployment");
         let blockers = match rollout.turn() {
@@ -501,7 +531,7 @@ fn alarms_that_were_not_read_and_timeouts_that_are_over_are_named() {
     };
     let waits = of(&more);
     assert!(waits.blockers[0].message.ends_with("; unread: error-rate"), "{:?}", waits.blockers);
-    more.extend([Body::Tick, Body::Tick, Body::Tick, Body::Tick]);
+    more.extend([Finding::Tick.into(), Finding::Tick.into(), Finding::Tick.into(), Finding::Tick.into()]);
     let reason = of(&more).reason.expect("a reason");
     assert!(reason.message.starts_with("it took longer than its timeout of 3 s: "), "{}", reason.message);
 }

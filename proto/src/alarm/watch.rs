@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Alarm, AlarmState, Reading};
-use crate::entry::Body;
 use crate::id::{DeploymentId, GroupName};
 use crate::io::EffectId;
+use crate::statement::{Report, Statement};
 use crate::time::Time;
 
 /// The number of readings in a row that must fail before the alarm is reported
@@ -146,13 +146,13 @@ impl Watch {
     }
 
     /// Returns what was found here and the ledger does not say.
-    pub(crate) fn owed(&self) -> Vec<Body> {
+    pub(crate) fn owed(&self) -> Vec<Statement> {
         let mine = self.posts.values().filter(|post| post.next_at().is_some());
         let news = mine.filter_map(|post| {
             let found = post.found.as_ref()?;
             let Watched { group, deployment, alarm } = post.to_read.watched.clone();
             let Reading { state, detail } = found.clone();
-            Some(Body::AlarmRead { group, deployment, alarm, state, detail })
+            Some(Report::AlarmRead { group, deployment, alarm, state, detail }.into())
         });
         news.collect()
     }

@@ -44,13 +44,14 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Body, ProposalId};
+    use crate::entry::ProposalId;
     use crate::id::HostId;
+    use crate::statement::Finding;
     use crate::time::LedgerTime;
 
     fn tick() -> Entry {
         let proposal = ProposalId { host: HostId::from_public_key([1; 32]), incarnation: 1, number: 2 };
-        Entry { at: LedgerTime::from_millis(300), proposal, body: Body::Tick }
+        Entry { at: LedgerTime::from_millis(300), proposal, statement: Finding::Tick.into() }
     }
 
     #[test]
@@ -65,7 +66,7 @@ mod tests {
         assert_eq!(Entry::decode(&bytes), Err(NotAnEntry::Version(3)));
         bytes[1] = 9;
         assert_eq!(Entry::decode(&bytes), Ok(tick()));
-        *bytes.last_mut().expect("a body") = 200;
+        *bytes.last_mut().expect("a statement") = 200;
         assert_eq!(Entry::decode(&bytes), Err(NotAnEntry::Version(9)));
         bytes[1] = 4;
         assert_eq!(Entry::decode(&bytes), Err(NotAnEntry::Malformed));

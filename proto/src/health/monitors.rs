@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use super::monitor::{Aim, Monitor, Wait};
 use super::{HealthCheck, Probe};
-use crate::entry::{Body, Index};
+use crate::entry::Index;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::ProbeId;
+use crate::statement::{Report, Statement};
 use crate::time::Time;
 
 /// The time that a host must have been well before it is reported well, after it
@@ -64,8 +65,8 @@ pub(crate) struct Ask {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Monitors {
     monitors: BTreeMap<GroupName, Monitor>,
-    /// The bodies to propose, unchanged until the ledger has them.
-    words: BTreeMap<GroupName, Body>,
+    /// The statements to propose, unchanged until the ledger has them.
+    words: BTreeMap<GroupName, Statement>,
     next_probe: u64,
 }
 
@@ -144,14 +145,14 @@ impl Monitors {
         Some(monitor.so_far())
     }
 
-    /// Returns the bodies that the ledger lacks, as of an index. They stay the same
+    /// Returns the statements that the ledger lacks, as of an index. They stay the same
     /// until the ledger has them, or until they are no longer true.
     pub(crate) fn words(
         &mut self,
         me: HostId,
         index: Index,
         known: impl Fn(&GroupName) -> Option<Known>,
-    ) -> Vec<Body> {
+    ) -> Vec<Statement> {
         let mut words = BTreeMap::new();
         for (group, monitor) in &self.monitors {
             if monitor.aim != Aim::Watch {
@@ -164,9 +165,11 @@ impl Monitors {
                 (false, None) | (true, _) => continue,
             };
             let (healthy, error) = (known.is_ailing, error.to_owned());
-            let new = || Body::HealthChanged { group: group.clone(), host: me, healthy, error, as_of: index };
-            let is_still_it = |said: &&Body| {
-                matches!(said, Body::HealthChanged { healthy: said, as_of, .. }
+            let new = || {
+                Report::HealthChanged { group: group.clone(), host: me, healthy, error, as_of: index }.into()
+            };
+            let is_still_it = |said: &&Statement| {
+                matches!(said, Statement::Report(Report::HealthChanged { healthy: said, as_of, .. })
                     if *said == healthy && *as_of >= known.since)
             };
             let said = self.words.get(group).filter(is_still_it);

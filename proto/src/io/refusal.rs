@@ -2,12 +2,12 @@
 //! about it.
 
 use super::because;
-use crate::entry::InvalidEntry;
 use crate::health::InvalidCheck;
 use crate::id::{ConfigName, DeploymentId, Digest, GroupName, HostId, VoterId};
 use crate::node::Halt;
 use crate::policy::{InvalidPolicy, PREDEFINED};
 use crate::recovery::NotRecovered;
+use crate::statement::InvalidEntry;
 use crate::time::LedgerTime;
 
 /// The thing that an operator who wants to roll back must do or wait for first.
@@ -111,6 +111,9 @@ pub enum Refusal {
         /// The time at which it was taken out.
         at: LedgerTime,
     },
+    /// Every host works this out from the ledger, and this one comes to another result.
+    #[error("the ledger does not lead to this (any longer)")]
+    NotDue,
     /// The host is the last one: a mesh without hosts would know nothing.
     #[error("it is the only host of this mesh: stop its agent and remove its data directory instead")]
     LastHost,
@@ -431,6 +434,7 @@ impl Refusal {
             Refusal::UnknownHost(_) => ("UNKNOWN_HOST", vec![]),
             Refusal::Removed { at } => ("REMOVED", vec![("at_ms", at.as_millis())]),
             Refusal::LastHost => ("LAST_HOST", vec![]),
+            Refusal::NotDue => ("NOT_DUE", vec![]),
             Refusal::StillVotes { .. } => ("STILL_VOTES", vec![]),
             Refusal::Limit { limit, .. } => ("LIMIT", vec![("limit", *limit)]),
             Refusal::NotCommitted { .. } => ("NOT_COMMITTED", vec![]),

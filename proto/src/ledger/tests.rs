@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 
 use super::message::Kind;
 use super::*;
-use crate::entry::{Body, Entry, ProposalId};
+use crate::entry::{Entry, ProposalId};
 use crate::id::HostId;
 use crate::state::State;
+use crate::statement::Finding;
 use crate::time::LedgerTime;
 
 type Store = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -52,7 +53,7 @@ fn state_at(index: Index) -> Vec<u8> {
 fn entry(number: u64) -> Entry {
     let host = HostId::from_public_key([1; 32]);
     let proposal = ProposalId { host, incarnation: 1, number };
-    Entry { at: LedgerTime::from_millis(number), proposal, body: Body::Tick }
+    Entry { at: LedgerTime::from_millis(number), proposal, statement: Finding::Tick.into() }
 }
 
 fn apply(store: &mut Store, changes: &[Change]) {

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::entry::Body;
 use crate::id::HostId;
 use crate::mesh::liveness::SILENCE_MAX;
+use crate::statement::{Report, Statement};
 use crate::time::{LedgerTime, Time};
 use crate::wire;
 
@@ -20,31 +20,31 @@ const LINE_MAX: usize = 16;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Duties {
-    due: BTreeMap<[u8; 32], (Time, Body)>,
+    due: BTreeMap<[u8; 32], (Time, Statement)>,
 }
 
 impl Duties {
-    /// Sets the bodies that the ledger lacks now, and forgets those that it no
+    /// Sets the statements that the ledger lacks now, and forgets those that it no
     /// longer lacks.
-    pub(super) fn set(&mut self, me: HostId, hosts: &[HostId], bodies: Vec<Body>, now: Time) {
+    pub(super) fn set(&mut self, me: HostId, hosts: &[HostId], statements: Vec<Statement>, now: Time) {
         let mut due = BTreeMap::new();
-        for body in bodies {
-            let key = *blake3::hash(&wire::encode(&body)).as_bytes();
-            let fresh = || now + steady(&body) + wait(me, hosts, &key);
+        for statement in statements {
+            let key = *blake3::hash(&wire::encode(&statement)).as_bytes();
+            let fresh = || now + steady(&statement) + wait(me, hosts, &key);
             let at = self.due.get(&key).map_or_else(fresh, |(at, _)| *at);
-            due.insert(key, (at, body));
+            due.insert(key, (at, statement));
         }
         self.due = due;
     }
 
-    /// Returns true if the ledger still lacks this body.
-    pub(super) fn lacks(&self, body: &Body) -> bool {
-        self.due.contains_key(blake3::hash(&wire::encode(body)).as_bytes())
+    /// Returns true if the ledger still lacks this statement.
+    pub(super) fn lacks(&self, statement: &Statement) -> bool {
+        self.due.contains_key(blake3::hash(&wire::encode(statement)).as_bytes())
     }
 
-    /// Returns the bodies that this host is to propose now.
-    pub(super) fn mine(&self, now: Time) -> Vec<Body> {
-        self.due.values().filter(|(at, _)| *at <= now).map(|(_, body)| body.clone()).collect()
+    /// Returns the statements that this host is to propose now.
+    pub(super) fn mine(&self, now: Time) -> Vec<Statement> {
+        self.due.values().filter(|(at, _)| *at <= now).map(|(_, statement)| statement.clone()).collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -57,14 +57,14 @@ impl Duties {
     }
 }
 
-/// Returns how long the ledger must lack a body without interruption before any
+/// Returns how long the ledger must lack a statement without interruption before any
 /// host proposes it. In a network partition that affects only some hosts, one host
 /// sees another that others have lost. Without this wait, Down and Up would
 /// alternate for as long as the partition lasts.
-fn steady(body: &Body) -> Duration {
-    if let Some(submission) = body.submission() {
+fn steady(statement: &Statement) -> Duration {
+    if let Some(submission) = statement.submission() {
         submission.kind().traits().due_after
-    } else if let Body::HostUp { .. } = body {
+    } else if let Statement::Report(Report::HostUp { .. }) = statement {
         SILENCE_MAX
     } else {
         Duration::ZERO

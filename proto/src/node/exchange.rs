@@ -38,7 +38,9 @@ impl Node {
             Message::Beacon(beacon) => self.on_beacon(from, beacon, now),
             Message::Recoveries(recoveries) => self.on_recoveries(from, recoveries, now),
             Message::Raft(message) => self.on_raft(from, *message),
-            Message::Propose { id, body, forwarded } => self.on_propose(from, id, *body, forwarded, now),
+            Message::Propose { id, statement, forwarded } => {
+                self.on_propose(from, id, *statement, forwarded, now);
+            }
             Message::Want { after } => self.on_want(from, after),
             Message::Committed(entries) => self.on_committed(entries, from, now),
             Message::Snapshot(snapshot) => self.on_snapshot(*snapshot, from, now),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Node;
-use crate::entry::{Body, ErrorCode, Index, one_line};
+use crate::entry::{ErrorCode, Index};
 use crate::health::monitor::{Aim, Wait};
 use crate::health::monitors::{Ask, Monitors};
 use crate::health::observing::{Observing, observers};
@@ -13,6 +13,7 @@ use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::{Output, ProbeId, ProbeTask};
 use crate::rollout::Stage;
 use crate::run::Current;
+use crate::statement::{Statement, one_line};
 use crate::time::Time;
 use crate::wire::Message;
 
@@ -126,7 +127,7 @@ impl Node {
     }
 
     /// Returns what this host must tell the ledger about its applications.
-    pub(super) fn health_words(&mut self, now: Time) -> Vec<Body> {
+    pub(super) fn health_words(&mut self, now: Time) -> Vec<Statement> {
         if self.leaving {
             return Vec::new();
         }

@@ -27,11 +27,12 @@
 use std::collections::VecDeque;
 
 use super::Node;
-use crate::entry::{Body, Creator, HostRecord, Index, ProposalId, Submission, TurnOutcome};
+use crate::entry::{Creator, HostRecord, Index, ProposalId, Submission, TurnOutcome};
 use crate::id::{DeploymentId, HostId, VoterId};
 use crate::ledger::{Content, Kind, LogEntry, RaftMessage, Snapshot};
 use crate::lifecycle::LifecycleEvent;
 use crate::rollout::Rollout;
+use crate::statement::{Finding, Report, Statement};
 use crate::time::LedgerTime;
 use crate::wire::{self, Beacon, Heard, Message};
 
@@ -84,9 +85,9 @@ impl Liar {
                 _ => self.proposal(me, to, dice),
             },
             Message::Raft(message) => altered_raft(me, *message, dice),
-            Message::Propose { body, .. } => {
+            Message::Propose { statement, .. } => {
                 let (host, _) = another(me, dice)?;
-                Some(self.propose(to, host, *body, dice))
+                Some(self.propose(to, host, *statement, dice))
             }
             Message::Committed(entries) => match altered_entries(me, to, entries, dice) {
                 Some(entries) => Some(entries),
@@ -119,30 +120,32 @@ impl Liar {
         let rollouts: Vec<&Rollout> = me.state.running().collect();
         let rollout = pick(&rollouts, dice).copied();
         let deployment = rollout.map(|rollout| rollout.submission.deployment);
-        let body = match dice(8) {
-            0 => Body::HostJoined(HostRecord { tags: Default::default(), ..record }),
-            1 => Body::HostJoined(HostRecord { incarnation: record.incarnation + 9, ..record }),
-            2 => Body::TurnStarted { deployment: deployment?, host },
-            3 | 7 => Body::TurnEnded { deployment: deployment?, host, outcome: TurnOutcome::Succeeded },
-            4 => Body::Finished { deployment: deployment? },
-            5 => Body::Submitted(Box::new(forged(&rollout?.submission, dice))),
+        let statement = match dice(8) {
+            0 => Report::HostJoined(HostRecord { tags: Default::default(), ..record }).into(),
+            1 => Report::HostJoined(HostRecord { incarnation: record.incarnation + 9, ..record }).into(),
+            2 => Report::TurnStarted { deployment: deployment?, host }.into(),
+            3 | 7 => {
+                Report::TurnEnded { deployment: deployment?, host, outcome: TurnOutcome::Succeeded }.into()
+            }
+            4 => Finding::Finished { deployment: deployment? }.into(),
+            5 => Finding::Spelled(Box::new(forged(&rollout?.submission, dice))).into(),
             _ => {
                 let group = rollout?.submission.group.clone();
                 let error = "a lie".to_string();
-                Body::HealthChanged { group, host, healthy: false, error, as_of: me.state.index() }
+                Report::HealthChanged { group, host, healthy: false, error, as_of: me.state.index() }.into()
             }
         };
         let in_whose_name = if dice(2) == 0 { host } else { me.config.host };
-        Some(self.propose(to, in_whose_name, body, dice))
+        Some(self.propose(to, in_whose_name, statement, dice))
     }
 
     /// Under a start that the host never had: the mesh remembers of each start which
     /// proposals it has seen, and would take the host's next true one for a repetition.
-    fn propose(&mut self, to: &Node, host: HostId, body: Body, dice: Dice<'_>) -> Message {
+    fn propose(&mut self, to: &Node, host: HostId, statement: Statement, dice: Dice<'_>) -> Message {
         self.proposals += 1;
         let id = ProposalId { host, incarnation: 0, number: self.proposals };
         let forwarded = dice(2) == 0 && to.ledger.voters().voters.len() > ONE_RELAYS;
-        Message::Propose { id, body: Box::new(body), forwarded }
+        Message::Propose { id, statement: Box::new(statement), forwarded }
     }
 }
 

@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 use super::Node;
 use super::duties::place_in_line;
 use crate::alarm::watch::{ToRead, WatchAct, Watched};
-use crate::entry::{Body, Index};
+use crate::entry::Index;
 use crate::group::{Group, TagSets};
 use crate::id::HostId;
 use crate::io::Output;
+use crate::statement::Statement;
 use crate::time::Time;
 use crate::trigger::delivery::{Bell, TellAct, ToTell};
 
@@ -49,7 +50,7 @@ impl Node {
     }
 
     /// Begins what is due, and returns what must be proposed to the ledger.
-    pub(super) fn keep_posts(&mut self, now: Time) -> Vec<Body> {
+    pub(super) fn keep_posts(&mut self, now: Time) -> Vec<Statement> {
         if self.is_off() {
             return Vec::new();
         }

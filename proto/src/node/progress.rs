@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use super::{Node, Why};
-use crate::entry::{Body, TurnOutcome};
+use crate::entry::TurnOutcome;
 use crate::id::{DeploymentId, HostId};
 use crate::io::{Notice, Output, Progress};
 use crate::lifecycle::LifecycleEvent;
 use crate::rollout::{FAILURES_TOLD, Stage};
 use crate::state::State;
+use crate::statement::{Finding, Report, Statement};
 use crate::time::Time;
 use crate::wire::{self, Gossip, Message};
 
@@ -56,13 +57,13 @@ impl Node {
     /// Forgets the progress of a turn that its host has ended. If a timer ended the
     /// turn, nothing else tells where it was. So some of that stays for as long as
     /// the deployment does.
-    pub(super) fn forget_progress(&mut self, body: &Body) {
-        if let Body::TurnEnded { deployment, host, .. } = body
+    pub(super) fn forget_progress(&mut self, statement: &Statement) {
+        if let Statement::Report(Report::TurnEnded { deployment, host, .. }) = statement
             && !is_worth_remembering(&self.state, *deployment, *host)
         {
             self.progress.remove(&(*deployment, *host));
         }
-        if let Body::Finished { deployment } = body {
+        if let Statement::Finding(Finding::Finished { deployment }) = statement {
             let mut left = 0;
             self.progress.retain(|(of, _), _| {
                 left += u32::from(of == deployment);

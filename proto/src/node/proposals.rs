@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::entry::{Body, ProposalId};
+use crate::entry::ProposalId;
 use crate::id::HostId;
 use crate::io::RequestId;
+use crate::statement::{Report, Statement};
 use crate::time::Time;
 
 /// The wait before a proposal is sent again. It doubles each time, up to
@@ -24,7 +25,7 @@ pub(super) const REQUESTS_MAX: usize = 256;
 
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
-    pub(super) body: Body,
+    pub(super) statement: Statement,
     pub(super) request: Option<RequestId>,
     since: Time,
     next: Time,
@@ -47,21 +48,24 @@ impl Proposals {
         Proposals { host, incarnation, next_number: u64::from(first) << 32, pending: BTreeMap::new() }
     }
 
-    pub(super) fn add(&mut self, body: Body, request: Option<RequestId>, now: Time) {
-        let pending = Pending { body, request, since: now, next: now, wait: RETRY_FIRST };
+    pub(super) fn add(&mut self, statement: Statement, request: Option<RequestId>, now: Time) {
+        let pending = Pending { statement, request, since: now, next: now, wait: RETRY_FIRST };
         self.pending.insert(self.next_number, pending);
         self.next_number += 1;
     }
 
-    /// Returns true if this body is proposed already. Of a host's reports about room,
+    /// Returns true if this statement is proposed already. Of a host's reports about room,
     /// one at a time is proposed, because their numbers change all the time.
-    pub(super) fn has(&self, body: &Body) -> bool {
-        let is_report =
-            |body: &Body, of| matches!(body, Body::RoomReported { deployment, .. } if *deployment == of);
-        self.pending.values().any(|pending| match body {
-            Body::RoomReported { deployment, .. } => is_report(&pending.body, *deployment),
-            other => pending.body == *other,
-        })
+    pub(super) fn has(&self, statement: &Statement) -> bool {
+        let reports_room_for = |statement: &Statement| match statement {
+            Statement::Report(Report::RoomReported { deployment, .. }) => Some(*deployment),
+            Statement::Intent(_) | Statement::Report(_) | Statement::Finding(_) => None,
+        };
+        let of = reports_room_for(statement);
+        self.pending
+            .values()
+            .map(|pending| &pending.statement)
+            .any(|pending| if of.is_some() { reports_room_for(pending) == of } else { pending == statement })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -79,10 +83,11 @@ impl Proposals {
     }
 
     /// Takes the proposals for which `holds` returns true.
-    pub(super) fn take_if(&mut self, holds: impl Fn(ProposalId, &Body) -> bool) -> Vec<Pending> {
+    pub(super) fn take_if(&mut self, holds: impl Fn(ProposalId, &Statement) -> bool) -> Vec<Pending> {
         let (host, incarnation) = (self.host, self.incarnation);
-        let holds =
-            |number: u64, pending: &Pending| holds(ProposalId { host, incarnation, number }, &pending.body);
+        let holds = |number: u64, pending: &Pending| {
+            holds(ProposalId { host, incarnation, number }, &pending.statement)
+        };
         self.pending
             .extract_if(.., |number, pending| holds(*number, pending))
             .map(|(_, taken)| taken)
@@ -91,8 +96,8 @@ impl Proposals {
 
     /// Drops this host's own proposals for which `is_done` returns true. Proposals
     /// for requests stay, because their answers are awaited.
-    pub(super) fn withdraw(&mut self, is_done: impl Fn(&Body) -> bool) {
-        self.pending.retain(|_, pending| pending.request.is_some() || !is_done(&pending.body));
+    pub(super) fn withdraw(&mut self, is_done: impl Fn(&Statement) -> bool) {
+        self.pending.retain(|_, pending| pending.request.is_some() || !is_done(&pending.statement));
     }
 
     /// Proposes again under a new number, because the entry came too late to be
@@ -110,7 +115,7 @@ impl Proposals {
     }
 
     /// Returns what to send now, and whether each was sent before.
-    pub(super) fn due(&mut self, now: Time) -> Vec<(ProposalId, Body, bool)> {
+    pub(super) fn due(&mut self, now: Time) -> Vec<(ProposalId, Statement, bool)> {
         let mut due = Vec::new();
         for (number, pending) in &mut self.pending {
             if pending.next <= now {
@@ -118,7 +123,7 @@ impl Proposals {
                 let is_again = pending.wait > RETRY_FIRST;
                 pending.wait = (pending.wait * 2).min(RETRY_MAX);
                 let id = ProposalId { host: self.host, incarnation: self.incarnation, number: *number };
-                due.push((id, pending.body.clone(), is_again));
+                due.push((id, pending.statement.clone(), is_again));
             }
         }
         due

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Node;
 use super::proposals::GIVE_UP_AFTER;
-use crate::entry::{BODY_BYTES_MAX, Body, Entry, ProposalId};
+use crate::entry::{Entry, ProposalId, STATEMENT_BYTES_MAX};
 use crate::id::HostId;
-use crate::state::check_author;
+use crate::statement::{Finding, Statement};
 use crate::time::Time;
 use crate::wire::{self, Message};
 
@@ -47,31 +47,31 @@ impl Node {
         &mut self,
         from: HostId,
         id: ProposalId,
-        body: Body,
+        statement: Statement,
         forwarded: bool,
         now: Time,
     ) {
-        if let Err(error) = body.check_values() {
+        if let Err(error) = statement.check_values() {
             tracing::debug!(%from, %error, "a proposal is refused");
             return;
         }
-        let bytes = wire::encode(&body);
-        if bytes.len() > BODY_BYTES_MAX || check_author(id.host, &body).is_err() {
+        let bytes = wire::encode(&statement);
+        if bytes.len() > STATEMENT_BYTES_MAX || statement.check_author(id.host).is_err() {
             return;
         }
         if forwarded {
             let is_believed = self.is_relayed(from, id, &bytes, now);
             if is_believed && self.ledger.is_leader() {
-                self.put_in_order(id, body, now);
+                self.put_in_order(id, statement, now);
             }
         } else if id.host != from {
             tracing::debug!(%from, of = %id.host, "a proposal in another host's name is refused");
         } else if self.ledger.is_leader() {
-            self.put_in_order(id, body, now);
+            self.put_in_order(id, statement, now);
         } else if self.ledger.is_voting()
             && let Some(leader) = self.leader_host().filter(|leader| self.liveness.is_heard(*leader))
         {
-            self.send(leader, &Message::Propose { id, body: Box::new(body), forwarded: true });
+            self.send(leader, &Message::Propose { id, statement: Box::new(statement), forwarded: true });
         }
     }
 
@@ -89,15 +89,15 @@ impl Node {
         relays.contains(&from) && self.relays.add(id, bytes, from, relays.len() / 2 + 1, now)
     }
 
-    /// Proposes a body of this host's own, at first to the leader alone. If that
+    /// Proposes a statement of this host's own, at first to the leader alone. If that
     /// did not help, there may be another leader, or the leader may not hear this
     /// host. Then all voters get it.
-    pub(super) fn send_proposal(&mut self, id: ProposalId, body: Body, is_again: bool, now: Time) {
+    pub(super) fn send_proposal(&mut self, id: ProposalId, statement: Statement, is_again: bool, now: Time) {
         if self.ledger.is_leader() {
-            self.put_in_order(id, body, now);
+            self.put_in_order(id, statement, now);
             return;
         }
-        let message = Message::Propose { id, body: Box::new(body), forwarded: false };
+        let message = Message::Propose { id, statement: Box::new(statement), forwarded: false };
         let leader = self.leader_host().filter(|leader| self.liveness.is_heard(*leader));
         match leader.filter(|_| !is_again) {
             Some(leader) => self.send(leader, &message),
@@ -115,9 +115,9 @@ impl Node {
         hosts.filter(|host| self.liveness.is_connected(*host)).collect()
     }
 
-    pub(super) fn put_in_order(&mut self, proposal: ProposalId, body: Body, now: Time) {
+    pub(super) fn put_in_order(&mut self, proposal: ProposalId, statement: Statement, now: Time) {
         // An entry that a lagging host repeats would only make the ledger longer.
-        if self.state.is_settled(&body) {
+        if self.state.is_settled(&statement) {
             return;
         }
         if !self.catch_up_clock(now) {
@@ -125,9 +125,9 @@ impl Node {
         }
         let at = self.ledger_now(now);
         // Hosts whose clocks run slightly ahead of this one's ask for it too early.
-        if body == Body::Tick && self.state.next_timer().is_some_and(|timer| timer > at) {
+        if statement == Finding::Tick.into() && self.state.next_timer().is_some_and(|timer| timer > at) {
             return;
         }
-        self.ledger.propose(&Entry { at, proposal, body });
+        self.ledger.propose(&Entry { at, proposal, statement });
     }
 }

@@ -14,13 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Halt, Node, StartError, Why};
-use crate::entry::{Body, Entry, Index, ProposalId};
+use crate::entry::{Entry, Index, ProposalId};
 use crate::id::{HostId, VoterId};
 use crate::io::{Accepted, Refusal, RequestId, WriteId};
 use crate::ledger::{Change, Content, LogEntry};
 use crate::recovery::{
     BY_BYTES_MAX, History, NotRecovered, Prefix, RECOVERIES_MAX, Recovery, SignedRecovery, TAIL_SIGNED_MAX,
 };
+use crate::statement::{Intent, Report, Statement};
 use crate::time::Time;
 use crate::wire::{self, Message};
 
@@ -108,7 +109,7 @@ pub struct OutOfReach {
 pub(super) fn as_entry(signed: &SignedRecovery) -> Entry {
     let Recovery { host, at, epoch, .. } = signed.recovery();
     let proposal = ProposalId { host: *host, incarnation: 0, number: *epoch };
-    Entry { at: *at, proposal, body: Body::MeshRecovered(Box::new(signed.clone())) }
+    Entry { at: *at, proposal, statement: Intent::Recover(Box::new(signed.clone())).into() }
 }
 
 impl Node {
@@ -278,7 +279,7 @@ impl Node {
         (self.wanted, self.unconfirmed, self.hearsay, self.behind_since) = (None, None, None, None);
         self.duties_of = None;
         // A pending one names the old number, and would bring it back.
-        self.proposals.withdraw(|body| matches!(body, Body::HostJoined(_)));
+        self.proposals.withdraw(|statement| matches!(statement, Statement::Report(Report::HostJoined(_))));
     }
 
     pub(super) fn on_recovery_written(&mut self, write: WriteId, now: Time) {

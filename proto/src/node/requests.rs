@@ -6,19 +6,19 @@ use rand::Rng;
 
 use super::Node;
 use super::proposals::{GIVE_UP_AFTER, Pending, REQUESTS_MAX};
-use crate::alarm::DETAIL_MAX;
-use crate::entry::{BODY_BYTES_MAX, BY_BYTES_MAX, Body, Submission, one_line};
+use crate::entry::{STATEMENT_BYTES_MAX, Submission};
 use crate::id::{DeploymentId, Digest, GroupName};
 use crate::io::{self, Accepted, DeployRequest, Output, Refusal, Reply, Request, RequestId, Until};
 use crate::policy::Policy;
 use crate::revision::Revision;
 use crate::rollout::DeploymentStatus;
+use crate::statement::{Intent, Statement};
 use crate::time::Time;
 use crate::wire;
 
 impl Node {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request, now: Time) {
-        if let Request::RemoveHost(host) = &request
+        if let Request::Intent(Intent::RemoveHost(host)) = &request
             && *host != self.config.host
             && self.state.removed(*host).is_some()
         {
@@ -29,8 +29,8 @@ impl Node {
         if let Request::Recover(signed) = request {
             return self.on_recover(id, *signed);
         }
-        match self.body_of(request, now) {
-            Ok(body) => self.proposals.add(body, Some(id), now),
+        match self.intent_of(request, now) {
+            Ok(statement) => self.proposals.add(statement, Some(id), now),
             Err(refusal) => self.reply(id, Err(refusal)),
         }
     }
@@ -39,8 +39,8 @@ impl Node {
         self.outputs.push_back(Output::Reply { id, reply });
     }
 
-    /// Returns the body that the request asks for.
-    fn body_of(&mut self, request: Request, now: Time) -> Result<Body, Refusal> {
+    /// Returns the statement that the request asks for.
+    fn intent_of(&mut self, request: Request, now: Time) -> Result<Statement, Refusal> {
         if self.leaving {
             return Err(Refusal::Leaving);
         }
@@ -56,45 +56,32 @@ impl Node {
         if self.proposals.requests() + self.farewells.len() >= REQUESTS_MAX {
             return Err(Refusal::Limit { what: "requests at a time".into(), limit: REQUESTS_MAX as u64 });
         }
-        let body = match request {
-            Request::SetGroup(group) => Body::GroupSet(group),
-            Request::DeleteGroup(name) => Body::GroupDeleted(name),
-            Request::Deploy(request) => Body::Submitted(Box::new(self.submission(*request)?)),
-            Request::Stop { deployment, rollback, now, by } => {
-                let by = one_line(&by, BY_BYTES_MAX);
-                Body::StopRequested { deployment, rollback, now, by }
-            }
+        let intent = match request {
+            Request::Intent(intent) => intent,
+            Request::Deploy(request) => Intent::Deploy(Box::new(self.submission(*request)?)),
             Request::Rollback { group, to, policy, by } => {
                 self.way_back(group, to, policy.map(|policy| *policy), by)?
-            }
-            Request::RemoveHost(host) => Body::HostLeft { host },
-            Request::SetAlarm { group, alarm, active, reason } => {
-                let reason = one_line(&reason, DETAIL_MAX);
-                Body::AlarmSet { group, alarm, active, reason }
             }
             Request::Freeze { group, until, reason, by } => {
                 let until = match until {
                     Until::At(until) => until,
                     Until::For(duration) => self.ledger_now(now) + duration,
                 };
-                let cut = |text: String| one_line(&text, DETAIL_MAX);
-                Body::Frozen { group, until, reason: cut(reason), by: cut(by) }
+                Intent::Freeze { group, until, reason, by }
             }
-            Request::Unfreeze(group) => Body::Unfrozen { group },
-            Request::SetConfig(config) => Body::ConfigSet(config),
-            Request::DeleteConfig(name) => Body::ConfigDeleted(name),
             // Taken before: it is not proposed.
             Request::Recover(_) => return Err(Refusal::NotProposed),
         };
-        self.state.check(&body)?;
-        let size = wire::encode(&body).len();
-        if size > BODY_BYTES_MAX {
+        let statement = Statement::from(intent.fitted());
+        self.state.check(self.config.host, &statement)?;
+        let size = wire::encode(&statement).len();
+        if size > STATEMENT_BYTES_MAX {
             return Err(Refusal::Limit {
                 what: format!("{size} bytes in one entry"),
-                limit: BODY_BYTES_MAX as u64,
+                limit: STATEMENT_BYTES_MAX as u64,
             });
         }
-        Ok(body)
+        Ok(statement)
     }
 
     fn submission(&mut self, request: DeployRequest) -> Result<Submission, Refusal> {
@@ -107,9 +94,7 @@ impl Node {
         let mut seed = [0; 16];
         self.rng.fill_bytes(&mut seed);
         let id = DeploymentId::derive(&[&seed, self.config.host.public_key().as_slice()].concat());
-        // The name is shown in tables, and must not make an entry too long.
-        let by = one_line(&request.by, BY_BYTES_MAX);
-        Ok(io::submission(DeployRequest { by, ..request }, id, policy))
+        Ok(io::submission(request, id, policy))
     }
 
     fn way_back(
@@ -118,7 +103,7 @@ impl Node {
         to: Option<Digest>,
         policy: Option<Policy>,
         by: String,
-    ) -> Result<Body, Refusal> {
+    ) -> Result<Intent, Refusal> {
         let revision = self.way_back_to(&name, to)?;
         let group = self.state.group(&name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
         let description = format!("back to {} by hand", revision.digest.short());
@@ -131,7 +116,7 @@ impl Node {
         let policy = Some(policy);
         let request = DeployRequest { group: name, revision, policy, description, holders, queue: false, by };
         let submission = self.submission(request)?;
-        Ok(Body::Submitted(Box::new(Submission { rollback_of: undone, ..submission })))
+        Ok(Intent::Deploy(Box::new(Submission { rollback_of: undone, ..submission })))
     }
 
     /// Returns the revision to go back to: the one that is named, or the last good
@@ -166,10 +151,10 @@ impl Node {
     /// Answers the request whose proposal was folded.
     pub(super) fn answer(&mut self, pending: Pending, result: Result<(), Refusal>, now: Time) {
         let Some(request) = pending.request else { return };
-        if let (Body::HostLeft { host }, Ok(())) = (&pending.body, &result) {
+        if let (Statement::Intent(Intent::RemoveHost(host)), Ok(())) = (&pending.statement, &result) {
             return self.see_off(request, *host, now);
         }
-        let accepted = match pending.body.submission() {
+        let accepted = match pending.statement.submission() {
             Some(submission) => Accepted::Deployment(submission.deployment),
             None => Accepted::Done,
         };

@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::duties;
 use super::voting::VOTERS_EVERY;
 use super::{Halt, Node, Unrecorded, Why, decode_entry};
-use crate::entry::{Body, Entry, Index};
+use crate::entry::{Entry, Index};
 use crate::id::HostId;
 use crate::io::{Notice, Output, Refusal, Write, WriteId};
 use crate::ledger::{Committed, Content, LogEntry, Snapshot, TICK};
 use crate::mesh::liveness::Judgement;
 use crate::state::{Host, State};
+use crate::statement::{Finding, Report, Statement};
 use crate::time::Time;
 use crate::wire::Message;
 
@@ -156,7 +157,7 @@ impl Node {
         let is_repeated = self.state.is_repeated(entry);
         let result = self.state.apply(index, entry);
         self.clock.note(entry.at, now);
-        if let Body::HostJoined(record) = &entry.body
+        if let Statement::Report(Report::HostJoined(record)) = &entry.statement
             && result.is_ok()
         {
             self.liveness.renewed(record.host, index, now);
@@ -170,10 +171,10 @@ impl Node {
     }
 
     pub(super) fn notice(&mut self, index: u64, entry: &Entry) {
-        self.to_prefetch.extend(entry.body.submission().map(|submission| submission.deployment));
-        self.forget_progress(&entry.body);
-        let body = Box::new(entry.body.clone());
-        self.outputs.push_back(Output::Notify(Notice::Folded { index, at: entry.at, body }));
+        self.to_prefetch.extend(entry.statement.submission().map(|submission| submission.deployment));
+        self.forget_progress(&entry.statement);
+        let statement = Box::new(entry.statement.clone());
+        self.outputs.push_back(Output::Notify(Notice::Folded { index, at: entry.at, statement }));
     }
 
     fn adopt(&mut self, snapshot: &Snapshot, now: Time) {
@@ -191,12 +192,12 @@ impl Node {
             // Proposals that the snapshot covers are folded already, with an
             // unknown result. To propose them again could undo what came after.
             let state = &self.state;
-            let folded = self.proposals.take_if(|id, body| state.has_seen(id, body));
+            let folded = self.proposals.take_if(|id, statement| state.has_seen(id, statement));
             for request in folded.into_iter().filter_map(|pending| pending.request) {
                 self.reply(request, Err(Refusal::FoldedUnseen));
             }
             let state = &self.state;
-            let came_about = self.proposals.take_if(|_, body| state.has_come_about(body));
+            let came_about = self.proposals.take_if(|_, statement| state.has_come_about(statement));
             for pending in came_about {
                 self.answer(pending, Ok(()), now);
             }
@@ -283,21 +284,21 @@ impl Node {
             self.judged = (self.liveness.version(), self.liveness.judge(me, &self.members));
         }
         let suspects = self.suspects();
-        let mut bodies = Vec::new();
+        let mut statements = Vec::new();
         if self.is_to_announce_itself() {
             let record = self.record();
             self.tell_if_not_let_in(&record);
-            bodies.push(Body::HostJoined(record));
+            statements.push(Report::HostJoined(record).into());
         }
         // Until the mesh knows this store, the turns belong to an earlier store of
         // the host.
         if self.is_known() && !self.state.has_twin(me) {
-            bodies.extend(self.turns.owed(me, &self.state, &suspects, self.ledger_now(now)));
-            bodies.extend(self.health_words(now));
+            statements.extend(self.turns.owed(me, &self.state, &suspects, self.ledger_now(now)));
+            statements.extend(self.health_words(now));
         }
         let may_say = self.ledger.is_leader() || self.is_known();
         if may_say && self.tick_at(now).is_some_and(|at| at <= now) {
-            bodies.push(Body::Tick);
+            statements.push(Finding::Tick.into());
         }
         let of = (self.state.index(), self.liveness.version());
         if self.duties_of != Some(of) {
@@ -307,17 +308,17 @@ impl Node {
             self.take_posts(&up, now);
             self.withdraw_what_is_done(now);
         }
-        bodies.extend(self.duties.mine(now));
-        bodies.extend(self.keep_posts(now));
-        for body in bodies {
-            if !self.proposals.has(&body) {
-                self.proposals.add(body, None, now);
+        statements.extend(self.duties.mine(now));
+        statements.extend(self.keep_posts(now));
+        for statement in statements {
+            if !self.proposals.has(&statement) {
+                self.proposals.add(statement, None, now);
             }
         }
         let due = self.proposals.due(now);
         let sent = !due.is_empty();
-        for (id, body, is_again) in due {
-            self.send_proposal(id, body, is_again, now);
+        for (id, statement, is_again) in due {
+            self.send_proposal(id, statement, is_again, now);
         }
         sent
     }
@@ -347,40 +348,23 @@ impl Node {
         let clock = self.ledger_now(now);
         let is_tick_due = self.state.next_timer().is_some_and(|timer| timer <= clock);
         let duties = &self.duties;
-        self.proposals.withdraw(|body| match body {
-            Body::Tick => !is_tick_due,
-            Body::HostDown { .. } | Body::HostUp { .. } | Body::Finished { .. } => !duties.lacks(body),
-            Body::Submitted(submission) => submission.kind().is_by_mesh() && !duties.lacks(body),
-            Body::HostJoined(_)
-            | Body::HostLeft { .. }
-            | Body::GroupSet(_)
-            | Body::GroupDeleted(_)
-            | Body::TurnStarted { .. }
-            | Body::TurnEnded { .. }
-            | Body::TurnDeferred { .. }
-            | Body::RoomReported { .. }
-            | Body::TurnBegunAnew { .. }
-            | Body::StopRequested { .. }
-            | Body::HealthChanged { .. }
-            | Body::ConfigSet(_)
-            | Body::ConfigDeleted(_)
-            | Body::AlarmRead { .. }
-            | Body::AlarmSet { .. }
-            | Body::TriggersDelivered { .. }
-            | Body::Frozen { .. }
-            | Body::Unfrozen { .. }
-            | Body::MeshRecovered(_) => false,
+        self.proposals.withdraw(|statement| match statement {
+            Statement::Finding(Finding::Tick) => !is_tick_due,
+            Statement::Finding(_) | Statement::Report(Report::HostDown { .. } | Report::HostUp { .. }) => {
+                !duties.lacks(statement)
+            }
+            Statement::Intent(_) | Statement::Report(_) => false,
         });
     }
 
     /// Returns what the ledger lacks, by the fold and by the observers.
-    fn lacking(&self) -> Vec<Body> {
+    fn lacking(&self) -> Vec<Statement> {
         // A host that was taken out helps until others vote in its place: it may be
         // the only one that can see them.
         if self.removed().is_some() && !self.is_needed() {
             return Vec::new();
         }
-        let mut lacking = self.state.due();
+        let mut lacking: Vec<Statement> = self.state.due().into_iter().map(Statement::from).collect();
         let me = self.config.host;
         if let Some(alone) = self.state.host(me).filter(|_| self.members.len() == 1)
             && alone.down.is_some()
@@ -388,7 +372,7 @@ impl Node {
         {
             // The host that reported it Down was taken out since, so no other host
             // could see it up.
-            lacking.push(Body::HostUp { host: me, incarnation: alone.record.incarnation });
+            lacking.push(Report::HostUp { host: me, incarnation: alone.record.incarnation }.into());
         }
         let judged = &self.judged.1;
         // The fold would ignore it, so it would be proposed again and again.
@@ -399,12 +383,12 @@ impl Node {
             let incarnation = host.record.incarnation;
             match (host.down, judgement) {
                 (None, Judgement::Down) if may_accuse => {
-                    lacking.push(Body::HostDown { host: id, incarnation });
+                    lacking.push(Report::HostDown { host: id, incarnation }.into());
                 }
                 // This takes positive evidence: a host that is not lost has not yet
                 // been seen.
                 (Some(_), Judgement::Up) if host.twin.is_none() && self.sees(id, incarnation) => {
-                    lacking.push(Body::HostUp { host: id, incarnation });
+                    lacking.push(Report::HostUp { host: id, incarnation }.into());
                 }
                 (None | Some(_), Judgement::Up | Judgement::Suspect | Judgement::Down) => {}
             }

@@ -16,9 +16,10 @@
 use rand::Rng;
 
 use super::Node;
-use crate::entry::{Body, HostRecord};
+use crate::entry::HostRecord;
 use crate::id::VoterId;
 use crate::io::WriteId;
+use crate::statement::Report;
 
 impl Node {
     /// Checks what the ledger says about this host's starts. A new store counts
@@ -67,7 +68,7 @@ impl Node {
     /// Says once why the mesh would not take this host now. It asks again when that has
     /// passed.
     pub(super) fn tell_if_not_let_in(&mut self, record: &HostRecord) {
-        let refusal = self.state.check(&Body::HostJoined(record.clone())).err();
+        let refusal = self.state.check(self.config.host, &Report::HostJoined(record.clone()).into()).err();
         if let Some(why) = refusal.as_ref().filter(|_| self.not_let_in != refusal) {
             tracing::warn!(%why, "this host is not let into the mesh");
         }

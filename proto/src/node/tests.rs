@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::entry::{Body, Failure, HostRecord, ProposalId, TurnOutcome};
+use crate::entry::{Failure, HostRecord, ProposalId, TurnOutcome};
 use crate::group::{Group, Tag, TagFilter, TagSets};
 use crate::health::{HealthCheck, Probe, Viewpoint};
 use crate::id::{Digest, GroupName, MeshId};
@@ -12,6 +12,7 @@ use crate::io::{Accepted, DeployRequest, Refusal, Reply, Request, RequestId};
 use crate::policy::Policy;
 use crate::revision::Revision;
 use crate::rollout::{Blocker, DeploymentStatus, Rollout, Stage};
+use crate::statement::{Intent, Report};
 
 mod forgotten;
 mod halts;
@@ -232,7 +233,7 @@ impl Mesh {
         let name: GroupName = "hello/prod".parse().expect("a name");
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
         let group = Group { health, ..Group::new(name.clone(), tags, Policy::default()) };
-        assert_eq!(self.request(0, Request::SetGroup(group)), Ok(Accepted::Done));
+        assert_eq!(self.request(0, Request::Intent(Intent::SetGroup(group))), Ok(Accepted::Done));
         name
     }
 
@@ -257,7 +258,11 @@ impl Mesh {
         let name: GroupName = "hello/other".parse().expect("a name");
         for number in 0..40 {
             let tags = TagSets(vec![vec![TagFilter::parse("role=db").expect("a filter")]]);
-            let request = Box::new(Request::SetGroup(Group::new(name.clone(), tags, Policy::default())));
+            let request = Box::new(Request::Intent(Intent::SetGroup(Group::new(
+                name.clone(),
+                tags,
+                Policy::default(),
+            ))));
             let id = RequestId(1_000 + number);
             self.inputs.push_back((HostId::from_public_key([0; 32]), Input::Request { id, request }));
         }
@@ -346,7 +351,7 @@ fn where_a_turn_was_that_a_timer_ended_is_remembered_and_no_other() {
     let name = mesh.group();
     let mut group = mesh.state(0).group(&name).expect("it is set").group.clone();
     group.policy.turn_timeout = Duration::from_secs(60);
-    assert_eq!(mesh.request(0, Request::SetGroup(group)), Ok(Accepted::Done));
+    assert_eq!(mesh.request(0, Request::Intent(Intent::SetGroup(group))), Ok(Accepted::Done));
     let good = mesh.deploy(0, &name, 1);
     mesh.run(Duration::from_secs(5));
     mesh.hangs = Some(LifecycleEvent::ApplicationStart);
@@ -361,7 +366,9 @@ fn where_a_turn_was_that_a_timer_ended_is_remembered_and_no_other() {
     assert!(mesh.state(2).rollout(deployment).expect("it is known").status().is_over());
     for (host, node) in &mut mesh.nodes {
         // What the host says about its turn after the end makes no difference.
-        node.forget_progress(&Body::TurnEnded { deployment, host: first, outcome: TurnOutcome::Succeeded });
+        node.forget_progress(
+            &Report::TurnEnded { deployment, host: first, outcome: TurnOutcome::Succeeded }.into(),
+        );
         assert_eq!(node.progress(deployment, first), Some(LifecycleEvent::ApplicationStart), "on {host}");
         for other in [0, 1, 2] {
             assert_eq!(node.progress(good, HostId::from_public_key([other; 32])), None, "on {host}");

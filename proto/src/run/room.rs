@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::entry::{Body, Shortage};
+use crate::entry::Shortage;
 use crate::id::HostId;
 use crate::rollout::{Rollout, Stage};
 use crate::state::State;
+use crate::statement::{Report, Statement};
 use crate::time::LedgerTime;
 use crate::wire::ROOM_SINCE;
 
@@ -24,7 +25,7 @@ pub(super) fn report(
     state: &State,
     free: Option<u64>,
     clock: LedgerTime,
-) -> Option<Option<Body>> {
+) -> Option<Option<Statement>> {
     let has_lease = match rollout.members().get(&me)?.stage {
         Stage::Pending => false,
         Stage::Leased { .. } => true,
@@ -40,7 +41,7 @@ pub(super) fn report(
     }
     let is_news = told.map(|short| short.shortage) != shortage;
     let is_time = told.is_none_or(|short| clock >= short.at + REPORT_EVERY);
-    Some((is_news && is_time).then_some(Body::RoomReported { deployment, host: me, shortage }))
+    Some((is_news && is_time).then_some(Report::RoomReported { deployment, host: me, shortage }.into()))
 }
 
 /// Returns what the disk lacks for the deployment. The files are seldom smaller than

@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::entry::{Body, SUSPECTS_NAMED_MAX};
 use crate::id::HostId;
 use crate::rollout::{Blocker, Health, Rollout, Stage};
 use crate::state::State;
+use crate::statement::{Report, SUSPECTS_NAMED_MAX, Statement};
 use crate::time::LedgerTime;
 use crate::wire::DEFERRAL_SINCE;
 
@@ -25,12 +25,12 @@ pub(super) fn owed(
     state: &State,
     suspects: &BTreeSet<HostId>,
     clock: LedgerTime,
-) -> Option<Body> {
+) -> Option<Statement> {
     if !rollout.may_start(me) || is_to_be_back_first(rollout, me) {
         return None;
     }
     match start_blocker(rollout, me, suspects) {
-        None => Some(Body::TurnStarted { deployment: rollout.submission.deployment, host: me }),
+        None => Some(Report::TurnStarted { deployment: rollout.submission.deployment, host: me }.into()),
         Some(_) => deferral(rollout, me, state, suspects, clock),
     }
 }
@@ -75,7 +75,7 @@ fn deferral(
     state: &State,
     suspects: &BTreeSet<HostId>,
     clock: LedgerTime,
-) -> Option<Body> {
+) -> Option<Statement> {
     let Stage::Leased { at } = rollout.members().get(&me)?.stage else { return None };
     let deployment = rollout.submission.deployment;
     let timeout = rollout.submission.policy.start_timeout;
@@ -84,10 +84,13 @@ fn deferral(
         Some(before) => before.at + timeout / 2,
     };
     let is_known_to_all = || state.hosts().values().all(|host| host.record.wire >= DEFERRAL_SINCE);
-    (clock >= due && is_known_to_all()).then(|| Body::TurnDeferred {
-        deployment,
-        host: me,
-        suspects: doubtful(rollout, suspects).take(SUSPECTS_NAMED_MAX).collect(),
+    (clock >= due && is_known_to_all()).then(|| {
+        Report::TurnDeferred {
+            deployment,
+            host: me,
+            suspects: doubtful(rollout, suspects).take(SUSPECTS_NAMED_MAX).collect(),
+        }
+        .into()
     })
 }
 

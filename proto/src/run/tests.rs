@@ -11,6 +11,7 @@ use crate::lifecycle::LifecycleEvent as E;
 use crate::policy::Policy;
 use crate::revision::Revision;
 use crate::state::Deferral;
+use crate::statement::{Finding, Intent, Report, Statement};
 use crate::time::LedgerTime;
 use crate::wire::{DEFERRAL_SINCE, WIRE};
 
@@ -26,12 +27,12 @@ fn group() -> GroupName {
     "hello/prod".parse().expect("a name")
 }
 
-fn submitted(deployment: DeploymentId) -> Body {
+fn submitted(deployment: DeploymentId) -> Statement {
     submitted_with(deployment, Policy::default().attempts)
 }
 
-fn submitted_with(deployment: DeploymentId, attempts: u8) -> Body {
-    Body::Submitted(Box::new(Submission {
+fn submitted_with(deployment: DeploymentId, attempts: u8) -> Statement {
+    Intent::Deploy(Box::new(Submission {
         deployment,
         group: group(),
         revision: Revision { digest: Digest([2; 32]), size: 1, origin: String::new() },
@@ -43,6 +44,7 @@ fn submitted_with(deployment: DeploymentId, attempts: u8) -> Body {
         queue: false,
         by: String::new(),
     }))
+    .into()
 }
 
 /// A mesh of this one host, whose turn has started. Tests can add entries.
@@ -51,7 +53,7 @@ struct Ledger(State);
 impl Ledger {
     fn with_a_turn() -> Ledger {
         let mut ledger = Ledger::with_a_lease();
-        ledger.add(Body::TurnStarted { deployment: deployment(), host: me() });
+        ledger.add(Report::TurnStarted { deployment: deployment(), host: me() });
         ledger
     }
 
@@ -66,10 +68,10 @@ impl Ledger {
         let first = deployment();
         for number in 1..=3 {
             let host = HostId::from_public_key([number; 32]);
-            ledger.add(Body::TurnStarted { deployment: first, host });
-            ledger.add(Body::TurnEnded { deployment: first, host, outcome: TurnOutcome::Succeeded });
+            ledger.add(Report::TurnStarted { deployment: first, host });
+            ledger.add(Report::TurnEnded { deployment: first, host, outcome: TurnOutcome::Succeeded });
         }
-        ledger.add(Body::Finished { deployment: first });
+        ledger.add(Finding::Finished { deployment: first });
         ledger.add(submitted(DeploymentId::derive(b"the next")));
         ledger
     }
@@ -82,27 +84,28 @@ impl Ledger {
         let mut ledger = Ledger(State::founding());
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
         hosts.iter().for_each(|number| ledger.join_as(*number, VoterId(u64::from(*number)), 1, WIRE));
-        ledger.add(Body::GroupSet(Group::new(group(), tags, Policy::default())));
+        ledger.add(Intent::SetGroup(Group::new(group(), tags, Policy::default())));
         ledger.add(submitted_with(deployment(), attempts));
         ledger
     }
 
-    fn add(&mut self, body: Body) {
+    fn add(&mut self, statement: impl Into<Statement>) {
         let at = LedgerTime::from_millis((self.0.index() + 1) * 1_000);
-        self.add_at(at, body);
+        self.add_at(at, statement);
     }
 
-    fn add_at(&mut self, at: LedgerTime, body: Body) {
+    fn add_at(&mut self, at: LedgerTime, statement: impl Into<Statement>) {
+        let statement = statement.into();
         let index = self.0.index() + 1;
-        let author = body.author().unwrap_or(me());
+        let author = statement.author().unwrap_or(me());
         let proposal = ProposalId { host: author, incarnation: 1, number: index };
-        self.0.apply(index, &Entry { at, proposal, body }).expect("it is accepted");
+        self.0.apply(index, &Entry { at, proposal, statement }).expect("it is accepted");
     }
 
     /// Gives the group a health check, or takes it away.
     fn set_check(&mut self, health: Option<HealthCheck>) {
         let group = self.0.groups().values().next().expect("one group").group.clone();
-        self.add(Body::GroupSet(Group { health, ..group }));
+        self.add(Intent::SetGroup(Group { health, ..group }));
     }
 
     fn join(&mut self, voter: VoterId, incarnation: u64) {
@@ -110,7 +113,7 @@ impl Ledger {
     }
 
     fn join_as(&mut self, number: u8, voter: VoterId, incarnation: u64, wire: u16) {
-        self.add(Body::HostJoined(HostRecord {
+        self.add(Report::HostJoined(HostRecord {
             host: HostId::from_public_key([number; 32]),
             voter,
             name: format!("web-{number}"),
@@ -166,20 +169,20 @@ fn an_event_runs_only_when_its_record_is_durable() {
 fn who_serves_and_counts_as_down_says_that_it_is_back_before_it_starts() {
     let mut ledger = Ledger::with_a_lease();
     let turns = OwnTurns::default();
-    let start = |deployment| Body::TurnStarted { deployment, host: me() };
+    let start = |deployment| Statement::Report(Report::TurnStarted { deployment, host: me() });
     // The host never had a turn, so it is out of service whether it is Down or not.
-    ledger.add(Body::HostDown { host: me(), incarnation: 1 });
+    ledger.add(Report::HostDown { host: me(), incarnation: 1 });
     assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), [start(deployment())]);
     ledger.join(VoterId(1), 2);
     ledger.add(start(deployment()));
     let outcome = TurnOutcome::Succeeded;
-    ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome });
-    ledger.add(Body::Finished { deployment: deployment() });
+    ledger.add(Report::TurnEnded { deployment: deployment(), host: me(), outcome });
+    ledger.add(Finding::Finished { deployment: deployment() });
 
     let second = DeploymentId::derive(b"another turn");
     ledger.add(submitted(second));
     assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), [start(second)]);
-    ledger.add(Body::HostDown { host: me(), incarnation: 2 });
+    ledger.add(Report::HostDown { host: me(), incarnation: 2 });
     assert!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()).is_empty());
     ledger.join(VoterId(1), 3);
     assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), [start(second)]);
@@ -195,7 +198,7 @@ fn who_waits_with_its_start_says_so_before_its_time_runs_out_and_again() {
     let leased = ledger.0.clock();
     let owed = |ledger: &Ledger, after| turns.owed(me(), &ledger.0, &suspects, leased + after);
     let timeout = Policy::default().start_timeout;
-    let waits = Body::TurnDeferred { deployment: next(), host: me(), suspects: vec![other] };
+    let waits = Report::TurnDeferred { deployment: next(), host: me(), suspects: vec![other] }.into();
 
     assert_eq!(owed(&ledger, DEFERRED_AFTER - Duration::from_millis(1)), []);
     assert_eq!(owed(&ledger, DEFERRED_AFTER), std::slice::from_ref(&waits));
@@ -203,17 +206,17 @@ fn who_waits_with_its_start_says_so_before_its_time_runs_out_and_again() {
     assert_eq!(owed(&ledger, DEFERRED_AFTER + timeout / 2 - Duration::from_millis(1)), []);
     assert_eq!(owed(&ledger, DEFERRED_AFTER + timeout / 2), std::slice::from_ref(&waits));
     let none = BTreeSet::new();
-    let start = Body::TurnStarted { deployment: next(), host: me() };
+    let start = Report::TurnStarted { deployment: next(), host: me() }.into();
     assert_eq!(turns.owed(me(), &ledger.0, &none, leased + timeout), [start]);
 
     // The start timeout begins again from the deferral, but not forever.
     let has_lease = |ledger: &Ledger| ledger.0.rollout(next()).expect("it runs").may_start(me());
-    ledger.add_at(leased + timeout, Body::Tick);
+    ledger.add_at(leased + timeout, Finding::Tick);
     assert!(has_lease(&ledger));
     let said = leased + DEFERRED_AFTER;
     let deferral = Deferral { leased, since: said, at: said, suspects: vec![other] };
     assert_eq!(ledger.0.deferral(next(), me()), Some(&deferral));
-    ledger.add_at(said + timeout, Body::Tick);
+    ledger.add_at(said + timeout, Finding::Tick);
     assert!(!has_lease(&ledger));
     assert_eq!(ledger.0.deferrals(next()).count(), 0);
 }
@@ -240,7 +243,7 @@ fn a_turn_goes_through_all_events_and_owes_its_end() {
     }
     assert_eq!(record.outcome, Some(TurnOutcome::Succeeded));
     let outcome = TurnOutcome::Succeeded;
-    let owed = Body::TurnEnded { deployment: deployment(), host: me(), outcome };
+    let owed = Report::TurnEnded { deployment: deployment(), host: me(), outcome }.into();
     assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), std::slice::from_ref(&owed));
 
     let mut ledger = ledger;
@@ -264,11 +267,9 @@ fn a_turn_that_was_interrupted_begins_anew_once_when_the_ledger_has_it() {
     let mut turns = killed_in_download_bundle(&ledger);
     assert!(turns.reconcile(me(), &ledger.0).is_empty());
     assert!(turns.is_idle(), "nothing runs before it is committed");
-    let anew = |attempt| Body::TurnBegunAnew {
-        deployment: deployment(),
-        host: me(),
-        event: E::DownloadBundle,
-        attempt,
+    let anew = |attempt| {
+        Report::TurnBegunAnew { deployment: deployment(), host: me(), event: E::DownloadBundle, attempt }
+            .into()
     };
     assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), [anew(2)]);
     ledger.add(anew(2));
@@ -301,7 +302,7 @@ fn an_event_that_the_agent_cut_short_to_end_says_that_the_agent_was_stopped() {
     let cancelled = || Failure::new(Some(E::ApplicationStop), ErrorCode::Stopped, String::new());
     for (attempts, code_then) in [(1, Some(ErrorCode::AgentStopped)), (2, None)] {
         let mut ledger = Ledger::with_attempts(&[1], attempts);
-        ledger.add(Body::TurnStarted { deployment: deployment(), host: me() });
+        ledger.add(Report::TurnStarted { deployment: deployment(), host: me() });
         let mut turns = OwnTurns::default();
         turns.reconcile(me(), &ledger.0);
         let (effect, _) = runs(turns.written(deployment(), ledger.current()));
@@ -315,14 +316,17 @@ fn an_event_that_the_agent_cut_short_to_end_says_that_the_agent_was_stopped() {
         let mut after = OwnTurns::restore(vec![record]);
         assert!(after.reconcile(me(), &ledger.0).is_empty());
         let owed = after.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock());
-        assert!(matches!(owed[..], [Body::TurnBegunAnew { attempt: 2, .. }]), "{owed:?}");
+        assert!(
+            matches!(owed[..], [Statement::Report(Report::TurnBegunAnew { attempt: 2, .. })]),
+            "{owed:?}"
+        );
     }
 }
 
 #[test]
 fn an_agent_that_was_killed_in_an_event_says_so() {
     let mut ledger = Ledger::with_attempts(&[1], 1);
-    ledger.add(Body::TurnStarted { deployment: deployment(), host: me() });
+    ledger.add(Report::TurnStarted { deployment: deployment(), host: me() });
     let mut before = OwnTurns::default();
     before.reconcile(me(), &ledger.0);
     let (effect, _) = runs(before.written(deployment(), ledger.current()));
@@ -372,7 +376,7 @@ fn a_turn_that_the_ledger_ended_is_cancelled_and_not_reported() {
     turns.reconcile(me(), &ledger.0);
     let (effect, _) = runs(turns.written(deployment(), ledger.current()));
     let outcome = failed(None, ErrorCode::TurnTimedOut, String::new());
-    ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome });
+    ledger.add(Report::TurnEnded { deployment: deployment(), host: me(), outcome });
     assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(effect)]);
     assert_eq!(turns.done(effect, Ok(()), |_| ledger.current()), [Act::Forget(deployment())]);
     assert!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()).is_empty());
@@ -384,12 +388,7 @@ fn a_stopped_deployment_ends_its_turn_at_the_next_event() {
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
     let (effect, _) = runs(turns.written(deployment(), ledger.current()));
-    ledger.add(Body::StopRequested {
-        deployment: deployment(),
-        rollback: false,
-        now: false,
-        by: String::new(),
-    });
+    ledger.add(Intent::Stop { deployment: deployment(), rollback: false, now: false, by: String::new() });
     assert!(turns.reconcile(me(), &ledger.0).is_empty(), "what runs comes to its end");
     let record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
     assert_eq!(code(&record), Some((Some(E::DownloadBundle), ErrorCode::Stopped)));
@@ -402,19 +401,9 @@ fn a_deployment_stopped_now_cuts_its_event_short_once() {
     turns.reconcile(me(), &ledger.0);
     let (effect, _) = runs(turns.written(deployment(), ledger.current()));
     // A person who stopped the deployment may then want it to stop now.
-    ledger.add(Body::StopRequested {
-        deployment: deployment(),
-        rollback: false,
-        now: false,
-        by: String::new(),
-    });
+    ledger.add(Intent::Stop { deployment: deployment(), rollback: false, now: false, by: String::new() });
     assert!(turns.reconcile(me(), &ledger.0).is_empty());
-    ledger.add(Body::StopRequested {
-        deployment: deployment(),
-        rollback: false,
-        now: true,
-        by: String::new(),
-    });
+    ledger.add(Intent::Stop { deployment: deployment(), rollback: false, now: true, by: String::new() });
     assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(effect)]);
     assert!(turns.reconcile(me(), &ledger.0).is_empty(), "it is told once");
     let killed = Failure {
@@ -436,12 +425,7 @@ fn an_event_that_was_only_announced_does_not_begin_after_a_stop() {
     let mut ledger = Ledger::with_a_turn();
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
-    ledger.add(Body::StopRequested {
-        deployment: deployment(),
-        rollback: false,
-        now: false,
-        by: String::new(),
-    });
+    ledger.add(Intent::Stop { deployment: deployment(), rollback: false, now: false, by: String::new() });
     let act = turns.written(deployment(), ledger.current()).expect("the end is written down");
     assert_eq!(code(&written(&[act])), Some((Some(E::ApplicationStop), ErrorCode::Stopped)));
 }
@@ -453,17 +437,17 @@ fn a_restart_goes_through_its_own_events() {
     // The host was brought to the revision; now it is restarted.
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
-    ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome: TurnOutcome::Succeeded });
-    ledger.add(Body::Finished { deployment: deployment() });
+    ledger.add(Report::TurnEnded { deployment: deployment(), host: me(), outcome: TurnOutcome::Succeeded });
+    ledger.add(Finding::Finished { deployment: deployment() });
     let restart = DeploymentId::derive(b"restart");
     let first = ledger.0.rollout(deployment()).expect("kept").submission.clone();
-    ledger.add(Body::Submitted(Box::new(Submission {
+    ledger.add(Intent::Deploy(Box::new(Submission {
         deployment: restart,
         policy,
         creator: Creator::User,
         ..first
     })));
-    ledger.add(Body::TurnStarted { deployment: restart, host: me() });
+    ledger.add(Report::TurnStarted { deployment: restart, host: me() });
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
     let mut ran = Vec::new();
@@ -554,7 +538,7 @@ fn an_agent_that_was_killed_while_it_waited_waits_on() {
 fn a_wait_that_the_mesh_has_given_up_is_forgotten() {
     let (mut ledger, mut turns, _) = waiting();
     let outcome = failed(None, ErrorCode::TurnTimedOut, "too long".into());
-    ledger.add(Body::TurnEnded { deployment: deployment(), host: me(), outcome });
+    ledger.add(Report::TurnEnded { deployment: deployment(), host: me(), outcome });
     assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Forget(deployment())]);
     assert!(turns.waiting().is_empty());
 }

@@ -26,11 +26,20 @@ impl State {
             let what = "characters of a description".into();
             return Err(Refusal::Limit { what, limit: DESCRIPTION_MAX as u64 });
         }
-        if self.rollouts.contains_key(&submission.deployment) || submission.kind().is_by_mesh() {
-            // A retry has submitted it twice, or the mesh itself has submitted it.
-            // Folding it again changes nothing, and the mesh has checked what it
-            // submits.
+        let kind = submission.kind();
+        if kind.is_by_mesh() {
+            // Such a deployment is a finding, which every host works out by itself.
+            return Err(Refusal::NotDue);
+        }
+        if self.rollouts.contains_key(&submission.deployment) {
+            // A retry has submitted it twice. Folding it again changes nothing.
             return Ok(());
+        }
+        let digest = submission.revision.digest;
+        if kind.traits().goes_back && group.good.iter().all(|good| good.revision.digest != digest) {
+            // A way back passes freezes, so it must not lead to a revision that was
+            // never good here.
+            return Err(Refusal::UnknownRevision(digest, name.clone()));
         }
         self.check_frozen(submission)?;
         self.check_alarms_of(submission)?;

@@ -2,12 +2,13 @@
 
 use super::State;
 use crate::alarm::{Alarm, AlarmStanding, AlarmState, DETAIL_MAX, OnUnreadable, StoppedBy};
-use crate::entry::{Submission, one_line};
+use crate::entry::Submission;
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName};
 use crate::io::Refusal;
 use crate::rollout::{AlarmGate, Rollout};
 use crate::state::GroupState;
+use crate::statement::one_line;
 
 impl GroupState {
     /// Returns what the ledger says of an alarm, as far as it counts for the

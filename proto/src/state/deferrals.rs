@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{DeploymentId, HostId, LedgerTime, State, Timer};
-use crate::entry::SUSPECTS_NAMED_MAX;
 use crate::rollout::{Rollout, Stage};
+use crate::statement::SUSPECTS_NAMED_MAX;
 
 /// A deferral: what a host said that waits with its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,14 +27,8 @@ impl State {
         if self.rollouts.contains_key(&id) {
             return;
         }
-        // This submission is not owed, or no longer: another host was faster, or it
-        // is forged.
-        let kind = submission.kind();
-        if kind.is_by_mesh() && !self.is_owed(submission) {
-            return;
-        }
         let group = self.groups.get_mut(&submission.group).expect("the submission was checked");
-        let catching_up = match kind.traits().slot {
+        let catching_up = match submission.kind().traits().slot {
             Slot::Beside => return self.begin_catch_up(submission),
             Slot::Reserved => {
                 group.owes_rollback_of = None;

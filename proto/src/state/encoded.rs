@@ -114,9 +114,10 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Body, ErrorCode, TurnOutcome};
+    use crate::entry::{ErrorCode, TurnOutcome};
     use crate::policy::Minimum;
     use crate::state::testing::{Ledger, host};
+    use crate::statement::{Intent, Report};
 
     #[test]
     fn a_state_is_read_back_as_it_was_and_only_as_of_its_index() {
@@ -143,15 +144,15 @@ mod tests {
         for number in 0..4 {
             for deployment in ledger.state.rollouts().keys().copied().collect::<Vec<_>>() {
                 let host = host(number);
-                let _ = ledger.put(Body::TurnStarted { deployment, host });
+                let _ = ledger.put(Report::TurnStarted { deployment, host });
                 let outcome = TurnOutcome::Succeeded;
-                let _ = ledger.put(Body::TurnEnded { deployment, host, outcome });
+                let _ = ledger.put(Report::TurnEnded { deployment, host, outcome });
             }
-            let _ = ledger.put(Body::HostDown { host: host(number), incarnation: 1 });
+            let _ = ledger.put(Report::HostDown { host: host(number), incarnation: 1 });
             ledger.millis += 100_000_000;
-            ledger.state.due().into_iter().for_each(|body| drop(ledger.put(body)));
+            ledger.state.due().into_iter().for_each(|statement| drop(ledger.put(statement)));
         }
-        let _ = ledger.put(Body::HostLeft { host: host(1) });
+        let _ = ledger.put(Intent::RemoveHost(host(1)));
         assert!(State::decode(&ledger.state.encode(), ledger.state.index).is_ok());
     }
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{GroupState, State, Timer};
-use crate::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, Index, one_line};
+use crate::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, Index};
 use crate::health::ERROR_BYTES_MAX;
 use crate::health::monitors::{FLAP_WINDOW, Known, hold_off};
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::Stage;
+use crate::statement::one_line;
 use crate::time::LedgerTime;
 
 /// The number of times that a host was found unwell which are kept. With this many

@@ -2,7 +2,7 @@
 //!
 //! A proposer that does not know whether its proposal was lost sends it again, and
 //! a network may duplicate it. So one proposal can be committed twice, with another
-//! in between. Most bodies change nothing the second time. Those that could undo
+//! in between. Most statements change nothing the second time. Those that could undo
 //! what came in between are folded once: for each proposer the state remembers
 //! which of its last proposals it has seen.
 
@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::entry::{Body, Entry, Index, ProposalId};
-use crate::rollout::Verdict;
+use crate::entry::{Entry, Index, ProposalId};
+use crate::statement::Statement;
 
 /// The number of proposers that are remembered. Operators use a few hosts, and
 /// hashes choose the hosts that propose Down and Up. Beyond this number, the
@@ -69,56 +69,19 @@ impl State {
     /// Returns true if the entry was folded before, or is so old that nobody could
     /// tell. Then it changes nothing.
     pub fn is_repeated(&self, entry: &Entry) -> bool {
-        self.has_seen(entry.proposal, &entry.body)
+        self.has_seen(entry.proposal, &entry.statement)
     }
 
-    pub(crate) fn has_seen(&self, proposal: ProposalId, body: &Body) -> bool {
+    pub(crate) fn has_seen(&self, proposal: ProposalId, statement: &Statement) -> bool {
         let (name, number) = parts(proposal);
         let starts = || self.proposers.get(&proposal.host).map(|proposer| &proposer.starts);
-        body.may_undo()
+        statement.may_undo()
             && starts()
                 .is_some_and(|starts| starts.iter().any(|start| start.name == name && start.has_seen(number)))
     }
 
-    /// Returns true if what this body asks for is the case already. A host that
-    /// learns of an entry by a snapshot does not know the result of folding it, but
-    /// it can find this out.
-    pub(crate) fn has_come_about(&self, body: &Body) -> bool {
-        match body {
-            Body::StopRequested { deployment, rollback, .. } => {
-                self.rollouts.get(deployment).is_some_and(|rollout| {
-                    let is_stopped = matches!(rollout.verdict, Some(Verdict::Stopped(_)));
-                    is_stopped && (!rollback || rollout.rollback_asked)
-                })
-            }
-            Body::HostLeft { host } => self.removed.contains_key(host),
-            Body::Submitted(submission) => self.rollouts.contains_key(&submission.deployment),
-            Body::Tick
-            | Body::HostJoined(_)
-            | Body::HostDown { .. }
-            | Body::HostUp { .. }
-            | Body::GroupSet(_)
-            | Body::GroupDeleted(_)
-            | Body::TurnStarted { .. }
-            | Body::TurnEnded { .. }
-            | Body::Finished { .. }
-            | Body::HealthChanged { .. }
-            | Body::ConfigSet(_)
-            | Body::ConfigDeleted(_)
-            | Body::AlarmRead { .. }
-            | Body::AlarmSet { .. }
-            | Body::TriggersDelivered { .. }
-            | Body::Frozen { .. }
-            | Body::Unfrozen { .. }
-            | Body::TurnDeferred { .. }
-            | Body::RoomReported { .. }
-            | Body::TurnBegunAnew { .. }
-            | Body::MeshRecovered(_) => false,
-        }
-    }
-
     pub(super) fn note_proposal(&mut self, entry: &Entry) {
-        if !entry.body.may_undo() {
+        if !entry.statement.may_undo() {
             return;
         }
         let (name, number) = parts(entry.proposal);

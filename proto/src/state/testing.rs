@@ -1,15 +1,14 @@
 //! A ledger for tests of the fold.
 
 use super::{CatchUp, GroupState, State};
-use crate::entry::{
-    Body, Creator, Entry, ErrorCode, Failure, HostRecord, ProposalId, Submission, TurnOutcome,
-};
+use crate::entry::{Creator, Entry, ErrorCode, Failure, HostRecord, ProposalId, Submission, TurnOutcome};
 use crate::group::{Group, Tag, TagFilter, TagSets};
 use crate::id::{DeploymentId, Digest, GroupName, HostId, VoterId};
 use crate::io::Refusal;
 use crate::policy::{Minimum, Policy};
 use crate::revision::Revision;
 use crate::rollout::{DeploymentStatus, Rollout, Stage};
+use crate::statement::{Finding, Intent, Report, Statement};
 use crate::time::LedgerTime;
 
 /// A ledger for tests: what is due is committed at once, and the test takes the
@@ -64,37 +63,39 @@ impl Ledger {
         ledger
     }
 
-    pub(super) fn put(&mut self, body: Body) -> Result<(), Refusal> {
-        self.put_by(body.author().unwrap_or(host(0)), body)
+    pub(super) fn put(&mut self, statement: impl Into<Statement>) -> Result<(), Refusal> {
+        let statement = statement.into();
+        self.put_by(statement.author().unwrap_or(host(0)), statement)
     }
 
-    pub(super) fn put_by(&mut self, author: HostId, body: Body) -> Result<(), Refusal> {
+    pub(super) fn put_by(&mut self, author: HostId, statement: impl Into<Statement>) -> Result<(), Refusal> {
+        let statement = statement.into();
         self.millis += 1;
         let proposal = ProposalId { host: author, incarnation: 1, number: self.state.index() };
-        let entry = Entry { at: LedgerTime::from_millis(self.millis), proposal, body };
+        let entry = Entry { at: LedgerTime::from_millis(self.millis), proposal, statement };
         self.state.apply(self.state.index() + 1, &entry)
     }
 
-    pub(super) fn say(&mut self, body: Body) {
-        assert_eq!(self.put(body), Ok(()));
+    pub(super) fn say(&mut self, statement: impl Into<Statement>) {
+        assert_eq!(self.put(statement), Ok(()));
     }
 
     pub(super) fn join(&mut self, number: u8) {
-        self.say(Body::HostJoined(record(number, 1, "role=web")));
+        self.say(Report::HostJoined(record(number, 1, "role=web")));
     }
 
     pub(super) fn set_group(&mut self, minimum: Minimum) {
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
         let policy = Policy { minimum, ..Policy::default() };
-        self.say(Body::GroupSet(Group::new(name(), tags, policy)));
+        self.say(Intent::SetGroup(Group::new(name(), tags, policy)));
     }
 
     pub(super) fn down(&mut self, number: u8) {
-        self.say(Body::HostDown { host: host(number), incarnation: 1 });
+        self.say(Report::HostDown { host: host(number), incarnation: 1 });
     }
 
     pub(super) fn up(&mut self, number: u8) {
-        self.say(Body::HostUp { host: host(number), incarnation: 1 });
+        self.say(Report::HostUp { host: host(number), incarnation: 1 });
     }
 
     pub(super) fn submission(&self, version: u8) -> Submission {
@@ -115,7 +116,7 @@ impl Ledger {
     pub(super) fn deploy(&mut self, version: u8) -> DeploymentId {
         let submission = self.submission(version);
         let id = submission.deployment;
-        self.say(Body::Submitted(Box::new(submission)));
+        self.say(Intent::Deploy(Box::new(submission)));
         id
     }
 
@@ -132,7 +133,7 @@ impl Ledger {
     pub(super) fn do_due(&mut self) -> Option<DeploymentId> {
         let before = self.group().catch_ups;
         for _ in 0..10 {
-            self.state.due().into_iter().for_each(|body| self.say(body));
+            self.state.due().into_iter().for_each(|statement| self.say(statement));
         }
         (self.group().catch_ups > before).then(|| self.group().catching_up.expect("it has just begun"))
     }
@@ -143,7 +144,7 @@ impl Ledger {
     }
 
     pub(super) fn start(&mut self, id: DeploymentId, number: u8) {
-        self.say(Body::TurnStarted { deployment: id, host: host(number) });
+        self.say(Report::TurnStarted { deployment: id, host: host(number) });
     }
 
     pub(super) fn end(&mut self, id: DeploymentId, number: u8, code: Option<ErrorCode>) {
@@ -151,16 +152,16 @@ impl Ledger {
             let (script, message, log) = (String::new(), String::new(), String::new());
             TurnOutcome::Failed(Failure { event: None, code, script, message, log })
         });
-        self.say(Body::TurnEnded { deployment: id, host: host(number), outcome });
+        self.say(Report::TurnEnded { deployment: id, host: host(number), outcome });
     }
 
     /// Lets every turn that is still to come succeed, and records the end.
     pub(super) fn finish_well(&mut self, id: DeploymentId) {
         while let Some(next) = self.leased(id).first().copied() {
-            self.say(Body::TurnStarted { deployment: id, host: next });
-            self.say(Body::TurnEnded { deployment: id, host: next, outcome: TurnOutcome::Succeeded });
+            self.say(Report::TurnStarted { deployment: id, host: next });
+            self.say(Report::TurnEnded { deployment: id, host: next, outcome: TurnOutcome::Succeeded });
         }
-        self.say(Body::Finished { deployment: id });
+        self.say(Finding::Finished { deployment: id });
         assert_eq!(self.rollout(id).status(), DeploymentStatus::Succeeded);
     }
 

@@ -6,6 +6,7 @@ use crate::group::{Tag, TagFilter, TagSets};
 use crate::id::{Digest, VoterId};
 use crate::policy::{Canary, Minimum, Mode, Policy, Share, Zonal};
 use crate::rollout::{DeploymentStatus, ReasonCode, Verdict};
+use crate::statement::{Finding, Intent, Report, Statement};
 
 fn host(number: u8) -> HostId {
     HostId::from_public_key([number; 32])
@@ -49,27 +50,28 @@ impl Mesh {
             replaces: String::new(),
             start: 0,
         };
-        self.add(Body::HostJoined(record)).expect("joined");
+        self.add(Report::HostJoined(record)).expect("joined");
     }
 
     fn set_group(&mut self, policy: Policy, config: Option<&str>) -> Result<(), Refusal> {
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
         let config = config.map(|name| name.parse().expect("a name"));
-        self.add(Body::GroupSet(Group { config, ..Group::new(name(), tags, policy) }))
+        self.add(Intent::SetGroup(Group { config, ..Group::new(name(), tags, policy) }))
     }
 
-    fn add(&mut self, body: Body) -> Result<(), Refusal> {
+    fn add(&mut self, statement: impl Into<Statement>) -> Result<(), Refusal> {
+        let statement = statement.into();
         self.millis += 1;
         let index = self.state.index() + 1;
-        let author = body.author().unwrap_or(host(1));
+        let author = statement.author().unwrap_or(host(1));
         let proposal = ProposalId { host: author, incarnation: 1, number: index };
         let at = LedgerTime::from_millis(self.millis);
         // The proposer of an entry has checked it before.
-        self.state.apply(index, &Entry { at, proposal, body })
+        self.state.apply(index, &Entry { at, proposal, statement })
     }
 
     fn submit(&mut self, id: u8, version: u8, policy: Policy) -> Result<(), Refusal> {
-        self.add(Body::Submitted(Box::new(Submission {
+        self.add(Intent::Deploy(Box::new(Submission {
             deployment: DeploymentId::derive(&[id]),
             group: name(),
             revision: revision(version),
@@ -89,12 +91,12 @@ impl Mesh {
 
     fn turn(&mut self, id: u8, number: u8) {
         let (deployment, host) = (DeploymentId::derive(&[id]), host(number));
-        self.add(Body::TurnStarted { deployment, host }).expect("started");
-        self.add(Body::TurnEnded { deployment, host, outcome: TurnOutcome::Succeeded }).expect("ended");
+        self.add(Report::TurnStarted { deployment, host }).expect("started");
+        self.add(Report::TurnEnded { deployment, host, outcome: TurnOutcome::Succeeded }).expect("ended");
     }
 
     fn finish(&mut self, id: u8) {
-        self.add(Body::Finished { deployment: DeploymentId::derive(&[id]) }).expect("finished");
+        self.add(Finding::Finished { deployment: DeploymentId::derive(&[id]) }).expect("finished");
     }
 
     /// Makes a mesh that is deployed to, all hosts in the order of their names.
@@ -227,14 +229,14 @@ fn a_named_configuration_is_looked_up_when_a_deployment_is_submitted() {
     let mut mesh = Mesh::of(&["", "", ""]);
     let unknown = mesh.set_group(Policy::default(), Some("careful")).expect_err("unknown").to_string();
     assert!(unknown.contains("no deployment configuration `careful`: there are OneAtATime,"), "{unknown}");
-    mesh.add(Body::ConfigSet(careful(Minimum::AllAtOnce))).expect("set");
+    mesh.add(Intent::SetConfig(careful(Minimum::AllAtOnce))).expect("set");
     mesh.set_group(Policy::default(), Some("careful")).expect("known");
     let policy_of = |mesh: &Mesh| mesh.state.policy_of(&mesh.state.group(&name()).expect("set").group);
     let policy = policy_of(&mesh).expect("known");
     assert_eq!((policy.minimum, policy.canary.is_some()), (Minimum::AllAtOnce, true));
     mesh.submit(1, 1, policy).expect("submitted");
     // A new definition does not change a running deployment.
-    mesh.add(Body::ConfigSet(careful(Minimum::HalfAtATime))).expect("set again");
+    mesh.add(Intent::SetConfig(careful(Minimum::HalfAtATime))).expect("set again");
     assert_eq!(mesh.rollout(1).submission.policy.minimum, Minimum::AllAtOnce);
     assert_eq!(policy_of(&mesh).expect("known").minimum, Minimum::HalfAtATime);
 }
@@ -243,14 +245,14 @@ fn a_named_configuration_is_looked_up_when_a_deployment_is_submitted() {
 fn a_configuration_is_deleted_only_if_nobody_follows_it() {
     let mut mesh = Mesh::of(&["", ""]);
     let named = careful(Minimum::AllAtOnce).name;
-    mesh.add(Body::ConfigSet(careful(Minimum::AllAtOnce))).expect("set");
+    mesh.add(Intent::SetConfig(careful(Minimum::AllAtOnce))).expect("set");
     mesh.set_group(Policy::default(), Some("careful")).expect("set");
     let groups = vec![name().to_string()];
     let refusal = Refusal::ConfigInUse { name: named.clone(), groups };
-    assert_eq!(mesh.add(Body::ConfigDeleted(named.clone())), Err(refusal));
+    assert_eq!(mesh.add(Intent::DeleteConfig(named.clone())), Err(refusal));
     mesh.set_group(Policy::default(), None).expect("set");
-    assert_eq!(mesh.add(Body::ConfigDeleted(named.clone())), Ok(()));
-    assert!(matches!(mesh.add(Body::ConfigDeleted(named)), Err(Refusal::UnknownConfig { .. })));
+    assert_eq!(mesh.add(Intent::DeleteConfig(named.clone())), Ok(()));
+    assert!(matches!(mesh.add(Intent::DeleteConfig(named)), Err(Refusal::UnknownConfig { .. })));
 }
 
 #[test]
@@ -259,10 +261,10 @@ fn predefined_names_mean_the_same_everywhere() {
     for text in ["OneAtATime", "allatonce", "CodeDeployDefault.OneAtATime"] {
         let config = DeploymentConfig { name: text.parse().expect("a name"), ..careful(Minimum::AllAtOnce) };
         let refusal = Refusal::PredefinedConfig(config.name.clone());
-        assert_eq!(mesh.add(Body::ConfigSet(config)), Err(refusal), "{text}");
+        assert_eq!(mesh.add(Intent::SetConfig(config)), Err(refusal), "{text}");
     }
     let config = careful(Minimum::FleetPercent(100));
-    assert!(matches!(mesh.add(Body::ConfigSet(config)), Err(Refusal::InvalidPolicy(_))));
+    assert!(matches!(mesh.add(Intent::SetConfig(config)), Err(Refusal::InvalidPolicy(_))));
 }
 
 /// Makes a mesh in which zone a is done and bakes for a minute.
@@ -281,9 +283,9 @@ fn a_bake_ends_by_the_ledgers_clock() {
     let until = mesh.rollout(1).bakes_until().expect("it bakes");
     assert_eq!(mesh.state.next_timer(), Some(until));
     mesh.millis = until.as_millis() - 2;
-    mesh.add(Body::Tick).expect("time passes");
+    mesh.add(Finding::Tick).expect("time passes");
     assert_eq!(mesh.rollout(1).in_flight(), []);
-    mesh.add(Body::Tick).expect("time passes");
+    mesh.add(Finding::Tick).expect("time passes");
     assert_eq!(mesh.rollout(1).in_flight(), [host(2)]);
 }
 
@@ -291,10 +293,10 @@ fn a_bake_ends_by_the_ledgers_clock() {
 fn a_zone_that_is_lost_in_its_bake_counts() {
     for (minimum, goes_on) in [(Minimum::HostCount(1), true), (Minimum::HostCount(2), false)] {
         let mut mesh = baking(minimum);
-        mesh.add(Body::HostDown { host: host(1), incarnation: 1 }).expect("down");
+        mesh.add(Report::HostDown { host: host(1), incarnation: 1 }).expect("down");
         // The host has a minute to come back, as long as the bake lasts.
         mesh.millis += 60_000;
-        mesh.add(Body::Tick).expect("time passes");
+        mesh.add(Finding::Tick).expect("time passes");
         let rollout = mesh.rollout(1);
         assert_eq!(rollout.in_flight() == [host(2)], goes_on, "{:?}", rollout.verdict);
         let failed = matches!(&rollout.verdict, Some(Verdict::Failed(why)) if why.code == ReasonCode::HealthConstraints);

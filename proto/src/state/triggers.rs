@@ -3,11 +3,12 @@
 
 use super::State;
 use crate::alarm::{DETAIL_MAX, NAME_MAX};
-use crate::entry::{TurnOutcome, one_line};
+use crate::entry::TurnOutcome;
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::{DeploymentStatus, Stage};
 use crate::state::GroupState;
+use crate::statement::one_line;
 use crate::trigger::{
     Cursor, GIVEN_UP_KEPT, GivenUp, HAPPENINGS_MAX, Happening, Told, ToldHost, Trigger, TriggerEvent,
 };

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use super::{GivenUp, Happening, Trigger};
 use crate::alarm::DETAIL_MAX;
-use crate::entry::{Body, keep_start};
+use crate::entry::keep_start;
 use crate::id::GroupName;
 use crate::io::EffectId;
+use crate::statement::{Report, Statement};
 use crate::time::Time;
 
 /// The number of attempts to tell a happening before it is given up. The pauses
@@ -207,7 +208,7 @@ impl Deliveries {
     }
 
     /// Returns what may be proposed to the ledger now.
-    pub(crate) fn owed(&mut self, now: Time) -> Vec<Body> {
+    pub(crate) fn owed(&mut self, now: Time) -> Vec<Statement> {
         let mut owed = Vec::new();
         for (bell, post) in &mut self.posts {
             if post.through <= post.said || post.report_at > now {
@@ -220,7 +221,7 @@ impl Deliveries {
             let up_to = given_up.last().filter(|_| is_cut).map_or(post.through, |last| last.number);
             let (group, trigger) = (bell.group.clone(), bell.trigger.clone());
             post.report_at = now + REPORT_EVERY;
-            owed.push(Body::TriggersDelivered { group, trigger, up_to, given_up });
+            owed.push(Report::TriggersDelivered { group, trigger, up_to, given_up }.into());
         }
         owed
     }

@@ -1,8 +1,8 @@
 //! Tests what a rollout costs the ledger.
 
-use proto::entry::Body;
 use proto::policy::{Minimum, Policy};
 use proto::rollout::DeploymentStatus;
+use proto::statement::{Finding, Statement};
 
 use super::fleet::Fleet;
 use proto::state::DEPLOYMENTS_KEPT;
@@ -20,8 +20,8 @@ fn a_rollout_costs_two_entries_a_host() {
     let deployment = fleet.deploy("first", policy, |_| false);
     assert_eq!(fleet.rollout(deployment).status(), DeploymentStatus::Succeeded);
     assert_eq!(fleet.rollout(deployment).counts().succeeded, HOSTS);
-    let is_tick = |body: &Body| matches!(body, Body::Tick);
-    let cost = fleet.entries[before..].iter().filter(|entry| !is_tick(&entry.body)).count();
+    let is_tick = |statement: &Statement| matches!(statement, Statement::Finding(Finding::Tick));
+    let cost = fleet.entries[before..].iter().filter(|entry| !is_tick(&entry.statement)).count();
     assert!(
         cost <= 2 * HOSTS as usize + ENTRIES_OF_THE_DEPLOYMENT,
         "{cost} entries for {HOSTS} hosts, ticks not counted"

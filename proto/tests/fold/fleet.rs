@@ -1,7 +1,7 @@
 //! Hosts that only fold entries, for property tests and benchmarks.
 
 use proto::entry::{
-    Body, Creator, Entry, ErrorCode, Failure, HostRecord, Index, ProposalId, Submission, TurnOutcome,
+    Creator, Entry, ErrorCode, Failure, HostRecord, Index, ProposalId, Submission, TurnOutcome,
 };
 use proto::group::{Group, Tag, TagFilter, TagSets};
 use proto::id::{DeploymentId, Digest, GroupName, HostId, VoterId};
@@ -9,6 +9,7 @@ use proto::policy::Policy;
 use proto::revision::Revision;
 use proto::rollout::Rollout;
 use proto::state::State;
+use proto::statement::{Intent, Report, Statement};
 use proto::time::LedgerTime;
 
 /// The state of a mesh, and all entries that led to it.
@@ -82,18 +83,19 @@ impl Fleet {
     /// Makes this many hosts and their group.
     pub(crate) fn new(hosts: u32) -> Self {
         let mut fleet = Fleet { state: State::default(), entries: Vec::new(), now: 1_000, every: 1 };
-        (0..hosts).for_each(|number| fleet.say(0, Body::HostJoined(record(number))));
-        fleet.say(0, Body::GroupSet(group(Policy::default())));
+        (0..hosts).for_each(|number| fleet.say(0, Report::HostJoined(record(number))));
+        fleet.say(0, Intent::SetGroup(group(Policy::default())));
         fleet
     }
 
     /// Folds one more entry, which a host proposes some time after the last.
-    pub(crate) fn say(&mut self, by: u32, body: Body) {
+    pub(crate) fn say(&mut self, by: u32, statement: impl Into<Statement>) {
+        let statement = statement.into();
         let index = self.entries.len() as Index + 1;
-        let author = body.author().unwrap_or(host(by));
+        let author = statement.author().unwrap_or(host(by));
         let proposal = ProposalId { host: author, incarnation: 1, number: index };
         self.now += self.every;
-        let entry = Entry { at: LedgerTime::from_millis(self.now), proposal, body };
+        let entry = Entry { at: LedgerTime::from_millis(self.now), proposal, statement };
         self.state.apply(index, &entry).expect("an entry that is not refused");
         self.entries.push(entry);
     }
@@ -102,7 +104,7 @@ impl Fleet {
     pub(crate) fn submit(&mut self, revision: &str, policy: Policy) -> DeploymentId {
         let submission = submission(revision, policy);
         let deployment = submission.deployment;
-        self.say(0, Body::Submitted(Box::new(submission)));
+        self.say(0, Intent::Deploy(Box::new(submission)));
         deployment
     }
 
@@ -111,18 +113,18 @@ impl Fleet {
     }
 
     pub(crate) fn start(&mut self, deployment: DeploymentId, host: HostId) {
-        self.say(0, Body::TurnStarted { deployment, host });
+        self.say(0, Report::TurnStarted { deployment, host });
     }
 
     pub(crate) fn end(&mut self, deployment: DeploymentId, host: HostId, succeeds: bool) {
         let outcome = if succeeds { TurnOutcome::Succeeded } else { failed() };
-        self.say(0, Body::TurnEnded { deployment, host, outcome });
+        self.say(0, Report::TurnEnded { deployment, host, outcome });
     }
 
     /// Folds what the state itself asks for.
     pub(crate) fn do_what_is_due(&mut self) {
-        for body in self.state.due() {
-            self.say(0, body);
+        for statement in self.state.due() {
+            self.say(0, statement);
         }
     }
 

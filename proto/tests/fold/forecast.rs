@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proto::entry::{Body, Submission};
+use proto::entry::Submission;
 use proto::id::{DeploymentId, HostId};
 use proto::policy::{Canary, Minimum, Policy, Share, Zonal};
 use proto::rollout::{ReasonCode, Verdict};
+use proto::statement::{Finding, Intent, Report};
 use proto::time::LedgerTime;
 
 use super::fleet::{Fleet, host, submission};
@@ -33,7 +34,7 @@ impl Rolling {
     fn begin(mut fleet: Fleet, wish: Submission) -> Rolling {
         fleet.every = 0;
         let deployment = wish.deployment;
-        fleet.say(0, Body::Submitted(Box::new(wish)));
+        fleet.say(0, Intent::Deploy(Box::new(wish)));
         let began = fleet.now;
         let mut rolling = Rolling { fleet, deployment, began, flying: BTreeSet::new(), batches: Vec::new() };
         rolling.take_off();
@@ -78,7 +79,7 @@ impl Rolling {
                 }
                 None => {
                     self.fleet.now = timer.expect("something is waited for");
-                    self.fleet.say(0, Body::Tick);
+                    self.fleet.say(0, Finding::Tick);
                 }
             }
             self.take_off();
@@ -134,13 +135,13 @@ proptest! {
             fleet.start(stopped, next);
             fleet.end(stopped, next, true);
         }
-        fleet.say(0, Body::StopRequested { deployment: stopped, rollback: false, now: false, by: String::new() });
+        fleet.say(0, Intent::Stop { deployment: stopped, rollback: false, now: false, by: String::new() });
         fleet.do_what_is_due();
         (1..hosts).filter(|number| down[*number as usize]).for_each(|number| {
-            fleet.say(0, Body::HostDown { host: host(number), incarnation: 1 });
+            fleet.say(0, Report::HostDown { host: host(number), incarnation: 1 });
         });
         let wish = Submission { deployment: DeploymentId::derive(b"wish"), ..submission("new", policy) };
-        prop_assume!(fleet.state.check(&Body::Submitted(Box::new(wish.clone()))).is_ok());
+        prop_assume!(fleet.state.check_intent(&Intent::Deploy(Box::new(wish.clone()))).is_ok());
         let foretold = fleet.state.forecast(wish.clone(), TURN).expect("the group is there").play(|_| false);
 
         let (batches, verdict) = Rolling::begin(fleet, wish).play_out();

@@ -1,10 +1,11 @@
 //! Tests random groups, policies, and orders of ends and failures.
 
 use proptest::prelude::*;
-use proto::entry::{Body, TurnOutcome};
+use proto::entry::TurnOutcome;
 use proto::id::{DeploymentId, HostId};
 use proto::policy::{Minimum, Policy};
 use proto::rollout::{DeploymentStatus, Stage, Verdict};
+use proto::statement::Report;
 
 use super::fleet::{Fleet, host};
 use super::naive::{self, Naive, Turn};
@@ -55,7 +56,7 @@ fn group(hosts: u32, unhealthy: &[bool], down: &[bool]) -> Fleet {
     // The first host stays up, because some host must propose that the others are
     // Down.
     for number in (1..hosts).filter(|number| is(down, *number)) {
-        fleet.say(0, Body::HostDown { host: host(number), incarnation: 1 });
+        fleet.say(0, Report::HostDown { host: host(number), incarnation: 1 });
     }
     fleet
 }
@@ -136,13 +137,13 @@ fn take(fleet: &mut Fleet, deployment: DeploymentId, naive: &mut Naive, step: St
         Step::Down(number) => {
             let up = (1..naive.hosts.len()).filter(|at| !naive.hosts[*at].down).collect();
             let Some(at) = pick(up, number) else { return };
-            fleet.say(0, Body::HostDown { host: id(at), incarnation: 1 });
+            fleet.say(0, Report::HostDown { host: id(at), incarnation: 1 });
             naive.set_down(at, true);
         }
         Step::Up(number) => {
             let down = |at: &usize| naive.hosts[*at].down;
             let Some(at) = pick((0..naive.hosts.len()).filter(down).collect(), number) else { return };
-            fleet.say(0, Body::HostUp { host: id(at), incarnation: 1 });
+            fleet.say(0, Report::HostUp { host: id(at), incarnation: 1 });
             naive.set_down(at, false);
         }
     }

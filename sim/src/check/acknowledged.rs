@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::entry::{Body, Index};
+use proto::entry::Index;
 use proto::id::{DeploymentId, GroupName, HostId};
 use proto::io::{Accepted, Reply, Request};
 use proto::state::{DEPLOYMENTS_KEPT, State};
+use proto::statement::{Intent, Statement};
 
 use super::{Claim, Line, Verdict, Violation};
 use crate::host::HostNo;
@@ -30,7 +31,7 @@ impl Acknowledged {
     pub fn replied(&mut self, host: HostNo, request: &Request, reply: &Reply, state: &State) -> Verdict {
         let Ok(accepted) = reply else { return Ok(()) };
         let own = Acknowledged::of(accepted, request, state);
-        if let Request::DeleteGroup(name) = request {
+        if let Request::Intent(Intent::DeleteGroup(name)) = request {
             self.groups.remove(name);
             self.deployments.retain(|_, group| group.as_ref() != Some(name));
         }
@@ -51,27 +52,17 @@ impl Acknowledged {
                 let group = state.rollout(*id).map(|rollout| rollout.submission.group.clone());
                 own.deployments.insert(*id, group);
             }
-            (Accepted::Done, Request::SetGroup(group)) => {
+            (Accepted::Done, Request::Intent(Intent::SetGroup(group))) => {
                 own.groups.insert(group.name.clone());
             }
-            (Accepted::Done, Request::Stop { deployment, .. }) => {
+            (Accepted::Done, Request::Intent(Intent::Stop { deployment, .. })) => {
                 own.stopped.insert(*deployment);
             }
-            (Accepted::Done, Request::RemoveHost(host)) => {
+            (Accepted::Done, Request::Intent(Intent::RemoveHost(host))) => {
                 own.removed.insert(*host);
             }
-            (
-                Accepted::Done,
-                Request::Deploy(_)
-                | Request::Rollback { .. }
-                | Request::DeleteGroup(_)
-                | Request::SetAlarm { .. }
-                | Request::Freeze { .. }
-                | Request::Unfreeze(_)
-                | Request::SetConfig(_)
-                | Request::DeleteConfig(_)
-                | Request::Recover(_),
-            ) => {}
+            (Accepted::Done, Request::Intent(_) | Request::Deploy(_) | Request::Rollback { .. })
+            | (Accepted::Done, Request::Freeze { .. } | Request::Recover(_)) => {}
         }
         own
     }
@@ -81,7 +72,7 @@ impl Acknowledged {
     pub fn committed(&self, lines: &BTreeMap<Index, Line>) -> Verdict {
         let says = |request: &Request| {
             let mut entries = lines.values().filter_map(|line| line.entry.as_ref());
-            entries.any(|entry| is_asked_for(&entry.body, request))
+            entries.any(|entry| is_asked_for(&entry.statement, request))
         };
         match self.told.iter().find(|(_, request)| !says(request)) {
             Some((host, request)) => {
@@ -122,24 +113,15 @@ impl Acknowledged {
 
 /// Returns true if the entry does what was requested. (Deployments are not
 /// compared here: they are looked up by their ids.)
-fn is_asked_for(body: &Body, request: &Request) -> bool {
+fn is_asked_for(statement: &Statement, request: &Request) -> bool {
+    let Statement::Intent(intent) = statement else { return false };
     match request {
-        Request::SetGroup(asked) => matches!(body, Body::GroupSet(group) if group == asked),
-        Request::DeleteGroup(asked) => matches!(body, Body::GroupDeleted(name) if name == asked),
+        Request::Intent(asked) => intent == asked,
         Request::Deploy(_) | Request::Rollback { .. } => true,
-        Request::Stop { deployment: asked, .. } => {
-            matches!(body, Body::StopRequested { deployment, .. } if deployment == asked)
+        Request::Freeze { group: asked, .. } => {
+            matches!(intent, Intent::Freeze { group, .. } if group == asked)
         }
-        Request::RemoveHost(asked) => matches!(body, Body::HostLeft { host } if host == asked),
-        Request::SetAlarm { group: of, alarm: asked, active: wanted, .. } => matches!(
-            body,
-            Body::AlarmSet { group, alarm, active, .. } if group == of && alarm == asked && active == wanted
-        ),
-        Request::Freeze { group: asked, .. } => matches!(body, Body::Frozen { group, .. } if group == asked),
-        Request::Unfreeze(asked) => matches!(body, Body::Unfrozen { group } if group == asked),
-        Request::SetConfig(asked) => matches!(body, Body::ConfigSet(config) if config == asked),
-        Request::Recover(asked) => matches!(body, Body::MeshRecovered(signed) if signed == asked),
-        Request::DeleteConfig(asked) => matches!(body, Body::ConfigDeleted(name) if name == asked),
+        Request::Recover(asked) => matches!(intent, Intent::Recover(signed) if signed == asked),
     }
 }
 
@@ -169,7 +151,8 @@ mod tests {
         let mut acknowledged = Acknowledged::default();
         let whole = state(usize::MAX);
         let id = *whole.rollouts().first_key_value().expect("one").0;
-        let request = Request::Stop { deployment: id, rollback: false, now: false, by: String::new() };
+        let request =
+            Request::Intent(Intent::Stop { deployment: id, rollback: false, now: false, by: String::new() });
         let reply = Ok(Accepted::Deployment(id));
         assert_eq!(acknowledged.replied(A, &request, &reply, &whole), Ok(()));
         let violation = acknowledged.kept(A, &state(3)).expect_err("it is lost");
@@ -179,7 +162,8 @@ mod tests {
     #[test]
     fn an_answer_that_comes_before_the_entry_is_found() {
         let id = DeploymentId::derive(b"never committed");
-        let request = Request::Stop { deployment: id, rollback: false, now: false, by: String::new() };
+        let request =
+            Request::Intent(Intent::Stop { deployment: id, rollback: false, now: false, by: String::new() });
         let verdict = Acknowledged::default().replied(A, &request, &Ok(Accepted::Deployment(id)), &state(3));
         assert!(verdict.is_err());
     }
@@ -188,11 +172,11 @@ mod tests {
     fn an_answer_for_which_no_entry_was_committed_is_found() {
         let mut acknowledged = Acknowledged::default();
         let host = testing::host(1).record.host;
-        acknowledged.told.push((A, Request::RemoveHost(host)));
+        acknowledged.told.push((A, Request::Intent(Intent::RemoveHost(host))));
         let mut lines = BTreeMap::new();
         let violation = acknowledged.committed(&lines).expect_err("no entry says so");
         assert_eq!((violation.claim, violation.hosts), (Claim::Acknowledged, vec![A]));
-        let entry = Some(testing::entry(9_000, Body::HostLeft { host }));
+        let entry = Some(testing::entry(9_000, Intent::RemoveHost(host)));
         lines.insert(7, Line { hash: [0; 32], entry, first: A });
         assert_eq!(acknowledged.committed(&lines), Ok(()));
     }
@@ -202,7 +186,8 @@ mod tests {
         let mut acknowledged = Acknowledged::default();
         let whole = state(usize::MAX);
         let id = *whole.rollouts().first_key_value().expect("one").0;
-        let request = Request::Stop { deployment: id, rollback: false, now: false, by: String::new() };
+        let request =
+            Request::Intent(Intent::Stop { deployment: id, rollback: false, now: false, by: String::new() });
         assert!(acknowledged.replied(A, &request, &Ok(Accepted::Done), &whole).is_err());
     }
 }

@@ -73,7 +73,7 @@ impl Agreement {
 mod tests {
     use super::*;
     use crate::testing::entry;
-    use proto::entry::Body;
+    use proto::statement::Finding;
 
     const A: HostNo = HostNo(0);
     const B: HostNo = HostNo(1);
@@ -81,8 +81,8 @@ mod tests {
     #[test]
     fn another_entry_at_the_same_index_is_found() {
         let mut agreement = Agreement::default();
-        let first = entry(1_000, Body::Tick);
-        let second = entry(1_001, Body::Tick);
+        let first = entry(1_000, Finding::Tick);
+        let second = entry(1_001, Finding::Tick);
         assert_eq!(agreement.holds(A, 5, [1; 32], Some(&first)), Ok(()));
         assert_eq!(agreement.holds(B, 5, [1; 32], Some(&first)), Ok(()));
         let violation = agreement.holds(B, 5, [1; 32], Some(&second)).expect_err("they differ");

@@ -121,8 +121,9 @@ fn is_excused(model: &Model, name: &GroupName, host: HostId, good: Digest) -> bo
 
 #[cfg(test)]
 mod tests {
-    use proto::entry::{Body, Entry, TurnOutcome};
+    use proto::entry::{Entry, TurnOutcome};
     use proto::id::Digest;
+    use proto::statement::{Finding, Intent, Report, Statement};
 
     use super::*;
     use crate::testing;
@@ -134,7 +135,7 @@ mod tests {
         entries.pop();
         let mut model = Model::default();
         entries.iter().for_each(|entry| model.apply(entry));
-        model.apply(&testing::entry(2_000, Body::HostJoined(testing::host(3).record)));
+        model.apply(&testing::entry(2_000, Report::HostJoined(testing::host(3).record)));
         assert!(quiet(&model).is_err(), "nothing was tried yet");
         let name = model.groups().keys().next().expect("one group").clone();
         let (id, hosts) = model.catch_up_due(&name).expect("it is due");
@@ -145,19 +146,21 @@ mod tests {
     }
 
     fn submitted(millis: u64, id: DeploymentId, good: Digest) -> Entry {
-        let Body::Submitted(mut submission) = testing::submitted("one") else { panic!("a submission") };
+        let Statement::Intent(Intent::Deploy(mut submission)) = testing::submitted("one") else {
+            panic!("a submission")
+        };
         submission.deployment = id;
         submission.creator = proto::entry::Creator::Autoscale;
         submission.revision.digest = good;
         submission.policy = submission.policy.of_catch_up();
-        testing::entry(millis, Body::Submitted(submission))
+        testing::entry(millis, Intent::Deploy(submission))
     }
 
     fn fail(model: &mut Model, id: DeploymentId, no: u32) {
         let host = testing::host(no).record.host;
-        model.apply(&testing::entry(3_000, Body::TurnStarted { deployment: id, host }));
+        model.apply(&testing::entry(3_000, Report::TurnStarted { deployment: id, host }));
         let outcome = TurnOutcome::Failed(testing::failure());
-        model.apply(&testing::entry(3_000, Body::TurnEnded { deployment: id, host, outcome }));
+        model.apply(&testing::entry(3_000, Report::TurnEnded { deployment: id, host, outcome }));
     }
 
     #[test]
@@ -186,7 +189,7 @@ mod tests {
         let (model, id) = caught_up();
         let mut deployment = model.deployment(id).expect("it runs").clone();
         let mut with_main = model.clone();
-        let entry = testing::entry(2_500, Body::Finished { deployment: id });
+        let entry = testing::entry(2_500, Finding::Finished { deployment: id });
         with_main.apply(&entry);
         fail(&mut with_main, id, 3);
         with_main.apply(&entry);

@@ -176,9 +176,10 @@ fn differ<T: PartialEq + Debug>(what: &str, model: &T, fold: &T) -> Option<Strin
 mod tests {
     use std::time::Duration;
 
-    use proto::entry::{Body, Entry};
+    use proto::entry::Entry;
     use proto::id::{DeploymentId, HostId};
     use proto::policy::Minimum;
+    use proto::statement::{Finding, Intent, Report, Statement};
 
     use super::*;
     use crate::testing;
@@ -190,7 +191,7 @@ mod tests {
         for (index, entry) in (1..).zip(entries) {
             model.apply(entry);
             assert_eq!(state.apply(index, entry), Ok(()));
-            assert_eq!(agrees(HostNo(0), &model, &state), Ok(()), "after {:?}", entry.body);
+            assert_eq!(agrees(HostNo(0), &model, &state), Ok(()), "after {:?}", entry.statement);
         }
         (model, state)
     }
@@ -200,7 +201,7 @@ mod tests {
         let (mut model, state) = folded(&testing::deployed_to(3));
         let host = testing::host(0).record.host;
         let deployment = model.unfinished()[0];
-        model.apply(&testing::entry(9_000, Body::TurnStarted { deployment, host }));
+        model.apply(&testing::entry(9_000, Report::TurnStarted { deployment, host }));
         assert!(agrees(HostNo(0), &model, &state).is_err());
     }
 
@@ -210,9 +211,9 @@ mod tests {
     fn begun_with(downs: &[u32]) -> (Vec<Entry>, DeploymentId) {
         let mut entries = testing::redeployed_to(3);
         let second = entries.pop().expect("the second deployment");
-        let down = |no: &u32| Body::HostDown { host: testing::host(*no).record.host, incarnation: 1 };
+        let down = |no: &u32| Report::HostDown { host: testing::host(*no).record.host, incarnation: 1 };
         entries.extend(downs.iter().map(|no| testing::entry(1_100, down(no))));
-        entries.push(testing::entry(1_101, second.body));
+        entries.push(testing::entry(1_101, second.statement));
         let (model, _) = folded(&entries);
         (entries, model.unfinished()[0])
     }
@@ -221,7 +222,7 @@ mod tests {
     /// again.
     fn in_flight_after(mut entries: Vec<Entry>, id: DeploymentId, back: u32) -> Vec<HostId> {
         let host = testing::host(back).record.host;
-        entries.push(testing::entry(1_102, Body::HostUp { host, incarnation: 1 }));
+        entries.push(testing::entry(1_102, Report::HostUp { host, incarnation: 1 }));
         let (model, state) = folded(&entries);
         assert_eq!(state.rollout(id).expect("it runs").in_flight(), model.deployments()[&id].in_flight());
         model.deployments()[&id].in_flight()
@@ -243,8 +244,8 @@ mod tests {
     fn who_is_counted_out_counts_nobody_out() {
         let mut entries = testing::redeployed_to(3);
         let down = |by: u32, of: u32| {
-            let body = Body::HostDown { host: testing::host(of).record.host, incarnation: 1 };
-            let mut entry = testing::entry(2_000, body);
+            let statement = Report::HostDown { host: testing::host(of).record.host, incarnation: 1 };
+            let mut entry = testing::entry(2_000, statement);
             entry.proposal.host = testing::host(by).record.host;
             entry
         };
@@ -258,13 +259,14 @@ mod tests {
     #[test]
     fn a_deployment_that_times_out_leaves_hosts_alone_that_it_never_touched() {
         let mut entries = testing::redeployed_to(3);
-        let Some(Entry { body: Body::Submitted(mut second), .. }) = entries.pop() else {
+        let Some(Entry { statement: Statement::Intent(Intent::Deploy(mut second)), .. }) = entries.pop()
+        else {
             panic!("the last entry submits the second deployment");
         };
         second.policy.minimum = Minimum::AllAtOnce;
         second.policy.deployment_timeout = Duration::from_secs(10);
-        entries.push(testing::entry(2_000, Body::Submitted(second)));
-        entries.push(testing::entry(12_000, Body::Tick));
+        entries.push(testing::entry(2_000, Intent::Deploy(second)));
+        entries.push(testing::entry(12_000, Finding::Tick));
         let (model, _) = folded(&entries);
         let group = model.groups().values().next().expect("one group");
         let first = model.deployments()[&DeploymentId::derive(b"one")].submission.revision.digest;

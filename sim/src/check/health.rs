@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use proto::entry::{Body, Entry, Index, TurnOutcome};
+use proto::entry::{Entry, Index, TurnOutcome};
 use proto::health::{FLAP_WINDOW, HealthCheck, WORDS_PER_HOUR_MAX};
 use proto::id::{DeploymentId, GroupName, HostId};
 use proto::io::{ProbeId, Run};
 use proto::state::State;
+use proto::statement::{Report, Statement};
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
@@ -101,11 +102,17 @@ impl Health {
         model: &Model,
         numbers: &BTreeMap<HostId, HostNo>,
     ) -> Verdict {
-        if let Body::TurnStarted { deployment, host } = &entry.body {
+        if let Statement::Report(Report::TurnStarted { deployment, host }) = &entry.statement {
             self.turn_begins(model.deployment(*deployment), *host, numbers);
-        } else if let Body::TurnEnded { deployment, host, outcome: TurnOutcome::Succeeded } = &entry.body {
+        } else if let Statement::Report(Report::TurnEnded {
+            deployment,
+            host,
+            outcome: TurnOutcome::Succeeded,
+        }) = &entry.statement
+        {
             return self.turn_ends_well(index, model, *deployment, *host, numbers);
-        } else if let Body::HealthChanged { group, host, healthy, as_of, .. } = &entry.body
+        } else if let Statement::Report(Report::HealthChanged { group, host, healthy, as_of, .. }) =
+            &entry.statement
             && model.is_news(group, *host, *healthy, *as_of)
         {
             return self.word(index, (*host, group.clone()), entry.at.as_millis(), numbers);

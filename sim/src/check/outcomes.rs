@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::entry::{Body, Entry, ErrorCode, Failure, TurnOutcome};
+use proto::entry::{Entry, ErrorCode, Failure, TurnOutcome};
 use proto::id::{DeploymentId, HostId};
 use proto::io::Run;
 use proto::lifecycle::LifecycleEvent;
+use proto::statement::{Report, Statement};
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
@@ -64,7 +65,9 @@ impl Outcomes {
 
     /// Checks a committed entry that the model has folded.
     pub fn entry(&self, entry: &Entry, model: &Model, numbers: &BTreeMap<HostId, HostNo>) -> Verdict {
-        let Body::TurnEnded { deployment, host, outcome } = &entry.body else { return Ok(()) };
+        let Statement::Report(Report::TurnEnded { deployment, host, outcome }) = &entry.statement else {
+            return Ok(());
+        };
         let (Some(no), Some(known)) = (numbers.get(host), model.deployment(*deployment)) else {
             return Ok(());
         };
@@ -171,7 +174,7 @@ mod tests {
 
     fn says(outcomes: &Outcomes, model: &Model, deployment: DeploymentId, outcome: TurnOutcome) -> Verdict {
         let host = testing::host(0).record.host;
-        let entry = testing::entry(9_000, Body::TurnEnded { deployment, host, outcome });
+        let entry = testing::entry(9_000, Report::TurnEnded { deployment, host, outcome });
         outcomes.entry(&entry, model, &BTreeMap::from([(host, A)]))
     }
 

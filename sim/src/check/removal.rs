@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::entry::{Body, Entry};
+use proto::entry::Entry;
 use proto::id::HostId;
 use proto::io::{Reply, Request};
 use proto::node::Node;
+use proto::statement::{Intent, Report, Statement};
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
@@ -25,7 +26,9 @@ impl Removal {
         if let Some(back) = model.removed().iter().find(|host| model.hosts().contains_key(host)) {
             return violated(number(back), "it was taken out of the mesh, and is in it");
         }
-        let Body::TurnStarted { deployment, host } = &entry.body else { return Ok(()) };
+        let Statement::Report(Report::TurnStarted { deployment, host }) = &entry.statement else {
+            return Ok(());
+        };
         let turns = model.deployment(*deployment).map(|deployment| &deployment.turns);
         let turn = turns.and_then(|turns| turns.iter().find(|turn| turn.host == *host));
         match turn.map(|turn| &turn.stage) {
@@ -67,7 +70,7 @@ impl Removal {
     /// Checks an acknowledged removal, because whoever reads it may switch the
     /// host off.
     pub fn replied(host: HostNo, request: &Request, reply: &Reply, node: &Node) -> Verdict {
-        let (Request::RemoveHost(removed), Ok(_)) = (request, reply) else { return Ok(()) };
+        let (Request::Intent(Intent::RemoveHost(removed)), Ok(_)) = (request, reply) else { return Ok(()) };
         if node.mesh().voters.contains(removed) || node.state().removed(*removed).is_none() {
             return violated(vec![host], "it says that a host is out of the mesh, and counts on it");
         }
@@ -91,18 +94,19 @@ mod tests {
         testing::deployed_to(3).iter().for_each(|entry| model.apply(entry));
         let (deployment, host) = (model.unfinished()[0], testing::host(0).record.host);
         let numbers = BTreeMap::from([(host, HostNo(0))]);
-        let check = |body: Body, model: &mut Model| {
-            let entry = testing::entry(9_000, body);
+        let check = |statement: Statement, model: &mut Model| {
+            let entry = testing::entry(9_000, statement);
             model.apply(&entry);
             Removal::default().entry(&entry, model, &numbers)
         };
-        assert_eq!(check(Body::TurnStarted { deployment, host }, &mut model), Ok(()));
-        assert_eq!(check(Body::HostLeft { host }, &mut model), Ok(()));
+        assert_eq!(check(Report::TurnStarted { deployment, host }.into(), &mut model), Ok(()));
+        assert_eq!(check(Intent::RemoveHost(host).into(), &mut model), Ok(()));
         // The model would not start such a turn, so the test starts it.
         let other = DeploymentId::derive(b"another");
-        assert_eq!(check(Body::TurnStarted { deployment: other, host }, &mut model), Ok(()));
+        assert_eq!(check(Report::TurnStarted { deployment: other, host }.into(), &mut model), Ok(()));
         model.start_anew(deployment, host);
-        let violation = check(Body::TurnStarted { deployment, host }, &mut model).expect_err("it is out");
+        let violation =
+            check(Report::TurnStarted { deployment, host }.into(), &mut model).expect_err("it is out");
         assert_eq!((violation.claim, violation.hosts), (Claim::Removal, vec![HostNo(0)]));
     }
 }

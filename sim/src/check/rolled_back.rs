@@ -87,7 +87,8 @@ fn is_excused(model: &Model, group: &GroupState, failed: DeploymentId, host: Hos
 
 #[cfg(test)]
 mod tests {
-    use proto::entry::{Body, TurnOutcome};
+    use proto::entry::TurnOutcome;
+    use proto::statement::{Finding, Report, Statement};
 
     use super::*;
     use crate::testing;
@@ -100,16 +101,16 @@ mod tests {
         testing::redeployed_to(3).iter().for_each(|entry| model.apply(entry));
         let second = model.unfinished()[0];
         let mut millis = 2_000;
-        let mut say = |model: &mut Model, body: Body| {
+        let mut say = |model: &mut Model, statement: Statement| {
             millis += 1;
-            model.apply(&testing::entry(millis, body));
+            model.apply(&testing::entry(millis, statement));
         };
         for (no, outcome) in [(0, TurnOutcome::Succeeded), (1, TurnOutcome::Failed(testing::failure()))] {
             let host = testing::host(no).record.host;
-            say(&mut model, Body::TurnStarted { deployment: second, host });
-            say(&mut model, Body::TurnEnded { deployment: second, host, outcome });
+            say(&mut model, Report::TurnStarted { deployment: second, host }.into());
+            say(&mut model, Report::TurnEnded { deployment: second, host, outcome }.into());
         }
-        say(&mut model, Body::Finished { deployment: second });
+        say(&mut model, Finding::Finished { deployment: second }.into());
         model
     }
 

@@ -138,7 +138,7 @@ mod tests {
         let numbers = (0..3).map(|no| (testing::host(no).record.host, HostNo(no))).collect();
         for (no, counts) in [(1, false), (0, true)] {
             let host = testing::host(no).record.host;
-            model.apply(&testing::entry(9_000, proto::entry::Body::TurnStarted { deployment, host }));
+            model.apply(&testing::entry(9_000, proto::statement::Report::TurnStarted { deployment, host }));
             assert_eq!(turns.entry(&model, &numbers), Ok(()));
             assert_eq!(turns.started.contains(&(deployment, HostNo(no))), counts);
         }

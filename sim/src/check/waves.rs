@@ -92,8 +92,9 @@ impl Seen {
 mod tests {
     use std::time::Duration;
 
-    use proto::entry::{Body, TurnOutcome};
+    use proto::entry::TurnOutcome;
     use proto::policy::{Canary, Minimum, Share};
+    use proto::statement::{Finding, Intent, Report, Statement};
 
     use super::*;
     use crate::testing;
@@ -103,13 +104,15 @@ mod tests {
     fn in_the_bake() -> (Waves, Model, DeploymentId) {
         let mut entries = testing::redeployed_to(3);
         let last = entries.last_mut().expect("the second deployment");
-        let Body::Submitted(second) = &mut last.body else { panic!("it is submitted") };
+        let Statement::Intent(Intent::Deploy(second)) = &mut last.statement else {
+            panic!("it is submitted")
+        };
         second.policy.minimum = Minimum::AllAtOnce;
         second.policy.canary = Some(Canary { hosts: Share::Hosts(1), bake: Duration::from_secs(10) });
         let (deployment, host) = (second.deployment, testing::host(0).record.host);
         let outcome = TurnOutcome::Succeeded;
-        entries.push(testing::entry(2_000, Body::TurnStarted { deployment, host }));
-        entries.push(testing::entry(3_000, Body::TurnEnded { deployment, host, outcome }));
+        entries.push(testing::entry(2_000, Report::TurnStarted { deployment, host }));
+        entries.push(testing::entry(3_000, Report::TurnEnded { deployment, host, outcome }));
         let (mut waves, mut model) = (Waves::default(), Model::default());
         for (index, entry) in (1..).zip(&entries) {
             model.apply(entry);
@@ -122,7 +125,7 @@ mod tests {
     fn the_next_wave_may_go_after_the_bake_and_not_before() {
         let (mut waves, mut model, id) = in_the_bake();
         let seen = waves.seen.get_mut(&id).expect("it runs");
-        model.apply(&testing::entry(13_000, Body::Tick));
+        model.apply(&testing::entry(13_000, Finding::Tick));
         let deployment = model.deployment(id).expect("it runs");
         assert_eq!(deployment.in_flight().len(), 2, "both others go");
         assert!(seen.look(99, id, deployment, 12_999).is_err(), "a moment too early");
@@ -134,7 +137,7 @@ mod tests {
     fn a_wave_beside_another_is_found() {
         let (mut waves, mut model, id) = in_the_bake();
         let seen = waves.seen.get_mut(&id).expect("it runs");
-        model.apply(&testing::entry(13_000, Body::Tick));
+        model.apply(&testing::entry(13_000, Finding::Tick));
         let mut deployment = model.deployment(id).expect("it runs").clone();
         deployment.turns[0].stage = Stage::Started { at: 13_000 };
         assert!(seen.look(99, id, &deployment, 13_000).is_err());

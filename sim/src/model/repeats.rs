@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::entry::{Body, Entry};
+use proto::entry::Entry;
 use proto::id::HostId;
 use proto::state::NUMBERS_KEPT;
+use proto::statement::{Intent, Report, Statement};
 
 /// One start of an agent: its incarnation, and the upper half of its proposal
 /// numbers.
@@ -20,11 +21,24 @@ pub(super) struct Proposed {
 
 /// Returns true if the entry states how something is, not that something has
 /// happened. Such an entry would be wrong if it were repeated later.
-fn says_how_it_is(body: &Body) -> bool {
-    matches!(body, Body::HostDown { .. } | Body::HostUp { .. } | Body::GroupSet(_) | Body::GroupDeleted(_))
-        || matches!(body, Body::ConfigSet(_) | Body::ConfigDeleted(_))
-        || matches!(body, Body::AlarmRead { .. } | Body::AlarmSet { .. })
-        || matches!(body, Body::Frozen { .. } | Body::Unfrozen { .. } | Body::RoomReported { .. })
+fn says_how_it_is(statement: &Statement) -> bool {
+    match statement {
+        Statement::Intent(intent) => matches!(
+            intent,
+            Intent::SetGroup(_)
+                | Intent::DeleteGroup(_)
+                | Intent::SetConfig(_)
+                | Intent::DeleteConfig(_)
+                | Intent::SetAlarm { .. }
+                | Intent::Freeze { .. }
+                | Intent::Unfreeze(_)
+        ),
+        Statement::Report(report) => {
+            matches!(report, Report::HostDown { .. } | Report::HostUp { .. })
+                || matches!(report, Report::AlarmRead { .. } | Report::RoomReported { .. })
+        }
+        Statement::Finding(_) => false,
+    }
 }
 
 impl Proposed {
@@ -32,7 +46,7 @@ impl Proposed {
     /// proposal is in the ledger for the first time, as far as the list can
     /// tell.
     pub(super) fn is_first(&mut self, entry: &Entry) -> bool {
-        if !says_how_it_is(&entry.body) {
+        if !says_how_it_is(&entry.statement) {
             return true;
         }
         let number = entry.proposal.number;

@@ -29,7 +29,11 @@ impl Model {
                 // block a rollback.
                 let passes = group.watches.frozen_until.is_some()
                     && (group.running, group.owes_rollback_of, group.catching_up) == (None, None, None);
+                // A rollback leads to a revision that was good.
+                let is_back = submission.rollback_of.is_none()
+                    || group.good.iter().any(|(good, _)| *good == submission.revision.digest);
                 is_known
+                    && is_back
                     && !group.is_frozen_for(submission)
                     && !group.is_active_for(submission)
                     && self.can_end_well(submission, group)

@@ -1,5 +1,6 @@
 use super::*;
 use crate::testing;
+use proto::statement::Finding;
 
 fn folded(entries: &[Entry]) -> Model {
     let mut model = Model::default();
@@ -27,7 +28,7 @@ fn a_whole_deployment_succeeds() {
 fn a_host_that_does_not_start_fails_its_turn() {
     let mut entries = testing::redeployed_to(3);
     let late = 1_000 + 5 * 60_000 + 100;
-    entries.push(testing::entry(late, Body::Tick));
+    entries.push(testing::entry(late, Finding::Tick));
     let model = folded(&entries);
     let second = model.deployment(DeploymentId::derive(b"two")).expect("it runs");
     // One of three hosts is out of service, two must be healthy, and both

@@ -53,7 +53,7 @@ pub fn perform(scenario: &Scenario, seed: u64, begins: impl FnOnce(&mut World)) 
             Moment::START
         }
     };
-    let holds = unmet.is_empty() && world.checks().finding().is_none();
+    let holds = unmet.is_empty() && world.checks().counterexample().is_none();
     let tables = report::tables(scenario, &world, zero, &unmet);
     let text = report::text(scenario, &world, zero, &tables);
     Performance { text, tables, holds, world, zero }
@@ -67,7 +67,7 @@ fn play(scenario: &Scenario, world: &mut World, zero: Moment, unmet: &mut Vec<Un
             unmet.push(Unmet { line: line.number, text: line.text.clone(), what });
         }
         // The lines after this one would belong to another story.
-        if is_lost || world.checks().finding().is_some() {
+        if is_lost || world.checks().counterexample().is_some() {
             return;
         }
     }

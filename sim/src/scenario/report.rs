@@ -46,8 +46,8 @@ pub(super) fn tables(scenario: &Scenario, world: &World, zero: Moment, unmet: &[
 
 fn outcome(text: &mut String, scenario: &Scenario, world: &World, unmet: &[Unmet]) {
     let expected = scenario.lines.iter().filter(|line| matches!(line.does, super::Step::Expect(_))).count();
-    if let Some(finding) = world.checks().finding() {
-        writeln!(text, "A promise was broken: {finding}").expect("a text takes everything");
+    if let Some(counterexample) = world.checks().counterexample() {
+        writeln!(text, "A promise was broken: {counterexample}").expect("a text takes everything");
     }
     if unmet.is_empty() {
         writeln!(text, "All {expected} expectations hold.").expect("a text takes everything");

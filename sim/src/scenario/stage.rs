@@ -129,6 +129,6 @@ fn wait(world: &mut World, otherwise: &str, comes_true: impl Fn(&World) -> bool)
     if world.run_while(EACH_WITHIN, |world| !comes_true(world)) {
         return Ok(());
     }
-    let finding = world.checks().finding().map(ToString::to_string).unwrap_or_default();
-    Err(format!("before the story begins, {otherwise} within {} s {finding}", EACH_WITHIN.as_secs()))
+    let counterexample = world.checks().counterexample().map(ToString::to_string).unwrap_or_default();
+    Err(format!("before the story begins, {otherwise} within {} s {counterexample}", EACH_WITHIN.as_secs()))
 }

@@ -1,4 +1,4 @@
-//! Describes each host in one line, below a finding.
+//! Describes each host in one line, below a counterexample.
 
 use std::collections::BTreeSet;
 

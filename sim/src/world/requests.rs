@@ -7,6 +7,7 @@ use proto::group::Group;
 use proto::id::{DeploymentId, Digest, GroupName};
 use proto::io::{Accepted, DeployRequest, Input, Refusal, Reply, Request, RequestId, Until};
 use proto::policy::{DeploymentConfig, Policy};
+use proto::statement::Intent;
 
 use super::{Claim, Event, World};
 use crate::clock::Moment;
@@ -122,9 +123,9 @@ impl World {
     /// Returns None if there is nothing to request.
     fn request(&mut self, wish: &Wish, host: HostNo) -> Option<Request> {
         let request = match wish {
-            Wish::SetGroup(group) => Request::SetGroup(group.clone()),
-            Wish::SetConfig(config) => Request::SetConfig(config.clone()),
-            Wish::DeleteGroup(group) => Request::DeleteGroup(group.clone()),
+            Wish::SetGroup(group) => Request::Intent(Intent::SetGroup(group.clone())),
+            Wish::SetConfig(config) => Request::Intent(Intent::SetConfig(config.clone())),
+            Wish::DeleteGroup(group) => Request::Intent(Intent::DeleteGroup(group.clone())),
             Wish::Deploy { group, digest, policy, queue } => {
                 let bundle = &self.bundles[digest];
                 self.holders.entry(*digest).or_default().insert(host);
@@ -142,7 +143,12 @@ impl World {
                 let state = self.hosts[host.index()].node()?.state();
                 let group = state.group(group)?;
                 let deployment = group.running.or(group.queued)?;
-                Request::Stop { deployment, rollback: *rollback, now: *now, by: String::new() }
+                Request::Intent(Intent::Stop {
+                    deployment,
+                    rollback: *rollback,
+                    now: *now,
+                    by: String::new(),
+                })
             }
             Wish::Rollback { group, to } => {
                 Request::Rollback { group: group.clone(), to: *to, policy: None, by: String::new() }
@@ -173,16 +179,16 @@ impl World {
                 self.checks.recoveries.asked(host, &signed, self.hosts[host.index()].disk.synced());
                 Request::Recover(Box::new(signed))
             }
-            Wish::RemoveHost(host) => Request::RemoveHost(self.hosts[host.index()].id),
+            Wish::RemoveHost(host) => Request::Intent(Intent::RemoveHost(self.hosts[host.index()].id)),
             Wish::SetAlarm { group, alarm, active } => {
                 let (alarm, reason) = (alarm.clone(), "a person says so".into());
-                Request::SetAlarm { group: group.clone(), alarm, active: *active, reason }
+                Request::Intent(Intent::SetAlarm { group: group.clone(), alarm, active: *active, reason })
             }
             Wish::Freeze { group, lasts } => {
                 let (reason, by) = ("a holiday".into(), "a person".into());
                 Request::Freeze { group: group.clone(), until: Until::For(*lasts), reason, by }
             }
-            Wish::Unfreeze { group } => Request::Unfreeze(group.clone()),
+            Wish::Unfreeze { group } => Request::Intent(Intent::Unfreeze(group.clone())),
             Wish::TakeOut(host) => {
                 let mut taken_out = self.requests.taken_out.clone();
                 taken_out.insert(*host);
@@ -190,7 +196,7 @@ impl World {
                     return None;
                 }
                 self.requests.taken_out = taken_out;
-                Request::RemoveHost(self.hosts[host.index()].id)
+                Request::Intent(Intent::RemoveHost(self.hosts[host.index()].id))
             }
         };
         Some(request)
@@ -211,7 +217,7 @@ impl World {
         };
         if let Some(running) = &self.hosts[host.index()].node {
             self.checks.replied(host, &open.request, &reply, &running.0, now);
-            if let (Request::RemoveHost(_), Ok(_)) = (&open.request, &reply) {
+            if let (Request::Intent(Intent::RemoveHost(_)), Ok(_)) = (&open.request, &reply) {
                 let verdict = self.checks.promises.removal_told(host, &running.0, &self.hosts);
                 self.checks.report(verdict, now);
             }

@@ -14,7 +14,7 @@ fn the_same_seed_is_the_same_run_and_another_is_not() {
     let hash = |seed| {
         let mut world = world(seed, 3);
         world.run_until(Moment::from_micros(10_000_000));
-        assert!(world.checks().finding().is_none(), "{:?}", world.checks().finding());
+        assert!(world.checks().counterexample().is_none(), "{:?}", world.checks().counterexample());
         world.trace().hash()
     };
     assert_eq!(hash(1), hash(1));
@@ -38,7 +38,7 @@ fn a_stalled_host_goes_on_where_it_was() {
     let behind = world.host(HostNo(1)).node().map(|node| node.state().index());
     world.run_until(Moment::from_micros(30_000_000));
     assert!(world.host(HostNo(1)).node().map(|node| node.state().index()) >= behind);
-    assert!(world.checks().finding().is_none(), "{:?}", world.checks().finding());
+    assert!(world.checks().counterexample().is_none(), "{:?}", world.checks().counterexample());
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn an_application_that_flaps_for_hours_costs_the_ledger_few_entries() {
     let deploy = Wish::Deploy { group: name, digest, policy: None, queue: false };
     world.ask_at(ask(deploy), Moment::from_micros(4_000_000));
     world.run_until(Moment::from_micros(7_200_000_000));
-    assert!(world.checks().finding().is_none(), "{:?}", world.checks().finding());
+    assert!(world.checks().counterexample().is_none(), "{:?}", world.checks().counterexample());
     let said = |words: &str| world.story().lines().iter().filter(|(_, line)| line.contains(words)).count();
     let (unwell, well) = (said("is unwell in"), said("is well again in"));
     // The application flaps 180 times. Once it must be well for 30 s or longer,

@@ -11,8 +11,8 @@ const FIRST: std::ops::RangeInclusive<u64> = 1..=20;
 
 fn check(seed: u64, why: &str) {
     let report = run_seed(seed, None);
-    if let Some(finding) = report.finding {
-        panic!("skein-sim run --seed {seed} ({why}): {finding}");
+    if let Some(counterexample) = report.counterexample {
+        panic!("skein-sim run --seed {seed} ({why}): {counterexample}");
     }
 }
 

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use proto::entry::{Body, Submission};
+use proto::entry::Submission;
 use proto::io::Refusal;
 use proto::policy::{Canary, Policy, Share, Zonal};
 use proto::rollout::Entrant;
 use proto::rollout::forecast::Forecast;
 use proto::state::{State, check_shape};
+use proto::statement::Intent;
 
 /// The most hosts to add to one zone in search of a size that fits.
 const ADDED_MAX: u32 = 100;
@@ -30,8 +31,8 @@ impl Change {
 /// Returns the changes with which a refused deployment would be accepted, the smallest first.
 pub(super) fn changes(state: &State, wish: &Submission, refusal: &Refusal, turn: Duration) -> Vec<Change> {
     let is_accepted = |wish: &Submission| {
-        let body = Body::Submitted(Box::new(wish.clone()));
-        state.check_policy(&wish.group, &wish.policy).and_then(|()| state.check(&body)).is_ok()
+        let intent = Intent::Deploy(Box::new(wish.clone()));
+        state.check_policy(&wish.group, &wish.policy).and_then(|()| state.check_intent(&intent)).is_ok()
     };
     let accepted = candidates(state, wish, refusal).into_iter().filter_map(|(words, policy)| {
         let wish = Submission { policy, ..wish.clone() };

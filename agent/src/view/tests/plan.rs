@@ -1,6 +1,7 @@
 use proto::alarm::{Alarm, AlarmSource, OnUnreadable};
 use proto::io::Refusal;
 use proto::policy::{Canary, Mode, Share, Zonal};
+use proto::statement::{Finding, Intent, Report, Statement};
 
 use super::*;
 use crate::view::plan::{SecondsView, WorstView};
@@ -29,15 +30,15 @@ fn plan_of(state: &State, minimum: Minimum) -> PlanView {
 }
 
 /// Lets three hosts run v1; each of its turns took a second.
-fn deployed() -> Vec<Body> {
+fn deployed() -> Vec<Statement> {
     let turn = |number| [started(number), ended(number, TurnOutcome::Succeeded)];
-    let mut bodies: Vec<Body> = (1..=3).flat_map(turn).collect();
-    bodies.push(Body::Finished { deployment: id() });
+    let mut bodies: Vec<Statement> = (1..=3).flat_map(turn).collect();
+    bodies.push(Finding::Finished { deployment: id() }.into());
     bodies
 }
 
-fn down(number: u8) -> Body {
-    Body::HostDown { host: host(number), incarnation: 1 }
+fn down(number: u8) -> Statement {
+    Report::HostDown { host: host(number), incarnation: 1 }.into()
 }
 
 #[test]
@@ -107,12 +108,12 @@ fn a_host_that_has_no_turn_and_keeps_all_others_waiting_is_named_too() {
     let mut bodies = deployed();
     bodies.extend((1..=3).map(newer));
     bodies.extend([
-        Body::Submitted(Box::new(Submission { deployment: second, ..wish(Policy::default()) })),
-        Body::TurnStarted { deployment: second, host: host(1) },
-        Body::TurnEnded { deployment: second, host: host(1), outcome: TurnOutcome::Succeeded },
-        Body::StopRequested { deployment: second, rollback: false, now: false, by: String::new() },
-        Body::Finished { deployment: second },
-        Body::HostDown { host: host(1), incarnation: 2 },
+        Intent::Deploy(Box::new(Submission { deployment: second, ..wish(Policy::default()) })).into(),
+        Report::TurnStarted { deployment: second, host: host(1) }.into(),
+        Report::TurnEnded { deployment: second, host: host(1), outcome: TurnOutcome::Succeeded }.into(),
+        Intent::Stop { deployment: second, rollback: false, now: false, by: String::new() }.into(),
+        Finding::Finished { deployment: second }.into(),
+        Report::HostDown { host: host(1), incarnation: 2 }.into(),
     ]);
     let plan =
         plan_under(&fold(Minimum::OneAtATime, bodies), Policy { outdated_only: true, ..Policy::default() });
@@ -128,15 +129,15 @@ fn a_host_that_has_no_turn_and_keeps_all_others_waiting_is_named_too() {
 }
 
 /// Adds a host whose agent knows everything that exists now.
-fn newer(number: u8) -> Body {
-    let Body::HostJoined(record) = joined(number) else { panic!("a host joins") };
-    Body::HostJoined(HostRecord { wire: proto::wire::WIRE, incarnation: 2, ..record })
+fn newer(number: u8) -> Statement {
+    let Statement::Report(Report::HostJoined(record)) = joined(number) else { panic!("a host joins") };
+    Report::HostJoined(HostRecord { wire: proto::wire::WIRE, incarnation: 2, ..record }).into()
 }
 
 /// Checks that `plan` gives the same message with which `deploy` would be refused.
 fn check(state: &State, policy: Policy, passes: bool) -> Why {
     let refusal: Refusal =
-        state.check(&Body::Submitted(Box::new(wish(policy.clone())))).expect_err("it would be refused");
+        state.check_intent(&Intent::Deploy(Box::new(wish(policy.clone())))).expect_err("it would be refused");
     let plan = plan_under(state, policy);
     assert!(!plan.is_possible);
     assert_eq!(plan.passes, passes, "{refusal}");
@@ -180,11 +181,13 @@ fn what_passes_is_refused_and_planned_all_the_same() {
     let mut bodies = deployed();
     let (reason, by) = ("quarter end".to_string(), "ann".to_string());
     let until = LedgerTime::from_millis(1_000_000);
-    bodies.push(Body::Frozen { group: name(), until, reason, by });
+    bodies.push(Intent::Freeze { group: name(), until, reason, by }.into());
     let state = fold(Minimum::OneAtATime, bodies);
     assert_eq!(check(&state, Policy::default(), true).code, "FROZEN");
 
-    let Body::GroupSet(group) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    let Statement::Intent(Intent::SetGroup(group)) = group_set(Minimum::OneAtATime) else {
+        panic!("a group is set")
+    };
     let alarm = Alarm {
         name: "pager".into(),
         source: AlarmSource::Manual,
@@ -193,13 +196,16 @@ fn what_passes_is_refused_and_planned_all_the_same() {
         timeout: Duration::from_secs(5),
     };
     let mut bodies = deployed();
-    bodies.push(Body::GroupSet(Group { alarms: vec![alarm], ..group }));
-    bodies.push(Body::AlarmSet {
-        group: name(),
-        alarm: "pager".into(),
-        active: true,
-        reason: "the shop is down (ann)".into(),
-    });
+    bodies.push(Intent::SetGroup(Group { alarms: vec![alarm], ..group }).into());
+    bodies.push(
+        Intent::SetAlarm {
+            group: name(),
+            alarm: "pager".into(),
+            active: true,
+            reason: "the shop is down (ann)".into(),
+        }
+        .into(),
+    );
     let state = fold(Minimum::OneAtATime, bodies);
     let why = check(&state, Policy::default(), true);
     assert_eq!(why.code, "ALARM_ACTIVE");
@@ -238,11 +244,11 @@ fn a_host_whose_last_turn_failed_is_not_first_in_line_of_a_restart_that_leaves_i
     let failure = Failure::new(None, ErrorCode::UnknownError, String::new());
     let all = Policy { minimum: Minimum::AllAtOnce, ..Policy::default() };
     bodies.extend([
-        Body::Submitted(Box::new(Submission { deployment: second, ..wish(all) })),
-        Body::TurnStarted { deployment: second, host: host(3) },
-        Body::TurnEnded { deployment: second, host: host(3), outcome: TurnOutcome::Failed(failure) },
-        Body::StopRequested { deployment: second, rollback: false, now: false, by: String::new() },
-        Body::Finished { deployment: second },
+        Intent::Deploy(Box::new(Submission { deployment: second, ..wish(all) })).into(),
+        Report::TurnStarted { deployment: second, host: host(3) }.into(),
+        Report::TurnEnded { deployment: second, host: host(3), outcome: TurnOutcome::Failed(failure) }.into(),
+        Intent::Stop { deployment: second, rollback: false, now: false, by: String::new() }.into(),
+        Finding::Finished { deployment: second }.into(),
     ]);
     let mut restart =
         wish(Policy { mode: Mode::Restart, minimum: Minimum::HostCount(1), ..Policy::default() });
@@ -260,7 +266,8 @@ fn what_passes_hides_nothing_that_it_would_fail_by_afterwards() {
 
     let mut bodies = deployed();
     let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
-    bodies.push(Body::Submitted(Box::new(Submission { deployment: second, ..wish(Policy::default()) })));
+    bodies
+        .push(Intent::Deploy(Box::new(Submission { deployment: second, ..wish(Policy::default()) })).into());
     bodies.push(down(3));
     let plan = plan_of(&fold(Minimum::OneAtATime, bodies), Minimum::OneAtATime);
     let codes: Vec<(&str, bool)> =
@@ -287,8 +294,8 @@ fn a_plan_on_a_host_without_a_majority_says_that_nothing_can_begin() {
 fn in_zones(zones: &[&str]) -> State {
     let mut bodies = deployed();
     for (number, zone) in (1..).zip(zones) {
-        let Body::HostJoined(record) = newer(number) else { panic!("a host joins") };
-        bodies.push(Body::HostJoined(HostRecord { zone: (*zone).into(), ..record }));
+        let Statement::Report(Report::HostJoined(record)) = newer(number) else { panic!("a host joins") };
+        bodies.push(Report::HostJoined(HostRecord { zone: (*zone).into(), ..record }).into());
     }
     fold(Minimum::OneAtATime, bodies)
 }

@@ -1,31 +1,34 @@
 use proto::policy::{DeploymentConfig, Mode};
 use proto::rollout::Rollout;
+use proto::statement::{Finding, Intent, Report, Statement};
 
 use super::*;
 
-fn turn(number: u8) -> [Body; 2] {
+fn turn(number: u8) -> [Statement; 2] {
     [started(number), ended(number, TurnOutcome::Succeeded)]
 }
 
-fn down(number: u8) -> Body {
-    Body::HostDown { host: host(number), incarnation: 1 }
+fn down(number: u8) -> Statement {
+    Report::HostDown { host: host(number), incarnation: 1 }.into()
 }
 
 /// Lets all three hosts have their turn.
-fn deployed() -> Vec<Body> {
-    (1..=3).flat_map(turn).chain([Body::Finished { deployment: id() }]).collect()
+fn deployed() -> Vec<Statement> {
+    (1..=3).flat_map(turn).chain([Finding::Finished { deployment: id() }.into()]).collect()
 }
 
 /// Sets the group with a health check.
-fn checked() -> Body {
+fn checked() -> Statement {
     let check = proto::health::HealthCheck::new(proto::health::Probe::Tcp("127.0.0.1:80".into()));
-    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
-    Body::GroupSet(Group { health: Some(check), ..known })
+    let Statement::Intent(Intent::SetGroup(known)) = group_set(Minimum::OneAtATime) else {
+        panic!("a group is set")
+    };
+    Intent::SetGroup(Group { health: Some(check), ..known }).into()
 }
 
-fn unwell(number: u8) -> Body {
+fn unwell(number: u8) -> Statement {
     let error = "it answered 500".into();
-    Body::HealthChanged { group: name(), host: host(number), healthy: false, error, as_of: 100 }
+    Report::HealthChanged { group: name(), host: host(number), healthy: false, error, as_of: 100 }.into()
 }
 
 fn group_of(state: &State) -> GroupView {
@@ -54,9 +57,14 @@ fn a_group_names_each_host_that_is_not_in_service_and_since_when() {
 #[test]
 fn a_host_in_its_turn_is_in_service_nowhere() {
     let second: DeploymentId = "d-ABCDEFGH2".parse().expect("an id");
-    let Body::Submitted(first) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
+    let Statement::Intent(Intent::Deploy(first)) = submitted(Minimum::OneAtATime) else {
+        panic!("a submission")
+    };
     let mut more = deployed();
-    more.push(Body::Submitted(Box::new(Submission { deployment: second, ..*first.clone() })));
+    more.push(Statement::Intent(Intent::Deploy(Box::new(Submission {
+        deployment: second,
+        ..*first.clone()
+    }))));
     let state = fold(Minimum::OneAtATime, more);
     let shown =
         deployment::with_hosts(state.rollout(second).expect("the deployment"), &state, &[], &|_| None);
@@ -85,18 +93,21 @@ fn a_host_that_is_down_is_said_to_be_before_its_turn_and_after_it() {
 #[test]
 fn a_configuration_names_the_groups_that_it_makes_impossible() {
     let named = || "careful".parse().expect("a name");
-    let Body::GroupSet(known) = group_set(Minimum::OneAtATime) else { panic!("a group is set") };
+    let Statement::Intent(Intent::SetGroup(known)) = group_set(Minimum::OneAtATime) else {
+        panic!("a group is set")
+    };
     let set = |hosts: u32| {
         let minimum = Minimum::HostCount(hosts);
-        Body::ConfigSet(DeploymentConfig {
+        Intent::SetConfig(DeploymentConfig {
             name: named(),
             minimum,
             turns_max: None,
             canary: None,
             zonal: None,
         })
+        .into()
     };
-    let follows = Body::GroupSet(Group { config: Some(named()), ..known });
+    let follows: Statement = Intent::SetGroup(Group { config: Some(named()), ..known }).into();
     let more = |hosts| fold(Minimum::OneAtATime, vec![set(1), follows.clone(), set(hosts)]);
     let impossible = |hosts| config(&more(hosts), &named()).expect("it is there").impossible;
     assert!(impossible(2).is_empty());
@@ -121,7 +132,9 @@ fn who_waits_for_others_is_told_how_to_go_on_with_less() {
         said.rsplit_once(" and ").expect("advice").1.to_string()
     };
     let wanted = || {
-        let Body::Submitted(wanted) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
+        let Statement::Intent(Intent::Deploy(wanted)) = submitted(Minimum::OneAtATime) else {
+            panic!("a submission")
+        };
         *wanted
     };
     let restart = Policy { mode: Mode::Restart, ..wanted().policy };
@@ -146,8 +159,8 @@ fn who_waits_for_others_is_told_how_to_go_on_with_less() {
 
 #[test]
 fn hosts_of_the_same_name_are_told_apart_by_their_ids() {
-    let Body::HostJoined(record) = joined(4) else { panic!("a host joins") };
-    let replaced = Body::HostJoined(HostRecord { name: "web-2".into(), ..record });
+    let Statement::Report(Report::HostJoined(record)) = joined(4) else { panic!("a host joins") };
+    let replaced = Report::HostJoined(HostRecord { name: "web-2".into(), ..record }).into();
     let mut more = deployed();
     more.extend([down(2), replaced]);
     let state = fold(Minimum::OneAtATime, more);
@@ -162,7 +175,9 @@ fn hosts_of_the_same_name_are_told_apart_by_their_ids() {
     assert_eq!((find_host(&state, &old), find_host(&state, &new)), (Ok(host(2)), Ok(host(4))));
     assert_eq!(find_host(&state, "web-2"), Err(vec![host(2), host(4)]));
     assert_eq!(find_host(&state, &host(2).short()), Ok(host(2)));
-    let Body::Submitted(wish) = submitted(Minimum::OneAtATime) else { panic!("a submission") };
+    let Statement::Intent(Intent::Deploy(wish)) = submitted(Minimum::OneAtATime) else {
+        panic!("a submission")
+    };
     let advice = Planned::of(&state, *wish).expect("the group").view().advice.join("\n");
     let remove = format!("skein mesh remove {}", host(2).short());
     assert!(advice.contains(&remove) && advice.contains(&old), "{advice}");

@@ -1,5 +1,6 @@
 use super::*;
 use crate::alarm::{AlarmSource, OnUnreadable};
+use crate::statement::{Report, Statement};
 
 fn at(seconds: u64) -> Time {
     Time::from_micros(seconds * 1_000_000)
@@ -27,7 +28,7 @@ fn read(watch: &mut Watch, state: AlarmState, now: Time) {
 
 fn says(watch: &Watch) -> Option<AlarmState> {
     let owed = watch.owed();
-    let Body::AlarmRead { state, .. } = owed.first()? else { panic!("{owed:?}") };
+    let Statement::Report(Report::AlarmRead { state, .. }) = owed.first()? else { panic!("{owed:?}") };
     Some(*state)
 }
 

@@ -88,7 +88,7 @@ fn frames_of_version_4_are_read_and_written() {
         "v4/golden/frame/raft", Message::Raft(_) => Message::Raft(Box::new(raft()));
         "v4/golden/frame/propose", Message::Propose { .. } => Message::Propose {
             id: proposal(),
-            body: Box::new(Body::Submitted(Box::new(submission(1)))),
+            statement: Box::new(Body::Submitted(Box::new(submission(1))).into()),
             forwarded: true,
         };
         "v4/golden/frame/want", Message::Want { .. } => Message::Want { after: 300 };

@@ -13,6 +13,7 @@ use crate::lifecycle::LifecycleEvent;
 use crate::policy::{Minimum, Policy, RollbackOn};
 use crate::rollout::Stage;
 use crate::state::State;
+use crate::statement::Statement;
 
 struct History {
     state: State,
@@ -26,19 +27,23 @@ fn name(group: &str) -> GroupName {
 }
 
 impl History {
-    fn say(&mut self, body: Body) {
+    fn say(&mut self, statement: impl Into<Statement>) {
+        let statement = statement.into();
         self.millis += 1_000;
-        let host = body.author().unwrap_or(host(0));
+        let host = statement.author().unwrap_or(host(0));
         let index = self.state.index() + 1;
-        let entry =
-            Entry { at: at(self.millis), proposal: ProposalId { host, incarnation: 1, number: index }, body };
+        let entry = Entry {
+            at: at(self.millis),
+            proposal: ProposalId { host, incarnation: 1, number: index },
+            statement,
+        };
         assert_eq!(self.state.apply(index, &entry), Ok(()), "{entry:?}");
     }
 
     /// Enters what the ledger lacks.
     fn say_due(&mut self) {
-        while let Some(body) = self.state.due().into_iter().next() {
-            self.say(body);
+        while let Some(finding) = self.state.due().into_iter().next() {
+            self.say(finding);
         }
     }
 

@@ -2,6 +2,7 @@ use std::cell::RefCell;
 
 use super::*;
 use crate::health::Probe;
+use crate::statement::{Report, Statement};
 
 fn me() -> HostId {
     HostId::from_public_key([1; 32])
@@ -53,7 +54,9 @@ impl Host {
         };
         let words = self.monitors.words(me(), at, |_| Some(known));
         for word in words {
-            let Body::HealthChanged { healthy, .. } = word else { panic!("a word about health") };
+            let Statement::Report(Report::HealthChanged { healthy, .. }) = word else {
+                panic!("a word about health")
+            };
             self.words.push((at, healthy));
             *self.known.borrow_mut() = Known { is_ailing: !healthy, ..known };
             if !healthy {

@@ -4,6 +4,7 @@ use super::super::tests::Mesh;
 use super::*;
 use crate::io::{Input, Request};
 use crate::ledger::{Content, LogEntry, VoterChange};
+use crate::statement::Intent;
 use crate::wire::{self, Beacon, Message};
 
 fn host(number: u8) -> HostId {
@@ -23,7 +24,7 @@ fn leader(mesh: &Mesh) -> HostId {
 /// step.
 fn remove(mesh: &mut Mesh, out: u8, by: u8) {
     mesh.replies.clear();
-    let request = Box::new(Request::RemoveHost(host(out)));
+    let request = Box::new(Request::Intent(Intent::RemoveHost(host(out))));
     mesh.inputs.push_back((host(by), Input::Request { id: RequestId(7), request }));
     mesh.run(Duration::from_secs(6));
     assert_eq!(mesh.replies, [Ok(Accepted::Done)]);
@@ -69,7 +70,7 @@ fn a_host_that_was_taken_out_says_so_and_closes_its_connections() {
     assert_eq!(node.neighbours, [].into());
     let at = node.removed().expect("looked at above").at;
     let refusal = Err(Refusal::Removed { at });
-    assert_eq!(mesh.request(3, Request::RemoveHost(host(0))), refusal);
+    assert_eq!(mesh.request(3, Request::Intent(Intent::RemoveHost(host(0)))), refusal);
     // A host that connects to it and lacks nothing that it has is disconnected.
     let Message::Beacon(beacon) = mesh.nodes[&host(0)].beacon(mesh.now) else { panic!("a beacon") };
     let node = mesh.nodes.get_mut(&host(3)).expect("its node");
@@ -92,7 +93,8 @@ fn while_nobody_can_take_its_place_it_is_not_told_to_be_gone() {
     mesh.run(Duration::from_secs(10));
     // The other host is gone.
     mesh.nodes.remove(&host(1));
-    let ask = Input::Request { id: RequestId(7), request: Box::new(Request::RemoveHost(host(0))) };
+    let ask =
+        Input::Request { id: RequestId(7), request: Box::new(Request::Intent(Intent::RemoveHost(host(0)))) };
     mesh.inputs.push_back((host(0), ask));
     mesh.run(Duration::from_secs(10));
     assert_eq!(mesh.replies, []);

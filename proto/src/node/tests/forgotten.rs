@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::io::Write;
+use crate::statement::Report;
 
 /// A store in memory: its content after each write, and the newest fence that was
 /// kept by then.
@@ -112,7 +113,7 @@ fn a_start_is_announced_and_tells_of_its_ledger_once_it_is_synced_and_no_sooner(
     disk.run(100);
     let now = Time::from_micros(2_000_000_000_000_000);
     let mut node = Node::start(config(0), disk.newest(), now).expect("it starts");
-    let announced = |node: &Node| node.proposals.has(&Body::HostJoined(node.record()));
+    let announced = |node: &Node| node.proposals.has(&Report::HostJoined(node.record()).into());
     assert!(!announced(&node));
     assert!(node.ledger.head().0 > 0);
     assert_eq!(node.told_head().0, 0);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::entry::NotAnEntry;
+use crate::statement::Intent;
 
 fn host(number: u8) -> HostId {
     HostId::from_public_key([number; 32])
@@ -26,7 +27,8 @@ fn an_entry_that_cannot_be_read_is_not_skipped() {
 
     let (stopped, others) = (node.host(), mesh.nodes.len() - 1);
     let number = *stopped.public_key().first().expect("a byte");
-    let request = mesh.request(number, Request::Unfreeze("hello/prod".parse().expect("a name")));
+    let request =
+        mesh.request(number, Request::Intent(Intent::Unfreeze("hello/prod".parse().expect("a name"))));
     assert_eq!(request, Err(Refusal::Halted(halt)));
     mesh.group();
     mesh.run(Duration::from_secs(5));

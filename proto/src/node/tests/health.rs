@@ -1,6 +1,7 @@
 //! Tests the group's health check, during turns and between them.
 
 use super::*;
+use crate::statement::Intent;
 
 #[test]
 fn a_turn_ends_with_its_check_and_later_news_enters_the_ledger() {
@@ -49,7 +50,10 @@ fn a_stop_ends_the_wait_for_the_check() {
     let waits = HostId::from_public_key([0; 32]);
     assert_eq!(mesh.state(1).turns_of(waits), [deployment]);
     assert_eq!(
-        mesh.request(1, Request::Stop { deployment, rollback: false, now: false, by: String::new() }),
+        mesh.request(
+            1,
+            Request::Intent(Intent::Stop { deployment, rollback: false, now: false, by: String::new() })
+        ),
         Ok(Accepted::Done)
     );
     assert_eq!(mesh.state(1).rollout(deployment).map(Rollout::status), Some(DeploymentStatus::Stopped));

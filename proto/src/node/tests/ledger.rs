@@ -2,6 +2,7 @@
 //! forgotten something.
 
 use super::*;
+use crate::statement::{Intent, Report};
 
 #[test]
 fn starts_are_not_counted_beyond_what_can_be_counted() {
@@ -9,7 +10,7 @@ fn starts_are_not_counted_beyond_what_can_be_counted() {
     mesh.run(Duration::from_secs(10));
     let (leader, other) = (HostId::from_public_key([0; 32]), HostId::from_public_key([1; 32]));
     let record = mesh.state(0).host(other).expect("it has joined").record.clone();
-    let lie = Body::HostJoined(HostRecord { voter: VoterId(77), incarnation: u64::MAX, ..record });
+    let lie = Report::HostJoined(HostRecord { voter: VoterId(77), incarnation: u64::MAX, ..record }).into();
     let id = ProposalId { host: other, incarnation: 1, number: 1 };
     let frame = crate::wire::proposal(MeshId([7; 16]), id, lie);
     mesh.inputs.push_back((leader, Input::Received { from: other, frame }));
@@ -65,7 +66,7 @@ fn what_a_snapshot_says_was_folded_is_not_proposed_anew() {
     mesh.run(Duration::from_secs(1));
     let frozen = |mesh: &Mesh, of: u8| mesh.state(of).group(&group).and_then(|group| group.freeze.clone());
     assert!(frozen(&mesh, 0).is_some());
-    assert_eq!(mesh.request(0, Request::Unfreeze(group.clone())), Ok(Accepted::Done));
+    assert_eq!(mesh.request(0, Request::Intent(Intent::Unfreeze(group.clone()))), Ok(Accepted::Done));
     mesh.burst();
     mesh.deaf.clear();
     mesh.replies.clear();
@@ -84,8 +85,8 @@ fn what_a_snapshot_says_was_done_is_answered_so() {
     let deployment = mesh.deploy(0, &group, 1);
     let renewed = HostId::from_public_key([2; 32]);
     mesh.deaf.insert(deaf);
-    let stop = Request::Stop { deployment, rollback: false, now: false, by: String::new() };
-    let remove = Request::RemoveHost(HostId::from_public_key([4; 32]));
+    let stop = Request::Intent(Intent::Stop { deployment, rollback: false, now: false, by: String::new() });
+    let remove = Request::Intent(Intent::RemoveHost(HostId::from_public_key([4; 32])));
     for (number, request) in [(8, stop), (9, remove)] {
         let input = Input::Request { id: RequestId(number), request: Box::new(request) };
         mesh.inputs.push_back((deaf, input));
@@ -136,8 +137,9 @@ fn a_leader_whose_disk_stands_still_takes_more_than_a_log_holds() {
     for number in 0..9_000 {
         let from = HostId::from_public_key([1; 32]);
         let id = crate::entry::ProposalId { host: from, incarnation: 99, number };
-        let body = Box::new(crate::entry::Body::Unfrozen { group: "hello/prod".parse().expect("a name") });
-        let message = crate::wire::Message::Propose { id, body, forwarded: false };
+        let statement =
+            Box::new(crate::statement::Intent::Unfreeze("hello/prod".parse().expect("a name")).into());
+        let message = crate::wire::Message::Propose { id, statement, forwarded: false };
         let frame = crate::wire::frame(MeshId([7; 16]), Default::default(), &message);
         node.handle(Input::Received { from, frame }, now);
         while let Some(output) = node.poll_output() {

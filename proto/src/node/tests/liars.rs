@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ledger::{Kind, RaftMessage, Snapshot, Voters};
+use crate::statement::{Intent, Report, Statement};
 use crate::wire::{self, Beacon, Gossip, Message};
 
 const MESH: MeshId = MeshId([7; 16]);
@@ -142,9 +143,11 @@ fn nobody_proposes_in_the_name_of_another() {
         panic!("five hosts")
     };
     let record = mesh.state(0).host(victim).expect("it has joined").record.clone();
-    let lie = Body::HostJoined(HostRecord { tags: BTreeSet::new(), incarnation: 9, ..record.clone() });
+    let lie: Statement =
+        Report::HostJoined(HostRecord { tags: BTreeSet::new(), incarnation: 9, ..record.clone() }).into();
     let id = |host| ProposalId { host, incarnation: 1, number: 7 };
-    let propose = |host, forwarded| Message::Propose { id: id(host), body: Box::new(lie.clone()), forwarded };
+    let propose =
+        |host, forwarded| Message::Propose { id: id(host), statement: Box::new(lie.clone()), forwarded };
     // The victim is heard, so nothing needs to relay its proposals.
     for message in [propose(victim, false), propose(liar, false), propose(victim, true), propose(liar, true)]
     {
@@ -178,8 +181,10 @@ fn what_the_leader_cannot_hear_is_relayed_by_most_of_the_others() {
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
         let group = Group::new(name.clone(), tags, Policy::default());
         let id = RequestId(5);
-        mesh.inputs
-            .push_back((host(speaker), Input::Request { id, request: Box::new(Request::SetGroup(group)) }));
+        mesh.inputs.push_back((
+            host(speaker),
+            Input::Request { id, request: Box::new(Request::Intent(Intent::SetGroup(group))) },
+        ));
         mesh.run(Duration::from_secs(3));
         assert!(mesh.nodes[&leader].state().group(&name).is_some(), "of {hosts}");
         assert_eq!(mesh.replies, [Ok(Accepted::Done)], "of {hosts}");

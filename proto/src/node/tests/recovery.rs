@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::recovery::{History, NotRecovered, Recovery, RecoveryKey, SignedRecovery};
+use crate::statement::{Intent, Statement};
 use crate::wire::{self, Message};
 
 fn key() -> RecoveryKey {
@@ -78,7 +79,7 @@ impl Mesh {
     }
 
     fn set(&mut self, of: u8, name: &str) -> Reply {
-        self.request(of, Request::SetGroup(group_named(name)))
+        self.request(of, Request::Intent(Intent::SetGroup(group_named(name))))
     }
 
     fn knows(&self, of: u8, name: &str) -> bool {
@@ -121,7 +122,9 @@ fn the_mesh_goes_on_from_one_host_and_the_others_follow_it() {
     assert_eq!(recovered.index, signed.recovery().base + 1);
     let entries = mesh.node(1).entries();
     let of_recovery = entries.iter().find(|(index, ..)| *index == recovered.index).expect("it is kept");
-    assert!(matches!(&of_recovery.2, Some(Entry { body: Body::MeshRecovered(it), .. }) if **it == signed));
+    assert!(
+        matches!(&of_recovery.2, Some(Entry { statement: Statement::Intent(Intent::Recover(it)), .. }) if **it == signed)
+    );
 }
 
 #[test]
@@ -157,7 +160,7 @@ fn the_tail_that_nobody_knew_to_be_committed_is_kept() {
     let others: Vec<u8> = (0..3).filter(|number| *number != leader).collect();
     // The leader appends, and nobody answers it.
     mesh.cut_off(&[leader], &others);
-    let request = Box::new(Request::SetGroup(group_named("tail")));
+    let request = Box::new(Request::Intent(Intent::SetGroup(group_named("tail"))));
     mesh.inputs.push_back((host(leader), Input::Request { id: RequestId(9), request }));
     mesh.run(Duration::from_millis(50));
     assert!(!mesh.knows(leader, "tail"));
@@ -437,9 +440,9 @@ fn a_member_without_the_recovery_key_takes_nothing_over() {
             let content = Content::Recovered(Box::new(lie.clone()));
             let entry = LogEntry { index, term: 99, content };
             mesh.says(0, 1, history, &Message::Committed(vec![entry]));
-            let body = Box::new(Body::MeshRecovered(Box::new(lie.clone())));
+            let statement = Box::new(Intent::Recover(Box::new(lie.clone())).into());
             let id = ProposalId { host: host(1), incarnation: 1, number: 3 };
-            mesh.says(0, 1, history, &Message::Propose { id, body, forwarded: false });
+            mesh.says(0, 1, history, &Message::Propose { id, statement, forwarded: false });
         }
     }
     mesh.run(Duration::from_secs(3));

@@ -2,6 +2,7 @@
 //! knows.
 
 use super::*;
+use crate::statement::Report;
 use crate::wire::{self, Message};
 
 /// A mesh of three hosts. Host 2 may have a twin, for which a test speaks.
@@ -32,11 +33,11 @@ impl Cloned {
         let record = HostRecord { start, incarnation, addresses, ..self.known().record };
         self.said += 1;
         let id = ProposalId { host: self.host, incarnation, number: self.said };
-        let body = Box::new(Body::HostJoined(record));
+        let statement = Box::new(Report::HostJoined(record).into());
         let frame = wire::frame(
             self.node().config().mesh,
             Default::default(),
-            &Message::Propose { id, body, forwarded: false },
+            &Message::Propose { id, statement, forwarded: false },
         );
         let leader = self.mesh.nodes.values().find(|node| node.ledger.is_leader()).expect("a leader").host();
         self.mesh.inputs.push_back((leader, Input::Received { from: self.host, frame }));

@@ -1,6 +1,7 @@
 //! Tests links and disks that fail silently.
 
 use super::*;
+use crate::statement::{Intent, Report};
 
 fn host(number: u8) -> HostId {
     HostId::from_public_key([number; 32])
@@ -20,11 +21,11 @@ fn what_a_host_has_to_say_goes_around_a_link_that_is_silent() {
     mesh.cut.insert((follower, leader));
     mesh.run(Duration::from_secs(4));
     assert!(mesh.nodes[&follower].liveness.is_connected(leader), "nobody has closed the connection");
-    let group = Request::SetGroup(Group::new(
+    let group = Request::Intent(Intent::SetGroup(Group::new(
         "hello/prod".parse().expect("a name"),
         TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]),
         Policy::default(),
-    ));
+    )));
     mesh.replies.clear();
     mesh.inputs.push_back((follower, Input::Request { id: RequestId(1), request: Box::new(group) }));
     mesh.run(Duration::from_secs(3));
@@ -38,7 +39,7 @@ fn a_leader_whose_disk_hangs_lets_another_one_lead_and_timers_still_fire() {
     let name = mesh.group();
     let mut group = mesh.state(0).group(&name).expect("it is set").group.clone();
     group.policy.deployment_timeout = Duration::from_secs(60);
-    assert_eq!(mesh.request(0, Request::SetGroup(group)), Ok(Accepted::Done));
+    assert_eq!(mesh.request(0, Request::Intent(Intent::SetGroup(group))), Ok(Accepted::Done));
     mesh.hangs = Some(LifecycleEvent::ApplicationStart);
     let deployment = mesh.deploy(1, &name, 1);
     let before = leader(&mesh);
@@ -88,7 +89,7 @@ fn what_is_not_lacking_any_more_is_not_proposed_any_longer() {
     }
     mesh.run(Duration::from_secs(6));
     let incarnation = mesh.state(0).host(lost).expect("it has joined").record.incarnation;
-    let down = Body::HostDown { host: lost, incarnation };
+    let down = Report::HostDown { host: lost, incarnation }.into();
     let proposes = |mesh: &Mesh| (0..2).any(|number| mesh.nodes[&host(number)].proposals.has(&down));
     assert!(proposes(&mesh), "it is lost");
     mesh.cut.clear();

@@ -3,6 +3,7 @@ use super::*;
 use crate::entry::Index;
 use crate::io::{Input, Request, RequestId};
 use crate::ledger::{Content, LogEntry, Snapshot, Voters};
+use crate::statement::Intent;
 use crate::wire::{self, Beacon, Message};
 
 /// The host that was away.
@@ -64,7 +65,7 @@ fn replaced_by(count: u8) -> Mesh {
     // Long enough for a new voter in place of the one that is away.
     mesh.run(90 * SECOND);
     for gone in [0, 1] {
-        let request = Box::new(Request::RemoveHost(host(gone)));
+        let request = Box::new(Request::Intent(Intent::RemoveHost(host(gone))));
         mesh.inputs.push_back((host(3), Input::Request { id: RequestId(1), request }));
         mesh.run(10 * SECOND);
         mesh.nodes.remove(&host(gone));

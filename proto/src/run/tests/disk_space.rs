@@ -1,5 +1,6 @@
 use super::*;
 use crate::entry::Shortage;
+use crate::statement::{Report, Statement};
 use crate::wire::ROOM_SINCE;
 
 #[test]
@@ -8,8 +9,9 @@ fn who_lacks_room_reports_that_in_place_of_its_start() {
     let next = || DeploymentId::derive(b"the next");
     let none = BTreeSet::new();
     let mut turns = OwnTurns::default();
-    let start = Body::TurnStarted { deployment: next(), host: me() };
-    let report = |shortage| Body::RoomReported { deployment: next(), host: me(), shortage };
+    let start: Statement = Report::TurnStarted { deployment: next(), host: me() }.into();
+    let report =
+        |shortage| Statement::from(Report::RoomReported { deployment: next(), host: me(), shortage });
     let leased = ledger.0.clock();
     let owed = |turns: &OwnTurns, ledger: &Ledger, clock| turns.owed(me(), &ledger.0, &none, clock);
     // Before the first look at the disk it starts.
@@ -29,8 +31,8 @@ fn who_lacks_room_reports_that_in_place_of_its_start() {
     assert_eq!(owed(&turns, &ledger, leased + room::REPORT_EVERY), [report(None)]);
     for number in 2..=3 {
         let host = HostId::from_public_key([number; 32]);
-        ledger.add(Body::TurnStarted { deployment: next(), host });
-        ledger.add(Body::TurnEnded { deployment: next(), host, outcome: TurnOutcome::Succeeded });
+        ledger.add(Report::TurnStarted { deployment: next(), host });
+        ledger.add(Report::TurnEnded { deployment: next(), host, outcome: TurnOutcome::Succeeded });
     }
     // Its start says that it has room.
     assert_eq!(owed(&turns, &ledger, leased + room::REPORT_EVERY), [start]);
@@ -42,6 +44,7 @@ fn nobody_reports_room_to_an_agent_that_does_not_know_what_that_is() {
     ledger.join_as(4, VoterId(4), 1, ROOM_SINCE - 1);
     let mut turns = OwnTurns::default();
     turns.note_free(0);
-    let start = Body::TurnStarted { deployment: DeploymentId::derive(b"the next"), host: me() };
+    let start: Statement =
+        Report::TurnStarted { deployment: DeploymentId::derive(b"the next"), host: me() }.into();
     assert_eq!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()), [start]);
 }

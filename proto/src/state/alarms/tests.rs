@@ -5,13 +5,14 @@ use std::time::Duration;
 use super::*;
 use crate::alarm::AlarmSource;
 use crate::deployment_kind::DeploymentKind;
-use crate::entry::{Body, Creator, Entry, ErrorCode, Failure, HostRecord, Index, ProposalId, TurnOutcome};
+use crate::entry::{Creator, Entry, ErrorCode, Failure, HostRecord, Index, ProposalId, TurnOutcome};
 use crate::group::{Tag, TagFilter, TagSets};
 use crate::id::{Digest, HostId, VoterId};
 use crate::policy::{Minimum, Policy};
 use crate::revision::Revision;
 use crate::rollout::{Blocker, DeploymentStatus, ReasonCode, Stage, Turn, Verdict};
 use crate::state::FREEZE_MAX;
+use crate::statement::{Finding, Intent, Report, Statement};
 use crate::time::LedgerTime;
 use crate::trigger::{GivenUp, HAPPENINGS_MAX, Target, Trigger, TriggerEvent};
 
@@ -59,7 +60,7 @@ impl Ledger {
     fn new() -> Ledger {
         let mut ledger = Ledger(State::founding());
         for number in 1..=3 {
-            ledger.add(Body::HostJoined(HostRecord {
+            ledger.add(Report::HostJoined(HostRecord {
                 host: host(number),
                 voter: VoterId(u64::from(number)),
                 name: format!("web-{number}"),
@@ -72,28 +73,29 @@ impl Ledger {
                 start: 0,
             }));
         }
-        ledger.add(Body::GroupSet(group()));
+        ledger.add(Intent::SetGroup(group()));
         ledger
     }
 
-    fn offer(&mut self, body: Body) -> Result<(), Refusal> {
-        self.offer_at(self.0.index() + 1, body)
+    fn offer(&mut self, statement: impl Into<Statement>) -> Result<(), Refusal> {
+        self.offer_at(self.0.index() + 1, statement)
     }
 
     /// Sets the ledger's clock to one second for each entry.
-    fn offer_at(&mut self, index: Index, body: Body) -> Result<(), Refusal> {
+    fn offer_at(&mut self, index: Index, statement: impl Into<Statement>) -> Result<(), Refusal> {
+        let statement = statement.into();
         let at = LedgerTime::from_millis(index * 1_000);
-        let author = body.author().unwrap_or(host(1));
+        let author = statement.author().unwrap_or(host(1));
         let proposal = ProposalId { host: author, incarnation: 1, number: index };
-        self.0.apply(index, &Entry { at, proposal, body })
+        self.0.apply(index, &Entry { at, proposal, statement })
     }
 
-    fn add(&mut self, body: Body) {
-        self.offer(body).expect("it is accepted");
+    fn add(&mut self, statement: impl Into<Statement>) {
+        self.offer(statement).expect("it is accepted");
     }
 
-    fn submission(&self, deployment: &str, policy: Policy, queue: bool) -> Body {
-        Body::Submitted(Box::new(Submission {
+    fn submission(&self, deployment: &str, policy: Policy, queue: bool) -> Statement {
+        Intent::Deploy(Box::new(Submission {
             deployment: id(deployment),
             group: name(),
             revision: Revision { digest: Digest::of(deployment.as_bytes()), size: 1, origin: String::new() },
@@ -105,16 +107,17 @@ impl Ledger {
             queue,
             by: String::new(),
         }))
+        .into()
     }
 
     fn submit(&mut self, deployment: &str) -> Result<(), Refusal> {
-        let body = self.submission(deployment, group().policy, false);
-        self.offer(body)
+        let statement = self.submission(deployment, group().policy, false);
+        self.offer(statement)
     }
 
     fn read(&mut self, deployment: &str, alarm: &str, state: AlarmState) {
         let (alarm, detail) = (alarm.into(), "it says".into());
-        self.add(Body::AlarmRead { group: name(), deployment: id(deployment), alarm, state, detail });
+        self.add(Report::AlarmRead { group: name(), deployment: id(deployment), alarm, state, detail });
     }
 
     fn read_all(&mut self, deployment: &str) {
@@ -123,7 +126,7 @@ impl Ledger {
     }
 
     fn set_by_hand(&mut self, active: bool) {
-        self.add(Body::AlarmSet { group: name(), alarm: "pager".into(), active, reason: "carts".into() });
+        self.add(Intent::SetAlarm { group: name(), alarm: "pager".into(), active, reason: "carts".into() });
     }
 
     fn rollout(&self, deployment: &str) -> &Rollout {
@@ -138,10 +141,10 @@ impl Ledger {
     fn run(&mut self, deployment: &str) {
         for number in 1..=3 {
             let (deployment, host) = (id(deployment), host(number));
-            self.add(Body::TurnStarted { deployment, host });
-            self.add(Body::TurnEnded { deployment, host, outcome: TurnOutcome::Succeeded });
+            self.add(Report::TurnStarted { deployment, host });
+            self.add(Report::TurnEnded { deployment, host, outcome: TurnOutcome::Succeeded });
         }
-        self.add(Body::Finished { deployment: id(deployment) });
+        self.add(Finding::Finished { deployment: id(deployment) });
         assert_eq!(self.rollout(deployment).status(), DeploymentStatus::Succeeded);
     }
 
@@ -189,15 +192,19 @@ fn an_alarm_stops_what_runs_and_not_the_way_back() {
         ledger.run("one");
         ledger.submit("two").expect("accepted");
         ledger.read_all("two");
-        ledger.add(Body::TurnStarted { deployment: id("two"), host: host(1) });
+        ledger.add(Report::TurnStarted { deployment: id("two"), host: host(1) });
         ledger.read("two", name, state);
 
         assert_eq!(ledger.code("two"), Some(ReasonCode::AlarmActive), "{name} {state:?}");
         assert_eq!(ledger.rollout("two").stopped_by.as_ref().map(|by| by.alarm.as_str()), Some(name));
         assert_eq!(ledger.rollout("two").in_flight(), [host(1)], "leases are taken back, turns are not");
         assert_eq!(ledger.0.alarms_to_read().len(), 0, "nobody reads on");
-        ledger.add(Body::TurnEnded { deployment: id("two"), host: host(1), outcome: TurnOutcome::Succeeded });
-        ledger.add(Body::Finished { deployment: id("two") });
+        ledger.add(Report::TurnEnded {
+            deployment: id("two"),
+            host: host(1),
+            outcome: TurnOutcome::Succeeded,
+        });
+        ledger.add(Finding::Finished { deployment: id("two") });
         let rollback = ledger.0.due().pop().expect("a rollback is owed");
         ledger.add(rollback);
         let running = ledger.group().running.expect("it runs");
@@ -214,8 +221,8 @@ fn an_alarm_that_is_set_by_hand_refuses_what_heeds_it() {
     assert!(
         matches!(&refused, Refusal::AlarmActive { alarm, detail, .. } if alarm == "pager" && detail == "carts")
     );
-    let body = ledger.submission("one", Policy { ignore_alarms: true, ..group().policy }, false);
-    ledger.add(body);
+    let statement = ledger.submission("one", Policy { ignore_alarms: true, ..group().policy }, false);
+    ledger.add(statement);
     assert_eq!(ledger.rollout("one").in_flight().len(), 3, "it waits for no reading either");
     ledger.run("one");
     ledger.set_by_hand(false);
@@ -223,7 +230,7 @@ fn an_alarm_that_is_set_by_hand_refuses_what_heeds_it() {
     ledger.read_all("two");
     ledger.set_by_hand(true);
     assert_eq!(ledger.code("two"), Some(ReasonCode::AlarmActive));
-    let unknown = |alarm: &str| Body::AlarmSet {
+    let unknown = |alarm: &str| Intent::SetAlarm {
         group: name(),
         alarm: alarm.into(),
         active: true,
@@ -241,50 +248,57 @@ fn a_group_that_is_defined_anew_is_watched_anew() {
     ledger.read_all("one");
     let mut changed = group();
     changed.alarms[0].source = AlarmSource::Exec { command: "check-better".into() };
-    ledger.add(Body::GroupSet(changed));
+    ledger.add(Intent::SetGroup(changed));
     let gate = ledger.rollout("one").alarms;
     assert_eq!((gate.unread, gate.total), (1, 2));
     let mut without = group();
     without.alarms.clear();
-    ledger.add(Body::GroupSet(without));
+    ledger.add(Intent::SetGroup(without));
     ledger.run("one");
 }
 
 #[test]
 fn a_frozen_group_begins_nothing_until_it_thaws_by_itself_or_by_hand() {
     let mut ledger = Ledger::new();
+    ledger.submit("zero").expect("accepted");
+    ledger.read_all("zero");
+    ledger.run("zero");
     ledger.submit("one").expect("accepted");
     ledger.read_all("one");
-    let body = ledger.submission("two", group().policy, true);
-    ledger.add(body);
-    let freeze = |seconds: u64| Body::Frozen {
+    let statement = ledger.submission("two", group().policy, true);
+    ledger.add(statement);
+    let freeze = |seconds: u64| Intent::Freeze {
         group: name(),
         until: LedgerTime::from_millis(seconds * 1_000),
         reason: "black friday".into(),
         by: "alice".into(),
     };
-    ledger.add(freeze(40));
+    ledger.add(freeze(60));
     ledger.run("one");
     assert_eq!((ledger.group().running, ledger.group().queued), (None, Some(id("two"))), "what ran went on");
     assert!(matches!(ledger.submit("three"), Err(Refusal::Frozen { by, .. }) if by == "alice"));
 
     // Only a deployment that goes back may pass it, whatever the policy says.
     let back = Policy { ignore_alarms: true, ignore_freeze: true, ..group().policy };
-    let Body::Submitted(submission) = ledger.submission("back", back, false) else { unreachable!() };
-    let refused = ledger.offer(Body::Submitted(submission.clone()));
+    let Statement::Intent(Intent::Deploy(submission)) = ledger.submission("back", back, false) else {
+        unreachable!()
+    };
+    let refused = ledger.offer(Intent::Deploy(submission.clone()));
     assert!(matches!(refused, Err(Refusal::Frozen { .. })), "{refused:?}");
-    ledger.add(Body::Submitted(Box::new(Submission { rollback_of: Some(id("one")), ..*submission })));
+    let revision = ledger.group().good.first().expect("the first").revision.clone();
+    let rollback_of = Some(id("one"));
+    ledger.add(Intent::Deploy(Box::new(Submission { rollback_of, revision, ..*submission })));
     ledger.run("back");
     assert_eq!(ledger.group().running, None);
 
-    assert_eq!(ledger.0.next_timer(), Some(LedgerTime::from_millis(40_000)));
-    ledger.offer_at(40, Body::Tick).expect("time passes");
+    assert_eq!(ledger.0.next_timer(), Some(LedgerTime::from_millis(60_000)));
+    ledger.offer_at(60, Finding::Tick).expect("time passes");
     assert_eq!((ledger.group().running, ledger.group().freeze.is_none()), (Some(id("two")), true));
     ledger.read_all("two");
     ledger.run("two");
 
     ledger.add(freeze(9_999));
-    ledger.add(Body::Unfrozen { group: name() });
+    ledger.add(Intent::Unfreeze(name()));
     ledger.submit("three").expect("accepted");
     let too_long = FREEZE_MAX.as_secs() + 100;
     for wrong in [1, too_long] {
@@ -308,10 +322,11 @@ fn happenings_wait_until_they_are_told_or_given_up() {
         deployment: id("one"),
         why: "no route".into(),
     }];
-    let body = Body::TriggersDelivered { group: name(), trigger, up_to: 3, given_up };
-    ledger.add(body.clone());
-    assert!(ledger.0.is_settled(&body));
-    ledger.add(body);
+    let statement: Statement =
+        Report::TriggersDelivered { group: name(), trigger, up_to: 3, given_up }.into();
+    ledger.add(statement.clone());
+    assert!(ledger.0.is_settled(&statement));
+    ledger.add(statement);
     assert_eq!(ledger.to_tell(), [success]);
     let cursor = &ledger.group().cursors["chat"];
     assert_eq!((cursor.up_to, cursor.given_up, cursor.last_given_up.len()), (3, 1, 1), "twice is once");
@@ -324,13 +339,13 @@ fn who_is_told_that_it_failed_is_told_why_in_numbers() {
     let mut group = group();
     group.policy.minimum = Minimum::HostCount(2);
     group.triggers[0].on.insert(TriggerEvent::DeploymentFailure);
-    ledger.add(Body::GroupSet(group.clone()));
+    ledger.add(Intent::SetGroup(group.clone()));
     let mut policy = group.policy;
     policy.ignore_alarms = true;
-    let body = ledger.submission("one", policy, false);
-    ledger.add(body);
+    let statement = ledger.submission("one", policy, false);
+    ledger.add(statement);
     while let Some(host) = ledger.rollout("one").in_flight().into_iter().next() {
-        ledger.add(Body::TurnStarted { deployment: id("one"), host });
+        ledger.add(Report::TurnStarted { deployment: id("one"), host });
         let failure = Failure {
             event: None,
             code: ErrorCode::ScriptFailed,
@@ -338,9 +353,9 @@ fn who_is_told_that_it_failed_is_told_why_in_numbers() {
             message: String::new(),
             log: String::new(),
         };
-        ledger.add(Body::TurnEnded { deployment: id("one"), host, outcome: TurnOutcome::Failed(failure) });
+        ledger.add(Report::TurnEnded { deployment: id("one"), host, outcome: TurnOutcome::Failed(failure) });
     }
-    ledger.add(Body::Finished { deployment: id("one") });
+    ledger.add(Finding::Finished { deployment: id("one") });
     // Everything is over, and each happening is told as it was at its time.
     for happening in ledger.group().happenings.clone() {
         let told = ledger.0.told(&happening).expect("told");
@@ -376,6 +391,6 @@ fn a_deployment_that_is_stopped_before_its_first_turn_touches_nobody() {
     ledger.set_by_hand(true);
     let stages = ledger.rollout("one").members().values().map(|member| &member.stage);
     assert!(stages.clone().all(|stage| *stage == Stage::Skipped), "{:?}", stages.collect::<Vec<_>>());
-    ledger.add(Body::Finished { deployment: id("one") });
+    ledger.add(Finding::Finished { deployment: id("one") });
     assert_eq!(ledger.to_tell().last(), Some(&(TriggerEvent::DeploymentStop, id("one"))));
 }

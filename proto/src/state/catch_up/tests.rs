@@ -1,5 +1,5 @@
 use super::*;
-use crate::entry::{Body, Index};
+use crate::entry::Index;
 use crate::group::{Group, TagFilter};
 use crate::health::{HealthCheck, Probe};
 use crate::io::Refusal;
@@ -7,6 +7,7 @@ use crate::policy::Minimum;
 use crate::rollout::DeploymentStatus;
 use crate::state::CatchUp;
 use crate::state::testing::{Ledger, digest, host, name, record};
+use crate::statement::{Finding, Intent, Report, Statement};
 
 const FAILED: Option<ErrorCode> = Some(ErrorCode::ScriptFailed);
 const LOST: Option<ErrorCode> = Some(ErrorCode::FailedAfterRestart);
@@ -35,15 +36,15 @@ fn hosts_that_join_get_the_last_good_revision_together() {
 fn all_hosts_propose_the_same_and_folding_it_twice_changes_nothing() {
     let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
     ledger.join(2);
-    let [body] = &ledger.state.due()[..] else { panic!("{:?}", ledger.state.due()) };
-    ledger.say(body.clone());
+    let [statement] = &ledger.state.due()[..] else { panic!("{:?}", ledger.state.due()) };
+    ledger.say(statement.clone());
     let before = (ledger.group().clone(), ledger.state.rollouts().clone());
-    ledger.say(body.clone());
+    assert_eq!(ledger.put(statement.clone()), Err(Refusal::NotDue));
     assert_eq!(before, (ledger.group().clone(), ledger.state.rollouts().clone()));
     // It also changes nothing once the catch-up is over.
     let id = ledger.group().catching_up.expect("it runs");
     ledger.finish_well(id);
-    ledger.say(body.clone());
+    assert_eq!(ledger.put(statement.clone()), Err(Refusal::NotDue));
     assert_eq!((ledger.group().catch_ups, ledger.group().catching_up), (1, None));
 }
 
@@ -147,7 +148,7 @@ fn a_host_that_was_away_when_its_turn_came_is_caught_up_when_it_returns() {
 #[test]
 fn a_host_with_a_new_store_is_deployed_to_before_it_counts_as_healthy() {
     let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
-    ledger.say(Body::HostJoined(record(1, 2, "role=web")));
+    ledger.say(Report::HostJoined(record(1, 2, "role=web")));
     assert!(!ledger.group().standing.contains_key(&host(1)));
     assert_eq!(ledger.group().behind[&host(1)].cause, Cause::Replaced);
     let id = ledger.do_due().expect("a catch-up");
@@ -158,16 +159,16 @@ fn a_host_with_a_new_store_is_deployed_to_before_it_counts_as_healthy() {
 #[test]
 fn a_host_that_enters_the_group_by_its_tags_or_the_groups_is_caught_up() {
     let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
-    ledger.say(Body::HostJoined(record(2, 1, "role=db")));
+    ledger.say(Report::HostJoined(record(2, 1, "role=db")));
     assert_eq!(ledger.do_due(), None);
-    ledger.say(Body::HostJoined(record(2, 1, "role=web")));
+    ledger.say(Report::HostJoined(record(2, 1, "role=web")));
     assert_eq!(ledger.behind(), [(host(2), CatchUp::Due)]);
-    ledger.say(Body::HostJoined(record(2, 1, "role=db")));
+    ledger.say(Report::HostJoined(record(2, 1, "role=db")));
     assert!(ledger.group().behind.is_empty());
     let sets = [&["role=web", "role=db"][..], &["role=web"]]
         .map(|tags| TagSets(vec![tags.iter().map(|tag| TagFilter::parse(tag).expect("a filter")).collect()]));
     for (tags, behind) in sets.into_iter().zip([1, 0]) {
-        ledger.say(Body::GroupSet(Group { tags, ..ledger.group().group.clone() }));
+        ledger.say(Intent::SetGroup(Group { tags, ..ledger.group().group.clone() }));
         assert_eq!(ledger.group().behind.len(), behind);
     }
 }
@@ -175,7 +176,7 @@ fn a_host_that_enters_the_group_by_its_tags_or_the_groups_is_caught_up() {
 #[test]
 fn a_host_that_is_where_it_should_be_is_not_behind_when_it_comes_back_to_the_group() {
     let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
-    let tagged = |tag| Body::HostJoined(record(1, 1, tag));
+    let tagged = |tag| Statement::Report(Report::HostJoined(record(1, 1, tag)));
     ledger.say(tagged("role=db"));
     ledger.say(tagged("role=web"));
     assert!(ledger.group().behind.is_empty(), "{:?}", ledger.group().behind);
@@ -188,9 +189,9 @@ fn the_way_back_goes_before_a_catch_up() {
     ledger.start(main, 0);
     ledger.end(main, 0, FAILED);
     ledger.join(3);
-    ledger.say(Body::Finished { deployment: main });
+    ledger.say(Finding::Finished { deployment: main });
     assert_eq!(ledger.group().owes_rollback_of, Some(main));
-    let [Body::Submitted(due)] = &ledger.state.due()[..] else { panic!("{:?}", ledger.state.due()) };
+    let [Finding::Spelled(due)] = &ledger.state.due()[..] else { panic!("{:?}", ledger.state.due()) };
     assert_eq!(due.kind(), DeploymentKind::Rollback);
 }
 
@@ -223,7 +224,7 @@ fn a_bad_revision_never_loops() {
     check(&[LOST, FAILED], 2);
     let mut ledger = check(&[LOST, LOST], 2);
     // A new store gives new attempts, and so does a person's deployment.
-    ledger.say(Body::HostJoined(record(2, 2, "role=web")));
+    ledger.say(Report::HostJoined(record(2, 2, "role=web")));
     let id = ledger.do_due().expect("another attempt");
     ledger.start(id, 2);
     ledger.end(id, 2, FAILED);
@@ -276,9 +277,9 @@ fn a_host_that_serves_is_taken_out_only_if_the_minimum_has_room() {
 fn an_unwell_host_makes_no_room_for_one_that_serves() {
     let mut ledger = one_serves_with_the_old_revision();
     let health = Some(HealthCheck::new(Probe::Tcp("127.0.0.1:80".into())));
-    ledger.say(Body::GroupSet(Group { health, ..ledger.group().group.clone() }));
+    ledger.say(Intent::SetGroup(Group { health, ..ledger.group().group.clone() }));
     let group = ledger.group().group.name.clone();
-    let said = |healthy: bool, as_of: Index| Body::HealthChanged {
+    let said = |healthy: bool, as_of: Index| Report::HealthChanged {
         group: group.clone(),
         host: host(0),
         healthy,
@@ -330,7 +331,7 @@ fn what_a_person_wants_goes_before_a_catch_up() {
     assert_eq!(ledger.rollout(id).members()[&host(4)].stage, Stage::Skipped);
     let second = ledger.submission(3);
     let refused = Err(Refusal::AlreadyRunning { group: name(), running: wanted });
-    assert_eq!(ledger.put(Body::Submitted(Box::new(second))), refused);
+    assert_eq!(ledger.put(Intent::Deploy(Box::new(second))), refused);
     ledger.end(id, 3, None);
     ledger.do_due();
     assert_eq!(ledger.rollout(id).status(), DeploymentStatus::Stopped);
@@ -342,7 +343,7 @@ fn what_a_person_wants_goes_before_a_catch_up() {
     ledger.join(5);
     let due = ledger.state.due();
     let wanted = ledger.deploy(4);
-    due.into_iter().for_each(|body| ledger.say(body));
+    due.into_iter().for_each(|finding| assert_eq!(ledger.put(finding), Err(Refusal::NotDue)));
     assert_eq!((ledger.group().running, ledger.group().catching_up), (Some(wanted), None));
     assert!(ledger.rollout(wanted).members().contains_key(&host(5)));
 }
@@ -353,7 +354,7 @@ fn a_catch_up_that_a_person_stops_is_not_begun_again() {
     (2..4).for_each(|number| ledger.join(number));
     let id = ledger.do_due().expect("a catch-up");
     ledger.start(id, 2);
-    ledger.say(Body::StopRequested { deployment: id, rollback: true, now: false, by: String::new() });
+    ledger.say(Intent::Stop { deployment: id, rollback: true, now: false, by: String::new() });
     assert!(ledger.rollout(id).ends_turns_early());
     ledger.end(id, 2, Some(ErrorCode::Stopped));
     assert_eq!(ledger.do_due(), None);
@@ -368,7 +369,7 @@ fn what_a_person_left_where_it_is_stays_there() {
     let main = ledger.deploy(2);
     ledger.start(main, 0);
     ledger.start(main, 1);
-    ledger.say(Body::StopRequested { deployment: main, rollback: false, now: false, by: String::new() });
+    ledger.say(Intent::Stop { deployment: main, rollback: false, now: false, by: String::new() });
     ledger.end(main, 0, None);
     ledger.end(main, 1, FAILED);
     assert_eq!(ledger.do_due(), None);
@@ -391,9 +392,9 @@ fn a_group_is_not_deleted_under_its_catch_up() {
     ledger.join(2);
     let id = ledger.do_due().expect("a catch-up");
     let refused = Err(Refusal::GroupInUse { group: name(), running: id });
-    assert_eq!(ledger.put(Body::GroupDeleted(name())), refused);
+    assert_eq!(ledger.put(Intent::DeleteGroup(name())), refused);
     ledger.finish_well(id);
-    ledger.say(Body::GroupDeleted(name()));
+    ledger.say(Intent::DeleteGroup(name()));
 }
 
 #[test]
@@ -422,7 +423,7 @@ fn a_host_that_fails_after_it_left_the_group_is_not_caught_up() {
     let mut ledger = Ledger::deployed(3, Minimum::HostCount(1));
     let main = ledger.deploy(2);
     ledger.start(main, 0);
-    ledger.say(Body::HostJoined(record(0, 1, "role=db")));
+    ledger.say(Report::HostJoined(record(0, 1, "role=db")));
     ledger.end(main, 0, LOST);
     ledger.finish_well(main);
     assert_eq!((ledger.do_due(), ledger.behind()), (None, vec![]));
@@ -432,9 +433,9 @@ fn a_host_that_fails_after_it_left_the_group_is_not_caught_up() {
 fn a_host_that_was_taken_out_stays_out_of_what_runs() {
     let mut ledger = Ledger::deployed(3, Minimum::HostCount(1));
     let main = ledger.deploy(2);
-    ledger.say(Body::HostLeft { host: host(2) });
+    ledger.say(Intent::RemoveHost(host(2)));
     assert!(ledger.rollout(main).members()[&host(2)].down.is_some());
-    let back = ledger.put(Body::HostJoined(record(2, 1, "role=web")));
+    let back = ledger.put(Report::HostJoined(record(2, 1, "role=web")));
     assert!(matches!(back, Err(Refusal::Removed { .. })), "{back:?}");
     assert!(ledger.rollout(main).members()[&host(2)].down.is_some());
     assert_eq!(ledger.behind(), []);
@@ -447,13 +448,13 @@ fn a_freeze_holds_back_what_has_not_begun_and_lets_go_on_what_has() {
     let (id, late) = (ledger.do_due().expect("a catch-up"), ledger.state.due());
     ledger.join(3);
     let until = LedgerTime::from_millis(ledger.millis + 60_000);
-    ledger.say(Body::Frozen { group: name(), until, reason: String::new(), by: "ann".into() });
+    ledger.say(Intent::Freeze { group: name(), until, reason: String::new(), by: "ann".into() });
     assert_eq!(late, []);
     ledger.finish_well(id);
     assert_eq!((ledger.revision(2), ledger.do_due()), (Some(digest(1)), None));
     assert_eq!(ledger.behind(), [(host(3), CatchUp::Frozen { until })]);
     ledger.millis += 60_000;
-    ledger.say(Body::Tick);
+    ledger.say(Finding::Tick);
     assert_eq!(ledger.behind(), [(host(3), CatchUp::Due)]);
     let id = ledger.do_due().expect("a catch-up");
     assert_eq!(ledger.targets(id), [host(3)]);
@@ -462,7 +463,7 @@ fn a_freeze_holds_back_what_has_not_begun_and_lets_go_on_what_has() {
 #[test]
 fn a_turn_that_a_person_ended_with_its_agent_costs_no_attempt() {
     let mut ledger = Ledger::deployed(3, Minimum::OneAtATime);
-    ledger.say(Body::HostJoined(record(1, 2, "role=web")));
+    ledger.say(Report::HostJoined(record(1, 2, "role=web")));
     let mut id = ledger.do_due().expect("a catch-up");
     for _ in 0..3 {
         ledger.start(id, 1);

@@ -2,13 +2,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
-use crate::entry::{Body, Creator, Entry, HostRecord, ProposalId, Submission, TurnOutcome};
+use crate::entry::{Creator, Entry, HostRecord, ProposalId, Submission, TurnOutcome};
 use crate::group::{Group, Tag, TagFilter, TagSets};
 use crate::health::{HealthCheck, Probe};
 use crate::id::{Digest, VoterId};
 use crate::policy::{Canary, Minimum, Policy, Share};
 use crate::revision::Revision;
 use crate::rollout::{Blocker, DeploymentStatus, Rollout, Turn, Verdict};
+use crate::statement::{Finding, Intent, Report, Statement};
 
 fn host(number: u8) -> HostId {
     HostId::from_public_key([number; 32])
@@ -40,7 +41,7 @@ impl Mesh {
     fn deployed() -> Mesh {
         let mut mesh = Mesh(State::founding());
         for number in 1..=5 {
-            mesh.add(Body::HostJoined(HostRecord {
+            mesh.add(Report::HostJoined(HostRecord {
                 host: host(number),
                 voter: VoterId(number.into()),
                 name: format!("web-{number}"),
@@ -56,13 +57,13 @@ impl Mesh {
         mesh.set(Some(check()));
         mesh.submit(1, Minimum::AllAtOnce);
         (1..=5).for_each(|number| mesh.turn(1, number, TurnOutcome::Succeeded));
-        mesh.add(Body::Finished { deployment: id(1) });
+        mesh.add(Finding::Finished { deployment: id(1) });
         mesh
     }
 
     fn set(&mut self, health: Option<HealthCheck>) {
         let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-        self.add(Body::GroupSet(Group { health, ..Group::new(name(), tags, Policy::default()) }));
+        self.add(Intent::SetGroup(Group { health, ..Group::new(name(), tags, Policy::default()) }));
     }
 
     fn submit(&mut self, revision: u8, minimum: Minimum) {
@@ -70,7 +71,7 @@ impl Mesh {
     }
 
     fn submit_with(&mut self, revision: u8, policy: Policy) {
-        self.add(Body::Submitted(Box::new(Submission {
+        self.add(Intent::Deploy(Box::new(Submission {
             deployment: id(revision),
             group: name(),
             revision: Revision { digest: Digest([revision; 32]), size: 1, origin: String::new() },
@@ -84,20 +85,21 @@ impl Mesh {
         })));
     }
 
-    fn add(&mut self, body: Body) {
+    fn add(&mut self, statement: impl Into<Statement>) {
         let at = self.0.clock() + Duration::from_secs(1);
-        self.add_at(at, body);
+        self.add_at(at, statement);
     }
 
-    fn add_at(&mut self, at: LedgerTime, body: Body) {
+    fn add_at(&mut self, at: LedgerTime, statement: impl Into<Statement>) {
+        let statement = statement.into();
         let index = self.0.index() + 1;
-        let author = body.author().unwrap_or(host(1));
+        let author = statement.author().unwrap_or(host(1));
         let proposal = ProposalId { host: author, incarnation: 1, number: index };
-        self.0.apply(index, &Entry { at, proposal, body }).expect("it is accepted");
+        self.0.apply(index, &Entry { at, proposal, statement }).expect("it is accepted");
     }
 
     fn start(&mut self, revision: u8, number: u8) {
-        self.add(Body::TurnStarted { deployment: id(revision), host: host(number) });
+        self.add(Report::TurnStarted { deployment: id(revision), host: host(number) });
     }
 
     fn turn(&mut self, revision: u8, number: u8, outcome: TurnOutcome) {
@@ -106,7 +108,7 @@ impl Mesh {
     }
 
     fn end(&mut self, revision: u8, number: u8, outcome: TurnOutcome) {
-        self.add(Body::TurnEnded { deployment: id(revision), host: host(number), outcome });
+        self.add(Report::TurnEnded { deployment: id(revision), host: host(number), outcome });
     }
 
     fn say(&mut self, number: u8, healthy: bool) {
@@ -115,7 +117,7 @@ impl Mesh {
 
     fn say_as_of(&mut self, number: u8, healthy: bool, as_of: Index) {
         let error = if healthy { String::new() } else { "it answered 500".into() };
-        self.add(Body::HealthChanged { group: name(), host: host(number), healthy, error, as_of });
+        self.add(Report::HealthChanged { group: name(), host: host(number), healthy, error, as_of });
     }
 
     fn rollout(&self) -> &Rollout {
@@ -139,7 +141,7 @@ fn an_unwell_host_is_out_of_service_and_goes_first() {
     mesh.start(2, 1);
     mesh.say(4, false);
     assert_eq!((mesh.ailing(), mesh.rollout().counts().available), (vec![4], 3));
-    mesh.add(Body::TurnEnded { deployment: id(2), host: host(1), outcome: TurnOutcome::Succeeded });
+    mesh.add(Report::TurnEnded { deployment: id(2), host: host(1), outcome: TurnOutcome::Succeeded });
     assert_eq!(mesh.holds_lease(), [4], "not the second: a turn takes nothing away from the fourth");
     mesh.say(4, true);
     assert_eq!(mesh.holds_lease(), [4], "it is well again, and can be spared");
@@ -152,7 +154,7 @@ fn a_lease_of_an_unwell_host_is_taken_back_if_it_is_needed_when_it_is_well() {
     mesh.start(2, 1);
     mesh.say(3, false);
     mesh.say(4, false);
-    mesh.add(Body::TurnEnded { deployment: id(2), host: host(1), outcome: TurnOutcome::Succeeded });
+    mesh.add(Report::TurnEnded { deployment: id(2), host: host(1), outcome: TurnOutcome::Succeeded });
     assert_eq!(mesh.holds_lease(), [3]);
     mesh.say(3, true);
     assert_eq!(mesh.holds_lease(), [4], "with the third in service there are four, and four must stay so");
@@ -165,7 +167,7 @@ fn nothing_is_heard_in_a_turn_nor_what_was_said_before_it() {
     mesh.start(2, 1);
     mesh.say(1, false);
     assert_eq!(mesh.ailing(), [] as [u8; 0]);
-    mesh.add(Body::TurnEnded { deployment: id(2), host: host(1), outcome: TurnOutcome::Succeeded });
+    mesh.add(Report::TurnEnded { deployment: id(2), host: host(1), outcome: TurnOutcome::Succeeded });
     mesh.say_as_of(1, false, before);
     assert_eq!(mesh.ailing(), [] as [u8; 0], "it was said of what ran before the turn");
     mesh.say(1, false);
@@ -174,13 +176,18 @@ fn nothing_is_heard_in_a_turn_nor_what_was_said_before_it() {
     mesh.say(1, false);
     let group = |state: &State| state.group(&name()).expect("the group").checks.clone();
     assert_eq!(group(&mesh.0), group(&unwell), "said twice is said once");
-    assert!(mesh.0.is_settled(&Body::HealthChanged {
-        group: name(),
-        host: host(1),
-        healthy: false,
-        error: String::new(),
-        as_of: mesh.0.index(),
-    }));
+    assert!(
+        mesh.0.is_settled(
+            &Report::HealthChanged {
+                group: name(),
+                host: host(1),
+                healthy: false,
+                error: String::new(),
+                as_of: mesh.0.index(),
+            }
+            .into()
+        )
+    );
 }
 
 #[test]
@@ -202,7 +209,7 @@ fn an_updated_host_that_is_unwell_pauses_and_then_counts_as_failed() {
     assert_eq!(back.holds_lease(), [4], "it came back");
 
     let at = mesh.0.next_timer().expect("it may not stay so for ever");
-    mesh.add_at(at, Body::Tick);
+    mesh.add_at(at, Finding::Tick);
     let stage = &mesh.rollout().members()[&host(1)].stage;
     let Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } = stage else { panic!("{stage:?}") };
     assert_eq!(failure.code, ErrorCode::HealthCheckFailed);
@@ -225,7 +232,7 @@ fn a_deployment_does_not_succeed_while_an_updated_host_is_unwell() {
     assert!(!mesh.rollout().is_decided());
     mesh.say(2, true);
     assert_eq!(mesh.rollout().verdict, Some(Verdict::Succeeded));
-    mesh.add(Body::Finished { deployment: id(2) });
+    mesh.add(Finding::Finished { deployment: id(2) });
     assert_eq!(mesh.rollout().status(), DeploymentStatus::Succeeded);
     mesh.say(2, false);
     assert_eq!(mesh.ailing(), [2], "between deployments it is heard as well");
@@ -245,7 +252,7 @@ fn without_a_check_nobody_is_unwell() {
     mesh.say(3, false);
     mesh.set(Some(HealthCheck { fall: 5, ..check() }));
     assert_eq!(mesh.ailing(), [3], "another check has not said otherwise yet");
-    mesh.add(Body::HostLeft { host: host(3) });
+    mesh.add(Intent::RemoveHost(host(3)));
     assert_eq!(mesh.ailing(), [] as [u8; 0]);
 }
 
@@ -270,15 +277,15 @@ fn a_lease_that_may_not_be_used_runs_no_timeout_down() {
     let mut mesh = Mesh::new(Minimum::OneAtATime);
     mesh.turn(2, 1, TurnOutcome::Succeeded);
     assert_eq!(mesh.holds_lease(), [2]);
-    mesh.add(Body::HostDown { host: host(1), incarnation: 1 });
+    mesh.add(Report::HostDown { host: host(1), incarnation: 1 });
     assert_eq!(mesh.holds_lease(), [] as [u8; 0], "the second has not begun: it goes on serving");
     let start_timeout = Policy::default().start_timeout;
-    mesh.add_at(mesh.0.clock() + 2 * start_timeout, Body::Tick);
+    mesh.add_at(mesh.0.clock() + 2 * start_timeout, Finding::Tick);
     assert_eq!(mesh.rollout().members()[&host(2)].stage, Stage::Pending, "it did nothing wrong");
     assert_eq!(mesh.rollout().verdict, None);
-    mesh.add(Body::HostUp { host: host(1), incarnation: 1 });
+    mesh.add(Report::HostUp { host: host(1), incarnation: 1 });
     assert_eq!(mesh.holds_lease(), [2]);
-    mesh.add_at(mesh.0.clock() + start_timeout, Body::Tick);
+    mesh.add_at(mesh.0.clock() + start_timeout, Finding::Tick);
     let stage = &mesh.rollout().members()[&host(2)].stage;
     let Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } = stage else { panic!("{stage:?}") };
     assert_eq!(failure.code, ErrorCode::DidNotStart, "with room, it had to");
@@ -292,11 +299,11 @@ fn check_lost(then: impl Fn(&mut Mesh)) {
     mesh.submit_with(2, policy);
     mesh.turn(2, 1, TurnOutcome::Succeeded);
     assert_eq!(mesh.rollout().status(), DeploymentStatus::Baking);
-    mesh.add(Body::HostDown { host: host(1), incarnation: 1 });
+    mesh.add(Report::HostDown { host: host(1), incarnation: 1 });
     let over = mesh.0.clock() + Duration::from_secs(60);
     then(&mut mesh);
     assert_eq!(mesh.rollout().verdict, None);
-    mesh.add_at(over, Body::Tick);
+    mesh.add_at(over, Finding::Tick);
     assert!(matches!(mesh.rollout().verdict, Some(Verdict::Failed(_))), "{:?}", mesh.rollout().verdict);
 }
 
@@ -306,5 +313,5 @@ fn nothing_but_its_return_gives_a_host_that_is_down_in_its_bake_more_time() {
         mesh.say(1, false);
         mesh.say(1, true);
     });
-    check_lost(|mesh| mesh.add(Body::HostLeft { host: host(1) }));
+    check_lost(|mesh| mesh.add(Intent::RemoveHost(host(1))));
 }

@@ -1,16 +1,16 @@
 use super::super::testing::{host, name};
 use super::*;
-use crate::entry::Body;
 use crate::group::{Group, TagFilter, TagSets};
 use crate::policy::{Minimum, Policy};
+use crate::statement::{Intent, Statement};
 use crate::time::LedgerTime;
 
 struct Ledger(State);
 
-fn set(hosts: u32) -> Body {
+fn set(hosts: u32) -> Statement {
     let policy = Policy { minimum: Minimum::HostCount(hosts), ..Policy::default() };
     let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
-    Body::GroupSet(Group::new(name(), tags, policy))
+    Intent::SetGroup(Group::new(name(), tags, policy)).into()
 }
 
 fn proposal(by: u8, number: u64) -> ProposalId {
@@ -18,9 +18,10 @@ fn proposal(by: u8, number: u64) -> ProposalId {
 }
 
 impl Ledger {
-    fn put(&mut self, proposal: ProposalId, body: Body) {
+    fn put(&mut self, proposal: ProposalId, statement: impl Into<Statement>) {
+        let statement = statement.into();
         let at = LedgerTime::from_millis(1_000);
-        let _ = self.0.apply(self.0.index() + 1, &Entry { at, proposal, body });
+        let _ = self.0.apply(self.0.index() + 1, &Entry { at, proposal, statement });
     }
 
     /// Sets the group so that it shows which entry set it.
@@ -53,9 +54,9 @@ fn a_proposal_that_is_committed_twice_does_not_undo_what_came_between() {
 #[test]
 fn one_that_was_refused_is_not_folded_when_it_comes_again() {
     let mut ledger = Ledger(State::founding());
-    ledger.put(proposal(1, 7), Body::GroupDeleted(name()));
+    ledger.put(proposal(1, 7), Intent::DeleteGroup(name()));
     ledger.set(proposal(1, 8), 10);
-    ledger.put(proposal(1, 7), Body::GroupDeleted(name()));
+    ledger.put(proposal(1, 7), Intent::DeleteGroup(name()));
     ledger.check(10);
 }
 

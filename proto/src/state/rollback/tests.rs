@@ -1,10 +1,12 @@
 use crate::entry::Submission;
-use crate::entry::{Body, ErrorCode, Failure, TurnOutcome};
+use crate::entry::{ErrorCode, Failure, TurnOutcome};
+use crate::io::Refusal;
 use crate::lifecycle::LifecycleEvent;
 use crate::policy::{Minimum, Policy};
 use crate::rollout::Stage;
 use crate::state::State;
 use crate::state::testing::{Ledger, digest, host};
+use crate::statement::{Finding, Intent, Report};
 
 const FAILED: Option<ErrorCode> = Some(ErrorCode::ScriptFailed);
 
@@ -41,7 +43,7 @@ fn what_the_failing_script_said_outlives_the_rollback_and_a_snapshot() {
         log: "curl: (7) Failed to connect\n".into(),
     };
     let outcome = TurnOutcome::Failed(failure.clone());
-    ledger.say(Body::TurnEnded { deployment: bad, host: host(0), outcome });
+    ledger.say(Report::TurnEnded { deployment: bad, host: host(0), outcome });
     ledger.do_due();
     let rollback = ledger.rollout(bad).rolled_back_by.expect("a rollback");
     ledger.finish_well(rollback);
@@ -62,13 +64,26 @@ fn what_never_began_says_nothing_of_where_the_group_is() {
     let second = ledger.deploy(2);
     let waiting = Submission { queue: true, ..ledger.submission(3) };
     let third = waiting.deployment;
-    ledger.say(Body::Submitted(Box::new(waiting)));
+    ledger.say(Intent::Deploy(Box::new(waiting)));
     let newest = |ledger: &Ledger| ledger.state.newest_of(ledger.group()).map(|r| r.submission.deployment);
     assert_eq!(newest(&ledger), Some(second));
-    ledger.say(Body::StopRequested { deployment: third, rollback: false, now: false, by: String::new() });
-    ledger.say(Body::Finished { deployment: third });
+    ledger.say(Intent::Stop { deployment: third, rollback: false, now: false, by: String::new() });
+    assert_eq!(
+        ledger.put(Finding::Finished { deployment: third }),
+        Err(Refusal::NotDue),
+        "it is over already"
+    );
     ledger.finish_well(second);
     assert_eq!(newest(&ledger), Some(second));
+}
+
+#[test]
+fn a_rollback_by_hand_leads_only_to_a_revision_that_was_good() {
+    let mut ledger = Ledger::deployed(2, Minimum::OneAtATime);
+    let newest = ledger.state.newest_of(ledger.group()).map(|rollout| rollout.submission.deployment);
+    let back = Submission { rollback_of: newest, ..ledger.submission(9) };
+    let (digest, group) = (back.revision.digest, back.group.clone());
+    assert_eq!(ledger.put(Intent::Deploy(Box::new(back))), Err(Refusal::UnknownRevision(digest, group)));
 }
 
 #[test]
@@ -77,7 +92,7 @@ fn a_rollback_or_catch_up_with_other_contents_than_the_mesh_works_out_is_not_run
     let bad = ledger.deploy(2);
     ledger.start(bad, 0);
     ledger.end(bad, 0, FAILED);
-    ledger.say(Body::Finished { deployment: bad });
+    ledger.say(Finding::Finished { deployment: bad });
     check_forged(&mut ledger);
     let rollback = ledger.rollout(bad).rolled_back_by.expect("the true one has begun");
     ledger.finish_well(rollback);
@@ -89,7 +104,7 @@ fn a_rollback_or_catch_up_with_other_contents_than_the_mesh_works_out_is_not_run
 /// Folds the due submission with other contents, which has no effect, and then as
 /// it is.
 fn check_forged(ledger: &mut Ledger) {
-    let [Body::Submitted(due)] = &ledger.state.due()[..] else { panic!("{:?}", ledger.state.due()) };
+    let [Finding::Spelled(due)] = &ledger.state.due()[..] else { panic!("{:?}", ledger.state.due()) };
     let due = (**due).clone();
     let mut revision = due.revision.clone();
     revision.digest = digest(66);
@@ -102,13 +117,15 @@ fn check_forged(ledger: &mut Ledger) {
         Submission { queue: true, ..due.clone() },
     ];
     for submission in forged {
-        let body = Body::Submitted(Box::new(submission));
         let before = (ledger.group().clone(), ledger.state.rollouts().clone());
-        assert!(ledger.state.is_settled(&body), "and no leader puts it in order: {body:?}");
-        ledger.say(body);
+        let intent = Intent::Deploy(Box::new(submission.clone()));
+        assert_eq!(ledger.put(intent), Err(Refusal::NotDue), "nor as a person's wish");
+        let statement = Finding::Spelled(Box::new(submission)).into();
+        assert!(ledger.state.is_settled(&statement), "and no leader puts it in order: {statement:?}");
+        assert_eq!(ledger.put(statement), Err(Refusal::NotDue));
         assert_eq!(before, (ledger.group().clone(), ledger.state.rollouts().clone()));
     }
-    let body = Body::Submitted(Box::new(due));
-    assert!(!ledger.state.is_settled(&body));
-    ledger.say(body);
+    let statement = Finding::Spelled(Box::new(due)).into();
+    assert!(!ledger.state.is_settled(&statement));
+    ledger.say(statement);
 }

@@ -1,19 +1,20 @@
 use std::time::Duration;
 
 use super::*;
-use crate::entry::{Body, ErrorCode, TurnOutcome};
+use crate::entry::{ErrorCode, TurnOutcome};
 use crate::policy::Minimum;
 use crate::state::testing::{Ledger, host};
+use crate::statement::{Finding, Report};
 
 const MIB: u64 = 1024 * 1024;
 
 fn lack(ledger: &mut Ledger, deployment: DeploymentId, number: u8, free: u64) {
     let shortage = Some(Shortage { needed: 180 * MIB, free });
-    ledger.say(Body::RoomReported { deployment, host: host(number), shortage });
+    ledger.say(Report::RoomReported { deployment, host: host(number), shortage });
 }
 
 fn have(ledger: &mut Ledger, deployment: DeploymentId, number: u8) {
-    ledger.say(Body::RoomReported { deployment, host: host(number), shortage: None });
+    ledger.say(Report::RoomReported { deployment, host: host(number), shortage: None });
 }
 
 fn turn(ledger: &mut Ledger, deployment: DeploymentId, number: u8) {
@@ -30,7 +31,7 @@ fn leased(ledger: &Ledger, deployment: DeploymentId, numbers: &[u8]) {
 /// Lets so much time pass.
 fn wait(ledger: &mut Ledger, time: Duration) {
     ledger.millis += u64::try_from(time.as_millis()).expect("a short time");
-    ledger.say(Body::Tick);
+    ledger.say(Finding::Tick);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::id::DeploymentId;
+use crate::statement::{Report, Statement};
 use crate::time::LedgerTime;
 use crate::trigger::{Target, TriggerEvent};
 
@@ -35,7 +36,9 @@ fn tell(deliveries: &mut Deliveries, result: Result<(), String>, now: Time) -> u
 
 fn owed(deliveries: &mut Deliveries, now: Time) -> Option<(u64, usize)> {
     let owed = deliveries.owed(now).pop()?;
-    let Body::TriggersDelivered { up_to, given_up, .. } = owed else { panic!("{owed:?}") };
+    let Statement::Report(Report::TriggersDelivered { up_to, given_up, .. }) = owed else {
+        panic!("{owed:?}")
+    };
     Some((up_to, given_up.len()))
 }
 

@@ -4,6 +4,7 @@ use proto::group::Group;
 use proto::health::{HealthCheck, Probe};
 use proto::id::DeploymentId;
 use proto::lifecycle::LifecycleEvent;
+use proto::statement::{Intent, Report, Statement};
 
 use super::*;
 use crate::testing;
@@ -30,10 +31,11 @@ struct InATurn {
 fn in_a_turn() -> InATurn {
     let mut entries = testing::deployed_to(3);
     let deployment = DeploymentId::derive(b"one");
-    entries.push(testing::entry(1_100, Body::TurnStarted { deployment, host: testing::host(0).record.host }));
+    entries
+        .push(testing::entry(1_100, Report::TurnStarted { deployment, host: testing::host(0).record.host }));
     let mut groups = Vec::new();
     for entry in &mut entries {
-        if let Body::GroupSet(group) = &mut entry.body {
+        if let Statement::Intent(Intent::SetGroup(group)) = &mut entry.statement {
             group.health = Some(check(2));
             groups.push(group.clone());
         }
@@ -59,7 +61,7 @@ impl InATurn {
 
     fn set_check(&mut self, health: Option<HealthCheck>) {
         let group = Group { health, ..self.group.clone() };
-        self.commit(&testing::entry(1_200, Body::GroupSet(group)));
+        self.commit(&testing::entry(1_200, Intent::SetGroup(group)));
     }
 
     fn event_ends(&mut self) {
@@ -77,8 +79,8 @@ impl InATurn {
     /// Returns the claim that is violated if the turn succeeds now.
     fn ended(&mut self) -> Option<Claim> {
         let (deployment, outcome) = (self.deployment, TurnOutcome::Succeeded);
-        let body = Body::TurnEnded { deployment, host: testing::host(0).record.host, outcome };
-        let entry = testing::entry(2_000, body);
+        let statement = Report::TurnEnded { deployment, host: testing::host(0).record.host, outcome };
+        let entry = testing::entry(2_000, statement);
         self.health.entry(9, &entry, &self.model, &self.numbers).err().map(|found| found.claim)
     }
 }
@@ -135,8 +137,8 @@ fn a_storm_of_words_is_found() {
     let host = testing::host(1).record.host;
     let said = (0..60_u64).map(|number| {
         let (healthy, error, as_of) = (number % 2 == 1, String::new(), 100 + number);
-        let body = Body::HealthChanged { group: group.name.clone(), host, healthy, error, as_of };
-        testing::entry(10_000 + number * 100_000, body)
+        let statement = Report::HealthChanged { group: group.name.clone(), host, healthy, error, as_of };
+        testing::entry(10_000 + number * 100_000, statement)
     });
     let found = said.into_iter().map(|entry| {
         let verdict = health.entry(50, &entry, &model, &numbers);

@@ -1,4 +1,4 @@
-//! What the values of an entry must be like, whoever proposes it.
+//! The bounds of the values in statements, whoever proposes them.
 //!
 //! The types that names and tags are decoded into hold them to their rules. The rest is
 //! checked here: texts, origins, durations. A host asks this of each proposal that
@@ -10,13 +10,13 @@
 //! would wait for it: [`one_line`] and [`Failure::fitted`] cut it to size when it is
 //! folded.
 
-use crate::alarm::DETAIL_MAX;
 use crate::entry::{
-    Body, FAILURE_LOG_MAX, FAILURE_MESSAGE_MAX, Failure, HostRecord, Submission, TurnOutcome, keep_end,
-    keep_start,
+    FAILURE_LOG_MAX, FAILURE_MESSAGE_MAX, Failure, HostRecord, Submission, TurnOutcome, keep_end, keep_start,
 };
 use crate::group::InvalidGroup;
 use crate::policy::InvalidPolicy;
+
+use super::{Finding, Statement};
 
 /// Longest name of a host or zone, in characters.
 pub const HOST_NAME_MAX: usize = 100;
@@ -64,44 +64,16 @@ pub enum InvalidEntry {
     Policy(#[from] InvalidPolicy),
 }
 
-impl Body {
-    /// Checks the values of which a host or person makes a wish.
+impl Statement {
+    /// Checks the values that an operator or a host chooses.
     /// # Errors
     /// The first that is out of its bounds.
     pub fn check_values(&self) -> Result<(), InvalidEntry> {
         match self {
-            Body::HostJoined(record) => record.check_values(),
-            Body::GroupSet(group) => {
-                group.validate()?;
-                Ok(group.policy.validate()?)
-            }
-            Body::Submitted(submission) => submission.check_values(),
-            Body::ConfigSet(config) => Ok(config.validate()?),
-            Body::AlarmSet { reason, .. } => line("the reason", reason, DETAIL_MAX),
-            Body::Frozen { reason, by, .. } => {
-                line("the reason", reason, DETAIL_MAX)?;
-                line("the name of who asks", by, DETAIL_MAX)
-            }
-            Body::StopRequested { by, .. } => line("the name of who asks", by, BY_BYTES_MAX),
-            // Names alone, which their types check, or what is cut when it is folded.
-            Body::Tick
-            | Body::HostLeft { .. }
-            | Body::HostDown { .. }
-            | Body::HostUp { .. }
-            | Body::GroupDeleted(_)
-            | Body::TurnStarted { .. }
-            | Body::TurnEnded { .. }
-            | Body::Finished { .. }
-            | Body::HealthChanged { .. }
-            | Body::ConfigDeleted(_)
-            | Body::AlarmRead { .. }
-            | Body::TriggersDelivered { .. }
-            | Body::Unfrozen { .. }
-            | Body::TurnDeferred { .. }
-            | Body::RoomReported { .. }
-            | Body::TurnBegunAnew { .. }
-            // Bounded before its signature is verified.
-            | Body::MeshRecovered(_) => Ok(()),
+            Statement::Intent(intent) => intent.check_values(),
+            Statement::Report(report) => report.check_values(),
+            Statement::Finding(Finding::Spelled(submission)) => submission.check_values(),
+            Statement::Finding(Finding::Tick | Finding::Finished { .. }) => Ok(()),
         }
     }
 }
@@ -152,7 +124,7 @@ impl Submission {
     }
 }
 
-fn line(what: &'static str, text: &str, limit: usize) -> Result<(), InvalidEntry> {
+pub(super) fn line(what: &'static str, text: &str, limit: usize) -> Result<(), InvalidEntry> {
     if text.len() > limit {
         return Err(InvalidEntry::Long { what, limit });
     }

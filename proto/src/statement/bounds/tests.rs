@@ -6,6 +6,7 @@ use crate::group::{Group, TagFilter, TagSets};
 use crate::id::{DeploymentId, Digest, GroupName, HostId, VoterId};
 use crate::policy::{DeploymentConfig, Minimum, Policy};
 use crate::revision::Revision;
+use crate::statement::{Intent, Report};
 use crate::time::LedgerTime;
 
 fn group_name() -> GroupName {
@@ -47,9 +48,10 @@ fn group() -> Group {
     Group::new(group_name(), tags, Policy::default())
 }
 
-fn check(body: Body, says: &str) {
-    let said = body.check_values().map_or_else(|error| error.to_string(), |()| String::new());
-    assert!(if says.is_empty() { said.is_empty() } else { said.contains(says) }, "{body:?}: {said}");
+fn check(statement: impl Into<Statement>, says: &str) {
+    let statement = statement.into();
+    let said = statement.check_values().map_or_else(|error| error.to_string(), |()| String::new());
+    assert!(if says.is_empty() { said.is_empty() } else { said.contains(says) }, "{statement:?}: {said}");
 }
 
 #[test]
@@ -57,7 +59,7 @@ fn what_hosts_say_of_themselves_has_bounds() {
     let joined = |change: fn(&mut HostRecord)| {
         let mut record = record();
         change(&mut record);
-        Body::HostJoined(record)
+        Report::HostJoined(record)
     };
     check(joined(|_| {}), "");
     check(joined(|record| record.name = "x".repeat(401)), "the host's name is longer than");
@@ -72,7 +74,7 @@ fn what_people_ask_for_has_bounds() {
     let submitted = |change: fn(&mut Submission)| {
         let mut submission = submission();
         change(&mut submission);
-        Body::Submitted(Box::new(submission))
+        Intent::Deploy(Box::new(submission))
     };
     check(submitted(|_| {}), "");
     check(submitted(|wish| wish.revision.origin = "x".repeat(4_097)), "the bundle's origin is longer");
@@ -82,10 +84,10 @@ fn what_people_ask_for_has_bounds() {
     check(submitted(|wish| wish.policy.turn_timeout = Duration::MAX), "turn_timeout");
     check(submitted(|wish| wish.policy.lost_after = Duration::ZERO), "lost_after");
 
-    check(Body::GroupSet(group()), "");
-    check(Body::GroupSet(Group { tags: TagSets(vec![]), ..group() }), "the group has no tags");
+    check(Intent::SetGroup(group()), "");
+    check(Intent::SetGroup(Group { tags: TagSets(vec![]), ..group() }), "the group has no tags");
     let policy = Policy { deployment_timeout: Duration::MAX, ..Policy::default() };
-    check(Body::GroupSet(Group { policy, ..group() }), "timeout");
+    check(Intent::SetGroup(Group { policy, ..group() }), "timeout");
     let config = DeploymentConfig {
         name: "slow".parse().expect("a name"),
         minimum: Minimum::OneAtATime,
@@ -93,10 +95,10 @@ fn what_people_ask_for_has_bounds() {
         canary: None,
         zonal: None,
     };
-    check(Body::ConfigSet(config), "turns_max");
+    check(Intent::SetConfig(config), "turns_max");
 
     let (group, until) = (group_name(), LedgerTime::from_millis(1));
-    let frozen = |reason: &str, by: &str| Body::Frozen {
+    let frozen = |reason: &str, by: &str| Intent::Freeze {
         group: group.clone(),
         until,
         reason: reason.into(),
@@ -105,14 +107,14 @@ fn what_people_ask_for_has_bounds() {
     check(frozen("holidays", "ann"), "");
     check(frozen(&"x".repeat(513), "ann"), "the reason");
     check(frozen("", "a\rb"), "who asks");
-    let alarm = |reason: &str| Body::AlarmSet {
+    let alarm = |reason: &str| Intent::SetAlarm {
         group: group.clone(),
         alarm: "errors".into(),
         active: true,
         reason: reason.into(),
     };
     check(alarm("a\u{1b}b"), "the reason");
-    let stop = Body::StopRequested {
+    let stop = Intent::Stop {
         deployment: DeploymentId::derive(b"d"),
         rollback: false,
         now: false,

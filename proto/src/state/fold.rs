@@ -1,0 +1,275 @@
+//! Folds one statement, after the one check that every host makes of it.
+
+use super::{GroupState, State};
+use crate::entry::{Entry, Submission};
+use crate::id::{DeploymentId, HostId};
+use crate::io::Refusal;
+use crate::rollout::{Stage, Verdict};
+use crate::statement::{Finding, Intent, Report, Statement};
+
+impl State {
+    pub(super) fn fold(&mut self, entry: &Entry) -> Result<(), Refusal> {
+        if self.is_repeated(entry) {
+            return Ok(());
+        }
+        let (author, statement) = (entry.author(), &entry.statement);
+        statement.check_author(author)?;
+        self.note_proposal(entry);
+        if self.speaks_for_two(statement) {
+            return Ok(());
+        }
+        // The proposer made the same check. Another entry may have come between
+        // then and now.
+        self.check(author, statement)?;
+        match statement {
+            Statement::Intent(intent) => self.fold_intent(intent),
+            Statement::Report(report) => self.fold_report(author, report),
+            Statement::Finding(finding) => self.fold_finding(finding),
+        }
+        Ok(())
+    }
+
+    fn fold_intent(&mut self, intent: &Intent) {
+        match intent {
+            Intent::SetGroup(group) => self.set_group(group),
+            Intent::DeleteGroup(name) => self.delete_group(name),
+            Intent::Deploy(submission) => self.submit(submission),
+            Intent::Stop { deployment, rollback, now, by } => self.stop(*deployment, *rollback, *now, by),
+            Intent::RemoveHost(host) => self.leave(*host),
+            Intent::SetConfig(config) => self.set_config(config),
+            Intent::DeleteConfig(name) => self.delete_config(name),
+            Intent::SetAlarm { group, alarm, active, reason } => {
+                self.alarm_set(group, alarm, *active, reason);
+            }
+            Intent::Freeze { group, until, reason, by } => self.freeze(group, *until, reason, by),
+            Intent::Unfreeze(group) => self.unfreeze(group),
+            // Folded by `recover`, because it is not proposed.
+            Intent::Recover(_) => {}
+        }
+    }
+
+    fn fold_report(&mut self, author: HostId, report: &Report) {
+        match report {
+            Report::HostJoined(record) => self.join(record),
+            // During a network partition each side loses the other. The accusations of
+            // the side that was counted out arrive after the partition: they are stale.
+            Report::HostDown { .. } if self.is_counted_out(author) => {}
+            Report::HostDown { host, incarnation } => self.set_down(*host, *incarnation, true),
+            Report::HostUp { host, incarnation } => self.set_down(*host, *incarnation, false),
+            Report::TurnStarted { deployment, host } => self.start_turn(*deployment, *host),
+            Report::TurnEnded { deployment, host, outcome } => {
+                self.end_turn(*deployment, *host, outcome.clone().fitted());
+            }
+            Report::TurnDeferred { deployment, host, suspects } => {
+                self.defer_turn(*deployment, *host, suspects);
+            }
+            Report::RoomReported { deployment, host, shortage } => {
+                self.report_room(*deployment, *host, *shortage);
+            }
+            Report::TurnBegunAnew { deployment, host, event, attempt } => {
+                if let Some(rollout) = self.rollouts.get_mut(deployment) {
+                    rollout.begin_anew(*host, *event, *attempt);
+                }
+            }
+            Report::HealthChanged { group, host, healthy, error, as_of } => {
+                self.change_health(group, *host, *healthy, error, *as_of);
+            }
+            Report::AlarmRead { group, deployment, alarm, state, detail } => {
+                self.alarm_read(group, *deployment, alarm, *state, detail);
+            }
+            Report::TriggersDelivered { group, trigger, up_to, given_up } => {
+                self.triggers_delivered(group, trigger, *up_to, given_up);
+            }
+        }
+    }
+
+    fn fold_finding(&mut self, finding: &Finding) {
+        match finding {
+            Finding::Tick => {}
+            Finding::Finished { deployment } => self.finish(*deployment),
+            Finding::Spelled(submission) => self.submit(submission),
+        }
+    }
+
+    /// Checks whether an entry with this statement would be refused now. Reports that
+    /// come too late are not refused: they change nothing.
+    /// # Errors
+    /// The reason why the entry would be refused.
+    pub fn check(&self, author: HostId, statement: &Statement) -> Result<(), Refusal> {
+        statement.check_author(author)?;
+        match statement {
+            Statement::Intent(intent) => self.check_intent(intent),
+            Statement::Report(report) => self.check_report(report),
+            Statement::Finding(finding) => self.check_finding(finding),
+        }
+    }
+
+    /// Checks whether an operator's intent would be refused now. Any member may propose it.
+    /// # Errors
+    /// The reason why it would be refused.
+    pub fn check_intent(&self, intent: &Intent) -> Result<(), Refusal> {
+        intent.check_values()?;
+        match intent {
+            Intent::SetGroup(group) => self.check_group(group),
+            Intent::DeleteGroup(name) => self.check_delete(name),
+            Intent::Deploy(submission) => self.check_submission(submission),
+            Intent::Stop { deployment, .. } => self.check_stop(*deployment),
+            Intent::RemoveHost(host) => self.check_leave(*host),
+            Intent::SetConfig(config) => self.check_config(config),
+            Intent::DeleteConfig(name) => self.check_delete_config(name),
+            Intent::SetAlarm { group, alarm, .. } => self.check_alarm_set(group, alarm),
+            Intent::Freeze { group, until, .. } => self.check_freeze(group, *until),
+            Intent::Unfreeze(group) => self.check_unfreeze(group),
+            Intent::Recover(_) => Err(Refusal::NotProposed),
+        }
+    }
+
+    fn check_report(&self, report: &Report) -> Result<(), Refusal> {
+        report.check_values()?;
+        match report {
+            Report::HostJoined(record) => self.check_join(record),
+            Report::HostDown { .. }
+            | Report::HostUp { .. }
+            | Report::TurnStarted { .. }
+            | Report::TurnEnded { .. }
+            | Report::TurnDeferred { .. }
+            | Report::RoomReported { .. }
+            | Report::TurnBegunAnew { .. }
+            | Report::HealthChanged { .. }
+            | Report::AlarmRead { .. }
+            | Report::TriggersDelivered { .. } => Ok(()),
+        }
+    }
+
+    /// Refuses what this host does not find itself. The proposer is not trusted: it could
+    /// have put in another revision, or a policy without a minimum.
+    fn check_finding(&self, finding: &Finding) -> Result<(), Refusal> {
+        let is_due = match finding {
+            // Says nothing but the time of its entry, which every entry says.
+            Finding::Tick => true,
+            Finding::Finished { deployment } => self.is_decided(*deployment),
+            Finding::Spelled(submission) => self.is_owed(submission),
+        };
+        if is_due { Ok(()) } else { Err(Refusal::NotDue) }
+    }
+
+    fn is_decided(&self, deployment: DeploymentId) -> bool {
+        self.rollouts.get(&deployment).is_some_and(|rollout| rollout.is_decided())
+    }
+
+    /// Returns true if this is a report of a host about itself while two agents run
+    /// with its key, as from a cloned disk: what one of them did, it may have done on
+    /// another machine. Only the start of an agent counts, which ends that.
+    fn speaks_for_two(&self, statement: &Statement) -> bool {
+        !matches!(statement, Statement::Report(Report::HostJoined(_)))
+            && statement.author().is_some_and(|host| self.has_twin(host))
+    }
+
+    /// Returns true if an entry with this statement would change nothing, because the
+    /// ledger says it already. Meant only for what hosts repeat until the ledger has it.
+    pub(crate) fn is_settled(&self, statement: &Statement) -> bool {
+        match statement {
+            Statement::Intent(Intent::Recover(_)) => true,
+            Statement::Intent(_) => false,
+            Statement::Report(report) => self.is_report_settled(report),
+            Statement::Finding(Finding::Tick) => self.next_timer().is_none(),
+            // A proposer may have folded more than a leader whose disk is slow. So what is
+            // not due yet is not taken for settled.
+            Statement::Finding(Finding::Finished { deployment }) => {
+                self.rollouts.get(deployment).is_some_and(|rollout| rollout.status().is_over())
+            }
+            Statement::Finding(Finding::Spelled(submission)) => !self.is_owed(submission),
+        }
+    }
+
+    fn is_report_settled(&self, report: &Report) -> bool {
+        let stage = |deployment: &DeploymentId, host: &HostId| {
+            self.part(*deployment, *host).map(|part| part.stage.into_owned())
+        };
+        // An accusation of an older start changes as little as a repeated one.
+        let is_said = |host, incarnation, down| match self.hosts.get(host) {
+            Some(known) => known.record.incarnation != incarnation || known.down.is_some() == down,
+            None => true,
+        };
+        match report {
+            // A host that was taken out, or has another host's number, is refused anyway.
+            Report::HostJoined(record) => {
+                self.hosts.get(&record.host).is_some_and(|host| host.record == *record)
+                    || self.check_join(record).is_err()
+            }
+            Report::HostDown { host, incarnation } => is_said(host, *incarnation, true),
+            Report::HostUp { host, incarnation } => {
+                is_said(host, *incarnation, false) || self.has_twin(*host)
+            }
+            Report::TurnStarted { deployment, host } => {
+                matches!(stage(deployment, host), Some(Stage::Started { .. } | Stage::Ended { .. }))
+            }
+            Report::TurnDeferred { deployment, host, .. } => {
+                !matches!(stage(deployment, host), Some(Stage::Leased { .. }))
+            }
+            Report::RoomReported { deployment, host, shortage } => {
+                self.is_room_settled(*deployment, *host, *shortage)
+            }
+            Report::TurnBegunAnew { deployment, host, event: _, attempt } => {
+                let member = self.rollouts.get(deployment).and_then(|rollout| rollout.members().get(host));
+                member.is_none_or(|member| !member.may_begin_anew(*attempt))
+            }
+            Report::TurnEnded { deployment, host, .. } => {
+                matches!(stage(deployment, host), Some(Stage::Ended { .. }))
+            }
+            Report::AlarmRead { group, deployment, alarm, state, .. } => {
+                self.is_alarm_settled(group, *deployment, alarm, *state)
+            }
+            Report::TriggersDelivered { group, trigger, up_to, .. } => {
+                self.is_delivery_settled(group, trigger, *up_to)
+            }
+            Report::HealthChanged { group, host, healthy, error: _, as_of } => {
+                !self.is_news(group, *host, *healthy, *as_of)
+            }
+        }
+    }
+
+    /// Returns true if what this statement asks for is the case already. A host that
+    /// learns of an entry by a snapshot does not know the result of folding it, but it
+    /// can find this out.
+    pub(crate) fn has_come_about(&self, statement: &Statement) -> bool {
+        match statement {
+            Statement::Intent(Intent::Stop { deployment, rollback, .. }) => {
+                self.rollouts.get(deployment).is_some_and(|rollout| {
+                    let is_stopped = matches!(rollout.verdict, Some(Verdict::Stopped(_)));
+                    is_stopped && (!rollback || rollout.rollback_asked)
+                })
+            }
+            Statement::Intent(Intent::RemoveHost(host)) => self.removed.contains_key(host),
+            Statement::Intent(Intent::Deploy(submission)) => {
+                self.rollouts.contains_key(&submission.deployment)
+            }
+            Statement::Intent(_) | Statement::Report(_) | Statement::Finding(_) => false,
+        }
+    }
+
+    /// Returns what the ledger lacks. Any host may propose it, and all hosts would
+    /// propose the same.
+    pub fn due(&self) -> Vec<Finding> {
+        let mut due = Vec::new();
+        for rollout in self.running().filter(|rollout| rollout.is_decided()) {
+            due.push(Finding::Finished { deployment: rollout.submission.deployment });
+        }
+        let owed = self.groups.values().flat_map(|group| self.owed_to(group));
+        due.extend(owed.map(|submission| Finding::Spelled(Box::new(submission))));
+        due
+    }
+
+    /// Returns the deployments that the mesh itself submits to a group now.
+    fn owed_to(&self, group: &GroupState) -> impl Iterator<Item = Submission> {
+        let rollback = group.owes_rollback_of.and_then(|failed| self.rollback_of(group, failed));
+        rollback.into_iter().chain(self.catch_up_due(group))
+    }
+
+    /// Returns true if this is, byte for byte, a deployment that the mesh itself submits
+    /// now.
+    fn is_owed(&self, submission: &Submission) -> bool {
+        let group = self.groups.get(&submission.group);
+        group.is_some_and(|group| self.owed_to(group).any(|owed| owed == *submission))
+    }
+}

@@ -1,0 +1,31 @@
+//! What every host works out from the ledger.
+
+use super::Row;
+use crate::entry::Submission;
+use crate::id::DeploymentId;
+
+/// What every host works out from the ledger. Any host may propose it, and all would
+/// propose the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Time has passed, and something waits for that.
+    Tick,
+    /// The deployment is over.
+    Finished {
+        /// The deployment that is over.
+        deployment: DeploymentId,
+    },
+    /// The mesh itself submits a deployment, a rollback or a catch-up, which is spelled
+    /// out. It is taken only if the fold comes to the same contents, byte for byte.
+    Spelled(Box<Submission>),
+}
+
+impl Finding {
+    pub(super) fn row(&self) -> Row<'_> {
+        match self {
+            Finding::Tick => Row::new("Tick"),
+            Finding::Finished { deployment } => Row::new("Finished").deployment(*deployment),
+            Finding::Spelled(it) => Row::new("Submitted").group(&it.group).deployment(it.deployment),
+        }
+    }
+}
