@@ -117,6 +117,7 @@ fn fill(store: &Path, identity: &serde_json::Value, fleet: &Fleet) {
         wire: proto::wire::WIRE,
         replaces: String::new(),
         log_kept: proto::config::LOG_KEPT_DEFAULT,
+        fold_panics_on: None,
     };
     let mut writer = Writer::new(config, stored);
     for entry in &fleet.entries {

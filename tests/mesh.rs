@@ -24,6 +24,8 @@ mod command_line;
 mod cut_off;
 #[path = "mesh/disk.rs"]
 mod disk;
+#[path = "mesh/fold_fails.rs"]
+mod fold_fails;
 #[path = "mesh/frozen.rs"]
 mod frozen;
 #[path = "mesh/health.rs"]

@@ -9,7 +9,7 @@ use futures::{StreamExt as _, stream};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use proto::config::{Config, LOG_KEPT_DEFAULT};
-use proto::id::{Digest, HostId};
+use proto::id::{Digest, GroupName, HostId};
 use proto::statement::ADDRESSES_MAX;
 use proto::time::LedgerTime;
 use rand::Rng as _;
@@ -135,9 +135,17 @@ fn node_config(
         wire: proto::wire::WIRE,
         replaces: config.replace.clone(),
         log_kept: LOG_KEPT_DEFAULT,
+        fold_panics_on: fold_panics_on(),
     };
     told.validate().context("this host cannot introduce itself to the mesh")?;
     Ok(told)
+}
+
+/// Returns the group of `SKEIN_FOLD_PANICS_ON`, with which a test makes the fold fail.
+/// Release builds ignore it.
+fn fold_panics_on() -> Option<GroupName> {
+    let named = || std::env::var("SKEIN_FOLD_PANICS_ON").ok()?.parse().ok();
+    if cfg!(debug_assertions) { named() } else { None }
 }
 
 /// Returns the addresses at which other hosts can dial this one. Loopback addresses are included

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::group::Tag;
-use crate::id::{HostId, MeshId};
+use crate::id::{GroupName, HostId, MeshId};
 use crate::statement::{InvalidEntry, check_facts};
 
 /// The default number of voters, in a mesh of at least five hosts.
@@ -46,6 +46,9 @@ pub struct Config {
     /// behind gets the whole state instead. The log is cut when it is twice as
     /// long.
     pub log_kept: usize,
+    /// For tests only: the fold panics at an entry that sets this group, as it would
+    /// through an error in the agent.
+    pub fold_panics_on: Option<GroupName>,
 }
 
 /// Numbers of voters that a mesh may aim at: odd, because an even one more tolerates no
@@ -94,6 +97,7 @@ mod tests {
             wire: crate::wire::WIRE,
             replaces: String::new(),
             log_kept: LOG_KEPT_DEFAULT,
+            fold_panics_on: None,
         };
         assert_eq!(good.validate(), Ok(()));
         assert_eq!(Config { voters_max: 4, ..good.clone() }.validate(), Err(InvalidConfig::Voters(4)));

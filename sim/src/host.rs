@@ -9,7 +9,7 @@ use std::time::Duration;
 use proto::config::{Config, LOG_KEPT_DEFAULT, VOTERS_DEFAULT};
 use proto::entry::Index;
 use proto::group::Tag;
-use proto::id::{HostId, MeshId};
+use proto::id::{GroupName, HostId, MeshId};
 use proto::node::Node;
 use proto::wire::WIRE;
 use serde::{Deserialize, Serialize};
@@ -119,6 +119,8 @@ pub struct SimHost {
     /// The host was removed from the mesh and switched off for good.
     pub is_off: bool,
     pub tuning: Tuning,
+    /// The group at which the fold of its agent panics: see [`Config::fold_panics_on`].
+    pub fold_panics_on: Option<GroupName>,
 }
 
 /// A running node. `Node` does not implement `Debug`, so this type does.
@@ -153,6 +155,7 @@ impl SimHost {
             was_wiped: false,
             is_off: false,
             tuning: Tuning::default(),
+            fold_panics_on: None,
         }
     }
 
@@ -192,6 +195,7 @@ impl SimHost {
             replaces: String::new(),
             voters_max: self.tuning.voters_max,
             log_kept: self.tuning.log_kept,
+            fold_panics_on: self.fold_panics_on.clone(),
         }
     }
 }

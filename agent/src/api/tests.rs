@@ -47,6 +47,7 @@ fn config() -> Config {
         wire: proto::wire::WIRE,
         replaces: String::new(),
         log_kept: proto::config::LOG_KEPT_DEFAULT,
+        fold_panics_on: None,
     }
 }
 

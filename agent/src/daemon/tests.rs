@@ -111,6 +111,7 @@ impl Host {
             wire: proto::wire::WIRE,
             replaces: String::new(),
             log_kept: proto::config::LOG_KEPT_DEFAULT,
+            fold_panics_on: None,
         };
         let clock = Clock::start();
         let (node, commands, notices) = NodeHandle::new();
@@ -355,6 +356,7 @@ impl Host {
             wire: proto::wire::WIRE,
             replaces: String::new(),
             log_kept: proto::config::LOG_KEPT_DEFAULT,
+            fold_panics_on: None,
         };
         restore(config, &self.store(), Clock::start()).unwrap()
     }

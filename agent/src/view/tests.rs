@@ -405,7 +405,6 @@ fn what_waits_has_the_numbers_of_its_group_and_what_never_began_says_so() {
     assert_eq!((healthy.now, healthy.minimum, healthy.total, healthy.lowest_seen), (1, 2, 3, 1));
 
     bodies.push(Intent::Stop { deployment: second, rollback: true, now: false, by: String::new() }.into());
-    bodies.push(Finding::Finished { deployment: second }.into());
     let stopped = of(&bodies);
     assert_eq!((stopped.status.as_str(), stopped.started_at.as_ref()), ("Stopped", None));
     assert!(stopped.never_began());
@@ -472,7 +471,7 @@ fn a_host_that_failed_once_is_not_said_to_have_been_tried_twice() {
     let caught_up = |outcome: TurnOutcome| {
         let mut more = more.clone();
         more.extend([
-            Intent::Deploy(due.clone()).into(),
+            Finding::Spelled(due.clone()).into(),
             Report::TurnStarted { deployment, host: host(4) }.into(),
             Report::TurnEnded { deployment, host: host(4), outcome }.into(),
         ]);

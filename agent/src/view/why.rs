@@ -50,13 +50,14 @@ impl Why {
     }
 
     /// Converts the reason why this host folds the ledger no further.
-    pub(super) fn of_halt(halt: Halt) -> Self {
+    pub(super) fn of_halt(halt: &Halt) -> Self {
         let (code, index) = match halt {
             Halt::Unreadable { index, .. } => ("ENTRY_UNREADABLE", index),
+            Halt::Panicked { index, .. } => ("FOLD_FAILED", index),
             Halt::Diverged { index, .. } => ("STATE_DIVERGED", index),
             Halt::Superseded { index, .. } => ("LEDGER_SUPERSEDED", index),
         };
-        Why { code: code.into(), message: halt.to_string(), numbers: [("entry".into(), index)].into() }
+        Why { code: code.into(), message: halt.to_string(), numbers: [("entry".into(), *index)].into() }
     }
 
     /// Converts the reason why the next turn may not start now.

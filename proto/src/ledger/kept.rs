@@ -100,6 +100,12 @@ impl Ledger {
         self.checkpoint.as_deref()
     }
 
+    /// Returns the newest state that is held, as of its index.
+    pub(crate) fn newest_snapshot(&self) -> Option<&Snapshot> {
+        let offered = self.log().offered();
+        self.checkpoint().into_iter().chain(offered).max_by_key(|snapshot| snapshot.index)
+    }
+
     /// Returns the index and the seal of the newest checkpoint.
     pub(crate) fn newest_seal(&self) -> Option<(Index, Seal)> {
         self.seals.back().copied()

@@ -171,6 +171,11 @@ impl Log {
         self.offered = Some(Box::new(snapshot));
     }
 
+    /// Returns the snapshot that consensus sends to voters that lag.
+    pub(super) fn offered(&self) -> Option<&Snapshot> {
+        self.offered.as_deref()
+    }
+
     pub(super) fn offered_bytes(&self) -> usize {
         self.offered.as_ref().map_or(0, |snapshot| snapshot.state.len())
     }

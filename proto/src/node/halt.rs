@@ -10,16 +10,20 @@
 //! voters contradict its seal. The seals are not entries of the ledger, because a
 //! lying member could then make all others halt.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
 
-use super::Node;
-use crate::entry::{Index, NotAnEntry};
+use super::{Node, decode_entry};
+use crate::entry::{Entry, Index, NotAnEntry};
 use crate::id::HostId;
-use crate::io::{Notice, Output};
+use crate::io::{Notice, Output, Refusal};
 use crate::ledger::Seal;
+use crate::state::State;
+use crate::statement::{Intent, Statement};
 
 /// The reason why this host has stopped folding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
     /// An entry cannot be read.
     #[error(
@@ -31,6 +35,18 @@ pub enum Halt {
         index: Index,
         /// The reason why it cannot be read.
         cause: NotAnEntry,
+    },
+    /// Folding an entry panicked.
+    #[error(
+        "folding entry {index} of the ledger failed: {error}; this is an error in the agent. This host folds no \
+         further and takes no turns; applications run on. Report it, install an agent in which it is mended, and start \
+         it again: it goes on from there by itself"
+    )]
+    Panicked {
+        /// The index of the entry.
+        index: Index,
+        /// The panic's message.
+        error: String,
     },
     /// This host holds committed entries that the recovered ledger lacks.
     #[error(
@@ -65,12 +81,57 @@ pub enum Halt {
 
 impl Node {
     /// Returns the reason why this host has stopped folding, if it has.
-    pub fn halted(&self) -> Option<Halt> {
-        self.halted
+    pub fn halted(&self) -> Option<&Halt> {
+        self.halted.as_ref()
+    }
+
+    /// Folds an entry; `None` if that panicked. Then this host halts, and its state is as
+    /// before the entry.
+    ///
+    /// An error in the fold is met by every host of the mesh, at the same entry and again
+    /// at each start. If it ended the agent, nothing would be left that could say so.
+    pub(super) fn apply(&mut self, index: Index, entry: &Entry) -> Option<Result<(), Refusal>> {
+        let (state, panics_on) = (&mut self.state, &self.config.fold_panics_on);
+        let folded = panic::catch_unwind(AssertUnwindSafe(|| {
+            let folded = state.apply(index, entry);
+            if let (Some(of), Statement::Intent(Intent::SetGroup(group))) = (panics_on, &entry.statement) {
+                assert!(group.name != *of, "the fold fails here for a test");
+            }
+            folded
+        }));
+        match folded {
+            Ok(folded) => Some(folded),
+            Err(panic) => {
+                // What the panic left may be half changed.
+                self.state = self.refolded();
+                self.halt(Halt::Panicked { index, error: panic_text(panic.as_ref()) });
+                None
+            }
+        }
+    }
+
+    /// Returns the state before the entry that is folded now, made again from the newest
+    /// snapshot. All entries since then are held, at most as many as between two
+    /// checkpoints, and were folded once without a panic.
+    fn refolded(&self) -> State {
+        let Some(snapshot) = self.ledger.newest_snapshot() else { return State::default() };
+        let mut state = State::decode(&snapshot.state, snapshot.index).unwrap_or_default();
+        for logged in self.ledger.held_after(state.index()).unwrap_or_default() {
+            match decode_entry(&logged) {
+                Ok(Some(entry)) => drop(state.apply(logged.index, &entry)),
+                Ok(None) => state.skip(logged.index),
+                Err(_) => return state,
+            }
+        }
+        state
     }
 
     pub(super) fn halt(&mut self, why: Halt) {
         tracing::error!("{why}");
+        // What was asked of this host may be committed, but it cannot tell.
+        for request in self.proposals.take_if(|_, _| true).into_iter().filter_map(|pending| pending.request) {
+            self.reply(request, Err(Refusal::Halted(why.clone())));
+        }
         self.halted = Some(why);
         self.ledger.stop();
     }
@@ -120,4 +181,10 @@ impl Node {
             self.compare_seals();
         }
     }
+}
+
+/// Returns the message of a panic.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let of_literal = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
+    of_literal.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into())
 }

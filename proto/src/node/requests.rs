@@ -47,8 +47,8 @@ impl Node {
         if let Some(removed) = self.removed() {
             return Err(Refusal::Removed { at: removed.at });
         }
-        if let Some(halt) = self.halted {
-            return Err(Refusal::Halted(halt));
+        if let Some(halt) = &self.halted {
+            return Err(Refusal::Halted(halt.clone()));
         }
         if self.ledger.is_empty() {
             return Err(Refusal::NotJoined("no neighbour has answered yet".into()));

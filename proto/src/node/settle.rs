@@ -141,21 +141,32 @@ impl Node {
             return self.fold_recovery(logged, signed, now);
         }
         match decode_entry(logged) {
-            Ok(entry) => {
+            Ok(Some(entry)) => self.fold_entry(logged, &entry, now),
+            Ok(None) => {
                 self.ledger.note_folded(logged);
-                match entry {
-                    Some(entry) => self.fold_entry(logged.index, &entry, now),
-                    None => self.state.skip(logged.index),
-                }
+                self.state.skip(logged.index);
                 self.seal_if_due();
             }
             Err(cause) => self.halt(Halt::Unreadable { index: logged.index, cause }),
         }
     }
 
-    fn fold_entry(&mut self, index: Index, entry: &Entry, now: Time) {
+    fn fold_entry(&mut self, logged: &LogEntry, entry: &Entry, now: Time) {
         let is_repeated = self.state.is_repeated(entry);
-        let result = self.state.apply(index, entry);
+        let Some(result) = self.apply(logged.index, entry) else { return };
+        self.ledger.note_folded(logged);
+        self.note_entry(logged.index, entry, is_repeated, result, now);
+        self.seal_if_due();
+    }
+
+    fn note_entry(
+        &mut self,
+        index: Index,
+        entry: &Entry,
+        is_repeated: bool,
+        result: Result<(), Refusal>,
+        now: Time,
+    ) {
         self.clock.note(entry.at, now);
         if let Statement::Report(Report::HostJoined(record)) = &entry.statement
             && result.is_ok()

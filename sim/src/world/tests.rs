@@ -81,3 +81,41 @@ fn an_application_that_flaps_for_hours_costs_the_ledger_few_entries() {
     let probes = world.trace().inputs();
     assert!(probes > 1_400, "it was looked at all the time");
 }
+
+#[test]
+fn hosts_whose_fold_panics_stay_up_and_go_on_once_it_is_mended() {
+    let mut world = world(1, 5);
+    let second = |second: u64| Moment::from_micros(second * 1_000_000);
+    let bad: proto::id::GroupName = "web/bad".parse().expect("a name");
+    for host in &mut world.hosts {
+        host.fold_panics_on = Some(bad.clone());
+    }
+    // The agents that run have no such fault yet.
+    let back_after = Some(Duration::from_secs(1));
+    for no in 0..5 {
+        let down = Fault::Down { who: Who::Host(HostNo(no)), how: crate::disk::Crash::Process, back_after };
+        world.fault_at(down, second(5));
+    }
+    let filter = proto::group::TagFilter::parse("role=web").expect("a filter");
+    let tags = proto::group::TagSets(vec![vec![filter]]);
+    let group = proto::group::Group::new(bad.clone(), tags, proto::policy::Policy::default());
+    world.ask_at(Asked { at: HostNo(1), wish: Wish::SetGroup(group), insists: false }, second(20));
+    world.run_until(second(60));
+    let nodes: Vec<_> = world
+        .nodes()
+        .map(|(_, node)| (node.halted().is_some(), node.state().group(&bad).is_some()))
+        .collect();
+    assert_eq!(nodes, [(true, false); 5]);
+
+    for host in &mut world.hosts {
+        host.fold_panics_on = None;
+    }
+    let back_after = Some(Duration::from_secs(1));
+    for no in 0..5 {
+        let down = Fault::Down { who: Who::Host(HostNo(no)), how: crate::disk::Crash::Process, back_after };
+        world.fault_at(down, second(61));
+    }
+    world.run_until(second(90));
+    assert!(world.nodes().all(|(_, node)| node.halted().is_none() && node.state().group(&bad).is_some()));
+    assert!(world.checks().counterexample().is_none(), "{:?}", world.checks().counterexample());
+}

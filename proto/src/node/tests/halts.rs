@@ -21,7 +21,7 @@ fn an_entry_that_cannot_be_read_is_not_skipped() {
     assert_eq!(node.ledger.follow(vec![LogEntry { index: index + 1, term: 9, content }]), 1);
     node.handle(Input::Wake, now);
     let halt = Halt::Unreadable { index: index + 1, cause: NotAnEntry::Version(9) };
-    assert_eq!(node.halted(), Some(halt));
+    assert_eq!(node.halted(), Some(&halt));
     assert!(halt.to_string().contains("version 9"), "{halt}");
     assert_eq!((node.state().index(), node.ledger.head().0), (index, index), "nothing of it is folded");
 
@@ -86,4 +86,62 @@ fn one_that_lies_about_its_state_stops_nobody() {
     }
     mesh.run(Duration::from_millis(100));
     assert_eq!(mesh.nodes[&host(0)].halted(), None);
+}
+
+fn group_called(name: &str) -> Group {
+    let tags = TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]);
+    Group::new(name.parse().expect("a name"), tags, Policy::default())
+}
+
+/// An agent whose fold has an error: it panics at an entry that sets this group.
+fn faulty(number: u8) -> Config {
+    let fold_panics_on = Some("hello/bad".parse().expect("a name"));
+    Config { log_kept: 8, fold_panics_on, ..config(number) }
+}
+
+#[test]
+fn a_fold_that_panics_stops_the_decisions_and_not_the_agent() {
+    let mut mesh = Mesh::with(7, faulty);
+    mesh.run(Duration::from_secs(10));
+    let group = mesh.group();
+    mesh.burst();
+    let deployed = mesh.deploy(0, &group, 1);
+    mesh.run(Duration::from_secs(60));
+    let before = mesh.state(0).clone();
+
+    let reply = mesh.request(0, Request::Intent(Intent::SetGroup(group_called("hello/bad"))));
+    let at = before.index() + 1;
+    let Err(Refusal::Halted(Halt::Panicked { index, error })) = reply else { panic!("{reply:?}") };
+    assert_eq!((index, error.as_str()), (at, "the fold fails here for a test"));
+    mesh.run(Duration::from_secs(30));
+    for node in mesh.nodes.values() {
+        assert!(
+            matches!(node.halted(), Some(Halt::Panicked { index, .. }) if *index == at),
+            "{:?}",
+            node.halted()
+        );
+        assert_eq!(node.state().rollouts(), before.rollouts(), "nothing of the entry is left");
+        assert_eq!((node.state().index(), node.state().groups()), (at - 1, before.groups()));
+        assert_eq!(node.mesh().connected.len(), 6, "it can still be asked");
+    }
+    assert!(matches!(mesh.request(3, Request::Intent(Intent::RemoveHost(host(6)))), Err(Refusal::Halted(_))));
+
+    // Started again, it stops at the same entry, and does not end.
+    mesh.start_anew(0, faulty(0));
+    mesh.run(Duration::from_secs(5));
+    assert!(matches!(mesh.nodes[&host(0)].halted(), Some(Halt::Panicked { index, .. }) if *index == at));
+
+    // Agents in which the error is mended go on by themselves.
+    for number in 0..7 {
+        mesh.start_anew(number, Config { fold_panics_on: None, ..faulty(number) });
+    }
+    mesh.run(Duration::from_secs(20));
+    for node in mesh.nodes.values() {
+        assert_eq!(node.halted(), None);
+        assert!(node.state().group(&"hello/bad".parse().expect("a name")).is_some());
+        assert!(node.state().rollout(deployed).is_some());
+    }
+    let next = mesh.deploy(0, &group, 2);
+    mesh.run(Duration::from_secs(60));
+    assert_eq!(mesh.state(0).rollout(next).map(|rollout| rollout.status().name()), Some("Succeeded"));
 }
