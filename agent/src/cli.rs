@@ -34,7 +34,7 @@ use crate::{demo, start};
 
 pub(crate) use exit::{Exit, Mistyped, report, usage};
 pub(crate) use local::codedeploy;
-pub(crate) use screen::{Screen, clean, clean_lines};
+pub(crate) use screen::Screen;
 
 /// Deploys applications to fleets of hosts, without a central server.
 ///

@@ -276,14 +276,5 @@ pub(crate) fn user() -> String {
     user.filter(is_plain).unwrap_or_else(|| format!("uid {}", nix::unistd::getuid()))
 }
 
-/// Encodes a text as one part of a path or a query.
-pub(crate) fn encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
-}
-
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proto::alarm::{AlarmState, Reading};
 use serde::Deserialize;
 
-use crate::client::encoded;
+use crate::percent::encoded;
 use crate::telemetry::chain;
 
 /// The longest answer to read, in bytes: an alarm's query returns a few lines.

@@ -5,10 +5,12 @@ use proto::id::GroupName;
 use serde::Serialize;
 
 use super::group::path_of;
-use super::screen::{clean, table};
+use super::screen::table;
 use super::{Exit, Session};
 use crate::api::{AlarmBody, FreezeBody, parse_until};
-use crate::client::{encoded, user};
+use crate::client::user;
+use crate::harmless::clean;
+use crate::percent::encoded;
 use crate::view::{AlarmView, FailingView, FreezeView, GroupView, TriggerView};
 
 #[derive(Subcommand)]

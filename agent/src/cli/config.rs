@@ -8,8 +8,8 @@ use proto::id::ConfigName;
 
 use super::screen::table;
 use super::{Exit, Session};
-use crate::client::encoded;
 use crate::group_file::ConfigFile;
+use crate::percent::encoded;
 use crate::view::{ConfigView, Why};
 
 #[derive(Subcommand)]

@@ -12,12 +12,12 @@ use serde::de::DeserializeOwned;
 use super::group::path_of;
 use super::meter::Meter;
 use super::packing::{self, Place};
-use super::screen::clean;
 use super::show::deployment_path;
 use super::watch::{self, Patience};
 use super::which::{self, OfGroup};
 use super::{Exit, Mistyped, Session};
 use crate::api::{CheckBody, DeployBody, PushBody, RevisionView, RollbackBody, StopBody};
+use crate::harmless::clean;
 use crate::view::{DeploymentView, TurnView};
 
 #[derive(Args)]

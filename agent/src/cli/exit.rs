@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::screen::clean_lines;
 use crate::api::ErrorBody;
 use crate::client::ClientError;
+use crate::harmless::clean_lines;
 
 /// Exit codes. They are a contract: users' scripts branch on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use clap::Args;
 use proto::deployment_kind::Targets;
 
 use super::group::path_of;
-use super::screen::clean;
 use super::show::{behind_words, deployment_path, headline, waves, why};
 use super::which::{self, OfGroup};
 use super::{Exit, Session, plan};
+use crate::harmless::clean;
 use crate::view::{DeploymentView, GroupView, OutOfServiceView, STILL_THERE, TurnView};
 
 /// The number of failed hosts to show with their output, the first to fail first;

@@ -12,8 +12,9 @@ use proto::id::GroupName;
 use super::exit::NotConfirmed;
 use super::screen::table;
 use super::{Exit, Session};
-use crate::client::{ClientError, encoded};
+use crate::client::ClientError;
 use crate::group_file::GroupFile;
+use crate::percent::encoded;
 use crate::view::GroupView;
 
 #[derive(Subcommand)]

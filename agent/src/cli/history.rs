@@ -6,9 +6,10 @@ use clap::Args;
 use proto::id::GroupName;
 
 use super::group::short_revision;
-use super::screen::{clean, table};
+use super::screen::table;
 use super::{Exit, Session};
-use crate::client::encoded;
+use crate::harmless::clean;
+use crate::percent::encoded;
 use crate::view::{DeploymentView, HistoryView};
 
 #[derive(Args)]

@@ -14,12 +14,12 @@ use proto::policy::FileExists;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::screen::clean;
 use super::{Exit, Screen, meter};
 use crate::bundle::remote::Settings;
 use crate::bundle::source::Source;
 use crate::bundle::{self, Cache, Kind, unpack};
 use crate::check;
+use crate::harmless::clean;
 use crate::host_side::appspec_file::find_appspec;
 use crate::host_side::deployment::EventError;
 use crate::install::state::REVISIONS_MAX;

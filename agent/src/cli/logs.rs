@@ -11,7 +11,7 @@ use super::show::deployment_path;
 use super::which::{self, OfGroup};
 use super::{Exit, Session};
 use crate::api::LogsView;
-use crate::client::encoded;
+use crate::percent::encoded;
 use crate::view::{DeploymentView, TurnView};
 
 /// The interval between reads when following; people read no faster.

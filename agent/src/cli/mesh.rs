@@ -8,12 +8,13 @@ use libp2p::Multiaddr;
 use serde_json::{Value, json};
 
 use super::{Exit, Session, recover, show};
-use crate::client::{ClientError, encoded};
+use crate::client::ClientError;
 use crate::config::{
     SYSTEM_DATA_DIR, default_data_dir, is_beside_system_agent, mesh_key_in, recovery_key_in,
 };
 use crate::join;
 use crate::mesh_key::{JoinToken, MeshKey, TOKEN_ADDRESSES_MAX};
+use crate::percent::encoded;
 use crate::view::{HostView, StatusView};
 
 #[derive(Subcommand)]

@@ -8,8 +8,8 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 
 use super::Screen;
-use super::screen::clean;
 use crate::bundle::progress::{Far, Progress};
+use crate::harmless::clean;
 
 /// The interval between updates of the bar.
 const SHOWN_EVERY: Duration = Duration::from_millis(100);

@@ -14,7 +14,8 @@ use crate::api::{ORIGIN, RevisionView};
 use crate::bundle::progress::Progress;
 use crate::bundle::source::{KINDS, NotASource, Source};
 use crate::bundle::{AcquireError, Kind, pack};
-use crate::client::{Pieces, encoded};
+use crate::client::Pieces;
+use crate::percent::encoded;
 use crate::regular_file;
 use crate::telemetry::chain;
 

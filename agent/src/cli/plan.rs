@@ -8,9 +8,9 @@ use clap::Args;
 use super::deploy::{Sent, Wish, bring, sent, warn};
 use super::group::short_revision;
 use super::packing::Place;
-use super::screen::clean;
 use super::{Exit, Session};
 use crate::api::{CheckBody, PlanBody};
+use crate::harmless::clean;
 use crate::view::plan::{CauseView, UnwellView};
 use crate::view::{PlanView, SecondsView};
 

@@ -8,10 +8,11 @@ use proto::id::{DeploymentId, GroupName};
 
 use super::alarm::watches_words;
 use super::group::{groups_table, path_of, short_revision};
-use super::screen::{clean, table};
+use super::screen::table;
 use super::watch::{self, Patience};
 use super::{Exit, Session, which};
-use crate::client::encoded;
+use crate::harmless::clean;
+use crate::percent::encoded;
 use crate::view::{
     BehindView, DeploymentView, GroupView, HostView, OutOfServiceView, StatusView, TurnView, WaveView,
     clock_off,

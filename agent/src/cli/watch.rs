@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use self::frame::{Frame, Live};
-use super::screen::clean;
 use super::{Exit, Session};
 use crate::client::{Client, Events, Signal};
+use crate::harmless::clean;
 use crate::view::{DeploymentView, HistoryLine};
 
 /// The interval of requests without an event: an agent that lost its mesh sends none.

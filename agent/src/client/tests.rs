@@ -30,11 +30,6 @@ fn a_terminal_is_shown_harmless_words_and_a_script_the_exact_ones() {
     assert_eq!(read(client.exact(true))["reason"], "\u{1b}[2Jby \u{7}ann");
 }
 
-#[test]
-fn a_groups_name_survives_a_path() {
-    assert_eq!(encoded("a/b+c d@e"), "a%2Fb%2Bc%20d%40e");
-}
-
 #[tokio::test]
 async fn the_first_socket_at_which_an_agent_answers_is_taken() {
     let directory = tempfile::tempdir().expect("a directory");

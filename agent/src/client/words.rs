@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use crate::cli::{clean, clean_lines};
+use crate::harmless::{clean, clean_lines};
 
 /// The keys whose texts have several lines.
 const OF_LINES: [&str; 1] = ["log"];

@@ -9,9 +9,10 @@ use console::{Style, Term};
 
 use crate::cli::Screen;
 use crate::cli::group::short_revision;
-use crate::cli::screen::{clean, status_style};
+use crate::cli::screen::status_style;
 use crate::cli::watch::changes::{needs_a_person, waits};
 use crate::cli::width::{columns, fitting, padded, shortened, wrapped};
+use crate::harmless::clean;
 use crate::view::{DeploymentView, HistoryLine, TurnView};
 
 /// The most hosts to show; those in their turn and those that failed come first.
