@@ -103,10 +103,13 @@ impl Naive {
     }
 
     /// Returns the next host: unhealthy hosts first, then unknown, then old, and
-    /// Down last; by name among equals. If no host may go and none is in a turn, a
+    /// Down last, whatever else is known of them; by name among equals. If no host may go and none is in a turn, a
     /// Down host may.
     fn next(&self) -> Option<usize> {
-        let first = |at: &usize| (self.hosts[*at].down, self.hosts[*at].healthy, self.hosts[*at].known, *at);
+        let first = |at: &usize| {
+            let Host { down, healthy, known, .. } = self.hosts[*at];
+            (down, healthy && !down, known && !down, *at)
+        };
         let to_come = |at: &usize| self.hosts[*at].turn == Turn::ToCome;
         let next = (0..self.hosts.len()).filter(to_come).min_by_key(first)?;
         if self.in_turn().len() >= self.cap {

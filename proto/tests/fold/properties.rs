@@ -252,3 +252,11 @@ fn by_batches(hosts: usize, minimum: usize, cap: usize, fails: &[bool]) -> bool 
     }
     healthy >= minimum && succeeded >= 1
 }
+
+#[test]
+fn hosts_that_are_down_go_in_the_order_of_their_names() {
+    let (yes, no) = (true, false);
+    let (unhealthy, down) = ([yes, yes, no, yes], [no, no, yes, yes]);
+    let steps = [Step::Succeeds(0), Step::Succeeds(0)];
+    check(4, Minimum::OneAtATime, &unhealthy, &down, &steps).expect("both models agree");
+}
