@@ -63,6 +63,11 @@ impl Freshness {
             let message = "this host has heard nothing of its mesh yet, so it has nothing to show";
             return Freshness { stalled: Some(Why::new("NO_LEDGER", message.into(), &[])), as_of: None };
         }
+        if let Some(since) = node.leaderless_since() {
+            let cause = "no host has led the mesh since then, though enough voters are in reach: see `skein status` on \
+                         each of them, and its disk";
+            return Freshness::old("NO_LEADER", cause, since.to_ledger().max(state.clock()), &[]);
+        }
         let lag = node.newest_heard().saturating_sub(state.index());
         if lag > LAG_MAX {
             let cause = format!("this host has {lag} entries of the ledger still to fetch");

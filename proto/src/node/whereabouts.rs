@@ -32,6 +32,9 @@ const ADDRESSES_MAX: usize = 8;
 /// The longest address that is taken: twice the longest DNS name.
 const ADDRESS_BYTES_MAX: usize = 512;
 
+/// How long a host knows no leader before it says so: several elections in a row.
+const LEADERLESS_TOLD_AFTER: Duration = Duration::from_secs(10);
+
 impl Node {
     /// Notes whether a leader is known, once with every beacon.
     pub(super) fn note_leader(&mut self, now: Time) {
@@ -39,6 +42,13 @@ impl Node {
             Some(_) => None,
             None => self.leaderless_since.or(Some(now)),
         };
+    }
+
+    /// Returns since when this host has known no leader, if that is longer than any
+    /// election takes. Voters that halted, or whose disks hang, are still heard, so this
+    /// can be so although a majority is in reach.
+    pub fn leaderless_since(&self) -> Option<Time> {
+        self.leaderless_since.filter(|since| self.handled_at.since(*since) >= LEADERLESS_TOLD_AFTER)
     }
 
     /// Returns true if no voter has helped this host, or nobody has led, for too long.

@@ -131,13 +131,19 @@ fn a_fold_that_panics_stops_the_decisions_and_not_the_agent() {
     mesh.run(Duration::from_secs(5));
     assert!(matches!(mesh.nodes[&host(0)].halted(), Some(Halt::Panicked { index, .. }) if *index == at));
 
+    // One that is mended waits for the others, and says so.
+    mesh.start_anew(0, Config { fold_panics_on: None, ..faulty(0) });
+    mesh.run(Duration::from_secs(20));
+    let node = &mesh.nodes[&host(0)];
+    assert_eq!((node.halted(), node.no_majority(), node.leaderless_since().is_some()), (None, None, true));
+
     // Agents in which the error is mended go on by themselves.
-    for number in 0..7 {
+    for number in 1..7 {
         mesh.start_anew(number, Config { fold_panics_on: None, ..faulty(number) });
     }
     mesh.run(Duration::from_secs(20));
     for node in mesh.nodes.values() {
-        assert_eq!(node.halted(), None);
+        assert_eq!((node.halted(), node.leaderless_since()), (None, None));
         assert!(node.state().group(&"hello/bad".parse().expect("a name")).is_some());
         assert!(node.state().rollout(deployed).is_some());
     }
