@@ -215,6 +215,8 @@ impl Mesh {
                     counts["up"].as_u64() >= Some(hosts as u64)
                         && counts["connected"] == hosts - 1
                         && status["voters"].as_array().is_some_and(|list| list.len() == voters)
+                        // Before that, the mesh needs its first voter.
+                        && status["outgoing_voters"].is_null()
                         && !status["leader"].is_null()
                 })
             })

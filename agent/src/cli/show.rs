@@ -173,6 +173,12 @@ fn mesh_words(session: &Session, status: &StatusView) -> String {
             hosts.connected
         ));
     }
+    if !status.outgoing_voters.is_empty() {
+        text.push_str(&format!(
+            "Note      the voters change; until that is done, most of those before are needed too: {}\n",
+            clean(&status.outgoing_voters.join(", "))
+        ));
+    }
     if !status.clocks_off.is_empty() {
         text.push_str(&format!(
             "Warning   clocks are off: {}; set them right and restart the agents there. Deployments go by elapsed \

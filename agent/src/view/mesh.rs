@@ -33,6 +33,10 @@ pub(crate) struct StatusView {
     pub(crate) hash: String,
     pub(crate) leader: Option<String>,
     pub(crate) voters: Vec<String>,
+    /// The hosts that voted before, while the voters change: until that is done, nothing can
+    /// be committed without most of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) outgoing_voters: Vec<String>,
     pub(crate) hosts: MeshCounts,
     pub(crate) groups: Vec<GroupView>,
     /// Hosts whose clocks are off, each with the difference.
@@ -242,6 +246,7 @@ pub(crate) fn status(node: &Node, addresses: Vec<String>, data_dir: &str) -> Sta
         hash: data_encoding::HEXLOWER.encode(&mesh.hash),
         leader: mesh.leader.map(|leader| name_of(state, leader)),
         voters: mesh.voters.iter().map(|voter| name_of(state, *voter)).collect(),
+        outgoing_voters: mesh.outgoing.iter().map(|voter| name_of(state, *voter)).collect(),
         hosts: MeshCounts::of(state, &mesh),
         groups: groups(node),
         clocks_off: clocks_off(&mesh, state),

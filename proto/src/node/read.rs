@@ -22,6 +22,9 @@ pub struct MeshView {
     pub lost: BTreeSet<HostId>,
     /// The hosts that vote.
     pub voters: BTreeSet<HostId>,
+    /// The hosts that voted before, while the voters change: a majority of them is needed
+    /// until that is done.
+    pub outgoing: BTreeSet<HostId>,
     /// The host that leads, as far as this one knows.
     pub leader: Option<HostId>,
     /// Hosts that too many observers have lost, and that are not yet Down by the
@@ -49,6 +52,7 @@ impl Node {
             connected: self.liveness.connections(),
             lost: self.liveness.lost().clone(),
             voters: self.ledger.voters().voters.iter().filter_map(host_of).collect(),
+            outgoing: self.ledger.voters().outgoing.iter().filter_map(host_of).collect(),
             leader: self.leader().and_then(|leader| host_of(&leader)),
             suspects: self.suspects(),
             unheard: self.liveness.unheard(self.config.host),

@@ -1,6 +1,6 @@
 //! Decides which hosts vote, and which one leads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Node;
@@ -117,10 +117,16 @@ impl Node {
     }
 
     /// Returns the number of voters that this host reaches, including itself, and
-    /// the number of all voters.
+    /// the number of all voters. While the voters change, a majority of the outgoing ones is
+    /// needed too: these are counted if it is they who are out of reach.
     pub(super) fn voters_up(&self) -> (u32, u32) {
-        let voters = &self.ledger.voters().voters;
-        let is_there = |voter: &&crate::id::VoterId| {
+        let voters = self.ledger.voters();
+        let (up, all) = self.reached(&voters.outgoing);
+        if all > 0 && up <= all / 2 { (up, all) } else { self.reached(&voters.voters) }
+    }
+
+    fn reached(&self, voters: &BTreeSet<VoterId>) -> (u32, u32) {
+        let is_there = |voter: &&VoterId| {
             **voter == self.meta.voter
                 || self.voter_hosts.get(voter).is_some_and(|host| self.liveness.is_heard(*host))
         };

@@ -18,6 +18,24 @@ fn starts_are_not_counted_beyond_what_can_be_counted() {
     assert_eq!(mesh.state(1).host(other).expect("it is known").record.incarnation, u64::MAX);
 }
 
+/// The first voter of a mesh is needed until it has handed over to all three.
+#[test]
+fn a_majority_of_the_outgoing_voters_is_missed_too() {
+    let mut mesh = Mesh::of(3);
+    let host = |number: u8| HostId::from_public_key([number; 32]);
+    let changes = |mesh: &Mesh, number| !mesh.nodes[&host(number)].ledger.voters().outgoing.is_empty();
+    while !changes(&mesh, 1) || !changes(&mesh, 2) {
+        mesh.run(Duration::from_millis(1));
+    }
+    mesh.nodes.remove(&host(0));
+    for other in [1, 2] {
+        mesh.inputs.push_back((host(other), Input::Disconnected { host: host(0) }));
+    }
+    mesh.run(Duration::from_secs(5));
+    let without_the_first = Blocker::NoMajority { voters_up: 0, voters: 1 };
+    assert_eq!(mesh.nodes[&host(1)].no_majority(), Some(without_the_first));
+}
+
 #[test]
 fn only_who_knows_its_voters_misses_a_majority_of_them() {
     let mut mesh = Mesh::of(3);
