@@ -6,14 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 /// At most one deadline for each reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound(deserialize = "Why: Ord + Deserialize<'de>, At: Ord + Deserialize<'de>"))]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Deadlines<Why, At> {
-    at: BTreeMap<Why, At>,
-    order: BTreeSet<(At, Why)>,
+    pub(crate) at: BTreeMap<Why, At>,
+    pub(crate) order: BTreeSet<(At, Why)>,
 }
 
 impl<Why, At> Default for Deadlines<Why, At> {

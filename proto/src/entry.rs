@@ -2,7 +2,6 @@
 //! what they say.
 
 mod body;
-mod versioned;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +17,6 @@ use crate::statement::Statement;
 use crate::time::LedgerTime;
 
 pub(crate) use body::Body;
-pub use versioned::NotAnEntry;
 
 /// The place of an entry in the ledger, counted from 1.
 pub type Index = u64;

@@ -27,6 +27,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 use crate::entry::{Entry, Index};
+use crate::form;
 use crate::id::VoterId;
 use crate::io::WriteId;
 use consensus::{Consensus, Ready};
@@ -36,11 +37,10 @@ use log::Log;
 pub(crate) use consensus::TICK;
 pub(crate) use entry::{ChainHash, Content, LogEntry, Seal, Snapshot, chain};
 pub(crate) use guard::Refused;
+pub(crate) use log::Base;
 pub(crate) use message::{Kind, RaftMessage};
-pub(crate) use stored::{OnDisk, Restored};
+pub(crate) use stored::{Hard, OnDisk, Restored};
 pub(crate) use voters::{Candidate, VoterChange, Voters, next_change};
-#[cfg(test)]
-pub(crate) use {log::Base, stored::Hard};
 
 /// Something that was committed.
 #[derive(Debug)]
@@ -270,7 +270,7 @@ impl Ledger {
     pub(crate) fn propose(&mut self, entry: &Entry) -> bool {
         match &mut self.role {
             Role::Following(_) => false,
-            Role::Voting(consensus) => consensus.propose(entry.encode()),
+            Role::Voting(consensus) => consensus.propose(form::encode_entry(&entry)),
         }
     }
 

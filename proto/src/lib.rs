@@ -10,7 +10,7 @@ pub mod config;
 mod deadlines;
 pub mod deployment_kind;
 pub mod entry;
-mod form;
+pub mod form;
 pub mod group;
 pub mod health;
 pub mod id;

@@ -40,7 +40,8 @@ use rand_chacha::rand_core::SeedableRng;
 use crate::alarm::watch::Watch;
 use crate::config::Config;
 use crate::deadlines::Deadlines;
-use crate::entry::{Entry, HostRecord, Index, NotAnEntry};
+use crate::entry::{Entry, HostRecord, Index};
+use crate::form::{self, Unreadable};
 use crate::id::{DeploymentId, HostId, VoterId};
 use crate::io::{Input, Outcome, Output, Refusal, WriteId};
 use crate::ledger::{Change, Content, Ledger, LogEntry, Restored, Seal};
@@ -61,7 +62,6 @@ pub use fence::{Fence, Loss, Stored};
 pub use halt::Halt;
 pub use ledger_clock::{CLOCK_OFF_MAX, is_clock_off};
 pub use read::MeshView;
-#[cfg(test)]
 pub(crate) use recovery::KnownRecovery;
 pub use recovery::{Offer, OutOfReach};
 pub use stored::StartError;
@@ -204,6 +204,8 @@ pub struct Node {
     moved: BTreeMap<HostId, Vec<String>>,
     relays: proposing::Relays,
     halted: Option<Halt>,
+    /// Neighbours that have sent frames of a newer version.
+    newer: BTreeSet<HostId>,
     /// Neighbours that held another state than this host.
     contradicted_by: BTreeSet<HostId>,
     /// The number of heartbeats that claimed more of this host's log than there is.
@@ -226,6 +228,7 @@ impl Node {
     /// something that was promised from it.
     pub fn start(config: Config, stored: Stored, now: Time) -> Result<Node, StartError> {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        form::check_records(&stored.contents).map_err(StartError::of_record)?;
         let mut meta = Meta::read(&config, &stored.contents, &mut rng)?;
         let account = Account::open(&stored).map_err(StartError::Forgotten)?;
         let stored = stored.contents;
@@ -305,6 +308,7 @@ impl Node {
             moved: BTreeMap::new(),
             relays: proposing::Relays::default(),
             halted: None,
+            newer: BTreeSet::new(),
             contradicted_by: BTreeSet::new(),
             beyond_log: 0,
             not_let_in: None,
@@ -445,9 +449,9 @@ impl Node {
 }
 
 /// Decodes our own entry; `None` if consensus made the log entry for itself.
-fn decode_entry(entry: &LogEntry) -> Result<Option<Entry>, NotAnEntry> {
+fn decode_entry(entry: &LogEntry) -> Result<Option<Entry>, Unreadable> {
     match &entry.content {
-        Content::Entry(bytes) => Entry::decode(bytes).map(Some),
+        Content::Entry(bytes) => form::decode_entry(bytes).map(Some),
         Content::Empty | Content::Voters(_) => Ok(None),
         Content::Recovered(signed) => Ok(Some(recovery::as_entry(signed))),
     }

@@ -16,9 +16,9 @@ mod statement;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Index;
+use crate::form::{Version, Versioned as _};
 use crate::id::{HostId, MeshId, VoterId};
 use crate::time::LedgerTime;
-use crate::wire;
 
 pub use key::RecoveryKey;
 pub use refused::NotRecovered;
@@ -67,11 +67,11 @@ pub struct Recovery {
 /// A recovery, and the proof that the mesh's recovery key stands behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedRecovery {
-    recovery: Recovery,
+    pub(crate) recovery: Recovery,
     /// The public half of the key.
-    key: [u8; 32],
+    pub(crate) key: [u8; 32],
     /// In two halves: serde knows no longer arrays.
-    signature: [[u8; 32]; 2],
+    pub(crate) signature: [[u8; 32]; 2],
 }
 
 /// Names one history of a mesh. The recovered mesh and the voters that were given up
@@ -104,13 +104,13 @@ impl SignedRecovery {
 
     /// Encodes it.
     pub fn to_bytes(&self) -> Vec<u8> {
-        wire::encode(self)
+        self.to_form(Version::V4)
     }
 
     /// Decodes what [`to_bytes`](Self::to_bytes) made, without verifying it. Returns
     /// `None` for other bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        wire::decode(bytes).ok()
+        Self::from_form(bytes, Version::V4).ok()
     }
 
     /// Returns a hash of all that was signed.
@@ -154,12 +154,12 @@ impl SignedRecovery {
 impl Recovery {
     /// Encodes it for the signer.
     pub fn to_bytes(&self) -> Vec<u8> {
-        wire::encode(self)
+        self.to_form(Version::V4)
     }
 
     /// Decodes what [`to_bytes`](Self::to_bytes) made. Returns `None` for other bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        wire::decode(bytes).ok()
+        Self::from_form(bytes, Version::V4).ok()
     }
 }
 

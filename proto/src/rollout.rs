@@ -15,6 +15,8 @@ mod alarm_gate;
 mod blocker;
 mod catch_up;
 pub mod forecast;
+#[path = "form/v4/rollouts.rs"]
+pub(crate) mod form_v4;
 mod lease;
 mod leaving;
 mod member;
@@ -26,8 +28,6 @@ mod verdict;
 mod wave;
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
 
 use crate::alarm::StoppedBy;
 use crate::entry::{Failure, Submission, TurnOutcome};
@@ -47,7 +47,7 @@ use wave::Waves;
 pub use wave::{Wave, WaveKind, Zone};
 
 /// One deployment, as far as it has come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollout {
     /// The deployment as submitted.
     pub submission: Submission,

@@ -13,8 +13,6 @@ mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use crate::entry::{ErrorCode, Failure, Index, TurnOutcome};
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::EffectId;
@@ -27,7 +25,7 @@ use crate::time::LedgerTime;
 pub(crate) use start::start_blocker;
 
 /// The journal's record of one turn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) deployment: DeploymentId,
     /// The state's index when the turn began. Until the fold has come that far

@@ -13,6 +13,10 @@ mod deployments;
 mod encoded;
 mod fold;
 mod forgetting;
+#[path = "form/v4/folded.rs"]
+pub(crate) mod form_v4;
+#[path = "form/v5/folded.rs"]
+pub(crate) mod form_v5;
 mod freeze;
 mod health;
 mod membership;
@@ -25,8 +29,6 @@ mod testing;
 mod triggers;
 
 use std::collections::{BTreeMap, VecDeque};
-
-use serde::{Deserialize, Serialize};
 
 use crate::alarm::AlarmStanding;
 use crate::deadlines::Deadlines;
@@ -41,7 +43,7 @@ use crate::time::LedgerTime;
 use crate::trigger::{Cursor, Happening};
 
 pub use admission::check_shape;
-pub(crate) use encoded::{NotAState, VERSION};
+pub(crate) use encoded::NotAState;
 pub use freeze::{FREEZE_MAX, Freeze};
 
 pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
@@ -73,7 +75,7 @@ pub const STARTS_KEPT: usize = 4;
 pub const GROUPS_MAX: usize = 5_000;
 
 /// Everything that the mesh knows of one host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// The facts that the host gives about itself.
     pub record: HostRecord,
@@ -92,7 +94,7 @@ pub struct Host {
 }
 
 /// A host that was taken out of the mesh. It can never come back under its key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
     /// The host's name for people.
     pub name: String,
@@ -105,7 +107,7 @@ pub struct Removed {
 }
 
 /// A revision that a deployment brought a group to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Good {
     /// The revision.
     pub revision: Revision,
@@ -116,7 +118,7 @@ pub struct Good {
 }
 
 /// One group and its current situation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupState {
     /// The definition of the group.
     pub group: Group,
@@ -188,7 +190,7 @@ impl GroupState {
 }
 
 /// A reason for which the fold waits for the ledger's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     /// A host with a lease must start.
     Start(DeploymentId, HostId),
@@ -209,7 +211,7 @@ enum Timer {
 }
 
 /// Everything that the ledger says, folded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct State {
     index: Index,
     clock: LedgerTime,

@@ -1,14 +1,10 @@
-//! Encodes and decodes what is sent and what is stored: one codec, and one envelope
-//! for frames.
+//! The messages between hosts, and the envelope of frames.
 //!
-//! A frame is the mesh's id, the wire version, the history that the sender goes by, and
-//! a message. Decoding never
-//! allocates more than the bytes that came, and never panics.
-
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+//! A frame is the mesh's id, the version, the history that the sender goes by, and a
+//! message in its form of that version.
 
 use crate::entry::{Index, ProposalId};
+use crate::form::{Unreadable, Version, Versioned};
 use crate::id::{HostId, MeshId, VoterId};
 use crate::io::Progress;
 use crate::ledger::{LogEntry, RaftMessage, Seal, Snapshot};
@@ -30,28 +26,19 @@ use crate::time::LedgerTime;
 ///   counts only if that host proposed it, so frames of older agents are refused.
 /// - 5: a host says that its disk lacks room for its turn. Until all agents of a
 ///   mesh know that, no host says it, so frames of version 4 are read.
-pub const WIRE: u16 = 5;
+pub const WIRE: u16 = Version::NEWEST.number();
 /// The first version that knows `TurnDeferred`.
 pub(crate) const DEFERRAL_SINCE: u16 = 3;
 /// The first version that knows `RoomReported`.
 pub(crate) const ROOM_SINCE: u16 = 5;
-/// The oldest version whose frames are read. Frames of a newer agent are read as
-/// far as possible: variants are only ever added at the end of an enum, and what
-/// cannot be read is dropped like any other damage.
-pub(crate) const WIRE_OLDEST: u16 = 4;
 /// The longest frame, in bytes. That is far more than the snapshot of a mesh of
 /// 10,000 hosts with fifty past deployments, which takes a few megabytes.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// The longest record that is read back from the store, in bytes. It is far longer
-/// than a frame: a host must never mistake its own data for damaged because it has
-/// grown.
-const STORED_BYTES_MAX: usize = 1024 * 1024 * 1024;
-
 /// Mesh, version, and the history's epoch and id.
 const ENVELOPE_LEN: usize = 16 + 2 + 8 + 8;
 
 /// A message from one host to another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     /// The sender is alive, and has folded up to this index.
     Beacon(Beacon),
@@ -87,14 +74,14 @@ pub(crate) enum Message {
 
 /// A message that hosts publish to all, by way of neighbours. No decision depends
 /// on it, because any host that passes it on could have made it up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Gossip {
     /// A host of a running deployment has moved to another event.
     Progress(Heard),
 }
 
 /// A sign of life.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Beacon {
     pub(crate) incarnation: u64,
     pub(crate) index: Index,
@@ -113,7 +100,7 @@ pub(crate) struct Beacon {
 }
 
 /// The progress of a turn, as sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Heard {
     pub(crate) deployment: crate::id::DeploymentId,
     pub(crate) host: HostId,
@@ -133,30 +120,8 @@ pub(crate) enum WireError {
     Length,
     #[error("the frame is another mesh's")]
     OtherMesh,
-    #[error("the frame is of wire version {0}, this agent reads {WIRE_OLDEST} and newer")]
-    Version(u16),
-    #[error("the bytes are not a message")]
-    Malformed,
-}
-
-fn codec() -> impl bincode::config::Config {
-    // The length of frames is checked before. The codec checks lengths inside
-    // against the bytes that are left.
-    bincode::config::standard().with_limit::<STORED_BYTES_MAX>()
-}
-
-/// Encodes one of our own types.
-pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    // Our own types have no map keys or lengths that serde could refuse.
-    bincode::serde::encode_to_vec(value, codec()).expect("our own types can be encoded")
-}
-
-/// Decodes a value from `bytes`; fails if any bytes are left over.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
-    match bincode::serde::decode_from_slice(bytes, codec()) {
-        Ok((value, read)) if read == bytes.len() => Ok(value),
-        Ok(_) | Err(_) => Err(WireError::Malformed),
-    }
+    #[error("the frame {0}")]
+    Unreadable(Unreadable),
 }
 
 /// Puts a message into its envelope.
@@ -170,13 +135,14 @@ pub(crate) fn gossip(mesh: MeshId, history: History, gossip: &Gossip) -> Vec<u8>
     envelope(mesh, history, gossip)
 }
 
-fn envelope<T: Serialize>(mesh: MeshId, history: History, content: &T) -> Vec<u8> {
+fn envelope<T: Versioned>(mesh: MeshId, history: History, content: &T) -> Vec<u8> {
+    let version = content.version();
     let mut frame = Vec::with_capacity(ENVELOPE_LEN + 64);
     frame.extend_from_slice(&mesh.0);
-    frame.extend_from_slice(&WIRE.to_be_bytes());
+    frame.extend_from_slice(&version.number().to_be_bytes());
     frame.extend_from_slice(&history.epoch.to_be_bytes());
     frame.extend_from_slice(&history.id.to_be_bytes());
-    frame.extend_from_slice(&encode(content));
+    frame.extend_from_slice(&content.to_form(version));
     frame
 }
 
@@ -200,22 +166,21 @@ pub(crate) fn ungossip(mesh: MeshId, frame: &[u8]) -> Result<(History, Gossip), 
     open(mesh, frame)
 }
 
-fn open<T: DeserializeOwned>(mesh: MeshId, frame: &[u8]) -> Result<(History, T), WireError> {
+fn open<T: Versioned>(mesh: MeshId, frame: &[u8]) -> Result<(History, T), WireError> {
     if frame.len() < ENVELOPE_LEN || frame.len() > FRAME_BYTES_MAX {
         return Err(WireError::Length);
     }
-    let (envelope, statement) = frame.split_at(ENVELOPE_LEN);
+    let (envelope, body) = frame.split_at(ENVELOPE_LEN);
     if envelope[..16] != mesh.0 {
         return Err(WireError::OtherMesh);
     }
-    let version = u16::from_be_bytes([envelope[16], envelope[17]]);
-    if version < WIRE_OLDEST {
-        return Err(WireError::Version(version));
-    }
+    let version =
+        Version::of(u16::from_be_bytes([envelope[16], envelope[17]])).map_err(WireError::Unreadable)?;
     let number =
         |at: usize| envelope[at..at + 8].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
     let history = History { epoch: number(18), id: number(26) };
-    Ok((history, decode(statement)?))
+    let content = T::from_form(body, version).map_err(WireError::Unreadable)?;
+    Ok((history, content))
 }
 
 #[cfg(test)]

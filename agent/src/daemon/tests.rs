@@ -7,8 +7,9 @@ use libp2p::identity::Keypair;
 use proto::alarm::{AlarmState, Reading};
 use proto::group::{Group, Tag, TagFilter, TagSets};
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
-use proto::io::{Accepted, DeployRequest, Request};
+use proto::io::{Accepted, DeployRequest, Request, Write, WriteId};
 use proto::lifecycle::LifecycleEvent;
+use proto::node::Fence;
 use proto::policy::Policy;
 use proto::revision::Revision;
 use proto::rollout::DeploymentStatus;
@@ -343,6 +344,10 @@ mod damage;
 impl Host {
     /// Starts its node from its store, and writes what the start asks for.
     fn restore(&self) -> Restored {
+        self.try_restore().unwrap()
+    }
+
+    fn try_restore(&self) -> Result<Restored, DaemonError> {
         let config = Config {
             host: identity::own_host_id(&self.keypair),
             mesh: self.mesh_key.id,
@@ -358,7 +363,7 @@ impl Host {
             log_kept: proto::config::LOG_KEPT_DEFAULT,
             fold_panics_on: None,
         };
-        restore(config, &self.store(), Clock::start()).unwrap()
+        restore(config, &self.store(), Clock::start())
     }
 
     /// Starts its node and ends it once everything is written. Returns its voter
@@ -435,6 +440,27 @@ fn a_store_put_back_from_an_earlier_day_is_set_aside_and_its_host_votes_under_a_
     assert_eq!((index, host.set_aside()), (0, 1));
     // The new store works like any other.
     assert_eq!((host.start_and_end().0 == after, host.set_aside()), (false, 1), "nothing joined it yet");
+}
+
+/// An agent that was downgraded by mistake.
+#[test]
+fn a_store_that_a_newer_agent_wrote_is_left_as_it_is() {
+    let host = Host::founding();
+    host.start_and_end();
+    let Restored { store, .. } = host.restore();
+    let (writer, mut done) = Writer::start(store, Ballast::hold(host.dir.path()));
+    let changes = vec![(b"M".to_vec(), Some(vec![255, 0, 9, 1, 2, 3]))];
+    writer.write(Write { id: WriteId(1_000), sync: true, changes, fence: Fence::default() }).unwrap();
+    done.blocking_recv().unwrap().unwrap();
+    drop(writer);
+    while done.blocking_recv().is_some() {}
+
+    for _ in 0..2 {
+        let refused = host.try_restore().err().map(|error| format!("{error:#}")).unwrap_or_default();
+        assert!(refused.contains("needs version 9, this agent reads up to"), "{refused}");
+        assert!(refused.contains("Start the version of the agent that wrote it"), "{refused}");
+        assert_eq!(host.set_aside(), 0);
+    }
 }
 
 #[test]

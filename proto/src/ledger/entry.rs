@@ -1,9 +1,8 @@
 //! The entries of the log, and the snapshot that can replace its beginning.
 
-use serde::{Deserialize, Serialize};
-
-use super::{VoterChange, Voters};
+use super::{Base, VoterChange, Voters};
 use crate::entry::Index;
+use crate::form::{Version, Versioned as _};
 use crate::recovery::SignedRecovery;
 
 /// The limit for indexes and terms. Real ones stay far below it, and there is room
@@ -14,7 +13,7 @@ pub(super) const NUMBER_MAX: u64 = 1 << 56;
 pub(crate) type ChainHash = [u8; 32];
 
 /// One entry of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogEntry {
     pub(crate) index: Index,
     pub(crate) term: u64,
@@ -22,7 +21,7 @@ pub(crate) struct LogEntry {
 }
 
 /// The content of a log entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     /// The first entry of a new leader.
     Empty,
@@ -46,7 +45,7 @@ impl LogEntry {
 
 /// The state up to some index, from which a host can start instead of from the
 /// entries before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) index: Index,
     pub(crate) term: u64,
@@ -63,8 +62,10 @@ pub(crate) type Seal = [u8; 32];
 impl Snapshot {
     pub(crate) fn seal(&self) -> Seal {
         let Snapshot { index, term, hash, voters, state } = self;
+        // Every agent takes these bytes in the same version, or the seals would differ.
+        let head = Base { index: *index, term: *term, hash: *hash, voters: voters.clone() };
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&crate::wire::encode(&(index, term, hash, voters)));
+        hasher.update(&head.to_form(Version::V4));
         hasher.update(state);
         *hasher.finalize().as_bytes()
     }
@@ -80,6 +81,7 @@ impl Snapshot {
 pub(crate) fn chain(before: &ChainHash, entry: &LogEntry) -> ChainHash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(before);
-    hasher.update(&crate::wire::encode(entry));
+    // Whatever is written or sent: the chain is the same for all agents.
+    hasher.update(&entry.to_form(Version::V4));
     *hasher.finalize().as_bytes()
 }

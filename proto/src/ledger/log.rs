@@ -7,7 +7,6 @@ use std::ops::Range;
 use protobuf::Message as _;
 use raft::eraftpb;
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
-use serde::{Deserialize, Serialize};
 
 use super::message::{conf_state, entry_to_raft, snapshot_to_raft};
 use super::stored::Hard;
@@ -16,7 +15,7 @@ use super::{ChainHash, LogEntry, Snapshot};
 use crate::entry::Index;
 
 /// The place before the first entry of a log.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Base {
     pub(crate) index: Index,
     pub(crate) term: u64,

@@ -8,10 +8,11 @@
 
 use protobuf::Message as _;
 use raft::eraftpb::{self, ConfChangeTransition, ConfChangeType, EntryType, MessageType};
-use serde::{Deserialize, Serialize};
 
 use super::{Content, LogEntry, Snapshot, VoterChange, Voters};
+use crate::form::{Version, Versioned as _};
 use crate::id::VoterId;
+use crate::recovery::SignedRecovery;
 
 /// The longest [`RaftMessage::context`], in bytes. raft-rs writes at most 16 of
 /// them.
@@ -21,7 +22,7 @@ pub(super) const CONTEXT_MAX: usize = 64;
 const RECOVERED: &[u8] = b"recovered";
 
 /// The kinds of message that may come from the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Append,
     AppendResponse,
@@ -36,7 +37,7 @@ pub(crate) enum Kind {
 }
 
 /// One message from a voter to another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RaftMessage {
     pub(crate) kind: Kind,
     pub(crate) to: VoterId,
@@ -132,7 +133,7 @@ pub(super) fn entry_to_raft(entry: &LogEntry) -> eraftpb::Entry {
         }
         Content::Recovered(signed) => {
             raft.context = RECOVERED.to_vec().into();
-            raft.data = crate::wire::encode(signed).into();
+            raft.data = signed.to_form(Version::NEWEST).into();
         }
     }
     raft
@@ -143,7 +144,8 @@ pub(super) fn entry_from_raft(entry: &eraftpb::Entry) -> LogEntry {
         EntryType::EntryNormal if entry.data.is_empty() => Content::Empty,
         // Only ever bytes that `entry_to_raft` wrote in this process.
         EntryType::EntryNormal if &*entry.context == RECOVERED => {
-            crate::wire::decode(&entry.data).map_or(Content::Empty, Content::Recovered)
+            let signed = SignedRecovery::from_form(&entry.data, Version::NEWEST);
+            signed.map_or(Content::Empty, |signed| Content::Recovered(Box::new(signed)))
         }
         EntryType::EntryNormal => Content::Entry(entry.data.to_vec()),
         // Only raft-rs or `entry_to_raft` in this process has written these bytes.
@@ -209,10 +211,10 @@ pub(super) fn snapshot_to_raft(snapshot: &Snapshot) -> eraftpb::Snapshot {
     raft.metadata = Some(metadata).into();
     // The data holds our whole snapshot: raft-rs carries it, and never looks
     // inside.
-    raft.data = crate::wire::encode(snapshot).into();
+    raft.data = snapshot.to_form(Version::NEWEST).into();
     raft
 }
 
 pub(super) fn snapshot_from_raft(raft: &eraftpb::Snapshot) -> Option<Snapshot> {
-    crate::wire::decode(&raft.data).ok()
+    Snapshot::from_form(&raft.data, Version::NEWEST).ok()
 }

@@ -6,16 +6,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
-
 use super::log::{Base, Log};
 use super::{Change, LogEntry, NUMBER_MAX, Snapshot};
 use crate::entry::Index;
-use crate::wire::{decode, encode};
+use crate::form::{Versioned, decode_record, encode_record};
 
 /// The promises of consensus: its term, its vote in that term, and what is
 /// committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Hard {
     pub(crate) term: u64,
     pub(crate) vote: u64,
@@ -47,6 +45,10 @@ pub(crate) enum StoredError {
     Gap(Index),
     #[error("the entries end at {last}, but up to {commit} was promised")]
     Short { last: Index, commit: Index },
+}
+
+fn encode<T: Versioned>(record: &T) -> Vec<u8> {
+    encode_record(record)
 }
 
 fn entry_key(index: Index) -> Vec<u8> {
@@ -86,8 +88,8 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> [Change; 2] {
 pub(crate) struct OnDisk<'a>(pub(crate) &'a BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl OnDisk<'_> {
-    fn record<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Option<T> {
-        decode(self.0.get(key)?).ok()
+    fn record<T: Versioned>(&self, key: &[u8]) -> Option<T> {
+        decode_record(self.0.get(key)?).ok()
     }
 
     pub(crate) fn hard(&self) -> Option<Hard> {
@@ -117,11 +119,11 @@ impl Restored {
     /// Reads the ledger from the store; `None` if the store holds none.
     pub(crate) fn read(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Option<Restored>, StoredError> {
         let Some(snapshot) = stored.get(b"S".as_slice()) else { return Ok(None) };
-        let snapshot: Snapshot = decode(snapshot).map_err(|_| StoredError::Damaged("S"))?;
+        let snapshot: Snapshot = decode_record(snapshot).map_err(|_| StoredError::Damaged("S"))?;
         let base = stored.get(b"B".as_slice()).ok_or(StoredError::Missing("B"))?;
-        let base: Base = decode(base).map_err(|_| StoredError::Damaged("B"))?;
+        let base: Base = decode_record(base).map_err(|_| StoredError::Damaged("B"))?;
         let hard = stored.get(b"H".as_slice()).ok_or(StoredError::Missing("H"))?;
-        let hard: Hard = decode(hard).map_err(|_| StoredError::Damaged("H"))?;
+        let hard: Hard = decode_record(hard).map_err(|_| StoredError::Damaged("H"))?;
         if !snapshot.is_sound() || hard.term >= NUMBER_MAX {
             return Err(StoredError::Damaged(if snapshot.is_sound() { "H" } else { "S" }));
         }
@@ -158,7 +160,7 @@ fn indexes(stored: &BTreeMap<Vec<u8>, Vec<u8>>, most: Index) -> Range<Index> {
 fn read_entries(stored: &BTreeMap<Vec<u8>, Vec<u8>>, base: &Base) -> Result<Vec<LogEntry>, StoredError> {
     let (mut entries, mut last, mut term) = (Vec::new(), base.index, base.term);
     for (_, value) in stored.range(entry_key(base.index + 1)..=entry_key(Index::MAX)) {
-        let entry: LogEntry = decode(value).map_err(|_| StoredError::Damaged("E"))?;
+        let entry: LogEntry = decode_record(value).map_err(|_| StoredError::Damaged("E"))?;
         if entry.index != last + 1 {
             return Err(StoredError::Gap(last + 1));
         }

@@ -181,10 +181,9 @@ impl Replica {
 
     /// Checks that what others rely on would survive a power loss.
     fn check_promise(&self, message: &RaftMessage) {
-        let hard: stored::Hard = self
-            .durable
-            .get(b"H".as_slice())
-            .map_or_else(Default::default, |bytes| crate::wire::decode(bytes).expect("it wrote that itself"));
+        let hard: stored::Hard = self.durable.get(b"H".as_slice()).map_or_else(Default::default, |bytes| {
+            crate::form::decode_record(bytes).expect("it wrote that itself")
+        });
         let is_answer = matches!(message.kind, Kind::RequestPreVote | Kind::RequestPreVoteResponse);
         assert!(is_answer || hard.term >= message.term, "{message:?} with {hard:?} on the disk");
         if message.kind == Kind::RequestVoteResponse && !message.reject {

@@ -4,8 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::id::VoterId;
 
 /// The time that a voter must be Down before it is replaced. Suspicion alone never
@@ -17,7 +15,7 @@ const NOBODY: VoterId = VoterId(0);
 
 /// The voters, the outgoing voters while a change is under way, and the learners,
 /// which get the log before they may vote.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Voters {
     pub(crate) voters: BTreeSet<VoterId>,
     /// Not empty while a joint change is under way: then both sets must agree.
@@ -26,7 +24,7 @@ pub(crate) struct Voters {
 }
 
 /// A change of the voters. An empty one completes the joint change under way.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct VoterChange {
     pub(crate) add: Vec<VoterId>,
     pub(crate) learn: Vec<VoterId>,

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::form::Versioned as _;
 use crate::id::HostId;
 use crate::mesh::liveness::SILENCE_MAX;
 use crate::statement::{Report, Statement};
 use crate::time::{LedgerTime, Time};
-use crate::wire;
 
 /// The time that each host waits for the one before.
 const STAGGER: Duration = Duration::from_millis(300);
@@ -29,7 +29,7 @@ impl Duties {
     pub(super) fn set(&mut self, me: HostId, hosts: &[HostId], statements: Vec<Statement>, now: Time) {
         let mut due = BTreeMap::new();
         for statement in statements {
-            let key = *blake3::hash(&wire::encode(&statement)).as_bytes();
+            let key = *blake3::hash(&statement.encode()).as_bytes();
             let fresh = || now + steady(&statement) + wait(me, hosts, &key);
             let at = self.due.get(&key).map_or_else(fresh, |(at, _)| *at);
             due.insert(key, (at, statement));
@@ -39,7 +39,7 @@ impl Duties {
 
     /// Returns true if the ledger still lacks this statement.
     pub(super) fn lacks(&self, statement: &Statement) -> bool {
-        self.due.contains_key(blake3::hash(&wire::encode(statement)).as_bytes())
+        self.due.contains_key(blake3::hash(&statement.encode()).as_bytes())
     }
 
     /// Returns the statements that this host is to propose now.

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{Heard, HeardClock, Node, Why};
 use crate::entry::Index;
+use crate::form::Unreadable;
 use crate::id::HostId;
 use crate::io::{Notice, Output, WriteId};
 use crate::ledger::{ChainHash, RaftMessage, Refused};
 use crate::mesh::liveness::{BEACON_EVERY, LOST_TOLD_MAX};
 use crate::time::Time;
-use crate::wire::{self, Beacon, Message};
+use crate::wire::{self, Beacon, Message, WireError};
 
 impl Node {
     pub(super) fn on_connected(&mut self, host: HostId, now: Time) {
@@ -23,10 +24,7 @@ impl Node {
     pub(super) fn on_frame(&mut self, from: HostId, frame: &[u8], now: Time) {
         let (history, message) = match wire::unframe(self.config.mesh, frame) {
             Ok(read) => read,
-            Err(error) => {
-                tracing::debug!(%from, %error, "frame refused");
-                return;
-            }
+            Err(error) => return self.on_unread(from, error),
         };
         if self.liveness.heard(from, now) {
             self.deadlines.set(Why::Beacon, now);
@@ -51,6 +49,17 @@ impl Node {
             Message::WhereAre(hosts) => self.on_where_are(from, &hosts),
             Message::Places(places) => self.on_places(from, places, now),
             Message::Seen { group, number, error } => self.on_seen(from, &group, number, error, now),
+        }
+    }
+
+    /// Refuses a frame. That a neighbour's agent is newer is told once, because this host
+    /// follows nothing that it says.
+    fn on_unread(&mut self, from: HostId, error: WireError) {
+        match error {
+            WireError::Unreadable(Unreadable::NeedsVersion { needs, .. }) if self.newer.insert(from) => {
+                tracing::warn!(%from, needs, "a newer agent's frame is refused: install its version here too");
+            }
+            error => tracing::debug!(%from, %error, "frame refused"),
         }
     }
 

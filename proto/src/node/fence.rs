@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::form;
 use crate::ledger::Change;
-use crate::wire;
 
 /// The key of the record in the store. It is the first of all keys, far from the
 /// large snapshot that sled would otherwise rewrite with it.
@@ -66,7 +66,7 @@ impl Fence {
 
     /// Returns the fence that a store with these contents has if it lost nothing.
     pub fn of(contents: &BTreeMap<Vec<u8>, Vec<u8>>) -> Fence {
-        contents.get(KEY).and_then(|bytes| wire::decode(bytes).ok()).unwrap_or_default()
+        contents.get(KEY).and_then(|bytes| form::decode_record(bytes).ok()).unwrap_or_default()
     }
 
     /// Encodes the fence, always to the same length.
@@ -134,7 +134,7 @@ impl Account {
             self.fence.digest ^= before.unwrap_or(0);
         }
         self.fence.writes = self.fence.writes.saturating_add(1);
-        changes.push((KEY.to_vec(), Some(wire::encode(&self.fence))));
+        changes.push((KEY.to_vec(), Some(form::encode_record(&self.fence))));
         self.fence
     }
 }

@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 
 use super::{Node, decode_entry};
-use crate::entry::{Entry, Index, NotAnEntry};
+use crate::entry::{Entry, Index};
+use crate::form::Unreadable;
 use crate::id::HostId;
 use crate::io::{Notice, Output, Refusal};
 use crate::ledger::Seal;
@@ -27,14 +28,14 @@ use crate::statement::{Intent, Statement};
 pub enum Halt {
     /// An entry cannot be read.
     #[error(
-        "entry {index} of the ledger cannot be read: {cause}; this host folds no further and takes no turns: \
-         install the agent's version that the other hosts have, and start it again"
+        "entry {index} {cause}: this host folds no further and takes no turns; install the version of the agent \
+         that the other hosts have, and start it again"
     )]
     Unreadable {
         /// The index of the entry.
         index: Index,
         /// The reason why it cannot be read.
-        cause: NotAnEntry,
+        cause: Unreadable,
     },
     /// Folding an entry panicked.
     #[error(

@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Node;
 use super::proposals::GIVE_UP_AFTER;
 use crate::entry::{Entry, ProposalId, STATEMENT_BYTES_MAX};
+use crate::form::Versioned as _;
 use crate::id::HostId;
 use crate::statement::{Finding, Statement};
 use crate::time::Time;
-use crate::wire::{self, Message};
+use crate::wire::Message;
 
 /// The most proposals that wait for more relays; the oldest is dropped first. This
 /// is enough for everything that the hosts of one zone propose while they cannot
@@ -55,7 +56,7 @@ impl Node {
             tracing::debug!(%from, %error, "a proposal is refused");
             return;
         }
-        let bytes = wire::encode(&statement);
+        let bytes = statement.encode();
         if bytes.len() > STATEMENT_BYTES_MAX || statement.check_author(id.host).is_err() {
             return;
         }

@@ -11,10 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::{Halt, Node, StartError, Why};
 use crate::entry::{Entry, Index, ProposalId};
+use crate::form;
 use crate::id::{HostId, VoterId};
 use crate::io::{Accepted, Refusal, RequestId, WriteId};
 use crate::ledger::{Change, Content, LogEntry};
@@ -23,13 +22,13 @@ use crate::recovery::{
 };
 use crate::statement::{Intent, Report, Statement};
 use crate::time::Time;
-use crate::wire::{self, Message};
+use crate::wire::Message;
 
 /// The key of their record in the store.
 const KEY: &[u8] = b"R";
 
 /// A recovery that this host has verified.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KnownRecovery {
     pub(crate) signed: SignedRecovery,
     /// False if this host holds committed entries that the recovered ledger lacks.
@@ -54,15 +53,15 @@ pub(super) struct Recoveries {
 impl Recoveries {
     pub(super) fn read(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Self, StartError> {
         let Some(bytes) = stored.get(KEY) else { return Ok(Recoveries::default()) };
-        let damaged = |_| StartError::Corrupt("record R is damaged".into());
-        let known: Vec<KnownRecovery> = wire::decode(bytes).map_err(damaged)?;
+        let known: Vec<KnownRecovery> =
+            form::decode_record(bytes).map_err(|cause| StartError::of_record((KEY, cause)))?;
         let followed = known.iter().rfind(|known| known.is_followed);
         let history = followed.map(|known| known.signed.history()).unwrap_or_default();
         Ok(Recoveries { known, history, told: history, ..Recoveries::default() })
     }
 
     fn to_change(&self) -> Change {
-        (KEY.to_vec(), Some(wire::encode(&self.known)))
+        (KEY.to_vec(), Some(form::encode_record(&self.known)))
     }
 
     fn followed(&self) -> impl DoubleEndedIterator<Item = &SignedRecovery> {

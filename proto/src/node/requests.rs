@@ -7,6 +7,7 @@ use rand::Rng;
 use super::Node;
 use super::proposals::{GIVE_UP_AFTER, Pending, REQUESTS_MAX};
 use crate::entry::{STATEMENT_BYTES_MAX, Submission};
+use crate::form::Versioned as _;
 use crate::id::{DeploymentId, Digest, GroupName};
 use crate::io::{self, Accepted, DeployRequest, Output, Refusal, Reply, Request, RequestId, Until};
 use crate::policy::Policy;
@@ -14,7 +15,6 @@ use crate::revision::Revision;
 use crate::rollout::DeploymentStatus;
 use crate::statement::{Intent, Statement};
 use crate::time::Time;
-use crate::wire;
 
 impl Node {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request, now: Time) {
@@ -74,7 +74,7 @@ impl Node {
         };
         let statement = Statement::from(intent.fitted());
         self.state.check(self.config.host, &statement)?;
-        let size = wire::encode(&statement).len();
+        let size = statement.encode().len();
         if size > STATEMENT_BYTES_MAX {
             return Err(Refusal::Limit {
                 what: format!("{size} bytes in one entry"),

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::form::{self, Unreadable};
 use crate::id::{DeploymentId, HostId, MeshId, VoterId};
 use crate::ledger::Change;
 use crate::run::Record;
-use crate::state::{self, NotAState};
-use crate::wire;
+use crate::state::NotAState;
 
 use super::Loss;
 
@@ -38,32 +37,46 @@ pub enum StartError {
     /// corrupt one, the store must be set aside, and the host joins anew.
     #[error("the store has lost something: {0}")]
     Forgotten(Loss),
-    /// An agent of another version wrote the store. Nothing is damaged.
+    /// An agent of another version wrote the store. Nothing is damaged, and nothing is
+    /// changed.
     #[error(
-        "the store holds a state of version {stored}, this agent reads version {reads}: start the version of the \
-         agent that wrote it, or use another data directory and join the mesh anew"
+        "{what} {cause}: nothing was changed. Start the version of the agent that wrote it, or use another data \
+         directory and join the mesh anew"
     )]
     OtherVersion {
-        /// The version in the store.
-        stored: u16,
-        /// The version that this agent reads.
-        reads: u16,
+        /// What was written in that version.
+        what: String,
+        /// The reason why this agent cannot read it.
+        cause: Unreadable,
     },
 }
 
 impl StartError {
     pub(super) fn of_snapshot(error: NotAState) -> Self {
+        let corrupt = || StartError::Corrupt(format!("the snapshot: {error}"));
         match error {
-            NotAState::Version(stored) => StartError::OtherVersion { stored, reads: state::VERSION },
-            NotAState::Malformed | NotAState::Index(..) => {
-                StartError::Corrupt(format!("the snapshot: {error}"))
+            NotAState::Unreadable(Unreadable::Malformed) | NotAState::Inconsistent | NotAState::Index(..) => {
+                corrupt()
+            }
+            NotAState::Unreadable(cause) => {
+                StartError::OtherVersion { what: "the state in the store".into(), cause }
+            }
+        }
+    }
+
+    pub(super) fn of_record((key, cause): (&[u8], Unreadable)) -> Self {
+        let key = key.first().map(|first| char::from(*first).to_string()).unwrap_or_default();
+        match cause {
+            Unreadable::Malformed => StartError::Corrupt(format!("record {key} is damaged")),
+            Unreadable::NeedsVersion { .. } | Unreadable::Outdated { .. } => {
+                StartError::OtherVersion { what: format!("record {key} of the store"), cause }
             }
         }
     }
 }
 
 /// The host and mesh that the store belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub(crate) format: u16,
     pub(crate) host: HostId,
@@ -75,7 +88,8 @@ pub(crate) struct Meta {
 
 /// The format of [`Meta`]. Format 2 comes with an account of the writes: see
 /// `node/fence.rs`. A store of format 1 has none, so it could not be told from a
-/// damaged one. This agent could not read its ledger either.
+/// damaged one. This agent could not read its ledger either. A later format is the number
+/// of the newest version in which anything in the store is written.
 const META_FORMAT: u16 = 2;
 const META_KEY: &[u8] = b"M";
 
@@ -96,11 +110,15 @@ impl Meta {
             let (host, mesh) = (config.host, config.mesh);
             return Ok(Meta { format: META_FORMAT, host, mesh, voter, incarnation: 1 });
         };
-        let meta: Meta =
-            wire::decode(bytes).map_err(|_| StartError::Corrupt("record M is damaged".into()))?;
-        if meta.format != META_FORMAT {
-            return Err(StartError::OtherVersion { stored: meta.format, reads: META_FORMAT });
+        let of_record = |cause| StartError::of_record((META_KEY, cause));
+        let format = form::first_number(bytes).map_err(of_record)?;
+        if format > META_FORMAT {
+            return Err(of_record(Unreadable::needs(format)));
         }
+        if format < META_FORMAT {
+            return Err(of_record(Unreadable::Outdated { version: format, reads_from: META_FORMAT }));
+        }
+        let meta: Meta = form::decode_record(bytes).map_err(of_record)?;
         if meta.mesh != config.mesh {
             return Err(StartError::OtherMesh { stored: meta.mesh, wanted: config.mesh });
         }
@@ -111,13 +129,13 @@ impl Meta {
     }
 
     pub(super) fn to_change(&self) -> Change {
-        (META_KEY.to_vec(), Some(wire::encode(self)))
+        (META_KEY.to_vec(), Some(form::encode_record(self)))
     }
 }
 
 /// Returns the change that sets the journal's record of a turn, or deletes it.
 pub(super) fn journal_change(deployment: DeploymentId, record: Option<&Record>) -> Change {
-    (journal_key(deployment), record.map(wire::encode))
+    (journal_key(deployment), record.map(|record| form::encode_record(record)))
 }
 
 fn journal_key(deployment: DeploymentId) -> Vec<u8> {
@@ -130,15 +148,13 @@ pub(super) fn read_journal(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Vec<Re
     stored
         .iter()
         .filter(|(key, _)| key.first() == Some(&b'J'))
-        .map(|(_, value)| {
-            wire::decode(value).map_err(|_| StartError::Corrupt("a record J is damaged".into()))
-        })
+        .map(|(key, value)| form::decode_record(value).map_err(|cause| StartError::of_record((key, cause))))
         .collect()
 }
 
 /// Returns the number under which the store's host votes.
 pub(crate) fn stored_voter(stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<VoterId> {
-    wire::decode(stored.get(META_KEY)?).ok().map(|meta: Meta| meta.voter)
+    form::decode_record(stored.get(META_KEY)?).ok().map(|meta: Meta| meta.voter)
 }
 
 /// Returns the event that the store's journal says may be running in a turn.
@@ -146,6 +162,6 @@ pub(crate) fn stored_running(
     stored: &BTreeMap<Vec<u8>, Vec<u8>>,
     deployment: DeploymentId,
 ) -> Option<crate::lifecycle::LifecycleEvent> {
-    let record: Record = wire::decode(stored.get(&journal_key(deployment))?).ok()?;
+    let record: Record = form::decode_record(stored.get(&journal_key(deployment))?).ok()?;
     record.running()
 }

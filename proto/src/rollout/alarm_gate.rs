@@ -1,8 +1,6 @@
 //! The group's alarms, as far as a rollout knows them: enough to hold back turns,
 //! and to stop.
 
-use serde::{Deserialize, Serialize};
-
 use super::{Blocker, ReasonCode, Rollout, Verdict};
 use crate::alarm::StoppedBy;
 use crate::id::HostId;
@@ -10,7 +8,7 @@ use crate::time::LedgerTime;
 
 /// The state of the alarms that decides whether turns may begin. The gate is open
 /// if there are no alarms, or none of them counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct AlarmGate {
     /// The number of alarms that were not read since the deployment began.
     pub unread: u32,

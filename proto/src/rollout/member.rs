@@ -1,7 +1,5 @@
 //! One host as seen by one deployment, and the sums over all hosts.
 
-use serde::{Deserialize, Serialize};
-
 use crate::entry::TurnOutcome;
 use crate::id::Digest;
 use crate::lifecycle::LifecycleEvent;
@@ -9,7 +7,7 @@ use crate::time::LedgerTime;
 
 /// The health of the application on a host, by the outcome of its last turn. A host
 /// that never had a turn is unhealthy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     /// The last turn succeeded.
     Healthy,
@@ -19,7 +17,7 @@ pub enum Health {
 
 /// The revision on a host, compared with that of one deployment. (CodeDeploy orders
 /// hosts by it.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Installed {
     /// Not known, because the host had no turn yet or a turn failed on it.
     Unknown,
@@ -30,7 +28,7 @@ pub enum Installed {
 }
 
 /// The standing of one host in one group, between deployments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// The health by the outcome of its last turn.
     pub health: Health,
@@ -39,7 +37,7 @@ pub struct Standing {
 }
 
 /// The stage of one host in a deployment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// The host counts for the minimum, but is not to be deployed to.
     NotTargeted,
@@ -69,7 +67,7 @@ pub enum Stage {
 }
 
 /// One host of the group, as seen by one deployment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The stage of its turn.
     pub stage: Stage,
@@ -102,7 +100,7 @@ pub struct Member {
 const LAST: u32 = 1 << 31;
 
 /// Sums over the members, kept up to date so that an entry costs O(log hosts).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Hosts in service now: healthy by their last turn and their check, up, and
     /// not in a turn.

@@ -14,8 +14,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::{Member, Rollout, Stage, Wave};
 use crate::entry::{ErrorCode, Failure, TurnOutcome};
 use crate::id::HostId;
@@ -46,30 +44,30 @@ pub struct Part<'a> {
 }
 
 /// The numbers of the hosts that a group's past deployments refer to.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Roster(pub(super) BTreeMap<HostId, u32>);
 
 /// The turns of all hosts, grouped by what they have in common.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Past {
-    turns: BTreeMap<Kind, Vec<PastTurn>>,
+    pub(super) turns: BTreeMap<Kind, Vec<PastTurn>>,
     /// The messages of hosts about their failures.
-    told: BTreeMap<HostId, Told>,
+    pub(super) told: BTreeMap<HostId, Told>,
     /// Hosts whose turn began anew, with the event in which it was interrupted; at
     /// most [`FAILURES_TOLD`] of them.
-    anew: BTreeMap<HostId, LifecycleEvent>,
+    pub(super) anew: BTreeMap<HostId, LifecycleEvent>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Kind {
-    wave: u32,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Kind {
+    pub(super) wave: u32,
     /// True if the turn started, so that the application was touched.
-    started: bool,
-    how: How,
+    pub(super) started: bool,
+    pub(super) how: How,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum How {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum How {
     NotTargeted,
     Skipped,
     Succeeded,
@@ -83,22 +81,22 @@ enum How {
 }
 
 /// One host, stored as the difference from the one before of the same kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct PastTurn {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PastTurn {
     /// The numbers that lie between the two hosts.
-    gap: u32,
+    pub(super) gap: u32,
     /// The milliseconds by which the turn ended later; for the first host, since
     /// the deployment began.
-    later: i64,
+    pub(super) later: i64,
     /// The milliseconds from the turn's start to its end.
-    took: u64,
+    pub(super) took: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Told {
-    script: String,
-    message: String,
-    log: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) script: String,
+    pub(super) message: String,
+    pub(super) log: String,
 }
 
 /// The current place in the list of one kind, when writing or reading it.

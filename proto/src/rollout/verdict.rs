@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::{Counts, Rollout, Zone};
 
 /// The status of a deployment (CodeDeploy's terms).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the words are CodeDeploy's")]
 pub enum DeploymentStatus {
     Created,
@@ -46,7 +44,7 @@ impl DeploymentStatus {
 }
 
 /// The reason why a deployment did not succeed, or never began.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// The kind of reason.
     pub code: ReasonCode,
@@ -61,7 +59,7 @@ pub struct Reason {
 }
 
 /// The numbers of one zone at the time of a verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneReason {
     /// The name of the zone; empty for hosts without a zone.
     pub name: String,
@@ -81,7 +79,7 @@ impl ZoneReason {
 }
 
 /// The kind of a reason, with CodeDeploy's code where it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReasonCode {
     /// One more host out of service would break the minimum, or too few hosts
     /// succeeded.
@@ -242,7 +240,7 @@ fn of_zone(f: &mut fmt::Formatter<'_>, zone: &ZoneReason, reason: &Reason) -> fm
 }
 
 /// The result of the deployment, once the turns under way are over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It succeeds.
     Succeeded,

@@ -7,8 +7,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::{Counts, Entrant, Health, Member, Rollout, Stage};
 use crate::entry::TurnOutcome;
 use crate::id::HostId;
@@ -16,7 +14,7 @@ use crate::policy::Policy;
 use crate::time::LedgerTime;
 
 /// The kind of a wave: which hosts it consists of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaveKind {
     /// All hosts that are left.
     Rest,
@@ -27,7 +25,7 @@ pub enum WaveKind {
 }
 
 /// Hosts that are risked together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wave {
     /// The kind of the wave.
     pub kind: WaveKind,
@@ -44,7 +42,7 @@ pub struct Wave {
 }
 
 /// All waves of a rollout, and the current one.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) struct Waves {
     pub(super) list: Vec<Wave>,
     pub(super) current: u32,
@@ -55,7 +53,7 @@ pub(super) struct Waves {
 }
 
 /// One zone of the group, in a deployment that goes zone by zone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
     /// The name of the zone; empty for hosts without a zone.
     pub name: String,

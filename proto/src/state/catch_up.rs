@@ -19,8 +19,6 @@ mod place;
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use super::{Good, GroupState, State, Timer};
 use crate::deployment_kind::DeploymentKind;
 use crate::entry::{ErrorCode, Submission};
@@ -37,7 +35,7 @@ pub use place::CatchUp;
 pub const ATTEMPTS_MAX: u8 = 2;
 
 /// A host that may have to be brought to its group's last good revision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behind {
     /// The reason why the host fell behind.
     pub cause: Cause,
@@ -48,7 +46,7 @@ pub struct Behind {
 }
 
 /// The reason why a host fell behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The host is new to the group.
     Joined,
@@ -67,7 +65,7 @@ pub enum Cause {
 }
 
 /// Failed attempts to bring a host up to date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tried {
     /// The revision that was tried.
     pub revision: Digest,

@@ -7,14 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::{DeploymentId, HostId, LedgerTime, State, Timer};
 use crate::rollout::{Rollout, Stage};
 use crate::statement::SUSPECTS_NAMED_MAX;
 
 /// A deferral: what a host said that waits with its start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deferral {
     /// The time at which the host got its lease.
     pub leased: LedgerTime,

@@ -1,74 +1,38 @@
 //! Encodes the folded state for snapshots.
 //!
-//! The bytes begin with the version of their form, because an agent of another
-//! version may use another form. A host that is offered a state of another version
-//! ignores it, and goes on with entries. A host that finds one in its own store
-//! does not start, because it must not forget what it has promised. Version 3 has
-//! new fields in the middle of groups and policies. Older agents are no longer
-//! heard (see [`crate::wire::WIRE`]), so no earlier form is read.
-//!
-//! Version 4 adds the hosts that lack disk space, at the end. A state without any is
-//! written as version 3. So an agent of the last release can read it, and agents of
-//! both releases seal the same bytes. A state with such hosts exists only once all
-//! agents of the mesh are newer.
+//! A host that is offered a state of a version that it does not read ignores it, and goes
+//! on with entries. A host that finds one in its own store does not start, because it must
+//! not forget what it has promised.
 
 use super::{GroupState, Host, State};
 use crate::entry::Index;
+use crate::form::{self, Unreadable};
 use crate::group::Group;
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::Rollout;
-use crate::wire;
-
-/// The newest version of the form.
-pub(crate) const VERSION: u16 = 4;
-/// The version without [`State::shortages`].
-const VERSION_BEFORE: u16 = 3;
-/// The encoding of an empty map, with which a state of the newest version ends if
-/// no host lacks disk space.
-const NO_SHORTAGES: u8 = 0;
-/// The byte before the version. No number in our codec begins with it, so it tells
-/// states apart from those that had no version yet.
-const MARK: u8 = 255;
 
 /// The reason why bytes are not the wanted state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAState {
-    #[error("it is a state of version {0}, this agent reads versions {VERSION_BEFORE} and {VERSION}")]
-    Version(u16),
-    #[error("it is no state")]
-    Malformed,
-    #[error("it is a state as of entry {0}, not {1}")]
+    #[error("the state {0}")]
+    Unreadable(Unreadable),
+    #[error("the parts of the state contradict each other")]
+    Inconsistent,
+    #[error("the state is of entry {0}, not of entry {1}")]
     Index(Index, Index),
 }
 
 impl State {
     /// Encodes the state for a snapshot.
     pub fn encode(&self) -> Vec<u8> {
-        let mut form = wire::encode(self);
-        let version = match self.shortages.is_empty() {
-            true => {
-                assert_eq!(form.pop(), Some(NO_SHORTAGES), "an empty map is encoded as its length");
-                VERSION_BEFORE
-            }
-            false => VERSION,
-        };
-        let [high, low] = version.to_be_bytes();
-        [&[MARK, high, low], form.as_slice()].concat()
+        form::encode_state(self)
     }
 
     /// Decodes the bytes of a snapshot, if they are a state as of `index`.
     pub(crate) fn decode(bytes: &[u8], index: Index) -> Result<State, NotAState> {
-        let Some(([MARK, high, low], form)) = bytes.split_first_chunk::<3>() else {
-            return Err(NotAState::Malformed);
-        };
-        let read = match u16::from_be_bytes([*high, *low]) {
-            VERSION => wire::decode(form),
-            VERSION_BEFORE => wire::decode(&[form, &[NO_SHORTAGES]].concat()),
-            other => return Err(NotAState::Version(other)),
-        };
-        let state: State = read.map_err(|_| NotAState::Malformed)?;
+        let state = form::decode_state(bytes).map_err(NotAState::Unreadable)?;
         if !state.is_consistent() {
-            return Err(NotAState::Malformed);
+            return Err(NotAState::Inconsistent);
         }
         if state.index == index { Ok(state) } else { Err(NotAState::Index(state.index, index)) }
     }
@@ -170,13 +134,13 @@ mod tests {
         let mut bad = good.clone();
         let group = bad.groups.values_mut().next().expect("a group");
         group.group.policy.turn_timeout = std::time::Duration::MAX;
-        assert_eq!(State::decode(&bad.encode(), bad.index), Err(NotAState::Malformed));
+        assert_eq!(State::decode(&bad.encode(), bad.index), Err(NotAState::Inconsistent));
         let mut bad = good.clone();
         bad.hosts.values_mut().next().expect("a host").record.name = "a\u{1b}[2J".into();
-        assert_eq!(State::decode(&bad.encode(), bad.index), Err(NotAState::Malformed));
+        assert_eq!(State::decode(&bad.encode(), bad.index), Err(NotAState::Inconsistent));
         let mut bad = good;
         bad.rollouts.values_mut().next().expect("a rollout").submission.revision.origin = "x".repeat(5_000);
-        assert_eq!(State::decode(&bad.encode(), bad.index), Err(NotAState::Malformed));
+        assert_eq!(State::decode(&bad.encode(), bad.index), Err(NotAState::Inconsistent));
     }
 
     proptest::proptest! {
@@ -206,16 +170,17 @@ mod tests {
     }
 
     #[test]
-    fn a_state_of_another_version_is_named_and_one_of_none_is_told_apart() {
-        let mut newer = State::founding().encode();
-        newer[2] = 5;
-        assert_eq!(State::decode(&newer, 1), Err(NotAState::Version(5)));
-        newer[2] = 2;
-        assert_eq!(State::decode(&newer, 1), Err(NotAState::Version(2)));
-        assert_eq!(State::decode(&wire::encode(&State::founding()), 1), Err(NotAState::Malformed));
+    fn a_state_of_another_version_is_named_and_one_of_none_is_malformed() {
+        let refused = |bytes: &[u8]| State::decode(bytes, 1).expect_err("refused").to_string();
+        let mut other = State::founding().encode();
+        other[2] = 5;
+        assert_eq!(refused(&other), "the state needs version 5, this agent reads up to 4");
+        other[2] = 2;
+        assert_eq!(refused(&other), "the state is of version 2, this agent reads from 3 on");
         let whole = State::founding().encode();
+        assert_eq!(refused(&whole[3..]), "the state is malformed");
         for length in 0..whole.len() {
-            assert_eq!(State::decode(&whole[..length], 1), Err(NotAState::Malformed), "{length} bytes");
+            assert_eq!(refused(&whole[..length]), "the state is malformed", "{length} bytes");
         }
     }
 }

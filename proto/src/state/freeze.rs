@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::{State, Timer};
 use crate::entry::Submission;
 use crate::id::GroupName;
@@ -20,7 +18,7 @@ pub const FREEZE_MAX: Duration = Duration::from_secs(FREEZE_MAX_DAYS * 24 * 3_60
 const FREEZE_MAX_DAYS: u64 = 366;
 
 /// A freeze of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Freeze {
     /// The end of the freeze.
     pub until: LedgerTime,

@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::{GroupState, State, Timer};
 use crate::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, Index};
 use crate::health::ERROR_BYTES_MAX;
@@ -22,7 +20,7 @@ use crate::time::LedgerTime;
 const UNWELL_KEPT: usize = 10;
 
 /// A host that its group's check has found unwell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ailing {
     /// The time at which the ledger learned of it.
     pub since: LedgerTime,
@@ -31,7 +29,7 @@ pub struct Ailing {
 }
 
 /// The health of one host by its group's check, as the ledger knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Checked {
     /// `None` if the last word was good, or if there was none since the host's
     /// turn.
@@ -40,9 +38,9 @@ pub struct Checked {
     /// since its turn.
     pub well_since: Option<LedgerTime>,
     /// The last entry that changed any of this.
-    changed_at: Index,
+    pub(super) changed_at: Index,
     /// The recent times at which it was found unwell, the newest last.
-    unwell_at: Vec<LedgerTime>,
+    pub(super) unwell_at: Vec<LedgerTime>,
 }
 
 impl GroupState {

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
-
 use super::{GROUPS_MAX, GroupState, HOSTS_MAX, Host, REMOVED_KEPT, Removed, STARTS_KEPT, State};
 use crate::alarm::ALARMS_MAX;
 use crate::entry::{ErrorCode, HostRecord};
@@ -16,7 +14,7 @@ use crate::trigger::TRIGGERS_MAX;
 
 /// Another agent with a host's key. Neither may act for the host until one of them
 /// has been stopped and the other was started again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Twin {
     /// The addresses at which the other agent can be dialled. The host's record has
     /// those of the agent that spoke last.
@@ -52,13 +50,13 @@ const RETIRED_KEPT: usize = 1_024;
 
 /// The numbers in consensus: which host has which, and which ones hosts have
 /// dropped. A host that claimed another host's number would vote in its place.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) struct Taken {
-    by: BTreeMap<VoterId, HostId>,
+    pub(super) by: BTreeMap<VoterId, HostId>,
     /// The dropped numbers and the hosts that had them, the last one at the end. If
     /// two agents run with the same key, each announces its own number again and
     /// again.
-    retired: VecDeque<(VoterId, HostId)>,
+    pub(super) retired: VecDeque<(VoterId, HostId)>,
 }
 
 impl Taken {

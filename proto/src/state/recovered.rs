@@ -1,7 +1,5 @@
 //! Folds recoveries of the mesh.
 
-use serde::{Deserialize, Serialize};
-
 use super::{Host, State};
 use crate::entry::Index;
 use crate::id::{HostId, VoterId};
@@ -9,7 +7,7 @@ use crate::recovery::{RECOVERIES_MAX, Recovery, SignedRecovery, renumbered};
 use crate::time::LedgerTime;
 
 /// One recovery, as the ledger has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
     /// The number of this recovery, counted from 1.
     pub epoch: u64,
@@ -23,7 +21,7 @@ pub struct Recovered {
     pub host: HostId,
     /// The voters' hosts that were given up.
     pub gone: Vec<HostId>,
-    id: [u8; 32],
+    pub(super) id: [u8; 32],
 }
 
 impl State {

@@ -8,8 +8,6 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
 use super::State;
 use crate::entry::{Entry, Index, ProposalId};
 use crate::statement::Statement;
@@ -28,21 +26,21 @@ const STARTS_KEPT: usize = 2;
 pub const NUMBERS_KEPT: u32 = u128::BITS;
 
 /// The memory of one proposer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Proposer {
     /// Its last entry that could undo others.
-    last: Index,
+    pub(super) last: Index,
     /// Its starts; the one that spoke last is at the end.
-    starts: VecDeque<Start>,
+    pub(super) starts: VecDeque<Start>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Start {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Start {
     /// The name of the start: the incarnation, and a number drawn at random.
-    name: (u64, u32),
-    newest: u32,
+    pub(super) name: (u64, u32),
+    pub(super) newest: u32,
     /// A bit set: bit n is set if the proposal n before the newest was seen.
-    seen: u128,
+    pub(super) seen: u128,
 }
 
 /// Splits a proposal id into its start, and its number within that start.

@@ -12,14 +12,12 @@
 //! Deferrals (`deferrals.rs`) are similar, but they extend the start timeout: a host
 //! whose neighbours are suspect cannot help itself, and suspicion is soon over.
 
-use serde::{Deserialize, Serialize};
-
 use super::{DeploymentId, HostId, LedgerTime, State};
 use crate::entry::Shortage;
 use crate::rollout::{Rollout, Stage};
 
 /// A host that lacks disk space for a deployment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short {
     /// The time at which the host first said so.
     pub since: LedgerTime,
@@ -30,6 +28,11 @@ pub struct Short {
 }
 
 impl State {
+    /// Returns true if any host lacks disk space for its turn to come.
+    pub(crate) fn has_shortages(&self) -> bool {
+        !self.shortages.is_empty()
+    }
+
     /// Returns the host's shortage, if it lacks disk space for its turn to come in
     /// this deployment.
     pub fn shortage(&self, deployment: DeploymentId, host: HostId) -> Option<&Short> {

@@ -11,9 +11,9 @@ fn a_frame_survives_a_round_trip() {
 
 #[test]
 fn the_wire_does_not_change_by_accident() {
-    // 16 bytes of mesh, version 5, epoch 1, history 258, variant 3, 300 as a varint.
+    // 16 bytes of mesh, version 4, epoch 1, history 258, variant 3, 300 as a varint.
     let mut expected = vec![3; 16];
-    expected.extend([0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2, 3, 251, 44, 1]);
+    expected.extend([0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2, 3, 251, 44, 1]);
     assert_eq!(frame(MESH, HISTORY, &Message::Want { after: 300 }), expected);
 }
 
@@ -24,19 +24,20 @@ fn what_is_no_frame_of_ours_is_refused() {
     assert_eq!(unframe(MeshId([4; 16]), &good), Err(WireError::OtherMesh));
     let mut older = good.clone();
     older[17] = 3;
-    assert_eq!(unframe(MESH, &older), Err(WireError::Version(3)));
-    assert_eq!(unframe(MESH, &good[..good.len() - 1]), Err(WireError::Malformed));
-    assert_eq!(unframe(MESH, &[good.as_slice(), &[0]].concat()), Err(WireError::Malformed));
+    assert_eq!(unframe(MESH, &older), Err(WireError::Unreadable(Version::of(3).expect_err("too old"))));
+    assert_eq!(unframe(MESH, &good[..good.len() - 1]), Err(WireError::Unreadable(Unreadable::Malformed)));
+    assert_eq!(
+        unframe(MESH, &[good.as_slice(), &[0]].concat()),
+        Err(WireError::Unreadable(Unreadable::Malformed))
+    );
 }
 
 #[test]
-fn a_newer_agents_frame_is_read_as_far_as_it_can_be() {
+fn a_newer_agents_frame_is_refused_with_the_version_that_it_needs() {
     let mut newer = frame(MESH, HISTORY, &Message::Want { after: 1 });
-    newer[17] = 9;
-    assert_eq!(unframe(MESH, &newer), Ok((HISTORY, Message::Want { after: 1 })));
-    // A variant that this version does not know.
-    newer[34] = 200;
-    assert_eq!(unframe(MESH, &newer), Err(WireError::Malformed));
+    newer[17] = 6;
+    let refused = unframe(MESH, &newer).expect_err("newer");
+    assert_eq!(refused.to_string(), "the frame needs version 6, this agent reads up to 5");
 }
 
 proptest::proptest! {

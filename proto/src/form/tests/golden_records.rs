@@ -4,13 +4,13 @@ use super::golden_frames::{log_entries, snapshot, voters};
 use super::samples::{deployment, failure, host, signed_recovery};
 use super::{Golden, check, golden};
 use crate::entry::TurnOutcome;
+use crate::form::{decode_record as decode, encode_record as encode};
 use crate::id::{MeshId, VoterId};
 use crate::ledger::{Base, Hard, LogEntry, Snapshot};
 use crate::lifecycle::LifecycleEvent;
 use crate::node::{Fence, KnownRecovery, Meta};
 use crate::recovery::{Recovery, SignedRecovery};
 use crate::run::Record;
-use crate::wire::{decode, encode};
 
 #[test]
 fn records_of_the_ledger_of_version_4_are_read_and_written() {

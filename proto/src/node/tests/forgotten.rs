@@ -88,6 +88,31 @@ fn a_store_without_its_fence_or_with_a_lost_record_is_refused() {
     assert!(matches!(start(stored), Err(StartError::Forgotten(Loss::Altered(_)))));
 }
 
+/// An agent that was downgraded by mistake: nothing that it finds is damage.
+#[test]
+fn a_store_that_a_newer_agent_wrote_is_not_taken_for_a_damaged_one() {
+    let mut disk = Disk::new();
+    disk.run(100);
+    let newest = disk.newest();
+    let keys: Vec<Vec<u8>> = newest.contents.keys().cloned().collect();
+    for key in keys {
+        let mut stored = newest.clone();
+        // A record of version 9, and the fence that its agent kept.
+        stored.contents.insert(key.clone(), vec![255, 0, 9, 200, 200]);
+        let found = start(stored).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(
+            found.contains("needs version 9, this agent reads up to 5: nothing was changed"),
+            "{key:?}: {found}"
+        );
+    }
+    // The release before looks at the format of the first record alone.
+    let mut stored = newest;
+    let meta = stored.contents.get_mut(b"M".as_slice()).expect("whose it is");
+    meta[0] = 9;
+    meta.extend_from_slice(b"more than this agent knows");
+    assert!(matches!(start(stored), Err(StartError::OtherVersion { .. })));
+}
+
 #[test]
 fn a_store_without_a_ledger_starts_under_a_new_number() {
     let mut disk = Disk::new();

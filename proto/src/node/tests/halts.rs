@@ -1,7 +1,7 @@
 //! Tests that a host which cannot fold as the others do halts, and says so.
 
 use super::*;
-use crate::entry::NotAnEntry;
+use crate::form::Unreadable;
 use crate::statement::Intent;
 
 fn host(number: u8) -> HostId {
@@ -20,9 +20,10 @@ fn an_entry_that_cannot_be_read_is_not_skipped() {
     let content = Content::Entry(vec![0, 9, 200, 200, 200]);
     assert_eq!(node.ledger.follow(vec![LogEntry { index: index + 1, term: 9, content }]), 1);
     node.handle(Input::Wake, now);
-    let halt = Halt::Unreadable { index: index + 1, cause: NotAnEntry::Version(9) };
+    let halt =
+        Halt::Unreadable { index: index + 1, cause: Unreadable::NeedsVersion { needs: 9, reads_up_to: 5 } };
     assert_eq!(node.halted(), Some(&halt));
-    assert!(halt.to_string().contains("version 9"), "{halt}");
+    assert!(halt.to_string().contains("needs version 9, this agent reads up to 5"), "{halt}");
     assert_eq!((node.state().index(), node.ledger.head().0), (index, index), "nothing of it is folded");
 
     let (stopped, others) = (node.host(), mesh.nodes.len() - 1);

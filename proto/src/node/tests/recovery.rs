@@ -213,12 +213,12 @@ fn each_changed_byte_of_what_was_signed_is_noticed() {
     let good = mesh.offer(0).expect("an offer");
     let signed = key().sign(good.clone());
     assert_eq!(signed.verify(key().mesh()), Ok(()));
-    let bytes = wire::encode(&signed);
+    let bytes = signed.to_bytes();
     for at in 0..bytes.len() {
         for bit in [0, 3, 7] {
             let mut spoilt = bytes.clone();
             spoilt[at] ^= 1 << bit;
-            if let Ok(spoilt) = wire::decode::<SignedRecovery>(&spoilt) {
+            if let Some(spoilt) = SignedRecovery::from_bytes(&spoilt) {
                 assert!(spoilt == signed || spoilt.verify(key().mesh()).is_err(), "byte {at}, bit {bit}");
             }
         }
@@ -426,12 +426,12 @@ fn a_member_without_the_recovery_key_takes_nothing_over() {
     let offer = mesh.offer(1).expect("an offer");
     let before = (mesh.node(0).ledger.head(), mesh.node(0).voter());
     let honest = key().sign(offer.clone());
-    let mut tampered = wire::encode(&honest);
+    let mut tampered = honest.to_bytes();
     // The epoch: the second field, after 16 bytes of mesh.
     tampered[16] = 2;
     let mut lies =
         vec![thief.sign(offer.clone()), thief.sign(Recovery { mesh: thief.mesh(), ..offer.clone() })];
-    lies.extend(wire::decode::<SignedRecovery>(&tampered));
+    lies.extend(SignedRecovery::from_bytes(&tampered));
     assert_eq!(lies.len(), 3);
     for lie in lies {
         for history in [History::default(), lie.history(), History { epoch: 9, id: 9 }] {

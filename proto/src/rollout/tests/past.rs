@@ -86,7 +86,8 @@ fn check(mut rollout: Rollout, roster: &mut Roster) {
     for (host, part) in rollout.parts(roster) {
         assert_eq!(rollout.part(host, roster), Some(part));
     }
-    assert_eq!(crate::wire::decode(&crate::wire::encode(&rollout)), Ok(rollout));
+    let read: Rollout = crate::form::written_and_read::<crate::rollout::form_v4::Rollout, _>(&rollout);
+    assert_eq!(read, rollout);
 }
 
 proptest! {
