@@ -12,7 +12,7 @@
 //!
 //! - An entry begins with it.
 //! - A frame has it in its envelope.
-//! - A state and a record of the store begin with [`MARK`] and the version; states count
+//! - A state and a record of the store begin with `MARK` and the version; states count
 //!   their own. The records of version 4 have neither. No number begins with the mark, and
 //!   so no such record does.
 //!
@@ -21,7 +21,7 @@
 //!
 //! To change a form: add a version with the new form, and write what the old versions
 //! imply into their conversions. A version that writes a record of the store in a new form
-//! also raises the format of [`Meta`]: the release before this one looks at nothing else to
+//! also raises the format of `Meta`: the release before this one looks at nothing else to
 //! tell a newer store from a damaged one.
 
 mod bincoded;
@@ -266,13 +266,6 @@ pub(crate) fn check_records(contents: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<(),
         }
     }
     Ok(())
-}
-
-/// Reads the number at the beginning of a record of version 4, whatever follows it.
-/// # Errors
-/// [`Unreadable::Malformed`].
-pub(crate) fn first_number(bytes: &[u8]) -> Result<u16, Unreadable> {
-    bincoded::decode_first(marked(bytes).map_or(bytes, |(_, form)| form))
 }
 
 /// Splits bytes that begin with the mark into their version and the form.

@@ -270,7 +270,7 @@ impl Ledger {
     pub(crate) fn propose(&mut self, entry: &Entry) -> bool {
         match &mut self.role {
             Role::Following(_) => false,
-            Role::Voting(consensus) => consensus.propose(form::encode_entry(&entry)),
+            Role::Voting(consensus) => consensus.propose(form::encode_entry(entry)),
         }
     }
 

@@ -456,7 +456,8 @@ fn a_store_that_a_newer_agent_wrote_is_left_as_it_is() {
     while done.blocking_recv().is_some() {}
 
     for _ in 0..2 {
-        let refused = host.try_restore().err().map(|error| format!("{error:#}")).unwrap_or_default();
+        let Err(DaemonError::Start { cause, .. }) = host.try_restore() else { panic!("it starts") };
+        let refused = cause.to_string();
         assert!(refused.contains("needs version 9, this agent reads up to"), "{refused}");
         assert!(refused.contains("Start the version of the agent that wrote it"), "{refused}");
         assert_eq!(host.set_aside(), 0);

@@ -29,8 +29,3 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable>
         Ok(_) | Err(_) => Err(Unreadable::Malformed),
     }
 }
-
-/// Decodes what stands at the beginning.
-pub(super) fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
-    bincode::serde::decode_from_slice(bytes, codec()).map(|(form, _)| form).map_err(|_| Unreadable::Malformed)
-}

@@ -99,6 +99,7 @@ macro_rules! form {
         ),* $(,)?
     } $($rest:tt)*) => {
         #[derive(serde::Deserialize)]
+        #[allow(clippy::large_enum_variant, reason = "read one at a time, and converted at once")]
         pub(crate) enum $form {
             $($variant $(( $($item_type),* ))? $({ $($field: $type),* })?,)*
         }

@@ -59,7 +59,9 @@ impl Node {
             WireError::Unreadable(Unreadable::NeedsVersion { needs, .. }) if self.newer.insert(from) => {
                 tracing::warn!(%from, needs, "a newer agent's frame is refused: install its version here too");
             }
-            error => tracing::debug!(%from, %error, "frame refused"),
+            WireError::Length | WireError::OtherMesh | WireError::Unreadable(_) => {
+                tracing::debug!(%from, %error, "frame refused");
+            }
         }
     }
 

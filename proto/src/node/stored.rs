@@ -111,14 +111,13 @@ impl Meta {
             return Ok(Meta { format: META_FORMAT, host, mesh, voter, incarnation: 1 });
         };
         let of_record = |cause| StartError::of_record((META_KEY, cause));
-        let format = form::first_number(bytes).map_err(of_record)?;
-        if format > META_FORMAT {
-            return Err(of_record(Unreadable::needs(format)));
-        }
-        if format < META_FORMAT {
-            return Err(of_record(Unreadable::Outdated { version: format, reads_from: META_FORMAT }));
-        }
         let meta: Meta = form::decode_record(bytes).map_err(of_record)?;
+        if meta.format > META_FORMAT {
+            return Err(of_record(Unreadable::needs(meta.format)));
+        }
+        if meta.format < META_FORMAT {
+            return Err(of_record(Unreadable::Outdated { version: meta.format, reads_from: META_FORMAT }));
+        }
         if meta.mesh != config.mesh {
             return Err(StartError::OtherMesh { stored: meta.mesh, wanted: config.mesh });
         }
@@ -135,7 +134,7 @@ impl Meta {
 
 /// Returns the change that sets the journal's record of a turn, or deletes it.
 pub(super) fn journal_change(deployment: DeploymentId, record: Option<&Record>) -> Change {
-    (journal_key(deployment), record.map(|record| form::encode_record(record)))
+    (journal_key(deployment), record.map(form::encode_record))
 }
 
 fn journal_key(deployment: DeploymentId) -> Vec<u8> {
