@@ -2,6 +2,8 @@
 //!
 //! Whoever has the key is a member. It is in a file on each host, and reaches a
 //! new host inside a join token, which the operator carries.
+//!
+//! Members are trusted for now. Operators' signatures will replace this.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

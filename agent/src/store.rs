@@ -6,6 +6,8 @@
 //! store complete. So the number of the last synced write is kept in a separate file, the
 //! fence, by which the node judges if anything is missing. A store that has lost something
 //! is set aside: the mesh knows how to treat a host that starts empty and says so.
+//!
+//! Everything is behind [`Store`], one ordered map, so sled can be replaced by one file.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -8,7 +8,7 @@
 //!
 //! - A reading belongs to the deployment in which it was made. A reading of an
 //!   earlier deployment says nothing about this one, so no turn starts before each
-//!   alarm has been read once.
+//!   alarm has been read once. Given up: some tenths of a second at the start.
 //! - An alarm that was set by hand stays set until it is cleared by hand.
 
 pub(crate) mod watch;

@@ -23,6 +23,10 @@
 //! imply into their conversions. A version that writes a record of the store in a new form
 //! also raises the format of `Meta`: the release before this one looks at nothing else to
 //! tell a newer store from a damaged one.
+//!
+//! Every host's record tells the version that its agent reads, and a policy that some
+//! host of the mesh could not fold is refused at submission. Given up: an agent reads
+//! every version since 4 for good.
 
 mod bincoded;
 #[cfg(test)]

@@ -10,6 +10,14 @@
 //! message that promises something is released only after the write that makes the
 //! promise durable is reported done. Entries are hash-chained, and the head of the
 //! chain is the same on every host at the same index.
+//!
+//! # Decisions
+//!
+//! - Consensus is raft-rs and not our own. Kept: years of use. Given up: its API has
+//!   many ways to panic. So `guard.rs` checks each message before raft-rs sees it,
+//!   and a store that does not fit is set aside: its host has lost its memory and
+//!   rejoins under a new voter number.
+//! - At most seven hosts vote, however large the mesh is. All others follow.
 
 mod consensus;
 mod entry;

@@ -7,6 +7,19 @@
 //!
 //! Invariants: an event runs only after the turn's start is committed and the
 //! event's record is durable. No turn is begun twice.
+//!
+//! # Decisions
+//!
+//! - The journal is written before the event and not after it. Given up: an agent
+//!   that is killed between two events reports the second as interrupted, although it
+//!   may not have begun. Kept: the journal never claims less than what ran.
+//! - An interrupted turn begins again once (`attempts` of the policy). The ledger
+//!   records that first (`TurnBegunAnew`), so that no attempt begins twice. AWS fails
+//!   the turn at once; under OneAtATime, one killed agent would then cost the whole
+//!   release.
+//! - A turn waits for the group's health check at its end. The journal records that
+//!   as "all events done", so an agent that is killed during the wait waits again: it
+//!   was killed in no event. Successes from before the last event do not count.
 
 mod room;
 mod start;

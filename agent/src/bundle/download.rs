@@ -1,7 +1,8 @@
 //! Downloads from a remote into the cache: one stream at a time, directly to disk.
 //!
-//! After a cut connection, the download continues at the byte reached if the
-//! server promises that the bytes are unchanged, and otherwise starts again. A
+//! After a cut connection, the download continues at the byte reached if the server promises by
+//! a strong ETag that the bytes are unchanged, and otherwise starts again. The digest is not
+//! known before the end, so nothing else could tell the halves of two different files apart. A
 //! download that does not complete leaves nothing behind.
 
 use std::time::Duration;

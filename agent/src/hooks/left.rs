@@ -3,6 +3,9 @@
 //!
 //! It never touches a script whose agent is alive, another process that has the script's pid by now,
 //! or processes that a script which has ended left running, since services are started that way.
+//!
+//! So a script never outlives its agent into another script. Given up: an agent that was killed
+//! during a script may return ten seconds later.
 
 use std::fs;
 use std::io::{self, Read};

@@ -1,4 +1,7 @@
 //! Finds the installed objects that each entry of `permissions` selects.
+//!
+//! A link is followed only to something that the same installation created. The official agent
+//! follows any link.
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;

@@ -4,6 +4,8 @@
 //!
 //! It goes forward and not back: the new revision is complete in the archive and
 //! was found to fit, while the old files may be gone already.
+//!
+//! The report still says that the agent was killed in Install.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};

@@ -4,6 +4,10 @@
 //! For each alarm the hosts stand in a line by hash. The first one that is up reads
 //! the alarm, and the next one steps in when it is gone. If two hosts both believe
 //! to be the first, they read twice and say the same, which does no harm.
+//!
+//! Hosts of the group come first in the line, because they have the command and its
+//! secret. The next host reads too if the first reading does not come, so a host that
+//! hangs cannot block a release.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

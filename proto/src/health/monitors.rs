@@ -2,10 +2,15 @@
 //!
 //! A monitor proposes an entry only when the ledger says something else. So a host
 //! that restarts does not repeat itself: what the ledger says holds until fresh
-//! evidence contradicts it. Bad news is proposed at once. Good news after bad news
-//! waits, and the longer the more often the host has been unwell recently. So a
-//! host that flaps stays out of service until it is steady, and costs the ledger a
-//! bounded number of entries (see [`HOLD_OFF_MAX`]).
+//! evidence contradicts it. Without its agent, a host is Down anyway. Given up: a
+//! group that gets a check counts as healthy until `fall` probes have failed. Bad
+//! news is proposed at once. Good news after bad news waits, and the longer the more
+//! often the host has been unwell recently. So a host that flaps stays out of service
+//! until it is steady, and costs the ledger a bounded number of entries (see
+//! [`HOLD_OFF_MAX`]).
+//!
+//! How often a host has flapped is read from the ledger, so a restart forgets
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,6 +1,10 @@
 //! Following: takes what others committed, without consensus.
 //!
 //! Every host that does not vote follows, and so does a voter that hears no leader.
+//!
+//! A voter that hears no leader may have been voted out while it was away, and
+//! consensus would never tell it. So it pauses consensus, takes what was committed,
+//! and resumes only when all of that is durable.
 
 use super::{Committed, Ledger, Log, LogEntry, Role, Snapshot, log, stored};
 use crate::entry::Index;

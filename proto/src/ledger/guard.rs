@@ -1,5 +1,10 @@
 //! Checks messages from the network before raft-rs sees them. On several of these
 //! mistakes raft-rs would panic, and on the others it would believe a stranger.
+//!
+//! The caller has already checked that the message comes from the host to which the
+//! folded ledger assigns the voter's number, whatever beacons claim. A heartbeat that
+//! claims more of this voter's log than exists is refused and counted: a voter that
+//! obeyed it would lose its number to one frame.
 
 use super::consensus::Consensus;
 use super::message::{CONTEXT_MAX, Kind, RaftMessage};

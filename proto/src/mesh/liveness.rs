@@ -7,6 +7,11 @@
 //! ("implicit alerts"), because it can no longer say so.
 //!
 //! A judgement here is telemetry. Only a committed `HostDown` counts a host out.
+//!
+//! Every host watches all others for now, and notices a closed connection within
+//! [`REDIAL_WITHIN`]. L is three tenths of a host's observers, and H seven tenths.
+//! Given up: the connections grow with the square of the mesh. Rings will replace
+//! this.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

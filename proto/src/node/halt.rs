@@ -4,11 +4,12 @@
 //! says why it halted. Going on would be worse. With a skipped entry, or a state
 //! that differs, it could act on what no other host knows.
 //!
-//! Entries are hash-chained. That proves that two hosts read the same bytes, but
-//! not that they derived the same state. So every host seals its folded state at
-//! the same indexes, and its beacons carry the newest seal. A host halts if most
-//! voters contradict its seal. The seals are not entries of the ledger, because a
-//! lying member could then make all others halt.
+//! Entries are hash-chained. That proves that two hosts read the same bytes, but not
+//! that they derived the same state. So every host seals its folded state every 1,024
+//! entries (with 10,000 hosts that is 5 MB, which takes about 6 ms to encode), and
+//! its beacons carry the newest seal. A host halts if most voters contradict its
+//! seal. The seals are not entries of the ledger, because a lying member could then
+//! make all others halt.
 
 use std::any::Any;
 use std::collections::BTreeMap;

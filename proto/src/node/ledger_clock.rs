@@ -2,8 +2,9 @@
 //!
 //! The ledger's time advances with the time that passes on the hosts' monotonic
 //! clocks. Wall clocks never move it at once, because a clock that is hours ahead
-//! would time out turns and deployments. They only make it run slightly faster or
-//! slower, and only if most voters agree.
+//! would time out turns and deployments. They only make it run faster or slower by at
+//! most a tenth, and only if most voters agree. Given up: a mesh whose clocks are all
+//! set right at once catches up slowly.
 //!
 //! There is one exception: after the whole mesh stood still, no host knows how long
 //! that took. Then the clock goes on from what most voters' wall clocks show.

@@ -4,6 +4,9 @@
 //! Proposals in flight are lost silently when the leader changes, so a host only
 //! knows whether an entry came. Sending a proposal twice costs one entry and
 //! nothing else, because the fold recognises it.
+//!
+//! A proposal for something that the ledger no longer lacks is withdrawn: committed
+//! late, "h7 is Down" would be false.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

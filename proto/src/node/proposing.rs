@@ -4,6 +4,8 @@
 //! speaks. If the leader does not hear the host, voters relay its proposals. The
 //! leader believes a relayed proposal if most voters that could relay it say the
 //! same, because a single one could make it up.
+//!
+//! The fold checks again that a report is about its author.
 
 use std::collections::{BTreeMap, BTreeSet};
 

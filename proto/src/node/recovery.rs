@@ -2,12 +2,14 @@
 //! recovery is and how it is proven.
 //!
 //! On the host that continues, the recovery, the host's new number and the ledger's
-//! entry are one write; nothing is sent about it before that is durable. When two hosts
-//! with different histories meet, the one in the later epoch sends its proofs. The other
-//! verifies them, gives up its number in consensus if it votes, and follows. A host with
-//! committed entries that the recovered ledger lacks halts. Of two recoveries of one
-//! epoch, a host keeps the first that it hears of, and accepts nothing from hosts that
-//! follow the other.
+//! entry are one write; nothing is sent about it before that is durable. When two
+//! hosts with different histories meet, the one in the later epoch sends its proofs.
+//! The other verifies them, gives up its number in consensus if it votes, so that no
+//! old promise counts in the new epoch, and follows. A host with committed entries
+//! that the recovered ledger lacks halts and keeps them. Of two recoveries of one
+//! epoch, a host keeps the first that it hears of, and accepts nothing from hosts
+//! that follow the other. A rule that chose one of the two would delete what the
+//! other side has acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 

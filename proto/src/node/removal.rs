@@ -1,13 +1,13 @@
 //! Hosts that are taken out of the mesh: answers the requests for it, and lets such
 //! a host leave.
 //!
-//! A host is out as soon as the entry is folded. But if it votes, consensus needs
-//! it until others vote in its place: it stays connected and goes on voting until
-//! that is committed too. The request is answered only when most voters are known
-//! to know of the change, and to know it after a power loss. After the answer the
-//! operator may switch the host off, and the host itself closes its connections. If
-//! only one voter knew of the change and died, the others could not go on without
-//! this host.
+//! A host is out as soon as the entry is folded. But if it votes, consensus needs it
+//! until others vote in its place: it stays connected and goes on voting until that
+//! is committed too. The request is answered only when most voters are known to know
+//! of the change, and to know it after a power loss. After the answer the operator
+//! may switch the host off, and the host itself closes its connections. If only one
+//! voter knew of the change and died, the others could not continue without this
+//! host. Given up: an immediate answer.
 
 use std::collections::BTreeSet;
 

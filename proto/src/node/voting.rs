@@ -1,4 +1,12 @@
 //! Decides which hosts vote, and which one leads.
+//!
+//! # Decisions
+//!
+//! - Only voters are believed about who leads. Followers that repeat what they heard
+//!   of each other could keep naming a host that was voted out, and would send all
+//!   their proposals to it.
+//! - A leader whose disk hangs for three seconds hands over. It can still send
+//!   heartbeats, and would lead a mesh in which nothing is folded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

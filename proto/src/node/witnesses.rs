@@ -4,10 +4,11 @@
 //! After ten seconds it takes what two members of the mesh tell alike. But if it was
 //! away while most of the mesh was replaced, it may know none of the hosts that are
 //! left. These have proved that they hold the mesh key, and one lying host cannot
-//! tell the same as an honest one. So after a minute hosts that it does not know count
-//! as well, unless two members could help. If only one host could help at all, its
-//! word alone counts after ten minutes. The price: a liar that cuts a host off from
-//! all others for so long can replace what that host knows.
+//! tell the same as an honest one. So after a minute hosts that it does not know
+//! count as well, unless two members could help. If only one host could help at all,
+//! its word alone counts after ten minutes. Given up: a liar that cuts a host off
+//! from all others for so long can replace what that host knows. Kept: a host that
+//! was away while the mesh was replaced returns without a person.
 //!
 //! A host that follows a mesh at work counts as orphaned too if a liar claims to have
 //! more entries than exist. That has no effect: the members at its own index know a

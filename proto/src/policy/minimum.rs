@@ -36,8 +36,9 @@ impl Minimum {
     /// Computes M and the cap for a group of `total` hosts, once, when a deployment
     /// begins.
     ///
-    /// A group of one host under HalfAtATime has M = 0. The predefined names never
-    /// describe a deployment that cannot start; a custom percentage may.
+    /// A group of one host under HalfAtATime has M = 0, which AWS leaves open. The
+    /// predefined names never describe a deployment that cannot start; a custom
+    /// percentage may.
     pub fn bounds(self, total: u32) -> Bounds {
         let minimum = match self {
             Minimum::OneAtATime => total.saturating_sub(1),

@@ -1,6 +1,9 @@
 //! Named deployment configurations: how many hosts at a time and in which order,
 //! under a name that the groups of a mesh share (CodeDeploy's
 //! `create-deployment-config`).
+//!
+//! A configuration is looked up when a deployment is submitted, so a change of it
+//! never affects a running deployment.
 
 use serde::{Deserialize, Serialize};
 

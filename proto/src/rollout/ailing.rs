@@ -5,6 +5,23 @@
 //! fail a deployment by itself: H counts the outcomes of turns. But if a host that
 //! was *updated* is unwell for longer than the check's grace, its turn has failed
 //! after all.
+//!
+//! # Decisions
+//!
+//! - A host that is unwell is treated like one that is Down, not like one that
+//!   failed. H counts how turns ended, so an illness that passes pauses a rollout and
+//!   fails none.
+//! - To the rule, pending hosts that are Down or unwell are what unhealthy instances
+//!   are to AWS: their turns take nothing away. Otherwise the fix for an unwell fleet
+//!   would be stopped for the sake of hosts that serve no requests.
+//! - Both marks are kept apart: good news takes back only what bad news of the same
+//!   kind brought.
+//! - When H is down to M, good news ends a deployment: a pending host that serves
+//!   again may not leave service, and no other host can raise H for it.
+//! - A relapse is the exception that fails a turn: a host that this deployment
+//!   updated, and that stays unwell for the check's `grace`. The deployment does not
+//!   conclude before that is decided. So a revision that breaks after a minute is
+//!   rolled back, and an application that restarts is not.
 
 use super::Rollout;
 use crate::entry::Failure;

@@ -1,10 +1,11 @@
 //! Catch-ups: rollouts for hosts that are behind their group.
 //!
-//! A catch-up differs from a person's deployment in one thing. A person's
-//! deployment stops as soon as it can no longer succeed, to leave the rest of the
-//! group alone. A catch-up is for exactly the hosts that need it. If one of them
-//! fails, that says nothing about the next. So a catch-up never fails because of
-//! the minimum; it only leaves out the hosts that the minimum protects.
+//! A catch-up differs from a person's deployment in one thing. A person's deployment
+//! stops as soon as it can no longer succeed, to leave the rest of the group alone. A
+//! catch-up is for exactly the hosts that need it. If one of them fails, that says
+//! nothing about the next. So a catch-up never fails because of the minimum; it only
+//! leaves out the hosts that the minimum protects. They are in the next catch-up,
+//! once there is room.
 
 use super::{Entrant, ReasonCode, Rollout, Turn, Verdict, turn};
 use crate::id::HostId;

@@ -3,6 +3,9 @@
 //! Such a host is no longer one of the group's hosts, so the minimum is computed
 //! anew for those that are left. So if the minimum holds up a rollout because of a
 //! dead host, taking that host out lets the rollout go on.
+//!
+//! A turn that the host had begun has failed before it leaves
+//! (`state/membership.rs`).
 
 use super::{Rollout, Stage};
 use crate::id::HostId;

@@ -1,5 +1,6 @@
-//! The record of a rollout that is over. It says in a few bytes for each host how
-//! and when its turn ended, and keeps the full messages of the first failures.
+//! The record of a rollout that is over. It says in about seven bytes for each host
+//! how and when its turn ended. It keeps the full messages of the first
+//! [`FAILURES_TOLD`] failures, and of later ones the event and the error code.
 //!
 //! A group numbers its hosts once ([`Roster`]), and each of its past deployments
 //! refers to hosts by these numbers. So fifty deployments of 10,000 hosts take a

@@ -7,25 +7,36 @@
 //!
 //! - Hosts that are out of service (unhealthy, or unwell by their check) go first,
 //!   because their turns take nothing out of service.
-//! - Hosts that are Down go last. They get a lease when no host that is up has a
-//!   turn to come, or when the minimum lets no other host go.
+//! - Hosts that are Down go last, because their lease only uses up `lost_after`. They
+//!   get a lease when no host that is up has a turn to come, or when the minimum lets
+//!   no other host go.
 //! - A healthy host may go only if M others stay in service.
-//! - The deployment has failed as soon as H can no longer rise above M while hosts
-//!   in service are still to come, or can no longer reach M at all. It fails *at* M
-//!   and not below it, so that the next host cannot break the minimum.
+//! - The deployment has failed as soon as H can no longer rise above M while hosts in
+//!   service are still to come, or can no longer reach M at all. It fails *at* M and
+//!   not below it, so that the next host cannot break the minimum.
 //! - When no host is left to come, H = M is enough, if at least one host succeeded.
 //!
-//! Zone by zone, the same holds for each zone with its own H and M. A host goes
-//! only if both its zone and the group allow it. The last host of a zone may fail
-//! at its zone's M, but at the group's M only if it is the last host of all.
-//! Canaries have no such exception: other hosts always follow them, so all of them
-//! must succeed.
+//! Zone by zone, the same holds for each zone with its own H and M. A host goes only
+//! if both its zone and the group allow it. The last host of a zone may fail at its
+//! zone's M, but at the group's M only if it is the last host of all. Canaries have
+//! no such exception: other hosts always follow them, so all of them must succeed.
+//! Whichever minimum breaks, the deployment ends in all zones. A zone's minimum of
+//! 0 % (the default) is never broken.
 //!
-//! If the minimum would otherwise stop everything, unhealthy hosts of a later wave
-//! go ahead of the others, and after them hosts that are Down: one at a time, with
-//! no other host in a turn. In a rollback, hosts that are Down do not go ahead: a
-//! Down host that fails would end the rollback itself. So the rollback waits until
-//! they return, are taken out of the mesh, or its time is up.
+//! If the minimum would otherwise stop everything, unhealthy hosts of a later wave go
+//! ahead of the others, and after them hosts that are Down: one at a time, with no
+//! other host in a turn. Otherwise a group that failed half-way, OneAtATime by zones,
+//! could never be deployed to again. In a rollback, hosts that are Down do not go
+//! ahead: a Down host that fails would end the rollback itself. So the rollback waits
+//! until they return, are taken out of the mesh, or its time is up.
+//!
+//! # Differences from AWS
+//!
+//! - AWS tries every unhealthy host of a brand-new group. Here a deployment stops as
+//!   soon as the minimum is out of reach, and unhealthy hosts are updated as slowly
+//!   as the policy updates healthy ones (see [`crate::policy::Bounds`]).
+//! - AWS picks at random among equal hosts. Here they go in the order of their names,
+//!   so that `plan` and the rollout agree.
 
 use super::{Blocker, Reason, ReasonCode, Rollout, Verdict, WaveKind, ZoneReason};
 use crate::id::HostId;

@@ -3,6 +3,17 @@
 //! The next wave begins only when all turns of the wave before are over, and after
 //! a bake, in which that wave is watched. Without canary and zones there is only
 //! one wave.
+//!
+//! # Decisions
+//!
+//! - All canaries must succeed, whatever the minimum is. With AllAtOnce, the rule
+//!   alone would let nine hosts follow a canary that failed. A canary that no other
+//!   host would follow is refused.
+//! - Canaries are hosts in service, if there are enough. On a broken host a failure
+//!   says nothing about the revision, and a host that is gone for good would make
+//!   every canary fail.
+//! - A bake does not end while a host is Down, until the host is back or has failed
+//!   after `lost_after`. AWS watches only alarms.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,7 @@
 //! Looks for room on this host's disk before its turn begins.
+//!
+//! What a turn needs is estimated by the size of its bundle, because only unpacking
+//! tells more.
 
 use std::time::Duration;
 

@@ -14,6 +14,21 @@
 //! no catch-up has a turn for one of its members. A host gets at most
 //! [`ATTEMPTS_MAX`] turns at one good revision, unless a person deploys or the host
 //! has a new store.
+//!
+//! # Decisions
+//!
+//! - The entry of a catch-up names no hosts. The fold finds them when the catch-up
+//!   begins, so hosts that join while it waits are included. The entry's bytes stay
+//!   the same meanwhile, so fifty new hosts cost one deployment. Its id counts the
+//!   group's catch-ups.
+//! - A group has one slot for catch-ups beside the slot for deployments. Beside a
+//!   deployment, only hosts that are not its members get turns in a catch-up, so
+//!   neither breaks the other's minimum. A person's deployment waits until the
+//!   catch-up's turns under way are over, because their hosts may be in service. A
+//!   rollback does not wait; it leaves out the few hosts that are being caught up.
+//! - A host that gets a new store during a deployment does not change the
+//!   deployment's counts, just as a host that goes Down changes no verdict. It falls
+//!   behind, and is caught up afterwards.
 
 mod place;
 

@@ -3,7 +3,8 @@
 //! A host may suspect hosts that the ledger counts as in service. Then it does not
 //! trust the count, and does not use its lease. No other host can know that, so it
 //! says so in the ledger, and its start timeout begins anew. Suspicion only pauses;
-//! it never fails a host.
+//! it never fails a host. Otherwise two hosts of three with a broken link between
+//! them would fail every release. `run/start.rs` decides when a deferral is due.
 
 use std::collections::BTreeMap;
 

@@ -182,7 +182,8 @@ impl State {
     }
 
     /// Records what the group knows of the host after its turn. A turn that never
-    /// began says nothing about its host, which keeps its revision and health.
+    /// began says nothing about its host, which keeps its revision and health. In the
+    /// deployment itself, such a turn counts as failed.
     fn note_standing(&mut self, deployment: DeploymentId, host: HostId, revision: Option<Digest>) {
         // A host that was taken out meanwhile is no longer a host of the group.
         if !self.hosts.contains_key(&host) {

@@ -1,8 +1,13 @@
 //! Takes out hosts that are Down for so long that their groups give them up.
 //!
 //! When a machine is replaced, its old host never comes back, but still counts in
-//! every deployment of its groups. It must be taken out of the mesh: by a person,
-//! or by the settings of all its groups.
+//! every deployment of its groups. It must be taken out of the mesh: by a person, or
+//! by the settings of all its groups (`forget_down_after`). It is never taken out
+//! just because it is Down, because a removed key never comes back.
+//!
+//! A new host may name the host that it replaces. That takes effect once, when the
+//! new host joins. A host that is up is not replaced: until it is Down, the newcomer
+//! is refused, says so, and asks again by itself.
 
 use std::time::Duration;
 

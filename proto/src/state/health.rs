@@ -3,6 +3,9 @@
 //! Two things must both be good: the outcome of the host's last turn, and what its
 //! check has said since then. The check has a mark of its own ([`Ailing`]), so that
 //! good news from it only takes back its own bad news.
+//!
+//! A report carries the index at which it was made. One from before the host's last
+//! turn or last report changes nothing.
 
 use std::time::Duration;
 

@@ -1,4 +1,13 @@
 //! Folds which hosts are in the mesh, and which of them are Down.
+//!
+//! # Decisions
+//!
+//! - A host that is counted Down cannot accuse others. Behind a network partition
+//!   each side loses the other. When the reports of the smaller side are committed at
+//!   last, they are stale.
+//! - A removed host never comes back under its key. Agents join by themselves at
+//!   every start, so only the memory of the removed keys ([`REMOVED_KEPT`]) keeps
+//!   them out.
 
 use std::collections::{BTreeMap, VecDeque};
 

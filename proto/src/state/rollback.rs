@@ -1,4 +1,10 @@
 //! Rollbacks: to which revision, for which hosts, under which policy.
+//!
+//! A rollback waits where a deployment would fail: it gives no lease to a host that
+//! is Down while other hosts remain. If those may not go, it waits until the host
+//! returns or is removed, or until its own time is up. Hosts that a failed rollback
+//! did not reach fall behind (`Cause::NotRolledBack`), and a catch-up brings them
+//! back.
 
 use super::{GroupState, State};
 use crate::deployment_kind::DeploymentKind;

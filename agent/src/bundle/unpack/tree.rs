@@ -4,6 +4,9 @@
 //! here as root. The owner and mode that the archive gives to an entry are recorded
 //! in the [`Inventory`], and set on installed files. The owner's read access is also
 //! set here, so that a script that runs as that owner finds its files.
+//!
+//! Kept: what runs as root was written by root, and the archive's owner can still read it, by
+//! an access control list. Given up: scripts of other users cannot write there.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, Permissions};
