@@ -66,7 +66,7 @@ impl ApiError {
         ApiError::new(StatusCode::MISDIRECTED_REQUEST, "MISDIRECTED", message).refused()
     }
 
-    /// Returns the error if no host has the revision that the group is to return to.
+    /// Returns the error for a rollback to a revision of which no host has the bundle.
     pub(super) fn revision_missing(message: String) -> Self {
         ApiError::new(StatusCode::CONFLICT, "REVISION_MISSING", message).refused()
     }

@@ -10,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::held::once_let_go;
 
-/// Owner and group may connect; whoever may connect may deploy.
+/// The socket's owner and group may connect. A user who may connect may deploy.
 const SOCKET_MODE: u32 = 0o660;
 
 /// The socket's file; removed on drop.

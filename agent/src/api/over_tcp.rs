@@ -79,7 +79,7 @@ async fn answer(stream: TcpStream, router: Router, place: Place, stopping: Cance
     let _ = connection.await;
 }
 
-/// The open connections.
+/// The connections that are open, in the order in which they were made.
 #[derive(Default)]
 struct Open {
     connections: Mutex<Connections>,

@@ -12,8 +12,8 @@ use tokio::net::UnixListener;
 
 use super::limit::Limited;
 
-/// The header that names the user for whom a client acts. The agent believes it only
-/// from root, because root may act for any user by `sudo`.
+/// The header that names the user that a client acts for. The agent believes it only from root,
+/// because root may act for any user by `sudo`.
 pub(crate) const BY: &str = "skein-by";
 /// The most characters of a name to keep, so that it fits into tables.
 const NAME_MAX: usize = 64;

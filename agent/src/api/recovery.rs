@@ -1,5 +1,5 @@
-//! Recovering the mesh. The agent never sees the key: it says what is to be signed,
-//! and takes what was.
+//! Recovering the mesh. The agent never sees the recovery key: it returns the text to sign, and
+//! accepts the signed text.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,5 +1,5 @@
-//! Reads from the node, together with the freshness of what is read. Each answer
-//! has it in its body, and in a header, even errors and empty lists.
+//! Reads from the node, and says how fresh the answer is: in its body and, if the node is not
+//! current, in a header, which errors and empty lists have too.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -14,7 +14,7 @@ use crate::view::{Dated, Freshness};
 /// The header of an answer that is not current; its value is a [`Freshness`] as JSON.
 pub(crate) const FRESHNESS: &str = "skein-freshness";
 
-/// Reads one object.
+/// Reads one object from the node, and adds the freshness to its JSON.
 pub(super) async fn seen<T: Send + 'static, E: Into<ApiError> + Send + 'static>(
     shared: &Shared,
     look: impl FnOnce(&Node) -> Result<T, E> + Send + 'static,
@@ -33,7 +33,7 @@ pub(super) async fn seen_list<T: Send + 'static, E: Into<ApiError> + Send + 'sta
     Ok(Json(views.into_iter().map(|view| Dated { view, freshness: freshness.clone() }).collect()))
 }
 
-/// Adds the header.
+/// Adds the header to an answer if the node is not current.
 pub(super) async fn dated(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let freshness = shared.backend.node.read(Freshness::of).await.unwrap_or_default();
     let mut answer = next.run(request).await;

@@ -98,8 +98,8 @@ fn of_answer(body: &ErrorBody) -> Exit {
     }
 }
 
-/// Formats the lines for stderr. Lines after the first are indented: a line that
-/// somebody else wrote must not look like one of ours.
+/// Formats the lines for stderr. Lines after the first are indented: a line that another
+/// program wrote must not look like one of Skein's.
 fn said(text: &str) -> String {
     format!("error: {}", clean_lines(text.trim_end()).replace('\n', "\n  "))
 }
@@ -112,7 +112,7 @@ fn document(code: &str, message: &str, refused: bool) -> serde_json::Value {
 /// Prints what was mistyped, as clap does, or the requested help; with `--json`,
 /// also as JSON on stdout.
 pub(crate) fn usage(error: &clap::Error, as_json: bool) -> Exit {
-    // If printing fails, there is nobody to tell.
+    // If printing fails, no output is left to report that on.
     let _ = error.print();
     if !error.use_stderr() {
         return Exit::Done;

@@ -93,7 +93,7 @@ fn scope(view: &DeploymentView, targets: u32) -> (String, &'static str) {
     }
 }
 
-/// Describes when it began and ended, by whom and for what.
+/// Describes when the deployment began and ended, who asked for it, and why.
 fn times(view: &DeploymentView) -> Option<String> {
     let began = view.started_at.as_ref()?;
     let at = |text: &str| humantime::parse_rfc3339(text).ok();
@@ -168,7 +168,7 @@ fn alike(failed: &[&TurnView]) -> String {
     kinds.into_iter().map(words).collect::<Vec<_>>().join(", ")
 }
 
-/// Describes a host that has not failed; `None` if there is nothing to say.
+/// Describes a host whose turn did not fail; `None` if there is nothing to say.
 fn other(host: &TurnView) -> Option<String> {
     let event = host.event.as_deref().map(|event| format!(" in {event}")).unwrap_or_default();
     let since = host.started_at.as_deref().map(|since| format!(", its turn began {since}"));
@@ -196,7 +196,8 @@ fn stranded(view: &DeploymentView) -> String {
         return String::new();
     }
     let group = &view.group;
-    // The reason names those that have the failed revision, and the way back by itself.
+    // The reason already names the hosts that have the failed revision, and the automatic way
+    // back.
     if view.reason.as_ref().is_some_and(|reason| reason.message.contains(STILL_THERE)) {
         return format!(
             "With fewer in service than the minimum: skein rollback {group} --override minimum_healthy=N\n"

@@ -136,7 +136,7 @@ fn entries(history: &HistoryView) -> String {
     text
 }
 
-/// A history that was cut off and went on from one host says so, however long ago.
+/// Says that the history was cut off and continued from one host, however long ago that was.
 fn recoveries(history: &HistoryView) -> String {
     history.recoveries.iter().map(|recovered| format!("{}\n", clean(&recovered.line()))).collect()
 }

@@ -13,7 +13,7 @@ use crate::harmless::clean;
 
 /// The interval between updates of the bar.
 const SHOWN_EVERY: Duration = Duration::from_millis(100);
-/// The interval between lines where there is no bar.
+/// The interval between lines if no bar is shown.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const BAR: &str = "{prefix} {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {msg}";
 const NO_TOTAL: &str = "{prefix} {spinner} {decimal_bytes} {decimal_bytes_per_sec} {msg}";

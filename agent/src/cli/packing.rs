@@ -19,8 +19,8 @@ use crate::percent::encoded;
 use crate::regular_file;
 use crate::telemetry::chain;
 
-/// The size of a piece, and `PIECES_MAX`, the number that may wait: two megabytes
-/// of memory, whatever the bundle's size.
+/// The size of a piece, and `PIECES_MAX`, the number that may wait: two megabytes of memory in
+/// all, however large the bundle is.
 const PIECE_BYTES: usize = 64 * 1024;
 const PIECES_MAX: usize = 32;
 
@@ -85,7 +85,7 @@ async fn ask(
     Ok(session.client.upload(&to, pieces, size).await?)
 }
 
-/// An open bundle.
+/// A bundle that is opened for reading.
 struct Bundle {
     path: PathBuf,
     /// `None` if it is a directory.
@@ -109,8 +109,8 @@ impl Bundle {
         self.archive.as_ref()?.metadata().ok().map(|metadata| metadata.len())
     }
 
-    /// Reads the bundle into `out`. Blocks. It is no error here if the agent
-    /// takes no more: its answer gives the reason.
+    /// Reads the bundle into `out`. Blocks. If the agent stops reading, that is not an error
+    /// here: its answer gives the reason.
     fn read(self, mut out: Out) -> Result<(), AcquireError> {
         let read = match self.archive {
             None => pack::pack(&self.path, &mut out)

@@ -1,4 +1,4 @@
-//! `skein mesh recover`: a person lets the mesh go on without most of its voters.
+//! `skein mesh recover`: a person lets the mesh continue without most of its voters.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};

@@ -66,7 +66,8 @@ impl Screen {
         Ok(())
     }
 
-    /// Writes text to stdout unchanged. It is no error if nobody reads any longer (`| head`).
+    /// Writes text to stdout unchanged. If the reader has closed the pipe (`| head`), that is
+    /// not an error.
     pub(crate) fn text(&self, text: &str) {
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
@@ -79,7 +80,8 @@ impl Screen {
         }
     }
 
-    /// Asks a question and returns true if a person says yes. Where nobody can be asked, returns false.
+    /// Asks a question and returns true if a person says yes. Returns false if there is no terminal to
+    /// ask on.
     pub(crate) fn asks(&self, question: &str) -> bool {
         if !self.is_live() || !io::stdin().is_terminal() {
             return false;

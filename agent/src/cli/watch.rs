@@ -1,8 +1,9 @@
 //! Follows a deployment and its rollback until they end: live on a terminal, with
 //! one line per change elsewhere.
 //!
-//! It always shows the whole deployment, requested anew; the agent's events only say when
-//! to ask. So nothing is missed if events are, and the agent may stop and return meanwhile.
+//! It always shows the whole deployment, which it requests again each time; the agent's events
+//! only say when to ask. So nothing is missed if events are, and the agent may stop and return
+//! meanwhile.
 
 mod changes;
 mod ending;

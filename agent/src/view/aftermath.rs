@@ -12,7 +12,8 @@ use super::health::named;
 use super::names::Names;
 use super::written;
 
-/// Of hosts that a rollback did not bring back: to be recognised where more is said.
+/// The words about hosts that a rollback did not bring back. Code that says more about them
+/// looks for these words.
 pub(crate) const STILL_THERE: &str = "still at the revision that failed";
 
 /// Returns text to append to the reason; empty if there is nothing to add.

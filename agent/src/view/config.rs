@@ -11,11 +11,11 @@ use super::Why;
 use super::mesh::impossible;
 use crate::group_file::ConfigFile;
 
-/// A named configuration.
+/// A named deployment configuration, as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ConfigView {
     pub(crate) name: String,
-    /// True if it means the same in every mesh, forever.
+    /// True for a predefined configuration, which has the same meaning in every mesh.
     pub(crate) predefined: bool,
     /// The settings, in one line.
     pub(crate) says: String,

@@ -1,4 +1,4 @@
-//! Counts for metrics, without lists of what is counted.
+//! Counts for metrics, without lists of the items.
 
 use std::collections::BTreeSet;
 

@@ -19,14 +19,14 @@ use super::names::{Named, Names};
 use super::service::in_service;
 use super::{StoppedByView, Why, written};
 
-/// A deployment.
+/// A deployment and the turns of its hosts, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeploymentView {
     pub(crate) id: String,
     /// `application/group`, as commands take it.
     pub(crate) group: String,
     pub(crate) application: String,
-    /// The bundle's digest.
+    /// The digest of the bundle, in hexadecimal.
     pub(crate) revision: String,
     /// The source of the bundle, as typed.
     pub(crate) origin: String,
@@ -37,7 +37,8 @@ pub(crate) struct DeploymentView {
     /// if the mesh did, or if an older agent submitted it.
     #[serde(default)]
     pub(crate) by: String,
-    /// The person who stopped it, and on which host. Empty if nobody did.
+    /// The person who stopped it, and the host where that was asked. Empty if it was not
+    /// stopped.
     #[serde(default)]
     pub(crate) stopped_by: String,
     /// The configured number of hosts that must stay healthy.
@@ -53,7 +54,7 @@ pub(crate) struct DeploymentView {
     pub(crate) rollback_status: Option<String>,
     /// True if a rollback is still to be created.
     pub(crate) rollback_due: bool,
-    /// Oddities of the bundle; told only once, to whoever submits the deployment.
+    /// Oddities of the bundle. Only the answer to the submission has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
     pub(crate) reason: Option<Why>,
@@ -282,8 +283,8 @@ fn summary(rollout: &Rollout, state: &State, blockers: &[Blocker]) -> Deployment
     }
 }
 
-/// Returns true if the deployment has taken in its hosts. It has
-/// not while it is queued, nor if it was stopped while queued.
+/// Returns true if the deployment has its hosts. A queued deployment has none yet, and one that
+/// was stopped in the queue never had any.
 fn has_begun(rollout: &Rollout) -> bool {
     rollout.status() != DeploymentStatus::Queued && rollout.total() > 0
 }
@@ -442,7 +443,7 @@ fn with_stage(
             event: failure
                 .event
                 .map(|event| event.name().into())
-                // Progress that was heard from the host tells more than a timer's failure.
+                // The host's own progress says more than a failure by a timer.
                 .or(event.filter(|_| failure.code.is_of_a_timer())),
             error_code: Some(failure.code.name().into()),
             message: said(&failure.message).or_else(|| Some(beyond(failure.code))),

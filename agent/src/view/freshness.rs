@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Why, written};
 
-/// The number of entries that a host may lag behind the newest that it has heard of
-/// and still count as current: more than a busy mesh commits between two beacons.
+/// The number of entries that a host may lag behind the newest entry that it has heard of, and
+/// still count as current: more than a busy mesh commits between two beacons.
 const LAG_MAX: u64 = 1_000;
 
 /// Says if an answer of this host is current.

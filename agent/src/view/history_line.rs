@@ -41,10 +41,11 @@ pub(crate) struct HistoryView {
     pub(crate) recoveries: Vec<RecoveredView>,
     /// True if older entries of this kind were left out.
     pub(crate) is_cut: bool,
-    /// If verification was requested: the first and the last
-    /// entry whose hashes were recomputed and found correct.
+    /// The first and the last entry whose hashes were recomputed and found correct; `None` if
+    /// verification was not requested.
     pub(crate) verified: Option<(u64, u64)>,
-    /// If verification was requested: the first entry at which the chain does not match.
+    /// The first entry at which the hash chain does not match; `None` if there is none, or if
+    /// verification was not requested.
     pub(crate) broken_at: Option<u64>,
 }
 
@@ -83,7 +84,7 @@ pub(crate) fn history(node: &Node, group: Option<&GroupName>, limit: usize, veri
     }
 }
 
-/// Describes an entry, and whom it is about.
+/// Describes an entry, and the hosts and deployments that it is about.
 pub(crate) fn history_line(state: &State, statement: &Statement) -> HistoryLine {
     let about = statement.about();
     let of_deployment =

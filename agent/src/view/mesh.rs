@@ -45,8 +45,8 @@ pub(crate) struct StatusView {
     /// The problem with the disk of this host's data directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) disk: Option<String>,
-    /// How often a leader has claimed that this host's log holds more than it does, since
-    /// the agent was started. That was refused.
+    /// The number of times since the agent's start that a leader claimed that this host's log
+    /// holds more than it does. Each claim was refused.
     #[serde(default)]
     pub(crate) beyond_log: u64,
     /// The deployments in progress, without their hosts.
@@ -57,7 +57,7 @@ pub(crate) struct StatusView {
     /// Names that more than one host has.
     #[serde(default)]
     pub(crate) shared_names: Vec<String>,
-    /// That the mesh was recovered, the last time it was.
+    /// The last recovery of the mesh; `None` if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) recovered: Option<RecoveredView>,
     /// Hosts in reach that go by another recovery of the same epoch.
@@ -114,7 +114,8 @@ pub(crate) struct MeshCounts {
     pub(crate) total: usize,
     pub(crate) up: usize,
     pub(crate) down: usize,
-    /// Hosts that are not Down, but that neither this host nor any that it hears can hear.
+    /// Hosts that are not Down, but that are heard neither by this host nor by any host that it
+    /// hears.
     #[serde(default)]
     pub(crate) unknown: usize,
     /// Hosts that this one is connected to and hears, itself excluded.
@@ -180,7 +181,7 @@ pub(crate) struct UnhealthyView {
     pub(crate) held_back: Option<String>,
 }
 
-/// A group.
+/// A group and the state of its hosts, as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GroupView {
     pub(crate) group: String,

@@ -52,7 +52,7 @@ impl<'s> Names<'s> {
         Names { state, unheard: BTreeSet::new(), shared }
     }
 
-    /// Returns the names together with the hosts that the answering host hears nothing of now.
+    /// Returns the names, together with the hosts that no host in reach hears now.
     pub(super) fn seen(node: &'s Node) -> Self {
         Names { unheard: node.mesh().unheard, ..Names::of(node.state()) }
     }

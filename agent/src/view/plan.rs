@@ -93,8 +93,9 @@ pub(crate) struct PlanView {
     /// without a canary, and 0 if all of them may fail.
     #[serde(default)]
     pub(crate) stopped_after_canary: Option<u32>,
-    /// The most turns that may fail if they are the last ones, none of them the canary's. One more
-    /// stops it, whichever hosts fail. If less than the number above, the last turns are no exception.
+    /// The most turns that may fail if they are the last ones and none is a canary's. One more failure
+    /// stops the deployment, whichever hosts fail. If this is less than the number above, the last
+    /// turns have no exception.
     #[serde(default)]
     pub(crate) last_may_fail: u32,
     /// The number of turns of hosts that are up, without the canary's.
@@ -103,7 +104,7 @@ pub(crate) struct PlanView {
     /// True if it goes zone by zone, each with its own minimum.
     #[serde(default)]
     pub(crate) is_zonal: bool,
-    /// How it ends if every turn fails.
+    /// The end of the deployment if every turn fails.
     #[serde(default)]
     pub(crate) worst: Option<WorstView>,
     /// True if a failure is rolled back. `rollback_to` is the revision.
@@ -207,9 +208,8 @@ pub(crate) struct Planned {
 
 impl Planned {
     /// Collects what the state knows of the deployment.
-    /// # Errors
-    /// If there is no such group. Whatever else refuses the deployment is part
-    /// of the plan.
+    /// # Errors The group does not exist. Any other reason to refuse the deployment is part of
+    /// the plan.
     pub(crate) fn of(state: &State, wish: Submission) -> Result<Self, Refusal> {
         let unknown = || Refusal::UnknownGroup(wish.group.clone());
         let known = state.group(&wish.group).ok_or_else(unknown)?;
@@ -353,7 +353,7 @@ impl Planned {
         hosts.iter().map(|host| self.names.get(host).cloned().unwrap_or_else(|| host.short())).collect()
     }
 
-    /// Returns those of these hosts that are Down.
+    /// Returns the hosts among these that are Down.
     fn down(&self, of: impl Fn(&Entrant) -> bool) -> Vec<DownView> {
         let of = self.forecast.entrants().iter().filter(|entrant| of(entrant));
         let down = of.filter_map(|entrant| Some((entrant.host, entrant.down?)));

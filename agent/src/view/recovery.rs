@@ -1,4 +1,4 @@
-//! What a recovery of the mesh would be, for the person who decides.
+//! Shows what a recovery of the mesh would do, for the person who decides on it.
 
 use data_encoding::BASE64;
 use proto::id::HostId;
@@ -28,13 +28,13 @@ pub(crate) struct RecoveryView {
     pub(crate) in_reach: Vec<String>,
     /// The other hosts that it hears, which would follow.
     pub(crate) others: Vec<OtherView>,
-    /// Deployments that run, and go on or fail by the usual rules.
+    /// Running deployments, which continue or fail by the usual rules.
     pub(crate) running: Vec<String>,
-    /// In base 64: what the recovery key is to sign.
+    /// The bytes that the recovery key must sign, in base 64.
     pub(crate) to_sign: String,
 }
 
-/// A voter that is not heard.
+/// A voter that the answering host does not hear.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OutOfReachView {
     #[serde(flatten)]
@@ -43,7 +43,7 @@ pub(crate) struct OutOfReachView {
     pub(crate) last_heard: Option<String>,
 }
 
-/// Another host that is heard.
+/// A host that is not a voter and that the answering host hears.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OtherView {
     #[serde(flatten)]
@@ -52,7 +52,7 @@ pub(crate) struct OtherView {
     pub(crate) entry: u64,
 }
 
-/// That the mesh was recovered.
+/// A recovery of the mesh that has happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecoveredView {
     /// Counts the mesh's recoveries.
@@ -62,14 +62,14 @@ pub(crate) struct RecoveredView {
     pub(crate) at: String,
     /// The person who decided it.
     pub(crate) by: String,
-    /// The host from whose ledger the mesh went on.
+    /// The host from whose ledger the mesh continued.
     pub(crate) from: String,
     /// The voters that were given up.
     pub(crate) gone: Vec<String>,
 }
 
 impl RecoveredView {
-    /// In one sentence.
+    /// Formats the recovery in one sentence.
     pub(crate) fn line(&self) -> String {
         let gone = if self.gone.is_empty() { "nobody".into() } else { self.gone.join(", ") };
         format!(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{GroupView, written};
 
-/// An alarm.
+/// An alarm of a group and its state, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AlarmView {
     pub(crate) name: String,

@@ -18,7 +18,7 @@ pub(super) struct Change {
     pub(super) to: Option<Value>,
 }
 
-/// All differences.
+/// All differences between two definitions of a group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Difference {
     pub(super) changes: Vec<Change>,

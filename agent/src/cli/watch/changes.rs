@@ -76,7 +76,7 @@ fn is_worth_a_line(blocker: &Why, view: &DeploymentView) -> bool {
     }
 }
 
-/// Returns true if it waits for something that may not happen by itself.
+/// Returns true if the deployment waits for something that may not happen without a person.
 pub(super) fn needs_a_person(view: &DeploymentView) -> bool {
     const BY_ITSELF: [&str; 5] = ["QUEUED", "BAKING", "FROZEN", "ALARM_UNREAD", "WAVE_ENDING"];
     let worth_it = view.blockers.iter().filter(|blocker| is_worth_a_line(blocker, view));

@@ -89,7 +89,8 @@ pub(super) fn exit(asked_for: Option<&DeploymentView>, last: &DeploymentView) ->
     let is_rolled_back = asked_for.id != last.id && last.status == "Succeeded";
     match asked_for.status.as_str() {
         "Succeeded" => Exit::Done,
-        // A deployment that an alarm stopped has failed; one that a person stopped has not.
+        // A deployment that an alarm stopped counts as failed; one that a person stopped does
+        // not.
         "Stopped" if !is_rolled_back || is_by_hand(asked_for) => Exit::Stopped,
         _ if is_rolled_back => Exit::RolledBack,
         _ => Exit::Failed,

@@ -232,7 +232,7 @@ impl Live {
         self.drawn = 0;
     }
 
-    /// Ends the drawing.
+    /// Keeps what is drawn as the last frame.
     pub(super) fn finish(&mut self) {
         self.drawn = 0;
     }

@@ -1,4 +1,4 @@
-//! Handles a signal that ends the command: the deployment continues, and the user is told so.
+//! Handles a signal that ends the command: tells the user that the deployment continues.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 

@@ -11,9 +11,9 @@ const TURNS_MAX: usize = 2_000;
 /// The durations of past turns, as a prediction of the next ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pace {
-    /// The median.
+    /// The median duration of past turns.
     pub(super) median: Duration,
-    /// The 90th percentile.
+    /// The 90th percentile of these durations.
     pub(super) slow: Duration,
     /// The number of turns measured.
     pub(super) turns: usize,
