@@ -33,7 +33,7 @@ pub(crate) use user::{RunAs, UserError};
 
 use crate::regular_file;
 
-/// Time limits for what should end by itself.
+/// Time limits for scripts and processes that should end by themselves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// The time between SIGTERM and SIGKILL.
@@ -55,7 +55,7 @@ impl Default for Patience {
 /// One event, and everything that its scripts need.
 #[derive(Debug)]
 pub(crate) struct Hooks<'e> {
-    /// The event's name.
+    /// The event's name, as in `LIFECYCLE_EVENT`.
     pub(crate) event: &'e str,
     /// The scripts in order; the first that fails ends the event.
     pub(crate) scripts: &'e [Script],

@@ -42,7 +42,7 @@ pub(crate) use told::Events;
 const EVENTS_MAX: usize = 1_024;
 /// Capacity of the queue of frames to publish; beyond it, frames are dropped and counted.
 const PUBLISHED_MAX: usize = 1_024;
-/// The most addresses to keep per host; dialling more would be in vain.
+/// The most addresses to keep per host; dialling more would not help.
 const ADDRESSES_MAX: usize = 16;
 
 /// The delay after which a way into the mesh is tried over QUIC; TCP has usually
@@ -105,8 +105,8 @@ fn in_use(cause: &libp2p::TransportError<io::Error>) -> &'static str {
     }
 }
 
-/// Starts the transport and returns once it listens. It runs until
-/// [`Handle::stop`], or until nobody listens to the events.
+/// Starts the transport and returns once it listens. It runs until [`Handle::stop`], or until
+/// the receiver of the events is gone.
 pub(crate) async fn start(config: TransportConfig) -> Result<(Handle, Events), TransportError> {
     let shared = Arc::new(Shared::new());
     let mut swarm = swarm::build(&config, shared.door.clone())?;
@@ -161,7 +161,7 @@ struct Shared {
     changed: Notify,
     /// The addresses at which this host listens.
     listening: watch::Sender<BTreeSet<Multiaddr>>,
-    /// Why addresses that may lead into the mesh did not.
+    /// The reasons why addresses that may lead into the mesh did not.
     ways_in: Mutex<dial_error::WaysIn>,
     stop: CancellationToken,
 }
@@ -262,7 +262,8 @@ impl Handle {
         self.shared.changed.notify_one();
     }
 
-    /// Why the last dial of an address that [`Handle::dial`] was told failed, in words.
+    /// Returns the reason, in words, why the last dial of an address given to [`Handle::dial`]
+    /// failed; `None` if it did not.
     pub(crate) fn why_not(&self, address: &Multiaddr) -> Option<String> {
         self.shared.ways_in().why_not(address)
     }
@@ -278,8 +279,8 @@ impl Handle {
         streams::accept(self.control.clone(), self.shared.clone(), protocol)
     }
 
-    /// Returns the addresses on which this host listens: every address of every
-    /// interface, if it was told to listen on all.
+    /// Returns the addresses on which this host listens: every address of every interface, if
+    /// it listens on all.
     pub(crate) fn listening(&self) -> BTreeSet<Multiaddr> {
         self.shared.listening.borrow().clone()
     }

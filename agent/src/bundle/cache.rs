@@ -76,7 +76,7 @@ const FREE_PART: u64 = 20;
 /// The number of bytes to write between two checks of the free space.
 pub(crate) const LOOK_AFTER: u64 = 8 * 1024 * 1024;
 
-/// The disk has no room for what is to be written.
+/// The disk has too little room for the write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the disk is full: {needed} bytes more are to be written to `{}`, and {free} are free, of which {kept} are kept \

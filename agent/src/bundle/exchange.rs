@@ -39,10 +39,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// A receiver that takes fewer bytes per second, on average, is cut off: it
 /// occupies a place that others wait for.
 const BYTES_A_SECOND_MIN: u64 = 32 * 1024;
-/// What a source must send to be kept while there are others: 512 KiB a second, so that
-/// a bundle of one GiB takes at most half an hour. Most networks give a hundred times that.
+/// The speed below which a source is left for another one: 512 KiB a second, so that a bundle
+/// of one GiB takes at most half an hour. Most networks give a hundred times that.
 const GOOD_SPEED: Speed = Speed { bytes: 10 * 512 * 1024, within: Duration::from_secs(10) };
-/// And to be kept at all, when no source was that fast: what a source asks of us.
+/// The speed below which a source is left even if no source was that fast. A source requires
+/// the same speed of the host that it serves.
 const LEAST_SPEED: Speed = Speed { bytes: 30 * BYTES_A_SECOND_MIN, within: Duration::from_secs(30) };
 /// The size of the buffer of each transfer, on each side.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -146,8 +147,8 @@ impl Pace {
     }
 }
 
-/// Sends bundles to whoever asks, until the transport stops. `path_of` returns
-/// the path that a bundle has if this host has it.
+/// Sends bundles to the hosts that ask, until the transport stops. `path_of` returns the path
+/// of a bundle if this host has it.
 pub(crate) fn serve(
     handle: &Handle,
     path_of: impl Fn(&Digest) -> PathBuf + Send + Sync + 'static,
@@ -224,8 +225,8 @@ struct Wanted {
     size: u64,
 }
 
-/// Fetches a bundle from the host into the file `part`, going on where it ends. On
-/// success it holds the whole bundle, verified and on stable storage.
+/// Fetches a bundle from the host into the file `part`, and continues where that file ends. On
+/// success, the file holds the whole bundle, verified and on stable storage.
 async fn fetch(
     handle: &Handle,
     from: HostId,
@@ -315,7 +316,7 @@ pub(crate) async fn fetch_from_any(
     fetch_at(handle, sources, Wanted { digest, size }, part, [GOOD_SPEED, LEAST_SPEED]).await
 }
 
-/// In the first round whoever is slower than `good` is left for the next source.
+/// In the first round, a source that is slower than `good` is left for the next one.
 async fn fetch_at(
     handle: &Handle,
     sources: &[HostId],

@@ -129,7 +129,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut fetching = lock(&self.fetching);
-        // Only this caller and the map are left: nobody else is in the queue.
+        // Only this caller and the map hold the lock: no other caller is in the queue.
         if Arc::strong_count(&self.lock) == 2 {
             fetching.remove(&self.digest);
         }

@@ -26,7 +26,7 @@ pub(crate) struct Far {
 pub(crate) struct Progress(Arc<watch::Sender<Far>>);
 
 impl Progress {
-    /// Creates a progress that nobody reads.
+    /// Creates a progress without a reader.
     pub(crate) fn unheard() -> Progress {
         Progress(Arc::new(watch::Sender::default()))
     }

@@ -1,9 +1,9 @@
-//! The bundles of this host. They are brought into the cache from a source, or
-//! fetched from other hosts, and checked before anybody is told of them.
+//! The bundles of this host. They are brought into the cache from a source, or fetched from
+//! other hosts, and checked before any host may deploy them.
 //!
 //! The agent that is asked to deploy downloads the bundle, once, and the other hosts take it
 //! from there by its digest. Kept: credentials on one host, one digest for all, no thundering
-//! herd. Given up: hosts that could read S3 faster than their neighbours do not.
+//! herd. Given up: a host that could read S3 faster than its neighbours does not.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;

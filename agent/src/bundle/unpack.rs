@@ -194,7 +194,7 @@ pub(crate) fn unpack(archive: &Path, destination: &Path, limits: Limits) -> Resu
 /// Copies the directory `source` as the directory `destination`, which is replaced. Applies the same
 /// checks as for an archive, and strips nothing. Owners and times become the agent's own. Blocks.
 pub(crate) fn copy(source: &Path, destination: &Path, limits: Limits) -> Result<Inventory, UnpackError> {
-    // There is no ratio to check: the copy is as large as the source.
+    // The ratio needs no check: the copy is as large as the source.
     replace(destination, u64::MAX, limits, |tree| directory::copy(source, tree).map(|()| Top::Kept))
 }
 
@@ -204,8 +204,8 @@ enum Top {
     Stripped,
 }
 
-/// Fills a directory beside the destination, and moves it there once it is
-/// complete. Whatever happens, either the old or the new one is there.
+/// Fills a directory beside the destination, and moves it there once it is complete. At every
+/// moment, either the old or the new directory is there.
 fn replace(
     destination: &Path,
     packed: u64,

@@ -2,10 +2,10 @@
 //! it started still writes to it.
 //!
 //! Closing the pipe would kill the service with SIGPIPE at its next line, and a full pipe
-//! that nobody reads would block it. The service also outlives the agent, and `skein local`.
-//! So the pipe goes to a separate process, the keeper, which continues the agent's log until
-//! no process can write to the pipe. It takes over a moment after the script has ended: the
-//! pipe breaks only if the agent is killed (SIGKILL) within that moment.
+//! without a reader would block it. The service also outlives the agent, and `skein local`. So
+//! the pipe goes to a separate process, the keeper, which continues the agent's log until no
+//! process can write to the pipe. It takes over a moment after the script has ended: the pipe
+//! breaks only if the agent is killed (SIGKILL) within that moment.
 
 use std::ffi::OsString;
 use std::fs::File;

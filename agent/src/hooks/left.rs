@@ -67,7 +67,7 @@ fn records(dir: &Path) -> Vec<PathBuf> {
     of_ours.map(|entry| entry.path()).collect()
 }
 
-/// Returns the script of a record if it still runs and nobody waits for it.
+/// Returns the script of a record if it still runs and no process waits for it.
 fn look(path: PathBuf) -> Option<Left> {
     let found = read(&path).and_then(|(record, leader)| judge(&path, record, leader));
     match found {
@@ -138,7 +138,7 @@ fn judge(path: &Path, record: Record, leader: Option<Stat>) -> io::Result<Found>
     Ok(Found::Left(Box::new(left)))
 }
 
-/// A running script that nobody waits for.
+/// A running script that no process waits for.
 struct Left {
     path: PathBuf,
     record: Record,

@@ -122,7 +122,7 @@ impl Output {
     }
 
     fn sink(&self) -> MutexGuard<'_, Sink> {
-        // A half-written line is no reason to lose the lines after it.
+        // The lines after a half-written line must not be lost.
         self.sink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Returns this process.
+    /// Returns the identity of this process.
     pub(super) fn own() -> io::Result<Process> {
         let stat = fs::read("/proc/self/stat")?;
         let stat = Stat::parse(&stat).ok_or_else(|| invalid("/proc/self/stat is not as it should be"))?;

@@ -52,7 +52,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Writes the record; `None` if that fails. A full disk is no reason not to run the script.
+    /// Writes the record; `None` if that fails. The script runs even if the disk is full.
     pub(super) fn begin(hooks: &Hooks<'_>, script: &Script, cgroup: Option<&Cgroup>) -> Option<Running> {
         let begun = Running::write(hooks, script, cgroup);
         let begun = begun.inspect_err(|error| {
@@ -83,8 +83,8 @@ impl Running {
         Ok(Running { path, owner, file, second_line: line.len() as u64 })
     }
 
-    /// Makes `command`'s process add itself to the record before it executes the
-    /// script. Call this before anything else that is to happen in that process.
+    /// Makes `command`'s process add itself to the record before it executes the script. Call
+    /// this before anything else that should happen in that process.
     #[expect(unsafe_code, reason = "only the process itself knows who it is before it begins")]
     pub(super) fn enter(&self, command: &mut Command) {
         // Another attempt to start it overwrites the last one.
@@ -112,7 +112,8 @@ impl Running {
     /// Removes the record after the script has ended, or did not start.
     pub(super) fn ended(&self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            // This is harmless: whoever finds the file sees that nothing of the script runs.
+            // This is harmless: an agent that finds the file sees that nothing of the script
+            // runs.
             tracing::warn!(file = %self.path.display(), %error, "cannot remove the note of a script that has ended");
         }
     }

@@ -88,7 +88,7 @@ async fn wait_until(what: &str, done: impl Fn() -> bool) {
 
 fn is_alive(pid_file: &Path) -> bool {
     let pid = std::fs::read_to_string(pid_file).expect("written");
-    // A zombie that nobody has waited for yet counts as gone.
+    // A zombie that its parent has not waited for yet counts as gone.
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     !stat.is_empty() && !stat.contains(") Z ")
 }

@@ -37,8 +37,7 @@ pub(crate) enum UserError {
     },
 }
 
-/// A user, looked up before the script is started, because there is no safe way
-/// to do so after the fork.
+/// A user, looked up before the script is started, because that is not safe after the fork.
 #[derive(Debug)]
 pub(crate) struct RunAs {
     name: String,
@@ -52,8 +51,7 @@ pub(crate) struct RunAs {
 
 impl RunAs {
     /// Looks up a user by name.
-    /// # Errors
-    /// If there is no such user, or the agent may not change to it.
+    /// # Errors The user does not exist, or the agent may not change to it.
     pub(crate) fn look_up(name: &str) -> Result<RunAs, UserError> {
         let failed = |cause| UserError::LookUp { name: name.to_owned(), cause };
         let user = User::from_name(name).map_err(failed)?;

@@ -46,7 +46,8 @@ pub(super) fn give_link(folder: &Folder, name: &OsStr, changes: &[&Change]) -> R
     Ok(())
 }
 
-/// Applies the rest of the plan's changes: those of directories, and all SELinux contexts.
+/// Applies the rest of the plan's changes: the attributes of directories, and all SELinux
+/// contexts.
 pub(super) fn apply(
     plan: &Plan,
     made: &Made,

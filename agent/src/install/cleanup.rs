@@ -1,5 +1,5 @@
-//! The files that the previous revision put on the disk: predicts what will remain
-//! of them, removes them, and records those of this installation for the next one.
+//! The files that the previous revision put on the disk: predicts what will remain of them,
+//! removes them, and records the files of this installation for the next one.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};

@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// Expands a path as Ruby's `expand_path` does: resolves `~`, and takes relative paths
-/// from the agent's working directory. Returns `None` if there is no such home directory.
+/// Expands a path as Ruby's `expand_path` does: resolves `~`, and takes relative paths from the
+/// agent's working directory. Returns `None` if the home directory is not known.
 pub(super) fn absolute(path: &str) -> Option<PathBuf> {
     let expanded = match path.strip_prefix('~') {
         Some(rest) => {

@@ -38,7 +38,7 @@ impl NotFollowed {
     }
 }
 
-/// An open directory.
+/// A directory that is held open; its entries are reached by name through it.
 pub(super) struct Folder {
     directory: OwnedFd,
     owner: u32,

@@ -98,9 +98,9 @@ pub(super) struct Host<'h> {
     /// The files of the previous revision.
     pub(super) previous: &'h Previous,
     pub(super) file_exists: FileExists,
-    /// True if an existing file may be taken over when it already has the content
-    /// that it is to have. This holds if nothing was ever installed from this
-    /// deployment root, so that an earlier host of the same name may have left it.
+    /// True if an existing file may be adopted when it already has the new content. This holds
+    /// if nothing was ever installed from this deployment root, so that an earlier host of the
+    /// same name may have left the file.
     pub(super) adopts_equal: bool,
     /// The directory in which the journal is written.
     pub(super) instructions: &'h Path,

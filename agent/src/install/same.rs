@@ -1,4 +1,4 @@
-//! Compares a file on the host with the one that is to replace it.
+//! Compares a file on the host with the file that would replace it.
 
 use std::fs::{self, Metadata};
 use std::io::{self, BufRead, BufReader};

@@ -26,7 +26,7 @@ pub(super) struct Change {
     pub(super) at: PathBuf,
     pub(super) is_directory: bool,
     pub(super) mode: Option<u32>,
-    /// Name and id.
+    /// The owner's name and id.
     pub(super) owner: Option<(String, u32)>,
     pub(super) group: Option<(String, u32)>,
     /// The complete access control list; empty if it is not to have one.

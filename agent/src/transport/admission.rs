@@ -14,8 +14,8 @@
 //! A start is the time at which an agent was started. If two connections lead to
 //! one host, the one with the later start shows that the other is dead.
 //!
-//! The host ids are those that encryption has proven to each end, so nobody in the middle
-//! can pass a proof on. The role prevents a proof from being sent back to its maker.
+//! The host ids are those that encryption has proven to each end, so a host in the middle
+//! cannot pass a proof on. The role prevents a proof from being sent back to its maker.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -85,7 +85,7 @@ impl Refusal {
     }
 }
 
-/// The local part of what a proof is made of.
+/// The local values that go into a proof.
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) own: HostId,

@@ -13,7 +13,7 @@ use libp2p::{Multiaddr, TransportError};
 use super::admission::Refusal;
 use crate::telemetry::chain;
 
-/// Texts of the layers below, and what they mean to whoever reads the log.
+/// Texts of the layers below, and their meaning for people who read the log.
 const CAUSES: [(&str, &str); 14] = [
     ("(os error 111)", "connection refused: no agent listens there"),
     ("(os error 113)", "no route to that host"),
@@ -31,7 +31,7 @@ const CAUSES: [(&str, &str); 14] = [
     ("failed to lookup", "the host name could not be looked up"),
 ];
 
-/// Why the dial failed, each cause once, with the addresses that it concerns.
+/// Says why the dial failed: each cause once, with the addresses that it concerns.
 pub(super) fn in_words(error: &DialError) -> String {
     match error {
         DialError::LocalPeerId { address } => format!("{} is this host itself", plain(address)),
@@ -81,11 +81,12 @@ fn plain(address: &Multiaddr) -> String {
     address.iter().filter(is_address).collect::<Multiaddr>().to_string()
 }
 
-/// Addresses of which it is remembered why they did not lead into the mesh: those of
-/// one token, and more. Beyond it no further ones are.
+/// The most addresses for which the reason is remembered why they did not lead into the mesh.
+/// That is more than one token has. Beyond it, further addresses are ignored.
 const WAYS_IN_MAX: usize = 64;
 
-/// Why addresses of nobody in particular could not be dialled, the last time each.
+/// The reasons why addresses that belong to no known host could not be dialled: for each the
+/// last one.
 #[derive(Default)]
 pub(super) struct WaysIn(BTreeMap<Multiaddr, String>);
 
@@ -108,7 +109,7 @@ impl WaysIn {
         }
     }
 
-    /// Why the address was of no use.
+    /// Returns the reason why the last dial of the address failed, if it did.
     pub(super) fn why_not(&self, address: &Multiaddr) -> Option<String> {
         self.0.get(address).cloned()
     }

@@ -89,7 +89,7 @@ impl Driver {
             (wishes.take_unwanted(now), wishes.due(now))
         };
         for host in unwanted {
-            // This fails if there is no connection, which is the aim.
+            // This fails if there is no connection; then nothing is left to do.
             let _ = self.swarm.disconnect_peer_id(identity::peer_id(host));
         }
         for (target, addresses) in due {

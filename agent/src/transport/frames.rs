@@ -57,7 +57,7 @@ pub(super) fn start(
         let Mail { host, frames, queued_bytes, gossip, gossip_bytes, streams, closed } = mail;
         let sending = Sending { host, control, peers: peers.clone(), queued_bytes };
         let writer = tokio::spawn(closed.clone().run_until_cancelled_owned(sending.run(frames)));
-        // If nobody listens, the agent is ending.
+        // If the receiver is gone, the agent is ending.
         let _ = events.tell(TransportEvent::Connected(host)).await;
         let reader = Reader { host, peers, events: events.clone(), large: Arc::new(Semaphore::new(1)) };
         let receiving = Receiving { reader, gossip_bytes };

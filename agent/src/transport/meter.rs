@@ -17,7 +17,7 @@ impl Meter {
         Meter(Arc::new(AtomicUsize::new(bytes)))
     }
 
-    /// Removes the limit.
+    /// Removes the limit on the bytes of this connection.
     pub(super) fn lift(&self) {
         self.0.store(usize::MAX, Ordering::Relaxed);
     }

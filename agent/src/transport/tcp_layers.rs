@@ -29,7 +29,7 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
 /// admission take less than one KiB.
 const UNADMITTED_BYTES_MAX: usize = 16 * 1024;
 /// The most streams of one connection, from both ends. Some twenty are normal; up to eight
-/// bundles and sixteen questions may be added. Each may hold 256 KiB that nobody has read.
+/// bundles and sixteen questions may be added. Each may hold 256 KiB of unread bytes.
 const STREAMS_MAX: usize = 128;
 
 /// Creates the TCP transport: encrypted, multiplexed, and with admission.

@@ -1,4 +1,4 @@
-//! Real transports on loopback, for tests of what is built on them.
+//! Real transports on loopback, for tests of the layers above.
 
 use std::time::Duration;
 

@@ -268,7 +268,7 @@ async fn a_host_that_is_no_neighbour_is_connected_for_as_long_as_a_stream_is_ope
     assert!(a.events.try_recv().is_err(), "it is not dialled again");
 }
 
-/// What is said of a dial that failed comes from several layers, so it is made to fail.
+/// The text about a failed dial comes from several layers, so this test makes a dial fail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn why_an_address_leads_nowhere_is_said_in_plain_words() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -18,7 +18,7 @@ pub(crate) struct Events(mpsc::Receiver<Told>);
 #[derive(Clone)]
 pub(super) struct Teller(mpsc::Sender<Told>);
 
-/// The error if nobody listens to the events any longer.
+/// The error if the receiver of the events is gone.
 pub(super) struct Unheard;
 
 pub(super) fn channel(size: usize) -> (Teller, Events) {
@@ -39,7 +39,7 @@ impl Teller {
         self.0.send(Told { event, _room: room }).await.map_err(|_| Unheard)
     }
 
-    /// Waits until nobody listens.
+    /// Waits until the receiver of the events is gone.
     pub(super) async fn unheard(&self) {
         self.0.closed().await;
     }

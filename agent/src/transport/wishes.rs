@@ -1,10 +1,10 @@
-//! The hosts that we want to be connected to, and the time of each one's next dial.
+//! The hosts that this host wants a connection to, and the time of each one's next dial.
 //!
-//! A wish is a state and not a message: it stands until it is taken back, whatever
-//! happens to connections in between. The node wants hosts. An address, with any
-//! host at it, is only a way into the mesh: while a wanted host is connected, the
-//! address is not dialled, and the host that was found there is let go. So a host
-//! through which all others were told to join does not keep a connection to each.
+//! A wish is a state and not a message: it stands until it is taken back, whatever happens to
+//! connections in between. The node wants hosts. An address, with any host at it, is only a way
+//! into the mesh: while a wanted host is connected, the address is not dialled, and the host
+//! that was found there is let go. So a host that all others use to join does not keep a
+//! connection to each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -24,8 +24,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 const DIALS_MAX: usize = 64;
 /// After one host has returned, the others are dialled within this time: what had cut them off is over.
 const ALL_TRIED_WITHIN: Duration = Duration::from_millis(250);
-/// A connection that ends sooner than this counts as a failure: if one of two
-/// hosts always hangs up, they must not dial in a loop.
+/// A connection that ends sooner than this counts as a failure: if a host always hangs up, the
+/// other one must not dial it in a loop.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// The time for which a host that was found at an address is kept beside wanted
@@ -58,7 +58,7 @@ struct Wish {
     failures: u32,
 }
 
-/// All wishes.
+/// The wishes of the node, by host and by address.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     wishes: BTreeMap<Target, Wish>,
@@ -170,7 +170,7 @@ impl Wishes {
             .any(|(target, wish)| matches!((target, &wish.state), (Target::Host(_), State::Connected { .. })))
     }
 
-    /// Returns the time at which a target is to be dialled next.
+    /// Returns the time of the next dial, of any target.
     pub(super) fn next_dial(&self) -> Option<Instant> {
         if self.dials() >= DIALS_MAX {
             // The end of any dial is an event that wakes us.
@@ -218,7 +218,7 @@ impl Wishes {
         self.wishes.retain(|_, wish| !matches!(wish.state, State::Dialling(by) if by == connection));
     }
 
-    /// Records that a connection to the host is up, whoever dialled it.
+    /// Records that a connection to the host is up, no matter which end dialled it.
     pub(super) fn connected(&mut self, host: HostId, connection: ConnectionId, now: Instant) {
         if let Some(wish) = self.dialled_by(connection) {
             wish.state = State::Connected { to: host, since: now };

@@ -24,7 +24,7 @@ pub(in crate::bundle) struct Resource {
     advice: fn(&Answer<'_>) -> String,
 }
 
-/// A server's refusal.
+/// The status and headers of a server's refusal.
 pub(super) struct Answer<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,

@@ -31,7 +31,7 @@ pub(in crate::bundle) struct Object {
     path_style: bool,
     endpoint: Option<String>,
     sdk: SdkConfig,
-    /// Whose credentials are used, for messages.
+    /// The owner of the credentials that are used, for messages.
     asks_as: String,
 }
 

@@ -1,6 +1,6 @@
-//! Unpacks thousands of archives with mistakes, the same ones each time. The fuzz
-//! target (`fuzz/fuzz_targets/archive.rs`) does this for longer. The variable
-//! `MUTATION_ROUNDS` asks for more rounds, where there is no nightly compiler.
+//! Unpacks thousands of archives with mistakes, the same ones each time. The fuzz target
+//! (`fuzz/fuzz_targets/archive.rs`) does this for longer. Without a nightly compiler for the
+//! fuzz target, set the variable `MUTATION_ROUNDS` for more rounds.
 
 use std::fs;
 use std::io::Write as _;

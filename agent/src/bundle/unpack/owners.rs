@@ -19,7 +19,7 @@ impl Owners {
         Owners { gives_away, users: HashMap::new(), groups: HashMap::new() }
     }
 
-    /// Returns the user and group of an entry; `None` if the agent is to own it.
+    /// Returns the user and group of an entry; `None` if the agent will own it.
     pub(super) fn of(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Option<(u32, u32)>> {
         if !self.gives_away {
             return Ok(None);

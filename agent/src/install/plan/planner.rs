@@ -45,7 +45,7 @@ pub(super) struct Planner<'p> {
     depth: usize,
     /// The number of entries so far.
     entries: usize,
-    /// True if there are too many entries to go on.
+    /// True if there are too many entries to continue.
     is_full: bool,
     steps: Vec<Step>,
     problems: Vec<Problem>,
