@@ -53,7 +53,7 @@ pub(crate) use voters::{Candidate, VoterChange, Voters, next_change};
 /// Something that was committed.
 #[derive(Debug)]
 pub(crate) enum Committed {
-    /// The next entry.
+    /// The next committed entry.
     Entry(LogEntry),
     /// A snapshot, which replaces everything before it.
     Snapshot(Snapshot),
@@ -141,7 +141,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Makes an empty ledger, which waits to be told what was committed.
+    /// Makes an empty ledger, which waits for committed entries from others.
     pub(crate) fn empty(me: VoterId, seed: u64, kept: usize) -> Self {
         let log = Log::new(log::Base::default());
         Ledger {
@@ -249,10 +249,10 @@ impl Ledger {
         (self.folded, self.hash)
     }
 
-    /// Returns the head that other hosts may be told. A host that is voted out
-    /// leaves when it hears that most of those that stay know of it. They must
-    /// still know it after a power loss, because none of them could lead without
-    /// it.
+    /// Returns the head that this host may tell others: the part of the log that it
+    /// still knows after a power loss. A host that is voted out leaves when most
+    /// voters that stay have told that they know of it, and without it none of them
+    /// could lead.
     pub(crate) fn told_head(&self) -> (Index, ChainHash) {
         self.untold.map(|(_, head)| head).or(self.replaced).unwrap_or_else(|| self.head())
     }

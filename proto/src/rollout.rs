@@ -88,7 +88,7 @@ pub struct Rollout {
     pub alarms: AlarmGate,
     /// The alarm that stopped it.
     pub stopped_by: Option<StoppedBy>,
-    /// The person who stopped it; empty if nobody did.
+    /// The person who stopped it; empty if it was not stopped by a person.
     pub stop_by: String,
 }
 
@@ -107,7 +107,7 @@ pub struct Entrant {
     pub down: Option<LedgerTime>,
     /// The time at which its check found it unwell; `None` if it is well.
     pub ailing: Option<LedgerTime>,
-    /// True if it is to be deployed to.
+    /// True if the deployment is for this host.
     pub target: bool,
     /// The zone that the host stands in; empty if not given.
     pub zone: String,
@@ -225,8 +225,8 @@ impl Rollout {
         counts
     }
 
-    /// Folds that a turn begins anew, because the host's agent was killed or
-    /// stopped in an event. The turn's timeout goes on.
+    /// Folds that a turn begins again, because the host's agent was killed or
+    /// stopped in an event. The turn's timeout continues to run.
     pub(crate) fn begin_anew(&mut self, host: HostId, event: LifecycleEvent, attempt: u8) {
         let is_next = self.members.get(&host).is_some_and(|member| member.may_begin_anew(attempt));
         if is_next && attempt <= self.submission.policy.attempts {
@@ -237,7 +237,7 @@ impl Rollout {
         }
     }
 
-    /// Folds the end of a turn, as told by the host or by a timer. Returns the
+    /// Folds the end of a turn, reported by the host or by a timer. Returns the
     /// hosts that got a lease because of it; `None` if the end does not count.
     pub fn end_turn(&mut self, host: HostId, outcome: TurnOutcome, at: LedgerTime) -> Option<Vec<HostId>> {
         let started = match self.members.get(&host)?.stage {
@@ -297,7 +297,7 @@ impl Rollout {
         Some(self.advance(at))
     }
 
-    /// Fails a turn that had succeeded, because of what was found out since.
+    /// Fails a turn that had succeeded, because of something that happened since.
     fn fail_after_all(&mut self, host: HostId, failure: Failure) {
         let failed = self.kept(TurnOutcome::Failed(failure));
         self.change(host, |member| {
@@ -360,7 +360,7 @@ impl Rollout {
         true
     }
 
-    /// Returns true if the only thing left is to record that the deployment is
+    /// Returns true if only the entry is missing that says that the deployment is
     /// over.
     pub fn is_decided(&self) -> bool {
         self.verdict.is_some() && self.counts.in_flight == 0 && !self.status.is_over()

@@ -52,8 +52,7 @@ pub(crate) struct Record {
     pub(crate) outcome: Option<TurnOutcome>,
     /// The attempt of the turn, counted from 1.
     pub(crate) attempt: u8,
-    /// True if the running event was interrupted because the agent was told to
-    /// stop.
+    /// True if the running event was interrupted because the agent had to stop.
     pub(crate) was_stopped: bool,
 }
 
@@ -70,7 +69,7 @@ pub(crate) enum Act {
     Write(Record),
     /// Delete the record: the ledger knows how the turn ended.
     Forget(DeploymentId),
-    /// Run this event.
+    /// Run this event of this deployment.
     Run { effect: EffectId, deployment: DeploymentId, event: LifecycleEvent },
     /// Stop running the event.
     Cancel(EffectId),
@@ -84,13 +83,14 @@ enum Step {
     Writing,
     /// The event is running.
     Running(EffectId),
-    /// The agent is stopping. The next start goes on from here.
+    /// The agent is stopping. The turn continues from here when it is started
+    /// again.
     Paused,
-    /// The agent was killed or stopped in an event. The turn begins anew once the
+    /// The agent was killed or stopped in an event. The turn begins again once the
     /// ledger says so.
     Interrupted,
     /// All events have succeeded, and the group's health check must pass. If the
-    /// agent is killed here, no event is interrupted, and it goes on waiting when
+    /// agent is killed here, no event is interrupted, and the host waits again when
     /// it is back.
     Waiting,
     /// The turn is over. Its end is proposed until the ledger has it.
@@ -101,7 +101,7 @@ enum Step {
 struct OwnTurn {
     record: Record,
     step: Step,
-    /// True if its event was told to end because the deployment stops now.
+    /// True if its event must end because the deployment stops now.
     is_cut_short: bool,
 }
 
@@ -174,7 +174,7 @@ impl OwnTurns {
     }
 
     /// Begins a turn. If `forgot` is true, the turn was started under a store that
-    /// is lost, so nobody knows which of its events ran, and it fails.
+    /// is lost, so it is not known which of its events ran, and it fails.
     fn begin(&mut self, mut record: Record, forgot: bool) -> Act {
         let mut step = Step::Writing;
         if forgot {
@@ -278,9 +278,9 @@ impl OwnTurns {
         Some(Act::Run { effect, deployment, event })
     }
 
-    /// Takes the end of an event, and decides how the turn goes on. `rollout` looks
-    /// up what the turn needs to know of its deployment, as long as the turn is
-    /// still this host's.
+    /// Takes the end of an event, and decides how the turn continues. `rollout`
+    /// looks up what the turn needs to know of its deployment, as long as the turn
+    /// is still this host's.
     pub(crate) fn done(
         &mut self,
         effect: EffectId,
@@ -460,7 +460,7 @@ fn begin_anew(turn: &mut OwnTurn, current: Current) -> Act {
     Act::Write(turn.record.clone())
 }
 
-/// Fails an interrupted turn that does not begin anew.
+/// Fails an interrupted turn that does not begin again.
 fn give_up(turn: &mut OwnTurn) -> Act {
     if let Some(event) = turn.record.running {
         let (event, code, message) = interruption(&turn.record, event);

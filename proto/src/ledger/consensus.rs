@@ -120,8 +120,8 @@ impl Consensus {
     }
 
     /// Returns true if everything in the log is durable. raft-rs panics if it must
-    /// stand for election earlier: with entries that are not yet on disk if there
-    /// is no other voter, and with such a snapshot in any case.
+    /// stand for election earlier: in any case with a snapshot that is not on disk
+    /// yet, and with such entries if it is the only voter.
     pub(super) fn may_campaign(&self) -> bool {
         let log = &self.raw.raft.raft_log;
         log.persisted == log.last_index() && log.applied + 1 >= log.first_index()
@@ -151,7 +151,7 @@ impl Consensus {
     }
 
     /// Returns the leader, if it was heard recently. A learner never stands for
-    /// election, so raft-rs would believe in its last leader forever.
+    /// election, so without this limit raft-rs would never give up its last leader.
     pub(super) fn leader(&self) -> Option<VoterId> {
         let is_heard = self.is_leader() || self.raw.raft.election_elapsed < 2 * ELECTION_TICKS;
         Some(VoterId(self.raw.raft.leader_id)).filter(|leader| leader.0 != 0 && is_heard)
@@ -239,8 +239,8 @@ impl Consensus {
     }
 
     /// Tells raft-rs what is folded. A snapshot is folded before it is durable, and
-    /// raft-rs panics if something is applied but not durable. So it is told only
-    /// when both are true.
+    /// raft-rs panics if something is applied but not durable. So raft-rs is told
+    /// only when the snapshot is both folded and durable.
     fn tell_folded(&mut self) {
         let log = &self.raw.raft.raft_log;
         let index = self.folded.min(log.persisted).min(log.committed);
@@ -249,9 +249,9 @@ impl Consensus {
         }
     }
 
-    /// Returns what is to be done now. The log in memory has it at once, because
-    /// consensus reads from there. The caller writes it, and reports that with
-    /// `persisted`.
+    /// Returns the work to do now. The log in memory has the new entries at once,
+    /// because consensus reads from there. The caller writes it, and reports that
+    /// with `persisted`.
     pub(super) fn ready(&mut self) -> Option<Ready> {
         if !self.raw.has_ready() {
             return None;

@@ -25,7 +25,7 @@ pub(crate) struct LogEntry {
 pub(crate) enum Content {
     /// The first entry of a new leader.
     Empty,
-    /// An [`Entry`](crate::entry::Entry), encoded.
+    /// The encoded bytes of an [`Entry`](crate::entry::Entry).
     Entry(Vec<u8>),
     /// A change of the voters, from here on.
     Voters(VoterChange),
@@ -81,7 +81,8 @@ impl Snapshot {
 pub(crate) fn chain(before: &ChainHash, entry: &LogEntry) -> ChainHash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(before);
-    // Whatever is written or sent: the chain is the same for all agents.
+    // The chain uses version 4, whichever version is written or sent, so that it is
+    // the same for all agents.
     hasher.update(&entry.to_form(Version::V4));
     *hasher.finalize().as_bytes()
 }

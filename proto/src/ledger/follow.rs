@@ -10,9 +10,8 @@ use super::{Committed, Ledger, Log, LogEntry, Role, Snapshot, log, stored};
 use crate::entry::Index;
 
 impl Ledger {
-    /// Returns true if this host takes committed entries from neighbours, which
-    /// every host does that hears no leader. A voter that was away may have been
-    /// voted out meanwhile, and then consensus will never tell it.
+    /// Returns true if this host takes committed entries from neighbours. Every
+    /// host does that hears no leader, even a voter.
     pub(crate) fn is_following(&self) -> bool {
         !self.is_stopped && (!self.is_voting() || self.leader().is_none())
     }
@@ -93,7 +92,7 @@ impl Ledger {
             voters: snapshot.voters.clone(),
         });
         kept.into_iter().for_each(|entry| log.append(entry));
-        // The vote stays, whatever else is forgotten.
+        // The vote stays, even if everything else is forgotten.
         let vote = if hard.term >= snapshot.term { hard.vote } else { 0 };
         log.set_hard(stored::Hard { term: hard.term.max(snapshot.term), vote, commit: snapshot.index });
         self.changes.push(stored::hard_state(log.hard()));

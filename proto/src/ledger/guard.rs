@@ -115,8 +115,8 @@ fn check_append(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refu
     Ok(())
 }
 
-/// Checks that the log of a voter, as it reports it, lies within our own, from
-/// which the voter got it. raft-rs relies on that.
+/// Checks that the log of a voter, as it reports it, lies within this host's log,
+/// from which the voter got it. raft-rs relies on that.
 fn check_answer(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refused> {
     let last = consensus.log().last_index();
     let hint = if message.reject { message.reject_hint } else { 0 };

@@ -50,7 +50,7 @@ impl Ledger {
         1 << most.ilog2()
     }
 
-    /// Returns true if the current folded state is to be sealed.
+    /// Returns true if it is time to seal the folded state.
     pub(crate) fn is_checkpoint_due(&self) -> bool {
         let is_new = self.newest_seal().is_none_or(|(index, _)| index < self.folded);
         is_new && self.folded.is_multiple_of(self.checkpoint_every())

@@ -108,8 +108,8 @@ impl Log {
         self.raise_term(term);
     }
 
-    /// Moves to a later term. In a term that this host only now hears of, it has
-    /// not voted.
+    /// Moves to a later term. This host has not voted in a term that it only now
+    /// hears of.
     pub(super) fn raise_term(&mut self, term: u64) {
         if term > self.hard.term {
             (self.hard.term, self.hard.vote) = (term, 0);
@@ -230,8 +230,8 @@ impl Storage for Log {
     }
 
     /// Returns a snapshot whose voters or learners include its receiver, because
-    /// the receiver would ignore any other forever. If there is no such snapshot,
-    /// this fails, and a new one is made meanwhile.
+    /// the receiver would ignore any other. Fails if there is none; a new one is
+    /// made meanwhile.
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<eraftpb::Snapshot> {
         match &self.offered {
             Some(snapshot)

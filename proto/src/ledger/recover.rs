@@ -10,7 +10,7 @@ use crate::recovery::SignedRecovery;
 pub(crate) struct Tail {
     /// The newest entry that is known to be committed.
     pub(crate) committed: Index,
-    /// The newest entry.
+    /// The index of the newest entry.
     pub(crate) last: Index,
     /// The chain's head there.
     pub(crate) hash: ChainHash,

@@ -27,7 +27,7 @@ impl Ledger {
         false
     }
 
-    /// Returns true if this host is to take part in consensus as soon as its log is
+    /// Returns true if this host will take part in consensus as soon as its log is
     /// durable.
     pub(super) fn is_to_vote(&self) -> bool {
         !self.is_voting() && self.voters.has(self.me)
@@ -72,8 +72,8 @@ impl Ledger {
         self.stop_voting();
     }
 
-    /// Stops for good: this host takes no part in consensus, and follows nobody. Its log
-    /// stays whole: its end may have been promised, and acknowledged.
+    /// Stops for good: this host takes no part in consensus, and follows no other. Its
+    /// log stays whole, because promises and acknowledgements may rest on its end.
     pub(crate) fn stop(&mut self) {
         self.pause_voting();
         self.is_stopped = true;

@@ -33,7 +33,7 @@ pub(crate) struct Restored {
     hard: Hard,
 }
 
-/// The reason why the ledger cannot go on from a store. In each of these cases
+/// The reason why the ledger cannot continue from a store. In each of these cases
 /// consensus would panic, or break a promise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StoredError {

@@ -37,11 +37,11 @@ pub(super) struct Replica {
     next_write: u64,
     /// The messages that it has sent.
     pub(super) sent: Vec<RaftMessage>,
-    /// The entries that it was told are committed.
+    /// The entries that the ledger handed out as committed.
     pub(super) folded: BTreeMap<Index, LogEntry>,
 }
 
-/// Encodes the folded state of a ledger without any entries of ours.
+/// Encodes the folded state of a ledger that has no entries but consensus's own.
 fn state_at(index: Index) -> Vec<u8> {
     let mut state = State::founding();
     if index > 1 {

@@ -84,7 +84,7 @@ pub enum Blocker {
     NoMajority {
         /// The voters that it reaches, including itself if it votes.
         voters_up: u32,
-        /// All voters.
+        /// The number of all voters.
         voters: u32,
     },
     /// Hosts with a lease have said that they defer their start, because other
@@ -98,7 +98,7 @@ pub enum Blocker {
     NoRoom {
         /// The name of the first of these hosts.
         host: String,
-        /// Its numbers.
+        /// The room that the host's disk has and that its turn needs.
         shortage: Shortage,
         /// The number of these hosts.
         short: u32,
@@ -129,7 +129,7 @@ pub enum Blocker {
     },
     /// The last turns of a wave are under way, and the next wave follows them.
     WaveEnding {
-        /// The current wave.
+        /// The wave that is not over yet.
         wave: WaveKind,
         /// The turns under way.
         in_flight: u32,

@@ -14,9 +14,9 @@ use crate::time::LedgerTime;
 
 impl Rollout {
     /// Begins a catch-up in a group of `total` hosts. If it runs `beside` a
-    /// deployment, it has only its own hosts as members, so there is no minimum
-    /// that it could break. Grants the first leases, and returns the hosts that got
-    /// one.
+    /// deployment, only the hosts that it catches up are its members, so it has no
+    /// minimum that it could break. Grants the first leases, and returns the hosts
+    /// that got one.
     pub(crate) fn begin_catch_up(
         &mut self,
         entrants: &[Entrant],

@@ -20,8 +20,8 @@ use crate::id::HostId;
 use crate::policy::Policy;
 use crate::time::LedgerTime;
 
-/// A possible deployment: the group's hosts as they are, and what is to be
-/// deployed.
+/// A possible deployment: the group's hosts as they are, and what would be deployed
+/// to them.
 #[derive(Clone, Debug)]
 pub struct Forecast {
     entrants: Vec<Entrant>,

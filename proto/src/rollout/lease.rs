@@ -1,10 +1,10 @@
 //! Leases that are not used yet.
 //!
-//! A lease takes its host out of service on paper only: the host goes on serving
+//! A lease takes its host out of service on paper only: the host continues to serve
 //! until its start is committed. So an unused lease can be taken back, and nothing
 //! is lost. That happens as soon as the lease may not be used, because another host
 //! left service and the minimum would break. The host did nothing wrong, so none of
-//! its timeouts goes on. It gets a lease again when there is room.
+//! its timeouts runs meanwhile. It gets a lease again when there is room.
 //!
 //! There is another reason not to use a lease, which only its holder knows: see
 //! `state/deferrals.rs`.

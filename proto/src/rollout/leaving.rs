@@ -1,8 +1,8 @@
 //! Hosts that are taken out of the mesh while a rollout runs.
 //!
 //! Such a host is no longer one of the group's hosts, so the minimum is computed
-//! anew for those that are left. So if the minimum holds up a rollout because of a
-//! dead host, taking that host out lets the rollout go on.
+//! again for the hosts that are left. So if the minimum holds up a rollout because
+//! of a dead host, taking that host out lets the rollout continue.
 //!
 //! A turn that the host had begun has failed before it leaves
 //! (`state/membership.rs`).

@@ -21,7 +21,7 @@ pub enum Health {
 pub enum Installed {
     /// Not known, because the host had no turn yet or a turn failed on it.
     Unknown,
-    /// Another revision.
+    /// It has another revision than the deployment's.
     Old,
     /// The revision that is being deployed.
     Current,
@@ -176,7 +176,7 @@ impl Member {
         self.position = if is_last { self.place() | LAST } else { self.place() };
     }
 
-    /// Returns the place of its name among those of all hosts.
+    /// Returns the place of its name in the order of all hosts' names.
     pub(super) fn place(&self) -> u32 {
         self.position & !LAST
     }

@@ -40,7 +40,7 @@ pub struct Part<'a> {
     /// The time at which the check found it unwell; known only while the deployment
     /// runs.
     pub ailing: Option<LedgerTime>,
-    /// The event in which its turn was interrupted before it began anew.
+    /// The event in which its turn was interrupted before it began again.
     pub interrupted: Option<LifecycleEvent>,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Past {
     pub(super) turns: BTreeMap<Kind, Vec<PastTurn>>,
     /// The messages of hosts about their failures.
     pub(super) told: BTreeMap<HostId, Told>,
-    /// Hosts whose turn began anew, with the event in which it was interrupted; at
+    /// Hosts whose turn began again, with the event in which it was interrupted; at
     /// most [`FAILURES_TOLD`] of them.
     pub(super) anew: BTreeMap<HostId, LifecycleEvent>,
 }

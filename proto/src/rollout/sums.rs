@@ -88,7 +88,7 @@ impl Rollout {
         self.hopeless = (0..).zip(&self.zones).filter(is_hopeless).map(|(place, _)| place).collect();
     }
 
-    /// Counts all members anew.
+    /// Counts all members again from zero.
     fn recount(&mut self) {
         if self.members.is_empty() {
             return;

@@ -242,9 +242,9 @@ fn of_zone(f: &mut fmt::Formatter<'_>, zone: &ZoneReason, reason: &Reason) -> fm
 /// The result of the deployment, once the turns under way are over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It succeeds.
+    /// The deployment succeeds.
     Succeeded,
-    /// It fails.
+    /// The deployment fails, for this reason.
     Failed(Reason),
     /// A person or an alarm stops it.
     Stopped(Reason),

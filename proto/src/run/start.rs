@@ -17,8 +17,8 @@ use crate::wire::DEFERRAL_SINCE;
 /// The time that a host waits because of suspects before it says so in the ledger.
 pub(super) const DEFERRED_AFTER: Duration = Duration::from_secs(10);
 
-/// Returns the start of this host's turn, or its deferral, if either is to be
-/// proposed now.
+/// Returns the start of this host's turn, or its deferral, if it is time to propose
+/// either.
 pub(super) fn owed(
     rollout: &Rollout,
     me: HostId,
@@ -36,8 +36,8 @@ pub(super) fn owed(
 }
 
 /// Returns true for a host that is well but counts as Down. It got its lease
-/// because it was out of service, which is no longer true. So it must first be
-/// back, and be counted as in service.
+/// because it was out of service, which is no longer true. So it must first report
+/// that it is back, and be counted as in service.
 fn is_to_be_back_first(rollout: &Rollout, me: HostId) -> bool {
     rollout.members().get(&me).is_some_and(|member| {
         member.down.is_some() && member.health == Health::Healthy && member.ailing.is_none()
@@ -46,7 +46,7 @@ fn is_to_be_back_first(rollout: &Rollout, me: HostId) -> bool {
 
 /// Returns the reason not to start yet. The host waits if its going would leave
 /// fewer than the minimum among the hosts that it still trusts. Suspicion only
-/// pauses; it fails nobody.
+/// pauses; it fails no host.
 pub(crate) fn start_blocker(rollout: &Rollout, me: HostId, suspects: &BTreeSet<HostId>) -> Option<Blocker> {
     let member = rollout.members().get(&me)?;
     if member.health == Health::Unhealthy || member.ailing.is_some() {

@@ -1,5 +1,5 @@
-//! Tests messages that no honest voter sends, and honest ones at the wrong time.
-//! Whatever arrives, nothing panics, and what was committed stays.
+//! Tests messages that no honest voter sends, and honest ones at the wrong time. No
+//! message causes a panic, and committed entries stay.
 
 use proptest::prelude::*;
 

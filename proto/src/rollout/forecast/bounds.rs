@@ -61,8 +61,8 @@ impl Forecast {
         u32::try_from(self.entrants.len()).unwrap_or(u32::MAX)
     }
 
-    /// Plays through everything that there is to know. If `slow` is given, also
-    /// plays with turns of that length.
+    /// Plays the deployment through, and collects everything that a plan shows. If
+    /// `slow` is given, plays it once more with turns of that length.
     pub fn outlook(&self, slow: Option<Duration>) -> Outlook {
         // A deployment that succeeds has at most this many failures among its last
         // turns.

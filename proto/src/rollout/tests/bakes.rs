@@ -75,7 +75,7 @@ fn one_that_does_not_come_back_counts_as_failed() {
     assert!(play.rollout.lose(host(0), lost(), at).is_some());
     play.ends_as(Some(ReasonCode::HealthConstraints));
     assert_eq!((play.rollout.counts().failed, play.rollout.counts().succeeded), (1, 0));
-    // With a host to spare, the rollout goes on when the bake is over.
+    // With a host to spare, the rollout continues when the bake is over.
     let mut play = Play::of(policy(60, None), entrants(&THREE_ZONES, &[]));
     play.succeeds(0, &[]);
     play.down(0, true, &[]);

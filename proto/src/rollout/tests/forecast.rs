@@ -113,7 +113,7 @@ fn turns_of_up_hosts(played: &Played) -> Vec<(Duration, Vec<HostId>)> {
     batches.filter(|(_, hosts)| !hosts.is_empty()).collect()
 }
 
-/// Counts those of the failing hosts that had failed when the last turn began.
+/// Counts the failing hosts that had already failed when the last turn began.
 fn failed_while_others_waited(played: &Played, failing: &[HostId]) -> usize {
     let batches = turns_of_up_hosts(played);
     let last = batches.last().expect("a batch").0;

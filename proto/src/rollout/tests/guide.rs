@@ -3,10 +3,10 @@
 
 use super::*;
 
-/// Runs a rollout over `total` hosts, of which the first `unhealthy` are unhealthy.
+/// Runs a rollout over `total` hosts; the first `unhealthy` of them are unhealthy.
 /// `fails` says whether the n-th turn (from 0) fails. Turns end in the order in
-/// which they began. Returns how it ended, how many succeeded, M, and the most
-/// turns in flight at a time among the healthy hosts.
+/// which they began. Returns its status at the end, the number of turns that
+/// succeeded, M, and the most turns in flight at a time among the healthy hosts.
 fn run(
     minimum: Minimum,
     total: u32,

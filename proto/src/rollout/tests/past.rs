@@ -21,7 +21,7 @@ fn said(number: u32) -> TurnOutcome {
 }
 
 /// Plays the rollout to its end: each turn takes a while, and the end is recorded.
-/// When nothing goes on by itself, a person stops it.
+/// If the rollout waits for something that never comes, a person stops it.
 fn finish(play: &mut Play, fails: impl Fn(u32) -> bool, goes_down: impl Fn(u32) -> bool) {
     while play.rollout.verdict.is_none() {
         let Some(number) = play.flying().first().copied() else {

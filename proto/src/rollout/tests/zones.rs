@@ -99,8 +99,8 @@ fn a_zone_of_which_all_must_stay_deploys_nothing() {
 
 #[test]
 fn a_zone_with_nothing_to_do_breaks_nothing() {
-    // Zone b is below its minimum, and zone c could never keep one. But neither has
-    // a host that is to be deployed to.
+    // Zone b is below its minimum, and zone c could never keep one. But neither
+    // zone has a target.
     let zones = ["a", "a", "a", "b", "b", "b", "c"];
     let mut entrants = entrants(&zones, &[(3, Was::Broken), (4, Was::Broken)]);
     entrants.iter_mut().skip(3).for_each(|entrant| entrant.target = false);

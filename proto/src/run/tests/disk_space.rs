@@ -21,7 +21,7 @@ fn who_lacks_room_reports_that_in_place_of_its_start() {
     assert_eq!(owed(&turns, &ledger, leased), [report(shortage)]);
     ledger.add_at(leased, report(shortage));
     assert_eq!(owed(&turns, &ledger, leased + room::REPORT_EVERY), []);
-    // The others go first, and newer numbers are not told too often.
+    // The others go first, and newer numbers are not reported too often.
     assert!(!ledger.0.rollout(next()).expect("it runs").may_start(me()));
     turns.note_free(6);
     assert_eq!(owed(&turns, &ledger, leased + (room::REPORT_EVERY - Duration::from_millis(1))), []);
