@@ -190,9 +190,9 @@ fn millis(times: &[Duration]) -> String {
     words.collect::<Vec<_>>().join(" / ")
 }
 
-/// Returns the most memory that the program held, in MiB, read when it was
-/// about to end. (The peak that a parent is told of its children includes what
-/// they held before they executed that program.)
+/// Returns the most memory that the program held, in MiB, read when it was about to end. (The
+/// peak that a parent gets for its children includes what they held before they executed that
+/// program.)
 #[expect(unsafe_code, reason = "a process can only ask to be traced between fork and exec")]
 #[expect(clippy::zombie_processes, reason = "it is waited for by its number")]
 #[expect(clippy::wildcard_enum_match_arm, reason = "of the ways to stop only these are asked for")]

@@ -27,7 +27,7 @@ struct Object {
     archive: Vec<u8>,
 }
 
-/// The object's version and ETag are those of the recording.
+/// The object's version and ETag are as in the recording.
 const VERSION: &str = "v-1";
 const ETAG: &str = "0123456789abcdef";
 

@@ -1,8 +1,8 @@
 //! The checkers: one file for each claim, and what they share.
 //!
-//! Each checker is a value that is told what happened, and returns a
-//! [`Violation`] as soon as its claim does not hold. No checker asks a node
-//! what it thinks: they rely on the committed entries and on what really ran.
+//! Each checker is a value that gets to know what happened, and returns a
+//! [`Violation`] as soon as its claim does not hold. No checker asks a node what it
+//! thinks: they rely on the committed entries and on what really ran.
 
 mod acknowledged;
 mod agreement;
@@ -52,8 +52,7 @@ pub use waves::Waves;
 /// The claims that must hold in every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claim {
-    /// If one host has folded an entry at an index, no host ever folds another
-    /// entry there.
+    /// No two hosts ever fold different entries at one index.
     Agreement,
     /// The fold follows its rules.
     Fold,
@@ -82,7 +81,8 @@ pub enum Claim {
     /// Exactly the hosts that are behind are caught up, each a limited number
     /// of times.
     CatchUp,
-    /// A node never panics, and starts from whatever a crash left on its disk.
+    /// A node never panics, and starts from anything that a crash may leave on its
+    /// disk.
     Alive,
     /// In a group with a check, no turn succeeds unless the check has passed.
     Checked,

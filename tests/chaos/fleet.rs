@@ -190,7 +190,7 @@ impl Fleet {
 
     /// Runs `skein` on this host.
     pub(crate) fn skein(&self, host: u8, arguments: &[&str]) -> Answer {
-        // A frozen agent does not answer, and the faults must go on.
+        // A frozen agent does not answer, and the faults must continue.
         let mut command = Command::new("timeout");
         command.args([ANSWER_SECONDS, SKEIN]).args(arguments);
         command.env("SKEIN_API", self.socket(host)).env("NO_COLOR", "1").stdin(Stdio::null());

@@ -14,10 +14,9 @@ use crate::namespaces::{Network, address};
 
 /// The pause between two questions to one application.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-/// An application counts as out of service if every answer failed for this
-/// long. A single answer may be late on a busy machine. Time in which nobody
-/// asked does not count: the prober, or the thread that reads it, may be late
-/// too.
+/// An application counts as out of service if every answer failed for this long. A single
+/// answer may be late on a busy machine. Time without a request does not count: the prober, or
+/// the thread that reads it, may be late too.
 const SILENT_AFTER: Duration = Duration::from_millis(500);
 /// The word that the prober prints for an application that does not answer.
 const SILENCE: &str = "-";
@@ -45,10 +44,10 @@ pub(crate) fn probe(addresses: &[&str]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What is known of one application.
+/// The state of one application, as its answers show it.
 struct Seen {
     version: Option<String>,
-    /// When the application last answered.
+    /// The time of the application's last answer.
     answered_at: Instant,
     /// The first question since then that failed, and the end of the last one,
     /// by the prober's clock.

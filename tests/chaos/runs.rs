@@ -24,9 +24,8 @@ const FAULT_MILLIS: std::ops::Range<u64> = 300..7_000;
 const FAULTS_MAX: usize = 2;
 /// The number of bad releases in ten.
 const BAD_OF_TEN: u32 = 3;
-/// How much private memory an agent may gain in a soak, in KiB, once it is
-/// warm: caches that fill up to their limits, the log that is kept, and the
-/// allocator's slack.
+/// The most private memory that an agent may gain in a soak, in KiB, once it is warm: caches
+/// that fill up to their limits, the log that is kept, and the allocator's slack.
 const SOAK_GROWTH_MAX: u64 = 24 * 1024;
 
 const ONE_AT_A_TIME: &str = "config = \"OneAtATime\"\nlost_after = \"5s\"\nstart_timeout = \"20s\"";

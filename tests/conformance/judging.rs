@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-/// Returns the word for the step's row, and a description of what is wrong.
+/// Returns the word for the step's row, and a description of the difference, if there is one.
 pub(crate) fn judge(step: &Value, found: &Value) -> (String, String) {
     let expect = step["expect"].as_object().expect("what is expected");
     let empty = Map::new();

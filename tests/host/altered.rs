@@ -1,4 +1,4 @@
-//! Who owns an unpacked revision, and what runs from it.
+//! Tests the owners of an unpacked revision, and which scripts run from it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

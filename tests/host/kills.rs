@@ -112,7 +112,7 @@ fn killed_at_any_step_before_its_install_a_deployment_leaves_the_old_revision() 
 fn pids_run(file: &Path) -> Vec<bool> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let stat = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // A zombie counts as gone: only nobody has waited for it yet.
+    // A zombie counts as gone: only its parent has not waited for it yet.
     text.split_whitespace().map(stat).map(|stat| !stat.is_empty() && !stat.contains(") Z ")).collect()
 }
 

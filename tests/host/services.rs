@@ -20,8 +20,8 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// A service that writes a line and then the line's number to a file. It ends
-/// when a certain file exists, or when a write fails because nobody reads.
+/// A service that writes a line and then the line's number to a file. It ends when a certain
+/// file exists, or when a write fails because the reader is gone.
 struct Service {
     dir: PathBuf,
 }
@@ -84,7 +84,7 @@ fn a_service_goes_on_writing_when_skein_local_has_ended() {
     wait_until("nobody is left to read nothing", || keepers(&log) == 0);
 }
 
-/// What reads the pipe is killed, and nobody hears of it before.
+/// Kills the process that reads the pipe, so that it cannot prepare for that.
 #[test]
 fn a_service_goes_on_writing_when_skein_is_killed_soon_after_the_script_has_ended() {
     let host = Host::new();
@@ -102,7 +102,7 @@ fn a_service_goes_on_writing_when_skein_is_killed_soon_after_the_script_has_ende
     assert!(!host.path().join("killed").exists());
 }
 
-/// A child that ends a little later is no service, and nothing is said of it.
+/// A child that ends a little later does not count as a service, and is not reported.
 #[test]
 fn a_child_that_ends_within_the_patience_is_waited_for_and_all_it_writes_is_logged() {
     let host = Host::new();

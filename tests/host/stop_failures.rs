@@ -1,4 +1,4 @@
-//! A broken stop script in the revision that is to be replaced.
+//! Tests a broken stop script in the revision that is being replaced.
 
 use crate::world::{Host, expect};
 

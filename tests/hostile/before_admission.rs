@@ -7,7 +7,7 @@ use crate::agent::Agent;
 use crate::intruder::{Stranger, connect};
 use crate::world::{Mesh, wait_at_most, wait_until};
 
-/// The most that an agent's memory may grow, whatever strangers do.
+/// The most that strangers may make an agent's memory grow.
 pub(crate) const GROWTH_MIB_MAX: u64 = 32;
 /// The longest time that a new member may take to join in spite of them.
 const JOIN_MAX: Duration = Duration::from_secs(2);

@@ -69,7 +69,7 @@ impl Stranger {
         Ok(Stranger { muxer: StreamMuxerBox::new(muxer), own: keypair.public().to_peer_id(), other })
     }
 
-    /// Opens a substream.
+    /// Opens a substream on the connection.
     pub(crate) async fn open(&mut self) -> io::Result<SubstreamBox> {
         let muxer = &mut self.muxer;
         poll_fn(|cx| match muxer.poll_outbound_unpin(cx) {

@@ -36,7 +36,7 @@ pub(crate) struct Agent {
     process: Option<Child>,
 }
 
-/// What a command printed, and how it ended.
+/// The output of a command, and its exit code.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a hook does between its two lines in the trace.
+/// The action of a hook between its two lines in the trace.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deed {
     /// Waits until [`crate::world::Mesh::go`].
@@ -27,8 +27,8 @@ pub(crate) enum Deed {
 /// The hooks in the order of a turn.
 const HOOKS: [&str; 5] =
     ["ApplicationStop", "BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"];
-/// How long a hook waits that nobody needs any longer, in tenths of a second.
-/// It ends earlier if its mesh's directory is removed.
+/// The longest time that a hook waits, in tenths of a second, so that a hook whose test is over
+/// does not run on. It ends earlier if its mesh's directory is removed.
 const PATIENCE: u32 = 1_200;
 
 pub(crate) struct Bundle {

@@ -1,4 +1,4 @@
-//! Hosts that join late, and rollbacks to a bundle that nobody has any longer.
+//! Tests hosts that join late, and rollbacks to a bundle that no host has any longer.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ fn wait_for_revision(mesh: &Mesh, host: &str, revision: &Value) {
     });
 }
 
-/// Returns the group's deployments that nobody requested, the newest first.
+/// Returns the group's deployments that no person requested, the newest first.
 fn catch_ups(mesh: &Mesh) -> Vec<Value> {
     let deployments = mesh.agent("web-2").json(&["deployments", "hello/prod"]);
     let all = deployments.as_array().cloned().unwrap_or_default();

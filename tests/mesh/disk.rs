@@ -66,7 +66,7 @@ fn a_full_disk_during_install_fails_that_host_alone_and_the_next_release_succeed
     mesh.check();
 }
 
-/// Writes until there is no room left.
+/// Writes until the disk is full.
 fn fill(path: &Path) {
     let mut file = File::create(path).expect("a file");
     let chunk = vec![b'x'; 64 * 1024];

@@ -258,8 +258,7 @@ fn observers_look_from_afar_and_most_of_them_must_confirm() {
     };
     assert_eq!(unhealthy(&mesh), [] as [Value; 0]);
 
-    // The application still runs, but listens on an address that nobody else
-    // can reach.
+    // The application still runs, but listens on an address that no other host can reach.
     drop(application);
     let here = TcpListener::bind(("127.0.0.1", port)).expect("the same port");
     let application = Listener::new(here);

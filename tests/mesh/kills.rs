@@ -120,7 +120,7 @@ fn a_turn_whose_agent_was_killed_begins_anew_and_says_so() {
 fn pids_run(mesh: &Mesh, file: &str) -> Vec<bool> {
     let text = fs::read_to_string(mesh.path().join(file)).unwrap_or_default();
     let stat = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // A zombie counts as gone: only nobody has waited for it yet.
+    // A zombie counts as gone: only its parent has not waited for it yet.
     text.split_whitespace().map(stat).map(|stat| !stat.is_empty() && !stat.contains(") Z ")).collect()
 }
 

@@ -21,7 +21,7 @@ fn binary() -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join("prometheus")).find(|path| path.is_file())
 }
 
-/// Serves one number to whoever scrapes it.
+/// Serves one number to every client that scrapes it.
 fn exporter(errors: Arc<AtomicU32>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");

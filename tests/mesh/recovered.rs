@@ -1,4 +1,4 @@
-//! Most voters are gone for good, and a person lets the mesh go on without them.
+//! Tests that a person lets the mesh continue when most voters are gone for good.
 
 use std::os::unix::fs::PermissionsExt as _;
 

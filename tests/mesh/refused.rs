@@ -138,8 +138,8 @@ fn what_would_be_over_before_it_began_is_refused() {
     let bad = Bundle::new("v2").does(Deed::Fail, "ValidateService", "web-2");
     let failed = mesh.submit("web-1", &bad);
     mesh.wait_for(&failed, "Failed");
-    // web-1 has v2 and web-2 failed. Only web-3 has the revision that is to be
-    // restarted, and it may not leave service.
+    // web-1 has v2 and web-2 failed. Only web-3 has the revision to restart, and it may not
+    // leave service.
     let on = mesh.agent("web-2");
     let restart = &["hello/prod", "--restart"];
     on.skein(&[&["plan"][..], restart].concat()).expect(3, &["NOT POSSIBLE"]);
@@ -311,8 +311,7 @@ fn a_stranger_with_another_meshs_key_is_not_let_in() {
     mesh.check();
 }
 
-/// Returns a host of the mesh `of` that is told to join at another mesh's
-/// address.
+/// Returns a host of the mesh `of` that tries to join at another mesh's address.
 fn stranger(of: &Mesh, join: &str) -> Agent {
     let mut path = of.path().join("stranger");
     let data = path.display().to_string();

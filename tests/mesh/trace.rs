@@ -1,5 +1,5 @@
-//! What the hooks really did, in order, and the claims that must hold whatever
-//! happens to the agents.
+//! The trace of what the hooks really did, in order, and the claims that must always hold of
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -338,9 +338,8 @@ impl Mesh {
         self.wait_for(&id, "Succeeded")
     }
 
-    /// Checks the claims that hold whatever happened: the hosts agree on the
-    /// ledger, its hash chain is valid, no hook ran twice, and no agent died of
-    /// a bug.
+    /// Checks the claims that must hold after every test: the hosts agree on the ledger, its
+    /// hash chain is valid, no hook ran twice, and no agent died of a bug.
     #[track_caller]
     pub(crate) fn check(&self) {
         self.trace().no_turn_ran_twice();
@@ -415,8 +414,8 @@ fn watchdog(dir: &Path) -> Child {
         .expect("a shell")
 }
 
-/// Returns a network of loopback addresses that nobody else uses, 127.a.b.*, by
-/// the process id and a counter.
+/// Returns a network of loopback addresses that no other test uses, 127.a.b.*, by the process
+/// id and a counter.
 fn free_network() -> [u8; 3] {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();

@@ -124,8 +124,7 @@ fn one_agent_downloads_and_all_hosts_know_from_where() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && said.contains("1000000 bytes that are downloaded"), "{said}");
 
-    // The waiting command is told of the agent's problems, but nobody is told
-    // its secrets.
+    // The waiting command shows the agent's problems, but no output shows its secrets.
     let address = web.url("/app.tgz?sig=s3cret").replace("https://", "https://joe:s3cret@");
     let output = fleet.command(0).args(["push", &address]).output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);

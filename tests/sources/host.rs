@@ -16,9 +16,9 @@ pub(crate) struct Host {
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) is_success: bool,
-    /// Both output streams.
+    /// The output on stdout and stderr together.
     pub(crate) said: String,
-    /// What the hook wrote down.
+    /// The lines that the hook wrote.
     pub(crate) trace: String,
     pub(crate) took: Duration,
 }

@@ -209,8 +209,7 @@ fn a_cut_connection_goes_on_where_it_was() {
     let cut = Cut::before(&store.endpoint(), &[3 * MIB, 2 * MIB]);
     let host = with_key(Host::new().with("AWS_ENDPOINT_URL_S3", &cut.endpoint()), SECRET);
     let ran = host.local("s3://releases/app.tar");
-    // The signature covers the name of the host, which here is that of the
-    // relay.
+    // The signature covers the name of the host, which here is the relay's.
     ran.deployed("cut");
     let asked = cut.asked();
     let range = |at: usize| {

@@ -19,7 +19,7 @@ pub(crate) struct Asked {
     pub(crate) headers: BTreeMap<String, String>,
 }
 
-/// An answer.
+/// An answer of the test's web server.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     status: u16,

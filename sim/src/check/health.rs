@@ -15,11 +15,12 @@ use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
 use crate::model::{Deployment, Millis, Model, Stage};
 
-/// What the probes found of one application on one host since its last event.
+/// The findings of the probes about one application on one host since its last
+/// event.
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    /// The group's check, as far as this host has folded. The host goes by this
-    /// check, whatever the ledger says by now.
+    /// The group's check, as far as this host has folded. The host uses this check,
+    /// even if the ledger has a newer one by now.
     check: Option<HealthCheck>,
     /// The number of successive successes under that check.
     in_row: u32,
@@ -38,7 +39,7 @@ pub struct Health {
 }
 
 impl Seen {
-    /// Forgets earlier probes: they are no evidence any longer.
+    /// Forgets earlier probes, which no longer count as evidence.
     fn begin_anew(&mut self) {
         (self.in_row, self.under_way) = (0, None);
     }

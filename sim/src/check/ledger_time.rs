@@ -2,8 +2,8 @@
 //! only as far as most voters' clocks show, and only in small steps: it gains at most
 //! a tenth of the time that passes.
 //!
-//! It goes on from what most voters' clocks show in one step only if fewer voters than
-//! a majority still know the time. This is exact: the host that stamps such an entry
+//! It jumps to the time of most voters' clocks only if fewer voters than a majority
+//! still know the ledger's time. This is exact: the host that stamps such an entry
 //! hears most voters, and would have taken the time from any of them that knew it. So
 //! at most the others can know it. A voter knows the time if it has folded an entry
 //! when that was new, some seconds after it started, and has not gone down since: it
@@ -19,14 +19,14 @@ use super::{Claim, Verdict, Violation};
 use crate::clock::Moment;
 use crate::host::HostNo;
 
-/// What a host's own clock gains at most, in percent of the time that passes.
+/// The most that a host's own clock gains, in percent of the time that passes.
 const DRIFT_MAX: i64 = 5;
 /// The most that the ledger's time gains while most voters' clocks are ahead: a tenth,
 /// and what host clocks gain.
 const GAINS_MAX: i64 = 16;
-/// How long before an entry is first seen here it may have been stamped.
+/// The longest time from the stamping of an entry until it is first seen here.
 const SLACK_MS: i64 = 20_000;
-/// The time after its start in which a host hears the ledger's time from its
+/// The time within which a host that starts hears the ledger's time from its
 /// neighbours.
 const LISTENS: Duration = Duration::from_secs(6);
 /// The time after its first fold in which an entry is new: later it may come from a

@@ -1,12 +1,12 @@
 //! A turn never takes a host out of service that the minimum needs.
 //!
-//! There are two checks. The first goes by the committed entries: as long as a
-//! host in service holds a lease that it has not used, at least the minimum of
-//! other hosts is in service (in the group and, where zones matter, in the
-//! host's zone), and no more turns are under way than the cap allows. The
-//! second goes by the truth: when the first script of a turn begins, it counts
-//! the hosts on which the application really runs. A host that went down for
-//! another reason is not held against anybody, because no turn took it out.
+//! There are two checks. The first goes by the committed entries: as long as a host
+//! in service holds a lease that it has not used, at least the minimum of other
+//! hosts is in service (in the group and, where zones matter, in the host's zone),
+//! and no more turns are under way than the cap allows. The second goes by the
+//! truth: when the first script of a turn begins, it counts the hosts on which the
+//! application really runs. A host that went down for another reason does not count
+//! as a violation, because no turn took it out.
 
 use std::collections::{BTreeMap, BTreeSet};
 

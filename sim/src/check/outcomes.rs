@@ -1,4 +1,4 @@
-//! What the ledger reports of a turn is what really ran on its host.
+//! The ledger's report of a turn says what really ran on its host.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -157,8 +157,7 @@ mod tests {
 
     const A: HostNo = HostNo(0);
 
-    /// Returns three hosts, of which the first has run these events
-    /// successfully.
+    /// Returns three hosts; the first one has run these events successfully.
     fn ran(events: impl Iterator<Item = LifecycleEvent>) -> (Outcomes, Model, DeploymentId) {
         let mut model = Model::default();
         testing::deployed_to(3).iter().for_each(|entry| model.apply(entry));

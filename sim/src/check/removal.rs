@@ -67,8 +67,8 @@ impl Removal {
         }
     }
 
-    /// Checks an acknowledged removal, because whoever reads it may switch the
-    /// host off.
+    /// Checks a removal that was acknowledged, because its reader may now switch
+    /// the host off.
     pub fn replied(host: HostNo, request: &Request, reply: &Reply, node: &Node) -> Verdict {
         let (Request::Intent(Intent::RemoveHost(removed)), Ok(_)) = (request, reply) else { return Ok(()) };
         if node.mesh().voters.contains(removed) || node.state().removed(*removed).is_none() {

@@ -23,7 +23,7 @@ pub struct Waves {
 #[derive(Debug, Default)]
 struct Seen {
     in_flight: BTreeSet<HostId>,
-    /// When the last turn of each wave ended.
+    /// The time at which the last turn of each wave ended.
     ended: BTreeMap<usize, Millis>,
 }
 

@@ -8,7 +8,7 @@ use super::{Asked, Fault};
 use crate::host::HostNo;
 use crate::network::{Boot, NetEvent};
 
-/// A future event.
+/// An event that will happen at a known time.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     Network(NetEvent),

@@ -142,8 +142,8 @@ pub enum Who {
     Voter(HostNo),
 }
 
-/// How often the world looks whether the voters change. It is shorter than any
-/// change of the voters.
+/// The interval at which the world checks whether the voters change. It is shorter
+/// than any change of the voters.
 const VOTERS_LOOK: Duration = Duration::from_millis(2);
 
 impl World {
@@ -342,8 +342,7 @@ impl World {
         }
     }
 
-    /// Returns the host that is meant; None if there is no such host, or if it
-    /// is down.
+    /// Returns the host that is meant; `None` if it does not exist or is down.
     pub fn find(&self, who: Who) -> Option<HostNo> {
         let host = match who {
             Who::Host(host) => Some(host),

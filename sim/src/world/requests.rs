@@ -19,7 +19,7 @@ use crate::host::HostNo;
 pub struct Asked {
     pub at: HostNo,
     pub wish: Wish,
-    /// If true, the person asks again when the mesh could not answer.
+    /// True if the person asks again when the mesh could not answer.
     pub insists: bool,
 }
 
@@ -38,7 +38,7 @@ pub enum Wish {
     Stop {
         group: GroupName,
         rollback: bool,
-        /// If true, it also stops the events that are under way.
+        /// True if it also stops the events that are under way.
         now: bool,
     },
     Rollback {
@@ -65,9 +65,9 @@ pub enum Wish {
     },
     /// Goes on from the host that is asked, without the voters that it does not hear.
     Recover,
-    /// Removes a host from the mesh, whatever it is doing, unless that would
-    /// leave fewer than half of all hosts. Once the removal is acknowledged,
-    /// somebody may switch the host off for good.
+    /// Removes a host from the mesh, even in the middle of a turn, unless that
+    /// would leave fewer than half of all hosts. Once the removal is acknowledged,
+    /// a person may switch the host off for good.
     TakeOut(HostNo),
 }
 

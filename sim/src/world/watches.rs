@@ -98,7 +98,7 @@ impl World {
         self.feed(no, Input::Done { effect, outcome });
     }
 
-    /// Reports a violation if a deployment goes on although its alarm has been
+    /// Reports a violation if a deployment continues although its alarm has been
     /// active for a long time.
     pub fn check_alarms(&mut self) {
         let healed_at = self.healed_at;
