@@ -72,7 +72,7 @@ pub(crate) struct Global {
 enum Verb {
     /// Run the agent of this host
     Agent(Box<AgentFlags>),
-    /// Make a mesh, enter one, look at its hosts
+    /// Create a mesh, join one, look at its hosts
     #[command(subcommand)]
     Mesh(mesh::MeshVerb),
     /// Define the groups that are deployed to
@@ -93,7 +93,7 @@ enum Verb {
     Hosts(show::OfGroup),
     /// List the deployments, the newest first
     Deployments(show::OfGroup),
-    /// Say why a deployment is where it is, in numbers
+    /// Explain the state of a deployment, in numbers
     Explain(explain::ExplainArgs),
     /// Print what the scripts of a deployment wrote on a host
     Logs(logs::LogsArgs),
@@ -104,7 +104,7 @@ enum Verb {
     /// Set, clear and list a group's alarms
     #[command(subcommand)]
     Alarm(alarm::AlarmVerb),
-    /// Let no new deployment of a group begin for a while; what runs goes on
+    /// Let no new deployment of a group begin for a while; running ones continue
     Freeze(alarm::FreezeArgs),
     /// End a freeze early
     Unfreeze(alarm::UnfreezeArgs),

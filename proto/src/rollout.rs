@@ -1,7 +1,7 @@
 //! A rollout: how far one deployment has come, folded from the ledger.
 //!
 //! Every host folds the same entries, and so finds the same answer to the one
-//! question that matters: whose turn is it now? Nobody hands out turns; each host
+//! question that matters: whose turn is it now? No host hands out turns; each host
 //! derives its own from the ledger. (The better-known design, an elected scheduler
 //! that sends commands, needs agreement on who is elected.)
 //!

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 pub(crate) const SKEIN: &str = env!("CARGO_BIN_EXE_skein");
-/// Files that somebody else made in the destination.
+/// Files in the destination that another program made.
 pub(crate) const FOREIGN: [(&str, &str); 2] = [("foreign", "theirs"), ("shared/foreign", "theirs too")];
 
 pub(crate) struct Host {

@@ -40,8 +40,7 @@ fn held() -> Bundle {
     Bundle::new("v2").does(Deed::Hold, "BeforeInstall", "web-2")
 }
 
-/// Brings the mesh to v1, and holds v2 in the second host's turn, while
-/// somebody watches it.
+/// Brings the mesh to v1, and holds v2 in the second host's turn, while a command watches it.
 fn in_the_middle(mesh: &Mesh) -> (Watcher, String) {
     mesh.begin_with(&Bundle::new("v1"));
     let held = held().write(mesh.path());

@@ -1,6 +1,6 @@
-//! HTTP on TCP, where anybody may connect. Each request has limits on time and size,
-//! and each address a share of the connections. When all places are taken, the
-//! connection that has been open longest without a request in progress is closed.
+//! HTTP on TCP, where any client may connect. Each request has limits on time and size, and
+//! each address a share of the connections. When all places are taken, the connection that has
+//! been open longest without a request in progress is closed.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -94,8 +94,8 @@ struct Connections {
 
 struct Connection {
     from: IpAddr,
-    /// The number of requests that are being answered. The body of an answer does
-    /// not count: events are sent for as long as anybody listens.
+    /// The number of requests that are being answered. The body of an answer does not count:
+    /// events are sent for as long as the client listens.
     asked: Arc<AtomicUsize>,
     displaced: CancellationToken,
 }

@@ -281,7 +281,7 @@ impl Writer {
                     Piece::End => return Err(DownloadError::NoArchive),
                 }
             }
-            // Nobody waits for the result.
+            // The caller no longer waits for the result.
             Ok(None)
         });
         Writer { pieces, thread }

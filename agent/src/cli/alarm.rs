@@ -19,9 +19,9 @@ pub(crate) enum AlarmVerb {
     Set {
         /// APPLICATION/GROUP
         group: GroupName,
-        /// The alarm's name: one of the group file's that has nothing to read
+        /// The name of an alarm of the group file that has no source to read
         name: String,
-        /// Words for those who wonder why
+        /// The reason, which `status` and `explain` show
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
@@ -31,11 +31,11 @@ pub(crate) enum AlarmVerb {
         group: GroupName,
         /// The alarm's name
         name: String,
-        /// Words for those who wonder why
+        /// The reason, which `status` and `explain` show
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
-    /// List the alarms of a group, or of all, and how they are
+    /// List the alarms of a group, or of all groups, with their states
     List {
         /// APPLICATION/GROUP
         group: Option<GroupName>,
@@ -49,7 +49,7 @@ pub(crate) struct FreezeArgs {
     /// A duration (5m, 2h, 3d) or a moment (2026-12-24T12:00:00Z)
     #[arg(long, value_name = "TIME", value_parser = until)]
     until: String,
-    /// Words for those who are refused meanwhile
+    /// The reason, shown to people whose deployments are refused meanwhile
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }

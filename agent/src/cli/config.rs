@@ -14,7 +14,7 @@ use crate::view::{ConfigView, Why};
 
 #[derive(Subcommand)]
 pub(crate) enum ConfigVerb {
-    /// Name a configuration, or give the name another meaning; deployments under way keep the old one
+    /// Define a configuration, or define it again; running deployments keep the old definition
     Set {
         /// A TOML file: name, minimum_healthy, turns_max, and the sections canary and zones
         file: PathBuf,

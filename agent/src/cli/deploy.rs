@@ -32,7 +32,7 @@ pub(crate) struct DeployArgs {
     wish: Wish,
     #[command(flatten)]
     waiting: Waiting,
-    /// Words for those who read the history
+    /// A description, shown in the history
     #[arg(long, default_value = "", hide_default_value = true)]
     description: String,
 }
@@ -82,13 +82,13 @@ pub(crate) struct RollbackArgs {
 
 #[derive(Args)]
 struct Waiting {
-    /// Show how it goes until it is over (the default)
+    /// Show the progress until the deployment is over (the default)
     #[arg(long, conflicts_with = "detach")]
     watch: bool,
     /// Return as soon as it is submitted
     #[arg(long)]
     detach: bool,
-    /// Wait at most so long (30s, 10m); then exit 7, and the deployment goes on
+    /// Wait at most this long (30s, 10m); then exit with 7, while the deployment continues
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "detach")]
     wait_timeout: Option<Duration>,
 }

@@ -19,7 +19,7 @@ use crate::view::GroupView;
 
 #[derive(Subcommand)]
 pub(crate) enum GroupVerb {
-    /// Define a group, or define it anew, from a TOML file
+    /// Define a group, or define it again, from a TOML file
     Set {
         /// The group file
         file: PathBuf,

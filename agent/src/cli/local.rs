@@ -35,7 +35,7 @@ pub(crate) struct LocalArgs {
     /// directory]
     #[arg(value_name = "SOURCE", conflicts_with = "bundle_location")]
     source: Option<String>,
-    /// Only say what is wrong with the bundle; run and change nothing
+    /// Only report what is wrong with the bundle; run and change nothing
     #[arg(long)]
     check: bool,
     /// The form that the bundle must have [default: the form that it has]
@@ -43,13 +43,13 @@ pub(crate) struct LocalArgs {
     kind: Option<BundleType>,
     #[command(flatten)]
     options: Options,
-    /// Go on if a script of the previous revision fails to stop it
+    /// Continue if a script that stops the previous revision fails
     #[arg(long)]
     ignore_application_stop_failures: bool,
-    /// Exactly these events, in this order, whatever they need before them
+    /// Run exactly these events, in this order, even without the events that they need before them
     #[arg(long, value_name = "EVENTS", hide = true, conflicts_with = "events")]
     only_events: Option<String>,
-    /// Go on after an event that failed
+    /// Continue after an event that failed
     #[arg(long, hide = true)]
     keep_going: bool,
     /// Run the scripts that the rollback of a blue/green deployment runs on a host

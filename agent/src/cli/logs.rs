@@ -16,7 +16,7 @@ use crate::view::{DeploymentView, TurnView};
 
 /// The interval between reads when following; people read no faster.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// The most hosts whose logs one command prints; more than anybody reads at once.
+/// The most hosts whose logs one command prints; more than a person reads at once.
 const HOSTS_MAX: usize = 100;
 
 #[derive(Args)]
@@ -32,10 +32,10 @@ pub(crate) struct LogsArgs {
     /// The logs of all hosts that had their turn, or have it now
     #[arg(long, conflicts_with_all = ["host", "follow", "failed"])]
     all: bool,
-    /// The lines of one lifecycle event alone
+    /// Only the lines of this lifecycle event
     #[arg(long)]
     event: Option<LifecycleEvent>,
-    /// Go on until the host's turn is over
+    /// Keep printing until the host's turn is over
     #[arg(long, short)]
     follow: bool,
 }

@@ -19,19 +19,19 @@ use crate::view::{HostView, StatusView};
 
 #[derive(Subcommand)]
 pub(crate) enum MeshVerb {
-    /// Make a new mesh, which this host begins
+    /// Create a new mesh, with this host as its first member
     Init {
         /// The agent's data directory
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
     },
-    /// Print a token with which further hosts enter the mesh. It is a secret
+    /// Print a token with which other hosts can join the mesh. It is a secret
     Token {
         /// The agent's data directory [default: the running agent's]
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
     },
-    /// Make this host enter a mesh; its agent is started afterwards
+    /// Make this host join a mesh; start its agent afterwards
     Join {
         /// `-`: read the token that `skein mesh token` printed on a member from standard input
         #[arg(value_name = "-", required_unless_present = "token_file", conflicts_with = "token_file")]
@@ -45,9 +45,9 @@ pub(crate) enum MeshVerb {
     },
     /// List the hosts of the mesh
     Members,
-    /// Go on from this host alone, when most voters are gone for good. Needs the recovery key
+    /// Continue from this host alone, when most voters are gone for good. Needs the recovery key
     Recover(recover::RecoverArgs),
-    /// Take a host out of the mesh for good. When this is done, it may be switched off
+    /// Remove a host from the mesh for good. When this is done, it may be switched off
     Remove {
         /// The name or id of the host
         host: String,

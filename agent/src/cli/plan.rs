@@ -87,10 +87,10 @@ fn head(plan: &PlanView) -> String {
     text
 }
 
-/// In which order hosts have their turns: within a wave, if there are waves.
+/// The order in which hosts have their turns: within a wave, if there are waves.
 pub(super) const ORDER: &str = "hosts of no service first, then those with an older revision, then those that have \
     this one, equals by name; hosts that are Down last";
-/// The same of a deployment that undoes another.
+/// The same for a deployment that undoes another one.
 pub(super) const ORDER_BACK: &str = "hosts of no service first, then those with the revision that is undone, equals by \
     name; a host that is Down is waited for";
 

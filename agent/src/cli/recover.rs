@@ -78,7 +78,7 @@ fn signed(key: &RecoveryKey, offer: &RecoveryView) -> anyhow::Result<String> {
     let recovery = bytes.and_then(|bytes| Recovery::from_bytes(&bytes));
     let recovery =
         recovery.context("the agent offers nothing that can be signed: are both of one version?")?;
-    // What was shown is what is signed.
+    // Sign only what the person was shown.
     if recovery.mesh != key.mesh() || recovery.base != offer.entry || recovery.epoch != offer.epoch {
         bail!("the agent offers to sign something else than it says: nothing was signed");
     }

@@ -22,7 +22,7 @@ use crate::view::{
 pub(crate) struct StatusArgs {
     /// A group (APPLICATION/GROUP), or a deployment's id or the beginning of it (d-…)
     what: Option<String>,
-    /// Go on showing it until it is over
+    /// Keep showing it until it is over
     #[arg(long, requires = "what")]
     watch: bool,
 }

@@ -193,7 +193,7 @@ async fn each_way_to_fail_has_its_code_and_words() {
     let revision = Revision::new(&[]);
     let missing = revision.run(&[script("s")]).await.expect_err("missing");
     assert_eq!(missing.cause.code(), ErrorCode::ScriptMissing);
-    // Nobody, not even root, can change the mode of a file in /proc.
+    // Not even root can change the mode of a file in /proc.
     std::os::unix::fs::symlink("/proc/self/status", revision.dir.path().join("fixed")).expect("linked");
     let fixed = revision.run(&[script("fixed")]).await.expect_err("not executable");
     assert_eq!(fixed.cause.code(), ErrorCode::ScriptNotExecutable);

@@ -42,7 +42,8 @@ impl Made {
             Some(rest) => Made::Context(path(rest)),
             None => Made::Path(path(line)),
         };
-        // A relative path is not from us, and could mean somebody else's file.
+        // The agent writes no relative paths, and such a path could mean another program's
+        // file.
         let is_absolute = match &made {
             Made::Path(path) | Made::Context(path) => path.is_absolute(),
         };
@@ -103,9 +104,9 @@ impl Previous {
     }
 }
 
-/// Removes what is at `path`, and the temporary file beside it. A path that can never have
-/// been made must not block all later installations. Nor must one that the agent may no longer
-/// see, or could reach only by following somebody's link: such a path stays and is forgotten.
+/// Removes what is at `path`, and the temporary file beside it. A path that can never have been
+/// made must not block all later installations. Nor must one that the agent may no longer see,
+/// or could reach only by following another user's link: such a path stays and is forgotten.
 fn remove(folders: &mut Folders, path: &Path) -> io::Result<()> {
     let (folder, name) = match folders.around(path) {
         Err(error) if is_missing(&error) => return Ok(()),

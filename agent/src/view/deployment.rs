@@ -427,7 +427,7 @@ fn with_stage(
             let message = part.down.map(|_| down).or(view.message.clone());
             TurnView { status: "InProgress".into(), message, ..view }
         }
-        // Nobody can know what an unreachable host does.
+        // No host can know what an unreachable host does.
         Stage::Started { .. } if part.down.is_some() => {
             let message = format!(
                 "it went Down in its turn, which counts as failed if it is not back within {lost_after} s"

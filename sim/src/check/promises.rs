@@ -30,7 +30,7 @@ pub struct Promises {
     disks: BTreeMap<VoterId, HostNo>,
     /// The contents of disks that were lost.
     lost: BTreeMap<VoterId, Contents>,
-    /// The votes that were sent to anybody, by voter and term.
+    /// All votes that were sent, by voter and term.
     votes: BTreeMap<(VoterId, u64), VoterId>,
     /// The votes that were on a disk, by term and voter.
     durable: BTreeMap<(u64, VoterId), VoterId>,

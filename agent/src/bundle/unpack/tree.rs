@@ -159,8 +159,8 @@ impl Tree {
         let create = |place: &Path| File::options().write(true).create_new(true).mode(0o600).open(place);
         let mut file = self.anew(&place, create)?;
         let hash = self.copy(path, content, &mut file)?;
-        // With setuid, anybody who can put a file into a bundle could run code as
-        // its owner. `mode` in the AppSpec file sets these bits on installed files.
+        // With setuid, a person who can put a file into a bundle could run code as its owner.
+        // `mode` in the AppSpec file sets these bits on installed files.
         let attributes = Attributes { mode: attributes.mode & !SET_IDS & 0o7777, ..attributes };
         let kept = keep(&file, &attributes, attributes.kept_mode());
         kept.map_err(|cause| UnpackError::Write { path: place, cause })?;

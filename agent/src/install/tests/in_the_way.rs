@@ -83,7 +83,7 @@ fn a_first_installation_takes_over_what_is_already_as_it_is_to_be() {
     host.install("v1", "").expect("installed");
     host.mark_last_successful("d-1");
     host.check("dest/b", Some("1"));
-    // Later installations do not: a file that is there then belongs to somebody.
+    // Later installations do not: a file that is there then belongs to someone else.
     let said = host.problems("v2", "");
     assert!(said.len() == 1 && said[0].starts_with("`dest/c` already exists"), "{said:?}");
     fs::remove_file(host.at("dest/c")).expect("removed");
