@@ -73,7 +73,7 @@ impl Server {
         Some(Server { port, source, _runtime: runtime })
     }
 
-    /// The environment variables that point `skein` to the server.
+    /// Returns the environment variables that point `skein` to the server.
     pub(crate) fn environment(&self) -> [(&'static str, String); 3] {
         [
             ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port)),

@@ -53,7 +53,7 @@ pub(crate) enum Room {
 }
 
 impl Room {
-    /// The problem and its remedy; `None` if there is none.
+    /// Returns the problem and its remedy; `None` if there is none.
     pub(crate) fn words(&self) -> Option<String> {
         match self {
             Room::Enough => None,
@@ -107,7 +107,7 @@ impl Ballast {
         Ballast(Arc::new(Mutex::new(held)))
     }
 
-    /// Also looks at the disk of the directory below which bundles are unpacked.
+    /// Makes it also look at the disk of the directory below which bundles are unpacked.
     pub(crate) fn look_also_at(&self, unpacked: &Path) {
         let mut held = self.lock();
         held.unpacked = Some(unpacked.to_owned());
@@ -125,7 +125,7 @@ impl Ballast {
         self.lock().look(true);
     }
 
-    /// The state of the disk at the last look.
+    /// Returns the state of the disk at the last look.
     pub(crate) fn room(&self) -> Room {
         self.lock().room.clone()
     }

@@ -213,7 +213,7 @@ pub(crate) fn mesh_key_in(data_dir: &Path) -> PathBuf {
     data_dir.join("mesh.key")
 }
 
-/// The file in which `skein mesh init` leaves the mesh's recovery key, until somebody
+/// Returns the file in which `skein mesh init` leaves the mesh's recovery key, until a person
 /// moves it away.
 pub(crate) fn recovery_key_in(data_dir: &Path) -> PathBuf {
     data_dir.join("recovery.key")

@@ -67,7 +67,7 @@ pub(crate) enum NotAToken {
 }
 
 impl MeshKey {
-    /// A new key of this mesh.
+    /// Creates a new key of this mesh.
     pub(crate) fn of(id: MeshId) -> Self {
         MeshKey { id, secret: rand::random() }
     }

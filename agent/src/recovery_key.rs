@@ -42,8 +42,9 @@ pub(crate) fn load_or_create(path: &Path) -> Result<RecoveryKey, RecoveryKeyErro
     Ok(key)
 }
 
-/// The mesh is written down so that people can tell keys apart, and shows that the
-/// secret was copied whole.
+/// Parses the file's text; returns `None` unless the secret belongs to the mesh that the file
+/// names. The mesh's id is there so that people can tell keys apart, and shows that the secret
+/// was copied completely.
 fn parse(text: &str) -> Option<RecoveryKey> {
     let mut lines = text.lines();
     if lines.next()? != FILE_HEADER {

@@ -57,8 +57,8 @@ pub(crate) fn start(format: Format) -> Result<(), FilterError> {
     Ok(())
 }
 
-/// From now on warnings stand on standard error as the command line's own do: for a
-/// command that does itself what an agent does elsewhere.
+/// Prints warnings to standard error from now on, in the form of the command line's own: for a
+/// command that does the work of an agent itself.
 pub(crate) fn start_plain() {
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(FILTER_PLAIN))

@@ -39,9 +39,9 @@ pub struct Traits {
     pub kind: DeploymentKind,
     /// The creator, in CodeDeploy's sense, and by its name what users see.
     pub creator: Creator,
-    /// Whether an active alarm of the group stops the deployment.
+    /// Says if an active alarm of the group stops the deployment.
     pub alarms: Heeds,
-    /// Whether a freeze of the group holds the deployment back.
+    /// Says if a freeze of the group holds the deployment back.
     pub freeze: Heeds,
     /// The place that the deployment takes in its group, and what it waits for there.
     pub slot: Slot,
@@ -79,7 +79,7 @@ pub struct Traits {
     pub due_after: Duration,
 }
 
-/// Whether a deployment obeys an outside signal.
+/// The cases in which a deployment obeys an outside signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heeds {
     /// Always, whatever its policy says.

@@ -119,8 +119,8 @@ impl FromStr for HostId {
 pub struct MeshId(pub [u8; 16]);
 
 impl MeshId {
-    /// The mesh that the key with this public half can recover. 128 bits: another key
-    /// of the same mesh cannot be found.
+    /// Returns the mesh that the key with this public half can recover. 128 bits:
+    /// another key of the same mesh cannot be found.
     pub fn of_recovery_key(public: &[u8; 32]) -> Self {
         let hash = blake3::derive_key("skein 2026-11-30 mesh id of a recovery key", public);
         let mut id = [0; 16];

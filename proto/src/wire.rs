@@ -146,8 +146,8 @@ fn envelope<T: Versioned>(mesh: MeshId, history: History, content: &T) -> Vec<u8
     frame
 }
 
-/// The frame with which a host asks that an entry be put in order: for tools that
-/// play a host of a mesh that was never recovered, as benchmarks do.
+/// Returns the frame with which a host asks that an entry be put in order: for
+/// tools that play a host of a mesh that was never recovered, as benchmarks do.
 pub fn proposal(mesh: MeshId, id: ProposalId, statement: Statement) -> Vec<u8> {
     frame(
         mesh,

@@ -207,7 +207,7 @@ impl Checks {
         self.numbers.get(&id).copied()
     }
 
-    /// The first violation. Later ones only follow from it.
+    /// Returns the first violation. Later ones only follow from it.
     pub fn counterexample(&self) -> Option<&Counterexample> {
         self.counterexample.as_ref()
     }
@@ -383,7 +383,7 @@ impl Checks {
         text
     }
 
-    /// The unfinished deployments, turn by turn.
+    /// Returns the unfinished deployments, turn by turn.
     fn unfinished_lines(&self) -> impl Iterator<Item = String> {
         self.model.unfinished().into_iter().filter_map(|id| {
             let deployment = self.model.deployment(id)?;
@@ -399,7 +399,7 @@ impl Checks {
         })
     }
 
-    /// The deployments that are not over, by the committed entries.
+    /// Returns the deployments that are not over, by the committed entries.
     pub fn unfinished(&self) -> Vec<DeploymentId> {
         self.model.unfinished()
     }

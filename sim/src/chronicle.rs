@@ -125,9 +125,9 @@ fn service(host: &Host, turn: Option<&Turn>, healthy: bool) -> Service {
 }
 
 impl Course {
-    /// The hosts whose turns began, in the order of their leases. The order of
-    /// their starts would say little, because hosts with leases at the same
-    /// time start in any order.
+    /// Returns the hosts whose turns began, in the order of their leases. The order
+    /// of their starts would say little, because hosts with leases at the same time
+    /// start in any order.
     pub fn begun(&self) -> Vec<HostId> {
         self.turns.iter().filter(|passed| passed.started.is_some()).map(|passed| passed.host).collect()
     }

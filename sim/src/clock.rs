@@ -36,8 +36,8 @@ impl Moment {
         micros.checked_sub(EPOCH_MICROS).map(Moment)
     }
 
-    /// The time since `zero` as a story prints it, `m:ss`. It has whole seconds
-    /// only, so that a small change of the code does not change the story.
+    /// Returns the time since `zero` as a story prints it, `m:ss`. It has whole
+    /// seconds only, so that a small change of the code does not change the story.
     pub fn since(self, zero: Moment) -> String {
         let seconds = self.as_secs().saturating_sub(zero.as_secs());
         let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
@@ -85,7 +85,8 @@ pub struct HostClock {
 }
 
 impl HostClock {
-    /// A clock that is `ahead_micros` ahead now and gains `parts_per_million`.
+    /// Creates a clock that is `ahead_micros` ahead now and gains
+    /// `parts_per_million`.
     pub fn new(now: Moment, ahead_micros: i64, parts_per_million: i64) -> Self {
         assert!(parts_per_million > -MILLION, "a clock does not stand still");
         let local_at = (EPOCH_MICROS + now.0).saturating_add_signed(ahead_micros);

@@ -164,12 +164,12 @@ impl Disk {
         self.slowness = times;
     }
 
-    /// The contents that no crash can take away.
+    /// Returns the contents that no crash can take away.
     pub fn synced(&self) -> &Contents {
         &self.synced
     }
 
-    /// The contents that a start finds.
+    /// Returns the contents that a start finds.
     pub fn stored(&self) -> Stored {
         assert!(self.unsynced.is_empty(), "a host starts only after its crash was settled");
         let mut contents = self.synced.clone();

@@ -29,8 +29,8 @@ impl HostNo {
         self.0 as usize
     }
 
-    /// The host's name in the mesh. Zeros fill the number, because turns go in
-    /// the order of names and h10 must come after h9.
+    /// Returns the host's name in the mesh. Zeros fill the number, because turns go
+    /// in the order of names and h10 must come after h9.
     pub fn name(self) -> String {
         format!("h{:05}", self.0 + 1)
     }
@@ -171,7 +171,7 @@ impl SimHost {
         self.no.name()
     }
 
-    /// The multiaddress at which other hosts dial it.
+    /// Returns the multiaddress at which other hosts dial it.
     pub fn address(&self) -> String {
         format!("/ip4/{}/udp/4001/quic-v1", self.ip())
     }

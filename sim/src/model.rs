@@ -244,7 +244,7 @@ impl Model {
         }
     }
 
-    /// The hosts of a group, in the order of their names.
+    /// Returns the hosts of a group, in the order of their names.
     pub fn members(&self, group: &Group) -> Vec<&Host> {
         let mut members: Vec<&Host> =
             self.hosts.values().filter(|host| group.tags.matches(&host.record.tags)).collect();
@@ -252,12 +252,12 @@ impl Model {
         members
     }
 
-    /// The running deployments, in the order of their groups' names.
+    /// Returns the running deployments, in the order of their groups' names.
     fn running(&self) -> Vec<DeploymentId> {
         self.groups.values().flat_map(|group| [group.running, group.catching_up]).flatten().collect()
     }
 
-    /// The group's policy, with the named configuration that it refers to.
+    /// Returns the group's policy, with the named configuration that it refers to.
     pub fn policy_of(&self, group: &Group) -> Policy {
         let mut policy = group.policy.clone();
         if let Some(config) = group.config.as_ref().and_then(|name| self.configs.get(name)) {
@@ -381,8 +381,8 @@ impl Model {
         }
     }
 
-    /// Without room, a host whose turn has not begun goes last; with room again, it goes before
-    /// those without.
+    /// Folds a host's report about its disk. Without room, a host whose turn has not begun goes
+    /// last; with room again, it goes before those without.
     fn report_room(&mut self, id: DeploymentId, host: HostId, is_short: bool) {
         let clock = self.clock;
         let may_start = |turn: &Turn| matches!(turn.stage, Stage::Leased { .. });
@@ -491,14 +491,13 @@ impl Model {
 
 #[cfg(test)]
 impl Model {
-    /// For tests of the checkers: marks a host as healthy without an entry.
+    /// Marks a host as healthy without an entry, for tests of the checkers.
     pub fn mend(&mut self, host: HostId) {
         let group = self.groups.values_mut().next().expect("a group");
         group.standing.get_mut(&host).expect("it had a turn").healthy = true;
     }
 
-    /// For tests of the checkers: marks a turn as started, whatever the rules
-    /// say.
+    /// Marks a turn as started, even against the rules, for tests of the checkers.
     pub fn start_anew(&mut self, id: DeploymentId, host: HostId) {
         let turn = self.deployments.get_mut(&id).and_then(|deployment| deployment.turn_mut(host));
         turn.expect("it has a turn").stage = Stage::Started { at: self.clock };

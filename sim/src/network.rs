@@ -208,7 +208,7 @@ impl Network {
         self.sides.get(&(host, peer)).is_some_and(|side| side.told.is_some())
     }
 
-    /// The peers to which the host believes itself connected.
+    /// Returns the peers to which the host believes itself connected.
     pub fn connected(&self, host: HostNo) -> Vec<HostNo> {
         self.sides_of(host).filter(|(_, side)| side.told.is_some()).map(|(peer, _)| peer).collect()
     }
@@ -431,8 +431,8 @@ impl Network {
         self.chance.duration(self.quality.idle_timeout.0, self.quality.idle_timeout.1)
     }
 
-    /// The latency of a link. It is computed and not stored, because a mesh of
-    /// 10,000 hosts has a hundred million links.
+    /// Returns the latency of a link. It is computed and not stored, because a mesh
+    /// of 10,000 hosts has a hundred million links.
     fn base_latency(&self, from: HostNo, to: HostNo) -> Duration {
         let (least, most) = self.quality.latency;
         let spread = u64::try_from((most - least).as_micros()).expect("a short duration");
@@ -456,7 +456,7 @@ fn pairs(from: &BTreeSet<HostNo>, to: &BTreeSet<HostNo>) -> Vec<(HostNo, HostNo)
     all.filter(|(from, to)| from != to).collect()
 }
 
-/// The finalizer of splitmix64.
+/// Mixes the bits of a number, by the finalizer of splitmix64.
 fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -43,14 +43,14 @@ pub struct Soak {
 }
 
 impl Soak {
-    /// The parts that grew after they should have been full.
+    /// Returns the parts that grew after they should have been full.
     pub fn grown(&self) -> impl Iterator<Item = &(&'static str, [usize; 3])> {
         self.parts.iter().filter(|(_, [_, before, after])| *after > most_after(*before))
     }
 }
 
-/// The most that a part may hold in the last third, given the second. A part
-/// that is not full grows by more than a tenth in a third of the run. The 16
+/// Returns the most that a part may hold in the last third, given the second. A
+/// part that is not full grows by more than a tenth in a third of the run. The 16
 /// are for short queues, which may be longer by chance.
 fn most_after(before: usize) -> usize {
     before + before / 10 + 16

@@ -73,7 +73,7 @@ impl Story {
         self.earlier = self.deployments.len();
     }
 
-    /// The name of a deployment in the story, such as d1.
+    /// Returns the name of a deployment in the story, such as d1.
     pub fn deployment(&self, id: DeploymentId) -> String {
         match self.deployments.get(&id) {
             Some(number) if *number <= self.earlier => format!("p{number}"),
@@ -92,7 +92,7 @@ impl Story {
         self.deployments.get(&id).is_some_and(|number| *number <= self.earlier)
     }
 
-    /// The deployments of the story, in the order of their submission.
+    /// Returns the deployments of the story, in the order of their submission.
     pub fn told(&self) -> Vec<DeploymentId> {
         let mut told: Vec<(usize, DeploymentId)> =
             self.deployments.iter().map(|(id, number)| (*number, *id)).collect();
@@ -171,7 +171,7 @@ impl Story {
         }
     }
 
-    /// A happening as a receiver hears it, in the words that a scenario
+    /// Describes a happening as a receiver hears it, in the words that a scenario
     /// expects.
     pub fn happening(&self, event: TriggerEvent, deployment: DeploymentId, host: Option<HostId>) -> String {
         let on = host.map(|host| format!(" on {}", self.host(host))).unwrap_or_default();

@@ -76,8 +76,9 @@ pub fn swarm(from: u64, extent: Extent, only_first: bool, each: impl Fn(u64, &Ru
     totals
 }
 
-/// The report of a seed on which the simulator itself panicked. It is reported
-/// like any other counterexample, and the seeds that follow are still played.
+/// Returns the report of a seed on which the simulator itself panicked. It is
+/// reported like any other counterexample, and the seeds that follow are still
+/// played.
 fn simulator_panicked(said: String) -> RunSummary {
     let what = format!("the simulator itself panicked: {said}");
     let violation = Violation::new(Claim::Alive, [], what);

@@ -74,16 +74,16 @@ pub(crate) fn submitted(name: &str) -> Statement {
     .into()
 }
 
-/// The entries of `hosts` hosts, their group, and a first deployment that has
-/// just begun.
+/// Returns the entries of `hosts` hosts, their group, and a first deployment that
+/// has just begun.
 pub(crate) fn deployed_to(hosts: u32) -> Vec<Entry> {
     let joins = (0..hosts).map(|no| Statement::Report(Report::HostJoined(host(no).record)));
     let statements = joins.chain([Intent::SetGroup(group()).into(), submitted("one")]);
     (1_000..).zip(statements).map(|(millis, statement)| entry(millis, statement)).collect()
 }
 
-/// As [`deployed_to`], but the first deployment is over and a second one has
-/// begun.
+/// Returns the same as [`deployed_to`], but the first deployment is over and a
+/// second one has begun.
 pub(crate) fn redeployed_to(hosts: u32) -> Vec<Entry> {
     let mut entries = deployed_to(hosts);
     let deployment = DeploymentId::derive(b"one");
@@ -101,7 +101,7 @@ pub(crate) fn redeployed_to(hosts: u32) -> Vec<Entry> {
     entries
 }
 
-/// A failure of a script.
+/// Returns the failure of a script.
 pub(crate) fn failure() -> Failure {
     let (script, message, log) = (String::new(), String::new(), String::new());
     Failure { event: None, code: ErrorCode::ScriptFailed, script, message, log }

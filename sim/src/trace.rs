@@ -18,7 +18,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Also keeps one readable line for each input and output.
+    /// Makes the trace also keep one readable line for each input and output.
     pub fn keep_lines(&mut self) {
         self.lines = Some(Vec::new());
     }
@@ -51,7 +51,7 @@ impl Trace {
         self.record.as_ref().map(Writer::bytes).unwrap_or_default()
     }
 
-    /// The first eight bytes of the hash so far.
+    /// Returns the first eight bytes of the hash so far.
     pub fn check(&self) -> u64 {
         let hash = self.hasher.finalize();
         let (first, _) = hash.as_bytes().split_first_chunk::<8>().expect("a hash has 32 bytes");
@@ -112,12 +112,12 @@ impl Trace {
         }
     }
 
-    /// The hash so far, as 32 hexadecimal digits.
+    /// Returns the hash so far, as 32 hexadecimal digits.
     pub fn hash(&self) -> String {
         self.hasher.finalize().to_hex()[..32].to_string()
     }
 
-    /// The number of inputs that were handled.
+    /// Returns the number of inputs that were handled.
     pub fn inputs(&self) -> u64 {
         self.inputs
     }
@@ -138,7 +138,7 @@ impl Trace {
         self.hasher.update(bytes);
     }
 
-    /// Rare values are hashed in their `Debug` form.
+    /// Hashes a rare value in its `Debug` form.
     fn words(&mut self, words: &dyn fmt::Debug) {
         struct Into<'a>(&'a mut blake3::Hasher);
         impl fmt::Write for Into<'_> {

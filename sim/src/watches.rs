@@ -151,13 +151,13 @@ impl Outside {
         before != Some(host)
     }
 
-    /// The host that read an alarm last, in the first group that has an alarm
-    /// of this name.
+    /// Returns the host that read an alarm last, in the first group that has an
+    /// alarm of this name.
     pub fn reader(&self, alarm: &str) -> Option<HostNo> {
         self.readers.iter().find(|((_, name), _)| name == alarm).map(|(_, host)| *host)
     }
 
-    /// The host that told a receiver last, in the first group that has a
+    /// Returns the host that told a receiver last, in the first group that has a
     /// trigger of this name.
     pub fn teller(&self, trigger: &str) -> Option<HostNo> {
         self.tellers.iter().find(|((_, name), _)| name == trigger).map(|(_, host)| *host)
@@ -169,8 +169,7 @@ impl Outside {
         self.under_way.remove(&(host, effect))
     }
 
-    /// Tells a receiver. Returns whether it heard, and whether that was the
-    /// first time.
+    /// Tells a receiver. Returns two flags: it heard, and that was the first time.
     pub fn tell(&mut self, trigger: &str, told: &Told, now: Moment) -> (bool, bool) {
         if !self.hears(&told.group, trigger, now) {
             return (false, false);
@@ -190,8 +189,8 @@ impl Outside {
         heard.is_some_and(|heard| heard.all.contains(happening))
     }
 
-    /// The happenings of which a receiver has heard, in the order in which it
-    /// first heard of each.
+    /// Returns the happenings of which a receiver has heard, in the order in which
+    /// it first heard of each.
     pub fn heard(&self, group: &GroupName, trigger: &str) -> &[Happening] {
         let heard = self.told.get(&(group.clone(), trigger.to_string()));
         heard.map(|heard| heard.order.as_slice()).unwrap_or_default()
@@ -262,7 +261,7 @@ pub fn spells(dice: &mut Chance, groups: &[&str], heal_at: Moment) -> Vec<Spell>
     spells
 }
 
-/// In some runs, draws an alarm that fires shortly before healing and for minutes
+/// Draws, in some runs, an alarm that fires shortly before healing and for minutes
 /// after it: only then must the deployment stop within a known time.
 pub fn late_spell(dice: &mut Chance, groups: &[&str], heal_at: Moment) -> Option<Spell> {
     if !dice.percent(25) {

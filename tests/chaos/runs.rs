@@ -50,7 +50,8 @@ fn all_serve(prober: &Prober, version: &str) -> bool {
     prober.versions() == BTreeSet::from([Some(version.to_string())])
 }
 
-/// A prober that cannot see too many hosts out of service would prove nothing.
+/// Checks that the prober notices too many hosts out of service. Otherwise it would prove
+/// nothing.
 pub(crate) fn negative_control() {
     let (fleet, prober) = serving(ONE_AT_A_TIME);
     let one_by_one = fleet.submit(2, "v1", true, &[]).expect("acknowledged");
@@ -63,9 +64,9 @@ pub(crate) fn negative_control() {
     assert_ne!(prober.violations(), [] as [String; 0], "all at once");
 }
 
-/// A host that has not had its turn is away for longer than `lost_after`, so
-/// the release fails or waits. Once the host is back, no host may keep a
-/// version whose release failed.
+/// Keeps a host that has not had its turn away for longer than `lost_after`, so that the
+/// release fails or waits. Once the host is back, no host may keep a version whose release
+/// failed.
 pub(crate) fn rollback_waits() {
     let (mut fleet, prober) =
         serving("config = \"OneAtATime\"\nlost_after = \"3s\"\nstart_timeout = \"20s\"");
@@ -187,8 +188,8 @@ fn settle(fleet: &Fleet, prober: &Prober, work: &Work) {
     println!("chaos: {} releases acknowledged of {} submitted", work.acknowledged.len(), work.submitted);
 }
 
-/// A quiet mesh under trivial releases. It is skipped unless asked for, because
-/// it proves something only after many minutes.
+/// Runs a quiet mesh under trivial releases. It is skipped unless requested, because it proves
+/// something only after many minutes.
 pub(crate) fn soak() {
     let seconds = setting("CHAOS_SOAK_SECONDS", 0);
     if seconds == 0 {

@@ -41,7 +41,7 @@ impl Host {
         self.path().join("root")
     }
 
-    /// The file that exists while an installation is under way.
+    /// Returns the file that exists while an installation is under way.
     pub(crate) fn installing(&self) -> PathBuf {
         let name = "default-local-deployment-group-installing.json";
         self.root().join("deployment-instructions").join(name)

@@ -166,7 +166,7 @@ impl Agent {
         serde_json::from_str(&self.get_text(path)?).ok()
     }
 
-    /// As [`Agent::get`], for answers that are not JSON.
+    /// Gets an answer that is not JSON; otherwise the same as [`Agent::get`].
     pub(crate) fn get_text(&self, path: &str) -> Option<String> {
         let mut stream = UnixStream::connect(&self.socket).ok()?;
         stream.set_read_timeout(Some(ANSWER_MAX)).expect("a socket");

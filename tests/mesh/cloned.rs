@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::agent::Agent;
 use crate::world::{Mesh, wait_until};
 
-/// The number of hosts that have a twin, as the agent says.
+/// Returns the number of hosts that have a twin, as the agent says.
 fn twins(agent: &Agent) -> Option<usize> {
     Some(agent.get("/v1/status")?["twins"].as_array()?.len())
 }

@@ -3,7 +3,7 @@
 use crate::bundle::Bundle;
 use crate::world::{Mesh, wait_until};
 
-/// The names of all hosts, as one host lists them.
+/// Returns the names of all hosts, as one host lists them.
 fn hosts(mesh: &Mesh, on: &str) -> Vec<String> {
     let listed = mesh.agent(on).get("/v1/hosts").unwrap_or_default();
     let hosts = listed.as_array().cloned().unwrap_or_default();

@@ -310,7 +310,7 @@ impl Mesh {
         view
     }
 
-    /// As [`Mesh::wait_for`], with any final status.
+    /// Waits like [`Mesh::wait_for`], but for any final status.
     #[track_caller]
     pub(crate) fn wait_for_end(&self, deployment: &str) -> Value {
         let over = ["Succeeded", "Failed", "Stopped"];

@@ -29,7 +29,7 @@ impl Drop for Fleet {
 }
 
 impl Fleet {
-    /// Only the first agent has credentials, and a configuration file with the
+    /// Starts the agents. Only the first one has credentials, and a configuration file with the
     /// address of S3.
     fn start(host: Host, store: &ObjectStore) -> Fleet {
         let mut fleet = Fleet { host, agents: Vec::new() };

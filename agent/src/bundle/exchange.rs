@@ -115,7 +115,7 @@ fn reasons(failures: &[FetchError]) -> String {
     failures.iter().map(|failure| chain(failure)).collect::<Vec<_>>().join("; ")
 }
 
-/// So many bytes in each such time.
+/// A speed: this many bytes within each span of this length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Speed {
     bytes: u64,
@@ -135,7 +135,7 @@ impl Pace {
         Pace { least, began: now, bytes: 0 }
     }
 
-    /// Takes note of bytes that came; returns whether they come fast enough.
+    /// Takes note of bytes that came; returns true if they come fast enough.
     fn note(&mut self, bytes: usize, now: Instant) -> bool {
         self.bytes += bytes as u64;
         if now.saturating_duration_since(self.began) < self.least.within {
@@ -316,7 +316,8 @@ pub(crate) async fn fetch_from_any(
     fetch_at(handle, sources, Wanted { digest, size }, part, [GOOD_SPEED, LEAST_SPEED]).await
 }
 
-/// In the first round, a source that is slower than `good` is left for the next one.
+/// Fetches a bundle from the sources. In the first round, one that is slower than `good` is
+/// left for the next.
 async fn fetch_at(
     handle: &Handle,
     sources: &[HostId],

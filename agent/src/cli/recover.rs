@@ -85,7 +85,7 @@ fn signed(key: &RecoveryKey, offer: &RecoveryView) -> anyhow::Result<String> {
     Ok(BASE64.encode(&key.sign(recovery).to_bytes()))
 }
 
-/// The facts to know before the decision.
+/// Returns the facts to know before the decision.
 fn situation(session: &Session, offer: &RecoveryView) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for voter in &offer.out_of_reach {
@@ -127,7 +127,7 @@ fn names(offer: &RecoveryView) -> String {
     names.join(",")
 }
 
-/// The hosts that a person gives up, typed by that person.
+/// Asks the person to type the names of the hosts that are given up, and returns them.
 fn ask(session: &Session, offer: &RecoveryView) -> anyhow::Result<Vec<String>> {
     if !session.screen.is_live() || !io::stdin().is_terminal() {
         return Err(unconfirmed(offer).into());

@@ -88,7 +88,7 @@ pub(super) async fn ended(id: u32) {
     }
 }
 
-/// From one look at a keeper to the next.
+/// The time from one look at a keeper to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The keepers that this process has started and that may still run: one for each

@@ -59,8 +59,8 @@ impl Pipes {
         drained
     }
 
-    /// Leaves later output to a process that outlives this one, and waits for it. Returns
-    /// whether it has read to the end. `hurry` ends the wait.
+    /// Leaves later output to a process that outlives this one, and waits for it. Returns true
+    /// if it has read to the end. `hurry` ends the wait.
     pub(super) async fn hand_over(mut self, patience: Duration, hurry: &CancellationToken) -> bool {
         if !keeper::is_there() {
             return self.drained(patience, hurry).await;

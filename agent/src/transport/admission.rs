@@ -70,8 +70,8 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// The refusal that an error's text tells of: on its way through the transport an
-    /// error loses its type, and keeps its words.
+    /// Returns the refusal that an error's text names. On its way through the transport, an
+    /// error loses its type and keeps its text.
     pub(super) fn in_text(text: &str) -> Option<Refusal> {
         let told = [
             Refusal::Stranger,

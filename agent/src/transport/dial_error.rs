@@ -75,7 +75,7 @@ fn cause(error: &dyn Error) -> String {
     }
 }
 
-/// An address without the host's id, which the line names already.
+/// Returns an address without the host's id, which the line names already.
 fn plain(address: &Multiaddr) -> String {
     let is_address = |part: &Protocol<'_>| !matches!(part, Protocol::P2p(_));
     address.iter().filter(is_address).collect::<Multiaddr>().to_string()

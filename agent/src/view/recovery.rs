@@ -39,7 +39,8 @@ pub(crate) struct RecoveryView {
 pub(crate) struct OutOfReachView {
     #[serde(flatten)]
     pub(crate) who: Named,
-    /// None: not since the agent of the host that answers was started.
+    /// The time at which it was last heard; `None` if that was before the answering agent was
+    /// started.
     pub(crate) last_heard: Option<String>,
 }
 
@@ -55,9 +56,9 @@ pub(crate) struct OtherView {
 /// A recovery of the mesh that has happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecoveredView {
-    /// Counts the mesh's recoveries.
+    /// The number of the recovery, counted from 1.
     pub(crate) epoch: u64,
-    /// The entry that says so; all before it were kept.
+    /// The entry of the recovery; all entries before it were kept.
     pub(crate) entry: u64,
     pub(crate) at: String,
     /// The person who decided it.
@@ -83,7 +84,7 @@ impl RecoveredView {
     }
 }
 
-/// The mesh's recoveries, the newest last.
+/// Returns the mesh's recoveries, the newest last.
 pub(super) fn recoveries(state: &State) -> Vec<RecoveredView> {
     let names = Names::of(state);
     let name = |host: &HostId| names.named(*host).label().to_string();
@@ -103,9 +104,8 @@ pub(super) fn recoveries(state: &State) -> Vec<RecoveredView> {
     state.recoveries().map(view).collect()
 }
 
-/// The recovery that this host offers.
-/// # Errors
-/// Why the mesh is not to be recovered from here.
+/// Returns the recovery that this host offers.
+/// # Errors The reason why the mesh cannot be recovered from here.
 pub(crate) fn recovery(node: &Node, by: &str) -> Result<RecoveryView, Refusal> {
     let offer = node.recovery_offer(by)?;
     let state = node.state();

@@ -184,9 +184,9 @@ pub(crate) fn next_change(
     shrink(voters, me, &known, wanted)
 }
 
-/// A learner was lost, or a voter that was given up is back: with the learners that
-/// there are, the number of voters would be even. Two voters survive the loss of
-/// neither, so another host learns too, or one learner is let go.
+/// Makes the number of voters odd: another host learns too, or one learner is let
+/// go. With the present learners it would be even, because a learner was lost or a
+/// voter that was given up is back. Two voters tolerate no loss, as one does.
 fn make_odd(voters: &Voters, candidates: &[Candidate], lacking: usize) -> VoterChange {
     let is_one_lacking = lacking > voters.learners.len();
     let another = if is_one_lacking { choose(voters, candidates, 1) } else { Vec::new() };

@@ -13,7 +13,7 @@ use crate::id::{HostId, MeshId};
 /// Kind and format of the statement.
 const KIND: [u8; 2] = [11, 1];
 
-/// The statement itself.
+/// Returns the statement itself.
 pub(super) fn message(recovery: &Recovery, key: &[u8; 32]) -> Vec<u8> {
     let Recovery { mesh, epoch, committed, base, hash, tail, host, voter, gone, at, by } = recovery;
     let mut bytes = KIND.to_vec();
@@ -33,7 +33,7 @@ pub(super) fn message(recovery: &Recovery, key: &[u8; 32]) -> Vec<u8> {
     bytes
 }
 
-/// The bytes of which the signature is made.
+/// Returns the bytes of which the signature is made.
 pub(super) fn signed(mesh: MeshId, message: &[u8]) -> Vec<u8> {
     let mut bytes = b"SSHSIG".to_vec();
     push_string(&mut bytes, format!("skein-recovery-1@{mesh}").as_bytes());
@@ -53,7 +53,8 @@ fn push_string(bytes: &mut Vec<u8>, string: &[u8]) {
     bytes.extend_from_slice(string);
 }
 
-/// Whatever is longer than its limit is refused before it is verified.
+/// Appends a length. Values that are longer than their limits are refused before
+/// they are verified.
 fn push_length(bytes: &mut Vec<u8>, length: usize) {
     let length = u32::try_from(length).unwrap_or(u32::MAX);
     bytes.extend_from_slice(&length.to_be_bytes());

@@ -87,12 +87,12 @@ impl Play {
         self.rollout.in_flight().iter().map(number).collect()
     }
 
-    /// A host starts its turn.
+    /// Folds that a host starts its turn.
     fn starts(&mut self, number: u32) {
         assert!(self.rollout.start_turn(host(number), self.now()), "host {number} has a lease");
     }
 
-    /// The turn of a host ends, after it has started.
+    /// Folds the start and the end of a host's turn.
     fn end(&mut self, number: u32, outcome: TurnOutcome, flying: &[u32]) {
         let at = self.now();
         if !matches!(self.rollout.members()[&host(number)].stage, Stage::Started { .. }) {
@@ -110,7 +110,7 @@ impl Play {
         self.end(number, failed(), flying);
     }
 
-    /// This many seconds pass.
+    /// Lets this many seconds pass.
     fn later(&mut self, seconds: u64, flying: &[u32]) {
         self.at += seconds * 1_000;
         self.rollout.wake(self.now());
@@ -123,7 +123,7 @@ impl Play {
         assert_eq!(self.flying(), flying, "after host {number} went Down or up");
     }
 
-    /// The check finds a host unwell, or well again.
+    /// Folds that the check finds a host unwell, or well again.
     fn unwell(&mut self, number: u32, is_unwell: bool, flying: &[u32]) {
         let at = self.now();
         self.rollout.set_ailing(host(number), is_unwell.then_some(at), at);

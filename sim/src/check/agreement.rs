@@ -48,17 +48,18 @@ impl Agreement {
         }
     }
 
-    /// The highest index that any host has folded.
+    /// Returns the highest index that any host has folded.
     pub fn last(&self) -> Index {
         self.lines.last_key_value().map_or(0, |(index, _)| *index)
     }
 
-    /// The hash of the ledger up to this index, as the first host folded it.
+    /// Returns the hash of the ledger up to this index, as the first host folded
+    /// it.
     pub fn hash(&self, index: Index) -> [u8; 32] {
         self.lines.get(&index).map_or([0; 32], |line| line.hash)
     }
 
-    /// The latest lines, the oldest first.
+    /// Returns the latest lines, the oldest first.
     pub fn latest(&self, count: usize) -> impl Iterator<Item = (Index, &Line)> {
         let skipped = self.lines.len().saturating_sub(count);
         self.lines.iter().skip(skipped).map(|(index, line)| (*index, line))

@@ -86,7 +86,7 @@ impl Minimum {
         }
     }
 
-    /// The number of hosts on which the group's application really runs.
+    /// Returns the number of hosts on which the group's application really runs.
     pub fn in_service(&self, group: &GroupName) -> usize {
         self.in_service.get(group).map_or(0, BTreeSet::len)
     }

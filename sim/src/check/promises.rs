@@ -203,7 +203,7 @@ impl Promises {
         violated(host, format!("its consensus counts {counted:?}; by the entries it is {agreed:?}"))
     }
 
-    /// The voters, by this host's record, whose disks are lost.
+    /// Returns the voters, by this host's record, whose disks are lost.
     pub fn lost_voters(&self, node: &Node) -> Vec<VoterId> {
         let electorate = self.electorates.at(node.state().index());
         let voters = electorate.into_iter().flat_map(|e| e.voters.iter().chain(&e.outgoing));

@@ -144,7 +144,8 @@ impl Model {
         deployment.advance(clock);
     }
 
-    /// A person stopped the catch-up: its waiting hosts are not tried again.
+    /// Takes note that a person stopped the catch-up: its waiting hosts are not
+    /// tried again.
     pub(super) fn give_up_on(&mut self, id: DeploymentId) {
         let Some(deployment) = self.deployments.get(&id) else { return };
         if deployment.submission.creator != Creator::Autoscale || deployment.status.is_over() {

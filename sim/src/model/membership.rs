@@ -33,7 +33,7 @@ impl Model {
         }
     }
 
-    /// The host that goes on has a new number, and is there.
+    /// Folds a recovery: the host that continues has a new number, and is up.
     pub(super) fn recover(&mut self, signed: &SignedRecovery) {
         let host = signed.recovery().host;
         self.recoveries.push(signed.clone());
@@ -45,7 +45,8 @@ impl Model {
         }
     }
 
-    /// Whether a host gave its number up because of one recovery, or of some in a row.
+    /// Returns true if a host gave its number up because of one recovery, or of
+    /// several in a row.
     fn is_renumbered(&self, before: VoterId, now: VoterId) -> bool {
         (0..self.recoveries.len()).any(|first| {
             let mut number = before;

@@ -91,9 +91,9 @@ impl Model {
             && members.iter().any(|host| self.is_target(submission, group, host.record.host))
     }
 
-    /// The targets of a rollback are the hosts that the undone deployment
-    /// touched; those of a restart, the hosts that have the revision; those of
-    /// an update, the hosts that do not.
+    /// Returns true if the host is a target. The targets of a rollback are the
+    /// hosts that the undone deployment touched; those of a restart, the hosts that
+    /// have the revision; those of an update, the hosts that do not.
     pub(super) fn is_target(&self, submission: &Submission, group: &GroupState, host: HostId) -> bool {
         if submission.rollback_of.is_some() && submission.creator == Creator::User {
             let digest = submission.revision.digest;
@@ -141,8 +141,8 @@ impl Model {
         self.forget_old(&submission.group);
     }
 
-    /// Never forgets a deployment that is not over, nor the last one that went
-    /// to the group.
+    /// Forgets old deployments, but none that is not over, and not the last one
+    /// that went to the group.
     pub(super) fn forget_old(&mut self, name: &GroupName) {
         let group = self.groups.get_mut(name).expect("its group is there");
         let deployments = &self.deployments;

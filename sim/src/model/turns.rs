@@ -136,7 +136,8 @@ impl Turn {
         self.healthy && !self.gone
     }
 
-    /// The place in the order: broken hosts go first, hosts without room and hosts that are Down go last.
+    /// Returns the place in the order: broken hosts go first, hosts without room and hosts that are
+    /// Down go last.
     fn rank(&self) -> u8 {
         match (self.down, self.is_of_no_service()) {
             (true, _) => u8::MAX,
@@ -178,7 +179,8 @@ impl Deployment {
         matches!(self.status, DeploymentStatus::InProgress | DeploymentStatus::Baking)
     }
 
-    /// The number of hosts of a zone that must stay healthy; None if zones do not matter.
+    /// Returns the number of hosts of a zone that must stay healthy; None if zones do not
+    /// matter.
     pub fn zone_minimum(&self, zone: &str) -> Option<u32> {
         let zonal = self.submission.policy.zonal.as_ref()?;
         Some(zonal.minimum.of(self.count(|turn| turn.zone == zone && !turn.gone)))
@@ -210,7 +212,7 @@ impl Deployment {
         self.turns.iter().filter(|turn| turn.is_in_flight()).map(|turn| turn.host).collect()
     }
 
-    /// The hosts whose application was touched.
+    /// Returns the hosts whose application was touched.
     pub fn touched(&self) -> Vec<HostId> {
         self.turns.iter().filter(|turn| turn.was_started).map(|turn| turn.host).collect()
     }

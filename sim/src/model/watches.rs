@@ -219,7 +219,7 @@ impl Model {
         }
     }
 
-    /// The time since which the group has had a running deployment that its
+    /// Returns the time since which the group has had a running deployment that its
     /// alarms should stop.
     pub fn heeding_since(&self, group: &GroupState) -> Option<Millis> {
         let deployment = group.running.and_then(|id| self.deployments.get(&id))?;

@@ -49,8 +49,8 @@ impl Network {
         self.spread(id, from, frame, 0, now)
     }
 
-    /// Handles the arrival of a copy. Returns whether it is the first one,
-    /// which goes to the node, and the copies that the host passes on.
+    /// Handles the arrival of a copy. Returns true if it is the first one, which
+    /// goes to the node; and the copies that the host passes on.
     pub fn gossip_arrives(
         &mut self,
         (id, relays): (GossipId, u8),

@@ -79,8 +79,8 @@ fn repeated_proposals(dice: &mut Chance, plan: &mut Plan) {
     }
 }
 
-/// A voter that was away gets a snapshot, and loses all others again before its
-/// disk has it.
+/// Plans a voter that was away: it gets a snapshot, and loses all others again
+/// before its disk has it.
 fn snapshots_under_way(dice: &mut Chance, plan: &mut Plan) {
     if plan.hosts.len() < HOSTS_MIN {
         return;
@@ -107,7 +107,8 @@ fn snapshots_under_way(dice: &mut Chance, plan: &mut Plan) {
     }
 }
 
-/// One host after the other, and back if it fails, with time enough.
+/// Returns a policy of one host after the other, with a rollback after a failure,
+/// and long timeouts.
 fn one_at_a_time() -> Policy {
     Policy {
         minimum: Minimum::OneAtATime,

@@ -154,8 +154,8 @@ fn fault(dice: &mut Chance, kind: Kind, hosts: u64) -> Vec<Fault> {
     }
 }
 
-/// Most scripts end at once when they are told to. In some runs they resist, for as long
-/// as the agent lets them.
+/// Returns the time that scripts take to end when they are cancelled. Most end at once.
+/// In some runs they resist, for as long as the agent lets them.
 pub(super) fn cancels_take(dice: &mut Chance) -> Duration {
     let most = Duration::from_secs(10);
     if dice.percent(30) { dice.duration(CANCEL_TAKES, most) } else { CANCEL_TAKES }

@@ -39,7 +39,7 @@ impl Scale {
         TOP + row as f64 * ROW
     }
 
-    /// The height on the curve of `count` out of `most`.
+    /// Returns the height on the curve of `count` out of `most`.
     fn level(&self, count: u32, most: usize) -> f64 {
         let top = self.y(self.rows) + 30.0;
         top + CURVE - f64::from(count) / most.max(1) as f64 * CURVE
@@ -95,7 +95,7 @@ fn number(world: &World, host: HostId) -> Option<HostNo> {
     world.checks().number(host)
 }
 
-/// The colour number of each revision, in the order of their names.
+/// Returns the colour number of each revision, in the order of their names.
 fn revisions(world: &World) -> BTreeMap<Digest, usize> {
     let mut bundles: Vec<(String, Digest)> =
         world.bundles().map(|bundle| (bundle.name.clone(), bundle.revision.digest)).collect();
@@ -103,7 +103,7 @@ fn revisions(world: &World) -> BTreeMap<Digest, usize> {
     bundles.into_iter().enumerate().map(|(at, (_, digest))| (digest, at % COLOURS)).collect()
 }
 
-/// The CSS class of a state, and its tooltip.
+/// Returns the CSS class of a state, and its tooltip.
 fn look(world: &World, seen: &Seen, revisions: &BTreeMap<Digest, usize>) -> (String, String) {
     let runs = seen.revision.map_or("nothing known", |digest| world.story().bundle(&digest));
     match seen.service {
@@ -141,7 +141,7 @@ fn draw(
     );
 }
 
-/// The number of seconds between two grid lines, so that there are at most
+/// Returns the number of seconds between two grid lines, so that there are at most
 /// twelve.
 fn step(seconds: f64) -> u32 {
     const STEPS: [u32; 13] = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200];

@@ -18,7 +18,7 @@ pub(super) struct Unmet {
     pub(super) what: String,
 }
 
-/// The node with the highest index. Every host will know what it knows.
+/// Returns the node with the highest index. Every host will know what it knows.
 pub(super) fn furthest(world: &World) -> Option<&Node> {
     world.nodes().map(|(_, node)| node).max_by_key(|node| node.state().index())
 }

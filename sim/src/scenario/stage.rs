@@ -24,8 +24,8 @@ const EACH_WITHIN: Duration = Duration::from_secs(300);
 /// The time after that to choose the voters, and for all hosts to learn of it.
 const SETTLES: Duration = Duration::from_secs(5);
 
-/// A network without randomness, so that the times of a story depend only on
-/// its lines.
+/// Returns a network without randomness, so that the times of a story depend only
+/// on its lines.
 fn quality() -> Quality {
     let latency = Duration::from_micros(500);
     let idle = Duration::from_secs(4);

@@ -68,8 +68,8 @@ pub(super) enum Event {
 }
 
 impl Event {
-    /// The host whose loop must run to handle the event; None if no host's loop
-    /// needs to run.
+    /// Returns the host whose loop must run to handle the event; None if no host's
+    /// loop needs to run.
     pub(super) fn addressee(&self) -> Option<HostNo> {
         match self {
             Event::Wake { host, .. }

@@ -365,7 +365,7 @@ impl World {
         host.filter(|host| self.hosts[host.index()].is_up())
     }
 
-    /// The leader, as seen by the host with the highest index.
+    /// Returns the leader, as seen by the host with the highest index.
     pub fn leader(&self) -> Option<HostNo> {
         let (_, node) = self.nodes().max_by_key(|(_, node)| node.state().index())?;
         self.numbers.get(&node.mesh().leader?).copied()

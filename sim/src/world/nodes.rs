@@ -63,8 +63,8 @@ impl World {
         }
     }
 
-    /// Without any connection, a host has only its operator's configuration:
-    /// the addresses of some hosts of the mesh.
+    /// Dials the addresses of the operator's configuration, which is all that a
+    /// host without any connection has: some hosts of the mesh.
     pub(super) fn bootstrap(&mut self, no: HostNo) {
         let boot = self.hosts[no.index()].boot;
         self.queue.push(self.now + BOOTSTRAP_EVERY, Event::Bootstrap { host: no, boot });

@@ -39,7 +39,7 @@ impl<T> Queue<T> {
         self.heap.retain(|Reverse(queued)| is_kept(&queued.event));
     }
 
-    /// The events in the queue, in no order.
+    /// Returns the events in the queue, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.heap.iter().map(|Reverse(queued)| &queued.event)
     }

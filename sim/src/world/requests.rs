@@ -253,8 +253,8 @@ impl World {
         }
     }
 
-    /// May switch off a removed host, as an operator may once the removal is
-    /// acknowledged.
+    /// Switches off a removed host in some runs, as an operator may once the
+    /// removal is acknowledged.
     fn may_switch_off(&mut self, host: HostNo) {
         if self.chance.removals.percent(50) {
             let after = self.chance.removals.duration(Duration::ZERO, Duration::from_secs(3));
@@ -291,13 +291,13 @@ impl World {
         self.requests.replies.len()
     }
 
-    /// The number of requests that have no answer yet or will be repeated.
+    /// Returns the number of requests that have no answer yet or will be repeated.
     pub fn open_requests(&self) -> usize {
         let to_be_told = self.queue.iter().filter(|event| matches!(event, Event::Wish { .. })).count();
         self.requests.open.len() + to_be_told
     }
 
-    /// The host at which the deployment was submitted.
+    /// Returns the host at which the deployment was submitted.
     pub fn submitter(&self, deployment: DeploymentId) -> Option<HostNo> {
         self.requests.submitters.get(&deployment).copied()
     }

@@ -122,7 +122,7 @@ impl World {
     }
 }
 
-/// The text of a reading.
+/// Returns the text of a reading.
 fn detail(state: AlarmState) -> &'static str {
     match state {
         AlarmState::Ok => "all is well",

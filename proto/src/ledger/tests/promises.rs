@@ -11,7 +11,7 @@ fn second() -> LogEntry {
     LogEntry { index: 2, term: 2, content: Content::Empty }
 }
 
-/// The leader asks whether this host has the second entry.
+/// Returns the leader's question whether this host has the second entry.
 fn probe() -> RaftMessage {
     RaftMessage { index: 2, log_term: 2, ..message(Kind::Append, 2, 1, 2) }
 }

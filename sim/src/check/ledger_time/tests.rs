@@ -11,7 +11,8 @@ fn now(seconds: u64) -> Moment {
     Moment::from_micros(seconds * 1_000_000)
 }
 
-/// Three voters with right clocks, which have known the time since second 20.
+/// Returns a clock of three voters with right clocks, which have known the time
+/// since second 20.
 fn mesh() -> LedgerClock {
     let mut clock = LedgerClock::default();
     (0..3).for_each(|no| clock.host_up(HostNo(no), shows(0), now(0)));

@@ -65,8 +65,8 @@ impl Electorates {
         self.since.last_key_value().map(|(_, electorate)| electorate)
     }
 
-    /// The index of the last change up to `index`; 0 if there was none since
-    /// the founding.
+    /// Returns the index of the last change up to `index`; 0 if there was none
+    /// since the founding.
     pub(super) fn changed_at(&self, index: Index) -> Index {
         let changes = self.since.range(..=index).next_back().map(|(index, _)| *index);
         changes.filter(|index| *index > FOUNDING).unwrap_or(0)
