@@ -179,7 +179,7 @@ impl Ledger {
         self
     }
 
-    /// Goes on from what the store held. Its committed entries are to be folded
+    /// Continues from what the store held. Its committed entries must be folded
     /// first.
     pub(crate) fn restore(mut self, restored: Restored) -> Self {
         self.voters = restored.snapshot.voters.clone();
@@ -249,10 +249,10 @@ impl Ledger {
         (self.folded, self.hash)
     }
 
-    /// Returns the head that this host may tell others: the part of the log that it
-    /// still knows after a power loss. A host that is voted out leaves when most
-    /// voters that stay have told that they know of it, and without it none of them
-    /// could lead.
+    /// Returns the head that this host may tell others: that of the part of the log
+    /// that survives a power loss. A host that is voted out leaves when most voters
+    /// that stay have told that they know of it, and without it none of them could
+    /// lead.
     pub(crate) fn told_head(&self) -> (Index, ChainHash) {
         self.untold.map(|(_, head)| head).or(self.replaced).unwrap_or_else(|| self.head())
     }

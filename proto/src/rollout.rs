@@ -308,8 +308,8 @@ impl Rollout {
         });
     }
 
-    /// Goes on if a bake is over by now. Returns the hosts that got a lease because
-    /// of it.
+    /// Continues if a bake is over by now. Returns the hosts that got a lease
+    /// because of it.
     pub fn wake(&mut self, at: LedgerTime) -> Vec<HostId> {
         self.advance(at)
     }
@@ -326,7 +326,7 @@ impl Rollout {
         self.conclude(Verdict::Stopped(self.reason(ReasonCode::ManualStop)));
     }
 
-    /// Keeps who asked first that it be stopped.
+    /// Records the person who was the first to ask that it be stopped.
     pub(crate) fn note_stop_by(&mut self, by: &str) {
         let is_manual = match &self.verdict {
             Some(Verdict::Stopped(reason)) => reason.code == ReasonCode::ManualStop,

@@ -328,8 +328,8 @@ impl OwnTurns {
     }
 
     /// Returns what this host must propose: starts of turns for which it has a
-    /// lease, or that it defers them; new attempts of interrupted turns; and ends
-    /// of turns that are over.
+    /// lease, or deferrals of these starts; new attempts of interrupted turns; and
+    /// ends of turns that are over.
     pub(crate) fn owed(
         &self,
         me: HostId,
@@ -368,8 +368,8 @@ impl OwnTurns {
     }
 
     /// Returns true if a script of an earlier turn in the group still runs. The
-    /// mesh has given that turn up, and the script was told to end. Until it has
-    /// ended, two turns would work on the same application.
+    /// mesh has given that turn up, and its end was requested. Until it has ended,
+    /// two turns would work on the same application.
     fn runs_in(&self, group: &GroupName, state: &State) -> bool {
         self.turns.values().filter(|turn| matches!(turn.step, Step::Running(_))).any(|turn| {
             let rollout = state.rollout(turn.record.deployment);

@@ -215,8 +215,7 @@ impl Receiver {
                     line.clear();
                 }
                 let length = headers.iter().find(|(name, _)| name == "content-length");
-                // An agent that was killed at the start of a request has told
-                // nothing.
+                // An agent that was killed at the start of a request has sent nothing.
                 let Some(length) = length.and_then(|(_, length)| length.parse::<usize>().ok()) else {
                     continue;
                 };

@@ -44,7 +44,7 @@ fn one_host_of_three_goes_on_with_the_recovery_key_and_the_others_come_back() {
     let wrong = agent.skein(&[&given_up[..], &["--key", &key.display().to_string()]].concat());
     wrong.expect(1, &["is the recovery key of mesh", "and this host is in mesh"]);
 
-    // As an operator has it: not on this host.
+    // An operator keeps the key elsewhere, not on this host.
     let kept = mesh.path().join("kept-safe");
     std::fs::rename(agent.data.join("recovery.key"), &kept).expect("moved away");
     agent.skein(&given_up).expect(1, &["recovery.key does not exist", "--key FILE"]);

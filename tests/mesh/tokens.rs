@@ -24,7 +24,7 @@ fn a_token_outlives_the_host_that_printed_it_and_is_read_where_nobody_sees_it() 
         mesh.agent("web-2").get("/v1/status").is_some_and(|status| status["hosts"]["total"] == 4)
     });
     assert!(!mesh.agent(&name).log_text().contains("command line"));
-    // Why the first address of the token was of no use stands there in plain words.
+    // The log says in plain words why the first address of the token was of no use.
     wait_until("the log says so", || mesh.agent(&name).log_text().contains("connection refused"));
     let log = mesh.agent(&name).log_text();
     assert!(!log.contains("Failed to negotiate") && !log.contains("os error"), "{log}");

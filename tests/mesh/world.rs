@@ -421,7 +421,7 @@ fn free_network() -> [u8; 3] {
     let [.., high, low] = std::process::id().to_be_bytes();
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        // 127.0.* is used by everybody.
+        // 127.0.* is used by other programs.
         let network = [127, 1 + high % 250, low ^ number];
         let address = Ipv4Addr::new(network[0], network[1], network[2], 1);
         if TcpListener::bind((address, 7717)).is_ok() {

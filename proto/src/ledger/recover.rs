@@ -1,4 +1,4 @@
-//! Recovering: the log continues from this host alone.
+//! Recovers the ledger: the log continues from this host alone.
 
 use super::{ChainHash, Committed, Content, Ledger, LogEntry, Role, chain, stored};
 use crate::entry::Index;
@@ -12,7 +12,7 @@ pub(crate) struct Tail {
     pub(crate) committed: Index,
     /// The index of the newest entry.
     pub(crate) last: Index,
-    /// The chain's head there.
+    /// The chain's head after that entry.
     pub(crate) hash: ChainHash,
     /// The chain's heads after each entry that is not known to be committed.
     pub(crate) heads: Vec<ChainHash>,

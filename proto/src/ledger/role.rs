@@ -66,7 +66,7 @@ impl Ledger {
     }
 
     /// Stops voting under the old number, because another agent may also have made
-    /// promises under it. Goes on as a follower from what is committed.
+    /// promises under it. Continues as a follower from what is committed.
     pub(crate) fn forget_votes(&mut self, me: VoterId) {
         self.me = me;
         self.stop_voting();

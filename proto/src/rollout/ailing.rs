@@ -1,10 +1,7 @@
 //! Hosts whose application the group's check has found unwell.
 //!
 //! Like a host that is Down, such a host is out of service. It goes first, because
-//! its turn takes nothing out of service. Being unwell may pass, so it does not
-//! fail a deployment by itself: H counts the outcomes of turns. But if a host that
-//! was *updated* is unwell for longer than the check's grace, its turn has failed
-//! after all.
+//! its turn takes nothing out of service.
 //!
 //! # Decisions
 //!

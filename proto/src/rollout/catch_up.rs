@@ -37,7 +37,7 @@ impl Rollout {
         self.advance(at);
     }
 
-    /// Returns true if turns under way are to end before their next event.
+    /// Returns true if turns under way must end before their next event.
     pub fn ends_turns_early(&self) -> bool {
         match &self.verdict {
             Some(Verdict::Stopped(reason)) => reason.code != ReasonCode::Superseded,

@@ -39,7 +39,7 @@ pub struct Standing {
 /// The stage of one host in a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The host counts for the minimum, but is not to be deployed to.
+    /// The host counts for the minimum, but is not a target.
     NotTargeted,
     /// Its turn is still to come.
     Pending,
@@ -171,7 +171,7 @@ impl Member {
         self.ailing.is_some() && matches!(&self.stage, Stage::Ended { outcome: TurnOutcome::Succeeded, .. })
     }
 
-    /// Lets the host go after all others of its wave that are up, or no longer.
+    /// Lets the host go after all others of its wave that are up, or ends that.
     pub(super) fn put_last(&mut self, is_last: bool) {
         self.position = if is_last { self.place() | LAST } else { self.place() };
     }

@@ -19,9 +19,9 @@ impl Rollout {
     }
 
     /// Folds that a host has room again before its turn has begun. It goes before
-    /// `others` that still lack room, even if they have a lease: else the end of their
-    /// wait could end the deployment before its turn. Returns the hosts that got or
-    /// lost a lease because of it.
+    /// `others` that still lack room, even if they have a lease. Otherwise the end of
+    /// their wait could end the deployment before its turn. Returns the hosts that got
+    /// or lost a lease because of it.
     pub(crate) fn have_room(&mut self, host: HostId, others: &[HostId], at: LedgerTime) -> Vec<HostId> {
         self.change(host, |member| member.put_last(false));
         if self.may_start(host) {

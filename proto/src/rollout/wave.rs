@@ -124,7 +124,7 @@ impl Waves {
         (self.current as usize) + 1 < self.list.len()
     }
 
-    /// Goes on to the bake or to the next wave, if it is time. Returns true if
+    /// Moves on to the bake or to the next wave, if it is time. Returns true if
     /// anything changed.
     pub(super) fn go_on(&mut self, at: LedgerTime) -> bool {
         let Some(wave) = self.current() else { return false };

@@ -32,8 +32,8 @@ const LISTENS: Duration = Duration::from_secs(6);
 /// The time after its first fold in which an entry is new: later it may come from a
 /// host that does not know the time.
 const NEW_FOR: Duration = Duration::from_secs(3);
-/// After most voters have forgotten the time, how long the first entries may still be
-/// older ones.
+/// The time for which the first entries may still be older ones, after most voters
+/// have forgotten the time.
 const OLDER_ONES: Duration = Duration::from_secs(30);
 
 /// All leads are over the time since the world began, in milliseconds.
@@ -103,7 +103,7 @@ impl LedgerClock {
         let mut leads: Vec<i64> =
             self.voters.iter().filter_map(|voter| self.clocks.get(voter)).copied().collect();
         leads.sort_unstable_by(|a, b| b.cmp(a));
-        // So many voters show at least this.
+        // A majority of the voters shows at least this lead.
         self.of_voters = self.of_voters.max(leads.get(self.most() - 1).copied());
     }
 

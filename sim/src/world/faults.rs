@@ -67,8 +67,8 @@ pub enum Fault {
         host: HostNo,
         times: u32,
     },
-    /// Others fill the disk, or empty it again: bundles may take so many bytes from
-    /// now on, in all starts of the agent.
+    /// Others fill the disk, or empty it again: bundles may take this many bytes
+    /// from now on, in all starts of the agent.
     Room {
         host: HostNo,
         free: u64,
@@ -113,7 +113,7 @@ pub enum Fault {
     FalseHead {
         host: HostNo,
     },
-    /// The host sends false frames beside its true ones, for so long.
+    /// The host sends false frames beside its true ones, for this time.
     Liar {
         host: HostNo,
         lasts: Duration,

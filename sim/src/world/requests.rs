@@ -63,7 +63,8 @@ pub enum Wish {
     Unfreeze {
         group: GroupName,
     },
-    /// Goes on from the host that is asked, without the voters that it does not hear.
+    /// Recovers the mesh from the host that is asked, without the voters that it does
+    /// not hear.
     Recover,
     /// Removes a host from the mesh, even in the middle of a turn, unless that
     /// would leave fewer than half of all hosts. Once the removal is acknowledged,
