@@ -14,6 +14,7 @@ mod halt;
 mod health;
 mod ledger_clock;
 pub mod lies;
+mod own;
 mod posts;
 mod progress;
 mod proposals;
@@ -29,9 +30,9 @@ mod turns;
 mod voting;
 mod whereabouts;
 mod witnesses;
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -39,22 +40,20 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::alarm::watch::Watch;
 use crate::config::Config;
-use crate::deadlines::Deadlines;
 use crate::entry::{Entry, HostRecord, Index};
 use crate::form::{self, Unreadable};
 use crate::id::{DeploymentId, HostId, VoterId};
-use crate::io::{Input, Outcome, Output, Refusal, WriteId};
-use crate::ledger::{Change, Content, Ledger, LogEntry, Restored, Seal};
+use crate::io::{Input, Outcome, Output};
+use crate::ledger::{Content, Ledger, LogEntry, Restored, Seal};
 use crate::lifecycle::LifecycleEvent;
 use crate::mesh::liveness::{Judgement, Liveness};
 use crate::run::{Act, OwnTurns};
 use crate::state::State;
-use crate::time::{LedgerTime, Time};
+use crate::time::Time;
 use crate::trigger::delivery::Deliveries;
 
-use duties::Duties;
 use fence::Account;
-use ledger_clock::{HeardClock, LedgerClock};
+use ledger_clock::{HeardClock, Timekeeping};
 use proposals::Proposals;
 use stored::read_journal;
 
@@ -66,10 +65,6 @@ pub(crate) use recovery::KnownRecovery;
 pub use recovery::{Offer, OutOfReach};
 pub use stored::StartError;
 pub(crate) use stored::{Meta, stored_running, stored_voter};
-
-/// The number of the first write after a start. This write makes the start's own
-/// number durable.
-const FIRST_WRITE: u64 = 1;
 
 /// A reason to wake the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,66 +107,25 @@ struct Heard {
     last: (u64, Index),
 }
 
-/// A write that is under way.
-#[derive(Clone, Debug)]
-struct Unrecorded {
-    write: WriteId,
-    /// The time at which the node asked for the write.
-    since: Time,
-    /// The turns whose journal records are in the write.
-    turns: Vec<DeploymentId>,
-}
-
 /// A node: the state machine inside an agent or a simulated host.
 pub struct Node {
     config: Config,
-    meta: Meta,
-    rng: ChaCha8Rng,
+    own: own::OwnAgent,
     state: State,
     ledger: Ledger,
     liveness: Liveness,
     heard: BTreeMap<HostId, Heard>,
     proposals: Proposals,
-    duties: Duties,
     alarms: Watch,
     deliveries: Deliveries,
     places: posts::Places,
     turns: OwnTurns,
     health: health::Health,
-    deadlines: Deadlines<Why, Time>,
     outputs: VecDeque<Output>,
-    account: Account,
-    /// The changes for the next write, besides the ledger's.
-    changes: Vec<Change>,
-    /// The turns whose journal records the next write makes durable.
-    recording: Vec<DeploymentId>,
-    /// The writes that are under way, the oldest first.
-    recorded: VecDeque<Unrecorded>,
-    next_write: u64,
-    /// The write that makes the number of this start durable, while it is under
-    /// way.
-    uncounted: Option<WriteId>,
-    /// A random number: see [`HostRecord::start`].
-    start: u64,
-    /// True if nothing was promised under the voter's number yet, as far as is
-    /// known.
-    is_fresh: bool,
-    /// The [`Twin::since`](crate::state::Twin::since) of the last twin that was
-    /// logged.
-    twin_told: Option<LedgerTime>,
+    writes: writes::Writes,
+    time: Timekeeping,
     progress: BTreeMap<(DeploymentId, HostId), LifecycleEvent>,
     unsent_progress: Option<(DeploymentId, LifecycleEvent)>,
-    clock: LedgerClock,
-    /// The lead of this host's own clock over the ledger's, in milliseconds.
-    own_clock_ahead: Option<i64>,
-    /// The last timer of the ledger for which a `Tick` was planned, and how long
-    /// this host waits before it proposes that.
-    tick: Option<(LedgerTime, Duration)>,
-    /// True if this host leads, its disk hangs, and that was logged.
-    disk_hangs: bool,
-    started: Time,
-    /// When it was told something last.
-    handled_at: Time,
     /// The mesh's hosts, including this one.
     members: BTreeSet<HostId>,
     addresses: BTreeMap<HostId, Vec<String>>,
@@ -185,9 +139,6 @@ pub struct Node {
     /// The judgements of the observers together, and the version of liveness that
     /// they are derived from.
     judged: (u64, BTreeMap<HostId, Judgement>),
-    /// The versions of state and liveness that the duties are derived from.
-    duties_of: Option<(Index, u64)>,
-    to_prefetch: Vec<DeploymentId>,
     /// The host that was asked for the next entries, and when.
     wanted: Option<(HostId, Time)>,
     unconfirmed: Option<following::Unconfirmed>,
@@ -202,22 +153,17 @@ pub struct Node {
     leaderless_since: Option<Time>,
     /// Addresses that members told of themselves and that are not in the ledger yet.
     moved: BTreeMap<HostId, Vec<String>>,
-    relays: proposing::Relays,
-    halted: Option<Halt>,
     /// Neighbours that have sent frames of a newer version.
     newer: BTreeSet<HostId>,
     /// Neighbours that held another state than this host.
     contradicted_by: BTreeSet<HostId>,
     /// The number of heartbeats that claimed more of this host's log than there is.
     beyond_log: u64,
-    /// Why the mesh would not take this host, as it was told last.
-    not_let_in: Option<Refusal>,
     recoveries: recovery::Recoveries,
     farewells: Vec<removal::Farewell>,
     /// True if this host was taken out of the mesh, and the mesh no longer needs
     /// it.
     retired: bool,
-    leaving: bool,
 }
 
 impl Node {
@@ -257,47 +203,32 @@ impl Node {
             None => (State::default(), ledger),
         };
         let first_proposal = rng.next_u32();
-        let clock = LedgerClock::new(state.clock(), now);
+        let time = Timekeeping::new(state.clock(), now);
+        let writes = writes::Writes::new(account, meta.to_change());
+        let proposals = Proposals::new(config.host, meta.incarnation, first_proposal);
         let mut node = Node {
-            rng,
+            own: own::OwnAgent::new(meta, rng, start, is_fresh),
             state,
             ledger,
             liveness: Liveness::default(),
             heard: BTreeMap::new(),
-            proposals: Proposals::new(config.host, meta.incarnation, first_proposal),
-            duties: Duties::default(),
+            proposals,
             alarms: Watch::default(),
             deliveries: Deliveries::default(),
             places: posts::Places::default(),
             turns: OwnTurns::restore(read_journal(&stored)?),
             health: health::Health::default(),
-            deadlines: Deadlines::new(),
             outputs: VecDeque::new(),
-            account,
-            changes: vec![meta.to_change()],
-            recording: Vec::new(),
-            recorded: VecDeque::new(),
-            next_write: FIRST_WRITE,
-            uncounted: Some(WriteId(FIRST_WRITE)),
-            start,
-            is_fresh,
-            twin_told: None,
+            writes,
+            time,
             progress: BTreeMap::new(),
             unsent_progress: None,
-            clock,
-            own_clock_ahead: None,
-            tick: None,
-            disk_hangs: false,
-            started: now,
-            handled_at: now,
             members: BTreeSet::new(),
             addresses: BTreeMap::new(),
             voter_hosts: BTreeMap::new(),
             neighbours: BTreeSet::new(),
             derived_at: None,
             judged: (0, BTreeMap::new()),
-            duties_of: None,
-            to_prefetch: Vec::new(),
             wanted: None,
             unconfirmed: None,
             behind_since: None,
@@ -306,20 +237,15 @@ impl Node {
             asked_where: None,
             leaderless_since: None,
             moved: BTreeMap::new(),
-            relays: proposing::Relays::default(),
-            halted: None,
             newer: BTreeSet::new(),
             contradicted_by: BTreeSet::new(),
             beyond_log: 0,
-            not_let_in: None,
             recoveries: recovery::Recoveries::read(&stored)?,
             farewells: Vec::new(),
             retired: false,
-            leaving: false,
             config,
-            meta,
         };
-        node.deadlines.set(Why::Beacon, now);
+        node.time.deadlines.set(Why::Beacon, now);
         node.settle(now);
         if node.derived_at.is_none() && !node.ledger.is_empty() {
             // The store held a snapshot and no entries after it.
@@ -332,7 +258,7 @@ impl Node {
 
     /// Tells the node what happened.
     pub fn handle(&mut self, input: Input, now: Time) {
-        self.handled_at = now;
+        self.time.handled_at = now;
         match input {
             Input::Wake => {}
             Input::Connected { host } => self.on_connected(host, now),
@@ -367,7 +293,7 @@ impl Node {
 
     /// Returns when to give the node [`Input::Wake`] at the latest.
     pub fn next_wake(&self) -> Option<Time> {
-        self.deadlines.next()
+        self.time.deadlines.next()
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {
@@ -391,12 +317,12 @@ impl Node {
 
     /// Returns the host's number in consensus, which it uses if it becomes a voter.
     pub fn voter(&self) -> VoterId {
-        self.meta.voter
+        self.own.meta.voter
     }
 
     /// Returns the number of this start of the host, which grows with each start.
     pub fn incarnation(&self) -> u64 {
-        self.meta.incarnation
+        self.own.meta.incarnation
     }
 
     /// Returns true if no event runs on this host, and no journal record waits for
@@ -406,7 +332,7 @@ impl Node {
     }
 
     fn on_leaving(&mut self) {
-        self.leaving = true;
+        self.own.leaving = true;
         self.turns.leave();
         // Another host takes over now, and not only after an election timeout.
         self.hand_over();
@@ -423,27 +349,27 @@ impl Node {
     /// every input.
     fn is_described_by(&self, record: &HostRecord) -> bool {
         let config = &self.config;
-        record.voter == self.meta.voter
-            && record.incarnation == self.meta.incarnation
+        record.voter == self.own.meta.voter
+            && record.incarnation == self.own.meta.incarnation
             && record.name == config.name
             && record.tags == config.tags
             && record.zone == config.zone
             && record.addresses == config.addresses
-            && record.start == self.start
+            && record.start == self.own.start
     }
 
     fn record(&self) -> HostRecord {
         HostRecord {
             host: self.config.host,
-            voter: self.meta.voter,
+            voter: self.own.meta.voter,
             name: self.config.name.clone(),
             tags: self.config.tags.clone(),
             zone: self.config.zone.clone(),
             addresses: self.config.addresses.clone(),
-            incarnation: self.meta.incarnation,
+            incarnation: self.own.meta.incarnation,
             wire: self.config.wire,
             replaces: self.config.replaces.clone(),
-            start: self.start,
+            start: self.own.start,
         }
     }
 }

@@ -117,6 +117,8 @@ pub(crate) struct OwnTurns {
     turns: BTreeMap<DeploymentId, OwnTurn>,
     next_effect: u64,
     leaving: bool,
+    /// The deployments whose bundles this host may need soon.
+    pub(crate) to_prefetch: Vec<DeploymentId>,
     /// The free bytes of the disk at the last look.
     free: Option<u64>,
 }

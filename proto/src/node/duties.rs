@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::entry::Index;
 use crate::form::Versioned as _;
 use crate::id::HostId;
 use crate::mesh::liveness::SILENCE_MAX;
@@ -21,6 +22,8 @@ const LINE_MAX: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Duties {
     due: BTreeMap<[u8; 32], (Time, Statement)>,
+    /// The versions of state and liveness that they are derived from.
+    pub(super) derived_from: Option<(Index, u64)>,
 }
 
 impl Duties {

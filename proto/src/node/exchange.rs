@@ -27,7 +27,7 @@ impl Node {
             Err(error) => return self.on_unread(from, error),
         };
         if self.liveness.heard(from, now) {
-            self.deadlines.set(Why::Beacon, now);
+            self.time.deadlines.set(Why::Beacon, now);
         }
         if !self.is_of_this_history(from, history, &message) {
             return;
@@ -93,7 +93,7 @@ impl Node {
         }
         if before.is_none_or(|before| before.incarnation != beacon.incarnation) {
             // A duty depends on this: a host that was Down may be back.
-            self.duties_of = None;
+            self.proposals.duties.derived_from = None;
         }
         if self.retired && beacon.index >= index {
             // A host that lags keeps its connection: it dials because it has not heard
@@ -149,25 +149,25 @@ impl Node {
         let frame = wire::frame(self.config.mesh, self.told_history(), &self.beacon(now));
         let to_all = self.liveness.connections().into_iter();
         self.outputs.extend(to_all.map(|to| Output::Send { to, frame: frame.clone() }));
-        self.deadlines.set(Why::Beacon, now + BEACON_EVERY);
+        self.time.deadlines.set(Why::Beacon, now + BEACON_EVERY);
     }
 
     /// The head that others may hear of: nothing before this start's first write is
     /// synced, because a power loss may take what a killed agent had not synced.
     pub(super) fn told_head(&self) -> (Index, ChainHash) {
-        if self.uncounted.is_some() { (0, [0; 32]) } else { self.ledger.told_head() }
+        if self.writes.is_start_durable() { self.ledger.told_head() } else { (0, [0; 32]) }
     }
 
     pub(super) fn beacon(&self, now: Time) -> Message {
         let (index, hash) = self.told_head();
         Message::Beacon(Beacon {
-            incarnation: self.meta.incarnation,
+            incarnation: self.own.meta.incarnation,
             index,
             hash,
             checkpoint: self.ledger.newest_seal(),
             leader: self.leader(),
             wall: now.to_ledger(),
-            clock: self.clock.counted(now),
+            clock: self.time.ledger.counted(now),
             lost: self.liveness.lost().iter().take(LOST_TOLD_MAX).copied().collect(),
             last: self.ledger.last(),
         })
@@ -192,15 +192,11 @@ impl Node {
     }
 
     pub(super) fn on_persisted(&mut self, write: WriteId, now: Time) {
-        if self.uncounted.is_some_and(|uncounted| uncounted <= write) {
-            self.uncounted = None;
-        }
+        let turns = self.writes.synced(write);
         self.on_recovery_written(write, now);
         let messages = self.ledger.persisted(write);
         self.send_raft(messages);
-        while let Some(done) = self.recorded.pop_front_if(|unrecorded| unrecorded.write <= write) {
-            self.on_recorded(done.turns, now);
-        }
+        self.on_recorded(turns, now);
     }
 }
 

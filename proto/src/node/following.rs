@@ -90,7 +90,7 @@ impl Node {
     pub(super) fn want(&mut self, from: HostId, now: Time) {
         let asked_just_now = self.wanted.is_some_and(|(_, at)| now.since(at) < WANT_AGAIN);
         let waits = self.unconfirmed.as_ref().is_some_and(|it| now.since(it.since) < CONFIRMED_WITHIN);
-        if !self.ledger.is_following() || asked_just_now || waits || self.halted.is_some() {
+        if !self.ledger.is_following() || asked_just_now || waits || self.own.halted.is_some() {
             return;
         }
         if !self.may_ask(from, now) {
@@ -98,7 +98,7 @@ impl Node {
         }
         self.unconfirmed = None;
         self.wanted = Some((from, now));
-        self.deadlines.set(Why::Want, now + WANT_AGAIN);
+        self.time.deadlines.set(Why::Want, now + WANT_AGAIN);
         let (after, _) = self.ledger.head();
         self.send(from, &Message::Want { after });
     }
@@ -113,7 +113,7 @@ impl Node {
             .filter(|(host, _)| self.may_ask(**host, now))
             .map(|(host, _)| *host)
             .collect();
-        if let Some(host) = pick(&mut self.rng, &ahead) {
+        if let Some(host) = pick(&mut self.own.rng, &ahead) {
             self.want(host, now);
         }
     }
@@ -190,7 +190,7 @@ impl Node {
         // The host that sent the snapshot has thereby confirmed it.
         let by = BTreeSet::from([from]);
         self.unconfirmed = Some(Unconfirmed { snapshot, seal, by, since: now });
-        self.deadlines.set(Why::Want, now + CONFIRMED_WITHIN);
+        self.time.deadlines.set(Why::Want, now + CONFIRMED_WITHIN);
         let me = self.config.host;
         let mut asked = self.voters_known();
         asked.extend(self.recovering_host());

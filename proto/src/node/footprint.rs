@@ -7,19 +7,20 @@ impl Node {
     /// Returns the size of each part, with its name: the bytes of the encoded
     /// state, and the number of items in every queue, map and log.
     pub fn footprint(&self) -> Vec<(&'static str, usize)> {
+        let (changes, records) = self.writes.footprint();
         let mut parts = vec![
             ("bytes of state", self.state.encode().len()),
             ("neighbours heard", self.heard.len()),
             ("proposals", self.proposals.len()),
-            ("duties", self.duties.len()),
+            ("duties", self.proposals.duties.len()),
             ("own turns", self.turns.len()),
             ("outputs", self.outputs.len()),
-            ("unwritten changes", self.changes.len()),
-            ("unwritten journal records", self.recording.len() + self.recorded.len()),
+            ("unwritten changes", changes),
+            ("unwritten journal records", records),
             ("progress of turns", self.progress.len()),
             ("hosts", self.members.len() + self.addresses.len() + self.neighbours.len() + self.moved.len()),
             ("voters", self.voter_hosts.len()),
-            ("bundles to fetch", self.to_prefetch.len()),
+            ("bundles to fetch", self.turns.to_prefetch.len()),
             ("removals to answer", self.farewells.len()),
         ];
         parts.extend(self.ledger.footprint());

@@ -84,7 +84,7 @@ pub enum Halt {
 impl Node {
     /// Returns the reason why this host has stopped folding, if it has.
     pub fn halted(&self) -> Option<&Halt> {
-        self.halted.as_ref()
+        self.own.halted.as_ref()
     }
 
     /// Folds an entry; `None` if that panicked. Then this host halts, and its state is as
@@ -134,7 +134,7 @@ impl Node {
         for request in self.proposals.take_if(|_, _| true).into_iter().filter_map(|pending| pending.request) {
             self.reply(request, Err(Refusal::Halted(why.clone())));
         }
-        self.halted = Some(why);
+        self.own.halted = Some(why);
         self.ledger.stop();
     }
 
@@ -148,7 +148,7 @@ impl Node {
 
     /// Halts if most voters hold another state than this host.
     pub(super) fn compare_seals(&mut self) {
-        if self.halted.is_some() {
+        if self.own.halted.is_some() {
             return;
         }
         let voters = &self.ledger.voters().voters;

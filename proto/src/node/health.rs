@@ -36,7 +36,7 @@ impl Node {
     /// Begins the probes that are due, and ends the turns whose check has passed or
     /// failed. Returns true if a turn has ended.
     pub(super) fn work_health(&mut self, now: Time) -> bool {
-        if self.leaving {
+        if self.own.leaving {
             self.health.monitors.set(&BTreeMap::new(), now);
             return false;
         }
@@ -128,7 +128,7 @@ impl Node {
 
     /// Returns what this host must tell the ledger about its applications.
     pub(super) fn health_words(&mut self, now: Time) -> Vec<Statement> {
-        if self.leaving {
+        if self.own.leaving {
             return Vec::new();
         }
         let (me, index, clock) = (self.config.host, self.state.index(), self.ledger_now(now));

@@ -16,7 +16,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Node;
+use super::{Node, Why};
+use crate::deadlines::Deadlines;
 use crate::id::{HostId, VoterId};
 use crate::mesh::liveness::GRACE;
 use crate::time::{LedgerTime, Time};
@@ -82,6 +83,33 @@ impl LedgerClock {
     }
 }
 
+/// The clocks and timers of one start of a host.
+pub(super) struct Timekeeping {
+    pub(super) deadlines: Deadlines<Why, Time>,
+    pub(super) ledger: LedgerClock,
+    /// The lead of this host's own clock over the ledger's, in milliseconds.
+    pub(super) own_ahead: Option<i64>,
+    /// The last timer of the ledger for which a `Tick` was planned, and how long
+    /// this host waits before it proposes that.
+    pub(super) tick: Option<(LedgerTime, Duration)>,
+    pub(super) started: Time,
+    /// The time of the last input.
+    pub(super) handled_at: Time,
+}
+
+impl Timekeeping {
+    pub(super) fn new(ledger: LedgerTime, now: Time) -> Self {
+        Timekeeping {
+            deadlines: Deadlines::new(),
+            ledger: LedgerClock::new(ledger, now),
+            own_ahead: None,
+            tick: None,
+            started: now,
+            handled_at: now,
+        }
+    }
+}
+
 fn micros(moment: LedgerTime) -> u64 {
     moment.as_millis().saturating_mul(1_000)
 }
@@ -106,7 +134,7 @@ const TELLERS: usize = 2;
 impl Node {
     /// Returns the time that the ledger's clock must have reached by now.
     pub(super) fn ledger_now(&self, now: Time) -> LedgerTime {
-        self.clock.now(now)
+        self.time.ledger.now(now)
     }
 
     /// Returns the wall clocks of the voters that are heard, the earliest first,
@@ -114,7 +142,7 @@ impl Node {
     fn walls(&self, now: Time) -> (Vec<LedgerTime>, usize) {
         let voters = &self.ledger.voters().voters;
         let wall_of = |voter: &VoterId| {
-            if *voter == self.meta.voter {
+            if *voter == self.own.meta.voter {
                 return Some(now.to_ledger());
             }
             let host = self.voter_hosts.get(voter).filter(|host| self.liveness.is_heard(**host))?;
@@ -143,7 +171,7 @@ impl Node {
                 }
             }
         };
-        self.clock.run_at(percent, now);
+        self.time.ledger.run_at(percent, now);
         self.tell_own_clock(now);
     }
 
@@ -152,13 +180,13 @@ impl Node {
     /// gets it this way. A single host could lie, and a clock that is too far ahead
     /// is never set back, so two must tell it, unless after some seconds only one does.
     pub(super) fn hear_clock(&mut self, now: Time) {
-        if self.clock.is_counted {
+        if self.time.ledger.is_counted {
             return;
         }
         let told = self.clocks_told(now);
         let wanted = TELLERS.min(self.members.len().saturating_sub(1));
         // The others may be as new as this host: then the only one that knows counts.
-        if told.len() >= wanted.max(1) || now.since(self.started) >= GRACE {
+        if told.len() >= wanted.max(1) || now.since(self.time.started) >= GRACE {
             self.take_clock(&told, now);
         }
     }
@@ -178,7 +206,7 @@ impl Node {
     /// follows the entries, and one that is ahead ends deployments too early.
     fn take_clock(&mut self, told: &[LedgerTime], now: Time) {
         if let Some(middle) = told.get(told.len().saturating_sub(1) / 2) {
-            self.clock.note_current(*middle, now);
+            self.time.ledger.note_current(*middle, now);
         }
     }
 
@@ -188,11 +216,11 @@ impl Node {
     /// host may stamp entries: just after its start it first listens for a host
     /// that knows.
     pub(super) fn catch_up_clock(&mut self, now: Time) -> bool {
-        if self.clock.is_counted {
+        if self.time.ledger.is_counted {
             return true;
         }
         let is_unheard = |host: &HostId| *host != self.config.host && !self.liveness.is_heard(*host);
-        if now.since(self.started) < GRACE && self.members.iter().any(is_unheard) {
+        if now.since(self.time.started) < GRACE && self.members.iter().any(is_unheard) {
             return false;
         }
         let told = self.clocks_told(now);
@@ -209,7 +237,7 @@ impl Node {
                 ?stood,
                 "no agent has run since the ledger's last entry: its clock goes on from now"
             );
-            self.clock.note_current(wall, now);
+            self.time.ledger.note_current(wall, now);
         }
         true
     }
@@ -226,14 +254,14 @@ impl Node {
     /// ledger's, in milliseconds.
     pub(super) fn clocks_ahead(&self) -> BTreeMap<HostId, i64> {
         let heard = self.heard.iter().filter(|(host, _)| self.liveness.is_heard(**host));
-        let own = self.own_clock_ahead.map(|ahead| (self.config.host, ahead));
+        let own = self.time.own_ahead.map(|ahead| (self.config.host, ahead));
         heard.map(|(host, heard)| (*host, heard.clock.ahead)).chain(own).collect()
     }
 
     /// Logs once, on the leader, that another host's clock is off.
     pub(super) fn tell_clock_of(&self, host: HostId, before: Option<i64>, ahead: i64) {
         let is_news = is_clock_off(ahead) && !before.is_some_and(is_clock_off);
-        if is_news && self.ledger.is_leader() && self.clock.is_counted {
+        if is_news && self.ledger.is_leader() && self.time.ledger.is_counted {
             let name = self.state.host(host).map(|known| known.record.name.as_str()).unwrap_or_default();
             tracing::warn!(%host, name, ahead_ms = ahead, "a host's clock is off, against the mesh's");
         }
@@ -241,11 +269,11 @@ impl Node {
 
     /// Logs once that this host's clock is off, or right again.
     fn tell_own_clock(&mut self, now: Time) {
-        if !self.clock.is_counted {
+        if !self.time.ledger.is_counted {
             return;
         }
         let ahead = self.clock_ahead(now.to_ledger(), now);
-        let before = self.own_clock_ahead.replace(ahead);
+        let before = self.time.own_ahead.replace(ahead);
         match (before.is_some_and(is_clock_off), is_clock_off(ahead)) {
             (false, true) => tracing::warn!(
                 ahead_ms = ahead,

@@ -64,8 +64,8 @@ impl Liar {
     /// beside it, unless it has no lie of that kind.
     pub fn lie(&mut self, me: &Node, to: &Node, frame: &[u8], dice: Dice<'_>) -> Option<Vec<u8>> {
         let mesh = me.config.mesh;
-        if self.start != me.start {
-            self.start = me.start;
+        if self.start != me.own.start {
+            self.start = me.own.start;
             self.sent.clear();
         }
         self.sent.push_back(frame.to_vec());
@@ -195,15 +195,15 @@ fn made_up_raft(me: &Node, to: &Node, dice: Dice<'_>) -> Option<Message> {
         Kind::TimeoutNow,
     ];
     let kind = *pick(&kinds, dice)?;
-    let votes = to.ledger.voters().has(me.meta.voter) || me.ledger.voters().has(me.meta.voter);
-    let from = if votes || dice(2) == 0 { another(me, dice)?.1.voter } else { me.meta.voter };
+    let votes = to.ledger.voters().has(me.own.meta.voter) || me.ledger.voters().has(me.own.meta.voter);
+    let from = if votes || dice(2) == 0 { another(me, dice)?.1.voter } else { me.own.meta.voter };
     let term = if dice(2) == 0 { FAR_TERM + dice(FAR_TERM) } else { 1 + dice(12) };
     let (index, _) = to.ledger.head();
     let content = Content::Entry(b"a lie".to_vec());
     let entries = vec![LogEntry { index: index + 1, term, content }];
     Some(Message::Raft(Box::new(RaftMessage {
         kind,
-        to: to.meta.voter,
+        to: to.own.meta.voter,
         from,
         term,
         log_term: 1 + dice(term),

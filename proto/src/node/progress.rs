@@ -84,7 +84,7 @@ impl Node {
         self.progress.insert((deployment, host), event);
         self.outputs.push_back(Output::Notify(Notice::Progress(Progress { deployment, host, event })));
         self.unsent_progress = Some((deployment, event));
-        self.deadlines.set_if_none(Why::Progress, now + PROGRESS_EVERY);
+        self.time.deadlines.set_if_none(Why::Progress, now + PROGRESS_EVERY);
     }
 
     /// Tells the neighbours directly, or publishes the progress if the mesh is too

@@ -11,6 +11,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::duties::Duties;
+use super::proposing::Relays;
 use crate::entry::ProposalId;
 use crate::id::HostId;
 use crate::io::RequestId;
@@ -41,6 +43,10 @@ pub(super) struct Proposals {
     incarnation: u64,
     next_number: u64,
     pending: BTreeMap<u64, Pending>,
+    /// The proposals of others that voters have relayed.
+    pub(super) relays: Relays,
+    /// The statements that the ledger lacks.
+    pub(super) duties: Duties,
 }
 
 impl Proposals {
@@ -48,7 +54,14 @@ impl Proposals {
     /// loss a host may miscount its starts, and must not mistake an older start's
     /// entry for its own.
     pub(super) fn new(host: HostId, incarnation: u64, first: u32) -> Self {
-        Proposals { host, incarnation, next_number: u64::from(first) << 32, pending: BTreeMap::new() }
+        Proposals {
+            host,
+            incarnation,
+            next_number: u64::from(first) << 32,
+            pending: BTreeMap::new(),
+            relays: Relays::default(),
+            duties: Duties::default(),
+        }
     }
 
     pub(super) fn add(&mut self, statement: Statement, request: Option<RequestId>, now: Time) {
@@ -99,8 +112,9 @@ impl Proposals {
 
     /// Drops this host's own proposals for which `is_done` returns true. Proposals
     /// for requests stay, because their answers are awaited.
-    pub(super) fn withdraw(&mut self, is_done: impl Fn(&Statement) -> bool) {
-        self.pending.retain(|_, pending| pending.request.is_some() || !is_done(&pending.statement));
+    pub(super) fn withdraw(&mut self, is_done: impl Fn(&Statement, &Duties) -> bool) {
+        let duties = &self.duties;
+        self.pending.retain(|_, pending| pending.request.is_some() || !is_done(&pending.statement, duties));
     }
 
     /// Proposes again under a new number, because the entry came too late to be

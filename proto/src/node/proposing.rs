@@ -24,7 +24,7 @@ use crate::wire::Message;
 const RELAYED_MAX: usize = 1_024;
 
 /// The proposals that voters have relayed, until enough of them have.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Relays {
     by: BTreeMap<(ProposalId, [u8; 32]), (Time, BTreeSet<HostId>)>,
 }
@@ -89,7 +89,7 @@ impl Node {
             .filter_map(|voter| self.voter_hosts.get(voter).copied())
             .filter(|host| ![self.config.host, id.host].contains(host))
             .collect();
-        relays.contains(&from) && self.relays.add(id, bytes, from, relays.len() / 2 + 1, now)
+        relays.contains(&from) && self.proposals.relays.add(id, bytes, from, relays.len() / 2 + 1, now)
     }
 
     /// Proposes a statement of this host's own, at first to the leader alone. If that

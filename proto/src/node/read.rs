@@ -123,11 +123,11 @@ impl Node {
     /// itself.
     pub fn majority_heard_at(&self) -> Option<Time> {
         let voters = &self.ledger.voters().voters;
-        let others = voters.iter().filter(|voter| **voter != self.meta.voter);
+        let others = voters.iter().filter(|voter| **voter != self.own.meta.voter);
         let heard = others.map(|voter| self.liveness.last_heard(*self.voter_hosts.get(voter)?));
         let mut newest_first: Vec<Option<Time>> = heard.collect();
         newest_first.sort_unstable_by(|a, b| b.cmp(a));
-        let own = usize::from(voters.contains(&self.meta.voter));
+        let own = usize::from(voters.contains(&self.own.meta.voter));
         let wanted = (voters.len() / 2 + 1).checked_sub(own + 1)?;
         newest_first.get(wanted).copied().flatten()
     }

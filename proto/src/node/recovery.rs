@@ -136,7 +136,7 @@ impl Node {
         if let Some(removed) = self.removed() {
             return Err(Refusal::Removed { at: removed.at });
         }
-        if let Some(halt) = &self.halted {
+        if let Some(halt) = &self.own.halted {
             return Err(Refusal::Halted(halt.clone()));
         }
         if self.state.host(self.config.host).is_none() {
@@ -160,7 +160,7 @@ impl Node {
             host: self.config.host,
             voter: self.number_after(&tail.hash),
             gone,
-            at: self.ledger_now(self.handled_at),
+            at: self.ledger_now(self.time.handled_at),
             by: crate::entry::keep_start(by, BY_BYTES_MAX).to_string(),
         };
         let heard = self.heard.iter().filter(|(host, _)| self.liveness.is_heard(**host));
@@ -170,8 +170,8 @@ impl Node {
 
     /// Returns a number that no host has had: it depends on this start's random number.
     fn number_after(&self, hash: &[u8; 32]) -> VoterId {
-        let seed = self.start ^ self.history().epoch.rotate_left(32);
-        crate::recovery::renumbered(hash, VoterId(seed ^ self.meta.voter.0))
+        let seed = self.own.start ^ self.history().epoch.rotate_left(32);
+        crate::recovery::renumbered(hash, VoterId(seed ^ self.own.meta.voter.0))
     }
 
     fn voters_in_reach(&self) -> (Vec<OutOfReach>, Vec<HostId>) {
@@ -201,7 +201,7 @@ impl Node {
         let voters = self.ledger.voters();
         let is_here = |voter: &&VoterId| {
             self.voter_hosts.get(voter).is_some_and(|host| self.is_in_reach(*host))
-                || **voter == self.meta.voter
+                || **voter == self.own.meta.voter
         };
         let up = |set: &BTreeSet<VoterId>| set.iter().filter(is_here).count();
         let has_most = |set: &BTreeSet<VoterId>| set.is_empty() || up(set) > set.len() / 2;
@@ -234,14 +234,14 @@ impl Node {
         }
         let Recovery { epoch, base, voter, .. } = *signed.recovery();
         tracing::warn!(epoch, base, "the mesh is recovered: this host goes on as its only voter");
-        self.meta.voter = voter;
+        self.own.meta.voter = voter;
         self.write_meta();
         self.add_recovery(signed.clone(), true, Some(id));
         self.ledger.recover(voter, signed);
     }
 
     fn check_recovery(&self, signed: &SignedRecovery) -> Result<(), Refusal> {
-        if self.leaving {
+        if self.own.leaving {
             return Err(Refusal::Leaving);
         }
         signed.verify(self.config.mesh)?;
@@ -271,16 +271,14 @@ impl Node {
     fn add_recovery(&mut self, signed: SignedRecovery, is_followed: bool, request: Option<RequestId>) {
         self.recoveries.add(signed, is_followed);
         self.recoveries.contradicting.clear();
-        self.changes.push(self.recoveries.to_change());
         // Synced: a power loss must not bring back the old number or the old history.
-        let write = WriteId(self.next_write);
-        self.uncounted = Some(write);
+        let write = self.writes.add_identity(self.recoveries.to_change());
         self.recoveries.unwritten = Some((write, request));
         self.heard.clear();
         (self.wanted, self.unconfirmed, self.hearsay, self.behind_since) = (None, None, None, None);
-        self.duties_of = None;
+        self.proposals.duties.derived_from = None;
         // A pending one names the old number, and would bring it back.
-        self.proposals.withdraw(|statement| matches!(statement, Statement::Report(Report::HostJoined(_))));
+        self.proposals.withdraw(|statement, _| matches!(statement, Statement::Report(Report::HostJoined(_))));
     }
 
     pub(super) fn on_recovery_written(&mut self, write: WriteId, now: Time) {
@@ -291,7 +289,7 @@ impl Node {
         if let Some(request) = request {
             self.reply(request, Ok(Accepted::Done));
         }
-        self.deadlines.set(Why::Beacon, now);
+        self.time.deadlines.set(Why::Beacon, now);
     }
 
     /// Returns true if a frame is to be handled. From hosts that follow another history,
@@ -332,7 +330,7 @@ impl Node {
     /// Handles the proofs of a neighbour that the mesh was recovered.
     pub(super) fn on_recoveries(&mut self, from: HostId, recoveries: Vec<SignedRecovery>, now: Time) {
         for signed in recoveries.into_iter().take(RECOVERIES_MAX) {
-            if self.halted.is_some() {
+            if self.own.halted.is_some() {
                 return;
             }
             if self.recoveries.known.iter().any(|known| known.signed == signed) {
@@ -360,12 +358,12 @@ impl Node {
         }
         tracing::warn!(epoch, base, %host, "the mesh was recovered: this host follows the recovered ledger");
         if self.is_needed() {
-            self.meta.voter = signed.renumbered(self.meta.voter);
-            self.ledger.forget_votes(self.meta.voter);
+            self.own.meta.voter = signed.renumbered(self.own.meta.voter);
+            self.ledger.forget_votes(self.own.meta.voter);
             self.write_meta();
         }
         self.add_recovery(signed, true, None);
-        self.deadlines.set(Why::Beacon, now);
+        self.time.deadlines.set(Why::Beacon, now);
         Ok(())
     }
 
@@ -398,7 +396,7 @@ impl Node {
         let entry = as_entry(signed);
         self.ledger.note_folded(logged);
         self.state.recover(logged.index, signed);
-        self.clock.note(entry.at, now);
+        self.time.ledger.note(entry.at, now);
         self.notice(logged.index, &entry);
         self.seal_if_due();
     }

@@ -41,7 +41,7 @@ impl Node {
     /// Returns true if consensus counts on this host, by everything that it has
     /// folded. (It does not vote while it lags behind its neighbours.)
     pub fn is_needed(&self) -> bool {
-        self.ledger.voters().has(self.meta.voter)
+        self.ledger.voters().has(self.own.meta.voter)
     }
 
     /// Returns true if a change of the voters is under way, in which two sets of
@@ -52,7 +52,7 @@ impl Node {
 
     /// Returns true if this host no longer does anything for the mesh.
     pub(super) fn is_off(&self) -> bool {
-        self.leaving || self.removed().is_some()
+        self.own.leaving || self.removed().is_some()
     }
 
     /// Returns the hosts that are out of the mesh, but that consensus still needs.
@@ -65,7 +65,7 @@ impl Node {
     /// Answers the request once the host no longer votes.
     pub(super) fn see_off(&mut self, request: RequestId, host: HostId, now: Time) {
         self.farewells.push(Farewell { request, host, since: now });
-        self.deadlines.set_if_none(Why::Farewells, now + GIVE_UP_AFTER);
+        self.time.deadlines.set_if_none(Why::Farewells, now + GIVE_UP_AFTER);
     }
 
     /// Answers the removals that are complete, and those that have waited for too

@@ -41,13 +41,13 @@ impl Node {
 
     /// Returns the statement that the request asks for.
     fn intent_of(&mut self, request: Request, now: Time) -> Result<Statement, Refusal> {
-        if self.leaving {
+        if self.own.leaving {
             return Err(Refusal::Leaving);
         }
         if let Some(removed) = self.removed() {
             return Err(Refusal::Removed { at: removed.at });
         }
-        if let Some(halt) = &self.halted {
+        if let Some(halt) = &self.own.halted {
             return Err(Refusal::Halted(halt.clone()));
         }
         if self.ledger.is_empty() {
@@ -92,7 +92,7 @@ impl Node {
             None => self.state.policy_of(&group.group)?,
         };
         let mut seed = [0; 16];
-        self.rng.fill_bytes(&mut seed);
+        self.own.rng.fill_bytes(&mut seed);
         let id = DeploymentId::derive(&[&seed, self.config.host.public_key().as_slice()].concat());
         Ok(io::submission(request, id, policy))
     }

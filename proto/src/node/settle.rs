@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::duties;
 use super::voting::VOTERS_EVERY;
-use super::{Halt, Node, Unrecorded, Why, decode_entry};
+use super::{Halt, Node, Why, decode_entry};
 use crate::entry::{Entry, Index};
 use crate::id::HostId;
-use crate::io::{Notice, Output, Refusal, Write, WriteId};
+use crate::io::{Notice, Output, Refusal};
 use crate::ledger::{Committed, Content, LogEntry, Snapshot, TICK};
 use crate::mesh::liveness::Judgement;
 use crate::state::{Host, State};
@@ -43,7 +43,7 @@ impl Node {
     }
 
     fn take_due(&mut self, now: Time) {
-        while let Some(why) = self.deadlines.due(now) {
+        while let Some(why) = self.time.deadlines.due(now) {
             match why {
                 Why::Tick => self.ledger.tick(),
                 Why::Beacon => self.beacon_all(now),
@@ -70,24 +70,16 @@ impl Node {
     /// anything.
     fn work_ledger(&mut self, now: Time) -> bool {
         let leader = self.leader();
-        let write = WriteId(self.next_write);
-        let todo = self.ledger.todo(write);
+        let todo = self.ledger.todo(self.writes.next());
         let worked = todo.is_some();
         let todo = todo.unwrap_or_default();
-        let mut changes = std::mem::take(&mut self.changes);
-        let records = std::mem::take(&mut self.recording);
-        let sync = todo.sync || !records.is_empty() || self.uncounted == Some(write);
-        changes.extend(todo.changes);
         self.send_raft(todo.messages);
-        if !changes.is_empty() || (worked && !self.recorded.is_empty()) {
-            self.next_write += 1;
-            self.recorded.push_back(Unrecorded { write, since: now, turns: records });
-            let fence = self.account.count(&mut changes);
-            self.outputs.push_back(Output::Persist(Write { id: write, sync, changes, fence }));
+        if let Some(write) = self.writes.take(todo.changes, todo.sync, worked, now) {
+            self.outputs.push_back(Output::Persist(write));
         } else if worked {
             // There is nothing to write and no write under way, so it is as good as
             // done.
-            self.next_write += 1;
+            let write = self.writes.skip();
             self.on_persisted(write, now);
         }
         let folded = !todo.committed.is_empty();
@@ -98,7 +90,7 @@ impl Node {
                 Committed::Snapshot(snapshot) => self.adopt(&snapshot, now),
             }
         }
-        let writes_on = self.ledger.settle_role(self.recorded.is_empty());
+        let writes_on = self.ledger.settle_role(self.writes.is_idle());
         if folded {
             self.after_folding(now);
         }
@@ -134,7 +126,7 @@ impl Node {
     }
 
     fn fold(&mut self, logged: &LogEntry, now: Time) {
-        if self.halted.is_some() {
+        if self.own.halted.is_some() {
             return;
         }
         if let Content::Recovered(signed) = &logged.content {
@@ -167,7 +159,7 @@ impl Node {
         result: Result<(), Refusal>,
         now: Time,
     ) {
-        self.clock.note(entry.at, now);
+        self.time.ledger.note(entry.at, now);
         if let Statement::Report(Report::HostJoined(record)) = &entry.statement
             && result.is_ok()
         {
@@ -182,21 +174,21 @@ impl Node {
     }
 
     pub(super) fn notice(&mut self, index: u64, entry: &Entry) {
-        self.to_prefetch.extend(entry.statement.submission().map(|submission| submission.deployment));
+        self.turns.to_prefetch.extend(entry.statement.submission().map(|submission| submission.deployment));
         self.forget_progress(&entry.statement);
         let statement = Box::new(entry.statement.clone());
         self.outputs.push_back(Output::Notify(Notice::Folded { index, at: entry.at, statement }));
     }
 
     fn adopt(&mut self, snapshot: &Snapshot, now: Time) {
-        if self.halted.is_some() {
+        if self.own.halted.is_some() {
             return;
         }
         self.ledger.note_snapshot(snapshot);
         // A neighbour's snapshot was checked when it came, and this host wrote its
         // own.
         if let Ok(state) = State::decode(&snapshot.state, snapshot.index) {
-            self.clock.note(state.clock(), now);
+            self.time.ledger.note(state.clock(), now);
             let before = std::mem::replace(&mut self.state, state);
             self.note_renewed(&before, now);
             self.derived_at = None;
@@ -235,7 +227,7 @@ impl Node {
             self.derive_members(now);
             self.look_for_other_starts();
         }
-        for deployment in std::mem::take(&mut self.to_prefetch) {
+        for deployment in std::mem::take(&mut self.turns.to_prefetch) {
             self.prefetch(deployment);
         }
         // Until the mesh knows this store, the turns belong to an earlier store of
@@ -249,7 +241,7 @@ impl Node {
 
     /// Returns true if the mesh knows this host by this store.
     pub(super) fn is_known(&self) -> bool {
-        self.state.host(self.config.host).is_some_and(|host| host.record.voter == self.meta.voter)
+        self.state.host(self.config.host).is_some_and(|host| host.record.voter == self.own.meta.voter)
     }
 
     pub(super) fn derive_members(&mut self, now: Time) {
@@ -280,14 +272,14 @@ impl Node {
         self.liveness.set_members(&others, now);
         if self.ledger.is_leader() && self.still_voting().next().is_some() {
             // A request waits for this.
-            self.deadlines.set(Why::Voters, now);
+            self.time.deadlines.set(Why::Voters, now);
         }
     }
 
     /// Proposes what this host must tell the ledger, and what it is its turn to
     /// propose for all. Returns true if anything was sent.
     fn propose_owed(&mut self, now: Time) -> bool {
-        if self.ledger.is_empty() || self.halted.is_some() {
+        if self.ledger.is_empty() || self.own.halted.is_some() {
             return false;
         }
         let me = self.config.host;
@@ -312,14 +304,14 @@ impl Node {
             statements.push(Finding::Tick.into());
         }
         let of = (self.state.index(), self.liveness.version());
-        if self.duties_of != Some(of) {
-            self.duties_of = Some(of);
+        if self.proposals.duties.derived_from != Some(of) {
+            self.proposals.duties.derived_from = Some(of);
             let (lacking, up) = (self.lacking(), self.up_hosts());
-            self.duties.set(me, &up, lacking, now);
+            self.proposals.duties.set(me, &up, lacking, now);
             self.take_posts(&up, now);
             self.withdraw_what_is_done(now);
         }
-        statements.extend(self.duties.mine(now));
+        statements.extend(self.proposals.duties.mine(now));
         statements.extend(self.keep_posts(now));
         for statement in statements {
             if !self.proposals.has(&statement) {
@@ -339,11 +331,11 @@ impl Node {
     /// if nothing comes, because a leader whose disk hangs proposes nothing.
     fn tick_at(&mut self, now: Time) -> Option<Time> {
         let timer = self.state.next_timer()?;
-        let wait = match self.tick {
+        let wait = match self.time.tick {
             Some((of, wait)) if of == timer => wait,
             Some(_) | None => duties::tick_wait(self.config.host, self.members.len(), timer),
         };
-        self.tick = Some((timer, wait));
+        self.time.tick = Some((timer, wait));
         let clock = self.ledger_now(now);
         let wait = if self.ledger.is_leader() { Duration::ZERO } else { wait };
         if timer <= clock {
@@ -358,8 +350,7 @@ impl Node {
     fn withdraw_what_is_done(&mut self, now: Time) {
         let clock = self.ledger_now(now);
         let is_tick_due = self.state.next_timer().is_some_and(|timer| timer <= clock);
-        let duties = &self.duties;
-        self.proposals.withdraw(|statement| match statement {
+        self.proposals.withdraw(|statement, duties| match statement {
             Statement::Finding(Finding::Tick) => !is_tick_due,
             Statement::Finding(_) | Statement::Report(Report::HostDown { .. } | Report::HostUp { .. }) => {
                 !duties.lacks(statement)
@@ -420,30 +411,30 @@ impl Node {
 
     fn set_deadlines(&mut self, now: Time) {
         if self.ledger.is_voting() {
-            self.deadlines.set_if_none(Why::Tick, now + TICK);
+            self.time.deadlines.set_if_none(Why::Tick, now + TICK);
         } else {
-            self.deadlines.clear(Why::Tick);
+            self.time.deadlines.clear(Why::Tick);
         }
         self.set_or_clear(Why::Health, self.health.next());
         self.set_or_clear(Why::Silence, self.liveness.next_silence());
         self.set_or_clear(Why::Proposals, self.proposals.next());
-        self.set_or_clear(Why::Duties, self.duties.next(now));
+        self.set_or_clear(Why::Duties, self.proposals.duties.next(now));
         self.set_or_clear(Why::Posts, self.next_post());
         // A tick that is due already was proposed, and the proposal has its own
         // deadline.
         let due = self.tick_at(now).filter(|at| *at > now);
         self.set_or_clear(Why::LedgerTimer, due);
         if self.ledger.is_leader() {
-            self.deadlines.set_if_none(Why::Voters, now + VOTERS_EVERY);
+            self.time.deadlines.set_if_none(Why::Voters, now + VOTERS_EVERY);
         } else {
-            self.deadlines.clear(Why::Voters);
+            self.time.deadlines.clear(Why::Voters);
         }
     }
 
     pub(super) fn set_or_clear(&mut self, why: Why, at: Option<Time>) {
         match at {
-            Some(at) => self.deadlines.set(why, at),
-            None => self.deadlines.clear(why),
+            Some(at) => self.time.deadlines.set(why, at),
+            None => self.time.deadlines.clear(why),
         }
     }
 }

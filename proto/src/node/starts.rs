@@ -18,7 +18,6 @@ use rand::Rng;
 use super::Node;
 use crate::entry::HostRecord;
 use crate::id::VoterId;
-use crate::io::WriteId;
 use crate::statement::Report;
 
 impl Node {
@@ -28,15 +27,15 @@ impl Node {
     pub(super) fn look_for_other_starts(&mut self) {
         let Some(known) = self.state.host(self.config.host) else { return };
         let (record, twin) = (&known.record, known.twin.clone());
-        let is_another = record.start != self.start;
-        let mine = self.meta.incarnation;
+        let is_another = record.start != self.own.start;
+        let mine = self.own.meta.incarnation;
         let is_later = record.incarnation > mine || (is_another && record.incarnation == mine);
         let (incarnation, addresses) = (record.incarnation, record.addresses.join(" "));
         if !is_another {
-            self.is_fresh = false;
+            self.own.is_fresh = false;
         }
-        if let Some(twin) = twin.filter(|twin| self.twin_told != Some(twin.since)) {
-            self.twin_told = Some(twin.since);
+        if let Some(twin) = twin.filter(|twin| self.own.twin_logged != Some(twin.since)) {
+            self.own.twin_logged = Some(twin.since);
             let other = twin.addresses.join(" ");
             tracing::error!(
                 addresses,
@@ -45,11 +44,11 @@ impl Node {
                  stop one of them and start the other again"
             );
         }
-        if is_later && is_another && !self.is_fresh {
+        if is_later && is_another && !self.own.is_fresh {
             self.forget_promises("another agent was started from a copy of it");
         }
         if is_later {
-            self.meta.incarnation = incarnation.saturating_add(1);
+            self.own.meta.incarnation = incarnation.saturating_add(1);
             self.write_meta();
         }
     }
@@ -57,11 +56,11 @@ impl Node {
     /// Takes a new voter number. The store has lost some of what this host
     /// promised, so it must not vote under the old number again.
     pub(super) fn forget_promises(&mut self, why: &str) {
-        tracing::error!(voter = %self.meta.voter, why, "the store cannot be relied on: voting under a new number");
-        self.meta.voter = VoterId(self.rng.next_u64().max(1));
-        self.meta.incarnation = self.meta.incarnation.saturating_add(1);
-        self.ledger.forget_votes(self.meta.voter);
-        self.is_fresh = true;
+        tracing::error!(voter = %self.own.meta.voter, why, "the store cannot be relied on: voting under a new number");
+        self.own.meta.voter = VoterId(self.own.rng.next_u64().max(1));
+        self.own.meta.incarnation = self.own.meta.incarnation.saturating_add(1);
+        self.ledger.forget_votes(self.own.meta.voter);
+        self.own.is_fresh = true;
         self.write_meta();
     }
 
@@ -69,15 +68,14 @@ impl Node {
     /// passed.
     pub(super) fn tell_if_not_let_in(&mut self, record: &HostRecord) {
         let refusal = self.state.check(self.config.host, &Report::HostJoined(record.clone()).into()).err();
-        if let Some(why) = refusal.as_ref().filter(|_| self.not_let_in != refusal) {
+        if let Some(why) = refusal.as_ref().filter(|_| self.own.not_let_in != refusal) {
             tracing::warn!(%why, "this host is not let into the mesh");
         }
-        self.not_let_in = refusal;
+        self.own.not_let_in = refusal;
     }
 
     pub(super) fn write_meta(&mut self) {
-        self.changes.push(self.meta.to_change());
-        self.uncounted = Some(WriteId(self.next_write));
+        self.writes.add_identity(self.own.meta.to_change());
     }
 
     /// Returns true if the mesh does not know of this start yet. After a power
@@ -85,12 +83,12 @@ impl Node {
     /// must be durable first. If two agents run with the same key, each is silent
     /// once both are known.
     pub(super) fn is_to_announce_itself(&self) -> bool {
-        if self.uncounted.is_some() || self.is_off() {
+        if !self.writes.is_start_durable() || self.is_off() {
             return false;
         }
         self.state.host(self.config.host).is_none_or(|known| {
             let is_found_out = known.twin.is_some()
-                && (known.record.start == self.start || known.starts.contains(&self.start));
+                && (known.record.start == self.own.start || known.starts.contains(&self.own.start));
             !is_found_out && !self.is_described_by(&known.record)
         })
     }

@@ -18,10 +18,10 @@ impl Node {
         for act in acts {
             match act {
                 Act::Write(record) => {
-                    self.recording.push(record.deployment);
-                    self.changes.push(journal_change(record.deployment, Some(&record)));
+                    let change = journal_change(record.deployment, Some(&record));
+                    self.writes.add_record(record.deployment, change);
                 }
-                Act::Forget(deployment) => self.changes.push(journal_change(deployment, None)),
+                Act::Forget(deployment) => self.writes.add(journal_change(deployment, None)),
                 Act::Run { effect, deployment, event } => {
                     if let Some(run) = self.run_of(deployment, event) {
                         self.outputs.push_back(Output::Run { effect, run: Box::new(run) });

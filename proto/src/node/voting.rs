@@ -73,9 +73,9 @@ impl Node {
     /// Hands over if the disk hangs. A leader that cannot write still sends
     /// heartbeats, but it folds and stamps nothing. Returns true if it hands over.
     fn leave_to_others_if_the_disk_hangs(&mut self, now: Time) -> bool {
-        let hangs = self.recorded.front().is_some_and(|first| now.since(first.since) >= DISK_HANGS_AFTER);
+        let (hangs, is_new) = self.writes.note_hanging(DISK_HANGS_AFTER, now);
         let hands_over = hangs && self.hand_over();
-        if hangs && !self.disk_hangs {
+        if is_new {
             let seconds = DISK_HANGS_AFTER.as_secs();
             tracing::warn!(
                 seconds,
@@ -83,7 +83,6 @@ impl Node {
                 "the disk has not done a write for too long: another host is to lead"
             );
         }
-        self.disk_hangs = hangs;
         hands_over
     }
 
@@ -135,7 +134,7 @@ impl Node {
 
     fn reached(&self, voters: &BTreeSet<VoterId>) -> (u32, u32) {
         let is_there = |voter: &&VoterId| {
-            **voter == self.meta.voter
+            **voter == self.own.meta.voter
                 || self.voter_hosts.get(voter).is_some_and(|host| self.liveness.is_heard(*host))
         };
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);

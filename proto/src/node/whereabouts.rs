@@ -48,7 +48,7 @@ impl Node {
     /// election takes. Voters that halted, or whose disks hang, are still heard, so this
     /// can be so although a majority is in reach.
     pub fn leaderless_since(&self) -> Option<Time> {
-        self.leaderless_since.filter(|since| self.handled_at.since(*since) >= LEADERLESS_TOLD_AFTER)
+        self.leaderless_since.filter(|since| self.time.handled_at.since(*since) >= LEADERLESS_TOLD_AFTER)
     }
 
     /// Returns true if no voter has helped this host, or nobody has led, for too long.
@@ -64,7 +64,7 @@ impl Node {
         }
         self.asked_where = Some(now);
         let heard: Vec<HostId> = self.liveness.all_heard().into_iter().collect();
-        let first = self.rng.random_range(0..heard.len().max(1));
+        let first = self.own.rng.random_range(0..heard.len().max(1));
         let neighbours = heard.len().min(NEIGHBOURS_MAX);
         let asked: BTreeSet<HostId> = heard.iter().cycle().skip(first).take(neighbours).copied().collect();
         let hosts = self.unreached();
@@ -76,7 +76,7 @@ impl Node {
     /// Hosts without a connection: the voters first, then members from a random one on.
     fn unreached(&mut self) -> Vec<HostId> {
         let voters = self.voters_known();
-        let first = self.rng.random_range(0..self.members.len().max(1));
+        let first = self.own.rng.random_range(0..self.members.len().max(1));
         let members = self.members.iter().cycle().skip(first).take(self.members.len());
         let others = members.filter(|host| !voters.contains(*host));
         let all = voters.iter().chain(others).copied();

@@ -112,7 +112,7 @@ fn what_a_snapshot_says_was_done_is_answered_so() {
     mesh.run(Duration::from_secs(1));
     assert!(mesh.state(0).host(HostId::from_public_key([4; 32])).is_none());
     // Another host starts anew, which only the snapshot tells.
-    mesh.nodes.get_mut(&renewed).expect("a node").meta.incarnation = 5;
+    mesh.nodes.get_mut(&renewed).expect("a node").own.meta.incarnation = 5;
     mesh.run(Duration::from_secs(1));
     mesh.burst();
     mesh.deaf.clear();
@@ -135,7 +135,7 @@ fn what_followers_repeat_of_a_leader_is_not_believed() {
     let [one, other] = followers[..] else { panic!("two of seven follow: {followers:?}") };
     let node = mesh.nodes.get_mut(&one).expect("a node");
     let leader = node.leader();
-    let claimed = node.meta.voter;
+    let claimed = node.own.meta.voter;
     for (host, heard) in &mut node.heard {
         heard.leader = if *host == other { Some(claimed) } else { None };
     }
@@ -204,9 +204,9 @@ fn a_host_that_has_forgotten_a_start_outranks_what_the_mesh_knows_of_it() {
     let host = HostId::from_public_key([2; 32]);
     // The store lost power before it had counted two starts.
     let node = mesh.nodes.get_mut(&host).expect("a node");
-    node.meta.incarnation = 3;
+    node.own.meta.incarnation = 3;
     mesh.run(Duration::from_secs(5));
-    mesh.nodes.get_mut(&host).expect("a node").meta.incarnation = 1;
+    mesh.nodes.get_mut(&host).expect("a node").own.meta.incarnation = 1;
     mesh.run(Duration::from_secs(5));
     let known = mesh.state(0).host(host).expect("it is known").record.incarnation;
     assert_eq!((known, mesh.nodes[&host].incarnation()), (4, 4));

@@ -28,7 +28,7 @@ impl Mesh {
     }
 
     fn numbers(&self) -> Vec<VoterId> {
-        self.nodes.values().map(|node| node.meta.voter).collect()
+        self.nodes.values().map(|node| node.own.meta.voter).collect()
     }
 
     /// Checks that all hosts have folded the same, and can go on.
@@ -68,7 +68,7 @@ fn no_frame_makes_a_voter_give_up_its_number() {
     mesh.run(Duration::from_secs(10));
     let (stranger, leader) = (mesh.voting(false)[0], mesh.leader());
     let voter = mesh.voting(true).into_iter().find(|host| *host != leader).expect("five vote");
-    let number = |mesh: &Mesh, of: HostId| mesh.nodes[&of].meta.voter;
+    let number = |mesh: &Mesh, of: HostId| mesh.nodes[&of].own.meta.voter;
     let before = mesh.numbers();
     // The stranger claims a number that no host has, its own, and the leader's. One
     // voter claims its own.
@@ -100,7 +100,7 @@ fn a_false_snapshot_takes_no_follower_over() {
     let mut state = mesh.state(0).clone();
     let index = 1 << 40;
     state.skip(index);
-    let voters = Voters::only(mesh.nodes[&liar].meta.voter);
+    let voters = Voters::only(mesh.nodes[&liar].own.meta.voter);
     let false_one = Snapshot { index, term: 9, hash: [6; 32], voters, state: state.encode() };
     let message = Message::Snapshot(Box::new(false_one));
     let before = mesh.nodes[&follower].ledger.head();
@@ -245,8 +245,8 @@ fn one_member_does_not_set_the_clock_of_a_host_that_has_just_started() {
     let now = mesh.now;
     let truth = mesh.nodes[&leader].ledger_now(now);
     let node = mesh.nodes.get_mut(&starter).expect("a node");
-    node.clock = super::super::LedgerClock::new(node.state.clock(), now);
-    node.started = now;
+    node.time.ledger = super::super::ledger_clock::LedgerClock::new(node.state.clock(), now);
+    node.time.started = now;
     node.heard.clear();
     let (index, hash) = node.ledger.head();
     let far = truth + Duration::from_secs(1 << 30);
@@ -264,7 +264,7 @@ fn one_member_does_not_set_the_clock_of_a_host_that_has_just_started() {
     mesh.hear(starter, liar, &Message::Beacon(beacon));
     mesh.run(Duration::from_secs(3));
     let (node, now) = (&mesh.nodes[&starter], mesh.now);
-    let clock = node.clock.counted(now).expect("the others have told it");
+    let clock = node.time.ledger.counted(now).expect("the others have told it");
     assert!(clock.since(truth) < Duration::from_secs(30), "{clock:?} and not {far:?}");
     mesh.check_well();
 }

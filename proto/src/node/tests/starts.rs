@@ -70,7 +70,7 @@ fn two_agents_with_one_key_are_found_out_and_fall_silent() {
     let (host, number) = (cloned.host, cloned.node().incarnation());
     let mut again =
         Node::start(Config { seed: 99, ..config(2) }, Stored::default(), cloned.mesh.now).expect("started");
-    again.meta.incarnation = number + 1;
+    again.own.meta.incarnation = number + 1;
     cloned.mesh.nodes.insert(host, again);
     for other in [0, 1].map(|number| HostId::from_public_key([number; 32])) {
         cloned.mesh.inputs.push_back((host, Input::Connected { host: other }));
@@ -97,5 +97,5 @@ fn a_late_word_of_an_earlier_start_changes_nothing() {
     let (voter, incarnation) = (cloned.node().voter(), cloned.node().incarnation());
     cloned.announce(77, incarnation - 1);
     assert_eq!((cloned.known().twin, cloned.node().voter()), (None, voter));
-    assert_eq!(cloned.known().record.start, cloned.node().start);
+    assert_eq!(cloned.known().record.start, cloned.node().own.start);
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::statement::{Intent, Report};
+use crate::time::LedgerTime;
 
 fn host(number: u8) -> HostId {
     HostId::from_public_key([number; 32])

@@ -29,7 +29,7 @@ fn a_host_that_lags_hears_from_a_member_where_the_only_voter_has_moved() {
     }
     let voter = mesh.nodes.get_mut(&host(0)).expect("its node");
     voter.config.addresses = vec![NEW.into()];
-    voter.meta.incarnation += 1;
+    voter.own.meta.incarnation += 1;
     mesh.run(ASK_EVERY / 2);
     assert_eq!(places_of(&mesh, 1, host(0)), [NEW]);
     assert_eq!(places_of(&mesh, 2, host(0)), ["/ip4/10.0.0.0/tcp/1"]);

@@ -155,7 +155,7 @@ fn a_snapshot_of_the_only_voter_that_is_left_is_taken_after_a_while() {
     let mut state = voter.state.clone();
     let index = state.index() + 1_000;
     state.skip(index);
-    let voters = Voters::only(voter.meta.voter);
+    let voters = Voters::only(voter.own.meta.voter);
     let snapshot = Snapshot { index, term: 9, hash: [6; 32], voters, state: state.encode() };
     let message = Message::Snapshot(Box::new(snapshot));
     for (alone_for, is_taken) in [(ALONE_AFTER - SECOND, false), (ALONE_AFTER, true)] {
