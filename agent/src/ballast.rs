@@ -1,12 +1,12 @@
 //! Room for the agent's own records on a disk that others fill.
 //!
-//! A store that meets a full disk in the middle of a write is lost to this process: sled
-//! takes no further write, and the agent ends. So a file without content of any worth,
-//! the ballast, holds some of the disk. It is let go, a piece at a time, when the agent's
-//! records need its room, and comes back when there is room again. Until then
-//! this host serves as it is, and says that it takes no revision.
+//! A store that meets a full disk in the middle of a write is lost to this process: sled takes
+//! no further write, and the agent ends. So a file without meaningful content, the ballast,
+//! reserves some of the disk. It is released piece by piece when the agent's records need its
+//! room, and is made again when there is room. Until then this host serves what it has, and
+//! reports that it takes no revision.
 //!
-//! Whoever writes without end gets the last piece too; then the agent ends with the
+//! A program that writes without end gets the last piece too; then the agent ends with the
 //! advice to free some space.
 
 use std::fs::{File, OpenOptions};
@@ -22,30 +22,30 @@ use tokio::sync::watch;
 
 use crate::bundle::cache::free_for_bundles;
 
-/// What the ballast holds: days of the agent's records, a few hundred bytes a turn, and
-/// small against any disk that serves.
+/// The size of the ballast: enough for days of the agent's records, at a few hundred bytes a
+/// turn, and small compared with any useful disk.
 const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
-/// On a small disk it is this part of it.
+/// On a small disk, the ballast is the disk's size divided by this.
 const BALLAST_PART: u64 = 20;
-/// Free bytes below which a piece of it is let go: more than the agent writes between
-/// two looks.
+/// Free bytes below which a piece of the ballast is released: more than the agent writes
+/// between two looks.
 const LOW_BYTES: u64 = 4 * 1024 * 1024;
-/// Pieces of it.
+/// The number of pieces in which the ballast is released.
 const PIECES: u64 = 4;
 /// Free bytes, beyond the ballast's own, at which it comes back: so much more than
 /// [`LOW_BYTES`] that the two do not alternate.
 const PLENTY_BYTES: u64 = 4 * LOW_BYTES;
-/// From one look to the next, besides those before each write.
+/// The time from one look to the next, besides the looks before each write.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The state of the agent's disk: room or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// For all that is to come.
+    /// There is room for all records.
     Enough,
-    /// For the agent's own records alone.
+    /// There is room only for the agent's own records.
     Full {
-        /// Where.
+        /// The data directory, whose disk is watched.
         dir: PathBuf,
         /// The free bytes, without the rest of the ballast.
         free: u64,
@@ -119,8 +119,8 @@ impl Ballast {
         self.lock().free.subscribe()
     }
 
-    /// Looks at the disk before something is written to it: lets go of a piece if there
-    /// is no room. Costs a system call.
+    /// Looks at the disk before something is written to it: releases a piece of the ballast if
+    /// there is no room. Costs a system call.
     pub(crate) fn make_room(&self) {
         self.lock().look(true);
     }
@@ -189,7 +189,7 @@ impl Held {
             Ok(()) => self.bytes = bytes,
             // A file system without it: there is nothing to let go, and nothing to say.
             Err(cause) if cause.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => self.whole = 0,
-            // Somebody else was faster. It is tried again at the next look.
+            // Another program took the space first. The next look tries again.
             Err(_) => self.bytes = file.metadata().map_or(0, |metadata| metadata.len()),
         }
     }

@@ -67,7 +67,7 @@ pub(crate) fn check(
     unpack::unpack(path, &unpacked, Limits::default()).map_err(EventError::Unpack)?;
     let mut checked = check_unpacked(&unpacked, appspec_name, custom, hosts);
     if let Err(EventError::NoAppSpec { archive, .. }) = &mut checked {
-        // The temporary directory is gone by now and would tell nobody anything.
+        // The temporary directory is gone by now, and its name would not help anyone.
         *archive = path.to_owned();
     }
     checked

@@ -49,7 +49,7 @@ pub(crate) fn not_for_scripts() -> impl Iterator<Item = &'static str> {
     CREDENTIALS.into_iter().chain(OF_THE_UNIT)
 }
 
-/// Removes all of these from a command's environment, whoever set them.
+/// Removes all of these from a command's environment, even if the caller has set them.
 pub(crate) fn without_agents_own(command: &mut Command) {
     for name in not_for_scripts() {
         command.env_remove(name);

@@ -47,7 +47,7 @@ impl NodeHandle {
         look: impl FnOnce(&Node) -> T + Send + 'static,
     ) -> Result<T, LoopEnded> {
         let (seen, answer) = oneshot::channel();
-        // If the caller is gone by then, nobody needs the result.
+        // If the caller is gone by then, the result is not needed.
         let look = Box::new(move |node: &Node| drop(seen.send(look(node))));
         self.commands.send(Command::Read(look)).await.map_err(|_| LoopEnded)?;
         answer.await.map_err(|_| LoopEnded)

@@ -93,7 +93,7 @@ pub(crate) struct AgentFlags {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
-    /// Lines for people.
+    /// Lines of text for people.
     #[default]
     Text,
     /// One JSON object per line.

@@ -38,7 +38,7 @@ const EXTEND_BY: Duration = Duration::from_secs(30);
 /// one.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// The reason why the agent ended by itself.
+/// The reason why the agent ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DaemonError {
     #[error("the agent cannot go on without its store")]
@@ -70,7 +70,7 @@ pub(crate) struct Restored {
 }
 
 /// Opens the store and starts the node from it. If the store cannot be read or has lost something,
-/// sets it aside: the host then joins anew and never founds a mesh again.
+/// sets it aside: the host then joins again as a new voter, and never founds a mesh again.
 pub(crate) fn restore(config: Config, path: &Path, clock: Clock) -> Result<Restored, DaemonError> {
     let Opened { store, contents, fence, is_rebuilt } = match Store::open(path).map_err(DaemonError::Store)? {
         Found::Readable(opened) => *opened,
@@ -201,7 +201,7 @@ impl Inbox {
             event = self.events.recv(), if has_room => {
                 event.map_or(Incoming::Ended("transport"), |event| Incoming::Input(to_input(event)))
             }
-            // If no sender is left for the next two, the loop just goes on without them.
+            // If no sender is left for the next two, the loop continues without them.
             Some(input) = self.outcomes.recv(), if has_room => Incoming::Input(input),
             Some(command) = self.commands.recv(), if has_room => Incoming::Command(command),
             Ok(()) = self.free.changed(), if has_room => Incoming::Input(self.disk()),

@@ -28,7 +28,7 @@ pub(crate) struct DemoArgs {
     keep: bool,
 }
 
-/// Plays the demo. Everything it started ends with it, unless it is to be kept.
+/// Plays the demo. Everything that it started ends with it, unless the user asked to keep it.
 pub(crate) async fn run(screen: &Screen, args: DemoArgs) -> anyhow::Result<Exit> {
     let mut fleet = fleet::Fleet::prepare(args.hosts)?;
     let told = tokio::select! {

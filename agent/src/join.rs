@@ -83,8 +83,8 @@ pub(crate) fn found(data_dir: &Path) -> Result<MeshId, JoinError> {
     }
     // The mesh's id is the hash of its recovery key's public half.
     let key = MeshKey::of(recovery_key::load_or_create(&recovery_key_in(data_dir))?.mesh());
-    // The mark and the recovery key come first: a mesh key without them would be a mesh
-    // that nobody begins or recovers, and they without it are nothing.
+    // The mark and the recovery key come first: with only a mesh key, no host would begin the
+    // mesh, and no person could recover it. Without a mesh key they do no harm.
     write(&founds_mark_in(data_dir), &format!("{}\n", key.id))?;
     key.create(&path)?;
     Ok(key.id)

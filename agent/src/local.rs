@@ -210,7 +210,7 @@ impl Local {
 
     /// Downloads the bundle to `kept`.
     async fn fetch(&self, source: &Source, kept: &Path, progress: &Progress) -> Result<(), EventError> {
-        // Removed when this function returns, whatever the result.
+        // Removed when this function returns, also after an error.
         let on_disk = |cause| EventError::Disk { path: kept.to_owned(), cause };
         let arriving = tempfile::Builder::new().prefix("arriving-").tempdir_in(&self.deployment.dir);
         let arriving = arriving.map_err(on_disk)?;

@@ -1,7 +1,7 @@
 //! The mesh key: the mesh's id, and the secret that its members share.
 //!
-//! Whoever has the key is a member. It is in a file on each host, and reaches a
-//! new host inside a join token, which the operator carries.
+//! A host that has the key is a member. It is in a file on each host, and reaches a new host
+//! inside a join token, which the operator carries.
 //!
 //! Members are trusted for now. Operators' signatures will replace this.
 
@@ -40,7 +40,7 @@ pub(crate) struct JoinToken {
     pub(crate) addresses: Vec<Multiaddr>,
 }
 
-/// The reason why there is no mesh key.
+/// The reason why the mesh key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MeshKeyError {
     #[error(
@@ -72,7 +72,7 @@ impl MeshKey {
         MeshKey { id, secret: rand::random() }
     }
 
-    /// The key of a mesh that nobody can recover.
+    /// The key of a mesh that cannot be recovered.
     #[cfg(test)]
     pub(crate) fn generate() -> Self {
         MeshKey::of(MeshId(rand::random()))

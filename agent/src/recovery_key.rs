@@ -11,7 +11,7 @@ use crate::secret_file::{self, SecretFileError};
 /// The first bytes of the file; a later format counts up.
 const FILE_HEADER: &str = "skein-recovery-key 1";
 
-/// Why there is no recovery key.
+/// The reason why the recovery key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecoveryKeyError {
     #[error("no access to the recovery key")]

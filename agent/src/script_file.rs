@@ -179,7 +179,7 @@ struct Interpreter {
 }
 
 impl Interpreter {
-    /// Returns the program that `env` is to run, if the interpreter is `env`.
+    /// Returns the program that `env` runs, if the interpreter is `env`.
     fn asked_of_env(&self) -> Option<&str> {
         let is_env = Path::new(&self.program).file_name().is_some_and(|name| name == "env");
         let mut words = self.arguments.iter().map(String::as_str);

@@ -27,7 +27,7 @@ const FILTER_PLAIN: &str = "skein=warn";
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// Text for people.
+    /// Lines of text for people.
     Text,
     /// One JSON object per line, for collectors.
     Json,
@@ -65,7 +65,7 @@ pub(crate) fn start_plain() {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .event_format(Plain);
-    // Whoever started one before has it.
+    // If a log was started before, it stays.
     let _ = log.try_init();
 }
 

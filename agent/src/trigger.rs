@@ -113,7 +113,7 @@ async fn post(
     }
 }
 
-/// Reads the secret, anew for each try, so that it can be changed at any time.
+/// Reads the secret again for each try, so that it can be changed at any time.
 fn secret(file: &Path) -> Result<Vec<u8>, String> {
     use std::io::Read;
     let cannot = |cause: std::io::Error| format!("cannot read secret_file {}: {cause}", file.display());

@@ -90,8 +90,8 @@ async fn joined(node: &NodeHandle, record: &HostRecord, is_old: bool) {
     }
 }
 
-/// Records the removal in the data directory, so that nobody joins this host
-/// again and wonders why it is not let in. Returns true if this host was taken out.
+/// Records the removal in the data directory, so that a person who lets this host join again
+/// sees why it is refused. Returns true if this host was taken out.
 async fn note_removal(node: &NodeHandle, data_dir: &Path) -> bool {
     let removed = node.read(|node| node.removed().map(|_| node.config().mesh)).await;
     let Ok(Some(mesh)) = removed else { return false };

@@ -1,5 +1,5 @@
-//! Checks that no AppSpec file can stop the agent, whatever it contains, and that a
-//! valid file is read the same a second time.
+//! Checks that no AppSpec file can stop the agent, and that a valid file is read the same a
+//! second time.
 
 #![no_main]
 

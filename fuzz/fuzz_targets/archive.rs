@@ -1,5 +1,5 @@
-//! No archive, whatever is in it, stops the agent or writes outside its
-//! directory: neither beside it, nor behind a link that leads out.
+//! Checks that no archive stops the agent or writes outside its directory: neither beside it,
+//! nor behind a link that leads out.
 
 #![no_main]
 

@@ -55,13 +55,13 @@ pub struct Config {
 /// further loss, and few, because all of them write each entry.
 pub const VOTERS: [u8; 4] = [1, 3, 5, 7];
 
-/// Why a node cannot be started like this.
+/// The reason why a node cannot be started with this configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidConfig {
     /// See [`VOTERS`].
     #[error("voters = {0}: a mesh has 1, 3, 5 or 7")]
     Voters(u8),
-    /// What the host would say of itself, and every other host would refuse.
+    /// The host's record has a value that every other host would refuse.
     #[error(transparent)]
     Facts(#[from] InvalidEntry),
 }

@@ -35,7 +35,7 @@ pub enum DeploymentKind {
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Traits {
-    /// The kind.
+    /// The kind of deployment that the row describes.
     pub kind: DeploymentKind,
     /// The creator, in CodeDeploy's sense, and by its name what users see.
     pub creator: Creator,
@@ -54,7 +54,7 @@ pub struct Traits {
     pub stop_timeout_max: Option<Duration>,
     /// The kind of deployment with which the mesh undoes this one, if it fails and
     /// the policy asks for that; `None` if it is left as it ended. A rollback is
-    /// never rolled back, because that could go on forever.
+    /// never rolled back, because that might never end.
     pub undone_by: Option<DeploymentKind>,
     /// True if hosts that it did not reach before it failed fall behind.
     pub leaves_behind: bool,
@@ -72,7 +72,7 @@ pub struct Traits {
     pub counts_as_newest: bool,
     /// True if every host that is behind gets all its attempts again.
     pub renews_attempts: bool,
-    /// What triggers are told when it begins, before `DeploymentStart`.
+    /// The event that triggers are told when it begins, before `DeploymentStart`.
     pub announces: Option<TriggerEvent>,
     /// The time for which the ledger must lack a deployment of the mesh without
     /// interruption before a host submits it.
@@ -129,7 +129,7 @@ pub const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// that join within this time share one; a burst of fifty takes less.
 const CATCH_UP_AFTER: Duration = Duration::from_secs(2);
 
-/// The table.
+/// The table, with one row for each kind.
 const KINDS: [Traits; 5] = [
     Traits {
         kind: DeploymentKind::InPlace,

@@ -240,8 +240,8 @@ impl Probe {
 
     /// Returns this probe as another host makes it over the network: an address
     /// that means "this host" is replaced by one of `addresses`, the multiaddresses
-    /// that the mesh knows of the host. Returns `None` if there is no such address,
-    /// or if the probe cannot be made from another host.
+    /// that the mesh knows of the host. Returns `None` if none of them fits, or if
+    /// the probe cannot be made from another host.
     pub fn seen_from_afar(&self, addresses: &[String]) -> Option<Probe> {
         match self {
             Probe::Http(url) => {

@@ -87,7 +87,7 @@ fn of_consensus(message: &RaftMessage) -> Option<Promise> {
         Kind::RequestVoteResponse | Kind::AppendResponse | Kind::HeartbeatResponse => {
             Some(Promise::Term { by, term })
         }
-        // A pre-vote poll before an election: nobody remembers the answers.
+        // A pre-vote poll before an election: no host remembers the answers.
         Kind::RequestPreVote | Kind::RequestPreVoteResponse => None,
     }
 }
@@ -128,7 +128,7 @@ pub fn falsified(mesh: MeshId, frame: &[u8], index: Index) -> Option<Vec<u8>> {
 pub struct Electorate {
     /// The voters. Most of them must agree.
     pub voters: BTreeSet<VoterId>,
-    /// The voters that are handing over, of which most must agree too. Empty at
+    /// The voters that are handing over: most of them must agree too. Empty at
     /// other times.
     pub outgoing: BTreeSet<VoterId>,
 }

@@ -1,4 +1,4 @@
-//! Recovery: how a mesh goes on when most of its voters are gone for good.
+//! Recovery: how a mesh continues when most of its voters are gone for good.
 //!
 //! A person decides to recover on one host that is left. That host keeps its whole
 //! log, committed or not, becomes the only voter, and begins a new epoch of the
@@ -33,7 +33,7 @@ pub const BY_BYTES_MAX: usize = 256;
 /// many more while they change.
 pub const GONE_MAX: usize = 32;
 /// The number of recoveries that a host keeps. A host that missed more of them cannot
-/// follow; its operator must let it join anew.
+/// follow; its operator must let it join again with an empty store.
 pub const RECOVERIES_MAX: usize = 16;
 
 /// The decision that a mesh continues from one host's ledger.
@@ -90,7 +90,7 @@ pub struct History {
 pub enum Prefix {
     /// The host's ledger is a prefix of the recovered one.
     Yes,
-    /// The host's ledger holds an entry that the recovered ledger has not.
+    /// The host's ledger holds an entry that the recovered ledger lacks.
     No,
     /// The signed chain heads do not reach so far.
     Unknown,
@@ -102,7 +102,7 @@ impl SignedRecovery {
         &self.recovery
     }
 
-    /// Encodes it.
+    /// Encodes the signed recovery.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.to_form(Version::V4)
     }

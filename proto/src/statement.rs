@@ -44,11 +44,11 @@ pub use report::{Report, SUSPECTS_NAMED_MAX};
 #[serde(from = "Body", into = "Body")]
 #[expect(clippy::large_enum_variant, reason = "held one at a time: the log keeps bytes")]
 pub enum Statement {
-    /// What an operator wants.
+    /// An intent of an operator.
     Intent(Intent),
-    /// What a host says of itself, or what it saw.
+    /// A report of a host about itself, or about what it saw.
     Report(Report),
-    /// What every host works out from the ledger.
+    /// A finding, which every host works out from the ledger.
     Finding(Finding),
 }
 

@@ -93,7 +93,7 @@ pub struct Trigger {
     pub name: String,
     /// The events to tell.
     pub on: BTreeSet<TriggerEvent>,
-    /// The receiver.
+    /// The receiver, and how it is told.
     pub target: Target,
 }
 

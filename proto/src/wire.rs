@@ -64,7 +64,7 @@ pub(crate) enum Message {
     Confirm { index: Index },
     /// Answers a `Confirm`.
     Confirmed { index: Index, seal: Seal },
-    /// Where are these hosts now?
+    /// Asks for the present addresses of these hosts.
     WhereAre(Vec<HostId>),
     /// The addresses of those that I know.
     Places(Vec<(HostId, Vec<String>)>),

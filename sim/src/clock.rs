@@ -69,8 +69,8 @@ impl fmt::Display for Moment {
     }
 }
 
-/// What host clocks show when the world begins: a day in 2023. It is far from
-/// zero, so that a clock that is behind does not go below zero.
+/// The time that host clocks show when the world begins: a day in 2023. It is far
+/// from zero, so that a clock that is behind does not go below zero.
 const EPOCH_MICROS: u64 = 1_700_000_000_000_000;
 
 const MILLION: i64 = 1_000_000;

@@ -1,5 +1,4 @@
-//! A host's disk: an ordered map, of which only the synced writes survive a
-//! power loss.
+//! A host's disk: an ordered map. Only its synced writes survive a power loss.
 //!
 //! Writes complete in order. A crash loses any suffix of the writes that were
 //! not synced, and never tears a batch. This is what a log-structured store
@@ -14,7 +13,7 @@ use proto::node::{Fence, Stored};
 use crate::chance::Chance;
 use crate::clock::Moment;
 
-/// A store's contents.
+/// The contents of a store: one ordered map.
 pub type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The number of synced writes that a disk can lose.
@@ -45,7 +44,7 @@ pub struct Disk {
     /// The writes since the last sync, in order, each with true if it was
     /// reported done.
     unsynced: VecDeque<(Write, bool)>,
-    /// How to undo the last writes that are in `synced`, the newest last.
+    /// The steps that undo the last writes in `synced`, the newest last.
     undo: VecDeque<Undo>,
     /// The number of the newest writes in `undo` that are newer than the fence:
     /// they were not synced, but a power loss happened to leave them.
@@ -134,7 +133,8 @@ impl Disk {
     /// it is, because it is kept elsewhere.
     pub fn forget(&mut self, writes: usize) {
         assert!(self.unsynced.is_empty(), "only the disk of a host that is down forgets");
-        // A log loses its end first, and what was never synced is no lie.
+        // A log loses its end first, and a disk that loses unsynced writes does not
+        // lie.
         let cached = self.cached.len().min(writes);
         self.cached.truncate(self.cached.len() - cached);
         for _ in cached..writes {

@@ -1,8 +1,8 @@
 //! Simulated lifecycle events: how long they take, which of them fail, hang or
 //! lie, and what each host really runs.
 //!
-//! An event that is under way when its host goes down is lost: nobody learns
-//! how it ended.
+//! An event that is under way when its host goes down is lost: no host learns how
+//! it ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -37,10 +37,10 @@ pub struct Sickness {
     pub hosts: Option<BTreeSet<HostNo>>,
     /// The time for which the application is well after its start.
     pub after: Duration,
-    /// If set, the application is unwell for this long, then well for as long,
-    /// and so on.
+    /// The time for which the application is unwell, then well, and so on; `None`
+    /// if it does not flap.
     pub flaps: Option<Duration>,
-    /// If true, a probe of the unwell application never ends, instead of being
+    /// True if a probe of the unwell application never ends, instead of being
     /// refused.
     pub is_silent: bool,
 }
@@ -124,7 +124,7 @@ impl Sickness {
 pub struct UnderWay {
     pub run: Run,
     pub outcome: Result<(), Failure>,
-    /// The time since which it has looked for its bundle in vain.
+    /// The time since which it has looked for its bundle without success.
     waits_since: Option<Moment>,
 }
 
@@ -133,7 +133,7 @@ pub struct UnderWay {
 pub struct Hooks {
     under_way: BTreeMap<EffectId, UnderWay>,
     installed: BTreeMap<GroupName, Digest>,
-    /// When ApplicationStart ended last. The entry is removed once
+    /// The time at which ApplicationStart ended last. The entry is removed once
     /// ApplicationStop begins.
     started: BTreeMap<GroupName, Moment>,
 }
@@ -208,7 +208,7 @@ impl Hooks {
         true
     }
 
-    /// Makes an event that is under way fail because nobody has its bundle.
+    /// Makes an event that is under way fail because no host has its bundle.
     pub fn starve(&mut self, effect: EffectId) {
         if let Some(under_way) = self.under_way.get_mut(&effect) {
             under_way.outcome = Err(failure(under_way.run.event, ErrorCode::UnknownError));

@@ -111,8 +111,8 @@ pub struct SimHost {
     pub at_write: Option<Armed>,
     /// The number of times the host was moved to another address.
     pub moves: u8,
-    /// If true, the next suitable frame tells the host of a ledger that is not
-    /// its own.
+    /// True if the next suitable frame tells the host of a ledger that is not its
+    /// own.
     pub hears_false_head: bool,
     /// Its disk was lost once, so it must not begin a ledger again.
     pub was_wiped: bool,
@@ -206,8 +206,8 @@ pub const FOUNDER: HostNo = HostNo(0);
 /// The interval at which a host without a connection looks for its mesh.
 pub const BOOTSTRAP_EVERY: Duration = Duration::from_secs(1);
 
-/// Returns a public key that belongs to nobody. It is the same for the same
-/// number in every run.
+/// Returns a public key without a private half. It is the same for the same number
+/// in every run.
 fn host_id(no: HostNo) -> HostId {
     HostId::from_public_key(*blake3::hash(format!("host {}", no.0).as_bytes()).as_bytes())
 }

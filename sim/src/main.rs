@@ -87,7 +87,7 @@ struct Swarm {
     /// The number of seeds.
     #[arg(long, default_value_t = 100, conflicts_with = "minutes")]
     seeds: u64,
-    /// How many minutes to run, instead of a number of seeds.
+    /// The minutes to run, instead of a number of seeds.
     #[arg(long)]
     minutes: Option<u64>,
     /// The first seed.

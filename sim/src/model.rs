@@ -32,7 +32,7 @@ pub use watches::{Happening, Watches};
 pub struct Host {
     pub record: HostRecord,
     pub down: bool,
-    /// When the host last went Down.
+    /// The time at which the host last went Down.
     pub down_at: Millis,
 }
 

@@ -36,14 +36,15 @@ pub struct Quality {
     pub idle_timeout: (Duration, Duration),
     /// The number of hosts that may relay a published frame.
     pub relays: u8,
-    /// How many frames in a million are late by up to `stray`. They arrive only
-    /// if their connection still exists.
+    /// The number of frames in a million that are late by up to `stray`. They
+    /// arrive only if their connection still exists.
     pub strays_per_million: u32,
     pub stray: Duration,
-    /// How many frames in a million arrive a second time, up to `echo` later.
+    /// The number of frames in a million that arrive a second time, up to `echo`
+    /// later.
     pub echoes_per_million: u32,
     pub echo: Duration,
-    /// How often, in percent, a connection replaces an older one without
+    /// The share, in percent, of new connections that replace an older one without
     /// telling the node, which then never saw itself disconnected.
     pub silent_replacement_percent: u32,
 }

@@ -12,7 +12,7 @@ thread_local! {
 
 /// Calls `may_panic`. If it panics, returns the panic's message and location.
 ///
-/// The node is not used after a panic, so nobody sees its half-changed state.
+/// The node is not used after a panic, so its half-changed state is never seen.
 pub(crate) fn guard<T>(may_panic: impl FnOnce() -> T) -> Result<T, String> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -123,7 +123,7 @@ fn wait_for_quiet(world: &mut World, within: Duration, when: &str) {
     world.check_quiet();
 }
 
-/// Returns what still goes on, and on which hosts; None if all is quiet.
+/// Returns what is still under way, and on which hosts; `None` if all is quiet.
 fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
     let is_down = |host: &&SimHost| !host.is_up() && !host.is_off;
     let down: Vec<HostNo> = world.hosts().iter().filter(is_down).map(|host| host.no).collect();

@@ -33,7 +33,7 @@ use crate::world::Fault;
 
 pub use perform::{Performance, perform};
 
-/// The most hosts of one scenario. Nobody reads a story of more.
+/// The most hosts of one scenario. A story of more is not readable.
 pub const HOSTS_MAX: u32 = 200;
 /// The most lines of one scenario.
 pub const LINES_MAX: usize = 500;
@@ -58,7 +58,7 @@ pub struct Scenario {
 #[derive(Clone, Debug)]
 struct Performer {
     profile: Profile,
-    /// If true, the host does not start with the story; a line starts it.
+    /// True if the host does not start with the story; a line starts it.
     is_later: bool,
 }
 

@@ -29,7 +29,8 @@ pub struct Story {
     /// The number of deployments that were submitted before the story began;
     /// they are called p1, p2 and so on.
     earlier: usize,
-    /// When the story began; None if the run is told from its first moment.
+    /// The time at which the story began; `None` if the run is told from its first
+    /// moment.
     zero: Option<Moment>,
     /// Lines that the story already holds. An entry may be in the ledger twice.
     said: BTreeSet<String>,

@@ -57,8 +57,8 @@ pub struct Ways {
     /// The percentage of readings that fail although all is well, and of
     /// answers that get lost although the receiver heard.
     pub lost_percent: u32,
-    /// Of the errands that must fail, the percentage that fail only after
-    /// nobody waits for them any longer.
+    /// The percentage of the failing errands that fail only after their host has
+    /// stopped waiting.
     pub hang_percent: u32,
 }
 

@@ -39,7 +39,7 @@ struct Element {
     value: Option<(f64, String)>,
 }
 
-/// Queries once.
+/// Sends the query once, and returns the state of the alarm.
 pub(super) async fn ask(http: &reqwest::Client, url: &str, query: &str, timeout: Duration) -> Reading {
     match tokio::time::timeout(timeout, answer(http, url, query)).await {
         Ok(Ok(reading)) => reading,

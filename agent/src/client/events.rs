@@ -1,4 +1,4 @@
-//! Server-sent events, read for as long as somebody listens, across restarts of the agent.
+//! Server-sent events, read for as long as the receiver exists, across restarts of the agent.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// A signal to the listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// An event.
+    /// An event of the mesh or of a host.
     Happened(HistoryLine),
     /// Events may have been missed: read the whole state again.
     Missed,
@@ -46,7 +46,7 @@ impl Events {
         Events { signals }
     }
 
-    /// Returns the next signal. Waits forever if nothing happens.
+    /// Returns the next signal. Waits until something happens.
     pub(crate) async fn next(&mut self) -> Signal {
         match self.signals.recv().await {
             Some(signal) => signal,
@@ -55,7 +55,7 @@ impl Events {
     }
 }
 
-/// Listens until the connection ends; returns `None` then, or once nobody listens.
+/// Listens until the connection ends; returns `None` then, or once the receiver is gone.
 async fn listen_once(client: &Client, path: &str, signals: &mpsc::Sender<Signal>) -> Option<()> {
     let answer = client.ask(Method::GET, path, bytes::Bytes::new()).await.ok()?;
     if !answer.status().is_success() {

@@ -1,8 +1,8 @@
 //! Makes text from others safe for a terminal.
 //!
-//! Whoever writes a description, names a host or lets a script fail chooses the
-//! words that an operator reads. They are made harmless here, where all answers
-//! arrive, so that no command can forget it. Users of JSON get them unchanged.
+//! A person who writes a description, names a host or lets a script fail chooses the words that
+//! an operator reads. They are made harmless here, where all answers arrive, so that no command
+//! can forget it. Users of JSON get them unchanged.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ const AS_FILES: [&str; 1] = ["definition"];
 /// Says if texts may have several lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lines {
-    /// A line break in them could look like a line of ours.
+    /// A line after a line break could look like one of Skein's own.
     One,
     /// The whole answer is the output of a script, or an error.
     Many,

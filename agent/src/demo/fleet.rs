@@ -175,7 +175,7 @@ impl Fleet {
             let Some(agent) = &mut host.agent else { continue };
             let left = deadline.saturating_duration_since(Instant::now());
             if tokio::time::timeout(left, agent.wait()).await.is_err() {
-                // A turn may be in progress, but nobody needs its result.
+                // A turn may be in progress, but its result is not needed.
                 let _ = agent.kill().await;
             }
         }

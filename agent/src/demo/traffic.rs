@@ -79,7 +79,7 @@ async fn ask_on(targets: Vec<Target>, tally: Arc<Mutex<Tally>>) {
                 last = at;
                 ask(targets[at].address).await.map_err(|problem| format!("{}: {problem}", targets[at].name))
             }
-            // Before the first release there is no host to ask.
+            // Before the first release no host serves yet.
             None if !has_begun => continue,
             None => Err("no host was in service".to_string()),
         };

@@ -88,8 +88,8 @@ fn parse(text: &str, key: &str) -> Result<Sections, GroupFileError> {
     })
 }
 
-/// Converts a value from the command line, where nobody wants to quote, to TOML: a word
-/// becomes a string, and comma-separated words become a list where one is expected.
+/// Converts a value from the command line, where people do not quote, to TOML: a word becomes a
+/// string, and comma-separated words become a list where one is expected.
 fn as_toml(key: &str, value: &str) -> String {
     let quoted = |text: &str| toml::Value::String(text.trim().to_string()).to_string();
     if LISTS.contains(&key) {

@@ -287,7 +287,7 @@ fn an_override_that_is_wrong_is_named() {
     check(&[("config", "careful"), ("zones.bake", "5m")], "configuration `careful` says zones already");
     check(&[("mode", "RESTART"), ("outdated_only", "true")], "contradict each other");
     check(&[("zones.enabled", "false"), ("zones.bake", "5m")], "keep one of the two");
-    // A value is data, whatever it looks like.
+    // A value is only data, even if it looks like TOML.
     check(&[("file_exists", "x\"\ntimeout = \"1s")], "override `file_exists`: unknown word");
 }
 

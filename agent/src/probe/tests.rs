@@ -19,8 +19,8 @@ fn task(probe: Probe, timeout: Duration) -> ProbeTask {
     ProbeTask { group: group(), subject: HostId::from_public_key([1; 32]), probe, timeout }
 }
 
-/// Starts a server that answers every connection with these bytes once it has
-/// read a request, and then closes it unless it is to hang.
+/// Starts a server that answers every connection with these bytes once it has read a request,
+/// and then closes it unless `hangs` is true.
 async fn server(answer: &'static str, hangs: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
     let address = listener.local_addr().expect("an address").to_string();

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::Trouble;
 
 const MAGIC: &[u8] = b"\x7fELF";
-/// The offset of the byte that says if numbers have 64 bits; `ORDER_AT` is that of their byte order.
+/// The offset of the byte that says if numbers have 64 bits; `ORDER_AT` is the offset of the one
+/// that gives their order.
 const CLASS_AT: usize = 4;
 const ORDER_AT: usize = 5;
 const MACHINE_AT: usize = 18;

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use proto::node::Fence;
 
-/// The size of a slot, so that each has its own sector, whatever the disk's sector size.
+/// The size of a slot: large enough that each has its own sector on every disk.
 const SLOT_BYTES: usize = 4096;
 const SLOTS: u64 = 2;
 /// The beginning of a slot; a later format increases the number.
@@ -39,7 +39,7 @@ struct Identity {
     born_nanos: u64,
 }
 
-/// The reason why there is no fence by which to judge a store.
+/// The reason why no fence is known by which to judge a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoFence {
     #[error("the file beside the store that says how much it held is missing")]

@@ -59,7 +59,7 @@ fn run(mut store: Store, mut writes: mpsc::Receiver<Write>, done: &mpsc::Sender<
             Err(error) => vec![Err(error)],
         };
         for report in reports {
-            // Nobody listens once the agent is ending.
+            // The receiver is gone if the agent is ending.
             let _ = done.blocking_send(report);
         }
         if failed {

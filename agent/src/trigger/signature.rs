@@ -2,7 +2,7 @@
 //! timestamp's digits, a dot, and the body as sent.
 //!
 //! A receiver computes the same with the shared secret, compares in constant time, and refuses
-//! timestamps that are more than a few minutes off, so that nobody can replay an old message.
+//! timestamps that are more than a few minutes off, so that an old message cannot be replayed.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

@@ -108,7 +108,7 @@ async fn a_command_reads_it_on_its_standard_input() {
     assert_eq!((&body["id"], &body["trigger"]), (&json!("e-0123"), &json!("chat")));
 }
 
-/// What went wrong is shown to everybody who may look at the group.
+/// Every user who may look at the group sees what went wrong.
 #[tokio::test]
 async fn a_failure_says_nothing_of_a_commands_arguments() {
     for (program, says) in [("false", "exit code 1"), ("no-such-command-here", "cannot start")] {

@@ -22,7 +22,7 @@ pub enum AceKind {
     Group(String),
     /// The most that named entries and the owning group can have.
     Mask,
-    /// All others.
+    /// All other users.
     Other,
 }
 

@@ -18,7 +18,7 @@ pub(super) fn read(reader: &mut Reader, top: &Map<'_>, files: &[FileMapping]) ->
     permissions.collect()
 }
 
-/// Warns of an entry that changes nothing, which nobody writes on purpose.
+/// Warns of an entry that changes nothing, which is not written on purpose.
 fn useless(reader: &mut Reader, item: &Cursor<'_>, permission: &Permission, files: &[FileMapping]) {
     let Permission { object, pattern, except, mode, owner, group, acls, context, .. } = permission;
     if mode.is_none() && owner.is_none() && group.is_none() && acls.is_empty() && context.is_none() {

@@ -94,7 +94,7 @@ impl<'t> Cursor<'t> {
         matches!(&self.node.value, Value::Scalar { text, plain: true } if scalar::is_null(text))
     }
 
-    /// Returns its text as written, whatever it means.
+    /// Returns its text as written, without interpreting it.
     pub(super) fn scalar(&self) -> Option<&'t str> {
         match &self.node.value {
             Value::Scalar { text, .. } => Some(text),

@@ -87,8 +87,8 @@ impl Monitor {
         }
     }
 
-    /// Returns true if a probe is to begin now. A probe that has not answered in
-    /// time is counted as failed.
+    /// Returns true if it is time to begin a probe. Counts a probe that has not
+    /// answered in time as failed.
     pub(super) fn is_due(&mut self, now: Time) -> bool {
         if self.attempt.as_ref().is_some_and(|attempt| attempt.due <= now) {
             self.run_out();

@@ -57,7 +57,7 @@ impl Observing {
         true
     }
 
-    /// Ends a look.
+    /// Ends a probe for another host, and returns it.
     pub(crate) fn end(&mut self, id: ProbeId) -> Option<Look> {
         self.looks.remove(&id)
     }

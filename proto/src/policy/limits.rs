@@ -9,16 +9,15 @@ use super::{Minimum, Policy, Share};
 pub const PERCENT_MAX: u8 = 99;
 /// The longest bake: CodeDeploy's longest wait, 2,880 minutes.
 pub const BAKE_MAX: Duration = Duration::from_secs(2_880 * 60);
-/// The shortest timeout: the ledger's clock is no finer than its ticks.
+/// The shortest timeout: the ledger's clock is not finer than its ticks.
 pub(super) const TIMEOUT_MIN: Duration = Duration::from_secs(1);
-/// The longest start timeout: a host that has not started after so long is not
-/// going to.
+/// The longest start timeout: a host that has not started after this time will not
+/// start.
 pub(super) const START_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
-/// The longest turn timeout: nobody waits longer than this, they have forgotten the
-/// turn.
+/// The longest turn timeout. A person who has waited longer has forgotten the turn.
 pub(super) const TURN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// The longest deployment timeout: nobody waits longer than this, they have
-/// forgotten the deployment.
+/// The longest deployment timeout. A person who has waited longer has forgotten the
+/// deployment.
 pub(super) const DEPLOYMENT_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// The shortest time before a Down host is taken out: a reboot, or a short loss of
 /// connection, must not do that.

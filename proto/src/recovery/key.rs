@@ -1,4 +1,4 @@
-//! The key that can recover a mesh, and the verification of what it signed.
+//! The key that can recover a mesh, and the verification of its signatures.
 
 use std::fmt;
 

@@ -63,7 +63,7 @@ pub enum NotRecovered {
          mesh recover` there, or entries that were acknowledged may be lost"
     )]
     Further {
-        /// That host.
+        /// The host that has more of the ledger.
         host: HostId,
         /// The newest entry that it has.
         theirs: Index,

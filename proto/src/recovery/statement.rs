@@ -1,9 +1,9 @@
-//! What the recovery key signs, as bytes: fields in a fixed order, numbers of a fixed
+//! The bytes that the recovery key signs: fields in a fixed order, numbers of a fixed
 //! width, nothing left out. The codec of the wire is not used here, because it reads
 //! one number in several forms.
 //!
 //! The bytes are wrapped as `ssh-keygen -Y sign` does, with a namespace that names
-//! the mesh: a signature that was made for something else is none here.
+//! the mesh: a signature that was made for another purpose is not valid here.
 
 use sha2::{Digest as _, Sha512};
 

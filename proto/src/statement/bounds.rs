@@ -1,10 +1,10 @@
-//! The bounds of the values in statements, whoever proposes them.
+//! The bounds of the values in statements.
 //!
 //! The types that names and tags are decoded into hold them to their rules. The rest is
-//! checked here: texts, origins, durations. A host asks this of each proposal that
-//! another one makes, and the fold asks again: the leader's own entries never were
-//! another's proposal. An entry that fails stands in the ledger and changes nothing, on
-//! all hosts alike. To refuse its bytes instead would halt them all.
+//! checked here: texts, origins, durations. A host checks each proposal that another
+//! one makes, and the fold checks again, because the leader's own entries were never
+//! another host's proposal. An entry that fails stands in the ledger and changes
+//! nothing, on all hosts alike. To refuse its bytes instead would halt them all.
 //!
 //! What a host says of its own turn, health or alarms is not refused, or the deployment
 //! would wait for it: [`one_line`] and [`Failure::fitted`] cut it to size when it is
@@ -48,7 +48,7 @@ pub enum InvalidEntry {
     /// It could change what a terminal shows.
     #[error("{0} holds a control character, such as a line break or a tab: leave it out")]
     Control(&'static str),
-    /// More than anybody needs.
+    /// More of them than the limit allows.
     #[error("{what}: at most {limit} are allowed")]
     Many {
         /// The kind of values.
@@ -115,7 +115,7 @@ impl Submission {
     pub fn check_values(&self) -> Result<(), InvalidEntry> {
         line("the bundle's origin", &self.revision.origin, ORIGIN_BYTES_MAX)?;
         line("the name of who asks", &self.by, BY_BYTES_MAX)?;
-        // Whoever pastes a commit message has line breaks in it.
+        // A commit message that a person pastes has line breaks.
         let is_control = |letter: char| letter.is_control() && !"\n\r\t".contains(letter);
         if self.description.chars().any(is_control) {
             return Err(InvalidEntry::Control("the description"));

@@ -1,4 +1,4 @@
-//! What every host works out from the ledger.
+//! Findings: the statements that every host works out from the ledger.
 //!
 //! The end of a deployment is an entry (`Finished`), although every host could
 //! compute it: history can be read without folding, and a rollback waits until all

@@ -1,4 +1,4 @@
-//! What an operator wants.
+//! Intents: the statements that say what an operator wants.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::policy::DeploymentConfig;
 use crate::recovery::SignedRecovery;
 use crate::time::LedgerTime;
 
-/// What an operator wants, complete: with every id, policy and time filled in.
+/// An intent of an operator, complete: with every id, policy and time filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Statement", into = "Statement")]
 #[expect(clippy::large_enum_variant, reason = "held one at a time: the log keeps bytes")]

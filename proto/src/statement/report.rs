@@ -1,4 +1,4 @@
-//! What a host says of itself, or what it saw.
+//! Reports: the statements of a host about itself, or about what it saw.
 
 use super::Row;
 use super::bounds::InvalidEntry;
@@ -11,7 +11,7 @@ use crate::trigger::GivenUp;
 /// The most suspects that a host names when it defers its start.
 pub const SUSPECTS_NAMED_MAX: usize = 5;
 
-/// What a host says of itself, or what it saw.
+/// A report of a host about itself, or about what it saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// A host joined, came back with different facts, or raised its incarnation.
@@ -68,8 +68,8 @@ pub enum Report {
         shortage: Option<Shortage>,
     },
     /// The agent of a host in its turn was killed or stopped while an event ran, and is
-    /// back. The turn begins anew with its first event. No event of it runs before this
-    /// entry is committed.
+    /// back. The turn begins again with its first event. No event of it runs before
+    /// this entry is committed.
     TurnBegunAnew {
         /// The deployment that the turn belongs to.
         deployment: DeploymentId,

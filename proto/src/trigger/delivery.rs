@@ -194,7 +194,8 @@ impl Deliveries {
         self.posts.values_mut().find(|post| post.telling.is_some_and(|(telling, _)| telling == effect))
     }
 
-    /// Returns the failures of a trigger, if this host serves it and they go on.
+    /// Returns the failures in a row of a trigger, if this host serves it and its
+    /// last attempt failed.
     pub(crate) fn failing(&self, bell: &Bell) -> Option<&Failing> {
         self.posts.get(bell)?.failing.as_ref()
     }

@@ -23,7 +23,7 @@ pub(crate) enum Turn {
 
 pub(crate) struct Naive {
     pub(crate) hosts: Vec<Host>,
-    /// M.
+    /// M: the number of hosts that must stay healthy.
     pub(crate) minimum: usize,
     /// The most turns at a time, whatever H − M (healthy hosts less the minimum)
     /// would allow.
@@ -67,8 +67,8 @@ impl Naive {
     }
 
     /// Takes turns back while too few hosts are in service, the last in line first:
-    /// a host that has not started goes on serving. (Here no host has started whose
-    /// turn it is now.)
+    /// a host that has not started continues to serve. (Here no host has started
+    /// whose turn it is now.)
     fn take_back(&mut self) {
         while self.ends.is_none() && self.in_service() < self.minimum {
             let serves = |at: &usize| self.hosts[*at].healthy && !self.hosts[*at].down;

@@ -100,7 +100,7 @@ fn agree(fleet: &Fleet, deployment: DeploymentId, naive: &Naive) -> Result<(), T
 /// Checks the number of turns in flight: H − M, bounded by the cap. That is as many
 /// as cannot break the minimum, and no fewer. The formula holds only if no host was
 /// ever Down. Such a host gets its turn beside the others, and when it fails, H
-/// falls while their turns go on.
+/// falls while their turns continue.
 fn in_flight_is_the_rules(fleet: &Fleet, deployment: DeploymentId) -> Result<(), TestCaseError> {
     let rollout = fleet.rollout(deployment);
     if rollout.verdict.is_some() {

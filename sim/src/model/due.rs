@@ -80,7 +80,7 @@ impl Model {
                 deployment.conclude(DeploymentStatus::Failed);
                 for host in deployment.in_flight() {
                     self.end(id, host, Some(ErrorCode::TurnTimedOut));
-                    // The host stays unhealthy: nobody knows what its turn left
+                    // The host stays unhealthy: it is not known what its turn left
                     // behind.
                 }
             }

@@ -39,7 +39,8 @@ pub struct Turn {
     pub ailing: bool,
     /// True if the host was unwell when its turn was to begin.
     pub was_ailing: bool,
-    /// If the turn succeeded and the host is now unwell: when it counts as failed after all.
+    /// The time at which the turn counts as failed after all; set if it succeeded and the
+    /// host is now unwell.
     pub relapse_fails_at: Option<Millis>,
     pub zone: String,
     /// The index of its wave.

@@ -25,7 +25,7 @@ pub struct Watches {
     pub to_tell: BTreeMap<String, BTreeSet<Happening>>,
     /// The happenings that were given up, by trigger.
     pub given_up: BTreeSet<(String, TriggerEvent, DeploymentId)>,
-    /// When the group was last set.
+    /// The time at which the group was last set.
     pub set_at: Millis,
 }
 
@@ -70,7 +70,7 @@ impl GroupState {
         is_any_unread || self.is_active_for(submission)
     }
 
-    /// Updates the alarms after the group was set anew.
+    /// Updates the alarms after the group was set again.
     pub(super) fn watch_as(&mut self, new: &Group, at: Millis) {
         let old = self.group.alarms.clone();
         let source = |alarms: &[Alarm], name: &str| {

@@ -27,7 +27,7 @@ const EACH_PERCENT: u64 = 6;
 const LOG_KEPT: usize = 8;
 /// The entries that are added while a voter is away: more than the log then keeps.
 const ENTRIES_MISSED: u32 = 30;
-/// The fewest hosts of which one can be away while the others go on.
+/// The fewest hosts of which one can be away while the others continue.
 const HOSTS_MIN: usize = 3;
 
 pub(super) fn aim(dice: &mut Chance, plan: &mut Plan) {

@@ -15,8 +15,8 @@ use crate::world::{AtWrite, Fault, Who};
 /// The percentage of runs that have them.
 const DISASTERS_PERCENT: u32 = 40;
 
-/// How long a host waits for a synced write in which to lose power. Some hosts
-/// write nothing for minutes.
+/// The longest time that a host waits for a synced write in which to lose power.
+/// Some hosts write nothing for minutes.
 const GAP_WITHIN: Duration = Duration::from_secs(10);
 
 const HOUR_MICROS: i64 = 3_600_000_000;

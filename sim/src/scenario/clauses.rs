@@ -15,7 +15,7 @@ use proto::trigger::{Target, Trigger, TriggerEvent};
 use super::words::{Words, Wrong, unknown};
 use crate::hooks::{Bundle, HookFault, How, Sickness};
 
-/// How long each event takes, unless the bundle says otherwise. It is a whole
+/// The time that each event takes, unless the bundle says otherwise. It is a whole
 /// second, so that the times of a story are easy to follow.
 const TAKES: Duration = Duration::from_secs(1);
 

@@ -124,7 +124,7 @@ fn missed(world: &World, group: &GroupName, trigger: &str, words: &str) -> Resul
     contains(&of.collect::<Vec<String>>().join(", "), words)
 }
 
-/// Returns true if a receiver has yet to hear of a happening.
+/// Returns true if some happening has not reached its receiver yet.
 pub(super) fn is_telling(world: &World) -> bool {
     let groups = furthest(world).into_iter().flat_map(|node| node.state().groups().values());
     groups.into_iter().any(|group| group.group.triggers.iter().any(|it| group.waiting_for(it) > 0))

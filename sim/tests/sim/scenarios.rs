@@ -17,8 +17,8 @@ fn scenarios() -> Vec<PathBuf> {
     files
 }
 
-/// Plays a scenario and returns its text; fails if an expectation does not
-/// hold, whatever the golden file says.
+/// Plays a scenario and returns its text; fails if an expectation does not hold,
+/// even if the golden file agrees.
 fn play(file: &Path) -> Result<String, String> {
     let name = file.file_name().expect("a name").to_string_lossy();
     let text = fs::read_to_string(file).expect("a text");
