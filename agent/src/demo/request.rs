@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Asks the sample application and returns its answer.
-/// # Errors A description of the failure.
+/// # Errors
+/// A description of the failure.
 pub(super) async fn ask(address: SocketAddr) -> Result<String, String> {
     match tokio::time::timeout(ANSWER_MAX, exchange(address)).await {
         Ok(Ok(answer)) => body(&answer),

@@ -51,7 +51,8 @@ pub(crate) struct RunAs {
 
 impl RunAs {
     /// Looks up a user by name.
-    /// # Errors The user does not exist, or the agent may not change to it.
+    /// # Errors
+    /// The user does not exist, or the agent may not change to it.
     pub(crate) fn look_up(name: &str) -> Result<RunAs, UserError> {
         let failed = |cause| UserError::LookUp { name: name.to_owned(), cause };
         let user = User::from_name(name).map_err(failed)?;

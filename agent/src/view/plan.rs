@@ -208,8 +208,8 @@ pub(crate) struct Planned {
 
 impl Planned {
     /// Collects what the state knows of the deployment.
-    /// # Errors The group does not exist. Any other reason to refuse the deployment is part of
-    /// the plan.
+    /// # Errors
+    /// The group does not exist. Any other reason to refuse the deployment is part of the plan.
     pub(crate) fn of(state: &State, wish: Submission) -> Result<Self, Refusal> {
         let unknown = || Refusal::UnknownGroup(wish.group.clone());
         let known = state.group(&wish.group).ok_or_else(unknown)?;

@@ -105,7 +105,8 @@ pub(super) fn recoveries(state: &State) -> Vec<RecoveredView> {
 }
 
 /// Returns the recovery that this host offers.
-/// # Errors The reason why the mesh cannot be recovered from here.
+/// # Errors
+/// The reason why the mesh cannot be recovered from here.
 pub(crate) fn recovery(node: &Node, by: &str) -> Result<RecoveryView, Refusal> {
     let offer = node.recovery_offer(by)?;
     let state = node.state();
