@@ -5,6 +5,7 @@
 
 mod aimed;
 mod disasters;
+mod full_disks;
 mod harder;
 mod liars;
 mod troubles;
@@ -100,6 +101,7 @@ impl Plan {
         }
         faults.extend(disasters::faults(&mut chance.fork("disasters"), count, heal_at));
         faults.extend(liars::faults(&mut chance.fork("liars"), count, heal_at));
+        faults.extend(full_disks::faults(&mut chance.fork("full disks"), count, heal_at));
         let groups = work::GROUPS.map(|(name, _)| name);
         let mut spells = watches::spells(&mut chance.fork("outside"), &groups, heal_at);
         spells.extend(watches::late_spell(&mut chance.fork("late spell"), &groups, heal_at));

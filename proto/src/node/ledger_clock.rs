@@ -204,10 +204,22 @@ impl Node {
 
     /// Takes the middle of what was told, or the earlier of two: a clock that lags
     /// follows the entries, and one that is ahead ends deployments too early.
+    ///
+    /// A single host is believed only up to what most voters' wall clocks show. Given up:
+    /// where these lag, so does the clock, by no more than this host's agent was away.
     fn take_clock(&mut self, told: &[LedgerTime], now: Time) {
-        if let Some(middle) = told.get(told.len().saturating_sub(1) / 2) {
-            self.time.ledger.note_current(*middle, now);
+        let Some(&middle) = told.get(told.len().saturating_sub(1) / 2) else { return };
+        if told.len() >= TELLERS {
+            self.time.ledger.note_current(middle, now);
+        } else if let Some(shown) = self.shown_by_most(now) {
+            self.time.ledger.note_current(middle.min(shown), now);
         }
+    }
+
+    /// Returns the time that the wall clocks of most voters have reached.
+    fn shown_by_most(&self, now: Time) -> Option<LedgerTime> {
+        let (walls, most) = self.walls(now);
+        (most > 0 && walls.len() >= most).then(|| walls[walls.len() - most])
     }
 
     /// Prepares the clock before this host stamps its first entry. If it has heard
@@ -229,9 +241,7 @@ impl Node {
             self.take_clock(&told, now);
             return true;
         }
-        let (walls, most) = self.walls(now);
-        if most > 0 && walls.len() >= most {
-            let wall = walls[walls.len() - most];
+        if let Some(wall) = self.shown_by_most(now) {
             let stood = wall.since(self.ledger_now(now));
             tracing::info!(
                 ?stood,

@@ -38,8 +38,10 @@ use crate::wire::{self, Beacon, Heard, Message};
 
 /// Frames that are kept to be sent again.
 const REMEMBERED_MAX: usize = 64;
-/// An index that no ledger reaches.
+/// An index that no ledger reaches; in milliseconds, 35 years.
 const FAR: u64 = 1 << 40;
+/// Ten minutes in milliseconds.
+const MINUTES: u64 = 600_000;
 /// A term that a voter still accepts: the limit is not much higher.
 const FAR_TERM: u64 = 1 << 19;
 
@@ -177,9 +179,16 @@ fn altered_beacon(me: &Node, beacon: Beacon, dice: Dice<'_>) -> Beacon {
             let sealed = beacon.checkpoint.map_or(index, |(sealed, _)| sealed);
             Beacon { checkpoint: Some((sealed, drawn(dice))), ..beacon }
         }
-        5 => Beacon { wall: LedgerTime::from_millis(dice(FAR)), ..beacon },
-        _ => Beacon { clock: Some(LedgerTime::from_millis(dice(FAR))), ..beacon },
+        5 => Beacon { wall: wrong_time(beacon.wall, dice), ..beacon },
+        _ => Beacon { clock: Some(wrong_time(beacon.clock.unwrap_or(beacon.wall), dice)), ..beacon },
     }
+}
+
+/// Returns a time before or after the right one: by minutes, which might be believed, or
+/// by years.
+fn wrong_time(right: LedgerTime, dice: Dice<'_>) -> LedgerTime {
+    let most = if dice(2) == 0 { MINUTES } else { FAR };
+    LedgerTime::from_millis(right.as_millis().saturating_sub(most / 2).saturating_add(dice(most)))
 }
 
 /// Makes a frame of consensus under another voter's number, or under this host's own
