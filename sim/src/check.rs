@@ -16,6 +16,7 @@ mod promises;
 mod recovery;
 mod removal;
 mod rolled_back;
+mod room;
 mod told;
 mod turns;
 mod waves;
@@ -45,6 +46,7 @@ pub use outcomes::Outcomes;
 pub use promises::Promises;
 pub use recovery::Recoveries;
 pub use removal::Removal;
+pub use room::Room;
 pub use told::all_told;
 pub use turns::Turns;
 pub use waves::Waves;
@@ -100,6 +102,8 @@ pub enum Claim {
     Promises,
     /// The ledger reports of a turn only what really ran.
     Outcomes,
+    /// A host does not begin its turn on a full disk.
+    Room,
     /// A recovery is signed, keeps all that its host had, and begins one history.
     Recovery,
 }
@@ -126,6 +130,7 @@ impl fmt::Display for Claim {
             Claim::LedgerTime => "the ledger's time goes on by what passes",
             Claim::RolledBack => "no healthy host stays at a revision that was to be rolled back",
             Claim::Removal => "a host that was taken out has no turn, no vote and no way back",
+            Claim::Room => "no turn begins on a disk that is full",
             Claim::Promises => "what a host promises is on its disk at that moment",
             Claim::Recovery => {
                 "a recovery is signed, keeps what its host had on its disk, and begins one history"
@@ -194,6 +199,7 @@ pub struct Checks {
     pub promises: Promises,
     pub recoveries: Recoveries,
     pub outcomes: Outcomes,
+    pub room: Room,
     numbers: BTreeMap<HostId, HostNo>,
     counterexample: Option<Counterexample>,
 }
@@ -277,6 +283,7 @@ impl Checks {
             self.catch_ups.entry(&self.model),
             self.removal.entry(entry, &self.model, &self.numbers),
             self.outcomes.entry(entry, &self.model, &self.numbers),
+            self.room.entry(&self.model, &self.numbers, now),
         ];
         verdicts.into_iter().for_each(|verdict| self.report(verdict, now));
     }
@@ -310,6 +317,7 @@ impl Checks {
         self.removal.host_down(host);
         self.ledger_time.host_down(host);
         self.outcomes.host_down(host);
+        self.room.host_down(host);
     }
 
     /// Handles the loss of a disk. From now on only the checkers know what the

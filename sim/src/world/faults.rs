@@ -217,7 +217,7 @@ impl World {
                 let how = if free == 0 { "is full" } else { "has room again" };
                 self.say(format!("{host}'s disk {how}"));
                 self.hosts[host.index()].free = Some(free);
-                self.feed(host, Input::Disk { free });
+                self.feed_room(host, free);
             }
             Fault::Drift { host, parts_per_million } => {
                 self.say(format!("{host}'s clock gains {parts_per_million} ppm"));

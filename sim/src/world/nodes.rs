@@ -59,8 +59,16 @@ impl World {
         self.queue.push(now, Event::Bootstrap { host: no, boot });
         self.after_input(no);
         if let Some(free) = self.hosts[no.index()].free {
-            self.feed(no, Input::Disk { free });
+            self.feed_room(no, free);
         }
+    }
+
+    /// Lets a host look at its disk.
+    pub(super) fn feed_room(&mut self, no: HostNo, free: u64) {
+        if self.hosts[no.index()].node.is_some() {
+            self.checks.room.looked(no, free == 0, self.now);
+        }
+        self.feed(no, Input::Disk { free });
     }
 
     /// Dials the addresses of the operator's configuration, which is all that a
