@@ -15,7 +15,7 @@ form! {
         shortage: Shortage,
     }
 
-    struct State = super::State {
+    struct State = super::flat::FlatState<'_> {
         index: u64,
         clock: LedgerTime,
         hosts: Vec<(HostId, Host)>,
