@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::form::Version;
 use crate::group::Tag;
 use crate::id::{GroupName, HostId, MeshId};
 use crate::statement::{InvalidEntry, check_facts};
@@ -37,8 +38,8 @@ pub struct Config {
     pub seed: u64,
     /// The most voters: 1, 3, 5 or 7.
     pub voters_max: u8,
-    /// The newest wire version that the host claims to speak. It is
-    /// [`crate::wire::WIRE`], unless the host plays an agent of an older release.
+    /// The newest wire version that the host speaks. It is [`crate::wire::WIRE`], unless
+    /// the host plays an agent of an older release: then it reads nothing newer.
     pub wire: u16,
     /// The name or id of a host whose place it takes when it joins; empty if none.
     pub replaces: String,
@@ -67,6 +68,11 @@ pub enum InvalidConfig {
 }
 
 impl Config {
+    /// Returns the newest version of stored and sent forms that the agent reads.
+    pub(crate) fn reads(&self) -> Version {
+        Version::read_by(self.wire)
+    }
+
     /// Checks what a node would do its work by, or tell the mesh.
     /// # Errors
     /// The first value that is out of its bounds.

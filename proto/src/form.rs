@@ -8,13 +8,13 @@
 //!
 //! Each thing is written in the oldest version that can say it, so that agents of the
 //! previous release read all but what they cannot know; nothing is said that some agent of
-//! the mesh cannot read (see [`crate::wire::WIRE`]). Reading finds the version in the bytes:
+//! the mesh cannot read (see `State::mesh_version`). Reading finds the version in the bytes:
 //!
 //! - An entry begins with it.
 //! - A frame has it in its envelope.
-//! - A state and a record of the store begin with `MARK` and the version; states count
-//!   their own. The records of version 4 have neither. No number begins with the mark, and
-//!   so no such record does.
+//! - A state and a record of the store begin with `MARK` and the version; states bear
+//!   the number before. The records of version 4 have neither. No number begins with the
+//!   mark, and so no such record does.
 //!
 //! Bytes of a version that is not in the tree are never decoded, because they could be
 //! taken for something else. They are refused with a reason that names the version.
@@ -33,6 +33,7 @@ mod bincoded;
 mod tests;
 pub(crate) mod v4;
 pub(crate) mod v5;
+pub(crate) mod v6;
 pub(crate) mod written;
 
 use std::collections::BTreeMap;
@@ -43,7 +44,7 @@ use crate::node::{Fence, KnownRecovery, Meta};
 use crate::recovery::{Recovery, SignedRecovery};
 use crate::run::Record;
 use crate::state::State;
-use crate::statement::{Report, Statement};
+use crate::statement::{Finding, Report, Statement};
 use crate::wire::{Gossip, Message};
 use written::{As, Formed};
 
@@ -54,19 +55,22 @@ pub enum Version {
     V4,
     /// Adds reports that a disk lacks room.
     V5,
+    /// Adds the version of the mesh. Not released yet, so its forms may still grow.
+    V6,
 }
 
 impl Version {
     /// The oldest version that this agent reads.
     pub const OLDEST: Version = Version::V4;
     /// The newest version that this agent reads.
-    pub const NEWEST: Version = Version::V5;
+    pub const NEWEST: Version = Version::V6;
 
     /// Returns the number that stands in the bytes.
     pub const fn number(self) -> u16 {
         match self {
             Version::V4 => 4,
             Version::V5 => 5,
+            Version::V6 => 6,
         }
     }
 
@@ -77,8 +81,29 @@ impl Version {
         match number {
             4 => Ok(Version::V4),
             5 => Ok(Version::V5),
+            6 => Ok(Version::V6),
             0..4 => Err(Unreadable::Outdated { version: number, reads_from: Version::OLDEST.number() }),
-            6.. => Err(Unreadable::needs(number)),
+            7.. => Err(Unreadable::needs(number, Version::NEWEST)),
+        }
+    }
+
+    /// Returns the newest version that an agent reads which claims to speak this one. An
+    /// agent that plays an earlier release reads no more than that release did.
+    pub const fn read_by(wire: u16) -> Version {
+        match wire {
+            0..5 => Version::V4,
+            5 => Version::V5,
+            6.. => Version::V6,
+        }
+    }
+
+    /// Returns the version with this number, if an agent reads it that reads up to `self`.
+    pub(crate) fn read(self, number: u16) -> Result<Version, Unreadable> {
+        let version = Version::of(number);
+        match version {
+            Ok(version) if version > self => Err(Unreadable::needs(number, self)),
+            Err(Unreadable::NeedsVersion { .. }) => Err(Unreadable::needs(number, self)),
+            Ok(_) | Err(_) => version,
         }
     }
 }
@@ -109,8 +134,8 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
-    pub(crate) const fn needs(version: u16) -> Self {
-        Unreadable::NeedsVersion { needs: version, reads_up_to: Version::NEWEST.number() }
+    pub(crate) const fn needs(version: u16, newest: Version) -> Self {
+        Unreadable::NeedsVersion { needs: version, reads_up_to: newest.number() }
     }
 }
 
@@ -161,36 +186,86 @@ macro_rules! versioned {
 }
 
 versioned! {
-    Statement, |statement| of_statement(statement) => { V4: v4::bodies::Body, V5: v5::bodies::Body }
-    Entry, |entry| of_statement(&entry.statement) => { V4: v4::bodies::Entry, V5: v5::bodies::Entry }
-    Message, |message| of_message(message) => { V4: v4::frames::Message, V5: v5::frames::Message }
-    State, |state| of_state(state) => { V4: crate::state::form_v4::State, V5: crate::state::form_v5::State }
-    SignedRecovery => { V4: v4::bodies::SignedRecovery, V5: v4::bodies::SignedRecovery }
-    Recovery => { V4: v4::bodies::Recovery, V5: v4::bodies::Recovery }
-    Gossip => { V4: v4::frames::Gossip, V5: v4::frames::Gossip }
-    LogEntry => { V4: v4::records::LogEntry, V5: v4::records::LogEntry }
-    Snapshot => { V4: v4::records::Snapshot, V5: v4::records::Snapshot }
-    Hard => { V4: v4::records::Hard, V5: v4::records::Hard }
-    Base => { V4: v4::records::Base, V5: v4::records::Base }
-    Meta => { V4: v4::records::Meta, V5: v4::records::Meta }
-    Record => { V4: v4::records::Turn, V5: v4::records::Turn }
-    Vec<KnownRecovery> => { V4: Vec<v4::records::KnownRecovery>, V5: Vec<v4::records::KnownRecovery> }
-    Fence => { V4: v4::records::Fence, V5: v4::records::Fence }
+    Statement, |statement| of_statement(statement) => {
+        V4: v4::bodies::Body,
+        V5: v5::bodies::Body,
+        V6: v6::bodies::Body
+    }
+    Entry, |entry| of_statement(&entry.statement) => {
+        V4: v4::bodies::Entry,
+        V5: v5::bodies::Entry,
+        V6: v6::bodies::Entry
+    }
+    Message, |message| of_message(message) => {
+        V4: v4::frames::Message,
+        V5: v5::frames::Message,
+        V6: v6::frames::Message
+    }
+    State, |state| of_state(state) => {
+        V4: crate::state::form_v4::State,
+        V5: crate::state::form_v5::State,
+        V6: crate::state::form_v6::State
+    }
+    SignedRecovery => {
+        V4: v4::bodies::SignedRecovery,
+        V5: v4::bodies::SignedRecovery,
+        V6: v4::bodies::SignedRecovery
+    }
+    Recovery => { V4: v4::bodies::Recovery, V5: v4::bodies::Recovery, V6: v4::bodies::Recovery }
+    Gossip => { V4: v4::frames::Gossip, V5: v4::frames::Gossip, V6: v4::frames::Gossip }
+    LogEntry => { V4: v4::records::LogEntry, V5: v4::records::LogEntry, V6: v4::records::LogEntry }
+    Snapshot => { V4: v4::records::Snapshot, V5: v4::records::Snapshot, V6: v4::records::Snapshot }
+    Hard => { V4: v4::records::Hard, V5: v4::records::Hard, V6: v4::records::Hard }
+    Base => { V4: v4::records::Base, V5: v4::records::Base, V6: v4::records::Base }
+    Meta => { V4: v4::records::Meta, V5: v4::records::Meta, V6: v4::records::Meta }
+    Record => { V4: v4::records::Turn, V5: v4::records::Turn, V6: v4::records::Turn }
+    Vec<KnownRecovery> => {
+        V4: Vec<v4::records::KnownRecovery>,
+        V5: Vec<v4::records::KnownRecovery>,
+        V6: Vec<v4::records::KnownRecovery>
+    }
+    Fence => { V4: v4::records::Fence, V5: v4::records::Fence, V6: v4::records::Fence }
 }
 
 fn of_statement(statement: &Statement) -> Version {
     match statement {
+        // An agent that does not speak the version stops here, before it meets an entry,
+        // frame or record that it cannot read.
+        Statement::Finding(Finding::MeshVersion(version)) => Version::of(*version).unwrap_or(Version::NEWEST),
         Statement::Report(Report::RoomReported { .. }) => Version::V5,
         Statement::Intent(_) | Statement::Report(_) | Statement::Finding(_) => Version::V4,
     }
 }
 
 fn of_message(message: &Message) -> Version {
-    if let Message::Propose { statement, .. } = message { of_statement(statement) } else { Version::V4 }
+    match message {
+        Message::Propose { statement, .. } => of_statement(statement),
+        // New kinds of messages go before this arm. They may be sent only once
+        // `State::mesh_version` is their version.
+        Message::Beacon(_)
+        | Message::Raft(_)
+        | Message::Want { .. }
+        | Message::Committed(_)
+        | Message::Snapshot(_)
+        | Message::Progress(_)
+        | Message::Look { .. }
+        | Message::Seen { .. }
+        | Message::Confirm { .. }
+        | Message::Confirmed { .. }
+        | Message::WhereAre(_)
+        | Message::Places(_)
+        | Message::Recoveries(_) => Version::V4,
+    }
 }
 
 fn of_state(state: &State) -> Version {
-    if state.has_shortages() { Version::V5 } else { Version::V4 }
+    if state.has_version() {
+        Version::V6
+    } else if state.has_shortages() {
+        Version::V5
+    } else {
+        Version::V4
+    }
 }
 
 /// Encodes an entry for the log.
@@ -198,51 +273,36 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
     [entry.version().number().to_be_bytes().as_slice(), &entry.encode()].concat()
 }
 
-/// Decodes what [`encode_entry`] wrote.
+/// Decodes what [`encode_entry`] wrote, in versions up to `newest`.
 /// # Errors
 /// The reason why it cannot be read.
-pub(crate) fn decode_entry(bytes: &[u8]) -> Result<Entry, Unreadable> {
+pub(crate) fn decode_entry(bytes: &[u8], newest: Version) -> Result<Entry, Unreadable> {
     let (number, form) = bytes.split_first_chunk().ok_or(Unreadable::Malformed)?;
-    Entry::from_form(form, Version::of(u16::from_be_bytes(*number))?)
+    Entry::from_form(form, newest.read(u16::from_be_bytes(*number))?)
 }
 
 /// The byte before the version of a state, and of a record that is newer than version 4.
 const MARK: u8 = 255;
-/// The numbers that states of versions 4 and 5 bear: they count their own.
-const STATE_OF_V4: u16 = 3;
-const STATE_OF_V5: u16 = 4;
-
 /// Encodes the folded state.
 pub(crate) fn encode_state(state: &State) -> Vec<u8> {
-    let number = match state.version() {
-        Version::V4 => STATE_OF_V4,
-        Version::V5 => STATE_OF_V5,
-    };
-    let [high, low] = number.to_be_bytes();
+    let [high, low] = (state.version().number() - 1).to_be_bytes();
     [[MARK, high, low].as_slice(), &Versioned::encode(state)].concat()
 }
 
-/// Decodes what [`encode_state`] wrote. The parts of the state may contradict each other.
+/// Decodes what [`encode_state`] wrote, in versions up to `newest`. The parts of the state
+/// may contradict each other.
 /// # Errors
 /// The reason why it cannot be read.
-pub(crate) fn decode_state(bytes: &[u8]) -> Result<State, Unreadable> {
+pub(crate) fn decode_state(bytes: &[u8], newest: Version) -> Result<State, Unreadable> {
     let (number, form) = marked(bytes).ok_or(Unreadable::Malformed)?;
-    let version = match number {
-        STATE_OF_V4 => Version::V4,
-        STATE_OF_V5 => Version::V5,
-        0..STATE_OF_V4 => {
-            return Err(Unreadable::Outdated { version: number, reads_from: STATE_OF_V4 });
-        }
-        newer => return Err(Unreadable::NeedsVersion { needs: newer, reads_up_to: STATE_OF_V5 }),
-    };
-    State::from_form(form, version)
+    State::from_form(form, newest.read(number.saturating_add(1))?)
 }
 
 /// Encodes a record of the store.
 pub(crate) fn encode_record<T: Versioned>(record: &T) -> Vec<u8> {
     match record.version() {
         Version::V4 => record.encode(),
-        version @ Version::V5 => {
+        version @ (Version::V5 | Version::V6) => {
             let [high, low] = version.number().to_be_bytes();
             [[MARK, high, low].as_slice(), &record.encode()].concat()
         }
@@ -263,10 +323,14 @@ pub(crate) fn decode_record<T: Versioned>(bytes: &[u8]) -> Result<T, Unreadable>
 /// taken for damage.
 /// # Errors
 /// The reason why that record cannot be read. The other half is its key.
-pub(crate) fn check_records(contents: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<(), (&[u8], Unreadable)> {
+pub(crate) fn check_records(
+    contents: &BTreeMap<Vec<u8>, Vec<u8>>,
+    newest: Version,
+) -> Result<(), (&[u8], Unreadable)> {
     for (key, record) in contents {
         if let Some((number, _)) = marked(record) {
-            version_of_marked(number).map_err(|why| (key.as_slice(), why))?;
+            let version = version_of_marked(number).and_then(|version| newest.read(version.number()));
+            version.map_err(|why| (key.as_slice(), why))?;
         }
     }
     Ok(())

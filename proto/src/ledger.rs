@@ -35,7 +35,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 use crate::entry::{Entry, Index};
-use crate::form;
+use crate::form::{self, Version};
 use crate::id::VoterId;
 use crate::io::WriteId;
 use consensus::{Consensus, Ready};
@@ -138,6 +138,8 @@ pub(crate) struct Ledger {
     seals: VecDeque<(Index, Seal)>,
     /// True if the ledger takes part in nothing any longer.
     is_stopped: bool,
+    /// The newest version of states that this host reads.
+    reads: Version,
 }
 
 impl Ledger {
@@ -164,7 +166,13 @@ impl Ledger {
             checkpoint: None,
             seals: VecDeque::new(),
             is_stopped: false,
+            reads: Version::NEWEST,
         }
+    }
+
+    /// Lets it refuse snapshots of a newer version than this.
+    pub(crate) fn reading(self, reads: Version) -> Self {
+        Ledger { reads, ..self }
     }
 
     /// Begins the ledger of a mesh: one voter, an empty state, index 1.
@@ -317,7 +325,7 @@ impl Ledger {
         match &mut self.role {
             Role::Following(_) => Err(Refused::NotVoting),
             Role::Voting(consensus) => {
-                guard::check(self.me, &self.voters, consensus, &message)?;
+                guard::check(self.me, &self.voters, consensus, &message, self.reads)?;
                 consensus.step(message);
                 Ok(())
             }

@@ -26,7 +26,6 @@ pub mod recovery;
 pub mod revision;
 pub mod rollout;
 mod run;
-pub mod service;
 pub mod state;
 pub mod statement;
 pub mod suggest;

@@ -41,7 +41,7 @@ use rand_chacha::rand_core::SeedableRng;
 use crate::alarm::watch::Watch;
 use crate::config::Config;
 use crate::entry::{Entry, HostRecord, Index};
-use crate::form::{self, Unreadable};
+use crate::form::{self, Unreadable, Version};
 use crate::id::{DeploymentId, HostId, VoterId};
 use crate::io::{Input, Outcome, Output};
 use crate::ledger::{Content, Ledger, LogEntry, Restored, Seal};
@@ -153,8 +153,8 @@ pub struct Node {
     leaderless_since: Option<Time>,
     /// Addresses that members told of themselves and that are not in the ledger yet.
     moved: BTreeMap<HostId, Vec<String>>,
-    /// Neighbours that have sent frames of a newer version.
-    newer: BTreeSet<HostId>,
+    /// Neighbours that have sent what this agent does not read, and the reason.
+    newer: BTreeMap<HostId, Unreadable>,
     /// Neighbours that held another state than this host.
     contradicted_by: BTreeSet<HostId>,
     /// The number of heartbeats that claimed more of this host's log than there is.
@@ -174,7 +174,7 @@ impl Node {
     /// something that was promised from it.
     pub fn start(config: Config, stored: Stored, now: Time) -> Result<Node, StartError> {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        form::check_records(&stored.contents).map_err(StartError::of_record)?;
+        form::check_records(&stored.contents, config.reads()).map_err(StartError::of_record)?;
         let mut meta = Meta::read(&config, &stored.contents, &mut rng)?;
         let account = Account::open(&stored).map_err(StartError::Forgotten)?;
         let stored = stored.contents;
@@ -186,16 +186,16 @@ impl Node {
             // may be stored, or nobody knows what.
             meta.voter = VoterId(rng.next_u64().max(1));
         }
-        let ledger = Ledger::empty(meta.voter, config.seed, config.log_kept);
+        let ledger = Ledger::empty(meta.voter, config.seed, config.log_kept).reading(config.reads());
         let is_first = restored.is_none() && meta.incarnation == 1;
         let (state, ledger) = match restored {
             Some(restored) => {
-                let state = State::decode(&restored.snapshot.state, restored.snapshot.index)
+                let state = State::decode(&restored.snapshot.state, restored.snapshot.index, config.reads())
                     .map_err(StartError::of_snapshot)?;
                 (state, ledger.restore(restored))
             }
             None if config.founds && is_first => {
-                let state = State::founding();
+                let state = State::founded_by(config.wire);
                 let genesis = *blake3::hash(&config.mesh.0).as_bytes();
                 let encoded = state.encode();
                 (state, ledger.found(genesis, encoded))
@@ -237,7 +237,7 @@ impl Node {
             asked_where: None,
             leaderless_since: None,
             moved: BTreeMap::new(),
-            newer: BTreeSet::new(),
+            newer: BTreeMap::new(),
             contradicted_by: BTreeSet::new(),
             beyond_log: 0,
             recoveries: recovery::Recoveries::read(&stored)?,
@@ -375,9 +375,9 @@ impl Node {
 }
 
 /// Decodes our own entry; `None` if consensus made the log entry for itself.
-fn decode_entry(entry: &LogEntry) -> Result<Option<Entry>, Unreadable> {
+fn decode_entry(entry: &LogEntry, newest: Version) -> Result<Option<Entry>, Unreadable> {
     match &entry.content {
-        Content::Entry(bytes) => form::decode_entry(bytes).map(Some),
+        Content::Entry(bytes) => form::decode_entry(bytes, newest).map(Some),
         Content::Empty | Content::Voters(_) => Ok(None),
         Content::Recovered(signed) => Ok(Some(recovery::as_entry(signed))),
     }

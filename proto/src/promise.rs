@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::entry::Index;
+use crate::form::Version;
 use crate::id::{DeploymentId, MeshId, VoterId};
 use crate::ledger::{Content, Kind, LogEntry, OnDisk, RaftMessage};
 use crate::lifecycle::LifecycleEvent;
@@ -56,7 +57,7 @@ impl Promise {
     /// Returns the promise that a frame makes; `None` if it makes none, or is not a
     /// frame of this mesh.
     pub fn of(mesh: MeshId, frame: &[u8]) -> Option<Promise> {
-        match wire::unframe(mesh, frame).ok()?.1 {
+        match wire::unframe(mesh, frame, Version::NEWEST).ok()?.1 {
             Message::Beacon(beacon) => Some(Promise::Head { index: beacon.index }),
             Message::Raft(message) => of_consensus(&message),
             Message::Propose { .. }
@@ -100,7 +101,7 @@ fn places(append: &RaftMessage) -> Vec<(Index, u64)> {
 /// Returns a beacon with another hash of the ledger, as a host would send whose
 /// ledger differs; `None` if the frame is not a beacon at this index.
 pub fn falsified(mesh: MeshId, frame: &[u8], index: Index) -> Option<Vec<u8>> {
-    let (history, message) = wire::unframe(mesh, frame).ok()?;
+    let (history, message) = wire::unframe(mesh, frame, Version::NEWEST).ok()?;
     match message {
         Message::Beacon(mut beacon) if beacon.index == index && index > 0 => {
             beacon.hash[0] ^= 1;

@@ -26,11 +26,15 @@ use crate::time::LedgerTime;
 ///   counts only if that host proposed it, so frames of older agents are refused.
 /// - 5: a host says that its disk lacks room for its turn. Until all agents of a
 ///   mesh know that, no host says it, so frames of version 4 are read.
+/// - 6: the ledger says which version the mesh has moved to, and older agents no
+///   longer join it. Not released yet.
 pub const WIRE: u16 = Version::NEWEST.number();
 /// The first version that knows `TurnDeferred`.
 pub(crate) const DEFERRAL_SINCE: u16 = 3;
 /// The first version that knows `RoomReported`.
 pub(crate) const ROOM_SINCE: u16 = 5;
+/// The first version in which the ledger says which version the mesh has.
+pub(crate) const MESH_VERSION_SINCE: u16 = 6;
 /// The longest frame, in bytes. That is far more than the snapshot of a mesh of
 /// 10,000 hosts with fifty past deployments, which takes a few megabytes.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -156,17 +160,17 @@ pub fn proposal(mesh: MeshId, id: ProposalId, statement: Statement) -> Vec<u8> {
     )
 }
 
-/// Takes a message out of its envelope.
-pub(crate) fn unframe(mesh: MeshId, frame: &[u8]) -> Result<(History, Message), WireError> {
-    open(mesh, frame)
+/// Takes a message out of its envelope, in a version up to `newest`.
+pub(crate) fn unframe(mesh: MeshId, frame: &[u8], newest: Version) -> Result<(History, Message), WireError> {
+    open(mesh, frame, newest)
 }
 
-/// Takes what was published out of its envelope.
-pub(crate) fn ungossip(mesh: MeshId, frame: &[u8]) -> Result<(History, Gossip), WireError> {
-    open(mesh, frame)
+/// Takes what was published out of its envelope, in a version up to `newest`.
+pub(crate) fn ungossip(mesh: MeshId, frame: &[u8], newest: Version) -> Result<(History, Gossip), WireError> {
+    open(mesh, frame, newest)
 }
 
-fn open<T: Versioned>(mesh: MeshId, frame: &[u8]) -> Result<(History, T), WireError> {
+fn open<T: Versioned>(mesh: MeshId, frame: &[u8], newest: Version) -> Result<(History, T), WireError> {
     if frame.len() < ENVELOPE_LEN || frame.len() > FRAME_BYTES_MAX {
         return Err(WireError::Length);
     }
@@ -175,7 +179,7 @@ fn open<T: Versioned>(mesh: MeshId, frame: &[u8]) -> Result<(History, T), WireEr
         return Err(WireError::OtherMesh);
     }
     let version =
-        Version::of(u16::from_be_bytes([envelope[16], envelope[17]])).map_err(WireError::Unreadable)?;
+        newest.read(u16::from_be_bytes([envelope[16], envelope[17]])).map_err(WireError::Unreadable)?;
     let number =
         |at: usize| envelope[at..at + 8].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
     let history = History { epoch: number(18), id: number(26) };

@@ -19,6 +19,7 @@ mod rolled_back;
 mod room;
 mod told;
 mod turns;
+mod versions;
 mod waves;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ pub use removal::Removal;
 pub use room::Room;
 pub use told::all_told;
 pub use turns::Turns;
+pub use versions::Versions;
 pub use waves::Waves;
 
 /// The claims that must hold in every run.
@@ -106,6 +108,8 @@ pub enum Claim {
     Room,
     /// A recovery is signed, keeps all that its host had, and begins one history.
     Recovery,
+    /// The mesh moves on only with all its members, and never back.
+    Versions,
 }
 
 impl fmt::Display for Claim {
@@ -136,6 +140,7 @@ impl fmt::Display for Claim {
                 "a recovery is signed, keeps what its host had on its disk, and begins one history"
             }
             Claim::Outcomes => "what the ledger says of a turn is what ran",
+            Claim::Versions => "the mesh moves to a version that all its members speak, and never back",
         })
     }
 }
@@ -200,6 +205,7 @@ pub struct Checks {
     pub recoveries: Recoveries,
     pub outcomes: Outcomes,
     pub room: Room,
+    pub versions: Versions,
     numbers: BTreeMap<HostId, HostNo>,
     counterexample: Option<Counterexample>,
 }
@@ -207,6 +213,11 @@ pub struct Checks {
 impl Checks {
     pub fn know(&mut self, id: HostId, no: HostNo) {
         self.numbers.insert(id, no);
+    }
+
+    /// The agent of the founder has this version.
+    pub fn founded_by(&mut self, version: u16) {
+        self.model.begin_at(version);
     }
 
     pub fn number(&self, id: HostId) -> Option<HostNo> {
@@ -257,6 +268,8 @@ impl Checks {
                 }
             }
         }
+        let verdict = self.versions.folded(host, node, &self.numbers);
+        self.report(verdict, now);
         self.ledger_time.folded(host, index, now);
         let verdict = self.agreement.sees(host, index, head);
         self.report(verdict, now);
@@ -332,6 +345,8 @@ impl Checks {
         let verdict = self.removal.sees(host, node);
         self.report(verdict, now);
         let verdict = self.recoveries.sees(host, node);
+        self.report(verdict, now);
+        let verdict = Versions::sees(host, node);
         self.report(verdict, now);
     }
 

@@ -56,14 +56,17 @@ impl FromStr for HostNo {
     }
 }
 
-/// The properties of a host that never change.
+/// The properties of a host. Only its agent changes, and then its wire version.
 #[derive(Clone, Debug)]
 pub struct Profile {
     pub tags: BTreeSet<Tag>,
     pub zone: String,
-    /// The wire version of its agent.
+    /// The wire version of its agent. It reads nothing newer.
     pub wire: u16,
 }
+
+/// The wire version of the previous release.
+pub const WIRE_BEFORE: u16 = WIRE - 1;
 
 impl Default for Profile {
     fn default() -> Self {
@@ -119,6 +122,8 @@ pub struct SimHost {
     /// The host was removed from the mesh and switched off for good.
     pub is_off: bool,
     pub tuning: Tuning,
+    /// The reason why its agent did not start, the last time.
+    pub refuses: Option<String>,
     /// The group at which the fold of its agent panics: see [`Config::fold_panics_on`].
     pub fold_panics_on: Option<GroupName>,
 }
@@ -155,6 +160,7 @@ impl SimHost {
             was_wiped: false,
             is_off: false,
             tuning: Tuning::default(),
+            refuses: None,
             fold_panics_on: None,
         }
     }

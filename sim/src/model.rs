@@ -82,6 +82,8 @@ pub struct Model {
     proposed: repeats::Proposed,
     /// The number of recoveries of the mesh.
     recoveries: Vec<proto::recovery::SignedRecovery>,
+    /// The version that the ledger says the mesh has; 0 before version 6.
+    version: u16,
 }
 
 /// An event that comes due by the ledger's clock. Events are handled in the
@@ -173,6 +175,7 @@ impl Model {
             Statement::Finding(Finding::Tick) => {}
             Statement::Finding(Finding::Finished { deployment }) => self.finish(*deployment),
             Statement::Finding(Finding::Spelled(submission)) => self.submit(submission),
+            Statement::Finding(Finding::MeshVersion(version)) => self.move_to(*version),
         }
     }
 

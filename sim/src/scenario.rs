@@ -196,6 +196,11 @@ enum Expectation {
         group: GroupName,
         bundle: Option<String>,
     },
+    /// The reason why the host takes no part: a part of the text.
+    Says {
+        host: HostNo,
+        words: String,
+    },
     Healthy {
         group: GroupName,
         hosts: u32,

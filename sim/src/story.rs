@@ -240,6 +240,10 @@ impl Story {
     pub fn entry(&mut self, now: Moment, entry: &Entry, model: &Model) {
         let line = match &entry.statement {
             Statement::Finding(Finding::Tick) => return,
+            Statement::Finding(Finding::MeshVersion(version)) => {
+                self.tell(now, format!("the mesh moves to version {version}"));
+                return;
+            }
             Statement::Report(Report::HostJoined(record)) => {
                 self.down.remove(&record.host);
                 format!("{} joins", self.host(record.host))

@@ -31,7 +31,7 @@ use crate::check::{Checks, Claim, Violation};
 use crate::clock::Moment;
 use crate::disk::Crash;
 use crate::hooks::{Bundle, CANCEL_TAKES};
-use crate::host::{HostNo, Profile, SimHost};
+use crate::host::{FOUNDER, HostNo, Profile, SimHost};
 use crate::network::{Boot, Network, Quality};
 use crate::record::Record;
 use crate::story::Story;
@@ -133,6 +133,9 @@ impl World {
     /// ledger.
     pub fn add_host(&mut self, profile: Profile) -> HostNo {
         let no = HostNo::from_index(self.hosts.len());
+        if no == FOUNDER {
+            self.checks.founded_by(profile.wire);
+        }
         let host = SimHost::new(no, profile);
         self.numbers.insert(host.id, no);
         self.checks.know(host.id, no);

@@ -141,7 +141,7 @@ fn judged(refusal: &Refusal) -> (StatusCode, bool) {
         Refusal::NotJoined(_) | Refusal::Leaving | Refusal::Halted(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, false)
         }
-        Refusal::Removed { .. } => (StatusCode::GONE, false),
+        Refusal::Removed { .. } | Refusal::MeshIsNewer { .. } => (StatusCode::GONE, false),
     }
 }
 

@@ -59,6 +59,14 @@ impl Freshness {
             }
             return old;
         }
+        let lag = node.newest_heard().saturating_sub(state.index());
+        if (state.index() == 0 || lag > LAG_MAX)
+            && let Some(cause) = node.newer_heard()
+        {
+            let message =
+                format!("what other hosts send {cause}: install the version of the agent that they have");
+            return Freshness { stalled: Some(Why::new("MESH_IS_NEWER", message, &[])), as_of: None };
+        }
         if state.index() == 0 {
             let message = "this host has heard nothing of its mesh yet, so it has nothing to show";
             return Freshness { stalled: Some(Why::new("NO_LEDGER", message.into(), &[])), as_of: None };
@@ -68,7 +76,6 @@ impl Freshness {
                          each of them, and its disk";
             return Freshness::old("NO_LEADER", cause, since.to_ledger().max(state.clock()), &[]);
         }
-        let lag = node.newest_heard().saturating_sub(state.index());
         if lag > LAG_MAX {
             let cause = format!("this host has {lag} entries of the ledger still to fetch");
             let lag = u32::try_from(lag).unwrap_or(u32::MAX);

@@ -101,6 +101,9 @@ fn words(state: &State, statement: &Statement) -> String {
     let name = |host: &HostId| name_of(state, *host);
     match statement {
         Statement::Finding(Finding::Tick) => "time passed".into(),
+        Statement::Finding(Finding::MeshVersion(version)) => format!(
+            "the mesh moved to version {version}, which all its agents speak; older agents no longer take part"
+        ),
         Statement::Report(Report::HostJoined(record)) if !record.replaces.is_empty() => {
             format!("{} joined in the place of {}, or came back", record.name, record.replaces)
         }

@@ -43,6 +43,7 @@ pub(crate) enum Body {
     TurnBegunAnew { deployment: DeploymentId, host: HostId, event: LifecycleEvent, attempt: u8 },
     MeshRecovered(Box<SignedRecovery>),
     RoomReported { deployment: DeploymentId, host: HostId, shortage: Option<Shortage> },
+    MeshVersion(u16),
 }
 
 impl From<Statement> for Body {
@@ -54,6 +55,7 @@ impl From<Statement> for Body {
                 Finding::Tick => Body::Tick,
                 Finding::Finished { deployment } => Body::Finished { deployment },
                 Finding::Spelled(submission) => Body::Submitted(submission),
+                Finding::MeshVersion(version) => Body::MeshVersion(version),
             },
         }
     }
@@ -116,6 +118,7 @@ impl From<Body> for Statement {
         match body {
             Body::Tick => Finding::Tick.into(),
             Body::Finished { deployment } => Finding::Finished { deployment }.into(),
+            Body::MeshVersion(version) => Finding::MeshVersion(version).into(),
             Body::Submitted(submission) if submission.kind().is_by_mesh() => {
                 Finding::Spelled(submission).into()
             }

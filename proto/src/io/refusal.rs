@@ -111,6 +111,17 @@ pub enum Refusal {
         /// The time at which it was taken out.
         at: LedgerTime,
     },
+    /// The mesh uses what the host's agent cannot read.
+    #[error(
+        "this mesh has moved to version {mesh}, and this agent speaks up to {agent}: install the newer agent again, \
+         and start it"
+    )]
+    MeshIsNewer {
+        /// The version of the mesh.
+        mesh: u16,
+        /// The newest version that the agent speaks.
+        agent: u16,
+    },
     /// Every host works this out from the ledger, and this one comes to another result.
     #[error("the ledger does not lead to this (any longer)")]
     NotDue,
@@ -435,6 +446,9 @@ impl Refusal {
             Refusal::Removed { at } => ("REMOVED", vec![("at_ms", at.as_millis())]),
             Refusal::LastHost => ("LAST_HOST", vec![]),
             Refusal::NotDue => ("NOT_DUE", vec![]),
+            Refusal::MeshIsNewer { mesh, agent } => {
+                ("MESH_IS_NEWER", vec![("mesh", (*mesh).into()), ("agent", (*agent).into())])
+            }
             Refusal::StillVotes { .. } => ("STILL_VOTES", vec![]),
             Refusal::Limit { limit, .. } => ("LIMIT", vec![("limit", *limit)]),
             Refusal::NotCommitted { .. } => ("NOT_COMMITTED", vec![]),

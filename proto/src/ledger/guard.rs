@@ -10,6 +10,7 @@ use super::consensus::Consensus;
 use super::message::{CONTEXT_MAX, Kind, RaftMessage};
 use super::voters::Voters;
 use super::{Content, NUMBER_MAX, Snapshot};
+use crate::form::Version;
 use crate::id::VoterId;
 
 /// The most terms that a peer may be ahead. Terms grow by elections only; a larger
@@ -48,6 +49,7 @@ pub(super) fn check(
     voters: &Voters,
     consensus: &Consensus,
     message: &RaftMessage,
+    newest: Version,
 ) -> Result<(), Refused> {
     let refuse_if = |broken: bool, why: Refused| if broken { Err(why) } else { Ok(()) };
     let term = consensus.hard_state().term;
@@ -68,7 +70,9 @@ pub(super) fn check(
             check_leader(consensus, message)?;
             refuse_if(message.commit > consensus.log().last_index(), Refused::BeyondLog)
         }
-        Kind::Snapshot => check_leader(consensus, message).and_then(|()| check_snapshot(consensus, message)),
+        Kind::Snapshot => {
+            check_leader(consensus, message).and_then(|()| check_snapshot(consensus, message, newest))
+        }
         Kind::AppendResponse => check_answer(consensus, message),
         Kind::TimeoutNow => {
             let leads = message.term == term && consensus.leads_in_term() == Some(message.from);
@@ -123,7 +127,7 @@ fn check_answer(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refu
     if message.index > last || hint > last { Err(Refused::Contradiction) } else { Ok(()) }
 }
 
-fn check_snapshot(consensus: &Consensus, message: &RaftMessage) -> Result<(), Refused> {
+fn check_snapshot(consensus: &Consensus, message: &RaftMessage, newest: Version) -> Result<(), Refused> {
     let sound = |snapshot: &&Snapshot| snapshot.is_sound() && snapshot.term <= message.term;
     let snapshot = message.snapshot.as_ref().filter(sound).ok_or(Refused::Snapshot)?;
     let known = consensus.log().term_at(snapshot.index);
@@ -131,7 +135,9 @@ fn check_snapshot(consensus: &Consensus, message: &RaftMessage) -> Result<(), Re
     if committed && known.is_some_and(|known| known != snapshot.term) {
         return Err(Refused::Contradiction);
     }
-    crate::state::State::decode(&snapshot.state, snapshot.index).map(drop).map_err(|_| Refused::Snapshot)
+    crate::state::State::decode(&snapshot.state, snapshot.index, newest)
+        .map(drop)
+        .map_err(|_| Refused::Snapshot)
 }
 
 #[cfg(test)]

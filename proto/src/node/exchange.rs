@@ -22,7 +22,7 @@ impl Node {
     }
 
     pub(super) fn on_frame(&mut self, from: HostId, frame: &[u8], now: Time) {
-        let (history, message) = match wire::unframe(self.config.mesh, frame) {
+        let (history, message) = match wire::unframe(self.config.mesh, frame, self.config.reads()) {
             Ok(read) => read,
             Err(error) => return self.on_unread(from, error),
         };
@@ -56,12 +56,20 @@ impl Node {
     /// follows nothing that it says.
     fn on_unread(&mut self, from: HostId, error: WireError) {
         match error {
-            WireError::Unreadable(Unreadable::NeedsVersion { needs, .. }) if self.newer.insert(from) => {
-                tracing::warn!(%from, needs, "a newer agent's frame is refused: install its version here too");
-            }
-            WireError::Length | WireError::OtherMesh | WireError::Unreadable(_) => {
+            WireError::Unreadable(cause @ Unreadable::NeedsVersion { .. }) => self.note_newer(from, cause),
+            WireError::Length
+            | WireError::OtherMesh
+            | WireError::Unreadable(Unreadable::Outdated { .. } | Unreadable::Malformed) => {
                 tracing::debug!(%from, %error, "frame refused");
             }
+        }
+    }
+
+    /// Notes that a neighbour sends what this agent does not read. It is logged once for
+    /// each neighbour.
+    pub(super) fn note_newer(&mut self, from: HostId, cause: Unreadable) {
+        if self.newer.insert(from, cause).is_none() {
+            tracing::warn!(%from, %cause, "a newer agent's message is refused: install its version here too");
         }
     }
 

@@ -18,9 +18,10 @@ use super::exchange::pick;
 use super::witnesses::WITNESSES;
 use super::{Node, Why};
 use crate::entry::Index;
+use crate::form::Unreadable;
 use crate::id::HostId;
 use crate::ledger::{LogEntry, Seal, Snapshot};
-use crate::state::State;
+use crate::state::{NotAState, State};
 use crate::time::Time;
 use crate::wire::Message;
 
@@ -177,8 +178,12 @@ impl Node {
         if !is_asked || !self.ledger.is_following() || snapshot.index <= self.ledger.head().0 {
             return;
         }
-        if let Err(error) = State::decode(&snapshot.state, snapshot.index) {
-            tracing::warn!(%from, %error, "a neighbour's snapshot cannot be used");
+        if let Err(error) = State::decode(&snapshot.state, snapshot.index, self.config.reads()) {
+            if let NotAState::Unreadable(cause @ Unreadable::NeedsVersion { .. }) = error {
+                self.note_newer(from, cause);
+            } else {
+                tracing::warn!(%from, %error, "a neighbour's snapshot cannot be used");
+            }
             return;
         }
         self.wanted = None;

@@ -117,9 +117,10 @@ impl Node {
     /// checkpoints, and were folded once without a panic.
     fn refolded(&self) -> State {
         let Some(snapshot) = self.ledger.newest_snapshot() else { return State::default() };
-        let mut state = State::decode(&snapshot.state, snapshot.index).unwrap_or_default();
+        let mut state =
+            State::decode(&snapshot.state, snapshot.index, self.config.reads()).unwrap_or_default();
         for logged in self.ledger.held_after(state.index()).unwrap_or_default() {
-            match decode_entry(&logged) {
+            match decode_entry(&logged, self.config.reads()) {
                 Ok(Some(entry)) => drop(state.apply(logged.index, &entry)),
                 Ok(None) => state.skip(logged.index),
                 Err(_) => return state,

@@ -28,6 +28,7 @@ use std::collections::VecDeque;
 
 use super::Node;
 use crate::entry::{Creator, HostRecord, Index, ProposalId, Submission, TurnOutcome};
+use crate::form::Version;
 use crate::id::{DeploymentId, HostId, VoterId};
 use crate::ledger::{Content, Kind, LogEntry, RaftMessage, Snapshot};
 use crate::lifecycle::LifecycleEvent;
@@ -78,7 +79,7 @@ impl Liar {
             let old = dice(self.sent.len() as u64);
             return self.sent.get(usize::try_from(old).ok()?).cloned();
         }
-        let (history, message) = wire::unframe(mesh, frame).ok()?;
+        let (history, message) = wire::unframe(mesh, frame, Version::NEWEST).ok()?;
         let lie = match message {
             // Only the leader takes proposals.
             Message::Beacon(beacon) => match dice(if to.ledger.is_leader() { 6 } else { 3 }) {
@@ -122,7 +123,7 @@ impl Liar {
         let rollouts: Vec<&Rollout> = me.state.running().collect();
         let rollout = pick(&rollouts, dice).copied();
         let deployment = rollout.map(|rollout| rollout.submission.deployment);
-        let statement = match dice(8) {
+        let statement = match dice(9) {
             0 => Report::HostJoined(HostRecord { tags: Default::default(), ..record }).into(),
             1 => Report::HostJoined(HostRecord { incarnation: record.incarnation + 9, ..record }).into(),
             2 => Report::TurnStarted { deployment: deployment?, host }.into(),
@@ -130,6 +131,7 @@ impl Liar {
                 Report::TurnEnded { deployment: deployment?, host, outcome: TurnOutcome::Succeeded }.into()
             }
             4 => Finding::Finished { deployment: deployment? }.into(),
+            8 => Finding::MeshVersion(me.state.mesh_version().saturating_add(1)).into(),
             5 => Finding::Spelled(Box::new(forged(&rollout?.submission, dice))).into(),
             _ => {
                 let group = rollout?.submission.group.clone();

@@ -77,11 +77,7 @@ impl Node {
             ToRead {
                 watched,
                 alarm: alarm.clone(),
-                said: self
-                    .state
-                    .alarms()
-                    .standing_in(&group.group.name, deployment, alarm)
-                    .map(|standing| standing.state),
+                said: group.alarm_in(deployment, alarm).map(|standing| standing.state),
                 place: self.place(&mut places, duty, &group.group, up),
             }
         });
@@ -93,13 +89,14 @@ impl Node {
     fn triggers_here(&mut self, up: &[HostId]) -> Vec<ToTell> {
         let mut places = self.take_places();
         let mut to_tell = Vec::new();
-        let notifications = self.state.notifications();
-        for (name, group) in self.state.groups() {
+        for group in self.state.groups().values() {
             for trigger in &group.group.triggers {
-                let mut waiting = notifications.undelivered(name, trigger).peekable();
-                let bell = Bell { group: name.clone(), trigger: trigger.name.clone() };
-                let cursor = notifications.cursor(name, &trigger.name);
-                let Some(cursor) = cursor.filter(|_| waiting.peek().is_some()) else { continue };
+                let mut waiting = group.to_tell(trigger).peekable();
+                let bell = Bell { group: group.group.name.clone(), trigger: trigger.name.clone() };
+                let Some(cursor) = group.cursors.get(&trigger.name).filter(|_| waiting.peek().is_some())
+                else {
+                    continue;
+                };
                 let duty = format!("trigger {} {}", bell.group, bell.trigger);
                 if self.place(&mut places, duty, &group.group, up) == Some(0) {
                     let waiting = waiting.take(AHEAD_MAX).cloned().collect();

@@ -34,7 +34,7 @@ impl Node {
     /// Takes a published frame that came by way of a neighbour. It can only hold
     /// progress. Nothing proves which host published it, so it is only shown.
     pub(super) fn on_gossip(&mut self, by: HostId, frame: &[u8]) {
-        match wire::ungossip(self.config.mesh, frame) {
+        match wire::ungossip(self.config.mesh, frame, self.config.reads()) {
             Ok((history, Gossip::Progress(heard))) if history == self.history() => {
                 self.on_progress(heard.into())
             }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Node;
 use super::proposals::GIVE_UP_AFTER;
 use crate::entry::{Entry, ProposalId, STATEMENT_BYTES_MAX};
-use crate::form::Versioned as _;
+use crate::form::{Version, Versioned as _};
 use crate::id::HostId;
 use crate::statement::{Finding, Statement};
 use crate::time::Time;
@@ -131,6 +131,22 @@ impl Node {
         if statement == Finding::Tick.into() && self.state.next_timer().is_some_and(|timer| timer > at) {
             return;
         }
-        self.ledger.propose(&Entry { at, proposal, statement });
+        if self.is_read_by_all(proposal.host, &statement) {
+            self.ledger.propose(&Entry { at, proposal, statement });
+        }
+    }
+
+    /// Returns true if every member can read this statement. Even an entry that the fold
+    /// refuses would stop a host that cannot read it, so it must not get into the ledger.
+    ///
+    /// The mesh moves to a newer version only if no entry is on its way: a host could be
+    /// about to say that an older agent was installed there.
+    fn is_read_by_all(&self, author: HostId, statement: &Statement) -> bool {
+        if matches!(statement, Statement::Finding(Finding::MeshVersion(_))) {
+            let (_, last) = self.ledger.last();
+            return last == self.state.index() && self.state.check(author, statement).is_ok();
+        }
+        let version = statement.version();
+        version == Version::OLDEST || version.number() <= self.state.mesh_version()
     }
 }

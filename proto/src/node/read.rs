@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Node, decode_entry};
 use crate::entry::{Entry, Index};
+use crate::form::{Unreadable, Version};
 use crate::id::{DeploymentId, GroupName, HostId, VoterId};
 use crate::ledger::{LogEntry, chain};
 use crate::lifecycle::LifecycleEvent;
@@ -141,7 +142,7 @@ impl Node {
     fn queued_behind(&self, rollout: &Rollout) -> Vec<Blocker> {
         let Some(group) = self.state.group(&rollout.submission.group) else { return Vec::new() };
         let is_free = group.running.is_none() && group.owes_rollback_of.is_none();
-        match self.state.freezes().holding(&rollout.submission) {
+        match group.freeze_of(&rollout.submission) {
             Some(freeze) if is_free => {
                 let Freeze { until, by, reason, .. } = freeze.clone();
                 vec![Blocker::Frozen { until, by, reason }]
@@ -167,6 +168,12 @@ impl Node {
         }
     }
 
+    /// Returns the reason why this agent cannot read what some neighbour sends, which a
+    /// newer agent wrote.
+    pub fn newer_heard(&self) -> Option<Unreadable> {
+        self.newer.values().next().copied()
+    }
+
     /// Hashes the held entries again. Returns the range of indexes that match the
     /// head of the chain.
     /// # Errors
@@ -184,7 +191,7 @@ impl Node {
 fn chained(mut hash: [u8; 32], entries: Vec<LogEntry>) -> Vec<(Index, [u8; 32], Option<Entry>)> {
     let chained = entries.into_iter().map(|entry| {
         hash = chain(&hash, &entry);
-        (entry.index, hash, decode_entry(&entry).ok().flatten())
+        (entry.index, hash, decode_entry(&entry, Version::NEWEST).ok().flatten())
     });
     chained.collect()
 }

@@ -132,7 +132,7 @@ impl Node {
         if let Content::Recovered(signed) = &logged.content {
             return self.fold_recovery(logged, signed, now);
         }
-        match decode_entry(logged) {
+        match decode_entry(logged, self.config.reads()) {
             Ok(Some(entry)) => self.fold_entry(logged, &entry, now),
             Ok(None) => {
                 self.ledger.note_folded(logged);
@@ -187,7 +187,7 @@ impl Node {
         self.ledger.note_snapshot(snapshot);
         // A neighbour's snapshot was checked when it came, and this host wrote its
         // own.
-        if let Ok(state) = State::decode(&snapshot.state, snapshot.index) {
+        if let Ok(state) = State::decode(&snapshot.state, snapshot.index, self.config.reads()) {
             self.time.ledger.note(state.clock(), now);
             let before = std::mem::replace(&mut self.state, state);
             self.note_renewed(&before, now);
@@ -366,7 +366,11 @@ impl Node {
         if self.removed().is_some() && !self.is_needed() {
             return Vec::new();
         }
-        let mut lacking: Vec<Statement> = self.state.due().into_iter().map(Statement::from).collect();
+        // If an older agent was installed here, and the ledger does not say so yet, this host
+        // must not help the mesh to move on without it.
+        let is_spoken = |finding: &Finding| !matches!(finding, Finding::MeshVersion(version) if *version > self.config.wire);
+        let due = self.state.due().into_iter().filter(is_spoken);
+        let mut lacking: Vec<Statement> = due.map(Statement::from).collect();
         let me = self.config.host;
         if let Some(alone) = self.state.host(me).filter(|_| self.members.len() == 1)
             && alone.down.is_some()

@@ -113,7 +113,7 @@ impl Meta {
         let of_record = |cause| StartError::of_record((META_KEY, cause));
         let meta: Meta = form::decode_record(bytes).map_err(of_record)?;
         if meta.format > META_FORMAT {
-            return Err(of_record(Unreadable::needs(meta.format)));
+            return Err(of_record(Unreadable::needs(meta.format, config.reads())));
         }
         if meta.format < META_FORMAT {
             return Err(of_record(Unreadable::Outdated { version: meta.format, reads_from: META_FORMAT }));

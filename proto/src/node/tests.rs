@@ -22,6 +22,7 @@ mod liars;
 mod recovery;
 mod starts;
 mod trouble;
+mod versions;
 
 pub(super) struct Mesh {
     pub(super) nodes: BTreeMap<HostId, Node>,

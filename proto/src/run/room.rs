@@ -39,7 +39,7 @@ pub(super) fn report(
     let shortage = shortage(rollout, free?);
     // A host that has room and a lease starts, which says that it has room.
     let has_nothing_to_say = shortage.is_none() && (has_lease || told.is_none());
-    if has_nothing_to_say || state.hosts().values().any(|host| host.record.wire < ROOM_SINCE) {
+    if has_nothing_to_say || state.mesh_version() < ROOM_SINCE {
         return None;
     }
     let is_news = told.map(|short| short.shortage) != shortage;

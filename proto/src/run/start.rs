@@ -83,8 +83,7 @@ fn deferral(
         None => at + DEFERRED_AFTER.min(timeout / 4),
         Some(before) => before.at + timeout / 2,
     };
-    let is_known_to_all = || state.hosts().values().all(|host| host.record.wire >= DEFERRAL_SINCE);
-    (clock >= due && is_known_to_all()).then(|| {
+    (clock >= due && state.mesh_version() >= DEFERRAL_SINCE).then(|| {
         Report::TurnDeferred {
             deployment,
             host: me,

@@ -4,11 +4,11 @@
 //! on with entries. A host that finds one in its own store does not start, because it must
 //! not forget what it has promised.
 
-use super::{GroupState, State};
+use super::{GroupState, Host, State};
 use crate::entry::Index;
-use crate::form::{self, Unreadable};
+use crate::form::{self, Unreadable, Version};
 use crate::group::Group;
-use crate::id::{DeploymentId, GroupName};
+use crate::id::{DeploymentId, GroupName, HostId};
 use crate::rollout::Rollout;
 
 /// The reason why bytes are not the wanted state.
@@ -28,9 +28,10 @@ impl State {
         form::encode_state(self)
     }
 
-    /// Decodes the bytes of a snapshot, if they are a state as of `index`.
-    pub(crate) fn decode(bytes: &[u8], index: Index) -> Result<State, NotAState> {
-        let state = form::decode_state(bytes).map_err(NotAState::Unreadable)?;
+    /// Decodes the bytes of a snapshot, if they are a state as of `index`, in a version
+    /// up to `newest`.
+    pub(crate) fn decode(bytes: &[u8], index: Index, newest: Version) -> Result<State, NotAState> {
+        let state = form::decode_state(bytes, newest).map_err(NotAState::Unreadable)?;
         if !state.is_consistent() {
             return Err(NotAState::Inconsistent);
         }
@@ -41,6 +42,8 @@ impl State {
     /// folding more entries neither panics nor loops. A snapshot comes from another
     /// host or from a disk, and is not trusted.
     fn is_consistent(&self) -> bool {
+        let is_host =
+            |(id, host): (&HostId, &Host)| *id == host.record.host && host.record.check_values().is_ok();
         let is_rollout = |(id, rollout): (&DeploymentId, &Rollout)| {
             let group = self.groups.get(&rollout.submission.group);
             let is_listed = group.is_some_and(|group| group.deployments.contains(id));
@@ -49,9 +52,10 @@ impl State {
                 && is_listed
                 && rollout.is_consistent()
         };
-        self.hosts.is_consistent()
+        self.hosts.iter().all(is_host)
+            && self.taken.is_of(&self.hosts)
             && self.timers.is_consistent()
-            && self.configs.all().values().all(|config| config.validate().is_ok())
+            && self.configs.values().all(|config| config.validate().is_ok())
             && self.groups.iter().all(|(name, group)| self.is_consistent_group(name, group))
             && self.rollouts.iter().all(is_rollout)
     }
@@ -83,8 +87,8 @@ mod tests {
     #[test]
     fn a_state_is_read_back_as_it_was_and_only_as_of_its_index() {
         let state = State::founding();
-        assert_eq!(State::decode(&state.encode(), 1), Ok(state.clone()));
-        assert_eq!(State::decode(&state.encode(), 2), Err(NotAState::Index(1, 2)));
+        assert_eq!(State::decode(&state.encode(), 1, Version::NEWEST), Ok(state.clone()));
+        assert_eq!(State::decode(&state.encode(), 2, Version::NEWEST), Err(NotAState::Index(1, 2)));
     }
 
     /// A state with much under way, so that each of its bytes means something.
@@ -114,13 +118,13 @@ mod tests {
             ledger.state.due().into_iter().for_each(|statement| drop(ledger.put(statement)));
         }
         let _ = ledger.put(Intent::RemoveHost(host(1)));
-        assert!(State::decode(&ledger.state.encode(), ledger.state.index).is_ok());
+        assert!(State::decode(&ledger.state.encode(), ledger.state.index, Version::NEWEST).is_ok());
     }
 
     #[test]
     fn a_state_in_which_much_is_under_way_is_consistent() {
         let state = busy().state;
-        assert_eq!(State::decode(&state.encode(), state.index), Ok(state.clone()));
+        assert_eq!(State::decode(&state.encode(), state.index, Version::NEWEST), Ok(state.clone()));
         go_on(&state);
     }
 
@@ -131,13 +135,13 @@ mod tests {
         let mut bad = good.clone();
         let group = bad.groups.values_mut().next().expect("a group");
         group.group.policy.turn_timeout = std::time::Duration::MAX;
-        assert_eq!(State::decode(&bad.encode(), bad.index), Err(NotAState::Inconsistent));
+        assert_eq!(State::decode(&bad.encode(), bad.index, Version::NEWEST), Err(NotAState::Inconsistent));
         let mut bad = good.clone();
-        bad.hosts.any_mut().record.name = "a\u{1b}[2J".into();
-        assert_eq!(State::decode(&bad.encode(), bad.index), Err(NotAState::Inconsistent));
+        bad.hosts.values_mut().next().expect("a host").record.name = "a\u{1b}[2J".into();
+        assert_eq!(State::decode(&bad.encode(), bad.index, Version::NEWEST), Err(NotAState::Inconsistent));
         let mut bad = good;
         bad.rollouts.values_mut().next().expect("a rollout").submission.revision.origin = "x".repeat(5_000);
-        assert_eq!(State::decode(&bad.encode(), bad.index), Err(NotAState::Inconsistent));
+        assert_eq!(State::decode(&bad.encode(), bad.index, Version::NEWEST), Err(NotAState::Inconsistent));
     }
 
     proptest::proptest! {
@@ -160,7 +164,7 @@ mod tests {
                 let at = 3 + at % (bytes.len() - 3);
                 bytes[at] = byte;
             }
-            if let Ok(state) = State::decode(&bytes, index) {
+            if let Ok(state) = State::decode(&bytes, index, Version::NEWEST) {
                 go_on(&state);
             }
         }
@@ -168,12 +172,13 @@ mod tests {
 
     #[test]
     fn a_state_of_another_version_is_named_and_one_of_none_is_malformed() {
-        let refused = |bytes: &[u8]| State::decode(bytes, 1).expect_err("refused").to_string();
+        let refused =
+            |bytes: &[u8]| State::decode(bytes, 1, Version::NEWEST).expect_err("refused").to_string();
         let mut other = State::founding().encode();
-        other[2] = 5;
-        assert_eq!(refused(&other), "the state needs version 5, this agent reads up to 4");
+        other[2] = 6;
+        assert_eq!(refused(&other), "the state needs version 7, this agent reads up to 6");
         other[2] = 2;
-        assert_eq!(refused(&other), "the state is of version 2, this agent reads from 3 on");
+        assert_eq!(refused(&other), "the state is of version 3, this agent reads from 4 on");
         let whole = State::founding().encode();
         assert_eq!(refused(&whole[3..]), "the state is malformed");
         for length in 0..whole.len() {

@@ -73,7 +73,7 @@ impl Statement {
             Statement::Intent(intent) => intent.check_values(),
             Statement::Report(report) => report.check_values(),
             Statement::Finding(Finding::Spelled(submission)) => submission.check_values(),
-            Statement::Finding(Finding::Tick | Finding::Finished { .. }) => Ok(()),
+            Statement::Finding(Finding::Tick | Finding::Finished { .. } | Finding::MeshVersion(_)) => Ok(()),
         }
     }
 }

@@ -22,6 +22,9 @@ pub enum Finding {
     /// The mesh itself submits a deployment, a rollback or a catch-up, which is spelled
     /// out. It is taken only if the fold comes to the same contents, byte for byte.
     Spelled(Box<Submission>),
+    /// All hosts of the mesh speak at least this version, so from here on each may say
+    /// what only this version can. An agent that does not speak it takes no part.
+    MeshVersion(u16),
 }
 
 impl Finding {
@@ -30,6 +33,7 @@ impl Finding {
             Finding::Tick => Row::new("Tick"),
             Finding::Finished { deployment } => Row::new("Finished").deployment(*deployment),
             Finding::Spelled(it) => Row::new("Submitted").group(&it.group).deployment(it.deployment),
+            Finding::MeshVersion(_) => Row::new("MeshVersion"),
         }
     }
 }

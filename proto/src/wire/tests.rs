@@ -6,7 +6,7 @@ const HISTORY: History = History { epoch: 1, id: 258 };
 #[test]
 fn a_frame_survives_a_round_trip() {
     let message = Message::Want { after: 300 };
-    assert_eq!(unframe(MESH, &frame(MESH, HISTORY, &message)), Ok((HISTORY, message)));
+    assert_eq!(unframe(MESH, &frame(MESH, HISTORY, &message), Version::NEWEST), Ok((HISTORY, message)));
 }
 
 #[test]
@@ -20,14 +20,20 @@ fn the_wire_does_not_change_by_accident() {
 #[test]
 fn what_is_no_frame_of_ours_is_refused() {
     let good = frame(MESH, HISTORY, &Message::Want { after: 1 });
-    assert_eq!(unframe(MESH, &[]), Err(WireError::Length));
-    assert_eq!(unframe(MeshId([4; 16]), &good), Err(WireError::OtherMesh));
+    assert_eq!(unframe(MESH, &[], Version::NEWEST), Err(WireError::Length));
+    assert_eq!(unframe(MeshId([4; 16]), &good, Version::NEWEST), Err(WireError::OtherMesh));
     let mut older = good.clone();
     older[17] = 3;
-    assert_eq!(unframe(MESH, &older), Err(WireError::Unreadable(Version::of(3).expect_err("too old"))));
-    assert_eq!(unframe(MESH, &good[..good.len() - 1]), Err(WireError::Unreadable(Unreadable::Malformed)));
     assert_eq!(
-        unframe(MESH, &[good.as_slice(), &[0]].concat()),
+        unframe(MESH, &older, Version::NEWEST),
+        Err(WireError::Unreadable(Version::of(3).expect_err("too old")))
+    );
+    assert_eq!(
+        unframe(MESH, &good[..good.len() - 1], Version::NEWEST),
+        Err(WireError::Unreadable(Unreadable::Malformed))
+    );
+    assert_eq!(
+        unframe(MESH, &[good.as_slice(), &[0]].concat(), Version::NEWEST),
         Err(WireError::Unreadable(Unreadable::Malformed))
     );
 }
@@ -35,9 +41,9 @@ fn what_is_no_frame_of_ours_is_refused() {
 #[test]
 fn a_newer_agents_frame_is_refused_with_the_version_that_it_needs() {
     let mut newer = frame(MESH, HISTORY, &Message::Want { after: 1 });
-    newer[17] = 6;
-    let refused = unframe(MESH, &newer).expect_err("newer");
-    assert_eq!(refused.to_string(), "the frame needs version 6, this agent reads up to 5");
+    newer[17] = 7;
+    let refused = unframe(MESH, &newer, Version::NEWEST).expect_err("newer");
+    assert_eq!(refused.to_string(), "the frame needs version 7, this agent reads up to 6");
 }
 
 proptest::proptest! {
@@ -47,6 +53,6 @@ proptest::proptest! {
         frame.extend(WIRE.to_be_bytes());
         frame.extend([0; 16]);
         frame.extend(bytes);
-        let _ = unframe(MESH, &frame);
+        let _ = unframe(MESH, &frame, Version::NEWEST);
     }
 }

@@ -7,9 +7,12 @@ use proto::recovery::SignedRecovery;
 
 use super::{Host, Millis, Model, Stage};
 
+/// The first version that the ledger names as the mesh's.
+const VERSIONS_SINCE: u16 = 6;
+
 impl Model {
     pub(super) fn join(&mut self, record: &HostRecord) {
-        if self.removed.contains(&record.host) {
+        if self.removed.contains(&record.host) || record.wire < self.version {
             return;
         }
         let Some(known) = self.hosts.get_mut(&record.host) else {
@@ -31,6 +34,25 @@ impl Model {
         if is_back {
             self.set_down(record.host, false);
         }
+    }
+
+    /// A mesh begins at the version of its founder's agent. Before version 6 there was none.
+    pub fn begin_at(&mut self, version: u16) {
+        self.version = if version < VERSIONS_SINCE { 0 } else { version };
+    }
+
+    /// The mesh moves to a version once all its hosts speak it, and never back.
+    pub(super) fn move_to(&mut self, version: u16) {
+        let is_spoken = self.hosts.values().all(|host| host.record.wire >= version);
+        if version >= VERSIONS_SINCE && version > self.version && is_spoken {
+            self.version = version;
+        }
+    }
+
+    /// The version of the mesh. Before it was written down, it is the oldest agent's.
+    pub fn version(&self) -> u16 {
+        let oldest = self.hosts.values().map(|host| host.record.wire).min().unwrap_or(0);
+        if self.version == 0 { oldest.min(VERSIONS_SINCE - 1) } else { self.version }
     }
 
     /// Folds a recovery: the host that continues has a new number, and is up.

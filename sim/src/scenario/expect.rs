@@ -2,7 +2,7 @@
 
 use proto::id::{DeploymentId, Digest, GroupName};
 use proto::node::Node;
-use proto::rollout::{DeploymentStatus, Rollout, Verdict};
+use proto::rollout::{DeploymentStatus, Health, Rollout, Verdict};
 
 use super::perform::WAITS_MAX;
 use super::{Expectation, report};
@@ -80,11 +80,19 @@ pub(super) fn check(world: &mut World, expectation: &Expectation) -> Result<(), 
             let revision = standing.and_then(|standing| standing.revision);
             is("it runs", bundle.clone(), revision.map(|digest| name(world, &digest)))
         }
+        Expectation::Says { host, words } => {
+            let said = says(world, *host).unwrap_or_default();
+            if said.contains(words) { Ok(()) } else { Err(format!("it says `{said}`")) }
+        }
         Expectation::Healthy { group, hosts } => {
             let state = furthest(world).ok_or("nobody is up")?.state();
             let group = state.group(group).ok_or("the group is gone")?;
-            let in_service = state.in_service(group);
-            let is_healthy = |host: &&&proto::state::Host| in_service.condition(host).serves_but_for_turn();
+            let is_healthy = |host: &&&proto::state::Host| {
+                let standing = group.standing.get(&host.record.host);
+                host.down.is_none()
+                    && group.ailing(host.record.host).is_none()
+                    && standing.is_some_and(|known| known.health == Health::Healthy)
+            };
             let members = state.members_of(&group.group);
             is("healthy", *hosts, u32::try_from(members.iter().filter(is_healthy).count()).expect("few"))
         }
@@ -114,7 +122,7 @@ pub(super) fn heard(world: &World, group: &GroupName, trigger: &str) -> Vec<Stri
 fn missed(world: &World, group: &GroupName, trigger: &str, words: &str) -> Result<(), String> {
     is("whether it heard of that", false, heard(world, group, trigger).iter().any(|heard| heard == words))?;
     let state = furthest(world).ok_or("nobody is up")?.state();
-    let cursor = state.notifications().cursor(group, trigger);
+    let cursor = state.group(group).and_then(|group| group.cursors.get(trigger));
     let given_up = cursor.map(|cursor| cursor.last_given_up.as_slice()).unwrap_or_default();
     let of = given_up.iter().map(|it| world.story().happening(it.event, it.deployment, None));
     contains(&of.collect::<Vec<String>>().join(", "), words)
@@ -122,13 +130,8 @@ fn missed(world: &World, group: &GroupName, trigger: &str, words: &str) -> Resul
 
 /// Returns true if some happening has not reached its receiver yet.
 pub(super) fn is_telling(world: &World) -> bool {
-    furthest(world).is_some_and(|node| {
-        let (state, waiting) = (node.state(), node.state().notifications());
-        let is_telling = |(name, group): (&GroupName, &proto::state::GroupState)| {
-            group.group.triggers.iter().any(|trigger| waiting.waiting_for(name, trigger) > 0)
-        };
-        state.groups().iter().any(is_telling)
-    })
+    let groups = furthest(world).into_iter().flat_map(|node| node.state().groups().values());
+    groups.into_iter().any(|group| group.group.triggers.iter().any(|it| group.waiting_for(it) > 0))
 }
 
 /// Waits for what the expectation is about: the end of a deployment, or its
@@ -145,6 +148,7 @@ fn await_it(world: &mut World, expectation: &Expectation) -> Result<(), String> 
         | Expectation::WaitsFor { deployment, .. } => {
             world.run_while(WAITS_MAX, |world| !is_there(world, deployment))
         }
+        Expectation::Says { host, .. } => world.run_while(WAITS_MAX, |world| says(world, *host).is_none()),
         Expectation::Refused { .. } => world.run_while(WAITS_MAX, |world| world.open_requests() > 0),
         // Waits until every happening was told or given up.
         Expectation::Heard { .. } | Expectation::Missed { .. } => world.run_while(WAITS_MAX, is_telling),
@@ -159,6 +163,13 @@ fn await_it(world: &mut World, expectation: &Expectation) -> Result<(), String> 
         | Expectation::Target { .. } => true,
     };
     if came { Ok(()) } else { Err(format!("that did not come in {} s", WAITS_MAX.as_secs())) }
+}
+
+/// Returns the reason why the host's agent has stopped, or did not start.
+fn says(world: &World, host: HostNo) -> Option<String> {
+    let host = world.host(host);
+    let halted = host.node().and_then(Node::halted).map(ToString::to_string);
+    halted.or_else(|| host.refuses.clone())
 }
 
 fn status_is(

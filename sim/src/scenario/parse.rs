@@ -12,7 +12,7 @@ use super::{
     BYTES_MAX, HOSTS_MAX, LINES_MAX, Line, Mistake, Occasion, Performer, Running, Scenario, Step, Wait,
 };
 use crate::hooks::Bundle;
-use crate::host::{HostNo, Profile};
+use crate::host::{HostNo, Profile, WIRE_BEFORE};
 
 /// The state of parsing: the scenario so far.
 pub(super) struct Reader {
@@ -65,8 +65,11 @@ fn title(text: &str) -> Vec<String> {
 }
 
 /// The wire version of an agent of an older release: the first version, before
-/// canaries.
-const WIRE_BEFORE: u16 = 1;
+/// canaries. It reads the oldest forms that are still read.
+const WIRE_OLDEST: u16 = 1;
+
+/// The words about hosts in the setting.
+const ABOUT_HOSTS: [&str; 5] = ["zone", "tag", "later", "older", "previous"];
 
 /// The first words of the lines that describe the setting.
 const SETTING: [&str; 4] = ["hosts", "group", "bundle", "running"];
@@ -137,10 +140,9 @@ impl Reader {
                     profile.tags.insert(tag);
                 }
                 "later" => is_later = true,
-                "older" => profile.wire = WIRE_BEFORE,
-                other => {
-                    return Err(unknown("word about hosts", Some(other), ["zone", "tag", "later", "older"]));
-                }
+                "older" => profile.wire = WIRE_OLDEST,
+                "previous" => profile.wire = WIRE_BEFORE,
+                other => return Err(unknown("word about hosts", Some(other), ABOUT_HOSTS)),
             }
         }
         if profile.tags.is_empty() {

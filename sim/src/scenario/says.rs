@@ -5,21 +5,49 @@ use std::time::Duration;
 
 use proto::alarm::AlarmState;
 use proto::rollout::DeploymentStatus;
+use proto::wire::WIRE;
 
 use super::clauses;
 use super::parse::{Reader, deployment, is_deployment};
 use super::words::{Words, Wrong, unknown};
 use super::{Expectation, Step, Wanted};
 use crate::disk::Crash;
-use crate::host::HostNo;
+use crate::host::{HostNo, WIRE_BEFORE};
 use crate::watches::How;
 use crate::world::{Fault, Who};
 
 /// The first words of the lines of the story, after their time.
-const STEPS: [&str; 28] = [
-    "redeploy", "recover", "deploy", "stop", "roll", "set", "clear", "freeze", "unfreeze", "delete",
-    "remove", "expect", "show", "alarm", "receiver", "kill", "leave", "power", "start", "restart", "wipe",
-    "stall", "cut", "mend", "slow", "disk", "clock", "drift",
+const STEPS: [&str; 30] = [
+    "redeploy",
+    "recover",
+    "deploy",
+    "stop",
+    "roll",
+    "set",
+    "clear",
+    "freeze",
+    "unfreeze",
+    "delete",
+    "remove",
+    "expect",
+    "show",
+    "alarm",
+    "receiver",
+    "kill",
+    "leave",
+    "power",
+    "start",
+    "restart",
+    "wipe",
+    "stall",
+    "cut",
+    "mend",
+    "slow",
+    "disk",
+    "clock",
+    "drift",
+    "upgrade",
+    "downgrade",
 ];
 
 pub(super) fn step(reader: &mut Reader, words: &mut Words<'_>) -> Result<Step, Wrong> {
@@ -42,7 +70,9 @@ pub(super) fn step(reader: &mut Reader, words: &mut Words<'_>) -> Result<Step, W
         "expect" => expectation(reader, words).map(Step::Expect),
         "show" => deployment(words).map(Step::Show),
         "kill" | "leave" | "power" | "start" | "restart" | "wipe" | "stall" | "cut" | "mend" | "slow"
-        | "disk" | "clock" | "drift" => broken(reader, first, words).map(Step::Break),
+        | "disk" | "clock" | "drift" | "upgrade" | "downgrade" => {
+            broken(reader, first, words).map(Step::Break)
+        }
         other => Err(unknown("step", Some(other), STEPS)),
     }
 }
@@ -142,6 +172,10 @@ fn broken(reader: &Reader, first: &str, words: &mut Words<'_>) -> Result<Fault, 
             Fault::Down { who: who(reader, words)?, how: Crash::Process, back_after }
         }
         "start" => Fault::Start { host: reader.host(words)? },
+        "upgrade" | "downgrade" => {
+            let wire = if first == "upgrade" { WIRE } else { WIRE_BEFORE };
+            Fault::Install { host: reader.host(words)?, wire, back_after: Duration::ZERO }
+        }
         "wipe" => {
             let host = reader.host(words)?;
             Fault::Wipe { host, back_after: lasts(words)?.unwrap_or_default() }
@@ -258,6 +292,9 @@ fn expectation(reader: &mut Reader, words: &mut Words<'_>) -> Result<Expectation
     }
     if first.parse::<HostNo>().is_ok() {
         let host = reader.host(words)?;
+        if words.take("says") {
+            return Ok(Expectation::Says { host, words: quoted(words)? });
+        }
         words.expect("runs")?;
         let bundle = if words.take("nothing known") { None } else { Some(reader.bundle(words)?) };
         let group = reader.group_after("in", words)?.name.clone();

@@ -108,6 +108,13 @@ pub enum Fault {
         host: HostNo,
         back_after: Duration,
     },
+    /// The agent is replaced by one of another release, which speaks this wire version and
+    /// reads nothing newer. It starts after `back_after`.
+    Install {
+        host: HostNo,
+        wire: u16,
+        back_after: Duration,
+    },
     /// The next beacon that the host hears, from a neighbour with the same
     /// index, carries the hash of another ledger.
     FalseHead {
@@ -252,6 +259,12 @@ impl World {
                 self.say(format!("{host} moves to {}", self.hosts[host.index()].ip()));
                 self.start_after(host, Some(back_after));
             }
+            Fault::Install { host, wire, back_after } => {
+                self.down(host, Crash::Process);
+                self.hosts[host.index()].profile.wire = wire;
+                self.say(format!("{host} gets an agent of version {wire}"));
+                self.start_after(host, Some(back_after));
+            }
             Fault::FalseHead { host } => self.hosts[host.index()].hears_false_head = true,
             Fault::Liar { host, lasts } => self.begin_to_lie(host, now + lasts),
             Fault::WhenVotersChange { fault, until } => {
@@ -265,7 +278,8 @@ impl World {
         }
     }
 
-    /// Ends all faults: mends what is cut, and starts hosts that are down.
+    /// Ends all faults: mends what is cut, installs agents that the mesh still takes, and
+    /// starts hosts that are down.
     pub fn heal(&mut self) {
         self.say("all is healed".into());
         // A stall ends by itself.
@@ -279,7 +293,16 @@ impl World {
         quality.echoes_per_million = 0;
         self.queue_drop_faults();
         self.end_lies();
+        let version = self.checks.model.version();
         for no in 0..self.hosts.len() {
+            if self.hosts[no].profile.wire < version {
+                let install = Fault::Install {
+                    host: self.hosts[no].no,
+                    wire: proto::wire::WIRE,
+                    back_after: Duration::ZERO,
+                };
+                self.fault(install);
+            }
             let host = &mut self.hosts[no];
             host.disk.set_slowness(0);
             if !host.is_up() {

@@ -2,6 +2,7 @@
 
 use proto::io::Input;
 use proto::node::{Node, StartError};
+use proto::wire::WIRE;
 
 use super::{Event, World};
 use crate::check::Claim;
@@ -25,6 +26,7 @@ impl World {
         }
         host.boot += 1;
         host.looked_at = 0;
+        host.refuses = None;
         host.clock = HostClock::new(now, host.ahead_micros, host.drift);
         let (boot, config, stored) = (host.boot, host.config(self.mesh, seed), host.disk.stored());
         let local = host.clock.show(now);
@@ -49,6 +51,14 @@ impl World {
             Ok(Err(StartError::Forgotten(_))) if has_lied => {
                 self.hosts[no.index()].disk.wipe();
                 return self.start(no);
+            }
+            // An older agent was installed by mistake. It leaves the store as it is.
+            Ok(Err(error @ StartError::OtherVersion { .. }))
+                if self.hosts[no.index()].profile.wire < WIRE =>
+            {
+                self.say(format!("{no} does not start"));
+                self.hosts[no.index()].refuses = Some(error.to_string());
+                return;
             }
             Ok(Err(error)) => return self.violated(Claim::Alive, no, format!("it does not start: {error}")),
             Err(said) => return self.violated(Claim::Alive, no, said),

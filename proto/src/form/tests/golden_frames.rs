@@ -3,6 +3,7 @@
 use super::samples::{at, deployment, group_name, host, proposal, signed_recovery, submission};
 use super::{Golden, check, golden};
 use crate::entry::Body;
+use crate::form::Version;
 use crate::id::{MeshId, VoterId};
 use crate::io::ProbeId;
 use crate::ledger::{Content, Kind, LogEntry, RaftMessage, Snapshot, VoterChange, Voters};
@@ -102,7 +103,7 @@ fn frames_of_version_4_are_read_and_written() {
         "v4/golden/frame/recoveries", Message::Recoveries(_) => Message::Recoveries(vec![signed_recovery()]);
     });
     let read = |bytes: &[u8]| {
-        unframe(MESH, bytes).map(|(history, message)| {
+        unframe(MESH, bytes, Version::NEWEST).map(|(history, message)| {
             assert_eq!(history, HISTORY);
             message
         })
@@ -115,5 +116,9 @@ fn gossip_of_version_4_is_read_and_written() {
     let all = golden!(Gossip {
         "v4/golden/frame/gossip-progress", Gossip::Progress(_) => Gossip::Progress(progress());
     });
-    check(&all, |it: &Gossip| gossip(MESH, HISTORY, it), |bytes| ungossip(MESH, bytes).map(|(_, it)| it));
+    check(
+        &all,
+        |it: &Gossip| gossip(MESH, HISTORY, it),
+        |bytes| ungossip(MESH, bytes, Version::NEWEST).map(|(_, it)| it),
+    );
 }

@@ -60,7 +60,7 @@ form! {
         signature: [[u8; 32]; 2],
     }
 
-    enum Body without RoomReported = entry::Body {
+    enum Body without RoomReported, MeshVersion = entry::Body {
         Tick,
         HostJoined(it: HostRecord),
         HostLeft { host: HostId },

@@ -17,7 +17,7 @@ form! {
         free: u64,
     }
 
-    enum Body = entry::Body {
+    enum Body without MeshVersion = entry::Body {
         Tick,
         HostJoined(it: HostRecord),
         HostLeft { host: HostId },

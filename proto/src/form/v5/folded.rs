@@ -15,7 +15,7 @@ form! {
         shortage: Shortage,
     }
 
-    struct State = super::flat::FlatState<'_> {
+    struct State without version = super::State {
         index: u64,
         clock: LedgerTime,
         hosts: Vec<(HostId, Host)>,

@@ -40,7 +40,7 @@ fn message(kind: Kind) -> RaftMessage {
 
 fn check_one(message: RaftMessage, expected: Result<(), Refused>) {
     let (voters, consensus) = consensus();
-    assert_eq!(check(ME, &voters, &consensus, &message), expected, "{message:?}");
+    assert_eq!(check(ME, &voters, &consensus, &message, Version::NEWEST), expected, "{message:?}");
 }
 
 fn entry(index: u64, term: u64) -> LogEntry {

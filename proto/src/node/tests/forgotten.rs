@@ -101,7 +101,7 @@ fn a_store_that_a_newer_agent_wrote_is_not_taken_for_a_damaged_one() {
         stored.contents.insert(key.clone(), vec![255, 0, 9, 200, 200]);
         let found = start(stored).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(
-            found.contains("needs version 9, this agent reads up to 5: nothing was changed"),
+            found.contains("needs version 9, this agent reads up to 6: nothing was changed"),
             "{key:?}: {found}"
         );
     }

@@ -21,9 +21,9 @@ fn an_entry_that_cannot_be_read_is_not_skipped() {
     assert_eq!(node.ledger.follow(vec![LogEntry { index: index + 1, term: 9, content }]), 1);
     node.handle(Input::Wake, now);
     let halt =
-        Halt::Unreadable { index: index + 1, cause: Unreadable::NeedsVersion { needs: 9, reads_up_to: 5 } };
+        Halt::Unreadable { index: index + 1, cause: Unreadable::NeedsVersion { needs: 9, reads_up_to: 6 } };
     assert_eq!(node.halted(), Some(&halt));
-    assert!(halt.to_string().contains("needs version 9, this agent reads up to 5"), "{halt}");
+    assert!(halt.to_string().contains("needs version 9, this agent reads up to 6"), "{halt}");
     assert_eq!((node.state().index(), node.ledger.head().0), (index, index), "nothing of it is folded");
 
     let (stopped, others) = (node.host(), mesh.nodes.len() - 1);

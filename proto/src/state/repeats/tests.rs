@@ -44,7 +44,7 @@ fn a_proposal_that_is_committed_twice_does_not_undo_what_came_between() {
     ledger.check(20);
     // A state that went through a snapshot knows it too.
     let index = ledger.0.index();
-    ledger.0 = State::decode(&ledger.0.encode(), index).expect("a state");
+    ledger.0 = State::decode(&ledger.0.encode(), index, crate::form::Version::NEWEST).expect("a state");
     ledger.set(proposal(1, 7), 10);
     ledger.check(20);
     ledger.set(proposal(1, 8), 30);

@@ -50,7 +50,8 @@ fn what_the_failing_script_said_outlives_the_rollback_and_a_snapshot() {
     let next = ledger.deploy(3);
     ledger.finish_well(next);
 
-    let state = State::decode(&ledger.state.encode(), ledger.state.index()).expect("a state");
+    let state = State::decode(&ledger.state.encode(), ledger.state.index(), crate::form::Version::NEWEST)
+        .expect("a state");
     assert_eq!(state, ledger.state);
     let part = state.part(bad, host(0)).expect("it had one");
     let Stage::Ended { outcome: TurnOutcome::Failed(kept), .. } = &*part.stage else { panic!("{part:?}") };

@@ -119,7 +119,9 @@ fn a_state_without_shortages_has_the_form_of_the_last_release() {
     let deployment = ledger.deploy(2);
     let (version, read) = (
         |state: &State| state.encode()[2],
-        |state: &State| State::decode(&state.encode(), state.index()).expect("a state"),
+        |state: &State| {
+            State::decode(&state.encode(), state.index(), crate::form::Version::NEWEST).expect("a state")
+        },
     );
     assert_eq!(version(&ledger.state), 3);
     assert_eq!(read(&ledger.state), ledger.state);
