@@ -17,7 +17,8 @@ use crate::ballast::Ballast;
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::config::founds_mark_in;
-use crate::effects::{Effects, HostWork};
+use crate::effects::Effects;
+use crate::host::Host;
 use crate::store::{self, Done, Found, Opened, Store, StoreError, Writer};
 use crate::telemetry::panic_text;
 use crate::transport::{Events, Handle, TransportEvent};
@@ -137,7 +138,7 @@ pub(crate) struct Parts {
     pub(crate) events: Events,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) notices: broadcast::Sender<Notice>,
-    pub(crate) work: HostWork,
+    pub(crate) host: Host,
     /// Requests to stop. The first lets running events end, the second cancels them, and the third
     /// ends the agent at once.
     pub(crate) stops: mpsc::Receiver<()>,
@@ -183,7 +184,7 @@ pub(crate) fn stop_signals() -> std::io::Result<mpsc::Receiver<()>> {
 struct Inbox {
     events: Events,
     commands: mpsc::Receiver<Command>,
-    outcomes: mpsc::Receiver<Input>,
+    results: mpsc::Receiver<Input>,
     written: mpsc::Receiver<Done>,
     free: watch::Receiver<u64>,
     stops: mpsc::Receiver<()>,
@@ -202,7 +203,7 @@ impl Inbox {
                 event.map_or(Incoming::Ended("transport"), |event| Incoming::Input(to_input(event)))
             }
             // If no sender is left for the next two, the loop continues without them.
-            Some(input) = self.outcomes.recv(), if has_room => Incoming::Input(input),
+            Some(input) = self.results.recv(), if has_room => Incoming::Input(input),
             Some(command) = self.commands.recv(), if has_room => Incoming::Command(command),
             Ok(()) = self.free.changed(), if has_room => Incoming::Input(self.disk()),
             () = sleep_until(wake), if has_room => Incoming::Input(Input::Wake),
@@ -259,14 +260,14 @@ struct Daemon {
 
 impl Daemon {
     fn new(parts: Parts) -> (Self, Inbox) {
-        let Parts { clock, restored, ballast, transport, events, commands, notices, work, stops } = parts;
+        let Parts { clock, restored, ballast, transport, events, commands, notices, host, stops } = parts;
         let free = ballast.free();
         let (writer, written) = Writer::start(restored.store, ballast);
-        let (effects, outcomes) = Effects::new(transport, writer, work, notices);
+        let (effects, results) = Effects::new(transport, writer, host, notices);
         let every = sd_notify::watchdog_enabled().map_or(ALIVE_EVERY, |limit| ALIVE_EVERY.min(limit / 2));
         let alive = tokio::time::interval(every);
         let daemon = Daemon { clock, node: restored.node, effects, stage: Stage::Running };
-        (daemon, Inbox { events, commands, outcomes, written, free, stops, alive })
+        (daemon, Inbox { events, commands, results, written, free, stops, alive })
     }
 
     async fn run(&mut self, inbox: &mut Inbox) -> Result<(), DaemonError> {
@@ -299,8 +300,8 @@ impl Daemon {
 
     /// Hands one input to the node and starts every effect that results.
     fn feed(&mut self, input: Input) -> Result<(), DaemonError> {
-        if let Input::Done { effect, outcome: _ } = &input {
-            self.effects.ended(*effect);
+        if let Input::Ended { id, result: _ } = &input {
+            self.effects.ended(*id);
         }
         let (node, now) = (&mut self.node, self.clock.now());
         let outputs = panic::catch_unwind(AssertUnwindSafe(|| {

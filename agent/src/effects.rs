@@ -1,158 +1,61 @@
-//! Starts every effect that the node asks for. Nothing here blocks: an effect's outcome, whatever
-//! it is, becomes another input to the node.
+//! Carries out every output of the node. Nothing here blocks: the result of a task, whatever it is,
+//! becomes another input to the node.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use futures::future::BoxFuture;
-use proto::alarm::{AlarmState, Reading};
-use proto::entry::{ErrorCode, Failure};
-use proto::id::{GroupName, HostId};
-use proto::io::{EffectId, Input, Notice, Outcome, Output, ProbeId, ProbeTask, Reply, RequestId, Run, Write};
-use proto::revision::Revision;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinError};
+use proto::io::{Input, Notice, Output, Reply, RequestId, Write};
+use proto::task::{Task, TaskId};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::alarm;
-use crate::bundle::fetcher::Fetcher;
-use crate::host_side::{self, HostSide};
-use crate::probe;
+use crate::host::{self, Host};
 use crate::store::Writer;
-use crate::telemetry::chain;
 use crate::transport::Handle;
-use crate::trigger;
 
-/// Capacity of the outcome queue. When it is full, effects that have ended wait to report it.
-const OUTCOMES_MAX: usize = 256;
-/// Bundles that are fetched ahead of their turns at the same time.
-const FETCHES_MAX: usize = 2;
-/// Fetches that may wait for one of these. Beyond that, a bundle is fetched in its turn.
-const FETCHES_WAITING_MAX: usize = 64;
-/// Probes that run at the same time. Others wait, and count as failed if they wait too long.
-const PROBES_MAX: usize = 64;
+/// Capacity of the queue of results. When it is full, tasks that have ended wait to report it.
+const RESULTS_MAX: usize = 256;
 
-type RunEvent = dyn Fn(Run, CancellationToken) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync;
-type ReadAlarm = dyn Fn(alarm::ToRead, CancellationToken) -> BoxFuture<'static, Reading> + Send + Sync;
-type Tell =
-    dyn Fn(trigger::ToTell, CancellationToken) -> BoxFuture<'static, Result<(), String>> + Send + Sync;
-type LookAt = dyn Fn(ProbeTask) -> BoxFuture<'static, Result<(), String>> + Send + Sync;
-type FetchBundle = dyn Fn(Revision, Vec<HostId>) -> BoxFuture<'static, ()> + Send + Sync;
-
-/// The work that the node can ask of this host: [`HostWork::of`] in an agent, harmless substitutes
-/// in tests.
-#[derive(Clone)]
-pub(crate) struct HostWork {
-    /// Runs one lifecycle event until it ends; ends it soon after cancellation.
-    pub(crate) run: Arc<RunEvent>,
-    /// Fetches a bundle into the cache, if one of the hosts gives it.
-    pub(crate) fetch: Arc<FetchBundle>,
-    /// Reads an alarm once.
-    pub(crate) read_alarm: Arc<ReadAlarm>,
-    /// Delivers one message to a trigger's receiver.
-    pub(crate) tell: Arc<Tell>,
-    /// Probes an application once; stops at once when dropped.
-    pub(crate) probe: Arc<LookAt>,
+/// A task in progress.
+struct Running {
+    cancel: CancellationToken,
+    /// True for a lifecycle event: the agent waits for these when it stops.
+    is_event: bool,
 }
 
-/// Creates the HTTP client for alarms and receivers. It does not follow redirections, which would
-/// carry a request that is signed for one place to another.
-pub(crate) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()
-}
-
-impl HostWork {
-    /// Creates the work of a real agent.
-    pub(crate) fn of(host_side: HostSide, fetcher: Fetcher, http: reqwest::Client) -> Self {
-        let http_of_triggers = http.clone();
-        let looking = host_side.clone();
-        let deploy_root = host_side.deploy_root.clone();
-        HostWork {
-            probe: Arc::new(move |task| Box::pin(probe::look(task, deploy_root.clone()))),
-            run: Arc::new(move |run, cancel| {
-                let host_side = host_side.clone();
-                Box::pin(async move { host_side.run(run, cancel).await })
-            }),
-            fetch: Arc::new(move |revision, sources| {
-                let (fetcher, looking) = (fetcher.clone(), looking.clone());
-                Box::pin(async move {
-                    // A bundle that is unpacked on this host needs no archive.
-                    let look = tokio::task::spawn_blocking(move || looking.has_unpacked(&revision.digest));
-                    if look.await.unwrap_or(false) {
-                        return;
-                    }
-                    if let Err(error) = fetcher.fetch(&revision, &sources).await {
-                        // The bundle's turn tries again, and reports the error if it fails.
-                        tracing::info!(digest = %revision.digest, cause = chain(&error), "bundle not fetched ahead");
-                    }
-                })
-            }),
-            read_alarm: Arc::new(move |to_read, cancel| {
-                let http = http.clone();
-                Box::pin(async move { alarm::read(&http, to_read, cancel).await })
-            }),
-            tell: Arc::new(move |to_tell, cancel| {
-                let http = http_of_triggers.clone();
-                Box::pin(async move { trigger::tell(&http, to_tell, cancel).await })
-            }),
-        }
-    }
-}
-
-/// Returns the function by which the host side gets a bundle that is not in its cache.
-pub(crate) fn fetch_with(fetcher: Fetcher) -> host_side::Fetch {
-    Arc::new(move |revision, sources| {
-        let fetcher = fetcher.clone();
-        Box::pin(async move { Ok(fetcher.fetch(&revision, &sources).await?) })
-    })
-}
-
-/// The effects in progress.
+/// The outputs in progress.
 pub(crate) struct Effects {
     transport: Handle,
     writer: Writer,
-    work: HostWork,
+    host: Host,
     notices: broadcast::Sender<Notice>,
     /// Writes for which the writer has no room. While there are any, the loop takes no input that
     /// could add more.
     waiting: VecDeque<Write>,
-    running: BTreeMap<EffectId, CancellationToken>,
-    /// Alarm readings and trigger deliveries. The agent does not wait for these when it stops.
-    aside: BTreeMap<EffectId, CancellationToken>,
-    fetches: Arc<Semaphore>,
-    fetches_waiting: Arc<Semaphore>,
-    /// The latest probe of each group's application on each host: one at a time.
-    probes: BTreeMap<(GroupName, HostId), AbortHandle>,
-    probes_at_once: Arc<Semaphore>,
+    running: BTreeMap<TaskId, Running>,
     replies: BTreeMap<RequestId, oneshot::Sender<Reply>>,
     next_request: u64,
-    outcomes: mpsc::Sender<Input>,
+    results: mpsc::Sender<Input>,
 }
 
 impl Effects {
-    /// Creates an empty set of effects, and the receiver of their outcomes.
+    /// Creates an empty set of effects, and the receiver of the results of tasks.
     pub(crate) fn new(
         transport: Handle,
         writer: Writer,
-        work: HostWork,
+        host: Host,
         notices: broadcast::Sender<Notice>,
     ) -> (Self, mpsc::Receiver<Input>) {
-        let (outcomes, inbox) = mpsc::channel(OUTCOMES_MAX);
+        let (results, inbox) = mpsc::channel(RESULTS_MAX);
         let effects = Effects {
             transport,
             writer,
-            work,
+            host,
             notices,
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
-            aside: BTreeMap::new(),
-            fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
-            fetches_waiting: Arc::new(Semaphore::new(FETCHES_WAITING_MAX)),
-            probes: BTreeMap::new(),
-            probes_at_once: Arc::new(Semaphore::new(PROBES_MAX)),
             replies: BTreeMap::new(),
             next_request: 1,
-            outcomes,
+            results,
         };
         (effects, inbox)
     }
@@ -165,25 +68,8 @@ impl Effects {
             Output::Connect { host, addresses } => self.transport.connect(host, addresses),
             Output::Disconnect { host } => self.transport.disconnect(host),
             Output::Persist(write) => self.persist(write),
-            Output::Fetch { revision, sources } => self.fetch(revision, sources),
-            Output::Run { effect, run } => self.run(effect, *run),
-            Output::ReadAlarm { effect, group, deployment, alarm } => {
-                let to_read = alarm::ToRead { group, deployment, alarm: *alarm };
-                let cancel = self.cancellation(effect);
-                self.beside(effect, (self.work.read_alarm)(to_read, cancel), |ended| {
-                    let failed = |_| Reading::new(AlarmState::Unreadable, "the agent failed at reading it");
-                    Outcome::Alarm(ended.unwrap_or_else(failed))
-                });
-            }
-            Output::Tell { effect, target, trigger, told } => {
-                let to_tell = trigger::ToTell { trigger, target, told: *told };
-                let cancel = self.cancellation(effect);
-                self.beside(effect, (self.work.tell)(to_tell, cancel), |ended| {
-                    Outcome::Told(ended.unwrap_or_else(|_| Err("the agent failed at telling it".into())))
-                });
-            }
-            Output::Cancel { effect } => self.cancel(effect),
-            Output::Probe { id, task } => self.probe(id, *task),
+            Output::Start { id, task } => self.start_task(id, task),
+            Output::Cancel { id } => self.cancel(id),
             Output::Reply { id, reply } => self.reply(id, reply),
             // It is not an error if nobody watches.
             Output::Notify(notice) => drop(self.notices.send(notice)),
@@ -199,20 +85,19 @@ impl Effects {
         id
     }
 
-    /// Forgets an effect that has ended; its outcome is already an input.
-    pub(crate) fn ended(&mut self, effect: EffectId) {
-        self.running.remove(&effect);
-        self.aside.remove(&effect);
+    /// Forgets a task that has ended; its result is already an input.
+    pub(crate) fn ended(&mut self, id: TaskId) {
+        self.running.remove(&id);
     }
 
     /// Returns true if a lifecycle event is running.
     pub(crate) fn is_running(&self) -> bool {
-        !self.running.is_empty()
+        self.running.values().any(|running| running.is_event)
     }
 
-    /// Cancels all running effects.
+    /// Cancels all running tasks.
     pub(crate) fn cancel_all(&self) {
-        self.running.values().chain(self.aside.values()).for_each(CancellationToken::cancel);
+        self.running.values().for_each(|running| running.cancel.cancel());
     }
 
     /// Returns true if the effects can take more writes.
@@ -236,85 +121,28 @@ impl Effects {
         self.written();
     }
 
-    fn run(&mut self, effect: EffectId, run: Run) {
+    fn start_task(&mut self, id: TaskId, task: Task) {
         let cancel = CancellationToken::new();
-        self.running.insert(effect, cancel.clone());
-        let event = run.event;
-        // Spawn a separate task, so that a panic becomes an outcome as well.
-        let running = tokio::spawn((self.work.run)(run, cancel));
-        let outcomes = self.outcomes.clone();
+        let is_event = matches!(task, Task::RunEvent(_));
+        self.running.insert(id, Running { cancel: cancel.clone(), is_event });
+        let (host, results, if_it_panics) =
+            (self.host.clone(), self.results.clone(), host::result_of_panic(&task));
         tokio::spawn(async move {
+            // Run it in a task of its own, so that a panic becomes a result as well.
+            let running = tokio::spawn(async move { host.run(task, cancel).await });
             let result = running.await.unwrap_or_else(|panic| {
-                tracing::error!(%event, %panic, "an event ended by a mistake in the agent");
-                Err(Failure {
-                    event: Some(event),
-                    code: ErrorCode::UnknownError,
-                    script: String::new(),
-                    message: "the agent failed at it: its log on this host says more".into(),
-                    log: String::new(),
-                })
+                tracing::error!(?id, %panic, "internal error: a task of this host panicked");
+                if_it_panics
             });
             // If nobody listens, the loop has ended.
-            let _ = outcomes.send(Input::Done { effect, outcome: Outcome::Event(result) }).await;
+            let _ = results.send(Input::Ended { id, result }).await;
         });
     }
 
-    fn cancellation(&mut self, effect: EffectId) -> CancellationToken {
-        let cancel = CancellationToken::new();
-        self.aside.insert(effect, cancel.clone());
-        cancel
-    }
-
-    /// Runs the work in a separate task, so that a panic becomes an outcome as well.
-    fn beside<T: Send + 'static>(
-        &self,
-        effect: EffectId,
-        work: BoxFuture<'static, T>,
-        outcome: impl FnOnce(Result<T, JoinError>) -> Outcome + Send + 'static,
-    ) {
-        let outcomes = self.outcomes.clone();
-        tokio::spawn(async move {
-            let ended = tokio::spawn(work).await;
-            if let Err(panic) = &ended {
-                tracing::error!(%panic, "reading an alarm or telling a receiver ended by a mistake in the agent");
-            }
-            // If nobody listens, the loop has ended.
-            let _ = outcomes.send(Input::Done { effect, outcome: outcome(ended) }).await;
-        });
-    }
-
-    fn cancel(&self, effect: EffectId) {
-        if let Some(cancel) = self.running.get(&effect).or_else(|| self.aside.get(&effect)) {
-            cancel.cancel();
+    fn cancel(&self, id: TaskId) {
+        if let Some(running) = self.running.get(&id) {
+            running.cancel.cancel();
         }
-    }
-
-    fn probe(&mut self, id: ProbeId, task: ProbeTask) {
-        self.probes.retain(|_, probe| !probe.is_finished());
-        let of = (task.group.clone(), task.subject);
-        let (looking, outcomes) = ((self.work.probe)(task), self.outcomes.clone());
-        let at_once = self.probes_at_once.clone();
-        let probe = tokio::spawn(async move {
-            let permit = at_once.acquire().await;
-            let result = looking.await;
-            drop(permit);
-            // If nobody listens, the loop has ended.
-            let _ = outcomes.send(Input::Probed { probe: id, result }).await;
-        });
-        if let Some(before) = self.probes.insert(of, probe.abort_handle()) {
-            before.abort();
-        }
-    }
-
-    fn fetch(&self, revision: Revision, sources: Vec<HostId>) {
-        let Ok(place) = self.fetches_waiting.clone().try_acquire_owned() else { return };
-        let (fetches, fetch) = (self.fetches.clone(), self.work.fetch.clone());
-        tokio::spawn(async move {
-            let permit = fetches.acquire().await;
-            drop(place);
-            fetch(revision, sources).await;
-            drop(permit);
-        });
     }
 
     fn reply(&mut self, id: RequestId, reply: Reply) {

@@ -11,20 +11,18 @@ mod lookalikes;
 mod people;
 pub(crate) mod unaltered;
 
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::Arc;
 
 use proto::entry::Failure;
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
-use proto::io::Run;
 use proto::lifecycle::{Course, LifecycleEvent, Scripts};
 use proto::revision::Revision;
+use proto::task::Run;
 use tokio_util::sync::CancellationToken;
 
 use crate::bundle::Cache;
 use crate::bundle::cache::require_room;
+use crate::bundle::fetcher::Fetcher;
 use crate::bundle::unpack::{self, Limits};
 use crate::hooks::{self, Patience};
 use crate::install::state::{REVISIONS_MAX, State};
@@ -36,13 +34,26 @@ pub(crate) use people::missing_users;
 /// The reason why a bundle could not be fetched from other hosts.
 pub(crate) type FetchError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Fetches a bundle that is not in the cache from the given hosts (best first), and returns its
-/// path. The implementation must verify the digest.
-pub(crate) type Fetch = Arc<
-    dyn Fn(Revision, Vec<HostId>) -> Pin<Box<dyn Future<Output = Result<PathBuf, FetchError>> + Send>>
-        + Send
-        + Sync,
->;
+/// The place from which bundles come that are not in the cache.
+#[derive(Clone)]
+pub(crate) enum FetchFrom {
+    /// Other hosts of the mesh.
+    Mesh(Fetcher),
+    /// A double, which has any bundle at this path, or none.
+    #[cfg(test)]
+    Double(Option<PathBuf>),
+}
+
+impl FetchFrom {
+    /// Fetches a bundle, from these hosts first (best first), and returns its path.
+    async fn fetch(&self, revision: &Revision, sources: &[HostId]) -> Result<PathBuf, FetchError> {
+        match self {
+            FetchFrom::Mesh(fetcher) => Ok(fetcher.fetch(revision, sources).await?),
+            #[cfg(test)]
+            FetchFrom::Double(path) => path.clone().ok_or_else(|| "no host has it".into()),
+        }
+    }
+}
 
 /// CodeDeploy's name for the AppSpec file.
 pub(crate) const APPSPEC_NAME: &str = "appspec.yml";
@@ -53,7 +64,7 @@ pub(crate) struct HostSide {
     /// CodeDeploy's `root_dir`; absolute, because scripts start in another directory.
     pub(crate) deploy_root: PathBuf,
     pub(crate) cache: Cache,
-    pub(crate) fetch: Fetch,
+    pub(crate) bundles: FetchFrom,
     /// The number of revisions to keep on disk per group, including the current one.
     pub(crate) revisions_max: usize,
     pub(crate) limits: Limits,
@@ -62,11 +73,11 @@ pub(crate) struct HostSide {
 
 impl HostSide {
     /// Creates it with CodeDeploy's limits and timeouts.
-    pub(crate) fn new(deploy_root: PathBuf, cache: Cache, fetch: Fetch) -> HostSide {
+    pub(crate) fn new(deploy_root: PathBuf, cache: Cache, bundles: FetchFrom) -> HostSide {
         HostSide {
             deploy_root: std::path::absolute(&deploy_root).unwrap_or(deploy_root),
             cache,
-            fetch,
+            bundles,
             revisions_max: REVISIONS_MAX,
             limits: Limits::default(),
             patience: Patience::default(),
@@ -217,7 +228,7 @@ impl HostSide {
             self.cache.used(&digest);
             self.cache.path(&digest)
         } else {
-            let fetched = (self.fetch)(run.revision.clone(), run.sources.clone());
+            let fetched = self.bundles.fetch(&run.revision, &run.sources);
             tokio::select! {
                 fetched = fetched => fetched.map_err(|cause| EventError::Fetch { digest, cause })?,
                 () = cancel.cancelled() => return Err(EventError::Cancelled),

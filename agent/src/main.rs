@@ -21,6 +21,7 @@ mod group_file;
 mod harmless;
 mod held;
 mod hooks;
+mod host;
 mod host_side;
 mod identity;
 mod install;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use proto::entry::keep_start;
 use proto::health::{ERROR_BYTES_MAX, Endpoint, Probe};
-use proto::io::ProbeTask;
+use proto::task::ProbeTask;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

@@ -26,9 +26,9 @@ use crate::clock::Clock;
 use crate::command::NodeHandle;
 use crate::config::{AgentConfig, Join, LogFormat, founds_mark_in};
 use crate::daemon::{self, Parts};
-use crate::effects::{self, HostWork, fetch_with};
 use crate::held::once_let_go;
-use crate::host_side::{self, HostSide};
+use crate::host::{Host, HostWork};
+use crate::host_side::{self, FetchFrom, HostSide};
 use crate::join::JoinError;
 use crate::mesh_key::{JoinToken, MeshKey};
 use crate::questions::{self, COPIES};
@@ -88,8 +88,11 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let cache = Cache::open(config.data_dir.join("bundles")).context("cannot keep bundles")?;
     let (node, commands, notices) = NodeHandle::new();
     let bundles = Bundles::new(cache.clone(), transport.clone(), node.clone(), config.sources.clone());
-    let host_side =
-        Arc::new(HostSide::new(config.deploy_root.clone(), cache.clone(), fetch_with(bundles.fetcher())));
+    let host_side = Arc::new(HostSide::new(
+        config.deploy_root.clone(),
+        cache.clone(),
+        FetchFrom::Mesh(bundles.fetcher()),
+    ));
     host_side.finish_interrupted();
     exchange::serve(&transport, move |digest| cache.path(digest)).context("cannot give bundles to others")?;
     questions::serve(&transport, host_side.clone(), bundles.clone()).context("cannot answer other hosts")?;
@@ -104,9 +107,9 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
 
     tracing::info!(%host, name = config.name, mesh = %mesh_key.id, api = %config.api.display(), "started");
     let stops = daemon::stop_signals().context("cannot hear signals")?;
-    let http = effects::http_client().context("cannot ask HTTP servers")?;
-    let work = HostWork::of(HostSide::clone(&host_side), bundles.fetcher(), http);
-    let parts = Parts { clock, restored, ballast, transport, events, commands, notices, work, stops };
+    let work = HostWork::new(host_side, bundles.fetcher()).context("cannot ask HTTP servers")?;
+    let host = Host::Real(Arc::new(work));
+    let parts = Parts { clock, restored, ballast, transport, events, commands, notices, host, stops };
     let ended = daemon::run(parts).await;
     stopping.cancel();
     for task in served {

@@ -7,23 +7,18 @@
 
 mod refusal;
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::{Alarm, Reading};
-use crate::deployment_kind::DeploymentKind;
-use crate::entry::{Creator, Failure, Submission};
-use crate::health::Probe;
+use crate::entry::{Creator, Submission};
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::lifecycle::LifecycleEvent;
 use crate::node::Fence;
-use crate::policy::{FileExists, Policy};
+use crate::policy::Policy;
 use crate::recovery::SignedRecovery;
 use crate::revision::Revision;
 use crate::statement::{Intent, Statement};
+use crate::task::{Task, TaskId, TaskResult};
 use crate::time::LedgerTime;
-use crate::trigger::{Target, Told};
 
 pub use refusal::{First, Refusal};
 
@@ -31,17 +26,8 @@ pub use refusal::{First, Refusal};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WriteId(pub u64);
 
-/// The number of an effect. [`Input::Done`] and [`Output::Cancel`] refer to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct EffectId(pub u64);
-
-/// Each part of the node numbers its own effects, in a range that starts here.
-impl EffectId {
-    pub(crate) const ALARMS: u64 = 1 << 60;
-    pub(crate) const TRIGGERS: u64 = 2 << 60;
-}
-
-/// The number of a probe of an application. [`Input::Probed`] refers to it.
+/// The number of a probe of an application, by which a host and its observers refer
+/// to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProbeId(pub u64);
 
@@ -76,19 +62,12 @@ pub enum Input {
     /// The write is done, and so are all writes before it. If it asked for
     /// [`sync`](Write::sync), it is on stable storage.
     Persisted(WriteId),
-    /// An effect has ended.
-    Done {
-        /// The effect that ended.
-        effect: EffectId,
-        /// The outcome of the effect.
-        outcome: Outcome,
-    },
-    /// A probe has ended. A probe that never ends counts as failed all the same.
-    Probed {
-        /// The probe that ended.
-        probe: ProbeId,
-        /// `Err` holds one line that says why the probe failed.
-        result: Result<(), String>,
+    /// A task has ended. Ignored unless the node waits for this task.
+    Ended {
+        /// The task that ended.
+        id: TaskId,
+        /// The result of the task.
+        result: TaskResult,
     },
     /// A client on this host asks for a change.
     Request {
@@ -145,55 +124,17 @@ pub enum Output {
     /// Write to the store. The shell does the writes in the order in which they
     /// come.
     Persist(Write),
-    /// Fetch the bundle into this host's cache ahead of its turn. This has no
-    /// outcome: DownloadBundle fetches whatever is still missing.
-    Fetch {
-        /// The revision whose bundle to fetch.
-        revision: Revision,
-        /// Hosts that should have the bundle, best first.
-        sources: Vec<HostId>,
+    /// Start a task. Ends as [`Input::Ended`].
+    Start {
+        /// The number of the task.
+        id: TaskId,
+        /// The work to do.
+        task: Task,
     },
-    /// Run one lifecycle event on this host. Ends as [`Input::Done`].
-    Run {
-        /// The number of this run.
-        effect: EffectId,
-        /// The event, and what its scripts need to know.
-        run: Box<Run>,
-    },
-    /// Read an alarm from this host. Ends as [`Input::Done`].
-    ReadAlarm {
-        /// The number of this reading.
-        effect: EffectId,
-        /// The group that has the alarm.
-        group: GroupName,
-        /// The running deployment for which the alarm is read.
-        deployment: DeploymentId,
-        /// The alarm: what to read, and how long that may take.
-        alarm: Box<Alarm>,
-    },
-    /// Tell a receiver what happened. Ends as [`Input::Done`].
-    Tell {
-        /// The number of this attempt.
-        effect: EffectId,
-        /// The receiver.
-        target: Target,
-        /// The name of the trigger.
-        trigger: String,
-        /// The message for the receiver.
-        told: Box<Told>,
-    },
-    /// Stop the effect as soon as possible. It still ends as [`Input::Done`].
+    /// Stop the task as soon as possible. It still ends as [`Input::Ended`].
     Cancel {
-        /// The effect to stop.
-        effect: EffectId,
-    },
-    /// Probe an application. Ends as [`Input::Probed`]. A second probe of the same
-    /// group and subject replaces one that is under way.
-    Probe {
-        /// The number of this probe.
-        id: ProbeId,
-        /// The application, and how to probe it.
-        task: Box<ProbeTask>,
+        /// The task to stop.
+        id: TaskId,
     },
     /// Answer a request.
     Reply {
@@ -220,55 +161,6 @@ pub struct Write {
     /// writes and syncs it after the batch, and only then reports the batch as
     /// done.
     pub fence: Fence,
-}
-
-/// One lifecycle event to run, with everything that its scripts may ask for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// The deployment that the event belongs to.
-    pub deployment: DeploymentId,
-    /// The group that the deployment is for.
-    pub group: GroupName,
-    /// The revision to install.
-    pub revision: Revision,
-    /// The kind of the deployment.
-    pub kind: DeploymentKind,
-    /// The event to run.
-    pub event: LifecycleEvent,
-    /// The action of Install for files that are in the way.
-    pub file_exists: FileExists,
-    /// Hosts that should have the bundle, best first.
-    pub sources: Vec<HostId>,
-    /// The most time that one script may take, whatever its AppSpec file says;
-    /// `None` for no such limit.
-    pub script_timeout_max: Option<Duration>,
-    /// For the first event of a turn that begins anew: the event that was
-    /// interrupted.
-    pub anew: Option<LifecycleEvent>,
-}
-
-/// One probe of an application.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeTask {
-    /// The group whose application is probed.
-    pub group: GroupName,
-    /// The host that is probed: this one, or one that asked for a probe from afar.
-    pub subject: HostId,
-    /// The probe to make.
-    pub probe: Probe,
-    /// The most time that the answer may take.
-    pub timeout: Duration,
-}
-
-/// The outcome of an effect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// The end of a lifecycle event.
-    Event(Result<(), Failure>),
-    /// The reading of an alarm.
-    Alarm(Reading),
-    /// The end of an attempt to tell a receiver; `Err` says why the attempt failed.
-    Told(Result<(), String>),
 }
 
 /// A change that a client on this host asks for.

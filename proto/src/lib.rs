@@ -29,6 +29,7 @@ mod run;
 pub mod state;
 pub mod statement;
 pub mod suggest;
+pub mod task;
 pub mod time;
 pub mod trigger;
 pub mod wire;

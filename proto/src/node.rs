@@ -26,6 +26,7 @@ mod requests;
 mod settle;
 mod starts;
 mod stored;
+mod tasks;
 mod turns;
 mod voting;
 mod whereabouts;
@@ -43,7 +44,7 @@ use crate::config::Config;
 use crate::entry::{Entry, HostRecord, Index};
 use crate::form::{self, Unreadable, Version};
 use crate::id::{DeploymentId, HostId, VoterId};
-use crate::io::{Input, Outcome, Output};
+use crate::io::{Input, Output};
 use crate::ledger::{Content, Ledger, LogEntry, Restored, Seal};
 use crate::lifecycle::LifecycleEvent;
 use crate::mesh::liveness::{Judgement, Liveness};
@@ -120,6 +121,7 @@ pub struct Node {
     deliveries: Deliveries,
     places: posts::Places,
     turns: OwnTurns,
+    tasks: tasks::Tasks,
     health: health::Health,
     outputs: VecDeque<Output>,
     writes: writes::Writes,
@@ -217,6 +219,7 @@ impl Node {
             deliveries: Deliveries::default(),
             places: posts::Places::default(),
             turns: OwnTurns::restore(read_journal(&stored)?),
+            tasks: tasks::Tasks::default(),
             health: health::Health::default(),
             outputs: VecDeque::new(),
             writes,
@@ -266,19 +269,7 @@ impl Node {
             Input::Received { from, frame } => self.on_frame(from, &frame, now),
             Input::Gossip { by, frame } => self.on_gossip(by, &frame),
             Input::Persisted(write) => self.on_persisted(write, now),
-            Input::Done { effect, outcome: Outcome::Event(result) } => {
-                let (me, state) = (self.config.host, &self.state);
-                let current = |deployment| crate::run::Current::of(state, deployment, me);
-                let acts = self.turns.done(effect, result, current);
-                self.act(acts, now);
-            }
-            Input::Done { effect, outcome: Outcome::Alarm(reading) } => {
-                self.alarms.done(effect, reading, now);
-            }
-            Input::Done { effect, outcome: Outcome::Told(result) } => {
-                self.deliveries.done(effect, result, now);
-            }
-            Input::Probed { probe, result } => self.on_probed(probe, result, now),
+            Input::Ended { id, result } => self.on_ended(id, result, now),
             Input::Request { id, request } => self.on_request(id, *request, now),
             Input::Leaving => self.on_leaving(),
             Input::Disk { free } => self.turns.note_free(free),

@@ -28,7 +28,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::entry::{ErrorCode, Failure, Index, TurnOutcome};
 use crate::id::{DeploymentId, GroupName, HostId};
-use crate::io::EffectId;
 use crate::lifecycle::{Course, LifecycleEvent};
 use crate::rollout::Stage;
 use crate::state::State;
@@ -70,9 +69,9 @@ pub(crate) enum Act {
     /// Delete the record: the ledger knows how the turn ended.
     Forget(DeploymentId),
     /// Run this event of this deployment.
-    Run { effect: EffectId, deployment: DeploymentId, event: LifecycleEvent },
-    /// Stop running the event.
-    Cancel(EffectId),
+    Run { deployment: DeploymentId, event: LifecycleEvent },
+    /// Stop running the turn's event.
+    Cancel(DeploymentId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +81,7 @@ enum Step {
     /// The record of the event is being written to disk.
     Writing,
     /// The event is running.
-    Running(EffectId),
+    Running,
     /// The agent is stopping. The turn continues from here when it is started
     /// again.
     Paused,
@@ -115,7 +114,6 @@ impl OwnTurn {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OwnTurns {
     turns: BTreeMap<DeploymentId, OwnTurn>,
-    next_effect: u64,
     leaving: bool,
     /// The deployments whose bundles this host may need soon.
     pub(crate) to_prefetch: Vec<DeploymentId>,
@@ -149,7 +147,7 @@ impl OwnTurns {
 
     /// Returns true if no event runs and no record waits for the disk.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.turns.values().any(|turn| matches!(turn.step, Step::Running(_) | Step::Writing))
+        !self.turns.values().any(|turn| matches!(turn.step, Step::Running | Step::Writing))
     }
 
     /// Compares the turns with the ledger: begins those that it says are started,
@@ -199,7 +197,7 @@ impl OwnTurns {
             // The ledger has an end for this turn, proposed by this host or set by
             // the fold.
             match turn.step {
-                Step::Running(effect) => acts.push(Act::Cancel(effect)),
+                Step::Running => acts.push(Act::Cancel(deployment)),
                 Step::Writing => {}
                 Step::Restored | Step::Paused | Step::Interrupted | Step::Waiting | Step::Over => {
                     self.turns.remove(&deployment);
@@ -214,16 +212,12 @@ impl OwnTurns {
                 acts.push(begin_anew(turn, current));
             }
             Step::Interrupted if current.is_stopped => acts.push(give_up(turn)),
-            Step::Running(effect) if current.stops_now && !turn.is_cut_short => {
+            Step::Running if current.stops_now && !turn.is_cut_short => {
                 turn.is_cut_short = true;
-                acts.push(Act::Cancel(effect));
+                acts.push(Act::Cancel(deployment));
             }
-            Step::Writing
-            | Step::Running(_)
-            | Step::Paused
-            | Step::Interrupted
-            | Step::Waiting
-            | Step::Over => {}
+            Step::Writing | Step::Running | Step::Paused | Step::Interrupted | Step::Waiting | Step::Over => {
+            }
         }
         // The group has no health check now, so there is nothing to wait for.
         if turn.step == Step::Waiting && !current.is_checked {
@@ -274,25 +268,21 @@ impl OwnTurns {
             turn.step = Step::Paused;
             return Some(Act::Write(turn.record.clone()));
         };
-        let effect = EffectId(self.next_effect);
-        self.next_effect += 1;
-        turn.step = Step::Running(effect);
-        Some(Act::Run { effect, deployment, event })
+        turn.step = Step::Running;
+        Some(Act::Run { deployment, event })
     }
 
-    /// Takes the end of an event, and decides how the turn continues. `rollout`
-    /// looks up what the turn needs to know of its deployment, as long as the turn
-    /// is still this host's.
+    /// Takes the end of a turn's event, and decides how the turn continues.
+    /// `rollout` looks up what the turn needs to know of its deployment, as long as
+    /// the turn is still this host's.
     pub(crate) fn done(
         &mut self,
-        effect: EffectId,
+        deployment: DeploymentId,
         result: Result<(), Failure>,
         rollout: impl Fn(DeploymentId) -> Option<Current>,
     ) -> Vec<Act> {
-        let Some(turn) = self.turns.values_mut().find(|turn| turn.step == Step::Running(effect)) else {
-            return Vec::new();
-        };
-        let deployment = turn.record.deployment;
+        let turn = self.turns.get_mut(&deployment).filter(|turn| turn.step == Step::Running);
+        let Some(turn) = turn else { return Vec::new() };
         let Some(current) = rollout(deployment) else {
             self.turns.remove(&deployment);
             return vec![Act::Forget(deployment)];
@@ -373,7 +363,7 @@ impl OwnTurns {
     /// mesh has given that turn up, and its end was requested. Until it has ended,
     /// two turns would work on the same application.
     fn runs_in(&self, group: &GroupName, state: &State) -> bool {
-        self.turns.values().filter(|turn| matches!(turn.step, Step::Running(_))).any(|turn| {
+        self.turns.values().filter(|turn| matches!(turn.step, Step::Running)).any(|turn| {
             let rollout = state.rollout(turn.record.deployment);
             rollout.is_none_or(|rollout| rollout.submission.group == *group)
         })

@@ -27,8 +27,9 @@ use std::fmt;
 
 use proto::entry::{Entry, Failure, Index};
 use proto::id::{DeploymentId, HostId};
-use proto::io::{Reply, Request, Run};
+use proto::io::{Reply, Request};
 use proto::node::Node;
+use proto::task::Run;
 use proto::time::LedgerTime;
 
 use crate::chronicle::Chronicle;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use proto::entry::{ErrorCode, Failure};
 use proto::id::{Digest, GroupName};
-use proto::io::{EffectId, Run};
 use proto::lifecycle::{LifecycleEvent, Scripts};
 use proto::revision::Revision;
+use proto::task::{Run, TaskId};
 
 use crate::chance::Chance;
 use crate::clock::Moment;
@@ -131,7 +131,7 @@ pub struct UnderWay {
 /// The events that run on one host, and the revisions that are installed there.
 #[derive(Clone, Debug, Default)]
 pub struct Hooks {
-    under_way: BTreeMap<EffectId, UnderWay>,
+    under_way: BTreeMap<TaskId, UnderWay>,
     installed: BTreeMap<GroupName, Digest>,
     /// The time at which ApplicationStart ended last. The entry is removed once
     /// ApplicationStop begins.
@@ -143,7 +143,7 @@ impl Hooks {
     pub fn begin(
         &mut self,
         host: HostNo,
-        effect: EffectId,
+        id: TaskId,
         run: Run,
         bundles: &BTreeMap<Digest, Bundle>,
         chance: &mut Chance,
@@ -169,13 +169,13 @@ impl Hooks {
             None | Some(How::Lies) => (takes, Ok(())),
         };
         let outcome = outcome.map_err(|code| failure(run.event, code));
-        self.under_way.insert(effect, UnderWay { run, outcome, waits_since: None });
+        self.under_way.insert(id, UnderWay { run, outcome, waits_since: None });
         takes
     }
 
     /// Ends an event. Returns None if it was cancelled and has already ended.
-    pub fn end(&mut self, effect: EffectId, now: Moment) -> Option<UnderWay> {
-        let ended = self.under_way.remove(&effect)?;
+    pub fn end(&mut self, id: TaskId, now: Moment) -> Option<UnderWay> {
+        let ended = self.under_way.remove(&id)?;
         if ended.run.event == LifecycleEvent::Install && ended.outcome.is_ok() {
             self.installed.insert(ended.run.group.clone(), ended.run.revision.digest);
         }
@@ -202,28 +202,28 @@ impl Hooks {
 
     /// Makes an event that is under way end as cancelled. Returns false if it
     /// is not under way.
-    pub fn cancel(&mut self, effect: EffectId) -> bool {
-        let Some(under_way) = self.under_way.get_mut(&effect) else { return false };
+    pub fn cancel(&mut self, id: TaskId) -> bool {
+        let Some(under_way) = self.under_way.get_mut(&id) else { return false };
         under_way.outcome = Err(failure(under_way.run.event, ErrorCode::Stopped));
         true
     }
 
     /// Makes an event that is under way fail because no host has its bundle.
-    pub fn starve(&mut self, effect: EffectId) {
-        if let Some(under_way) = self.under_way.get_mut(&effect) {
+    pub fn starve(&mut self, id: TaskId) {
+        if let Some(under_way) = self.under_way.get_mut(&id) {
             under_way.outcome = Err(failure(under_way.run.event, ErrorCode::UnknownError));
         }
     }
 
     /// Returns the time since which an event has waited for its bundle, which
     /// is now if it did not wait yet.
-    pub fn waits_since(&mut self, effect: EffectId, now: Moment) -> Moment {
-        let under_way = self.under_way.get_mut(&effect);
+    pub fn waits_since(&mut self, id: TaskId, now: Moment) -> Moment {
+        let under_way = self.under_way.get_mut(&id);
         under_way.map_or(now, |under_way| *under_way.waits_since.get_or_insert(now))
     }
 
-    pub fn under_way(&self, effect: EffectId) -> Option<&UnderWay> {
-        self.under_way.get(&effect)
+    pub fn under_way(&self, id: TaskId) -> Option<&UnderWay> {
+        self.under_way.get(&id)
     }
 
     pub fn running(&self) -> impl Iterator<Item = &Run> {

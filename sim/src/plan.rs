@@ -40,6 +40,7 @@ pub struct Plan {
     pub spells: Vec<Spell>,
     /// The time that a cancelled script takes to end.
     pub cancels_take: Duration,
+    pub ends_twice_percent: u32,
     /// The time at which all faults are over.
     pub heal_at: Moment,
 }
@@ -106,6 +107,7 @@ impl Plan {
         let mut spells = watches::spells(&mut chance.fork("outside"), &groups, heal_at);
         spells.extend(watches::late_spell(&mut chance.fork("late spell"), &groups, heal_at));
         let cancels_take = troubles::cancels_take(&mut chance.fork("cancels"));
+        let ends_twice_percent = troubles::ends_twice_percent(&mut chance.fork("ends twice"));
         let mut plan = Plan {
             seed,
             hosts,
@@ -117,6 +119,7 @@ impl Plan {
             faults,
             spells,
             cancels_take,
+            ends_twice_percent,
             heal_at,
         };
         // Drawn last, from a stream of its own: a plan that aims at nothing stays
@@ -136,6 +139,7 @@ impl Plan {
         }
         world.tune(self.tuning);
         world.set_cancels_take(self.cancels_take);
+        world.set_ends_twice(self.ends_twice_percent);
         self.bundles.iter().for_each(|bundle| world.add_bundle(bundle.clone()));
         self.wishes.iter().for_each(|(at, asked)| world.ask_at(asked.clone(), *at));
         world.expect_spells(self.spells.clone());

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use proto::io::{Input, Output};
 use proto::node::{Node, Stored};
+use proto::task::Task;
 use proto::time::Time;
 
 use crate::check::Checks;
@@ -127,17 +128,16 @@ impl Replay {
             self.trace.output(at, host, &output);
             match &output {
                 Output::Reply { reply, .. } => self.done.story.replied(at, host, reply),
-                Output::Run { run, .. } => self.done.story.event_begins(at, host, run),
+                Output::Start { task: Task::RunEvent(run), .. } => {
+                    self.done.story.event_begins(at, host, run);
+                }
                 Output::Send { .. }
                 | Output::Publish { .. }
                 | Output::Connect { .. }
                 | Output::Disconnect { .. }
                 | Output::Persist(_)
-                | Output::Fetch { .. }
+                | Output::Start { .. }
                 | Output::Cancel { .. }
-                | Output::Probe { .. }
-                | Output::ReadAlarm { .. }
-                | Output::Tell { .. }
                 | Output::Notify(_) => {}
             }
         }

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::deployment_kind::DeploymentKind;
 use proto::entry::{Entry, Failure, Submission, TurnOutcome};
 use proto::id::{DeploymentId, Digest, HostId};
-use proto::io::{Reply, Request, Run};
+use proto::io::{Reply, Request};
 use proto::node::Node;
 use proto::recovery::SignedRecovery;
 use proto::statement::{Finding, Intent, Report, Statement};
+use proto::task::Run;
 use proto::trigger::TriggerEvent;
 
 use crate::check::Checks;

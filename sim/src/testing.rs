@@ -3,11 +3,11 @@
 use proto::entry::{Creator, Entry, ErrorCode, Failure, HostRecord, ProposalId, Submission, TurnOutcome};
 use proto::group::{Group, TagFilter, TagSets};
 use proto::id::{DeploymentId, Digest, VoterId};
-use proto::io::Run;
 use proto::lifecycle::LifecycleEvent;
 use proto::policy::{FileExists, Policy};
 use proto::revision::Revision;
 use proto::statement::{Finding, Intent, Report, Statement};
+use proto::task::Run;
 use proto::time::LedgerTime;
 use std::cell::Cell;
 

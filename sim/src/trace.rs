@@ -68,8 +68,7 @@ impl Trace {
             | Input::Connected { .. }
             | Input::Disconnected { .. }
             | Input::Persisted(_)
-            | Input::Done { .. }
-            | Input::Probed { .. }
+            | Input::Ended { .. }
             | Input::Request { .. }
             | Input::Leaving
             | Input::Disk { .. } => self.words(input),
@@ -98,12 +97,8 @@ impl Trace {
             }
             Output::Connect { .. }
             | Output::Disconnect { .. }
-            | Output::Fetch { .. }
-            | Output::Run { .. }
-            | Output::ReadAlarm { .. }
-            | Output::Tell { .. }
+            | Output::Start { .. }
             | Output::Cancel { .. }
-            | Output::Probe { .. }
             | Output::Reply { .. }
             | Output::Notify(Notice::Progress(_) | Notice::Diverged { .. }) => self.words(output),
         }
@@ -162,8 +157,7 @@ impl fmt::Display for ShortInput<'_> {
             | Input::Connected { .. }
             | Input::Disconnected { .. }
             | Input::Persisted(_)
-            | Input::Done { .. }
-            | Input::Probed { .. }
+            | Input::Ended { .. }
             | Input::Request { .. }
             | Input::Leaving
             | Input::Disk { .. } => write!(f, "{:?}", self.0),
@@ -184,12 +178,8 @@ impl fmt::Display for ShortOutput<'_> {
             }
             Output::Connect { .. }
             | Output::Disconnect { .. }
-            | Output::Fetch { .. }
-            | Output::Run { .. }
-            | Output::ReadAlarm { .. }
-            | Output::Tell { .. }
+            | Output::Start { .. }
             | Output::Cancel { .. }
-            | Output::Probe { .. }
             | Output::Reply { .. }
             | Output::Notify(_) => write!(f, "{:?}", self.0),
         }

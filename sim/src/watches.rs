@@ -7,7 +7,7 @@ use std::time::Duration;
 use proto::alarm::{Alarm, AlarmSource, AlarmState, OnUnreadable};
 use proto::group::Group;
 use proto::id::GroupName;
-use proto::io::EffectId;
+use proto::task::TaskId;
 use proto::trigger::{Target, Told, Trigger, TriggerEvent};
 
 use crate::chance::Chance;
@@ -74,7 +74,7 @@ impl Default for Ways {
 pub struct Outside {
     pub ways: Ways,
     spells: Vec<Spell>,
-    under_way: BTreeMap<(HostNo, EffectId), Errand>,
+    under_way: BTreeMap<(HostNo, TaskId), Errand>,
     told: BTreeMap<(GroupName, String), Heard>,
     readers: BTreeMap<(GroupName, String), HostNo>,
     tellers: BTreeMap<(GroupName, String), HostNo>,
@@ -141,13 +141,13 @@ impl Outside {
 
     /// Begins an errand. Returns true if another host ran the last errand for
     /// the same alarm or trigger.
-    pub fn begin(&mut self, host: HostNo, effect: EffectId, errand: Errand) -> bool {
+    pub fn begin(&mut self, host: HostNo, id: TaskId, errand: Errand) -> bool {
         let (whose, name) = match &errand {
             Errand::Read { group, alarm } => (&mut self.readers, (group.clone(), alarm.clone())),
             Errand::Tell { trigger, told } => (&mut self.tellers, (told.group.clone(), trigger.clone())),
         };
         let before = whose.insert(name, host);
-        self.under_way.insert((host, effect), errand);
+        self.under_way.insert((host, id), errand);
         before != Some(host)
     }
 
@@ -165,8 +165,8 @@ impl Outside {
 
     /// Ends an errand of a host. Returns None if its agent was killed in the
     /// meantime.
-    pub fn end(&mut self, host: HostNo, effect: EffectId) -> Option<Errand> {
-        self.under_way.remove(&(host, effect))
+    pub fn end(&mut self, host: HostNo, id: TaskId) -> Option<Errand> {
+        self.under_way.remove(&(host, id))
     }
 
     /// Tells a receiver. Returns two flags: it heard, and that was the first time.

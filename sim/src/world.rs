@@ -71,6 +71,8 @@ pub struct World {
     is_lied_to: bool,
     /// The time that a cancelled script takes to end.
     cancels_take: Duration,
+    /// The percentage of tasks whose end is reported twice.
+    ends_twice_percent: u32,
     lies: Option<lies::Lies>,
 }
 
@@ -86,6 +88,7 @@ struct Chances {
     outside: Chance,
     removals: Chance,
     lies: Chance,
+    tasks: Chance,
 }
 
 impl World {
@@ -116,6 +119,7 @@ impl World {
                 outside: chance.fork("outside"),
                 removals: chance.fork("removals"),
                 lies: chance.fork("lies"),
+                tasks: chance.fork("tasks"),
             },
             trace: Trace::default(),
             checks: Checks::default(),
@@ -125,6 +129,7 @@ impl World {
             healed_at: Moment::START,
             is_lied_to: false,
             cancels_take: CANCEL_TAKES,
+            ends_twice_percent: 0,
             lies: None,
         }
     }
@@ -172,6 +177,11 @@ impl World {
         for (digest, bundle) in &self.bundles {
             self.trace.note(|| Record::Bundle { digest: *digest, name: bundle.name.clone() });
         }
+    }
+
+    /// Sets the percentage of tasks whose end is reported twice.
+    pub fn set_ends_twice(&mut self, percent: u32) {
+        self.ends_twice_percent = percent;
     }
 
     /// Sets the time that every cancelled script takes to end.
@@ -277,14 +287,17 @@ impl World {
                 self.complete(host, write);
                 self.feed(host, Input::Persisted(write));
             }
-            Event::HookEnds { host, boot, effect } if self.is_boot(host, boot) => {
-                self.event_ends(host, effect);
+            Event::HookEnds { host, boot, id } if self.is_boot(host, boot) => {
+                self.event_ends(host, id);
             }
-            Event::ErrandEnds { host, boot, effect } if self.is_boot(host, boot) => {
-                self.errand_ends(host, effect);
+            Event::ErrandEnds { host, boot, id } if self.is_boot(host, boot) => {
+                self.errand_ends(host, id);
             }
-            Event::Probed { host, boot, task, probe, result } if self.is_boot(host, boot) => {
-                self.probed(host, &task, probe, result);
+            Event::Probed { host, boot, id, task, result } if self.is_boot(host, boot) => {
+                self.probed(host, id, &task, result);
+            }
+            Event::TaskEnds { host, boot, id, result } if self.is_boot(host, boot) => {
+                self.feed(host, Input::Ended { id, result });
             }
             Event::Bootstrap { host, boot } if self.is_boot(host, boot) => self.bootstrap(host),
             Event::Gone { host, boot, back_after } if self.is_boot(host, boot) => {
@@ -296,6 +309,7 @@ impl World {
             | Event::HookEnds { .. }
             | Event::ErrandEnds { .. }
             | Event::Probed { .. }
+            | Event::TaskEnds { .. }
             | Event::Gone { .. }
             | Event::Bootstrap { .. } => {}
             Event::Start { host } => self.start(host),

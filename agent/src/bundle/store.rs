@@ -25,8 +25,8 @@ use super::{AcquireError, Cache, acquire};
 use crate::backend::{BackendError, BackendErrorKind, Brought};
 use crate::check;
 use crate::command::NodeHandle;
+use crate::host_side::APPSPEC_NAME;
 use crate::host_side::deployment::EventError;
-use crate::host_side::{APPSPEC_NAME, FetchError};
 use crate::telemetry::chain;
 use crate::transport::Handle;
 
@@ -129,14 +129,18 @@ impl Bundles {
             return Err(BackendError { kind: BackendErrorKind::NotFound, message });
         };
         let fetched = self.fetch(&revision, &holders).await;
-        fetched.map_err(|error| unavailable(chain(error.as_ref())))?;
+        fetched.map_err(|error| unavailable(chain(&error)))?;
         Ok(revision)
     }
 
     /// Fetches a bundle into the cache: from the hosts that should have it, then
     /// from any connected host.
-    pub(crate) async fn fetch(&self, revision: &Revision, sources: &[HostId]) -> Result<PathBuf, FetchError> {
-        Ok(self.fetcher.fetch(revision, sources).await?)
+    pub(crate) async fn fetch(
+        &self,
+        revision: &Revision,
+        sources: &[HostId],
+    ) -> Result<PathBuf, FetcherError> {
+        self.fetcher.fetch(revision, sources).await
     }
 }
 

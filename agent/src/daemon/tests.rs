@@ -1,14 +1,11 @@
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use futures::FutureExt;
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
-use proto::alarm::{AlarmState, Reading};
 use proto::group::{Group, Tag, TagFilter, TagSets};
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
 use proto::io::{Accepted, DeployRequest, Request, Write, WriteId};
-use proto::lifecycle::LifecycleEvent;
 use proto::node::Fence;
 use proto::policy::Policy;
 use proto::revision::Revision;
@@ -19,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::command::NodeHandle;
+use crate::host::double::Hands;
 use crate::identity;
 use crate::mesh_key::MeshKey;
 use crate::transport::testing::{DEADLINE, TCP};
@@ -32,44 +30,6 @@ struct Agent {
     stop: mpsc::Sender<()>,
     running: JoinHandle<Result<(), DaemonError>>,
     hands: Arc<Hands>,
-}
-
-/// The behaviour of an agent's events, and a record of them.
-#[derive(Default)]
-struct Hands {
-    ran: AtomicU32,
-    /// While set, events do not end.
-    held: AtomicBool,
-    cancelled: AtomicU32,
-    times: Mutex<Vec<(LifecycleEvent, Instant)>>,
-}
-
-impl Hands {
-    fn work(self: &Arc<Self>) -> HostWork {
-        let hands = self.clone();
-        HostWork {
-            run: Arc::new(move |run, cancel| {
-                let hands = hands.clone();
-                async move {
-                    hands.ran.fetch_add(1, Ordering::Relaxed);
-                    hands.times.lock().unwrap().push((run.event, Instant::now()));
-                    while hands.held.load(Ordering::Relaxed) {
-                        if cancel.is_cancelled() {
-                            hands.cancelled.fetch_add(1, Ordering::Relaxed);
-                            break;
-                        }
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                    }
-                    Ok(())
-                }
-                .boxed()
-            }),
-            fetch: Arc::new(|_, _| async {}.boxed()),
-            read_alarm: Arc::new(|_, _| async { Reading::new(AlarmState::Ok, "") }.boxed()),
-            tell: Arc::new(|_, _| async { Ok(()) }.boxed()),
-            probe: Arc::new(|_| async { Ok(()) }.boxed()),
-        }
-    }
 }
 
 /// The parts of a host that remain while its agent does not run.
@@ -127,7 +87,7 @@ impl Host {
             events,
             commands,
             notices,
-            work: hands.work(),
+            host: crate::host::Host::Double(hands.clone()),
             stops,
         };
         Agent { host, node, address, stop, running: tokio::spawn(run(parts)), hands }

@@ -19,8 +19,7 @@ impl Host {
     fn new() -> Host {
         let dir = TempDir::new().expect("a directory");
         let cache = Cache::open(dir.path().join("cache")).expect("a cache");
-        let fetch: Fetch = Arc::new(|_, _| Box::pin(async { Err("no host has it".into()) }));
-        let side = HostSide::new(dir.path().join("root"), cache, fetch);
+        let side = HostSide::new(dir.path().join("root"), cache, FetchFrom::Double(None));
         Host { dir, side }
     }
 
@@ -210,10 +209,7 @@ async fn a_fetched_bundle_is_unpacked_from_where_it_lies() {
     let revision = host.bundle("v1", &[]);
     let elsewhere = host.dir.path().join("elsewhere");
     fs::rename(host.side.cache.path(&revision.digest), &elsewhere).expect("moved");
-    host.side.fetch = Arc::new(move |_, _| {
-        let elsewhere = elsewhere.clone();
-        Box::pin(async move { Ok(elsewhere) })
-    });
+    host.side.bundles = FetchFrom::Double(Some(elsewhere));
     host.deploy(&revision, id(1)).await.expect("deployed");
 }
 

@@ -32,7 +32,7 @@ fn to_tell(target: Target) -> ToTell {
 }
 
 async fn told(target: Target) -> Result<(), String> {
-    tell(&crate::effects::http_client().expect("a client"), to_tell(target), CancellationToken::new()).await
+    tell(&crate::host::http_client().expect("a client"), to_tell(target), CancellationToken::new()).await
 }
 
 type Received = Arc<Mutex<Vec<(HeaderMap, String)>>>;

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use super::{Alarm, AlarmState, Reading};
 use crate::id::{DeploymentId, GroupName};
-use crate::io::EffectId;
 use crate::statement::{Report, Statement};
 use crate::time::Time;
 
@@ -52,20 +51,20 @@ pub(crate) struct ToRead {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WatchAct {
     /// Read this alarm.
-    Read(EffectId, Box<(Watched, Alarm)>),
-    /// Stop the reading: it is no longer needed.
-    Cancel(EffectId),
+    Read(Box<(Watched, Alarm)>),
+    /// Give up the reading: its result is no longer needed.
+    GiveUp(Watched),
 }
 
 #[derive(Clone, Debug)]
-struct Post {
+struct Watching {
     to_read: ToRead,
     /// The time at which this host began to watch the alarm.
     since: Time,
     /// The time of the next reading, unless one is under way.
     next: Time,
-    /// The reading under way, and when it began.
-    reading: Option<(EffectId, Time)>,
+    /// The time at which the reading under way began.
+    reading: Option<Time>,
     /// The number of failed readings in a row.
     failures: u32,
     /// The last result, until the ledger says it. Each result is proposed once, so
@@ -77,24 +76,23 @@ struct Post {
 /// All alarms of running deployments.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
-    posts: BTreeMap<Watched, Post>,
-    next_effect: u64,
+    watching: BTreeMap<Watched, Watching>,
 }
 
 impl Watch {
     /// Sets the alarms to watch now, and gives up all others.
     pub(crate) fn set(&mut self, to_read: Vec<ToRead>, now: Time) -> Vec<WatchAct> {
-        let before = std::mem::take(&mut self.posts);
+        let before = std::mem::take(&mut self.watching);
         // An alarm whose definition has changed is a different alarm.
         let defined: BTreeMap<Watched, ToRead> =
             to_read.into_iter().map(|to_read| (to_read.watched.clone(), to_read)).collect();
-        let is_still_it = |post: &Post| {
-            defined.get(&post.to_read.watched).is_some_and(|to_read| to_read.alarm == post.to_read.alarm)
+        let is_still_it = |one: &Watching| {
+            defined.get(&one.to_read.watched).is_some_and(|to_read| to_read.alarm == one.to_read.alarm)
         };
-        let (mut kept, gone): (BTreeMap<Watched, Post>, BTreeMap<Watched, Post>) =
-            before.into_iter().partition(|(_, post)| is_still_it(post));
+        let (mut kept, gone): (BTreeMap<Watched, Watching>, BTreeMap<Watched, Watching>) =
+            before.into_iter().partition(|(_, one)| is_still_it(one));
         for to_read in defined.into_values() {
-            let mut known = kept.remove(&to_read.watched).unwrap_or(Post {
+            let mut known = kept.remove(&to_read.watched).unwrap_or(Watching {
                 to_read: to_read.clone(),
                 since: now,
                 next: now,
@@ -104,57 +102,54 @@ impl Watch {
             });
             known.to_read = to_read;
             known.forget_said();
-            self.posts.insert(known.to_read.watched.clone(), known);
+            self.watching.insert(known.to_read.watched.clone(), known);
         }
-        let gone = gone.into_values().filter_map(|post| post.reading);
-        gone.map(|(effect, _)| WatchAct::Cancel(effect)).collect()
+        let reading = gone.into_iter().filter(|(_, one)| one.reading.is_some());
+        reading.map(|(watched, _)| WatchAct::GiveUp(watched)).collect()
     }
 
     /// Begins the readings that are due on this host.
     pub(crate) fn begin(&mut self, now: Time) -> Vec<WatchAct> {
         let mut acts = Vec::new();
-        for post in self.posts.values_mut() {
-            if post.reading.is_none() && post.next_at().is_some_and(|at| at <= now) {
-                let effect = EffectId(EffectId::ALARMS + self.next_effect);
-                self.next_effect += 1;
-                post.reading = Some((effect, now));
-                let what = (post.to_read.watched.clone(), post.to_read.alarm.clone());
-                acts.push(WatchAct::Read(effect, Box::new(what)));
+        for one in self.watching.values_mut() {
+            if one.reading.is_none() && one.next_at().is_some_and(|at| at <= now) {
+                one.reading = Some(now);
+                let what = (one.to_read.watched.clone(), one.to_read.alarm.clone());
+                acts.push(WatchAct::Read(Box::new(what)));
             }
         }
         acts
     }
 
     /// Takes the result of a reading.
-    pub(crate) fn done(&mut self, effect: EffectId, reading: Reading, now: Time) {
-        let is_its = |post: &&mut Post| post.reading.is_some_and(|(reading, _)| reading == effect);
-        let Some(post) = self.posts.values_mut().find(is_its) else { return };
-        let began = post.reading.take().map_or(now, |(_, began)| began);
-        let every = post.to_read.alarm.every;
+    pub(crate) fn done(&mut self, watched: &Watched, reading: Reading, now: Time) {
+        let Some(one) = self.watching.get_mut(watched) else { return };
+        let Some(began) = one.reading.take() else { return };
+        let every = one.to_read.alarm.every;
         let pause = match reading.state {
             AlarmState::Ok | AlarmState::Active => {
-                post.failures = 0;
-                post.found = Some(reading);
+                one.failures = 0;
+                one.found = Some(reading);
                 every
             }
             AlarmState::Unreadable => {
-                post.failures = post.failures.saturating_add(1);
-                if post.failures >= UNREADABLE_TRIES {
-                    post.found = Some(reading);
+                one.failures = one.failures.saturating_add(1);
+                if one.failures >= UNREADABLE_TRIES {
+                    one.found = Some(reading);
                 }
                 every.min(UNREADABLE_RETRY)
             }
         };
-        post.next = (began + pause).max(now);
-        post.forget_said();
+        one.next = (began + pause).max(now);
+        one.forget_said();
     }
 
     /// Returns what was found here and the ledger does not say.
     pub(crate) fn owed(&self) -> Vec<Statement> {
-        let mine = self.posts.values().filter(|post| post.next_at().is_some());
-        let news = mine.filter_map(|post| {
-            let found = post.found.as_ref()?;
-            let Watched { group, deployment, alarm } = post.to_read.watched.clone();
+        let mine = self.watching.values().filter(|one| one.next_at().is_some());
+        let news = mine.filter_map(|one| {
+            let found = one.found.as_ref()?;
+            let Watched { group, deployment, alarm } = one.to_read.watched.clone();
             let Reading { state, detail } = found.clone();
             Some(Report::AlarmRead { group, deployment, alarm, state, detail }.into())
         });
@@ -163,12 +158,12 @@ impl Watch {
 
     /// Returns when the next reading begins here.
     pub(crate) fn next(&self) -> Option<Time> {
-        let idle = self.posts.values().filter(|post| post.reading.is_none());
-        idle.filter_map(Post::next_at).min()
+        let idle = self.watching.values().filter(|one| one.reading.is_none());
+        idle.filter_map(Watching::next_at).min()
     }
 }
 
-impl Post {
+impl Watching {
     fn forget_said(&mut self) {
         self.found = self.found.take().filter(|found| self.to_read.said != Some(found.state));
     }

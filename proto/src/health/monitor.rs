@@ -104,13 +104,9 @@ impl Monitor {
         self.next_at = now + self.check.every;
     }
 
-    pub(super) fn is_probing(&self, id: ProbeId) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| attempt.id == id)
-    }
-
-    /// Takes the result of the host's own probe.
-    pub(super) fn answered(&mut self, id: ProbeId, result: Result<(), String>, now: Time) {
-        if let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.id == id) {
+    /// Takes the result of the host's own probe, unless that was counted already.
+    pub(super) fn answered(&mut self, result: Result<(), String>, now: Time) {
+        if let Some(attempt) = &mut self.attempt {
             attempt.own = Some(result);
             self.judge(now);
         }

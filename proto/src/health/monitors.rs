@@ -107,18 +107,17 @@ impl Monitors {
         asks
     }
 
-    /// Returns the number for a new probe: the host's own, or one for another host.
-    pub(crate) fn next_id(&mut self) -> ProbeId {
-        self.next_probe += 1;
-        ProbeId(self.next_probe)
+    /// Takes the result of the host's own probe for a group. It is ignored if no
+    /// monitor waits for it now.
+    pub(crate) fn answered(&mut self, group: &GroupName, result: Result<(), String>, now: Time) {
+        if let Some(monitor) = self.monitors.get_mut(group) {
+            monitor.answered(result, now);
+        }
     }
 
-    /// Takes the result of the host's own probe. It is ignored if no monitor waits
-    /// for it any longer.
-    pub(crate) fn answered(&mut self, id: ProbeId, result: Result<(), String>, now: Time) {
-        if let Some(monitor) = self.monitors.values_mut().find(|monitor| monitor.is_probing(id)) {
-            monitor.answered(id, result, now);
-        }
+    /// Returns true if the group's application is monitored.
+    pub(crate) fn has(&self, group: &GroupName) -> bool {
+        self.monitors.contains_key(group)
     }
 
     /// Takes the result of an observer.

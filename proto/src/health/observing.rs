@@ -22,18 +22,16 @@ use crate::time::Time;
 const LOOKS_MAX: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Look {
-    pub(crate) subject: HostId,
-    pub(crate) group: GroupName,
+struct Look {
     /// The number that the asking host gave the probe.
-    pub(crate) number: ProbeId,
+    number: ProbeId,
     due: Time,
 }
 
 /// The looks that are under way on this host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observing {
-    looks: BTreeMap<ProbeId, Look>,
+    looks: BTreeMap<(HostId, GroupName), Look>,
 }
 
 impl Observing {
@@ -41,7 +39,6 @@ impl Observing {
     /// and group.
     pub(crate) fn begin(
         &mut self,
-        id: ProbeId,
         subject: HostId,
         group: &GroupName,
         number: ProbeId,
@@ -49,17 +46,22 @@ impl Observing {
         now: Time,
     ) -> bool {
         self.looks.retain(|_, look| look.due > now);
-        let is_there = |look: &Look| look.subject == subject && look.group == *group;
-        if self.looks.len() >= LOOKS_MAX || self.looks.values().any(is_there) {
+        let key = (subject, group.clone());
+        if self.looks.len() >= LOOKS_MAX || self.looks.contains_key(&key) {
             return false;
         }
-        self.looks.insert(id, Look { subject, group: group.clone(), number, due });
+        self.looks.insert(key, Look { number, due });
         true
     }
 
-    /// Ends a probe for another host, and returns it.
-    pub(crate) fn end(&mut self, id: ProbeId) -> Option<Look> {
-        self.looks.remove(&id)
+    /// Ends a probe for another host, and returns its number.
+    pub(crate) fn end(&mut self, subject: HostId, group: &GroupName) -> Option<ProbeId> {
+        self.looks.remove(&(subject, group.clone())).map(|look| look.number)
+    }
+
+    /// Returns true if the probe is under way.
+    pub(crate) fn has(&self, subject: HostId, group: &GroupName) -> bool {
+        self.looks.contains_key(&(subject, group.clone()))
     }
 }
 

@@ -14,6 +14,7 @@ impl Node {
             ("proposals", self.proposals.len()),
             ("duties", self.proposals.duties.len()),
             ("own turns", self.turns.len()),
+            ("tasks", self.tasks.len()),
             ("outputs", self.outputs.len()),
             ("unwritten changes", changes),
             ("unwritten journal records", records),

@@ -4,16 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Node;
+use super::tasks::Purpose;
 use crate::entry::{ErrorCode, Index};
 use crate::health::monitor::{Aim, Wait};
 use crate::health::monitors::{Ask, Monitors};
 use crate::health::observing::{Observing, observers};
 use crate::health::{ERROR_BYTES_MAX, HealthCheck, Viewpoint};
 use crate::id::{DeploymentId, GroupName, HostId};
-use crate::io::{Output, ProbeId, ProbeTask};
+use crate::io::ProbeId;
 use crate::rollout::Stage;
 use crate::run::Current;
 use crate::statement::{Statement, one_line};
+use crate::task::{ProbeTask, Task};
 use crate::time::Time;
 use crate::wire::Message;
 
@@ -47,6 +49,14 @@ impl Node {
             let wanted = if self.is_known() { self.checks() } else { BTreeMap::new() };
             self.health.monitors.set(&wanted, now);
             self.health.of = of;
+            self.give_up_tasks(|node, purpose| match purpose {
+                Purpose::Check(group) => !node.health.monitors.has(group),
+                Purpose::Turn(_)
+                | Purpose::Fetch(_)
+                | Purpose::Alarm(_)
+                | Purpose::Notification(_)
+                | Purpose::Observation { .. } => false,
+            });
         }
         self.begin_probes(now);
         self.end_waits(now)
@@ -97,8 +107,8 @@ impl Node {
             for to in observers {
                 self.send(to, &Message::Look { group: group.clone(), number: id });
             }
-            let task = Box::new(ProbeTask { group, subject: me, probe, timeout });
-            self.outputs.push_back(Output::Probe { id, task });
+            let task = Box::new(ProbeTask { group: group.clone(), subject: me, probe, timeout });
+            self.start_task(Purpose::Check(group), Task::Probe(task));
         }
     }
 
@@ -137,15 +147,16 @@ impl Node {
         self.health.monitors.words(me, index, known)
     }
 
-    /// Takes the result of a probe: this host's own, or one for another host.
-    pub(super) fn on_probed(&mut self, id: ProbeId, result: Result<(), String>, now: Time) {
-        match self.health.observing.end(id) {
-            Some(look) => {
-                let error = result.err().map(|error| one_line(&error, ERROR_BYTES_MAX));
-                let seen = Message::Seen { group: look.group, number: look.number, error };
-                self.send(look.subject, &seen);
-            }
-            None => self.health.monitors.answered(id, result, now),
+    /// Takes the result of a probe of this host's own application.
+    pub(super) fn on_check_probed(&mut self, group: &GroupName, result: Result<(), String>, now: Time) {
+        self.health.monitors.answered(group, result, now);
+    }
+
+    /// Sends the result of a probe to the host that asked for it.
+    pub(super) fn on_observed(&mut self, subject: HostId, group: &GroupName, result: Result<(), String>) {
+        if let Some(number) = self.health.observing.end(subject, group) {
+            let error = result.err().map(|error| one_line(&error, ERROR_BYTES_MAX));
+            self.send(subject, &Message::Seen { group: group.clone(), number, error });
         }
     }
 
@@ -154,10 +165,17 @@ impl Node {
         let Some((check, subject)) = self.look_at(from, group) else { return };
         let Some(probe) = check.probe.seen_from_afar(&subject) else { return };
         let (timeout, due) = (check.timeout, now + check.answers_within());
-        let id = self.health.monitors.next_id();
-        if self.health.observing.begin(id, from, group, number, due, now) {
-            let task = ProbeTask { group: group.clone(), subject: from, probe, timeout };
-            self.outputs.push_back(Output::Probe { id, task: Box::new(task) });
+        if self.health.observing.begin(from, group, number, due, now) {
+            self.give_up_tasks(|node, purpose| match purpose {
+                Purpose::Observation { subject, group } => !node.health.observing.has(*subject, group),
+                Purpose::Turn(_)
+                | Purpose::Fetch(_)
+                | Purpose::Alarm(_)
+                | Purpose::Notification(_)
+                | Purpose::Check(_) => false,
+            });
+            let task = Box::new(ProbeTask { group: group.clone(), subject: from, probe, timeout });
+            self.start_task(Purpose::Observation { subject: from, group: group.clone() }, Task::Probe(task));
         }
     }
 

@@ -10,14 +10,15 @@ use std::collections::BTreeMap;
 
 use super::Node;
 use super::duties::place_in_line;
+use super::tasks::Purpose;
 use crate::alarm::watch::{ToRead, WatchAct, Watched};
 use crate::entry::Index;
 use crate::group::{Group, TagSets};
 use crate::id::HostId;
-use crate::io::Output;
 use crate::statement::Statement;
+use crate::task::Task;
 use crate::time::Time;
-use crate::trigger::delivery::{Bell, TellAct, ToTell};
+use crate::trigger::delivery::{DeliverAct, Subscription, ToDeliver};
 
 /// The most happenings of one trigger to look at ahead: more than can be told
 /// before the ledger has heard of the first.
@@ -86,22 +87,23 @@ impl Node {
         to_read
     }
 
-    fn triggers_here(&mut self, up: &[HostId]) -> Vec<ToTell> {
+    fn triggers_here(&mut self, up: &[HostId]) -> Vec<ToDeliver> {
         let mut places = self.take_places();
         let mut to_tell = Vec::new();
         for group in self.state.groups().values() {
             for trigger in &group.group.triggers {
                 let mut waiting = group.to_tell(trigger).peekable();
-                let bell = Bell { group: group.group.name.clone(), trigger: trigger.name.clone() };
+                let subscription =
+                    Subscription { group: group.group.name.clone(), trigger: trigger.name.clone() };
                 let Some(cursor) = group.cursors.get(&trigger.name).filter(|_| waiting.peek().is_some())
                 else {
                     continue;
                 };
-                let duty = format!("trigger {} {}", bell.group, bell.trigger);
+                let duty = format!("trigger {} {}", subscription.group, subscription.trigger);
                 if self.place(&mut places, duty, &group.group, up) == Some(0) {
                     let waiting = waiting.take(AHEAD_MAX).cloned().collect();
                     let (trigger, up_to) = (trigger.clone(), cursor.up_to);
-                    to_tell.push(ToTell { bell, trigger, up_to, waiting });
+                    to_tell.push(ToDeliver { subscription, trigger, up_to, waiting });
                 }
             }
         }
@@ -147,32 +149,35 @@ impl Node {
 
     fn act_on_alarms(&mut self, acts: Vec<WatchAct>) {
         for act in acts {
-            self.outputs.push_back(match act {
-                WatchAct::Read(effect, what) => {
-                    let (Watched { group, deployment, .. }, alarm) = *what;
-                    Output::ReadAlarm { effect, group, deployment, alarm: Box::new(alarm) }
+            match act {
+                WatchAct::Read(what) => {
+                    let (watched, alarm) = *what;
+                    let Watched { group, deployment, .. } = watched.clone();
+                    let task = Task::ReadAlarm { group, deployment, alarm: Box::new(alarm) };
+                    self.start_task(Purpose::Alarm(watched), task);
                 }
-                WatchAct::Cancel(effect) => Output::Cancel { effect },
-            });
+                WatchAct::GiveUp(watched) => self.give_up_task(&Purpose::Alarm(watched)),
+            }
         }
     }
 
-    fn act_on_triggers(&mut self, acts: Vec<TellAct>, now: Time) {
+    fn act_on_triggers(&mut self, acts: Vec<DeliverAct>, now: Time) {
         for act in acts {
             match act {
-                TellAct::Tell(effect, what) => {
-                    let (bell, trigger, happening) = *what;
+                DeliverAct::Notify(what) => {
+                    let (subscription, trigger, happening) = *what;
                     match self.state.told(&happening) {
-                        Some(told) => self.outputs.push_back(Output::Tell {
-                            effect,
-                            target: trigger.target,
-                            trigger: bell.trigger,
-                            told: Box::new(told),
-                        }),
-                        None => self.deliveries.cannot(effect, "its deployment is forgotten", now),
+                        Some(told) => {
+                            let (target, name) = (trigger.target, subscription.trigger.clone());
+                            let task = Task::Notify { target, trigger: name, told: Box::new(told) };
+                            self.start_task(Purpose::Notification(subscription), task);
+                        }
+                        None => self.deliveries.cannot(&subscription, "its deployment is forgotten", now),
                     }
                 }
-                TellAct::Cancel(effect) => self.outputs.push_back(Output::Cancel { effect }),
+                DeliverAct::GiveUp(subscription) => {
+                    self.give_up_task(&Purpose::Notification(subscription));
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::rollout::{Blocker, Rollout, Turn};
 use crate::state::Freeze;
 use crate::time::Time;
 use crate::trigger::Failing;
-use crate::trigger::delivery::Bell;
+use crate::trigger::delivery::Subscription;
 
 /// The mesh as this node sees it.
 #[derive(Clone, Debug, Default)]
@@ -136,7 +136,7 @@ impl Node {
     /// Returns the failures of a trigger, if this host has the duty to tell it and
     /// they go on; `None` on all other hosts.
     pub fn failing_trigger(&self, group: &GroupName, trigger: &str) -> Option<&Failing> {
-        self.deliveries.failing(&Bell { group: group.clone(), trigger: trigger.into() })
+        self.deliveries.failing(&Subscription { group: group.clone(), trigger: trigger.into() })
     }
 
     fn queued_behind(&self, rollout: &Rollout) -> Vec<Blocker> {

@@ -13,6 +13,7 @@ use crate::policy::Policy;
 use crate::revision::Revision;
 use crate::rollout::{Blocker, DeploymentStatus, Rollout, Stage};
 use crate::statement::{Intent, Report};
+use crate::task::{Task, TaskId, TaskResult};
 
 mod forgotten;
 mod halts;
@@ -21,6 +22,7 @@ mod ledger;
 mod liars;
 mod recovery;
 mod starts;
+mod task_ends;
 mod trouble;
 mod versions;
 
@@ -42,6 +44,10 @@ pub(super) struct Mesh {
     stuck: BTreeSet<HostId>,
     /// An event that runs until it is cancelled.
     hangs: Option<LifecycleEvent>,
+    /// The ids of the events that were started.
+    started: Vec<TaskId>,
+    /// True if no probe ends.
+    probes_hang: bool,
     /// Hosts whose application is unwell.
     unwell: BTreeSet<HostId>,
     /// The host that looked, and the host whose application it looked at.
@@ -87,6 +93,8 @@ impl Mesh {
             cut: BTreeSet::new(),
             stuck: BTreeSet::new(),
             hangs: None,
+            started: Vec::new(),
+            probes_hang: false,
             unwell: BTreeSet::new(),
             looks: BTreeSet::new(),
             disks: BTreeMap::new(),
@@ -136,8 +144,9 @@ impl Mesh {
                 disk.fence = Some(write.fence);
                 self.inputs.push_back((host, Input::Persisted(write.id)));
             }
-            Output::Run { effect, run } => {
+            Output::Start { id, task: Task::RunEvent(run) } => {
                 self.ran.push((host, run.event));
+                self.started.push(id);
                 self.hurried.extend(run.script_timeout_max.map(|_| (run.deployment, run.event)));
                 if self.hangs == Some(run.event) {
                     return;
@@ -152,25 +161,27 @@ impl Mesh {
                     log: String::new(),
                 };
                 let result = if fails { Err(failure) } else { Ok(()) };
-                self.inputs.push_back((host, Input::Done { effect, outcome: Outcome::Event(result) }));
+                self.inputs.push_back((host, Input::Ended { id, result: TaskResult::Event(result) }));
             }
-            Output::Probe { id, task } => {
+            Output::Start { task: Task::Probe(_), .. } if self.probes_hang => {}
+            Output::Start { id, task: Task::Probe(task) } => {
                 self.looks.insert((host, task.subject));
                 let result = if self.unwell.contains(&task.subject) { Err("500".into()) } else { Ok(()) };
-                self.inputs.push_back((host, Input::Probed { probe: id, result }));
+                self.inputs.push_back((host, Input::Ended { id, result: TaskResult::Probed(result) }));
             }
-            Output::Cancel { effect } => {
+            Output::Cancel { id } => {
                 let (script, message, log) = (String::new(), "cancelled".into(), String::new());
                 let code = crate::entry::ErrorCode::Stopped;
                 let failure = Failure { event: self.hangs, code, script, message, log };
-                self.inputs.push_back((host, Input::Done { effect, outcome: Outcome::Event(Err(failure)) }));
+                self.inputs.push_back((host, Input::Ended { id, result: TaskResult::Event(Err(failure)) }));
             }
             Output::Reply { reply, .. } => self.replies.push(reply),
             Output::Connect { .. }
             | Output::Disconnect { .. }
-            | Output::Fetch { .. }
-            | Output::ReadAlarm { .. }
-            | Output::Tell { .. }
+            | Output::Start {
+                task: Task::FetchBundle { .. } | Task::ReadAlarm { .. } | Task::Notify { .. },
+                ..
+            }
             | Output::Notify(_) => {}
         }
     }
@@ -195,8 +206,7 @@ impl Mesh {
                     | Input::Connected { .. }
                     | Input::Disconnected { .. }
                     | Input::Persisted(_)
-                    | Input::Done { .. }
-                    | Input::Probed { .. }
+                    | Input::Ended { .. }
                     | Input::Request { .. }
                     | Input::Leaving
                     | Input::Disk { .. } => false,

@@ -2,12 +2,13 @@
 //! they need.
 
 use super::stored::journal_change;
+use super::tasks::Purpose;
 use super::{Act, Node};
 use crate::id::{DeploymentId, HostId};
-use crate::io::{Output, Run};
 use crate::lifecycle::LifecycleEvent;
 use crate::rollout::{Rollout, Stage};
 use crate::run::Current;
+use crate::task::{Run, Task};
 use crate::time::Time;
 
 /// The most hosts that an event names as sources of the bundle.
@@ -22,13 +23,13 @@ impl Node {
                     self.writes.add_record(record.deployment, change);
                 }
                 Act::Forget(deployment) => self.writes.add(journal_change(deployment, None)),
-                Act::Run { effect, deployment, event } => {
+                Act::Run { deployment, event } => {
                     if let Some(run) = self.run_of(deployment, event) {
-                        self.outputs.push_back(Output::Run { effect, run: Box::new(run) });
+                        self.start_task(Purpose::Turn(deployment), Task::RunEvent(Box::new(run)));
                         self.tell_progress(deployment, event, now);
                     }
                 }
-                Act::Cancel(effect) => self.outputs.push_back(Output::Cancel { effect }),
+                Act::Cancel(deployment) => self.cancel_task(&Purpose::Turn(deployment)),
             }
         }
     }
@@ -62,8 +63,19 @@ impl Node {
         })
     }
 
-    /// Fetches the bundle ahead of this host's turn, if it will have one.
+    /// Fetches the bundle ahead of this host's turn, if it will have one. Gives up
+    /// such fetches for deployments that are over.
     pub(super) fn prefetch(&mut self, deployment: DeploymentId) {
+        self.give_up_tasks(|node, purpose| match purpose {
+            Purpose::Fetch(deployment) => {
+                node.state.rollout(*deployment).is_none_or(|rollout| rollout.status().is_over())
+            }
+            Purpose::Turn(_)
+            | Purpose::Alarm(_)
+            | Purpose::Notification(_)
+            | Purpose::Check(_)
+            | Purpose::Observation { .. } => false,
+        });
         let is_to_come = |rollout: &&Rollout| !rollout.status().is_over() && rollout.kind().installs();
         let Some(rollout) = self.state.rollout(deployment).filter(is_to_come) else { return };
         let group = self.state.group(&rollout.submission.group);
@@ -73,9 +85,10 @@ impl Node {
             // The deployment waits, so its members are not known yet.
             None => rollout.started_at.is_none() && has_tags(),
         };
-        if is_for_me {
+        let purpose = Purpose::Fetch(deployment);
+        if is_for_me && !self.has_task(&purpose) {
             let (revision, sources) = (rollout.submission.revision.clone(), self.sources(rollout));
-            self.outputs.push_back(Output::Fetch { revision, sources });
+            self.start_task(purpose, Task::FetchBundle { revision, sources });
         }
     }
 

@@ -140,9 +140,9 @@ fn written(acts: &[Act]) -> Record {
     }
 }
 
-fn runs(act: Option<Act>) -> (EffectId, E) {
+fn runs(act: Option<Act>) -> (DeploymentId, E) {
     match act {
-        Some(Act::Run { effect, event, .. }) => (effect, event),
+        Some(Act::Run { deployment, event }) => (deployment, event),
         other => panic!("an event runs, not {other:?}"),
     }
 }
@@ -236,9 +236,9 @@ fn a_turn_goes_through_all_events_and_owes_its_end() {
     let mut turns = OwnTurns::default();
     let mut record = written(&turns.reconcile(me(), &ledger.0));
     for event in Course::InPlace.events() {
-        let (effect, running) = runs(turns.written(deployment(), ledger.current()));
+        let (turn, running) = runs(turns.written(deployment(), ledger.current()));
         assert_eq!(running, event);
-        record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
+        record = written(&turns.done(turn, Ok(()), |_| ledger.current()));
         assert_eq!(record.done, Some(event));
     }
     assert_eq!(record.outcome, Some(TurnOutcome::Succeeded));
@@ -256,8 +256,8 @@ fn a_turn_goes_through_all_events_and_owes_its_end() {
 fn killed_in_download_bundle(ledger: &Ledger) -> OwnTurns {
     let mut before = OwnTurns::default();
     before.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(before.written(deployment(), ledger.current()));
-    let record = written(&before.done(effect, Ok(()), |_| ledger.current()));
+    let (turn, _) = runs(before.written(deployment(), ledger.current()));
+    let record = written(&before.done(turn, Ok(()), |_| ledger.current()));
     OwnTurns::restore(vec![record])
 }
 
@@ -280,9 +280,9 @@ fn a_turn_that_was_interrupted_begins_anew_once_when_the_ledger_has_it() {
 
     let record = written(&turns.reconcile(me(), &ledger.0));
     assert_eq!((record.attempt, record.done, record.running), (2, None, Some(E::ApplicationStop)));
-    let (effect, event) = runs(turns.written(deployment(), ledger.current()));
+    let (turn, event) = runs(turns.written(deployment(), ledger.current()));
     assert_eq!(event, E::ApplicationStop);
-    written(&turns.done(effect, Ok(()), |_| ledger.current()));
+    written(&turns.done(turn, Ok(()), |_| ledger.current()));
     runs(turns.written(deployment(), ledger.current()));
 
     // The agent was killed between the ledger's entry and the journal's record: the
@@ -305,9 +305,9 @@ fn an_event_that_the_agent_cut_short_to_end_says_that_the_agent_was_stopped() {
         ledger.add(Report::TurnStarted { deployment: deployment(), host: me() });
         let mut turns = OwnTurns::default();
         turns.reconcile(me(), &ledger.0);
-        let (effect, _) = runs(turns.written(deployment(), ledger.current()));
+        let (turn, _) = runs(turns.written(deployment(), ledger.current()));
         turns.leave();
-        let record = written(&turns.done(effect, Err(cancelled()), |_| ledger.current()));
+        let record = written(&turns.done(turn, Err(cancelled()), |_| ledger.current()));
         assert_eq!(code(&record).map(|(_, code)| code), code_then);
         if let Some(TurnOutcome::Failed(failure)) = &record.outcome {
             assert_eq!(failure.message, "the agent was stopped while ApplicationStop ran");
@@ -329,8 +329,8 @@ fn an_agent_that_was_killed_in_an_event_says_so() {
     ledger.add(Report::TurnStarted { deployment: deployment(), host: me() });
     let mut before = OwnTurns::default();
     before.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(before.written(deployment(), ledger.current()));
-    let record = written(&before.done(effect, Ok(()), |_| ledger.current()));
+    let (turn, _) = runs(before.written(deployment(), ledger.current()));
+    let record = written(&before.done(turn, Ok(()), |_| ledger.current()));
 
     let mut after = OwnTurns::restore(vec![record]);
     let record = written(&after.reconcile(me(), &ledger.0));
@@ -343,10 +343,10 @@ fn an_agent_that_left_between_two_events_goes_on_with_the_next() {
     let ledger = Ledger::with_a_turn();
     let mut before = OwnTurns::default();
     before.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(before.written(deployment(), ledger.current()));
+    let (turn, _) = runs(before.written(deployment(), ledger.current()));
     before.leave();
     assert!(!before.is_idle(), "what runs is waited for");
-    let record = written(&before.done(effect, Ok(()), |_| ledger.current()));
+    let record = written(&before.done(turn, Ok(()), |_| ledger.current()));
     assert!(before.is_idle());
 
     let mut after = OwnTurns::restore(vec![record]);
@@ -374,11 +374,11 @@ fn a_turn_that_the_ledger_ended_is_cancelled_and_not_reported() {
     let mut ledger = Ledger::with_a_turn();
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(turns.written(deployment(), ledger.current()));
+    let (turn, _) = runs(turns.written(deployment(), ledger.current()));
     let outcome = failed(None, ErrorCode::TurnTimedOut, String::new());
     ledger.add(Report::TurnEnded { deployment: deployment(), host: me(), outcome });
-    assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(effect)]);
-    assert_eq!(turns.done(effect, Ok(()), |_| ledger.current()), [Act::Forget(deployment())]);
+    assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(turn)]);
+    assert_eq!(turns.done(turn, Ok(()), |_| ledger.current()), [Act::Forget(deployment())]);
     assert!(turns.owed(me(), &ledger.0, &BTreeSet::new(), ledger.0.clock()).is_empty());
 }
 
@@ -387,10 +387,10 @@ fn a_stopped_deployment_ends_its_turn_at_the_next_event() {
     let mut ledger = Ledger::with_a_turn();
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(turns.written(deployment(), ledger.current()));
+    let (turn, _) = runs(turns.written(deployment(), ledger.current()));
     ledger.add(Intent::Stop { deployment: deployment(), rollback: false, now: false, by: String::new() });
     assert!(turns.reconcile(me(), &ledger.0).is_empty(), "what runs comes to its end");
-    let record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
+    let record = written(&turns.done(turn, Ok(()), |_| ledger.current()));
     assert_eq!(code(&record), Some((Some(E::DownloadBundle), ErrorCode::Stopped)));
 }
 
@@ -399,12 +399,12 @@ fn a_deployment_stopped_now_cuts_its_event_short_once() {
     let mut ledger = Ledger::with_a_turn();
     let mut turns = OwnTurns::default();
     turns.reconcile(me(), &ledger.0);
-    let (effect, _) = runs(turns.written(deployment(), ledger.current()));
+    let (turn, _) = runs(turns.written(deployment(), ledger.current()));
     // A person who stopped the deployment may then want it to stop now.
     ledger.add(Intent::Stop { deployment: deployment(), rollback: false, now: false, by: String::new() });
     assert!(turns.reconcile(me(), &ledger.0).is_empty());
     ledger.add(Intent::Stop { deployment: deployment(), rollback: false, now: true, by: String::new() });
-    assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(effect)]);
+    assert_eq!(turns.reconcile(me(), &ledger.0), [Act::Cancel(turn)]);
     assert!(turns.reconcile(me(), &ledger.0).is_empty(), "it is told once");
     let killed = Failure {
         event: Some(E::ApplicationStop),
@@ -413,7 +413,7 @@ fn a_deployment_stopped_now_cuts_its_event_short_once() {
         message: "it was ended by signal 15".into(),
         log: "so far".into(),
     };
-    let record = written(&turns.done(effect, Err(killed), |_| ledger.current()));
+    let record = written(&turns.done(turn, Err(killed), |_| ledger.current()));
     let Some(TurnOutcome::Failed(failure)) = &record.outcome else { panic!("it has failed") };
     assert_eq!((failure.event, failure.code), (Some(E::ApplicationStop), ErrorCode::Stopped));
     assert_eq!(failure.message, "the deployment was stopped while ApplicationStop ran");
@@ -452,9 +452,9 @@ fn a_restart_goes_through_its_own_events() {
     turns.reconcile(me(), &ledger.0);
     let mut ran = Vec::new();
     let current = || Current::of(&ledger.0, restart, me());
-    while let Some(Act::Run { effect, event, .. }) = turns.written(restart, current()) {
+    while let Some(Act::Run { deployment: turn, event }) = turns.written(restart, current()) {
         ran.push(event);
-        turns.done(effect, Ok(()), |_| current());
+        turns.done(turn, Ok(()), |_| current());
     }
     assert_eq!(ran, [E::ApplicationStop, E::ApplicationStart, E::ValidateService]);
 }
@@ -492,8 +492,8 @@ fn waiting() -> (Ledger, OwnTurns, Record) {
     let mut turns = OwnTurns::default();
     let mut record = written(&turns.reconcile(me(), &ledger.0));
     for _ in Course::InPlace.events() {
-        let (effect, _) = runs(turns.written(deployment(), ledger.current()));
-        record = written(&turns.done(effect, Ok(()), |_| ledger.current()));
+        let (turn, _) = runs(turns.written(deployment(), ledger.current()));
+        record = written(&turns.done(turn, Ok(()), |_| ledger.current()));
     }
     assert_eq!((record.done, &record.outcome), (Some(E::ValidateService), &None));
     (ledger, turns, record)

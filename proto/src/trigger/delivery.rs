@@ -1,5 +1,5 @@
-//! Tells receivers what happened, on the host that has that duty: one happening
-//! after the other, and each again and again until it arrives or is given up.
+//! Delivers notifications to receivers, on the host that is assigned: one after the
+//! other, and each again and again until it arrives or is given up.
 //!
 //! Invariants: each trigger has at most one delivery under way. The ledger hears of
 //! the deliveries of each trigger at most once in [`REPORT_EVERY`].
@@ -11,7 +11,6 @@ use super::{GivenUp, Happening, Trigger};
 use crate::alarm::DETAIL_MAX;
 use crate::entry::keep_start;
 use crate::id::GroupName;
-use crate::io::EffectId;
 use crate::statement::{Report, Statement};
 use crate::time::Time;
 
@@ -30,15 +29,15 @@ pub(crate) const GIVEN_UP_PER_REPORT_MAX: usize = 16;
 
 /// The identity of a trigger.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Bell {
+pub(crate) struct Subscription {
     pub(crate) group: GroupName,
     pub(crate) trigger: String,
 }
 
 /// A trigger that this host must serve, and what it has still to tell.
 #[derive(Clone, Debug)]
-pub(crate) struct ToTell {
-    pub(crate) bell: Bell,
+pub(crate) struct ToDeliver {
+    pub(crate) subscription: Subscription,
     pub(crate) trigger: Trigger,
     /// The number of the last happening that is settled, by the ledger.
     pub(crate) up_to: u64,
@@ -48,11 +47,11 @@ pub(crate) struct ToTell {
 
 /// Something that the deliveries ask the node to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum TellAct {
-    /// Tell this happening.
-    Tell(EffectId, Box<(Bell, Trigger, Happening)>),
-    /// Stop telling: it is another host's duty now.
-    Cancel(EffectId),
+pub(crate) enum DeliverAct {
+    /// Notify the receiver of this happening.
+    Notify(Box<(Subscription, Trigger, Happening)>),
+    /// Give up the attempt: another host is assigned now.
+    GiveUp(Subscription),
 }
 
 /// Attempts to tell a receiver that have failed in a row. Only the host that makes
@@ -78,7 +77,7 @@ impl Failing {
 }
 
 #[derive(Clone, Debug)]
-struct Post {
+struct Queue {
     trigger: Trigger,
     waiting: VecDeque<Happening>,
     /// The last happening that was told or given up here.
@@ -89,8 +88,8 @@ struct Post {
     tries: u32,
     /// The failures in a row; `None` once an attempt succeeds.
     failing: Option<Failing>,
-    /// The attempt under way, and the number of its happening.
-    telling: Option<(EffectId, u64)>,
+    /// The number of the happening of which the receiver is being notified.
+    attempt: Option<u64>,
     /// The time of the next attempt, unless one is under way.
     next: Time,
     /// The time from which the next entry about the trigger may be proposed.
@@ -100,16 +99,15 @@ struct Post {
 /// All triggers that this host must serve.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Deliveries {
-    posts: BTreeMap<Bell, Post>,
-    next_effect: u64,
+    queues: BTreeMap<Subscription, Queue>,
 }
 
 impl Deliveries {
     /// Sets the triggers to serve now, and gives up all others.
-    pub(crate) fn set(&mut self, to_tell: Vec<ToTell>, now: Time) -> Vec<TellAct> {
-        let mut before = std::mem::take(&mut self.posts);
-        for ToTell { bell, trigger, up_to, waiting } in to_tell {
-            let mut post = before.remove(&bell).unwrap_or(Post {
+    pub(crate) fn set(&mut self, to_deliver: Vec<ToDeliver>, now: Time) -> Vec<DeliverAct> {
+        let mut before = std::mem::take(&mut self.queues);
+        for ToDeliver { subscription, trigger, up_to, waiting } in to_deliver {
+            let mut queue = before.remove(&subscription).unwrap_or(Queue {
                 trigger: trigger.clone(),
                 waiting: VecDeque::new(),
                 through: up_to,
@@ -117,66 +115,62 @@ impl Deliveries {
                 given_up: Vec::new(),
                 tries: 0,
                 failing: None,
-                telling: None,
+                attempt: None,
                 next: now,
                 report_at: now,
             });
-            post.trigger = trigger;
-            post.said = up_to;
-            post.through = post.through.max(up_to);
-            post.given_up.retain(|given_up| given_up.number > up_to);
-            let first = post.first();
-            post.waiting = waiting.into_iter().filter(|happening| happening.number > post.through).collect();
+            queue.trigger = trigger;
+            queue.said = up_to;
+            queue.through = queue.through.max(up_to);
+            queue.given_up.retain(|given_up| given_up.number > up_to);
+            let first = queue.first();
+            queue.waiting =
+                waiting.into_iter().filter(|happening| happening.number > queue.through).collect();
             // Another host has told the first happening, or the group no longer
             // wants it told.
-            if first != post.first() {
-                post.tries = 0;
-                post.failing = None;
-                post.next = now;
+            if first != queue.first() {
+                queue.tries = 0;
+                queue.failing = None;
+                queue.next = now;
             }
-            self.posts.insert(bell, post);
+            self.queues.insert(subscription, queue);
         }
-        before
-            .into_values()
-            .filter_map(|post| post.telling)
-            .map(|(effect, _)| TellAct::Cancel(effect))
-            .collect()
+        let under_way = before.into_iter().filter(|(_, queue)| queue.attempt.is_some());
+        under_way.map(|(subscription, _)| DeliverAct::GiveUp(subscription)).collect()
     }
 
     /// Begins the attempts that are due.
-    pub(crate) fn begin(&mut self, now: Time) -> Vec<TellAct> {
+    pub(crate) fn begin(&mut self, now: Time) -> Vec<DeliverAct> {
         let mut acts = Vec::new();
-        for (bell, post) in &mut self.posts {
-            if post.next_try().is_none_or(|at| at > now) {
+        for (subscription, queue) in &mut self.queues {
+            if queue.next_try().is_none_or(|at| at > now) {
                 continue;
             }
-            let Some(first) = post.waiting.front() else { continue };
-            let effect = EffectId(EffectId::TRIGGERS + self.next_effect);
-            self.next_effect += 1;
-            post.telling = Some((effect, first.number));
-            post.tries += 1;
-            let what = (bell.clone(), post.trigger.clone(), first.clone());
-            acts.push(TellAct::Tell(effect, Box::new(what)));
+            let Some(first) = queue.waiting.front() else { continue };
+            queue.attempt = Some(first.number);
+            queue.tries += 1;
+            let what = (subscription.clone(), queue.trigger.clone(), first.clone());
+            acts.push(DeliverAct::Notify(Box::new(what)));
         }
         acts
     }
 
     /// Takes the result of an attempt.
-    pub(crate) fn done(&mut self, effect: EffectId, result: Result<(), String>, now: Time) {
-        let Some(post) = self.post_of(effect) else { return };
-        let number = post.telling.take().map(|(_, number)| number);
-        let Some(first) = post.waiting.front().filter(|first| Some(first.number) == number) else { return };
-        post.failing = result.as_ref().err().map(|why| Failing::again(post.failing.take(), why, now));
+    pub(crate) fn done(&mut self, subscription: &Subscription, result: Result<(), String>, now: Time) {
+        let Some(queue) = self.queues.get_mut(subscription) else { return };
+        let number = queue.attempt.take();
+        let Some(first) = queue.waiting.front().filter(|first| Some(first.number) == number) else { return };
+        queue.failing = result.as_ref().err().map(|why| Failing::again(queue.failing.take(), why, now));
         match result {
             Ok(()) => {}
-            Err(_) if post.tries < TRIES_MAX => {
+            Err(_) if queue.tries < TRIES_MAX => {
                 // The count is zero if the attempt began for a happening that was
                 // unwanted meanwhile.
-                let pause = RETRY_FIRST * 2_u32.saturating_pow(post.tries.saturating_sub(1));
-                post.next = now + pause;
+                let pause = RETRY_FIRST * 2_u32.saturating_pow(queue.tries.saturating_sub(1));
+                queue.next = now + pause;
                 return;
             }
-            Err(why) => post.given_up.push(GivenUp {
+            Err(why) => queue.given_up.push(GivenUp {
                 number: first.number,
                 id: first.id(),
                 event: first.event,
@@ -184,44 +178,40 @@ impl Deliveries {
                 why: keep_start(&why, DETAIL_MAX).to_string(),
             }),
         }
-        post.through = first.number;
-        post.waiting.pop_front();
-        post.tries = 0;
-        post.next = now;
-    }
-
-    fn post_of(&mut self, effect: EffectId) -> Option<&mut Post> {
-        self.posts.values_mut().find(|post| post.telling.is_some_and(|(telling, _)| telling == effect))
+        queue.through = first.number;
+        queue.waiting.pop_front();
+        queue.tries = 0;
+        queue.next = now;
     }
 
     /// Returns the failures in a row of a trigger, if this host serves it and its
     /// last attempt failed.
-    pub(crate) fn failing(&self, bell: &Bell) -> Option<&Failing> {
-        self.posts.get(bell)?.failing.as_ref()
+    pub(crate) fn failing(&self, subscription: &Subscription) -> Option<&Failing> {
+        self.queues.get(subscription)?.failing.as_ref()
     }
 
     /// Gives a happening up at once, because an attempt would be useless.
-    pub(crate) fn cannot(&mut self, effect: EffectId, why: &str, now: Time) {
-        if let Some(post) = self.post_of(effect) {
-            post.tries = TRIES_MAX;
+    pub(crate) fn cannot(&mut self, subscription: &Subscription, why: &str, now: Time) {
+        if let Some(queue) = self.queues.get_mut(subscription) {
+            queue.tries = TRIES_MAX;
         }
-        self.done(effect, Err(why.to_string()), now);
+        self.done(subscription, Err(why.to_string()), now);
     }
 
     /// Returns what may be proposed to the ledger now.
     pub(crate) fn owed(&mut self, now: Time) -> Vec<Statement> {
         let mut owed = Vec::new();
-        for (bell, post) in &mut self.posts {
-            if post.through <= post.said || post.report_at > now {
+        for (subscription, queue) in &mut self.queues {
+            if queue.through <= queue.said || queue.report_at > now {
                 continue;
             }
             // Given-up happenings that do not fit go into the next entry.
             let given_up: Vec<GivenUp> =
-                post.given_up.iter().take(GIVEN_UP_PER_REPORT_MAX).cloned().collect();
-            let is_cut = given_up.len() < post.given_up.len();
-            let up_to = given_up.last().filter(|_| is_cut).map_or(post.through, |last| last.number);
-            let (group, trigger) = (bell.group.clone(), bell.trigger.clone());
-            post.report_at = now + REPORT_EVERY;
+                queue.given_up.iter().take(GIVEN_UP_PER_REPORT_MAX).cloned().collect();
+            let is_cut = given_up.len() < queue.given_up.len();
+            let up_to = given_up.last().filter(|_| is_cut).map_or(queue.through, |last| last.number);
+            let (group, trigger) = (subscription.group.clone(), subscription.trigger.clone());
+            queue.report_at = now + REPORT_EVERY;
             owed.push(Report::TriggersDelivered { group, trigger, up_to, given_up }.into());
         }
         owed
@@ -229,18 +219,19 @@ impl Deliveries {
 
     /// Returns when there is something to do.
     pub(crate) fn next(&self) -> Option<Time> {
-        let reports = self.posts.values().filter(|post| post.through > post.said).map(|post| post.report_at);
-        self.posts.values().filter_map(Post::next_try).chain(reports).min()
+        let reports =
+            self.queues.values().filter(|queue| queue.through > queue.said).map(|queue| queue.report_at);
+        self.queues.values().filter_map(Queue::next_try).chain(reports).min()
     }
 }
 
-impl Post {
+impl Queue {
     fn first(&self) -> Option<u64> {
         self.waiting.front().map(|first| first.number)
     }
 
     fn next_try(&self) -> Option<Time> {
-        (self.telling.is_none() && !self.waiting.is_empty()).then_some(self.next)
+        (self.attempt.is_none() && !self.waiting.is_empty()).then_some(self.next)
     }
 }
 

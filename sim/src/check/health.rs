@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use proto::entry::{Entry, Index, TurnOutcome};
 use proto::health::{FLAP_WINDOW, HealthCheck, WORDS_PER_HOUR_MAX};
 use proto::id::{DeploymentId, GroupName, HostId};
-use proto::io::{ProbeId, Run};
 use proto::state::State;
 use proto::statement::{Report, Statement};
+use proto::task::{Run, TaskId};
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;
@@ -29,7 +29,7 @@ struct Seen {
     may_end: bool,
     /// The probe that is under way. If another one begins before it ended, it
     /// has failed.
-    under_way: Option<ProbeId>,
+    under_way: Option<TaskId>,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +65,7 @@ impl Health {
     }
 
     /// Handles that a host begins to probe its own application.
-    pub fn probes(&mut self, host: HostNo, group: &GroupName, probe: ProbeId) {
+    pub fn probes(&mut self, host: HostNo, group: &GroupName, probe: TaskId) {
         let seen = self.seen.entry((host, group.clone())).or_default();
         if seen.under_way.replace(probe).is_some() {
             seen.saw(false);
@@ -73,7 +73,7 @@ impl Health {
     }
 
     /// Handles the end of a probe.
-    pub fn probed(&mut self, host: HostNo, group: &GroupName, probe: ProbeId, is_well: bool) {
+    pub fn probed(&mut self, host: HostNo, group: &GroupName, probe: TaskId, is_well: bool) {
         let seen = self.seen.entry((host, group.clone())).or_default();
         // A probe that began before the last event says nothing about the
         // application that runs now.

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto::entry::Index;
 use proto::id::{DeploymentId, GroupName, HostId};
-use proto::io::Run;
 use proto::lifecycle::LifecycleEvent;
+use proto::task::Run;
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto::entry::{Entry, ErrorCode, Failure, TurnOutcome};
 use proto::id::{DeploymentId, HostId};
-use proto::io::Run;
 use proto::lifecycle::LifecycleEvent;
 use proto::statement::{Report, Statement};
+use proto::task::Run;
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;

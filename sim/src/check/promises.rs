@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 
 use proto::entry::Index;
 use proto::id::{MeshId, VoterId};
-use proto::io::Run;
 use proto::node::Node;
 use proto::promise::{Electorate, Held, Place, Promise};
+use proto::task::Run;
 
 use super::{Claim, Verdict, Violation};
 use crate::disk::Contents;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::id::{DeploymentId, GroupName, HostId};
-use proto::io::Run;
 use proto::lifecycle::LifecycleEvent;
+use proto::task::Run;
 
 use super::{Claim, Verdict, Violation};
 use crate::host::HostNo;

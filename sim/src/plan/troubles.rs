@@ -154,6 +154,12 @@ fn fault(dice: &mut Chance, kind: Kind, hosts: u64) -> Vec<Fault> {
     }
 }
 
+/// Returns the percentage of tasks whose end is reported twice: in a third of all
+/// runs every fifth, otherwise none.
+pub(super) fn ends_twice_percent(dice: &mut Chance) -> u32 {
+    if dice.percent(33) { 20 } else { 0 }
+}
+
 /// Returns the time that scripts take to end when they are cancelled. Most end at once.
 /// In some runs they resist, for as long as the agent lets them.
 pub(super) fn cancels_take(dice: &mut Chance) -> Duration {

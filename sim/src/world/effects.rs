@@ -1,11 +1,13 @@
-//! Carries out what a node asks of the world, and decides how each effect ends.
+//! Carries out what a node asks of the world, and decides how each task ends.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use proto::id::{Digest, HostId};
-use proto::io::{EffectId, Input, Notice, Outcome, Output, Run};
+use proto::io::{Input, Notice, Output};
 use proto::lifecycle::LifecycleEvent;
+use proto::revision::Revision;
+use proto::task::{Run, Task, TaskId, TaskResult};
 
 use super::{Claim, Event, World};
 use crate::check::Promises;
@@ -15,6 +17,9 @@ use crate::host::HostNo;
 /// The range of the time that it takes to transfer a bundle from one host to
 /// another.
 const TRANSFER_TAKES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(300));
+/// The longest time after which a task's end is reported once more. Most events
+/// take longer, so the next event of the turn often runs by then.
+const ENDS_AGAIN_WITHIN: Duration = Duration::from_secs(1);
 
 impl World {
     pub(super) fn effect(&mut self, host: HostNo, output: Output) {
@@ -42,25 +47,43 @@ impl World {
                 }
             }
             Output::Persist(write) => self.persist(host, write),
-            // A fetch is only a head start: DownloadBundle also works without
-            // it.
-            Output::Fetch { revision, sources } => {
-                if self.can_fetch(host, revision.digest, &sources) {
-                    self.holders.entry(revision.digest).or_default().insert(host);
-                }
-            }
-            Output::Run { effect, run } => self.begin_event(host, effect, *run),
-            Output::ReadAlarm { effect, group, deployment: _, alarm } => {
-                self.begin_reading(host, effect, group, &alarm);
-            }
-            Output::Tell { effect, target: _, trigger, told } => {
-                self.begin_telling(host, effect, trigger, told);
-            }
-            Output::Cancel { effect } => self.cancel(host, effect),
-            Output::Probe { id, task } => self.probe(host, id, task),
+            Output::Start { id, task } => self.start_task(host, id, task),
+            Output::Cancel { id } => self.cancel(host, id),
             Output::Reply { id, reply } => self.replied(host, id, reply),
             Output::Notify(notice) => self.noticed(host, &notice),
         }
+    }
+
+    fn start_task(&mut self, host: HostNo, id: TaskId, task: Task) {
+        match task {
+            Task::RunEvent(run) => self.begin_event(host, id, *run),
+            Task::FetchBundle { revision, sources } => self.fetch(host, id, &revision, &sources),
+            Task::ReadAlarm { group, deployment: _, alarm } => self.begin_reading(host, id, group, &alarm),
+            Task::Notify { target: _, trigger, told } => self.begin_telling(host, id, trigger, told),
+            Task::Probe(task) => self.probe(host, id, task),
+        }
+    }
+
+    /// Reports the end of a task, and sometimes plans to report it once more.
+    pub(super) fn task_ends(&mut self, no: HostNo, id: TaskId, result: TaskResult) {
+        if self.chance.tasks.percent(self.ends_twice_percent) {
+            let at = self.now + self.chance.tasks.duration(Duration::ZERO, ENDS_AGAIN_WITHIN);
+            let boot = self.hosts[no.index()].boot;
+            self.queue.push(at, Event::TaskEnds { host: no, boot, id, result: result.clone() });
+        }
+        self.feed(no, Input::Ended { id, result });
+    }
+
+    /// Fetches a bundle ahead of its turn. This is only a head start: DownloadBundle
+    /// also works without it.
+    fn fetch(&mut self, no: HostNo, id: TaskId, revision: &Revision, sources: &[HostId]) {
+        let is_found = self.can_fetch(no, revision.digest, sources);
+        if is_found {
+            self.holders.entry(revision.digest).or_default().insert(no);
+        }
+        let result = TaskResult::Fetched(if is_found { Ok(()) } else { Err("no host has it".into()) });
+        let boot = self.hosts[no.index()].boot;
+        self.queue.push(self.now + TRANSFER_TAKES.1, Event::TaskEnds { host: no, boot, id, result });
     }
 
     /// Checks that what a frame promises is on the disk of its sender.
@@ -78,7 +101,7 @@ impl World {
         }
     }
 
-    fn begin_event(&mut self, no: HostNo, effect: EffectId, run: Run) {
+    fn begin_event(&mut self, no: HostNo, id: TaskId, run: Run) {
         if let Some(running) = &self.hosts[no.index()].node {
             self.checks.event_begins(no, &run, &running.0, self.now);
         }
@@ -90,26 +113,26 @@ impl World {
             let what = format!("it runs {} of a revision that nobody pushed", run.event);
             return self.violated(Claim::CommittedStart, no, what);
         }
-        let takes = host.hooks.begin(no, effect, run, &self.bundles, &mut self.chance.hooks);
-        self.queue.push(self.now + takes, Event::HookEnds { host: no, boot, effect });
+        let takes = host.hooks.begin(no, id, run, &self.bundles, &mut self.chance.hooks);
+        self.queue.push(self.now + takes, Event::HookEnds { host: no, boot, id });
     }
 
-    pub(super) fn event_ends(&mut self, no: HostNo, effect: EffectId) {
-        let Some(under_way) = self.hosts[no.index()].hooks.under_way(effect) else { return };
+    pub(super) fn event_ends(&mut self, no: HostNo, id: TaskId) {
+        let Some(under_way) = self.hosts[no.index()].hooks.under_way(id) else { return };
         let run = under_way.run.clone();
         if run.event == LifecycleEvent::DownloadBundle && under_way.outcome.is_ok() {
             let digest = run.revision.digest;
             if self.can_fetch(no, digest, &run.sources) {
                 self.holders.entry(digest).or_default().insert(no);
-            } else if self.wait_for_bundle(no, effect) {
+            } else if self.wait_for_bundle(no, id) {
                 return;
             } else {
-                self.hosts[no.index()].hooks.starve(effect);
+                self.hosts[no.index()].hooks.starve(id);
             }
         }
-        let Some(ended) = self.hosts[no.index()].hooks.end(effect, self.now) else { return };
+        let Some(ended) = self.hosts[no.index()].hooks.end(id, self.now) else { return };
         self.checks.event_ends(no, &ended.run, &ended.outcome);
-        self.feed(no, Input::Done { effect, outcome: Outcome::Event(ended.outcome) });
+        self.task_ends(no, id, TaskResult::Event(ended.outcome));
     }
 
     /// Returns true if the host has the bundle, or can reach a source that has
@@ -128,22 +151,22 @@ impl World {
 
     /// Schedules another look for the bundle. Returns false if the event has
     /// looked for too long.
-    fn wait_for_bundle(&mut self, no: HostNo, effect: EffectId) -> bool {
+    fn wait_for_bundle(&mut self, no: HostNo, id: TaskId) -> bool {
         let now = self.now;
         let pause = self.chance.hooks.duration(TRANSFER_TAKES.0, TRANSFER_TAKES.1) * 5;
         let host = &mut self.hosts[no.index()];
-        let waits = host.hooks.waits_since(effect, now);
+        let waits = host.hooks.waits_since(id, now);
         if now - waits >= DOWNLOAD_TIMEOUT {
             return false;
         }
-        self.queue.push(now + pause, Event::HookEnds { host: no, boot: host.boot, effect });
+        self.queue.push(now + pause, Event::HookEnds { host: no, boot: host.boot, id });
         true
     }
 
-    fn cancel(&mut self, no: HostNo, effect: EffectId) {
+    fn cancel(&mut self, no: HostNo, id: TaskId) {
         let host = &mut self.hosts[no.index()];
-        if host.hooks.cancel(effect) {
-            let event = Event::HookEnds { host: no, boot: host.boot, effect };
+        if host.hooks.cancel(id) {
+            let event = Event::HookEnds { host: no, boot: host.boot, id };
             self.queue.push(self.now + self.cancels_take, event);
         }
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use proto::io::{EffectId, ProbeId, ProbeTask, WriteId};
+use proto::io::WriteId;
+use proto::task::{ProbeTask, TaskId, TaskResult};
 
 use super::{Asked, Fault};
 use crate::host::HostNo;
@@ -24,20 +25,28 @@ pub(super) enum Event {
     HookEnds {
         host: HostNo,
         boot: Boot,
-        effect: EffectId,
+        id: TaskId,
     },
     Probed {
         host: HostNo,
         boot: Boot,
+        id: TaskId,
         task: Box<ProbeTask>,
-        probe: ProbeId,
         result: Result<(), String>,
     },
     /// An alarm was read, or a receiver was told.
     ErrandEnds {
         host: HostNo,
         boot: Boot,
-        effect: EffectId,
+        id: TaskId,
+    },
+    /// A task ends for which the world needs no bookkeeping, or one that has ended
+    /// before.
+    TaskEnds {
+        host: HostNo,
+        boot: Boot,
+        id: TaskId,
+        result: TaskResult,
     },
     Bootstrap {
         host: HostNo,
@@ -77,6 +86,7 @@ impl Event {
             | Event::HookEnds { host, .. }
             | Event::Probed { host, .. }
             | Event::ErrandEnds { host, .. }
+            | Event::TaskEnds { host, .. }
             | Event::Bootstrap { host, .. } => Some(*host),
             Event::Network(NetEvent::Frame { to, .. }) => Some(*to),
             Event::Network(NetEvent::Up { end, .. }) => Some(end.host),

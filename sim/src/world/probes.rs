@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proto::health::Probe;
-use proto::io::{Input, ProbeId, ProbeTask};
+use proto::task::{ProbeTask, TaskId, TaskResult};
 
 use super::{Event, World};
 use crate::hooks::Found;
@@ -13,25 +13,25 @@ use crate::host::HostNo;
 const LOOK_TAKES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(80));
 
 impl World {
-    pub(super) fn probe(&mut self, at: HostNo, probe: ProbeId, task: Box<ProbeTask>) {
+    pub(super) fn probe(&mut self, at: HostNo, id: TaskId, task: Box<ProbeTask>) {
         if task.subject == self.hosts[at.index()].id {
-            self.checks.health.probes(at, &task.group, probe);
+            self.checks.health.probes(at, &task.group, id);
         }
         let takes = self.chance.probes.duration(LOOK_TAKES.0, LOOK_TAKES.1);
         let result = match self.found(at, &task) {
             // Every other silence never returns a result, not even a timeout.
-            Found::Silence if probe.0.is_multiple_of(2) => return,
+            Found::Silence if id.0.is_multiple_of(2) => return,
             Found::Silence => {
                 let boot = self.hosts[at.index()].boot;
                 let result = Err("no answer in time".into());
                 let ends_at = self.now + task.timeout;
-                return self.queue.push(ends_at, Event::Probed { host: at, boot, task, probe, result });
+                return self.queue.push(ends_at, Event::Probed { host: at, boot, id, task, result });
             }
             Found::Well => Ok(()),
             Found::Unwell => Err("500 Internal Server Error".into()),
         };
         let boot = self.hosts[at.index()].boot;
-        self.queue.push(self.now + takes, Event::Probed { host: at, boot, task, probe, result });
+        self.queue.push(self.now + takes, Event::Probed { host: at, boot, id, task, result });
     }
 
     fn found(&self, at: HostNo, task: &ProbeTask) -> Found {
@@ -49,16 +49,10 @@ impl World {
         self.hosts[subject.index()].hooks.look(subject, &task.group, &self.bundles, self.now)
     }
 
-    pub(super) fn probed(
-        &mut self,
-        host: HostNo,
-        task: &ProbeTask,
-        probe: ProbeId,
-        result: Result<(), String>,
-    ) {
+    pub(super) fn probed(&mut self, host: HostNo, id: TaskId, task: &ProbeTask, result: Result<(), String>) {
         if task.subject == self.hosts[host.index()].id {
-            self.checks.health.probed(host, &task.group, probe, result.is_ok());
+            self.checks.health.probed(host, &task.group, id, result.is_ok());
         }
-        self.feed(host, Input::Probed { probe, result });
+        self.task_ends(host, id, TaskResult::Probed(result));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::alarm::{Alarm, AlarmState, Reading};
 use proto::id::GroupName;
-use proto::io::{EffectId, Input, Outcome};
+use proto::task::{TaskId, TaskResult};
 use proto::trigger::Told;
 
 use super::{Claim, Event, World};
@@ -36,19 +36,19 @@ impl World {
         &mut self.outside
     }
 
-    pub(super) fn begin_reading(&mut self, no: HostNo, effect: EffectId, group: GroupName, alarm: &Alarm) {
+    pub(super) fn begin_reading(&mut self, no: HostNo, id: TaskId, group: GroupName, alarm: &Alarm) {
         let is_unreadable = self.outside.alarm(&group, &alarm.name, self.now) == AlarmState::Unreadable;
         let hangs = is_unreadable && self.chance.outside.percent(self.outside.ways.hang_percent);
         let takes = if hangs { alarm.timeout } else { self.takes() };
         let name = alarm.name.clone();
-        if self.begin_errand(no, effect, Errand::Read { group, alarm: name.clone() }, takes) {
+        if self.begin_errand(no, id, Errand::Read { group, alarm: name.clone() }, takes) {
             self.say(format!("{no} reads alarm {name}"));
         }
     }
 
-    pub(super) fn begin_telling(&mut self, no: HostNo, effect: EffectId, trigger: String, told: Box<Told>) {
+    pub(super) fn begin_telling(&mut self, no: HostNo, id: TaskId, trigger: String, told: Box<Told>) {
         let takes = self.takes();
-        self.begin_errand(no, effect, Errand::Tell { trigger, told }, takes);
+        self.begin_errand(no, id, Errand::Tell { trigger, told }, takes);
     }
 
     fn takes(&mut self) -> Duration {
@@ -58,28 +58,28 @@ impl World {
 
     /// Begins an errand. Returns true if another host ran the last one for the
     /// same alarm or trigger.
-    fn begin_errand(&mut self, no: HostNo, effect: EffectId, errand: Errand, takes: Duration) -> bool {
-        let is_other = self.outside.begin(no, effect, errand);
+    fn begin_errand(&mut self, no: HostNo, id: TaskId, errand: Errand, takes: Duration) -> bool {
+        let is_other = self.outside.begin(no, id, errand);
         let boot = self.hosts[no.index()].boot;
-        self.queue.push(self.now + takes, Event::ErrandEnds { host: no, boot, effect });
+        self.queue.push(self.now + takes, Event::ErrandEnds { host: no, boot, id });
         is_other
     }
 
-    pub(super) fn errand_ends(&mut self, no: HostNo, effect: EffectId) {
+    pub(super) fn errand_ends(&mut self, no: HostNo, id: TaskId) {
         let is_lost = self.chance.outside.percent(self.outside.ways.lost_percent);
-        let outcome = match self.outside.end(no, effect) {
+        let result = match self.outside.end(no, id) {
             None => return,
             Some(Errand::Read { group, alarm }) => {
                 let state = self.outside.alarm(&group, &alarm, self.now);
                 let state = if is_lost { AlarmState::Unreadable } else { state };
-                Outcome::Alarm(Reading::new(state, detail(state)))
+                TaskResult::Alarm(Reading::new(state, detail(state)))
             }
             Some(Errand::Tell { trigger, told }) => {
                 let (hears, is_new) = self.outside.tell(&trigger, &told, self.now);
                 if !hears && self.chance.outside.percent(self.outside.ways.hang_percent) {
                     // The receiver is silent for as long as the host waits for
                     // it.
-                    self.begin_errand(no, effect, Errand::Tell { trigger, told }, TELL_TIMEOUT);
+                    self.begin_errand(no, id, Errand::Tell { trigger, told }, TELL_TIMEOUT);
                     return;
                 }
                 if !hears || is_new {
@@ -88,14 +88,14 @@ impl World {
                         self.story.happening(told.event, told.deployment, told.host.as_ref().map(|h| h.host));
                     self.say(format!("{trigger} {verb} {what} from {no}"));
                 }
-                Outcome::Told(match (hears, is_lost) {
+                TaskResult::Notified(match (hears, is_lost) {
                     (true, false) => Ok(()),
                     (true, true) => Err("the answer is lost".into()),
                     (false, _) => Err("no answer".into()),
                 })
             }
         };
-        self.feed(no, Input::Done { effect, outcome });
+        self.task_ends(no, id, result);
     }
 
     /// Reports a violation if a deployment continues although its alarm has been

@@ -22,8 +22,8 @@ fn to_read(place: u32, said: Option<AlarmState>) -> ToRead {
 /// Begins the reading that is due, and ends it at once with this state.
 fn read(watch: &mut Watch, state: AlarmState, now: Time) {
     let acts = watch.begin(now);
-    let [WatchAct::Read(effect, _)] = acts[..] else { panic!("{acts:?} at {now:?}") };
-    watch.done(effect, Reading::new(state, "it says"), now);
+    let [WatchAct::Read(what)] = &acts[..] else { panic!("{acts:?} at {now:?}") };
+    watch.done(&what.0, Reading::new(state, "it says"), now);
 }
 
 fn says(watch: &Watch) -> Option<AlarmState> {
@@ -77,10 +77,10 @@ fn a_reading_that_nobody_needs_is_cancelled() {
     let mut watch = Watch::default();
     watch.set(vec![to_read(0, None)], at(100));
     let acts = watch.begin(at(100));
-    let [WatchAct::Read(effect, _)] = acts[..] else { panic!("{acts:?}") };
+    let [WatchAct::Read(what)] = &acts[..] else { panic!("{acts:?}") };
     assert_eq!(watch.begin(at(101)), [], "one reading at a time");
-    assert_eq!(watch.set(Vec::new(), at(102)), [WatchAct::Cancel(effect)]);
-    watch.done(effect, Reading::new(AlarmState::Active, "too late"), at(103));
+    assert_eq!(watch.set(Vec::new(), at(102)), [WatchAct::GiveUp(what.0.clone())]);
+    watch.done(&what.0, Reading::new(AlarmState::Active, "too late"), at(103));
     assert_eq!(says(&watch), None);
 }
 
@@ -89,10 +89,10 @@ fn a_reading_of_an_alarm_that_is_defined_anew_is_cancelled() {
     let mut watch = Watch::default();
     watch.set(vec![to_read(0, None)], at(100));
     let acts = watch.begin(at(100));
-    let [WatchAct::Read(effect, _)] = acts[..] else { panic!("{acts:?}") };
+    let [WatchAct::Read(what)] = &acts[..] else { panic!("{acts:?}") };
     let mut anew = to_read(0, None);
     anew.alarm.source = AlarmSource::Exec { command: "check better".into() };
-    assert_eq!(watch.set(vec![anew], at(101)), [WatchAct::Cancel(effect)]);
+    assert_eq!(watch.set(vec![anew], at(101)), [WatchAct::GiveUp(what.0.clone())]);
     read(&mut watch, AlarmState::Ok, at(101));
     assert_eq!(says(&watch), Some(AlarmState::Ok));
 }

@@ -27,8 +27,8 @@ fn check(probes: &str, expected: &str) {
         monitor.begin(ProbeId(number), &[], now);
         let answer = now + Duration::from_millis(10);
         match letter {
-            '+' => monitor.answered(ProbeId(number), Ok(()), answer),
-            '-' => monitor.answered(ProbeId(number), Err("refused".into()), answer),
+            '+' => monitor.answered(Ok(()), answer),
+            '-' => monitor.answered(Err("refused".into()), answer),
             '?' => assert!(!monitor.is_due(now + monitor.check.answers_within())),
             _ => panic!("no such letter"),
         }
@@ -70,7 +70,7 @@ fn a_probe_that_does_not_answer_has_failed() {
     assert_eq!(monitor.next(), second(5));
     assert!(monitor.so_far().contains("did not answer within 2 s"), "{}", monitor.so_far());
     // This is the answer to a probe that was counted already.
-    monitor.answered(ProbeId(1), Ok(()), second(4));
+    monitor.answered(Ok(()), second(4));
     assert_eq!(monitor.good_in_row, 0);
 }
 
@@ -81,7 +81,7 @@ fn successes_that_lie_far_apart_are_not_in_a_row() {
         for (number, at) in [(1, second(0)), (2, second(second_at))] {
             assert!(monitor.is_due(at));
             monitor.begin(ProbeId(number), &[], at);
-            monitor.answered(ProbeId(number), Ok(()), at);
+            monitor.answered(Ok(()), at);
         }
         assert_eq!(monitor.is_well(Duration::ZERO), is_well, "after {second_at} s");
     }
@@ -96,7 +96,7 @@ fn a_turn_waits_for_the_rise_and_no_longer_than_the_grace() {
         assert_eq!(monitor.wait(now), Wait::Goes);
         monitor.begin(ProbeId(number), &[], now);
         let result = if number == 3 { Ok(()) } else { Err("it answered 503".into()) };
-        monitor.answered(ProbeId(number), result, now);
+        monitor.answered(result, now);
     }
     assert_eq!(monitor.next(), second(60));
     let Wait::Failed(said) = monitor.wait(second(60)) else { panic!("the grace is over") };
@@ -113,7 +113,7 @@ fn observed(own: Result<(), String>, seen: &str, expected: (u32, u32), after: (u
     let observers: Vec<HostId> = (0..).map(observer).take(seen.len()).collect();
     assert!(monitor.is_due(second(0)));
     monitor.begin(ProbeId(1), &observers, second(0));
-    monitor.answered(ProbeId(1), own.clone(), second(0));
+    monitor.answered(own.clone(), second(0));
     for (by, letter) in observers.iter().zip(seen.chars()) {
         match letter {
             '+' => monitor.observed(ProbeId(1), *by, Ok(()), second(1)),

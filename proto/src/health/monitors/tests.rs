@@ -46,7 +46,7 @@ impl Host {
     fn probe(&mut self, at: u64, result: Result<(), String>) {
         let asks = self.monitors.begin(second(at), |_| Vec::new());
         assert_eq!(asks.len(), 1, "one probe a second");
-        self.monitors.answered(asks[0].id, result, second(at));
+        self.monitors.answered(&asks[0].group, result, second(at));
         self.unwell_at.retain(|said| second(at).since(*said) < FLAP_WINDOW);
         let known = Known {
             unwell_of_late: u32::try_from(self.unwell_at.len()).expect("few"),
@@ -131,17 +131,17 @@ fn a_word_is_the_same_until_the_ledger_has_it_or_it_is_no_longer_true() {
     };
     for at in 0..3 {
         let asks = host.monitors.begin(second(at), |_| Vec::new());
-        host.monitors.answered(asks[0].id, Err(format!("error {at}")), second(at));
+        host.monitors.answered(&asks[0].group, Err(format!("error {at}")), second(at));
     }
     let first = said(&mut host, 10, 0);
     assert_eq!(first.len(), 1);
     let asks = host.monitors.begin(second(3), |_| Vec::new());
-    host.monitors.answered(asks[0].id, Err("another error".into()), second(3));
+    host.monitors.answered(&asks[0].group, Err("another error".into()), second(3));
     assert_eq!(said(&mut host, 12, 10), first, "the ledger has gone on, but not about this host");
     let again = said(&mut host, 12, 11);
     assert_ne!(again, first, "something was said of it since: the word would come too late");
     let asks = host.monitors.begin(second(4), |_| Vec::new());
-    host.monitors.answered(asks[0].id, Ok(()), second(4));
+    host.monitors.answered(&asks[0].group, Ok(()), second(4));
     assert_eq!(said(&mut host, 12, 11), [], "it is not true any more");
 }
 

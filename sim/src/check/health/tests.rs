@@ -71,8 +71,8 @@ impl InATurn {
     /// Runs probes with these results, from beginning to end.
     fn looks(&mut self, results: &[bool]) {
         for is_well in results {
-            self.health.probes(A, &self.group.name, ProbeId(1));
-            self.health.probed(A, &self.group.name, ProbeId(1), *is_well);
+            self.health.probes(A, &self.group.name, TaskId(1));
+            self.health.probed(A, &self.group.name, TaskId(1), *is_well);
         }
     }
 
@@ -101,7 +101,7 @@ fn a_turn_that_ends_well_before_its_check_has_passed_is_found() {
 fn a_look_that_never_ends_and_a_start_are_no_success() {
     let mut turn = in_a_turn();
     turn.looks(&[true]);
-    turn.health.probes(A, &turn.group.name, ProbeId(7));
+    turn.health.probes(A, &turn.group.name, TaskId(7));
     turn.looks(&[true]);
     assert_eq!(turn.ended(), Some(Claim::Checked), "the one between them was not answered");
     turn.health.host_down(A);
