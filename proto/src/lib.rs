@@ -26,6 +26,7 @@ pub mod recovery;
 pub mod revision;
 pub mod rollout;
 mod run;
+pub mod service;
 pub mod state;
 pub mod statement;
 pub mod suggest;

@@ -36,9 +36,10 @@ use crate::lifecycle::LifecycleEvent;
 use crate::policy::Bounds;
 use crate::time::LedgerTime;
 
+pub use crate::service::Health;
 pub use alarm_gate::AlarmGate;
 pub use blocker::Blocker;
-pub use member::{Counts, Health, Installed, Member, Stage, Standing};
+pub use member::{Counts, Installed, Member, Stage, Standing};
 use past::Past;
 pub use past::{FAILURES_TOLD, Part, Roster};
 pub use turn::Turn;

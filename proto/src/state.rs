@@ -11,6 +11,7 @@ mod configs;
 mod deferrals;
 mod deployments;
 mod encoded;
+mod flat;
 mod fold;
 mod forgetting;
 #[path = "form/v4/folded.rs"]
@@ -19,41 +20,49 @@ pub(crate) mod form_v4;
 pub(crate) mod form_v5;
 #[path = "form/v6/folded.rs"]
 pub(crate) mod form_v6;
-mod freeze;
+mod freezes;
+mod groups;
 mod health;
-mod membership;
+mod hosts;
+mod in_service;
 mod mesh_version;
-mod recovered;
+mod notifications;
+mod payload;
+mod react;
 mod repeats;
 mod rollback;
 mod shortages;
 #[cfg(test)]
 mod testing;
-mod triggers;
+mod timers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use crate::alarm::AlarmStanding;
 use crate::deadlines::Deadlines;
-use crate::entry::{Entry, HostRecord, Index};
+use crate::entry::{Entry, Index};
 use crate::group::Group;
-use crate::id::{ConfigName, DeploymentId, GroupName, HostId, VoterId};
+use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
 use crate::io::Refusal;
-use crate::policy::DeploymentConfig;
+use crate::policy::{DeploymentConfig, Policy};
+use crate::recovery::SignedRecovery;
 use crate::revision::Revision;
 use crate::rollout::{Rollout, Roster, Standing};
 use crate::time::LedgerTime;
-use crate::trigger::{Cursor, Happening};
 
 pub use admission::check_shape;
 pub(crate) use encoded::NotAState;
-pub use freeze::{FREEZE_MAX, Freeze};
+use hosts::Hosts;
+
+pub use alarms::Alarms;
+pub use configs::Configs;
+pub use freezes::{FREEZE_MAX, Freeze, Freezes};
 
 pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
 pub use deferrals::Deferral;
-pub use health::{Ailing, Checked};
-pub use membership::Twin;
-pub use recovered::Recovered;
+pub use health::{Ailing, Checked, Checks, ChecksOf};
+pub use hosts::{HOSTS_MAX, Host, REMOVED_KEPT, Recovered, Removed, STARTS_KEPT, Twin};
+pub use in_service::InService;
+pub use notifications::Notifications;
 pub use repeats::{NUMBERS_KEPT, PROPOSERS_KEPT};
 pub use shortages::Short;
 
@@ -63,51 +72,8 @@ pub use shortages::Short;
 pub const DEPLOYMENTS_KEPT: usize = 50;
 /// The number of good revisions of a group that can be rolled back to.
 pub const GOOD_KEPT: usize = 10;
-/// The most hosts that a mesh may have: it was designed and simulated for this
-/// many.
-pub const HOSTS_MAX: usize = 20_000;
-/// The number of removed hosts that are remembered: far more than a mesh loses in a
-/// year of repairs. Beyond that, the host that left first is forgotten, and could
-/// join again if it came back.
-pub const REMOVED_KEPT: usize = 4_096;
-/// The number of starts of one host's agent that are remembered. Agents that run
-/// with the same key announce themselves in turn, so even with this many of them at
-/// least one is recognised when it speaks again.
-pub const STARTS_KEPT: usize = 4;
 /// The most groups that a mesh may have.
 pub const GROUPS_MAX: usize = 5_000;
-
-/// Everything that the mesh knows of one host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host {
-    /// The facts that the host gives about itself.
-    pub record: HostRecord,
-    /// The time at which the mesh counted it Down; `None` if it is up.
-    pub down: Option<LedgerTime>,
-    /// The time at which it first joined.
-    pub joined_at: LedgerTime,
-    /// The time at which its store was created. The host knows nothing of what it
-    /// did before.
-    pub store_since: LedgerTime,
-    /// Random numbers of its agent's earlier starts, the newest last: see
-    /// [`HostRecord::start`].
-    pub starts: Vec<u64>,
-    /// The other agent, while two of them run with this host's key.
-    pub twin: Option<Twin>,
-}
-
-/// A host that was taken out of the mesh. It can never come back under its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Removed {
-    /// The host's name for people.
-    pub name: String,
-    /// The time at which it was taken out.
-    pub at: LedgerTime,
-    /// Its number in consensus. It takes part there until it is replaced.
-    pub(crate) voter: VoterId,
-    /// The addresses at which it can be dialled until then.
-    pub(crate) addresses: Vec<String>,
-}
 
 /// A revision that a deployment brought a group to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,21 +110,8 @@ pub struct GroupState {
     pub catch_ups: u64,
     /// Hosts that may have to be brought to the last good revision.
     pub behind: BTreeMap<HostId, Behind>,
-    /// The findings of its health check. Holds only hosts on which the check has
-    /// said something, or whose turn it has seen.
-    pub checks: BTreeMap<HostId, Checked>,
-    /// The state of its alarms, by name.
-    pub alarms: BTreeMap<String, AlarmStanding>,
-    /// The freeze, if there is one: no new deployment begins.
-    pub freeze: Option<Freeze>,
-    /// The progress of its triggers, by name.
-    pub cursors: BTreeMap<String, Cursor>,
     /// The hosts that its past deployments refer to.
     roster: Roster,
-    /// The happenings that some trigger has still to tell, the oldest first.
-    happenings: VecDeque<Happening>,
-    /// The number of the newest happening.
-    last_happening: u64,
 }
 
 impl GroupState {
@@ -175,13 +128,7 @@ impl GroupState {
             catching_up: None,
             catch_ups: 0,
             behind: BTreeMap::new(),
-            checks: BTreeMap::new(),
-            alarms: BTreeMap::new(),
-            freeze: None,
-            cursors: BTreeMap::new(),
             roster: Roster::default(),
-            happenings: VecDeque::new(),
-            last_happening: 0,
         }
     }
 
@@ -213,29 +160,32 @@ enum Timer {
     Forget(HostId),
 }
 
+/// The index and the time of an entry that is folded.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    index: Index,
+    clock: LedgerTime,
+}
+
 /// Everything that the ledger says, folded.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct State {
     index: Index,
     clock: LedgerTime,
-    hosts: BTreeMap<HostId, Host>,
+    hosts: Hosts,
     groups: BTreeMap<GroupName, GroupState>,
     rollouts: BTreeMap<DeploymentId, Rollout>,
     timers: Deadlines<Timer, LedgerTime>,
-    /// The last entry that changed a host's record, or whether it is Down.
-    hosts_changed_at: Index,
-    configs: BTreeMap<ConfigName, DeploymentConfig>,
-    /// Hosts that were taken out for good.
-    removed: BTreeMap<HostId, Removed>,
+    configs: Configs,
+    checks: Checks,
+    alarms: Alarms,
+    freezes: Freezes,
+    notifications: Notifications,
     /// The proposals of each host that could undo other entries, as far as they are
     /// remembered.
     proposers: BTreeMap<HostId, repeats::Proposer>,
     /// Hosts with a lease that defer their start.
     deferrals: BTreeMap<(DeploymentId, HostId), Deferral>,
-    /// Numbers in consensus that no host may take: see `membership.rs`.
-    taken: membership::Taken,
-    /// How often the mesh was recovered, and by whom.
-    recoveries: VecDeque<Recovered>,
     /// Hosts whose disk lacks room for their turn to come.
     shortages: BTreeMap<(DeploymentId, HostId), Short>,
     /// The version that the ledger says the mesh has moved to; 0 before version 6: see
@@ -267,27 +217,43 @@ impl State {
 
     /// Returns the index of the last entry that changed what is known of a host.
     pub fn hosts_changed_at(&self) -> Index {
-        self.hosts_changed_at
+        self.hosts.changed_at()
     }
 
     /// Returns the mesh's hosts.
     pub fn hosts(&self) -> &BTreeMap<HostId, Host> {
-        &self.hosts
+        self.hosts.all()
     }
 
     /// Returns one host, if it is in the mesh.
     pub fn host(&self, host: HostId) -> Option<&Host> {
-        self.hosts.get(&host)
+        self.hosts.get(host)
     }
 
     /// Returns what is remembered of a host that was taken out of the mesh.
     pub fn removed(&self, host: HostId) -> Option<&Removed> {
-        self.removed.get(&host)
+        self.hosts.removed().get(&host)
     }
 
     /// Returns the hosts that were taken out of the mesh.
     pub fn all_removed(&self) -> &BTreeMap<HostId, Removed> {
-        &self.removed
+        self.hosts.removed()
+    }
+
+    /// Returns the recoveries of this mesh, the newest last.
+    pub fn recoveries(&self) -> impl DoubleEndedIterator<Item = &Recovered> {
+        self.hosts.recoveries().iter()
+    }
+
+    /// Returns true if two agents run with the host's key.
+    pub(crate) fn has_twin(&self, host: HostId) -> bool {
+        self.hosts.has_twin(host)
+    }
+
+    /// Returns true if the mesh does not count on the host now. Then the host's
+    /// claims about others do not count either.
+    pub(crate) fn is_counted_out(&self, host: HostId) -> bool {
+        self.hosts.is_counted_out(host)
     }
 
     /// Returns the groups.
@@ -302,7 +268,46 @@ impl State {
 
     /// Returns the mesh's own named configurations.
     pub fn configs(&self) -> &BTreeMap<ConfigName, DeploymentConfig> {
-        &self.configs
+        self.configs.all()
+    }
+
+    /// Returns the mesh's own configuration with this name.
+    /// # Errors
+    /// [`Refusal::UnknownConfig`] with the names that exist.
+    pub fn config(&self, name: &ConfigName) -> Result<&DeploymentConfig, Refusal> {
+        self.configs.get(name)
+    }
+
+    /// Returns the policy of a deployment to the group if it is submitted now.
+    /// # Errors
+    /// [`Refusal::UnknownConfig`] if the configuration does not exist.
+    pub fn policy_of(&self, group: &Group) -> Result<Policy, Refusal> {
+        self.configs.policy_of(group)
+    }
+
+    /// Returns the results of the groups' health checks.
+    pub fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
+    /// Returns what is known of the groups' alarms.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// Returns the freezes of the groups.
+    pub fn freezes(&self) -> &Freezes {
+        &self.freezes
+    }
+
+    /// Returns the progress of the groups' triggers.
+    pub fn notifications(&self) -> &Notifications {
+        &self.notifications
+    }
+
+    /// Returns the index and the time of the entry that is folded now.
+    fn now(&self) -> Moment {
+        Moment { index: self.index, clock: self.clock }
     }
 
     /// Returns all deployments that are kept.
@@ -323,8 +328,7 @@ impl State {
 
     /// Returns the hosts of a group, in the order of their names.
     pub fn members_of(&self, group: &Group) -> Vec<&Host> {
-        let mut members: Vec<&Host> =
-            self.hosts.values().filter(|host| group.tags.matches(&host.record.tags)).collect();
+        let mut members: Vec<&Host> = self.hosts.of(group).collect();
         members.sort_by(|a, b| (&a.record.name, a.record.host).cmp(&(&b.record.name, b.record.host)));
         members
     }
@@ -344,14 +348,30 @@ impl State {
     /// # Panics
     /// If `index` does not follow the last one.
     pub fn apply(&mut self, index: Index, entry: &Entry) -> Result<(), Refusal> {
-        assert!(index > self.index, "entries are folded in order: {index} after {}", self.index);
-        self.index = index;
-        self.clock = self.clock.max(entry.at);
-        self.fire_timers();
+        self.go_to(index, entry.at);
         let folded = self.fold(entry);
         self.forget_deferrals();
         self.forget_shortages();
         folded
+    }
+
+    /// Folds a recovery. The caller has verified it and its place in the ledger.
+    ///
+    /// # Panics
+    /// If `index` does not follow the last one.
+    pub fn recover(&mut self, index: Index, signed: &SignedRecovery) {
+        self.go_to(index, signed.recovery().at);
+        let happened = self.hosts.recover(self.now(), signed);
+        self.react_to(happened);
+        self.forget_deferrals();
+        self.forget_shortages();
+    }
+
+    /// Goes to the next entry, and fires the timers that are due by its time.
+    fn go_to(&mut self, index: Index, at: LedgerTime) {
+        self.skip(index);
+        self.clock = self.clock.max(at);
+        self.fire_timers();
     }
 }
 

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
+use proto::service::Service;
 
 use crate::clock::Moment;
-use crate::model::{Host, Model, Stage, Turn};
+use crate::model::{Model, Stage, Turn};
 
 /// It is kept only on request, because each entry costs a look at every host.
 #[derive(Clone, Debug, Default)]
@@ -32,15 +33,6 @@ pub struct Seen {
     pub service: Service,
     /// The revision that the host is known to run.
     pub revision: Option<Digest>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Service {
-    InService,
-    /// The host holds a lease, or its turn is under way.
-    InTurn,
-    Unhealthy,
-    Down,
 }
 
 /// The course of one deployment.
@@ -91,9 +83,8 @@ impl Chronicle {
                 let turn = turns.filter_map(|running| model.deployment(running)?.turn(id));
                 let turn = turn.max_by_key(|turn| turn.is_in_flight());
                 let standing = group.standing.get(&id);
-                let is_well = standing.is_some_and(|standing| standing.healthy);
-                let is_ailing = group.ailing.contains_key(&id);
-                let service = service(host, turn, is_well && !is_ailing);
+                let is_in_turn = turn.is_some_and(Turn::is_in_flight);
+                let service = group.condition(host, is_in_turn).service();
                 let seen = Seen { service, revision: standing.and_then(|standing| standing.revision) };
                 if self.seen.insert((name.clone(), id), seen) != Some(seen) {
                     self.changes.push(Change { at: now, group: name.clone(), host: id, seen });
@@ -112,15 +103,6 @@ impl Chronicle {
                 course.lowest = Some(course.lowest.map_or(available, |lowest| lowest.min(available)));
             }
         }
-    }
-}
-
-fn service(host: &Host, turn: Option<&Turn>, healthy: bool) -> Service {
-    match turn {
-        _ if host.down => Service::Down,
-        Some(turn) if turn.is_in_flight() => Service::InTurn,
-        Some(_) | None if healthy => Service::InService,
-        Some(_) | None => Service::Unhealthy,
     }
 }
 

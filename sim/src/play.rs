@@ -152,9 +152,11 @@ fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
         return Some((behind, format!("not everybody has all {index} entries")));
     }
     let untold = members().find_map(|(host, node)| {
-        let mut groups = node.state().groups().values();
-        let group = groups.find(|group| group.group.triggers.iter().any(|t| group.waiting_for(t) > 0))?;
-        Some((vec![host], format!("receivers of {} are not told everything", group.group.name)))
+        let (mut groups, waiting) = (node.state().groups().iter(), node.state().notifications());
+        let (name, _) = groups.find(|(name, group)| {
+            group.group.triggers.iter().any(|trigger| waiting.waiting_for(name, trigger) > 0)
+        })?;
+        Some((vec![host], format!("receivers of {name} are not told everything")))
     });
     if untold.is_some() {
         return untold;

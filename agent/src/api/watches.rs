@@ -67,8 +67,10 @@ pub(super) async fn alarms(
     Path((application, name)): Path<(String, String)>,
 ) -> Result<Json<Vec<Dated<AlarmView>>>, ApiError> {
     let name = GroupName::new(&application, &name)?;
-    let look =
-        move |node: &Node| node.state().group(&name).map(view::alarms).ok_or(Refusal::UnknownGroup(name));
+    let look = move |node: &Node| {
+        let known = node.state().group(&name);
+        known.map(|known| view::alarms(node.state(), known)).ok_or(Refusal::UnknownGroup(name))
+    };
     seen_list(&shared, look).await
 }
 
@@ -107,8 +109,10 @@ async fn change_alarm(
 }
 
 async fn alarms_of(shared: &Shared, name: GroupName) -> Result<Json<Vec<AlarmView>>, ApiError> {
-    let look =
-        move |node: &Node| node.state().group(&name).map(view::alarms).ok_or(Refusal::UnknownGroup(name));
+    let look = move |node: &Node| {
+        let known = node.state().group(&name);
+        known.map(|known| view::alarms(node.state(), known)).ok_or(Refusal::UnknownGroup(name))
+    };
     Ok(Json(shared.backend.node.read(look).await??))
 }
 

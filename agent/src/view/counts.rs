@@ -68,11 +68,12 @@ impl GroupCounts {
     pub(super) fn of(state: &State, known: &GroupState, unheard: &BTreeSet<HostId>) -> Self {
         let is_member = |host: &&Host| known.group.tags.matches(&host.record.tags);
         let members: Vec<&Host> = state.hosts().values().filter(is_member).collect();
+        let checks = state.checks().of(&known.group.name);
         GroupCounts {
             group: known.group.name.to_string(),
             hosts: members.len(),
             healthy: in_service(state, known, &members, unheard),
-            unhealthy: members.iter().filter(|host| known.ailing(host.record.host).is_some()).count(),
+            unhealthy: members.iter().filter(|host| checks.ailing(host.record.host).is_some()).count(),
         }
     }
 }

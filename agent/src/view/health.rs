@@ -102,7 +102,8 @@ fn way_out(blocker: &Blocker, rollout: &Rollout, state: &State) -> String {
 fn unread(rollout: &Rollout, state: &State) -> Vec<String> {
     let Some(known) = state.group(&rollout.submission.group) else { return Vec::new() };
     let is_unread = |alarm: &&Alarm| {
-        let read_in = known.alarms.get(&alarm.name).and_then(|standing| standing.read_in);
+        let read_in =
+            state.alarms().standing(&known.group.name, &alarm.name).and_then(|standing| standing.read_in);
         alarm.is_read() && read_in != Some(rollout.submission.deployment)
     };
     known.group.alarms.iter().filter(is_unread).map(|alarm| alarm.name.clone()).collect()
@@ -173,14 +174,14 @@ fn out_of_service(rollout: &Rollout, state: &State) -> Vec<String> {
 
 /// Describes what the health check says of a host; `None` if it passes.
 pub(super) fn unwell(state: &State, known: &GroupState, host: HostId) -> Option<String> {
-    let ailing = known.ailing(host)?;
+    let ailing = state.checks().ailing(&known.group.name, host)?;
     let held = held_back(state, known, host).map(|held| format!("; {held}")).unwrap_or_default();
     Some(format!("unhealthy since {}: {}{held}", written(ailing.since), ailing.error))
 }
 
 /// Describes why a host may stay unhealthy although its check passes again.
 pub(super) fn held_back(state: &State, known: &GroupState, host: HostId) -> Option<String> {
-    let (times, held) = state.held_back(known, host)?;
+    let (times, held) = state.checks().held_back(&known.group.name, host, state.clock())?;
     Some(format!(
         "found so {times} times within an hour, so it is held back, even if its check passes again, until that \
          has passed for {} s without a break",

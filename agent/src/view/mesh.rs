@@ -323,8 +323,8 @@ pub(super) fn host_view(host: &Host, names: &Names<'_>, mesh: &MeshView, own: Ho
 fn standing(names: &Names<'_>, known: &GroupState, host: HostId) -> StandingView {
     let state = names.state;
     let standing = known.standing.get(&host);
-    let checked = known.checks.get(&host);
-    let ailing = known.ailing(host);
+    let checked = state.checks().of(&known.group.name).get(host);
+    let ailing = checked.and_then(|checked| checked.ailing.as_ref());
     let health = match standing.map(|standing| standing.health) {
         Some(Health::Healthy) if ailing.is_none() => "Healthy",
         Some(Health::Healthy | Health::Unhealthy) => "Unhealthy",
@@ -388,9 +388,9 @@ pub(super) fn group_view(names: &Names<'_>, known: &GroupState) -> GroupView {
         behind: behind::behind(names, known),
         last_deployment: last.map(|rollout| rollout.submission.deployment.to_string()),
         last_status: last.map(|rollout| rollout.status().name().to_string()),
-        frozen: known.freeze.as_ref().map(FreezeView::of),
-        alarms: super::alarms(known),
-        triggers: super::watches::triggers(known),
+        frozen: state.freezes().of(&known.group.name).map(FreezeView::of),
+        alarms: super::alarms(state, known),
+        triggers: super::watches::triggers(state, known),
         impossible: impossible(state, known),
         definition: GroupFile::of(&known.group),
     }
@@ -403,7 +403,7 @@ pub(super) fn impossible(state: &State, known: &GroupState) -> Option<Why> {
 }
 
 fn unhealthy(names: &Names<'_>, known: &GroupState, host: &Host) -> Option<UnhealthyView> {
-    let ailing = known.ailing(host.record.host)?;
+    let ailing = names.state.checks().ailing(&known.group.name, host.record.host)?;
     Some(UnhealthyView {
         who: names.named(host.record.host),
         since: written(ailing.since),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use proto::id::{DeploymentId, HostId};
-use proto::rollout::{Health, Member};
+use proto::rollout::Member;
+use proto::service::Service;
 use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +53,8 @@ pub(super) fn in_service(
     hosts: &[&Host],
     unheard: &BTreeSet<HostId>,
 ) -> usize {
-    let is_counted = |host: &&&Host| !is_unknown(host, unheard) && is_in_service(state, known, host);
+    let in_service = state.in_service(known);
+    let is_counted = |host: &&&Host| !is_unknown(host, unheard) && in_service.condition(host).serves();
     hosts.iter().filter(is_counted).count()
 }
 
@@ -60,15 +62,6 @@ pub(super) fn in_service(
 /// does not say Down, but no reachable host hears it.
 pub(super) fn is_unknown(host: &Host, unheard: &BTreeSet<HostId>) -> bool {
     host.down.is_none() && unheard.contains(&host.record.host)
-}
-
-/// Returns true if the host is up, its last turn succeeded, its check passes, and no turn of it runs.
-fn is_in_service(state: &State, known: &GroupState, host: &Host) -> bool {
-    let standing = known.standing.get(&host.record.host);
-    host.down.is_none()
-        && known.ailing(host.record.host).is_none()
-        && standing.is_some_and(|standing| standing.health == Health::Healthy)
-        && in_turn(state, known, host.record.host).is_none()
 }
 
 /// Returns the deployment in which the host's turn runs: the group's deployment or its catch-up.
@@ -97,13 +90,14 @@ fn why_not(names: &Names<'_>, known: &GroupState, host: &Host) -> Option<OutOfSe
         ("Down", Some(since), Some(remove))
     } else if names.unheard.contains(&id) {
         ("Unknown", None, Some("neither this host nor any host in its reach hears it".into()))
-    } else if let Some(ailing) = known.ailing(id) {
+    } else if let Some(ailing) = state.checks().ailing(&known.group.name, id) {
         let held = held_back(state, known, id).map(|held| format!("; {held}")).unwrap_or_default();
         ("Unhealthy", Some(ailing.since), Some(format!("{}{held}", ailing.error)))
-    } else if known.standing.get(&id)?.health == Health::Healthy || in_turn(state, known, id).is_some() {
-        return None;
     } else {
-        ("Failed", None, None)
+        match state.in_service(known).condition(host).service() {
+            Service::Serving | Service::InTurn | Service::Unknown => return None,
+            Service::Unhealthy | Service::Down => ("Failed", None, None),
+        }
     };
     Some(OutOfServiceView { who: names.named(id), why: why.into(), since: since.map(written), message })
 }

@@ -3,7 +3,7 @@
 use proto::alarm::{Alarm, AlarmSource, StoppedBy};
 use proto::id::GroupName;
 use proto::node::Node;
-use proto::state::{Freeze, GroupState};
+use proto::state::{Freeze, GroupState, State};
 use proto::trigger::{Failing, GivenUp};
 use serde::{Deserialize, Serialize};
 
@@ -80,17 +80,17 @@ pub(crate) struct FreezeView {
 }
 
 /// Returns the alarms of a group, in the order of its file.
-pub(crate) fn alarms(known: &GroupState) -> Vec<AlarmView> {
-    known.group.alarms.iter().map(|alarm| of_alarm(known, alarm)).collect()
+pub(crate) fn alarms(state: &State, known: &GroupState) -> Vec<AlarmView> {
+    known.group.alarms.iter().map(|alarm| of_alarm(state, known, alarm)).collect()
 }
 
-fn of_alarm(known: &GroupState, alarm: &Alarm) -> AlarmView {
+fn of_alarm(state: &State, known: &GroupState, alarm: &Alarm) -> AlarmView {
     let source = match &alarm.source {
         AlarmSource::Manual => "manual",
         AlarmSource::Exec { .. } => "exec",
         AlarmSource::Prometheus { .. } => "prometheus",
     };
-    let standing = known.alarms.get(&alarm.name);
+    let standing = state.alarms().standing(&known.group.name, &alarm.name);
     let unsaid = if alarm.is_read() { "UNREAD" } else { "OK" };
     AlarmView {
         name: alarm.name.clone(),
@@ -102,13 +102,14 @@ fn of_alarm(known: &GroupState, alarm: &Alarm) -> AlarmView {
     }
 }
 
-pub(super) fn triggers(known: &GroupState) -> Vec<TriggerView> {
+pub(super) fn triggers(state: &State, known: &GroupState) -> Vec<TriggerView> {
+    let (name, notifications) = (&known.group.name, state.notifications());
     let view = |trigger: &proto::trigger::Trigger| {
-        let cursor = known.cursors.get(&trigger.name).cloned().unwrap_or_default();
+        let cursor = notifications.cursor(name, &trigger.name).cloned().unwrap_or_default();
         TriggerView {
             name: trigger.name.clone(),
             on: trigger.on.iter().map(|event| event.name().into()).collect(),
-            waiting: known.waiting_for(trigger),
+            waiting: notifications.waiting_for(name, trigger),
             given_up: cursor.given_up,
             dropped: cursor.dropped,
             last_given_up: cursor.last_given_up.iter().map(GivenUpView::of).collect(),

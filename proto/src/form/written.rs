@@ -9,6 +9,7 @@
 //! Writing borrows the value, so that nothing is copied: a state of 10,000 hosts is
 //! encoded at each checkpoint.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -181,6 +182,17 @@ impl<F, T: Formed<F>> Formed<Box<F>> for Box<T> {
 
     fn read(form: Box<F>) -> Self {
         Box::new(T::read(*form))
+    }
+}
+
+/// A part that is borrowed to be written, and owned once it is read.
+impl<F, T: Formed<F> + Clone> Formed<F> for Cow<'_, T> {
+    fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        T::write(self, to)
+    }
+
+    fn read(form: F) -> Self {
+        Cow::Owned(T::read(form))
     }
 }
 

@@ -143,7 +143,7 @@ impl Node {
         }
         let (me, index, clock) = (self.config.host, self.state.index(), self.ledger_now(now));
         let state = &self.state;
-        let known = |group: &GroupName| state.group(group).map(|group| group.known(me, clock));
+        let known = |group: &GroupName| state.group(group).map(|_| state.checks().known(group, me, clock));
         self.health.monitors.words(me, index, known)
     }
 

@@ -78,7 +78,11 @@ impl Node {
             ToRead {
                 watched,
                 alarm: alarm.clone(),
-                said: group.alarm_in(deployment, alarm).map(|standing| standing.state),
+                said: self
+                    .state
+                    .alarms()
+                    .standing_in(&group.group.name, deployment, alarm)
+                    .map(|standing| standing.state),
                 place: self.place(&mut places, duty, &group.group, up),
             }
         });
@@ -90,15 +94,13 @@ impl Node {
     fn triggers_here(&mut self, up: &[HostId]) -> Vec<ToDeliver> {
         let mut places = self.take_places();
         let mut to_tell = Vec::new();
-        for group in self.state.groups().values() {
+        let notifications = self.state.notifications();
+        for (name, group) in self.state.groups() {
             for trigger in &group.group.triggers {
-                let mut waiting = group.to_tell(trigger).peekable();
-                let subscription =
-                    Subscription { group: group.group.name.clone(), trigger: trigger.name.clone() };
-                let Some(cursor) = group.cursors.get(&trigger.name).filter(|_| waiting.peek().is_some())
-                else {
-                    continue;
-                };
+                let mut waiting = notifications.undelivered(name, trigger).peekable();
+                let subscription = Subscription { group: name.clone(), trigger: trigger.name.clone() };
+                let cursor = notifications.cursor(name, &trigger.name);
+                let Some(cursor) = cursor.filter(|_| waiting.peek().is_some()) else { continue };
                 let duty = format!("trigger {} {}", subscription.group, subscription.trigger);
                 if self.place(&mut places, duty, &group.group, up) == Some(0) {
                     let waiting = waiting.take(AHEAD_MAX).cloned().collect();

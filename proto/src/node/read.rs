@@ -142,7 +142,7 @@ impl Node {
     fn queued_behind(&self, rollout: &Rollout) -> Vec<Blocker> {
         let Some(group) = self.state.group(&rollout.submission.group) else { return Vec::new() };
         let is_free = group.running.is_none() && group.owes_rollback_of.is_none();
-        match group.freeze_of(&rollout.submission) {
+        match self.state.freezes().holding(&rollout.submission) {
             Some(freeze) if is_free => {
                 let Freeze { until, by, reason, .. } = freeze.clone();
                 vec![Blocker::Frozen { until, by, reason }]

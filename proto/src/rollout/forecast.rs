@@ -14,10 +14,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
 
-use super::{Blocker, Entrant, Health, Rollout, Turn, Verdict, WaveKind};
+use super::{Blocker, Entrant, Rollout, Turn, Verdict, WaveKind};
 use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::HostId;
 use crate::policy::Policy;
+use crate::service::Condition;
 use crate::time::LedgerTime;
 
 /// A possible deployment: the group's hosts as they are, and what would be deployed
@@ -264,10 +265,14 @@ fn failed() -> TurnOutcome {
 }
 
 impl Entrant {
-    /// Returns true if the host is in service: its last turn succeeded, its check
-    /// passes, and it is up.
+    /// Returns true if the host is in service before the deployment begins.
     pub fn is_in_service(&self) -> bool {
-        let is_well = self.standing.is_some_and(|standing| standing.health == Health::Healthy);
-        is_well && self.down.is_none() && self.ailing.is_none()
+        let condition = Condition {
+            last_turn: self.standing.map(|standing| standing.health),
+            fails_check: self.ailing.is_some(),
+            is_down: self.down.is_some(),
+            is_in_turn: false,
+        };
+        condition.serves()
     }
 }

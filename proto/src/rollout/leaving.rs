@@ -5,7 +5,7 @@
 //! of a dead host, taking that host out lets the rollout continue.
 //!
 //! A turn that the host had begun has failed before it leaves
-//! (`state/membership.rs`).
+//! (`state/hosts.rs`).
 
 use super::{Rollout, Stage};
 use crate::id::HostId;

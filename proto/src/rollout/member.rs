@@ -3,17 +3,8 @@
 use crate::entry::TurnOutcome;
 use crate::id::Digest;
 use crate::lifecycle::LifecycleEvent;
+use crate::service::{Condition, Health};
 use crate::time::LedgerTime;
-
-/// The health of the application on a host, by the outcome of its last turn. A host
-/// that never had a turn is unhealthy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Health {
-    /// The last turn succeeded.
-    Healthy,
-    /// The last turn failed, or there was none.
-    Unhealthy,
-}
 
 /// The revision on a host, compared with that of one deployment. (CodeDeploy orders
 /// hosts by it.)
@@ -154,16 +145,25 @@ impl Member {
         self.stage == Stage::Pending || self.is_in_flight()
     }
 
-    /// Returns true if the host is in service: healthy by its last turn and by its
-    /// check, up, and not in a turn.
-    pub fn is_available(&self) -> bool {
-        !self.is_of_no_service() && !self.is_in_flight()
+    /// Returns what decides whether the host is in service.
+    pub fn condition(&self) -> Condition {
+        Condition {
+            last_turn: Some(self.health),
+            fails_check: self.ailing.is_some(),
+            is_down: self.down.is_some() || self.gone,
+            is_in_turn: self.is_in_flight(),
+        }
     }
 
-    /// Returns true if the host is unhealthy by its last turn, unwell by its check,
-    /// Down, or gone. A turn then takes nothing out of service.
+    /// Returns true if the host is in service.
+    pub fn is_available(&self) -> bool {
+        self.condition().serves()
+    }
+
+    /// Returns true if the host is out of service for another reason than its turn. A
+    /// turn then takes nothing out of service.
     pub fn is_of_no_service(&self) -> bool {
-        self.gone || self.health == Health::Unhealthy || self.down.is_some() || self.ailing.is_some()
+        !self.condition().serves_but_for_turn()
     }
 
     /// Returns true if its turn succeeded, but its check has found it unwell since.

@@ -41,14 +41,14 @@ impl State {
             // never good here.
             return Err(Refusal::UnknownRevision(digest, name.clone()));
         }
-        self.check_frozen(submission)?;
-        self.check_alarms_of(submission)?;
+        self.freezes.check_submission(submission)?;
+        self.alarms.check_submission(&group.group, submission)?;
         self.check_policy(name, &submission.policy)?;
         // A deployment that waits for a freeze to end is not in the way of a
         // rollback.
         let is_free =
             group.running.is_none() && group.owes_rollback_of.is_none() && group.catching_up.is_none();
-        let busy_with = self.busy_with(group).filter(|_| group.freeze.is_none() || !is_free);
+        let busy_with = self.busy_with(group).filter(|_| self.freezes.of(name).is_none() || !is_free);
         // This comes before the check of the targets, because a host in its turn
         // counts as what it was until the turn is over.
         if let Some(running) = busy_with.filter(|_| !submission.queue) {
@@ -101,7 +101,7 @@ impl State {
         if needs <= self.mesh_version() {
             return Ok(());
         }
-        let older = self.hosts.values().filter(|host| host.record.wire < needs);
+        let older = self.hosts.all().values().filter(|host| host.record.wire < needs);
         let names: Vec<String> = older.map(|host| host.record.name.clone()).collect();
         let older = count(names.len());
         Err(Refusal::TooOld { hosts: names.into_iter().take(NAMED_MAX).collect(), older, needs })

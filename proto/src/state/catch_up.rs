@@ -34,7 +34,8 @@ mod place;
 
 use std::collections::BTreeSet;
 
-use super::{Good, GroupState, State, Timer};
+use super::react::Happened;
+use super::{Good, GroupState, Host, State, Timer};
 use crate::deployment_kind::DeploymentKind;
 use crate::entry::{ErrorCode, Submission};
 use crate::group::TagSets;
@@ -109,12 +110,6 @@ impl GroupState {
         self.standing.get(&host).is_some_and(|standing| standing.health == Health::Healthy)
     }
 
-    /// Returns true if the host's application is in service, as far as is known. As
-    /// in a deployment, an unwell host is not.
-    fn serves(&self, host: HostId) -> bool {
-        self.is_healthy(host) && self.ailing(host).is_none()
-    }
-
     /// Returns true if a person left the host at a revision that never became good.
     fn is_elsewhere(&self, host: HostId) -> bool {
         let revision = self.standing.get(&host).and_then(|standing| standing.revision);
@@ -170,7 +165,7 @@ impl State {
             queue: false,
             by: String::new(),
         };
-        group.freeze_of(&submission).is_none().then_some(submission)
+        self.freezes.holding(&submission).is_none().then_some(submission)
     }
 
     /// Returns the hosts that a catch-up would be for now. Those in service are
@@ -184,7 +179,12 @@ impl State {
                 && group.running.is_none_or(|running| !self.is_member(running, **host))
         };
         let due: BTreeSet<HostId> = group.behind.iter().filter(is_due).map(|(host, _)| *host).collect();
-        if group.running.is_some() || due.is_empty() || due.iter().any(|host| !group.serves(*host)) {
+        if group.running.is_some() || due.is_empty() {
+            return due;
+        }
+        let in_service = self.in_service(group);
+        let serves = |host: &Host| in_service.condition(host).serves_but_for_turn();
+        if !due.iter().filter_map(|host| self.host(*host)).all(serves) {
             return due;
         }
         let room = self.room(group);
@@ -194,16 +194,17 @@ impl State {
     /// Returns true if the host is up and in the group. It may have left the group
     /// before its turn failed.
     fn is_up_in(&self, group: &GroupState, host: HostId) -> bool {
-        let known = self.hosts.get(&host).filter(|host| host.down.is_none());
+        let known = self.hosts.get(host).filter(|host| host.down.is_none());
         known.is_some_and(|host| group.group.tags.matches(&host.record.tags))
     }
 
     fn room(&self, group: &GroupState) -> Room {
-        let members = self.hosts.values().filter(|host| group.group.tags.matches(&host.record.tags));
+        let members = self.hosts.of(&group.group);
+        let in_service = self.in_service(group);
         let (mut total, mut available) = (0, 0);
         for host in members {
             total += 1;
-            available += u32::from(host.down.is_none() && group.serves(host.record.host));
+            available += u32::from(in_service.condition(host).serves_but_for_turn());
         }
         let policy = self.policy_of(&group.group).unwrap_or_else(|_| group.group.policy.clone());
         Room { available, minimum: policy.bounds(total).minimum, total }
@@ -227,7 +228,7 @@ impl State {
         group.catching_up = Some(id);
         group.catch_ups += 1;
         group.deployments.push(id);
-        self.begin_happened(id);
+        self.react(Happened::DeploymentBegun(id));
         self.forget_old(&submission.group);
     }
 
@@ -272,7 +273,7 @@ impl State {
     /// it has used.
     pub(super) fn note_turn(&mut self, id: DeploymentId, host: HostId, failed: Option<ErrorCode>) {
         let since = self.clock;
-        let is_there = self.hosts.contains_key(&host);
+        let is_there = self.hosts.contains(host);
         let rollout = self.rollouts.get(&id).filter(|_| is_there);
         let Some(submission) = rollout.map(|rollout| &rollout.submission) else { return };
         let revision = submission.revision.digest;
@@ -315,7 +316,7 @@ impl State {
     /// as soon as the group has room for it.
     pub(super) fn leave_behind(&mut self, name: &GroupName, hosts: &[HostId]) {
         let since = self.clock;
-        let known: Vec<HostId> = hosts.iter().filter(|host| self.hosts.contains_key(host)).copied().collect();
+        let known: Vec<HostId> = hosts.iter().filter(|host| self.hosts.contains(**host)).copied().collect();
         if let Some(group) = self.groups.get_mut(name) {
             known.into_iter().for_each(|host| group.fall_behind(host, Cause::NotRolledBack, since));
         }
@@ -334,7 +335,7 @@ impl State {
     /// Notes that a host has joined the mesh, or has other tags than before.
     pub(super) fn note_tags(&mut self, host: HostId, before: Option<&Tags>) {
         let since = self.clock;
-        let Some(tags) = self.hosts.get(&host).map(|host| &host.record.tags) else { return };
+        let Some(tags) = self.hosts.get(host).map(|host| &host.record.tags) else { return };
         for group in self.groups.values_mut() {
             let was_in = before.is_some_and(|before| group.group.tags.matches(before));
             match (was_in, group.group.tags.matches(tags)) {
@@ -352,7 +353,7 @@ impl State {
     pub(super) fn note_members(&mut self, name: &GroupName, before: Option<&TagSets>) {
         let since = self.clock;
         let Some(group) = self.groups.get_mut(name) else { return };
-        for (id, host) in &self.hosts {
+        for (id, host) in self.hosts.all() {
             let was_in = before.is_some_and(|before| before.matches(&host.record.tags));
             match (was_in, group.group.tags.matches(&host.record.tags)) {
                 (false, true) => group.fall_behind(*id, Cause::Joined, since),
@@ -384,7 +385,7 @@ impl State {
     }
 
     fn groups_of(&mut self, host: HostId) -> impl Iterator<Item = &mut GroupState> {
-        let tags = self.hosts.get(&host).map(|host| &host.record.tags);
+        let tags = self.hosts.get(host).map(|host| &host.record.tags);
         self.groups.values_mut().filter(move |group| tags.is_some_and(|tags| group.group.tags.matches(tags)))
     }
 

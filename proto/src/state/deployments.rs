@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::react::Happened;
 use super::rollback::to_roll_back;
 use super::{DEPLOYMENTS_KEPT, GOOD_KEPT, Good, GroupState, Host, State, Timer};
+use crate::alarm::Alarm;
 use crate::deployment_kind::{DeploymentKind, Slot, Targets};
 use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, Digest, GroupName, HostId};
 use crate::io::Refusal;
 use crate::rollout::forecast::Forecast;
 use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Part, Rollout, Stage, Standing};
-use crate::trigger::TriggerEvent;
 
 impl State {
     pub(super) fn check_stop(&self, deployment: DeploymentId) -> Result<(), Refusal> {
@@ -78,8 +79,17 @@ impl State {
         if renews_attempts {
             self.forget_attempts(&name);
         }
-        self.begin_happened(id);
+        self.react(Happened::DeploymentBegun(id));
         self.heed_alarms(&name);
+    }
+
+    /// Sets the alarm gate before a deployment begins, so that it does not find the
+    /// gate open.
+    fn close_alarm_gate(&mut self, deployment: DeploymentId) {
+        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
+        if let Some(group) = self.groups.get(&rollout.submission.group) {
+            rollout.alarms = self.alarms.gate(&group.group, &rollout.submission);
+        }
     }
 
     /// Begins the queued deployment, if nothing is in its way any longer. A
@@ -87,7 +97,7 @@ impl State {
     pub(super) fn begin_next(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get(name) else { return };
         let Some(next) = group.queued.and_then(|queued| self.rollouts.get(&queued)) else { return };
-        let is_frozen = group.freeze_of(&next.submission).is_some();
+        let is_frozen = self.freezes.holding(&next.submission).is_some();
         if group.running.is_some() || group.owes_rollback_of.is_some() || is_frozen {
             return;
         }
@@ -102,11 +112,12 @@ impl State {
     /// their names. The deployment is for `targets`, or for all hosts if that is
     /// `None`.
     pub(super) fn entrants(&self, group: &GroupState, targets: Option<&BTreeSet<HostId>>) -> Vec<Entrant> {
+        let checks = self.checks.of(&group.group.name);
         let entrant = |host: &Host| Entrant {
             host: host.record.host,
             standing: group.standing.get(&host.record.host).copied(),
             down: host.down,
-            ailing: group.ailing(host.record.host).map(|ailing| ailing.since),
+            ailing: checks.ailing(host.record.host).map(|ailing| ailing.since),
             target: targets.is_none_or(|targets| targets.contains(&host.record.host)),
             zone: host.record.zone.clone(),
         };
@@ -151,8 +162,7 @@ impl State {
             let timeout = rollout.submission.policy.turn_timeout;
             self.timers.clear(Timer::Start(deployment, host));
             self.timers.set(Timer::Turn(deployment, host), at + timeout);
-            self.note_checked_turn(deployment, host, false);
-            self.happened(TriggerEvent::InstanceStart, deployment, Some(host));
+            self.react(Happened::TurnStarted { deployment, host });
         }
     }
 
@@ -164,16 +174,8 @@ impl State {
             TurnOutcome::Succeeded => None,
             TurnOutcome::Failed(failure) => Some(failure.code),
         };
-        let digest = rollout.submission.revision.digest;
         let Some(granted) = rollout.end_turn(host, outcome, at) else { return };
-        if started {
-            self.note_standing(deployment, host, failed.is_none().then_some(digest));
-        }
-        self.note_turn(deployment, host, failed);
-        if started {
-            self.note_checked_turn(deployment, host, failed.is_none());
-        }
-        self.turn_happened(deployment, host);
+        self.react(Happened::TurnEnded { deployment, host, started, failed });
         self.clear_timers(deployment, host);
         // The host told how its turn ended although it counts as Down. During a
         // bake that matters.
@@ -181,17 +183,17 @@ impl State {
         self.set_timers(deployment, &granted);
     }
 
-    /// Records what the group knows of the host after its turn. A turn that never
-    /// began says nothing about its host, which keeps its revision and health. In the
-    /// deployment itself, such a turn counts as failed.
-    fn note_standing(&mut self, deployment: DeploymentId, host: HostId, revision: Option<Digest>) {
+    /// Records what the group knows of the host after its turn. A turn that never began
+    /// says nothing about its host; in the deployment itself, such a turn counts as failed.
+    pub(super) fn note_standing(&mut self, deployment: DeploymentId, host: HostId, succeeded: bool) {
         // A host that was taken out meanwhile is no longer a host of the group.
-        if !self.hosts.contains_key(&host) {
+        if !self.hosts.contains(host) {
             return;
         }
-        let name = &self.rollouts[&deployment].submission.group;
-        let Some(group) = self.groups.get_mut(name) else { return };
-        let health = if revision.is_some() { Health::Healthy } else { Health::Unhealthy };
+        let submission = &self.rollouts[&deployment].submission;
+        let Some(group) = self.groups.get_mut(&submission.group) else { return };
+        let health = if succeeded { Health::Healthy } else { Health::Unhealthy };
+        let revision = succeeded.then_some(submission.revision.digest);
         group.standing.insert(host, Standing { health, revision });
     }
 
@@ -225,12 +227,8 @@ impl State {
             if let Some(group) = self.groups.get_mut(&name) {
                 group.queued = None;
             }
-            self.end_happened(deployment);
+            self.react(Happened::DeploymentEnded(deployment));
         }
-    }
-
-    pub(super) fn clear_start_timers(&mut self, deployment: DeploymentId, hosts: &[HostId]) {
-        hosts.iter().for_each(|host| self.timers.clear(Timer::Start(deployment, *host)));
     }
 
     pub(super) fn finish(&mut self, deployment: DeploymentId) {
@@ -245,7 +243,7 @@ impl State {
         let name = rollout.submission.group.clone();
         let good = Good { revision: rollout.submission.revision.clone(), deployment, at };
         self.timers.clear(Timer::Deployment(deployment));
-        self.end_happened(deployment);
+        self.react(Happened::DeploymentEnded(deployment));
         self.timers.clear(Timer::Bake(deployment));
         let not_reached = self.not_reached(deployment);
         self.shorten(deployment);
@@ -315,157 +313,6 @@ impl State {
             .collect()
     }
 
-    pub(super) fn fire_timers(&mut self) {
-        while let Some(timer) = self.timers.due(self.clock) {
-            match timer {
-                Timer::Start(deployment, host) => {
-                    self.fail_turn(
-                        deployment,
-                        host,
-                        ErrorCode::DidNotStart,
-                        self.did_not_start(deployment, host),
-                    );
-                }
-                Timer::Lost(deployment, host) => {
-                    let message = self.lost(deployment, host);
-                    self.fail_turn(deployment, host, ErrorCode::HostLost, message.clone());
-                    self.lose(deployment, host, message);
-                }
-                Timer::Turn(deployment, host) => {
-                    let limit = self.rollouts.get(&deployment).map(|r| r.submission.policy.turn_timeout);
-                    let message =
-                        format!("its turn took longer than {} s", limit.unwrap_or_default().as_secs());
-                    self.fail_turn(deployment, host, ErrorCode::TurnTimedOut, message);
-                }
-                Timer::Deployment(deployment) => self.time_out(deployment),
-                Timer::Relapsed(deployment, host) => self.fail_relapsed(deployment, host),
-                Timer::Bake(deployment) => self.wake(deployment),
-                Timer::Thaw => self.thaw(),
-                Timer::Forget(host) => self.forget_host(host),
-            }
-        }
-    }
-
-    /// Goes on with a deployment whose bake is over.
-    fn wake(&mut self, deployment: DeploymentId) {
-        let at = self.clock;
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        let granted = rollout.wake(at);
-        self.set_timers(deployment, &granted);
-    }
-
-    /// Fails a host that went Down in a bake and did not come back. The group
-    /// counts it as unhealthy from now on.
-    fn lose(&mut self, deployment: DeploymentId, host: HostId, message: String) {
-        let at = self.clock;
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        let failure = Failure::new(None, ErrorCode::HostLost, message);
-        let Some(granted) = rollout.lose(host, failure, at) else { return };
-        let group = self.groups.get_mut(&rollout.submission.group);
-        if let Some(standing) = group.and_then(|group| group.standing.get_mut(&host)) {
-            standing.health = Health::Unhealthy;
-        }
-        self.set_timers(deployment, &granted);
-        self.turn_happened(deployment, host);
-    }
-
-    /// Ends a deployment that took too long: every turn under way has failed. A
-    /// lease that was not used has changed nothing on its host.
-    fn time_out(&mut self, deployment: DeploymentId) {
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        let (in_flight, limit) = (rollout.in_flight(), rollout.submission.policy.deployment_timeout);
-        rollout.time_out();
-        self.timers.clear(Timer::Bake(deployment));
-        let message = format!("the whole deployment took longer than {} s", limit.as_secs());
-        for host in in_flight {
-            self.clear_timers(deployment, host);
-            self.fail_turn(deployment, host, ErrorCode::TurnTimedOut, message.clone());
-        }
-    }
-
-    fn did_not_start(&self, deployment: DeploymentId, host: HostId) -> String {
-        let limit = self.rollouts.get(&deployment).map(|r| r.submission.policy.start_timeout);
-        let known = self.hosts.get(&host);
-        let seconds = limit.unwrap_or_default().as_secs();
-        match (known.and_then(|known| known.down), self.shortage(deployment, host)) {
-            (Some(_), _) => "the host is Down: it did not come back in time for its turn".into(),
-            (None, Some(short)) => {
-                let name = known.map_or("the host", |known| &known.record.name);
-                format!(
-                    "disk full on {name}: {}. It did not start its turn within {seconds} s: free some space there, \
-                     then deploy again",
-                    short.shortage
-                )
-            }
-            (None, None) => format!("the host did not start its turn within {seconds} s"),
-        }
-    }
-
-    fn lost(&self, deployment: DeploymentId, host: HostId) -> String {
-        let limit = self.rollouts.get(&deployment).map(|r| r.submission.policy.lost_after);
-        let was = match self.rollouts.get(&deployment).and_then(|r| r.members().get(&host)).map(|m| &m.stage)
-        {
-            Some(Stage::Started { .. }) => "went Down in its turn",
-            Some(Stage::Ended { .. }) => "went Down after its turn, while its wave was watched,",
-            Some(_) | None => "was Down when its turn came",
-        };
-        format!("the host {was} and did not come back within {} s", limit.unwrap_or_default().as_secs())
-    }
-
-    /// Sets the timers of a rollout after leases have changed. Hosts that got a
-    /// lease must start, those that lost it need not, and a bake must end.
-    pub(super) fn set_timers(&mut self, deployment: DeploymentId, changed: &[HostId]) {
-        let Some(rollout) = self.rollouts.get(&deployment) else { return };
-        match rollout.bakes_until().filter(|until| *until > self.clock) {
-            Some(until) => self.timers.set(Timer::Bake(deployment), until),
-            None => self.timers.clear(Timer::Bake(deployment)),
-        }
-        let due = self.clock + rollout.submission.policy.start_timeout;
-        for host in changed {
-            if self.rollouts[&deployment].may_start(*host) {
-                self.timers.set(Timer::Start(deployment, *host), due);
-                self.set_lost_timer(deployment, *host);
-            } else {
-                self.clear_timers(deployment, *host);
-            }
-        }
-    }
-
-    /// Sets the timer of a host that is Down while it has a lease, is in its turn,
-    /// or is watched after it.
-    pub(super) fn set_lost_timer(&mut self, deployment: DeploymentId, host: HostId) {
-        let lost = Timer::Lost(deployment, host);
-        self.timers.clear(lost);
-        let Some(rollout) = self.rollouts.get(&deployment) else { return };
-        let Some(member) = rollout.members().get(&host) else { return };
-        if member.down.is_some() && (member.is_in_flight() || rollout.watches(host)) {
-            self.timers.set(lost, self.clock + rollout.submission.policy.lost_after);
-        }
-    }
-
-    /// Clears the timers of a host that has no lease and is in no turn. A host that
-    /// is Down in the bake after its turn keeps its timer: whatever is heard of it
-    /// meanwhile, it must come back.
-    pub(super) fn clear_timers_if_idle(&mut self, deployment: DeploymentId, host: HostId) {
-        let rollout = self.rollouts.get(&deployment);
-        let member = rollout.and_then(|rollout| rollout.members().get(&host));
-        if member.is_some_and(Member::is_in_flight) {
-            return;
-        }
-        let is_watched = rollout.is_some_and(|rollout| rollout.watches(host));
-        self.timers.clear(Timer::Start(deployment, host));
-        self.timers.clear(Timer::Turn(deployment, host));
-        if !is_watched {
-            self.timers.clear(Timer::Lost(deployment, host));
-        }
-    }
-
-    fn clear_timers(&mut self, deployment: DeploymentId, host: HostId) {
-        self.timers.clear(Timer::Start(deployment, host));
-        self.timers.clear(Timer::Lost(deployment, host));
-        self.timers.clear(Timer::Turn(deployment, host));
-    }
-
     /// Returns the deployments in which the host has a lease or is in its turn.
     pub fn turns_of(&self, host: HostId) -> Vec<DeploymentId> {
         let has_turn = |rollout: &&Rollout| rollout.members().get(&host).is_some_and(Member::is_in_flight);
@@ -478,6 +325,22 @@ impl State {
     pub(crate) fn newest_of(&self, group: &GroupState) -> Option<&Rollout> {
         let newest_first = group.deployments.iter().rev().filter_map(|id| self.rollouts.get(id));
         newest_first.into_iter().find(|rollout| rollout.traits().counts_as_newest && rollout.total() > 0)
+    }
+
+    /// Returns the alarms to read now, each with its group and the deployment for
+    /// which it is read.
+    pub(crate) fn alarms_to_read(&self) -> Vec<(&GroupState, &Rollout, &Alarm)> {
+        let mut to_read = Vec::new();
+        for group in self.groups.values() {
+            let rollout = group.running.and_then(|running| self.rollouts.get(&running));
+            let heeding =
+                rollout.filter(|rollout| rollout.verdict.is_none() && rollout.submission.heeds_alarms());
+            if let Some(rollout) = heeding {
+                let read = group.group.alarms.iter().filter(|alarm| alarm.is_read());
+                to_read.extend(read.map(|alarm| (group, rollout, alarm)));
+            }
+        }
+        to_read
     }
 
     pub(super) fn forget_old(&mut self, name: &GroupName) {

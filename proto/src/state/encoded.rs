@@ -4,11 +4,11 @@
 //! on with entries. A host that finds one in its own store does not start, because it must
 //! not forget what it has promised.
 
-use super::{GroupState, Host, State};
+use super::{GroupState, State};
 use crate::entry::Index;
 use crate::form::{self, Unreadable, Version};
 use crate::group::Group;
-use crate::id::{DeploymentId, GroupName, HostId};
+use crate::id::{DeploymentId, GroupName};
 use crate::rollout::Rollout;
 
 /// The reason why bytes are not the wanted state.
@@ -42,8 +42,6 @@ impl State {
     /// folding more entries neither panics nor loops. A snapshot comes from another
     /// host or from a disk, and is not trusted.
     fn is_consistent(&self) -> bool {
-        let is_host =
-            |(id, host): (&HostId, &Host)| *id == host.record.host && host.record.check_values().is_ok();
         let is_rollout = |(id, rollout): (&DeploymentId, &Rollout)| {
             let group = self.groups.get(&rollout.submission.group);
             let is_listed = group.is_some_and(|group| group.deployments.contains(id));
@@ -52,10 +50,9 @@ impl State {
                 && is_listed
                 && rollout.is_consistent()
         };
-        self.hosts.iter().all(is_host)
-            && self.taken.is_of(&self.hosts)
+        self.hosts.is_consistent()
             && self.timers.is_consistent()
-            && self.configs.values().all(|config| config.validate().is_ok())
+            && self.configs.all().values().all(|config| config.validate().is_ok())
             && self.groups.iter().all(|(name, group)| self.is_consistent_group(name, group))
             && self.rollouts.iter().all(is_rollout)
     }
@@ -137,7 +134,7 @@ mod tests {
         group.group.policy.turn_timeout = std::time::Duration::MAX;
         assert_eq!(State::decode(&bad.encode(), bad.index, Version::NEWEST), Err(NotAState::Inconsistent));
         let mut bad = good.clone();
-        bad.hosts.values_mut().next().expect("a host").record.name = "a\u{1b}[2J".into();
+        bad.hosts.any_mut().record.name = "a\u{1b}[2J".into();
         assert_eq!(State::decode(&bad.encode(), bad.index, Version::NEWEST), Err(NotAState::Inconsistent));
         let mut bad = good;
         bad.rollouts.values_mut().next().expect("a rollout").submission.revision.origin = "x".repeat(5_000);

@@ -1,8 +1,9 @@
 //! Folds one statement, after the one check that every host makes of it.
 
-use super::{GroupState, State};
-use crate::entry::{Entry, Submission};
-use crate::id::{DeploymentId, HostId};
+use super::react::Happened;
+use super::{Alarms, Freezes, GroupState, State};
+use crate::entry::{Entry, Index, Submission};
+use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::Refusal;
 use crate::rollout::{Stage, Verdict};
 use crate::statement::{Finding, Intent, Report, Statement};
@@ -21,41 +22,51 @@ impl State {
         // The proposer made the same check. Another entry may have come between
         // then and now.
         self.check(author, statement)?;
-        match statement {
+        let happened = match statement {
             Statement::Intent(intent) => self.fold_intent(intent),
             Statement::Report(report) => self.fold_report(author, report),
             Statement::Finding(finding) => self.fold_finding(finding),
-        }
+        };
+        self.react_to(happened);
         Ok(())
     }
 
-    fn fold_intent(&mut self, intent: &Intent) {
+    fn fold_intent(&mut self, intent: &Intent) -> Vec<Happened> {
+        let now = self.now();
         match intent {
-            Intent::SetGroup(group) => self.set_group(group),
-            Intent::DeleteGroup(name) => self.delete_group(name),
+            Intent::SetGroup(group) => return self.set_group(group),
+            Intent::DeleteGroup(name) => return self.delete_group(name),
             Intent::Deploy(submission) => self.submit(submission),
             Intent::Stop { deployment, rollback, now, by } => self.stop(*deployment, *rollback, *now, by),
-            Intent::RemoveHost(host) => self.leave(*host),
-            Intent::SetConfig(config) => self.set_config(config),
-            Intent::DeleteConfig(name) => self.delete_config(name),
+            Intent::RemoveHost(host) => return self.hosts.leave(now, *host),
+            Intent::SetConfig(config) => self.configs.set(config),
+            Intent::DeleteConfig(name) => self.configs.delete(name),
             Intent::SetAlarm { group, alarm, active, reason } => {
-                self.alarm_set(group, alarm, *active, reason);
+                return self.alarms.set(now, group, alarm, *active, reason);
             }
-            Intent::Freeze { group, until, reason, by } => self.freeze(group, *until, reason, by),
-            Intent::Unfreeze(group) => self.unfreeze(group),
+            Intent::Freeze { group, until, reason, by } => {
+                return self.freezes.freeze(now.clock, group, *until, reason, by);
+            }
+            Intent::Unfreeze(group) => return self.freezes.unfreeze(group),
             // Folded by `recover`, because it is not proposed.
             Intent::Recover(_) => {}
         }
+        Vec::new()
     }
 
-    fn fold_report(&mut self, author: HostId, report: &Report) {
+    fn fold_report(&mut self, author: HostId, report: &Report) -> Vec<Happened> {
+        let now = self.now();
         match report {
-            Report::HostJoined(record) => self.join(record),
+            Report::HostJoined(record) => return self.hosts.join(now, record),
             // During a network partition each side loses the other. The accusations of
             // the side that was counted out arrive after the partition: they are stale.
-            Report::HostDown { .. } if self.is_counted_out(author) => {}
-            Report::HostDown { host, incarnation } => self.set_down(*host, *incarnation, true),
-            Report::HostUp { host, incarnation } => self.set_down(*host, *incarnation, false),
+            Report::HostDown { .. } if self.hosts.is_counted_out(author) => {}
+            Report::HostDown { host, incarnation } => {
+                return self.hosts.set_down(now, *host, *incarnation, true);
+            }
+            Report::HostUp { host, incarnation } => {
+                return self.hosts.set_down(now, *host, *incarnation, false);
+            }
             Report::TurnStarted { deployment, host } => self.start_turn(*deployment, *host),
             Report::TurnEnded { deployment, host, outcome } => {
                 self.end_turn(*deployment, *host, outcome.clone().fitted());
@@ -72,24 +83,33 @@ impl State {
                 }
             }
             Report::HealthChanged { group, host, healthy, error, as_of } => {
-                self.change_health(group, *host, *healthy, error, *as_of);
+                if self.is_news(group, *host, *healthy, *as_of) {
+                    return self.checks.change(now, group, *host, *healthy, error);
+                }
             }
             Report::AlarmRead { group, deployment, alarm, state, detail } => {
-                self.alarm_read(group, *deployment, alarm, *state, detail);
+                if let Some(known) = self.groups.get(group) {
+                    let of_group = (&known.group, known.running);
+                    return self.alarms.read(now, of_group, (*deployment, alarm), (*state, detail));
+                }
             }
             Report::TriggersDelivered { group, trigger, up_to, given_up } => {
-                self.triggers_delivered(group, trigger, *up_to, given_up);
+                if let Some(known) = self.groups.get(group) {
+                    self.notifications.delivered(&known.group, trigger, *up_to, given_up);
+                }
             }
         }
+        Vec::new()
     }
 
-    fn fold_finding(&mut self, finding: &Finding) {
+    fn fold_finding(&mut self, finding: &Finding) -> Vec<Happened> {
         match finding {
             Finding::Tick => {}
             Finding::Finished { deployment } => self.finish(*deployment),
             Finding::Spelled(submission) => self.submit(submission),
             Finding::MeshVersion(version) => self.move_to(*version),
         }
+        Vec::new()
     }
 
     /// Checks whether an entry with this statement would be refused now. Reports that
@@ -115,20 +135,34 @@ impl State {
             Intent::DeleteGroup(name) => self.check_delete(name),
             Intent::Deploy(submission) => self.check_submission(submission),
             Intent::Stop { deployment, .. } => self.check_stop(*deployment),
-            Intent::RemoveHost(host) => self.check_leave(*host),
-            Intent::SetConfig(config) => self.check_config(config),
-            Intent::DeleteConfig(name) => self.check_delete_config(name),
-            Intent::SetAlarm { group, alarm, .. } => self.check_alarm_set(group, alarm),
-            Intent::Freeze { group, until, .. } => self.check_freeze(group, *until),
-            Intent::Unfreeze(group) => self.check_unfreeze(group),
+            Intent::RemoveHost(host) => self.hosts.check_leave(*host),
+            Intent::SetConfig(config) => self.configs.check_set(config),
+            Intent::DeleteConfig(name) => {
+                self.configs.check_delete(name, self.groups.values().map(|known| &known.group))
+            }
+            Intent::SetAlarm { group, alarm, .. } => Alarms::check_set(&self.known(group)?.group, alarm),
+            Intent::Freeze { group, until, .. } => {
+                self.known(group).and_then(|_| Freezes::check_until(self.clock, *until))
+            }
+            Intent::Unfreeze(group) => self.known(group).map(|_| ()),
             Intent::Recover(_) => Err(Refusal::NotProposed),
         }
+    }
+
+    /// Returns the group.
+    /// # Errors
+    /// [`Refusal::UnknownGroup`].
+    pub(super) fn known(&self, group: &GroupName) -> Result<&GroupState, Refusal> {
+        self.groups.get(group).ok_or_else(|| Refusal::UnknownGroup(group.clone()))
     }
 
     fn check_report(&self, report: &Report) -> Result<(), Refusal> {
         report.check_values()?;
         match report {
-            Report::HostJoined(record) => self.check_join(record),
+            Report::HostJoined(record) => {
+                self.check_version(record.wire)?;
+                self.hosts.check_join(record)
+            }
             Report::HostDown { .. }
             | Report::HostUp { .. }
             | Report::TurnStarted { .. }
@@ -181,7 +215,7 @@ impl State {
                 self.rollouts.get(deployment).is_some_and(|rollout| rollout.status().is_over())
             }
             Statement::Finding(Finding::Spelled(submission)) => !self.is_owed(submission),
-            Statement::Finding(Finding::MeshVersion(version)) => self.check_version(*version).is_err(),
+            Statement::Finding(Finding::MeshVersion(version)) => *version <= self.version,
         }
     }
 
@@ -189,20 +223,15 @@ impl State {
         let stage = |deployment: &DeploymentId, host: &HostId| {
             self.part(*deployment, *host).map(|part| part.stage.into_owned())
         };
-        // An accusation of an older start changes as little as a repeated one.
-        let is_said = |host, incarnation, down| match self.hosts.get(host) {
-            Some(known) => known.record.incarnation != incarnation || known.down.is_some() == down,
-            None => true,
-        };
         match report {
             // A host that was taken out, or has another host's number, is refused anyway.
             Report::HostJoined(record) => {
-                self.hosts.get(&record.host).is_some_and(|host| host.record == *record)
-                    || self.check_join(record).is_err()
+                self.hosts.get(record.host).is_some_and(|host| host.record == *record)
+                    || self.check_report(report).is_err()
             }
-            Report::HostDown { host, incarnation } => is_said(host, *incarnation, true),
+            Report::HostDown { host, incarnation } => self.hosts.is_said(*host, *incarnation, true),
             Report::HostUp { host, incarnation } => {
-                is_said(host, *incarnation, false) || self.has_twin(*host)
+                self.hosts.is_said(*host, *incarnation, false) || self.has_twin(*host)
             }
             Report::TurnStarted { deployment, host } => {
                 matches!(stage(deployment, host), Some(Stage::Started { .. } | Stage::Ended { .. }))
@@ -221,15 +250,31 @@ impl State {
                 matches!(stage(deployment, host), Some(Stage::Ended { .. }))
             }
             Report::AlarmRead { group, deployment, alarm, state, .. } => {
-                self.is_alarm_settled(group, *deployment, alarm, *state)
+                self.groups.get(group).is_none_or(|known| {
+                    let of_group = (&known.group, known.running);
+                    self.alarms.is_settled(of_group, (*deployment, alarm), *state)
+                })
             }
             Report::TriggersDelivered { group, trigger, up_to, .. } => {
-                self.is_delivery_settled(group, trigger, *up_to)
+                self.notifications.is_settled(group, trigger, *up_to)
             }
             Report::HealthChanged { group, host, healthy, error: _, as_of } => {
                 !self.is_news(group, *host, *healthy, *as_of)
             }
         }
+    }
+
+    /// Returns true if a host's word about its health would change anything. What is said
+    /// of a host in its turn comes too late.
+    fn is_news(&self, name: &GroupName, host: HostId, healthy: bool, as_of: Index) -> bool {
+        let Some(group) = self.groups.get(name).filter(|group| group.group.health.is_some()) else {
+            return false;
+        };
+        let is_in_turn = group.under_way().into_iter().any(|deployment| {
+            let member = self.rollouts.get(&deployment).and_then(|rollout| rollout.members().get(&host));
+            member.is_some_and(|member| matches!(member.stage, Stage::Started { .. }))
+        });
+        self.hosts.contains(host) && !is_in_turn && self.checks.is_news(name, host, healthy, as_of)
     }
 
     /// Returns true if what this statement asks for is the case already. A host that
@@ -243,7 +288,7 @@ impl State {
                     is_stopped && (!rollback || rollout.rollback_asked)
                 })
             }
-            Statement::Intent(Intent::RemoveHost(host)) => self.removed.contains_key(host),
+            Statement::Intent(Intent::RemoveHost(host)) => self.hosts.removed().contains_key(host),
             Statement::Intent(Intent::Deploy(submission)) => {
                 self.rollouts.contains_key(&submission.deployment)
             }

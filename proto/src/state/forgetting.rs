@@ -11,10 +11,9 @@
 
 use std::time::Duration;
 
-use super::{Host, HostId, State, Timer};
+use super::{HostId, State, Timer};
 use crate::entry::HostRecord;
 use crate::group::Group;
-use crate::io::Refusal;
 
 impl State {
     /// Returns how long the host may be Down; `None` if it is in no group, or if
@@ -32,7 +31,7 @@ impl State {
     pub(super) fn set_forget_timer(&mut self, host: HostId) {
         let timer = Timer::Forget(host);
         self.timers.clear(timer);
-        let Some(known) = self.hosts.get(&host) else { return };
+        let Some(known) = self.hosts.get(host) else { return };
         if let (Some(since), Some(after)) = (known.down, self.forget_after(&known.record)) {
             self.timers.set(timer, since + after);
         }
@@ -40,47 +39,26 @@ impl State {
 
     /// Sets the timers of all Down hosts after groups have changed.
     pub(super) fn set_forget_timers(&mut self) {
-        let down = self.hosts.iter().filter(|(_, known)| known.down.is_some());
+        let down = self.hosts.all().iter().filter(|(_, known)| known.down.is_some());
         let down: Vec<HostId> = down.map(|(host, _)| *host).collect();
         down.into_iter().for_each(|host| self.set_forget_timer(host));
     }
 
     /// Takes out a host that was Down for too long.
     pub(super) fn forget_host(&mut self, host: HostId) {
-        let is_down = self.hosts.get(&host).is_some_and(|known| known.down.is_some());
-        if is_down && self.check_leave(host).is_ok() {
-            self.leave(host);
+        let is_down = self.hosts.get(host).is_some_and(|known| known.down.is_some());
+        if is_down && self.hosts.check_leave(host).is_ok() {
+            let happened = self.hosts.leave(self.now(), host);
+            self.react_to(happened);
         }
-    }
-
-    /// The hosts that the newcomer says it replaces: one, unless others have its name.
-    fn replaced_by<'a>(&'a self, record: &'a HostRecord) -> impl Iterator<Item = &'a Host> {
-        let is_meant = |known: &&Host| {
-            let HostRecord { host, name, .. } = &known.record;
-            *host != record.host && (*name == record.replaces || host.to_string() == record.replaces)
-        };
-        let names_one = !record.replaces.is_empty();
-        self.hosts.values().filter(move |known| names_one && is_meant(known))
-    }
-
-    /// Whoever is up cannot be replaced: two hosts would do the work of one, or the wrong
-    /// name was typed. One that has joined already, or whose predecessor is gone, has
-    /// nothing more to replace.
-    pub(super) fn check_replaces(&self, record: &HostRecord) -> Result<(), Refusal> {
-        if self.hosts.contains_key(&record.host) {
-            return Ok(());
-        }
-        let mut replaced = self.replaced_by(record).peekable();
-        let Some(first) = replaced.peek().map(|known| known.record.name.clone()) else { return Ok(()) };
-        if replaced.all(|known| known.down.is_none()) { Err(Refusal::StillUp(first)) } else { Ok(()) }
     }
 
     /// Takes out the host that a new one replaces: a host that is Down and that the new one
     /// names, or that had the same name and an address in common and is in groups that all
     /// give hosts up.
     pub(super) fn replace_by(&mut self, newcomer: HostId) {
-        let Some(record) = self.hosts.get(&newcomer).map(|known| &known.record) else { return };
-        let named = self.replaced_by(record).filter(|known| known.down.is_some());
+        let Some(record) = self.hosts.get(newcomer).map(|known| &known.record) else { return };
+        let named = self.hosts.replaced_by(record).filter(|known| known.down.is_some());
         if let Some(gone) = named.min_by_key(|known| known.down).map(|known| known.record.host) {
             return self.forget_host(gone);
         }
@@ -93,7 +71,8 @@ impl State {
                 && other.addresses.iter().any(|address| record.addresses.contains(address))
                 && self.forget_after(other).is_some()
         };
-        let mut gone = self.hosts.values().filter(|known| known.down.is_some() && is_replaced(&known.record));
+        let mut gone =
+            self.hosts.all().values().filter(|known| known.down.is_some() && is_replaced(&known.record));
         if let Some(gone) = gone.next().map(|known| known.record.host) {
             self.forget_host(gone);
         }

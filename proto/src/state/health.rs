@@ -1,4 +1,4 @@
-//! Folds what hosts say about the health of their applications.
+//! What hosts say about the health of their applications.
 //!
 //! Two things must both be good: the outcome of the host's last turn, and what its
 //! check has said since then. The check has a mark of its own ([`Ailing`]), so that
@@ -7,14 +7,15 @@
 //! A report carries the index at which it was made. One from before the host's last
 //! turn or last report changes nothing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{GroupState, State, Timer};
-use crate::entry::{ErrorCode, FAILURE_MESSAGE_MAX, Failure, Index};
+use super::Moment;
+use super::react::Happened;
+use crate::entry::Index;
 use crate::health::ERROR_BYTES_MAX;
 use crate::health::monitors::{FLAP_WINDOW, Known, hold_off};
-use crate::id::{DeploymentId, GroupName, HostId};
-use crate::rollout::Stage;
+use crate::id::{GroupName, HostId};
 use crate::statement::one_line;
 use crate::time::LedgerTime;
 
@@ -46,16 +47,57 @@ pub struct Checked {
     pub(super) unwell_at: Vec<LedgerTime>,
 }
 
-impl GroupState {
-    /// Returns what is wrong with the host by the group's check; `None` if nothing
-    /// is.
-    pub fn ailing(&self, host: HostId) -> Option<&Ailing> {
-        self.checks.get(&host)?.ailing.as_ref()
+/// The results of the health checks of all groups.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Checks {
+    by_group: BTreeMap<GroupName, BTreeMap<HostId, Checked>>,
+}
+
+/// The results of one group's health check. It knows only hosts on which the check has
+/// said something, or whose turn it has seen.
+#[derive(Clone, Copy, Debug)]
+pub struct ChecksOf<'a>(Option<&'a BTreeMap<HostId, Checked>>);
+
+impl<'a> ChecksOf<'a> {
+    /// Returns what the check knows of the host.
+    pub fn get(self, host: HostId) -> Option<&'a Checked> {
+        self.0?.get(&host)
+    }
+
+    /// Returns what is wrong with the host; `None` if nothing is.
+    pub fn ailing(self, host: HostId) -> Option<&'a Ailing> {
+        self.get(host)?.ailing.as_ref()
+    }
+
+    /// Returns the hosts that it knows.
+    pub fn iter(self) -> impl Iterator<Item = (HostId, &'a Checked)> {
+        self.0.into_iter().flatten().map(|(host, checked)| (*host, checked))
+    }
+
+    pub(super) fn all(self) -> Option<&'a BTreeMap<HostId, Checked>> {
+        self.0
+    }
+}
+
+impl Checks {
+    /// Puts back what a snapshot holds of a group.
+    pub(super) fn restore(&mut self, group: &GroupName, checks: BTreeMap<HostId, Checked>) {
+        self.by_group.insert(group.clone(), checks);
+    }
+
+    /// Returns the results of the group's check.
+    pub fn of(&self, group: &GroupName) -> ChecksOf<'_> {
+        ChecksOf(self.by_group.get(group))
+    }
+
+    /// Returns what is wrong with the host by the group's check; `None` if nothing is.
+    pub fn ailing(&self, group: &GroupName, host: HostId) -> Option<&Ailing> {
+        self.of(group).ailing(host)
     }
 
     /// Returns what a host's monitor needs to know of the host at this time.
-    pub(crate) fn known(&self, host: HostId, now: LedgerTime) -> Known {
-        let Some(checked) = self.checks.get(&host) else {
+    pub(crate) fn known(&self, group: &GroupName, host: HostId, now: LedgerTime) -> Known {
+        let Some(checked) = self.of(group).get(host) else {
             return Known { is_ailing: false, unwell_of_late: 0, since: 0 };
         };
         let of_late = checked.unwell_at.iter().filter(|at| now.since(**at) < FLAP_WINDOW).count();
@@ -65,96 +107,54 @@ impl GroupState {
             since: checked.changed_at,
         }
     }
-}
 
-impl State {
     /// Returns how often an unhealthy host was found so within [`FLAP_WINDOW`], and
     /// how long its check must pass without interruption before the host counts as
     /// well; `None` if it does so at once. Only the host itself knows since when
     /// its check passes.
-    pub fn held_back(&self, group: &GroupState, host: HostId) -> Option<(u32, Duration)> {
-        let known = group.known(host, self.clock);
+    pub fn held_back(&self, group: &GroupName, host: HostId, now: LedgerTime) -> Option<(u32, Duration)> {
+        let known = self.known(group, host, now);
         let held = hold_off(known.unwell_of_late);
         (known.is_ailing && !held.is_zero()).then_some((known.unwell_of_late, held))
     }
 
     /// Returns true if the host's word would change anything.
-    pub(super) fn is_news(&self, name: &GroupName, host: HostId, healthy: bool, as_of: Index) -> bool {
-        let Some(group) = self.groups.get(name).filter(|group| group.group.health.is_some()) else {
-            return false;
-        };
-        let is_in_turn = group.under_way().into_iter().any(|deployment| {
-            let member = self.rollouts.get(&deployment).and_then(|rollout| rollout.members().get(&host));
-            member.is_some_and(|member| matches!(member.stage, Stage::Started { .. }))
-        });
-        let checked = group.checks.get(&host);
+    pub(super) fn is_news(&self, group: &GroupName, host: HostId, healthy: bool, as_of: Index) -> bool {
+        let checked = self.of(group).get(host);
         let is_ailing = checked.is_some_and(|checked| checked.ailing.is_some());
-        self.hosts.contains_key(&host)
-            && !is_in_turn
-            && is_ailing == healthy
-            && checked.is_none_or(|checked| as_of >= checked.changed_at)
+        is_ailing == healthy && checked.is_none_or(|checked| as_of >= checked.changed_at)
     }
 
-    pub(super) fn change_health(
+    /// Takes a host's word, which is news.
+    pub(super) fn change(
         &mut self,
-        name: &GroupName,
+        now: Moment,
+        group: &GroupName,
         host: HostId,
         healthy: bool,
         error: &str,
-        as_of: Index,
-    ) {
-        if !self.is_news(name, host, healthy, as_of) {
-            return;
-        }
-        let (index, clock) = (self.index, self.clock);
-        let Some(group) = self.groups.get_mut(name) else { return };
-        let grace = group.group.health.as_ref().map(|check| check.grace);
-        let under_way = group.under_way();
-        let checked = group.checks.entry(host).or_default();
-        checked.changed_at = index;
+    ) -> Vec<Happened> {
+        let Some(checked) = self.entry(group, host) else { return Vec::new() };
+        checked.changed_at = now.index;
         if healthy {
             checked.ailing = None;
-            checked.well_since = Some(clock);
+            checked.well_since = Some(now.clock);
         } else {
             let error = one_line(error, ERROR_BYTES_MAX);
-            checked.ailing = Some(Ailing { since: clock, error });
-            checked.unwell_at.push(clock);
+            checked.ailing = Some(Ailing { since: now.clock, error });
+            checked.unwell_at.push(now.clock);
             let extra = checked.unwell_at.len().saturating_sub(UNWELL_KEPT);
             checked.unwell_at.drain(..extra);
         }
-        for deployment in under_way {
-            self.set_ailing(deployment, host, (!healthy).then_some(clock));
-            let has_relapsed =
-                self.rollouts.get(&deployment).is_some_and(|rollout| rollout.has_relapsed(host));
-            if let Some(grace) = grace.filter(|_| has_relapsed) {
-                self.timers.set(Timer::Relapsed(deployment, host), clock + grace);
-            }
-        }
+        let ailing = (!healthy).then_some(now.clock);
+        vec![Happened::HealthChanged { group: group.clone(), host, ailing }]
     }
 
-    fn set_ailing(&mut self, deployment: DeploymentId, host: HostId, ailing: Option<LedgerTime>) {
-        let at = self.clock;
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        let changed = rollout.set_ailing(host, ailing, at);
-        self.timers.clear(Timer::Relapsed(deployment, host));
-        self.clear_timers_if_idle(deployment, host);
-        self.set_timers(deployment, &changed);
-    }
-
-    /// Notes that the host's turn has begun or ended. What its check said before
-    /// was about another revision. Words about that revision come too late from now
-    /// on.
-    pub(super) fn note_checked_turn(&mut self, deployment: DeploymentId, host: HostId, succeeded: bool) {
-        let Some(name) = self.rollouts.get(&deployment).map(|rollout| rollout.submission.group.clone())
-        else {
-            return;
-        };
-        let index = self.index;
-        let Some(group) = self.groups.get_mut(&name).filter(|group| group.group.health.is_some()) else {
-            return;
-        };
-        let checked = group.checks.entry(host).or_default();
-        checked.changed_at = index;
+    /// Follows a turn that has begun or ended. What the check said before was about
+    /// another revision. Words about that revision come too late from now on.
+    pub(super) fn note_turn(&mut self, now: Moment, group: &GroupName, host: HostId, succeeded: bool) {
+        let Some(checked) = self.entry(group, host) else { return };
+        checked.changed_at = now.index;
         checked.well_since = None;
         if succeeded {
             checked.unwell_at.clear();
@@ -162,40 +162,36 @@ impl State {
         checked.ailing = None;
     }
 
-    /// Fails the turn of an updated host that has been unwell for too long.
-    pub(super) fn fail_relapsed(&mut self, deployment: DeploymentId, host: HostId) {
-        let at = self.clock;
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        let name = &rollout.submission.group;
-        let Some(ailing) = self.groups.get(name).and_then(|group| group.ailing(host)) else { return };
-        let message = format!(
-            "its health check had passed, but has failed for {} s while the deployment went on: {}",
-            at.since(ailing.since).as_secs(),
-            ailing.error
-        );
-        let message = one_line(&message, FAILURE_MESSAGE_MAX);
-        let failure = Failure::new(None, ErrorCode::HealthCheckFailed, message);
-        let has_relapsed = rollout.verdict.is_none() && rollout.has_relapsed(host);
-        let granted = rollout.fail_relapsed(host, failure, at);
-        self.set_timers(deployment, &granted);
-        if has_relapsed {
-            self.turn_happened(deployment, host);
-        }
+    fn entry(&mut self, group: &GroupName, host: HostId) -> Option<&mut Checked> {
+        self.by_group.get_mut(group).map(|checks| checks.entry(host).or_default())
     }
 
-    /// Forgets the checks of these hosts. They are no longer checked, so nothing
-    /// could ever say that they are well again.
-    pub(super) fn forget_checks(&mut self, name: &GroupName, of: impl Fn(HostId) -> bool) {
-        let Some(group) = self.groups.get_mut(name) else { return };
-        let under_way = group.under_way();
-        let gone: Vec<HostId> = group.checks.keys().copied().filter(|host| of(*host)).collect();
-        for host in gone {
-            let was = self.groups.get_mut(name).and_then(|group| group.checks.remove(&host));
-            if was.is_some_and(|checked| checked.ailing.is_some()) {
-                under_way.iter().for_each(|deployment| self.set_ailing(*deployment, host, None));
-            }
-        }
+    /// Follows a new definition of a group. Without a check, nothing could ever say that
+    /// its hosts are well again.
+    pub(super) fn define_group(&mut self, group: &GroupName, has_check: bool) -> Vec<Happened> {
+        let checks = self.by_group.entry(group.clone()).or_default();
+        let gone = if has_check { BTreeMap::new() } else { std::mem::take(checks) };
+        gone.into_iter().filter_map(|(host, checked)| taken_back(group, host, &checked)).collect()
     }
+
+    /// Forgets a host that was taken out of the mesh.
+    pub(super) fn forget_host(&mut self, host: HostId) -> Vec<Happened> {
+        let forget = |(group, checks): (&GroupName, &mut BTreeMap<HostId, Checked>)| {
+            taken_back(group, host, &checks.remove(&host)?)
+        };
+        self.by_group.iter_mut().filter_map(forget).collect()
+    }
+
+    /// Forgets a group that was deleted.
+    pub(super) fn forget_group(&mut self, group: &GroupName) {
+        self.by_group.remove(group);
+    }
+}
+
+/// Says that a host which is no longer checked no longer counts as unwell.
+fn taken_back(group: &GroupName, host: HostId, checked: &Checked) -> Option<Happened> {
+    let was_ailing = checked.ailing.is_some();
+    was_ailing.then(|| Happened::HealthChanged { group: group.clone(), host, ailing: None })
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl State {
 
     /// Returns the oldest version that some member's agent speaks.
     fn oldest_agent(&self) -> u16 {
-        self.hosts.values().map(|host| host.record.wire).min().unwrap_or(0)
+        self.hosts.all().values().map(|host| host.record.wire).min().unwrap_or(0)
     }
 
     /// Returns the version that the mesh can move to now, if that is a newer one.

@@ -185,6 +185,6 @@ impl State {
     /// Makes the state differ, as a bug in the fold would.
     pub(crate) fn corrupt(&mut self) {
         self.clock = self.clock + std::time::Duration::from_millis(1);
-        self.hosts_changed_at += 1;
+        self.hosts.corrupt();
     }
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::entry::{Creator, ProposalId, Submission, TurnOutcome};
+use crate::entry::{Creator, HostRecord, ProposalId, Submission, TurnOutcome};
 use crate::group::{Tag, TagFilter, TagSets};
 use crate::id::{Digest, VoterId};
 use crate::policy::{Canary, Minimum, Mode, Policy, Share, Zonal};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use proto::entry::TurnOutcome;
+use proto::id::GroupName;
 use proto::rollout::{Health, Part, Rollout, Stage};
 use proto::state::{Deferral, GroupState, State};
 
@@ -41,7 +42,7 @@ fn difference(model: &Model, state: &State) -> Option<String> {
         .or_else(|| {
             let pairs = model.groups().iter().zip(state.groups());
             pairs.into_iter().find_map(|((name, ours), (_, theirs))| {
-                group(ours, theirs).map(|what| format!("{name}: {what}"))
+                group(ours, theirs, state).map(|what| format!("{name}: {what}"))
             })
         })
         .or_else(|| {
@@ -56,11 +57,11 @@ fn difference(model: &Model, state: &State) -> Option<String> {
         })
 }
 
-fn group(ours: &model::GroupState, theirs: &GroupState) -> Option<String> {
+fn group(ours: &model::GroupState, theirs: &GroupState, state: &State) -> Option<String> {
     differ("its definition", &ours.group, &theirs.group)
         .or_else(|| differ("running", &ours.running, &theirs.running))
         .or_else(|| differ("queued", &ours.queued, &theirs.queued))
-        .or_else(|| watches(&ours.watches, theirs))
+        .or_else(|| watches(&ours.watches, &theirs.group.name, state))
         .or_else(|| differ("the rollback owed", &ours.owes_rollback_of, &theirs.owes_rollback_of))
         .or_else(|| {
             let good: Vec<_> =
@@ -68,10 +69,9 @@ fn group(ours: &model::GroupState, theirs: &GroupState) -> Option<String> {
             differ("good revisions", &ours.good, &good)
         })
         .or_else(|| {
-            let theirs = theirs
-                .checks
-                .iter()
-                .filter_map(|(host, checked)| Some((*host, checked.ailing.as_ref()?.since.as_millis())));
+            let checks = state.checks().of(&theirs.group.name).iter();
+            let theirs =
+                checks.filter_map(|(host, checked)| Some((host, checked.ailing.as_ref()?.since.as_millis())));
             differ("hosts that are unwell", &ours.ailing, &theirs.collect())
         })
         .or_else(|| {
@@ -95,9 +95,10 @@ fn group(ours: &model::GroupState, theirs: &GroupState) -> Option<String> {
         })
 }
 
-fn watches(ours: &model::Watches, theirs: &GroupState) -> Option<String> {
-    let known = theirs.alarms.iter().map(|(name, known)| (name.clone(), (known.state, known.read_in)));
-    let until = theirs.freeze.as_ref().map(|freeze| freeze.until.as_millis());
+fn watches(ours: &model::Watches, group: &GroupName, state: &State) -> Option<String> {
+    let alarms = state.alarms().of(group);
+    let known = alarms.map(|(name, known)| (name.into(), (known.state, known.read_in)));
+    let until = state.freezes().of(group).map(|freeze| freeze.until.as_millis());
     differ("alarms", &ours.alarms, &known.collect())
         .or_else(|| differ("the freeze", &ours.frozen_until, &until))
 }

@@ -59,11 +59,7 @@ fn failed_revision_of<'m>(
 /// Returns true if one more host may leave service.
 fn has_room(model: &Model, group: &GroupState) -> bool {
     let members = model.members(&group.group);
-    let serves = |host: HostId| {
-        let is_healthy = group.standing.get(&host).is_some_and(|standing| standing.healthy);
-        is_healthy && !group.ailing.contains_key(&host)
-    };
-    let serving = members.iter().filter(|host| !host.down && serves(host.record.host)).count();
+    let serving = members.iter().filter(|host| group.condition(host, false).serves()).count();
     let total = u32::try_from(members.len()).expect("few hosts");
     serving > model.policy_of(&group.group).bounds(total).minimum as usize
 }

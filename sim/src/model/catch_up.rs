@@ -5,11 +5,12 @@ use proto::entry::{Creator, ErrorCode, Submission};
 use proto::group::{Tag, TagSets};
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
 use proto::rollout::DeploymentStatus;
+use proto::service::{Condition, Health};
 use proto::state::{ATTEMPTS_MAX, Cause};
 
 use std::collections::BTreeSet;
 
-use super::{Deployment, GroupState, Model, Stage, Turn};
+use super::{Deployment, GroupState, Host, Model, Stage, Standing, Turn};
 
 /// A host that may have to catch up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +53,19 @@ impl GroupState {
         }
     }
 
-    fn is_healthy(&self, host: HostId) -> bool {
-        self.standing.get(&host).is_some_and(|standing| standing.healthy)
+    /// Returns what decides whether the host is in service.
+    pub fn condition(&self, host: &Host, is_in_turn: bool) -> Condition {
+        let id = host.record.host;
+        let health = |standing: &Standing| match standing.healthy {
+            true => Health::Healthy,
+            false => Health::Unhealthy,
+        };
+        Condition {
+            last_turn: self.standing.get(&id).map(health),
+            fails_check: self.ailing.contains_key(&id),
+            is_down: host.down,
+            is_in_turn,
+        }
     }
 }
 
@@ -84,7 +96,7 @@ impl Model {
                 hosts.push(*host);
             }
         }
-        let all_serve = hosts.iter().all(|host| serves(group, *host));
+        let all_serve = hosts.iter().all(|host| group.condition(&self.hosts[host], false).serves());
         if group.running.is_none() && all_serve && !self.has_room(group) {
             return Vec::new();
         }
@@ -94,7 +106,7 @@ impl Model {
     /// Returns true if one more host may leave service between deployments.
     fn has_room(&self, group: &GroupState) -> bool {
         let members = self.members(&group.group);
-        let serving = members.iter().filter(|host| !host.down && serves(group, host.record.host)).count();
+        let serving = members.iter().filter(|host| group.condition(host, false).serves()).count();
         let total = u32::try_from(members.len()).expect("few hosts");
         serving > self.policy_of(&group.group).bounds(total).minimum as usize
     }
@@ -280,10 +292,4 @@ impl Model {
         let turn = self.deployments.get(&id).and_then(|deployment| deployment.turn(host));
         turn.is_some_and(|turn| turn.stage == Stage::Pending || turn.is_in_flight())
     }
-}
-
-/// Returns true if the host is in service. A host whose application is unwell
-/// is healthy, because its last turn succeeded, but it is not in service.
-fn serves(group: &GroupState, host: HostId) -> bool {
-    group.is_healthy(host) && !group.ailing.contains_key(&host)
 }

@@ -3,6 +3,7 @@
 use proto::entry::{Creator, Submission};
 use proto::id::{Digest, HostId};
 use proto::rollout::DeploymentStatus;
+use proto::service::{Condition, Health};
 
 use super::{Millis, Standing};
 
@@ -123,13 +124,22 @@ impl Turn {
         matches!(self.stage, Stage::Leased { .. } | Stage::Started { .. })
     }
 
+    fn condition(&self) -> Condition {
+        Condition {
+            last_turn: Some(if self.healthy { Health::Healthy } else { Health::Unhealthy }),
+            fails_check: self.ailing,
+            is_down: self.down || self.gone,
+            is_in_turn: self.is_in_flight(),
+        }
+    }
+
     pub fn is_available(&self) -> bool {
-        !self.is_of_no_service() && !self.is_in_flight()
+        self.condition().serves()
     }
 
     /// Returns true if a turn of this host takes nothing out of service.
     pub fn is_of_no_service(&self) -> bool {
-        !self.healthy || self.down || self.ailing || self.gone
+        !self.condition().serves_but_for_turn()
     }
 
     /// Returns true if the host counts for H, the number of healthy hosts.

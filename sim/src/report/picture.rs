@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use proto::id::{DeploymentId, Digest, GroupName, HostId};
+use proto::service::Service;
 
 use super::{escaped, put};
-use crate::chronicle::{Seen, Service};
+use crate::chronicle::Seen;
 use crate::clock::Moment;
 use crate::host::HostNo;
 use crate::world::World;
@@ -107,12 +108,12 @@ fn revisions(world: &World) -> BTreeMap<Digest, usize> {
 fn look(world: &World, seen: &Seen, revisions: &BTreeMap<Digest, usize>) -> (String, String) {
     let runs = seen.revision.map_or("nothing known", |digest| world.story().bundle(&digest));
     match seen.service {
-        Service::InService => {
+        Service::Serving => {
             let colour = seen.revision.and_then(|digest| revisions.get(&digest)).copied().unwrap_or_default();
             (format!("r{colour}"), format!("in service, {runs}"))
         }
         Service::InTurn => ("turn".into(), "in its turn".into()),
-        Service::Unhealthy => ("unhealthy".into(), format!("unhealthy, {runs}")),
+        Service::Unhealthy | Service::Unknown => ("unhealthy".into(), format!("unhealthy, {runs}")),
         Service::Down => ("down".into(), "Down".into()),
     }
 }
@@ -198,7 +199,7 @@ fn span(world: &World, id: DeploymentId, end: Moment) -> Option<(Moment, Moment)
 
 /// Draws the number of hosts in service as a step curve.
 fn curve(svg: &mut String, rows: &[Row], scale: &Scale, end: Moment) {
-    let in_service = |(_, _, seen): &&(Moment, Moment, Seen)| seen.service == Service::InService;
+    let in_service = |(_, _, seen): &&(Moment, Moment, Seen)| seen.service == Service::Serving;
     let mut steps: BTreeMap<Moment, i64> = BTreeMap::new();
     for (from, until, _) in rows.iter().flat_map(|row| row.spans.iter().filter(in_service)) {
         *steps.entry(*from).or_default() += 1;
@@ -237,7 +238,11 @@ fn legend(svg: &mut String, world: &World, rows: &[Row], revisions: &BTreeMap<Di
     for (_, _, seen) in rows.iter().flat_map(|row| &row.spans) {
         let (class, words) = look(world, seen, revisions);
         // The legend has one entry for all unhealthy states.
-        let words = if seen.service == Service::Unhealthy { "unhealthy".into() } else { words };
+        let words = if matches!(seen.service, Service::Unhealthy | Service::Unknown) {
+            "unhealthy".into()
+        } else {
+            words
+        };
         if !looks.contains(&(class.clone(), words.clone())) {
             looks.push((class, words));
         }

@@ -2,7 +2,7 @@
 
 use proto::id::{DeploymentId, Digest, GroupName};
 use proto::node::Node;
-use proto::rollout::{DeploymentStatus, Health, Rollout, Verdict};
+use proto::rollout::{DeploymentStatus, Rollout, Verdict};
 
 use super::perform::WAITS_MAX;
 use super::{Expectation, report};
@@ -87,12 +87,8 @@ pub(super) fn check(world: &mut World, expectation: &Expectation) -> Result<(), 
         Expectation::Healthy { group, hosts } => {
             let state = furthest(world).ok_or("nobody is up")?.state();
             let group = state.group(group).ok_or("the group is gone")?;
-            let is_healthy = |host: &&&proto::state::Host| {
-                let standing = group.standing.get(&host.record.host);
-                host.down.is_none()
-                    && group.ailing(host.record.host).is_none()
-                    && standing.is_some_and(|known| known.health == Health::Healthy)
-            };
+            let in_service = state.in_service(group);
+            let is_healthy = |host: &&&proto::state::Host| in_service.condition(host).serves_but_for_turn();
             let members = state.members_of(&group.group);
             is("healthy", *hosts, u32::try_from(members.iter().filter(is_healthy).count()).expect("few"))
         }
@@ -122,7 +118,7 @@ pub(super) fn heard(world: &World, group: &GroupName, trigger: &str) -> Vec<Stri
 fn missed(world: &World, group: &GroupName, trigger: &str, words: &str) -> Result<(), String> {
     is("whether it heard of that", false, heard(world, group, trigger).iter().any(|heard| heard == words))?;
     let state = furthest(world).ok_or("nobody is up")?.state();
-    let cursor = state.group(group).and_then(|group| group.cursors.get(trigger));
+    let cursor = state.notifications().cursor(group, trigger);
     let given_up = cursor.map(|cursor| cursor.last_given_up.as_slice()).unwrap_or_default();
     let of = given_up.iter().map(|it| world.story().happening(it.event, it.deployment, None));
     contains(&of.collect::<Vec<String>>().join(", "), words)
@@ -130,8 +126,13 @@ fn missed(world: &World, group: &GroupName, trigger: &str, words: &str) -> Resul
 
 /// Returns true if some happening has not reached its receiver yet.
 pub(super) fn is_telling(world: &World) -> bool {
-    let groups = furthest(world).into_iter().flat_map(|node| node.state().groups().values());
-    groups.into_iter().any(|group| group.group.triggers.iter().any(|it| group.waiting_for(it) > 0))
+    furthest(world).is_some_and(|node| {
+        let (state, waiting) = (node.state(), node.state().notifications());
+        let is_telling = |(name, group): (&GroupName, &proto::state::GroupState)| {
+            group.group.triggers.iter().any(|trigger| waiting.waiting_for(name, trigger) > 0)
+        };
+        state.groups().iter().any(is_telling)
+    })
 }
 
 /// Waits for what the expectation is about: the end of a deployment, or its

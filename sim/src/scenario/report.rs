@@ -191,7 +191,11 @@ fn group_lines(text: &mut String, world: &World, state: &State, group: &GroupSta
             None => "never deployed to",
         };
         let down = if host.down.is_some() { ", Down" } else { "" };
-        let ailing = if group.ailing(host.record.host).is_some() { ", unhealthy by its check" } else { "" };
+        let ailing = if state.checks().ailing(&group.group.name, host.record.host).is_some() {
+            ", unhealthy by its check"
+        } else {
+            ""
+        };
         let is = format!("{runs}, {health}{ailing}{down}");
         match alike.iter_mut().find(|(known, _)| *known == is) {
             Some((_, hosts)) => hosts.push(no),
@@ -200,14 +204,20 @@ fn group_lines(text: &mut String, world: &World, state: &State, group: &GroupSta
     }
     alike.into_iter().for_each(|(is, hosts)| line(format!("    {is}: {}", hosts.join(" "))));
     for alarm in group.group.alarms.iter().filter(|alarm| !alarm.is_read()) {
-        let is_active = group.alarms.get(&alarm.name).is_some_and(|known| known.state == AlarmState::Active);
+        let is_active = state
+            .alarms()
+            .standing(&group.group.name, &alarm.name)
+            .is_some_and(|known| known.state == AlarmState::Active);
         line(format!("    alarm {}: {}", alarm.name, if is_active { "set" } else { "not set" }));
     }
-    if let Some(freeze) = &group.freeze {
+    if let Some(freeze) = state.freezes().of(&group.group.name) {
         line(format!("    frozen until {}", world.story().named(freeze.until.to_string())));
     }
     for trigger in &group.group.triggers {
-        let given_up = group.cursors.get(&trigger.name).map_or(0, |cursor| cursor.given_up);
+        let given_up = state
+            .notifications()
+            .cursor(&group.group.name, &trigger.name)
+            .map_or(0, |cursor| cursor.given_up);
         let heard = heard(world, &group.group.name, &trigger.name).len();
         line(format!("    trigger {}: {heard} told, {given_up} given up", trigger.name));
     }

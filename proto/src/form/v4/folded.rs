@@ -99,7 +99,7 @@ form! {
         host: Option<HostId>,
     }
 
-    struct GroupState = super::GroupState {
+    struct GroupState = super::flat::FlatGroup<'_> {
         group: Group,
         standing: Vec<(HostId, Standing)>,
         running: Option<DeploymentId>,
@@ -137,7 +137,7 @@ form! {
         suspects: Vec<HostId>,
     }
 
-    struct Taken = super::membership::Taken {
+    struct Taken = super::hosts::Taken {
         by: Vec<(VoterId, HostId)>,
         retired: Vec<(VoterId, HostId)>,
     }
@@ -168,7 +168,7 @@ form! {
         order: Vec<(LedgerTime, Timer)>,
     }
 
-    struct State without shortages, version = super::State {
+    struct State without shortages, version = super::flat::FlatState<'_> {
         index: u64,
         clock: LedgerTime,
         hosts: Vec<(HostId, Host)>,

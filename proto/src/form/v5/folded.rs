@@ -15,7 +15,7 @@ form! {
         shortage: Shortage,
     }
 
-    struct State without version = super::State {
+    struct State without version = super::flat::FlatState<'_> {
         index: u64,
         clock: LedgerTime,
         hosts: Vec<(HostId, Host)>,

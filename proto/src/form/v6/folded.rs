@@ -9,7 +9,7 @@ use crate::rollout::form_v4::Rollout;
 use crate::time::LedgerTime;
 
 form! {
-    struct State = super::State {
+    struct State = super::flat::FlatState<'_> {
         index: u64,
         clock: LedgerTime,
         hosts: Vec<(HostId, Host)>,

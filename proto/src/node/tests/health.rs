@@ -28,7 +28,7 @@ fn a_turn_ends_with_its_check_and_later_news_enters_the_ledger() {
     mesh.unwell.insert(sick);
     mesh.run(Duration::from_secs(60));
     assert_eq!(mesh.state(1).index(), entries + 1, "one word");
-    assert_eq!(mesh.state(1).group(&group).and_then(|group| group.ailing(sick)).expect("it is").error, "500");
+    assert_eq!(mesh.state(1).checks().ailing(&group, sick).expect("it is").error, "500");
 
     mesh.unwell.extend(mesh.nodes.keys().copied().collect::<Vec<_>>());
     let bad = mesh.deploy(0, &group, 2);
@@ -110,5 +110,5 @@ fn observers_look_and_another_takes_over_from_one_that_is_lost() {
     let after = observers(&mesh);
     assert_eq!(after.len(), 3, "{after:?}");
     assert!(!after.contains(&before[0]));
-    assert!(mesh.state(0).group(&group).expect("the group").ailing(subject).is_none());
+    assert!(mesh.state(0).checks().ailing(&group, subject).is_none());
 }

@@ -82,7 +82,7 @@ fn what_a_snapshot_says_was_folded_is_not_proposed_anew() {
     let freeze = Request::Freeze { group: group.clone(), until, reason: String::new(), by: "ann".into() };
     mesh.inputs.push_back((deaf, Input::Request { id: RequestId(9), request: Box::new(freeze) }));
     mesh.run(Duration::from_secs(1));
-    let frozen = |mesh: &Mesh, of: u8| mesh.state(of).group(&group).and_then(|group| group.freeze.clone());
+    let frozen = |mesh: &Mesh, of: u8| mesh.state(of).freezes().of(&group).cloned();
     assert!(frozen(&mesh, 0).is_some());
     assert_eq!(mesh.request(0, Request::Intent(Intent::Unfreeze(group.clone()))), Ok(Accepted::Done));
     mesh.burst();

@@ -53,10 +53,7 @@ fn probes_that_never_end_fail_in_time_and_do_not_pile_up() {
     mesh.probes_hang = true;
     mesh.run(Duration::from_secs(120));
     for (host, node) in &mesh.nodes {
-        assert!(
-            node.state().group(&group).and_then(|group| group.ailing(*host)).is_some(),
-            "{host:?} does not answer"
-        );
+        assert!(node.state().checks().ailing(&group, *host).is_some(), "{host:?} does not answer");
         let tasks = node.footprint().into_iter().find(|(part, _)| *part == "tasks").expect("it is counted");
         assert!(tasks.1 <= 4, "a probe for each host and the fetch, and not {}", tasks.1);
     }

@@ -1,5 +1,6 @@
 //! Tests alarms, freezes and happenings in the fold, with ledgers of three hosts.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::*;
@@ -10,11 +11,11 @@ use crate::group::{Tag, TagFilter, TagSets};
 use crate::id::{Digest, HostId, VoterId};
 use crate::policy::{Minimum, Policy};
 use crate::revision::Revision;
-use crate::rollout::{Blocker, DeploymentStatus, ReasonCode, Stage, Turn, Verdict};
-use crate::state::FREEZE_MAX;
+use crate::rollout::{Blocker, DeploymentStatus, ReasonCode, Rollout, Stage, Turn, Verdict};
+use crate::state::{FREEZE_MAX, GroupState, State};
 use crate::statement::{Finding, Intent, Report, Statement};
 use crate::time::LedgerTime;
-use crate::trigger::{GivenUp, HAPPENINGS_MAX, Target, Trigger, TriggerEvent};
+use crate::trigger::{GivenUp, HAPPENINGS_MAX, Happening, Target, Trigger, TriggerEvent};
 
 fn host(number: u8) -> HostId {
     HostId::from_public_key([number; 32])
@@ -155,9 +156,14 @@ impl Ledger {
         }
     }
 
+    fn waiting(&self) -> &VecDeque<Happening> {
+        &self.0.notifications().all_of(&name()).expect("the group").waiting
+    }
+
     fn to_tell(&self) -> Vec<(TriggerEvent, DeploymentId)> {
-        let trigger = &self.group().group.triggers[0];
-        self.group().to_tell(trigger).map(|happening| (happening.event, happening.deployment)).collect()
+        let (name, trigger) = (name(), &self.group().group.triggers[0]);
+        let waiting = self.0.notifications().undelivered(&name, trigger);
+        waiting.map(|event| (event.event, event.deployment)).collect()
     }
 }
 
@@ -293,7 +299,7 @@ fn a_frozen_group_begins_nothing_until_it_thaws_by_itself_or_by_hand() {
 
     assert_eq!(ledger.0.next_timer(), Some(LedgerTime::from_millis(60_000)));
     ledger.offer_at(60, Finding::Tick).expect("time passes");
-    assert_eq!((ledger.group().running, ledger.group().freeze.is_none()), (Some(id("two")), true));
+    assert_eq!((ledger.group().running, ledger.0.freezes().of(&name()).is_none()), (Some(id("two")), true));
     ledger.read_all("two");
     ledger.run("two");
 
@@ -328,9 +334,9 @@ fn happenings_wait_until_they_are_told_or_given_up() {
     assert!(ledger.0.is_settled(&statement));
     ledger.add(statement);
     assert_eq!(ledger.to_tell(), [success]);
-    let cursor = &ledger.group().cursors["chat"];
+    let cursor = ledger.0.notifications().cursor(&name(), "chat").expect("it is known");
     assert_eq!((cursor.up_to, cursor.given_up, cursor.last_given_up.len()), (3, 1, 1), "twice is once");
-    assert_eq!(ledger.group().happenings.len(), 1, "what is told is forgotten");
+    assert_eq!(ledger.waiting().len(), 1, "what is told is forgotten");
 }
 
 #[test]
@@ -357,13 +363,13 @@ fn who_is_told_that_it_failed_is_told_why_in_numbers() {
     }
     ledger.add(Finding::Finished { deployment: id("one") });
     // Everything is over, and each happening is told as it was at its time.
-    for happening in ledger.group().happenings.clone() {
+    for happening in ledger.waiting().clone() {
         let told = ledger.0.told(&happening).expect("told");
         let is_end = happening.event == TriggerEvent::DeploymentFailure;
         assert_eq!(told.status, if is_end { "Failed" } else { "InProgress" }, "{:?}", happening.event);
         assert_eq!(told.reason.is_some(), is_end, "{:?}", happening.event);
     }
-    let last = ledger.group().happenings.back().expect("it failed").clone();
+    let last = ledger.waiting().back().expect("it failed").clone();
     assert_eq!(last.event, TriggerEvent::DeploymentFailure);
     let (reason, sentence) = ledger.0.told(&last).expect("told").reason.expect("a reason");
     assert_eq!(reason.code, ReasonCode::HealthConstraints);
@@ -379,9 +385,9 @@ fn a_receiver_that_is_never_there_costs_no_more_than_the_limit() {
         ledger.read_all(&deployment);
         ledger.run(&deployment);
     }
-    assert_eq!(ledger.group().happenings.len(), HAPPENINGS_MAX);
-    assert_eq!(ledger.group().cursors["chat"].dropped, 40);
-    assert!(matches!(ledger.group().happenings[0].event, TriggerEvent::DeploymentStart));
+    assert_eq!(ledger.waiting().len(), HAPPENINGS_MAX);
+    assert_eq!(ledger.0.notifications().cursor(&name(), "chat").expect("it is known").dropped, 40);
+    assert!(matches!(ledger.waiting()[0].event, TriggerEvent::DeploymentStart));
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl State {
     /// revision; `None` if it is not behind.
     pub fn catch_up(&self, group: &GroupState, host: HostId) -> Option<CatchUp> {
         let behind = group.behind.get(&host)?;
-        let known = self.hosts.get(&host)?;
+        let known = self.hosts.get(host)?;
         if group.is_current(host) || !group.group.tags.matches(&known.record.tags) {
             return None;
         }
@@ -116,12 +116,13 @@ impl State {
         if let Some(first) = first {
             return Some(CatchUp::After(first));
         }
-        if let Some(freeze) = &group.freeze {
+        if let Some(freeze) = self.freezes.of(&group.group.name) {
             return Some(CatchUp::Frozen { until: freeze.until });
         }
         // Counting the group's hosts comes last, because this runs for each host
         // that is behind.
-        let takes_away = group.running.is_none() && group.serves(host);
+        let takes_away =
+            group.running.is_none() && self.in_service(group).condition(known).serves_but_for_turn();
         let room = takes_away.then(|| self.room(group)).filter(|room| room.available <= room.minimum);
         Some(room.map_or(CatchUp::Due, |super::Room { available, minimum, total }| CatchUp::TooFewHealthy {
             available,

@@ -2,13 +2,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
-use crate::entry::{Creator, Entry, HostRecord, ProposalId, Submission, TurnOutcome};
+use crate::entry::{Creator, Entry, ErrorCode, HostRecord, ProposalId, Submission, TurnOutcome};
 use crate::group::{Group, Tag, TagFilter, TagSets};
 use crate::health::{HealthCheck, Probe};
-use crate::id::{Digest, VoterId};
+use crate::id::{DeploymentId, Digest, VoterId};
 use crate::policy::{Canary, Minimum, Policy, Share};
 use crate::revision::Revision;
-use crate::rollout::{Blocker, DeploymentStatus, Rollout, Turn, Verdict};
+use crate::rollout::{Blocker, DeploymentStatus, Rollout, Stage, Turn, Verdict};
+use crate::state::State;
 use crate::statement::{Finding, Intent, Report, Statement};
 
 fn host(number: u8) -> HostId {
@@ -125,8 +126,9 @@ impl Mesh {
     }
 
     fn ailing(&self) -> Vec<u8> {
-        let group = self.0.group(&name()).expect("the group");
-        (1..=5).filter(|number| group.ailing(host(*number)).is_some()).collect()
+        let name = name();
+        let checks = self.0.checks().of(&name);
+        (1..=5).filter(|number| checks.ailing(host(*number)).is_some()).collect()
     }
 
     fn holds_lease(&self) -> Vec<u8> {
@@ -174,7 +176,7 @@ fn nothing_is_heard_in_a_turn_nor_what_was_said_before_it() {
     assert_eq!(mesh.ailing(), [1]);
     let unwell = mesh.0.clone();
     mesh.say(1, false);
-    let group = |state: &State| state.group(&name()).expect("the group").checks.clone();
+    let group = |state: &State| state.checks().of(&name()).all().expect("the group").clone();
     assert_eq!(group(&mesh.0), group(&unwell), "said twice is said once");
     assert!(
         mesh.0.is_settled(
@@ -264,8 +266,8 @@ fn how_often_a_host_was_unwell_is_forgotten_in_an_hour_and_by_a_good_turn() {
         mesh.say(5, true);
     }
     let of_late = |mesh: &Mesh, later: u64| {
-        let group = mesh.0.group(&name()).expect("the group");
-        group.known(host(5), mesh.0.clock() + Duration::from_secs(later)).unwell_of_late
+        let at = mesh.0.clock() + Duration::from_secs(later);
+        mesh.0.checks().known(&name(), host(5), at).unwell_of_late
     };
     assert_eq!((of_late(&mesh, 0), of_late(&mesh, 3_700)), (3, 0));
     (1..=5).for_each(|number| mesh.turn(2, number, TurnOutcome::Succeeded));
