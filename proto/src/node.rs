@@ -33,7 +33,7 @@ mod whereabouts;
 mod witnesses;
 mod writes;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -41,20 +41,19 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::alarm::watch::Watch;
 use crate::config::Config;
-use crate::entry::{Entry, HostRecord, Index};
+use crate::entry::{Entry, HostRecord};
 use crate::form::{self, Unreadable, Version};
-use crate::id::{DeploymentId, HostId, VoterId};
+use crate::id::{HostId, VoterId};
 use crate::io::{Input, Output};
-use crate::ledger::{Content, Ledger, LogEntry, Restored, Seal};
-use crate::lifecycle::LifecycleEvent;
-use crate::mesh::liveness::{Judgement, Liveness};
+use crate::ledger::{Content, Ledger, LogEntry, Restored};
+use crate::mesh::{Mesh, MeshInput};
 use crate::run::{Act, OwnTurns};
 use crate::state::State;
 use crate::time::Time;
 use crate::trigger::delivery::Deliveries;
 
 use fence::Account;
-use ledger_clock::{HeardClock, Timekeeping};
+use ledger_clock::Timekeeping;
 use proposals::Proposals;
 use stored::read_journal;
 
@@ -96,26 +95,13 @@ enum Why {
     Farewells,
 }
 
-/// The last news of a neighbour.
-#[derive(Clone, Debug)]
-struct Heard {
-    incarnation: u64,
-    index: Index,
-    leader: Option<VoterId>,
-    checkpoint: Option<(Index, Seal)>,
-    clock: HeardClock,
-    /// Term and index of its last entry.
-    last: (u64, Index),
-}
-
 /// A node: the state machine inside an agent or a simulated host.
 pub struct Node {
     config: Config,
     own: own::OwnAgent,
     state: State,
     ledger: Ledger,
-    liveness: Liveness,
-    heard: BTreeMap<HostId, Heard>,
+    mesh: Mesh,
     proposals: Proposals,
     alarms: Watch,
     deliveries: Deliveries,
@@ -126,46 +112,6 @@ pub struct Node {
     outputs: VecDeque<Output>,
     writes: writes::Writes,
     time: Timekeeping,
-    progress: BTreeMap<(DeploymentId, HostId), LifecycleEvent>,
-    unsent_progress: Option<(DeploymentId, LifecycleEvent)>,
-    /// The mesh's hosts, including this one.
-    members: BTreeSet<HostId>,
-    addresses: BTreeMap<HostId, Vec<String>>,
-    voter_hosts: BTreeMap<VoterId, HostId>,
-    /// The hosts to stay connected with: the members, and removed hosts that still
-    /// vote.
-    neighbours: BTreeSet<HostId>,
-    /// The versions of hosts and voters from which the four fields above are
-    /// derived.
-    derived_at: Option<(Index, Index)>,
-    /// The judgements of the observers together, and the version of liveness that
-    /// they are derived from.
-    judged: (u64, BTreeMap<HostId, Judgement>),
-    /// The host that was asked for the next entries, and when.
-    wanted: Option<(HostId, Time)>,
-    unconfirmed: Option<following::Unconfirmed>,
-    /// The time at which this host began to lag without help from a voter that it
-    /// knows.
-    behind_since: Option<Time>,
-    hearsay: Option<following::Hearsay>,
-    helpers: witnesses::Helpers,
-    /// When it last asked its neighbours where other hosts are.
-    asked_where: Option<Time>,
-    /// Since when this host has known no leader.
-    leaderless_since: Option<Time>,
-    /// Addresses that members told of themselves and that are not in the ledger yet.
-    moved: BTreeMap<HostId, Vec<String>>,
-    /// Neighbours that have sent what this agent does not read, and the reason.
-    newer: BTreeMap<HostId, Unreadable>,
-    /// Neighbours that held another state than this host.
-    contradicted_by: BTreeSet<HostId>,
-    /// The number of heartbeats that claimed more of this host's log than there is.
-    beyond_log: u64,
-    recoveries: recovery::Recoveries,
-    farewells: Vec<removal::Farewell>,
-    /// True if this host was taken out of the mesh, and the mesh no longer needs
-    /// it.
-    retired: bool,
 }
 
 impl Node {
@@ -208,12 +154,12 @@ impl Node {
         let time = Timekeeping::new(state.clock(), now);
         let writes = writes::Writes::new(account, meta.to_change());
         let proposals = Proposals::new(config.host, meta.incarnation, first_proposal);
+        let recoveries = recovery::Recoveries::read(&stored)?;
         let mut node = Node {
-            own: own::OwnAgent::new(meta, rng, start, is_fresh),
+            own: own::OwnAgent::new(meta, rng, start, is_fresh, recoveries),
             state,
             ledger,
-            liveness: Liveness::default(),
-            heard: BTreeMap::new(),
+            mesh: Mesh::new(config.host),
             proposals,
             alarms: Watch::default(),
             deliveries: Deliveries::default(),
@@ -224,33 +170,11 @@ impl Node {
             outputs: VecDeque::new(),
             writes,
             time,
-            progress: BTreeMap::new(),
-            unsent_progress: None,
-            members: BTreeSet::new(),
-            addresses: BTreeMap::new(),
-            voter_hosts: BTreeMap::new(),
-            neighbours: BTreeSet::new(),
-            derived_at: None,
-            judged: (0, BTreeMap::new()),
-            wanted: None,
-            unconfirmed: None,
-            behind_since: None,
-            hearsay: None,
-            helpers: witnesses::Helpers::default(),
-            asked_where: None,
-            leaderless_since: None,
-            moved: BTreeMap::new(),
-            newer: BTreeMap::new(),
-            contradicted_by: BTreeSet::new(),
-            beyond_log: 0,
-            recoveries: recovery::Recoveries::read(&stored)?,
-            farewells: Vec::new(),
-            retired: false,
             config,
         };
         node.time.deadlines.set(Why::Beacon, now);
         node.settle(now);
-        if node.derived_at.is_none() && !node.ledger.is_empty() {
+        if node.mesh.is_unread() && !node.ledger.is_empty() {
             // The store held a snapshot and no entries after it.
             node.after_folding(now);
             node.settle(now);
@@ -265,7 +189,7 @@ impl Node {
         match input {
             Input::Wake => {}
             Input::Connected { host } => self.on_connected(host, now),
-            Input::Disconnected { host } => self.liveness.disconnected(host, now),
+            Input::Disconnected { host } => self.tell_mesh(MeshInput::Disconnected(host), now),
             Input::Received { from, frame } => self.on_frame(from, &frame, now),
             Input::Gossip { by, frame } => self.on_gossip(by, &frame),
             Input::Persisted(write) => self.on_persisted(write, now),
@@ -330,10 +254,8 @@ impl Node {
     }
 
     fn suspects(&self) -> BTreeSet<HostId> {
-        let is_suspect = |host: &HostId, judgement: &Judgement| {
-            *judgement >= Judgement::Suspect && self.state.host(*host).is_some_and(|host| host.down.is_none())
-        };
-        self.judged.1.iter().filter(|(host, j)| is_suspect(host, j)).map(|(host, _)| *host).collect()
+        let is_up = |host: &HostId| self.state.host(*host).is_some_and(|host| host.down.is_none());
+        self.mesh.suspects().filter(is_up).collect()
     }
 
     /// Compares field by field without making a record, because this runs after

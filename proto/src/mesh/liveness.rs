@@ -84,17 +84,23 @@ pub(crate) struct Liveness {
 }
 
 impl Liveness {
-    /// Sets the other hosts of the mesh. New ones get the same grace as at a start.
-    pub(crate) fn set_members(&mut self, members: &BTreeSet<HostId>, now: Time) {
+    /// Adds another host of the mesh. It gets the same grace as at a start.
+    pub(crate) fn add_member(&mut self, host: HostId, now: Time) {
         self.version += 1;
-        self.neighbours.retain(|host, neighbour| members.contains(host) || neighbour.connected);
-        self.lost.retain(|host| members.contains(host));
-        self.told.retain(|host, _| members.contains(host));
-        self.renewed.retain(|host, _| members.contains(host));
-        for host in members {
-            let new = Neighbour { connected: false, lost_at: now + GRACE, heard_at: None };
-            self.neighbours.entry(*host).or_insert(new);
+        let new = Neighbour { connected: false, lost_at: now + GRACE, heard_at: None };
+        self.neighbours.entry(host).or_insert(new);
+    }
+
+    /// Removes a host that is gone from the mesh. As long as it is connected, it is still
+    /// heard.
+    pub(crate) fn remove_member(&mut self, host: HostId) {
+        self.version += 1;
+        if !self.is_connected(host) {
+            self.neighbours.remove(&host);
         }
+        self.lost.remove(&host);
+        self.told.remove(&host);
+        self.renewed.remove(&host);
     }
 
     /// Notes a connection to the host. Returns true if the host was lost until now.

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use super::{Heard, HeardClock, Node, Why};
+use super::{Node, Why};
 use crate::entry::Index;
 use crate::form::Unreadable;
 use crate::id::HostId;
 use crate::io::{Notice, Output, WriteId};
 use crate::ledger::{ChainHash, RaftMessage, Refused};
 use crate::mesh::liveness::{BEACON_EVERY, LOST_TOLD_MAX};
+use crate::mesh::reports::{ClockReport, HostReport};
+use crate::mesh::{MeshInput, MeshOutput};
 use crate::time::Time;
 use crate::wire::{self, Beacon, Message, WireError};
 
 impl Node {
     pub(super) fn on_connected(&mut self, host: HostId, now: Time) {
-        self.liveness.connected(host, now);
+        self.tell_mesh(MeshInput::Connected(host), now);
         // Both hosts then know at once what they lack, and not only after the next
         // beacon.
         self.send(host, &self.beacon(now));
@@ -26,9 +28,7 @@ impl Node {
             Ok(read) => read,
             Err(error) => return self.on_unread(from, error),
         };
-        if self.liveness.heard(from, now) {
-            self.time.deadlines.set(Why::Beacon, now);
-        }
+        self.tell_mesh(MeshInput::Heard(from), now);
         if !self.is_of_this_history(from, history, &message) {
             return;
         }
@@ -68,7 +68,7 @@ impl Node {
     /// Notes that a neighbour sends what this agent does not read. It is logged once for
     /// each neighbour.
     pub(super) fn note_newer(&mut self, from: HostId, cause: Unreadable) {
-        if self.newer.insert(from, cause).is_none() {
+        if self.mesh.note_newer(from, cause) {
             tracing::warn!(%from, %cause, "a newer agent's message is refused: install its version here too");
         }
     }
@@ -81,17 +81,17 @@ impl Node {
             return;
         }
         let lost: BTreeSet<HostId> = beacon.lost.iter().take(LOST_TOLD_MAX).copied().collect();
-        self.liveness.told(from, beacon.index, lost);
+        self.tell_mesh(MeshInput::Lost { observer: from, index: beacon.index, lost }, now);
         let ahead = self.clock_ahead(beacon.wall, now);
-        let heard = Heard {
+        let report = HostReport {
             incarnation: beacon.incarnation,
             index: beacon.index,
             leader: beacon.leader,
             checkpoint: beacon.checkpoint,
-            clock: HeardClock { wall: beacon.wall, counted: beacon.clock, at: now, ahead },
+            clock: ClockReport { wall: beacon.wall, counted: beacon.clock, at: now, ahead },
             last: beacon.last,
         };
-        let before = self.heard.insert(from, heard);
+        let before = self.mesh.note_report(from, report);
         self.hear_clock(now);
         self.tell_clock_of(from, before.as_ref().map(|before| before.clock.ahead), ahead);
         if let Some((index, seal)) = beacon.checkpoint
@@ -103,7 +103,7 @@ impl Node {
             // A duty depends on this: a host that was Down may be back.
             self.proposals.duties.derived_from = None;
         }
-        if self.retired && beacon.index >= index {
+        if self.mesh.is_retired() && beacon.index >= index {
             // A host that lags keeps its connection: it dials because it has not heard
             // of the removal, and this may be the only voter that it knows.
             self.outputs.push_back(Output::Disconnect { host: from });
@@ -119,7 +119,7 @@ impl Node {
     /// the current voters yet refuses messages from new ones, and catches up by
     /// following.
     fn on_raft(&mut self, from: HostId, message: RaftMessage) {
-        if self.voter_hosts.get(&message.from) != Some(&from) {
+        if self.mesh.voter_hosts().get(&message.from) != Some(&from) {
             tracing::debug!(%from, voter = %message.from, "a voter's message from another host is refused");
             return;
         }
@@ -135,10 +135,23 @@ impl Node {
     /// could end a voter. This host finds out by itself at its start whether its
     /// store has lost something.
     fn on_beyond_log(&mut self, from: HostId) {
-        self.beyond_log = self.beyond_log.saturating_add(1);
-        if self.beyond_log.is_power_of_two() {
-            let times = self.beyond_log;
+        let times = self.mesh.count_beyond_log();
+        if times.is_power_of_two() {
             tracing::warn!(%from, times, "a leader claims that this host's log is longer than it is: refused");
+        }
+    }
+
+    /// Tells the mesh what happened, and carries out what it asks for.
+    pub(super) fn tell_mesh(&mut self, input: MeshInput, now: Time) {
+        self.mesh.handle(input, now);
+        while let Some(output) = self.mesh.poll_output() {
+            match output {
+                MeshOutput::Connect { host, addresses } => {
+                    self.outputs.push_back(Output::Connect { host, addresses });
+                }
+                MeshOutput::Disconnect { host } => self.outputs.push_back(Output::Disconnect { host }),
+                MeshOutput::Beacon => self.time.deadlines.set(Why::Beacon, now),
+            }
         }
     }
 
@@ -155,7 +168,7 @@ impl Node {
         self.note_helpers(now);
         self.ask_where_others_are(now);
         let frame = wire::frame(self.config.mesh, self.told_history(), &self.beacon(now));
-        let to_all = self.liveness.connections().into_iter();
+        let to_all = self.mesh.neighbours().into_iter();
         self.outputs.extend(to_all.map(|to| Output::Send { to, frame: frame.clone() }));
         self.time.deadlines.set(Why::Beacon, now + BEACON_EVERY);
     }
@@ -176,14 +189,14 @@ impl Node {
             leader: self.leader(),
             wall: now.to_ledger(),
             clock: self.time.ledger.counted(now),
-            lost: self.liveness.lost().iter().take(LOST_TOLD_MAX).copied().collect(),
+            lost: self.mesh.lost().iter().take(LOST_TOLD_MAX).copied().collect(),
             last: self.ledger.last(),
         })
     }
 
     pub(super) fn send_raft(&mut self, messages: Vec<RaftMessage>) {
         for message in messages {
-            if let Some(to) = self.voter_hosts.get(&message.to).copied() {
+            if let Some(to) = self.mesh.voter_hosts().get(&message.to).copied() {
                 self.send(to, &Message::Raft(Box::new(message)));
             }
         }

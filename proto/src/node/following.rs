@@ -12,50 +12,27 @@
 //! signatures could prevent that.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::exchange::pick;
-use super::witnesses::WITNESSES;
 use super::{Node, Why};
 use crate::entry::Index;
 use crate::form::Unreadable;
 use crate::id::HostId;
 use crate::ledger::{LogEntry, Seal, Snapshot};
+use crate::mesh::fetch::{ASK_AGAIN, CONFIRMED_WITHIN, WITNESSES};
 use crate::state::{NotAState, State};
 use crate::time::Time;
 use crate::wire::Message;
 
-/// The time that a host waits for an answer before it asks another neighbour.
-const WANT_AGAIN: Duration = Duration::from_millis(300);
-/// The time that the voters may take to confirm a snapshot before it is dropped and
-/// asked for again: one round trip, and a second for a voter that is busy.
-const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
-
 /// The most witnesses that are asked to confirm a snapshot to an orphaned host.
 const ASKED_MAX: usize = 8;
-
-/// Entries that an orphaned host got from a member that is not a voter.
-#[derive(Debug)]
-pub(super) struct Hearsay {
-    by: HostId,
-    entries: Vec<LogEntry>,
-}
-
-/// A received snapshot that is not believed yet. There is at most one.
-#[derive(Debug)]
-pub(super) struct Unconfirmed {
-    snapshot: Snapshot,
-    seal: Seal,
-    by: BTreeSet<HostId>,
-    since: Time,
-}
 
 impl Node {
     /// Returns the hosts of the voters, by what is folded here.
     pub(super) fn voters_known(&self) -> BTreeSet<HostId> {
         let voters = self.ledger.voters();
         let all = voters.voters.iter().chain(&voters.outgoing);
-        all.filter_map(|voter| self.voter_hosts.get(voter).copied()).collect()
+        all.filter_map(|voter| self.mesh.voter_hosts().get(voter).copied()).collect()
     }
 
     /// Returns true if this host takes entries from `host`. It takes them from any
@@ -67,39 +44,30 @@ impl Node {
 
     /// Returns true if this host may ask `host` for what it lacks.
     fn may_ask(&self, host: HostId, now: Time) -> bool {
-        let is_second = self.hearsay.as_ref().is_none_or(|hearsay| hearsay.by != host);
         self.is_believed(host)
-            || (self.is_witness(host, now) && is_second)
+            || (self.is_witness(host, now) && self.mesh.fetch.is_another_witness(host))
             || self.only_helper(now) == Some(host)
     }
 
     /// Notes how far a neighbour says that it has come.
     pub(super) fn note_lag(&mut self, index: Index, now: Time) {
         if !self.ledger.is_following() {
-            self.note_help();
+            self.mesh.fetch.note_help();
         } else if index > self.ledger.head().0 {
-            self.behind_since.get_or_insert(now);
+            self.mesh.fetch.note_lag(now);
         }
-    }
-
-    /// Notes that a voter has helped, or that nothing is lacking any longer.
-    fn note_help(&mut self) {
-        (self.behind_since, self.hearsay) = (None, None);
     }
 
     /// Asks for the next entries, unless a host was asked just now.
     pub(super) fn want(&mut self, from: HostId, now: Time) {
-        let asked_just_now = self.wanted.is_some_and(|(_, at)| now.since(at) < WANT_AGAIN);
-        let waits = self.unconfirmed.as_ref().is_some_and(|it| now.since(it.since) < CONFIRMED_WITHIN);
-        if !self.ledger.is_following() || asked_just_now || waits || self.own.halted.is_some() {
+        if !self.ledger.is_following() || !self.mesh.fetch.may_ask(now) || self.own.halted.is_some() {
             return;
         }
         if !self.may_ask(from, now) {
             return self.want_again(now);
         }
-        self.unconfirmed = None;
-        self.wanted = Some((from, now));
-        self.time.deadlines.set(Why::Want, now + WANT_AGAIN);
+        self.mesh.fetch.ask(from, now);
+        self.time.deadlines.set(Why::Want, now + ASK_AGAIN);
         let (after, _) = self.ledger.head();
         self.send(from, &Message::Want { after });
     }
@@ -108,9 +76,10 @@ impl Node {
     pub(super) fn want_again(&mut self, now: Time) {
         let (index, _) = self.ledger.head();
         let ahead: Vec<HostId> = self
-            .heard
+            .mesh
+            .reports()
             .iter()
-            .filter(|(host, heard)| heard.index > index && self.liveness.is_heard(**host))
+            .filter(|(host, heard)| heard.index > index && self.mesh.hears(**host))
             .filter(|(host, _)| self.may_ask(**host, now))
             .map(|(host, _)| *host)
             .collect();
@@ -139,8 +108,8 @@ impl Node {
         let entries = self.up_to_a_stranger_recovery(entries);
         let first = entries.first().map(|entry| entry.index);
         if self.ledger.follow(entries) > 0 {
-            self.wanted = None;
-            self.note_help();
+            self.mesh.fetch.answered();
+            self.mesh.fetch.note_help();
         } else if first.is_some_and(|first| first > self.ledger.head().0 + 1) {
             self.want(from, now);
         }
@@ -157,16 +126,14 @@ impl Node {
         }
         let entries = self.up_to_a_stranger_recovery(entries);
         if is_only {
-            (self.wanted, self.hearsay) = (None, None);
+            self.mesh.fetch.answered();
+            self.mesh.fetch.drop_uncorroborated();
             self.ledger.follow(entries);
             return;
         }
-        let before = self.hearsay.take().filter(|hearsay| hearsay.by != from);
-        let told = before.map(|hearsay| hearsay.entries).unwrap_or_default();
-        let alike: Vec<LogEntry> = entries.iter().filter(|entry| told.contains(entry)).cloned().collect();
-        self.wanted = None;
+        let alike = self.mesh.fetch.corroborated(from, &entries);
         if self.ledger.follow(alike) == 0 {
-            self.hearsay = Some(Hearsay { by: from, entries });
+            self.mesh.fetch.keep_uncorroborated(from, entries);
             self.want_again(now);
         }
     }
@@ -174,7 +141,7 @@ impl Node {
     /// Takes a snapshot. A host that knows no voters takes it at once; otherwise it
     /// waits until most voters have confirmed it.
     pub(super) fn on_snapshot(&mut self, snapshot: Snapshot, from: HostId, now: Time) {
-        let is_asked = self.wanted.is_some_and(|(asked, _)| asked == from);
+        let is_asked = self.mesh.fetch.awaits(from);
         if !is_asked || !self.ledger.is_following() || snapshot.index <= self.ledger.head().0 {
             return;
         }
@@ -186,21 +153,19 @@ impl Node {
             }
             return;
         }
-        self.wanted = None;
+        self.mesh.fetch.answered();
         if self.voters_known().is_empty() {
             self.ledger.follow_snapshot(snapshot);
             return;
         }
-        let (seal, index) = (snapshot.seal(), snapshot.index);
-        // The host that sent the snapshot has thereby confirmed it.
-        let by = BTreeSet::from([from]);
-        self.unconfirmed = Some(Unconfirmed { snapshot, seal, by, since: now });
+        let index = snapshot.index;
+        self.mesh.fetch.keep_unconfirmed(snapshot, from, now);
         self.time.deadlines.set(Why::Want, now + CONFIRMED_WITHIN);
         let me = self.config.host;
         let mut asked = self.voters_known();
         asked.extend(self.recovering_host());
-        let ahead = self.heard.iter().filter(|(host, heard)| {
-            heard.index >= index && self.is_witness(**host, now) && self.liveness.is_heard(**host)
+        let ahead = self.mesh.reports().iter().filter(|(host, heard)| {
+            heard.index >= index && self.is_witness(**host, now) && self.mesh.hears(**host)
         });
         asked.extend(ahead.map(|(host, _)| *host).take(ASKED_MAX));
         let others: Vec<HostId> = asked.into_iter().filter(|it| ![me, from].contains(it)).collect();
@@ -217,19 +182,17 @@ impl Node {
     }
 
     pub(super) fn on_confirmed(&mut self, from: HostId, index: Index, seal: Seal, now: Time) {
-        let Some(waits) = self.unconfirmed.as_mut().filter(|it| it.snapshot.index == index) else { return };
-        if waits.seal == seal {
-            waits.by.insert(from);
-            self.take_if_confirmed(now);
-        } else {
-            tracing::warn!(%from, index, "a host does not confirm a neighbour's snapshot");
+        match self.mesh.fetch.confirm(from, index, seal) {
+            Some(true) => self.take_if_confirmed(now),
+            Some(false) => tracing::warn!(%from, index, "a host does not confirm a neighbour's snapshot"),
+            None => {}
         }
     }
 
     fn take_if_confirmed(&mut self, now: Time) {
         let voters = &self.ledger.voters().voters;
         let hosts: BTreeSet<HostId> =
-            voters.iter().filter_map(|voter| self.voter_hosts.get(voter).copied()).collect();
+            voters.iter().filter_map(|voter| self.mesh.voter_hosts().get(voter).copied()).collect();
         let most = voters.len() / 2;
         let sufficient = [self.recovering_host(), self.only_helper(now)];
         let is_confirmed = |by: &BTreeSet<HostId>| {
@@ -237,13 +200,13 @@ impl Node {
                 || by.iter().filter(|host| self.is_witness(**host, now)).count() >= WITNESSES
                 || sufficient.into_iter().flatten().any(|host| by.contains(&host))
         };
-        if !self.unconfirmed.as_ref().is_some_and(|it| is_confirmed(&it.by)) {
+        if !self.mesh.fetch.confirmed_by().is_some_and(is_confirmed) {
             return;
         }
-        if let Some(Unconfirmed { snapshot, .. }) = self.unconfirmed.take()
+        if let Some(snapshot) = self.mesh.fetch.take_confirmed()
             && self.ledger.follow_snapshot(snapshot)
         {
-            self.note_help();
+            self.mesh.fetch.note_help();
         }
     }
 }

@@ -10,7 +10,7 @@ impl Node {
         let (changes, records) = self.writes.footprint();
         let mut parts = vec![
             ("bytes of state", self.state.encode().len()),
-            ("neighbours heard", self.heard.len()),
+            ("neighbours heard", self.mesh.reports().len()),
             ("proposals", self.proposals.len()),
             ("duties", self.proposals.duties.len()),
             ("own turns", self.turns.len()),
@@ -18,11 +18,11 @@ impl Node {
             ("outputs", self.outputs.len()),
             ("unwritten changes", changes),
             ("unwritten journal records", records),
-            ("progress of turns", self.progress.len()),
-            ("hosts", self.members.len() + self.addresses.len() + self.neighbours.len() + self.moved.len()),
-            ("voters", self.voter_hosts.len()),
+            ("progress of turns", self.mesh.progress.len()),
+            ("hosts", self.mesh.hosts_held()),
+            ("voters", self.mesh.voter_hosts().len()),
             ("bundles to fetch", self.turns.to_prefetch.len()),
-            ("removals to answer", self.farewells.len()),
+            ("removals to answer", self.mesh.departures.len()),
         ];
         parts.extend(self.ledger.footprint());
         parts

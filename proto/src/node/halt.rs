@@ -153,10 +153,10 @@ impl Node {
             return;
         }
         let voters = &self.ledger.voters().voters;
-        let hosts = voters.iter().filter_map(|voter| self.voter_hosts.get(voter));
+        let hosts = voters.iter().filter_map(|voter| self.mesh.voter_hosts().get(voter));
         let mut others: BTreeMap<(Index, Seal), u32> = BTreeMap::new();
         for host in hosts {
-            let told = self.heard.get(host).and_then(|heard| heard.checkpoint);
+            let told = self.mesh.reports().get(host).and_then(|heard| heard.checkpoint);
             if let Some(told) = told.filter(|(index, seal)| self.differs(*index, *seal)) {
                 *others.entry(told).or_default() += 1;
             }
@@ -177,7 +177,7 @@ impl Node {
         if self.differs(index, seal) {
             // This is told once for each neighbour, because a neighbour could make
             // up a new seal with each beacon.
-            if self.contradicted_by.insert(from) {
+            if self.mesh.note_contradiction(from) {
                 tracing::error!(%from, index, "this host and its neighbour hold different states");
                 self.outputs.push_back(Output::Notify(Notice::Diverged { with: from, index }));
             }

@@ -98,7 +98,7 @@ impl Node {
         if self.health.next().is_none_or(|at| at > now) {
             return;
         }
-        let (me, up) = (self.config.host, self.liveness.connections());
+        let (me, up) = (self.config.host, self.mesh.neighbours());
         let state = &self.state;
         let is_up = |host: &HostId| state.host(*host).is_some_and(|host| host.down.is_none());
         let up: Vec<HostId> = up.into_iter().filter(is_up).collect();

@@ -114,19 +114,6 @@ fn micros(moment: LedgerTime) -> u64 {
     moment.as_millis().saturating_mul(1_000)
 }
 
-/// The clocks of a neighbour, as told by its beacon.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct HeardClock {
-    /// The time on its wall clock.
-    pub(super) wall: LedgerTime,
-    /// The ledger's time, if it has counted it without a break.
-    pub(super) counted: Option<LedgerTime>,
-    /// The time at which that was heard.
-    pub(super) at: Time,
-    /// The lead of its wall clock over the ledger's at that time, in milliseconds.
-    pub(super) ahead: i64,
-}
-
 /// The number of hosts that must tell the ledger's time to one that has just
 /// started.
 const TELLERS: usize = 2;
@@ -145,8 +132,8 @@ impl Node {
             if *voter == self.own.meta.voter {
                 return Some(now.to_ledger());
             }
-            let host = self.voter_hosts.get(voter).filter(|host| self.liveness.is_heard(**host))?;
-            self.heard.get(host).map(|heard| heard.clock.wall + now.since(heard.clock.at))
+            let host = self.mesh.voter_hosts().get(voter).filter(|host| self.mesh.hears(**host))?;
+            self.mesh.reports().get(host).map(|heard| heard.clock.wall + now.since(heard.clock.at))
         };
         let mut walls: Vec<LedgerTime> = voters.iter().filter_map(wall_of).collect();
         walls.sort_unstable();
@@ -184,7 +171,7 @@ impl Node {
             return;
         }
         let told = self.clocks_told(now);
-        let wanted = TELLERS.min(self.members.len().saturating_sub(1));
+        let wanted = TELLERS.min(self.mesh.members().len().saturating_sub(1));
         // The others may be as new as this host: then the only one that knows counts.
         if told.len() >= wanted.max(1) || now.since(self.time.started) >= GRACE {
             self.take_clock(&told, now);
@@ -194,8 +181,8 @@ impl Node {
     /// Returns the ledger's time as told by each member that is heard and has
     /// counted it, the earliest first.
     fn clocks_told(&self, now: Time) -> Vec<LedgerTime> {
-        let is_member = |host: &HostId| self.members.contains(host) && self.liveness.is_heard(*host);
-        let heard = self.heard.iter().filter(|(host, _)| is_member(host));
+        let is_member = |host: &HostId| self.mesh.members().contains(host) && self.mesh.hears(*host);
+        let heard = self.mesh.reports().iter().filter(|(host, _)| is_member(host));
         let mut told: Vec<LedgerTime> =
             heard.filter_map(|(_, heard)| Some(heard.clock.counted? + now.since(heard.clock.at))).collect();
         told.sort_unstable();
@@ -231,8 +218,8 @@ impl Node {
         if self.time.ledger.is_counted {
             return true;
         }
-        let is_unheard = |host: &HostId| *host != self.config.host && !self.liveness.is_heard(*host);
-        if now.since(self.time.started) < GRACE && self.members.iter().any(is_unheard) {
+        let is_unheard = |host: &HostId| *host != self.config.host && !self.mesh.hears(*host);
+        if now.since(self.time.started) < GRACE && self.mesh.members().iter().any(is_unheard) {
             return false;
         }
         let told = self.clocks_told(now);
@@ -263,7 +250,7 @@ impl Node {
     /// Returns how far the clocks of the hosts that are heard are ahead of the
     /// ledger's, in milliseconds.
     pub(super) fn clocks_ahead(&self) -> BTreeMap<HostId, i64> {
-        let heard = self.heard.iter().filter(|(host, _)| self.liveness.is_heard(**host));
+        let heard = self.mesh.reports().iter().filter(|(host, _)| self.mesh.hears(**host));
         let own = self.time.own_ahead.map(|ahead| (self.config.host, ahead));
         heard.map(|(host, heard)| (*host, heard.clock.ahead)).chain(own).collect()
     }

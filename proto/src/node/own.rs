@@ -2,6 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 
+use super::recovery::Recoveries;
 use super::{Halt, Meta};
 use crate::io::Refusal;
 use crate::time::LedgerTime;
@@ -22,10 +23,17 @@ pub(super) struct OwnAgent {
     pub(super) not_let_in: Option<Refusal>,
     pub(super) leaving: bool,
     pub(super) halted: Option<Halt>,
+    pub(super) recoveries: Recoveries,
 }
 
 impl OwnAgent {
-    pub(super) fn new(meta: Meta, rng: ChaCha8Rng, start: u64, is_fresh: bool) -> Self {
+    pub(super) fn new(
+        meta: Meta,
+        rng: ChaCha8Rng,
+        start: u64,
+        is_fresh: bool,
+        recoveries: Recoveries,
+    ) -> Self {
         OwnAgent {
             meta,
             rng,
@@ -35,6 +43,7 @@ impl OwnAgent {
             not_let_in: None,
             leaving: false,
             halted: None,
+            recoveries,
         }
     }
 }

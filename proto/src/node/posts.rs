@@ -115,7 +115,7 @@ impl Node {
 
     /// Returns the places, if they still hold.
     fn take_places(&mut self) -> Places {
-        let of = (self.state.hosts_changed_at(), self.liveness.version());
+        let of = (self.state.hosts_changed_at(), self.mesh.version());
         let places = std::mem::take(&mut self.places);
         if places.of == of { places } else { Places { of, known: BTreeMap::new() } }
     }
@@ -131,7 +131,7 @@ impl Node {
         let me = self.config.host;
         let is_there = |host: &&HostId| {
             let is_up = self.state.host(**host).is_some_and(|known| known.down.is_none());
-            is_up && (**host == me || !self.liveness.lost().contains(*host))
+            is_up && (**host == me || !self.mesh.lost().contains(*host))
         };
         let is_of_group = |host: &HostId| {
             self.state.host(*host).is_some_and(|known| group.tags.matches(&known.record.tags))

@@ -20,8 +20,6 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// The most hosts of a mesh in which a host tells its progress to each of them
 /// directly.
 const TOLD_DIRECTLY_MAX: usize = 21;
-/// The most turns whose progress is remembered.
-const PROGRESS_KEPT: usize = 50_000;
 
 impl Node {
     /// Takes progress from the host that it is about.
@@ -48,8 +46,8 @@ impl Node {
         let member = rollout.and_then(|rollout| rollout.members().get(&progress.host));
         let is_expected = member.is_some_and(|member| !matches!(member.stage, Stage::Ended { .. }));
         let is_own = progress.host == self.config.host;
-        if is_expected && !is_own && self.progress.len() < PROGRESS_KEPT {
-            self.progress.insert((progress.deployment, progress.host), progress.event);
+        let Progress { deployment, host, event } = progress;
+        if is_expected && !is_own && self.mesh.progress.note(deployment, host, event) {
             self.outputs.push_back(Output::Notify(Notice::Progress(progress)));
         }
     }
@@ -61,29 +59,28 @@ impl Node {
         if let Statement::Report(Report::TurnEnded { deployment, host, .. }) = statement
             && !is_worth_remembering(&self.state, *deployment, *host)
         {
-            self.progress.remove(&(*deployment, *host));
+            self.mesh.progress.forget(*deployment, *host);
         }
         if let Statement::Finding(Finding::Finished { deployment }) = statement {
             let mut left = 0;
-            self.progress.retain(|(of, _), _| {
-                left += u32::from(of == deployment);
-                (of != deployment || left <= FAILURES_TOLD) && self.state.rollout(*of).is_some()
+            self.mesh.progress.retain(|of, _| {
+                left += u32::from(of == *deployment);
+                (of != *deployment || left <= FAILURES_TOLD) && self.state.rollout(of).is_some()
             });
         }
     }
 
     /// Does the same after a snapshot, which does not tell of the ends of turns.
     pub(super) fn forget_progress_of_the_past(&mut self) {
-        self.progress.retain(|(of, host), _| is_worth_remembering(&self.state, *of, *host));
+        self.mesh.progress.retain(|of, host| is_worth_remembering(&self.state, of, host));
     }
 
     /// Tells all hosts, but not too often, that this host's own turn is in another
     /// event.
     pub(super) fn tell_progress(&mut self, deployment: DeploymentId, event: LifecycleEvent, now: Time) {
         let host = self.config.host;
-        self.progress.insert((deployment, host), event);
+        self.mesh.progress.note_own(deployment, host, event);
         self.outputs.push_back(Output::Notify(Notice::Progress(Progress { deployment, host, event })));
-        self.unsent_progress = Some((deployment, event));
         self.time.deadlines.set_if_none(Why::Progress, now + PROGRESS_EVERY);
     }
 
@@ -91,13 +88,13 @@ impl Node {
     /// large for that. Gossip costs every host a millisecond for each message,
     /// mostly for copies that it already has.
     pub(super) fn publish_progress(&mut self) {
-        let Some((deployment, event)) = self.unsent_progress.take() else { return };
+        let Some((deployment, event)) = self.mesh.progress.take_unsent() else { return };
         let heard = wire::Heard { deployment, host: self.config.host, event };
-        if self.members.len() > TOLD_DIRECTLY_MAX {
+        if self.mesh.members().len() > TOLD_DIRECTLY_MAX {
             let frame = wire::gossip(self.config.mesh, self.told_history(), &Gossip::Progress(heard));
             self.outputs.push_back(Output::Publish { frame });
         } else {
-            self.tell(self.liveness.connections(), &Message::Progress(heard));
+            self.tell(self.mesh.neighbours(), &Message::Progress(heard));
         }
     }
 }

@@ -72,7 +72,7 @@ impl Node {
         } else if self.ledger.is_leader() {
             self.put_in_order(id, statement, now);
         } else if self.ledger.is_voting()
-            && let Some(leader) = self.leader_host().filter(|leader| self.liveness.is_heard(*leader))
+            && let Some(leader) = self.leader_host().filter(|leader| self.mesh.hears(*leader))
         {
             self.send(leader, &Message::Propose { id, statement: Box::new(statement), forwarded: true });
         }
@@ -81,12 +81,12 @@ impl Node {
     /// Returns true if this relay makes a proposal believed whose author is not
     /// heard here.
     fn is_relayed(&mut self, from: HostId, id: ProposalId, bytes: &[u8], now: Time) -> bool {
-        if !self.ledger.is_leader() || self.liveness.is_heard(id.host) {
+        if !self.ledger.is_leader() || self.mesh.hears(id.host) {
             return false;
         }
         let voters = self.ledger.voters().voters.iter();
         let relays: BTreeSet<HostId> = voters
-            .filter_map(|voter| self.voter_hosts.get(voter).copied())
+            .filter_map(|voter| self.mesh.voter_hosts().get(voter).copied())
             .filter(|host| ![self.config.host, id.host].contains(host))
             .collect();
         relays.contains(&from) && self.proposals.relays.add(id, bytes, from, relays.len() / 2 + 1, now)
@@ -101,7 +101,7 @@ impl Node {
             return;
         }
         let message = Message::Propose { id, statement: Box::new(statement), forwarded: false };
-        let leader = self.leader_host().filter(|leader| self.liveness.is_heard(*leader));
+        let leader = self.leader_host().filter(|leader| self.mesh.hears(*leader));
         match leader.filter(|_| !is_again) {
             Some(leader) => self.send(leader, &message),
             None => self.tell(self.voters_connected(), &message),
@@ -109,13 +109,13 @@ impl Node {
     }
 
     fn leader_host(&self) -> Option<HostId> {
-        self.leader().and_then(|leader| self.voter_hosts.get(&leader).copied())
+        self.leader().and_then(|leader| self.mesh.voter_hosts().get(&leader).copied())
     }
 
     fn voters_connected(&self) -> BTreeSet<HostId> {
         let voters = self.ledger.voters().voters.iter();
-        let hosts = voters.filter_map(|voter| self.voter_hosts.get(voter).copied());
-        hosts.filter(|host| self.liveness.is_connected(*host)).collect()
+        let hosts = voters.filter_map(|voter| self.mesh.voter_hosts().get(voter).copied());
+        hosts.filter(|host| self.mesh.is_neighbour(*host)).collect()
     }
 
     pub(super) fn put_in_order(&mut self, proposal: ProposalId, statement: Statement, now: Time) {

@@ -48,17 +48,17 @@ pub struct MeshView {
 impl Node {
     /// Returns the mesh as this node sees it.
     pub fn mesh(&self) -> MeshView {
-        let host_of = |voter: &VoterId| self.voter_hosts.get(voter).copied();
+        let host_of = |voter: &VoterId| self.mesh.voter_hosts().get(voter).copied();
         MeshView {
-            connected: self.liveness.connections(),
-            lost: self.liveness.lost().clone(),
+            connected: self.mesh.neighbours(),
+            lost: self.mesh.lost().clone(),
             voters: self.ledger.voters().voters.iter().filter_map(host_of).collect(),
             outgoing: self.ledger.voters().outgoing.iter().filter_map(host_of).collect(),
             leader: self.leader().and_then(|leader| host_of(&leader)),
             suspects: self.suspects(),
-            unheard: self.liveness.unheard(self.config.host),
+            unheard: self.mesh.unheard(),
             hash: self.ledger.head().1,
-            beyond_log: self.beyond_log,
+            beyond_log: self.mesh.beyond_log(),
             newest_heard: self.newest_heard(),
             clocks_ahead: self.clocks_ahead(),
         }
@@ -66,7 +66,7 @@ impl Node {
 
     /// Returns the event that a host is in during its turn, as far as was heard.
     pub fn progress(&self, deployment: DeploymentId, host: HostId) -> Option<LifecycleEvent> {
-        self.progress.get(&(deployment, host)).copied()
+        self.mesh.progress.get(deployment, host)
     }
 
     /// Returns what keeps the deployment from its next turn, including this host's
@@ -116,7 +116,7 @@ impl Node {
 
     /// Returns the newest index that was heard of from any host.
     pub fn newest_heard(&self) -> Index {
-        self.heard.values().map(|heard| heard.index).max().unwrap_or(0)
+        self.mesh.reports().values().map(|heard| heard.index).max().unwrap_or(0)
     }
 
     /// Returns when this host last heard a majority of the voters, by its own
@@ -125,7 +125,7 @@ impl Node {
     pub fn majority_heard_at(&self) -> Option<Time> {
         let voters = &self.ledger.voters().voters;
         let others = voters.iter().filter(|voter| **voter != self.own.meta.voter);
-        let heard = others.map(|voter| self.liveness.last_heard(*self.voter_hosts.get(voter)?));
+        let heard = others.map(|voter| self.mesh.last_heard(*self.mesh.voter_hosts().get(voter)?));
         let mut newest_first: Vec<Option<Time>> = heard.collect();
         newest_first.sort_unstable_by(|a, b| b.cmp(a));
         let own = usize::from(voters.contains(&self.own.meta.voter));
@@ -171,7 +171,7 @@ impl Node {
     /// Returns the reason why this agent cannot read what some neighbour sends, which a
     /// newer agent wrote.
     pub fn newer_heard(&self) -> Option<Unreadable> {
-        self.newer.values().next().copied()
+        self.mesh.newer()
     }
 
     /// Hashes the held entries again. Returns the range of indexes that match the

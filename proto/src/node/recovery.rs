@@ -116,17 +116,17 @@ pub(super) fn as_entry(signed: &SignedRecovery) -> Entry {
 impl Node {
     /// Returns the history that this host follows.
     pub fn history(&self) -> History {
-        self.recoveries.history
+        self.own.recoveries.history
     }
 
     /// Returns the history that this host's frames name.
     pub(super) fn told_history(&self) -> History {
-        self.recoveries.told
+        self.own.recoveries.told
     }
 
     /// Returns the hosts that follow another recovery of the same epoch.
     pub fn contradicting(&self) -> &BTreeSet<HostId> {
-        &self.recoveries.contradicting
+        &self.own.recoveries.contradicting
     }
 
     /// Returns the recovery that this host could make now.
@@ -163,7 +163,7 @@ impl Node {
             at: self.ledger_now(self.time.handled_at),
             by: crate::entry::keep_start(by, BY_BYTES_MAX).to_string(),
         };
-        let heard = self.heard.iter().filter(|(host, _)| self.liveness.is_heard(**host));
+        let heard = self.mesh.reports().iter().filter(|(host, _)| self.mesh.hears(**host));
         let others = heard.map(|(host, heard)| (*host, heard.last.1)).collect();
         Ok(Offer { recovery, out_of_reach, in_reach, others })
     }
@@ -179,11 +179,11 @@ impl Node {
         let all: BTreeSet<VoterId> = voters.voters.union(&voters.outgoing).copied().collect();
         let (mut out, mut here) = (Vec::new(), Vec::new());
         for voter in all {
-            let host = self.voter_hosts.get(&voter).copied();
+            let host = self.mesh.voter_hosts().get(&voter).copied();
             match host.filter(|host| self.is_in_reach(*host)) {
                 Some(host) => here.push(host),
                 None => {
-                    let heard_at = host.and_then(|host| self.liveness.last_heard(host));
+                    let heard_at = host.and_then(|host| self.mesh.last_heard(host));
                     out.push(OutOfReach { host, voter, heard_at });
                 }
             }
@@ -192,7 +192,7 @@ impl Node {
     }
 
     fn is_in_reach(&self, host: HostId) -> bool {
-        host == self.config.host || self.liveness.is_heard(host)
+        host == self.config.host || self.mesh.hears(host)
     }
 
     /// While the voters change, both sets must agree, so nothing is committed without a
@@ -200,7 +200,7 @@ impl Node {
     fn refuse_if_there_is_a_majority(&self) -> Result<(), NotRecovered> {
         let voters = self.ledger.voters();
         let is_here = |voter: &&VoterId| {
-            self.voter_hosts.get(voter).is_some_and(|host| self.is_in_reach(*host))
+            self.mesh.voter_hosts().get(voter).is_some_and(|host| self.is_in_reach(*host))
                 || **voter == self.own.meta.voter
         };
         let up = |set: &BTreeSet<VoterId>| set.iter().filter(is_here).count();
@@ -217,7 +217,7 @@ impl Node {
     /// acknowledged entries that any reachable host has.
     fn refuse_if_another_has_more(&self) -> Result<(), NotRecovered> {
         let own = self.ledger.last();
-        let reachable = self.heard.iter().filter(|(host, _)| self.liveness.is_heard(**host));
+        let reachable = self.mesh.reports().iter().filter(|(host, _)| self.mesh.hears(**host));
         let furthest = reachable.map(|(host, heard)| (heard.last, *host)).max();
         match furthest {
             Some(((term, theirs), host)) if (term, theirs) > own => {
@@ -260,7 +260,7 @@ impl Node {
     /// Checks that a recovery is the next one in the history that this host follows.
     fn check_epoch(&self, signed: &SignedRecovery) -> Result<(), NotRecovered> {
         let (of, epoch) = (signed.recovery().epoch, self.history().epoch);
-        let same_epoch = self.recoveries.followed().find(|known| known.recovery().epoch == of);
+        let same_epoch = self.own.recoveries.followed().find(|known| known.recovery().epoch == of);
         match same_epoch.filter(|known| *known != signed) {
             Some(known) => Err(NotRecovered::Contradicts { epoch: of, host: known.recovery().host }),
             None if of != epoch + 1 => Err(NotRecovered::Epoch { of, epoch }),
@@ -269,23 +269,23 @@ impl Node {
     }
 
     fn add_recovery(&mut self, signed: SignedRecovery, is_followed: bool, request: Option<RequestId>) {
-        self.recoveries.add(signed, is_followed);
-        self.recoveries.contradicting.clear();
+        self.own.recoveries.add(signed, is_followed);
+        self.own.recoveries.contradicting.clear();
         // Synced: a power loss must not bring back the old number or the old history.
-        let write = self.writes.add_identity(self.recoveries.to_change());
-        self.recoveries.unwritten = Some((write, request));
-        self.heard.clear();
-        (self.wanted, self.unconfirmed, self.hearsay, self.behind_since) = (None, None, None, None);
+        let write = self.writes.add_identity(self.own.recoveries.to_change());
+        self.own.recoveries.unwritten = Some((write, request));
+        self.mesh.forget_reports();
+        self.mesh.fetch.restart();
         self.proposals.duties.derived_from = None;
         // A pending one names the old number, and would bring it back.
         self.proposals.withdraw(|statement, _| matches!(statement, Statement::Report(Report::HostJoined(_))));
     }
 
     pub(super) fn on_recovery_written(&mut self, write: WriteId, now: Time) {
-        let Some((_, request)) = self.recoveries.unwritten.take_if(|(waits, _)| *waits <= write) else {
+        let Some((_, request)) = self.own.recoveries.unwritten.take_if(|(waits, _)| *waits <= write) else {
             return;
         };
-        self.recoveries.told = self.recoveries.history;
+        self.own.recoveries.told = self.own.recoveries.history;
         if let Some(request) = request {
             self.reply(request, Ok(Accepted::Done));
         }
@@ -300,14 +300,14 @@ impl Node {
         }
         let own = self.history();
         if history == own {
-            self.recoveries.contradicting.remove(&from);
+            self.own.recoveries.contradicting.remove(&from);
             return true;
         }
-        self.heard.remove(&from);
+        self.mesh.forget_report(from);
         if history.epoch == own.epoch {
             self.note_contradiction(from);
         } else if history.epoch < self.told_history().epoch && matches!(message, Message::Beacon(_)) {
-            let newer = self.recoveries.followed().filter(|known| known.recovery().epoch > history.epoch);
+            let newer = self.own.recoveries.followed().filter(|known| known.recovery().epoch > history.epoch);
             let newer = newer.cloned().collect();
             self.send(from, &Message::Recoveries(newer));
         }
@@ -315,7 +315,7 @@ impl Node {
     }
 
     fn note_contradiction(&mut self, from: HostId) {
-        if self.recoveries.contradicting.insert(from) {
+        if self.own.recoveries.contradicting.insert(from) {
             let epoch = self.history().epoch;
             tracing::error!(
                 %from,
@@ -333,7 +333,7 @@ impl Node {
             if self.own.halted.is_some() {
                 return;
             }
-            if self.recoveries.known.iter().any(|known| known.signed == signed) {
+            if self.own.recoveries.known.iter().any(|known| known.signed == signed) {
                 continue;
             }
             if let Err(why) = self.take_recovery(signed, now) {
@@ -370,7 +370,7 @@ impl Node {
     /// Returns the host from which the mesh continues, until this host has folded the
     /// recovery. The recovery key vouches for that host.
     pub(super) fn recovering_host(&self) -> Option<HostId> {
-        let last = self.recoveries.followed().next_back()?.recovery();
+        let last = self.own.recoveries.followed().next_back()?.recovery();
         let is_folded = self.state.recoveries().any(|folded| folded.epoch == last.epoch);
         (!is_folded).then_some(last.host)
     }
@@ -379,7 +379,7 @@ impl Node {
     /// recovery in its log was verified before.
     pub(super) fn up_to_a_stranger_recovery(&self, mut entries: Vec<LogEntry>) -> Vec<LogEntry> {
         let is_proven = |entry: &LogEntry| match &entry.content {
-            Content::Recovered(signed) => self.recoveries.followed().any(|known| known == &**signed),
+            Content::Recovered(signed) => self.own.recoveries.followed().any(|known| known == &**signed),
             Content::Empty | Content::Entry(_) | Content::Voters(_) => true,
         };
         let proven = entries.iter().position(|entry| !is_proven(entry)).unwrap_or(entries.len());
@@ -396,6 +396,7 @@ impl Node {
         let entry = as_entry(signed);
         self.ledger.note_folded(logged);
         self.state.recover(logged.index, signed);
+        self.mesh.note_all_changed();
         self.time.ledger.note(entry.at, now);
         self.notice(logged.index, &entry);
         self.seal_if_due();
@@ -404,7 +405,7 @@ impl Node {
     /// Halts again after a restart, if this host holds committed entries that the recovered
     /// ledger lacks.
     pub(super) fn halt_if_superseded(&mut self) {
-        let Some(known) = self.recoveries.known.last().filter(|known| !known.is_followed) else { return };
+        let Some(known) = self.own.recoveries.known.last().filter(|known| !known.is_followed) else { return };
         let Recovery { base, epoch, .. } = *known.signed.recovery();
         let (index, _) = self.ledger.head();
         self.halt(Halt::Superseded { index, base, epoch });

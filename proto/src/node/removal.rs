@@ -14,18 +14,12 @@ use std::collections::BTreeSet;
 use super::proposals::GIVE_UP_AFTER;
 use super::{Node, Why};
 use crate::id::{HostId, VoterId};
-use crate::io::{Accepted, Output, Refusal, RequestId};
+use crate::io::{Accepted, Refusal, RequestId};
 use crate::ledger::Voters;
+use crate::mesh::MeshInput;
+use crate::mesh::departures::Departure;
 use crate::state::Removed;
 use crate::time::Time;
-
-/// A removal that is committed and not yet answered.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Farewell {
-    request: RequestId,
-    host: HostId,
-    since: Time,
-}
 
 impl Node {
     /// Returns what is remembered of this host, if it was taken out of the mesh.
@@ -64,25 +58,25 @@ impl Node {
 
     /// Answers the request once the host no longer votes.
     pub(super) fn see_off(&mut self, request: RequestId, host: HostId, now: Time) {
-        self.farewells.push(Farewell { request, host, since: now });
+        self.mesh.departures.add(Departure { request, host, since: now });
         self.time.deadlines.set_if_none(Why::Farewells, now + GIVE_UP_AFTER);
     }
 
     /// Answers the removals that are complete, and those that have waited for too
     /// long.
     pub(super) fn answer_farewells(&mut self, now: Time) {
-        for farewell in std::mem::take(&mut self.farewells) {
-            let Farewell { request, host, since } = farewell;
+        for departure in self.mesh.departures.take() {
+            let Departure { request, host, since } = departure;
             if self.is_gone(host) {
                 self.reply(request, Ok(Accepted::Done));
             } else if now.since(since) >= GIVE_UP_AFTER {
                 let (seconds, (voters_up, voters)) = (GIVE_UP_AFTER.as_secs(), self.voters_up());
                 self.reply(request, Err(Refusal::StillVotes { seconds, voters_up, voters }));
             } else {
-                self.farewells.push(farewell);
+                self.mesh.departures.add(departure);
             }
         }
-        let next = self.farewells.iter().map(|farewell| farewell.since + GIVE_UP_AFTER).min();
+        let next = self.mesh.departures.oldest().map(|since| since + GIVE_UP_AFTER);
         self.set_or_clear(Why::Farewells, next);
     }
 
@@ -90,7 +84,7 @@ impl Node {
     /// durably that it no longer votes.
     fn is_gone(&self, host: HostId) -> bool {
         let is_out = self.state.removed(host).is_none_or(|removed| !self.ledger.voters().has(removed.voter));
-        is_out && self.most_voters_know() && (host != self.config.host || self.retired)
+        is_out && self.most_voters_know() && (host != self.config.host || self.mesh.is_retired())
     }
 
     /// Returns true if most voters know of the last change of the voters, as far as
@@ -98,9 +92,9 @@ impl Node {
     fn most_voters_know(&self) -> bool {
         let since = self.ledger.voters_since();
         let Voters { voters, outgoing, .. } = self.ledger.voters();
-        let knows = |voter: &&VoterId| match self.voter_hosts.get(voter) {
+        let knows = |voter: &&VoterId| match self.mesh.voter_hosts().get(voter) {
             Some(host) if *host == self.config.host => self.told_head().0 >= since,
-            Some(host) => self.heard.get(host).is_some_and(|heard| heard.index >= since),
+            Some(host) => self.mesh.reports().get(host).is_some_and(|heard| heard.index >= since),
             None => false,
         };
         // While voters hand over, an election needs a majority of both sets.
@@ -111,15 +105,12 @@ impl Node {
     /// Lets this host leave, if it was taken out, does not vote, and most voters
     /// know that.
     pub(super) fn retire(&mut self, now: Time) {
-        if self.retired || self.removed().is_none() || self.is_needed() || !self.most_voters_know() {
+        if self.mesh.is_retired() || self.removed().is_none() || self.is_needed() || !self.most_voters_know()
+        {
             return;
         }
         tracing::warn!("this host was taken out of the mesh, and has taken its leave");
-        self.retired = true;
-        self.derive_members(now);
-        for host in self.liveness.connections() {
-            self.outputs.push_back(Output::Disconnect { host });
-        }
+        self.tell_mesh(MeshInput::Retired, now);
     }
 }
 

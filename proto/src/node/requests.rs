@@ -53,7 +53,7 @@ impl Node {
         if self.ledger.is_empty() {
             return Err(Refusal::NotJoined("no neighbour has answered yet".into()));
         }
-        if self.proposals.requests() + self.farewells.len() >= REQUESTS_MAX {
+        if self.proposals.requests() + self.mesh.departures.len() >= REQUESTS_MAX {
             return Err(Refusal::Limit { what: "requests at a time".into(), limit: REQUESTS_MAX as u64 });
         }
         let intent = match request {

@@ -1,7 +1,7 @@
 //! Settling, after every input: carries what one part has found out to the others,
 //! until no part has anything new to say.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::duties;
@@ -12,8 +12,9 @@ use crate::id::HostId;
 use crate::io::{Notice, Output, Refusal};
 use crate::ledger::{Committed, Content, LogEntry, Snapshot, TICK};
 use crate::mesh::liveness::Judgement;
+use crate::mesh::{Contact, MeshInput};
 use crate::state::{Host, State};
-use crate::statement::{Finding, Report, Statement};
+use crate::statement::{Finding, Intent, Report, Statement};
 use crate::time::Time;
 use crate::wire::Message;
 
@@ -47,11 +48,7 @@ impl Node {
             match why {
                 Why::Tick => self.ledger.tick(),
                 Why::Beacon => self.beacon_all(now),
-                Why::Silence => {
-                    if self.liveness.expire(now) {
-                        self.beacon_all(now);
-                    }
-                }
+                Why::Silence => self.tell_mesh(MeshInput::SilenceDue, now),
                 Why::Proposals => {
                     for pending in self.proposals.expired(now) {
                         self.give_up(pending);
@@ -104,7 +101,7 @@ impl Node {
     /// would not believe it from neighbours. A host that misses this hears of the
     /// index in the next beacon.
     fn announce(&mut self, committed: &[Committed]) {
-        let all_vote = self.members.len() <= self.ledger.voters().all().len();
+        let all_vote = self.mesh.members().len() <= self.ledger.voters().all().len();
         if !self.ledger.is_leader() || all_vote {
             return;
         }
@@ -120,7 +117,7 @@ impl Node {
             let votes = |host: &HostId| {
                 self.state.host(*host).is_some_and(|host| voters.contains(&host.record.voter))
             };
-            let followers = self.liveness.connections().into_iter().filter(|host| !votes(host)).collect();
+            let followers = self.mesh.neighbours().into_iter().filter(|host| !votes(host)).collect();
             self.tell(followers, &Message::Committed(entries));
         }
     }
@@ -160,10 +157,15 @@ impl Node {
         now: Time,
     ) {
         self.time.ledger.note(entry.at, now);
-        if let Statement::Report(Report::HostJoined(record)) = &entry.statement
-            && result.is_ok()
-        {
-            self.liveness.renewed(record.host, index, now);
+        match &entry.statement {
+            Statement::Report(Report::HostJoined(record)) => {
+                self.mesh.note_changed(record.host);
+                if result.is_ok() {
+                    self.tell_mesh(MeshInput::Announced { host: record.host, index }, now);
+                }
+            }
+            Statement::Intent(Intent::RemoveHost(host)) => self.mesh.note_changed(*host),
+            Statement::Intent(_) | Statement::Report(_) | Statement::Finding(_) => {}
         }
         self.notice(index, entry);
         match self.proposals.take(entry.proposal) {
@@ -191,7 +193,7 @@ impl Node {
             self.time.ledger.note(state.clock(), now);
             let before = std::mem::replace(&mut self.state, state);
             self.note_renewed(&before, now);
-            self.derived_at = None;
+            self.mesh.note_all_changed();
             // Proposals that the snapshot covers are folded already, with an
             // unknown result. To propose them again could undo what came after.
             let state = &self.state;
@@ -212,19 +214,20 @@ impl Node {
     /// snapshot covers.
     fn note_renewed(&mut self, before: &State, now: Time) {
         let index = self.state.index();
-        for Host { record, .. } in self.state.hosts().values() {
+        let is_new = |Host { record, .. }: &&Host| {
             let known = before.host(record.host).map(|host| host.record.incarnation);
-            if known.is_none_or(|known| known < record.incarnation) {
-                self.liveness.renewed(record.host, index, now);
-            }
+            known.is_none_or(|known| known < record.incarnation)
+        };
+        let announced: Vec<HostId> =
+            self.state.hosts().values().filter(is_new).map(|host| host.record.host).collect();
+        for host in announced {
+            self.tell_mesh(MeshInput::Announced { host, index }, now);
         }
     }
 
     pub(super) fn after_folding(&mut self, now: Time) {
-        let derived_of = Some((self.state.hosts_changed_at(), self.ledger.voters_since()));
-        if self.derived_at != derived_of {
-            self.derived_at = derived_of;
-            self.derive_members(now);
+        if self.mesh.read_ledger((self.state.hosts_changed_at(), self.ledger.voters_since())) {
+            self.update_mesh(now);
             self.look_for_other_starts();
         }
         for deployment in std::mem::take(&mut self.turns.to_prefetch) {
@@ -244,36 +247,43 @@ impl Node {
         self.state.host(self.config.host).is_some_and(|host| host.record.voter == self.own.meta.voter)
     }
 
-    pub(super) fn derive_members(&mut self, now: Time) {
-        let hosts = self.state.hosts();
-        let of_members =
-            hosts.values().map(|Host { record, .. }| (record.host, record.voter, &record.addresses));
-        let of_voters = self.still_voting().map(|(host, known)| (host, known.voter, &known.addresses));
-        let known: Vec<_> = of_members.chain(of_voters).collect();
-        let me = self.config.host;
-        let wanted = known.iter().filter(|(host, ..)| *host != me && !self.retired);
-        let wanted: BTreeMap<HostId, Vec<String>> =
-            wanted.map(|(host, _, addresses)| (*host, (*addresses).clone())).collect();
-        self.voter_hosts = known.iter().map(|(host, voter, _)| (*voter, *host)).collect();
-        for gone in self.neighbours.iter().filter(|host| !wanted.contains_key(host)) {
-            self.outputs.push_back(Output::Disconnect { host: *gone });
-            self.heard.remove(gone);
-            self.addresses.remove(gone);
+    /// Tells the mesh which hosts the ledger has now. Entries say which hosts they are about;
+    /// only if the ledger has forgotten or replaced a host besides, all are compared.
+    fn update_mesh(&mut self, now: Time) {
+        match self.mesh.take_changed() {
+            Some(changed) => self.update_contacts(changed, now),
+            None => self.update_all_contacts(now),
         }
-        for (host, addresses) in &wanted {
-            if self.addresses.get(host) != Some(addresses) {
-                self.addresses.insert(*host, addresses.clone());
-                self.outputs.push_back(Output::Connect { host: *host, addresses: addresses.clone() });
-            }
+        if self.mesh.members().len() != self.state.hosts().len() {
+            self.update_all_contacts(now);
         }
-        self.neighbours = wanted.into_keys().collect();
-        self.members = self.state.hosts().keys().copied().collect();
-        let others = self.members.iter().filter(|host| self.neighbours.contains(host)).copied().collect();
-        self.liveness.set_members(&others, now);
         if self.ledger.is_leader() && self.still_voting().next().is_some() {
             // A request waits for this.
             self.time.deadlines.set(Why::Voters, now);
         }
+    }
+
+    fn update_all_contacts(&mut self, now: Time) {
+        let known: BTreeSet<HostId> = self.state.hosts().keys().copied().chain(self.mesh.known()).collect();
+        self.update_contacts(known, now);
+    }
+
+    fn update_contacts(&mut self, mut changed: BTreeSet<HostId>, now: Time) {
+        changed.extend(self.mesh.former_members());
+        changed.extend(self.still_voting().map(|(host, _)| host));
+        let contacts = changed.into_iter().map(|host| (host, self.contact(host))).collect();
+        self.tell_mesh(MeshInput::Hosts(contacts), now);
+    }
+
+    /// Returns the host as the ledger has it: a member, or a removed host that still votes.
+    fn contact(&self, host: HostId) -> Option<Contact> {
+        if let Some(Host { record, .. }) = self.state.host(host) {
+            let (voter, addresses) = (record.voter, record.addresses.clone());
+            return Some(Contact { voter, addresses, is_member: true });
+        }
+        let removed = self.state.removed(host)?;
+        let (voter, addresses) = (removed.voter, removed.addresses.clone());
+        self.ledger.voters().has(voter).then_some(Contact { voter, addresses, is_member: false })
     }
 
     /// Proposes what this host must tell the ledger, and what it is its turn to
@@ -283,9 +293,6 @@ impl Node {
             return false;
         }
         let me = self.config.host;
-        if self.judged.0 != self.liveness.version() {
-            self.judged = (self.liveness.version(), self.liveness.judge(me, &self.members));
-        }
         let suspects = self.suspects();
         let mut statements = Vec::new();
         if self.is_to_announce_itself() {
@@ -303,10 +310,10 @@ impl Node {
         if may_say && self.tick_at(now).is_some_and(|at| at <= now) {
             statements.push(Finding::Tick.into());
         }
-        let of = (self.state.index(), self.liveness.version());
+        let of = (self.state.index(), self.mesh.version());
         if self.proposals.duties.derived_from != Some(of) {
             self.proposals.duties.derived_from = Some(of);
-            let (lacking, up) = (self.lacking(), self.up_hosts());
+            let (lacking, up) = (self.lacking(), self.mesh.up_hosts());
             self.proposals.duties.set(me, &up, lacking, now);
             self.take_posts(&up, now);
             self.withdraw_what_is_done(now);
@@ -333,7 +340,7 @@ impl Node {
         let timer = self.state.next_timer()?;
         let wait = match self.time.tick {
             Some((of, wait)) if of == timer => wait,
-            Some(_) | None => duties::tick_wait(self.config.host, self.members.len(), timer),
+            Some(_) | None => duties::tick_wait(self.config.host, self.mesh.members().len(), timer),
         };
         self.time.tick = Some((timer, wait));
         let clock = self.ledger_now(now);
@@ -372,7 +379,7 @@ impl Node {
         let due = self.state.due().into_iter().filter(is_spoken);
         let mut lacking: Vec<Statement> = due.map(Statement::from).collect();
         let me = self.config.host;
-        if let Some(alone) = self.state.host(me).filter(|_| self.members.len() == 1)
+        if let Some(alone) = self.state.host(me).filter(|_| self.mesh.members().len() == 1)
             && alone.down.is_some()
             && alone.twin.is_none()
         {
@@ -380,12 +387,11 @@ impl Node {
             // could see it up.
             lacking.push(Report::HostUp { host: me, incarnation: alone.record.incarnation }.into());
         }
-        let judged = &self.judged.1;
         // The fold would ignore it, so it would be proposed again and again.
         let may_accuse = !self.state.is_counted_out(me);
         for host in self.state.hosts().values().filter(|host| host.record.host != me) {
             let id = host.record.host;
-            let judgement = judged.get(&id).copied().unwrap_or(Judgement::Up);
+            let judgement = self.mesh.judgement(id);
             let incarnation = host.record.incarnation;
             match (host.down, judgement) {
                 (None, Judgement::Down) if may_accuse => {
@@ -403,14 +409,8 @@ impl Node {
     }
 
     fn sees(&self, host: HostId, incarnation: u64) -> bool {
-        self.liveness.is_heard(host)
-            && self.heard.get(&host).is_some_and(|heard| heard.incarnation == incarnation)
-    }
-
-    fn up_hosts(&self) -> Vec<HostId> {
-        let me = self.config.host;
-        let heard = self.liveness.all_heard();
-        self.members.iter().filter(|host| **host == me || heard.contains(host)).copied().collect()
+        self.mesh.hears(host)
+            && self.mesh.reports().get(&host).is_some_and(|heard| heard.incarnation == incarnation)
     }
 
     fn set_deadlines(&mut self, now: Time) {
@@ -420,7 +420,7 @@ impl Node {
             self.time.deadlines.clear(Why::Tick);
         }
         self.set_or_clear(Why::Health, self.health.next());
-        self.set_or_clear(Why::Silence, self.liveness.next_silence());
+        self.set_or_clear(Why::Silence, self.mesh.next_silence());
         self.set_or_clear(Why::Proposals, self.proposals.next());
         self.set_or_clear(Why::Duties, self.proposals.duties.next(now));
         self.set_or_clear(Why::Posts, self.next_post());

@@ -3,12 +3,17 @@
 
 use std::time::Duration;
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::entry::Index;
 use crate::entry::{Failure, HostRecord, ProposalId, TurnOutcome};
 use crate::group::{Group, Tag, TagFilter, TagSets};
 use crate::health::{HealthCheck, Probe, Viewpoint};
+use crate::id::DeploymentId;
 use crate::id::{Digest, GroupName, MeshId};
 use crate::io::{Accepted, DeployRequest, Refusal, Reply, Request, RequestId};
+use crate::lifecycle::LifecycleEvent;
 use crate::policy::Policy;
 use crate::revision::Revision;
 use crate::rollout::{Blocker, DeploymentStatus, Rollout, Stage};

@@ -90,8 +90,8 @@ impl Node {
     /// there is one.
     pub(super) fn hand_over(&mut self) -> bool {
         let is_there = |voter: &VoterId| {
-            let host = self.voter_hosts.get(voter).filter(|host| self.members.contains(host));
-            host.is_some_and(|host| self.liveness.is_heard(*host))
+            let host = self.mesh.voter_hosts().get(voter).filter(|host| self.mesh.members().contains(host));
+            host.is_some_and(|host| self.mesh.hears(*host))
         };
         let heirs = self.ledger.voters().voters.iter().copied().filter(is_there);
         let heir = heirs.max_by_key(|voter| self.ledger.matched(*voter));
@@ -111,12 +111,12 @@ impl Node {
         let voters = self.ledger.voters();
         let mut tellers = self.voters_known();
         if tellers.is_empty() {
-            tellers = self.heard.keys().copied().collect();
+            tellers = self.mesh.reports().keys().copied().collect();
         }
         let told = tellers
             .iter()
-            .filter(|host| self.liveness.is_heard(**host))
-            .filter_map(|host| self.heard.get(host)?.leader)
+            .filter(|host| self.mesh.hears(**host))
+            .filter_map(|host| self.mesh.reports().get(host)?.leader)
             .filter(|leader| voters.voters.is_empty() || voters.has(*leader));
         let mut named: BTreeMap<VoterId, usize> = BTreeMap::new();
         told.for_each(|leader| *named.entry(leader).or_default() += 1);
@@ -135,7 +135,7 @@ impl Node {
     fn reached(&self, voters: &BTreeSet<VoterId>) -> (u32, u32) {
         let is_there = |voter: &&VoterId| {
             **voter == self.own.meta.voter
-                || self.voter_hosts.get(voter).is_some_and(|host| self.liveness.is_heard(*host))
+                || self.mesh.voter_hosts().get(voter).is_some_and(|host| self.mesh.hears(*host))
         };
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         (number(voters.iter().filter(is_there).count()), number(voters.len()))

@@ -8,19 +8,15 @@
 //! its key.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use rand::RngExt;
 
 use super::Node;
 use crate::id::HostId;
-use crate::io::Output;
+use crate::mesh::MeshInput;
 use crate::time::Time;
 use crate::wire::Message;
 
-/// The time between two questions, and the time without a leader before the first:
-/// dials to the last addresses take seconds to fail.
-const ASK_EVERY: Duration = Duration::from_secs(10);
 /// Hosts in one question: all voters, the outgoing voters, and some other members, of
 /// which two can confirm what they both tell.
 const HOSTS_MAX: usize = 32;
@@ -32,38 +28,31 @@ const ADDRESSES_MAX: usize = 8;
 /// The longest address that is taken: twice the longest DNS name.
 const ADDRESS_BYTES_MAX: usize = 512;
 
-/// How long a host knows no leader before it says so: several elections in a row.
-const LEADERLESS_TOLD_AFTER: Duration = Duration::from_secs(10);
-
 impl Node {
     /// Notes whether a leader is known, once with every beacon.
     pub(super) fn note_leader(&mut self, now: Time) {
-        self.leaderless_since = match self.leader() {
-            Some(_) => None,
-            None => self.leaderless_since.or(Some(now)),
-        };
+        let is_known = self.leader().is_some();
+        self.mesh.whereabouts.note_leader(is_known, now);
     }
 
     /// Returns since when this host has known no leader, if that is longer than any
     /// election takes. Voters that halted, or whose disks hang, are still heard, so this
     /// can be so although a majority is in reach.
     pub fn leaderless_since(&self) -> Option<Time> {
-        self.leaderless_since.filter(|since| self.time.handled_at.since(*since) >= LEADERLESS_TOLD_AFTER)
+        self.mesh.whereabouts.leaderless_since(self.time.handled_at)
     }
 
     /// Returns true if no voter has helped this host, or nobody has led, for too long.
     fn is_lost(&self, now: Time) -> bool {
-        self.is_orphaned(now) || self.leaderless_since.is_some_and(|since| now.since(since) >= ASK_EVERY)
+        self.is_orphaned(now) || self.mesh.whereabouts.is_leaderless(now)
     }
 
     /// Asks some neighbours for the addresses of hosts that this one does not reach.
     pub(super) fn ask_where_others_are(&mut self, now: Time) {
-        let asked_lately = self.asked_where.is_some_and(|asked| now.since(asked) < ASK_EVERY);
-        if asked_lately || !self.is_lost(now) {
+        if !self.is_lost(now) || !self.mesh.whereabouts.ask(now) {
             return;
         }
-        self.asked_where = Some(now);
-        let heard: Vec<HostId> = self.liveness.all_heard().into_iter().collect();
+        let heard: Vec<HostId> = self.mesh.all_heard().into_iter().collect();
         let first = self.own.rng.random_range(0..heard.len().max(1));
         let neighbours = heard.len().min(NEIGHBOURS_MAX);
         let asked: BTreeSet<HostId> = heard.iter().cycle().skip(first).take(neighbours).copied().collect();
@@ -76,15 +65,15 @@ impl Node {
     /// Hosts without a connection: the voters first, then members from a random one on.
     fn unreached(&mut self) -> Vec<HostId> {
         let voters = self.voters_known();
-        let first = self.own.rng.random_range(0..self.members.len().max(1));
-        let members = self.members.iter().cycle().skip(first).take(self.members.len());
+        let first = self.own.rng.random_range(0..self.mesh.members().len().max(1));
+        let members = self.mesh.members().iter().cycle().skip(first).take(self.mesh.members().len());
         let others = members.filter(|host| !voters.contains(*host));
         let all = voters.iter().chain(others).copied();
         all.filter(|host| !self.is_reached(*host)).take(HOSTS_MAX).collect()
     }
 
     fn is_reached(&self, host: HostId) -> bool {
-        host == self.config.host || self.liveness.is_connected(host)
+        host == self.config.host || self.mesh.is_neighbour(host)
     }
 
     /// Tells a neighbour this host's addresses, if the ledger has others.
@@ -98,7 +87,7 @@ impl Node {
 
     pub(super) fn on_where_are(&mut self, from: HostId, hosts: &[HostId]) {
         let place = |host: &HostId| {
-            let told = self.moved.get(host).map(Vec::as_slice);
+            let told = self.mesh.whereabouts.of(*host);
             Some((*host, told.or_else(|| self.addresses_of(*host))?.to_vec()))
         };
         let places: Vec<(HostId, Vec<String>)> = hosts.iter().take(HOSTS_MAX).filter_map(place).collect();
@@ -119,30 +108,27 @@ impl Node {
     /// Remembers the addresses that a member tells of itself, and dials those of
     /// others as long as this host needs help.
     pub(super) fn on_places(&mut self, from: HostId, places: Vec<(HostId, Vec<String>)>, now: Time) {
-        self.moved.retain(|host, _| self.members.contains(host));
+        self.mesh.forget_moves_of_strangers();
         let is_lost = self.is_lost(now);
         for (host, told) in places.into_iter().take(HOSTS_MAX) {
             let told = told.into_iter().filter(|address| address.len() <= ADDRESS_BYTES_MAX);
             let told: Vec<String> = told.take(ADDRESSES_MAX).collect();
-            if host == from && self.members.contains(&host) {
-                self.moved.insert(host, told);
+            if host == from && self.mesh.members().contains(&host) {
+                self.mesh.whereabouts.note(host, told);
             } else if is_lost && !self.is_reached(host) {
-                self.dial_too(host, told);
+                self.dial_too(host, told, now);
             }
         }
     }
 
     /// Dials a known host at these addresses and at those in the ledger: the neighbour
     /// that told them may be wrong.
-    fn dial_too(&mut self, host: HostId, mut addresses: Vec<String>) {
-        if !self.members.contains(&host) && !self.voters_known().contains(&host) {
+    fn dial_too(&mut self, host: HostId, mut addresses: Vec<String>, now: Time) {
+        if !self.mesh.members().contains(&host) && !self.voters_known().contains(&host) {
             return;
         }
         addresses.extend(self.addresses_of(host).into_iter().flatten().cloned());
-        if self.addresses.get(&host) != Some(&addresses) {
-            self.addresses.insert(host, addresses.clone());
-            self.outputs.push_back(Output::Connect { host, addresses });
-        }
+        self.tell_mesh(MeshInput::Moved { host, addresses }, now);
     }
 }
 

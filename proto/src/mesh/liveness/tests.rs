@@ -125,7 +125,7 @@ fn who_is_there_again_is_not_accused_by_what_was_lost_before() {
     let now = Time::from_micros(1_000_000_000);
     let members: BTreeSet<HostId> = (0..5).map(host).collect();
     let mut liveness = Liveness::default();
-    liveness.set_members(&members.iter().filter(|member| **member != host(0)).copied().collect(), now);
+    members.iter().filter(|member| **member != host(0)).for_each(|member| liveness.add_member(*member, now));
     let all_have_lost_it = |liveness: &mut Liveness, index| {
         (2..5).for_each(|observer| liveness.told(host(observer), index, [host(1)].into()));
     };
@@ -158,9 +158,9 @@ fn silence_on_an_open_connection_is_loss_after_three_seconds() {
 /// Checks hosts 0..`hosts` as host 0 sees them, which hears `heard`; `lost[i]` is
 /// what `heard[i]` has lost.
 fn check_unheard(hosts: u8, heard: &[u8], lost: &[&[u8]], expected: &[u8]) {
-    let (members, now) = ((0..hosts).map(host).collect(), Time::from_micros(1));
+    let now = Time::from_micros(1);
     let mut liveness = Liveness::default();
-    liveness.set_members(&members, now);
+    (0..hosts).for_each(|member| liveness.add_member(host(member), now));
     for (observer, lost) in heard.iter().zip(lost) {
         liveness.connected(host(*observer), now);
         liveness.told(host(*observer), 0, lost.iter().copied().map(host).collect());

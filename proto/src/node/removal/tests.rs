@@ -1,3 +1,4 @@
+use crate::io::Output;
 use std::time::Duration;
 
 use super::super::tests::Mesh;
@@ -66,8 +67,8 @@ fn a_host_that_was_taken_out_says_so_and_closes_its_connections() {
     let mut mesh = taken_out(4, 3, 0);
     mesh.run(Duration::from_secs(3));
     let node = &mesh.nodes[&host(3)];
-    assert!(node.removed().is_some() && !node.is_voting() && node.retired);
-    assert_eq!(node.neighbours, [].into());
+    assert!(node.removed().is_some() && !node.is_voting() && node.mesh.is_retired());
+    assert_eq!(node.mesh.dialled(), [].into());
     let at = node.removed().expect("looked at above").at;
     let refusal = Err(Refusal::Removed { at });
     assert_eq!(mesh.request(3, Request::Intent(Intent::RemoveHost(host(0)))), refusal);
@@ -118,7 +119,7 @@ fn while_voters_hand_over_most_of_both_sets_must_know() {
     assert_eq!((node.ledger.voters().voters.len(), node.ledger.voters().outgoing.len()), (3, 5));
     for (known, most_know) in [(0, false), (1, false), (2, false), (3, true)] {
         for host in &voting[..known] {
-            node.heard.get_mut(host).expect("it was heard").index = index;
+            node.mesh.reports_mut().get_mut(host).expect("it was heard").index = index;
         }
         assert_eq!(node.most_voters_know(), most_know, "{known} of five, which are among the three");
     }

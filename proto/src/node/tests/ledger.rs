@@ -121,7 +121,8 @@ fn what_a_snapshot_says_was_done_is_answered_so() {
     assert_eq!(mesh.replies, [Ok(Accepted::Done), Ok(Accepted::Done)]);
     let node = mesh.nodes.get_mut(&deaf).expect("a node");
     let accusation = BTreeSet::from([renewed]);
-    node.liveness.told(HostId::from_public_key([1; 32]), 1, accusation);
+    let observer = HostId::from_public_key([1; 32]);
+    node.tell_mesh(MeshInput::Lost { observer, index: 1, lost: accusation }, mesh.now);
     node.handle(Input::Wake, mesh.now);
     assert!(!node.mesh().suspects.contains(&renewed), "what was said of its start before is stale");
 }
@@ -136,7 +137,7 @@ fn what_followers_repeat_of_a_leader_is_not_believed() {
     let node = mesh.nodes.get_mut(&one).expect("a node");
     let leader = node.leader();
     let claimed = node.own.meta.voter;
-    for (host, heard) in &mut node.heard {
+    for (host, heard) in node.mesh.reports_mut() {
         heard.leader = if *host == other { Some(claimed) } else { None };
     }
     assert!(leader.is_some());
@@ -194,7 +195,10 @@ fn a_node_whose_store_ends_with_a_snapshot_knows_the_mesh_at_once() {
     assert_eq!(restored.snapshot.index, restored.commit);
     let fence = Some(Fence::of(&stored));
     let again = Node::start(config, Stored { contents: stored, fence }, now).expect("it starts");
-    assert_eq!((again.mesh().voters, again.members), (BTreeSet::from([node.host()]), [node.host()].into()));
+    assert_eq!(
+        (again.mesh().voters, again.mesh.members().clone()),
+        (BTreeSet::from([node.host()]), [node.host()].into())
+    );
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn a_false_snapshot_takes_no_follower_over() {
     for is_asked in [false, true] {
         let now = mesh.now;
         let node = mesh.nodes.get_mut(&follower).expect("a node");
-        node.wanted = is_asked.then_some((liar, now));
+        node.mesh.fetch.asked_for_test(is_asked.then_some((liar, now)), None);
         mesh.hear(follower, liar, &message);
         mesh.hear(follower, liar, &Message::Confirmed { index, seal: [1; 32] });
         mesh.run(Duration::from_millis(100));
@@ -247,7 +247,7 @@ fn one_member_does_not_set_the_clock_of_a_host_that_has_just_started() {
     let node = mesh.nodes.get_mut(&starter).expect("a node");
     node.time.ledger = super::super::ledger_clock::LedgerClock::new(node.state.clock(), now);
     node.time.started = now;
-    node.heard.clear();
+    node.mesh.forget_reports();
     let (index, hash) = node.ledger.head();
     let far = truth + Duration::from_secs(1 << 30);
     let beacon = Beacon {

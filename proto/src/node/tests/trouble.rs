@@ -21,7 +21,7 @@ fn what_a_host_has_to_say_goes_around_a_link_that_is_silent() {
     let follower = (0..4).map(host).find(|host| !mesh.nodes[host].ledger.is_voting()).expect("three vote");
     mesh.cut.insert((follower, leader));
     mesh.run(Duration::from_secs(4));
-    assert!(mesh.nodes[&follower].liveness.is_connected(leader), "nobody has closed the connection");
+    assert!(mesh.nodes[&follower].mesh.is_neighbour(leader), "nobody has closed the connection");
     let group = Request::Intent(Intent::SetGroup(Group::new(
         "hello/prod".parse().expect("a name"),
         TagSets(vec![vec![TagFilter::parse("role=web").expect("a filter")]]),

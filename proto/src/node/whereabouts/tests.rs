@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use super::super::tests::{Mesh, config};
 use super::*;
 use crate::config::Config;
+use crate::mesh::moves::ASK_EVERY;
 use crate::wire;
 
 const NEW: &str = "/ip4/10.9.9.9/tcp/1";
@@ -10,7 +13,7 @@ fn host(number: u8) -> HostId {
 }
 
 fn places_of(mesh: &Mesh, of: u8, host: HostId) -> &[String] {
-    &mesh.nodes[&self::host(of)].addresses[&host]
+    mesh.nodes[&self::host(of)].mesh.addresses_dialled(host)
 }
 
 /// Three hosts, of which the first alone votes.
@@ -67,6 +70,6 @@ fn voters_that_move_at_once_find_each_other_by_a_neighbour_that_they_reach() {
         mesh.inputs.push_back((voter, crate::io::Input::Connected { host: follower }));
     }
     mesh.run(3 * ASK_EVERY);
-    assert_eq!(mesh.nodes[&a].addresses[&b].first().map(String::as_str), Some(NEW));
-    assert_eq!(mesh.nodes[&b].addresses[&a].first().map(String::as_str), Some(NEW));
+    assert_eq!(mesh.nodes[&a].mesh.addresses_dialled(b).first().map(String::as_str), Some(NEW));
+    assert_eq!(mesh.nodes[&b].mesh.addresses_dialled(a).first().map(String::as_str), Some(NEW));
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::super::tests::Mesh;
 use super::*;
 use crate::entry::Index;
@@ -73,7 +75,7 @@ fn replaced_by(count: u8) -> Mesh {
             mesh.inputs.push_back((host(of), Input::Disconnected { host: host(gone) }));
         }
     }
-    let strangers = |host: &HostId| !mesh.nodes[&self::host(STALE)].members.contains(host);
+    let strangers = |host: &HostId| !mesh.nodes[&self::host(STALE)].mesh.members().contains(host);
     assert!(mesh.nodes[&host(3)].voters_known().iter().all(strangers), "it knows no voter");
     mesh.cut.clear();
     mesh
@@ -163,8 +165,8 @@ fn a_snapshot_of_the_only_voter_that_is_left_is_taken_after_a_while() {
         mesh.hears_claim(STALE, 1, index);
         let node = mesh.nodes.get_mut(&host(STALE)).expect("its node");
         let since = now - alone_for;
-        (node.wanted, node.behind_since) = (Some((left, now)), Some(since));
-        node.helpers.only = Some(OnlyHelper { host: left, since, is_told: false });
+        node.mesh.fetch.asked_for_test(Some((left, now)), Some(since));
+        node.mesh.fetch.only_helper_for_test(left, since);
         mesh.hears(STALE, 1, &message);
         mesh.run(Duration::from_millis(1));
         assert_eq!(mesh.head(STALE) == index, is_taken, "after {alone_for:?}");
