@@ -42,6 +42,8 @@ use limit::Limited;
 pub(crate) use listen::ApiSocket;
 pub(crate) use peer::BY;
 use peer::Peer;
+#[cfg(test)]
+pub(crate) use progress::TOLD_EVERY;
 pub(crate) use progress::{ANSWER, AnswerEvent, PROGRESS};
 pub(crate) use read::{LogsView, RevisionView};
 pub(crate) use recovery::RecoverBody;

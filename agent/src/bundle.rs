@@ -6,6 +6,7 @@
 //! bundle on every host. An archive file is taken unchanged.
 
 pub(crate) mod cache;
+mod copies;
 pub(crate) mod download;
 pub(crate) mod exchange;
 pub(crate) mod fetcher;

@@ -15,10 +15,6 @@ use crate::log_page;
 use crate::telemetry::chain;
 use crate::transport::{AcceptedElsewhere, Handle};
 
-/// The number of hosts besides the submitter's that hold a bundle before its
-/// deployment is submitted: the submitter may die the moment after.
-pub(crate) const COPIES: usize = 2;
-
 /// A question as sent: JSON, because questions are rare and may get new fields.
 #[derive(Debug, Serialize, Deserialize)]
 enum Question {

@@ -1,24 +1,18 @@
 //! Assembles the parts of the agent and runs them.
 
 use std::io::ErrorKind::AddrInUse;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use futures::{StreamExt as _, stream};
 use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
 use proto::config::{Config, LOG_KEPT_DEFAULT};
-use proto::id::{Digest, GroupName, HostId};
-use proto::statement::ADDRESSES_MAX;
-use proto::time::LedgerTime;
+use proto::id::{GroupName, HostId};
 use rand::Rng as _;
 use tokio::net::TcpListener;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiSocket};
-use crate::backend::{Backend, BackendError, BackendErrorKind, LogPage, LogRequest};
+use crate::backend::{AgentParts, Backend, Outside};
 use crate::ballast::Ballast;
 use crate::bundle::store::Bundles;
 use crate::bundle::{Cache, exchange};
@@ -31,9 +25,8 @@ use crate::host::{Host, HostWork};
 use crate::host_side::{self, FetchFrom, HostSide};
 use crate::join::JoinError;
 use crate::mesh_key::{JoinToken, MeshKey};
-use crate::questions::{self, COPIES};
 use crate::transport::{self, Handle, TransportConfig};
-use crate::{identity, join, private, telemetry, view, watching};
+use crate::{founding, identity, join, private, questions, reachable, telemetry, watching};
 
 /// Runs the agent until SIGTERM or SIGINT tells it to stop.
 pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
@@ -98,12 +91,15 @@ pub(crate) async fn run(config: AgentConfig) -> anyhow::Result<()> {
     questions::serve(&transport, host_side.clone(), bundles.clone()).context("cannot answer other hosts")?;
 
     let stopping = CancellationToken::new();
-    let backend = Arc::new(backend(&config, node.clone(), &bundles, &host_side, ballast.clone()));
+    let parts =
+        AgentParts { bundles: bundles.clone(), host_side: host_side.clone(), ballast: ballast.clone() };
+    let (data_dir, outside) = (config.data_dir.clone(), Outside::Agent(Box::new(parts)));
+    let backend = Arc::new(Backend { node: node.clone(), data_dir, outside });
     let mut served = vec![tokio::spawn(api::serve_socket(listener, backend.clone(), stopping.clone()))];
     let names = config.http_hosts.clone();
     served.extend(tcp.map(|tcp| tokio::spawn(api::serve_tcp(tcp, backend, names, stopping.clone()))));
     tokio::spawn(watching::log_notices(node.clone(), clock.now().to_ledger(), config.data_dir.clone()));
-    tokio::spawn(forget_founding(node.clone(), founds_mark_in(&config.data_dir)));
+    tokio::spawn(founding::forget(node.clone(), founds_mark_in(&config.data_dir)));
 
     tracing::info!(%host, name = config.name, mesh = %mesh_key.id, api = %config.api.display(), "started");
     let stops = daemon::stop_signals().context("cannot hear signals")?;
@@ -131,7 +127,7 @@ fn node_config(
         name: config.name.clone(),
         tags: config.tags.clone(),
         zone: config.zone.clone(),
-        addresses: dialable(transport),
+        addresses: reachable::addresses(transport),
         founds: join::founds(&config.data_dir),
         seed: rand::rng().next_u64(),
         voters_max: config.voters,
@@ -149,23 +145,6 @@ fn node_config(
 fn fold_panics_on() -> Option<GroupName> {
     let named = || std::env::var("SKEIN_FOLD_PANICS_ON").ok()?.parse().ok();
     if cfg!(debug_assertions) { named() } else { None }
-}
-
-/// Returns the addresses at which other hosts can dial this one. Loopback addresses are included
-/// only if there are no others: on another machine they mean that machine itself.
-fn dialable(transport: &Handle) -> Vec<String> {
-    let all = transport.listening();
-    let is_loopback = |address: &&Multiaddr| match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
-        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
-        Some(_) | None => false,
-    };
-    let far: Vec<&Multiaddr> = all.iter().filter(|address| !is_loopback(address)).collect();
-    let told: Vec<&Multiaddr> = if far.is_empty() { all.iter().collect() } else { far };
-    // TCP first: bundles and frames cost less CPU there.
-    let (tcp, rest): (Vec<&Multiaddr>, Vec<&Multiaddr>) =
-        told.into_iter().partition(|address| address.iter().any(|part| matches!(part, Protocol::Tcp(_))));
-    tcp.into_iter().chain(rest).take(ADDRESSES_MAX).map(ToString::to_string).collect()
 }
 
 /// Returns the join token from the configuration; `None` if there is none, or none is needed.
@@ -203,161 +182,4 @@ fn dial_joined(config: &AgentConfig, transport: &Handle) {
     let is_reached = move || !reached.connected().is_empty();
     let why_not = move |address: &Multiaddr| asked.why_not(address);
     tokio::spawn(join::tell_if_alone(is_reached, why_not, told, join::ALONE_MAX));
-}
-
-fn backend(
-    config: &AgentConfig,
-    node: NodeHandle,
-    bundles: &Bundles,
-    host_side: &Arc<HostSide>,
-    ballast: Ballast,
-) -> Backend {
-    let (bringing, reading, transport) = (bundles.clone(), host_side.clone(), bundles.transport().clone());
-    let asked = node.clone();
-    Backend {
-        node,
-        data_dir: config.data_dir.clone(),
-        pack: Box::new(move |source, progress| {
-            let bundles = bringing.clone();
-            Box::pin(async move {
-                let brought = bundles.bring(source, progress).await?;
-                spread(&bundles, &brought.revision).await;
-                Ok(brought)
-            })
-        }),
-        take: {
-            let bundles = bundles.clone();
-            Box::new(move |upload| {
-                let bundles = bundles.clone();
-                Box::pin(async move {
-                    let brought = bundles.take(upload).await?;
-                    spread(&bundles, &brought.revision).await;
-                    Ok(brought)
-                })
-            })
-        },
-        have: {
-            let (transport, host_side) = (bundles.transport().clone(), host_side.clone());
-            Box::new(move |digest| Box::pin(have(transport.clone(), host_side.clone(), digest)))
-        },
-        addresses: {
-            let transport = bundles.transport().clone();
-            Box::new(move || dialable(&transport))
-        },
-        disk: Box::new(move || ballast.room().words()),
-        frames: {
-            let transport = bundles.transport().clone();
-            Box::new(move || transport.counts())
-        },
-        logs: Box::new(move |request| {
-            Box::pin(logs(asked.clone(), reading.clone(), transport.clone(), request))
-        }),
-    }
-}
-
-/// Gives copies of the bundle to other hosts, so that it survives the loss of this one. Up to
-/// [`COPIES`] hosts get a copy; a host without connections has nobody to give one to.
-async fn spread(bundles: &Bundles, revision: &proto::revision::Revision) {
-    let ask = |host| async move { (host, questions::hold(bundles.transport(), host, revision).await) };
-    // Ask as many hosts at once as copies are wanted, so that one that hangs does not delay the
-    // others.
-    let mut asked = stream::iter(bundles.transport().connected()).map(ask).buffer_unordered(COPIES);
-    let mut copies = 0;
-    while copies < COPIES
-        && let Some((host, held)) = asked.next().await
-    {
-        match held {
-            Ok(()) => copies += 1,
-            Err(error) => tracing::warn!(%host, error = error.message, "a host keeps no copy of the bundle"),
-        }
-    }
-}
-
-/// The number of hosts that are asked at the same time whether they have a bundle.
-const ASKED_AT_ONCE: usize = 16;
-
-async fn have(transport: Handle, host_side: Arc<HostSide>, digest: Digest) -> Result<bool, BackendError> {
-    if questions::own_have(&host_side, digest).await {
-        return Ok(true);
-    }
-    let ask = |host| questions::have(&transport, host, digest);
-    let mut answers = stream::iter(transport.connected()).map(ask).buffer_unordered(ASKED_AT_ONCE);
-    while let Some(has_it) = answers.next().await {
-        if has_it {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-async fn logs(
-    node: NodeHandle,
-    host_side: Arc<HostSide>,
-    transport: Handle,
-    request: LogRequest,
-) -> Result<LogPage, BackendError> {
-    let deployment = request.deployment;
-    let look = move |node: &proto::node::Node| {
-        let group = node.state().rollout(deployment).map(|rollout| rollout.submission.group.clone());
-        let name = view::name_of(node.state(), request.host);
-        let down = node.state().host(request.host).and_then(|known| known.down);
-        (node.host(), group, name, down)
-    };
-    let unavailable = |message: String| BackendError { kind: BackendErrorKind::Unavailable, message };
-    let (me, group, name, down) = node.read(look).await.map_err(|error| unavailable(error.to_string()))?;
-    let Some(group) = group else {
-        let message = format!("no deployment {deployment}");
-        return Err(BackendError { kind: BackendErrorKind::NotFound, message });
-    };
-    if request.host == me {
-        questions::own_log(&host_side, &group, request).await
-    } else {
-        let answer = questions::log_of(&transport, group, request).await;
-        answer.map_err(|error| away(error, request.host, &name, down))
-    }
-}
-
-/// Rewrites an error about another host for people, who know hosts by their names.
-fn away(error: BackendError, host: HostId, name: &str, down: Option<LedgerTime>) -> BackendError {
-    let is_away = error.kind == BackendErrorKind::Unavailable;
-    let message = match down.filter(|_| is_away) {
-        Some(since) => format!("{name} cannot be reached (Down since {})", view::written(since)),
-        None => error.message.replace(&host.to_string(), name),
-    };
-    BackendError { message, ..error }
-}
-
-/// Removes the founding mark once something is committed. A host begins its mesh's ledger only
-/// once: if its store is lost later, the mark must not make it begin another ledger.
-async fn forget_founding(node: NodeHandle, mark: PathBuf) {
-    let mut notices = node.watch();
-    while node.read(|node| node.state().index() <= 1).await == Ok(true) {
-        // A missed notice serves as well as one that arrived: something has happened.
-        if let Err(RecvError::Closed) = notices.recv().await {
-            return;
-        }
-    }
-    match std::fs::remove_file(&mark) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(mark = %mark.display(), %cause, "the founding mark stays: remove it by hand");
-        }
-        Ok(()) | Err(_) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_that_cannot_be_asked_is_named_as_people_know_it() {
-        let host = HostId::from_public_key([1; 32]);
-        let error = |kind| BackendError { kind, message: format!("no way to {host}") };
-        let told = |kind, down| away(error(kind), host, "web-5", down).message;
-        let down = Some(LedgerTime::from_millis(0));
-        let unavailable = BackendErrorKind::Unavailable;
-        assert_eq!(told(unavailable, down), "web-5 cannot be reached (Down since 1970-01-01T00:00:00.000Z)");
-        assert_eq!(told(unavailable, None), "no way to web-5");
-        assert_eq!(told(BackendErrorKind::NotFound, down), "no way to web-5");
-    }
 }

@@ -5,6 +5,7 @@
 //! in `settle`, which runs after every input. It carries what one part has found
 //! out to the others, until no part has anything new to say.
 
+mod assignments;
 mod duties;
 mod exchange;
 mod fence;
@@ -12,10 +13,10 @@ mod following;
 mod footprint;
 mod halt;
 mod health;
+mod keepers;
 mod ledger_clock;
 pub mod lies;
 mod own;
-mod posts;
 mod progress;
 mod proposals;
 mod proposing;
@@ -59,6 +60,7 @@ use stored::read_journal;
 
 pub use fence::{Fence, Loss, Stored};
 pub use halt::Halt;
+pub use keepers::COPIES;
 pub use ledger_clock::{CLOCK_OFF_MAX, is_clock_off};
 pub use read::MeshView;
 pub(crate) use recovery::KnownRecovery;
@@ -88,7 +90,7 @@ enum Why {
     /// The leader must check the voters.
     Voters,
     /// An alarm must be read on this host, or a receiver told.
-    Posts,
+    Assignments,
     /// A probe is due, or should have been answered.
     Health,
     /// A request has waited long enough for a removed host to leave consensus.
@@ -105,7 +107,7 @@ pub struct Node {
     proposals: Proposals,
     alarms: Watch,
     deliveries: Deliveries,
-    places: posts::Places,
+    ranks: assignments::Ranks,
     turns: OwnTurns,
     tasks: tasks::Tasks,
     health: health::Health,
@@ -163,7 +165,7 @@ impl Node {
             proposals,
             alarms: Watch::default(),
             deliveries: Deliveries::default(),
-            places: posts::Places::default(),
+            ranks: assignments::Ranks::default(),
             turns: OwnTurns::restore(read_journal(&stored)?),
             tasks: tasks::Tasks::default(),
             health: health::Health::default(),

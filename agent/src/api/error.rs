@@ -71,10 +71,6 @@ impl ApiError {
         ApiError::new(StatusCode::CONFLICT, "REVISION_MISSING", message).refused()
     }
 
-    pub(super) fn impossible(code: &str, message: String) -> Self {
-        ApiError::new(StatusCode::CONFLICT, code, message).refused()
-    }
-
     pub(super) fn ours(message: String) -> Self {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
     }
@@ -88,7 +84,10 @@ impl IntoResponse for ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        let (code, message) = (refusal.code(), refusal.to_string());
+        let (code, mut message) = (refusal.code(), refusal.to_string());
+        if let Refusal::Stillborn(_) = &refusal {
+            message += "; `skein plan` says what would make it possible";
+        }
         let (status, is_policy) = judged(&refusal);
         let error = ApiError::new(status, code, message);
         if is_policy { error.refused() } else { error }
@@ -106,6 +105,7 @@ fn judged(refusal: &Refusal) -> (StatusCode, bool) {
         | Refusal::NothingToRollBackTo(_)
         | Refusal::GroupInUse { .. }
         | Refusal::AlarmActive { .. }
+        | Refusal::Stillborn(_)
         | Refusal::Frozen { .. }
         | Refusal::ImpossibleZoneMinimum { .. }
         | Refusal::NoZones { .. }

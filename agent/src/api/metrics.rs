@@ -20,8 +20,8 @@ type Gauges = Family<Labels, Gauge<u64, AtomicU64>>;
 pub(super) async fn metrics(State(shared): State<Shared>) -> Result<Response, ApiError> {
     let counts = shared.backend.node.read(view::counts).await?;
     let mut text = String::new();
-    let is_full = (shared.backend.disk)().is_some();
-    encode(&mut text, &registry(&counts, (shared.backend.frames)(), is_full))
+    let is_full = shared.backend.disk().is_some();
+    encode(&mut text, &registry(&counts, shared.backend.frames(), is_full))
         .map_err(|error| ApiError::ours(error.to_string()))?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, content_type)], text).into_response())

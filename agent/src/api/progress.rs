@@ -25,7 +25,7 @@ pub(crate) const PROGRESS: &str = "progress";
 /// The name of the last event; its data is an [`AnswerEvent`].
 pub(crate) const ANSWER: &str = "answer";
 /// The interval between two events of a download.
-pub(super) const TOLD_EVERY: Duration = Duration::from_millis(200);
+pub(crate) const TOLD_EVERY: Duration = Duration::from_millis(200);
 /// The longest answer, in bytes: the view of a deployment to 20,000 hosts.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 

@@ -87,10 +87,10 @@ impl TryFrom<String> for GroupText {
 
 pub(super) async fn status(State(shared): State<Shared>) -> Answer<StatusView> {
     let data_dir = shared.backend.data_dir.display().to_string();
-    let addresses = (shared.backend.addresses)();
+    let addresses = shared.backend.addresses();
     let look = move |node: &Node| Ok::<_, Refusal>(view::status(node, addresses, &data_dir));
     let mut status = seen(&shared, look).await?;
-    status.0.view.disk = (shared.backend.disk)();
+    status.0.view.disk = shared.backend.disk();
     Ok(status)
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn hosts(State(shared): State<Shared>, asked: Asked<OfGroup>) -
         move |node: &Node| known_group(node, group.as_ref()).map(|()| view::hosts(node, group.as_ref()));
     let mut hosts = seen_list(&shared, look).await?;
     for own in hosts.0.iter_mut().filter(|host| host.view.is_self) {
-        own.view.addresses = (shared.backend.addresses)();
+        own.view.addresses = shared.backend.addresses();
     }
     Ok(hosts)
 }
@@ -181,7 +181,7 @@ pub(super) async fn logs(
     let look = move |node: &Node| (turn_of(node, deployment, &host), Freshness::of(node));
     let (turn, freshness) = shared.backend.node.read(look).await?;
     let (host, name, is_final) = turn?;
-    let page = (shared.backend.logs)(LogRequest { deployment, host, event, from }).await?;
+    let page = shared.backend.logs(LogRequest { deployment, host, event, from }).await?;
     let view = LogsView {
         deployment: deployment.to_string(),
         host: host.to_string(),

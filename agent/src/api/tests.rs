@@ -3,18 +3,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use proto::config::Config;
-use proto::id::{Digest, GroupName, HostId, MeshId};
+use proto::id::{GroupName, HostId, MeshId};
 use proto::io::{Refusal, Request as Ask};
 use proto::node::{Node, Stored};
-use proto::revision::Revision;
 use proto::statement::Intent;
 use proto::time::Time;
 use serde_json::{Value, json};
 
-use super::progress::TOLD_EVERY;
 use super::*;
-use crate::backend::{BackendError, BackendErrorKind, Brought, LogPage};
-use crate::bundle::upload::Upload;
+use crate::backend::Outside;
+use crate::backend::stand_in::StandIn;
 use crate::client::{Client, ClientError, Pieces};
 use crate::command::{Command, NodeHandle};
 use crate::view::StatusView;
@@ -77,49 +75,13 @@ async fn agent() -> Agent {
         }
     });
     let directory = tempfile::tempdir().expect("a directory");
-    let backend = Backend {
-        node,
-        data_dir: directory.path().into(),
-        pack: Box::new(|source, progress| {
-            progress.tell(|far| far.bytes = 7);
-            Box::pin(async move {
-                // Lasts as long as a client may want to hear of the progress.
-                tokio::time::sleep(if source == "s3://b/slow" { 2 * TOLD_EVERY } else { Duration::ZERO })
-                    .await;
-                let message = format!("{source} holds no appspec.yml");
-                let is_unfit = source == "s3://b/unfit";
-                let kind = if is_unfit { BackendErrorKind::Unfit } else { BackendErrorKind::Invalid };
-                Err(BackendError { kind, message })
-            })
-        }),
-        take: Box::new(|upload| Box::pin(taken(upload))),
-        have: Box::new(|_| Box::pin(async { Ok(true) })),
-        addresses: Box::new(|| vec!["/ip4/127.0.0.1/tcp/9".into()]),
-        disk: Box::new(|| Some("disk full: `/var/lib/skein` has 3 MiB free".into())),
-        frames: Box::new(Default::default),
-        logs: Box::new(|request| {
-            Box::pin(async move { Ok(LogPage { text: String::new(), next: request.from }) })
-        }),
-    };
+    let backend =
+        Backend { node, data_dir: directory.path().into(), outside: Outside::Double(StandIn::Takes) };
     let path = directory.path().join("run/skein.sock");
     let (socket, listener) = ApiSocket::bind(&path, None).await.expect("bound");
     let stopping = CancellationToken::new();
     tokio::spawn(serve_socket(listener, Arc::new(backend), stopping.clone()));
     Agent { client: Client::new(path), stopping, directory, _socket: socket }
-}
-
-/// Counts the bytes received; does not even read a bundle that is announced as too large.
-async fn taken(mut upload: Upload) -> Result<Brought, BackendError> {
-    use futures::StreamExt as _;
-    let invalid = |message: String| BackendError { kind: BackendErrorKind::Invalid, message };
-    if upload.total.is_some_and(|total| total > 1_000_000) {
-        return Err(invalid("too large".into()));
-    }
-    let mut size = 0;
-    while let Some(piece) = upload.bytes.next().await {
-        size += piece.map_err(|error| invalid(format!("cut: {error}")))?.len() as u64;
-    }
-    Ok(Revision { digest: Digest([9; 32]), size, origin: upload.origin }.into())
 }
 
 fn pieces(pieces: usize) -> Pieces {
@@ -369,17 +331,8 @@ async fn tcp_only_answers_questions() {
             look(&owned);
         }
     });
-    let backend = Backend {
-        node,
-        data_dir: agent.directory.path().into(),
-        pack: Box::new(|_, _| panic!("nothing may be packed by way of TCP")),
-        take: Box::new(|_| panic!("nothing may be sent by way of TCP")),
-        have: Box::new(|_| Box::pin(async { Ok(true) })),
-        addresses: Box::new(|| vec!["/ip4/127.0.0.1/tcp/9".into()]),
-        disk: Box::new(|| Some("disk full: `/var/lib/skein` has 3 MiB free".into())),
-        frames: Box::new(Default::default),
-        logs: Box::new(|_| panic!("not asked for")),
-    };
+    let backend =
+        Backend { node, data_dir: agent.directory.path().into(), outside: Outside::Double(StandIn::Answers) };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("an address");
     let names = BTreeSet::from(["x".to_string()]);

@@ -23,7 +23,7 @@ pub(super) async fn push(
     request: Request,
 ) -> Result<(StatusCode, Json<RevisionView>), ApiError> {
     let Brought { revision, warnings } = match archive_body::of(&request)? {
-        Some(origin) => (shared.backend.take)(archive_body::archive(request, origin)).await?,
+        Some(origin) => shared.backend.take(archive_body::archive(request, origin)).await?,
         None => {
             let PushBody { source } = parse(Bytes::from_request(request, &()).await)?;
             bring(&shared, source, progress).await?
@@ -74,7 +74,7 @@ async fn revision_of(shared: &Shared, wanted: Wanted, progress: Progress) -> Res
         (Some(source), None) => bring(shared, source, progress).await,
         (None, Some(digest)) => {
             let digest: Digest = digest.parse()?;
-            let mut brought = (shared.backend.pack)(digest.to_string(), progress).await?;
+            let mut brought = shared.backend.bring(digest.to_string(), progress).await?;
             if let Some(origin) = origin {
                 brought.revision.origin = archive_body::origin(origin)?;
             }
@@ -99,5 +99,5 @@ async fn bring(shared: &Shared, source: String, progress: Progress) -> Result<Br
         );
         return Err(ApiError::invalid("LOCAL_PATH", message));
     }
-    Ok((shared.backend.pack)(source, progress).await?)
+    Ok(shared.backend.bring(source, progress).await?)
 }

@@ -1,7 +1,6 @@
 //! The operations that change something.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -13,7 +12,6 @@ use proto::io::{self, Accepted, DeployRequest, Refusal, Request};
 use proto::node::Node;
 use proto::policy::Policy;
 use proto::revision::Revision;
-use proto::rollout::Verdict;
 use proto::statement::Intent;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -208,10 +206,6 @@ pub(super) async fn deploy(
     let wanted = Wanted { source, digest, origin };
     let brought = wanted_revision(&shared, &group, &policy, wanted, progress).await?;
     let Brought { revision, warnings } = brought;
-    // A queued deployment begins in a group that may have changed by then.
-    if !queue {
-        refuse_stillborn(&shared, &group, &revision, &policy).await?;
-    }
     let own = shared.backend.node.read(Node::host).await?;
     let by = signed(&shared, who).await?;
     let policy = (!overrides.is_empty()).then_some(policy);
@@ -229,47 +223,6 @@ pub(super) async fn check(State(shared): State<Shared>, body: Body) -> Result<Js
     let name = group.clone();
     shared.backend.node.read(move |node| node.state().check_policy(&name, &policy)).await??;
     Ok(Json(serde_json::json!({ "group": group.to_string() })))
-}
-
-/// Refuses a deployment that would be over as soon as it begins, which would only
-/// add a failed deployment.
-async fn refuse_stillborn(
-    shared: &Shared,
-    group: &GroupName,
-    revision: &Revision,
-    policy: &Policy,
-) -> Result<(), ApiError> {
-    let request = DeployRequest {
-        group: group.clone(),
-        revision: revision.clone(),
-        policy: None,
-        description: String::new(),
-        holders: vec![],
-        queue: false,
-        by: String::new(),
-    };
-    let wish = io::submission(request, DeploymentId::derive(b"a look"), policy.clone());
-    let look = move |node: &Node| {
-        // A deployment that waits for a catch-up begins in a group that will have changed by then.
-        let known = node.state().group(&wish.group)?;
-        if known.catching_up.is_some() {
-            return None;
-        }
-        // Any other refusal comes from the submission itself.
-        node.state().check_intent(&Intent::Deploy(Box::new(wish.clone()))).ok()?;
-        node.state().forecast(wish, Duration::from_secs(1))
-    };
-    let Some(forecast) = shared.backend.node.read(look).await? else { return Ok(()) };
-    let stillborn = tokio::task::spawn_blocking(move || forecast.stillborn()).await;
-    match stillborn.ok().flatten() {
-        Some(Verdict::Failed(reason)) => {
-            let message = format!(
-                "it would fail before any host had its turn: {reason}; `skein plan` says what would make it possible"
-            );
-            Err(ApiError::impossible(reason.code.name(), message))
-        }
-        Some(Verdict::Succeeded | Verdict::Stopped(_)) | None => Ok(()),
-    }
 }
 
 pub(super) async fn rollback(
@@ -294,7 +247,7 @@ pub(super) async fn rollback(
         Ok::<_, ApiError>(node.way_back_to(&wanted, to)?)
     };
     let digest = shared.backend.node.read(look).await??.digest;
-    if !(shared.backend.have)(digest).await? {
+    if !shared.backend.have(digest).await? {
         return Err(ApiError::revision_missing(format!(
             "no host that can be reached has revision {digest} any more, packed or unpacked: `skein push SOURCE` \
              brings a bundle into the mesh"

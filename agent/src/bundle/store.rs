@@ -60,6 +60,10 @@ impl Bundles {
         self.fetcher.clone()
     }
 
+    pub(super) fn node(&self) -> &NodeHandle {
+        &self.node
+    }
+
     pub(crate) fn transport(&self) -> &Handle {
         &self.transport
     }

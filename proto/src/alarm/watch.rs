@@ -43,8 +43,9 @@ pub(crate) struct ToRead {
     /// The state of the alarm in this deployment, by the ledger; `None` if it was
     /// not read yet.
     pub(crate) said: Option<AlarmState>,
-    /// The number of hosts before this one in line; `None` if it is not in line.
-    pub(crate) place: Option<u32>,
+    /// The time that this host leaves the alarm to the hosts before it; `None` if it
+    /// does not read it.
+    pub(crate) waits: Option<Duration>,
 }
 
 /// Something that the watch asks the node to do.
@@ -171,13 +172,17 @@ impl Watching {
     /// Returns when this host reads the alarm. The first in line reads it. A host
     /// after it reads only if the ledger still knows nothing after enough time.
     fn next_at(&self) -> Option<Time> {
-        let place = self.to_read.place?;
-        if place == 0 {
+        let waits = self.to_read.waits?;
+        if waits.is_zero() {
             return Some(self.next);
         }
-        let patience = (self.to_read.alarm.timeout + UNREADABLE_RETRY) * UNREADABLE_TRIES + FIRST_SLACK;
-        self.to_read.said.is_none().then(|| self.next.max(self.since + patience * place))
+        self.to_read.said.is_none().then(|| self.next.max(self.since + waits))
     }
+}
+
+/// Returns how long each host waits for the one before it to read an alarm first.
+pub(crate) fn takeover_after(alarm: &Alarm) -> Duration {
+    (alarm.timeout + UNREADABLE_RETRY) * UNREADABLE_TRIES + FIRST_SLACK
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::id::{ConfigName, DeploymentId, Digest, GroupName, HostId, VoterId};
 use crate::node::Halt;
 use crate::policy::{InvalidPolicy, PREDEFINED};
 use crate::recovery::NotRecovered;
+use crate::rollout::Reason;
 use crate::statement::InvalidEntry;
 use crate::time::LedgerTime;
 
@@ -373,6 +374,10 @@ pub enum Refusal {
         /// The reason, and the person who gave it.
         detail: String,
     },
+    /// The deployment would be over before any host had its turn, which would only
+    /// add a failed deployment.
+    #[error("it would fail before any host had its turn: {0}")]
+    Stillborn(Box<Reason>),
     /// The group is frozen, so nothing new may begin.
     #[error(
         "group {group} is frozen until {until} by {by}{}: wait, or end it with `skein unfreeze {group}`; \
@@ -440,6 +445,7 @@ impl Refusal {
             Refusal::GroupInUse { .. } => ("GROUP_IN_USE", vec![]),
             Refusal::UnknownAlarm { .. } => ("UNKNOWN_ALARM", vec![]),
             Refusal::AlarmActive { since, .. } => ("ALARM_ACTIVE", vec![("since_ms", since.as_millis())]),
+            Refusal::Stillborn(reason) => (reason.code.name(), vec![]),
             Refusal::Frozen { until, .. } => ("FROZEN", vec![("until_ms", until.as_millis())]),
             Refusal::NotAFreeze { .. } => ("INVALID_TIME", vec![]),
             Refusal::UnknownHost(_) => ("UNKNOWN_HOST", vec![]),

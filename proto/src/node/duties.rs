@@ -87,17 +87,24 @@ pub(super) fn tick_wait(me: HostId, hosts: usize, timer: LedgerTime) -> Duration
 }
 
 fn wait(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> Duration {
-    STAGGER * u32::try_from(place_in_line(me, hosts, key).min(LINE_MAX)).unwrap_or(u32::MAX)
+    STAGGER * u32::try_from(rank(me, hosts, key).min(LINE_MAX)).unwrap_or(u32::MAX)
 }
 
-/// Returns the number of hosts before this one in the line of a duty.
-pub(super) fn place_in_line(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> usize {
-    let place = |host: &HostId| {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(key);
-        hasher.update(host.public_key());
-        *hasher.finalize().as_bytes()
-    };
-    let mine = place(&me);
-    hosts.iter().filter(|host| place(host) < mine).count()
+/// Returns the number of hosts before this one in the order of a key.
+pub(super) fn rank(me: HostId, hosts: &[HostId], key: &[u8; 32]) -> usize {
+    let mine = weight(&me, key);
+    hosts.iter().filter(|host| weight(host, key) < mine).count()
+}
+
+/// Returns the hosts in the order of a key.
+pub(super) fn by_rank(mut hosts: Vec<HostId>, key: &[u8; 32]) -> Vec<HostId> {
+    hosts.sort_by_cached_key(|host| weight(host, key));
+    hosts
+}
+
+fn weight(host: &HostId, key: &[u8; 32]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(key);
+    hasher.update(host.public_key());
+    *hasher.finalize().as_bytes()
 }

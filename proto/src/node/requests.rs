@@ -74,6 +74,11 @@ impl Node {
         };
         let statement = Statement::from(intent.fitted());
         self.state.check(self.config.host, &statement)?;
+        if let Statement::Intent(Intent::Deploy(submission)) = &statement
+            && let Some(reason) = self.state.stillborn(submission)
+        {
+            return Err(Refusal::Stillborn(Box::new(reason)));
+        }
         let size = statement.encode().len();
         if size > STATEMENT_BYTES_MAX {
             return Err(Refusal::Limit {

@@ -58,7 +58,7 @@ impl Node {
                 Why::Progress => self.publish_progress(),
                 Why::Voters => self.change_voters(now),
                 // The reasons for these are found by looking.
-                Why::Duties | Why::LedgerTimer | Why::Posts | Why::Health | Why::Farewells => {}
+                Why::Duties | Why::LedgerTimer | Why::Assignments | Why::Health | Why::Farewells => {}
             }
         }
     }
@@ -315,11 +315,11 @@ impl Node {
             self.proposals.duties.derived_from = Some(of);
             let (lacking, up) = (self.lacking(), self.mesh.up_hosts());
             self.proposals.duties.set(me, &up, lacking, now);
-            self.take_posts(&up, now);
+            self.take_assignments(now);
             self.withdraw_what_is_done(now);
         }
         statements.extend(self.proposals.duties.mine(now));
-        statements.extend(self.keep_posts(now));
+        statements.extend(self.work_assignments(now));
         for statement in statements {
             if !self.proposals.has(&statement) {
                 self.proposals.add(statement, None, now);
@@ -423,7 +423,7 @@ impl Node {
         self.set_or_clear(Why::Silence, self.mesh.next_silence());
         self.set_or_clear(Why::Proposals, self.proposals.next());
         self.set_or_clear(Why::Duties, self.proposals.duties.next(now));
-        self.set_or_clear(Why::Posts, self.next_post());
+        self.set_or_clear(Why::Assignments, self.next_assignment());
         // A tick that is due already was proposed, and the proposal has its own
         // deadline.
         let due = self.tick_at(now).filter(|at| *at > now);

@@ -23,6 +23,7 @@ use crate::task::{Task, TaskId, TaskResult};
 mod forgotten;
 mod halts;
 mod health;
+mod keeping;
 mod ledger;
 mod liars;
 mod recovery;

@@ -12,7 +12,9 @@ use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
 use crate::id::{DeploymentId, Digest, GroupName, HostId};
 use crate::io::Refusal;
 use crate::rollout::forecast::Forecast;
-use crate::rollout::{DeploymentStatus, Entrant, Health, Member, Part, Rollout, Stage, Standing};
+use crate::rollout::{
+    DeploymentStatus, Entrant, Health, Member, Part, Reason, Rollout, Stage, Standing, Verdict,
+};
 
 impl State {
     pub(super) fn check_stop(&self, deployment: DeploymentId) -> Result<(), Refusal> {
@@ -131,6 +133,21 @@ impl State {
         let targets = self.targets(&submission);
         let entrants = self.entrants(group, targets.as_ref());
         Some(Forecast::new(submission, entrants, turn))
+    }
+
+    /// Returns why a deployment would be over before any host had its turn; `None` if
+    /// it would not, or begins only in a group that may have changed by then.
+    pub(crate) fn stillborn(&self, submission: &Submission) -> Option<Reason> {
+        let group = self.groups.get(&submission.group)?;
+        // A rollback by hand is let through: it is an emergency, and tells more when it fails.
+        if submission.queue || submission.rollback_of.is_some() || group.catching_up.is_some() {
+            return None;
+        }
+        // The length of a turn does not matter before the first.
+        match self.forecast(submission.clone(), Duration::from_secs(1))?.stillborn()? {
+            Verdict::Failed(reason) => Some(reason),
+            Verdict::Succeeded | Verdict::Stopped(_) => None,
+        }
     }
 
     /// Returns the hosts that a deployment is for; `None` means all hosts of the

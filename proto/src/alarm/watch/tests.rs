@@ -16,7 +16,8 @@ fn to_read(place: u32, said: Option<AlarmState>) -> ToRead {
         timeout: Duration::from_secs(5),
         unreadable: OnUnreadable::Stop,
     };
-    ToRead { watched, alarm, said, place: Some(place) }
+    let waits = Some(takeover_after(&alarm) * place);
+    ToRead { watched, alarm, said, waits }
 }
 
 /// Begins the reading that is due, and ends it at once with this state.
