@@ -31,6 +31,7 @@ mod payload;
 mod react;
 mod repeats;
 mod rollback;
+mod rollouts;
 mod shortages;
 #[cfg(test)]
 mod testing;
@@ -45,99 +46,33 @@ use crate::id::{ConfigName, DeploymentId, GroupName, HostId};
 use crate::io::Refusal;
 use crate::policy::{DeploymentConfig, Policy};
 use crate::recovery::SignedRecovery;
-use crate::revision::Revision;
-use crate::rollout::{Rollout, Roster, Standing};
+use crate::rollout::Rollout;
 use crate::time::LedgerTime;
 
 pub use admission::check_shape;
+use deferrals::Deferrals;
 pub(crate) use encoded::NotAState;
+use groups::Groups;
 use hosts::Hosts;
+use repeats::Proposers;
+use rollouts::Rollouts;
+use shortages::Shortages;
 
 pub use alarms::Alarms;
 pub use configs::Configs;
 pub use freezes::{FREEZE_MAX, Freeze, Freezes};
 
-pub use catch_up::{ATTEMPTS_MAX, Behind, CatchUp, Cause, Tried};
+pub use catch_up::CatchUp;
 pub use deferrals::Deferral;
+pub use groups::{
+    ATTEMPTS_MAX, Behind, Cause, DEPLOYMENTS_KEPT, GOOD_KEPT, GROUPS_MAX, Good, GroupState, Tried,
+};
 pub use health::{Ailing, Checked, Checks, ChecksOf};
 pub use hosts::{HOSTS_MAX, Host, REMOVED_KEPT, Recovered, Removed, STARTS_KEPT, Twin};
 pub use in_service::InService;
 pub use notifications::Notifications;
 pub use repeats::{NUMBERS_KEPT, PROPOSERS_KEPT};
 pub use shortages::Short;
-
-/// The number of deployments that a group keeps. Older ones are dropped from the
-/// state (their entries may still be in the ledger). A deployment that is over
-/// costs about seven bytes for each host, and the messages of its first failures.
-pub const DEPLOYMENTS_KEPT: usize = 50;
-/// The number of good revisions of a group that can be rolled back to.
-pub const GOOD_KEPT: usize = 10;
-/// The most groups that a mesh may have.
-pub const GROUPS_MAX: usize = 5_000;
-
-/// A revision that a deployment brought a group to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Good {
-    /// The revision.
-    pub revision: Revision,
-    /// The deployment that brought it.
-    pub deployment: DeploymentId,
-    /// The time at which that deployment succeeded.
-    pub at: LedgerTime,
-}
-
-/// One group and its current situation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupState {
-    /// The definition of the group.
-    pub group: Group,
-    /// The standing of its hosts between deployments.
-    pub standing: BTreeMap<HostId, Standing>,
-    /// The deployment that runs now.
-    pub running: Option<DeploymentId>,
-    /// The deployment that waits behind it.
-    pub queued: Option<DeploymentId>,
-    /// The failed deployment that must be rolled back before anything else may run.
-    pub owes_rollback_of: Option<DeploymentId>,
-    /// The revisions that it was brought to, the newest last.
-    pub good: Vec<Good>,
-    /// Its deployments, the newest last.
-    pub deployments: Vec<DeploymentId>,
-    /// The deployment that now brings hosts which were behind to the last good
-    /// revision. It may run beside another.
-    pub catching_up: Option<DeploymentId>,
-    /// The number of such deployments so far.
-    pub catch_ups: u64,
-    /// Hosts that may have to be brought to the last good revision.
-    pub behind: BTreeMap<HostId, Behind>,
-    /// The hosts that its past deployments refer to.
-    roster: Roster,
-}
-
-impl GroupState {
-    /// Makes a group to which nothing was deployed yet.
-    fn new(group: Group) -> Self {
-        GroupState {
-            group,
-            standing: BTreeMap::new(),
-            running: None,
-            queued: None,
-            owes_rollback_of: None,
-            good: Vec::new(),
-            deployments: Vec::new(),
-            catching_up: None,
-            catch_ups: 0,
-            behind: BTreeMap::new(),
-            roster: Roster::default(),
-        }
-    }
-
-    /// Returns the deployments that have begun and are not over. There are at most
-    /// two: a person's or its rollback, and a catch-up beside it.
-    pub(crate) fn under_way(&self) -> Vec<DeploymentId> {
-        self.running.into_iter().chain(self.catching_up).collect()
-    }
-}
 
 /// A reason for which the fold waits for the ledger's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,8 +108,8 @@ pub struct State {
     index: Index,
     clock: LedgerTime,
     hosts: Hosts,
-    groups: BTreeMap<GroupName, GroupState>,
-    rollouts: BTreeMap<DeploymentId, Rollout>,
+    groups: Groups,
+    rollouts: Rollouts,
     timers: Deadlines<Timer, LedgerTime>,
     configs: Configs,
     checks: Checks,
@@ -183,11 +118,11 @@ pub struct State {
     notifications: Notifications,
     /// The proposals of each host that could undo other entries, as far as they are
     /// remembered.
-    proposers: BTreeMap<HostId, repeats::Proposer>,
+    proposers: Proposers,
     /// Hosts with a lease that defer their start.
-    deferrals: BTreeMap<(DeploymentId, HostId), Deferral>,
+    deferrals: Deferrals,
     /// Hosts whose disk lacks room for their turn to come.
-    shortages: BTreeMap<(DeploymentId, HostId), Short>,
+    shortages: Shortages,
     /// The version that the ledger says the mesh has moved to; 0 before version 6: see
     /// `mesh_version.rs`.
     version: u16,
@@ -258,7 +193,7 @@ impl State {
 
     /// Returns the groups.
     pub fn groups(&self) -> &BTreeMap<GroupName, GroupState> {
-        &self.groups
+        self.groups.all()
     }
 
     /// Returns one group.
@@ -312,18 +247,18 @@ impl State {
 
     /// Returns all deployments that are kept.
     pub fn rollouts(&self) -> &BTreeMap<DeploymentId, Rollout> {
-        &self.rollouts
+        self.rollouts.all()
     }
 
     /// Returns one deployment, if it is kept.
     pub fn rollout(&self, deployment: DeploymentId) -> Option<&Rollout> {
-        self.rollouts.get(&deployment)
+        self.rollouts.get(deployment)
     }
 
     /// Returns the deployments that run now, including catch-ups.
     pub fn running(&self) -> impl Iterator<Item = &Rollout> {
         let both = |group: &GroupState| [group.running, group.catching_up];
-        self.groups.values().flat_map(both).filter_map(|id| self.rollouts.get(&id?))
+        self.groups.values().flat_map(both).filter_map(|id| self.rollouts.get(id?))
     }
 
     /// Returns the hosts of a group, in the order of their names.
@@ -350,8 +285,7 @@ impl State {
     pub fn apply(&mut self, index: Index, entry: &Entry) -> Result<(), Refusal> {
         self.go_to(index, entry.at);
         let folded = self.fold(entry);
-        self.forget_deferrals();
-        self.forget_shortages();
+        self.forget_used();
         folded
     }
 
@@ -363,8 +297,14 @@ impl State {
         self.go_to(index, signed.recovery().at);
         let happened = self.hosts.recover(self.now(), signed);
         self.react_to(happened);
-        self.forget_deferrals();
-        self.forget_shortages();
+        self.forget_used();
+    }
+
+    /// Forgets what hosts said before their turns began. This runs after every entry,
+    /// because a turn can begin or end in many ways.
+    fn forget_used(&mut self) {
+        self.deferrals.forget(&self.rollouts);
+        self.shortages.forget(&self.rollouts);
     }
 
     /// Goes to the next entry, and fires the timers that are due by its time.

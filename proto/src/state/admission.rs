@@ -21,7 +21,7 @@ const NAMED_MAX: usize = 5;
 impl State {
     pub(super) fn check_submission(&self, submission: &Submission) -> Result<(), Refusal> {
         let name = &submission.group;
-        let group = self.groups.get(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
+        let group = self.known(name)?;
         if submission.description.chars().count() > DESCRIPTION_MAX {
             let what = "characters of a description".into();
             return Err(Refusal::Limit { what, limit: DESCRIPTION_MAX as u64 });
@@ -31,7 +31,7 @@ impl State {
             // Such a deployment is a finding, which every host works out by itself.
             return Err(Refusal::NotDue);
         }
-        if self.rollouts.contains_key(&submission.deployment) {
+        if self.rollouts.contains(submission.deployment) {
             // A retry has submitted it twice. Folding it again changes nothing.
             return Ok(());
         }
@@ -48,7 +48,7 @@ impl State {
         // rollback.
         let is_free =
             group.running.is_none() && group.owes_rollback_of.is_none() && group.catching_up.is_none();
-        let busy_with = self.busy_with(group).filter(|_| self.freezes.of(name).is_none() || !is_free);
+        let busy_with = group.busy_with().filter(|_| self.freezes.of(name).is_none() || !is_free);
         // This comes before the check of the targets, because a host in its turn
         // counts as what it was until the turn is over.
         if let Some(running) = busy_with.filter(|_| !submission.queue) {
@@ -66,7 +66,7 @@ impl State {
         if !submission.kind().traits().goes_back {
             return Refusal::AlreadyRunning { group: name, running: busy };
         }
-        let running = group.running.and_then(|id| self.rollouts.get(&id)).map(Rollout::traits);
+        let running = group.running.and_then(|id| self.rollouts.get(id)).map(Rollout::traits);
         let is_wanted =
             group.good.last().is_some_and(|good| good.revision.digest == submission.revision.digest);
         let first = match running {
@@ -83,7 +83,7 @@ impl State {
     /// # Errors
     /// The reason why it cannot, in numbers, with the smallest change that helps.
     pub fn check_policy(&self, name: &GroupName, policy: &Policy) -> Result<(), Refusal> {
-        let group = self.groups.get(name).ok_or_else(|| Refusal::UnknownGroup(name.clone()))?;
+        let group = self.known(name)?;
         policy.validate().map_err(Refusal::InvalidPolicy)?;
         let members = self.members_of(&group.group);
         let total = count(members.len());

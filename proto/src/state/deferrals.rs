@@ -8,8 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{DeploymentId, HostId, LedgerTime, State, Timer};
-use crate::rollout::{Rollout, Stage};
+use super::react::Happened;
+use super::rollouts::Rollouts;
+use super::{DeploymentId, HostId, LedgerTime, State};
 use crate::statement::SUSPECTS_NAMED_MAX;
 
 /// A deferral: what a host said that waits with its start.
@@ -25,50 +26,54 @@ pub struct Deferral {
     pub suspects: Vec<HostId>,
 }
 
-impl State {
-    /// Returns the host's deferral in this deployment, if it waits with its start.
-    pub fn deferral(&self, deployment: DeploymentId, host: HostId) -> Option<&Deferral> {
-        self.deferrals.get(&(deployment, host))
+/// The deferrals of leases that are not used yet.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(super) struct Deferrals {
+    by_turn: BTreeMap<(DeploymentId, HostId), Deferral>,
+}
+
+impl Deferrals {
+    /// Puts back what a snapshot holds.
+    pub(super) fn restore(by_turn: BTreeMap<(DeploymentId, HostId), Deferral>) -> Self {
+        Deferrals { by_turn }
     }
 
-    /// Returns the hosts that wait with their start in this deployment.
-    pub fn deferrals(&self, deployment: DeploymentId) -> impl Iterator<Item = (HostId, &Deferral)> {
-        let of_it = self.deferrals.iter().filter(move |((of, _), _)| *of == deployment);
-        of_it.map(|((_, host), deferral)| (*host, deferral))
+    pub(super) fn all(&self) -> &BTreeMap<(DeploymentId, HostId), Deferral> {
+        &self.by_turn
     }
 
-    pub(super) fn defer_turn(&mut self, deployment: DeploymentId, host: HostId, suspects: &[HostId]) {
-        let at = self.clock;
-        let Some(leased) = leased_at(&self.rollouts, deployment, host) else { return };
-        let due = at + self.rollouts[&deployment].submission.policy.start_timeout;
-        let since = self.deferral(deployment, host).map_or(at, |before| before.since);
+    /// Notes that a host with a lease since `leased` waits with its start.
+    pub(super) fn defer(
+        &mut self,
+        at: LedgerTime,
+        (deployment, host): (DeploymentId, HostId),
+        leased: LedgerTime,
+        suspects: &[HostId],
+    ) -> Vec<Happened> {
+        let since = self.by_turn.get(&(deployment, host)).map_or(at, |before| before.since);
         let suspects = suspects.iter().take(SUSPECTS_NAMED_MAX).copied().collect();
-        self.deferrals.insert((deployment, host), Deferral { leased, since, at, suspects });
-        self.timers.set(Timer::Start(deployment, host), due);
+        self.by_turn.insert((deployment, host), Deferral { leased, since, at, suspects });
+        vec![Happened::StartDeferred { deployment, host }]
     }
 
     /// Forgets deferrals of leases that are used or gone. This runs after every
     /// entry, because a lease can end in many ways and deferrals are rare.
-    pub(super) fn forget_deferrals(&mut self) {
-        let rollouts = &self.rollouts;
-        self.deferrals.retain(|(deployment, host), deferral| {
-            leased_at(rollouts, *deployment, *host) == Some(deferral.leased)
+    pub(super) fn forget(&mut self, rollouts: &Rollouts) {
+        self.by_turn.retain(|(deployment, host), deferral| {
+            rollouts.leased_at(*deployment, *host) == Some(deferral.leased)
         });
     }
 }
 
-/// Returns when the host got the lease that it has not used.
-fn leased_at(
-    rollouts: &BTreeMap<DeploymentId, Rollout>,
-    deployment: DeploymentId,
-    host: HostId,
-) -> Option<LedgerTime> {
-    match rollouts.get(&deployment)?.members().get(&host)?.stage {
-        Stage::Leased { at } => Some(at),
-        Stage::NotTargeted
-        | Stage::Pending
-        | Stage::Started { .. }
-        | Stage::Ended { .. }
-        | Stage::Skipped => None,
+impl State {
+    /// Returns the host's deferral in this deployment, if it waits with its start.
+    pub fn deferral(&self, deployment: DeploymentId, host: HostId) -> Option<&Deferral> {
+        self.deferrals.all().get(&(deployment, host))
+    }
+
+    /// Returns the hosts that wait with their start in this deployment.
+    pub fn deferrals(&self, deployment: DeploymentId) -> impl Iterator<Item = (HostId, &Deferral)> {
+        let of_it = self.deferrals.all().iter().filter(move |((of, _), _)| *of == deployment);
+        of_it.map(|((_, host), deferral)| (*host, deferral))
     }
 }

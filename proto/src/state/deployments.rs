@@ -1,104 +1,59 @@
-//! Folds deployments: their submission, their turns, their end and their rollback.
+//! What a deployment needs to know of all parts of the state: when it begins, and for which
+//! hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::react::Happened;
-use super::rollback::to_roll_back;
-use super::{DEPLOYMENTS_KEPT, GOOD_KEPT, Good, GroupState, Host, State, Timer};
+use super::{GroupState, Host, State};
 use crate::alarm::Alarm;
-use crate::deployment_kind::{DeploymentKind, Slot, Targets};
-use crate::entry::{ErrorCode, Failure, Submission, TurnOutcome};
+use crate::deployment_kind::{Slot, Targets};
+use crate::entry::Submission;
 use crate::id::{DeploymentId, Digest, GroupName, HostId};
-use crate::io::Refusal;
 use crate::rollout::forecast::Forecast;
-use crate::rollout::{
-    DeploymentStatus, Entrant, Health, Member, Part, Reason, Rollout, Stage, Standing, Verdict,
-};
+use crate::rollout::{Entrant, Member, Part, Reason, Rollout, Verdict};
 
 impl State {
-    pub(super) fn check_stop(&self, deployment: DeploymentId) -> Result<(), Refusal> {
-        let rollout = self.rollouts.get(&deployment).ok_or(Refusal::UnknownDeployment(deployment))?;
-        if rollout.status().is_over() {
-            return Err(Refusal::AlreadyOver(deployment, rollout.status().name()));
+    /// Folds the submission of a deployment.
+    pub(super) fn submit(&mut self, submission: &Submission) -> Vec<Happened> {
+        let (id, group, slot) = (submission.deployment, &submission.group, submission.kind().traits().slot);
+        if self.rollouts.contains(id) {
+            return Vec::new();
         }
-        Ok(())
-    }
-
-    pub(super) fn submit(&mut self, submission: &Submission) {
-        let id = submission.deployment;
-        if self.rollouts.contains_key(&id) {
-            return;
-        }
-        let group = self.groups.get_mut(&submission.group).expect("the submission was checked");
-        let catching_up = match submission.kind().traits().slot {
-            Slot::Beside => return self.begin_catch_up(submission),
-            Slot::Reserved => {
-                group.owes_rollback_of = None;
-                None
+        let mut happened = match slot {
+            Slot::Beside => self.begin_catch_up(submission),
+            Slot::Reserved | Slot::InLine => {
+                self.rollouts.submit(submission, self.clock);
+                self.groups.submit(group, id, slot)
             }
-            Slot::InLine => group.catching_up,
         };
-        group.deployments.push(id);
-        let is_busy = group.running.is_some() || group.owes_rollback_of.is_some();
-        let must_wait = is_busy || catching_up.is_some();
-        if must_wait {
-            group.queued = Some(id);
-        }
-        if let Some(undone) = submission.rollback_of.and_then(|undone| self.rollouts.get_mut(&undone)) {
-            undone.rolled_back_by = Some(id);
-        }
-        self.rollouts.insert(id, Rollout::queued(submission.clone(), self.clock));
-        if !must_wait {
-            self.begin(id);
-        } else if let Some(catching_up) = catching_up.filter(|_| !is_busy) {
-            self.supersede(catching_up);
-        }
-        self.forget_old(&submission.group);
+        happened.push(Happened::DeploymentAdded(group.clone()));
+        happened
     }
 
     /// Begins a deployment, now that the group is free.
-    fn begin(&mut self, id: DeploymentId) {
-        let at = self.clock;
-        let rollout = &self.rollouts[&id];
-        let name = rollout.submission.group.clone();
-        let renews_attempts = rollout.traits().renews_attempts;
-        let timeout = rollout.submission.policy.deployment_timeout;
-        let targets = self.targets(&rollout.submission);
-        let group = &self.groups[&name];
+    pub(super) fn begin(&mut self, id: DeploymentId) {
+        let Some(rollout) = self.rollouts.get(id) else { return };
+        let submission = &rollout.submission;
+        let name = submission.group.clone();
+        let Some(group) = self.groups.get(&name) else { return };
+        let targets = self.targets(submission);
         // One host never has turns in two deployments at once.
         let is_taken = |host| group.catching_up.is_some_and(|id| self.has_turn_to_come(id, host));
         let mut entrants = self.entrants(group, targets.as_ref());
         entrants.retain(|entrant| !is_taken(entrant.host));
-        let group = self.groups.get_mut(&name).expect("a deployment's group is there while it waits or runs");
-        group.running = Some(id);
-        group.queued = group.queued.filter(|queued| *queued != id);
-        self.close_alarm_gate(id);
-        let rollout = self.rollouts.get_mut(&id).expect("looked up above");
-        let granted = rollout.begin(&entrants, at);
-        self.timers.set(Timer::Deployment(id), at + timeout);
-        self.set_timers(id, &granted);
-        if renews_attempts {
-            self.forget_attempts(&name);
-        }
-        self.react(Happened::DeploymentBegun(id));
+        let gate = self.alarms.gate(&group.group, submission);
+        self.groups.begin(&name, id);
+        let happened = self.rollouts.begin(id, &entrants, gate, self.clock);
+        self.react_to(happened);
         self.heed_alarms(&name);
-    }
-
-    /// Sets the alarm gate before a deployment begins, so that it does not find the
-    /// gate open.
-    fn close_alarm_gate(&mut self, deployment: DeploymentId) {
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        if let Some(group) = self.groups.get(&rollout.submission.group) {
-            rollout.alarms = self.alarms.gate(&group.group, &rollout.submission);
-        }
     }
 
     /// Begins the queued deployment, if nothing is in its way any longer. A
     /// catch-up gives way to it, and ends as soon as no host is in a turn.
     pub(super) fn begin_next(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get(name) else { return };
-        let Some(next) = group.queued.and_then(|queued| self.rollouts.get(&queued)) else { return };
+        let Some(next) = group.queued.and_then(|queued| self.rollouts.get(queued)) else { return };
         let is_frozen = self.freezes.holding(&next.submission).is_some();
         if group.running.is_some() || group.owes_rollback_of.is_some() || is_frozen {
             return;
@@ -165,157 +120,23 @@ impl State {
             Targets::HaveIt => Some(members().filter(|host| has_it(*host)).collect()),
             Targets::NotWell => Some(members().filter(|host| !group.is_well_at(*host, digest)).collect()),
             Targets::Touched => {
-                let undone = submission.rollback_of.and_then(|undone| self.rollouts.get(&undone))?;
-                Some(to_roll_back(group, undone).collect())
+                let undone = submission.rollback_of.and_then(|undone| self.rollouts.get(undone))?;
+                Some(group.to_roll_back(&self.rollouts.touched(undone)).collect())
             }
             Targets::Behind => group.good.last().map(|good| self.to_catch_up(group, good)),
-        }
-    }
-
-    pub(super) fn start_turn(&mut self, deployment: DeploymentId, host: HostId) {
-        let at = self.clock;
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        if rollout.start_turn(host, at) {
-            let timeout = rollout.submission.policy.turn_timeout;
-            self.timers.clear(Timer::Start(deployment, host));
-            self.timers.set(Timer::Turn(deployment, host), at + timeout);
-            self.react(Happened::TurnStarted { deployment, host });
-        }
-    }
-
-    pub(super) fn end_turn(&mut self, deployment: DeploymentId, host: HostId, outcome: TurnOutcome) {
-        let at = self.clock;
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        let started = matches!(rollout.members().get(&host).map(|m| &m.stage), Some(Stage::Started { .. }));
-        let failed = match &outcome {
-            TurnOutcome::Succeeded => None,
-            TurnOutcome::Failed(failure) => Some(failure.code),
-        };
-        let Some(granted) = rollout.end_turn(host, outcome, at) else { return };
-        self.react(Happened::TurnEnded { deployment, host, started, failed });
-        self.clear_timers(deployment, host);
-        // The host told how its turn ended although it counts as Down. During a
-        // bake that matters.
-        self.set_lost_timer(deployment, host);
-        self.set_timers(deployment, &granted);
-    }
-
-    /// Records what the group knows of the host after its turn. A turn that never began
-    /// says nothing about its host; in the deployment itself, such a turn counts as failed.
-    pub(super) fn note_standing(&mut self, deployment: DeploymentId, host: HostId, succeeded: bool) {
-        // A host that was taken out meanwhile is no longer a host of the group.
-        if !self.hosts.contains(host) {
-            return;
-        }
-        let submission = &self.rollouts[&deployment].submission;
-        let Some(group) = self.groups.get_mut(&submission.group) else { return };
-        let health = if succeeded { Health::Healthy } else { Health::Unhealthy };
-        let revision = succeeded.then_some(submission.revision.digest);
-        group.standing.insert(host, Standing { health, revision });
-    }
-
-    pub(super) fn fail_turn(
-        &mut self,
-        deployment: DeploymentId,
-        host: HostId,
-        code: ErrorCode,
-        message: String,
-    ) {
-        self.end_turn(deployment, host, TurnOutcome::Failed(Failure::new(None, code, message)));
-    }
-
-    pub(super) fn stop(&mut self, deployment: DeploymentId, rollback: bool, now: bool, by: &str) {
-        let at = self.clock;
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        let was_queued = rollout.status() == DeploymentStatus::Queued;
-        let unused = rollout.in_flight();
-        self.give_up_on(deployment);
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        rollout.stop(rollback, now, at);
-        rollout.note_stop_by(by);
-        self.clear_start_timers(deployment, &unused);
-        self.set_timers(deployment, &[]);
-        if was_queued {
-            // The deployment never ran, so there is no turn to wait for: it is over
-            // now.
-            let rollout = self.rollouts.get_mut(&deployment).expect("looked up above");
-            rollout.finish(at);
-            let name = rollout.submission.group.clone();
-            if let Some(group) = self.groups.get_mut(&name) {
-                group.queued = None;
-            }
-            self.react(Happened::DeploymentEnded(deployment));
-        }
-    }
-
-    pub(super) fn finish(&mut self, deployment: DeploymentId) {
-        let at = self.clock;
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        if !rollout.finish(at) {
-            return;
-        }
-        let succeeded = rollout.status() == DeploymentStatus::Succeeded;
-        let traits = rollout.traits();
-        let rolls_back = rollout.wants_rollback() && traits.undone_by == Some(DeploymentKind::Rollback);
-        let name = rollout.submission.group.clone();
-        let good = Good { revision: rollout.submission.revision.clone(), deployment, at };
-        self.timers.clear(Timer::Deployment(deployment));
-        self.react(Happened::DeploymentEnded(deployment));
-        self.timers.clear(Timer::Bake(deployment));
-        let not_reached = self.not_reached(deployment);
-        self.shorten(deployment);
-        match traits.slot {
-            Slot::Beside => return self.end_catch_up(&name),
-            Slot::InLine | Slot::Reserved => {}
-        }
-        let rollout = &self.rollouts[&deployment];
-        let Some(group) = self.groups.get_mut(&name) else { return };
-        group.running = None;
-        let needs_it = to_roll_back(group, rollout).next().is_some();
-        if succeeded {
-            if traits.makes_good {
-                note_good(group, good);
-            }
-        } else if rolls_back && needs_it && !group.good.is_empty() {
-            group.owes_rollback_of = Some(deployment);
-        }
-        self.leave_behind(&name, &not_reached);
-        self.settle_behind(&name, succeeded);
-        self.begin_next(&name);
-    }
-
-    /// Returns the hosts that a failed deployment did not reach and that fall behind
-    /// by that.
-    fn not_reached(&self, deployment: DeploymentId) -> Vec<HostId> {
-        let leaves_some = |rollout: &&Rollout| {
-            rollout.traits().leaves_behind && rollout.status() == DeploymentStatus::Failed
-        };
-        let rollout = self.rollouts.get(&deployment).filter(leaves_some);
-        let members = rollout.into_iter().flat_map(Rollout::members);
-        members.filter(|(_, member)| member.stage == Stage::Skipped).map(|(host, _)| *host).collect()
-    }
-
-    /// Shortens the record of a deployment that is over.
-    fn shorten(&mut self, deployment: DeploymentId) {
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        if let Some(group) = self.groups.get_mut(&rollout.submission.group) {
-            rollout.shorten(&mut group.roster);
         }
     }
 
     /// Returns the part of every host in a deployment that is kept, under way or
     /// over.
     pub fn parts(&self, deployment: DeploymentId) -> BTreeMap<HostId, Part<'_>> {
-        let found = self.rollouts.get(&deployment);
-        let group = found.and_then(|rollout| self.groups.get(&rollout.submission.group));
-        found.zip(group).map(|(rollout, group)| rollout.parts(&group.roster)).unwrap_or_default()
+        self.rollouts.parts(deployment)
     }
 
     /// Returns the part of one host in a deployment that is kept; `None` if it had
     /// none.
     pub fn part(&self, deployment: DeploymentId, host: HostId) -> Option<Part<'_>> {
-        let rollout = self.rollouts.get(&deployment)?;
-        rollout.part(host, &self.groups.get(&rollout.submission.group)?.roster)
+        self.rollouts.part(deployment, host)
     }
 
     /// Returns hosts that should still have the bundle, at most eight.
@@ -340,7 +161,7 @@ impl State {
     /// deployments that never began do not count, because they say nothing about
     /// where the group is.
     pub(crate) fn newest_of(&self, group: &GroupState) -> Option<&Rollout> {
-        let newest_first = group.deployments.iter().rev().filter_map(|id| self.rollouts.get(id));
+        let newest_first = group.deployments.iter().rev().filter_map(|id| self.rollouts.get(*id));
         newest_first.into_iter().find(|rollout| rollout.traits().counts_as_newest && rollout.total() > 0)
     }
 
@@ -349,7 +170,7 @@ impl State {
     pub(crate) fn alarms_to_read(&self) -> Vec<(&GroupState, &Rollout, &Alarm)> {
         let mut to_read = Vec::new();
         for group in self.groups.values() {
-            let rollout = group.running.and_then(|running| self.rollouts.get(&running));
+            let rollout = group.running.and_then(|running| self.rollouts.get(running));
             let heeding =
                 rollout.filter(|rollout| rollout.verdict.is_none() && rollout.submission.heeds_alarms());
             if let Some(rollout) = heeding {
@@ -360,27 +181,18 @@ impl State {
         to_read
     }
 
+    /// Forgets the oldest deployments of a group, if it has too many. The newest stays,
+    /// although many catch-ups may come after it, or run beside one that is long.
     pub(super) fn forget_old(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get(name) else { return };
-        // Many catch-ups may come after the newest deployment, or run beside one
-        // that is long.
         let newest = self.newest_of(group).map(|rollout| rollout.submission.deployment);
-        let Some(group) = self.groups.get_mut(name) else { return };
-        while group.deployments.len() > DEPLOYMENTS_KEPT {
-            let may_go = |id: &DeploymentId| {
-                Some(*id) != newest && self.rollouts.get(id).is_none_or(|rollout| rollout.status().is_over())
-            };
-            let Some(oldest) = group.deployments.iter().position(may_go) else { return };
-            self.rollouts.remove(&group.deployments.remove(oldest));
-            group.roster.keep(group.deployments.iter().filter_map(|id| self.rollouts.get(id)));
+        let rollouts = &self.rollouts;
+        let may_go = |id: &DeploymentId| {
+            Some(*id) != newest && rollouts.get(*id).is_none_or(|rollout| rollout.status().is_over())
+        };
+        let old = self.groups.forget_oldest(name, may_go);
+        if let Some(group) = self.groups.get(name) {
+            self.rollouts.forget(name, &old, &group.deployments);
         }
-    }
-}
-
-fn note_good(group: &mut GroupState, good: Good) {
-    group.good.retain(|known| known.revision.digest != good.revision.digest);
-    group.good.push(good);
-    while group.good.len() > GOOD_KEPT {
-        group.good.remove(0);
     }
 }

@@ -53,13 +53,13 @@ impl State {
         self.hosts.is_consistent()
             && self.timers.is_consistent()
             && self.configs.all().values().all(|config| config.validate().is_ok())
-            && self.groups.iter().all(|(name, group)| self.is_consistent_group(name, group))
-            && self.rollouts.iter().all(is_rollout)
+            && self.groups.all().iter().all(|(name, group)| self.is_consistent_group(name, group))
+            && self.rollouts.all().iter().all(is_rollout)
     }
 
     fn is_consistent_group(&self, name: &GroupName, group: &GroupState) -> bool {
         let of_group = |id: &DeploymentId| {
-            self.rollouts.get(id).is_some_and(|rollout| rollout.submission.group == *name)
+            self.rollouts.get(*id).is_some_and(|rollout| rollout.submission.group == *name)
         };
         let under_way = [group.running, group.queued, group.catching_up];
         let is_valid = |group: &Group| {
@@ -130,14 +130,13 @@ mod tests {
     fn a_state_with_values_out_of_their_bounds_is_refused() {
         let good = busy().state;
         let mut bad = good.clone();
-        let group = bad.groups.values_mut().next().expect("a group");
-        group.group.policy.turn_timeout = std::time::Duration::MAX;
+        bad.groups.any_mut().group.policy.turn_timeout = std::time::Duration::MAX;
         assert_eq!(State::decode(&bad.encode(), bad.index, Version::NEWEST), Err(NotAState::Inconsistent));
         let mut bad = good.clone();
         bad.hosts.any_mut().record.name = "a\u{1b}[2J".into();
         assert_eq!(State::decode(&bad.encode(), bad.index, Version::NEWEST), Err(NotAState::Inconsistent));
         let mut bad = good;
-        bad.rollouts.values_mut().next().expect("a rollout").submission.revision.origin = "x".repeat(5_000);
+        bad.rollouts.any_mut().submission.revision.origin = "x".repeat(5_000);
         assert_eq!(State::decode(&bad.encode(), bad.index, Version::NEWEST), Err(NotAState::Inconsistent));
     }
 

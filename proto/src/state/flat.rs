@@ -7,9 +7,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
+use super::deferrals::Deferrals;
+use super::groups::Groups;
 use super::hosts::{Hosts, StoredHosts, Taken};
 use super::notifications::Deliveries;
-use super::repeats::Proposer;
+use super::repeats::{Proposer, Proposers};
+use super::rollouts::Rollouts;
+use super::shortages::Shortages;
 use super::{
     Alarms, Behind, Checked, Checks, Configs, Deferral, Freeze, Freezes, Good, GroupState, Host,
     Notifications, Recovered, Removed, Short, State, Timer,
@@ -89,17 +93,17 @@ impl<'a> FlatState<'a> {
             index: state.index,
             clock: state.clock,
             hosts: hosts.by_id,
-            groups: state.groups.iter().map(group).collect(),
-            rollouts: Cow::Borrowed(&state.rollouts),
+            groups: state.groups.all().iter().map(group).collect(),
+            rollouts: Cow::Borrowed(state.rollouts.all()),
             timers: Cow::Borrowed(&state.timers),
             hosts_changed_at: hosts.changed_at,
             configs: Cow::Borrowed(state.configs.all()),
             removed: hosts.removed,
-            proposers: Cow::Borrowed(&state.proposers),
-            deferrals: Cow::Borrowed(&state.deferrals),
+            proposers: Cow::Borrowed(state.proposers.all()),
+            deferrals: Cow::Borrowed(state.deferrals.all()),
             taken: hosts.taken,
             recoveries: hosts.recoveries,
-            shortages: Cow::Borrowed(&state.shortages),
+            shortages: Cow::Borrowed(state.shortages.all()),
             version: state.version,
         }
     }
@@ -115,13 +119,13 @@ impl<'a> FlatState<'a> {
                 taken: self.taken,
                 recoveries: self.recoveries,
             }),
-            groups: BTreeMap::new(),
-            rollouts: self.rollouts.into_owned(),
+            groups: Groups::default(),
+            rollouts: Rollouts::restore(self.rollouts.into_owned()),
             timers: self.timers.into_owned(),
             configs: Configs::restore(self.configs.into_owned()),
-            proposers: self.proposers.into_owned(),
-            deferrals: self.deferrals.into_owned(),
-            shortages: self.shortages.into_owned(),
+            proposers: Proposers::restore(self.proposers.into_owned()),
+            deferrals: Deferrals::restore(self.deferrals.into_owned()),
+            shortages: Shortages::restore(self.shortages.into_owned()),
             version: self.version,
             checks: Checks::default(),
             alarms: Alarms::default(),
@@ -129,7 +133,7 @@ impl<'a> FlatState<'a> {
             notifications: Notifications::default(),
         };
         for (name, group) in self.groups {
-            group.into_parts(&name, &mut state);
+            group.into_parts(name.into_owned(), &mut state);
         }
         state
     }
@@ -153,13 +157,14 @@ impl<'a> FlatGroup<'a> {
             alarms: borrowed(state.alarms.all_of(name)),
             freeze: state.freezes.of(name).map(Cow::Borrowed),
             cursors: borrowed(deliveries.map(|deliveries| &deliveries.cursors)),
-            roster: Cow::Borrowed(&known.roster),
+            roster: borrowed(state.rollouts.roster(name)),
             happenings: borrowed(deliveries.map(|deliveries| &deliveries.waiting)),
             last_happening: deliveries.map_or(0, |deliveries| deliveries.last),
         }
     }
 
-    fn into_parts(self, name: &GroupName, state: &mut State) {
+    fn into_parts(self, group: GroupName, state: &mut State) {
+        let name = &group;
         state.checks.restore(name, self.checks.into_owned());
         state.alarms.restore(name, self.alarms.into_owned());
         if let Some(freeze) = self.freeze {
@@ -178,9 +183,9 @@ impl<'a> FlatGroup<'a> {
             catching_up: self.catching_up,
             catch_ups: self.catch_ups,
             behind: self.behind.into_owned(),
-            roster: self.roster.into_owned(),
         };
-        state.groups.insert(name.clone(), known);
+        state.rollouts.restore_roster(name, self.roster.into_owned());
+        state.groups.restore(group, known);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::react::Happened;
 use super::{Alarms, Freezes, GroupState, State};
-use crate::entry::{Entry, Index, Submission};
+use crate::entry::{Entry, HostRecord, Index, Submission};
 use crate::id::{DeploymentId, GroupName, HostId};
 use crate::io::Refusal;
 use crate::rollout::{Stage, Verdict};
@@ -15,7 +15,9 @@ impl State {
         }
         let (author, statement) = (entry.author(), &entry.statement);
         statement.check_author(author)?;
-        self.note_proposal(entry);
+        if statement.may_undo() {
+            self.proposers.note(entry.proposal, self.index);
+        }
         if self.speaks_for_two(statement) {
             return Ok(());
         }
@@ -34,10 +36,12 @@ impl State {
     fn fold_intent(&mut self, intent: &Intent) -> Vec<Happened> {
         let now = self.now();
         match intent {
-            Intent::SetGroup(group) => return self.set_group(group),
-            Intent::DeleteGroup(name) => return self.delete_group(name),
-            Intent::Deploy(submission) => self.submit(submission),
-            Intent::Stop { deployment, rollback, now, by } => self.stop(*deployment, *rollback, *now, by),
+            Intent::SetGroup(group) => return self.groups.set(group),
+            Intent::DeleteGroup(name) => return self.groups.delete(name),
+            Intent::Deploy(submission) => return self.submit(submission),
+            Intent::Stop { deployment, rollback, now: at_once, by } => {
+                return self.rollouts.stop(*deployment, (*rollback, *at_once), by, now.clock);
+            }
             Intent::RemoveHost(host) => return self.hosts.leave(now, *host),
             Intent::SetConfig(config) => self.configs.set(config),
             Intent::DeleteConfig(name) => self.configs.delete(name),
@@ -67,20 +71,22 @@ impl State {
             Report::HostUp { host, incarnation } => {
                 return self.hosts.set_down(now, *host, *incarnation, false);
             }
-            Report::TurnStarted { deployment, host } => self.start_turn(*deployment, *host),
+            Report::TurnStarted { deployment, host } => {
+                return self.rollouts.start_turn(*deployment, *host, now.clock);
+            }
             Report::TurnEnded { deployment, host, outcome } => {
-                self.end_turn(*deployment, *host, outcome.clone().fitted());
+                return self.rollouts.end_turn(*deployment, *host, outcome.clone().fitted(), now.clock);
             }
             Report::TurnDeferred { deployment, host, suspects } => {
-                self.defer_turn(*deployment, *host, suspects);
+                if let Some(leased) = self.rollouts.leased_at(*deployment, *host) {
+                    return self.deferrals.defer(now.clock, (*deployment, *host), leased, suspects);
+                }
             }
             Report::RoomReported { deployment, host, shortage } => {
-                self.report_room(*deployment, *host, *shortage);
+                return self.report_room(*deployment, *host, *shortage);
             }
             Report::TurnBegunAnew { deployment, host, event, attempt } => {
-                if let Some(rollout) = self.rollouts.get_mut(deployment) {
-                    rollout.begin_anew(*host, *event, *attempt);
-                }
+                self.rollouts.begin_anew(*deployment, *host, *event, *attempt);
             }
             Report::HealthChanged { group, host, healthy, error, as_of } => {
                 if self.is_news(group, *host, *healthy, *as_of) {
@@ -104,12 +110,14 @@ impl State {
 
     fn fold_finding(&mut self, finding: &Finding) -> Vec<Happened> {
         match finding {
-            Finding::Tick => {}
-            Finding::Finished { deployment } => self.finish(*deployment),
+            Finding::Tick => Vec::new(),
+            Finding::Finished { deployment } => self.rollouts.finish(*deployment, self.clock),
             Finding::Spelled(submission) => self.submit(submission),
-            Finding::MeshVersion(version) => self.move_to(*version),
+            Finding::MeshVersion(version) => {
+                self.move_to(*version);
+                Vec::new()
+            }
         }
-        Vec::new()
     }
 
     /// Checks whether an entry with this statement would be refused now. Reports that
@@ -131,10 +139,13 @@ impl State {
     pub fn check_intent(&self, intent: &Intent) -> Result<(), Refusal> {
         intent.check_values()?;
         match intent {
-            Intent::SetGroup(group) => self.check_group(group),
+            Intent::SetGroup(group) => {
+                self.groups.check_set(group)?;
+                self.policy_of(group)?.validate().map_err(Refusal::InvalidPolicy)
+            }
             Intent::DeleteGroup(name) => self.check_delete(name),
             Intent::Deploy(submission) => self.check_submission(submission),
-            Intent::Stop { deployment, .. } => self.check_stop(*deployment),
+            Intent::Stop { deployment, .. } => self.rollouts.check_stop(*deployment),
             Intent::RemoveHost(host) => self.hosts.check_leave(*host),
             Intent::SetConfig(config) => self.configs.check_set(config),
             Intent::DeleteConfig(name) => {
@@ -149,6 +160,14 @@ impl State {
         }
     }
 
+    fn check_delete(&self, name: &GroupName) -> Result<(), Refusal> {
+        let group = self.known(name)?;
+        match group.busy_with().or(group.catching_up) {
+            Some(running) => Err(Refusal::GroupInUse { group: name.clone(), running }),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the group.
     /// # Errors
     /// [`Refusal::UnknownGroup`].
@@ -156,13 +175,18 @@ impl State {
         self.groups.get(group).ok_or_else(|| Refusal::UnknownGroup(group.clone()))
     }
 
+    /// Checks whether a host may join. A host comes back by itself with its next
+    /// start, but not if it was taken out.
+    fn check_join(&self, record: &HostRecord) -> Result<(), Refusal> {
+        self.hosts.check_not_removed(record.host)?;
+        self.check_version(record.wire)?;
+        self.hosts.check_join(record)
+    }
+
     fn check_report(&self, report: &Report) -> Result<(), Refusal> {
         report.check_values()?;
         match report {
-            Report::HostJoined(record) => {
-                self.check_version(record.wire)?;
-                self.hosts.check_join(record)
-            }
+            Report::HostJoined(record) => self.check_join(record),
             Report::HostDown { .. }
             | Report::HostUp { .. }
             | Report::TurnStarted { .. }
@@ -190,7 +214,7 @@ impl State {
     }
 
     fn is_decided(&self, deployment: DeploymentId) -> bool {
-        self.rollouts.get(&deployment).is_some_and(|rollout| rollout.is_decided())
+        self.rollouts.get(deployment).is_some_and(|rollout| rollout.is_decided())
     }
 
     /// Returns true if this is a report of a host about itself while two agents run
@@ -212,10 +236,10 @@ impl State {
             // A proposer may have folded more than a leader whose disk is slow. So what is
             // not due yet is not taken for settled.
             Statement::Finding(Finding::Finished { deployment }) => {
-                self.rollouts.get(deployment).is_some_and(|rollout| rollout.status().is_over())
+                self.rollouts.get(*deployment).is_some_and(|rollout| rollout.status().is_over())
             }
             Statement::Finding(Finding::Spelled(submission)) => !self.is_owed(submission),
-            Statement::Finding(Finding::MeshVersion(version)) => *version <= self.version,
+            Statement::Finding(Finding::MeshVersion(version)) => self.check_version(*version).is_err(),
         }
     }
 
@@ -227,7 +251,7 @@ impl State {
             // A host that was taken out, or has another host's number, is refused anyway.
             Report::HostJoined(record) => {
                 self.hosts.get(record.host).is_some_and(|host| host.record == *record)
-                    || self.check_report(report).is_err()
+                    || self.check_join(record).is_err()
             }
             Report::HostDown { host, incarnation } => self.hosts.is_said(*host, *incarnation, true),
             Report::HostUp { host, incarnation } => {
@@ -243,7 +267,7 @@ impl State {
                 self.is_room_settled(*deployment, *host, *shortage)
             }
             Report::TurnBegunAnew { deployment, host, event: _, attempt } => {
-                let member = self.rollouts.get(deployment).and_then(|rollout| rollout.members().get(host));
+                let member = self.rollouts.member(*deployment, *host);
                 member.is_none_or(|member| !member.may_begin_anew(*attempt))
             }
             Report::TurnEnded { deployment, host, .. } => {
@@ -271,7 +295,7 @@ impl State {
             return false;
         };
         let is_in_turn = group.under_way().into_iter().any(|deployment| {
-            let member = self.rollouts.get(&deployment).and_then(|rollout| rollout.members().get(&host));
+            let member = self.rollouts.member(deployment, host);
             member.is_some_and(|member| matches!(member.stage, Stage::Started { .. }))
         });
         self.hosts.contains(host) && !is_in_turn && self.checks.is_news(name, host, healthy, as_of)
@@ -283,15 +307,13 @@ impl State {
     pub(crate) fn has_come_about(&self, statement: &Statement) -> bool {
         match statement {
             Statement::Intent(Intent::Stop { deployment, rollback, .. }) => {
-                self.rollouts.get(deployment).is_some_and(|rollout| {
+                self.rollouts.get(*deployment).is_some_and(|rollout| {
                     let is_stopped = matches!(rollout.verdict, Some(Verdict::Stopped(_)));
                     is_stopped && (!rollback || rollout.rollback_asked)
                 })
             }
             Statement::Intent(Intent::RemoveHost(host)) => self.hosts.removed().contains_key(host),
-            Statement::Intent(Intent::Deploy(submission)) => {
-                self.rollouts.contains_key(&submission.deployment)
-            }
+            Statement::Intent(Intent::Deploy(submission)) => self.rollouts.contains(submission.deployment),
             Statement::Intent(_) | Statement::Report(_) | Statement::Finding(_) => false,
         }
     }

@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use super::react::Happened;
 use super::{HostId, State, Timer};
 use crate::entry::HostRecord;
 use crate::group::Group;
@@ -45,25 +46,25 @@ impl State {
     }
 
     /// Takes out a host that was Down for too long.
-    pub(super) fn forget_host(&mut self, host: HostId) {
+    pub(super) fn forget_host(&mut self, host: HostId) -> Vec<Happened> {
         let is_down = self.hosts.get(host).is_some_and(|known| known.down.is_some());
-        if is_down && self.hosts.check_leave(host).is_ok() {
-            let happened = self.hosts.leave(self.now(), host);
-            self.react_to(happened);
-        }
+        let may_go = is_down && self.hosts.check_leave(host).is_ok();
+        if may_go { self.hosts.leave(self.now(), host) } else { Vec::new() }
     }
 
     /// Takes out the host that a new one replaces: a host that is Down and that the new one
     /// names, or that had the same name and an address in common and is in groups that all
     /// give hosts up.
-    pub(super) fn replace_by(&mut self, newcomer: HostId) {
-        let Some(record) = self.hosts.get(newcomer).map(|known| &known.record) else { return };
+    pub(super) fn replace_by(&mut self, newcomer: HostId) -> Vec<Happened> {
+        let Some(record) = self.hosts.get(newcomer).map(|known| &known.record) else {
+            return Vec::new();
+        };
         let named = self.hosts.replaced_by(record).filter(|known| known.down.is_some());
         if let Some(gone) = named.min_by_key(|known| known.down).map(|known| known.record.host) {
             return self.forget_host(gone);
         }
         if record.name.is_empty() {
-            return;
+            return Vec::new();
         }
         let is_replaced = |other: &HostRecord| {
             other.host != newcomer
@@ -73,9 +74,8 @@ impl State {
         };
         let mut gone =
             self.hosts.all().values().filter(|known| known.down.is_some() && is_replaced(&known.record));
-        if let Some(gone) = gone.next().map(|known| known.record.host) {
-            self.forget_host(gone);
-        }
+        let gone = gone.next().map(|known| known.record.host);
+        gone.map(|gone| self.forget_host(gone)).unwrap_or_default()
     }
 }
 

@@ -198,12 +198,13 @@ impl Hosts {
         !self.get(host).is_some_and(is_news)
     }
 
-    /// Checks whether a host may join. A host comes back by itself with its next
-    /// start, but not if it was taken out.
+    /// Refuses a host that was taken out.
+    pub(super) fn check_not_removed(&self, host: HostId) -> Result<(), Refusal> {
+        self.removed.get(&host).map_or(Ok(()), |removed| Err(Refusal::Removed { at: removed.at }))
+    }
+
+    /// Checks whether a host that was not taken out may join, or come back.
     pub(super) fn check_join(&self, record: &HostRecord) -> Result<(), Refusal> {
-        if let Some(removed) = self.removed.get(&record.host) {
-            return Err(Refusal::Removed { at: removed.at });
-        }
         self.taken.check(record)?;
         self.check_replaces(record)?;
         if self.by_id.len() >= HOSTS_MAX && !self.contains(record.host) {

@@ -16,7 +16,7 @@ pub struct InService<'a> {
 impl State {
     /// Returns which hosts of the group are in service.
     pub fn in_service<'a>(&'a self, group: &'a GroupState) -> InService<'a> {
-        let rollout = |id| self.rollout(id?);
+        let rollout = |id| self.rollouts.get(id?);
         InService {
             group,
             checks: self.checks.of(&group.group.name),

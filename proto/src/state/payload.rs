@@ -9,7 +9,7 @@ use crate::trigger::{Happening, Told, ToldHost, TriggerEvent};
 impl State {
     /// Returns the message for a receiver; `None` if the deployment is forgotten.
     pub(crate) fn told(&self, happening: &Happening) -> Option<Told> {
-        let rollout = self.rollouts.get(&happening.deployment)?;
+        let rollout = self.rollouts.get(happening.deployment)?;
         let submission = &rollout.submission;
         // The message may be sent long after the happening, when everything is
         // over.

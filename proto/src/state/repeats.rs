@@ -6,10 +6,11 @@
 //! what came in between are folded once: for each proposer the state remembers
 //! which of its last proposals it has seen.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::State;
 use crate::entry::{Entry, Index, ProposalId};
+use crate::id::HostId;
 use crate::statement::Statement;
 
 /// The number of proposers that are remembered. Operators use a few hosts, and
@@ -63,29 +64,35 @@ impl Start {
     }
 }
 
-impl State {
-    /// Returns true if the entry was folded before, or is so old that nobody could
-    /// tell. Then it changes nothing.
-    pub fn is_repeated(&self, entry: &Entry) -> bool {
-        self.has_seen(entry.proposal, &entry.statement)
+/// The proposals of each host that could undo other entries, as far as they are
+/// remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(super) struct Proposers {
+    by_host: BTreeMap<HostId, Proposer>,
+}
+
+impl Proposers {
+    /// Puts back what a snapshot holds.
+    pub(super) fn restore(by_host: BTreeMap<HostId, Proposer>) -> Self {
+        Proposers { by_host }
     }
 
-    pub(crate) fn has_seen(&self, proposal: ProposalId, statement: &Statement) -> bool {
+    pub(super) fn all(&self) -> &BTreeMap<HostId, Proposer> {
+        &self.by_host
+    }
+
+    fn has_seen(&self, proposal: ProposalId) -> bool {
         let (name, number) = parts(proposal);
-        let starts = || self.proposers.get(&proposal.host).map(|proposer| &proposer.starts);
-        statement.may_undo()
-            && starts()
-                .is_some_and(|starts| starts.iter().any(|start| start.name == name && start.has_seen(number)))
+        let starts = self.by_host.get(&proposal.host).map(|proposer| &proposer.starts);
+        starts.is_some_and(|starts| starts.iter().any(|start| start.name == name && start.has_seen(number)))
     }
 
-    pub(super) fn note_proposal(&mut self, entry: &Entry) {
-        if !entry.statement.may_undo() {
-            return;
-        }
-        let (name, number) = parts(entry.proposal);
+    /// Notes the proposal of an entry that could undo others.
+    pub(super) fn note(&mut self, proposal: ProposalId, index: Index) {
+        let (name, number) = parts(proposal);
         let fresh = || Proposer { last: 0, starts: VecDeque::new() };
-        let proposer = self.proposers.entry(entry.proposal.host).or_insert_with(fresh);
-        proposer.last = self.index;
+        let proposer = self.by_host.entry(proposal.host).or_insert_with(fresh);
+        proposer.last = index;
         let known = proposer.starts.iter().position(|start| start.name == name);
         let known = known.and_then(|at| proposer.starts.remove(at));
         let mut start = known.unwrap_or(Start { name, newest: number, seen: 0 });
@@ -94,12 +101,24 @@ impl State {
         if proposer.starts.len() > STARTS_KEPT {
             proposer.starts.pop_front();
         }
-        if self.proposers.len() > PROPOSERS_KEPT {
-            let silent = self.proposers.iter().min_by_key(|(_, proposer)| proposer.last);
+        if self.by_host.len() > PROPOSERS_KEPT {
+            let silent = self.by_host.iter().min_by_key(|(_, proposer)| proposer.last);
             if let Some(silent) = silent.map(|(host, _)| *host) {
-                self.proposers.remove(&silent);
+                self.by_host.remove(&silent);
             }
         }
+    }
+}
+
+impl State {
+    /// Returns true if the entry was folded before, or is so old that nobody could
+    /// tell. Then it changes nothing.
+    pub fn is_repeated(&self, entry: &Entry) -> bool {
+        self.has_seen(entry.proposal, &entry.statement)
+    }
+
+    pub(crate) fn has_seen(&self, proposal: ProposalId, statement: &Statement) -> bool {
+        statement.may_undo() && self.proposers.has_seen(proposal)
     }
 }
 

@@ -9,9 +9,8 @@
 use super::{GroupState, State};
 use crate::deployment_kind::DeploymentKind;
 use crate::entry::Submission;
-use crate::id::{DeploymentId, HostId};
+use crate::id::DeploymentId;
 use crate::policy::Policy;
-use crate::rollout::Rollout;
 
 /// Returns the id of the rollback of a deployment, which is the same whoever
 /// submits it.
@@ -23,7 +22,7 @@ impl State {
     /// Returns the rollback that undoes `failed`: it brings the hosts that need it
     /// to the group's last good revision.
     pub(super) fn rollback_of(&self, group: &GroupState, failed: DeploymentId) -> Option<Submission> {
-        let undone = &self.rollouts.get(&failed)?.submission;
+        let undone = &self.rollouts.get(failed)?.submission;
         let good = group.good.last()?;
         // The rollback is as careful as the deployment that it undoes, but takes
         // the group's own timeouts. Timeouts that were overridden for the
@@ -52,13 +51,6 @@ impl State {
             by: String::new(),
         })
     }
-}
-
-/// Returns the hosts that a deployment touched and that are not at the last good
-/// revision. They may be there already, because the deployment that failed may have
-/// been of that very revision.
-pub(super) fn to_roll_back(group: &GroupState, undone: &Rollout) -> impl Iterator<Item = HostId> {
-    undone.touched(&group.roster).into_iter().filter(|host| !group.is_current(*host))
 }
 
 #[cfg(test)]

@@ -12,9 +12,12 @@
 //! Deferrals (`deferrals.rs`) are similar, but they extend the start timeout: a host
 //! whose neighbours are suspect cannot help itself, and suspicion is soon over.
 
+use std::collections::BTreeMap;
+
+use super::react::Happened;
+use super::rollouts::Rollouts;
 use super::{DeploymentId, HostId, LedgerTime, State};
 use crate::entry::Shortage;
-use crate::rollout::{Rollout, Stage};
 
 /// A host that lacks disk space for a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,47 +30,98 @@ pub struct Short {
     pub shortage: Shortage,
 }
 
+/// The shortages of hosts whose turn is to come.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(super) struct Shortages {
+    by_turn: BTreeMap<(DeploymentId, HostId), Short>,
+}
+
+/// The change that a host's report about its disk makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Began,
+    Ended,
+}
+
+impl Shortages {
+    /// Puts back what a snapshot holds.
+    pub(super) fn restore(by_turn: BTreeMap<(DeploymentId, HostId), Short>) -> Self {
+        Shortages { by_turn }
+    }
+
+    pub(super) fn all(&self) -> &BTreeMap<(DeploymentId, HostId), Short> {
+        &self.by_turn
+    }
+
+    /// Notes a report. Returns what has begun or ended by it.
+    fn note(
+        &mut self,
+        of: (DeploymentId, HostId),
+        shortage: Option<Shortage>,
+        at: LedgerTime,
+    ) -> Option<Change> {
+        match (shortage, self.by_turn.get(&of).copied()) {
+            (Some(shortage), Some(before)) => {
+                self.by_turn.insert(of, Short { at, shortage, ..before });
+                None
+            }
+            (Some(shortage), None) => {
+                self.by_turn.insert(of, Short { since: at, at, shortage });
+                Some(Change::Began)
+            }
+            (None, Some(_)) => {
+                self.by_turn.remove(&of);
+                Some(Change::Ended)
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Forgets shortages of hosts whose turn has begun or will not come. This runs
+    /// after every entry, because a turn can end in many ways and shortages are
+    /// rare.
+    pub(super) fn forget(&mut self, rollouts: &Rollouts) {
+        self.by_turn.retain(|(deployment, host), _| rollouts.is_to_begin(*deployment, *host));
+    }
+}
+
 impl State {
     /// Returns true if any host lacks disk space for its turn to come.
     pub(crate) fn has_shortages(&self) -> bool {
-        !self.shortages.is_empty()
+        !self.shortages.all().is_empty()
     }
 
     /// Returns the host's shortage, if it lacks disk space for its turn to come in
     /// this deployment.
     pub fn shortage(&self, deployment: DeploymentId, host: HostId) -> Option<&Short> {
-        self.shortages.get(&(deployment, host))
+        self.shortages.all().get(&(deployment, host))
     }
 
     /// Returns the hosts that lack disk space for this deployment.
     pub fn shortages(&self, deployment: DeploymentId) -> impl Iterator<Item = (HostId, &Short)> {
-        let of_it = self.shortages.iter().filter(move |((of, _), _)| *of == deployment);
+        let of_it = self.shortages.all().iter().filter(move |((of, _), _)| *of == deployment);
         of_it.map(|((_, host), short)| (*host, short))
     }
 
-    pub(super) fn report_room(&mut self, deployment: DeploymentId, host: HostId, shortage: Option<Shortage>) {
-        let (at, of) = (self.clock, (deployment, host));
-        let others: Vec<HostId> = self.shortages(deployment).map(|(other, _)| other).collect();
-        let Some(rollout) = self.rollouts.get_mut(&deployment) else { return };
-        if !is_to_begin(rollout, host) {
-            return;
+    /// Folds a host's report about its disk.
+    pub(super) fn report_room(
+        &mut self,
+        deployment: DeploymentId,
+        host: HostId,
+        shortage: Option<Shortage>,
+    ) -> Vec<Happened> {
+        if !self.rollouts.is_to_begin(deployment, host) {
+            return Vec::new();
         }
-        let changed = match (shortage, self.shortages.get(&of).copied()) {
-            (Some(shortage), Some(before)) => {
-                self.shortages.insert(of, Short { at, shortage, ..before });
-                return;
-            }
-            (Some(shortage), None) => {
-                self.shortages.insert(of, Short { since: at, at, shortage });
-                rollout.lack_room(host, at)
-            }
-            (None, Some(_)) => {
-                self.shortages.remove(&of);
-                rollout.have_room(host, &others, at)
-            }
-            (None, None) => return,
+        let at = self.clock;
+        // With the host itself, if it was among them.
+        let others: Vec<HostId> = self.shortages(deployment).map(|(other, _)| other).collect();
+        let hosts = match self.shortages.note((deployment, host), shortage, at) {
+            Some(Change::Began) => self.rollouts.lack_room(deployment, host, at),
+            Some(Change::Ended) => self.rollouts.have_room(deployment, host, &others, at),
+            None => return Vec::new(),
         };
-        self.set_timers(deployment, &changed);
+        vec![Happened::LeasesChanged { deployment, hosts }]
     }
 
     /// Returns true if this report would change nothing.
@@ -77,28 +131,8 @@ impl State {
         host: HostId,
         shortage: Option<Shortage>,
     ) -> bool {
-        let is_to_come = self.rollouts.get(&deployment).is_some_and(|rollout| is_to_begin(rollout, host));
-        !is_to_come || self.shortage(deployment, host).map(|short| short.shortage) == shortage
-    }
-
-    /// Forgets shortages of hosts whose turn has begun or will not come. This runs
-    /// after every entry, because a turn can end in many ways and shortages are
-    /// rare.
-    pub(super) fn forget_shortages(&mut self) {
-        let rollouts = &self.rollouts;
-        self.shortages.retain(|(deployment, host), _| {
-            rollouts.get(deployment).is_some_and(|rollout| is_to_begin(rollout, *host))
-        });
-    }
-}
-
-/// Returns true if the host's turn is still to begin.
-fn is_to_begin(rollout: &Rollout, host: HostId) -> bool {
-    match rollout.members().get(&host).map(|member| &member.stage) {
-        Some(Stage::Pending | Stage::Leased { .. }) => !rollout.status().is_over(),
-        Some(Stage::NotTargeted | Stage::Started { .. } | Stage::Ended { .. } | Stage::Skipped) | None => {
-            false
-        }
+        !self.rollouts.is_to_begin(deployment, host)
+            || self.shortage(deployment, host).map(|short| short.shortage) == shortage
     }
 }
 

@@ -5,6 +5,7 @@ use crate::entry::{Creator, HostRecord, ProposalId, Submission, TurnOutcome};
 use crate::group::{Tag, TagFilter, TagSets};
 use crate::id::{Digest, VoterId};
 use crate::policy::{Canary, Minimum, Mode, Policy, Share, Zonal};
+use crate::revision::Revision;
 use crate::rollout::{DeploymentStatus, ReasonCode, Verdict};
 use crate::statement::{Finding, Intent, Report, Statement};
 

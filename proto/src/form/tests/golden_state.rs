@@ -59,7 +59,7 @@ fn the_state_of_the_history_leaves_nothing_out() {
         "rolled_back_by: Some",
         "rollback_of: Some",
         "Freeze {",
-        "deferrals: {(",
+        "Deferrals { by_turn: {(",
         "retired: [(",
         "recoveries: [Recovered",
         "removed: {",

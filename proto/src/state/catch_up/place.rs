@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use super::Cause;
 use crate::id::{DeploymentId, HostId};
 use crate::state::rollback::rollback_id;
-use crate::state::{GroupState, State};
+use crate::state::{Cause, GroupState, State};
 use crate::time::LedgerTime;
 
 /// The next step for a host that is behind. `status` prints it.
@@ -39,7 +38,7 @@ pub enum CatchUp {
     GivenUp {
         /// The deployment of the last attempt.
         deployment: DeploymentId,
-        /// The number of used attempts, of [`super::ATTEMPTS_MAX`]. A failure that
+        /// The number of used attempts, of [`crate::state::ATTEMPTS_MAX`]. A failure that
         /// is the revision's own uses all at once.
         attempts: u8,
     },

@@ -1,13 +1,14 @@
 use super::*;
-use crate::entry::Index;
-use crate::group::{Group, TagFilter};
+use crate::entry::{ErrorCode, Index};
+use crate::group::{Group, TagFilter, TagSets};
 use crate::health::{HealthCheck, Probe};
 use crate::io::Refusal;
 use crate::policy::Minimum;
 use crate::rollout::DeploymentStatus;
-use crate::state::CatchUp;
 use crate::state::testing::{Ledger, digest, host, name, record};
+use crate::state::{ATTEMPTS_MAX, CatchUp};
 use crate::statement::{Finding, Intent, Report, Statement};
+use crate::time::LedgerTime;
 
 const FAILED: Option<ErrorCode> = Some(ErrorCode::ScriptFailed);
 const LOST: Option<ErrorCode> = Some(ErrorCode::FailedAfterRestart);

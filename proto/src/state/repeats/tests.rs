@@ -98,7 +98,7 @@ fn the_proposer_that_has_been_silent_longest_is_forgotten() {
         let host = crate::id::HostId::from_public_key(key);
         ledger.set(ProposalId { host, incarnation: 1, number: 1 }, 1);
     }
-    assert_eq!(ledger.0.proposers.len(), PROPOSERS_KEPT);
-    assert!(!ledger.0.proposers.contains_key(&host(0)));
-    assert!(ledger.0.proposers.values().all(|proposer| proposer.last > 2));
+    assert_eq!(ledger.0.proposers.all().len(), PROPOSERS_KEPT);
+    assert!(!ledger.0.proposers.all().contains_key(&host(0)));
+    assert!(ledger.0.proposers.all().values().all(|proposer| proposer.last > 2));
 }

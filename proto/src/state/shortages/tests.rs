@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::entry::{ErrorCode, TurnOutcome};
 use crate::policy::Minimum;
+use crate::rollout::Stage;
 use crate::state::testing::{Ledger, host};
 use crate::statement::{Finding, Report};
 
@@ -110,7 +111,7 @@ fn a_report_that_comes_too_late_changes_nothing() {
     ledger.do_due();
     lack(&mut ledger, deployment, 1, 0);
     lack(&mut ledger, DeploymentId::derive(b"unknown"), 1, 0);
-    assert_eq!(ledger.state.shortages.len(), 0);
+    assert_eq!(ledger.state.shortages.by_turn.len(), 0);
 }
 
 #[test]
