@@ -24,7 +24,7 @@ die() { echo "mutants: $*" >&2; exit 1; }
 
 # Fills `names` and what belongs to each, and the changes as `files`, `olds` and
 # `news`.
-names=() parts=() breaks=() claims=() hints=() scenarios=() files=() olds=() news=()
+names=() parts=() breaks=() claims=() hints=() scenarios=() overlays=() files=() olds=() news=()
 read_list() {
   local line state=outside name='' text='' call=''
   while IFS= read -r line || [ -n "$line" ]; do
@@ -45,12 +45,13 @@ read_list() {
       '' | '#'*) ;;
       'mutant '*)
         read -r _ name part <<<"$line"
-        names+=("$name") parts+=("${part:-}") breaks+=('') claims+=('') hints+=('') scenarios+=('')
+        names+=("$name") parts+=("${part:-}") breaks+=('') claims+=('') hints+=('') scenarios+=('') overlays+=('full')
         ;;
       'breaks '*) breaks[-1]=${line#breaks } ;;
       'caught-by '*) claims[-1]=${line#caught-by } ;;
       'seed '*) hints[-1]=${line#seed } ;;
       'scenario '*) scenarios[-1]=${line#scenario } ;;
+      'overlay '*) overlays[-1]=${line#overlay } ;;
       'file '*)
         files+=("${line#file }")
         call="mutant::is($((${#names[@]} - 1)))"
@@ -168,7 +169,7 @@ compile() {
 swarm() {
   local number=$1 claim=$2 log=$target/mutants/${names[$1]}.log
   shift 2
-  SKEIN_MUTANT=$number SKEIN_CLAIM=$claim timeout 600 "$build/debug/skein-sim" swarm "$@" --only-first >"$log" 2>&1 || true
+  SKEIN_MUTANT=$number SKEIN_CLAIM=$claim timeout 600 "$build/debug/skein-sim" swarm --overlay "${overlays[number]}" "$@" --only-first >"$log" 2>&1 || true
   grep -q ' failed; ' "$log" || die "${names[number]}: the swarm did not come to its end within ten minutes: see $log"
   sed -n 's/^skein-sim run --seed //p;T;q' "$log"
 }

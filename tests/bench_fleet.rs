@@ -118,6 +118,7 @@ fn fill(store: &Path, identity: &serde_json::Value, fleet: &Fleet) {
         replaces: String::new(),
         log_kept: proto::config::LOG_KEPT_DEFAULT,
         fold_panics_on: None,
+        overlay: Default::default(),
     };
     let mut writer = Writer::new(config, stored);
     for entry in &fleet.entries {

@@ -135,6 +135,7 @@ fn node_config(
         replaces: config.replace.clone(),
         log_kept: LOG_KEPT_DEFAULT,
         fold_panics_on: fold_panics_on(),
+        overlay: Default::default(),
     };
     told.validate().context("this host cannot introduce itself to the mesh")?;
     Ok(told)

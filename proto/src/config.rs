@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::form::Version;
 use crate::group::Tag;
 use crate::id::{GroupName, HostId, MeshId};
+pub use crate::mesh::overlay::Overlay;
 use crate::statement::{InvalidEntry, check_facts};
 
 /// The default number of voters, in a mesh of at least five hosts.
@@ -47,6 +48,9 @@ pub struct Config {
     /// behind gets the whole state instead. The log is cut when it is twice as
     /// long.
     pub log_kept: usize,
+    /// The rule by which hosts are connected. Only the simulator uses another than the full
+    /// mesh.
+    pub overlay: Overlay,
     /// For tests only: the fold panics at an entry that sets this group, as it would
     /// through an error in the agent.
     pub fold_panics_on: Option<GroupName>,
@@ -104,6 +108,7 @@ mod tests {
             replaces: String::new(),
             log_kept: LOG_KEPT_DEFAULT,
             fold_panics_on: None,
+            overlay: Default::default(),
         };
         assert_eq!(good.validate(), Ok(()));
         assert_eq!(Config { voters_max: 4, ..good.clone() }.validate(), Err(InvalidConfig::Voters(4)));

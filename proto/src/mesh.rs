@@ -2,21 +2,27 @@
 //! connected to, those that are lost, and how far each has come.
 //!
 //! [`Mesh::handle`] takes what happened, and [`Mesh::poll_output`] returns the connections
-//! to make and to end. Code outside asks three different questions: [`Mesh::is_alive`]
-//! (may the mesh count on the host?), [`Mesh::is_neighbour`] (is there a connection to it?)
-//! and [`Mesh::hears`] (has it answered this host lately?).
+//! to make and to end. Code outside asks three different questions: `Node::is_alive` (may the
+//! mesh count on the host?), [`Mesh::is_neighbour`] (is there a connection to it?)
+//! and [`Mesh::route`] (by which neighbour does a frame to it go?). [`overlay`] says which hosts
+//! are connected.
 //!
 //! A change of one member costs O(log N): the maps are changed in place, and only after a
 //! snapshot, or when the ledger itself forgets a host, are all members compared.
 
 pub(crate) mod departures;
+pub(crate) mod envelope;
 pub(crate) mod fetch;
 pub(crate) mod liveness;
 pub(crate) mod moves;
+mod observers;
+pub(crate) mod overlay;
 pub(crate) mod reports;
+mod routes;
 pub(crate) mod turn_progress;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::entry::Index;
 use crate::form::Unreadable;
@@ -27,8 +33,14 @@ use departures::Departures;
 use fetch::Fetch;
 use liveness::{Judgement, Liveness};
 use moves::Whereabouts;
+use overlay::{Overlay, Rings};
 use reports::{HostReport, Reports};
+use routes::Routes;
 use turn_progress::TurnProgress;
+
+/// The longest silence of a host whose frames are relayed: beacons come every second, and
+/// a way around a host that fell silent is found after three.
+const RELAYED_SILENCE_MAX: Duration = Duration::from_secs(6);
 
 /// A host as the ledger has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +60,8 @@ pub(crate) enum MeshInput {
     Disconnected(HostId),
     /// A frame came from the host.
     Heard(HostId),
+    /// A frame of the author came by way of a neighbour.
+    Relayed { author: HostId, by: HostId },
     /// The host, which has folded up to this index, has lost these hosts.
     Lost { observer: HostId, index: Index, lost: BTreeSet<HostId> },
     /// The host announced a new start with the entry at this index.
@@ -58,6 +72,8 @@ pub(crate) enum MeshInput {
     Moved { host: HostId, addresses: Vec<String> },
     /// It is time to look for hosts that fell silent.
     SilenceDue,
+    /// It is time for a beacon.
+    BeaconDue,
     /// This host was taken out of the mesh, and is no longer needed.
     Retired,
 }
@@ -94,6 +110,15 @@ pub(crate) struct Mesh {
     /// The addresses at which hosts are dialled. These are the hosts to stay connected with:
     /// the members, and removed hosts that still vote.
     dialled: BTreeMap<HostId, Vec<String>>,
+    overlay: Overlay,
+    rings: Rings,
+    /// Counts the changes of the rings.
+    rings_version: u64,
+    routes: Routes,
+    /// The time at which a relayed frame of each host came.
+    relayed_at: BTreeMap<HostId, Time>,
+    /// The time of the node's last input.
+    now: Time,
     liveness: Liveness,
     reports: Reports,
     /// The judgements of the observers together, and the version of liveness that
@@ -114,9 +139,19 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    pub(crate) fn new(me: HostId) -> Self {
+    pub(crate) fn new(me: HostId, overlay: Overlay, now: Time) -> Self {
+        let rings = match overlay {
+            Overlay::Full => Rings::default(),
+            Overlay::Bounded { degree } => Rings::new(degree),
+        };
         Mesh {
             me,
+            overlay,
+            rings,
+            rings_version: 0,
+            routes: Routes::default(),
+            relayed_at: BTreeMap::new(),
+            now,
             members: BTreeSet::new(),
             voters: BTreeMap::new(),
             contacts: BTreeMap::new(),
@@ -145,11 +180,22 @@ impl Mesh {
             MeshInput::Connected(host) => {
                 self.liveness.connected(host, now);
             }
-            MeshInput::Disconnected(host) => self.liveness.disconnected(host, now),
+            MeshInput::Disconnected(host) => {
+                self.liveness.disconnected(host, now);
+                if self.is_bounded() && !self.dialled.contains_key(&host) {
+                    self.liveness.unobserve(host);
+                }
+            }
             MeshInput::Heard(host) => {
                 if self.liveness.heard(host, now) {
                     self.outputs.push_back(MeshOutput::Beacon);
                 }
+            }
+            MeshInput::Relayed { author, by } => {
+                if self.contacts.contains_key(&author) {
+                    self.relayed_at.insert(author, now);
+                }
+                self.routes.note_way_back(author, by, now);
             }
             MeshInput::Lost { observer, index, lost } => self.liveness.told(observer, index, lost),
             MeshInput::Announced { host, index } => self.liveness.renewed(host, index, now),
@@ -160,10 +206,11 @@ impl Mesh {
                     self.outputs.push_back(MeshOutput::Beacon);
                 }
             }
+            MeshInput::BeaconDue => self.forget_old_losses(),
             MeshInput::Retired => self.retire(),
         }
-        if self.judged.0 != self.liveness.version() {
-            self.judged = (self.liveness.version(), self.liveness.judge(self.me, &self.members));
+        if self.judged.0 != self.version() {
+            self.judged = (self.version(), self.judge());
         }
     }
 
@@ -174,6 +221,7 @@ impl Mesh {
 
     /// Changes only what these hosts change: hosts that are gone first, and then the others.
     fn update_hosts(&mut self, hosts: BTreeMap<HostId, Option<Contact>>, now: Time) {
+        let changed: BTreeSet<HostId> = hosts.keys().copied().collect();
         let (known, gone): (Vec<_>, Vec<_>) = hosts.into_iter().partition(|(_, contact)| contact.is_some());
         for (host, _) in gone {
             self.remove(host);
@@ -181,6 +229,30 @@ impl Mesh {
         for (host, contact) in known {
             if let Some(contact) = contact {
                 self.insert(host, contact, now);
+            }
+        }
+        if self.is_bounded() {
+            self.follow_rings(&changed, now);
+        }
+    }
+
+    /// Connects with the neighbours in the rings, and with no others.
+    fn follow_rings(&mut self, changed: &BTreeSet<HostId>, now: Time) {
+        let wanted = if self.is_retired { BTreeSet::new() } else { self.rings.neighbours(self.me) };
+        let surplus: Vec<HostId> =
+            self.dialled.keys().filter(|host| !wanted.contains(host)).copied().collect();
+        for host in surplus {
+            self.dialled.remove(&host);
+            self.liveness.unobserve(host);
+            self.outputs.push_back(MeshOutput::Disconnect { host });
+        }
+        for host in wanted {
+            let Some(contact) = self.contacts.get(&host).cloned() else { continue };
+            if contact.is_member {
+                self.liveness.add_member(host, now);
+            }
+            if changed.contains(&host) || !self.dialled.contains_key(&host) {
+                self.dial(host, contact.addresses);
             }
         }
     }
@@ -191,6 +263,9 @@ impl Mesh {
         }
         self.members.remove(&host);
         self.former.remove(&host);
+        self.relayed_at.remove(&host);
+        self.rings.remove(host);
+        self.rings_version += 1;
         self.liveness.remove_member(host);
         self.reports.remove(&host);
         if self.dialled.remove(&host).is_some() {
@@ -207,9 +282,12 @@ impl Mesh {
             self.forget_voter(host, before.voter);
         }
         self.voters.insert(contact.voter, host);
+        self.rings.insert(host);
+        self.rings_version += 1;
+        let is_full = !self.is_bounded();
         if contact.is_member {
             self.former.remove(&host);
-            if self.members.insert(host) && host != self.me && !self.is_retired {
+            if self.members.insert(host) && is_full && host != self.me && !self.is_retired {
                 self.liveness.add_member(host, now);
             }
         } else {
@@ -217,7 +295,7 @@ impl Mesh {
             self.members.remove(&host);
             self.liveness.remove_member(host);
         }
-        if host != self.me && !self.is_retired {
+        if is_full && host != self.me && !self.is_retired {
             self.dial(host, contact.addresses);
         }
     }
@@ -304,20 +382,16 @@ impl Mesh {
         self.liveness.connections()
     }
 
-    /// Returns true if the host is connected, and was not silent for too long.
+    /// Returns true if the host was not silent for too long: on its connection, or by way of
+    /// others.
     pub(crate) fn hears(&self, host: HostId) -> bool {
-        self.liveness.is_heard(host)
+        let is_recent = |at: &Time| self.now.since(*at) < RELAYED_SILENCE_MAX;
+        self.liveness.is_heard(host) || self.relayed_at.get(&host).is_some_and(is_recent)
     }
 
     /// Returns all hosts that are connected and were not silent for too long.
     pub(crate) fn all_heard(&self) -> BTreeSet<HostId> {
         self.liveness.all_heard()
-    }
-
-    /// Returns the members that this host hears, and itself.
-    pub(crate) fn up_hosts(&self) -> Vec<HostId> {
-        let heard = self.liveness.all_heard();
-        self.members.iter().filter(|host| **host == self.me || heard.contains(host)).copied().collect()
     }
 
     /// Returns the hosts that this one has lost.
@@ -327,7 +401,7 @@ impl Mesh {
 
     /// Returns when the host was last heard; `None` if it was not since this start.
     pub(crate) fn last_heard(&self, host: HostId) -> Option<Time> {
-        self.liveness.last_heard(host)
+        self.liveness.last_heard(host).max(self.relayed_at.get(&host).copied())
     }
 
     /// Returns the hosts that neither this host hears nor any host that it hears.
@@ -337,7 +411,7 @@ impl Mesh {
 
     /// Returns a number that changes with every change of who is lost or connected.
     pub(crate) fn version(&self) -> u64 {
-        self.liveness.version()
+        self.liveness.version() + self.rings_version
     }
 
     /// Returns when the next host would be lost.
@@ -407,6 +481,46 @@ impl Mesh {
     pub(crate) fn forget_moves_of_strangers(&mut self) {
         let members = &self.members;
         self.whereabouts.retain(|host| members.contains(&host));
+    }
+
+    /// Notes the time of the node's input.
+    pub(crate) fn pass(&mut self, now: Time) {
+        self.now = now;
+    }
+
+    /// Returns true if not all hosts are connected to each other.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.overlay != Overlay::Full
+    }
+
+    /// Returns true if this host is connected to one that is no neighbour in the overlay, as
+    /// after it joined by way of that one.
+    pub(crate) fn is_surplus(&self, host: HostId) -> bool {
+        let are_members = self.members.contains(&host) && self.members.contains(&self.me);
+        self.is_bounded() && are_members && !self.dialled.contains_key(&host)
+    }
+
+    /// Returns the neighbour by which a frame to the host goes: the host itself if it is
+    /// connected.
+    pub(crate) fn route(&mut self, to: HostId) -> Option<HostId> {
+        if !self.is_bounded() || self.is_neighbour(to) {
+            return Some(to);
+        }
+        let of = Some((self.rings_version, self.liveness.version()));
+        if self.routes.of != of {
+            let first = self.liveness.all_heard();
+            let mut routes = std::mem::take(&mut self.routes);
+            let is_lost = |host: HostId| self.judgement(host) >= Judgement::Suspect;
+            let connected = |host: HostId| {
+                let mut neighbours = self.rings.neighbours(host);
+                neighbours.retain(|other| !self.liveness.is_cut(host, *other));
+                neighbours
+            };
+            routes.find(&first, connected, |host| !is_lost(host));
+            self.routes = routes;
+            self.routes.of = of;
+        }
+        self.routes.to(to).filter(|by| self.is_neighbour(*by))
     }
 
     /// Returns the number of hosts in all maps.

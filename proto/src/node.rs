@@ -22,6 +22,7 @@ mod proposals;
 mod proposing;
 mod read;
 mod recovery;
+mod relaying;
 mod removal;
 mod requests;
 mod settle;
@@ -161,7 +162,7 @@ impl Node {
             own: own::OwnAgent::new(meta, rng, start, is_fresh, recoveries),
             state,
             ledger,
-            mesh: Mesh::new(config.host),
+            mesh: Mesh::new(config.host, config.overlay, now),
             proposals,
             alarms: Watch::default(),
             deliveries: Deliveries::default(),
@@ -188,6 +189,7 @@ impl Node {
     /// Tells the node what happened.
     pub fn handle(&mut self, input: Input, now: Time) {
         self.time.handled_at = now;
+        self.mesh.pass(now);
         match input {
             Input::Wake => {}
             Input::Connected { host } => self.on_connected(host, now),

@@ -111,6 +111,8 @@ pub enum Claim {
     Recovery,
     /// The mesh moves on only with all its members, and never back.
     Versions,
+    /// Once all is quiet, no host has more connections than its overlay allows.
+    Degree,
 }
 
 impl fmt::Display for Claim {
@@ -140,6 +142,7 @@ impl fmt::Display for Claim {
             Claim::Recovery => {
                 "a recovery is signed, keeps what its host had on its disk, and begins one history"
             }
+            Claim::Degree => "no host has more connections than its overlay allows",
             Claim::Outcomes => "what the ledger says of a turn is what ran",
             Claim::Versions => "the mesh moves to a version that all its members speak, and never back",
         })

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use proto::config::{Config, LOG_KEPT_DEFAULT, VOTERS_DEFAULT};
+use proto::config::{Config, LOG_KEPT_DEFAULT, Overlay, VOTERS_DEFAULT};
 use proto::entry::Index;
 use proto::group::Tag;
 use proto::id::{GroupName, HostId, MeshId};
@@ -79,11 +79,12 @@ impl Default for Profile {
 pub struct Tuning {
     pub voters_max: u8,
     pub log_kept: usize,
+    pub overlay: Overlay,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Tuning { voters_max: VOTERS_DEFAULT, log_kept: LOG_KEPT_DEFAULT }
+        Tuning { voters_max: VOTERS_DEFAULT, log_kept: LOG_KEPT_DEFAULT, overlay: Overlay::Full }
     }
 }
 
@@ -202,6 +203,7 @@ impl SimHost {
             voters_max: self.tuning.voters_max,
             log_kept: self.tuning.log_kept,
             fold_panics_on: self.fold_panics_on.clone(),
+            overlay: self.tuning.overlay,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use sim::plan::Plan;
 use sim::play::play;
 use sim::record::read;
@@ -64,6 +64,9 @@ struct Run {
     /// The number of hosts, instead of the one that the seed gives.
     #[arg(long, conflicts_with = "file")]
     hosts: Option<u32>,
+    /// The hosts that are connected: all with each other, or each with at most twenty others.
+    #[arg(long, value_enum, default_value_t = OverlayName::Full, conflicts_with = "file")]
+    overlay: OverlayName,
     /// Writes every input to a file, so that the run can be replayed:
     /// `skein-sim replay OUT`.
     #[arg(long, value_name = "OUT")]
@@ -96,6 +99,16 @@ struct Swarm {
     /// Stops at the first seed that fails.
     #[arg(long)]
     only_first: bool,
+    /// The hosts that are connected: all with each other, or each with at most twenty others.
+    #[arg(long, value_enum, default_value_t = OverlayName::Full)]
+    overlay: OverlayName,
+}
+
+/// The rule by which hosts are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OverlayName {
+    Full,
+    Bounded,
 }
 
 fn main() -> ExitCode {
@@ -187,7 +200,7 @@ const HOSTS_SHOWN: usize = 12;
 
 /// Returns true if all claims held.
 fn run_one(run: &Run) -> Result<bool> {
-    let plan = Plan::new(run.seed, run.hosts);
+    let plan = Plan::drawn(run.seed, run.hosts, run.overlay == OverlayName::Bounded);
     let mut world = plan.world();
     if run.log.is_some() {
         world.trace_mut().keep_lines();
@@ -250,11 +263,13 @@ fn run_swarm(args: &Swarm) -> bool {
         Some(minutes) => Extent::Time(Duration::from_secs(minutes * 60)),
         None => Extent::Seeds(args.seeds),
     };
-    let totals = swarm(args.from, extent, args.only_first, |seed, report| {
+    let is_bounded = args.overlay == OverlayName::Bounded;
+    let option = if is_bounded { " --overlay bounded" } else { "" };
+    let totals = swarm(args.from, extent, args.only_first, is_bounded, |seed, report| {
         if let Some(counterexample) = &report.counterexample {
             let violation = &counterexample.violation;
             println!(
-                "skein-sim run --seed {seed}  # {}, at {}: {}",
+                "skein-sim run --seed {seed}{option}  # {}, at {}: {}",
                 violation.claim, counterexample.at, violation.what
             );
         }

@@ -14,6 +14,7 @@ mod work;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use proto::config::Overlay;
 use proto::group::Tag;
 
 use crate::chance::Chance;
@@ -48,6 +49,9 @@ pub struct Plan {
 /// The number of hosts of a large mesh, more than there are voters. A few seeds
 /// get one.
 const LARGE: u64 = 30;
+
+/// The most connections of one host in an overlay of bounded degree.
+const DEGREE: u8 = 20;
 
 /// A mesh of few zones with many hosts in each. With three zones of one or two
 /// hosts, no zone could keep a minimum, and a group that asks for one would be
@@ -125,6 +129,24 @@ impl Plan {
         // Drawn last, from a stream of its own: a plan that aims at nothing stays
         // what it was.
         aimed::aim(&mut chance.fork("aimed"), &mut plan);
+        plan
+    }
+
+    /// Returns the plan of a seed for either overlay.
+    pub fn drawn(seed: u64, hosts: Option<u32>, is_bounded: bool) -> Self {
+        if is_bounded { Plan::bounded(seed, hosts) } else { Plan::new(seed, hosts) }
+    }
+
+    /// Returns the plan of a seed in which each host is connected to at most [`DEGREE`] others.
+    /// No member lies in it: one that relays could write frames in the name of others, and
+    /// frames are not signed.
+    fn bounded(seed: u64, hosts: Option<u32>) -> Self {
+        let mut dice = Chance::new(seed).fork("overlay");
+        let drawn = if dice.percent(10) { dice.between(41, 100) } else { dice.between(22, 40) };
+        let drawn = u32::try_from(drawn).expect("few hosts");
+        let mut plan = Plan::new(seed, hosts.or(Some(drawn)));
+        plan.tuning.overlay = Overlay::Bounded { degree: DEGREE };
+        plan.faults.retain(|(_, fault)| !matches!(fault, Fault::Liar { .. }));
         plan
     }
 

@@ -31,15 +31,22 @@ pub struct Totals {
 }
 
 /// Plays one seed.
-pub fn run_seed(seed: u64, hosts: Option<u32>) -> RunSummary {
-    let plan = Plan::new(seed, hosts);
+pub fn run_seed(seed: u64, hosts: Option<u32>, is_bounded: bool) -> RunSummary {
+    let plan = Plan::drawn(seed, hosts, is_bounded);
     let mut world = plan.world();
     play(&plan, &mut world)
 }
 
 /// Plays seed after seed, and calls `each` with every report. If `only_first`
-/// is true, it stops at the first seed that fails.
-pub fn swarm(from: u64, extent: Extent, only_first: bool, each: impl Fn(u64, &RunSummary) + Sync) -> Totals {
+/// is true, it stops at the first seed that fails. If `is_bounded` is true, hosts are connected to
+/// at most twenty others.
+pub fn swarm(
+    from: u64,
+    extent: Extent,
+    only_first: bool,
+    is_bounded: bool,
+    each: impl Fn(u64, &RunSummary) + Sync,
+) -> Totals {
     let began = Instant::now();
     let next = AtomicU64::new(from);
     let totals = Mutex::new(Totals::default());
@@ -57,7 +64,8 @@ pub fn swarm(from: u64, extent: Extent, only_first: bool, each: impl Fn(u64, &Ru
             if !goes_on(seed) {
                 break;
             }
-            let report = panics::guard(|| run_seed(seed, None)).unwrap_or_else(simulator_panicked);
+            let report =
+                panics::guard(|| run_seed(seed, None, is_bounded)).unwrap_or_else(simulator_panicked);
             each(seed, &report);
             has_failed.fetch_or(report.counterexample.is_some(), Ordering::Relaxed);
             let mut totals = totals.lock().expect("no thread panics while it holds the totals");

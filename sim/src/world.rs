@@ -21,6 +21,7 @@ mod writes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use proto::config::Overlay;
 use proto::id::{Digest, HostId, MeshId};
 use proto::io::Input;
 use proto::node::Node;
@@ -335,6 +336,20 @@ impl World {
         self.checks.quiet(nodes, self.now);
         let verdict = crate::check::all_told(&self.checks.model, &self.outside);
         self.checks.report(verdict, self.now);
+        self.check_degrees();
+    }
+
+    fn check_degrees(&mut self) {
+        let removed = self.checks.model.removed();
+        let too_many = self.hosts.iter().find_map(|host| {
+            let Overlay::Bounded { degree } = host.tuning.overlay else { return None };
+            let has = self.network.connected(host.no).len();
+            let counts = host.is_up() && !removed.contains(&host.id);
+            (counts && has > usize::from(degree)).then_some((host.no, has))
+        });
+        if let Some((host, has)) = too_many {
+            self.violated(Claim::Degree, host, format!("it has {has} connections"));
+        }
     }
 
     fn violated(&mut self, claim: Claim, host: HostNo, what: String) {

@@ -46,6 +46,7 @@ fn config() -> Config {
         replaces: String::new(),
         log_kept: proto::config::LOG_KEPT_DEFAULT,
         fold_panics_on: None,
+        overlay: Default::default(),
     }
 }
 

@@ -73,6 +73,7 @@ impl Host {
             replaces: String::new(),
             log_kept: proto::config::LOG_KEPT_DEFAULT,
             fold_panics_on: None,
+            overlay: Default::default(),
         };
         let clock = Clock::start();
         let (node, commands, notices) = NodeHandle::new();
@@ -322,6 +323,7 @@ impl Host {
             replaces: String::new(),
             log_kept: proto::config::LOG_KEPT_DEFAULT,
             fold_panics_on: None,
+            overlay: Default::default(),
         };
         restore(config, &self.store(), Clock::start())
     }

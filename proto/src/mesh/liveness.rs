@@ -86,9 +86,10 @@ pub(crate) struct Liveness {
 impl Liveness {
     /// Adds another host of the mesh. It gets the same grace as at a start.
     pub(crate) fn add_member(&mut self, host: HostId, now: Time) {
-        self.version += 1;
-        let new = Neighbour { connected: false, lost_at: now + GRACE, heard_at: None };
-        self.neighbours.entry(host).or_insert(new);
+        self.neighbours.entry(host).or_insert_with(|| {
+            self.version += 1;
+            Neighbour { connected: false, lost_at: now + GRACE, heard_at: None }
+        });
     }
 
     /// Removes a host that is gone from the mesh. As long as it is connected, it is still
@@ -101,6 +102,51 @@ impl Liveness {
         self.lost.remove(&host);
         self.told.remove(&host);
         self.renewed.remove(&host);
+    }
+
+    /// Returns the hosts that have reported losses.
+    pub(crate) fn reporters(&self) -> impl Iterator<Item = HostId> {
+        self.told.keys().copied()
+    }
+
+    /// Forgets what the host has reported: nothing is heard from it now.
+    pub(crate) fn forget_losses_of(&mut self, observer: HostId) {
+        let had = self.told.remove(&observer).is_some_and(|lost| !lost.is_empty());
+        self.version += u64::from(had);
+    }
+
+    /// Returns true if one of the two hosts reports that it has lost the other.
+    pub(crate) fn is_cut(&self, a: HostId, b: HostId) -> bool {
+        let has_lost = |observer: HostId, subject: HostId| {
+            self.told.get(&observer).is_some_and(|lost| lost.contains(&subject))
+        };
+        has_lost(a, b) || has_lost(b, a)
+    }
+
+    /// Stops observing a host that is still in the mesh.
+    pub(crate) fn unobserve(&mut self, host: HostId) {
+        self.version += 1;
+        if !self.is_connected(host) {
+            self.neighbours.remove(&host);
+        }
+        self.lost.remove(&host);
+    }
+
+    /// Returns the members that have lost each member, with this host's own losses.
+    pub(crate) fn accusers(
+        &self,
+        me: HostId,
+        members: &BTreeSet<HostId>,
+    ) -> BTreeMap<HostId, BTreeSet<HostId>> {
+        let others = self.told.iter().filter(|(observer, _)| **observer != me);
+        let observers = others.chain([(&me, &self.lost)]).filter(|(observer, _)| members.contains(observer));
+        let mut accusers: BTreeMap<HostId, BTreeSet<HostId>> = BTreeMap::new();
+        for (observer, lost) in observers {
+            for subject in lost.iter().filter(|host| *host != observer && members.contains(host)) {
+                accusers.entry(*subject).or_default().insert(*observer);
+            }
+        }
+        accusers
     }
 
     /// Notes a connection to the host. Returns true if the host was lost until now.

@@ -25,7 +25,7 @@ fn read(hosts: impl IntoIterator<Item = (HostId, Option<Contact>)>) -> MeshInput
 fn a_change_of_one_member_gives_what_reading_all_would_give() {
     let now = Time::from_micros(1);
     let mut dice = ChaCha8Rng::seed_from_u64(1);
-    let mut mesh = Mesh::new(host(0));
+    let mut mesh = Mesh::new(host(0), Overlay::Full, now);
     let mut ledger = BTreeMap::from([(host(0), contact(100, 0, true))]);
     mesh.handle(read(ledger.clone().into_iter().map(|(host, it)| (host, Some(it)))), now);
     for step in 0..2_000_u64 {
@@ -38,7 +38,7 @@ fn a_change_of_one_member_gives_what_reading_all_would_give() {
             None => drop(ledger.remove(&changed)),
         }
         mesh.handle(read([(changed, new)]), now);
-        let mut whole = Mesh::new(host(0));
+        let mut whole = Mesh::new(host(0), Overlay::Full, now);
         whole.handle(read(ledger.clone().into_iter().map(|(host, it)| (host, Some(it)))), now);
         assert_eq!((&mesh.members, &mesh.voters), (&whole.members, &whole.voters), "after {step}");
         assert_eq!((&mesh.contacts, &mesh.former), (&whole.contacts, &whole.former), "after {step}");
@@ -50,7 +50,7 @@ fn a_change_of_one_member_gives_what_reading_all_would_give() {
 #[test]
 fn a_change_of_one_member_asks_for_its_connection_alone() {
     let now = Time::from_micros(1);
-    let mut mesh = Mesh::new(host(0));
+    let mut mesh = Mesh::new(host(0), Overlay::Full, now);
     let all = (0..200).map(|number| (host(number), Some(contact(u64::from(number) + 1, 1, true))));
     mesh.handle(read(all), now);
     assert_eq!(outputs(&mut mesh).len(), 199);

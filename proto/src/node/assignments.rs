@@ -162,8 +162,8 @@ impl Node {
             return *rank;
         }
         let me = self.config.host;
-        let hears = self.mesh.up_hosts();
-        let alive = hears.iter().filter(|host| **host == me || !self.mesh.lost().contains(host));
+        let hosts = self.alive_hosts();
+        let alive = hosts.iter().filter(|host| **host == me || !self.mesh.lost().contains(host));
         let alive = alive.filter_map(|host| self.state.host(*host)).filter(|host| host.down.is_none());
         let (of_group, others): (Vec<&Host>, Vec<&Host>) =
             alive.partition(|host| group.tags.matches(&host.record.tags));

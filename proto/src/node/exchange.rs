@@ -24,11 +24,21 @@ impl Node {
     }
 
     pub(super) fn on_frame(&mut self, from: HostId, frame: &[u8], now: Time) {
+        match self.read_relayed(frame) {
+            Some(relayed) => self.on_relayed(from, relayed, now),
+            None => {
+                self.tell_mesh(MeshInput::Heard(from), now);
+                self.on_frame_of(from, frame, now);
+            }
+        }
+    }
+
+    /// Handles a frame of its author, which may have come by way of others.
+    pub(super) fn on_frame_of(&mut self, from: HostId, frame: &[u8], now: Time) {
         let (history, message) = match wire::unframe(self.config.mesh, frame, self.config.reads()) {
             Ok(read) => read,
             Err(error) => return self.on_unread(from, error),
         };
-        self.tell_mesh(MeshInput::Heard(from), now);
         if !self.is_of_this_history(from, history, &message) {
             return;
         }
@@ -103,7 +113,8 @@ impl Node {
             // A duty depends on this: a host that was Down may be back.
             self.proposals.duties.derived_from = None;
         }
-        if self.mesh.is_retired() && beacon.index >= index {
+        let is_unneeded = self.mesh.is_retired() || self.mesh.is_surplus(from);
+        if is_unneeded && self.mesh.is_neighbour(from) && beacon.index >= index {
             // A host that lags keeps its connection: it dials because it has not heard
             // of the removal, and this may be the only voter that it knows.
             self.outputs.push_back(Output::Disconnect { host: from });
@@ -158,18 +169,17 @@ impl Node {
     /// Sends a message to each of these hosts.
     pub(super) fn tell(&mut self, hosts: BTreeSet<HostId>, message: &Message) {
         let frame = wire::frame(self.config.mesh, self.told_history(), message);
-        let sends = hosts.into_iter().map(|to| Output::Send { to, frame: frame.clone() });
-        self.outputs.extend(sends);
+        hosts.into_iter().for_each(|to| self.send_by_route(to, frame.clone()));
     }
 
     pub(super) fn beacon_all(&mut self, now: Time) {
+        self.tell_mesh(MeshInput::BeaconDue, now);
         self.steer_clock(now);
         self.note_leader(now);
         self.note_helpers(now);
         self.ask_where_others_are(now);
         let frame = wire::frame(self.config.mesh, self.told_history(), &self.beacon(now));
-        let to_all = self.mesh.neighbours().into_iter();
-        self.outputs.extend(to_all.map(|to| Output::Send { to, frame: frame.clone() }));
+        self.beacon_hosts().into_iter().for_each(|to| self.send_by_route(to, frame.clone()));
         self.time.deadlines.set(Why::Beacon, now + BEACON_EVERY);
     }
 
@@ -209,7 +219,7 @@ impl Node {
             tracing::error!(%to, bytes, limit, "what a host lacks is too long to be sent: it cannot catch up");
             return;
         }
-        self.outputs.push_back(Output::Send { to, frame });
+        self.send_by_route(to, frame);
     }
 
     pub(super) fn on_persisted(&mut self, write: WriteId, now: Time) {

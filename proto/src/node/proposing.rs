@@ -115,7 +115,7 @@ impl Node {
     fn voters_connected(&self) -> BTreeSet<HostId> {
         let voters = self.ledger.voters().voters.iter();
         let hosts = voters.filter_map(|voter| self.mesh.voter_hosts().get(voter).copied());
-        hosts.filter(|host| self.mesh.is_neighbour(*host)).collect()
+        hosts.filter(|host| self.is_in_reach_of_frames(*host)).collect()
     }
 
     pub(super) fn put_in_order(&mut self, proposal: ProposalId, statement: Statement, now: Time) {

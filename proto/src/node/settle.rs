@@ -117,7 +117,7 @@ impl Node {
             let votes = |host: &HostId| {
                 self.state.host(*host).is_some_and(|host| voters.contains(&host.record.voter))
             };
-            let followers = self.mesh.neighbours().into_iter().filter(|host| !votes(host)).collect();
+            let followers = self.hosts_in_reach().into_iter().filter(|host| !votes(host)).collect();
             self.tell(followers, &Message::Committed(entries));
         }
     }
@@ -313,7 +313,7 @@ impl Node {
         let of = (self.state.index(), self.mesh.version());
         if self.proposals.duties.derived_from != Some(of) {
             self.proposals.duties.derived_from = Some(of);
-            let (lacking, up) = (self.lacking(), self.mesh.up_hosts());
+            let (lacking, up) = (self.lacking(), self.alive_hosts());
             self.proposals.duties.set(me, &up, lacking, now);
             self.take_assignments(now);
             self.withdraw_what_is_done(now);

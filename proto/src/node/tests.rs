@@ -77,6 +77,7 @@ pub(super) fn config(number: u8) -> Config {
         replaces: String::new(),
         log_kept: crate::config::LOG_KEPT_DEFAULT,
         fold_panics_on: None,
+        overlay: Default::default(),
     }
 }
 

@@ -99,7 +99,8 @@ impl Node {
         let group = self.state.group(&rollout.submission.group);
         let mut sources = rollout.submission.holders.clone();
         sources.extend(group.iter().flat_map(|group| self.state.holders(group, digest)));
-        sources.retain(|host| self.mesh.is_neighbour(*host));
+        sources
+            .retain(|host| self.mesh.is_neighbour(*host) || (self.mesh.is_bounded() && self.is_alive(*host)));
         sources.sort_by_key(|host| {
             let pair = [self.config.host.public_key().as_slice(), host.public_key()].concat();
             *blake3::hash(&pair).as_bytes()

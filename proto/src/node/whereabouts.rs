@@ -73,7 +73,7 @@ impl Node {
     }
 
     fn is_reached(&self, host: HostId) -> bool {
-        host == self.config.host || self.mesh.is_neighbour(host)
+        host == self.config.host || self.mesh.is_neighbour(host) || self.mesh.hears(host)
     }
 
     /// Tells a neighbour this host's addresses, if the ledger has others.

@@ -41,7 +41,7 @@ pub(super) fn harder(dice: &mut Chance, hosts: u64, until: Moment, quality: &mut
         quality.reorders = true;
     }
     let (wishes, faults) = (leavings(dice, hosts, until), faults(dice, hosts, until));
-    Some(Harder { tuning: Tuning { voters_max, log_kept }, wishes, faults })
+    Some(Harder { tuning: Tuning { voters_max, log_kept, ..Tuning::default() }, wishes, faults })
 }
 
 /// Removes several hosts at almost the same time.
