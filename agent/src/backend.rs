@@ -14,8 +14,8 @@ use proto::revision::Revision;
 use serde::{Deserialize, Serialize};
 
 use crate::ballast::Ballast;
-use crate::bundle::progress::Progress;
-use crate::bundle::store::Bundles;
+use crate::bundle::bundle_store::Bundles;
+use crate::bundle::transfer_progress::Progress;
 use crate::bundle::upload::Upload;
 use crate::command::NodeHandle;
 use crate::host_side::HostSide;

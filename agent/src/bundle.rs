@@ -5,6 +5,7 @@
 //! packed into one canonical archive ([`pack`]), so that equal trees are the same
 //! bundle on every host. An archive file is taken unchanged.
 
+pub(crate) mod bundle_store;
 pub(crate) mod cache;
 mod copies;
 pub(crate) mod download;
@@ -12,10 +13,9 @@ pub(crate) mod exchange;
 pub(crate) mod fetcher;
 mod kind;
 pub(crate) mod pack;
-pub(crate) mod progress;
 pub(crate) mod remote;
 pub(crate) mod source;
-pub(crate) mod store;
+pub(crate) mod transfer_progress;
 pub(crate) mod unpack;
 pub(crate) mod upload;
 
@@ -29,9 +29,9 @@ pub(crate) use cache::{Cache, CacheError};
 use download::{Download, DownloadError};
 pub(crate) use kind::Kind;
 use pack::PackError;
-use progress::Progress;
 use remote::{Remote, Settings};
 use source::Source;
+use transfer_progress::Progress;
 
 use crate::regular_file;
 

@@ -6,8 +6,8 @@
 //! interpreter). Files that are in the way are for Install to find, before it touches anything.
 
 mod directories;
-mod people;
 mod scripts;
+mod unknown_users;
 
 use std::path::Path;
 
@@ -217,10 +217,10 @@ impl Checker<'_> {
 
     /// Warns of missing users and groups, without which scripts and Install will fail here.
     fn people(&mut self, appspec: &AppSpec) {
-        for ((line, key), problem) in people::missing(appspec) {
+        for ((line, key), problem) in unknown_users::missing(appspec) {
             self.warning(line, key, problem);
         }
-        self.findings.warnings.extend(people::cannot_run(self.file, appspec, self.top));
+        self.findings.warnings.extend(unknown_users::cannot_run(self.file, appspec, self.top));
     }
 
     fn mistake(&mut self, line: usize, key: String, problem: String) {

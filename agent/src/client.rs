@@ -1,7 +1,7 @@
 //! The command line's client of the API: HTTP over the agent's Unix socket.
 
-mod events;
-mod progress;
+mod event_stream;
+mod push_progress;
 mod sending;
 mod sockets;
 mod words;
@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use crate::api::{BY, ErrorBody, ErrorDocument, FRESHNESS};
 use crate::view::Freshness;
 
-pub(crate) use events::{Events, Signal};
+pub(crate) use event_stream::{Events, Signal};
 pub(crate) use sending::Pieces;
 use sockets::{Sockets, allowed};
 use words::{Lines, harmless};

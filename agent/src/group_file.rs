@@ -1,11 +1,11 @@
 //! The group file: a group as people write it in TOML, and as the API transfers
 //! it in JSON. Both have the same structure.
 
+mod alarm_tables;
 mod config_file;
-mod health;
+mod health_table;
 mod overrides;
 mod sections;
-mod watches;
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use proto::id::{ConfigName, GroupName, NotAName};
 use proto::policy::{DeploymentConfig, InvalidPolicy, Minimum, PERCENT_MAX, Policy};
 use serde::{Deserialize, Serialize};
 
-use health::{HealthSection, HealthSectionError};
+use health_table::{HealthSection, HealthSectionError};
 
 use crate::toml_file::{self, TomlError};
-use watches::{AlarmSection, TriggerSection};
+use alarm_tables::{AlarmSection, TriggerSection};
 
 pub(crate) use config_file::ConfigFile;
 pub(crate) use overrides::with_overrides;

@@ -7,7 +7,7 @@
 mod cause;
 mod cgroup;
 mod keeper;
-mod left;
+mod left_processes;
 mod log_file;
 mod output;
 mod pipes;
@@ -26,7 +26,7 @@ use proto::entry::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use keeper::{VERB as KEEP_OUTPUT, keep as keep_output};
-pub(crate) use left::{Ended, end_left};
+pub(crate) use left_processes::{Ended, end_left};
 pub(crate) use log_file::files as log_files;
 use output::Output;
 pub(crate) use user::{RunAs, UserError};

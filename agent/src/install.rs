@@ -13,9 +13,9 @@ mod apply;
 mod attributes;
 mod cleanup;
 mod expand;
+mod file_plan;
 mod folder;
 pub(crate) mod originals;
-mod plan;
 mod problem;
 mod room;
 mod same;
@@ -33,8 +33,8 @@ use proto::policy::FileExists;
 
 use crate::bundle::cache::no_space;
 use crate::whole_file;
+pub(crate) use file_plan::foresee;
 use originals::Originals;
-pub(crate) use plan::foresee;
 use problem::Problem;
 use state::State;
 
@@ -131,13 +131,13 @@ fn watched(
     let cleanup_file = state.cleanup_file();
     let recorded = |path: PathBuf| move |cause| InstallError::State { path, cause };
     let previous = cleanup::Previous::read(&cleanup_file).map_err(recorded(cleanup_file.clone()))?;
-    let host = plan::Host {
+    let host = file_plan::Host {
         previous: &previous,
         file_exists: appspec.file_exists.unwrap_or(file_exists),
         adopts_equal: state.last_successful().is_ok_and(|last| last.is_none()),
         instructions: cleanup_file.parent().unwrap_or(&cleanup_file),
     };
-    let plan = plan::plan(appspec, archive, originals, &host).map_err(InstallError::Plan)?;
+    let plan = file_plan::plan(appspec, archive, originals, &host).map_err(InstallError::Plan)?;
     previous.remove(witness)?;
     remove_file(&cleanup_file).map_err(recorded(cleanup_file.clone()))?;
     witness();

@@ -17,9 +17,9 @@ use proto::lifecycle::{Course, LifecycleEvent};
 use proto::policy::FileExists;
 use tokio_util::sync::CancellationToken;
 
-use crate::bundle::progress::Progress;
 use crate::bundle::remote::Settings;
 use crate::bundle::source::Source;
+use crate::bundle::transfer_progress::Progress;
 use crate::bundle::unpack::{self, Limits};
 use crate::bundle::{self, AcquireError, Cache, Kind};
 use crate::check::{self, Hosts};

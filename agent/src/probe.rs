@@ -3,8 +3,8 @@
 //! Nothing here decides what a result means for a deployment. A probe succeeds,
 //! or fails with one line about the reason.
 
-mod http;
-mod script;
+mod http_probe;
+mod script_probe;
 
 use std::io;
 use std::path::PathBuf;
@@ -51,9 +51,9 @@ fn after_colon(said: &str) -> String {
 pub(crate) async fn look(task: ProbeTask, deploy_root: PathBuf) -> Result<(), String> {
     let looking = async {
         match &task.probe {
-            Probe::Http(url) => http::get(url).await,
+            Probe::Http(url) => http_probe::get(url).await,
             Probe::Tcp(address) => connect(Endpoint::of_address(address), address).await.map(drop),
-            Probe::Exec(script) => script::run(script, &task.group, &deploy_root).await,
+            Probe::Exec(script) => script_probe::run(script, &task.group, &deploy_root).await,
         }
     };
     let ended = timeout(task.timeout, looking).await.unwrap_or(Err(ProbeError::TimedOut(task.timeout)));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ask::{self, AskError};
 use crate::backend::{BackendError, BackendErrorKind, LogPage, LogRequest};
-use crate::bundle::store::Bundles;
+use crate::bundle::bundle_store::Bundles;
 use crate::host_side::HostSide;
 use crate::log_page;
 use crate::telemetry::chain;

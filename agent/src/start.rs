@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, ApiSocket};
 use crate::backend::{AgentParts, Backend, Outside};
 use crate::ballast::Ballast;
-use crate::bundle::store::Bundles;
+use crate::bundle::bundle_store::Bundles;
 use crate::bundle::{Cache, exchange};
 use crate::clock::Clock;
 use crate::command::NodeHandle;

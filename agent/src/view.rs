@@ -6,18 +6,18 @@
 
 mod aftermath;
 mod behind;
-mod config;
+mod config_view;
 mod counts;
-pub(crate) mod deployment;
+pub(crate) mod deployment_view;
 mod freshness;
-mod health;
+mod health_words;
 mod history_line;
-mod mesh;
+mod mesh_view;
 pub(crate) mod names;
-pub(crate) mod plan;
-mod recovery;
+pub(crate) mod plan_view;
+mod recovery_view;
 mod service;
-mod watches;
+mod watch_views;
 mod why;
 
 use std::collections::BTreeMap;
@@ -30,18 +30,18 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use aftermath::STILL_THERE;
 pub(crate) use behind::{BehindView, NoRevision, find_revision};
-pub(crate) use config::{ConfigView, config, configs};
+pub(crate) use config_view::{ConfigView, config, configs};
 pub(crate) use counts::{AgentCounts, GroupCounts, counts};
-pub(crate) use deployment::{DeploymentView, TurnView, WaveView, deployment, deployments, waiting_for};
+pub(crate) use deployment_view::{DeploymentView, TurnView, WaveView, deployment, deployments, waiting_for};
 pub(crate) use freshness::{Dated, Freshness};
 pub(crate) use history_line::{HistoryLine, HistoryView, diverged, history, history_line, progress};
-pub(crate) use mesh::{
+pub(crate) use mesh_view::{
     GroupView, HostView, MeshCounts, StatusView, clock_off, group, groups, hosts, name_of, status,
 };
-pub(crate) use plan::{PlanView, Planned, SecondsView};
-pub(crate) use recovery::{OutOfReachView, RecoveryView, recovery};
+pub(crate) use plan_view::{PlanView, Planned, SecondsView};
+pub(crate) use recovery_view::{OutOfReachView, RecoveryView, recovery};
 pub(crate) use service::OutOfServiceView;
-pub(crate) use watches::{AlarmView, FailingView, FreezeView, StoppedByView, TriggerView, alarms};
+pub(crate) use watch_views::{AlarmView, FailingView, FreezeView, StoppedByView, TriggerView, alarms};
 
 /// The reason why something is as it is: a code for scripts, numbers, and a message for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use crate::bundle::progress::{Far, Progress};
+use crate::bundle::transfer_progress::{Far, Progress};
 
 /// The name of the progress event; its data is a [`Far`].
 pub(crate) const PROGRESS: &str = "progress";

@@ -14,8 +14,8 @@ use super::read::RevisionView;
 use super::write::{PushBody, parse};
 use super::{ApiError, Shared, archive_body};
 use crate::backend::Brought;
-use crate::bundle::progress::Progress;
 use crate::bundle::source::Source;
+use crate::bundle::transfer_progress::Progress;
 
 pub(super) async fn push(
     State(shared): State<Shared>,

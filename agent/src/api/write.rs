@@ -23,7 +23,7 @@ use super::read::{look_up, resolve};
 use super::wanted::{Wanted, wanted_revision};
 use super::{ApiError, Shared};
 use crate::backend::Brought;
-use crate::bundle::progress::Progress;
+use crate::bundle::transfer_progress::Progress;
 use crate::group_file::{ConfigFile, GroupFile, GroupFileError, with_overrides};
 use crate::toml_file::with_suggestion;
 use crate::view::{self, ConfigView, Dated, DeploymentView, GroupView, PlanView, Planned};

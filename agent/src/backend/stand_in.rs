@@ -8,7 +8,7 @@ use proto::revision::Revision;
 
 use super::{BackendError, BackendErrorKind, Brought, LogPage, LogRequest};
 use crate::api::TOLD_EVERY;
-use crate::bundle::progress::Progress;
+use crate::bundle::transfer_progress::Progress;
 use crate::bundle::upload::Upload;
 
 pub(crate) enum StandIn {

@@ -4,7 +4,7 @@ use futures::{StreamExt as _, stream};
 use proto::node::COPIES;
 use proto::revision::Revision;
 
-use super::store::Bundles;
+use super::bundle_store::Bundles;
 use crate::questions;
 
 impl Bundles {

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::cache::{Cache, CacheError, DiskFull, Incoming, require_room};
-use super::progress::Progress;
 use super::remote::{Again, OpenError, Opened, Remote, Resume, SILENCE_MAX};
+use super::transfer_progress::Progress;
 use crate::telemetry::chain;
 
 /// The most tries in a row that together bring less than [`PROGRESS_MIN`].

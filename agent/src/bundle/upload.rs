@@ -13,7 +13,7 @@ use proto::id::Digest;
 
 use super::cache::Cache;
 use super::download::{Download, DownloadError, Piece, Writer};
-use super::progress::Progress;
+use super::transfer_progress::Progress;
 
 /// The upload is given up if the client sends nothing for this long. It is longer than reading
 /// and compressing a piece of any file takes; a pipe that a person types into is not waited for.

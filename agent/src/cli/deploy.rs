@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::group::path_of;
-use super::meter::Meter;
 use super::packing::{self, Place};
+use super::progress_meter::Meter;
 use super::show::deployment_path;
 use super::watch::{self, Patience};
 use super::which::{self, OfGroup};

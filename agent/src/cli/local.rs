@@ -14,7 +14,7 @@ use proto::policy::FileExists;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Screen, meter};
+use super::{Exit, Screen, progress_meter};
 use crate::bundle::remote::Settings;
 use crate::bundle::source::Source;
 use crate::bundle::{self, Cache, Kind, unpack};
@@ -100,7 +100,7 @@ async fn check(args: &LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
         elsewhere @ (Source::Cached(_) | Source::Origin(_) | Source::Web(_)) => {
             let cache = Cache::open(dir.path())?;
             let settings = Settings::default();
-            let brought = meter::shown(screen, async |progress| {
+            let brought = progress_meter::shown(screen, async |progress| {
                 bundle::acquire(elsewhere, &cache, &settings, progress).await
             });
             let revision = brought.await?;
@@ -168,7 +168,8 @@ async fn deploy(args: LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
             print_findings("warning", warnings);
         }
     };
-    let ended = meter::shown(screen, async |progress| local.run(&cancel, progress, warn).await).await;
+    let ended =
+        progress_meter::shown(screen, async |progress| local.run(&cancel, progress, warn).await).await;
     let ends = match ended {
         Err(LocalError::Event(EventError::AppSpec(mistakes))) if !as_json => {
             see_log();

@@ -9,10 +9,10 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Session, meter};
+use super::{Session, progress_meter};
 use crate::api::{ORIGIN, RevisionView};
-use crate::bundle::progress::Progress;
 use crate::bundle::source::{KINDS, NotASource, Source};
+use crate::bundle::transfer_progress::Progress;
 use crate::bundle::{AcquireError, Kind, pack};
 use crate::client::Pieces;
 use crate::percent::encoded;
@@ -59,7 +59,7 @@ pub(super) async fn send(session: &Session, path: &Path) -> anyhow::Result<Revis
     let bundle = Bundle::open(path)?;
     let size = bundle.size();
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
-    meter::shown(&session.screen, async |progress| {
+    progress_meter::shown(&session.screen, async |progress| {
         progress.tell(|far| {
             far.source = bundle.path.display().to_string();
             far.total = size;

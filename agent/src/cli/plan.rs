@@ -11,7 +11,7 @@ use super::packing::Place;
 use super::{Exit, Session};
 use crate::api::{CheckBody, PlanBody};
 use crate::harmless::clean;
-use crate::view::plan::{CauseView, UnwellView};
+use crate::view::plan_view::{CauseView, UnwellView};
 use crate::view::{PlanView, SecondsView};
 
 /// The number of first batches to show, and of last ones; `--json` has all.

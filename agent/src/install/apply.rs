@@ -13,8 +13,8 @@ use std::path::PathBuf;
 
 use super::attributes;
 use super::cleanup::{Journal, part_name};
+use super::file_plan::{Copy, Plan, Step};
 use super::folder::{Folder, Folders, Identity};
-use super::plan::{Copy, Plan, Step};
 use super::selection::Change;
 use super::{InstallError, Witness};
 use crate::regular_file;

@@ -12,8 +12,8 @@ use std::path::Path;
 
 use super::apply::Made;
 use super::cleanup::Journal;
+use super::file_plan::Plan;
 use super::folder::{Folder, Folders};
-use super::plan::Plan;
 use super::selection::Change;
 use super::{InstallError, Witness, access_list, selinux};
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::StatVfs;
 
-use super::plan::{Host, Step};
+use super::file_plan::{Host, Step};
 use super::problem::Problem;
 use crate::bundle::cache::kept_bytes;
 

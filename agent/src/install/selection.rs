@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::access_list::{self, Entry};
 use super::expand::{absolute, normal};
-use super::plan::{Step, text};
+use super::file_plan::{Step, text};
 use super::problem::Problem;
 use super::selinux;
 

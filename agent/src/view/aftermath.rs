@@ -8,7 +8,7 @@ use proto::id::HostId;
 use proto::rollout::{DeploymentStatus, Part, Rollout, Stage};
 use proto::state::State;
 
-use super::health::named;
+use super::health_words::named;
 use super::names::Names;
 use super::written;
 

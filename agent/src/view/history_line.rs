@@ -9,7 +9,7 @@ use proto::state::State;
 use proto::statement::{Finding, Intent, Report, Statement};
 use serde::{Deserialize, Serialize};
 
-use super::recovery::{RecoveredView, recoveries};
+use super::recovery_view::{RecoveredView, recoveries};
 use super::{DeploymentView, deployments, name_of, written};
 
 /// One event, as a sentence.

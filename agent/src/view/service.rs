@@ -8,7 +8,7 @@ use proto::service::Service;
 use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
 
-use super::health::held_back;
+use super::health_words::held_back;
 use super::names::{Named, Names};
 use super::written;
 

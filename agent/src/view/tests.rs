@@ -101,7 +101,7 @@ fn fold(minimum: Minimum, more: Vec<Statement>) -> State {
 }
 
 fn group(state: &State, known: &proto::state::GroupState) -> GroupView {
-    mesh::group_view(&names::Names::of(state), known)
+    mesh_view::group_view(&names::Names::of(state), known)
 }
 
 fn view(state: &State) -> DeploymentView {
@@ -110,7 +110,7 @@ fn view(state: &State) -> DeploymentView {
         proto::rollout::Turn::Blocked(blockers) => blockers,
         proto::rollout::Turn::Of(_) | proto::rollout::Turn::Over(_) => vec![],
     };
-    deployment::with_hosts(rollout, state, &blockers, &|_| Some(LifecycleEvent::Install))
+    deployment_view::with_hosts(rollout, state, &blockers, &|_| Some(LifecycleEvent::Install))
 }
 
 /// Checks each host as `status event error_code`, then the deployment's status,
@@ -310,7 +310,7 @@ fn a_host_that_waits_with_its_start_is_named_and_who_is_suspect() {
         Report::TurnDeferred { deployment: id(), host: host(1), suspects: vec![host(2), host(3)] }.into();
     let state = fold(Minimum::OneAtATime, vec![waits]);
     let rollout = state.rollout(id()).expect("the deployment");
-    let view = deployment::with_hosts(rollout, &state, &[Blocker::Deferred { deferred: 1 }], &|_| None);
+    let view = deployment_view::with_hosts(rollout, &state, &[Blocker::Deferred { deferred: 1 }], &|_| None);
     let since = "since 1970-01-01T00:00:05.000Z: web-2 and web-3 are suspect";
     let blocker = &view.blockers[0];
     assert_eq!(blocker.code, "DEFERRED");
@@ -329,7 +329,7 @@ fn a_host_whose_disk_is_full_is_named_with_its_numbers() {
     assert_eq!(history_line(&state, &report).text, "disk full on web-1: 12 MiB free, 180 MiB needed");
     let rollout = state.rollout(id()).expect("the deployment");
     let blocker = Blocker::NoRoom { host: "web-1".into(), shortage, short: 1 };
-    let view = deployment::with_hosts(rollout, &state, &[blocker], &|_| None);
+    let view = deployment_view::with_hosts(rollout, &state, &[blocker], &|_| None);
     let blocker = &view.blockers[0];
     assert_eq!(blocker.code, "NO_ROOM");
     assert_eq!((blocker.numbers["short"], blocker.numbers["free_bytes"]), (1, 12 * MIB));
@@ -397,7 +397,7 @@ fn what_waits_has_the_numbers_of_its_group_and_what_never_began_says_so() {
     let mut bodies = vec![started(1), ended(1, TurnOutcome::Succeeded), queued];
     let of = |bodies: &[Statement]| {
         let state = fold(Minimum::OneAtATime, bodies.to_vec());
-        deployment::with_hosts(state.rollout(second).expect("the deployment"), &state, &[], &|_| None)
+        deployment_view::with_hosts(state.rollout(second).expect("the deployment"), &state, &[], &|_| None)
     };
     let waits = of(&bodies);
     assert_eq!((waits.status.as_str(), waits.started_at.as_ref()), ("Queued", None));
@@ -416,12 +416,14 @@ fn what_waits_has_the_numbers_of_its_group_and_what_never_began_says_so() {
 fn who_stopped_a_deployment_first_is_kept_and_told() {
     let stop = |by: &str| Intent::Stop { deployment: id(), rollback: false, now: true, by: by.into() }.into();
     let state = fold(Minimum::OneAtATime, vec![started(1), stop("ann on web-1"), stop("bob on web-2")]);
-    let shown = deployment::with_hosts(state.rollout(id()).expect("it is known"), &state, &[], &|_| None);
+    let shown =
+        deployment_view::with_hosts(state.rollout(id()).expect("it is known"), &state, &[], &|_| None);
     assert_eq!(shown.stopped_by, "ann on web-1");
     let line = history_line(&state, &stop("bob on web-2"));
     assert_eq!(line.text, format!("bob on web-2 asked to stop {} now", id()));
     let running = fold(Minimum::OneAtATime, vec![started(1)]);
-    let shown = deployment::with_hosts(running.rollout(id()).expect("it is known"), &running, &[], &|_| None);
+    let shown =
+        deployment_view::with_hosts(running.rollout(id()).expect("it is known"), &running, &[], &|_| None);
     assert_eq!(shown.stopped_by, "");
 }
 
@@ -526,7 +528,7 @@ fn alarms_that_were_not_read_and_timeouts_that_are_over_are_named() {
             proto::rollout::Turn::Blocked(blockers) => blockers,
             proto::rollout::Turn::Of(_) | proto::rollout::Turn::Over(_) => vec![],
         };
-        deployment::with_hosts(rollout, &state, &blockers, &|_| None)
+        deployment_view::with_hosts(rollout, &state, &blockers, &|_| None)
     };
     let waits = of(&more);
     assert!(waits.blockers[0].message.ends_with("; unread: error-rate"), "{:?}", waits.blockers);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::cli::watch::tests::{deployment, host};
 use crate::view::Why;
-use crate::view::deployment::Healthy;
+use crate::view::deployment_view::Healthy;
 
 fn failed(name: &str, second: u32) -> TurnView {
     TurnView {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::cli::watch::tests::named;
 use crate::view::Why;
-use crate::view::plan::{DownView, StepView, WorstView};
+use crate::view::plan_view::{DownView, StepView, WorstView};
 
 fn possible() -> PlanView {
     PlanView {

@@ -2,7 +2,7 @@ use super::frame::painted;
 use super::*;
 use crate::cli::Exit;
 use crate::cli::width::columns;
-use crate::view::deployment::{Counts, Healthy};
+use crate::view::deployment_view::{Counts, Healthy};
 use crate::view::names::Named;
 use crate::view::{TurnView, Why};
 

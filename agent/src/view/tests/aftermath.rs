@@ -60,7 +60,7 @@ fn left_in_the_middle() -> (State, DeploymentId) {
 fn a_failed_rollback_names_who_is_still_at_the_failed_revision_and_what_helps() {
     let (state, id) = left_in_the_middle();
     let rollout = state.rollout(id).expect("the rollback");
-    let view = deployment::with_hosts(rollout, &state, &[], &|_| None);
+    let view = deployment_view::with_hosts(rollout, &state, &[], &|_| None);
     assert_eq!((view.status.as_str(), view.rollback_of.as_deref()), ("Failed", Some("d-ABCDEFGH2")));
     let message = view.reason.expect("a reason").message;
     for words in

@@ -4,7 +4,7 @@ use proto::policy::{Canary, Mode, Share, Zonal};
 use proto::statement::{Finding, Intent, Report, Statement};
 
 use super::*;
-use crate::view::plan::{SecondsView, WorstView};
+use crate::view::plan_view::{SecondsView, WorstView};
 
 fn wish(policy: Policy) -> Submission {
     Submission {

@@ -67,7 +67,7 @@ fn a_host_in_its_turn_is_in_service_nowhere() {
     }))));
     let state = fold(Minimum::OneAtATime, more);
     let shown =
-        deployment::with_hosts(state.rollout(second).expect("the deployment"), &state, &[], &|_| None);
+        deployment_view::with_hosts(state.rollout(second).expect("the deployment"), &state, &[], &|_| None);
     let counted = GroupCounts::of(&state, state.group(&name()).expect("the group"), &BTreeSet::new());
     let group = group_of(&state);
     let planned = Planned::of(&state, *first).expect("the group").view();
@@ -194,7 +194,7 @@ fn a_host_that_nobody_in_reach_hears_is_unknown_and_not_counted_in_service() {
     let counted = GroupCounts::of(&state, known, &unheard);
     let mut names = names::Names::of(&state);
     names.unheard.clone_from(&unheard);
-    let shown = mesh::group_view(&names, known);
+    let shown = mesh_view::group_view(&names, known);
     assert_eq!((shown.healthy, shown.unknown, counted.healthy), (1, 1, 1));
     let lines: Vec<String> = shown.out_of_service.iter().map(OutOfServiceView::line).collect();
     assert_eq!(lines[1], "web-3 is Unknown: neither this host nor any host in its reach hears it");
@@ -204,7 +204,7 @@ fn a_host_that_nobody_in_reach_hears_is_unknown_and_not_counted_in_service() {
     assert_eq!((counts.total, counts.up, counts.down, counts.unknown), (3, 1, 1, 1));
     let status = |number: u8| {
         let host = state.host(host(number)).expect("a host");
-        mesh::host_view(host, &names::Names::of(&state), &seen, host.record.host).status
+        mesh_view::host_view(host, &names::Names::of(&state), &seen, host.record.host).status
     };
     assert_eq!([status(1), status(2), status(3)], ["Down", "Up", "Unknown"]);
 }

@@ -5,11 +5,11 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::events::Cutter;
+use super::event_stream::Cutter;
 use super::words::Lines;
 use super::{ANSWER_BYTES_MAX, Client, ClientError};
 use crate::api::{ANSWER, AnswerEvent, PROGRESS};
-use crate::bundle::progress::Far;
+use crate::bundle::transfer_progress::Far;
 
 impl Client {
     /// Does the same as [`Client::post`], and calls `far` with the progress.

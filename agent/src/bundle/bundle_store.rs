@@ -17,9 +17,9 @@ use tokio::sync::Semaphore;
 
 use super::download::{self, BYTES_MAX, DownloadError};
 use super::fetcher::{Fetcher, FetcherError};
-use super::progress::Progress;
 use super::remote::Settings;
 use super::source::Source;
+use super::transfer_progress::Progress;
 use super::upload::{self, Upload, UploadError};
 use super::{AcquireError, Cache, acquire};
 use crate::backend::{BackendError, BackendErrorKind, Brought};

@@ -368,7 +368,7 @@ fn turn(
     };
     let group = state.group(&rollout.submission.group);
     let unwell = group.filter(|_| part.ailing.is_some());
-    let unwell = unwell.and_then(|group| super::health::unwell(state, group, host));
+    let unwell = unwell.and_then(|group| super::health_words::unwell(state, group, host));
     // Only the host itself knows if its last event is over.
     let is_last =
         matches!(*part.stage, Stage::Started { .. }) && event == Some(LifecycleEvent::ValidateService);
@@ -377,10 +377,11 @@ fn turn(
         format!("its script, or its health check, which has {} s to pass", check.grace.as_secs())
     });
     let deferral = state.deferral(rollout.submission.deployment, host);
-    let waits = deferral
-        .map(|deferral| format!("it waits with its start {}", super::health::deferred(deferral, state)));
+    let waits = deferral.map(|deferral| {
+        format!("it waits with its start {}", super::health_words::deferred(deferral, state))
+    });
     let short = state.shortage(rollout.submission.deployment, host);
-    let short = short.map(|short| super::health::short_words(host, short, &part.stage, rollout, state));
+    let short = short.map(|short| super::health_words::short_words(host, short, &part.stage, rollout, state));
     let down = part.down.map(|since| format!("Down since {}", written(since)));
     let view = TurnView {
         who: names.named(host),

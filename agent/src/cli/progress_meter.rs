@@ -8,7 +8,7 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 
 use super::Screen;
-use crate::bundle::progress::{Far, Progress};
+use crate::bundle::transfer_progress::{Far, Progress};
 use crate::harmless::clean;
 
 /// The interval between updates of the bar.

@@ -442,7 +442,7 @@ fn unwell(labels: &Names<'_>, known: &GroupState, entrant: &Entrant) -> Option<U
         return None;
     }
     let last_turn = || "its last turn failed".to_string();
-    let why = super::health::unwell(labels.state, known, entrant.host).unwrap_or_else(last_turn);
+    let why = super::health_words::unwell(labels.state, known, entrant.host).unwrap_or_else(last_turn);
     Some(UnwellView { who: labels.named(entrant.host), why })
 }
 

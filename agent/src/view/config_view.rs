@@ -8,7 +8,7 @@ use proto::state::{GroupState, State};
 use serde::{Deserialize, Serialize};
 
 use super::Why;
-use super::mesh::impossible;
+use super::mesh_view::impossible;
 use crate::group_file::ConfigFile;
 
 /// A named deployment configuration, as JSON.

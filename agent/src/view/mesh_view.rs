@@ -9,9 +9,9 @@ use proto::state::{GroupState, Host, State};
 use serde::{Deserialize, Serialize};
 
 use super::behind::{self, BehindView};
-use super::deployment::running;
+use super::deployment_view::running;
 use super::names::{Named, Names};
-use super::recovery::{RecoveredView, recoveries};
+use super::recovery_view::{RecoveredView, recoveries};
 use super::service::{OutOfServiceView, in_service, in_turn, is_unknown, out_of_service};
 use super::{AlarmView, DeploymentView, FreezeView, TriggerView, Why, written};
 use crate::group_file::GroupFile;
@@ -339,7 +339,7 @@ fn standing(names: &Names<'_>, known: &GroupState, host: HostId) -> StandingView
         behind: behind::of_host(names, known, host),
         since: since.map(written),
         error: ailing.map(|ailing| ailing.error.clone()),
-        held_back: super::health::held_back(state, known, host),
+        held_back: super::health_words::held_back(state, known, host),
     }
 }
 
@@ -390,7 +390,7 @@ pub(super) fn group_view(names: &Names<'_>, known: &GroupState) -> GroupView {
         last_status: last.map(|rollout| rollout.status().name().to_string()),
         frozen: state.freezes().of(&known.group.name).map(FreezeView::of),
         alarms: super::alarms(state, known),
-        triggers: super::watches::triggers(state, known),
+        triggers: super::watch_views::triggers(state, known),
         impossible: impossible(state, known),
         definition: GroupFile::of(&known.group),
     }
@@ -408,7 +408,7 @@ fn unhealthy(names: &Names<'_>, known: &GroupState, host: &Host) -> Option<Unhea
         who: names.named(host.record.host),
         since: written(ailing.since),
         error: ailing.error.clone(),
-        held_back: super::health::held_back(names.state, known, host.record.host),
+        held_back: super::health_words::held_back(names.state, known, host.record.host),
     })
 }
 
