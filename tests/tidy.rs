@@ -211,3 +211,64 @@ fn public_names_use_the_table_of_words() {
         "names come from the table of words",
     );
 }
+
+/// File names that still occur twice in their crate. Only remove names here.
+const NAMES_THAT_REPEAT: [&str; 15] = [
+    "proto/src: bounds.rs",
+    "proto/src: catch_up.rs",
+    "proto/src: entry.rs",
+    "proto/src: health.rs",
+    "proto/src: recovery.rs",
+    "proto/src: statement.rs",
+    "proto/src: stored.rs",
+    "agent/src: alarm.rs",
+    "agent/src: config.rs",
+    "agent/src: local.rs",
+    "sim/src: catch_up.rs",
+    "sim/src: health.rs",
+    "sim/src: report.rs",
+    "sim/src: turns.rs",
+    "sim/src: watches.rs",
+];
+
+/// Returns the file names that occur more than once. A released form has the same files in
+/// each version, and tests may bear the name of the file that they test.
+fn repeated_names<'a>(paths: &[&'a str]) -> Vec<&'a str> {
+    let is_exempt =
+        |path: &str| path.ends_with("/tests.rs") || path.contains("/tests/") || path.contains("/form/v");
+    let mut names: Vec<&str> =
+        paths.iter().filter(|path| !is_exempt(path)).filter_map(|path| path.rsplit('/').next()).collect();
+    names.sort_unstable();
+    let mut repeated: Vec<&str> =
+        names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    repeated.dedup();
+    repeated
+}
+
+#[test]
+fn file_names_are_unique_within_a_crate() {
+    let mut wrong = Vec::new();
+    let mut seen = Vec::new();
+    for folder in ["proto/src", "agent/src", "sim/src"] {
+        let files = sources(folder);
+        let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+        for name in repeated_names(&paths) {
+            let entry = format!("{folder}: {name}");
+            if !NAMES_THAT_REPEAT.contains(&entry.as_str()) {
+                wrong.push(entry.clone());
+            }
+            seen.push(entry);
+        }
+    }
+    assert!(wrong.is_empty(), "name a file after what it does:\n{}", wrong.join("\n"));
+    let stale: Vec<_> = NAMES_THAT_REPEAT.iter().filter(|name| !seen.iter().any(|it| it == *name)).collect();
+    assert!(stale.is_empty(), "these names are unique now, so take them off the list: {stale:?}");
+}
+
+#[test]
+fn a_repeated_file_name_is_found() {
+    let paths = ["a/src/view/plan.rs", "a/src/plan.rs", "a/src/cli/plan.rs", "a/src/group.rs"];
+    assert_eq!(repeated_names(&paths), ["plan.rs"]);
+    let exempt = ["a/src/x/tests.rs", "a/src/y/tests.rs", "a/src/form/v4/body.rs", "a/src/form/v5/body.rs"];
+    assert!(repeated_names(&exempt).is_empty());
+}

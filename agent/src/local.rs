@@ -5,7 +5,7 @@
 //! old one runs. So a bundle that cannot be installed does not stop the application.
 
 pub(crate) mod agent_config;
-pub(crate) mod events;
+pub(crate) mod event_list;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -109,7 +109,7 @@ impl Local {
             dir,
             appspec_name: request.appspec_name.clone(),
             environment,
-            custom_events: events::custom(&request.events),
+            custom_events: event_list::custom(&request.events),
             course: request.course,
             patience: Patience::default(),
             appspecs: AppSpecs::default(),

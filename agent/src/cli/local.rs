@@ -24,7 +24,7 @@ use crate::host_side::appspec_file::find_appspec;
 use crate::host_side::deployment::EventError;
 use crate::install::state::REVISIONS_MAX;
 use crate::local::agent_config::{self, AgentConfig};
-use crate::local::{EventEnd, Local, LocalError, Request, events};
+use crate::local::{EventEnd, Local, LocalError, Request, event_list};
 use crate::telemetry;
 use options::{BundleType, Options};
 
@@ -111,8 +111,8 @@ async fn check(args: &LocalArgs, source: Source, screen: &Screen) -> anyhow::Res
     if !path.is_dir() {
         unpack::require(&path, args.archives())?;
     }
-    let events = options.events.as_deref().map_or(Ok(events::all()), events::parse)?;
-    let custom = events::custom(&events);
+    let events = options.events.as_deref().map_or(Ok(event_list::all()), event_list::parse)?;
+    let custom = event_list::custom(&events);
     let custom = CustomEvents::Only(&custom);
     let findings = check::check(&path, &options.appspec_filename, custom, check::Hosts::This)?;
     let is_good = findings.mistakes.is_empty();
@@ -245,9 +245,9 @@ fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
             .with_context(|| format!("`{}` tells where to deploy to", agent_config::DEFAULT))?,
     };
     let events = match (&args.only_events, &options.events) {
-        (Some(list), _) => events::exactly(list)?,
-        (None, Some(list)) => events::parse(list)?,
-        (None, None) => events::all(),
+        (Some(list), _) => event_list::exactly(list)?,
+        (None, Some(list)) => event_list::parse(list)?,
+        (None, None) => event_list::all(),
     };
     let root = args.deploy_root.or(config.root_dir).unwrap_or_else(|| DEPLOY_ROOT.into());
     anyhow::ensure!(

@@ -1,4 +1,4 @@
-use super::events::EventsError;
+use super::event_list::EventsError;
 use super::*;
 
 fn names(events: &[Event]) -> String {
@@ -6,7 +6,7 @@ fn names(events: &[Event]) -> String {
 }
 
 fn check(list: &str, expected: Result<&str, EventsError>) {
-    let parsed = events::parse(list).map(|events| names(&events));
+    let parsed = event_list::parse(list).map(|events| names(&events));
     assert_eq!(parsed.as_deref().map_err(Clone::clone), expected, "{list}");
 }
 
@@ -22,7 +22,7 @@ fn what_nothing_runs_without_comes_first() {
 
 #[test]
 fn events_out_of_order_are_refused() {
-    let refused = events::parse("AfterInstall,DownloadBundle,Install").expect_err("refused");
+    let refused = event_list::parse("AfterInstall,DownloadBundle,Install").expect_err("refused");
     assert_eq!(
         refused.to_string(),
         "only BeforeBlockTraffic, AfterBlockTraffic, ApplicationStop can stand before DownloadBundle: \
