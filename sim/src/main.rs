@@ -67,6 +67,9 @@ struct Run {
     /// The hosts that are connected: all with each other, or each with at most twenty others.
     #[arg(long, value_enum, default_value_t = OverlayName::Full, conflicts_with = "file")]
     overlay: OverlayName,
+    /// Begins with agents of the previous release, which are upgraded one by one.
+    #[arg(long, conflicts_with_all = ["file", "overlay"])]
+    two_releases: bool,
     /// Writes every input to a file, so that the run can be replayed:
     /// `skein-sim replay OUT`.
     #[arg(long, value_name = "OUT")]
@@ -200,7 +203,11 @@ const HOSTS_SHOWN: usize = 12;
 
 /// Returns true if all claims held.
 fn run_one(run: &Run) -> Result<bool> {
-    let plan = Plan::drawn(run.seed, run.hosts, run.overlay == OverlayName::Bounded);
+    let plan = if run.two_releases {
+        Plan::of_two_releases(run.seed, run.hosts)
+    } else {
+        Plan::drawn(run.seed, run.hosts, run.overlay == OverlayName::Bounded)
+    };
     let mut world = plan.world();
     if run.log.is_some() {
         world.trace_mut().keep_lines();

@@ -8,6 +8,7 @@ mod disasters;
 mod full_disks;
 mod harder;
 mod liars;
+mod releases;
 mod troubles;
 mod work;
 
@@ -147,6 +148,13 @@ impl Plan {
         let mut plan = Plan::new(seed, hosts.or(Some(drawn)));
         plan.tuning.overlay = Overlay::Bounded { degree: DEGREE };
         plan.faults.retain(|(_, fault)| !matches!(fault, Fault::Liar { .. }));
+        plan
+    }
+
+    /// Returns the plan of a seed, but begun with agents of the previous release.
+    pub fn of_two_releases(seed: u64, hosts: Option<u32>) -> Self {
+        let mut plan = Plan::new(seed, hosts);
+        releases::mix(&mut Chance::new(seed).fork("two releases"), &mut plan);
         plan
     }
 

@@ -236,7 +236,9 @@ impl Node {
         // Until the mesh knows this store, the turns belong to an earlier store of
         // the host. A host that was taken out ends its turn.
         let me = self.config.host;
-        if self.is_known() || self.removed().is_some() {
+        // A host that has halted knows only an old part of the ledger: a turn that goes on by
+        // that part may have ended since.
+        if self.own.halted.is_none() && (self.is_known() || self.removed().is_some()) {
             let acts = self.turns.reconcile(me, &self.state);
             self.act(acts, now);
         }
