@@ -16,7 +16,7 @@ fn moves(mesh: &Mesh, of: u8) -> Vec<u16> {
     let entries = mesh.nodes[&config(of).host].entries();
     let version = |entry: Option<Entry>| match entry?.statement {
         Statement::Finding(Finding::MeshVersion(version)) => Some(version),
-        _ => None,
+        Statement::Intent(_) | Statement::Report(_) | Statement::Finding(_) => None,
     };
     entries.into_iter().filter_map(|(_, _, entry)| version(entry)).collect()
 }
