@@ -6,12 +6,13 @@
 //! differ, one of them is wrong.
 
 mod catch_up;
+mod deployment;
 mod due;
 mod health;
 mod membership;
 mod repeats;
 mod submission;
-mod turns;
+mod turn;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +26,8 @@ use proto::state::{Cause, GOOD_KEPT};
 use proto::statement::{Finding, Intent, Report, Statement};
 
 pub use catch_up::Behind;
-pub use turns::{Deployment, Stage, Turn};
+pub use deployment::Deployment;
+pub use turn::{Stage, Turn};
 pub use watches::{Happening, Watches};
 
 #[derive(Clone, Debug)]

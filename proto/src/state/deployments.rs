@@ -95,7 +95,7 @@ impl State {
     pub(crate) fn stillborn(&self, submission: &Submission) -> Option<Reason> {
         let group = self.groups.get(&submission.group)?;
         // A rollback by hand is let through: it is an emergency, and tells more when it fails.
-        if submission.queue || submission.rollback_of.is_some() || group.catching_up.is_some() {
+        if submission.queue || submission.kind().traits().goes_back || group.catching_up.is_some() {
             return None;
         }
         // The length of a turn does not matter before the first.
