@@ -1,5 +1,5 @@
 //! The record of a running script: a file in its deployment's directory. If the agent is killed,
-//! the script stays, and so does the file with which the next agent finds it ([`super::left`]).
+//! the script stays, and so does the file with which the next agent finds it ([`super::left_processes`]).
 //!
 //! The agent writes its own identity and what it runs. The script's process adds
 //! its identity before it executes the script, and it executes it only if the agent
