@@ -212,24 +212,6 @@ fn public_names_use_the_table_of_words() {
     );
 }
 
-/// File names that still occur twice in their crate. Only remove names here.
-const NAMES_THAT_REPEAT: [&str; 14] = [
-    "proto/src: bounds.rs",
-    "proto/src: catch_up.rs",
-    "proto/src: entry.rs",
-    "proto/src: health.rs",
-    "proto/src: recovery.rs",
-    "proto/src: statement.rs",
-    "proto/src: stored.rs",
-    "agent/src: alarm.rs",
-    "agent/src: config.rs",
-    "agent/src: local.rs",
-    "sim/src: catch_up.rs",
-    "sim/src: health.rs",
-    "sim/src: report.rs",
-    "sim/src: watches.rs",
-];
-
 /// Returns the file names that occur more than once. A released form has the same files in
 /// each version, and tests may bear the name of the file that they test.
 fn repeated_names<'a>(paths: &[&'a str]) -> Vec<&'a str> {
@@ -247,21 +229,12 @@ fn repeated_names<'a>(paths: &[&'a str]) -> Vec<&'a str> {
 #[test]
 fn file_names_are_unique_within_a_crate() {
     let mut wrong = Vec::new();
-    let mut seen = Vec::new();
     for folder in ["proto/src", "agent/src", "sim/src"] {
         let files = sources(folder);
         let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
-        for name in repeated_names(&paths) {
-            let entry = format!("{folder}: {name}");
-            if !NAMES_THAT_REPEAT.contains(&entry.as_str()) {
-                wrong.push(entry.clone());
-            }
-            seen.push(entry);
-        }
+        wrong.extend(repeated_names(&paths).into_iter().map(|name| format!("{folder}: {name}")));
     }
     assert!(wrong.is_empty(), "name a file after what it does:\n{}", wrong.join("\n"));
-    let stale: Vec<_> = NAMES_THAT_REPEAT.iter().filter(|name| !seen.iter().any(|it| it == *name)).collect();
-    assert!(stale.is_empty(), "these names are unique now, so take them off the list: {stale:?}");
 }
 
 #[test]
@@ -270,4 +243,85 @@ fn a_repeated_file_name_is_found() {
     assert_eq!(repeated_names(&paths), ["plan.rs"]);
     let exempt = ["a/src/x/tests.rs", "a/src/y/tests.rs", "a/src/form/v4/body.rs", "a/src/form/v5/body.rs"];
     assert!(repeated_names(&exempt).is_empty());
+}
+
+/// Returns what is wrong with the list of mutants: files that do not exist, and texts that
+/// do not occur exactly once, so that the mutant could not be built.
+fn mutants_without_their_text(list: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut name = "";
+    let mut lines = list.lines();
+    while let Some(line) = lines.next() {
+        if let Some(mutant) = line.strip_prefix("mutant ") {
+            name = mutant;
+        }
+        let Some(path) = line.strip_prefix("file ") else { continue };
+        let old: Vec<&str> = lines.by_ref().skip(1).take_while(|line| *line != "new").collect();
+        let old = old.join("\n");
+        match read(path) {
+            None => wrong.push(format!("{name}: no file {path}")),
+            Some(text) if text.matches(&old).count() != 1 => {
+                wrong.push(format!("{name}: {} times in {path}: {old}", text.matches(&old).count()));
+            }
+            Some(_) => {}
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_mutant_finds_its_text_once() {
+    let root = root();
+    let list = fs::read_to_string(root.join("sim/mutants.txt")).expect("the list of mutants");
+    let wrong = mutants_without_their_text(&list, |path| fs::read_to_string(root.join(path)).ok());
+    assert!(wrong.is_empty(), "mend sim/mutants.txt:\n{}", wrong.join("\n"));
+    let stale = "mutant a part\nfile x.rs\nold\n    b\nnew\n    c\nend\n";
+    assert_eq!(mutants_without_their_text(stale, |_| Some("    b\n".into())), Vec::<String>::new());
+    assert_eq!(mutants_without_their_text(stale, |_| Some("c".into())).len(), 1);
+    assert_eq!(mutants_without_their_text(stale, |_| None).len(), 1);
+}
+
+/// Words of another language's grammar, or of our own, and what the field says instead.
+const UNUSUAL: [(&str, &str); 8] = [
+    ("any more", "no longer"),
+    ("for ever", "forever, or without end"),
+    ("by a mistake of ours", "internal error"),
+    ("parted by", "separated by"),
+    ("on and on", "too many, with the limit"),
+    ("untold", "unannounced, or undelivered"),
+    ("spoiled", "failed, or ended unhealthy"),
+    ("hopeless", "unsatisfiable"),
+];
+
+/// Returns true if the line has the words, and not only as a part of longer ones.
+fn has_words(line: &str, words: &str) -> bool {
+    let is_letter = |next: char| next.is_alphanumeric() || next == '_';
+    line.match_indices(words)
+        .any(|(at, _)| !line[..at].ends_with(is_letter) && !line[at + words.len()..].starts_with(is_letter))
+}
+
+#[test]
+fn texts_and_names_use_the_words_of_the_field() {
+    let unusual = |line: &str| UNUSUAL.iter().any(|(words, _)| has_words(line, words));
+    let folders = ["proto/src", "agent/src", "sim/src", "tests"];
+    no_line(&folders, unusual, &format!("say it in plain English: {UNUSUAL:?}"));
+    assert!(has_words("it is not there any more.", "any more") && !has_words("for everything", "for ever"));
+    assert!(!has_words("many more", "any more"));
+}
+
+#[test]
+fn the_core_knows_no_command_line() {
+    let is_told = |line: &str| {
+        let code = line.split("//").next().unwrap_or_default();
+        ["`skein ", " --", "(--", "`--"].iter().any(|start| {
+            let mut found = code.match_indices(start).map(|(at, _)| &code[at + start.len()..]);
+            found.any(|rest| rest.starts_with(|next: char| next.is_ascii_lowercase()))
+        })
+    };
+    no_line(
+        &["proto/src"],
+        is_told,
+        "a refusal says what is wrong; agent/src/refusal_advice.rs says which command helps",
+    );
+    assert!(is_told("    \"wait, or submit with --queue\"") && !is_told("    // see `skein plan`"));
 }

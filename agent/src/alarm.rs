@@ -42,7 +42,7 @@ pub(crate) async fn read(http: &reqwest::Client, to_read: ToRead, cancel: Cancel
             let asked = prometheus::ask(http, url, query, alarm.timeout);
             tokio::select! {
                 reading = asked => reading,
-                () = cancel.cancelled() => Reading::new(AlarmState::Unreadable, "not needed any more"),
+                () = cancel.cancelled() => Reading::new(AlarmState::Unreadable, "no longer needed"),
             }
         }
     }

@@ -47,7 +47,7 @@ pub(crate) enum AcquireError {
     },
     /// The file is not a known kind of archive.
     #[error(
-        "`{}` is no bundle: it is neither a directory nor a zip, tar, tar.gz or tar.zst archive",
+        "`{}` is not a bundle: it is neither a directory nor a zip, tar, tar.gz or tar.zst archive",
         path.display()
     )]
     NoArchive { path: PathBuf },

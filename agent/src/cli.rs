@@ -1,13 +1,13 @@
 //! The command line: its commands, and the module that runs each.
 
-mod alarm;
-mod config;
+mod alarm_command;
+mod config_command;
 mod deploy;
 mod exit;
 mod explain;
 mod group;
 mod history;
-mod local;
+mod local_command;
 mod logs;
 mod mesh;
 mod packing;
@@ -33,7 +33,7 @@ use crate::view::Dated;
 use crate::{demo, start};
 
 pub(crate) use exit::{Exit, Mistyped, report, usage};
-pub(crate) use local::codedeploy;
+pub(crate) use local_command::codedeploy;
 pub(crate) use screen::Screen;
 
 /// Deploys applications to fleets of hosts, without a central server.
@@ -80,7 +80,7 @@ enum Verb {
     Group(group::GroupVerb),
     /// Name deployment configurations that groups share
     #[command(subcommand)]
-    Config(config::ConfigVerb),
+    Config(config_command::ConfigVerb),
     /// Bring a bundle into the mesh, and print its digest
     Push(deploy::PushArgs),
     /// Show what a deployment would do; exit 3 if it could never finish
@@ -103,15 +103,15 @@ enum Verb {
     Rollback(deploy::RollbackArgs),
     /// Set, clear and list a group's alarms
     #[command(subcommand)]
-    Alarm(alarm::AlarmVerb),
+    Alarm(alarm_command::AlarmVerb),
     /// Let no new deployment of a group begin for a while; running ones continue
-    Freeze(alarm::FreezeArgs),
+    Freeze(alarm_command::FreezeArgs),
     /// End a freeze early
-    Unfreeze(alarm::UnfreezeArgs),
+    Unfreeze(alarm_command::UnfreezeArgs),
     /// List what was committed
     History(history::HistoryArgs),
     /// Deploy a bundle to this host alone, without a mesh
-    Local(Box<local::LocalArgs>),
+    Local(Box<local_command::LocalArgs>),
     /// Try it out: five agents on this machine, three releases, one of them bad
     Demo(demo::DemoArgs),
     /// Print completions for a shell
@@ -187,7 +187,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         }
         Verb::Mesh(verb) => mesh::run(&session, verb).await,
         Verb::Group(verb) => group::run(&session, verb).await,
-        Verb::Config(verb) => config::run(&session, verb).await,
+        Verb::Config(verb) => config_command::run(&session, verb).await,
         Verb::Push(args) => deploy::push(&session, args).await,
         Verb::Plan(args) => plan::plan(&session, args).await,
         Verb::Deploy(args) => deploy::deploy(&session, args).await,
@@ -198,11 +198,11 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Logs(args) => logs::logs(&session, args).await,
         Verb::Stop(args) => deploy::stop(&session, args).await,
         Verb::Rollback(args) => deploy::rollback(&session, args).await,
-        Verb::Alarm(verb) => alarm::run(&session, verb).await,
-        Verb::Freeze(args) => alarm::freeze(&session, args).await,
-        Verb::Unfreeze(args) => alarm::unfreeze(&session, args).await,
+        Verb::Alarm(verb) => alarm_command::run(&session, verb).await,
+        Verb::Freeze(args) => alarm_command::freeze(&session, args).await,
+        Verb::Unfreeze(args) => alarm_command::unfreeze(&session, args).await,
         Verb::History(args) => history::history(&session, args).await,
-        Verb::Local(args) => local::run(*args, &session.screen).await,
+        Verb::Local(args) => local_command::run(*args, &session.screen).await,
         Verb::Demo(args) => demo::run(&session.screen, args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();

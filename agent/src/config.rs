@@ -145,9 +145,9 @@ pub(crate) enum Join {
 pub(crate) enum ConfigError {
     #[error(transparent)]
     File(#[from] TomlError),
-    #[error("`{0}` is no address to listen on: write IP:PORT (`0.0.0.0:{PORT_DEFAULT}`) or a multiaddress")]
+    #[error("invalid listen address `{0}`: write IP:PORT (`0.0.0.0:{PORT_DEFAULT}`) or a multiaddress")]
     Listen(String),
-    #[error("`{0}` is no TCP address for the API: write IP:PORT, for example 127.0.0.1:7718")]
+    #[error("invalid API address `{0}`: write IP:PORT, for example 127.0.0.1:7718")]
     Http(String),
     #[error("socket_group: this host has no group `{0}`: give one that `getent group` lists, or its number")]
     SocketGroup(String),
@@ -155,7 +155,7 @@ pub(crate) enum ConfigError {
     Tag(#[from] InvalidGroup),
     #[error("{0} tags: a host may have {TAGS_MAX}")]
     TooManyTags(usize),
-    #[error("`{0}` is no number of voters: 1, 3, 5 or 7")]
+    #[error("invalid number of voters `{0}`: 1, 3, 5 or 7")]
     Voters(u8),
     #[error("the host's {what} `{text}` has control characters, or more than 100 letters")]
     Word { what: &'static str, text: String },

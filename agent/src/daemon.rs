@@ -44,9 +44,9 @@ const ALIVE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) enum DaemonError {
     #[error("the agent cannot go on without its store")]
     Store(#[source] StoreError),
-    #[error("the agent's {0} has ended by a mistake of ours")]
+    #[error("internal error: the agent's {0} has ended")]
     Ended(&'static str),
-    #[error("the node failed by a mistake of ours ({0}): the agent must be started again")]
+    #[error("internal error: the node failed ({0}); start the agent again")]
     NodePanicked(String),
     #[error("cannot remove {}, which says that this host begins its mesh: it has begun before", path.display())]
     Mark {

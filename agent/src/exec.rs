@@ -50,7 +50,7 @@ pub(crate) enum ExecError {
     Wait { program: String, cause: std::io::Error },
     #[error("`{program}` did not end within {} s", limit.as_secs_f32())]
     TimedOut { program: String, limit: Duration },
-    #[error("`{program}` is not needed any more")]
+    #[error("`{program}` is no longer needed")]
     Cancelled { program: String },
 }
 

@@ -77,11 +77,11 @@ pub(crate) enum GroupFileError {
     Amount { key: &'static str, value: String },
     #[error("{key} = \"{value}\" could be hosts or a share of them: write \"{value}%\" or {value}")]
     HostsOrShare { key: &'static str, value: String },
-    #[error("{key} = `{value}` is no duration: write 30s, 5m or 1h30m")]
+    #[error("{key} = `{value}`: invalid duration (examples: 30s, 5m, 1h30m)")]
     Duration { key: &'static str, value: String },
     #[error(transparent)]
     Policy(#[from] InvalidPolicy),
-    #[error(transparent)]
+    #[error("{}", crate::refusal_advice::in_full(.0))]
     Refused(#[from] proto::io::Refusal),
     #[error("configuration `{config}` says {key} already: keep one of the two")]
     ConfigSaysIt { config: ConfigName, key: &'static str },
@@ -99,7 +99,7 @@ pub(crate) enum GroupFileError {
     )]
     NoMinimum,
     #[error(
-        "`{0}` is no predefined configuration, and one configuration cannot be made of another: config is \
+        "`{0}` is not a predefined configuration, and one configuration cannot be made of another: config is \
          OneAtATime, HalfAtATime or AllAtOnce here"
     )]
     ConfigOfConfig(ConfigName),

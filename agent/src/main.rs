@@ -37,6 +37,7 @@ mod probe;
 mod questions;
 mod reachable;
 mod recovery_key;
+mod refusal_advice;
 mod regular_file;
 mod script_file;
 mod secret_file;

@@ -158,7 +158,7 @@ fn token_of(config: &AgentConfig) -> anyhow::Result<Option<JoinToken>> {
                      it: use --join-file FILE"
                 );
             }
-            text.parse().context("what --join was given is no token").map(Some)
+            text.parse().context("invalid token for --join").map(Some)
         }
         // A host that is a member already does not need its token, whose file may be gone.
         Some(Join::File(path)) if config.mesh_key().exists() && !path.exists() => Ok(None),

@@ -21,6 +21,7 @@ use crate::mesh_key::MeshKey;
 
 mod admission;
 mod dial_error;
+mod dial_targets;
 mod door;
 mod driver;
 mod frames;
@@ -32,7 +33,6 @@ mod streams;
 mod swarm;
 mod tcp_layers;
 mod told;
-mod wishes;
 
 pub(crate) use peers::Counts;
 pub(crate) use streams::{AcceptedElsewhere, HeldStream, IncomingStreams, OpenError};
@@ -154,7 +154,7 @@ async fn take_streams(mut incoming: IncomingStreams, shared: Arc<Shared>) {
 struct Shared {
     peers: Arc<peers::Peers>,
     door: Arc<door::Door>,
-    wishes: Mutex<wishes::Wishes>,
+    dial_targets: Mutex<dial_targets::DialTargets>,
     /// The addresses at which hosts can be dialled, connected or not.
     addresses: Mutex<BTreeMap<HostId, Vec<Multiaddr>>>,
     /// Notified when a wish was added or taken back.
@@ -171,7 +171,7 @@ impl Shared {
         Shared {
             peers: Arc::new(peers::Peers::new()),
             door: Arc::new(door::Door::new()),
-            wishes: Mutex::default(),
+            dial_targets: Mutex::default(),
             addresses: Mutex::default(),
             changed: Notify::new(),
             listening: watch::Sender::new(BTreeSet::new()),
@@ -180,8 +180,8 @@ impl Shared {
         }
     }
 
-    fn wishes(&self) -> MutexGuard<'_, wishes::Wishes> {
-        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn dial_targets(&self) -> MutexGuard<'_, dial_targets::DialTargets> {
+        self.dial_targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ways_in(&self) -> MutexGuard<'_, dial_error::WaysIn> {
@@ -228,7 +228,7 @@ impl Handle {
         self.know(host, addresses);
         let addresses = self.shared.addresses_of(host);
         let is_connected = self.shared.peers.is_connected(host);
-        self.shared.wishes().want(host, addresses, is_connected, Instant::now());
+        self.shared.dial_targets().want(host, addresses, is_connected, Instant::now());
         self.shared.changed.notify_one();
     }
 
@@ -250,7 +250,7 @@ impl Handle {
 
     /// Stops wanting a connection to the host. The present one is closed once no stream is open on it.
     pub(crate) fn disconnect(&self, host: HostId) {
-        self.shared.wishes().unwant(host);
+        self.shared.dial_targets().unwant(host);
         self.shared.changed.notify_one();
     }
 
@@ -258,7 +258,7 @@ impl Handle {
     /// while no host is connected that [`Handle::connect`] asked for.
     pub(crate) fn dial(&self, address: Multiaddr) {
         let after = if is_quic(&address) { QUIC_AFTER } else { Duration::ZERO };
-        self.shared.wishes().want_address(address, Instant::now() + after);
+        self.shared.dial_targets().want_address(address, Instant::now() + after);
         self.shared.changed.notify_one();
     }
 

@@ -142,7 +142,7 @@ pub struct StoppedBy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidWatch {
     /// A text that is not a valid name: see [`NAME_MAX`].
-    #[error("`{0}` is no name of {1}: 1 to {NAME_MAX} letters, digits or any of . _ -")]
+    #[error("invalid name of {1} `{0}`: use 1 to {NAME_MAX} letters, digits or any of . _ -")]
     Name(String, &'static str),
     /// Two alarms, or two triggers, with the same name.
     #[error("two {1}s are called `{0}`: each needs a name of its own")]

@@ -282,7 +282,7 @@ fn version(reader: &mut Reader, top: &reader::Map<'_>) {
         Some(text) if scalar::number(text) == Some(0.0) => {
             format!("\"{text}\" is text here: write the number without quotes, `version: 0.0`")
         }
-        Some(text) => format!("`{text}` is no version: the only one there is, is 0.0"),
+        Some(text) => format!("invalid version `{text}`: only 0.0 is supported"),
         None => "must be the number 0.0".to_owned(),
     };
     version.mistake(reader, problem);

@@ -83,7 +83,7 @@ pub enum InvalidGroup {
         tags: usize,
     },
     /// The text, cut to 100 characters, is not a tag or tag filter.
-    #[error("`{0}` is no tag: write key=value (key up to 128 characters, value up to 256)")]
+    #[error("invalid tag `{0}`: write key=value (key up to 128 characters, value up to 256)")]
     Tag(String),
     /// An alarm or a trigger of the group is invalid.
     #[error(transparent)]

@@ -104,7 +104,7 @@ pub enum InvalidCheck {
     },
     /// A path that cannot be a script.
     #[error(
-        "`{script}` is no script: write a path in the bundle, such as scripts/check.sh, without `..`, or an \
+        "invalid script `{script}`: write a path in the bundle, such as scripts/check.sh, without `..`, or an \
          absolute one"
     )]
     Script {

@@ -20,15 +20,15 @@
 //! - At most seven hosts vote, however large the mesh is. All others follow.
 
 mod consensus;
-mod entry;
 mod follow;
 mod guard;
 mod kept;
 mod log;
 mod message;
+mod raft_entry;
+mod records;
 mod recover;
 mod role;
-mod stored;
 mod voters;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -39,15 +39,15 @@ use crate::form::{self, Version};
 use crate::id::VoterId;
 use crate::io::WriteId;
 use consensus::{Consensus, Ready};
-use entry::NUMBER_MAX;
 use log::Log;
+use raft_entry::NUMBER_MAX;
 
 pub(crate) use consensus::TICK;
-pub(crate) use entry::{ChainHash, Content, LogEntry, Seal, Snapshot, chain};
 pub(crate) use guard::Refused;
 pub(crate) use log::Base;
 pub(crate) use message::{Kind, RaftMessage};
-pub(crate) use stored::{Hard, OnDisk, Restored};
+pub(crate) use raft_entry::{ChainHash, Content, LogEntry, Seal, Snapshot, chain};
+pub(crate) use records::{Hard, OnDisk, Restored};
 pub(crate) use voters::{Candidate, VoterChange, Voters, next_change};
 
 /// Something that was committed.
@@ -122,7 +122,7 @@ pub(crate) struct Ledger {
     is_unsure: bool,
     /// The head before the voters changed, and the write that makes the change
     /// durable.
-    untold: Option<(WriteId, (Index, ChainHash))>,
+    unannounced: Option<(WriteId, (Index, ChainHash))>,
     /// The head before a snapshot that is not yet part of a write.
     replaced: Option<(Index, ChainHash)>,
     /// Changes that wait for the next write.
@@ -158,7 +158,7 @@ impl Ledger {
             voters_since: 0,
             unwritten: VecDeque::new(),
             is_unsure: false,
-            untold: None,
+            unannounced: None,
             replaced: None,
             changes: Vec::new(),
             arrived: VecDeque::new(),
@@ -262,7 +262,7 @@ impl Ledger {
     /// that stay have told that they know of it, and without it none of them could
     /// lead.
     pub(crate) fn told_head(&self) -> (Index, ChainHash) {
-        self.untold.map(|(_, head)| head).or(self.replaced).unwrap_or_else(|| self.head())
+        self.unannounced.map(|(_, head)| head).or(self.replaced).unwrap_or_else(|| self.head())
     }
 
     /// Returns true if nothing was ever committed here.
@@ -359,7 +359,7 @@ impl Ledger {
             self.is_unsure = !todo.sync;
         }
         if todo.committed.iter().any(Committed::changes_voters) {
-            self.untold = Some((write, self.told_head()));
+            self.unannounced = Some((write, self.told_head()));
             self.replaced = None;
         }
         let waits = self.unwritten.back().is_some_and(|unwritten| unwritten.write == write);
@@ -369,14 +369,14 @@ impl Ledger {
 
     /// Adds what consensus wants done to this write.
     fn take_ready(&mut self, ready: Ready, write: WriteId, todo: &mut Todo) {
-        todo.changes.extend(ready.entries.iter().map(stored::entry));
-        todo.changes.extend(ready.truncated.map(stored::delete_entry));
+        todo.changes.extend(ready.entries.iter().map(records::entry));
+        todo.changes.extend(ready.truncated.map(records::delete_entry));
         if let Some(snapshot) = ready.snapshot {
             self.delete_later(ready.superseded);
-            todo.changes.extend(stored::snapshot(&snapshot));
+            todo.changes.extend(records::snapshot(&snapshot));
             todo.committed.push(Committed::Snapshot(snapshot));
         }
-        todo.changes.extend(ready.hard.map(stored::hard_state));
+        todo.changes.extend(ready.hard.map(records::hard_state));
         let mut promises = ready.promises;
         if ready.vows || self.unwritten.iter().any(|write| write.vows) {
             // A leader may send before it has written. But a voter that is the only
@@ -432,7 +432,7 @@ impl Ledger {
     /// Notes that a write is durable, and so are all before it. Returns the
     /// messages that may be sent now.
     pub(crate) fn persisted(&mut self, write: WriteId) -> Vec<RaftMessage> {
-        self.untold = self.untold.filter(|(untold, _)| *untold > write);
+        self.unannounced = self.unannounced.filter(|(unannounced, _)| *unannounced > write);
         let mut messages = Vec::new();
         let mut last = None;
         while let Some(unwritten) = self.unwritten.pop_front_if(|unwritten| unwritten.write <= write) {

@@ -12,22 +12,22 @@ mod fence;
 mod following;
 mod footprint;
 mod halt;
-mod health;
 mod keepers;
 mod ledger_clock;
 pub mod lies;
 mod own;
+mod probing;
 mod progress;
 mod proposals;
 mod proposing;
 mod read;
-mod recovery;
+mod recovering;
 mod relaying;
 mod removal;
 mod requests;
 mod settle;
 mod starts;
-mod stored;
+mod store_owner;
 mod tasks;
 mod turns;
 mod voting;
@@ -57,17 +57,17 @@ use crate::trigger::delivery::Deliveries;
 use fence::Account;
 use ledger_clock::Timekeeping;
 use proposals::Proposals;
-use stored::read_journal;
+use store_owner::read_journal;
 
 pub use fence::{Fence, Loss, Stored};
 pub use halt::Halt;
 pub use keepers::COPIES;
 pub use ledger_clock::{CLOCK_OFF_MAX, is_clock_off};
 pub use read::MeshView;
-pub(crate) use recovery::KnownRecovery;
-pub use recovery::{Offer, OutOfReach};
-pub use stored::StartError;
-pub(crate) use stored::{Meta, stored_running, stored_voter};
+pub(crate) use recovering::KnownRecovery;
+pub use recovering::{Offer, OutOfReach};
+pub use store_owner::StartError;
+pub(crate) use store_owner::{Meta, stored_running, stored_voter};
 
 /// A reason to wake the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,7 +111,7 @@ pub struct Node {
     ranks: assignments::Ranks,
     turns: OwnTurns,
     tasks: tasks::Tasks,
-    health: health::Health,
+    health: probing::Health,
     outputs: VecDeque<Output>,
     writes: writes::Writes,
     time: Timekeeping,
@@ -157,7 +157,7 @@ impl Node {
         let time = Timekeeping::new(state.clock(), now);
         let writes = writes::Writes::new(account, meta.to_change());
         let proposals = Proposals::new(config.host, meta.incarnation, first_proposal);
-        let recoveries = recovery::Recoveries::read(&stored)?;
+        let recoveries = recovering::Recoveries::read(&stored)?;
         let mut node = Node {
             own: own::OwnAgent::new(meta, rng, start, is_fresh, recoveries),
             state,
@@ -169,7 +169,7 @@ impl Node {
             ranks: assignments::Ranks::default(),
             turns: OwnTurns::restore(read_journal(&stored)?),
             tasks: tasks::Tasks::default(),
-            health: health::Health::default(),
+            health: probing::Health::default(),
             outputs: VecDeque::new(),
             writes,
             time,
@@ -296,7 +296,7 @@ fn decode_entry(entry: &LogEntry, newest: Version) -> Result<Option<Entry>, Unre
     match &entry.content {
         Content::Entry(bytes) => form::decode_entry(bytes, newest).map(Some),
         Content::Empty | Content::Voters(_) => Ok(None),
-        Content::Recovered(signed) => Ok(Some(recovery::as_entry(signed))),
+        Content::Recovered(signed) => Ok(Some(recovering::as_entry(signed))),
     }
 }
 

@@ -7,11 +7,11 @@
 //! ledger need not hold the public key: the mesh's id is the hash of it, and each host
 //! got the id from the operator who let it in.
 //!
-//! This file holds the rules. `node/recovery.rs` applies them.
+//! This file holds the rules. `node/recovering.rs` applies them.
 
 mod key;
 mod refused;
-mod statement;
+mod signed_text;
 
 use serde::{Deserialize, Serialize};
 
@@ -115,7 +115,7 @@ impl SignedRecovery {
 
     /// Returns a hash of all that was signed.
     pub fn id(&self) -> [u8; 32] {
-        *blake3::hash(&statement::message(&self.recovery, &self.key)).as_bytes()
+        *blake3::hash(&signed_text::message(&self.recovery, &self.key)).as_bytes()
     }
 
     /// Returns the history that begins with this recovery.

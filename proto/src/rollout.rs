@@ -13,7 +13,7 @@
 mod ailing;
 mod alarm_gate;
 mod blocker;
-mod catch_up;
+mod catch_up_turns;
 pub mod forecast;
 #[path = "form/v4/rollouts.rs"]
 pub(crate) mod form_v4;
@@ -80,9 +80,9 @@ pub struct Rollout {
     waves: Waves,
     zones: Vec<Zone>,
     /// Those hosts of the queue that are out of service now.
-    mending: BTreeSet<Mending>,
+    repairs: BTreeSet<Repair>,
     /// The zones whose minimum can no longer be kept.
-    hopeless: BTreeSet<u32>,
+    unsatisfiable: BTreeSet<u32>,
     /// True if events under way are to be interrupted.
     stops_now: bool,
     /// The group's alarms, as far as they hold back turns.
@@ -95,7 +95,7 @@ pub struct Rollout {
 
 /// The sort key of a host that is out of service and whose turn is still to come:
 /// whether it is Down, its zone, its wave, its place among equals, its id.
-type Mending = (bool, u32, u32, u32, HostId);
+type Repair = (bool, u32, u32, u32, HostId);
 
 /// A host of the group as it is when a rollout begins.
 #[derive(Clone, Debug)]
@@ -134,8 +134,8 @@ impl Rollout {
             queue: BTreeSet::new(),
             waves: Waves::default(),
             zones: Vec::new(),
-            mending: BTreeSet::new(),
-            hopeless: BTreeSet::new(),
+            repairs: BTreeSet::new(),
+            unsatisfiable: BTreeSet::new(),
             stops_now: false,
             alarms: AlarmGate::default(),
             stopped_by: None,
@@ -357,7 +357,7 @@ impl Rollout {
         };
         self.finished_at = Some(at);
         self.queue.clear();
-        self.mending.clear();
+        self.repairs.clear();
         true
     }
 
@@ -436,7 +436,7 @@ impl Rollout {
     fn advance(&mut self, at: LedgerTime) -> Vec<HostId> {
         let mut granted = Vec::new();
         while self.verdict.is_none() && self.status == DeploymentStatus::InProgress {
-            let lost = turn::hopeless(self);
+            let lost = turn::unsatisfiable(self);
             if lost.is_none() && self.waves.go_on(at) {
                 continue;
             }

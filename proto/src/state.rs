@@ -22,7 +22,7 @@ pub(crate) mod form_v5;
 pub(crate) mod form_v6;
 mod freezes;
 mod groups;
-mod health;
+mod health_reports;
 mod hosts;
 mod in_service;
 mod mesh_version;
@@ -67,7 +67,7 @@ pub use deferrals::Deferral;
 pub use groups::{
     ATTEMPTS_MAX, Behind, Cause, DEPLOYMENTS_KEPT, GOOD_KEPT, GROUPS_MAX, Good, GroupState, Tried,
 };
-pub use health::{Ailing, Checked, Checks, ChecksOf};
+pub use health_reports::{Ailing, Checked, Checks, ChecksOf};
 pub use hosts::{HOSTS_MAX, Host, REMOVED_KEPT, Recovered, Removed, STARTS_KEPT, Twin};
 pub use in_service::InService;
 pub use notifications::Notifications;

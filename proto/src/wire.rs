@@ -58,7 +58,7 @@ pub(crate) enum Message {
     /// A snapshot, which replaces all entries before it.
     Snapshot(Box<Snapshot>),
     /// A host of a running deployment has moved to another event.
-    Progress(Heard),
+    Progress(ProgressEvent),
     /// Asks the receiver to probe the sender's application of this group over the
     /// network.
     Look { group: crate::id::GroupName, number: crate::io::ProbeId },
@@ -81,7 +81,7 @@ pub(crate) enum Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Gossip {
     /// A host of a running deployment has moved to another event.
-    Progress(Heard),
+    Progress(ProgressEvent),
 }
 
 /// A sign of life.
@@ -105,14 +105,14 @@ pub(crate) struct Beacon {
 
 /// The progress of a turn, as sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub(crate) struct ProgressEvent {
     pub(crate) deployment: crate::id::DeploymentId,
     pub(crate) host: HostId,
     pub(crate) event: crate::lifecycle::LifecycleEvent,
 }
 
-impl From<Heard> for Progress {
-    fn from(heard: Heard) -> Progress {
+impl From<ProgressEvent> for Progress {
+    fn from(heard: ProgressEvent) -> Progress {
         Progress { deployment: heard.deployment, host: heard.host, event: heard.event }
     }
 }

@@ -130,7 +130,9 @@ impl fmt::Display for Claim {
             Claim::Progress => "after healing every deployment ends and all hosts are equal",
             Claim::Alarms => "an active alarm stops the deployment",
             Claim::Told => "receivers hear of everything, or it is recorded that they did not",
-            Claim::CatchUp => "hosts that are behind are caught up, at nobody's cost and not for ever",
+            Claim::CatchUp => {
+                "hosts that are behind are caught up, at no other host's cost, and not endlessly"
+            }
             Claim::Alive => "a node never panics and starts from what a crash left",
             Claim::Checked => "no turn ends well before the group's check has passed",
             Claim::Damped => "a host that flaps costs a bounded number of entries",

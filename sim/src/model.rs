@@ -5,15 +5,15 @@
 //! what it needs again from the list of turns. If the model and the fold
 //! differ, one of them is wrong.
 
-mod catch_up;
+mod behind;
 mod deployment;
 mod due;
-mod health;
 mod membership;
+mod outside;
 mod repeats;
 mod submission;
 mod turn;
-mod watches;
+mod unwell;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,10 +25,10 @@ use proto::rollout::DeploymentStatus;
 use proto::state::{Cause, GOOD_KEPT};
 use proto::statement::{Finding, Intent, Report, Statement};
 
-pub use catch_up::Behind;
+pub use behind::Behind;
 pub use deployment::Deployment;
+pub use outside::{Happening, Watches};
 pub use turn::{Stage, Turn};
-pub use watches::{Happening, Watches};
 
 #[derive(Clone, Debug)]
 pub struct Host {

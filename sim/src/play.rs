@@ -151,15 +151,15 @@ fn unquiet(world: &World) -> Option<(Vec<HostNo>, String)> {
     if !behind.is_empty() {
         return Some((behind, format!("not everybody has all {index} entries")));
     }
-    let untold = members().find_map(|(host, node)| {
+    let waiting = members().find_map(|(host, node)| {
         let (mut groups, waiting) = (node.state().groups().iter(), node.state().notifications());
         let (name, _) = groups.find(|(name, group)| {
             group.group.triggers.iter().any(|trigger| waiting.waiting_for(name, trigger) > 0)
         })?;
         Some((vec![host], format!("receivers of {name} are not told everything")))
     });
-    if untold.is_some() {
-        return untold;
+    if waiting.is_some() {
+        return waiting;
     }
     let known = world.checks().model.hosts();
     let missing: Vec<HostNo> = world

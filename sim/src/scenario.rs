@@ -11,7 +11,7 @@ mod clauses;
 mod expect;
 mod parse;
 mod perform;
-mod report;
+mod performance_text;
 mod says;
 mod stage;
 mod words;

@@ -359,7 +359,7 @@ impl Story {
                 return;
             }
             Statement::Intent(Intent::Unfreeze(group)) => {
-                self.tell(now, format!("group {group} is not frozen any more"));
+                self.tell(now, format!("group {group} is no longer frozen"));
                 return;
             }
         };

@@ -10,11 +10,11 @@ mod faults;
 mod lies;
 mod lines;
 mod nodes;
+mod outside_answers;
 mod probes;
 mod queue;
 mod requests;
 mod stalls;
-mod watches;
 mod wires;
 mod writes;
 

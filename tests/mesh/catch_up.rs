@@ -161,6 +161,6 @@ fn the_way_back_needs_no_bundle_and_is_refused_if_nobody_has_the_revision() {
     let rollback = |to: &str| mesh.agent("web-2").skein(&["rollback", "hello/prod", "--to", to]);
     rollback(&digits[..12]).expect(3, &["no host that can be reached has revision", "skein push"]);
     rollback("abcdef123456").expect(3, &["was ever deployed successfully to hello/prod"]);
-    rollback("v1").expect(2, &["`v1` is no revision", "6"]);
+    rollback("v1").expect(2, &["invalid revision `v1`", "6"]);
     mesh.check();
 }

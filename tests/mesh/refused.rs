@@ -182,7 +182,7 @@ fn groups_that_cannot_be_deployed_to_are_refused_with_advice() {
     // A value that cannot be parsed is a usage error; one that can be parsed is
     // refused.
     for (overrides, code, words) in [
-        (&["minimum_healthy=-1"][..], 2, "`-1` is no number of hosts"),
+        (&["minimum_healthy=-1"][..], 2, "invalid minimum `-1`"),
         (&["colour=red"], 2, "override `colour`: unknown key"),
         (&["turns_max=1", "turns_max=2"], 2, "override `turns_max` is given twice"),
         (&["config=Nope"], 3, "Nope"),
@@ -245,7 +245,7 @@ fn an_agent_is_not_started_from_what_it_cannot_understand() {
 
     agent(&["--config", &file.display().to_string()]).expect(1, &["agent.toml:2", "`tag`", "`tags`"]);
     agent(&["--tag", "role"]).expect(1, &["role", "write key=value"]);
-    agent(&["--listen", "here"]).expect(1, &["`here` is no address to listen on", "IP:PORT"]);
+    agent(&["--listen", "here"]).expect(1, &["invalid listen address `here`", "IP:PORT"]);
     agent(&["--join", "skein1.nonsense"]).expect(1, &["--join"]);
     agent(&[]).expect(1, &["is in no mesh", "`skein mesh init`", "`skein mesh join -`"]);
 }

@@ -43,7 +43,7 @@ pub(super) fn origin(text: String) -> Result<String, ApiError> {
     match text.parse() {
         Ok(Source::Path(_)) => Ok(text),
         Ok(Source::Cached(_) | Source::Origin(_) | Source::Web(_)) => {
-            let message = format!("`{text}` is no origin of a bundle that was sent: name its path");
+            let message = format!("invalid origin `{text}` of a bundle that was sent: name its path");
             Err(ApiError::invalid("INVALID_BODY", message))
         }
         Err(error) => Err(ApiError::invalid("INVALID_BODY", format!("the origin: {error}"))),

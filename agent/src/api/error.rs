@@ -12,6 +12,7 @@ use super::BODY_BYTES_MAX;
 use crate::backend::{BackendError, BackendErrorKind};
 use crate::command::LoopEnded;
 use crate::group_file::GroupFileError;
+use crate::refusal_advice;
 use crate::view::NoRevision;
 
 /// The reason why a request failed.
@@ -84,10 +85,7 @@ impl IntoResponse for ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        let (code, mut message) = (refusal.code(), refusal.to_string());
-        if let Refusal::Stillborn(_) = &refusal {
-            message += "; `skein plan` says what would make it possible";
-        }
+        let (code, message) = (refusal.code(), refusal_advice::in_full(&refusal));
         let (status, is_policy) = judged(&refusal);
         let error = ApiError::new(status, code, message);
         if is_policy { error.refused() } else { error }

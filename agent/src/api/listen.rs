@@ -27,7 +27,7 @@ pub(crate) enum BindError {
         path.display()
     )]
     InUse { path: PathBuf },
-    #[error("{} is there and is no socket: remove it, or give another --api", path.display())]
+    #[error("{} exists and is not a socket: remove it, or give another --api", path.display())]
     NotASocket { path: PathBuf },
     #[error("cannot make the API's socket {}", path.display())]
     Bind {

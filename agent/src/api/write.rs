@@ -249,7 +249,7 @@ pub(super) async fn rollback(
     let digest = shared.backend.node.read(look).await??.digest;
     if !shared.backend.have(digest).await? {
         return Err(ApiError::revision_missing(format!(
-            "no host that can be reached has revision {digest} any more, packed or unpacked: `skein push SOURCE` \
+            "no host that can be reached has revision {digest} any longer, packed or unpacked: `skein push SOURCE` \
              brings a bundle into the mesh"
         )));
     }

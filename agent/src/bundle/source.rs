@@ -31,7 +31,7 @@ pub(crate) struct WebAddress(Url);
 pub(crate) enum NotASource {
     #[error("`{scheme}` is an unknown kind of source: {KINDS}")]
     UnknownKind { scheme: String },
-    #[error("what stands after `blake3:` is no digest")]
+    #[error("invalid digest after `blake3:`")]
     Digest(#[source] NotAName),
     #[error(transparent)]
     Origin(#[from] NotAnOrigin),
@@ -40,7 +40,7 @@ pub(crate) enum NotASource {
          agent's user; use https://"
     )]
     Insecure,
-    #[error("this is no web address ({0}): write https://HOST/PATH")]
+    #[error("invalid web address ({0}): write https://HOST/PATH")]
     NoAddress(url::ParseError),
     #[error("the source is empty: {KINDS}")]
     Empty,

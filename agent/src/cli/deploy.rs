@@ -29,7 +29,7 @@ pub(crate) struct PushArgs {
 #[derive(Args)]
 pub(crate) struct DeployArgs {
     #[command(flatten)]
-    wish: Wish,
+    options: DeployOptions,
     #[command(flatten)]
     waiting: Waiting,
     /// A description, shown in the history
@@ -39,7 +39,7 @@ pub(crate) struct DeployArgs {
 
 /// The bundle, the group and the settings of a deployment, for `deploy` and `plan`.
 #[derive(Args)]
-pub(super) struct Wish {
+pub(super) struct DeployOptions {
     /// APPLICATION/GROUP
     pub(super) group: GroupName,
     /// A directory or archive, s3://…, https://…, github:owner/repo@commit, blake3:DIGEST
@@ -102,7 +102,7 @@ struct Overrides {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| format!("`{text}` is no duration: write 30s, 10m"))
+    humantime::parse_duration(text).map_err(|_| format!("invalid duration `{text}`: use 30s or 10m"))
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -112,7 +112,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-impl Wish {
+impl DeployOptions {
     /// Returns the place of the bundle; `None` for a restart.
     pub(super) fn place(&self) -> anyhow::Result<Option<Place>> {
         self.source.as_deref().map(Place::of).transpose()
@@ -162,8 +162,8 @@ pub(super) async fn push(session: &Session, args: PushArgs) -> anyhow::Result<Ex
 }
 
 pub(super) async fn deploy(session: &Session, args: DeployArgs) -> anyhow::Result<Exit> {
-    let wish = args.wish;
-    let (group, overrides, place) = (wish.group.to_string(), wish.overrides()?, wish.place()?);
+    let options = args.options;
+    let (group, overrides, place) = (options.group.to_string(), options.overrides()?, options.place()?);
     if matches!(place, Some(Place::Here(_))) {
         // Check first: a mistyped name must not cost an upload.
         let check = CheckBody { group: group.clone(), overrides: overrides.clone() };
@@ -171,7 +171,7 @@ pub(super) async fn deploy(session: &Session, args: DeployArgs) -> anyhow::Resul
     }
     let Sent { source, digest, origin } = sent(session, place).await?;
     let description = args.description;
-    let body = DeployBody { group, source, digest, origin, description, overrides, queue: wish.queue };
+    let body = DeployBody { group, source, digest, origin, description, overrides, queue: options.queue };
     let submitted: DeploymentView = bring(session, "/v1/deployments", &body).await?;
     warn(session, &submitted.warnings);
     follow(session, submitted, args.waiting).await
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn a_mistyped_wait_is_answered_with_what_to_write() {
         assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(duration("x"), Err("`x` is no duration: write 30s, 10m".into()));
+        assert_eq!(duration("x"), Err("invalid duration `x`: use 30s or 10m".into()));
     }
 
     #[test]

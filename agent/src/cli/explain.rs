@@ -37,7 +37,7 @@ pub(super) async fn explain(session: &Session, args: ExplainArgs) -> anyhow::Res
         text.push_str(&told(&view));
         text.push_str(&stranded(&view));
         text.push_str(&gone(&group, &view));
-        text.push_str(&untold(&group, &view.id));
+        text.push_str(&undelivered(&group, &view.id));
         text.push_str(behind_words(&group).trim_start());
         text
     })?;
@@ -221,7 +221,7 @@ fn gone(group: &GroupView, view: &DeploymentView) -> String {
 }
 
 /// Describes the events that could not be delivered to receivers.
-fn untold(group: &GroupView, deployment: &str) -> String {
+fn undelivered(group: &GroupView, deployment: &str) -> String {
     let mut text = String::new();
     for trigger in &group.triggers {
         for gone in trigger.last_given_up.iter().filter(|gone| gone.deployment == deployment) {

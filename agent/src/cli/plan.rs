@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::deploy::{Sent, Wish, bring, sent, warn};
+use super::deploy::{DeployOptions, Sent, bring, sent, warn};
 use super::group::short_revision;
 use super::packing::Place;
 use super::{Exit, Session};
@@ -25,18 +25,18 @@ const OUT_SHOWN: usize = 5;
 #[derive(Args)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
-    wish: Wish,
+    options: DeployOptions,
 }
 
 pub(super) async fn plan(session: &Session, args: PlanArgs) -> anyhow::Result<Exit> {
-    let wish = args.wish;
-    let (group, overrides, place) = (wish.group.to_string(), wish.overrides()?, wish.place()?);
+    let options = args.options;
+    let (group, overrides, place) = (options.group.to_string(), options.overrides()?, options.place()?);
     let Sent { source, digest, origin } = match is_ruled_out(session, &group, &overrides, &place).await {
         // The bundle makes no difference then.
         true => Sent::default(),
         false => sent(session, place).await?,
     };
-    let body = PlanBody { group, source, digest, origin, overrides, queue: wish.queue };
+    let body = PlanBody { group, source, digest, origin, overrides, queue: options.queue };
     let plan: PlanView = bring(session, "/v1/plan", &body).await?;
     warn(session, &plan.warnings);
     session.answer(&plan, || words(&plan))?;

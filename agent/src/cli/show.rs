@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use proto::id::{DeploymentId, GroupName};
 
-use super::alarm::watches_words;
+use super::alarm_command::watches_words;
 use super::group::{groups_table, path_of, short_revision};
 use super::screen::table;
 use super::watch::{self, Patience};

@@ -52,9 +52,9 @@ fn mistakes_are_named_with_file_line_and_what_was_meant() {
     );
     check_refused("colour = 1", "unknown key `colour`; known here: data_dir, listen");
     check_refused("log = \"jsn\"", "unknown word `jsn`; did you mean `json`?");
-    check_refused("listen = [\"nowhere\"]", "`nowhere` is no address to listen on");
+    check_refused("listen = [\"nowhere\"]", "invalid listen address `nowhere`");
     check_refused("[sources]\ns3_endpont = \"x\"", "did you mean `s3_endpoint`?");
-    check_refused("voters = 4", "`4` is no number of voters");
+    check_refused("voters = 4", "invalid number of voters `4`");
     check_refused("tags = [\"web\"]", "tag");
     check_refused("name = 3", "agent.toml:1:");
 }

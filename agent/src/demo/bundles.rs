@@ -24,7 +24,7 @@ hooks:
 
 /// HELLO_DIR and HELLO_PORT are set for each agent, and SKEIN_BIN for all; scripts inherit them.
 const STOP: &str = r#"#!/bin/sh
-# Out of service first, so that nobody asks any more; then the end.
+# Out of service first, so that no request comes; then the end.
 set -eu
 rm -f "$HELLO_DIR/in-service"
 [ -f "$HELLO_DIR/app.pid" ] || exit 0

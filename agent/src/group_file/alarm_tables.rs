@@ -137,7 +137,7 @@ impl TriggerSection {
             (None, Some(WebhookSection { url, secret_file })) => {
                 check_url(url).map_err(wrong)?;
                 if let Some(file) = secret_file.as_ref().filter(|file| !file.starts_with('/')) {
-                    return Err(wrong(format!("secret_file = `{file}` is no absolute path")));
+                    return Err(wrong(format!("secret_file = `{file}` is not an absolute path")));
                 }
                 Target::Webhook { url: url.clone(), secret_file: secret_file.clone() }
             }
@@ -198,7 +198,7 @@ impl EventWord {
 }
 
 fn check_url(text: &str) -> Result<(), String> {
-    let refused = || format!("url = `{text}` is no http:// or https:// address");
+    let refused = || format!("url = `{text}` is not an http:// or https:// address");
     let url = reqwest::Url::parse(text).map_err(|_| refused())?;
     match url.scheme() {
         "http" | "https" => Ok(()),

@@ -109,7 +109,7 @@ fn as_typed(error: GroupFileError) -> GroupFileError {
     if let GroupFileError::Amount { key, value } = &error
         && value.strip_suffix('%').is_none_or(|share| share.trim().parse::<u32>().is_err())
     {
-        let problem = format!("`{value}` is no number of hosts and no share of them: write 75% or 6");
+        let problem = format!("invalid minimum `{value}`: write 75% or 6");
         return GroupFileError::Override { key: (*key).into(), problem };
     }
     error

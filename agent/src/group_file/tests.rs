@@ -106,7 +106,7 @@ fn a_health_check_that_cannot_work_is_refused() {
     check_refused("[health]\nhttp = \"http://a/\"\ntcp = \"a:1\"", "keep one of http, tcp and exec");
     check_refused("[health]\nhttp = \"https://a/\"", "[health] `https://a/` cannot be probed");
     check_refused("[health]\ntcp = \"a:1\"\nevery = \"500ms\"", "[health] every = 0.5 s is out of bounds");
-    check_refused("[health]\ntcp = \"a:1\"\nevery = \"often\"", "[health] every = `often` is no duration");
+    check_refused("[health]\ntcp = \"a:1\"\nevery = \"often\"", "[health] every = `often`: invalid duration");
     check_refused("[health]\nexec = \"a.sh\"\nfrom = \"observers\"", "cannot be run from observers");
     check_refused("[health]\ntcp = \"a:1\"\nraise = 2", "did you mean `rise`?");
     check_refused("[health]\ntcp = \"a:1\"\nfrom = \"outside\"", "unknown word");
@@ -127,7 +127,7 @@ fn mistakes_are_refused_with_what_was_meant() {
     check_refused("[deployment]\nlost_after = \"0s\"", "lost_after = 0s: it may be 1s to 1h");
     check_refused("[rollback]\nenabled = false\non = [\"failure\"]", "keep one");
     check_refused("[deployment]\nstart_timeout = \"2h\"", "start_timeout = 2h: it may be 1s to 1h");
-    check_refused("[deployment]\ntimeout = \"soon\"", "timeout = `soon` is no duration");
+    check_refused("[deployment]\ntimeout = \"soon\"", "timeout = `soon`: invalid duration");
     check_refused("[deployment]\nturns_max = 0", "turns_max = 0: give at least 1");
     check_refused("[deployment]\nmode = \"RESTART\"", "skein deploy GROUP --restart");
     check_refused("[canary]\nbake = \"5m\"", "canary.hosts = 1");
@@ -177,7 +177,7 @@ fn alarms_and_triggers_are_read_and_written_back() {
     check_refused("[[alarm]]\nname = \"a\"\nunreadable = \"stp\"", "did you mean `stop`?");
     check_refused(
         "[[alarm]]\nname = \"a\"\nprometheus = { url = \"prometheus:9090\", query = \"up\" }",
-        "is no http:// or https:// address",
+        "is not an http:// or https:// address",
     );
     check_refused(
         "[[trigger]]\nname = \"t\"\non = [\"DeploymentFailed\"]",
@@ -187,7 +187,7 @@ fn alarms_and_triggers_are_read_and_written_back() {
     check_refused("[[trigger]]\nname = \"t\"\non = []\nexec = \"e\"", "names no event");
     check_refused(
         "[[trigger]]\nname = \"t\"\non = [\"DeploymentStop\"]\nwebhook = { url = \"http://h\", secret_file = \"key\" }",
-        "is no absolute path",
+        "is not an absolute path",
     );
 }
 
@@ -279,8 +279,7 @@ fn an_override_that_is_wrong_is_named() {
     check(&[("turns_max", "many")], "override `turns_max`");
     check(&[("minimum_healthy", "100%")], "minimum_healthy = `100%`");
     for value in ["-1", "x%", "-5%"] {
-        let said =
-            format!("override `minimum_healthy`: `{value}` is no number of hosts and no share of them");
+        let said = format!("override `minimum_healthy`: invalid minimum `{value}`");
         check(&[("minimum_healthy", value)], &said);
     }
     check(&[("config", "AllAtOnce"), ("minimum_healthy", "3")], "keep one");
@@ -306,7 +305,8 @@ fn a_number_without_its_sign_or_unit_is_not_guessed_at() {
     assert!(says(&[("timeout", "3600")]).contains("override `timeout`: 3600 of what?"));
     let amount = says(&[("minimum_healthy", "most")]);
     assert!(
-        amount.starts_with("override `minimum_healthy`: `most` is") && amount.ends_with("write 75% or 6")
+        amount.starts_with("override `minimum_healthy`: invalid minimum `most`")
+            && amount.ends_with("write 75% or 6")
     );
 }
 

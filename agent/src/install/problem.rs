@@ -58,7 +58,7 @@ pub(crate) enum Problem {
     )]
     TooDeep { path: PathBuf, line: usize },
     #[error(
-        "`{}` is to become a directory, and something that is no directory is to be there too (line {line} of the \
+        "`{}` is to become a directory, and something else is to be there too (line {line} of the \
          AppSpec file)", path.display()
     )]
     FileAndDirectory { path: PathBuf, line: usize },

@@ -7,7 +7,7 @@ use crate::host_side::deployment::Event;
 /// The reason why a list of events cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EventsError {
-    #[error("`{0}` is no event's name: their words start with capitals, as in AfterInstall")]
+    #[error("unknown event `{0}`: names start with capitals, as in AfterInstall")]
     NotPascalCase(String),
     #[error("{0} cannot be run here: there is no load balancer to ask; hook the event before or after it")]
     NoLoadBalancer(LifecycleEvent),

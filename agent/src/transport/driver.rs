@@ -1,4 +1,4 @@
-//! The task that owns the swarm: it fulfils the wishes, publishes, and reports
+//! The task that owns the swarm: it dials the targets, publishes, and reports
 //! what happens to connections.
 
 use std::collections::BTreeMap;
@@ -17,11 +17,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::dial_error::in_words;
+use super::dial_targets::Target;
 use super::peers::count;
 use super::refusals::SUMMED_UP_EVERY;
 use super::swarm::{Behaviour, BehaviourEvent};
 use super::told::Teller;
-use super::wishes::Target;
 use super::{Shared, frames};
 use crate::identity;
 use crate::telemetry::chain;
@@ -67,7 +67,7 @@ impl Driver {
     pub(super) async fn run(mut self) {
         let mut sum_up = tokio::time::interval(SUMMED_UP_EVERY);
         loop {
-            let next_dial = self.shared.wishes().next_dial();
+            let next_dial = self.shared.dial_targets().next_dial();
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some(frame) = self.published.recv() => self.publish(frame),
@@ -77,16 +77,16 @@ impl Driver {
                 () = self.shared.stop.cancelled() => break,
                 () = self.events.unheard() => break,
             }
-            self.keep_wishes();
+            self.follow_dial_targets();
         }
         self.stop().await;
     }
 
-    fn keep_wishes(&mut self) {
+    fn follow_dial_targets(&mut self) {
         let now = Instant::now();
         let (unwanted, due) = {
-            let mut wishes = self.shared.wishes();
-            (wishes.take_unwanted(now), wishes.due(now))
+            let mut dial_targets = self.shared.dial_targets();
+            (dial_targets.take_unwanted(now), dial_targets.due(now))
         };
         for host in unwanted {
             // This fails if there is no connection; then nothing is left to do.
@@ -112,10 +112,10 @@ impl Driver {
             },
         };
         let connection = dial.connection_id();
-        self.shared.wishes().dialling(target, connection);
+        self.shared.dial_targets().dialling(target, connection);
         if let Err(cause) = self.swarm.dial(dial) {
             tracing::debug!(?target, %cause, "not dialled");
-            self.shared.wishes().failed(connection, now);
+            self.shared.dial_targets().failed(connection, now);
         }
     }
 
@@ -197,7 +197,7 @@ impl Driver {
         if endpoint.is_listener() {
             self.shared.door.admitted(endpoint.get_remote_address());
         }
-        self.shared.wishes().connected(host, id, now);
+        self.shared.dial_targets().connected(host, id, now);
         self.hosts.retain(|_, host| !host.is_over());
         let entry = self.hosts.entry(host).or_default();
         if entry.connections.is_empty() {
@@ -224,17 +224,17 @@ impl Driver {
         if entry.connections.is_empty() {
             tracing::info!(%host, "disconnected");
             self.shared.peers.remove(host);
-            self.shared.wishes().disconnected(host, Instant::now());
+            self.shared.dial_targets().disconnected(host, Instant::now());
         }
     }
 
     fn on_failed_dial(&mut self, id: ConnectionId, peer: Option<PeerId>, error: &DialError) {
         if let DialError::LocalPeerId { address } = error {
             tracing::debug!(%address, "that is this host itself");
-            self.shared.wishes().found_ourselves(id);
+            self.shared.dial_targets().found_ourselves(id);
             return;
         }
-        let failures = self.shared.wishes().failed(id, Instant::now());
+        let failures = self.shared.dial_targets().failed(id, Instant::now());
         let (peer, cause) = (peer.map(|peer| peer.to_string()), in_words(error));
         // Log the first failure for the person on call; later ones are not news.
         match failures {

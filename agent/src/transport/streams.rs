@@ -114,7 +114,7 @@ struct Hold {
 
 impl Hold {
     fn new(shared: Arc<Shared>, host: HostId, addresses: Vec<Multiaddr>, is_connected: bool) -> Self {
-        shared.wishes().hold(host, addresses, is_connected, Instant::now());
+        shared.dial_targets().hold(host, addresses, is_connected, Instant::now());
         shared.changed.notify_one();
         Hold { shared, host }
     }
@@ -122,7 +122,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.shared.wishes().let_go(self.host);
+        self.shared.dial_targets().let_go(self.host);
         self.shared.changed.notify_one();
     }
 }

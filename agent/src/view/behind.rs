@@ -151,7 +151,7 @@ const PREFIX_MIN: usize = 6;
 /// The reason why a text names no revision of a group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoRevision {
-    #[error("`{0}` is no revision: give a digest or at least the first {PREFIX_MIN} of its hex digits")]
+    #[error("invalid revision `{0}`: give a digest or at least the first {PREFIX_MIN} of its hex digits")]
     NotOne(String),
     #[error(
         "no revision that begins with {0} was ever deployed successfully to {1}: `skein history {1}` lists what was"

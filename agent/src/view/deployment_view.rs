@@ -328,7 +328,7 @@ fn wave(at: usize, wave: &Wave, rollout: &Rollout) -> WaveView {
         _ if counts.skipped == hosts => "Skipped",
         (Ordering::Greater, false) if counts.in_flight == 0 => "Pending",
         (_, false) => "InProgress",
-        (_, true) if wave.spoiled > 0 || counts.failed > 0 => "Failed",
+        (_, true) if wave.ended_unhealthy > 0 || counts.failed > 0 => "Failed",
         (_, true) if counts.skipped > 0 => "Skipped",
         (_, true) => "Succeeded",
     };

@@ -5,6 +5,7 @@ use proto::node::Halt;
 use proto::rollout::{Blocker, Reason, Rollout};
 
 use super::{Why, written};
+use crate::refusal_advice;
 
 impl Why {
     pub(super) fn new(code: &str, message: String, numbers: &[(&str, u32)]) -> Self {
@@ -46,7 +47,7 @@ impl Why {
     pub(super) fn of_refusal(refusal: &Refusal) -> Self {
         let (code, numbers) = refusal.in_numbers();
         let numbers = numbers.into_iter().map(|(name, number)| (name.into(), number)).collect();
-        Why { code: code.into(), message: refusal.to_string(), numbers }
+        Why { code: code.into(), message: refusal_advice::in_full(refusal), numbers }
     }
 
     /// Converts the reason why this host folds the ledger no further.

@@ -24,8 +24,8 @@ fn check(change: impl FnOnce(&mut Alarm), says: Option<&str>) {
 fn an_alarm_keeps_its_limits() {
     check(|_| {}, None);
     check(|alarm| alarm.name = "error-rate_5xx.p99".into(), None);
-    check(|alarm| alarm.name = String::new(), Some("is no name of an alarm"));
-    check(|alarm| alarm.name = "two words".into(), Some("is no name of an alarm"));
+    check(|alarm| alarm.name = String::new(), Some("invalid name of an alarm"));
+    check(|alarm| alarm.name = "two words".into(), Some("invalid name of an alarm"));
     check(|alarm| alarm.name = "x".repeat(101), Some("1 to 100 letters"));
     check(|alarm| alarm.source = AlarmSource::Exec { command: " ".into() }, Some("of exec"));
     check(

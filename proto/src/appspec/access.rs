@@ -53,7 +53,7 @@ impl Ace {
 pub(super) fn ace(reader: &mut Reader, item: &Cursor<'_>, text: &str) -> Option<Ace> {
     let parsed = parse_ace(text);
     if let Err(problem) = &parsed {
-        item.mistake(reader, format!("`{text}` is no ACL entry: {problem}"));
+        item.mistake(reader, format!("invalid ACL entry `{text}`: {problem}"));
     }
     parsed.ok()
 }
@@ -114,7 +114,7 @@ pub(super) fn context(reader: &mut Reader, context: &Cursor<'_>) -> Option<SeCon
     let range = canonical_range(text);
     if range.is_none() {
         let form = "sN[-sN][:cN[.cN][,...]], categories 0-1023 and each but once";
-        given.mistake(reader, format!("`{text}` is no SELinux range: write {form}"));
+        given.mistake(reader, format!("invalid SELinux range `{text}`: write {form}"));
     }
     Some(SeContext { name, type_: type_?, range: range? })
 }

@@ -182,7 +182,7 @@ fn timeout(reader: &mut Reader, timeout: &Cursor<'_>) -> Option<Duration> {
     let seconds = timeout.number().map(|number| number.max(0.0) as u64).or_else(|| whole(digits));
     match seconds {
         None | Some(0) => {
-            timeout.mistake(reader, format!("`{text}` is no timeout: write whole seconds, 1 or more"));
+            timeout.mistake(reader, format!("invalid timeout `{text}`: write whole seconds, 1 or more"));
             return None;
         }
         // The values `1.5`, `30s` and `1:30` do not mean what they seem to.

@@ -116,7 +116,7 @@ fn mode(reader: &mut Reader, mode: &Cursor<'_>) -> Option<u32> {
     {
         return Some(bits);
     }
-    mode.mistake(reader, format!("`{text}` is no mode: write up to four digits 0-7, for example 0644"));
+    mode.mistake(reader, format!("invalid mode `{text}`: write up to four digits 0-7, for example 0644"));
     None
 }
 

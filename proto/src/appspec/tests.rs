@@ -50,11 +50,11 @@ fn all_mistakes_are_found_at_once_with_their_places() {
     check(
         "version: 0.1\nos: Linux\nhooks:\n  AfterInstal:\n    - location: s.sh\n  BeforeInstall:\n    - timeout: 0\n",
         &[
-            "appspec.yml:1:10: version: `0.1` is no version: the only one there is, is 0.0",
+            "appspec.yml:1:10: version: invalid version `0.1`: only 0.0 is supported",
             "appspec.yml:2:5: os: `Linux` is not a system: upper and lower case count; did you mean linux?",
             "appspec.yml:4:3: hooks.AfterInstal: not a lifecycle event; did you mean AfterInstall?",
             "appspec.yml:7:7: hooks.BeforeInstall[0].location: missing: the script's path in the bundle",
-            "appspec.yml:7:16: hooks.BeforeInstall[0].timeout: `0` is no timeout: write whole seconds, 1 or more",
+            "appspec.yml:7:16: hooks.BeforeInstall[0].timeout: invalid timeout `0`: write whole seconds, 1 or more",
         ],
     );
 }
@@ -397,11 +397,11 @@ fn permissions_say_what_they_may() {
     for (rest, said) in [
         (
             "mode: 888",
-            "5:11: permissions[0].mode: `888` is no mode: write up to four digits 0-7, for example 0644",
+            "5:11: permissions[0].mode: invalid mode `888`: write up to four digits 0-7, for example 0644",
         ),
         (
             "mode: +7",
-            "5:11: permissions[0].mode: `+7` is no mode: write up to four digits 0-7, for example 0644",
+            "5:11: permissions[0].mode: invalid mode `+7`: write up to four digits 0-7, for example 0644",
         ),
         ("owner: 1000", "5:12: permissions[0].owner: 1000 is a number: owners and groups are given by name"),
         ("type: file", "5:11: permissions[0].type: must be a list, not a single value: write `type: [file]`"),

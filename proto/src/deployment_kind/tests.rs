@@ -45,7 +45,7 @@ fn every_stored_combination_has_one_kind() {
 
 #[test]
 fn overrides_count_only_where_the_kind_allows_them() {
-    // Heeded without and with the override.
+    // With and without the override.
     let alarms_and_freeze = [
         (InPlace, [true, false], [true, true]),
         (Restart, [true, false], [true, true]),

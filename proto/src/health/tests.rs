@@ -72,9 +72,9 @@ fn a_probe_says_where_it_goes() {
         (tcp("5432"), "write HOST:PORT"),
         (tcp("::1:5432"), "write HOST:PORT"),
         (tcp("host:99999"), "write HOST:PORT"),
-        (exec(""), "is no script"),
+        (exec(""), "invalid script"),
         (exec("../check.sh"), "without `..`"),
-        (exec("a\nb"), "is no script"),
+        (exec("a\nb"), "invalid script"),
     ] {
         check(|health| health.probe = probe, Some(said));
     }

@@ -1,5 +1,6 @@
-//! The reasons why a request is refused: typed, with numbers, and with what to do
-//! about it.
+//! The reasons why a request is refused, typed and with numbers. A reason says what is
+//! wrong, and names no command or option: what a user can do about it depends on the
+//! program that shows it, and each program adds its own advice.
 
 use super::because;
 use crate::health::InvalidCheck;
@@ -33,13 +34,13 @@ pub enum Refusal {
     #[error("this host has not joined its mesh yet: {0}")]
     NotJoined(String),
     /// There is no group with this name.
-    #[error("no group {0}: `skein group list` shows the groups, `skein group set FILE` defines one")]
+    #[error("no group {0}")]
     UnknownGroup(GroupName),
     /// There is no deployment with this id.
-    #[error("no deployment {0}: `skein deployments` lists them")]
+    #[error("no deployment {0}")]
     UnknownDeployment(DeploymentId),
     /// No host has the group's tags.
-    #[error("no host matches the tags of group {0}: `skein hosts` shows every host's tags")]
+    #[error("no host matches the tags of group {0}")]
     NoHosts(GroupName),
     /// The minimum includes every host (M ≥ N), so none could ever be taken out of
     /// service.
@@ -58,7 +59,7 @@ pub enum Refusal {
         advice: String,
     },
     /// The group has a running deployment, and may have one at a time.
-    #[error("deployment {running} of {group} is still running: stop it, wait for it, or submit with --queue")]
+    #[error("deployment {running} of {group} is still running: stop it, wait for it, or queue this one")]
     AlreadyRunning {
         /// The name of the group.
         group: GroupName,
@@ -90,7 +91,7 @@ pub enum Refusal {
     #[error("group {0} has no earlier good revision to roll back to")]
     NothingToRollBackTo(GroupName),
     /// The revision was never deployed to the group.
-    #[error("revision {0} was never deployed successfully to {1}: `skein history {1}` lists what was")]
+    #[error("revision {0} was never deployed successfully to {1}")]
     UnknownRevision(Digest, GroupName),
     /// The group is being deployed to, so it cannot be deleted.
     #[error("group {group} has a running deployment, {running}: stop it first")]
@@ -106,7 +107,7 @@ pub enum Refusal {
     /// The host that was asked no longer belongs to the mesh.
     #[error(
         "this host was taken out of its mesh at {at}: what it knows is as of then. To let the machine in again, \
-         give its agent a new data directory and a token (`skein mesh token` on a member)"
+         give its agent a new data directory and a token"
     )]
     Removed {
         /// The time at which it was taken out.
@@ -153,7 +154,7 @@ pub enum Refusal {
     /// Consensus did not answer in time. The change may still happen.
     #[error(
         "the mesh did not commit this within {seconds} s ({voters_up} of {voters} voters are connected): it may \
-         still happen; look with `skein status` before trying again{}", without(*.voters_up, *.voters)
+         still happen{}", without(*.voters_up, *.voters)
     )]
     NotCommitted {
         /// The time for which it was tried, in seconds.
@@ -167,7 +168,7 @@ pub enum Refusal {
     /// the result.
     #[error(
         "the mesh has folded this, but this host was behind and learned it from a snapshot, which does not say \
-         whether it was accepted: look with `skein status` before trying again"
+         whether it was accepted"
     )]
     FoldedUnseen,
     /// This host has stopped folding the ledger.
@@ -186,7 +187,7 @@ pub enum Refusal {
     #[error("the {0} is another host's, or was: a host takes a new number with each new store")]
     VoterTaken(VoterId),
     /// A member proposed a recovery like any other entry.
-    #[error("a recovery is not proposed: `skein mesh recover` makes it on the host that goes on")]
+    #[error("a recovery is not proposed like another entry: it is made on the host that goes on")]
     NotProposed,
     /// The recovery is refused.
     #[error(transparent)]
@@ -203,7 +204,7 @@ pub enum Refusal {
     /// Who is up is not replaced.
     #[error(
         "this host is to take the place of {0}, which is up: stop the agent there first and wait until {0} counts \
-         as Down, or start this one without --replace"
+         as Down"
     )]
     StillUp(String),
     /// A value of the entry is out of its bounds.
@@ -228,8 +229,7 @@ pub enum Refusal {
     },
     /// The policy goes zone by zone, but no host of the group names a zone.
     #[error(
-        "{group} is to be deployed to zone by zone, but none of its {hosts} hosts says in which zone it is: start \
-         their agents with --zone, or remove [zones] (for one deployment: --override zones.enabled=false)"
+        "{group} is to be deployed to zone by zone, but none of its {hosts} hosts says in which zone it is"
     )]
     NoZones {
         /// The name of the group.
@@ -248,10 +248,7 @@ pub enum Refusal {
         known: Vec<String>,
     },
     /// The canary would include every host, so none would follow it.
-    #[error(
-        "a canary of {config} takes in every host of {group} ({total}), so nobody would follow it: make it \
-         smaller{}, or leave it out (--override canary.enabled=false)", smaller(*.total)
-    )]
+    #[error("a canary of {config} takes in every host of {group} ({total}), so none would follow it")]
     ImpossibleCanary {
         /// The name of the group.
         group: GroupName,
@@ -264,8 +261,8 @@ pub enum Refusal {
     },
     /// The deployment would reach its timeout while it bakes.
     #[error(
-        "the bakes of this deployment take {bakes} s in all and its timeout is {timeout} s, so it could never end \
-         well: make the bakes shorter, or the timeout longer (--override timeout={}s)", .bakes + .timeout
+        "the bakes of this deployment take {bakes} s in all and its timeout is {timeout} s, so it could never \
+         succeed"
     )]
     BakesTooLong {
         /// The length of all bakes together, in seconds.
@@ -289,8 +286,7 @@ pub enum Refusal {
     },
     /// The rollback leads to the revision that the group is at already.
     #[error(
-        "{group} is back at {} already: to go back further, name an older revision (`skein rollback {group} --to \
-         …`; `skein history {group}` lists them)", .digest.short()
+        "{group} is back at {} already", .digest.short()
     )]
     AlreadyBack {
         /// The name of the group.
@@ -305,7 +301,7 @@ pub enum Refusal {
     )]
     NothingToRestart(GroupName),
     /// The last good revision has changed since the restart was asked for.
-    #[error("the last good revision of {group} is not {} any more: ask for the restart again", .digest.short())]
+    #[error("the last good revision of {group} is no longer {}: ask for the restart again", .digest.short())]
     RestartOutrun {
         /// The name of the group.
         group: GroupName,
@@ -328,7 +324,7 @@ pub enum Refusal {
     },
     /// There is no deployment configuration with this name.
     #[error(
-        "no deployment configuration `{name}`: there are {}; `skein config set FILE` defines one", configs(.known)
+        "no deployment configuration `{name}`: there are {}", configs(.known)
     )]
     UnknownConfig {
         /// The name that was given.
@@ -348,9 +344,7 @@ pub enum Refusal {
         groups: Vec<String>,
     },
     /// The group has no alarm with this name that is set by hand.
-    #[error(
-        "group {group} has no alarm `{alarm}` that is set by hand ({known}): see `skein alarm list {group}`"
-    )]
+    #[error("group {group} has no alarm `{alarm}` that is set by hand ({known})")]
     UnknownAlarm {
         /// The name of the group.
         group: GroupName,
@@ -362,7 +356,7 @@ pub enum Refusal {
     /// An alarm is active, and would stop the deployment at once.
     #[error(
         "alarm `{alarm}` of {group} is active since {since} ({detail}), so a deployment would be stopped at \
-         once: `skein alarm clear {group} {alarm}`, or submit with --override alarms=ignore"
+         once"
     )]
     AlarmActive {
         /// The name of the group.
@@ -380,8 +374,7 @@ pub enum Refusal {
     Stillborn(Box<Reason>),
     /// The group is frozen, so nothing new may begin.
     #[error(
-        "group {group} is frozen until {until} by {by}{}: wait, or end it with `skein unfreeze {group}`; \
-         rollbacks and stops are allowed",
+        "group {group} is frozen until {until} by {by}{}: rollbacks and stops are allowed",
         because(reason)
     )]
     Frozen {
@@ -396,7 +389,7 @@ pub enum Refusal {
     },
     /// A freeze that would end before it begins, or last too long.
     #[error(
-        "until {until} is no freeze: it must be later than now ({now}) and at most {max_days} days ahead"
+        "invalid end of a freeze, {until}: it must be later than now ({now}) and at most {max_days} days ahead"
     )]
     NotAFreeze {
         /// The end that was asked for.
@@ -510,16 +503,16 @@ impl Refusal {
 
 fn stop_first(group: &GroupName, busy: DeploymentId, first: First) -> String {
     match first {
-        First::GoesBack => format!("{group} is being taken back already: `skein status {group}`"),
-        First::StopAndGoBack => format!(
-            "deployment {busy} of {group} is still running: `skein stop {busy} --rollback` ends it and goes back"
-        ),
-        First::Stop => format!(
-            "deployment {busy} of {group} is still running: end it with `skein stop {busy}`, then ask again"
-        ),
-        First::StopQueued => format!(
-            "deployment {busy} of {group} is about to begin: take it back with `skein stop {busy}`, then ask again"
-        ),
+        First::GoesBack => format!("{group} is being taken back already"),
+        First::StopAndGoBack => {
+            format!(
+                "deployment {busy} of {group} is still running: stop it with a rollback, which goes back there"
+            )
+        }
+        First::Stop => format!("deployment {busy} of {group} is still running: stop it, then ask again"),
+        First::StopQueued => {
+            format!("deployment {busy} of {group} is about to begin: stop it, then ask again")
+        }
     }
 }
 
@@ -527,8 +520,7 @@ fn without(voters_up: u32, voters: u32) -> &'static str {
     if voters_up > voters / 2 {
         return "";
     }
-    ". Nothing can be committed without most of them: if they are gone for good, `skein mesh recover` goes on without \
-     them"
+    "; nothing can be committed without most of them"
 }
 
 fn list(names: &[String]) -> String {
@@ -542,8 +534,4 @@ fn configs(known: &[ConfigName]) -> String {
 
 fn in_zone(zone: &str) -> String {
     if zone.is_empty() { "without a zone".into() } else { format!("in zone {zone}") }
-}
-
-fn smaller(total: u32) -> String {
-    if total < 2 { String::new() } else { format!(" (at most {})", total - 1) }
 }

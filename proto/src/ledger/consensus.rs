@@ -13,7 +13,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::log::Log;
 use super::message::{RaftMessage, change_to_raft, entry_from_raft, snapshot_from_raft};
-use super::stored::Hard;
+use super::records::Hard;
 use super::voters::{VoterChange, Voters};
 use super::{LogEntry, Snapshot};
 use crate::entry::Index;

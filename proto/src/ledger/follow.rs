@@ -6,7 +6,7 @@
 //! consensus would never tell it. So it pauses consensus, takes what was committed,
 //! and resumes only when all of that is durable.
 
-use super::{Committed, Ledger, Log, LogEntry, Role, Snapshot, log, stored};
+use super::{Committed, Ledger, Log, LogEntry, Role, Snapshot, log, records};
 use crate::entry::Index;
 
 impl Ledger {
@@ -39,8 +39,8 @@ impl Ledger {
             if known.is_none() {
                 // The entries from here on were never committed.
                 let dropped = log.truncate_after(entry.index - 1);
-                self.changes.extend(dropped.map(stored::delete_entry));
-                self.changes.push(stored::entry(&entry));
+                self.changes.extend(dropped.map(records::delete_entry));
+                self.changes.push(records::entry(&entry));
                 log.append(entry.clone());
             }
             log.set_commit(entry.index);
@@ -48,7 +48,7 @@ impl Ledger {
             self.arrived.push_back(Committed::Entry(entry));
             new += 1;
         }
-        self.changes.push(stored::hard_state(log.hard()));
+        self.changes.push(records::hard_state(log.hard()));
         new
     }
 
@@ -83,8 +83,8 @@ impl Ledger {
         let kept = if fits { old.range(snapshot.index + 1, Index::MAX, usize::MAX) } else { None };
         let kept = kept.unwrap_or_default();
         let dropped = if kept.is_empty() { old.indexes() } else { old.indexes().start..snapshot.index + 1 };
-        self.changes.extend(dropped.map(stored::delete_entry));
-        self.changes.extend(stored::snapshot(&snapshot));
+        self.changes.extend(dropped.map(records::delete_entry));
+        self.changes.extend(records::snapshot(&snapshot));
         let mut log = Log::new(log::Base {
             index: snapshot.index,
             term: snapshot.term,
@@ -94,8 +94,8 @@ impl Ledger {
         kept.into_iter().for_each(|entry| log.append(entry));
         // The vote stays, even if everything else is forgotten.
         let vote = if hard.term >= snapshot.term { hard.vote } else { 0 };
-        log.set_hard(stored::Hard { term: hard.term.max(snapshot.term), vote, commit: snapshot.index });
-        self.changes.push(stored::hard_state(log.hard()));
+        log.set_hard(records::Hard { term: hard.term.max(snapshot.term), vote, commit: snapshot.index });
+        self.changes.push(records::hard_state(log.hard()));
         self.role = Role::Following(Box::new(log));
         self.replaced = Some(self.told_head());
         self.adopt(&snapshot);

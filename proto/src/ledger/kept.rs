@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::entry::{ChainHash, LogEntry, Seal, Snapshot};
 use super::log::Log;
-use super::{Change, Ledger, Role, stored};
+use super::raft_entry::{ChainHash, LogEntry, Seal, Snapshot};
+use super::{Change, Ledger, Role, records};
 use crate::entry::Index;
 
 /// The most entries that one host sends to another in one answer.
@@ -73,9 +73,9 @@ impl Ledger {
         };
         let Some(snapshot) = self.checkpoint.as_deref().filter(is_long) else { return };
         let index = snapshot.index;
-        self.changes.extend(stored::snapshot(snapshot));
+        self.changes.extend(records::snapshot(snapshot));
         let dropped = self.log_mut().compact(index, kept);
-        self.changes.push(stored::base(self.log().base()));
+        self.changes.push(records::base(self.log().base()));
         self.delete_later(dropped);
     }
 
@@ -135,7 +135,7 @@ impl Ledger {
     /// Deletes some of the entries before the start of the log.
     pub(super) fn delete_some(&mut self, changes: &mut Vec<Change>) {
         let end = self.deletable.end.min(self.deletable.start + DELETED_PER_WRITE);
-        changes.extend((self.deletable.start..end).map(stored::delete_entry));
+        changes.extend((self.deletable.start..end).map(records::delete_entry));
         self.deletable.start = end.max(self.deletable.start);
     }
 

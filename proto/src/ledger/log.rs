@@ -9,7 +9,7 @@ use raft::eraftpb;
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::message::{conf_state, entry_to_raft, snapshot_to_raft};
-use super::stored::Hard;
+use super::records::Hard;
 use super::voters::Voters;
 use super::{ChainHash, LogEntry, Snapshot};
 use crate::entry::Index;

@@ -1,6 +1,6 @@
 //! Recovers the ledger: the log continues from this host alone.
 
-use super::{ChainHash, Committed, Content, Ledger, LogEntry, Role, chain, stored};
+use super::{ChainHash, Committed, Content, Ledger, LogEntry, Role, chain, records};
 use crate::entry::Index;
 use crate::id::VoterId;
 use crate::recovery::SignedRecovery;
@@ -51,11 +51,11 @@ impl Ledger {
         let (last_term, last) = self.last();
         let term = log.hard().term.max(last_term) + 1;
         let entry = LogEntry { index: last + 1, term, content: Content::Recovered(Box::new(signed)) };
-        self.changes.push(stored::entry(&entry));
+        self.changes.push(records::entry(&entry));
         log.append(entry);
         log.raise_term(term);
         log.set_commit(last + 1);
-        self.changes.push(stored::hard_state(log.hard()));
+        self.changes.push(records::hard_state(log.hard()));
         let first = self.folded + 1 + self.arrived.len() as Index;
         let fresh = log.range(first, last + 1, usize::MAX).unwrap_or_default();
         self.arrived.extend(fresh.into_iter().map(Committed::Entry));

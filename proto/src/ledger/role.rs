@@ -1,7 +1,7 @@
 //! Decides whether this host votes: starts consensus on this host, and stops it.
 
 use super::consensus::Consensus;
-use super::{Ledger, Role, stored};
+use super::{Ledger, Role, records};
 use crate::id::VoterId;
 
 impl Ledger {
@@ -36,7 +36,7 @@ impl Ledger {
     fn write_to_vote(&mut self) -> bool {
         let Role::Following(log) = &mut self.role else { return false };
         log.raise_term(self.term_folded);
-        self.changes.push(stored::hard_state(log.hard()));
+        self.changes.push(records::hard_state(log.hard()));
         true
     }
 
@@ -47,7 +47,7 @@ impl Ledger {
             && self.arrived.is_empty()
         {
             let dropped = log.truncate_after(self.folded);
-            self.changes.extend(dropped.map(stored::delete_entry));
+            self.changes.extend(dropped.map(records::delete_entry));
         }
     }
 
@@ -87,8 +87,8 @@ impl Ledger {
         // the follower believed that it already has all of that, it would take none
         // of it.
         log.set_commit(self.folded);
-        self.changes.extend(dropped.into_iter().map(stored::delete_entry));
-        self.changes.push(stored::hard_state(log.hard()));
+        self.changes.extend(dropped.into_iter().map(records::delete_entry));
+        self.changes.push(records::hard_state(log.hard()));
         self.unwritten.clear();
         self.role = Role::Following(Box::new(log));
     }

@@ -181,7 +181,7 @@ impl Replica {
 
     /// Checks that what others rely on would survive a power loss.
     fn check_promise(&self, message: &RaftMessage) {
-        let hard: stored::Hard = self.durable.get(b"H".as_slice()).map_or_else(Default::default, |bytes| {
+        let hard: records::Hard = self.durable.get(b"H".as_slice()).map_or_else(Default::default, |bytes| {
             crate::form::decode_record(bytes).expect("it wrote that itself")
         });
         let is_answer = matches!(message.kind, Kind::RequestPreVote | Kind::RequestPreVoteResponse);

@@ -54,7 +54,7 @@ pub enum Halt {
     #[error(
         "the mesh was recovered from entry {base} of another host (epoch {epoch}), and this host holds committed \
          entries up to {index} that the recovered ledger does not have: it folds no further, does not vote and takes \
-         no turns. Nothing is deleted: `skein history` on this host shows its entries. To take this host back into \
+         no turns. Nothing is deleted: the history of this host still shows them. To take this host back into \
          the mesh, stop its agent, move the store out of the data directory (and keep it), and start the agent again"
     )]
     Superseded {

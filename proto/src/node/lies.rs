@@ -35,7 +35,7 @@ use crate::lifecycle::LifecycleEvent;
 use crate::rollout::Rollout;
 use crate::statement::{Finding, Report, Statement};
 use crate::time::LedgerTime;
-use crate::wire::{self, Beacon, Heard, Message};
+use crate::wire::{self, Beacon, Message, ProgressEvent};
 
 /// Frames that are kept to be sent again.
 const REMEMBERED_MAX: usize = 64;
@@ -102,7 +102,11 @@ impl Liar {
             }
             Message::Progress(heard) => {
                 let (host, _) = another(me, dice)?;
-                Some(Message::Progress(Heard { host, event: LifecycleEvent::ValidateService, ..heard }))
+                Some(Message::Progress(ProgressEvent {
+                    host,
+                    event: LifecycleEvent::ValidateService,
+                    ..heard
+                }))
             }
             Message::Places(places) => {
                 let nowhere = |(host, _)| (host, vec!["/ip4/203.0.113.1/udp/1/quic-v1".to_string()]);

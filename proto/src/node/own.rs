@@ -2,7 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 
-use super::recovery::Recoveries;
+use super::recovering::Recoveries;
 use super::{Halt, Meta};
 use crate::io::Refusal;
 use crate::time::LedgerTime;

@@ -89,7 +89,7 @@ impl Node {
     /// mostly for copies that it already has.
     pub(super) fn publish_progress(&mut self) {
         let Some((deployment, event)) = self.mesh.progress.take_unsent() else { return };
-        let heard = wire::Heard { deployment, host: self.config.host, event };
+        let heard = wire::ProgressEvent { deployment, host: self.config.host, event };
         if self.mesh.members().len() > TOLD_DIRECTLY_MAX || self.mesh.is_bounded() {
             let frame = wire::gossip(self.config.mesh, self.told_history(), &Gossip::Progress(heard));
             self.outputs.push_back(Output::Publish { frame });

@@ -10,6 +10,7 @@
 //! host. Given up: an immediate answer.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::proposals::GIVE_UP_AFTER;
 use super::{Node, Why};
@@ -20,6 +21,12 @@ use crate::mesh::MeshInput;
 use crate::mesh::departures::Departure;
 use crate::state::Removed;
 use crate::time::Time;
+
+/// The time after which a host that was taken out leaves although it does not hear
+/// whether most voters know: in an overlay of bounded degree it hears the beacons of its
+/// neighbours only. A leader tells each voter that it reaches what is committed within a
+/// heartbeat, so after this time only voters that are cut off lack it.
+const KNOWN_AFTER: Duration = Duration::from_secs(30);
 
 impl Node {
     /// Returns what is remembered of this host, if it was taken out of the mesh.
@@ -105,8 +112,12 @@ impl Node {
     /// Lets this host leave, if it was taken out, does not vote, and most voters
     /// know that.
     pub(super) fn retire(&mut self, now: Time) {
-        if self.mesh.is_retired() || self.removed().is_none() || self.is_needed() || !self.most_voters_know()
-        {
+        let Some(removed) = self.removed() else { return };
+        if self.mesh.is_retired() || self.is_needed() {
+            return;
+        }
+        let is_old = self.mesh.is_bounded() && self.ledger_now(now).since(removed.at) >= KNOWN_AFTER;
+        if !is_old && !self.most_voters_know() {
             return;
         }
         tracing::warn!("this host was taken out of the mesh, and has taken its leave");

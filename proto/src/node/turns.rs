@@ -1,7 +1,7 @@
 //! Carries out what this host's own turns ask for, and fetches the bundles that
 //! they need.
 
-use super::stored::journal_change;
+use super::store_owner::journal_change;
 use super::tasks::Purpose;
 use super::{Act, Node};
 use crate::id::{DeploymentId, HostId};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
-use super::statement::{message, signed};
+use super::signed_text::{message, signed};
 use super::{BY_BYTES_MAX, GONE_MAX, NotRecovered, Recovery, SignedRecovery, TAIL_SIGNED_MAX};
 use crate::id::MeshId;
 

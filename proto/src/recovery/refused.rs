@@ -15,10 +15,7 @@ pub enum NotRecovered {
         mesh: MeshId,
     },
     /// Another key signed it.
-    #[error(
-        "the recovery is signed by another key than this mesh's recovery key, which `skein mesh init` wrote to \
-         recovery.key"
-    )]
+    #[error("the recovery is signed by another key than this mesh's recovery key")]
     OtherKey,
     /// It was changed after it was signed, or never signed.
     #[error("the recovery's signature is wrong: it was changed after it was signed")]
@@ -47,10 +44,7 @@ pub enum NotRecovered {
         host: HostId,
     },
     /// A majority of the voters is connected.
-    #[error(
-        "{voters_up} of {voters} voters are connected, which is a majority: the mesh needs no recovery. Look with \
-         `skein status`"
-    )]
+    #[error("{voters_up} of {voters} voters are connected, which is a majority: the mesh needs no recovery")]
     MajorityThere {
         /// The number of voters that this host is connected to, including itself.
         voters_up: u32,
@@ -59,8 +53,8 @@ pub enum NotRecovered {
     },
     /// A reachable host has more of the ledger.
     #[error(
-        "host {host} is reachable and has more of the ledger (entry {theirs}, this host has entry {ours}): run `skein \
-         mesh recover` there, or entries that were acknowledged may be lost"
+        "host {host} is reachable and has more of the ledger (entry {theirs}, this host has entry {ours}): recover the \
+         mesh there, or entries that were acknowledged may be lost"
     )]
     Further {
         /// The host that has more of the ledger.
@@ -71,7 +65,7 @@ pub enum NotRecovered {
         ours: Index,
     },
     /// Something that was signed has changed since.
-    #[error("{0} has changed since the recovery was signed: look again with `skein mesh recover`")]
+    #[error("{0} has changed since the recovery was signed")]
     Moved(&'static str),
 }
 

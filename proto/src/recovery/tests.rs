@@ -18,10 +18,10 @@ fn recovery() -> Recovery {
 
 #[test]
 fn what_is_signed_does_not_change_by_accident() {
-    let message = statement::message(&recovery(), &[3; 32]);
+    let message = signed_text::message(&recovery(), &[3; 32]);
     assert_eq!(message.len(), 2 + 16 + 32 + 3 * 8 + 32 + (4 + 64) + 32 + 8 + (4 + 32) + 8 + (4 + 3));
     assert_eq!(message[..2], [11, 1]);
-    let signed = statement::signed(MeshId([1; 16]), &message);
+    let signed = signed_text::signed(MeshId([1; 16]), &message);
     assert!(signed.starts_with(b"SSHSIG\0\0\0\x31skein-recovery-1@01010101010101010101010101010101\0\0\0\0"));
 }
 

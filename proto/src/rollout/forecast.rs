@@ -6,9 +6,9 @@
 //! back (that would be a hope, not a plan), unhealthy hosts are healed by their
 //! turn, and each turn takes as long as past ones.
 
-mod bounds;
+mod failure_limits;
 
-pub use bounds::{Outlook, Stops, Worst};
+pub use failure_limits::{Outlook, Stops, Worst};
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};

@@ -4,16 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Counts, HostId, Member, Mending, Rollout, Stage, Wave, Zone};
+use super::{Counts, HostId, Member, Repair, Rollout, Stage, Wave, Zone};
 
 /// Everything that is derived from the members of one rollout.
 struct Sums<'a> {
     counts: &'a mut Counts,
     queue: &'a mut BTreeSet<(u32, u8, u32, HostId)>,
-    mending: &'a mut BTreeSet<Mending>,
+    repairs: &'a mut BTreeSet<Repair>,
     waves: &'a mut [Wave],
     zones: &'a mut [Zone],
-    hopeless: &'a mut BTreeSet<u32>,
+    unsatisfiable: &'a mut BTreeSet<u32>,
 }
 
 impl Sums<'_> {
@@ -22,7 +22,7 @@ impl Sums<'_> {
         if member.stage == Stage::Pending {
             self.queue.insert((member.wave, member.rank(), member.position, host));
             if member.is_of_no_service() {
-                self.mending.insert((member.down.is_some(), member.zone, member.wave, member.position, host));
+                self.repairs.insert((member.down.is_some(), member.zone, member.wave, member.position, host));
             }
         }
         if let Some(wave) = wave_of(self.waves, member) {
@@ -30,10 +30,10 @@ impl Sums<'_> {
         }
         if let Some(zone) = self.zones.get_mut(member.zone as usize) {
             zone.counts.add(member);
-            if zone.is_hopeless() {
-                self.hopeless.insert(member.zone);
+            if zone.is_unsatisfiable() {
+                self.unsatisfiable.insert(member.zone);
             } else {
-                self.hopeless.remove(&member.zone);
+                self.unsatisfiable.remove(&member.zone);
             }
         }
     }
@@ -43,7 +43,7 @@ impl Sums<'_> {
         if member.stage == Stage::Pending {
             self.queue.remove(&(member.wave, member.rank(), member.position, host));
             if member.is_of_no_service() {
-                self.mending.remove(&(
+                self.repairs.remove(&(
                     member.down.is_some(),
                     member.zone,
                     member.wave,
@@ -84,8 +84,9 @@ impl Rollout {
 
     /// Finds the zones whose minimum is lost, after the minimums have changed.
     pub(super) fn judge_zones(&mut self) {
-        let is_hopeless = |(_, zone): &(u32, &Zone)| zone.is_hopeless();
-        self.hopeless = (0..).zip(&self.zones).filter(is_hopeless).map(|(place, _)| place).collect();
+        let is_unsatisfiable = |(_, zone): &(u32, &Zone)| zone.is_unsatisfiable();
+        self.unsatisfiable =
+            (0..).zip(&self.zones).filter(is_unsatisfiable).map(|(place, _)| place).collect();
     }
 
     /// Counts all members again from zero.
@@ -96,14 +97,14 @@ impl Rollout {
         self.counts = Counts::default();
         self.waves.list.iter_mut().for_each(Wave::forget_counts);
         self.zones.iter_mut().for_each(|zone| zone.counts = Counts::default());
-        (self.queue, self.mending, self.hopeless) = Default::default();
+        (self.queue, self.repairs, self.unsatisfiable) = Default::default();
         self.count();
     }
 
     /// Returns true if the rollout can be folded further. A snapshot may come from
     /// another host, so it is not trusted.
     pub(crate) fn is_consistent(&self) -> bool {
-        let is_empty = self.queue.is_empty() && self.mending.is_empty() && self.hopeless.is_empty();
+        let is_empty = self.queue.is_empty() && self.repairs.is_empty() && self.unsatisfiable.is_empty();
         let is_bounded = self.counts.in_flight <= self.bounds.turns_max;
         let is_placed = |member: &Member| {
             member.stage == Stage::NotTargeted || (member.wave as usize) < self.waves.list.len()
@@ -123,7 +124,7 @@ impl Rollout {
     }
 
     fn members_and_sums(&mut self) -> (&mut BTreeMap<HostId, Member>, Sums<'_>) {
-        let Rollout { members, counts, queue, mending, waves, zones, hopeless, .. } = self;
-        (members, Sums { counts, queue, mending, waves: &mut waves.list, zones, hopeless })
+        let Rollout { members, counts, queue, repairs, waves, zones, unsatisfiable, .. } = self;
+        (members, Sums { counts, queue, repairs, waves: &mut waves.list, zones, unsatisfiable })
     }
 }

@@ -60,9 +60,9 @@ pub(super) fn next(rollout: &Rollout) -> Turn {
         };
     }
     if rollout.traits().hosts_alone {
-        return super::catch_up::next(rollout);
+        return super::catch_up_turns::next(rollout);
     }
-    if let Some(reason) = hopeless(rollout) {
+    if let Some(reason) = unsatisfiable(rollout) {
         return Turn::Over(Verdict::Failed(reason));
     }
     if let Some(blocker) = rollout.alarms.blocker().filter(|_| !rollout.queue.is_empty()) {
@@ -102,15 +102,15 @@ fn between_waves(rollout: &Rollout, wave_of_next: u32) -> Option<Blocker> {
 /// Returns the reason why the deployment can only fail: a canary is not well, or H
 /// of the group or of a zone can no longer become large enough, even if every
 /// unhealthy host with a turn to come is healed by it.
-pub(super) fn hopeless(rollout: &Rollout) -> Option<Reason> {
-    let is_spoiled = |wave: &super::Wave| wave.kind == WaveKind::Canary && wave.spoiled > 0;
-    if rollout.waves.current().is_some_and(is_spoiled) {
+pub(super) fn unsatisfiable(rollout: &Rollout) -> Option<Reason> {
+    let is_ended_unhealthy = |wave: &super::Wave| wave.kind == WaveKind::Canary && wave.ended_unhealthy > 0;
+    if rollout.waves.current().is_some_and(is_ended_unhealthy) {
         return Some(rollout.reason(ReasonCode::CanaryFailed));
     }
-    if is_hopeless(rollout) {
+    if is_unsatisfiable(rollout) {
         return Some(rollout.reason(ReasonCode::HealthConstraints));
     }
-    let zone = &rollout.zones[*rollout.hopeless.first()? as usize];
+    let zone = &rollout.zones[*rollout.unsatisfiable.first()? as usize];
     let reason = rollout.reason(ReasonCode::HealthConstraints);
     Some(Reason { zone: Some(ZoneReason::of(zone)), ..reason })
 }
@@ -118,7 +118,7 @@ pub(super) fn hopeless(rollout: &Rollout) -> Option<Reason> {
 /// Hosts with a turn to come that are Down, or unwell by their check, are treated
 /// as unhealthy here, whatever the outcome of their last turn: a turn takes nothing
 /// out of service there.
-fn is_hopeless(rollout: &Rollout) -> bool {
+fn is_unsatisfiable(rollout: &Rollout) -> bool {
     let counts = &rollout.counts;
     let best = counts.healthy + counts.hopeful;
     if counts.pending_available > 0 {
@@ -199,7 +199,7 @@ fn mend(rollout: &Rollout, candidate: HostId, blockers: &[Blocker]) -> Option<Ho
     let zone = blockers.iter().any(is_of_zone).then(|| rollout.members[&candidate].zone);
     let first = |is_down: bool| {
         let from = (is_down, zone.unwrap_or(0), 0, 0, HostId::from_public_key([0; 32]));
-        let (down, of_zone, _, _, first) = rollout.mending.range(from..).next()?;
+        let (down, of_zone, _, _, first) = rollout.repairs.range(from..).next()?;
         (*down == is_down && zone.is_none_or(|zone| zone == *of_zone)).then_some(*first)
     };
     first(false).or_else(|| first(true).filter(|_| !rollout.traits().waits_for_down))

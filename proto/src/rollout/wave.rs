@@ -46,7 +46,7 @@ pub struct Wave {
     /// The sums over its hosts.
     pub counts: Counts,
     /// The number of its hosts whose turn is over and that are not healthy.
-    pub spoiled: u32,
+    pub ended_unhealthy: u32,
     /// The number of its hosts whose turn succeeded and that are now unwell by the
     /// group's health check, or Down and so in an unknown state.
     pub unsure: u32,
@@ -80,7 +80,7 @@ pub struct Zone {
 
 impl Wave {
     fn new(kind: WaveKind, bake: Duration) -> Self {
-        Wave { kind, bake, counts: Counts::default(), spoiled: 0, unsure: 0 }
+        Wave { kind, bake, counts: Counts::default(), ended_unhealthy: 0, unsure: 0 }
     }
 
     /// Returns true if all its turns are over.
@@ -89,23 +89,23 @@ impl Wave {
     }
 
     pub(super) fn forget_counts(&mut self) {
-        (self.counts, self.spoiled, self.unsure) = (Counts::default(), 0, 0);
+        (self.counts, self.ended_unhealthy, self.unsure) = (Counts::default(), 0, 0);
     }
 
     pub(super) fn add(&mut self, member: &Member) {
         self.counts.add(member);
-        self.spoiled += u32::from(is_spoiled(member));
+        self.ended_unhealthy += u32::from(is_ended_unhealthy(member));
         self.unsure += u32::from(is_unsure(member));
     }
 
     pub(super) fn remove(&mut self, member: &Member) {
         self.counts.remove(member);
-        self.spoiled -= u32::from(is_spoiled(member));
+        self.ended_unhealthy -= u32::from(is_ended_unhealthy(member));
         self.unsure -= u32::from(is_unsure(member));
     }
 }
 
-fn is_spoiled(member: &Member) -> bool {
+fn is_ended_unhealthy(member: &Member) -> bool {
     matches!(member.stage, Stage::Ended { .. }) && member.health == Health::Unhealthy
 }
 
@@ -150,7 +150,7 @@ impl Waves {
 impl Zone {
     /// Returns true if the zone's minimum is lost, or would be lost with the next
     /// host. As for the whole group, this is at M and not below it.
-    pub(super) fn is_hopeless(&self) -> bool {
+    pub(super) fn is_unsatisfiable(&self) -> bool {
         let counts = &self.counts;
         let best = counts.healthy + counts.hopeful;
         let turns = counts.pending + counts.in_flight + counts.succeeded + counts.failed;

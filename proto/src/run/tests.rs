@@ -529,7 +529,7 @@ fn an_agent_that_was_killed_while_it_waited_waits_on() {
 
     ledger.set_check(None);
     let ended = written(&turns.reconcile(me(), &ledger.0));
-    assert_eq!(ended.outcome, Some(TurnOutcome::Succeeded), "nobody checks it any more");
+    assert_eq!(ended.outcome, Some(TurnOutcome::Succeeded), "no host checks it any longer");
     let mut turns = OwnTurns::restore(vec![record]);
     assert_eq!(written(&turns.reconcile(me(), &ledger.0)).outcome, Some(TurnOutcome::Succeeded));
 }

@@ -123,7 +123,7 @@ fn check(zones: &[&str], change: impl FnOnce(&mut Policy), words: &[&str]) {
 const TWO_ZONES: [&str; 4] = ["a", "a", "a", "b"];
 
 #[test]
-fn what_could_never_end_well_is_refused_with_numbers_and_a_way_out() {
+fn what_could_never_succeed_is_refused_with_numbers() {
     let zonal = |minimum| Some(Zonal { minimum, ..Zonal::default() });
     let bakes = |bake| Some(Zonal { bake: Duration::from_secs(bake), ..Zonal::default() });
     let canary = |hosts| Some(Canary { hosts, bake: Duration::ZERO });
@@ -150,7 +150,7 @@ fn what_could_never_end_well_is_refused_with_numbers_and_a_way_out() {
     check(
         &TWO_ZONES,
         |policy| policy.canary = canary(Share::Hosts(4)),
-        &["a canary of 4 hosts takes in every host of hello/prod (4)", "at most 3"],
+        &["a canary of 4 hosts takes in every host of hello/prod (4)"],
     );
     check(
         &[""],
@@ -163,10 +163,10 @@ fn what_could_never_end_well_is_refused_with_numbers_and_a_way_out() {
             policy.zonal = bakes(1_800);
             policy.deployment_timeout = Duration::from_secs(3_600);
         },
-        &["take 3600 s in all and its timeout is 3600 s", "timeout=7200s"],
+        &["take 3600 s in all and its timeout is 3600 s"],
     );
     check(&TWO_ZONES, |policy| policy.minimum = Minimum::FleetPercent(100), &["minimum_healthy = 100%"]);
-    check(&TWO_ZONES, |policy| policy.mode = Mode::Restart, &["is not 010101010101 any more"]);
+    check(&TWO_ZONES, |policy| policy.mode = Mode::Restart, &["is no longer 010101010101"]);
 }
 
 #[test]

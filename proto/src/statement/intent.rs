@@ -150,7 +150,7 @@ impl TryFrom<Statement> for Intent {
     fn try_from(statement: Statement) -> Result<Self, Self::Error> {
         match statement {
             Statement::Intent(intent) => Ok(intent),
-            Statement::Report(_) | Statement::Finding(_) => Err("it is no intent"),
+            Statement::Report(_) | Statement::Finding(_) => Err("the statement is not an intent"),
         }
     }
 }

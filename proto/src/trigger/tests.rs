@@ -20,7 +20,7 @@ fn check(change: impl FnOnce(&mut Trigger), says: Option<&str>) {
 fn a_trigger_keeps_its_limits() {
     check(|_| {}, None);
     check(|trigger| trigger.on.clear(), Some("names no event"));
-    check(|trigger| trigger.name = "a b".into(), Some("is no name of a trigger"));
+    check(|trigger| trigger.name = "a b".into(), Some("invalid name of a trigger"));
     check(|trigger| trigger.target = Target::Exec { command: String::new() }, Some("of exec"));
     let many: Vec<Trigger> = (0..11).map(|number| trigger(&format!("t{number}"))).collect();
     assert_eq!(check_triggers(&many), Err(InvalidWatch::TooMany(11, "trigger")));

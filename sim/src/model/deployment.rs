@@ -266,7 +266,7 @@ impl Deployment {
                 } else {
                     break;
                 }
-            } else if self.is_hopeless() {
+            } else if self.is_unsatisfiable() {
                 self.conclude(DeploymentStatus::Failed);
             } else if self.goes_on(at) {
                 continue;
@@ -345,7 +345,7 @@ impl Deployment {
 
     /// Returns true if a canary failed, or if a minimum cannot be kept even when every unhealthy host
     /// that still has a turn becomes healthy in it.
-    fn is_hopeless(&self) -> bool {
+    fn is_unsatisfiable(&self) -> bool {
         let is_tried = |turn: &Turn| matches!(turn.stage, Stage::Succeeded | Stage::Failed);
         let is_canary = self.waves.get(self.wave).is_some_and(|wave| wave.is_canary);
         if is_canary && self.count(|turn| turn.wave == self.wave && is_tried(turn) && !turn.healthy) > 0 {

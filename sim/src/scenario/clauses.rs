@@ -115,7 +115,7 @@ fn trigger(words: &mut Words<'_>) -> Result<Trigger, Wrong> {
 }
 
 pub(super) fn config_name(text: &str) -> Result<ConfigName, Wrong> {
-    text.parse().map_err(|error| format!("`{text}` is no name of a configuration: {error}"))
+    text.parse().map_err(|error| format!("invalid name of a configuration `{text}`: {error}"))
 }
 
 /// Parses `config careful 1 hosts, zones bake 30s`.
@@ -156,7 +156,7 @@ fn health(words: &mut Words<'_>) -> Result<HealthCheck, Wrong> {
 }
 
 pub(super) fn group_name(text: &str) -> Result<GroupName, Wrong> {
-    text.parse().map_err(|_| format!("`{text}` is no name of a group: write application/group"))
+    text.parse().map_err(|_| format!("invalid name of a group `{text}`: write application/group"))
 }
 
 /// Parses changes to a policy, and applies them.
@@ -236,7 +236,7 @@ fn share(words: &mut Words<'_>) -> Result<Share, Wrong> {
         Minimum::HostCount(hosts) => Ok(Share::Hosts(hosts)),
         Minimum::FleetPercent(percent) => Ok(Share::Percent(percent)),
         named @ (Minimum::OneAtATime | Minimum::HalfAtATime | Minimum::AllAtOnce) => {
-            Err(format!("`{named}` is no share of hosts: write 2 hosts, or 20%"))
+            Err(format!("invalid share of hosts `{named}`: write 2 hosts, or 20%"))
         }
     }
 }
@@ -338,6 +338,6 @@ pub(super) fn event(words: &mut Words<'_>) -> Result<proto::lifecycle::Lifecycle
     let word = words.next("a lifecycle event")?;
     word.parse().map_err(|_| {
         let near = suggest::nearest(word, LIFECYCLE.iter().map(|step| step.name));
-        format!("`{word}` is no lifecycle event{}", suggest::did_you_mean(near))
+        format!("unknown lifecycle event `{word}`{}", suggest::did_you_mean(near))
     })
 }

@@ -5,7 +5,7 @@ use proto::node::Node;
 use proto::rollout::{DeploymentStatus, Rollout, Verdict};
 
 use super::perform::WAITS_MAX;
-use super::{Expectation, report};
+use super::{Expectation, performance_text};
 use crate::chronicle::Course;
 use crate::host::HostNo;
 use crate::model::Deployment;
@@ -47,7 +47,7 @@ pub(super) fn check(world: &mut World, expectation: &Expectation) -> Result<(), 
             is("fewest in service", Some(*hosts), course(world, deployment)?.lowest)
         }
         Expectation::WaitsFor { deployment, words } => {
-            let blockers = report::blockers(world, known(world, deployment)?).join("; ");
+            let blockers = performance_text::blockers(world, known(world, deployment)?).join("; ");
             contains(&blockers, words)
         }
         Expectation::RollsBack { deployment, undone } => {
@@ -71,7 +71,7 @@ pub(super) fn check(world: &mut World, expectation: &Expectation) -> Result<(), 
             let id = known(world, deployment)?;
             let state = furthest(world).ok_or("nobody is up")?.state();
             let part = state.part(id, world.host(*host).id);
-            let stage = part.map_or("no member of it".into(), |part| report::stage(&part.stage));
+            let stage = part.map_or("no member of it".into(), |part| performance_text::stage(&part.stage));
             contains(&stage, words)
         }
         Expectation::Runs { host, group, bundle } => {

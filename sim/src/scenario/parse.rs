@@ -306,6 +306,6 @@ pub(super) fn deployment(words: &mut Words<'_>) -> Result<String, Wrong> {
     if is_deployment(word) {
         Ok(word.into())
     } else {
-        Err(format!("`{word}` is no deployment: the story's first is d1, the next d2, and so on"))
+        Err(format!("unknown deployment `{word}`: the story's first is d1, the next d2, and so on"))
     }
 }

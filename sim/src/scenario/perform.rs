@@ -7,7 +7,7 @@ use proto::id::GroupName;
 use proto::policy::{Mode, Policy};
 
 use super::expect::Unmet;
-use super::{Line, Occasion, Scenario, Step, Wait, Wanted, expect, report, stage};
+use super::{Line, Occasion, Scenario, Step, Wait, Wanted, expect, performance_text, stage};
 use crate::clock::Moment;
 use crate::host::FOUNDER;
 use crate::model::Stage;
@@ -54,8 +54,8 @@ pub fn perform(scenario: &Scenario, seed: u64, begins: impl FnOnce(&mut World)) 
         }
     };
     let holds = unmet.is_empty() && world.checks().counterexample().is_none();
-    let tables = report::tables(scenario, &world, zero, &unmet);
-    let text = report::text(scenario, &world, zero, &tables);
+    let tables = performance_text::tables(scenario, &world, zero, &unmet);
+    let text = performance_text::text(scenario, &world, zero, &tables);
     Performance { text, tables, holds, world, zero }
 }
 
@@ -144,7 +144,7 @@ fn step(world: &mut World, line: &Line, zero: Moment) -> Result<(), String> {
         Step::Break(fault) => world.fault_at(fault.clone(), now),
         Step::Outside { group, of, how, lasts } => change_outside(world, group, of, *how, *lasts),
         Step::Show(name) => {
-            let lines = report::now(world, name, zero)?;
+            let lines = performance_text::now(world, name, zero)?;
             lines.into_iter().for_each(|line| world.say(line));
         }
         Step::Expect(expectation) => return expect::check(world, expectation),

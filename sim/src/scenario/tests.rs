@@ -69,7 +69,7 @@ fn every_kind_of_line_is_read() {
         "expect chat missed DeploymentStart of d1",
         "hosts 2  # after the story began this is no line of it",
     ] {
-        let mistake = if line.starts_with("hosts") { "`hosts` is no step" } else { "" };
+        let mistake = if line.starts_with("hosts") { "unknown step `hosts`" } else { "" };
         let group =
             "web/prod OneAtATime, alarm errors every 5s, alarm pager by hand, trigger chat on everything";
         let text = format!("# A title\nhosts 2\nhosts 1 older\ngroup {group}\nat 1s deploy v2\n{line}\n");
@@ -81,21 +81,21 @@ fn every_kind_of_line_is_read() {
 
 #[test]
 fn a_mistake_is_told_with_its_line_and_what_was_meant() {
-    check("at 10s deplyo v2", "`deplyo` is no step; did you mean deploy?");
-    check("at 10 deploy v2", "`10` is no duration");
-    check("when h2 begins Instal then kill h2", "`Instal` is no lifecycle event; did you mean Install?");
+    check("at 10s deplyo v2", "unknown step `deplyo`; did you mean deploy?");
+    check("at 10 deploy v2", "invalid duration `10`");
+    check("when h2 begins Instal then kill h2", "unknown lifecycle event `Instal`; did you mean Install?");
     check("when h2 begins Install kill h2", "`then` is expected where `kill` stands");
     check("kill h4", "there is no h4: there are 3 hosts");
-    check("deploy v2 to web/prd", "`web/prd` is no group; did you mean web/prod?");
+    check("deploy v2 to web/prd", "unknown group `web/prd`; did you mean web/prod?");
     check("deploy v2 now", "`now` and what follows it says nothing here");
     check("deploy v2 with OneAtTime", "did you mean OneAtATime?");
     check("deploy v2 with 256%", "a share is from 0 to 99");
-    check("alarm erors fires", "`erors` is no alarm");
+    check("alarm erors fires", "unknown alarm `erors`");
     check("kill the reader", "`the` is not a host");
     check("set group web/prod trigger chat on DeploymentSart", "did you mean DeploymentStart?");
-    check("expect d1 Finished", "`Finished` is no expectation");
+    check("expect d1 Finished", "unknown expectation `Finished`");
     check("expect refused nothing", "between quotation marks");
-    check("show v2", "`v2` is no deployment");
+    check("show v2", "unknown deployment `v2`");
     check("bundle v1 takes 2s", "v1 is a bundle already");
 }
 

@@ -72,12 +72,12 @@ impl<'t> Words<'t> {
 
     pub(super) fn duration(&mut self) -> Result<Duration, Wrong> {
         let word = self.next("a duration like 10s")?;
-        duration(word).ok_or_else(|| format!("`{word}` is no duration: write 10s, 1m30s, 500ms or 2h"))
+        duration(word).ok_or_else(|| format!("invalid duration `{word}`: write 10s, 1m30s, 500ms or 2h"))
     }
 
     pub(super) fn number<T: std::str::FromStr>(&mut self, what: &str) -> Result<T, Wrong> {
         let word = self.next(what)?;
-        word.parse().map_err(|_| format!("`{word}` is no number: {what} is expected"))
+        word.parse().map_err(|_| format!("invalid number `{word}`: {what} is expected"))
     }
 
     pub(super) fn host(&mut self) -> Result<HostNo, Wrong> {
@@ -92,7 +92,7 @@ impl<'t> Words<'t> {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let (first, last): (HostNo, HostNo) = (first.parse()?, last.parse()?);
             if first > last || last.0 >= super::HOSTS_MAX {
-                return Err(format!("`{part}` is no range of hosts"));
+                return Err(format!("invalid range of hosts `{part}`"));
             }
             hosts.extend((first.0..=last.0).map(HostNo));
         }
@@ -109,7 +109,7 @@ pub(super) fn unknown<'w>(
     let Some(word) = word else { return format!("{what} is missing at the end") };
     let near = suggest::did_you_mean(suggest::nearest(word, known.clone()));
     let known: Vec<&str> = known.into_iter().collect();
-    format!("`{word}` is no {what}{near} ({})", known.join(", "))
+    format!("unknown {what} `{word}`{near} ({})", known.join(", "))
 }
 
 /// Parses `1h2m3s` or `500ms`: each unit at most once, the largest first.

@@ -117,8 +117,8 @@ async fn a_wrong_beginning_does_not_spoil_what_an_honest_host_sends() {
     put(dir.path(), digest, &bytes);
     serve_from(&b, dir.path());
     let part = dir.path().join("part");
-    for spoiled in [vec![0; 1_000], vec![0; 200_000], vec![0; 300_000]] {
-        std::fs::write(&part, spoiled).unwrap();
+    for damaged in [vec![0; 1_000], vec![0; 200_000], vec![0; 300_000]] {
+        std::fs::write(&part, damaged).unwrap();
         fetch_from_any(&a.handle, &[b.host], digest, bytes.len() as u64, &part).await.unwrap();
         assert!(std::fs::read(&part).unwrap() == bytes);
     }

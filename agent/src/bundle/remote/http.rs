@@ -43,7 +43,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Insecure(to) => write!(f, "it sends us on to {to}, which is not https://"),
-            Refusal::TooMany => write!(f, "it sends us on and on: {REDIRECTS_MAX} redirects are followed"),
+            Refusal::TooMany => write!(f, "too many redirects: at most {REDIRECTS_MAX} are followed"),
         }
     }
 }

@@ -67,5 +67,5 @@ fn known(
 const NAMES_MAX: usize = 1_000;
 
 fn number(id: u64) -> io::Result<u32> {
-    u32::try_from(id).map_err(|_| io::Error::other(format!("{id} is no owner's number")))
+    u32::try_from(id).map_err(|_| io::Error::other(format!("invalid owner's number {id}")))
 }

@@ -143,7 +143,10 @@ fn check(state: &State, policy: Policy, passes: bool) -> Why {
     assert_eq!(plan.passes, passes, "{refusal}");
     assert_eq!(plan.batches.is_empty(), !passes, "{refusal}");
     let why = plan.reason.expect("a reason");
-    assert_eq!((why.code.as_str(), why.message.as_str()), (refusal.code(), refusal.to_string().as_str()));
+    assert_eq!(
+        (why.code.as_str(), why.message.as_str()),
+        (refusal.code(), crate::refusal_advice::in_full(&refusal).as_str())
+    );
     why
 }
 

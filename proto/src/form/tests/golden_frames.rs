@@ -9,7 +9,7 @@ use crate::io::ProbeId;
 use crate::ledger::{Content, Kind, LogEntry, RaftMessage, Snapshot, VoterChange, Voters};
 use crate::lifecycle::LifecycleEvent;
 use crate::recovery::History;
-use crate::wire::{Beacon, Gossip, Heard, Message, frame, gossip, unframe, ungossip};
+use crate::wire::{Beacon, Gossip, Message, ProgressEvent, frame, gossip, unframe, ungossip};
 
 const MESH: MeshId = MeshId([3; 16]);
 const HISTORY: History = History { epoch: 1, id: 258 };
@@ -62,8 +62,8 @@ fn raft() -> RaftMessage {
     }
 }
 
-fn progress() -> Heard {
-    Heard { deployment: deployment(1), host: host(1), event: LifecycleEvent::BeforeInstall }
+fn progress() -> ProgressEvent {
+    ProgressEvent { deployment: deployment(1), host: host(1), event: LifecycleEvent::BeforeInstall }
 }
 
 #[test]

@@ -80,8 +80,8 @@ fn the_state_of_the_history_leaves_nothing_out() {
         "Relapsed(",
         "Thaw",
         "Forget(",
-        "mending: {(",
-        "hopeless: {",
+        "repairs: {(",
+        "unsatisfiable: {",
         "anew: {",
         "told: {",
     ];

@@ -52,7 +52,7 @@ form! {
         last: (u64, u64),
     }
 
-    struct Heard = wire::Heard {
+    struct ProgressEvent = wire::ProgressEvent {
         deployment: DeploymentId,
         host: HostId,
         event: LifecycleEvent,
@@ -65,7 +65,7 @@ form! {
         Want { after: u64 },
         Committed(it: Vec<LogEntry>),
         Snapshot(it: Box<Snapshot>),
-        Progress(it: Heard),
+        Progress(it: ProgressEvent),
         Look { group: GroupName, number: ProbeId },
         Seen { group: GroupName, number: ProbeId, error: Option<String> },
         Confirm { index: u64 },
@@ -76,6 +76,6 @@ form! {
     }
 
     enum Gossip = wire::Gossip {
-        Progress(it: Heard),
+        Progress(it: ProgressEvent),
     }
 }

@@ -79,7 +79,7 @@ form! {
         kind: WaveKind,
         bake: Duration,
         counts: Counts,
-        spoiled: u32,
+        ended_unhealthy: u32,
         unsure: u32,
     }
 
@@ -198,8 +198,8 @@ form! {
         queue: Vec<(u32, u8, u32, HostId)>,
         waves: Waves,
         zones: Vec<Zone>,
-        mending: Vec<(bool, u32, u32, u32, HostId)>,
-        hopeless: Vec<u32>,
+        repairs: Vec<(bool, u32, u32, u32, HostId)>,
+        unsatisfiable: Vec<u32>,
         stops_now: bool,
         alarms: AlarmGate,
         stopped_by: Option<StoppedBy>,

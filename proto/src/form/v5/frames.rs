@@ -1,7 +1,7 @@
 //! What hosts send to each other.
 
 use crate::form::v4::bodies::SignedRecovery;
-use crate::form::v4::frames::{Beacon, Heard, RaftMessage};
+use crate::form::v4::frames::{Beacon, ProgressEvent, RaftMessage};
 use crate::form::v4::records::{LogEntry, Snapshot};
 use crate::form::v4::values::ProposalId;
 use crate::form::v5::bodies::Body;
@@ -18,7 +18,7 @@ form! {
         Want { after: u64 },
         Committed(it: Vec<LogEntry>),
         Snapshot(it: Box<Snapshot>),
-        Progress(it: Heard),
+        Progress(it: ProgressEvent),
         Look { group: GroupName, number: ProbeId },
         Seen { group: GroupName, number: ProbeId, error: Option<String> },
         Confirm { index: u64 },

@@ -142,7 +142,7 @@ fn a_word_is_the_same_until_the_ledger_has_it_or_it_is_no_longer_true() {
     assert_ne!(again, first, "something was said of it since: the word would come too late");
     let asks = host.monitors.begin(second(4), |_| Vec::new());
     host.monitors.answered(&asks[0].group, Ok(()), second(4));
-    assert_eq!(said(&mut host, 12, 11), [], "it is not true any more");
+    assert_eq!(said(&mut host, 12, 11), [], "it is no longer true");
 }
 
 #[test]

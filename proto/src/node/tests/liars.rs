@@ -221,7 +221,7 @@ fn what_is_published_is_progress_and_nothing_else() {
     mesh.hangs = Some(LifecycleEvent::Install);
     let deployment = mesh.deploy(0, &group, 1);
     let event = LifecycleEvent::ValidateService;
-    let heard = wire::Heard { deployment, host: victim, event };
+    let heard = wire::ProgressEvent { deployment, host: victim, event };
     let progress = wire::gossip(MESH, Default::default(), &Gossip::Progress(heard));
     mesh.inputs.push_back((judge, Input::Received { from: host(1), frame: progress }));
     mesh.hear(judge, host(1), &Message::Progress(heard));

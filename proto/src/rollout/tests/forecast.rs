@@ -149,7 +149,7 @@ fn holds_for(forecast: &Forecast, well: &Played, stops: Stops, failing: &[HostId
         let early = failed_while_others_waited(&played, failing);
         assert!(early < enough as usize, "enough had failed while others waited: {told}");
     } else {
-        assert!(played.rollout.counts().skipped > 0, "nobody waited any more: {told}");
+        assert!(played.rollout.counts().skipped > 0, "no host waited any longer: {told}");
     }
 }
 

@@ -63,8 +63,7 @@ impl fmt::Display for CatchUp {
                 write!(f, "the group is frozen until {until}; then it gets the last good revision")
             }
             CatchUp::GivenUp { .. } => f.write_str(
-                "it is not tried again by itself: deploy again (the same revision will do), or go back with `skein \
-                 rollback`",
+                "it is not tried again by itself: deploy again (the same revision will do), or roll the group back",
             ),
             CatchUp::LeftAlone(Some(deployment)) => {
                 write!(

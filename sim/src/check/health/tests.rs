@@ -123,7 +123,7 @@ fn a_group_that_is_set_anew_in_a_turn_is_judged_by_what_its_host_has_folded() {
 
     let mut turn = in_a_turn();
     turn.set_check(None);
-    assert_eq!(turn.ended(), None, "nobody checks it any more");
+    assert_eq!(turn.ended(), None, "no host checks it any longer");
     turn.set_check(Some(check(1)));
     assert_eq!(turn.ended(), None, "its end may be on its way since then");
     turn.event_ends();

@@ -252,7 +252,7 @@ fn request(args: LocalArgs, source: Source) -> anyhow::Result<Request> {
     let root = args.deploy_root.or(config.root_dir).unwrap_or_else(|| DEPLOY_ROOT.into());
     anyhow::ensure!(
         is_name(&options.deployment_group),
-        "`{}` is no group's id: it becomes a directory's name, so it has no slash",
+        "invalid group id `{}`: it becomes a directory's name, so it has no slash",
         options.deployment_group
     );
     let checks_first = args.only_events.is_none();

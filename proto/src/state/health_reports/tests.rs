@@ -210,7 +210,7 @@ fn an_updated_host_that_is_unwell_pauses_and_then_counts_as_failed() {
     back.say(1, true);
     assert_eq!(back.holds_lease(), [4], "it came back");
 
-    let at = mesh.0.next_timer().expect("it may not stay so for ever");
+    let at = mesh.0.next_timer().expect("it may not stay so");
     mesh.add_at(at, Finding::Tick);
     let stage = &mesh.rollout().members()[&host(1)].stage;
     let Stage::Ended { outcome: TurnOutcome::Failed(failure), .. } = stage else { panic!("{stage:?}") };

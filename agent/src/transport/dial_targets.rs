@@ -1,6 +1,6 @@
 //! The hosts that this host wants a connection to, and the time of each one's next dial.
 //!
-//! A wish is a state and not a message: it stands until it is taken back, whatever happens to
+//! A dial target is a state and not a message: it stands until it is taken back, whatever happens to
 //! connections in between. The node wants hosts. An address, with any host at it, is only a way
 //! into the mesh: while a wanted host is connected, the address is not dialled, and the host
 //! that was found there is let go. So a host that all others use to join does not keep a
@@ -51,24 +51,24 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Wish {
+struct DialTarget {
     /// The addresses to try, best first.
     addresses: Vec<Multiaddr>,
     state: State,
     failures: u32,
 }
 
-/// The wishes of the node, by host and by address.
+/// The dial targets of the node, by host and by address.
 #[derive(Debug, Default)]
-pub(super) struct Wishes {
-    wishes: BTreeMap<Target, Wish>,
+pub(super) struct DialTargets {
+    dials: BTreeMap<Target, DialTarget>,
     unwanted: BTreeSet<HostId>,
     /// The number of streams that are open to each host. While there are any, we
     /// do not close its connections.
     held: BTreeMap<HostId, u32>,
 }
 
-impl Wishes {
+impl DialTargets {
     /// Wants a connection to the host from now on.
     pub(super) fn want(&mut self, host: HostId, addresses: Vec<Multiaddr>, is_connected: bool, now: Instant) {
         self.unwanted.remove(&host);
@@ -76,46 +76,46 @@ impl Wishes {
             true => State::Connected { to: host, since: now },
             false => State::Waiting { until: now },
         };
-        let wish = self.wishes.entry(Target::Host(host)).or_insert(Wish {
+        let dial = self.dials.entry(Target::Host(host)).or_insert(DialTarget {
             addresses: Vec::new(),
             state,
             failures: 0,
         });
-        if wish.addresses == addresses {
+        if dial.addresses == addresses {
             return;
         }
-        wish.addresses = addresses;
+        dial.addresses = addresses;
         // The old addresses may be the reason why it was not found.
-        if let State::Waiting { until } = &mut wish.state {
+        if let State::Waiting { until } = &mut dial.state {
             *until = now;
-            wish.failures = 0;
+            dial.failures = 0;
         }
     }
 
     /// Wants a connection to any host at the address from now on.
     pub(super) fn want_address(&mut self, address: Multiaddr, now: Instant) {
         let addresses = vec![address.clone()];
-        let wish = Wish { addresses, state: State::Waiting { until: now }, failures: 0 };
-        self.wishes.entry(Target::Address(address)).or_insert(wish);
+        let dial = DialTarget { addresses, state: State::Waiting { until: now }, failures: 0 };
+        self.dials.entry(Target::Address(address)).or_insert(dial);
     }
 
     /// Stops wanting a connection to the host.
     pub(super) fn unwant(&mut self, host: HostId) {
         self.unwanted.insert(host);
-        self.wishes.remove(&Target::Host(host));
+        self.dials.remove(&Target::Host(host));
     }
 
     /// Holds on to the host: we do not close its connections until
-    /// [`Wishes::let_go`], and dial it if there is none.
+    /// [`DialTargets::let_go`], and dial it if there is none.
     pub(super) fn hold(&mut self, host: HostId, addresses: Vec<Multiaddr>, is_connected: bool, now: Instant) {
         *self.held.entry(host).or_default() += 1;
         if !is_connected {
-            let wish = Wish { addresses, state: State::Waiting { until: now }, failures: 0 };
-            self.wishes.entry(Target::Held(host)).or_insert(wish);
+            let dial = DialTarget { addresses, state: State::Waiting { until: now }, failures: 0 };
+            self.dials.entry(Target::Held(host)).or_insert(dial);
         }
     }
 
-    /// Takes back one [`Wishes::hold`].
+    /// Takes back one [`DialTargets::hold`].
     pub(super) fn let_go(&mut self, host: HostId) {
         let held = self.held.get_mut(&host).expect("what is let go was held");
         *held -= 1;
@@ -123,14 +123,14 @@ impl Wishes {
             return;
         }
         self.held.remove(&host);
-        // It was connected for this only, unless another wish has come meanwhile.
-        if self.wishes.remove(&Target::Held(host)).is_some() && !self.is_wanted(host) {
+        // It was connected for this only, unless the node has asked for it meanwhile.
+        if self.dials.remove(&Target::Held(host)).is_some() && !self.is_wanted(host) {
             self.unwanted.insert(host);
         }
     }
 
     fn is_wanted(&self, host: HostId) -> bool {
-        self.wishes.iter().any(|(target, wish)| match (target, &wish.state) {
+        self.dials.iter().any(|(target, dial)| match (target, &dial.state) {
             (Target::Host(wanted), _) => *wanted == host,
             (Target::Address(_), State::Connected { to, .. }) => *to == host,
             (Target::Address(_), State::Waiting { .. } | State::Dialling(_)) | (Target::Held(_), _) => false,
@@ -152,22 +152,22 @@ impl Wishes {
     /// Returns the hosts that are connected only because they were found at an
     /// address, and have been for long enough.
     fn found_at_addresses(&self, now: Instant) -> Vec<HostId> {
-        let found = |(target, wish): (&Target, &Wish)| match (target, &wish.state) {
+        let found = |(target, dial): (&Target, &DialTarget)| match (target, &dial.state) {
             (Target::Address(_), State::Connected { to, since }) => {
                 let long_enough = now.saturating_duration_since(*since) > WAY_IN_KEPT;
-                (long_enough && !self.wishes.contains_key(&Target::Host(*to))).then_some(*to)
+                (long_enough && !self.dials.contains_key(&Target::Host(*to))).then_some(*to)
             }
             (Target::Address(_), State::Waiting { .. } | State::Dialling(_))
             | (Target::Host(_) | Target::Held(_), _) => None,
         };
-        self.wishes.iter().filter_map(found).collect()
+        self.dials.iter().filter_map(found).collect()
     }
 
     /// Returns true if a wanted host is connected, so that no way in is needed.
     fn is_in(&self) -> bool {
-        self.wishes
+        self.dials
             .iter()
-            .any(|(target, wish)| matches!((target, &wish.state), (Target::Host(_), State::Connected { .. })))
+            .any(|(target, dial)| matches!((target, &dial.state), (Target::Host(_), State::Connected { .. })))
     }
 
     /// Returns the time of the next dial, of any target.
@@ -176,24 +176,24 @@ impl Wishes {
             // The end of any dial is an event that wakes us.
             return None;
         }
-        self.dialled().filter_map(|(_, wish)| wish.next_dial()).min()
+        self.dialled().filter_map(|(_, dial)| dial.next_dial()).min()
     }
 
     /// Returns the targets that are to be dialled now, with their addresses.
     pub(super) fn due(&self, now: Instant) -> Vec<(Target, Vec<Multiaddr>)> {
-        let due = self.dialled().filter(|(_, wish)| wish.next_dial().is_some_and(|at| at <= now));
+        let due = self.dialled().filter(|(_, dial)| dial.next_dial().is_some_and(|at| at <= now));
         let free = DIALS_MAX.saturating_sub(self.dials());
-        due.take(free).map(|(target, wish)| (target.clone(), wish.addresses_to_dial())).collect()
+        due.take(free).map(|(target, dial)| (target.clone(), dial.addresses_to_dial())).collect()
     }
 
     /// Returns the number of dials in progress.
     fn dials(&self) -> usize {
-        self.wishes.values().filter(|wish| matches!(wish.state, State::Dialling(_))).count()
+        self.dials.values().filter(|dial| matches!(dial.state, State::Dialling(_))).count()
     }
 
-    fn dialled(&self) -> impl Iterator<Item = (&Target, &Wish)> {
+    fn dialled(&self) -> impl Iterator<Item = (&Target, &DialTarget)> {
         let is_in = self.is_in();
-        self.wishes.iter().filter(move |(target, _)| match target {
+        self.dials.iter().filter(move |(target, _)| match target {
             Target::Host(_) | Target::Held(_) => true,
             Target::Address(_) => !is_in,
         })
@@ -201,48 +201,48 @@ impl Wishes {
 
     /// Records that the target is being dialled.
     pub(super) fn dialling(&mut self, target: &Target, connection: ConnectionId) {
-        if let Some(wish) = self.wishes.get_mut(target) {
-            wish.state = State::Dialling(connection);
+        if let Some(dial) = self.dials.get_mut(target) {
+            dial.state = State::Dialling(connection);
         }
     }
 
     /// Records a failed dial. Returns the number of failures in a row, if the dial was ours.
     pub(super) fn failed(&mut self, connection: ConnectionId, now: Instant) -> Option<u32> {
-        let wish = self.dialled_by(connection)?;
-        wish.fail(now);
-        Some(wish.failures)
+        let dial = self.dialled_by(connection)?;
+        dial.fail(now);
+        Some(dial.failures)
     }
 
-    /// Removes the wish whose dial reached ourselves, because its address is of no use.
+    /// Removes the target whose dial reached ourselves, because its address is of no use.
     pub(super) fn found_ourselves(&mut self, connection: ConnectionId) {
-        self.wishes.retain(|_, wish| !matches!(wish.state, State::Dialling(by) if by == connection));
+        self.dials.retain(|_, dial| !matches!(dial.state, State::Dialling(by) if by == connection));
     }
 
     /// Records that a connection to the host is up, no matter which end dialled it.
     pub(super) fn connected(&mut self, host: HostId, connection: ConnectionId, now: Instant) {
-        if let Some(wish) = self.dialled_by(connection) {
-            wish.state = State::Connected { to: host, since: now };
+        if let Some(dial) = self.dialled_by(connection) {
+            dial.state = State::Connected { to: host, since: now };
         }
-        let was_away = self.wishes.get(&Target::Host(host)).is_some_and(|wish| wish.failures > 0);
+        let was_away = self.dials.get(&Target::Host(host)).is_some_and(|dial| dial.failures > 0);
         if was_away {
             self.try_all_soon(now);
         }
-        if let Some(wish) = self.wishes.get_mut(&Target::Host(host)) {
+        if let Some(dial) = self.dials.get_mut(&Target::Host(host)) {
             // Do so even while it is being dialled: the result of that dial does not matter now.
-            wish.state = State::Connected { to: host, since: now };
+            dial.state = State::Connected { to: host, since: now };
         }
-        if let Some(wish) = self.wishes.get(&Target::Held(host))
-            && !matches!(wish.state, State::Connected { .. })
+        if let Some(dial) = self.dials.get(&Target::Held(host))
+            && !matches!(dial.state, State::Connected { .. })
         {
             // The host has dialled us, so it decides when to close the connection.
-            self.wishes.remove(&Target::Held(host));
+            self.dials.remove(&Target::Held(host));
         }
     }
 
     /// Dials all waiting targets within a moment.
     fn try_all_soon(&mut self, now: Instant) {
-        for wish in self.wishes.values_mut() {
-            if let State::Waiting { until } = &mut wish.state {
+        for dial in self.dials.values_mut() {
+            if let State::Waiting { until } = &mut dial.state {
                 *until = (*until).min(now + ALL_TRIED_WITHIN.mul_f64(rand::random_range(0.0..1.0)));
             }
         }
@@ -250,14 +250,14 @@ impl Wishes {
 
     /// Records that the last connection to the host is gone.
     pub(super) fn disconnected(&mut self, host: HostId, now: Instant) {
-        for wish in self.wishes.values_mut() {
-            match wish.state {
+        for dial in self.dials.values_mut() {
+            match dial.state {
                 State::Connected { to, since } if to == host => {
                     if now.saturating_duration_since(since) < STABLE_AFTER {
-                        wish.fail(now);
+                        dial.fail(now);
                     } else {
-                        wish.failures = 0;
-                        wish.state = State::Waiting { until: now };
+                        dial.failures = 0;
+                        dial.state = State::Waiting { until: now };
                     }
                 }
                 State::Connected { .. } | State::Waiting { .. } | State::Dialling(_) => {}
@@ -265,12 +265,12 @@ impl Wishes {
         }
     }
 
-    fn dialled_by(&mut self, connection: ConnectionId) -> Option<&mut Wish> {
-        self.wishes.values_mut().find(|wish| matches!(wish.state, State::Dialling(by) if by == connection))
+    fn dialled_by(&mut self, connection: ConnectionId) -> Option<&mut DialTarget> {
+        self.dials.values_mut().find(|dial| matches!(dial.state, State::Dialling(by) if by == connection))
     }
 }
 
-impl Wish {
+impl DialTarget {
     /// Returns the time of the next dial. A host without an address cannot be
     /// dialled, but may still dial us.
     fn next_dial(&self) -> Option<Instant> {
