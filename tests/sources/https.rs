@@ -157,7 +157,7 @@ fn redirects_are_followed_a_few_times_and_never_to_http() {
         }
     });
     host_of(&web).local(&web.url("/1")).deployed("far");
-    host_of(&web).local(&web.url("/loop")).refused("5 redirects are followed");
+    host_of(&web).local(&web.url("/loop")).refused("at most 5 are followed");
     let before = web.asked().len();
     let ran = host_of(&web).local(&web.url("/down"));
     ran.refused("which is not https://");
