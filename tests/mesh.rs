@@ -56,6 +56,8 @@ mod side_by_side;
 mod tokens;
 #[path = "mesh/trace.rs"]
 mod trace;
+#[path = "mesh/upgraded.rs"]
+mod upgraded;
 #[path = "mesh/waves.rs"]
 mod waves;
 #[path = "mesh/world.rs"]

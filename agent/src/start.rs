@@ -131,7 +131,7 @@ fn node_config(
         founds: join::founds(&config.data_dir),
         seed: rand::rng().next_u64(),
         voters_max: config.voters,
-        wire: proto::wire::WIRE,
+        wire: version_spoken()?,
         replaces: config.replace.clone(),
         log_kept: LOG_KEPT_DEFAULT,
         fold_panics_on: fold_panics_on(),
@@ -139,6 +139,18 @@ fn node_config(
     };
     told.validate().context("this host cannot introduce itself to the mesh")?;
     Ok(told)
+}
+
+/// Returns the version that this agent speaks: the newest, or that of `SKEIN_WIRE`, with which
+/// a test lets it play an earlier release. Release builds ignore the variable.
+fn version_spoken() -> anyhow::Result<u16> {
+    let Some(text) = std::env::var_os("SKEIN_WIRE").filter(|_| cfg!(debug_assertions)) else {
+        return Ok(proto::wire::WIRE);
+    };
+    let text = text.to_string_lossy();
+    let number = text.parse().with_context(|| format!("invalid version SKEIN_WIRE=`{text}`"))?;
+    proto::form::Version::of(number).with_context(|| format!("unknown version SKEIN_WIRE={number}"))?;
+    Ok(number)
 }
 
 /// Returns the group of `SKEIN_FOLD_PANICS_ON`, with which a test makes the fold fail.

@@ -74,6 +74,11 @@ impl Agent {
         self.listen = format!("/ip4/{address}/udp/{port}/quic-v1");
     }
 
+    /// Lets the agent play an earlier release, which reads and speaks up to this version.
+    pub(crate) fn speak(&mut self, version: u16) {
+        self.wrapper = vec!["env".into(), format!("SKEIN_WIRE={version}")];
+    }
+
     /// Starts the agent, which may take a moment to answer. Returns its pid.
     pub(crate) fn start(&mut self) -> u32 {
         assert!(self.process.is_none(), "{} runs already", self.name);

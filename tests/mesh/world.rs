@@ -36,6 +36,8 @@ pub(crate) struct Mesh {
     /// The namespace in which each agent runs; None means this process's own.
     namespace: Option<Namespaces>,
     is_quic: bool,
+    /// The version that the agents speak; `None` for the newest.
+    speaks: Option<u16>,
     watchdog: Child,
     // Last, so that the directory is removed after everything that uses it.
     dir: TempDir,
@@ -69,7 +71,7 @@ impl Mesh {
     pub(crate) fn in_namespaces(net: &Net, hosts: u8) -> Mesh {
         let names: Vec<String> = (0..=hosts).map(|number| net.namespace(number)).collect();
         let namespace = Box::new(move |number: u8| names[usize::from(number)].clone());
-        let mut mesh = Mesh::founded_by([10, 77, 0], Some(namespace), false, &[]);
+        let mut mesh = Mesh::founded_by([10, 77, 0], Some(namespace), false, None, &[]);
         for number in 2..=hosts {
             mesh.add(number);
         }
@@ -79,7 +81,7 @@ impl Mesh {
 
     /// Starts a mesh whose agents are connected by QUIC only.
     pub(crate) fn over_quic(hosts: u8) -> Mesh {
-        let mut mesh = Mesh::founded_by(free_network(), None, true, &[]);
+        let mut mesh = Mesh::founded_by(free_network(), None, true, None, &[]);
         for number in 2..=hosts {
             mesh.add(number);
         }
@@ -93,14 +95,30 @@ impl Mesh {
     }
 
     fn founded_in(flags: &[&str]) -> Mesh {
-        Mesh::founded_by(free_network(), None, false, flags)
+        Mesh::founded_by(free_network(), None, false, None, flags)
     }
 
-    fn founded_by(network: [u8; 3], namespace: Option<Namespaces>, is_quic: bool, flags: &[&str]) -> Mesh {
+    /// Starts a mesh of agents of an earlier release, by the version that they speak.
+    pub(crate) fn speaking(version: u16, hosts: u8) -> Mesh {
+        let mut mesh = Mesh::founded_by(free_network(), None, false, Some(version), &[]);
+        for number in 2..=hosts {
+            mesh.add(number);
+        }
+        mesh.wait_until_whole();
+        mesh
+    }
+
+    fn founded_by(
+        network: [u8; 3],
+        namespace: Option<Namespaces>,
+        is_quic: bool,
+        speaks: Option<u16>,
+        flags: &[&str],
+    ) -> Mesh {
         let dir = tempfile::Builder::new().prefix("skein-mesh-").tempdir().expect("a directory");
         let watchdog = watchdog(dir.path());
-        let mut mesh =
-            Mesh { agents: Vec::new(), network, token: String::new(), namespace, is_quic, watchdog, dir };
+        let (agents, token) = (Vec::new(), String::new());
+        let mut mesh = Mesh { agents, network, token, namespace, is_quic, speaks, watchdog, dir };
         let mut first = mesh.agent_of(1);
         first.flags.extend(flags.iter().map(ToString::to_string));
         skein(&["mesh", "init", "--data-dir", &first.data.display().to_string()]).expect(0, &["is made"]);
@@ -128,6 +146,9 @@ impl Mesh {
         }
         if self.is_quic {
             agent.over_quic();
+        }
+        if let Some(version) = self.speaks {
+            agent.speak(version);
         }
         agent
     }
@@ -356,7 +377,7 @@ impl Mesh {
         }
         for agent in &self.agents {
             let log = agent.log_text();
-            let bad = log.lines().find(|line| line.contains("panicked") || line.contains("mistake of ours"));
+            let bad = log.lines().find(|line| line.contains("panicked") || line.contains("internal error"));
             assert_eq!(bad, None, "in the log of {}", agent.name);
         }
     }
